@@ -1,0 +1,27 @@
+"""A companion to "Coverage and Quality Driven Training of Generative Image Models" (arXiv 1901.01091).
+
+    import cqlib
+    model = cqlib.load("table1/cq-f", profile="quick", data="photos10", seed=0)
+    images = model.sample(64)
+
+Importing the package costs nothing: what needs torch is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["load"]
+_LAZY = {"load": "cqlib.run"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'cqlib' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -1,0 +1,7 @@
+"""python -m cqlib."""
+
+import sys
+
+from cqlib.cli import main
+
+sys.exit(main())

@@ -1,0 +1,108 @@
+"""One file per state: tensors and plain values in safetensors, atomic, hashed, with the previous one kept.
+
+No pickle: a checkpoint from a stranger can hold numbers and text, nothing that runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cqlib.files import canonical_json, write_atomic
+
+
+class CheckpointError(Exception):
+    """A file that is not a whole checkpoint; the message says why in one line."""
+
+
+def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = True) -> None:
+    """Write `state` (nested dicts and lists of tensors, numbers, strings, None) to `path` atomically.
+
+    The file that was at `path` becomes `path` + ".previous". Raises OSError when the disk is full.
+    """
+    tensors: dict[str, Tensor] = {}
+    tree = _split(state, "", tensors)
+    text = canonical_json(tree)
+    data = save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)})
+    if keep_previous and path.exists():
+        previous = path.with_name(path.name + ".previous")
+        previous.unlink(missing_ok=True)
+        previous.hardlink_to(path)  # the old state exists under one name or the other at every moment
+    write_atomic(path, data)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The state that `save_checkpoint` wrote, on the CPU. CheckpointError if the file is damaged or foreign."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        text, digest = metadata["tree"], metadata["sha256"]
+        if digest != _digest(tensors, text):
+            raise CheckpointError(f"{path} is damaged: its content does not match its hash")
+        return _join(json.loads(text), tensors)
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path} is not a checkpoint of cqlib, or is cut off ({error})") from error
+
+
+def load_latest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest whole state at `path` or its ".previous", or None; and a line for each damaged file met."""
+    problems: list[str] = []
+    for candidate in (path, path.with_name(path.name + ".previous")):
+        try:
+            return load_checkpoint(candidate), problems
+        except FileNotFoundError:
+            continue
+        except CheckpointError as error:
+            problems.append(str(error))
+    return None, problems
+
+
+def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Replace each tensor by a reference into `tensors`."""
+    if isinstance(value, Tensor):
+        # a copy, for safetensors refuses tensors that share memory
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"__tensor__": name}
+    if isinstance(value, dict):
+        items = [[_key(key), _split(item, f"{name}/{key}", tensors)] for key, item in value.items()]
+        return {"__dict__": items}
+    if isinstance(value, list | tuple):
+        return [_split(item, f"{name}/{i}", tensors) for i, item in enumerate(value)]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a checkpoint cannot hold {type(value).__name__} at '{name}'")
+
+
+def _key(key: Any) -> str | int:
+    if isinstance(key, str | int):
+        return key
+    raise TypeError(f"a checkpoint's keys are text or integers, not {type(key).__name__}")
+
+
+def _join(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, dict):
+        if "__tensor__" in value:
+            return tensors[value["__tensor__"]]
+        return {key: _join(item, tensors) for key, item in value["__dict__"]}
+    if isinstance(value, list):
+        return [_join(item, tensors) for item in value]
+    return value
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

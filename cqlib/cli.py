@@ -1,0 +1,217 @@
+"""python -m cqlib: rows, train, evaluate, sample, bench, doctor, report.
+
+Every command is a function of its parsed options; what it needs is imported when it runs, so that --help and
+a wrong option answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cqlib import names
+from cqlib.errors import UsageError, UserError, unknown
+from cqlib.guard import guarded
+from cqlib.options import Parser, count, seed
+
+PROGRAM = "python -m cqlib"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command: one line about it, its own options, and what it does (it returns the exit code)."""
+
+    about: str
+    options: Callable[[Parser], None]
+    do: Callable[[argparse.Namespace], int]
+
+
+def _about_rows(p: Parser, row: bool = True) -> None:
+    """The options of all commands that are about rows."""
+    if row:
+        p.add_argument("row", type=names.row, metavar="ROW", help="table1/cq-f, …; see the command rows")
+    profiles = " | ".join(names.PROFILES) + " (default: quick)"
+    p.add_argument("--profile", type=names.profile, default="quick", metavar="NAME", help=profiles)
+    p.add_argument("--data", type=names.data, metavar="NAME", help="a data set (default: the profile's)")
+    p.add_argument("--seed", type=seed, default=0, metavar="N", help="default: 0")
+    p.add_argument("--runs-dir", type=Path, default=names.ROOT / "runs", metavar="DIR", help="default: runs/")
+
+
+def _training(p: Parser) -> None:
+    _about_rows(p)
+    p.add_argument("--data-dir", type=Path, metavar="DIR",
+                   help="local copies of data sets (default: $CQLIB_DATA)")  # fmt: skip
+    p.add_argument("--feature-weights", type=Path, metavar="FILE", help="torch-fidelity's Inception weights")
+
+
+def _sampling(p: Parser) -> None:
+    _about_rows(p)
+    p.add_argument("--n", type=count, default=64, metavar="N", help="how many images (default: 64)")
+    p.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture to write")
+    p.add_argument("--temperature", type=_temperature, default=1.0, metavar="T",
+                   help="1: the model's own distribution (default); 0: the decoder's mean")  # fmt: skip
+
+
+def _temperature(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 2:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a temperature from 0 to 2")
+    return value
+
+
+def rows(given: argparse.Namespace) -> int:
+    """List the rows, and what is known of each with this profile, data set and seed."""
+    from cqlib import paper
+    from cqlib.experiments import AVAILABLE, experiment
+    from cqlib.run import finished
+
+    for row in names.ROWS:
+        label = paper.ROWS[row].label if row in paper.ROWS else ""
+        if row not in AVAILABLE:
+            state = "not part of this version yet"
+        else:
+            record = finished(experiment(row, given.profile, given.data, given.seed), given.runs_dir)
+            state = "not run" if record is None else "finished"
+            if record is not None and "BPD" in record.metrics:
+                state += f", {record.metrics['BPD'].value:.3f} bpd"
+        print(f"{row:<32} {label:<34} {state}")
+    return 0
+
+
+def train(given: argparse.Namespace) -> int:
+    """Train and evaluate one row; a finished one is not run again."""
+    from cqlib.run import run
+
+    def progress(step: int, steps: int, left: float) -> None:
+        end = "\r" if sys.stderr.isatty() else "\n"
+        print(f"step {step} of {steps}, {left:.0f} s left   ", end=end, file=sys.stderr, flush=True)
+
+    record = run(
+        given.row,
+        profile=given.profile,
+        data=given.data,
+        seed=given.seed,
+        runs_dir=given.runs_dir,
+        data_dir=given.data_dir,
+        feature_weights=given.feature_weights,
+        progress=progress,
+    )
+    print(f"{record.row} · {record.data.name} · {record.profile} · seed {record.seed}: {record.status}")
+    for name, metric in record.metrics.items():
+        spread = "" if metric.std is None else f" ± {metric.std:.3g}"
+        print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")
+    return 0 if record.status == "done" else 1
+
+
+def evaluate(given: argparse.Namespace) -> int:
+    """Show the measurements of a row that has been trained, taking those that are missing."""
+    from cqlib.run import run_dir
+
+    folder = run_dir(given.row, given.profile, given.data, given.seed, given.runs_dir)
+    if not (folder / "model.safetensors").is_file():
+        raise UserError(f"{given.row} has not been trained in {folder}: {PROGRAM} train {given.row} does it")
+    return train(given)
+
+
+def sample(given: argparse.Namespace) -> int:
+    """Draw images from a finished run or a published checkpoint."""
+    if given.out.suffix.lower() != ".png":
+        raise UsageError(f"--out: '{given.out}' should end in .png")
+    import torch
+    from torchvision.utils import save_image
+
+    from cqlib.run import load
+
+    model = load(given.row, profile=given.profile, data=given.data, seed=given.seed, runs_dir=given.runs_dir)
+    generator = torch.Generator().manual_seed(given.seed)
+    with torch.no_grad():
+        images = model.sample(given.n, temperature=given.temperature, generator=generator)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    columns = max(1, round(given.n**0.5))
+    save_image((images.float() + 1) / 2, given.out, nrow=columns, padding=1)
+    print(given.out)
+    return 0
+
+
+def doctor(given: argparse.Namespace) -> int:
+    """Say what is there and what is missing, and which file to put where."""
+    from cqlib.doctor import report
+
+    for line in report(given.runs_dir):
+        print(line)
+    return 0
+
+
+def report(given: argparse.Namespace) -> int:
+    """Render the report from records that are there already; nothing is trained."""
+    from cqlib.report import render
+
+    if not given.runs_dir.is_dir():
+        raise UserError(f"--from: there is no folder {given.runs_dir}")
+    print(f"report: {render(given.out, runs_dir=given.runs_dir)}")
+    return 0
+
+
+def bench(given: argparse.Namespace) -> int:
+    """Measure how fast a training step and the features are on this machine."""
+    from cqlib.bench import main as measure
+
+    return measure(given.json)
+
+
+def _doctor_options(p: Parser) -> None:
+    p.add_argument("--runs-dir", type=Path, default=names.ROOT / "runs", metavar="DIR", help="default: runs/")
+
+
+def _report_options(p: Parser) -> None:
+    p.add_argument("--from", dest="runs_dir", type=Path, default=names.ROOT / "runs", metavar="DIR",
+                   help="where the records are (default: runs/)")  # fmt: skip
+    p.add_argument("--out", type=Path, default=names.ROOT / "reports" / "local", metavar="DIR",
+                   help="default: reports/local/")  # fmt: skip
+
+
+def _bench_options(p: Parser) -> None:
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file as well")
+
+
+COMMANDS = {
+    "rows": Command("list the rows of the tables", lambda p: _about_rows(p, row=False), rows),
+    "train": Command("train and evaluate a row", _training, train),
+    "evaluate": Command("show the measurements of a trained row", _training, evaluate),
+    "sample": Command("draw images from a trained row", _sampling, sample),
+    "bench": Command("measure the speed of this machine", _bench_options, bench),
+    "doctor": Command("say what is there and what is missing", _doctor_options, doctor),
+    "report": Command("render the report from records", _report_options, report),
+}
+if importlib.util.find_spec("cqlib.bench") is None:
+    del COMMANDS["bench"]
+
+
+def _overview() -> str:
+    lines = [f"usage: {PROGRAM} COMMAND [options]; --help after a command says more", ""]
+    return "\n".join(lines + [f"  {name:<9} {command.about}" for name, command in COMMANDS.items()])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. Errors are one line on stderr (`cqlib.guard`)."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    with guarded(PROGRAM):
+        if not argv:
+            raise UsageError(f"which command? {', '.join(COMMANDS)} (--help says more)")
+        if argv[0] in ("-h", "--help"):
+            print(_overview(), flush=True)
+            return 0
+        if argv[0] not in COMMANDS:
+            raise unknown("command", argv[0], COMMANDS)
+        command = COMMANDS[argv[0]]
+        parser = Parser(prog=f"{PROGRAM} {argv[0]}", description=f"{command.about.capitalize()}.")
+        command.options(parser)
+        return command.do(parser.parse_args(argv[1:]))
+    raise AssertionError("unreachable")

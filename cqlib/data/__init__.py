@@ -1,0 +1,126 @@
+"""The data sets by name: `load("photos10")`, `load("folder:~/cats", size=32)`.
+
+Every data set becomes two splits of one uint8 tensor (N, C, H, W) with labels. To add one, write a function
+(argument, size, data_dir) -> Dataset and give it an entry in SOURCES; a name that ends in ":PATH" takes
+whatever follows the colon as its argument. Importing this package needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cqlib.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from cqlib.data.dataset import Dataset, Split
+
+__all__ = ["SOURCES", "Dataset", "Source", "Split", "check", "load", "names"]
+
+IMAGE_SIZES = (16, 32, 48, 64)
+"""Side lengths in pixels that the nets support."""
+TOY2D = ("eight-gaussians", "grid", "two-moons", "spiral", "checkerboard")
+"""Densities of toy2d; the first is the default."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An entry of the registry."""
+
+    about: str
+    """One line for `doctor` and `--list`."""
+    sizes: tuple[int, ...]
+    """Sides in pixels that can be asked for; the first is the default where `load` needs one."""
+    load: Callable[[str, int | None, Path | None], Dataset]
+    """(what follows the colon, size, folder of local copies) -> Dataset."""
+
+
+def _photos10(_: str, size: int | None, __: Path | None) -> Dataset:
+    from cqlib.data import photos10
+
+    return photos10.load(size or IMAGE_SIZES[0])
+
+
+def _toy2d(argument: str, _: int | None, __: Path | None) -> Dataset:
+    from cqlib.data import toy2d
+
+    return toy2d.load(argument or TOY2D[0])
+
+
+def _npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
+    from cqlib.data import files
+
+    return files.load_npz(argument, size, data_dir)
+
+
+def _folder(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
+    from cqlib.data import files
+
+    return files.load_folder(argument, size, data_dir)
+
+
+SOURCES: dict[str, Source] = {
+    "photos10": Source("crops of ten photographs that come with scikit-image and scikit-learn; no download",
+                       IMAGE_SIZES, _photos10),
+    "toy2d": Source("points in the plane with a known density: eight Gaussians", (1,), _toy2d),
+    **{f"toy2d:{name}": Source(f"points in the plane with a known density: {name}", (1,), _toy2d)
+       for name in TOY2D},
+    "npz:PATH": Source("your images: an .npz file, or a folder with train.npz and test.npz",
+                       IMAGE_SIZES, _npz),
+    "folder:PATH": Source("your images: a folder of PNG or JPEG files, sub-folders are classes",
+                          IMAGE_SIZES, _folder),
+}
+
+
+def names() -> tuple[str, ...]:
+    """Every data set that exists; those that end in ":PATH" want a path there."""
+    return tuple(SOURCES)
+
+
+def _find(name: str) -> tuple[Source, str]:
+    """The entry of `name` and what follows its colon; UsageError with the nearest valid name."""
+    head, _, argument = name.partition(":")
+    key = f"{head}:PATH"
+    if key in SOURCES:
+        if not argument or argument == "PATH":
+            raise UsageError(f"data set '{name}' lacks its path: write {key} with your path for PATH")
+        return SOURCES[key], argument
+    if name not in SOURCES:
+        ending = f":{argument or 'PATH'}"
+        raise unknown("data set", name, [valid.replace(":PATH", ending) for valid in SOURCES])
+    return SOURCES[name], argument
+
+
+def check(name: str, size: int | None = None) -> None:
+    """UsageError, with the nearest valid value, when there is no such data set or it has no such size.
+
+    Reads no file: whether the path behind "npz:" or "folder:" is good shows when it is loaded.
+    """
+    source, _ = _find(name)
+    if size is not None and size not in source.sizes:
+        best = min(source.sizes, key=lambda valid: abs(valid - size))
+        raise UsageError(f"data set '{name}' has no size {size}: did you mean {best}? "
+                         f"(valid: {', '.join(map(str, source.sizes))})")
+
+
+def load(name: str, *, size: int | None = None, data_dir: Path | str | None = None) -> Dataset:
+    """The data set `name` with images of `size` pixels a side (None: its own, for photos10 16).
+
+    `data_dir` (default: $CQLIB_DATA) is where relative paths and local copies are looked for first.
+    UsageError for an unknown name or size; UserError, naming the file, for missing or damaged data.
+    """
+    check(name, size)
+    source, argument = _find(name)
+    folder = data_dir or os.environ.get("CQLIB_DATA")
+    return source.load(argument, size, Path(folder).expanduser() if folder else None)
+
+
+def __getattr__(name: str) -> Any:
+    """`Dataset` and `Split` need torch and are imported when first used."""
+    if name in ("Dataset", "Split"):
+        return getattr(importlib.import_module("cqlib.data.dataset"), name)
+    raise AttributeError(f"module 'cqlib.data' has no attribute '{name}'")

@@ -1,0 +1,96 @@
+"""What every data set is: two splits of 8-bit images in one tensor each, with labels and a fingerprint."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One split. `images` uint8 (N, C, H, W) in 0..255, `labels` int64 (N,), both contiguous on the CPU.
+
+    Treat the tensors as read-only: a data set is built once and shared. ValueError on a wrong dtype, shape
+    or count, or an empty split.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.name not in ("train", "test"):
+            raise ValueError(f"a split is 'train' or 'test', not '{self.name}'")
+        if self.images.dtype != torch.uint8 or self.images.dim() != 4 or self.images.numel() == 0:
+            got = f"{self.images.dtype} {tuple(self.images.shape)}"
+            raise ValueError(f"{self.name} images must be non-empty uint8 (N, C, H, W), not {got}")
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            got = f"{self.labels.dtype} {tuple(self.labels.shape)}"
+            raise ValueError(f"{self.name} labels must be int64 ({len(self.images)},), not {got}")
+        if not (self.images.is_contiguous() and self.labels.is_contiguous()):
+            raise ValueError(f"{self.name} tensors must be contiguous")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        return tuple(self.images.shape)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of SHA-256 over shape, dtype and bytes of images and labels; computed once."""
+        digest = hashlib.sha256()
+        for tensor in (self.images, self.labels):
+            digest.update(f"{tuple(tensor.shape)} {tensor.dtype}\n".encode())
+            digest.update(memoryview(np.ascontiguousarray(tensor.numpy())).cast("B"))
+        return digest.hexdigest()[:16]
+
+    def first(self, n: int) -> Split:
+        """The first n images (all of them when there are fewer)."""
+        if n < 1:
+            raise ValueError(f"a split needs at least one image, not {n}")
+        if n >= len(self):
+            return self
+        return replace(self, images=self.images[:n], labels=self.labels[:n])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """`train` and `test` of square images of side `size` pixels; label k means `classes[k]`.
+
+    ValueError when the splits differ in shape, the images are not size x size or a label has no class.
+    """
+
+    name: str
+    size: int
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+
+    def __post_init__(self) -> None:
+        if (self.train.name, self.test.name) != ("train", "test"):
+            raise ValueError(f"{self.name}: the splits are swapped")
+        for split in (self.train, self.test):
+            if split.shape[1:] != (self.channels, self.size, self.size):
+                raise ValueError(f"{self.name}: {split.name} images of shape {split.shape[1:]} in a data set "
+                                 f"of {(self.channels, self.size, self.size)}")
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= len(self.classes):
+                raise ValueError(f"{self.name}: {split.name} labels run from {low} to {high}, "
+                                 f"but there are {len(self.classes)} classes")
+
+    @property
+    def channels(self) -> int:
+        """C: 3 for colour images, 2 for points of the plane."""
+        return self.train.shape[1]
+
+    def first(self, n_train: int, n_test: int) -> Dataset:
+        """The same data set with only the first images of each split."""
+        return replace(self, train=self.train.first(n_train), test=self.test.first(n_test))

@@ -1,0 +1,211 @@
+"""photos10: crops of ten colour photographs that pip installs with scikit-image and scikit-learn.
+
+Real colour images, offline. Each photograph is a class. A crop is S x S pixels (S in 16, 32, 48, 64) of one
+level of an image pyramid: level l averages blocks of 2^l x 2^l pixels, so the crop covers a square of
+S 2^l pixels of the photograph. 20,000 training and 2,000 test crops, equally many per class;
+within a class each level gives half as many as the finer one before it. The classes take turns, so the first
+n crops of a split are balanced too.
+
+Splits. Every photograph is divided into equal cells; each cell holds one square test tile, a quarter wider
+than the widest crop, at a random place of the cell. A test crop lies wholly inside a test tile, a training
+crop touches none: the splits share no pixel at any level, and as the tiles are spread over the photograph,
+both show the same kind of content.
+
+Flat crops (clear sky, the black frame of the retina) teach nothing and are left out: a crop's contrast, the
+root mean square distance of its pixels from its mean colour, is at least 4 of 255 levels per channel.
+
+After decoding everything is exact integer arithmetic, and random numbers are PCG64's raw stream, which numpy
+promises never to change, so the data set is bit-equal everywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from cqlib.data.dataset import Dataset, Split
+from cqlib.errors import UserError
+
+PHOTOS = {
+    "astronaut": "skimage/data/astronaut.png",
+    "chelsea": "skimage/data/chelsea.png",
+    "coffee": "skimage/data/coffee.png",
+    "hubble": "skimage/data/hubble_deep_field.jpg",
+    "ihc": "skimage/data/ihc.png",
+    "motorcycle": "skimage/data/motorcycle_left.png",
+    "retina": "skimage/data/retina.jpg",
+    "rocket": "skimage/data/rocket.jpg",
+    "china": "sklearn/datasets/images/china.jpg",
+    "flower": "sklearn/datasets/images/flower.jpg",
+}
+"""Class name -> file inside the installed wheel; nothing is ever downloaded."""
+
+CLASSES = tuple(PHOTOS)
+N_TRAIN, N_TEST = 20_000, 2_000
+SEED = 10
+BASE_SIDE = 400
+"""The finest level is the coarsest one whose shorter side still has this many pixels, or level 0."""
+MAX_LEVELS = 3
+WIDEST_PERCENT = 22
+"""The widest crop is at most this share of the photograph's shorter side (or the finest level's crop)."""
+CELL_TILES = 2.25
+"""Side of a cell in tiles: about 1 / 2.25^2 = 20 % of the pixels are test."""
+MIN_CONTRAST = 4
+
+Array = np.ndarray
+
+
+class Box(NamedTuple):
+    """Where a crop comes from: the square of `side` pixels at (y, x) of the full-size photograph."""
+
+    photo: int
+    """Index into CLASSES; also the label."""
+    y: int
+    x: int
+    side: int
+    """S 2^level."""
+    level: int
+
+
+def photo(name: str) -> Array:
+    """The photograph as uint8 (H, W, 3), read from the installed package. UserError when it is not there."""
+    package, _, inside = PHOTOS[name].partition("/")
+    pip_name = {"skimage": "scikit-image", "sklearn": "scikit-learn"}[package]
+    spec = importlib.util.find_spec(package)  # finds without importing: sklearn alone takes a second
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(f"photos10 needs {pip_name}: pip install {pip_name}")
+    path = Path(spec.submodule_search_locations[0]) / inside
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
+        what = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
+        raise UserError(f"{path} {what}: pip install --force-reinstall {pip_name}") from error
+
+
+def average(image: Array, level: int) -> Array:
+    """uint8 (H, W, 3) -> (H // 2^level, W // 2^level, 3): means of blocks, halves rounded up."""
+    k = 1 << level
+    h, w = image.shape[0] // k, image.shape[1] // k
+    total = image[: h * k, : w * k].reshape(h, k, w, k, 3).sum((1, 3), dtype=np.int64)
+    return ((total + k * k // 2) // (k * k)).astype(np.uint8)
+
+
+def window_sums(values: Array, side: int) -> Array:
+    """int (H, W, ...) -> (H - side + 1, W - side + 1, ...): sums over every side x side window."""
+    table = np.zeros((values.shape[0] + 1, values.shape[1] + 1, *values.shape[2:]), np.int64)
+    table[1:, 1:] = values.cumsum(0, dtype=np.int64).cumsum(1)
+    return table[side:, side:] - table[:-side, side:] - table[side:, :-side] + table[:-side, :-side]
+
+
+def has_contrast(image: Array, side: int) -> Array:
+    """uint8 (H, W, 3) -> bool for every window: the variance is at least MIN_CONTRAST^2 per channel."""
+    values = image.astype(np.int64)
+    n = side * side
+    n2_variance = n * window_sums((values * values).sum(2), side) - (window_sums(values, side) ** 2).sum(2)
+    return n2_variance >= 3 * MIN_CONTRAST**2 * n * n
+
+
+def levels(height: int, width: int, size: int) -> range:
+    """Pyramid levels from which size x size crops of a photograph are cut."""
+    shorter = min(height, width)
+    finest = max(0, (shorter // BASE_SIDE).bit_length() - 1)
+    coarsest = finest
+    while coarsest + 1 < finest + MAX_LEVELS and (size << (coarsest + 1)) * 100 <= WIDEST_PERCENT * shorter:
+        coarsest += 1
+    return range(finest, coarsest + 1)
+
+
+def level_shares(total: int, n: int) -> list[int]:
+    """How many of `total` crops each of n levels gives: a coarser level half as many as the finer one.
+
+    A test tile holds few independent coarse crops; equal shares would set the splits apart.
+    """
+    shares = [(total << (n - 1 - i)) // ((1 << n) - 1) for i in range(n)]
+    shares[0] += total - sum(shares)
+    return shares
+
+
+def tile_mask(height: int, width: int, size: int, stream: np.random.PCG64) -> Array:
+    """bool (H, W): the test tiles. They lie on the coarsest level's grid, one at random in each cell."""
+    coarsest = levels(height, width, size)[-1]
+    grid = 1 << coarsest
+    tile = (size << coarsest) * 5 // 4  # a multiple of `grid`, as size is one of 4
+    cells = [max(1, round(length / (CELL_TILES * tile))) for length in (height, width)]
+    mask = np.zeros((height, width), bool)
+    for row in range(cells[0]):
+        for column in range(cells[1]):
+            corner = []
+            for index, count, length in ((row, cells[0], height), (column, cells[1], width)):
+                first = -(-(length * index // count) // grid)
+                last = (length * (index + 1) // count - tile) // grid
+                corner.append(grid * (first + stream.random_raw() % (last - first + 1)))
+            y, x = corner
+            mask[y : y + tile, x : x + tile] = True
+    return mask
+
+
+def draw(candidates: Array, n: int, stream: np.random.PCG64) -> Array:
+    """n different entries of `candidates` in random order. RuntimeError when there are fewer."""
+    if len(candidates) < n:
+        raise RuntimeError(f"only {len(candidates)} crops where {n} are wanted")
+    return candidates[np.argsort(stream.random_raw(len(candidates)), kind="stable")[:n]]
+
+
+def _cut(name: str, size: int) -> Iterator[tuple[list[Box], Array]]:
+    """For training, then for test: the boxes of a photograph's crops and the crops uint8 (n, S, S, 3)."""
+    label = CLASSES.index(name)
+    stream = np.random.PCG64([SEED, label, size])
+    image = photo(name)
+    mask = tile_mask(*image.shape[:2], size, stream)
+    used = levels(*image.shape[:2], size)
+    pyramid = {level: average(image, level) for level in used}
+    for tested, total in ((False, N_TRAIN), (True, N_TEST)):
+        boxes = []
+        shares = level_shares(total // len(CLASSES), len(used))
+        for i, level in enumerate(used):
+            h, w = pyramid[level].shape[:2]
+            # a tile lies on the grid of every level, so one pixel of a block speaks for all
+            inside = window_sums(mask[:: 1 << level, :: 1 << level][:h, :w], size)
+            allowed = (inside == (size * size if tested else 0)) & has_contrast(pyramid[level], size)
+            places = draw(np.flatnonzero(allowed), shares[i], stream)
+            rows, columns = (index.tolist() for index in np.unravel_index(places, allowed.shape))
+            boxes += [Box(label, y << level, x << level, size << level, level)
+                      for y, x in zip(rows, columns, strict=True)]
+        boxes = [boxes[i] for i in draw(np.arange(len(boxes)), len(boxes), stream)]
+        yield boxes, np.stack([_crop(pyramid[b.level], b, size) for b in boxes])
+
+
+def _crop(image: Array, box: Box, size: int) -> Array:
+    y, x = box.y >> box.level, box.x >> box.level
+    return image[y : y + size, x : x + size]
+
+
+@functools.cache
+def _build(size: int) -> tuple[Dataset, dict[str, tuple[Box, ...]]]:
+    cut = [list(_cut(name, size)) for name in CLASSES]
+    splits, boxes = {}, {}
+    for i, split in enumerate(("train", "test")):
+        # (n per class, class, ...): the classes take turns
+        crops = np.stack([photo_cut[i][1] for photo_cut in cut], axis=1).reshape(-1, size, size, 3)
+        boxes[split] = tuple(box for turn in zip(*(c[i][0] for c in cut), strict=True) for box in turn)
+        images = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
+        splits[split] = Split(split, images, torch.tensor([box.photo for box in boxes[split]]))
+    return Dataset("photos10", size, CLASSES, splits["train"], splits["test"]), boxes
+
+
+def load(size: int) -> Dataset:
+    """photos10 at size x size pixels; built in a second or two, then kept in memory."""
+    return _build(size)[0]
+
+
+def boxes(size: int) -> dict[str, tuple[Box, ...]]:
+    """Split name -> the box of each crop, in the order of the images: the proof of what was cut where."""
+    return _build(size)[1]

@@ -1,0 +1,33 @@
+"""Between 8-bit pixels and the continuous range [-1, 1) in which models live.
+
+A pixel value v in {0..255} owns the cell [v/128 - 1, (v+1)/128 - 1) of width 1/128. `dequantise` draws a
+uniform point of the cell, `to_uint8` maps every point of the cell back to v.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+LEVELS_PER_UNIT = 128.0
+LN_LEVELS = math.log(LEVELS_PER_UNIT)
+"""-ln P(x) <= E_u[-ln p(dequantise(x))] + D ln 128 for D dimensions (Theis et al. 2016, section 3.1)."""
+
+
+def dequantise(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """uint8 (...) -> float32 (...) in [-1, 1): (x + u) / 128 - 1 with u ~ U[0, 1)."""
+    u = torch.rand(x.shape, device=x.device, generator=generator)
+    # x + u in float32 can round up to x + 1, the next cell; stay strictly inside
+    return torch.minimum(x + u, x + (1 - 2**-10)).div_(LEVELS_PER_UNIT).sub_(1)
+
+
+def to_signed(x: Tensor) -> Tensor:
+    """uint8 (...) -> float32 (...) in (-1, 1): the centres of the cells."""
+    return (x + 0.5) / LEVELS_PER_UNIT - 1
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """float (...) -> uint8 (...): the cell a point lies in; values outside [-1, 1) are clamped."""
+    return ((x.float() + 1) * LEVELS_PER_UNIT).floor().clamp(0, 255).to(torch.uint8)

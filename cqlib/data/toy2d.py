@@ -1,0 +1,212 @@
+"""toy2d: densities in the plane that are known exactly, also after rounding to 8 bits.
+
+A point (x, y) of [-1, 1)^2 is an "image" of 2 channels and 1 x 1 pixel, so every model, and bits per
+dimension, apply as they stand; and here the best possible number is known: `entropy()`. A pixel value v owns
+the cell [v/128 - 1, (v+1)/128 - 1) of cqlib.data.pixels; what falls outside the square is counted in the
+outermost cells.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cqlib.data.dataset import Dataset, Split
+from cqlib.data.pixels import to_uint8
+
+N_TRAIN, N_TEST = 20_000, 2_000
+SEED = 10
+LN_2PI = math.log(2 * math.pi)
+
+
+class Density(Protocol):
+    """A density on the plane. All numbers are natural logarithms, in float64."""
+
+    modes: Tensor | None
+    """float64 (K, 2): the centres of the modes, where the density has such."""
+
+    def log_prob(self, points: Tensor) -> Tensor:
+        """(n, 2) -> (n,): ln p(x, y), -inf outside the support."""
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n independent points, float64 (n, 2)."""
+
+    def log_cell_prob(self) -> Tensor:
+        """float64 (256, 256): ln P(first channel = i, second channel = j); exp of it sums to 1."""
+
+
+def entropy(density: Density) -> float:
+    """Entropy of the 8-bit pair in bits per dimension: no model's expected BPD can be lower."""
+    log_p = density.log_cell_prob()
+    return float(torch.special.entr(log_p.exp()).sum() / (2 * math.log(2)))
+
+
+def _edges() -> Tensor:
+    """The 257 borders of the cells, the outermost moved to infinity."""
+    edges = torch.arange(257, dtype=torch.float64) / 128 - 1
+    edges[0], edges[-1] = -math.inf, math.inf
+    return edges
+
+
+def _log_normal_mass(low: Tensor, high: Tensor) -> Tensor:
+    """ln of the standard normal's mass in [low, high], exact far out in the tails too."""
+    mirrored = low > 0  # the upper tail loses all digits; use the lower one instead
+    low, high = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
+    log_high, log_low = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
+    return log_high + torch.log1p(-(log_low - log_high).exp())
+
+
+class GaussianMixture:
+    """Equal round Gaussians: p(x) = (1/K) sum_k N(x; centre_k, sigma^2 I).
+
+    `centres` (K, 2); `modal` says whether every centre is a mode (components that overlap are not).
+    """
+
+    def __init__(self, centres: Tensor, sigma: float, *, modal: bool = True) -> None:
+        self.centres = centres.double()
+        self.sigma = sigma
+        self.modes = self.centres if modal else None
+
+    def log_prob(self, points: Tensor) -> Tensor:
+        """(n, 2) -> (n,): ln p(x, y)."""
+        # the matrix product that cdist prefers would lose digits
+        r = torch.cdist(points.double(), self.centres, compute_mode="donot_use_mm_for_euclid_dist")
+        log_normal = -0.5 * (r / self.sigma) ** 2 - LN_2PI - 2 * math.log(self.sigma)
+        return torch.logsumexp(log_normal, 1) - math.log(len(self.centres))
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n independent points, float64 (n, 2)."""
+        which = torch.randint(len(self.centres), (n,), generator=generator)
+        noise = torch.randn(n, 2, generator=generator, dtype=torch.float64)
+        return self.centres[which] + self.sigma * noise
+
+    def log_cell_prob(self) -> Tensor:
+        """float64 (256, 256), in closed form: differences of the normal distribution function."""
+        z = (_edges() - self.centres[..., None]) / self.sigma  # (K, 2, 257)
+        log_mass = _log_normal_mass(z[..., :-1], z[..., 1:])  # (K, 2, 256)
+        joint = log_mass[:, 0, :, None] + log_mass[:, 1, None, :]
+        return torch.logsumexp(joint, 0) - math.log(len(self.centres))
+
+
+class TwoMoons:
+    """Two half rings that clasp each other.
+
+    In polar coordinates about its centre a moon's radius is N(R, sigma^2), its angle uniform over half a
+    turn, so p(x) = 1/2 sum over moons of N(r; R, sigma^2) / (pi r). The cut of each half ring lies on a
+    border of cells, so that the density is smooth inside every cell.
+    """
+
+    RADIUS, SIGMA = 0.5, 0.05
+    CENTRES = ((-0.25, -0.125), (0.25, 0.125))
+    modes = None
+
+    def log_prob(self, points: Tensor) -> Tensor:
+        """(n, 2) -> (n,): ln p(x, y)."""
+        points = points.double()
+        total = torch.zeros(len(points), dtype=torch.float64)
+        for sign, (x, y) in zip((1, -1), self.CENTRES, strict=True):
+            dx, dy = points[:, 0] - x, points[:, 1] - y
+            r = torch.hypot(dx, dy).clamp(min=1e-12)
+            z = (r - self.RADIUS) / self.SIGMA
+            moon = (-0.5 * z * z).exp() / (math.sqrt(2 * math.pi) * self.SIGMA * math.pi * r)
+            total += 0.5 * torch.where(dy >= 0 if sign == 1 else dy < 0, moon, 0.0)
+        return total.log()
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n independent points, float64 (n, 2)."""
+        which = torch.randint(2, (n,), generator=generator)
+        angle = math.pi * (torch.rand(n, generator=generator, dtype=torch.float64) + which)
+        noise = torch.randn(n, generator=generator, dtype=torch.float64)
+        r = (self.RADIUS + self.SIGMA * noise)[:, None]  # r < 0 is ten sigma away
+        centre = torch.tensor(self.CENTRES, dtype=torch.float64)[which]
+        return centre + r * torch.stack([angle.cos(), angle.sin()], 1)
+
+    def log_cell_prob(self) -> Tensor:
+        """float64 (256, 256): Gauss-Legendre quadrature with 4 x 4 nodes per cell (relative error 1e-11)."""
+        # nodes and weights of order 4 on [-1, 1] (Abramowitz and Stegun, table 25.4)
+        a, b = math.sqrt(3 / 7 - 2 / 7 * math.sqrt(6 / 5)), math.sqrt(3 / 7 + 2 / 7 * math.sqrt(6 / 5))
+        u, v = (18 + math.sqrt(30)) / 36, (18 - math.sqrt(30)) / 36
+        nodes = torch.tensor([-b, -a, a, b], dtype=torch.float64)
+        weights = torch.tensor([v, u, u, v], dtype=torch.float64) / 2
+        axis = ((torch.arange(256, dtype=torch.float64)[:, None] + (nodes + 1) / 2) / 128 - 1).flatten()
+        density = self.log_prob(torch.cartesian_prod(axis, axis)).exp().view(256, 4, 256, 4)
+        mass = torch.einsum("iajb,a,b->ij", density, weights, weights) / 128**2
+        return (mass / mass.sum()).log()  # 1e-8 lies outside the square and is shared out
+
+
+class Checkerboard:
+    """Uniform over the 8 dark squares of a 4 x 4 board on [-0.75, 0.75)^2; its borders are cell borders."""
+
+    HALF, SQUARE = 0.75, 0.375
+
+    def __init__(self) -> None:
+        dark = [(i, j) for i in range(4) for j in range(4) if (i + j) % 2 == 0]
+        self.modes = (torch.tensor(dark, dtype=torch.float64) + 0.5) * self.SQUARE - self.HALF
+
+    def log_prob(self, points: Tensor) -> Tensor:
+        """(n, 2) -> (n,): -ln(8 squares' area) or -inf."""
+        index = ((points.double() + self.HALF) / self.SQUARE).floor()
+        dark = ((index >= 0) & (index < 4)).all(1) & (index.sum(1) % 2 == 0)
+        inside = torch.tensor(-math.log(8 * self.SQUARE**2), dtype=torch.float64)
+        return torch.where(dark, inside, -math.inf)
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """n independent points, float64 (n, 2)."""
+        which = torch.randint(8, (n,), generator=generator)
+        inside = torch.rand(n, 2, generator=generator, dtype=torch.float64) - 0.5
+        return self.modes[which] + self.SQUARE * inside
+
+    def log_cell_prob(self) -> Tensor:
+        """float64 (256, 256), in closed form: each cell lies wholly in a dark square or outside."""
+        axis = (torch.arange(256, dtype=torch.float64) + 0.5) / 128 - 1
+        return self.log_prob(torch.cartesian_prod(axis, axis)).view(256, 256) - 2 * math.log(128)
+
+
+def _eight_gaussians() -> Density:
+    angle = torch.arange(8, dtype=torch.float64) * math.pi / 4
+    return GaussianMixture(0.65 * torch.stack([angle.cos(), angle.sin()], 1), 0.05)
+
+
+def _grid() -> Density:
+    axis = torch.linspace(-0.7, 0.7, 5, dtype=torch.float64)
+    return GaussianMixture(torch.cartesian_prod(axis, axis), 0.03)
+
+
+def _spiral() -> Density:
+    turn = torch.linspace(0.15, 1, 60, dtype=torch.float64).sqrt()  # even spacing along the arm
+    arm = 0.8 * turn[:, None] * torch.stack([(3 * math.pi * turn).cos(), (3 * math.pi * turn).sin()], 1)
+    return GaussianMixture(torch.cat([arm, -arm]), 0.03, modal=False)
+
+
+DENSITIES = {
+    "eight-gaussians": _eight_gaussians,
+    "grid": _grid,
+    "two-moons": TwoMoons,
+    "spiral": _spiral,
+    "checkerboard": Checkerboard,
+}
+"""Name -> maker of the density. The first is the default."""
+DEFAULT = "eight-gaussians"
+
+
+def density(name: str = DEFAULT) -> Density:
+    """The density called `name`; KeyError for an unknown one (cqlib.data.check has a kinder word)."""
+    return DENSITIES[name]()
+
+
+def load(name: str = DEFAULT) -> Dataset:
+    """20,000 training and 2,000 test points as uint8 (N, 2, 1, 1); the label is the nearest mode, or 0."""
+    chosen = density(name)
+    classes = ("all",) if chosen.modes is None else tuple(f"mode {k}" for k in range(len(chosen.modes)))
+    generator = torch.Generator().manual_seed(SEED)
+    splits = []
+    for split, n in (("train", N_TRAIN), ("test", N_TEST)):
+        points = chosen.sample(n, generator)
+        labels = torch.zeros(n, dtype=torch.int64)
+        if chosen.modes is not None:
+            labels = torch.cdist(points, chosen.modes).argmin(1)
+        splits.append(Split(split, to_uint8(points).view(n, 2, 1, 1), labels))
+    return Dataset("toy2d" if name == DEFAULT else f"toy2d:{name}", 1, classes, *splits)

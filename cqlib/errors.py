@@ -1,0 +1,38 @@
+"""Errors that a user sees: one clear line, and the exit code that goes with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can mend. The message is one line that says what to do; exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """A wrong option, name or value; nothing has been written. Exit code 2."""
+
+    exit_code = 2
+
+
+class StoppedEarly(UserError):
+    """Time budget, SIGINT or SIGTERM; the state is saved and the same command goes on. Exit code 3."""
+
+    exit_code = 3
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The entry of `valid` that is most like `name`, or None when `valid` is empty."""
+    valid = list(valid)
+    close = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.0)
+    return close[0] if close else None
+
+
+def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:
+    """A `UsageError` for an unknown name: "unknown row 'table1/vea': did you mean 'table1/vae'?"."""
+    best = nearest(name, valid)
+    hint = f": did you mean '{best}'?" if best else ""
+    return UsageError(f"unknown {kind} '{name}'{hint}")

@@ -1,0 +1,121 @@
+"""One `Experiment` per row x profile x data set x seed: everything that determines a result, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from cqlib import names
+from cqlib.errors import UsageError, unknown
+from cqlib.files import canonical_json, sha256
+from cqlib.models import coverage_quality, gan
+from cqlib.models.base import System
+from cqlib.models.coverage_quality import CoverageQuality, CoverageQualityConfig
+from cqlib.models.gan import GAN, GANConfig
+from cqlib.paper import SAME_MODEL
+from cqlib.recipe import PROFILES, Recipe
+
+RECIPES: dict[str, Callable[..., Recipe]] = {
+    **dict.fromkeys(coverage_quality.ROWS, coverage_quality.recipe),
+    "table1/gan": gan.recipe,
+}
+"""Row -> its recipe, which stands beside the model."""
+
+SYSTEMS: dict[type, type[System]] = {CoverageQualityConfig: CoverageQuality, GANConfig: GAN}
+"""Config -> the system that it builds."""
+
+ROWS = names.ROWS
+AVAILABLE = tuple(row for row in ROWS if SAME_MODEL.get(row, row) in RECIPES)
+"""The rows that this version can train, aliases included."""
+
+IMAGE_SIZE = {"smoke": 16, "quick": 16, "study": 32, "paper": 32}
+"""Side length in pixels for data sets that come at any size."""
+
+DEFAULT_DATA = {"smoke": "photos10", "quick": "photos10", "study": "photos10", "paper": "photos10"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a run is measured: numbers of images and of importance samples."""
+
+    fidelity_images: int
+    """n_real = n_fake for IS, FID, KID, precision and recall; fewer where the test split is smaller."""
+    bpd_images: int
+    importance_samples: int
+    importance_images: int
+
+
+EVALUATION = {
+    "smoke": Evaluation(64, 64, 2, 16),
+    "quick": Evaluation(1000, 2000, 16, 250),
+    "study": Evaluation(5000, 5000, 16, 250),
+    "paper": Evaluation(10_000, 10_000, 100, 1000),
+}
+
+TRAIN_IMAGES = {"smoke": 300}
+"""Profiles that use the first images of the training split only."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained on what, and how it is measured. `row` is canonical: aliases share one run."""
+
+    row: str
+    profile: str
+    data: str
+    size: int
+    seed: int
+    recipe: Recipe
+    evaluation: Evaluation
+
+    @property
+    def config(self) -> dict:
+        """The experiment as nested plain values, for the record."""
+        return asdict(self)
+
+    @property
+    def config_hash(self) -> str:
+        """16 hex digits: equal experiments, equal hashes."""
+        return sha256(canonical_json(self.config).encode())[:16]
+
+    @property
+    def training_hash(self) -> str:
+        """16 hex digits over what determines the weights: measuring differently does not train again."""
+        config = {key: value for key, value in self.config.items() if key != "evaluation"}
+        return sha256(canonical_json(config).encode())[:16]
+
+    @property
+    def cost(self) -> float:
+        """Expected time relative to other rows of the profile, for planning: the longest run goes first."""
+        system = self.recipe.system
+        adversarial = getattr(system, "critic", None) is not None
+        flow = getattr(system, "flow", None) is not None
+        per_step = 1.0 + 2.5 * adversarial + 0.6 * flow * (1 + adversarial)
+        return self.recipe.training.steps * per_step
+
+
+def experiment(row: str, profile: str = "quick", data: str | None = None, seed: int = 0) -> Experiment:
+    """The experiment for a row of the tables; UsageError for a name or a seed that is none."""
+    names.row(row)
+    names.profile(profile)
+    data = data or DEFAULT_DATA[profile]
+    names.data(data)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise UsageError(f"seed {seed!r} is not a whole number from 0 to {2**31 - 1}")
+    canonical = SAME_MODEL.get(row, row)
+    if canonical not in RECIPES:
+        raise unknown("trainable row", row, AVAILABLE)
+    if data.startswith("toy2d"):
+        raise UsageError(f"data set '{data}' holds points of the plane, and row '{row}' is a model of images")
+    size = IMAGE_SIZE[profile]
+    return Experiment(
+        canonical, profile, data, size, seed, RECIPES[canonical](canonical, profile, size), EVALUATION[profile]
+    )
+
+
+def build(config: object) -> System:
+    """The untrained system for a config; weights depend on torch's random state."""
+    return SYSTEMS[type(config)](config)
+
+
+assert set(PROFILES) == set(names.PROFILES) == set(EVALUATION)

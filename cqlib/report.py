@@ -1,0 +1,226 @@
+"""The report: records -> one self-contained `index.html`, readable without a network or a script.
+
+`build` makes the page from records and pictures; `render` finds both in the folders that run_all.sh uses.
+`table_html` and `claims_html` give a notebook the same tables. Everything that comes from outside (records,
+messages, names) passes through an environment that escapes it and cuts absolute paths to their last part.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, fields
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import cqlib
+from cqlib import names, paper, report_parts, report_pictures, tables
+from cqlib.claim_cards import STANDINGS, cards, count_claims
+from cqlib.files import write_atomic
+from cqlib.records import Record, load_records
+from cqlib.tables import Judgement, RunSet, View, run_sets, without_paths
+
+__all__ = ["build", "claims_html", "published_records", "render", "table_html"]
+
+TITLE = "Coverage and Quality Driven Training of Generative Image Models"
+TABLE_NAMES = {"table1": "Table 1", "table2": "Table 2", "table3": "Table 3"}
+TONES = {"reproduced": "good", "close": "good", "not reproduced": "bad"}
+CONTENTS = {
+    "summary": "Summary", "claims": "Claims", "not-reproduced": "Not reproduced", "tables": "Tables",
+    "samples": "Samples", "curves": "Curves", "costs": "Costs", "protocol": "Protocol",
+    "notebooks": "Notebooks", "footnotes": "Footnotes", "provenance": "Provenance",
+}  # fmt: skip
+HEADINGS = {
+    "does not hold": "Claims that do not hold",
+    "depends on the temperature": "Claims that depend on the temperature",
+    "seen once, contrary": "Seen once, and contrary to the claim",
+    "undecided": "Undecided",
+    "equal": "No difference",
+    "holds": "Claims that hold",
+    "seen once, as claimed": "Seen once, as claimed",
+}
+CONTRARY = ("does not hold", "depends on the temperature", "seen once, contrary")
+OTHERS = tuple(name for name in HEADINGS if name not in CONTRARY)
+PUBLISHED = names.ROOT / "reports" / "published"
+
+
+@dataclass(frozen=True)
+class _TableView(View):
+    """A view with its name in the paper and the lettered reasons below it."""
+
+    name: str
+    notes: Any
+
+
+class _Notes(dict):
+    """Reasons by letter: one that stands often in a table is printed once, below it."""
+
+    def __init__(self, id: str, judgements: Iterable[Judgement]) -> None:
+        texts = dict.fromkeys(map(self._text, judgements))
+        super().__init__({chr(ord("a") + i % 26) * (1 + i // 26): text for i, text in enumerate(texts)})
+        self.id = f"{id}-why"
+
+    def letter(self, judgement: Judgement) -> str:
+        """The letter under which the judgement's reason stands."""
+        return next(letter for letter, text in self.items() if text == self._text(judgement))
+
+    @staticmethod
+    def _text(judgement: Judgement) -> str:
+        return f"{judgement.metrics}: {judgement.reason}"
+
+
+def build(
+    out: Path,
+    *,
+    local: Sequence[Record],
+    published: Sequence[Record] = (),
+    failures: Sequence[str] = (),
+    notebooks: Sequence[Path] = (),
+    local_pictures: Path | None = None,
+    published_pictures: Path | None = None,
+    data_dir: Path | None = None,
+    profile: str | None = None,
+    available: Collection[str] = (),
+) -> Path:
+    """Write `out`/index.html, whole or not at all; its path. Equal input gives an equal page.
+
+    `failures` are one-line messages of what went wrong; `notebooks` are executed notebooks and their pages,
+    at or below `out`. Sample grids are looked up as FOLDER/SLUG/samples_T1.png and samples_T0.png; real test
+    images are drawn from the data set where it can be loaded (`data_dir`: local copies). `profile` is the one
+    of the commands shown; rows of `available` can be trained. OSError when `out` cannot be written.
+    """
+    sets = run_sets(local, published)
+    here = [runs for runs in sets if runs.place == "here"]
+    profile = profile or (here[0].profile if here else "quick")
+    made = cards(sets)
+    by_standing = {name: list(found) for name, found in groupby(made, lambda card: card.standing)}
+    pictures = {"here": local_pictures, "published": published_pictures}
+    page = _environment().get_template("index.html.j2").render(
+        title=TITLE,
+        css=_css("style.css"),
+        contents=CONTENTS.items(),
+        version=cqlib.__version__,
+        failures=[" ".join(line.split()) for line in failures],
+        facts=report_parts.facts(sets),
+        claim_counts=count_claims(made),
+        number_counts=tables.count_numbers(sets),
+        contrary=[(name, by_standing[name]) for name in CONTRARY if name in by_standing],
+        others=[(name, by_standing[name]) for name in OTHERS if name in by_standing],
+        untested=by_standing.get("not run", []),
+        tested=len(by_standing.keys() - {"not run"}) > 0,
+        shortfalls=report_parts.shortfalls(sets, made, available),
+        unfinished=report_parts.unfinished(sets),
+        views=[_view(table, sets, available, profile) for table in paper.TABLES],
+        samples=report_pictures.samples_of(sets, pictures, data_dir),
+        plots=report_pictures.plots_of(sets),
+        costs=report_parts.costs(sets),
+        protocols=report_parts.protocols(sets),
+        numbers=report_parts.all_numbers(sets),
+        notebooks=_links(notebooks, out),
+        provenance=report_parts.provenance(sets),
+        runs=report_parts.runs(sets),
+        footnote_link=_footnote_link,
+    )  # fmt: skip
+    return write_atomic(Path(out) / "index.html", page)
+
+
+def render(
+    out: Path, *, runs_dir: Path, failures: Sequence[str] = (), data_dir: Path | None = None,
+    profile: str | None = None,
+) -> Path:  # fmt: skip
+    """Render `out`/index.html from the records in `runs_dir`, the published ones, and `out`/notebooks.
+
+    A record that cannot be read is named among the failures and left out.
+    """
+    from cqlib.experiments import AVAILABLE
+
+    local, wrong_here = load_records(runs_dir)
+    published, wrong_there = load_records(PUBLISHED / "records")
+    problems = [f"record left out: {line}" for line in (*wrong_here, *wrong_there)]
+    return build(
+        Path(out),
+        local=local,
+        published=published,
+        failures=[*failures, *problems],
+        notebooks=sorted((Path(out) / "notebooks").glob("*.*")),
+        local_pictures=Path(runs_dir),
+        published_pictures=PUBLISHED / "samples",
+        data_dir=data_dir,
+        profile=profile,
+        available=AVAILABLE,
+    )
+
+
+def table_html(table: str, local: Sequence[Record], published: Sequence[Record] | None = None) -> Markup:
+    """Table "table1", "table2" or "table3" as HTML for a notebook, the published records beside `local`."""
+    sets = run_sets(local, published_records() if published is None else published)
+    wanted = next(item for item in paper.TABLES if item.id == table)
+    macros = _environment().get_template("macros.html.j2").make_module({})
+    return _scoped(macros.paper_table(_view(wanted, sets, names.ROWS, "quick")))
+
+
+def claims_html(table: str, local: Sequence[Record], published: Sequence[Record] | None = None) -> Markup:
+    """The tested claims of a table as HTML for a notebook, those that do not hold first."""
+    sets = run_sets(local, published_records() if published is None else published)
+    found = [card for card in cards(sets, f"{table}/") if card.standing != "not run"]
+    if not found:
+        return Markup("<p>No claim has been tested yet.</p>")
+    return _scoped(_environment().get_template("macros.html.j2").make_module({}).claim_list(found))
+
+
+@functools.cache
+def published_records() -> tuple[Record, ...]:
+    """The records that come with the project; those that cannot be read are left out."""
+    return tuple(load_records(PUBLISHED / "records")[0])
+
+
+def _environment() -> Environment:
+    """Jinja2 that escapes all text and takes machine paths out of it."""
+    environment = Environment(
+        loader=PackageLoader("cqlib"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        finalize=lambda value: without_paths(value) if type(value) is str else value,
+    )
+    environment.globals.update(
+        tones=TONES, signs=STANDINGS, headings=HEADINGS, footnotes=paper.FOOTNOTES, equal=paper.EQUAL
+    )
+    return environment
+
+
+def _css(name: str) -> Markup:
+    return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
+
+
+def _scoped(body: Markup) -> Markup:
+    """A piece for a notebook with the few rules it needs, which touch nothing else on the page."""
+    return Markup('<div class="cqlib"><style>{}</style>{}</div>').format(_css("notebook.css"), body)
+
+
+def _view(table: paper.Table, sets: Sequence[RunSet], available: Collection[str], profile: str) -> _TableView:
+    view = tables.view(table, sets, available, profile)
+    judged = (item for group in view.groups for line in group.lines for item in line.judgements)
+    notes = _Notes(view.id, [item for item in judged if item.label == "not comparable"])
+    values = {field.name: getattr(view, field.name) for field in fields(View)}
+    return _TableView(**values, name=TABLE_NAMES[table.id], notes=notes)
+
+
+def _footnote_link(note: str) -> Markup:
+    number = list(paper.FOOTNOTES).index(note) + 1
+    return Markup('<a href="#note-{}" aria-label="footnote {}">{}</a>').format(note, number, number)
+
+
+def _links(files: Sequence[Path], out: Path) -> list[dict[str, Any]]:
+    """Notebooks by name with relative links to their pages."""
+    kinds = {".html": "page", ".ipynb": "notebook"}
+    found: dict[str, list[tuple[str, str]]] = {}
+    for file in map(Path, files):
+        if file.suffix in kinds:
+            link = file.relative_to(out) if file.is_absolute() and file.is_relative_to(out) else file
+            found.setdefault(file.stem, []).append((kinds[file.suffix], link.as_posix()))
+    return [{"name": name, "links": links} for name, links in found.items()]

@@ -1,0 +1,182 @@
+"""What the report says around its tables: facts, shortfalls, plots, costs, protocols, provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from cqlib import paper
+from cqlib.claim_cards import Card
+from cqlib.records import Record
+from cqlib.tables import PLACES, Cell, RunSet, measured
+
+
+def label_of(row: str) -> str:
+    """A row's name on the slides, told apart where the slides use one name twice ("CQF + Residual")."""
+    if row not in paper.ROWS:
+        return row
+    found = paper.ROWS[row]
+    extra = [] if row.startswith("table1/") or "(" in found.label else found.ticks
+    return " + ".join([found.label, *extra])
+
+
+def facts(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
+    """The first screen: what ran here, on what, when; and what was published beside it."""
+    found = []
+    here = [run for runs in sets if runs.place == "here" for run in runs.records]
+    if here:
+        done = sum(run.status == "done" for run in here)
+        rows = sorted({label_of(run.row) for run in here})
+        start, end = min(run.started for run in here)[:16], max(run.finished for run in here)[:16]
+        found += [
+            ("Run on this machine", f"{done} of {len(here)} runs finished: {', '.join(rows)}"),
+            ("Data and profile", "; ".join(runs.label for runs in sets if runs.place == "here")),
+            ("Seeds", _seeds(here)),
+            ("Device", ", ".join(sorted({run.device for run in here}))),
+            ("When (UTC)", f"{start.replace('T', ' ')} to {end.replace('T', ' ')}"),
+            ("Training time, all runs", duration(sum(run.seconds for run in here))),
+        ]
+    else:
+        found.append(("Run on this machine", "nothing yet"))
+    for runs in (runs for runs in sets if runs.place == "published"):
+        seeds = _seeds(runs.records)
+        text = f"{len(runs.records)} runs on {runs.label}, seeds {seeds}"
+        found.append(("Published beside it", text))
+    return found
+
+
+def _seeds(records: Sequence[Record]) -> str:
+    seeds = sorted({run.seed for run in records})
+    whole = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
+    return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
+
+
+def duration(seconds: float) -> str:
+    """ "3 h 05 min", "12 min", "40 s"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def shortfalls(sets: Sequence[RunSet], made: Sequence[Card], available: Collection[str]) -> list[str]:
+    """What the report cannot show, in sentences."""
+    lines = []
+    against = [card.claim.sentence for card in made if card.standing == "does not hold"]
+    if against:
+        lines.append(f"{_count(len(against), 'claim')} of the paper did not hold here: {'; '.join(against)}.")
+    known = {paper.canonical(row) for row in available}
+    later = [label_of(row) for row in paper.ROWS if paper.canonical(row) == row and row not in known]
+    if later:
+        count = _count(len(later), "system")
+        lines.append(f"{count} cannot be trained by this version yet: {', '.join(later)}.")
+    ran = {paper.canonical(run.row) for runs in sets for run in runs.records}
+    missing = [row for row in paper.ROWS if paper.canonical(row) == row and row in known - ran]
+    if missing:
+        lines.append(f"Not trained: {', '.join(map(label_of, missing))}; the tables name the commands.")
+    if not any(runs.profile == "paper" for runs in sets):
+        lines.append("No run used the paper’s recipes on the paper’s data (profile “paper”), so none of the "
+                     "paper’s numbers could be reproduced or contradicted; the claims were tested at a "
+                     "smaller scale.")  # fmt: skip
+    lines.append("The slides leave open the exact nets, latent sizes, iterations, pixel scaling and how many "
+                 "samples stand behind IS and FID; what was chosen is in each record’s config.")  # fmt: skip
+    return lines
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def unfinished(sets: Sequence[RunSet]) -> list[str]:
+    """One line per run that stopped, diverged or failed, with its notes."""
+    return [
+        ": ".join([f"{label_of(run.row)} on {runs.label}, seed {run.seed} ({PLACES[runs.place].lower()})",
+                   f"{run.status} at step {run.steps:,}", *run.notes])
+        for runs in sets for run in runs.records if run.status != "done"
+    ]  # fmt: skip
+
+
+def costs(sets: Sequence[RunSet]) -> list[list[str]]:
+    """Model, runs, parameters and the flow's share, critic, steps, seconds, images/s, memory, device."""
+    lines = []
+    for runs in sets:
+        for row in dict.fromkeys(paper.canonical(run.row) for run in runs.records):
+            done = [run for run in runs.of(row) if run.status == "done"]
+            if done:
+                counts, mean = done[0].parameters, _mean_of(done)
+                total, flow = counts.get("total"), counts.get("flow")
+                share = f"{100 * flow / total:.1f} %" if total and flow else "—"
+                lines.append([
+                    label_of(row), f"{PLACES[runs.place]}: {runs.label}", _whole(total), share,
+                    _whole(counts.get("critic")), _whole(mean("steps")), _whole(mean("seconds")),
+                    _whole(mean("images_per_second")), _whole(mean("peak_memory_bytes", 1e6)),
+                    ", ".join(sorted({run.device for run in done})),
+                ])  # fmt: skip
+    return lines
+
+
+def _mean_of(done: Sequence[Record]):
+    def mean(name: str, unit: float = 1.0) -> float | None:
+        values = [getattr(run, name) for run in done if getattr(run, name) is not None]
+        return sum(values) / len(values) / unit if values else None
+
+    return mean
+
+
+def _whole(value: float | None) -> str:
+    return f"{value:,.0f}" if value else "—"
+
+
+def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
+    """Every protocol once, with the metrics that were taken by it."""
+    found: dict[str, list[str]] = {}
+    for runs in sets:
+        for run in runs.records:
+            for name, metric in run.metrics.items():
+                names = found.setdefault(metric.protocol, [])
+                names += [] if name in names else [name]
+    return [(", ".join(names), text) for text, names in found.items()]
+
+
+def all_numbers(sets: Sequence[RunSet]) -> list[dict[str, Any]]:
+    """Every metric of every row and run set: mean, std over seeds, number of seeds."""
+    lines = []
+    for runs in sets:
+        for row in dict.fromkeys(paper.canonical(run.row) for run in runs.records):
+            done = [run for run in runs.of(row) if run.status == "done"]
+            for name in dict.fromkeys(name for run in done for name in run.metrics):
+                cell: Cell = measured(name, done)
+                seeds = sum(name in run.metrics for run in done)
+                line = {"label": label_of(row), "runs": f"{PLACES[runs.place]}: {runs.label}"}
+                lines.append({**line, "metric": name, "cell": cell, "seeds": seeds})
+    return lines
+
+
+def provenance(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
+    """Commits, versions, data fingerprints and devices of all runs."""
+    runs = [run for found in sets for run in found.records]
+    commits = {_commit(run, 40) for run in runs}
+    versions = {f"{name} {version}" for run in runs for name, version in run.versions.items()}
+    data = {f"{run.data.name} {run.data.split} {_shape(run)}: {run.data.fingerprint}" for run in runs}
+    devices = {run.device for run in runs}
+    found = (("Code", commits), ("Versions", versions), ("Data", data), ("Devices", devices))
+    return [(name, ", ".join(sorted(values))) for name, values in found if values]
+
+
+def _shape(run: Record) -> str:
+    return "×".join(map(str, run.data.shape))
+
+
+def _commit(run: Record, digits: int) -> str:
+    if run.git.commit is None:
+        return "no repository"
+    return run.git.commit[:digits] + (" with uncommitted changes" if run.git.dirty else "")
+
+
+def runs(sets: Sequence[RunSet]) -> list[list[Any]]:
+    """One line per run: what it was, how it ended, and the hashes that pin it down."""
+    return [
+        [run.row, PLACES[found.place], found.data, run.profile, run.seed, run.status, run.config_hash,
+         run.data.fingerprint, _commit(run, 10), run.finished[:16].replace("T", " ")]
+        for found in sets for run in found.records
+    ]  # fmt: skip

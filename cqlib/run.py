@@ -1,0 +1,336 @@
+"""Train and evaluate one experiment, once: what is finished is read, what is half done goes on.
+
+A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/:
+
+    record.json         what was measured (`cqlib.records`)
+    model.safetensors   the averaged weights, with the hash of the experiment they belong to
+    samples_T1.png, samples_T0.png    sample grids
+    training.jsonl      losses, in nats per image
+    *.checkpoint        while training
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from cqlib import data as data_sets
+from cqlib import evaluation, provenance
+from cqlib.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from cqlib.data.dataset import Dataset
+from cqlib.errors import StoppedEarly, UserError
+from cqlib.experiments import TRAIN_IMAGES, Experiment, build, experiment
+from cqlib.files import write_atomic
+from cqlib.metrics.bpd import bits_per_dimension
+from cqlib.metrics.features import features_for
+from cqlib.models.base import LikelihoodSystem, System
+from cqlib.models.frozen_decoder import FrozenDecoder
+from cqlib.names import ROOT
+from cqlib.records import MAX_CURVE, DataInfo, Record, read_record, slug, write_record
+from cqlib.training import Stop, TrainingResult, fast_bf16, train
+
+PUBLISHED = ROOT / "reports" / "published"
+Progress = Callable[[int, int, float], None]
+"""(step, steps, seconds left) over all stages of a run."""
+
+
+def run_dir(row: str, profile: str, data: str | None, seed: int, runs_dir: Path | str = "runs") -> Path:
+    """The folder of a run; the aliases of a row share it."""
+    e = experiment(row, profile, data, seed)
+    return Path(runs_dir) / slug(e.row, e.data, e.profile, e.seed)
+
+
+def finished(e: Experiment, runs_dir: Path | str = "runs") -> Record | None:
+    """The record of a finished run of exactly this experiment, or None."""
+    try:
+        record = read_record(_folder(e, runs_dir) / "record.json")
+    except (OSError, ValueError):
+        return None
+    return record if record.status == "done" and record.config_hash == e.config_hash else None
+
+
+def run(
+    row: str,
+    *,
+    profile: str = "quick",
+    data: str | None = None,
+    seed: int = 0,
+    runs_dir: Path | str = "runs",
+    data_dir: Path | str | None = None,
+    feature_weights: Path | str | None = None,
+    time_budget: float | None = None,
+    progress: Progress | None = None,
+) -> Record:
+    """Train and evaluate what is missing of a row, and return its record.
+
+    `time_budget` is in minutes. Raises UsageError for a wrong name, UserError for data that is missing or
+    damaged, StoppedEarly (state saved) on SIGTERM, SIGINT or at the end of the time budget.
+    """
+    e = experiment(row, profile, data, seed)
+    folder = _folder(e, runs_dir)
+    stop = Stop(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        with lock, _signals(stop):
+            images = _load(e, data_dir)
+            features = features_for(Path(feature_weights) if feature_weights else None)
+            record = finished(e, runs_dir)
+            if record and record.data.fingerprint == _fingerprint(images) and _has(record, features.suffix):
+                return record
+            return _run(e, images, features, folder, Path(runs_dir), stop, progress)
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror or error}; the run is as it was") from error
+
+
+def run_many(
+    rows: Sequence[str],
+    *,
+    profile: str = "quick",
+    data: str | None = None,
+    seeds: Sequence[int] = (0,),
+    **options: Any,
+) -> list[Record]:
+    """`run` for every row and seed, one after the other; finished ones are read."""
+    return [run(row, profile=profile, data=data, seed=seed, **options) for row in rows for seed in seeds]
+
+
+def load(
+    row: str,
+    *,
+    profile: str = "quick",
+    data: str | None = None,
+    seed: int = 0,
+    runs_dir: Path | str = "runs",
+    device: torch.device | str = "cpu",
+) -> System:
+    """The system of a finished run, or of a published checkpoint, with averaged weights, in evaluation mode."""
+    e = experiment(row, profile, data, seed)
+    name = slug(e.row, e.data, e.profile, e.seed)
+    for path in (Path(runs_dir) / name / "model.safetensors", PUBLISHED / "models" / f"{name}.safetensors"):
+        model = _load_model(path, e)
+        if model is not None:
+            return model.to(device)
+    raise UserError(
+        f"{row} has not been trained with profile {e.profile} on {e.data}, seed {seed}: "
+        f"python -m cqlib train {row} --profile {e.profile} --data {e.data} --seed {seed}"
+    )
+
+
+# --- one run -------------------------------------------------------------------------------------------------
+
+
+def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path, stop: Stop, progress) -> Record:
+    """Train (if need be), measure, write grids and record."""
+    _set_stale_aside(e, folder, runs_dir)
+    started, clock = provenance.now(), time.monotonic()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    stages = _Stages(e, images, folder, device, stop, progress)
+    trained = stages.first()
+    model, likelihood_model, note = trained.system, trained.system, ""
+    if e.recipe.frozen_decoder is not None:
+        second = stages.second(trained.system)
+        likelihood_model, note = second.system, "starred recipe (frozen generator, trained encoder and sigma): "
+    metrics, per_image = {}, {}
+    if isinstance(likelihood_model, LikelihoodSystem):
+        metrics, per_image = evaluation.likelihood(likelihood_model, images, e.evaluation, note=note)
+    if images.channels == 3:
+        scores, grids = evaluation.quality(
+            model, images, e.evaluation, features, seed=e.seed, cache_dir=runs_dir / "features"
+        )
+        metrics |= scores
+        for name, grid in grids.items():
+            write_atomic(folder / f"{name}.png", evaluation.grid_png(grid))
+    bf16 = e.recipe.training.autocast == "auto" and fast_bf16(device)
+    record = Record(
+        row=e.row,
+        status="done" if trained.status == "done" else "diverged",
+        seed=e.seed,
+        profile=e.profile,
+        data=DataInfo(e.data, "test", _fingerprint(images), images.test.shape),
+        metrics=metrics,
+        config=e.config,
+        config_hash=e.config_hash,
+        parameters=trained.system.parameter_counts(),
+        steps=trained.steps,
+        best_step=trained.steps,
+        seconds=round(stages.seconds + time.monotonic() - clock - stages.spent, 1),
+        images_per_second=round(trained.steps * e.recipe.training.batch_size / max(trained.seconds, 1e-9), 1),
+        peak_memory_bytes=provenance.peak_memory_bytes(device),
+        device=provenance.device_name(device, bf16=bf16),
+        versions=provenance.versions(),
+        git=provenance.git(),
+        started=started,
+        finished=provenance.now(),
+        per_image=per_image,
+        notes=stages.notes,
+        curve=_curve(folder / "training.jsonl", images.train.images[0].numel()),
+    )
+    write_record(record, folder, "record.json")
+    for checkpoint in folder.glob("*.checkpoint*"):
+        checkpoint.unlink()
+    return record
+
+
+class _Stages:
+    """The one or two trainings of a run, with progress over both; a finished one is read from its weights."""
+
+    def __init__(self, e: Experiment, images: Dataset, folder: Path, device, stop: Stop, progress):
+        self.e, self.folder, self.device, self.stop, self.progress = e, folder, device, stop, progress
+        self.images = images.train.images
+        second = e.recipe.frozen_decoder
+        self.steps = [e.recipe.training.steps, second.training.steps if second else 0]
+        self.notes: list[str] = []
+        self.seconds = 0.0
+        """Seconds of training, those before an interruption included."""
+        self.spent = 0.0
+        """Seconds of training in this call."""
+
+    def first(self) -> TrainingResult:
+        """The system of the row."""
+        torch.manual_seed(self.e.seed)
+        return self._train("training", build(self.e.recipe.system), self.e.recipe.training, 0)
+
+    def second(self, generator: System) -> TrainingResult:
+        """The starred recipe's encoder and sigma round `generator`."""
+        stage = self.e.recipe.frozen_decoder
+        torch.manual_seed(self.e.seed)
+        return self._train("encoder", FrozenDecoder(stage.config, generator), stage.training, self.steps[0])
+
+    def _train(self, name: str, system: System, config, before: int) -> TrainingResult:
+        total = sum(self.steps)
+        weights = self.folder / ("model.safetensors" if name == "training" else f"{name}.safetensors")
+        stored = _stored_training(weights, self.e)
+        if stored is not None:
+            system.load_state_dict(stored.pop("weights"))
+            result = TrainingResult(system.to(self.device).eval(), **stored)
+        else:
+            clock = time.monotonic()
+
+            def shown(step: int, steps: int, left: float) -> None:
+                pace = left / max(1, steps - step) if step < steps else 0.0
+                self.progress(before + step, total, pace * (total - before - step))
+
+            result = train(
+                system,
+                self.images,
+                config,
+                seed=self.e.seed,
+                folder=self.folder,
+                name=name,
+                device=self.device,
+                stop=self.stop,
+                progress=shown if self.progress is not None else None,
+            )
+            self.spent += time.monotonic() - clock
+            fields = {"status": result.status, "steps": result.steps, "seconds": result.seconds}
+            fields |= {"skipped": result.skipped, "notes": result.notes}
+            state = {"training_hash": self.e.training_hash, "weights": dict(result.system.state_dict()), **fields}
+            save_checkpoint(weights, state, keep_previous=False)
+        self.seconds += result.seconds
+        self.notes += [f"{name}: {note}" for note in result.notes]
+        if result.skipped:
+            self.notes.append(f"{name}: {result.skipped} non-finite steps skipped")
+        return result
+
+
+def _stored_training(path: Path, e: Experiment) -> dict[str, Any] | None:
+    """What a finished training of this experiment left at `path`, or None."""
+    try:
+        state = load_checkpoint(path)
+    except (FileNotFoundError, CheckpointError):
+        return None
+    return state if state.pop("training_hash", None) == e.training_hash else None
+
+
+def _load_model(path: Path, e: Experiment) -> System | None:
+    stored = _stored_training(path, e)
+    if stored is None:
+        return None
+    with torch.random.fork_rng(devices=[]):
+        system = build(e.recipe.system)
+    system.load_state_dict(stored["weights"])
+    return system.eval()
+
+
+def _set_stale_aside(e: Experiment, folder: Path, runs_dir: Path) -> None:
+    """A folder that holds another experiment (an older config) is moved to `runs_dir`/stale, not lost."""
+    mark = folder / "experiment.json"
+    if mark.exists() and json.loads(mark.read_text() or "{}").get("training_hash") != e.training_hash:
+        aside = runs_dir / "stale" / f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        aside.mkdir(parents=True)
+        for item in folder.iterdir():
+            if item.name != ".lock":
+                os.replace(item, aside / item.name)
+    write_atomic(mark, json.dumps({"training_hash": e.training_hash, **e.config}, indent=1))
+
+
+# --- small parts ---------------------------------------------------------------------------------------------
+
+
+def _folder(e: Experiment, runs_dir: Path | str) -> Path:
+    return Path(runs_dir) / slug(e.row, e.data, e.profile, e.seed)
+
+
+def _load(e: Experiment, data_dir: Path | str | None) -> Dataset:
+    images = data_sets.load(e.data, size=e.size, data_dir=data_dir)
+    limit = TRAIN_IMAGES.get(e.profile)
+    return images if limit is None else replace(images, train=images.train.first(limit))
+
+
+def _fingerprint(images: Dataset) -> str:
+    """Eight digits of the training split's, eight of the test split's."""
+    return images.train.fingerprint[:8] + images.test.fingerprint[:8]
+
+
+def _has(record: Record, suffix: str) -> bool:
+    """Whether the record has scores of the features that are asked for."""
+    wanted = f"IS{suffix}@T1"
+    return wanted in record.metrics or not any("@T1" in name for name in record.metrics)
+
+
+def _curve(log: Path, dimensions: int) -> dict[str, list[list[float]]]:
+    """The losses of training, thinned; L_C in bits per dimension, the others in nats per image."""
+    names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q", "critic/discriminator": "discriminator"}
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    lines = lines[:: -(-len(lines) // MAX_CURVE)] if lines else []
+    curves: dict[str, list[list[float]]] = {}
+    for key, name in names.items():
+        scale = bits_per_dimension(1.0, dimensions) if key == "coverage" else 1.0
+        points = [[line["step"], round(line[key] * scale, 4)] for line in lines if key in line]
+        if points:
+            curves[name] = points
+    return curves
+
+
+@contextmanager
+def _signals(stop: Stop) -> Iterator[None]:
+    """SIGINT and SIGTERM ask the loop to save and stop; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if stop.requested is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt  # a second Ctrl-C does not wait
+        stop.requested = signal.Signals(number).name
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if stop.requested is not None:
+            raise StoppedEarly(f"stopped by {stop.requested}; the same command goes on where it stopped")

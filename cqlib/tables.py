@@ -1,0 +1,241 @@
+"""The paper's tables as lines to show: for every row the paper's numbers, then what each run set measured.
+
+Rendered from records alone. A *run set* is what may be averaged: finished runs from one place (published with
+this project, or made on this machine) on one data set and size, with one profile; seeds are its sample.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from cqlib import paper
+from cqlib.number_verdicts import NUMBER_LABELS, compare
+from cqlib.records import Record
+
+PLACES = {"published": "Published", "here": "This machine"}
+FEATURES = {"inception": ("IS", "FID", "KID"), "lite0": ("IS-lite0", "FD-lite0", "KD-lite0")}
+AT = ("T1", "T0")
+
+
+@dataclass(frozen=True)
+class RunSet:
+    """Runs of any rows that may be compared with each other; `place` is "published" or "here"."""
+
+    place: str
+    data: str
+    size: int
+    profile: str
+    records: tuple[Record, ...] = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """ "photos10 16×16, quick"."""
+        return f"{self.data} {self.size}×{self.size}, {self.profile}"
+
+    def of(self, row: str) -> list[Record]:
+        """The records of `row`, or of the same model under another id, in the order of seeds."""
+        mine = (r for r in self.records if paper.canonical(r.row) == paper.canonical(row))
+        return sorted(mine, key=lambda record: record.seed)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number to print: `text`, its spread over seeds, the slide's footnote mark, columns it spans."""
+
+    text: str
+    std: str = ""
+    mark: str = ""
+    span: int = 1
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on the paper's numbers that share it: "BPD, IS" "not comparable" and why."""
+
+    metrics: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a row: its source ("paper", "published", "here"), cells, or a remark in their place."""
+
+    source: str
+    label: str
+    detail: str = ""
+    features: str = ""
+    cells: tuple[Cell, ...] = ()
+    seeds: str = ""
+    judgements: tuple[Judgement, ...] = ()
+    remark: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A row of the paper with all its lines."""
+
+    id: str
+    label: str
+    ticks: tuple[str, ...] = ()
+    citation: str = ""
+    footnotes: tuple[str, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """A whole table, ready for the template. `scores` are the column names of IS, FID and KID."""
+
+    id: str
+    title: str
+    data: str
+    scores: tuple[str, str, str]
+    groups: tuple[Group, ...]
+    floors: tuple[Line, ...]
+    footnotes: tuple[str, ...]
+
+
+def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
+    """The run sets of both places, published first; of two records of one run the first counts."""
+    found: dict[tuple, dict[tuple, Record]] = {}
+    for place, records in (("published", published), ("here", local)):
+        for record in records:
+            key = (place, record.data.name, record.data.shape[-1], record.profile)
+            found.setdefault(key, {}).setdefault((paper.canonical(record.row), record.seed), record)
+    return [RunSet(*key, tuple(records.values())) for key, records in found.items()]
+
+
+def view(table: paper.Table, sets: Sequence[RunSet], available: Collection[str], profile: str) -> View:
+    """`table` with the paper's numbers and every run set's; `profile` is the one of the commands shown.
+
+    A row of `available` that was not trained here gets the command that does it.
+    """
+    groups = tuple(_group(row, table, sets, available, profile) for row in table.rows)
+    used = {line.features for group in groups for line in group.lines}
+    names = [FEATURES[kind] for kind in FEATURES if kind == "inception" or kind in used]
+    scores = tuple(" / ".join(dict.fromkeys(column)) for column in zip(*names, strict=True))
+    rows = {paper.canonical(row.id) for row in table.rows}
+    floors = [line for runs in sets if any(runs.of(row) for row in rows) for line in _floors(runs)]
+    data = ", ".join(paper.DATA_SETS[name].label for name in table.data)
+    return View(table.id, table.title, data, scores, groups, tuple(floors), table.footnotes)
+
+
+def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
+    """How many of the paper's numbers carry each verdict, the best one where several run sets can tell."""
+    counts = dict.fromkeys(NUMBER_LABELS, 0)
+    for row in paper.ROWS.values():
+        for number in (number for number in row.numbers if number.value is not None):
+            labels = [compare(number, runs.of(row.id)).label for runs in sets] or ["not run"]
+            counts[min(labels, key=NUMBER_LABELS.index)] += 1
+    return counts
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation over seeds (n - 1 in the denominator); None for a single seed."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def digits(name: str, value: float) -> int:
+    """Decimals a metric is printed with: two for BPD and IS, by size for distances, three digits else."""
+    if name.startswith(("BPD", "IS", "Precision", "Recall")):
+        return 2
+    size = abs(value)
+    return 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
+
+
+def measured(name: str, runs: Sequence[Record]) -> Cell:
+    """The mean of metric `name` over the finished `runs`, its std over seeds; a dash where none has it."""
+    values = [run.metrics[name].value for run in runs if run.status == "done" and name in run.metrics]
+    if not values:
+        return Cell("—")
+    mean, std = mean_and_std(values)
+    places = digits(name, mean)
+    return Cell(f"{mean:,.{places}f}", "" if std is None else f"{std:,.{places}f}")
+
+
+def _group(row: paper.Row, table: paper.Table, sets: Sequence[RunSet], available: Collection[str],
+           profile: str) -> Group:  # fmt: skip
+    lines = [_paper_line(row, data) for data in table.data]
+    lines = [line for line in lines if line is not None]
+    for runs in sets:
+        if mine := runs.of(row.id):
+            lines += _measured_lines(row, table, runs, mine)
+    if not any(line.source == "here" for line in lines):
+        can = paper.canonical(row.id) in available or row.id in available
+        command = f"./run_all.sh --profile {profile} --only {row.id}" if can else ""
+        remark = "not trained here:" if can else "cannot be trained by this version yet"
+        lines.append(Line("none", PLACES["here"], remark=remark, command=command))
+    return Group(row.id, row.label, row.ticks, row.citation, row.footnotes, tuple(lines))
+
+
+def _paper_line(row: paper.Row, data: str) -> Line | None:
+    """The printed numbers on `data`, IS and FID over both temperatures: the slides name none."""
+    numbers = [number for number in row.numbers if number.data == data]
+    if not any(number.text for number in numbers):
+        return None
+    cells = [Cell(n.text or "—", mark=n.mark, span=1 if n.metric == "bpd" else 2) for n in numbers]
+    return Line("paper", "Paper", paper.DATA_SETS[data].label, cells=(*cells, Cell("—", span=2)))
+
+
+def _measured_lines(row: paper.Row, table: paper.Table, runs: RunSet, mine: list[Record]) -> list[Line]:
+    """One line per kind of features, so that no cell has to say which kind it is."""
+    place, done = PLACES[runs.place], [run for run in mine if run.status == "done"]
+    if not done:
+        ends = ", ".join(f"seed {run.seed} {run.status} at step {run.steps:,}" for run in mine)
+        return [Line(runs.place, place, runs.label, remark=ends)]
+    names = {name for run in done for name in run.metrics}
+    kinds = [kind for kind, scores in FEATURES.items() if any(f"{s}@T1" in names for s in scores)] or [""]
+    judgements = _judgements(row, table, runs, mine)
+    lines = []
+    for kind in kinds:
+        scores = [f"{name}@{at}" for name in FEATURES[kind or "inception"] for at in AT]
+        cells = tuple(measured(name, done) for name in ("BPD", *scores))
+        judged = () if lines else tuple(judgements)
+        lines.append(Line(runs.place, place, runs.label, kind, cells, str(len(done)), judged))
+    return lines
+
+
+def _judgements(row: paper.Row, table: paper.Table, runs: RunSet, mine: list[Record]) -> list[Judgement]:
+    """Verdicts on the row's numbers for the run set's data, or the table's first data set if it has not that.
+
+    IS and FID are judged at both temperatures; numbers with one verdict and one reason share a judgement.
+    """
+    data = runs.data if runs.data in table.data else next(n.data for n in row.numbers if n.value is not None)
+    found: dict[tuple[str, str], list[str]] = {}
+    for number in (n for n in row.numbers if n.data == data and n.value is not None):
+        verdicts = [compare(number, mine)]
+        verdicts += [compare(number, mine, temperature=0.0)] if number.metric != "bpd" else []
+        name = number.metric.upper()
+        same = len({(verdict.label, verdict.reason) for verdict in verdicts}) == 1
+        for at, verdict in zip(AT, verdicts, strict=False):
+            text = name if same else f"{name} at {at[0]} = {at[1]}"
+            names = found.setdefault((verdict.label, verdict.reason), [])
+            names += [] if text in names else [text]
+    return [Judgement(", ".join(names), *key) for key, names in found.items()]
+
+
+def _floors(runs: RunSet) -> list[Line]:
+    """Training images against test images, as many of each as were sampled: what a perfect model gets."""
+    lines = []
+    for kind, (_, distance, kernel) in FEATURES.items():
+        values = {name: run.metrics[f"{name}-floor"].value for run in runs.records
+                  for name in (distance, kernel) if f"{name}-floor" in run.metrics}  # fmt: skip
+        if values:
+            cells = [Cell(f"{values[n]:,.{digits(n, values[n])}f}" if n in values else "—", span=2)
+                     for n in (distance, kernel)]  # fmt: skip
+            cells = [Cell("—"), Cell("—", span=2), *cells]
+            lines.append(Line(runs.place, PLACES[runs.place], runs.label, kind, tuple(cells)))
+    return lines
+
+
+_PATH = re.compile(r"(?<![\w/.<])(?:[A-Za-z]:\\|~?/)(?:[^\s/\\'\"<>:,;()]+[/\\])+([^\s/\\'\"<>:,;()]*)")
+
+
+def without_paths(text: str) -> str:
+    """`text` with each absolute path cut to its last part: "npz:/home/me/cats.npz" gives "npz:cats.npz"."""
+    return _PATH.sub(r"\1", text)

@@ -1,0 +1,46 @@
+"""One row in a process of its own: `python -m cqlib.worker JSON`, where JSON holds the keywords of `run`.
+
+`cqlib/suite.py` starts it; what it says on stdout is described in `cqlib/processes.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import traceback
+
+from cqlib.errors import UserError
+from cqlib.processes import say
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(argument: str) -> int:
+    """Run the row; its exit code: 0 done, 3 stopped and saved, 1 failed or diverged."""
+    # Until `run` has its own handlers: during the imports there is nothing to save.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        from cqlib.run import run
+
+        record = run(
+            **json.loads(argument), progress=lambda step, steps, left: say(progress=step / max(steps, 1))
+        )
+    except KeyboardInterrupt:
+        return 3
+    except UserError as error:
+        say(message=str(error))
+        return error.exit_code
+    except Exception as error:
+        traceback.print_exc()
+        say(message=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        return 1
+    if record.status != "done":
+        say(message=f"{record.status}: " + "; ".join(record.notes))
+    return {"done": 0, "stopped": 3}.get(record.status, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Reproduces the paper on this machine: trains what is missing, runs the notebooks, renders one report.
+# ./run_all.sh --help says everything. Makes its own environment (.venv) unless an active one will do.
+set -euo pipefail
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+source "$root/tools/environment.sh"
+export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+
+# The options are checked first, with the standard library alone: a wrong one costs nothing and writes nothing.
+python=$(find_python) || exit 1
+status=0
+"$python" -B -P -m cqlib.options "$@" || status=$?
+[ "$status" -eq 100 ] || exit "$status" # 100: all is well, go on
+
+prepare || exit 1
+exec "$python" -P -m cqlib.suite "$@"

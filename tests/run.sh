@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Style, then tests, on the CPU. Arguments go to pytest: tests/run.sh tests/test_cli.py -k help
+set -euo pipefail
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+source "$root/tools/environment.sh"
+prepare test || exit 1
+cd "$root"
+# One thread per test process: the cores are kept busy by the processes.
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+"$python" -m ruff check .
+exec "$python" -m pytest -n logical --maxprocesses 4 --dist worksteal "$@"

@@ -1,0 +1,180 @@
+"""The two command lines as a user meets them: exit codes, one line per error, nothing written for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cqlib
+from cqlib import names, options
+from cqlib.errors import UsageError, UserError
+from cqlib.guard import guarded
+
+ROOT = Path(__file__).parent.parent
+
+
+def call(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A fresh copy of the repository without an environment, as a stranger's clone is."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("cqlib", "tools", "notebooks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("run_all.sh", "pyproject.toml"):
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+WRONG = [
+    (["--hlep"], "unknown option '--hlep': did you mean '--help'?"),
+    (["--profile", "quik"], "unknown profile 'quik': did you mean 'quick'?"),
+    (["--prof", "quick"], "unknown option '--prof': did you mean '--profile'?"),
+    (["--only", "table1/vae,table1/vea"], "unknown name 'table1/vea': did you mean 'table1/vae'?"),
+    (["--data", "photo10"], "unknown data set 'photo10': did you mean 'photos10'?"),
+    (["--data", "npz:"], "npz:PATH"),
+    (["--seeds"], "--seeds: expected one argument"),
+    (["--seeds", "0"], "--seeds: '0': give a number of seeds"),
+    (["--seeds", "1,x"], "--seeds: 'x' is not a seed"),
+    (["--jobs", "0"], "--jobs: '0' is not a number from 1"),
+    (["--jobs", "-1"], "--jobs: '-1' is not a number from 1"),
+    (["--time-budget", "nan"], "--time-budget: 'nan' is not a number of minutes above 0"),
+    (["--only", ","], "--only: the list of names is empty"),
+    (["table1"], "unexpected argument 'table1'"),
+    (["--out", "run_all.sh"], "is a file, not a folder"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "line"), WRONG, ids=[" ".join(a) for a, _ in WRONG])
+def test_wrong_usage_is_one_line_and_writes_nothing(checkout, arguments, line):
+    before = sorted(checkout.rglob("*"))
+    done = call("bash", "run_all.sh", *arguments, cwd=checkout, PYTHONPATH="")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("run_all.sh: ") and line in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(checkout.rglob("*")) == before
+
+
+def test_a_missing_file_is_one_line_and_exit_1(checkout):
+    done = call("bash", "run_all.sh", "--feature-weights", "no/such.pth", cwd=checkout)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "no/such.pth" in done.stderr
+
+
+def test_help_and_list_need_no_environment(checkout):
+    before = sorted(checkout.rglob("*"))
+    told = call("bash", "run_all.sh", "--help", cwd=checkout, PYTHONPATH="")
+    assert told.returncode == 0
+    wanted = "profile only data data-dir feature-weights seeds runs-dir out jobs cluster time-budget list"
+    for option in wanted.split():
+        assert f"--{option}" in told.stdout
+    listed = call("bash", "run_all.sh", "--list", cwd=checkout, PYTHONPATH="")
+    assert listed.returncode == 0
+    for name in (*names.ROWS, *names.PROFILES, *names.notebooks(), "photos10", "npz:PATH"):
+        assert f"  {name}" in listed.stdout
+    assert sorted(checkout.rglob("*")) == before
+
+
+def test_a_python_too_old_is_one_line(checkout, tmp_path):
+    for name in ("python3", *(f"python3.{minor}" for minor in range(11, 16))):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    done = call("bash", "run_all.sh", cwd=checkout, PATH=f"{tmp_path}:{os.environ['PATH']}", VIRTUAL_ENV="",
+                CONDA_PREFIX="")  # fmt: skip
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "Python 3.11" in done.stderr
+
+
+MODULE = [
+    ([], "which command?"),
+    (["trian"], "unknown command 'trian': did you mean 'train'?"),
+    (["train"], "required: ROW"),
+    (["train", "table1/vea"], "unknown row 'table1/vea': did you mean 'table1/vae'?"),
+    (["train", "table1/vae", "--sed", "1"], "unknown option '--sed': did you mean '--seed'?"),
+    (["train", "table1/vae", "--seed", "-1"], "--seed: '-1' is not a seed"),
+    (["sample", "table1/vae", "--out", "x.jpg"], "'x.jpg' should end in .png"),
+    (["sample", "table1/vae", "--out", "x.png", "--n", "0"], "--n: '0' is not a number from 1"),
+    (["sample", "table1/vae", "--out", "x.png", "--temperature", "-1"], "not a temperature"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "line"), MODULE, ids=[" ".join(a) or "none" for a, _ in MODULE])
+def test_python_m_cqlib_refuses_in_one_line(tmp_path, arguments, line):
+    done = call(sys.executable, "-m", "cqlib", *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and line in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["rows", "train", "evaluate", "sample", "doctor", "report"])
+def test_every_command_has_help(tmp_path, command):
+    done = call(sys.executable, "-m", "cqlib", command, "--help", cwd=tmp_path)
+    assert done.returncode == 0 and f"python -m cqlib {command}" in done.stdout
+
+
+def test_doctor_names_the_file_and_its_place(tmp_path):
+    done = call(sys.executable, "-m", "cqlib", "doctor", "--runs-dir", str(tmp_path / "runs"), cwd=tmp_path,
+                TORCH_HOME=str(tmp_path))  # fmt: skip
+    assert done.returncode == 0
+    assert str(tmp_path / "hub" / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth") in done.stdout
+    for word in ("device", "photos10", "lite0", "browser", "GiB free"):
+        assert word in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_seeds():
+    assert options.seeds("5") == (0, 1, 2, 3, 4)
+    assert options.seeds("0,3") == (0, 3)
+    assert options.seeds("7,") == (7,)
+    assert options.parse([]).seeds == (0,)
+
+
+def test_paths_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = options.parse(["--runs-dir", "r", "--only", "all,table1/cq-f"])
+    assert given.runs_dir == tmp_path / "r" and given.only == ("all", "table1/cq-f")
+    assert given.out == ROOT / "reports" / "local"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("x.npz is\ndamaged"), 1, "p: x.npz is damaged\n"),
+        (UsageError("no"), 2, "p: no\n"),
+        (KeyboardInterrupt(), 3, "p: stopped; the same command goes on where it stopped\n"),
+    ],
+)
+def test_guard(error, code, line, capsys):
+    with pytest.raises(SystemExit) as stop, guarded("p"):
+        raise error
+    assert stop.value.code == code and capsys.readouterr().err == line
+
+
+def test_a_bug_is_one_line_and_its_traceback_a_file(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop, guarded("p", tmp_path / "logs"):
+        raise ZeroDivisionError("division by zero")
+    (log,) = (tmp_path / "logs").iterdir()
+    error = capsys.readouterr().err
+    assert stop.value.code == 1 and error.count("\n") == 1 and str(log) in error
+    assert "Traceback" in log.read_text() and "Traceback" not in error
+
+
+def test_importing_the_outer_shell_needs_the_standard_library_only(tmp_path):
+    code = (
+        "import sys, cqlib, cqlib.options, cqlib.cli, cqlib.processes; "
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'numpy', 'tqdm', 'matplotlib'}))"
+    )
+    done = call(sys.executable, "-c", code, cwd=tmp_path)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_lazy_names():
+    assert "load" in dir(cqlib)
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        _ = cqlib.lode

@@ -1,0 +1,120 @@
+"""The files round the package agree: pyproject.toml, environment.yml, requirements.lock, scripts."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import cqlib
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+CONDA_NAMES = {"pytorch": "torch", "python-lmdb": "lmdb"}
+SCRIPTS = ("run_all.sh", "tests/run.sh", ".ci/run", "tools/environment.sh")
+
+
+def ranges(lines: list[str]) -> dict[str, str]:
+    """Name -> its range, in one spelling."""
+    found = {}
+    for line in lines:
+        requirement = Requirement(line)
+        name = canonicalize_name(CONDA_NAMES.get(requirement.name, requirement.name))
+        assert name not in found, f"{name} stands twice"
+        found[name] = str(requirement.specifier)
+    return found
+
+
+def test_conda_environment_equals_pyproject():
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    (from_pip,) = [entry["pip"] for entry in entries if isinstance(entry, dict)]
+    conda = ranges([entry for entry in entries if isinstance(entry, str)] + from_pip)
+    assert conda.pop("python") == PROJECT["requires-python"]
+    assert conda.pop("pip") == ""
+    assert conda == ranges(PROJECT["dependencies"] + EXTRAS["data"] + EXTRAS["test"])
+
+
+def test_every_line_of_the_conda_environment_says_who_uses_it():
+    lines = (ROOT / "environment.yml").read_text().splitlines()
+    packages = [line for line in lines if re.match(r"\s+- [a-z]", line) and not line.strip().endswith(":")]
+    packages = [line for line in packages if "conda-forge" not in line]
+    assert len(packages) > 20
+    assert [line for line in packages if not re.search(r"  # \S", line)] == []
+
+
+def test_every_range_has_a_lower_bound_and_admits_what_is_installed():
+    for line in PROJECT["dependencies"] + EXTRAS["test"]:
+        requirement = Requirement(line)
+        assert ">=" in str(requirement.specifier), line
+        assert requirement.specifier.contains(metadata.version(requirement.name)), line
+
+
+def test_lock_is_clean_and_within_the_ranges():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert [line for line in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line)] == []
+    locked = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in pins}
+    assert "cqlib" not in locked and len(locked) == len(pins)
+    for line in PROJECT["dependencies"] + EXTRAS["test"]:
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), line
+
+
+def test_every_import_of_the_package_is_declared():
+    modules = metadata.packages_distributions()
+    declared = set(ranges(PROJECT["dependencies"] + EXTRAS["data"] + EXTRAS["cluster"]))
+    declared |= {"nbformat", "traitlets", "markupsafe"}  # what nbconvert and jinja2 hand out
+    undeclared = set()
+    for file in (ROOT / "cqlib").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            found = []
+            if isinstance(node, ast.Import):
+                found = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found = [node.module or ""]
+            for name in {full.split(".")[0] for full in found} - sys.stdlib_module_names - {"cqlib"}:
+                if not declared & {canonicalize_name(d) for d in modules.get(name, [name])}:
+                    undeclared.add(f"{file.relative_to(ROOT)}: {name}")
+    assert undeclared == set()
+
+
+def test_version_is_the_same_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cqlib.__version__ == PROJECT["version"] == str(citation["version"])
+    assert citation["license"] == PROJECT["license"] == "MIT"
+    assert any(key["value"] == "arXiv:1901.01091" for key in citation["references"][0]["identifiers"])
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_scripts_are_whole_and_executable(script):
+    path = ROOT / script
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    if path.read_text().startswith("#!"):
+        assert path.stat().st_mode & 0o111
+        assert "set -euo pipefail" in path.read_text()
+
+
+def test_no_file_names_a_machine_or_a_registry():
+    command = ["git", "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    files = [ROOT / name for name in listed.stdout.splitlines()] if listed.returncode == 0 else []
+    if not files:
+        pytest.skip("not a git checkout")
+    wrong = re.compile(r"/work/|/root/|/opt/whe|/home/(?!me/)\w+/|pypi\.org|pythonhosted|download\.pytorch")
+    found = []
+    for file in files:
+        if file == Path(__file__) or not file.is_file() or b"\0" in (data := file.read_bytes())[:8000]:
+            continue
+        text = data.decode(errors="replace")
+        found += [f"{file.relative_to(ROOT)}: {match.group()}" for match in wrong.finditer(text)]
+    assert found == []
