@@ -28,7 +28,7 @@ WIDTH = 200  # of the picture of an interval, in its own units
 class Finding:
     """One result of a claim: where it comes from, its words, its interval as a picture."""
 
-    source: str  # "FD-lite0, T = 1, published, 5 seeds"
+    source: str  # "T = 1, published, 5 seeds"
     runs: str  # "photos10 16×16, quick"
     standing: str
     effect: str
@@ -51,7 +51,7 @@ class Card:
 
     claim: Claim
     standing: str
-    runs: tuple[str, ...]
+    measured: tuple[str, ...]  # "FD-lite0 on photos10 16×16, quick": a score that is not FID says so
     columns: tuple[tuple[Finding, ...], ...]
     published: str
     reason: str
@@ -91,7 +91,8 @@ def _card(found: list[tuple[RunSet | None, ClaimResult]]) -> Card:
     claim, published = found[0][1].claim, found[0][1].published
     ran = [(runs, result) for runs, result in found if runs is not None and result.label != "not run"]
     where, columns = "not run", ()
-    labels = tuple(dict.fromkeys(runs.label for runs, _ in ran))
+    scores = (f"{result.metric_name.partition('@')[0]} on {runs.label}" for runs, result in ran)
+    measured = tuple(dict.fromkeys(scores))
     if ran:
         most = max(ran, key=lambda pair: pair[1].n_seeds)[0]
         where = standing([result for runs, result in ran if runs is most])
@@ -101,13 +102,12 @@ def _card(found: list[tuple[RunSet | None, ClaimResult]]) -> Card:
             by_column.setdefault(column, []).append(_finding(runs, result))
         columns = tuple(map(tuple, by_column.values()))
     paper = "" if published is None else effect_text(published, claim.unit)
-    return Card(claim, where, labels, columns, paper, found[-1][1].reason)
+    return Card(claim, where, measured, columns, paper, found[-1][1].reason)
 
 
 def _finding(runs: RunSet, result: ClaimResult) -> Finding:
     seeds = "1 seed" if result.n_seeds == 1 else f"{result.n_seeds} seeds"
-    name = result.metric_name.partition("@")[0]  # "FD-lite0" is not FID, and says so
-    at = [] if result.temperature is None else [f"{name}, T = {result.temperature:.0f}"]
+    at = [] if result.temperature is None else [f"T = {result.temperature:.0f}"]
     text, unit = "", result.claim.unit
     if result.effect is not None:
         text = effect_text(result.effect, unit)

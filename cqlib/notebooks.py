@@ -24,7 +24,7 @@ PACKAGE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to run: `source`, its `parameters`, `out`/NAME.ipynb and .html; `records` it may read."""
+    """One notebook to run: `source` with `parameters`, to `out`.ipynb and .html; `records`: folders it may read."""
 
     source: str
     parameters: dict[str, Any]
@@ -34,12 +34,12 @@ class Job:
     @property
     def target(self) -> Path:
         """Where the executed notebook goes."""
-        return Path(self.out) / Path(self.source).name
+        return Path(f"{self.out}.ipynb")
 
     @property
     def page(self) -> Path:
         """Where its HTML goes."""
-        return self.target.with_suffix(".html")
+        return Path(f"{self.out}.html")
 
     def inputs(self) -> str:
         """A hash over all that the outputs depend on: text, parameters, records, cqlib's source."""
@@ -90,8 +90,6 @@ def execute(job: Job) -> None:
     from cqlib.notebook_page import page
 
     check_parameters(job.source, job.parameters)
-    out = Path(job.out)
-    out.mkdir(parents=True, exist_ok=True)
     failure: str | None = None
     # papermill saves as it goes, and in place: with a file of its own a kill never leaves half of one.
     with tempfile.TemporaryDirectory(prefix="cqlib-", ignore_cleanup_errors=True) as folder:

@@ -14,15 +14,17 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import matplotlib
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
-from torchvision.utils import make_grid
+
+if TYPE_CHECKING:
+    import torch
 
 INK, FAINT = "#1b1f24", "#8b929c"
 SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563")
@@ -58,13 +60,19 @@ def grid(images: torch.Tensor, *, columns: int = 8, scale: int = 1) -> np.ndarra
     """Images (N, C, H, W) uint8 laid out in rows of `columns`, as one (H', W', 3) uint8 picture.
 
     Grey lines of one pixel keep the images apart; `scale` repeats pixels (nearest neighbour), so no value of
-    an image is ever changed. Raises ValueError unless the tensor is uint8 with four axes.
+    an image is ever changed. ValueError unless the images are uint8 with four axes.
     """
-    if images.dtype != torch.uint8 or images.ndim != 4 or len(images) == 0:
-        raise ValueError(f"grid needs images (N, C, H, W) in uint8, not {tuple(images.shape)} {images.dtype}")
-    sheet = make_grid(images.cpu(), nrow=columns, padding=1, pad_value=_GREY)
-    sheet = sheet.repeat_interleave(scale, -1).repeat_interleave(scale, -2)
-    return sheet.permute(1, 2, 0).numpy()
+    pixels = np.asarray(images)
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or not pixels.size or pixels.shape[1] not in (1, 3):
+        raise ValueError(f"a grid needs images (N, 1 or 3, H, W) in uint8, not {pixels.shape} {pixels.dtype}")
+    n, _, height, width = pixels.shape
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, 3), _GREY, np.uint8)
+    for i, image in enumerate(pixels.transpose(0, 2, 3, 1)):
+        y, x = 1 + i // columns * (height + 1), 1 + i % columns * (width + 1)
+        sheet[y : y + height, x : x + width] = image
+    return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def grid_png(images: torch.Tensor, *, columns: int = 8, scale: int = 4) -> bytes:
@@ -87,7 +95,7 @@ def sample_board(rows: Mapping[str, Mapping[str, torch.Tensor]], *, columns: int
             ax.set_axis_off()
         for line, (label, row) in zip(axes, rows.items(), strict=True):
             for ax, (title, images) in zip(line, row.items(), strict=False):
-                ax.imshow(grid(images, columns=columns), interpolation="nearest")
+                ax.imshow(grid(images, columns=columns), interpolation="none")
                 ax.set_title(" · ".join(part for part in (label, title) if part), color=INK)
         return figure
 
@@ -162,6 +170,7 @@ def to_svg(figure: Figure, alt: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # figure_1, axes_1: not unique once a page has two figures
+    text = re.sub(r"font-family: [^;\"]*", "font-family: var(--sans,sans-serif)", text)
     text = re.sub(r"(font: (?:bold |\d+ )?[\d.]+px) [^;\"]*", r"\1 var(--sans,sans-serif)", text)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)

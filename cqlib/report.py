@@ -24,7 +24,8 @@ from cqlib.files import write_atomic
 from cqlib.records import Record, load_records
 from cqlib.tables import Judgement, RunSet, View, run_sets, without_paths
 
-__all__ = ["build", "claims_html", "published_records", "render", "table_html"]
+__all__ = ["build", "claims_html", "published_records", "render", "scoped",
+           "shortfalls_html", "table_html"]  # fmt: skip
 
 TITLE = "Coverage and Quality Driven Training of Generative Image Models"
 TABLE_NAMES = {"table1": "Table 1", "table2": "Table 2", "table3": "Table 3"}
@@ -160,7 +161,7 @@ def table_html(table: str, local: Sequence[Record], published: Sequence[Record] 
     sets = run_sets(local, published_records() if published is None else published)
     wanted = next(item for item in paper.TABLES if item.id == table)
     macros = _environment().get_template("macros.html.j2").make_module({})
-    return _scoped(macros.paper_table(_view(wanted, sets, names.ROWS, "quick")))
+    return scoped(macros.paper_table(_view(wanted, sets, names.ROWS, "quick")))
 
 
 def claims_html(table: str, local: Sequence[Record], published: Sequence[Record] | None = None) -> Markup:
@@ -169,7 +170,17 @@ def claims_html(table: str, local: Sequence[Record], published: Sequence[Record]
     found = [card for card in cards(sets, f"{table}/") if card.standing != "not run"]
     if not found:
         return Markup("<p>No claim has been tested yet.</p>")
-    return _scoped(_environment().get_template("macros.html.j2").make_module({}).claim_list(found))
+    return scoped(_environment().get_template("macros.html.j2").make_module({}).claim_list(found))
+
+
+def shortfalls_html(local: Sequence[Record], published: Sequence[Record] | None = None) -> Markup:
+    """What could not be reproduced, as a list for a notebook."""
+    from cqlib.experiments import AVAILABLE
+
+    sets = run_sets(local, published_records() if published is None else published)
+    lines = report_parts.shortfalls(sets, cards(sets), AVAILABLE) + report_parts.unfinished(sets)
+    items = Markup("").join(Markup("<li>{}</li>").format(without_paths(line)) for line in lines)
+    return scoped(Markup("<ul>{}</ul>").format(items))
 
 
 @functools.cache
@@ -197,9 +208,9 @@ def _css(name: str) -> Markup:
     return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
 
 
-def _scoped(body: Markup) -> Markup:
-    """A piece for a notebook with the few rules it needs, which touch nothing else on the page."""
-    return Markup('<div class="cqlib"><style>{}</style>{}</div>').format(_css("notebook.css"), body)
+def scoped(body: str) -> Markup:
+    """HTML for a notebook with the few rules it needs, which touch nothing else; `body` is HTML already."""
+    return Markup('<div class="cqlib"><style>{}</style>{}</div>').format(_css("notebook.css"), Markup(body))
 
 
 def _view(table: paper.Table, sets: Sequence[RunSet], available: Collection[str], profile: str) -> _TableView:

@@ -13,11 +13,11 @@ from PIL import Image
 
 from cqlib import names, paper, plots
 from cqlib.errors import UserError
-from cqlib.records import slug
+from cqlib.records import Record, slug
 from cqlib.report_parts import label_of
 from cqlib.tables import AT, FEATURES, PLACES, RunSet, mean_and_std, without_paths
 
-AXES = {"BPD": "bits per dimension (held-out bound)"}
+FIRST = ("L_C", "L_Q")  # the paper's two losses; other curves stand behind them
 MAX_LINES = 8  # lines in one plot that can still be told apart
 
 
@@ -61,7 +61,10 @@ def _image(content: bytes, alt: str) -> dict[str, Any]:
 
 
 def plots_of(sets: Sequence[RunSet]) -> list[dict[str, Any]]:
-    """Learning curves and quality against likelihood, for every run set, this machine's first."""
+    """Quality against likelihood and learning curves, for every run set, this machine's first.
+
+    `more` marks curves that a reader may skip.
+    """
     return [plot for runs in sorted(sets, key=lambda runs: runs.place) for plot in _plots(runs)]
 
 
@@ -69,22 +72,36 @@ def _plots(runs: RunSet) -> list[dict[str, Any]]:
     where = f"{PLACES[runs.place]}: {without_paths(runs.label)}"
     rows = list(dict.fromkeys(paper.canonical(run.row) for run in runs.records))[:MAX_LINES]
     found = []
-    for name in dict.fromkeys(name for run in runs.records for name in run.curve):
-        mine = {label_of(row): [run.curve.get(name) for run in runs.of(row)] for row in rows}
-        series = {label: kept for label, curves in mine.items() if (kept := [c for c in curves if c])}
-        if series:
-            figure = plots.learning_curves(series, ylabel=AXES.get(name, name))
-            ends = ", ".join(f"{label} {curves[0][-1][1]:.2f}" for label, curves in series.items())
-            alt = f"{name} over training steps. {where}. At the end of the first seed: {ends}"
-            found.append(_plot(figure, alt, f"{name} over training steps, one line per seed. {where}."))
     for _, distance, _ in FEATURES.values():
         points = [point for row in rows for point in _points(runs, row, distance)]
         if points:
             figure = plots.quality_against_likelihood(points, distance=distance)
             marks = [f"{p.label} at T = {p.temperature} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
+            alt = f"{distance} against BPD. {where}. {', '.join(marks)}"
             caption = f"Quality against likelihood: filled T = 1, open T = 0; lower left is better. {where}."
-            found.append(_plot(figure, f"{distance} against BPD. {where}. {', '.join(marks)}", caption))
+            found.append(_plot(figure, alt, caption))
+    for name in dict.fromkeys(name for run in runs.records for name in run.curve):
+        series = curves(runs.records, name)
+        figure = plots.learning_curves(series, ylabel=axis(name))
+        ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
+        alt = f"{name} over training steps. {where}. At the end of the first seed: {ends}"
+        caption = f"{name} over training steps, one line per seed. {where}."
+        found.append(_plot(figure, alt, caption, more=not name.startswith(FIRST)))
     return found
+
+
+def curves(records: Sequence[Record], name: str) -> dict[str, list[list[list[float]]]]:
+    """The learning curves `name` of all seeds by the row's label, at most MAX_LINES rows."""
+    found: dict[str, list[list[list[float]]]] = {}
+    for run in records:
+        if run.curve.get(name):
+            found.setdefault(label_of(run.row), []).append(run.curve[name])
+    return dict(list(found.items())[:MAX_LINES])
+
+
+def axis(name: str) -> str:
+    """The label of a curve's axis with its unit; losses are in nats per image where the name says no other."""
+    return name if "(" in name else f"{name} (nats per image)"
 
 
 def _points(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
@@ -99,8 +116,8 @@ def _points(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
     return found
 
 
-def _plot(figure: Any, alt: str, caption: str) -> dict[str, Any]:
-    return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption}
+def _plot(figure: Any, alt: str, caption: str, more: bool = False) -> dict[str, Any]:
+    return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more}
 
 
 def real_images(data: str, size: int, data_dir: Path | None) -> bytes | None:

@@ -26,7 +26,7 @@ def main(argument: str) -> int:
         from cqlib.run import run
 
         record = run(
-            **json.loads(argument), progress=lambda step, steps, left: say(progress=step / max(steps, 1))
+            **json.loads(argument), progress=lambda step, steps, left: say(progress=0.9 * step / max(steps, 1))
         )
     except KeyboardInterrupt:
         return 3

@@ -40,8 +40,9 @@ def record(row: str = "table1/cq-f", seed: int = 0, *, data: str = "photos10", p
         values[f"Precision-lite0@{at}"] = Metric(0.41, None, 1000, FIDELITY)
         values[f"Recall-lite0@{at}"] = Metric(0.22, None, 1000, FIDELITY)
     steps = np.arange(100, 3001, 100)
-    curve = {"BPD": [[int(s), float(bpd + 3 * np.exp(-s / 500))] for s in steps]}
+    curve = {"L_C (bits/dim)": [[int(s), float(bpd + 3 * np.exp(-s / 500))] for s in steps]}
     if row in ("table1/cq", "table1/cq-f", "table1/gan"):
+        curve["discriminator"] = [[int(s), float(rng.normal(1, 0.1))] for s in steps]
         curve["L_Q"] = [[int(s), float(rng.normal(-1, 0.2))] for s in steps]
     fields = {
         "row": row, "status": "done", "seed": seed, "profile": profile,

@@ -305,9 +305,7 @@ def test_damaged_lite0_weights(monkeypatch, tmp_path):
 def random_inception_weights(path, monkeypatch):
     """A state dict of the right shape, random: torch-fidelity's own module before it loads its weights."""
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: {}
-        )
+        patch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: {})
         patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
         torch.manual_seed(0)
         torch.save(FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict(), path)
@@ -318,9 +316,7 @@ def test_inception_from_a_weights_file(monkeypatch, tmp_path, capfd):
     chosen = features.features_for(random_inception_weights(tmp_path / "weights.pth", monkeypatch))
     assert (chosen.name, chosen.suffix) == ("inception", "")
     scores = fidelity.evaluate(noise_images(4, 16, 1), noise_images(4, 16, 2), features=chosen)
-    assert scores["FID"].protocol.startswith(
-        "FID: n_real = n_fake = 4, held-out test split, TF-Inception pooled"
-    )
+    assert scores["FID"].protocol.startswith("FID: n_real = n_fake = 4, held-out test split, TF-Inception pooled")
     assert "2048" in scores["FID"].protocol and "299" in scores["FID"].protocol
     assert f"unknown weights (sha256 {chosen.weights_sha256[:16]}" in scores["FID"].protocol
     assert "logits (1008 classes)" in scores["IS"].protocol

@@ -53,7 +53,7 @@ def job(tmp_path) -> notebooks.Job:
     (runs / "one").mkdir(parents=True)
     (runs / "one" / "record.json").write_text("{}")
     parameters = {"profile": "smoke", "runs_dir": str(runs)}
-    return notebooks.Job(str(tmp_path / "figure_x.ipynb"), parameters, str(tmp_path / "out"), (str(runs),))
+    return notebooks.Job(str(tmp_path / "figure_x.ipynb"), parameters, str(tmp_path / "out" / "figure_x"), (str(runs),))
 
 
 def start(job: notebooks.Job) -> subprocess.Popen:

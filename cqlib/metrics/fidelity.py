@@ -80,9 +80,7 @@ def evaluate(
     n = _check(fake, real, "generated", "real")
     made = extract(fake, features, (features.pooled, features.logits), batch_size=batch_size, device=device)
     fake_pooled, logits = made[features.pooled], made[features.logits]
-    real_pooled = pooled_features(
-        real, features=features, batch_size=batch_size, cache_dir=cache_dir, device=device
-    )
+    real_pooled = pooled_features(real, features=features, batch_size=batch_size, cache_dir=cache_dir, device=device)
     n_splits = max(1, min(n_splits, n // 10))
     with full_fp32():
         score = isc_features_to_metric(logits, splits=n_splits, rng_seed=seed)
@@ -129,9 +127,7 @@ def floor(
     return _distances(one, other, features, against, " floor", seed)
 
 
-def _distances(
-    one: Tensor, other: Tensor, features: Features, against: str, note: str, seed: int
-) -> dict[str, Metric]:
+def _distances(one: Tensor, other: Tensor, features: Features, against: str, note: str, seed: int) -> dict[str, Metric]:
     """FID and KID between two sets of pooled features, float32 (n, d) each."""
     n = len(one)
     size = min(KID_SUBSET_SIZE, n // 2)

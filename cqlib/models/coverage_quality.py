@@ -164,15 +164,15 @@ def scale(profile: str, size: int) -> Scale:
             log_every=200,
         )
         return Scale(64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1, 100.0, "mean", "coverage", training)
-    quick = TrainingConfig(steps=2000, decay_from=0.5)
-    if profile == "study":
-        training = replace(quick, steps=4000)
-        return Scale(32, 64, FlowConfig(3, 32, 2), 32, 10.0, 4, 100.0, "sample", "both", training)
+    training = TrainingConfig(steps=1500, decay_from=0.5)
+    quick = Scale(32, 64, FlowConfig(3, 32, 2), 32, 1.0, 4, 100.0, "sample", "both", training)
     if profile == "quick":
-        return Scale(32, 64, FlowConfig(3, 32, 2), 32, 10.0, 4, 100.0, "sample", "both", quick)
+        return quick
+    if profile == "study":
+        return replace(quick, training=replace(training, steps=3000))
     if profile == "smoke":
-        training = replace(quick, steps=20, batch_size=16, log_every=5)
-        return Scale(8, 16, FlowConfig(3, 8, 1), 8, 10.0, 4, 100.0, "sample", "both", training)
+        tiny = replace(training, steps=20, batch_size=16, log_every=5)
+        return replace(quick, base=8, latent=16, flow=FlowConfig(3, 8, 1), critic_base=8, training=tiny)
     raise unknown("profile", profile, PROFILES)
 
 
@@ -182,17 +182,15 @@ def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe
     A row with f has as many parameters as the one without, within 2 %: its encoder and decoder are narrower.
     """
     parts, s = ROWS[row], scale(profile, size)
-    critic = CriticConfig(pyramid(s.critic_base, size), s.penalty_weight, s.penalty_every)
-    config = CoverageQualityConfig(
-        size=size,
-        widths=pyramid(s.base, size),
-        latent=s.latent,
-        image_channels=image_channels,
-        critic=critic if "critic" in parts else None,
-        quality_weight=s.quality_weight,
-        critic_input=s.critic_input,
-        flow_updated_by=s.flow_updated_by,
-    )
+    config = CoverageQualityConfig(size, pyramid(s.base, size), s.latent, image_channels)
+    if "critic" in parts:
+        config = replace(
+            config,
+            critic=CriticConfig(pyramid(s.critic_base, size), s.penalty_weight, s.penalty_every),
+            quality_weight=s.quality_weight,
+            critic_input=s.critic_input,
+            flow_updated_by=s.flow_updated_by,
+        )
     return Recipe(with_flow(config, s.flow) if "flow" in parts else config, s.training)
 
 

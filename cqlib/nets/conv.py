@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cqlib.nets.precision import at_least_fp32
+
 BOTTOM = {16: 4, 32: 4, 48: 6, 64: 4}
 """Spatial size of the coarsest feature map, per image size."""
 
@@ -62,7 +64,7 @@ class Encoder(nn.Module):
         self.head = nn.Linear(widths[-1] * BOTTOM[size] ** 2, 2 * latent)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        mean, log_variance = self.head(self.body(x).flatten(1)).float().chunk(2, dim=1)
+        mean, log_variance = at_least_fp32(self.head(self.body(x).flatten(1))).chunk(2, dim=1)
         return mean, log_variance.clamp(-12.0, 12.0)
 
 
@@ -94,7 +96,7 @@ class Decoder(nn.Module):
         h = self.head(z).unflatten(1, self.bottom)
         if self.out.weight.is_contiguous(memory_format=torch.channels_last):
             h = h.contiguous(memory_format=torch.channels_last)
-        return self.out(self.body(h)).float()
+        return at_least_fp32(self.out(self.body(h)))
 
 
 class Critic(nn.Module):
@@ -115,4 +117,4 @@ class Critic(nn.Module):
         self.head = nn.Linear(widths[-1] * BOTTOM[size] ** 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(x).flatten(1)).squeeze(1).float()
+        return at_least_fp32(self.head(self.body(x).flatten(1)).squeeze(1))

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.parametrizations import weight_norm
 
+from cqlib.nets.precision import at_least_fp32
+
 MAX_LOG_SCALE = 4.0
 """|ln s| stays below this: one layer cannot scale by more than e^4."""
 
@@ -61,7 +63,7 @@ class CouplingNet(nn.Module):
         h = self.stem(x)
         for block in self.blocks:
             h = h + block(h)
-        t, r = self.out(h.relu()).float().chunk(2, dim=1)
+        t, r = at_least_fp32(self.out(h.relu())).chunk(2, dim=1)
         return t, MAX_LOG_SCALE * torch.tanh(self.scale * r / MAX_LOG_SCALE)
 
 

@@ -1,0 +1,73 @@
+"""Checkpoints: whole or refused, with the previous one to fall back on, and nothing in them that runs."""
+
+import pickle
+
+import pytest
+import torch
+
+from cqlib.checkpoint import CheckpointError, load_checkpoint, load_latest, save_checkpoint
+
+
+def state(step=3):
+    shared = torch.arange(4.0)
+    return {
+        "step": step,
+        "nested": {"weights": torch.randn(2, 3), "same": [shared, shared], 7: None, "text": "ü", "rate": 1e-3},
+        "rng": torch.get_rng_state(),
+        "half": torch.ones(2, dtype=torch.bfloat16),
+        "scalar": torch.tensor(5),
+        "empty": [],
+    }
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def test_round_trip(tmp_path):
+    saved = state()
+    save_checkpoint(tmp_path / "a", saved)
+    assert same(load_checkpoint(tmp_path / "a"), saved)
+
+
+def test_previous_is_kept_and_used_when_the_newest_is_damaged(tmp_path):
+    path = tmp_path / "a"
+    save_checkpoint(path, state(1))
+    save_checkpoint(path, state(2))
+    assert load_latest(path)[0]["step"] == 2
+    path.write_bytes(path.read_bytes()[:-7])
+    found, problems = load_latest(path)
+    assert found["step"] == 1 and len(problems) == 1 and str(path) in problems[0]
+    assert load_latest(tmp_path / "none") == (None, [])
+
+
+@pytest.mark.parametrize("position", [-1, -40])
+def test_a_flipped_bit_is_noticed(tmp_path, position):
+    path = tmp_path / "a"
+    save_checkpoint(path, state())
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match="hash"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps({"a": 1}), b"\xff" * 100])
+def test_foreign_files_are_refused_with_one_line(tmp_path, content):
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+def test_what_is_not_plain_is_not_saved(tmp_path):
+    with pytest.raises(TypeError, match="cannot hold object"):
+        save_checkpoint(tmp_path / "a", {"x": object()})
+    assert not list(tmp_path.iterdir())

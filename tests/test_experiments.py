@@ -1,0 +1,55 @@
+"""Experiments: equal ones share a hash and a run, and a wrong name is told with the nearest right one."""
+
+import pytest
+
+from cqlib import names, paper
+from cqlib.errors import UsageError
+from cqlib.experiments import AVAILABLE, PROFILES, RECIPES, experiment
+
+
+def test_aliases_share_one_experiment():
+    for alias, row in paper.SAME_MODEL.items():
+        if row in RECIPES:
+            assert experiment(alias) == experiment(row) and experiment(alias).row == row
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("row", AVAILABLE)
+def test_hashes_tell_experiments_apart(row, profile):
+    e = experiment(row, profile)
+    assert e.config_hash == experiment(row, profile).config_hash
+    assert e.config_hash != experiment(row, profile, seed=1).config_hash
+    assert e.training_hash != experiment(row, profile, "npz:x.npz").training_hash
+    assert e.cost > 0
+
+
+def test_hash_depends_on_every_part_but_training_not_on_evaluation():
+    from dataclasses import replace
+
+    e = experiment("table1/cq-f")
+    measured = replace(e, evaluation=replace(e.evaluation, bpd_images=7))
+    assert measured.config_hash != e.config_hash and measured.training_hash == e.training_hash
+    trained = replace(e, recipe=replace(e.recipe, training=replace(e.recipe.training, steps=7)))
+    assert trained.training_hash != e.training_hash
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("table1/cqf",), "'table1/cq-f'"),
+        (("table1/cq-f", "quik"), "'quick'"),
+        (("table1/cq-f", "quick", "photo10"), "'photos10'"),
+        (("table1/cq-f", "quick", "toy2d"), "points of the plane"),
+        (("table1/cq-f", "quick", "photos10", -1), "seed -1"),
+        (("table1/cq-f", "quick", "photos10", True), "seed True"),
+    ],
+)
+def test_wrong_names(arguments, message):
+    with pytest.raises(UsageError) as error:
+        experiment(*arguments)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_profiles_are_those_of_the_command_line():
+    assert set(PROFILES) == set(names.PROFILES)
+    assert set(AVAILABLE) <= set(names.ROWS)

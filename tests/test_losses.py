@@ -1,0 +1,91 @@
+"""Each loss against its formula, written out the slow way, and against closed forms."""
+
+import math
+
+import pytest
+import torch
+from torch.distributions import Independent, Normal, kl_divergence
+
+from cqlib import losses
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def test_discriminator_loss_is_equation_1_negated():
+    real, fake = torch.randn(7), torch.randn(5)
+    d = torch.sigmoid
+    expected = -(d(real).log().mean() + (1 - d(fake)).log().mean())
+    assert losses.discriminator_loss(real, fake).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_discriminator_loss_is_finite_where_the_formula_is_not():
+    value = losses.discriminator_loss(torch.tensor([-1e4]), torch.tensor([1e4]))
+    assert value.item() == pytest.approx(2e4)
+
+
+def test_quality_loss_is_equation_2():
+    logits = torch.randn(6)
+    d = torch.sigmoid(logits)
+    assert losses.quality_loss(logits).item() == pytest.approx(-(d / (1 - d)).log().mean().item(), rel=1e-5)
+
+
+def test_quality_loss_with_the_optimal_discriminator_is_the_reverse_kl():
+    p_theta, p_train = Normal(0.5, 1.0), Normal(0.0, 1.5)
+    x = p_theta.sample((400_000,))
+    optimal_logit = p_train.log_prob(x) - p_theta.log_prob(x)  # ln D/(1-D) = ln p_train/p_theta
+    assert losses.quality_loss(optimal_logit).item() == pytest.approx(kl_divergence(p_theta, p_train).item(), abs=5e-3)
+
+
+def test_coverage_loss_has_the_sign_that_equation_4_lacks():
+    log_p, kl = torch.tensor([-10.0, -20.0]), torch.tensor([1.0, 3.0])
+    assert losses.coverage_loss(log_p, kl).item() == pytest.approx(17.0)  # -E[ln p] + E[KL], to be minimised
+
+
+def test_gaussian_log_density_matches_torch_distributions():
+    y, mean, log_sigma = (torch.randn(4, 3, 5, 5) for _ in range(3))
+    expected = Independent(Normal(mean, log_sigma.exp()), 3).log_prob(y)
+    torch.testing.assert_close(losses.gaussian_log_density(y, mean, log_sigma), expected)
+    shared = losses.gaussian_log_density(y, mean, torch.tensor(-0.7))
+    torch.testing.assert_close(shared, Independent(Normal(mean, math.exp(-0.7)), 3).log_prob(y))
+
+
+def test_kl_matches_torch_distributions():
+    mean, log_variance = torch.randn(6, 8), torch.randn(6, 8)
+    q = Independent(Normal(mean, (0.5 * log_variance).exp()), 1)
+    p = Independent(Normal(torch.zeros(6, 8), torch.ones(6, 8)), 1)
+    torch.testing.assert_close(losses.kl_to_standard_normal(mean, log_variance), kl_divergence(q, p))
+
+
+def test_importance_weighted_is_minus_log_of_the_mean_weight():
+    weights = torch.rand(5, 3) + 0.1
+    torch.testing.assert_close(losses.importance_weighted(weights.log()), -weights.mean(0).log())
+    shifted = losses.importance_weighted(weights.log() - 5000.0)  # exp would underflow
+    torch.testing.assert_close(shifted, -weights.mean(0).log() + 5000.0)
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 2.5])
+def test_gradient_penalty_of_a_linear_critic_is_closed_form(slope):
+    direction = torch.randn(3, 4, 4)
+    direction = slope * direction / direction.norm()
+    real, fake = torch.randn(5, 3, 4, 4), torch.randn(5, 3, 4, 4)
+    penalty = losses.gradient_penalty(lambda x: (x * direction).sum((1, 2, 3)), real, fake)
+    assert penalty.item() == pytest.approx((slope - 1) ** 2, abs=1e-5)
+
+
+def test_gradient_penalty_is_taken_between_real_and_fake_and_reaches_the_critic():
+    seen = []
+    weight = torch.tensor(1.0, requires_grad=True)
+
+    def critic(x):
+        seen.append(x.detach())
+        return weight * x.square().sum((1, 2, 3))
+
+    real, fake = torch.zeros(64, 1, 2, 2), torch.ones(64, 1, 2, 2, requires_grad=True)
+    losses.gradient_penalty(critic, real, fake).backward()
+    points = seen[0][:, 0, 0, 0]
+    assert 0 <= points.min() < 0.2 and 0.8 < points.max() <= 1
+    torch.testing.assert_close(seen[0], points[:, None, None, None].expand(-1, 1, 2, 2))  # one alpha per image
+    assert weight.grad.abs() > 0 and fake.grad is None

@@ -1,0 +1,63 @@
+"""Encoder, decoder and critic at every supported size, and what their normalisation does."""
+
+import pytest
+import torch
+
+from cqlib.nets.conv import BOTTOM, Critic, Decoder, Encoder, levels, normalisation, pyramid
+
+
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("norm", ["batch", "group", "none"])
+def test_shapes(size, n, norm):
+    widths = pyramid(4, size, multiple=2)
+    x = torch.rand(n, 3, size, size)
+    mean, log_variance = Encoder(size, widths, 5, norm=norm)(x)
+    assert mean.shape == log_variance.shape == (n, 5)
+    assert Decoder(size, widths, 5, out_channels=6, norm=norm)(mean).shape == (n, 6, size, size)
+    assert Critic(size, widths)(x).shape == (n,)
+
+
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+def test_levels_lead_from_the_image_to_the_bottom(size):
+    assert size >> (levels(size) - 1) == BOTTOM[size]
+
+
+def test_unsupported_sizes_and_widths_are_named():
+    with pytest.raises(ValueError, match="size 24"):
+        levels(24)
+    with pytest.raises(ValueError, match="3 widths"):
+        Critic(16, (4, 8))
+    with pytest.raises(ValueError, match="unknown normalisation 'layer'"):
+        normalisation("layer", 4)
+
+
+def test_pyramid_doubles_and_rounds():
+    assert pyramid(32, 32) == (32, 64, 128, 256)
+    assert pyramid(31.3, 16, multiple=2) == (32, 62, 126)
+
+
+@pytest.mark.parametrize("channels", [2, 6, 8, 30, 62, 64, 128])
+def test_group_norm_divides_any_even_width(channels):
+    layer = normalisation("group", channels)
+    x = 5 + 3 * torch.randn(2, channels, 4, 4)
+    y = layer(x).view(2, layer.num_groups, -1)
+    torch.testing.assert_close(y.mean(2), torch.zeros(2, layer.num_groups), atol=1e-4, rtol=0)
+    assert channels // layer.num_groups >= min(4, channels)
+
+
+def test_group_norm_and_critic_judge_each_image_alone():
+    torch.manual_seed(0)
+    x = torch.rand(4, 3, 16, 16)
+    for net in (Encoder(16, (4, 8, 16), 5, norm="group"), Critic(16, (4, 8, 16))):
+        together, alone = net(x), net(x[:1])
+        for a, b in zip(together, alone, strict=True) if isinstance(alone, tuple) else [(together, alone)]:
+            torch.testing.assert_close(a[:1], b, rtol=1e-4, atol=1e-5)
+
+
+def test_bf16_ends_at_the_nets():
+    x = torch.rand(2, 3, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        mean, _ = Encoder(16, (4, 8, 16), 5, norm="group")(x)
+        assert mean.dtype == Critic(16, (4, 8, 16))(x).dtype == torch.float32
+        assert Decoder(16, (4, 8, 16), 5, out_channels=3, norm="group")(mean).dtype == torch.float32

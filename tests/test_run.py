@@ -1,0 +1,135 @@
+"""One run from images to record: cached, resumable, evaluated again without training again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import cqlib
+from cqlib import experiments, run
+from cqlib.checkpoint import load_checkpoint
+from cqlib.errors import StoppedEarly, UserError
+from cqlib.experiments import experiment
+from cqlib.records import read_record
+
+ROW = {"row": "table1/gan", "profile": "smoke"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished smoke run of the row with two trainings."""
+    runs = tmp_path_factory.mktemp("runs")
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    record = run.run(**ROW, runs_dir=runs)
+    return runs, record, torch.equal(before, torch.get_rng_state())
+
+
+def test_record_says_everything(finished):
+    runs, record, _ = finished
+    e = experiment("table1/gan", "smoke")
+    folder = run.run_dir("table2/gan", "smoke", None, 0, runs)
+    assert read_record(folder / "record.json") == record
+    assert record.status == "done" and record.config_hash == e.config_hash
+    assert record.steps == record.best_step == e.recipe.training.steps
+    assert {"BPD", "BPD-IW", "FD-lite0@T1", "FD-lite0@T0", "IS-lite0@T1", "KD-lite0-floor"} <= set(record.metrics)
+    assert "starred recipe" in record.metrics["BPD"].protocol and "ELBO" in record.metrics["BPD"].protocol
+    assert record.metrics["FD-lite0@T1"] == record.metrics["FD-lite0@T0"]  # a GAN has no decoder noise
+    assert len(record.per_image["BPD"]) == record.metrics["BPD"].n == 64
+    mean = np.mean(record.per_image["BPD"])
+    assert mean == pytest.approx(record.metrics["BPD"].value, abs=1e-3)
+    assert record.parameters["critic"] > 0 and record.peak_memory_bytes > 10**7
+    assert str(runs) not in (folder / "record.json").read_text()
+    assert {"samples_T1.png", "samples_T0.png", "model.safetensors"} <= {p.name for p in folder.iterdir()}
+    assert not list(folder.glob("*.checkpoint*"))
+
+
+def test_a_finished_run_is_read_and_not_run_again(finished, monkeypatch):
+    runs, record, _ = finished
+    monkeypatch.setattr(run, "_run", lambda *a: pytest.fail("ran again"))
+    assert run.run(**ROW, runs_dir=runs) == record
+    assert run.run_many(["table2/gan"], profile="smoke", runs_dir=runs) == [record]
+
+
+def test_load_gives_the_trained_system(finished):
+    runs, *_ = finished
+    model = cqlib.load("table1/gan", profile="smoke", runs_dir=runs)
+    stored = load_checkpoint(run.run_dir("table1/gan", "smoke", None, 0, runs) / "model.safetensors")
+    assert not model.training
+    assert all(torch.equal(v, stored["weights"][k]) for k, v in model.state_dict().items())
+    with pytest.raises(UserError, match="python -m cqlib train table1/gan --profile smoke .* --seed 9"):
+        cqlib.load("table1/gan", profile="smoke", seed=9, runs_dir=runs)
+
+
+def test_another_evaluation_does_not_train_again(finished, monkeypatch):
+    runs, record, _ = finished
+    monkeypatch.setattr(run, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setitem(experiments.EVALUATION, "smoke", replace(experiments.EVALUATION["smoke"], bpd_images=8))
+    again = run.run(**ROW, runs_dir=runs)
+    assert again.metrics["BPD"].n == 8 and again.config_hash != record.config_hash
+    assert again.per_image["BPD"] == record.per_image["BPD"][:8]
+
+
+def test_another_recipe_trains_again_and_loses_nothing(tmp_path, monkeypatch):
+    first = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    real = experiments.RECIPES["table1/vae"]
+
+    def shorter(*arguments):
+        recipe = real(*arguments)
+        return replace(recipe, training=replace(recipe.training, steps=3))
+
+    monkeypatch.setitem(experiments.RECIPES, "table1/vae", shorter)
+    second = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    assert (first.steps, second.steps) == (20, 3)
+    kept = list((tmp_path / "stale").glob("*/record.json"))
+    assert len(kept) == 1 and read_record(kept[0]) == first
+
+
+def test_time_budget_saves_and_goes_on(tmp_path):
+    with pytest.raises(StoppedEarly, match="step 0 of 20"):
+        run.run("table1/vae", profile="smoke", runs_dir=tmp_path, time_budget=1e-9)
+    assert run.run("table1/vae", profile="smoke", runs_dir=tmp_path).status == "done"
+
+
+def test_sigterm_saves_and_goes_on(tmp_path):
+    code = "from cqlib.cli import main; import sys; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "train", "table1/cq-f", "--profile", "quick", "--runs-dir", str(tmp_path)]
+    folder = run.run_dir("table1/cq-f", "quick", None, 0, tmp_path)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline = time.monotonic() + 120
+    while not (folder / "experiment.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 3 and "Traceback" not in errors
+    assert len(errors.strip().splitlines()[-1].split("\n")) == 1
+    state = load_checkpoint(folder / "training.checkpoint")
+    assert 0 <= state["step"] < 2000
+
+
+def test_changed_data_behind_a_path_is_noticed(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "mine.npz"
+    records = []
+    for _ in range(2):
+        np.savez(path, images=rng.integers(0, 256, (60, 16, 16, 3), dtype=np.uint8))
+        records.append(run.run("table1/vae", profile="smoke", data=f"npz:{path}", runs_dir=tmp_path / "runs"))
+    assert records[0].data.fingerprint != records[1].data.fingerprint
+
+
+def test_a_damaged_record_is_measured_again(tmp_path):
+    first = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    path = run.run_dir("table1/vae", "smoke", None, 0, tmp_path) / "record.json"
+    path.write_text(path.read_text()[:100])
+    second = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    assert second.metrics == first.metrics and second.started >= first.started
+    assert json.loads(path.read_text())["row"] == "table1/vae"

@@ -1,0 +1,146 @@
+"""What run_all.sh does with its options: the plan, what is up to date, exit codes, and a whole smoke run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from cqlib import names, notebooks, options, suite
+from cqlib.errors import UsageError
+from cqlib.experiments import AVAILABLE, experiment
+from cqlib.processes import Outcome
+
+ROOT = Path(__file__).parent.parent
+TABLE1 = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan")
+PARAMETERS = 'profile = "quick"\ndata = None\nseeds = [0]\nruns_dir = "runs"\ndata_dir = None\nfeature_weights = None'
+
+
+@pytest.fixture
+def books(tmp_path, monkeypatch) -> Path:
+    """Two notebooks that cost nothing."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    for name in ("table1_objectives", "figure_samples"):
+        cell = nbformat.v4.new_code_cell(PARAMETERS)
+        cell.metadata["tags"] = ["parameters"]
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / f"{name}.ipynb")
+    found = names.notebooks(folder)
+    monkeypatch.setattr(names, "notebooks", lambda folder=None: found)
+    return folder
+
+
+def chosen(tmp_path: Path, *arguments: str) -> options.Options:
+    return options.parse([*arguments, "--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+
+
+@pytest.mark.parametrize(
+    ("only", "rows", "files"),
+    [
+        ("", TABLE1, ("figure_samples", "table1_objectives")),
+        ("table1", TABLE1, ("table1_objectives",)),
+        ("table1_objectives", TABLE1, ("table1_objectives",)),
+        ("figure_samples", (), ("figure_samples",)),
+        ("table1/cq-f", ("table1/cq-f",), ()),
+        ("table2/cqf", ("table1/cq-f",), ()),
+        ("table1/cq-f,table2/cqf,figure_samples", ("table1/cq-f",), ("figure_samples",)),
+    ],
+)
+def test_plan(tmp_path, books, only, rows, files):
+    todo = suite.plan(chosen(tmp_path, *(["--only", only] if only else [])), AVAILABLE)
+    assert todo.rows == rows and todo.data == (None,)
+    assert sorted(file.stem for file in todo.notebooks) == sorted(files)
+
+
+def test_plan_of_all_has_every_row_once(tmp_path, books):
+    todo = suite.plan(chosen(tmp_path, "--only", "all"), AVAILABLE)
+    assert set(TABLE1) <= set(todo.rows) and len(set(todo.rows)) == len(todo.rows)
+    assert {names.short_name(file) for file in todo.notebooks} == {"table1", "figure_samples"}
+
+
+def test_a_row_that_cannot_be_trained_is_a_usage_error(tmp_path, books):
+    with pytest.raises(UsageError, match="'table1/cq' cannot be trained"):
+        suite.plan(chosen(tmp_path, "--only", "table1/cq"), ("table1/vae",))
+
+
+def test_rows_times_seeds_the_longest_first(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1", "--seeds", "2", "--profile", "smoke")
+    tasks = suite.row_tasks(given, suite.plan(given, AVAILABLE))
+    assert len(tasks) == 10
+    assert [task.cost for task in tasks] == sorted((task.cost for task in tasks), reverse=True)
+    first = json.loads(tasks[0].argument)
+    assert experiment(first["row"], "smoke", None, first["seed"]).cost == tasks[0].cost
+
+
+def test_several_data_sets_give_several_notebooks(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1", "--data", "photos10,npz:/a/cats.npz")
+    tasks = suite.notebook_tasks(given, suite.plan(given, AVAILABLE))
+    assert [task.name for task in tasks][0] == "table1_objectives--photos10" and len(tasks) == 2
+    assert json.loads(tasks[1].argument)["parameters"]["data"] == "npz:/a/cats.npz"
+
+
+def test_slots_have_one_thread_each():
+    (slot,) = suite.slots(1)
+    assert slot["OMP_NUM_THREADS"] == "1" and len(suite.slots(3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [((), 0), (("done",), 0), (("done", "failed"), 1), (("failed", "stopped"), 3), (("stopped",), 3)],
+)
+def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatch, capsys, statuses, code):
+    def work(tasks, chosen, stop):
+        return [Outcome(task, status, "no luck", 1.0) for task, status in zip(tasks, statuses, strict=False)]
+
+    monkeypatch.setattr(suite, "work", work)
+    given = chosen(tmp_path, "--only", "table1/vae,table1/cq,table1/gan", "--profile", "smoke")
+    assert suite.reproduce(given, suite.Stop()) == code
+    index = tmp_path / "out" / "index.html"
+    assert capsys.readouterr().out.splitlines()[-1] == f"report: {index}"
+    page = index.read_text()
+    assert page.count("no luck") >= (code != 0)
+
+
+def test_committed_notebooks_declare_what_they_are_given():
+    for file in (ROOT / "notebooks").glob("*.ipynb"):
+        notebooks.check_parameters(
+            file, dict.fromkeys(("profile", "data", "seeds", "runs_dir", "data_dir", "feature_weights"))
+        )
+
+
+def start(tmp_path: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "cqlib.suite", "--profile", "smoke", "--runs-dir", str(tmp_path / "runs"),
+               "--out", str(tmp_path / "out"), *arguments]  # fmt: skip
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_stopped_and_taken_up_again_and_then_all_is_there(tmp_path):
+    only = ("--only", "table1/vae", "--jobs", "1")
+    process = start(tmp_path, *only)
+    for _ in range(1200):
+        if any((tmp_path / "runs").glob("*/experiment.json")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 3, err
+    assert "stopped by SIGTERM; the same command goes on where it stopped" in err
+    assert out == f"report: {tmp_path / 'out' / 'index.html'}\n"
+
+    out, err = (process := start(tmp_path, *only)).communicate(timeout=400)
+    assert process.returncode == 0, err
+    assert [path.name for path in (tmp_path / "out" / "records").iterdir()] == ["table1_vae--photos10--smoke--0.json"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("record.json")}
+
+    out, err = (process := start(tmp_path, *only)).communicate(timeout=200)
+    assert process.returncode == 0 and "1 finished before, 0 to run" in err
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("record.json")}

@@ -1,0 +1,188 @@
+"""The loop: resuming is bit-equal, what is not finite is skipped and counted, steps are what the config says."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from cqlib.errors import StoppedEarly, UserError
+from cqlib.experiments import build
+from cqlib.models import coverage_quality, gan
+from cqlib.models.base import System
+from cqlib.recipe import TrainingConfig
+from cqlib.training import Stop, _Loop, _warm_ema, train
+
+IMAGES = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+class Line(System):
+    """One weight; its generator loss is a parabola, its critic loss too; counts what is asked of it."""
+
+    def __init__(self, critic=False, bad=()):
+        super().__init__()
+        self.shape = (3, 16, 16)
+        self.weight = nn.Parameter(torch.tensor(5.0))
+        self.bad, self.calls, self.seen = set(bad), 0, []
+        if critic:
+            self.critic = nn.Linear(1, 1)
+
+    def generator_losses(self, x):
+        self.calls += 1
+        self.seen.append(x)
+        factor = float("nan") if self.calls in self.bad else 1.0
+        return {"total": factor * self.weight.square()}
+
+    def critic_losses(self, x, *, step):
+        self.seen.append(step)
+        return {"total": self.critic.weight.square().sum()}
+
+
+def config(**changes):
+    return replace(TrainingConfig(steps=20, batch_size=8, log_every=5, flips=False), **changes)
+
+
+def weights(result):
+    return torch.cat([p.flatten() for p in result.system.state_dict().values()])
+
+
+class StopAt(Stop):
+    """Asks to stop before step n."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.left = n
+
+    def reason(self):
+        self.left -= 1
+        return "a test" if self.left < 0 else None
+
+
+@pytest.mark.parametrize("row", ["table1/vae-f", "table1/cq-f", "table1/gan"])
+def test_resuming_is_bit_equal(tmp_path, row):
+    recipe = (gan if row == "table1/gan" else coverage_quality).recipe(row, "smoke", 16)
+    run_config = replace(recipe.training, steps=9, log_every=3)
+
+    def go(folder, stop=None):
+        torch.manual_seed(1)
+        return train(build(recipe.system), IMAGES, run_config, seed=4, folder=tmp_path / folder, stop=stop)
+
+    whole = go("whole")
+    with pytest.raises(StoppedEarly, match="step 4 of 9"):
+        go("parts", StopAt(4))
+    assert torch.equal(weights(go("parts")), weights(whole))
+    a, b = (json.loads((tmp_path / f / "training.jsonl").read_text().splitlines()[-1]) for f in ("whole", "parts"))
+    assert a["step"] == b["step"] == 9 and a.keys() == b.keys()
+    torch.manual_seed(1)
+    other = train(build(recipe.system), IMAGES, run_config, seed=5, folder=tmp_path / "other")
+    assert not torch.equal(weights(other), weights(whole))
+
+
+def test_training_leaves_the_callers_random_state_alone(tmp_path):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train(Line(), IMAGES, config(), seed=0, folder=tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_damaged_checkpoint_falls_back_on_the_previous_one(tmp_path):
+    with pytest.raises(StoppedEarly):
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(5))
+    with pytest.raises(StoppedEarly):
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(5))
+    path = tmp_path / "training.checkpoint"
+    path.write_bytes(path.read_bytes()[:100])
+    result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path)
+    whole = train(Line(), IMAGES, config(), seed=0, folder=tmp_path / "whole")
+    assert torch.equal(weights(result), weights(whole)) and "older state" in result.notes[0]
+
+
+def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tmp_path):
+    orders = []
+    for seed in (0, 0, 1):
+        loop = _Loop(Line(), IMAGES, config(), seed, tmp_path, "x", torch.device("cpu"))
+        epoch = torch.cat([loop.batch() for _ in range(5)])
+        match = (epoch[:, None] == IMAGES[None]).all(dim=(2, 3, 4))
+        assert torch.equal(match.sum(0), torch.ones(40, dtype=torch.long))
+        orders.append(match.long().argmax(1))
+    assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
+
+
+def test_flips_are_horizontal_and_about_half(tmp_path):
+    loop = _Loop(Line(), IMAGES[:1], config(batch_size=200, flips=True), 0, tmp_path, "x", torch.device("cpu"))
+    batch = loop.batch()
+    plain = (batch == IMAGES[:1]).all(dim=(1, 2, 3))
+    flipped = (batch == IMAGES[:1].flip(3)).all(dim=(1, 2, 3))
+    assert (plain | flipped).all() and 60 < plain.sum() < 140
+
+
+def test_non_finite_steps_are_skipped_and_counted(tmp_path):
+    good = train(Line(), IMAGES, config(steps=3), seed=0, folder=tmp_path / "good")
+    bad = train(Line(bad=[2]), IMAGES, config(steps=4), seed=0, folder=tmp_path / "bad")
+    assert bad.skipped == 1 and good.skipped == 0 and bad.status == "done"
+    assert torch.equal(weights(good), weights(bad))  # the bad step changed neither weights nor average
+
+
+def test_too_many_in_a_row_stops_at_the_last_good_checkpoint(tmp_path):
+    with pytest.raises(UserError, match="smaller learning rate"):
+        train(Line(bad=range(1, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / "never")
+    with pytest.raises(StoppedEarly):
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(6))
+    result = train(Line(bad=range(2, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path)
+    assert result.status == "diverged" and result.steps == 6 and result.skipped == 3
+    assert "3 non-finite steps in a row" in result.notes[0]
+
+
+def test_n_critic_updates_per_generator_update(tmp_path):
+    system = Line(critic=True)
+    train(system, IMAGES, config(steps=2, n_critic=3), seed=0, folder=tmp_path)
+    assert [s for s in system.seen if isinstance(s, int)] == [0, 1, 2, 3, 4, 5] and system.calls == 2
+
+
+def test_gradient_clip_bounds_the_step(tmp_path):
+    moves = []
+    for clip in (None, 1e-3):
+        system = Line()
+        loop = _Loop(system, IMAGES, config(gradient_clip=clip), 0, tmp_path, "x", torch.device("cpu"))
+        loop.one_step()
+        moves.append(system.weight.grad.abs().item())
+    assert moves[0] == pytest.approx(10.0) and moves[1] == pytest.approx(1e-3)
+
+
+def test_learning_rates_fall_linearly_after_decay_from(tmp_path):
+    loop = _Loop(Line(critic=True), IMAGES, config(steps=100, decay_from=0.5, learning_rate=1.0,
+                 critic_learning_rate=4.0), 0, tmp_path, "x", torch.device("cpu"))  # fmt: skip
+    seen = {}
+    for step in (0, 50, 75, 100):
+        loop.step = step
+        seen[step] = loop._rates()
+    assert seen == {0: [1.0, 4.0], 50: [1.0, 4.0], 75: [0.5, 2.0], 100: [0.0, 0.0]}
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "adamax"])
+def test_adam_and_adamax_minimise(tmp_path, optimiser):
+    system = Line()
+    train(system, IMAGES, config(steps=60, optimiser=optimiser, learning_rate=0.3), seed=0, folder=tmp_path)
+    assert system.weight.abs() < 1.0
+
+
+def test_average_forgets_the_start_and_then_decays():
+    update = _warm_ema(0.9)
+    average = torch.zeros(1)
+    for t in range(1000):
+        update([average], [torch.ones(1)], t)
+    assert average.item() == pytest.approx(1.0, abs=1e-6)
+    average = torch.zeros(1)
+    update([average], [torch.ones(1)], 10_000)
+    assert average.item() == pytest.approx(0.1)
+    counter = torch.zeros(1, dtype=torch.long)
+    update([counter], [torch.full((1,), 7)], 3)
+    assert counter.item() == 7
+
+
+def test_time_budget_stops_and_saves(tmp_path):
+    with pytest.raises(StoppedEarly, match="time budget"):
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=Stop(deadline=0.0))
+    assert (tmp_path / "training.checkpoint").exists()
