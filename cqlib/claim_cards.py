@@ -60,7 +60,8 @@ class Card:
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
     """One card per claim (whose id begins with `prefix`), in the order of STANDINGS, then of the slides.
 
-    A claim stands where the run set with most seeds puts it; the others are shown beside it.
+    A claim stands where the run set with most seeds puts it (smoke runs, which only test the code, come after
+    all others); the others are shown beside it.
     """
     results: dict[str, list[tuple[RunSet | None, ClaimResult]]] = {}
     tested = [(runs, claims_table(runs.records, runs.data, runs.profile)) for runs in sets]
@@ -94,7 +95,7 @@ def _card(found: list[tuple[RunSet | None, ClaimResult]]) -> Card:
     scores = (f"{result.metric_name.partition('@')[0]} on {runs.label}" for runs, result in ran)
     measured = tuple(dict.fromkeys(scores))
     if ran:
-        most = max(ran, key=lambda pair: pair[1].n_seeds)[0]
+        most = max(ran, key=lambda pair: (pair[0].profile != "smoke", pair[1].n_seeds))[0]
         where = standing([result for runs, result in ran if runs is most])
         by_column: dict[object, list[Finding]] = {}
         for runs, result in ran:  # BPD has no temperature: a column for each place

@@ -32,6 +32,7 @@ math { font-size: 1.05em }
 math[display=block] { overflow-x: auto; margin: .5em 0 }
 .jp-RenderedHTMLCommon table { display: block; overflow-x: auto }
 img, svg { max-width: 100%; height: auto }
+.jp-InputArea-editor { overflow-x: auto }
 @media (max-width: 40rem) { .jp-InputPrompt, .jp-OutputPrompt { display: none } .jp-Notebook { padding: 0 } }
 </style>
 {%- endblock -%}

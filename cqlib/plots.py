@@ -94,9 +94,11 @@ def sample_board(rows: Mapping[str, Mapping[str, torch.Tensor]], *, columns: int
         for ax in axes.flat:
             ax.set_axis_off()
         for line, (label, row) in zip(axes, rows.items(), strict=True):
+            beside = {"xycoords": "axes fraction", "textcoords": "offset points", "rotation": 90}
+            line[0].annotate(label, (0, 0.5), (-3, 0), ha="right", va="center", weight="bold", **beside)
             for ax, (title, images) in zip(line, row.items(), strict=False):
                 ax.imshow(grid(images, columns=columns), interpolation="none")
-                ax.set_title(" · ".join(part for part in (label, title) if part), color=INK)
+                ax.set_title(title)
         return figure
 
 
@@ -133,7 +135,7 @@ def quality_against_likelihood(points: Sequence[Point], *, distance: str, title:
     with matplotlib.rc_context(STYLE):
         figure = _figure(4.7, 3.6)
         ax = figure.subplots()
-        names = list(dict.fromkeys(point.label for point in points))
+        names = list(dict.fromkeys(point.label for point in sorted(points, key=lambda point: point.bpd)))
         for i, name in enumerate(names):
             mine = sorted((p for p in points if p.label == name), key=lambda p: -p.temperature)
             colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
@@ -141,8 +143,11 @@ def quality_against_likelihood(points: Sequence[Point], *, distance: str, title:
             for p in mine:
                 fill = colour if p.temperature else "none"
                 ax.scatter(p.bpd, p.distance, s=42, marker=marker, facecolor=fill, edgecolor=colour, zorder=2)
-            top = max(mine, key=lambda p: p.distance)
-            ax.annotate(name, (top.bpd, top.distance), (7, 3), textcoords="offset points", color=colour)
+            # Labels above and below in turn: neighbours in BPD then keep out of each other's way.
+            pick, offset, align = (max, 6, "bottom") if i % 2 == 0 else (min, -7, "top")
+            end = pick(mine, key=lambda p: p.distance)
+            where = {"textcoords": "offset points", "ha": "center", "va": align}
+            ax.annotate(name, (end.bpd, end.distance), (0, offset), color=colour, **where)
         ax.margins(x=0.14, y=0.14)
         ax.set_xlabel("bits per dimension (lower is better)")
         ax.set_ylabel(f"{distance} (lower is better)")

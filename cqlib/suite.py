@@ -23,7 +23,7 @@ from cqlib.options import Options
 from cqlib.paper import canonical
 from cqlib.processes import Outcome, Stop, Task, run_tasks
 from cqlib.progress import Progress
-from cqlib.records import Record, slug
+from cqlib.records import Record
 
 
 @dataclass(frozen=True)
@@ -93,29 +93,25 @@ def _measured(record: Record | None, chosen: Options) -> bool:
 
 
 def notebook_tasks(chosen: Options, todo: Plan) -> list[Task]:
-    """One task per notebook (and data set, if there are several) whose inputs are not those of its last run.
+    """One task per notebook whose inputs are not those of its last run.
 
-    Every notebook declares the parameters passed here: profile, data (None: the profile's own), seeds,
+    Every notebook declares the parameters passed here: profile, data (names; none: the profile's own), seeds,
     runs_dir, data_dir and feature_weights.
     """
+    parameters = {
+        "profile": chosen.profile,
+        "data": list(chosen.data),
+        "seeds": list(chosen.seeds),
+        "runs_dir": str(chosen.runs_dir),
+        "data_dir": _text(chosen.data_dir),
+        "feature_weights": _text(chosen.feature_weights),
+    }
     records = (str(chosen.runs_dir), str(names.ROOT / "reports" / "published" / "records"))
     tasks = []
     for file in todo.notebooks:
-        for data in todo.data:
-            parameters = {
-                "profile": chosen.profile,
-                "data": data,
-                "seeds": list(chosen.seeds),
-                "runs_dir": str(chosen.runs_dir),
-                "data_dir": _text(chosen.data_dir),
-                "feature_weights": _text(chosen.feature_weights),
-            }
-            name = file.stem
-            if data is not None and len(todo.data) > 1:
-                name = slug(name, data, chosen.profile, 0).rsplit("--", 2)[0]  # table1_objectives--photos10
-            job = notebooks.Job(str(file), parameters, str(chosen.out / "notebooks" / name), records)
-            if not job.done():
-                tasks.append(Task(name, "cqlib.notebooks", notebooks.encode(job)))
+        job = notebooks.Job(str(file), parameters, str(chosen.out / "notebooks" / file.stem), records)
+        if not job.done():
+            tasks.append(Task(file.stem, "cqlib.notebooks", notebooks.encode(job)))
     return tasks
 
 
@@ -173,7 +169,7 @@ def reproduce(chosen: Options, stop: Stop) -> int:
     _say(f"rows: {wanted} wanted, {wanted - len(tasks)} finished before, {len(tasks)} to run")
     outcomes = work(tasks, chosen, stop)
     tasks = notebook_tasks(chosen, todo)
-    wanted = len(todo.notebooks) * len(todo.data)
+    wanted = len(todo.notebooks)
     _say(f"notebooks: {wanted} wanted, {wanted - len(tasks)} up to date, {len(tasks)} to run")
     outcomes += work(tasks, chosen, stop)
     bad = [outcome for outcome in outcomes if outcome.status != "done"]

@@ -119,3 +119,27 @@ def test_gradients_pass_through_the_inverse():
     f = flow(1, 2, width=4).double()
     y = torch.randn(1, 1, 4, 4, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(f.inverse, (y,))
+
+
+def test_agrees_with_torchflows_on_checkerboard_masks():
+    """An independent assembly: boolean checkerboard masks at full resolution, torchflows' affine transformer."""
+    affine = pytest.importorskip("torchflows.bijections.finite.autoregressive.transformers.linear.affine").Affine
+    f = flow(1, 3).double()
+    x = torch.randn(4, 1, 4, 4, dtype=torch.double)
+    i = torch.arange(4)
+    even = ((i[:, None] + i[None]) % 2 == 0).expand(1, 4, 4)
+    # the order in which the packed groups list the pixels of either colour
+    order = [split_checkerboard(torch.arange(16.0, dtype=torch.double).view(1, 1, 4, 4))[k].long() for k in (0, 1)]
+    current, log_det = x.flatten(1).clone(), torch.zeros(4, dtype=torch.double)
+    with torch.no_grad():
+        for k, coupling in enumerate(f.couplings):
+            kept, changed = order[k % 2].flatten(), order[1 - k % 2].flatten()
+            assert even.flatten()[kept].all() == (k % 2 == 0) and even.flatten()[changed].any() == (k % 2 == 1)
+            t, log_s = coupling.net(current[:, kept].view(4, 2, 2, 2))
+            transformer = affine(torch.Size([8]), min_scale=1e-12)
+            parameters = torch.stack([2 * log_s.flatten(1), t.flatten(1)], dim=-1)
+            current[:, changed], term = transformer.forward(current[:, changed], parameters)
+            log_det += term
+        y, ours = f(x)
+    torch.testing.assert_close(y.flatten(1), current, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(ours, log_det, rtol=1e-8, atol=1e-8)

@@ -20,7 +20,7 @@ from cqlib.processes import Outcome
 
 ROOT = Path(__file__).parent.parent
 TABLE1 = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan")
-PARAMETERS = 'profile = "quick"\ndata = None\nseeds = [0]\nruns_dir = "runs"\ndata_dir = None\nfeature_weights = None'
+PARAMETERS = 'profile = "quick"\ndata = []\nseeds = [0]\nruns_dir = "runs"\ndata_dir = None\nfeature_weights = None'
 
 
 @pytest.fixture
@@ -79,11 +79,17 @@ def test_rows_times_seeds_the_longest_first(tmp_path, books):
     assert experiment(first["row"], "smoke", None, first["seed"]).cost == tasks[0].cost
 
 
-def test_several_data_sets_give_several_notebooks(tmp_path, books):
-    given = chosen(tmp_path, "--only", "table1", "--data", "photos10,npz:/a/cats.npz")
-    tasks = suite.notebook_tasks(given, suite.plan(given, AVAILABLE))
-    assert [task.name for task in tasks][0] == "table1_objectives--photos10" and len(tasks) == 2
-    assert json.loads(tasks[1].argument)["parameters"]["data"] == "npz:/a/cats.npz"
+def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1", "--data", "photos10,npz:/a/cats.npz", "--seeds", "2")
+    (task,) = suite.notebook_tasks(given, suite.plan(given, AVAILABLE))
+    assert json.loads(task.argument)["parameters"] == {
+        "profile": "quick",
+        "data": ["photos10", "npz:/a/cats.npz"],
+        "seeds": [0, 1],
+        "runs_dir": str(tmp_path / "runs"),
+        "data_dir": None,
+        "feature_weights": None,
+    }
 
 
 def test_slots_have_one_thread_each():

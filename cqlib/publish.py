@@ -1,0 +1,71 @@
+"""Finished runs -> reports/published and README: `python -m cqlib.publish RUNS_DIR`.
+
+Copies each finished, clean record, and the sample grids of each row's first seed; draws README's picture from
+models that are loaded from RUNS_DIR; renders README.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cqlib import data as data_sets
+from cqlib import evaluation, paper, plots, readme, run
+from cqlib.errors import UserError
+from cqlib.files import write_atomic
+from cqlib.records import Record, load_records, slug, write_record
+from cqlib.run import PUBLISHED
+
+PICTURE = {"row": "table1", "profile": "quick", "data": "photos10", "seed": 0}
+"""README's picture: which table, of which run set."""
+
+
+def publishable(records: Sequence[Record]) -> list[Record]:
+    """The finished records; UserError for one made from code that was not committed."""
+    done = [record for record in records if record.status == "done"]
+    for record in done:
+        if record.git.dirty is not False:
+            name = slug(record.row, record.data.name, record.profile, record.seed)
+            raise UserError(f"{name} was made from uncommitted code: commit, then run it again")
+    return done
+
+
+def publish(runs_dir: Path) -> list[Path]:
+    """Copy records and first grids, draw the picture, render README; the files written."""
+    records, problems = load_records(runs_dir)
+    if problems:
+        raise UserError(problems[0])
+    written = []
+    shown: set[tuple] = set()
+    for record in sorted(publishable(records), key=lambda record: record.seed):
+        written.append(write_record(record, PUBLISHED / "records"))
+        run_set = (record.row, record.data.name, record.profile)
+        if run_set not in shown:
+            shown.add(run_set)
+            name = slug(*run_set, record.seed)
+            for source in sorted((runs_dir / name).glob("samples_*.png")):
+                written.append(write_atomic(PUBLISHED / "samples" / name / source.name, source.read_bytes()))
+    written.append(write_atomic(PUBLISHED / f"{PICTURE['row']}.png", _picture(runs_dir)))
+    readme.main()
+    return written
+
+
+def _picture(runs_dir: Path, n: int = 36) -> bytes:
+    """Real test images and samples of every row of the table, at temperatures 1 and 0, as a PNG."""
+    rows = paper.TABLE1.rows
+    where = {key: PICTURE[key] for key in ("profile", "data", "seed")}
+    models = {row.label: run.load(row.id, **where, runs_dir=runs_dir) for row in rows}
+    size = next(iter(models.values())).shape[-1]
+    real = data_sets.load(PICTURE["data"], size=size).test.images
+    board = {
+        f"T = {t:g}": {"real": real[n * i : n * (i + 1)]}
+        | {label: evaluation.draw(model, n, temperature=t, seed=1) for label, model in models.items()}
+        for i, t in enumerate(evaluation.TEMPERATURES)
+    }
+    return plots.to_png(plots.sample_board(board, columns=6))
+
+
+if __name__ == "__main__":
+    for path in publish(Path(sys.argv[1])):
+        print(path.relative_to(PUBLISHED.parent.parent))

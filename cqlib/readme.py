@@ -1,0 +1,130 @@
+"""The parts of README.md that are rendered: `python -m cqlib.readme` writes them, a test keeps them equal.
+
+A part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cqlib import paper
+from cqlib.claim_cards import cards, count_claims
+from cqlib.files import write_atomic
+from cqlib.names import ROOT
+from cqlib.records import Record, load_records
+from cqlib.tables import RunSet, mean_and_std, run_sets
+
+README = ROOT / "README.md"
+RECORDS = ROOT / "reports" / "published" / "records"
+COLUMNS = ("BPD", "IS-lite0@T1", "FD-lite0@T1", "FD-lite0@T0", "KD-lite0@T1")
+DECIMALS = {"BPD": 2, "IS-lite0@T1": 2, "FD-lite0@T1": 1, "FD-lite0@T0": 1, "KD-lite0@T1": 3}
+
+
+def table1(sets: Sequence[RunSet]) -> str:
+    """Table 1: the paper's numbers beside the published records', means ± standard deviation over seeds."""
+    runs = _table1_runs(sets)
+    head = ["", "paper BPD", "paper IS", "paper FID", *(name.replace("@", " ") for name in COLUMNS), "seeds"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for row in paper.TABLE1.rows:
+        records = runs.of(row.id)
+        cells = [f"{number.text}{number.mark and ' ' + number.mark}" for number in row.numbers]
+        cells += [_mean(records, name) for name in COLUMNS] + [str(len(records))]
+        lines.append(_line([row.label, *(cell.replace("*", r"\*") for cell in cells)]))
+    floor = _mean(list(runs.records)[:1], "FD-lite0-floor")
+    footnote = paper.FOOTNOTES["frozen-gan"].text
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"The paper: CIFAR-10, Inception features. Measured: {runs.label}, EfficientNet-lite0 features (FD, not FID), "
+            f"n = {_n(runs)}; mean ± standard deviation over seeds. FD-lite0 between training and test images at the "
+            f"same n: {floor}. \\*: {footnote[0].lower()}{footnote[1:]}.",
+        ]
+    )
+
+
+def claims(sets: Sequence[RunSet]) -> str:
+    """The claims of Table 1 by verdict, from the published records."""
+    found = cards([_table1_runs(sets)], "table1")
+    counts = ", ".join(f"{count} {name}" for name, count in count_claims(found).items() if count)
+    lines = [f"{len(found)} claims of Table 1: {counts}.", ""]
+    lines += [_line(["verdict", "claim", "measured effect and 95 % interval"]), _line(["---"] * 3)]
+    for card in found:
+        effects = "; ".join(f"{finding.source.split(',')[0]}: {finding.effect}" if len(card.columns[0]) > 1
+                            else finding.effect for column in card.columns for finding in column)  # fmt: skip
+        lines.append(_line([card.standing, card.claim.sentence, effects]))
+    return "\n".join(lines)
+
+
+def equations(_: Sequence[RunSet]) -> str:
+    """The equation -> code map."""
+    lines = [_line(["equation", "what", "code"]), _line(["---"] * 3)]
+    for equation in paper.EQUATIONS:
+        module, name = _split(equation.where)
+        link = f"[`{name}`]({module.replace('.', '/')}.py)"
+        lines.append(_line([f"({equation.number})", equation.name, link]))
+    return "\n".join(lines)
+
+
+PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {"table1": table1, "claims": claims, "equations": equations}
+
+
+def render(text: str, published: Sequence[Record]) -> str:
+    """README's `text` with every part rendered anew. ValueError when a part's marks are missing."""
+    sets = run_sets([], published)
+    for name, part in PARTS.items():
+        pattern = re.compile(f"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise ValueError(f"README.md has no part <!-- {name} --> … <!-- /{name} -->")
+        made = part(sets)
+        text = pattern.sub(lambda match, made=made: match[1] + made + match[2], text)
+    return text
+
+
+def _table1_runs(sets: Sequence[RunSet]) -> RunSet:
+    """The published run set with the most records of Table 1."""
+    rows = [row.id for row in paper.TABLE1.rows]
+    return max(sets, key=lambda runs: sum(len(runs.of(row)) for row in rows))
+
+
+def _mean(records: Sequence[Record], name: str) -> str:
+    values = [record.metrics[name].value for record in records if name in record.metrics]
+    if not values:
+        return ""
+    mean, std = mean_and_std(values)
+    places = DECIMALS.get(name, 1)
+    return f"{mean:.{places}f}" + ("" if std is None else f" ± {std:.{places}f}")
+
+
+def _n(runs: RunSet) -> str:
+    counts = {m.n for record in runs.records for name, m in record.metrics.items() if name.startswith("FD-")}
+    return " or ".join(f"{n:,}" for n in sorted(counts))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _split(dotted: str) -> tuple[str, str]:
+    """ "cqlib.models.x.Class.method" -> ("cqlib.models.x", "Class.method")."""
+    parts = dotted.split(".")
+    for k in range(len(parts) - 1, 0, -1):
+        if (ROOT / Path(*parts[:k])).with_suffix(".py").is_file():
+            return ".".join(parts[:k]), ".".join(parts[k:])
+    raise ValueError(f"{dotted} is not in this repository")
+
+
+def main() -> int:
+    """Render README.md in place."""
+    records, problems = load_records(RECORDS)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    write_atomic(README, render(README.read_text(), records))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

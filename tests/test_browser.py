@@ -1,0 +1,118 @@
+"""The report in a real browser: accessible, fitting a phone, quiet, and loading nothing from elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from fake_records import SCORES, draw_samples, record, records
+
+from cqlib import report
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+ARGUMENTS = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-quic"
+).split()
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, driven by playwright."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no chromium on this machine (Debian: apt-get install chromium)")
+    sync = pytest.importorskip("playwright.sync_api")
+    with sync.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory) -> str:
+    """The address of a report with everything on it: long names, failures, pictures, every kind of verdict."""
+    out = tmp_path_factory.mktemp("report")
+    local, published = records(1), records(3)
+    local.append(record("table1/gan", 1, status="diverged", notes=["non-finite " * 20]))
+    local.append(record("table1/vae", data="folder:/somewhere/" + "very-long-name-" * 8))
+    draw_samples(local, out / "runs")
+    path = report.build(
+        out,
+        local=local,
+        published=published,
+        failures=["a/very/long/message" * 12],
+        notebooks=[out / "notebooks" / "table1_objectives.html"],
+        local_pictures=out / "runs",
+        available=tuple(SCORES),
+    )
+    return path.as_uri()
+
+
+@pytest.fixture
+def visit(browser, index):
+    """Opens the report: visit(scheme, viewport) -> the page, with .said and .asked (console, requests)."""
+    contexts = []
+
+    def open_page(scheme: str = "light", viewport: dict = DESK):
+        context = browser.new_context(color_scheme=scheme, viewport=viewport)
+        contexts.append(context)
+        page = context.new_page()
+        page.said, page.asked = [], []
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(index)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = visit(scheme)
+    page.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")
+    found = axe.run(page).response["violations"]
+    serious = [item for item in found if item["impact"] in ("serious", "critical")]
+    assert not serious, [(item["id"], [node["html"][:200] for node in item["nodes"][:3]]) for item in serious]
+
+
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 320, "height": 640}, DESK], ids=["390", "320", "1280"])
+def test_the_page_never_scrolls_sideways(visit, viewport):
+    page = visit(viewport=viewport)
+    page.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")
+    wide = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert wide[0] <= wide[1]
+
+
+def test_nothing_is_said_on_the_console_and_nothing_asked_of_the_network(visit, index):
+    page = visit()
+    page.wait_for_load_state("networkidle")
+    assert page.said == []
+    assert page.asked[0] == index and all(url.startswith(("file:", "data:")) for url in page.asked)
+
+
+def test_the_keyboard_reaches_the_content_and_the_tables(visit):
+    page = visit(viewport=PHONE)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == "#main"
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#main"
+    page.locator(".scroll").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
+
+
+def test_dark_and_light_differ_and_plots_follow(visit):
+    def colours(scheme):
+        return visit(scheme).evaluate(
+            "['body', '.plots svg text'].map(name => getComputedStyle(document.querySelector(name)))"
+            ".map((style, i) => i ? style.fill : style.backgroundColor)"
+        )
+
+    light, dark = colours("light"), colours("dark")
+    assert light[0] != dark[0] and light[1] != dark[1]

@@ -1,0 +1,57 @@
+"""README and repository agree: rendered parts are up to date, links lead somewhere, maps are complete."""
+
+import importlib
+import re
+
+from cqlib import names, paper, readme
+from cqlib.records import load_records
+
+TEXT = readme.README.read_text()
+
+
+def test_rendered_parts_are_those_of_the_published_records():
+    records, problems = load_records(readme.RECORDS)
+    assert not problems and records
+    assert readme.render(TEXT, records) == TEXT, "run: python -m cqlib.readme"
+
+
+def test_rendering_changes_when_a_number_does():
+    from dataclasses import replace
+
+    records, _ = load_records(readme.RECORDS)
+    first = next(r for r in records if r.row == "table1/cq-f")
+    bpd = replace(first.metrics["BPD"], value=first.metrics["BPD"].value + 1)
+    changed = [r if r is not first else replace(r, metrics={**r.metrics, "BPD": bpd}) for r in records]
+    assert readme.render(TEXT, changed) != TEXT
+
+
+def test_links_lead_somewhere():
+    links = re.findall(r"\]\(([^)#\s]+)\)", TEXT)
+    assert links
+    for link in links:
+        if not link.startswith("https://"):
+            assert (names.ROOT / link).exists(), link
+
+
+def test_every_equation_is_where_the_map_says():
+    for equation in paper.EQUATIONS:
+        module, name = readme._split(equation.where)
+        thing = importlib.import_module(module)
+        for part in name.split("."):
+            thing = getattr(thing, part)
+        numbers = re.findall(r"\((\d)\)", thing.__doc__)
+        ranges = [range(int(a), int(b) + 1) for a, b in re.findall(r"\((\d)\) to \((\d)\)", thing.__doc__)]
+        assert str(equation.number) in numbers or any(equation.number in r for r in ranges), equation
+
+
+def test_published_records_are_clean_and_reported():
+    records, _ = load_records(readme.RECORDS)
+    for record in records:
+        assert record.git.dirty is False and record.status == "done", record.row
+
+
+def test_every_notebook_and_profile_is_in_the_readme():
+    for file in names.notebooks().values():
+        assert file.name in TEXT
+    for profile in names.PROFILES:
+        assert f"`{profile}`" in TEXT

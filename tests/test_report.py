@@ -1,0 +1,311 @@
+"""The report: one file, all text escaped, the right numbers in the right places, honest words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bs4 import BeautifulSoup
+from fake_records import SCORES, draw_samples, record, records
+
+from cqlib import paper, plots, report, report_parts, tables
+from cqlib.claim_cards import STANDINGS, cards, count_claims
+from cqlib.claims import CLAIMS
+from cqlib.records import DataInfo, Metric
+
+HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
+
+
+def page(out: Path, local=(), published=(), **more) -> BeautifulSoup:
+    """The parsed page."""
+    index = report.build(out, local=local, published=published, available=tuple(SCORES), **more)
+    return BeautifulSoup(index.read_text(encoding="utf-8"), "html.parser")
+
+
+def words(element) -> str:
+    return " ".join(element.get_text(" ").split())
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory) -> BeautifulSoup:
+    """Published records of five seeds, one seed here, a diverged run, a failure, pictures and a notebook."""
+    out = tmp_path_factory.mktemp("report")
+    local, published = records(1), records(5)
+    diverged = record("table1/gan", 1, status="diverged", notes=["ten non-finite losses in a row"])
+    draw_samples(local, out / "runs")
+    return page(
+        out,
+        [*local, diverged],
+        published,
+        failures=["table1/gan on photos10, seed 1: diverged: see /home/someone/runs/logs/gan.log"],
+        notebooks=[out / "notebooks" / "table1_objectives.html"],
+        local_pictures=out / "runs",
+    )
+
+
+def test_the_page_is_one_file_that_loads_nothing(full):
+    assert not full.find_all(["script", "link", "iframe", "object", "embed"])
+    for element in full.find_all(True):
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            address = element.get(name, "")
+            assert not re.match(r"\s*(https?:)?//", address), f"{element.name} loads {address}"
+    assert not re.search(r"@import|url\((?!#)", full.style.string)
+
+
+def test_the_document_is_accessible(full):
+    assert full.html["lang"] == "en"
+    assert full.find("a", class_="skip")["href"] == "#main" and full.find("main", id="main")
+    assert full.find("header") and full.find("nav")["aria-label"] and full.find("footer")
+    assert all(image.get("alt") for image in full.find_all("img"))
+    pictures = [svg for svg in full.find_all("svg") if not svg.get("aria-hidden")]
+    assert pictures and all(svg["role"] == "img" and svg["aria-label"] for svg in pictures)
+    for table in full.find_all("table"):
+        around = table.find_parent(class_="scroll")
+        assert around["tabindex"] == "0" and around["role"] == "region"
+        assert around.get("aria-label") or full.find(id=around["aria-labelledby"])
+        assert all(head.get("scope") for head in table.find_all("th"))
+
+
+def test_identifiers_are_unique_and_links_inside_the_page_lead_somewhere(full):
+    ids = [element["id"] for element in full.find_all(id=True)]
+    assert len(ids) == len(set(ids))
+    targets = {link["href"][1:] for link in full.find_all("a") if link["href"].startswith("#")}
+    assert targets and targets <= set(ids)
+
+
+def test_all_three_tables_hold_every_row_and_number_of_the_paper(full):
+    for table in paper.TABLES:
+        found = full.find(id=f"{table.id}-caption").find_parent("table")
+        labels = [words(head) for head in found.find_all("th", class_="model")]
+        for row in table.rows:
+            assert any(row.label in label for label in labels)
+        cells = [words(cell) for line in found.find_all("tr", class_="paper") for cell in line.find_all("td")]
+        printed = [f"{n.text} {n.mark}".strip() for row in table.rows for n in row.numbers if n.text]
+        for text in printed:
+            assert cells.count(text) >= printed.count(text)
+
+
+def test_a_measured_line_holds_mean_and_standard_deviation_over_seeds(full):
+    found = full.find(id="table1-caption").find_parent("table")
+    line = found.find_all("tr", class_="published")[3]  # CQ-F
+    values = [record("table1/cq-f", seed).metrics["BPD"].value for seed in range(5)]
+    cells = [words(cell) for cell in line.find_all("td")]
+    assert cells[0] == f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+    assert cells[7] == "5" and "not comparable" in cells[8]
+    notes = words(found.find_parent(class_="scroll").find_next_sibling(class_="notes"))
+    assert "BPD: other data (photos10, not CIFAR-10), other profile (quick, not paper)" in notes
+
+
+def test_the_columns_are_the_two_temperatures(tmp_path):
+    view = tables.view(paper.TABLE1, tables.run_sets([record("table1/cq-f")], []), (), "quick")
+    texts = [cell.text for cell in view.groups[3].lines[1].cells]
+    metrics = record("table1/cq-f").metrics
+    names = ("IS-lite0@T1", "IS-lite0@T0", "FD-lite0@T1", "FD-lite0@T0")
+    places = [tables.digits(name, metrics[name].value) for name in names]
+    wanted = [f"{metrics[name].value:,.{n}f}" for name, n in zip(names, places, strict=True)]
+    assert texts[1:5] == wanted and view.scores == ("IS / IS-lite0", "FID / FD-lite0", "KID / KD-lite0")
+
+
+def test_features_of_two_kinds_stand_on_two_lines():
+    both = record("table1/vae")
+    both.metrics["FID@T1"] = Metric(171.0, None, 10_000, "Inception")
+    lines = tables.view(paper.TABLE1, tables.run_sets([both], []), (), "quick").groups[0].lines
+    assert [line.features for line in lines] == ["", "inception", "lite0"]
+    assert lines[1].cells[3].text == "171.0" and lines[2].cells[3].text != "171.0"
+
+
+def test_the_floor_is_a_row_of_the_table(full):
+    found = full.find(id="table1-caption").find_parent("table")
+    floor = next(head for head in found.find_all("th", class_="model") if "Floor" in words(head))
+    assert "310.0" in words(floor.find_parent("tbody"))
+
+
+def test_a_row_not_trained_here_shows_its_command_or_that_there_is_none_yet(tmp_path):
+    soup = page(tmp_path, local=[record("table1/vae")], profile="study")
+    found = words(soup.find(id="tables"))
+    assert "./run_all.sh --profile study --only table1/cq-f" in found
+    assert "--only table1/vae " not in found
+    assert "--only table3/dcgan" not in found and "cannot be trained by this version yet" in found
+
+
+def test_claims_that_do_not_hold_stand_first_and_on_the_first_screen(full):
+    summary = full.find(id="summary")
+    headings = [words(head) for head in summary.find_all("h3")]
+    assert headings[1] == "Claims that do not hold"
+    claims = summary.find_all("ul", class_="claims")[0]
+    assert "CQ-F beats GAN in FID" in words(claims) and "does not hold" in words(claims)
+    assert "Claims that hold" in words(full.find(id="claims"))
+    assert "CQ-F beats GAN in FID" in words(full.find(id="not-reproduced"))
+
+
+def test_every_claim_is_shown_once_with_effect_interval_seeds_and_data():
+    made = cards(tables.run_sets([], records(5)))
+    assert sorted(card.claim.id for card in made) == sorted(claim.id for claim in CLAIMS)
+    order = [list(STANDINGS).index(card.standing) for card in made]
+    assert order == sorted(order) and sum(count_claims(made).values()) == len(CLAIMS)
+    card = next(card for card in made if card.claim.id == "table1/cq-f-gan-fid")
+    assert card.standing == "does not hold" and card.measured == ("FD-lite0 on photos10 16×16, quick",)
+    assert [finding.source for column in card.columns for finding in column] == [
+        "T = 1, published, 5 seeds",
+        "T = 0, published, 5 seeds",
+    ]
+    for column in card.columns:
+        assert re.fullmatch(r"−\d+\.\d % \[−\d+\.\d, −\d+\.\d\]", column[0].effect)
+        bar = column[0].bar
+        assert bar["low"] <= bar["effect"] <= bar["high"] < 100 and bar["left"] < 100 < bar["right"]
+
+
+def test_one_seed_is_seen_once_with_its_direction():
+    made = {card.claim.id: card for card in cards(tables.run_sets(records(1), []))}
+    assert made["table1/f-bpd"].standing == "seen once, as claimed"
+    assert made["table1/cq-f-gan-fid"].standing == "seen once, contrary"
+    assert made["table2/iaf-bpd"].standing == "not run"
+
+
+def test_smoke_runs_never_outweigh_others():
+    swapped = {"table1/vae": "table1/gan", "table1/gan": "table1/vae"}
+    smoke = [replace(run, row=swapped.get(run.row, run.row)) for run in records(5, profile="smoke")]
+    made = {card.claim.id: card for card in cards(tables.run_sets([*smoke, *records(1)], []))}
+    assert made["table1/vae-gan-bpd"].standing == "seen once, as claimed"
+
+
+def test_no_verdict_is_told_by_colour_alone(full):
+    for verdict in full.find_all(class_="verdict"):
+        assert re.search(r"[a-z]{3}", words(verdict))
+
+
+def test_text_from_outside_is_escaped(tmp_path):
+    run = record("table1/vae", device=HOSTILE, versions={HOSTILE: HOSTILE}, notes=[HOSTILE], status="failed")
+    done = record("table1/cq", data=HOSTILE, config_hash=HOSTILE, curve={HOSTILE: [[1, 2.0], [2, 1.0]]})
+    done.metrics["BPD"] = replace(done.metrics["BPD"], protocol=HOSTILE)
+    done.metrics[HOSTILE] = Metric(1.0, None, 1, "p")
+    strange = replace(record("table1/gan", profile=HOSTILE), row=HOSTILE)
+    soup = page(tmp_path, local=[run, done, strange], failures=[HOSTILE])
+    assert not soup.find_all("script") and not soup.find_all(onerror=True)
+    assert [image for image in soup.find_all("img") if image.get("src") == "x"] == []
+    assert words(soup).count('alert("x")') > 8
+
+
+def test_no_path_of_the_machine_gets_in(tmp_path):
+    folder = str(tmp_path / "images")
+    run = record("table1/vae", status="failed", notes=[f"no space left on {folder}/deep/file.bin"])
+    named = record("table1/cq", data=f"npz:{folder}/cats.npz")
+    soup = page(tmp_path / "out", local=[run, named], failures=[f"see {folder}/logs/worker.log"])
+    assert str(tmp_path) not in str(soup)
+    assert "npz:cats.npz" in words(soup) and "worker.log" in words(soup) and "file.bin" in words(soup)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("table1/vae at 3 it/s, n/a", None),
+        ("https://arxiv.org/abs/1901.01091", None),
+        ("notebooks/table1.html", None),
+        ("/usr/lib/x.so failed", "x.so failed"),
+        ("folder:~/photos/cats", "folder:cats"),
+        ("C:\\Users\\me\\x.npz", "x.npz"),
+    ],
+)
+def test_only_absolute_paths_are_cut(text, kept):
+    assert tables.without_paths(text) == (text if kept is None else kept)
+
+
+def test_the_report_of_nothing_says_so(tmp_path):
+    soup = page(tmp_path)
+    text = words(soup)
+    assert "nothing yet" in text and "No claim has been tested yet" in text
+    assert len(soup.find(id="tables").find_all("table")) == 3
+
+
+def test_runs_that_did_not_finish_and_failures_are_named(full):
+    assert "ten non-finite losses in a row" in words(full.find(id="not-reproduced"))
+    assert "gan.log" in words(full.find(class_="notice")) and "/home" not in words(full)
+
+
+def test_samples_stand_side_by_side_beside_real_images(full):
+    figures = full.find(id="samples").find_all("figure")
+    images = [figure.find_all("img") for figure in figures]
+    assert len(figures) == 1 + len(SCORES) and [len(found) for found in images] == [1, 2, 2, 2, 2, 2]
+    assert images[0][0]["alt"] == "Real test images of photos10"
+    assert images[1][0]["alt"].endswith("at temperature 1") and images[1][1]["alt"].endswith("at temperature 0")
+    assert all(image["src"].startswith("data:image/png;base64,") for found in images for image in found)
+
+
+def test_costs_curves_protocol_provenance_and_links(full):
+    costs = words(full.find(id="costs"))
+    assert "551,000" in costs and "7.4 %" in costs and "610" in costs
+    assert len(full.find(id="curves").find_all("svg")) >= 6
+    assert "n_real = n_fake = 1000" in words(full.find(id="protocol"))
+    assert "torch 2.13.0" in words(full.find(id="provenance"))
+    link = full.find(id="notebooks").find("a")
+    assert link["href"] == "notebooks/table1_objectives.html"
+    assert "lacks a minus sign" in words(full.find(id="footnotes"))
+
+
+def test_equal_input_gives_an_equal_page(tmp_path):
+    first = report.build(tmp_path / "a", local=records(1), published=records(2)).read_bytes()
+    assert first == report.build(tmp_path / "b", local=records(1), published=records(2)).read_bytes()
+
+
+def test_a_record_that_cannot_be_read_is_named_and_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "PUBLISHED", tmp_path / "published")
+    (tmp_path / "runs" / "broken").mkdir(parents=True)
+    (tmp_path / "runs" / "broken" / "record.json").write_text("{")
+    index = report.render(tmp_path / "out", runs_dir=tmp_path / "runs")
+    assert "record left out: broken/record.json: not JSON" in words(BeautifulSoup(index.read_text(), "html.parser"))
+
+
+def test_notebooks_get_the_same_table_and_claims():
+    table = BeautifulSoup(report.table_html("table1", records(1), []), "html.parser")
+    assert len(table.find_all("th", class_="model")) == 6 and "This machine" in words(table)
+    claims = words(BeautifulSoup(report.claims_html("table1", records(1), []), "html.parser"))
+    assert "seen once, contrary" in claims and "IAF" not in claims
+    assert "No claim" in report.claims_html("table2", [], [])
+
+
+def test_one_run_found_twice_counts_once():
+    sets = tables.run_sets([record(), replace(record(), row="table2/cqf"), record("table1/vae")], [])
+    assert len(sets) == 1 and len(sets[0].of("table1/cq-f")) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(40, "40 s"), (200, "3 min"), (11_100, "3 h 05 min"), (89.6, "90 s")]
+)
+def test_durations_read_well(seconds, text):
+    assert report_parts.duration(seconds) == text
+
+
+def test_a_grid_keeps_every_pixel():
+    images = torch.arange(5 * 3 * 4 * 4, dtype=torch.uint8).reshape(5, 3, 4, 4)
+    sheet = plots.grid(images, columns=3)
+    assert sheet.shape == (11, 16, 3)
+    assert np.array_equal(sheet[6:10, 1:5], images[3].permute(1, 2, 0).numpy())
+    assert np.array_equal(plots.grid(images, columns=3, scale=2)[::2, ::2], sheet)
+    with pytest.raises(ValueError, match="uint8"):
+        plots.grid(images.float())
+
+
+def test_a_plot_takes_its_colours_from_the_page_and_leaves_matplotlib_alone():
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    figure = plots.learning_curves({"<b>": [[[0, 2.0], [10, 1.0]]]}, ylabel="bits per dimension")
+    svg = plots.to_svg(figure, 'a "quoted" <text>')
+    assert dict(matplotlib.rcParams) == before
+    assert "var(--ink" in svg and "var(--series-0" in svg and "DejaVu" not in svg
+    assert "&lt;b&gt;" in svg and "<b>" not in svg and 'aria-label="a &quot;quoted&quot; &lt;text&gt;"' in svg
+    assert svg == plots.to_svg(figure, 'a "quoted" <text>')
+
+
+def test_data_of_the_paper_is_compared_with_its_own_column():
+    data = DataInfo("stl10", "test", "0123456789abcdef", (8000, 3, 48, 48))
+    run = replace(record(), row="table3/cqf-2-scales", data=data, profile="paper")
+    sets = tables.run_sets([run], [])
+    group = tables.view(paper.TABLE3, sets, (), "paper").groups[-1]
+    assert [line.detail for line in group.lines[:2]] == ["CIFAR-10", "STL-10"]
+    reasons = " ".join(item.reason for item in group.lines[2].judgements)
+    assert "2,000 test images, not 8,000" in reasons and "CIFAR" not in reasons
