@@ -39,9 +39,9 @@ def table1(sets: Sequence[RunSet]) -> str:
         [
             *lines,
             "",
-            f"The paper: CIFAR-10, Inception features. Measured: {runs.label}, EfficientNet-lite0 features (FD, not FID), "
-            f"n = {_n(runs)}; mean ± standard deviation over seeds. FD-lite0 between training and test images at the "
-            f"same n: {floor}. \\*: {footnote[0].lower()}{footnote[1:]}.",
+            f"The paper: CIFAR-10, Inception features. Measured: {runs.label}, EfficientNet-lite0 features (FD, not "
+            f"FID), n = {_n(runs)}; mean ± standard deviation over seeds. FD-lite0 between training and test images "
+            f"at the same n: {floor}. \\*: {footnote[0].lower()}{footnote[1:]}.",
         ]
     )
 

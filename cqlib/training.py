@@ -262,6 +262,7 @@ class _Loop:
         self.average.load_state_dict(state["average"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
+            _match_layouts(optimiser)
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
@@ -274,6 +275,15 @@ def _optimiser(parameters: list[nn.Parameter], config: TrainingConfig, rate: flo
     if config.optimiser == "adamax":
         return torch.optim.Adamax(parameters, lr=rate, betas=config.betas, foreach=True)
     raise ValueError(f"unknown optimiser '{config.optimiser}': adam or adamax")
+
+
+def _match_layouts(optimiser: torch.optim.Optimizer) -> None:
+    """Give each state tensor its parameter's memory layout, which the file does not keep: fused kernels go
+    through both in the order of memory, so that a mismatch would mix up channels without a word."""
+    for parameter, state in optimiser.state.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[key] = torch.empty_like(parameter).copy_(value)
 
 
 def _warm_ema(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
