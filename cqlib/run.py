@@ -38,7 +38,7 @@ from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.names import ROOT
 from cqlib.records import MAX_CURVE, DataInfo, Record, read_record, slug, write_record
-from cqlib.training import Stop, TrainingResult, fast_bf16, train
+from cqlib.training import Stop, TrainingResult, fast_bf16, placed, train
 
 PUBLISHED = ROOT / "reports" / "published"
 Progress = Callable[[int, int, float], None]
@@ -83,7 +83,7 @@ def run(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
-        with lock, _signals(stop):
+        with lock, _signals(stop), torch.random.fork_rng():
             images = _load(e, data_dir)
             features = features_for(Path(feature_weights) if feature_weights else None)
             record = finished(e, runs_dir)
@@ -214,7 +214,7 @@ class _Stages:
         stored = _stored_training(weights, self.e)
         if stored is not None:
             system.load_state_dict(stored.pop("weights"))
-            result = TrainingResult(system.to(self.device).eval(), **stored)
+            result = TrainingResult(placed(system, config, self.device).eval(), **stored)
         else:
             clock = time.monotonic()
 

@@ -64,6 +64,12 @@ def fast_bf16(device: torch.device) -> bool:
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
+def placed(system: System, config: TrainingConfig, device: torch.device) -> System:
+    """`system` on the device, in the memory layout it is trained and evaluated in."""
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    return system.to(device, memory_format=layout)
+
+
 def train(
     system: System,
     images: Tensor,
@@ -99,8 +105,7 @@ class _Loop:
         torch.manual_seed(seed)
         self.config, self.seed, self.device = config, seed, device
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
-        memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
-        self.system = system.to(device, memory_format=memory_format).train()
+        self.system = placed(system, config, device).train()
         self.average = AveragedModel(self.system, multi_avg_fn=_warm_ema(config.ema), use_buffers=True)
         self.images = images.to(device)
         if config.compile:

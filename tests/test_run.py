@@ -33,7 +33,8 @@ def finished(tmp_path_factory):
 
 
 def test_record_says_everything(finished):
-    runs, record, _ = finished
+    runs, record, random_state_was_left_alone = finished
+    assert random_state_was_left_alone
     e = experiment("table1/gan", "smoke")
     folder = run.run_dir("table2/gan", "smoke", None, 0, runs)
     assert read_record(folder / "record.json") == record
@@ -74,7 +75,7 @@ def test_another_evaluation_does_not_train_again(finished, monkeypatch):
     monkeypatch.setitem(experiments.EVALUATION, "smoke", replace(experiments.EVALUATION["smoke"], bpd_images=8))
     again = run.run(**ROW, runs_dir=runs)
     assert again.metrics["BPD"].n == 8 and again.config_hash != record.config_hash
-    assert again.per_image["BPD"] == record.per_image["BPD"][:8]
+    assert again.metrics["FD-lite0@T1"] == record.metrics["FD-lite0@T1"]  # the same weights
 
 
 def test_another_recipe_trains_again_and_loses_nothing(tmp_path, monkeypatch):
