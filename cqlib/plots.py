@@ -102,17 +102,21 @@ def sample_board(rows: Mapping[str, Mapping[str, torch.Tensor]], *, columns: int
         return figure
 
 
-def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, title: str = "") -> Figure:
+def learning_curves(
+    series: Mapping[str, Sequence[Curve]], *, ylabel: str, title: str = "", order: Sequence[str] = ()
+) -> Figure:
     """Curves over training steps: `series[label]` holds one curve [[step, value], ...] per seed.
 
-    One colour per label, thin lines for the seeds, the label at the end of its line.
+    One colour per label, thin lines for the seeds, the label at the end of its line. Plots with one `order`
+    of labels give a label the same colour.
     """
+    order = list(dict.fromkeys([*order, *series]))
     with matplotlib.rc_context(STYLE):
         figure = _figure(4.7, 3.1)
         ax = figure.subplots()
         ends = []
-        for i, (label, curves) in enumerate(series.items()):
-            colour, last = SERIES[i % len(SERIES)], []
+        for label, curves in series.items():
+            colour, last = SERIES[order.index(label) % len(SERIES)], []
             for curve in curves:
                 steps, values = np.asarray(curve, dtype=float).reshape(-1, 2).T
                 ax.plot(steps, values, color=colour, linewidth=1.7 if len(curves) == 1 else 1.0)
@@ -127,18 +131,23 @@ def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, title
         return figure
 
 
-def quality_against_likelihood(points: Sequence[Point], *, distance: str, title: str = "") -> Figure:
+def quality_against_likelihood(
+    points: Sequence[Point], *, distance: str, title: str = "", order: Sequence[str] = ()
+) -> Figure:
     """Likelihood (BPD, across) against image quality (a Fréchet-type distance, up): lower left is better.
 
     A filled marker is temperature 1, an open one temperature 0; a thin line joins the two of one model.
+    `order` as in `learning_curves`.
     """
+    order = list(dict.fromkeys([*order, *(point.label for point in points)]))
     with matplotlib.rc_context(STYLE):
         figure = _figure(4.7, 3.6)
         ax = figure.subplots()
         names = list(dict.fromkeys(point.label for point in sorted(points, key=lambda point: point.bpd)))
         for i, name in enumerate(names):
             mine = sorted((p for p in points if p.label == name), key=lambda p: -p.temperature)
-            colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
+            place = order.index(name)
+            colour, marker = SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]
             ax.plot([p.bpd for p in mine], [p.distance for p in mine], color=colour, linewidth=0.8, zorder=1)
             for p in mine:
                 fill = colour if p.temperature else "none"

@@ -119,6 +119,7 @@ def build(
         samples=report_pictures.samples_of(sets, pictures, data_dir),
         plots=report_pictures.plots_of(sets),
         costs=report_parts.costs(sets),
+        devices=report_parts.devices(sets),
         protocols=report_parts.protocols(sets),
         numbers=report_parts.all_numbers(sets),
         notebooks=_links(notebooks, out),

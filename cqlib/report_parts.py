@@ -97,7 +97,7 @@ def unfinished(sets: Sequence[RunSet]) -> list[str]:
 
 
 def costs(sets: Sequence[RunSet]) -> list[list[str]]:
-    """Model, runs, parameters and the flow's share, critic, steps, seconds, images/s, memory, device."""
+    """Model, runs, parameters and the flow's share, critic, steps, seconds, images/s, memory."""
     lines = []
     for runs in sets:
         for row in dict.fromkeys(paper.canonical(run.row) for run in runs.records):
@@ -110,9 +110,16 @@ def costs(sets: Sequence[RunSet]) -> list[list[str]]:
                     label_of(row), f"{PLACES[runs.place]}: {runs.label}", _whole(total), share,
                     _whole(counts.get("critic")), _whole(mean("steps")), _whole(mean("seconds")),
                     _whole(mean("images_per_second")), _whole(mean("peak_memory_bytes", 1e6)),
-                    ", ".join(sorted({run.device for run in done})),
                 ])  # fmt: skip
     return lines
+
+
+def devices(sets: Sequence[RunSet]) -> list[str]:
+    """What the costs were measured on: "This machine: cpu"."""
+    found: dict[str, set[str]] = {}
+    for runs in sets:
+        found.setdefault(PLACES[runs.place], set()).update(run.device for run in runs.records)
+    return [f"{place}: {', '.join(sorted(names))}" for place, names in found.items()]
 
 
 def _mean_of(done: Sequence[Record]):

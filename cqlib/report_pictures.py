@@ -71,18 +71,19 @@ def plots_of(sets: Sequence[RunSet]) -> list[dict[str, Any]]:
 def _plots(runs: RunSet) -> list[dict[str, Any]]:
     where = f"{PLACES[runs.place]}: {without_paths(runs.label)}"
     rows = list(dict.fromkeys(paper.canonical(run.row) for run in runs.records))[:MAX_LINES]
+    order = [label_of(row) for row in rows]
     found = []
     for _, distance, _ in FEATURES.values():
         points = [point for row in rows for point in _points(runs, row, distance)]
         if points:
-            figure = plots.quality_against_likelihood(points, distance=distance)
+            figure = plots.quality_against_likelihood(points, distance=distance, order=order)
             marks = [f"{p.label} at T = {p.temperature} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
             alt = f"{distance} against BPD. {where}. {', '.join(marks)}"
             caption = f"Quality against likelihood: filled T = 1, open T = 0; lower left is better. {where}."
             found.append(_plot(figure, alt, caption))
     for name in dict.fromkeys(name for run in runs.records for name in run.curve):
         series = curves(runs.records, name)
-        figure = plots.learning_curves(series, ylabel=axis(name))
+        figure = plots.learning_curves(series, ylabel=axis(name), order=order)
         ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
         alt = f"{name} over training steps. {where}. At the end of the first seed: {ends}"
         caption = f"{name} over training steps, one line per seed. {where}."

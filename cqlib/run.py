@@ -81,11 +81,10 @@ def run(
     folder = _folder(e, runs_dir)
     stop = Stop(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     try:
+        images = _load(e, data_dir)
+        features = features_for(Path(feature_weights) if feature_weights else None)
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        with lock, _signals(stop), torch.random.fork_rng():
-            images = _load(e, data_dir)
-            features = features_for(Path(feature_weights) if feature_weights else None)
+        with FileLock(folder / ".lock"), _signals(stop), torch.random.fork_rng():
             record = finished(e, runs_dir)
             if record and record.data.fingerprint == _fingerprint(images) and _has(record, features.suffix):
                 return record

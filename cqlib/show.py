@@ -82,7 +82,7 @@ def samples(
 def curves(records: Sequence[Record], name: str) -> HTML:
     """The learning curves called `name` (a record lists its own), one line per seed."""
     series = report_pictures.curves(records, name)
-    figure = plots.learning_curves(series, ylabel=report_pictures.axis(name))
+    figure = plots.learning_curves(series, ylabel=report_pictures.axis(name), order=_order(records))
     return picture(figure, f"{name} over training steps for {', '.join(series)}")
 
 
@@ -97,8 +97,13 @@ def likelihood_and_quality(records: Sequence[Record]) -> HTML:
             if runs:
                 bpd, distance = (mean_and_std([r.metrics[key].value for r in runs])[0] for key in keys)
                 points.append(plots.Point(label_of(row), bpd, distance, t))
-    figure = plots.quality_against_likelihood(points, distance=name)
+    figure = plots.quality_against_likelihood(points, distance=name, order=_order(records))
     return picture(figure, f"{name} against bits per dimension; filled marks T = 1, open marks T = 0")
+
+
+def _order(records: Sequence[Record]) -> list[str]:
+    """The labels of all rows: one colour for a model in every plot."""
+    return [label_of(record.row) for record in records]
 
 
 def temperatures(model: System, label: str, n: int = 16) -> HTML:

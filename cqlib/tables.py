@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from cqlib import paper
+from cqlib import names, paper
 from cqlib.number_verdicts import NUMBER_LABELS, compare
 from cqlib.records import Record
 
@@ -101,13 +101,20 @@ class View:
 
 
 def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
-    """The run sets of both places, published first; of two records of one run the first counts."""
+    """The run sets of both places, published first, each in the paper's order of rows, then by seed.
+
+    Of two records of one run the first counts.
+    """
+    order = {row: place for place, row in enumerate(names.ROWS)}
     found: dict[tuple, dict[tuple, Record]] = {}
     for place, records in (("published", published), ("here", local)):
         for record in records:
             key = (place, record.data.name, record.data.shape[-1], record.profile)
             found.setdefault(key, {}).setdefault((paper.canonical(record.row), record.seed), record)
-    return [RunSet(*key, tuple(records.values())) for key, records in found.items()]
+    return [
+        RunSet(*key, tuple(runs[run] for run in sorted(runs, key=lambda run: (order.get(run[0], 99), run))))
+        for key, runs in found.items()
+    ]
 
 
 def view(table: paper.Table, sets: Sequence[RunSet], available: Collection[str], profile: str) -> View:
@@ -117,8 +124,8 @@ def view(table: paper.Table, sets: Sequence[RunSet], available: Collection[str],
     """
     groups = tuple(_group(row, table, sets, available, profile) for row in table.rows)
     used = {line.features for group in groups for line in group.lines}
-    names = [FEATURES[kind] for kind in FEATURES if kind == "inception" or kind in used]
-    scores = tuple(" / ".join(dict.fromkeys(column)) for column in zip(*names, strict=True))
+    kinds = [FEATURES[kind] for kind in FEATURES if kind == "inception" or kind in used]
+    scores = tuple(" / ".join(dict.fromkeys(column)) for column in zip(*kinds, strict=True))
     rows = {paper.canonical(row.id) for row in table.rows}
     floors = [line for runs in sets if any(runs.of(row) for row in rows) for line in _floors(runs)]
     data = ", ".join(paper.DATA_SETS[name].label for name in table.data)
@@ -188,8 +195,8 @@ def _measured_lines(row: paper.Row, table: paper.Table, runs: RunSet, mine: list
     if not done:
         ends = ", ".join(f"seed {run.seed} {run.status} at step {run.steps:,}" for run in mine)
         return [Line(runs.place, place, runs.label, remark=ends)]
-    names = {name for run in done for name in run.metrics}
-    kinds = [kind for kind, scores in FEATURES.items() if any(f"{s}@T1" in names for s in scores)] or [""]
+    known = {name for run in done for name in run.metrics}
+    kinds = [kind for kind, scores in FEATURES.items() if any(f"{s}@T1" in known for s in scores)] or [""]
     judgements = _judgements(row, table, runs, mine)
     lines = []
     for kind in kinds:
@@ -214,9 +221,9 @@ def _judgements(row: paper.Row, table: paper.Table, runs: RunSet, mine: list[Rec
         same = len({(verdict.label, verdict.reason) for verdict in verdicts}) == 1
         for at, verdict in zip(AT, verdicts, strict=False):
             text = name if same else f"{name} at {at[0]} = {at[1]}"
-            names = found.setdefault((verdict.label, verdict.reason), [])
-            names += [] if text in names else [text]
-    return [Judgement(", ".join(names), *key) for key, names in found.items()]
+            texts = found.setdefault((verdict.label, verdict.reason), [])
+            texts += [] if text in texts else [text]
+    return [Judgement(", ".join(texts), *key) for key, texts in found.items()]
 
 
 def _floors(runs: RunSet) -> list[Line]:

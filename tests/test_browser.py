@@ -102,7 +102,7 @@ def test_the_keyboard_reaches_the_content_and_the_tables(visit):
     assert page.evaluate("document.activeElement.getAttribute('href')") == "#main"
     page.keyboard.press("Enter")
     assert page.evaluate("location.hash") == "#main"
-    page.locator(".scroll").first.focus()
+    page.locator("#tables .scroll").first.focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.activeElement.scrollLeft > 0")
 
