@@ -1,7 +1,7 @@
 """Finished runs -> reports/published and README: `python -m cqlib.publish RUNS_DIR`.
 
-Copies each finished, clean record, and the sample grids of each row's first seed; draws README's picture from
-models that are loaded from RUNS_DIR; renders README.
+Copies each finished, clean record, the sample grids of each row's first seed, and the weights of `MODELS` without
+their critics; draws README's picture from models that are loaded from RUNS_DIR; renders README.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cqlib import data as data_sets
 from cqlib import evaluation, paper, plots, readme, run
+from cqlib.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.errors import UserError
 from cqlib.files import write_atomic
 from cqlib.records import Record, load_records, slug, write_record
@@ -19,6 +20,8 @@ from cqlib.run import PUBLISHED
 
 PICTURE = {"row": "table1", "profile": "quick", "data": "photos10", "seed": 0}
 """README's picture: which table, of which run set."""
+MODELS = ("table1/cq-f",)
+"""Rows whose first seed is published with its weights, so that a reader can sample at once."""
 
 
 def publishable(records: Sequence[Record]) -> list[Record]:
@@ -46,9 +49,20 @@ def publish(runs_dir: Path) -> list[Path]:
             name = slug(*run_set, record.seed)
             for source in sorted((runs_dir / name).glob("samples_*.png")):
                 written.append(write_atomic(PUBLISHED / "samples" / name / source.name, source.read_bytes()))
+            if record.row in MODELS:
+                written.append(_publish_model(runs_dir / name, name))
     written.append(write_atomic(PUBLISHED / f"{PICTURE['row']}.png", _picture(runs_dir)))
     readme.main()
     return written
+
+
+def _publish_model(folder: Path, name: str) -> Path:
+    """The weights of a run, without its critic."""
+    state = load_checkpoint(folder / "model.safetensors")
+    state["weights"] = {key: value for key, value in state["weights"].items() if not key.startswith("critic.")}
+    target = PUBLISHED / "models" / f"{name}.safetensors"
+    save_checkpoint(target, state, keep_previous=False)
+    return target
 
 
 def _picture(runs_dir: Path, n: int = 36) -> bytes:

@@ -254,12 +254,16 @@ def _stored_training(path: Path, e: Experiment) -> dict[str, Any] | None:
 
 
 def _load_model(path: Path, e: Experiment) -> System | None:
+    """The system at `path`, or None; a published one has no critic."""
     stored = _stored_training(path, e)
     if stored is None:
         return None
     with torch.random.fork_rng(devices=[]):
         system = build(e.recipe.system)
-    system.load_state_dict(stored["weights"])
+    weights = stored["weights"]
+    if not any(name.startswith("critic.") for name in weights):
+        system.critic = None
+    system.load_state_dict(weights)
     return system.eval()
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import cqlib
-from cqlib import experiments, run
+from cqlib import experiments, publish, run
 from cqlib.checkpoint import load_checkpoint
 from cqlib.errors import StoppedEarly, UserError
 from cqlib.experiments import experiment
@@ -67,6 +67,29 @@ def test_load_gives_the_trained_system(finished):
     assert all(torch.equal(v, stored["weights"][k]) for k, v in model.state_dict().items())
     with pytest.raises(UserError, match="python -m cqlib train table1/gan --profile smoke .* --seed 9"):
         cqlib.load("table1/gan", profile="smoke", seed=9, runs_dir=runs)
+
+
+def test_load_takes_a_published_model_without_its_critic(finished, tmp_path, monkeypatch):
+    runs, record, _ = finished
+    monkeypatch.setattr(publish, "PUBLISHED", tmp_path)
+    monkeypatch.setattr(run, "PUBLISHED", tmp_path)
+    folder = run.run_dir("table1/gan", "smoke", None, 0, runs)
+    path = publish._publish_model(folder, folder.name)
+    assert path.stat().st_size < (folder / "model.safetensors").stat().st_size
+    model = cqlib.load("table1/gan", profile="smoke", runs_dir=tmp_path / "nothing here")
+    trained = cqlib.load("table1/gan", profile="smoke", runs_dir=runs)
+    seeds = [torch.Generator().manual_seed(0) for _ in range(2)]
+    samples = [m.sample(3, generator=seed) for m, seed in zip((model, trained), seeds, strict=True)]
+    assert model.critic is None and torch.equal(*samples)
+
+
+def test_what_was_made_from_uncommitted_code_is_not_published(finished):
+    _, record, _ = finished
+    clean = replace(record, git=replace(record.git, dirty=False))
+    assert publish.publishable([clean, replace(clean, status="stopped")]) == [clean]
+    for dirty in (True, None):
+        with pytest.raises(UserError, match="uncommitted"):
+            publish.publishable([replace(record, git=replace(record.git, dirty=dirty))])
 
 
 def test_another_evaluation_does_not_train_again(finished, monkeypatch):
