@@ -1,4 +1,4 @@
-"""What a trained system is measured by: bits per dimension, sample quality, sample grids."""
+"""What a trained system is measured by: bits per dimension, and the quality of its samples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.utils import make_grid
 
 from cqlib.data.dataset import Dataset
 from cqlib.data.pixels import to_uint8
@@ -82,16 +81,3 @@ def quality(
             metrics[fidelity.metric_name(kind, features, temperature)] = metric
         grids[f"samples_T{temperature:g}"] = fake[:GRID]
     return metrics, grids
-
-
-def grid_png(images: Tensor, *, columns: int = 8, magnify: int = 4) -> bytes:
-    """uint8 (n, C, H, W), one or three channels -> a PNG with `columns` images a row, pixels magnified."""
-    from io import BytesIO
-
-    from PIL import Image
-
-    large = images.repeat_interleave(magnify, dim=2).repeat_interleave(magnify, dim=3)
-    picture = make_grid(large, nrow=columns, padding=magnify, pad_value=255)
-    buffer = BytesIO()
-    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()

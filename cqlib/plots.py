@@ -21,7 +21,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
+
+from cqlib.images import grid
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +42,6 @@ STYLE = {
 VARIABLES = {INK: "var(--ink,#1b1f24)", FAINT: "var(--faint,#8b929c)"} | {
     colour: f"var(--series-{i},{colour})" for i, colour in enumerate(SERIES)
 }
-_GREY = 128  # between the images of a grid: neither glares on a dark page nor vanishes on a light one
 
 Curve = Sequence[Sequence[float]]  # [[step, value], ...]
 
@@ -54,30 +54,6 @@ class Point:
     bpd: float
     distance: float
     temperature: int
-
-
-def grid(images: torch.Tensor, *, columns: int = 8, scale: int = 1) -> np.ndarray:
-    """Images (N, C, H, W) uint8 laid out in rows of `columns`, as one (H', W', 3) uint8 picture.
-
-    Grey lines of one pixel keep the images apart; `scale` repeats pixels (nearest neighbour), so no value of
-    an image is ever changed. ValueError unless the images are uint8 with four axes.
-    """
-    pixels = np.asarray(images)
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or not pixels.size or pixels.shape[1] not in (1, 3):
-        raise ValueError(f"a grid needs images (N, 1 or 3, H, W) in uint8, not {pixels.shape} {pixels.dtype}")
-    n, _, height, width = pixels.shape
-    columns = min(columns, n)
-    rows = -(-n // columns)
-    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, 3), _GREY, np.uint8)
-    for i, image in enumerate(pixels.transpose(0, 2, 3, 1)):
-        y, x = 1 + i // columns * (height + 1), 1 + i % columns * (width + 1)
-        sheet[y : y + height, x : x + width] = image
-    return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
-
-
-def grid_png(images: torch.Tensor, *, columns: int = 8, scale: int = 4) -> bytes:
-    """`grid` as the bytes of a PNG file."""
-    return _png(Image.fromarray(grid(images, columns=columns, scale=scale)))
 
 
 def sample_grid(images: torch.Tensor, *, columns: int = 8, title: str = "") -> Figure:
@@ -200,12 +176,6 @@ def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)  # no pyplot, no global list of open figures, no window
     return figure
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def _label_ends(ax: Axes, ends: list[tuple[str, float, float, str]]) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from cqlib import names, paper, plots
 from cqlib.errors import UserError
+from cqlib.images import grid_png
 from cqlib.records import Record, slug
 from cqlib.report_parts import label_of
 from cqlib.tables import AT, FEATURES, PLACES, RunSet, mean_and_std, without_paths
@@ -126,6 +127,6 @@ def real_images(data: str, size: int, data_dir: Path | None) -> bytes | None:
     from cqlib.data import load
 
     try:
-        return plots.grid_png(load(data, size=size, data_dir=data_dir).test.images[:128], columns=16)
+        return grid_png(load(data, size=size, data_dir=data_dir).test.images[:128], columns=16)
     except (UserError, OSError, ValueError):
         return None

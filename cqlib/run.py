@@ -32,6 +32,7 @@ from cqlib.data.dataset import Dataset
 from cqlib.errors import StoppedEarly, UserError
 from cqlib.experiments import TRAIN_IMAGES, Experiment, build, experiment
 from cqlib.files import write_atomic
+from cqlib.images import grid_png
 from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.metrics.features import features_for
 from cqlib.models.base import LikelihoodSystem, System
@@ -150,7 +151,7 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
         )
         metrics |= scores
         for name, grid in grids.items():
-            write_atomic(folder / f"{name}.png", evaluation.grid_png(grid))
+            write_atomic(folder / f"{name}.png", grid_png(grid))
     bf16 = e.recipe.training.autocast == "auto" and fast_bf16(device)
     record = Record(
         row=e.row,

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from cqlib import data as data_sets
 from cqlib import plots, report, report_pictures
 from cqlib.data.pixels import to_uint8
+from cqlib.images import grid_png
 from cqlib.models.base import System
 from cqlib.records import Record
 from cqlib.report_parts import label_of
@@ -120,7 +121,7 @@ def temperature_slider(systems: dict[str, System], n: int = 36) -> Any:
     import ipywidgets as widgets
 
     def redraw(model: str, temperature: float) -> None:
-        png = plots.grid_png(draw(systems[model], n, temperature), columns=9, scale=3)
+        png = grid_png(draw(systems[model], n, temperature), columns=9, scale=3)
         view.value = f'<img alt="{n} samples" src="{plots.data_uri(png)}">'
 
     view = widgets.HTML()

@@ -15,6 +15,7 @@ from fake_records import SCORES, draw_samples, record, records
 from cqlib import paper, plots, report, report_parts, tables
 from cqlib.claim_cards import STANDINGS, cards, count_claims
 from cqlib.claims import CLAIMS
+from cqlib.images import grid
 from cqlib.records import DataInfo, Metric
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -98,6 +99,11 @@ def test_a_measured_line_holds_mean_and_standard_deviation_over_seeds(full):
     assert cells[7] == "5" and "not comparable" in cells[8]
     notes = words(found.find_parent(class_="scroll").find_next_sibling(class_="notes"))
     assert "BPD: other data (photos10, not CIFAR-10), other profile (quick, not paper)" in notes
+
+
+def test_the_standard_deviation_is_that_of_a_sample():
+    assert tables.mean_and_std([1.0, 2.0, 3.0]) == (2.0, 1.0)
+    assert tables.mean_and_std([4.0]) == (4.0, None)
 
 
 def test_the_columns_are_the_two_temperatures(tmp_path):
@@ -281,12 +287,12 @@ def test_durations_read_well(seconds, text):
 
 def test_a_grid_keeps_every_pixel():
     images = torch.arange(5 * 3 * 4 * 4, dtype=torch.uint8).reshape(5, 3, 4, 4)
-    sheet = plots.grid(images, columns=3)
+    sheet = grid(images, columns=3)
     assert sheet.shape == (11, 16, 3)
     assert np.array_equal(sheet[6:10, 1:5], images[3].permute(1, 2, 0).numpy())
-    assert np.array_equal(plots.grid(images, columns=3, scale=2)[::2, ::2], sheet)
+    assert np.array_equal(grid(images, columns=3, scale=2)[::2, ::2], sheet)
     with pytest.raises(ValueError, match="uint8"):
-        plots.grid(images.float())
+        grid(images.float())
 
 
 def test_a_plot_takes_its_colours_from_the_page_and_leaves_matplotlib_alone():

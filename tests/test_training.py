@@ -186,3 +186,18 @@ def test_time_budget_stops_and_saves(tmp_path):
     with pytest.raises(StoppedEarly, match="time budget"):
         train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=Stop(deadline=0.0))
     assert (tmp_path / "training.checkpoint").exists()
+
+
+@pytest.mark.parametrize("changes", [{"autocast": "off"}, {"channels_last": False}, {"optimiser": "adamax"}])
+def test_switches_change_the_arithmetic_and_not_the_mathematics(tmp_path, changes):
+    """fp32 against bf16, either memory layout: the same losses to the precision of bf16 after three steps."""
+    recipe = coverage_quality.recipe("table1/cq-f", "smoke", 16)
+    runs = {}
+    for name, variant in (("plain", {}), ("changed", changes)):
+        torch.manual_seed(1)
+        settings = replace(recipe.training, steps=3, log_every=1, **variant)
+        result = train(build(recipe.system), IMAGES, settings, seed=4, folder=tmp_path / name)
+        log = (tmp_path / name / "training.jsonl").read_text().splitlines()
+        runs[name] = json.loads(log[0])["coverage"], weights(result)
+    assert runs["plain"][0] == pytest.approx(runs["changed"][0], rel=2e-3)
+    assert torch.isfinite(runs["changed"][1]).all() and not torch.equal(runs["plain"][1], runs["changed"][1])

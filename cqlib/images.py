@@ -1,0 +1,37 @@
+"""Images as one picture: a grid in which no pixel is changed."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+_GREY = 128  # between the images of a grid: neither glares on a dark page nor vanishes on a light one
+
+
+def grid(images: Tensor, *, columns: int = 8, scale: int = 1) -> np.ndarray:
+    """Images (N, C, H, W) uint8 laid out in rows of `columns`, as one (H', W', 3) uint8 picture.
+
+    Grey lines of one pixel keep the images apart; `scale` repeats pixels (nearest neighbour), so no value of
+    an image is ever changed. ValueError unless the images are uint8 with four axes.
+    """
+    pixels = np.asarray(images)
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or not pixels.size or pixels.shape[1] not in (1, 3):
+        raise ValueError(f"a grid needs images (N, 1 or 3, H, W) in uint8, not {pixels.shape} {pixels.dtype}")
+    n, _, height, width = pixels.shape
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, 3), _GREY, np.uint8)
+    for i, image in enumerate(pixels.transpose(0, 2, 3, 1)):
+        y, x = 1 + i // columns * (height + 1), 1 + i % columns * (width + 1)
+        sheet[y : y + height, x : x + width] = image
+    return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def grid_png(images: Tensor, *, columns: int = 8, scale: int = 4) -> bytes:
+    """`grid` as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(grid(images, columns=columns, scale=scale)).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
