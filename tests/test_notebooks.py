@@ -78,7 +78,7 @@ def test_it_runs_from_top_to_bottom(path, tmp_path):
     """Trains its rows under smoke, as papermill runs it, and shows its tables and pictures."""
     parameters = {
         "profile": "smoke",
-        "data": None,
+        "data": ["photos10"],
         "seeds": [0],
         "runs_dir": str(tmp_path / "runs"),
         "data_dir": None,
