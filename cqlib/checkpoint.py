@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,32 @@ class CheckpointError(Exception):
 def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = True) -> None:
     """Write `state` (nested dicts and lists of tensors, numbers, strings, None) to `path` atomically.
 
-    The file that was at `path` becomes `path` + ".previous". Raises OSError when the disk is full.
+    The file that was at `path` becomes `path` + ".previous" if it is whole; a damaged one never takes the place of
+    a good one. Raises OSError when the disk is full, and TypeError for a value of another type; the old files are
+    then as they were.
     """
     tensors: dict[str, Tensor] = {}
-    tree = _split(state, "", tensors)
-    text = canonical_json(tree)
+    text = canonical_json(_split(state, "", tensors))
     data = save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)})
-    if keep_previous and path.exists():
-        previous = path.with_name(path.name + ".previous")
-        previous.unlink(missing_ok=True)
-        previous.hardlink_to(path)  # the old state exists under one name or the other at every moment
-    write_atomic(path, data)
+    if not (keep_previous and _whole(path)):
+        write_atomic(path, data)
+        return
+    # the new file is on the disk before the old one moves: at every moment one whole state has its name
+    new = write_atomic(path.with_name(path.name + ".new"), data)
+    os.replace(path, _previous(path))
+    os.replace(new, path)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(path.name + ".previous")
+
+
+def _whole(path: Path) -> bool:
+    try:
+        load_checkpoint(path)
+    except (FileNotFoundError, CheckpointError):
+        return False
+    return True
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -57,7 +73,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def load_latest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest whole state at `path` or its ".previous", or None; and a line for each damaged file met."""
     problems: list[str] = []
-    for candidate in (path, path.with_name(path.name + ".previous")):
+    for candidate in (path, _previous(path)):
         try:
             return load_checkpoint(candidate), problems
         except FileNotFoundError:

@@ -16,9 +16,11 @@ from pathlib import Path
 from cqlib import names
 from cqlib.errors import UsageError, UserError, unknown
 from cqlib.guard import guarded
-from cqlib.options import Parser, count, seed
+from cqlib.options import Parser, seed, settled
 
 PROGRAM = "python -m cqlib"
+MAX_IMAGES = 10_000
+"""That `sample` draws into one picture."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,16 @@ def _training(p: Parser) -> None:
 
 def _sampling(p: Parser) -> None:
     _about_rows(p)
-    p.add_argument("--n", type=count, default=64, metavar="N", help="how many images (default: 64)")
+    p.add_argument("--n", type=_images, default=64, metavar="N", help="how many images (default: 64)")
     p.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture to write")
     p.add_argument("--temperature", type=_temperature, default=1.0, metavar="T",
                    help="1: the model's own distribution (default); 0: the decoder's mean")  # fmt: skip
+
+
+def _images(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_IMAGES:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to {MAX_IMAGES:,}")
+    return int(text)
 
 
 def _temperature(text: str) -> float:
@@ -112,10 +120,12 @@ def train(given: argparse.Namespace) -> int:
 
 def evaluate(given: argparse.Namespace) -> int:
     """Show the measurements of a row that has been trained, taking those that are missing."""
-    from cqlib.run import run_dir
+    from cqlib.experiments import experiment
+    from cqlib.run import run_dir, trained
 
-    folder = run_dir(given.row, given.profile, given.data, given.seed, given.runs_dir)
-    if not (folder / "model.safetensors").is_file():
+    wanted = (given.row, given.profile, given.data, given.seed)
+    if not trained(experiment(*wanted), given.runs_dir):
+        folder = run_dir(*wanted, given.runs_dir)
         raise UserError(f"{given.row} has not been trained in {folder}: {PROGRAM} train {given.row} does it")
     return train(given)
 
@@ -124,18 +134,14 @@ def sample(given: argparse.Namespace) -> int:
     """Draw images from a finished run or a published checkpoint."""
     if given.out.suffix.lower() != ".png":
         raise UsageError(f"--out: '{given.out}' should end in .png")
-    import torch
-    from torchvision.utils import save_image
-
+    from cqlib.evaluation import draw
+    from cqlib.files import write_atomic
+    from cqlib.images import grid_png
     from cqlib.run import load
 
     model = load(given.row, profile=given.profile, data=given.data, seed=given.seed, runs_dir=given.runs_dir)
-    generator = torch.Generator().manual_seed(given.seed)
-    with torch.no_grad():
-        images = model.sample(given.n, temperature=given.temperature, generator=generator)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    columns = max(1, round(given.n**0.5))
-    save_image((images.float() + 1) / 2, given.out, nrow=columns, padding=1)
+    images = draw(model, given.n, temperature=given.temperature, seed=given.seed)
+    write_atomic(given.out, grid_png(images, columns=round(given.n**0.5), scale=4))
     print(given.out)
     return 0
 
@@ -208,10 +214,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv[0] in ("-h", "--help"):
             print(_overview(), flush=True)
             return 0
+        if argv[0] == "bench" and "bench" not in COMMANDS:
+            raise UsageError("bench is not part of this version yet")
         if argv[0] not in COMMANDS:
             raise unknown("command", argv[0], COMMANDS)
         command = COMMANDS[argv[0]]
         parser = Parser(prog=f"{PROGRAM} {argv[0]}", description=f"{command.about.capitalize()}.")
         command.options(parser)
-        return command.do(parser.parse_args(argv[1:]))
+        given = parser.parse_args(argv[1:])
+        if getattr(given, "data", None) is not None:
+            given.data = settled(given.data, getattr(given, "data_dir", None))
+        return command.do(given)
     raise AssertionError("unreachable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from cqlib.data.pixels import to_uint8
 from cqlib.experiments import Evaluation
 from cqlib.metrics import fidelity
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
-from cqlib.metrics.features import Features
+from cqlib.metrics.features import Features, full_fp32
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.records import MAX_PER_IMAGE, Metric
 
@@ -21,11 +22,17 @@ GRID = 64
 
 
 def likelihood(
-    model: LikelihoodSystem, data: Dataset, evaluation: Evaluation, *, note: str = ""
+    model: LikelihoodSystem,
+    data: Dataset,
+    evaluation: Evaluation,
+    *,
+    note: str = "",
+    on_batch: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, Metric], dict[str, list[float]]]:
     """BPD and BPD-IW on the test split, and the BPD of its first images one by one.
 
-    `note` is put before the protocol. std is the standard error of the mean over images.
+    `note` is put before the protocol. std is the standard error of the mean over images. `on_batch` is called after
+    each batch and may raise to stop.
     """
     dimensions = data.train.images[0].numel()
     metrics: dict[str, Metric] = {}
@@ -35,7 +42,8 @@ def likelihood(
         ("BPD-IW", evaluation.importance_images, evaluation.importance_samples),
     ):
         images = data.test.images[:n]
-        bpd = bits_per_dimension(held_out_nats(model, images, importance_samples=k), dimensions)
+        nats = held_out_nats(model, images, importance_samples=k, on_batch=on_batch)
+        bpd = bits_per_dimension(nats, dimensions)
         kind = f"{model.bound}, 1 sample" if k == 1 else f"importance-weighted bound, k = {k}"
         protocol = f"{note}{kind}, uniform dequantisation, held-out test split, n = {len(images)}, averaged weights"
         error = float(bpd.std(correction=1)) / len(images) ** 0.5 if len(images) > 1 else None
@@ -45,24 +53,42 @@ def likelihood(
     return metrics, per_image
 
 
-def draw(model: System, n: int, *, temperature: float, seed: int, batch_size: int = 250) -> Tensor:
-    """n samples as uint8 (n, C, H, W) on the CPU, in evaluation mode, from a seed of their own."""
+def draw(
+    model: System,
+    n: int,
+    *,
+    temperature: float,
+    seed: int,
+    batch_size: int = 250,
+    on_batch: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """n samples as uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32, from a seed of their own."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     model.eval()
-    parts = [
-        to_uint8(model.sample(min(batch_size, n - start), temperature=temperature, generator=generator)).cpu()
-        for start in range(0, n, batch_size)
-    ]
+    parts = []
+    with full_fp32():
+        for start in range(0, n, batch_size):
+            images = model.sample(min(batch_size, n - start), temperature=temperature, generator=generator)
+            parts.append(to_uint8(images).cpu())
+            on_batch()
     return torch.cat(parts)
 
 
 def quality(
-    model: System, data: Dataset, evaluation: Evaluation, features: Features, *, seed: int, cache_dir: Path
+    model: System,
+    data: Dataset,
+    evaluation: Evaluation,
+    features: Features,
+    *,
+    seed: int,
+    cache_dir: Path,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, Metric], dict[str, Tensor]]:
     """IS, FID, KID, precision and recall at temperatures 1 and 0, the floors, and the first samples of each.
 
     A system without decoder noise has one distribution, measured once and reported under both temperatures.
+    `on_batch` is called between steps and may raise to stop. UserError for splits that are too small to score.
     """
     n = min(evaluation.fidelity_images, len(data.test), len(data.train))
     device = next(model.parameters()).device
@@ -75,8 +101,9 @@ def quality(
     scores: dict[str, Metric] = {}
     for temperature in TEMPERATURES:
         if temperature == TEMPERATURES[0] or model.decoder_noise:
-            fake = draw(model, n, temperature=temperature, seed=10_000 + seed)
+            fake = draw(model, n, temperature=temperature, seed=10_000 + seed, on_batch=on_batch)
             scores = fidelity.evaluate(fake, real, **where)
+            on_batch()
         for kind, metric in scores.items():
             metrics[fidelity.metric_name(kind, features, temperature)] = metric
         grids[f"samples_T{temperature:g}"] = fake[:GRID]

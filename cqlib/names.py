@@ -15,7 +15,7 @@ PROFILES = {
     "smoke": "tests: tiny nets, tens of steps",
     "quick": "the default: real photographs at 16x16 on a CPU, half an hour",
     "study": "an evening on a CPU, minutes on a GPU",
-    "paper": "the paper's data sets and sizes: a GPU, days in all",
+    "paper": "the paper's recipes at 32x32: a GPU, days in all",
 }
 
 # The tables' rows, then what the figures need beside them.

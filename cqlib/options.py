@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -82,6 +83,25 @@ def count(text: str) -> int:
     return int(text)
 
 
+def settled(name: str, data_dir: Path | None) -> str:
+    """The data set `name` with its path, if it has one, absolute: notebooks and workers run in other folders.
+
+    A path that lies under `data_dir` (default: $CQLIB_DATA), where it is looked for first, or that is nowhere
+    stays as it is.
+    """
+    kind, _, path = name.partition(":")
+    if f"{kind}:PATH" not in SOURCES:
+        return name
+    folder = data_dir or os.environ.get("CQLIB_DATA")
+    try:
+        wanted = Path(path).expanduser()
+        if folder and not wanted.is_absolute() and (Path(folder).expanduser() / wanted).exists():
+            return name
+        return f"{kind}:{wanted.absolute()}" if wanted.exists() else name
+    except (OSError, RuntimeError, ValueError):  # too long a name, no such ~user, a NUL: told when it is loaded
+        return name
+
+
 def minutes(text: str) -> float:
     """A positive, finite number of minutes."""
     try:
@@ -153,6 +173,7 @@ def parse(argv: Sequence[str]) -> Options:
     for option in ("data_dir", "feature_weights", "runs_dir", "out"):
         if (path := getattr(given, option)) is not None:
             setattr(given, option, path.expanduser().absolute())
+    given.data = tuple(dict.fromkeys(settled(name, given.data_dir) for name in given.data))
     if given.feature_weights is not None and not given.feature_weights.is_file():
         raise UserError(f"--feature-weights: there is no file {given.feature_weights}")
     if given.data_dir is not None and not given.data_dir.is_dir():

@@ -25,7 +25,7 @@ def now() -> str:
 
 
 def git() -> GitInfo:
-    """Commit and dirtiness of the repository that this package lies in; None where there is none."""
+    """Commit of the repository that this package lies in, and whether the package differs from it; None outside one."""
 
     def ask(*words: str) -> str | None:
         try:
@@ -36,7 +36,7 @@ def git() -> GitInfo:
 
     if ask("ls-files", "--error-unmatch", "cqlib/__init__.py") is None:  # installed inside another repository
         return GitInfo(None, None)
-    status = ask("status", "--porcelain", "--untracked-files=no")
+    status = ask("status", "--porcelain", "--", "cqlib", "pyproject.toml")
     return GitInfo(ask("rev-parse", "HEAD"), None if status is None else bool(status))
 
 

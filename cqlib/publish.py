@@ -13,8 +13,9 @@ from pathlib import Path
 from cqlib import data as data_sets
 from cqlib import evaluation, paper, plots, readme, run
 from cqlib.checkpoint import load_checkpoint, save_checkpoint
-from cqlib.errors import UserError
+from cqlib.errors import UsageError, UserError
 from cqlib.files import write_atomic
+from cqlib.guard import guarded
 from cqlib.records import Record, load_records, slug, write_record
 from cqlib.run import PUBLISHED
 
@@ -39,6 +40,7 @@ def publish(runs_dir: Path) -> list[Path]:
     records, problems = load_records(runs_dir)
     if problems:
         raise UserError(problems[0])
+    picture = _picture(runs_dir)  # first, for it needs every row: nothing is written if one is missing
     written = []
     shown: set[tuple] = set()
     for record in sorted(publishable(records), key=lambda record: record.seed):
@@ -51,9 +53,9 @@ def publish(runs_dir: Path) -> list[Path]:
                 written.append(write_atomic(PUBLISHED / "samples" / name / source.name, source.read_bytes()))
             if record.row in MODELS:
                 written.append(_publish_model(runs_dir / name, name))
-    written.append(write_atomic(PUBLISHED / f"{PICTURE['row']}.png", _picture(runs_dir)))
+    written.append(write_atomic(PUBLISHED / f"{PICTURE['row']}.png", picture))
     readme.main()
-    return written
+    return [*written, readme.README]
 
 
 def _publish_model(folder: Path, name: str) -> Path:
@@ -80,6 +82,15 @@ def _picture(runs_dir: Path, n: int = 36) -> bytes:
     return plots.to_png(plots.sample_board(board, columns=6))
 
 
+def main(argv: Sequence[str]) -> int:
+    """Publish what is finished in the folder given; the exit code."""
+    with guarded("python -m cqlib.publish"):
+        if len(argv) != 1 or not Path(argv[0]).is_dir():
+            raise UsageError("give one folder of runs: python -m cqlib.publish RUNS_DIR")
+        for path in publish(Path(argv[0])):
+            print(path.relative_to(PUBLISHED.parent.parent))
+    return 0
+
+
 if __name__ == "__main__":
-    for path in publish(Path(sys.argv[1])):
-        print(path.relative_to(PUBLISHED.parent.parent))
+    sys.exit(main(sys.argv[1:]))

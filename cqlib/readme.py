@@ -12,7 +12,9 @@ from pathlib import Path
 
 from cqlib import paper
 from cqlib.claim_cards import cards, count_claims
+from cqlib.errors import UserError
 from cqlib.files import write_atomic
+from cqlib.guard import guarded
 from cqlib.names import ROOT
 from cqlib.records import Record, load_records
 from cqlib.tables import RunSet, mean_and_std, run_sets
@@ -76,11 +78,11 @@ def render(text: str, published: Sequence[Record]) -> str:
     """README's `text` with every part rendered anew. ValueError when a part's marks are missing."""
     sets = run_sets([], published)
     for name, part in PARTS.items():
-        pattern = re.compile(f"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+        pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if not pattern.search(text):
             raise ValueError(f"README.md has no part <!-- {name} --> … <!-- /{name} -->")
         made = part(sets)
-        text = pattern.sub(lambda match, made=made: match[1] + made + match[2], text)
+        text = pattern.sub(lambda match, made=made: match[1] + made + "\n" + match[2], text)
     return text
 
 
@@ -119,11 +121,12 @@ def _split(dotted: str) -> tuple[str, str]:
 
 def main() -> int:
     """Render README.md in place."""
-    records, problems = load_records(RECORDS)
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    write_atomic(README, render(README.read_text(), records))
-    return 1 if problems else 0
+    with guarded("python -m cqlib.readme"):
+        records, problems = load_records(RECORDS)
+        if problems or not records:
+            raise UserError(problems[0] if problems else f"there are no records in {RECORDS}")
+        write_atomic(README, render(README.read_text(), records))
+    return 0
 
 
 if __name__ == "__main__":

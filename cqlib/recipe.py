@@ -32,7 +32,8 @@ class TrainingConfig:
     """auto: bf16 convolutions where the hardware has them; losses and densities stay fp32."""
     channels_last: bool = True
     compile: bool = False
-    """torch.compile on all nets but the critic, whose penalty needs a double backward."""
+    """torch.compile on the forward pass of encoder, decoder and f (not f^-1); never on the critic, whose penalty
+    needs a double backward."""
     max_nonfinite: int = 10
     """A non-finite loss or gradient is skipped and counted; after so many in a row the run has diverged."""
     log_every: int = 50

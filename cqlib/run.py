@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from cqlib import data as data_sets
 from cqlib import evaluation, provenance
@@ -35,24 +36,26 @@ from cqlib.files import write_atomic
 from cqlib.images import grid_png
 from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.metrics.features import features_for
+from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.names import ROOT
-from cqlib.records import MAX_CURVE, DataInfo, Record, read_record, slug, write_record
+from cqlib.records import MAX_CURVE, DataInfo, GitInfo, Record, read_record, slug, write_record
 from cqlib.training import Stop, TrainingResult, fast_bf16, placed, train
 
 PUBLISHED = ROOT / "reports" / "published"
+RUNS = ROOT / "runs"
 Progress = Callable[[int, int, float], None]
 """(step, steps, seconds left) over all stages of a run."""
 
 
-def run_dir(row: str, profile: str, data: str | None, seed: int, runs_dir: Path | str = "runs") -> Path:
+def run_dir(row: str, profile: str, data: str | None, seed: int, runs_dir: Path | str = RUNS) -> Path:
     """The folder of a run; the aliases of a row share it."""
     e = experiment(row, profile, data, seed)
     return Path(runs_dir) / slug(e.row, e.data, e.profile, e.seed)
 
 
-def finished(e: Experiment, runs_dir: Path | str = "runs") -> Record | None:
+def finished(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
     """The record of a finished run of exactly this experiment, or None."""
     try:
         record = read_record(_folder(e, runs_dir) / "record.json")
@@ -67,7 +70,7 @@ def run(
     profile: str = "quick",
     data: str | None = None,
     seed: int = 0,
-    runs_dir: Path | str = "runs",
+    runs_dir: Path | str = RUNS,
     data_dir: Path | str | None = None,
     feature_weights: Path | str | None = None,
     time_budget: float | None = None,
@@ -82,16 +85,22 @@ def run(
     folder = _folder(e, runs_dir)
     stop = Stop(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     try:
-        images = _load(e, data_dir)
-        features = features_for(Path(feature_weights) if feature_weights else None)
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"), _signals(stop), torch.random.fork_rng():
-            record = finished(e, runs_dir)
-            if record and record.data.fingerprint == _fingerprint(images) and _has(record, features.suffix):
-                return record
-            return _run(e, images, features, folder, Path(runs_dir), stop, progress)
+        with _signals(stop):
+            images = _load(e, data_dir)
+            features = features_for(Path(feature_weights) if feature_weights else None)
+            folder.mkdir(parents=True, exist_ok=True)
+            with _locked(folder, stop), torch.random.fork_rng():
+                record = finished(e, runs_dir)
+                if record and record.data.fingerprint == fingerprint(images) and _has(record, features.suffix):
+                    return record
+                return _run(e, images, features, folder, Path(runs_dir), stop, progress)
     except OSError as error:
         raise UserError(f"{error.filename or folder}: {error.strerror or error}; the run is as it was") from error
+
+
+def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
+    """Whether exactly this experiment has been trained here, whatever has been measured since."""
+    return _stored_training(_folder(e, runs_dir) / "model.safetensors", e) is not None
 
 
 def run_many(
@@ -112,7 +121,7 @@ def load(
     profile: str = "quick",
     data: str | None = None,
     seed: int = 0,
-    runs_dir: Path | str = "runs",
+    runs_dir: Path | str = RUNS,
     device: torch.device | str = "cpu",
 ) -> System:
     """The system of a finished run, or of a published checkpoint, with averaged weights, in evaluation mode."""
@@ -133,21 +142,39 @@ def load(
 
 def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path, stop: Stop, progress) -> Record:
     """Train (if need be), measure, write grids and record."""
-    _set_stale_aside(e, folder, runs_dir)
+    _set_stale_aside(e, fingerprint(images), folder, runs_dir)
     started, clock = provenance.now(), time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stages = _Stages(e, images, folder, device, stop, progress)
     trained = stages.first()
     model, likelihood_model, note = trained.system, trained.system, ""
+    statuses = {trained.status}
     if e.recipe.frozen_decoder is not None:
         second = stages.second(trained.system)
         likelihood_model, note = second.system, "starred recipe (frozen generator, trained encoder and sigma): "
-    metrics, per_image = {}, {}
+        statuses.add(second.status)
+
+    def go_on() -> None:
+        if reason := stop.reason():
+            raise StoppedEarly(f"stopped while measuring: {reason}; the trained model is saved")
+
+    earlier = finished(e, runs_dir)  # scores on other features stay
+    metrics = dict(earlier.metrics) if earlier and earlier.data.fingerprint == fingerprint(images) else {}
+    per_image: dict[str, list[float]] = {}
     if isinstance(likelihood_model, LikelihoodSystem):
-        metrics, per_image = evaluation.likelihood(likelihood_model, images, e.evaluation, note=note)
+        bounds, per_image = evaluation.likelihood(
+            likelihood_model, images, e.evaluation, note=note, on_batch=go_on
+        )
+        metrics |= bounds
     if images.channels == 3:
         scores, grids = evaluation.quality(
-            model, images, e.evaluation, features, seed=e.seed, cache_dir=runs_dir / "features"
+            model,
+            images,
+            e.evaluation,
+            features,
+            seed=e.seed,
+            cache_dir=runs_dir / "features",
+            on_batch=go_on,
         )
         metrics |= scores
         for name, grid in grids.items():
@@ -155,10 +182,10 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
     bf16 = e.recipe.training.autocast == "auto" and fast_bf16(device)
     record = Record(
         row=e.row,
-        status="done" if trained.status == "done" else "diverged",
+        status="done" if statuses == {"done"} else "diverged",
         seed=e.seed,
         profile=e.profile,
-        data=DataInfo(e.data, "test", _fingerprint(images), images.test.shape),
+        data=DataInfo(e.data, "test", fingerprint(images), images.test.shape),
         metrics=metrics,
         config={**e.config, "n_train": len(images.train)},
         config_hash=e.config_hash,
@@ -170,7 +197,7 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
         peak_memory_bytes=provenance.peak_memory_bytes(device),
         device=provenance.device_name(device, bf16=bf16),
         versions=provenance.versions(),
-        git=provenance.git(),
+        git=stages.git,
         started=started,
         finished=provenance.now(),
         per_image=per_image,
@@ -189,6 +216,9 @@ class _Stages:
     def __init__(self, e: Experiment, images: Dataset, folder: Path, device, stop: Stop, progress):
         self.e, self.folder, self.device, self.stop, self.progress = e, folder, device, stop, progress
         self.images = images.train.images
+        self.fingerprint = fingerprint(images)
+        self.git = provenance.git()
+        """The code that trained and measured: dirty if it was at either time."""
         second = e.recipe.frozen_decoder
         self.steps = [e.recipe.training.steps, second.training.steps if second else 0]
         self.notes: list[str] = []
@@ -211,8 +241,10 @@ class _Stages:
     def _train(self, name: str, system: System, config, before: int) -> TrainingResult:
         total = sum(self.steps)
         weights = self.folder / ("model.safetensors" if name == "training" else f"{name}.safetensors")
-        stored = _stored_training(weights, self.e)
+        stored = _stored_training(weights, self.e, self.fingerprint)
         if stored is not None:
+            earlier = GitInfo(**stored.pop("git"))
+            self.git = GitInfo(earlier.commit, None if earlier.dirty is None else earlier.dirty or self.git.dirty)
             system.load_state_dict(stored.pop("weights"))
             result = TrainingResult(placed(system, config, self.device).eval(), **stored)
         else:
@@ -229,6 +261,7 @@ class _Stages:
                 seed=self.e.seed,
                 folder=self.folder,
                 name=name,
+                key=self.e.training_hash + self.fingerprint,
                 device=self.device,
                 stop=self.stop,
                 progress=shown if self.progress is not None else None,
@@ -236,7 +269,8 @@ class _Stages:
             self.spent += time.monotonic() - clock
             fields = {"status": result.status, "steps": result.steps, "seconds": result.seconds}
             fields |= {"skipped": result.skipped, "notes": result.notes}
-            state = {"training_hash": self.e.training_hash, "weights": dict(result.system.state_dict()), **fields}
+            state = {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(self.git))}
+            state |= {"weights": dict(result.system.state_dict()), **fields}
             save_checkpoint(weights, state, keep_previous=False)
         self.seconds += result.seconds
         self.notes += [f"{name}: {note}" for note in result.notes]
@@ -245,13 +279,15 @@ class _Stages:
         return result
 
 
-def _stored_training(path: Path, e: Experiment) -> dict[str, Any] | None:
-    """What a finished training of this experiment left at `path`, or None."""
+def _stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[str, Any] | None:
+    """What a finished training of this experiment left at `path` (on data of this fingerprint), or None."""
     try:
         state = load_checkpoint(path)
     except (FileNotFoundError, CheckpointError):
         return None
-    return state if state.pop("training_hash", None) == e.training_hash else None
+    found = state.pop("data", None)
+    right = state.pop("training_hash", None) == e.training_hash and data in (None, found)
+    return state if right else None
 
 
 def _load_model(path: Path, e: Experiment) -> System | None:
@@ -268,16 +304,32 @@ def _load_model(path: Path, e: Experiment) -> System | None:
     return system.eval()
 
 
-def _set_stale_aside(e: Experiment, folder: Path, runs_dir: Path) -> None:
-    """A folder that holds another experiment (an older config) is moved to `runs_dir`/stale, not lost."""
+def _set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path) -> None:
+    """A folder that holds another experiment, or one on other data, is moved to `runs_dir`/stale, not lost."""
     mark = folder / "experiment.json"
-    if mark.exists() and json.loads(mark.read_text() or "{}").get("training_hash") != e.training_hash:
-        aside = runs_dir / "stale" / f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-        aside.mkdir(parents=True)
-        for item in folder.iterdir():
+    wanted = {"training_hash": e.training_hash, "data": data}
+    content = json.dumps({**wanted, "config": e.config}, indent=1)
+    if mark.exists() and _mark(mark) != wanted:
+        aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=_made(runs_dir / "stale")))
+        # the mark goes last: a move that is cut short is taken up again
+        for item in sorted(folder.iterdir(), key=lambda item: item == mark):
             if item.name != ".lock":
                 os.replace(item, aside / item.name)
-    write_atomic(mark, json.dumps({"training_hash": e.training_hash, **e.config}, indent=1))
+    write_atomic(mark, content)
+
+
+def _mark(path: Path) -> dict[str, Any] | None:
+    """What a run's folder says it holds; None when that cannot be read."""
+    try:
+        found = json.loads(path.read_text())
+        return {"training_hash": found["training_hash"], "data": found["data"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 # --- small parts ---------------------------------------------------------------------------------------------
@@ -289,11 +341,13 @@ def _folder(e: Experiment, runs_dir: Path | str) -> Path:
 
 def _load(e: Experiment, data_dir: Path | str | None) -> Dataset:
     images = data_sets.load(e.data, size=e.size, data_dir=data_dir)
+    if min(len(images.train), len(images.test)) <= NEIGHBOURS:
+        raise UserError(f"{e.data}: at least {NEIGHBOURS + 1} training and {NEIGHBOURS + 1} test images are needed")
     limit = TRAIN_IMAGES.get(e.profile)
     return images if limit is None else replace(images, train=images.train.first(limit))
 
 
-def _fingerprint(images: Dataset) -> str:
+def fingerprint(images: Dataset) -> str:
     """Eight digits of the training split's, eight of the test split's."""
     return images.train.fingerprint[:8] + images.test.fingerprint[:8]
 
@@ -319,6 +373,23 @@ def _curve(log: Path, dimensions: int) -> dict[str, list[list[float]]]:
 
 
 @contextmanager
+def _locked(folder: Path, stop: Stop) -> Iterator[None]:
+    """The run's lock: a second process waits for the first, and then finds its record. StoppedEarly on request."""
+    lock = FileLock(folder / ".lock")
+    while True:
+        try:
+            lock.acquire(timeout=1)
+            break
+        except Timeout:
+            if reason := stop.reason():
+                raise StoppedEarly(f"stopped while another process runs {folder.name}: {reason}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def _signals(stop: Stop) -> Iterator[None]:
     """SIGINT and SIGTERM ask the loop to save and stop; only the main thread may say so."""
     if threading.current_thread() is not threading.main_thread():
@@ -336,5 +407,3 @@ def _signals(stop: Stop) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if stop.requested is not None:
-            raise StoppedEarly(f"stopped by {stop.requested}; the same command goes on where it stopped")

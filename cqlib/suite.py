@@ -185,8 +185,8 @@ def reproduce(chosen: Options, stop: Stop) -> int:
     failed = sum(outcome.status == "failed" for outcome in bad)
     if failed:
         _say(f"{failed} failed; the logs are in {chosen.runs_dir / 'logs'}")
-    if stop.reason():
-        _say(f"{stop.requested}; the same command goes on where it stopped")
+    if any(outcome.status == "stopped" for outcome in bad):
+        _say(f"{stop.requested or 'stopped'}; the same command goes on where it stopped")
     print(f"report: {index}", flush=True)
     return 1 if failed == len(bad) > 0 else 3 if bad else 0
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from cqlib.checkpoint import load_latest, save_checkpoint
-from cqlib.errors import StoppedEarly, UserError
+from cqlib.errors import StoppedEarly
 from cqlib.files import write_atomic
 from cqlib.models.base import Losses, System
 from cqlib.recipe import TrainingConfig
@@ -78,6 +78,7 @@ def train(
     seed: int,
     folder: Path,
     name: str = "training",
+    key: str = "",
     device: torch.device | str = "cpu",
     stop: Stop | None = None,
     progress: Progress | None = None,
@@ -86,11 +87,12 @@ def train(
     """Train `system` on uint8 `images` (N, C, H, W) and return it with its averaged weights, in eval mode.
 
     State goes to `folder`/`name`.checkpoint every `checkpoint_seconds`; losses to `folder`/`name`.jsonl, one line
-    per `log_every` steps, means in nats per image. The same call goes on where an earlier one stopped. Raises
-    `StoppedEarly` after saving when `stop` says so, and `UserError` for a run that never had a finite step.
+    per `log_every` steps, means in nats per image. The same call goes on where an earlier one stopped; a state saved
+    under another `key` is another training's and is not used. Raises `StoppedEarly` after saving when `stop` says
+    so. A run that diverges returns its last good state, with that status.
     """
     with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
-        loop = _Loop(system, images, config, seed, folder, name, torch.device(device))
+        loop = _Loop(system, images, config, seed, folder, name, torch.device(device), key)
         loop.resume()
         status = loop.run(stop or Stop(), progress, checkpoint_seconds)
     average = loop.average.module
@@ -101,9 +103,9 @@ def train(
 class _Loop:
     """The state of one training and the moves on it."""
 
-    def __init__(self, system, images, config: TrainingConfig, seed: int, folder: Path, name: str, device):
+    def __init__(self, system, images, config: TrainingConfig, seed: int, folder: Path, name: str, device, key=""):
         torch.manual_seed(seed)
-        self.config, self.seed, self.device = config, seed, device
+        self.config, self.seed, self.device, self.key = config, seed, device, key
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = placed(system, config, device).train()
         self.average = AveragedModel(self.system, multi_avg_fn=_warm_ema(config.ema), use_buffers=True)
@@ -118,6 +120,8 @@ class _Loop:
             self.optimisers.append(_optimiser(critic, config, rate))
         self.step = self.drawn = self.skipped = self.skipped_in_a_row = 0
         self.seconds = 0.0
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
         self.lines: list[str] = []
         self.notes: list[str] = []
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
@@ -189,9 +193,11 @@ class _Loop:
     # --- the loop --------------------------------------------------------------------------------------------
 
     def run(self, stop: Stop, progress: Progress | None, checkpoint_seconds: float) -> Literal["done", "diverged"]:
-        config, sums, counts = self.config, {}, {}
+        config, sums, counts = self.config, self.sums, self.counts
         began, saved = time.monotonic() - self.seconds, time.monotonic()
         first_step, first_time = self.step, time.monotonic()
+        if self.step == 0:
+            self.save()  # so that there is a good state to go back to from the first step on
         while self.step < config.steps:
             if reason := stop.reason():
                 self.save()
@@ -214,11 +220,12 @@ class _Loop:
                 means = {key: round(sums[key] / counts[key], 5) for key in sums}
                 line = {"step": self.step, "seconds": round(self.seconds, 2), "skipped": self.skipped, **means}
                 self.lines.append(json.dumps(line))
-                sums, counts = {}, {}
+                sums.clear()
+                counts.clear()
                 if progress is not None:
                     pace = (time.monotonic() - first_time) / (self.step - first_step)
                     progress(self.step, config.steps, pace * (config.steps - self.step))
-            if time.monotonic() - saved >= checkpoint_seconds and not sums:
+            if time.monotonic() - saved >= checkpoint_seconds:
                 self.save()
                 saved = time.monotonic()
         self.save()
@@ -229,8 +236,7 @@ class _Loop:
         k = self.skipped_in_a_row
         note = f"{k} non-finite steps in a row at step {self.step}"
         skipped, seconds = self.skipped, self.seconds
-        if not self.resume():
-            raise UserError(f"training diverged: {note}, before the first checkpoint; try a smaller learning rate")
+        self.resume()
         self.skipped, self.seconds = skipped, seconds
         self.notes.append(f"diverged: {note}; the state of step {self.step} is kept")
         return "diverged"
@@ -240,11 +246,14 @@ class _Loop:
     def save(self) -> None:
         """Everything that the next step depends on, in one file; and the log up to here."""
         state = {
+            "key": self.key,
             "step": self.step,
             "drawn": self.drawn,
             "skipped": self.skipped,
             "seconds": self.seconds,
             "lines": self.lines,
+            "sums": self.sums,
+            "counts": self.counts,
             "system": dict(self.system.state_dict()),
             "average": dict(self.average.state_dict()),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
@@ -256,13 +265,15 @@ class _Loop:
         write_atomic(self.log_path, "".join(line + "\n" for line in self.lines))
 
     def resume(self) -> bool:
-        """Load the newest whole checkpoint; False if there is none."""
+        """Load the newest whole checkpoint of this training; False if there is none."""
         state, problems = load_latest(self.path)
-        self.notes += [f"{problem}; an older state is used" for problem in problems]
-        if state is None:
+        used = "an older state is used" if state else "training starts anew"
+        self.notes += [f"{problem}; {used}" for problem in problems]
+        if state is None or state["key"] != self.key:
             return False
         self.step, self.drawn, self.skipped = state["step"], state["drawn"], state["skipped"]
         self.seconds, self.lines, self.skipped_in_a_row = state["seconds"], list(state["lines"]), 0
+        self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -304,16 +315,3 @@ def _warm_ema(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | in
                 a.copy_(c)
 
     return update
-
-
-@contextmanager
-def threads(n: int) -> Iterator[None]:
-    """Compute with `n` threads inside; results are equal bit for bit only for equal thread counts."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-

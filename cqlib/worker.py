@@ -37,9 +37,10 @@ def main(argument: str) -> int:
         traceback.print_exc()
         say(message=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
         return 1
-    if record.status != "done":
-        say(message=f"{record.status}: " + "; ".join(record.notes))
-    return {"done": 0, "stopped": 3}.get(record.status, 1)
+    if record.status == "done":
+        return 0
+    say(message=f"{record.status}: " + "; ".join(record.notes))
+    return 1
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import pickle
 import pytest
 import torch
 
+from cqlib import checkpoint
 from cqlib.checkpoint import CheckpointError, load_checkpoint, load_latest, save_checkpoint
 
 
@@ -71,3 +72,30 @@ def test_what_is_not_plain_is_not_saved(tmp_path):
     with pytest.raises(TypeError, match="cannot hold object"):
         save_checkpoint(tmp_path / "a", {"x": object()})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_file_never_replaces_a_good_previous_one(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    save_checkpoint(path, state(1))
+    save_checkpoint(path, state(2))
+    path.write_bytes(b"damaged")
+    save_checkpoint(path, state(3))
+    assert load_latest(path)[0]["step"] == 3
+    path.write_bytes(b"damaged again")
+    assert load_latest(path)[0]["step"] == 1
+
+
+def test_a_full_disk_leaves_both_states_as_they_were(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    save_checkpoint(path, state(1))
+    save_checkpoint(path, state(2))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_atomic", full)
+    with pytest.raises(OSError):
+        save_checkpoint(path, state(3))
+    assert load_checkpoint(path)["step"] == 2
+    path.unlink()
+    assert load_latest(path)[0]["step"] == 1

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 import cqlib
-from cqlib import names, options
+from cqlib import cli, evaluation, images, names, options, run
 from cqlib.errors import UsageError, UserError
 from cqlib.guard import guarded
 
@@ -100,6 +104,7 @@ MODULE = [
     (["train", "table1/vae", "--seed", "-1"], "--seed: '-1' is not a seed"),
     (["sample", "table1/vae", "--out", "x.jpg"], "'x.jpg' should end in .png"),
     (["sample", "table1/vae", "--out", "x.png", "--n", "0"], "--n: '0' is not a number from 1"),
+    (["sample", "table1/vae", "--out", "x.png", "--n", "10001"], "--n: '10001' is not a number from 1 to 10,000"),
     (["sample", "table1/vae", "--out", "x.png", "--temperature", "-1"], "not a temperature"),
 ]
 
@@ -110,6 +115,51 @@ def test_python_m_cqlib_refuses_in_one_line(tmp_path, arguments, line):
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and line in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def refused(capsys, *arguments: str) -> tuple[int, str]:
+    """Exit code and the line on stderr of a command that refuses."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    return stop.value.code, capsys.readouterr().err
+
+
+def test_bench_without_its_module(monkeypatch, capsys):
+    monkeypatch.delitem(cli.COMMANDS, "bench", raising=False)
+    line = "python -m cqlib: bench is not part of this version yet\n"
+    assert refused(capsys, "bench") == (2, line)
+
+
+def test_evaluate_does_not_train(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "train", lambda given: pytest.fail("it trains"))
+    arguments = ("evaluate", "table1/vae", "--profile", "smoke", "--runs-dir", str(tmp_path))
+    stale = run.run_dir("table1/vae", "smoke", None, 0, tmp_path) / "model.safetensors"
+    stale.parent.mkdir()
+    stale.write_bytes(b"of another version")
+    code, line = refused(capsys, *arguments)
+    assert code == 1 and f"table1/vae has not been trained in {stale.parent}" in line
+    monkeypatch.setattr(cli, "train", lambda given: 0)
+    monkeypatch.setattr(run, "trained", lambda e, runs_dir: (e.row, runs_dir) == ("table1/vae", tmp_path))
+    assert cli.main(arguments) == 0
+
+
+def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, capsys):
+    class Noise(torch.nn.Linear):
+        batches = []
+
+        def sample(self, n, *, temperature, generator):
+            self.batches.append(n)
+            return temperature * torch.rand(n, 3, 16, 16, generator=generator)
+
+    monkeypatch.setattr(run, "load", lambda *_, **__: Noise(1, 1))
+    out = tmp_path / "new" / "x.png"
+    given = ["--n", "260", "--temperature", "0.5", "--seed", "3", "--out", str(out)]
+    assert cli.main(["sample", "table1/vae", *given]) == 0 and capsys.readouterr().out == f"{out}\n"
+    assert max(Noise.batches) <= 250 and sum(Noise.batches) == 260
+    drawn = evaluation.draw(Noise(1, 1), 260, temperature=0.5, seed=3)
+    with Image.open(out) as picture:
+        assert np.array_equal(np.asarray(picture), images.grid(drawn, columns=16, scale=4))
+    assert list(out.parent.iterdir()) == [out]
 
 
 @pytest.mark.parametrize("command", ["rows", "train", "evaluate", "sample", "doctor", "report"])
@@ -140,6 +190,40 @@ def test_paths_become_absolute(tmp_path, monkeypatch):
     given = options.parse(["--runs-dir", "r", "--only", "all,table1/cq-f"])
     assert given.runs_dir == tmp_path / "r" and given.only == ("all", "table1/cq-f")
     assert given.out == ROOT / "reports" / "local"
+
+
+def test_paths_of_data_become_absolute_unless_they_lie_in_the_data_folder(tmp_path, monkeypatch):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for path in (here / "cats", here / "a.npz", there / "a.npz"):
+        path.mkdir(parents=True)  # nothing is read
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.delenv("CQLIB_DATA", raising=False)
+
+    def data(names: str, *more: str) -> tuple[str, ...]:
+        return options.parse(["--data", names, *more]).data
+
+    assert data("photos10,toy2d:grid,npz:a.npz,npz:none.npz,npz:~nobody-here/a.npz") == (
+        "photos10", "toy2d:grid", f"npz:{here}/a.npz", "npz:none.npz", "npz:~nobody-here/a.npz",
+    )  # fmt: skip
+    assert data("folder:cats,folder:./cats,folder:~/cats") == (f"folder:{here}/cats",)
+    assert data("npz:a.npz,folder:cats", "--data-dir", "../there") == ("npz:a.npz", f"folder:{here}/cats")
+    monkeypatch.setenv("CQLIB_DATA", str(there))
+    assert data("npz:a.npz,folder:cats") == ("npz:a.npz", f"folder:{here}/cats")
+    assert data("npz:a.npz", "--data-dir", str(here / "cats")) == (f"npz:{here}/a.npz",)
+
+
+def test_data_of_a_command_becomes_absolute(tmp_path, monkeypatch):
+    (tmp_path / "cats").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CQLIB_DATA", raising=False)
+    seen = []
+    for command in ("rows", "train"):
+        entry = cli.COMMANDS[command]
+        monkeypatch.setitem(cli.COMMANDS, command, dataclasses.replace(entry, do=lambda given: seen.append(given.data)))
+        cli.main([command, *["table1/vae"] * (command == "train"), "--data", "folder:cats"])
+    cli.main(["rows"])
+    assert seen == [f"folder:{tmp_path}/cats"] * 2 + [None]
 
 
 @pytest.mark.parametrize(

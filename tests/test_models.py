@@ -17,6 +17,7 @@ from cqlib.models.gan import GAN
 from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import BOTTOM
 from cqlib.recipe import PROFILES
+from cqlib.training import train
 
 ROWS = [*coverage_quality.ROWS, "table1/gan"]
 
@@ -56,15 +57,24 @@ def test_every_model_at_every_size_and_odd_batches(row, size, n):
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_one_training_step_of_the_paper_recipe(row):
+def test_one_training_step_of_the_paper_recipe(row, tmp_path):
+    """One step at the smallest batch through the loop, then two images: samples and, where there is one, BPD."""
     paper = recipe(row, "paper", 32)
-    model = build(paper.system)
     x = images(2, 32)
-    if model.critic is not None:
-        model.critic_losses(x, step=0)["total"].backward()
-    model.generator_losses(x)["total"].backward()
-    with torch.no_grad():
-        assert model.eval().sample(2).shape == x.shape
+
+    def once(model, training, name):
+        before = torch.cat([p.flatten() for p in model.generator_parameters()]).clone()
+        model = train(model, x, replace(training, steps=1, batch_size=2), seed=0, folder=tmp_path, name=name).system
+        after = torch.cat([p.flatten() for p in model.generator_parameters()])
+        assert torch.isfinite(after).all() and not torch.equal(before, after)
+        assert model.sample(2).shape == x.shape
+        if isinstance(model, VariationalModel):
+            assert torch.isfinite(held_out_nats(model, x)).all()
+        return model
+
+    trained = once(build(paper.system), paper.training, "first")
+    if (second := paper.frozen_decoder) is not None:
+        once(FrozenDecoder(second.config, trained), second.training, "second")
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -330,6 +340,14 @@ def test_frozen_decoder_density_is_isotropic_round_the_generator():
     z, v = torch.randn(2, 16), torch.rand(2, 3, 16, 16)
     expected = torch.distributions.Normal(generator.decode(z), model.log_sigma.exp()).log_prob(v)
     torch.testing.assert_close(model.log_density(v, z), expected.flatten(1).sum(1))
+
+
+def test_sigma_of_the_frozen_decoder_has_a_floor():
+    model, _ = frozen()
+    with torch.no_grad():
+        model.log_sigma.fill_(-50.0)
+    assert model._log_sigma().exp().item() == pytest.approx(1 / 256)
+    assert torch.isfinite(model.nats(images(2))).all()
 
 
 def test_gan_has_no_noise_and_stays_in_range():

@@ -17,7 +17,7 @@ from cqlib import experiments, publish, run
 from cqlib.checkpoint import load_checkpoint
 from cqlib.errors import StoppedEarly, UserError
 from cqlib.experiments import experiment
-from cqlib.records import read_record
+from cqlib.records import GitInfo, read_record
 
 ROW = {"row": "table1/gan", "profile": "smoke"}
 
@@ -131,13 +131,16 @@ def test_sigterm_saves_and_goes_on(tmp_path):
     deadline = time.monotonic() + 120
     while not (folder / "experiment.json").exists() and time.monotonic() < deadline:
         time.sleep(0.2)
-    time.sleep(1)
+    while not (folder / "training.checkpoint").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 3 and "Traceback" not in errors
-    assert len(errors.strip().splitlines()[-1].split("\n")) == 1
-    state = load_checkpoint(folder / "training.checkpoint")
-    assert 0 <= state["step"] < 2000
+    assert "stopped at step" in errors.splitlines()[-1] and "the state is saved" in errors.splitlines()[-1]
+    step = load_checkpoint(folder / "training.checkpoint")["step"]
+    with pytest.raises(StoppedEarly, match=f"step {step} of"):
+        run.run("table1/cq-f", profile="quick", runs_dir=tmp_path, time_budget=1e-9)
 
 
 def test_changed_data_behind_a_path_is_noticed(tmp_path):
@@ -148,12 +151,64 @@ def test_changed_data_behind_a_path_is_noticed(tmp_path):
         np.savez(path, images=rng.integers(0, 256, (60, 16, 16, 3), dtype=np.uint8))
         records.append(run.run("table1/vae", profile="smoke", data=f"npz:{path}", runs_dir=tmp_path / "runs"))
     assert records[0].data.fingerprint != records[1].data.fingerprint
+    folder = run.run_dir("table1/vae", "smoke", f"npz:{path}", 0, tmp_path / "runs")
+    old = next((tmp_path / "runs" / "stale").glob("*/model.safetensors"))
+    first, second = (load_checkpoint(p)["weights"] for p in (old, folder / "model.safetensors"))
+    assert not torch.equal(first["decoder.out.weight"], second["decoder.out.weight"])  # trained again
 
 
-def test_a_damaged_record_is_measured_again(tmp_path):
+def test_a_damaged_record_is_measured_again(tmp_path, monkeypatch):
     first = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    monkeypatch.setattr(run, "train", lambda *a, **k: pytest.fail("trained again"))
     path = run.run_dir("table1/vae", "smoke", None, 0, tmp_path) / "record.json"
     path.write_text(path.read_text()[:100])
     second = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
-    assert second.metrics == first.metrics and second.started >= first.started
+    assert second.metrics == first.metrics and second.config_hash == first.config_hash
     assert json.loads(path.read_text())["row"] == "table1/vae"
+
+
+def test_an_error_while_stopping_is_not_hidden():
+    stop = run.Stop()
+    with pytest.raises(OSError), run._signals(stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise OSError(28, "No space left on device")
+    assert stop.requested == "SIGTERM"
+
+
+def test_a_stop_while_measuring_keeps_the_trained_model(tmp_path, monkeypatch):
+    class AfterTraining(run.Stop):
+        def reason(self):
+            return "a test" if list(tmp_path.glob("*/model.safetensors")) else None
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "Stop", AfterTraining)
+        with pytest.raises(StoppedEarly, match="while measuring"):
+            run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    monkeypatch.setattr(run, "train", lambda *a, **k: pytest.fail("trained again"))
+    assert run.run("table1/vae", profile="smoke", runs_dir=tmp_path).status == "done"
+
+
+def test_code_that_was_dirty_at_training_stays_dirty(tmp_path, monkeypatch):
+    for dirty in (True, False):
+        monkeypatch.setattr(run.provenance, "git", lambda dirty=dirty: GitInfo("0" * 40, dirty))
+        record = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+        (run.run_dir("table1/vae", "smoke", None, 0, tmp_path) / "record.json").unlink()
+        assert record.git.dirty is True
+
+
+def test_too_few_images_are_told_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "train", lambda *a, **k: pytest.fail("trained"))
+    np.savez(tmp_path / "few.npz", images=np.zeros((20, 16, 16, 3), np.uint8))
+    with pytest.raises(UserError, match="at least 4"):
+        run.run("table1/vae", profile="smoke", data=f"npz:{tmp_path}/few.npz", runs_dir=tmp_path / "runs")
+
+
+def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
+    real = run.train
+
+    def diverging(*arguments, name, **options):
+        result = real(*arguments, name=name, **options)
+        return replace(result, status="diverged") if name == "encoder" else result
+
+    monkeypatch.setattr(run, "train", diverging)
+    assert run.run(**ROW, runs_dir=tmp_path).status == "diverged"

@@ -114,6 +114,16 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
     assert page.count("no luck") >= (code != 0)
 
 
+@pytest.mark.parametrize("status", ["done", "stopped"])
+def test_it_goes_on_only_if_something_was_stopped(tmp_path, books, monkeypatch, capsys, status):
+    monkeypatch.setattr(suite, "work", lambda tasks, *_: [Outcome(task, status, "", 1.0) for task in tasks])
+    stop = suite.Stop(requested="the time budget is used up")  # perhaps while the report is rendered
+    code = suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke"), stop)
+    assert code == {"done": 0, "stopped": 3}[status]
+    goes_on = "the time budget is used up; the same command goes on" in capsys.readouterr().err
+    assert goes_on == (status == "stopped")
+
+
 def test_committed_notebooks_declare_what_they_are_given():
     for file in (ROOT / "notebooks").glob("*.ipynb"):
         notebooks.check_parameters(

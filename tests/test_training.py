@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from cqlib.errors import StoppedEarly, UserError
+from cqlib.errors import StoppedEarly
 from cqlib.experiments import build
 from cqlib.models import coverage_quality, gan
 from cqlib.models.base import System
@@ -72,8 +72,9 @@ def test_resuming_is_bit_equal(tmp_path, row):
     with pytest.raises(StoppedEarly, match="step 4 of 9"):
         go("parts", StopAt(4))
     assert torch.equal(weights(go("parts")), weights(whole))
-    a, b = (json.loads((tmp_path / f / "training.jsonl").read_text().splitlines()[-1]) for f in ("whole", "parts"))
-    assert a["step"] == b["step"] == 9 and a.keys() == b.keys()
+    logs = [(tmp_path / f / "training.jsonl").read_text().splitlines() for f in ("whole", "parts")]
+    a, b = ([{**json.loads(line), "seconds": 0} for line in log] for log in logs)
+    assert a == b and a[-1]["step"] == 9  # the interval that was cut in two included
     torch.manual_seed(1)
     other = train(build(recipe.system), IMAGES, run_config, seed=5, folder=tmp_path / "other")
     assert not torch.equal(weights(other), weights(whole))
@@ -97,6 +98,14 @@ def test_a_damaged_checkpoint_falls_back_on_the_previous_one(tmp_path):
     result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path)
     whole = train(Line(), IMAGES, config(), seed=0, folder=tmp_path / "whole")
     assert torch.equal(weights(result), weights(whole)) and "older state" in result.notes[0]
+
+
+def test_a_state_under_another_key_is_not_used(tmp_path):
+    with pytest.raises(StoppedEarly):
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, key="a", stop=StopAt(5))
+    other = Line()
+    train(other, IMAGES, config(), seed=0, folder=tmp_path, key="b")
+    assert other.calls == 20  # from the beginning
 
 
 def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tmp_path):
@@ -126,8 +135,8 @@ def test_non_finite_steps_are_skipped_and_counted(tmp_path):
 
 
 def test_too_many_in_a_row_stops_at_the_last_good_checkpoint(tmp_path):
-    with pytest.raises(UserError, match="smaller learning rate"):
-        train(Line(bad=range(1, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / "never")
+    never = train(Line(bad=range(1, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / "never")
+    assert (never.status, never.steps) == ("diverged", 0) and weights(never).item() == 5.0
     with pytest.raises(StoppedEarly):
         train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(6))
     result = train(Line(bad=range(2, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path)
@@ -200,4 +209,4 @@ def test_switches_change_the_arithmetic_and_not_the_mathematics(tmp_path, change
         log = (tmp_path / name / "training.jsonl").read_text().splitlines()
         runs[name] = json.loads(log[0])["coverage"], weights(result)
     assert runs["plain"][0] == pytest.approx(runs["changed"][0], rel=2e-3)
-    assert torch.isfinite(runs["changed"][1]).all() and not torch.equal(runs["plain"][1], runs["changed"][1])
+    assert torch.isfinite(runs["changed"][1]).all()

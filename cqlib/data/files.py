@@ -1,4 +1,8 @@
-"""npz:PATH and folder:PATH: anyone's images. Every fault is one line that names the file and the remedy."""
+"""npz:PATH and folder:PATH: anyone's images. Every fault is one line that names the file and the remedy.
+
+Files and arrays are often sorted by class, so the images of each split are shuffled, with their labels and in
+the same way everywhere: the first n of a split are a fair draw from it.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,14 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from cqlib.data import IMAGE_SIZES
+from cqlib.data import IMAGE_SIZES, photos10
 from cqlib.data.dataset import Dataset, Split
 from cqlib.errors import UserError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 TEST_EVERY = 10
 """Without a test split of their own, one image in ten is for testing."""
+SEED = 20
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
 _DAMAGE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, KeyError,
@@ -63,11 +68,12 @@ def locate(path: str, data_dir: Path | None) -> Path:
 
 
 def load_npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
-    """Arrays as they are: a file, or a folder with train.npz and test.npz (or val.npz).
+    """Pixels as they are, in shuffled order: a file, or a folder with train.npz and test.npz (or val.npz).
 
-    A file holds `images` uint8 (N, H, W, 3) or (N, 3, H, W) and perhaps `labels` (N,), integers from 0; the
-    last tenth is the test split. Or it holds both splits: `train_images`, `test_images`, `train_labels`, ...
-    Perhaps also `classes`, the names. `size`, when given, must be the images' own. UserError otherwise.
+    A file holds `images` uint8 (N, H, W, 3) or (N, 3, H, W) and perhaps `labels` (N,), integers from 0; a
+    tenth, drawn from all over it, is the test split. Or it holds both splits: `train_images`, `test_images`,
+    `train_labels`, ... Perhaps also `classes`, the names. `size`, when given, must be the images' own.
+    UserError otherwise.
     """
     path = locate(argument, data_dir)
     if path.is_dir():
@@ -87,7 +93,8 @@ def load_npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
         cut = len(images[0]) - max(1, len(images[0]) // TEST_EVERY)
         if cut == 0:
             raise _fault(path, "holds one image", "give at least two, for training and for testing")
-        images, labels = ((array[0][:cut], array[0][cut:]) for array in (images, labels))
+        order = _order(len(images[0]))
+        images, labels = ((array[0][order[:cut]], array[0][order[cut:]]) for array in (images, labels))
     side = images[0].shape[-1]
     if size not in (None, side):
         raise _fault(path, f"holds {side}x{side} images, not {size}x{size}",
@@ -155,8 +162,9 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
     """Image files: the sub-folders of a split are its classes; without any there is one class, "all".
 
     `train/` beside `test/` or `val/` are the splits; else every tenth file in sorted order is for testing.
-    With `size` the middle square of every image is averaged down to it (box filter); without, the images
-    must already have one size in 16, 32, 48 or 64. Hidden files and other file types are passed over.
+    Each split is then shuffled. With `size` the middle square of every image is averaged down to it (box
+    filter); without, the images must already have one size in 16, 32, 48 or 64. Hidden files and other file
+    types are passed over.
     """
     path = locate(argument, data_dir)
     if not path.is_dir():
@@ -240,9 +248,17 @@ def _check_side(path: Path, width: int, height: int) -> None:
                      f"square images of {_SIZES} pixels are needed; folder:PATH with a size converts them")
 
 
+def _order(n: int) -> Array:
+    """The fixed random order in which n images are taken; the same for every version of numpy."""
+    return photos10.draw(np.arange(n), n, np.random.PCG64(SEED))
+
+
 def _dataset(
     name: str, classes: tuple[str, ...], images: Sequence[Array], labels: Sequence[Array]
 ) -> Dataset:
-    splits = [Split(split, torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y.copy()))
-              for split, x, y in zip(("train", "test"), images, labels, strict=True)]
+    """The two splits, each shuffled."""
+    splits = []
+    for split, x, y in zip(("train", "test"), images, labels, strict=True):
+        order = _order(len(x))
+        splits.append(Split(split, torch.from_numpy(np.ascontiguousarray(x[order])), torch.from_numpy(y[order])))
     return Dataset(name, images[0].shape[-1], classes, *splits)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from cqlib.metrics.features import full_fp32
 from cqlib.models.base import LikelihoodSystem
 
 
@@ -28,20 +30,23 @@ def held_out_nats(
     importance_samples: int = 1,
     batch_size: int = 250,
     seed: int = 0,
+    on_batch: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """nats per image of each held-out image: uint8 (n, C, H, W) -> (n,) float64 on the CPU.
 
-    Evaluation mode: no batch statistics, so that no test image tells of another. fp32, fixed seed.
+    Evaluation mode: no batch statistics, so that no test image tells of another. fp32, fixed seed. `on_batch` is
+    called after each batch; what it raises ends the evaluation.
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     was_training = model.training
     model.eval()
     try:
-        parts = [
-            model.nats(batch.to(device), importance_samples=importance_samples, generator=generator)
-            for batch in images.split(batch_size)
-        ]
+        parts = []
+        with full_fp32():
+            for batch in images.split(batch_size):
+                parts.append(model.nats(batch.to(device), importance_samples=importance_samples, generator=generator))
+                on_batch()
     finally:
         model.train(was_training)
     return torch.cat(parts).double().cpu()

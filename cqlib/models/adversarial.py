@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from cqlib import losses
@@ -42,7 +43,9 @@ class AdversarialSystem(System):
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
         """Eq. (1) on real and made images, and the gradient penalty on their interpolates."""
         config = self._critic_config
-        real, fake = dequantise(x), self.fakes(len(x)).detach()
+        real = dequantise(x)
+        with torch.no_grad():
+            fake = self.fakes(len(x))
         terms = {"discriminator": losses.discriminator_loss(self.critic(real), self.critic(fake))}
         total = terms["discriminator"]
         if config.penalty_weight > 0 and step % config.penalty_every == 0:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from torch import Generator, Tensor, nn
 
 Losses = dict[str, Tensor]
-"""Named scalars in nats per image; "total" is the one that is minimised."""
+"""Named scalars, densities in nats per image; "total" is the one that is minimised."""
 
 
 class System(nn.Module):
@@ -37,7 +37,7 @@ class System(nn.Module):
         raise NotImplementedError
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
-        """What the critic minimises, on uint8 images (N, C, H, W), at generator step `step`."""
+        """What the critic minimises, on uint8 images (N, C, H, W), at its update number `step`."""
         raise NotImplementedError
 
     def generator_parameters(self) -> list[nn.Parameter]:

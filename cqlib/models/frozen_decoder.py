@@ -56,11 +56,15 @@ class FrozenDecoder(VariationalModel):
 
     def log_density(self, v: Tensor, z: Tensor) -> Tensor:
         """ln N(v; G(z), sigma^2 I)."""
-        return losses.gaussian_log_density(v, self.generator.decode(z), self.log_sigma)
+        return losses.gaussian_log_density(v, self.generator.decode(z), self._log_sigma())
+
+    def _log_sigma(self) -> Tensor:
+        """ln sigma, not below that of half an 8-bit cell: a density must not collapse on quantised data."""
+        return self.log_sigma.clamp(min=math.log(1 / 256))
 
     @torch.no_grad()
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images in [-1, 1]: G(z) plus isotropic noise of temperature times sigma."""
         mean = self.generator.sample(n, generator=generator)
         noise = torch.randn(mean.shape, device=mean.device, generator=generator)
-        return (mean + temperature * self.log_sigma.exp() * noise).clamp(-1, 1)
+        return (mean + temperature * self._log_sigma().exp() * noise).clamp(-1, 1)

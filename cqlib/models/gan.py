@@ -3,8 +3,8 @@
 Reference: Eqs. (1) and (2) of the slides; Goodfellow et al. 2014; the sum of both generator losses after Sonderby
 et al. 2017. Its BPD comes from `frozen_decoder.py`.
 
-Deviations: a tanh keeps G(z) in [-1, 1], which no likelihood does here; the rest is `CoverageQuality`'s decoder
-and critic.
+Deviations: a tanh keeps G(z) in [-1, 1] (the decoders with a likelihood are linear there, since mu(z) is a feature
+y and not a pixel); the rest is `CoverageQuality`'s decoder and critic.
 """
 
 from __future__ import annotations
