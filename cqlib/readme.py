@@ -55,8 +55,12 @@ def claims(sets: Sequence[RunSet]) -> str:
     lines = [f"{len(found)} claims of Table 1: {counts}.", ""]
     lines += [_line(["verdict", "claim", "measured effect and 95 % interval"]), _line(["---"] * 3)]
     for card in found:
-        effects = "; ".join(f"{finding.source.split(',')[0]}: {finding.effect}" if len(card.columns[0]) > 1
-                            else finding.effect for column in card.columns for finding in column)  # fmt: skip
+        parted = len(card.columns) > 1  # by temperature
+        effects = "; ".join(
+            f"{finding.source.split(',')[0]}: {finding.effect}" if parted else finding.effect
+            for column in card.columns
+            for finding in column
+        )
         lines.append(_line([card.standing, card.claim.sentence, effects]))
     return "\n".join(lines)
 
