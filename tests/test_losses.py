@@ -52,6 +52,14 @@ def test_gaussian_log_density_matches_torch_distributions():
     torch.testing.assert_close(shared, Independent(Normal(mean, math.exp(-0.7)), 3).log_prob(y))
 
 
+def test_decoder_log_density_of_a_linear_f_is_the_density_of_x():
+    """Eq. (8) with y = f(x) = a x: x is Gaussian too, with mean and sigma divided by a."""
+    x, mean, log_sigma, a = torch.randn(4, 3, 5, 5), torch.randn(4, 3, 5, 5), torch.randn(4, 3, 5, 5), 2.5
+    log_det = torch.full((4,), 75 * math.log(a))
+    expected = Independent(Normal(mean / a, log_sigma.exp() / a), 3).log_prob(x)
+    torch.testing.assert_close(losses.decoder_log_density(a * x, log_det, mean, log_sigma), expected)
+
+
 def test_kl_matches_torch_distributions():
     mean, log_variance = torch.randn(6, 8), torch.randn(6, 8)
     q = Independent(Normal(mean, (0.5 * log_variance).exp()), 1)
