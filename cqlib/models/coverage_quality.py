@@ -169,7 +169,7 @@ def scale(profile: str, size: int) -> Scale:
     if profile == "quick":
         return quick
     if profile == "study":
-        return replace(quick, training=replace(training, steps=3000))
+        return replace(quick, training=replace(training, steps=2000))
     if profile == "smoke":
         tiny = replace(training, steps=20, batch_size=16, log_every=5)
         return replace(quick, base=8, latent=16, flow=FlowConfig(3, 8, 1), critic_base=8, training=tiny)
