@@ -133,7 +133,7 @@ def _papermill(job: Job, running: str) -> None:
                 progress_bar=False,
                 start_timeout=120,
                 # Sockets in the temporary folder: no port that another process may take first.
-                config=Config({"KernelManager": {"transport": "ipc"}}),
+                config=Config({"KernelManager": {"transport": "ipc", "ip": str(Path(running).parent / "kernel")}}),
             )
             return
         except papermill.PapermillExecutionError:
