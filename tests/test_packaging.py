@@ -110,7 +110,9 @@ def test_no_file_names_a_machine_or_a_registry():
     files = [ROOT / name for name in listed.stdout.splitlines()] if listed.returncode == 0 else []
     if not files:
         pytest.skip("not a git checkout")
-    wrong = re.compile(r"/work/|/root/|/opt/whe|/home/(?!me/|someone/)\w+/|pypi\.org|pythonhosted|download\.pytorch")
+    folders = r"/(?:work|root|opt)/\w|/home/(?!me/|someone/)\w+/"
+    hosts = r"//(?:[\w-]+\.)*(?:pypi|pythonhosted|pytorch)\.org"
+    wrong = re.compile(f"{folders}|{hosts}")
     found = []
     for file in files:
         if file == Path(__file__) or not file.is_file() or b"\0" in (data := file.read_bytes())[:8000]:
