@@ -13,7 +13,7 @@ from cqlib.models.base import System
 from cqlib.models.coverage_quality import CoverageQuality, CoverageQualityConfig
 from cqlib.models.gan import GAN, GANConfig
 from cqlib.paper import SAME_MODEL
-from cqlib.recipe import PROFILES, Recipe
+from cqlib.recipe import PROFILES, Recipe, added, hashed
 
 RECIPES: dict[str, Callable[..., Recipe]] = {
     **dict.fromkeys(coverage_quality.ROWS, coverage_quality.recipe),
@@ -43,6 +43,10 @@ class Evaluation:
     bpd_images: int
     importance_samples: int
     importance_images: int
+    is_images: int | None = added(None)
+    """Samples for IS where they are more than `fidelity_images`."""
+    protocols: tuple[str, ...] = added(())
+    """Further protocols of the literature that are measured beside (`cqlib.metrics.protocols`)."""
 
 
 EVALUATION = {
@@ -76,12 +80,12 @@ class Experiment:
     @property
     def config_hash(self) -> str:
         """16 hex digits: equal experiments, equal hashes."""
-        return sha256(canonical_json(self.config).encode())[:16]
+        return sha256(canonical_json(hashed(self)).encode())[:16]
 
     @property
     def training_hash(self) -> str:
         """16 hex digits over what determines the weights: measuring differently does not train again."""
-        config = {key: value for key, value in self.config.items() if key != "evaluation"}
+        config = {key: value for key, value in hashed(self).items() if key != "evaluation"}
         return sha256(canonical_json(config).encode())[:16]
 
     @property

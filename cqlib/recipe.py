@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 PROFILES = ("smoke", "quick", "study", "paper")
+
+
+def added(default: Any) -> Any:
+    """A config field that came after the first records: left out of hashes while it has its default, so that
+    what was run before keeps its hash."""
+    return field(default=default, metadata={"added": True})
+
+
+def hashed(config: Any) -> Any:
+    """What a hash is taken over: nested dataclasses as plain values, less `added` fields at their default."""
+    if is_dataclass(config):
+        values = [(f, getattr(config, f.name)) for f in fields(config)]
+        return {f.name: hashed(value) for f, value in values if not ("added" in f.metadata and value == f.default)}
+    if isinstance(config, tuple | list):
+        return [hashed(value) for value in config]
+    if isinstance(config, dict):
+        return {key: hashed(value) for key, value in config.items()}
+    return config
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,10 @@ from typing import Literal
 
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import softplus
 
-from cqlib import losses
 from cqlib.errors import unknown
-from cqlib.models.adversarial import AdversarialSystem, CriticConfig
-from cqlib.models.base import Losses, frozen
-from cqlib.models.variational import VariationalModel
+from cqlib.models.adversarial import CriticConfig
+from cqlib.models.hybrid import HybridModel
 from cqlib.nets.conv import Decoder, Encoder, pyramid
 from cqlib.nets.coupling import FlowConfig, RealNVP
 from cqlib.recipe import PROFILES, Recipe, TrainingConfig
@@ -49,7 +46,8 @@ from cqlib.recipe import PROFILES, Recipe, TrainingConfig
 
 @dataclass(frozen=True)
 class CoverageQualityConfig:
-    """The nets and switches of one of the four models; f and critic are absent where None."""
+    """The nets and switches of one of the four models; f and critic are absent where None. The equations that
+    the four share are in `cqlib.models.hybrid`."""
 
     size: int
     widths: tuple[int, ...]
@@ -64,69 +62,23 @@ class CoverageQualityConfig:
     flow_updated_by: Literal["both", "coverage"] = "both"
 
 
-class CoverageQuality(VariationalModel, AdversarialSystem):
-    """p_theta(x) = int p(z) p(x|z) dz with decoder mu, sigma, encoder q_phi(z|x), and perhaps f and a critic."""
+class CoverageQuality(HybridModel):
+    """p_theta(x) = int p(z) p(x|z) dz with one vector z ~ N(0, I), convolutional encoder and decoder."""
 
     def __init__(self, config: CoverageQualityConfig):
-        super().__init__((config.image_channels, config.size, config.size), config.critic)
-        c = self.config = config
+        super().__init__(config)
+        c = config
         self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=c.image_channels, norm=c.norm)
         self.decoder = Decoder(c.size, c.widths, c.latent, out_channels=2 * c.image_channels, norm=c.norm)
         self.flow = RealNVP(c.image_channels, c.flow) if c.flow is not None else None
 
-    # --- the model -------------------------------------------------------------------------------------------
+    def prior(self, n: int, generator: Generator | None = None) -> Tensor:
+        """z ~ N(0, I), (n, latent)."""
+        return torch.randn(n, self.config.latent, device=self.device, generator=generator)
 
-    def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """mu(z) and ln sigma(z) of Eq. (6): (N, latent) -> two of (N, C, S, S)."""
-        mean, raw = self.decoder(z).chunk(2, dim=1)
-        # softplus(-1.5) = 0.2: the decoder starts as unsure as an untrained one should be
-        return mean, (self.config.sigma_floor + softplus(raw - 1.5)).log()
-
-    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """y = f(x) and ln |det df/dx|; the identity and 0 without f."""
-        return self.flow(x) if self.flow is not None else (x, x.new_zeros(len(x)))
-
-    def image(self, y: Tensor) -> Tensor:
-        """x = f^-1(y), Eq. (7)."""
-        return self.flow.inverse(y) if self.flow is not None else y
-
-    def generate(self, n: int, *, temperature: float, generator: Generator | None = None) -> Tensor:
-        """x = f^-1(mu(z) + T sigma(z) eps), not clamped; differentiable."""
-        device = next(self.parameters()).device
-        z = torch.randn(n, self.config.latent, device=device, generator=generator)
-        mean, log_sigma = self.decode(z)
-        if temperature == 0:
-            return self.image(mean)
-        noise = torch.randn(mean.shape, device=device, generator=generator)
-        return self.image(mean + temperature * log_sigma.exp() * noise)
-
-    @torch.no_grad()
-    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images in [-1, 1]: temperature 1 samples p_theta, 0 decodes the mean."""
-        return self.generate(n, temperature=temperature, generator=generator).clamp(-1, 1)
-
-    def log_density(self, v: Tensor, z: Tensor) -> Tensor:
-        """ln p_x(v|z), Eq. (8)."""
-        y, log_det = self.features(v)
-        return losses.decoder_log_density(y, log_det, *self.decode(z))
-
-    # --- its losses ------------------------------------------------------------------------------------------
-
-    def fakes(self, n: int) -> Tensor:
-        """What the critic sees: x ~ p_theta, or the decoder's mean in image space."""
-        temperature = 1.0 if self.config.critic_input == "sample" else 0.0
-        if self.flow is None or self.config.flow_updated_by == "both":
-            return self.generate(n, temperature=temperature)
-        with frozen(self.flow):
-            return self.generate(n, temperature=temperature)
-
-    def generator_losses(self, x: Tensor) -> Losses:
-        """L_C + lambda L_Q; L_C alone without a critic."""
-        terms = self.coverage_losses(x)
-        if self.critic is None:
-            return {**terms, "total": terms["coverage"]}
-        terms["quality"] = self.quality_loss(len(x))
-        return {**terms, "total": terms["coverage"] + self.config.quality_weight * terms["quality"]}
+    def raw_decode(self, z: Tensor) -> Tensor:
+        """(N, latent) -> (N, 2 C, S, S)."""
+        return self.decoder(z)
 
 
 # --- recipes -------------------------------------------------------------------------------------------------

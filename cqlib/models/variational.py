@@ -1,4 +1,4 @@
-"""Variational inference for models with one vector of latent codes: the ELBO in training and in evaluation.
+"""Variational inference: the ELBO in training and in evaluation, for any latent variables.
 
 References: Kingma and Welling 2014 (reparametrised ELBO); Burda et al. 2016 (importance weights); Theis et al.
 2016 (uniform dequantisation).
@@ -7,6 +7,8 @@ References: Kingma and Welling 2014 (reparametrised ELBO); Burda et al. 2016 (im
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -16,48 +18,77 @@ from cqlib.data.pixels import LN_LEVELS, dequantise
 from cqlib.models.base import LikelihoodSystem, Losses
 
 
+@dataclass(frozen=True)
+class Inference:
+    """One reparametrised draw from q(z|v)."""
+
+    z: Any
+    """What the model's `log_density` takes."""
+    kl: dict[str, Tensor]
+    """Layer -> (N,): KL(q || p) of that layer's latent variables, in nats; closed form where there is one."""
+    log_ratio: Tensor
+    """(N,): ln p(z) - ln q(z|v) at the draw."""
+    free_bits: Tensor | None = None
+    """(): what the training objective adds to the true KL, >= 0; None where nothing is added."""
+
+
 class VariationalModel(LikelihoodSystem):
-    """z ~ N(0, I), x ~ p(x|z), q(z|x) = N(mean, diag(variance)) by `encoder`. Subclasses give ln p(x|z)."""
+    """x ~ p(x|z), z ~ p(z). Subclasses give ln p(x|z), and q(z|x): by default one vector z ~ N(0, I) with
+    q(z|x) = N(mean, diag(variance)) by `encoder`."""
 
     bound = "ELBO"
     decoder_noise = True
     encoder: nn.Module
 
-    def log_density(self, v: Tensor, z: Tensor) -> Tensor:
-        """ln p(v|z) of dequantised images v (N, C, H, W) in [-1, 1) given z (N, d); -> (N,)."""
+    def log_density(self, v: Tensor, z: Any) -> Tensor:
+        """ln p(v|z) of dequantised images v (N, C, H, W) in [-1, 1) given z; -> (N,)."""
         raise NotImplementedError
 
-    def _log_probability(self, v: Tensor, z: Tensor) -> Tensor:
+    def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
+        """A draw from q(z|v) for dequantised images v (N, C, H, W) in [-1, 1)."""
+        mean, log_variance = self.encoder(v)
+        noise = torch.randn(mean.shape, device=mean.device, generator=generator)
+        z = mean + (0.5 * log_variance).exp() * noise
+        zero = z.new_zeros(())
+        log_prior = losses.gaussian_log_density(z, zero, zero)
+        log_posterior = losses.gaussian_log_density(z, mean, 0.5 * log_variance)
+        kl = losses.kl_to_standard_normal(mean, log_variance)
+        return Inference(z, {"z": kl}, log_prior - log_posterior)
+
+    def _log_probability(self, v: Tensor, z: Any) -> Tensor:
         """ln p(v|z) in units of 8-bit cells, each of volume 128^-D."""
         return self.log_density(v, z) - math.prod(v.shape[1:]) * LN_LEVELS
 
-    def _encode(self, x: Tensor, generator: Generator | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Dequantised images, mean and log-variance of q(z|x), and one draw of z."""
-        v = dequantise(x, generator=generator)
-        mean, log_variance = self.encoder(v)
-        noise = torch.randn(mean.shape, device=mean.device, generator=generator)
-        return v, mean, log_variance, mean + (0.5 * log_variance).exp() * noise
-
     def coverage_losses(self, x: Tensor) -> Losses:
-        """L_C, Eqs. (3) and (4), by one reparametrised draw of z and the closed-form KL; uint8 (N, C, H, W)."""
-        v, mean, log_variance, z = self._encode(x)
-        kl = losses.kl_to_standard_normal(mean, log_variance)
-        return {"coverage": losses.coverage_loss(self._log_probability(v, z), kl), "kl": kl.mean()}
+        """L_C, Eqs. (3) and (4), by one draw of z, on uint8 (N, C, H, W); "total" is L_C and what free bits add.
+
+        "kl" is the true KL over all layers, "kl/NAME" that of one where there are several.
+        """
+        v = dequantise(x)
+        q = self.infer(v)
+        kl = torch.stack(list(q.kl.values())).sum(0)
+        terms = {"coverage": losses.coverage_loss(self._log_probability(v, q.z), kl), "kl": kl.mean()}
+        if len(q.kl) > 1:
+            terms |= {f"kl/{name}": value.mean() for name, value in q.kl.items()}
+        if q.free_bits is None:
+            return {**terms, "total": terms["coverage"]}
+        return {**terms, "free_bits": q.free_bits, "total": terms["coverage"] + q.free_bits}
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_C alone."""
-        terms = self.coverage_losses(x)
-        return {**terms, "total": terms["coverage"]}
+        return self.coverage_losses(x)
 
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
         """An upper bound on -ln P(x): the ELBO, or with k > 1 the importance-weighted bound over (u, z)."""
         draws = [self._log_weight(x, generator) for _ in range(importance_samples)]
         return losses.importance_weighted(torch.stack(draws))
 
+    def kl_by_layer(self, x: Tensor, *, generator: Generator | None = None) -> dict[str, Tensor]:
+        """uint8 (N, C, H, W) -> layer -> (N,): the KL of each layer's latent variables, in nats per image."""
+        return self.infer(dequantise(x, generator=generator), generator).kl
+
     def _log_weight(self, x: Tensor, generator: Generator | None) -> Tensor:
         """ln p(x + u, z) / q(z|x + u) in units of 8-bit cells, for one draw of u and z: E[exp(.)] = P(x)."""
-        v, mean, log_variance, z = self._encode(x, generator)
-        zero = z.new_zeros(())
-        log_prior = losses.gaussian_log_density(z, zero, zero)
-        log_posterior = losses.gaussian_log_density(z, mean, 0.5 * log_variance)
-        return self._log_probability(v, z) + log_prior - log_posterior
+        v = dequantise(x, generator=generator)
+        q = self.infer(v, generator)
+        return self._log_probability(v, q.z) + q.log_ratio

@@ -1,0 +1,104 @@
+"""The equations of CQ-F: a Gaussian decoder in the feature space of f, trained by L_C + lambda L_Q.
+
+Reference: Lucas, Shmelkov, Alahari, Schmid, Verbeek, "Coverage and Quality Driven Training of Generative Image
+Models", arXiv 1901.01091; Eqs. (1) to (8) of its slides.
+
+    z ~ p(z),   y ~ N(mu(z), diag(sigma(z)^2)),   x = f^-1(y)
+
+Subclasses bring the nets: latent variables with prior and posterior, the decoder, f. Deviations are named beside
+the configs, in `coverage_quality.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Generator, Tensor
+from torch.nn.functional import softplus
+
+from cqlib import losses
+from cqlib.models.adversarial import AdversarialSystem
+from cqlib.models.base import Losses, frozen
+from cqlib.models.variational import VariationalModel
+from cqlib.nets.coupling import RealNVP
+
+if TYPE_CHECKING:
+    from cqlib.models.coverage_quality import CoverageQualityConfig
+
+
+class HybridModel(VariationalModel, AdversarialSystem):
+    """p_theta(x) = int p(z) p(x|z) dz with decoder mu, sigma, encoder q_phi(z|x), and perhaps f and a critic."""
+
+    flow: RealNVP | None
+
+    def __init__(self, config: CoverageQualityConfig):
+        super().__init__((config.image_channels, config.size, config.size), config.critic)
+        self.config = config
+
+    # --- the nets, by subclasses -----------------------------------------------------------------------------
+
+    def prior(self, n: int, generator: Generator | None = None) -> Any:
+        """n draws of z ~ p(z), as `raw_decode` takes them."""
+        raise NotImplementedError
+
+    def raw_decode(self, z: Any) -> Tensor:
+        """The decoder's output (N, 2 C, S, S): mu(z), and what becomes sigma(z)."""
+        raise NotImplementedError
+
+    # --- the model -------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    def decode(self, z: Any) -> tuple[Tensor, Tensor]:
+        """mu(z) and ln sigma(z) of Eq. (6), two of (N, C, S, S)."""
+        mean, raw = self.raw_decode(z).chunk(2, dim=1)
+        # softplus(-1.5) = 0.2: the decoder starts as unsure as an untrained one should be
+        return mean, (self.config.sigma_floor + softplus(raw - 1.5)).log()
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """y = f(x) and ln |det df/dx|; the identity and 0 without f."""
+        return self.flow(x) if self.flow is not None else (x, x.new_zeros(len(x)))
+
+    def image(self, y: Tensor) -> Tensor:
+        """x = f^-1(y), Eq. (7)."""
+        return self.flow.inverse(y) if self.flow is not None else y
+
+    def generate(self, n: int, *, temperature: float, generator: Generator | None = None) -> Tensor:
+        """x = f^-1(mu(z) + T sigma(z) eps), not clamped; differentiable."""
+        mean, log_sigma = self.decode(self.prior(n, generator))
+        if temperature == 0:
+            return self.image(mean)
+        noise = torch.randn(mean.shape, device=mean.device, generator=generator)
+        return self.image(mean + temperature * log_sigma.exp() * noise)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """n images in [-1, 1]: temperature 1 samples p_theta, 0 decodes the mean."""
+        return self.generate(n, temperature=temperature, generator=generator).clamp(-1, 1)
+
+    def log_density(self, v: Tensor, z: Any) -> Tensor:
+        """ln p_x(v|z), Eq. (8)."""
+        y, log_det = self.features(v)
+        return losses.decoder_log_density(y, log_det, *self.decode(z))
+
+    # --- its losses ------------------------------------------------------------------------------------------
+
+    def fakes(self, n: int) -> Tensor:
+        """What the critic sees: x ~ p_theta, or the decoder's mean in image space."""
+        temperature = 1.0 if self.config.critic_input == "sample" else 0.0
+        if self.flow is None or self.config.flow_updated_by == "both":
+            return self.generate(n, temperature=temperature)
+        with frozen(self.flow):
+            return self.generate(n, temperature=temperature)
+
+    def generator_losses(self, x: Tensor) -> Losses:
+        """L_C + lambda L_Q; L_C alone without a critic."""
+        terms = self.coverage_losses(x)
+        if self.critic is None:
+            return terms
+        terms["quality"] = self.quality_loss(len(x))
+        return {**terms, "total": terms["total"] + self.config.quality_weight * terms["quality"]}
