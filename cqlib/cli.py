@@ -16,7 +16,7 @@ from pathlib import Path
 from cqlib import names
 from cqlib.errors import UsageError, UserError, unknown
 from cqlib.guard import guarded
-from cqlib.options import Parser, seed, settled
+from cqlib.options import Parser, minutes, seed, settled
 
 PROGRAM = "python -m cqlib"
 MAX_IMAGES = 10_000
@@ -46,7 +46,8 @@ def _about_rows(p: Parser, row: bool = True) -> None:
 def _training(p: Parser) -> None:
     _about_rows(p)
     p.add_argument("--data-dir", type=Path, metavar="DIR",
-                   help="local copies of data sets (default: $CQLIB_DATA)")  # fmt: skip
+                   help="local copies of data sets (default: $CQLIB_DATA, else data/)")  # fmt: skip
+    p.add_argument("--time-budget", type=minutes, metavar="MINUTES", help="stop after this time, to go on later")
     p.add_argument("--feature-weights", type=Path, metavar="FILE", help="torch-fidelity's Inception weights")
 
 
@@ -95,7 +96,14 @@ def rows(given: argparse.Namespace) -> int:
 
 def train(given: argparse.Namespace) -> int:
     """Train and evaluate one row; a finished one is not run again."""
-    from cqlib.run import run
+    from cqlib import estimate
+    from cqlib.experiments import experiment
+    from cqlib.run import load_data, run, trained
+
+    e = experiment(given.row, given.profile, given.data, given.seed)
+    if given.profile == "paper" and not trained(e, given.runs_dir):
+        load_data(e, given.data_dir)  # what is missing is told before anything is measured
+        print(f"{e.row} on {e.data}: {estimate.estimate(e.row, e.profile, e.data)}", file=sys.stderr, flush=True)
 
     def progress(step: int, steps: int, left: float) -> None:
         end = "\r" if sys.stderr.isatty() else "\n"
@@ -109,6 +117,7 @@ def train(given: argparse.Namespace) -> int:
         runs_dir=given.runs_dir,
         data_dir=given.data_dir,
         feature_weights=given.feature_weights,
+        time_budget=given.time_budget,
         progress=progress,
     )
     print(f"{record.row} · {record.data.name} · {record.profile} · seed {record.seed}: {record.status}")

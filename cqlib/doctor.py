@@ -9,15 +9,16 @@ from importlib import metadata
 from pathlib import Path
 
 from cqlib.data import SOURCES
+from cqlib.data.catalogue import ENTRIES, Entry
 from cqlib.errors import UserError
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 
 
-def report(runs_dir: Path) -> Iterator[str]:
+def report(runs_dir: Path, data_dir: Path | None = None) -> Iterator[str]:
     """The lines of `python -m cqlib doctor`; "-" begins what is missing, "+" what is there."""
     yield from _device()
-    yield from _data()
+    yield from _data(data_dir)
     yield from _features()
     browser = next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
     if browser:
@@ -40,11 +41,62 @@ def _device() -> Iterator[str]:
     yield f"+ torch {torch.__version__}, torchvision {metadata.version('torchvision')}"
 
 
-def _data() -> Iterator[str]:
-    folder = os.environ.get("CQLIB_DATA")
-    yield f"  data sets ($CQLIB_DATA is {folder or 'not set'}; --data-dir DIR does the same)"
+def _data(data_dir: Path | None) -> Iterator[str]:
+    from cqlib.data import published
+
+    chosen = os.environ.get("CQLIB_DATA")
+    yield f"  data sets ($CQLIB_DATA is {chosen or 'not set'}; --data-dir DIR does the same)"
     for name, source in SOURCES.items():
-        yield f"+   {name}: {source.about}"
+        if name not in ENTRIES:
+            yield f"+   {name}: {source.about}"
+    try:
+        folder = published.home(data_dir)
+    except UserError as error:
+        yield f"-   the published data sets: {error}"
+        return
+    for entry in ENTRIES.values():
+        yield from _published(entry, folder)
+    for cache in published.caches(folder):
+        if cache.is_dir():
+            yield f"+   converted copies in {cache}: {_megabytes(_size(cache))}; they may be deleted"
+
+
+def _published(entry: Entry, folder: Path) -> Iterator[str]:
+    """A data set that has files: where they are and what is known of them, or how to get them; its terms."""
+    from cqlib.data import digest, published
+
+    loader = published.loader(entry.name)
+    path = loader.find(folder)
+    if path is None:
+        yield f"-   {entry.name}: not in {folder}; {entry.about}"
+        yield f"      put there {entry.wanted}; or {entry.unpacked}"
+        if entry.fetched:
+            yield "      it is fetched from there when it is first used"
+        elif entry.direct:
+            yield f"      python -m cqlib.data.fetch {entry.name} fetches it"
+    else:
+        try:
+            paths = getattr(loader, "sources", lambda path: (path,))(path)
+            known = digest.state(entry, path, published.caches(folder))
+        except UserError as error:
+            yield f"-   {entry.name}: {error}"
+        else:
+            words = {"verified": "MD5 verified", "not checked": "MD5 not checked yet", "wrong": "truncated or altered"}
+            checked = "unpacked, no MD5" if path.is_dir() else words[known]
+            about = f"{_megabytes(sum(map(_size, paths)))}, {checked}"
+            yield f"{'-' if known == 'wrong' else '+'}   {entry.name}: {path} ({about}); {entry.about}"
+    yield f"      terms: {entry.terms}"
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(os.path.getsize(os.path.join(home, name)) for home, _, names in os.walk(path) for name in names)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
 
 
 def _features() -> Iterator[str]:

@@ -60,7 +60,7 @@ EQUATIONS = (
         7,
         "From features to the image, through the inverse of f",
         r"x = f^{-1}(y)",
-        where="cqlib.models.coverage_quality.CoverageQuality.image",
+        where="cqlib.models.hybrid.HybridModel.image",
     ),
     Equation(
         8,

@@ -11,10 +11,13 @@ from torch import Tensor
 from cqlib.data.dataset import Dataset
 from cqlib.data.pixels import to_uint8
 from cqlib.experiments import Evaluation
-from cqlib.metrics import fidelity
-from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
-from cqlib.metrics.features import Features, full_fp32
+from cqlib.metrics import fidelity, protocols
+from cqlib.metrics.bpd import bits_per_dimension, held_out_kl, held_out_nats
+from cqlib.metrics.cache import pooled_features
+from cqlib.metrics.features import Features, extract, full_fp32
+from cqlib.metrics.protocols import Protocol
 from cqlib.models.base import LikelihoodSystem, System
+from cqlib.models.variational import VariationalModel
 from cqlib.records import MAX_PER_IMAGE, Metric
 
 TEMPERATURES = (1.0, 0.0)
@@ -29,7 +32,8 @@ def likelihood(
     note: str = "",
     on_batch: Callable[[], None] = lambda: None,
 ) -> tuple[dict[str, Metric], dict[str, list[float]]]:
-    """BPD and BPD-IW on the test split, and the BPD of its first images one by one.
+    """BPD and BPD-IW on the test split, the KL of each layer of a hierarchy ("KL-8x8-1"), and the BPD of the first
+    images one by one.
 
     `note` is put before the protocol. std is the standard error of the mean over images. `on_batch` is called after
     each batch and may raise to stop.
@@ -50,6 +54,12 @@ def likelihood(
         metrics[name] = Metric(float(bpd.mean()), error, len(images), protocol)
         if k == 1:
             per_image[name] = [round(value, 4) for value in bpd[:MAX_PER_IMAGE].tolist()]
+    if isinstance(model, VariationalModel):
+        layers = held_out_kl(model, data.test.images[: evaluation.importance_images], on_batch=on_batch)
+        for name, nats in layers.items() if len(layers) > 1 else ():
+            bits = float(bits_per_dimension(nats.mean(), dimensions))
+            protocol = f"{note}KL(q || p) of latent layer {name}, in bits per dimension of the image, n = {len(nats)}"
+            metrics[f"KL-{name}"] = Metric(bits, None, len(nats), protocol)
     return metrics, per_image
 
 
@@ -84,27 +94,51 @@ def quality(
     seed: int,
     cache_dir: Path,
     on_batch: Callable[[], None] = lambda: None,
+    on_note: Callable[[str], None] = lambda note: None,
 ) -> tuple[dict[str, Metric], dict[str, Tensor]]:
     """IS, FID, KID, precision and recall at temperatures 1 and 0, the floors, and the first samples of each.
 
-    A system without decoder noise has one distribution, measured once and reported under both temperatures.
-    `on_batch` is called between steps and may raise to stop. UserError for splits that are too small to score.
+    IS, FID and KID under each of `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]"; `on_note`
+    is told of one that the data set cannot fill, which is left out. A system without decoder noise has one
+    distribution, measured once and reported under both temperatures. `on_batch` is called between steps and may
+    raise to stop. UserError for splits that are too small to score; UsageError for an unknown protocol.
     """
     n = min(evaluation.fidelity_images, len(data.test), len(data.train))
+    main = protocols.house(n, evaluation.is_images)
+    measured = (main, *_others(data, evaluation, on_note))
     device = next(model.parameters()).device
-    where = {"features": features, "cache_dir": cache_dir, "device": device}
-    real = data.test.images[:n]
+    where = {"features": features, "cache_dir": cache_dir, "device": device, "on_batch": on_batch}
     metrics: dict[str, Metric] = {}
     grids: dict[str, Tensor] = {}
-    for kind, metric in fidelity.floor(data.train.images[:n], real, **where).items():
+    train, test = data.train.images[:n], data.test.images[:n]
+    for kind, metric in fidelity.floor(train, test, protocol_name=main.name, **where).items():
         metrics[fidelity.metric_name(kind, features, None)] = metric
-    scores: dict[str, Metric] = {}
+    n_real = {p.split: max(q.n_real for q in measured if q.split == p.split) for p in measured}
+    real = {split: pooled_features(getattr(data, split).images[:most], **where) for split, most in n_real.items()}
+    count = max(protocol.samples for protocol in measured)
+    scores: dict[str, dict[str, Metric]] = {}
     for temperature in TEMPERATURES:
         if temperature == TEMPERATURES[0] or model.decoder_noise:
-            fake = draw(model, n, temperature=temperature, seed=10_000 + seed, on_batch=on_batch)
-            scores = fidelity.evaluate(fake, real, **where)
-            on_batch()
-        for kind, metric in scores.items():
-            metrics[fidelity.metric_name(kind, features, temperature)] = metric
+            fake = draw(model, count, temperature=temperature, seed=10_000 + seed, on_batch=on_batch)
+            layers = (features.pooled, features.logits)
+            made = extract(fake, features, layers, device=device, on_batch=on_batch)
+            for p in measured:
+                scores[p.name] = fidelity.score(made, real[p.split], p, features=features, prc=p is main)
+                on_batch()
+        for p in measured:
+            for kind, metric in scores[p.name].items():
+                name = fidelity.metric_name(kind, features, temperature)
+                metrics[name if p is main else protocols.with_protocol(name, p.name)] = metric
         grids[f"samples_T{temperature:g}"] = fake[:GRID]
     return metrics, grids
+
+
+def _others(data: Dataset, evaluation: Evaluation, on_note: Callable[[str], None]) -> list[Protocol]:
+    """The protocols asked for beside the main one that the data set can fill."""
+    found = []
+    for wanted in map(protocols.protocol, evaluation.protocols):
+        if lack := wanted.lacks(len(data.train), len(data.test)):
+            on_note(f"protocol {wanted.name} left out: {lack}")
+        else:
+            found.append(wanted)
+    return found

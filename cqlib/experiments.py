@@ -5,23 +5,54 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from cqlib import data as registry
 from cqlib import names
 from cqlib.errors import UsageError, unknown
 from cqlib.files import canonical_json, sha256
-from cqlib.models import coverage_quality, gan
+from cqlib.models import (
+    coverage_quality,
+    dcgan,
+    gan,
+    hierarchical,
+    hierarchical_gan,
+    prog_gan,
+    sngan,
+    wgan_gp,
+)
 from cqlib.models.base import System
 from cqlib.models.coverage_quality import CoverageQuality, CoverageQualityConfig
+from cqlib.models.dcgan import DCGAN, DCGANConfig
 from cqlib.models.gan import GAN, GANConfig
-from cqlib.paper import SAME_MODEL
+from cqlib.models.hierarchical import Hierarchical, HierarchicalConfig
+from cqlib.models.hierarchical_gan import HierarchicalGAN, HierarchicalGANConfig
+from cqlib.models.prog_gan import ProgGAN, ProgGANConfig
+from cqlib.models.sngan import SNGAN, SNGANConfig
+from cqlib.models.wgan_gp import WGANGP, WGANGPConfig
+from cqlib.paper import DATA_SETS, SAME_MODEL
 from cqlib.recipe import PROFILES, Recipe, added, hashed
 
 RECIPES: dict[str, Callable[..., Recipe]] = {
     **dict.fromkeys(coverage_quality.ROWS, coverage_quality.recipe),
     "table1/gan": gan.recipe,
+    **dict.fromkeys(hierarchical.ROWS, hierarchical.recipe),
+    "table2/gan-residual": hierarchical_gan.recipe,
+    "table3/dcgan": dcgan.recipe,
+    **dict.fromkeys(sngan.ROWS, sngan.recipe),
+    "table3/wgan-gp": wgan_gp.recipe,
+    "table3/prog-gan": prog_gan.recipe,
 }
 """Row -> its recipe, which stands beside the model."""
 
-SYSTEMS: dict[type, type[System]] = {CoverageQualityConfig: CoverageQuality, GANConfig: GAN}
+SYSTEMS: dict[type, type[System]] = {
+    CoverageQualityConfig: CoverageQuality,
+    GANConfig: GAN,
+    HierarchicalConfig: Hierarchical,
+    HierarchicalGANConfig: HierarchicalGAN,
+    DCGANConfig: DCGAN,
+    SNGANConfig: SNGAN,
+    WGANGPConfig: WGANGP,
+    ProgGANConfig: ProgGAN,
+}
 """Config -> the system that it builds."""
 
 ROWS = names.ROWS
@@ -29,9 +60,7 @@ AVAILABLE = tuple(row for row in ROWS if SAME_MODEL.get(row, row) in RECIPES)
 """The rows that this version can train, aliases included."""
 
 IMAGE_SIZE = {"smoke": 16, "quick": 16, "study": 32, "paper": 32}
-"""Side length in pixels for data sets that come at any size."""
-
-DEFAULT_DATA = {"smoke": "photos10", "quick": "photos10", "study": "photos10", "paper": "photos10"}
+"""Side length in pixels; a data set that has not this one comes at its nearest, under `paper` at the paper's."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +76,15 @@ class Evaluation:
     """Samples for IS where they are more than `fidelity_images`."""
     protocols: tuple[str, ...] = added(())
     """Further protocols of the literature that are measured beside (`cqlib.metrics.protocols`)."""
+    baselines: bool = added(False)
+    """Whether an untrained copy and a Gaussian fit are measured too (`cqlib.selection`)."""
 
 
 EVALUATION = {
     "smoke": Evaluation(64, 64, 2, 16),
     "quick": Evaluation(1000, 2000, 16, 250),
     "study": Evaluation(5000, 5000, 16, 250),
-    "paper": Evaluation(10_000, 10_000, 100, 1000),
+    "paper": Evaluation(10_000, 50_000, 100, 1000, is_images=50_000, protocols=("50k/50k-train", "sngan")),
 }
 
 TRAIN_IMAGES = {"smoke": 300}
@@ -102,7 +133,7 @@ def experiment(row: str, profile: str = "quick", data: str | None = None, seed: 
     """The experiment for a row of the tables; UsageError for a name or a seed that is none."""
     names.row(row)
     names.profile(profile)
-    data = data or DEFAULT_DATA[profile]
+    data = data or names.default_data(row, profile)[0]
     names.data(data)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         raise UsageError(f"seed {seed!r} is not a whole number from 0 to {2**31 - 1}")
@@ -111,10 +142,17 @@ def experiment(row: str, profile: str = "quick", data: str | None = None, seed: 
         raise unknown("trainable row", row, AVAILABLE)
     if data.startswith("toy2d"):
         raise UsageError(f"data set '{data}' holds points of the plane, and row '{row}' is a model of images")
-    size = IMAGE_SIZE[profile]
+    size = image_size(data, profile)
     return Experiment(
         canonical, profile, data, size, seed, RECIPES[canonical](canonical, profile, size), EVALUATION[profile]
     )
+
+
+def image_size(data: str, profile: str) -> int:
+    """The side length in pixels at which a profile takes a data set."""
+    if profile == "paper" and data in DATA_SETS:
+        return DATA_SETS[data].shape[-1]
+    return min(registry.sizes(data), key=lambda size: abs(size - IMAGE_SIZE[profile]))
 
 
 def build(config: object) -> System:

@@ -1,4 +1,4 @@
-"""The equations of the paper, in its symbols. Every loss is a mean over the batch, in nats per image.
+"""The equations of the paper, in its symbols, and its rivals'. Every loss is a mean over the batch, in nats per image.
 
 D(x) = sigmoid(l(x)): the nets return the logit l, so that every formula below is stable for any l.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import relu, softplus
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -62,9 +62,43 @@ def importance_weighted(log_weights: Tensor) -> Tensor:
     return math.log(len(log_weights)) - torch.logsumexp(log_weights, dim=0)
 
 
-def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
-    """E[(||grad_x l(x)||_2 - 1)^2] on random interpolates of real and fake (N, C, H, W) (Gulrajani et al. 2017)."""
+def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, *, target: float = 1.0) -> Tensor:
+    """E[(||grad_x l(x)||_2 / gamma - 1)^2] on random interpolates of real and fake (N, C, H, W), gamma = `target`
+    (Gulrajani et al. 2017; Karras et al. 2018, appendix A.1, for gamma other than 1)."""
     alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
     x = torch.lerp(fake.detach(), real, alpha).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
-    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    return (gradient.flatten(1).norm(dim=1) / target - 1).square().mean()
+
+
+# --- the rivals' losses: the critic's logits, or scores, of real (N,) and of made images (M,) -> scalar ----------
+
+
+def non_saturating_generator(fake_logits: Tensor) -> Tensor:
+    """-E[ln D(G(z))], the generator's loss beside `discriminator_loss` (Goodfellow et al. 2014, section 3)."""
+    return softplus(-fake_logits).mean()
+
+
+def hinge_discriminator(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """E_train[max(0, 1 - l(x))] + E_theta[max(0, 1 + l(x))] (Miyato et al. 2018, Eq. 16, negated for descent)."""
+    return relu(1 - real_scores).mean() + relu(1 + fake_scores).mean()
+
+
+def hinge_generator(fake_scores: Tensor) -> Tensor:
+    """-E[l(G(z))] (Miyato et al. 2018, Eq. 17)."""
+    return -fake_scores.mean()
+
+
+def wasserstein_critic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """E_theta[l(x)] - E_train[l(x)]: minus the distance W_1 that a 1-Lipschitz l bounds (Arjovsky et al. 2017)."""
+    return fake_scores.mean() - real_scores.mean()
+
+
+def wasserstein_generator(fake_scores: Tensor) -> Tensor:
+    """-E[l(G(z))] (Arjovsky et al. 2017, theorem 3)."""
+    return -fake_scores.mean()
+
+
+def drift(real_scores: Tensor) -> Tensor:
+    """E_train[l(x)^2], which keeps scores from drifting away from 0 (Karras et al. 2018, appendix A.1)."""
+    return real_scores.square().mean()

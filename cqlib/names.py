@@ -15,8 +15,11 @@ PROFILES = {
     "smoke": "tests: tiny nets, tens of steps",
     "quick": "the default: real photographs at 16x16 on a CPU, half an hour",
     "study": "an evening on a CPU, minutes on a GPU",
-    "paper": "the paper's recipes at 32x32: a GPU, days in all",
+    "paper": "the paper's recipes on the paper's data sets: a GPU, days in all",
 }
+
+DEVELOPMENT_DATA = "photos10"
+"""What every profile but `paper` runs on when no data set is named."""
 
 # The tables' rows, then what the figures need beside them.
 ROWS = (
@@ -61,6 +64,13 @@ def data(name: str) -> str:
     """`name` if a data set of that name can exist (no file is read); else UsageError with the nearest one."""
     registry.check(name)
     return name
+
+
+def default_data(row: str, profile: str) -> tuple[str, ...]:
+    """The data sets of a row when none is named: for `paper` those of the first table that it stands in."""
+    if profile != "paper":
+        return (DEVELOPMENT_DATA,)
+    return paper.table_of(row).data if row in paper.ROWS else ("cifar10",)
 
 
 def target(name: str) -> str:

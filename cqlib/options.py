@@ -147,8 +147,8 @@ def parser() -> Parser:
         help="notebooks (table1, figure_samples), rows (table1/cq-f) or all; "
         "default: every notebook, with the rows of Table 1")  # fmt: skip
     add("--data", type=listed(names.data), default=(), metavar="NAME,…",
-        help="data sets (default: the profile's)")  # fmt: skip
-    add("--data-dir", type=Path, metavar="DIR", help="local copies of data sets (default: $CQLIB_DATA)")
+        help="data sets (default: photos10; for paper those of the table)")  # fmt: skip
+    add("--data-dir", type=Path, metavar="DIR", help="local copies of data sets (default: $CQLIB_DATA, else data/)")
     add("--feature-weights", type=Path, metavar="FILE",
         help="torch-fidelity's Inception weights, a file")  # fmt: skip
     add("--seeds", type=seeds, default=(0,), metavar="N|LIST",

@@ -109,7 +109,7 @@ DATA_SETS = {
         DataSet("cifar10", "CIFAR-10", (3, 32, 32), 10_000, 50_000),
         DataSet("stl10", "STL-10", (3, 48, 48), 8_000),
         DataSet("celeba", "CelebA", (3, 64, 64)),
-        DataSet("imagenet64", "ImageNet", (3, 64, 64), 50_000, 1_281_149),
+        DataSet("imagenet64", "ImageNet", (3, 64, 64), 50_000, 1_281_167),
         DataSet("lsun-bedroom", "LSUN-bedrooms", (3, 64, 64)),
         DataSet("lsun-tower", "LSUN-tower", (3, 64, 64), named=False),
         DataSet("lsun-church", "LSUN-church", (3, 64, 64), named=False),

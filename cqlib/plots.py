@@ -21,15 +21,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cqlib.images import grid
+from cqlib.labels import Label, place
 
 if TYPE_CHECKING:
     import torch
 
-INK, FAINT = "#1b1f24", "#8b929c"
-SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+INK, FAINT, PAPER = "#1b1f24", "#8b929c", "#fdfdfb"
+SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563", "#b4174b", "#4d7c0f")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 STYLE = {
     "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0,
     "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
@@ -39,7 +41,7 @@ STYLE = {
     "grid.alpha": 0.25, "grid.linewidth": 0.6, "lines.linewidth": 1.6,
     "figure.dpi": 110, "savefig.dpi": 144, "svg.fonttype": "none",
 }  # fmt: skip
-VARIABLES = {INK: "var(--ink,#1b1f24)", FAINT: "var(--faint,#8b929c)"} | {
+VARIABLES = {INK: "var(--ink,#1b1f24)", FAINT: "var(--faint,#8b929c)", PAPER: "var(--page,#fdfdfb)"} | {
     colour: f"var(--series-{i},{colour})" for i, colour in enumerate(SERIES)
 }
 
@@ -48,12 +50,15 @@ Curve = Sequence[Sequence[float]]  # [[step, value], ...]
 
 @dataclass(frozen=True)
 class Point:
-    """One mark of `quality_against_likelihood`: BPD, a Fréchet-type distance, the temperature (1 or 0)."""
+    """One mark of `quality_against_likelihood`: BPD, a Fréchet-type distance, the temperature (1 or 0); and
+    their standard deviations over seeds, 0 for a single one."""
 
     label: str
     bpd: float
     distance: float
     temperature: int
+    bpd_std: float = 0.0
+    distance_std: float = 0.0
 
 
 def sample_grid(images: torch.Tensor, *, columns: int = 8, title: str = "") -> Figure:
@@ -112,31 +117,89 @@ def quality_against_likelihood(
 ) -> Figure:
     """Likelihood (BPD, across) against image quality (a Fréchet-type distance, up): lower left is better.
 
-    A filled marker is temperature 1, an open one temperature 0; a thin line joins the two of one model.
-    `order` as in `learning_curves`.
+    A filled marker is temperature 1, an open one temperature 0; a line joins the two of one model, and bars are
+    standard deviations over seeds. Where one gap would take half of the axis of BPD, the axis is broken, with one
+    scale on either side. `order` as in `learning_curves`.
     """
     order = list(dict.fromkeys([*order, *(point.label for point in points)]))
+    ranges = _ranges([(point.bpd - point.bpd_std, point.bpd + point.bpd_std) for point in points])
     with matplotlib.rc_context(STYLE):
-        figure = _figure(4.7, 3.6)
-        ax = figure.subplots()
-        names = list(dict.fromkeys(point.label for point in sorted(points, key=lambda point: point.bpd)))
-        for i, name in enumerate(names):
-            mine = sorted((p for p in points if p.label == name), key=lambda p: -p.temperature)
-            place = order.index(name)
-            colour, marker = SERIES[place % len(SERIES)], MARKERS[place % len(MARKERS)]
-            ax.plot([p.bpd for p in mine], [p.distance for p in mine], color=colour, linewidth=0.8, zorder=1)
+        figure = _figure(4.9, 3.6)
+        widths = [high - low for low, high in ranges]
+        panels = figure.subplots(1, len(ranges), squeeze=False, sharey=True, width_ratios=widths)[0]
+        labels, lines = [], []
+        for name in dict.fromkeys(point.label for point in sorted(points, key=lambda point: point.bpd)):
+            mine = [point for point in points if point.label == name]
+            i = order.index(name)
+            colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
+            ax = panels[sum(mine[0].bpd > high for _, high in ranges)]
+            lines.append((ax, [p.bpd for p in mine], [p.distance for p in mine], colour))
             for p in mine:
-                fill = colour if p.temperature else "none"
-                ax.scatter(p.bpd, p.distance, s=42, marker=marker, facecolor=fill, edgecolor=colour, zorder=2)
-            # Labels above and below in turn: neighbours in BPD then keep out of each other's way.
-            pick, offset, align = (max, 6, "bottom") if i % 2 == 0 else (min, -7, "top")
-            end = pick(mine, key=lambda p: p.distance)
-            where = {"textcoords": "offset points", "ha": "center", "va": align}
-            ax.annotate(name, (end.bpd, end.distance), (0, offset), color=colour, **where)
-        ax.margins(x=0.14, y=0.14)
-        ax.set_xlabel("bits per dimension (lower is better)")
-        ax.set_ylabel(f"{distance} (lower is better)")
-        ax.set_title(title)
+                fill = colour if p.temperature else PAPER
+                ax.scatter(
+                    p.bpd, p.distance, s=42, marker=marker, facecolor=fill, edgecolor=colour, zorder=2 + p.temperature
+                )
+                lines.append((ax, [p.bpd - p.bpd_std, p.bpd + p.bpd_std], [p.distance] * 2, colour))
+                lines.append((ax, [p.bpd] * 2, [p.distance - p.distance_std, p.distance + p.distance_std], colour))
+            labels.append(Label(name, ax, tuple((p.bpd, p.distance) for p in mine), colour))
+        for ax, x, y, colour in lines:
+            ax.plot(x, y, color=colour, linewidth=0.8, zorder=1)
+        for ax, (low, high) in zip(panels, ranges, strict=True):
+            ax.set_xlim(low, high)
+            ax.xaxis.set_major_locator(MaxNLocator(max(1, round(6 * (high - low) / sum(widths)))))
+        _break(panels)
+        panels[0].margins(y=0.14)
+        panels[0].set_ylabel(f"{distance} (lower is better)")
+        panels[0].set_title(title)
+        figure.supxlabel("bits per dimension (lower is better)", fontsize=STYLE["axes.labelsize"])
+        place(figure, labels, [line[:3] for line in lines])
+        return figure
+
+
+def _ranges(bars: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The parts of an axis that holds `bars`, with some room: two where one gap takes half of it, else one."""
+    bars = sorted(bars)
+    ends = np.maximum.accumulate([high for _, high in bars])
+    gaps = [low - end for (low, _), end in zip(bars[1:], ends[:-1], strict=True)]
+    parts = [(bars[0][0], ends[-1])]
+    if gaps and max(gaps) > (ends[-1] - bars[0][0]) / 2:
+        cut = int(np.argmax(gaps))
+        parts = [(bars[0][0], ends[cut]), (bars[cut + 1][0], ends[-1])]
+    room = max(0.02, 0.14 * max(high - low for low, high in parts))
+    return [(low - room, high + room) for low, high in parts]
+
+
+def _break(panels: Sequence[Axes]) -> None:
+    """Marks a broken axis: no spine between the panels, a slanted stroke on either side."""
+    for left, right in zip(panels, panels[1:], strict=False):
+        right.spines["left"].set_visible(False)
+        right.tick_params(left=False)
+        stroke = {"marker": [(-0.5, -1), (0.5, 1)], "markersize": 8, "color": FAINT, "clip_on": False}
+        left.plot([1], [0], transform=left.transAxes, **stroke)
+        right.plot([0], [0], transform=right.transAxes, **stroke)
+
+
+def by_layer(
+    series: Mapping[str, Mapping[str, float]], *, ylabel: str, xlabel: str, order: Sequence[str] = ()
+) -> Figure:
+    """One line per model over its layers, `series[label][layer]`, in the order in which the layers are given."""
+    order = list(dict.fromkeys([*order, *series]))
+    layers = list(dict.fromkeys(layer for values in series.values() for layer in values))
+    with matplotlib.rc_context(STYLE):
+        figure = _figure(4.9, 3.1)
+        ax = figure.subplots()
+        ends = []
+        for label, values in series.items():
+            i = order.index(label)
+            colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
+            places = [layers.index(layer) for layer in values]
+            ax.plot(places, list(values.values()), color=colour, marker=marker, markersize=5)
+            ends.append((label, places[-1], list(values.values())[-1], colour))
+        ax.set_xticks(range(len(layers)), layers)
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        ax.set_ylim(bottom=0)
+        _label_ends(ax, ends)
         return figure
 
 

@@ -106,7 +106,7 @@ def _mean(records: Sequence[Record], name: str) -> str:
 
 
 def _n(runs: RunSet) -> str:
-    counts = {m.n for record in runs.records for name, m in record.metrics.items() if name.startswith("FD-")}
+    counts = {m.n for record in runs.records for name, m in record.metrics.items() if name == "FD-lite0@T1"}
     return " or ".join(f"{n:,}" for n in sorted(counts))
 
 

@@ -32,7 +32,7 @@ class TrainingConfig:
 
     steps: int
     batch_size: int = 64
-    optimiser: Literal["adam", "adamax"] = "adam"
+    optimiser: Literal["adam", "adamax", "rmsprop"] = "adam"
     learning_rate: float = 1e-3
     critic_learning_rate: float | None = None
     """None: the same as `learning_rate`."""
@@ -55,6 +55,15 @@ class TrainingConfig:
     max_nonfinite: int = 10
     """A non-finite loss or gradient is skipped and counted; after so many in a row the run has diverged."""
     log_every: int = 50
+    generator_batch: int | None = added(None)
+    """Images per generator update where they are not `batch_size`."""
+    n_generator: int = added(1)
+    """Generator updates per step."""
+    labels_per_class: int | None = added(None)
+    """For systems that use labels: how many images of each class, the first ones, keep theirs; None: all."""
+    snapshots: int = added(0)
+    """How many times, evenly spaced before the end, the averaged weights are kept, so that the best step can be
+    told from the last."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from cqlib.files import write_atomic
 from cqlib.records import Record, load_records
 from cqlib.tables import Judgement, RunSet, View, run_sets, without_paths
 
-__all__ = ["build", "claims_html", "published_records", "render", "scoped",
+__all__ = ["build", "claims_html", "macro", "published_records", "render", "scoped",
            "shortfalls_html", "table_html"]  # fmt: skip
 
 TITLE = "Coverage and Quality Driven Training of Generative Image Models"
@@ -121,6 +121,7 @@ def build(
         costs=report_parts.costs(sets),
         devices=report_parts.devices(sets),
         protocols=report_parts.protocols(sets),
+        other_protocols=report_parts.other_protocols(sets),
         numbers=report_parts.all_numbers(sets),
         notebooks=_links(notebooks, out),
         provenance=report_parts.provenance(sets),
@@ -157,21 +158,23 @@ def render(
     )
 
 
+def macro(name: str, *arguments: Any) -> Markup:
+    """A piece of the report as HTML for a notebook: macro `name` of `macros.html.j2`."""
+    return scoped(getattr(_environment().get_template("macros.html.j2").make_module({}), name)(*arguments))
+
+
 def table_html(table: str, local: Sequence[Record], published: Sequence[Record] | None = None) -> Markup:
     """Table "table1", "table2" or "table3" as HTML for a notebook, the published records beside `local`."""
     sets = run_sets(local, published_records() if published is None else published)
     wanted = next(item for item in paper.TABLES if item.id == table)
-    macros = _environment().get_template("macros.html.j2").make_module({})
-    return scoped(macros.paper_table(_view(wanted, sets, names.ROWS, "quick")))
+    return macro("paper_table", _view(wanted, sets, names.ROWS, "quick"))
 
 
 def claims_html(table: str, local: Sequence[Record], published: Sequence[Record] | None = None) -> Markup:
     """The tested claims of a table as HTML for a notebook, those that do not hold first."""
     sets = run_sets(local, published_records() if published is None else published)
     found = [card for card in cards(sets, f"{table}/") if card.standing != "not run"]
-    if not found:
-        return Markup("<p>No claim has been tested yet.</p>")
-    return scoped(_environment().get_template("macros.html.j2").make_module({}).claim_list(found))
+    return macro("claim_list", found) if found else Markup("<p>No claim has been tested yet.</p>")
 
 
 def shortfalls_html(local: Sequence[Record], published: Sequence[Record] | None = None) -> Markup:

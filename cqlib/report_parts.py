@@ -7,8 +7,12 @@ from typing import Any
 
 from cqlib import paper
 from cqlib.claim_cards import Card
+from cqlib.critic_cost import multiply_adds
+from cqlib.metrics.protocols import PROTOCOLS, split_name, with_protocol
 from cqlib.records import Record
 from cqlib.tables import PLACES, Cell, RunSet, measured
+
+TWO_SCALES = "table3/cqf-2-scales"
 
 
 def label_of(row: str) -> str:
@@ -18,6 +22,11 @@ def label_of(row: str) -> str:
     found = paper.ROWS[row]
     extra = [] if row.startswith("table1/") or "(" in found.label else found.ticks
     return " + ".join([found.label, *extra])
+
+
+def short_label(row: str) -> str:
+    """`label_of` where there is little room."""
+    return "CQF, 2 scales" if row == TWO_SCALES else label_of(row)
 
 
 def facts(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
@@ -96,20 +105,21 @@ def unfinished(sets: Sequence[RunSet]) -> list[str]:
     ]  # fmt: skip
 
 
-def costs(sets: Sequence[RunSet]) -> list[list[str]]:
-    """Model, runs, parameters and the flow's share, critic, steps, seconds, images/s, memory."""
+def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[list[str]]:
+    """Model, runs, parameters and the flow's share, critic and its multiply-adds, steps, seconds, images/s, memory;
+    of `rows`, by default of every row that ran."""
     lines = []
     for runs in sets:
-        for row in dict.fromkeys(paper.canonical(run.row) for run in runs.records):
+        for row in rows or dict.fromkeys(paper.canonical(run.row) for run in runs.records):
             done = [run for run in runs.of(row) if run.status == "done"]
             if done:
                 counts, mean = done[0].parameters, _mean_of(done)
                 total, flow = counts.get("total"), counts.get("flow")
                 share = f"{100 * flow / total:.1f} %" if total and flow else "—"
                 lines.append([
-                    label_of(row), f"{PLACES[runs.place]}: {runs.label}", _whole(total), share,
-                    _whole(counts.get("critic")), _whole(mean("steps")), _whole(mean("seconds")),
-                    _whole(mean("images_per_second")), _whole(mean("peak_memory_bytes", 1e6)),
+                    short_label(row), f"{PLACES[runs.place]}: {runs.label}", _whole(total), share,
+                    _whole(counts.get("critic")), _millions(multiply_adds(done[0])), _whole(mean("steps")),
+                    _whole(mean("seconds")), _whole(mean("images_per_second")), _whole(mean("peak_memory_bytes", 1e6)),
                 ])  # fmt: skip
     return lines
 
@@ -134,6 +144,10 @@ def _whole(value: float | None) -> str:
     return f"{value:,.0f}" if value else "—"
 
 
+def _millions(value: int | None) -> str:
+    return f"{value / 1e6:,.1f} M" if value else "—"
+
+
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     """Every protocol once, with the metrics that were taken by it."""
     found: dict[str, list[str]] = {}
@@ -143,6 +157,29 @@ def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
                 names = found.setdefault(metric.protocol, [])
                 names += [] if name in names else [name]
     return [(", ".join(names), text) for text, names in found.items()]
+
+
+def other_protocols(sets: Sequence[RunSet]) -> dict[str, Any]:
+    """Scores under further protocols beside the main one's: their names, what each is, lines of cells.
+
+    One line per row, run set and score; empty lists where no record has any. `notes` say what was left out.
+    """
+    done = [(runs, run) for runs in sets for run in runs.records if run.status == "done"]
+    found = {split_name(metric)[1] for _, run in done for metric in run.metrics} - {""}
+    names = sorted(found, key=lambda name: (list(PROTOCOLS).index(name) if name in PROTOCOLS else len(PROTOCOLS), name))
+    about = [(name, PROTOCOLS[name].about) for name in ("paper", *names) if name in PROTOCOLS] if names else []
+    lines = []
+    for runs in sets:
+        for row in dict.fromkeys(paper.canonical(run.row) for run in runs.records):
+            mine = [run for run in runs.of(row) if run.status == "done"]
+            scores = dict.fromkeys(plain for run in mine for plain, name in map(split_name, run.metrics) if name)
+            for plain in scores:
+                cells = [measured(key, mine) for key in (plain, *(with_protocol(plain, name) for name in names))]
+                line = {"label": label_of(row), "runs": f"{PLACES[runs.place]}: {runs.label}", "metric": plain}
+                lines.append({**line, "cells": cells})
+    notes = dict.fromkeys(f"{runs.label}: {note}" for runs, run in done for note in run.notes
+                          if note.startswith("protocol "))  # fmt: skip
+    return {"names": names, "about": about, "lines": lines, "notes": list(notes)}
 
 
 def all_numbers(sets: Sequence[RunSet]) -> list[dict[str, Any]]:

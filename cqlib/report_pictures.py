@@ -15,39 +15,44 @@ from cqlib import names, paper, plots
 from cqlib.errors import UserError
 from cqlib.images import grid_png
 from cqlib.records import Record, slug
-from cqlib.report_parts import label_of
+from cqlib.report_parts import TWO_SCALES, short_label
 from cqlib.tables import AT, FEATURES, PLACES, RunSet, mean_and_std, without_paths
 
 FIRST = ("L_C", "L_Q")  # the paper's two losses; other curves stand behind them
-MAX_LINES = 8  # lines in one plot that can still be told apart
+MAX_LINES = 8  # rows in one plot that can still be told apart
 
 
 def samples_of(
     sets: Sequence[RunSet], pictures: Mapping[str, Path | None], data_dir: Path | None
 ) -> list[dict[str, Any]]:
     """Per run set: real test images, then each row's samples at both temperatures, of its first seed."""
-    blocks = []
-    for runs in sets:
-        figures = [figure for row in _rows_of(runs) if (figure := _grids(runs, row, pictures[runs.place]))]
-        if figures:
-            real = real_images(runs.data, runs.size, data_dir)
-            if real is not None:
-                image = _image(real, f"Real test images of {without_paths(runs.data)}")
-                first = {"label": "Real test images", "text": "(the first ones)", "images": [image]}
-                figures.insert(0, first)
-            blocks.append({"title": f"{PLACES[runs.place]}: {runs.label}", "figures": figures})
-    return blocks
+    found = [(runs, grids(runs, _rows_of(runs), pictures[runs.place], data_dir)) for runs in sets]
+    return [{"title": _where(runs), "figures": figures} for runs, figures in found if figures]
+
+
+def grids(runs: RunSet, rows: Sequence[str], folder: Path | None, data_dir: Path | None) -> list[dict[str, Any]]:
+    """Real test images, then the grids of `rows` in `folder`; empty where there is none."""
+    figures = [figure for row in rows if (figure := _grids(runs, row, folder))]
+    real = real_images(runs.data, runs.size, data_dir) if figures else None
+    if real is not None:
+        image = _image(real, f"Real test images of {without_paths(runs.data)}")
+        figures.insert(0, {"label": "Real test images", "text": "(the first ones)", "images": [image]})
+    return figures
 
 
 def _rows_of(runs: RunSet) -> list[str]:
-    return list(dict.fromkeys(row for row in names.ROWS if paper.canonical(row) == row and runs.of(row)))
+    return [row for row in names.ROWS if paper.canonical(row) == row and runs.of(row)]
+
+
+def _canonical(records: Sequence[Record]) -> list[str]:
+    return list(dict.fromkeys(paper.canonical(run.row) for run in records))
 
 
 def _grids(runs: RunSet, row: str, folder: Path | None) -> dict[str, Any] | None:
     for run in runs.of(row) if folder else ():
         place = folder / slug(run.row, run.data.name, run.profile, run.seed)
         files = [(at, place / f"samples_{at}.png") for at in AT]
-        label = label_of(row)
+        label = short_label(row)
         images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}")
                   for at, file in files if file.is_file()]  # fmt: skip
         if images:
@@ -62,43 +67,75 @@ def _image(content: bytes, alt: str) -> dict[str, Any]:
 
 
 def plots_of(sets: Sequence[RunSet]) -> list[dict[str, Any]]:
-    """Quality against likelihood and learning curves, for every run set, this machine's first.
+    """Quality against likelihood and learning curves of every run set, this machine's first, table by table.
 
     `more` marks curves that a reader may skip.
     """
-    return [plot for runs in sorted(sets, key=lambda runs: runs.place) for plot in _plots(runs)]
+    return [
+        plot
+        for runs in sorted(sets, key=lambda runs: runs.place)
+        for name, rows in boards(runs)
+        for plot in (*quality(runs, rows, name), *_curves(runs, rows, name))
+    ]
 
 
-def _plots(runs: RunSet) -> list[dict[str, Any]]:
-    where = f"{PLACES[runs.place]}: {without_paths(runs.label)}"
-    rows = list(dict.fromkeys(paper.canonical(run.row) for run in runs.records))[:MAX_LINES]
-    order = [label_of(row) for row in rows]
+def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
+    """Which rows share a picture: those of a table that ran, by its ids; (its name, rows).
+
+    Two scales stand with the other architectures of Table 2. A table with no row of its own gets no picture.
+    """
+    found: list[tuple[str, list[str]]] = []
+    shown: set[str] = set()
+    for table in paper.TABLES:
+        ran = [row for row in table_rows(table.id) if runs.of(row)]
+        if not shown.issuperset(map(paper.canonical, ran)):
+            found.append((f"Table {table.id.removeprefix('table')}", ran[:MAX_LINES]))
+            shown.update(map(paper.canonical, ran))
+    others = [row for row in _canonical(runs.records) if row not in shown]
+    return [*found, ("Beside the tables", others[:MAX_LINES])] if others else found
+
+
+def table_rows(table: str) -> list[str]:
+    """The ids of the rows that stand together in the pictures of "table1", "table2" or "table3"."""
+    rows = [row.id for item in paper.TABLES if item.id == table for row in item.rows]
+    return [*rows, TWO_SCALES] if table == "table2" else rows
+
+
+def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
+    """Quality against likelihood of `rows`, for every kind of features they were scored with."""
     found = []
     for _, distance, _ in FEATURES.values():
         points = [point for row in rows for point in _points(runs, row, distance)]
         if points:
-            figure = plots.quality_against_likelihood(points, distance=distance, order=order)
+            figure = plots.quality_against_likelihood(points, distance=distance, order=[short_label(r) for r in rows])
             marks = [f"{p.label} at T = {p.temperature} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
-            alt = f"{distance} against BPD. {where}. {', '.join(marks)}"
-            caption = f"Quality against likelihood: filled T = 1, open T = 0; lower left is better. {where}."
-            found.append(_plot(figure, alt, caption))
-    for name in dict.fromkeys(name for run in runs.records for name in run.curve):
-        series = curves(runs.records, name)
-        figure = plots.learning_curves(series, ylabel=axis(name), order=order)
-        ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
-        alt = f"{name} over training steps. {where}. At the end of the first seed: {ends}"
-        caption = f"{name} over training steps, one line per seed. {where}."
-        found.append(_plot(figure, alt, caption, more=not name.startswith(FIRST)))
+            alt = f"{distance} against BPD, {name}. {_where(runs)}. {', '.join(marks)}"
+            spread = "; bars: standard deviations over seeds" if any(p.bpd_std for p in points) else ""
+            caption = f"{name}, quality against likelihood: filled T = 1, open T = 0{spread}; lower left is better."
+            found.append(_plot(figure, alt, f"{caption} {_where(runs)}."))
     return found
 
 
-def curves(records: Sequence[Record], name: str) -> dict[str, list[list[list[float]]]]:
-    """The learning curves `name` of all seeds by the row's label, at most MAX_LINES rows."""
-    found: dict[str, list[list[list[float]]]] = {}
-    for run in records:
-        if run.curve.get(name):
-            found.setdefault(label_of(run.row), []).append(run.curve[name])
-    return dict(list(found.items())[:MAX_LINES])
+def _curves(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
+    found = []
+    records = [run for row in rows for run in runs.of(row)]
+    for curve in dict.fromkeys(curve for run in records for curve in run.curve):
+        series = {short_label(row): lines for row in rows if (lines := curves(runs.of(row), curve))}
+        figure = plots.learning_curves(series, ylabel=axis(curve), order=[short_label(row) for row in rows])
+        ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
+        alt = f"{curve} over training steps, {name}. {_where(runs)}. At the end of the first seed: {ends}"
+        caption = f"{name}, {curve} over training steps, one line per seed. {_where(runs)}."
+        found.append(_plot(figure, alt, caption, more=not curve.startswith(FIRST)))
+    return found
+
+
+def _where(runs: RunSet) -> str:
+    return f"{PLACES[runs.place]}: {without_paths(runs.label)}"
+
+
+def curves(records: Sequence[Record], name: str) -> list[list[list[float]]]:
+    """The learning curves `name` of `records`, those that have one."""
+    return [run.curve[name] for run in records if run.curve.get(name)]
 
 
 def axis(name: str) -> str:
@@ -109,12 +146,11 @@ def axis(name: str) -> str:
 def _points(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
     found = []
     for temperature in (1, 0):
-        done = [run for run in runs.of(row) if run.status == "done"]
-        done = [run for run in done if {"BPD", f"{distance}@T{temperature}"} <= run.metrics.keys()]
+        wanted = ("BPD", f"{distance}@T{temperature}")
+        done = [run for run in runs.of(row) if run.status == "done" and run.metrics.keys() >= {*wanted}]
         if done:
-            bpd, score = (mean_and_std([run.metrics[name].value for run in done])[0]
-                          for name in ("BPD", f"{distance}@T{temperature}"))  # fmt: skip
-            found.append(plots.Point(label_of(row), bpd, score, temperature))
+            (bpd, bpd_std), (score, std) = (mean_and_std([run.metrics[name].value for run in done]) for name in wanted)
+            found.append(plots.Point(short_label(row), bpd, score, temperature, bpd_std or 0, std or 0))
     return found
 
 

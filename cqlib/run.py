@@ -27,24 +27,24 @@ import torch
 from filelock import FileLock, Timeout
 
 from cqlib import data as data_sets
-from cqlib import evaluation, provenance
-from cqlib.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from cqlib import evaluation, names, provenance
 from cqlib.data.dataset import Dataset
 from cqlib.errors import StoppedEarly, UserError
-from cqlib.experiments import TRAIN_IMAGES, Experiment, build, experiment
+from cqlib.experiments import TRAIN_IMAGES, Experiment, experiment
 from cqlib.files import write_atomic
 from cqlib.images import grid_png
 from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.metrics.features import features_for
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.models.frozen_decoder import FrozenDecoder
-from cqlib.names import ROOT
-from cqlib.records import MAX_CURVE, DataInfo, GitInfo, Record, read_record, slug, write_record
-from cqlib.training import Stop, TrainingResult, fast_bf16, placed, train
+from cqlib.placement import fast_bf16
+from cqlib.records import MAX_CURVE, DataInfo, Record, read_record, slug, write_record
+from cqlib.selection import Distances, baselines, best_step
+from cqlib.stages import Stages, fingerprint, load_model, stored_training
+from cqlib.training import Stop, snapshots
 
-PUBLISHED = ROOT / "reports" / "published"
-RUNS = ROOT / "runs"
+PUBLISHED = names.ROOT / "reports" / "published"
+RUNS = names.ROOT / "runs"
 Progress = Callable[[int, int, float], None]
 """(step, steps, seconds left) over all stages of a run."""
 
@@ -86,33 +86,45 @@ def run(
     stop = Stop(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     try:
         with _signals(stop):
-            images = _load(e, data_dir)
-            features = features_for(Path(feature_weights) if feature_weights else None)
+            images = load_data(e, data_dir)
+            weights = Path(feature_weights) if feature_weights else None
+            features = features_for(weights, data_dir and Path(data_dir), profile=profile)
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(folder, stop), torch.random.fork_rng():
                 record = finished(e, runs_dir)
                 if record and record.data.fingerprint == fingerprint(images) and _has(record, features.suffix):
                     return record
                 return _run(e, images, features, folder, Path(runs_dir), stop, progress)
+    except torch.OutOfMemoryError as error:
+        why = f"{row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"
+        raise UserError(f"{why}: free the card or take a larger one; the run is as it was") from error
     except OSError as error:
         raise UserError(f"{error.filename or folder}: {error.strerror or error}; the run is as it was") from error
 
 
 def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
     """Whether exactly this experiment has been trained here, whatever has been measured since."""
-    return _stored_training(_folder(e, runs_dir) / "model.safetensors", e) is not None
+    return stored_training(_folder(e, runs_dir) / "model.safetensors", e) is not None
 
 
 def run_many(
     rows: Sequence[str],
     *,
     profile: str = "quick",
-    data: str | None = None,
+    data: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
     **options: Any,
 ) -> list[Record]:
-    """`run` for every row and seed, one after the other; finished ones are read."""
-    return [run(row, profile=profile, data=data, seed=seed, **options) for row in rows for seed in seeds]
+    """`run` for every row, data set and seed, one after the other; finished ones are read.
+
+    `data` empty: each row's own data sets for the profile.
+    """
+    return [
+        run(row, profile=profile, data=name, seed=seed, **options)
+        for row in rows
+        for name in data or names.default_data(row, profile)
+        for seed in seeds
+    ]
 
 
 def load(
@@ -128,7 +140,7 @@ def load(
     e = experiment(row, profile, data, seed)
     name = slug(e.row, e.data, e.profile, e.seed)
     for path in (Path(runs_dir) / name / "model.safetensors", PUBLISHED / "models" / f"{name}.safetensors"):
-        model = _load_model(path, e)
+        model = load_model(path, e)
         if model is not None:
             return model.to(device)
     raise UserError(
@@ -145,7 +157,7 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
     _set_stale_aside(e, fingerprint(images), folder, runs_dir)
     started, clock = provenance.now(), time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    stages = _Stages(e, images, folder, device, stop, progress)
+    stages = Stages(e, images, folder, device, stop, progress)
     trained = stages.first()
     model, likelihood_model, note = trained.system, trained.system, ""
     statuses = {trained.status}
@@ -160,11 +172,10 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
 
     earlier = finished(e, runs_dir)  # scores on other features stay
     metrics = dict(earlier.metrics) if earlier and earlier.data.fingerprint == fingerprint(images) else {}
+    best = earlier.best_step if earlier else trained.steps
     per_image: dict[str, list[float]] = {}
     if isinstance(likelihood_model, LikelihoodSystem):
-        bounds, per_image = evaluation.likelihood(
-            likelihood_model, images, e.evaluation, note=note, on_batch=go_on
-        )
+        bounds, per_image = evaluation.likelihood(likelihood_model, images, e.evaluation, note=note, on_batch=go_on)
         metrics |= bounds
     if images.channels == 3:
         scores, grids = evaluation.quality(
@@ -175,10 +186,18 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
             seed=e.seed,
             cache_dir=runs_dir / "features",
             on_batch=go_on,
+            on_note=stages.notes.append,
         )
         metrics |= scores
         for name, grid in grids.items():
             write_atomic(folder / f"{name}.png", grid_png(grid))
+        distances = Distances(images, e.evaluation, features, cache_dir=runs_dir / "features", device=device,
+                              on_batch=go_on)  # fmt: skip
+        if kept := snapshots(folder, "training", stages.key):
+            best, scores = best_step(model, trained.steps, kept, distances, e.seed)
+            metrics |= scores
+        if e.evaluation.baselines:
+            metrics |= baselines(stages.untrained(), distances, e.seed)
     bf16 = e.recipe.training.autocast == "auto" and fast_bf16(device)
     record = Record(
         row=e.row,
@@ -191,7 +210,7 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
         config_hash=e.config_hash,
         parameters=trained.system.parameter_counts(),
         steps=trained.steps,
-        best_step=trained.steps,
+        best_step=best,
         seconds=round(stages.seconds + time.monotonic() - clock - stages.spent, 1),
         images_per_second=round(trained.steps * e.recipe.training.batch_size / max(trained.seconds, 1e-9), 1),
         peak_memory_bytes=provenance.peak_memory_bytes(device),
@@ -205,103 +224,10 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
         curve=_curve(folder / "training.jsonl", images.train.images[0].numel()),
     )
     write_record(record, folder, "record.json")
-    for checkpoint in folder.glob("*.checkpoint*"):
-        checkpoint.unlink()
+    for pattern in ("*.checkpoint*", "*.step-*"):
+        for left_over in folder.glob(pattern):
+            left_over.unlink()
     return record
-
-
-class _Stages:
-    """The one or two trainings of a run, with progress over both; a finished one is read from its weights."""
-
-    def __init__(self, e: Experiment, images: Dataset, folder: Path, device, stop: Stop, progress):
-        self.e, self.folder, self.device, self.stop, self.progress = e, folder, device, stop, progress
-        self.images = images.train.images
-        self.fingerprint = fingerprint(images)
-        self.git = provenance.git()
-        """The code that trained and measured: dirty if it was at either time."""
-        second = e.recipe.frozen_decoder
-        self.steps = [e.recipe.training.steps, second.training.steps if second else 0]
-        self.notes: list[str] = []
-        self.seconds = 0.0
-        """Seconds of training, those before an interruption included."""
-        self.spent = 0.0
-        """Seconds of training in this call."""
-
-    def first(self) -> TrainingResult:
-        """The system of the row."""
-        torch.manual_seed(self.e.seed)
-        return self._train("training", build(self.e.recipe.system), self.e.recipe.training, 0)
-
-    def second(self, generator: System) -> TrainingResult:
-        """The starred recipe's encoder and sigma round `generator`."""
-        stage = self.e.recipe.frozen_decoder
-        torch.manual_seed(self.e.seed)
-        return self._train("encoder", FrozenDecoder(stage.config, generator), stage.training, self.steps[0])
-
-    def _train(self, name: str, system: System, config, before: int) -> TrainingResult:
-        total = sum(self.steps)
-        weights = self.folder / ("model.safetensors" if name == "training" else f"{name}.safetensors")
-        stored = _stored_training(weights, self.e, self.fingerprint)
-        if stored is not None:
-            earlier = GitInfo(**stored.pop("git"))
-            self.git = GitInfo(earlier.commit, None if earlier.dirty is None else earlier.dirty or self.git.dirty)
-            system.load_state_dict(stored.pop("weights"))
-            result = TrainingResult(placed(system, config, self.device).eval(), **stored)
-        else:
-            clock = time.monotonic()
-
-            def shown(step: int, steps: int, left: float) -> None:
-                pace = left / max(1, steps - step) if step < steps else 0.0
-                self.progress(before + step, total, pace * (total - before - step))
-
-            result = train(
-                system,
-                self.images,
-                config,
-                seed=self.e.seed,
-                folder=self.folder,
-                name=name,
-                key=self.e.training_hash + self.fingerprint,
-                device=self.device,
-                stop=self.stop,
-                progress=shown if self.progress is not None else None,
-            )
-            self.spent += time.monotonic() - clock
-            fields = {"status": result.status, "steps": result.steps, "seconds": result.seconds}
-            fields |= {"skipped": result.skipped, "notes": result.notes}
-            state = {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(self.git))}
-            state |= {"weights": dict(result.system.state_dict()), **fields}
-            save_checkpoint(weights, state, keep_previous=False)
-        self.seconds += result.seconds
-        self.notes += [f"{name}: {note}" for note in result.notes]
-        if result.skipped:
-            self.notes.append(f"{name}: {result.skipped} non-finite steps skipped")
-        return result
-
-
-def _stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[str, Any] | None:
-    """What a finished training of this experiment left at `path` (on data of this fingerprint), or None."""
-    try:
-        state = load_checkpoint(path)
-    except (FileNotFoundError, CheckpointError):
-        return None
-    found = state.pop("data", None)
-    right = state.pop("training_hash", None) == e.training_hash and data in (None, found)
-    return state if right else None
-
-
-def _load_model(path: Path, e: Experiment) -> System | None:
-    """The system at `path`, or None; a published one has no critic."""
-    stored = _stored_training(path, e)
-    if stored is None:
-        return None
-    with torch.random.fork_rng(devices=[]):
-        system = build(e.recipe.system)
-    weights = stored["weights"]
-    if not any(name.startswith("critic.") for name in weights):
-        system.critic = None
-    system.load_state_dict(weights)
-    return system.eval()
 
 
 def _set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path) -> None:
@@ -339,17 +265,13 @@ def _folder(e: Experiment, runs_dir: Path | str) -> Path:
     return Path(runs_dir) / slug(e.row, e.data, e.profile, e.seed)
 
 
-def _load(e: Experiment, data_dir: Path | str | None) -> Dataset:
+def load_data(e: Experiment, data_dir: Path | str | None) -> Dataset:
+    """The images of an experiment. UserError, one line, when they cannot be had."""
     images = data_sets.load(e.data, size=e.size, data_dir=data_dir)
     if min(len(images.train), len(images.test)) <= NEIGHBOURS:
         raise UserError(f"{e.data}: at least {NEIGHBOURS + 1} training and {NEIGHBOURS + 1} test images are needed")
     limit = TRAIN_IMAGES.get(e.profile)
     return images if limit is None else replace(images, train=images.train.first(limit))
-
-
-def fingerprint(images: Dataset) -> str:
-    """Eight digits of the training split's, eight of the test split's."""
-    return images.train.fingerprint[:8] + images.test.fingerprint[:8]
 
 
 def _has(record: Record, suffix: str) -> bool:

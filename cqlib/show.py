@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,17 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from cqlib import data as data_sets
-from cqlib import plots, report, report_pictures
+from cqlib import names, paper, plots, report, report_parts, report_pictures
 from cqlib.data.pixels import to_uint8
+from cqlib.errors import UserError
+from cqlib.experiments import experiment
 from cqlib.images import grid_png
 from cqlib.models.base import System
 from cqlib.records import Record
-from cqlib.report_parts import label_of
-from cqlib.run import load
-from cqlib.tables import mean_and_std
+from cqlib.report_parts import label_of, short_label
+from cqlib.report_pictures import table_rows
+from cqlib.run import PUBLISHED, finished, load
+from cqlib.tables import RunSet, run_sets
 
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -80,31 +84,97 @@ def samples(
     return picture(plots.sample_board(rows, columns=round(n**0.5)), alt)
 
 
-def curves(records: Sequence[Record], name: str) -> HTML:
-    """The learning curves called `name` (a record lists its own), one line per seed."""
-    series = report_pictures.curves(records, name)
-    figure = plots.learning_curves(series, ylabel=report_pictures.axis(name), order=_order(records))
+def curves(records: Sequence[Record], name: str, table: str = "table1") -> HTML:
+    """The learning curves called `name` (a record lists its own) of a table's rows, one line per seed."""
+    runs, rows = run_sets(records, [])[0], table_rows(table)
+    series = {short_label(row): lines for row in rows if (lines := report_pictures.curves(runs.of(row), name))}
+    figure = plots.learning_curves(
+        series, ylabel=report_pictures.axis(name), order=[short_label(row) for row in rows if runs.of(row)]
+    )
     return picture(figure, f"{name} over training steps for {', '.join(series)}")
 
 
 def likelihood_and_quality(records: Sequence[Record]) -> HTML:
-    """BPD against the Fréchet distance, at both temperatures, means over seeds."""
-    name = "FID" if any("FID@T1" in record.metrics for record in records) else "FD-lite0"
-    points = []
-    for row in dict.fromkeys(record.row for record in records):
-        for t in (1, 0):
-            keys = ("BPD", f"{name}@T{t}")
-            runs = [r for r in records if r.row == row and all(key in r.metrics for key in keys)]
-            if runs:
-                bpd, distance = (mean_and_std([r.metrics[key].value for r in runs])[0] for key in keys)
-                points.append(plots.Point(label_of(row), bpd, distance, t))
-    figure = plots.quality_against_likelihood(points, distance=name, order=_order(records))
-    return picture(figure, f"{name} against bits per dimension; filled marks T = 1, open marks T = 0")
+    """BPD against the Fréchet distance for Table 1, at both temperatures, means over seeds."""
+    runs = run_sets(records, [])[0]
+    rows = [row for row in table_rows("table1") if runs.of(row)]
+    return HTML(report.macro("figures", report_pictures.quality(runs, rows, "Table 1")))
 
 
-def _order(records: Sequence[Record]) -> list[str]:
-    """The labels of all rows: one colour for a model in every plot."""
-    return [label_of(record.row) for record in records]
+# --- tables that are not trained by default ------------------------------------------------------------------
+
+
+def finished_runs(
+    rows: Sequence[str], *, profile: str, data: Sequence[str] = (), seeds: Sequence[int] = (0,), runs_dir: Path | str
+) -> list[Record]:
+    """The records of those runs that have finished; nothing is trained. `data` as in `cqlib.run.run_many`."""
+    wanted = [
+        experiment(row, profile, name, seed)
+        for row in rows
+        for name in data or names.default_data(row, profile)
+        for seed in seeds
+    ]
+    return [record for e in wanted if (record := finished(e, runs_dir)) is not None]
+
+
+def fullest(table: str, records: Sequence[Record]) -> RunSet:
+    """Of `records` and the published ones, the run set with most rows of the table; this machine's first.
+
+    UserError where there is none at all.
+    """
+    sets = run_sets(records, report.published_records())
+    if not sets:
+        raise UserError(f"there are no records yet: ./run_all.sh --only {table}")
+
+    def rank(runs: RunSet) -> tuple[int, bool]:
+        return sum(bool(runs.of(row)) for row in table_rows(table)), runs.place == "here"
+
+    return max(sets, key=rank)
+
+
+def quality(table: str, records: Sequence[Record]) -> HTML:
+    """BPD against the Fréchet distance for a table's rows: a picture per run set that has any of its own."""
+    sets = run_sets(records, report.published_records())
+    found = [
+        figure
+        for runs in sorted(sets, key=lambda runs: runs.place)
+        for name, rows in report_pictures.boards(runs)
+        if name == report.TABLE_NAMES[table]
+        for figure in report_pictures.quality(runs, rows, name)
+    ]
+    return HTML(report.macro("figures", found) if found else f"<p>{_missing(table)}</p>")
+
+
+def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
+    """Real test images, then the sample grids that every row of the table left behind, of its first seed."""
+    folder = Path(runs_dir) if runs.place == "here" else PUBLISHED / "samples"
+    found = report_pictures.grids(runs, table_rows(table), folder, data_dir and Path(data_dir))
+    return HTML(report.macro("grids", found))
+
+
+def costs(table: str, records: Sequence[Record]) -> HTML:
+    """Parameters, critics and time of a table's rows, in every run set."""
+    sets = run_sets(records, report.published_records())
+    return HTML(report.macro("cost_table", report_parts.costs(sets, table_rows(table))))
+
+
+def systems(table: str, runs: RunSet, runs_dir: Path | str) -> dict[str, System]:
+    """The systems of a table's rows, of the first seed, by label; those whose weights are there."""
+    found = {}
+    for row in table_rows(table):
+        for record in runs.of(row)[:1]:
+            where = {"profile": record.profile, "data": record.data.name, "seed": record.seed}
+            with suppress(UserError):
+                found[short_label(row)] = load(row, **where, runs_dir=runs_dir)
+    return found
+
+
+def _missing(table: str) -> str:
+    rows = [label_of(row) for row in table_rows(table) if paper.canonical(row) == row]
+    return f"Not trained yet: {', '.join(rows)}. <code>./run_all.sh --only {table}</code> trains them."
+
+
+# --- temperature ---------------------------------------------------------------------------------------------
 
 
 def temperatures(model: System, label: str, n: int = 16) -> HTML:

@@ -10,33 +10,43 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from cqlib import names, notebooks, options
-from cqlib.errors import UsageError
+from cqlib import estimate, names, notebooks, options
+from cqlib.errors import UsageError, UserError
 from cqlib.files import write_atomic
 from cqlib.guard import guarded
 from cqlib.options import Options
 from cqlib.paper import canonical
 from cqlib.processes import Outcome, Stop, Task, run_tasks
 from cqlib.progress import Progress
-from cqlib.records import Record
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do: rows by canonical id, notebooks by file, data sets (None: the profile's own)."""
+    """What to do: (row by canonical id, data set) pairs, and notebooks by file."""
 
-    rows: tuple[str, ...]
+    rows: tuple[tuple[str, str], ...]
     notebooks: tuple[Path, ...]
-    data: tuple[str | None, ...]
+
+
+class Pending(NamedTuple):
+    """How many runs are finished; (row, data set, seed) of those to run; a failure per data set not to be had."""
+
+    finished: int
+    runs: tuple[tuple[str, str, int], ...]
+    absent: tuple[Outcome, ...]
 
 
 def plan(chosen: Options, available: Sequence[str]) -> Plan:
-    """The plan for `--only` and `--data`. UsageError for a row that is not among the `available` ones."""
+    """The plan for `--only` and `--data`. UsageError for a row that is not among the `available` ones.
+
+    Without `--data` each row is paired with its own data sets for the profile.
+    """
     books = names.notebooks()
     table1 = tuple(row for row in available if row.startswith("table1/"))
     rows: list[str] = []
@@ -52,44 +62,83 @@ def plan(chosen: Options, available: Sequence[str]) -> Plan:
         for file in picked:
             rows += [row for row in available if row.startswith(f"{names.short_name(file)}/")]
         rows += table1 if name == "" else available if name == "all" else ()
-    return Plan(_unique(map(canonical, rows)), _unique(files), chosen.data or (None,))
+    pairs = ((canonical(row), data) for row in rows
+             for data in chosen.data or names.default_data(row, chosen.profile))  # fmt: skip
+    return Plan(_unique(pairs), _unique(files))
 
 
 def _unique(values: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def row_tasks(chosen: Options, todo: Plan) -> list[Task]:
-    """One task per row x data x seed that has no finished run yet, the longest first."""
+def pending(chosen: Options, todo: Plan) -> Pending:
+    """What is finished, what is to run, and which data sets among it cannot be loaded.
+
+    Large data sets are converted here, once, before anything trains.
+    """
     from cqlib.experiments import experiment
-    from cqlib.run import finished
+    from cqlib.run import finished, load_data
+
+    score = "IS@T1" if chosen.feature_weights else "IS-lite0@T1"
+    runs, absent, loaded, done = [], {}, set(), 0
+    for row, data, seed in ((*pair, seed) for pair in todo.rows for seed in chosen.seeds):
+        e = experiment(row, chosen.profile, data, seed)
+        record = finished(e, chosen.runs_dir)
+        # Files of the user's may have changed since: `run` compares them with the record.
+        if ":" not in data and record is not None and score in record.metrics:
+            done += 1
+            continue
+        if data not in loaded | absent.keys():
+            try:
+                load_data(e, chosen.data_dir)
+                loaded.add(data)
+            except UserError as error:
+                absent[data] = Outcome(Task(f"data set {data}", "", ""), "failed", str(error), 0.0)
+        if data in loaded:
+            runs.append((row, data, seed))
+    return Pending(done, tuple(runs), tuple(absent.values()))
+
+
+def row_tasks(chosen: Options, runs: Sequence[tuple[str, str, int]]) -> list[Task]:
+    """One task per (row, data set, seed), the longest first."""
+    from cqlib.experiments import experiment
 
     tasks = []
-    for row in todo.rows:
-        for data in todo.data:
-            for seed in chosen.seeds:
-                wanted = experiment(row, chosen.profile, data, seed)
-                # Files of the user's may have changed since: `run` compares them with the record.
-                if ":" not in wanted.data and _measured(finished(wanted, chosen.runs_dir), chosen):
-                    continue
-                argument = {
-                    "row": row,
-                    "profile": chosen.profile,
-                    "data": data,
-                    "seed": seed,
-                    "runs_dir": str(chosen.runs_dir),
-                    "data_dir": _text(chosen.data_dir),
-                    "feature_weights": _text(chosen.feature_weights),
-                }
-                name = f"{row} on {wanted.data}, seed {seed}"
-                tasks.append(Task(name, "cqlib.worker", json.dumps(argument), wanted.cost))
+    for row, data, seed in runs:
+        argument = {
+            "row": row,
+            "profile": chosen.profile,
+            "data": data,
+            "seed": seed,
+            "runs_dir": str(chosen.runs_dir),
+            "data_dir": _text(chosen.data_dir),
+            "feature_weights": _text(chosen.feature_weights),
+        }
+        cost = experiment(row, chosen.profile, data, seed).cost
+        tasks.append(Task(f"{row} on {data}, seed {seed}", "cqlib.worker", json.dumps(argument), cost))
     return sorted(tasks, key=lambda task: -task.cost)
 
 
-def _measured(record: Record | None, chosen: Options) -> bool:
-    """Whether a finished run has the scores asked for: with the Inception weights given, or with lite0."""
-    score = "IS@T1" if chosen.feature_weights else "IS-lite0@T1"
-    return record is not None and score in record.metrics
+def estimates(chosen: Options, runs: Sequence[tuple[str, str, int]], stop: Stop) -> Iterator[str]:
+    """Lines on the hours and the memory that `runs` will take, each row measured by itself."""
+    pairs = Counter((row, data) for row, data, _ in runs)
+    tasks = {
+        Task(f"estimate of {row} on {data}", "cqlib.estimate",
+             json.dumps({"row": row, "profile": chosen.profile, "data": data})): (row, data)
+        for row, data in pairs
+    }  # fmt: skip
+    if tasks:
+        yield f"measuring a few steps of {len(tasks)} rows; Ctrl-C stops before anything has begun"
+    one_at_a_time = slots(chosen.jobs)[:1]
+    found = {}
+    for outcome in run_tasks(list(tasks), one_at_a_time, stop=stop, logs=chosen.runs_dir / "logs"):
+        row, data = tasks[outcome.task]
+        found[row, data] = estimate.parse(outcome.message) if outcome.status == "done" else None
+        said = found[row, data] or f"no estimate ({outcome.message})"
+        yield f"  {row} on {data}: {said}" + (f", {n} seeds" if (n := pairs[row, data]) > 1 else "")
+    known = {pair: value for pair, value in found.items() if value is not None}
+    if known:
+        yield "  " + estimate.total(known.values(), (pairs[pair] for pair in known), len(slots(chosen.jobs)))
 
 
 def notebook_tasks(chosen: Options, todo: Plan) -> list[Task]:
@@ -162,12 +211,24 @@ def reproduce(chosen: Options, stop: Stop) -> int:
         stop.deadline = time.monotonic() + 60 * chosen.time_budget
     from cqlib import report
     from cqlib.experiments import AVAILABLE
+    from cqlib.metrics.features import features_for
 
     todo = plan(chosen, AVAILABLE)
-    tasks = row_tasks(chosen, todo)
-    wanted = len(todo.rows) * len(todo.data) * len(chosen.seeds)
-    _say(f"rows: {wanted} wanted, {wanted - len(tasks)} finished before, {len(tasks)} to run")
-    outcomes = work(tasks, chosen, stop)
+    if chosen.profile == "paper" and chosen.feature_weights is None:  # once, before many processes do
+        features = features_for(None, chosen.data_dir, profile="paper")
+        chosen = replace(chosen, feature_weights=features.weights if features.name == "inception" else None)
+    found = pending(chosen, todo)
+    outcomes = list(found.absent)
+    if outcomes and not found.runs and not found.finished:
+        raise UserError("; ".join(outcome.message for outcome in outcomes))
+    for outcome in outcomes:
+        _say(f"{outcome.task.name}: {outcome.message}")
+    wanted = len(todo.rows) * len(chosen.seeds)
+    _say(f"rows: {wanted} wanted, {found.finished} finished before, {len(found.runs)} to run")
+    if chosen.profile == "paper":
+        for line in estimates(chosen, found.runs, stop):
+            _say(line)
+    outcomes += work(row_tasks(chosen, found.runs), chosen, stop)
     tasks = notebook_tasks(chosen, todo)
     wanted = len(todo.notebooks)
     _say(f"notebooks: {wanted} wanted, {wanted - len(tasks)} up to date, {len(tasks)} to run")

@@ -1,12 +1,13 @@
 """The one training loop: likelihood, adversarial and hybrid systems, resumable bit for bit on a CPU.
 
-A step is `n_critic` critic updates, if the system has a critic, and one generator update, each on a fresh batch.
-Which losses these are is the system's own business (`cqlib.models.base`).
+A step is `n_critic` critic updates, if the system has a critic, and `n_generator` generator updates, each on a fresh
+batch. Which losses these are is the system's own business (`cqlib.models.base`).
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,10 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from cqlib.checkpoint import load_latest, save_checkpoint
+from cqlib.checkpoint import CheckpointError, load_checkpoint, load_latest, save_checkpoint
 from cqlib.errors import StoppedEarly
 from cqlib.files import write_atomic
 from cqlib.models.base import Losses, System
+from cqlib.optimisers import match_layouts, optimiser, warm_ema
+from cqlib.placement import fast_bf16, near, placed
 from cqlib.recipe import TrainingConfig
 
 
@@ -57,17 +60,21 @@ Progress = Callable[[int, int, float], None]
 """(step, steps, seconds left) after every log interval."""
 
 
-def fast_bf16(device: torch.device) -> bool:
-    """Whether the device computes bf16 convolutions in hardware."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
-
-
-def placed(system: System, config: TrainingConfig, device: torch.device) -> System:
-    """`system` on the device, in the memory layout it is trained and evaluated in."""
-    layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    return system.to(device, memory_format=layout)
+def measure(system: System, config: TrainingConfig, device: torch.device, steps: int = 2) -> float:
+    """Seconds per training step, measured on `steps` of them after a first one, on random images."""
+    devices = [device] if device.type == "cuda" else []
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=devices):
+        images = torch.randint(256, (2 * config.batch_size, *system.shape), dtype=torch.uint8)
+        labels = torch.zeros(len(images), dtype=torch.long)
+        loop = _Loop(system, images, labels, config, 0, Path(folder), "measure", device)
+        loop.one_step()
+        began = time.monotonic()
+        for _ in range(steps):
+            loop.one_step()
+            loop.step += 1
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+    return (time.monotonic() - began) / steps
 
 
 def train(
@@ -77,6 +84,7 @@ def train(
     *,
     seed: int,
     folder: Path,
+    labels: Tensor | None = None,
     name: str = "training",
     key: str = "",
     device: torch.device | str = "cpu",
@@ -86,13 +94,14 @@ def train(
 ) -> TrainingResult:
     """Train `system` on uint8 `images` (N, C, H, W) and return it with its averaged weights, in eval mode.
 
-    State goes to `folder`/`name`.checkpoint every `checkpoint_seconds`; losses to `folder`/`name`.jsonl, one line
-    per `log_every` steps, means in nats per image. The same call goes on where an earlier one stopped; a state saved
-    under another `key` is another training's and is not used. Raises `StoppedEarly` after saving when `stop` says
-    so. A run that diverges returns its last good state, with that status.
+    `labels` int64 (N,), -1 for none, reach only systems that use them; ValueError when those get none. State goes to
+    `folder`/`name`.checkpoint every `checkpoint_seconds`; losses to `folder`/`name`.jsonl, one line per `log_every`
+    steps, means in nats per image. The same call goes on where an earlier one stopped; a state saved under another
+    `key` is another training's and is not used. Raises `StoppedEarly` after saving when `stop` says so. A run that
+    diverges returns its last good state, with that status.
     """
     with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
-        loop = _Loop(system, images, config, seed, folder, name, torch.device(device), key)
+        loop = _Loop(system, images, labels, config, seed, folder, name, torch.device(device), key)
         loop.resume()
         status = loop.run(stop or Stop(), progress, checkpoint_seconds)
     average = loop.average.module
@@ -103,21 +112,24 @@ def train(
 class _Loop:
     """The state of one training and the moves on it."""
 
-    def __init__(self, system, images, config: TrainingConfig, seed: int, folder: Path, name: str, device, key=""):
+    def __init__(self, system, images, labels, config: TrainingConfig, seed, folder: Path, name: str, device, key=""):
+        if system.uses_labels and labels is None:
+            raise ValueError("this system is trained with labels, and none are given")
         torch.manual_seed(seed)
         self.config, self.seed, self.device, self.key = config, seed, device, key
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = placed(system, config, device).train()
-        self.average = AveragedModel(self.system, multi_avg_fn=_warm_ema(config.ema), use_buffers=True)
-        self.images = images.to(device)
+        self.average = AveragedModel(self.system, multi_avg_fn=warm_ema(config.ema), use_buffers=True)
+        self.images = near(images, device)
+        self.labels = labels.to(self.images.device) if system.uses_labels else None
         if config.compile:
             for child_name, child in self.system.named_children():
                 if child_name != "critic":
                     child.compile()
-        self.optimisers = [_optimiser(self.system.generator_parameters(), config, config.learning_rate)]
+        self.optimisers = [optimiser(self.system.generator_parameters(), config, config.learning_rate)]
         if critic := self.system.critic_parameters():
             rate = config.critic_learning_rate or config.learning_rate
-            self.optimisers.append(_optimiser(critic, config, rate))
+            self.optimisers.append(optimiser(critic, config, rate))
         self.step = self.drawn = self.skipped = self.skipped_in_a_row = 0
         self.seconds = 0.0
         self.sums: dict[str, float] = {}
@@ -125,24 +137,27 @@ class _Loop:
         self.lines: list[str] = []
         self.notes: list[str] = []
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
+        self.snapshots = {k * config.steps // (config.snapshots + 1) for k in range(1, config.snapshots + 1)}
 
     # --- one step --------------------------------------------------------------------------------------------
 
-    def batch(self) -> Tensor:
-        """The next `batch_size` images in an order that depends on seed and position alone, perhaps flipped."""
+    def batch(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The next `size` images in an order that depends on seed and position alone, perhaps flipped; and as a
+        keyword their labels, for a system that uses them."""
         indices = []
-        for position in range(self.drawn, self.drawn + self.config.batch_size):
+        for position in range(self.drawn, self.drawn + size):
             epoch, offset = divmod(position, len(self.images))
             if epoch != self._epoch:
                 order = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-                self._epoch, self._order = epoch, torch.randperm(len(self.images), generator=order).tolist()
-            indices.append(self._order[offset])
-        self.drawn += self.config.batch_size
-        x = self.images[torch.tensor(indices, device=self.device)]
+                self._epoch, self._order = epoch, torch.randperm(len(self.images), generator=order)
+            indices.append(int(self._order[offset]))
+        self.drawn += size
+        chosen = torch.tensor(indices, device=self.images.device)
+        x = self.images[chosen].to(self.device)
         if self.config.flips:
             flip = torch.rand(len(x), 1, 1, 1, device=self.device) < 0.5
             x = torch.where(flip, x.flip(3), x)
-        return x
+        return x, {} if self.labels is None else {"labels": self.labels[chosen].to(self.device)}
 
     def autocast(self) -> AbstractContextManager:
         use = self.config.autocast == "auto" and fast_bf16(self.device)
@@ -163,21 +178,26 @@ class _Loop:
         return True
 
     def one_step(self) -> tuple[Losses, bool]:
-        """Critic updates, generator update, average; the named losses, and whether all were finite."""
+        """Critic updates, generator updates, average; the named losses, and whether all were finite."""
+        c = self.config
         named: Losses = {}
         finite = True
-        for optimiser, rate in zip(self.optimisers, self._rates(), strict=True):
-            optimiser.param_groups[0]["lr"] = rate
+        self.system.schedule(self.step, c.steps)
+        for moved, rate in zip(self.optimisers, self._rates(), strict=True):
+            moved.param_groups[0]["lr"] = rate
         if len(self.optimisers) > 1:
-            for k in range(self.config.n_critic):
+            for k in range(c.n_critic):
+                x, labels = self.batch(c.batch_size)
                 with self.autocast():
-                    losses = self.system.critic_losses(self.batch(), step=self.step * self.config.n_critic + k)
+                    losses = self.system.critic_losses(x, step=self.step * c.n_critic + k, **labels)
                 finite &= self.update(losses, self.optimisers[1], None)
                 named |= {f"critic/{key}": value.detach() for key, value in losses.items()}
-        with self.autocast():
-            losses = self.system.generator_losses(self.batch())
-        finite &= self.update(losses, self.optimisers[0], self.config.gradient_clip)
-        named |= {key: value.detach() for key, value in losses.items()}
+        for _ in range(c.n_generator):
+            x, labels = self.batch(c.generator_batch or c.batch_size)
+            with self.autocast():
+                losses = self.system.generator_losses(x, **labels)
+            finite &= self.update(losses, self.optimisers[0], c.gradient_clip)
+            named |= {key: value.detach() for key, value in losses.items()}
         if finite:
             self.average.update_parameters(self.system)
         return named, finite
@@ -211,6 +231,8 @@ class _Loop:
                 if self.skipped_in_a_row >= config.max_nonfinite:
                     return self._diverged()
             self.step += 1
+            if self.step in self.snapshots:
+                self.keep(self.step)
             for key, value in losses.items():
                 if torch.isfinite(value):
                     sums[key] = sums.get(key, 0.0) + float(value)
@@ -243,6 +265,11 @@ class _Loop:
 
     # --- state -----------------------------------------------------------------------------------------------
 
+    def keep(self, step: int) -> None:
+        """The averaged weights of this step, beside the checkpoint."""
+        state = {"key": self.key, "step": step, "weights": dict(self.average.module.state_dict())}
+        save_checkpoint(snapshot_path(self.path, step), state, keep_previous=False)
+
     def save(self) -> None:
         """Everything that the next step depends on, in one file; and the log up to here."""
         state = {
@@ -256,7 +283,7 @@ class _Loop:
             "counts": self.counts,
             "system": dict(self.system.state_dict()),
             "average": dict(self.average.state_dict()),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "optimisers": [moved.state_dict() for moved in self.optimisers],
             "rng": torch.get_rng_state(),
         }
         if self.device.type == "cuda":
@@ -276,42 +303,28 @@ class _Loop:
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
-            _match_layouts(optimiser)
+        for moved, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            moved.load_state_dict(saved)
+            match_layouts(moved)
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
         return True
 
 
-def _optimiser(parameters: list[nn.Parameter], config: TrainingConfig, rate: float) -> torch.optim.Optimizer:
-    if config.optimiser == "adam":
-        return torch.optim.Adam(parameters, lr=rate, betas=config.betas, fused=True)
-    if config.optimiser == "adamax":
-        return torch.optim.Adamax(parameters, lr=rate, betas=config.betas, foreach=True)
-    raise ValueError(f"unknown optimiser '{config.optimiser}': adam or adamax")
+def snapshot_path(checkpoint: Path, step: int) -> Path:
+    """Where the averaged weights of a step are kept: `training.step-375.safetensors`."""
+    return checkpoint.with_name(f"{checkpoint.stem}.step-{step}.safetensors")
 
 
-def _match_layouts(optimiser: torch.optim.Optimizer) -> None:
-    """Give each state tensor its parameter's memory layout, which the file does not keep: fused kernels go
-    through both in the order of memory, so that a mismatch would mix up channels without a word."""
-    for parameter, state in optimiser.state.items():
-        for key, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                state[key] = torch.empty_like(parameter).copy_(value)
-
-
-def _warm_ema(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """Exponential moving average whose decay rises as (1 + t) / (10 + t), so that the start is forgotten."""
-
-    def update(averages: list[Tensor], current: list[Tensor], n_averaged: Tensor | int) -> None:
-        t = float(n_averaged)
-        weight = 1 - min(decay, (1 + t) / (10 + t))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, current, weight)
-        else:  # counters, such as batch norm's
-            for a, c in zip(averages, current, strict=True):
-                a.copy_(c)
-
-    return update
+def snapshots(folder: Path, name: str, key: str) -> dict[int, dict[str, Tensor]]:
+    """Step -> averaged weights of each snapshot of a training; those of another `key` or damaged are left out."""
+    found = {}
+    for path in folder.glob(f"{name}.step-*.safetensors"):
+        try:
+            state = load_checkpoint(path)
+        except CheckpointError:
+            continue
+        if state["key"] == key:
+            found[state["step"]] = state["weights"]
+    return dict(sorted(found.items()))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import http.client
+import io
 import pickle
+import sys
 import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -19,6 +23,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 
 from cqlib.errors import UsageError, UserError
 from cqlib.metrics import cache, features, fidelity, lite0
+from cqlib.metrics.protocols import Protocol
 
 SIDE = 8
 
@@ -320,8 +325,14 @@ def test_inception_from_a_weights_file(monkeypatch, tmp_path, capfd):
     assert "2048" in scores["FID"].protocol and "299" in scores["FID"].protocol
     assert f"unknown weights (sha256 {chosen.weights_sha256[:16]}" in scores["FID"].protocol
     assert "logits (1008 classes)" in scores["IS"].protocol
+    preset = Protocol("unequal", "train", 6, 4, 7)
+    unequal = fidelity.evaluate(noise_images(7, 16, 1), noise_images(6, 16, 2), features=chosen, protocol=preset)
+    assert "FID: protocol unequal, n_real = 6, n_fake = 4, training split" in unequal["FID"].protocol
+    assert unequal["FID"].value > 0 and (unequal["FID"].n, unequal["IS"].n) == (4, 7)
     made = chosen.extractor()
     assert made.feature_extractor_internal_dtype == torch.float32
+    one, other = (features.extract(noise_images(4), chosen, ("2048",), batch_size=size)["2048"] for size in (1, 4))
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * one.abs().max().item())
     state = torch.load(chosen.weights, weights_only=True)
     assert torch.equal(made.state_dict()["fc.weight"], state["fc.weight"])
     assert capfd.readouterr().out == ""
@@ -352,16 +363,159 @@ def test_weights_files_that_will_not_do(monkeypatch, tmp_path):
         chosen.extractor()
 
 
-def test_no_network(monkeypatch, tmp_path):
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+@pytest.fixture
+def places(monkeypatch, tmp_path):
+    """Empty folders where Inception's weights are looked for, and no network: (data folder, file of the hub)."""
 
-    def unreachable(url, target, hash_prefix, progress):
-        assert hash_prefix == "6726825d"
+    def unreachable(url, timeout):
+        assert timeout <= 30
         raise urllib.error.URLError("no route")
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setenv("CQLIB_DATA", str(tmp_path / "environment"))
+    features._warn_once.cache_clear()
+    return tmp_path / "data", tmp_path / "hub" / "checkpoints" / features.INCEPTION_FILE
+
+
+def official(path, monkeypatch, content=b"the weights"):
+    """A file under torch-fidelity's name with the hash that is expected of it."""
+    monkeypatch.setattr(features, "INCEPTION_SHA256_PREFIX", features.sha256(content)[:8])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_no_network(places):
     with pytest.raises(UserError, match="--feature-weights FILE"):
         features.inception()
+
+
+def test_the_order_in_which_weights_are_found(places, monkeypatch, tmp_path, capfd):
+    folder, hub = places
+    given = tmp_path / "given.pth"
+    given.write_bytes(b"other weights")
+    official(hub, monkeypatch)
+    assert features.features_for(None, folder, profile="paper").weights == hub
+    named = official(tmp_path / "environment" / features.INCEPTION_FILE, monkeypatch)
+    assert features.features_for(None, profile="paper").weights == named
+    local = official(folder / features.INCEPTION_FILE, monkeypatch)
+    found = features.features_for(None, str(folder), profile="paper")
+    assert (found.weights, found.name, found.weights_words) == (local, "inception", "")
+    assert features.features_for(given, folder, profile="paper").weights == given
+    assert features.features_for(given, folder).weights == given
+    for profile in ("smoke", "quick", "study"):
+        assert features.features_for(None, folder, profile=profile) == features.lite0()
+    monkeypatch.delenv("CQLIB_DATA")
+    monkeypatch.setattr(features, "ROOT", tmp_path)  # tmp_path / "data" is `folder`
+    assert features.local_inception() == local
+    assert capfd.readouterr().err == ""
+
+
+def test_without_weights_the_paper_profile_warns_once_in_one_line(places, capfd):
+    folder, _ = places
+    for _ in range(2):
+        assert features.features_for(None, folder, profile="paper") == features.lite0()
+    (line,) = capfd.readouterr().err.splitlines()
+    for words in ("warning: ", "IS-lite0 and FD-lite0", "evaluate", "--feature-weights", "without training again"):
+        assert words in line
+    assert features.features_for(None, folder) == features.lite0() and capfd.readouterr().err == ""
+
+
+class Broken(io.BytesIO):
+    def read(self, *_):
+        raise http.client.IncompleteRead(b"half")
+
+
+def test_weights_are_fetched_whole_and_checked_or_not_at_all(places, monkeypatch, capfd):
+    folder, hub = places
+    official(hub, monkeypatch).unlink()
+    for answer in (io.BytesIO(b"a page that says: not found"), Broken()):
+        monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout, answer=answer: answer)
+        assert features.features_for(None, folder, profile="paper").name == "lite0"
+        assert list(hub.parent.iterdir()) == []
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: io.BytesIO(b"the weights"))
+    assert features.features_for(None, folder, profile="paper").weights == hub
+    assert hub.read_bytes() == b"the weights"
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: pytest.fail("fetched twice"))
+    assert features.inception().weights == hub
+
+
+@pytest.mark.parametrize("where", ["given", "data", "hub"])
+def test_a_damaged_file_under_the_official_name_is_refused(places, where):
+    folder, hub = places
+    path = hub if where == "hub" else folder / features.INCEPTION_FILE
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half of the weights")
+    given = path if where == "given" else None
+    with pytest.raises(UserError, match=r"altered \(sha256 begins \w{8}, not 6726825d\): delete") as caught:
+        features.features_for(given, folder, profile="quick" if given else "paper")
+    assert "\n" not in str(caught.value)
+    renamed = path.rename(path.with_name("mine.pth"))
+    assert "unknown weights" in features.features_for(renamed).weights_words
+
+
+# --- faults of torch-fidelity 0.4.0 ---
+
+
+def test_torch_fidelity_keeps_nothing_under_a_name(monkeypatch, tmp_path):
+    """Its cache goes by a name alone, so that a second model gets the first one's features."""
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith("torch_fidelity")]
+    shut = 0
+    for module in modules:
+        for name in [name for name in vars(module) if "cache" in name and callable(getattr(module, name))]:
+            monkeypatch.setattr(module, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))
+            shut += 1
+    assert shut > 10
+    fake, real = noise_images(6, 16, 1), noise_images(6, 16, 2)
+    fidelity.evaluate(fake, real, features=features.lite0(), cache_dir=tmp_path)
+    fidelity.floor(fake, real, features=features.lite0(), cache_dir=tmp_path)
+
+
+def test_float64_is_never_asked_for(monkeypatch):
+    """It would be float32 in silence."""
+    asked = {}
+    create = features.create_feature_extractor
+    monkeypatch.setattr(features, "create_feature_extractor", lambda *a, **k: asked.update(k) or create(*a, **k))
+    made = features._extractor.__wrapped__(features.lite0(), torch.device("cpu"))
+    assert asked and "feature_extractor_internal_dtype" not in asked
+    assert {parameter.dtype for parameter in made.parameters()} == {torch.float32}
+
+
+class Spying(Table):
+    """A `Table` that notes under which precision it was called."""
+
+    def __init__(self, *tables):
+        super().__init__(*tables)
+        self.seen = set()
+
+    def forward(self, images):
+        backends = torch.backends
+        settings = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+        self.seen |= {setting.fp32_precision for setting in settings}
+        self.seen.add(torch.is_autocast_enabled("cpu"))
+        return super().forward(images)
+
+
+def test_features_are_extracted_without_tf32(monkeypatch):
+    spy = Spying(torch.rand(300, 3), torch.zeros(300, 10))
+    monkeypatch.setattr(features, "_extractor", lambda *_: spy)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            fidelity.evaluate(noise_images(4) * 0, noise_images(4) * 0, features=features.lite0())
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert spy.seen == {"ieee", False}
+
+
+def test_scores_do_not_depend_on_the_batch_size():
+    fake, real = noise_images(14, 16, 1), noise_images(14, 16, 2) // 2
+    one, other = (fidelity.evaluate(fake, real, features=features.lite0(), batch_size=size) for size in (3, 14))
+    for kind, metric in one.items():
+        assert metric.value == pytest.approx(other[kind].value, rel=1e-4), kind
+        assert metric.protocol == other[kind].protocol
 
 
 # --- the cache ---

@@ -1,5 +1,8 @@
 """f of Eqs. (6) to (8): invertible, with the Jacobian that autograd finds, and a density that integrates to 1."""
 
+import copy
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +10,16 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cqlib import losses
-from cqlib.nets.coupling import MAX_LOG_SCALE, Coupling, FlowConfig, RealNVP, join_checkerboard, split_checkerboard
+from cqlib.nets.coupling import (
+    MAX_LOG_SCALE,
+    Coupling,
+    FlowConfig,
+    RealNVP,
+    join_channels,
+    join_checkerboard,
+    split_channels,
+    split_checkerboard,
+)
 
 
 def shaken(module: nn.Module, seed: int = 0, size: float = 0.3) -> nn.Module:
@@ -19,8 +31,8 @@ def shaken(module: nn.Module, seed: int = 0, size: float = 0.3) -> nn.Module:
     return module
 
 
-def flow(channels=3, couplings=3, width=8, seed=0, size=0.3) -> RealNVP:
-    return shaken(RealNVP(channels, FlowConfig(couplings, width, 1)), seed, size)
+def flow(channels=3, couplings=3, width=8, seed=0, size=0.3, scales=1) -> RealNVP:
+    return shaken(RealNVP(channels, FlowConfig(couplings, width, 1, scales)), seed, size)
 
 
 def test_checkerboard_split_takes_every_pixel_once_and_joins_back():
@@ -52,9 +64,21 @@ def test_inverse_undoes_forward(seed, couplings, channels, size, n):
         torch.testing.assert_close(f(f.inverse(x))[0], x, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("couplings", [1, 2, 3])
-def test_log_determinant_is_that_of_the_autograd_jacobian(couplings):
-    f = flow(2, couplings).double()
+@pytest.mark.parametrize("size", [16, 32, 48, 64])
+@pytest.mark.parametrize("scales", [2, 3])
+def test_inverse_undoes_forward_at_several_scales(size, scales):
+    f = flow(width=4, scales=scales, seed=size)
+    x = 2 * torch.rand(3, 3, size, size) - 1
+    with torch.no_grad():
+        y, log_det = f(x)
+        assert (y - x).abs().mean() > 0.1 and y.shape == x.shape and log_det.shape == (3,)
+        torch.testing.assert_close(f.inverse(y), x, rtol=0, atol=1e-4)
+        torch.testing.assert_close(f(f.inverse(x))[0], x, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("couplings", "scales"), [(1, 1), (2, 1), (3, 1), (1, 2), (3, 2)])
+def test_log_determinant_is_that_of_the_autograd_jacobian(couplings, scales):
+    f = flow(2, couplings, scales=scales).double()
     x = torch.randn(3, 2, 4, 4, dtype=torch.double)
     _, log_det = f(x)
     for i in range(3):
@@ -115,31 +139,149 @@ def test_density_of_two_dimensions_integrates_to_one():
     assert log_p.exp().sum().item() * cell == pytest.approx(1.0, abs=2e-3)
 
 
-def test_gradients_pass_through_the_inverse():
-    f = flow(1, 2, width=4).double()
+@pytest.mark.parametrize("scales", [1, 2])
+def test_gradients_pass_through_the_inverse(scales):
+    f = flow(1, 2, width=4, scales=scales).double()
     y = torch.randn(1, 1, 4, 4, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(f.inverse, (y,))
 
 
-def test_agrees_with_torchflows_on_checkerboard_masks():
-    """An independent assembly: boolean checkerboard masks at full resolution, torchflows' affine transformer."""
+def test_gradient_of_the_inverse_is_the_inverse_jacobian():
+    """At two scales, in y and in the parameters: x(y, psi) = f^-1(y) solves f(x, psi) = y."""
+    f = flow(1, 2, width=4, scales=2).double()
+    y = torch.randn(1, 1, 4, 4, dtype=torch.double)
+    x = f.inverse(y).detach()
+    forwards = torch.autograd.functional.jacobian(lambda v: f(v)[0], x).view(16, 16)
+    backwards = torch.autograd.functional.jacobian(f.inverse, y).view(16, 16)
+    torch.testing.assert_close(forwards @ backwards, torch.eye(16, dtype=torch.double), rtol=0, atol=1e-9)
+    direction = torch.randn(16, dtype=torch.double)
+    parameters = list(f.parameters())
+    found = torch.autograd.grad(f.inverse(y).flatten() @ direction, parameters)
+    expected = torch.autograd.grad(-f(x)[0].flatten() @ (backwards.T @ direction), parameters)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
+    assert all(a.abs().max() > 0 for a in found)
+
+
+def test_channel_split_takes_every_pixel_once_and_joins_back():
+    x = torch.arange(2 * 3 * 4 * 6, dtype=torch.float32).view(2, 3, 4, 6)
+    lower, upper = split_channels(x)
+    assert lower.shape == upper.shape == (2, 6, 2, 3)
+    assert sorted(torch.cat([lower, upper]).flatten().tolist()) == x.flatten().tolist()
+    torch.testing.assert_close(join_channels(lower, upper), x, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("scales", [1, 2, 3])
+def test_every_scale_has_the_couplings_and_widths_of_the_reference(scales):
+    f, channels, width = RealNVP(3, FlowConfig(3, 8, 1, scales)), 3, 8
+    for left in range(scales, 0, -1):
+        assert len(f.couplings) == (4 if left == 1 < scales else 3)
+        assert {c.net.stem.weight.shape[:2] for c in f.couplings} == {(width, 2 * channels)}
+        if left == 1:
+            assert f.coarser is None and not hasattr(f, "channel_couplings")
+        else:
+            assert len(f.channel_couplings) == 3
+            assert {c.net.stem.weight.shape[:2] for c in f.channel_couplings} == {(2 * width, 2 * channels)}
+            f, channels, width = f.coarser, 2 * channels, 2 * width
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [8, 16, 48])
+def test_features_keep_the_places_of_their_pixels(channels, size):
+    """With couplings that change nothing, every pixel comes back where it was: no dimension lost or moved."""
+    f = RealNVP(channels, FlowConfig(3, 4, 1, 3))
+    with torch.no_grad():
+        for module in f.modules():
+            if isinstance(module, Coupling):
+                module.net.out.parametrizations.weight.original0.zero_()
+        x = torch.arange(2 * channels * size**2, dtype=torch.float32).view(2, channels, size, size)
+        y, log_det = f(x)
+        torch.testing.assert_close(y, x, rtol=0, atol=0)
+        torch.testing.assert_close(f.inverse(x), x, rtol=0, atol=0)
+        assert torch.count_nonzero(log_det) == 0
+
+
+def test_the_coarse_scale_changes_the_colour_that_goes_on_and_sees_no_other():
+    f = flow(2, scales=2).double()
+    other = copy.deepcopy(f)
+    shaken(other.coarser, seed=1)
+    x = torch.randn(2, 2, 8, 8, dtype=torch.double)
+    with torch.no_grad():
+        (on, done), (on_other, done_other) = (split_checkerboard(g(x)[0]) for g in (f, other))
+        torch.testing.assert_close(done, done_other, rtol=0, atol=0)
+        assert ((on - on_other).abs() > 1e-6).all()
+
+
+def test_every_pixel_matters_and_every_feature_moves():
+    f = flow(1, scales=2).double()
+    x = torch.randn(1, 1, 8, 8, dtype=torch.double)
+    jacobian = torch.autograd.functional.jacobian(lambda v: f(v)[0], x).view(64, 64)
+    assert torch.linalg.matrix_rank(jacobian) == 64
+    off_diagonal = jacobian - torch.diag(jacobian.diag())
+    assert (off_diagonal.abs() > 1e-9).any(0).all() and (off_diagonal.abs() > 1e-9).any(1).all()
+    assert (jacobian.diag() - 1).abs().min() > 1e-6  # two scales: no pixel is left as it was
+
+
+def test_density_at_two_scales_integrates_to_one():
+    """16 dimensions, by importance sampling from a wider Gaussian fitted to samples; not so without a term."""
+    f = flow(1, 2, width=4, scales=2, size=0.2).double()
+    generator = torch.Generator().manual_seed(0)
+    zero = torch.zeros((), dtype=torch.double)
+    with torch.no_grad():
+        y = torch.randn(20_000, 1, 4, 4, dtype=torch.double, generator=generator)
+        samples = f.inverse(y).flatten(1)
+        proposal = torch.distributions.MultivariateNormal(samples.mean(0), 1.2 * samples.T.cov())
+        torch.manual_seed(1)
+        x = proposal.sample((60_000,))
+        y, log_det = f(x.view(-1, 1, 4, 4))
+        weights = (losses.decoder_log_density(y, log_det, zero, zero) - proposal.log_prob(x)).exp()
+        error = (weights.std() / math.sqrt(len(weights))).item()
+        of_coarser = f.coarser(split_checkerboard(y)[0])[1]
+    assert error < 0.01
+    assert weights.mean().item() == pytest.approx(1.0, abs=4 * error)
+    assert (weights * (-of_coarser).exp()).mean().item() != pytest.approx(1.0, abs=4 * error)
+
+
+def colours(index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices (C, H, W) of either colour of the checkerboard, two of (2C, H/2, W/2), by slices."""
+    even = torch.stack([index[:, 0::2, 0::2], index[:, 1::2, 1::2]], dim=1).flatten(0, 1)
+    odd = torch.stack([index[:, 0::2, 1::2], index[:, 1::2, 0::2]], dim=1).flatten(0, 1)
+    return even, odd
+
+
+def halves(index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices (C, H, W) squeezed, colour by colour and in reading order, and cut in two: two of (2C, H/2, W/2)."""
+    cells = [index[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+    lower, upper = torch.stack(cells, dim=1).flatten(0, 1).chunk(2)
+    return lower, upper
+
+
+@pytest.mark.parametrize("scales", [1, 2])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_agrees_with_torchflows_on_masked_pixels(channels, scales):
+    """An independent assembly: lists of pixels at full resolution, torchflows' affine transformer."""
     affine = pytest.importorskip("torchflows.bijections.finite.autoregressive.transformers.linear.affine").Affine
-    f = flow(1, 3).double()
-    x = torch.randn(4, 1, 4, 4, dtype=torch.double)
-    i = torch.arange(4)
-    even = ((i[:, None] + i[None]) % 2 == 0).expand(1, 4, 4)
-    # the order in which the packed groups list the pixels of either colour
-    order = [split_checkerboard(torch.arange(16.0, dtype=torch.double).view(1, 1, 4, 4))[k].long() for k in (0, 1)]
+    f = flow(channels, 3, scales=scales).double()
+    x = torch.randn(4, channels, 8, 8, dtype=torch.double)
+    index = torch.arange(channels * 64).view(channels, 8, 8)
+    if scales == 1:
+        stages = [(f.couplings, colours(index))]
+    else:
+        stages = [
+            (f.couplings, colours(index)),
+            (f.channel_couplings, halves(index)),
+            (f.coarser.couplings, colours(colours(index)[0])),
+        ]
     current, log_det = x.flatten(1).clone(), torch.zeros(4, dtype=torch.double)
     with torch.no_grad():
-        for k, coupling in enumerate(f.couplings):
-            kept, changed = order[k % 2].flatten(), order[1 - k % 2].flatten()
-            assert even.flatten()[kept].all() == (k % 2 == 0) and even.flatten()[changed].any() == (k % 2 == 1)
-            t, log_s = coupling.net(current[:, kept].view(4, 2, 2, 2))
-            transformer = affine(torch.Size([8]), min_scale=1e-12)
-            parameters = torch.stack([2 * log_s.flatten(1), t.flatten(1)], dim=-1)
-            current[:, changed], term = transformer.forward(current[:, changed], parameters)
-            log_det += term
+        for couplings, groups in stages:
+            for k, coupling in enumerate(couplings):
+                kept, changed = groups[k % 2], groups[1 - k % 2]
+                t, log_s = coupling.net(current[:, kept.flatten()].view(4, *kept.shape))
+                transformer = affine(torch.Size([changed.numel()]), min_scale=1e-12)
+                parameters = torch.stack([2 * log_s.flatten(1), t.flatten(1)], dim=-1)
+                current[:, changed.flatten()], term = transformer.forward(current[:, changed.flatten()], parameters)
+                log_det += term
         y, ours = f(x)
     torch.testing.assert_close(y.flatten(1), current, rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(ours, log_det, rtol=1e-8, atol=1e-8)

@@ -97,3 +97,35 @@ def test_gradient_penalty_is_taken_between_real_and_fake_and_reaches_the_critic(
     assert 0 <= points.min() < 0.2 and 0.8 < points.max() <= 1
     torch.testing.assert_close(seen[0], points[:, None, None, None].expand(-1, 1, 2, 2))  # one alpha per image
     assert weight.grad.abs() > 0 and fake.grad is None
+
+
+# --- the rivals' losses --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", [0.5, 1.0, 750.0])
+def test_gradient_penalty_measures_in_units_of_its_target(target):
+    direction = torch.randn(3, 4, 4)
+    direction = 3.0 * direction / direction.norm()
+    real, fake = torch.randn(5, 3, 4, 4), torch.randn(5, 3, 4, 4)
+    penalty = losses.gradient_penalty(lambda x: (x * direction).sum((1, 2, 3)), real, fake, target=target)
+    assert penalty.item() == pytest.approx((3.0 - target) ** 2 / target**2, rel=1e-4)
+
+
+def test_non_saturating_generator_is_minus_ln_d():
+    logits = torch.randn(6)
+    expected = -torch.sigmoid(logits).log().mean()
+    assert losses.non_saturating_generator(logits).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert losses.non_saturating_generator(torch.tensor([-1e4])).item() == pytest.approx(1e4)
+
+
+def test_hinge_losses_by_hand():
+    real, fake = torch.tensor([2.0, 0.5, -1.0]), torch.tensor([-3.0, 0.25])
+    assert losses.hinge_discriminator(real, fake).item() == pytest.approx((0 + 0.5 + 2) / 3 + (0 + 1.25) / 2)
+    assert losses.hinge_generator(fake).item() == pytest.approx((3 - 0.25) / 2)
+
+
+def test_wasserstein_losses_and_drift_by_hand():
+    real, fake = torch.tensor([2.0, 0.5, -1.0]), torch.tensor([-3.0, 0.25])
+    assert losses.wasserstein_critic(real, fake).item() == pytest.approx(-1.375 - 0.5)
+    assert losses.wasserstein_generator(fake).item() == pytest.approx(1.375)
+    assert losses.drift(real).item() == pytest.approx((4 + 0.25 + 1) / 3)

@@ -1,4 +1,4 @@
-"""The five models of Table 1: bounds that are bounds, gradients that go where the paper says, equal sizes."""
+"""The models of Tables 1 and 2: bounds that are bounds, gradients that go where the paper says, equal sizes."""
 
 import math
 from dataclasses import replace
@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from cqlib.data.pixels import LN_LEVELS, to_uint8
-from cqlib.experiments import build
+from cqlib.experiments import RECIPES, build
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
-from cqlib.models import coverage_quality, gan
+from cqlib.models import coverage_quality, hierarchical
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.models.frozen_decoder import FrozenDecoder, FrozenDecoderConfig
 from cqlib.models.gan import GAN
@@ -20,10 +20,12 @@ from cqlib.recipe import PROFILES
 from cqlib.training import train
 
 ROWS = [*coverage_quality.ROWS, "table1/gan"]
+RESIDUAL = [*hierarchical.ROWS, "table2/gan-residual"]
+"""The rows with hierarchical nets; what is theirs alone is tested in test_hierarchical.py."""
 
 
 def recipe(row, profile="smoke", size=16):
-    return (gan if row == "table1/gan" else coverage_quality).recipe(row, profile, size)
+    return RECIPES[row](row, profile, size)
 
 
 def system(row, seed=0, **changes):
@@ -39,7 +41,7 @@ def images(n=4, size=16):
     return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", ROWS + RESIDUAL)
 @pytest.mark.parametrize("size", sorted(BOTTOM))
 @pytest.mark.parametrize("n", [1, 3])
 def test_every_model_at_every_size_and_odd_batches(row, size, n):
@@ -56,7 +58,7 @@ def test_every_model_at_every_size_and_odd_batches(row, size, n):
         assert model.nats(x).shape == (n,)
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", ROWS + RESIDUAL)
 def test_one_training_step_of_the_paper_recipe(row, tmp_path):
     """One step at the smallest batch through the loop, then two images: samples and, where there is one, BPD."""
     paper = recipe(row, "paper", 32)
@@ -291,7 +293,7 @@ def test_nats_count_the_eight_bits():
         bits_per_dimension(1.0, 0)
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row != "table1/gan"])
+@pytest.mark.parametrize("row", [*coverage_quality.ROWS, *hierarchical.ROWS])
 def test_training_loss_and_evaluation_agree(row):
     """L_C with the closed-form KL, and the Monte-Carlo ELBO, have one expectation."""
     model = system(row)

@@ -84,6 +84,8 @@ def test_it_runs_from_top_to_bottom(path, tmp_path):
         "data_dir": None,
         "feature_weights": None,
     }
+    if "train" in declared(path):  # a notebook that trains only when told to
+        parameters["train"] = True
     job = Job(str(path), parameters, str(tmp_path / "out" / path.stem), (str(tmp_path / "runs"),))
     execute(job)
     assert job.done()
@@ -94,6 +96,20 @@ def test_it_runs_from_top_to_bottom(path, tmp_path):
     assert "seen once" in text and "This machine" in text and "not comparable" in text
     for element in soup.find_all(src=True):
         assert element["src"].startswith("data:")
+
+
+@pytest.mark.slow
+def test_table_2_trains_nothing_unless_told_to(tmp_path):
+    """As in the default run: published records alone, and commands for what is missing."""
+    path = FOLDER / "table2_architectures.ipynb"
+    where = {"runs_dir": str(tmp_path / "runs"), "data_dir": None, "feature_weights": None}
+    parameters = {"profile": "quick", "data": [], "seeds": [0], **where}
+    job = Job(str(path), parameters, str(tmp_path / "out" / path.stem), (str(tmp_path / "runs"),))
+    execute(job)
+    assert not (tmp_path / "runs").exists()
+    text = " ".join(BeautifulSoup(job.page.read_text(encoding="utf-8"), "html.parser").get_text(" ").split())
+    assert "0 finished here" in text and "Published photos10" in text
+    assert "./run_all.sh --profile quick --only table2/gan-residual" in text and "Traceback" not in text
 
 
 def test_the_slider_stands_only_where_someone_can_move_it(monkeypatch):

@@ -252,6 +252,36 @@ def test_costs_curves_protocol_provenance_and_links(full):
     assert "lacks a minus sign" in words(full.find(id="footnotes"))
 
 
+def test_scores_under_other_protocols_stand_in_a_table_of_their_own(tmp_path):
+    runs = records(2, ("table1/vae", "table1/gan"), profile="paper")
+    for i, run in enumerate(runs):
+        for name, value in (("sngan", 31.5), ("50k/50k-train", 12.25), (HOSTILE, 1.0)):
+            run.metrics[f"FD-lite0@T1 [{name}]"] = Metric(value + i % 2, None, 5000, f"FD-lite0: protocol {name}")
+    left_out = "protocol 50k/50k-train left out: it needs 50,000 training images and there are 300"
+    runs.append(record("table1/cq", profile="paper", notes=[left_out, "training: slow"]))
+    soup = page(tmp_path, local=runs)
+    section = soup.find(id="protocol")
+    table = section.find(attrs={"aria-label": "Scores under other protocols"}).table
+    heads = [words(head) for head in table.thead.find_all("th")]
+    assert heads[:6] == ["Model", "Runs", "Metric", "Main protocol", "50k/50k-train", "sngan"] and len(heads) == 7
+    lines = [[words(cell) for cell in line.find_all(["th", "td"])] for line in table.tbody.find_all("tr")]
+    assert [line[0] for line in lines] == ["VAE", "GAN"] and {line[2] for line in lines} == {"FD-lite0@T1"}
+    main = [run.metrics["FD-lite0@T1"].value for run in runs[:2]]
+    assert lines[0][3] == f"{np.mean(main):,.0f} ± {np.std(main, ddof=1):,.0f}"
+    assert lines[0][4:6] == ["12.8 ± 0.7", "32.0 ± 0.7"]
+    text = words(section)
+    assert f"photos10 16×16, paper: {left_out}" in text and "slow" not in text
+    assert "held-out images" in text and "guess" in text  # what the presets are
+    assert not soup.find_all("script")
+    plain = [*records(2, ("table1/vae", "table1/gan"), profile="paper"), record("table1/cq", profile="paper")]
+    for part in ("tables", "claims", "summary"):
+        assert words(soup.find(id=part)) == words(page(tmp_path / "plain", local=plain).find(id=part))
+
+
+def test_without_other_protocols_there_is_no_such_table(full):
+    assert "literature’s protocols" not in words(full.find(id="protocol"))
+
+
 def test_equal_input_gives_an_equal_page(tmp_path):
     first = report.build(tmp_path / "a", local=records(1), published=records(2)).read_bytes()
     assert first == report.build(tmp_path / "b", local=records(1), published=records(2)).read_bytes()

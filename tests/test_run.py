@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import cqlib
-from cqlib import experiments, publish, run
+from cqlib import experiments, publish, run, stages
 from cqlib.checkpoint import load_checkpoint
 from cqlib.errors import StoppedEarly, UserError
 from cqlib.experiments import experiment
@@ -94,7 +94,7 @@ def test_what_was_made_from_uncommitted_code_is_not_published(finished):
 
 def test_another_evaluation_does_not_train_again(finished, monkeypatch):
     runs, record, _ = finished
-    monkeypatch.setattr(run, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained again"))
     monkeypatch.setitem(experiments.EVALUATION, "smoke", replace(experiments.EVALUATION["smoke"], bpd_images=8))
     again = run.run(**ROW, runs_dir=runs)
     assert again.metrics["BPD"].n == 8 and again.config_hash != record.config_hash
@@ -159,7 +159,7 @@ def test_changed_data_behind_a_path_is_noticed(tmp_path):
 
 def test_a_damaged_record_is_measured_again(tmp_path, monkeypatch):
     first = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
-    monkeypatch.setattr(run, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained again"))
     path = run.run_dir("table1/vae", "smoke", None, 0, tmp_path) / "record.json"
     path.write_text(path.read_text()[:100])
     second = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
@@ -184,7 +184,7 @@ def test_a_stop_while_measuring_keeps_the_trained_model(tmp_path, monkeypatch):
         patched.setattr(run, "Stop", AfterTraining)
         with pytest.raises(StoppedEarly, match="while measuring"):
             run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
-    monkeypatch.setattr(run, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained again"))
     assert run.run("table1/vae", profile="smoke", runs_dir=tmp_path).status == "done"
 
 
@@ -197,7 +197,7 @@ def test_code_that_was_dirty_at_training_stays_dirty(tmp_path, monkeypatch):
 
 
 def test_too_few_images_are_told_before_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "train", lambda *a, **k: pytest.fail("trained"))
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained"))
     np.savez(tmp_path / "few.npz", images=np.zeros((20, 16, 16, 3), np.uint8))
     with pytest.raises(UserError, match="at least 4"):
         run.run("table1/vae", profile="smoke", data=f"npz:{tmp_path}/few.npz", runs_dir=tmp_path / "runs")
@@ -210,5 +210,5 @@ def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
         result = real(*arguments, name=name, **options)
         return replace(result, status="diverged") if name == "encoder" else result
 
-    monkeypatch.setattr(run, "train", diverging)
+    monkeypatch.setattr(stages, "train", diverging)
     assert run.run(**ROW, runs_dir=tmp_path).status == "diverged"

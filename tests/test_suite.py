@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from cqlib import names, notebooks, options, suite
-from cqlib.errors import UsageError
+from cqlib.errors import UsageError, UserError
 from cqlib.experiments import AVAILABLE, experiment
 from cqlib.processes import Outcome
 
@@ -55,13 +55,13 @@ def chosen(tmp_path: Path, *arguments: str) -> options.Options:
 )
 def test_plan(tmp_path, books, only, rows, files):
     todo = suite.plan(chosen(tmp_path, *(["--only", only] if only else [])), AVAILABLE)
-    assert todo.rows == rows and todo.data == (None,)
+    assert todo.rows == tuple((row, "photos10") for row in rows)
     assert sorted(file.stem for file in todo.notebooks) == sorted(files)
 
 
 def test_plan_of_all_has_every_row_once(tmp_path, books):
     todo = suite.plan(chosen(tmp_path, "--only", "all"), AVAILABLE)
-    assert set(TABLE1) <= set(todo.rows) and len(set(todo.rows)) == len(todo.rows)
+    assert {(row, "photos10") for row in TABLE1} <= set(todo.rows) and len(set(todo.rows)) == len(todo.rows)
     assert {names.short_name(file) for file in todo.notebooks} == {"table1", "figure_samples"}
 
 
@@ -72,11 +72,45 @@ def test_a_row_that_cannot_be_trained_is_a_usage_error(tmp_path, books):
 
 def test_rows_times_seeds_the_longest_first(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--seeds", "2", "--profile", "smoke")
-    tasks = suite.row_tasks(given, suite.plan(given, AVAILABLE))
+    tasks = suite.row_tasks(given, suite.pending(given, suite.plan(given, AVAILABLE)).runs)
     assert len(tasks) == 10
     assert [task.cost for task in tasks] == sorted((task.cost for task in tasks), reverse=True)
     first = json.loads(tasks[0].argument)
     assert experiment(first["row"], "smoke", None, first["seed"]).cost == tasks[0].cost
+
+
+def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1", "--profile", "smoke", "--data", f"folder:{tmp_path}/nowhere")
+    with pytest.raises(UserError, match="nowhere does not exist") as caught:
+        suite.reproduce(given, suite.Stop())
+    assert "\n" not in str(caught.value) and str(caught.value).count("does not exist") == 1
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
+
+
+def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1/vae,table1/gan", "--profile", "smoke",
+                   "--data", f"photos10,folder:{tmp_path}/nowhere")  # fmt: skip
+    found = suite.pending(given, suite.plan(given, AVAILABLE))
+    assert found.runs == (("table1/vae", "photos10", 0), ("table1/gan", "photos10", 0))
+    (failure,) = found.absent
+    assert failure.status == "failed" and "does not exist" in failure.message
+
+
+def test_paper_rows_are_paired_with_the_data_of_their_table(tmp_path, books):
+    todo = suite.plan(chosen(tmp_path, "--only", "table1/vae", "--profile", "paper"), AVAILABLE)
+    assert todo.rows == (("table1/vae", "cifar10"),)
+    assert names.default_data("table3/sngan", "paper") == ("cifar10", "stl10")
+    assert names.default_data("table3/sngan", "study") == ("photos10",)
+
+
+def test_estimates_say_hours_and_memory_of_every_row_and_of_all(tmp_path, books):
+    given = chosen(tmp_path, "--profile", "smoke", "--jobs", "2")
+    runs = [("table1/vae", "photos10", 0), ("table1/vae", "photos10", 1), ("table1/none", "photos10", 0)]
+    lines = list(suite.estimates(given, runs, suite.Stop()))
+    assert "2 rows" in lines[0] and "in all about" in lines[-1] and "2 at a time" in lines[-1]
+    vae = next(line for line in lines if "table1/vae on photos10: about" in line)
+    assert "GiB, 2 seeds" in vae
+    assert any("table1/none on photos10: no estimate" in line for line in lines)
 
 
 def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):

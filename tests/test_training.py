@@ -7,12 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from cqlib.checkpoint import load_latest
 from cqlib.errors import StoppedEarly
 from cqlib.experiments import build
 from cqlib.models import coverage_quality, gan
 from cqlib.models.base import System
+from cqlib.optimisers import warm_ema
 from cqlib.recipe import TrainingConfig
-from cqlib.training import Stop, _Loop, _warm_ema, train
+from cqlib.training import Stop, _Loop, snapshot_path, snapshots, train
 
 IMAGES = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -111,8 +113,8 @@ def test_a_state_under_another_key_is_not_used(tmp_path):
 def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tmp_path):
     orders = []
     for seed in (0, 0, 1):
-        loop = _Loop(Line(), IMAGES, config(), seed, tmp_path, "x", torch.device("cpu"))
-        epoch = torch.cat([loop.batch() for _ in range(5)])
+        loop = _Loop(Line(), IMAGES, None, config(), seed, tmp_path, "x", torch.device("cpu"))
+        epoch = torch.cat([loop.batch(8)[0] for _ in range(5)])
         match = (epoch[:, None] == IMAGES[None]).all(dim=(2, 3, 4))
         assert torch.equal(match.sum(0), torch.ones(40, dtype=torch.long))
         orders.append(match.long().argmax(1))
@@ -120,8 +122,8 @@ def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tm
 
 
 def test_flips_are_horizontal_and_about_half(tmp_path):
-    loop = _Loop(Line(), IMAGES[:1], config(batch_size=200, flips=True), 0, tmp_path, "x", torch.device("cpu"))
-    batch = loop.batch()
+    loop = _Loop(Line(), IMAGES[:1], None, config(flips=True), 0, tmp_path, "x", torch.device("cpu"))
+    batch, _ = loop.batch(200)
     plain = (batch == IMAGES[:1]).all(dim=(1, 2, 3))
     flipped = (batch == IMAGES[:1].flip(3)).all(dim=(1, 2, 3))
     assert (plain | flipped).all() and 60 < plain.sum() < 140
@@ -150,18 +152,69 @@ def test_n_critic_updates_per_generator_update(tmp_path):
     assert [s for s in system.seen if isinstance(s, int)] == [0, 1, 2, 3, 4, 5] and system.calls == 2
 
 
+def test_generator_updates_and_their_batch(tmp_path):
+    system = Line(critic=True)
+    train(system, IMAGES, config(steps=2, n_generator=3, generator_batch=12), seed=0, folder=tmp_path)
+    assert system.calls == 6 and {len(x) for x in system.seen if not isinstance(x, int)} == {12}
+
+
+class Labelled(Line):
+    """Keeps images and labels together, to be compared with the data's."""
+
+    uses_labels = True
+
+    def generator_losses(self, x, labels):
+        self.pairs = [*getattr(self, "pairs", []), (x, labels)]
+        return super().generator_losses(x)
+
+
+def test_labels_come_with_their_images_and_only_to_those_who_use_them(tmp_path):
+    labels = torch.arange(40)
+    system = Labelled()
+    train(system, IMAGES, config(), seed=0, folder=tmp_path / "a", labels=labels)
+    for x, y in system.pairs:
+        assert torch.equal(IMAGES[y], x)
+    train(Line(), IMAGES, config(), seed=0, folder=tmp_path / "b", labels=labels)  # would fail on a keyword
+    with pytest.raises(ValueError, match="labels"):
+        train(Labelled(), IMAGES, config(), seed=0, folder=tmp_path / "c")
+
+
+def test_systems_are_told_how_far_training_is(tmp_path):
+    told = []
+
+    class Growing(Line):
+        def schedule(self, step, steps):
+            told.append((step, steps))
+
+    train(Growing(), IMAGES, config(steps=3), seed=0, folder=tmp_path)
+    assert told == [(0, 3), (1, 3), (2, 3)]
+
+
+def test_snapshots_hold_the_averaged_weights_of_their_step(tmp_path):
+    train(Line(), IMAGES, config(steps=8, snapshots=3), seed=0, folder=tmp_path, key="k")
+    found = snapshots(tmp_path, "training", "k")
+    assert list(found) == [2, 4, 6]
+    with pytest.raises(StoppedEarly):  # the same training, stopped before step 5
+        train(Line(), IMAGES, config(steps=8), seed=0, folder=tmp_path / "b", stop=StopAt(4))
+    state, _ = load_latest(tmp_path / "b" / "training.checkpoint")
+    assert torch.equal(found[4]["weight"], state["average"]["module.weight"])
+    assert snapshots(tmp_path, "training", "other") == {}
+    snapshot_path(tmp_path / "training.checkpoint", 2).write_bytes(b"damaged")
+    assert list(snapshots(tmp_path, "training", "k")) == [4, 6]
+
+
 def test_gradient_clip_bounds_the_step(tmp_path):
     moves = []
     for clip in (None, 1e-3):
         system = Line()
-        loop = _Loop(system, IMAGES, config(gradient_clip=clip), 0, tmp_path, "x", torch.device("cpu"))
+        loop = _Loop(system, IMAGES, None, config(gradient_clip=clip), 0, tmp_path, "x", torch.device("cpu"))
         loop.one_step()
         moves.append(system.weight.grad.abs().item())
     assert moves[0] == pytest.approx(10.0) and moves[1] == pytest.approx(1e-3)
 
 
 def test_learning_rates_fall_linearly_after_decay_from(tmp_path):
-    loop = _Loop(Line(critic=True), IMAGES, config(steps=100, decay_from=0.5, learning_rate=1.0,
+    loop = _Loop(Line(critic=True), IMAGES, None, config(steps=100, decay_from=0.5, learning_rate=1.0,
                  critic_learning_rate=4.0), 0, tmp_path, "x", torch.device("cpu"))  # fmt: skip
     seen = {}
     for step in (0, 50, 75, 100):
@@ -170,15 +223,15 @@ def test_learning_rates_fall_linearly_after_decay_from(tmp_path):
     assert seen == {0: [1.0, 4.0], 50: [1.0, 4.0], 75: [0.5, 2.0], 100: [0.0, 0.0]}
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "adamax"])
-def test_adam_and_adamax_minimise(tmp_path, optimiser):
+@pytest.mark.parametrize("optimiser", ["adam", "adamax", "rmsprop"])
+def test_every_optimiser_minimises(tmp_path, optimiser):
     system = Line()
     train(system, IMAGES, config(steps=60, optimiser=optimiser, learning_rate=0.3), seed=0, folder=tmp_path)
     assert system.weight.abs() < 1.0
 
 
 def test_average_forgets_the_start_and_then_decays():
-    update = _warm_ema(0.9)
+    update = warm_ema(0.9)
     average = torch.zeros(1)
     for t in range(1000):
         update([average], [torch.ones(1)], t)

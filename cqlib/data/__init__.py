@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cqlib.data.catalogue import ENTRIES
 from cqlib.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -63,12 +64,22 @@ def _folder(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
     return files.load_folder(argument, size, data_dir)
 
 
+def _published(name: str) -> Callable[[str, int | None, Path | None], Dataset]:
+    def load(_: str, size: int | None, data_dir: Path | None) -> Dataset:
+        from cqlib.data import published
+
+        return published.load_published(name, size, data_dir)
+
+    return load
+
+
 SOURCES: dict[str, Source] = {
     "photos10": Source("crops of ten photographs that come with scikit-image and scikit-learn; no download",
                        IMAGE_SIZES, _photos10),
     "toy2d": Source("points in the plane with a known density: eight Gaussians", (1,), _toy2d),
     **{f"toy2d:{name}": Source(f"points in the plane with a known density: {name}", (1,), _toy2d)
        for name in TOY2D},
+    **{name: Source(entry.about, entry.sizes, _published(name)) for name, entry in ENTRIES.items()},
     "npz:PATH": Source("your images: an .npz file, or a folder with train.npz and test.npz",
                        IMAGE_SIZES, _npz),
     "folder:PATH": Source("your images: a folder of PNG or JPEG files, sub-folders are classes",
@@ -95,6 +106,11 @@ def _find(name: str) -> tuple[Source, str]:
     return SOURCES[name], argument
 
 
+def sizes(name: str) -> tuple[int, ...]:
+    """Sides in pixels that `name` can be asked for; UsageError with the nearest valid name."""
+    return _find(name)[0].sizes
+
+
 def check(name: str, size: int | None = None) -> None:
     """UsageError, with the nearest valid value, when there is no such data set or it has no such size.
 
@@ -110,7 +126,8 @@ def check(name: str, size: int | None = None) -> None:
 def load(name: str, *, size: int | None = None, data_dir: Path | str | None = None) -> Dataset:
     """The data set `name` with images of `size` pixels a side (None: its own, for photos10 16).
 
-    `data_dir` (default: $CQLIB_DATA) is where relative paths and local copies are looked for first.
+    `data_dir` (default: $CQLIB_DATA) is where relative paths and local copies are looked for first; published
+    data sets that are not there are fetched to it (default: data/ of the repository) unless they are huge.
     UsageError for an unknown name or size; UserError, naming the file, for missing or damaged data.
     """
     check(name, size)

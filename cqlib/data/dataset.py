@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+def fingerprint_of(*arrays: tuple[tuple[int, ...], str, Iterable[bytes | memoryview]]) -> str:
+    """16 hex digits of SHA-256 over the (shape, type, bytes in pieces) of images and labels."""
+    digest = hashlib.sha256()
+    for shape, dtype, pieces in arrays:
+        digest.update(f"{tuple(shape)} torch.{dtype}\n".encode())
+        for piece in pieces:
+            digest.update(piece)
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +57,15 @@ class Split:
     @functools.cached_property
     def fingerprint(self) -> str:
         """16 hex digits of SHA-256 over shape, dtype and bytes of images and labels; computed once."""
-        digest = hashlib.sha256()
-        for tensor in (self.images, self.labels):
-            digest.update(f"{tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(memoryview(np.ascontiguousarray(tensor.numpy())).cast("B"))
-        return digest.hexdigest()[:16]
+        arrays = [np.ascontiguousarray(tensor.numpy()) for tensor in (self.images, self.labels)]
+        return fingerprint_of(*((a.shape, str(a.dtype), [memoryview(a).cast("B")]) for a in arrays))
+
+    @classmethod
+    def stored(cls, name: str, images: Tensor, labels: Tensor, fingerprint: str) -> Split:
+        """A split whose fingerprint was computed when it was written: nobody hashes 37 GB to look at them."""
+        split = cls(name, images, labels)
+        split.__dict__["fingerprint"] = fingerprint  # where cached_property keeps it; `first` and `replace` drop it
+        return split
 
     def first(self, n: int) -> Split:
         """The first n images (all of them when there are fewer)."""
@@ -73,6 +88,8 @@ class Dataset:
     classes: tuple[str, ...]
     train: Split
     test: Split
+    how: str = ""
+    """The preprocessing in words, for the protocol."""
 
     def __post_init__(self) -> None:
         if (self.train.name, self.test.name) != ("train", "test"):

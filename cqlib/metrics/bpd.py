@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cqlib.metrics.features import full_fp32
 from cqlib.models.base import LikelihoodSystem
+from cqlib.models.variational import VariationalModel
 
 
 def bits_per_dimension(nats: Tensor | float, dimensions: int) -> Tensor | float:
@@ -37,16 +38,49 @@ def held_out_nats(
     Evaluation mode: no batch statistics, so that no test image tells of another. fp32, fixed seed. `on_batch` is
     called after each batch; what it raises ends the evaluation.
     """
+    def nats(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"": model.nats(batch, importance_samples=importance_samples, generator=generator)}
+
+    return _over(model, images, nats, batch_size, seed, on_batch)[""]
+
+
+@torch.no_grad()
+def held_out_kl(
+    model: VariationalModel,
+    images: Tensor,
+    *,
+    batch_size: int = 250,
+    seed: int = 0,
+    on_batch: Callable[[], None] = lambda: None,
+) -> dict[str, Tensor]:
+    """Layer of latent variables -> KL(q || p) in nats per image (n,), float64; as `held_out_nats` otherwise."""
+
+    def kl(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        return model.kl_by_layer(batch, generator=generator)
+
+    return _over(model, images, kl, batch_size, seed, on_batch)
+
+
+def _over(
+    model: LikelihoodSystem,
+    images: Tensor,
+    measure: Callable[[Tensor, torch.Generator], dict[str, Tensor]],
+    batch_size: int,
+    seed: int,
+    on_batch: Callable[[], None],
+) -> dict[str, Tensor]:
+    """What `measure` gives for every batch, joined: (n,) float64 on the CPU by name."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     was_training = model.training
     model.eval()
+    parts: dict[str, list[Tensor]] = {}
     try:
-        parts = []
         with full_fp32():
             for batch in images.split(batch_size):
-                parts.append(model.nats(batch.to(device), importance_samples=importance_samples, generator=generator))
+                for name, values in measure(batch.to(device), generator).items():
+                    parts.setdefault(name, []).append(values)
                 on_batch()
     finally:
         model.train(was_training)
-    return torch.cat(parts).double().cpu()
+    return {name: torch.cat(values).double().cpu() for name, values in parts.items()}

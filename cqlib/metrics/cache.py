@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -27,16 +28,17 @@ def pooled_features(
     batch_size: int | None = None,
     cache_dir: Path | None = None,
     device: torch.device | str = "cpu",
+    on_batch: Callable[[], None] = lambda: None,
 ) -> Tensor:
     """Pooled features: uint8 images (n, 3, H, W) -> float32 (n, d), from `cache_dir` when they are there.
 
     The key is all that they depend on: the images, the extractor, its weights' content, torch-fidelity's
     version, and, because float32 sums differ in the last digits, batch size and kind of device. A damaged
-    file is made anew; a cache that cannot be written is a warning.
+    file is made anew; a cache that cannot be written is a warning. `on_batch` as in `extract`.
     """
     batch_size = batch_size or features.batch_size(device)
     if cache_dir is None:
-        return _compute(images, features, batch_size, device)
+        return _compute(images, features, batch_size, device, on_batch)
     key = {
         "images": _digest(images),
         "shape": list(images.shape),
@@ -50,7 +52,7 @@ def pooled_features(
     path = Path(cache_dir) / f"features-{features.name}-{name}.safetensors"
     pooled = _read(path, len(images))
     if pooled is None:
-        pooled = _compute(images, features, batch_size, device)
+        pooled = _compute(images, features, batch_size, device, on_batch)
         try:
             write_atomic(path, save({"pooled": pooled, "sha256": _bytes(_digest(pooled))}))
         except OSError as error:  # the cache saves time, no more
@@ -58,9 +60,12 @@ def pooled_features(
     return pooled
 
 
-def _compute(images: Tensor, features: Features, batch_size: int, device: torch.device | str) -> Tensor:
+def _compute(
+    images: Tensor, features: Features, batch_size: int, device: torch.device | str, on_batch: Callable[[], None]
+) -> Tensor:
     layers = (features.pooled,)
-    return extract(images, features, layers, batch_size=batch_size, device=device)[features.pooled]
+    made = extract(images, features, layers, batch_size=batch_size, device=device, on_batch=on_batch)
+    return made[features.pooled]
 
 
 def _read(path: Path, n: int) -> Tensor | None:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http.client
 import io
-from collections.abc import Iterator
+import os
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +26,14 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torch_fidelity.utils import create_feature_extractor
 
 from cqlib.errors import UserError
-from cqlib.files import sha256
+from cqlib.files import sha256, write_atomic
 from cqlib.metrics.lite0 import NAME as LITE0_NAME
+from cqlib.names import ROOT
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 INCEPTION_FILE = URL_INCEPTION_V3.rsplit("/", 1)[1]
 INCEPTION_SHA256_PREFIX = INCEPTION_FILE.removesuffix(".pth").rsplit("-", 1)[1]
+TIMEOUT = 15.0  # seconds without an answer, after which there is no network
 
 
 @dataclass(frozen=True)
@@ -114,8 +120,9 @@ def lite0() -> Features:
 def inception(weights: Path | None = None) -> Features:
     """torch-fidelity's Inception features; `weights` None: its own file, fetched once (95 MB, hash checked).
 
-    Another file of the right shape is taken too, and every protocol then says so. UserError when the file
-    cannot be read, or cannot be fetched.
+    Another file of the right shape is taken too, and every protocol then says so, unless it bears the name of
+    torch-fidelity's: that one is damaged. UserError when the file cannot be read, is damaged, or cannot be
+    fetched.
     """
     path = _downloaded() if weights is None else Path(weights)
     try:
@@ -124,6 +131,11 @@ def inception(weights: Path | None = None) -> Features:
         why = error.strerror or "unreadable"
         raise UserError(f"feature weights {path}: {why}; get the file from {URL_INCEPTION_V3}") from error
     own = digest.startswith(INCEPTION_SHA256_PREFIX)
+    if not own and path.name == INCEPTION_FILE:
+        raise UserError(
+            f"feature weights {path} are truncated or altered (sha256 begins {digest[:8]}, not "
+            f"{INCEPTION_SHA256_PREFIX}): delete the file and get it again from {URL_INCEPTION_V3}"
+        )
     return Features(
         name="inception",
         suffix="",
@@ -139,25 +151,66 @@ def inception(weights: Path | None = None) -> Features:
     )
 
 
+def _hub_file() -> Path:
+    """Where torch-fidelity itself keeps its Inception file."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+
+
 def _downloaded() -> Path:
-    """Where torch-fidelity keeps its Inception file, fetched if absent. UserError when it cannot be had."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
-    if not path.is_file():
+    """torch-fidelity's Inception file, fetched if absent. UserError when it cannot be had."""
+    path = _hub_file()
+    if path.is_file():
+        return path
+    try:
+        with urllib.request.urlopen(URL_INCEPTION_V3, timeout=TIMEOUT) as response:
+            data = response.read()
+        if not sha256(data).startswith(INCEPTION_SHA256_PREFIX):
+            raise OSError("another file than expected")
+        return write_atomic(path, data)
+    except (OSError, http.client.HTTPException) as error:  # no network, no room; a wrong hash
+        raise UserError(
+            f"cannot fetch {URL_INCEPTION_V3}: fetch it elsewhere and pass --feature-weights FILE"
+        ) from error
+
+
+def local_inception(data_dir: Path | str | None = None) -> Path | None:
+    """torch-fidelity's Inception file where it lies under its own name, or None.
+
+    Looked for in `data_dir` (default: $CQLIB_DATA, else the repository's data/), then where torch-fidelity
+    keeps it.
+    """
+    folder = Path(data_dir or os.environ.get("CQLIB_DATA") or ROOT / "data").expanduser()
+    return next((path for path in (folder / INCEPTION_FILE, _hub_file()) if path.is_file()), None)
+
+
+def features_for(
+    feature_weights: Path | None = None, data_dir: Path | str | None = None, *, profile: str = "quick"
+) -> Features:
+    """The features of a run: Inception with the weights file given (`--feature-weights`), else lite0.
+
+    Profile `paper` also takes Inception's weights from `local_inception`, or fetches them; where they cannot be
+    had, lite0 with one line of warning on stderr. UserError for a file that is damaged.
+    """
+    if feature_weights is not None:
+        return inception(feature_weights)
+    if profile != "paper":
+        return lite0()
+    path = local_inception(data_dir)
+    if path is None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(
-                URL_INCEPTION_V3, str(path), hash_prefix=INCEPTION_SHA256_PREFIX, progress=False
+            path = _downloaded()
+        except UserError as error:
+            _warn_once(
+                f"warning: {error}; until then scores are IS-lite0 and FD-lite0, not IS and FID, and "
+                f"`python -m cqlib evaluate` with --feature-weights adds those without training again"
             )
-        except (OSError, RuntimeError) as error:  # no network, no room; a wrong hash
-            raise UserError(
-                f"cannot fetch {URL_INCEPTION_V3}: fetch it elsewhere and pass --feature-weights FILE"
-            ) from error
-    return path
+            return lite0()
+    return inception(path)
 
 
-def features_for(feature_weights: Path | None = None) -> Features:
-    """The features of a run: Inception with the weights file given (`--feature-weights`), else lite0."""
-    return lite0() if feature_weights is None else inception(feature_weights)
+@functools.cache
+def _warn_once(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -183,13 +236,22 @@ def extract(
     *,
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
+    on_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, Tensor]:
-    """uint8 (n, 3, H, W) -> {layer: float32 (n, d) on the CPU}, `batch_size` images at a time."""
+    """uint8 (n, 3, H, W) -> {layer: float32 (n, d) on the CPU}, `batch_size` images at a time.
+
+    `on_batch` is called after each batch and may raise to stop.
+    """
     extractor = features.extractor(device)
-    made: dict[str, list[Tensor]] = {layer: [] for layer in layers}
+    size = batch_size or features.batch_size(device)
+    made: dict[str, Tensor] = {}
     with full_fp32(), torch.inference_mode():
-        for batch in images.split(batch_size or features.batch_size(device)):
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
             outputs = extractor.convert_features_tuple_to_dict(extractor(batch.to(device)))
             for layer in layers:
-                made[layer].append(outputs[layer].float().cpu())
-    return {layer: torch.cat(parts) for layer, parts in made.items()}
+                if layer not in made:  # all rows at once: 50,000 are 400 MB, and parts to join would be as much
+                    made[layer] = torch.empty(len(images), *outputs[layer].shape[1:])
+                made[layer][start : start + size] = outputs[layer]
+            on_batch()
+    return made

@@ -8,6 +8,7 @@ Features of real images are cached by content (cache.py).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, p
 from cqlib.errors import UserError, unknown
 from cqlib.metrics.cache import pooled_features
 from cqlib.metrics.features import Features, extract, full_fp32
+from cqlib.metrics.protocols import Protocol
 from cqlib.records import Metric
 
 KINDS = ("IS", "FID", "KID", "Precision", "Recall")
@@ -49,7 +51,8 @@ def label(kind: str, features: Features | str) -> str:
 def metric_name(kind: str, features: Features | str, temperature: float | None) -> str:
     """The name in a record: "FD-lite0@T1", "IS@T0"; temperature None is the floor of FID or KID: "KID-floor".
 
-    UsageError for an unknown kind or unknown features; ValueError for the floor of another kind.
+    Under another protocol than the main one, `protocols.with_protocol` adds its name to it. UsageError for an
+    unknown kind or unknown features; ValueError for the floor of another kind.
     """
     if temperature is not None:
         return f"{label(kind, features)}@T{temperature:g}"
@@ -65,6 +68,7 @@ def evaluate(
     features: Features,
     split: str = "test",
     n_splits: int = 10,
+    protocol: Protocol | None = None,
     batch_size: int | None = None,
     cache_dir: Path | None = None,
     seed: int = 0,
@@ -75,32 +79,59 @@ def evaluate(
     `split` says where `real` comes from ("test", "train", or words); `n_splits` are those of the Inception
     score (fewer when they would hold under 10 images); `seed` fixes the shuffle of IS and the subsets of
     KID. std: IS over splits, KID over subsets, else None. `cache_dir` keeps the features of `real`.
-    UserError when the images are no two equally large sets of at least 4 colour images of one size.
+    UserError when the images are no two equally large sets of at least 4 colour images of one size; only a
+    named `protocol` may take unequal numbers: its own, the first of each set, with its split and splits.
     """
-    n = _check(fake, real, "generated", "real")
-    made = extract(fake, features, (features.pooled, features.logits), batch_size=batch_size, device=device)
-    fake_pooled, logits = made[features.pooled], made[features.logits]
-    real_pooled = pooled_features(real, features=features, batch_size=batch_size, cache_dir=cache_dir, device=device)
-    n_splits = max(1, min(n_splits, n // 10))
+    _check(fake, real, "generated", "real", equal=protocol is None)
+    if protocol is None:
+        protocol = Protocol("", split, len(real), len(fake), len(fake), n_splits)
+    for images, n, words in ((fake, protocol.samples, "generated"), (real, protocol.n_real, "real")):
+        if len(images) < n:
+            raise UserError(f"protocol {protocol.name} needs {n} {words} images, and there are {len(images)}")
+    layers = (features.pooled, features.logits)
+    made = extract(fake[: protocol.samples], features, layers, batch_size=batch_size, device=device)
+    where = {"batch_size": batch_size, "cache_dir": cache_dir, "device": device}
+    pooled = pooled_features(real[: protocol.n_real], features=features, **where)
+    return score(made, pooled, protocol, features=features, seed=seed)
+
+
+def score(
+    made: Mapping[str, Tensor],
+    real: Tensor,
+    protocol: Protocol,
+    *,
+    features: Features,
+    prc: bool = True,
+    seed: int = 0,
+) -> dict[str, Metric]:
+    """The scores under `protocol`, from features that one pass has extracted for every protocol.
+
+    `made` holds the samples' pooled features and logits by layer (see `extract`), `real` the pooled features
+    of real images, (n, d) float32 each; the first `n_fake`, `is_images` and `n_real` of them are taken. `prc`:
+    precision and recall too, whose time grows as the square of n. A metric's n is the number of samples.
+    """
+    fake, logits = made[features.pooled][: protocol.n_fake], made[features.logits][: protocol.is_images]
+    real = real[: protocol.n_real]
+    n_splits = max(1, min(protocol.is_splits, len(logits) // 10))
     with full_fp32():
-        score = isc_features_to_metric(logits, splits=n_splits, rng_seed=seed)
-        found = prc_features_to_metric(  # in parts: memory stays small, the result is the same
-            fake_pooled,
-            real_pooled,
-            prc_neighborhood=NEIGHBOURS,
-            prc_batch_size=1000,
-            save_cpu_ram=True,
-            verbose=False,
-        )
-    against = f"n_real = n_fake = {n}, {SPLITS.get(split, split)}"
+        found = isc_features_to_metric(logits, splits=n_splits, rng_seed=seed)
+    spread = found[KEY_METRIC_ISC_STD] if n_splits > 1 else None
     classes = f"{features.title} logits ({logits.shape[1]} classes)"
-    spread = score[KEY_METRIC_ISC_STD] if n_splits > 1 else None
-    how = f"n_fake = {n} in {n_splits} splits, shuffled with seed {seed}"
-    metrics = {"IS": Metric(score[KEY_METRIC_ISC_MEAN], spread, n, _protocol("IS", features, how, classes))}
-    metrics |= _distances(fake_pooled, real_pooled, features, against, "", seed)
-    how, layer = f"{against}, {NEIGHBOURS} nearest neighbours", _pooled_words(features, real_pooled)
-    for kind, key in (("Precision", KEY_METRIC_PRECISION), ("Recall", KEY_METRIC_RECALL)):
-        metrics[kind] = Metric(found[key], None, n, _protocol(kind, features, how, layer))
+    how = _named(f"n_fake = {len(logits)} in {n_splits} splits, shuffled with seed {seed}", protocol.name)
+    words = _protocol("IS", features, how, classes)
+    metrics = {"IS": Metric(found[KEY_METRIC_ISC_MEAN], spread, len(logits), words)}
+    equal = len(real) == len(fake)
+    n = f"n_real = n_fake = {len(fake)}" if equal else f"n_real = {len(real)}, n_fake = {len(fake)}"
+    against = _named(f"{n}, {SPLITS.get(protocol.split, protocol.split)}", protocol.name)
+    metrics |= _distances(fake, real, features, against, "", seed)
+    if prc:
+        with full_fp32():
+            found = prc_features_to_metric(  # in parts: memory stays small, the result is the same
+                fake, real, prc_neighborhood=NEIGHBOURS, prc_batch_size=1000, save_cpu_ram=True, verbose=False
+            )
+        how, layer = f"{against}, {NEIGHBOURS} nearest neighbours", _pooled_words(features, real)
+        for kind, key in (("Precision", KEY_METRIC_PRECISION), ("Recall", KEY_METRIC_RECALL)):
+            metrics[kind] = Metric(found[key], None, len(fake), _protocol(kind, features, how, layer))
     return metrics
 
 
@@ -113,24 +144,35 @@ def floor(
     cache_dir: Path | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    protocol_name: str = "",
+    on_batch: Callable[[], None] = lambda: None,
 ) -> dict[str, Metric]:
     """FID and KID between real training and test images, uint8 (n, 3, H, W): what a perfect model gets.
 
-    Errors as in `evaluate`.
+    `protocol_name` is told in the protocol; `on_batch` as in `extract`. Errors as in `evaluate`.
     """
-    n = _check(train, test, "training", "test")
-    one, other = (
-        pooled_features(images, features=features, batch_size=batch_size, cache_dir=cache_dir, device=device)
-        for images in (train, test)
-    )
-    against = f"n_train = n_test = {n}, training split against held-out test split"
+    _check(train, test, "training", "test", equal=True)
+    where = {"batch_size": batch_size, "cache_dir": cache_dir, "device": device, "on_batch": on_batch}
+    one, other = (pooled_features(images, features=features, **where) for images in (train, test))
+    against = f"n_train = n_test = {len(one)}, training split against held-out test split"
+    against = _named(against, protocol_name)
     return _distances(one, other, features, against, " floor", seed)
+
+
+def frechet(fake: Tensor, real: Tensor, *, features: Features, split: str) -> Metric:
+    """FID alone, from pooled features (n, d) of samples and of real images of `split`."""
+    with full_fp32():
+        statistics = [fid_features_to_statistics(pooled) for pooled in (fake, real)]
+        value = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    n = f"n_real = n_fake = {len(fake)}" if len(real) == len(fake) else f"n_real = {len(real)}, n_fake = {len(fake)}"
+    words = _protocol("FID", features, f"{n}, {SPLITS.get(split, split)}", _pooled_words(features, fake))
+    return Metric(value, None, len(fake), words)
 
 
 def _distances(one: Tensor, other: Tensor, features: Features, against: str, note: str, seed: int) -> dict[str, Metric]:
     """FID and KID between two sets of pooled features, float32 (n, d) each."""
     n = len(one)
-    size = min(KID_SUBSET_SIZE, n // 2)
+    size = min(KID_SUBSET_SIZE, n // 2, len(other) // 2)
     with full_fp32():
         statistics = [fid_features_to_statistics(pooled) for pooled in (one, other)]
         frechet = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
@@ -150,6 +192,10 @@ def _distances(one: Tensor, other: Tensor, features: Features, against: str, not
     }
 
 
+def _named(how: str, name: str) -> str:
+    return f"protocol {name}, {how}" if name else how
+
+
 def _pooled_words(features: Features, pooled: Tensor) -> str:
     return f"{features.title} pooled features ({pooled.shape[1]})"
 
@@ -161,8 +207,8 @@ def _protocol(kind: str, features: Features, how: str, layer: str, note: str = "
     return f"{label(kind, features)}{note}: " + ", ".join(part for part in parts if part)
 
 
-def _check(one: Tensor, other: Tensor, one_words: str, other_words: str) -> int:
-    """The common number of images; UserError when no score can be had of these two sets."""
+def _check(one: Tensor, other: Tensor, one_words: str, other_words: str, *, equal: bool) -> None:
+    """UserError when no score can be had of these two sets; `equal`: nor of sets of unequal size."""
     for images, words in ((one, one_words), (other, other_words)):
         if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
             raise UserError(
@@ -174,9 +220,8 @@ def _check(one: Tensor, other: Tensor, one_words: str, other_words: str) -> int:
                 f"FID, KID, precision and recall need at least {NEIGHBOURS + 1} images; "
                 f"there are {len(images)} {words} images: use more"
             )
-    if one.shape != other.shape:
+    if one.shape[1:] != other.shape[1:] or (equal and len(one) != len(other)):
         raise UserError(
             f"FID is biased by the number of images, so both sets must be equally large and of one size: "
             f"{one_words} {tuple(one.shape)}, {other_words} {tuple(other.shape)}"
         )
-    return len(one)

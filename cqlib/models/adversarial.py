@@ -11,6 +11,8 @@ from cqlib import losses
 from cqlib.data.pixels import dequantise
 from cqlib.models.base import Losses, System, frozen
 from cqlib.nets.conv import Critic
+from cqlib.nets.residual import ResidualCritic
+from cqlib.recipe import added
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class CriticConfig:
     """Weight of the gradient penalty (recipes.md section 3 recalls 100 for the paper)."""
     penalty_every: int = 1
     """Penalise every k-th step with k times the weight (lazy regularisation, Karras et al. 2020)."""
+    blocks: int = added(0)
+    """Residual blocks per halving of the resolution; 0: the plain convolutional critic."""
 
 
 class AdversarialSystem(System):
@@ -34,7 +38,11 @@ class AdversarialSystem(System):
         self.shape = shape
         self._critic_config = critic
         if critic is not None:
-            self.critic = Critic(shape[-1], critic.widths, image_channels=shape[0])
+            self.critic = (
+                ResidualCritic(shape[-1], critic.widths, critic.blocks, image_channels=shape[0])
+                if critic.blocks
+                else Critic(shape[-1], critic.widths, image_channels=shape[0])
+            )
 
     def fakes(self, n: int) -> Tensor:
         """n images as the critic sees them in training, (n, C, H, W), with their graph."""

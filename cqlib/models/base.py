@@ -23,6 +23,8 @@ class System(nn.Module):
     """Whether p(x|z) has noise of its own, so that temperature 0 (its mean) differs from temperature 1."""
     critic: nn.Module | None
     """The net that judges samples; None where likelihood alone trains."""
+    uses_labels: bool = False
+    """Whether both losses take `labels` (N,), int64, -1 where an image has none. Others never see a label."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,6 +33,9 @@ class System(nn.Module):
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images, float (n, C, H, W) in [-1, 1]; `temperature` scales the decoder's noise: 1 is p_theta."""
         raise NotImplementedError
+
+    def schedule(self, step: int, steps: int) -> None:
+        """Told before each step how far training is; systems that grow set their resolution by it."""
 
     def generator_losses(self, x: Tensor) -> Losses:
         """What the generative model minimises, on uint8 images (N, C, H, W)."""

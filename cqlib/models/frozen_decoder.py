@@ -22,6 +22,8 @@ from cqlib import losses
 from cqlib.models.base import System
 from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import Encoder
+from cqlib.nets.flat_codes import FlatEncoder
+from cqlib.nets.hierarchical import Layers
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,17 @@ class FrozenDecoderConfig:
     sigma_start: float = 0.3
 
 
+@dataclass(frozen=True)
+class HierarchicalFrozenDecoderConfig(FrozenDecoderConfig):
+    """The encoder round a generator of hierarchical codes; `latent` counts channels per layer."""
+
+    norm: Literal["none"] = "none"
+    blocks: int = 1
+    """Layers of codes per resolution."""
+    residual: float = 0.1
+    """What a block adds to the stream is scaled by this."""
+
+
 class FrozenDecoder(VariationalModel):
     """x ~ N(G(z), sigma^2 I) with G fixed; trains the encoder and ln sigma."""
 
@@ -45,7 +58,11 @@ class FrozenDecoder(VariationalModel):
         c = self.config = config
         self.shape = (c.image_channels, c.size, c.size)
         self.generator = generator.requires_grad_(False).eval()
-        self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=c.image_channels, norm=c.norm)
+        if isinstance(c, HierarchicalFrozenDecoderConfig):
+            layers = Layers(c.latent, c.blocks, None, residual=c.residual)
+            self.encoder = FlatEncoder(c.size, c.widths, layers, image_channels=c.image_channels)
+        else:
+            self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=c.image_channels, norm=c.norm)
         self.log_sigma = nn.Parameter(torch.tensor(math.log(c.sigma_start)))
 
     def train(self, mode: bool = True) -> FrozenDecoder:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from cqlib.models.adversarial import AdversarialSystem, CriticConfig
 from cqlib.models.base import Losses
@@ -40,22 +40,27 @@ class GAN(AdversarialSystem):
 
     def __init__(self, config: GANConfig):
         super().__init__((config.image_channels, config.size, config.size), config.critic)
-        c = self.config = config
-        self.decoder = Decoder(c.size, c.widths, c.latent, out_channels=c.image_channels, norm=c.norm)
+        self.config = config
+        self.decoder, self.codes = self._generator()
+
+    def _generator(self) -> tuple[nn.Module, int]:
+        """The net before the tanh, and how many codes it takes."""
+        c = self.config
+        return Decoder(c.size, c.widths, c.latent, out_channels=c.image_channels, norm=c.norm), c.latent
 
     def decode(self, z: Tensor) -> Tensor:
-        """G(z): (N, latent) -> (N, C, S, S) in [-1, 1]."""
+        """G(z): (N, codes) -> (N, C, S, S) in [-1, 1]."""
         return torch.tanh(self.decoder(z))
 
     def fakes(self, n: int) -> Tensor:
         """G(z) for n codes."""
-        return self.decode(torch.randn(n, self.config.latent, device=next(self.parameters()).device))
+        return self.decode(torch.randn(n, self.codes, device=next(self.parameters()).device))
 
     @torch.no_grad()
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images in [-1, 1]; there is no decoder noise for a temperature to scale."""
         device = next(self.parameters()).device
-        return self.decode(torch.randn(n, self.config.latent, device=device, generator=generator))
+        return self.decode(torch.randn(n, self.codes, device=device, generator=generator))
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_Q, Eq. (2)."""

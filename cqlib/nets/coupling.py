@@ -10,11 +10,14 @@ Deviations:
 - The nets see the two colours of the checkerboard packed as channels at half the resolution (the reference code
   masks them at full resolution and computes twice the pixels, half of them for nothing). The partition, the
   triangular Jacobian and the inverse are the same; a 3x3 convolution here spans 6x6 pixels.
+- More scales follow the reference code, except that the nets of channel couplings start with s = 1 too, and that
+  features keep the places of the pixels they come from: the decoder that predicts them is convolutional.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +25,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.nets.precision import at_least_fp32
+from cqlib.recipe import added
 
 MAX_LOG_SCALE = 4.0
 """|ln s| stays below this: one layer cannot scale by more than e^4."""
@@ -29,11 +33,16 @@ MAX_LOG_SCALE = 4.0
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """f: `couplings` alternating checkerboard couplings, their nets `width` channels wide with `blocks` blocks."""
+    """f: `couplings` alternating checkerboard couplings, their nets `width` channels wide with `blocks` blocks.
+
+    With more `scales` every scale but the last has as many channel couplings as well, the last one more
+    checkerboard coupling, and squeezed images get nets twice as wide (Dinh et al. 2017, section 3.6).
+    """
 
     couplings: int = 3
     width: int = 32
     blocks: int = 2
+    scales: int = added(1)
 
 
 class CouplingNet(nn.Module):
@@ -99,29 +108,73 @@ def join_checkerboard(even: Tensor, odd: Tensor) -> Tensor:
     return pixel_shuffle(cells.flatten(1, 2), 2)
 
 
+def split_channels(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, C, H, W), H and W even, squeezed to (N, 4C, H/2, W/2): the lower and the upper half of the channels."""
+    lower, upper = pixel_unshuffle(x, 2).chunk(2, dim=1)
+    return lower, upper
+
+
+def join_channels(lower: Tensor, upper: Tensor) -> Tensor:
+    """The inverse of `split_channels`."""
+    return pixel_shuffle(torch.cat([lower, upper], dim=1), 2)
+
+
+def alternate(couplings: nn.ModuleList, groups: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+    """Couplings that change the second group, the first, the second, …; and the sum of their ln |det| (N,)."""
+    groups, log_det = list(groups), groups[0].new_zeros(len(groups[0]))
+    for k, coupling in enumerate(couplings):
+        kept, changed = k % 2, 1 - k % 2
+        groups[changed], term = coupling(groups[kept], groups[changed])
+        log_det = log_det + term
+    return groups, log_det
+
+
+def undo(couplings: nn.ModuleList, groups: Sequence[Tensor]) -> list[Tensor]:
+    """The groups that `alternate` sent to `groups`."""
+    groups = list(groups)
+    for k, coupling in reversed(list(enumerate(couplings))):
+        kept, changed = k % 2, 1 - k % 2
+        groups[changed] = coupling.inverse(groups[kept], groups[changed])
+    return groups
+
+
 class RealNVP(nn.Module):
-    """f of Eqs. (7) and (8): alternating checkerboard couplings at one scale, x and y both (N, C, S, S)."""
+    """f of Eqs. (7) and (8): x and y both (N, C, S, S), S divisible by 2^scales.
+
+    One scale is a row of alternating checkerboard couplings. With more, channel couplings follow at half the
+    resolution, and one colour of the checkerboard is factored out: it is done. The other goes on as an image
+    (N, 2C, S/2, S/2) through an f of one scale less (`coarser`), and comes back to its places.
+    """
 
     def __init__(self, channels: int, config: FlowConfig):
         super().__init__()
-        self.couplings = nn.ModuleList(
-            Coupling(2 * channels, width=config.width, blocks=config.blocks) for _ in range(config.couplings)
-        )
+
+        def row(couplings: int, width: int) -> nn.ModuleList:
+            return nn.ModuleList(Coupling(2 * channels, width=width, blocks=config.blocks) for _ in range(couplings))
+
+        self.couplings = row(config.couplings, config.width)
+        self.coarser: RealNVP | None = None
+        if config.scales > 1:
+            wide, scales = 2 * config.width, config.scales - 1
+            self.channel_couplings = row(config.couplings, wide)
+            couplings = config.couplings + 1 if scales == 1 else config.couplings
+            self.coarser = RealNVP(2 * channels, replace(config, couplings=couplings, width=wide, scales=scales))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """y = f(x), and ln |det df/dx| (N,)."""
-        groups = list(split_checkerboard(x))
-        log_det = x.new_zeros(len(x))
-        for k, coupling in enumerate(self.couplings):
-            kept, changed = k % 2, 1 - k % 2
-            groups[changed], term = coupling(groups[kept], groups[changed])
-            log_det = log_det + term
-        return join_checkerboard(*groups), log_det
+        groups, log_det = alternate(self.couplings, split_checkerboard(x))
+        y = join_checkerboard(*groups)
+        if self.coarser is None:
+            return y, log_det
+        groups, of_channels = alternate(self.channel_couplings, split_channels(y))
+        going_on, done = split_checkerboard(join_channels(*groups))
+        going_on, of_coarser = self.coarser(going_on)
+        return join_checkerboard(going_on, done), log_det + of_channels + of_coarser
 
     def inverse(self, y: Tensor) -> Tensor:
         """x = f^-1(y), Eq. (7); as fast as `forward`, and differentiable in y and in the parameters."""
-        groups = list(split_checkerboard(y))
-        for k, coupling in reversed(list(enumerate(self.couplings))):
-            kept, changed = k % 2, 1 - k % 2
-            groups[changed] = coupling.inverse(groups[kept], groups[changed])
-        return join_checkerboard(*groups)
+        if self.coarser is not None:
+            going_on, done = split_checkerboard(y)
+            y = join_checkerboard(self.coarser.inverse(going_on), done)
+            y = join_channels(*undo(self.channel_couplings, split_channels(y)))
+        return join_checkerboard(*undo(self.couplings, split_checkerboard(y)))

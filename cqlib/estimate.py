@@ -1,0 +1,81 @@
+"""Before a run of days: how long its training takes and how much memory it needs on this machine.
+
+A few real training steps of every row, at its real batch size, in a process of its own:
+`python -m cqlib.estimate JSON`, where JSON holds row, profile and data set. Steps on random images cost what steps
+on real ones do.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cqlib.processes import say
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of training in all its stages, measuring not included; the most memory taken, in bytes."""
+
+    seconds: float
+    memory_bytes: int
+
+    def __str__(self) -> str:
+        return f"about {duration(self.seconds)} of training, {self.memory_bytes / 2**30:.1f} GiB"
+
+
+def duration(seconds: float) -> str:
+    """ "40 s", "12 min", "31 h", "6.5 days": two digits at most."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < limit * size:
+            return f"{max(1, round(seconds / size))} {unit}"
+    return f"{seconds / 86400:.2g} days" if seconds < 8.6e6 else f"{seconds / 86400:,.0f} days"
+
+
+def estimate(row: str, profile: str, data: str) -> Estimate:
+    """Measured here and now on the device that would train."""
+    import torch
+
+    from cqlib import provenance
+    from cqlib.experiments import build, experiment
+    from cqlib.models.frozen_decoder import FrozenDecoder
+    from cqlib.training import measure
+
+    e = experiment(row, profile, data)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.random.fork_rng(devices=[]):
+        system = build(e.recipe.system)
+    seconds = e.recipe.training.steps * measure(system, e.recipe.training, device)
+    if (stage := e.recipe.frozen_decoder) is not None:
+        with torch.random.fork_rng(devices=[]):
+            second = FrozenDecoder(stage.config, system)
+        seconds += stage.training.steps * measure(second, stage.training, device)
+    return Estimate(seconds, provenance.peak_memory_bytes(device))
+
+
+def total(estimates: Iterable[Estimate], runs_each: Iterable[int], slots: int) -> str:
+    """All runs together, `slots` at a time."""
+    seconds = sum(e.seconds * n for e, n in zip(estimates, runs_each, strict=True)) / max(1, slots)
+    return f"in all about {duration(seconds)} of training with {slots} at a time"
+
+
+def main(argument: str) -> int:
+    """Say the estimate as {"message": "SECONDS BYTES"}; the exit code."""
+    found = estimate(**json.loads(argument))
+    say(message=f"{found.seconds} {found.memory_bytes}")
+    return 0
+
+
+def parse(message: str) -> Estimate | None:
+    """The inverse of what `main` says; None when it said something else."""
+    try:
+        seconds, memory = message.split()
+        return Estimate(float(seconds), int(memory))
+    except ValueError:
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

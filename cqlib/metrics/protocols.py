@@ -1,0 +1,111 @@
+"""The literature's evaluation protocols by name: which real images, and how many samples, stand behind a score.
+
+FID is biased by both numbers, so two FIDs compare only under one protocol. Standard library only: the report
+reads names and words from here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cqlib.errors import unknown
+
+IS_IMAGES, IS_SPLITS = 50_000, 10  # Salimans et al., arXiv:1606.03498, and nearly everyone since
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """`n_real` real images of `split` against `n_fake` samples; IS on `is_images` samples in `is_splits` parts.
+
+    `split` is "test", "train", or words; always the split's first images. A protocol without a `name` is this
+    project's own, at the size of a profile. `about` says in words what it is for and how sure that is.
+    """
+
+    name: str
+    split: str
+    n_real: int
+    n_fake: int
+    is_images: int
+    is_splits: int = IS_SPLITS
+    about: str = ""
+
+    @property
+    def samples(self) -> int:
+        """How many samples have to be drawn."""
+        return max(self.n_fake, self.is_images)
+
+    def lacks(self, n_train: int, n_test: int) -> str:
+        """What a data set of these sizes lacks for it, as the end of a sentence; "" when nothing."""
+        there = {"train": n_train, "test": n_test}[self.split]
+        words = {"train": "training", "test": "test"}[self.split]
+        return "" if there >= self.n_real else f"it needs {self.n_real:,} {words} images and there are {there:,}"
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "paper",
+            "test",
+            10_000,
+            10_000,
+            IS_IMAGES,
+            about="The paper's rule that scores are taken on held-out images. How many images and samples it used "
+            "is not known; 10,000 is CIFAR-10's whole test split.",
+        ),
+        Protocol(
+            "50k/50k-train",
+            "train",
+            50_000,
+            50_000,
+            IS_IMAGES,
+            about="What most GAN code reports, for example mimicry's baselines (arXiv:2005.02494): 50,000 training "
+            "images. It rewards a model that memorises them.",
+        ),
+        Protocol(
+            "sngan",
+            "train",
+            10_000,
+            5_000,
+            IS_IMAGES,
+            about="Miyato et al., arXiv:1802.05957, appendix B.1: FID over 10,000 real images and 5,000 samples. The "
+            "split is not stated there; training images are this project's guess. Its IS is the mean over ten sets "
+            "of 5,000 samples, of as many trained generators; here the ten sets come from one.",
+        ),
+    )
+}
+"""Presets by name. "paper" is the main protocol of profile `paper`, the others are measured beside it."""
+
+_NAMED = re.compile(r"(.+) \[(.+)\]")
+
+
+def protocol(name: str) -> Protocol:
+    """The preset of that name; UsageError with the nearest one."""
+    if name not in PROTOCOLS:
+        raise unknown("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
+
+
+def house(n: int, is_images: int | None = None) -> Protocol:
+    """The main protocol of a profile: n_real = n_fake = `n` held-out images; IS on `is_images` samples (None: n).
+
+    At the preset's size it is the preset "paper"; where a data set cannot fill that, its name says so.
+    """
+    if is_images is None:
+        return Protocol("", "test", n, n, n)
+    preset = PROTOCOLS["paper"]
+    if (n, is_images) == (preset.n_real, preset.is_images):
+        return preset
+    return Protocol(f"paper at {n} images", "test", n, n, is_images)
+
+
+def with_protocol(metric: str, name: str) -> str:
+    """The name in a record under a preset that is not the main one: "FID@T1 [sngan]"."""
+    return f"{metric} [{name}]"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """("FID@T1", "sngan") of "FID@T1 [sngan]"; ("FID@T1", "") of the main protocol's "FID@T1"."""
+    found = _NAMED.fullmatch(name)
+    return (found[1], found[2]) if found else (name, "")

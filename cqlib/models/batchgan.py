@@ -1,0 +1,147 @@
+"""BatchGAN: the discriminator judges a mixed batch of real and made images and predicts the share of real ones.
+
+Reference: Lucas, Tallec, Ollivier, Verbeek, "Mixed batches and symmetric discriminators for GAN training", ICML 2018
+(arXiv 1806.07185). No code of it is public.
+
+A batch y of B images has image i real if beta_i = 1 and made if beta_i = 0:
+
+    p ~ Beta(a, a),   beta_i ~ Bernoulli(p),   y_i = beta_i x_i + (1 - beta_i) G(z_i),   r = (1/B) sum_i beta_i
+
+("batch smoothing": all ratios occur; a = 1 makes the number of real images uniform on 0..B). The critic is symmetric
+(`nets.symmetric`) and gives logits l_i(y). With the cross-entropy to a ratio, s being the sigmoid,
+L(l, r) = -r ln s(l) - (1 - r) ln(1 - s(l)), the discriminator minimises
+
+    BGAN:    L(mean_i l_i, r)      averages, then takes the loss: one prediction per batch
+    M-BGAN:  mean_i L(l_i, r)      takes the loss, then averages: an ensemble of B predictions, and never less (Jensen)
+
+and G opposes. Why this trains G: the best prediction is D(y) = E[r | y], which leaves the loss E[h(E[r | y])], h the
+entropy of a coin, at most ln 2 with equality only if E[r | y] = 1/2 for all y. Then for any f, by E[r] = 1/2,
+
+    0 = E[(r - 1/2) (1/B) sum_i f(y_i)] = Var(r) (E_data[f] - E_G[f])
+
+so that ln 2, G's optimum, is reached at p_G = p_data and nowhere else. B = 1 is the usual GAN.
+
+Deviations. The abstract and the figure say: mixed batches, prediction of the ratio, batch means fed to every layer,
+batch smoothing, and the two orders of averaging. All else is derived, or remembered and not checked:
+- The formulas above, and logits (not probabilities) as what BGAN averages.
+- The real and the made images of an update are used up by two mixed batches, beta and 1 - beta, which have the same
+  law since Beta(a, a) is symmetric; losses are sums over both, for one image those of a GAN to the letter.
+- a = 1. The paper draws p from a Beta whose parameters are not known.
+- G does not ascend L, which starves it where D is right, but descends -ln s: each batch should look real as a whole.
+  As in Goodfellow et al. 2014, section 3, which B = 1 gives. Its gradient reaches G through batch means too.
+- A gradient penalty of weight 10 on the logits, summed over the batch, at interpolates of real and made images; the
+  paper is remembered to have one, with no weight.
+- Nets and training of SNGAN's standard CNN, without spectral norm: widths, optimiser, 100,000 steps, batch 64.
+- The tables' 7.5 and 23.7 are remembered as M-BGAN's (BGAN: 7.05 and 36.5); M-BGAN is `extra/m-batchgan`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.distributions import Beta
+from torch.nn.functional import softplus
+
+from cqlib import losses
+from cqlib.data.pixels import dequantise
+from cqlib.errors import unknown
+from cqlib.models.base import Losses, frozen
+from cqlib.models.rival import Rival, RivalConfig, frozen_stage
+from cqlib.nets.conv import pyramid
+from cqlib.nets.gan_cnn import CNNGenerator
+from cqlib.nets.symmetric import SymmetricCritic
+from cqlib.recipe import PROFILES, Recipe, TrainingConfig
+
+
+@dataclass(frozen=True)
+class BatchGANConfig(RivalConfig):
+    """Widths of both nets, as in `nets.gan_cnn`; the order of averaging and loss; the law of the ratio."""
+
+    widths: tuple[int, ...]
+    critic: tuple[int, ...]
+    average: Literal["logits", "losses"] = "logits"
+    """"logits": BGAN. "losses": M-BGAN."""
+    smoothing: float = 1.0
+    """a of the ratio's Beta(a, a)."""
+    penalty_weight: float = 10.0
+    penalty_every: int = 1
+    """Penalise every k-th step with k times the weight (lazy regularisation, Karras et al. 2020)."""
+
+
+def ratio_loss(logits: Tensor, ratio: Tensor, average: Literal["logits", "losses"]) -> Tensor:
+    """The cross-entropy between the ratio of real images and its prediction: (B,), () -> scalar, in nats.
+
+    `average` = "logits" is L(mean_i l_i, r), "losses" is mean_i L(l_i, r); L(l, r) = ln(1 + e^l) - r l.
+    """
+    predicted = logits.mean() if average == "logits" else logits
+    return (softplus(predicted) - ratio * predicted).mean()
+
+
+class BatchGAN(Rival):
+    """x = G(z) against a critic of mixed batches."""
+
+    config: BatchGANConfig
+
+    def __init__(self, config: BatchGANConfig):
+        c = config
+        super().__init__(
+            c,
+            CNNGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels),
+            SymmetricCritic(c.size, c.critic, image_channels=c.image_channels),
+        )
+        self.ratio_law = Beta(c.smoothing, c.smoothing)
+
+    def mixed(self, real: Tensor, fake: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Two mixed batches (N, C, S, S) that share out N real and N made images, each with its ratio of real ones."""
+        real_first = torch.rand(len(real), device=real.device) < self.ratio_law.sample().to(real.device)
+        beta = real_first.view(-1, 1, 1, 1)
+        ratio = real_first.float().mean()
+        return [(torch.where(beta, real, fake), ratio), (torch.where(beta, fake, real), 1 - ratio)]
+
+    def critic_losses(self, x: Tensor, *, step: int) -> Losses:
+        """The cross-entropy to the true ratio, and the gradient penalty."""
+        c = self.config
+        real, fake = self.real_and_fake(x)
+        batches = self.mixed(real, fake)
+        terms = {"discriminator": sum(ratio_loss(self.critic(y), r, c.average) for y, r in batches)}
+        total = terms["discriminator"]
+        if c.penalty_weight > 0 and step % c.penalty_every == 0:
+            terms["gradient_penalty"] = losses.gradient_penalty(self.critic, real, fake)
+            total = total + c.penalty_weight * c.penalty_every * terms["gradient_penalty"]
+        return {**terms, "total": total}
+
+    def generator_losses(self, x: Tensor) -> Losses:
+        """The cross-entropy of the predictions to ratio 1, on mixed batches of `x` and fresh samples."""
+        batches = self.mixed(dequantise(x), self.fakes(len(x)))
+        with frozen(self.critic):
+            total = sum(ratio_loss(self.critic(y), torch.ones_like(r), self.config.average) for y, r in batches)
+        return {"generator": total, "total": total}
+
+
+# --- recipes -------------------------------------------------------------------------------------------------
+
+ROWS: dict[str, Literal["logits", "losses"]] = {"table3/batchgan": "logits", "extra/m-batchgan": "losses"}
+"""Row -> what is averaged."""
+
+
+def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
+    """One of `ROWS`; KeyError for another. The smaller profiles narrow the nets and penalise every fourth step."""
+    average = ROWS[row]
+    training = TrainingConfig(
+        steps=100_000, learning_rate=2e-4, betas=(0.5, 0.999), ema=0.0, flips=False, autocast="off", log_every=200
+    )
+    base, every = 64, 1
+    if profile == "smoke":
+        base, every = 8, 4
+        training = replace(training, steps=20, batch_size=16, autocast="auto", log_every=5)
+    elif profile in ("quick", "study"):
+        base, every = 32, 4
+        training = replace(training, steps=1500, autocast="auto", log_every=50, snapshots=3)
+    elif profile != "paper":
+        raise unknown("profile", profile, PROFILES)
+    widths = pyramid(base, size)[:4]
+    config = BatchGANConfig(size, widths, widths, average, penalty_every=every, image_channels=image_channels)
+    return Recipe(config, training, frozen_stage(config, profile))

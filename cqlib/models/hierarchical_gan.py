@@ -1,0 +1,56 @@
+"""Residual GAN of Table 2: the top-down generator of the residual CQ-F, driven by the noise of all its layers.
+
+References: those of `gan.py` and `hierarchical.py`. Its BPD comes from `frozen_decoder.py`, with the bottom-up net
+as encoder: q(z|x) is factorised over the codes of all layers, and p(z) = N(0, I).
+
+Deviations: as in `gan.py` a tanh keeps G(z) in [-1, 1]; generator and critic have the widths of the residual CQ-F.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from cqlib.models.coverage_quality import scale
+from cqlib.models.frozen_decoder import HierarchicalFrozenDecoderConfig
+from cqlib.models.gan import GAN, GANConfig
+from cqlib.models.hierarchical import sizes
+from cqlib.nets.flat_codes import FlatGenerator
+from cqlib.nets.hierarchical import Layers
+from cqlib.recipe import FrozenDecoderStage, Recipe
+
+
+@dataclass(frozen=True)
+class HierarchicalGANConfig(GANConfig):
+    """Generator and critic; `latent` counts channels per layer."""
+
+    latent: int = 32
+    norm: Literal["none"] = "none"
+    blocks: int = 1
+    """Layers of noise per resolution."""
+    residual: float = 0.1
+    """What a block adds to the stream is scaled by this."""
+
+
+class HierarchicalGAN(GAN):
+    """x = G_theta(z), z ~ N(0, I) over all layers' noise."""
+
+    config: HierarchicalGANConfig
+
+    def _generator(self) -> tuple[FlatGenerator, int]:
+        c = self.config
+        layers = Layers(c.latent, c.blocks, None, residual=c.residual)
+        net = FlatGenerator(c.size, c.widths, layers, out_channels=c.image_channels)
+        return net, net.codes
+
+
+def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
+    """`table2/gan-residual`: generator, critic and training of the residual CQ-F; its BPD by the starred recipe."""
+    if row != "table2/gan-residual":
+        raise KeyError(row)
+    s, nets = scale(profile, size), sizes(profile, size)
+    shared = {"image_channels": image_channels, "blocks": nets.blocks, "residual": nets.residual}
+    config = HierarchicalGANConfig(size, nets.widths, nets.critic, nets.latent, **shared)
+    encoder = HierarchicalFrozenDecoderConfig(size, nets.widths, nets.latent, **shared)
+    half = replace(s.training, steps=max(1, s.training.steps // 2))
+    return Recipe(config, s.training, FrozenDecoderStage(encoder, half))

@@ -1,0 +1,87 @@
+"""Masked convolutions and the inverse autoregressive flow (IAF) step that they parametrise.
+
+References: Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow", NIPS 2016, section 4
+and its published code; Germain et al. 2015 (degrees).
+
+The order is that of the reference code: a pixel depends on the pixels to its right and below (reverse raster), and
+at the pixel itself a channel depends on the channels before it.
+
+Deviations:
+- s is bounded by `MAX_LOG_SCALE` through a tanh, so that exp never overflows; near 0 it is what the reference has.
+- Hidden channels carry the highest channel of z that they may see, so that any width goes with any latent size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import elu
+
+from cqlib.nets.precision import at_least_fp32
+
+MAX_LOG_SCALE = 4.0
+"""|s| stays below this: one step cannot scale by more than e^4."""
+STEP = 0.1
+"""(m, s) is this share of what the net returns, so that the step starts near the identity."""
+
+
+def degrees(channels: int, latent: int) -> Tensor:
+    """(channels,): for each channel the last of `latent` channels that it may see; `latent` channels see
+    themselves."""
+    return (torch.arange(1, channels + 1) * latent + channels - 1).div(channels, rounding_mode="floor") - 1
+
+
+def autoregressive_mask(in_degrees: Tensor, out_degrees: Tensor, *, strict: bool) -> Tensor:
+    """(out, in, 3, 3) of 0 and 1: right of and below the centre all is seen, above and left nothing; at the centre
+    lower degrees see higher ones never, and equal ones unless `strict`."""
+    mask = torch.zeros(len(out_degrees), len(in_degrees), 3, 3)
+    mask[:, :, 1, 2] = mask[:, :, 2] = 1
+    seen = in_degrees < out_degrees[:, None] if strict else in_degrees <= out_degrees[:, None]
+    mask[:, :, 1, 1] = seen.float()
+    return mask
+
+
+class MaskedConv2d(nn.Conv2d):
+    """A weight-normalised 3x3 convolution with an autoregressive mask over `latent` ordered channels.
+
+    The norm is taken over the weights that the mask leaves: `scale` is the length of each output's filter.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, latent: int, *, strict: bool):
+        super().__init__(in_channels, out_channels, 3, padding=1)
+        mask = autoregressive_mask(degrees(in_channels, latent), degrees(out_channels, latent), strict=strict)
+        self.register_buffer("mask", mask, persistent=False)
+        self.scale = nn.Parameter(torch.ones(out_channels, 1, 1, 1))
+        with torch.no_grad():
+            self.weight.normal_()
+            self.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        masked = self.weight * self.mask
+        weight = self.scale * masked / masked.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        return self._conv_forward(x, weight, self.bias)
+
+
+class IAFStep(nn.Module):
+    """z -> (z - m) / exp(s) with (m, s) autoregressive in z given a context: ln |det| = -sum s.
+
+    Two hidden masked layers with ELU, the context (N, width, H, W) added after the first.
+    """
+
+    def __init__(self, latent: int, width: int):
+        super().__init__()
+        self.first = MaskedConv2d(latent, width, latent, strict=False)
+        self.second = MaskedConv2d(width, width, latent, strict=False)
+        self.shift = MaskedConv2d(width, latent, latent, strict=True)
+        self.log_scale = MaskedConv2d(width, latent, latent, strict=True)
+
+    def parameters_of(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """m and s, each (N, latent, H, W)."""
+        h = elu(self.second(elu(self.first(z) + context)))
+        shift, log_scale = at_least_fp32(self.shift(h)), at_least_fp32(self.log_scale(h))
+        return STEP * shift, MAX_LOG_SCALE * torch.tanh(STEP * log_scale / MAX_LOG_SCALE)
+
+    def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The new z and s, elementwise: ln q of the new z is ln q of the old one plus the sum of s."""
+        m, s = self.parameters_of(z, context)
+        return (z - m) * (-s).exp(), s

@@ -1,0 +1,107 @@
+"""The standard CNN of the GAN literature, batch-normalised: DCGAN's and SNGAN's generator and critic.
+
+References: Radford et al. 2016; Miyato et al. 2018, table 3, whose layers the public codes chainer-gan-lib (commit
+cf9efba) and pytorch-gan-collections (860e90b) give exactly.
+
+`widths` lists the channels from the finest resolution to the bottom, which is S / 2^(len(widths) - 1) pixels wide:
+(64, 128, 256, 512) has its bottom at 4x4 for 32 pixels and 6x6 for 48.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from cqlib.nets.precision import at_least_fp32
+
+
+def bottom_size(size: int, widths: tuple[int, ...]) -> int:
+    """Width of the coarsest feature map; ValueError if `size` cannot be halved so often."""
+    halvings = len(widths) - 1
+    if size % 2**halvings:
+        raise ValueError(f"{size} pixels cannot be halved {halvings} times")
+    return size // 2**halvings
+
+
+def start_normal(net: nn.Module) -> None:
+    """Weights from N(0, 0.02^2), biases 0 (Radford et al. 2016, section 4)."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+
+
+class CNNGenerator(nn.Module):
+    """z (N, latent) -> (N, C, S, S) in [-1, 1]: dense layer, 4x4 stride-2 deconvolutions, 3x3 convolution, tanh;
+    batch normalisation and ReLU between them. `first_norm`: over each channel of the bottom, or over each unit.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        widths: tuple[int, ...],
+        latent: int,
+        *,
+        image_channels: int = 3,
+        first_norm: Literal["channel", "unit"] = "channel",
+    ):
+        super().__init__()
+        bottom = bottom_size(size, widths)
+        self.bottom = (widths[-1], bottom, bottom)
+        units = widths[-1] * bottom**2
+        self.head = nn.Linear(latent, units)
+        self.unit_norm = nn.BatchNorm1d(units) if first_norm == "unit" else nn.Identity()
+        coarse_to_fine = widths[::-1]
+        layers: list[nn.Module] = [nn.BatchNorm2d(widths[-1])] if first_norm == "channel" else []
+        layers += [nn.ReLU()]
+        for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False):
+            layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.out = nn.Conv2d(widths[0], image_channels, 3, padding=1)
+        start_normal(self)
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = self.unit_norm(self.head(z)).unflatten(1, self.bottom)
+        return at_least_fp32(self.out(self.body(h))).tanh()
+
+
+class ShiftingBatchNorm(nn.Module):
+    """Batch normalisation with a learned shift (beta) and no scale (gamma)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.beta = nn.Parameter(self.norm.running_mean.new_zeros(channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x) + self.beta
+
+
+class CNNCritic(nn.Module):
+    """(N, C, S, S) -> logits (N,): a 3x3 convolution per resolution, 4x4 stride-2 convolutions between them, dense.
+
+    `norm`: "batch", with shift and no scale after all convolutions but the first, or "none"; `slope` of the leaky
+    ReLU.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        widths: tuple[int, ...],
+        *,
+        image_channels: int = 3,
+        norm: Literal["batch", "none"],
+        slope: float,
+    ):
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.LeakyReLU(slope)]
+        for a, b in zip(widths, widths[1:], strict=False):
+            for convolution in (nn.Conv2d(a, b, 4, stride=2, padding=1), nn.Conv2d(b, b, 3, padding=1)):
+                layers += [convolution, *([ShiftingBatchNorm(b)] if norm == "batch" else []), nn.LeakyReLU(slope)]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1] * bottom_size(size, widths) ** 2, 1)
+        start_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return at_least_fp32(self.head(self.body(x).flatten(1)).squeeze(1))

@@ -1,0 +1,253 @@
+"""Hierarchical latent variables: a residual bottom-up encoder and a residual top-down generator.
+
+References: Kingma et al., "Improving Variational Inference with Inverse Autoregressive Flow", NIPS 2016, section 5
+(the ResNet VAE) and its published code; Sonderby et al. 2016 (ladder networks).
+
+A layer l has latent variables z_l, one map of `latent` channels. Top-down, h (N, width, S_l, S_l) gives
+
+    p(z_l | z_above) = N(m_p, s_p^2),   q(z_l | z_above, x) = N(m_r + m_q, (s_r s_q)^2)
+
+with m_p, s_p, m_r, s_r from h and m_q, s_q from the image by the bottom-up net; then h <- h + residual f(z_l, h),
+`residual` being 0.1 in the reference. With "iaf" an autoregressive step follows the draw from q.
+
+Deviations:
+- Weights start by the fan-in, statistics and output at a quarter of that, instead of by the first batch
+  (data-dependent initialisation): means and log-sds start near 0, of priors and posteriors alike.
+- log-sds are bounded by `MAX_LOG_SD` through a tanh.
+- 3x3 stem and output at full resolution, widths that grow with depth, 1x1 convolutions on skips where they change;
+  the reference has one width and a 5x5 stride-2 stem.
+- Doubling the resolution is a 4x4 transposed convolution, which covers pixels evenly (the reference: 3x3).
+- No deterministic output from the last bottom-up block, which nothing would read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import elu, interpolate
+from torch.nn.utils.parametrizations import weight_norm
+
+from cqlib.nets.autoregressive import IAFStep
+from cqlib.nets.conv import BOTTOM, levels
+from cqlib.nets.precision import at_least_fp32
+
+MAX_LOG_SD = 4.0
+"""|ln s| of every prior and posterior stays below this."""
+START = 0.25
+"""Scale of means, log-sds and output at the start, against 1 for what flows inside."""
+
+Posterior = Literal["gaussian", "iaf"]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The latent variables of a hierarchy."""
+
+    latent: int
+    """Channels of each layer's map."""
+    blocks: int
+    """Layers at each resolution."""
+    posterior: Posterior | None
+    """None: there is no q, as in a GAN."""
+    iaf_width: int = 64
+    """Hidden channels of IAF's masked net, and of its context."""
+    residual: float = 0.1
+    """What a block adds to the stream is scaled by this."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the image says of one layer: m_q and ln s_q (N, latent, H, W), and a context for IAF."""
+
+    mean: Tensor
+    log_sd: Tensor
+    context: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One layer's draw from q, elementwise (N, latent, H, W)."""
+
+    kl: Tensor
+    """KL(q || p): in closed form for Gaussian posteriors, at the draw for IAF."""
+    log_ratio: Tensor
+    """ln p(z) - ln q(z) at the draw."""
+
+
+def conv(a: int, b: int, kernel: int = 3, *, stride: int = 1, double: bool = False) -> nn.Module:
+    """A weight-normalised convolution that keeps the resolution, divides it by `stride`, or doubles it."""
+    if double:
+        layer = nn.ConvTranspose2d(a, b, 4, stride=2, padding=1)
+        fan_in = 4 * a
+    else:
+        layer = nn.Conv2d(a, b, kernel, stride=stride, padding=kernel // 2)
+        fan_in = kernel**2 * a
+    with torch.no_grad():
+        layer.weight.normal_(std=fan_in**-0.5)
+        layer.bias.zero_()
+    return weight_norm(layer, dim=1 if double else 0)
+
+
+def _start_small(layer: nn.Module, channels: int) -> None:
+    """Scale the first output channels by `START`."""
+    with torch.no_grad():
+        layer.parametrizations.weight.original0[:channels].mul_(START)
+
+
+def _bounded(log_sd: Tensor) -> Tensor:
+    return MAX_LOG_SD * torch.tanh(log_sd / MAX_LOG_SD)
+
+
+def gaussian_kl(mean: Tensor, log_sd: Tensor, prior_mean: Tensor, prior_log_sd: Tensor) -> Tensor:
+    """KL(N(mean, sd^2) || N(prior_mean, prior_sd^2)), elementwise."""
+    squares = ((2 * log_sd).exp() + (mean - prior_mean).square()) * (-2 * prior_log_sd).exp()
+    return prior_log_sd - log_sd + 0.5 * (squares - 1)
+
+
+class UpBlock(nn.Module):
+    """Bottom-up: x (N, a, H, W) -> evidence on this layer's z, and the stream (N, b, H / stride, W / stride)."""
+
+    def __init__(self, a: int, b: int, layers: Layers, *, stride: int, last: bool):
+        super().__init__()
+        latent = self.latent = layers.latent
+        self.stride, self.residual = stride, layers.residual
+        context = layers.iaf_width if layers.posterior == "iaf" else 0
+        self.first = conv(a, 2 * latent + (0 if last else b), stride=stride)
+        _start_small(self.first, 2 * latent)
+        self.context = conv(a, context, stride=stride) if context else None
+        self.second = None if last else conv(b, b)
+        self.skip = conv(a, b, 1) if a != b and not last else nn.Identity()
+
+    def forward(self, x: Tensor) -> tuple[Evidence, Tensor | None]:
+        activated = elu(x)
+        statistics, h = self.first(activated).tensor_split([2 * self.latent], dim=1)
+        mean, log_sd = at_least_fp32(statistics).chunk(2, dim=1)
+        evidence = Evidence(mean, log_sd, self.context(activated) if self.context is not None else None)
+        if self.second is None:
+            return evidence, None
+        skipped = x[:, :, :: self.stride, :: self.stride]  # nearest neighbour
+        return evidence, self.skip(skipped) + self.residual * self.second(elu(h))
+
+
+class DownBlock(nn.Module):
+    """Top-down: h (N, a, H, W) -> z by prior or posterior, and the stream (N, b, H, W), doubled with `double`."""
+
+    def __init__(self, a: int, b: int, layers: Layers, *, double: bool):
+        super().__init__()
+        latent = self.latent = layers.latent
+        self.double, self.posterior, self.residual = double, layers.posterior, layers.residual
+        self.statistics = latent * (2 if layers.posterior is None else 4)
+        self.first = conv(a, self.statistics + a)
+        _start_small(self.first, self.statistics)
+        self.second = conv(latent + a, b, double=double)
+        self.skip = conv(a, b, 1) if a != b else nn.Identity()
+        if layers.posterior == "iaf":
+            self.context = conv(a, layers.iaf_width)
+            self.iaf = IAFStep(latent, layers.iaf_width)
+
+    def forward(self, h: Tensor, noise: Tensor, evidence: Evidence | None = None) -> tuple[Tensor, Draw | None]:
+        """The stream, and the draw from q where there is `evidence`; `noise` (N, latent, H, W) is N(0, 1)."""
+        activated = elu(h)
+        statistics, deterministic = self.first(activated).tensor_split([self.statistics], dim=1)
+        statistics = at_least_fp32(statistics).chunk(self.statistics // self.latent, dim=1)
+        prior_mean, prior_log_sd = statistics[0], _bounded(statistics[1])
+        if evidence is None:
+            z, draw = prior_mean + prior_log_sd.exp() * noise, None
+        else:
+            mean, log_sd = statistics[2] + evidence.mean, _bounded(statistics[3] + evidence.log_sd)
+            z = mean + log_sd.exp() * noise
+            log_q = -0.5 * noise.square() - log_sd
+            if self.posterior == "iaf":
+                z, s = self.iaf(z, self.context(activated) + evidence.context)
+                log_q = log_q + s
+            log_p = -0.5 * ((z - prior_mean) * (-prior_log_sd).exp()).square() - prior_log_sd
+            log_ratio = log_p - log_q  # both without the constant ln sqrt(2 pi)
+            gaussian = self.posterior == "gaussian"
+            draw = Draw(gaussian_kl(mean, log_sd, prior_mean, prior_log_sd) if gaussian else -log_ratio, log_ratio)
+        branch = self.residual * self.second(elu(torch.cat([deterministic, z.to(deterministic.dtype)], dim=1)))
+        skipped = self.skip(h)
+        return (interpolate(skipped, scale_factor=2.0) if self.double else skipped) + branch, draw
+
+
+class BottomUp(nn.Module):
+    """The encoder: (N, C, S, S) -> evidence on every layer, in the generator's order (coarsest first)."""
+
+    def __init__(self, size: int, widths: tuple[int, ...], layers: Layers, *, image_channels: int = 3):
+        super().__init__()
+        _check(widths, size)
+        self.stem = conv(image_channels, widths[0])
+        plan = [(a, b, k) for a, b in zip(widths, widths[1:], strict=False) for k in range(layers.blocks)]
+        self.blocks = nn.ModuleList(
+            UpBlock(b if k else a, b, layers, stride=1 if k else 2, last=position == len(plan) - 1)
+            for position, (a, b, k) in enumerate(plan)
+        )
+
+    def forward(self, x: Tensor) -> list[Evidence]:
+        h = self.stem(x)
+        found = []
+        for block in self.blocks:
+            evidence, h = block(h)
+            found.append(evidence)
+        return found[::-1]
+
+
+class TopDown(nn.Module):
+    """The generator: noise of every layer -> a feature map (N, widths[0], S, S), layer after layer from a learned h.
+
+    Layers stand at the bottom's resolution and at each doubling of it but the last. Without a posterior it only
+    generates.
+    """
+
+    def __init__(self, size: int, widths: tuple[int, ...], layers: Layers):
+        super().__init__()
+        _check(widths, size)
+        self.start = nn.Parameter(torch.zeros(1, widths[-1], BOTTOM[size], BOTTOM[size]).normal_())
+        self.blocks = nn.ModuleList()
+        self.shapes: dict[str, tuple[int, int, int]] = {}
+        side = BOTTOM[size]
+        coarse_to_fine = widths[::-1]
+        for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False):
+            for k in range(layers.blocks):
+                last = k == layers.blocks - 1
+                self.blocks.append(DownBlock(a, b if last else a, layers, double=last))
+                self.shapes[f"{side}x{side}-{k + 1}"] = (layers.latent, side, side)
+            side *= 2
+
+    def noise(self, n: int, generator: Generator | None = None) -> list[Tensor]:
+        """Standard normal noise of every layer, (n, latent, H, W) each."""
+        device = self.start.device
+        return [torch.randn((n, *shape), device=device, generator=generator) for shape in self.shapes.values()]
+
+    def forward(
+        self, noise: Sequence[Tensor], evidence: Sequence[Evidence] | None = None
+    ) -> tuple[Tensor, dict[str, Draw]]:
+        """The feature map; and with `evidence` each layer's draw from q, by name."""
+        h = self.start.expand(len(noise[0]), -1, -1, -1)
+        draws = {}
+        evidence = evidence or [None] * len(self.blocks)
+        for name, block, eps, seen in zip(self.shapes, self.blocks, noise, evidence, strict=True):
+            h, draw = block(h, eps, seen)
+            if draw is not None:
+                draws[name] = draw
+        return h, draws
+
+
+class Head(nn.Module):
+    """From the feature map to the image: ELU, 3x3 convolution; (N, width, S, S) -> (N, out_channels, S, S)."""
+
+    def __init__(self, width: int, out_channels: int):
+        super().__init__()
+        self.out = conv(width, out_channels)
+        _start_small(self.out, out_channels)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return at_least_fp32(self.out(elu(h)))
+
+
+def _check(widths: tuple[int, ...], size: int) -> None:
+    if len(widths) != levels(size):
+        raise ValueError(f"{size} pixels need {levels(size)} widths, got {len(widths)}: {widths}")

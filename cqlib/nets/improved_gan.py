@@ -1,0 +1,126 @@
+"""Generator and discriminator of Salimans et al. 2016 for CIFAR-10, and their like at other sizes.
+
+Reference: "Improved Techniques for Training GANs", NIPS 2016, and its published code
+(`train_cifar_minibatch_discrimination.py`), layer by layer at 32 pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cqlib.nets.conv import BOTTOM, levels
+from cqlib.nets.minibatch import MinibatchDiscrimination
+from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.virtual_batch_norm import VirtualBatchNorm
+from cqlib.nets.weight_norm import WeightNormed
+
+EPS = 1e-6
+
+
+class _Shift(nn.Module):
+    """+ b per channel: the reference's batch normalisation has a bias and no scale."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.bias.view(-1, *[1] * (x.dim() - 2))
+
+
+class ImprovedGenerator(nn.Module):
+    """u (N, latent) in [0, 1] -> (N, C, S, S) in [-1, 1]: dense layer, 5x5 transposed convolutions, tanh.
+
+    `widths` are the channels from half the image's resolution to the bottom: (128, 256, 512) at 32 pixels. With norm
+    "virtual" a reference batch of `reference` codes, drawn once, goes through the net beside u.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        widths: tuple[int, ...],
+        latent: int,
+        *,
+        image_channels: int = 3,
+        norm: Literal["batch", "virtual"] = "batch",
+        reference: int = 100,
+    ):
+        super().__init__()
+        if len(widths) != levels(size) - 1:
+            raise ValueError(f"{size} pixels need {levels(size) - 1} widths, got {len(widths)}: {widths}")
+        self.bottom = (widths[-1], BOTTOM[size], BOTTOM[size])
+        units = widths[-1] * BOTTOM[size] ** 2
+        self.register_buffer("reference", torch.rand(reference, latent) if norm == "virtual" else None)
+
+        def normalised(channels: int, kind: type[nn.Module]) -> list[nn.Module]:
+            if norm == "virtual":
+                return [VirtualBatchNorm(channels, reference), nn.ReLU()]
+            return [kind(channels, eps=EPS, affine=False), _Shift(channels), nn.ReLU()]
+
+        self.head = nn.Sequential(nn.Linear(latent, units, bias=False), *normalised(units, nn.BatchNorm1d))
+        layers: list[nn.Module] = []
+        coarse_to_fine = widths[::-1]
+        for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False):
+            layers += [nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1, bias=False)]
+            layers += normalised(b, nn.BatchNorm2d)
+        for layer in (self.head[0], *layers):
+            if isinstance(layer, nn.Linear | nn.ConvTranspose2d):
+                nn.init.normal_(layer.weight, std=0.05)
+        out = nn.ConvTranspose2d(widths[0], image_channels, 5, stride=2, padding=2, output_padding=1)
+        self.body = nn.Sequential(*layers, WeightNormed(out, start=0.1, train_scale=True))
+
+    def forward(self, u: Tensor) -> Tensor:
+        n = len(u)
+        if self.reference is not None:
+            u = torch.cat([self.reference, u])
+        h = self.body(self.head(u).unflatten(1, self.bottom))
+        return torch.tanh(at_least_fp32(h[-n:]))
+
+
+class _Noise(nn.Module):
+    """x + N(0, sigma^2) in training."""
+
+    def __init__(self, sigma: float):
+        super().__init__()
+        self.sigma = sigma
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.sigma * torch.randn_like(x) if self.training else x
+
+
+class ImprovedCritic(nn.Module):
+    """(N, C, S, S) -> logits of the classes, (N, classes); real images of no known class raise their log-sum-exp.
+
+    Gaussian noise of 0.2 on the image; stages of three 3x3 convolutions, the last of stride 2, and dropout; one valid
+    3x3 and two 1x1 convolutions; global average; `kernels` minibatch features (0: none). Leaky ReLU 0.2, weight
+    norm. `widths` are those of the stages, (96, 192) at 32 pixels; the rest has the last one.
+    """
+
+    def __init__(
+        self, size: int, widths: tuple[int, ...], *, classes: int = 10, kernels: int = 100, image_channels: int = 3
+    ):
+        super().__init__()
+        if len(widths) != levels(size) - 2:
+            raise ValueError(f"{size} pixels need {levels(size) - 2} widths, got {len(widths)}: {widths}")
+
+        def conv(a: int, b: int, kernel: int = 3, *, stride: int = 1, padding: int = 0) -> list[nn.Module]:
+            return [WeightNormed(nn.Conv2d(a, b, kernel, stride=stride, padding=padding)), nn.LeakyReLU(0.2)]
+
+        layers: list[nn.Module] = [_Noise(0.2)]
+        for a, b in zip((image_channels, *widths), widths, strict=False):
+            layers += [*conv(a, b, padding=1), *conv(b, b, padding=1), *conv(b, b, stride=2, padding=1)]
+            layers += [nn.Dropout(0.5)]
+        top = widths[-1]
+        self.body = nn.Sequential(*layers, *conv(top, top), *conv(top, top, 1), *conv(top, top, 1))
+        self.minibatch = MinibatchDiscrimination(top, kernels) if kernels else nn.Identity()
+        self.head = WeightNormed(nn.Linear(top + kernels, classes), start=0.1, train_scale=True)
+
+    def features(self, x: Tensor) -> Tensor:
+        """What feature matching matches, (N, widths[-1])."""
+        return at_least_fp32(self.body(x).mean((2, 3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return at_least_fp32(self.head(self.minibatch(self.features(x))))

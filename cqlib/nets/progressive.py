@@ -1,0 +1,176 @@
+"""Generator and critic that grow from 4x4 pixels (3x3 where the image has 48) to the image's size.
+
+Reference: Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", ICLR 2018,
+sections 2 to 4, appendix A.1; layers and widths those of its authors' Theano code, which the CIFAR-10 number is from.
+
+Both nets hold the parameters of all resolutions from the start and use those up to the current one. Images have
+their full size everywhere: at a coarser resolution the generator repeats pixels and the critic averages them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, leaky_relu
+
+from cqlib.nets.conv import BOTTOM
+from cqlib.nets.precision import at_least_fp32
+
+TICKS = 1000
+"""How finely a phase is divided: the clock of the growth counts thousandths of a phase."""
+
+
+def resolutions(size: int) -> tuple[int, ...]:
+    """Side lengths from the coarsest to `size`, each twice the one before: 4, 8, …, or 3, 6, … at 48 pixels."""
+    if size not in BOTTOM:
+        raise ValueError(f"image size {size} is not one of {sorted(BOTTOM)}")
+    coarsest = 3 if size % 3 == 0 else 4
+    return tuple(coarsest * 2**level for level in range((size // coarsest).bit_length()))
+
+
+def feature_maps(size: int, base: int, most: int) -> tuple[int, ...]:
+    """Channels of the head and then of each resolution, coarsest first: min(base / 2^k, most), k = 0, 1, …"""
+    return tuple(min(base // 2**k, most) for k in range(len(resolutions(size)) + 1))
+
+
+def enlarge(x: Tensor, factor: int = 2) -> Tensor:
+    """Nearest neighbour: (N, C, S, S) -> (N, C, factor S, factor S)."""
+    return interpolate(x, scale_factor=factor, mode="nearest") if factor > 1 else x
+
+
+def shrink(x: Tensor, factor: int = 2) -> Tensor:
+    """Average of factor x factor pixels: (N, C, S, S) -> (N, C, S / factor, S / factor)."""
+    return avg_pool2d(x, factor) if factor > 1 else x
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """x / sqrt(mean over channels of x^2 + 1e-8) at every pixel (section 4.2); (N, C, …) of any rank."""
+    return x * torch.rsqrt(at_least_fp32(x).square().mean(1, keepdim=True) + 1e-8).to(x.dtype)
+
+
+def minibatch_std(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C + 1, H, W): one number more (section 3), the standard deviation over the batch,
+    averaged over all features and pixels."""
+    h = at_least_fp32(x)
+    std = ((h - h.mean(0)).square().mean(0) + 1e-8).sqrt().mean()
+    return torch.cat([x, std.to(x.dtype).expand(len(x), 1, *x.shape[2:])], dim=1)
+
+
+class EqualisedConv(nn.Module):
+    """Convolution whose weights start as N(0, 1) and are scaled by gain / sqrt(fan-in) when used (section 4.1), so
+    that Adam moves all layers equally fast relative to He's initial scale."""
+
+    def __init__(self, a: int, b: int, kernel: int, *, padding: int = 0, gain: float = math.sqrt(2)):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(b, a, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(b))
+        self.padding, self.scale = padding, gain / math.sqrt(a * kernel**2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+class Activated(EqualisedConv):
+    """Convolution, leaky ReLU 0.2 and, with `norm`, pixel norm."""
+
+    def __init__(self, a: int, b: int, kernel: int, *, padding: int = 0, norm: bool = False):
+        super().__init__(a, b, kernel, padding=padding)
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = leaky_relu(super().forward(x), 0.2)
+        return pixel_norm(h) if self.norm else h
+
+
+class Growing(nn.Module):
+    """What grows: a clock in thousandths of a phase. Each resolution after the first takes two phases, one in which
+    the coarser one trains and one in which it fades in. A new net is fully grown.
+
+    The clock is an integer buffer, so that checkpoints and averaged weights have that of their step.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.sides = resolutions(size)
+        self.end = 2 * TICKS * (len(self.sides) - 1)
+        self.register_buffer("clock", torch.tensor(self.end))
+
+    def grow(self, clock: int) -> None:
+        """Set the clock; beyond the last fade-in it stands still."""
+        self.clock.fill_(min(clock, self.end))
+
+    def stage(self) -> tuple[int, float]:
+        """The finest resolution in use, 0 for the coarsest, and alpha, how far it has faded in: 0 < alpha <= 1."""
+        level, ticks = divmod(int(self.clock), 2 * TICKS)
+        return (level, 1.0) if ticks <= TICKS else (level + 1, ticks / TICKS - 1)
+
+    def below(self, level: int) -> int:
+        """By which factor the resolution of a level is coarser than the image's."""
+        return self.sides[-1] // self.sides[level]
+
+    def coarsened(self, x: Tensor) -> Tensor:
+        """Images as the current stage makes them: averaged down to its resolution, the last octave times alpha;
+        (N, C, S, S) -> (N, C, S, S)."""
+        level, alpha = self.stage()
+        h = shrink(x, self.below(level))
+        if alpha < 1:
+            h = torch.lerp(enlarge(shrink(h)), h, alpha)
+        return enlarge(h, self.below(level))
+
+
+class ProgressiveGenerator(Growing):
+    """z (N, latent), normalised to mean square 1 -> (N, image_channels, S, S), linear at the end."""
+
+    def __init__(self, size: int, latent: int, base: int, most: int, *, image_channels: int = 3):
+        super().__init__(size)
+        side, (_, *maps) = self.sides[0], feature_maps(size, base, most)
+        self.first = nn.Sequential(  # a "full" convolution of one pixel: side x side of them
+            Activated(latent, maps[0], side, padding=side - 1, norm=True),
+            Activated(maps[0], maps[0], 3, padding=1, norm=True),
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(Activated(a, b, 3, padding=1, norm=True), Activated(b, b, 3, padding=1, norm=True))
+            for a, b in zip(maps, maps[1:], strict=False)
+        )
+        self.to_image = nn.ModuleList(EqualisedConv(b, image_channels, 1, gain=1.0) for b in maps)
+
+    def forward(self, z: Tensor) -> Tensor:
+        level, alpha = self.stage()
+        h = coarse = self.first(pixel_norm(z)[:, :, None, None])
+        for block in self.blocks[:level]:
+            coarse, h = h, block(enlarge(h))
+        image = at_least_fp32(self.to_image[level](h))
+        if alpha < 1:
+            image = torch.lerp(enlarge(at_least_fp32(self.to_image[level - 1](coarse))), image, alpha)
+        return enlarge(image, self.below(level))
+
+
+class ProgressiveCritic(Growing):
+    """(N, image_channels, S, S) -> scores (N,): the generator's mirror image, with the minibatch's standard deviation
+    at the coarsest resolution. A score depends on the whole batch."""
+
+    def __init__(self, size: int, base: int, most: int, *, image_channels: int = 3):
+        super().__init__(size)
+        side, (top, *maps) = self.sides[0], feature_maps(size, base, most)
+        self.from_image = nn.ModuleList(Activated(image_channels, b, 1) for b in maps)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(Activated(b, b, 3, padding=1), Activated(b, a, 3, padding=1))
+            for a, b in zip(maps, maps[1:], strict=False)
+        )
+        self.head = nn.Sequential(
+            Activated(maps[0] + 1, maps[0], 3, padding=1),
+            Activated(maps[0], top, side),
+            EqualisedConv(top, 1, 1, gain=1.0),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        level, alpha = self.stage()
+        x = shrink(x, self.below(level))
+        h = self.from_image[level](x)
+        for k in range(level, 0, -1):
+            h = shrink(self.blocks[k - 1](h))
+            if k == level and alpha < 1:
+                h = torch.lerp(self.from_image[k - 1](shrink(x)), h, alpha)
+        return at_least_fp32(self.head(minibatch_std(h)).flatten())

@@ -1,0 +1,150 @@
+"""The trainings of one run: the row's own, and for a GAN the second one that gives the starred BPD.
+
+Each leaves its averaged weights in the run's folder, with the hash of the experiment and of the data that they
+belong to; a finished one is read from there.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cqlib import provenance
+from cqlib.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from cqlib.data.dataset import Dataset
+from cqlib.experiments import Experiment, build
+from cqlib.models.base import System
+from cqlib.models.frozen_decoder import FrozenDecoder
+from cqlib.placement import placed
+from cqlib.records import GitInfo
+from cqlib.training import Stop, TrainingResult, train
+
+UNLABELLED = "unlabelled"
+"""Name of the class that images without a label are put in (STL-10)."""
+
+
+class Stages:
+    """The one or two trainings of a run, with progress over both; a finished one is read from its weights."""
+
+    def __init__(self, e: Experiment, images: Dataset, folder: Path, device, stop: Stop, progress):
+        self.e, self.folder, self.device, self.stop, self.progress = e, folder, device, stop, progress
+        self.images = images.train.images
+        self.labels = labels(images, e.recipe.training.labels_per_class)
+        self.fingerprint = fingerprint(images)
+        self.git = provenance.git()
+        """The code that trained and measured: dirty if it was at either time."""
+        second = e.recipe.frozen_decoder
+        self.steps = [e.recipe.training.steps, second.training.steps if second else 0]
+        self.notes: list[str] = []
+        self.seconds = 0.0
+        """Seconds of training, those before an interruption included."""
+        self.spent = 0.0
+        """Seconds of training in this call."""
+
+    @property
+    def key(self) -> str:
+        """What a checkpoint must carry to be of this run."""
+        return self.e.training_hash + self.fingerprint
+
+    def first(self) -> TrainingResult:
+        """The system of the row."""
+        torch.manual_seed(self.e.seed)
+        return self._train("training", build(self.e.recipe.system), self.e.recipe.training, 0)
+
+    def untrained(self) -> System:
+        """The system as it was before the first step."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.e.seed)
+            return build(self.e.recipe.system).to(self.device).eval()
+
+    def second(self, generator: System) -> TrainingResult:
+        """The starred recipe's encoder and sigma round `generator`."""
+        stage = self.e.recipe.frozen_decoder
+        torch.manual_seed(self.e.seed)
+        return self._train("encoder", FrozenDecoder(stage.config, generator), stage.training, self.steps[0])
+
+    def _train(self, name: str, system: System, config, before: int) -> TrainingResult:
+        total = sum(self.steps)
+        weights = self.folder / ("model.safetensors" if name == "training" else f"{name}.safetensors")
+        stored = stored_training(weights, self.e, self.fingerprint)
+        if stored is not None:
+            earlier = GitInfo(**stored.pop("git"))
+            self.git = GitInfo(earlier.commit, None if earlier.dirty is None else earlier.dirty or self.git.dirty)
+            system.load_state_dict(stored.pop("weights"))
+            result = TrainingResult(placed(system, config, self.device).eval(), **stored)
+        else:
+            clock = time.monotonic()
+
+            def shown(step: int, steps: int, left: float) -> None:
+                pace = left / max(1, steps - step) if step < steps else 0.0
+                self.progress(before + step, total, pace * (total - before - step))
+
+            result = train(
+                system,
+                self.images,
+                config,
+                seed=self.e.seed,
+                folder=self.folder,
+                labels=self.labels,
+                name=name,
+                key=self.key,
+                device=self.device,
+                stop=self.stop,
+                progress=shown if self.progress is not None else None,
+            )
+            self.spent += time.monotonic() - clock
+            fields = {"status": result.status, "steps": result.steps, "seconds": result.seconds}
+            fields |= {"skipped": result.skipped, "notes": result.notes}
+            state = {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(self.git))}
+            state |= {"weights": dict(result.system.state_dict()), **fields}
+            save_checkpoint(weights, state, keep_previous=False)
+        self.seconds += result.seconds
+        self.notes += [f"{name}: {note}" for note in result.notes]
+        if result.skipped:
+            self.notes.append(f"{name}: {result.skipped} non-finite steps skipped")
+        return result
+
+
+def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[str, Any] | None:
+    """What a finished training of this experiment left at `path` (on data of this fingerprint), or None."""
+    try:
+        state = load_checkpoint(path)
+    except (FileNotFoundError, CheckpointError):
+        return None
+    found = state.pop("data", None)
+    right = state.pop("training_hash", None) == e.training_hash and data in (None, found)
+    return state if right else None
+
+
+def load_model(path: Path, e: Experiment) -> System | None:
+    """The system at `path`, or None; a published one has no critic."""
+    stored = stored_training(path, e)
+    if stored is None:
+        return None
+    with torch.random.fork_rng(devices=[]):
+        system = build(e.recipe.system)
+    weights = stored["weights"]
+    if not any(name.startswith("critic.") for name in weights):
+        system.critic = None
+    system.load_state_dict(weights)
+    return system.eval()
+
+
+def labels(images: Dataset, per_class: int | None) -> Tensor:
+    """The training labels (N,), -1 for none: all, or of the first `per_class` images of each class only."""
+    found = images.train.labels.clone()
+    if UNLABELLED in images.classes:
+        found[found == images.classes.index(UNLABELLED)] = -1
+    if per_class is not None:
+        for k in range(len(images.classes)):
+            found[(images.train.labels == k).nonzero().flatten()[per_class:]] = -1
+    return found
+
+
+def fingerprint(images: Dataset) -> str:
+    """Eight digits of the training split's, eight of the test split's."""
+    return images.train.fingerprint[:8] + images.test.fingerprint[:8]

@@ -1,0 +1,132 @@
+"""Masks that leak nowhere, and an IAF step whose density is the one of its Jacobian."""
+
+import pytest
+import torch
+
+from cqlib.nets.autoregressive import MAX_LOG_SCALE, IAFStep, MaskedConv2d, autoregressive_mask, degrees
+
+LATENT, SIDE = 4, 3
+WIDTHS = [4, 8, 12, 10, 3]
+"""Hidden widths: as many as latent channels, multiples of it, no multiple, fewer."""
+
+
+def order(channels, latent=LATENT):
+    """(channels, SIDE, SIDE): a number per variable; what it may depend on has lower numbers. Channels of one degree
+    share a number."""
+    pixel = torch.arange(SIDE * SIDE - 1, -1, -1).view(SIDE, SIDE)
+    return pixel * latent + degrees(channels, latent)[:, None, None]
+
+
+def jacobian(function, x):
+    """(outputs, inputs) of a map from (1, c, S, S)."""
+    x = x.double().requires_grad_()
+    out = function(x)
+    return torch.stack([torch.autograd.grad(value, x, retain_graph=True)[0].flatten() for value in out.flatten()])
+
+
+def randomised(module, seed=0):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.normal_()
+    return module.double()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("a", WIDTHS)
+@pytest.mark.parametrize("b", WIDTHS)
+def test_a_layer_sees_exactly_what_comes_before(a, b, strict):
+    """Of its 3x3 window: the later pixels of the raster in all channels, and at the pixel itself the degrees below
+    (strict) or up to its own. Every allowed entry is there, and no other."""
+    layer = randomised(MaskedConv2d(a, b, LATENT, strict=strict))
+    found = jacobian(layer, torch.randn(1, a, SIDE, SIDE)) != 0
+    before, after = order(a).flatten(), order(b).flatten()
+    allowed = before < after[:, None] if strict else before <= after[:, None]
+    pixel = torch.arange(SIDE * SIDE)
+    i, j = pixel // SIDE, pixel % SIDE
+    near = ((i[:, None] - i).abs() <= 1) & ((j[:, None] - j).abs() <= 1)
+    allowed &= near.repeat(b, a)
+    assert torch.equal(found, allowed)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_whole_net_is_strictly_autoregressive_with_a_context(width):
+    step = randomised(IAFStep(LATENT, width))
+    context = torch.randn(1, width, SIDE, SIDE).double()
+    before = order(LATENT).flatten()
+    for part in (0, 1):
+        found = jacobian(lambda z, part=part: step.parameters_of(z, context)[part], torch.randn(1, LATENT, SIDE, SIDE))
+        assert not (found != 0)[before >= before[:, None]].any()
+        if width >= LATENT:  # and it sees all of the pixel after it: no dependence is lost on the way
+            direct = order(LATENT)[:, 1, 1]
+            seen = found.view(LATENT, SIDE, SIDE, LATENT, SIDE, SIDE)[:, 1, 1, :, 1, 1] != 0
+            assert torch.equal(seen, direct < direct[:, None])
+
+
+def test_the_context_reaches_every_output():
+    step = randomised(IAFStep(LATENT, 8))
+    z = torch.randn(1, LATENT, SIDE, SIDE).double()
+    for part in (0, 1):
+        found = jacobian(lambda c, part=part: step.parameters_of(z, c)[part], torch.randn(1, 8, SIDE, SIDE))
+        later_pixels_and_channels = found.abs().sum(1)
+        assert (later_pixels_and_channels > 0).sum() == LATENT * SIDE**2 - 1  # the first variable has none before
+
+
+@pytest.mark.parametrize("channels, expected", [(4, [0, 1, 2, 3]), (8, [0, 0, 1, 1, 2, 2, 3, 3]), (2, [1, 3])])
+def test_degrees_are_the_groups_of_the_reference(channels, expected):
+    assert degrees(channels, 4).tolist() == expected
+
+
+def test_mask_is_reverse_raster():
+    """`get_conv_ar_mask` of the reference: rows above and the left of the centre are zero."""
+    mask = autoregressive_mask(degrees(2, 2), degrees(2, 2), strict=True)
+    assert mask[0, 1].tolist() == [[0, 0, 0], [0, 0, 1], [1, 1, 1]]
+    assert mask[1, 0].tolist() == [[0, 0, 0], [0, 1, 1], [1, 1, 1]]
+    assert mask[1, 1].tolist() == mask[0, 1].tolist()
+
+
+def test_weight_norm_is_over_what_the_mask_leaves():
+    layer = MaskedConv2d(4, 8, 4, strict=False)
+    with torch.no_grad():
+        layer.scale.uniform_(0.5, 2.0)
+    impulses = torch.eye(4 * 9).view(36, 4, 3, 3)  # the response at the centre to each input of the window
+    filters = layer(impulses)[:, :, 1, 1].T
+    torch.testing.assert_close(filters.norm(dim=1), layer.scale.flatten())
+
+
+def test_density_of_an_iaf_draw_is_that_of_the_jacobian():
+    step = randomised(IAFStep(2, 6))
+    context = torch.randn(1, 6, SIDE, SIDE).double()
+    z0 = torch.randn(1, 2, SIDE, SIDE).double()
+    full = jacobian(lambda z: step(z, context)[0], z0)
+    _, s = step(z0, context)
+    assert s.abs().max() > 1e-2
+    torch.testing.assert_close(torch.linalg.slogdet(full)[1], -s.sum())
+    order_ = order(2).flatten().argsort()
+    ordered = full[order_][:, order_]
+    torch.testing.assert_close(ordered.triu(1), torch.zeros_like(ordered))
+
+
+def test_the_step_can_be_undone_variable_by_variable():
+    """z0 = z exp(s) + m found in the order of the raster: the map is a bijection."""
+    step = randomised(IAFStep(2, 6))
+    context = torch.randn(2, 6, SIDE, SIDE).double()
+    z0 = torch.randn(2, 2, SIDE, SIDE).double()
+    z, _ = step(z0, context)
+    guess = torch.zeros_like(z0)
+    for _ in range(2 * SIDE**2):
+        m, s = step.parameters_of(guess, context)
+        guess = z * s.exp() + m
+    torch.testing.assert_close(guess, z0)
+
+
+def test_it_starts_near_the_identity_and_never_overflows():
+    torch.manual_seed(0)
+    step = IAFStep(4, 8)
+    z, context = torch.randn(5, 4, 6, 6), torch.randn(5, 8, 6, 6)
+    m, s = step.parameters_of(z, context)
+    assert m.abs().mean() < 0.2 and s.abs().mean() < 0.2
+    with torch.no_grad():
+        step.log_scale.scale.fill_(1e6)
+    z, s = step(z, context)
+    assert torch.isfinite(z).all() and s.abs().max() <= MAX_LOG_SCALE

@@ -1,0 +1,48 @@
+"""The estimate before a long run: words, arithmetic, and a measurement of real steps."""
+
+import json
+
+import pytest
+import torch
+
+from cqlib import estimate, training
+from cqlib.estimate import Estimate
+from cqlib.experiments import experiment
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (89, "89 s"), (91, "2 min"), (5399, "90 min"), (5401, "2 h"), (172_000, "48 h"),
+     (200_000, "2.3 days"), (8e6, "93 days"), (86400 * 1234, "1,234 days")],
+)  # fmt: skip
+def test_durations(seconds, words):
+    assert estimate.duration(seconds) == words
+
+
+def test_total_shares_the_slots_and_counts_the_seeds():
+    line = estimate.total([Estimate(3600 * 10, 1), Estimate(3600 * 20, 1)], [2, 1], 4)
+    assert line.startswith("in all about 10 h") and "4 at a time" in line
+
+
+def test_every_stage_is_counted(monkeypatch):
+    steps = []
+
+    def measure(system, config, device):
+        steps.append(config.steps)
+        return 2.0
+
+    monkeypatch.setattr(training, "measure", measure)
+    found = estimate.estimate("table1/gan", "smoke", "photos10")
+    recipe = experiment("table1/gan", "smoke").recipe
+    assert steps == [recipe.training.steps, recipe.frozen_decoder.training.steps]
+    assert found.seconds == 2.0 * sum(steps) and found.memory_bytes > 0
+
+
+def test_measuring_leaves_no_trace_and_main_says_what_parse_reads(capsys):
+    before = torch.get_rng_state()
+    assert estimate.main(json.dumps({"row": "table1/vae", "profile": "smoke", "data": "photos10"})) == 0
+    said = json.loads(capsys.readouterr().out)["message"]
+    found = estimate.parse(said)
+    assert found.seconds > 0 and found.memory_bytes > 2**20 and "GiB" in str(found)
+    assert estimate.parse("no memory") is None and estimate.parse("a b") is None
+    assert torch.equal(before, torch.get_rng_state())

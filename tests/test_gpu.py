@@ -1,0 +1,90 @@
+"""The GPU path: training, resuming, metrics and placement on a CUDA device. Skipped without one."""
+
+import numpy as np
+import pytest
+import torch
+
+from cqlib import data as data_sets
+from cqlib import evaluation, training
+from cqlib.experiments import AVAILABLE, build, experiment
+from cqlib.metrics import features
+from cqlib.metrics.bpd import held_out_nats
+from cqlib.models.base import LikelihoodSystem
+from cqlib.placement import near
+from cqlib.training import Stop, train
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+CUDA = torch.device("cuda")
+
+
+def trained(row: str, folder, **options):
+    e = experiment(row, "smoke")
+    torch.manual_seed(0)
+    images = data_sets.load("photos10", size=e.size).train.images[:128]
+    return train(build(e.recipe.system), images, e.recipe.training, seed=0, folder=folder, device=CUDA, **options)
+
+
+@pytest.mark.parametrize("row", AVAILABLE)
+def test_every_row_trains_and_is_measured(row, tmp_path):
+    result = trained(row, tmp_path)
+    assert result.status == "done" and result.skipped == 0
+    assert all(p.is_cuda for p in result.system.parameters())
+    fake = evaluation.draw(result.system, 8, temperature=1.0, seed=0)
+    assert fake.dtype == torch.uint8 and fake.device.type == "cpu" and len(fake) == 8
+    if isinstance(result.system, LikelihoodSystem):
+        images = data_sets.load("photos10", size=fake.shape[-1]).test.images[:8]
+        on_card = held_out_nats(result.system, images)
+        assert torch.isfinite(on_card).all()
+        # other random numbers: the same bound, up to its noise
+        on_host = held_out_nats(result.system.cpu(), images)
+        assert abs(float((on_card - on_host).mean() / on_host.mean())) < 0.05
+
+
+def test_a_stopped_training_goes_on_where_it_was(tmp_path):
+    class After(Stop):
+        calls = 0
+
+        def reason(self):
+            self.calls += 1
+            return "enough" if self.calls > 10 else None
+
+    whole = trained("table1/cq-f", tmp_path / "whole").system.state_dict()
+    with pytest.raises(Exception, match="enough"):
+        trained("table1/cq-f", tmp_path / "parts", stop=After())
+    parts = trained("table1/cq-f", tmp_path / "parts").system.state_dict()
+    for name, value in whole.items():  # cuDNN may sum in another order
+        torch.testing.assert_close(parts[name], value, rtol=0.05, atol=0.02, msg=name)
+
+
+def test_metrics_use_true_fp32_whatever_is_allowed_outside():
+    torch.manual_seed(0)
+    a, b = torch.randn(256, 256, device=CUDA), torch.randn(256, 256, device=CUDA)
+    exact = (a.double() @ b.double()).float()
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        with features.full_fp32():
+            assert (a @ b - exact).abs().max() < 1e-3
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+
+
+def test_features_on_the_card_are_those_of_the_cpu():
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8))
+    lite0 = features.lite0()
+    host = features.extract(images, lite0, (lite0.pooled,))[lite0.pooled]
+    card = features.extract(images, lite0, (lite0.pooled,), device=CUDA)[lite0.pooled]
+    torch.testing.assert_close(card, host, rtol=1e-3, atol=1e-3)
+
+
+def test_images_lie_on_the_card_unless_they_are_too_many(monkeypatch):
+    images = torch.zeros(4, 3, 16, 16, dtype=torch.uint8)
+    assert near(images, CUDA).is_cuda
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (images.nbytes, 0))
+    assert not near(images, CUDA).is_cuda
+    assert training.measure(build(experiment("table1/cq-f", "smoke").recipe.system),
+                            experiment("table1/cq-f", "smoke").recipe.training, CUDA) > 0  # fmt: skip
