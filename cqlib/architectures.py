@@ -48,7 +48,7 @@ def kl_by_layer(systems: Mapping[str, System], runs: RunSet, data_dir: Path | st
         found = system.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
         series[label] = {name: kl.mean().item() for name, kl in found.items()}
     figure = plots.by_layer(
-        series, ylabel="KL (nats per image)", xlabel="layer of latent variables", order=list(systems)
+        series, ylabel="KL (nats per image)", xlabel="layer of latent variables, coarsest first", order=list(systems)
     )
     words = "; ".join(f"{label} " + ", ".join(f"{k} {v:.1f}" for k, v in kl.items()) for label, kl in series.items())
     return picture(figure, f"KL of every layer of latent variables in nats per image, coarsest first. {words}")

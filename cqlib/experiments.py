@@ -10,21 +10,25 @@ from cqlib import names
 from cqlib.errors import UsageError, unknown
 from cqlib.files import canonical_json, sha256
 from cqlib.models import (
+    batchgan,
     coverage_quality,
     dcgan,
     gan,
     hierarchical,
     hierarchical_gan,
+    improved_gan,
     prog_gan,
     sngan,
     wgan_gp,
 )
 from cqlib.models.base import System
+from cqlib.models.batchgan import BatchGAN, BatchGANConfig
 from cqlib.models.coverage_quality import CoverageQuality, CoverageQualityConfig
 from cqlib.models.dcgan import DCGAN, DCGANConfig
 from cqlib.models.gan import GAN, GANConfig
 from cqlib.models.hierarchical import Hierarchical, HierarchicalConfig
 from cqlib.models.hierarchical_gan import HierarchicalGAN, HierarchicalGANConfig
+from cqlib.models.improved_gan import ImprovedGAN, ImprovedGANConfig
 from cqlib.models.prog_gan import ProgGAN, ProgGANConfig
 from cqlib.models.sngan import SNGAN, SNGANConfig
 from cqlib.models.wgan_gp import WGANGP, WGANGPConfig
@@ -38,7 +42,9 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "table2/gan-residual": hierarchical_gan.recipe,
     "table3/dcgan": dcgan.recipe,
     **dict.fromkeys(sngan.ROWS, sngan.recipe),
+    **dict.fromkeys(batchgan.ROWS, batchgan.recipe),
     "table3/wgan-gp": wgan_gp.recipe,
+    **dict.fromkeys(improved_gan.ROWS, improved_gan.recipe),
     "table3/prog-gan": prog_gan.recipe,
 }
 """Row -> its recipe, which stands beside the model."""
@@ -51,6 +57,8 @@ SYSTEMS: dict[type, type[System]] = {
     DCGANConfig: DCGAN,
     SNGANConfig: SNGAN,
     WGANGPConfig: WGANGP,
+    BatchGANConfig: BatchGAN,
+    ImprovedGANConfig: ImprovedGAN,
     ProgGANConfig: ProgGAN,
 }
 """Config -> the system that it builds."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cqlib import paper
 from cqlib.claim_cards import cards, count_claims
+from cqlib.data.catalogue import ENTRIES
 from cqlib.errors import UserError
 from cqlib.files import write_atomic
 from cqlib.guard import guarded
@@ -75,7 +76,24 @@ def equations(_: Sequence[RunSet]) -> str:
     return "\n".join(lines)
 
 
-PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {"table1": table1, "claims": claims, "equations": equations}
+def datasets(_: Sequence[RunSet]) -> str:
+    """The published data sets: what they are, which files, and how they come."""
+    lines = [_line(["name", "what", "files", "how it comes", "terms"]), _line(["---"] * 5)]
+    for entry in ENTRIES.values():
+        files = " and ".join(f"`{file.name}` ({file.size})" for file in entry.files[0])
+        how = "fetched when first used" if entry.fetched else "by hand, after signing up"
+        if not entry.fetched and entry.direct:
+            how = f"`python -m cqlib.data.fetch {entry.name}`"
+        lines.append(_line([f"`{entry.name}`", entry.about, files, how, entry.terms]))
+    return "\n".join(lines)
+
+
+PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {
+    "table1": table1,
+    "claims": claims,
+    "equations": equations,
+    "datasets": datasets,
+}
 
 
 def render(text: str, published: Sequence[Record]) -> str:

@@ -155,6 +155,35 @@ def test_a_batch_is_never_loaded_as_a_whole(tmp_path, monkeypatch, form):
     assert file.longest < 2**17
 
 
+@pytest.mark.parametrize("form", ["npz", "npz compressed", "pickle 3"])
+def test_an_archived_batch_is_unpacked_few_times(form):
+    made = draw()
+    data = encoded(made["train"][0].repeat(20, 0), made["train"][1].repeat(20), form)
+    file = ForwardOnly(data)
+    unpacked = io.BufferedReader(image_batches.Unpacked(file, len(data)))
+    batch = image_batches.pickled if form == "pickle 3" else image_batches.npz
+    assert (batch.labels(unpacked) == made["train"][1].repeat(20)).all() and batch.count(unpacked) == 460
+    assert b"".join(batch.images(unpacked)) == made["train"][0].repeat(20, 0).tobytes()
+    assert file.unpacked < 3.1 * len(data)
+
+
+class ForwardOnly(io.BytesIO):
+    """Like a file in an archive: going back means unpacking from the beginning."""
+
+    unpacked = 0
+
+    def seek(self, offset, whence=0):
+        before = self.tell()
+        after = super().seek(offset, whence)
+        self.unpacked += after - before if after >= before else after
+        return after
+
+    def read(self, n=-1, /):
+        data = super().read(n)
+        self.unpacked += len(data)
+        return data
+
+
 class Reads(io.BytesIO):
     """Remembers the longest read."""
 

@@ -199,7 +199,7 @@ def test_equalised_layers_keep_the_variance_and_learn_alike():
         assert layer(x).std().item() == pytest.approx(gain, rel=0.15)
         before = layer.weight.detach() * layer.scale
         optimiser = torch.optim.Adam(layer.parameters(), lr=1e-3, betas=(0.0, 0.99))
-        layer(x).square().mean().backward()
+        layer(x).square().sum().backward()
         optimiser.step()
         moved = (layer.weight.detach() * layer.scale - before).abs() / he
         torch.testing.assert_close(moved, torch.full_like(moved, 1e-3), rtol=0.02, atol=0)

@@ -48,6 +48,9 @@ def test_every_size_samples_and_has_finite_losses(row, size):
     assert sample.shape == (3, 3, size, size) and sample.abs().max() <= 1 and sample.std() > 0
     assert all(torch.isfinite(value) for value in model.critic_losses(x, step=0).values())
     assert all(torch.isfinite(value) for value in model.generator_losses(x).values())
+    with torch.no_grad():
+        model.generator.out.weight.mul_(1e3)
+        assert model.decode(model.codes(2)).abs().max() <= 1
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -6,6 +6,7 @@ its instructions are listed, by pickletools, which runs none of them, and the pi
 
 from __future__ import annotations
 
+import io
 import pickletools
 import zipfile
 from collections.abc import Iterator
@@ -31,6 +32,44 @@ class Form(Protocol):
 
     def images(self, file: BinaryIO) -> Iterator[bytes]:
         """Each image's ROW bytes."""
+
+
+class Unpacked(io.RawIOBase):
+    """A compressed file of `size` bytes in an archive, as one that can be read from any place.
+
+    Going backwards means unpacking it from its beginning. An .npz is looked up from its end many times over, so
+    the end is kept, and going anywhere costs nothing until something is read there.
+    """
+
+    END = 2**16
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.file, self.size = file, size
+        self.position, self.end = 0, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.position = max(0, offset + (0, self.position, self.size)[whence])
+        return self.position
+
+    def readinto(self, buffer: memoryview) -> int:
+        start = max(0, self.size - self.END)
+        if self.position < start:
+            self.file.seek(self.position)
+            data = self.file.read(min(len(buffer), start - self.position))
+        else:
+            if not self.end:
+                self.file.seek(start)
+                self.end = self.file.read()
+            data = self.end[self.position - start :][: len(buffer)]
+        buffer[: len(data)] = data
+        self.position += len(data)
+        return len(data)
 
 
 # ---- npz --------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from cqlib.data import image_batches
+from cqlib.data.counter import Counter
 from cqlib.data.reading import DAMAGE, Array, Chunk, Reading, damaged, fault, in_chunks, square
 
 VERSION = 1
@@ -82,7 +83,7 @@ class _Batch:
                     yield file
             else:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
-                    yield file
+                    yield io.BufferedReader(image_batches.Unpacked(file, archive.getinfo(self.member).file_size), 2**20)
         except DAMAGE as error:
             raise damaged(self.path, error) from error
 
@@ -129,20 +130,21 @@ def _batches(path: Path) -> dict[Literal["train", "test"], list[_Batch]]:
 
 def _read_batches(path: Path, size: int) -> Reading:
     batches = _batches(path)
-    sizes = {}
-    for batch in (batch for members in batches.values() for batch in members):
-        with batch.open() as file:
-            sizes[batch] = batch.form.count(file)
-    counts = {split: sum(sizes[batch] for batch in members) for split, members in batches.items()}
+    labels = {}
+    with Counter("imagenet64: labels", N_TRAIN_BATCHES + 1, "file") as counter:
+        for batch in (batch for members in batches.values() for batch in members):
+            with batch.open() as file:
+                labels[batch], n = batch.form.labels(file), batch.form.count(file)
+                if len(labels[batch]) != n or ((labels[batch] < 1) | (labels[batch] > len(CLASSES))).any():
+                    raise ValueError(f"not {n:,} labels from 1 to {len(CLASSES)}")
+            counter.update(1)
+    counts = {split: sum(len(labels[batch]) for batch in members) for split, members in batches.items()}
 
     def chunks() -> Iterator[Chunk]:
         for split, members in batches.items():
             for batch in members:
                 with batch.open() as file:
-                    labels = batch.form.labels(file)
-                    if len(labels) != sizes[batch] or ((labels < 1) | (labels > len(CLASSES))).any():
-                        raise ValueError(f"not {sizes[batch]:,} labels from 1 to {len(CLASSES)}")
-                    items = zip(batch.form.images(file), (labels - 1).tolist(), strict=True)
+                    items = zip(batch.form.images(file), (labels[batch] - 1).tolist(), strict=True)
                     yield from in_chunks(split, items, lambda row: _from_row(row, size))
 
     how = f"official 64x64 batches (Chrabaszcz et al.){_averaged(size)}"

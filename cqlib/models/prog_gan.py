@@ -1,8 +1,8 @@
 """Prog-GAN: generator and critic grow from 4x4 pixels to the image's size while they train; WGAN-GP losses.
 
 Reference: Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", ICLR 2018;
-settings of its CIFAR-10 experiment (section 6.4 and appendix A) as in the authors' Theano code. Inception score 8.80,
-the best of their runs; the average over ten is 8.56.
+settings of its CIFAR-10 experiment as in the authors' Theano code (commit 2609d1f, "CIFAR10 inception scores"). The
+table's 8.8 is the best of their runs; the average over ten is 8.56.
 
     critic     E_theta[l(x)] - E_train[l(x)] + 10 E[(||grad l|| / 750 - 1)^2] + 0.001 E_train[l(x)^2]
     generator  -E[l(G(z))]
@@ -14,7 +14,8 @@ Deviations:
 - The authors' code knows powers of two; 48 pixels (STL-10) start from 3x3. The paper has no STL-10 experiment: it
   is trained as CIFAR-10 is.
 - G is linear at its end: the critic sees what it gives, samples and the starred recipe see it clamped to [-1, 1].
-- `quick` and `study`: fewer feature maps and steps, batches of 64; each stage keeps its share of the training.
+- `quick` and `study` have fewer feature maps and far fewer steps of the same optimiser, batches of 64, in bf16 where
+  that is fast; each stage of the growth keeps its share of the training.
 """
 
 from __future__ import annotations

@@ -139,7 +139,7 @@ class DownBlock(nn.Module):
     def __init__(self, a: int, b: int, layers: Layers, *, double: bool):
         super().__init__()
         latent = self.latent = layers.latent
-        self.double, self.posterior, self.residual = double, layers.posterior, layers.residual
+        self.doubles, self.posterior, self.residual = double, layers.posterior, layers.residual
         self.statistics = latent * (2 if layers.posterior is None else 4)
         self.first = conv(a, self.statistics + a)
         _start_small(self.first, self.statistics)
@@ -170,7 +170,7 @@ class DownBlock(nn.Module):
             draw = Draw(gaussian_kl(mean, log_sd, prior_mean, prior_log_sd) if gaussian else -log_ratio, log_ratio)
         branch = self.residual * self.second(elu(torch.cat([deterministic, z.to(deterministic.dtype)], dim=1)))
         skipped = self.skip(h)
-        return (interpolate(skipped, scale_factor=2.0) if self.double else skipped) + branch, draw
+        return (interpolate(skipped, scale_factor=2.0) if self.doubles else skipped) + branch, draw
 
 
 class BottomUp(nn.Module):
