@@ -43,10 +43,14 @@ def _about_rows(p: Parser, row: bool = True) -> None:
     p.add_argument("--runs-dir", type=Path, default=names.ROOT / "runs", metavar="DIR", help="default: runs/")
 
 
-def _training(p: Parser) -> None:
-    _about_rows(p)
+def _data_dir(p: Parser) -> None:
     p.add_argument("--data-dir", type=Path, metavar="DIR",
                    help="local copies of data sets (default: $CQLIB_DATA, else data/)")  # fmt: skip
+
+
+def _training(p: Parser) -> None:
+    _about_rows(p)
+    _data_dir(p)
     p.add_argument("--time-budget", type=minutes, metavar="MINUTES", help="stop after this time, to go on later")
     p.add_argument("--feature-weights", type=Path, metavar="FILE", help="torch-fidelity's Inception weights")
 
@@ -159,7 +163,7 @@ def doctor(given: argparse.Namespace) -> int:
     """Say what is there and what is missing, and which file to put where."""
     from cqlib.doctor import report
 
-    for line in report(given.runs_dir):
+    for line in report(given.runs_dir, given.data_dir):
         print(line)
     return 0
 
@@ -183,6 +187,7 @@ def bench(given: argparse.Namespace) -> int:
 
 def _doctor_options(p: Parser) -> None:
     p.add_argument("--runs-dir", type=Path, default=names.ROOT / "runs", metavar="DIR", help="default: runs/")
+    _data_dir(p)
 
 
 def _report_options(p: Parser) -> None:

@@ -19,7 +19,7 @@ def report(runs_dir: Path, data_dir: Path | None = None) -> Iterator[str]:
     """The lines of `python -m cqlib doctor`; "-" begins what is missing, "+" what is there."""
     yield from _device()
     yield from _data(data_dir)
-    yield from _features()
+    yield from _features(data_dir)
     browser = next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
     if browser:
         yield f"+ browser for the tests: {browser}"
@@ -99,21 +99,28 @@ def _megabytes(size: int) -> str:
     return f"{size / 1e6:,.0f} MB"
 
 
-def _features() -> Iterator[str]:
-    import torch
-
-    from cqlib.metrics.features import INCEPTION_FILE, URL_INCEPTION_V3, lite0
+def _features(data_dir: Path | None) -> Iterator[str]:
+    from cqlib.data import published
+    from cqlib.metrics.features import INCEPTION_FILE, URL_INCEPTION_V3, inception, lite0, local_inception
 
     try:
-        yield f"+ lite0 features: {lite0().weights}"
+        found = lite0()
+        size = _megabytes(found.weights.stat().st_size)
+        yield f"+ lite0 features: {found.weights} ({size}, sha256 verified); Apache 2.0, comes with pip"
     except UserError as error:
         yield f"- lite0 features: {error}"
-    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
-    if path.is_file():
-        yield f"+ Inception features: {path}; ./run_all.sh --feature-weights {path}"
-    else:
-        yield f"- Inception features: fetch {URL_INCEPTION_V3} (95 MB) to {path}, then"
-        yield f"    ./run_all.sh --feature-weights {path}"
+    path = local_inception(data_dir)
+    try:
+        if path is not None:
+            inception(path)  # refuses a damaged file
+            size = _megabytes(path.stat().st_size)
+            yield f"+ Inception features: {path} ({size}, sha256 verified); Apache 2.0; profile paper takes them"
+            yield f"    by itself, other profiles with ./run_all.sh --feature-weights {path}"
+        else:
+            yield f"- Inception features: not found; put {INCEPTION_FILE} (95 MB) from {URL_INCEPTION_V3}"
+            yield f"    into {published.home(data_dir)}; profile paper also fetches it by itself"
+    except UserError as error:
+        yield f"- Inception features: {error}"
 
 
 def _disk(runs_dir: Path) -> Iterator[str]:

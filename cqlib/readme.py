@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from cqlib import paper
@@ -23,19 +24,23 @@ from cqlib.tables import RunSet, mean_and_std, run_sets
 README = ROOT / "README.md"
 RECORDS = ROOT / "reports" / "published" / "records"
 COLUMNS = ("BPD", "IS-lite0@T1", "FD-lite0@T1", "FD-lite0@T0", "KD-lite0@T1")
+BESIDE = {"table2": ("table3/cqf-2-scales",)}
+"""Rows shown with a table that they do not stand in."""
 DECIMALS = {"BPD": 2, "IS-lite0@T1": 2, "FD-lite0@T1": 1, "FD-lite0@T0": 1, "KD-lite0@T1": 3}
 
 
-def table1(sets: Sequence[RunSet]) -> str:
-    """Table 1: the paper's numbers beside the published records', means ± standard deviation over seeds."""
-    runs = _table1_runs(sets)
+def table(which: paper.Table, sets: Sequence[RunSet]) -> str:
+    """A table's paper numbers beside the published records', means ± standard deviation over seeds."""
+    runs = _fullest(which, sets)
     head = ["", "paper BPD", "paper IS", "paper FID", *(name.replace("@", " ") for name in COLUMNS), "seeds"]
     lines = [_line(head), _line(["---"] * len(head))]
-    for row in paper.TABLE1.rows:
+    rows = [*which.rows, *(paper.ROWS[row] for row in BESIDE.get(which.id, ()))]
+    for row in rows:
         records = runs.of(row.id)
-        cells = [f"{number.text}{number.mark and ' ' + number.mark}" for number in row.numbers]
-        cells += [_mean(records, name) for name in COLUMNS] + [str(len(records))]
-        lines.append(_line([row.label, *(cell.replace("*", r"\*") for cell in cells)]))
+        cells = [f"{number.text}{number.mark and ' ' + number.mark}" for number in row.numbers[:3]]
+        cells += [_mean(records, name) for name in COLUMNS] + [str(len(records) or "none yet")]
+        label = row.label + (f" [{', '.join(row.ticks)}]" if row.ticks and which.id == "table2" else "")
+        lines.append(_line([label, *(cell.replace("*", r"\*") for cell in cells)]))
     floor = _mean(list(runs.records)[:1], "FD-lite0-floor")
     footnote = paper.FOOTNOTES["frozen-gan"].text
     return "\n".join(
@@ -49,11 +54,11 @@ def table1(sets: Sequence[RunSet]) -> str:
     )
 
 
-def claims(sets: Sequence[RunSet]) -> str:
-    """The claims of Table 1 by verdict, from the published records."""
-    found = cards([_table1_runs(sets)], "table1")
+def claims(which: paper.Table, sets: Sequence[RunSet]) -> str:
+    """The claims of a table by verdict, from the published records."""
+    found = cards([_fullest(which, sets)], which.id)
     counts = ", ".join(f"{count} {name}" for name, count in count_claims(found).items() if count)
-    lines = [f"{len(found)} claims of Table 1: {counts}.", ""]
+    lines = [f"{len(found)} claims of Table {which.id[-1]}: {counts}.", ""]
     lines += [_line(["verdict", "claim", "measured effect and 95 % interval"]), _line(["---"] * 3)]
     for card in found:
         parted = len(card.columns) > 1  # by temperature
@@ -89,8 +94,10 @@ def datasets(_: Sequence[RunSet]) -> str:
 
 
 PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {
-    "table1": table1,
-    "claims": claims,
+    "table1": partial(table, paper.TABLE1),
+    "claims": partial(claims, paper.TABLE1),
+    "table2": partial(table, paper.TABLE2),
+    "claims2": partial(claims, paper.TABLE2),
     "equations": equations,
     "datasets": datasets,
 }
@@ -108,10 +115,9 @@ def render(text: str, published: Sequence[Record]) -> str:
     return text
 
 
-def _table1_runs(sets: Sequence[RunSet]) -> RunSet:
-    """The published run set with the most records of Table 1."""
-    rows = [row.id for row in paper.TABLE1.rows]
-    return max(sets, key=lambda runs: sum(len(runs.of(row)) for row in rows))
+def _fullest(which: paper.Table, sets: Sequence[RunSet]) -> RunSet:
+    """The published run set with the most records of a table."""
+    return max(sets, key=lambda runs: sum(len(runs.of(row.id)) for row in which.rows))
 
 
 def _mean(records: Sequence[Record], name: str) -> str:

@@ -158,6 +158,8 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
     started, clock = provenance.now(), time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stages = Stages(e, images, folder, device, stop, progress)
+    if images.how:
+        stages.notes.append(f"images: {images.how}")
     trained = stages.first()
     model, likelihood_model, note = trained.system, trained.system, ""
     statuses = {trained.status}

@@ -10,12 +10,13 @@ from torch import nn
 
 from cqlib import losses
 from cqlib.data.pixels import dequantise
+from cqlib.errors import StoppedEarly
 from cqlib.metrics.bpd import held_out_nats
 from cqlib.models import batchgan
 from cqlib.models.batchgan import BatchGAN, ratio_loss
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.nets.symmetric import SymmetricConv2d, SymmetricCritic, SymmetricLinear
-from cqlib.training import train
+from cqlib.training import Stop, train
 
 BGAN, MBGAN = "table3/batchgan", "extra/m-batchgan"
 
@@ -259,6 +260,35 @@ def test_one_training_step_of_the_paper_recipe(row, tmp_path):
     assert result.system.sample(2).shape == x.shape
     second = FrozenDecoder(recipe.frozen_decoder.config, result.system)
     assert torch.isfinite(held_out_nats(second, x)).all()
+
+
+def test_training_resumes_bit_for_bit(tmp_path):
+    x, training = images(12), replace(batchgan.recipe(BGAN, "smoke", 16).training, steps=4, batch_size=4)
+
+    class AfterTwo(Stop):
+        left = 2
+
+        def reason(self):
+            self.left -= 1
+            return "a test" if self.left < 0 else None
+
+    def go(folder, stop=None):
+        model = train(system(), x, training, seed=0, folder=tmp_path / folder, stop=stop).system
+        return torch.cat([value.flatten().double() for value in model.state_dict().values()])
+
+    whole = go("whole")
+    with pytest.raises(StoppedEarly):
+        go("parts", AfterTwo())
+    assert torch.equal(go("parts"), whole)
+
+
+def test_grey_images_and_sampling_changes_nothing():
+    torch.manual_seed(0)
+    model = BatchGAN(batchgan.recipe(BGAN, "smoke", 16, image_channels=1).system)
+    assert torch.isfinite(model.critic_losses(images()[:, :1], step=0)["total"])
+    before = {name: value.clone() for name, value in model.eval().state_dict().items()}
+    assert model.sample(2).shape == (2, 1, 16, 16)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_it_trains_under_autocast():

@@ -16,6 +16,7 @@ from PIL import Image
 
 import cqlib
 from cqlib import cli, evaluation, images, names, options, run
+from cqlib.data.catalogue import ENTRIES
 from cqlib.errors import UsageError, UserError
 from cqlib.guard import guarded
 
@@ -168,14 +169,22 @@ def test_every_command_has_help(tmp_path, command):
     assert done.returncode == 0 and f"python -m cqlib {command}" in done.stdout
 
 
-def test_doctor_names_the_file_and_its_place(tmp_path):
-    done = call(sys.executable, "-m", "cqlib", "doctor", "--runs-dir", str(tmp_path / "runs"), cwd=tmp_path,
-                TORCH_HOME=str(tmp_path))  # fmt: skip
+def test_doctor_names_every_file_and_its_place(tmp_path):
+    place = tmp_path / "data"
+    place.mkdir()
+    arguments = ("doctor", "--runs-dir", str(tmp_path / "runs"), "--data-dir", str(place))
+    done = call(sys.executable, "-m", "cqlib", *arguments, cwd=tmp_path, TORCH_HOME=str(tmp_path))
     assert done.returncode == 0
-    assert str(tmp_path / "hub" / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth") in done.stdout
-    for word in ("device", "photos10", "lite0", "browser", "GiB free"):
+    weights = "weights-inception-2015-12-05-6726825d.pth"
+    for word in ("device", "photos10", "lite0", "browser", "GiB free", f"put {weights} (95 MB)", f"into {place}"):
         assert word in done.stdout
-    assert not list(tmp_path.iterdir())
+    for entry in ENTRIES.values():
+        assert f"{entry.name}: not in {place}" in done.stdout and entry.wanted in done.stdout
+        assert entry.terms in done.stdout
+    assert not list(place.iterdir()) and list(tmp_path.iterdir()) == [place]
+    (place / weights).write_bytes(b"half of it")
+    done = call(sys.executable, "-m", "cqlib", *arguments, cwd=tmp_path, TORCH_HOME=str(tmp_path))
+    assert done.returncode == 0 and f"{place / weights} are truncated or altered" in done.stdout
 
 
 def test_seeds():

@@ -286,6 +286,16 @@ def test_a_resumed_training_does_not_start_the_nets_again(tmp_path):
     assert torch.equal(go("parts"), whole)
 
 
+@pytest.mark.parametrize("norm", ["batch", "virtual"])
+def test_grey_images_and_sampling_changes_nothing(norm):
+    torch.manual_seed(0)
+    model = ImprovedGAN(replace(improved_gan.recipe(UNLABELLED, "smoke", 16, image_channels=1).system, norm=norm))
+    assert torch.isfinite(model.critic_losses(images()[:, :1], step=0)["total"])
+    before = {name: value.clone() for name, value in model.eval().state_dict().items()}
+    assert model.sample(2).shape == (2, 1, 16, 16)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_it_trains_under_autocast():
     model, x = system(), images()
     with torch.autocast("cpu", torch.bfloat16):

@@ -6,10 +6,6 @@ the same way everywhere: the first n of a split are a fair draw from it.
 
 from __future__ import annotations
 
-import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +16,7 @@ from PIL import Image, ImageOps
 
 from cqlib.data import IMAGE_SIZES, photos10
 from cqlib.data.dataset import Dataset, Split
-from cqlib.errors import UserError
+from cqlib.data.reading import DAMAGE, damaged, fault
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 TEST_EVERY = 10
@@ -28,24 +24,9 @@ TEST_EVERY = 10
 SEED = 20
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
-_DAMAGE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, KeyError,
-           zipfile.BadZipFile, NotImplementedError, Image.DecompressionBombError)
-"""What numpy, zipfile and Pillow raise on damaged files."""
+REMEDY = "replace it by a good copy"
 
 Array = np.ndarray
-
-
-def _fault(path: Path, what: str, remedy: str) -> UserError:
-    """One line, whatever the file's name holds."""
-    shown = "".join(c if c.isprintable() else "?" for c in os.fspath(path))
-    return UserError(f"{shown} {what}: {remedy}")
-
-
-def _damaged(path: Path, error: BaseException) -> UserError:
-    if isinstance(error, PermissionError):
-        return _fault(path, "may not be read", "change its permissions")
-    reason = (str(error).splitlines() or [""])[0].replace(os.fspath(path), "the file")[:120]
-    return _fault(path, f"is damaged ({reason or type(error).__name__})", "replace it by a good copy")
 
 
 def locate(path: str, data_dir: Path | None) -> Path:
@@ -60,7 +41,7 @@ def locate(path: str, data_dir: Path | None) -> Path:
         found = False
     if not found:
         also = "" if data_dir is None or wanted.is_absolute() else f", nor under {data_dir}"
-        raise _fault(wanted, f"does not exist{also}", "check the path or set --data-dir")
+        raise fault(wanted, f"does not exist{also}", "check the path or set --data-dir")
     return wanted
 
 
@@ -81,7 +62,7 @@ def load_npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
         sources = [(path / "train.npz", ""), (test, "")]
         for file, _ in sources:
             if not file.is_file():
-                raise _fault(file, "does not exist", "a folder for npz: holds train.npz and test.npz")
+                raise fault(file, "does not exist", "a folder for npz: holds train.npz and test.npz")
         contents = [_read_npz(file) for file, _ in sources]
     else:
         content = _read_npz(path)
@@ -92,15 +73,15 @@ def load_npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
     if sources[0] == sources[1]:  # one file, one array: split it
         cut = len(images[0]) - max(1, len(images[0]) // TEST_EVERY)
         if cut == 0:
-            raise _fault(path, "holds one image", "give at least two, for training and for testing")
+            raise fault(path, "holds one image", "give at least two, for training and for testing")
         order = _order(len(images[0]))
         images, labels = ((array[0][order[:cut]], array[0][order[cut:]]) for array in (images, labels))
     side = images[0].shape[-1]
     if size not in (None, side):
-        raise _fault(path, f"holds {side}x{side} images, not {size}x{size}",
+        raise fault(path, f"holds {side}x{side} images, not {size}x{size}",
                      f"ask for size {side}, or give the images as files with folder:PATH")
     if images[1].shape[-1] != side:
-        raise _fault(sources[1][0], f"holds {images[1].shape[-1]}x{images[1].shape[-1]} test images beside "
+        raise fault(sources[1][0], f"holds {images[1].shape[-1]}x{images[1].shape[-1]} test images beside "
                      f"training images of {side}x{side}", "make them equal")
     classes = _class_names(sources[0][0], contents[0], 1 + max(int(part.max()) for part in labels))
     return _dataset(f"npz:{argument}", classes, images, labels)
@@ -110,11 +91,11 @@ def _read_npz(path: Path) -> dict[str, Array]:
     try:
         content: Any = np.load(path, allow_pickle=False)  # a pickle could run code
         if not isinstance(content, np.lib.npyio.NpzFile):
-            raise _fault(path, "is a single array, not an .npz archive", "save it by np.savez")
+            raise fault(path, "is a single array, not an .npz archive", "save it by np.savez")
         with content:
             return {key: content[key] for key in content.files}
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
+    except DAMAGE as error:
+        raise damaged(path, error, REMEDY) from error
 
 
 def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, Array]:
@@ -122,27 +103,27 @@ def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, 
     key = f"{prefix}images"
     if key not in content:
         held = ", ".join(content) or "nothing"
-        raise _fault(path, f"has no array '{key}' (it holds {held})", f"save the images as '{key}'")
+        raise fault(path, f"has no array '{key}' (it holds {held})", f"save the images as '{key}'")
     images = content[key]
     shape = "x".join(map(str, images.shape))
     if images.dtype != np.uint8:
-        raise _fault(path, f"has '{key}' of type {images.dtype}", "convert them to uint8, 0 to 255")
+        raise fault(path, f"has '{key}' of type {images.dtype}", "convert them to uint8, 0 to 255")
     if images.ndim == 3 or (images.ndim == 4 and 1 in (images.shape[1], images.shape[3])):
-        raise _fault(path, f"holds grey images ({shape})", "colour is needed, three channels")
+        raise fault(path, f"holds grey images ({shape})", "colour is needed, three channels")
     if images.ndim == 4 and images.shape[3] == 3:
         images = images.transpose(0, 3, 1, 2)
     if images.ndim != 4 or images.shape[1] != 3:
-        raise _fault(path, f"has '{key}' of shape {shape}", "save them as (N, H, W, 3) or (N, 3, H, W)")
+        raise fault(path, f"has '{key}' of shape {shape}", "save them as (N, H, W, 3) or (N, 3, H, W)")
     if len(images) == 0:
-        raise _fault(path, f"has no images in '{key}'", "give at least one")
+        raise fault(path, f"has no images in '{key}'", "give at least one")
     _check_side(path, images.shape[3], images.shape[2])
     key = f"{prefix}labels"
     labels = content.get(key, np.zeros(len(images), np.int64))
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-        raise _fault(path, f"has '{key}' of shape {'x'.join(map(str, labels.shape))} and type {labels.dtype}",
+        raise fault(path, f"has '{key}' of shape {'x'.join(map(str, labels.shape))} and type {labels.dtype}",
                      f"one integer for each of the {len(images)} images is needed")
     if labels.min() < 0 or labels.max() >= 2**31:
-        raise _fault(path, f"has '{key}' from {labels.min()} to {labels.max()}", "count the classes from 0")
+        raise fault(path, f"has '{key}' from {labels.min()} to {labels.max()}", "count the classes from 0")
     return images, labels.astype(np.int64)
 
 
@@ -151,7 +132,7 @@ def _class_names(path: Path, content: dict[str, Array], count: int) -> tuple[str
         return tuple(map(str, range(count))) if count > 1 else ("all",)
     classes = content["classes"]
     if classes.ndim != 1 or classes.dtype.kind != "U" or len(classes) < count:
-        raise _fault(path, "has 'classes' that do not fit its labels", f"give {count} names, as strings")
+        raise fault(path, "has 'classes' that do not fit its labels", f"give {count} names, as strings")
     return tuple(map(str, classes))
 
 
@@ -168,22 +149,22 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
     """
     path = locate(argument, data_dir)
     if not path.is_dir():
-        raise _fault(path, "is not a folder", "folder: wants a folder of images; for .npz files use npz:PATH")
+        raise fault(path, "is not a folder", "folder: wants a folder of images; for .npz files use npz:PATH")
     test = next((path / f for f in ("test", "val") if (path / f).is_dir()), None)
     if (path / "train").is_dir() and test is not None:
         parts = [_list(path / "train"), _list(test)]
         for folder, files in ((path / "train", parts[0]), (test, parts[1])):
             if not files:
-                raise _fault(folder, "holds no images", f"put files there ({', '.join(EXTENSIONS)})")
+                raise fault(folder, "holds no images", f"put files there ({', '.join(EXTENSIONS)})")
         classes = tuple(sorted({name for name, _ in parts[0]}))
         for name, file in parts[1]:
             if name not in classes:
-                raise _fault(file, f"is of class '{name}', which has no training images",
+                raise fault(file, f"is of class '{name}', which has no training images",
                              f"give the splits the same sub-folders ({', '.join(classes[:5])}, …)")
     else:
         files = _list(path)
         if len(files) < 2:
-            raise _fault(path, f"holds {len(files) or 'no'} image{'s' * (not files)}",
+            raise fault(path, f"holds {len(files) or 'no'} image{'s' * (not files)}",
                          f"put at least two there ({', '.join(EXTENSIONS)})")
         every = min(TEST_EVERY, len(files))
         parts = [[f for i, f in enumerate(files) if (i % every == every - 1) == tested] for tested in (0, 1)]
@@ -196,7 +177,7 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
             image = _read_image(file, size)
             side = side or image.shape[-1]
             if image.shape[-1] != side:
-                raise _fault(file, f"is {image.shape[-1]}x{image.shape[-1]}, others are {side}x{side}",
+                raise fault(file, f"is {image.shape[-1]}x{image.shape[-1]}, others are {side}x{side}",
                              f"make them equal or ask for a size of {_SIZES}")
             if arrays is None:
                 arrays = np.empty((len(part), *image.shape), np.uint8)
@@ -213,7 +194,7 @@ def _list(folder: Path) -> list[tuple[str, Path]]:
     files.sort(key=lambda file: file.relative_to(folder).parts)
     loose = [file for file in files if file.parent == folder]
     if loose and len(loose) < len(files):
-        raise _fault(loose[0], "lies beside folders with images", "move it into the folder of its class")
+        raise fault(loose[0], "lies beside folders with images", "move it into the folder of its class")
     return [("all" if loose else file.relative_to(folder).parts[0], file) for file in files]
 
 
@@ -222,14 +203,14 @@ def _read_image(path: Path, size: int | None) -> Array:
     try:
         with Image.open(path) as opened:
             if opened.mode in GREY_MODES:
-                raise _fault(path, "is a grey image", "convert it to colour (RGB) or take it away")
+                raise fault(path, "is a grey image", "convert it to colour (RGB) or take it away")
             image = ImageOps.exif_transpose(opened).convert("RGB")
-    except _DAMAGE as error:
-        raise _damaged(path, error) from error
+    except DAMAGE as error:
+        raise damaged(path, error, REMEDY) from error
     if size is None:
         _check_side(path, *image.size)
     elif min(image.size) < size:
-        raise _fault(path, f"is {image.width}x{image.height}, smaller than {size}x{size}",
+        raise fault(path, f"is {image.width}x{image.height}, smaller than {size}x{size}",
                      "ask for a smaller size or take it away")
     elif image.size != (size, size):
         side = min(image.size)
@@ -244,7 +225,7 @@ def _read_image(path: Path, size: int | None) -> Array:
 
 def _check_side(path: Path, width: int, height: int) -> None:
     if width != height or width not in IMAGE_SIZES:
-        raise _fault(path, f"has the size {width}x{height}",
+        raise fault(path, f"has the size {width}x{height}",
                      f"square images of {_SIZES} pixels are needed; folder:PATH with a size converts them")
 
 

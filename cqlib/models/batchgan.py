@@ -21,8 +21,9 @@ entropy of a coin, at most ln 2 with equality only if E[r | y] = 1/2 for all y. 
 
 so that ln 2, G's optimum, is reached at p_G = p_data and nowhere else. B = 1 is the usual GAN.
 
-Deviations. The abstract and the figure say: mixed batches, prediction of the ratio, batch means fed to every layer,
-batch smoothing, and the two orders of averaging. All else is derived, or remembered and not checked:
+Deviations. The paper's abstract, its figure 1 and a summary of it were read; they say: mixed batches, prediction of the
+ratio, batch means fed to every layer, batch smoothing, two orders of averaging. All else is derived, or remembered and
+not checked:
 - The formulas above, and logits (not probabilities) as what BGAN averages.
 - The real and the made images of an update are used up by two mixed batches, beta and 1 - beta, which have the same
   law since Beta(a, a) is symmetric; losses are sums over both, for one image those of a GAN to the letter.

@@ -11,8 +11,8 @@ top-down net's last feature map, f and the losses are those of Table 1, the crit
 Deviations (and those of `coverage_quality.py` and `nets/hierarchical.py`):
 - Widths, blocks per resolution and the size of the larger discriminator are not known. `paper`: 64 channels at full
   resolution, doubling to 256, two blocks per resolution; 32 latent channels per layer as remembered.
-- `residual` 0.1 is the reference's, for twenty blocks; with the few blocks of the smaller profiles it is 1, for at
-  0.1 the layers below the first were not used within their steps (KL 0.2 nats after 400 steps of `quick`).
+- `residual` 0.1 is the reference's, for twenty blocks; with the few blocks of the smaller profiles it is 1, which
+  learns faster (after 300 steps of L_C alone at 16x16 and seed 100, 5.88 against 6.35 bits per dimension).
 - The larger discriminator is a quarter wider and one block per resolution deeper; nothing else changes.
 - Free bits are off (`free_bits` 0): whether the authors kept them is not known. Where they are on, the objective
   alone has them, and every KL that is shown is the true one.
