@@ -264,6 +264,7 @@ def test_wrong_pickles(tmp_path, case):
     words = fault(imagenet64.find(tmp_path), file)
     assert "is damaged" in words
     assert ("not uint8 (N, 12288)" in words) == (case in ("by column", "32x32", "signed"))
+    assert ("labels from 1 to 1000" in words) == (case in ("labels", "no labels", "label 0", "label 1001"))
 
 
 NPZ = {
@@ -288,6 +289,7 @@ def test_wrong_npz(tmp_path, case):
     words = fault(imagenet64.find(tmp_path), file)
     assert "is damaged" in words
     assert ("not uint8 (N, 12288)" in words) == (case in ("by column", "32x32", "float"))
+    assert ("labels from 1 to 1000" in words) == (case in ("labels", "label 0", "label 1001"))
 
 
 @pytest.mark.parametrize("keep", [0, 0.5, 0.99])

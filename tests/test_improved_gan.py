@@ -140,7 +140,8 @@ def test_virtual_batch_norm_makes_samples_independent_of_their_batch():
         z = model.codes(5)
         with torch.no_grad():
             together, alone = model.decode(z)[:2], model.decode(z[:2])
-        assert torch.allclose(together, alone, atol=1e-5) == independent
+            assert torch.allclose(together, alone, atol=1e-5) == independent
+            assert (model.decode(-z[:2]) - alone).abs().max() > 1e-3
     model = system(norm="virtual")
     x = images()
     model.critic_losses(x, step=0, labels=torch.zeros(6, dtype=torch.long))["total"].backward()

@@ -61,7 +61,7 @@ class Unpacked(io.RawIOBase):
         start = max(0, self.size - self.END)
         if self.position < start:
             self.file.seek(self.position)
-            data = self.file.read(min(len(buffer), start - self.position))
+            data = self.file.read(len(buffer))
         else:
             if not self.end:
                 self.file.seek(start)

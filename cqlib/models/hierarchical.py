@@ -123,7 +123,7 @@ def sizes(profile: str, size: int, *, large: bool = False) -> Sizes:
     s = scale(profile, size)
     base, latent, blocks, iaf_width, residual, critic_base, critic_blocks = {
         "paper": (64, 32, 2, 64, 0.1, 64, 2),
-        "study": (32, 16, 1, 32, 1.0, 32, 1),
+        "study": (24, 16, 1, 32, 1.0, 24, 1),
         "quick": (32, 16, 1, 32, 1.0, 32, 1),
         "smoke": (8, 4, 1, 8, 1.0, 8, 1),
     }[profile]

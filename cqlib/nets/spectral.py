@@ -14,7 +14,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 class SpectrallyNormalised(nn.Module):
-    """`net` with the weights of all its convolutions and dense layers normalised; biases are free."""
+    """`net` with the weights of all its convolutions and dense layers normalised; biases are free.
+
+    In an average over training steps the estimates of the singular vectors are averaged as well, and lose their
+    length: an averaged critic (`ema` > 0) is not normalised exactly. What is evaluated is the generator.
+    """
 
     def __init__(self, net: nn.Module):
         """`net` comes with its initial weights, from which the power iteration starts."""
