@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from cqlib import data as registry
 from cqlib import names
@@ -30,6 +30,7 @@ from cqlib.models.hierarchical import Hierarchical, HierarchicalConfig
 from cqlib.models.hierarchical_gan import HierarchicalGAN, HierarchicalGANConfig
 from cqlib.models.improved_gan import ImprovedGAN, ImprovedGANConfig
 from cqlib.models.prog_gan import ProgGAN, ProgGANConfig
+from cqlib.models.rival import RivalConfig
 from cqlib.models.sngan import SNGAN, SNGANConfig
 from cqlib.models.wgan_gp import WGANGP, WGANGPConfig
 from cqlib.paper import DATA_SETS, SAME_MODEL
@@ -130,11 +131,11 @@ class Experiment:
     @property
     def cost(self) -> float:
         """Expected time relative to other rows of the profile, for planning: the longest run goes first."""
-        system = self.recipe.system
-        adversarial = getattr(system, "critic", None) is not None
+        system, training = self.recipe.system, self.recipe.training
+        adversarial = isinstance(system, RivalConfig) or getattr(system, "critic", None) is not None
         flow = getattr(system, "flow", None) is not None
-        per_step = 1.0 + 2.5 * adversarial + 0.6 * flow * (1 + adversarial)
-        return self.recipe.training.steps * per_step
+        generator = training.n_generator * (1.0 + 0.6 * flow * (1 + adversarial))
+        return training.steps * (generator + 2.5 * adversarial * training.n_critic)
 
 
 def experiment(row: str, profile: str = "quick", data: str | None = None, seed: int = 0) -> Experiment:
@@ -151,9 +152,10 @@ def experiment(row: str, profile: str = "quick", data: str | None = None, seed: 
     if data.startswith("toy2d"):
         raise UsageError(f"data set '{data}' holds points of the plane, and row '{row}' is a model of images")
     size = image_size(data, profile)
-    return Experiment(
-        canonical, profile, data, size, seed, RECIPES[canonical](canonical, profile, size), EVALUATION[profile]
-    )
+    recipe, evaluation = RECIPES[canonical](canonical, profile, size), EVALUATION[profile]
+    if isinstance(recipe.system, RivalConfig):
+        evaluation = replace(evaluation, baselines=True)
+    return Experiment(canonical, profile, data, size, seed, recipe, evaluation)
 
 
 def image_size(data: str, profile: str) -> int:
