@@ -12,7 +12,7 @@ from cqlib.data.dataset import Dataset
 from cqlib.data.pixels import to_uint8
 from cqlib.experiments import Evaluation
 from cqlib.metrics import fidelity, protocols
-from cqlib.metrics.bpd import bits_per_dimension, held_out_kl, held_out_nats
+from cqlib.metrics.bpd import bits_per_dimension, held_out_kl, held_out_nats, histogram_nats
 from cqlib.metrics.cache import pooled_features
 from cqlib.metrics.features import Features, extract, full_fp32
 from cqlib.metrics.protocols import Protocol
@@ -45,15 +45,26 @@ def likelihood(
         ("BPD", evaluation.bpd_images, 1),
         ("BPD-IW", evaluation.importance_images, evaluation.importance_samples),
     ):
+        if k > 1 and model.bound == "exact":  # nothing is drawn, nothing can be averaged
+            continue
         images = data.test.images[:n]
         nats = held_out_nats(model, images, importance_samples=k, on_batch=on_batch)
         bpd = bits_per_dimension(nats, dimensions)
         kind = f"{model.bound}, 1 sample" if k == 1 else f"importance-weighted bound, k = {k}"
-        protocol = f"{note}{kind}, uniform dequantisation, held-out test split, n = {len(images)}, averaged weights"
+        if model.bound == "exact":
+            kind = "exact"
+        elif model.dequantised:
+            kind += ", uniform dequantisation"
+        protocol = f"{note}{kind}, held-out test split, n = {len(images)}, averaged weights"
         error = float(bpd.std(correction=1)) / len(images) ** 0.5 if len(images) > 1 else None
         metrics[name] = Metric(float(bpd.mean()), error, len(images), protocol)
         if k == 1:
             per_image[name] = [round(value, 4) for value in bpd[:MAX_PER_IMAGE].tolist()]
+    if evaluation.histogram:
+        images = data.test.images[: evaluation.bpd_images]
+        nats = histogram_nats(data.train.images, images).mean()
+        protocol = f"independent pixels, a histogram of training images for each; exact, test split, n = {len(images)}"
+        metrics["BPD-histogram"] = Metric(float(bits_per_dimension(nats, dimensions)), None, len(images), protocol)
     if isinstance(model, VariationalModel):
         layers = held_out_kl(model, data.test.images[: evaluation.importance_images], on_batch=on_batch)
         for name, nats in layers.items() if len(layers) > 1 else ():

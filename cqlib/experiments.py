@@ -29,6 +29,7 @@ from cqlib.models.gan import GAN, GANConfig
 from cqlib.models.hierarchical import Hierarchical, HierarchicalConfig
 from cqlib.models.hierarchical_gan import HierarchicalGAN, HierarchicalGANConfig
 from cqlib.models.improved_gan import ImprovedGAN, ImprovedGANConfig
+from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.prog_gan import ProgGAN, ProgGANConfig
 from cqlib.models.rival import RivalConfig
 from cqlib.models.sngan import SNGAN, SNGANConfig
@@ -87,6 +88,8 @@ class Evaluation:
     """Further protocols of the literature that are measured beside (`cqlib.metrics.protocols`)."""
     baselines: bool = added(False)
     """Whether an untrained copy and a Gaussian fit are measured too (`cqlib.selection`)."""
+    histogram: bool = added(False)
+    """Whether the bits of a histogram per pixel are measured too (`metrics.bpd.histogram_nats`)."""
 
 
 EVALUATION = {
@@ -155,6 +158,8 @@ def experiment(row: str, profile: str = "quick", data: str | None = None, seed: 
     recipe, evaluation = RECIPES[canonical](canonical, profile, size), EVALUATION[profile]
     if isinstance(recipe.system, RivalConfig):
         evaluation = replace(evaluation, baselines=True)
+    if isinstance(recipe.system, LikelihoodConfig):
+        evaluation = replace(evaluation, histogram=True)
     return Experiment(canonical, profile, data, size, seed, recipe, evaluation)
 
 

@@ -39,6 +39,8 @@ class TrainingConfig:
     betas: tuple[float, float] = (0.5, 0.99)
     decay_from: float = 1.0
     """Share of the steps after which both learning rates fall linearly to 0; 1 = constant."""
+    decay_per_step: float = added(1.0)
+    """Both learning rates are multiplied by this after every step."""
     n_critic: int = 1
     ema: float = 0.999
     """Decay of the averaged weights, which are the ones evaluated; it warms up as (1 + t) / (10 + t)."""

@@ -208,6 +208,7 @@ class _Loop:
         c = self.config
         start = c.decay_from * c.steps
         factor = 1.0 if self.step < start else max(0.0, (c.steps - self.step) / max(1.0, c.steps - start))
+        factor *= c.decay_per_step**self.step
         return [rate * factor for rate in (c.learning_rate, c.critic_learning_rate or c.learning_rate)][
             : len(self.optimisers)
         ]

@@ -204,7 +204,7 @@ def test_too_few_images_are_told_before_training(tmp_path, monkeypatch):
 
 
 def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
-    real = run.train
+    real = stages.train
 
     def diverging(*arguments, name, **options):
         result = real(*arguments, name=name, **options)

@@ -66,6 +66,8 @@ class LikelihoodSystem(System):
 
     bound: str
     """What kind of number `nats` is: "exact", "dequantisation bound" or "ELBO"."""
+    dequantised: bool = True
+    """Whether `nats` draws a point of each pixel's cell; exact models and discrete decoders do not."""
 
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
         """uint8 (N, C, H, W) -> (N,): an upper bound on -ln P(x), in nats per image."""
