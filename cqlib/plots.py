@@ -21,6 +21,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cqlib.images import grid
@@ -70,7 +71,7 @@ def sample_board(rows: Mapping[str, Mapping[str, torch.Tensor]], *, columns: int
     """Grids side by side: `rows[row label][column title]` are images (N, C, H, W) uint8."""
     across = max(len(row) for row in rows.values())
     with matplotlib.rc_context(STYLE):
-        figure = _figure(2.1 * across, 2.3 * len(rows))
+        figure = blank(2.1 * across, 2.3 * len(rows))
         axes = figure.subplots(len(rows), across, squeeze=False)
         for ax in axes.flat:
             ax.set_axis_off()
@@ -93,7 +94,7 @@ def learning_curves(
     """
     order = list(dict.fromkeys([*order, *series]))
     with matplotlib.rc_context(STYLE):
-        figure = _figure(4.7, 3.1)
+        figure = blank(4.7, 3.1)
         ax = figure.subplots()
         ends = []
         for label, curves in series.items():
@@ -113,25 +114,31 @@ def learning_curves(
 
 
 def quality_against_likelihood(
-    points: Sequence[Point], *, distance: str, title: str = "", order: Sequence[str] = ()
+    points: Sequence[Point],
+    *,
+    distance: str,
+    title: str = "",
+    order: Sequence[str] = (),
+    families: Mapping[str, str] | None = None,
 ) -> Figure:
     """Likelihood (BPD, across) against image quality (a Fréchet-type distance, up): lower left is better.
 
     A filled marker is temperature 1, an open one temperature 0; a line joins the two of one model, and bars are
     standard deviations over seeds. Where one gap would take half of the axis of BPD, the axis is broken, with one
-    scale on either side. `order` as in `learning_curves`.
+    scale on either side. `order` as in `learning_curves`; with `families`, label -> its family, colours and markers
+    are those of families, and a legend names them.
     """
     order = list(dict.fromkeys([*order, *(point.label for point in points)]))
+    kinds = list(dict.fromkeys(families[name] for name in order)) if families else order
     ranges = _ranges([(point.bpd - point.bpd_std, point.bpd + point.bpd_std) for point in points])
     with matplotlib.rc_context(STYLE):
-        figure = _figure(4.9, 3.6)
+        figure = blank(6.6, 4.8) if families else blank(4.9, 3.6)
         widths = [high - low for low, high in ranges]
         panels = figure.subplots(1, len(ranges), squeeze=False, sharey=True, width_ratios=widths)[0]
         labels, lines = [], []
         for name in dict.fromkeys(point.label for point in sorted(points, key=lambda point: point.bpd)):
             mine = [point for point in points if point.label == name]
-            i = order.index(name)
-            colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
+            colour, marker = mark(kinds.index(families[name] if families else name))
             ax = panels[sum(mine[0].bpd > high for _, high in ranges)]
             lines.append((ax, [p.bpd for p in mine], [p.distance for p in mine], colour))
             for p in mine:
@@ -152,8 +159,22 @@ def quality_against_likelihood(
         panels[0].set_ylabel(f"{distance} (lower is better)")
         panels[0].set_title(title)
         figure.supxlabel("bits per dimension (lower is better)", fontsize=STYLE["axes.labelsize"])
+        if families:
+            _legend(figure, [kind for kind in kinds if any(families[p.label] == kind for p in points)], kinds)
         place(figure, labels, [line[:3] for line in lines])
         return figure
+
+
+def mark(i: int) -> tuple[str, str]:
+    """Colour and marker of the i-th series; of more than there are colours no two have both."""
+    return SERIES[i % len(SERIES)], MARKERS[(i + i // len(SERIES)) % len(MARKERS)]
+
+
+def _legend(figure: Figure, shown: Sequence[str], kinds: Sequence[str]) -> None:
+    """The marks of `shown` kinds above the plot."""
+    marks = [(kind, *mark(kinds.index(kind))) for kind in shown]
+    handles = [Line2D([], [], color=colour, marker=marker, linestyle="", label=kind) for kind, colour, marker in marks]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False, handletextpad=0.2)
 
 
 def _ranges(bars: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -186,12 +207,11 @@ def by_layer(
     order = list(dict.fromkeys([*order, *series]))
     layers = list(dict.fromkeys(layer for values in series.values() for layer in values))
     with matplotlib.rc_context(STYLE):
-        figure = _figure(4.9, 3.1)
+        figure = blank(4.9, 3.1)
         ax = figure.subplots()
         ends = []
         for label, values in series.items():
-            i = order.index(label)
-            colour, marker = SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
+            colour, marker = mark(order.index(label))
             places = [layers.index(layer) for layer in values]
             ax.plot(places, list(values.values()), color=colour, marker=marker, markersize=5)
             ends.append((label, places[-1], list(values.values())[-1], colour))
@@ -235,7 +255,8 @@ def data_uri(content: bytes, kind: str = "image/png") -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _figure(width: float, height: float) -> Figure:
+def blank(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)  # no pyplot, no global list of open figures, no window
     return figure

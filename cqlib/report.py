@@ -119,6 +119,7 @@ def build(
         samples=report_pictures.samples_of(sets, pictures, data_dir),
         plots=report_pictures.plots_of(sets),
         costs=report_parts.costs(sets),
+        baselines=report_parts.baselines(sets, [row for row in names.ROWS if paper.canonical(row) == row]),
         devices=report_parts.devices(sets),
         protocols=report_parts.protocols(sets),
         other_protocols=report_parts.other_protocols(sets),

@@ -10,9 +10,10 @@ from cqlib.claim_cards import Card
 from cqlib.critic_cost import multiply_adds
 from cqlib.metrics.protocols import PROTOCOLS, split_name, with_protocol
 from cqlib.records import Record
-from cqlib.tables import PLACES, Cell, RunSet, measured
+from cqlib.tables import FEATURES, PLACES, Cell, RunSet, measured
 
 TWO_SCALES = "table3/cqf-2-scales"
+SHORT = {TWO_SCALES: "CQF, 2 scales", "table3/cqf-large-d": "CQF (large Discr.)"}
 
 
 def label_of(row: str) -> str:
@@ -26,7 +27,7 @@ def label_of(row: str) -> str:
 
 def short_label(row: str) -> str:
     """`label_of` where there is little room."""
-    return "CQF, 2 scales" if row == TWO_SCALES else label_of(row)
+    return SHORT.get(row) or label_of(row)
 
 
 def facts(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
@@ -122,6 +123,40 @@ def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[l
                     _whole(mean("seconds")), _whole(mean("images_per_second")), _whole(mean("peak_memory_bytes", 1e6)),
                 ])  # fmt: skip
     return lines
+
+
+def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, Any]]:
+    """What each of `rows` that was measured against baselines has to beat, and whether it does.
+
+    One line per run set and kind of features: the distance of the last and of the best step, of an untrained copy
+    and of independent Gaussian pixels; BPD and that of a histogram per pixel. Means over seeds.
+    """
+    lines = []
+    for runs in sets:
+        for row in rows:
+            done = [run for run in runs.of(row) if run.status == "done"]
+            known = {name for run in done for name in run.metrics}
+            for _, distance, _ in FEATURES.values():
+                last, best = f"{distance}@T1", f"{distance}-best@T1"
+                bars = [f"{distance}-untrained@T1", f"{distance}-gaussian@T1"]
+                if last not in known or not known & {*bars, "BPD-histogram"}:
+                    continue
+                beaten = [_mean(done, last) < _mean(done, bar) for bar in bars if bar in known]
+                if "BPD-histogram" in known:
+                    beaten.append(_mean(done, "BPD") < _mean(done, "BPD-histogram"))
+                steps = sorted({run.best_step for run in done if best in run.metrics})
+                cells = [measured(name, done) for name in (last, best, *bars, "BPD", "BPD-histogram")]
+                lines.append({
+                    "label": short_label(row), "runs": f"{PLACES[runs.place]}: {runs.label}", "distance": distance,
+                    "cells": cells, "steps": ", ".join(f"{step:,}" for step in steps) or "—",
+                    "seeds": len(done), "beats": all(beaten),
+                })  # fmt: skip
+    return lines
+
+
+def _mean(done: Sequence[Record], name: str) -> float:
+    values = [run.metrics[name].value for run in done if name in run.metrics]
+    return sum(values) / len(values)
 
 
 def devices(sets: Sequence[RunSet]) -> list[str]:

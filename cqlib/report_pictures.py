@@ -19,7 +19,12 @@ from cqlib.report_parts import TWO_SCALES, short_label
 from cqlib.tables import AT, FEATURES, PLACES, RunSet, mean_and_std, without_paths
 
 FIRST = ("L_C", "L_Q")  # the paper's two losses; other curves stand behind them
-MAX_LINES = 8  # rows in one plot that can still be told apart
+MAX_LINES = 8  # curves in one plot that can still be told apart
+FAMILIES = {  # by which columns of Table 3 the slides fill
+    (False, True): "adversarial (no likelihood: starred BPD)",
+    (True, False): "likelihood",
+    (True, True): "both losses",
+}
 
 
 def samples_of(
@@ -89,10 +94,10 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
     for table in paper.TABLES:
         ran = [row for row in table_rows(table.id) if runs.of(row)]
         if not shown.issuperset(map(paper.canonical, ran)):
-            found.append((f"Table {table.id.removeprefix('table')}", ran[:MAX_LINES]))
+            found.append((f"Table {table.id.removeprefix('table')}", ran))
             shown.update(map(paper.canonical, ran))
     others = [row for row in _canonical(runs.records) if row not in shown]
-    return [*found, ("Beside the tables", others[:MAX_LINES])] if others else found
+    return [*found, ("Beside the tables", others)] if others else found
 
 
 def table_rows(table: str) -> list[str]:
@@ -101,13 +106,21 @@ def table_rows(table: str) -> list[str]:
     return [*rows, TWO_SCALES] if table == "table2" else rows
 
 
+def family(row: str) -> str:
+    """Which kind of system a row of Table 3 is, in words."""
+    printed = {number.metric for number in paper.ROWS[row].numbers if number.text}
+    return FAMILIES["bpd" in printed, bool(printed & {"is", "fid"})]
+
+
 def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
     """Quality against likelihood of `rows`, for every kind of features they were scored with."""
     found = []
     for _, distance, _ in FEATURES.values():
         points = [point for row in rows for point in _points(runs, row, distance)]
         if points:
-            figure = plots.quality_against_likelihood(points, distance=distance, order=[short_label(r) for r in rows])
+            order = [short_label(row) for row in rows]
+            families = {short_label(row): family(row) for row in rows} if name == "Table 3" else None
+            figure = plots.quality_against_likelihood(points, distance=distance, order=order, families=families)
             marks = [f"{p.label} at T = {p.temperature} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
             alt = f"{distance} against BPD, {name}. {_where(runs)}. {', '.join(marks)}"
             spread = "; bars: standard deviations over seeds" if any(p.bpd_std for p in points) else ""
@@ -121,6 +134,7 @@ def _curves(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
     records = [run for row in rows for run in runs.of(row)]
     for curve in dict.fromkeys(curve for run in records for curve in run.curve):
         series = {short_label(row): lines for row in rows if (lines := curves(runs.of(row), curve))}
+        series = dict(list(series.items())[:MAX_LINES])
         figure = plots.learning_curves(series, ylabel=axis(curve), order=[short_label(row) for row in rows])
         ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
         alt = f"{curve} over training steps, {name}. {_where(runs)}. At the end of the first seed: {ends}"

@@ -158,6 +158,13 @@ def costs(table: str, records: Sequence[Record]) -> HTML:
     return HTML(report.macro("cost_table", report_parts.costs(sets, table_rows(table))))
 
 
+def baselines(table: str, records: Sequence[Record]) -> HTML:
+    """A table's rows against an untrained copy, Gaussian pixels and a histogram per pixel, in every run set."""
+    sets = run_sets(records, report.published_records())
+    lines = report_parts.baselines(sets, table_rows(table))
+    return HTML(report.macro("baseline_table", lines) if lines else f"<p>{_missing(table)}</p>")
+
+
 def systems(table: str, runs: RunSet, runs_dir: Path | str) -> dict[str, System]:
     """The systems of a table's rows, of the first seed, by label; those whose weights are there."""
     found = {}

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from fake_records import SCORES, TABLE2, records
+from fake_records import SCORES, TABLE2, TABLE3, records
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
@@ -130,6 +130,34 @@ def test_every_table_has_its_picture_and_two_scales_stand_with_table_2():
         'aria-label="FD-lite0 against BPD, Table 2. This machine: photos10 16×16, quick. GAN at T = 1'
         in pictures[1]["svg"]
     )
+
+
+def test_table_3_tells_families_apart_by_colour_and_marker():
+    kinds = report_pictures.FAMILIES
+    assert [report_pictures.family(f"table3/{row}") for row in ("dcgan", "pixelrnn", "cqf-large-d", "sngan-hinge")] == [
+        kinds[False, True], kinds[True, False], kinds[True, True], kinds[False, True]]  # fmt: skip
+    runs = tables.run_sets(records(2, (*ROWS, *TABLE3)), [])[0]
+    rows = dict(report_pictures.boards(runs))["Table 3"]
+    assert len(rows) == len(TABLE3) + 2  # with the two rows of the paper's own
+    families = {row: report_pictures.family(row) for row in rows}
+    points = [point for row in rows for point in report_pictures._points(runs, row, "FD-lite0")]
+    named = {report_pictures.short_label(row): kind for row, kind in families.items()}
+    figure = plots.quality_against_likelihood(points, distance="FD-lite0", families=named)
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == set(kinds.values())
+    colours = {}
+    for axes in figure.axes:
+        for marks in axes.collections:
+            colours.setdefault(tuple(marks.get_edgecolor()[0]), set()).update(marks.get_offsets()[:, 0])
+    assert len(colours) == 3
+    by_kind = {kind: {p.bpd for p in points if named[p.label] == kind} for kind in kinds.values()}
+    assert sorted(map(sorted, colours.values())) == sorted(map(sorted, by_kind.values()))
+    (plot,) = report_pictures.quality(runs, rows, "Table 3")
+    assert all(kind in plot["svg"] for kind in kinds.values())
+
+
+def test_of_more_series_than_colours_no_two_look_alike():
+    assert len({plots.mark(i) for i in range(40)}) == 40
 
 
 def test_lines_over_layers():

@@ -252,6 +252,26 @@ def test_costs_curves_protocol_provenance_and_links(full):
     assert "lacks a minus sign" in words(full.find(id="footnotes"))
 
 
+def test_rivals_stand_against_their_baselines(tmp_path):
+    runs = records(2, ("table3/dcgan", "table3/pixelcnnpp", "table1/gan"))
+    histogram = Metric(6.4, None, 2000, "histogram")
+    for run in runs[2:4]:
+        run.metrics["BPD-histogram"] = histogram
+    lines = report_parts.baselines(tables.run_sets(runs, []), list(paper.ROWS))
+    assert [(line["label"], line["beats"], line["seeds"]) for line in lines] == [
+        ("DCGAN", True, 2), ("PixelCNN++", True, 2)]  # fmt: skip
+    cells = [cell.text for cell in lines[0]["cells"]]
+    fd = np.mean([run.metrics["FD-lite0@T1"].value for run in runs[:2]])
+    assert cells[0] == f"{fd:,.0f}" and cells[2:4] == ["4,000", "2,500"] and cells[5] == "—"
+    for name, value in (("FD-lite0-gaussian@T1", 1000.0), ("BPD-histogram", 1.0)):
+        changed = dict(runs[2].metrics) | {name: replace(histogram, value=value)}
+        worse = [replace(runs[2], metrics=changed)]
+        assert not report_parts.baselines(tables.run_sets(worse, []), list(paper.ROWS))[0]["beats"]
+    table = page(tmp_path, runs).find(id="baselines-caption").find_parent("table")
+    assert "yes" in table.get_text() and "2,900" in table.get_text()
+    assert page(tmp_path, records(1)).find(id="baselines-caption") is None
+
+
 def test_scores_under_other_protocols_stand_in_a_table_of_their_own(tmp_path):
     runs = records(2, ("table1/vae", "table1/gan"), profile="paper")
     for i, run in enumerate(runs):
