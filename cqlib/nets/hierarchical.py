@@ -198,17 +198,18 @@ class BottomUp(nn.Module):
 class TopDown(nn.Module):
     """The generator: noise of every layer -> a feature map (N, widths[0], S, S), layer after layer from a learned h.
 
-    Layers stand at the bottom's resolution and at each doubling of it but the last. Without a posterior it only
-    generates.
+    h is one vector, the same at every place and 0 at the start, as the reference has it: at first the noise alone
+    makes images, which a GAN needs. Layers stand at the bottom's resolution and at each doubling of it but the last.
+    Without a posterior it only generates.
     """
 
     def __init__(self, size: int, widths: tuple[int, ...], layers: Layers):
         super().__init__()
         _check(widths, size)
-        self.start = nn.Parameter(torch.zeros(1, widths[-1], BOTTOM[size], BOTTOM[size]).normal_())
+        self.start = nn.Parameter(torch.zeros(1, widths[-1], 1, 1))
         self.blocks = nn.ModuleList()
         self.shapes: dict[str, tuple[int, int, int]] = {}
-        side = BOTTOM[size]
+        side = self.bottom = BOTTOM[size]
         coarse_to_fine = widths[::-1]
         for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False):
             for k in range(layers.blocks):
@@ -226,7 +227,7 @@ class TopDown(nn.Module):
         self, noise: Sequence[Tensor], evidence: Sequence[Evidence] | None = None
     ) -> tuple[Tensor, dict[str, Draw]]:
         """The feature map; and with `evidence` each layer's draw from q, by name."""
-        h = self.start.expand(len(noise[0]), -1, -1, -1)
+        h = self.start.expand(len(noise[0]), -1, self.bottom, self.bottom)
         draws = {}
         evidence = evidence or [None] * len(self.blocks)
         for name, block, eps, seen in zip(self.shapes, self.blocks, noise, evidence, strict=True):
