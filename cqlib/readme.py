@@ -18,7 +18,7 @@ from cqlib.errors import UserError
 from cqlib.files import write_atomic
 from cqlib.guard import guarded
 from cqlib.names import ROOT
-from cqlib.records import Record, load_records
+from cqlib.records import STARRED, Record, load_records
 from cqlib.tables import RunSet, mean_and_std, run_sets
 
 README = ROOT / "README.md"
@@ -37,7 +37,7 @@ def table(which: paper.Table, sets: Sequence[RunSet]) -> str:
     rows = [*which.rows, *(paper.ROWS[row] for row in BESIDE.get(which.id, ()))]
     for row in rows:
         records = runs.of(row.id)
-        cells = [f"{number.text}{number.mark and ' ' + number.mark}" for number in row.numbers[:3]]
+        cells = [f"{number.text}{number.mark and ' ' + number.mark}" for number in row.numbers[:3]]  # CIFAR-10
         cells += [_mean(records, name) for name in COLUMNS] + [str(len(records) or "none yet")]
         label = row.label + (f" [{', '.join(row.ticks)}]" if row.ticks and which.id == "table2" else "")
         lines.append(_line([label, *(cell.replace("*", r"\*") for cell in cells)]))
@@ -98,6 +98,8 @@ PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {
     "claims": partial(claims, paper.TABLE1),
     "table2": partial(table, paper.TABLE2),
     "claims2": partial(claims, paper.TABLE2),
+    "table3": partial(table, paper.TABLE3),
+    "claims3": partial(claims, paper.TABLE3),
     "equations": equations,
     "datasets": datasets,
 }
@@ -121,12 +123,13 @@ def _fullest(which: paper.Table, sets: Sequence[RunSet]) -> RunSet:
 
 
 def _mean(records: Sequence[Record], name: str) -> str:
-    values = [record.metrics[name].value for record in records if name in record.metrics]
-    if not values:
+    found = [record.metrics[name] for record in records if name in record.metrics]
+    if not found:
         return ""
-    mean, std = mean_and_std(values)
+    mean, std = mean_and_std([metric.value for metric in found])
     places = DECIMALS.get(name, 1)
-    return f"{mean:.{places}f}" + ("" if std is None else f" ± {std:.{places}f}")
+    star = " *" if any(metric.protocol.startswith(STARRED) for metric in found) else ""
+    return f"{mean:.{places}f}" + ("" if std is None else f" ± {std:.{places}f}") + star
 
 
 def _n(runs: RunSet) -> str:

@@ -20,6 +20,8 @@ SCHEMA = 1
 STATUSES = ("done", "stopped", "diverged", "failed")
 MAX_PER_IMAGE = 500
 MAX_CURVE = 60
+STARRED = "starred recipe"
+"""How the protocol of a BPD begins that was obtained round a frozen generator."""
 _LINE = 160  # a small dictionary that fits in this many characters is written on one line
 
 

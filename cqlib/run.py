@@ -38,7 +38,7 @@ from cqlib.metrics.features import features_for
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.placement import fast_bf16
-from cqlib.records import MAX_CURVE, DataInfo, Record, read_record, slug, write_record
+from cqlib.records import MAX_CURVE, STARRED, DataInfo, Record, read_record, slug, write_record
 from cqlib.selection import Distances, baselines, best_step
 from cqlib.stages import Stages, fingerprint, load_model, stored_training
 from cqlib.training import Stop, snapshots
@@ -165,7 +165,7 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
     statuses = {trained.status}
     if e.recipe.frozen_decoder is not None:
         second = stages.second(trained.system)
-        likelihood_model, note = second.system, "starred recipe (frozen generator, trained encoder and sigma): "
+        likelihood_model, note = second.system, f"{STARRED} (frozen generator, trained encoder and sigma): "
         statuses.add(second.status)
 
     def go_on() -> None:

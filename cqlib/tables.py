@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from cqlib import names, paper
 from cqlib.number_verdicts import NUMBER_LABELS, compare
-from cqlib.records import Record
+from cqlib.records import STARRED, Record
 
 PLACES = {"published": "Published", "here": "This machine"}
 FEATURES = {"inception": ("IS", "FID", "KID"), "lite0": ("IS-lite0", "FD-lite0", "KD-lite0")}
@@ -156,13 +156,15 @@ def digits(name: str, value: float) -> int:
 
 
 def measured(name: str, runs: Sequence[Record]) -> Cell:
-    """The mean of metric `name` over the finished `runs`, its std over seeds; a dash where none has it."""
-    values = [run.metrics[name].value for run in runs if run.status == "done" and name in run.metrics]
-    if not values:
+    """The mean of metric `name` over the finished `runs`, its std over seeds; a dash where none has it. A star marks
+    what the starred recipe gave."""
+    found = [run.metrics[name] for run in runs if run.status == "done" and name in run.metrics]
+    if not found:
         return Cell("—")
-    mean, std = mean_and_std(values)
+    mean, std = mean_and_std([metric.value for metric in found])
     places = digits(name, mean)
-    return Cell(f"{mean:,.{places}f}", "" if std is None else f"{std:,.{places}f}")
+    mark = "*" if any(metric.protocol.startswith(STARRED) for metric in found) else ""
+    return Cell(f"{mean:,.{places}f}", "" if std is None else f"{std:,.{places}f}", mark)
 
 
 def _group(row: paper.Row, table: paper.Table, sets: Sequence[RunSet], available: Collection[str],

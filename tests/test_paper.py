@@ -102,7 +102,9 @@ def test_starred_numbers_and_doubts_carry_their_footnotes():
     assert paper.FOOTNOTES[cell.footnote].text == "Obtained using VAE with frozen GAN decoder"
     assert not paper.FOOTNOTES[cell.footnote].ours
     noted = {id for row in paper.ROWS.values() for id in row.footnotes}
-    noted |= {item.footnote for item in paper.EQUATIONS if item.footnote} | {cell.footnote, "seven-data-sets"}
+    noted |= {item.footnote for item in paper.EQUATIONS if item.footnote}
+    noted |= {note for table in paper.TABLES for note in table.footnotes} | {cell.footnote}
+    noted |= {"seven-data-sets"}
     assert noted == set(paper.FOOTNOTES)
     assert "labels" in paper.FOOTNOTES[paper.ROWS["table3/improved-gan"].footnotes[0]].text
 
