@@ -120,3 +120,15 @@ def test_multiply_adds_of_a_critic_counted_by_hand():
         full, half = side**2, side**2 // 4
         total += full * 9 * a * a + half * 9 * a * b + half * a * b + 2 * half * 9 * b * b
     assert multiply_adds(critic, torch.zeros(1, 3, 16, 16)) == total
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_slope_and_scores_start_at_order_one(blocks):
+    """Torch's own start leaves a slope of a few thousandths, from which the penalty alone has to lift the critic."""
+    torch.manual_seed(0)
+    critic = ResidualCritic(32, (64, 128, 256, 256), blocks)
+    x = (2 * torch.rand(32, 3, 32, 32) - 1).requires_grad_()
+    features = critic.body(critic.stem(x)).detach()
+    assert 0.3 < features.square().mean().sqrt() < 10  # activations keep their size through the net
+    (slope,) = torch.autograd.grad(critic(x).sum(), x)
+    assert 0.03 < slope.flatten(1).norm(dim=1).mean() < 3

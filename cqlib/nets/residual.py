@@ -1,18 +1,29 @@
-"""The residual critic: pre-activation residual blocks, average pooling, one logit.
+"""The residual critic: pre-activation residual blocks, pooling, one logit.
 
 References: He et al. 2016 (pre-activation); Gulrajani et al. 2017, appendix (blocks that halve the resolution by
-average pooling) and section 4 (no normalisation). Of the paper's own net the shape alone is remembered: 3x3
-convolution, residual blocks of growing width, average pooling, dense layer with one output.
+average pooling) and section 4 (no normalisation); He et al. 2015, Eqs. 10 and 14 (weights at the start, without which
+the critic's slope starts near 0 and training may never lift it). Of the paper's own net the shape alone is remembered:
+3x3 convolution, residual blocks of growing width, average pooling, dense layer with one output.
 
-Deviation: a block that halves pools before its second convolution, which then costs a quarter.
+Deviations:
+- A block that halves pools before its second convolution, which then costs a quarter.
+- Features are summed over places, not averaged: the same functions, but the slope that the gradient penalty asks for is
+  within reach of weights near their start.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.init import kaiming_normal_, zeros_
 
-from cqlib.nets.conv import levels
+from cqlib.nets.conv import BOTTOM, levels
 from cqlib.nets.precision import at_least_fp32
+
+
+def _start(layer: nn.Conv2d, *, behind_relu: bool = True) -> None:
+    """Weights that keep the variance of what comes in, biases 0."""
+    kaiming_normal_(layer.weight, nonlinearity="relu" if behind_relu else "linear")
+    zeros_(layer.bias)
 
 
 class ResidualBlock(nn.Module):
@@ -26,6 +37,10 @@ class ResidualBlock(nn.Module):
         self.first = nn.Conv2d(a, a, 3, padding=1)
         self.second = nn.Conv2d(a, b, 3, padding=1)
         self.skip = nn.Conv2d(a, b, 1) if a != b else nn.Identity()
+        _start(self.first)
+        _start(self.second)
+        if a != b:
+            _start(self.skip, behind_relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.skip(self.pool(x)) + self.second(self.pool(self.first(x.relu()).relu()))
@@ -48,6 +63,8 @@ class ResidualCritic(nn.Module):
             layers += [ResidualBlock(b, b, halve=False) for _ in range(blocks - 1)]
         self.body = nn.Sequential(*layers, nn.ReLU())
         self.head = nn.Linear(widths[-1], 1)
+        _start(self.stem, behind_relu=False)
+        nn.init.normal_(self.head.weight, std=(widths[-1] * BOTTOM[size] ** 2) ** -0.5)  # by all that is summed
 
     def forward(self, x: Tensor) -> Tensor:
-        return at_least_fp32(self.head(self.body(self.stem(x)).mean((2, 3))).squeeze(1))
+        return at_least_fp32(self.head(self.body(self.stem(x)).sum((2, 3))).squeeze(1))
