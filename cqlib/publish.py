@@ -61,9 +61,13 @@ def publish(runs_dir: Path) -> list[Path]:
 
 
 def _publish_model(folder: Path, name: str) -> Path:
-    """The weights of a run, without its critic."""
+    """The weights of a run in half precision, without its critic."""
     state = load_checkpoint(folder / "model.safetensors")
-    state["weights"] = {key: value for key, value in state["weights"].items() if not key.startswith("critic.")}
+    state["weights"] = {
+        key: value.half() if value.is_floating_point() else value
+        for key, value in state["weights"].items()
+        if not key.startswith("critic.")
+    }
     target = PUBLISHED / "models" / f"{name}.safetensors"
     save_checkpoint(target, state, keep_previous=False)
     return target
