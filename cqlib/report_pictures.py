@@ -125,7 +125,7 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
             alt = f"{distance} against BPD, {name}. {_where(runs)}. {', '.join(marks)}"
             spread = "; bars: standard deviations over seeds" if any(p.bpd_std for p in points) else ""
             caption = f"{name}, quality against likelihood: filled T = 1, open T = 0{spread}; lower left is better."
-            found.append(_plot(figure, alt, f"{caption} {_where(runs)}."))
+            found.append(_plot(figure, alt, f"{caption} {_where(runs)}.", wide=families is not None))
     return found
 
 
@@ -168,8 +168,8 @@ def _points(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
     return found
 
 
-def _plot(figure: Any, alt: str, caption: str, more: bool = False) -> dict[str, Any]:
-    return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more}
+def _plot(figure: Any, alt: str, caption: str, more: bool = False, wide: bool = False) -> dict[str, Any]:
+    return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more, "wide": wide}
 
 
 def real_images(data: str, size: int, data_dir: Path | None) -> bytes | None:
