@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cqlib import estimate, names, notebooks, options
 from cqlib.errors import UsageError, UserError
@@ -24,6 +24,9 @@ from cqlib.options import Options
 from cqlib.paper import canonical
 from cqlib.processes import Outcome, Stop, Task, run_tasks
 from cqlib.progress import Progress
+
+if TYPE_CHECKING:
+    from cqlib.metrics.features import Features
 
 
 @dataclass(frozen=True)
@@ -71,21 +74,21 @@ def _unique(values: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def pending(chosen: Options, todo: Plan) -> Pending:
-    """What is finished, what is to run, and which data sets among it cannot be loaded.
+def pending(chosen: Options, todo: Plan, features: Features | None = None) -> Pending:
+    """What is finished, with scores on `features` (None: on any), what is to run, and which data sets of that cannot
+    be loaded.
 
     Large data sets are converted here, once, before anything trains.
     """
     from cqlib.experiments import experiment
-    from cqlib.run import finished, load_data
+    from cqlib.run import finished, load_data, scored
 
-    score = "IS@T1" if chosen.feature_weights else "IS-lite0@T1"
     runs, absent, loaded, done = [], {}, set(), 0
     for row, data, seed in ((*pair, seed) for pair in todo.rows for seed in chosen.seeds):
         e = experiment(row, chosen.profile, data, seed)
         record = finished(e, chosen.runs_dir)
         # Files of the user's may have changed since: `run` compares them with the record.
-        if ":" not in data and record is not None and score in record.metrics:
+        if ":" not in data and record is not None and (features is None or scored(record, features)):
             done += 1
             continue
         if data not in loaded | absent.keys():
@@ -205,6 +208,12 @@ def collect_records(runs_dir: Path, out: Path) -> None:
         write_atomic(out / "records" / f"{file.parent.name}.json", file.read_bytes())
 
 
+def _refuse_without_data(found: Pending) -> None:
+    """UserError, one line, when no data set can be had and nothing was finished before."""
+    if found.absent and not found.runs and not found.finished:
+        raise UserError("; ".join(outcome.message for outcome in found.absent))
+
+
 def reproduce(chosen: Options, stop: Stop) -> int:
     """Everything, in order; the exit code."""
     if chosen.time_budget is not None:
@@ -214,13 +223,15 @@ def reproduce(chosen: Options, stop: Stop) -> int:
     from cqlib.metrics.features import features_for
 
     todo = plan(chosen, AVAILABLE)
-    if chosen.profile == "paper" and chosen.feature_weights is None:  # once, before many processes do
-        features = features_for(None, chosen.data_dir, profile="paper")
+    with stop.at_once():  # while data sets are fetched and converted, for there is nothing to save
+        if chosen.profile == "paper":  # where the features may have to be fetched
+            _refuse_without_data(pending(chosen, todo))
+        features = features_for(chosen.feature_weights, chosen.data_dir, profile=chosen.profile)
+        features.check()  # once, before many processes do
         chosen = replace(chosen, feature_weights=features.weights if features.name == "inception" else None)
-    found = pending(chosen, todo)
+        found = pending(chosen, todo, features)
+    _refuse_without_data(found)
     outcomes = list(found.absent)
-    if outcomes and not found.runs and not found.finished:
-        raise UserError("; ".join(outcome.message for outcome in outcomes))
     for outcome in outcomes:
         _say(f"{outcome.task.name}: {outcome.message}")
     wanted = len(todo.rows) * len(chosen.seeds)

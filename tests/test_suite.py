@@ -16,6 +16,7 @@ import pytest
 from cqlib import names, notebooks, options, suite
 from cqlib.errors import UsageError, UserError
 from cqlib.experiments import AVAILABLE, experiment
+from cqlib.metrics import features
 from cqlib.processes import Outcome
 
 ROOT = Path(__file__).parent.parent
@@ -84,6 +85,22 @@ def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
     with pytest.raises(UserError, match="nowhere does not exist") as caught:
         suite.reproduce(given, suite.Stop())
     assert "\n" not in str(caught.value) and str(caught.value).count("does not exist") == 1
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
+
+
+def test_without_its_data_set_a_paper_run_looks_for_no_features(tmp_path, books, monkeypatch):
+    monkeypatch.setattr(features, "features_for", lambda *_, **__: pytest.fail("looked for"))
+    given = chosen(tmp_path, "--only", "table1", "--profile", "paper", "--data", f"folder:{tmp_path}/nowhere")
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        suite.reproduce(given, suite.Stop())
+
+
+def test_weights_that_do_not_fit_are_told_before_anything_begins(tmp_path, books, monkeypatch):
+    monkeypatch.setattr(suite, "work", lambda *_: pytest.fail("began"))
+    (tmp_path / "mine.pth").write_bytes(b"half of the weights")
+    weights = ("--feature-weights", str(tmp_path / "mine.pth"))
+    with pytest.raises(UserError, match=r"mine\.pth do not fit inception"):
+        suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", *weights), suite.Stop())
     assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
 
 
