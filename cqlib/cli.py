@@ -109,7 +109,10 @@ def train(given: argparse.Namespace) -> int:
     e = experiment(given.row, given.profile, given.data, given.seed)
     if given.profile == "paper" and not trained(e, given.runs_dir):
         load_data(e, given.data_dir)  # what is missing is told before anything is measured
-        print(f"{e.row} on {e.data}: {estimate.estimate(e.row, e.profile, e.data)}", file=sys.stderr, flush=True)
+        if (found := estimate.known(e, given.runs_dir)) is None:
+            found = estimate.estimate(e)
+            estimate.keep(e, given.runs_dir, found)
+        print(f"{e.row} on {e.data}: {found}", file=sys.stderr, flush=True)
 
     def progress(step: int, steps: int, left: float) -> None:
         end = "\r" if sys.stderr.isatty() else "\n"

@@ -123,22 +123,30 @@ def row_tasks(chosen: Options, runs: Sequence[tuple[str, str, int]]) -> list[Tas
 
 
 def estimates(chosen: Options, runs: Sequence[tuple[str, str, int]], stop: Stop) -> Iterator[str]:
-    """Lines on the hours and the memory that `runs` will take, each row measured by itself."""
+    """Lines on the hours and the memory that `runs` will take, each row measured by itself, once in a runs folder."""
+    from cqlib.experiments import experiment
+
     pairs = Counter((row, data) for row, data, _ in runs)
+    experiments = {pair: experiment(pair[0], chosen.profile, pair[1]) for pair in pairs}
+    found = {pair: estimate.known(e, chosen.runs_dir) for pair, e in experiments.items()}
+
+    def line(pair: tuple[str, str], said: object) -> str:
+        return f"  {pair[0]} on {pair[1]}: {said}" + (f", {n} seeds" if (n := pairs[pair]) > 1 else "")
+
     tasks = {
         Task(f"estimate of {row} on {data}", "cqlib.estimate",
              json.dumps({"row": row, "profile": chosen.profile, "data": data})): (row, data)
-        for row, data in pairs
+        for row, data in pairs if found[row, data] is None
     }  # fmt: skip
     if tasks:
         yield f"measuring a few steps of {len(tasks)} rows; Ctrl-C stops before anything has begun"
-    one_at_a_time = slots(chosen.jobs)[:1]
-    found = {}
-    for outcome in run_tasks(list(tasks), one_at_a_time, stop=stop, logs=chosen.runs_dir / "logs"):
-        row, data = tasks[outcome.task]
-        found[row, data] = estimate.parse(outcome.message) if outcome.status == "done" else None
-        said = found[row, data] or f"no estimate ({outcome.message})"
-        yield f"  {row} on {data}: {said}" + (f", {n} seeds" if (n := pairs[row, data]) > 1 else "")
+    yield from (line(pair, known) for pair, known in found.items() if known is not None)
+    for task, pair in tasks.items():  # alone on the machine
+        (outcome,) = run_tasks([task], slots(chosen.jobs)[:1], stop=stop, logs=chosen.runs_dir / "logs")
+        found[pair] = estimate.parse(outcome.message) if outcome.status == "done" else None
+        if found[pair] is not None:
+            estimate.keep(experiments[pair], chosen.runs_dir, found[pair])
+        yield line(pair, found[pair] or f"no estimate ({outcome.message})")
     known = {pair: value for pair, value in found.items() if value is not None}
     if known:
         yield "  " + estimate.total(known.values(), (pairs[pair] for pair in known), len(slots(chosen.jobs)))
