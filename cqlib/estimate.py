@@ -7,7 +7,9 @@ on real ones do.
 
 from __future__ import annotations
 
+import functools
 import json
+import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -74,11 +76,19 @@ def keep(e: Experiment, runs_dir: Path, found: Estimate) -> None:
 
 
 def _place(e: Experiment, runs_dir: Path) -> Path:
+    key = canonical_json({"recipe": asdict(e.recipe), "device": _device()})
+    return runs_dir / "estimates" / f"{sha256(key.encode())[:16]}.json"
+
+
+@functools.cache
+def _device() -> str:
+    """The card's name, asked for by another process: a card in exclusive mode would be closed to this one's children."""
     import torch
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    key = canonical_json({"recipe": asdict(e.recipe), "device": device})
-    return runs_dir / "estimates" / f"{sha256(key.encode())[:16]}.json"
+    if not torch.cuda.is_available():
+        return "CPU"
+    code = "import torch; print(torch.cuda.get_device_name())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() or "GPU"
 
 
 def total(estimates: Iterable[Estimate], runs_each: Iterable[int], slots: int) -> str:
