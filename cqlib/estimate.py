@@ -82,7 +82,7 @@ def _place(e: Experiment, runs_dir: Path) -> Path:
 
 @functools.cache
 def _device() -> str:
-    """The card's name, asked for by another process: a card in exclusive mode would be closed to this one's children."""
+    """The card's name, asked for by another process: a card in exclusive mode would be closed to children of this."""
     import torch
 
     if not torch.cuda.is_available():

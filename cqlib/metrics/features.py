@@ -169,6 +169,7 @@ def _downloaded() -> Path:
         return path
     try:
         with urllib.request.urlopen(URL_INCEPTION_V3, timeout=TIMEOUT) as response:
+            print(f"fetching {INCEPTION_FILE} (95 MB) from {URL_INCEPTION_V3}", file=sys.stderr, flush=True)
             data = response.read()
         if not sha256(data).startswith(INCEPTION_SHA256_PREFIX):
             raise OSError("another file than expected")
