@@ -92,8 +92,9 @@ def _device() -> str:
 
 
 def total(estimates: Iterable[Estimate], runs_each: Iterable[int], slots: int) -> str:
-    """All runs together, `slots` at a time."""
-    seconds = sum(e.seconds * n for e, n in zip(estimates, runs_each, strict=True)) / max(1, slots)
+    """All runs together, `slots` at a time: as long as the longest at least."""
+    pairs = list(zip(estimates, runs_each, strict=True))
+    seconds = max(sum(e.seconds * n for e, n in pairs) / max(1, slots), *(e.seconds for e, _ in pairs), 0.0)
     return f"in all about {duration(seconds)} of training with {slots} at a time"
 
 

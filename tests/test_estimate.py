@@ -20,8 +20,10 @@ def test_durations(seconds, words):
 
 
 def test_total_shares_the_slots_and_counts_the_seeds():
-    line = estimate.total([Estimate(3600 * 10, 1), Estimate(3600 * 20, 1)], [2, 1], 4)
-    assert line.startswith("in all about 10 h") and "4 at a time" in line
+    found = [Estimate(3600 * 10, 1), Estimate(3600 * 20, 1)]
+    line = estimate.total(found, [4, 1], 2)
+    assert line.startswith("in all about 30 h") and "2 at a time" in line
+    assert estimate.total(found, [2, 1], 4).startswith("in all about 20 h")  # the second takes that long alone
 
 
 def test_every_stage_is_counted(monkeypatch):
