@@ -17,6 +17,7 @@ from cqlib import names
 from cqlib.errors import UsageError, UserError, unknown
 from cqlib.guard import guarded
 from cqlib.options import Parser, minutes, seed, settled
+from cqlib.processes import interrupted_by_sigterm
 
 PROGRAM = "python -m cqlib"
 MAX_IMAGES = 10_000
@@ -104,10 +105,14 @@ def train(given: argparse.Namespace) -> int:
     from cqlib.experiments import experiment
     from cqlib.run import load_data, run, trained
 
+    interrupted_by_sigterm()  # until `run` has its own handlers
     e = experiment(given.row, given.profile, given.data, given.seed)
     if given.profile == "paper" and not trained(e, given.runs_dir):
         load_data(e, given.data_dir)  # what is missing is told before anything is measured
-        print(f"{e.row} on {e.data}: {estimate.estimate(e.row, e.profile, e.data)}", file=sys.stderr, flush=True)
+        if (found := estimate.known(e, given.runs_dir)) is None:
+            found = estimate.estimate(e)
+            estimate.keep(e, given.runs_dir, found)
+        print(f"{e.row} on {e.data}: {found}", file=sys.stderr, flush=True)
 
     def progress(step: int, steps: int, left: float) -> None:
         end = "\r" if sys.stderr.isatty() else "\n"

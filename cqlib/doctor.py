@@ -7,10 +7,14 @@ import shutil
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cqlib.data import SOURCES
 from cqlib.data.catalogue import ENTRIES, Entry
 from cqlib.errors import UserError
+
+if TYPE_CHECKING:
+    from cqlib.metrics.features import Features
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -62,30 +66,40 @@ def _data(data_dir: Path | None) -> Iterator[str]:
 
 
 def _published(entry: Entry, folder: Path) -> Iterator[str]:
-    """A data set that has files: where they are and what is known of them, or how to get them; its terms."""
-    from cqlib.data import digest, published
+    """A data set that has files: where they are, how large, their hashes and terms, and how to get what is missing."""
+    from cqlib.data import converted, digest, published
 
-    loader = published.loader(entry.name)
+    loader, caches = published.loader(entry.name), published.caches(folder)
     path = loader.find(folder)
-    if path is None:
-        yield f"-   {entry.name}: not in {folder}; {entry.about}"
-        yield f"      put there {entry.wanted}; or {entry.unpacked}"
-        if entry.fetched:
-            yield "      it is fetched from there when it is first used"
-        elif entry.direct:
-            yield f"      python -m cqlib.data.fetch {entry.name} fetches it"
-    else:
+    wrong = f"not in {folder}; {entry.about}" if path is None else ""
+    if path is not None:
         try:
             paths = getattr(loader, "sources", lambda path: (path,))(path)
-            known = digest.state(entry, path, published.caches(folder))
+            about = f"{_megabytes(sum(map(_size, paths)))}, {digest.words(entry, paths, caches)}"
+            yield f"+   {entry.name}: {path} ({about}); {entry.about}"
+            for copy in converted.copies(entry.name, path, caches):
+                part = entry.partly(copy["counts"]["train"], copy["counts"]["test"]) or "all images"
+                marks = "".join(copy["fingerprints"][split][:8] for split in converted.SPLITS)
+                yield f"      converted to {copy['size']}x{copy['size']}: {part}, fingerprint {marks}"
         except UserError as error:
-            yield f"-   {entry.name}: {error}"
-        else:
-            words = {"verified": "MD5 verified", "not checked": "MD5 not checked yet", "wrong": "truncated or altered"}
-            checked = "unpacked, no MD5" if path.is_dir() else words[known]
-            about = f"{_megabytes(sum(map(_size, paths)))}, {checked}"
-            yield f"{'-' if known == 'wrong' else '+'}   {entry.name}: {path} ({about}); {entry.about}"
+            wrong = str(error)
+    if wrong:
+        yield f"-   {entry.name}: {wrong}"
+        yield from _getting(entry, folder)
     yield f"      terms: {entry.terms}"
+
+
+def _getting(entry: Entry, folder: Path) -> Iterator[str]:
+    """How one gets the files of a data set."""
+    from cqlib.data import fetch
+
+    yield f"      put there {entry.wanted}; or {entry.unpacked}"
+    hashes = [f"{file.name} {file.md5}" for file in entry.files[0] if file.md5 is not None]
+    yield f"      MD5: {', '.join(hashes) or 'none is known'}"
+    if entry.fetched:
+        yield "      it is fetched from there when it is first used"
+    elif entry.direct:
+        yield f"      {fetch.command(entry, folder)} fetches it"
 
 
 def _size(path: Path) -> int:
@@ -101,26 +115,39 @@ def _megabytes(size: int) -> str:
 
 def _features(data_dir: Path | None) -> Iterator[str]:
     from cqlib.data import published
-    from cqlib.metrics.features import INCEPTION_FILE, URL_INCEPTION_V3, inception, lite0, local_inception
+    from cqlib.metrics.features import (
+        INCEPTION_FILE,
+        INCEPTION_SHA256_PREFIX,
+        URL_INCEPTION_V3,
+        inception,
+        lite0,
+        local_inception,
+    )
 
     try:
         found = lite0()
-        size = _megabytes(found.weights.stat().st_size)
-        yield f"+ lite0 features: {found.weights} ({size}, sha256 verified); Apache 2.0, comes with pip"
+        yield f"+ lite0 features: {found.weights} ({_verified(found)}); Apache 2.0, comes with pip"
     except UserError as error:
         yield f"- lite0 features: {error}"
-    path = local_inception(data_dir)
     try:
+        path = local_inception(data_dir)
         if path is not None:
-            inception(path)  # refuses a damaged file
-            size = _megabytes(path.stat().st_size)
-            yield f"+ Inception features: {path} ({size}, sha256 verified); Apache 2.0; profile paper takes them"
+            about = _verified(inception(path))  # refuses a damaged file
+            yield f"+ Inception features: {path} ({about}); Apache 2.0; profile paper takes them"
             yield f"    by itself, other profiles with ./run_all.sh --feature-weights {path}"
-        else:
-            yield f"- Inception features: not found; put {INCEPTION_FILE} (95 MB) from {URL_INCEPTION_V3}"
-            yield f"    into {published.home(data_dir)}; profile paper also fetches it by itself"
+            return
+        why = f"not in {published.home(data_dir)}, nor where torch-fidelity keeps it"
     except UserError as error:
-        yield f"- Inception features: {error}"
+        why = str(error)
+    yield f"- Inception features: {why}"
+    yield f"    put there {INCEPTION_FILE} (95 MB, SHA-256 {INCEPTION_SHA256_PREFIX}…) from {URL_INCEPTION_V3}"
+    yield "    or give any file by --feature-weights; profile paper also fetches it by itself; Apache 2.0"
+
+
+def _verified(features: Features) -> str:
+    """Size and hash of a weights file, which has been found right."""
+    size = _megabytes(features.weights.stat().st_size)
+    return f"{size}, SHA-256 {features.weights_sha256[:16]}… as published"
 
 
 def _disk(runs_dir: Path) -> Iterator[str]:

@@ -7,12 +7,20 @@ on real ones do.
 
 from __future__ import annotations
 
+import functools
 import json
+import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from cqlib.files import canonical_json, sha256, write_atomic
 from cqlib.processes import say
+
+if TYPE_CHECKING:
+    from cqlib.experiments import Experiment
 
 
 @dataclass(frozen=True)
@@ -34,16 +42,15 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.2g} days" if seconds < 8.6e6 else f"{seconds / 86400:,.0f} days"
 
 
-def estimate(row: str, profile: str, data: str) -> Estimate:
+def estimate(e: Experiment) -> Estimate:
     """Measured here and now on the device that would train."""
     import torch
 
     from cqlib import provenance
-    from cqlib.experiments import build, experiment
+    from cqlib.experiments import build
     from cqlib.models.frozen_decoder import FrozenDecoder
     from cqlib.training import measure
 
-    e = experiment(row, profile, data)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[]):
         system = build(e.recipe.system)
@@ -55,15 +62,47 @@ def estimate(row: str, profile: str, data: str) -> Estimate:
     return Estimate(seconds, provenance.peak_memory_bytes(device))
 
 
+def known(e: Experiment, runs_dir: Path) -> Estimate | None:
+    """What `keep` has kept: a run that is stopped often is not measured anew each time."""
+    try:
+        return Estimate(**json.loads(_place(e, runs_dir).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def keep(e: Experiment, runs_dir: Path, found: Estimate) -> None:
+    """Remember the estimate of this recipe on this kind of device."""
+    write_atomic(_place(e, runs_dir), json.dumps(asdict(found)))
+
+
+def _place(e: Experiment, runs_dir: Path) -> Path:
+    key = canonical_json({"recipe": asdict(e.recipe), "device": _device()})
+    return runs_dir / "estimates" / f"{sha256(key.encode())[:16]}.json"
+
+
+@functools.cache
+def _device() -> str:
+    """The card's name, asked for by another process: a card in exclusive mode would be closed to children of this."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "CPU"
+    code = "import torch; print(torch.cuda.get_device_name())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() or "GPU"
+
+
 def total(estimates: Iterable[Estimate], runs_each: Iterable[int], slots: int) -> str:
-    """All runs together, `slots` at a time."""
-    seconds = sum(e.seconds * n for e, n in zip(estimates, runs_each, strict=True)) / max(1, slots)
+    """All runs together, `slots` at a time: as long as the longest at least."""
+    pairs = list(zip(estimates, runs_each, strict=True))
+    seconds = max(sum(e.seconds * n for e, n in pairs) / max(1, slots), *(e.seconds for e, _ in pairs), 0.0)
     return f"in all about {duration(seconds)} of training with {slots} at a time"
 
 
 def main(argument: str) -> int:
     """Say the estimate as {"message": "SECONDS BYTES"}; the exit code."""
-    found = estimate(**json.loads(argument))
+    from cqlib.experiments import experiment
+
+    found = estimate(experiment(**json.loads(argument)))
     say(message=f"{found.seconds} {found.memory_bytes}")
     return 0
 

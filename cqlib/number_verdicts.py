@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.paper import CLOSE, DATA_SETS, TOLERANCES, Number, canonical
 from cqlib.records import Record
 
@@ -92,6 +93,8 @@ def _differences(number: Number, record: Record, names: tuple[str, ...]) -> list
         found.append(f"profile ({record.profile}, not {PROFILE})")
     if names[0] not in record.metrics:
         return [*found, "features (lite0, not Inception)"]
+    if UNKNOWN_WEIGHTS in record.metrics[names[0]].protocol:
+        found.append(f"features ({UNKNOWN_WEIGHTS}, not torch-fidelity's)")
     n = record.metrics[names[0]].n
     if data.split != "test":
         found.append(f"protocol (measured on the {data.split} split, not on held-out images)")

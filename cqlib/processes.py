@@ -14,7 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -42,6 +43,15 @@ class Outcome:
     seconds: float
 
 
+def interrupted_by_sigterm() -> None:
+    """SIGTERM is a KeyboardInterrupt from now on, as Ctrl-C is: for as long as there is nothing to save."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
 @dataclass
 class Stop:
     """A request to stop: by signal, or by the time budget (`deadline` on the `time.monotonic` clock)."""
@@ -49,6 +59,7 @@ class Stop:
     deadline: float | None = None
     requested: str | None = None
     signals: int = 0
+    interrupts: bool = False
 
     def listen(self) -> None:
         """SIGINT and SIGTERM become requests; from the second signal on, children are killed at once."""
@@ -56,9 +67,20 @@ class Stop:
         def handle(number: int, frame: object) -> None:
             self.signals += 1
             self.requested = f"stopped by {signal.Signals(number).name}"
+            if self.interrupts:
+                raise KeyboardInterrupt
 
         signal.signal(signal.SIGINT, handle)
         signal.signal(signal.SIGTERM, handle)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside, a signal is a KeyboardInterrupt: for what has nothing to save."""
+        self.interrupts = True
+        try:
+            yield
+        finally:
+            self.interrupts = False
 
     def reason(self) -> str | None:
         """Why to stop now, or None."""

@@ -34,11 +34,12 @@ from cqlib.experiments import TRAIN_IMAGES, Experiment, experiment
 from cqlib.files import write_atomic
 from cqlib.images import grid_png
 from cqlib.metrics.bpd import bits_per_dimension
-from cqlib.metrics.features import features_for
+from cqlib.metrics.features import Features, features_for
 from cqlib.metrics.fidelity import NEIGHBOURS
+from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.placement import fast_bf16
-from cqlib.records import MAX_CURVE, STARRED, DataInfo, Record, read_record, slug, write_record
+from cqlib.records import MAX_CURVE, STARRED, DataInfo, Metric, Record, read_record, slug, write_record
 from cqlib.selection import Distances, baselines, best_step
 from cqlib.stages import Stages, fingerprint, load_model, stored_training
 from cqlib.training import Stop, snapshots
@@ -85,15 +86,17 @@ def run(
     folder = _folder(e, runs_dir)
     stop = Stop(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     try:
+        # A signal ends fetching and converting at once: there is nothing to save yet.
+        images = load_data(e, data_dir)
+        weights = Path(feature_weights) if feature_weights else None
+        features = features_for(weights, data_dir and Path(data_dir), profile=profile)
         with _signals(stop):
-            images = load_data(e, data_dir)
-            weights = Path(feature_weights) if feature_weights else None
-            features = features_for(weights, data_dir and Path(data_dir), profile=profile)
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(folder, stop), torch.random.fork_rng():
                 record = finished(e, runs_dir)
-                if record and record.data.fingerprint == fingerprint(images) and _has(record, features.suffix):
+                if record and record.data.fingerprint == fingerprint(images) and scored(record, features):
                     return record
+                features.check()
                 return _run(e, images, features, folder, Path(runs_dir), stop, progress)
     except torch.OutOfMemoryError as error:
         why = f"{row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"
@@ -105,6 +108,16 @@ def run(
 def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
     """Whether exactly this experiment has been trained here, whatever has been measured since."""
     return stored_training(_folder(e, runs_dir) / "model.safetensors", e) is not None
+
+
+def scored(record: Record, features: Features) -> bool:
+    """Whether the record has scores on just these features, weights included; none are taken of grey images."""
+    found = record.metrics.get(f"IS{features.suffix}@T1")
+    if found is None:
+        return not any("@T1" in name for name in record.metrics)
+    if features.weights_words:
+        return features.weights_words in found.protocol
+    return UNKNOWN_WEIGHTS not in found.protocol
 
 
 def run_many(
@@ -172,8 +185,8 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
         if reason := stop.reason():
             raise StoppedEarly(f"stopped while measuring: {reason}; the trained model is saved")
 
-    earlier = finished(e, runs_dir)  # scores on other features stay
-    metrics = dict(earlier.metrics) if earlier and earlier.data.fingerprint == fingerprint(images) else {}
+    earlier = finished(e, runs_dir)
+    metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == fingerprint(images) else {}
     best = earlier.best_step if earlier else trained.steps
     per_image: dict[str, list[float]] = {}
     if isinstance(likelihood_model, LikelihoodSystem):
@@ -232,6 +245,14 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
     return record
 
 
+def _kept(record: Record, features: Features) -> dict[str, Metric]:
+    """What stays beside new scores on `features`: those on others, but on other Inception weights, for they bear the
+    same names."""
+    if features.name != "inception":
+        return dict(record.metrics)
+    return {name: metric for name, metric in record.metrics.items() if UNKNOWN_WEIGHTS not in metric.protocol}
+
+
 def _set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path) -> None:
     """A folder that holds another experiment, or one on other data, is moved to `runs_dir`/stale, not lost."""
     mark = folder / "experiment.json"
@@ -274,12 +295,6 @@ def load_data(e: Experiment, data_dir: Path | str | None) -> Dataset:
         raise UserError(f"{e.data}: at least {NEIGHBOURS + 1} training and {NEIGHBOURS + 1} test images are needed")
     limit = TRAIN_IMAGES.get(e.profile)
     return images if limit is None else replace(images, train=images.train.first(limit))
-
-
-def _has(record: Record, suffix: str) -> bool:
-    """Whether the record has scores of the features that are asked for."""
-    wanted = f"IS{suffix}@T1"
-    return wanted in record.metrics or not any("@T1" in name for name in record.metrics)
 
 
 def _curve(log: Path, dimensions: int) -> dict[str, list[list[float]]]:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cqlib import estimate, names, notebooks, options
 from cqlib.errors import UsageError, UserError
@@ -24,6 +24,9 @@ from cqlib.options import Options
 from cqlib.paper import canonical
 from cqlib.processes import Outcome, Stop, Task, run_tasks
 from cqlib.progress import Progress
+
+if TYPE_CHECKING:
+    from cqlib.metrics.features import Features
 
 
 @dataclass(frozen=True)
@@ -71,21 +74,21 @@ def _unique(values: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def pending(chosen: Options, todo: Plan) -> Pending:
-    """What is finished, what is to run, and which data sets among it cannot be loaded.
+def pending(chosen: Options, todo: Plan, features: Features | None = None) -> Pending:
+    """What is finished, with scores on `features` (None: on any), what is to run, and which data sets of that cannot
+    be loaded.
 
     Large data sets are converted here, once, before anything trains.
     """
     from cqlib.experiments import experiment
-    from cqlib.run import finished, load_data
+    from cqlib.run import finished, load_data, scored
 
-    score = "IS@T1" if chosen.feature_weights else "IS-lite0@T1"
     runs, absent, loaded, done = [], {}, set(), 0
     for row, data, seed in ((*pair, seed) for pair in todo.rows for seed in chosen.seeds):
         e = experiment(row, chosen.profile, data, seed)
         record = finished(e, chosen.runs_dir)
         # Files of the user's may have changed since: `run` compares them with the record.
-        if ":" not in data and record is not None and score in record.metrics:
+        if ":" not in data and record is not None and (features is None or scored(record, features)):
             done += 1
             continue
         if data not in loaded | absent.keys():
@@ -120,22 +123,30 @@ def row_tasks(chosen: Options, runs: Sequence[tuple[str, str, int]]) -> list[Tas
 
 
 def estimates(chosen: Options, runs: Sequence[tuple[str, str, int]], stop: Stop) -> Iterator[str]:
-    """Lines on the hours and the memory that `runs` will take, each row measured by itself."""
+    """Lines on the hours and the memory that `runs` will take, each row measured by itself, once in a runs folder."""
+    from cqlib.experiments import experiment
+
     pairs = Counter((row, data) for row, data, _ in runs)
+    experiments = {pair: experiment(pair[0], chosen.profile, pair[1]) for pair in pairs}
+    found = {pair: estimate.known(e, chosen.runs_dir) for pair, e in experiments.items()}
+
+    def line(pair: tuple[str, str], said: object) -> str:
+        return f"  {pair[0]} on {pair[1]}: {said}" + (f", {n} seeds" if (n := pairs[pair]) > 1 else "")
+
     tasks = {
         Task(f"estimate of {row} on {data}", "cqlib.estimate",
              json.dumps({"row": row, "profile": chosen.profile, "data": data})): (row, data)
-        for row, data in pairs
+        for row, data in pairs if found[row, data] is None
     }  # fmt: skip
     if tasks:
         yield f"measuring a few steps of {len(tasks)} rows; Ctrl-C stops before anything has begun"
-    one_at_a_time = slots(chosen.jobs)[:1]
-    found = {}
-    for outcome in run_tasks(list(tasks), one_at_a_time, stop=stop, logs=chosen.runs_dir / "logs"):
-        row, data = tasks[outcome.task]
-        found[row, data] = estimate.parse(outcome.message) if outcome.status == "done" else None
-        said = found[row, data] or f"no estimate ({outcome.message})"
-        yield f"  {row} on {data}: {said}" + (f", {n} seeds" if (n := pairs[row, data]) > 1 else "")
+    yield from (line(pair, known) for pair, known in found.items() if known is not None)
+    for task, pair in tasks.items():  # alone on the machine
+        (outcome,) = run_tasks([task], slots(chosen.jobs)[:1], stop=stop, logs=chosen.runs_dir / "logs")
+        found[pair] = estimate.parse(outcome.message) if outcome.status == "done" else None
+        if found[pair] is not None:
+            estimate.keep(experiments[pair], chosen.runs_dir, found[pair])
+        yield line(pair, found[pair] or f"no estimate ({outcome.message})")
     known = {pair: value for pair, value in found.items() if value is not None}
     if known:
         yield "  " + estimate.total(known.values(), (pairs[pair] for pair in known), len(slots(chosen.jobs)))
@@ -205,6 +216,12 @@ def collect_records(runs_dir: Path, out: Path) -> None:
         write_atomic(out / "records" / f"{file.parent.name}.json", file.read_bytes())
 
 
+def _refuse_without_data(found: Pending) -> None:
+    """UserError, one line, when no data set can be had and nothing was finished before."""
+    if found.absent and not found.runs and not found.finished:
+        raise UserError("; ".join(outcome.message for outcome in found.absent))
+
+
 def reproduce(chosen: Options, stop: Stop) -> int:
     """Everything, in order; the exit code."""
     if chosen.time_budget is not None:
@@ -214,13 +231,15 @@ def reproduce(chosen: Options, stop: Stop) -> int:
     from cqlib.metrics.features import features_for
 
     todo = plan(chosen, AVAILABLE)
-    if chosen.profile == "paper" and chosen.feature_weights is None:  # once, before many processes do
-        features = features_for(None, chosen.data_dir, profile="paper")
+    with stop.at_once():  # while data sets are fetched and converted, for there is nothing to save
+        if chosen.profile == "paper":  # where the features may have to be fetched
+            _refuse_without_data(pending(chosen, todo))
+        features = features_for(chosen.feature_weights, chosen.data_dir, profile=chosen.profile)
+        features.check()  # once, before many processes do
         chosen = replace(chosen, feature_weights=features.weights if features.name == "inception" else None)
-    found = pending(chosen, todo)
+        found = pending(chosen, todo, features)
+    _refuse_without_data(found)
     outcomes = list(found.absent)
-    if outcomes and not found.runs and not found.finished:
-        raise UserError("; ".join(outcome.message for outcome in outcomes))
     for outcome in outcomes:
         _say(f"{outcome.task.name}: {outcome.message}")
     wanted = len(todo.rows) * len(chosen.seeds)

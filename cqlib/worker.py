@@ -6,22 +6,16 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import traceback
 
 from cqlib.errors import UserError
-from cqlib.processes import say
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+from cqlib.processes import interrupted_by_sigterm, say
 
 
 def main(argument: str) -> int:
     """Run the row; its exit code: 0 done, 3 stopped and saved, 1 failed or diverged."""
-    # Until `run` has its own handlers: during the imports there is nothing to save.
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupted_by_sigterm()  # until `run` has its own handlers
     try:
         from cqlib.run import run
 

@@ -176,7 +176,7 @@ def test_doctor_names_every_file_and_its_place(tmp_path):
     done = call(sys.executable, "-m", "cqlib", *arguments, cwd=tmp_path, TORCH_HOME=str(tmp_path))
     assert done.returncode == 0
     weights = "weights-inception-2015-12-05-6726825d.pth"
-    for word in ("device", "photos10", "lite0", "browser", "GiB free", f"put {weights} (95 MB)", f"into {place}"):
+    for word in ("device", "photos10", "lite0", "browser", "GiB free", f"put there {weights} (95 MB", f"in {place}"):
         assert word in done.stdout
     for entry in ENTRIES.values():
         assert f"{entry.name}: not in {place}" in done.stdout and entry.wanted in done.stdout

@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from torchvision import datasets
 
 from cqlib import data, doctor
 from cqlib.data import fetch, published
 from cqlib.data.catalogue import ENTRIES, GDRIVE, File
 from cqlib.errors import UsageError, UserError
+from cqlib.metrics import features
 
 CONTENT = b"0123456789" * 1000
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -264,7 +266,7 @@ def test_doctor_says_what_is_there_and_how_to_get_the_rest(tmp_path, monkeypatch
         return {line.split(":")[0].strip(): line for line in doctor._data(tmp_path)}
 
     found = lines()
-    assert found["+   cifar10"].startswith(f"+   cifar10: {path} (0 MB, MD5 not checked yet); CIFAR-10")
+    assert found["+   cifar10"].startswith(f"+   cifar10: {path} (0 MB, MD5 {MD5} as published); CIFAR-10")
     assert found["-   celeba"].endswith("put CelebA's list_eval_partition.txt beside img_align_celeba")
     assert "lacks wnids.txt" in found["-   tiny-imagenet"]
     every = "\n".join(doctor._data(tmp_path))
@@ -272,10 +274,42 @@ def test_doctor_says_what_is_there_and_how_to_get_the_rest(tmp_path, monkeypatch
         assert other.terms in every
     for name in ("stl10", "lsun-church", "imagenet64"):
         assert f"-   {name}: not in {tmp_path}" in every and ENTRIES[name].wanted in every
-    assert "python -m cqlib.data.fetch lsun-church fetches it" in every and "fetch imagenet64" not in every
-    for content, words in ((CONTENT[:-1], "truncated or altered"), (CONTENT, "MD5 verified")):
+    assert "MD5: stl10_binary.tar.gz 91f7769df0f17e558f3565bffb0c7dfb" in every
+    assert f"python -m cqlib.data.fetch lsun-church --data-dir {tmp_path} fetches it" in every
+    assert "fetch imagenet64" not in every and "  converted copies in" in every
+    for content in (CONTENT[:-1], CONTENT[::-1]):  # truncated; altered
         path.write_bytes(content)
-        with pytest.raises(UserError):
-            data.load("cifar10", data_dir=tmp_path)  # hashes it; it is no archive
-        assert words in next(line for name, line in lines().items() if name.endswith("cifar10"))
-    assert "  converted copies in" in "\n".join(doctor._data(tmp_path))
+        line = lines()["-   cifar10"]
+        assert "truncated or altered" in line and "delete it and fetch it again from http" in line
+
+
+def test_doctor_says_what_was_converted_and_of_a_part_that_it_is_one(tmp_path, monkeypatch):
+    tree = tmp_path / "lsun" / "church_outdoor_train"
+    for folder, n in ((tree, 20), (tree.with_name("church_outdoor_val"), 3)):
+        folder.mkdir(parents=True)
+        for i in range(n):
+            Image.new("RGB", (64, 64), (i, 0, 0)).save(folder / f"{i}.png")
+    assert "not hashed before it is first read" in "\n".join(doctor._data(tmp_path))
+    loaded = data.load("lsun-church", data_dir=tmp_path)
+    part = "18 training images of 116,527, 5 test images of 10,000"
+    assert loaded.how.endswith(f"held out from training; {part}")
+    assert data.load("lsun-church", data_dir=tmp_path).how == loaded.how  # from the converted copy
+    mark = loaded.train.fingerprint[:8] + loaded.test.fingerprint[:8]
+    every = "\n".join(doctor._data(tmp_path))
+    assert f"converted to 64x64: {part}, fingerprint {mark}" in every and "SHA-256" in every
+
+
+def test_doctor_on_feature_weights(tmp_path, monkeypatch):
+    def lines(folder=tmp_path):
+        return "\n".join(doctor._features(folder))
+
+    monkeypatch.setattr(features, "_hub_file", lambda: tmp_path / "hub")
+    assert f"- Inception features: not in {tmp_path}" in lines() and "Apache 2.0" in lines().splitlines()[-1]
+    assert f"put there {features.INCEPTION_FILE} (95 MB, SHA-256 6726825d…) from https://" in lines()
+    assert lines(tmp_path / "no").count("Inception features: ") == 1
+    assert f"SHA-256 {features.LITE0_SHA256[:16]}… as published" in lines()
+    (tmp_path / features.INCEPTION_FILE).write_bytes(CONTENT)
+    assert "truncated or altered (sha256 begins" in lines()
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    monkeypatch.setattr(features, "INCEPTION_SHA256_PREFIX", digest[:8])
+    assert f"+ Inception features: {tmp_path / features.INCEPTION_FILE} (0 MB, SHA-256 {digest[:16]}… as pub" in lines()

@@ -204,17 +204,30 @@ def test_a_file_that_is_not_the_published_one_is_refused(source, tmp_path, known
         with pytest.raises(UserError, match=words) as caught:
             converted.load(entry, loader, source, 4, [tmp_path / "cache"])
         assert "\n" not in str(caught.value) and "http://x.org/s" in str(caught.value)
-    assert loader.calls == 0 and digest.state(entry, source, [tmp_path / "cache"]) == "wrong"
+    assert loader.calls == 0
+    with pytest.raises(UserError, match=words):
+        digest.words(entry, [source], [tmp_path / "cache"])
 
 
-def test_a_file_is_verified_once_its_md5_was_found_right(source, tmp_path, load):
+def test_hashes_in_words(source, tmp_path, load, monkeypatch):
     entry = replace(ENTRY, files=((File("source.bin", 5, "u", MD5),),))
     caches = [tmp_path / "cache"]
-    load(Loader())  # hashed
-    source.touch()
-    assert digest.state(entry, source, caches) == "not checked"
-    converted.load(entry, Loader(), source, 4, caches)
-    assert digest.state(entry, source, caches) == "verified"
+    (tree := tmp_path / "tree").mkdir()
+    assert digest.words(entry, [source], caches) == f"MD5 {MD5} as published"  # read for it
+    assert digest.words(ENTRY, [tree], caches) == "not hashed before it is first read"
+    key = digest.content(ENTRY, [tree], caches)
+    monkeypatch.setattr(digest, "_hash", lambda *_: pytest.fail("hashed again"))
+    assert digest.words(ENTRY, [tree], caches) == f"SHA-256 {key[:16]}…"
+    assert digest.words(entry, [tree, source], caches) == f"MD5 {MD5} as published, SHA-256 {key[:16]}…"
+
+
+def test_copies_are_told_by_their_source(source, tmp_path, load):
+    load(Loader())
+    caches = [tmp_path / "none", tmp_path / "cache"]
+    (copy,) = converted.copies(ENTRY.name, source, caches)
+    assert copy["size"] == 4 and copy["counts"].keys() == set(converted.SPLITS)
+    assert not list(converted.copies(ENTRY.name, tmp_path / "other.bin", caches))
+    assert not list(converted.copies("other", source, caches))
 
 
 # ---- damage, full disks, killed processes -------------------------------------------------------------------

@@ -20,8 +20,10 @@ def test_durations(seconds, words):
 
 
 def test_total_shares_the_slots_and_counts_the_seeds():
-    line = estimate.total([Estimate(3600 * 10, 1), Estimate(3600 * 20, 1)], [2, 1], 4)
-    assert line.startswith("in all about 10 h") and "4 at a time" in line
+    found = [Estimate(3600 * 10, 1), Estimate(3600 * 20, 1)]
+    line = estimate.total(found, [4, 1], 2)
+    assert line.startswith("in all about 30 h") and "2 at a time" in line
+    assert estimate.total(found, [2, 1], 4).startswith("in all about 20 h")  # the second takes that long alone
 
 
 def test_every_stage_is_counted(monkeypatch):
@@ -32,7 +34,7 @@ def test_every_stage_is_counted(monkeypatch):
         return 2.0
 
     monkeypatch.setattr(training, "measure", measure)
-    found = estimate.estimate("table1/gan", "smoke", "photos10")
+    found = estimate.estimate(experiment("table1/gan", "smoke"))
     recipe = experiment("table1/gan", "smoke").recipe
     assert steps == [recipe.training.steps, recipe.frozen_decoder.training.steps]
     assert found.seconds == 2.0 * sum(steps) and found.memory_bytes > 0
@@ -46,3 +48,15 @@ def test_measuring_leaves_no_trace_and_main_says_what_parse_reads(capsys):
     assert found.seconds > 0 and found.memory_bytes > 2**20 and "GiB" in str(found)
     assert estimate.parse("no memory") is None and estimate.parse("a b") is None
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_estimate_is_kept_for_its_recipe(tmp_path):
+    e, found = experiment("table1/vae", "smoke"), Estimate(3.5, 7)
+    assert estimate.known(e, tmp_path) is None
+    estimate.keep(e, tmp_path, found)
+    assert estimate.known(experiment("table1/vae", "smoke", seed=3), tmp_path) == found
+    assert estimate.known(experiment("table1/vae", "quick"), tmp_path) is None
+    (file,) = (tmp_path / "estimates").iterdir()
+    for damage in ("", "[]", '{"seconds": 1}'):
+        file.write_text(damage)
+        assert estimate.known(e, tmp_path) is None

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from cqlib import data as data_sets
-from cqlib import evaluation, training
+from cqlib import evaluation, run, training
 from cqlib.experiments import AVAILABLE, build, experiment
 from cqlib.metrics import features
 from cqlib.metrics.bpd import held_out_nats
 from cqlib.models.base import LikelihoodSystem
-from cqlib.placement import near
+from cqlib.placement import fast_bf16, near
 from cqlib.training import Stop, train
 
 pytestmark = [
@@ -23,8 +23,9 @@ CUDA = torch.device("cuda")
 def trained(row: str, folder, **options):
     e = experiment(row, "smoke")
     torch.manual_seed(0)
-    images = data_sets.load("photos10", size=e.size).train.images[:128]
-    return train(build(e.recipe.system), images, e.recipe.training, seed=0, folder=folder, device=CUDA, **options)
+    split = data_sets.load("photos10", size=e.size).train.first(128)
+    return train(build(e.recipe.system), split.images, e.recipe.training, seed=0, folder=folder, labels=split.labels,
+                 device=CUDA, **options)  # fmt: skip
 
 
 @pytest.mark.parametrize("row", AVAILABLE)
@@ -41,6 +42,19 @@ def test_every_row_trains_and_is_measured(row, tmp_path):
         # other random numbers: the same bound, up to its noise
         on_host = held_out_nats(result.system.cpu(), images)
         assert abs(float((on_card - on_host).mean() / on_host.mean())) < 0.05
+
+
+@pytest.mark.parametrize("row", ["table1/cq-f", "table1/gan"])
+def test_a_whole_run_finds_the_card_by_itself(row, tmp_path):
+    """The second also trains an encoder round its frozen generator."""
+    record = run.run(row, profile="smoke", runs_dir=tmp_path)
+    assert record.status == "done" and torch.cuda.get_device_name() in record.device
+    assert ("bf16" in record.device) == fast_bf16(CUDA) and record.peak_memory_bytes > 10**6
+    assert {"BPD", "IS-lite0@T1", "FD-lite0-floor"} <= set(record.metrics)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_run", lambda *_: pytest.fail("ran again"))
+        assert run.run(row, profile="smoke", runs_dir=tmp_path) == record
+    assert len(evaluation.draw(run.load(row, profile="smoke", runs_dir=tmp_path), 2, temperature=1.0, seed=0)) == 2
 
 
 def test_a_stopped_training_goes_on_where_it_was(tmp_path):

@@ -9,9 +9,7 @@ from torch import nn
 from cqlib import losses
 from cqlib.data.pixels import to_signed
 from cqlib.errors import StoppedEarly, UserError
-from cqlib.metrics.bpd import held_out_nats
 from cqlib.models import improved_gan
-from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.improved_gan import ImprovedGAN, labelled_loss, unlabelled_loss
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.training import Stop, train
@@ -246,12 +244,10 @@ def test_every_size_and_odd_batches(row, size):
 
 
 @pytest.mark.parametrize("row", improved_gan.ROWS)
-def test_one_training_step_of_the_paper_recipe(row, tmp_path):
-    recipe, x = improved_gan.recipe(row, "paper", 32), images(2, 32)
-    torch.manual_seed(0)
-    model = ImprovedGAN(recipe.system)
+def test_a_step_moves_everything_and_labels_are_asked_for(row, tmp_path):
+    model, x = system(row), images(2)
     before = [p.clone() for p in model.parameters()]
-    training = replace(recipe.training, steps=1, batch_size=2)
+    training = replace(improved_gan.recipe(row, "smoke", 16).training, steps=1, batch_size=2)
     labels = torch.tensor([7, -1])
     if row == LABELLED:
         with pytest.raises(ValueError, match="none are given"):
@@ -261,9 +257,6 @@ def test_one_training_step_of_the_paper_recipe(row, tmp_path):
     moved = [not torch.equal(a, b) for a, b in zip(before, result.system.parameters(), strict=True)]
     assert sum(moved) / len(moved) > 0.9
     assert all((m.g != 1).all() for m in result.system.modules() if isinstance(m, WeightNormed))
-    assert result.system.sample(2).shape == x.shape
-    second = FrozenDecoder(recipe.frozen_decoder.config, result.system)
-    assert torch.isfinite(held_out_nats(second, x)).all()
 
 
 def test_a_resumed_training_does_not_start_the_nets_again(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cqlib.processes import Outcome, Stop, Task, run_tasks
+from cqlib.processes import Outcome, Stop, Task, interrupted_by_sigterm, run_tasks
 from cqlib.progress import Progress
 
 CHILD = '''
@@ -33,6 +33,23 @@ if what == "killed":
 if what == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN); say(progress=0.7); time.sleep(60)
 '''
+
+
+def test_where_nothing_can_be_saved_a_signal_interrupts():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    stop = Stop()
+    try:
+        stop.listen()
+        with pytest.raises(KeyboardInterrupt), stop.at_once():
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)  # a request
+        assert stop.reason() == "stopped by SIGTERM" and stop.signals == 2
+        interrupted_by_sigterm()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -17,7 +17,9 @@ from cqlib import experiments, publish, run, stages
 from cqlib.checkpoint import load_checkpoint
 from cqlib.errors import StoppedEarly, UserError
 from cqlib.experiments import experiment
-from cqlib.records import GitInfo, read_record
+from cqlib.metrics import features
+from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
+from cqlib.records import GitInfo, Metric, read_record
 
 ROW = {"row": "table1/gan", "profile": "smoke"}
 
@@ -57,6 +59,44 @@ def test_a_finished_run_is_read_and_not_run_again(finished, monkeypatch):
     monkeypatch.setattr(run, "_run", lambda *a: pytest.fail("ran again"))
     assert run.run(**ROW, runs_dir=runs) == record
     assert run.run_many(["table2/gan"], profile="smoke", runs_dir=runs) == [record]
+
+
+def test_scores_on_other_weights_are_not_taken_for_those_asked_for(finished):
+    _, record, _ = finished
+    lite0 = features.lite0()
+    own = replace(lite0, name="inception", suffix="", weights_words="")
+    one, other = (replace(own, weights_words=f"{UNKNOWN_WEIGHTS} (sha256 {digit})") for digit in "ab")
+    assert run.scored(record, lite0) and not any(run.scored(record, given) for given in (own, one, other))
+
+    def on(given):
+        scores = {"IS@T1": Metric(1.0, None, 4, f"IS: {given.weights_words}, n = 4")}
+        return replace(record, metrics={**record.metrics, **scores})
+
+    for given in (own, one, other):
+        assert [run.scored(on(given), asked) for asked in (own, one, other)] == [
+            given is asked for asked in (own, one, other)
+        ]
+    assert run._kept(on(one), other) == run._kept(on(one), own) == record.metrics
+    assert run._kept(on(own), one).keys() == run._kept(on(one), lite0).keys() == on(one).metrics.keys()
+
+
+def test_weights_that_do_not_fit_are_told_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "_run", lambda *_: pytest.fail("trained"))
+    torch.save({"fc.weight": torch.zeros(3)}, tmp_path / "mine.pth")
+    with pytest.raises(UserError, match=r"mine\.pth do not fit inception-v3-compat"):
+        run.run(**ROW, runs_dir=tmp_path / "runs", feature_weights=tmp_path / "mine.pth")
+
+
+def test_a_signal_ends_loading_at_once(tmp_path, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def load(*_):
+        assert signal.getsignal(signal.SIGTERM) is before  # not one that waits for the training loop
+        raise UserError("loaded")
+
+    monkeypatch.setattr(run, "load_data", load)
+    with pytest.raises(UserError, match="loaded"):
+        run.run(**ROW, runs_dir=tmp_path)
 
 
 def test_load_gives_the_trained_system(finished):

@@ -16,6 +16,7 @@ import pytest
 from cqlib import names, notebooks, options, suite
 from cqlib.errors import UsageError, UserError
 from cqlib.experiments import AVAILABLE, experiment
+from cqlib.metrics import features
 from cqlib.processes import Outcome
 
 ROOT = Path(__file__).parent.parent
@@ -87,6 +88,22 @@ def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
     assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
 
 
+def test_without_its_data_set_a_paper_run_looks_for_no_features(tmp_path, books, monkeypatch):
+    monkeypatch.setattr(features, "features_for", lambda *_, **__: pytest.fail("looked for"))
+    given = chosen(tmp_path, "--only", "table1", "--profile", "paper", "--data", f"folder:{tmp_path}/nowhere")
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        suite.reproduce(given, suite.Stop())
+
+
+def test_weights_that_do_not_fit_are_told_before_anything_begins(tmp_path, books, monkeypatch):
+    monkeypatch.setattr(suite, "work", lambda *_: pytest.fail("began"))
+    (tmp_path / "mine.pth").write_bytes(b"half of the weights")
+    weights = ("--feature-weights", str(tmp_path / "mine.pth"))
+    with pytest.raises(UserError, match=r"mine\.pth do not fit inception"):
+        suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", *weights), suite.Stop())
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
+
+
 def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1/vae,table1/gan", "--profile", "smoke",
                    "--data", f"photos10,folder:{tmp_path}/nowhere")  # fmt: skip
@@ -103,14 +120,18 @@ def test_paper_rows_are_paired_with_the_data_of_their_table(tmp_path, books):
     assert names.default_data("table3/sngan", "study") == ("photos10",)
 
 
-def test_estimates_say_hours_and_memory_of_every_row_and_of_all(tmp_path, books):
+def test_estimates_say_hours_and_memory_of_every_row_and_of_all(tmp_path, books, monkeypatch):
     given = chosen(tmp_path, "--profile", "smoke", "--jobs", "2")
-    runs = [("table1/vae", "photos10", 0), ("table1/vae", "photos10", 1), ("table1/none", "photos10", 0)]
+    runs = [("table1/vae", "photos10", 0), ("table1/vae", "photos10", 1)]
     lines = list(suite.estimates(given, runs, suite.Stop()))
-    assert "2 rows" in lines[0] and "in all about" in lines[-1] and "2 at a time" in lines[-1]
-    vae = next(line for line in lines if "table1/vae on photos10: about" in line)
-    assert "GiB, 2 seeds" in vae
-    assert any("table1/none on photos10: no estimate" in line for line in lines)
+    assert "1 rows" in lines[0] and "in all about" in lines[-1] and "2 at a time" in lines[-1]
+    assert lines[1].startswith("  table1/vae on photos10: about") and lines[1].endswith("GiB, 2 seeds")
+    # what was measured is not measured again, or a small time budget would never suffice
+    runs.append(("table1/gan", "photos10", 0))
+    stopped = list(suite.estimates(given, runs, suite.Stop(requested="stopped by SIGTERM")))
+    assert lines[1] in stopped and "  table1/gan on photos10: no estimate (stopped by SIGTERM)" in stopped
+    monkeypatch.setattr(suite, "run_tasks", lambda *_, **__: pytest.fail("measured again"))
+    assert list(suite.estimates(given, runs[:2], suite.Stop())) == lines[1:]
 
 
 def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):

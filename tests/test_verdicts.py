@@ -12,6 +12,7 @@ from scipy import stats
 
 from cqlib import paper
 from cqlib.claims import BY_ID, Claim
+from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.number_verdicts import NUMBER_LABELS, compare, done_by_seed, metric_names
 from cqlib.records import DataInfo, GitInfo, Metric, Record
 from cqlib.verdicts import (
@@ -396,6 +397,7 @@ def test_a_quick_number_is_never_comparable_whatever_its_value():
         ({"profile": "study"}, "profile (study"),
         ({"config": {"n_train": 4000}}, "training set (4,000 images"),
         ({"metrics": {"FID@T1": Metric(28.0, None, 5000, "p")}}, "protocol (5,000 samples"),
+        ({"metrics": {"FID@T1": Metric(28.0, None, 10_000, f"FID: {UNKNOWN_WEIGHTS}")}}, "features (unknown weights"),
         ({"metrics": {"FD-lite0@T1": Metric(28.0, None, 10_000, "p")}}, "features (lite0"),
     ],
 )

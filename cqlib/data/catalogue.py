@@ -72,6 +72,11 @@ class Entry:
             return f"{' and '.join(f'{file.name} ({file.size})' for file in files)} from {files[0].url}"
         return " and ".join(f"{file.name} ({file.size}) from {file.url}" for file in files)
 
+    def partly(self, train: int, test: int) -> str:
+        """Of a copy that has not as many images as are published: "40,000 training images of 100,000"; else ""."""
+        counts = (("training", train, self.train), ("test", test, self.test))
+        return ", ".join(f"{n:,} {split} images of {whole:,}" for split, n, whole in counts if n != whole)
+
     def known(self, name: str) -> File | None:
         """The published file of this name."""
         return next((file for alternative in self.files for file in alternative if file.name == name), None)

@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -88,6 +88,15 @@ def _open(folder: Path, name: str, size: int) -> Dataset | None:
         return Dataset(name, size, tuple(meta["classes"]), *splits, how=meta["how"])
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
+
+
+def copies(name: str, path: Path, caches: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """What meta.json says of the copies of the data set `name` that were made from `path`."""
+    for file in sorted(file for cache in caches for file in cache.glob(f"{name}-*/meta.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            meta = json.loads(file.read_text())
+            if (meta["name"], meta["source"]) == (name, str(path.absolute())):
+                yield meta
 
 
 # ---- writing ----------------------------------------------------------------------------------------------

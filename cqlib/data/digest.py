@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 from cqlib.data.catalogue import Entry, File
 from cqlib.data.counter import Counter
@@ -32,22 +31,33 @@ def content(entry: Entry, paths: Sequence[Path], caches: Sequence[Path]) -> str:
     return sha256("\n".join(_content(entry, path, caches) for path in paths).encode())
 
 
-def state(entry: Entry, path: Path, caches: Sequence[Path]) -> Literal["verified", "not checked", "wrong"]:
-    """Whether `path` is what the publisher gave out, as far as is known without reading it."""
-    known = entry.known(path.name) if path.is_file() else None
-    try:
-        _check_size(path, known)
-        note = _note(path, _mark(_files(path)), caches)
-        if known is not None and known.md5 is not None and note and note.get("md5") is not None:
-            _check_md5(path, known, note["md5"])
-            return "verified"
-    except UserError:
-        return "wrong"
-    return "not checked"
+def words(entry: Entry, paths: Sequence[Path], caches: Sequence[Path]) -> str:
+    """The hashes of `paths` in words. A file whose MD5 is published is checked against it, and read if it never was;
+    of all else there is the SHA-256 that was noted when it was read for its images.
+
+    UserError when a file is not the published one.
+    """
+    files = {path: _known(entry, path) for path in paths}
+    for path, file in files.items():
+        _check_size(path, file)
+    known = {path: file.md5 for path, file in files.items() if file is not None and file.md5 is not None}
+    content(entry, list(known), caches)
+    parts = [f"MD5 {' and '.join(known.values())} as published"] if known else []
+    others = [path for path in paths if path not in known]
+    notes = [_note(path, _mark(_files(path)), caches) for path in others]
+    if None in notes:
+        parts.append("not hashed before it is first read")
+    elif notes:
+        parts.append(f"SHA-256 {sha256(chr(10).join(note['sha256'] for note in notes).encode())[:16]}…")
+    return ", ".join(parts)
+
+
+def _known(entry: Entry, path: Path) -> File | None:
+    return entry.known(path.name) if path.is_file() else None
 
 
 def _content(entry: Entry, path: Path, caches: Sequence[Path]) -> str:
-    known = entry.known(path.name) if path.is_file() else None
+    known = _known(entry, path)
     _check_size(path, known)
     files = _files(path)
     mark = _mark(files)

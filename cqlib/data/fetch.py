@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shlex
 import shutil
 import sys
 import urllib.error
@@ -64,8 +65,13 @@ class _Failed(Exception):
 
 def _absent(entry: Entry, folder: Path, why: str) -> UserError:
     there = "there, unpacked" if "unzipped" in entry.unpacked else "there"
-    offer = "" if why or entry.fetched or not entry.direct else f", or let {PROGRAM} {entry.name} do it"
+    offer = "" if why or entry.fetched or not entry.direct else f", or let {command(entry, folder)} do it"
     return UserError(f"{entry.name} is not in {folder}{why}: put {entry.wanted} {there}{offer}")
+
+
+def command(entry: Entry, folder: Path) -> str:
+    """What fetches the entry's files to `folder`."""
+    return f"{PROGRAM} {entry.name} --data-dir {shlex.quote(str(folder))}"
 
 
 def _reach(url: str | None) -> None:
@@ -161,6 +167,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = home(given.data_dir)
         fetch(given.entry, folder)
         print(f"{given.entry.title}: {', '.join(file.name for file in given.entry.files[0])} in {folder}")
+        if "unzipped" in given.entry.unpacked:
+            print("they are read unpacked: unzip them where they lie")
         print(f"terms: {given.entry.terms}")
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from cqlib import names
@@ -53,4 +54,6 @@ def load_published(name: str, size: int | None, data_dir: Path | None) -> Datase
         path = reader.find(folder)
         if path is None:
             raise UserError(f"{name} was fetched to {folder} and yet is not found: look there for {entry.unpacked}")
-    return load(entry, reader, path, size or entry.sizes[0], caches(folder))
+    found = load(entry, reader, path, size or entry.sizes[0], caches(folder))
+    part = entry.partly(len(found.train), len(found.test))
+    return replace(found, how=f"{found.how}; {part}") if part else found

@@ -28,6 +28,7 @@ from torch_fidelity.utils import create_feature_extractor
 from cqlib.errors import UserError
 from cqlib.files import sha256, write_atomic
 from cqlib.metrics.lite0 import NAME as LITE0_NAME
+from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.names import ROOT
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -63,6 +64,11 @@ class Features:
         UserError when the weights file is damaged or is none of this extractor.
         """
         return _extractor(self, torch.device(device))
+
+    def check(self) -> None:
+        """UserError, now and not after days of training, when weights whose hash is not known do not fit."""
+        if self.weights_words:
+            self.extractor()
 
     def batch_size(self, device: torch.device | str = "cpu") -> int:
         """Images at a time when the caller has no wish of its own."""
@@ -146,7 +152,7 @@ def inception(weights: Path | None = None) -> Features:
         resize="TF bilinear resize to 299",
         weights=path,
         weights_sha256=digest,
-        weights_words="" if own else f"unknown weights (sha256 {digest[:16]}, not torch-fidelity's)",
+        weights_words="" if own else f"{UNKNOWN_WEIGHTS} (sha256 {digest[:16]}, not torch-fidelity's)",
         cpu_batch=4,
     )
 
@@ -163,6 +169,7 @@ def _downloaded() -> Path:
         return path
     try:
         with urllib.request.urlopen(URL_INCEPTION_V3, timeout=TIMEOUT) as response:
+            print(f"fetching {INCEPTION_FILE} (95 MB) from {URL_INCEPTION_V3}", file=sys.stderr, flush=True)
             data = response.read()
         if not sha256(data).startswith(INCEPTION_SHA256_PREFIX):
             raise OSError("another file than expected")

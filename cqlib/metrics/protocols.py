@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from cqlib.errors import unknown
 
 IS_IMAGES, IS_SPLITS = 50_000, 10  # Salimans et al., arXiv:1606.03498, and nearly everyone since
+UNKNOWN_WEIGHTS = "unknown weights"
+"""In the protocol of every score on an Inception file that is not torch-fidelity's."""
 
 
 @dataclass(frozen=True)
