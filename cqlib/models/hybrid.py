@@ -55,7 +55,11 @@ class HybridModel(VariationalModel, AdversarialSystem):
 
     def decode(self, z: Any) -> tuple[Tensor, Tensor]:
         """mu(z) and ln sigma(z) of Eq. (6), two of (N, C, S, S)."""
-        mean, raw = self.raw_decode(z).chunk(2, dim=1)
+        return self.mean_and_log_sigma(self.raw_decode(z))
+
+    def mean_and_log_sigma(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """What `raw_decode` returns, (N, 2 C, S, S), as the two."""
+        mean, raw = raw.chunk(2, dim=1)
         # softplus(-1.5) = 0.2: the decoder starts as unsure as an untrained one should be
         return mean, (self.config.sigma_floor + softplus(raw - 1.5)).log()
 

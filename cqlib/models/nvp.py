@@ -1,0 +1,151 @@
+"""NVP: Real NVP on the logits of dequantised pixels, x = f^-1(y) with y ~ N(0, I).
+
+Reference: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", ICLR 2017, and the authors' code
+(tensorflow/models, research/real_nvp). Its net is in `cqlib.nets.real_nvp`.
+
+Deviations (those of the net are in its files):
+- Samples are drawn with running averages in every batch norm, and the squeeze of pixels into [0.05, 0.95] is undone.
+  The authors' code draws with batch statistics within the nets, so that one image depends on the others beside it, and
+  leaves the squeeze as it is.
+- 200,000 updates: the sources give none.
+- At 32 and 16 pixels `paper` is the paper's CIFAR-10 model (2 scales, 8 residual blocks, 64 channels); at 64 its model
+  for that size, as remembered (5 scales, down to 4x4; 2 blocks, 32 channels; the commands in the code's documentation
+  have 4 blocks); at 48, for which there is none, the same with 4 scales, down to 6x6.
+- `quick` and `study` have smaller nets and far fewer updates, with a learning rate that falls to 0: then the running
+  averages are those of the final weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.functional import softplus
+
+from cqlib import losses
+from cqlib.data.pixels import LN_LEVELS, dequantise
+from cqlib.models.base import Losses
+from cqlib.models.likelihood import LikelihoodConfig, LikelihoodRival
+from cqlib.nets.real_nvp import DirectedConv2d, MaskedCoupling, MultiScaleConfig, MultiScaleRealNVP
+from cqlib.recipe import Recipe, TrainingConfig
+
+SHARE = 0.9
+"""Of the logit's domain (0, 1): what pixels take up, in its middle."""
+PENALTY = 5e-5
+"""Weight of the squares of magnitudes and scales in the loss, in nats per image."""
+
+
+def to_logits(v: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels v (N, C, H, W) in [-1, 1) -> logit of 1/2 + 0.9 v / 2, and its log-determinant (N,)."""
+    p = 0.5 + 0.5 * SHARE * v
+    logits = p.log() - (-p).log1p()
+    log_slope = softplus(logits) + softplus(-logits) + math.log(0.5 * SHARE)  # -ln p (1 - p) is the logit's slope
+    return logits, log_slope.flatten(1).sum(1)
+
+
+def from_logits(logits: Tensor) -> Tensor:
+    """The inverse of `to_logits`; beyond the range of pixels up to 1 / 0.9."""
+    return (0.5 * logits).tanh() / SHARE
+
+
+@dataclass(frozen=True)
+class NVPConfig(LikelihoodConfig):
+    """Scales and nets of f."""
+
+    flow: MultiScaleConfig
+
+
+class NVP(LikelihoodRival):
+    """p(x) = N(f(x); 0, I) |det df/dx|, a density of dequantised images.
+
+    In training mode every batch norm uses the batch, in evaluation mode its running averages.
+    """
+
+    config: NVPConfig
+    bound = "dequantisation bound"
+
+    def __init__(self, config: NVPConfig):
+        super().__init__(config)
+        self.flow = MultiScaleRealNVP(config.image_channels, config.flow)
+
+    def log_density(self, v: Tensor) -> Tensor:
+        """ln p(v) of dequantised images v (N, C, S, S) in [-1, 1); -> (N,)."""
+        logits, of_logits = to_logits(v)
+        y, log_det = self.flow(logits)
+        zero = y.new_zeros(())
+        return losses.gaussian_log_density(y, zero, zero) + log_det + of_logits
+
+    def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
+        """-ln p of a uniform point of the image's cell, or of the mean of p over k such points."""
+        draws = [self._log_weight(x, generator) for _ in range(importance_samples)]
+        return losses.importance_weighted(torch.stack(draws))
+
+    def _log_weight(self, x: Tensor, generator: Generator | None) -> Tensor:
+        """ln p(x + u) in units of 8-bit cells, each of volume 128^-D: E[exp(.)] = P(x)."""
+        return self.log_density(dequantise(x, generator=generator)) - math.prod(self.shape) * LN_LEVELS
+
+    def penalty(self) -> Tensor:
+        """The sum of squares of all learned magnitudes of filters and scales of couplings."""
+        magnitudes = [m.magnitude for m in self.modules() if isinstance(m, DirectedConv2d)]
+        scales = [m.scale for m in self.modules() if isinstance(m, MaskedCoupling)]
+        return torch.stack([p.square().sum() for p in magnitudes + scales if p is not None]).sum()
+
+    def generator_losses(self, x: Tensor) -> Losses:
+        """-ln p(x) and the penalty."""
+        self.begin(x)
+        nats, penalty = self.nats(x).mean(), PENALTY * self.penalty()
+        return {"coverage": nats, "penalty": penalty, "total": nats + penalty}
+
+    @torch.no_grad()
+    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """n images in [-1, 1]; there is no decoder noise for a temperature to scale."""
+        y = torch.randn(n, *self.shape, device=next(self.parameters()).device, generator=generator)
+        with evaluating(self):
+            return from_logits(self.flow.inverse(y)).clamp(-1, 1)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Inside, `module` is in evaluation mode."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
+
+
+# --- recipes -------------------------------------------------------------------------------------------------
+
+
+def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
+    """Config and training of "table3/nvp"; KeyError for another row."""
+    if row != "table3/nvp":
+        raise KeyError(row)
+    of_size = {48: MultiScaleConfig(4, 32, 2), 64: MultiScaleConfig(5, 32, 2)}
+    flow = {
+        "paper": of_size.get(size, MultiScaleConfig(2, 64, 8)),
+        "study": MultiScaleConfig(3, 32, 2),
+        "quick": MultiScaleConfig(2, 32, 2),
+        "smoke": MultiScaleConfig(2, 4, 1),
+    }[profile]
+    paper = TrainingConfig(
+        steps=200_000,
+        betas=(0.9, 0.999),
+        ema=0.0,
+        gradient_clip=100.0,
+        autocast="off",
+        log_every=200,
+    )
+    brief = replace(paper, autocast="auto", decay_from=0.5, log_every=50)
+    training = {
+        "paper": paper,
+        "study": replace(brief, steps=1800),
+        "quick": replace(brief, steps=1000, snapshots=3),
+        "smoke": replace(brief, steps=20, batch_size=16, log_every=5),
+    }[profile]
+    return Recipe(NVPConfig(size, flow, image_channels=image_channels), training)

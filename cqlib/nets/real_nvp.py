@@ -1,0 +1,197 @@
+"""Real NVP as its authors' code has it: masked couplings at full resolution, batch and weight norm, several scales.
+
+Reference: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", ICLR 2017, sections 3.3 to 3.7, and the
+authors' code (tensorflow/models, research/real_nvp). The paper's own f is the smaller relative in `coupling.py`, from
+which the splits and the order of couplings are taken.
+
+Deviations:
+- The learned scale of ln s is clamped to [-`MAX_LOG_SCALE`, `MAX_LOG_SCALE`], so that exp never overflows.
+- Moments of output batch norm are over the changed pixels (`running_norm.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from cqlib.nets.coupling import (
+    alternate,
+    join_channels,
+    join_checkerboard,
+    split_channels,
+    split_checkerboard,
+    undo,
+)
+from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.running_norm import HiddenNorm, OutputNorm
+
+MAX_LOG_SCALE = 4.0
+"""|ln s| stays below this: one coupling cannot scale by more than e^4 before its batch norm."""
+
+
+class DirectedConv2d(nn.Conv2d):
+    """A k x k convolution with filters v / |v|, times a learned magnitude by output if `magnitude`.
+
+    v ~ U(-s, s) with s = sqrt(2 / in); magnitudes start at s sqrt(k^2 in / 12).
+    """
+
+    def __init__(self, a: int, b: int, kernel: int, *, bias: bool = True, magnitude: bool = True):
+        super().__init__(a, b, kernel, padding=kernel // 2, bias=bias)
+        s = math.sqrt(2 / a)
+        nn.init.uniform_(self.weight, -s, s)
+        if bias:
+            nn.init.zeros_(self.bias)
+        start = torch.full((b, 1, 1, 1), s * kernel * math.sqrt(a / 12))
+        self.magnitude = nn.Parameter(start) if magnitude else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight / self.weight.square().sum((1, 2, 3), keepdim=True).sqrt()
+        return self._conv_forward(x, weight if self.magnitude is None else self.magnitude * weight, self.bias)
+
+
+class CouplingResNet(nn.Module):
+    """(N, a, H, W) -> (N, b, H, W): 3x3 convolution, `blocks` pre-activation residual blocks, and a 1x1 convolution
+    of the sum of what the stem and every block say, each through a 1x1 convolution of its own (the skip path)."""
+
+    def __init__(self, a: int, b: int, width: int, blocks: int):
+        super().__init__()
+        w = width
+        self.stem = DirectedConv2d(a, w, 3, magnitude=False)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                HiddenNorm(w),
+                nn.ReLU(),
+                DirectedConv2d(w, w, 3, bias=False, magnitude=False),
+                HiddenNorm(w),
+                nn.ReLU(),
+                DirectedConv2d(w, w, 3),
+            )
+            for _ in range(blocks)
+        )
+        self.skips = nn.ModuleList(DirectedConv2d(w, w, 1) for _ in range(blocks + 1))
+        self.out = nn.Sequential(HiddenNorm(w), nn.ReLU(), DirectedConv2d(w, b, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.stem(x)
+        total = self.skips[0](h)
+        for block, skip in zip(self.blocks, self.skips[1:], strict=True):
+            h = h + block(h)
+            total = total + skip(h)
+        return self.out(total)
+
+
+def checkerboard(x: Tensor, parity: int) -> Tensor:
+    """(1, 1, H, W): 1 at the pixels of x (N, C, H, W) whose row + column is of that parity, 0 elsewhere."""
+    rows, columns = (torch.arange(n, device=x.device) for n in x.shape[2:])
+    return ((rows[:, None] + columns + parity) % 2 == 0).to(x.dtype)[None, None]
+
+
+class MaskedCoupling(nn.Module):
+    """y1 = x1; y2 = norm((x2 + t(x1)) exp(ln s(x1))), with ln s = a tanh(.) and a learned scalar a.
+
+    Groups of a checkerboard are whole images, 0 at the other group's pixels: `parity` says which pixels x1 has, and
+    the net sees the mask too. Without `parity` the groups are different channels. Either has `channels` channels.
+    """
+
+    def __init__(self, channels: int, *, width: int, blocks: int, parity: int | None = None):
+        super().__init__()
+        self.parity = parity
+        masked = parity is not None
+        self.norm_in, self.norm_out = HiddenNorm(channels), OutputNorm(channels)
+        self.net = CouplingResNet(2 * channels + masked, 2 * channels, width, blocks)
+        self.scale = nn.Parameter(torch.tensor(0.0 if masked else 1.0))
+
+    def parameters_of(self, x1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """t and ln s (N, C, H, W), and where the second group lives, (1, 1, H, W) of 0 and 1."""
+        h = self.norm_in(x1)
+        if self.parity is None:
+            live = x1.new_ones(1, 1, *x1.shape[2:])
+            h = torch.cat([h, -h], dim=1)
+        else:
+            mask = checkerboard(x1, self.parity)
+            live = 1 - mask
+            h = torch.cat([2 * h, -2 * h, mask.expand(len(h), -1, -1, -1)], dim=1)
+        t, raw = at_least_fp32(self.net(h.relu())).chunk(2, dim=1)
+        return live * t, live * self.scale.clamp(-MAX_LOG_SCALE, MAX_LOG_SCALE) * raw.tanh(), live
+
+    def forward(self, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
+        """The changed group y2, and the log-determinant (N,)."""
+        t, log_s, live = self.parameters_of(x1)
+        y, of_norm = self.norm_out((x2 + t) * log_s.exp(), live)
+        return live * y, (log_s + live * of_norm).flatten(1).sum(1)
+
+    def inverse(self, y1: Tensor, y2: Tensor) -> Tensor:
+        """The group x2 that `forward` sent to y2 in evaluation mode."""
+        t, log_s, live = self.parameters_of(y1)
+        return live * (self.norm_out.inverse(y2) * (-log_s).exp() - t)
+
+
+@dataclass(frozen=True)
+class MultiScaleConfig:
+    """`scales`, and for the nets of the finest checkerboard couplings `width` channels and `blocks` residual blocks;
+    nets are twice as wide wherever the resolution is halved."""
+
+    scales: int
+    width: int
+    blocks: int
+
+
+class MultiScaleRealNVP(nn.Module):
+    """x and y both (N, C, S, S), S a multiple of 2^(scales - 1) and greater.
+
+    Every scale but the last: three checkerboard couplings; squeezed, three channel couplings; then the pixels of odd
+    row + column are factored out, and the others go on as (N, 2C, S/2, S/2). The last scale: four checkerboard
+    couplings.
+    """
+
+    def __init__(self, channels: int, config: MultiScaleConfig):
+        super().__init__()
+        c, last = config, config.scales == 1
+        self.couplings = nn.ModuleList(
+            MaskedCoupling(channels, width=c.width, blocks=c.blocks, parity=k % 2) for k in range(4 if last else 3)
+        )
+        self.coarser: MultiScaleRealNVP | None = None
+        if not last:
+            self.channel_couplings = nn.ModuleList(
+                MaskedCoupling(2 * channels, width=2 * c.width, blocks=c.blocks) for _ in range(3)
+            )
+            self.coarser = MultiScaleRealNVP(2 * channels, replace(c, scales=c.scales - 1, width=2 * c.width))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """y = f(x), and ln |det df/dx| (N,)."""
+        groups, log_det = alternate(self.couplings, masked(x))
+        y = groups[0] + groups[1]
+        if self.coarser is None:
+            return y, log_det
+        groups, of_channels = alternate(self.channel_couplings, split_channels(y))
+        going_on, done = split_checkerboard(join_channels(*groups))
+        going_on, of_coarser = self.coarser(by_place(going_on))
+        return join_checkerboard(by_channel(going_on), done), log_det + of_channels + of_coarser
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """x = f^-1(y) in one pass; to be called in evaluation mode."""
+        if self.coarser is not None:
+            going_on, done = split_checkerboard(y)
+            y = join_checkerboard(by_channel(self.coarser.inverse(by_place(going_on))), done)
+            y = join_channels(*undo(self.channel_couplings, split_channels(y)))
+        first, second = undo(self.couplings, masked(y))
+        return first + second
+
+
+def masked(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x (N, C, H, W) with the pixels of odd, and of even row + column set to 0."""
+    return checkerboard(x, 0) * x, checkerboard(x, 1) * x
+
+
+def by_place(x: Tensor) -> Tensor:
+    """Channels (image channel, place in the 2x2 cell) -> (place, image channel), as the authors' squeeze orders them:
+    the next scale's channel couplings then set one place against the other."""
+    return x.unflatten(1, (-1, 2)).transpose(1, 2).flatten(1, 2)
+
+
+def by_channel(x: Tensor) -> Tensor:
+    """The inverse of `by_place`."""
+    return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
