@@ -17,8 +17,10 @@ from cqlib.models import (
     hierarchical,
     hierarchical_gan,
     improved_gan,
+    pixelrnn,
     prog_gan,
     sngan,
+    vae_pixelcnn,
     wgan_gp,
 )
 from cqlib.models.base import System
@@ -30,9 +32,11 @@ from cqlib.models.hierarchical import Hierarchical, HierarchicalConfig
 from cqlib.models.hierarchical_gan import HierarchicalGAN, HierarchicalGANConfig
 from cqlib.models.improved_gan import ImprovedGAN, ImprovedGANConfig
 from cqlib.models.likelihood import LikelihoodConfig
+from cqlib.models.pixelrnn import PixelRNN, PixelRNNConfig
 from cqlib.models.prog_gan import ProgGAN, ProgGANConfig
 from cqlib.models.rival import RivalConfig
 from cqlib.models.sngan import SNGAN, SNGANConfig
+from cqlib.models.vae_pixelcnn import VAEPixelCNN, VAEPixelCNNConfig
 from cqlib.models.wgan_gp import WGANGP, WGANGPConfig
 from cqlib.paper import DATA_SETS, SAME_MODEL
 from cqlib.recipe import PROFILES, Recipe, added, hashed
@@ -48,6 +52,8 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "table3/wgan-gp": wgan_gp.recipe,
     **dict.fromkeys(improved_gan.ROWS, improved_gan.recipe),
     "table3/prog-gan": prog_gan.recipe,
+    **dict.fromkeys(pixelrnn.ROWS, pixelrnn.recipe),
+    **dict.fromkeys(vae_pixelcnn.ROWS, vae_pixelcnn.recipe),
 }
 """Row -> its recipe, which stands beside the model."""
 
@@ -62,6 +68,8 @@ SYSTEMS: dict[type, type[System]] = {
     BatchGANConfig: BatchGAN,
     ImprovedGANConfig: ImprovedGAN,
     ProgGANConfig: ProgGAN,
+    PixelRNNConfig: PixelRNN,
+    VAEPixelCNNConfig: VAEPixelCNN,
 }
 """Config -> the system that it builds."""
 
