@@ -131,6 +131,19 @@ def test_a_layer_sees_what_the_paper_says(kind, hidden, height, width):
             assert seen.all() if k <= i and j - (i - k) - 1 <= m <= j + (i - k) else not seen.any()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_are_residual_and_skip_connections_reach_the_output(kind):
+    net, x = randomised(PixelRNNNet(kind, 4, 2, 6, colours=3, levels=3), scale=0.5), torch.randn(2, 3, 3, 3).double()
+    first = net.stem(x)
+    one = net.lstms[0](first)
+    second = first + net.up[0](one)
+    two = net.lstms[1](second)
+    expected = net.head(second + net.up[1](two) + net.skip[0](one) + net.skip[1](two))
+    torch.testing.assert_close(net(x), expected, rtol=0, atol=1e-12)
+    h = net.head.second(net.head.first(first.relu()).relu()).relu()
+    torch.testing.assert_close(net.head(first), net.head.logits(h).unflatten(1, (3, 3)), rtol=0, atol=1e-12)
+
+
 # --- the likelihood ------------------------------------------------------------------------------------------
 
 
@@ -270,8 +283,10 @@ def test_every_size_and_grey_images(kind, size):
     for channels in (1, 3):
         torch.manual_seed(0)
         config = RECIPES[ROW](ROW, "smoke", size, image_channels=channels).system
-        losses = build(replace(config, layer=kind)).generator_losses(images(2, size, channels=channels))
+        model, x = build(replace(config, layer=kind)), images(2, size, channels=channels)
+        losses = model.generator_losses(x)
         assert set(losses) == {"coverage", "total"} and torch.isfinite(losses["total"])
+        assert losses["total"] == losses["coverage"] == model.nats(x).mean()
 
 
 def test_an_untrained_net_costs_about_8_bits():

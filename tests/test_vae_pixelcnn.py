@@ -65,6 +65,15 @@ def test_no_value_sees_itself_or_a_later_one_and_all_see_the_context(channels):
     assert (here > 0).all()
 
 
+def test_a_block_is_gated_by_features_and_context():
+    net = randomised(PixelCNN(4, 1, 6, stem=3, condition=2, colours=3, levels=3))
+    x, s = torch.randn(2, 3, 3, 3).double(), torch.randn(2, 2, 3, 3).double()
+    h, v, u = net.stem(x), net.gates[0], net.contexts.weight[..., 0, 0]
+    f, g = (v(h) + torch.einsum("oc,nchw->nohw", u, s)).split(4, 1)
+    expected = net.head(h + net.out[0](torch.tanh(f) / (1 + (-g).exp())))
+    torch.testing.assert_close(net(x, net.context(s)), expected, rtol=0, atol=1e-12)
+
+
 def test_probabilities_of_all_images_given_the_context_sum_to_one():
     net = randomised(PixelCNN(5, 1, 7, stem=3, condition=2, colours=3, levels=2))
     every = torch.cartesian_prod(*[torch.arange(2)] * 12).view(-1, 3, 2, 2)
@@ -77,11 +86,10 @@ def test_probabilities_of_all_images_given_the_context_sum_to_one():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_cached_logits_and_images_are_the_naive_ones(channels):
     model = randomised(system(channels=channels, features=5, blocks=2, width=7))
-    model.shape = (channels, 6, 6)  # the PixelCNN takes any size; the decoder's context is cut to it
-    whole, full = model.context, 16
+    model.shape, whole = (channels, 6, 6), model.context  # a cut of the context, to be quick
     model.context = lambda z: whole(z)[..., 5:11, 5:11]
     z, u = model.noise(3, seed())
-    assert u.shape == (3, channels, 6, 6) and z.dtype == u.dtype == torch.float64 and full == model.config.size
+    assert u.shape == (3, channels, 6, 6) and z.dtype == u.dtype == torch.float64
 
     def kept(logits_at, into):
         def asked(x, row, column):
