@@ -9,7 +9,8 @@ Deviations (those of the nets stand in `cqlib.nets.pixelrnn` and `cqlib.nets.ras
 - Not known, and chosen: learning rate 1e-3 with the decay 0.99 of the squares, both constant ("highest values that
   allowed fast convergence", set by hand); 200,000 steps; neither averaged weights nor flips.
 - Pixel values enter as points of (-1, 1).
-- `quick` and `study` are narrower and shallower, and average their weights.
+- `quick` and `study` are narrower and shallower, average their weights, and learn at 3e-3, which falls linearly to 0
+  over the second half.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe
     )
     if profile == "paper":
         return Recipe(config, paper)
-    short = replace(paper, ema=0.999, decay_from=0.5, log_every=50)
+    short = replace(paper, learning_rate=3e-3, ema=0.999, decay_from=0.5, log_every=50)
     steps = {"study": 2000, "quick": 2000, "smoke": 20}[profile]
     if profile == "smoke":
         short = replace(short, log_every=5)
