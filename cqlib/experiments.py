@@ -18,9 +18,11 @@ from cqlib.models import (
     hierarchical_gan,
     improved_gan,
     nvp,
+    pixelrnn,
     prog_gan,
     sngan,
     vae_full_covariance,
+    vae_pixelcnn,
     wgan_gp,
 )
 from cqlib.models.base import System
@@ -33,10 +35,12 @@ from cqlib.models.hierarchical_gan import HierarchicalGAN, HierarchicalGANConfig
 from cqlib.models.improved_gan import ImprovedGAN, ImprovedGANConfig
 from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.nvp import NVP, NVPConfig
+from cqlib.models.pixelrnn import PixelRNN, PixelRNNConfig
 from cqlib.models.prog_gan import ProgGAN, ProgGANConfig
 from cqlib.models.rival import RivalConfig
 from cqlib.models.sngan import SNGAN, SNGANConfig
 from cqlib.models.vae_full_covariance import FullCovarianceConfig, VAEFullCovariance
+from cqlib.models.vae_pixelcnn import VAEPixelCNN, VAEPixelCNNConfig
 from cqlib.models.wgan_gp import WGANGP, WGANGPConfig
 from cqlib.paper import DATA_SETS, SAME_MODEL
 from cqlib.recipe import PROFILES, Recipe, added, hashed
@@ -54,6 +58,8 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "table3/prog-gan": prog_gan.recipe,
     "table3/nvp": nvp.recipe,
     "extra/vae-full-covariance": vae_full_covariance.recipe,
+    **dict.fromkeys(pixelrnn.ROWS, pixelrnn.recipe),
+    **dict.fromkeys(vae_pixelcnn.ROWS, vae_pixelcnn.recipe),
 }
 """Row -> its recipe, which stands beside the model."""
 
@@ -70,6 +76,8 @@ SYSTEMS: dict[type, type[System]] = {
     ProgGANConfig: ProgGAN,
     NVPConfig: NVP,
     FullCovarianceConfig: VAEFullCovariance,
+    PixelRNNConfig: PixelRNN,
+    VAEPixelCNNConfig: VAEPixelCNN,
 }
 """Config -> the system that it builds."""
 

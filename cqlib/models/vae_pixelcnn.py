@@ -1,0 +1,145 @@
+"""A VAE whose decoder is a conditional PixelCNN: pixels that depend on each other given z, and that must be drawn one
+after the other.
+
+References: Gulrajani et al., "PixelVAE", ICLR 2017; Chen et al., "Variational Lossy Autoencoder", ICLR 2017.
+
+    z ~ N(0, I),   P(x|z) = prod_i P(x_i | x_<i, s(z)),   -ln P(x) <= KL(q(z|x) || p(z)) - E_q[ln P(x|z)]
+
+The encoder is that of Table 1's VAE; its decoder gives the context maps s(z).
+
+Deviations:
+- One layer of latent codes, and no system of either paper in size: the row is there to compare decoders.
+- The PixelCNN sees a small window, so that what spans the image is left to z (Chen et al., section 3.1).
+- Temperature divides the logits; at 0 every value is the most probable one given those before it. This is not the
+  decoder's mean, which no image of 8 bits is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from cqlib.data.pixels import to_uint8
+from cqlib.models.coverage_quality import scale
+from cqlib.models.likelihood import LikelihoodConfig
+from cqlib.models.variational import Inference, VariationalModel
+from cqlib.nets.conv import Decoder, Encoder, pyramid
+from cqlib.nets.pixelcnn import PixelCNN
+from cqlib.nets.raster import AtPixel, LogitsAt, cached, naive, pixel_nats, raster_sample, scaled
+from cqlib.recipe import Recipe
+
+LEVELS = 256
+
+
+@dataclass(frozen=True)
+class VAEPixelCNNConfig(LikelihoodConfig):
+    """Encoder and decoder of `widths`, `condition` context maps; a PixelCNN of `blocks` blocks of `features`."""
+
+    widths: tuple[int, ...]
+    latent: int
+    condition: int
+    features: int
+    blocks: int
+    width: int
+    """Features of the convolutions that lead to the softmax."""
+    stem: int = 5
+    norm: Literal["batch", "group", "none"] = "group"
+
+
+class VAEPixelCNN(VariationalModel):
+    """P(x) = int p(z) P(x|z) dz with one vector z."""
+
+    dequantised = False
+    config: VAEPixelCNNConfig
+
+    def __init__(self, config: VAEPixelCNNConfig):
+        super().__init__()
+        c, channels = config, config.image_channels
+        self.config = config
+        self.shape = (channels, c.size, c.size)
+        self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=channels, norm=c.norm)
+        self.decoder = Decoder(c.size, c.widths, c.latent, out_channels=c.condition, norm=c.norm)
+        self.pixelcnn = PixelCNN(
+            c.features, c.blocks, c.width, stem=c.stem, condition=c.condition, colours=channels, levels=LEVELS
+        )
+
+    # --- the likelihood: whatever point of its cell a pixel comes as, nets and probabilities see the pixel -----
+
+    def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
+        """A draw from q(z|x) for the image x (N, C, H, W) whose cells the points v lie in."""
+        return super().infer(scaled(to_uint8(v), LEVELS, self.pixelcnn.stem.weight), generator)
+
+    def log_density(self, v: Tensor, z: Tensor) -> Tensor:
+        """ln P(x|z) of that image; -> (N,)."""
+        x = to_uint8(v)
+        return -pixel_nats(self.logits(x, z), x)
+
+    def _log_probability(self, v: Tensor, z: Tensor) -> Tensor:
+        """The same: it is a probability of cells as it is."""
+        return self.log_density(v, z)
+
+    def context(self, z: Tensor) -> Tensor:
+        """What the PixelCNN is told of z (N, latent): maps (N, …, H, W)."""
+        return self.pixelcnn.context(self.decoder(z))
+
+    def logits(self, x: Tensor, z: Tensor) -> Tensor:
+        """Of every value given z and those before it: uint8 (N, C, H, W), (N, latent) -> (N, C, 256, H, W)."""
+        return self.pixelcnn(scaled(x, LEVELS, self.pixelcnn.stem.weight), self.context(z))
+
+    # --- samples ---------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """n images, cell centres in (-1, 1): z, then pixel by pixel from caches."""
+        z, u = self.noise(n, generator)
+        return self.draw(self.cached_logits(z), u, temperature)
+
+    def noise(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
+        """z ~ N(0, I) (n, latent), and u (n, C, H, W) in [0, 1): one image for each pair."""
+        like = self.pixelcnn.stem.weight
+        where = {"device": like.device, "dtype": like.dtype, "generator": generator}
+        return torch.randn(n, self.config.latent, **where), torch.rand(n, *self.shape, **where)
+
+    def draw(self, logits_at: LogitsAt, u: Tensor, temperature: float = 1.0) -> Tensor:
+        """The images of the noise u, (n, C, H, W) in (-1, 1)."""
+        return scaled(raster_sample(logits_at, u, temperature), LEVELS, u)
+
+    def cached_logits(self, z: Tensor) -> LogitsAt:
+        """One pixel at a time, from what the layers gave at the pixels before it."""
+        context = self.context(z)
+
+        def at_pixel(value: Tensor, run: AtPixel) -> Tensor:
+            return self.pixelcnn(value, context[..., *run.place], run)
+
+        return cached(at_pixel, self.pixelcnn.stem, (len(z), *self.shape[1:]), LEVELS)
+
+    def naive_logits(self, z: Tensor) -> LogitsAt:
+        """By a full pass over the images for each value."""
+        context = self.context(z)
+        return naive(lambda x: self.pixelcnn(x, context), LEVELS, self.pixelcnn.stem.weight)
+
+
+# --- recipes -------------------------------------------------------------------------------------------------
+
+ROWS = ("extra/vae-pixelcnn",)
+
+
+def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
+    """Config and training of one of `ROWS`; KeyError for another row. Encoder, decoder and training are those of the
+    profile's VAE of Table 1."""
+    if row not in ROWS:
+        raise KeyError(row)
+    s = scale(profile, size)
+    condition, features, blocks, width = {
+        "paper": (64, 64, 4, 256),
+        "study": (32, 24, 2, 48),
+        "quick": (32, 24, 2, 48),
+        "smoke": (8, 6, 1, 12),
+    }[profile]
+    config = VAEPixelCNNConfig(
+        size, pyramid(s.base, size), s.latent, condition, features, blocks, width, image_channels=image_channels
+    )
+    return Recipe(config, s.training)

@@ -1,0 +1,245 @@
+"""PixelRNN: LSTMs that go over an image line by line, every position of a line at once.
+
+Reference: van den Oord, Kalchbrenner, Kavukcuoglu, "Pixel Recurrent Neural Networks", ICML 2016, section 3, Eq. (3):
+
+    [o, f, i, g] = K_ss * h' + K_is * x,   c = s(f) c' + s(i) tanh(g),   h = s(o) tanh(c)
+
+| layer | a line | input-to-state | state-to-state: h' of which neighbours |
+|---|---|---|---|
+| Row LSTM | a row | 3x1 along the row, mask B | 3x1: three in the row above |
+| Diagonal BiLSTM | a diagonal | 1x1, mask B | 2x1: the one above and the one before in the row |
+
+The Diagonal BiLSTM does it once from the left and once, on mirrored maps, from the right. What comes from the right is
+moved down by one row before the two are added, for it has seen the rest of its row.
+
+Deviations:
+- `skew` keeps the columns of the skewed map without their padding: half of the work, and a state outside the image
+  is 0, where the state of a padded position would be what the biases make of it.
+- The paper does not say where its skip connections end: here a 1x1 convolution (B) of each LSTM's h is added to the
+  last layer's output, before the convolutions that lead to the softmax.
+- The softmax's logits are a third 1x1 convolution, after the two of `width` features.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.raster import PixelSoftmax, RasterConv2d, Run, on_maps
+
+
+def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+    """Eq. (3): gates (..., 4 h) in the order o, f, i, g and the state before c (..., h) -> h and c, each (..., h)."""
+    o, f, i, g = at_least_fp32(gates).chunk(4, -1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def diagonals(height: int, width: int) -> tuple[Tensor, list[int]]:
+    """Raster positions (height * width,) diagonal by diagonal, each from the top row down; and their lengths."""
+    row, column = torch.arange(height)[:, None], torch.arange(width)
+    number = (row + column).flatten()
+    return number.argsort(stable=True), number.bincount().tolist()
+
+
+def skew(x: Tensor) -> list[Tensor]:
+    """(D, H, W, ...) -> its H + W - 1 diagonals (D, L, ...): those of the columns of the paper's skewed map, each row
+    one further to the right than the row above it, that lie in the image."""
+    order, lengths = diagonals(*x.shape[1:3])
+    return list(x.flatten(1, 2).index_select(1, order.to(x.device)).split(lengths, 1))
+
+
+def unskew(lines: list[Tensor], height: int, width: int) -> Tensor:
+    """The inverse of `skew`."""
+    order, _ = diagonals(height, width)
+    return torch.cat(lines, 1).index_select(1, order.argsort().to(lines[0].device)).unflatten(1, (height, width))
+
+
+class LineLSTM(nn.Module):
+    """What both layers share: maps (N, features, H, W) -> h, maps (N, hidden, H, W).
+
+    `neighbours` is how many states of the line before a position sees, `directions` how many LSTMs go side by side.
+    """
+
+    neighbours: int
+    directions: int
+
+    def __init__(self, features: int, hidden: int, kernel: tuple[int, int], *, colours: int):
+        super().__init__()
+        copies = 4 * self.directions
+        self.hidden = hidden
+        self.input_to_state = RasterConv2d("B", features, hidden, kernel, colours=colours, copies=copies)
+        fan_in = self.neighbours * hidden
+        self.state_to_state = nn.Parameter(torch.empty(self.directions, fan_in, 4 * hidden))
+        with torch.no_grad():
+            self.state_to_state.uniform_(-(fan_in**-0.5), fan_in**-0.5)
+
+    def gates(self, x: Tensor) -> Tensor:
+        """The input-to-state part for all positions at once: -> (directions, H, W, N, 4 hidden)."""
+        gates = self.input_to_state(x).unflatten(1, (self.directions, 4 * self.hidden))
+        return gates.permute(1, 3, 4, 0, 2)
+
+    def scan(self, lines: list[Tensor]) -> list[Tensor]:
+        """Input-to-state parts of each line (D, L, N, 4 h) -> h of each line (D, L, N, h).
+
+        A line of L positions looks at L + neighbours - 1 of the one before; where there are fewer, 0 stands on either
+        side. The second of a position's neighbours is the one whose c it goes on from.
+        """
+        d, length, n, _ = lines[0].shape
+        h = c = lines[0].new_zeros(d, length + self.neighbours - 1, n, self.hidden).to(self.state_to_state.dtype)
+        states = []
+        for line in lines:
+            length = line.shape[1]
+            if h.shape[1] < length + self.neighbours - 1:
+                h, c = pad(h, (0, 0, 0, 0, 1, 1)), pad(c, (0, 0, 0, 0, 1, 1))
+            seen = torch.cat([h[:, k : k + length] for k in range(self.neighbours)], -1)
+            gates = torch.baddbmm(line.flatten(1, 2), seen.flatten(1, 2), self.state_to_state)
+            h, c = cell(gates.unflatten(1, (length, n)), c[:, 1 : 1 + length])
+            states.append(h)
+        return states
+
+
+class RowLSTM(LineLSTM):
+    """From the top row to the bottom: a triangle above the pixel is seen, and what the masked convolution sees."""
+
+    neighbours, directions = 3, 1
+
+    def __init__(self, features: int, hidden: int, *, colours: int):
+        super().__init__(features, hidden, (1, 3), colours=colours)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states = self.scan(list(self.gates(x).unbind(1)))
+        return torch.stack(states, 1)[0].permute(2, 3, 0, 1)
+
+    def at_pixel(self, n: int, height: int, width: int) -> RowAtPixel:
+        """The layer for n images of which one pixel after the other becomes known."""
+        return RowAtPixel(self, n, height, width)
+
+
+class DiagonalBiLSTM(LineLSTM):
+    """Along the diagonals from the upper left corner and from the upper right one: all that is before is seen."""
+
+    neighbours, directions = 2, 2
+
+    def __init__(self, features: int, hidden: int, *, colours: int):
+        super().__init__(features, hidden, (1, 1), colours=colours)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] > x.shape[3]:
+            raise ValueError(f"maps may not be taller than wide, got {tuple(x.shape[2:])}")
+        left, right = self.gates(x)
+        states = self.scan(skew(torch.stack([left, right.flip(1)])))
+        left, right = unskew(states, *x.shape[2:])  # (H, W, N, h)
+        return (left + pad(right.flip(1)[:-1], (0, 0, 0, 0, 0, 0, 1, 0))).permute(2, 3, 0, 1)
+
+    def at_pixel(self, n: int, height: int, width: int) -> DiagonalAtPixel:
+        """The layer for n images of which one pixel after the other becomes known."""
+        return DiagonalAtPixel(self, n, height, width)
+
+
+class PixelRNNNet(nn.Module):
+    """x (N, C, H, W) -> logits of all values given those before them, (N, C, levels, H, W).
+
+    7x7 convolution (A) to 2h features; LSTMs of h units, each brought back to 2h by a 1x1 convolution and added to its
+    input; skip connections; softmax.
+    """
+
+    def __init__(
+        self, layer: Literal["diagonal", "row"], hidden: int, layers: int, width: int, *, colours: int, levels: int
+    ):
+        super().__init__()
+        kind = {"diagonal": DiagonalBiLSTM, "row": RowLSTM}[layer]
+        features = 2 * hidden
+
+        def one_by_one() -> RasterConv2d:
+            return RasterConv2d("B", hidden, features, (1, 1), colours=colours)
+
+        self.stem = RasterConv2d("A", colours, features, (7, 7), colours=colours)
+        self.lstms = nn.ModuleList(kind(features, hidden, colours=colours) for _ in range(layers))
+        self.up = nn.ModuleList(one_by_one() for _ in range(layers))
+        self.skip = nn.ModuleList(one_by_one() for _ in range(layers))
+        self.head = PixelSoftmax(features, width, colours=colours, levels=levels)
+
+    def forward(self, x: Tensor, run: Run = on_maps) -> Tensor:
+        """Of maps, or by `AtPixel` of one pixel: (N, C) -> (N, C, levels)."""
+        h = run(self.stem, x)
+        skipped = torch.zeros_like(h)
+        for lstm, up, skip in zip(self.lstms, self.up, self.skip, strict=True):
+            state = run(lstm, h)
+            h, skipped = h + run(up, state), skipped + run(skip, state)
+        return self.head(h + skipped, run)
+
+
+# --- one pixel at a time -------------------------------------------------------------------------------------
+
+
+class LSTMAtPixel:
+    """An LSTM layer at one pixel after the other. A pixel is met once per colour, each time with more of its input
+    known: what it was the last time is what later pixels see."""
+
+    def __init__(self, lstm: LineLSTM, n: int, height: int, width: int):
+        self.input_to_state = lstm.input_to_state.at_pixel(n, height, width)
+        self.weight, self.hidden, self.width, self.place = lstm.state_to_state, lstm.hidden, width, None
+        # this row and the one above, with a column of 0 on either side
+        self.h = lstm.state_to_state.new_zeros(n, width + 2, lstm.hidden)
+        self.c, self.h_above, self.c_above = (torch.zeros_like(self.h) for _ in range(3))
+
+    def __call__(self, value: Tensor, row: int, column: int) -> Tensor:
+        """(n, features) at the pixel -> (n, hidden) at the pixel."""
+        self.gates = self.input_to_state(value, row, column)
+        if self.place != (row, column):
+            if column == 0 and row > 0:
+                self.next_row()
+            self.from_states, self.c_before = self.enter(column)
+            self.place = (row, column)
+        h, c = cell(self.gates[:, : 4 * self.hidden] + self.from_states, self.c_before)
+        self.h[:, column + 1], self.c[:, column + 1] = h, c
+        return h
+
+    def next_row(self) -> None:
+        self.h_above, self.h = self.h, torch.zeros_like(self.h)
+        self.c_above, self.c = self.c, torch.zeros_like(self.c)
+
+    def enter(self, column: int) -> tuple[Tensor, Tensor]:
+        """The state-to-state part at a new pixel (n, 4 hidden), and the c to go on from (n, hidden)."""
+        raise NotImplementedError
+
+
+class RowAtPixel(LSTMAtPixel):
+    """The state-to-state part is computed row by row."""
+
+    def enter(self, column: int) -> tuple[Tensor, Tensor]:
+        if column == 0:
+            seen = torch.cat([self.h_above[:, k : k + self.width] for k in range(3)], -1)
+            self.whole_row = seen @ self.weight[0]
+        return self.whole_row[:, column], self.c_above[:, column + 1]
+
+
+class DiagonalAtPixel(LSTMAtPixel):
+    """From the left pixel by pixel; from the right when a row is whole, for the row below it."""
+
+    def __init__(self, lstm: LineLSTM, n: int, height: int, width: int):
+        super().__init__(lstm, n, height, width)
+        self.right_h = torch.zeros_like(self.h)  # from the right, of the row above
+        self.right_gates = self.h.new_zeros(n, width, 4 * self.hidden)  # from the right, of this row
+
+    def __call__(self, value: Tensor, row: int, column: int) -> Tensor:
+        h = super().__call__(value, row, column)
+        self.right_gates[:, column] = self.gates[:, 4 * self.hidden :]
+        return h + self.right_h[:, column + 1]
+
+    def enter(self, column: int) -> tuple[Tensor, Tensor]:
+        seen = torch.cat([self.h_above[:, column + 1], self.h[:, column]], 1)
+        return seen @ self.weight[0], self.c[:, column]
+
+    def next_row(self) -> None:
+        h = c = torch.zeros_like(self.h[:, 0])
+        for column in reversed(range(self.width)):
+            seen = torch.cat([self.right_h[:, column + 1], h], 1)
+            h, c = cell(torch.addmm(self.right_gates[:, column], seen, self.weight[1]), c)
+            self.right_h[:, column + 1] = h
+        super().next_row()

@@ -1,0 +1,189 @@
+"""Masked convolutions in raster order, the softmax over pixel values, and sampling pixel by pixel from caches.
+
+Reference: van den Oord, Kalchbrenner, Kavukcuoglu, "Pixel Recurrent Neural Networks", ICML 2016, sections 2 and 3.4.
+
+    P(x) = prod_i P(x_i,R | x_<i) P(x_i,G | x_<i, x_i,R) P(x_i,B | x_<i, x_i,R, x_i,G)
+
+i runs through the rows from the top, each from the left. Features at a pixel are divided into a group per colour: group
+k of what follows a mask A has seen the colours before k at that pixel, and a mask B keeps it so.
+
+Deviations:
+- A number of features that three does not divide is divided as evenly as it can be (`autoregressive.degrees`).
+- Cached sampling is not in the paper. A net of this house applies every layer that looks at other pixels through
+  `run`: on maps `run` calls the layer, `AtPixel` answers from caches for one pixel. The net itself is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, relu
+
+from cqlib.nets.autoregressive import degrees
+from cqlib.nets.precision import at_least_fp32
+
+Run = Callable[[Any, Tensor], Tensor]
+"""(layer, input) -> output: maps (N, F, H, W) to maps, or one pixel (N, F) to the same pixel."""
+
+
+def on_maps(layer: nn.Module, x: Tensor) -> Tensor:
+    """The `Run` of training: all pixels at once."""
+    return layer(x)
+
+
+def raster_mask(
+    kind: Literal["A", "B"], in_degrees: Tensor, out_degrees: Tensor, kernel: tuple[int, int]
+) -> Tensor:
+    """(out, in, *kernel) of 0 and 1: above and left of the centre all is seen, below and right nothing; at the centre
+    the groups before an output's own (A), or its own too (B)."""
+    mask = torch.zeros(len(out_degrees), len(in_degrees), *kernel)
+    i, j = kernel[0] // 2, kernel[1] // 2
+    mask[:, :, :i] = mask[:, :, i, :j] = 1
+    seen = in_degrees < out_degrees[:, None] if kind == "A" else in_degrees <= out_degrees[:, None]
+    mask[:, :, i, j] = seen.float()
+    return mask
+
+
+class RasterConv2d(nn.Conv2d):
+    """A convolution with mask A or B between features in `colours` groups; odd kernels, the size of the map kept.
+
+    The output is `copies` times `out_features` features, each copy with all the groups (the gates of an LSTM).
+    """
+
+    def __init__(
+        self,
+        kind: Literal["A", "B"],
+        in_features: int,
+        out_features: int,
+        kernel: tuple[int, int],
+        *,
+        colours: int,
+        copies: int = 1,
+    ):
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        super().__init__(in_features, copies * out_features, kernel, padding=padding)
+        out_degrees = degrees(out_features, colours).repeat(copies)
+        mask = raster_mask(kind, degrees(in_features, colours), out_degrees, kernel)
+        self.register_buffer("mask", mask, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight * self.mask, self.bias)
+
+    def at_pixel(self, n: int, height: int, width: int) -> ConvAtPixel:
+        """The layer for n images of which one pixel after the other becomes known."""
+        return ConvAtPixel(self, n, height, width)
+
+
+class ConvAtPixel:
+    """What a `RasterConv2d` gives at one pixel, with its input at all earlier ones remembered."""
+
+    def __init__(self, conv: RasterConv2d, n: int, height: int, width: int):
+        (self.rows, self.left), (_, kernel) = conv.padding, conv.kernel_size
+        self.kernel, self.bias = kernel, conv.bias
+        seen = (conv.weight * conv.mask)[:, :, : self.rows + 1]  # no row below the pixel counts
+        self.matrix = seen.permute(2, 3, 1, 0).flatten(0, 2)
+        self.map = conv.weight.new_zeros(n, height + self.rows, width + 2 * self.left, conv.in_channels)
+
+    def remember(self, value: Tensor, row: int, column: int) -> None:
+        """(n, in) at the pixel, in place of what was known of it before."""
+        self.map[:, row + self.rows, column + self.left] = value
+
+    def __call__(self, value: Tensor, row: int, column: int) -> Tensor:
+        """(n, in) at the pixel -> (n, out) at the pixel."""
+        self.remember(value, row, column)
+        window = self.map[:, row : row + self.rows + 1, column : column + self.kernel]
+        return torch.addmm(self.bias, window.flatten(1), self.matrix)
+
+
+class AtPixel:
+    """The `Run` of sampling: layers at the pixel `place`, to be set in raster order. Each layer makes its cache by
+    `at_pixel(n, height, width)` when it is first met."""
+
+    def __init__(self, n: int, height: int, width: int):
+        self.shape, self.place = (n, height, width), (0, 0)
+        self.caches: dict[Any, Callable[[Tensor, int, int], Tensor]] = {}
+
+    def __call__(self, layer: Any, value: Tensor) -> Tensor:
+        if layer not in self.caches:
+            self.caches[layer] = layer.at_pixel(*self.shape)
+        return self.caches[layer](value, *self.place)
+
+
+class PixelSoftmax(nn.Module):
+    """ReLU, 1x1 convolution (B), ReLU, 1x1 convolution (B) of `width` features, then logits of every colour's value."""
+
+    def __init__(self, features: int, width: int, *, colours: int, levels: int):
+        super().__init__()
+        one, self.shape = (1, 1), (colours, levels)
+        self.first = RasterConv2d("B", features, width, one, colours=colours)
+        self.second = RasterConv2d("B", width, width, one, colours=colours)
+        self.logits = RasterConv2d("B", width, colours * levels, one, colours=colours)
+
+    def forward(self, h: Tensor, run: Run = on_maps) -> Tensor:
+        """(N, features, H, W) -> (N, colours, levels, H, W), or (N, features) -> (N, colours, levels); fp32."""
+        h = run(self.second, relu(run(self.first, relu(h))))
+        return at_least_fp32(run(self.logits, relu(h))).unflatten(1, self.shape)
+
+
+def scaled(x: Tensor, levels: int, like: Tensor) -> Tensor:
+    """Pixel values {0..levels-1} -> the centres of their cells in (-1, 1), of the type of `like`."""
+    return (x.to(like.dtype) + 0.5) * (2 / levels) - 1
+
+
+def pixel_nats(logits: Tensor, x: Tensor) -> Tensor:
+    """-ln P(x) of pixel values x (N, C, H, W) under logits (N, C, levels, H, W), summed over pixels; -> (N,)."""
+    rows = logits.permute(0, 3, 4, 1, 2).flatten(0, 3)
+    targets = x.permute(0, 2, 3, 1).flatten().long()
+    return cross_entropy(rows, targets, reduction="none").view(len(x), -1).sum(1)
+
+
+# --- sampling ------------------------------------------------------------------------------------------------
+
+LogitsAt = Callable[[Tensor, int, int], Tensor]
+"""(x, row, column) -> logits (n, C, levels) at that pixel of x (n, C, H, W), int64, of which all before is known."""
+
+
+def naive(forward: Callable[[Tensor], Tensor], levels: int, like: Tensor) -> LogitsAt:
+    """By a full pass of `forward`, maps (n, C, H, W) to logits (n, C, levels, H, W), of the type of `like`."""
+    return lambda x, row, column: forward(scaled(x, levels, like))[..., row, column]
+
+
+def cached(
+    forward: Callable[[Tensor, AtPixel], Tensor], stem: RasterConv2d, shape: tuple[int, int, int], levels: int
+) -> LogitsAt:
+    """By `forward` of one pixel (n, C) and a `Run`, for images of shape (n, H, W); `stem` is its first layer. To be
+    asked in raster order."""
+    run = AtPixel(*shape)
+
+    def logits_at(x: Tensor, row: int, column: int) -> Tensor:
+        if (before := run.place) != (row, column):  # its last colour was drawn after the stem saw it
+            run.caches[stem].remember(scaled(x[:, :, *before], levels, stem.weight), *before)
+            run.place = (row, column)
+        return forward(scaled(x[:, :, row, column], levels, stem.weight), run)
+
+    return logits_at
+
+
+def choose(logits: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
+    """The value at which the distribution function of softmax(logits / temperature) passes u in [0, 1): logits
+    (n, levels), u (n,) -> (n,) int64. At temperature 0 the most probable value."""
+    if temperature == 0:
+        return logits.argmax(1)
+    cumulative = torch.softmax(logits / temperature, 1).cumsum(1)
+    return (cumulative <= u[:, None] * cumulative[:, -1:]).sum(1).clamp(max=logits.shape[1] - 1)
+
+
+@torch.no_grad()
+def raster_sample(logits_at: LogitsAt, u: Tensor, temperature: float = 1.0) -> Tensor:
+    """Pixel values (n, C, H, W), int64, by uniform noise u of that shape; `logits_at` is asked once per colour."""
+    n, colours, height, width = u.shape
+    x = torch.zeros(u.shape, dtype=torch.int64, device=u.device)
+    for row in range(height):
+        for column in range(width):
+            for k in range(colours):
+                logits = logits_at(x, row, column)[:, k]
+                x[:, k, row, column] = choose(logits, u[:, k, row, column], temperature)
+    return x
