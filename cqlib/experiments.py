@@ -17,6 +17,7 @@ from cqlib.models import (
     hierarchical,
     hierarchical_gan,
     improved_gan,
+    pixelcnnpp,
     prog_gan,
     sngan,
     wgan_gp,
@@ -30,6 +31,7 @@ from cqlib.models.hierarchical import Hierarchical, HierarchicalConfig
 from cqlib.models.hierarchical_gan import HierarchicalGAN, HierarchicalGANConfig
 from cqlib.models.improved_gan import ImprovedGAN, ImprovedGANConfig
 from cqlib.models.likelihood import LikelihoodConfig
+from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
 from cqlib.models.prog_gan import ProgGAN, ProgGANConfig
 from cqlib.models.rival import RivalConfig
 from cqlib.models.sngan import SNGAN, SNGANConfig
@@ -48,6 +50,7 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "table3/wgan-gp": wgan_gp.recipe,
     **dict.fromkeys(improved_gan.ROWS, improved_gan.recipe),
     "table3/prog-gan": prog_gan.recipe,
+    "table3/pixelcnnpp": pixelcnnpp.recipe,
 }
 """Row -> its recipe, which stands beside the model."""
 
@@ -62,6 +65,7 @@ SYSTEMS: dict[type, type[System]] = {
     BatchGANConfig: BatchGAN,
     ImprovedGANConfig: ImprovedGAN,
     ProgGANConfig: ProgGAN,
+    PixelCNNPPConfig: PixelCNNPPSystem,
 }
 """Config -> the system that it builds."""
 
