@@ -184,6 +184,37 @@ def test_parameters_are_the_references():
     assert system.parameter_counts()["total"] == total == 53_659_080
 
 
+def test_a_gated_block_term_by_term():
+    net, h, aux = tiny().net, torch.randn(2, 4, 8, 8).double(), torch.randn(2, 8, 8, 8).double()
+    block = net.stage.back_horizontal[0]
+
+    def f(x):
+        return torch.cat([torch.where(y > 0, y, y.exp() - 1) for y in (x, -x)], dim=1)
+
+    def conv(layer, x):  # zeros above and to the left
+        v = layer.layer.weight
+        weight = layer.g * v / v.square().sum((1, 2, 3), keepdim=True).sqrt()
+        reach = weight.shape[-1] - 1
+        padded = torch.zeros(2, x.shape[1], 8 + reach, 8 + reach).double()
+        padded[:, :, reach:, reach:] = x
+        return torch.conv2d(padded, weight) + layer.layer.bias.view(-1, 1, 1)
+
+    c = conv(block.first.conv, f(h)) + conv(block.short_cut, f(aux))
+    a, b = conv(block.second.conv, f(c)).chunk(2, dim=1)
+    torch.testing.assert_close(block(h, aux), h + a * torch.sigmoid(b), rtol=1e-4, atol=1e-4)
+
+
+def test_the_last_layer_is_fp32_under_autocast(monkeypatch):
+    """A mean in bf16 would be off by half a cell of 1/128."""
+    torch.manual_seed(0)
+    net, x = build(recipe().system).net, to_signed(images(2))
+    h = torch.randn(2, 8, 16, 16).bfloat16()
+    monkeypatch.setattr(net, "streams", lambda x: (h, h))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = net(x)
+    torch.testing.assert_close(out, net.out(torch.nn.functional.elu(h.float())), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_size_trains_and_samples(size, channels):
