@@ -18,6 +18,7 @@ from cqlib.models import (
     hierarchical_gan,
     improved_gan,
     nvp,
+    pixelcnnpp,
     pixelrnn,
     prog_gan,
     sngan,
@@ -35,6 +36,7 @@ from cqlib.models.hierarchical_gan import HierarchicalGAN, HierarchicalGANConfig
 from cqlib.models.improved_gan import ImprovedGAN, ImprovedGANConfig
 from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.nvp import NVP, NVPConfig
+from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
 from cqlib.models.pixelrnn import PixelRNN, PixelRNNConfig
 from cqlib.models.prog_gan import ProgGAN, ProgGANConfig
 from cqlib.models.rival import RivalConfig
@@ -60,6 +62,7 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "extra/vae-full-covariance": vae_full_covariance.recipe,
     **dict.fromkeys(pixelrnn.ROWS, pixelrnn.recipe),
     **dict.fromkeys(vae_pixelcnn.ROWS, vae_pixelcnn.recipe),
+    "table3/pixelcnnpp": pixelcnnpp.recipe,
 }
 """Row -> its recipe, which stands beside the model."""
 
@@ -78,6 +81,7 @@ SYSTEMS: dict[type, type[System]] = {
     FullCovarianceConfig: VAEFullCovariance,
     PixelRNNConfig: PixelRNN,
     VAEPixelCNNConfig: VAEPixelCNN,
+    PixelCNNPPConfig: PixelCNNPPSystem,
 }
 """Config -> the system that it builds."""
 

@@ -113,6 +113,13 @@ def minutes(text: str) -> float:
     return value
 
 
+def output(text: str) -> Path:
+    """A file that is to be written, not a folder."""
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"'{text}' is a folder, not a file")
+    return Path(text)
+
+
 @dataclass(frozen=True)
 class Options:
     """What run_all.sh was asked for. Paths are absolute; `only` and `data` are empty when not given."""

@@ -15,6 +15,8 @@ from cqlib.nets.raster import LogitsAt, raster_sample
 
 def seconds(action: Callable[[], object], device: torch.device) -> float:
     """Wall-clock time of one call, the device's work included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     began = time.perf_counter()
     action()
     if device.type == "cuda":

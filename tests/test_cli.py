@@ -107,6 +107,7 @@ MODULE = [
     (["sample", "table1/vae", "--out", "x.png", "--n", "0"], "--n: '0' is not a number from 1"),
     (["sample", "table1/vae", "--out", "x.png", "--n", "10001"], "--n: '10001' is not a number from 1 to 10,000"),
     (["sample", "table1/vae", "--out", "x.png", "--temperature", "-1"], "not a temperature"),
+    (["bench", "--json", "."], "--json: '.' is a folder, not a file"),
 ]
 
 
@@ -123,12 +124,6 @@ def refused(capsys, *arguments: str) -> tuple[int, str]:
     with pytest.raises(SystemExit) as stop:
         cli.main(arguments)
     return stop.value.code, capsys.readouterr().err
-
-
-def test_bench_without_its_module(monkeypatch, capsys):
-    monkeypatch.delitem(cli.COMMANDS, "bench", raising=False)
-    line = "python -m cqlib: bench is not part of this version yet\n"
-    assert refused(capsys, "bench") == (2, line)
 
 
 def test_evaluate_does_not_train(tmp_path, monkeypatch, capsys):
@@ -163,7 +158,7 @@ def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, cap
     assert list(out.parent.iterdir()) == [out]
 
 
-@pytest.mark.parametrize("command", ["rows", "train", "evaluate", "sample", "doctor", "report"])
+@pytest.mark.parametrize("command", ["rows", "train", "evaluate", "sample", "bench", "doctor", "report"])
 def test_every_command_has_help(tmp_path, command):
     done = call(sys.executable, "-m", "cqlib", command, "--help", cwd=tmp_path)
     assert done.returncode == 0 and f"python -m cqlib {command}" in done.stdout

@@ -54,11 +54,18 @@ class WeightNormed(DataInitialised):
             self.register_buffer("g", g)
 
     def forward(self, x: Tensor) -> Tensor:
-        v = self.layer.weight
-        unit = v * (v.square().sum(self.filter_axes, keepdim=True) + 1e-6).rsqrt()
         if self.initialising and len(x) > 1:
-            self._start(functional_call(self.layer, {"weight": unit, "bias": torch.zeros_like(self.layer.bias)}, x))
-        return functional_call(self.layer, {"weight": self.g * unit}, x)
+            nothing = torch.zeros_like(self.layer.bias)
+            self._start(functional_call(self.layer, {"weight": self._unit(), "bias": nothing}, x))
+        return functional_call(self.layer, {"weight": self.weight()}, x)
+
+    def weight(self) -> Tensor:
+        """The filters in use, g v / |v|."""
+        return self.g * self._unit()
+
+    def _unit(self) -> Tensor:
+        v = self.layer.weight
+        return v * (v.square().sum(self.filter_axes, keepdim=True) + 1e-6).rsqrt()
 
     def _start(self, h: Tensor) -> None:
         """g and b by the outputs h for filters of length 1 and no bias."""

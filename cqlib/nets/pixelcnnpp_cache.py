@@ -1,0 +1,223 @@
+"""PixelCNN++ pixel by pixel, each number computed once: sampling at the cost of about one pass of the net.
+
+Reference: Ramachandran et al., "Fast generation for convolutional autoregressive models", ICLR workshop 2017. The
+vertical stream depends on the rows above alone, so that a row of it is one convolution over a strip of two rows per
+layer. The horizontal stream goes pixel by pixel: of each convolution's input the row before and the pixel to the left
+are kept. Coarser stages run at every second or fourth row and pixel.
+
+What the row above and the vertical stream add to a horizontal layer is known for the whole row when the row begins,
+and computed then: per pixel there remain half of each convolution and the short-cut from the way down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d, elu, glu, pad
+
+from cqlib.mixture import LogisticMixture
+from cqlib.nets.pixelcnnpp import GatedBlock, PixelCNNPP, ShiftedConv2d, Stage, concat_elu, right
+from cqlib.nets.weight_norm import WeightNormed
+
+Outputs = Callable[[Tensor, int, int], Tensor]
+"""(x, r, c) -> (N, outputs): what the net says of pixel (r, c), given the pixels of x (N, C, S, S) before it."""
+
+
+def full_pass(net: PixelCNNPP) -> Outputs:
+    """The net as it stands, run on the whole image for every pixel: what the cache is measured and tested against."""
+    return lambda x, r, c: net(x)[:, :, r, c]
+
+
+def raster(outputs: Outputs, u: Tensor) -> Tensor:
+    """Images (N, C, S, S), pixels as centres of their cells, drawn in raster order from `LogisticMixture`s by u
+    (N, 1 + C, S, S), uniform on [0, 1)."""
+    x = torch.zeros_like(u[:, 1:])
+    for r in range(u.shape[2]):
+        for c in range(u.shape[3]):
+            x[:, :, r, c] = LogisticMixture.of(outputs(x, r, c), x.shape[1]).sample(u[:, :, r, c])
+    return x
+
+
+def _filters(layer: WeightNormed) -> tuple[Tensor, Tensor]:
+    return layer.weight().detach(), layer.layer.bias.detach()
+
+
+class _VerticalConv:
+    """A down-shifted convolution of two rows, row by row: (N, in, 1, W) -> (N, out, 1, W / stride)."""
+
+    def __init__(self, shifted: ShiftedConv2d):
+        self.weight, self.bias = _filters(shifted.conv)
+        self.stride = shifted.conv.layer.stride
+        self.before: Tensor | None = None
+
+    def __call__(self, row: Tensor) -> Tensor:
+        before = torch.zeros_like(row) if self.before is None else self.before
+        self.before = row
+        return conv2d(torch.cat([before, row], dim=2), self.weight, self.bias, self.stride, padding=(0, 1))
+
+
+class _VerticalBlock:
+    def __init__(self, block: GatedBlock):
+        self.first, self.second = _VerticalConv(block.first), _VerticalConv(block.second)
+        self.short_cut = block.short_cut and _filters(block.short_cut)
+
+    def __call__(self, row: Tensor, short: Tensor | None = None) -> Tensor:
+        c = self.first(concat_elu(row))
+        if short is not None:
+            c = c + conv2d(concat_elu(short), *self.short_cut)
+        return row + glu(self.second(concat_elu(c)), dim=1)
+
+
+class _HorizontalConv:
+    """A down-right-shifted 2x2 convolution, pixel by pixel; its input goes into `slots[c]`, (N, in).
+
+    One line of inputs is kept: up to the present column this row's, beyond it still those of the row before.
+    """
+
+    def __init__(self, shifted: ShiftedConv2d, n: int, columns: int):
+        weight, self.bias = _filters(shifted.conv)
+        channels, self.stride = weight.shape[1], shifted.conv.layer.stride[1]
+        self.above = weight[:, :, :1]
+        self.beside = weight[:, :, 1].permute(2, 1, 0).reshape(2 * channels, -1).contiguous()
+        line = weight.new_zeros(n, columns + 1, channels)  # column -1 is 0
+        self.line = line.permute(0, 2, 1).unsqueeze(2)
+        self.slots = line[:, 1:].unbind(1)
+        self.pairs = [line[:, c : c + 2].flatten(1) for c in range(columns)]
+
+    def begin(self, more: Tensor | None = None) -> None:
+        """At the head of a row: what the row before, the bias and `more` (N, out, 1, W / stride) add to it."""
+        row = conv2d(self.line, self.above, self.bias, (1, self.stride))
+        if more is not None:
+            row = row + more
+        self.row = row.squeeze(2).permute(2, 0, 1).contiguous().unbind(0)
+
+    def __call__(self, c: int) -> Tensor:
+        """The output (N, out) for input column c, a multiple of the stride."""
+        return torch.addmm(self.row[c // self.stride], self.pairs[c], self.beside)
+
+
+class _HorizontalBlock:
+    def __init__(self, block: GatedBlock, n: int, columns: int):
+        self.first = _HorizontalConv(block.first, n, columns)
+        self.second = _HorizontalConv(block.second, n, columns)
+        weight, self.bias = _filters(block.short_cut)
+        parts = weight.chunk(weight.shape[1] // len(weight), dim=1)  # f(v, h) = elu(v, h, -v, -h)
+        half = len(parts) // 2
+        self.from_vertical = torch.cat([parts[0], parts[half]], dim=1)
+        self.from_way_down = None
+        if half == 2:
+            self.from_way_down = torch.cat([parts[1], parts[3]], dim=1).flatten(1).t().contiguous()
+        self.signs = weight.new_tensor([[1.0], [-1.0]])
+
+    def begin(self, v: Tensor) -> None:
+        """At the head of a row, with the vertical stream's (N, width, 1, W)."""
+        self.first.begin(conv2d(concat_elu(v), self.from_vertical, self.bias))
+        self.second.begin()
+
+    def __call__(self, c: int, h: Tensor, short: Tensor | None = None) -> Tensor:
+        """h (N, width) at column c; `short` is f of what comes from the way down, (N, 2 width)."""
+        self._activate(h, self.first.slots[c])
+        a = self.first(c)
+        if short is not None:
+            a.addmm_(short, self.from_way_down)
+        self._activate(a, self.second.slots[c])
+        return h + glu(self.second(c), dim=1)
+
+    def _activate(self, h: Tensor, slot: Tensor) -> None:
+        both = slot.unflatten(1, (2, -1))
+        elu(torch.mul(h.unsqueeze(1), self.signs, out=both), inplace=True)
+
+
+class _CachedStage:
+    def __init__(self, stage: Stage, n: int, columns: int):
+        self.in_vertical = [_VerticalBlock(block) for block in stage.in_vertical]
+        self.back_vertical = [_VerticalBlock(block) for block in stage.back_vertical]
+        self.in_horizontal = [_HorizontalBlock(block, n, columns) for block in stage.in_horizontal]
+        self.back_horizontal = [_HorizontalBlock(block, n, columns) for block in stage.back_horizontal]
+        self.coarser: _CachedStage | None = None
+        if stage.coarser is not None:
+            self.halve_vertical = _VerticalConv(stage.halve_vertical)
+            self.halve_horizontal = _HorizontalConv(stage.halve_horizontal, n, columns)
+            self.coarser = _CachedStage(stage.coarser, n, columns // 2)
+            self.double_vertical = _filters(stage.double_vertical)
+            weight, bias = _filters(stage.double_horizontal)
+            self.double_horizontal = weight.permute(0, 2, 3, 1).flatten(1).contiguous(), bias.repeat(4)
+            self.doubled: list[Tensor] = [weight] * (columns // 2)
+
+    def row(self, r: int, v: Tensor) -> Tensor:
+        """The vertical stream's row r, (N, width, 1, W) -> the same; to be called for every row, before its pixels."""
+        passed = [v]
+        for of_v, of_h in zip(self.in_vertical, self.in_horizontal, strict=True):
+            v = of_v(v)
+            of_h.begin(v)
+            passed.append(v)
+        if self.coarser is None:
+            passed.pop()
+        else:
+            if r % 2 == 0:
+                self.halve_horizontal.begin()
+                coarse = self.coarser.row(r // 2, self.halve_vertical(v))
+                self.two_rows = conv_transpose2d(coarse, *self.double_vertical, 2, (0, 1), (0, 1))
+            else:
+                self.halve_vertical.before = v
+            v = self.two_rows[:, :, r % 2, None]
+        for of_v, of_h in zip(self.back_vertical, self.back_horizontal, strict=True):
+            v = of_v(v, passed.pop())
+            of_h.begin(v)
+        return v
+
+    def pixel(self, r: int, c: int, h: Tensor) -> Tensor:
+        """The horizontal stream at pixel (r, c), (N, width) -> the same; to be called in raster order."""
+        passed = []
+        for block in self.in_horizontal:
+            passed.append(block.first.slots[c])
+            h = block(c, h)
+        if self.coarser is not None:
+            passed.append(concat_elu(h))
+            self.halve_horizontal.slots[c].copy_(h)
+            if r % 2 == c % 2 == 0:
+                coarse = self.coarser.pixel(r // 2, c // 2, self.halve_horizontal(c))
+                weight, bias = self.double_horizontal
+                self.doubled[c // 2] = torch.addmm(bias, coarse, weight).unflatten(1, (2, 2, -1))
+            h = self.doubled[c // 2][:, r % 2, c % 2]
+        for block in self.back_horizontal:
+            h = block(c, h, passed.pop())
+        return h
+
+
+class Cache:
+    """`Outputs` of a net, without dropout: (x, r, c) -> (N, outputs) as `full_pass` has them, if it is asked for every
+    pixel of n images of side `size` in raster order."""
+
+    def __init__(self, net: PixelCNNPP, n: int, size: int):
+        self.rows_above = _VerticalConv(net.rows_above)
+        self.row_above = _filters(net.row_above.conv)
+        weight, self.column_bias = _filters(net.column_left.conv)
+        self.column_above, left = weight[:, :, :1], weight[:, :, 1, 0].t()
+        self.left, self.left_one = left[:-1].contiguous(), left[-1]
+        self.stage = _CachedStage(net.stage, n, size)
+        weight, bias = _filters(net.out)
+        self.out = bias, weight.flatten(1).t().contiguous()
+
+    def __call__(self, x: Tensor, r: int, c: int) -> Tensor:
+        if c == 0:
+            self._begin(x, r)
+        h = self.heads[c]
+        if c:
+            h = torch.addmm(h, x[:, :, r, c - 1], self.left)
+        bias, weight = self.out
+        return torch.addmm(bias, elu(self.stage.pixel(r, c, h)), weight)
+
+    def _begin(self, x: Tensor, r: int) -> None:
+        """The vertical stream's row r, and what is known of the horizontal stream's beginning."""
+        if r == 0:
+            before = torch.zeros_like(x[:, :1, :1]).expand(-1, x.shape[1] + 1, -1, -1)
+            v = above = before.new_zeros(len(x), len(self.column_bias), 1, x.shape[3])
+        else:
+            before = pad(x[:, :, r - 1, None], (0, 0, 0, 0, 0, 1), value=1.0)
+            v, above = self.rows_above(before), conv2d(before, *self.row_above, padding=(0, 1))
+        left = conv2d(before, self.column_above, self.column_bias + self.left_one)
+        self.heads = (above + right(left)).squeeze(2).permute(2, 0, 1).contiguous().unbind(0)
+        self.stage.row(r, v)
