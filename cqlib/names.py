@@ -31,6 +31,15 @@ ROWS = (
     "extra/m-batchgan",
 )
 
+NOTEBOOK_ROWS = {
+    "figure_decoders": (
+        "table1/vae", "extra/vae-full-covariance", "extra/vae-pixelcnn", "table1/vae-f",
+        "table3/pixelcnnpp", "table3/pixelrnn", "table3/nvp", "table3/vae-iaf",
+        "table1/gan", "table3/sngan", "table3/wgan-gp", "table1/cq-f",
+    ),
+}  # fmt: skip
+"""Short name of a notebook -> the rows that it shows; a table's are those of the table."""
+
 
 def notebooks(folder: Path | None = None) -> dict[str, Path]:
     """Short name -> file of every notebook in `folder` (default: the repository's `notebooks/`).

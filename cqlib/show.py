@@ -118,16 +118,21 @@ def finished_runs(
 
 
 def fullest(table: str, records: Sequence[Record]) -> RunSet:
-    """Of `records` and the published ones, the run set with most rows of the table; this machine's first.
+    """`fullest_of` the rows of a table."""
+    return fullest_of(table_rows(table), records)
+
+
+def fullest_of(rows: Sequence[str], records: Sequence[Record]) -> RunSet:
+    """Of `records` and the published ones, the run set with most of `rows`; this machine's first.
 
     UserError where there is none at all.
     """
     sets = run_sets(records, report.published_records())
     if not sets:
-        raise UserError(f"there are no records yet: ./run_all.sh --only {table}")
+        raise UserError(f"there are no records yet: ./run_all.sh --only {rows[0]}")
 
     def rank(runs: RunSet) -> tuple[int, bool]:
-        return sum(bool(runs.of(row)) for row in table_rows(table)), runs.place == "here"
+        return sum(bool(runs.of(row)) for row in rows), runs.place == "here"
 
     return max(sets, key=rank)
 

@@ -63,7 +63,9 @@ def plan(chosen: Options, available: Sequence[str]) -> Plan:
         picked = [file for short, file in books.items() if name in ("", "all", short, file.stem)]
         files += picked
         for file in picked:
-            rows += [row for row in available if row.startswith(f"{names.short_name(file)}/")]
+            short = names.short_name(file)
+            shown = names.NOTEBOOK_ROWS.get(short, ()) if name else ()
+            rows += [row for row in available if row.startswith(f"{short}/") or row in shown]
         rows += table1 if name == "" else available if name == "all" else ()
     pairs = ((canonical(row), data) for row in rows
              for data in chosen.data or names.default_data(row, chosen.profile))  # fmt: skip
