@@ -19,6 +19,7 @@ from cqlib.models import (
     improved_gan,
     prog_gan,
     sngan,
+    vae_iaf,
     wgan_gp,
 )
 from cqlib.models.base import System
@@ -33,6 +34,7 @@ from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.prog_gan import ProgGAN, ProgGANConfig
 from cqlib.models.rival import RivalConfig
 from cqlib.models.sngan import SNGAN, SNGANConfig
+from cqlib.models.vae_iaf import VAEIAF, VAEIAFConfig
 from cqlib.models.wgan_gp import WGANGP, WGANGPConfig
 from cqlib.paper import DATA_SETS, SAME_MODEL
 from cqlib.recipe import PROFILES, Recipe, added, hashed
@@ -48,6 +50,7 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "table3/wgan-gp": wgan_gp.recipe,
     **dict.fromkeys(improved_gan.ROWS, improved_gan.recipe),
     "table3/prog-gan": prog_gan.recipe,
+    "table3/vae-iaf": vae_iaf.recipe,
 }
 """Row -> its recipe, which stands beside the model."""
 
@@ -62,6 +65,7 @@ SYSTEMS: dict[type, type[System]] = {
     BatchGANConfig: BatchGAN,
     ImprovedGANConfig: ImprovedGAN,
     ProgGANConfig: ProgGAN,
+    VAEIAFConfig: VAEIAF,
 }
 """Config -> the system that it builds."""
 
