@@ -23,6 +23,7 @@ from cqlib.models import (
     prog_gan,
     sngan,
     vae_full_covariance,
+    vae_iaf,
     vae_pixelcnn,
     wgan_gp,
 )
@@ -42,6 +43,7 @@ from cqlib.models.prog_gan import ProgGAN, ProgGANConfig
 from cqlib.models.rival import RivalConfig
 from cqlib.models.sngan import SNGAN, SNGANConfig
 from cqlib.models.vae_full_covariance import FullCovarianceConfig, VAEFullCovariance
+from cqlib.models.vae_iaf import VAEIAF, VAEIAFConfig
 from cqlib.models.vae_pixelcnn import VAEPixelCNN, VAEPixelCNNConfig
 from cqlib.models.wgan_gp import WGANGP, WGANGPConfig
 from cqlib.paper import DATA_SETS, SAME_MODEL
@@ -63,6 +65,7 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     **dict.fromkeys(pixelrnn.ROWS, pixelrnn.recipe),
     **dict.fromkeys(vae_pixelcnn.ROWS, vae_pixelcnn.recipe),
     "table3/pixelcnnpp": pixelcnnpp.recipe,
+    "table3/vae-iaf": vae_iaf.recipe,
 }
 """Row -> its recipe, which stands beside the model."""
 
@@ -82,6 +85,7 @@ SYSTEMS: dict[type, type[System]] = {
     PixelRNNConfig: PixelRNN,
     VAEPixelCNNConfig: VAEPixelCNN,
     PixelCNNPPConfig: PixelCNNPPSystem,
+    VAEIAFConfig: VAEIAF,
 }
 """Config -> the system that it builds."""
 

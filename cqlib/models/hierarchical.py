@@ -33,7 +33,7 @@ from torch import Generator, Tensor
 from cqlib.models.adversarial import CriticConfig
 from cqlib.models.coverage_quality import CoverageQualityConfig, scale
 from cqlib.models.hybrid import HybridModel
-from cqlib.models.variational import Inference
+from cqlib.models.variational import Inference, VariationalModel
 from cqlib.nets.conv import levels
 from cqlib.nets.coupling import RealNVP
 from cqlib.nets.hierarchical import BottomUp, Draw, Head, Layers, Posterior, TopDown
@@ -57,9 +57,28 @@ class HierarchicalConfig(CoverageQualityConfig):
     """Nats per latent channel (summed over its pixels) below which training does not push the KL."""
 
 
-class Hierarchical(HybridModel):
-    """p_theta(x) = int p(z) p(x|z) dz with L layers of latent maps. The decoder's z is the feature map that the
-    layers' draws end in, not the draws themselves."""
+class LayeredLatents(VariationalModel):
+    """Prior and posterior of L layers of latent maps. The decoder's z is the feature map that the layers' draws end in,
+    not the draws themselves. `config.free_bits` may hold the training objective's KL up."""
+
+    encoder: BottomUp
+    decoder: TopDown
+
+    def prior(self, n: int, generator: Generator | None = None) -> Tensor:
+        """The feature map (n, width, S, S) of draws from the learned priors."""
+        return self.decoder(self.decoder.noise(n, generator))[0]
+
+    def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
+        """A draw from q(z|v), layer by layer from the top."""
+        features, draws = self.decoder(self.decoder.noise(len(v), generator), self.encoder(v))
+        kl = {name: draw.kl.flatten(1).sum(1) for name, draw in draws.items()}
+        log_ratio = torch.stack([draw.log_ratio.flatten(1).sum(1) for draw in draws.values()]).sum(0)
+        free_bits = free_bits_surplus(draws, self.config.free_bits) if self.config.free_bits > 0 else None
+        return Inference(features, kl, log_ratio, free_bits)
+
+
+class Hierarchical(LayeredLatents, HybridModel):
+    """p_theta(x) = int p(z) p(x|z) dz with L layers of latent maps."""
 
     def __init__(self, config: HierarchicalConfig):
         super().__init__(config)
@@ -72,21 +91,9 @@ class Hierarchical(HybridModel):
             self.head.out.bias[c.image_channels :] = 1.3
         self.flow = RealNVP(c.image_channels, c.flow) if c.flow is not None else None
 
-    def prior(self, n: int, generator: Generator | None = None) -> Tensor:
-        """The feature map (n, width, S, S) of draws from the learned priors."""
-        return self.decoder(self.decoder.noise(n, generator))[0]
-
     def raw_decode(self, z: Tensor) -> Tensor:
         """The feature map (N, width, S, S) -> (N, 2 C, S, S)."""
         return self.head(z)
-
-    def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
-        """A draw from q(z|v), layer by layer from the top."""
-        features, draws = self.decoder(self.decoder.noise(len(v), generator), self.encoder(v))
-        kl = {name: draw.kl.flatten(1).sum(1) for name, draw in draws.items()}
-        log_ratio = torch.stack([draw.log_ratio.flatten(1).sum(1) for draw in draws.values()]).sum(0)
-        free_bits = free_bits_surplus(draws, self.config.free_bits) if self.config.free_bits > 0 else None
-        return Inference(features, kl, log_ratio, free_bits)
 
 
 def free_bits_surplus(draws: dict[str, Draw], free_bits: float) -> Tensor:

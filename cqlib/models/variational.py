@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cqlib import losses
-from cqlib.data.pixels import LN_LEVELS, dequantise
+from cqlib.data.pixels import LN_LEVELS, dequantise, to_signed
 from cqlib.models.base import LikelihoodSystem, Losses
 
 
@@ -34,7 +34,8 @@ class Inference:
 
 class VariationalModel(LikelihoodSystem):
     """x ~ p(x|z), z ~ p(z). Subclasses give ln p(x|z), and q(z|x): by default one vector z ~ N(0, I) with
-    q(z|x) = N(mean, diag(variance)) by `encoder`."""
+    q(z|x) = N(mean, diag(variance)) by `encoder`. Decoders of 8-bit values are not `dequantised`, and give
+    `_log_probability`."""
 
     bound = "ELBO"
     decoder_noise = True
@@ -44,8 +45,13 @@ class VariationalModel(LikelihoodSystem):
         """ln p(v|z) of dequantised images v (N, C, H, W) in [-1, 1) given z; -> (N,)."""
         raise NotImplementedError
 
+    def see(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """uint8 images x as the nets see them, v in [-1, 1): a uniform point of each pixel's cell, or its centre where
+        the model is not `dequantised`."""
+        return dequantise(x, generator=generator) if self.dequantised else to_signed(x)
+
     def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
-        """A draw from q(z|v) for dequantised images v (N, C, H, W) in [-1, 1)."""
+        """A draw from q(z|v) for images v (N, C, H, W) in [-1, 1), as the model sees them."""
         mean, log_variance = self.encoder(v)
         noise = torch.randn(mean.shape, device=mean.device, generator=generator)
         z = mean + (0.5 * log_variance).exp() * noise
@@ -56,7 +62,7 @@ class VariationalModel(LikelihoodSystem):
         return Inference(z, {"z": kl}, log_prior - log_posterior)
 
     def _log_probability(self, v: Tensor, z: Any) -> Tensor:
-        """ln p(v|z) in units of 8-bit cells, each of volume 128^-D."""
+        """ln P(x|z) of the 8-bit image, or the density ln p(v|z) in units of 8-bit cells, each of volume 128^-D."""
         return self.log_density(v, z) - math.prod(v.shape[1:]) * LN_LEVELS
 
     def coverage_losses(self, x: Tensor) -> Losses:
@@ -64,7 +70,7 @@ class VariationalModel(LikelihoodSystem):
 
         "kl" is the true KL over all layers, "kl/NAME" that of one where there are several.
         """
-        v = dequantise(x)
+        v = self.see(x)
         q = self.infer(v)
         kl = torch.stack(list(q.kl.values())).sum(0)
         terms = {"coverage": losses.coverage_loss(self._log_probability(v, q.z), kl), "kl": kl.mean()}
@@ -79,16 +85,17 @@ class VariationalModel(LikelihoodSystem):
         return self.coverage_losses(x)
 
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
-        """An upper bound on -ln P(x): the ELBO, or with k > 1 the importance-weighted bound over (u, z)."""
+        """An upper bound on -ln P(x): the ELBO, or with k > 1 the importance-weighted bound over z, and
+        over u where there is one."""
         draws = [self._log_weight(x, generator) for _ in range(importance_samples)]
         return losses.importance_weighted(torch.stack(draws))
 
     def kl_by_layer(self, x: Tensor, *, generator: Generator | None = None) -> dict[str, Tensor]:
         """uint8 (N, C, H, W) -> layer -> (N,): the KL of each layer's latent variables, in nats per image."""
-        return self.infer(dequantise(x, generator=generator), generator).kl
+        return self.infer(self.see(x, generator), generator).kl
 
     def _log_weight(self, x: Tensor, generator: Generator | None) -> Tensor:
-        """ln p(x + u, z) / q(z|x + u) in units of 8-bit cells, for one draw of u and z: E[exp(.)] = P(x)."""
-        v = dequantise(x, generator=generator)
+        """ln p(v, z) / q(z|v) in units of 8-bit cells, for one draw of v and z: E[exp(.)] = P(x)."""
+        v = self.see(x, generator)
         q = self.infer(v, generator)
         return self._log_probability(v, q.z) + q.log_ratio

@@ -11,12 +11,14 @@ with m_p, s_p, m_r, s_r from h and m_q, s_q from the image by the bottom-up net;
 `residual` being 0.1 in the reference. With "iaf" an autoregressive step follows the draw from q.
 
 Deviations:
-- Weights start by the fan-in, statistics and output at a quarter of that, instead of by the first batch
-  (data-dependent initialisation): means and log-sds start near 0, of priors and posteriors alike.
+- Weights start by the fan-in, statistics and output at a quarter of that: means and log-sds start near 0, of priors
+  and posteriors alike. In the reference the first batch sets them, as an option here (`nets/data_start.py`).
 - log-sds are bounded by `MAX_LOG_SD` through a tanh.
-- 3x3 stem and output at full resolution, widths that grow with depth, 1x1 convolutions on skips where they change;
-  the reference has one width and a 5x5 stride-2 stem.
+- 3x3 stem and output at full resolution, widths that may grow with depth, 1x1 convolutions on skips where they
+  change. `stem` 2 and equal widths are the reference's: 5x5 stem and output of stride 2, first layers at half the
+  image's resolution.
 - Doubling the resolution is a 4x4 transposed convolution, which covers pixels evenly (the reference: 3x3).
+- h starts from a learned map, not from one learned vector at all pixels.
 - No deterministic output from the last bottom-up block, which nothing would read.
 """
 
@@ -32,13 +34,13 @@ from torch.nn.functional import elu, interpolate
 from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.nets.autoregressive import IAFStep
-from cqlib.nets.conv import BOTTOM, levels
+from cqlib.nets.conv import levels
 from cqlib.nets.precision import at_least_fp32
 
 MAX_LOG_SD = 4.0
 """|ln s| of every prior and posterior stays below this."""
 START = 0.25
-"""Scale of means, log-sds and output at the start, against 1 for what flows inside."""
+"""Scale of the output at the start, against 1 for what flows inside; of means and log-sds too unless told otherwise."""
 
 Posterior = Literal["gaussian", "iaf"]
 
@@ -57,6 +59,10 @@ class Layers:
     """Hidden channels of IAF's masked net, and of its context."""
     residual: float = 0.1
     """What a block adds to the stream is scaled by this."""
+    stem: Literal[1, 2] = 1
+    """Stride of stem and output. 1: 3x3, the first layers follow a halving. 2: 5x5, the first layers follow."""
+    start: float = START
+    """Scale of means and log-sds at the start, against 1 for what flows inside."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +84,13 @@ class Draw:
     """ln p(z) - ln q(z) at the draw."""
 
 
-def conv(a: int, b: int, kernel: int = 3, *, stride: int = 1, double: bool = False) -> nn.Module:
-    """A weight-normalised convolution that keeps the resolution, divides it by `stride`, or doubles it."""
+def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: bool = False) -> nn.Module:
+    """A weight-normalised convolution that keeps the resolution, divides it by `stride`, or doubles it; 3x3, and 4x4
+    where it doubles, unless `kernel` says otherwise."""
+    kernel = kernel or (4 if double else 3)
     if double:
-        layer = nn.ConvTranspose2d(a, b, 4, stride=2, padding=1)
-        fan_in = 4 * a
+        layer = nn.ConvTranspose2d(a, b, kernel, stride=2, padding=(kernel - 1) // 2, output_padding=kernel % 2)
+        fan_in = kernel**2 * a / 4
     else:
         layer = nn.Conv2d(a, b, kernel, stride=stride, padding=kernel // 2)
         fan_in = kernel**2 * a
@@ -92,10 +100,12 @@ def conv(a: int, b: int, kernel: int = 3, *, stride: int = 1, double: bool = Fal
     return weight_norm(layer, dim=1 if double else 0)
 
 
-def _start_small(layer: nn.Module, channels: int) -> None:
-    """Scale the first output channels by `START`."""
+def _start_small(layer: nn.Module, channels: int, start: float) -> None:
+    """Scale the first output channels by `start`, also where a first batch sets them (`nets/data_start.py`)."""
+    g = layer.parametrizations.weight.original0
     with torch.no_grad():
-        layer.parametrizations.weight.original0[:channels].mul_(START)
+        g.flatten()[:channels].mul_(start)
+    layer.start = [start] * channels + [1.0] * (g.numel() - channels)
 
 
 def _bounded(log_sd: Tensor) -> Tensor:
@@ -117,7 +127,7 @@ class UpBlock(nn.Module):
         self.stride, self.residual = stride, layers.residual
         context = layers.iaf_width if layers.posterior == "iaf" else 0
         self.first = conv(a, 2 * latent + (0 if last else b), stride=stride)
-        _start_small(self.first, 2 * latent)
+        _start_small(self.first, 2 * latent, layers.start)
         self.context = conv(a, context, stride=stride) if context else None
         self.second = None if last else conv(b, b)
         self.skip = conv(a, b, 1) if a != b and not last else nn.Identity()
@@ -142,7 +152,7 @@ class DownBlock(nn.Module):
         self.doubles, self.posterior, self.residual = double, layers.posterior, layers.residual
         self.statistics = latent * (2 if layers.posterior is None else 4)
         self.first = conv(a, self.statistics + a)
-        _start_small(self.first, self.statistics)
+        _start_small(self.first, self.statistics, layers.start)
         self.second = conv(latent + a, b, double=double)
         self.skip = conv(a, b, 1) if a != b else nn.Identity()
         if layers.posterior == "iaf":
@@ -178,12 +188,11 @@ class BottomUp(nn.Module):
 
     def __init__(self, size: int, widths: tuple[int, ...], layers: Layers, *, image_channels: int = 3):
         super().__init__()
-        _check(widths, size)
-        self.stem = conv(image_channels, widths[0])
-        plan = [(a, b, k) for a, b in zip(widths, widths[1:], strict=False) for k in range(layers.blocks)]
+        plan = [(*level, k) for level in _levels(size, widths, layers.stem) for k in range(layers.blocks)]
+        self.stem = conv(image_channels, widths[0], _stem_kernel(layers.stem), stride=layers.stem)
         self.blocks = nn.ModuleList(
-            UpBlock(b if k else a, b, layers, stride=1 if k else 2, last=position == len(plan) - 1)
-            for position, (a, b, k) in enumerate(plan)
+            UpBlock(b if k else a, b, layers, stride=1 if k else stride, last=position == len(plan) - 1)
+            for position, (a, b, stride, k) in enumerate(plan)
         )
 
     def forward(self, x: Tensor) -> list[Evidence]:
@@ -200,23 +209,21 @@ class TopDown(nn.Module):
 
     h is one vector, the same at every place and 0 at the start, as the reference has it: at first the noise alone
     makes images, which a GAN needs. Layers stand at the bottom's resolution and at each doubling of it but the last.
-    Without a posterior it only generates.
+    With stem 2 the map has half of the image's side, and layers stand there too. Without a posterior it only generates.
     """
 
     def __init__(self, size: int, widths: tuple[int, ...], layers: Layers):
         super().__init__()
-        _check(widths, size)
+        side = self.bottom = size // layers.stem // 2 ** (len(widths) - 1)
         self.start = nn.Parameter(torch.zeros(1, widths[-1], 1, 1))
         self.blocks = nn.ModuleList()
         self.shapes: dict[str, tuple[int, int, int]] = {}
-        side = self.bottom = BOTTOM[size]
-        coarse_to_fine = widths[::-1]
-        for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False):
+        for finer, width, stride in reversed(_levels(size, widths, layers.stem)):
             for k in range(layers.blocks):
                 last = k == layers.blocks - 1
-                self.blocks.append(DownBlock(a, b if last else a, layers, double=last))
+                self.blocks.append(DownBlock(width, finer if last else width, layers, double=last and stride == 2))
                 self.shapes[f"{side}x{side}-{k + 1}"] = (layers.latent, side, side)
-            side *= 2
+            side *= stride
 
     def noise(self, n: int, generator: Generator | None = None) -> list[Tensor]:
         """Standard normal noise of every layer, (n, latent, H, W) each."""
@@ -238,17 +245,26 @@ class TopDown(nn.Module):
 
 
 class Head(nn.Module):
-    """From the feature map to the image: ELU, 3x3 convolution; (N, width, S, S) -> (N, out_channels, S, S)."""
+    """From the feature map to the image: ELU, convolution; (N, width, S / stem, S / stem) -> (N, channels, S, S)."""
 
-    def __init__(self, width: int, out_channels: int):
+    def __init__(self, width: int, channels: int, stem: Literal[1, 2] = 1):
         super().__init__()
-        self.out = conv(width, out_channels)
-        _start_small(self.out, out_channels)
+        self.out = conv(width, channels, _stem_kernel(stem), double=stem == 2)
+        _start_small(self.out, channels, START)
 
     def forward(self, h: Tensor) -> Tensor:
         return at_least_fp32(self.out(elu(h)))
 
 
-def _check(widths: tuple[int, ...], size: int) -> None:
-    if len(widths) != levels(size):
-        raise ValueError(f"{size} pixels need {levels(size)} widths, got {len(widths)}: {widths}")
+def _stem_kernel(stem: int) -> int:
+    return {1: 3, 2: 5}[stem]
+
+
+def _levels(size: int, widths: tuple[int, ...], stem: int) -> list[tuple[int, int, int]]:
+    """The resolutions that have layers, finest first: width of the one before it, its own, stride between them."""
+    most = levels(size) + 1 - stem
+    if not (len(widths) == most if stem == 1 else 1 <= len(widths) <= most):
+        wanted = f"{most}" if stem == 1 else f"1 to {most}"
+        raise ValueError(f"{size} pixels need {wanted} widths, got {len(widths)}: {widths}")
+    halvings = [(a, b, 2) for a, b in zip(widths, widths[1:], strict=False)]
+    return halvings if stem == 1 else [(widths[0], widths[0], 1), *halvings]

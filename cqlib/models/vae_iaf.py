@@ -1,0 +1,139 @@
+"""VAE-IAF: layers of latent maps with IAF posteriors, and a decoder of 8-bit values.
+
+Reference: Kingma, Salimans, Jozefowicz, Chen, Sutskever, Welling, "Improving Variational Inference with Inverse
+Autoregressive Flow", NIPS 2016, section 5 and its code openai/iaf, `tf_train.py` (ad33fe4).
+
+    z ~ p(z) and q(z|x) as in `models/hierarchical.py`,   P(x|z): a logistic of location mu(z) and one scale s,
+    cut into the cells of the 256 values (`cqlib.discretised`)
+
+Free bits hold up the KL in the training objective alone. Lengths and biases of all weight-normalised layers start from
+the first batch (`nets/data_start.py`).
+
+Deviations (and those of `nets/hierarchical.py` and `nets/autoregressive.py`):
+- One device takes 256 images a step, where the code averages the gradients of eight times 32: the KL that free bits
+  hold up is a mean over 256, and the first batch's statistics are too. The number of steps is not known.
+- Layers start with outputs of standard deviation 1, mu of 0.25, means and log-sds of 0.1; the code aims at 1 inside IAF
+  and at 0.1 elsewhere, and takes the third root of these scales. It trains logarithms of lengths, here they train
+  themselves.
+- The first and the last of the 256 cells reach to infinity, so that probabilities sum to 1. In the code what falls
+  outside is lost, 1e-7 is added to each, and mu is kept between the outer cells' centres.
+- Images enter in [-1, 1], not in [-1/2, 1/2]; ln s starts at ln 2, which is the code's 0. Averaged weights warm up.
+- `quick` and `study`: narrower nets with two layers at each of two or three resolutions, a residual scale of 1. ln s
+  starts lower, since a step of Adamax moves it by the learning rate at most; and Adamax forgets the large gradients of
+  the first steps sooner (beta_2 0.99).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor, nn
+
+from cqlib.data.pixels import to_signed, to_uint8
+from cqlib.discretised import MIN_LOG_SCALE, discretised_logistic
+from cqlib.models.base import Losses
+from cqlib.models.hierarchical import LayeredLatents
+from cqlib.models.likelihood import LikelihoodConfig, LikelihoodRival
+from cqlib.nets.data_start import starting_from_data
+from cqlib.nets.hierarchical import BottomUp, Head, Layers, Posterior, TopDown
+from cqlib.recipe import Recipe, TrainingConfig
+
+
+@dataclass(frozen=True)
+class VAEIAFConfig(LikelihoodConfig):
+    """Nets and objective; `widths` from the finest resolution on, as `nets/hierarchical.py` takes them."""
+
+    widths: tuple[int, ...]
+    latent: int = 32
+    """Channels of each layer's map."""
+    blocks: int = 20
+    """Layers per resolution."""
+    posterior: Posterior = "iaf"
+    iaf_width: int = 160
+    """Hidden channels of IAF's masked net, and of its context."""
+    residual: float = 0.1
+    """What a block adds to the stream is scaled by this."""
+    stem: Literal[1, 2] = 2
+    """Stride of stem and output (`nets.hierarchical.Layers`)."""
+    start: float = 0.1
+    """Standard deviation of means and log-sds that the first batch sets, against 1 for what flows inside."""
+    free_bits: float = 0.1
+    """Nats per latent channel (summed over its pixels) below which training does not push the KL."""
+    log_scale: float = math.log(2)
+    """Where ln s starts, s in units of [-1, 1]."""
+
+
+class VAEIAF(LayeredLatents, LikelihoodRival):
+    """P(x) = int p(z) P(x|z) dz over 8-bit images x; nothing is dequantised."""
+
+    config: VAEIAFConfig
+    dequantised = False
+
+    def __init__(self, config: VAEIAFConfig):
+        super().__init__(config)
+        c = config
+        layers = Layers(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual, c.stem, c.start)
+        self.encoder = BottomUp(c.size, c.widths, layers, image_channels=c.image_channels)
+        self.decoder = TopDown(c.size, c.widths, layers)
+        self.head = Head(c.widths[0], c.image_channels, c.stem)
+        self.log_scale = nn.Parameter(torch.tensor(c.log_scale))
+
+    def start_from(self, x: Tensor) -> None:
+        """One pass of the images through the nets sets lengths and biases."""
+        with starting_from_data(self):
+            self.head(self.infer(self.see(x)).z)
+
+    def generator_losses(self, x: Tensor) -> Losses:
+        """The ELBO, with free bits."""
+        self.begin(x)
+        return self.coverage_losses(x)
+
+    def _log_probability(self, v: Tensor, z: Tensor) -> Tensor:
+        """ln P(x|z) of the 8-bit images whose cells' centres are v (N, C, S, S), for a feature map z; (N,)."""
+        log_p = discretised_logistic(to_uint8(v).to(v.dtype), self.head(z), self.log_scale)
+        return log_p.flatten(1).sum(1)
+
+    @torch.no_grad()
+    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """n images in [-1, 1]: mu(z) at temperature 0, else centres of the cells that the logistic noise falls into."""
+        mean = self.head(self.prior(n, generator))
+        if temperature == 0:
+            return mean.clamp(-1, 1)
+        noise = torch.rand(mean.shape, device=mean.device, generator=generator).logit()
+        scale = self.log_scale.clamp(min=MIN_LOG_SCALE).exp()
+        return to_signed(to_uint8(mean + temperature * scale * noise))
+
+
+# --- recipe --------------------------------------------------------------------------------------------------
+
+
+def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
+    """`table3/vae-iaf`; KeyError for another row. `paper`: depth=1, num_blocks=20, kl_min=0.1, learning_rate=0.002, and
+    256 images a step."""
+    if row != "table3/vae-iaf":
+        raise KeyError(row)
+    config = VAEIAFConfig(size, (160,), image_channels=image_channels)
+    training = TrainingConfig(
+        steps=200_000,
+        batch_size=256,
+        optimiser="adamax",
+        learning_rate=2e-3,
+        betas=(0.9, 0.999),
+        ema=0.999,
+        flips=False,
+        autocast="off",
+        log_every=200,
+    )
+    if profile == "paper":
+        return Recipe(config, training)
+    width, latent, blocks, count = {"study": (64, 16, 2, 3), "quick": (64, 16, 2, 2), "smoke": (8, 4, 1, 2)}[profile]
+    few = {"blocks": blocks, "residual": 1.0, "log_scale": -3.5}
+    config = replace(config, widths=(width,) * count, latent=latent, iaf_width=width, **few)
+    steps = {"study": 2000, "quick": 1500, "smoke": 20}[profile]
+    training = replace(training, steps=steps, learning_rate=5e-3, betas=(0.9, 0.99), decay_from=0.5, autocast="auto")
+    if profile == "smoke":
+        return Recipe(config, replace(training, batch_size=16, log_every=5))
+    return Recipe(config, replace(training, batch_size=64, log_every=50))
