@@ -19,8 +19,8 @@ Deviations (and those of `nets/hierarchical.py` and `nets/autoregressive.py`):
   outside is lost, 1e-7 is added to each, and mu is kept between the outer cells' centres.
 - Images enter in [-1, 1], not in [-1/2, 1/2]; ln s starts at ln 2, which is the code's 0. Averaged weights warm up.
 - `quick` and `study`: narrower nets with two layers at each of two or three resolutions, a residual scale of 1. ln s
-  starts lower, since a step of Adamax moves it by the learning rate at most; and Adamax forgets the large gradients of
-  the first steps sooner (beta_2 0.99).
+  starts at -3.5, since a step of Adamax moves it by the learning rate at most, and Adamax forgets the large gradients
+  of the first steps sooner (beta_2 0.99).
 """
 
 from __future__ import annotations
