@@ -120,7 +120,8 @@ def test_load_takes_a_published_model_without_its_critic(finished, tmp_path, mon
     trained = cqlib.load("table1/gan", profile="smoke", runs_dir=runs)
     seeds = [torch.Generator().manual_seed(0) for _ in range(2)]
     samples = [m.sample(3, generator=seed) for m, seed in zip((model, trained), seeds, strict=True)]
-    assert model.critic is None and torch.equal(*samples)
+    assert model.critic is None
+    torch.testing.assert_close(*samples, rtol=0, atol=0.01)  # published in half precision
 
 
 def test_what_was_made_from_uncommitted_code_is_not_published(finished):
