@@ -9,14 +9,13 @@ from cqlib import losses
 from cqlib.data.pixels import dequantise, to_signed, to_uint8
 from cqlib.errors import StoppedEarly
 from cqlib.experiments import RECIPES, build
-from cqlib.metrics.bpd import held_out_nats
 from cqlib.models import coverage_quality
 from cqlib.nets.conv import BOTTOM, Encoder
 from cqlib.nets.pixelcnn import PixelCNN
 from cqlib.nets.raster import pixel_nats, scaled
 from cqlib.recipe import PROFILES
 from cqlib.sampling_time import seconds_to_draw
-from cqlib.training import Stop, _Loop, train
+from cqlib.training import Stop, train
 
 ROW = "extra/vae-pixelcnn"
 
@@ -197,21 +196,6 @@ def test_encoder_and_training_are_those_of_the_vae(profile):
 def test_every_size_and_grey_images(size, channels):
     model = system(size, channels)
     assert all(torch.isfinite(value) for value in model.generator_losses(images(2, size, channels)).values())
-
-
-def test_one_training_step_of_the_paper_recipe(tmp_path):
-    """One step at the smallest batch through the loop, then two images are measured."""
-    paper = RECIPES[ROW](ROW, "paper", 32)
-    torch.manual_seed(0)
-    model, x = build(paper.system), images(2, 32)
-    before = torch.cat([p.flatten() for p in model.parameters()]).clone()
-    one = replace(paper.training, steps=1, batch_size=2)
-    loop = _Loop(model, x, None, one, 0, tmp_path, "training", torch.device("cpu"))
-    _, finite = loop.one_step()
-    trained = loop.average.module.eval()
-    after = torch.cat([p.flatten() for p in trained.parameters()])
-    assert finite and not torch.equal(before, after)
-    assert torch.isfinite(held_out_nats(trained, x, importance_samples=2)).all()
 
 
 def test_training_resumes_bit_for_bit(tmp_path):
