@@ -1,9 +1,10 @@
 """What the notebook on decoders shows: four decoders of one VAE, and the four families of generative models, by what
-this suite has measured and measures anew."""
+this suite has measured."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,18 +13,17 @@ from IPython.display import HTML
 
 from cqlib import names, plots, report
 from cqlib.errors import UserError
+from cqlib.evaluation import TIMED
+from cqlib.experiments import RECIPES, build
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.hierarchical import Hierarchical
 from cqlib.models.vae_iaf import VAEIAF
 from cqlib.report_parts import short_label
 from cqlib.run import load
-from cqlib.sampling_time import seconds_to_draw
 from cqlib.show import draw, picture
 from cqlib.tables import RunSet, measured
 
 NONE = HTML("<p>No trained decoder is here: <code>./run_all.sh --only figure_decoders</code> trains them.</p>")
-BATCH = 64
-"""Samples whose time is taken: a batch of training."""
 DECODERS = {
     "table1/vae": "factorised Gaussian",
     "extra/vae-full-covariance": "correlated Gaussian",
@@ -64,33 +64,42 @@ def samples(found: Mapping[str, System], n: int = 36) -> HTML:
     return picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(named)}")
 
 
-def compared(found: Mapping[str, System], runs: RunSet) -> HTML:
-    """BPD, distance and parameters of each decoder, and the time of a batch of samples, measured now."""
-    times = {row: seconds_to_draw(found[row], BATCH) for row in DECODERS if row in found}
+def compared(runs: RunSet) -> HTML:
+    """BPD, distance and parameters of each decoder, and the time of a batch of samples."""
+    times = {row: took for row in DECODERS if (took := seconds(row, runs)) is not None}
     least = min(times.values(), default=1.0)
     lines = []
     for row in DECODERS:
         done = runs.of(row)
         parameters = f"{done[0].parameters['total']:,}" if done else "—"
-        time = [f"{1000 * times[row]:,.1f} ms", f"{times[row] / least:,.1f}"] if row in times else ["—", "—"]
+        ratio = f"{times[row] / least:,.1f}" if row in times else "—"
         scores = [measured(name, done) for name in ("BPD", "FD-lite0@T1", "FD-lite0@T0")]
-        lines.append([DECODERS[row], *scores, parameters, *time])
-    head = ["Decoder", "BPD ↓", "FD-lite0 ↓, T = 1", "T = 0", "Parameters", f"{BATCH} samples", "times the fastest"]
+        lines.append([DECODERS[row], *scores, parameters, _milliseconds(times.get(row)), ratio])
+    head = ["Decoder", "BPD ↓", "FD-lite0 ↓, T = 1", "T = 0", "Parameters", f"{TIMED} samples", "times the fastest"]
     return HTML(report.macro("plain_table", f"Four decoders of one VAE ({runs.label})", head, lines))
 
 
-def families(found: Mapping[str, System], runs: RunSet) -> HTML:
+def families(runs: RunSet) -> HTML:
     """The slides' families: what kind of likelihood, what latent space, the time of a batch, BPD and distance."""
     lines = []
     for family, rows in FAMILIES.items():
         for row in rows:
-            done, system = runs.of(row), found.get(row)
-            about = [likelihood(system), latent_space(system)] if system is not None else ["—", "—"]
-            time = f"{1000 * seconds_to_draw(system, BATCH):,.1f} ms" if system is not None else "—"
+            done, system = runs.of(row), build(RECIPES[row](row, runs.profile, runs.size).system)
+            about = [likelihood(system), latent_space(system)]
             scores = [measured(name, done) for name in ("BPD", "FD-lite0@T1")]
-            lines.append([short_label(row), family, *about, time, *scores])
-    head = ["Model", "Family", "Likelihood", "Latent space", f"{BATCH} samples", "BPD ↓", "FD-lite0 ↓, T = 1"]
+            lines.append([short_label(row), family, *about, _milliseconds(seconds(row, runs)), *scores])
+    head = ["Model", "Family", "Likelihood", "Latent space", f"{TIMED} samples", "BPD ↓", "FD-lite0 ↓, T = 1"]
     return HTML(report.macro("plain_table", f"Families of generative models ({runs.label})", head, lines))
+
+
+def seconds(row: str, runs: RunSet) -> float | None:
+    """That a batch of samples took when the runs were measured: the median over seeds; None where none was timed."""
+    times = [record.metrics["seconds"].value for record in runs.of(row) if "seconds" in record.metrics]
+    return statistics.median(times) if times else None
+
+
+def _milliseconds(time: float | None) -> str:
+    return "—" if time is None else f"{1000 * time:,.1f} ms"
 
 
 def likelihood(system: System) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,10 +19,14 @@ from cqlib.metrics.features import Features, extract, full_fp32
 from cqlib.metrics.protocols import Protocol
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.variational import VariationalModel
+from cqlib.provenance import device_name
 from cqlib.records import MAX_PER_IMAGE, Metric
+from cqlib.sampling_time import seconds_to_draw
 
 TEMPERATURES = (1.0, 0.0)
 GRID = 64
+TIMED = 64
+"""Samples whose time is taken: a batch of training."""
 
 
 def likelihood(
@@ -142,6 +147,15 @@ def quality(
                 metrics[name if p is main else protocols.with_protocol(name, p.name)] = metric
         grids[f"samples_T{temperature:g}"] = fake[:GRID]
     return metrics, grids
+
+
+def drawing_time(model: System, *, on_batch: Callable[[], None] = lambda: None) -> Metric:
+    """Seconds that a batch of samples takes, the median of a few; std over them. On the machine and under the load of
+    the moment: no number to compare across records of different machines."""
+    times = seconds_to_draw(model.eval(), TIMED, on_batch=on_batch)
+    device = device_name(next(model.parameters()).device, bf16=False)
+    protocol = f"wall clock of one batch of {TIMED} samples without gradients, median of {len(times)}, {device}"
+    return Metric(round(statistics.median(times), 6), round(statistics.stdev(times), 6), TIMED, protocol)
 
 
 def _others(data: Dataset, evaluation: Evaluation, on_note: Callable[[str], None]) -> list[Protocol]:

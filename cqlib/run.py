@@ -192,6 +192,7 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
     if isinstance(likelihood_model, LikelihoodSystem):
         bounds, per_image = evaluation.likelihood(likelihood_model, images, e.evaluation, note=note, on_batch=go_on)
         metrics |= bounds
+    metrics["seconds"] = evaluation.drawing_time(model, on_batch=go_on)
     if images.channels == 3:
         scores, grids = evaluation.quality(
             model,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from cqlib.metrics.features import full_fp32
 from cqlib.models.base import System
 from cqlib.nets.raster import LogitsAt, raster_sample
 
@@ -24,13 +24,19 @@ def seconds(action: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - began
 
 
-def seconds_to_draw(system: System, n: int, *, repeats: int = 3) -> float:
-    """Of n samples, as the critic's step of adversarial training needs them anew every time, without their graph: the
-    median of `repeats` after a first one. fp32, for no `sample` runs in bf16."""
+def seconds_to_draw(
+    system: System, n: int, *, repeats: int = 5, on_batch: Callable[[], None] = lambda: None
+) -> list[float]:
+    """Of n samples, as the critic's step of adversarial training needs them anew every time, without their graph:
+    `repeats` times after a first one, in fp32. `on_batch` is called after each and may raise to stop. The state of
+    random numbers stays as it was."""
     device = next(system.parameters()).device
-    with torch.no_grad():
-        system.sample(n)
-        return statistics.median(seconds(lambda: system.sample(n), device) for _ in range(repeats))
+    times = []
+    with full_fp32(), torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for _ in range(repeats + 1):
+            times.append(seconds(lambda: system.sample(n), device))
+            on_batch()
+    return times[1:]
 
 
 def cached_against_naive(
