@@ -16,8 +16,15 @@ from cqlib.notebooks import Job, declared, execute
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 BOOKS = sorted(FOLDER.glob("*.ipynb"))
+TEACHERS = sorted(FOLDER.glob("solutions/*.ipynb"))
+TAUGHT = {path.stem for path in TEACHERS}
 PARAMETERS = {"profile", "data", "seeds", "runs_dir", "data_dir", "feature_weights"}
 EACH = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+ALL = pytest.mark.parametrize("path", BOOKS + TEACHERS, ids=lambda path: f"{path.parent.stem}/{path.stem}")
+FULLEST = pytest.mark.parametrize(
+    "path", [path for path in BOOKS if path.stem not in TAUGHT] + TEACHERS, ids=lambda path: path.stem
+)
+"""Each notebook once: a student's copy is its teacher's without the solutions."""
 
 
 def code(path: Path) -> list[str]:
@@ -28,7 +35,7 @@ def test_there_are_notebooks():
     assert BOOKS
 
 
-@EACH
+@ALL
 def test_it_is_valid_and_has_no_outputs(path):
     book = nbformat.read(path, 4)
     nbformat.validate(book)
@@ -47,7 +54,7 @@ def test_it_is_thin(path):
     assert sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in lines) <= 150
 
 
-@EACH
+@ALL
 def test_it_takes_the_parameters_that_the_runner_passes(path):
     assert declared(path) >= PARAMETERS
 
@@ -73,7 +80,7 @@ def test_it_has_exercises_with_hints(path):
 
 
 @pytest.mark.slow
-@EACH
+@FULLEST
 def test_it_runs_from_top_to_bottom(path, tmp_path):
     """Trains its rows under smoke, as papermill runs it, and shows its tables and pictures."""
     parameters = {
