@@ -17,6 +17,8 @@ from cqlib.errors import UserError
 from cqlib.models.base import System
 from cqlib.models.hierarchical import Hierarchical
 from cqlib.nets.coupling import join_channels, join_checkerboard
+from cqlib.report_parts import marks
+from cqlib.report_pictures import table_rows
 from cqlib.show import picture
 from cqlib.tables import RunSet, without_paths
 
@@ -48,7 +50,10 @@ def kl_by_layer(systems: Mapping[str, System], runs: RunSet, data_dir: Path | st
         found = system.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
         series[label] = {name: kl.mean().item() for name, kl in found.items()}
     figure = plots.by_layer(
-        series, ylabel="KL (nats per image)", xlabel="layer of latent variables, coarsest first", order=list(systems)
+        series,
+        ylabel="KL (nats per image)",
+        xlabel="layer of latent variables, coarsest first",
+        marks=marks(table_rows("table2")),
     )
     words = "; ".join(f"{label} " + ", ".join(f"{k} {v:.1f}" for k, v in kl.items()) for label, kl in series.items())
     return picture(figure, f"KL of every layer of latent variables in nats per image, coarsest first. {words}")

@@ -12,7 +12,7 @@ import base64
 import html
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -85,20 +85,20 @@ def sample_board(rows: Mapping[str, Mapping[str, torch.Tensor]], *, columns: int
 
 
 def learning_curves(
-    series: Mapping[str, Sequence[Curve]], *, ylabel: str, title: str = "", order: Sequence[str] = ()
+    series: Mapping[str, Sequence[Curve]], *, ylabel: str, title: str = "", marks: Mapping[str, int] | None = None
 ) -> Figure:
     """Curves over training steps: `series[label]` holds one curve [[step, value], ...] per seed.
 
-    One colour per label, thin lines for the seeds, the label at the end of its line. Plots with one `order`
-    of labels give a label the same colour.
+    One colour per label, thin lines for the seeds, the label at the end of its line. `marks`: label -> its number in
+    `mark`, so that a system looks the same in every plot; without it labels are numbered as they come.
     """
-    order = list(dict.fromkeys([*order, *series]))
+    marks = _numbered(series, marks)
     with matplotlib.rc_context(STYLE):
         figure = blank(4.7, 3.1)
         ax = figure.subplots()
         ends = []
         for label, curves in series.items():
-            colour, last = SERIES[order.index(label) % len(SERIES)], []
+            colour, last = mark(marks[label])[0], []
             for curve in curves:
                 steps, values = np.asarray(curve, dtype=float).reshape(-1, 2).T
                 ax.plot(steps, values, color=colour, linewidth=1.7 if len(curves) == 1 else 1.0)
@@ -118,18 +118,18 @@ def quality_against_likelihood(
     *,
     distance: str,
     title: str = "",
-    order: Sequence[str] = (),
+    marks: Mapping[str, int] | None = None,
     families: Mapping[str, str] | None = None,
 ) -> Figure:
     """Likelihood (BPD, across) against image quality (a Fréchet-type distance, up): lower left is better.
 
     A filled marker is temperature 1, an open one temperature 0; a line joins the two of one model, and bars are
     standard deviations over seeds. Where one gap would take half of the axis of BPD, the axis is broken, with one
-    scale on either side. `order` as in `learning_curves`; with `families`, label -> its family, colours and markers
-    are those of families, and a legend names them.
+    scale on either side. `marks` as in `learning_curves`; with `families`, label -> its family, colours and markers
+    are those of families in their order, and a legend names them.
     """
-    order = list(dict.fromkeys([*order, *(point.label for point in points)]))
-    kinds = list(dict.fromkeys(families[name] for name in order)) if families else order
+    kinds = list(dict.fromkeys(families.values())) if families else []
+    marks = _numbered((point.label for point in points), marks)
     ranges = _ranges([(point.bpd - point.bpd_std, point.bpd + point.bpd_std) for point in points])
     with matplotlib.rc_context(STYLE):
         figure = blank(6.6, 4.8) if families else blank(4.9, 3.6)
@@ -138,7 +138,7 @@ def quality_against_likelihood(
         labels, lines = [], []
         for name in dict.fromkeys(point.label for point in sorted(points, key=lambda point: point.bpd)):
             mine = [point for point in points if point.label == name]
-            colour, marker = mark(kinds.index(families[name] if families else name))
+            colour, marker = mark(kinds.index(families[name]) if families else marks[name])
             ax = panels[sum(mine[0].bpd > high for _, high in ranges)]
             lines.append((ax, [p.bpd for p in mine], [p.distance for p in mine], colour))
             for p in mine:
@@ -168,6 +168,11 @@ def quality_against_likelihood(
 def mark(i: int) -> tuple[str, str]:
     """Colour and marker of the i-th series; of more than there are colours no two have both."""
     return SERIES[i % len(SERIES)], MARKERS[(i + i // len(SERIES)) % len(MARKERS)]
+
+
+def _numbered(labels: Iterable[str], marks: Mapping[str, int] | None) -> dict[str, int]:
+    """A number for each label: that of `marks`, else its place."""
+    return {label: (marks or {}).get(label, i) for i, label in enumerate(dict.fromkeys(labels))}
 
 
 def _legend(figure: Figure, shown: Sequence[str], kinds: Sequence[str]) -> None:
@@ -201,17 +206,18 @@ def _break(panels: Sequence[Axes]) -> None:
 
 
 def by_layer(
-    series: Mapping[str, Mapping[str, float]], *, ylabel: str, xlabel: str, order: Sequence[str] = ()
+    series: Mapping[str, Mapping[str, float]], *, ylabel: str, xlabel: str, marks: Mapping[str, int] | None = None
 ) -> Figure:
-    """One line per model over its layers, `series[label][layer]`, in the order in which the layers are given."""
-    order = list(dict.fromkeys([*order, *series]))
+    """One line per model over its layers, `series[label][layer]`, in the order in which the layers are given. `marks`
+    as in `learning_curves`."""
+    marks = _numbered(series, marks)
     layers = list(dict.fromkeys(layer for values in series.values() for layer in values))
     with matplotlib.rc_context(STYLE):
         figure = blank(4.9, 3.1)
         ax = figure.subplots()
         ends = []
         for label, values in series.items():
-            colour, marker = mark(order.index(label))
+            colour, marker = mark(marks[label])
             places = [layers.index(layer) for layer in values]
             ax.plot(places, list(values.values()), color=colour, marker=marker, markersize=5)
             ends.append((label, places[-1], list(values.values())[-1], colour))

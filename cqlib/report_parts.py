@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from cqlib import paper
+from cqlib import names, paper
 from cqlib.claim_cards import Card
 from cqlib.critic_cost import multiply_adds
 from cqlib.metrics.protocols import PROTOCOLS, split_name, with_protocol
@@ -28,6 +28,14 @@ def label_of(row: str) -> str:
 def short_label(row: str) -> str:
     """`label_of` where there is little room."""
     return SHORT.get(row) or label_of(row)
+
+
+def marks(rows: Collection[str]) -> dict[str, int]:
+    """Short label -> its number in `plots.mark`: one system has one colour and marker everywhere, whatever it is called
+    in a table."""
+    systems = dict.fromkeys(map(paper.canonical, names.ROWS))
+    place = {row: i for i, row in enumerate(systems)}
+    return {short_label(row): place.get(paper.canonical(row), len(place)) for row in rows}
 
 
 def facts(sets: Sequence[RunSet]) -> list[tuple[str, str]]:

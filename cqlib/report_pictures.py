@@ -15,7 +15,7 @@ from cqlib import names, paper, plots
 from cqlib.errors import UserError
 from cqlib.images import grid_png
 from cqlib.records import Record, slug
-from cqlib.report_parts import TWO_SCALES, short_label
+from cqlib.report_parts import TWO_SCALES, marks, short_label
 from cqlib.tables import AT, FEATURES, PLACES, RunSet, mean_and_std, without_paths
 
 FIRST = ("L_C", "L_Q")  # the paper's two losses; other curves stand behind them
@@ -118,11 +118,10 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
     for _, distance, _ in FEATURES.values():
         points = [point for row in rows for point in _points(runs, row, distance)]
         if points:
-            order = [short_label(row) for row in rows]
             families = {short_label(row): family(row) for row in rows} if name == "Table 3" else None
-            figure = plots.quality_against_likelihood(points, distance=distance, order=order, families=families)
-            marks = [f"{p.label} at T = {p.temperature} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
-            alt = f"{distance} against BPD, {name}. {_where(runs)}. {', '.join(marks)}"
+            figure = plots.quality_against_likelihood(points, distance=distance, marks=marks(rows), families=families)
+            said = [f"{p.label} at T = {p.temperature} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
+            alt = f"{distance} against BPD, {name}. {_where(runs)}. {', '.join(said)}"
             spread = "; bars: standard deviations over seeds" if any(p.bpd_std for p in points) else ""
             caption = f"{name}, quality against likelihood: filled T = 1, open T = 0{spread}; lower left is better."
             found.append(_plot(figure, alt, f"{caption} {_where(runs)}.", wide=families is not None))
@@ -135,7 +134,7 @@ def _curves(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
     for curve in dict.fromkeys(curve for run in records for curve in run.curve):
         series = {short_label(row): lines for row in rows if (lines := curves(runs.of(row), curve))}
         series = dict(list(series.items())[:MAX_LINES])
-        figure = plots.learning_curves(series, ylabel=axis(curve), order=[short_label(row) for row in rows])
+        figure = plots.learning_curves(series, ylabel=axis(curve), marks=marks(rows))
         ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
         alt = f"{curve} over training steps, {name}. {_where(runs)}. At the end of the first seed: {ends}"
         caption = f"{name}, {curve} over training steps, one line per seed. {_where(runs)}."

@@ -88,9 +88,7 @@ def curves(records: Sequence[Record], name: str, table: str = "table1") -> HTML:
     """The learning curves called `name` (a record lists its own) of a table's rows, one line per seed."""
     runs, rows = run_sets(records, [])[0], table_rows(table)
     series = {short_label(row): lines for row in rows if (lines := report_pictures.curves(runs.of(row), name))}
-    figure = plots.learning_curves(
-        series, ylabel=report_pictures.axis(name), order=[short_label(row) for row in rows if runs.of(row)]
-    )
+    figure = plots.learning_curves(series, ylabel=report_pictures.axis(name), marks=report_parts.marks(rows))
     return picture(figure, f"{name} over training steps for {', '.join(series)}")
 
 

@@ -12,7 +12,7 @@ import torch
 from bs4 import BeautifulSoup
 from fake_records import SCORES, draw_samples, record, records
 
-from cqlib import paper, plots, report, report_parts, tables
+from cqlib import paper, plots, report, report_parts, report_pictures, tables
 from cqlib.claim_cards import STANDINGS, cards, count_claims
 from cqlib.claims import CLAIMS
 from cqlib.images import grid
@@ -46,6 +46,20 @@ def full(tmp_path_factory) -> BeautifulSoup:
         notebooks=[out / "notebooks" / "table1_objectives.html"],
         local_pictures=out / "runs",
     )
+
+
+def test_one_system_has_one_colour_everywhere():
+    """Whatever it is called; and no two in a picture share colour and marker."""
+    tables = {name: report_parts.marks(report_pictures.table_rows(name)) for name in ("table1", "table2", "table3")}
+    assert tables["table1"]["CQ-F"] == tables["table2"]["CQF"] and tables["table1"]["GAN"] == tables["table2"]["GAN"]
+    assert tables["table2"]["CQF (large Discr.)"] == tables["table3"]["CQF (large Discr.)"]
+    for found in tables.values():
+        assert len({plots.mark(i) for i in found.values()}) == len(found)
+    curves = {"CQ-F": [[[0, 2.0], [10, 1.0]]], "GAN": [[[0, 1.0], [10, 2.0]]]}
+    for shown in (curves, dict(reversed(curves.items()))):
+        lines = plots.learning_curves(shown, ylabel="L_C", marks=tables["table1"]).axes[0].lines
+        colours = dict(zip(shown, (line.get_color() for line in lines), strict=True))
+        assert colours == {"CQ-F": plots.SERIES[3], "GAN": plots.SERIES[4]}
 
 
 def test_the_page_is_one_file_that_loads_nothing(full):
