@@ -8,6 +8,7 @@ messages, names) passes through an environment that escapes it and cuts absolute
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -128,6 +129,7 @@ def build(
         provenance=report_parts.provenance(sets),
         runs=report_parts.runs(sets),
         footnote_link=_footnote_link,
+        fresh=functools.partial(next, itertools.count(1)),
     )  # fmt: skip
     return write_atomic(Path(out) / "index.html", page)
 

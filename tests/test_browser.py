@@ -116,3 +116,21 @@ def test_dark_and_light_differ_and_plots_follow(visit):
 
     light, dark = colours("light"), colours("dark")
     assert light[0] != dark[0] and light[1] != dark[1]
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["390", "1280"])
+@pytest.mark.parametrize("kind", ["#samples .pair", ".plots figure"])
+def test_a_picture_opens_large_and_closes_where_it_was(visit, viewport, kind):
+    page = visit(viewport=viewport)
+    figure = page.locator(kind).first
+    small = figure.locator("img, svg").first.bounding_box()
+    figure.locator("a.open").focus()
+    page.keyboard.press("Enter")
+    box, large = figure.bounding_box(), figure.locator("img, svg").first.bounding_box()
+    assert (box["x"], box["y"], box["width"], box["height"]) == (0, 0, viewport["width"], viewport["height"])
+    assert large["width"] > (1.05 if kind.startswith(".") else 1.5) * small["width"] or viewport is PHONE
+    assert 0 <= large["x"] and large["x"] + large["width"] <= viewport["width"]
+    figure.locator("a.close").click()
+    assert figure.bounding_box()["width"] < viewport["width"]
+    page.wait_for_function("id => { const y = document.getElementById(id).getBoundingClientRect().y; return y >= 0 && y < innerHeight }",
+                           arg=figure.locator("figcaption").get_attribute("id"))  # fmt: skip
