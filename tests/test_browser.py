@@ -132,5 +132,6 @@ def test_a_picture_opens_large_and_closes_where_it_was(visit, viewport, kind):
     assert 0 <= large["x"] and large["x"] + large["width"] <= viewport["width"]
     figure.locator("a.close").click()
     assert figure.bounding_box()["width"] < viewport["width"]
-    page.wait_for_function("id => { const y = document.getElementById(id).getBoundingClientRect().y; return y >= 0 && y < innerHeight }",
-                           arg=figure.locator("figcaption").get_attribute("id"))  # fmt: skip
+    caption = figure.locator("figcaption").get_attribute("id")
+    where = "id => document.getElementById(id).getBoundingClientRect().y"
+    page.wait_for_function(f"id => 0 <= ({where})(id) && ({where})(id) < innerHeight", arg=caption)
