@@ -134,4 +134,4 @@ def test_a_picture_opens_large_and_closes_where_it_was(visit, viewport, kind):
     assert figure.bounding_box()["width"] < viewport["width"]
     caption = figure.locator("figcaption").get_attribute("id")
     where = "id => document.getElementById(id).getBoundingClientRect().y"
-    page.wait_for_function(f"id => 0 <= ({where})(id) && ({where})(id) < innerHeight", arg=caption)
+    page.wait_for_function(f"id => -5 <= ({where})(id) && ({where})(id) < innerHeight", arg=caption)
