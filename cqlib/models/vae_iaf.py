@@ -19,8 +19,8 @@ Deviations (and those of `nets/hierarchical.py` and `nets/autoregressive.py`):
   outside is lost, 1e-7 is added to each, and mu is kept between the outer cells' centres.
 - Images enter in [-1, 1], not in [-1/2, 1/2]; ln s starts at ln 2, which is the code's 0. Averaged weights warm up.
 - `quick` and `study`: narrower nets with two layers at each of two or three resolutions, a residual scale of 1. ln s
-  starts at -3.5, since a step of Adamax moves it by the learning rate at most, and Adamax forgets the large gradients
-  of the first steps sooner (beta_2 0.99).
+  starts at -4, since a step moves it by the learning rate at most; and Adam, for Adamax remembers the large gradients
+  of the first steps for longer than these runs last.
 """
 
 from __future__ import annotations
@@ -130,10 +130,10 @@ def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe
     if profile == "paper":
         return Recipe(config, training)
     width, latent, blocks, count = {"study": (64, 16, 2, 3), "quick": (64, 16, 2, 2), "smoke": (8, 4, 1, 2)}[profile]
-    few = {"blocks": blocks, "residual": 1.0, "log_scale": -3.5}
+    few = {"blocks": blocks, "residual": 1.0, "log_scale": -4.0}
     config = replace(config, widths=(width,) * count, latent=latent, iaf_width=width, **few)
     steps = {"study": 2000, "quick": 1500, "smoke": 20}[profile]
-    training = replace(training, steps=steps, learning_rate=5e-3, betas=(0.9, 0.99), decay_from=0.5, autocast="auto")
+    training = replace(training, steps=steps, optimiser="adam", decay_from=0.5, autocast="auto")
     if profile == "smoke":
         return Recipe(config, replace(training, batch_size=16, log_every=5))
     return Recipe(config, replace(training, batch_size=64, log_every=50))
