@@ -497,7 +497,8 @@ def test_every_parameter_is_trained():
 def test_the_row_is_registered(profile):
     e = experiment(ROW, profile, seed=100)
     assert e.recipe == RECIPES[ROW](ROW, profile, e.size) and e.evaluation.histogram
-    assert e.recipe.training.optimiser == ("adamax" if profile == "paper" else "adam") and e.recipe.frozen_decoder is None
+    assert e.recipe.training.optimiser == ("adamax" if profile == "paper" else "adam")
+    assert e.recipe.frozen_decoder is None
     assert isinstance(build(replace(e.recipe.system, widths=(8,), blocks=1)), VAEIAF)
     with pytest.raises(KeyError):
         recipe("table3/nvp", profile, 16)
