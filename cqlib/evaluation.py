@@ -44,6 +44,7 @@ def likelihood(
     each batch and may raise to stop.
     """
     dimensions = data.train.images[0].numel()
+    note += f"of P(x given {model.given}), " if model.given else ""
     metrics: dict[str, Metric] = {}
     per_image: dict[str, list[float]] = {}
     for name, n, k in (

@@ -12,6 +12,7 @@ from cqlib.files import canonical_json, sha256
 from cqlib.models import (
     batchgan,
     coverage_quality,
+    cqf_conditional,
     dcgan,
     gan,
     hierarchical,
@@ -30,6 +31,7 @@ from cqlib.models import (
 from cqlib.models.base import System
 from cqlib.models.batchgan import BatchGAN, BatchGANConfig
 from cqlib.models.coverage_quality import CoverageQuality, CoverageQualityConfig
+from cqlib.models.cqf_conditional import ConditionalConfig, ConditionalCQF
 from cqlib.models.dcgan import DCGAN, DCGANConfig
 from cqlib.models.gan import GAN, GANConfig
 from cqlib.models.hierarchical import Hierarchical, HierarchicalConfig
@@ -62,6 +64,7 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "table3/prog-gan": prog_gan.recipe,
     "table3/nvp": nvp.recipe,
     "extra/vae-full-covariance": vae_full_covariance.recipe,
+    cqf_conditional.ROW: cqf_conditional.recipe,
     **dict.fromkeys(pixelrnn.ROWS, pixelrnn.recipe),
     **dict.fromkeys(vae_pixelcnn.ROWS, vae_pixelcnn.recipe),
     "table3/pixelcnnpp": pixelcnnpp.recipe,
@@ -82,6 +85,7 @@ SYSTEMS: dict[type, type[System]] = {
     ProgGANConfig: ProgGAN,
     NVPConfig: NVP,
     FullCovarianceConfig: VAEFullCovariance,
+    ConditionalConfig: ConditionalCQF,
     PixelRNNConfig: PixelRNN,
     VAEPixelCNNConfig: VAEPixelCNN,
     PixelCNNPPConfig: PixelCNNPPSystem,

@@ -37,6 +37,7 @@ NOTEBOOK_ROWS = {
         "table3/pixelcnnpp", "table3/pixelrnn", "table3/nvp", "table3/vae-iaf",
         "table1/gan", "table3/sngan", "table3/wgan-gp", "table1/cq-f",
     ),
+    "colourisation": ("extra/cq-f-conditional", "table1/cq-f"),
 }  # fmt: skip
 """Short name of a notebook -> the rows that it shows; a table's are those of the table."""
 

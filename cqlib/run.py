@@ -175,6 +175,8 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
         stages.notes.append(f"images: {images.how}")
     trained = stages.first()
     model, likelihood_model, note = trained.system, trained.system, ""
+    if model.given:
+        stages.notes.append(f"samples are drawn for {model.given} of training images, and scored as all others")
     statuses = {trained.status}
     if e.recipe.frozen_decoder is not None:
         second = stages.second(trained.system)

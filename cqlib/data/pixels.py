@@ -18,9 +18,14 @@ LN_LEVELS = math.log(LEVELS_PER_UNIT)
 
 def dequantise(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     """uint8 (...) -> float32 (...) in [-1, 1): (x + u) / 128 - 1 with u ~ U[0, 1)."""
-    u = torch.rand(x.shape, device=x.device, generator=generator)
-    # x + u in float32 can round up to x + 1, the next cell; stay strictly inside
-    return torch.minimum(x + u, x + (1 - 2**-10)).div_(LEVELS_PER_UNIT).sub_(1)
+    return inside_cells(x, generator=generator).div_(LEVELS_PER_UNIT).sub_(1)
+
+
+def inside_cells(values: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """Whole numbers (...), at most 9 bits and a sign, -> float32 (...): v + u in [v, v + 1), u ~ U[0, 1)."""
+    u = torch.rand(values.shape, device=values.device, generator=generator)
+    # v + u in float32 can round up to v + 1, the next cell; stay strictly inside
+    return torch.minimum(values + u, values + (1 - 2**-10))
 
 
 def to_signed(x: Tensor) -> Tensor:

@@ -23,6 +23,9 @@ class System(nn.Module):
     """Whether p(x|z) has noise of its own, so that temperature 0 (its mean) differs from temperature 1."""
     critic: nn.Module | None
     """The net that judges samples; None where likelihood alone trains."""
+    given: str = ""
+    """What an image is drawn for and `nats` is given, "the grey image"; `sample` then takes it from training images.
+    Empty: nothing."""
     uses_labels: bool = False
     """Whether both losses take `labels` (N,), int64, -1 where an image has none. Others never see a label."""
 

@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from cqlib.models.coverage_quality import CoverageQualityConfig
 
 
+def mean_and_log_sigma(raw: Tensor, sigma_floor: float) -> tuple[Tensor, Tensor]:
+    """A decoder's output (N, 2 C, S, S) -> mu and ln sigma, (N, C, S, S) each; sigma > `sigma_floor`."""
+    mean, raw = raw.chunk(2, dim=1)
+    # softplus(-1.5) = 0.2: the decoder starts as unsure as an untrained one should be
+    return mean, (sigma_floor + softplus(raw - 1.5)).log()
+
+
 class HybridModel(VariationalModel, AdversarialSystem):
     """p_theta(x) = int p(z) p(x|z) dz with decoder mu, sigma, encoder q_phi(z|x), and perhaps f and a critic."""
 
@@ -59,9 +66,7 @@ class HybridModel(VariationalModel, AdversarialSystem):
 
     def mean_and_log_sigma(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """What `raw_decode` returns, (N, 2 C, S, S), as the two."""
-        mean, raw = raw.chunk(2, dim=1)
-        # softplus(-1.5) = 0.2: the decoder starts as unsure as an untrained one should be
-        return mean, (self.config.sigma_floor + softplus(raw - 1.5)).log()
+        return mean_and_log_sigma(raw, self.config.sigma_floor)
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """y = f(x) and ln |det df/dx|; the identity and 0 without f."""

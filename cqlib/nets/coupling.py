@@ -77,21 +77,28 @@ class CouplingNet(nn.Module):
 
 
 class Coupling(nn.Module):
-    """y1 = x1; y2 = t(x1) + s(x1) x2 on a pair of groups. ln |det| = sum ln s(x1)."""
+    """y1 = x1; y2 = t(x1) + s(x1) x2 on a pair of groups. ln |det| = sum ln s(x1).
 
-    def __init__(self, channels: int, *, width: int, blocks: int):
+    t and s may read `context` channels of something else besides, which is given and not transformed.
+    """
+
+    def __init__(self, channels: int, *, width: int, blocks: int, context: int = 0):
         super().__init__()
-        self.net = CouplingNet(channels, channels, width, blocks)
+        self.net = CouplingNet(channels + context, channels, width, blocks)
 
-    def forward(self, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x1: Tensor, x2: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """The changed group y2, and the log-determinant (N,)."""
-        t, log_s = self.net(x1)
+        t, log_s = self.net(_beside(x1, *context))
         return t + log_s.exp() * x2, log_s.flatten(1).sum(1)
 
-    def inverse(self, y1: Tensor, y2: Tensor) -> Tensor:
+    def inverse(self, y1: Tensor, y2: Tensor, *context: Tensor) -> Tensor:
         """The group x2 that `forward` sent to y2, in one pass: s and t need not be inverted."""
-        t, log_s = self.net(y1)
+        t, log_s = self.net(_beside(y1, *context))
         return (y2 - t) * (-log_s).exp()
+
+
+def _beside(x: Tensor, *context: Tensor) -> Tensor:
+    return torch.cat([x, *context], dim=1) if context else x
 
 
 def split_checkerboard(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,22 +126,22 @@ def join_channels(lower: Tensor, upper: Tensor) -> Tensor:
     return pixel_shuffle(torch.cat([lower, upper], dim=1), 2)
 
 
-def alternate(couplings: nn.ModuleList, groups: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+def alternate(couplings: nn.ModuleList, groups: Sequence[Tensor], *context: Tensor) -> tuple[list[Tensor], Tensor]:
     """Couplings that change the second group, the first, the second, …; and the sum of their ln |det| (N,)."""
     groups, log_det = list(groups), groups[0].new_zeros(len(groups[0]))
     for k, coupling in enumerate(couplings):
         kept, changed = k % 2, 1 - k % 2
-        groups[changed], term = coupling(groups[kept], groups[changed])
+        groups[changed], term = coupling(groups[kept], groups[changed], *context)
         log_det = log_det + term
     return groups, log_det
 
 
-def undo(couplings: nn.ModuleList, groups: Sequence[Tensor]) -> list[Tensor]:
+def undo(couplings: nn.ModuleList, groups: Sequence[Tensor], *context: Tensor) -> list[Tensor]:
     """The groups that `alternate` sent to `groups`."""
     groups = list(groups)
     for k, coupling in reversed(list(enumerate(couplings))):
         kept, changed = k % 2, 1 - k % 2
-        groups[changed] = coupling.inverse(groups[kept], groups[changed])
+        groups[changed] = coupling.inverse(groups[kept], groups[changed], *context)
     return groups
 
 

@@ -1,0 +1,183 @@
+"""CQ-F given the grey image: a density of the colours that a grey image may have, and fast diverse colourings.
+
+References: the slides open with colourisation (Royer et al. 2017); the model is their CQ-F (`coverage_quality.py`) with
+every net reading the grey image g as well; the change of colours is JPEG 2000's (`cqlib.colour`).
+
+    x <-> (g, c) exactly,   z ~ N(0, I),   y ~ N(mu(z, g), diag(sigma(z, g)^2)),   c = f^-1(y; g)
+
+A density of colour images given their own grey image lives on a set of volume 0. So x is first written as grey g and
+chroma c, an invertible map of 8-bit values, and P(x | g) = P(c | g) is bounded like any other probability of
+integers: c is dequantised, and p(c | g) is CQ-F's density of 2 S^2 dimensions. As P(x) = P(g) P(x | g), -ln P(x | g)
+per dimension of the *colour* image compares with the unconditional BPD: the difference is what the grey image costs.
+
+Deviations:
+- The source of the idea is a slide without a model; all of this is our choice, and the sizes are those of Table 1.
+- The critic sees (g, c), which says as much as (x, g). A made image has the grey of the real one beside it, and the
+  gradient penalty is on c alone: for every g a critic of slope 1.
+- p(c | g) has mass on pairs that are no colour; drawn ones are moved towards grey until they are one, as other systems
+  clamp to [-1, 1]. The grey of a colouring is exactly the one asked for.
+- `sample(n)`, which gives no grey image, colours greys of the first training batches; they are kept with the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Generator, Tensor
+
+from cqlib import colour, losses
+from cqlib.data.pixels import LN_LEVELS, to_signed
+from cqlib.models import coverage_quality
+from cqlib.models.adversarial import AdversarialSystem
+from cqlib.models.base import Losses, frozen
+from cqlib.models.coverage_quality import CoverageQualityConfig
+from cqlib.models.hybrid import mean_and_log_sigma
+from cqlib.models.variational import VariationalModel
+from cqlib.nets.conditional import ConditionalDecoder, ConditionalNVP
+from cqlib.nets.conv import Encoder, pyramid
+from cqlib.recipe import Recipe
+
+CHROMA = 2
+"""Channels of c; g has one."""
+
+
+@dataclass(frozen=True)
+class ConditionalConfig(CoverageQualityConfig):
+    """CQ-F's config; widths of the decoder's pyramid that reads g; how many greys are kept for `sample`."""
+
+    seen: tuple[int, ...] = ()
+    greys: int = 256
+
+
+class ConditionalCQF(VariationalModel, AdversarialSystem):
+    """p_theta(x | g) for g = the grey image of x, P(x | g) = int p(z) P(c | z, g) dz; images have three channels."""
+
+    bound = "ELBO"
+    given = "the grey image"
+    config: ConditionalConfig
+
+    def __init__(self, config: ConditionalConfig):
+        super().__init__((1 + CHROMA, config.size, config.size), config.critic)
+        if config.image_channels != 1 + CHROMA:
+            raise ValueError(f"colours are drawn for images of three channels, not {config.image_channels}")
+        c = self.config = config
+        self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=1 + CHROMA, norm=c.norm)
+        self.decoder = ConditionalDecoder(
+            c.size, c.widths, c.seen, c.latent, channels=1, out_channels=2 * CHROMA, norm=c.norm
+        )
+        self.flow = ConditionalNVP(CHROMA, 1, c.flow)
+        self.greys: Tensor
+        self.filled: Tensor
+        self.register_buffer("greys", torch.full((c.greys, 1, c.size, c.size), 128, dtype=torch.uint8))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+
+    # --- the model -------------------------------------------------------------------------------------------
+
+    def see(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """uint8 x (N, 3, S, S) -> v = (g, c) float (N, 3, S, S): grey in [-1, 1), dequantised chroma in [-2, 2)."""
+        grey, chroma = colour.split(x)
+        return torch.cat([to_signed(grey), colour.dequantise_chroma(chroma, generator=generator)], dim=1)
+
+    def decode(self, z: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """mu(z, g) and ln sigma(z, g) of Eq. (6), two of (N, 2, S, S); g (N, 1, S, S) as `see` gives it."""
+        return mean_and_log_sigma(self.decoder(z, g), self.config.sigma_floor)
+
+    def log_density(self, v: Tensor, z: Tensor) -> Tensor:
+        """ln p(c | z, g) for v = (g, c) by Eq. (8); -> (N,)."""
+        g, c = v.split((1, CHROMA), dim=1)
+        y, log_det = self.flow(c, g)
+        return losses.decoder_log_density(y, log_det, *self.decode(z, g))
+
+    def _log_probability(self, v: Tensor, z: Tensor) -> Tensor:
+        """`log_density` in units of the cells of chroma, each of volume 128^-(2 S^2)."""
+        return self.log_density(v, z) - v[:, 1:].flatten(1).shape[1] * LN_LEVELS
+
+    def generate(self, g: Tensor, *, temperature: float, generator: Generator | None = None) -> Tensor:
+        """c = f^-1(mu(z, g) + T sigma(z, g) eps; g) for g (N, 1, S, S) as `see` gives it; differentiable."""
+        z = torch.randn(len(g), self.config.latent, device=g.device, generator=generator)
+        y, log_sigma = self.decode(z, g)
+        if temperature > 0:
+            noise = torch.randn(y.shape, device=g.device, generator=generator)
+            y = y + temperature * log_sigma.exp() * noise
+        return self.flow.inverse(y, g)
+
+    @torch.no_grad()
+    def colourise(
+        self, grey: Tensor, n: int = 1, *, temperature: float = 1.0, generator: Generator | None = None
+    ) -> Tensor:
+        """n colourings of each grey image: uint8 (N, 1, S, S) -> (N, n, 3, S, S), centres of 8-bit cells in (-1, 1).
+
+        `colour.split` of each as uint8 gives `grey` back, exactly.
+        """
+        grey = grey.repeat_interleave(n, dim=0)
+        c = self.generate(to_signed(grey), temperature=temperature, generator=generator)
+        return to_signed(colour.into_gamut(grey, colour.to_chroma(c))).unflatten(0, (-1, n))
+
+    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """n images in (-1, 1): a colouring each of n of the greys that are kept (flat ones before training)."""
+        chosen = torch.randint(max(1, int(self.filled)), (n,), device=self.greys.device, generator=generator)
+        return self.colourise(self.greys[chosen], temperature=temperature, generator=generator).flatten(0, 1)
+
+    # --- its losses ------------------------------------------------------------------------------------------
+
+    def fakes_of(self, g: Tensor) -> Tensor:
+        """What the critic sees for grey images g: their g, and c ~ p_theta(c | g) or the decoder's mean."""
+        temperature = 1.0 if self.config.critic_input == "sample" else 0.0
+        if self.config.flow_updated_by == "both":
+            return torch.cat([g, self.generate(g, temperature=temperature)], dim=1)
+        with frozen(self.flow):
+            return torch.cat([g, self.generate(g, temperature=temperature)], dim=1)
+
+    def generator_losses(self, x: Tensor) -> Losses:
+        """L_C + lambda L_Q, both given the greys of x; L_C alone without a critic."""
+        self.keep(x)
+        terms = self.coverage_losses(x)
+        if self.critic is None:
+            return terms
+        fake = self.fakes_of(to_signed(colour.split(x)[0]))
+        with frozen(self.critic):
+            terms["quality"] = losses.quality_loss(self.critic(fake))
+        return {**terms, "total": terms["total"] + self.config.quality_weight * terms["quality"]}
+
+    def critic_losses(self, x: Tensor, *, step: int) -> Losses:
+        """Eq. (1) on real and made (g, c) of the same greys, and the gradient penalty along c."""
+        config, real = self._critic_config, self.see(x)
+        g, c = real.split((1, CHROMA), dim=1)
+        with torch.no_grad():
+            fake = self.fakes_of(g)
+        terms = {"discriminator": losses.discriminator_loss(self.critic(real), self.critic(fake))}
+        total = terms["discriminator"]
+        if config.penalty_weight > 0 and step % config.penalty_every == 0:
+
+            def given_grey(c: Tensor) -> Tensor:
+                return self.critic(torch.cat([g, c], dim=1))
+
+            terms["gradient_penalty"] = losses.gradient_penalty(given_grey, c, fake[:, 1:])
+            total = total + config.penalty_weight * config.penalty_every * terms["gradient_penalty"]
+        return {**terms, "total": total}
+
+    @torch.no_grad()
+    def keep(self, x: Tensor) -> None:
+        """Keep the greys of training images x until there are `config.greys`."""
+        filled = int(self.filled)
+        new = colour.split(x[: len(self.greys) - filled])[0]
+        self.greys[filled : filled + len(new)] = new
+        self.filled += len(new)
+
+
+# --- recipes -------------------------------------------------------------------------------------------------
+
+ROW = "extra/cq-f-conditional"
+
+
+def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
+    """Config and training of "extra/cq-f-conditional": those of CQ-F, with narrower nets and half the latent codes,
+    for two channels of three are drawn and the shapes are given. KeyError for another row."""
+    if row != ROW:
+        raise KeyError(row)
+    cqf = coverage_quality.recipe("table1/cq-f", profile, size, image_channels)
+    shared = {f.name: getattr(cqf.system, f.name) for f in fields(CoverageQualityConfig)}
+    scale = coverage_quality.scale(profile, size)
+    nets = {"widths": pyramid(0.75 * scale.base, size), "seen": pyramid(0.375 * scale.base, size)}
+    return Recipe(ConditionalConfig(**{**shared, **nets, "latent": scale.latent // 2}), cqf.training)
