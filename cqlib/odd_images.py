@@ -22,9 +22,9 @@ from torch.nn.functional import avg_pool2d, interpolate
 from cqlib import plots, show
 from cqlib.data.photos10 import BASE_SIDE
 from cqlib.errors import UserError
-from cqlib.images import grid
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
 from cqlib.models.coverage_quality import CoverageQuality
+from cqlib.strips import cost_board
 
 PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 """A photograph that no data set here holds, and that comes with matplotlib."""
@@ -59,31 +59,11 @@ def kinds(x: Tensor, system: CoverageQuality) -> dict[str, Tensor]:
 
 
 def probable(system: CoverageQuality, x: Tensor) -> HTML:
-    """`kinds` of x with an example each: mean and middle 90 % of their bits per dimension."""
+    """`kinds` of x with examples: mean and middle 90 % of their bits per dimension."""
     found = kinds(x, system)
     values = {name: bits(system, images) for name, images in found.items()}
-    order = sorted(found, key=lambda name: float(values[name].mean()))
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(7.0, 0.42 * len(found) + 0.5)
-        left, ax = figure.subplots(1, 2, width_ratios=[1.6, 5])
-        left.set_axis_off()
-        left.imshow(grid(torch.cat([found[name][:4] for name in order]), columns=4), interpolation="none",
-                    aspect="auto")  # fmt: skip
-        photographs = float(values["photographs"].mean())
-        ax.axvline(photographs, color=plots.FAINT, linewidth=0.8)
-        for i, name in enumerate(order):
-            low, high = values[name].quantile(torch.tensor([0.05, 0.95]).double()).tolist()
-            middle, colour = float(values[name].mean()), plots.SERIES[0 if name != "photographs" else 1]
-            ax.plot([low, high], [i, i], color=colour, linewidth=1.2)
-            ax.plot(middle, i, "o", color=colour, markersize=5)
-            ax.text(max(high, middle) + 0.12, i, f"{name}  {middle:.2f}", va="center", fontsize=8.5)
-        ax.set_ylim(len(order) - 0.5, -0.5)
-        ax.set_yticks([])
-        ax.grid(True, axis="x")
-        ax.set_xlim(right=ax.get_xlim()[1] + 2.4)
-        ax.set_xlabel("bits per dimension: mean, and the middle 90 % of images")
-    told = ", ".join(f"{name} {float(values[name].mean()):.2f}" for name in order)
-    return show.picture(figure, f"Bits per dimension of photographs, changed photographs and other images: {told}")
+    what = "Bits per dimension of photographs, changed photographs and other images"
+    return show.picture(*cost_board(found, values, "photographs", "bits per dimension", what))
 
 
 # --- an image of your own ------------------------------------------------------------------------------------

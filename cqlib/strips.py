@@ -1,4 +1,4 @@
-"""Rows of images with a name each, and what is to be said above the columns or below single images."""
+"""Rows of images with a name each, and what they cost."""
 
 from __future__ import annotations
 
@@ -44,3 +44,33 @@ def strips(
                 figure.text((LABEL + (k + 0.5) * SIDE) / width, (top - SIDE - 0.03) / height, text, **small)
             top -= heights[name]
         return figure
+
+
+def cost_board(
+    images: Mapping[str, torch.Tensor], costs: Mapping[str, torch.Tensor], reference: str, unit: str, what: str
+) -> tuple[Figure, str]:
+    """Kinds of images (N, C, H, W) uint8, the cheapest first: four of each, and the mean and the middle 90 % of their
+    costs (N,) in `unit`, with a line at the mean of kind `reference`. The figure, and what it shows in words."""
+    means = {name: float(values.mean()) for name, values in costs.items()}
+    order = sorted(images, key=means.get)
+    with matplotlib.rc_context(plots.STYLE):
+        figure = plots.blank(7.0, 0.42 * len(order) + 0.5)
+        left, ax = figure.subplots(1, 2, width_ratios=[1.6, 5])
+        left.set_axis_off()
+        examples = torch.cat([images[name][:4] for name in order])
+        left.imshow(grid(examples, columns=4), interpolation="none", aspect="auto")
+        ax.axvline(means[reference], color=plots.FAINT, linewidth=0.8)
+        for i, name in enumerate(order):
+            low, high = costs[name].double().quantile(torch.tensor([0.05, 0.95]).double()).tolist()
+            colour = plots.SERIES[name == reference]
+            ax.plot([low, high], [i, i], color=colour, linewidth=1.2)
+            ax.plot(means[name], i, "o", color=colour, markersize=5)
+            beside = {"textcoords": "offset points", "va": "center", "fontsize": 8.5}
+            ax.annotate(f"{name}  {means[name]:.2f}", (max(high, means[name]), i), (6, 0), **beside)
+        ax.set_ylim(len(order) - 0.5, -0.5)
+        ax.set_yticks([])
+        ax.grid(True, axis="x")
+        low, high = ax.get_xlim()
+        ax.set_xlim(low, high + 0.22 * (high - low))  # room for the longest name
+        ax.set_xlabel(f"{unit}: mean, and the middle 90 % of images")
+    return figure, f"{what}: {', '.join(f'{name} {means[name]:.2f}' for name in order)}"
