@@ -165,7 +165,8 @@ class Experiment:
         system, training = self.recipe.system, self.recipe.training
         adversarial = isinstance(system, RivalConfig) or getattr(system, "critic", None) is not None
         flow = getattr(system, "flow", None) is not None
-        generator = training.n_generator * (1.0 + 0.6 * flow * (1 + adversarial))
+        rival = 6.0 if isinstance(system, LikelihoodConfig) else 0.0  # deep nets, as measured under `quick`
+        generator = training.n_generator * (1.0 + 0.6 * flow * (1 + adversarial) + rival)
         return training.steps * (generator + 2.5 * adversarial * training.n_critic)
 
 
