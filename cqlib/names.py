@@ -38,8 +38,17 @@ NOTEBOOK_ROWS = {
         "table1/gan", "table3/sngan", "table3/wgan-gp", "table1/cq-f",
     ),
     "colourisation": ("extra/cq-f-conditional", "table1/cq-f"),
+    "figure_samples": ("table1/cq-f",),
+    "figure_nvp_comparison": ("table1/cq-f", "table3/cqf-2-scales", "table3/nvp"),
+    "table4": ("table1/cq-f", "table3/cqf-large-d", "table3/cqf-2-scales"),
 }  # fmt: skip
-"""Short name of a notebook -> the rows that it shows; a table's are those of the table."""
+"""Short name of a notebook -> the rows that it needs; one of the paper's tables has its own rows."""
+
+NOTEBOOK_DATA = {
+    "figure_nvp_comparison": ("cifar10", "celeba", "lsun-bedroom", "imagenet64"),
+    "table4": tuple(paper.DATA_SETS),
+}
+"""Short name of a notebook -> the data sets that it takes its rows on under `paper`; elsewhere those of the rows."""
 
 
 def notebooks(folder: Path | None = None) -> dict[str, Path]:
@@ -76,10 +85,13 @@ def data(name: str) -> str:
     return name
 
 
-def default_data(row: str, profile: str) -> tuple[str, ...]:
-    """The data sets of a row when none is named: for `paper` those of the first table that it stands in."""
+def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:
+    """The data sets of a row when none is named: for `paper` those of the notebook (by short name) that it is wanted
+    for, if that has any of its own, else those of the first table that it stands in."""
     if profile != "paper":
         return (DEVELOPMENT_DATA,)
+    if notebook in NOTEBOOK_DATA:
+        return NOTEBOOK_DATA[notebook]
     return paper.table_of(row).data if row in paper.ROWS else ("cifar10",)
 
 

@@ -26,7 +26,7 @@ from cqlib.records import Record, load_records
 from cqlib.tables import Judgement, RunSet, View, run_sets, without_paths
 
 __all__ = ["build", "claims_html", "macro", "published_records", "render", "scoped",
-           "shortfalls_html", "table_html"]  # fmt: skip
+           "shortfalls_html", "table_html", "view_html"]  # fmt: skip
 
 TITLE = "Coverage and Quality Driven Training of Generative Image Models"
 TABLE_NAMES = {"table1": "Table 1", "table2": "Table 2", "table3": "Table 3"}
@@ -173,6 +173,11 @@ def table_html(table: str, local: Sequence[Record], published: Sequence[Record] 
     return macro("paper_table", _view(wanted, sets, names.ROWS, "quick"))
 
 
+def view_html(view: View, name: str, columns: tuple[str, str] = ("Model", "Source")) -> Markup:
+    """A view that is none of the paper's tables, under `name`, as HTML for a notebook; `columns` head its first two."""
+    return macro("paper_table", _named(view, name), None, *columns)
+
+
 def claims_html(table: str, local: Sequence[Record], published: Sequence[Record] | None = None) -> Markup:
     """The tested claims of a table as HTML for a notebook, those that do not hold first."""
     sets = run_sets(local, published_records() if published is None else published)
@@ -221,11 +226,14 @@ def scoped(body: str) -> Markup:
 
 
 def _view(table: paper.Table, sets: Sequence[RunSet], available: Collection[str], profile: str) -> _TableView:
-    view = tables.view(table, sets, available, profile)
+    return _named(tables.view(table, sets, available, profile), TABLE_NAMES[table.id])
+
+
+def _named(view: View, name: str) -> _TableView:
     judged = (item for group in view.groups for line in group.lines for item in line.judgements)
     notes = _Notes(view.id, [item for item in judged if item.label == "not comparable"])
     values = {field.name: getattr(view, field.name) for field in fields(View)}
-    return _TableView(**values, name=TABLE_NAMES[table.id], notes=notes)
+    return _TableView(**values, name=name, notes=notes)
 
 
 def _footnote_link(note: str) -> Markup:

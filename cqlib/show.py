@@ -23,7 +23,7 @@ from cqlib.errors import UserError
 from cqlib.experiments import experiment
 from cqlib.images import grid_png
 from cqlib.models.base import System
-from cqlib.records import Record
+from cqlib.records import Record, load_records
 from cqlib.report_parts import label_of, short_label
 from cqlib.report_pictures import table_rows
 from cqlib.run import PUBLISHED, finished, load
@@ -113,6 +113,26 @@ def finished_runs(
         for seed in seeds
     ]
     return [record for e in wanted if (record := finished(e, runs_dir)) is not None]
+
+
+def finished_on_any_data(
+    rows: Sequence[str],
+    *,
+    profiles: Sequence[str],
+    seeds: Sequence[int],
+    data: Sequence[str] = (),
+    runs_dir: Path | str,
+) -> list[Record]:
+    """The records of those runs of `rows` that have finished, on any of `data` (empty: on whatever they were trained
+    on); nothing is trained."""
+    wanted = {paper.canonical(row) for row in rows}
+    found = []
+    for record in load_records(runs_dir)[0]:
+        here = paper.canonical(record.row) in wanted and record.profile in profiles and record.seed in seeds
+        if here and (not data or record.data.name in data):
+            with suppress(UserError):  # a data set that there is no more
+                found.append(finished(experiment(record.row, record.profile, record.data.name, record.seed), runs_dir))
+    return [record for record in found if record is not None]
 
 
 def fullest(table: str, records: Sequence[Record]) -> RunSet:

@@ -48,27 +48,27 @@ class Pending(NamedTuple):
 def plan(chosen: Options, available: Sequence[str]) -> Plan:
     """The plan for `--only` and `--data`. UsageError for a row that is not among the `available` ones.
 
-    Without `--data` each row is paired with its own data sets for the profile.
+    Without `--data` each row is paired with its own data sets for the profile, or with those of the notebook.
     """
     books = names.notebooks()
     table1 = tuple(row for row in available if row.startswith("table1/"))
-    rows: list[str] = []
+    rows: list[tuple[str, str]] = []  # with the notebook that wants it, whose data sets may be its own
     files: list[Path] = []
     for name in chosen.only or ("",):
         if name in names.ROWS:
             if name not in available:
                 raise UsageError(f"row '{name}' cannot be trained by this version yet")
-            rows.append(name)
+            rows.append((name, ""))
             continue
         picked = [file for short, file in books.items() if name in ("", "all", short, file.stem)]
         files += picked
         for file in picked:
             short = names.short_name(file)
             shown = names.NOTEBOOK_ROWS.get(short, ()) if name else ()
-            rows += [row for row in available if row.startswith(f"{short}/") or row in shown]
-        rows += table1 if name == "" else available if name == "all" else ()
-    pairs = ((canonical(row), data) for row in rows
-             for data in chosen.data or names.default_data(row, chosen.profile))  # fmt: skip
+            rows += [(row, short) for row in available if row.startswith(f"{short}/") or row in shown]
+        rows += [(row, "") for row in (table1 if name == "" else available if name == "all" else ())]
+    pairs = ((canonical(row), data) for row, book in rows
+             for data in chosen.data or names.default_data(row, chosen.profile, book))  # fmt: skip
     return Plan(_unique(pairs), _unique(files))
 
 

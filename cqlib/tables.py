@@ -127,9 +127,9 @@ def view(table: paper.Table, sets: Sequence[RunSet], available: Collection[str],
     kinds = [FEATURES[kind] for kind in FEATURES if kind == "inception" or kind in used]
     scores = tuple(" / ".join(dict.fromkeys(column)) for column in zip(*kinds, strict=True))
     rows = {paper.canonical(row.id) for row in table.rows}
-    floors = [line for runs in sets if any(runs.of(row) for row in rows) for line in _floors(runs)]
+    bars = [line for runs in sets if any(runs.of(row) for row in rows) for line in floors(runs)]
     data = ", ".join(paper.DATA_SETS[name].label for name in table.data)
-    return View(table.id, table.title, data, scores, groups, tuple(floors), table.footnotes)
+    return View(table.id, table.title, data, scores, groups, tuple(bars), table.footnotes)
 
 
 def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
@@ -169,11 +169,11 @@ def measured(name: str, runs: Sequence[Record]) -> Cell:
 
 def _group(row: paper.Row, table: paper.Table, sets: Sequence[RunSet], available: Collection[str],
            profile: str) -> Group:  # fmt: skip
-    lines = [_paper_line(row, data) for data in table.data]
+    lines = [paper_line(row, data) for data in table.data]
     lines = [line for line in lines if line is not None]
     for runs in sets:
         if mine := runs.of(row.id):
-            lines += _measured_lines(row, table, runs, mine)
+            lines += measured_lines(row, table, runs, mine)
     if not any(line.source == "here" for line in lines):
         can = paper.canonical(row.id) in available or row.id in available
         command = f"./run_all.sh --profile {profile} --only {row.id}" if can else ""
@@ -182,8 +182,9 @@ def _group(row: paper.Row, table: paper.Table, sets: Sequence[RunSet], available
     return Group(row.id, row.label, row.ticks, row.citation, row.footnotes, tuple(lines))
 
 
-def _paper_line(row: paper.Row, data: str) -> Line | None:
-    """The printed numbers on `data`, IS and FID over both temperatures: the slides name none."""
+def paper_line(row: paper.Row, data: str) -> Line | None:
+    """The printed numbers on `data`, IS and FID over both temperatures: the slides name none. None where there are
+    none."""
     numbers = [number for number in row.numbers if number.data == data]
     if not any(number.text for number in numbers):
         return None
@@ -191,8 +192,8 @@ def _paper_line(row: paper.Row, data: str) -> Line | None:
     return Line("paper", "Paper", paper.DATA_SETS[data].label, cells=(*cells, Cell("—", span=2)))
 
 
-def _measured_lines(row: paper.Row, table: paper.Table, runs: RunSet, mine: list[Record]) -> list[Line]:
-    """One line per kind of features, so that no cell has to say which kind it is."""
+def measured_lines(row: paper.Row, table: paper.Table, runs: RunSet, mine: list[Record]) -> list[Line]:
+    """What `runs` has of a row: one line per kind of features, so that no cell has to say which kind it is."""
     place, done = PLACES[runs.place], [run for run in mine if run.status == "done"]
     if not done:
         ends = ", ".join(f"seed {run.seed} {run.status} at step {run.steps:,}" for run in mine)
@@ -228,7 +229,7 @@ def _judgements(row: paper.Row, table: paper.Table, runs: RunSet, mine: list[Rec
     return [Judgement(", ".join(texts), *key) for key, texts in found.items()]
 
 
-def _floors(runs: RunSet) -> list[Line]:
+def floors(runs: RunSet) -> list[Line]:
     """Training images against test images, as many of each as were sampled: what a perfect model gets."""
     lines = []
     for kind, (_, distance, kernel) in FEATURES.items():

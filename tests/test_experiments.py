@@ -4,7 +4,7 @@ import pytest
 
 from cqlib import names, paper
 from cqlib.errors import UsageError
-from cqlib.experiments import AVAILABLE, PROFILES, RECIPES, experiment
+from cqlib.experiments import AVAILABLE, PROFILES, RECIPES, experiment, image_size
 
 
 def test_aliases_share_one_experiment():
@@ -48,6 +48,14 @@ def test_wrong_names(arguments, message):
     with pytest.raises(UsageError) as error:
         experiment(*arguments)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_sizes_are_the_papers_or_the_data_sets_own_under_paper():
+    assert {name: image_size(name, "paper") for name in paper.DATA_SETS} == {
+        name: item.shape[-1] for name, item in paper.DATA_SETS.items()
+    }
+    assert [image_size("tiny-imagenet", profile) for profile in ("quick", "study", "paper")] == [32, 32, 64]
+    assert [image_size("photos10", profile) for profile in ("quick", "study", "paper")] == [16, 32, 32]
 
 
 def test_profiles_are_those_of_the_command_line():

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
+from cqlib import names, paper
 from cqlib.notebooks import Job, declared, execute
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
@@ -99,7 +100,7 @@ def test_it_runs_from_top_to_bottom(path, tmp_path):
     soup = BeautifulSoup(job.page.read_text(encoding="utf-8"), "html.parser")
     text = soup.get_text(" ")
     assert not re.search(r"HBox\(|VBox\(|interactive\(|Traceback", text)
-    if path.stem.startswith("table"):
+    if names.short_name(path) in {table.id for table in paper.TABLES}:
         assert len(soup.find_all("svg", role="img")) >= 4
         assert "seen once" in text and "This machine" in text and "not comparable" in text
     else:

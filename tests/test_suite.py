@@ -48,7 +48,7 @@ def chosen(tmp_path: Path, *arguments: str) -> options.Options:
         ("", TABLE1, ("figure_samples", "table1_objectives")),
         ("table1", TABLE1, ("table1_objectives",)),
         ("table1_objectives", TABLE1, ("table1_objectives",)),
-        ("figure_samples", (), ("figure_samples",)),
+        ("figure_samples", ("table1/cq-f",), ("figure_samples",)),
         ("table1/cq-f", ("table1/cq-f",), ()),
         ("table2/cqf", ("table1/cq-f",), ()),
         ("table1/cq-f,table2/cqf,figure_samples", ("table1/cq-f",), ("figure_samples",)),

@@ -39,6 +39,26 @@ def pooled_features(
     batch_size = batch_size or features.batch_size(device)
     if cache_dir is None:
         return _compute(images, features, batch_size, device, on_batch)
+    path = _place(images, features, batch_size, cache_dir, device)
+    pooled = _read(path, len(images))
+    if pooled is None:
+        pooled = _compute(images, features, batch_size, device, on_batch)
+        try:
+            write_atomic(path, save({"pooled": pooled, "sha256": _bytes(_digest(pooled))}))
+        except OSError as error:  # the cache saves time, no more
+            warnings.warn(f"cannot keep features in {path}: {error.strerror}", stacklevel=2)
+    return pooled
+
+
+def kept_features(
+    images: Tensor, *, features: Features, cache_dir: Path, device: torch.device | str = "cpu"
+) -> Tensor | None:
+    """What `pooled_features` would read from `cache_dir`; None where it would have to compute."""
+    return _read(_place(images, features, features.batch_size(device), cache_dir, device), len(images))
+
+
+def _place(images: Tensor, features: Features, batch_size: int, cache_dir: Path, device: torch.device | str) -> Path:
+    """The file of these images' features."""
     key = {
         "images": _digest(images),
         "shape": list(images.shape),
@@ -49,15 +69,7 @@ def pooled_features(
         "device": torch.device(device).type,
     }
     name = sha256(canonical_json(key).encode())[:32]
-    path = Path(cache_dir) / f"features-{features.name}-{name}.safetensors"
-    pooled = _read(path, len(images))
-    if pooled is None:
-        pooled = _compute(images, features, batch_size, device, on_batch)
-        try:
-            write_atomic(path, save({"pooled": pooled, "sha256": _bytes(_digest(pooled))}))
-        except OSError as error:  # the cache saves time, no more
-            warnings.warn(f"cannot keep features in {path}: {error.strerror}", stacklevel=2)
-    return pooled
+    return Path(cache_dir) / f"features-{features.name}-{name}.safetensors"
 
 
 def _compute(

@@ -1,0 +1,50 @@
+"""What it takes to fill a cell that is empty: the files of a data set, whether they are here, and the command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cqlib.data.catalogue import ENTRIES
+from cqlib.data.published import home, loader
+from cqlib.errors import UserError
+from cqlib.names import DEVELOPMENT_DATA
+
+
+@dataclass(frozen=True)
+class Files:
+    """`files` that a data set is read from, with sizes and source; `how` they come, a few words before any colon;
+    whether they are `here`."""
+
+    here: bool
+    files: str
+    how: str
+
+    def __str__(self) -> str:
+        return self.how if self.here else f"{self.files}; {self.how}"
+
+
+def files(name: str, data_dir: Path | str | None = None) -> Files:
+    """Of the data set `name`, looked for where `cqlib.data.load` would; nothing is fetched."""
+    if name == DEVELOPMENT_DATA:
+        return Files(True, "", "comes with pip")
+    if name not in ENTRIES:
+        return Files(True, "", "your own files")
+    entry = ENTRIES[name]
+    how = "by hand: sign up at image-net.org"
+    if entry.fetched:
+        how = "fetched when first used"
+    elif entry.direct:
+        how = f"fetched by command: python -m cqlib.data.fetch {name}"
+    try:
+        if loader(name).find(home(data_dir and Path(data_dir))) is not None:
+            return Files(True, entry.wanted, "here")
+    except UserError:  # no such folder, or a damaged copy: the command says so when it is run
+        pass
+    return Files(False, entry.wanted, how)
+
+
+def command(only: str, profile: str, data: str = "") -> str:
+    """What trains `only` (a row or a notebook) with `profile` on `data` (empty: the profile's own)."""
+    options = "" if profile == "quick" else f" --profile {profile}"
+    return f"./run_all.sh{options} --only {only}" + (f" --data {data}" if data else "")

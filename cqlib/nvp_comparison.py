@@ -1,0 +1,227 @@
+"""What the notebook on NVP samples shows: the paper's models beside NVP, data set by data set, as the slides do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from IPython.display import HTML
+from PIL import Image
+
+from cqlib import evaluation, names, needs, paper, plots, report, report_pictures, tables
+from cqlib.errors import UserError
+from cqlib.experiments import image_size
+from cqlib.images import grid
+from cqlib.nets.coupling import FlowConfig, RealNVP
+from cqlib.nets.real_nvp import MultiScaleConfig, MultiScaleRealNVP
+from cqlib.number_verdicts import metric_names
+from cqlib.records import Record, slug
+from cqlib.report_parts import duration, short_label
+from cqlib.run import PUBLISHED, load
+from cqlib.show import finished_on_any_data, picture
+from cqlib.tables import PLACES, Cell, RunSet, measured, without_paths
+
+NVP = "table3/nvp"
+OURS = ("table1/cq-f", "table2/cqf-residual", "table3/cqf-large-d", "table3/cqf-2-scales")
+"""The paper's models; of those that few have trained, the picture shows what there is."""
+NEEDED = names.NOTEBOOK_ROWS["figure_nvp_comparison"]
+FOUR = names.NOTEBOOK_DATA["figure_nvp_comparison"]
+STAND_INS = {"photos10": "quick", "tiny-imagenet": "paper"}
+"""What is shown without the four, with the profile: 16×16 on a CPU, 64×64 on a GPU."""
+SIDE = 6
+"""Images along a side of a panel."""
+
+
+def read(
+    *, profile: str, data: Sequence[str], seeds: Sequence[int], runs_dir: Path | str
+) -> tuple[list[Record], dict[str, RunSet]]:
+    """The finished runs of this notebook's rows, and for each data set to show the run set that fills most of its
+    panels: of `data`, else of the slides' four, else of `STAND_INS`."""
+    profiles = tuple({profile, "quick", "study", "paper"})
+    rows = (*OURS, NVP)
+    records = finished_on_any_data(rows, profiles=profiles, data=data, seeds=seeds, runs_dir=runs_dir)
+    best: dict[str, RunSet] = {}
+    for runs in sorted(tables.run_sets(records, report.published_records()), key=lambda runs: _rank(runs, profile)):
+        if any(runs.of(row) for row in rows):
+            best[runs.data] = runs
+    wanted = data or [name for name in FOUR if name in best] or STAND_INS
+    return records, {name: best[name] for name in wanted if name in best}
+
+
+def _rank(runs: RunSet, profile: str) -> tuple:
+    """Better is larger: what is asked for, then NVP beside one of ours, the number of models, this machine."""
+    ours = sum(bool(runs.of(row)) for row in OURS)
+    return (runs.profile == profile and runs.place == "here" and bool(runs.of(NVP)), bool(ours and runs.of(NVP)), ours,
+            runs.place == "here")  # fmt: skip
+
+
+def stands_for(found: Mapping[str, RunSet]) -> str:
+    """In words: what is shown, and of the slides' four what is not."""
+    shown = [f"{without_paths(runs.label)} ({PLACES[runs.place].lower()})" for runs in found.values()]
+    absent = [paper.DATA_SETS[name].label for name in FOUR if name not in found]
+    lines = [f"shown: {'; '.join(shown) or 'nothing'}"]
+    if absent:
+        lines.append(f"of the slides' data sets, not run here: {', '.join(absent)}")
+    return "\n".join(lines)
+
+
+# --- samples -------------------------------------------------------------------------------------------------
+
+
+def samples(found: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
+    """A line per data set, at temperature 1: our models, then NVP; a panel without samples says so."""
+    if not found:
+        return HTML(f"<p>No samples yet: <code>{needs.command('figure_nvp_comparison', 'quick')}</code></p>")
+    sheets = {
+        (data, row): sheet for data, runs in found.items() for row in (*OURS, NVP)
+        if (sheet := _sheet(runs, row, Path(runs_dir))) is not None
+    }  # fmt: skip
+    columns = [row for row in (*OURS, NVP) if row in NEEDED or any((data, row) in sheets for data in found)]
+    with matplotlib.rc_context(plots.STYLE):
+        figure = plots.blank(1.75 * len(columns), 0.25 + 1.8 * len(found))
+        for line, (data, runs) in zip(
+            figure.subplots(len(found), len(columns), squeeze=False), found.items(), strict=True
+        ):
+            for ax, row in zip(line, columns, strict=True):
+                ax.set_title(short_label(row))
+                ax.set_xticks([])
+                ax.set_yticks([])
+                ax.grid(False)
+                if (data, row) in sheets:
+                    ax.imshow(sheets[data, row], interpolation="none")
+                else:
+                    ax.set_aspect("equal")
+                    ax.text(0.5, 0.5, "not trained yet:\nthe command\nis below", ha="center", va="center",
+                            color=plots.INK, transform=ax.transAxes)  # fmt: skip
+                ax.spines[:].set_visible((data, row) not in sheets)
+            line[0].set_ylabel(without_paths(runs.label))
+    there = [f"{short_label(row)} on {without_paths(found[data].label)}" for data, row in sheets]
+    absent = [f"{short_label(row)} on {without_paths(data)}" for data in found for row in columns
+              if (data, row) not in sheets]  # fmt: skip
+    alt = f"Samples at temperature 1: {', '.join(there)}" + (f"; no samples: {', '.join(absent)}" if absent else "")
+    return picture(figure, alt)
+
+
+def _sheet(runs: RunSet, row: str, runs_dir: Path) -> np.ndarray | None:
+    """The first samples of a row's first seed as one picture: cut from the grid that its run left behind, else drawn
+    from its weights; None where there is neither."""
+    folder = runs_dir if runs.place == "here" else PUBLISHED / "samples"
+    for run in runs.of(row)[:1]:
+        file = folder / slug(run.row, run.data.name, run.profile, run.seed) / "samples_T1.png"
+        if file.is_file():
+            return cut(np.asarray(Image.open(file).convert("RGB")), runs.size, SIDE)
+        with suppress(UserError):
+            system = load(row, profile=run.profile, data=run.data.name, seed=run.seed, runs_dir=runs_dir)
+            return grid(evaluation.draw(system, SIDE**2, temperature=1.0, seed=10_000 + run.seed), columns=SIDE)
+    return None
+
+
+def cut(sheet: np.ndarray, size: int, side: int) -> np.ndarray:
+    """The upper left `side` x `side` images of a grid of 8 columns made by `cqlib.images.grid_png`, at one pixel per
+    pixel: (H, W, 3) -> (side (size + 1) + 1, the same, 3)."""
+    scale = sheet.shape[1] // (8 * (size + 1) + 1)
+    end = side * (size + 1) + 1
+    return sheet[scale // 2 :: scale, scale // 2 :: scale][:end, :end]
+
+
+# --- the change of variables ---------------------------------------------------------------------------------
+
+
+def change_of_variables(side: int = 8) -> HTML:
+    """ln |det df/dx| as the couplings add it up and from the whole Jacobian by autograd, and how well f^-1 undoes f:
+    for the f of both models with random weights, on one image of `side` x `side` pixels in float64."""
+    generator = torch.Generator().manual_seed(0)
+    lines = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        flows = {
+            "NVP": MultiScaleRealNVP(3, MultiScaleConfig(2, 4, 1)), "f of CQ-F": RealNVP(3, FlowConfig(3, 8, 1))
+        }  # fmt: skip
+    for name, flow in flows.items():
+        flow = flow.double().eval()
+        with torch.no_grad():
+            for parameter in flow.parameters():  # away from the start, where s = 1
+                parameter += 0.1 * torch.randn(parameter.shape, dtype=torch.float64, generator=generator)
+        x = torch.randn(1, 3, side, side, dtype=torch.float64, generator=generator)
+        y, added = flow(x)
+        jacobian = torch.autograd.functional.jacobian(lambda x, flow=flow: flow(x)[0], x, vectorize=True)
+        whole = jacobian.view(x.numel(), x.numel()).slogdet().logabsdet
+        with torch.no_grad():
+            back = (flow.inverse(y) - x).abs().max()
+        determinants = [f"{value.item():.6f}" for value in (added, whole)]
+        errors = [f"{value.item():.0e}" for value in ((added - whole).abs(), back)]
+        lines.append([name, *(number.replace("-", "−") for number in (*determinants, *errors))])
+    head = ["f", "ln |det|: sum of ln s", "from the Jacobian", "difference", "largest error of f⁻¹(f(x))"]
+    caption = f"The change of variables on {3 * side**2} numbers, random weights"
+    return HTML(report.macro("plain_table", caption, head, lines))
+
+
+# --- numbers -------------------------------------------------------------------------------------------------
+
+
+def compared(found: Mapping[str, RunSet]) -> HTML:
+    """BPD, distance, size, the time that a sample takes and that training took, model by model on every data set."""
+    lines = []
+    for data, runs in found.items():
+        for row in (row for row in (*OURS, NVP) if row in NEEDED or runs.of(row)):
+            done = [run for run in runs.of(row) if run.status == "done"]
+            name = metric_names("fid", 1.0)[not any("FID@T1" in run.metrics for run in done)]
+            scores = [measured(metric, done) for metric in ("BPD", name, name.replace("@T1", "@T0"))]
+            cost = [f"{done[0].parameters['total']:,}", duration(done[0].seconds)] if done else ["—", "—"]
+            lines.append([short_label(row), without_paths(runs.label), *scores, cost[0], _per_sample(done), cost[1]])
+        lines += _printed(data)
+    distance = "FID" if any("FID@T1" in run.metrics for runs in found.values() for run in runs.records) else "FD-lite0"
+    head = ["Model", "Data", "BPD ↓", f"{distance} ↓, T = 1", "T = 0", "Parameters", "Time per sample", "Training"]
+    return HTML(report.macro("plain_table", "Our models and NVP (means over seeds)", head, lines))
+
+
+def _per_sample(done: Sequence[Record]) -> str:
+    """The median over seeds of the time that a batch of samples took when the run was measured, per sample."""
+    times = [run.metrics["seconds"].value / run.metrics["seconds"].n for run in done if "seconds" in run.metrics]
+    return f"{1000 * float(np.median(times)):,.2f} ms" if times else "—"
+
+
+def _printed(data: str) -> list[list[Cell | str]]:
+    """The paper's own numbers on a data set, where the slides print any for these rows."""
+    lines: list[list[Cell | str]] = []
+    for row in (*OURS, NVP):
+        bpd, fid = (paper.number(row, data, metric) for metric in ("bpd", "fid")) if data in FOUR else (None, None)
+        if bpd and bpd.text:
+            name = f"{short_label(row)}, the paper"
+            where = f"{paper.DATA_SETS[data].label}; no temperature is named"
+            lines.append([name, where, Cell(bpd.text), Cell(fid.text or "—"), "—", "—", "—", "—"])
+    return lines
+
+
+def quality(found: Mapping[str, RunSet]) -> HTML:
+    """Quality against likelihood of our models and NVP, of every data set."""
+    plots_of = [plot for runs in found.values() for plot in
+                report_pictures.quality(runs, (*OURS, NVP), without_paths(runs.data))]  # fmt: skip
+    return HTML(report.macro("figures", plots_of) if plots_of else "<p>No run has measured both yet.</p>")
+
+
+def missing(
+    found: Mapping[str, RunSet], runs_dir: Path | str, data: Sequence[str] = (), data_dir: Path | str | None = None
+) -> HTML:
+    """For every panel that could not be filled: the model, the data set's files, and the command that trains it."""
+    lines = []
+    for name in data or (*FOUR, *STAND_INS):
+        runs = found.get(name)
+        absent = [row for row in NEEDED if runs is None or _sheet(runs, row, Path(runs_dir)) is None]
+        if not absent:
+            continue
+        profile = runs.profile if runs else STAND_INS.get(name, "paper")
+        its = needs.files(name, data_dir)
+        only = "figure_nvp_comparison" if len(absent) == len(NEEDED) else ",".join(absent)
+        command = needs.command(only, profile, "" if name == names.DEVELOPMENT_DATA else name)
+        size = image_size(name, profile)
+        about = f"{without_paths(name)}, {size}×{size}"
+        what = "Its files are here." if its.here else f"{its}."
+        lines.append([about, "; ".join(map(short_label, absent)), what, command])
+    if not lines:
+        return HTML("<p>Every panel is filled.</p>")
+    return HTML(report.macro("needs_table", "What the empty panels need", lines))

@@ -1,0 +1,134 @@
+"""The notebook on NVP samples: which data sets it shows, what its panels hold, and what the empty ones need."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from bs4 import BeautifulSoup
+from fake_records import TABLE3, draw_samples, record
+from PIL import Image
+
+from cqlib import needs, nvp_comparison, report
+from cqlib.images import grid, grid_png
+from cqlib.records import DataInfo, Metric
+
+WHERE = {"profile": "quick", "data": [], "seeds": [0]}
+
+
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """Sets the published records and puts sample grids in the place of the published ones."""
+    monkeypatch.setitem(TABLE3, "table3/nvp", (3.49, 2.0, 2.0, 60.0, 60.0))
+
+    def publish(*found):
+        monkeypatch.setattr(report, "published_records", lambda: tuple(found))
+        monkeypatch.setattr(nvp_comparison, "PUBLISHED", tmp_path)
+        draw_samples(list(found), tmp_path / "samples")
+
+    publish()
+    return publish
+
+
+def on(data: str, size: int, row: str, profile: str = "paper"):
+    """A record on images of that size."""
+    return replace(record(row, profile=profile), data=DataInfo(data, "test", "0" * 16, (9, 3, size, size)))
+
+
+def soup(html) -> BeautifulSoup:
+    return BeautifulSoup(html.data, "html.parser")
+
+
+def lines(html) -> list[list[str]]:
+    return [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in soup(html).tbody.find_all("tr")]
+
+
+def test_the_slides_data_sets_come_first_and_stand_ins_only_without_them(published, tmp_path):
+    published(record("table1/cq-f"), on("tiny-imagenet", 64, "table3/nvp"))
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    assert list(found) == ["photos10", "tiny-imagenet"]
+    text = nvp_comparison.stands_for(found)
+    assert "tiny-imagenet 64×64, paper (published)" in text
+    assert "not run here: CIFAR-10, CelebA, LSUN-bedrooms, ImageNet" in text
+    published(record("table1/cq-f"), on("celeba", 64, "table1/cq-f"), on("cifar10", 32, "table3/nvp"))
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    assert list(found) == ["cifar10", "celeba"]
+    assert nvp_comparison.stands_for(found).endswith("not run here: LSUN-bedrooms, ImageNet")
+    _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
+    assert list(found) == ["photos10"]
+
+
+def test_the_run_set_is_one_with_nvp_beside_ours(published, tmp_path):
+    published(
+        *(record(row) for row in ("table1/cq-f", "table2/cqf-residual", "table3/cqf-2-scales")),
+        *(record(row, profile="study") for row in ("table1/cq-f", "table3/nvp")),
+    )
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    assert found["photos10"].profile == "study"
+
+
+def test_panels_hold_samples_or_say_that_they_hold_none(published, tmp_path):
+    published(record("table1/cq-f"), record("table3/cqf-2-scales"))
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path / "runs")
+    svg = soup(nvp_comparison.samples(found, tmp_path / "runs")).svg
+    assert len(svg.find_all("image")) == 2
+    assert svg["aria-label"] == (
+        "Samples at temperature 1: CQ-F on photos10 16×16, quick, CQF, 2 scales on photos10 16×16, quick; "
+        "no samples: NVP on photos10"
+    )
+    assert "not trained yet" in svg.get_text()
+    assert "--only figure_nvp_comparison" in nvp_comparison.samples({}, tmp_path).data
+
+
+def test_a_panel_is_cut_from_the_grid_that_a_run_left():
+    images = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    sheet = np.asarray(Image.open(io.BytesIO(grid_png(images))))
+    wanted = images.view(8, 8, 3, 16, 16)[:6, :6].reshape(36, 3, 16, 16)
+    assert (nvp_comparison.cut(sheet, 16, 6) == grid(wanted, columns=6)).all()
+
+
+def test_empty_panels_name_files_and_commands(published, tmp_path):
+    published(record("table1/cq-f"), record("table3/cqf-2-scales"), on("celeba", 64, "table3/nvp"))
+    _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
+    table = {line[0]: line[1:] for line in lines(nvp_comparison.missing(found, tmp_path, data_dir=tmp_path))}
+    assert table["photos10, 16×16"] == ["NVP", "Its files are here. ./run_all.sh --only table3/nvp"]
+    absent, what = table["celeba, 64×64"]
+    assert absent == "CQ-F; CQF, 2 scales; NVP" and "img_align_celeba.zip (1.4 GB)" in what
+    assert what.endswith("./run_all.sh --profile paper --only figure_nvp_comparison --data celeba")
+    assert "sign up at image-net.org" in table["imagenet64, 64×64"][1]
+    assert "python -m cqlib.data.fetch lsun-bedroom" in table["lsun-bedroom, 64×64"][1]
+    assert table["tiny-imagenet, 64×64"][1].endswith(
+        "--profile paper --only figure_nvp_comparison --data tiny-imagenet"
+    )
+    published(*(record(row) for row in nvp_comparison.NEEDED))
+    _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
+    assert "Every panel is filled" in nvp_comparison.missing(found, tmp_path, ["photos10"]).data
+
+
+def test_numbers_are_those_of_the_records(published, tmp_path):
+    run = on("cifar10", 32, "table3/nvp")
+    run.metrics["seconds"] = Metric(0.32, 0.01, 64, "wall clock")
+    published(run)
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    table = {line[0]: line[1:] for line in lines(nvp_comparison.compared(found))}
+    assert table["NVP"][0] == "cifar10 32×32, paper" and table["NVP"][1] == f"{run.metrics['BPD'].value:.2f}"
+    assert table["NVP"][5] == "5.00 ms"
+    assert table["CQ-F"][1:] == ["—"] * 6
+    assert table["NVP, the paper"][1:3] == ["3.49", "—"] and table["CQF, 2 scales, the paper"][1:3] == ["3.48", "28.9"]
+
+
+def test_the_sum_of_log_scales_is_the_determinant():
+    for name, total, whole, difference, error in lines(nvp_comparison.change_of_variables()):
+        assert total == whole and abs(float(total.replace("−", "-"))) > 0.1, name
+        assert float(difference.replace("−", "-")) < 1e-9 and float(error.replace("−", "-")) < 1e-9
+
+
+def test_files_are_looked_for_and_nothing_is_fetched(tmp_path):
+    assert needs.files("photos10").here and needs.files("npz:x.npz").here
+    assert str(needs.files("stl10", tmp_path)).endswith("stl10_binary.tar.gz; fetched when first used")
+    (tmp_path / "stl10_binary.tar.gz").touch()
+    assert needs.files("stl10", tmp_path).here and not needs.files("stl10", tmp_path / "nowhere").here
+    assert needs.command("table4", "quick") == "./run_all.sh --only table4"
