@@ -141,5 +141,7 @@ def overflow(log_scales: Sequence[float] = (4, 40, 88, 89)) -> HTML:
     lines = []
     for s in log_scales:
         errors = [error_at(sign * s, torch.float32) for sign in (-1, 1)]
-        lines.append([f"{s:g}", *("lost" if not e < 1 else difference(e) for e in errors)])
-    return table("The largest error of x₂ in fp32, x₂ in [−1, 1]", ["|ln s|", "small: −", "large: +"], lines)
+        lines.append([f"{s:g}", *("∞" if not e < 2 else difference(e) for e in errors)])
+    return table(
+        "The largest error of x₂ in fp32, x₂ in [−1, 1]; ∞: overflow", ["|ln s|", "ln s < 0", "ln s > 0"], lines
+    )

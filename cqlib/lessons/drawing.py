@@ -10,6 +10,7 @@ import torch
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from torch import Tensor
 
 from cqlib import plots, report
@@ -64,6 +65,14 @@ def legend(ax: Axes, **where: str) -> None:
     made = ax.legend(frameon=False, fontsize=8.5, **where)
     for text, line in zip(made.get_texts(), made.get_lines(), strict=True):
         text.set_color(line.get_color())
+
+
+def log_scale(ax: Axes) -> None:
+    """A logarithmic y axis over few decades, ticks at 1, 2 and 5."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
 
 
 Line = tuple[Sequence[float], Sequence[float], str, str, str]

@@ -118,7 +118,7 @@ def first_order(found: dict[int, Given]) -> HTML:
         variances = [float(c.trace()) for c in (g.covariance, g.linear_covariance)]
         near = residuals.by_distance(g.x, [1])[0]
         gap = g.log_p - g.linear_log_p
-        divergence = f"{number(float(gap.mean()), 1)} ± {float(gap.std() / math.sqrt(len(gap))):.1f}"
+        divergence = f"{number(float(gap.mean()))} ± {float(gap.std() / math.sqrt(len(gap))):.2f}"
         kurtosis = residuals.excess_kurtosis(g.x)
         lines.append([f"image {i}", *(number(v) for v in (*variances, near, kurtosis)), divergence])
     head = [

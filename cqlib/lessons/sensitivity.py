@@ -15,7 +15,7 @@ from scipy.fft import idctn
 from torch import Tensor
 
 from cqlib import plots
-from cqlib.lessons.drawing import difference, legend, mark, number, stretched, table
+from cqlib.lessons.drawing import difference, legend, log_scale, mark, number, stretched, table
 from cqlib.lessons.jacobians import jacobian
 from cqlib.lessons.residuals import Explained
 from cqlib.models.hybrid import HybridModel
@@ -77,7 +77,7 @@ def spectrum(found: dict[int, Sensitivity]) -> HTML:
         for k, (i, s) in enumerate(found.items()):
             ax.plot(range(1, len(s.values) + 1), s.values, color=plots.SERIES[5 + k], label=f"image {i}")
         ax.axhline(1, color=plots.FAINT, linewidth=0.8)
-        ax.set_yscale("log")
+        log_scale(ax)
         ax.set_xlabel("direction, in the order of its stretching")
         ax.set_ylabel("singular value of ∂f/∂x")
         legend(ax)
@@ -123,10 +123,10 @@ def gain(found: dict[int, Sensitivity], of: Explained) -> HTML:
         for values, label, (colour, marker) in (
             (of_f, "gain of f", mark("CQ-F")),
             (of_residual, "residual in image space", (plots.INK, "o")),
-            (product, "product", plots.mark(5)),
+            (product, "product", plots.mark(6)),
         ):
             ax.plot(middle, values, color=colour, marker=marker, markersize=4, label=label)
-        ax.set_yscale("log")
+        log_scale(ax)
         ax.set_xlabel("spatial frequency (cycles per image side)")
         ax.set_ylabel("gain, or root mean square")
         legend(ax)
