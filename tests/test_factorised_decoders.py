@@ -1,4 +1,4 @@
-"""Lesson 03: the linear decoder is probabilistic PCA, residuals are measured rightly, closed forms equal measurements."""
+"""Lesson 03: the linear decoder is probabilistic PCA, residuals are measured rightly, closed forms equal numbers."""
 
 import math
 from types import SimpleNamespace

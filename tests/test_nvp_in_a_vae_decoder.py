@@ -1,4 +1,4 @@
-"""Lesson 05: the equations' checks see errors, linear flows give exact Gaussians, frequencies are what they are called."""
+"""Lesson 05: the checks of the equations see errors, linear flows give exact Gaussians, frequencies are named well."""
 
 import math
 from dataclasses import replace
