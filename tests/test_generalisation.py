@@ -8,7 +8,7 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 
-from cqlib import copies, generalisation, run
+from cqlib import copies, generalisation, held_out, neighbours, run
 from cqlib import data as data_sets
 from cqlib.errors import UserError
 from cqlib.experiments import build, experiment
@@ -43,7 +43,7 @@ def copying():
     """A model that hands out training images, and what is found of it."""
     it = subject()
     it = replace(it, system=Handing(it.images.train.images))
-    return it, generalisation.evidence(it, runs_dir="nowhere")
+    return it, neighbours.evidence(it, runs_dir="nowhere")
 
 
 def cells(html):
@@ -53,7 +53,7 @@ def cells(html):
 
 def test_a_model_that_copies_is_caught_in_both_spaces(copying):
     _, found = copying
-    lines = cells(generalisation.suspects(found))
+    lines = cells(neighbours.suspects(found))
     for name in ("samples, T = 1, pixels", "samples, T = 1, features"):
         _, median, nearer, share, _, _, ratio_share = lines[name]
         assert float(median) == 0 and float(nearer) == 1
@@ -82,10 +82,10 @@ def test_features_that_the_run_left_behind_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_compute", compute)
     it, kept = subject(), tmp_path / "features"
     kept.mkdir()
-    without = generalisation.evidence(it, runs_dir=tmp_path)
+    without = neighbours.evidence(it, runs_dir=tmp_path)
     cache.pooled_features(it.images.train.images[:64], features=lite0(), cache_dir=kept)
     made.clear()
-    found = generalisation.evidence(it, runs_dir=tmp_path)
+    found = neighbours.evidence(it, runs_dir=tmp_path)
     assert 64 < found.n_features <= without.n_features + 64 and 64 not in made
     # whatever is the reference, a neighbour's index is its place among the training images
     near, train = found.features["test"], it.images.train.images
@@ -99,14 +99,13 @@ def test_features_that_the_run_left_behind_are_read(tmp_path, monkeypatch):
 def test_training_images_are_pictured_of_photos10_alone(copying, monkeypatch, data, pictured):
     it, found = copying
     it, shown = replace(it, data=data), []
-    monkeypatch.setattr(
-        generalisation, "grid", lambda images, **_: shown.extend(images) or torch.zeros(2, 2, 3).numpy()
-    )
+    monkeypatch.setattr(neighbours, "grid", lambda images, **_: shown.extend(images) or torch.zeros(2, 2, 3).numpy())
     monkeypatch.setattr(generalisation.plots, "sample_board", lambda rows, **_: shown.extend(rows.values()))
-    monkeypatch.setattr(generalisation, "picture", lambda figure, alt: generalisation.HTML(alt))
-    monkeypatch.setattr(generalisation, "_draw", lambda it, n, t: it.images.test.images[:n])
+    for module in (generalisation, neighbours):
+        monkeypatch.setattr(module, "picture", lambda figure, alt: generalisation.HTML(alt))
+    monkeypatch.setattr(generalisation, "draw", lambda it, n, t: it.images.test.images[:n])
     found = replace(found, images={**found.images, "samples": it.images.test.images})
-    page = generalisation.neighbours(it, found).data
+    page = neighbours.board(it, found).data
     assert ("not shown" in page) != pictured
     generalisation.beside(it, n=16)
     titles = list(shown.pop())
@@ -135,26 +134,26 @@ def test_bits_are_of_equally_many_images_and_a_gan_has_none(tmp_path, monkeypatc
         return other
 
     monkeypatch.setattr(run, "load", load)
-    bits = generalisation.bits(it, runs_dir=tmp_path, n=50)
+    bits = held_out.bits(it, runs_dir=tmp_path, n=50)
     assert bits.n == 50 and list(bits.train) == ["CQ-F", "VAE", "Copier"]
     assert all(len(values) == 50 for split in (bits.train, bits.test) for values in split.values())
     for split, images in ((bits.train, it.images.train.images[:50]), (bits.test, it.images.test.images[:50])):
         expected = bits_per_dimension(held_out_nats(other, images), 3 * 16**2)
         assert split["CQ-F"].equal(expected) and split["VAE"].equal(expected)
-    lines = cells(generalisation.held_out(bits))
+    lines = cells(held_out.held_out(bits))
     found = copies.gap(bits.train["CQ-F"], bits.test["CQ-F"], *bits.labels)
     assert lines["CQ-F"][:2] == [f"{found.train:.2f}", f"{found.test:.2f}"]
     assert lines["CQ-F"][2].replace("−", "-") == f"{found.gap:+.3f}" and lines["CQ-F"][3] == f"{found.error:.3f}"
     assert float(lines["Copier"][2]) > 1  # it knows its training images by heart
-    gan = generalisation.bits(replace(it, system=Handing(it.images.train.images)), runs_dir=tmp_path, n=20)
+    gan = held_out.bits(replace(it, system=Handing(it.images.train.images)), runs_dir=tmp_path, n=20)
     assert list(gan.train) == ["VAE", "Copier"]
-    assert BeautifulSoup(generalisation.bits_of(it, gan).data, "html.parser").svg
+    assert BeautifulSoup(held_out.bits_of(it, gan).data, "html.parser").svg
 
 
 def test_closed_forms_stand_beside_what_was_measured(copying):
     it, found = copying
-    bits = generalisation.bits(replace(it, system=subject().system), runs_dir="nowhere", n=50)
-    lines = cells(generalisation.checks(it, found, bits))
+    bits = held_out.bits(replace(it, system=subject().system), runs_dir="nowhere", n=50)
+    lines = cells(held_out.checks(it, found, bits))
     assert len(lines) == 3
     for closed, here, _ in lines.values():
         assert float(here) == pytest.approx(float(closed), rel=0.05)
