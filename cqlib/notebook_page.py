@@ -27,12 +27,20 @@ _TEMPLATE = """
    | replace('<style type="text/css">', '<style media="(prefers-color-scheme: dark)">') }}
 <style>
 :root { color-scheme: light dark }
+/* the theme's prompts, comments and operators are too pale to read (WCAG 2.2, 1.4.3) */
+body.jp-Notebook { --jp-cell-prompt-not-active-opacity: 1; --jp-cell-prompt-not-active-font-color: #5f6368;
+  --jp-mirror-editor-comment-color: #2b6a6a; --jp-mirror-editor-number-color: #006f00;
+  --jp-mirror-editor-operator-color: #8a10dc }
+@media (prefers-color-scheme: dark) {
+  body.jp-Notebook { --jp-cell-prompt-not-active-font-color: #a0a4aa; --jp-mirror-editor-comment-color: #6fb5b5;
+    --jp-mirror-editor-number-color: #6cbf6c; --jp-mirror-editor-operator-color: #cf8cff }
+}
 main { max-width: 60rem; margin: 0 auto }
 math { font-size: 1.05em }
 math[display=block] { overflow-x: auto; margin: .5em 0 }
 .jp-RenderedHTMLCommon table { display: block; overflow-x: auto }
 img, svg { max-width: 100%; height: auto }
-.jp-InputArea-editor { overflow-x: auto }
+.jp-InputArea-editor pre { white-space: pre-wrap; overflow-wrap: anywhere }
 @media (max-width: 40rem) { .jp-InputPrompt, .jp-OutputPrompt { display: none } .jp-Notebook { padding: 0 } }
 </style>
 {%- endblock -%}
@@ -72,9 +80,11 @@ class _Exporter(HTMLExporter):
 def mathml(latex: str, display: str = "inline") -> str:
     """`latex` as a MathML element; what cannot be converted stays as its source in <code>."""
     try:
-        return convert(latex, display=display)
+        found = convert(latex, display=display)
     except Exception:  # the converter raises many kinds; a formula must never cost the page
         return f"<code>{html.escape(latex)}</code>"
+    # a wide formula scrolls, so the keyboard must reach it
+    return found.replace("<math ", '<math tabindex="0" ', 1) if display == "block" else found
 
 
 def page(notebook: nbformat.NotebookNode, folder: Path | str, name: str) -> str:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
+import nbformat
 import pytest
 from fake_records import SCORES, draw_samples, record, records
 
-from cqlib import report
+from cqlib import notebook_page, report
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-quic"
 ).split()
-PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +55,10 @@ def index(tmp_path_factory) -> str:
 
 @pytest.fixture
 def visit(browser, index):
-    """Opens the report: visit(scheme, viewport) -> the page, with .said and .asked (console, requests)."""
+    """Opens a page, the report: visit(scheme, viewport, address) -> it, with .said and .asked (console, requests)."""
     contexts = []
 
-    def open_page(scheme: str = "light", viewport: dict = DESK):
+    def open_page(scheme: str = "light", viewport: dict = DESK, address: str = index):
         context = browser.new_context(color_scheme=scheme, viewport=viewport)
         contexts.append(context)
         page = context.new_page()
@@ -63,7 +66,7 @@ def visit(browser, index):
         page.on("console", lambda message: page.said.append(message.text))
         page.on("pageerror", lambda error: page.said.append(str(error)))
         page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(index)
+        page.goto(address)
         return page
 
     yield open_page
@@ -73,20 +76,44 @@ def visit(browser, index):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(visit, scheme):
+    assert not faults(visit(scheme))
+
+
+def faults(page) -> list:
+    """What axe-core finds serious on a page whose hidden parts are opened."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page = visit(scheme)
     page.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")
     found = axe.run(page).response["violations"]
     serious = [item for item in found if item["impact"] in ("serious", "critical")]
-    assert not serious, [(item["id"], [node["html"][:200] for node in item["nodes"][:3]]) for item in serious]
+    return [(item["id"], [node["html"][:200] for node in item["nodes"][:3]]) for item in serious]
 
 
-@pytest.mark.parametrize("viewport", [PHONE, {"width": 320, "height": 640}, DESK], ids=["390", "320", "1280"])
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 320, "height": 640}, DESK], ids=["390", "320", "1440"])
 def test_the_page_never_scrolls_sideways(visit, viewport):
-    page = visit(viewport=viewport)
+    assert fits(visit(viewport=viewport))
+
+
+def fits(page) -> bool:
+    """Is a page whose hidden parts are opened no wider than its window?"""
     page.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")
-    wide = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert wide[0] <= wide[1]
+    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+@pytest.mark.parametrize("stem", sorted(file.stem for file in FOLDER.glob("*.ipynb")))
+def test_the_page_of_a_notebook_is_as_good(visit, tmp_path, stem):
+    notebook = nbformat.read(FOLDER / f"{stem}.ipynb", 4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.execution_count = 1
+            cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "1"}, execution_count=1)]
+    file = tmp_path / f"{stem}.html"
+    file.write_text(notebook_page.page(notebook, FOLDER, stem))
+    for scheme, viewport in (("light", DESK), ("dark", DESK), ("light", PHONE)):
+        page = visit(scheme, viewport, file.as_uri())
+        assert fits(page)
+        if viewport is DESK:
+            assert not faults(page)
+        assert page.said == [] and all(url.startswith(("file:", "data:")) for url in page.asked)
 
 
 def test_nothing_is_said_on_the_console_and_nothing_asked_of_the_network(visit, index):
@@ -118,7 +145,7 @@ def test_dark_and_light_differ_and_plots_follow(visit):
     assert light[0] != dark[0] and light[1] != dark[1]
 
 
-@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["390", "1280"])
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["390", "1440"])
 @pytest.mark.parametrize("kind", ["#samples .pair", ".plots figure"])
 def test_a_picture_opens_large_and_closes_where_it_was(visit, viewport, kind):
     page = visit(viewport=viewport)
