@@ -18,7 +18,7 @@ from cqlib.lessons.gaussians import Gaussians, gaussian, kl, on_line
 
 SHARE = 0.6
 """Weight of the left mode of `two_modes`."""
-COARSE = {1: 601, 2: 61}
+COARSE = {1: 601, 2: 81}
 """Nodes per dimension while descending; the values that are shown use all of them."""
 
 
@@ -152,7 +152,7 @@ def _follow(name: str, separations: Sequence[float], q: Gaussians, share: float)
     return branch
 
 
-def switches_at(share: float = SHARE, low: float = 4.8, high: float = 6.5) -> float:
+def switches_at(share: float = SHARE, low: float = 5.0, high: float = 6.5) -> float:
     """The separation at which the best reverse fit changes from both modes to the left one: KL(q || p) is equal."""
 
     def gap(d: float) -> float:
