@@ -16,7 +16,7 @@ from IPython.display import HTML
 from torch import Tensor
 
 from cqlib import losses, plots
-from cqlib.lessons.drawing import difference, legend, number, table
+from cqlib.lessons.drawing import difference, number, table
 from cqlib.lessons.gaussians import Gaussians, gaussian, jensen_shannon, kl, mixed
 from cqlib.lessons.two_kls import pack, slope, unpack
 from cqlib.show import picture
@@ -55,8 +55,8 @@ def values(p: Gaussians, q: Gaussians) -> list[tuple[str, str, float, float]]:
         "KL(q ‖ m) − ln 2": to_half - math.log(2),
         "KL(q ‖ p) − KL(q ‖ m) + ln 2": reverse - to_half + math.log(2),
     }
-    found = [("discriminator, Eq. (1)", "2 ln 2 − 2 JS(p, q)", float(losses.discriminator_loss(real, fake)),
-              2 * math.log(2) - 2 * js)]  # fmt: skip
+    found = [("discriminator, Eq. (1)", "ln 4 − 2 JS(p, q)", float(losses.discriminator_loss(real, fake)),
+              math.log(4) - 2 * js)]  # fmt: skip
     for (name, loss), (words, value) in zip(GENERATORS.items(), meaning.items(), strict=True):
         found.append((name, words, float(loss(fake)), value))
     return found
@@ -106,8 +106,8 @@ def divergences(p: Gaussians) -> dict[str, Callable[[Gaussians], Tensor]]:
     """The divergence whose gradient each of `GENERATORS` has, in their order."""
     return {
         "KL(q ‖ p)": lambda q: kl(q, p),
-        "2 JS(p, q)": lambda q: 2 * jensen_shannon(p, q),
-        "KL(q ‖ p) − 2 JS(p, q)": lambda q: kl(q, p) - 2 * jensen_shannon(p, q),
+        "twice JS(p, q)": lambda q: 2 * jensen_shannon(p, q),
+        "KL(q ‖ p) less twice JS": lambda q: kl(q, p) - 2 * jensen_shannon(p, q),
     }
 
 
@@ -128,40 +128,37 @@ def gradients(p: Gaussians, q: Gaussians) -> HTML:
     lines = []
     for (name, loss), (words, divergence) in zip(GENERATORS.items(), divergences(p).items(), strict=True):
         lines.append([name, both(pulled(p, q, loss)), both(slope(divergence, q)), words])
-    lines.append(["left out: E_q[∂ ln q / ∂θ]", both(neglected(p, q)), "0, 0", "—"])
+    lines.append(["left out: E_q[∂ ln q / ∂θ]", both(neglected(p, q)), "0, 0", "a mass that is always 1"])
     head = ["Loss, D* held fixed", "∂/∂m, ∂/∂ln s", "of the divergence", "which one"]
     return table("Gradients for the mean m and for ln s of q", head, lines)
 
 
-def along(p: Gaussians, sigma: float = 1.0, reach: float = 14.0) -> HTML:
+def along(p: Gaussians, sigma: float = 1.0, reach: float = 12.0) -> HTML:
     """What each generator's loss descends, and its slope, while the mean of q = N(m, sigma^2) travels over p."""
-    means = torch.linspace(-reach, reach, 141, dtype=torch.float64)
-    root = torch.full((1, 1), sigma, dtype=torch.float64)
+    means = torch.linspace(-reach, reach, 121, dtype=torch.float64)
+    qs = [gaussian(m[None], torch.full((1, 1), sigma, dtype=torch.float64)) for m in means]
     with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(8.6, 3.3)
+        figure = plots.blank(8.6, 3.5)
         left, right = figure.subplots(1, 2)
         for i, (name, divergence) in enumerate(divergences(p).items()):
-            qs = [gaussian(m[None], root) for m in means]
-            worth = [float(divergence(q)) for q in qs]
-            pull = [float(slope(divergence, q)[0]) for q in qs]
-            style = ("-", "--", ":")[i]
-            left.plot(means, worth, style, color=plots.SERIES[(1, 0, 2)[i]], label=name)
-            right.plot(means, pull, style, color=plots.SERIES[(1, 0, 2)[i]], label=tuple(GENERATORS)[i].split(",")[0])
-        left.set_ylim(-1.5, 8)
+            look = {"linestyle": ("-", "--", ":")[i], "color": plots.SERIES[(1, 0, 2)[i]]}
+            loss = tuple(GENERATORS)[i].split(",")[0].split(" =")[0]
+            left.plot(means, [float(divergence(q)) for q in qs], label=f"{loss}: {name}", **look)
+            right.plot(means, [float(slope(divergence, q)[0]) for q in qs], **look)
+        left.set_ylim(-0.3, 8)
         left.set_ylabel("nats")
         left.set_title("what is descended")
         right.set_ylim(-6, 6)
         right.set_ylabel("nats per unit of m")
         right.set_title("slope ∂/∂m of the loss, D* held fixed")
-        legend(left, loc="upper center")
-        legend(right, loc="upper left")
+        figure.legend(loc="outside upper left", ncols=3, frameon=False)
         for ax in (left, right):
             ax.set_xlabel("mean m of q (standard deviations of a mode)")
             for mode in p.means[:, 0]:
                 ax.axvline(float(mode), color=plots.FAINT, linewidth=0.8, zorder=0)
     alt = (
         "Far from the data KL(q || p) goes on rising and its slope grows, 2 JS is flat, and the difference of the two "
-        "rises as the former; between the modes all have a barrier"
+        "rises as the former does; between the modes each has a barrier"
     )
     return picture(figure, alt)
 
@@ -175,4 +172,4 @@ def separated(distance: float = 1.0, sigmas: Sequence[float] = (1, 0.3, 0.1, 0.0
         lines.append([f"{sigma:g}", number(float(kl(q, p)), 2), number(distance**2 / (2 * sigma**2), 2),
                       number(float(jensen_shannon(p, q)), 4)])  # fmt: skip
     head = ["σ", "KL(q ‖ p)", "d² / 2σ²", "JS(p, q)"]
-    return table(f"Two Gaussians at the distance d = {distance:g}, in nats", head, lines)
+    return table(f"Two at a distance d = {distance:g}, nats", head, lines)

@@ -1,7 +1,7 @@
 """Lesson 01, the two ways to fit a Gaussian q to a density p, exactly.
 
-    forward   KL(p || q) = E_p[ln p - ln q]   smallest where q has the mean and the covariance of p
-    reverse   KL(q || p) = E_q[ln q - ln p]   can have several minima; found by descent from several starts
+forward   KL(p || q) = E_p[ln p - ln q]   smallest where q has the mean and the covariance of p
+reverse   KL(q || p) = E_q[ln q - ln p]   can have several minima; found by descent from several starts
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from torch import Tensor
 from cqlib import losses, plots
 from cqlib.lessons.drawing import number, table
 from cqlib.lessons.gaussians import Gaussians, entropy, gaussian, in_plane, kl, mixed, on_line
-from cqlib.lessons.two_kls import forward, minima, reverse
+from cqlib.lessons.two_kls import forward, reverse
 from cqlib.lessons.two_kls_pictures import FORWARD, REVERSE
 from cqlib.show import picture
 
@@ -25,17 +25,6 @@ def crossed() -> Gaussians:
     covariances = torch.tensor([[[1, 0.7], [0.7, 1]], [[1, -0.6], [-0.6, 0.8]]], dtype=torch.float64)
     means = torch.tensor([[-2.2, -1.2], [2.2, 1.2]], dtype=torch.float64)
     return Gaussians(torch.tensor([0.6, 0.4], dtype=torch.float64), means, torch.linalg.cholesky(covariances))
-
-
-def fits_in_plane(p: Gaussians) -> dict[str, Gaussians]:
-    """The forward fit and the minima of KL(q || p) from every component and from the forward fit, the best first.
-
-    Eight equal modes on a ring have eight minima that differ by a rotation: of these the first one stands for all.
-    """
-    found = {"forward fit": forward(p)}
-    for i, q in enumerate(minima(p)):
-        found["reverse fit" if i == 0 else f"reverse, minimum {i + 1}"] = q
-    return found
 
 
 def eight() -> tuple[Gaussians, dict[str, Gaussians]]:
@@ -60,7 +49,7 @@ def contours(p: Gaussians, fits: Mapping[str, Gaussians], side: float) -> HTML:
     levels = [float(values.max()) * f for f in (0.03, 0.15, 0.35, 0.6, 0.85, 1.01)]
     words = []
     with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(2.75 * len(fits), 3.0)
+        figure = plots.blank(2.75 * len(fits), 3.4)
         for ax, (name, q) in zip(figure.subplots(1, len(fits), sharey=True), fits.items(), strict=True):
             for low, high in zip(levels, levels[1:], strict=False):
                 ax.contourf(axis, axis, values, [low, high], colors=[plots.FAINT], alpha=0.15 + 0.7 * low / levels[-1])
