@@ -20,7 +20,7 @@ from cqlib.data import toy2d
 
 REACH = 9.0
 """Quadrature leaves out what lies further from a component's mean, in its standard deviations: 1e-18 of the mass."""
-NODES = {1: 1801, 2: 161}
+NODES = {1: 1801, 2: 121}
 """Nodes per dimension."""
 
 

@@ -52,8 +52,8 @@ def values(p: Gaussians, q: Gaussians) -> list[tuple[str, str, float, float]]:
     reverse, to_half, js = (float(v) for v in (kl(q, p), kl(q, half), jensen_shannon(p, q)))
     meaning = {
         "KL(q ‖ p)": reverse,
-        "KL(q ‖ m) − ln 2": to_half - math.log(2),
-        "KL(q ‖ p) − KL(q ‖ m) + ln 2": reverse - to_half + math.log(2),
+        "KL(q ‖ c) − ln 2": to_half - math.log(2),
+        "KL(q ‖ p) − KL(q ‖ c) + ln 2": reverse - to_half + math.log(2),
     }
     found = [("discriminator, Eq. (1)", "ln 4 − 2 JS(p, q)", float(losses.discriminator_loss(real, fake)),
               math.log(4) - 2 * js)]  # fmt: skip
@@ -68,7 +68,7 @@ def at_the_optimum(p: Gaussians, q: Gaussians) -> HTML:
         [name, number(code, 4), number(exact, 4), difference(code - exact), words]
         for name, words, code, exact in values(p, q)
     ]
-    head = ["Loss at D*, nats", "cqlib.losses", "quadrature", "difference", "what it is (m = ½ p + ½ q)"]
+    head = ["Loss at D*, nats", "cqlib.losses", "quadrature", "difference", "what it is (c = ½ p + ½ q)"]
     return table("The losses at the optimal discriminator", head, lines)
 
 

@@ -19,6 +19,7 @@ from cqlib.lessons.two_kls import (
     flow_down,
     forward,
     minima,
+    natural_curvature,
     pack,
     slope,
     unpack,
@@ -106,6 +107,7 @@ def forward_checks(p: Gaussians) -> HTML:
         ["standard deviation", number(float(q.roots), 6), number(float(found.roots), 6)],
         ["KL(p ‖ q)", number(closed, 6), number(float(kl(p, q)), 6)],
         ["gradient, largest entry", "0", difference(float(slope(lambda q: kl(p, q), q).abs().max()))],
+        ["least curvature in (m/s², −1/2s²), 50 q", "above 0", number(natural_curvature(p), 4)],
     ]
     return table("The forward fit", ["", "closed form", "quadrature and descent"], lines)
 
@@ -127,7 +129,7 @@ def reverse_checks(p: Gaussians) -> HTML:
 
 def landscape(p: Gaussians, starts: Sequence[float] = (-5, -2, 0, 2, 5)) -> HTML:
     """Both divergences over the mean and the standard deviation of q, and where steepest descent leads in reverse."""
-    m, t = torch.linspace(-6, 6, 61).double(), torch.linspace(math.log(0.4), math.log(5), 41).double()
+    m, t = torch.linspace(-6, 6, 49).double(), torch.linspace(math.log(0.4), math.log(5), 33).double()
     found = minima(p)
     with matplotlib.rc_context(plots.STYLE):
         figure = plots.blank(8.6, 3.5)

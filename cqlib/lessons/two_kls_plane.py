@@ -10,6 +10,7 @@ import matplotlib
 import torch
 from IPython.display import HTML
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from cqlib import losses, plots
@@ -62,6 +63,8 @@ def contours(p: Gaussians, fits: Mapping[str, Gaussians], side: float) -> HTML:
             ax.set_ylim(-side, side)
             ax.set_xlabel("x₁")
             ax.grid(False)
+            ax.xaxis.set_major_locator(MaxNLocator(4))
+            ax.yaxis.set_major_locator(MaxNLocator(4))
             words.append(f"{name} at ({float(q.means[0, 0]):.1f}, {float(q.means[0, 1]):.1f}), {value:.2f} nats")
         figure.axes[0].set_ylabel("x₂")
     return picture(figure, f"Contours of p in the plane with fitted Gaussians: {'; '.join(words)}")

@@ -26,12 +26,13 @@ def _at(ax: Axes, separation: float, share: float, x: Tensor) -> None:
     """One separation: p, the forward fit, the best reverse fit, and dashed the other minima."""
     p = two_modes(separation, share)
     density(ax, p, x)
-    q = forward(p)
-    ax.plot(x, q.log_prob(x).exp(), color=FORWARD, label=f"forward, {kl(p, q):.2f} nats")
-    for i, q in enumerate(minima(p)):
-        style = {"label": f"reverse, {kl(q, p):.2f} nats"} if i == 0 else {"linestyle": (0, (2, 2)), "linewidth": 1.1}
+    best, found = forward(p), minima(p)
+    ax.plot(x, best.log_prob(x).exp(), color=FORWARD, label="forward fit")
+    for i, q in enumerate(found):
+        style = {"linestyle": (0, (2, 2)), "linewidth": 1.1} if i else {"label": "reverse fit"}
         ax.plot(x, q.log_prob(x).exp(), color=REVERSE, **style)
-    ax.set_title(f"separation {separation:g}")
+    costs = f"forward {kl(p, best):.2f}, reverse {kl(found[0], p):.2f} nats"
+    ax.set_title(f"separation {separation:g}: {costs}")
     ax.set_xlabel(X)
     ax.set_ylim(0, 0.48)
 
@@ -49,10 +50,11 @@ def _board(separations: Sequence[float], share: float) -> Figure:
         axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
         for ax, d in zip(axes, separations, strict=False):
             _at(ax, d, share, line(max(6, d / 2 + 4)))
-            handles = ax.get_legend_handles_labels()
-            ax.legend(*handles, frameon=False, fontsize=8, loc="upper right")
         for ax in axes[::columns]:
             ax.set_ylabel("density")
+        axes[0].plot([], [], color=REVERSE, linestyle=(0, (2, 2)), linewidth=1.1, label="other minima of KL(q ‖ p)")
+        handles = axes[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside upper left", ncols=4, frameon=False)
         return figure
 
 
