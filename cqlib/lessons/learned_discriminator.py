@@ -68,13 +68,14 @@ def learn(p: Source, q: Source, steps: int, *, decay: bool = True, seed: int = 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = nn.Sequential(nn.Linear(1, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1))
-    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3)
+    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps if decay else 1.0)
     learned, judged = Learned(net, []), q.even(JUDGED)
     for step in range(steps + 1):
         if step % 25 == 0 or step == steps:
             learned.curve.append((step, float(losses.quality_loss(learned.logit(judged)))))
-        real, fake = (net(source.sample(BATCH, generator).float())[:, 0] for source in (p, q))
+        x = torch.cat([source.sample(BATCH, generator) for source in (p, q)])
+        real, fake = net(x.float())[:, 0].split(BATCH)
         optimiser.zero_grad()
         losses.discriminator_loss(real, fake).backward()
         optimiser.step()
