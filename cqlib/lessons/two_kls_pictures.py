@@ -43,7 +43,7 @@ def both_ways(
 ) -> HTML:
     """KL(p || q) and KL(q || p) of every fit, and how much of one density lies where the other one does."""
     lines = [
-        [name, number(float(kl(p, q)), 3), number(float(kl(q, p)), 3), f"{inside(p, q):.1%}", f"{inside(q, p):.1%}"]
+        [name, number(float(kl(p, q)), 3), number(float(kl(q, p)), 3), f"{inside(p, q):.0%}", f"{inside(q, p):.0%}"]
         for name, q in fits.items()
     ]
     return table(caption, ["q", "KL(p ‖ q)", "KL(q ‖ p)", "of p inside q", "of q inside p"], lines)
@@ -107,7 +107,7 @@ def forward_checks(p: Gaussians) -> HTML:
         ["standard deviation", number(float(q.roots), 6), number(float(found.roots), 6)],
         ["KL(p ‖ q)", number(closed, 6), number(float(kl(p, q)), 6)],
         ["gradient, largest entry", "0", difference(float(slope(lambda q: kl(p, q), q).abs().max()))],
-        ["least curvature in (m/s², −1/2s²), 50 q", "above 0", number(natural_curvature(p), 4)],
+        ["least curvature in (m/s², −1/2s²), 50 q", "> 0", difference(natural_curvature(p))],
     ]
     return table("The forward fit", ["", "closed form", "quadrature and descent"], lines)
 
