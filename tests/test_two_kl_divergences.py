@@ -218,7 +218,7 @@ def test_tables_of_the_fits_hold_what_was_computed():
     for line, q in zip(lines, fits.values(), strict=True):
         assert [value(line[1]), value(line[2])] == pytest.approx([float(kl(P, q)), float(kl(q, P))], abs=6e-4)
     forward, reverse = lines[:2]
-    assert value(forward[3]) == 100 and value(forward[4]) == 82 and value(reverse[4]) == 99 and value(reverse[3]) == 60
+    assert value(forward[3]) == 100 > 90 > value(forward[4]) and value(reverse[4]) == 99 > 65 > value(reverse[3])
     checks = cells(two_kls_pictures.forward_checks(P))
     assert all(line[1] == line[2] for line in checks[:3]) and value(checks[3][2]) < 1e-12 < value(checks[4][2])
     assert all(value(line[3]) < 1e-7 and value(line[4]) > 0 for line in cells(two_kls_pictures.reverse_checks(P)))

@@ -152,7 +152,7 @@ def region_level(p: Gaussians, mass: float = 0.99) -> float:
 
 
 def inside(p: Gaussians, q: Gaussians, mass: float = 0.99) -> float:
-    """How much of p's mass lies in q's smallest region that holds `mass` of q; good to about 1e-3 on the line and 3e-3 in the
-    plane."""
+    """How much of p's mass lies in q's smallest region that holds `mass` of q; good to about 1e-3 on the line, 3e-3 in
+    the plane."""
     x, weights = _fine(p)
     return float(weights[q.log_prob(x) >= region_level(q, mass)].sum())
