@@ -46,7 +46,7 @@ def _board(separations: Sequence[float], share: float) -> Figure:
     with matplotlib.rc_context(plots.STYLE):
         columns = min(2, len(separations))
         rows = math.ceil(len(separations) / columns)
-        figure = plots.blank(4.2 * columns + 0.4, 2.5 * rows)
+        figure = plots.blank(8.8 if columns == 2 else 6.6, 2.5 * rows + 0.3)
         axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
         for ax, d in zip(axes, separations, strict=False):
             _at(ax, d, share, line(max(6, d / 2 + 4)))
@@ -78,7 +78,7 @@ def separation_slider() -> Any:
         view.value = picture(_board([separation], weight), _alt([separation], weight)).data
 
     view = widgets.HTML()
-    common = {"continuous_update": False, "style": {"description_width": "initial"}}
+    common = {"continuous_update": False, "style": {"description_width": "initial"}, "layout": {"width": "26em"}}
     separation = widgets.FloatSlider(6, min=0, max=9, step=0.2, description="separation", **common)
     weight = widgets.FloatSlider(SHARE, min=0.5, max=0.95, step=0.05, description="weight of the left mode", **common)
     widgets.interactive_output(redraw, {"separation": separation, "weight": weight})
