@@ -119,7 +119,8 @@ def train(
         torch.optim.Adam(net.parameters(), LEARNING_RATE, BETAS, fused=True) for net in (models, critic)
     )
     schedules = [
-        torch.optim.lr_scheduler.LambdaLR(o, lambda k: min(1.0, 2 * (1 - k / steps))) for o in (optimiser, critics)
+        torch.optim.lr_scheduler.LambdaLR(used, lambda k: min(1.0, 2 * (1 - k / steps)))
+        for used in ((optimiser, critics) if any(weights) else (optimiser,))
     ]
     average = AveragedModel(models, multi_avg_fn=get_ema_multi_avg_fn(EMA))
     for _ in range(steps):
