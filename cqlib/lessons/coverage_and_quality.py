@@ -28,6 +28,8 @@ OBJECTIVES: dict[str, dict[str, float]] = {
 }
 """Weights of L_C and L_Q, by the names that Table 1 gives to them."""
 BETWEEN = (0.3, 1.0, 10.0)
+DENSITIES = (toy2d.DEFAULT, "spiral")
+"""What is shown where none is asked for."""
 LIMIT = 0.1
 """Share off the support, or missed, that counts as over-generalising, or as dropping."""
 
@@ -47,8 +49,11 @@ class Compared:
 
 
 def densities(data: Sequence[str]) -> list[str]:
-    """The densities among the names of data sets that are asked for; the first is the default."""
-    return [name.partition(":")[2] or toy2d.DEFAULT for name in data if name.startswith("toy2d")] or [toy2d.DEFAULT]
+    """Two densities: those among the names of data sets that are asked for, then `DENSITIES`."""
+    asked = [name.partition(":")[2] or toy2d.DEFAULT for name in data if name.startswith("toy2d")]
+    if others := [name for name in data if not name.startswith("toy2d")]:
+        print(f"{', '.join(others)}: no known density, left out")
+    return list(dict.fromkeys([*asked, *DENSITIES]))[:2]
 
 
 def compare(name: str, seeds: Sequence[int], steps: int) -> Compared:
@@ -100,6 +105,8 @@ def numbers(of: Compared) -> HTML:
 
 def mode_shares(of: Compared) -> HTML:
     """Each mode's mass over what it should be, for the first seed, the richest first."""
+    if of.ruler.data.modes is None:
+        return HTML(f"<p>The density {of.name} has no modes.</p>")
     with matplotlib.rc_context(plots.STYLE):
         figure = plots.blank(5.4, 2.9)
         ax = figure.subplots()

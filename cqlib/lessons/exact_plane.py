@@ -85,7 +85,7 @@ class Ruler:
         )
 
     def mode_shares(self, q: Tensor) -> tuple[float, ...]:
-        """The mass of q (CELLS^2,) over that of p, in each mode's part of the support: what is nearest to its centre."""
+        """The mass of q (CELLS^2,) over that of p, in each mode's part of the support: the points nearest to it."""
         if self.data.modes is None:
             return ()
         nearest = torch.cdist(self.points, self.data.modes).argmin(1)[self.support]

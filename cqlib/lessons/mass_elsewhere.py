@@ -2,9 +2,10 @@
 
     q = (1 - eps) p + eps u
 
-Since q >= (1 - eps) p, the price in likelihood KL(p || q) is at most -ln(1 - eps) wherever u is, and just that where u is
-off the support. The other divergence sees where: without overlap KL(q || p) = (1 - eps) ln(1 - eps) + eps (ln eps +
-KL(u || p)).
+Since q >= (1 - eps) p, the price in likelihood KL(p || q) is at most -ln(1 - eps) wherever u is, and just that where u
+is off the support. The other divergence sees where: without overlap
+
+    KL(q || p) = (1 - eps) ln(1 - eps) + eps (ln eps + KL(u || p))
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lesson 02, the equations: the likelihood of the plane's models, and what Eqs. (1) to (3) say of them, in two ways each."""
+"""Lesson 02, the equations: the likelihood of the plane's models, and Eqs. (1) to (3) for them, in two ways each."""
 
 from __future__ import annotations
 

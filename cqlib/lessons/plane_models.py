@@ -3,11 +3,11 @@
     p_theta(x) = (1/M) sum_m N(x; mu(z_m), diag(sigma(z_m)^2))
 
 z is uniform over the M points of a square lattice of unit variance, so the integral over z is a sum, and L_C needs no
-bound. Everything else is as in `cqlib.models.hybrid`: decoder, critic, L = c L_C + lambda L_Q, one critic's step per step.
-The critic has no gradient penalty: the decoder's noise gives both densities the whole plane as their support.
+bound. Everything else is as in `cqlib.models.hybrid`: decoder, critic, L = c L_C + lambda L_Q, and one step of the critic
+for each of the model. The critic has no gradient penalty: the decoder's noise gives both densities the whole plane as their support.
 
-Several models are trained side by side, each from its own seed: one product of stacks of matrices costs little more than
-one of matrices.
+Several models are trained side by side, each from its own seed: one product of stacks of matrices costs little more
+than one of matrices.
 """
 
 from __future__ import annotations
