@@ -4,8 +4,8 @@
 
 z is uniform over the M points of a square lattice of unit variance, so the integral over z is a sum, and L_C needs no
 bound. Everything else is as in `cqlib.models.hybrid`: decoder, critic, L = c L_C + lambda L_Q, and the critic takes
-one step for each of the model's. It has no gradient penalty: the decoder's noise gives both densities the whole plane as
-their support.
+one step for each of the model's. It has no gradient penalty: the decoder's noise gives both densities the whole plane
+as their support.
 
 Several models are trained side by side, each from its own seed: one product of stacks of matrices costs little more
 than one of matrices.
