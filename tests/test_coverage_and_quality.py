@@ -152,9 +152,11 @@ def test_training_repeats_itself_and_brings_the_data_nearer(compared):
     again = plane_models.train(compared.ruler.data, 25, seeds=(0, 1))
     mean = compared.trained["VAE"].models.decode()[0]
     assert torch.equal(again.models.decode()[0], mean) and not torch.equal(mean[0], mean[1])
-    start = plane_models.PlaneModels([torch.Generator().manual_seed(0)]).double()
-    before = compared.ruler.distance(compared.ruler.log_density(start.log_prob)[0])
-    assert compared.distances["VAE"][0].coverage < before.coverage - 0.3
+    start = plane_models.PlaneModels([torch.Generator().manual_seed(seed) for seed in compared.seeds]).double()
+    for i, log_q in enumerate(compared.ruler.log_density(start.log_prob)):
+        before = compared.ruler.distance(log_q)
+        assert compared.distances["VAE"][i].coverage < before.coverage - 0.3
+        assert compared.distances["GAN"][i].quality < before.quality - 3  # 32 from 43, and up with a critic that sleeps
 
 
 def test_each_loss_is_the_divergence_that_the_slides_say(compared):
