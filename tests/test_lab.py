@@ -111,9 +111,7 @@ def move_the_first_slider(page):
     handle = page.locator(SLIDER).first
     handle.scroll_into_view_if_needed()
     box = page.locator(".jp-OutputArea", has=handle).first
-    pictures = (
-        "box => [...box.querySelectorAll('img')].map(image => image.src).join() + box.querySelectorAll('svg').length"
-    )
+    pictures = "box => [...box.querySelectorAll('img, svg')].map(one => one.src ?? one.innerHTML).join()"
     before = box.evaluate(pictures)
     handle.focus()
     for key in ["ArrowLeft"] * 4 + ["ArrowRight"] * 2:  # also from the lower end
