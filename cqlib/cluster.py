@@ -1,0 +1,295 @@
+"""Rows on a Ray cluster (extra `cluster`): the tasks of `cqlib/processes.py`, on whichever node has room for them.
+
+A node runs a task as this machine would, in a child process of its own. Checkpoints and records lie in the runs
+folder, which all nodes see: where a node is lost, Ray starts its tasks again on another, and each goes on from its
+last checkpoint. One actor beside the driver, the board, carries progress one way and the wish to stop the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from cqlib.errors import UserError
+from cqlib.names import ROOT
+from cqlib.processes import Listener, Outcome, Stop, Task, thread_limits
+from cqlib.processes import run_tasks as run_here
+
+LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LOSSES = 5
+"""How many nodes may be lost under a task before it counts as failed: it may be what brings them down."""
+ANSWER = 60.0  # seconds that a node has to start its first process and answer
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Inside, this process is a driver of the cluster at `address` ("HOST:PORT", or "auto" for one on this machine).
+
+    UserError, one line, within some seconds where there is no cluster, or one of another version.
+    """
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError as error:
+            why = f"nothing answers there ({error.strerror or error})"
+            raise UserError(f"--cluster {address}: {why}; ray start --head --port={port} starts a cluster") from error
+        if host in LOOPBACK:  # or Ray replaces it by this machine's address in its network
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    # One try of some seconds; no reports to Ray's makers; no lines of its own between ours.
+    for name, value in (("RAY_py_gcs_connect_timeout_s", "5"), ("RAY_NUM_REDIS_GET_RETRIES", "1"),
+                        ("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_BACKEND_LOG_LEVEL", "fatal"),
+                        ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")):  # fmt: skip
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("--cluster needs the extra `cluster`: pip install -e '.[cluster]'") from error
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
+    except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
+        ray.shutdown()
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"--cluster {address}: no Ray cluster that this machine can join: {why}") from error
+    finally:  # Ray puts its own in their place
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_nodes(runs_dir: Path, others: Sequence[Path] = ()) -> None:
+    """UserError, one line, that names each node which does not see the runs folder (to write to) or one of the
+    `others`, or which has another version of this package or of what its numbers depend on."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=runs_dir, prefix=".cluster-") as mark:
+        look = ray.remote(_look(identity(), mark.name, [str(path) for path in others]))
+        nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+        asked = {
+            look.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(): name
+            for node, name in nodes.items()
+        }
+        ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER)
+        wrong = [f"node {name} {said}" for ref, name in asked.items() if (said := _said(ref))]
+    if wrong:
+        raise UserError(f"--cluster: {'; '.join(dict.fromkeys(wrong))}")
+
+
+def _said(ref: Any) -> str:
+    import ray
+
+    try:
+        return ray.get(ref, timeout=0)
+    except ray.exceptions.GetTimeoutError:
+        return f"does not answer within {ANSWER:.0f} s"
+    except ray.exceptions.RayError as error:
+        return f"cannot run anything ({' '.join(str(error).split())[:200]})"
+
+
+def _look(here: dict[str, str], mark: str, others: list[str]) -> Callable[[], str]:
+    """What a node is asked. A function inside a function travels as code: the node may not have this package."""
+
+    def look() -> str:
+        import os
+
+        try:
+            from cqlib import cluster
+        except ImportError as error:
+            return f"cannot import cqlib ({error}): install this repository and its packages there"
+        there = cluster.identity()
+        for name, version in here.items():
+            if there[name] != version:
+                return f"has {name} {there[name]}, this machine {version}: install the same there"
+        folder = os.path.dirname(mark)
+        if not os.path.exists(mark) or not os.access(folder, os.W_OK):
+            return f"does not see {folder} to write to: put --runs-dir on a file system that all nodes share"
+        unseen = [path for path in others if not os.path.exists(path)]
+        return f"does not see {unseen[0]}: put it on a file system that all nodes share" if unseen else ""
+
+    return look
+
+
+def identity() -> dict[str, str]:
+    """This package's code by its hash, and the versions of what numbers depend on."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "cqlib").rglob("*.py")):
+        digest.update(path.read_bytes())
+    found = {"cqlib": digest.hexdigest()[:12]}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+# --- on the nodes --------------------------------------------------------------------------------------------
+
+
+class _Board:
+    """What driver and tasks tell each other."""
+
+    def __init__(self) -> None:
+        self.attempts: dict[str, int] = {}
+        self.shares: dict[str, float] = {}
+        self.wish: tuple[str | None, int] = (None, 0)
+
+    def begin(self, name: str) -> None:
+        """A node has taken the task up."""
+        self.attempts[name] = self.attempts.get(name, 0) + 1
+
+    def tell(self, name: str, share: float) -> tuple[str | None, int]:
+        """Share done, from a task; it hears (why to stop or None, number of signals)."""
+        self.shares[name] = share
+        return self.wish
+
+    def ask(self, reason: str, signals: int) -> None:
+        """The driver wishes that all stop."""
+        self.wish = (reason, signals)
+
+    def news(self) -> tuple[dict[str, int], dict[str, float]]:
+        """By task: how often it was taken up; share done."""
+        return self.attempts, self.shares
+
+
+@dataclass
+class _Far(Stop):
+    """The driver's wish to stop, as a task on a node hears it: about once a second."""
+
+    board: Any = None
+    name: str = ""
+    share: float = 0.0
+    heard: float = field(default=0.0)
+
+    def listener(self, task: Task, event: str, value: float) -> None:
+        if event == "progress":
+            self.share = value
+
+    def reason(self) -> str | None:
+        import ray
+
+        if time.monotonic() - self.heard >= 1:
+            self.heard = time.monotonic()
+            try:
+                told = ray.get(self.board.tell.remote(self.name, self.share), timeout=30)
+                self.requested, self.signals = told
+            except ray.exceptions.GetTimeoutError:
+                pass  # asked again
+            except ray.exceptions.RayError:
+                self.requested = "the machine that began this run is gone"
+        return self.requested
+
+
+def _run(task: Task, logs: Path, board: Any) -> Outcome:
+    """One task on a node, in a child process."""
+    import ray
+
+    ray.get(board.begin.remote(task.name))
+    stop = _Far(board=board, name=task.name)
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    child = {**thread_limits(task.needs.cpus), "PYTHONPATH": path}
+    (outcome,) = run_here([task], [child], stop=stop, logs=logs, listener=stop.listener)
+    return outcome
+
+
+# --- on the driver -------------------------------------------------------------------------------------------
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    jobs: int | None = None,
+    *,
+    stop: Stop,
+    logs: Path,
+    listener: Listener = lambda task, event, value: None,
+    ended: Callable[[Outcome], None] = lambda outcome: None,
+) -> list[Outcome]:
+    """As `cqlib.processes.run_tasks`, but each task runs where the cluster has what it needs, at most `jobs` at a time
+    (None: as many as there is room for). Names of tasks differ. The listener hears "again" when a task's node was lost
+    and another has taken it up."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    board = ray.remote(_Board).options(num_cpus=0, scheduling_strategy=beside).remote()
+    run, waiting, running, outcomes = ray.remote(_run), list(tasks), {}, []
+    attempts: dict[str, int] = {}
+    began: dict[str, float] = {}
+
+    def over(outcome: Outcome) -> None:
+        if outcome.task.name in began:
+            outcome = replace(outcome, seconds=time.monotonic() - began[outcome.task.name])
+            listener(outcome.task, "ended", 1.0)
+        outcomes.append(outcome)
+        ended(outcome)
+
+    while waiting or running:
+        if (reason := stop.reason()) is not None:
+            board.ask.remote(reason, stop.signals)
+            for task in waiting:
+                over(Outcome(task, "stopped", reason, 0.0))
+            for ref, task in running.items():
+                if task.name not in attempts:  # it waits for room
+                    ray.cancel(ref)
+            waiting = []
+        while waiting and (jobs is None or len(running) < jobs):
+            task = waiting.pop(0)
+            try:
+                running[run.options(**_resources(task), max_retries=LOSSES).remote(task, logs, board)] = task
+            except UserError as error:
+                over(Outcome(task, "failed", str(error), 0.0))
+        ready, _ = ray.wait(list(running), timeout=0.5) if running else ([], [])
+        counts, shares = ray.get(board.news.remote())
+        for task in running.values():
+            before, count = attempts.get(task.name, 0), counts.get(task.name, 0)
+            attempts |= {task.name: count} if count else {}
+            began |= {task.name: time.monotonic()} if count and not before else {}
+            event = "waiting" if count == before else "again" if before else "started"
+            listener(task, "progress" if event == "waiting" and count else event, shares.get(task.name, 0.0))
+        for ref in ready:
+            over(_outcome(ref, running.pop(ref), stop))
+    return outcomes
+
+
+def _resources(task: Task) -> dict[str, float]:
+    """What Ray is to keep free for a task. UserError when no node will ever have it."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    wanted = {"CPU": task.needs.cpus, "memory": task.needs.memory_bytes}
+    if any(node.get("GPU") for node in nodes):
+        wanted["GPU"] = task.needs.gpus
+    if not any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
+        words = [f"{wanted['CPU']} CPU", f"{wanted['memory'] / 2**30:.1f} GiB of memory"]
+        words += [f"{wanted['GPU']:g} GPU"] if "GPU" in wanted else []
+        raise UserError(f"no node of the cluster has {', '.join(words)}")
+    return {"num_cpus": wanted["CPU"], "num_gpus": wanted.get("GPU", 0), "memory": wanted["memory"]}
+
+
+def _outcome(ref: Any, task: Task, stop: Stop) -> Outcome:
+    import ray
+
+    try:
+        return ray.get(ref)
+    except ray.exceptions.TaskCancelledError:
+        return Outcome(task, "stopped", stop.requested or "", 0.0)
+    except ray.exceptions.RayError as error:
+        line = " ".join(str(error).split())[:200]
+        return Outcome(task, "failed", f"its process on the cluster was lost: {line}", 0.0)
