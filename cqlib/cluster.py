@@ -11,6 +11,7 @@ import hashlib
 import os
 import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -47,10 +48,9 @@ def connected(address: str) -> Iterator[None]:
             raise UserError(f"--cluster {address}: {why}; ray start --head --port={port} starts a cluster") from error
         if host in LOOPBACK:  # or Ray replaces it by this machine's address in its network
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    # One try of some seconds; no reports to Ray's makers; no lines of its own between ours.
+    # One try of some seconds; no reports to Ray's makers; no warning on GPUs.
     for name, value in (("RAY_py_gcs_connect_timeout_s", "5"), ("RAY_NUM_REDIS_GET_RETRIES", "1"),
-                        ("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_BACKEND_LOG_LEVEL", "fatal"),
-                        ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")):  # fmt: skip
+                        ("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")):  # fmt: skip
         os.environ.setdefault(name, value)
     try:
         import ray
@@ -58,7 +58,8 @@ def connected(address: str) -> Iterator[None]:
         raise UserError("--cluster needs the extra `cluster`: pip install -e '.[cluster]'") from error
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
+        with _quiet():
+            ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
     except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
         ray.shutdown()
         why = " ".join(str(error).split())[:300] or type(error).__name__
@@ -72,24 +73,41 @@ def connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, nothing reaches stderr: Ray's C++ part speaks there of each try to connect, at every log level."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def check_nodes(runs_dir: Path, others: Sequence[Path] = ()) -> None:
     """UserError, one line, that names each node which does not see the runs folder (to write to) or one of the
     `others`, or which has another version of this package or of what its numbers depend on."""
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     runs_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=runs_dir, prefix=".cluster-") as mark:
         look = ray.remote(_look(identity(), mark.name, [str(path) for path in others]))
         nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-        asked = {
-            look.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(): name
-            for node, name in nodes.items()
-        }
+        asked = {look.options(**_on(node)).remote(): name for node, name in nodes.items()}
         ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER)
         wrong = [f"node {name} {said}" for ref, name in asked.items() if (said := _said(ref))]
     if wrong:
         raise UserError(f"--cluster: {'; '.join(dict.fromkeys(wrong))}")
+
+
+def _on(node: str) -> dict[str, Any]:
+    """Options of what is to run on just this node, and takes nothing from the rows."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 def _said(ref: Any) -> str:
@@ -225,10 +243,8 @@ def run_tasks(
     (None: as many as there is room for). Names of tasks differ. The listener hears "again" when a task's node was lost
     and another has taken it up."""
     import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    board = ray.remote(_Board).options(num_cpus=0, scheduling_strategy=beside).remote()
+    board = ray.remote(_Board).options(**_on(ray.get_runtime_context().get_node_id())).remote()
     run, waiting, running, outcomes = ray.remote(_run), list(tasks), {}, []
     attempts: dict[str, int] = {}
     began: dict[str, float] = {}

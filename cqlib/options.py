@@ -172,9 +172,10 @@ def parser() -> Parser:
         help="checkpoints, logs and records (default: runs/)")  # fmt: skip
     add("--out", type=Path, default=names.ROOT / "reports" / "local", metavar="DIR",
         help="the report (default: reports/local/)")  # fmt: skip
-    add("--jobs", type=count, metavar="N", help="rows trained at a time, each with its share of the cores (default: one per core, or per GPU)")
+    add("--jobs", type=count, metavar="N",
+        help="rows at a time, each with its share of the cores (default: one per core, or per GPU)")  # fmt: skip
     add("--cluster", type=address, metavar="ADDRESS",
-        help="run the rows on the Ray cluster at HOST:PORT, --jobs at a time (default: as many as it has room for)")  # fmt: skip
+        help="run the rows on a Ray cluster, given as HOST:PORT (extra: cluster)")  # fmt: skip
     add("--time-budget", type=minutes, metavar="MINUTES", help="stop after this time, to go on later")
     add("--list", action="store_true",
         help="list rows, notebooks, data sets and profiles, and the time and memory that the rows of this command take "
