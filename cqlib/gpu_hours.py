@@ -9,6 +9,7 @@ roofline model, Williams, Waterman, Patterson 2009). `python -m cqlib.gpu_hours`
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from cqlib import options
+from cqlib.errors import UserError
 from cqlib.estimate import duration
 from cqlib.experiments import AVAILABLE, Experiment, build, experiment
 from cqlib.files import write_atomic
@@ -136,9 +138,11 @@ def stored() -> dict[str, float]:
 
 
 def markdown() -> str:
-    """The stored hours as a table for README. KeyError when a recipe has changed since."""
-    found, rows, total = stored(), [], 0.0
-    for part, runs in parts().items():
+    """The stored hours as a table for README. UserError when a recipe has changed since."""
+    found, rows, by_part = stored(), [], parts()
+    if {e.training_hash for runs in by_part.values() for e in runs} - found.keys():
+        raise UserError("a recipe of `paper` has changed: python -m cqlib.gpu_hours estimates it anew")
+    for part, runs in by_part.items():
         each = {e: found[e.training_hash] for e in runs}
         longest = max(each, key=lambda e: each[e])
         took = f"`{longest.row}` on {longest.data}, {duration(3600 * each[longest])}"
@@ -170,4 +174,4 @@ def main(path: Path = FILE) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
