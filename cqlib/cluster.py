@@ -13,10 +13,11 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -169,9 +170,10 @@ class _Board:
         self.shares: dict[str, float] = {}
         self.wish: tuple[str | None, int] = (None, 0)
 
-    def begin(self, name: str) -> None:
-        """A node has taken the task up."""
+    def begin(self, name: str, share: float) -> tuple[str | None, int]:
+        """A node has taken the task up; it hears as from `tell`."""
         self.attempts[name] = self.attempts.get(name, 0) + 1
+        return self.wish
 
     def tell(self, name: str, share: float) -> tuple[str | None, int]:
         """Share done, from a task; it hears (why to stop or None, number of signals)."""
@@ -187,43 +189,40 @@ class _Board:
         return self.attempts, self.shares
 
 
-@dataclass
-class _Far(Stop):
-    """The driver's wish to stop, as a task on a node hears it: about once a second."""
+def _run(task: Task, logs: Path, board: Any) -> Outcome:
+    """One task on a node, in a child process; about once a second its progress is told, and a wish to stop heard."""
+    import ray
 
-    board: Any = None
-    name: str = ""
-    share: float = 0.0
-    heard: float = field(default=0.0)
+    stop, heard, over = Stop(), threading.Event(), threading.Event()
+    share = 0.0
 
-    def listener(self, task: Task, event: str, value: float) -> None:
-        if event == "progress":
-            self.share = value
-
-    def reason(self) -> str | None:
-        import ray
-
-        if time.monotonic() - self.heard >= 1:
-            self.heard = time.monotonic()
+    def talk() -> None:
+        ask = board.begin
+        while True:
             try:
-                told = ray.get(self.board.tell.remote(self.name, self.share), timeout=30)
-                self.requested, self.signals = told
+                stop.requested, stop.signals = ray.get(ask.remote(task.name, share), timeout=ANSWER)
             except ray.exceptions.GetTimeoutError:
                 pass  # asked again
             except ray.exceptions.RayError:
-                self.requested = "the machine that began this run is gone"
-        return self.requested
+                stop.requested = "the machine that began this run is gone"
+            ask = board.tell
+            heard.set()
+            if over.wait(1):
+                return
 
+    def listener(_: Task, event: str, value: float) -> None:
+        nonlocal share
+        share = value if event == "progress" else share
 
-def _run(task: Task, logs: Path, board: Any) -> Outcome:
-    """One task on a node, in a child process."""
-    import ray
-
-    ray.get(board.begin.remote(task.name))
-    stop = _Far(board=board, name=task.name)
+    # In a thread of its own: a task whose main thread waits for another is idle to Ray, which gives its core away.
+    talking = threading.Thread(target=talk, daemon=True)
+    talking.start()
+    heard.wait()
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     child = {**thread_limits(task.needs.cpus), "PYTHONPATH": path}
-    (outcome,) = run_here([task], [child], stop=stop, logs=logs, listener=stop.listener)
+    (outcome,) = run_here([task], [child], stop=stop, logs=logs, listener=listener)
+    over.set()
+    talking.join()
     return outcome
 
 
