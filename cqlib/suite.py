@@ -11,13 +11,13 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cqlib import cluster, names, notebooks, options
+from cqlib import cluster, cluster_nodes, names, notebooks, options
 from cqlib.data import published
 from cqlib.data.catalogue import ENTRIES
 from cqlib.errors import UsageError, UserError
@@ -25,9 +25,10 @@ from cqlib.files import write_atomic
 from cqlib.guard import guarded
 from cqlib.options import Options
 from cqlib.paper import canonical
-from cqlib.processes import Outcome, Stop, Task, cores, run_tasks, thread_limits
+from cqlib.processes import Outcome, Stop, Task, run_tasks
 from cqlib.progress import Progress
 from cqlib.records import Record, load_records
+from cqlib.slots import slots
 
 if TYPE_CHECKING:
     from cqlib.metrics.features import Features
@@ -187,22 +188,6 @@ def _text(path: Path | str | None) -> str | None:
     return None if path is None else str(path)
 
 
-def slots(jobs: int | None) -> list[Mapping[str, str]]:
-    """The environments of the children that run at a time, by default one per core, or per GPU: each has its share of
-    the cores, as threads, and a GPU if there are any. $OMP_NUM_THREADS, where set, is the number of threads."""
-    import torch
-
-    gpus = []
-    if torch.cuda.is_available():
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-        gpus = seen.split(",") if seen else [str(index) for index in range(torch.cuda.device_count())]
-    count = jobs or len(gpus) or cores()
-    chosen = os.environ.get("OMP_NUM_THREADS", "")
-    threads = thread_limits(int(chosen) if chosen.isdigit() else max(1, cores() // count))
-    cards = [{"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(count)] if gpus else [{}] * count
-    return [{**threads, **card} for card in cards]
-
-
 def work(tasks: Sequence[Task], chosen: Options, stop: Stop) -> list[Outcome]:
     """Run `tasks` with progress, here or on the cluster; logs of those that fail stay in the runs folder."""
     if not tasks:
@@ -239,7 +224,7 @@ def _read_by(runs: Sequence[tuple[str, str, int]], chosen: Options) -> list[Path
 
 def reproduce(chosen: Options, stop: Stop) -> int:
     """Everything, in order; the exit code."""
-    with cluster.connected(chosen.cluster) if chosen.cluster else nullcontext():
+    with cluster_nodes.connected(chosen.cluster) if chosen.cluster else nullcontext():
         return _reproduce(chosen, stop)
 
 
@@ -266,7 +251,7 @@ def _reproduce(chosen: Options, stop: Stop) -> int:
     _say(f"rows: {wanted} wanted, {found.finished} finished before, {len(found.runs)} to run")
     if chosen.cluster is not None and found.runs:
         with stop.at_once():
-            cluster.check_nodes(chosen.runs_dir, _read_by(found.runs, chosen))
+            cluster_nodes.check_nodes(chosen.runs_dir, _read_by(found.runs, chosen))
     elif chosen.profile == "paper":
         for line in told(chosen, found.runs, stop):
             _say(line)

@@ -20,7 +20,7 @@ ray = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from cqlib import cluster, options, run, suite  # noqa: E402
+from cqlib import cluster, cluster_nodes, options, run, suite  # noqa: E402
 from cqlib.errors import UserError  # noqa: E402
 from cqlib.processes import Needs, Outcome, Stop, Task  # noqa: E402
 from cqlib.records import Record  # noqa: E402
@@ -111,23 +111,23 @@ def content(record: Record) -> dict:
 
 
 def test_nodes_are_asked_what_they_see_and_have(nodes, tmp_path, monkeypatch):
-    with cluster.connected(nodes.address):
-        cluster.check_nodes(tmp_path / "runs", [tmp_path])
+    with cluster_nodes.connected(nodes.address):
+        cluster_nodes.check_nodes(tmp_path / "runs", [tmp_path])
         assert list((tmp_path / "runs").iterdir()) == []
         with pytest.raises(UserError, match="node 127.0.0.1 does not see .*absent: put it on a file system that all"):
-            cluster.check_nodes(tmp_path / "runs", [tmp_path / "absent"])
-        monkeypatch.setattr(cluster, "identity", lambda: {"cqlib": "another"})
+            cluster_nodes.check_nodes(tmp_path / "runs", [tmp_path / "absent"])
+        monkeypatch.setattr(cluster_nodes, "identity", lambda: {"cqlib": "another"})
         with pytest.raises(UserError, match="has cqlib .*, this machine another: install the same there") as caught:
-            cluster.check_nodes(tmp_path / "runs")
+            cluster_nodes.check_nodes(tmp_path / "runs")
         assert "\n" not in str(caught.value)
         monkeypatch.undo()
-        look = cluster._look(cluster.identity(), str(tmp_path / "elsewhere" / "mark"), [])
+        look = cluster_nodes._look(cluster_nodes.identity(), str(tmp_path / "elsewhere" / "mark"), [])
         assert "does not see" in look() and "put --runs-dir on a file system that all nodes share" in look()
 
 
 def test_another_version_of_ray_is_one_line(nodes, monkeypatch):
     monkeypatch.setattr(ray, "__version__", "0.1")
-    with pytest.raises(UserError, match="Version mismatch.*0.1") as caught, cluster.connected(nodes.address):
+    with pytest.raises(UserError, match="Version mismatch.*0.1") as caught, cluster_nodes.connected(nodes.address):
         pass
     assert "\n" not in str(caught.value) and not ray.is_initialized()
 
@@ -136,7 +136,7 @@ def test_no_cluster_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(UserError, match=f"--cluster 127.0.0.1:{port}: nothing answers there.*ray start"):
-        with cluster.connected(f"127.0.0.1:{port}"):
+        with cluster_nodes.connected(f"127.0.0.1:{port}"):
             pass
 
 
@@ -153,7 +153,7 @@ def test_handlers_of_signals_stay_and_the_suite_chooses_the_cluster(nodes, child
 
 
 def test_failures_stops_and_what_no_node_has(nodes, children):
-    with cluster.connected(nodes.address):
+    with cluster_nodes.connected(nodes.address):
         tasks = [Task(name, "child", name) for name in ("fine", "fails")]
         tasks.append(Task("large", "child", "fine", needs=Needs(cpus=64)))
         outcomes = go(children, tasks)
@@ -175,7 +175,7 @@ def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(nodes, c
         if len(saving) >= 2 and time.monotonic() - max(saving.values()) > 3:  # time enough to take up a third
             stop.requested = "stopped by SIGTERM"
 
-    with cluster.connected(nodes.address):
+    with cluster_nodes.connected(nodes.address):
         tasks = [Task(f"saves {k}", "child", f"saves {k}") for k in range(3)]
         outcomes = go(children, tasks, stop, listener=listener)
         assert {outcome.status for outcome in outcomes.values()} == {"stopped"}
@@ -208,7 +208,7 @@ def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, ch
         (children / "go").touch()
 
     threading.Thread(target=kill, daemon=True).start()
-    with cluster.connected(nodes.address):
+    with cluster_nodes.connected(nodes.address):
         outcomes = go(children, tasks, listener=lambda task, event, value: events.append((task.name, event)))
     assert {outcome.status for outcome in outcomes.values()} == {"done"}, outcomes
     (name,) = lost

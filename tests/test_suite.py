@@ -14,7 +14,7 @@ import nbformat
 import pytest
 import torch
 
-from cqlib import estimate, names, notebooks, options, suite
+from cqlib import estimate, names, notebooks, options, slots, suite
 from cqlib.errors import UsageError, UserError
 from cqlib.experiments import AVAILABLE, experiment
 from cqlib.metrics import features
@@ -135,7 +135,7 @@ def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
 
 
 def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch):
-    monkeypatch.setattr(suite, "cores", lambda: 7)
+    monkeypatch.setattr(slots, "cores", lambda: 7)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
