@@ -100,6 +100,8 @@ def rows(given: argparse.Namespace) -> int:
 
 def train(given: argparse.Namespace) -> int:
     """Train and evaluate one row; a finished one is not run again."""
+    import torch
+
     from cqlib import estimate
     from cqlib.experiments import experiment
     from cqlib.run import load_data, run, trained
@@ -108,9 +110,10 @@ def train(given: argparse.Namespace) -> int:
     e = experiment(given.row, given.profile, given.data, given.seed)
     if given.profile == "paper" and not trained(e, given.runs_dir):
         load_data(e, given.data_dir)  # what is missing is told before anything is measured
-        if (found := estimate.known(e, given.runs_dir)) is None:
+        hardware = estimate.hardware(torch.get_num_threads())
+        if (found := estimate.known(e, given.runs_dir, hardware)) is None:
             found = estimate.estimate(e)
-            estimate.keep(e, given.runs_dir, found)
+            estimate.keep(e, given.runs_dir, hardware, found)
         print(f"{e.row} on {e.data}: {found}", file=sys.stderr, flush=True)
 
     def progress(step: int, steps: int, left: float) -> None:

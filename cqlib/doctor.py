@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from cqlib.data import SOURCES
 from cqlib.data.catalogue import ENTRIES, Entry
 from cqlib.errors import UserError
+from cqlib.processes import cores
 
 if TYPE_CHECKING:
     from cqlib.metrics.features import Features
@@ -35,13 +36,12 @@ def report(runs_dir: Path, data_dir: Path | None = None) -> Iterator[str]:
 def _device() -> Iterator[str]:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             memory = torch.cuda.get_device_properties(index).total_memory / 2**30
             yield f"+ device: {torch.cuda.get_device_name(index)}, {memory:.0f} GiB"
     else:
-        yield f"+ device: CPU, {cores} cores (no GPU: profiles smoke, quick and study are made for this)"
+        yield f"+ device: CPU, {cores()} cores (no GPU: profiles smoke, quick and study are made for this)"
     yield f"+ torch {torch.__version__}, torchvision {metadata.version('torchvision')}"
 
 

@@ -25,13 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of training in all its stages, measuring not included; the most memory taken, in bytes."""
+    """Seconds of training in all its stages, measuring not included; the most memory taken, in bytes.
+
+    Where `runs` is not 0, it is no estimate but the mean of so many finished runs, all that they did included.
+    """
 
     seconds: float
     memory_bytes: int
+    runs: int = 0
 
     def __str__(self) -> str:
-        return f"about {duration(self.seconds)} of training, {self.memory_bytes / 2**30:.1f} GiB"
+        memory = f"{self.memory_bytes / 2**30:.1f} GiB"
+        if self.runs:
+            return f"{duration(self.seconds)}, {memory} (measured in {self.runs} run{'s' if self.runs > 1 else ''})"
+        return f"about {duration(self.seconds)} of training, {memory} (estimated)"
 
 
 def duration(seconds: float) -> str:
@@ -62,31 +69,34 @@ def estimate(e: Experiment) -> Estimate:
     return Estimate(seconds, provenance.peak_memory_bytes(device))
 
 
-def known(e: Experiment, runs_dir: Path) -> Estimate | None:
+def known(e: Experiment, runs_dir: Path, hardware: str) -> Estimate | None:
     """What `keep` has kept: a run that is stopped often is not measured anew each time."""
     try:
-        return Estimate(**json.loads(_place(e, runs_dir).read_text()))
+        return Estimate(**json.loads(_place(e, runs_dir, hardware).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def keep(e: Experiment, runs_dir: Path, found: Estimate) -> None:
-    """Remember the estimate of this recipe on this kind of device."""
-    write_atomic(_place(e, runs_dir), json.dumps(asdict(found)))
+def keep(e: Experiment, runs_dir: Path, hardware: str, found: Estimate) -> None:
+    """Remember the estimate of this recipe on this hardware."""
+    write_atomic(_place(e, runs_dir, hardware), json.dumps(asdict(found)))
 
 
-def _place(e: Experiment, runs_dir: Path) -> Path:
-    key = canonical_json({"recipe": asdict(e.recipe), "device": _device()})
+def _place(e: Experiment, runs_dir: Path, hardware: str) -> Path:
+    key = canonical_json({"recipe": asdict(e.recipe), "device": hardware})
     return runs_dir / "estimates" / f"{sha256(key.encode())[:16]}.json"
 
 
 @functools.cache
-def _device() -> str:
-    """The card's name, asked for by another process: a card in exclusive mode would be closed to children of this."""
+def hardware(threads: int) -> str:
+    """What runs with so many threads would run on, as records name it. A card is asked for its name by another process:
+    one in exclusive mode would be closed to children of this."""
     import torch
 
+    from cqlib import provenance
+
     if not torch.cuda.is_available():
-        return "CPU"
+        return provenance.cpu_name(threads)
     code = "import torch; print(torch.cuda.get_device_name())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() or "GPU"
 
@@ -95,7 +105,7 @@ def total(estimates: Iterable[Estimate], runs_each: Iterable[int], slots: int) -
     """All runs together, `slots` at a time: as long as the longest at least."""
     pairs = list(zip(estimates, runs_each, strict=True))
     seconds = max(sum(e.seconds * n for e, n in pairs) / max(1, slots), *(e.seconds for e, _ in pairs), 0.0)
-    return f"in all about {duration(seconds)} of training with {slots} at a time"
+    return f"in all about {duration(seconds)} with {slots} at a time"
 
 
 def main(argument: str) -> int:

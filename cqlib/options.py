@@ -1,13 +1,13 @@
 """The options of run_all.sh, checked with the standard library alone, before any environment is made.
 
-`python -m cqlib.options …` answers --help and --list (exit 0), refuses what is wrong (one line, exit 2, or 1
-for a file that is not there) and exits 100 when the work may begin. `cqlib/suite.py` parses with it again.
+`python -m cqlib.options …` answers --help (exit 0), refuses what is wrong (one line, exit 2, or 1 for a file that
+is not there), prints the names that --list lists (exit 101: what rows take is `cqlib/suite.py`'s to say) and exits 100
+when the work may begin. `cqlib/suite.py` parses with it again.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
 import os
 import sys
@@ -21,7 +21,7 @@ from cqlib.data import SOURCES
 from cqlib.errors import UsageError, UserError, unknown
 from cqlib.guard import guarded
 
-GO_ON = 100
+GO_ON, LISTED = 100, 101
 
 
 class Parser(argparse.ArgumentParser):
@@ -113,6 +113,14 @@ def minutes(text: str) -> float:
     return value
 
 
+def address(text: str) -> str:
+    """HOST:PORT of a Ray cluster, or `auto` for one that was started on this machine."""
+    host, _, port = text.rpartition(":")
+    if text != "auto" and (not host or "/" in host or not port.isascii() or not port.isdigit() or int(port) >= 2**16):
+        raise argparse.ArgumentTypeError(f"'{text}' is no address: give HOST:PORT, or auto")
+    return text
+
+
 def output(text: str) -> Path:
     """A file that is to be written, not a folder."""
     if Path(text).is_dir():
@@ -164,10 +172,14 @@ def parser() -> Parser:
         help="checkpoints, logs and records (default: runs/)")  # fmt: skip
     add("--out", type=Path, default=names.ROOT / "reports" / "local", metavar="DIR",
         help="the report (default: reports/local/)")  # fmt: skip
-    add("--jobs", type=count, metavar="N", help="rows trained at a time (default: one per core, or per GPU)")
-    add("--cluster", metavar="ADDRESS", help="run the rows on a Ray cluster (extra: cluster)")
+    add("--jobs", type=count, metavar="N",
+        help="rows at a time, each with its share of the cores (default: one per core, or per GPU)")  # fmt: skip
+    add("--cluster", type=address, metavar="ADDRESS",
+        help="run the rows on a Ray cluster, given as HOST:PORT (extra: cluster)")  # fmt: skip
     add("--time-budget", type=minutes, metavar="MINUTES", help="stop after this time, to go on later")
-    add("--list", action="store_true", help="list rows, notebooks, data sets and profiles, then stop")
+    add("--list", action="store_true",
+        help="list rows, notebooks, data sets and profiles, and the time and memory that the rows of this command take "
+        "here, then stop")  # fmt: skip
     return p
 
 
@@ -188,13 +200,11 @@ def parse(argv: Sequence[str]) -> Options:
     for option, path in (("--runs-dir", given.runs_dir), ("--out", given.out)):
         if path.exists() and not path.is_dir():
             raise UsageError(f"{option}: {path} is a file, not a folder")
-    if given.cluster is not None and importlib.util.find_spec("cqlib.cluster") is None:
-        raise UsageError("--cluster is not part of this version yet")
     return Options(**vars(given))
 
 
 def listing() -> str:
-    """What `--list` prints: every name that the options take."""
+    """What `--list` prints first: every name that the options take."""
     books = {name: file.name for name, file in names.notebooks().items()}
     sets = {name: source.about for name, source in SOURCES.items()}
     parts = (("profiles", names.PROFILES), ("notebooks", books), ("data sets", sets))
@@ -206,12 +216,12 @@ def listing() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check the options; 100 when the work may begin."""
+    """Check the options; 100 when the work may begin, 101 when the names were listed."""
     with guarded("run_all.sh"):
         options = parse(sys.argv[1:] if argv is None else argv)
         if options.list:
             print(listing(), flush=True)
-    return 0 if options.list else GO_ON
+    return LISTED if options.list else GO_ON
 
 
 if __name__ == "__main__":

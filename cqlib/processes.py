@@ -24,6 +24,16 @@ GRACE = 120.0  # seconds between SIGTERM, upon which a child saves its state, an
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a machine is to keep free for a task: cores, one thread each; memory; of a GPU, where there are any, a share
+    in (0, 1]. `cqlib/cluster.py` asks for it; on one machine `--jobs` decides."""
+
+    cpus: int = 1
+    memory_bytes: int = 0
+    gpus: float = 1.0
+
+
+@dataclass(frozen=True)
 class Task:
     """`python -m MODULE ARGUMENT`, known to the user as `name`; `cost` is its expected share of the time."""
 
@@ -31,6 +41,17 @@ class Task:
     module: str
     argument: str
     cost: float = 1.0
+    needs: Needs = Needs()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_limits(threads: int) -> dict[str, str]:
+    """The environment in which numerical libraries use so many threads."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
 
 
 @dataclass(frozen=True)

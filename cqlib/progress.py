@@ -46,6 +46,8 @@ class Progress:
             self.shares[task] = value
         if event == "started" and self.bar is None:
             self.line(f"{self.position(task)}: started")
+        if event == "again":
+            self.line(f"{self.position(task)}: its node was lost; another goes on from the last checkpoint")
         done = self.finished + sum(task.cost * share for task, share in self.shares.items())
         if self.bar is not None:
             self.bar.set_description_str(", ".join(task.name for task in self.shares), refresh=False)

@@ -56,8 +56,12 @@ def device_name(device: torch.device, *, bf16: bool) -> str:
     precision = "bf16 convolutions" if bf16 else "fp32"
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {precision}"
-    threads = torch.get_num_threads()
-    return f"CPU {_processor()}, {threads} thread{'s' if threads > 1 else ''}, {precision}"
+    return f"{cpu_name(torch.get_num_threads())}, {precision}"
+
+
+def cpu_name(threads: int) -> str:
+    """The processor with a number of threads."""
+    return f"CPU {_processor()}, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _processor() -> str:

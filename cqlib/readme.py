@@ -93,6 +93,13 @@ def datasets(_: Sequence[RunSet]) -> str:
     return "\n".join(lines)
 
 
+def gpu_hours(_: Sequence[RunSet]) -> str:
+    """What a whole reproduction under `paper` costs."""
+    from cqlib.gpu_hours import markdown
+
+    return markdown()
+
+
 PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {
     "table1": partial(table, paper.TABLE1),
     "claims": partial(claims, paper.TABLE1),
@@ -102,6 +109,7 @@ PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {
     "claims3": partial(claims, paper.TABLE3),
     "equations": equations,
     "datasets": datasets,
+    "gpu-hours": gpu_hours,
 }
 
 

@@ -11,12 +11,15 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cqlib import estimate, names, notebooks, options
+from cqlib import cluster, cluster_nodes, names, notebooks, options
+from cqlib.data import published
+from cqlib.data.catalogue import ENTRIES
 from cqlib.errors import UsageError, UserError
 from cqlib.files import write_atomic
 from cqlib.guard import guarded
@@ -24,6 +27,8 @@ from cqlib.options import Options
 from cqlib.paper import canonical
 from cqlib.processes import Outcome, Stop, Task, run_tasks
 from cqlib.progress import Progress
+from cqlib.records import Record, load_records
+from cqlib.slots import slots
 
 if TYPE_CHECKING:
     from cqlib.metrics.features import Features
@@ -106,9 +111,11 @@ def pending(chosen: Options, todo: Plan, features: Features | None = None) -> Pe
 
 def row_tasks(chosen: Options, runs: Sequence[tuple[str, str, int]]) -> list[Task]:
     """One task per (row, data set, seed), the longest first."""
+    from cqlib.costs import needs
     from cqlib.experiments import experiment
 
-    tasks = []
+    tasks, records = [], _records(chosen)
+    data_dir = chosen.data_dir or os.environ.get("CQLIB_DATA")  # a node of a cluster has another environment
     for row, data, seed in runs:
         argument = {
             "row": row,
@@ -116,42 +123,42 @@ def row_tasks(chosen: Options, runs: Sequence[tuple[str, str, int]]) -> list[Tas
             "data": data,
             "seed": seed,
             "runs_dir": str(chosen.runs_dir),
-            "data_dir": _text(chosen.data_dir),
+            "data_dir": _text(data_dir),
             "feature_weights": _text(chosen.feature_weights),
         }
-        cost = experiment(row, chosen.profile, data, seed).cost
-        tasks.append(Task(f"{row} on {data}, seed {seed}", "cqlib.worker", json.dumps(argument), cost))
+        e = experiment(row, chosen.profile, data, seed)
+        name = f"{row} on {data}, seed {seed}"
+        tasks.append(Task(name, "cqlib.worker", json.dumps(argument), e.cost, needs(e, records)))
     return sorted(tasks, key=lambda task: -task.cost)
 
 
-def estimates(chosen: Options, runs: Sequence[tuple[str, str, int]], stop: Stop) -> Iterator[str]:
-    """Lines on the hours and the memory that `runs` will take, each row measured by itself, once in a runs folder."""
-    from cqlib.experiments import experiment
+def _records(chosen: Options) -> list[Record]:
+    """What was measured here and elsewhere."""
+    return load_records(chosen.runs_dir)[0] + load_records(names.ROOT / "reports" / "published" / "records")[0]
 
-    pairs = Counter((row, data) for row, data, _ in runs)
-    experiments = {pair: experiment(pair[0], chosen.profile, pair[1]) for pair in pairs}
-    found = {pair: estimate.known(e, chosen.runs_dir) for pair, e in experiments.items()}
 
-    def line(pair: tuple[str, str], said: object) -> str:
-        return f"  {pair[0]} on {pair[1]}: {said}" + (f", {n} seeds" if (n := pairs[pair]) > 1 else "")
+def told(chosen: Options, runs: Sequence[tuple[str, str, int]], stop: Stop, todo: Sequence[tuple[str, str]] = ()):
+    """Lines on the time and the memory that `runs` take here, and, finished or not, the rows of `todo`."""
+    from cqlib import costs
 
-    tasks = {
-        Task(f"estimate of {row} on {data}", "cqlib.estimate",
-             json.dumps({"row": row, "profile": chosen.profile, "data": data})): (row, data)
-        for row, data in pairs if found[row, data] is None
-    }  # fmt: skip
-    if tasks:
-        yield f"measuring a few steps of {len(tasks)} rows; Ctrl-C stops before anything has begun"
-    yield from (line(pair, known) for pair, known in found.items() if known is not None)
-    for task, pair in tasks.items():  # alone on the machine
-        (outcome,) = run_tasks([task], slots(chosen.jobs)[:1], stop=stop, logs=chosen.runs_dir / "logs")
-        found[pair] = estimate.parse(outcome.message) if outcome.status == "done" else None
-        if found[pair] is not None:
-            estimate.keep(experiments[pair], chosen.runs_dir, found[pair])
-        yield line(pair, found[pair] or f"no estimate ({outcome.message})")
-    known = {pair: value for pair, value in found.items() if value is not None}
-    if known:
-        yield "  " + estimate.total(known.values(), (pairs[pair] for pair in known), len(slots(chosen.jobs)))
+    wanted = Counter(dict.fromkeys(todo, 0))
+    wanted.update((row, data) for row, data, _ in runs)
+    return costs.lines(wanted, chosen.profile, runs_dir=chosen.runs_dir, records=_records(chosen),
+                       slots=slots(chosen.jobs), stop=stop)  # fmt: skip
+
+
+def show(chosen: Options, stop: Stop) -> int:
+    """What `--list` says of the rows that the same command without it would run; the exit code."""
+    from cqlib.experiments import AVAILABLE, experiment
+    from cqlib.run import finished
+
+    todo = plan(chosen, AVAILABLE)
+    runs = [(row, data, seed) for row, data in todo.rows for seed in chosen.seeds
+            if finished(experiment(row, chosen.profile, data, seed), chosen.runs_dir) is None]  # fmt: skip
+    print("\nrows of this command, and what they take on this machine", flush=True)
+    for line in told(chosen, runs, stop, todo.rows):
+        print(line, flush=True)
+    return 3 if stop.requested else 0
 
 
 def notebook_tasks(chosen: Options, todo: Plan) -> list[Task]:
@@ -177,37 +184,20 @@ def notebook_tasks(chosen: Options, todo: Plan) -> list[Task]:
     return tasks
 
 
-def _text(path: Path | None) -> str | None:
+def _text(path: Path | str | None) -> str | None:
     return None if path is None else str(path)
 
 
-def slots(jobs: int | None) -> list[Mapping[str, str]]:
-    """The environments of the children that run at a time: one thread each, and one GPU if there are any."""
-    import torch
-
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    if not torch.cuda.is_available():
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return [one_thread] * (jobs or cores or 1)
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = seen.split(",") if seen else [str(index) for index in range(torch.cuda.device_count())]
-    return [{**one_thread, "CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} for i in range(jobs or len(gpus))]
-
-
 def work(tasks: Sequence[Task], chosen: Options, stop: Stop) -> list[Outcome]:
-    """Run `tasks` with progress; logs of those that fail stay in the runs folder."""
+    """Run `tasks` with progress, here or on the cluster; logs of those that fail stay in the runs folder."""
     if not tasks:
         return []
     progress = Progress(tasks)
+    settings = {"stop": stop, "logs": chosen.runs_dir / "logs", "listener": progress, "ended": progress.ended}
     try:
-        return run_tasks(
-            tasks,
-            slots(chosen.jobs),
-            stop=stop,
-            logs=chosen.runs_dir / "logs",
-            listener=progress,
-            ended=progress.ended,
-        )
+        if chosen.cluster is not None:
+            return cluster.run_tasks(tasks, chosen.jobs, **settings)
+        return run_tasks(tasks, slots(chosen.jobs), **settings)
     finally:
         progress.close()
 
@@ -224,8 +214,21 @@ def _refuse_without_data(found: Pending) -> None:
         raise UserError("; ".join(outcome.message for outcome in found.absent))
 
 
+def _read_by(runs: Sequence[tuple[str, str, int]], chosen: Options) -> list[Path]:
+    """The files and folders that `runs` read and that do not come with the packages."""
+    folder, sets = published.home(chosen.data_dir), {data for _, data, _ in runs}
+    paths = [folder / name.partition(":")[2] for name in sets if ":" in name]
+    paths += [folder] if sets & ENTRIES.keys() else []
+    return paths + ([chosen.feature_weights] if chosen.feature_weights else [])
+
+
 def reproduce(chosen: Options, stop: Stop) -> int:
     """Everything, in order; the exit code."""
+    with cluster_nodes.connected(chosen.cluster) if chosen.cluster else nullcontext():
+        return _reproduce(chosen, stop)
+
+
+def _reproduce(chosen: Options, stop: Stop) -> int:
     if chosen.time_budget is not None:
         stop.deadline = time.monotonic() + 60 * chosen.time_budget
     from cqlib import report
@@ -246,10 +249,14 @@ def reproduce(chosen: Options, stop: Stop) -> int:
         _say(f"{outcome.task.name}: {outcome.message}")
     wanted = len(todo.rows) * len(chosen.seeds)
     _say(f"rows: {wanted} wanted, {found.finished} finished before, {len(found.runs)} to run")
-    if chosen.profile == "paper":
-        for line in estimates(chosen, found.runs, stop):
+    if chosen.cluster is not None and found.runs:
+        with stop.at_once():
+            cluster_nodes.check_nodes(chosen.runs_dir, _read_by(found.runs, chosen))
+    elif chosen.profile == "paper":
+        for line in told(chosen, found.runs, stop):
             _say(line)
     outcomes += work(row_tasks(chosen, found.runs), chosen, stop)
+    chosen = replace(chosen, cluster=None)  # notebooks read what the rows have left
     tasks = notebook_tasks(chosen, todo)
     wanted = len(todo.notebooks)
     _say(f"notebooks: {wanted} wanted, {wanted - len(tasks)} up to date, {len(tasks)} to run")
@@ -285,8 +292,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = options.parse(sys.argv[1:] if argv is None else argv)
     with guarded("run_all.sh", chosen.runs_dir / "logs"):
         if chosen.list:
-            print(options.listing(), flush=True)
-            return 0
+            return show(chosen, stop)
         return reproduce(chosen, stop)
     raise AssertionError("unreachable")
 

@@ -53,6 +53,7 @@ WRONG = [
     (["--jobs", "-1"], "--jobs: '-1' is not a number from 1"),
     (["--time-budget", "nan"], "--time-budget: 'nan' is not a number of minutes above 0"),
     (["--only", ","], "--only: the list of names is empty"),
+    (["--cluster", "ray://x"], "--cluster: 'ray://x' is no address: give HOST:PORT, or auto"),
     (["table1"], "unexpected argument 'table1'"),
     (["--out", "run_all.sh"], "is a file, not a folder"),
 ]
@@ -80,8 +81,8 @@ def test_help_and_list_need_no_environment(checkout):
     wanted = "profile only data data-dir feature-weights seeds runs-dir out jobs cluster time-budget list"
     for option in wanted.split():
         assert f"--{option}" in told.stdout
-    listed = call("bash", "run_all.sh", "--list", cwd=checkout, PYTHONPATH="")
-    assert listed.returncode == 0
+    listed = call("bash", "run_all.sh", "--list", cwd=checkout, PYTHONPATH="", VIRTUAL_ENV="", CONDA_PREFIX="")
+    assert listed.returncode == 0 and "once there is an environment" in listed.stderr
     for name in (*names.ROWS, *names.PROFILES, *names.notebooks(), "photos10", "npz:PATH"):
         assert f"  {name}" in listed.stdout
     assert sorted(checkout.rglob("*")) == before

@@ -22,7 +22,7 @@ def test_durations(seconds, words):
 def test_total_shares_the_slots_and_counts_the_seeds():
     found = [Estimate(3600 * 10, 1), Estimate(3600 * 20, 1)]
     line = estimate.total(found, [4, 1], 2)
-    assert line.startswith("in all about 30 h") and "2 at a time" in line
+    assert line == "in all about 30 h with 2 at a time"
     assert estimate.total(found, [2, 1], 4).startswith("in all about 20 h")  # the second takes that long alone
 
 
@@ -50,13 +50,14 @@ def test_measuring_leaves_no_trace_and_main_says_what_parse_reads(capsys):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_an_estimate_is_kept_for_its_recipe(tmp_path):
+def test_an_estimate_is_kept_for_its_recipe_and_hardware(tmp_path):
     e, found = experiment("table1/vae", "smoke"), Estimate(3.5, 7)
-    assert estimate.known(e, tmp_path) is None
-    estimate.keep(e, tmp_path, found)
-    assert estimate.known(experiment("table1/vae", "smoke", seed=3), tmp_path) == found
-    assert estimate.known(experiment("table1/vae", "quick"), tmp_path) is None
+    assert estimate.known(e, tmp_path, "CPU X, 1 thread") is None
+    estimate.keep(e, tmp_path, "CPU X, 1 thread", found)
+    assert estimate.known(experiment("table1/vae", "smoke", seed=3), tmp_path, "CPU X, 1 thread") == found
+    assert estimate.known(experiment("table1/vae", "quick"), tmp_path, "CPU X, 1 thread") is None
+    assert estimate.known(e, tmp_path, "CPU X, 2 threads") is None
     (file,) = (tmp_path / "estimates").iterdir()
     for damage in ("", "[]", '{"seconds": 1}'):
         file.write_text(damage)
-        assert estimate.known(e, tmp_path) is None
+        assert estimate.known(e, tmp_path, "CPU X, 1 thread") is None

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
-from cqlib import names, notebooks, options, suite
+from cqlib import estimate, names, notebooks, options, slots, suite
 from cqlib.errors import UsageError, UserError
 from cqlib.experiments import AVAILABLE, experiment
 from cqlib.metrics import features
@@ -120,20 +121,6 @@ def test_paper_rows_are_paired_with_the_data_of_their_table(tmp_path, books):
     assert names.default_data("table3/sngan", "study") == ("photos10",)
 
 
-def test_estimates_say_hours_and_memory_of_every_row_and_of_all(tmp_path, books, monkeypatch):
-    given = chosen(tmp_path, "--profile", "smoke", "--jobs", "2")
-    runs = [("table1/vae", "photos10", 0), ("table1/vae", "photos10", 1)]
-    lines = list(suite.estimates(given, runs, suite.Stop()))
-    assert "1 rows" in lines[0] and "in all about" in lines[-1] and "2 at a time" in lines[-1]
-    assert lines[1].startswith("  table1/vae on photos10: about") and lines[1].endswith("GiB, 2 seeds")
-    # what was measured is not measured again, or a small time budget would never suffice
-    runs.append(("table1/gan", "photos10", 0))
-    stopped = list(suite.estimates(given, runs, suite.Stop(requested="stopped by SIGTERM")))
-    assert lines[1] in stopped and "  table1/gan on photos10: no estimate (stopped by SIGTERM)" in stopped
-    monkeypatch.setattr(suite, "run_tasks", lambda *_, **__: pytest.fail("measured again"))
-    assert list(suite.estimates(given, runs[:2], suite.Stop())) == lines[1:]
-
-
 def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--data", "photos10,npz:/a/cats.npz", "--seeds", "2")
     (task,) = suite.notebook_tasks(given, suite.plan(given, AVAILABLE))
@@ -147,9 +134,56 @@ def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
     }
 
 
-def test_slots_have_one_thread_each():
-    (slot,) = suite.slots(1)
-    assert slot["OMP_NUM_THREADS"] == "1" and len(suite.slots(3)) == 3
+def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch):
+    monkeypatch.setattr(slots, "cores", lambda: 7)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+    def threads(jobs: int | None) -> list[str]:
+        return [slot["OMP_NUM_THREADS"] for slot in suite.slots(jobs)]
+
+    assert threads(None) == ["1"] * 7 and threads(1) == ["7"] and threads(3) == ["2"] * 3 and threads(9) == ["1"] * 9
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert threads(None) == ["2"] * 7
+    monkeypatch.delenv("OMP_NUM_THREADS")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in suite.slots(None)] == ["0", "1"] and threads(None) == ["3", "3"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in suite.slots(3)] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-ab")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in suite.slots(4)] == ["5", "GPU-ab"] * 2
+
+
+def test_a_listing_says_what_the_rows_of_the_command_take_and_runs_none(tmp_path, books, monkeypatch, capsys):
+    monkeypatch.setattr(suite, "work", lambda *_: pytest.fail("began"))
+    monkeypatch.setattr(suite, "pending", lambda *_: pytest.fail("data sets were loaded"))
+    monkeypatch.setattr(estimate, "known", lambda e, *_: estimate.Estimate(600, 2**30))
+    arguments = ("--list", "--only", "table1/vae,table1/gan", "--profile", "smoke", "--seeds", "2", "--jobs", "4")
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        folders = ("--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out"))
+        assert suite.main([*arguments, *folders]) == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    lines = capsys.readouterr().out.splitlines()
+    said = "about 10 min of training, 1.0 GiB (estimated), 2 seeds"
+    assert lines[2:] == [f"  table1/vae on photos10: {said}", f"  table1/gan on photos10: {said}",
+                         "  in all about 10 min with 4 at a time"]  # fmt: skip
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
+
+
+def test_rows_say_what_they_need_and_where_their_data_is(tmp_path, books, monkeypatch):
+    monkeypatch.setenv("CQLIB_DATA", str(tmp_path))
+    given = chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke")
+    (task,) = suite.row_tasks(given, [("table1/vae", "photos10", 0)])
+    assert task.needs.memory_bytes == 2**30 and 0 < task.needs.gpus < 1
+    assert json.loads(task.argument)["data_dir"] == str(tmp_path)
+    read = suite._read_by([("table1/vae", "photos10", 0), ("table1/vae", "npz:cats.npz", 0)], given)
+    assert read == [tmp_path / "cats.npz"]
+    assert suite._read_by([("table1/vae", "cifar10", 0)], given) == [tmp_path]
 
 
 @pytest.mark.parametrize(

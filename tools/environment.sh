@@ -17,9 +17,9 @@ find_python() {
   return 1
 }
 
-# prepare [EXTRA]: sets $python to one whose environment satisfies the project: the active one as it is,
-# else .venv in the repository, made or completed here when it has to be.
-prepare() {
+# find_environment [EXTRA]: sets $python to one whose environment satisfies the project: the active one as it is,
+# else .venv in the repository. Status 1, and $python that of .venv, if there is none.
+find_environment() {
   local active unmet
   for active in "${VIRTUAL_ENV:-}" "${CONDA_PREFIX:-}"; do
     if [ -n "$active" ] && [ "$active" != "$root/.venv" ] && [ -x "$active/bin/python" ]; then
@@ -29,9 +29,11 @@ prepare() {
     fi
   done
   python=$root/.venv/bin/python
-  if [ -x "$python" ] && "$python" -B "$root/tools/satisfied.py" --installed "$@" >/dev/null 2>&1; then return; fi
-  make_environment "$@"
+  [ -x "$python" ] && "$python" -B "$root/tools/satisfied.py" --installed "$@" >/dev/null 2>&1
 }
+
+# prepare [EXTRA]: as find_environment, but .venv is made or completed when it has to be.
+prepare() { find_environment "$@" || make_environment "$@"; }
 
 # make_environment [EXTRA]: makes .venv if need be and installs the project with the extra into it.
 make_environment() {

@@ -1,0 +1,69 @@
+"""What rows take, told before they run: measured where there are records of the same hardware, else estimated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from cqlib import costs, estimate, names
+from cqlib.estimate import Estimate
+from cqlib.experiments import experiment
+from cqlib.processes import Stop
+from cqlib.records import Record, load_records
+
+HERE = "CPU Test, 1 thread"
+
+
+@pytest.fixture(scope="module")
+def example() -> Record:
+    return next(r for r in load_records(names.ROOT / "reports" / "published" / "records")[0] if r.row == "table1/vae")
+
+
+def made(example: Record, seed: int = 0, **changes) -> Record:
+    """A finished run of table1/vae under smoke on this hardware."""
+    e = experiment("table1/vae", "smoke", seed=seed)
+    values = {"profile": "smoke", "seed": seed, "config_hash": e.config_hash, "device": f"{HERE}, fp32"}
+    return replace(example, **{**values, **changes})
+
+
+def test_only_finished_runs_of_the_same_experiment_on_the_same_hardware_are_measured(example):
+    e, gib = experiment("table1/vae", "smoke"), 2**30
+    records = [
+        made(example, seconds=100, peak_memory_bytes=gib),
+        made(example, 7, seconds=200, peak_memory_bytes=2 * gib),
+        made(example, 1, seconds=9000, device="CPU Test, 16 threads, fp32"),
+        made(example, 2, seconds=9000, config_hash="0123456789abcdef"),
+        made(example, 3, seconds=9000, status="diverged"),
+    ]
+    assert costs.measured(e, records, HERE) == Estimate(150, 2 * gib, 2)
+    assert str(costs.measured(e, records, HERE)) == "2 min, 2.0 GiB (measured in 2 runs)"
+    assert costs.measured(experiment("table1/gan", "smoke"), records, HERE) is None
+
+
+def test_a_cluster_keeps_free_what_was_measured_on_any_cpu_and_a_margin(example):
+    e = experiment("table1/vae", "smoke")
+    records = [made(example, peak_memory_bytes=4 * 10**9, device="CPU Other, 2 threads, fp32"),
+               made(example, 1, peak_memory_bytes=9 * 10**9, device="NVIDIA A100, fp32")]  # fmt: skip
+    assert costs.needs(e, records).memory_bytes == 5 * 10**9
+    assert costs.needs(e, []).memory_bytes == 2**30
+    assert costs.needs(e, []).gpus == 0.25 and costs.needs(experiment("table1/vae", "paper"), []).gpus == 1
+
+
+def test_measured_rows_are_told_at_once_and_others_are_timed_and_remembered(example, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "hardware", lambda threads: HERE)
+    wanted = Counter({("table1/vae", "photos10"): 0, ("table1/gan", "photos10"): 2})
+    settings = {"runs_dir": tmp_path / "runs", "records": [made(example, seconds=100, peak_memory_bytes=2**30)],
+                "slots": [{"OMP_NUM_THREADS": "1"}] * 2}  # fmt: skip
+
+    lines = list(costs.lines(wanted, "smoke", stop=Stop(requested="stopped by SIGTERM"), **settings))
+    told = "  table1/vae on photos10: 2 min, 1.0 GiB (measured in 1 run), finished"
+    assert lines == ["measuring a few steps of 1 rows; Ctrl-C stops before anything has begun", told,
+                     "  table1/gan on photos10: no estimate (stopped by SIGTERM), 2 seeds"]  # fmt: skip
+    (tmp_path / "runs").mkdir()
+    lines = list(costs.lines(wanted, "smoke", stop=Stop(), **settings))
+    assert lines[2].startswith("  table1/gan on photos10: about ") and lines[2].endswith("(estimated), 2 seeds")
+    assert lines[3].startswith("  in all about ") and lines[3].endswith(" with 2 at a time")
+    monkeypatch.setattr(costs, "run_tasks", lambda *_, **__: pytest.fail("measured again"))
+    assert list(costs.lines(wanted, "smoke", stop=Stop(), **settings)) == lines[1:]
