@@ -1,0 +1,182 @@
+"""The same models from public libraries, as their users would put them together.
+
+torchflows (a maintained library of flows) gives partitions, affine couplings, squeezes and activation norms; the nets
+inside couplings are ours, so that both sides learn as much. torch-fidelity's SNGAN example (examples/sngan_cifar10.py)
+gives the layers and the order of a step, written anew here from torch's own parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+from torch.nn.utils import spectral_norm
+from torch.optim import Adam
+from torchflows.bijections.finite.autoregressive.conditioning.coupling_masks import Coupling
+from torchflows.bijections.finite.autoregressive.conditioning.transforms import TensorConditionerTransform
+from torchflows.bijections.finite.autoregressive.layers import ActNorm
+from torchflows.bijections.finite.autoregressive.layers_base import CouplingBijection
+from torchflows.bijections.finite.autoregressive.transformers.linear.affine import Affine
+from torchflows.bijections.finite.multiscale.base import Squeeze
+from torchflows.bijections.finite.multiscale.coupling import ChannelWiseHalfSplit
+
+from cqlib.nets.real_nvp import CouplingResNet
+
+Shape = tuple[int, int, int]
+Net = Callable[[int, int], nn.Module]
+"""(channels, width) -> a net, (N, channels, H, W) to t and ln s of that shape."""
+
+
+# --- torchflows ----------------------------------------------------------------------------------------------
+
+
+class Colours(Coupling):
+    """One colour of a checkerboard is seen, the other changed; (C, H, W / 2) each."""
+
+    def __init__(self, shape: Shape, parity: int):
+        rows, columns = (torch.arange(n) for n in shape[1:])
+        super().__init__(shape, ((rows[:, None] + columns) % 2 == parity).expand(shape))
+        self.half = (*shape[:2], shape[2] // 2)
+
+    @property
+    def constant_shape(self) -> Shape:
+        return self.half
+
+    @property
+    def target_shape(self) -> Shape:
+        return self.half
+
+
+class Conditioner(TensorConditionerTransform):
+    """t and ln s by a net, in the order in which `Affine` reads them."""
+
+    def __init__(self, input_event_shape, parameter_shape, context_shape=None, *, net: nn.Module):
+        super().__init__(input_event_shape, parameter_shape, context_shape)
+        self.net = net
+
+    def predict_theta_flat(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) -> (N, 2 C H W): ln s comes twice as large, since `Affine` halves it."""
+        t, log_s = self.net(x)
+        return torch.stack([2 * log_s, t], dim=-1).flatten(1)
+
+
+class TorchflowsRealNVP(nn.Module):
+    """Real NVP of the structure of `cqlib.nets`: checkerboard couplings; and with more scales channel couplings at half
+    the resolution, then the same on half the channels. `norms`: an activation norm before each coupling.
+
+    Like the flows of this package: (N, C, H, W) -> the features and ln |det|; `inverse` goes back.
+    """
+
+    def __init__(self, shape: Shape, net: Net, width: int, *, couplings: int, scales: int = 1, norms: bool = False):
+        super().__init__()
+
+        def row(shape: Shape, splits: list[Coupling], width: int) -> nn.ModuleList:
+            layers = nn.ModuleList()
+            for split in splits:
+                layers += [ActNorm(shape)] if norms else []
+                given = {"net": net(split.constant_shape[0], width)}
+                layers += [CouplingBijection(shape, Affine, coupling=split, conditioner_transform_class=Conditioner,
+                                             conditioner_kwargs=given)]  # fmt: skip
+            return layers
+
+        last = scales == 1
+        splits = [Colours(shape, k % 2) for k in range(couplings + (last and norms))]
+        self.checkerboards, self.coarser = row(shape, splits, width), None
+        if not last:
+            self.squeeze = Squeeze(shape)
+            c, h, w = small = tuple(self.squeeze.transformed_event_shape)
+            splits = [ChannelWiseHalfSplit(small, invert=k % 2 == 1) for k in range(couplings)]
+            self.channels = row(small, splits, 2 * width)
+            self.coarser = TorchflowsRealNVP((c // 2, h, w), net, 2 * width, couplings=couplings, scales=scales - 1,
+                                             norms=norms)  # fmt: skip
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        log_det = x.new_zeros(len(x))
+        for layer in self.checkerboards:
+            x, term = layer(x)
+            log_det = log_det + term
+        if self.coarser is None:
+            return x, log_det
+        x, _ = self.squeeze(x)
+        for layer in self.channels:
+            x, term = layer(x)
+            log_det = log_det + term
+        done, going_on = x.chunk(2, dim=1)
+        going_on, term = self.coarser(going_on)
+        return self.squeeze.inverse(torch.cat([done, going_on], dim=1))[0], log_det + term
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """The images (N, C, H, W) of features."""
+        if self.coarser is not None:
+            done, going_on = self.squeeze(y)[0].chunk(2, dim=1)
+            y = torch.cat([done, self.coarser.inverse(going_on)], dim=1)
+            for layer in reversed(self.channels):
+                y, _ = layer.inverse(y)
+            y, _ = self.squeeze.inverse(y)
+        for layer in reversed(self.checkerboards):
+            y, _ = layer.inverse(y)
+        return y
+
+
+class BatchNormedNet(nn.Module):
+    """The net of `table3/nvp` as t and ln s = a tanh(.), (N, c, H, W) -> two of that shape."""
+
+    def __init__(self, channels: int, width: int, blocks: int):
+        super().__init__()
+        self.net = CouplingResNet(channels, 2 * channels, width, blocks)
+        self.scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        t, raw = self.net(x).chunk(2, dim=1)
+        return t, self.scale * raw.tanh()
+
+
+# --- torch-fidelity's example --------------------------------------------------------------------------------
+
+
+def sngan_stepper(batches: Iterator[Tensor], size: int, widths: tuple[int, ...], latent: int, batch_size: int,
+                  device: torch.device) -> Callable[[], tuple[float, float]]:  # fmt: skip
+    """A call that takes a step of the example, with one critic update: the generator by the hinge loss, then the
+    critic; and returns both losses. `batches` are (batch_size, 3, size, size) in [-1, 1]; `widths` from the finest
+    resolution to the bottom."""
+    generator = _generator(size, widths, latent).to(device).train()
+    critic = _critic(size, widths).to(device).train()
+    of_generator, of_critic = (Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (generator, critic))
+
+    def step() -> tuple[float, float]:
+        real = next(batches).to(device)
+        generator.requires_grad_(True)
+        critic.requires_grad_(False)
+        of_generator.zero_grad()
+        generator_loss = -critic(generator(torch.randn(batch_size, latent, 1, 1, device=device))).mean()
+        generator_loss.backward()
+        of_generator.step()
+        generator.requires_grad_(False)
+        critic.requires_grad_(True)
+        of_critic.zero_grad()
+        fake = generator(torch.randn(batch_size, latent, 1, 1, device=device))
+        critic_loss = relu(1 - critic(real)).mean() + relu(1 + critic(fake)).mean()
+        critic_loss.backward()
+        of_critic.step()
+        return generator_loss.item(), critic_loss.item()
+
+    return step
+
+
+def _generator(size: int, widths: tuple[int, ...], latent: int) -> nn.Sequential:
+    up = widths[::-1]
+    layers = [nn.ConvTranspose2d(latent, up[0], size >> (len(up) - 1)), nn.BatchNorm2d(up[0]), nn.ReLU()]
+    for a, b in zip(up, up[1:], strict=False):
+        layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU()]
+    return nn.Sequential(*layers, nn.ConvTranspose2d(up[-1], 3, 3, padding=1), nn.Tanh())
+
+
+def _critic(size: int, widths: tuple[int, ...]) -> nn.Sequential:
+    layers = [spectral_norm(nn.Conv2d(3, widths[0], 3, padding=1)), nn.LeakyReLU(0.1)]
+    for a, b in zip(widths, widths[1:], strict=False):
+        layers += [spectral_norm(nn.Conv2d(a, a, 4, stride=2, padding=1)), nn.LeakyReLU(0.1)]
+        layers += [spectral_norm(nn.Conv2d(a, b, 3, padding=1)), nn.LeakyReLU(0.1)]
+    bottom = widths[-1] * (size >> (len(widths) - 1)) ** 2
+    return nn.Sequential(*layers, nn.Flatten(), spectral_norm(nn.Linear(bottom, 1)))
