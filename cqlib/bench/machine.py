@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import torch
 from torch.nn.functional import conv2d
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from cqlib.sampling_time import seconds
 
@@ -29,3 +32,22 @@ def peak_flops(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> fl
             for _ in range(repeats):
                 best = max(best, operations / seconds(work, device))
     return best
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up what torch's formulas say. `FlopCounterMode` does too, but its hooks refuse a gradient penalty."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if formula := flop_registry.get(func._overloadpacket):
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def operations(action: Callable[[], object]) -> int:
+    """Multiplications and additions of one call, in convolutions and matrix products, backward passes included."""
+    with _Counter() as counter:
+        action()
+    return counter.total

@@ -12,10 +12,9 @@ from statistics import median
 from typing import Literal
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from cqlib import provenance
-from cqlib.bench.machine import peak_flops
+from cqlib.bench.machine import operations, peak_flops
 from cqlib.metrics.features import full_fp32
 from cqlib.sampling_time import seconds
 
@@ -44,6 +43,8 @@ class Other:
     side: Side
     cpu: float = 1.0
     cuda: float = 1.0
+    needs: str = ""
+    """A package that may be missing."""
 
     def target(self, device: torch.device) -> float:
         """Of the ratio of times, on that kind of device."""
@@ -58,6 +59,8 @@ class Measurement:
     ours: Side
     others: tuple[Other, ...]
     rounds: int = 5
+    kinds: tuple[str, ...] = ("cpu", "cuda")
+    """Of devices on which it is a row."""
 
     def sides(self) -> list[Side]:
         """Ours, then the others."""
@@ -107,7 +110,7 @@ def measure(m: Measurement, device: torch.device) -> list[Result]:
         works = [prepared(side, device) for side in m.sides()]
         rounds = [_round(works, device, backwards=k % 2 == 1) for k in range(m.rounds + 1)][1:]
         ours = works[0]
-        flops = _flops(ours) if ours.format is not None else None
+        flops = operations(ours.run) / ours.units if ours.format is not None else None
         peak = peak_flops(device, ours.format) if ours.format is not None else None
     times = [[each[k] for each in rounds] for k in range(len(works))]
     ours_s = median(times[0])
@@ -132,10 +135,3 @@ def _round(works: list[Work], device: torch.device, *, backwards: bool) -> list[
     for k in reversed(range(len(works))) if backwards else range(len(works)):
         found[k] = seconds(works[k].run, device) / works[k].units
     return found
-
-
-def _flops(work: Work) -> float:
-    """Multiplications and additions of a unit, in convolutions and matrix products."""
-    with FlopCounterMode(display=False) as counter:
-        work.run()
-    return counter.get_total_flops() / work.units

@@ -1,19 +1,15 @@
-"""The same models from public libraries, as their users would put them together.
+"""Real NVP from torchflows, as its users would put it together.
 
-torchflows (a maintained library of flows) gives partitions, affine couplings, squeezes and activation norms; the nets
-inside couplings are ours, so that both sides learn as much. torch-fidelity's SNGAN example (examples/sngan_cifar10.py)
-gives the layers and the order of a step, written anew here from torch's own parts.
+The library gives partitions, affine couplings, squeezes and activation norms; the nets inside couplings are ours, so
+that both sides learn as much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu
-from torch.nn.utils import spectral_norm
-from torch.optim import Adam
 from torchflows.bijections.finite.autoregressive.conditioning.coupling_masks import Coupling
 from torchflows.bijections.finite.autoregressive.conditioning.transforms import TensorConditionerTransform
 from torchflows.bijections.finite.autoregressive.layers import ActNorm
@@ -27,9 +23,6 @@ from cqlib.nets.real_nvp import CouplingResNet
 Shape = tuple[int, int, int]
 Net = Callable[[int, int], nn.Module]
 """(channels, width) -> a net, (N, channels, H, W) to t and ln s of that shape."""
-
-
-# --- torchflows ----------------------------------------------------------------------------------------------
 
 
 class Colours(Coupling):
@@ -64,7 +57,8 @@ class Conditioner(TensorConditionerTransform):
 
 class TorchflowsRealNVP(nn.Module):
     """Real NVP of the structure of `cqlib.nets`: checkerboard couplings; and with more scales channel couplings at half
-    the resolution, then the same on half the channels. `norms`: an activation norm before each coupling.
+    the resolution, then the same on half the channels, the last scale with one coupling more. `norms`: an activation
+    norm before each coupling.
 
     Like the flows of this package: (N, C, H, W) -> the features and ln |det|; `inverse` goes back.
     """
@@ -81,15 +75,15 @@ class TorchflowsRealNVP(nn.Module):
                                              conditioner_kwargs=given)]  # fmt: skip
             return layers
 
-        last = scales == 1
-        splits = [Colours(shape, k % 2) for k in range(couplings + (last and norms))]
+        splits = [Colours(shape, k % 2) for k in range(couplings)]
         self.checkerboards, self.coarser = row(shape, splits, width), None
-        if not last:
+        if scales > 1:
             self.squeeze = Squeeze(shape)
             c, h, w = small = tuple(self.squeeze.transformed_event_shape)
             splits = [ChannelWiseHalfSplit(small, invert=k % 2 == 1) for k in range(couplings)]
             self.channels = row(small, splits, 2 * width)
-            self.coarser = TorchflowsRealNVP((c // 2, h, w), net, 2 * width, couplings=couplings, scales=scales - 1,
+            more = couplings + 1 if scales == 2 else couplings
+            self.coarser = TorchflowsRealNVP((c // 2, h, w), net, 2 * width, couplings=more, scales=scales - 1,
                                              norms=norms)  # fmt: skip
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,52 +125,3 @@ class BatchNormedNet(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         t, raw = self.net(x).chunk(2, dim=1)
         return t, self.scale * raw.tanh()
-
-
-# --- torch-fidelity's example --------------------------------------------------------------------------------
-
-
-def sngan_stepper(batches: Iterator[Tensor], size: int, widths: tuple[int, ...], latent: int, batch_size: int,
-                  device: torch.device) -> Callable[[], tuple[float, float]]:  # fmt: skip
-    """A call that takes a step of the example, with one critic update: the generator by the hinge loss, then the
-    critic; and returns both losses. `batches` are (batch_size, 3, size, size) in [-1, 1]; `widths` from the finest
-    resolution to the bottom."""
-    generator = _generator(size, widths, latent).to(device).train()
-    critic = _critic(size, widths).to(device).train()
-    of_generator, of_critic = (Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (generator, critic))
-
-    def step() -> tuple[float, float]:
-        real = next(batches).to(device)
-        generator.requires_grad_(True)
-        critic.requires_grad_(False)
-        of_generator.zero_grad()
-        generator_loss = -critic(generator(torch.randn(batch_size, latent, 1, 1, device=device))).mean()
-        generator_loss.backward()
-        of_generator.step()
-        generator.requires_grad_(False)
-        critic.requires_grad_(True)
-        of_critic.zero_grad()
-        fake = generator(torch.randn(batch_size, latent, 1, 1, device=device))
-        critic_loss = relu(1 - critic(real)).mean() + relu(1 + critic(fake)).mean()
-        critic_loss.backward()
-        of_critic.step()
-        return generator_loss.item(), critic_loss.item()
-
-    return step
-
-
-def _generator(size: int, widths: tuple[int, ...], latent: int) -> nn.Sequential:
-    up = widths[::-1]
-    layers = [nn.ConvTranspose2d(latent, up[0], size >> (len(up) - 1)), nn.BatchNorm2d(up[0]), nn.ReLU()]
-    for a, b in zip(up, up[1:], strict=False):
-        layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU()]
-    return nn.Sequential(*layers, nn.ConvTranspose2d(up[-1], 3, 3, padding=1), nn.Tanh())
-
-
-def _critic(size: int, widths: tuple[int, ...]) -> nn.Sequential:
-    layers = [spectral_norm(nn.Conv2d(3, widths[0], 3, padding=1)), nn.LeakyReLU(0.1)]
-    for a, b in zip(widths, widths[1:], strict=False):
-        layers += [spectral_norm(nn.Conv2d(a, a, 4, stride=2, padding=1)), nn.LeakyReLU(0.1)]
-        layers += [spectral_norm(nn.Conv2d(a, b, 3, padding=1)), nn.LeakyReLU(0.1)]
-    bottom = widths[-1] * (size >> (len(widths) - 1)) ** 2
-    return nn.Sequential(*layers, nn.Flatten(), spectral_norm(nn.Linear(bottom, 1)))
