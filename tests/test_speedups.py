@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity
+from torch.nn.utils import parameters_to_vector
 
 from cqlib.bench import plain
 from cqlib.experiments import build, experiment
@@ -128,8 +129,15 @@ def test_the_feed_is_the_loop_over_positions(n):
     assert found == labels == torch.cat(orders)[:44].tolist() and feed.drawn == 44
 
 
-@pytest.mark.parametrize(("row", "changes"), [("table1/cq-f", {}), ("table3/nvp", {}), ("table1/gan", {"n_critic": 2}),
-                                              ("table1/cq-f", {"optimiser": "adamax"})])  # fmt: skip
+CHANGED = [
+    ("table1/cq-f", {}),
+    ("table1/cq-f", {"optimiser": "adamax", "gradient_clip": 1.0}),
+    ("table1/gan", {"n_critic": 2}),
+    ("table3/sngan", {}),
+]
+
+
+@pytest.mark.parametrize(("row", "changes"), CHANGED)
 def test_a_step_is_that_of_the_textbook_loop(row, changes, monkeypatch):
     """On the same images with the same noise, in fp32: losses and weights after several steps."""
     recipe = experiment(row, "smoke").recipe
@@ -142,11 +150,12 @@ def test_a_step_is_that_of_the_textbook_loop(row, changes, monkeypatch):
     for way in (stepper, plain.plain_stepper):
         torch.manual_seed(0)
         system = build(recipe.system)
+        start = parameters_to_vector(system.parameters()).detach()
         step = way(system, images, training, CPU)
         torch.manual_seed(1)
         for _ in range(3):
             named = step()
         losses.append({name: float(value) for name, value in named.items() if "/" not in name})
-        weights.append(torch.cat([p.detach().flatten() for p in system.parameters()]))
+        weights.append(parameters_to_vector(system.parameters()).detach())
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)
+    assert (weights[0] - weights[1]).norm() < 1e-2 * (weights[0] - start).norm()

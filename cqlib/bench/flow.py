@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from cqlib.bench.measuring import Measurement, Other, Side, Work
+from cqlib.bench.measuring import Measurement, Other, Side, Work, repeated
 from cqlib.bench.steps import CQF, Recipes, torchflows_f
 from cqlib.experiments import build
 from cqlib.placement import fast_bf16
@@ -38,7 +38,7 @@ def inverse(recipe: Recipes, *, library: bool = False, as_trained: bool = True, 
             x.square().mean().backward()
 
         format = torch.bfloat16 if low else torch.float32
-        return Work(lambda: [once() for _ in range(passes)], passes, len(y), format)
+        return repeated(once, passes, images=len(y), format=format)
 
     return side
 

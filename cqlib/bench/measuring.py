@@ -35,6 +35,16 @@ class Work:
 Side = Callable[[torch.device], Work]
 
 
+def repeated(action: Callable[[], object], units: int, *, images: float, format: torch.dtype | None = None) -> Work:
+    """`units` calls of what does one unit; nothing that it returns is kept."""
+
+    def run() -> None:
+        for _ in range(units):
+            action()
+
+    return Work(run, units, images, format)
+
+
 @dataclass(frozen=True)
 class Other:
     """What ours is compared with, in words; and by how much ours is to be faster."""

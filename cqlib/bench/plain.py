@@ -39,19 +39,19 @@ def endless(loader: DataLoader) -> Iterator[Tensor]:
         yield from loader
 
 
-def flipped_bytes(images: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """uint8 batches of flipped images from a DataLoader, each image by itself."""
-    data = Images(images, transforms.RandomHorizontalFlip())
-    return endless(DataLoader(data, batch_size, shuffle=True, drop_last=True))
-
-
-def torchvision_floats(images: Tensor, batch_size: int, *, flips: bool = True, workers: int = 0) -> Iterator[Tensor]:
-    """Batches in [-1, 1] as torchvision's data sets and transforms give them."""
-    steps = [transforms.RandomHorizontalFlip()] if flips else []
-    steps += [transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)]
-    data = Images(images, transforms.Compose(steps), pil=True)
+def flipped_bytes(images: Tensor, batch_size: int, *, pil: bool = False, workers: int = 0) -> Iterator[Tensor]:
+    """uint8 batches of flipped images from a DataLoader, each image by itself, in `workers` processes beside this one;
+    `pil` as for `Images`."""
+    steps = [transforms.RandomHorizontalFlip(), *([transforms.PILToTensor()] if pil else [])]
+    data = Images(images, transforms.Compose(steps), pil=pil)
     return endless(DataLoader(data, batch_size, shuffle=True, drop_last=True, num_workers=workers,
                               persistent_workers=workers > 0))  # fmt: skip
+
+
+def floats(images: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Batches in [-1, 1] as torchvision's data sets and transforms give them, not flipped."""
+    steps = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
+    return endless(DataLoader(Images(images, steps, pil=True), batch_size, shuffle=True, drop_last=True))
 
 
 def plain_stepper(

@@ -12,8 +12,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cqlib.bench.measuring import Measurement, Other, Side, Work
-from cqlib.bench.plain import plain_stepper, torchvision_floats
+from cqlib.bench.measuring import Measurement, Other, Side, Work, repeated
+from cqlib.bench.plain import floats, plain_stepper
 from cqlib.bench.sngan_example import sngan_stepper
 from cqlib.experiments import IMAGE_SIZE, RECIPES, build
 from cqlib.models.base import System
@@ -61,7 +61,7 @@ def ours(recipe: Recipes, steps: int = STEPS) -> Side:
         r = recipe(device)
         format = torch.bfloat16 if r.training.autocast == "auto" and fast_bf16(device) else torch.float32
         step = stepper(build(r.system), random_images(r.system.size), r.training, device)
-        return Work(lambda: [step() for _ in range(steps)], steps, r.training.batch_size, format)
+        return repeated(step, steps, images=r.training.batch_size, format=format)
 
     return side
 
@@ -74,7 +74,7 @@ def plain(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] 
         system = build(r.system)
         change(system)
         step = plain_stepper(system, random_images(r.system.size), r.training, device)
-        return Work(lambda: [step() for _ in range(steps)], steps, r.training.batch_size)
+        return repeated(step, steps, images=r.training.batch_size)
 
     return side
 
@@ -107,9 +107,9 @@ def example(recipe: Recipes, steps: int = STEPS) -> Side:
         r = recipe(device)
         system: SNGANConfig = r.system
         n = r.training.batch_size
-        batches = torchvision_floats(random_images(system.size), n, flips=False)
+        batches = floats(random_images(system.size), n)
         step = sngan_stepper(batches, system.size, system.widths, system.latent, n, device)
-        return Work(lambda: [step() for _ in range(steps)], steps, n)
+        return repeated(step, steps, images=n)
 
     return side
 
