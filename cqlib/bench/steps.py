@@ -97,7 +97,7 @@ def torchflows_nvp(system: System) -> None:
 
     c = system.config.flow
     system.flow = TorchflowsRealNVP(system.shape, lambda channels, width: BatchNormedNet(channels, width, c.blocks),
-                                    c.width, couplings=3, scales=c.scales, norms=True)  # fmt: skip
+                                    c.width, couplings=3, scales=c.scales)  # fmt: skip
 
 
 def example(recipe: Recipes, steps: int = STEPS) -> Side:

@@ -1,7 +1,7 @@
 """Real NVP from torchflows, as its users would put it together.
 
-The library gives partitions, affine couplings, squeezes and activation norms; the nets inside couplings are ours, so
-that both sides learn as much.
+The library gives partitions, affine couplings and squeezes; the nets inside couplings are ours, so that both sides
+learn as much.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torchflows.bijections.finite.autoregressive.conditioning.coupling_masks import Coupling
 from torchflows.bijections.finite.autoregressive.conditioning.transforms import TensorConditionerTransform
-from torchflows.bijections.finite.autoregressive.layers import ActNorm
 from torchflows.bijections.finite.autoregressive.layers_base import CouplingBijection
 from torchflows.bijections.finite.autoregressive.transformers.linear.affine import Affine
 from torchflows.bijections.finite.multiscale.base import Squeeze
@@ -57,19 +56,17 @@ class Conditioner(TensorConditionerTransform):
 
 class TorchflowsRealNVP(nn.Module):
     """Real NVP of the structure of `cqlib.nets`: checkerboard couplings; and with more scales channel couplings at half
-    the resolution, then the same on half the channels, the last scale with one coupling more. `norms`: an activation
-    norm before each coupling.
+    the resolution, then the same on half the channels, the last scale with one coupling more.
 
     Like the flows of this package: (N, C, H, W) -> the features and ln |det|; `inverse` goes back.
     """
 
-    def __init__(self, shape: Shape, net: Net, width: int, *, couplings: int, scales: int = 1, norms: bool = False):
+    def __init__(self, shape: Shape, net: Net, width: int, *, couplings: int, scales: int = 1):
         super().__init__()
 
         def row(shape: Shape, splits: list[Coupling], width: int) -> nn.ModuleList:
             layers = nn.ModuleList()
             for split in splits:
-                layers += [ActNorm(shape)] if norms else []
                 given = {"net": net(split.constant_shape[0], width)}
                 layers += [CouplingBijection(shape, Affine, coupling=split, conditioner_transform_class=Conditioner,
                                              conditioner_kwargs=given)]  # fmt: skip
@@ -83,8 +80,7 @@ class TorchflowsRealNVP(nn.Module):
             splits = [ChannelWiseHalfSplit(small, invert=k % 2 == 1) for k in range(couplings)]
             self.channels = row(small, splits, 2 * width)
             more = couplings + 1 if scales == 2 else couplings
-            self.coarser = TorchflowsRealNVP((c // 2, h, w), net, 2 * width, couplings=more, scales=scales - 1,
-                                             norms=norms)  # fmt: skip
+            self.coarser = TorchflowsRealNVP((c // 2, h, w), net, 2 * width, couplings=more, scales=scales - 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         log_det = x.new_zeros(len(x))
