@@ -31,7 +31,7 @@ class Feed:
             parts.append(self._order[offset : offset + wanted])
             self.drawn += len(parts[-1])
             wanted -= len(parts[-1])
-        return torch.cat(parts)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def batch(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The next `size` images on the device; and as a keyword their labels, where there are any."""
@@ -40,5 +40,5 @@ class Feed:
         if self.flips:
             flip = torch.rand(size, device=self.device) < 0.5
             either = torch.cat([x, x.flip(3)])
-            x = either.index_select(0, torch.arange(size, device=self.device) + size * flip)
+            x = either.index_select(0, torch.arange(size, device=self.device).add(flip, alpha=size))
         return x, {} if self.labels is None else {"labels": self.labels[chosen].to(self.device)}
