@@ -1,6 +1,6 @@
-"""How two sides are compared: they take turns on one machine, and medians are divided.
+"""How two sides are compared: they take turns on one machine, and each turn is a ratio.
 
-A side is a function that prepares work on a device. In each round every side runs once, in this order and in the
+Medians of what each round says are reported. A side is a function that prepares work on a device. In each round every side runs once, in this order and in the
 reverse by turns, so that all see the same machine; the first round warms up and is not counted.
 """
 
@@ -79,7 +79,8 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Result:
-    """Ours against one other. Times are medians over n rounds, in seconds for a unit; `ratio` = other / ours.
+    """Ours against one other. Times are medians over n rounds, in seconds for a unit; `ratio` is the median of other /
+    ours over the rounds, in each of which both saw the same machine.
 
     `about` "memory": the ratio and its target are those of bytes, and times stand beside.
     """
@@ -128,7 +129,7 @@ def measure(m: Measurement, device: torch.device) -> list[Result]:
     results = []
     for other, theirs in zip(m.others, times[1:], strict=True):
         ratios = [b / a for a, b in zip(times[0], theirs, strict=True)]
-        ratio, target = median(theirs) / ours_s, other.target(device)
+        ratio, target = median(ratios), other.target(device)
         one = Result(m.name, ours_s, other.words, median(theirs), ratio, target, ratio >= target, len(rounds), name,
                      min(ratios), max(ratios))  # fmt: skip
         if ours.images:
