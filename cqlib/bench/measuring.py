@@ -1,7 +1,7 @@
 """How two sides are compared: they take turns on one machine, and each turn is a ratio.
 
-Medians of what each round says are reported. A side is a function that prepares work on a device. In each round every side runs once, in this order and in the
-reverse by turns, so that all see the same machine; the first round warms up and is not counted.
+A side is a function that prepares work on a device. In each round every side runs once, in this order and in the
+reverse by turns, so that all see the same machine; the first round warms up and is not counted. Medians are told.
 """
 
 from __future__ import annotations
