@@ -189,7 +189,7 @@ def bench(given: argparse.Namespace) -> int:
     """Measure on this machine what this project says is fast, against what it replaces."""
     from cqlib.bench import main as measure
 
-    return measure(given.json)
+    return measure(given.json, given.rows)
 
 
 def _doctor_options(p: Parser) -> None:
@@ -205,6 +205,7 @@ def _report_options(p: Parser) -> None:
 
 
 def _bench_options(p: Parser) -> None:
+    p.add_argument("rows", nargs="*", metavar="ROW", help="cqf-step, flow-inverse, … (default: all)")
     p.add_argument("--json", type=output, metavar="FILE", help="write the numbers to this file as well")
 
 

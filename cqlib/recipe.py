@@ -49,7 +49,8 @@ class TrainingConfig:
     flips: bool = True
     """Random horizontal flips of training images."""
     autocast: Literal["off", "auto"] = "auto"
-    """auto: bf16 convolutions where the hardware has them; losses and densities stay fp32."""
+    """auto: bf16 convolutions where the hardware has them; losses and densities stay fp32. Losses are within 2 % of
+    those of fp32, and gradients point the same way, to a cosine of 0.9 (`tests/test_speedups.py`)."""
     channels_last: bool = True
     compile: bool = False
     """torch.compile on the forward pass of encoder, decoder and f (not f^-1); never on the critic, whose penalty

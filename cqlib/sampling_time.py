@@ -1,4 +1,4 @@
-"""How long it takes to draw: a batch from any system, and pixel by pixel with and without caches."""
+"""How long a call takes on a device, and drawing a batch from any system."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from cqlib.metrics.features import full_fp32
 from cqlib.models.base import System
-from cqlib.nets.raster import LogitsAt, raster_sample
 
 
 def seconds(action: Callable[[], object], device: torch.device) -> float:
@@ -37,17 +35,3 @@ def seconds_to_draw(
             times.append(seconds(lambda: system.sample(n), device))
             on_batch()
     return times[1:]
-
-
-def cached_against_naive(
-    cached: Callable[[], LogitsAt], naive: LogitsAt, u: Tensor, *, positions: int = 20
-) -> tuple[float, float]:
-    """Seconds to draw the images of the noise u (n, C, H, W) with the caches that `cached` makes, and by full passes:
-    of these `positions` are timed, after a first one, and the rest is extrapolated, since all cost the same."""
-    _, colours, height, width = u.shape
-    with torch.no_grad():
-        fast = seconds(lambda: raster_sample(cached(), u), u.device)
-        x = torch.zeros(u.shape, dtype=torch.int64, device=u.device)
-        naive(x, 0, 0)
-        slow = seconds(lambda: [naive(x, k % height, k // height % width) for k in range(positions)], u.device)
-    return fast, slow / positions * colours * height * width

@@ -21,10 +21,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from cqlib.checkpoint import CheckpointError, load_checkpoint, load_latest, save_checkpoint
 from cqlib.errors import StoppedEarly
+from cqlib.feeding import Feed
 from cqlib.files import write_atomic
 from cqlib.models.base import Losses, System
 from cqlib.optimisers import match_layouts, optimiser, warm_ema
-from cqlib.placement import fast_bf16, near, placed
+from cqlib.placement import fast_bf16, placed
 from cqlib.recipe import TrainingConfig
 
 
@@ -79,6 +80,20 @@ def measure(system: System, config: TrainingConfig, device: torch.device, steps:
     return (time.monotonic() - began) / steps
 
 
+def stepper(system: System, images: Tensor, config: TrainingConfig, device: torch.device) -> Callable[[], Losses]:
+    """A call that takes the next training step on `images`, as `train` does in the middle of its steps, and returns
+    the losses. For systems without labels; the state of random numbers is set to a seed's, and nothing is saved."""
+    loop = _Loop(system, images, None, config, 0, Path(), "steps", device)
+    loop.step = config.steps // 2
+
+    def step() -> Losses:
+        losses, _ = loop.one_step()
+        loop.step += 1
+        return losses
+
+    return step
+
+
 def train(
     system: System,
     images: Tensor,
@@ -118,12 +133,12 @@ class _Loop:
         if system.uses_labels and labels is None:
             raise ValueError("this system is trained with labels, and none are given")
         torch.manual_seed(seed)
-        self.config, self.seed, self.device, self.key = config, seed, device, key
+        self.config, self.device, self.key = config, device, key
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = placed(system, config, device).train()
         self.average = AveragedModel(self.system, multi_avg_fn=warm_ema(config.ema), use_buffers=True)
-        self.images = near(images, device)
-        self.labels = labels.to(self.images.device) if system.uses_labels else None
+        labels = labels if system.uses_labels else None
+        self.feed = Feed(images, labels, seed=seed, flips=config.flips, device=device)
         if config.compile:
             for child_name, child in self.system.named_children():
                 if child_name != "critic":
@@ -132,34 +147,15 @@ class _Loop:
         if critic := self.system.critic_parameters():
             rate = config.critic_learning_rate or config.learning_rate
             self.optimisers.append(optimiser(critic, config, rate))
-        self.step = self.drawn = self.skipped = self.skipped_in_a_row = 0
+        self.step = self.skipped = self.skipped_in_a_row = 0
         self.seconds = 0.0
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self.lines: list[str] = []
         self.notes: list[str] = []
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
         self.snapshots = {k * config.steps // (config.snapshots + 1) for k in range(1, config.snapshots + 1)}
 
     # --- one step --------------------------------------------------------------------------------------------
-
-    def batch(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The next `size` images in an order that depends on seed and position alone, perhaps flipped; and as a
-        keyword their labels, for a system that uses them."""
-        indices = []
-        for position in range(self.drawn, self.drawn + size):
-            epoch, offset = divmod(position, len(self.images))
-            if epoch != self._epoch:
-                order = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-                self._epoch, self._order = epoch, torch.randperm(len(self.images), generator=order)
-            indices.append(int(self._order[offset]))
-        self.drawn += size
-        chosen = torch.tensor(indices, device=self.images.device)
-        x = self.images[chosen].to(self.device)
-        if self.config.flips:
-            flip = torch.rand(len(x), 1, 1, 1, device=self.device) < 0.5
-            x = torch.where(flip, x.flip(3), x)
-        return x, {} if self.labels is None else {"labels": self.labels[chosen].to(self.device)}
 
     def autocast(self) -> AbstractContextManager:
         use = self.config.autocast == "auto" and fast_bf16(self.device)
@@ -189,13 +185,13 @@ class _Loop:
             moved.param_groups[0]["lr"] = rate
         if len(self.optimisers) > 1:
             for k in range(c.n_critic):
-                x, labels = self.batch(c.batch_size)
+                x, labels = self.feed.batch(c.batch_size)
                 with self.autocast():
                     losses = self.system.critic_losses(x, step=self.step * c.n_critic + k, **labels)
                 finite &= self.update(losses, self.optimisers[1], None)
                 named |= {f"critic/{key}": value.detach() for key, value in losses.items()}
         for _ in range(c.n_generator):
-            x, labels = self.batch(c.generator_batch or c.batch_size)
+            x, labels = self.feed.batch(c.generator_batch or c.batch_size)
             with self.autocast():
                 losses = self.system.generator_losses(x, **labels)
             finite &= self.update(losses, self.optimisers[0], c.gradient_clip)
@@ -278,7 +274,7 @@ class _Loop:
         state = {
             "key": self.key,
             "step": self.step,
-            "drawn": self.drawn,
+            "drawn": self.feed.drawn,
             "skipped": self.skipped,
             "seconds": self.seconds,
             "lines": self.lines,
@@ -301,7 +297,7 @@ class _Loop:
         self.notes += [f"{problem}; {used}" for problem in problems]
         if state is None or state["key"] != self.key:
             return False
-        self.step, self.drawn, self.skipped = state["step"], state["drawn"], state["skipped"]
+        self.step, self.feed.drawn, self.skipped = state["step"], state["drawn"], state["skipped"]
         self.seconds, self.lines, self.skipped_in_a_row = state["seconds"], list(state["lines"]), 0
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
         self.system.load_state_dict(state["system"])

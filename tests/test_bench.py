@@ -1,85 +1,316 @@
-"""The arithmetic of `bench` on measurements that are made up; no time is asserted."""
+"""The arithmetic of `bench` on work that is made up, and every side of its rows at a tiny size; no time is asserted."""
 
 import json
+import math
+import sys
 
 import pytest
 import torch
 
 from cqlib import bench
-from cqlib.bench import MEASUREMENTS, Measurement, measure
+from cqlib.bench import flow, images, machine, measuring, memory, plain, sampling, sngan_example, steps, table
+from cqlib.bench.measuring import Measurement, Other, Work, measure
+from cqlib.errors import UsageError, UserError
+from cqlib.experiments import RECIPES, build
+from cqlib.nets.coupling import CouplingNet, RealNVP
+from cqlib.nets.real_nvp import CouplingResNet
 
 CPU = torch.device("cpu")
 
 
-def made_up(ours=(1.0, 3.0, 2.0), other=(10.0, 40.0, 20.0), target=10.0, calls=None):
+@pytest.fixture
+def clock(monkeypatch):
+    """`seconds` is what the work itself returns."""
+    monkeypatch.setattr(measuring, "seconds", lambda work, device: work())
+
+
+def made_up(name="a", ours=(9.0, 1.0, 3.0, 2.0), other=(9.0, 10.0, 42.0, 18.0), target=10.0, calls=None, units=1.0):
+    """A measurement of so many seconds; the first of each is the round that warms up."""
     calls = [] if calls is None else calls
 
-    def side(name, values):
+    def side(called, values):
         left = iter(values)
 
         def once():
-            calls.append(name)
+            calls.append(called)
             return next(left)
 
-        return once
+        return lambda device: Work(once, units)
 
-    return Measurement("a", "b", target, len(ours), lambda device: (side("ours", ours), side("other", other)))
+    return Measurement(name, side("ours", ours), (Other("b", side("other", other), target),), len(ours) - 1)
 
 
-def test_a_result_is_the_ratio_of_medians_with_the_spread_of_the_repetitions():
+def test_a_result_is_the_median_ratio_with_the_spread_of_the_rounds(clock):
     calls = []
-    r = measure(made_up(calls=calls), CPU)
-    assert calls == ["ours", "other"] * 3
-    assert (r.ours_s, r.other_s, r.ratio, r.n) == (2.0, 20.0, 10.0, 3)
-    assert (r.ratio_low, r.ratio_high) == (10.0, pytest.approx(40 / 3))
-    assert r.holds and not measure(made_up(target=10.1), CPU).holds
-    assert "CPU" in r.device
+    (r,) = measure(made_up(calls=calls), CPU)
+    assert calls == ["ours", "other", "other", "ours"] * 2
+    assert (r.ours_s, r.other_s, r.ratio, r.n) == (2.0, 18.0, 10.0, 3)  # of 10, 14 and 9
+    assert (r.ratio_low, r.ratio_high) == (9.0, 14.0)
+    assert r.holds and not measure(made_up(target=10.1), CPU)[0].holds
+    assert "CPU" in r.device and r.about == "time"
 
 
-def test_the_command_prints_a_line_a_row_and_writes_json(tmp_path, capsys):
-    path = tmp_path / "new" / "bench.json"
-    assert bench.main(path, [made_up(), made_up(target=11.0)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 and lines[0].startswith("CPU")
-    assert " holds " in lines[2] and "does not hold" in lines[3]
-    rows = json.loads(path.read_text())
-    keys = {"name", "ours_s", "other", "other_s", "ratio", "target", "holds", "n", "device"}
-    assert [row["holds"] for row in rows] == [True, False] and all(keys <= set(row) for row in rows)
+def test_times_are_for_a_unit_and_targets_for_a_kind_of_device(clock):
+    (r,) = measure(made_up(units=4.0), CPU)
+    assert (r.ours_s, r.other_s, r.ratio) == (0.5, 4.5, 10.0)
+    other = Other("b", lambda device: Work(lambda: 1.0), cpu=1.5, cuda=4.0)
+    assert (other.target(CPU), other.target(torch.device("cuda"))) == (1.5, 4.0)
 
 
-def test_what_is_done_is_written_before_the_next_one(tmp_path):
-    def broken(device):
-        raise RuntimeError("no")
+def test_each_other_side_has_its_result(clock):
+    sides = [lambda device, s=s: Work(lambda: s) for s in (1.0, 2.0, 3.0)]
+    results = measure(Measurement("a", sides[0], (Other("b", sides[1]), Other("c", sides[2], 5.0))), CPU)
+    assert [(r.other, r.ratio, r.holds) for r in results] == [("b", 2.0, True), ("c", 3.0, False)]
 
-    with pytest.raises(RuntimeError):
-        bench.main(tmp_path / "x.json", [made_up(), Measurement("c", "d", 1.0, 1, broken)])
-    assert [row["name"] for row in json.loads((tmp_path / "x.json").read_text())] == ["a"]
+
+def test_work_done_is_set_against_the_peak(clock, monkeypatch):
+    monkeypatch.setattr(measuring, "peak_flops", lambda device, format: 1e9)
+    a = torch.ones(10, 20)
+
+    def run():
+        _ = a @ a.T
+        return 2.0
+
+    ours = Work(run, units=2.0, images=64, format=torch.float32)
+    (r,) = measure(Measurement("a", lambda device: ours, (Other("b", lambda device: ours),), 1), CPU)
+    assert r.images_per_s == 64 and r.flops_per_s == 2 * 10 * 20 * 10 / 2 and r.peak_flops_per_s == 1e9
+
+
+def test_operations_of_a_gradient_penalty_are_counted():
+    x, w = torch.randn(2, 3, 8, 8, requires_grad=True), torch.randn(4, 3, 3, 3, requires_grad=True)
+    once = 2 * 2 * 64 * 4 * 27
+
+    def forward():
+        return torch.nn.functional.conv2d(x, w, padding=1)
+
+    def penalty():
+        (g,) = torch.autograd.grad(forward().square().sum(), x, create_graph=True)
+        g.square().sum().backward()
+
+    assert machine.operations(forward) == once
+    assert machine.operations(lambda: forward().sum().backward()) == 3 * once
+    assert machine.operations(penalty) > 4 * once
 
 
 def test_measuring_leaves_the_random_state_alone():
     state = torch.get_rng_state()
-    measure(Measurement("a", "b", 1.0, 1, lambda device: (torch.rand(1).item, torch.rand(1).item)), CPU)
+    side = lambda device: Work(lambda: torch.rand(1))  # noqa: E731
+    measure(Measurement("a", side, (Other("b", side),), 1), CPU)
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_registered_measurements():
-    assert len({m.name for m in MEASUREMENTS}) == len(MEASUREMENTS)
-    by_name = {m.name: m for m in MEASUREMENTS}
-    assert by_name["pixelcnnpp-sampling"].target == 30 and by_name["pixelrnn-sampling"].target == 5
+# --- the table and the command -------------------------------------------------------------------------------
 
 
-def test_pixelrnn_is_timed_side_by_side():
-    ours, other = bench.pixelrnn_sampling(CPU, size=16, n=1, positions=1)
-    assert min(ours(), other()) > 0
+@pytest.fixture
+def rows(clock, monkeypatch):
+    """Two rows that are made up, and no process for their memory."""
+    monkeypatch.setattr(table, "ROWS", {m.name: m for m in (made_up("first"), made_up("second", target=11.0))})
+    monkeypatch.setattr(memory, "peak", lambda name, k: 1_000_000 * (k + 1))
 
 
-def test_the_naive_sampler_is_timed_on_some_pixels_and_extrapolated(monkeypatch):
-    def one_second(work, device):
-        work()
-        return 1.0
+def test_the_command_prints_each_row_and_writes_json(tmp_path, capsys, rows):
+    path = tmp_path / "new" / "bench.json"
+    assert bench.main(path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6 and lines[0].startswith("CPU")
+    assert " holds " in lines[2] and "does not hold" in lines[4] and "memory 1 MB, other 2 MB" in lines[3]
+    found = json.loads(path.read_text())
+    keys = {"name", "ours_s", "other", "other_s", "ratio", "target", "holds", "n", "device"}
+    assert [row["holds"] for row in found] == [True, False] and all(keys <= set(row) for row in found)
+    assert [row["other_bytes"] for row in found] == [2_000_000] * 2
 
-    monkeypatch.setattr(bench, "seconds", one_second)
-    ours, other = bench.pixelcnnpp_sampling(CPU, size=8, width=2, blocks=1, n=2, positions=4)
-    assert ours() == 1.0 and other() == 8 * 8 / 4
-    monkeypatch.undo()
-    assert bench.seconds(lambda: None, CPU) >= 0
+
+def test_rows_are_chosen_by_name(capsys, rows):
+    assert bench.main(None, ["second"]) == 0
+    assert "first" not in capsys.readouterr().out
+    with pytest.raises(UsageError, match="unknown row of the bench 'secnd': did you mean 'second'"):
+        bench.main(None, ["secnd"])
+    assert capsys.readouterr().out == ""
+
+
+def test_what_is_done_is_written_before_the_next_one(tmp_path, monkeypatch, rows):
+    def broken(device):
+        raise RuntimeError("no")
+
+    monkeypatch.setitem(table.ROWS, "third", Measurement("third", broken, ()))
+    with pytest.raises(RuntimeError):
+        bench.main(tmp_path / "x.json")
+    assert [row["name"] for row in json.loads((tmp_path / "x.json").read_text())] == ["first", "second"]
+
+
+def test_a_library_that_is_missing_is_named_and_the_rest_measured(capsys, rows):
+    side = lambda device: Work(lambda: 1.0)  # noqa: E731
+    row = Measurement("a", side, (Other("b", side), Other("c", side, needs="no_such_package")), 1)
+    assert [r.other for r in table.results(row, CPU)] == ["b"]
+    assert "no_such_package is not installed: pip install" in capsys.readouterr().out
+
+
+def test_registered_rows_and_their_targets():
+    targets = {(name, o.words): (o.cpu, o.cuda) for name, m in table.ROWS.items() if isinstance(m, Measurement)
+               for o in m.others}  # fmt: skip
+    of = lambda name: [t for (row, _), t in targets.items() if row == name]  # noqa: E731
+    assert of("cqf-step") == [(1.5, 4.0), (1.5, 1.0)]
+    assert of("flow-inverse")[-1][0] == 1.5 and of("features-lite0")[0][0] == 2.0
+    assert {t[0] for t in of("data-feeding")} == {10.0}
+    assert of("pixelcnnpp-sampling") == [(30, 30)] and of("pixelrnn-sampling") == [(5, 5)]
+    assert {"gan-step", "sngan-step", "nvp-step", "memory-growth"} <= set(table.ROWS)
+    on = {kind: {row.name for row in table.chosen([], kind)} for kind in ("cpu", "cuda")}
+    assert on["cuda"] - on["cpu"] == {"cqf-paper-memory"} and on["cpu"] < on["cuda"]
+
+
+# --- sides, each at a tiny size ------------------------------------------------------------------------------
+
+
+def smoke(row):
+    return lambda device: RECIPES[row](row, "smoke", 16)
+
+
+@pytest.mark.parametrize("side", [
+    steps.ours(smoke("table1/cq-f"), 1),
+    steps.plain(smoke("table1/cq-f"), 1),
+    steps.plain(smoke("table1/cq-f"), 1, steps.torchflows_f),
+    steps.plain(smoke("table3/nvp"), 1, steps.torchflows_nvp),
+    steps.plain(smoke("table3/sngan-hinge"), 1),
+    steps.example(smoke("table3/sngan-hinge"), 1),
+    flow.inverse(smoke("table1/cq-f"), passes=1),
+    flow.inverse(smoke("table1/cq-f"), library=True, as_trained=False, passes=1),
+    images.feed(1),
+    images.plain_feed(1),
+    images.torchvision_feed(0, 1),
+    images.our_features(1),
+    images.plain_features(1),
+    sampling.pixelcnnpp(True, size=8, width=2, blocks=1, n=1),
+    sampling.pixelcnnpp(False, size=8, width=2, blocks=1, n=1),
+    sampling.pixelrnn(True, profile="smoke", size=8, n=1),
+    sampling.pixelrnn(False, profile="smoke", size=8, n=1),
+])  # fmt: skip
+def test_every_side_runs(side):
+    work = measuring.prepared(side, CPU)
+    work.run()
+    assert work.units > 0 and work.images > 0
+
+
+def test_full_passes_are_extrapolated_to_all_values():
+    pixels = measuring.prepared(sampling.pixelcnnpp(False, size=8, width=2, blocks=1, n=2, positions=4), CPU)
+    assert pixels.units == 4 / 64
+    values = measuring.prepared(sampling.pixelrnn(False, profile="smoke", size=8, n=2, positions=4), CPU)
+    assert values.units == 4 / (3 * 64)
+
+
+def test_the_other_feeds_give_the_images_of_the_set_flipped_or_as_floats():
+    data = steps.random_images(4, 8)
+    wide = torch.cat([data, data.flip(3)])
+    for pil in (False, True):
+        batch = next(plain.flipped_bytes(data, 8, pil=pil))
+        matches = (batch[:, None] == wide[None]).all(dim=(2, 3, 4))
+        assert batch.dtype == torch.uint8 and matches.any(1).all() and not matches[:, :8].any(1).all()
+    floats = next(plain.floats(data, 8))
+    torch.testing.assert_close(floats.sort(0).values, (data / 127.5 - 1).sort(0).values, rtol=0, atol=1e-6)
+
+
+def test_both_extractions_give_the_same_features():
+    ours, other = (measuring.prepared(side, CPU).run() for side in (images.our_features(2), images.plain_features(2)))
+    torch.testing.assert_close(ours["1280"], other, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("scales", [1, 2, 3])
+def test_torchflows_assembly_is_invertible_with_the_log_determinant_of_its_jacobian(scales):
+    library = pytest.importorskip("cqlib.bench.torchflows_nvp")
+    torch.manual_seed(0)
+    f = library.TorchflowsRealNVP((2, 8, 8), lambda c, w: CouplingNet(c, c, w, 1), 4, couplings=2, scales=scales)
+    f.double()
+    x = torch.randn(8, 2, 8, 8, dtype=torch.double)
+    with torch.no_grad():
+        for p in f.parameters():
+            p.add_(0.1 * torch.randn(p.shape))
+    y, log_det = f(x)
+    torch.testing.assert_close(f.inverse(y), x, rtol=1e-6, atol=1e-6)
+    jacobian = torch.autograd.functional.jacobian(lambda v: f(v.view(1, 2, 8, 8))[0].flatten(), x[0].flatten())
+    assert log_det[0].item() == pytest.approx(torch.linalg.slogdet(jacobian).logabsdet.item(), rel=1e-6, abs=1e-6)
+    assert math.fabs(log_det[0].item()) > 1e-2
+
+
+def test_torchflows_assembly_has_the_nets_of_ours():
+    """As many couplings at every scale: the halves that nets read have half the channels of our packed ones."""
+    system = build(smoke("table1/cq-f")(CPU).system)
+    ours = system.flow
+    steps.torchflows_f(system)
+    count = lambda f: sum(isinstance(m, CouplingNet) for m in f.modules())  # noqa: E731
+    assert isinstance(ours, RealNVP) and count(ours) == count(system.flow) == 3
+    widths = lambda f: {m.stem.weight.shape[0] for m in f.modules() if isinstance(m, CouplingNet)}  # noqa: E731
+    assert widths(ours) == widths(system.flow)
+    nvp = build(smoke("table3/nvp")(CPU).system)
+    resnets = lambda: sum(isinstance(m, CouplingResNet) for m in nvp.modules())  # noqa: E731
+    assert resnets() == 10
+    steps.torchflows_nvp(nvp)
+    assert resnets() == 10
+
+
+def test_the_example_trains_both_nets(monkeypatch):
+    nets = []
+    for name in ("_generator", "_critic"):
+        real = getattr(sngan_example, name)
+        monkeypatch.setattr(sngan_example, name, lambda *a, real=real: nets.append(real(*a)) or nets[-1])
+    batches = iter(lambda: torch.rand(4, 3, 16, 16) * 2 - 1, None)
+    step = sngan_example.sngan_stepper(batches, 16, (4, 8, 16), 5, 4, CPU)
+    before = [torch.cat([p.detach().flatten() for p in net.parameters()]) for net in nets]
+    assert all(map(math.isfinite, step()))
+    for net, start in zip(nets, before, strict=True):
+        assert not torch.equal(torch.cat([p.detach().flatten() for p in net.parameters()]), start)
+    assert nets[0](torch.randn(2, 5, 1, 1)).shape == (2, 3, 16, 16)
+
+
+# --- memory --------------------------------------------------------------------------------------------------
+
+
+def test_memory_of_a_side_is_what_it_takes_beyond_the_start(monkeypatch):
+    assert memory.highest(CPU) >= 0.9 * memory.resident(CPU) > 10**7
+    monkeypatch.setattr(memory, "highest", memory.resident)  # earlier tests may have been higher
+    held = []
+    taken = memory.bytes_of(lambda device: Work(lambda: held.append(torch.ones(2**23))), CPU)
+    assert 4 * 2**23 <= taken < 16 * 2**23
+
+
+def test_memory_is_measured_in_a_process_of_its_own(monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    monkeypatch.setattr(sys, "executable", str(python))
+    python.write_text('#!/bin/sh\necho something else\n[ "$2 $3" = "cqlib.bench.memory cqf-step" ] && echo 4$4\n')
+    python.chmod(0o755)
+    assert memory.peak("cqf-step", 2) == 42
+    for words, last in (("echo why >&2", "why"), ("", "no word of why")):
+        python.write_text(f"#!/bin/sh\n{words}\nexit 1\n")
+        with pytest.raises(UserError, match=f"memory of cqf-step could not be measured: {last}"):
+            memory.peak("cqf-step", 2)
+
+
+def test_the_process_prints_the_bytes_of_the_side(monkeypatch, capsys):
+    sides = [lambda device, k=k: Work(lambda: k) for k in range(2)]
+    monkeypatch.setattr(table, "ROWS", {"a": Measurement("a", sides[0], (Other("b", sides[1]),))})
+    monkeypatch.setattr(memory, "bytes_of", lambda side, device: 100 + side(device).run())
+    memory.main(["a", "1"])
+    assert capsys.readouterr().out == "101\n"
+
+
+def test_growth_compares_the_memory_of_the_first_and_the_last_steps(monkeypatch):
+    found = iter([100, 150, 104])
+    monkeypatch.setattr(memory, "resident", lambda device: next(found))
+    grown = memory.growth(CPU, first=2, last=6)
+    assert (grown["before"], grown["after"]) == (100, 104) and grown["early_s"] > 0 and grown["late_s"] > 0
+
+
+@pytest.mark.parametrize(("after", "holds"), [(100, True), (102, True), (104, False)])
+def test_memory_must_not_grow(monkeypatch, after, holds):
+    line = json.dumps({"early_s": 1.0, "late_s": 2.0, "before": 100, "after": after})
+    monkeypatch.setattr(memory, "in_a_fresh_process", lambda *arguments: {("growth",): line}[arguments])
+    (r,) = memory.Growth().results(CPU)
+    assert (r.about, r.other_bytes, r.ours_bytes, r.holds) == ("memory", 100, after, holds)
+    assert (r.ratio, r.ours_s, r.other_s) == (100 / after, 2.0, 1.0)
+
+
+def test_paper_memory_is_set_against_16_gb(monkeypatch):
+    monkeypatch.setattr(memory, "CQF", smoke("table1/cq-f"))
+    for used, holds in ((8 * 10**9, True), (17 * 10**9, False)):
+        monkeypatch.setattr(memory, "peak", lambda name, k, used=used: used if (name, k) == ("cqf-step", 0) else 0)
+        (r,) = memory.PaperMemory().results(CPU)
+        assert (r.ours_bytes, r.other_bytes, r.holds) == (used, 16 * 10**9, holds)

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from cqlib import sampling_time
 from cqlib.data.pixels import to_signed
 from cqlib.nets.autoregressive import degrees
 from cqlib.nets.raster import (
@@ -156,17 +155,3 @@ def test_cached_and_naive_draw_the_same():
     fast = raster_sample(cached(net, net.stem, (8, HEIGHT, WIDTH), 3), u)
     assert torch.equal(fast, raster_sample(naive(net, 3, net.stem.weight), u))
     assert len(fast.unique()) == 3
-
-
-def test_times_are_extrapolated_to_all_values(monkeypatch):
-    clock = iter(range(100))
-    monkeypatch.setattr(sampling_time.time, "perf_counter", lambda: float(next(clock)))
-    net, u, asked = randomised(Tiny()), torch.rand(1, 2, HEIGHT, WIDTH).double(), []
-
-    def slow(x, row, column):
-        asked.append((row, column))
-        return naive(net, 3, net.stem.weight)(x, row, column)
-
-    fast = lambda: cached(net, net.stem, (1, HEIGHT, WIDTH), 3)  # noqa: E731
-    found = sampling_time.cached_against_naive(fast, slow, u, positions=4)
-    assert found == (1.0, 1 / 4 * 2 * HEIGHT * WIDTH) and len(asked) == 5

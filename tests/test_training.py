@@ -114,7 +114,7 @@ def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tm
     orders = []
     for seed in (0, 0, 1):
         loop = _Loop(Line(), IMAGES, None, config(), seed, tmp_path, "x", torch.device("cpu"))
-        epoch = torch.cat([loop.batch(8)[0] for _ in range(5)])
+        epoch = torch.cat([loop.feed.batch(8)[0] for _ in range(5)])
         match = (epoch[:, None] == IMAGES[None]).all(dim=(2, 3, 4))
         assert torch.equal(match.sum(0), torch.ones(40, dtype=torch.long))
         orders.append(match.long().argmax(1))
@@ -123,7 +123,7 @@ def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tm
 
 def test_flips_are_horizontal_and_about_half(tmp_path):
     loop = _Loop(Line(), IMAGES[:1], None, config(flips=True), 0, tmp_path, "x", torch.device("cpu"))
-    batch, _ = loop.batch(200)
+    batch, _ = loop.feed.batch(200)
     plain = (batch == IMAGES[:1]).all(dim=(1, 2, 3))
     flipped = (batch == IMAGES[:1].flip(3)).all(dim=(1, 2, 3))
     assert (plain | flipped).all() and 60 < plain.sum() < 140

@@ -1,0 +1,134 @@
+"""A training step: ours, the textbook loop on the same system, and public libraries where there is one.
+
+Ours is the step of the rows as they are trained: bf16 convolutions where the processor has them, channels last, the
+data set as one tensor, fused optimisers. On a GPU steps have the size of `paper`, on a CPU that of `quick`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from cqlib.bench.measuring import Measurement, Other, Side, Work, repeated
+from cqlib.bench.plain import floats, plain_stepper
+from cqlib.bench.sngan_example import sngan_stepper
+from cqlib.experiments import IMAGE_SIZE, RECIPES, build
+from cqlib.models.base import System
+from cqlib.models.sngan import SNGANConfig
+from cqlib.nets.coupling import CouplingNet
+from cqlib.placement import fast_bf16
+from cqlib.recipe import Recipe
+from cqlib.training import stepper
+
+IMAGES = 2000
+"""Random images that stand for a data set."""
+STEPS = 4
+"""A run's: the lazy penalty comes every fourth."""
+PLAIN = "textbook loop: DataLoader, eager fp32, contiguous"
+
+Recipes = Callable[[torch.device], Recipe]
+
+
+def random_images(size: int, n: int = IMAGES) -> Tensor:
+    """uint8 (n, 3, size, size)."""
+    return torch.randint(256, (n, 3, size, size), dtype=torch.uint8)
+
+
+def of_row(row: str) -> Recipes:
+    """The row's recipe of the profile that goes with the device; bf16 where it is fast, also under `paper`."""
+
+    def recipe(device: torch.device) -> Recipe:
+        profile = "paper" if device.type == "cuda" else "quick"
+        found = RECIPES[row](row, profile, IMAGE_SIZE[profile])
+        return replace(found, training=replace(found.training, autocast="auto"))
+
+    return recipe
+
+
+def sngan_recipe(device: torch.device) -> Recipe:
+    """`table3/sngan-hinge` with the widths of `paper`, which are those of torch-fidelity's example."""
+    found = RECIPES["table3/sngan-hinge"]("table3/sngan-hinge", "paper", 32)
+    return replace(found, training=replace(found.training, autocast="auto", batch_size=64))
+
+
+def ours(recipe: Recipes, steps: int = STEPS) -> Side:
+    """The step as rows are trained."""
+
+    def side(device: torch.device) -> Work:
+        r = recipe(device)
+        format = torch.bfloat16 if r.training.autocast == "auto" and fast_bf16(device) else torch.float32
+        step = stepper(build(r.system), random_images(r.system.size), r.training, device)
+        return repeated(step, steps, images=r.training.batch_size, format=format)
+
+    return side
+
+
+def plain(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] = lambda system: None) -> Side:
+    """The textbook step on the same system, perhaps changed."""
+
+    def side(device: torch.device) -> Work:
+        r = recipe(device)
+        system = build(r.system)
+        change(system)
+        step = plain_stepper(system, random_images(r.system.size), r.training, device)
+        return repeated(step, steps, images=r.training.batch_size)
+
+    return side
+
+
+def torchflows_f(system: System) -> None:
+    """CQ-F's f assembled from torchflows, around the same nets."""
+    from cqlib.bench.torchflows_nvp import TorchflowsRealNVP
+
+    c = system.config.flow
+
+    def net(channels: int, width: int) -> CouplingNet:
+        return CouplingNet(channels, channels, width, c.blocks)
+
+    system.flow = TorchflowsRealNVP(system.shape, net, c.width, couplings=c.couplings, scales=c.scales)
+
+
+def torchflows_nvp(system: System) -> None:
+    """Real NVP's f assembled from torchflows, around nets of the same widths and blocks."""
+    from cqlib.bench.torchflows_nvp import BatchNormedNet, TorchflowsRealNVP
+
+    c = system.config.flow
+    system.flow = TorchflowsRealNVP(system.shape, lambda channels, width: BatchNormedNet(channels, width, c.blocks),
+                                    c.width, couplings=3, scales=c.scales)  # fmt: skip
+
+
+def example(recipe: Recipes, steps: int = STEPS) -> Side:
+    """The step of torch-fidelity's SNGAN example."""
+
+    def side(device: torch.device) -> Work:
+        r = recipe(device)
+        system: SNGANConfig = r.system
+        n = r.training.batch_size
+        batches = floats(random_images(system.size), n)
+        step = sngan_stepper(batches, system.size, system.widths, system.latent, n, device)
+        return repeated(step, steps, images=n)
+
+    return side
+
+
+CQF, GAN, NVP = of_row("table1/cq-f"), of_row("table1/gan"), of_row("table3/nvp")
+
+MEASUREMENTS = (
+    Measurement("cqf-step", ours(CQF), (
+        Other(PLAIN, plain(CQF), cpu=1.5, cuda=4.0),
+        Other("the same nets, f by torchflows, textbook loop", plain(CQF, change=torchflows_f), cpu=1.5,
+              needs="torchflows"),
+    )),
+    Measurement("gan-step", ours(GAN), (Other(PLAIN, plain(GAN)),)),
+    Measurement("sngan-step", ours(sngan_recipe, 1), (
+        Other(PLAIN, plain(sngan_recipe, 1)),
+        Other("torch-fidelity's SNGAN example", example(sngan_recipe, 1)),
+    )),
+    Measurement("nvp-step", ours(NVP), (
+        Other(PLAIN, plain(NVP)),
+        Other("nets of the same size, couplings by torchflows", plain(NVP, change=torchflows_nvp), needs="torchflows"),
+    )),
+)  # fmt: skip
