@@ -125,9 +125,9 @@ def on_grid(density: PlaneFlow | toy2d.Density, side: float, n: int) -> Tensor:
     return density.log_prob(torch.stack([x, y], -1).view(-1, 2)).exp().view(n, n)
 
 
-def mass(flow: PlaneFlow, n: int = 300) -> float:
-    """The integral of p_X over [-SIDE, SIDE)^2 by the midpoint rule."""
-    return float(on_grid(flow, SIDE, n).mean()) * (2 * SIDE) ** 2
+def mass(flow: PlaneFlow, side: float = SIDE, n: int = 300) -> float:
+    """The integral of p_X over [-side, side)^2 by the midpoint rule."""
+    return float(on_grid(flow, side, n).mean()) * (2 * side) ** 2
 
 
 @torch.no_grad()
