@@ -53,7 +53,8 @@ class Pending(NamedTuple):
 def plan(chosen: Options, available: Sequence[str]) -> Plan:
     """The plan for `--only` and `--data`. UsageError for a row that is not among the `available` ones.
 
-    Without `--data` each row is paired with its own data sets for the profile, or with those of the notebook.
+    Without `--only`: every notebook, and the rows of Table 1 alone. Without `--data` each row is paired with its own
+    data sets for the profile, or with those of the notebook.
     """
     books = names.notebooks()
     table1 = tuple(row for row in available if row.startswith("table1/"))
@@ -67,9 +68,8 @@ def plan(chosen: Options, available: Sequence[str]) -> Plan:
             continue
         picked = [file for short, file in books.items() if name in ("", "all", short, file.stem)]
         files += picked
-        for file in picked:
-            short = names.short_name(file)
-            shown = names.NOTEBOOK_ROWS.get(short, ()) if name else ()
+        for short in map(names.short_name, picked if name else ()):
+            shown = names.NOTEBOOK_ROWS.get(short, ())
             rows += [(row, short) for row in available if row.startswith(f"{short}/") or row in shown]
         rows += [(row, "") for row in (table1 if name == "" else available if name == "all" else ())]
     pairs = ((canonical(row), data) for row, book in rows

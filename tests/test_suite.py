@@ -61,6 +61,12 @@ def test_plan(tmp_path, books, only, rows, files):
     assert sorted(file.stem for file in todo.notebooks) == sorted(files)
 
 
+def test_the_default_trains_table_1_alone_and_runs_every_notebook(tmp_path):
+    todo = suite.plan(chosen(tmp_path), AVAILABLE)
+    assert todo.rows == tuple((row, "photos10") for row in TABLE1)
+    assert set(todo.notebooks) == set(names.notebooks().values())
+
+
 def test_plan_of_all_has_every_row_once(tmp_path, books):
     todo = suite.plan(chosen(tmp_path, "--only", "all"), AVAILABLE)
     assert {(row, "photos10") for row in TABLE1} <= set(todo.rows) and len(set(todo.rows)) == len(todo.rows)
