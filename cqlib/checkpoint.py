@@ -1,7 +1,8 @@
 """One file per state: tensors and plain values in safetensors, atomic, hashed, with the previous one kept.
 
 A new state is read back and checked before the one before it moves to its second name, and that one stays: two whole
-states lie on the disk from the second save on, three files at most. No pickle: a checkpoint from a stranger can hold numbers and text, nothing that runs.
+states lie on the disk from the second save on, three files at most. No pickle: a checkpoint from a stranger can hold
+numbers and text, nothing that runs.
 """
 
 from __future__ import annotations

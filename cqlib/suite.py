@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cqlib import cluster, cluster_nodes, names, notebooks, options
-from cqlib.data import published
 from cqlib.data.catalogue import ENTRIES
 from cqlib.errors import UsageError, UserError
 from cqlib.files import write_atomic
@@ -88,14 +87,16 @@ def pending(chosen: Options, todo: Plan, features: Features | None = None) -> Pe
     Large data sets are converted here, once, before anything trains.
     """
     from cqlib.experiments import experiment
-    from cqlib.run import finished, load_data, scored
+    from cqlib.run import finished, load_data, run_dir, scored
+    from cqlib.run_folder import tidied
 
     runs, absent, loaded, done = [], {}, set(), 0
     for row, data, seed in ((*pair, seed) for pair in todo.rows for seed in chosen.seeds):
         e = experiment(row, chosen.profile, data, seed)
         record = finished(e, chosen.runs_dir)
         # Files of the user's may have changed since: `run` compares them with the record.
-        if ":" not in data and record is not None and (features is None or scored(record, features)):
+        whole = record is not None and tidied(run_dir(row, chosen.profile, data, seed, chosen.runs_dir))
+        if ":" not in data and whole and (features is None or scored(record, features)):
             done += 1
             continue
         if data not in loaded | absent.keys():
@@ -216,6 +217,8 @@ def _refuse_without_data(found: Pending) -> None:
 
 def _read_by(runs: Sequence[tuple[str, str, int]], chosen: Options) -> list[Path]:
     """The files and folders that `runs` read and that do not come with the packages."""
+    from cqlib.data import published
+
     folder, sets = published.home(chosen.data_dir), {data for _, data, _ in runs}
     paths = [folder / name.partition(":")[2] for name in sets if ":" in name]
     paths += [folder] if sets & ENTRIES.keys() else []

@@ -14,17 +14,16 @@ import errno
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
+from cqlib import locks
 from cqlib.data import digest, files, photos10
 from cqlib.data.arrays import RowFile, mapped
 from cqlib.data.catalogue import Entry
@@ -32,7 +31,7 @@ from cqlib.data.counter import Counter
 from cqlib.data.dataset import Dataset, Split, fingerprint_of
 from cqlib.data.reading import Array, Chunk, Reading, fault
 from cqlib.errors import UserError
-from cqlib.files import canonical_json, sha256, write_atomic
+from cqlib.files import canonical_json, move, sha256, write_atomic
 
 LAYOUT = 1
 """Of the folder above; a change converts everything anew."""
@@ -64,7 +63,7 @@ def load(entry: Entry, loader: Loader, path: Path, size: int, caches: Sequence[P
         if found := _open(cache / folder, entry.name, size):
             return found
     cache = _writable(caches)
-    with _locked(cache, stem):
+    with locks.held(cache / f"{stem}.lock", stem):
         found = _open(cache / folder, entry.name, size)
         if not found:
             _convert(entry.name, loader, path, size, cache, folder)
@@ -123,7 +122,7 @@ def _convert(name: str, loader: Loader, path: Path, size: int, cache: Path, fold
         meta |= {"classes": reading.classes, "fingerprints": fingerprints, "how": reading.how}
         write_atomic(temporary / "meta.json", json.dumps(meta, indent=1))
         shutil.rmtree(cache / folder, ignore_errors=True)  # a copy that was not whole
-        os.replace(temporary, cache / folder)
+        move(temporary, cache / folder)
         _remove_outdated(cache, folder, meta)
     except OSError as error:
         if error.errno in FULL:
@@ -218,22 +217,3 @@ def _writable(caches: Sequence[Path]) -> Path:
         if os.access(cache, os.W_OK | os.X_OK):
             return cache
     raise fault(caches[-1], "cannot be written to", "change its permissions, or give another --data-dir")
-
-
-@contextmanager
-def _locked(cache: Path, stem: str) -> Iterator[None]:
-    """One conversion of a data set and size at a time; the lock of a killed process is free again."""
-    lock = FileLock(cache / f"{stem}.lock")
-    told = False
-    while True:
-        try:
-            lock.acquire(timeout=1)
-            break
-        except Timeout:
-            if not told:
-                print(f"{stem}: waiting for another process that converts it", file=sys.stderr, flush=True)
-            told = True
-    try:
-        yield
-    finally:
-        lock.release()
