@@ -25,6 +25,7 @@ import torch
 
 from cqlib import data as data_sets
 from cqlib import evaluation, locks, names, provenance
+from cqlib.checkpoint import CheckpointError, load_checkpoint
 from cqlib.data.dataset import Dataset
 from cqlib.errors import StoppedEarly, UserError, out_of_memory
 from cqlib.experiments import TRAIN_IMAGES, Experiment, experiment
@@ -176,14 +177,18 @@ def load(
     """The system of a finished run, or of a published checkpoint, with averaged weights, in evaluation mode."""
     e = experiment(row, profile, data, seed)
     name = slug(e.row, e.data, e.profile, e.seed)
-    for path in (Path(runs_dir) / name / "model.safetensors", PUBLISHED / "models" / f"{name}.safetensors"):
+    paths = (Path(runs_dir) / name / "model.safetensors", PUBLISHED / "models" / f"{name}.safetensors")
+    for path in paths:
         model = load_model(path, e)
         if model is not None:
             return model.to(device)
-    raise UserError(
-        f"{row} has not been trained with profile {e.profile} on {e.data}, seed {seed}: "
-        f"python -m cqlib train {row} --profile {e.profile} --data {e.data} --seed {seed}"
-    )
+    why = f"{row} has not been trained with profile {e.profile} on {e.data}, seed {seed}"
+    for path in filter(Path.is_file, paths):
+        try:
+            load_checkpoint(path)
+        except CheckpointError as error:
+            why = str(error)
+    raise UserError(f"{why}: python -m cqlib train {row} --profile {e.profile} --data {e.data} --seed {seed}")
 
 
 # --- one run -------------------------------------------------------------------------------------------------

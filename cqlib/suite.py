@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cqlib import cluster, cluster_nodes, names, notebooks, options
 from cqlib.data.catalogue import ENTRIES
 from cqlib.errors import UsageError, UserError
-from cqlib.files import write_atomic
+from cqlib.files import remove_leftovers, write_atomic
 from cqlib.guard import guarded
 from cqlib.options import Options
 from cqlib.paper import canonical
@@ -194,13 +194,20 @@ def work(tasks: Sequence[Task], chosen: Options, stop: Stop) -> list[Outcome]:
     if not tasks:
         return []
     progress = Progress(tasks)
-    settings = {"stop": stop, "logs": chosen.runs_dir / "logs", "listener": progress, "ended": progress.ended}
+    settings = {"stop": stop, "logs": _logs(chosen), "listener": progress, "ended": progress.ended}
     try:
         if chosen.cluster is not None:
             return cluster.run_tasks(tasks, chosen.jobs, **settings)
-        return run_tasks(tasks, slots(chosen.jobs), **settings)
+        return run_tasks(tasks, slots(chosen.jobs), noted=lambda task, text: progress.line(text), **settings)
     finally:
         progress.close()
+
+
+def _logs(chosen: Options) -> Path:
+    """Beside the runs; where that folder is read only, beside the report."""
+    there = chosen.runs_dir
+    writable = not there.exists() or os.access(there, os.W_OK | os.X_OK)
+    return (there if writable else chosen.out) / "logs"
 
 
 def collect_records(runs_dir: Path, out: Path) -> None:
@@ -234,7 +241,7 @@ def reproduce(chosen: Options, stop: Stop) -> int:
 def _reproduce(chosen: Options, stop: Stop) -> int:
     if chosen.time_budget is not None:
         stop.deadline = time.monotonic() + 60 * chosen.time_budget
-    from cqlib import report
+    from cqlib import report, run_folder
     from cqlib.experiments import AVAILABLE
     from cqlib.metrics.features import features_for
 
@@ -266,6 +273,8 @@ def _reproduce(chosen: Options, stop: Stop) -> int:
     outcomes += work(tasks, chosen, stop)
     bad = [outcome for outcome in outcomes if outcome.status != "done"]
     problems = [f"{o.task.name}: {o.status}: {o.message}".rstrip(": ") for o in bad]
+    for folder in (chosen.out, chosen.out / "records", chosen.out / "notebooks"):
+        remove_leftovers(folder, older=run_folder.HOUR)
     collect_records(chosen.runs_dir, chosen.out)
     index = report.render(
         chosen.out,
@@ -276,9 +285,10 @@ def _reproduce(chosen: Options, stop: Stop) -> int:
     )
     failed = sum(outcome.status == "failed" for outcome in bad)
     if failed:
-        _say(f"{failed} failed; the logs are in {chosen.runs_dir / 'logs'}")
+        _say(f"{failed} failed, and the same command tries them again; the logs are in {_logs(chosen)}")
     if any(outcome.status == "stopped" for outcome in bad):
         _say(f"{stop.requested or 'stopped'}; the same command goes on where it stopped")
+    _say(run_folder.room(chosen.runs_dir))
     print(f"report: {index}", flush=True)
     return 1 if failed == len(bad) > 0 else 3 if bad else 0
 
