@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,7 +32,7 @@ from cqlib.data.counter import Counter
 from cqlib.data.dataset import Dataset, Split, fingerprint_of
 from cqlib.data.reading import Array, Chunk, Reading, fault
 from cqlib.errors import UserError
-from cqlib.files import canonical_json, move, sha256, write_atomic
+from cqlib.files import canonical_json, move, remove_leftovers, sha256, write_atomic
 
 LAYOUT = 1
 """Of the folder above; a change converts everything anew."""
@@ -84,9 +85,25 @@ def _open(folder: Path, name: str, size: int) -> Dataset | None:
             labels = mapped(folder / f"{split}-labels.npy", (n,), np.int64)
             splits.append(Split.stored(split, torch.from_numpy(images), torch.from_numpy(labels),
                                        meta["fingerprints"][split]))  # fmt: skip
-        return Dataset(name, size, tuple(meta["classes"]), *splits, how=meta["how"])
+        found = Dataset(name, size, tuple(meta["classes"]), *splits, how=meta["how"])
+        return found if meta.get("marks") == _marks(folder) or _verified(found, folder, meta) else None
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
+
+
+def _marks(folder: Path) -> dict[str, list[int]]:
+    """Size and time of each array's file: what has been written to since is not believed unread."""
+    states = {path.name: path.stat() for path in sorted(folder.glob("*.npy"))}
+    return {name: [state.st_size, state.st_mtime_ns] for name, state in states.items()}
+
+
+def _verified(found: Dataset, folder: Path, meta: dict[str, Any]) -> bool:
+    """Whether the arrays are those that were written; noted, so that nobody reads them for this again."""
+    if any(replace(split).fingerprint != split.fingerprint for split in (found.train, found.test)):
+        return False
+    with suppress(OSError):  # a folder that is read only
+        write_atomic(folder / "meta.json", json.dumps(meta | {"marks": _marks(folder)}, indent=1))
+    return True
 
 
 def copies(name: str, path: Path, caches: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -105,6 +122,7 @@ def _convert(name: str, loader: Loader, path: Path, size: int, cache: Path, fold
     """Build `cache`/`folder`; under the lock, so whatever has a temporary name was left by a killed process."""
     for left in cache.glob(f".{name}-{size}-*.tmp"):
         shutil.rmtree(left, ignore_errors=True)
+    remove_leftovers(cache, older=3600)
     reading = loader.read(path, size)
     for split in SPLITS:
         if reading.counts.get(split, 0) < 1:
@@ -120,6 +138,7 @@ def _convert(name: str, loader: Loader, path: Path, size: int, cache: Path, fold
         fingerprints = _write(name, path, size, reading, temporary)
         meta = {"name": name, "size": size, "source": str(path.absolute()), "counts": reading.counts}
         meta |= {"classes": reading.classes, "fingerprints": fingerprints, "how": reading.how}
+        meta["marks"] = _marks(temporary)
         write_atomic(temporary / "meta.json", json.dumps(meta, indent=1))
         shutil.rmtree(cache / folder, ignore_errors=True)  # a copy that was not whole
         move(temporary, cache / folder)
