@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from cqlib.experiments import Experiment
-from cqlib.files import remove_leftovers, write_atomic
+from cqlib.files import move, remove_leftovers, write_atomic
 
 LOCK = ".lock"
 HOUR = 3600.0
@@ -29,7 +28,7 @@ def set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path) -> N
         # the mark goes last: a move that is cut short is taken up again
         for item in sorted(folder.iterdir(), key=lambda item: item == mark):
             if not item.name.startswith(LOCK):
-                os.replace(item, aside / item.name)
+                move(item, aside / item.name)
     write_atomic(mark, content)
 
 
