@@ -27,6 +27,7 @@ class StoppedEarly(UserError):
 def out_of_memory(error: BaseException) -> bool:
     """Whether it says that the machine's memory, or what the process may have of it, is used up."""
     said = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "can't start new thread")
+    said += ("could not create a primitive", "could not create a memory")  # of oneDNN
     return isinstance(error, MemoryError) or any(words in str(error) for words in said)
 
 

@@ -124,7 +124,8 @@ def run(
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        why = f"{row} on {e.data} needs more memory than there is"
+        words = " ".join(str(error).split())[:100]
+        why = f"{row} on {e.data} needs more memory than there is{f' ({words})' if words else ''}"
         raise UserError(f"{why}: free some, or run fewer rows at a time (--jobs); the run is as it was") from error
     except OSError as error:
         raise UserError(f"{error.filename or folder}: {error.strerror or error}; the run is as it was") from error

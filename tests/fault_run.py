@@ -7,6 +7,7 @@ that is opened for writing, synced, renamed or removed; the stage is known by wh
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
@@ -19,8 +20,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 TESTS = Path(__file__).parent
 ROW, NAME = "table1/gan", "table1_gan--photos10--smoke--0"
@@ -133,29 +136,22 @@ def _child(run: Run, notes: Path) -> None:
         (notes / "moments").write_text(json.dumps([moments, files]))
 
 
-_context = multiprocessing.get_context("forkserver")
-
-
-def _prepare_server() -> None:
-    """Everything that a run needs is imported and loaded once."""
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        filter(None, (str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH")))
-    )
-    os.environ["OMP_NUM_THREADS"] = "1"
-    _context.set_forkserver_preload(["fault_preload"])
+@functools.cache
+def _server() -> Any:
+    """The process that has imported everything a run needs, with this project and one thread."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fault_preload"])
+    path = os.pathsep.join(filter(None, (str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH"))))
+    with mock.patch.dict(os.environ, PYTHONPATH=path, OMP_NUM_THREADS="1"):
+        forkserver.ensure_running()
+    return context
 
 
 def start(run: Run, notes: Path) -> Any:
     """Begin a run; its process. It keeps its notes in a folder of their own."""
-    if run.at is None or "forkserver" not in _started:
-        _prepare_server()
-        _started.add("forkserver")
-    process = _context.Process(target=_child, args=(run, notes), daemon=True)
+    process = _server().Process(target=_child, args=(run, notes), daemon=True)
     process.start()
     return process
-
-
-_started: set[str] = set()
 
 
 def ended(process: Any, run: Run, notes: Path, limit: float = 300.0) -> Ended:
