@@ -86,7 +86,7 @@ def reports(number: int):
 
     def trial(ground: Ground, rng: random.Random) -> str:
         folder = Path(tempfile.mkdtemp(dir=ground.root))
-        all_of_them = [_run_all(folder, "figure_decoders") for _ in range(number)]
+        all_of_them = [_run_all(folder, "figure_samples") for _ in range(number)]
         ends = [process.communicate(timeout=1200) for process in all_of_them]
         assert [process.returncode for process in all_of_them] == [0] * number, ends
         assert len({out for out, _ in ends}) == 1, ends
