@@ -1,10 +1,13 @@
 """One file per state: tensors and plain values in safetensors, atomic, hashed, with the previous one kept.
 
-No pickle: a checkpoint from a stranger can hold numbers and text, nothing that runs.
+A new state is read back and checked before the one before it moves to its second name, and that one stays: two whole
+states lie on the disk from the second save on, three files at most. No pickle: a checkpoint from a stranger can hold
+numbers and text, nothing that runs.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -16,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from cqlib.files import canonical_json, write_atomic
+from cqlib.files import canonical_json, move, write_atomic
 
 
 class CheckpointError(Exception):
@@ -27,31 +30,50 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = 
     """Write `state` (nested dicts and lists of tensors, numbers, strings, None) to `path` atomically.
 
     The file that was at `path` becomes `path` + ".previous" if it is whole; a damaged one never takes the place of
-    a good one. Raises OSError when the disk is full, and TypeError for a value of another type; the old files are
-    then as they were.
+    a good one. Raises OSError when the disk is full or gives back other bytes than it got, and TypeError for a value
+    of another type; the old files are then as they were.
     """
     tensors: dict[str, Tensor] = {}
     text = canonical_json(_split(state, "", tensors))
-    data = save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)})
-    if not (keep_previous and _whole(path)):
-        write_atomic(path, data)
-        return
-    # the new file is on the disk before the old one moves: at every moment one whole state has its name
-    new = write_atomic(path.with_name(path.name + ".new"), data)
-    os.replace(path, _previous(path))
-    os.replace(new, path)
+    new = _new(path)
+    write_atomic(new, save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)}))
+    if not _whole(new):
+        new.unlink(missing_ok=True)
+        raise OSError(errno.EIO, "what was written cannot be read back", str(path))
+    if keep_previous and _whole(path):
+        move(path, _previous(path))
+    # cut off here, `load_latest` finds the new state under its first name
+    move(new, path)
+    _checked[path] = _checked.pop(new)
 
 
-def _previous(path: Path) -> Path:
-    return path.with_name(path.name + ".previous")
+_checked: dict[Path, tuple[int, ...]] = {}
+"""Files that this process has found to be whole, as they then were: large ones are not read and hashed twice."""
 
 
 def _whole(path: Path) -> bool:
     try:
-        load_checkpoint(path)
+        now = _mark(path)
+        if _checked.get(path) != now:
+            load_checkpoint(path)
+        _checked[path] = now
     except (FileNotFoundError, CheckpointError):
+        _checked.pop(path, None)
         return False
     return True
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    state = os.stat(path)
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(path.name + ".previous")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -71,9 +93,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def load_latest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest whole state at `path` or its ".previous", or None; and a line for each damaged file met."""
+    """The newest whole state at `path` or beside it, or None; and a line for each damaged file met.
+
+    Beside it: ".new" is there when a save was cut off after it was written, ".previous" from the second save on.
+    """
     problems: list[str] = []
-    for candidate in (path, _previous(path)):
+    for candidate in (_new(path), path, _previous(path)):
         try:
             return load_checkpoint(candidate), problems
         except FileNotFoundError:

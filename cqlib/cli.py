@@ -105,8 +105,8 @@ def train(given: argparse.Namespace) -> int:
     from cqlib import estimate
     from cqlib.experiments import experiment
     from cqlib.run import load_data, run, trained
+    from cqlib.run_folder import room
 
-    interrupted_by_sigterm()  # until `run` has its own handlers
     e = experiment(given.row, given.profile, given.data, given.seed)
     if given.profile == "paper" and not trained(e, given.runs_dir):
         load_data(e, given.data_dir)  # what is missing is told before anything is measured
@@ -135,6 +135,7 @@ def train(given: argparse.Namespace) -> int:
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
         print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")
+    print(room(given.runs_dir), file=sys.stderr)
     return 0 if record.status == "done" else 1
 
 
@@ -229,6 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Errors are one line on stderr (`cqlib.guard`)."""
     argv = list(sys.argv[1:] if argv is None else argv)
     with guarded(PROGRAM):
+        interrupted_by_sigterm()  # but for as long as there is something to save
         if not argv:
             raise UsageError(f"which command? {', '.join(COMMANDS)} (--help says more)")
         if argv[0] in ("-h", "--help"):

@@ -24,6 +24,13 @@ class StoppedEarly(UserError):
     exit_code = 3
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether it says that the machine's memory, or what the process may have of it, is used up."""
+    said = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "can't start new thread")
+    said += ("could not create a primitive", "could not create a memory")  # of oneDNN
+    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
+
+
 def nearest(name: str, valid: Iterable[str]) -> str | None:
     """The entry of `valid` that is most like `name`, or None when `valid` is empty."""
     valid = list(valid)

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +28,36 @@ def write_atomic(path: Path | str, content: bytes | str) -> Path:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        move(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    return path
+
+
+def move(source: Path | str, target: Path | str) -> None:
+    """Rename `source`, whose content is on the disk already, to `target`, and have the folder's new state on the disk
+    too: after a loss of power a rename that was not is as if it had not been. Raises OSError."""
+    os.replace(source, target)
+    folder = os.open(Path(target).parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return path
+
+
+def remove_leftovers(folder: Path, *, older: float = 0.0) -> list[Path]:
+    """Remove what killed writers left in `folder`: the temporary files of `write_atomic`; those removed.
+
+    Where others may be writing, `older` seconds must have passed since a file was last written to.
+    """
+    removed = []
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):  # gone already, or not ours to remove
+            if path.is_file() and (not older or time.time() - path.stat().st_mtime > older):
+                path.unlink()
+                removed.append(path)
+    return removed
 
 
 def sha256(data: bytes) -> str:

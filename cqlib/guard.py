@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cqlib.errors import UserError
+from cqlib.errors import UserError, out_of_memory
+
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""Errors that are no bug: there is no room, no permission, or the disk is failing."""
 
 
 @contextmanager
 def guarded(program: str, logs: Path | None = None) -> Iterator[None]:
-    """Turn what is raised inside into one line and an exit code: the UserError's own, 3 for Ctrl-C,
-    1 for anything else, whose traceback goes to a file in `logs` (default: where temporary files go)."""
+    """Turn what is raised inside into one line and an exit code: the UserError's own, 3 for Ctrl-C, 1 for a disk that
+    refuses or memory that does not suffice, and 1 for anything else, whose traceback goes to a file in `logs`
+    (default: where temporary files go)."""
     try:
         yield
     except UserError as error:
@@ -29,7 +34,13 @@ def guarded(program: str, logs: Path | None = None) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        code, line = 1, f"{type(error).__name__}: {_one_line(error)} (details: {_log(logs)})"
+        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+            where = f"{error.filename}: " if error.filename else ""
+            code, line = 1, f"{where}{error.strerror}; mend that, or name another folder, and try again"
+        elif out_of_memory(error):
+            code, line = 1, "there is not enough memory: free some, or run fewer rows at a time (--jobs)"
+        else:
+            code, line = 1, f"{type(error).__name__}: {_one_line(error)} ({_log(logs)})"
     else:
         return
     print(f"{program}: {line}", file=sys.stderr)
@@ -40,15 +51,13 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _log(folder: Path | None) -> Path:
-    """Write the traceback being handled to a new file."""
-    folder = folder or Path(tempfile.gettempdir())
+def _log(folder: Path | None) -> str:
+    """Write the traceback being handled to a new file; where it is."""
     name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / name
-        path.write_text(traceback.format_exc())
-    except OSError:  # no permission, a full disk
-        path = Path(tempfile.gettempdir()) / name
-        path.write_text(traceback.format_exc())
-    return path
+    temporary = Path(tempfile.gettempdir())
+    for place in (folder or temporary, temporary):
+        with suppress(OSError):  # no permission, a full disk
+            place.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(traceback.format_exc())
+            return f"details: {place / name}"
+    return "details could not be written"

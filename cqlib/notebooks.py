@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -17,9 +18,11 @@ from typing import Any
 
 from cqlib.errors import UserError
 from cqlib.files import canonical_json, sha256, write_atomic
+from cqlib.locks import held
 from cqlib.processes import say
 
 PACKAGE = Path(__file__).parent
+TEMPORARY = "cqlib-notebook-"
 
 
 @dataclass(frozen=True)
@@ -82,25 +85,40 @@ def check_parameters(source: Path | str, parameters: dict[str, Any]) -> None:
 def execute(job: Job) -> None:
     """Run the notebook and write its .ipynb and .html, each whole or not at all. UserError if a cell fails.
 
-    A failed run is written too, with its traceback, for the reader to see; it does not count as done.
+    A failed run is written too, with its traceback, for the reader to see; it does not count as done. Where another
+    process runs the same, its outputs are waited for.
     """
+    check_parameters(job.source, job.parameters)
+    place = Path(job.out)
+    lock = place.parent.parent / ".locks" / place.name
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with held(lock, place.name, say=lambda text: say(note=text), while_waiting=_give_up):
+        if not job.done():
+            _execute(job)
+
+
+def _give_up() -> None:
+    if _stopped:
+        raise KeyboardInterrupt
+
+
+def _execute(job: Job) -> None:
     import nbformat
     import papermill
 
     from cqlib.notebook_page import page
 
-    check_parameters(job.source, job.parameters)
     failure: str | None = None
+    _remove_left()
     # papermill saves as it goes, and in place: with a file of its own a kill never leaves half of one.
-    with tempfile.TemporaryDirectory(prefix="cqlib-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
         running = str(Path(folder) / "notebook.ipynb")
         try:
             _papermill(job, running)
         except papermill.PapermillExecutionError as error:
             failure = f"{Path(job.source).name}: {error.ename}: {_first_line(error.evalue)}"
         notebook = nbformat.read(running, as_version=4)
-    if _stopped:
-        raise KeyboardInterrupt
+    _give_up()
     notebook.metadata.pop("papermill", None)  # machine paths and clock times
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
@@ -110,6 +128,16 @@ def execute(job: Job) -> None:
     write_atomic(job.target, nbformat.writes(notebook) + "\n")
     if failure is not None:
         raise UserError(failure)
+
+
+def _remove_left() -> None:
+    """The temporary folders of workers that were killed."""
+    import psutil
+
+    for folder in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*-*"):
+        pid = folder.name.removeprefix(TEMPORARY).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _papermill(job: Job, running: str) -> None:
@@ -161,13 +189,18 @@ _stopped: list[int] = []
 
 
 def _stop(number: int, frame: object) -> None:
-    """SIGTERM becomes Ctrl-C for the kernel, for a training in it to save; papermill does not pass it on."""
+    """SIGTERM becomes Ctrl-C for the kernel, for a training in it to save; papermill does not pass it on. Before there
+    is a kernel there is nothing to save."""
     import psutil
 
-    if not _stopped:
-        for child in psutil.Process().children():
-            child.send_signal(signal.SIGINT)
     _stopped.append(number)
+    if len(_stopped) > 1:
+        return
+    kernels = psutil.Process().children()
+    for kernel in kernels:
+        kernel.send_signal(signal.SIGINT)
+    if not kernels:
+        raise KeyboardInterrupt
 
 
 def main(argument: str) -> int:

@@ -1,11 +1,13 @@
 """Tasks as child processes, a few at a time: each has its own memory, its own log, and can be told to stop.
 
-A child writes one JSON object per line to stdout: {"progress": 0.4} as it goes, {"message": "…"} at its end.
+A child writes one JSON object per line to stdout: {"progress": 0.4} as it goes, {"note": "…"} for the user to see at
+once, {"message": "…"} at its end.
 Its exit code says the rest: 0 done, 3 stopped with its state saved, anything else failed.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import queue
@@ -19,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+import psutil
 
 GRACE = 120.0  # seconds between SIGTERM, upon which a child saves its state, and SIGKILL
 
@@ -133,11 +137,13 @@ def run_tasks(
     logs: Path,
     listener: Listener = lambda task, event, value: None,
     ended: Callable[[Outcome], None] = lambda outcome: None,
+    noted: Callable[[Task, str], None] = lambda task, text: None,
 ) -> list[Outcome]:
     """Run `tasks`, one per slot at a time, in the order given; outcomes in the order in which they end.
 
-    A slot is what its children's environment gets on top (threads, which GPU). What fails does not stop the
-    others. Once `stop` says so, children get SIGTERM and nothing new begins: what has not begun is "stopped".
+    A slot is what its children's environment gets on top (threads, which GPU). `noted` hears what children have to
+    say on the way. What fails does not stop the others, and leaves its log in `logs`. Once `stop` says so, children
+    get SIGTERM and nothing new begins: what has not begun is "stopped".
     """
     waiting, outcomes = list(tasks), []
     free = list(range(len(slots)))
@@ -164,11 +170,13 @@ def run_tasks(
         if line is None:
             running.remove(child)
             free.append(child.slot)
-            outcomes.append(_outcome(child, stop))
+            outcomes.append(_outcome(child, stop, _kept_log(child)))
             listener(child.task, "ended", 1.0)
             ended(outcomes[-1])
         elif (said := _parse(line)) is not None:
             child.message = str(said.get("message", child.message))
+            if "note" in said:
+                noted(child.task, str(said["note"]))
             if isinstance(share := said.get("progress"), float | int):
                 listener(child.task, "progress", min(max(float(share), 0.0), 1.0))
     return outcomes
@@ -176,7 +184,11 @@ def run_tasks(
 
 def _start(task: Task, slot: int, slots: Sequence[Mapping], logs: Path, lines: queue.Queue) -> _Child:
     logs.mkdir(parents=True, exist_ok=True)
-    log = logs / f"{''.join(c if c.isalnum() or c in '-_.' else '_' for c in task.name)}.log"
+    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in task.name)
+    for left in logs.glob(f"{glob.escape(name)}.running-*"):
+        if not psutil.pid_exists(int(left.name.rpartition("-")[2])):  # of a parent that was killed
+            left.unlink(missing_ok=True)
+    log = logs / f"{name}.running-{os.getpid()}"  # its own, where the same command runs twice
     with open(log, "wb") as errors:
         # A session of its own: Ctrl-C reaches the parent alone, which then tells its children.
         process = subprocess.Popen(
@@ -220,19 +232,31 @@ def _parse(line: str) -> dict | None:
     return said if isinstance(said, dict) else None
 
 
-def _outcome(child: _Child, stop: Stop) -> Outcome:
+def _kept_log(child: _Child) -> Path | None:
+    """Where the log of a child that failed is now; None when it said nothing, or had no failure to speak of."""
+    kept = child.log.with_name(f"{child.log.name.rpartition('.')[0]}.log")
+    try:
+        if child.process.returncode == 0 or not child.log.stat().st_size:
+            child.log.unlink()
+            return None
+        os.replace(child.log, kept)
+    except OSError:  # the folder was cleared meanwhile
+        return None
+    return kept
+
+
+def _outcome(child: _Child, stop: Stop, log: Path | None) -> Outcome:
     code, seconds = child.process.returncode, time.monotonic() - child.began
     if code == 0:
-        if not child.log.stat().st_size:
-            child.log.unlink()
         return Outcome(child.task, "done", child.message, seconds)
     if code == 3 or (child.told is not None and code < 0):
         return Outcome(child.task, "stopped", child.message or stop.requested or "", seconds)
+    where = f"; see {log}" if log else ""
     if code < 0:
         name = signal.Signals(-code).name
         hint = ", perhaps for want of memory: try a smaller --jobs" if name == "SIGKILL" else ""
-        return Outcome(child.task, "failed", f"killed by {name}{hint}", seconds)
-    return Outcome(child.task, "failed", child.message or f"exit code {code}; see {child.log}", seconds)
+        return Outcome(child.task, "failed", f"killed by {name}{hint}{where}", seconds)
+    return Outcome(child.task, "failed", f"{child.message or f'exit code {code}'}{where}", seconds)
 
 
 def say(**said: object) -> None:

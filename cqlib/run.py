@@ -12,9 +12,7 @@ A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/:
 from __future__ import annotations
 
 import json
-import os
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from cqlib import data as data_sets
-from cqlib import evaluation, names, provenance
+from cqlib import evaluation, locks, names, provenance
+from cqlib.checkpoint import CheckpointError, load_checkpoint
 from cqlib.data.dataset import Dataset
-from cqlib.errors import StoppedEarly, UserError
+from cqlib.errors import StoppedEarly, UserError, out_of_memory
 from cqlib.experiments import TRAIN_IMAGES, Experiment, experiment
 from cqlib.files import write_atomic
 from cqlib.images import grid_png
@@ -40,9 +38,10 @@ from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.placement import fast_bf16
 from cqlib.records import MAX_CURVE, STARRED, DataInfo, Metric, Record, read_record, slug, write_record
+from cqlib.run_folder import LOCK, set_stale_aside, tidied, tidy, tidy_finished
 from cqlib.selection import Distances, baselines, best_step
 from cqlib.stages import Stages, fingerprint, load_model, stored_training
-from cqlib.training import Stop, snapshots
+from cqlib.training import CHECKPOINT_SECONDS, Stop, snapshots
 
 PUBLISHED = names.ROOT / "reports" / "published"
 RUNS = names.ROOT / "runs"
@@ -76,11 +75,15 @@ def run(
     feature_weights: Path | str | None = None,
     time_budget: float | None = None,
     progress: Progress | None = None,
+    tell: Callable[[str], None] = locks.to_stderr,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Record:
     """Train and evaluate what is missing of a row, and return its record.
 
-    `time_budget` is in minutes. Raises UsageError for a wrong name, UserError for data that is missing or
-    damaged, StoppedEarly (state saved) on SIGTERM, SIGINT or at the end of the time budget.
+    `time_budget` is in minutes; `checkpoint_seconds` of work are lost at most when the process is killed, and of a
+    finished row nothing. Where another process runs the same, `tell` gets a line that says so, and its record is
+    waited for. Raises UsageError for a wrong name, UserError for data that is missing or damaged, a full disk or too
+    little memory, StoppedEarly (state saved) on SIGTERM, SIGINT or at the end of the time budget.
     """
     e = experiment(row, profile, data, seed)
     folder = _folder(e, runs_dir)
@@ -90,17 +93,40 @@ def run(
         images = load_data(e, data_dir)
         weights = Path(feature_weights) if feature_weights else None
         features = features_for(weights, data_dir and Path(data_dir), profile=profile)
+
+        def known() -> Record | None:
+            record = finished(e, runs_dir)
+            right = record and record.data.fingerprint == fingerprint(images) and scored(record, features)
+            return record if right else None
+
+        def go_on() -> None:
+            if reason := stop.reason():
+                raise StoppedEarly(f"stopped while another process runs {folder.name}: {reason}")
+
+        if (record := known()) and tidied(folder):  # nothing is written: a folder that is read only will do
+            return record
         with _signals(stop):
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder, stop), torch.random.fork_rng():
-                record = finished(e, runs_dir)
-                if record and record.data.fingerprint == fingerprint(images) and scored(record, features):
+            name = f"{e.row} on {e.data}, seed {e.seed}"
+            with (
+                locks.held(folder / LOCK, name, say=tell, while_waiting=go_on),
+                torch.random.fork_rng(),
+            ):
+                tidy(folder, Path(runs_dir))
+                if record := known():
+                    tidy_finished(folder)
                     return record
                 features.check()
-                return _run(e, images, features, folder, Path(runs_dir), stop, progress)
+                return _run(e, images, features, folder, Path(runs_dir), stop, progress, checkpoint_seconds)
     except torch.OutOfMemoryError as error:
         why = f"{row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"
         raise UserError(f"{why}: free the card or take a larger one; the run is as it was") from error
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        words = " ".join(str(error).split())[:100]
+        why = f"{row} on {e.data} needs more memory than there is{f' ({words})' if words else ''}"
+        raise UserError(f"{why}: free some, or run fewer rows at a time (--jobs); the run is as it was") from error
     except OSError as error:
         raise UserError(f"{error.filename or folder}: {error.strerror or error}; the run is as it was") from error
 
@@ -152,25 +178,31 @@ def load(
     """The system of a finished run, or of a published checkpoint, with averaged weights, in evaluation mode."""
     e = experiment(row, profile, data, seed)
     name = slug(e.row, e.data, e.profile, e.seed)
-    for path in (Path(runs_dir) / name / "model.safetensors", PUBLISHED / "models" / f"{name}.safetensors"):
+    paths = (Path(runs_dir) / name / "model.safetensors", PUBLISHED / "models" / f"{name}.safetensors")
+    for path in paths:
         model = load_model(path, e)
         if model is not None:
             return model.to(device)
-    raise UserError(
-        f"{row} has not been trained with profile {e.profile} on {e.data}, seed {seed}: "
-        f"python -m cqlib train {row} --profile {e.profile} --data {e.data} --seed {seed}"
-    )
+    why = f"{row} has not been trained with profile {e.profile} on {e.data}, seed {seed}"
+    for path in filter(Path.is_file, paths):
+        try:
+            load_checkpoint(path)
+        except CheckpointError as error:
+            why = str(error)
+    raise UserError(f"{why}: python -m cqlib train {row} --profile {e.profile} --data {e.data} --seed {seed}")
 
 
 # --- one run -------------------------------------------------------------------------------------------------
 
 
-def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path, stop: Stop, progress) -> Record:
+def _run(
+    e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path, stop: Stop, progress, checkpoint_seconds
+) -> Record:
     """Train (if need be), measure, write grids and record."""
-    _set_stale_aside(e, fingerprint(images), folder, runs_dir)
+    set_stale_aside(e, fingerprint(images), folder, runs_dir)
     started, clock = provenance.now(), time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    stages = Stages(e, images, folder, device, stop, progress)
+    stages = Stages(e, images, folder, device, stop, progress, checkpoint_seconds)
     if images.how:
         stages.notes.append(f"images: {images.how}")
     trained = stages.first()
@@ -239,12 +271,10 @@ def _run(e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path,
         finished=provenance.now(),
         per_image=per_image,
         notes=stages.notes,
-        curve=_curve(folder / "training.jsonl", images.train.images[0].numel()),
+        curve=_curve(folder / "training.jsonl", images.train.images[0].numel()) or (earlier.curve if earlier else {}),
     )
     write_record(record, folder, "record.json")
-    for pattern in ("*.checkpoint*", "*.step-*"):
-        for left_over in folder.glob(pattern):
-            left_over.unlink()
+    tidy_finished(folder)
     return record
 
 
@@ -254,34 +284,6 @@ def _kept(record: Record, features: Features) -> dict[str, Metric]:
     if features.name != "inception":
         return dict(record.metrics)
     return {name: metric for name, metric in record.metrics.items() if UNKNOWN_WEIGHTS not in metric.protocol}
-
-
-def _set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path) -> None:
-    """A folder that holds another experiment, or one on other data, is moved to `runs_dir`/stale, not lost."""
-    mark = folder / "experiment.json"
-    wanted = {"training_hash": e.training_hash, "data": data}
-    content = json.dumps({**wanted, "config": e.config}, indent=1)
-    if mark.exists() and _mark(mark) != wanted:
-        aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=_made(runs_dir / "stale")))
-        # the mark goes last: a move that is cut short is taken up again
-        for item in sorted(folder.iterdir(), key=lambda item: item == mark):
-            if item.name != ".lock":
-                os.replace(item, aside / item.name)
-    write_atomic(mark, content)
-
-
-def _mark(path: Path) -> dict[str, Any] | None:
-    """What a run's folder says it holds; None when that cannot be read."""
-    try:
-        found = json.loads(path.read_text())
-        return {"training_hash": found["training_hash"], "data": found["data"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 # --- small parts ---------------------------------------------------------------------------------------------
@@ -301,9 +303,13 @@ def load_data(e: Experiment, data_dir: Path | str | None) -> Dataset:
 
 
 def _curve(log: Path, dimensions: int) -> dict[str, list[list[float]]]:
-    """The losses of training, thinned; L_C in bits per dimension, the others in nats per image."""
+    """The losses of training, thinned; L_C in bits per dimension, the others in nats per image. Empty when the log is
+    lost or damaged: all else is measured on the weights."""
     names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q", "critic/discriminator": "discriminator"}
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    try:
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+    except (OSError, ValueError):
+        return {}
     lines = lines[:: -(-len(lines) // MAX_CURVE)] if lines else []
     curves: dict[str, list[list[float]]] = {}
     for key, name in names.items():
@@ -312,23 +318,6 @@ def _curve(log: Path, dimensions: int) -> dict[str, list[list[float]]]:
         if points:
             curves[name] = points
     return curves
-
-
-@contextmanager
-def _locked(folder: Path, stop: Stop) -> Iterator[None]:
-    """The run's lock: a second process waits for the first, and then finds its record. StoppedEarly on request."""
-    lock = FileLock(folder / ".lock")
-    while True:
-        try:
-            lock.acquire(timeout=1)
-            break
-        except Timeout:
-            if reason := stop.reason():
-                raise StoppedEarly(f"stopped while another process runs {folder.name}: {reason}") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

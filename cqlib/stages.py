@@ -30,8 +30,11 @@ UNLABELLED = "unlabelled"
 class Stages:
     """The one or two trainings of a run, with progress over both; a finished one is read from its weights."""
 
-    def __init__(self, e: Experiment, images: Dataset, folder: Path, device, stop: Stop, progress):
+    def __init__(
+        self, e: Experiment, images: Dataset, folder: Path, device, stop: Stop, progress, checkpoint_seconds: float
+    ):
         self.e, self.folder, self.device, self.stop, self.progress = e, folder, device, stop, progress
+        self.checkpoint_seconds = checkpoint_seconds
         self.images = images.train.images
         self.labels = labels(images, e.recipe.training.labels_per_class)
         self.fingerprint = fingerprint(images)
@@ -95,6 +98,7 @@ class Stages:
                 device=self.device,
                 stop=self.stop,
                 progress=shown if self.progress is not None else None,
+                checkpoint_seconds=self.checkpoint_seconds,
             )
             self.spent += time.monotonic() - clock
             fields = {"status": result.status, "steps": result.steps, "seconds": result.seconds}

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cqlib import cluster, cluster_nodes, names, notebooks, options
-from cqlib.data import published
 from cqlib.data.catalogue import ENTRIES
 from cqlib.errors import UsageError, UserError
-from cqlib.files import write_atomic
+from cqlib.files import remove_leftovers, write_atomic
 from cqlib.guard import guarded
 from cqlib.options import Options
 from cqlib.paper import canonical
@@ -88,14 +87,16 @@ def pending(chosen: Options, todo: Plan, features: Features | None = None) -> Pe
     Large data sets are converted here, once, before anything trains.
     """
     from cqlib.experiments import experiment
-    from cqlib.run import finished, load_data, scored
+    from cqlib.run import finished, load_data, run_dir, scored
+    from cqlib.run_folder import tidied
 
     runs, absent, loaded, done = [], {}, set(), 0
     for row, data, seed in ((*pair, seed) for pair in todo.rows for seed in chosen.seeds):
         e = experiment(row, chosen.profile, data, seed)
         record = finished(e, chosen.runs_dir)
         # Files of the user's may have changed since: `run` compares them with the record.
-        if ":" not in data and record is not None and (features is None or scored(record, features)):
+        whole = record is not None and tidied(run_dir(row, chosen.profile, data, seed, chosen.runs_dir))
+        if ":" not in data and whole and (features is None or scored(record, features)):
             done += 1
             continue
         if data not in loaded | absent.keys():
@@ -193,13 +194,20 @@ def work(tasks: Sequence[Task], chosen: Options, stop: Stop) -> list[Outcome]:
     if not tasks:
         return []
     progress = Progress(tasks)
-    settings = {"stop": stop, "logs": chosen.runs_dir / "logs", "listener": progress, "ended": progress.ended}
+    settings = {"stop": stop, "logs": _logs(chosen), "listener": progress, "ended": progress.ended}
     try:
         if chosen.cluster is not None:
             return cluster.run_tasks(tasks, chosen.jobs, **settings)
-        return run_tasks(tasks, slots(chosen.jobs), **settings)
+        return run_tasks(tasks, slots(chosen.jobs), noted=lambda task, text: progress.line(text), **settings)
     finally:
         progress.close()
+
+
+def _logs(chosen: Options) -> Path:
+    """Beside the runs; where that folder is read only, beside the report."""
+    there = chosen.runs_dir
+    writable = not there.exists() or os.access(there, os.W_OK | os.X_OK)
+    return (there if writable else chosen.out) / "logs"
 
 
 def collect_records(runs_dir: Path, out: Path) -> None:
@@ -216,6 +224,8 @@ def _refuse_without_data(found: Pending) -> None:
 
 def _read_by(runs: Sequence[tuple[str, str, int]], chosen: Options) -> list[Path]:
     """The files and folders that `runs` read and that do not come with the packages."""
+    from cqlib.data import published
+
     folder, sets = published.home(chosen.data_dir), {data for _, data, _ in runs}
     paths = [folder / name.partition(":")[2] for name in sets if ":" in name]
     paths += [folder] if sets & ENTRIES.keys() else []
@@ -231,7 +241,7 @@ def reproduce(chosen: Options, stop: Stop) -> int:
 def _reproduce(chosen: Options, stop: Stop) -> int:
     if chosen.time_budget is not None:
         stop.deadline = time.monotonic() + 60 * chosen.time_budget
-    from cqlib import report
+    from cqlib import report, run_folder
     from cqlib.experiments import AVAILABLE
     from cqlib.metrics.features import features_for
 
@@ -263,6 +273,8 @@ def _reproduce(chosen: Options, stop: Stop) -> int:
     outcomes += work(tasks, chosen, stop)
     bad = [outcome for outcome in outcomes if outcome.status != "done"]
     problems = [f"{o.task.name}: {o.status}: {o.message}".rstrip(": ") for o in bad]
+    for folder in (chosen.out, chosen.out / "records", chosen.out / "notebooks"):
+        remove_leftovers(folder, older=run_folder.HOUR)
     collect_records(chosen.runs_dir, chosen.out)
     index = report.render(
         chosen.out,
@@ -273,9 +285,10 @@ def _reproduce(chosen: Options, stop: Stop) -> int:
     )
     failed = sum(outcome.status == "failed" for outcome in bad)
     if failed:
-        _say(f"{failed} failed; the logs are in {chosen.runs_dir / 'logs'}")
+        _say(f"{failed} failed, and the same command tries them again; the logs are in {_logs(chosen)}")
     if any(outcome.status == "stopped" for outcome in bad):
         _say(f"{stop.requested or 'stopped'}; the same command goes on where it stopped")
+    _say(run_folder.room(chosen.runs_dir))
     print(f"report: {index}", flush=True)
     return 1 if failed == len(bad) > 0 else 3 if bad else 0
 

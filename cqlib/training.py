@@ -28,6 +28,10 @@ from cqlib.optimisers import match_layouts, optimiser, warm_ema
 from cqlib.placement import fast_bf16, placed
 from cqlib.recipe import TrainingConfig
 
+CHECKPOINT_SECONDS = 60.0
+"""Between two checkpoints: what a killed run loses at most, but for the step it is in. A checkpoint takes its room on
+the disk three times while it is written, twice before and after."""
+
 
 @dataclass
 class Stop:
@@ -107,7 +111,7 @@ def train(
     device: torch.device | str = "cpu",
     stop: Stop | None = None,
     progress: Progress | None = None,
-    checkpoint_seconds: float = 60.0,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> TrainingResult:
     """Train `system` on uint8 `images` (N, C, H, W) and return it with its averaged weights, in eval mode.
 

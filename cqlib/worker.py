@@ -20,7 +20,9 @@ def main(argument: str) -> int:
         from cqlib.run import run
 
         record = run(
-            **json.loads(argument), progress=lambda step, steps, left: say(progress=0.9 * step / max(steps, 1))
+            **json.loads(argument),
+            progress=lambda step, steps, left: say(progress=0.9 * step / max(steps, 1)),
+            tell=lambda text: say(note=text),
         )
     except KeyboardInterrupt:
         return 3
@@ -33,7 +35,7 @@ def main(argument: str) -> int:
         return 1
     if record.status == "done":
         return 0
-    say(message=f"{record.status}: " + "; ".join(record.notes))
+    say(message=f"{record.status}: {'; '.join(record.notes)}; another seed may fare better")
     return 1
 
 

@@ -99,3 +99,48 @@ def test_a_full_disk_leaves_both_states_as_they_were(tmp_path, monkeypatch):
     assert load_checkpoint(path)["step"] == 2
     path.unlink()
     assert load_latest(path)[0]["step"] == 1
+
+
+def test_a_save_cut_off_before_its_last_rename_counts(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    save_checkpoint(path, state(1))
+    save_checkpoint(path, state(2))
+    move, moves = checkpoint.move, []
+
+    def cut(source, target):
+        moves.append(target)
+        if len(moves) == 2:
+            raise KeyboardInterrupt
+        move(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "move", cut)
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(path, state(3))
+    assert not path.exists() and load_latest(path)[0]["step"] == 3
+    save_checkpoint(path, state(4))
+    assert load_latest(path)[0]["step"] == 4
+    path.unlink()
+    assert load_latest(path)[0]["step"] == 2  # none but a whole one was ever replaced
+
+
+def test_what_the_disk_gives_back_is_checked_before_the_old_state_moves(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    save_checkpoint(path, state(1))
+    write = checkpoint.write_atomic
+    monkeypatch.setattr(checkpoint, "write_atomic", lambda path, data: write(path, data[:-1] + b"?"))
+    with pytest.raises(OSError, match="cannot be read back"):
+        save_checkpoint(path, state(2))
+    assert load_checkpoint(path)["step"] == 1 and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_was_found_whole_is_read_again_once_it_has_changed(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    save_checkpoint(path, state(1))
+    reads, load = [], checkpoint.load_checkpoint
+    monkeypatch.setattr(checkpoint, "load_checkpoint", lambda path: reads.append(path.name) or load(path))
+    save_checkpoint(path, state(2))
+    assert reads == ["a.new"]
+    path.write_bytes(b"damaged")
+    save_checkpoint(path, state(3))
+    assert reads == ["a.new", "a.new", "a"] and load_latest(path)[0]["step"] == 3

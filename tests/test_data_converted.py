@@ -234,7 +234,7 @@ def test_copies_are_told_by_their_source(source, tmp_path, load):
 
 
 @pytest.mark.parametrize("file", ["train-images.npy", "test-labels.npy", "meta.json"])
-@pytest.mark.parametrize("how", ["cut", "garbage", "gone", "longer"])
+@pytest.mark.parametrize("how", ["cut", "garbage", "gone", "longer", "one bit"])
 def test_a_copy_that_is_not_whole_is_made_anew(load, tmp_path, file, how):
     loader = Loader()
     wanted = load(loader).train.fingerprint
@@ -243,10 +243,24 @@ def test_a_copy_that_is_not_whole_is_made_anew(load, tmp_path, file, how):
     content = path.read_bytes()
     path.unlink()
     if how != "gone":
-        path.write_bytes({"cut": content[:-1], "longer": content + b"\0", "garbage": b"garbage"}[how])
+        flipped = content[:-8] + bytes([content[-8] ^ 1]) + content[-7:]  # of a label: another class that exists
+        damaged = {"cut": content[:-1], "longer": content + b"\0", "garbage": b"garbage", "one bit": flipped}
+        path.write_bytes(damaged[how])
     made = load(loader)
     assert loader.calls == 2 and made.train.fingerprint == wanted
     assert np.array_equal(made.train.images.numpy(), pixels(7)) and entries(tmp_path) == [folder]
+
+
+def test_a_copy_whose_files_were_merely_touched_is_read_once_more_and_believed(load, tmp_path, monkeypatch):
+    loader = Loader()
+    load(loader)
+    (folder,) = entries(tmp_path)
+    os.utime(tmp_path / "cache" / folder / "train-images.npy", (4e9, 4e9))  # a clock that has gone back since
+    load(loader)
+    with monkeypatch.context() as patched:
+        patched.setattr(converted, "_verified", None)
+        load(loader)
+    assert loader.calls == 1
 
 
 def test_no_room_is_told_before_anything_is_written(load, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -24,6 +25,8 @@ if what == "saves":
     signal.signal(signal.SIGTERM, stop)
     say(progress=0.7)
     time.sleep(60)
+if what == "notes":
+    say(note="waiting for process 7")
 if what == "fails":
     say(message="no such file x.npz"); sys.exit(1)
 if what == "crashes":
@@ -77,6 +80,22 @@ def test_every_task_ends_and_a_failure_stops_nobody(run, tmp_path):
     assert str(tmp_path / "logs" / "crashes.log") in outcomes["crashes"].message
     assert "ZeroDivisionError" in (tmp_path / "logs" / "crashes.log").read_text()
     assert not (tmp_path / "logs" / "fine.log").exists()
+
+
+def test_two_that_run_the_same_have_a_log_each_and_a_killed_one_s_goes(run, tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    gone, alive = logs / "fine.running-999999999", logs / f"fine.running-{os.getppid()}"
+    for path in (gone, alive):
+        path.touch()
+    assert run("fine")["fine"].status == "done"
+    assert list(logs.iterdir()) == [alive]
+
+
+def test_notes_are_heard_at_once(run):
+    heard = []
+    run("notes", noted=lambda task, text: heard.append((task.name, text)))
+    assert heard == [("notes", "waiting for process 7")]
 
 
 def test_a_stop_lets_children_save_and_starts_nothing_new(run):

@@ -61,6 +61,13 @@ def test_a_finished_run_is_read_and_not_run_again(finished, monkeypatch):
     assert run.run_many(["table2/gan"], profile="smoke", runs_dir=runs) == [record]
 
 
+def test_what_a_kill_left_of_a_finished_training_goes_at_the_next_start(finished):
+    runs, record, _ = finished
+    left = run.run_dir(**ROW, data=None, seed=0, runs_dir=runs) / "training.checkpoint"
+    left.touch()
+    assert run.run(**ROW, runs_dir=runs) == record and not left.exists()
+
+
 def test_scores_on_other_weights_are_not_taken_for_those_asked_for(finished):
     _, record, _ = finished
     lite0 = features.lite0()
@@ -243,6 +250,39 @@ def test_too_few_images_are_told_before_training(tmp_path, monkeypatch):
     np.savez(tmp_path / "few.npz", images=np.zeros((20, 16, 16, 3), np.uint8))
     with pytest.raises(UserError, match="at least 4"):
         run.run("table1/vae", profile="smoke", data=f"npz:{tmp_path}/few.npz", runs_dir=tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), r"table1/gan on photos10 needs more memory than there is: free some.*--jobs"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory:\nyou tried"), r"there is \(Default.*\): free"),
+        (OSError(28, "No space left on device", "x.tmp"), "x.tmp: No space left on device; the run is as it was"),
+    ],
+)
+def test_want_of_memory_or_room_is_one_line(tmp_path, monkeypatch, error, words):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(run, "_run", fail)
+    with pytest.raises(UserError, match=words) as told:
+        run.run(**ROW, runs_dir=tmp_path)
+    assert "\n" not in str(told.value)
+
+
+def test_another_error_is_not_taken_for_want_of_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "_run", lambda *_: [].pop())
+    with pytest.raises(IndexError):
+        run.run(**ROW, runs_dir=tmp_path)
+
+
+def test_a_damaged_model_is_named_when_it_is_to_be_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "PUBLISHED", tmp_path)
+    path = run.run_dir(**ROW, data=None, seed=0, runs_dir=tmp_path) / "model.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"model\.safetensors is not a checkpoint.*: python -m cqlib train table1/gan"):
+        cqlib.load(**ROW, runs_dir=tmp_path)
 
 
 def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):

@@ -14,17 +14,17 @@ import errno
 import json
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
+from cqlib import locks
 from cqlib.data import digest, files, photos10
 from cqlib.data.arrays import RowFile, mapped
 from cqlib.data.catalogue import Entry
@@ -32,7 +32,7 @@ from cqlib.data.counter import Counter
 from cqlib.data.dataset import Dataset, Split, fingerprint_of
 from cqlib.data.reading import Array, Chunk, Reading, fault
 from cqlib.errors import UserError
-from cqlib.files import canonical_json, sha256, write_atomic
+from cqlib.files import canonical_json, move, remove_leftovers, sha256, write_atomic
 
 LAYOUT = 1
 """Of the folder above; a change converts everything anew."""
@@ -64,7 +64,7 @@ def load(entry: Entry, loader: Loader, path: Path, size: int, caches: Sequence[P
         if found := _open(cache / folder, entry.name, size):
             return found
     cache = _writable(caches)
-    with _locked(cache, stem):
+    with locks.held(cache / f"{stem}.lock", stem):
         found = _open(cache / folder, entry.name, size)
         if not found:
             _convert(entry.name, loader, path, size, cache, folder)
@@ -85,9 +85,25 @@ def _open(folder: Path, name: str, size: int) -> Dataset | None:
             labels = mapped(folder / f"{split}-labels.npy", (n,), np.int64)
             splits.append(Split.stored(split, torch.from_numpy(images), torch.from_numpy(labels),
                                        meta["fingerprints"][split]))  # fmt: skip
-        return Dataset(name, size, tuple(meta["classes"]), *splits, how=meta["how"])
+        found = Dataset(name, size, tuple(meta["classes"]), *splits, how=meta["how"])
+        return found if meta.get("marks") == _marks(folder) or _verified(found, folder, meta) else None
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
+
+
+def _marks(folder: Path) -> dict[str, list[int]]:
+    """Size and time of each array's file: what has been written to since is not believed unread."""
+    states = {path.name: path.stat() for path in sorted(folder.glob("*.npy"))}
+    return {name: [state.st_size, state.st_mtime_ns] for name, state in states.items()}
+
+
+def _verified(found: Dataset, folder: Path, meta: dict[str, Any]) -> bool:
+    """Whether the arrays are those that were written; noted, so that nobody reads them for this again."""
+    if any(replace(split).fingerprint != split.fingerprint for split in (found.train, found.test)):
+        return False
+    with suppress(OSError):  # a folder that is read only
+        write_atomic(folder / "meta.json", json.dumps(meta | {"marks": _marks(folder)}, indent=1))
+    return True
 
 
 def copies(name: str, path: Path, caches: Sequence[Path]) -> Iterator[dict[str, Any]]:
@@ -106,6 +122,7 @@ def _convert(name: str, loader: Loader, path: Path, size: int, cache: Path, fold
     """Build `cache`/`folder`; under the lock, so whatever has a temporary name was left by a killed process."""
     for left in cache.glob(f".{name}-{size}-*.tmp"):
         shutil.rmtree(left, ignore_errors=True)
+    remove_leftovers(cache, older=3600)
     reading = loader.read(path, size)
     for split in SPLITS:
         if reading.counts.get(split, 0) < 1:
@@ -121,9 +138,10 @@ def _convert(name: str, loader: Loader, path: Path, size: int, cache: Path, fold
         fingerprints = _write(name, path, size, reading, temporary)
         meta = {"name": name, "size": size, "source": str(path.absolute()), "counts": reading.counts}
         meta |= {"classes": reading.classes, "fingerprints": fingerprints, "how": reading.how}
+        meta["marks"] = _marks(temporary)
         write_atomic(temporary / "meta.json", json.dumps(meta, indent=1))
         shutil.rmtree(cache / folder, ignore_errors=True)  # a copy that was not whole
-        os.replace(temporary, cache / folder)
+        move(temporary, cache / folder)
         _remove_outdated(cache, folder, meta)
     except OSError as error:
         if error.errno in FULL:
@@ -218,22 +236,3 @@ def _writable(caches: Sequence[Path]) -> Path:
         if os.access(cache, os.W_OK | os.X_OK):
             return cache
     raise fault(caches[-1], "cannot be written to", "change its permissions, or give another --data-dir")
-
-
-@contextmanager
-def _locked(cache: Path, stem: str) -> Iterator[None]:
-    """One conversion of a data set and size at a time; the lock of a killed process is free again."""
-    lock = FileLock(cache / f"{stem}.lock")
-    told = False
-    while True:
-        try:
-            lock.acquire(timeout=1)
-            break
-        except Timeout:
-            if not told:
-                print(f"{stem}: waiting for another process that converts it", file=sys.stderr, flush=True)
-            told = True
-    try:
-        yield
-    finally:
-        lock.release()

@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from filelock import FileLock
-
+from cqlib import locks
 from cqlib.data.catalogue import ENTRIES, GDRIVE, Entry, File
 from cqlib.data.counter import Counter
 from cqlib.errors import UserError
+from cqlib.files import move
 
 CONNECT, READ = 5, 60
 """Seconds to wait for a connection, and for more of a file."""
@@ -49,7 +49,7 @@ def fetch(entry: Entry, folder: Path) -> None:
     try:
         _reach(next((file.url for file in entry.files[0] if not (folder / file.name).is_file()), None))
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{entry.name}.lock"):  # several rows start at a time
+        with locks.held(folder / f".{entry.name}.lock", entry.name):  # several rows start at a time
             for file in entry.files[0]:
                 if not (folder / file.name).is_file():
                     _get(file, folder)
@@ -95,9 +95,15 @@ def _get(file: File, folder: Path) -> None:
     partial.mkdir()
     try:
         (_from_drive if file.url.startswith(GDRIVE) else _over_http)(file, partial)
-        os.replace(partial / file.name, folder / file.name)
+        _to_disk(partial / file.name)
+        move(partial / file.name, folder / file.name)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def _over_http(file: File, folder: Path) -> None:
