@@ -36,3 +36,13 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:
     best = nearest(name, valid)
     hint = f": did you mean '{best}'?" if best else ""
     return UsageError(f"unknown {kind} '{name}'{hint}")
+
+
+LONGEST = 600
+"""Characters of a message; what is longer loses its middle."""
+
+
+def one_line(text: object) -> str:
+    """`text` as one line that any terminal can show: no line ends, no control characters, no overlong names."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
+    return line if len(line) <= LONGEST else f"{line[: 2 * LONGEST // 3]} … {line[-LONGEST // 4 :]}"

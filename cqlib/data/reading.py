@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from PIL import Image
 
-from cqlib.errors import UserError
+from cqlib.errors import UserError, one_line
 
 Array = np.ndarray
 T = TypeVar("T")
@@ -66,8 +66,7 @@ class Reading:
 
 def fault(path: Path, what: str, remedy: str) -> UserError:
     """One line, whatever the file's name holds: "PATH is too small: give it more"."""
-    shown = "".join(c if c.isprintable() else "?" for c in os.fspath(path))
-    return UserError(f"{shown} {what}: {remedy}")
+    return UserError(one_line(f"{os.fspath(path)} {what}: {remedy}"))
 
 
 def damaged(path: Path, error: BaseException, remedy: str = "delete it and fetch it again") -> UserError:
