@@ -81,7 +81,7 @@ def samples(found: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
         if (sheet := _sheet(runs, row, Path(runs_dir))) is not None
     }  # fmt: skip
     columns = [row for row in (*OURS, NVP) if row in NEEDED or any((data, row) in sheets for data in found)]
-    with matplotlib.rc_context(plots.STYLE):
+    with matplotlib.rc_context(plots.PLAIN):
         figure = plots.blank(1.75 * len(columns), 0.25 + 1.8 * len(found))
         for line, (data, runs) in zip(
             figure.subplots(len(found), len(columns), squeeze=False), found.items(), strict=True
