@@ -42,7 +42,12 @@ LONGEST = 600
 """Characters of a message; what is longer loses its middle."""
 
 
+def printable(text: str) -> str:
+    """`text` with a question mark for each line end, control character and mark that turns text round."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def one_line(text: object) -> str:
     """`text` as one line that any terminal can show: no line ends, no control characters, no overlong names."""
-    line = "".join(c if c.isprintable() else "?" for c in " ".join(str(text).split()))
+    line = printable(" ".join(str(text).split()))
     return line if len(line) <= LONGEST else f"{line[: 2 * LONGEST // 3]} … {line[-LONGEST // 4 :]}"
