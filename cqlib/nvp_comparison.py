@@ -112,7 +112,7 @@ def _sheet(runs: RunSet, row: str, runs_dir: Path) -> np.ndarray | None:
     folder = runs_dir if runs.place == "here" else PUBLISHED / "samples"
     for run in runs.of(row)[:1]:
         file = folder / slug(run.row, run.data.name, run.profile, run.seed) / "samples_T1.png"
-        if file.is_file():
+        if report_pictures.is_picture(file):
             return cut(np.asarray(Image.open(file).convert("RGB")), runs.size, SIDE)
         with suppress(UserError):
             system = load(row, profile=run.profile, data=run.data.name, seed=run.seed, runs_dir=runs_dir)

@@ -60,17 +60,18 @@ def _grids(runs: RunSet, row: str, folder: Path | None) -> dict[str, Any] | None
         files = [(at, place / f"samples_{at}.png") for at in AT]
         label = short_label(row)
         images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}")
-                  for at, file in files if _is_picture(file)]  # fmt: skip
+                  for at, file in files if is_picture(file)]  # fmt: skip
         if images:
             return {"label": label, "text": f"T = 1 left, T = 0 right; seed {run.seed}", "images": images}
     return None
 
 
-def _is_picture(file: Path) -> bool:
-    """Whether there is a PNG file whose header can be read; what else lies there is passed over."""
+def is_picture(file: Path) -> bool:
+    """Whether there is a whole PNG file; what else lies there is passed over."""
     try:
         if file.is_file():
-            Image.open(file, formats=["PNG"]).close()
+            with Image.open(file, formats=["PNG"]) as image:
+                image.verify()
             return True
     except DAMAGE:
         pass

@@ -13,14 +13,14 @@ from PIL import Image
 
 MODES = ("RGB", "RGBA", "RGBX", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16")
 FORMATS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "BMP": "bmp", "TIFF": "tiff", "PPM": "ppm", "GIF": "png", "JPEG2000": "jpg",
-           "ICO": "png", "TGA": "png", "PCX": "bmp", "DDS": "png", "SGI": "ppm", "EPS": "jpg", "PDF": "png", "AVIF": "webp"}  # fmt: skip
+           "ICO": "png", "TGA": "png", "PCX": "bmp", "DDS": "png", "SGI": "ppm", "EPS": "jpg", "PDF": "png"}  # fmt: skip
 """Pillow's name -> the suffix under which the file lies; Pillow goes by content."""
 SIDES = (1, 2, 15, 16, 17, 20, 32, 48, 64, 65, 100, 300)
 HUGE = (0, 1, 2**15, 30_000, 65_500, 2**20, 2**24, 2**31 - 1, 2**32 - 1)
 
 
 def _save(mode: str, kind: str, size: tuple[int, int], seed: int, frames: int, turned: int) -> bytes:
-    """The file, or no bytes where Pillow cannot write it."""
+    """The file; a plain one in colour where Pillow cannot write the other."""
     rng, buffer = np.random.default_rng(seed), io.BytesIO()
     try:
         colours = Image.fromarray(rng.integers(256, size=(size[1], size[0], 3), dtype=np.uint8))
@@ -35,7 +35,8 @@ def _save(mode: str, kind: str, size: tuple[int, int], seed: int, frames: int, t
             options["exif"] = exif
         image.save(buffer, kind, **options)
     except (OSError, ValueError, KeyError, TypeError, SystemError, struct.error):
-        return b""
+        buffer = io.BytesIO()
+        colours.save(buffer, kind)
     return buffer.getvalue()
 
 

@@ -31,6 +31,8 @@ from cqlib.errors import UserError, printable
 Array = np.ndarray
 T = TypeVar("T")
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+"""Of pictures; Pillow knows others, and hands some of them (EPS) to programs of the system."""
 CHUNK = 2048
 """Images that are held at a time: 25 MB at 64 x 64."""
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, KeyError, IndexError,
@@ -84,7 +86,7 @@ def picture(source: Path | BinaryIO) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(source) as opened:
+            with Image.open(source, formats=FORMATS) as opened:
                 return ImageOps.exif_transpose(opened)
     except (OSError, ValueError):
         raise
