@@ -79,16 +79,21 @@ def _previous(path: Path) -> Path:
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """The state that `save_checkpoint` wrote, on the CPU. CheckpointError if the file is damaged or foreign."""
     try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise ValueError("not a file")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         text, digest = metadata["tree"], metadata["sha256"]
         if digest != _digest(tensors, text):
             raise CheckpointError(f"{path} is damaged: its content does not match its hash")
-        return _join(json.loads(text), tensors)
+        state = _join(json.loads(text), tensors)
+        if not isinstance(state, dict):
+            raise ValueError("not a state")
+        return state
     except FileNotFoundError:
         raise
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
         raise CheckpointError(f"{path} is not a checkpoint of cqlib, or is cut off ({error})") from error
 
 

@@ -11,6 +11,16 @@ from typing import Any
 from cqlib.files import canonical_json
 
 
+LARGEST = 2.0**128
+"""What no float32 reaches: the mean of numbers below it is finite in float64."""
+
+
+def short(value: Any) -> str:
+    """`value` for a message; a huge one by its beginning."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 2**200 else "a huge number"
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
 def put(instance: Any, name: str, value: Any) -> None:
     """Set a field of a frozen dataclass while it is made: its normalisation, nothing else."""
     object.__setattr__(instance, name, value)
@@ -41,26 +51,26 @@ def table(value: Any, name: str) -> dict[str, Any]:
 def text(value: Any, name: str) -> str:
     """A text that is not empty."""
     if not isinstance(value, str) or not value:
-        raise ValueError(f"'{name}' must be a text, not {value!r}")
+        raise ValueError(f"'{name}' must be a text, not {short(value)}")
     return value
 
 
 def whole(value: Any, name: str) -> int:
-    """A whole number of at least 0; a bool is none."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 0:
-        raise ValueError(f"'{name}' must be a whole number of at least 0, not {value!r}")
+    """A whole number of at least 0 that 64 bits hold; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= value < 2**63:
+        raise ValueError(f"'{name}' must be a whole number of at least 0, not {short(value)}")
     return int(value)
 
 
 def real(value: Any, name: str, low: float = -math.inf) -> float:
-    """A finite number of at least `low`; a bool is none."""
+    """A finite number of at least `low`, no larger than float32 knows any; a bool is none."""
     bound = "" if low == -math.inf else f" of at least {low:g}"
     try:
         number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
     except OverflowError:
         number = math.inf
-    if not math.isfinite(number) or number < low:
-        raise ValueError(f"'{name}' must be a finite number{bound}, not {value!r}")
+    if not abs(number) < LARGEST or number < low:
+        raise ValueError(f"'{name}' must be a finite number{bound}, not {short(value)}")
     return number
 
 
@@ -71,7 +81,7 @@ def utc(value: Any, name: str) -> str:
     except ValueError:
         offset = None
     if offset != datetime.timedelta(0):
-        raise ValueError(f"'{name}' must be a time in UTC such as 2025-01-31T12:00:00+00:00, not {value!r}")
+        raise ValueError(f"'{name}' must be a time in UTC such as 2025-01-31T12:00:00+00:00, not {short(value)}")
     return value
 
 

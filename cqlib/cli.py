@@ -15,7 +15,7 @@ from pathlib import Path
 from cqlib import names
 from cqlib.errors import UsageError, UserError, unknown
 from cqlib.guard import guarded
-from cqlib.options import Parser, minutes, output, seed, settled
+from cqlib.options import Parser, minutes, output, path, seed, settled, whole
 from cqlib.processes import interrupted_by_sigterm
 
 PROGRAM = "python -m cqlib"
@@ -40,11 +40,11 @@ def _about_rows(p: Parser, row: bool = True) -> None:
     p.add_argument("--profile", type=names.profile, default="quick", metavar="NAME", help=profiles)
     p.add_argument("--data", type=names.data, metavar="NAME", help="a data set (default: the profile's)")
     p.add_argument("--seed", type=seed, default=0, metavar="N", help="default: 0")
-    p.add_argument("--runs-dir", type=Path, default=names.ROOT / "runs", metavar="DIR", help="default: runs/")
+    p.add_argument("--runs-dir", type=path, default=names.ROOT / "runs", metavar="DIR", help="default: runs/")
 
 
 def _data_dir(p: Parser) -> None:
-    p.add_argument("--data-dir", type=Path, metavar="DIR",
+    p.add_argument("--data-dir", type=path, metavar="DIR",
                    help="local copies of data sets (default: $CQLIB_DATA, else data/)")  # fmt: skip
 
 
@@ -52,21 +52,21 @@ def _training(p: Parser) -> None:
     _about_rows(p)
     _data_dir(p)
     p.add_argument("--time-budget", type=minutes, metavar="MINUTES", help="stop after this time, to go on later")
-    p.add_argument("--feature-weights", type=Path, metavar="FILE", help="torch-fidelity's Inception weights")
+    p.add_argument("--feature-weights", type=path, metavar="FILE", help="torch-fidelity's Inception weights")
 
 
 def _sampling(p: Parser) -> None:
     _about_rows(p)
     p.add_argument("--n", type=_images, default=64, metavar="N", help="how many images (default: 64)")
-    p.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the picture to write")
+    p.add_argument("--out", type=path, required=True, metavar="FILE.png", help="the picture to write")
     p.add_argument("--temperature", type=_temperature, default=1.0, metavar="T",
                    help="1: the model's own distribution (default); 0: the decoder's mean")  # fmt: skip
 
 
 def _images(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_IMAGES:
+    if (n := whole(text, 1, MAX_IMAGES)) is None:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to {MAX_IMAGES:,}")
-    return int(text)
+    return n
 
 
 def _temperature(text: str) -> float:
@@ -194,14 +194,14 @@ def bench(given: argparse.Namespace) -> int:
 
 
 def _doctor_options(p: Parser) -> None:
-    p.add_argument("--runs-dir", type=Path, default=names.ROOT / "runs", metavar="DIR", help="default: runs/")
+    p.add_argument("--runs-dir", type=path, default=names.ROOT / "runs", metavar="DIR", help="default: runs/")
     _data_dir(p)
 
 
 def _report_options(p: Parser) -> None:
-    p.add_argument("--from", dest="runs_dir", type=Path, default=names.ROOT / "runs", metavar="DIR",
+    p.add_argument("--from", dest="runs_dir", type=path, default=names.ROOT / "runs", metavar="DIR",
                    help="where the records are (default: runs/)")  # fmt: skip
-    p.add_argument("--out", type=Path, default=names.ROOT / "reports" / "local", metavar="DIR",
+    p.add_argument("--out", type=path, default=names.ROOT / "reports" / "local", metavar="DIR",
                    help="default: reports/local/")  # fmt: skip
 
 

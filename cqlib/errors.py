@@ -43,3 +43,18 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:
     best = nearest(name, valid)
     hint = f": did you mean '{best}'?" if best else ""
     return UsageError(f"unknown {kind} '{name}'{hint}")
+
+
+LONGEST = 600
+"""Characters of a message; what is longer loses its middle."""
+
+
+def printable(text: str) -> str:
+    """`text` with a question mark for each line end, control character and mark that turns text round."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def one_line(text: object) -> str:
+    """`text` as one line that any terminal can show: no line ends, no control characters, no overlong names."""
+    line = printable(" ".join(str(text).split()))
+    return line if len(line) <= LONGEST else f"{line[: 2 * LONGEST // 3]} … {line[-LONGEST // 4 :]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 import tempfile
@@ -12,43 +13,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cqlib.errors import UserError, out_of_memory
+from cqlib.errors import UserError, one_line, out_of_memory
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-"""Errors that are no bug: there is no room, no permission, or the disk is failing."""
+"""Errors that another folder may mend: there is no room, no permission, or the disk is failing."""
 
 
 @contextmanager
 def guarded(program: str, logs: Path | None = None) -> Iterator[None]:
-    """Turn what is raised inside into one line and an exit code: the UserError's own, 3 for Ctrl-C, 1 for a disk that
-    refuses or memory that does not suffice, and 1 for anything else, whose traceback goes to a file in `logs`
-    (default: where temporary files go)."""
+    """Turn what is raised inside into one line and an exit code: the UserError's own, 3 for Ctrl-C, 1 for what the
+    system refuses (a full disk, no permission, no memory), and 1 for anything else, whose traceback goes to a file in
+    `logs` (default: where temporary files go). What is printed can always be printed: a name's odd bytes are shown as
+    escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
     except UserError as error:
         code = error.exit_code
-        line = _one_line(error)
+        line = one_line(error)
     except KeyboardInterrupt:
         code, line = 3, "stopped; the same command goes on where it stopped"
     except BrokenPipeError:  # the reader of a pipe has gone: nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
-            where = f"{error.filename}: " if error.filename else ""
-            code, line = 1, f"{where}{error.strerror}; mend that, or name another folder, and try again"
+        code = 1
+        if isinstance(error, OSError) and error.strerror is not None:
+            line = one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+            if error.errno in OF_THE_DISK:
+                line += "; mend that, or name another folder, and try again"
         elif out_of_memory(error):
-            code, line = 1, "there is not enough memory: free some, or run fewer rows at a time (--jobs)"
+            line = "there is not enough memory: free some, or run fewer rows at a time (--jobs)"
         else:
-            code, line = 1, f"{type(error).__name__}: {_one_line(error)} ({_log(logs)})"
+            line = f"{type(error).__name__}: {one_line(error)} ({_log(logs)})"
     else:
         return
     print(f"{program}: {line}", file=sys.stderr)
     sys.exit(code)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 def _log(folder: Path | None) -> str:

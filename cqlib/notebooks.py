@@ -49,7 +49,7 @@ class Job:
         files = [Path(self.source), *sorted(PACKAGE.rglob("*.py")), *sorted(PACKAGE.glob("templates/**/*.*"))]
         for folder in map(Path, self.records):
             files += sorted(folder.glob("*.json")) + sorted(folder.glob("*/record.json"))
-        hashes = {str(file): sha256(file.read_bytes()) for file in files}
+        hashes = {str(file): sha256(file.read_bytes()) for file in files if file.is_file()}
         return sha256(canonical_json([self.parameters, hashes]).encode())
 
     def done(self) -> bool:

@@ -81,7 +81,7 @@ def samples(found: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
         if (sheet := _sheet(runs, row, Path(runs_dir))) is not None
     }  # fmt: skip
     columns = [row for row in (*OURS, NVP) if row in NEEDED or any((data, row) in sheets for data in found)]
-    with matplotlib.rc_context(plots.STYLE):
+    with matplotlib.rc_context(plots.PLAIN):
         figure = plots.blank(1.75 * len(columns), 0.25 + 1.8 * len(found))
         for line, (data, runs) in zip(
             figure.subplots(len(found), len(columns), squeeze=False), found.items(), strict=True
@@ -112,7 +112,7 @@ def _sheet(runs: RunSet, row: str, runs_dir: Path) -> np.ndarray | None:
     folder = runs_dir if runs.place == "here" else PUBLISHED / "samples"
     for run in runs.of(row)[:1]:
         file = folder / slug(run.row, run.data.name, run.profile, run.seed) / "samples_T1.png"
-        if file.is_file():
+        if report_pictures.is_picture(file):
             return cut(np.asarray(Image.open(file).convert("RGB")), runs.size, SIDE)
         with suppress(UserError):
             system = load(row, profile=run.profile, data=run.data.name, seed=run.seed, runs_dir=runs_dir)

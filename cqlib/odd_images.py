@@ -6,6 +6,7 @@ Reference: Nalisnick et al., "Do deep generative models know what they don't kno
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,17 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from cqlib import plots, show
+from cqlib.data import reading
 from cqlib.data.photos10 import BASE_SIDE
-from cqlib.errors import UserError
+from cqlib.errors import UserError, one_line
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.strips import cost_board
 
 PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 """A photograph that no data set here holds, and that comes with matplotlib."""
+MAX_TILES = 1_250
+"""What a CPU measures in some seconds; a photograph of 16:9 has fewer."""
 
 
 def bits(system: CoverageQuality, images: Tensor) -> Tensor:
@@ -72,18 +76,20 @@ def probable(system: CoverageQuality, x: Tensor) -> HTML:
 def read(source: Path | str | bytes, channels: int = 3) -> Image.Image:
     """A picture from a file or from its bytes, in colour or (1 channel) grey. UserError where it is none."""
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            return image.convert("RGB" if channels == 3 else "L")
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
+        found = reading.picture(io.BytesIO(source) if isinstance(source, bytes) else Path(source))
+        if found.mode.startswith(("I", "F")):  # Pillow would turn all that is bright white
+            raise ValueError("more than 8 bits a channel; save it with 8")
+        return found.convert("RGB" if channels == 3 else "L")
+    except (OSError, ValueError) as error:
         name = "the upload" if isinstance(source, bytes) else source
-        raise UserError(f"{name} is no picture that can be read: {error}") from error
+        raise UserError(one_line(f"{name} is no picture that can be read: {error}")) from error
 
 
 def tiles(image: Image.Image, size: int, side: int = BASE_SIDE) -> tuple[Tensor, tuple[int, int]]:
-    """The picture with its shorter side scaled to `side` pixels (never up) and cut into tiles: uint8 (N, C, S, S), and
-    rows and columns. UserError where it is smaller than one tile."""
-    scale = min(1.0, side / min(image.size))
-    width, height = (round(length * scale) for length in image.size)
+    """The picture with its shorter side scaled to `side` pixels (never up; a long one further down) and cut into at
+    most MAX_TILES tiles: uint8 (N, C, S, S), and rows and columns. UserError where it is smaller than one tile."""
+    scale = min(1.0, side / min(image.size), size * math.sqrt(MAX_TILES / (image.width * image.height)))
+    width, height = (math.floor(length * scale + 1e-6) for length in image.size)
     columns, rows = width // size, height // size
     if not (rows and columns):
         raise UserError(f"the picture has {image.width} × {image.height} pixels; a tile takes {size} × {size}")
@@ -133,7 +139,7 @@ def cost_map(system: CoverageQuality, image: Image.Image, test: Tensor) -> tuple
 
 def your_image(system: CoverageQuality, source: Path | str | bytes | None, test: Tensor) -> HTML:
     """`cost_map` of a picture file (None: a portrait that comes with matplotlib) in a cell, its sentence below."""
-    figure, told = cost_map(system, read(source or PORTRAIT, system.shape[0]), test)
+    figure, told = cost_map(system, read(PORTRAIT if source is None else source, system.shape[0]), test)
     return HTML(f"{show.picture(figure, f'A picture, and what its tiles cost. {told}').data}<p>{told}</p>")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cqlib import names
-from cqlib.data import SOURCES
+from cqlib.data import SOURCES, is_path
 from cqlib.errors import UsageError, UserError, unknown
 from cqlib.guard import guarded
 
@@ -37,6 +37,9 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """As argparse's, but what is left over is named together with what was probably meant."""
         parsed, extra = self.parse_known_args(args, namespace)
+        for action in self._actions:  # "--out=--": argparse before Python 3.13 takes that for no value at all
+            if getattr(parsed, action.dest, None) == []:
+                raise UsageError(f"{'/'.join(action.option_strings) or action.metavar}: expected one argument")
         for word in extra:
             if word.startswith("-"):
                 raise unknown("option", word.split("=")[0], self._option_string_actions)
@@ -57,11 +60,17 @@ def listed(check: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
+def whole(text: str, low: int, high: int) -> int | None:
+    """The whole number from `low` to `high` that is written in `text`, in plain digits; None for anything else."""
+    plain = text.isascii() and text.isdigit() and len(text) <= 20
+    return int(text) if plain and low <= int(text) <= high else None
+
+
 def seed(text: str) -> int:
     """One seed, 0 to 2^31 - 1."""
-    if not text.isascii() or not text.isdigit() or int(text) >= 2**31:
+    if (value := whole(text, 0, 2**31 - 1)) is None:
         raise argparse.ArgumentTypeError(f"'{text}' is not a seed: a whole number from 0 to {2**31 - 1}")
-    return int(text)
+    return value
 
 
 def seeds(text: str) -> tuple[int, ...]:
@@ -71,16 +80,16 @@ def seeds(text: str) -> tuple[int, ...]:
         if not parts:
             raise argparse.ArgumentTypeError("names no seed: give a number of seeds (5) or a list (0,3)")
         return tuple(dict.fromkeys(seed(part) for part in parts))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 1000:
+    if (n := whole(text, 1, 1000)) is None:
         raise argparse.ArgumentTypeError(f"'{text}': give a number of seeds (1 to 1000) or a list (0,3)")
-    return tuple(range(int(text)))
+    return tuple(range(n))
 
 
 def count(text: str) -> int:
     """A whole number of at least 1."""
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10**6:
+    if (n := whole(text, 1, 10**6)) is None:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to {10**6}")
-    return int(text)
+    return n
 
 
 def settled(name: str, data_dir: Path | None) -> str:
@@ -116,14 +125,21 @@ def minutes(text: str) -> float:
 def address(text: str) -> str:
     """HOST:PORT of a Ray cluster, or `auto` for one that was started on this machine."""
     host, _, port = text.rpartition(":")
-    if text != "auto" and (not host or "/" in host or not port.isascii() or not port.isdigit() or int(port) >= 2**16):
+    if text != "auto" and (not host or "/" in host or whole(port, 0, 2**16 - 1) is None):
         raise argparse.ArgumentTypeError(f"'{text}' is no address: give HOST:PORT, or auto")
     return text
 
 
+def path(text: str) -> Path:
+    """The path of a file or folder that can have one: not empty, and with a name that can be written in UTF-8."""
+    if not text or not is_path(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no path that can be used: give one whose name is plain text")
+    return Path(text)
+
+
 def output(text: str) -> Path:
     """A file that is to be written, not a folder."""
-    if Path(text).is_dir():
+    if path(text).is_dir():
         raise argparse.ArgumentTypeError(f"'{text}' is a folder, not a file")
     return Path(text)
 
@@ -163,14 +179,14 @@ def parser() -> Parser:
         "default: every notebook, with the rows of Table 1")  # fmt: skip
     add("--data", type=listed(names.data), default=(), metavar="NAME,…",
         help="data sets (default: photos10; for paper those of the table)")  # fmt: skip
-    add("--data-dir", type=Path, metavar="DIR", help="local copies of data sets (default: $CQLIB_DATA, else data/)")
-    add("--feature-weights", type=Path, metavar="FILE",
+    add("--data-dir", type=path, metavar="DIR", help="local copies of data sets (default: $CQLIB_DATA, else data/)")
+    add("--feature-weights", type=path, metavar="FILE",
         help="torch-fidelity's Inception weights, a file")  # fmt: skip
     add("--seeds", type=seeds, default=(0,), metavar="N|LIST",
         help="5: seeds 0 to 4; 0,3: these two; 7,: seed 7 alone (default: seed 0)")  # fmt: skip
-    add("--runs-dir", type=Path, default=names.ROOT / "runs", metavar="DIR",
+    add("--runs-dir", type=path, default=names.ROOT / "runs", metavar="DIR",
         help="checkpoints, logs and records (default: runs/)")  # fmt: skip
-    add("--out", type=Path, default=names.ROOT / "reports" / "local", metavar="DIR",
+    add("--out", type=path, default=names.ROOT / "reports" / "local", metavar="DIR",
         help="the report (default: reports/local/)")  # fmt: skip
     add("--jobs", type=count, metavar="N",
         help="rows at a time, each with its share of the cores (default: one per core, or per GPU)")  # fmt: skip

@@ -12,9 +12,10 @@ import base64
 import html
 import io
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -42,6 +43,8 @@ STYLE = {
     "grid.alpha": 0.25, "grid.linewidth": 0.6, "lines.linewidth": 1.6,
     "figure.dpi": 110, "savefig.dpi": 144, "svg.fonttype": "none",
 }  # fmt: skip
+PLAIN = {**STYLE, "text.parse_math": False}
+"""Where labels come from records: a dollar is a dollar."""
 VARIABLES = {INK: "var(--ink,#1b1f24)", FAINT: "var(--faint,#8b929c)", PAPER: "var(--page,#fdfdfb)"} | {
     colour: f"var(--series-{i},{colour})" for i, colour in enumerate(SERIES)
 }
@@ -93,7 +96,7 @@ def learning_curves(
     `mark`, so that a system looks the same in every plot; without it labels are numbered as they come.
     """
     marks = _numbered(series, marks)
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(PLAIN):
         figure = blank(4.7, 3.1)
         ax = figure.subplots()
         ends = []
@@ -131,7 +134,7 @@ def quality_against_likelihood(
     kinds = list(dict.fromkeys(families.values())) if families else []
     marks = _numbered((point.label for point in points), marks)
     ranges = _ranges([(point.bpd - point.bpd_std, point.bpd + point.bpd_std) for point in points])
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(PLAIN):
         figure = blank(6.6, 4.8) if families else blank(4.9, 3.6)
         widths = [high - low for low, high in ranges]
         panels = figure.subplots(1, len(ranges), squeeze=False, sharey=True, width_ratios=widths)[0]
@@ -140,7 +143,8 @@ def quality_against_likelihood(
             mine = [point for point in points if point.label == name]
             colour, marker = mark(kinds.index(families[name]) if families else marks[name])
             ax = panels[sum(mine[0].bpd > high for _, high in ranges)]
-            lines.append((ax, [p.bpd for p in mine], [p.distance for p in mine], colour))
+            if len(mine) > 1:  # a run may have been scored at one temperature only
+                lines.append((ax, [p.bpd for p in mine], [p.distance for p in mine], colour))
             for p in mine:
                 fill = colour if p.temperature else PAPER
                 ax.scatter(
@@ -212,7 +216,7 @@ def by_layer(
     as in `learning_curves`."""
     marks = _numbered(series, marks)
     layers = list(dict.fromkeys(layer for values in series.values() for layer in values))
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(PLAIN):
         figure = blank(4.9, 3.1)
         ax = figure.subplots()
         ends = []
@@ -231,10 +235,7 @@ def by_layer(
 
 def to_png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
-    with matplotlib.rc_context(STYLE):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-        return buffer.getvalue()
+    return _saved(figure, "png", {"Software": None})
 
 
 def to_svg(figure: Figure, alt: str) -> str:
@@ -242,10 +243,7 @@ def to_svg(figure: Figure, alt: str) -> str:
 
     Equal figures give equal text: no date, no random ids.
     """
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": alt}):
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
+    text = _saved(figure, "svg", {"Date": None, "Creator": None}, salt=alt, transparent=True).decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # figure_1, axes_1: not unique once a page has two figures
@@ -254,6 +252,14 @@ def to_svg(figure: Figure, alt: str) -> str:
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
     return text.replace("<svg ", f'<svg role="img" aria-label="{html.escape(alt)}" ', 1)
+
+
+def _saved(figure: Figure, kind: str, metadata: dict[str, None], salt: str = "", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in a page its own fonts show it
+        figure.savefig(buffer, format=kind, metadata=metadata, **options)
+    return buffer.getvalue()
 
 
 def data_uri(content: bytes, kind: str = "image/png") -> str:

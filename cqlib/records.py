@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from cqlib import checks
+from cqlib.errors import one_line
 from cqlib.files import sha256, write_atomic
 
 SCHEMA = 1
 STATUSES = ("done", "stopped", "diverged", "failed")
 MAX_PER_IMAGE = 500
 MAX_CURVE = 60
+MAX_BYTES = 16 * 2**20
+"""Of a record's file; the largest that are written have less than one."""
 STARRED = "starred recipe"
 """How the protocol of a BPD begins that was obtained round a frozen generator."""
 _LINE = 160  # a small dictionary that fits in this many characters is written on one line
@@ -53,8 +56,8 @@ class DataInfo:
     def __post_init__(self) -> None:
         for key in ("name", "split", "fingerprint"):
             checks.text(getattr(self, key), key)
-        if not isinstance(self.shape, list | tuple):
-            raise ValueError("'shape' must be a list of whole numbers")
+        if not isinstance(self.shape, list | tuple) or len(self.shape) not in (3, 4):
+            raise ValueError("'shape' must be a list of three or four whole numbers")
         checks.put(self, "shape", tuple(checks.whole(size, "shape") for size in self.shape))
 
 
@@ -205,15 +208,23 @@ def dumps(record: Record) -> str:
 
 def read_record(path: Path | str) -> Record:
     """Read one record. ValueError, one sentence, when the file is not a record; OSError when unreadable."""
-    raw = Path(path).read_bytes()
+    path = Path(path)
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise ValueError("not a file")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"larger than a record can be ({MAX_BYTES // 2**20} MiB)")
+    raw = path.read_bytes()
     if not raw.strip():
         raise ValueError("the file is empty")
     try:
         values = json.loads(raw.decode(), object_pairs_hook=checks.unique, parse_constant=checks.no_constant)
+        json.dumps(values, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON, or cut short: {error}") from None
     except UnicodeDecodeError:
         raise ValueError("not a text file in UTF-8") from None
+    except UnicodeEncodeError:  # "\\ud800"
+        raise ValueError("holds half a character, which no page can show") from None
     except RecursionError:
         raise ValueError("not a record: nested too deeply") from None
     return Record.from_dict(values)
@@ -231,8 +242,7 @@ def load_records(folder: Path | str) -> tuple[list[Record], list[str]]:
             records.append(read_record(path))
         except (OSError, ValueError) as error:
             what = error.strerror or "cannot be read" if isinstance(error, OSError) else str(error)
-            line = f"{path.relative_to(folder)}: {what}"
-            problems.append(" ".join(line.split()))
+            problems.append(one_line(f"{path.relative_to(folder)}: {what}"))
     return records, problems
 
 

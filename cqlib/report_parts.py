@@ -65,7 +65,7 @@ def facts(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
 
 def _seeds(records: Sequence[Record]) -> str:
     seeds = sorted({run.seed for run in records})
-    whole = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
+    whole = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
     return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from cqlib import names, paper, plots
+from cqlib.data.reading import DAMAGE
 from cqlib.errors import UserError
 from cqlib.images import grid_png
 from cqlib.records import Record, slug
@@ -59,10 +60,22 @@ def _grids(runs: RunSet, row: str, folder: Path | None) -> dict[str, Any] | None
         files = [(at, place / f"samples_{at}.png") for at in AT]
         label = short_label(row)
         images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}")
-                  for at, file in files if file.is_file()]  # fmt: skip
+                  for at, file in files if is_picture(file)]  # fmt: skip
         if images:
             return {"label": label, "text": f"T = 1 left, T = 0 right; seed {run.seed}", "images": images}
     return None
+
+
+def is_picture(file: Path) -> bool:
+    """Whether there is a whole PNG file; what else lies there is passed over."""
+    try:
+        if file.is_file():
+            with Image.open(file, formats=["PNG"]) as image:
+                image.verify()
+            return True
+    except DAMAGE:
+        pass
+    return False
 
 
 def _image(content: bytes, alt: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from cqlib import provenance
 from cqlib.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from cqlib.data.dataset import Dataset
+from cqlib.errors import UserError
 from cqlib.experiments import Experiment, build
 from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
@@ -25,6 +26,8 @@ from cqlib.training import Stop, TrainingResult, train
 
 UNLABELLED = "unlabelled"
 """Name of the class that images without a label are put in (STL-10)."""
+KEPT = {"git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list}
+"""What a finished training leaves, beside its hashes."""
 
 
 class Stages:
@@ -74,10 +77,10 @@ class Stages:
         total = sum(self.steps)
         weights = self.folder / ("model.safetensors" if name == "training" else f"{name}.safetensors")
         stored = stored_training(weights, self.e, self.fingerprint)
-        if stored is not None:
+        if _whole(stored):
             earlier = GitInfo(**stored.pop("git"))
             self.git = GitInfo(earlier.commit, None if earlier.dirty is None else earlier.dirty or self.git.dirty)
-            system.load_state_dict(stored.pop("weights"))
+            fill(system, stored.pop("weights"), weights)
             result = TrainingResult(placed(system, config, self.device).eval(), **stored)
         else:
             clock = time.monotonic()
@@ -121,7 +124,21 @@ def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[
         return None
     found = state.pop("data", None)
     right = state.pop("training_hash", None) == e.training_hash and data in (None, found)
-    return state if right else None
+    return state if right and isinstance(state.get("weights"), dict) else None
+
+
+def _whole(stored: dict[str, Any] | None) -> bool:
+    return stored is not None and stored.keys() == KEPT.keys() and all(
+        isinstance(stored[key], kind) for key, kind in KEPT.items()
+    )  # fmt: skip
+
+
+def fill(system: System, weights: dict[str, Tensor], path: Path) -> None:
+    """Load the weights that were found at `path`; UserError where they are not those of this system."""
+    try:
+        system.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} holds other weights than its name says: delete it, and train or fetch it again") from error
 
 
 def load_model(path: Path, e: Experiment) -> System | None:
@@ -134,7 +151,7 @@ def load_model(path: Path, e: Experiment) -> System | None:
     weights = stored["weights"]
     if not any(name.startswith("critic.") for name in weights):
         system.critic = None
-    system.load_state_dict(weights)
+    fill(system, weights, path)
     return system.eval()
 
 

@@ -6,6 +6,7 @@ notebooks whose inputs have changed; the report, rendered whatever has failed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -212,7 +213,7 @@ def _logs(chosen: Options) -> Path:
 
 def collect_records(runs_dir: Path, out: Path) -> None:
     """Copy every record of the runs folder to `out`/records, where the report and its reader find them."""
-    for file in sorted(runs_dir.glob("*/record.json")):
+    for file in sorted(file for file in runs_dir.glob("*/record.json") if file.is_file()):
         write_atomic(out / "records" / f"{file.parent.name}.json", file.read_bytes())
 
 
@@ -220,6 +221,13 @@ def _refuse_without_data(found: Pending) -> None:
     """UserError, one line, when no data set can be had and nothing was finished before."""
     if found.absent and not found.runs and not found.finished:
         raise UserError("; ".join(outcome.message for outcome in found.absent))
+
+
+def _made_writable(out: Path) -> None:
+    """The report's folder, made now: that it cannot be written to is told before days of training. OSError then."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(out))
 
 
 def _read_by(runs: Sequence[tuple[str, str, int]], chosen: Options) -> list[Path]:
@@ -254,6 +262,7 @@ def _reproduce(chosen: Options, stop: Stop) -> int:
         chosen = replace(chosen, feature_weights=features.weights if features.name == "inception" else None)
         found = pending(chosen, todo, features)
     _refuse_without_data(found)
+    _made_writable(chosen.out)
     outcomes = list(found.absent)
     for outcome in outcomes:
         _say(f"{outcome.task.name}: {outcome.message}")

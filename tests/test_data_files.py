@@ -152,8 +152,11 @@ def test_relative_paths_are_looked_for_in_the_data_folder_first(tmp_path, monkey
     monkeypatch.setenv("CQLIB_DATA", str(tmp_path / "there"))
     assert len(data.load("npz:a.npz").train) == 6
     assert f"nor under {tmp_path}/there" in fault("npz:b.npz", "b.npz")
-    for odd in ("~no-such-user/a", "x" * 5000, "nul\0"):
-        assert "does not exist" in fault(f"npz:{odd}", odd.replace("\0", "?"))
+    for odd in ("~no-such-user/a", "x" * 5000):
+        assert "does not exist" in fault(f"npz:{odd}", odd)
+    for odd in ("nul\0", "half\ud800"):
+        with pytest.raises(UsageError, match="no path that can be used"):
+            data.load(f"npz:{odd}")
 
 
 # ---- folder -----------------------------------------------------------------------------------------------

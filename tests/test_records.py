@@ -63,7 +63,7 @@ def make(**changes) -> Record:
 
 
 words = st.text(min_size=1, max_size=12)
-finite = st.floats(allow_nan=False, allow_infinity=False)
+finite = st.floats(-1e38, 1e38)
 metric = st.builds(Metric, finite, st.none() | st.floats(0, 1e6), st.integers(0, 10**6), words)
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | finite | st.text(max_size=8),
@@ -75,7 +75,7 @@ record = st.builds(
     row=words,
     seed=st.integers(0, 2**32),
     status=st.sampled_from(["done", "stopped", "diverged", "failed"]),
-    data=st.builds(DataInfo, words, words, words, st.lists(st.integers(1, 9), max_size=4)),
+    data=st.builds(DataInfo, words, words, words, st.lists(st.integers(1, 9), min_size=3, max_size=4)),
     metrics=st.dictionaries(words, metric, max_size=4),
     config=st.dictionaries(words, plain, max_size=4),
     best_step=st.none() | st.integers(0, 100),

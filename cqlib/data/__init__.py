@@ -92,6 +92,11 @@ def names() -> tuple[str, ...]:
     return tuple(SOURCES)
 
 
+def is_path(text: str) -> bool:
+    """Whether a file can have the path `text`, and the path can be written in UTF-8 (into a record, a page)."""
+    return "\0" not in text and text.encode(errors="ignore").decode() == text
+
+
 def _find(name: str) -> tuple[Source, str]:
     """The entry of `name` and what follows its colon; UsageError with the nearest valid name."""
     head, _, argument = name.partition(":")
@@ -99,6 +104,8 @@ def _find(name: str) -> tuple[Source, str]:
     if key in SOURCES:
         if not argument or argument == "PATH":
             raise UsageError(f"data set '{name}' lacks its path: write {key} with your path for PATH")
+        if not is_path(argument):
+            raise UsageError(f"data set '{name}' has no path that can be used: give it a name that is plain text")
         return SOURCES[key], argument
     if name not in SOURCES:
         ending = f":{argument or 'PATH'}"

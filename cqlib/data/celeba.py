@@ -15,7 +15,7 @@ from typing import Literal
 
 from PIL import Image
 
-from cqlib.data.reading import DAMAGE, Array, Chunk, Reading, damaged, fault, in_chunks, square
+from cqlib.data.reading import DAMAGE, FORMATS, Array, Chunk, Reading, damaged, fault, in_chunks, square
 
 VERSION = 1
 CROP = 148
@@ -116,7 +116,7 @@ def _decode(path: Path, item: tuple[str, bytes], size: int) -> Array:
     """uint8 (3, size, size) of one encoded image; UserError that names it when it is damaged."""
     name, data = item
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return square(image, size, CROP)
     except DAMAGE as error:
         raise damaged(path / name, error) from error

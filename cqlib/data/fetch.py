@@ -158,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from cqlib.data.published import home
     from cqlib.errors import unknown
     from cqlib.guard import guarded
-    from cqlib.options import Parser
+    from cqlib.options import Parser, path
 
     def entry(name: str) -> Entry:
         if name not in ENTRIES:
@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with guarded(PROGRAM):
         parser = Parser(prog=PROGRAM, description="Fetch a published data set.")
         parser.add_argument("entry", type=entry, metavar="NAME", help=", ".join(ENTRIES))
-        parser.add_argument("--data-dir", type=Path, metavar="DIR", help="where to put it (default: $CQLIB_DATA)")
+        parser.add_argument("--data-dir", type=path, metavar="DIR", help="where to put it (default: $CQLIB_DATA)")
         given = parser.parse_args(argv)
         folder = home(given.data_dir)
         fetch(given.entry, folder)

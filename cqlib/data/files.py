@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
 from cqlib.data import IMAGE_SIZES, photos10
 from cqlib.data.dataset import Dataset, Split
-from cqlib.data.reading import DAMAGE, damaged, fault
+from cqlib.data.reading import DAMAGE, damaged, fault, picture
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 TEST_EVERY = 10
@@ -201,10 +201,10 @@ def _list(folder: Path) -> list[tuple[str, Path]]:
 def _read_image(path: Path, size: int | None) -> Array:
     """uint8 (3, S, S). UserError for a damaged, grey or wrongly sized image."""
     try:
-        with Image.open(path) as opened:
-            if opened.mode in GREY_MODES:
-                raise fault(path, "is a grey image", "convert it to colour (RGB) or take it away")
-            image = ImageOps.exif_transpose(opened).convert("RGB")
+        found = picture(path)
+        if found.mode in GREY_MODES:
+            raise fault(path, "is a grey image", "convert it to colour (RGB) or take it away")
+        image = found.convert("RGB")
     except DAMAGE as error:
         raise damaged(path, error, REMEDY) from error
     if size is None:

@@ -25,7 +25,7 @@ from PIL import Image
 
 from cqlib.data import image_batches
 from cqlib.data.counter import Counter
-from cqlib.data.reading import DAMAGE, Array, Chunk, Reading, damaged, fault, in_chunks, square
+from cqlib.data.reading import DAMAGE, FORMATS, Array, Chunk, Reading, damaged, fault, in_chunks, square
 
 VERSION = 1
 SIDE = 64
@@ -215,7 +215,7 @@ def _is_png(name: str) -> bool:
 
 def _from_png(path: Path, name: str, data: bytes, size: int) -> Array:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.size != (SIDE, SIDE):
                 raise ValueError(f"{image.width}x{image.height} pixels instead of {SIDE}x{SIDE}")
             return square(image, size)

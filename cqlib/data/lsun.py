@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Protocol
 from PIL import Image
 
 from cqlib.data.files import EXTENSIONS
-from cqlib.data.reading import DAMAGE, Array, Chunk, Reading, damaged, fault, in_chunks, square
+from cqlib.data.reading import DAMAGE, FORMATS, Array, Chunk, Reading, damaged, fault, in_chunks, square
 from cqlib.errors import UserError
 
 TEST = 10_000
@@ -171,7 +171,7 @@ class _Folder:
 def _decode(path: Path, name: str, data: bytes, size: int) -> Array:
     """uint8 (3, size, size) of one encoded image; UserError that names it when it is damaged."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return square(image, size)
     except DAMAGE as error:
         raise damaged(path / name, error) from error

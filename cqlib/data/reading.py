@@ -14,22 +14,25 @@ import os
 import pickle
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
-from cqlib.errors import UserError
+from cqlib.errors import UserError, printable
 
 Array = np.ndarray
 T = TypeVar("T")
 
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
+"""Of pictures; Pillow knows others, and hands some of them (EPS) to programs of the system."""
 CHUNK = 2048
 """Images that are held at a time: 25 MB at 64 x 64."""
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, KeyError, IndexError,
@@ -66,8 +69,7 @@ class Reading:
 
 def fault(path: Path, what: str, remedy: str) -> UserError:
     """One line, whatever the file's name holds: "PATH is too small: give it more"."""
-    shown = "".join(c if c.isprintable() else "?" for c in os.fspath(path))
-    return UserError(f"{shown} {what}: {remedy}")
+    return UserError(f"{printable(os.fspath(path))} {what}: {remedy}")
 
 
 def damaged(path: Path, error: BaseException, remedy: str = "delete it and fetch it again") -> UserError:
@@ -76,6 +78,20 @@ def damaged(path: Path, error: BaseException, remedy: str = "delete it and fetch
         return fault(path, "may not be read", "change its permissions")
     reason = (str(error).splitlines() or [""])[0].replace(os.fspath(path), "the file")[:120]
     return fault(path, f"is damaged ({reason or type(error).__name__})", remedy)
+
+
+def picture(source: Path | BinaryIO) -> Image.Image:
+    """The picture in a file, its first frame, upright, in its own mode. OSError or ValueError for whatever is none:
+    Pillow raises errors of many kinds on damaged files, and warns where it goes on all the same."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(source, formats=FORMATS) as opened:
+                return ImageOps.exif_transpose(opened)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def square(image: Image.Image, size: int, crop: int | None = None) -> Array:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from cqlib.data.reading import DAMAGE, Array, Chunk, Reading, damaged, fault, in_chunks, square
+from cqlib.data.reading import DAMAGE, FORMATS, Array, Chunk, Reading, damaged, fault, in_chunks, square
 
 VERSION = 1
 SIDE = 64
@@ -144,7 +144,7 @@ class _Archive(_Files):
 def _decode(path: Path, item: tuple[str, bytes], size: int) -> Array:
     name, data = item
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.size != (SIDE, SIDE):
                 raise ValueError(f"{image.width}x{image.height} pixels instead of {SIDE}x{SIDE}")
             return square(image, size)

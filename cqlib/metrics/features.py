@@ -8,6 +8,7 @@ no pickle of unknown content is opened. float32 always, and exactly: see `full_f
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import http.client
 import io
@@ -132,6 +133,8 @@ def inception(weights: Path | None = None) -> Features:
     """
     path = _downloaded() if weights is None else Path(weights)
     try:
+        if path.exists() and not path.is_file():  # a folder; or a device, which has no end
+            raise OSError(errno.EINVAL, "not a file")
         digest = sha256(path.read_bytes())
     except OSError as error:
         why = error.strerror or "unreadable"
