@@ -37,7 +37,7 @@ body.jp-Notebook { --jp-cell-prompt-not-active-opacity: 1; --jp-cell-prompt-not-
 }
 main { max-width: 60rem; margin: 0 auto }
 math { font-size: 1.05em }
-math[display=block] { overflow-x: auto; margin: .5em 0 }
+math[display=block] { overflow-x: auto; margin: 0; padding: .6em 0 }
 .jp-RenderedHTMLCommon table { display: block; overflow-x: auto }
 img, svg { max-width: 100%; height: auto }
 .jp-InputArea-editor pre { white-space: pre-wrap; overflow-wrap: anywhere }
