@@ -19,6 +19,7 @@ from cqlib.metrics.features import Features, extract, full_fp32
 from cqlib.metrics.protocols import Protocol
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.variational import VariationalModel
+from cqlib.parts import Parts
 from cqlib.provenance import device_name
 from cqlib.records import MAX_PER_IMAGE, Metric
 from cqlib.sampling_time import seconds_to_draw
@@ -36,12 +37,13 @@ def likelihood(
     *,
     note: str = "",
     on_batch: Callable[[], None] = lambda: None,
+    parts: Parts | None = None,
 ) -> tuple[dict[str, Metric], dict[str, list[float]]]:
     """BPD and BPD-IW on the test split, the KL of each layer of a hierarchy ("KL-8x8-1"), and the BPD of the first
     images one by one.
 
     `note` is put before the protocol. std is the standard error of the mean over images. `on_batch` is called after
-    each batch and may raise to stop.
+    each batch and may raise to stop; what was measured until then goes on from `parts`.
     """
     dimensions = data.train.images[0].numel()
     note += f"of P(x given {model.given}), " if model.given else ""
@@ -54,7 +56,7 @@ def likelihood(
         if k > 1 and model.bound == "exact":  # nothing is drawn, nothing can be averaged
             continue
         images = data.test.images[:n]
-        nats = held_out_nats(model, images, importance_samples=k, on_batch=on_batch)
+        nats = held_out_nats(model, images, importance_samples=k, on_batch=on_batch, parts=parts)
         bpd = bits_per_dimension(nats, dimensions)
         kind = f"{model.bound}, 1 sample" if k == 1 else f"importance-weighted bound, k = {k}"
         if model.bound == "exact":
@@ -72,7 +74,8 @@ def likelihood(
         protocol = f"independent pixels, a histogram of training images for each; exact, test split, n = {len(images)}"
         metrics["BPD-histogram"] = Metric(float(bits_per_dimension(nats, dimensions)), None, len(images), protocol)
     if isinstance(model, VariationalModel):
-        layers = held_out_kl(model, data.test.images[: evaluation.importance_images], on_batch=on_batch)
+        images = data.test.images[: evaluation.importance_images]
+        layers = held_out_kl(model, images, on_batch=on_batch, parts=parts)
         for name, nats in layers.items() if len(layers) > 1 else ():
             bits = float(bits_per_dimension(nats.mean(), dimensions))
             protocol = f"{note}KL(q || p) of latent layer {name}, in bits per dimension of the image, n = {len(nats)}"
@@ -88,18 +91,21 @@ def draw(
     seed: int,
     batch_size: int = 250,
     on_batch: Callable[[], None] = lambda: None,
+    parts: Parts | None = None,
 ) -> Tensor:
-    """n samples as uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32, from a seed of their own."""
+    """n samples as uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32, from a seed of their own. `on_batch` may
+    raise to stop; what was drawn until then is drawn from `parts`."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     model.eval()
-    parts = []
+
+    def make(i: int) -> dict[str, Tensor]:
+        size = min(batch_size, n - i * batch_size)
+        return {"": to_uint8(model.sample(size, temperature=temperature, generator=generator))}
+
     with full_fp32():
-        for start in range(0, n, batch_size):
-            images = model.sample(min(batch_size, n - start), temperature=temperature, generator=generator)
-            parts.append(to_uint8(images).cpu())
-            on_batch()
-    return torch.cat(parts)
+        batches = (parts or Parts()).collect(f"T{temperature:g}", -(-n // batch_size), make, generator, on_batch)
+    return torch.cat([batch[""] for batch in batches])
 
 
 def quality(
@@ -112,13 +118,15 @@ def quality(
     cache_dir: Path,
     on_batch: Callable[[], None] = lambda: None,
     on_note: Callable[[str], None] = lambda note: None,
+    parts: Parts | None = None,
 ) -> tuple[dict[str, Metric], dict[str, Tensor]]:
     """IS, FID, KID, precision and recall at temperatures 1 and 0, the floors, and the first samples of each.
 
     IS, FID and KID under each of `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]"; `on_note`
     is told of one that the data set cannot fill, which is left out. A system without decoder noise has one
     distribution, measured once and reported under both temperatures. `on_batch` is called between steps and may
-    raise to stop. UserError for splits that are too small to score; UsageError for an unknown protocol.
+    raise to stop; samples are drawn once, as far as `parts` has kept them. UserError for splits that are too small to
+    score; UsageError for an unknown protocol.
     """
     n = min(evaluation.fidelity_images, len(data.test), len(data.train))
     main = protocols.house(n, evaluation.is_images)
@@ -136,7 +144,7 @@ def quality(
     scores: dict[str, dict[str, Metric]] = {}
     for temperature in TEMPERATURES:
         if temperature == TEMPERATURES[0] or model.decoder_noise:
-            fake = draw(model, count, temperature=temperature, seed=10_000 + seed, on_batch=on_batch)
+            fake = draw(model, count, temperature=temperature, seed=10_000 + seed, on_batch=on_batch, parts=parts)
             layers = (features.pooled, features.logits)
             made = extract(fake, features, layers, device=device, on_batch=on_batch)
             for p in measured:

@@ -22,8 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import psutil
-
 GRACE = 120.0  # seconds between SIGTERM, upon which a child saves its state, and SIGKILL
 
 
@@ -183,6 +181,8 @@ def run_tasks(
 
 
 def _start(task: Task, slot: int, slots: Sequence[Mapping], logs: Path, lines: queue.Queue) -> _Child:
+    import psutil
+
     logs.mkdir(parents=True, exist_ok=True)
     name = "".join(c if c.isalnum() or c in "-_." else "_" for c in task.name)
     for left in logs.glob(f"{glob.escape(name)}.running-*"):

@@ -36,6 +36,7 @@ from cqlib.metrics.features import Features, features_for
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.models.base import LikelihoodSystem, System
+from cqlib.parts import Parts
 from cqlib.placement import fast_bf16
 from cqlib.records import MAX_CURVE, STARRED, DataInfo, Metric, Record, read_record, slug, write_record
 from cqlib.run_folder import LOCK, set_stale_aside, tidied, tidy, tidy_finished
@@ -219,12 +220,15 @@ def _run(
         if reason := stop.reason():
             raise StoppedEarly(f"stopped while measuring: {reason}; the trained model is saved")
 
+    parts = Parts(folder, f"{e.config_hash} {stages.key}", checkpoint_seconds)
     earlier = finished(e, runs_dir)
     metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == fingerprint(images) else {}
     best = earlier.best_step if earlier else trained.steps
     per_image: dict[str, list[float]] = {}
     if isinstance(likelihood_model, LikelihoodSystem):
-        bounds, per_image = evaluation.likelihood(likelihood_model, images, e.evaluation, note=note, on_batch=go_on)
+        bounds, per_image = evaluation.likelihood(
+            likelihood_model, images, e.evaluation, note=note, on_batch=go_on, parts=parts
+        )
         metrics |= bounds
     metrics["seconds"] = evaluation.drawing_time(model, on_batch=go_on)
     if images.channels == 3:
@@ -237,6 +241,7 @@ def _run(
             cache_dir=runs_dir / "features",
             on_batch=go_on,
             on_note=stages.notes.append,
+            parts=parts,
         )
         metrics |= scores
         for name, grid in grids.items():

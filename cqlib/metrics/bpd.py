@@ -11,6 +11,7 @@ from torch import Tensor
 from cqlib.metrics.features import full_fp32
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.variational import VariationalModel
+from cqlib.parts import Parts
 
 
 def bits_per_dimension(nats: Tensor | float, dimensions: int) -> Tensor | float:
@@ -32,16 +33,18 @@ def held_out_nats(
     batch_size: int = 250,
     seed: int = 0,
     on_batch: Callable[[], None] = lambda: None,
+    parts: Parts | None = None,
 ) -> Tensor:
     """nats per image of each held-out image: uint8 (n, C, H, W) -> (n,) float64 on the CPU.
 
     Evaluation mode: no batch statistics, so that no test image tells of another. fp32, fixed seed. `on_batch` is
-    called after each batch; what it raises ends the evaluation.
+    called after each batch; what it raises ends the evaluation, which goes on where `parts` has kept its batches.
     """
     def nats(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         return {"": model.nats(batch, importance_samples=importance_samples, generator=generator)}
 
-    return _over(model, images, nats, batch_size, seed, on_batch)[""]
+    name = f"nats-{importance_samples}-{len(images)}"
+    return _over(model, images, nats, batch_size, seed, on_batch, name, parts)[""]
 
 
 @torch.no_grad()
@@ -52,13 +55,14 @@ def held_out_kl(
     batch_size: int = 250,
     seed: int = 0,
     on_batch: Callable[[], None] = lambda: None,
+    parts: Parts | None = None,
 ) -> dict[str, Tensor]:
     """Layer of latent variables -> KL(q || p) in nats per image (n,), float64; as `held_out_nats` otherwise."""
 
     def kl(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         return model.kl_by_layer(batch, generator=generator)
 
-    return _over(model, images, kl, batch_size, seed, on_batch)
+    return _over(model, images, kl, batch_size, seed, on_batch, "kl", parts)
 
 
 def _over(
@@ -68,22 +72,23 @@ def _over(
     batch_size: int,
     seed: int,
     on_batch: Callable[[], None],
+    name: str,
+    parts: Parts | None,
 ) -> dict[str, Tensor]:
     """What `measure` gives for every batch, joined: (n,) float64 on the CPU by name."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     was_training = model.training
     model.eval()
-    parts: dict[str, list[Tensor]] = {}
+    pieces = images.split(batch_size)
     try:
         with full_fp32():
-            for batch in images.split(batch_size):
-                for name, values in measure(batch.to(device), generator).items():
-                    parts.setdefault(name, []).append(values)
-                on_batch()
+            batches = (parts or Parts()).collect(
+                name, len(pieces), lambda i: measure(pieces[i].to(device), generator), generator, on_batch
+            )
     finally:
         model.train(was_training)
-    return {name: torch.cat(values).double().cpu() for name, values in parts.items()}
+    return {key: torch.cat([batch[key] for batch in batches]).double() for key in batches[0]}
 
 
 HISTOGRAM_IMAGES = 50_000
