@@ -90,13 +90,13 @@ def run(
         images = load_data(e, data_dir)
         weights = Path(feature_weights) if feature_weights else None
         features = features_for(weights, data_dir and Path(data_dir), profile=profile)
+        features.check()  # while nothing has been written yet
         with _signals(stop):
             folder.mkdir(parents=True, exist_ok=True)
             with _locked(folder, stop), torch.random.fork_rng():
                 record = finished(e, runs_dir)
                 if record and record.data.fingerprint == fingerprint(images) and scored(record, features):
                     return record
-                features.check()
                 return _run(e, images, features, folder, Path(runs_dir), stop, progress)
     except torch.OutOfMemoryError as error:
         why = f"{row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"

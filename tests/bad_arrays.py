@@ -21,12 +21,11 @@ PER_BATCH = 8
 TYPES = ("u1", "u1", "u1", "i1", "<u2", ">u4", "i8", "<u8", "f2", "f4", "f8", "c8", "?", "U3", "S2", "O", "M8[s]", "V4", "i4,f4")
 SIDES = (0, 1, 15, 16, 32, 64, 128)
 KEYS = ("images", "labels", "train_images", "test_images", "train_labels", "test_labels", "classes", "arr_0", "../x", "/x", "a/b", "", "<b>")
-_RNG = np.random.default_rng(0)
 
 
 def pixels(n: int, side: int = 16, channels: int = 3) -> np.ndarray:
     """uint8 (n, side, side, channels)."""
-    return _RNG.integers(256, size=(n, side, side, channels), dtype=np.uint8)
+    return np.random.default_rng(n).integers(256, size=(n, side, side, channels), dtype=np.uint8)
 
 
 @st.composite
@@ -39,7 +38,7 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
         return draw(st.sampled_from((found, found, found.transpose(0, 3, 1, 2), found[..., :1], found[0] if n else found, np.asfortranarray(found))))
     if kind == "labels":
         values = st.integers(-2, 12) | st.sampled_from((2**31 - 1, 2**31, 2**62, 70_000, 200))
-        return np.array(draw(st.lists(values, min_size=n, max_size=n)), draw(st.sampled_from(("i8", "i8", "f8", "u8", "O"))) if n else "i8")
+        return np.array(draw(st.lists(values, min_size=n, max_size=n)), "i8").astype(draw(st.sampled_from(("i8", "i8", "f8", "u8", "O"))))
     if kind == "names":
         return np.array(draw(st.lists(st.text(st.characters(), max_size=5), max_size=5)), dtype="U5")
     shape = draw(st.lists(st.integers(0, 5), max_size=5))
@@ -71,7 +70,7 @@ def npz(draw: st.DrawFn) -> bytes:
         return draw(st.sampled_from((b"", b"PK\x05\x06" + bytes(18), b"PK\x03\x04", b"\x93NUMPY", b"\x80\x04.", b"x" * 999)) | st.binary(max_size=99))
     if how in ("zip", "header"):
         with zipfile.ZipFile(buffer, "w", draw(st.sampled_from((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)))) as archive:
-            for name in draw(st.lists(st.sampled_from(("images.npy", "labels.npy", "images", "../../escaped.npy", "/tmp/escaped.npy", "x/")), min_size=1, max_size=3)):
+            for name in draw(st.lists(st.sampled_from(("images.npy", "labels.npy", "images", "../../escaped.npy", "/tmp/escaped.npy", "x/")), min_size=1, max_size=3, unique=True)):
                 archive.writestr(name, draw(_header() | st.binary(max_size=60) | st.just(bytes(10**6))))
         return buffer.getvalue()
     if how == "right":
@@ -81,10 +80,10 @@ def npz(draw: st.DrawFn) -> bytes:
     else:
         content = draw(st.dictionaries(st.sampled_from(KEYS), arrays(), max_size=4))
     (np.savez_compressed if draw(st.booleans()) else np.savez)(buffer, **{key: value for key, value in content.items() if key != "file"})
-    return _altered(draw, buffer.getvalue()) if how in ("cut", "flip") else buffer.getvalue()
+    return altered(draw, buffer.getvalue()) if how in ("cut", "flip") else buffer.getvalue()
 
 
-def _altered(draw: st.DrawFn, content: bytes) -> bytes:
+def altered(draw: st.DrawFn, content: bytes) -> bytes:
     """Cut off, or with some bytes changed, in its first or last hundred more often than not."""
     data = bytearray(content)
     if draw(st.booleans()):
@@ -102,7 +101,7 @@ def idx(draw: st.DrawFn) -> bytes:
     """MNIST's format, which nothing here reads: whole, altered or zipped."""
     sides = draw(st.lists(st.sampled_from((1, 10, 28, 2**31)), min_size=1, max_size=4))
     content = bytes((0, 0, draw(st.sampled_from((8, 9, 11, 13, 99))), len(sides))) + b"".join(struct.pack(">I", side) for side in sides) + bytes(200)
-    content = _altered(draw, content) if draw(st.booleans()) else content
+    content = altered(draw, content) if draw(st.booleans()) else content
     return gzip.compress(content) if draw(st.booleans()) else content
 
 
@@ -134,7 +133,7 @@ def cifar(draw: st.DrawFn) -> tuple[bool, dict[str, bytes]]:
             batch = draw(st.sampled_from((batch, batch, batch, [batch], Runs("escaped"), None)))
         content = b"".join(bytes((label,)) + bytes(row) for label, row in zip(labels, rows, strict=True)) if binary else pickle.dumps(batch, draw(st.integers(0, 5)))
         if name == wrong and (binary or draw(st.booleans())):
-            content = _altered(draw, content)
+            content = altered(draw, content)
         made[f"{name}.bin" if binary else name] = content
     if draw(st.integers(0, 9)) == 0:
         made.pop(draw(st.sampled_from(sorted(made))))
@@ -145,12 +144,12 @@ def cifar(draw: st.DrawFn) -> tuple[bool, dict[str, bytes]]:
 def stl10(draw: st.DrawFn) -> dict[str, bytes]:
     """The five files of STL-10 with a few images each, one of them perhaps not right."""
     counts = {"train": draw(st.integers(1, 5)), "test": draw(st.integers(4, 8)), "unlabeled": draw(st.integers(0, 3))}
-    made = {f"{name}_X.bin": bytes(_RNG.integers(256, size=27_648 * n, dtype=np.uint8)) for name, n in counts.items()}
+    made = {f"{name}_X.bin": pixels(n, 96).tobytes() for name, n in counts.items()}
     made |= {f"{name}_y.bin": bytes(i % 10 + 1 for i in range(counts[name])) for name in ("train", "test")}
     name = draw(st.sampled_from(sorted(made)))
     how = draw(st.sampled_from(("right", "altered", "any", "gone", "label")))
     if how == "altered":
-        made[name] = _altered(draw, made[name])
+        made[name] = altered(draw, made[name])
     elif how == "any":
         made[name] = draw(st.binary(max_size=30))
     elif how == "gone":
@@ -171,7 +170,7 @@ def archived(draw: st.DrawFn, files: dict[str, bytes], top: str) -> bytes:
             info = tarfile.TarInfo(draw(st.sampled_from((f"{top}/{name}", f"{top}/{name}", f"../../{name}", f"/{name}"))))
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    return _altered(draw, buffer.getvalue()) if draw(st.integers(0, 3)) == 0 else buffer.getvalue()
+    return altered(draw, buffer.getvalue()) if draw(st.integers(0, 3)) == 0 else buffer.getvalue()
 
 
 @st.composite

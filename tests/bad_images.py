@@ -36,7 +36,7 @@ def _save(mode: str, kind: str, size: tuple[int, int], seed: int, frames: int, t
         image.save(buffer, kind, **options)
     except (OSError, ValueError, KeyError, TypeError, SystemError, struct.error):
         buffer = io.BytesIO()
-        colours.save(buffer, kind)
+        colours.save(buffer, "PNG" if kind == "ICO" else kind)
     return buffer.getvalue()
 
 
@@ -110,7 +110,7 @@ foreign = st.tuples(
               st.binary(max_size=300)),
     st.sampled_from(("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "ppm")),
 )  # fmt: skip
-pictures = st.one_of(whole(), damaged(), damaged(), huge(), foreign)
+pictures = st.one_of(whole(), whole(), damaged(), damaged(), huge(), foreign)
 names = st.one_of(st.just("bad"), st.sampled_from(("a\nb", "‮gpj", "<b>x", "'\"", " ", "é" * 60, "\udcff", "x" * 200, "-rf", "%s", "{}", "a'b;c", "~")))
 
 

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from psutil import virtual_memory
 
 from cqlib.data import IMAGE_SIZES, photos10
 from cqlib.data.dataset import Dataset, Split
 from cqlib.data.reading import DAMAGE, damaged, fault, picture
+from cqlib.errors import UserError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 TEST_EVERY = 10
 """Without a test split of their own, one image in ten is for testing."""
+MAX_CLASSES = 2**16
 SEED = 20
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
@@ -88,14 +91,28 @@ def load_npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
+    if not path.is_file():  # reading a pipe would wait for ever
+        raise fault(path, "is not a file", "give an .npz file, or a folder with train.npz and test.npz")
     try:
+        with open(path, "rb") as file:
+            if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06", b"\x93NUM"):
+                raise ValueError("it is no .npz archive")
         content: Any = np.load(path, allow_pickle=False)  # a pickle could run code
         if not isinstance(content, np.lib.npyio.NpzFile):
             raise fault(path, "is a single array, not an .npz archive", "save it by np.savez")
         with content:
-            return {key: content[key] for key in content.files}
-    except DAMAGE as error:
+            unpacked, free = sum(info.file_size for info in content.zip.infolist()), virtual_memory().available
+            if unpacked > free:
+                raise fault(path, f"takes {unpacked / 1e9:,.0f} GB of memory", f"{free / 1e9:,.0f} GB are free")
+            arrays = {key: content[key] for key in content.files}
+    except UserError:
+        raise
+    except Exception as error:  # numpy parses headers as Python: errors of many kinds
         raise damaged(path, error, REMEDY) from error
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy hands out the bytes of what is no .npy file
+            raise fault(path, f"holds '{key}', which is no array", "save it by np.savez")
+    return arrays
 
 
 def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, Array]:
@@ -122,8 +139,8 @@ def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, 
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise fault(path, f"has '{key}' of shape {'x'.join(map(str, labels.shape))} and type {labels.dtype}",
                      f"one integer for each of the {len(images)} images is needed")
-    if labels.min() < 0 or labels.max() >= 2**31:
-        raise fault(path, f"has '{key}' from {labels.min()} to {labels.max()}", "count the classes from 0")
+    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+        raise fault(path, f"has '{key}' from {labels.min()} to {labels.max()}", f"count the classes from 0, {MAX_CLASSES:,} at most")
     return images, labels.astype(np.int64)
 
 
@@ -133,7 +150,10 @@ def _class_names(path: Path, content: dict[str, Array], count: int) -> tuple[str
     classes = content["classes"]
     if classes.ndim != 1 or classes.dtype.kind != "U" or len(classes) < count:
         raise fault(path, "has 'classes' that do not fit its labels", f"give {count} names, as strings")
-    return tuple(map(str, classes))
+    try:
+        return tuple(str(name).encode().decode() for name in classes)
+    except ValueError as error:  # half characters, or numbers that are none
+        raise fault(path, "has 'classes' that are no text", f"give {count} names, as strings") from error
 
 
 # ---- folder -----------------------------------------------------------------------------------------------
