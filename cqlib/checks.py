@@ -10,7 +10,6 @@ from typing import Any
 
 from cqlib.files import canonical_json
 
-
 LARGEST = 2.0**128
 """What no float32 reaches: the mean of numbers below it is finite in float64."""
 

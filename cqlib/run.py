@@ -106,6 +106,7 @@ def run(
 
         if (record := known()) and tidied(folder):  # nothing is written: a folder that is read only will do
             return record
+        features.check()  # while nothing has been written yet
         with _signals(stop):
             folder.mkdir(parents=True, exist_ok=True)
             name = f"{e.row} on {e.data}, seed {e.seed}"
@@ -117,7 +118,6 @@ def run(
                 if record := known():
                     tidy_finished(folder)
                     return record
-                features.check()
                 return _run(e, images, features, folder, Path(runs_dir), stop, progress, checkpoint_seconds)
     except torch.OutOfMemoryError as error:
         why = f"{row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"

@@ -26,7 +26,9 @@ from cqlib.training import Stop, TrainingResult, train
 
 UNLABELLED = "unlabelled"
 """Name of the class that images without a label are put in (STL-10)."""
-KEPT = {"git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list}
+KEPT = {
+    "git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list,
+}  # fmt: skip
 """What a finished training leaves, beside its hashes."""
 
 
@@ -138,7 +140,7 @@ def fill(system: System, weights: dict[str, Tensor], path: Path) -> None:
     try:
         system.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} holds other weights than its name says: delete it, and train or fetch it again") from error
+        raise UserError(f"{path} holds other weights than its name says: delete it, then train or fetch it") from error
 
 
 def load_model(path: Path, e: Experiment) -> System | None:

@@ -247,7 +247,10 @@ _PATH = re.compile(r"(?<![\w/.<])(?:[A-Za-z]:\\|~?/)(?:[^\s/\\'\"<>:,;()]+[/\\])
 
 
 # What turns text round, hides it, or is no text: controls, marks of direction, half characters.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f"
+    "\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
 
 
 def without_paths(text: str) -> str:

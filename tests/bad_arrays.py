@@ -18,15 +18,48 @@ from cqlib.data.cifar10 import BATCHES
 
 PER_BATCH = 8
 """Images per batch of CIFAR-10 here, in the place of 10,000."""
-TYPES = ("u1", "u1", "u1", "i1", "<u2", ">u4", "i8", "<u8", "f2", "f4", "f8", "c8", "?", "U3", "S2", "O", "M8[s]", "V4", "i4,f4")
+TYPES = (
+    "u1",
+    "u1",
+    "u1",
+    "i1",
+    "<u2",
+    ">u4",
+    "i8",
+    "<u8",
+    "f2",
+    "f4",
+    "f8",
+    "c8",
+    "?",
+    "U3",
+    "S2",
+    "O",
+    "M8[s]",
+    "V4",
+    "i4,f4",
+)
 SIDES = (0, 1, 15, 16, 32, 64, 128)
-KEYS = ("images", "labels", "train_images", "test_images", "train_labels", "test_labels", "classes", "arr_0", "../x", "/x", "a/b", "", "<b>")
-_RNG = np.random.default_rng(0)
+KEYS = (
+    "images",
+    "labels",
+    "train_images",
+    "test_images",
+    "train_labels",
+    "test_labels",
+    "classes",
+    "arr_0",
+    "../x",
+    "/x",
+    "a/b",
+    "",
+    "<b>",
+)
 
 
 def pixels(n: int, side: int = 16, channels: int = 3) -> np.ndarray:
     """uint8 (n, side, side, channels)."""
-    return _RNG.integers(256, size=(n, side, side, channels), dtype=np.uint8)
+    return np.random.default_rng(n).integers(256, size=(n, side, side, channels), dtype=np.uint8)
 
 
 @st.composite
@@ -36,10 +69,23 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
     n = draw(st.sampled_from((0, 1, 2, 5, 20, 40)))
     if kind == "images":
         found = pixels(n, draw(st.sampled_from(SIDES[1:5])), draw(st.sampled_from((3, 3, 3, 1, 4))))
-        return draw(st.sampled_from((found, found, found.transpose(0, 3, 1, 2), found[..., :1], found[0] if n else found, np.asfortranarray(found))))
+        return draw(
+            st.sampled_from(
+                (
+                    found,
+                    found,
+                    found.transpose(0, 3, 1, 2),
+                    found[..., :1],
+                    found[0] if n else found,
+                    np.asfortranarray(found),
+                )
+            )
+        )
     if kind == "labels":
         values = st.integers(-2, 12) | st.sampled_from((2**31 - 1, 2**31, 2**62, 70_000, 200))
-        return np.array(draw(st.lists(values, min_size=n, max_size=n)), draw(st.sampled_from(("i8", "i8", "f8", "u8", "O"))) if n else "i8")
+        return np.array(draw(st.lists(values, min_size=n, max_size=n)), "i8").astype(
+            draw(st.sampled_from(("i8", "i8", "f8", "u8", "O")))
+        )
     if kind == "names":
         return np.array(draw(st.lists(st.text(st.characters(), max_size=5), max_size=5)), dtype="U5")
     shape = draw(st.lists(st.integers(0, 5), max_size=5))
@@ -49,14 +95,66 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
 @st.composite
 def _header(draw: st.DrawFn) -> bytes:
     """An .npy file whose header says what it likes."""
-    shape = draw(st.sampled_from(("(2, 16, 16, 3)", "(-1,)", "(10**12,)", "(1000000000000, 3)", "()", "(True,)", "'x'", "(2.5,)", "[1]", "((1,),)",
-                                  "(99999999999999999999,)", "(0, 16, 16, 3)", "(1L,)", "(" * 300, "(,)", "None", "(1,)\n  x")))  # fmt: skip
-    kind = draw(st.sampled_from(("'|u1'", "'|O'", "'<U99999999'", "'x'", "[('a', '<f4')]", "'|V0'", "None", "3", "('<i4', (2,))", "'<M8[ns]'", "{}")))
-    text = draw(st.sampled_from(("{{'descr': {}, 'fortran_order': False, 'shape': {}, }}", "{{'descr': {}, 'shape': {}}}", "{}{}", "# {}\n{}"))).format(kind, shape)
+    shape = draw(
+        st.sampled_from(
+            (
+                "(2, 16, 16, 3)",
+                "(-1,)",
+                "(10**12,)",
+                "(1000000000000, 3)",
+                "()",
+                "(True,)",
+                "'x'",
+                "(2.5,)",
+                "[1]",
+                "((1,),)",
+                "(99999999999999999999,)",
+                "(0, 16, 16, 3)",
+                "(1L,)",
+                "(" * 300,
+                "(,)",
+                "None",
+                "(1,)\n  x",
+            )
+        )
+    )
+    kind = draw(
+        st.sampled_from(
+            (
+                "'|u1'",
+                "'|O'",
+                "'<U99999999'",
+                "'x'",
+                "[('a', '<f4')]",
+                "'|V0'",
+                "None",
+                "3",
+                "('<i4', (2,))",
+                "'<M8[ns]'",
+                "{}",
+            )
+        )
+    )
+    text = draw(
+        st.sampled_from(
+            (
+                "{{'descr': {}, 'fortran_order': False, 'shape': {}, }}",
+                "{{'descr': {}, 'shape': {}}}",
+                "{}{}",
+                "# {}\n{}",
+            )
+        )
+    ).format(kind, shape)
     version = draw(st.sampled_from((b"\x01\x00", b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x04\x00", b"\xff\x01")))
     data = (text + "\n").encode()
     size = draw(st.sampled_from((len(data), len(data), 0, 5, 65535)))
-    return b"\x93NUMPY" + version + struct.pack("<H" if version[0] == 1 else "<I", size) + data + draw(st.binary(max_size=50))
+    return (
+        b"\x93NUMPY"
+        + version
+        + struct.pack("<H" if version[0] == 1 else "<I", size)
+        + data
+        + draw(st.binary(max_size=50))
+    )
 
 
 @st.composite
@@ -68,10 +166,26 @@ def npz(draw: st.DrawFn) -> bytes:
         np.save(buffer, draw(arrays()), allow_pickle=True)
         return buffer.getvalue()
     if how == "empty":
-        return draw(st.sampled_from((b"", b"PK\x05\x06" + bytes(18), b"PK\x03\x04", b"\x93NUMPY", b"\x80\x04.", b"x" * 999)) | st.binary(max_size=99))
+        return draw(
+            st.sampled_from((b"", b"PK\x05\x06" + bytes(18), b"PK\x03\x04", b"\x93NUMPY", b"\x80\x04.", b"x" * 999))
+            | st.binary(max_size=99)
+        )
     if how in ("zip", "header"):
-        with zipfile.ZipFile(buffer, "w", draw(st.sampled_from((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)))) as archive:
-            for name in draw(st.lists(st.sampled_from(("images.npy", "labels.npy", "images", "../../escaped.npy", "/tmp/escaped.npy", "x/")), min_size=1, max_size=3)):
+        with zipfile.ZipFile(
+            buffer,
+            "w",
+            draw(st.sampled_from((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))),
+        ) as archive:
+            for name in draw(
+                st.lists(
+                    st.sampled_from(
+                        ("images.npy", "labels.npy", "images", "../../escaped.npy", "/tmp/escaped.npy", "x/")
+                    ),
+                    min_size=1,
+                    max_size=3,
+                    unique=True,
+                )
+            ):
                 archive.writestr(name, draw(_header() | st.binary(max_size=60) | st.just(bytes(10**6))))
         return buffer.getvalue()
     if how == "right":
@@ -80,11 +194,13 @@ def npz(draw: st.DrawFn) -> bytes:
         content |= draw(st.dictionaries(st.sampled_from(KEYS[1:]), arrays(), max_size=1))
     else:
         content = draw(st.dictionaries(st.sampled_from(KEYS), arrays(), max_size=4))
-    (np.savez_compressed if draw(st.booleans()) else np.savez)(buffer, **{key: value for key, value in content.items() if key != "file"})
-    return _altered(draw, buffer.getvalue()) if how in ("cut", "flip") else buffer.getvalue()
+    (np.savez_compressed if draw(st.booleans()) else np.savez)(
+        buffer, **{key: value for key, value in content.items() if key != "file"}
+    )
+    return altered(draw, buffer.getvalue()) if how in ("cut", "flip") else buffer.getvalue()
 
 
-def _altered(draw: st.DrawFn, content: bytes) -> bytes:
+def altered(draw: st.DrawFn, content: bytes) -> bytes:
     """Cut off, or with some bytes changed, in its first or last hundred more often than not."""
     data = bytearray(content)
     if draw(st.booleans()):
@@ -101,8 +217,12 @@ def _altered(draw: st.DrawFn, content: bytes) -> bytes:
 def idx(draw: st.DrawFn) -> bytes:
     """MNIST's format, which nothing here reads: whole, altered or zipped."""
     sides = draw(st.lists(st.sampled_from((1, 10, 28, 2**31)), min_size=1, max_size=4))
-    content = bytes((0, 0, draw(st.sampled_from((8, 9, 11, 13, 99))), len(sides))) + b"".join(struct.pack(">I", side) for side in sides) + bytes(200)
-    content = _altered(draw, content) if draw(st.booleans()) else content
+    content = (
+        bytes((0, 0, draw(st.sampled_from((8, 9, 11, 13, 99))), len(sides)))
+        + b"".join(struct.pack(">I", side) for side in sides)
+        + bytes(200)
+    )
+    content = altered(draw, content) if draw(st.booleans()) else content
     return gzip.compress(content) if draw(st.booleans()) else content
 
 
@@ -129,12 +249,20 @@ def cifar(draw: st.DrawFn) -> tuple[bool, dict[str, bytes]]:
         rows = pixels(PER_BATCH, 32).reshape(PER_BATCH, -1)
         batch: Any = {"data": rows, "labels": labels, "batch_label": "x", "filenames": ["a.png"] * PER_BATCH}
         if name == wrong and not binary:
-            bad = st.one_of(arrays(), st.just(Runs("escaped")), st.lists(st.integers(-1, 10) | st.floats() | st.text(max_size=2) | st.just(2**70), max_size=9))
+            bad = st.one_of(
+                arrays(),
+                st.just(Runs("escaped")),
+                st.lists(st.integers(-1, 10) | st.floats() | st.text(max_size=2) | st.just(2**70), max_size=9),
+            )
             batch[draw(st.sampled_from(("data", "labels", "filenames")))] = draw(bad)
             batch = draw(st.sampled_from((batch, batch, batch, [batch], Runs("escaped"), None)))
-        content = b"".join(bytes((label,)) + bytes(row) for label, row in zip(labels, rows, strict=True)) if binary else pickle.dumps(batch, draw(st.integers(0, 5)))
+        content = (
+            b"".join(bytes((label,)) + bytes(row) for label, row in zip(labels, rows, strict=True))
+            if binary
+            else pickle.dumps(batch, draw(st.integers(0, 5)))
+        )
         if name == wrong and (binary or draw(st.booleans())):
-            content = _altered(draw, content)
+            content = altered(draw, content)
         made[f"{name}.bin" if binary else name] = content
     if draw(st.integers(0, 9)) == 0:
         made.pop(draw(st.sampled_from(sorted(made))))
@@ -145,12 +273,12 @@ def cifar(draw: st.DrawFn) -> tuple[bool, dict[str, bytes]]:
 def stl10(draw: st.DrawFn) -> dict[str, bytes]:
     """The five files of STL-10 with a few images each, one of them perhaps not right."""
     counts = {"train": draw(st.integers(1, 5)), "test": draw(st.integers(4, 8)), "unlabeled": draw(st.integers(0, 3))}
-    made = {f"{name}_X.bin": bytes(_RNG.integers(256, size=27_648 * n, dtype=np.uint8)) for name, n in counts.items()}
+    made = {f"{name}_X.bin": pixels(n, 96).tobytes() for name, n in counts.items()}
     made |= {f"{name}_y.bin": bytes(i % 10 + 1 for i in range(counts[name])) for name in ("train", "test")}
     name = draw(st.sampled_from(sorted(made)))
     how = draw(st.sampled_from(("right", "altered", "any", "gone", "label")))
     if how == "altered":
-        made[name] = _altered(draw, made[name])
+        made[name] = altered(draw, made[name])
     elif how == "any":
         made[name] = draw(st.binary(max_size=30))
     elif how == "gone":
@@ -168,17 +296,23 @@ def archived(draw: st.DrawFn, files: dict[str, bytes], top: str) -> bytes:
         for name, content in files.items():
             if draw(st.integers(0, 5)) == 0:
                 archive.addfile(draw(_member(name)))
-            info = tarfile.TarInfo(draw(st.sampled_from((f"{top}/{name}", f"{top}/{name}", f"../../{name}", f"/{name}"))))
+            info = tarfile.TarInfo(
+                draw(st.sampled_from((f"{top}/{name}", f"{top}/{name}", f"../../{name}", f"/{name}")))
+            )
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    return _altered(draw, buffer.getvalue()) if draw(st.integers(0, 3)) == 0 else buffer.getvalue()
+    return altered(draw, buffer.getvalue()) if draw(st.integers(0, 3)) == 0 else buffer.getvalue()
 
 
 @st.composite
 def _member(draw: st.DrawFn, name: str) -> tarfile.TarInfo:
     """A link, a device or a pipe of this name, or one that lies outside."""
     info = tarfile.TarInfo(draw(st.sampled_from((name, f"../../{name}", "/tmp/escaped", "../escaped"))))
-    info.type = draw(st.sampled_from((tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE)))
+    info.type = draw(
+        st.sampled_from(
+            (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.DIRTYPE)
+        )
+    )
     info.linkname = draw(st.sampled_from(("/etc/passwd", "../../escaped", name)))
     return info
 

@@ -186,5 +186,3 @@ def of_process(code: int, said: str) -> Outcome:
 
 def _ring(*_: object) -> None:
     raise Hang(f"longer than {SECONDS} s")
-
-

@@ -13,23 +13,111 @@ from bad_options import HOSTILE
 from hypothesis import strategies as st
 
 MARKUP = (
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "'\"`", "</td></table></style>",
-    "javascript:alert(1)", "{{ 7 * 7 }}", "{% raw %}", "[a](javascript:alert(1))", "# heading\n\n- item", "**bold** `code`", "| a |",
-    "<!-- table1 -->", "--><script>", "]]>", "&lt;script&gt;", "&#60;b&#62;", "$\\frac{1}{$", "$x^$", "\\begin{x}", "_^", "$$", "\x00\x0b",
-    "\x1b[31m", "‮evil‬", "\u200f\u202b", "\ufffe", "\uffff", "a" * 20_000, "x\ny\r\nz", "/home/somebody/secret/x.npz", "C:\\Users\\x\\y",
-    "npz:<b>", "folder:/a/b\"onmouseover=x", "日本語", "🙂" * 50, "%s%n", "\ud800", "%3Cscript%3E", "constructor", "__proto__",
-)  # fmt: skip
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '"><svg onload=alert(1)>',
+    "'\"`",
+    "</td></table></style>",
+    "javascript:alert(1)",
+    "{{ 7 * 7 }}",
+    "{% raw %}",
+    "[a](javascript:alert(1))",
+    "# heading\n\n- item",
+    "**bold** `code`",
+    "| a |",
+    "<!-- table1 -->",
+    "--><script>",
+    "]]>",
+    "&lt;script&gt;",
+    "&#60;b&#62;",
+    "$\\frac{1}{$",
+    "$x^$",
+    "\\begin{x}",
+    "_^",
+    "$$",
+    "\x00\x0b",
+    "\x1b[31m",
+    "‮evil‬",
+    "\u200f\u202b",
+    "\ufffe",
+    "\uffff",
+    "a" * 20_000,
+    "x\ny\r\nz",
+    "/home/somebody/secret/x.npz",
+    "C:\\Users\\x\\y",
+    "npz:<b>",
+    'folder:/a/b"onmouseover=x',
+    "日本語",
+    "🙂" * 50,
+    "%s%n",
+    "\ud800",
+    "%3Cscript%3E",
+    "constructor",
+    "__proto__",
+)
 NUMBERS = (
-    0, -1, 1, 2**31, 2**63, 2**64, 10**18, 10**400, -(10**400), 0.0, -0.0, 1e-320, 1e308, -1e308, 1.5, 1e16, float("nan"),
-    float("inf"), -float("inf"), True, False, None, "", "1", [], {}, [[]], [{}], [1, "x"], {"a": {"b": []}}, "NaN",
-)  # fmt: skip
-TOP = ("row", "status", "seed", "profile", "device", "steps", "best_step", "seconds", "started", "finished", "notes", "curve",
-       "per_image", "versions", "git", "data", "metrics", "config", "parameters", "schema", "config_hash")  # fmt: skip
+    0,
+    -1,
+    1,
+    2**31,
+    2**63,
+    2**64,
+    10**18,
+    10**400,
+    -(10**400),
+    0.0,
+    -0.0,
+    1e-320,
+    1e308,
+    -1e308,
+    1.5,
+    1e16,
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+    True,
+    False,
+    None,
+    "",
+    "1",
+    [],
+    {},
+    [[]],
+    [{}],
+    [1, "x"],
+    {"a": {"b": []}},
+    "NaN",
+)
+TOP = (
+    "row",
+    "status",
+    "seed",
+    "profile",
+    "device",
+    "steps",
+    "best_step",
+    "seconds",
+    "started",
+    "finished",
+    "notes",
+    "curve",
+    "per_image",
+    "versions",
+    "git",
+    "data",
+    "metrics",
+    "config",
+    "parameters",
+    "schema",
+    "config_hash",
+)
 NAMES = ("record.json", "<b>.json", "a\nb.json", "x" * 200 + ".json", "‮.json", "'\".json", "%00.json", "nul\udcff.json")
 
 words = st.one_of(st.sampled_from(MARKUP), st.sampled_from(HOSTILE), st.text(st.characters(), max_size=30))
 scalars = st.one_of(st.sampled_from(NUMBERS), words, st.integers(), st.floats())
-trees = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3), max_leaves=6)
+trees = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3), max_leaves=6
+)
 
 
 def _places(value: Any, at: tuple = ()) -> list[tuple]:
@@ -76,11 +164,15 @@ def hostile(draw: st.DrawFn) -> dict[str, Any]:
     row = draw(st.sampled_from((*fake_records.SCORES, *fake_records.TABLE3)))
     values = fake_records.record(row, draw(st.integers(0, 3)), notes=["a note", "another"]).to_dict()
     kept = {key: values[key] for key in ("row", "status", "profile", "started", "finished") if draw(st.booleans())}
-    kept |= {key: values[key] for key in ("started", "finished")} | {"status": draw(st.sampled_from(("done", "failed")))}
+    kept |= {key: values[key] for key in ("started", "finished")} | {
+        "status": draw(st.sampled_from(("done", "failed")))
+    }
     values = {**_texts(values, lambda: draw(words) or "x"), **kept}
     for name in ("metrics", "curve", "versions", "parameters"):
         if draw(st.booleans()):
-            values[name] = {(draw(words) or "x") if draw(st.booleans()) else key: inner for key, inner in values[name].items()}
+            values[name] = {
+                (draw(words) or "x") if draw(st.booleans()) else key: inner for key, inner in values[name].items()
+            }
     return values
 
 
@@ -104,16 +196,42 @@ def damaged(draw: st.DrawFn) -> bytes:
         return bytes(whole[:at] + draw(st.binary(max_size=40)) + whole[at:])
     if how == "encoding":
         return bytes(whole).decode().encode(draw(st.sampled_from(("utf-16", "utf-32", "utf-8-sig", "cp037"))))
-    return draw(st.one_of(
-        st.sampled_from((b"", b" \n", b"null", b"[]", b"{}", b"1", b'"x"', b"[" * 100_000, b'{"a":' * 50_000, b"\x00" * 999, b"NaN",
-                         b"1" * 10_000, b'{"schema": 1}', b'{"schema": 1, "schema": 1}', b"\x1f\x8b\x08", b"PK\x03\x04", b"\xff\xfe")),
-        st.binary(max_size=200), trees.map(_json),
-    ))  # fmt: skip
+    return draw(
+        st.one_of(
+            st.sampled_from(
+                (
+                    b"",
+                    b" \n",
+                    b"null",
+                    b"[]",
+                    b"{}",
+                    b"1",
+                    b'"x"',
+                    b"[" * 100_000,
+                    b'{"a":' * 50_000,
+                    b"\x00" * 999,
+                    b"NaN",
+                    b"1" * 10_000,
+                    b'{"schema": 1}',
+                    b'{"schema": 1, "schema": 1}',
+                    b"\x1f\x8b\x08",
+                    b"PK\x03\x04",
+                    b"\xff\xfe",
+                )
+            ),
+            st.binary(max_size=200),
+            trees.map(_json),
+        )
+    )
 
 
 content = st.one_of(altered().map(_json), altered().map(_json), hostile().map(_json), hostile().map(_json), damaged())
 special = st.sampled_from(("folder", "fifo", "loop", "dangling"))
-pictures = st.one_of(st.none(), st.sampled_from((b"", b"\x89PNG\r\n\x1a\n", b"<svg onload=alert(1)>", b"GIF89a", b"BM")), st.binary(max_size=60))
+pictures = st.one_of(
+    st.none(),
+    st.sampled_from((b"", b"\x89PNG\r\n\x1a\n", b"<svg onload=alert(1)>", b"GIF89a", b"BM")),
+    st.binary(max_size=60),
+)
 """In the place of a run's sample grid."""
 
 

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from psutil import virtual_memory
 
 from cqlib.data import IMAGE_SIZES, photos10
 from cqlib.data.dataset import Dataset, Split
 from cqlib.data.reading import DAMAGE, damaged, fault, picture
+from cqlib.errors import UserError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 TEST_EVERY = 10
 """Without a test split of their own, one image in ten is for testing."""
+MAX_CLASSES = 2**16
 SEED = 20
 GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
@@ -68,8 +71,10 @@ def load_npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
         content = _read_npz(path)
         prefixes = ("train_", "test_") if "train_images" in content else ("", "")
         sources, contents = [(path, prefix) for prefix in prefixes], [content, content]
-    images, labels = zip(*(_arrays(file, content, prefix)
-                           for (file, prefix), content in zip(sources, contents, strict=True)), strict=True)
+    images, labels = zip(
+        *(_arrays(file, content, prefix) for (file, prefix), content in zip(sources, contents, strict=True)),
+        strict=True,
+    )
     if sources[0] == sources[1]:  # one file, one array: split it
         cut = len(images[0]) - max(1, len(images[0]) // TEST_EVERY)
         if cut == 0:
@@ -78,24 +83,44 @@ def load_npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
         images, labels = ((array[0][order[:cut]], array[0][order[cut:]]) for array in (images, labels))
     side = images[0].shape[-1]
     if size not in (None, side):
-        raise fault(path, f"holds {side}x{side} images, not {size}x{size}",
-                     f"ask for size {side}, or give the images as files with folder:PATH")
+        raise fault(
+            path,
+            f"holds {side}x{side} images, not {size}x{size}",
+            f"ask for size {side}, or give the images as files with folder:PATH",
+        )
     if images[1].shape[-1] != side:
-        raise fault(sources[1][0], f"holds {images[1].shape[-1]}x{images[1].shape[-1]} test images beside "
-                     f"training images of {side}x{side}", "make them equal")
+        raise fault(
+            sources[1][0],
+            f"holds {images[1].shape[-1]}x{images[1].shape[-1]} test images beside training images of {side}x{side}",
+            "make them equal",
+        )
     classes = _class_names(sources[0][0], contents[0], 1 + max(int(part.max()) for part in labels))
     return _dataset(f"npz:{argument}", classes, images, labels)
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
+    if not path.is_file():  # reading a pipe would wait for ever
+        raise fault(path, "is not a file", "give an .npz file, or a folder with train.npz and test.npz")
     try:
+        with open(path, "rb") as file:
+            if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06", b"\x93NUM"):
+                raise ValueError("it is no .npz archive")
         content: Any = np.load(path, allow_pickle=False)  # a pickle could run code
         if not isinstance(content, np.lib.npyio.NpzFile):
             raise fault(path, "is a single array, not an .npz archive", "save it by np.savez")
         with content:
-            return {key: content[key] for key in content.files}
-    except DAMAGE as error:
+            unpacked, free = sum(info.file_size for info in content.zip.infolist()), virtual_memory().available
+            if unpacked > free:
+                raise fault(path, f"takes {unpacked / 1e9:,.0f} GB of memory", f"{free / 1e9:,.0f} GB are free")
+            arrays = {key: content[key] for key in content.files}
+    except UserError:
+        raise
+    except Exception as error:  # numpy parses headers as Python: errors of many kinds
         raise damaged(path, error, REMEDY) from error
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy hands out the bytes of what is no .npy file
+            raise fault(path, f"holds '{key}', which is no array", "save it by np.savez")
+    return arrays
 
 
 def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, Array]:
@@ -120,10 +145,17 @@ def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, 
     key = f"{prefix}labels"
     labels = content.get(key, np.zeros(len(images), np.int64))
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-        raise fault(path, f"has '{key}' of shape {'x'.join(map(str, labels.shape))} and type {labels.dtype}",
-                     f"one integer for each of the {len(images)} images is needed")
-    if labels.min() < 0 or labels.max() >= 2**31:
-        raise fault(path, f"has '{key}' from {labels.min()} to {labels.max()}", "count the classes from 0")
+        raise fault(
+            path,
+            f"has '{key}' of shape {'x'.join(map(str, labels.shape))} and type {labels.dtype}",
+            f"one integer for each of the {len(images)} images is needed",
+        )
+    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
+        raise fault(
+            path,
+            f"has '{key}' from {labels.min()} to {labels.max()}",
+            f"count the classes from 0, {MAX_CLASSES:,} at most",
+        )
     return images, labels.astype(np.int64)
 
 
@@ -133,7 +165,10 @@ def _class_names(path: Path, content: dict[str, Array], count: int) -> tuple[str
     classes = content["classes"]
     if classes.ndim != 1 or classes.dtype.kind != "U" or len(classes) < count:
         raise fault(path, "has 'classes' that do not fit its labels", f"give {count} names, as strings")
-    return tuple(map(str, classes))
+    try:
+        return tuple(str(name).encode().decode() for name in classes)
+    except ValueError as error:  # half characters, or numbers that are none
+        raise fault(path, "has 'classes' that are no text", f"give {count} names, as strings") from error
 
 
 # ---- folder -----------------------------------------------------------------------------------------------
@@ -159,13 +194,19 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
         classes = tuple(sorted({name for name, _ in parts[0]}))
         for name, file in parts[1]:
             if name not in classes:
-                raise fault(file, f"is of class '{name}', which has no training images",
-                             f"give the splits the same sub-folders ({', '.join(classes[:5])}, …)")
+                raise fault(
+                    file,
+                    f"is of class '{name}', which has no training images",
+                    f"give the splits the same sub-folders ({', '.join(classes[:5])}, …)",
+                )
     else:
         files = _list(path)
         if len(files) < 2:
-            raise fault(path, f"holds {len(files) or 'no'} image{'s' * (not files)}",
-                         f"put at least two there ({', '.join(EXTENSIONS)})")
+            raise fault(
+                path,
+                f"holds {len(files) or 'no'} image{'s' * (not files)}",
+                f"put at least two there ({', '.join(EXTENSIONS)})",
+            )
         every = min(TEST_EVERY, len(files))
         parts = [[f for i, f in enumerate(files) if (i % every == every - 1) == tested] for tested in (0, 1)]
         classes = tuple(sorted({name for name, _ in files}))
@@ -177,8 +218,11 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
             image = _read_image(file, size)
             side = side or image.shape[-1]
             if image.shape[-1] != side:
-                raise fault(file, f"is {image.shape[-1]}x{image.shape[-1]}, others are {side}x{side}",
-                             f"make them equal or ask for a size of {_SIZES}")
+                raise fault(
+                    file,
+                    f"is {image.shape[-1]}x{image.shape[-1]}, others are {side}x{side}",
+                    f"make them equal or ask for a size of {_SIZES}",
+                )
             if arrays is None:
                 arrays = np.empty((len(part), *image.shape), np.uint8)
             arrays[i] = image
@@ -189,8 +233,13 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
 
 def _list(folder: Path) -> list[tuple[str, Path]]:
     """(class, file) of every image below `folder`, sorted by path."""
-    files = [file for file in folder.rglob("*") if file.suffix.lower() in EXTENSIONS
-             and not any(part.startswith(".") for part in file.relative_to(folder).parts) and file.is_file()]
+    files = [
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in EXTENSIONS
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and file.is_file()
+    ]
     files.sort(key=lambda file: file.relative_to(folder).parts)
     loose = [file for file in files if file.parent == folder]
     if loose and len(loose) < len(files):
@@ -210,8 +259,11 @@ def _read_image(path: Path, size: int | None) -> Array:
     if size is None:
         _check_side(path, *image.size)
     elif min(image.size) < size:
-        raise fault(path, f"is {image.width}x{image.height}, smaller than {size}x{size}",
-                     "ask for a smaller size or take it away")
+        raise fault(
+            path,
+            f"is {image.width}x{image.height}, smaller than {size}x{size}",
+            "ask for a smaller size or take it away",
+        )
     elif image.size != (size, size):
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -225,8 +277,11 @@ def _read_image(path: Path, size: int | None) -> Array:
 
 def _check_side(path: Path, width: int, height: int) -> None:
     if width != height or width not in IMAGE_SIZES:
-        raise fault(path, f"has the size {width}x{height}",
-                     f"square images of {_SIZES} pixels are needed; folder:PATH with a size converts them")
+        raise fault(
+            path,
+            f"has the size {width}x{height}",
+            f"square images of {_SIZES} pixels are needed; folder:PATH with a size converts them",
+        )
 
 
 def _order(n: int) -> Array:
@@ -234,9 +289,7 @@ def _order(n: int) -> Array:
     return photos10.draw(np.arange(n), n, np.random.PCG64(SEED))
 
 
-def _dataset(
-    name: str, classes: tuple[str, ...], images: Sequence[Array], labels: Sequence[Array]
-) -> Dataset:
+def _dataset(name: str, classes: tuple[str, ...], images: Sequence[Array], labels: Sequence[Array]) -> Dataset:
     """The two splits, each shuffled."""
     splits = []
     for split, x, y in zip(("train", "test"), images, labels, strict=True):
