@@ -31,9 +31,10 @@ EXAMPLES = {
 TRAIN = [*bad_input.TRAIN, "--data"]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    with prepared(tmp_path_factory.mktemp("place")) as found:
+@pytest.fixture
+def place(tmp_path):
+    """One for each test, for inputs leave in it what they like."""
+    with prepared(tmp_path) as found:
         bad_input.furnish(found)
         yield found
 
@@ -147,7 +148,7 @@ def test_pipes_and_devices_are_not_read(place):
     for name in ("record.json", "model.safetensors", "samples_T1.png"):
         os.mkfifo(run / name)
     (read, problems) = records.load_records(place.runs)
-    assert not read and problems == [f"{run.name}/record.json: not a file"]
+    assert not read and f"{run.name}/record.json: not a file" in problems
     assert call(place, cli.main, ["report", "--from", "runs", "--out", "out"]).kind == RESULT
     assert "has not been trained" in refused(place, "evaluate", "table1/vae", "--runs-dir", "runs")
     suite.collect_records(place.runs, place.out)
