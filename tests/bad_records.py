@@ -43,7 +43,7 @@ MARKUP = (
     "\uffff",
     "a" * 20_000,
     "x\ny\r\nz",
-    "/home/somebody/secret/x.npz",
+    "/elsewhere/secret/x.npz",
     "C:\\Users\\x\\y",
     "npz:<b>",
     'folder:/a/b"onmouseover=x',
