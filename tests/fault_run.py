@@ -7,6 +7,7 @@ that is opened for writing, synced, renamed or removed; the stage is known by wh
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import multiprocessing
@@ -160,7 +161,8 @@ def ended(process: Any, run: Run, notes: Path, limit: float = 300.0) -> Ended:
     while run.delay is not None and process.is_alive() and time.monotonic() < deadline:
         if (notes / "struck").exists():
             time.sleep(run.delay)
-            os.kill(process.pid, run.signal)
+            with contextlib.suppress(ProcessLookupError):  # it may have ended by itself meanwhile
+                os.kill(process.pid, run.signal)
             break
         time.sleep(0.002)
     process.join(max(1.0, deadline - time.monotonic()))
