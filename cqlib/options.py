@@ -38,8 +38,8 @@ class Parser(argparse.ArgumentParser):
         """As argparse's, but what is left over is named together with what was probably meant."""
         parsed, extra = self.parse_known_args(args, namespace)
         for action in self._actions:  # "--out=--": argparse before Python 3.13 takes that for no value at all
-            if getattr(parsed, action.dest, None) == []:
-                raise UsageError(f"{'/'.join(action.option_strings) or action.metavar}: expected one argument")
+            if action.option_strings and getattr(parsed, action.dest, None) == []:
+                raise UsageError(f"{'/'.join(action.option_strings)}: expected one argument")
         for word in extra:
             if word.startswith("-"):
                 raise unknown("option", word.split("=")[0], self._option_string_actions)

@@ -165,6 +165,17 @@ def test_every_command_has_help(tmp_path, command):
     assert done.returncode == 0 and f"python -m cqlib {command}" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "rows"), [([], []), (["flow-inverse"], ["flow-inverse"]), (["a", "b"], ["a", "b"])]
+)
+def test_bench_measures_all_rows_or_those_named(tmp_path, monkeypatch, words, rows):
+    asked = []
+    monkeypatch.setattr("cqlib.bench.main", lambda json, rows: asked.append((json, rows)) or 0)
+    assert cli.main(["bench", *words, "--json", str(tmp_path / "b.json")]) == 0
+    assert cli.main(["bench", *words]) == 0
+    assert asked == [(tmp_path / "b.json", rows), (None, rows)]
+
+
 def test_doctor_names_every_file_and_its_place(tmp_path):
     place = tmp_path / "data"
     place.mkdir()
