@@ -91,15 +91,10 @@ def _published(entry: Entry, folder: Path) -> Iterator[str]:
 
 def _getting(entry: Entry, folder: Path) -> Iterator[str]:
     """How one gets the files of a data set."""
-    from cqlib.data import fetch
-
     yield f"      put there {entry.wanted}; or {entry.unpacked}"
     hashes = [f"{file.name} {file.md5}" for file in entry.files[0] if file.md5 is not None]
     yield f"      MD5: {', '.join(hashes) or 'none is known'}"
-    if entry.fetched:
-        yield "      it is fetched from there when it is first used"
-    elif entry.direct:
-        yield f"      {fetch.command(entry, folder)} fetches it"
+    yield f"      {entry.how}"
 
 
 def _size(path: Path) -> int:

@@ -18,7 +18,7 @@ class Feed:
         self.seed, self.flips, self.device = seed, flips, device
         self.drawn = 0
         """How many images have been taken: all that a resumed training has to know."""
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)  # beside the images, from an epoch's start on
 
     def _indices(self, size: int) -> Tensor:
         """Of the next `size` images, (size,); every image comes once per epoch."""
@@ -27,7 +27,8 @@ class Feed:
             epoch, offset = divmod(self.drawn, len(self.images))
             if epoch != self._epoch:
                 order = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-                self._epoch, self._order = epoch, torch.randperm(len(self.images), generator=order)
+                shuffled = torch.randperm(len(self.images), generator=order)
+                self._epoch, self._order = epoch, shuffled.to(self.images.device)
             parts.append(self._order[offset : offset + wanted])
             self.drawn += len(parts[-1])
             wanted -= len(parts[-1])
@@ -35,7 +36,7 @@ class Feed:
 
     def batch(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The next `size` images on the device; and as a keyword their labels, where there are any."""
-        chosen = self._indices(size).to(self.images.device)
+        chosen = self._indices(size)
         x = self.images.index_select(0, chosen).to(self.device)  # whole rows: many times as fast as x[chosen]
         if self.flips:
             flip = torch.rand(size, device=self.device) < 0.5

@@ -31,17 +31,12 @@ def files(name: str, data_dir: Path | str | None = None) -> Files:
     if name not in ENTRIES:
         return Files(True, "", "your own files")
     entry = ENTRIES[name]
-    how = "by hand: sign up at image-net.org"
-    if entry.fetched:
-        how = "fetched when first used"
-    elif entry.direct:
-        how = f"fetched by command: python -m cqlib.data.fetch {name}"
     try:
         if loader(name).find(home(data_dir and Path(data_dir))) is not None:
             return Files(True, entry.wanted, "here")
     except UserError:  # no such folder, or a damaged copy: the command says so when it is run
         pass
-    return Files(False, entry.wanted, how)
+    return Files(False, entry.wanted, entry.how)
 
 
 def command(only: str, profile: str, data: str = "") -> str:

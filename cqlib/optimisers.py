@@ -6,19 +6,43 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from cqlib.recipe import TrainingConfig
 
 
 def optimiser(parameters: list[nn.Parameter], config: TrainingConfig, rate: float) -> torch.optim.Optimizer:
-    """The optimiser that `config` names, at learning rate `rate`."""
+    """The optimiser that `config` names, at learning rate `rate`; its state lies where the parameters do."""
+    on_gpu = parameters[0].is_cuda
     if config.optimiser == "adam":
         return torch.optim.Adam(parameters, lr=rate, betas=config.betas, fused=True)
     if config.optimiser == "adamax":
-        return torch.optim.Adamax(parameters, lr=rate, betas=config.betas, foreach=True)
+        return torch.optim.Adamax(parameters, lr=rate, betas=config.betas, foreach=True, capturable=on_gpu)
     if config.optimiser == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=rate, alpha=config.betas[1], foreach=True)
+        alpha = config.betas[1]
+        return torch.optim.RMSprop(parameters, lr=rate, alpha=alpha, foreach=True, capturable=on_gpu)
     raise ValueError(f"unknown optimiser '{config.optimiser}': adam, adamax or rmsprop")
+
+
+def step_unless(optimiser: torch.optim.Optimizer, bad: Tensor) -> None:
+    """A step of `optimiser`, or none where `bad` (bool, of no dimension, on the parameters' device): parameters and
+    state stay as they are then. The host does not wait to learn which."""
+    group = optimiser.param_groups[0]
+    if group.get("fused"):
+        optimiser.found_inf = bad.float()  # what torch.amp.GradScaler tells a fused optimiser
+        optimiser.step()
+        return
+    before = [(p, {None: p.detach().clone(), **_copies(optimiser, p)}) for p in group["params"] if p.grad is not None]
+    optimiser.step()
+    with torch.no_grad():
+        for p, old in before:
+            for key, value in {None: p, **optimiser.state[p]}.items():
+                value.copy_(torch.where(bad, old.get(key, torch.zeros_like(value)), value))
+
+
+def _copies(optimiser: torch.optim.Optimizer, p: nn.Parameter) -> dict[str, Tensor]:
+    """Of a parameter's state; empty before the first step, when it is to be zeros."""
+    return {key: value.clone() for key, value in optimiser.state.get(p, {}).items()}
 
 
 def match_layouts(optimiser: torch.optim.Optimizer) -> None:
@@ -28,6 +52,31 @@ def match_layouts(optimiser: torch.optim.Optimizer) -> None:
         for key, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 state[key] = torch.empty_like(parameter).copy_(value)
+
+
+class Average(AveragedModel):
+    """`AveragedModel` of parameters and buffers whose host never waits for the device: it counts the updates itself,
+    where the library sends the count to the device and reads it there."""
+
+    def __init__(self, model: nn.Module, decay: float):
+        super().__init__(model, multi_avg_fn=warm_ema(decay), use_buffers=True)
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take the present weights of `model` in; the first ones as they are."""
+        groups: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+        for ours, theirs in (self.module.parameters(), model.parameters()), (self.module.buffers(), model.buffers()):
+            for average, current in zip(ours, theirs, strict=True):
+                lists = groups.setdefault(average.dtype, ([], []))
+                lists[0].append(average.detach())
+                lists[1].append(current.detach())
+        count = int(self.n_averaged)
+        for averages, currents in groups.values():
+            if count == 0:
+                torch._foreach_copy_(averages, currents)
+            else:
+                self.multi_avg_fn(averages, currents, count)
+        self.n_averaged += 1
 
 
 def warm_ema(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from cqlib import paper
+from cqlib import evidence, paper
 from cqlib.claim_cards import cards, count_claims
 from cqlib.data.catalogue import ENTRIES
 from cqlib.errors import UserError
@@ -86,10 +86,7 @@ def datasets(_: Sequence[RunSet]) -> str:
     lines = [_line(["name", "what", "files", "how it comes", "terms"]), _line(["---"] * 5)]
     for entry in ENTRIES.values():
         files = " and ".join(f"`{file.name}` ({file.size})" for file in entry.files[0])
-        how = "fetched when first used" if entry.fetched else "by hand, after signing up"
-        if not entry.fetched and entry.direct:
-            how = f"`python -m cqlib.data.fetch {entry.name}`"
-        lines.append(_line([f"`{entry.name}`", entry.about, files, how, entry.terms]))
+        lines.append(_line([f"`{entry.name}`", entry.about, files, entry.how, entry.terms]))
     return "\n".join(lines)
 
 
@@ -110,6 +107,8 @@ PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {
     "equations": equations,
     "datasets": datasets,
     "gpu-hours": gpu_hours,
+    "bench": lambda _: evidence.bench(),
+    "robustness": lambda _: evidence.robustness(),
 }
 
 

@@ -7,6 +7,7 @@ batch. Which losses these are is the system's own business (`cqlib.models.base`)
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,17 +18,18 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from cqlib.checkpoint import CheckpointError, load_checkpoint, load_latest, save_checkpoint
 from cqlib.errors import StoppedEarly
 from cqlib.feeding import Feed
 from cqlib.files import write_atomic
 from cqlib.models.base import Losses, System
-from cqlib.optimisers import match_layouts, optimiser, warm_ema
+from cqlib.optimisers import Average, match_layouts, optimiser, step_unless
 from cqlib.placement import fast_bf16, placed
 from cqlib.recipe import TrainingConfig
 
+READ_EVERY = 25
+"""On a GPU: steps after which the host reads their losses, all at once, instead of waiting for the device in each."""
 CHECKPOINT_SECONDS = 60.0
 """Between two checkpoints: what a killed run loses at most, but for the step it is in. A checkpoint takes its room on
 the disk three times while it is written, twice before and after."""
@@ -136,11 +138,13 @@ class _Loop:
     def __init__(self, system, images, labels, config: TrainingConfig, seed, folder: Path, name: str, device, key=""):
         if system.uses_labels and labels is None:
             raise ValueError("this system is trained with labels, and none are given")
+        if system.uses_labels:
+            system.check_labels(labels)
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = placed(system, config, device).train()
-        self.average = AveragedModel(self.system, multi_avg_fn=warm_ema(config.ema), use_buffers=True)
+        self.average = Average(self.system, config.ema)
         labels = labels if system.uses_labels else None
         self.feed = Feed(images, labels, seed=seed, flips=config.flips, device=device)
         if config.compile:
@@ -152,6 +156,9 @@ class _Loop:
             rate = config.critic_learning_rate or config.learning_rate
             self.optimisers.append(optimiser(critic, config, rate))
         self.step = self.skipped = self.skipped_in_a_row = 0
+        self.waits = self.device.type != "cuda"
+        self.unread: list[tuple[Losses, Tensor]] = []
+        """Of the last steps: losses, and whether all was finite."""
         self.seconds = 0.0
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
@@ -165,25 +172,32 @@ class _Loop:
         use = self.config.autocast == "auto" and fast_bf16(self.device)
         return torch.autocast(self.device.type, torch.bfloat16) if use else nullcontext()
 
-    def update(self, losses: Losses, optimiser: torch.optim.Optimizer, clip: float | None) -> bool:
-        """One optimiser step on losses["total"]; False, and nothing changed, if anything is not finite."""
+    def update(self, losses: Losses, optimiser: torch.optim.Optimizer, clip: float | None) -> Tensor:
+        """One optimiser step on losses["total"] if all is finite, else none; whether it was (bool, no dimension)."""
         parameters = optimiser.param_groups[0]["params"]
         optimiser.zero_grad(set_to_none=True)
         losses["total"].backward()
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        if not bool(torch.isfinite(norm) & torch.isfinite(losses["total"])):
-            return False
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        finite = torch.isfinite(norm) & torch.isfinite(losses["total"])
+        if self.waits and not finite:
+            return finite
         if clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-        optimiser.step()
-        return True
+        if self.waits:
+            optimiser.step()
+        else:
+            step_unless(optimiser, ~finite)
+        return finite
 
-    def one_step(self) -> tuple[Losses, bool]:
-        """Critic updates, generator updates, average; the named losses, and whether all were finite."""
+    def one_step(self) -> tuple[Losses, Tensor]:
+        """Critic updates, generator updates, average; the named losses, and whether all was finite (a bool tensor).
+
+        Nothing in it waits for a GPU. There the average takes in the weights of a bad step too: they are those of the
+        step before.
+        """
         c = self.config
         named: Losses = {}
-        finite = True
+        finite = []
         self.system.schedule(self.step, c.steps)
         for moved, rate in zip(self.optimisers, self._rates(), strict=True):
             moved.param_groups[0]["lr"] = rate
@@ -192,17 +206,36 @@ class _Loop:
                 x, labels = self.feed.batch(c.batch_size)
                 with self.autocast():
                     losses = self.system.critic_losses(x, step=self.step * c.n_critic + k, **labels)
-                finite &= self.update(losses, self.optimisers[1], None)
+                finite.append(self.update(losses, self.optimisers[1], None))
                 named |= {f"critic/{key}": value.detach() for key, value in losses.items()}
         for _ in range(c.n_generator):
             x, labels = self.feed.batch(c.generator_batch or c.batch_size)
             with self.autocast():
                 losses = self.system.generator_losses(x, **labels)
-            finite &= self.update(losses, self.optimisers[0], c.gradient_clip)
+            finite.append(self.update(losses, self.optimisers[0], c.gradient_clip))
             named |= {key: value.detach() for key, value in losses.items()}
-        if finite:
+        all_finite = torch.stack(finite).all()
+        if not self.waits or all_finite:
             self.average.update_parameters(self.system)
-        return named, finite
+        return named, all_finite
+
+    def read(self) -> bool:
+        """Add the losses of the last steps up, and count those that were not finite; True when they were too many in
+        a row."""
+        steps, self.unread = self.unread, []
+        values = [value.double() for losses, finite in steps for value in (finite, *losses.values())]
+        numbers = iter(torch.stack(values).tolist() if values else ())  # at once: one wait for the device
+        for losses, _ in steps:
+            bad = 1 - int(next(numbers))
+            self.skipped += bad
+            self.skipped_in_a_row = (self.skipped_in_a_row + 1) * bad
+            for key, value in zip(losses, numbers, strict=False):
+                if math.isfinite(value):
+                    self.sums[key] = self.sums.get(key, 0.0) + value
+                    self.counts[key] = self.counts.get(key, 0) + 1
+            if self.skipped_in_a_row >= self.config.max_nonfinite:
+                return True
+        return False
 
     def _rates(self) -> list[float]:
         c = self.config
@@ -216,41 +249,35 @@ class _Loop:
     # --- the loop --------------------------------------------------------------------------------------------
 
     def run(self, stop: Stop, progress: Progress | None, checkpoint_seconds: float) -> Literal["done", "diverged"]:
-        config, sums, counts = self.config, self.sums, self.counts
+        config = self.config
         began, saved = time.monotonic() - self.seconds, time.monotonic()
         first_step, first_time = self.step, time.monotonic()
         if self.step == 0:
             self.save()  # so that there is a good state to go back to from the first step on
         while self.step < config.steps:
             if reason := stop.reason():
+                if self.read():
+                    return self._diverged()
                 self.save()
                 raise StoppedEarly(f"stopped at step {self.step} of {config.steps}: {reason}; the state is saved")
-            losses, finite = self.one_step()
-            if finite:
-                self.skipped_in_a_row = 0
-            else:
-                self.skipped += 1
-                self.skipped_in_a_row += 1
-                if self.skipped_in_a_row >= config.max_nonfinite:
-                    return self._diverged()
+            self.unread.append(self.one_step())
             self.step += 1
-            if self.step in self.snapshots:
+            keep, log = self.step in self.snapshots, self.step % config.log_every == 0 or self.step == config.steps
+            due = time.monotonic() - saved >= checkpoint_seconds
+            if (self.waits or keep or log or due or len(self.unread) >= READ_EVERY) and self.read():
+                return self._diverged()
+            if keep:
                 self.keep(self.step)
-            for key, value in losses.items():
-                if torch.isfinite(value):
-                    sums[key] = sums.get(key, 0.0) + float(value)
-                    counts[key] = counts.get(key, 0) + 1
             self.seconds = time.monotonic() - began
-            if self.step % config.log_every == 0 or self.step == config.steps:
-                means = {key: round(sums[key] / counts[key], 5) for key in sums}
+            if log:
+                means = {key: round(total / self.counts[key], 5) for key, total in self.sums.items()}
                 line = {"step": self.step, "seconds": round(self.seconds, 2), "skipped": self.skipped, **means}
                 self.lines.append(json.dumps(line))
-                sums.clear()
-                counts.clear()
+                self.sums, self.counts = {}, {}
                 if progress is not None:
                     pace = (time.monotonic() - first_time) / (self.step - first_step)
                     progress(self.step, config.steps, pace * (config.steps - self.step))
-            if time.monotonic() - saved >= checkpoint_seconds:
+            if due:
                 self.save()
                 saved = time.monotonic()
         self.save()

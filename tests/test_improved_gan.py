@@ -12,6 +12,7 @@ from cqlib.errors import StoppedEarly, UserError
 from cqlib.models import improved_gan
 from cqlib.models.improved_gan import ImprovedGAN, labelled_loss, unlabelled_loss
 from cqlib.nets.weight_norm import WeightNormed, initialising
+from cqlib.recipe import TrainingConfig
 from cqlib.training import Stop, train
 
 LABELLED, UNLABELLED = "table3/improved-gan", "extra/improved-gan-unlabelled"
@@ -97,9 +98,10 @@ def test_the_generator_descends_ln_one_minus_d():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.generator.parameters() if p.dim() > 1)
 
 
-def test_more_classes_than_logits_are_a_one_line_error():
+def test_more_classes_than_logits_are_a_one_line_error_before_training(tmp_path):
+    wrong = torch.tensor([3, 10, -1])
     with pytest.raises(UserError, match="knows 10 classes and the data has label 10: .*unlabelled") as error:
-        system().critic_losses(images(2), step=1, labels=torch.tensor([10, -1]))
+        train(system(), images(3), TrainingConfig(steps=1), seed=0, folder=tmp_path, labels=wrong)
     assert "\n" not in str(error.value)
 
 

@@ -99,7 +99,7 @@ def test_empty_panels_name_files_and_commands(published, tmp_path):
     assert absent == "CQ-F; CQF, 2 scales; NVP" and "img_align_celeba.zip (1.4 GB)" in what
     assert what.endswith("./run_all.sh --profile paper --only figure_nvp_comparison --data celeba")
     assert "sign up at image-net.org" in table["imagenet64, 64×64"][1]
-    assert "python -m cqlib.data.fetch lsun-bedroom" in table["lsun-bedroom, 64×64"][1]
+    assert "by hand: no hash is published" in table["lsun-bedroom, 64×64"][1]
     assert table["tiny-imagenet, 64×64"][1].endswith(
         "--profile paper --only figure_nvp_comparison --data tiny-imagenet"
     )

@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from cqlib import data as datasets
 from cqlib.checkpoint import load_latest
 from cqlib.errors import StoppedEarly
-from cqlib.experiments import build
+from cqlib.experiments import AVAILABLE, build, experiment
 from cqlib.models import coverage_quality, gan
 from cqlib.models.base import System
-from cqlib.optimisers import warm_ema
+from cqlib.optimisers import optimiser, step_unless, warm_ema
 from cqlib.recipe import TrainingConfig
 from cqlib.training import Stop, _Loop, snapshot_path, snapshots, train
 
@@ -263,3 +265,74 @@ def test_switches_change_the_arithmetic_and_not_the_mathematics(tmp_path, change
         runs[name] = json.loads(log[0])["coverage"], weights(result)
     assert runs["plain"][0] == pytest.approx(runs["changed"][0], rel=2e-3)
     assert torch.isfinite(runs["changed"][1]).all()
+
+
+class NoWaiting(TorchDispatchMode):
+    """Under it, what makes the host wait for a device raises, but for the counters in `host`, which lie there (those of
+    optimisers where none is on a GPU)."""
+
+    WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "_unique2", "equal")
+
+    def __init__(self, host):
+        super().__init__()
+        self.host = {tensor.data_ptr() for tensor in host}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        assert name not in self.WAITS or args[0].data_ptr() in self.host, f"{name} waits for the device"
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("row", AVAILABLE)
+def test_on_a_gpu_no_step_waits_for_the_device(row, tmp_path):
+    """Once optimisers have their state, the epoch its order and buffers are full. A lazy penalty is among the steps."""
+    e = experiment(row, "smoke")
+    data = datasets.load("photos10", size=e.size).train.first(200)
+    system, cpu = build(e.recipe.system), torch.device("cpu")
+    loop = _Loop(system, data.images, data.labels, e.recipe.training, 0, tmp_path, "x", cpu)
+    loop.waits = False
+    while loop.step < 2 or not getattr(system, "_full", True):
+        loop.one_step()
+        loop.step += 1
+    states = [state for moved in loop.optimisers for state in moved.state.values()]
+    with NoWaiting([loop.average.n_averaged, *(state["step"] for state in states)]):
+        for loop.step in range(1, 5):
+            loop.feed.drawn = 0
+            loop.one_step()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])
+def test_a_step_is_taken_unless_the_device_says_that_it_is_bad(name):
+    """Also the first, in which the state begins; the same as a step that the host decides on, bit for bit."""
+
+    def moved(bad, ask):
+        weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+        one = optimiser([weight], config(optimiser=name), 0.1)
+        for k, is_bad in enumerate(bad):
+            weight.grad = torch.full((2,), float("nan")) if is_bad else torch.tensor([0.5, 0.1 * k])
+            if ask and not is_bad:
+                one.step()
+            elif not ask:
+                step_unless(one, torch.tensor(is_bad))
+        return [weight.detach(), *(value for value in one.state[weight].values())]
+
+    for bad in ([False] * 4, [True, False, False, True, False]):
+        for device, host in zip(moved(bad, ask=False), moved(bad, ask=True), strict=True):
+            assert torch.equal(device, host)
+
+
+@pytest.mark.parametrize("bad", [(), (2,), (3, 4, 9)])
+def test_losses_read_late_give_the_same_training(tmp_path, monkeypatch, bad):
+    """As on a GPU; but that the average takes the weights before a bad step in once more."""
+    made = {}
+    for waits in (True, False):
+        monkeypatch.setattr(_Loop, "waits", property(lambda self, w=waits: w, lambda self, value: None), raising=False)
+        made[waits] = train(Line(bad=bad), IMAGES, config(), seed=0, folder=tmp_path / str(waits))
+    logs = [[{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in
+             (tmp_path / str(waits) / "training.jsonl").read_text().splitlines()] for waits in made]  # fmt: skip
+    assert logs[0] == logs[1] and len(logs[0]) == 4
+    assert made[True].skipped == made[False].skipped == len(bad)
+    assert torch.allclose(weights(made[True]), weights(made[False]), atol=0.0 if not bad else 1e-2)
+    monkeypatch.setattr(_Loop, "waits", property(lambda self: False, lambda self, value: None), raising=False)
+    never = train(Line(bad=range(4, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / "never")
+    assert never.status == "diverged" and never.steps == 0 and weights(never).item() == 5.0

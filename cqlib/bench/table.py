@@ -13,10 +13,11 @@ import torch
 from cqlib import provenance
 from cqlib.bench import flow, images, memory, sampling, steps
 from cqlib.bench.measuring import Measurement, Result, measure
+from cqlib.bench.two_workers import TwoWorkers
 from cqlib.errors import unknown
 from cqlib.files import write_atomic
 
-Row = Measurement | memory.Growth | memory.PaperMemory
+Row = Measurement | memory.Growth | memory.PaperMemory | TwoWorkers
 
 ROWS: dict[str, Row] = {
     row.name: row
@@ -27,6 +28,7 @@ ROWS: dict[str, Row] = {
         *sampling.MEASUREMENTS,
         memory.Growth(),
         memory.PaperMemory(),
+        TwoWorkers(),
     )
 }
 """Name -> what is measured under it."""
@@ -44,12 +46,17 @@ def chosen(names: Sequence[str], kind: str) -> list[Row]:
 def results(row: Row, device: torch.device) -> list[Result]:
     """A row measured, with the memory of its sides; sides whose package is not installed are left out and named."""
     if not isinstance(row, Measurement):
-        return row.results(device)
-    missing = [other for other in row.others if other.needs and importlib.util.find_spec(other.needs) is None]
-    for other in missing:
-        print(f"{row.name:<20} {other.needs} is not installed: pip install -e '.[test]'", flush=True)
-    row = replace(row, others=tuple(other for other in row.others if other not in missing))
+        return row.results(device) if _installed(row, getattr(row, "needs", "")) else []
+    row = replace(row, others=tuple(other for other in row.others if _installed(row, other.needs)))
     return memory.with_memory(row, measure(row, device))
+
+
+def _installed(row: Row, package: str) -> bool:
+    """Whether a package that may be missing is there; if not, it is named."""
+    if not package or importlib.util.find_spec(package) is not None:
+        return True
+    print(f"{row.name:<20} {package} is not installed: pip install -e '.[test]'", flush=True)
+    return False
 
 
 def lines(r: Result) -> list[str]:

@@ -1,7 +1,7 @@
 """The published data sets: which files they are, how large, under which terms, and how one gets them.
 
 Sizes and hashes of CIFAR-10, STL-10 and CelebA are those of torchvision's data set classes (a test compares
-them). Standard library only.
+them), whose addresses begin with http: these with https. Standard library only.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ class File:
     """Where it is: an address that can be fetched, or a page on which one agrees to terms first."""
     md5: str | None = None
     exact: bool = True
-    direct: bool = True
-    """`url` is the file itself, not a page about it."""
 
     @property
     def size(self) -> str:
@@ -50,8 +48,9 @@ class Entry:
     unpacked: str
     """The layouts that are read besides these files."""
     terms: str
-    fetched: bool = True
-    """`load` fetches it by itself when it is missing; otherwise only `python -m cqlib.data.fetch` does, if it can."""
+    by_hand: str = ""
+    """Why it is not fetched, and what to do; empty for what `load` fetches by itself when it is missing. That is only
+    what comes over https and has a published hash to check it by."""
 
     @property
     def about(self) -> str:
@@ -60,9 +59,9 @@ class Entry:
         return f"{self.title}: {self.train:,} + {self.test:,} images, {size} x {size}"
 
     @property
-    def direct(self) -> bool:
-        """Whether its files can be fetched without agreeing to terms on a page."""
-        return all(file.direct for file in self.files[0])
+    def how(self) -> str:
+        """How it comes, in a few words."""
+        return f"by hand: {self.by_hand}" if self.by_hand else "fetched when first used"
 
     @property
     def wanted(self) -> str:
@@ -83,14 +82,14 @@ class Entry:
 
 
 def _lsun(category: str, title: str, train: int, size: int) -> Entry:
-    url = "http://dl.yf.io/lsun/scenes/"
+    url = "https://dl.yf.io/lsun/scenes/"
     names = [(f"{category}_train_lmdb.zip", size), (f"{category}_val_lmdb.zip", 6_000_000)]
     return Entry(
         f"lsun-{category.removesuffix('_outdoor')}", title, (64,), train - 9_700, 10_000, 1,
         (tuple(File(name, size, url + name, exact=False) for name, size in names),),
         f"{category}_train_lmdb/ and {category}_val_lmdb/, unzipped",
         "no licence is stated; for research (Yu et al. 2015)",
-        fetched=False,
+        "no hash is published to check it by",
     )  # fmt: skip
 
 
@@ -111,7 +110,7 @@ ENTRIES: dict[str, Entry] = {
         Entry(
             "stl10", "STL-10", (48,), 105_000, 8_000, 11,
             ((File("stl10_binary.tar.gz", 2_640_397_119,
-                   "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
+                   "https://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
                    "91f7769df0f17e558f3565bffb0c7dfb"),),),
             "stl10_binary/",
             "no licence is stated; images from ImageNet, cite Coates et al. (2011)",
@@ -130,19 +129,19 @@ ENTRIES: dict[str, Entry] = {
         _lsun("church_outdoor", "LSUN churches", 126_227, 2_300_000_000),
         Entry(
             "imagenet64", "ImageNet, downsampled officially", (64,), 1_281_167, 50_000, 1000,
-            (tuple(File(name, size, _IMAGENET, exact=False, direct=False)
+            (tuple(File(name, size, _IMAGENET, exact=False)
                    for name, size in (("Imagenet64_train_part1_npz.zip", 6_000_000_000),
                                       ("Imagenet64_train_part2_npz.zip", 6_000_000_000),
                                       ("Imagenet64_val_npz.zip", 500_000_000))),
-             (File("train_64x64.tar", 12_000_000_000, _IMAGENET, exact=False, direct=False),
-              File("valid_64x64.tar", 500_000_000, _IMAGENET, exact=False, direct=False))),
+             (File("train_64x64.tar", 12_000_000_000, _IMAGENET, exact=False),
+              File("valid_64x64.tar", 500_000_000, _IMAGENET, exact=False))),
             "their unpacked files: train_data_batch_1 to 10 and val_data, or train_64x64/ and valid_64x64/",
             "non-commercial research and teaching, after signing up at image-net.org",
-            fetched=False,
+            "sign up at image-net.org",
         ),
         Entry(
             "tiny-imagenet", "Tiny ImageNet", (64, 32), 100_000, 10_000, 200,
-            ((File("tiny-imagenet-200.zip", 248_100_043, "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+            ((File("tiny-imagenet-200.zip", 248_100_043, "https://cs231n.stanford.edu/tiny-imagenet-200.zip",
                    "90528d7ca1a48142e341f4ef8d21d0de"),),),
             "tiny-imagenet-200/",
             "no licence is stated; images from ImageNet: non-commercial research and teaching",

@@ -2,7 +2,7 @@
 
     python -m cqlib.data.fetch NAME [--data-dir DIR]
 
-`cqlib.data.load` does the same for the smaller sets by itself. LSUN is fetched only when it is asked for here.
+`cqlib.data.load` does the same by itself. Only what comes over https and has a published hash is fetched.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shlex
 import shutil
 import sys
 import urllib.error
@@ -30,21 +29,13 @@ CONNECT, READ = 5, 60
 PROGRAM = "python -m cqlib.data.fetch"
 
 
-def missing(entry: Entry, folder: Path) -> None:
-    """Fetch a data set that is not in `folder`, if `load` may do so. UserError, one line, when it is not there then."""
-    if entry.fetched:
-        fetch(entry, folder)
-    else:
-        raise _absent(entry, folder, "")
-
-
 def fetch(entry: Entry, folder: Path) -> None:
     """Put the entry's files into `folder`, those that are not there yet.
 
     UserError, one line with files, sizes, sources and folder, when there is no network, no room or no way; without
     a network nothing has been written then.
     """
-    if not entry.direct:
+    if entry.by_hand:
         raise _absent(entry, folder, "")
     try:
         _reach(next((file.url for file in entry.files[0] if not (folder / file.name).is_file()), None))
@@ -65,13 +56,7 @@ class _Failed(Exception):
 
 def _absent(entry: Entry, folder: Path, why: str) -> UserError:
     there = "there, unpacked" if "unzipped" in entry.unpacked else "there"
-    offer = "" if why or entry.fetched or not entry.direct else f", or let {command(entry, folder)} do it"
-    return UserError(f"{entry.name} is not in {folder}{why}: put {entry.wanted} {there}{offer}")
-
-
-def command(entry: Entry, folder: Path) -> str:
-    """What fetches the entry's files to `folder`."""
-    return f"{PROGRAM} {entry.name} --data-dir {shlex.quote(str(folder))}"
+    return UserError(f"{entry.name} is not in {folder}{why}: put {entry.wanted} {there}")
 
 
 def _reach(url: str | None) -> None:
@@ -112,9 +97,8 @@ def _over_http(file: File, folder: Path) -> None:
     pooch.get_logger().setLevel("ERROR")
     with Counter(file.name, file.bytes, "B") as counter:
         downloader = pooch.HTTPDownloader(progressbar=counter, timeout=(CONNECT, READ), chunk_size=1 << 20)
-        known = file.md5 and f"md5:{file.md5}"
         try:
-            pooch.retrieve(file.url, known, fname=file.name, path=folder, downloader=downloader)
+            pooch.retrieve(file.url, f"md5:{file.md5}", fname=file.name, path=folder, downloader=downloader)
         except ValueError as error:
             raise _Failed(f"what {_host(file.url)} sent is truncated or altered") from error
         except OSError as error:
@@ -136,7 +120,7 @@ def _from_drive(file: File, folder: Path) -> None:
     if not (folder / file.name).is_file():
         raise _Failed(f"{_host(file.url)} gave no file")
     with open(folder / file.name, "rb") as opened:
-        if file.md5 is not None and hashlib.file_digest(opened, "md5").hexdigest() != file.md5:
+        if hashlib.file_digest(opened, "md5").hexdigest() != file.md5:
             raise _Failed(f"what {_host(file.url)} sent is truncated or altered")
 
 
@@ -173,8 +157,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = home(given.data_dir)
         fetch(given.entry, folder)
         print(f"{given.entry.title}: {', '.join(file.name for file in given.entry.files[0])} in {folder}")
-        if "unzipped" in given.entry.unpacked:
-            print("they are read unpacked: unzip them where they lie")
         print(f"terms: {given.entry.terms}")
     return 0
 

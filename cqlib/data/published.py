@@ -50,7 +50,7 @@ def load_published(name: str, size: int | None, data_dir: Path | None) -> Datase
     reader = loader(name)
     path = reader.find(folder)
     if path is None:
-        fetch.missing(entry, folder)
+        fetch.fetch(entry, folder)
         path = reader.find(folder)
         if path is None:
             raise UserError(f"{name} was fetched to {folder} and yet is not found: look there for {entry.unpacked}")

@@ -37,6 +37,10 @@ class System(nn.Module):
         """n images, float (n, C, H, W) in [-1, 1]; `temperature` scales the decoder's noise: 1 is p_theta."""
         raise NotImplementedError
 
+    def check_labels(self, labels: Tensor) -> None:
+        """Told all training labels (N,), once and before any step, if the system uses them. UserError for those that
+        it cannot use."""
+
     def schedule(self, step: int, steps: int) -> None:
         """Told before each step how far training is; systems that grow set their resolution by it."""
 

@@ -71,6 +71,7 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         self.filled: Tensor
         self.register_buffer("greys", torch.full((c.greys, 1, c.size, c.size), 128, dtype=torch.uint8))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+        self._full = False  # known without asking the device
 
     # --- the model -------------------------------------------------------------------------------------------
 
@@ -160,10 +161,13 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
     @torch.no_grad()
     def keep(self, x: Tensor) -> None:
         """Keep the greys of training images x until there are `config.greys`."""
+        if self._full:
+            return
         filled = int(self.filled)
         new = colour.split(x[: len(self.greys) - filled])[0]
         self.greys[filled : filled + len(new)] = new
         self.filled += len(new)
+        self._full = filled + len(new) == len(self.greys)
 
 
 # --- recipes -------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ class ImprovedGAN(Rival):
         logits = self.critic(real)
         terms = {"unlabelled": unlabelled_loss(logits, self.critic(fake), self.config.real_target)}
         if self.uses_labels:
-            terms["labelled"] = labelled_loss(logits, self._checked(labels))
+            terms["labelled"] = labelled_loss(logits, labels)
         return {**terms, "total": sum(terms.values())}
 
     def generator_losses(self, x: Tensor, *, labels: Tensor | None = None) -> Losses:
@@ -122,16 +122,13 @@ class ImprovedGAN(Rival):
                 total = (wanted - got).abs().mean()
         return {"generator": total, "total": total}
 
-    def _checked(self, labels: Tensor | None) -> Tensor:
-        """The labels. UserError if there are more classes than logits."""
-        if labels is None:
-            raise ValueError("this system is trained with labels, and none are given")
+    def check_labels(self, labels: Tensor) -> None:
+        """UserError if there are more classes than logits."""
         if (highest := int(labels.max())) >= self.config.classes:
             raise UserError(
                 f"Improved Training GAN with labels knows {self.config.classes} classes and the data has label "
                 f"{highest}: take another data set, or extra/improved-gan-unlabelled"
             )
-        return labels
 
 
 # --- recipes -------------------------------------------------------------------------------------------------

@@ -96,15 +96,25 @@ class Growing(nn.Module):
         self.sides = resolutions(size)
         self.end = 2 * TICKS * (len(self.sides) - 1)
         self.register_buffer("clock", torch.tensor(self.end))
+        self._set: int | None = None  # what `grow` set it to: known without asking the device
 
     def grow(self, clock: int) -> None:
         """Set the clock; beyond the last fade-in it stands still."""
-        self.clock.fill_(min(clock, self.end))
+        self._set = min(clock, self.end)
+        self.clock.fill_(self._set)
 
     def stage(self) -> tuple[int, float]:
         """The finest resolution in use, 0 for the coarsest, and alpha, how far it has faded in: 0 < alpha <= 1."""
-        level, ticks = divmod(int(self.clock), 2 * TICKS)
+        level, ticks = divmod(int(self.clock) if self._set is None else self._set, 2 * TICKS)
         return (level, 1.0) if ticks <= TICKS else (level + 1, ticks / TICKS - 1)
+
+    def __getstate__(self) -> dict:
+        """Of a copy: its buffer alone counts, which an average overwrites."""
+        return {**self.__dict__, "_set": None}
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        self._set = None
+        super()._load_from_state_dict(*args, **kwargs)
 
     def below(self, level: int) -> int:
         """By which factor the resolution of a level is coarser than the image's."""

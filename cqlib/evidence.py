@@ -1,0 +1,93 @@
+"""What was measured of the suite itself, as README shows it: its speed (`python -m cqlib bench`), what it survives
+(`tests/faults.py`) and what it refuses (`tests/bad_input.py`). From the files of `reports/published/` alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cqlib.names import ROOT
+
+PUBLISHED = ROOT / "reports" / "published"
+
+
+def bench(folder: Path = PUBLISHED / "bench") -> str:
+    """A table of ratios for each machine on which the bench was run, and what was missed."""
+    parts = []
+    for path in sorted(folder.glob("*.json")):
+        rows = json.loads(path.read_text())
+        lines = [_line(["row", "against", "ours", "other", "ratio (least to most)", "target", ""]), _line(["---"] * 7)]
+        for r in rows:
+            memory = r["about"] == "memory"
+            sides = [_bytes(r[f"{side}_bytes"]) if memory else _seconds(r[f"{side}_s"]) for side in ("ours", "other")]
+            ratio = f"{r['ratio']:.3g} ({r['ratio_low']:.3g} to {r['ratio_high']:.3g})"
+            holds = "holds" if r["holds"] else "**does not hold**"
+            lines.append(_line([f"`{r['name']}`", r["other"], *sides, ratio, f"{r['target']:.3g}", holds]))
+        parts += [f"{rows[0]['device']}:", "", *lines, "", _missed(rows), ""]
+    return "\n".join(parts).strip() or "Not measured yet."
+
+
+def _missed(rows: Sequence[dict[str, Any]]) -> str:
+    """How many targets were met; and of steps that missed theirs, how near the machine's ceiling they run."""
+    missed = list(dict.fromkeys(f"`{r['name']}`" for r in rows if not r["holds"]))
+    if not missed:
+        return f"All {len(rows)} targets are met."
+    shares = {r["name"]: r["flops_per_s"] / r["peak_flops_per_s"] for r in rows if r.get("flops_per_s")}
+    steps = ", ".join(f"{share:.0%} (`{name}`)" for name, share in shares.items())
+    kept = sum(r["holds"] for r in rows)
+    told = f"{kept} of {len(rows)} targets are met; missed by {', '.join(missed)}."
+    return told + (f" Of what this machine reaches on large products, our steps reach {steps}." if steps else "")
+
+
+def robustness(folder: Path = PUBLISHED) -> str:
+    """The long versions of the fault table and of the bad inputs, in numbers."""
+    faults, inputs = (_read(folder / f"robustness_{name}.json") for name in ("faults", "inputs"))
+    return "\n\n".join([_faults(faults) if faults else "The fault table has not been run yet.",
+                        _inputs(inputs) if inputs else "The bad inputs have not been run yet."])  # fmt: skip
+
+
+def _faults(found: dict[str, Any]) -> str:
+    struck = sum(one["struck"] for one in found["faults"].values())
+    head = (
+        f"`python tests/faults.py`, {struck:,} faults at random moments, {found['kills']:,} of them signals to a run: "
+        f"{found['lost_finished_rows']} finished rows lost, {found['differing_records']} records that differ in "
+        f"metrics, config or steps, {found['not_as_expected']} outcomes not as expected."
+    )
+    lines = [_line(["fault", "times", "what is kept", "what is said", "exit code"]), _line(["---"] * 5)]
+    for name, one in found["faults"].items():
+        times = f"{one['struck']:,}" if one["struck"] else next(iter(one["outcomes"]), "0")
+        if one["not_as_expected"]:
+            times += f", {one['not_as_expected']} not as expected"
+        lines.append(_line([name, times, one["kept"], one["said"], str(one["exit_code"])]))
+    return "\n".join([head, "", *lines])
+
+
+def _inputs(found: dict[str, Any]) -> str:
+    total = found["total"]
+    names = [name for name in total if name not in ("inputs", "result", "one line")]
+    wrong = ", ".join(f"{total[name]:,} {name}" for name in names)
+    head = f"`python tests/bad_input.py`, {total['inputs']:,} inputs drawn by hypothesis: {wrong}."
+    columns = ["inputs", "result", "one line"]
+    lines = [_line(["kind", *columns, *names]), _line(["---"] * (4 + len(names)))]
+    for one in found["kinds"].values():
+        lines.append(_line([one["about"], *(f"{one[name]:,}" for name in (*columns, *names))]))
+    return "\n".join([head, "", *lines])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _seconds(value: float) -> str:
+    unit, factor = ("s", 1) if value >= 1 else ("ms", 1e3) if value >= 1e-3 else ("µs", 1e6)
+    return f"{value * factor:,.0f} {unit}" if value * factor >= 100 else f"{value * factor:.3g} {unit}"
+
+
+def _bytes(value: int) -> str:
+    return f"{value / 1e6:,.0f} MB"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
