@@ -278,7 +278,7 @@ def test_doctor_says_what_is_there_and_how_to_get_the_rest(tmp_path, monkeypatch
     for content in (CONTENT[:-1], CONTENT[::-1]):  # truncated; altered
         path.write_bytes(content)
         line = lines()["-   cifar10"]
-        assert "truncated or altered" in line and "delete it and fetch it again from https" in line
+        assert "truncated or altered" in line and "delete it and fetch it again from http" in line
 
 
 def test_doctor_says_what_was_converted_and_of_a_part_that_it_is_one(tmp_path, monkeypatch):
