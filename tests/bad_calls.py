@@ -107,7 +107,7 @@ def prepared(root: Path) -> Iterator[Place]:
         os.environ.pop("CQLIB_DATA", None)
         for target, name, value in (
             (run, "_run", lambda e, *_: replace(fake_records.record("table1/vae"), row=e.row)),
-            (bench, "main", lambda json_path: 0),
+            (bench, "main", lambda json_path, rows: 0),
             (suite, "work", lambda tasks, *_: [TaskOutcome(task, "done", "", 0.0) for task in tasks]),
             (costs, "lines", lambda *_, **__: []),
             (cluster_nodes, "connected", _no_cluster),
