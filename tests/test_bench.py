@@ -77,6 +77,24 @@ def test_work_done_is_set_against_the_peak(clock, monkeypatch):
     assert r.images_per_s == 64 and r.flops_per_s == 2 * 10 * 20 * 10 / 2 and r.peak_flops_per_s == 1e9
 
 
+def test_the_time_within_convolutions_is_a_part_of_the_time(clock, monkeypatch):
+    """Forward and backward are counted, and nothing else."""
+    ticks = iter(range(100))
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: next(ticks) ** 2)
+    x, w = torch.randn(2, 3, 8, 8), torch.randn(4, 3, 3, 3, requires_grad=True)
+
+    def run():
+        (torch.nn.functional.conv2d(x, w).exp() @ torch.ones(6, 6)).sum().backward()
+        return 40.0
+
+    assert machine.convolution_seconds(run) == (1 - 0) + (9 - 4)
+    ticks = iter(range(100))
+    monkeypatch.setattr(measuring, "peak_flops", lambda device, format: 1e9)
+    ours = Work(run, units=2.0, format=torch.float32)
+    (r,) = measure(Measurement("a", lambda device: ours, (Other("b", lambda device: ours),), 1), CPU)
+    assert r.convolutions_s == 3.0 and r.ours_s == 20.0
+
+
 def test_operations_of_a_gradient_penalty_are_counted():
     x, w = torch.randn(2, 3, 8, 8, requires_grad=True), torch.randn(4, 3, 3, 3, requires_grad=True)
     once = 2 * 2 * 64 * 4 * 27

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 
 from cqlib import provenance
-from cqlib.bench.machine import operations, peak_flops
+from cqlib.bench.machine import convolution_seconds, operations, peak_flops
 from cqlib.metrics.features import full_fp32
 from cqlib.sampling_time import seconds
 
@@ -106,6 +106,8 @@ class Result:
     flops_per_s: float | None = None
     """Multiplications and additions of ours, and what the device reaches on large products of the same format."""
     peak_flops_per_s: float | None = None
+    convolutions_s: float | None = None
+    """Of ours, on a CPU: the part within convolutions. It bounds the ratio where both sides call the same ones."""
 
 
 def prepared(side: Side, device: torch.device) -> Work:
@@ -123,6 +125,7 @@ def measure(m: Measurement, device: torch.device) -> list[Result]:
         ours = works[0]
         flops = operations(ours.run) / ours.units if ours.format is not None else None
         peak = peak_flops(device, ours.format) if ours.format is not None else None
+        within = convolution_seconds(ours.run) / ours.units if flops and device.type == "cpu" else None
     times = [[each[k] for each in rounds] for k in range(len(works))]
     ours_s = median(times[0])
     name = provenance.device_name(device, bf16=ours.format is torch.bfloat16)
@@ -135,7 +138,7 @@ def measure(m: Measurement, device: torch.device) -> list[Result]:
         if ours.images:
             one = replace(one, images_per_s=ours.images / ours_s)
         if flops is not None:
-            one = replace(one, flops_per_s=flops / ours_s, peak_flops_per_s=peak)
+            one = replace(one, flops_per_s=flops / ours_s, peak_flops_per_s=peak, convolutions_s=within)
         results.append(one)
     return results
 

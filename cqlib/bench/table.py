@@ -70,6 +70,8 @@ def lines(r: Result) -> list[str]:
     if r.flops_per_s is not None:
         share = r.flops_per_s / r.peak_flops_per_s
         more.append(f"{r.flops_per_s / 1e9:,.0f} GFLOP/s of {r.peak_flops_per_s / 1e9:,.0f} at best, {share:.0%}")
+    if r.convolutions_s is not None:
+        more.append(f"convolutions {r.convolutions_s / r.ours_s:.0%} of the time")
     if r.ours_bytes is not None:
         more.append(f"memory {r.ours_bytes / 1e6:,.0f} MB, other {r.other_bytes / 1e6:,.0f} MB")
     return [f"{first}{verdict:<13}  {r.n}  {r.other}", *([f"{'':<20}   {'; '.join(more)}"] if more else [])]
