@@ -1,5 +1,6 @@
-"""What was measured of the suite itself, as README shows it: its speed (`python -m cqlib bench`), what it survives
-(`tests/faults.py`) and what it refuses (`tests/bad_input.py`). From the files of `reports/published/` alone."""
+"""What was measured of the suite itself, as README shows it: its speed (`python -m cqlib bench`) and what that does to
+the claims, what it survives (`tests/faults.py`) and what it refuses (`tests/bad_input.py`). From the files of
+`reports/published/` alone."""
 
 from __future__ import annotations
 
@@ -8,7 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cqlib.claim_cards import Card, cards
 from cqlib.names import ROOT
+from cqlib.records import Record, load_records
+from cqlib.tables import run_sets
 
 PUBLISHED = ROOT / "reports" / "published"
 
@@ -45,6 +49,43 @@ def _missed(rows: Sequence[dict[str, Any]]) -> str:
 def _shares(rows: Sequence[dict[str, Any]], part: str, whole: str) -> str:
     shares = {r["name"]: r[part] / r[whole] for r in rows if r.get(part)}
     return ", ".join(f"{share:.0%} (`{name}`)" for name, share in shares.items())
+
+
+def precision(folder: Path = PUBLISHED) -> str:
+    """The claims of Table 1 from runs in fp32 beside those of the same seeds in bf16."""
+    exact, _ = load_records(folder / "fp32")
+    wanted = {(r.row, r.seed, r.profile, r.data.name) for r in exact}
+    fast = [r for r in load_records(folder / "records")[0] if (r.row, r.seed, r.profile, r.data.name) in wanted]
+    if not exact or len(fast) != len(exact):
+        return "Not measured yet."
+    found = [{card.claim.id: card for card in cards(run_sets([], runs), "table1")} for runs in (fast, exact)]
+    pairs = [(found[0][claim], found[1][claim]) for claim in found[0] if found[0][claim].columns]
+    same = sum(a.standing == b.standing for a, b in pairs)
+    turned = sum({a.standing, b.standing} == {"holds", "does not hold"} for a, b in pairs)
+    head = (
+        f"Table 1, {_label(exact)}, trained in bf16 and in fp32, seeds {_seeds(exact)}: {same} of {len(pairs)} "
+        f"verdicts are the same, {turned} turned round. (bf16: {_devices(fast)}; fp32: {_devices(exact)}.)"
+    )
+    lines = [_line(["claim", "bf16", "effect", "fp32", "effect"]), _line(["---"] * 5)]
+    lines += [_line([a.claim.sentence, *(cell for card in (a, b) for cell in (card.standing, _effects(card)))])
+              for a, b in pairs]  # fmt: skip
+    return "\n".join([head, "", *lines])
+
+
+def _label(records: Sequence[Record]) -> str:
+    return " and ".join(dict.fromkeys(runs.label for runs in run_sets([], records)))
+
+
+def _seeds(records: Sequence[Record]) -> str:
+    return ", ".join(str(seed) for seed in sorted({r.seed for r in records}))
+
+
+def _devices(records: Sequence[Record]) -> str:
+    return " and ".join(sorted({r.device for r in records}))
+
+
+def _effects(card: Card) -> str:
+    return "; ".join(dict.fromkeys(finding.effect for column in card.columns for finding in column))
 
 
 def robustness(folder: Path = PUBLISHED) -> str:

@@ -108,6 +108,7 @@ PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {
     "datasets": datasets,
     "gpu-hours": gpu_hours,
     "bench": lambda _: evidence.bench(),
+    "precision": lambda _: evidence.precision(),
     "robustness": lambda _: evidence.robustness(),
 }
 

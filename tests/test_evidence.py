@@ -1,8 +1,13 @@
 """What README says of speed and robustness is what the files say; a miss is told as plainly as a success."""
 
+import itertools
 import json
+from dataclasses import replace
+
+from fake_records import record
 
 from cqlib import evidence
+from cqlib.records import write_record
 
 ROW = {"name": "cqf-step", "ours_s": 0.3, "other": "a textbook loop", "other_s": 0.36, "ratio": 1.2, "target": 1.5,
        "holds": False, "n": 5, "device": "CPU X, fp32", "ratio_low": 1.1, "ratio_high": 1.25, "about": "time",
@@ -20,6 +25,24 @@ def test_each_machine_has_its_table_and_misses_are_named(tmp_path):
     assert "| `growth` | a textbook loop | 373 MB |" in text
     assert "1 of 2 targets are met; missed by `cqf-step`." in text and "our steps reach 50% (`cqf-step`)" in text
     assert "All 1 targets are met." in text
+
+
+def test_claims_in_bf16_stand_beside_those_in_fp32(tmp_path):
+    """Here bf16 turns the claim round that the quality loss lowers FID without f."""
+    assert evidence.precision(tmp_path) == "Not measured yet."
+    for place, fd in (("records", {"table1/cq": 100.0, "table1/vae": 130.0}),
+                      ("fp32", {"table1/cq": 130.0, "table1/vae": 100.0})):  # fmt: skip
+        for row, seed in itertools.product(fd, range(3)):
+            made = record(row, seed, device=place)
+            for t in ("T0", "T1"):
+                made.metrics[f"FD-lite0@{t}"] = replace(made.metrics[f"FD-lite0@{t}"], value=fd[row] + seed)
+            write_record(made, tmp_path / place)
+    text = evidence.precision(tmp_path)
+    assert "quick, trained in bf16 and in fp32, seeds 0, 1, 2: " in text and ", 1 turned round." in text
+    assert "(bf16: records; fp32: fp32.)" in text
+    line = next(line for line in text.splitlines() if "Without f, the quality loss lowers FID" in line)
+    cells = [cell.strip() for cell in line.split("|")]
+    assert cells[2] == "holds" and cells[4] == "does not hold" and "+22" in cells[3] and "−29" in cells[5]
 
 
 def test_faults_and_inputs_are_counted(tmp_path):
