@@ -49,7 +49,7 @@ from cqlib.models.vae_full_covariance import FullCovarianceConfig, VAEFullCovari
 from cqlib.models.vae_iaf import VAEIAF, VAEIAFConfig
 from cqlib.models.vae_pixelcnn import VAEPixelCNN, VAEPixelCNNConfig
 from cqlib.models.wgan_gp import WGANGP, WGANGPConfig
-from cqlib.paper import SAME_MODEL
+from cqlib.paper import SAME_MODEL, TABLE1
 from cqlib.recipe import PROFILES, Recipe, added, hashed
 
 RECIPES: dict[str, Callable[..., Recipe]] = {
@@ -119,6 +119,9 @@ class Evaluation:
     """Whether an untrained copy and a Gaussian fit are measured too (`cqlib.selection`)."""
     histogram: bool = added(False)
     """Whether the bits of a histogram per pixel are measured too (`metrics.bpd.histogram_nats`)."""
+    milestone_images: int | None = added(None)
+    """n_real = n_fake of the Fréchet distance along training (`cqlib.milestones`); None: the best of the kept steps is
+    told instead."""
 
 
 EVALUATION = {
@@ -127,6 +130,9 @@ EVALUATION = {
     "study": Evaluation(5000, 5000, 16, 250),
     "paper": Evaluation(10_000, 50_000, 100, 1000, is_images=50_000, protocols=("50k/50k-train", "sngan")),
 }
+
+MILESTONES, MILESTONE_IMAGES = 7, 1000
+"""Under `study` the rows of Table 1 are measured so often on the way, on so many images."""
 
 TRAIN_IMAGES = {"smoke": 300}
 """Profiles that use the first images of the training split only."""
@@ -190,6 +196,9 @@ def experiment(row: str, profile: str = "quick", data: str | None = None, seed: 
         evaluation = replace(evaluation, baselines=True)
     if isinstance(recipe.system, LikelihoodConfig):
         evaluation = replace(evaluation, histogram=True)
+    if profile == "study" and canonical in {row.id for row in TABLE1.rows}:
+        recipe = replace(recipe, training=replace(recipe.training, snapshots=MILESTONES))
+        evaluation = replace(evaluation, milestone_images=MILESTONE_IMAGES)
     return Experiment(canonical, profile, data, size, seed, recipe, evaluation)
 
 

@@ -29,6 +29,9 @@ ROWS = (
     "extra/cq-f-conditional",
     "extra/improved-gan-unlabelled",
     "extra/m-batchgan",
+    "extra/cq-f-width-50",
+    "extra/cq-f-width-75",
+    "extra/cq-f-width-150",
 )
 
 NOTEBOOK_ROWS = {

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image
 
-from cqlib import names, paper, plots
+from cqlib import names, paper, plots, scale
 from cqlib.data.reading import DAMAGE
 from cqlib.errors import UserError
 from cqlib.images import grid_png
@@ -19,7 +19,7 @@ from cqlib.records import Record, slug
 from cqlib.report_parts import TWO_SCALES, marks, short_label
 from cqlib.tables import AT, FEATURES, PLACES, RunSet, mean_and_std, without_paths
 
-FIRST = ("L_C", "L_Q")  # the paper's two losses; other curves stand behind them
+FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two losses; others stand behind them
 MAX_LINES = 8  # curves in one plot that can still be told apart
 FAMILIES = {  # by which columns of Table 3 the slides fill
     (False, True): "adversarial (no likelihood: starred BPD)",
@@ -85,16 +85,16 @@ def _image(content: bytes, alt: str) -> dict[str, Any]:
 
 
 def plots_of(sets: Sequence[RunSet]) -> list[dict[str, Any]]:
-    """Quality against likelihood and learning curves of every run set, this machine's first, table by table.
+    """Quality against likelihood, learning curves and scores by width of every run set, this machine's first.
 
     `more` marks curves that a reader may skip.
     """
-    return [
-        plot
-        for runs in sorted(sets, key=lambda runs: runs.place)
-        for name, rows in boards(runs)
-        for plot in (*quality(runs, rows, name), *_curves(runs, rows, name))
-    ]
+    found = []
+    for runs in sorted(sets, key=lambda runs: runs.place):
+        for name, rows in boards(runs):
+            found += [*quality(runs, rows, name), *_curves(runs, rows, name)]
+        found += scale.plots_of(runs)
+    return found
 
 
 def boards(runs: RunSet) -> list[tuple[str, list[str]]]:

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from cqlib import data as data_sets
-from cqlib import evaluation, locks, names, provenance
+from cqlib import evaluation, locks, milestones, names, provenance
 from cqlib.checkpoint import CheckpointError, load_checkpoint
 from cqlib.data.dataset import Dataset
 from cqlib.errors import StoppedEarly, UserError, out_of_memory
@@ -224,6 +224,7 @@ def _run(
     earlier = finished(e, runs_dir)
     metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == fingerprint(images) else {}
     best = earlier.best_step if earlier else trained.steps
+    curve = {**(earlier.curve if earlier else {}), **_curve(folder / "training.jsonl", images.train.images[0].numel())}
     per_image: dict[str, list[float]] = {}
     if isinstance(likelihood_model, LikelihoodSystem):
         bounds, per_image = evaluation.likelihood(
@@ -248,7 +249,12 @@ def _run(
             write_atomic(folder / f"{name}.png", grid_png(grid))
         distances = Distances(images, e.evaluation, features, cache_dir=runs_dir / "features", device=device,
                               on_batch=go_on)  # fmt: skip
-        if kept := snapshots(folder, "training", stages.key):
+        kept = snapshots(folder, "training", stages.key)
+        if kept and (n := e.evaluation.milestone_images) is not None:
+            near = Distances(images, replace(e.evaluation, fidelity_images=n), features,
+                             cache_dir=runs_dir / "features", device=device, on_batch=go_on)  # fmt: skip
+            curve |= milestones.along(model, trained.steps, kept, images, near, e.seed, go_on)
+        elif kept:
             best, scores = best_step(model, trained.steps, kept, distances, e.seed)
             metrics |= scores
         if e.evaluation.baselines:
@@ -276,7 +282,7 @@ def _run(
         finished=provenance.now(),
         per_image=per_image,
         notes=stages.notes,
-        curve=_curve(folder / "training.jsonl", images.train.images[0].numel()) or (earlier.curve if earlier else {}),
+        curve=curve,
     )
     write_record(record, folder, "record.json")
     tidy_finished(folder)

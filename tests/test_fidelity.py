@@ -9,6 +9,7 @@ import pickle
 import sys
 import urllib.error
 import urllib.request
+import warnings
 
 import numpy as np
 import pytest
@@ -352,9 +353,14 @@ def test_weights_files_that_will_not_do(monkeypatch, tmp_path):
     torch.save({"fc.weight": Harmful()}, harmful)
     torch.save({"fc.weight": torch.zeros(3)}, other)
     broken.write_bytes(pickle.dumps({"a": 1}, protocol=2)[:-1])
-    for path in (harmful, other, broken):
-        with pytest.raises(UserError, match=f"{path.name} do not fit inception-v3-compat") as caught:
-            features.features_for(path).extractor()
+    odd = tmp_path / "odd.pth"
+    odd.write_bytes(b"\x80\x3b\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03." * 2)  # protocol 59
+    for path in (harmful, other, broken, odd):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            with pytest.raises(UserError, match=f"{path.name} do not fit inception-v3-compat") as caught:
+                features.features_for(path).extractor()
+        assert [str(line.message) for line in said] == []
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "harm").exists()
     chosen = features.features_for(other)

@@ -15,6 +15,7 @@ import io
 import os
 import sys
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,9 @@ def _extractor(features: Features, device: torch.device) -> FeatureExtractorBase
     if sha256(data) != features.weights_sha256:
         raise UserError(f"feature weights {features.weights} changed while in use: start again")
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of unusual pickles: what is wrong is said below, in one line
+            warnings.simplefilter("ignore", UserWarning)
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         # torch-fidelity unpickles without restraint: it gets a copy of the tensors instead of the file.
         copy = io.BytesIO()
         torch.save({str(key): torch.as_tensor(value) for key, value in state.items()}, copy)

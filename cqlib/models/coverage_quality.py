@@ -83,7 +83,15 @@ class CoverageQuality(HybridModel):
 
 # --- recipes -------------------------------------------------------------------------------------------------
 
-ROWS = {"table1/vae": (), "table1/vae-f": ("flow",), "table1/cq": ("critic",), "table1/cq-f": ("flow", "critic")}
+WIDTHS = {f"extra/cq-f-width-{percent}": percent for percent in (50, 75, 150)}
+"""Row -> width of all nets of CQ-F, f and critic among them, in percent of the profile's."""
+ROWS = {
+    "table1/vae": (),
+    "table1/vae-f": ("flow",),
+    "table1/cq": ("critic",),
+    "table1/cq-f": ("flow", "critic"),
+    **dict.fromkeys(WIDTHS, ("flow", "critic")),
+}
 """Row -> the parts that it has beside encoder and decoder."""
 
 
@@ -134,6 +142,10 @@ def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe
     A row with f has as many parameters as the one without, within 2 %: its encoder and decoder are narrower.
     """
     parts, s = ROWS[row], scale(profile, size)
+    if row in WIDTHS:
+        flow = replace(s.flow, width=s.flow.width * WIDTHS[row] // 100)
+        base, critic_base = (width * WIDTHS[row] // 100 for width in (s.base, s.critic_base))
+        s = replace(s, base=base, critic_base=critic_base, flow=flow)
     config = CoverageQualityConfig(size, pyramid(s.base, size), s.latent, image_channels)
     if "critic" in parts:
         config = replace(
