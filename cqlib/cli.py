@@ -139,12 +139,12 @@ def train(given: argparse.Namespace) -> int:
 
 
 def evaluate(given: argparse.Namespace) -> int:
-    """Show the measurements of a row that has been trained, taking those that are missing."""
+    """Show the measurements of a row that has been trained, here or as published, taking those that are missing."""
     from cqlib.experiments import experiment
-    from cqlib.run import run_dir, trained
+    from cqlib.run import fetch_published, run_dir, trained
 
     wanted = (given.row, given.profile, given.data, given.seed)
-    if not trained(experiment(*wanted), given.runs_dir):
+    if not trained(e := experiment(*wanted), given.runs_dir) and not fetch_published(e, given.runs_dir):
         folder = run_dir(*wanted, given.runs_dir)
         raise UserError(f"{given.row} has not been trained in {folder}: {PROGRAM} train {given.row} does it")
     return train(given)

@@ -195,7 +195,8 @@ def _ranges(bars: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     if gaps and max(gaps) > (ends[-1] - bars[0][0]) / 2:
         cut = int(np.argmax(gaps))
         parts = [(bars[0][0], ends[cut]), (bars[cut + 1][0], ends[-1])]
-    room = max(0.02, 0.14 * max(high - low for low, high in parts))
+    most = max(abs(end) for part in parts for end in part)  # of huge numbers a small room would be rounded away
+    room = max(0.02, 1e-3 * most, 0.14 * max(high - low for low, high in parts))
     return [(low - room, high + room) for low, high in parts]
 
 

@@ -1,17 +1,18 @@
 """Finished runs -> reports/published and README: `python -m cqlib.publish RUNS_DIR`.
 
 Copies each finished, clean record, the sample grids of each row's first seed, and the weights of `MODELS` without
-their critics; draws README's picture where RUNS_DIR has all of its models; renders README.
+their critics; draws README's picture where RUNS_DIR has all of its models; renders README and reports/published/.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from cqlib import data as data_sets
-from cqlib import evaluation, paper, plots, readme, run
+from cqlib import evaluation, paper, plots, readme, report, run
 from cqlib.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.errors import UsageError, UserError
 from cqlib.files import write_atomic
@@ -36,28 +37,40 @@ def publishable(records: Sequence[Record]) -> list[Record]:
 
 
 def publish(runs_dir: Path) -> list[Path]:
-    """Copy records and first grids, draw the picture, render README; the files written."""
+    """Copy records and first grids, draw the picture, render README and page; the files written."""
     records, problems = load_records(runs_dir)
     if problems:
         raise UserError(problems[0])
     drawn = {record.row for record in records if record.seed == PICTURE["seed"]}
     picture = _picture(runs_dir) if drawn >= {row.id for row in paper.TABLE1.rows} else None
     written = []
-    shown: set[tuple] = set()
-    for record in sorted(publishable(records), key=lambda record: record.seed):
+    for record in publishable(records):
         written.append(write_record(record, PUBLISHED / "records"))
+    first: dict[tuple, int] = {}
+    for record in load_records(PUBLISHED / "records")[0]:
         run_set = (record.row, record.data.name, record.profile)
-        if run_set not in shown:
-            shown.add(run_set)
-            name = slug(*run_set, record.seed)
-            for source in sorted((runs_dir / name).glob("samples_*.png")):
-                written.append(write_atomic(PUBLISHED / "samples" / name / source.name, source.read_bytes()))
-            if record.row in MODELS:
+        first[run_set] = min(record.seed, first.get(run_set, record.seed))
+    for run_set, seed in first.items():
+        name = slug(*run_set, seed)
+        if (runs_dir / name / "record.json").is_file():
+            written += _publish_samples(runs_dir / name, name)
+            if run_set[0] in MODELS and run_set[1:] == (PICTURE["data"], PICTURE["profile"]):
                 written.append(_publish_model(runs_dir / name, name))
+    for folder in sorted((PUBLISHED / "samples").iterdir()):
+        if folder.name not in {slug(*run_set, seed) for run_set, seed in first.items()}:
+            shutil.rmtree(folder)  # of a later seed, published before the first
     if picture is not None:
         written.append(write_atomic(PUBLISHED / f"{PICTURE['row']}.png", picture))
     readme.main()
-    return [*written, readme.README]
+    return [*written, readme.README, report.render(PUBLISHED, runs_dir=PUBLISHED)]
+
+
+def _publish_samples(folder: Path, name: str) -> list[Path]:
+    """The grids of a run; where the decoder adds no noise, one is enough."""
+    grids = {path.name: path.read_bytes() for path in sorted(folder.glob("samples_*.png"))}
+    if grids.get("samples_T0.png") == grids.get("samples_T1.png"):
+        grids.pop("samples_T0.png", None)
+    return [write_atomic(PUBLISHED / "samples" / name / file, content) for file, content in grids.items()]
 
 
 def _publish_model(folder: Path, name: str) -> Path:

@@ -87,11 +87,13 @@ def build(
     data_dir: Path | None = None,
     profile: str | None = None,
     available: Collection[str] = (),
+    alone: bool = False,
 ) -> Path:
     """Write `out`/index.html, whole or not at all; its path. Equal input gives an equal page.
 
     `failures` are one-line messages of what went wrong; `notebooks` are executed notebooks and their pages,
-    at or below `out`. Sample grids are looked up as FOLDER/SLUG/samples_T1.png and samples_T0.png; real test
+    at or below `out`. Sample grids are looked up as FOLDER/SLUG/samples_T1.png and samples_T0.png; those below `out`
+    are linked, others become part of the page. `alone`: it is about the published records. Real test
     images are drawn from the data set where it can be loaded (`data_dir`: local copies). `profile` is the one
     of the commands shown; rows of `available` can be trained. OSError when `out` cannot be written.
     """
@@ -107,7 +109,7 @@ def build(
         contents=CONTENTS.items(),
         version=cqlib.__version__,
         failures=[" ".join(line.split()) for line in failures],
-        facts=report_parts.facts(sets),
+        facts=report_parts.facts(sets, alone),
         claim_counts=count_claims(made),
         number_counts=tables.count_numbers(sets),
         contrary=[(name, by_standing[name]) for name in CONTRARY if name in by_standing],
@@ -117,7 +119,7 @@ def build(
         shortfalls=report_parts.shortfalls(sets, made, available),
         unfinished=report_parts.unfinished(sets),
         views=[_view(table, sets, available, profile) for table in paper.TABLES],
-        samples=report_pictures.samples_of(sets, pictures, data_dir),
+        samples=report_pictures.samples_of(sets, pictures, data_dir, Path(out)),
         plots=report_pictures.plots_of(sets),
         costs=report_parts.costs(sets),
         baselines=report_parts.baselines(sets, [row for row in names.ROWS if paper.canonical(row) == row]),
@@ -138,13 +140,15 @@ def render(
     out: Path, *, runs_dir: Path, failures: Sequence[str] = (), data_dir: Path | None = None,
     profile: str | None = None,
 ) -> Path:  # fmt: skip
-    """Render `out`/index.html from the records in `runs_dir`, the published ones, and `out`/notebooks.
+    """Render `out`/index.html from the records in `runs_dir`, the published ones, and `out`/notebooks; where `runs_dir`
+    is `PUBLISHED`, from those alone.
 
     A record that cannot be read is named among the failures and left out.
     """
     from cqlib.experiments import AVAILABLE
 
-    local, wrong_here = load_records(runs_dir)
+    alone = Path(runs_dir).resolve() == PUBLISHED.resolve()
+    local, wrong_here = ([], []) if alone else load_records(runs_dir)
     published, wrong_there = load_records(PUBLISHED / "records")
     problems = [f"record left out: {line}" for line in (*wrong_here, *wrong_there)]
     return build(
@@ -158,6 +162,7 @@ def render(
         data_dir=data_dir,
         profile=profile,
         available=AVAILABLE,
+        alone=alone,
     )
 
 

@@ -25,6 +25,13 @@ def label_of(row: str) -> str:
     return " + ".join([found.label, *extra])
 
 
+OPEN = (
+    "the paper’s own numbers: they are of true CIFAR-10 at its full size, of Inception features and of the paper’s "
+    "nets. ./run_all.sh --profile paper --only table1 --data-dir DIR does Table 1, --only all everything, on a GPU; "
+    "README says in how many hours"
+)
+
+
 def short_label(row: str) -> str:
     """`label_of` where there is little room."""
     return SHORT.get(row) or label_of(row)
@@ -38,8 +45,9 @@ def marks(rows: Collection[str]) -> dict[str, int]:
     return {short_label(row): place.get(paper.canonical(row), len(place)) for row in rows}
 
 
-def facts(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
-    """The first screen: what ran here, on what, when; and what was published beside it."""
+def facts(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]]:
+    """The first screen: what ran here, on what, when; what was published beside it, or `alone`; and, where no run is
+    of the paper's recipes on its data, that this is so and what it takes."""
     found = []
     here = [run for runs in sets if runs.place == "here" for run in runs.records]
     if here:
@@ -54,12 +62,19 @@ def facts(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
             ("When (UTC)", f"{start.replace('T', ' ')} to {end.replace('T', ' ')}"),
             ("Training time, all runs", duration(sum(run.seconds for run in here))),
         ]
-    else:
+    elif not alone:
         found.append(("Run on this machine", "nothing yet"))
-    for runs in (runs for runs in sets if runs.place == "published"):
+    published = [runs for runs in sets if runs.place == "published"]
+    for runs in published:
         seeds = _seeds(runs.records)
         text = f"{len(runs.records)} runs on {runs.label}, seeds {seeds}"
-        found.append(("Published beside it", text))
+        found.append(("Published" if alone else "Published beside it", text))
+    if alone:
+        every = [run for runs in published for run in runs.records]
+        found += [("Device", ", ".join(sorted({run.device for run in every}))),
+                  ("Time, all runs", duration(sum(run.seconds for run in every)))]  # fmt: skip
+    if not any(runs.profile == "paper" for runs in sets):
+        found.append(("Not reproduced", OPEN))
     return found
 
 

@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 from PIL import Image
@@ -29,16 +30,19 @@ FAMILIES = {  # by which columns of Table 3 the slides fill
 
 
 def samples_of(
-    sets: Sequence[RunSet], pictures: Mapping[str, Path | None], data_dir: Path | None
+    sets: Sequence[RunSet], pictures: Mapping[str, Path | None], data_dir: Path | None, out: Path | None = None
 ) -> list[dict[str, Any]]:
-    """Per run set: real test images, then each row's samples at both temperatures, of its first seed."""
-    found = [(runs, grids(runs, _rows_of(runs), pictures[runs.place], data_dir)) for runs in sets]
+    """Per run set: real test images, then each row's samples at both temperatures, of its first seed. Files below `out`
+    are linked from there, others become part of the page."""
+    found = [(runs, grids(runs, _rows_of(runs), pictures[runs.place], data_dir, out)) for runs in sets]
     return [{"title": _where(runs), "figures": figures} for runs, figures in found if figures]
 
 
-def grids(runs: RunSet, rows: Sequence[str], folder: Path | None, data_dir: Path | None) -> list[dict[str, Any]]:
+def grids(
+    runs: RunSet, rows: Sequence[str], folder: Path | None, data_dir: Path | None, out: Path | None = None
+) -> list[dict[str, Any]]:
     """Real test images, then the grids of `rows` in `folder`; empty where there is none."""
-    figures = [figure for row in rows if (figure := _grids(runs, row, folder))]
+    figures = [figure for row in rows if (figure := _grids(runs, row, folder, out))]
     real = real_images(runs.data, runs.size, data_dir) if figures else None
     if real is not None:
         image = _image(real, f"Real test images of {without_paths(runs.data)}")
@@ -54,15 +58,16 @@ def _canonical(records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys(paper.canonical(run.row) for run in records))
 
 
-def _grids(runs: RunSet, row: str, folder: Path | None) -> dict[str, Any] | None:
+def _grids(runs: RunSet, row: str, folder: Path | None, out: Path | None) -> dict[str, Any] | None:
     for run in runs.of(row) if folder else ():
         place = folder / slug(run.row, run.data.name, run.profile, run.seed)
         files = [(at, place / f"samples_{at}.png") for at in AT]
         label = short_label(row)
-        images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}")
+        images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
                   for at, file in files if is_picture(file)]  # fmt: skip
         if images:
-            return {"label": label, "text": f"T = 1 left, T = 0 right; seed {run.seed}", "images": images}
+            sides = "T = 1 left, T = 0 right" if len(images) > 1 else "T = 1; the decoder adds no noise"
+            return {"label": label, "text": f"{sides}; seed {run.seed}", "images": images}
     return None
 
 
@@ -78,9 +83,16 @@ def is_picture(file: Path) -> bool:
     return False
 
 
-def _image(content: bytes, alt: str) -> dict[str, Any]:
+def _link(file: Path, out: Path | None) -> Markup | None:
+    """The address of a file below `out` on a page that lies there; None for another."""
+    if out is None or not file.resolve().is_relative_to(out.resolve()):
+        return None
+    return Markup(quote(file.resolve().relative_to(out.resolve()).as_posix()))
+
+
+def _image(content: bytes, alt: str, link: Markup | None = None) -> dict[str, Any]:
     width, height = Image.open(io.BytesIO(content)).size
-    source = Markup("data:image/png;base64,") + Markup(base64.b64encode(content).decode())
+    source = link or Markup("data:image/png;base64,") + Markup(base64.b64encode(content).decode())
     return {"src": source, "alt": alt, "width": width, "height": height}
 
 

@@ -137,6 +137,16 @@ def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
     return stored_training(_folder(e, runs_dir) / "model.safetensors", e) is not None
 
 
+def fetch_published(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
+    """Put the published weights of an experiment where its run would leave them, to be measured; False without any."""
+    folder = _folder(e, runs_dir)
+    source = PUBLISHED / "models" / f"{folder.name}.safetensors"
+    if stored_training(source, e) is None:
+        return False
+    write_atomic(folder / "model.safetensors", source.read_bytes())
+    return True
+
+
 def scored(record: Record, features: Features) -> bool:
     """Whether the record has scores on just these features, weights included; none are taken of grey images."""
     found = record.metrics.get(f"IS{features.suffix}@T1")

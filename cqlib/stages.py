@@ -136,7 +136,10 @@ def _whole(stored: dict[str, Any] | None) -> bool:
 
 
 def fill(system: System, weights: dict[str, Tensor], path: Path) -> None:
-    """Load the weights that were found at `path`; UserError where they are not those of this system."""
+    """Load the weights that were found at `path`; published ones have no critic. UserError where they are not those of
+    this system."""
+    if not any(name.startswith("critic.") for name in weights):
+        system.critic = None
     try:
         system.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -150,10 +153,7 @@ def load_model(path: Path, e: Experiment) -> System | None:
         return None
     with torch.random.fork_rng(devices=[]):
         system = build(e.recipe.system)
-    weights = stored["weights"]
-    if not any(name.startswith("critic.") for name in weights):
-        system.critic = None
-    fill(system, weights, path)
+    fill(system, stored["weights"], path)
     return system.eval()
 
 

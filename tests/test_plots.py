@@ -167,3 +167,10 @@ def test_lines_over_layers():
     assert [text.get_text() for text in axes.get_xticklabels()] == ["4x4-1", "8x8-1"]
     assert [list(line.get_ydata()) for line in axes.lines] == [[3.0, 1.0], [2.0, 0.5]]
     assert axes.get_ylim()[0] == 0 and {text.get_text() for text in axes.texts} == {"a", "b"}
+
+
+@pytest.mark.parametrize("bpd", [1e18, -1e30, 3e38])
+def test_a_number_that_no_model_has_is_drawn_all_the_same(bpd):
+    figure = plots.quality_against_likelihood(points({"a": (bpd, 100.0, 90.0)}, bpd_std=0.0), distance="FD")
+    low, high = figure.axes[0].get_xlim()
+    assert low < bpd < high and plots.to_svg(figure, "x")

@@ -1,0 +1,71 @@
+"""What is published: small, whole, of today's code, and the same page again from the records alone."""
+
+import pytest
+
+from cqlib import cli, publish, report, run
+from cqlib.experiments import experiment
+from cqlib.records import load_records, read_record, slug
+
+FOLDER = report.PUBLISHED
+RECORDS, PROBLEMS = load_records(FOLDER / "records")
+MOST = 12_000_000
+"""Bytes in all."""
+
+
+def test_it_is_small():
+    assert not PROBLEMS and len(RECORDS) > 80
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < MOST
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda r: slug(r.row, r.data.name, r.profile, r.seed))
+def test_every_record_says_where_it_comes_from_and_is_of_todays_experiment(record):
+    e = experiment(record.row, record.profile, record.data.name, record.seed)
+    assert record.status == "done" and record.config_hash == e.config_hash
+    assert record.git.dirty is False and len(record.git.commit) == 40
+    assert record.seconds > 0 and record.device and {"python", "torch", "torch-fidelity"} <= record.versions.keys()
+
+
+def test_the_page_is_what_the_records_give(monkeypatch, tmp_path):
+    """From anywhere; with its pictures inside where it lies elsewhere."""
+    written = {}
+    monkeypatch.setattr(report, "write_atomic", lambda path, content: written.setdefault(path, content) and path)
+    assert cli.main(["report", "--from", str(FOLDER), "--out", str(FOLDER)]) == 0
+    (page,) = written.values()
+    assert page == (FOLDER / "index.html").read_text(), "python -m cqlib report --from reports/published --out the same"
+    assert 'src="samples/table1_cq-f--photos10--quick--0/samples_T1.png"' in page and "nothing yet" not in page
+    assert page.index("Not reproduced") < page.index("Claims of the paper")
+    assert cli.main(["report", "--from", str(FOLDER), "--out", str(tmp_path)]) == 0
+    assert 'src="samples/' not in written[tmp_path / "index.html"]
+
+
+@pytest.mark.slow
+def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
+    """In half precision, without its critic, measured by `evaluate` and not trained again."""
+    runs, place, row = tmp_path / "runs", tmp_path / "published", "table1/cq-f"
+    first = run.run(row, profile="smoke", runs_dir=runs)
+    name = slug(row, "photos10", "smoke", 0)
+    monkeypatch.setattr(publish, "PUBLISHED", place)
+    monkeypatch.setattr(run, "PUBLISHED", place)
+    publish._publish_model(runs / name, name)
+    monkeypatch.setattr("cqlib.stages.train", None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "PUBLISHED", tmp_path / "nothing")
+        with pytest.raises(SystemExit):
+            cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "again")])
+    assert cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "again")]) == 0
+    again = read_record(tmp_path / "again" / name / "record.json")
+    assert again.metrics["BPD"].value == pytest.approx(first.metrics["BPD"].value, abs=0.01)
+    for at in ("FD-lite0@T1", "FD-lite0@T0"):
+        assert again.metrics[at].value == pytest.approx(first.metrics[at].value, rel=0.01)
+    assert again.config_hash == first.config_hash and again.git == first.git
+
+
+def test_samples_are_published_once_and_of_the_first_seed(tmp_path, monkeypatch):
+    place = tmp_path / "grids"
+    place.mkdir()
+    for at, content in (("T1", b"a"), ("T0", b"a")):
+        (place / f"samples_{at}.png").write_bytes(content)
+    monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "published")
+    assert [path.name for path in publish._publish_samples(place, "x")] == ["samples_T1.png"]
+    (place / "samples_T0.png").write_bytes(b"b")
+    assert [path.name for path in publish._publish_samples(place, "x")] == ["samples_T0.png", "samples_T1.png"]
