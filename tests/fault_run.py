@@ -134,6 +134,8 @@ def _child(run: Run, notes: Path) -> None:
     try:
         sys.exit(cli.main([*run.arguments, "--runs-dir", str(run.runs)]))
     finally:
+        for late in (signal.SIGINT, signal.SIGTERM):  # a moment too late: what follows is no part of the run
+            signal.signal(late, signal.SIG_IGN)
         (notes / "moments").write_text(json.dumps([moments, files]))
 
 
