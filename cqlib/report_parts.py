@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from cqlib.metrics.protocols import PROTOCOLS, split_name, with_protocol
 from cqlib.records import Record
 from cqlib.tables import FEATURES, PLACES, Cell, RunSet, measured
 
+GPU_HOURS = names.ROOT / "reports" / "published" / "gpu_hours.json"
 TWO_SCALES = "table3/cqf-2-scales"
 SHORT = {TWO_SCALES: "CQF, 2 scales", "table3/cqf-large-d": "CQF (large Discr.)"}
 
@@ -23,13 +25,6 @@ def label_of(row: str) -> str:
     found = paper.ROWS[row]
     extra = [] if row.startswith("table1/") or "(" in found.label else found.ticks
     return " + ".join([found.label, *extra])
-
-
-OPEN = (
-    "the paper’s own numbers: they are of true CIFAR-10 at its full size, of Inception features and of the paper’s "
-    "nets. ./run_all.sh --profile paper --only table1 --data-dir DIR does Table 1, --only all everything, on a GPU; "
-    "README says in how many hours"
-)
 
 
 def short_label(row: str) -> str:
@@ -46,8 +41,7 @@ def marks(rows: Collection[str]) -> dict[str, int]:
 
 
 def facts(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]]:
-    """The first screen: what ran here, on what, when; what was published beside it, or `alone`; and, where no run is
-    of the paper's recipes on its data, that this is so and what it takes."""
+    """The first screen: what ran here, on what, when; and what was published beside it, or `alone`."""
     found = []
     here = [run for runs in sets if runs.place == "here" for run in runs.records]
     if here:
@@ -73,9 +67,20 @@ def facts(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]]:
         every = [run for runs in published for run in runs.records]
         found += [("Device", ", ".join(sorted({run.device for run in every}))),
                   ("Time, all runs", duration(sum(run.seconds for run in every)))]  # fmt: skip
-    if not any(runs.profile == "paper" for runs in sets):
-        found.append(("Not reproduced", OPEN))
     return found
+
+
+def towards_the_paper(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
+    """Where no run is of the paper's recipes on its data: the commands that make some, with the GPU-hours that one seed
+    is estimated to take."""
+    if any(runs.profile == "paper" for runs in sets):
+        return []
+    hours = {(run["row"], run["data"]): run["hours"] for run in json.loads(GPU_HOURS.read_text())["runs"]}
+    table1 = sum(hours.get((row.id, "cifar10"), 0.0) for row in paper.TABLE1.rows)
+    return [
+        (f"./run_all.sh --profile paper --only {only} --data-dir DIR", f"{what}, about {took:,.0f} GPU-hours")
+        for only, what, took in (("table1", "Table 1", table1), ("all", "everything", sum(hours.values())))
+    ]
 
 
 def _seeds(records: Sequence[Record]) -> str:
