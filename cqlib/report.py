@@ -92,9 +92,9 @@ def build(
     """Write `out`/index.html, whole or not at all; its path. Equal input gives an equal page.
 
     `failures` are one-line messages of what went wrong; `notebooks` are executed notebooks and their pages,
-    at or below `out`. Sample grids are looked up as FOLDER/SLUG/samples_T1.png and samples_T0.png; those below `out`
-    are linked, others become part of the page. `alone`: it is about the published records. Real test
-    images are drawn from the data set where it can be loaded (`data_dir`: local copies). `profile` is the one
+    at or below `out`. Sample grids are looked up as FOLDER/SLUG/samples_T1.png and samples_T0.png; they become
+    part of the page. `alone`: it is about the published records, whose grids, where they lie below `out`, are linked.
+    Real test images are drawn from the data set where it can be loaded (`data_dir`: local copies). `profile` is the one
     of the commands shown; rows of `available` can be trained. OSError when `out` cannot be written.
     """
     sets = run_sets(local, published)
@@ -120,7 +120,7 @@ def build(
         shortfalls=report_parts.shortfalls(sets, made, available),
         unfinished=report_parts.unfinished(sets),
         views=[_view(table, sets, available, profile) for table in paper.TABLES],
-        samples=report_pictures.samples_of(sets, pictures, data_dir, Path(out)),
+        samples=report_pictures.samples_of(sets, pictures, data_dir, Path(out) if alone else None),
         plots=report_pictures.plots_of(sets),
         costs=report_parts.costs(sets),
         baselines=report_parts.baselines(sets, [row for row in names.ROWS if paper.canonical(row) == row]),
