@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,11 +25,14 @@ def guarded(program: str, logs: Path | None = None) -> Iterator[None]:
     """Turn what is raised inside into one line and an exit code: the UserError's own, 3 for Ctrl-C, 1 for what the
     system refuses (a full disk, no permission, no memory), and 1 for anything else, whose traceback goes to a file in
     `logs` (default: where temporary files go). What is printed can always be printed: a name's odd bytes are shown as
-    escapes."""
+    escapes. Libraries' warnings are not shown, unless -W or PYTHONWARNINGS asks for them."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        yield
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            yield
     except UserError as error:
         code = error.exit_code
         line = one_line(error)

@@ -138,12 +138,13 @@ def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
 
 
 def fetch_published(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
-    """Put the published weights of an experiment where its run would leave them, to be measured; False without any."""
+    """Put the published weights of an experiment where its run would leave them, to be measured; False without any,
+    or where something lies already."""
     folder = _folder(e, runs_dir)
-    source = PUBLISHED / "models" / f"{folder.name}.safetensors"
-    if stored_training(source, e) is None:
+    source, target = PUBLISHED / "models" / f"{folder.name}.safetensors", folder / "model.safetensors"
+    if target.exists() or stored_training(source, e) is None:
         return False
-    write_atomic(folder / "model.safetensors", source.read_bytes())
+    write_atomic(target, source.read_bytes())
     return True
 
 

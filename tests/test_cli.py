@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,17 @@ def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, cap
     with Image.open(out) as picture:
         assert np.array_equal(np.asarray(picture), images.grid(drawn, columns=16, scale=4))
     assert list(out.parent.iterdir()) == [out]
+
+
+def test_libraries_warnings_are_no_lines_of_ours(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "warnoptions", [])
+    with pytest.raises(SystemExit), warnings.catch_warnings(record=True) as heard, guarded("p"):
+        warnings.warn("of another library", stacklevel=1)
+        raise UserError("one line")
+    assert capsys.readouterr().err == "p: one line\n" and heard == []
+    monkeypatch.setattr(sys, "warnoptions", ["default"])
+    with pytest.warns(UserWarning, match="another library"), guarded("p"):
+        warnings.warn("of another library", stacklevel=1)
 
 
 @pytest.mark.parametrize("command", ["rows", "train", "evaluate", "sample", "bench", "doctor", "report"])

@@ -59,6 +59,12 @@ def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
     for at in ("FD-lite0@T1", "FD-lite0@T0"):
         assert again.metrics[at].value == pytest.approx(first.metrics[at].value, rel=0.01)
     assert again.config_hash == first.config_hash and again.git == first.git
+    damaged = tmp_path / "damaged" / name / "model.safetensors"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"mine")
+    with pytest.raises(SystemExit):  # what lies there is not written over
+        cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "damaged")])
+    assert damaged.read_bytes() == b"mine"
 
 
 def test_samples_are_published_once_and_of_the_first_seed(tmp_path, monkeypatch):
