@@ -63,7 +63,7 @@ def precision(folder: Path = PUBLISHED) -> str:
     same = sum(a.standing == b.standing for a, b in pairs)
     turned = sum({a.standing, b.standing} == {"holds", "does not hold"} for a, b in pairs)
     head = (
-        f"Table 1, {_label(exact)}, trained in bf16 and in fp32, seeds {_seeds(exact)}: {same} of {len(pairs)} "
+        f"Table 1, {_label(exact)}, trained in bf16 and in fp32, {_seeds(exact)}: {same} of {len(pairs)} "
         f"verdicts are the same, {turned} turned round. (bf16: {_devices(fast)}; fp32: {_devices(exact)}.)"
     )
     lines = [_line(["claim", "bf16", "effect", "fp32", "effect"]), _line(["---"] * 5)]
@@ -77,7 +77,8 @@ def _label(records: Sequence[Record]) -> str:
 
 
 def _seeds(records: Sequence[Record]) -> str:
-    return ", ".join(str(seed) for seed in sorted({r.seed for r in records}))
+    seeds = sorted({r.seed for r in records})
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def _devices(records: Sequence[Record]) -> str:

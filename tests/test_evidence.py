@@ -45,6 +45,10 @@ def test_claims_in_bf16_stand_beside_those_in_fp32(tmp_path):
     assert cells[2] == "holds" and cells[4] == "does not hold" and "+22" in cells[3] and "−29" in cells[5]
 
 
+def test_bf16_turns_no_published_verdict_round():
+    assert ", 0 turned round." in evidence.precision()
+
+
 def test_faults_and_inputs_are_counted(tmp_path):
     assert evidence.robustness(tmp_path).count("not been run yet") == 2
     one = {"kept": "all", "said": "one | line", "exit_code": "3", "struck": 200, "outcomes": {}, "not_as_expected": 1}
