@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from cqlib.errors import out_of_memory
 from cqlib.files import canonical_json, move, write_atomic
 
 
@@ -31,13 +32,18 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = 
 
     The file that was at `path` becomes `path` + ".previous" if it is whole; a damaged one never takes the place of
     a good one. Raises OSError when the disk is full or gives back other bytes than it got, and TypeError for a value
-    of another type; the old files are then as they were.
+    of another type, and MemoryError; the old files are then as they were.
     """
     tensors: dict[str, Tensor] = {}
     text = canonical_json(_split(state, "", tensors))
     new = _new(path)
     write_atomic(new, save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)}))
-    if not _whole(new):
+    try:
+        whole = _whole(new)
+    except MemoryError:
+        new.unlink(missing_ok=True)
+        raise
+    if not whole:
         new.unlink(missing_ok=True)
         raise OSError(errno.EIO, "what was written cannot be read back", str(path))
     if keep_previous and _whole(path):
@@ -77,7 +83,8 @@ def _previous(path: Path) -> Path:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state that `save_checkpoint` wrote, on the CPU. CheckpointError if the file is damaged or foreign."""
+    """The state that `save_checkpoint` wrote, on the CPU. CheckpointError if the file is damaged or foreign;
+    MemoryError where there is too little memory to tell."""
     try:
         if path.exists() and not path.is_file():  # reading a pipe would wait for ever
             raise ValueError("not a file")
@@ -94,6 +101,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+        if out_of_memory(error):
+            raise MemoryError(str(error)) from error
         raise CheckpointError(f"{path} is not a checkpoint of cqlib, or is cut off ({error})") from error
 
 

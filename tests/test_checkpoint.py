@@ -144,3 +144,19 @@ def test_a_file_that_was_found_whole_is_read_again_once_it_has_changed(tmp_path,
     path.write_bytes(b"damaged")
     save_checkpoint(path, state(3))
     assert reads == ["a.new", "a.new", "a"] and load_latest(path)[0]["step"] == 3
+
+
+def test_too_little_memory_is_not_taken_for_damage(tmp_path, monkeypatch):
+    """Else training would begin anew for want of memory to read its state."""
+    path = tmp_path / "a"
+    save_checkpoint(path, state(1))
+
+    def refuse(*_, **__):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(checkpoint, "safe_open", refuse)
+    for attempt in (lambda: load_latest(path), lambda: load_checkpoint(path), lambda: save_checkpoint(path, state(2))):
+        with pytest.raises(MemoryError, match="Cannot allocate memory"):
+            attempt()
+    monkeypatch.undo()
+    assert load_checkpoint(path)["step"] == 1 and list(tmp_path.iterdir()) == [path]
