@@ -296,7 +296,9 @@ FAULTS = {
     "full disk": Fault("the last checkpoint", "No space left on device", "1", full_disk, no_mount),
     "read-only folder": Fault("all; a finished run is read", "Read-only file system", "1, finished: 0", read_only,
                               no_mount),
-    "memory limit": Fault("the last checkpoint", "needs more memory than there is", "1, or that of a crashed library", memory),
+    "memory limit": Fault(
+        "the last checkpoint", "needs more memory than there is", "1, or that of a crashed library", memory
+    ),
     "clock going back": Fault("all", "nothing", "0", clock),
     "loss not finite": Fault("the last good state", "in a note, or diverged", "0, diverged: 1", not_finite),
 }  # fmt: skip
