@@ -66,8 +66,8 @@ def _grids(runs: RunSet, row: str, folder: Path | None, out: Path | None) -> dic
         images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
                   for at, file in files if is_picture(file)]  # fmt: skip
         if images:
-            sides = "T = 1 left, T = 0 right" if len(images) > 1 else "T = 1; the decoder adds no noise"
-            return {"label": label, "text": f"{sides}; seed {run.seed}", "images": images}
+            shown = "T = 1 left, T = 0 right" if len(images) > 1 else f"T = {images[0]['alt'][-1]}"
+            return {"label": label, "text": f"{shown}; seed {run.seed}", "images": images}
     return None
 
 

@@ -9,7 +9,19 @@ import pytest
 import torch
 
 from cqlib import bench
-from cqlib.bench import flow, images, machine, measuring, memory, plain, sampling, sngan_example, steps, table
+from cqlib.bench import (
+    flow,
+    images,
+    machine,
+    measuring,
+    memory,
+    plain,
+    sampling,
+    sngan_example,
+    steps,
+    table,
+    two_workers,
+)
 from cqlib.bench.measuring import Measurement, Other, Work, measure
 from cqlib.errors import UsageError, UserError
 from cqlib.experiments import RECIPES, build
@@ -176,6 +188,17 @@ def test_registered_rows_and_their_targets():
     assert {"gan-step", "sngan-step", "nvp-step", "memory-growth"} <= set(table.ROWS)
     on = {kind: {row.name for row in table.chosen([], kind)} for kind in ("cpu", "cuda")}
     assert on["cuda"] - on["cpu"] == {"cqf-paper-memory"} and on["cpu"] - on["cuda"] == {"cluster-two-workers"}
+
+
+def test_two_workers_are_set_against_one(monkeypatch):
+    """The ratio is that of one's time to that of two, round by round; 0.6 of the time just holds."""
+    asked, taken = [], iter([6.0, 10.0, 9.0, 10.0, 5.0, 10.0])
+    monkeypatch.setattr(two_workers, "seconds_on", lambda count: asked.append(count) or next(taken))
+    (r,) = two_workers.TwoWorkers().results(CPU, rounds=3)
+    assert asked == [2, 1] * 3 and (r.ours_s, r.other_s, r.n) == (6.0, 10.0, 3)
+    assert r.ratio == 10 / 6 and (r.ratio_low, r.ratio_high) == (10 / 9, 2.0) and r.holds
+    monkeypatch.setattr(two_workers, "seconds_on", lambda count: 6.1 if count == 2 else 10.0)
+    assert not two_workers.TwoWorkers().results(CPU)[0].holds
 
 
 # --- sides, each at a tiny size ------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Prog-GAN: growth is continuous and on schedule, layers are equalised, and the nets are the reference's."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -414,3 +415,17 @@ def test_the_averaged_model_grows_with_the_trained_one(tmp_path, autocast):
         short(tmp_path / "b", StopAt(4), autocast=autocast)
     state = load_latest(tmp_path / "b" / "training.checkpoint")[0]
     assert int(state["average"]["module.generator.clock"]) == int(state["system"]["generator.clock"]) == 1500
+
+
+def test_the_clock_of_a_copy_or_of_loaded_weights_is_their_buffer():
+    """An average, a snapshot: what was set before says nothing of them."""
+    grown = Growing(32)
+    grown.grow(0)
+    assert grown.stage() == (0, 1.0)
+    for other in (copy.deepcopy(grown), grown):
+        other.load_state_dict({"clock": torch.tensor(grown.end)})
+        assert other.stage()[0] == len(grown.sides) - 1
+        other.grow(0)
+    average = copy.deepcopy(grown)
+    average.clock.fill_(grown.end)
+    assert average.stage()[0] == len(grown.sides) - 1 and grown.stage()[0] == 0
