@@ -30,6 +30,13 @@ def grid(images: Tensor, *, columns: int = 8, scale: int = 1) -> np.ndarray:
     return sheet.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
+def unscaled(picture: bytes, size: int, *, columns: int = 8) -> np.ndarray:
+    """What `grid` made of images of `size` x `size` pixels, from a file of it, repeated pixels once: (H', W', 3)."""
+    sheet = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+    scale = max(1, sheet.shape[1] // (columns * (size + 1) + 1))
+    return sheet[scale // 2 :: scale, scale // 2 :: scale]
+
+
 def grid_png(images: Tensor, *, columns: int = 8, scale: int = 4) -> bytes:
     """`grid` as the bytes of a PNG file."""
     buffer = io.BytesIO()

@@ -10,12 +10,11 @@ import matplotlib
 import numpy as np
 import torch
 from IPython.display import HTML
-from PIL import Image
 
 from cqlib import evaluation, names, needs, paper, plots, report, report_pictures, tables
 from cqlib.errors import UserError
 from cqlib.experiments import image_size
-from cqlib.images import grid
+from cqlib.images import grid, unscaled
 from cqlib.nets.coupling import FlowConfig, RealNVP
 from cqlib.nets.real_nvp import MultiScaleConfig, MultiScaleRealNVP
 from cqlib.number_verdicts import metric_names
@@ -111,21 +110,14 @@ def _sheet(runs: RunSet, row: str, runs_dir: Path) -> np.ndarray | None:
     from its weights; None where there is neither."""
     folder = runs_dir if runs.place == "here" else PUBLISHED / "samples"
     for run in runs.of(row)[:1]:
-        file = folder / slug(run.row, run.data.name, run.profile, run.seed) / "samples_T1.png"
-        if report_pictures.is_picture(file):
-            return cut(np.asarray(Image.open(file).convert("RGB")), runs.size, SIDE)
+        file = report_pictures.sample_file(folder / slug(run.row, run.data.name, run.profile, run.seed), "T1")
+        if file is not None:
+            end = SIDE * (runs.size + 1) + 1
+            return unscaled(file.read_bytes(), runs.size)[:end, :end]
         with suppress(UserError):
             system = load(row, profile=run.profile, data=run.data.name, seed=run.seed, runs_dir=runs_dir)
             return grid(evaluation.draw(system, SIDE**2, temperature=1.0, seed=10_000 + run.seed), columns=SIDE)
     return None
-
-
-def cut(sheet: np.ndarray, size: int, side: int) -> np.ndarray:
-    """The upper left `side` x `side` images of a grid of 8 columns made by `cqlib.images.grid_png`, at one pixel per
-    pixel: (H, W, 3) -> (side (size + 1) + 1, the same, 3)."""
-    scale = sheet.shape[1] // (8 * (size + 1) + 1)
-    end = side * (size + 1) + 1
-    return sheet[scale // 2 :: scale, scale // 2 :: scale][:end, :end]
 
 
 # --- the change of variables ---------------------------------------------------------------------------------

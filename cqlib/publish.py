@@ -1,15 +1,19 @@
 """Finished runs -> reports/published and README: `python -m cqlib.publish RUNS_DIR`.
 
-Copies each finished, clean record, the sample grids of each row's first seed, and the weights of `MODELS` without
-their critics; draws README's picture where RUNS_DIR has all of its models; renders README and reports/published/.
+Copies each finished, clean record, the sample grids of each row's first seed (larger ones as small pictures), and the
+weights of `MODELS` without their critics; draws README's picture where RUNS_DIR has all of its models; renders README
+and reports/published/.
 """
 
 from __future__ import annotations
 
+import io
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from PIL import Image
 
 from cqlib import data as data_sets
 from cqlib import evaluation, paper, plots, readme, report, run
@@ -17,6 +21,7 @@ from cqlib.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.errors import UsageError, UserError
 from cqlib.files import write_atomic
 from cqlib.guard import guarded
+from cqlib.images import unscaled
 from cqlib.records import Record, load_records, slug, write_record
 from cqlib.run import PUBLISHED
 
@@ -24,6 +29,10 @@ PICTURE = {"row": "table1", "profile": "quick", "data": "photos10", "seed": 0}
 """README's picture: which table, of which run set."""
 MODELS = ("table1/cq-f", "table2/cqf-residual", "extra/cq-f-conditional")
 """Rows whose first seed is published with its weights, so that a reader can sample at once; 6 MB in all."""
+EXACT = 16
+"""Up to this side length grids are published as they are. A grid of larger images becomes a WebP of quality 90 without
+repeated pixels, `GRID_PIXELS` of it at most: a fifth of the bytes, so that all data sets have room."""
+GRID_PIXELS = 300
 
 
 def publishable(records: Sequence[Record]) -> list[Record]:
@@ -47,13 +56,15 @@ def publish(runs_dir: Path) -> list[Path]:
     for record in publishable(records):
         written.append(write_record(record, PUBLISHED / "records"))
     first: dict[tuple, int] = {}
+    sizes: dict[tuple, int] = {}
     for record in load_records(PUBLISHED / "records")[0]:
         run_set = (record.row, record.data.name, record.profile)
         first[run_set] = min(record.seed, first.get(run_set, record.seed))
+        sizes[run_set] = record.data.shape[-1]
     for run_set, seed in first.items():
         name = slug(*run_set, seed)
         if (runs_dir / name / "record.json").is_file():
-            written += _publish_samples(runs_dir / name, name)
+            written += _publish_samples(runs_dir / name, name, sizes[run_set])
             if run_set[0] in MODELS and run_set[1:] == (PICTURE["data"], PICTURE["profile"]):
                 written.append(_publish_model(runs_dir / name, name))
     for folder in sorted((PUBLISHED / "samples").iterdir()):
@@ -65,12 +76,23 @@ def publish(runs_dir: Path) -> list[Path]:
     return [*written, readme.README, report.render(PUBLISHED, runs_dir=PUBLISHED)]
 
 
-def _publish_samples(folder: Path, name: str) -> list[Path]:
-    """The grids of a run; where the decoder adds no noise, one is enough."""
+def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
+    """The grids of a run's images of `size` pixels; where the decoder adds no noise, one is enough."""
     grids = {path.name: path.read_bytes() for path in sorted(folder.glob("samples_*.png"))}
     if grids.get("samples_T0.png") == grids.get("samples_T1.png"):
         grids.pop("samples_T0.png", None)
+    if size > EXACT:
+        grids = {Path(file).with_suffix(".webp").name: _small(content, size) for file, content in grids.items()}
     return [write_atomic(PUBLISHED / "samples" / name / file, content) for file, content in grids.items()]
+
+
+def _small(png: bytes, size: int) -> bytes:
+    """The upper rows of a grid, a pixel per pixel, as WebP."""
+    sheet = unscaled(png, size)
+    buffer = io.BytesIO()
+    rows = GRID_PIXELS // (size + 1)
+    Image.fromarray(sheet[: rows * (size + 1) + 1]).save(buffer, format="WEBP", quality=90, method=6)
+    return buffer.getvalue()
 
 
 def _publish_model(folder: Path, name: str) -> Path:

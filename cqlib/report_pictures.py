@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from cqlib.report_parts import TWO_SCALES, marks, short_label
 from cqlib.tables import AT, FEATURES, PLACES, RunSet, mean_and_std, without_paths
 
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two losses; others stand behind them
+KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
 MAX_LINES = 8  # curves in one plot that can still be told apart
 FAMILIES = {  # by which columns of Table 3 the slides fill
     (False, True): "adversarial (no likelihood: starred BPD)",
@@ -61,21 +61,28 @@ def _canonical(records: Sequence[Record]) -> list[str]:
 def _grids(runs: RunSet, row: str, folder: Path | None, out: Path | None) -> dict[str, Any] | None:
     for run in runs.of(row) if folder else ():
         place = folder / slug(run.row, run.data.name, run.profile, run.seed)
-        files = [(at, place / f"samples_{at}.png") for at in AT]
+        files = [(at, sample_file(place, at)) for at in AT]
         label = short_label(row)
         images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
-                  for at, file in files if is_picture(file)]  # fmt: skip
+                  for at, file in files if file is not None]  # fmt: skip
         if images:
             shown = "T = 1 left, T = 0 right" if len(images) > 1 else f"T = {images[0]['alt'][-1]}"
             return {"label": label, "text": f"{shown}; seed {run.seed}", "images": images}
     return None
 
 
-def is_picture(file: Path) -> bool:
-    """Whether there is a whole PNG file; what else lies there is passed over."""
+def sample_file(folder: Path, at: str) -> Path | None:
+    """The grid of a run's samples at "T1" or "T0": PNG, or WebP where it was published smaller; None where there is no
+    whole picture."""
+    files = (folder / f"samples_{at}{suffix}" for suffix in KINDS)
+    return next((file for file in files if _is_picture(file)), None)
+
+
+def _is_picture(file: Path) -> bool:
+    """Whether the file is whole and of its kind; what else lies there is passed over."""
     try:
         if file.is_file():
-            with Image.open(file, formats=["PNG"]) as image:
+            with Image.open(file, formats=[KINDS[file.suffix]]) as image:
                 image.verify()
             return True
     except DAMAGE:
@@ -91,8 +98,9 @@ def _link(file: Path, out: Path | None) -> Markup | None:
 
 
 def _image(content: bytes, alt: str, link: Markup | None = None) -> dict[str, Any]:
-    width, height = Image.open(io.BytesIO(content)).size
-    source = link or Markup("data:image/png;base64,") + Markup(base64.b64encode(content).decode())
+    picture = Image.open(io.BytesIO(content), formats=list(KINDS.values()))
+    width, height = picture.size
+    source = link or Markup(plots.data_uri(content, f"image/{picture.format.lower()}"))
     return {"src": source, "alt": alt, "width": width, "height": height}
 
 

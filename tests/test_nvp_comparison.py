@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from bs4 import BeautifulSoup
 from fake_records import TABLE3, draw_samples, record
-from PIL import Image
 
 from cqlib import needs, nvp_comparison, report
-from cqlib.images import grid, grid_png
+from cqlib.images import grid, grid_png, unscaled
 from cqlib.records import DataInfo, Metric
 
 WHERE = {"profile": "quick", "data": [], "seeds": [0]}
@@ -83,11 +80,16 @@ def test_panels_hold_samples_or_say_that_they_hold_none(published, tmp_path):
     assert "--only figure_nvp_comparison" in nvp_comparison.samples({}, tmp_path).data
 
 
-def test_a_panel_is_cut_from_the_grid_that_a_run_left():
+def test_a_panel_is_cut_from_the_grid_that_a_run_left(published, tmp_path):
+    published(record("table1/cq-f"))
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path / "runs")
     images = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    sheet = np.asarray(Image.open(io.BytesIO(grid_png(images))))
+    place = nvp_comparison.PUBLISHED / "samples" / "table1_cq-f--photos10--quick--0"
+    (place / "samples_T1.png").write_bytes(grid_png(images))
     wanted = images.view(8, 8, 3, 16, 16)[:6, :6].reshape(36, 3, 16, 16)
-    assert (nvp_comparison.cut(sheet, 16, 6) == grid(wanted, columns=6)).all()
+    panel = nvp_comparison._sheet(found["photos10"], "table1/cq-f", tmp_path / "runs")
+    assert (panel == grid(wanted, columns=6)).all()
+    assert (unscaled(grid_png(images), 16) == grid(images)).all()
 
 
 def test_empty_panels_name_files_and_commands(published, tmp_path):

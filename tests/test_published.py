@@ -1,9 +1,11 @@
 """What is published: small, whole, of today's code, and the same page again from the records alone."""
 
 import pytest
+import torch
 
-from cqlib import cli, publish, report, run
+from cqlib import cli, publish, report, report_pictures, run
 from cqlib.experiments import experiment
+from cqlib.images import grid, grid_png, unscaled
 from cqlib.records import load_records, read_record, slug
 
 FOLDER = report.PUBLISHED
@@ -73,6 +75,26 @@ def test_samples_are_published_once_and_of_the_first_seed(tmp_path, monkeypatch)
     for at, content in (("T1", b"a"), ("T0", b"a")):
         (place / f"samples_{at}.png").write_bytes(content)
     monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "published")
-    assert [path.name for path in publish._publish_samples(place, "x")] == ["samples_T1.png"]
+    assert [path.name for path in publish._publish_samples(place, "x", 16)] == ["samples_T1.png"]
     (place / "samples_T0.png").write_bytes(b"b")
-    assert [path.name for path in publish._publish_samples(place, "x")] == ["samples_T0.png", "samples_T1.png"]
+    assert [path.name for path in publish._publish_samples(place, "x", 16)] == [
+        "samples_T0.png", "samples_T1.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "shown"), [(32, 64), (64, 32)])
+def test_grids_of_larger_images_are_published_small(tmp_path, monkeypatch, size, shown):
+    """Far fewer bytes; the same images, but for what WebP rounds."""
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    hues = torch.rand(64, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    images = (hues * (x + y) / (2 * size) * 255).byte()
+    place = tmp_path / "grids"
+    place.mkdir()
+    (place / "samples_T1.png").write_bytes(grid_png(images))
+    monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "published")
+    (file,) = publish._publish_samples(place, "x", size)
+    assert file.name == "samples_T1.webp" and file.stat().st_size < 60_000
+    sheet, wanted = unscaled(file.read_bytes(), size).astype(int), grid(images[:shown]).astype(int)
+    assert sheet.shape == wanted.shape and abs(sheet - wanted).mean() < 4
+    assert report_pictures.sample_file(file.parent, "T1") == file
+    assert report_pictures._image(file.read_bytes(), "")["src"].startswith("data:image/webp;base64,")
