@@ -100,13 +100,14 @@ def _card(found: list[tuple[RunSet | None, ClaimResult]]) -> Card:
         by_column: dict[object, list[Finding]] = {}
         for runs, result in ran:  # BPD has no temperature: a column for each place
             column = runs.place if result.temperature is None else result.temperature
-            by_column.setdefault(column, []).append(_finding(runs, result))
+            by_column.setdefault(column, []).append(finding(runs, result))
         columns = tuple(map(tuple, by_column.values()))
     paper = "" if published is None else effect_text(published, claim.unit)
     return Card(claim, where, measured, columns, paper, found[-1][1].reason)
 
 
-def _finding(runs: RunSet, result: ClaimResult) -> Finding:
+def finding(runs: RunSet, result: ClaimResult) -> Finding:
+    """A claim's result on a run set, in words and as a bar."""
     seeds = "1 seed" if result.n_seeds == 1 else f"{result.n_seeds} seeds"
     at = [] if result.temperature is None else [f"T = {result.temperature:.0f}"]
     text, unit = "", result.claim.unit

@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from cqlib import data as data_sets
-from cqlib import evaluation, paper, plots, readme, report, run
+from cqlib import evaluation, paper, plots, readme, remedies, report, run
 from cqlib.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.errors import UsageError, UserError
 from cqlib.files import write_atomic
@@ -55,6 +55,9 @@ def publish(runs_dir: Path) -> list[Path]:
     written = []
     for record in publishable(records):
         written.append(write_record(record, PUBLISHED / "records"))
+    for name in (remedies.UNCHANGED, *remedies.BY_NAME):
+        for record in publishable(load_records(runs_dir / remedies.FOLDER / name)[0]):
+            written.append(write_record(record, remedies.PUBLISHED / name))
     first: dict[tuple, int] = {}
     sizes: dict[tuple, int] = {}
     for record in load_records(PUBLISHED / "records")[0]:

@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import cqlib
-from cqlib import names, paper, report_parts, report_pictures, tables
+from cqlib import names, paper, remedies, report_parts, report_pictures, tables
 from cqlib.claim_cards import STANDINGS, cards, count_claims
 from cqlib.files import write_atomic
 from cqlib.records import Record, load_records
@@ -114,6 +114,7 @@ def build(
         claim_counts=count_claims(made),
         number_counts=tables.count_numbers(sets),
         contrary=[(name, by_standing[name]) for name in CONTRARY if name in by_standing],
+        tried=remedies.tried(),
         others=[(name, by_standing[name]) for name in OTHERS if name in by_standing],
         untested=by_standing.get("not run", []),
         tested=len(by_standing.keys() - {"not run"}) > 0,

@@ -65,12 +65,14 @@ def finished(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
     return record if record.status == "done" and record.config_hash == e.config_hash else None
 
 
-def run(
-    row: str,
+def run(row: str, *, profile: str = "quick", data: str | None = None, seed: int = 0, **options: Any) -> Record:
+    """`run_experiment` for a row of the tables; UsageError for a wrong name."""
+    return run_experiment(experiment(row, profile, data, seed), **options)
+
+
+def run_experiment(
+    e: Experiment,
     *,
-    profile: str = "quick",
-    data: str | None = None,
-    seed: int = 0,
     runs_dir: Path | str = RUNS,
     data_dir: Path | str | None = None,
     feature_weights: Path | str | None = None,
@@ -79,21 +81,20 @@ def run(
     tell: Callable[[str], None] = locks.to_stderr,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Record:
-    """Train and evaluate what is missing of a row, and return its record.
+    """Train and evaluate what is missing of an experiment, and return its record.
 
     `time_budget` is in minutes; `checkpoint_seconds` of work are lost at most when the process is killed, and of a
     finished row nothing. Where another process runs the same, `tell` gets a line that says so, and its record is
-    waited for. Raises UsageError for a wrong name, UserError for data that is missing or damaged, a full disk or too
-    little memory, StoppedEarly (state saved) on SIGTERM, SIGINT or at the end of the time budget.
+    waited for. Raises UserError for data that is missing or damaged, a full disk or too little memory, StoppedEarly
+    (state saved) on SIGTERM, SIGINT or at the end of the time budget.
     """
-    e = experiment(row, profile, data, seed)
     folder = _folder(e, runs_dir)
     stop = Stop(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     try:
         # A signal ends fetching and converting at once: there is nothing to save yet.
         images = load_data(e, data_dir)
         weights = Path(feature_weights) if feature_weights else None
-        features = features_for(weights, data_dir and Path(data_dir), profile=profile)
+        features = features_for(weights, data_dir and Path(data_dir), profile=e.profile)
 
         def known() -> Record | None:
             record = finished(e, runs_dir)
@@ -120,13 +121,13 @@ def run(
                     return record
                 return _run(e, images, features, folder, Path(runs_dir), stop, progress, checkpoint_seconds)
     except torch.OutOfMemoryError as error:
-        why = f"{row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"
+        why = f"{e.row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"
         raise UserError(f"{why}: free the card or take a larger one; the run is as it was") from error
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
         words = " ".join(str(error).split())[:100]
-        why = f"{row} on {e.data} needs more memory than there is{f' ({words})' if words else ''}"
+        why = f"{e.row} on {e.data} needs more memory than there is{f' ({words})' if words else ''}"
         raise UserError(f"{why}: free some, or run fewer rows at a time (--jobs); the run is as it was") from error
     except OSError as error:
         raise UserError(f"{error.filename or folder}: {error.strerror or error}; the run is as it was") from error

@@ -27,6 +27,7 @@ from cqlib.errors import UsageError, UserError
 from cqlib.experiments import RECIPES, build
 from cqlib.nets.coupling import CouplingNet, RealNVP
 from cqlib.nets.real_nvp import CouplingResNet
+from cqlib.records import GitInfo
 
 CPU = torch.device("cpu")
 
@@ -140,8 +141,9 @@ def rows(clock, monkeypatch):
     monkeypatch.setattr(memory, "peak", lambda name, k: 1_000_000 * (k + 1))
 
 
-def test_the_command_prints_each_row_and_writes_json(tmp_path, capsys, rows):
+def test_the_command_prints_each_row_and_writes_json(tmp_path, capsys, rows, monkeypatch):
     path = tmp_path / "new" / "bench.json"
+    monkeypatch.setattr(table.provenance, "git", lambda: GitInfo("ab" * 20, True))
     assert bench.main(path) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and lines[0].startswith("CPU")
@@ -150,6 +152,7 @@ def test_the_command_prints_each_row_and_writes_json(tmp_path, capsys, rows):
     keys = {"name", "ours_s", "other", "other_s", "ratio", "target", "holds", "n", "device"}
     assert [row["holds"] for row in found] == [True, False] and all(keys <= set(row) for row in found)
     assert [row["other_bytes"] for row in found] == [2_000_000] * 2
+    assert {row["commit"] for row in found} == {"ab" * 20 + "+"}
 
 
 def test_rows_are_chosen_by_name(capsys, rows):

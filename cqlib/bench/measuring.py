@@ -108,6 +108,8 @@ class Result:
     peak_flops_per_s: float | None = None
     convolutions_s: float | None = None
     """Of ours, on a CPU: the part within convolutions. It bounds the ratio where both sides call the same ones."""
+    commit: str | None = None
+    """Of the code that was measured, with "+" where it was changed after."""
 
 
 def prepared(side: Side, device: torch.device) -> Work:

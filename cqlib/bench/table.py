@@ -87,8 +87,11 @@ def main(json_path: Path | None = None, names: Sequence[str] = ()) -> int:
     rows = chosen(names, device.type)
     print(f"{provenance.device_name(device, bf16=False)}\n{HEADER}", flush=True)
     found: list[Result] = []
+    git = provenance.git()
+    commit = git.commit and git.commit + "+" * bool(git.dirty)
     for row in rows:
         for result in results(row, device):
+            result = replace(result, commit=commit)
             found.append(result)
             print("\n".join(lines(result)), flush=True)
         if json_path is not None:
