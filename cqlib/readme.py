@@ -19,7 +19,7 @@ from cqlib.files import write_atomic
 from cqlib.guard import guarded
 from cqlib.names import ROOT
 from cqlib.records import STARRED, Record, load_records
-from cqlib.tables import RunSet, mean_and_std, run_sets
+from cqlib.tables import RunSet, mean_and_std, run_sets, without_paths
 
 README = ROOT / "README.md"
 RECORDS = ROOT / "reports" / "published" / "records"
@@ -52,6 +52,27 @@ def table(which: paper.Table, sets: Sequence[RunSet]) -> str:
             f"at the same n: {floor}. \\*: {footnote[0].lower()}{footnote[1:]}.",
         ]
     )
+
+
+def everywhere(sets: Sequence[RunSet]) -> str:
+    """Table 1's BPD and FD on every data set and size that was published, under the paper's BPD; the training images
+    tell how hard a set is to cover."""
+    rows = paper.TABLE1.rows
+    names = [row.label for row in rows]
+    head = ["", "training images", "seeds", *(f"BPD {name}" for name in names), *(f"FD {name}" for name in names)]
+    printed = [f"{row.numbers[0].text}{row.numbers[0].mark}".replace("*", r"\*") for row in rows]
+    lines = [_line(head), _line(["---"] * len(head))]
+    lines.append(_line(["the paper: CIFAR-10", "50,000", "", *printed, *[""] * len(rows)]))
+    for runs in sets:
+        found = [runs.of(row.id) for row in rows]
+        if not any(found):
+            continue
+        many = sorted({len(records) for records in found if records})
+        trained_on = sorted({record.config["n_train"] for records in found for record in records})
+        cells = [", ".join(f"{n:,}" for n in trained_on), " to ".join(map(str, dict.fromkeys((many[0], many[-1]))))]
+        cells += [_mean(records, name) for name in ("BPD", "FD-lite0@T1") for records in found]
+        lines.append(_line([without_paths(runs.label), *(cell.replace(" *", r" \*") for cell in cells)]))
+    return "\n".join(lines)
 
 
 def claims(which: paper.Table, sets: Sequence[RunSet]) -> str:
@@ -100,6 +121,7 @@ def gpu_hours(_: Sequence[RunSet]) -> str:
 PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {
     "table1": partial(table, paper.TABLE1),
     "claims": partial(claims, paper.TABLE1),
+    "everywhere": everywhere,
     "table2": partial(table, paper.TABLE2),
     "claims2": partial(claims, paper.TABLE2),
     "table3": partial(table, paper.TABLE3),

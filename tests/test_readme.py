@@ -65,3 +65,21 @@ def test_published_models_can_be_loaded_and_drawn_from(tmp_path):
         model = run.load(row, runs_dir=tmp_path)
         images = evaluation.draw(model, 8, temperature=1.0, seed=0)
         assert images.shape == (8, 3, 16, 16) and images.float().std() > 10
+
+
+def test_table_1_stands_once_for_every_data_set_with_its_training_images():
+    from dataclasses import replace
+
+    from cqlib.records import DataInfo
+    from cqlib.tables import run_sets
+
+    records, _ = load_records(readme.RECORDS)
+    vae = next(r for r in records if r.row == "table1/vae" and r.profile == "quick")
+    data = DataInfo("npz:mine", "test", "0" * 16, (500, 3, 32, 32))
+    bpd = replace(vae.metrics["BPD"], value=4.321)
+    config = {**vae.config, "n_train": 3500}
+    other = replace(vae, profile="study", data=data, config=config, metrics={**vae.metrics, "BPD": bpd})
+    first, *lines = readme.everywhere(run_sets([], [vae, other])).splitlines()[2:]
+    assert first.startswith("| the paper: CIFAR-10 | 50,000 |  | 4.4 | 3.5 | 4.4 | 3.9 | 7.0")
+    (mine,) = [line for line in lines if "npz:mine 32×32, study" in line]
+    assert "| 3,500 | 1 | 4.32 |" in mine and len(lines) == 2
