@@ -15,6 +15,8 @@ from cqlib.records import Record, load_records
 from cqlib.tables import run_sets
 
 PUBLISHED = ROOT / "reports" / "published"
+SAME_WORK = 0.05
+"""Sides of a bench row whose multiply-adds differ by less do the same work."""
 
 
 def bench(folder: Path = PUBLISHED / "bench") -> str:
@@ -28,7 +30,9 @@ def bench(folder: Path = PUBLISHED / "bench") -> str:
             sides = [_bytes(r[f"{side}_bytes"]) if memory else _seconds(r[f"{side}_s"]) for side in ("ours", "other")]
             ratio = f"{r['ratio']:.3g} ({r['ratio_low']:.3g} to {r['ratio_high']:.3g})"
             holds = "holds" if r["holds"] else "**does not hold**"
-            lines.append(_line([f"`{r['name']}`", r["other"], *sides, ratio, f"{r['target']:.3g}", holds]))
+            work = r.get("work_ratio") or 1
+            other = r["other"] + (f" ({1 / work:.2f} times our multiply-adds)" if abs(work - 1) > SAME_WORK else "")
+            lines.append(_line([f"`{r['name']}`", other, *sides, ratio, f"{r['target']:.3g}", holds]))
         parts += [f"{rows[0]['device']}:", "", *lines, "", _missed(rows), ""]
     return "\n".join(parts).strip() or "Not measured yet."
 

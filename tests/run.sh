@@ -8,4 +8,4 @@ cd "$root"
 # One thread per test process: the cores are kept busy by the processes.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 "$python" -m ruff check .
-exec "$python" -m pytest -n logical --maxprocesses 4 --dist worksteal "$@"
+exec "$python" -m pytest -n logical --maxprocesses 4 --dist worksteal --durations=30 "$@"

@@ -86,7 +86,9 @@ def test_work_done_is_set_against_the_peak(clock, monkeypatch):
         return 2.0
 
     ours = Work(run, units=2.0, images=64, format=torch.float32)
-    (r,) = measure(Measurement("a", lambda device: ours, (Other("b", lambda device: ours),), 1), CPU)
+    other = Work(lambda: (run(), 1.0)[1], units=1.0)  # per unit twice as much
+    (r,) = measure(Measurement("a", lambda device: ours, (Other("b", lambda device: other),), 1), CPU)
+    assert r.work_ratio == 0.5 and "0.50 times the other's multiply-adds" in table.lines(r)[1]
     assert r.images_per_s == 64 and r.flops_per_s == 2 * 10 * 20 * 10 / 2 and r.peak_flops_per_s == 1e9
 
 
@@ -217,6 +219,7 @@ def smoke(row):
     steps.plain(smoke("table1/cq-f"), 1, steps.torchflows_f),
     steps.plain(smoke("table3/nvp"), 1, steps.torchflows_nvp),
     steps.plain(smoke("table3/sngan-hinge"), 1),
+    steps.ours(smoke("table3/sngan-hinge"), 1, steps.examples_nets),
     steps.example(smoke("table3/sngan-hinge"), 1),
     flow.inverse(smoke("table1/cq-f"), passes=1),
     flow.inverse(smoke("table1/cq-f"), library=True, as_trained=False, passes=1),
@@ -294,7 +297,7 @@ def test_torchflows_assembly_has_the_nets_of_ours():
 
 def test_the_example_trains_both_nets(monkeypatch):
     nets = []
-    for name in ("_generator", "_critic"):
+    for name in ("generator_net", "critic_net"):
         real = getattr(sngan_example, name)
         monkeypatch.setattr(sngan_example, name, lambda *a, real=real: nets.append(real(*a)) or nets[-1])
     batches = iter(lambda: torch.rand(4, 3, 16, 16) * 2 - 1, None)
@@ -304,6 +307,13 @@ def test_the_example_trains_both_nets(monkeypatch):
     for net, start in zip(nets, before, strict=True):
         assert not torch.equal(torch.cat([p.detach().flatten() for p in net.parameters()]), start)
     assert nets[0](torch.randn(2, 5, 1, 1)).shape == (2, 3, 16, 16)
+
+
+def test_our_step_on_the_examples_nets_does_the_same_work():
+    recipe = smoke("table3/sngan-hinge")
+    sides = (steps.ours(recipe, 1, steps.examples_nets), steps.example(recipe, 1), steps.ours(recipe, 1))
+    ours, example, own = (machine.operations(measuring.prepared(side, CPU).run) for side in sides)
+    assert ours == pytest.approx(example, rel=0.05) and own > 1.2 * example
 
 
 # --- memory --------------------------------------------------------------------------------------------------

@@ -108,6 +108,8 @@ class Result:
     peak_flops_per_s: float | None = None
     convolutions_s: float | None = None
     """Of ours, on a CPU: the part within convolutions. It bounds the ratio where both sides call the same ones."""
+    work_ratio: float | None = None
+    """Multiplications and additions of ours over the other's: 1 where both do the same."""
     commit: str | None = None
     """Of the code that was measured, with "+" where it was changed after."""
 
@@ -125,22 +127,23 @@ def measure(m: Measurement, device: torch.device) -> list[Result]:
         works = [prepared(side, device) for side in m.sides()]
         rounds = [_round(works, device, backwards=k % 2 == 1) for k in range(m.rounds + 1)][1:]
         ours = works[0]
-        flops = operations(ours.run) / ours.units if ours.format is not None else None
+        counts = [operations(w.run) / w.units for w in works] if ours.format is not None else None
         peak = peak_flops(device, ours.format) if ours.format is not None else None
-        within = convolution_seconds(ours.run) / ours.units if flops and device.type == "cpu" else None
+        within = convolution_seconds(ours.run) / ours.units if counts and device.type == "cpu" else None
     times = [[each[k] for each in rounds] for k in range(len(works))]
     ours_s = median(times[0])
     name = provenance.device_name(device, bf16=ours.format is torch.bfloat16)
     results = []
-    for other, theirs in zip(m.others, times[1:], strict=True):
+    for k, (other, theirs) in enumerate(zip(m.others, times[1:], strict=True), start=1):
         ratios = [b / a for a, b in zip(times[0], theirs, strict=True)]
         ratio, target = median(ratios), other.target(device)
         one = Result(m.name, ours_s, other.words, median(theirs), ratio, target, ratio >= target, len(rounds), name,
                      min(ratios), max(ratios))  # fmt: skip
         if ours.images:
             one = replace(one, images_per_s=ours.images / ours_s)
-        if flops is not None:
-            one = replace(one, flops_per_s=flops / ours_s, peak_flops_per_s=peak, convolutions_s=within)
+        if counts is not None:
+            one = replace(one, flops_per_s=counts[0] / ours_s, peak_flops_per_s=peak, convolutions_s=within,
+                          work_ratio=counts[0] / counts[k] if counts[k] else None)  # fmt: skip
         results.append(one)
     return results
 

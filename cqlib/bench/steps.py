@@ -10,15 +10,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cqlib.bench.measuring import Measurement, Other, Side, Work, repeated
 from cqlib.bench.plain import floats, plain_stepper
-from cqlib.bench.sngan_example import sngan_stepper
+from cqlib.bench.sngan_example import critic_net, generator_net, sngan_stepper
 from cqlib.experiments import IMAGE_SIZE, RECIPES, build
 from cqlib.models.base import System
 from cqlib.models.sngan import SNGANConfig
 from cqlib.nets.coupling import CouplingNet
+from cqlib.nets.spectral import SpectrallyNormalised
 from cqlib.placement import fast_bf16
 from cqlib.recipe import Recipe
 from cqlib.training import stepper
@@ -54,13 +55,15 @@ def sngan_recipe(device: torch.device) -> Recipe:
     return replace(found, training=replace(found.training, autocast="auto", batch_size=64))
 
 
-def ours(recipe: Recipes, steps: int = STEPS) -> Side:
-    """The step as rows are trained."""
+def ours(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] = lambda system: None) -> Side:
+    """The step as rows are trained, the system perhaps changed."""
 
     def side(device: torch.device) -> Work:
         r = recipe(device)
         format = torch.bfloat16 if r.training.autocast == "auto" and fast_bf16(device) else torch.float32
-        step = stepper(build(r.system), random_images(r.system.size), r.training, device)
+        system = build(r.system)
+        change(system)
+        step = stepper(system, random_images(r.system.size), r.training, device)
         return repeated(step, steps, images=r.training.batch_size, format=format)
 
     return side
@@ -100,6 +103,15 @@ def torchflows_nvp(system: System) -> None:
                                     c.width, couplings=3, scales=c.scales)  # fmt: skip
 
 
+def examples_nets(system: System) -> None:
+    """The generator and the critic of torch-fidelity's example in our SNGAN."""
+    c = system.config
+    generator = generator_net(c.size, c.widths, c.latent)
+    system.generator = nn.Sequential(nn.Unflatten(1, (c.latent, 1, 1)), generator)
+    critic = critic_net(c.size, c.widths, lambda layer: layer)
+    system.critic = SpectrallyNormalised(nn.Sequential(critic, nn.Flatten(0)))
+
+
 def example(recipe: Recipes, steps: int = STEPS) -> Side:
     """The step of torch-fidelity's SNGAN example."""
 
@@ -123,12 +135,13 @@ MEASUREMENTS = (
               needs="torchflows"),
     )),
     Measurement("gan-step", ours(GAN), (Other(PLAIN, plain(GAN)),)),
-    Measurement("sngan-step", ours(sngan_recipe, 1), (
-        Other(PLAIN, plain(sngan_recipe, 1)),
-        Other("torch-fidelity's SNGAN example", example(sngan_recipe, 1)),
+    Measurement("sngan-step", ours(sngan_recipe, 1), (Other(PLAIN, plain(sngan_recipe, 1)),)),
+    Measurement("sngan-example-step", ours(sngan_recipe, 1, examples_nets), (
+        Other("torch-fidelity's SNGAN example; ours: on its nets", example(sngan_recipe, 1)),
     )),
     Measurement("nvp-step", ours(NVP), (
         Other(PLAIN, plain(NVP)),
-        Other("nets of the same size, couplings by torchflows", plain(NVP, change=torchflows_nvp), needs="torchflows"),
+        Other("the same nets on half the pixels, couplings by torchflows", plain(NVP, change=torchflows_nvp),
+              needs="torchflows"),
     )),
 )  # fmt: skip

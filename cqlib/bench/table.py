@@ -15,6 +15,7 @@ from cqlib.bench import flow, images, memory, sampling, steps
 from cqlib.bench.measuring import Measurement, Result, measure
 from cqlib.bench.two_workers import TwoWorkers
 from cqlib.errors import unknown
+from cqlib.evidence import SAME_WORK
 from cqlib.files import write_atomic
 
 Row = Measurement | memory.Growth | memory.PaperMemory | TwoWorkers
@@ -72,6 +73,8 @@ def lines(r: Result) -> list[str]:
         more.append(f"{r.flops_per_s / 1e9:,.0f} GFLOP/s of {r.peak_flops_per_s / 1e9:,.0f} at best, {share:.0%}")
     if r.convolutions_s is not None:
         more.append(f"convolutions {r.convolutions_s / r.ours_s:.0%} of the time")
+    if r.work_ratio is not None and abs(r.work_ratio - 1) > SAME_WORK:
+        more.append(f"{r.work_ratio:.2f} times the other's multiply-adds")
     if r.ours_bytes is not None:
         more.append(f"memory {r.ours_bytes / 1e6:,.0f} MB, other {r.other_bytes / 1e6:,.0f} MB")
     return [f"{first}{verdict:<13}  {r.n}  {r.other}", *([f"{'':<20}   {'; '.join(more)}"] if more else [])]
