@@ -69,13 +69,17 @@ class CouplingNet(nn.Module):
             self.out.bias.zero_()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if torch.is_autocast_enabled(x.device.type):  # bf16 is faster so, and on a CPU the same to the last bit
+        if torch.is_autocast_enabled(x.device.type) or self._channels_last():  # a tenth faster in fp32, more in bf16
             x = x.contiguous(memory_format=torch.channels_last)
         h = self.stem(x)
         for block in self.blocks:
             h = h + block(h)
         t, r = at_least_fp32(self.out(h.relu())).chunk(2, dim=1)
         return t, MAX_LOG_SCALE * torch.tanh(self.scale * r / MAX_LOG_SCALE)
+
+    def _channels_last(self) -> bool:
+        direction = self.stem.parametrizations.weight.original1
+        return direction.is_contiguous(memory_format=torch.channels_last) and not direction.is_contiguous()
 
 
 class Coupling(nn.Module):
