@@ -205,10 +205,13 @@ def _plot(figure: Any, alt: str, caption: str, more: bool = False, wide: bool = 
 
 
 def real_images(data: str, size: int, data_dir: Path | None) -> bytes | None:
-    """A PNG of the first 128 test images, 16 in a row; None where the data set cannot be loaded."""
+    """A PNG of the first test images, 16 in a row: 128, or of larger ones 64 without repeated pixels; None where the
+    data set cannot be loaded."""
     from cqlib.data import load
 
+    n, repeated = (128, 4) if size <= 16 else (64, 1)
     try:
-        return grid_png(load(data, size=size, data_dir=data_dir).test.images[:128], columns=16)
+        images = load(data, size=size, data_dir=data_dir).test.images[:n]
+        return grid_png(images, columns=16, scale=repeated)
     except (UserError, OSError, ValueError):
         return None

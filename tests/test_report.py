@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from fake_records import SCORES, draw_samples, record, records
+from PIL import Image
 
 from cqlib import paper, plots, report, report_parts, report_pictures, tables
 from cqlib.claim_cards import STANDINGS, cards, count_claims
@@ -253,6 +255,13 @@ def test_samples_stand_side_by_side_beside_real_images(full):
     assert images[0][0]["alt"] == "Real test images of photos10"
     assert images[1][0]["alt"].endswith("at temperature 1") and images[1][1]["alt"].endswith("at temperature 0")
     assert all(image["src"].startswith("data:image/png;base64,") for found in images for image in found)
+
+
+@pytest.mark.parametrize(("size", "width"), [(16, 16 * (16 + 1) * 4 + 4), (32, 16 * (32 + 1) + 1)])
+def test_larger_real_images_are_shown_without_repeated_pixels(size, width):
+    png = report_pictures.real_images("photos10", size, None)
+    assert Image.open(io.BytesIO(png)).size[0] == width
+    assert report_pictures.real_images("nothing", size, None) is None
 
 
 def test_costs_curves_protocol_provenance_and_links(full):
