@@ -21,6 +21,7 @@ from cqlib.tables import AT, FEATURES, PLACES, RunSet, mean_and_std, without_pat
 
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two losses; others stand behind them
 KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
+MEASURED = ("BPD", "FD", "FID")  # along training, on held-out images
 MAX_LINES = 8  # curves in one plot that can still be told apart
 FAMILIES = {  # by which columns of Table 3 the slides fill
     (False, True): "adversarial (no likelihood: starred BPD)",
@@ -171,8 +172,27 @@ def _curves(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
         ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
         alt = f"{curve} over training steps, {name}. {_where(runs)}. At the end of the first seed: {ends}"
         caption = f"{name}, {curve} over training steps, one line per seed. {_where(runs)}."
+        if curve.startswith(MEASURED) and (said := order(series)):
+            caption += f" {said}"
         found.append(_plot(figure, alt, caption, more=not curve.startswith(FIRST)))
     return found
+
+
+def order(series: Mapping[str, Sequence[Sequence[Sequence[float]]]]) -> str:
+    """Whether the order of models is settled: since which of the steps at which all were measured their means over
+    seeds, lowest first, stand as at the end. Empty for one model, or where models were measured at different steps."""
+    means: dict[str, dict[float, float]] = {}
+    for label, lines in series.items():
+        at = [dict(map(tuple, line)) for line in lines]
+        if any(one.keys() != at[0].keys() for one in at):
+            return ""
+        means[label] = {step: sum(one[step] for one in at) / len(at) for step in at[0]}
+    steps = sorted(set.union(*(set(found) for found in means.values())))
+    if len(means) < 2 or any(found.keys() != set(steps) for found in means.values()):
+        return ""
+    ranks = [sorted(means, key=lambda label, step=step: means[label][step]) for step in steps]
+    since = next(steps[k] for k in range(len(steps)) if all(rank == ranks[-1] for rank in ranks[k:]))
+    return f"The order at the end, {' < '.join(ranks[-1])}, stands since step {since:,} of {steps[-1]:,}."
 
 
 def _where(runs: RunSet) -> str:
