@@ -31,7 +31,9 @@ def bench(folder: Path = PUBLISHED / "bench") -> str:
             ratio = f"{r['ratio']:.3g} ({r['ratio_low']:.3g} to {r['ratio_high']:.3g})"
             holds = "holds" if r["holds"] else "**does not hold**"
             work = r.get("work_ratio") or 1
-            other = r["other"] + (f" ({1 / work:.2f} times our multiply-adds)" if abs(work - 1) > SAME_WORK else "")
+            other = r["other"]
+            if abs(work - 1) > SAME_WORK:
+                other += f" ({1 / work:.2f} times our multiply-adds, in convolutions and products)"
             lines.append(_line([f"`{r['name']}`", other, *sides, ratio, f"{r['target']:.3g}", holds]))
         parts += [f"{rows[0]['device']}:", "", *lines, "", _missed(rows), ""]
     return "\n".join(parts).strip() or "Not measured yet."

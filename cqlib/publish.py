@@ -22,7 +22,7 @@ from cqlib.errors import UsageError, UserError
 from cqlib.files import write_atomic
 from cqlib.guard import guarded
 from cqlib.images import unscaled
-from cqlib.records import Record, load_records, slug, write_record
+from cqlib.records import STATUSES, Record, load_records, slug, write_record
 from cqlib.run import PUBLISHED
 
 PICTURE = {"row": "table1", "profile": "quick", "data": "photos10", "seed": 0}
@@ -31,33 +31,33 @@ MODELS = ("table1/cq-f", "table2/cqf-residual", "extra/cq-f-conditional")
 """Rows whose first seed is published with its weights, so that a reader can sample at once; 6 MB in all."""
 EXACT = 16
 """Up to this side length grids are published as they are. A grid of larger images becomes a WebP of quality 90 without
-repeated pixels, `GRID_PIXELS` of it at most: a fifth of the bytes, so that all data sets have room."""
-GRID_PIXELS = 300
+repeated pixels, a fifth of the bytes; of images above 32 pixels the first six rows."""
 
 
-def publishable(records: Sequence[Record]) -> list[Record]:
-    """The finished records; UserError for one made from code that was not committed."""
-    done = [record for record in records if record.status == "done"]
-    for record in done:
+def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Record]:
+    """The records in a folder of runs that ended so; UserError for one that is damaged, or was made from code that was
+    not committed."""
+    records, problems = load_records(folder)
+    if problems:
+        raise UserError(f"{folder}: {problems[0]}")
+    found = [record for record in records if record.status in statuses]
+    for record in found:
         if record.git.dirty is not False:
             name = slug(record.row, record.data.name, record.profile, record.seed)
-            raise UserError(f"{name} was made from uncommitted code: commit, then run it again")
-    return done
+            raise UserError(f"{folder / name} was made from uncommitted code: commit, then run it again")
+    return found
 
 
 def publish(runs_dir: Path) -> list[Path]:
     """Copy records and first grids, draw the picture, render README and page; the files written."""
-    records, problems = load_records(runs_dir)
-    if problems:
-        raise UserError(problems[0])
+    records = publishable(runs_dir)
+    places = {name: runs_dir / remedies.FOLDER / name for name in (remedies.UNCHANGED, *remedies.BY_NAME)}
+    tries = {name: publishable(folder, STATUSES) for name, folder in places.items()}  # whatever came out
     drawn = {record.row for record in records if record.seed == PICTURE["seed"]}
     picture = _picture(runs_dir) if drawn >= {row.id for row in paper.TABLE1.rows} else None
     written = []
-    for record in publishable(records):
-        written.append(write_record(record, PUBLISHED / "records"))
-    for name in (remedies.UNCHANGED, *remedies.BY_NAME):
-        for record in publishable(load_records(runs_dir / remedies.FOLDER / name)[0]):
-            written.append(write_record(record, remedies.PUBLISHED / name))
+    written += [write_record(record, PUBLISHED / "records") for record in records]
+    written += [write_record(record, remedies.PUBLISHED / name) for name, found in tries.items() for record in found]
     first: dict[tuple, int] = {}
     sizes: dict[tuple, int] = {}
     for record in load_records(PUBLISHED / "records")[0]:
@@ -86,6 +86,9 @@ def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
         grids.pop("samples_T0.png", None)
     if size > EXACT:
         grids = {Path(file).with_suffix(".webp").name: _small(content, size) for file, content in grids.items()}
+    for old in (PUBLISHED / "samples" / name).glob("samples_*"):
+        if old.name not in grids:
+            old.unlink()
     return [write_atomic(PUBLISHED / "samples" / name / file, content) for file, content in grids.items()]
 
 
@@ -93,7 +96,7 @@ def _small(png: bytes, size: int) -> bytes:
     """The upper rows of a grid, a pixel per pixel, as WebP."""
     sheet = unscaled(png, size)
     buffer = io.BytesIO()
-    rows = GRID_PIXELS // (size + 1)
+    rows = 8 if size <= 32 else 6
     Image.fromarray(sheet[: rows * (size + 1) + 1]).save(buffer, format="WEBP", quality=90, method=6)
     return buffer.getvalue()
 

@@ -60,15 +60,16 @@ def everywhere(sets: Sequence[RunSet]) -> str:
     rows = paper.TABLE1.rows
     names = [row.label for row in rows]
     head = ["", "training images", "seeds", *(f"BPD {name}" for name in names), *(f"FD {name}" for name in names)]
-    printed = [f"{row.numbers[0].text}{row.numbers[0].mark}".replace("*", r"\*") for row in rows]
+    printed = [f"{n.text}{n.mark and ' ' + n.mark}".replace("*", r"\*") for n in (row.numbers[0] for row in rows)]
     lines = [_line(head), _line(["---"] * len(head))]
-    lines.append(_line(["the paper: CIFAR-10", "50,000", "", *printed, *[""] * len(rows)]))
+    cifar10 = paper.DATA_SETS["cifar10"]
+    lines.append(_line([f"the paper: {cifar10.label}", f"{cifar10.n_train:,}", "", *printed, *[""] * len(rows)]))
     for runs in sets:
         found = [runs.of(row.id) for row in rows]
         if not any(found):
             continue
         many = sorted({len(records) for records in found if records})
-        trained_on = sorted({record.config["n_train"] for records in found for record in records})
+        trained_on = sorted({record.config.get("n_train", 0) for records in found for record in records})
         cells = [", ".join(f"{n:,}" for n in trained_on), " to ".join(map(str, dict.fromkeys((many[0], many[-1]))))]
         cells += [_mean(records, name) for name in ("BPD", "FD-lite0@T1") for records in found]
         lines.append(_line([without_paths(runs.label), *(cell.replace(" *", r" \*") for cell in cells)]))

@@ -1,8 +1,8 @@
-"""Where a claim of the paper does not hold: what was tried, and what it did to the claim.
+"""Where a claim of the paper does not hold: what is tried against it, as named changes of `quick` recipes.
 
-A remedy is a named change of `quick` recipes. It is trained on seeds that no table reports, beside the same seeds
-unchanged, and its records are published whatever came out: `python -m cqlib.remedies RUNS_DIR [NAME …]` trains, then
-`python -m cqlib.publish RUNS_DIR` copies what is finished.
+A remedy is trained on seeds that no table reports, beside the same seeds unchanged. `python -m cqlib.remedies RUNS_DIR
+[NAME …]` trains, `python -m cqlib.publish RUNS_DIR` copies what is finished, whatever came out, and `cqlib.tried` says
+what it did to the claim.
 """
 
 from __future__ import annotations
@@ -13,15 +13,10 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cqlib.claim_cards import finding
 from cqlib.claims import BY_ID
 from cqlib.errors import UsageError, unknown
 from cqlib.guard import guarded
 from cqlib.names import ROOT
-from cqlib.number_verdicts import TEMPERATURES
-from cqlib.records import Record, load_records
-from cqlib.tables import run_sets
-from cqlib.verdicts import claim_result
 
 if TYPE_CHECKING:
     from cqlib.experiments import Experiment
@@ -33,44 +28,44 @@ FOLDER = "remedies"
 PUBLISHED = ROOT / "reports" / "published" / FOLDER
 UNCHANGED = "unchanged"
 
-VAE, VAE_F, CQ = "table1/vae", "table1/vae-f", "table1/cq"
-TWO_SCALES, VAE_IAF = "table3/cqf-2-scales", "table3/vae-iaf"
-
 
 @dataclass(frozen=True)
 class Remedy:
-    """`changes`: row -> {"system.critic.penalty_weight": 10.0, …}, places in its recipe and what stands there."""
+    """`changes`: row -> {"system.critic.penalty_weight": 10.0, …}, places in its recipe and what stands there then."""
 
     name: str
     claims: tuple[str, ...]
-    words: str
     changes: Mapping[str, Mapping[str, Any]]
+    why: str = ""
 
 
+VAE, VAE_F, CQ = "table1/vae", "table1/vae-f", "table1/cq"
+TWO_SCALES, VAE_IAF = "table3/cqf-2-scales", "table3/vae-iaf"
 COSTS_BPD, LOWERS_FID = "table1/quality-loss-bpd", "table1/f-fid"
 NVP, IAF = "table3/nvp-bpd", "table3/vae-iaf-bpd"
-STEPS = "training.steps"
+LAMBDA, STEPS = "system.quality_weight", "training.steps"
+NATS = "L_C is in nats per image: at 16×16 λ = 100 weighs four times as much against it as at 32×32"
 
 REMEDIES: tuple[Remedy, ...] = (
-    Remedy("lambda-25", (COSTS_BPD,), "λ = 25: L_C is in nats per image, and at 16×16 λ = 100 weighs four times as "
-           "much against it as at 32×32", {CQ: {"system.quality_weight": 25.0}}),
-    Remedy("penalty-10", (COSTS_BPD,), "gradient penalty 10 instead of 1, a smoother critic",
-           {CQ: {"system.critic.penalty_weight": 10.0}}),
-    Remedy("critic-sees-mean", (COSTS_BPD,), "the critic sees the decoder's mean instead of a sample",
-           {CQ: {"system.critic_input": "mean"}}),
-    Remedy("twice-the-steps", (COSTS_BPD, LOWERS_FID), "3,000 steps instead of 1,500",
-           {row: {STEPS: 3000} for row in (VAE, VAE_F, CQ)}),
-    Remedy("six-couplings", (LOWERS_FID,), "f of six couplings instead of three",
-           {VAE_F: {"system.flow.couplings": 6}}),
-    Remedy("f-of-two-scales", (LOWERS_FID,), "f of two scales", {VAE_F: {"system.flow.scales": 2}}),
-    Remedy("two-scales-lambda-25", (NVP,), "λ = 25, as above", {TWO_SCALES: {"system.quality_weight": 25.0}}),
-    Remedy("two-scales-wide-f", (NVP,), "f twice as wide", {TWO_SCALES: {"system.flow.width": 32}}),
-    Remedy("two-scales-steps", (NVP,), "3,000 steps instead of 1,500", {TWO_SCALES: {STEPS: 3000}}),
-    Remedy("iaf-steps", (IAF,), "3,000 steps instead of 1,500", {VAE_IAF: {STEPS: 3000}}),
-    Remedy("iaf-latents", (IAF,), "32 latent channels a layer instead of 16", {VAE_IAF: {"system.latent": 32}}),
-    Remedy("iaf-layers", (IAF,), "four layers a resolution instead of two", {VAE_IAF: {"system.blocks": 4}}),
-)  # fmt: skip
+    Remedy("lambda-25", (COSTS_BPD,), {CQ: {LAMBDA: 25.0}}, NATS),
+    Remedy("penalty-10", (COSTS_BPD,), {CQ: {"system.critic.penalty_weight": 10.0}}),
+    Remedy("critic-sees-mean", (COSTS_BPD,), {CQ: {"system.critic_input": "mean"}}),
+    Remedy("twice-the-steps", (COSTS_BPD, LOWERS_FID), {row: {STEPS: 3000} for row in (VAE, VAE_F, CQ)}),
+    Remedy("six-couplings", (LOWERS_FID,), {VAE_F: {"system.flow.couplings": 6}}),
+    Remedy("f-of-two-scales", (LOWERS_FID,), {VAE_F: {"system.flow.scales": 2}}),
+    Remedy("two-scales-lambda-25", (NVP,), {TWO_SCALES: {LAMBDA: 25.0}}, NATS),
+    Remedy("two-scales-wide-f", (NVP,), {TWO_SCALES: {"system.flow.width": 32}}),
+    Remedy("two-scales-steps", (NVP,), {TWO_SCALES: {STEPS: 3000}}),
+    Remedy("iaf-steps", (IAF,), {VAE_IAF: {STEPS: 3000}}),
+    Remedy("iaf-latents", (IAF,), {VAE_IAF: {"system.latent": 32}}),
+    Remedy("iaf-layers", (IAF,), {VAE_IAF: {"system.blocks": 4}}),
+)
 BY_NAME = {remedy.name: remedy for remedy in REMEDIES}
+
+
+def compared(claims: Sequence[str]) -> tuple[str, ...]:
+    """The rows that these claims compare."""
+    return tuple(dict.fromkeys(row for claim in claims for row in (BY_ID[claim].row_b, BY_ID[claim].row_a)))
 
 
 def changed(config: Any, path: str, value: Any) -> Any:
@@ -84,12 +79,11 @@ def changed(config: Any, path: str, value: Any) -> Any:
 
 
 def experiments(name: str, seed: int) -> list[Experiment]:
-    """The runs of a remedy, or of `UNCHANGED`: each row that any remedy's claim compares, as it is."""
+    """The runs of a remedy; or of `UNCHANGED`: every row that a claim with remedies compares, as it is."""
     from cqlib.experiments import experiment
 
     if name == UNCHANGED:
-        claims = [BY_ID[claim] for remedy in REMEDIES for claim in remedy.claims]
-        rows = dict.fromkeys(row for claim in claims for row in (claim.row_b, claim.row_a))
+        rows = compared([claim for remedy in REMEDIES for claim in remedy.claims])
         return [experiment(row, PROFILE, seed=seed) for row in rows]
     found = []
     for row, changes in BY_NAME[name].changes.items():
@@ -98,49 +92,6 @@ def experiments(name: str, seed: int) -> list[Experiment]:
             e = replace(e, recipe=changed(e.recipe, path, value))
         found.append(e)
     return found
-
-
-# --- what came out ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A line under a claim: what was done, and the claim's effect then, at each temperature."""
-
-    words: str
-    effects: tuple[str, ...]
-    """ "T = 1: −3.0 %", …"""
-
-
-def tried(folder: Path = PUBLISHED) -> dict[str, list[Tried]]:
-    """Claim -> what its remedies did, the unchanged recipes first, from the records below `folder`. A row that a remedy
-    leaves alone is the unchanged one of the same seed."""
-    records = {name: load_records(folder / name)[0] for name in (UNCHANGED, *BY_NAME)}
-    found: dict[str, list[Tried]] = {}
-    for remedy in (Remedy(UNCHANGED, tuple(dict.fromkeys(c for r in REMEDIES for c in r.claims)), "As it is", {}),
-                   *REMEDIES):  # fmt: skip
-        for claim in remedy.claims:
-            runs = [r for r in records[UNCHANGED] if r.row not in remedy.changes]
-            if remedy.changes:
-                runs += records[remedy.name]
-            if effects := _effects(claim, runs):
-                found.setdefault(claim, []).append(Tried(remedy.words, effects))
-    return {claim: lines for claim, lines in found.items() if len(lines) > 1}
-
-
-def _effects(claim_id: str, records: Sequence[Record]) -> tuple[str, ...]:
-    claim = BY_ID[claim_id]
-    found = []
-    for runs in run_sets([], records):
-        for temperature in TEMPERATURES if claim.metric in ("is", "fid") else (None,):
-            result = claim_result(claim, runs.records, temperature=temperature)
-            if result.effect is not None:
-                at = "" if temperature is None else f"T = {temperature:g}: "
-                found.append(at + finding(runs, result).effect)
-    return tuple(found)
-
-
-# --- the command -----------------------------------------------------------------------------------------------
 
 
 def main(argv: Sequence[str]) -> int:
@@ -154,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
             if name not in BY_NAME:
                 raise unknown("remedy", name, list(BY_NAME))
         chosen = [BY_NAME[name] for name in argv[1:]] or REMEDIES
-        needed = {row for remedy in chosen for c in remedy.claims for row in (BY_ID[c].row_a, BY_ID[c].row_b)}
+        needed = compared([claim for remedy in chosen for claim in remedy.claims])
         for seed in SEEDS:
             plain = [e for e in experiments(UNCHANGED, seed) if e.row in needed]
             for name, found in ((UNCHANGED, plain), *((r.name, experiments(r.name, seed)) for r in chosen)):

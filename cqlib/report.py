@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import cqlib
-from cqlib import names, paper, remedies, report_parts, report_pictures, tables
+from cqlib import names, paper, report_parts, report_pictures, tables, tried
 from cqlib.claim_cards import STANDINGS, cards, count_claims
 from cqlib.files import write_atomic
 from cqlib.records import Record, load_records
@@ -87,15 +87,18 @@ def build(
     data_dir: Path | None = None,
     profile: str | None = None,
     available: Collection[str] = (),
+    tries: Mapping[str, tried.Tries] | None = None,
     alone: bool = False,
 ) -> Path:
     """Write `out`/index.html, whole or not at all; its path. Equal input gives an equal page.
 
     `failures` are one-line messages of what went wrong; `notebooks` are executed notebooks and their pages,
-    at or below `out`. Sample grids are looked up as FOLDER/SLUG/samples_T1.png and samples_T0.png; they become
-    part of the page. `alone`: it is about the published records, whose grids, where they lie below `out`, are linked.
-    Real test images are drawn from the data set where it can be loaded (`data_dir`: local copies). `profile` is the one
-    of the commands shown; rows of `available` can be trained. OSError when `out` cannot be written.
+    at or below `out`. Sample grids are looked up as FOLDER/SLUG/samples_T1 and samples_T0 (.png, .webp); they
+    become part of the page. Real test images are drawn from the data set where it can be loaded (`data_dir`: local
+    copies). `alone`: it is about the published records; their grids, where they lie below `out`, are linked, and real
+    images are shown of data that need no files, so that the page is the same everywhere. `tries`: what was tried where
+    a claim does not hold. `profile` is the one of the commands shown; rows of `available` can be trained. OSError when
+    `out` cannot be written.
     """
     sets = run_sets(local, published)
     here = [runs for runs in sets if runs.place == "here"]
@@ -114,7 +117,7 @@ def build(
         claim_counts=count_claims(made),
         number_counts=tables.count_numbers(sets),
         contrary=[(name, by_standing[name]) for name in CONTRARY if name in by_standing],
-        tried=remedies.tried(),
+        tried=tries or {},
         others=[(name, by_standing[name]) for name in OTHERS if name in by_standing],
         untested=by_standing.get("not run", []),
         tested=len(by_standing.keys() - {"not run"}) > 0,
@@ -152,7 +155,8 @@ def render(
     alone = Path(runs_dir).resolve() == PUBLISHED.resolve()
     local, wrong_here = ([], []) if alone else load_records(runs_dir)
     published, wrong_there = load_records(PUBLISHED / "records")
-    problems = [f"record left out: {line}" for line in (*wrong_here, *wrong_there)]
+    tries, wrong_tries = tried.tries()
+    problems = [f"record left out: {line}" for line in (*wrong_here, *wrong_there, *wrong_tries)]
     return build(
         Path(out),
         local=local,
@@ -164,6 +168,7 @@ def render(
         data_dir=data_dir,
         profile=profile,
         available=AVAILABLE,
+        tries=tries,
         alone=alone,
     )
 

@@ -61,9 +61,10 @@ def facts(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]]:
     published = [runs for runs in sets if runs.place == "published"]
     for runs in published:
         seeds = _seeds(runs.records)
-        images = sorted({run.config["n_train"] for run in runs.records if "n_train" in run.config})
+        images = sorted({n for run in runs.records if isinstance(n := run.config.get("n_train"), int)})
         trained_on = f" ({' or '.join(f'{n:,}' for n in images)} training images)" if images else ""
-        text = f"{len(runs.records)} runs on {runs.label}{trained_on}, seed{'s' * (' ' in seeds)} {seeds}"
+        count = _count(len(runs.records), "run")
+        text = f"{count} on {runs.label}{trained_on}, seed{'s' * (' ' in seeds)} {seeds}"
         found.append(("Published" if alone else "Published beside it", text))
     if alone:
         every = [run for runs in published for run in runs.records]

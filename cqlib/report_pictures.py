@@ -20,6 +20,7 @@ from cqlib.report_parts import TWO_SCALES, marks, short_label
 from cqlib.tables import AT, FEATURES, PLACES, RunSet, mean_and_std, without_paths
 
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two losses; others stand behind them
+WITHOUT_FILES = ("photos10",)  # data whose images any machine has
 KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
 MEASURED = ("BPD", "FD", "FID")  # along training, on held-out images
 MAX_LINES = 8  # curves in one plot that can still be told apart
@@ -44,7 +45,8 @@ def grids(
 ) -> list[dict[str, Any]]:
     """Real test images, then the grids of `rows` in `folder`; empty where there is none."""
     figures = [figure for row in rows if (figure := _grids(runs, row, folder, out))]
-    real = real_images(runs.data, runs.size, data_dir) if figures else None
+    known = out is None or runs.data in WITHOUT_FILES
+    real = real_images(runs.data, runs.size, data_dir) if figures and known else None
     if real is not None:
         image = _image(real, f"Real test images of {without_paths(runs.data)}")
         figures.insert(0, {"label": "Real test images", "text": "(the first ones)", "images": [image]})
@@ -68,7 +70,8 @@ def _grids(runs: RunSet, row: str, folder: Path | None, out: Path | None) -> dic
                   for at, file in files if file is not None]  # fmt: skip
         if images:
             shown = "T = 1 left, T = 0 right" if len(images) > 1 else f"T = {images[0]['alt'][-1]}"
-            return {"label": label, "text": f"{shown}; seed {run.seed}", "images": images}
+            kept = "; WebP, quality 90" if any(file and file.suffix == ".webp" for _, file in files) else ""
+            return {"label": label, "text": f"{shown}; seed {run.seed}{kept}", "images": images}
     return None
 
 
@@ -84,7 +87,7 @@ def _is_picture(file: Path) -> bool:
     try:
         if file.is_file():
             with Image.open(file, formats=[KINDS[file.suffix]]) as image:
-                image.verify()
+                image.verify() if image.format == "PNG" else image.load()  # a WebP's `verify` looks at its head alone
             return True
     except DAMAGE:
         pass
@@ -180,7 +183,10 @@ def _curves(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
 
 def order(series: Mapping[str, Sequence[Sequence[Sequence[float]]]]) -> str:
     """Whether the order of models is settled: since which of the steps at which all were measured their means over
-    seeds, lowest first, stand as at the end. Empty for one model, or where models were measured at different steps."""
+    seeds, lowest first, stand as at the end. Empty for one model, for more than a plot shows, or where models were
+    measured at different steps."""
+    if not 2 <= len(series) < MAX_LINES:
+        return ""
     means: dict[str, dict[float, float]] = {}
     for label, lines in series.items():
         at = [dict(map(tuple, line)) for line in lines]
@@ -188,11 +194,14 @@ def order(series: Mapping[str, Sequence[Sequence[Sequence[float]]]]) -> str:
             return ""
         means[label] = {step: sum(one[step] for one in at) / len(at) for step in at[0]}
     steps = sorted(set.union(*(set(found) for found in means.values())))
-    if len(means) < 2 or any(found.keys() != set(steps) for found in means.values()):
+    if any(found.keys() != set(steps) for found in means.values()):
         return ""
     ranks = [sorted(means, key=lambda label, step=step: means[label][step]) for step in steps]
     since = next(steps[k] for k in range(len(steps)) if all(rank == ranks[-1] for rank in ranks[k:]))
-    return f"The order at the end, {' < '.join(ranks[-1])}, stands since step {since:,} of {steps[-1]:,}."
+    seeds = max(map(len, series.values()))
+    by = "in one seed" if seeds == 1 else f"by means over {seeds} seeds or fewer"
+    return (f"The order at the end {by}, {' < '.join(ranks[-1])}, stands since step {since:,} of {steps[-1]:,}; "
+            "whether neighbours differ is for the claims to say.")  # fmt: skip
 
 
 def _where(runs: RunSet) -> str:

@@ -27,6 +27,13 @@ def test_each_machine_has_its_table_and_misses_are_named(tmp_path):
     assert "All 1 targets are met." in text
 
 
+def test_a_side_that_does_other_work_says_how_much(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([{**ROW, "work_ratio": 1.6}, {**ROW, "work_ratio": 1.02}]))
+    more, same = [line for line in evidence.bench(tmp_path).splitlines() if "`cqf-step` |" in line]
+    assert "a textbook loop (0.62 times our multiply-adds, in convolutions and products) |" in more
+    assert "a textbook loop |" in same
+
+
 def test_claims_in_bf16_stand_beside_those_in_fp32(tmp_path):
     """Here bf16 turns the claim round that the quality loss lowers FID without f."""
     assert evidence.precision(tmp_path) == "Not measured yet."

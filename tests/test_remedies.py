@@ -1,28 +1,25 @@
 """What was tried where a claim does not hold: each remedy changes what it says, and its effect is paired rightly."""
 
+from dataclasses import replace
+
 import pytest
 from fake_records import record
 
-from cqlib import remedies, report
-from cqlib.claims import BY_ID
+from cqlib import publish, remedies, report, tried
 from cqlib.errors import UserError
 from cqlib.experiments import experiment
-from cqlib.records import Metric, load_records, write_record
+from cqlib.records import GitInfo, load_records, write_record
 from cqlib.remedies import BY_NAME, REMEDIES, UNCHANGED
 
 CLAIM = "table1/quality-loss-bpd"
 
 
-def with_bpd(row: str, bpd: float):
-    found = record(row, 100)
-    found.metrics["BPD"] = Metric(bpd, None, found.metrics["BPD"].n, found.metrics["BPD"].protocol)
-    return found
-
-
 @pytest.mark.parametrize("remedy", REMEDIES, ids=lambda remedy: remedy.name)
 def test_a_remedy_trains_its_rows_otherwise_on_seeds_that_no_table_reports(remedy):
-    compared = {row for claim in remedy.claims for row in (BY_ID[claim].row_a, BY_ID[claim].row_b)}
-    assert remedy.changes and remedy.changes.keys() <= compared and min(remedies.SEEDS) >= 100
+    assert remedy.changes and min(remedies.SEEDS) >= 100
+    for claim in remedy.claims:
+        assert remedy.changes.keys() & set(remedies.compared([claim])), claim
+    assert remedy.changes.keys() <= set(remedies.compared(remedy.claims))
     plain = {e.row: e for e in remedies.experiments(UNCHANGED, 100)}
     for e in remedies.experiments(remedy.name, 100):
         assert e.config_hash != plain[e.row].config_hash and plain[e.row] == experiment(e.row, seed=100)
@@ -45,29 +42,95 @@ def test_a_change_that_changes_nothing_is_refused():
         remedies.changed(recipe, "training.steps", recipe.training.steps)
 
 
+def written(folder, name, *runs, device="CPU"):
+    """Records of (row, BPD) with the config of that remedy's run."""
+    for row, bpd, *seeds in runs:
+        for seed in seeds or (100,):
+            found = record(row, seed)
+            config = next(e for e in remedies.experiments(name, 100) if e.row == row).config
+            bpd_metric = replace(found.metrics["BPD"], value=bpd)
+            found = replace(found, metrics={**found.metrics, "BPD": bpd_metric}, config=config, device=device)
+            write_record(found, folder / name)
+
+
+def effects(table):
+    """Line -> the claim's own effect."""
+    return {line.words: line.cells[0].split(" bpd")[0] for line in table.lines}
+
+
 def test_effects_pair_a_changed_row_with_the_unchanged_other(tmp_path):
     """CQ alone is changed by lambda-25; both by twice-the-steps, for which the unchanged VAE must not stand in."""
-    for name, runs in {
-        UNCHANGED: [("table1/vae", 5.0), ("table1/cq", 5.5)],
-        "lambda-25": [("table1/cq", 5.2)],
-        "twice-the-steps": [("table1/cq", 4.9)],
-    }.items():
-        for row, bpd in runs:
-            write_record(with_bpd(row, bpd), tmp_path / name)
-    found = remedies.tried(tmp_path)
-    assert [line.words for line in found[CLAIM]] == ["As it is", BY_NAME["lambda-25"].words]
-    assert [line.effects[0].split(" bpd")[0] for line in found[CLAIM]] == ["−0.50", "−0.20"]
-    write_record(with_bpd("table1/vae", 4.7), tmp_path / "twice-the-steps")
-    assert remedies.tried(tmp_path)[CLAIM][-1].effects[0].startswith("−0.20 bpd")
-    assert CLAIM not in remedies.tried(tmp_path / "nothing")
+    written(tmp_path, UNCHANGED, ("table1/vae", 5.0), ("table1/cq", 5.5))
+    written(tmp_path, "lambda-25", ("table1/cq", 5.2))
+    written(tmp_path, "twice-the-steps", ("table1/cq", 4.9))
+    table = tried.tries(tmp_path)[0][CLAIM]
+    assert table.where == "photos10 16×16, quick, seed 100"
+    assert effects(table) == {"as it is": "−0.50", f"λ 25 instead of 100 ({remedies.NATS})": "−0.20"}
+    assert table.columns[1:] == ("Without f, the quality loss lowers FID, T = 1",
+                                 "Without f, the quality loss lowers FID, T = 0", "parameters of both")  # fmt: skip
+    assert all("%" in cell for cell in table.lines[1].cells[1:3]) and " and " in table.lines[1].cells[3]
+    written(tmp_path, "twice-the-steps", ("table1/vae", 4.7))
+    assert effects(tried.tries(tmp_path)[0][CLAIM])["steps: 3,000 instead of 1,500"] == "−0.20"
+    assert tried.tries(tmp_path / "nothing") == ({}, [])
 
 
-def test_the_report_tells_them_under_the_claim(tmp_path, monkeypatch):
-    lines = {CLAIM: [remedies.Tried("As it is", ("−0.50 bpd",)), remedies.Tried("less of <it>", ("−0.20 bpd",))]}
-    monkeypatch.setattr(remedies, "tried", lambda: lines)
-    runs = [with_bpd(row, bpd) for row, bpd in (("table1/vae", 5.0), ("table1/cq", 5.5))]
-    page = report.build(tmp_path, local=[], published=runs).read_text()
+def test_all_lines_are_of_the_same_seeds_and_devices(tmp_path):
+    written(tmp_path, UNCHANGED, ("table1/vae", 5.0, 100), ("table1/cq", 5.5, 100), ("table1/cq", 9.0, 101),
+            ("table1/vae", 5.0, 101))  # fmt: skip
+    written(tmp_path, "lambda-25", ("table1/cq", 5.2, 100))
+    written(tmp_path, "penalty-10", ("table1/cq", 5.1, 100), device="another")
+    table = tried.tries(tmp_path)[0][CLAIM]
+    assert list(effects(table).values()) == ["−0.50", "−0.20"] and table.where.endswith("seed 100")
+
+
+def test_what_diverged_is_told_and_what_is_damaged_is_named(tmp_path):
+    written(tmp_path, UNCHANGED, ("table1/vae", 5.0), ("table1/cq", 5.5))
+    written(tmp_path, "lambda-25", ("table1/cq", 5.2))
+    (path,) = (tmp_path / "lambda-25").iterdir()
+    path.write_text(path.read_text().replace('"status": "done"', '"status": "diverged"'))
+    found, problems = tried.tries(tmp_path)
+    assert found[CLAIM].lines[1].cells[:3] == ("diverged",) * 3 and not problems
+    path = next((tmp_path / UNCHANGED).glob("*cq*"))
+    path.write_text("{")
+    found, (problem,) = tried.tries(tmp_path)
+    assert CLAIM not in found and problem.startswith(f"unchanged/{path.name}: not JSON")
+
+
+def test_every_change_has_a_name_and_every_table_fits_its_claim():
+    assert {path for remedy in REMEDIES for changes in remedy.changes.values() for path in changes} == set(tried.WORDS)
+    for claim, others in tried.BESIDE.items():
+        assert all(set(remedies.compared([other])) == set(remedies.compared([claim])) for other in others)
+
+
+def test_the_report_tells_them_under_the_claim(tmp_path):
+    lines = (tried.Tried("as it is", ("−0.50 bpd", "1")), tried.Tried("less of <it>", ("−0.20 bpd", "2")))
+    tries = {CLAIM: tried.Tries("photos10, seed 100", ("effect", "parameters"), lines)}
+    runs = [record(row) for row in ("table1/vae", "table1/cq")]
+    page = report.build(tmp_path, local=[], published=runs, tries=tries).read_text()
     assert "What was tried" in page and "less of &lt;it&gt;" in page and "−0.20 bpd" in page
+    assert "What was tried" not in report.build(tmp_path, local=[], published=runs).read_text()
+
+
+def test_publishing_copies_what_is_finished_whatever_came_out(tmp_path, monkeypatch):
+    runs, place = tmp_path / "runs", tmp_path / "published"
+    monkeypatch.setattr(publish, "PUBLISHED", place)
+    monkeypatch.setattr(remedies, "PUBLISHED", place / "remedies")
+    monkeypatch.setattr(publish.readme, "main", lambda: 0)
+    monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
+    (place / "samples").mkdir(parents=True)
+    for row, status in (("table1/cq", "diverged"), ("table1/vae", "done")):
+        run = replace(record(row, 100), status=status)
+        write_record(run, runs / "remedies" / "lambda-25" / row.replace("/", "_"), "record.json")
+    publish.publish(runs)
+    assert [r.status for r in load_records(place / "remedies" / "lambda-25")[0]] == ["diverged", "done"]
+    assert not list((place / "records").glob("*"))
+    path = runs / "remedies" / "lambda-25" / "table1_vae" / "record.json"
+    write_record(replace(record("table1/vae", 100), git=GitInfo("0" * 40, True)), path.parent, path.name)
+    with pytest.raises(UserError, match="lambda-25.table1_vae.*uncommitted"):
+        publish.publish(runs)
+    path.write_text("{")
+    with pytest.raises(UserError, match="lambda-25.*not JSON"):
+        publish.publish(runs)
 
 
 @pytest.mark.parametrize(("argv", "words"), [([], "give a folder"), (["--help"], "give a folder"),
@@ -87,12 +150,13 @@ def test_the_command_trains_what_a_remedy_needs(tmp_path, monkeypatch):
     assert done == [(UNCHANGED, "table1/vae", 100), (UNCHANGED, "table1/cq", 100), ("lambda-25", "table1/cq", 100)]
 
 
-def test_published_tries_are_of_todays_experiments():
-    """And whole, from committed code."""
+def test_published_tries_are_whole_and_of_todays_experiments():
     for name in (UNCHANGED, *BY_NAME):
-        for run in load_records(remedies.PUBLISHED / name)[0]:
+        found, problems = load_records(remedies.PUBLISHED / name)
+        assert not problems
+        for run in found:
             (e,) = [e for e in remedies.experiments(name, run.seed) if e.row == run.row]
-            assert run.config_hash == e.config_hash and run.status == "done" and run.git.dirty is False, (name, run.row)
+            assert run.config_hash == e.config_hash and run.seed in remedies.SEEDS and run.git.dirty is False, name
 
 
 def test_folders_of_published_tries_are_those_of_remedies():

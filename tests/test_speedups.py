@@ -15,6 +15,7 @@ from torch.nn.utils import parameters_to_vector
 from cqlib.bench import plain
 from cqlib.experiments import build, experiment
 from cqlib.feeding import Feed
+from cqlib.nets.coupling import CouplingNet
 from cqlib.optimisers import optimiser
 from cqlib.placement import placed
 from cqlib.training import stepper
@@ -84,11 +85,23 @@ def test_either_memory_layout_to_rounding_and_bf16_within_its_bound(row):
         assert cosine_similarity(near, gradient, dim=0) > BF16_DIRECTION
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_convolutions_of_f_see_the_layout_that_training_asks_for(channels_last):
+    recipe = experiment("table1/cq-f", "smoke").recipe
+    system = placed(build(recipe.system), replace(recipe.training, channels_last=channels_last), CPU)
+    seen = []
+    for module in system.flow.modules():
+        if isinstance(module, CouplingNet):
+            module.stem.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    system.flow(torch.rand(4, *system.shape))
+    layouts = {x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous() for x in seen}
+    assert len(seen) == 3 and layouts == {channels_last}
+
+
 @pytest.mark.slow
 def test_compiled_gradients_are_the_eager_ones():
-    for (losses, gradient), (same, close) in zip(
-        losses_and_gradients("table1/cq-f"), losses_and_gradients("table1/cq-f", compiled=True), strict=True
-    ):
+    eager, compiled = (losses_and_gradients("table1/cq-f", channels_last=True, compiled=c) for c in (False, True))
+    for (losses, gradient), (same, close) in zip(eager, compiled, strict=True):
         assert same == pytest.approx(losses, rel=1e-5)
         assert (close - gradient).norm() < 1e-4 * gradient.norm()
 

@@ -77,6 +77,10 @@ class Measurement:
         return [self.ours, *(other.side for other in self.others)]
 
 
+SAME_WORK = 0.05
+"""Sides whose multiply-adds differ by less do the same work."""
+
+
 @dataclass(frozen=True)
 class Result:
     """Ours against one other. Times are medians over n rounds, in seconds for a unit; `ratio` is the median of other /
@@ -109,7 +113,7 @@ class Result:
     convolutions_s: float | None = None
     """Of ours, on a CPU: the part within convolutions. It bounds the ratio where both sides call the same ones."""
     work_ratio: float | None = None
-    """Multiplications and additions of ours over the other's: 1 where both do the same."""
+    """Multiplications and additions of ours over the other's, in convolutions and matrix products."""
     commit: str | None = None
     """Of the code that was measured, with "+" where it was changed after."""
 
@@ -129,7 +133,7 @@ def measure(m: Measurement, device: torch.device) -> list[Result]:
         ours = works[0]
         counts = [operations(w.run) / w.units for w in works] if ours.format is not None else None
         peak = peak_flops(device, ours.format) if ours.format is not None else None
-        within = convolution_seconds(ours.run) / ours.units if counts and device.type == "cpu" else None
+        within = convolution_seconds(ours.run) / ours.units if counts and counts[0] and device.type == "cpu" else None
     times = [[each[k] for each in rounds] for k in range(len(works))]
     ours_s = median(times[0])
     name = provenance.device_name(device, bf16=ours.format is torch.bfloat16)

@@ -141,7 +141,7 @@ MEASUREMENTS = (
     )),
     Measurement("nvp-step", ours(NVP), (
         Other(PLAIN, plain(NVP)),
-        Other("the same nets on half the pixels, couplings by torchflows", plain(NVP, change=torchflows_nvp),
+        Other("nets of the same widths and blocks, couplings by torchflows", plain(NVP, change=torchflows_nvp),
               needs="torchflows"),
     )),
 )  # fmt: skip

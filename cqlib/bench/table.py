@@ -12,10 +12,9 @@ import torch
 
 from cqlib import provenance
 from cqlib.bench import flow, images, memory, sampling, steps
-from cqlib.bench.measuring import Measurement, Result, measure
+from cqlib.bench.measuring import SAME_WORK, Measurement, Result, measure
 from cqlib.bench.two_workers import TwoWorkers
 from cqlib.errors import unknown
-from cqlib.evidence import SAME_WORK
 from cqlib.files import write_atomic
 
 Row = Measurement | memory.Growth | memory.PaperMemory | TwoWorkers

@@ -69,7 +69,7 @@ class CouplingNet(nn.Module):
             self.out.bias.zero_()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if torch.is_autocast_enabled(x.device.type) or self._channels_last():  # a tenth faster in fp32, more in bf16
+        if torch.is_autocast_enabled(x.device.type) or self._channels_last(x):
             x = x.contiguous(memory_format=torch.channels_last)
         h = self.stem(x)
         for block in self.blocks:
@@ -77,9 +77,12 @@ class CouplingNet(nn.Module):
         t, r = at_least_fp32(self.out(h.relu())).chunk(2, dim=1)
         return t, MAX_LOG_SCALE * torch.tanh(self.scale * r / MAX_LOG_SCALE)
 
-    def _channels_last(self) -> bool:
-        direction = self.stem.parametrizations.weight.original1
-        return direction.is_contiguous(memory_format=torch.channels_last) and not direction.is_contiguous()
+    def _channels_last(self, x: Tensor) -> bool:
+        """Whether x is to be laid out as the weights were; weight normalisation makes contiguous ones of them, so that
+        convolutions would not see it. On CPUs alone, where it was measured to be faster."""
+        weight = self.stem.parametrizations.weight.original1
+        last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+        return last and x.device.type == "cpu"
 
 
 class Coupling(nn.Module):

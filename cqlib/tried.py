@@ -1,0 +1,146 @@
+"""What remedies (`cqlib.remedies`) did to the claims that do not hold: a small table for each, from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cqlib import names
+from cqlib.claim_cards import finding
+from cqlib.claims import BY_ID, Claim
+from cqlib.number_verdicts import TEMPERATURES
+from cqlib.records import Record, load_records
+from cqlib.remedies import BY_NAME, COSTS_BPD, LOWERS_FID, PROFILE, PUBLISHED, REMEDIES, UNCHANGED, Remedy
+from cqlib.tables import RunSet
+from cqlib.verdicts import claim_result
+
+BESIDE = {COSTS_BPD: ("table1/quality-loss-fid",), LOWERS_FID: ("table1/f-bpd",)}
+"""What the same two rows are there for: a remedy that gives it up is none."""
+WORDS = {
+    "system.quality_weight": "λ",
+    "system.critic.penalty_weight": "gradient penalty",
+    "system.critic_input": "the critic sees the",
+    "system.flow.couplings": "couplings of f:",
+    "system.flow.scales": "scales of f:",
+    "system.flow.width": "width of f",
+    "system.latent": "latent channels a layer:",
+    "system.blocks": "layers a resolution:",
+    "training.steps": "steps:",
+}
+"""Places in a recipe, as they are called."""
+
+Runs = Mapping[str, Mapping[int, Record]]
+"""Row -> seed -> its run."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A line: what was changed, and a cell for each column."""
+
+    words: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tries:
+    """The table of a claim. Effects are the claim's, positive as claimed."""
+
+    where: str
+    columns: tuple[str, ...]
+    lines: tuple[Tried, ...]
+
+
+def tries(folder: Path = PUBLISHED) -> tuple[dict[str, Tries], list[str]]:
+    """Claim -> its table, from the records below `folder`, and a line for each record that cannot be read.
+
+    A row that a remedy leaves alone is the unchanged one of the same seed, trained on the same device. All lines of a
+    table are of the same seeds; a claim without its unchanged pair has no table.
+    """
+    records: dict[str, list[Record]] = {}
+    problems: list[str] = []
+    for name in (UNCHANGED, *BY_NAME):
+        records[name], wrong = load_records(folder / name)
+        problems += [f"{name}/{line}" for line in wrong]
+    claims = dict.fromkeys(claim for remedy in REMEDIES for claim in remedy.claims)
+    found = {claim: table for claim in claims if (table := _table(BY_ID[claim], records))}
+    return found, problems
+
+
+def _table(claim: Claim, records: Mapping[str, Sequence[Record]]) -> Tries | None:
+    rows = (claim.row_a, claim.row_b)
+    plain = _by_seed(records[UNCHANGED], rows)
+    seeds = _paired(plain)
+    lines: list[tuple[Remedy | None, Runs]] = [(None, plain)]
+    for remedy in (remedy for remedy in REMEDIES if claim.id in remedy.claims):
+        own = _by_seed(records[remedy.name], [row for row in rows if row in remedy.changes])
+        runs = {**plain, **own}
+        if common := seeds & _paired(runs):
+            seeds = common
+            lines.append((remedy, runs))
+    if not seeds or len(lines) == 1:
+        return None
+    tests = [(BY_ID[name], t) for name in (claim.id, *BESIDE.get(claim.id, ()))
+             for t in (TEMPERATURES if BY_ID[name].metric in ("is", "fid") else (None,))]  # fmt: skip
+    columns = [_column(other, t, own=other is claim) for other, t in tests]
+    first = plain[claim.row_a][min(seeds)].data
+    place = RunSet("published", first.name, first.shape[-1], PROFILE, ()).label
+    where = f"{place}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
+    return Tries(where, (*columns, "parameters of both"),
+                 tuple(_line(remedy, runs, plain, seeds, tests) for remedy, runs in lines))  # fmt: skip
+
+
+def _column(claim: Claim, temperature: float | None, own: bool) -> str:
+    """What an effect is of: the claim itself, or one that stands beside it."""
+    at = "" if temperature is None else f", T = {temperature:g}"
+    return ("effect" if own else claim.sentence) + at
+
+
+def _by_seed(records: Sequence[Record], rows: Sequence[str]) -> dict[str, dict[int, Record]]:
+    def right(record: Record, row: str) -> bool:
+        return (record.row, record.profile, record.data.name) == (row, PROFILE, names.default_data(row, PROFILE)[0])
+
+    return {row: {record.seed: record for record in records if right(record, row)} for row in rows}
+
+
+def _paired(runs: Runs) -> set[int]:
+    """The seeds of which all rows are there, from one kind of device."""
+    seeds = set.intersection(*(set(found) for found in runs.values()))
+    return {seed for seed in seeds if len({found[seed].device for found in runs.values()}) == 1}
+
+
+def _line(remedy: Remedy | None, runs: Runs, plain: Runs, seeds: set[int], tests: Sequence[tuple]) -> Tried:
+    records = tuple(found[seed] for found in runs.values() for seed in sorted(seeds))
+    words = "as it is" if remedy is None else _words(remedy, plain)
+    if lost := sorted({r.status for r in records} - {"done"}):
+        return Tried(words, (*[lost[0]] * len(tests), _totals(runs)))
+    first = records[0]
+    run_set = RunSet("published", first.data.name, first.data.shape[-1], PROFILE, records)
+    cells = [finding(run_set, claim_result(claim, records, temperature=t)).effect or "not measured"
+             for claim, t in tests]  # fmt: skip
+    return Tried(words, (*cells, _totals(runs)))
+
+
+def _words(remedy: Remedy, plain: Runs) -> str:
+    """ "λ 25 instead of 100", of the rows at hand; what stood there is told by the unchanged records."""
+    said = {}
+    for row in plain.keys() & remedy.changes.keys():
+        config = next(iter(plain[row].values())).config["recipe"]
+        for path, value in remedy.changes[row].items():
+            said[f"{WORDS[path]} {_shown(value)} instead of {_shown(_at(config, path))}"] = None
+    return "; ".join(said) + (f" ({remedy.why})" if remedy.why else "")
+
+
+def _at(config: Any, path: str) -> Any:
+    for name in path.split("."):
+        config = config[name]
+    return config
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:,g}"
+
+
+def _totals(runs: Runs) -> str:
+    return " and ".join(f"{next(iter(found.values())).parameters['total']:,}" for found in runs.values())
