@@ -125,7 +125,7 @@ def build(
         unfinished=report_parts.unfinished(sets),
         views=[_view(table, sets, available, profile) for table in paper.TABLES],
         samples=report_pictures.samples_of(sets, pictures, data_dir, Path(out) if alone else None),
-        plots=report_pictures.plots_of(sets),
+        plots=report_pictures.plots_of(sets, alone),
         costs=report_parts.costs(sets),
         baselines=report_parts.baselines(sets, [row for row in names.ROWS if paper.canonical(row) == row]),
         devices=report_parts.devices(sets),

@@ -108,15 +108,16 @@ def _image(content: bytes, alt: str, link: Markup | None = None) -> dict[str, An
     return {"src": source, "alt": alt, "width": width, "height": height}
 
 
-def plots_of(sets: Sequence[RunSet]) -> list[dict[str, Any]]:
-    """Quality against likelihood, learning curves and scores by width of every run set, this machine's first.
+def plots_of(sets: Sequence[RunSet], alone: bool = False) -> list[dict[str, Any]]:
+    """Quality against likelihood, learning curves and scores by width of every run set, this machine's first. The
+    losses of published runs are for the page that is about them `alone`.
 
     `more` marks curves that a reader may skip.
     """
     found = []
     for runs in sorted(sets, key=lambda runs: runs.place):
         for name, rows in boards(runs):
-            found += [*quality(runs, rows, name), *_curves(runs, rows, name)]
+            found += [*quality(runs, rows, name), *_curves(runs, rows, name, alone or runs.place == "here")]
         found += scale.plots_of(runs)
     return found
 
@@ -165,10 +166,12 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
     return found
 
 
-def _curves(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
+def _curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) -> list[dict[str, Any]]:
     found = []
     records = [run for row in rows for run in runs.of(row)]
     for curve in dict.fromkeys(curve for run in records for curve in run.curve):
+        if not losses and not curve.startswith(MEASURED):
+            continue
         series = {short_label(row): lines for row in rows if (lines := curves(runs.of(row), curve))}
         series = dict(list(series.items())[:MAX_LINES])
         figure = plots.learning_curves(series, ylabel=axis(curve), marks=marks(rows))

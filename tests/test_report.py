@@ -278,7 +278,10 @@ def test_the_order_of_models_is_told_with_the_step_since_which_it_stands():
 def test_costs_curves_protocol_provenance_and_links(full):
     costs = words(full.find(id="costs"))
     assert "551,000" in costs and "7.4 %" in costs and "610" in costs
-    assert len(full.find(id="curves").find_all("svg")) >= 6
+    svgs = [svg["aria-label"] for svg in full.find(id="curves").find_all("svg")]
+    for place, losses in (("This machine", True), ("Published", False)):  # whose own page has them
+        assert any("against BPD" in label and place in label for label in svgs)
+        assert any(label.startswith("L_") and place in label for label in svgs) == losses
     assert "n_real = n_fake = 1000" in words(full.find(id="protocol"))
     assert "torch 2.13.0" in words(full.find(id="provenance"))
     link = full.find(id="notebooks").find("a")
