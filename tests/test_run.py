@@ -19,7 +19,7 @@ from cqlib.errors import StoppedEarly, UserError
 from cqlib.experiments import experiment
 from cqlib.metrics import features
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
-from cqlib.records import GitInfo, Metric, read_record
+from cqlib.records import GitInfo, Metric, read_record, write_record
 
 ROW = {"row": "table1/gan", "profile": "smoke"}
 
@@ -131,13 +131,19 @@ def test_load_takes_a_published_model_without_its_critic(finished, tmp_path, mon
     torch.testing.assert_close(*samples, rtol=0, atol=0.01)  # published in half precision
 
 
-def test_what_was_made_from_uncommitted_code_is_not_published(finished):
+def test_what_was_made_from_uncommitted_code_is_not_published(finished, tmp_path):
     _, record, _ = finished
     clean = replace(record, git=replace(record.git, dirty=False))
-    assert publish.publishable([clean, replace(clean, status="stopped")]) == [clean]
+    write_record(clean, tmp_path)
+    write_record(replace(clean, status="stopped", seed=1), tmp_path)
+    assert publish.publishable(tmp_path) == [clean]
     for dirty in (True, None):
+        write_record(replace(record, git=replace(record.git, dirty=dirty)), tmp_path)
         with pytest.raises(UserError, match="uncommitted"):
-            publish.publishable([replace(record, git=replace(record.git, dirty=dirty))])
+            publish.publishable(tmp_path)
+    (tmp_path / "damaged.json").write_text("{")
+    with pytest.raises(UserError, match=r"damaged\.json: not JSON"):
+        publish.publishable(tmp_path)
 
 
 def test_another_evaluation_does_not_train_again(finished, monkeypatch):
