@@ -125,7 +125,7 @@ def _line(remedy: Remedy | None, runs: Runs, plain: Runs, seeds: set[int], tests
 def _words(remedy: Remedy, plain: Runs) -> str:
     """ "λ 25 instead of 100", of the rows at hand; what stood there is told by the unchanged records."""
     said = {}
-    for row in plain.keys() & remedy.changes.keys():
+    for row in (row for row in plain if row in remedy.changes):
         config = next(iter(plain[row].values())).config["recipe"]
         for path, value in remedy.changes[row].items():
             said[f"{WORDS[path]} {_shown(value)} instead of {_shown(_at(config, path))}"] = None

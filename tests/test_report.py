@@ -17,7 +17,7 @@ from PIL import Image
 from cqlib import paper, plots, report, report_parts, report_pictures, tables
 from cqlib.claim_cards import STANDINGS, cards, count_claims
 from cqlib.claims import CLAIMS
-from cqlib.images import grid
+from cqlib.images import grid, grid_png
 from cqlib.records import DataInfo, Metric
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -262,6 +262,18 @@ def test_larger_real_images_are_shown_without_repeated_pixels(size, width):
     png = report_pictures.real_images("photos10", size, None)
     assert Image.open(io.BytesIO(png)).size[0] == width
     assert report_pictures.real_images("nothing", size, None) is None
+
+
+@pytest.mark.parametrize("data", ["photos10", "npz:mine"])
+def test_the_published_page_shows_real_images_only_of_what_any_machine_has(tmp_path, monkeypatch, data):
+    runs = [record("table1/vae", data=data)]
+    draw_samples(runs, tmp_path)
+    real = grid_png(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+    monkeypatch.setattr(report_pictures, "real_images", lambda *_: real)
+    (shown,) = tables.run_sets([], runs)
+    labels = [[figure["label"] for figure in report_pictures.grids(shown, ["table1/vae"], tmp_path, None, out)]
+              for out in (tmp_path, None)]  # fmt: skip
+    assert labels == [["Real test images", "VAE"] if data == "photos10" else ["VAE"], ["Real test images", "VAE"]]
 
 
 def test_the_order_of_models_is_told_with_the_step_since_which_it_stands():
