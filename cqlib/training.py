@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from cqlib.allocator import keep_freed_memory
 from cqlib.checkpoint import CheckpointError, load_checkpoint, load_latest, save_checkpoint
 from cqlib.errors import StoppedEarly
 from cqlib.feeding import Feed
@@ -140,6 +141,7 @@ class _Loop:
             raise ValueError("this system is trained with labels, and none are given")
         if system.uses_labels:
             system.check_labels(labels)
+        keep_freed_memory()
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"

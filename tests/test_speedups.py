@@ -1,9 +1,12 @@
-"""What is fast gives what the slow way gives: memory layout, bf16, compiled nets, fused optimisers, the feed, the step.
+"""What is fast gives what the slow way gives: memory layout, bf16, compiled nets, fused optimisers, the feed, the step,
+group norms, and memory that is kept.
 
 Caches of pixel by pixel sampling, the packed checkerboard, the lazy penalty and the folded batch norms of lite0 have
 their tests beside those of the nets, the losses and the metrics.
 """
 
+import subprocess
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -15,7 +18,10 @@ from torch.nn.utils import parameters_to_vector
 from cqlib.bench import plain
 from cqlib.experiments import build, experiment
 from cqlib.feeding import Feed
+from cqlib.metrics.features import full_fp32
+from cqlib.names import ROOT
 from cqlib.nets.coupling import CouplingNet
+from cqlib.nets.group_norm import GroupNorm
 from cqlib.optimisers import optimiser
 from cqlib.placement import placed
 from cqlib.training import stepper
@@ -172,3 +178,62 @@ def test_a_step_is_that_of_the_textbook_loop(row, changes, monkeypatch):
         weights.append(parameters_to_vector(system.parameters()).detach())
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert (weights[0] - weights[1]).norm() < 1e-2 * (weights[0] - start).norm()
+
+
+@pytest.mark.parametrize("channels, groups", [(28, 4), (32, 8), (114, 2), (128, 8)])
+def test_group_norm_in_bf16_is_that_of_fp32_rounded(channels, groups):
+    """Values and gradients, to the precision of bf16; in fp32 it is the library's, bit for bit."""
+    torch.manual_seed(0)
+    ours, theirs = GroupNorm(groups, channels), torch.nn.GroupNorm(groups, channels)
+    for p in ours.parameters():
+        p.data.normal_()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, channels, 8, 8).to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    seed = torch.randn(4, channels, 8, 8).to(torch.bfloat16)
+
+    def taken(layer, x):
+        x = x.clone().requires_grad_()
+        y = layer(x)
+        return y, *torch.autograd.grad(y, [x, *layer.parameters()], seed.to(x.dtype))
+
+    assert all(map(torch.equal, taken(ours, x.float()), taken(theirs, x.float())))
+    low, high = taken(ours, x), taken(theirs, x.float())
+    assert low[0].dtype == torch.bfloat16 and low[0].is_contiguous(memory_format=torch.channels_last)
+    for near, exact in zip(low, high, strict=True):
+        torch.testing.assert_close(near.float(), exact, rtol=0.01, atol=0.02 * exact.abs().max().item())
+
+
+def test_weights_that_moved_count_in_the_next_autocast():
+    """An autocast within another, even one that is off, keeps the bf16 copies of weights that it made."""
+    layer, x = torch.nn.Linear(2, 2, bias=False), torch.ones(1, 2)
+
+    def output():
+        with torch.autocast("cpu", torch.bfloat16):
+            return layer(x).float()
+
+    with full_fp32():
+        for value in (1.0, 2.0):
+            torch.nn.init.constant_(layer.weight, value)
+            assert output().tolist() == [[2 * value, 2 * value]]
+
+
+FREED_TWICE = """
+import resource, sys, torch
+from cqlib.allocator import keep_freed_memory
+if not keep_freed_memory():
+    sys.exit("not glibc")
+pages = []
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros(100, 1 << 20, dtype=torch.uint8)
+    pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(*pages)
+"""
+
+
+def test_freed_memory_is_used_again_without_new_pages():
+    done = subprocess.run([sys.executable, "-c", FREED_TWICE], capture_output=True, text=True, cwd=ROOT)
+    if "not glibc" in done.stderr:
+        pytest.skip("the C library has no mallopt")
+    first, *later = map(int, done.stdout.split())
+    assert max(later) < 0.1 * first, done.stdout

@@ -236,7 +236,10 @@ def full_fp32() -> Iterator[None]:
     try:
         for setting in settings:
             setting.fp32_precision = "ieee"
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        with contextlib.ExitStack() as stack:
+            for kind in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(kind):  # not else: within an autocast, another one keeps its bf16 weights
+                    stack.enter_context(torch.autocast(kind, enabled=False))
             yield
     finally:
         for setting, value in zip(settings, before, strict=True):

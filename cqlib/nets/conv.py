@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cqlib.nets.group_norm import GroupNorm
 from cqlib.nets.precision import at_least_fp32
 
 BOTTOM = {16: 4, 32: 4, 48: 6, 64: 4}
@@ -35,7 +36,7 @@ def normalisation(kind: str, channels: int) -> nn.Module:
         return nn.BatchNorm2d(channels)
     if kind == "group":
         groups = max(g for g in (8, 4, 2, 1) if channels % g == 0 and channels // g >= min(4, channels))
-        return nn.GroupNorm(groups, channels)
+        return GroupNorm(groups, channels)
     if kind == "none":
         return nn.Identity()
     raise ValueError(f"unknown normalisation '{kind}': batch, group or none")
