@@ -12,16 +12,44 @@ from cqlib.recipe import TrainingConfig
 
 
 def optimiser(parameters: list[nn.Parameter], config: TrainingConfig, rate: float) -> torch.optim.Optimizer:
-    """The optimiser that `config` names, at learning rate `rate`; its state lies where the parameters do."""
+    """The optimiser that `config` names, at learning rate `rate`; its state lies where the parameters do, and so does
+    the rate where steps are to become CUDA graphs."""
     on_gpu = parameters[0].is_cuda
+    graphs = on_gpu and config.cuda_graphs
+    if graphs:
+        rate = torch.tensor(rate, device=parameters[0].device)
     if config.optimiser == "adam":
-        return torch.optim.Adam(parameters, lr=rate, betas=config.betas, fused=True)
+        return torch.optim.Adam(parameters, lr=rate, betas=config.betas, fused=True, capturable=graphs)
     if config.optimiser == "adamax":
         return torch.optim.Adamax(parameters, lr=rate, betas=config.betas, foreach=True, capturable=on_gpu)
     if config.optimiser == "rmsprop":
         alpha = config.betas[1]
         return torch.optim.RMSprop(parameters, lr=rate, alpha=alpha, foreach=True, capturable=on_gpu)
     raise ValueError(f"unknown optimiser '{config.optimiser}': adam, adamax or rmsprop")
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate of the next step; a tensor stays the one that it is, for graphs read it there."""
+    group = optimiser.param_groups[0]
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
+
+
+def saved_state(optimiser: torch.optim.Optimizer) -> dict:
+    """Its state for a file; without the rate, which `set_rate` gives to every step."""
+    state = optimiser.state_dict()
+    return {**state, "param_groups": [{**group, "lr": 0.0} for group in state["param_groups"]]}
+
+
+def load_state(optimiser: torch.optim.Optimizer, state: dict) -> None:
+    """What `saved_state` returned, into an optimiser of the same parameters. Its rate stays where it is."""
+    rates = [group["lr"] for group in optimiser.param_groups]
+    optimiser.load_state_dict(state)
+    for group, rate in zip(optimiser.param_groups, rates, strict=True):
+        group["lr"] = rate
+    match_layouts(optimiser)
 
 
 def step_unless(optimiser: torch.optim.Optimizer, bad: Tensor) -> None:

@@ -24,8 +24,9 @@ from cqlib.checkpoint import CheckpointError, load_checkpoint, load_latest, save
 from cqlib.errors import StoppedEarly
 from cqlib.feeding import Feed
 from cqlib.files import write_atomic
+from cqlib.graphs import Graphs, Part
 from cqlib.models.base import Losses, System
-from cqlib.optimisers import Average, match_layouts, optimiser, step_unless
+from cqlib.optimisers import Average, load_state, optimiser, saved_state, set_rate, step_unless
 from cqlib.placement import fast_bf16, placed
 from cqlib.recipe import TrainingConfig
 
@@ -157,6 +158,8 @@ class _Loop:
         if critic := self.system.critic_parameters():
             rate = config.critic_learning_rate or config.learning_rate
             self.optimisers.append(optimiser(critic, config, rate))
+        graphs = config.cuda_graphs and self.device.type == "cuda" and system.repeats_every is not None
+        self.graphs = Graphs() if graphs else None
         self.step = self.skipped = self.skipped_in_a_row = 0
         self.waits = self.device.type != "cuda"
         self.unread: list[tuple[Losses, Tensor]] = []
@@ -191,6 +194,24 @@ class _Loop:
             step_unless(optimiser, ~finite)
         return finite
 
+    def _critic(self, x: Tensor, step: int, labels: dict[str, Tensor]) -> tuple[Losses, Tensor]:
+        """An update of the critic: its losses, and whether all was finite."""
+        with self.autocast():
+            losses = self.system.critic_losses(x, step=step, **labels)
+        finite = self.update(losses, self.optimisers[1], None)
+        return {f"critic/{key}": value.detach() for key, value in losses.items()}, finite
+
+    def _generator(self, x: Tensor, labels: dict[str, Tensor]) -> tuple[Losses, Tensor]:
+        """An update of all but the critic, likewise."""
+        with self.autocast():
+            losses = self.system.generator_losses(x, **labels)
+        finite = self.update(losses, self.optimisers[0], self.config.gradient_clip)
+        return {key: value.detach() for key, value in losses.items()}, finite
+
+    def _part(self, name: str, step: int, part: Part, x: Tensor) -> tuple[Losses, Tensor]:
+        """`part`(x), as a CUDA graph where that is asked for."""
+        return part(x) if self.graphs is None else self.graphs((name, step % self.system.repeats_every), part, x)
+
     def one_step(self) -> tuple[Losses, Tensor]:
         """Critic updates, generator updates, average; the named losses, and whether all was finite (a bool tensor).
 
@@ -202,20 +223,18 @@ class _Loop:
         finite = []
         self.system.schedule(self.step, c.steps)
         for moved, rate in zip(self.optimisers, self._rates(), strict=True):
-            moved.param_groups[0]["lr"] = rate
-        if len(self.optimisers) > 1:
-            for k in range(c.n_critic):
-                x, labels = self.feed.batch(c.batch_size)
-                with self.autocast():
-                    losses = self.system.critic_losses(x, step=self.step * c.n_critic + k, **labels)
-                finite.append(self.update(losses, self.optimisers[1], None))
-                named |= {f"critic/{key}": value.detach() for key, value in losses.items()}
+            set_rate(moved, rate)
+        for k in range(c.n_critic if len(self.optimisers) > 1 else 0):
+            x, labels = self.feed.batch(c.batch_size)
+            step = self.step * c.n_critic + k
+            losses, good = self._part("critic", step, lambda x, s=step, known=labels: self._critic(x, s, known), x)
+            named |= losses
+            finite.append(good)
         for _ in range(c.n_generator):
             x, labels = self.feed.batch(c.generator_batch or c.batch_size)
-            with self.autocast():
-                losses = self.system.generator_losses(x, **labels)
-            finite.append(self.update(losses, self.optimisers[0], c.gradient_clip))
-            named |= {key: value.detach() for key, value in losses.items()}
+            losses, good = self._part("generator", 0, lambda x, known=labels: self._generator(x, known), x)
+            named |= losses
+            finite.append(good)
         all_finite = torch.stack(finite).all()
         if not self.waits or all_finite:
             self.average.update_parameters(self.system)
@@ -282,6 +301,8 @@ class _Loop:
             if due:
                 self.save()
                 saved = time.monotonic()
+        if self.graphs is not None and self.graphs.problem:
+            self.notes.append(self.graphs.problem)
         self.save()
         return "done"
 
@@ -315,7 +336,7 @@ class _Loop:
             "counts": self.counts,
             "system": dict(self.system.state_dict()),
             "average": dict(self.average.state_dict()),
-            "optimisers": [moved.state_dict() for moved in self.optimisers],
+            "optimisers": [saved_state(moved) for moved in self.optimisers],
             "rng": torch.get_rng_state(),
         }
         if self.device.type == "cuda":
@@ -336,8 +357,7 @@ class _Loop:
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])
         for moved, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            moved.load_state_dict(saved)
-            match_layouts(moved)
+            load_state(moved, saved)
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)

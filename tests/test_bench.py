@@ -187,12 +187,14 @@ def test_registered_rows_and_their_targets():
                for o in m.others}  # fmt: skip
     of = lambda name: [t for (row, _), t in targets.items() if row == name]  # noqa: E731
     assert of("cqf-step") == [(1.5, 4.0), (1.5, 1.0)]
+    assert [t[1] for t in of("cqf-step-graphs")] == [4.0, 1.0]
     assert of("flow-inverse")[-1][0] == 1.5 and of("features-lite0")[0][0] == 2.0
     assert {t[0] for t in of("data-feeding")} == {10.0}
     assert of("pixelcnnpp-sampling") == [(30, 30)] and of("pixelrnn-sampling") == [(5, 5)]
     assert {"gan-step", "sngan-step", "nvp-step", "memory-growth"} <= set(table.ROWS)
     on = {kind: {row.name for row in table.chosen([], kind)} for kind in ("cpu", "cuda")}
-    assert on["cuda"] - on["cpu"] == {"cqf-paper-memory"} and on["cpu"] - on["cuda"] == {"cluster-two-workers"}
+    assert on["cuda"] - on["cpu"] == {"cqf-paper-memory", "cqf-step-graphs"}
+    assert on["cpu"] - on["cuda"] == {"cluster-two-workers"}
 
 
 def test_two_workers_are_set_against_one(monkeypatch):

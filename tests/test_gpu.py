@@ -1,5 +1,7 @@
 """The GPU path: training, resuming, metrics and placement on a CUDA device. Skipped without one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,22 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path):
     parts = trained("table1/cq-f", tmp_path / "parts").system.state_dict()
     for name, value in whole.items():  # cuDNN may sum in another order
         torch.testing.assert_close(parts[name], value, rtol=0.05, atol=0.02, msg=name)
+
+
+@pytest.mark.parametrize("row", ["table1/vae", "table1/cq-f", "table1/gan", "table2/cqf-iaf-residual"])
+def test_a_training_by_cuda_graphs_is_the_training(row, tmp_path):
+    """The same random numbers in the same order; cuDNN may sum in another."""
+    found = {}
+    for graphs in (False, True):
+        e = experiment(row, "smoke")
+        torch.manual_seed(0)
+        images = data_sets.load("photos10", size=e.size).train.images[:128]
+        config, folder = replace(e.recipe.training, cuda_graphs=graphs), tmp_path / str(graphs)
+        found[graphs] = train(build(e.recipe.system), images, config, seed=0, folder=folder, device=CUDA)
+    assert found[True].status == "done" and found[True].notes == []
+    plain, replayed = (result.system.state_dict() for result in (found[False], found[True]))
+    for name, value in plain.items():
+        torch.testing.assert_close(replayed[name], value, rtol=0.05, atol=0.02, msg=name)
 
 
 def test_metrics_use_true_fp32_whatever_is_allowed_outside():

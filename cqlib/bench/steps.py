@@ -49,6 +49,16 @@ def of_row(row: str) -> Recipes:
     return recipe
 
 
+def with_graphs(recipe: Recipes) -> Recipes:
+    """The same, a step's updates as CUDA graphs."""
+
+    def changed(device: torch.device) -> Recipe:
+        found = recipe(device)
+        return replace(found, training=replace(found.training, cuda_graphs=True))
+
+    return changed
+
+
 def sngan_recipe(device: torch.device) -> Recipe:
     """`table3/sngan-hinge` with the widths of `paper`, which are those of torch-fidelity's example."""
     found = RECIPES["table3/sngan-hinge"]("table3/sngan-hinge", "paper", 32)
@@ -134,6 +144,10 @@ MEASUREMENTS = (
         Other("the same nets, f by torchflows, textbook loop", plain(CQF, change=torchflows_f), cpu=1.5,
               needs="torchflows"),
     )),
+    Measurement("cqf-step-graphs", ours(with_graphs(CQF)), (
+        Other(PLAIN, plain(CQF), cuda=4.0),
+        Other("the same, kernel by kernel", ours(CQF)),
+    ), kinds=("cuda",)),
     Measurement("gan-step", ours(GAN), (Other(PLAIN, plain(GAN)),)),
     Measurement("sngan-step", ours(sngan_recipe, 1), (Other(PLAIN, plain(sngan_recipe, 1)),)),
     Measurement("sngan-example-step", ours(sngan_recipe, 1, examples_nets), (

@@ -44,6 +44,11 @@ class AdversarialSystem(System):
                 else Critic(shape[-1], critic.widths, image_channels=shape[0])
             )
 
+    @property
+    def repeats_every(self) -> int:
+        """The penalty comes every so many critic updates; all else is always the same."""
+        return self._critic_config.penalty_every if self._critic_config is not None else 1
+
     def fakes(self, n: int) -> Tensor:
         """n images as the critic sees them in training, (n, C, H, W), with their graph."""
         raise NotImplementedError

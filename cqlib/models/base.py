@@ -26,6 +26,9 @@ class System(nn.Module):
     given: str = ""
     """What an image is drawn for and `nats` is given, "the grey image"; `sample` then takes it from training images.
     Empty: nothing."""
+    repeats_every: int | None = None
+    """After how many critic updates the losses of both nets are the same operations again, whatever the step; None:
+    nothing is said, so that no CUDA graph can be made of them."""
     uses_labels: bool = False
     """Whether both losses take `labels` (N,), int64, -1 where an image has none. Others never see a label."""
 

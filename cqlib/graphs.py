@@ -1,0 +1,73 @@
+"""Parts of a training step as CUDA graphs: one launch where the host would launch hundreds of kernels, which is what
+small nets wait for.
+
+A graph repeats the same kernels on the same memory. So a part takes its batch from one tensor that is overwritten, its
+learning rate from a tensor on the card, and what it returns is copied out before the next replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import torch
+from torch import Tensor
+
+from cqlib.models.base import Losses
+
+Returned = tuple[Losses, Tensor]
+"""Detached losses, and whether all was finite (bool, no dimension)."""
+Part = Callable[[Tensor], Returned]
+
+WARM_UP = 3
+"""Calls of a part before it is captured: libraries set themselves up in them, and optimisers their state."""
+
+
+def capture(part: Callable[[], Returned]) -> tuple[Callable[[], None], Returned]:
+    """What `part` would launch, not launched yet: a call that does, and the tensors that hold its results then."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        returned = part()
+    return graph.replay, returned
+
+
+class Graphs:
+    """The parts of a step by key; each is run as it is at first, then captured, then replayed. All its batches are of
+    one shape. Where a part cannot be captured `problem` says why, and everything runs as it is from then on."""
+
+    def __init__(self, capture: Callable[[Callable[[], Returned]], tuple[Callable[[], None], Returned]] = capture):
+        self.problem = ""
+        self._capture = capture
+        self._calls: dict[Hashable, int] = {}
+        self._captured: dict[Hashable, tuple[Tensor, Callable[[], None], Returned]] = {}
+
+    def __call__(self, key: Hashable, part: Part, x: Tensor) -> Returned:
+        """`part`(x), perhaps by its graph."""
+        self._calls[key] = self._calls.get(key, 0) + 1
+        if self.problem:
+            return part(x)
+        if self._calls[key] <= WARM_UP:
+            return _aside(part, x)
+        if key not in self._captured:
+            batch = x.clone()
+            try:
+                self._captured[key] = (batch, *self._capture(lambda: part(batch)))
+            except RuntimeError as error:
+                self.problem = f"no CUDA graph of {key}: {str(error).splitlines()[0]}"
+                self._captured.clear()
+                return part(x)
+        batch, replay, (losses, finite) = self._captured[key]
+        batch.copy_(x)
+        replay()
+        return {name: value.clone() for name, value in losses.items()}, finite.clone()
+
+
+def _aside(part: Part, x: Tensor) -> Returned:
+    """On a stream beside the default one, where nothing can be captured that was set up there."""
+    if not x.is_cuda:
+        return part(x)
+    here, side = torch.cuda.current_stream(), torch.cuda.Stream()
+    side.wait_stream(here)
+    with torch.cuda.stream(side):
+        returned = part(x)
+    here.wait_stream(side)
+    return returned

@@ -1,0 +1,103 @@
+"""CUDA graphs of a step, without a GPU: a stand-in for capture that launches nothing until replay, and puts what comes
+out where the last replay did."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cqlib import training
+from cqlib.experiments import AVAILABLE, build, experiment
+from cqlib.graphs import WARM_UP, Graphs
+from cqlib.optimisers import load_state, optimiser, saved_state, set_rate
+from cqlib.training import train
+
+IMAGES = torch.randint(256, (70, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+class Recorder:
+    """Captures as a card does: the same call on the same tensors, its results in the same places, overwritten."""
+
+    def __init__(self):
+        self.captured = self.replayed = 0
+
+    def __call__(self, part):
+        self.captured += 1
+        losses, finite = {}, torch.zeros((), dtype=torch.bool)
+
+        def replay():
+            self.replayed += 1
+            found, good = part()
+            for name, value in found.items():
+                losses.setdefault(name, torch.empty(())).copy_(value)
+            assert found.keys() == losses.keys(), "a graph cannot launch something else"
+            finite.copy_(good)
+
+        return replay, (losses, finite)
+
+
+def trained(row, folder, monkeypatch, recorder=None):
+    recipe = experiment(row, "smoke").recipe
+    torch.manual_seed(0)
+    system = build(recipe.system)
+    if recorder is not None:
+        graphs = Graphs(recorder)
+        for name, value in (("graphs", graphs), ("waits", False)):  # what the loop sets for a CPU does not count
+            fixed = property(lambda self, v=value: v, lambda self, v: None)
+            monkeypatch.setattr(training._Loop, name, fixed, raising=False)
+    result = train(system, IMAGES, replace(recipe.training, flips=True), seed=0, folder=folder)
+    lines = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+    return result, [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+@pytest.mark.parametrize("row", ["table1/vae-f", "table1/cq-f", "table1/gan", "table2/cqf-iaf-residual"])
+def test_a_training_of_replays_is_the_training(row, tmp_path, monkeypatch):
+    """Bit for bit, with each batch, rate and turn of the penalty in its place."""
+    plain, lines = trained(row, tmp_path / "plain", monkeypatch)
+    recorder = Recorder()
+    replayed, same = trained(row, tmp_path / "graphs", monkeypatch, recorder)
+    assert same == lines and replayed.notes == plain.notes
+    for name, value in plain.system.state_dict().items():
+        assert torch.equal(replayed.system.state_dict()[name], value), name
+    config = experiment(row, "smoke").recipe.training
+    updates = config.steps * (1 if row == "table1/vae-f" else 2)
+    assert recorder.replayed == updates - WARM_UP * recorder.captured
+
+
+def test_only_systems_that_repeat_themselves_are_captured():
+    """Prog-GAN grows, and what takes labels would need them beside its images."""
+    for row in AVAILABLE:
+        system = build(experiment(row, "smoke").recipe.system)
+        if row.startswith(("table1/", "table2/")):
+            assert system.repeats_every >= 1
+        if row == "table3/prog-gan" or system.uses_labels:
+            assert system.repeats_every is None, row
+
+
+def test_what_cannot_be_captured_runs_as_it_is_and_says_so():
+    def refused(part):
+        raise RuntimeError("operation not permitted when stream is capturing\nmore lines")
+
+    graphs = Graphs(refused)
+    found = [graphs("generator", lambda x: ({"total": x.sum()}, torch.tensor(True)), torch.full((2,), float(k)))
+             for k in range(6)]  # fmt: skip
+    assert [losses["total"].item() for losses, _ in found] == [0, 2, 4, 6, 8, 10]
+    assert graphs.problem == "no CUDA graph of generator: operation not permitted when stream is capturing"
+
+
+def test_the_rate_stays_the_tensor_that_graphs_read():
+    p = torch.nn.Parameter(torch.ones(3))
+    config = experiment("table1/cq-f", "smoke").recipe.training
+    made = optimiser([p], config, 0.1)
+    assert isinstance(made.param_groups[0]["lr"], float)
+    rate = torch.tensor(0.1)
+    made.param_groups[0]["lr"] = rate
+    p.grad = torch.ones(3)
+    made.step()
+    set_rate(made, 0.2)
+    state = saved_state(made)
+    assert json.dumps(state["param_groups"])
+    load_state(made, state)
+    assert made.param_groups[0]["lr"] is rate and rate.item() == pytest.approx(0.2)
+    assert made.state[p]["exp_avg"].tolist() == pytest.approx([0.5] * 3)
