@@ -1,15 +1,18 @@
 """The arithmetic of `bench` on work that is made up, and every side of its rows at a tiny size; no time is asserted."""
 
+import io
 import json
 import math
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
 
 from cqlib import bench
 from cqlib.bench import (
+    apart,
     flow,
     images,
     machine,
@@ -138,8 +141,9 @@ def test_measuring_leaves_the_random_state_alone():
 
 @pytest.fixture
 def rows(clock, monkeypatch):
-    """Two rows that are made up, and no process for their memory."""
+    """Two rows that are made up, and no processes for their sides."""
     monkeypatch.setattr(table, "ROWS", {m.name: m for m in (made_up("first"), made_up("second", target=11.0))})
+    monkeypatch.setattr(apart, "turns", lambda name, sides: nullcontext(None))
     monkeypatch.setattr(memory, "peak", lambda name, k: 1_000_000 * (k + 1))
 
 
@@ -334,6 +338,36 @@ print(memory.bytes_of(lambda device: Work(lambda: held.append(torch.ones(2**23))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert 4 * 2**23 <= int(done.stdout) < 16 * 2**23
+
+
+def test_sides_take_their_turns_in_processes_of_their_own():
+    """Each answers with its own seconds, as often as it is asked, and ends with the row."""
+    with apart.turns("data-feeding", [0, 1]) as (ours, other):
+        assert 0 < ours() < other() and 0 < ours()
+    with pytest.raises(UserError, match=r"side 7 of data-feeding could not be measured: IndexError"):
+        with apart.turns("data-feeding", [7]) as (broken,):
+            broken()
+
+
+def test_a_process_runs_its_side_once_for_every_line(monkeypatch, capsys):
+    calls = []
+    sides = [lambda device, k=k: Work(lambda: calls.append(k) or 6.0, units=2.0) for k in range(2)]
+    monkeypatch.setattr(table, "ROWS", {"a": Measurement("a", sides[0], (Other("b", sides[1]),))})
+    monkeypatch.setattr(apart, "seconds", lambda run, device: run())
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n\n"))
+    apart.main("a", "1")
+    assert capsys.readouterr().out == "3.0\n3.0\n" and calls == [1, 1]
+
+
+def test_sides_are_numbered_as_registered_where_one_is_missing(monkeypatch):
+    """The package of the first other is not installed: the second keeps its number."""
+    side = lambda device: Work(lambda: 1.0)  # noqa: E731
+    row = Measurement("a", side, (Other("b", side, needs="no_such_package"), Other("c", side)), 1)
+    asked = []
+    monkeypatch.setattr(apart, "turns", lambda name, sides: nullcontext(asked.append((name, sides))))
+    monkeypatch.setattr(memory, "peak", lambda name, k: 10 * (k + 1))
+    (r,) = table.results(row, CPU)
+    assert asked == [("a", [0, 2])] and (r.other, r.ours_bytes, r.other_bytes) == ("c", 10, 30)
 
 
 def test_memory_is_measured_in_a_process_of_its_own(monkeypatch, tmp_path):

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
+from cqlib.allocator import keep_freed_memory
 from cqlib.bench.measuring import Measurement, Other, Side, Work, repeated
 from cqlib.bench.steps import CQF, Recipes, torchflows_f
 from cqlib.experiments import build
@@ -27,6 +28,7 @@ def inverse(recipe: Recipes, *, library: bool = False, as_trained: bool = True, 
         f: nn.Module = system.flow.to(device)
         low = as_trained and fast_bf16(device)
         if as_trained:
+            keep_freed_memory()
             f.to(memory_format=torch.channels_last)
         y = torch.randn(r.training.batch_size, *system.shape, device=device, requires_grad=True)
 

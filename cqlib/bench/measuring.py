@@ -33,6 +33,8 @@ class Work:
 
 
 Side = Callable[[torch.device], Work]
+Turn = Callable[[], float]
+"""Runs a side once; the seconds of a unit."""
 
 
 def repeated(action: Callable[[], object], units: int, *, images: float, format: torch.dtype | None = None) -> Work:
@@ -124,17 +126,19 @@ def prepared(side: Side, device: torch.device) -> Work:
     return side(device)
 
 
-def measure(m: Measurement, device: torch.device) -> list[Result]:
-    """Prepare all sides and let them take turns; a result for each other. True fp32, but for what a side itself does in
-    bf16; the state of random numbers stays as it was."""
+def measure(m: Measurement, device: torch.device, turns: list[Turn] | None = None) -> list[Result]:
+    """Let all sides take their `turns`, by default in this process; a result for each other. True fp32, but for what a
+    side itself does in bf16; the state of random numbers stays as it was."""
     with full_fp32(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         works = [prepared(side, device) for side in m.sides()]
-        rounds = [_round(works, device, backwards=k % 2 == 1) for k in range(m.rounds + 1)][1:]
+        if turns is None:
+            turns = [lambda w=work: seconds(w.run, device) / w.units for work in works]
+        rounds = [_round(turns, backwards=k % 2 == 1) for k in range(m.rounds + 1)][1:]
         ours = works[0]
         counts = [operations(w.run) / w.units for w in works] if ours.format is not None else None
         peak = peak_flops(device, ours.format) if ours.format is not None else None
         within = convolution_seconds(ours.run) / ours.units if counts and counts[0] and device.type == "cpu" else None
-    times = [[each[k] for each in rounds] for k in range(len(works))]
+    times = [[each[k] for each in rounds] for k in range(len(turns))]
     ours_s = median(times[0])
     name = provenance.device_name(device, bf16=ours.format is torch.bfloat16)
     results = []
@@ -152,9 +156,9 @@ def measure(m: Measurement, device: torch.device) -> list[Result]:
     return results
 
 
-def _round(works: list[Work], device: torch.device, *, backwards: bool) -> list[float]:
+def _round(turns: list[Turn], *, backwards: bool) -> list[float]:
     """Seconds for a unit of each."""
-    found = [0.0] * len(works)
-    for k in reversed(range(len(works))) if backwards else range(len(works)):
-        found[k] = seconds(works[k].run, device) / works[k].units
+    found = [0.0] * len(turns)
+    for k in reversed(range(len(turns))) if backwards else range(len(turns)):
+        found[k] = turns[k]()
     return found

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import psutil
 import torch
 
 from cqlib import provenance
-from cqlib.bench.measuring import Measurement, Result, Side, prepared
+from cqlib.bench.measuring import Result, Side, prepared
 from cqlib.bench.steps import CQF, ours, random_images
 from cqlib.errors import UserError
 from cqlib.experiments import RECIPES, build
@@ -66,9 +67,9 @@ def peak(name: str, k: int) -> int:
     return int(in_a_fresh_process(name, str(k)))
 
 
-def with_memory(m: Measurement, results: list[Result]) -> list[Result]:
-    """The results of a measurement, with the memory of both sides."""
-    of_ours, *of_others = (peak(m.name, k) for k in range(len(m.sides())))
+def with_memory(name: str, sides: Sequence[int], results: list[Result]) -> list[Result]:
+    """The results of a measurement of these sides, ours first, with the memory of both."""
+    of_ours, *of_others = (peak(name, k) for k in sides)
     return [replace(r, ours_bytes=of_ours, other_bytes=b) for r, b in zip(results, of_others, strict=True)]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from cqlib import provenance
-from cqlib.bench import flow, images, memory, sampling, steps
+from cqlib.bench import apart, flow, images, memory, sampling, steps
 from cqlib.bench.measuring import SAME_WORK, Measurement, Result, measure
 from cqlib.bench.two_workers import TwoWorkers
 from cqlib.errors import unknown
@@ -47,8 +47,11 @@ def results(row: Row, device: torch.device) -> list[Result]:
     """A row measured, with the memory of its sides; sides whose package is not installed are left out and named."""
     if not isinstance(row, Measurement):
         return row.results(device) if _installed(row, getattr(row, "needs", "")) else []
-    row = replace(row, others=tuple(other for other in row.others if _installed(row, other.needs)))
-    return memory.with_memory(row, measure(row, device))
+    there = [k for k, other in enumerate(row.others) if _installed(row, other.needs)]
+    sides = [0, *(k + 1 for k in there)]
+    with apart.turns(row.name, sides) as turns:
+        found = measure(replace(row, others=tuple(row.others[k] for k in there)), device, turns)
+    return memory.with_memory(row.name, sides, found)
 
 
 def _installed(row: Row, package: str) -> bool:

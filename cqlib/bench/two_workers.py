@@ -63,7 +63,7 @@ class TwoWorkers:
     kinds = ("cpu",)
     needs = "ray"
 
-    def results(self, device: torch.device, rounds: int = 2) -> list[Result]:
+    def results(self, device: torch.device, rounds: int = 1) -> list[Result]:
         """Both in turn. Ray's own start is not counted."""
         times = [[seconds_on(2), seconds_on(1)] for _ in range(rounds)]
         ratios = [one / two for two, one in times]
