@@ -1,7 +1,7 @@
 """Finished runs -> reports/published and README: `python -m cqlib.publish RUNS_DIR`.
 
-Copies each finished, clean record, those of remedies whatever came out, the sample grids of each row's first seed
-(larger ones as small pictures), and the weights of `MODELS` without their critics; draws README's picture where
+Copies each finished, clean record, those of remedies whatever came out, the sample grids of each row's first seed as
+small pictures, and the weights of `MODELS` without their critics; draws README's picture where
 RUNS_DIR has all of its models; renders README and reports/published/.
 """
 
@@ -30,8 +30,8 @@ PICTURE = {"row": "table1", "profile": "quick", "data": "photos10", "seed": 0}
 MODELS = ("table1/cq-f", "table2/cqf-residual", "extra/cq-f-conditional")
 """Rows whose first seed is published with its weights, so that a reader can sample at once; 6 MB in all."""
 EXACT = 16
-"""Up to this side length grids are published as they are. A grid of larger images becomes a WebP of quality 90 without
-repeated pixels, a fifth of the bytes; of images above 32 pixels the first six rows."""
+"""Grids are published as WebP without repeated pixels: up to this side length of their images exactly, larger ones with
+quality 90, a fifth of the bytes; of images above 32 pixels the first six rows."""
 
 
 def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Record]:
@@ -84,8 +84,7 @@ def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
     grids = {path.name: path.read_bytes() for path in sorted(folder.glob("samples_*.png"))}
     if grids.get("samples_T0.png") == grids.get("samples_T1.png"):
         grids.pop("samples_T0.png", None)
-    if size > EXACT:
-        grids = {Path(file).with_suffix(".webp").name: _small(content, size) for file, content in grids.items()}
+    grids = {Path(file).with_suffix(".webp").name: _small(content, size) for file, content in grids.items()}
     for old in (PUBLISHED / "samples" / name).glob("samples_*"):
         if old.name not in grids:
             old.unlink()
@@ -97,7 +96,8 @@ def _small(png: bytes, size: int) -> bytes:
     sheet = unscaled(png, size)
     buffer = io.BytesIO()
     rows = 8 if size <= 32 else 6
-    Image.fromarray(sheet[: rows * (size + 1) + 1]).save(buffer, format="WEBP", quality=90, method=6)
+    kind = {"lossless": True, "quality": 100} if size <= EXACT else {"quality": 90}
+    Image.fromarray(sheet[: rows * (size + 1) + 1]).save(buffer, format="WEBP", method=6, **kind)
     return buffer.getvalue()
 
 

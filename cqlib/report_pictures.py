@@ -64,13 +64,13 @@ def _canonical(records: Sequence[Record]) -> list[str]:
 def _grids(runs: RunSet, row: str, folder: Path | None, out: Path | None) -> dict[str, Any] | None:
     for run in runs.of(row) if folder else ():
         place = folder / slug(run.row, run.data.name, run.profile, run.seed)
-        files = [(at, sample_file(place, at)) for at in AT]
+        files = [(at, file) for at in AT if (file := sample_file(place, at)) is not None]
         label = short_label(row)
         images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
-                  for at, file in files if file is not None]  # fmt: skip
+                  for at, file in files]  # fmt: skip
         if images:
             shown = "T = 1 left, T = 0 right" if len(images) > 1 else f"T = {images[0]['alt'][-1]}"
-            kept = "; WebP, quality 90" if any(file and file.suffix == ".webp" for _, file in files) else ""
+            kept = "; WebP, quality 90" if any(_rounded(file) for _, file in files) else ""
             return {"label": label, "text": f"{shown}; seed {run.seed}{kept}", "images": images}
     return None
 
@@ -80,6 +80,11 @@ def sample_file(folder: Path, at: str) -> Path | None:
     whole picture."""
     files = (folder / f"samples_{at}{suffix}" for suffix in KINDS)
     return next((file for file in files if _is_picture(file)), None)
+
+
+def _rounded(file: Path) -> bool:
+    """Whether the file is a WebP that gave up exact pixels."""
+    return file.suffix == ".webp" and file.read_bytes()[12:16] != b"VP8L"
 
 
 def _is_picture(file: Path) -> bool:

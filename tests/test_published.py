@@ -1,5 +1,6 @@
 """What is published: small, whole, of today's code, and the same page again from the records alone."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -34,7 +35,7 @@ def test_the_page_is_what_the_records_give(monkeypatch, tmp_path):
     assert cli.main(["report", "--from", str(FOLDER), "--out", str(FOLDER)]) == 0
     (page,) = written.values()
     assert page == (FOLDER / "index.html").read_text(), "python -m cqlib report --from reports/published --out the same"
-    assert 'src="samples/table1_cq-f--photos10--quick--0/samples_T1.png"' in page and "nothing yet" not in page
+    assert 'src="samples/table1_cq-f--photos10--quick--0/samples_T1.webp"' in page and "nothing yet" not in page
     assert page.index("Not reproduced") < page.index("--only table1 --data-dir DIR</code>: Table 1, about 5 GPU-hours")
     assert page.index("everything, about") < page.index("Claims of the paper")
     assert cli.main(["report", "--from", str(FOLDER), "--out", str(tmp_path)]) == 0
@@ -70,15 +71,19 @@ def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
 
 
 def test_samples_are_published_once_and_of_the_first_seed(tmp_path, monkeypatch):
+    """Small images exactly, and the page does not say otherwise."""
     place = tmp_path / "grids"
     place.mkdir()
-    for at, content in (("T1", b"a"), ("T0", b"a")):
-        (place / f"samples_{at}.png").write_bytes(content)
+    images = data.load("photos10", size=16).test.images[:64]
+    for at in ("T1", "T0"):
+        (place / f"samples_{at}.png").write_bytes(grid_png(images))
     monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "published")
-    assert [path.name for path in publish._publish_samples(place, "x", 16)] == ["samples_T1.png"]
-    (place / "samples_T0.png").write_bytes(b"b")
+    (file,) = publish._publish_samples(place, "x", 16)
+    assert file.name == "samples_T1.webp" and file.stat().st_size < (place / "samples_T1.png").stat().st_size
+    assert np.array_equal(unscaled(file.read_bytes(), 16), grid(images)) and not report_pictures._rounded(file)
+    (place / "samples_T0.png").write_bytes(grid_png(images.flip(0)))
     assert [path.name for path in publish._publish_samples(place, "x", 16)] == [
-        "samples_T0.png", "samples_T1.png",
+        "samples_T0.webp", "samples_T1.webp",
     ]  # fmt: skip
 
 
@@ -95,7 +100,7 @@ def test_grids_of_larger_images_are_published_small(tmp_path, monkeypatch, size,
     assert file.name == "samples_T1.webp" and file.stat().st_size < 60_000
     sheet, wanted = unscaled(file.read_bytes(), size).astype(int), grid(images[:shown]).astype(int)
     assert sheet.shape == wanted.shape and abs(sheet - wanted).mean() < 4.5  # 5.1 at quality 75
-    assert report_pictures.sample_file(file.parent, "T1") == file
+    assert report_pictures.sample_file(file.parent, "T1") == file and report_pictures._rounded(file)
     assert report_pictures._image(file.read_bytes(), "")["src"].startswith("data:image/webp;base64,")
 
 
