@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
+from cqlib.errors import UserError
 from cqlib.models.base import Losses
 
 Returned = tuple[Losses, Tensor]
@@ -22,29 +23,33 @@ WARM_UP = 3
 """Calls of a part before it is captured: libraries set themselves up in them, and optimisers their state."""
 
 
-def capture(part: Callable[[], Returned]) -> tuple[Callable[[], None], Returned]:
-    """What `part` would launch, not launched yet: a call that does, and the tensors that hold its results then."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        returned = part()
-    return graph.replay, returned
+class Capture:
+    """Captures parts into graphs that share their memory: none needs what another has left there."""
+
+    def __init__(self):
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, part: Callable[[], Returned]) -> tuple[Callable[[], None], Returned]:
+        """What `part` would launch, not launched yet: a call that does, and the tensors that hold its results then."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool):
+            returned = part()
+        return graph.replay, returned
 
 
 class Graphs:
     """The parts of a step by key; each is run as it is at first, then captured, then replayed. All its batches are of
-    one shape. Where a part cannot be captured `problem` says why, and everything runs as it is from then on."""
+    one shape."""
 
-    def __init__(self, capture: Callable[[Callable[[], Returned]], tuple[Callable[[], None], Returned]] = capture):
-        self.problem = ""
-        self._capture = capture
+    def __init__(self, capture: Callable[[Callable[[], Returned]], tuple[Callable[[], None], Returned]] | None = None):
+        self._capture = capture or Capture()
         self._calls: dict[Hashable, int] = {}
         self._captured: dict[Hashable, tuple[Tensor, Callable[[], None], Returned]] = {}
 
     def __call__(self, key: Hashable, part: Part, x: Tensor) -> Returned:
-        """`part`(x), perhaps by its graph."""
+        """`part`(x), perhaps by its graph. UserError where it cannot be captured, after which this process cannot go
+        on on its card: a broken capture leaves stream, allocator and random numbers behind in its midst."""
         self._calls[key] = self._calls.get(key, 0) + 1
-        if self.problem:
-            return part(x)
         if self._calls[key] <= WARM_UP:
             return _aside(part, x)
         if key not in self._captured:
@@ -52,9 +57,8 @@ class Graphs:
             try:
                 self._captured[key] = (batch, *self._capture(lambda: part(batch)))
             except RuntimeError as error:
-                self.problem = f"no CUDA graph of {key}: {str(error).splitlines()[0]}"
-                self._captured.clear()
-                return part(x)
+                cause = str(error.__context__ or error).splitlines()[0]
+                raise UserError(f"cuda_graphs: the update '{key}' cannot be captured: {cause}") from error
         batch, replay, (losses, finite) = self._captured[key]
         batch.copy_(x)
         replay()

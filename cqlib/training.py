@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from cqlib.allocator import keep_freed_memory
 from cqlib.checkpoint import CheckpointError, load_checkpoint, load_latest, save_checkpoint
-from cqlib.errors import StoppedEarly
+from cqlib.errors import StoppedEarly, UserError
 from cqlib.feeding import Feed
 from cqlib.files import write_atomic
 from cqlib.graphs import Graphs, Part
@@ -71,7 +71,8 @@ Progress = Callable[[int, int, float], None]
 
 def measure(system: System, config: TrainingConfig, device: torch.device, steps: int = 2) -> float:
     """Seconds per training step in the middle of training, measured on `steps` of them after a first one, on random
-    images."""
+    images; kernel by kernel, also where CUDA graphs are asked for."""
+    config = replace(config, cuda_graphs=False)
     devices = [device] if device.type == "cuda" else []
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=devices):
         images = torch.randint(256, (2 * config.batch_size, *system.shape), dtype=torch.uint8)
@@ -142,6 +143,8 @@ class _Loop:
             raise ValueError("this system is trained with labels, and none are given")
         if system.uses_labels:
             system.check_labels(labels)
+        if config.cuda_graphs and system.kernels(0) is None:
+            raise UserError("cuda_graphs: this system's steps are not the same kernels every time")
         keep_freed_memory()
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
@@ -158,8 +161,7 @@ class _Loop:
         if critic := self.system.critic_parameters():
             rate = config.critic_learning_rate or config.learning_rate
             self.optimisers.append(optimiser(critic, config, rate))
-        graphs = config.cuda_graphs and self.device.type == "cuda" and system.repeats_every is not None
-        self.graphs = Graphs() if graphs else None
+        self.graphs = Graphs() if config.cuda_graphs and self.device.type == "cuda" else None
         self.step = self.skipped = self.skipped_in_a_row = 0
         self.waits = self.device.type != "cuda"
         self.unread: list[tuple[Losses, Tensor]] = []
@@ -208,9 +210,9 @@ class _Loop:
         finite = self.update(losses, self.optimisers[0], self.config.gradient_clip)
         return {key: value.detach() for key, value in losses.items()}, finite
 
-    def _part(self, name: str, step: int, part: Part, x: Tensor) -> tuple[Losses, Tensor]:
-        """`part`(x), as a CUDA graph where that is asked for."""
-        return part(x) if self.graphs is None else self.graphs((name, step % self.system.repeats_every), part, x)
+    def _part(self, name: str, part: Part, x: Tensor) -> tuple[Losses, Tensor]:
+        """`part`(x), as the CUDA graph of that name where graphs are asked for."""
+        return part(x) if self.graphs is None else self.graphs(name, part, x)
 
     def one_step(self) -> tuple[Losses, Tensor]:
         """Critic updates, generator updates, average; the named losses, and whether all was finite (a bool tensor).
@@ -227,12 +229,13 @@ class _Loop:
         for k in range(c.n_critic if len(self.optimisers) > 1 else 0):
             x, labels = self.feed.batch(c.batch_size)
             step = self.step * c.n_critic + k
-            losses, good = self._part("critic", step, lambda x, s=step, known=labels: self._critic(x, s, known), x)
+            name = f"critic, {self.system.kernels(step)}"
+            losses, good = self._part(name, lambda x, s=step, known=labels: self._critic(x, s, known), x)
             named |= losses
             finite.append(good)
         for _ in range(c.n_generator):
             x, labels = self.feed.batch(c.generator_batch or c.batch_size)
-            losses, good = self._part("generator", 0, lambda x, known=labels: self._generator(x, known), x)
+            losses, good = self._part("generator", lambda x, known=labels: self._generator(x, known), x)
             named |= losses
             finite.append(good)
         all_finite = torch.stack(finite).all()
@@ -301,8 +304,6 @@ class _Loop:
             if due:
                 self.save()
                 saved = time.monotonic()
-        if self.graphs is not None and self.graphs.problem:
-            self.notes.append(self.graphs.problem)
         self.save()
         return "done"
 

@@ -35,10 +35,14 @@ from cqlib.records import GitInfo
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """`seconds` is what the work itself returns."""
-    monkeypatch.setattr(measuring, "seconds", lambda work, device: work())
+def here(m):
+    """A turn is a run in this process, and takes as many seconds as the work itself returns."""
+    works = [side(CPU) for side in m.sides()]
+    return [lambda w=work: w.run() / w.units for work in works]
+
+
+def measured(m):
+    return measure(m, CPU, here(m))
 
 
 def made_up(name="a", ours=(9.0, 1.0, 3.0, 2.0), other=(9.0, 10.0, 42.0, 18.0), target=10.0, calls=None, units=1.0):
@@ -57,30 +61,30 @@ def made_up(name="a", ours=(9.0, 1.0, 3.0, 2.0), other=(9.0, 10.0, 42.0, 18.0), 
     return Measurement(name, side("ours", ours), (Other("b", side("other", other), target),), len(ours) - 1)
 
 
-def test_a_result_is_the_median_ratio_with_the_spread_of_the_rounds(clock):
+def test_a_result_is_the_median_ratio_with_the_spread_of_the_rounds():
     calls = []
-    (r,) = measure(made_up(calls=calls), CPU)
+    (r,) = measured(made_up(calls=calls))
     assert calls == ["ours", "other", "other", "ours"] * 2
     assert (r.ours_s, r.other_s, r.ratio, r.n) == (2.0, 18.0, 10.0, 3)  # of 10, 14 and 9
     assert (r.ratio_low, r.ratio_high) == (9.0, 14.0)
-    assert r.holds and not measure(made_up(target=10.1), CPU)[0].holds
+    assert r.holds and not measured(made_up(target=10.1))[0].holds
     assert "CPU" in r.device and r.about == "time"
 
 
-def test_times_are_for_a_unit_and_targets_for_a_kind_of_device(clock):
-    (r,) = measure(made_up(units=4.0), CPU)
+def test_times_are_for_a_unit_and_targets_for_a_kind_of_device():
+    (r,) = measured(made_up(units=4.0))
     assert (r.ours_s, r.other_s, r.ratio) == (0.5, 4.5, 10.0)
     other = Other("b", lambda device: Work(lambda: 1.0), cpu=1.5, cuda=4.0)
     assert (other.target(CPU), other.target(torch.device("cuda"))) == (1.5, 4.0)
 
 
-def test_each_other_side_has_its_result(clock):
+def test_each_other_side_has_its_result():
     sides = [lambda device, s=s: Work(lambda: s) for s in (1.0, 2.0, 3.0)]
-    results = measure(Measurement("a", sides[0], (Other("b", sides[1]), Other("c", sides[2], 5.0))), CPU)
+    results = measured(Measurement("a", sides[0], (Other("b", sides[1]), Other("c", sides[2], 5.0))))
     assert [(r.other, r.ratio, r.holds) for r in results] == [("b", 2.0, True), ("c", 3.0, False)]
 
 
-def test_work_done_is_set_against_the_peak(clock, monkeypatch):
+def test_work_done_is_set_against_the_peak(monkeypatch):
     monkeypatch.setattr(measuring, "peak_flops", lambda device, format: 1e9)
     a = torch.ones(10, 20)
 
@@ -90,12 +94,12 @@ def test_work_done_is_set_against_the_peak(clock, monkeypatch):
 
     ours = Work(run, units=2.0, images=64, format=torch.float32)
     other = Work(lambda: (run(), 1.0)[1], units=1.0)  # per unit twice as much
-    (r,) = measure(Measurement("a", lambda device: ours, (Other("b", lambda device: other),), 1), CPU)
+    (r,) = measured(Measurement("a", lambda device: ours, (Other("b", lambda device: other),), 1))
     assert r.work_ratio == 0.5 and "0.50 times the other's multiply-adds" in table.lines(r)[1]
     assert r.images_per_s == 64 and r.flops_per_s == 2 * 10 * 20 * 10 / 2 and r.peak_flops_per_s == 1e9
 
 
-def test_the_time_within_convolutions_is_a_part_of_the_time(clock, monkeypatch):
+def test_the_time_within_convolutions_is_a_part_of_the_time(monkeypatch):
     """Forward and backward are counted, and nothing else."""
     ticks = iter(range(100))
     monkeypatch.setattr(machine.time, "perf_counter", lambda: next(ticks) ** 2)
@@ -109,7 +113,7 @@ def test_the_time_within_convolutions_is_a_part_of_the_time(clock, monkeypatch):
     ticks = iter(range(100))
     monkeypatch.setattr(measuring, "peak_flops", lambda device, format: 1e9)
     ours = Work(run, units=2.0, format=torch.float32)
-    (r,) = measure(Measurement("a", lambda device: ours, (Other("b", lambda device: ours),), 1), CPU)
+    (r,) = measured(Measurement("a", lambda device: ours, (Other("b", lambda device: ours),), 1))
     assert r.convolutions_s == 3.0 and r.ours_s == 20.0
 
 
@@ -132,7 +136,7 @@ def test_operations_of_a_gradient_penalty_are_counted():
 def test_measuring_leaves_the_random_state_alone():
     state = torch.get_rng_state()
     side = lambda device: Work(lambda: torch.rand(1))  # noqa: E731
-    measure(Measurement("a", side, (Other("b", side),), 1), CPU)
+    measured(Measurement("a", side, (Other("b", side),), 1))
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -140,10 +144,10 @@ def test_measuring_leaves_the_random_state_alone():
 
 
 @pytest.fixture
-def rows(clock, monkeypatch):
+def rows(monkeypatch):
     """Two rows that are made up, and no processes for their sides."""
     monkeypatch.setattr(table, "ROWS", {m.name: m for m in (made_up("first"), made_up("second", target=11.0))})
-    monkeypatch.setattr(apart, "turns", lambda name, sides: nullcontext(None))
+    monkeypatch.setattr(apart, "turns", lambda name, sides: nullcontext(here(table.ROWS[name])))
     monkeypatch.setattr(memory, "peak", lambda name, k: 1_000_000 * (k + 1))
 
 
@@ -179,9 +183,10 @@ def test_what_is_done_is_written_before_the_next_one(tmp_path, monkeypatch, rows
     assert [row["name"] for row in json.loads((tmp_path / "x.json").read_text())] == ["first", "second"]
 
 
-def test_a_library_that_is_missing_is_named_and_the_rest_measured(capsys, rows):
+def test_a_library_that_is_missing_is_named_and_the_rest_measured(capsys, rows, monkeypatch):
     side = lambda device: Work(lambda: 1.0)  # noqa: E731
     row = Measurement("a", side, (Other("b", side), Other("c", side, needs="no_such_package")), 1)
+    monkeypatch.setattr(apart, "turns", lambda name, sides: nullcontext([lambda k=k: 1.0 + k for k in sides]))
     assert [r.other for r in table.results(row, CPU)] == ["b"]
     assert "no_such_package is not installed: pip install" in capsys.readouterr().out
 
@@ -344,8 +349,17 @@ def test_sides_take_their_turns_in_processes_of_their_own():
     """Each answers with its own seconds, as often as it is asked, and ends with the row."""
     with apart.turns("data-feeding", [0, 1]) as (ours, other):
         assert 0 < ours() < other() and 0 < ours()
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_side_that_ends_is_told_in_a_line(monkeypatch, ended):
+    """Asked while it starts, and after it has ended."""
+    made, popen = [], subprocess.Popen
+    monkeypatch.setattr(apart.subprocess, "Popen", lambda *a, **k: made.append(popen(*a, **k)) or made[-1])
     with pytest.raises(UserError, match=r"side 7 of data-feeding could not be measured: IndexError"):
         with apart.turns("data-feeding", [7]) as (broken,):
+            if ended:
+                made[0].wait()
             broken()
 
 
@@ -363,11 +377,10 @@ def test_sides_are_numbered_as_registered_where_one_is_missing(monkeypatch):
     """The package of the first other is not installed: the second keeps its number."""
     side = lambda device: Work(lambda: 1.0)  # noqa: E731
     row = Measurement("a", side, (Other("b", side, needs="no_such_package"), Other("c", side)), 1)
-    asked = []
-    monkeypatch.setattr(apart, "turns", lambda name, sides: nullcontext(asked.append((name, sides))))
+    monkeypatch.setattr(apart, "turns", lambda name, sides: nullcontext([lambda k=k: 1.0 + k for k in sides]))
     monkeypatch.setattr(memory, "peak", lambda name, k: 10 * (k + 1))
     (r,) = table.results(row, CPU)
-    assert asked == [("a", [0, 2])] and (r.other, r.ours_bytes, r.other_bytes) == ("c", 10, 30)
+    assert (r.other, r.ours_s, r.other_s, r.ours_bytes, r.other_bytes) == ("c", 1.0, 3.0, 10, 30)
 
 
 def test_memory_is_measured_in_a_process_of_its_own(monkeypatch, tmp_path):

@@ -181,7 +181,7 @@ def test_a_step_is_that_of_the_textbook_loop(row, changes, monkeypatch):
 
 
 @pytest.mark.parametrize("channels, groups", [(28, 4), (32, 8), (114, 2), (128, 8)])
-def test_group_norm_in_bf16_is_that_of_fp32_rounded(channels, groups):
+def test_group_norm_in_bf16_is_that_of_fp32_rounded(channels, groups, monkeypatch):
     """Values and gradients, to the precision of bf16; in fp32 it is the library's, bit for bit."""
     torch.manual_seed(0)
     ours, theirs = GroupNorm(groups, channels), torch.nn.GroupNorm(groups, channels)
@@ -197,7 +197,11 @@ def test_group_norm_in_bf16_is_that_of_fp32_rounded(channels, groups):
         return y, *torch.autograd.grad(y, [x, *layer.parameters()], seed.to(x.dtype))
 
     assert all(map(torch.equal, taken(ours, x.float()), taken(theirs, x.float())))
+    formats, library = [], torch.nn.functional.group_norm
+    spied = lambda x, *rest: formats.append(x.dtype) or library(x, *rest)  # noqa: E731
+    monkeypatch.setattr(torch.nn.functional, "group_norm", spied)
     low, high = taken(ours, x), taken(theirs, x.float())
+    assert formats[0] == (torch.float32 if channels // groups < 16 else torch.bfloat16)
     assert low[0].dtype == torch.bfloat16 and low[0].is_contiguous(memory_format=torch.channels_last)
     for near, exact in zip(low, high, strict=True):
         torch.testing.assert_close(near.float(), exact, rtol=0.01, atol=0.02 * exact.abs().max().item())

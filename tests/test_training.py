@@ -267,11 +267,15 @@ def test_switches_change_the_arithmetic_and_not_the_mathematics(tmp_path, change
     assert torch.isfinite(runs["changed"][1]).all()
 
 
+HANDED_OVER = "lift_fresh"
+"""What makes a tensor of numbers, such as a list of indices, which is then copied to the device."""
+
+
 class NoWaiting(TorchDispatchMode):
     """Under it, what makes the host wait for a device raises, but for the counters in `host`, which lie there (those of
     optimisers where none is on a GPU)."""
 
-    WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "_unique2", "equal")
+    WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "_unique2", "equal", HANDED_OVER)
 
     def __init__(self, host):
         super().__init__()
@@ -284,7 +288,7 @@ class NoWaiting(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("row", AVAILABLE)
-def test_on_a_gpu_no_step_waits_for_the_device(row, tmp_path):
+def test_on_a_gpu_no_step_waits_for_the_device(row, tmp_path, monkeypatch):
     """Once optimisers have their state, the epoch its order and buffers are full. A lazy penalty is among the steps."""
     e = experiment(row, "smoke")
     data = datasets.load("photos10", size=e.size).train.first(200)
@@ -294,6 +298,8 @@ def test_on_a_gpu_no_step_waits_for_the_device(row, tmp_path):
     while loop.step < 2 or not getattr(system, "_full", True):
         loop.one_step()
         loop.step += 1
+    if e.recipe.training.optimiser == "rmsprop":  # torch's adds a tensor of 1 to its count of steps, where that is here
+        monkeypatch.setattr(NoWaiting, "WAITS", tuple(name for name in NoWaiting.WAITS if name != HANDED_OVER))
     states = [state for moved in loop.optimisers for state in moved.state.values()]
     with NoWaiting([loop.average.n_averaged, *(state["step"] for state in states)]):
         for loop.step in range(1, 5):

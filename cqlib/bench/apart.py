@@ -51,6 +51,8 @@ def _turn(name: str, k: int) -> Iterator[Turn]:
             yield once
         finally:
             process.kill()  # it waits for a line, and has nothing to lose
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
 
 
 def main(name: str, k: str) -> None:

@@ -16,7 +16,6 @@ import torch
 from cqlib import provenance
 from cqlib.bench.machine import convolution_seconds, operations, peak_flops
 from cqlib.metrics.features import full_fp32
-from cqlib.sampling_time import seconds
 
 
 @dataclass(frozen=True)
@@ -126,13 +125,11 @@ def prepared(side: Side, device: torch.device) -> Work:
     return side(device)
 
 
-def measure(m: Measurement, device: torch.device, turns: list[Turn] | None = None) -> list[Result]:
-    """Let all sides take their `turns`, by default in this process; a result for each other. True fp32, but for what a
-    side itself does in bf16; the state of random numbers stays as it was."""
+def measure(m: Measurement, device: torch.device, turns: list[Turn]) -> list[Result]:
+    """Let all sides take their `turns`; a result for each other. Their operations are counted in this process, in true
+    fp32 but for what a side itself does in bf16; the state of random numbers stays as it was."""
     with full_fp32(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         works = [prepared(side, device) for side in m.sides()]
-        if turns is None:
-            turns = [lambda w=work: seconds(w.run, device) / w.units for work in works]
         rounds = [_round(turns, backwards=k % 2 == 1) for k in range(m.rounds + 1)][1:]
         ours = works[0]
         counts = [operations(w.run) / w.units for w in works] if ours.format is not None else None

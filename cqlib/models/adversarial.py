@@ -44,10 +44,13 @@ class AdversarialSystem(System):
                 else Critic(shape[-1], critic.widths, image_channels=shape[0])
             )
 
-    @property
-    def repeats_every(self) -> int:
-        """The penalty comes every so many critic updates; all else is always the same."""
-        return self._critic_config.penalty_every if self._critic_config is not None else 1
+    def _penalised(self, step: int) -> bool:
+        c = self._critic_config
+        return c is not None and c.penalty_weight > 0 and step % c.penalty_every == 0
+
+    def kernels(self, step: int) -> str | None:
+        """The penalty comes every so many updates; all else is always the same."""
+        return "penalised" if self._penalised(step) else "plain"
 
     def fakes(self, n: int) -> Tensor:
         """n images as the critic sees them in training, (n, C, H, W), with their graph."""
@@ -61,7 +64,7 @@ class AdversarialSystem(System):
             fake = self.fakes(len(x))
         terms = {"discriminator": losses.discriminator_loss(self.critic(real), self.critic(fake))}
         total = terms["discriminator"]
-        if config.penalty_weight > 0 and step % config.penalty_every == 0:
+        if self._penalised(step):
             terms["gradient_penalty"] = losses.gradient_penalty(self.critic, real, fake)
             total = total + config.penalty_weight * config.penalty_every * terms["gradient_penalty"]
         return {**terms, "total": total}

@@ -26,9 +26,6 @@ class System(nn.Module):
     given: str = ""
     """What an image is drawn for and `nats` is given, "the grey image"; `sample` then takes it from training images.
     Empty: nothing."""
-    repeats_every: int | None = None
-    """After how many critic updates the losses of both nets are the same operations again, whatever the step; None:
-    nothing is said, so that no CUDA graph can be made of them."""
     uses_labels: bool = False
     """Whether both losses take `labels` (N,), int64, -1 where an image has none. Others never see a label."""
 
@@ -46,6 +43,11 @@ class System(nn.Module):
 
     def schedule(self, step: int, steps: int) -> None:
         """Told before each step how far training is; systems that grow set their resolution by it."""
+
+    def kernels(self, step: int) -> str | None:
+        """A word for what the critic's update number `step` launches: the same kernels wherever the word is the same;
+        the generator's are always the same then. None: nothing is said, so that no CUDA graphs can be made."""
+        return None
 
     def generator_losses(self, x: Tensor) -> Losses:
         """What the generative model minimises, on uint8 images (N, C, H, W)."""

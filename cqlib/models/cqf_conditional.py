@@ -149,7 +149,7 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
             fake = self.fakes_of(g)
         terms = {"discriminator": losses.discriminator_loss(self.critic(real), self.critic(fake))}
         total = terms["discriminator"]
-        if config.penalty_weight > 0 and step % config.penalty_every == 0:
+        if self._penalised(step):
 
             def given_grey(c: Tensor) -> Tensor:
                 return self.critic(torch.cat([g, c], dim=1))
@@ -159,6 +159,10 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         return {**terms, "total": total}
 
     @torch.no_grad()
+    def kernels(self, step: int) -> str | None:
+        """None: the first updates also keep grey images."""
+        return None
+
     def keep(self, x: Tensor) -> None:
         """Keep the greys of training images x until there are `config.greys`."""
         if self._full:
