@@ -53,7 +53,8 @@ def publish(runs_dir: Path) -> list[Path]:
     records = publishable(runs_dir)
     places = {name: runs_dir / remedies.FOLDER / name for name in (remedies.UNCHANGED, *remedies.BY_NAME)}
     tries = {name: publishable(folder, STATUSES) for name, folder in places.items()}  # whatever came out
-    drawn = {record.row for record in records if record.seed == PICTURE["seed"]}
+    where = (PICTURE["data"], PICTURE["profile"], PICTURE["seed"])
+    drawn = {record.row for record in records if (record.data.name, record.profile, record.seed) == where}
     picture = _picture(runs_dir) if drawn >= {row.id for row in paper.TABLE1.rows} else None
     written = []
     written += [write_record(record, PUBLISHED / "records") for record in records]
