@@ -1,5 +1,6 @@
 """What is published: small, whole, of today's code, and the same page again from the records alone."""
 
+import fake_records
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,7 @@ import torch
 from cqlib import cli, data, publish, report, report_pictures, run
 from cqlib.experiments import experiment
 from cqlib.images import grid, grid_png, unscaled
-from cqlib.records import load_records, read_record, slug
+from cqlib.records import load_records, read_record, slug, write_record
 
 FOLDER = report.PUBLISHED
 RECORDS, PROBLEMS = load_records(FOLDER / "records")
@@ -117,6 +118,21 @@ def test_no_old_grid_stays_beside_new_ones(tmp_path, monkeypatch):
         (place / f"samples_{at}.png").write_bytes(grid_of)
     publish._publish_samples(place, "x", 32)
     assert [path.name for path in old.iterdir()] == ["samples_T1.webp"]
+
+
+@pytest.mark.parametrize(("data_set", "drawn"), [("photos10", True), ("npz:mine", False)])
+def test_readmes_picture_is_drawn_where_all_models_of_its_own_run_set_are(tmp_path, monkeypatch, data_set, drawn):
+    place = tmp_path / "published"
+    monkeypatch.setattr(publish, "PUBLISHED", place)
+    monkeypatch.setattr(publish.readme, "main", lambda: 0)
+    monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
+    monkeypatch.setattr(publish, "_picture", lambda runs_dir: b"drawn")
+    (place / "samples").mkdir(parents=True)
+    for row in fake_records.SCORES:
+        write_record(fake_records.record(row, 0, data=data_set if row != "table1/gan" else "photos10"),
+                     tmp_path / "runs" / row.replace("/", "_"), "record.json")  # fmt: skip
+    publish.publish(tmp_path / "runs")
+    assert (place / "table1.png").exists() == drawn
 
 
 @pytest.mark.parametrize("kind", report_pictures.KINDS)
