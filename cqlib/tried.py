@@ -12,7 +12,7 @@ from cqlib.claim_cards import finding
 from cqlib.claims import BY_ID, Claim
 from cqlib.number_verdicts import TEMPERATURES
 from cqlib.records import Record, load_records
-from cqlib.remedies import BY_NAME, COSTS_BPD, LOWERS_FID, PROFILE, PUBLISHED, REMEDIES, UNCHANGED, Remedy
+from cqlib.remedies import BY_NAME, COSTS_BPD, LOWERS_FID, PROFILE, PUBLISHED, REMEDIES, STEPS, UNCHANGED, Remedy
 from cqlib.tables import RunSet
 from cqlib.verdicts import claim_result
 
@@ -123,12 +123,15 @@ def _line(remedy: Remedy | None, runs: Runs, plain: Runs, seeds: set[int], tests
 
 
 def _words(remedy: Remedy, plain: Runs) -> str:
-    """ "λ 25 instead of 100", of the rows at hand; what stood there is told by the unchanged records."""
+    """ "λ 25 instead of 100", of the rows at hand; what stood there is told by the unchanged records. Steps that one
+    row alone was given are told so."""
     said = {}
+    before = {row: next(iter(found.values())).config["recipe"] for row, found in plain.items()}
+    kept = [row for row in plain if row not in remedy.changes]
     for row in (row for row in plain if row in remedy.changes):
-        config = next(iter(plain[row].values())).config["recipe"]
         for path, value in remedy.changes[row].items():
-            said[f"{WORDS[path]} {_shown(value)} instead of {_shown(_at(config, path))}"] = None
+            others = f" (the other row's stay {_shown(_at(before[kept[0]], path))})" if path == STEPS and kept else ""
+            said[f"{WORDS[path]} {_shown(value)} instead of {_shown(_at(before[row], path))}{others}"] = None
     return "; ".join(said) + (f" ({remedy.why})" if remedy.why else "")
 
 

@@ -1,6 +1,7 @@
 """What was tried where a claim does not hold: each remedy changes what it says, and its effect is paired rightly."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from fake_records import record
@@ -72,6 +73,16 @@ def test_effects_pair_a_changed_row_with_the_unchanged_other(tmp_path):
     written(tmp_path, "twice-the-steps", ("table1/vae", 4.7))
     assert effects(tried.tries(tmp_path)[0][CLAIM])["steps: 3,000 instead of 1,500"] == "−0.20"
     assert tried.tries(tmp_path / "nothing") == ({}, [])
+
+
+def test_steps_of_one_row_alone_are_told_so():
+    """Else more training would pass for a better recipe."""
+    def trained(steps):
+        return {100: SimpleNamespace(config={"recipe": {"training": {"steps": steps}}})}
+
+    remedy = remedies.BY_NAME["two-scales-steps"]
+    plain = {"table3/cqf-2-scales": trained(1500), "table3/nvp": trained(1400)}
+    assert tried._words(remedy, plain) == "steps: 3,000 instead of 1,500 (the other row's stay 1,400)"
 
 
 def test_all_lines_are_of_the_same_seeds_and_devices(tmp_path):

@@ -19,7 +19,7 @@ BATCH, SIZE, BATCHES = 64, 32, 30
 # --- data feeding: flipped batches of 64 images of 8 bits, on the device --------------------------------------
 
 
-def feed(batches: int = 10 * BATCHES) -> Side:
+def feed(batches: int = 100 * BATCHES) -> Side:
     """Gathers from one tensor."""
 
     def side(device: torch.device) -> Work:
