@@ -57,7 +57,7 @@ class Graphs:
             try:
                 self._captured[key] = (batch, *self._capture(lambda: part(batch)))
             except RuntimeError as error:
-                cause = str(error.__context__ or error).splitlines()[0]
+                cause = next(iter(str(error.__context__ or error).splitlines()), "no word of why")
                 raise UserError(f"cuda_graphs: the update '{key}' cannot be captured: {cause}") from error
         batch, replay, (losses, finite) = self._captured[key]
         batch.copy_(x)

@@ -1,8 +1,8 @@
 """Finished runs -> reports/published and README: `python -m cqlib.publish RUNS_DIR`.
 
 Copies each finished, clean record, those of remedies whatever came out, the sample grids of each row's first seed as
-small pictures, and the weights of `MODELS` without their critics; draws README's picture where
-RUNS_DIR has all of its models; renders README and reports/published/.
+small pictures, and the weights of `MODELS` without their critics; draws README's picture where RUNS_DIR has all of its
+models; renders README and reports/published/.
 """
 
 from __future__ import annotations

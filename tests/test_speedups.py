@@ -15,6 +15,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 from torch.nn.utils import parameters_to_vector
 
+from cqlib import training
 from cqlib.bench import plain
 from cqlib.experiments import build, experiment
 from cqlib.feeding import Feed
@@ -219,6 +220,14 @@ def test_weights_that_moved_count_in_the_next_autocast():
         for value in (1.0, 2.0):
             torch.nn.init.constant_(layer.weight, value)
             assert output().tolist() == [[2 * value, 2 * value]]
+
+
+def test_a_training_keeps_what_it_frees(monkeypatch):
+    asked = []
+    monkeypatch.setattr(training, "keep_freed_memory", lambda: asked.append(1))
+    recipe = experiment("table1/vae", "smoke").recipe
+    stepper(build(recipe.system), torch.zeros(8, 3, 16, 16, dtype=torch.uint8), recipe.training, CPU)
+    assert asked
 
 
 FREED_TWICE = """
