@@ -94,11 +94,20 @@ def hardware(threads: int) -> str:
     import torch
 
     from cqlib import provenance
+    from cqlib.placement import fast_bf16
 
     if not torch.cuda.is_available():
-        return provenance.cpu_name(threads)
-    code = "import torch; print(torch.cuda.get_device_name())"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() or "GPU"
+        return provenance.device_name(torch.device("cpu"), bf16=fast_bf16(torch.device("cpu")), threads=threads)
+    found = subprocess.run([sys.executable, "-c", _CARD], capture_output=True, text=True)
+    return found.stdout.strip() or "GPU"
+
+
+_CARD = """
+import torch
+from cqlib import placement, provenance
+device = torch.device("cuda")
+print(provenance.device_name(device, bf16=placement.fast_bf16(device)))
+"""
 
 
 def total(estimates: Iterable[Estimate], runs_each: Iterable[int], slots: int) -> str:

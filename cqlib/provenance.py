@@ -51,17 +51,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def device_name(device: torch.device, *, bf16: bool) -> str:
-    """The card, or the processor with its number of threads; and whether convolutions ran in bf16."""
+def device_name(device: torch.device, *, bf16: bool, threads: int | None = None) -> str:
+    """The card, or the processor with its number of threads (this process's, unless given); and whether convolutions
+    run in bf16."""
     precision = "bf16 convolutions" if bf16 else "fp32"
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {precision}"
-    return f"{cpu_name(torch.get_num_threads())}, {precision}"
-
-
-def cpu_name(threads: int) -> str:
-    """The processor with a number of threads."""
-    return f"CPU {_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+    threads = threads or torch.get_num_threads()
+    return f"CPU {_processor()}, {threads} thread{'s' if threads > 1 else ''}, {precision}"
 
 
 def _processor() -> str:

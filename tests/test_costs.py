@@ -13,7 +13,7 @@ from cqlib.experiments import experiment
 from cqlib.processes import Stop
 from cqlib.records import Record, load_records
 
-HERE = "CPU Test, 1 thread"
+HERE = "CPU Test, 1 thread, bf16 convolutions"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def example() -> Record:
 def made(example: Record, seed: int = 0, **changes) -> Record:
     """A finished run of table1/vae under smoke on this hardware."""
     e = experiment("table1/vae", "smoke", seed=seed)
-    values = {"profile": "smoke", "seed": seed, "config_hash": e.config_hash, "device": f"{HERE}, fp32"}
+    values = {"profile": "smoke", "seed": seed, "config_hash": e.config_hash, "device": HERE}
     return replace(example, **{**values, **changes})
 
 
@@ -34,13 +34,17 @@ def test_only_finished_runs_of_the_same_experiment_on_the_same_hardware_are_meas
     records = [
         made(example, seconds=100, peak_memory_bytes=gib),
         made(example, 7, seconds=200, peak_memory_bytes=2 * gib),
-        made(example, 1, seconds=9000, device="CPU Test, 16 threads, fp32"),
+        made(example, 1, seconds=9000, device="CPU Test, 16 threads, bf16 convolutions"),
+        made(example, 1, seconds=9000, device="CPU Test, 1 thread, fp32"),
         made(example, 2, seconds=9000, config_hash="0123456789abcdef"),
         made(example, 3, seconds=9000, status="diverged"),
     ]
     assert costs.measured(e, records, HERE) == Estimate(150, 2 * gib, 2)
     assert str(costs.measured(e, records, HERE)) == "2 min, 2.0 GiB (measured in 2 runs)"
     assert costs.measured(experiment("table1/gan", "smoke"), records, HERE) is None
+    full = replace(e, recipe=replace(e.recipe, training=replace(e.recipe.training, autocast="off")))
+    records = [made(example, config_hash=full.config_hash, device="CPU Test, 1 thread, fp32", seconds=7)]
+    assert costs.measured(full, records, HERE).seconds == 7
 
 
 def test_a_cluster_keeps_free_what_was_measured_on_any_cpu_and_a_margin(example):
