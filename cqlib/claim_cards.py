@@ -26,10 +26,9 @@ WIDTH = 200  # of the picture of an interval, in its own units
 
 @dataclass(frozen=True)
 class Finding:
-    """One result of a claim: where it comes from, its words, its interval as a picture."""
+    """One result of a claim: its temperature, its words, its interval as a picture."""
 
-    source: str  # "T = 1, published, 5 seeds"
-    runs: str  # "photos10 16×16, quick"
+    at: str  # "T = 1"; empty for BPD, which has no temperature
     standing: str
     effect: str
     bar: dict[str, float] | None
@@ -46,15 +45,29 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Line:
+    """What one run set says about a claim, a finding for each temperature."""
+
+    runs: str  # "photos10 16×16, quick"
+    source: str  # "published, 5 seeds"
+    score: str  # "FD-lite0": a score that is not FID says so
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
 class Card:
-    """A claim, where it stands, on which data, its findings by column, the paper's own effect."""
+    """A claim, where it stands, what each run set says (the one that decides first), the paper's own effect."""
 
     claim: Claim
     standing: str
-    measured: tuple[str, ...]  # "FD-lite0 on photos10 16×16, quick": a score that is not FID says so
-    columns: tuple[tuple[Finding, ...], ...]
+    lines: tuple[Line, ...]
     published: str
     reason: str
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """What the claim was tested by."""
+        return tuple(dict.fromkeys(line.score for line in self.lines))
 
 
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
@@ -90,33 +103,36 @@ def _name(result: ClaimResult) -> str:
 
 def _card(found: list[tuple[RunSet | None, ClaimResult]]) -> Card:
     claim, published = found[0][1].claim, found[0][1].published
-    ran = [(runs, result) for runs, result in found if runs is not None and result.label != "not run"]
-    where, columns = "not run", ()
-    scores = (f"{result.metric_name.partition('@')[0]} on {runs.label}" for runs, result in ran)
-    measured = tuple(dict.fromkeys(scores))
-    if ran:
-        most = max(ran, key=lambda pair: (pair[0].profile != "smoke", pair[1].n_seeds))[0]
-        where = standing([result for runs, result in ran if runs is most])
-        by_column: dict[object, list[Finding]] = {}
-        for runs, result in ran:  # BPD has no temperature: a column for each place
-            column = runs.place if result.temperature is None else result.temperature
-            by_column.setdefault(column, []).append(finding(runs, result))
-        columns = tuple(map(tuple, by_column.values()))
     paper = "" if published is None else effect_text(published, claim.unit)
-    return Card(claim, where, measured, columns, paper, found[-1][1].reason)
+    by_set: dict[int, tuple[RunSet, list[ClaimResult]]] = {}
+    for runs, result in found:
+        if runs is not None and result.label != "not run":
+            by_set.setdefault(id(runs), (runs, []))[1].append(result)
+    ran = sorted(by_set.values(), key=lambda pair: (pair[0].profile == "smoke", -pair[1][0].n_seeds))
+    where = standing(ran[0][1]) if ran else "not run"
+    reach = _reach([result for _, results in ran for result in results])
+    lines = tuple(_line(runs, results, reach) for runs, results in ran)
+    return Card(claim, where, lines, paper, found[-1][1].reason)
 
 
-def finding(runs: RunSet, result: ClaimResult) -> Finding:
-    """A claim's result on a run set, in words and as a bar."""
-    seeds = "1 seed" if result.n_seeds == 1 else f"{result.n_seeds} seeds"
-    at = [] if result.temperature is None else [f"T = {result.temperature:.0f}"]
-    text, unit = "", result.claim.unit
-    if result.effect is not None:
-        text = effect_text(result.effect, unit)
-        if result.low is not None and result.high is not None:
-            text += f" [{number(result.low, unit)}, {number(result.high, unit)}]"
-    source = ", ".join([*at, PLACES[runs.place].lower() if at else PLACES[runs.place], seeds])
-    return Finding(source, runs.label, _name(result), text, _bar(result))
+def _line(runs: RunSet, results: Sequence[ClaimResult], reach: float) -> Line:
+    seeds = results[0].n_seeds
+    source = f"{PLACES[runs.place].lower()}, {seeds} seed{'s' if seeds > 1 else ''}"
+    findings = [
+        Finding("" if r.temperature is None else f"T = {r.temperature:.0f}", _name(r), measured(r), _bar(r, reach))
+        for r in results
+    ]
+    return Line(runs.label, source, results[0].metric_name.partition("@")[0], tuple(findings))
+
+
+def measured(result: ClaimResult) -> str:
+    """ "−0.30 bpd [−0.45, −0.15]": effect and interval; empty where there is no effect."""
+    if result.effect is None:
+        return ""
+    text, unit = effect_text(result.effect, result.claim.unit), result.claim.unit
+    if result.low is None or result.high is None:
+        return text
+    return f"{text} [{number(result.low, unit)}, {number(result.high, unit)}]"
 
 
 def effect_text(effect: float, unit: str) -> str:
@@ -129,12 +145,18 @@ def number(value: float, unit: str) -> str:
     return f"{value:+.{2 if unit == 'bpd' else 1}f}".replace("-", "−")
 
 
-def _bar(result: ClaimResult) -> dict[str, float] | None:
+def _reach(results: Sequence[ClaimResult]) -> float:
+    """How far from 0 the pictures of a claim reach: as far as the farthest of its effects, intervals and bands, so that
+    all have one scale."""
+    ends = [value for r in results for value in (r.effect, r.low, r.high, EQUAL[r.claim.metric]) if value is not None]
+    return 1.1 * max(map(abs, ends), default=1.0)
+
+
+def _bar(result: ClaimResult, reach: float) -> dict[str, float] | None:
     """Positions of effect, interval and band of equality on a line of WIDTH with 0 in its middle."""
     if result.effect is None:
         return None
     margin = EQUAL[result.claim.metric]
     ends = {"effect": result.effect, "low": result.low, "high": result.high, "left": -margin, "right": margin}
     known = {name: value for name, value in ends.items() if value is not None}
-    reach = 1.1 * max(map(abs, known.values()))
     return {name: round(WIDTH / 2 * (1 + value / reach), 1) for name, value in known.items()}

@@ -65,7 +65,7 @@ def precision(folder: Path = PUBLISHED) -> str:
     if not exact or len(fast) != len(exact):
         return "Not measured yet."
     found = [{card.claim.id: card for card in cards(run_sets([], runs), "table1")} for runs in (fast, exact)]
-    pairs = [(found[0][claim], found[1][claim]) for claim in found[0] if found[0][claim].columns]
+    pairs = [(found[0][claim], found[1][claim]) for claim in found[0] if found[0][claim].lines]
     same = sum(a.standing == b.standing for a, b in pairs)
     turned = sum({a.standing, b.standing} == {"holds", "does not hold"} for a, b in pairs)
     head = (
@@ -92,7 +92,7 @@ def _devices(records: Sequence[Record]) -> str:
 
 
 def _effects(card: Card) -> str:
-    return "; ".join(dict.fromkeys(finding.effect for column in card.columns for finding in column))
+    return "; ".join(dict.fromkeys(finding.effect for line in card.lines for finding in line.findings))
 
 
 def robustness(folder: Path = PUBLISHED) -> str:

@@ -83,12 +83,8 @@ def claims(which: paper.Table, sets: Sequence[RunSet]) -> str:
     lines = [f"{len(found)} claims of Table {which.id[-1]}: {counts}.", ""]
     lines += [_line(["verdict", "claim", "measured effect and 95 % interval"]), _line(["---"] * 3)]
     for card in found:
-        parted = len(card.columns) > 1  # by temperature
-        effects = "; ".join(
-            f"{finding.source.split(',')[0]}: {finding.effect}" if parted else finding.effect
-            for column in card.columns
-            for finding in column
-        )
+        found_at = [finding for line in card.lines for finding in line.findings]
+        effects = "; ".join(f"{f.at}: {f.effect}" if f.at else f.effect for f in found_at)
         lines.append(_line([card.standing, card.claim.sentence, effects]))
     return "\n".join(lines)
 

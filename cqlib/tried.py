@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cqlib import names
-from cqlib.claim_cards import finding
+from cqlib.claim_cards import measured
 from cqlib.claims import BY_ID, Claim
 from cqlib.number_verdicts import TEMPERATURES
 from cqlib.records import Record, load_records
@@ -115,10 +115,7 @@ def _line(remedy: Remedy | None, runs: Runs, plain: Runs, seeds: set[int], tests
     words = "as it is" if remedy is None else _words(remedy, plain)
     if lost := sorted({r.status for r in records} - {"done"}):
         return Tried(words, (*[lost[0]] * len(tests), _totals(runs)))
-    first = records[0]
-    run_set = RunSet("published", first.data.name, first.data.shape[-1], PROFILE, records)
-    cells = [finding(run_set, claim_result(claim, records, temperature=t)).effect or "not measured"
-             for claim, t in tests]  # fmt: skip
+    cells = [measured(claim_result(claim, records, temperature=t)) or "not measured" for claim, t in tests]
     return Tried(words, (*cells, _totals(runs)))
 
 

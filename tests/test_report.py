@@ -170,15 +170,26 @@ def test_every_claim_is_shown_once_with_effect_interval_seeds_and_data():
     order = [list(STANDINGS).index(card.standing) for card in made]
     assert order == sorted(order) and sum(count_claims(made).values()) == len(CLAIMS)
     card = next(card for card in made if card.claim.id == "table1/cq-f-gan-fid")
-    assert card.standing == "does not hold" and card.measured == ("FD-lite0 on photos10 16×16, quick",)
-    assert [finding.source for column in card.columns for finding in column] == [
-        "T = 1, published, 5 seeds",
-        "T = 0, published, 5 seeds",
-    ]
-    for column in card.columns:
-        assert re.fullmatch(r"−\d+\.\d % \[−\d+\.\d, −\d+\.\d\]", column[0].effect)
-        bar = column[0].bar
+    assert card.standing == "does not hold" and card.scores == ("FD-lite0",)
+    (line,) = card.lines
+    assert (line.runs, line.source) == ("photos10 16×16, quick", "published, 5 seeds")
+    assert [finding.at for finding in line.findings] == ["T = 1", "T = 0"]
+    for finding in line.findings:
+        assert re.fullmatch(r"−\d+\.\d % \[−\d+\.\d, −\d+\.\d\]", finding.effect)
+        bar = finding.bar
         assert bar["low"] <= bar["effect"] <= bar["high"] < 100 and bar["left"] < 100 < bar["right"]
+
+
+def test_the_run_set_that_decides_comes_first_and_all_bars_have_one_scale():
+    larger = records(2, data="tiny-imagenet")
+    for run in larger:
+        run.metrics["BPD"] = replace(run.metrics["BPD"], value=2 * run.metrics["BPD"].value)
+    made = {card.claim.id: card for card in cards(tables.run_sets([*larger, *records(1, data="cifar10")], records(5)))}
+    lines = made["table1/vae-gan-bpd"].lines
+    assert [line.source for line in lines] == ["published, 5 seeds", "this machine, 2 seeds", "this machine, 1 seed"]
+    bars = [line.findings[0].bar for line in lines]
+    assert len({(bar["left"], bar["right"]) for bar in bars}) == 1
+    assert bars[1]["effect"] - 100 == pytest.approx(2 * (bars[0]["effect"] - 100), rel=0.2)
 
 
 def test_one_seed_is_seen_once_with_its_direction():
