@@ -16,6 +16,7 @@ STANDINGS = {
     "depends on the temperature": ("±", "bad"),
     "seen once, contrary": ("✗", "bad"),
     "undecided": ("?", "plain"),
+    "seen once, depends on the temperature": ("?", "plain"),
     "equal": ("=", "plain"),
     "holds": ("✓", "good"),
     "seen once, as claimed": ("✓", "good"),
@@ -73,8 +74,8 @@ class Card:
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
     """One card per claim (whose id begins with `prefix`), in the order of STANDINGS, then of the slides.
 
-    A claim stands where the run set with most seeds puts it (smoke runs, which only test the code, come after
-    all others); the others are shown beside it.
+    A claim stands where the run set with most seeds puts it, before all others one of the paper's recipes on the data
+    of the claim; smoke runs, which only test the code, come last. The others are shown beside it.
     """
     results: dict[str, list[tuple[RunSet | None, ClaimResult]]] = {}
     tested = [(runs, claims_table(runs.records, runs.data, runs.profile)) for runs in sets]
@@ -92,9 +93,15 @@ def count_claims(made: Sequence[Card]) -> dict[str, int]:
 
 
 def standing(results: Sequence[ClaimResult]) -> str:
-    """Where the results of one claim in one run set, at the two temperatures, put it."""
+    """Where the results of one claim in one run set, at the two temperatures, put it: what speaks against it at one of
+    them is told; for it speaks only what holds at both."""
+    labels = {result.label for result in results}
     names = {_name(result) for result in results}
-    return names.pop() if len(names) == 1 else "depends on the temperature"
+    if len(names) == 1:
+        return names.pop()
+    if "seen once" in labels:
+        return "seen once, depends on the temperature" if labels == {"seen once"} else "undecided"
+    return "depends on the temperature" if "does not hold" in labels else "undecided"
 
 
 def _name(result: ClaimResult) -> str:
@@ -108,16 +115,24 @@ def _card(found: list[tuple[RunSet | None, ClaimResult]]) -> Card:
     for runs, result in found:
         if runs is not None and result.label != "not run":
             by_set.setdefault(id(runs), (runs, []))[1].append(result)
-    ran = sorted(by_set.values(), key=lambda pair: (pair[0].profile == "smoke", -pair[1][0].n_seeds))
+    ran = sorted(by_set.values(), key=lambda pair: _rank(claim, *pair))
     where = standing(ran[0][1]) if ran else "not run"
     reach = _reach([result for _, results in ran for result in results])
     lines = tuple(_line(runs, results, reach) for runs, results in ran)
-    return Card(claim, where, lines, paper, found[-1][1].reason)
+    return Card(claim, where, lines, paper, min((result.reason for _, result in found), key=len))
+
+
+def _rank(claim: Claim, runs: RunSet, results: Sequence[ClaimResult]) -> tuple:
+    """The place of a run set among those that test a claim: the first decides."""
+    papers_own = (runs.profile, runs.data) == ("paper", claim.data)
+    return runs.profile == "smoke", not papers_own, -results[0].n_seeds, runs.place != "here"
 
 
 def _line(runs: RunSet, results: Sequence[ClaimResult], reach: float) -> Line:
-    seeds = results[0].n_seeds
+    seeds, alone = results[0].n_seeds, results[0].alone
     source = f"{PLACES[runs.place].lower()}, {seeds} seed{'s' if seeds > 1 else ''}"
+    if alone:
+        source += f" (without a comparable partner: {', '.join(map(str, alone))})"
     findings = [
         Finding("" if r.temperature is None else f"T = {r.temperature:.0f}", _name(r), measured(r), _bar(r, reach))
         for r in results

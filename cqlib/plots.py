@@ -65,11 +65,6 @@ class Point:
     distance_std: float = 0.0
 
 
-def sample_grid(images: torch.Tensor, *, columns: int = 8, title: str = "") -> Figure:
-    """A Figure with the images (N, C, H, W) uint8 in rows of `columns`."""
-    return sample_board({"": {title: images}}, columns=columns)
-
-
 def sample_board(rows: Mapping[str, Mapping[str, torch.Tensor]], *, columns: int = 8) -> Figure:
     """Grids side by side: `rows[row label][column title]` are images (N, C, H, W) uint8."""
     across = max(len(row) for row in rows.values())

@@ -15,6 +15,7 @@ from cqlib import evidence, paper
 from cqlib.claim_cards import cards, count_claims
 from cqlib.data.catalogue import ENTRIES
 from cqlib.errors import UserError
+from cqlib.evidence import table_row
 from cqlib.files import write_atomic
 from cqlib.guard import guarded
 from cqlib.names import ROOT
@@ -33,14 +34,14 @@ def table(which: paper.Table, sets: Sequence[RunSet]) -> str:
     """A table's paper numbers beside the published records', means ± standard deviation over seeds."""
     runs = _fullest(which, sets)
     head = ["", "paper BPD", "paper IS", "paper FID", *(name.replace("@", " ") for name in COLUMNS), "seeds"]
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines = [table_row(head), table_row(["---"] * len(head))]
     rows = [*which.rows, *(paper.ROWS[row] for row in BESIDE.get(which.id, ()))]
     for row in rows:
         records = runs.of(row.id)
         cells = [f"{number.text}{number.mark and ' ' + number.mark}" for number in row.numbers[:3]]  # CIFAR-10
         cells += [_mean(records, name) for name in COLUMNS] + [str(len(records) or "none yet")]
         label = row.label + (f" [{', '.join(row.ticks)}]" if row.ticks and which.id == "table2" else "")
-        lines.append(_line([label, *(cell.replace("*", r"\*") for cell in cells)]))
+        lines.append(table_row([label, *(cell.replace("*", r"\*") for cell in cells)]))
     floor = _mean(list(runs.records)[:1], "FD-lite0-floor")
     footnote = paper.FOOTNOTES["frozen-gan"].text
     return "\n".join(
@@ -61,9 +62,9 @@ def everywhere(sets: Sequence[RunSet]) -> str:
     names = [row.label for row in rows]
     head = ["", "training images", "seeds", *(f"BPD {name}" for name in names), *(f"FD {name}" for name in names)]
     printed = [f"{n.text}{n.mark and ' ' + n.mark}".replace("*", r"\*") for n in (row.numbers[0] for row in rows)]
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines = [table_row(head), table_row(["---"] * len(head))]
     cifar10 = paper.DATA_SETS["cifar10"]
-    lines.append(_line([f"the paper: {cifar10.label}", f"{cifar10.n_train:,}", "", *printed, *[""] * len(rows)]))
+    lines.append(table_row([f"the paper: {cifar10.label}", f"{cifar10.n_train:,}", "", *printed, *[""] * len(rows)]))
     for runs in sets:
         found = [runs.of(row.id) for row in rows]
         if not any(found):
@@ -72,39 +73,39 @@ def everywhere(sets: Sequence[RunSet]) -> str:
         trained_on = sorted({record.config.get("n_train", 0) for records in found for record in records})
         cells = [", ".join(f"{n:,}" for n in trained_on), " to ".join(map(str, dict.fromkeys((many[0], many[-1]))))]
         cells += [_mean(records, name) for name in ("BPD", "FD-lite0@T1") for records in found]
-        lines.append(_line([without_paths(runs.label), *(cell.replace(" *", r" \*") for cell in cells)]))
+        lines.append(table_row([without_paths(runs.label), *(cell.replace(" *", r" \*") for cell in cells)]))
     return "\n".join(lines)
 
 
 def claims(which: paper.Table, sets: Sequence[RunSet]) -> str:
     """The claims of a table by verdict, from the published records."""
     found = cards([_fullest(which, sets)], which.id)
-    counts = ", ".join(f"{count} {name}" for name, count in count_claims(found).items() if count)
-    lines = [f"{len(found)} claims of Table {which.id[-1]}: {counts}.", ""]
-    lines += [_line(["verdict", "claim", "measured effect and 95 % interval"]), _line(["---"] * 3)]
+    counts = ", ".join(f"{name}: {count}" for name, count in count_claims(found).items() if count)
+    lines = [f"{len(found)} claims of Table {which.id[-1]}. {counts[0].upper()}{counts[1:]}.", ""]
+    lines += [table_row(["verdict", "claim", "measured effect and 95 % interval"]), table_row(["---"] * 3)]
     for card in found:
         found_at = [finding for line in card.lines for finding in line.findings]
         effects = "; ".join(f"{f.at}: {f.effect}" if f.at else f.effect for f in found_at)
-        lines.append(_line([card.standing, card.claim.sentence, effects]))
+        lines.append(table_row([card.standing, card.claim.sentence, effects]))
     return "\n".join(lines)
 
 
 def equations(_: Sequence[RunSet]) -> str:
     """The equation -> code map."""
-    lines = [_line(["equation", "what", "code"]), _line(["---"] * 3)]
+    lines = [table_row(["equation", "what", "code"]), table_row(["---"] * 3)]
     for equation in paper.EQUATIONS:
         module, name = _split(equation.where)
         link = f"[`{name}`]({module.replace('.', '/')}.py)"
-        lines.append(_line([f"({equation.number})", equation.name, link]))
+        lines.append(table_row([f"({equation.number})", equation.name, link]))
     return "\n".join(lines)
 
 
 def datasets(_: Sequence[RunSet]) -> str:
     """The published data sets: what they are, which files, and how they come."""
-    lines = [_line(["name", "what", "files", "how it comes", "terms"]), _line(["---"] * 5)]
+    lines = [table_row(["name", "what", "files", "how it comes", "terms"]), table_row(["---"] * 5)]
     for entry in ENTRIES.values():
         files = " and ".join(f"`{file.name}` ({file.size})" for file in entry.files[0])
-        lines.append(_line([f"`{entry.name}`", entry.about, files, entry.how, entry.terms]))
+        lines.append(table_row([f"`{entry.name}`", entry.about, files, entry.how, entry.terms]))
     return "\n".join(lines)
 
 
@@ -162,10 +163,6 @@ def _mean(records: Sequence[Record], name: str) -> str:
 def _n(runs: RunSet) -> str:
     counts = {m.n for record in runs.records for name, m in record.metrics.items() if name == "FD-lite0@T1"}
     return " or ".join(f"{n:,}" for n in sorted(counts))
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _split(dotted: str) -> tuple[str, str]:

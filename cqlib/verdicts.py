@@ -6,16 +6,14 @@ in `cqlib.number_verdicts` and can be had from here too.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
 
 from cqlib.claims import CLAIMS, Claim, applies
-from cqlib.number_verdicts import NUMBER_LABELS as NUMBER_LABELS
-from cqlib.number_verdicts import TEMPERATURES, Verdict, done_by_seed, metric_names
+from cqlib.number_verdicts import TEMPERATURES, done_by_seed, metric_names
 from cqlib.number_verdicts import compare as compare
 from cqlib.paper import DATA_SETS, EQUAL, canonical, published_effect
 from cqlib.records import Record
@@ -31,8 +29,8 @@ class ClaimResult:
 
     `low` and `high` bound a 95 % interval: Student's t over seeds, or, for one seed's BPD, a bootstrap over
     test images; None where there is none. `published` is the same effect in the paper's numbers.
-    `direction` is "as claimed", "contrary" or "" (nothing measured). `temperature` is None for metrics
-    without samples.
+    `direction` is "as claimed", "contrary" or "" (nothing measured). `alone` are seeds of one of the rows that have no
+    comparable partner. `temperature` is None for metrics without samples.
     """
 
     claim: Claim
@@ -43,6 +41,7 @@ class ClaimResult:
     high: float | None = None
     n_seeds: int = 0
     seeds: tuple[int, ...] = ()
+    alone: tuple[int, ...] = ()
     data: str = ""
     profile: str = ""
     metric_name: str = ""
@@ -61,10 +60,10 @@ def claim_result(
 ) -> ClaimResult:
     """Test `claim` on `records`, of `data` and `profile` where given.
 
-    Runs of the two rows pair by seed; a pair counts when both are done, on the same images, and measured
-    with the same protocol. For BPD a protocol may differ in its kind (exact, bound), as it does between the
-    paper's own rows; the number of images may not. Two pairs or more give `judge`'s label on the t
-    interval; one is "seen once".
+    Runs of the two rows pair by seed; a pair counts when both are done, on the same images, in the same precision
+    (unless their recipes ask for different ones), and measured with the same protocol. For BPD a protocol may differ in
+    its kind (exact, bound), as it does between the paper's own rows; the number of images may not. Two pairs or more
+    give `judge`'s label on the t interval; one is "seen once".
 
     ValueError for a temperature that does not suit the metric, for two records of one row and seed, and for
     records of several data sets or profiles where neither is given.
@@ -103,7 +102,8 @@ def claim_result(
 
     a, b = (np.array([record.metrics[name].value for record in side]) for side in zip(*pairs, strict=True))
     seeds = tuple(record.seed for record, _ in pairs)
-    found = {"n_seeds": len(pairs), "seeds": seeds, "metric_name": name}
+    alone = tuple(sorted({*runs_a, *runs_b} - {*seeds}))
+    found = {"n_seeds": len(pairs), "seeds": seeds, "alone": alone, "metric_name": name}
     if claim.unit == "%" and b.mean() <= 0:
         return result("undecided", f"{name} of {claim.row_b} is not positive: no percentages", **found)
     effects = np.array([claim.effect(x, y, b.mean()) for x, y in zip(a, b, strict=True)])
@@ -115,7 +115,6 @@ def claim_result(
         return result("seen once", f"one seed, {found['direction']}", low=low, high=high, **found)
     low, high = t_interval(effects)
     label, reason = judge(claim.kind, low, high, margin)
-    alone = sorted({*runs_a, *runs_b} - {*seeds})
     left_out = f"; left out, without a comparable partner: seed {', '.join(map(str, alone))}" if alone else ""
     return result(label, f"{len(pairs)} seeds: the interval {reason}{left_out}", low=low, high=high, **found)
 
@@ -171,43 +170,37 @@ def claims_table(records: Sequence[Record], data: str, profile: str) -> list[Cla
     ]
 
 
-def tally(results: Iterable[ClaimResult | Verdict], labels: Sequence[str] = LABELS) -> dict[str, int]:
-    """Results by label, zeros too, in the order of `labels` (NUMBER_LABELS for numbers)."""
-    counts = Counter(result.label for result in results)
-    return {label: counts[label] for label in labels}
-
-
-def tally_claims(results: Iterable[ClaimResult]) -> dict[str, int]:
-    """Claims by the label they carry at every temperature; "depends on the temperature" counts the others."""
-    labels: dict[str, set[str]] = {}
-    for result in results:
-        labels.setdefault(result.claim.id, set()).add(result.label)
-    counts = Counter(
-        next(iter(found)) if len(found) == 1 else "depends on the temperature" for found in labels.values()
-    )
-    return {label: counts[label] for label in (*LABELS, "depends on the temperature")}
-
-
 def _pairs(
     names: tuple[str, ...], runs_a: dict[int, Record], runs_b: dict[int, Record]
 ) -> tuple[str, list[tuple[Record, Record]]]:
-    """The first of `names` that comparable pairs carry, and those pairs in the order of seeds.
+    """Which of `names` most comparable pairs carry (of equals the first), and those pairs in the order of seeds.
 
     A pair has one protocol; its words may differ between seeds, which they may name. The images are the same
     in all pairs: of several groups, from other versions of a data set, the largest is taken.
     """
+    best: tuple[str, list[tuple[Record, Record]]] = "", []
     for name in names:
         groups: dict[tuple, list[tuple[Record, Record]]] = {}
         for seed in [seed for seed in runs_a if seed in runs_b]:
             pair = runs_a[seed], runs_b[seed]
-            if all(name in record.metrics for record in pair):
+            if all(name in record.metrics for record in pair) and not _precisions_mixed(*pair):
                 images, other = (_images(name, record) for record in pair)
                 protocols = {record.metrics[name].protocol for record in pair}
                 if images == other and (name == "BPD" or len(protocols) == 1):
                     groups.setdefault(images, []).append(pair)
-        if groups:
-            return name, max(groups.values(), key=len)
-    return "", []
+        found = max(groups.values(), key=len, default=[])
+        best = max(best, (name, found), key=lambda pairs: len(pairs[1]))
+    return best
+
+
+def _precisions_mixed(a: Record, b: Record) -> bool:
+    """Whether one ran in bf16 and the other in fp32 though both recipes leave that to the device."""
+    left_open = all(_autocast(record) == "auto" for record in (a, b))
+    return left_open and a.device.rpartition(", ")[2] != b.device.rpartition(", ")[2]
+
+
+def _autocast(record: Record) -> str:
+    return record.config.get("recipe", {}).get("training", {}).get("autocast", "auto")
 
 
 def _images(name: str, record: Record) -> tuple[str, str, int]:

@@ -52,6 +52,20 @@ def test_claims_in_bf16_stand_beside_those_in_fp32(tmp_path):
     assert cells[2] == "holds" and cells[4] == "does not hold" and "+22" in cells[3] and "−29" in cells[5]
 
 
+def test_one_seed_that_changes_sides_is_turned_round_and_both_bpd_are_told(tmp_path):
+    for place, bpd in (("records", 5.0), ("fp32", 7.0)):
+        for row, value in (("table1/vae", 6.0), ("table1/vae-f", bpd)):
+            made = record(row, device=place)
+            made.metrics["BPD"] = replace(made.metrics["BPD"], value=value)
+            write_record(made, tmp_path / place)
+    text = evidence.precision(tmp_path)
+    assert ", 1 turned round." in text and "BPD in bf16 and in fp32: VAE 6.00 and 6.00, VAE-F 5.00 and 7.00." in text
+
+
+def test_a_bar_in_a_cell_does_not_end_it():
+    assert evidence.table_row(["KL(p || q)", "b"]) == "| KL(p \\|\\| q) | b |"
+
+
 def test_bf16_turns_no_published_verdict_round():
     assert ", 0 turned round." in evidence.precision()
 

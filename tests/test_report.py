@@ -15,10 +15,11 @@ from fake_records import SCORES, draw_samples, record, records
 from PIL import Image
 
 from cqlib import paper, plots, report, report_parts, report_pictures, tables
-from cqlib.claim_cards import STANDINGS, cards, count_claims
+from cqlib.claim_cards import STANDINGS, cards, count_claims, standing
 from cqlib.claims import CLAIMS
 from cqlib.images import grid, grid_png
 from cqlib.records import DataInfo, Metric
+from cqlib.verdicts import ClaimResult
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 
@@ -204,6 +205,39 @@ def test_smoke_runs_never_outweigh_others():
     smoke = [replace(run, row=swapped.get(run.row, run.row)) for run in records(5, profile="smoke")]
     made = {card.claim.id: card for card in cards(tables.run_sets([*smoke, *records(1)], []))}
     assert made["table1/vae-gan-bpd"].standing == "seen once, as claimed"
+
+
+def test_runs_of_the_papers_recipe_on_its_data_decide_and_this_machine_at_a_tie():
+    swapped = {"table1/vae": "table1/gan", "table1/gan": "table1/vae"}
+    papers = [replace(run, row=swapped.get(run.row, run.row)) for run in records(2, profile="paper", data="cifar10")]
+    made = {card.claim.id: card for card in cards(tables.run_sets([*papers, *records(5)], records(5)))}
+    card = made["table1/vae-gan-bpd"]
+    assert card.standing == "does not hold"
+    assert [line.source for line in card.lines] == [
+        "this machine, 2 seeds", "this machine, 5 seeds", "published, 5 seeds"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "labels, where",
+    [
+        (("holds", "holds"), "holds"),
+        (("holds", "does not hold"), "depends on the temperature"),
+        (("undecided", "does not hold"), "depends on the temperature"),
+        (("holds", "undecided"), "undecided"),
+        (("equal", "holds"), "undecided"),
+        (("seen once", "seen once"), "seen once, depends on the temperature"),
+    ],
+)
+def test_a_claim_holds_only_where_it_holds_at_both_temperatures(labels, where):
+    sides = zip(labels, ("as claimed", "contrary"), strict=True)
+    found = [ClaimResult(CLAIMS[0], label, "", direction=side) for label, side in sides]
+    assert standing(found) == where and where in STANDINGS
+
+
+def test_seeds_without_a_partner_are_named():
+    left = [run for run in records(5) if (run.row, run.seed) != ("table1/vae", 3)]
+    card = next(card for card in cards(tables.run_sets([], left)) if card.claim.id == "table1/f-bpd")
+    assert card.lines[0].source == "published, 4 seeds (without a comparable partner: 3)"
 
 
 def test_no_verdict_is_told_by_colour_alone(full):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,8 +23,6 @@ from cqlib.verdicts import (
     claims_table,
     judge,
     t_interval,
-    tally,
-    tally_claims,
 )
 
 SHAPES = {"photos10": (2000, 3, 16, 16), "cifar10": (10_000, 3, 32, 32), "stl10": (8_000, 3, 48, 48)}
@@ -227,6 +226,25 @@ def test_pairs_need_the_same_images_and_protocol():
     assert claim_result(FID, mixed, temperature=1.0).seeds == (1, 2)
 
 
+def test_pairs_of_two_precisions_count_only_where_the_recipes_ask_for_them():
+    fast, exact = {"device": "CPU X, 1 thread, bf16 convolutions"}, {"device": "CPU X, 1 thread, fp32"}
+    mixed = [record("table1/vae-f", 0, BPD=4.0, **fast), record("table1/vae", 0, BPD=5.0, **exact)]
+    equal = runs("table1/vae-f", "table1/vae", [4.0, 4.1], [5.0, 5.0], **exact)
+    assert claim_result(F_BPD, mixed).label == "not run"
+    asked = [replace(mixed[0]), replace(mixed[1], config={"recipe": {"training": {"autocast": "off"}}})]
+    assert claim_result(F_BPD, asked).label == "seen once"
+    result = claim_result(F_BPD, [*(replace(run, seed=run.seed + 1) for run in equal), *mixed])
+    assert (result.seeds, result.alone) == ((1, 2), (0,)) and "partner: seed 0" in result.reason
+
+
+def test_of_two_kinds_of_features_the_one_of_most_pairs_is_taken():
+    cheap = runs("table1/cq-f", "table1/cq", [90.0, 91.0], [100.0, 100.0], key="FD")
+    for run in cheap[::2]:
+        run.metrics["FID@T1"] = Metric(30.0, None, 2000, "a protocol")
+    result = claim_result(FID, cheap, temperature=1)
+    assert (result.metric_name, result.n_seeds) == ("FD-lite0@T1", 2)
+
+
 def test_words_of_the_protocol_may_name_the_seed():
     records = [
         dataclasses.replace(item, metrics={"IS-lite0@T1": Metric(2.0 + rank, None, 9, f"seed {item.seed}")})
@@ -297,7 +315,7 @@ def test_claims_bound_to_stl10_are_not_tested_elsewhere():
     assert claim_result(claim, at_home).label == "seen once"
 
 
-def test_table_of_claims_and_its_counts():
+def test_table_of_claims():
     rng = np.random.default_rng(0)
     at = {"table1/vae": (6.0, 2000.0), "table1/vae-f": (5.0, 1900.0), "table1/cq": (6.0, 1500.0)}
     records = [
@@ -317,12 +335,7 @@ def test_table_of_claims_and_its_counts():
         ("table1/quality-loss-bpd", None): "holds",
         ("table1/quality-loss-fid", 1.0): "holds",
     }
-    counts = tally(table)
-    assert tuple(counts) == LABELS and sum(counts.values()) == len(table)
-    assert counts["not run"] == len(table) - 4
-    by_claim = tally_claims(table)
-    assert sum(by_claim.values()) == len(paper.CLAIMS)
-    assert by_claim["depends on the temperature"] == 2  # measured at T 1 and not at T 0
+    assert {result.label for result in table if not result.n_seeds} == {"not run"}
     assert claims_table([], "photos10", "quick")[0].label == "not run"
 
 
