@@ -22,6 +22,7 @@ STANDINGS = {
     "seen once, as claimed": ("✓", "good"),
     "not run": ("–", "plain"),
 }
+DIGITS = {"bpd": 2, "%": 1}
 WIDTH = 200  # of the picture of an interval, in its own units
 
 
@@ -62,6 +63,7 @@ class Card:
     claim: Claim
     standing: str
     lines: tuple[Line, ...]
+    reach: str  # "0.49 bpd": how far from 0 the pictures go
     published: str
     reason: str
 
@@ -119,7 +121,8 @@ def _card(found: list[tuple[RunSet | None, ClaimResult]]) -> Card:
     where = standing(ran[0][1]) if ran else "not run"
     reach = _reach([result for _, results in ran for result in results])
     lines = tuple(_line(runs, results, reach) for runs, results in ran)
-    return Card(claim, where, lines, paper, min((result.reason for _, result in found), key=len))
+    reason = min((result.reason for _, result in found), key=len)
+    return Card(claim, where, lines, f"{reach:.{DIGITS[claim.unit]}f} {claim.unit}", paper, reason)
 
 
 def _rank(claim: Claim, runs: RunSet, results: Sequence[ClaimResult]) -> tuple:
@@ -157,7 +160,7 @@ def effect_text(effect: float, unit: str) -> str:
 
 def number(value: float, unit: str) -> str:
     """A signed number with a real minus: two decimals for bits per dimension, one for percent."""
-    return f"{value:+.{2 if unit == 'bpd' else 1}f}".replace("-", "−")
+    return f"{value:+.{DIGITS[unit]}f}".replace("-", "−")
 
 
 def _reach(results: Sequence[ClaimResult]) -> float:

@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import cqlib
-from cqlib import names, paper, report_parts, report_pictures, tables, tried
+from cqlib import names, paper, report_parts, report_pictures, report_tables, tables, tried
 from cqlib.claim_cards import STANDINGS, cards, count_claims
 from cqlib.files import write_atomic
 from cqlib.records import Record, load_records
@@ -123,16 +123,18 @@ def build(
         tested=len(by_standing.keys() - {"not run"}) > 0,
         shortfalls=report_parts.shortfalls(sets, made, available),
         unfinished=report_parts.unfinished(sets),
-        views=[_view(table, sets, available, profile) for table in paper.TABLES],
+        views=[_view(table, sets, available, profile, alone) for table in paper.TABLES],
         samples=report_pictures.samples_of(sets, pictures, data_dir, Path(out) if alone else None),
         plots=report_pictures.plots_of(sets, alone),
-        costs=report_parts.costs(sets),
-        baselines=report_parts.baselines(sets, [row for row in names.ROWS if paper.canonical(row) == row]),
+        costs=report_tables.costs(sets),
+        baselines=report_tables.baselines(sets, [row for row in names.ROWS if paper.canonical(row) == row]),
+        coverage=report_tables.coverage(sets, [row.id for row in paper.TABLE1.rows]),
         devices=report_parts.devices(sets),
-        protocols=report_parts.protocols(sets),
-        other_protocols=report_parts.other_protocols(sets),
-        numbers=report_parts.all_numbers(sets),
+        protocols=report_tables.protocols(sets),
+        other_protocols=report_tables.other_protocols(sets),
+        numbers=report_tables.all_numbers(sets),
         notebooks=_links(notebooks, out),
+        alone=alone,
         provenance=report_parts.provenance(sets),
         runs=report_parts.runs(sets),
         footnote_link=_footnote_link,
@@ -237,8 +239,10 @@ def scoped(body: str) -> Markup:
     return Markup('<div class="cqlib"><style>{}</style>{}</div>').format(_css("notebook.css"), Markup(body))
 
 
-def _view(table: paper.Table, sets: Sequence[RunSet], available: Collection[str], profile: str) -> _TableView:
-    return _named(tables.view(table, sets, available, profile), TABLE_NAMES[table.id])
+def _view(
+    table: paper.Table, sets: Sequence[RunSet], available: Collection[str], profile: str, alone: bool = False
+) -> _TableView:
+    return _named(tables.view(table, sets, available, profile, alone), TABLE_NAMES[table.id])
 
 
 def _named(view: View, name: str) -> _TableView:

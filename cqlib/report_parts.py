@@ -1,27 +1,37 @@
-"""What the report says around its tables: facts, shortfalls, plots, costs, protocols, provenance."""
+"""What the report says around its tables: names, facts, shortfalls, devices, provenance."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from cqlib import names, paper
 from cqlib.claim_cards import Card
-from cqlib.critic_cost import multiply_adds
-from cqlib.metrics.protocols import PROTOCOLS, split_name, with_protocol
 from cqlib.records import Record
-from cqlib.tables import FEATURES, PLACES, Cell, RunSet, measured
+from cqlib.tables import PLACES, RunSet, count_numbers
 
 GPU_HOURS = names.ROOT / "reports" / "published" / "gpu_hours.json"
 TWO_SCALES = "table3/cqf-2-scales"
 SHORT = {TWO_SCALES: "CQF, 2 scales", "table3/cqf-large-d": "CQF (large Discr.)"}
+EXTRA = {
+    "extra/vae-full-covariance": "VAE, full covariance",
+    "extra/vae-pixelcnn": "VAE, PixelCNN decoder",
+    "extra/cq-f-conditional": "CQ-F, colourisation",
+    "extra/improved-gan-unlabelled": "Improved GAN, no labels",
+    "extra/m-batchgan": "M-BatchGAN",
+    "extra/cq-f-width-50": "CQ-F, width 50 %",
+    "extra/cq-f-width-75": "CQ-F, width 75 %",
+    "extra/cq-f-width-150": "CQ-F, width 150 %",
+}
+"""Rows that stand in none of the paper's tables."""
 
 
 def label_of(row: str) -> str:
     """A row's name on the slides, told apart where the slides use one name twice ("CQF + Residual")."""
     if row not in paper.ROWS:
-        return row
+        return EXTRA.get(row, row)
     found = paper.ROWS[row]
     extra = [] if row.startswith("table1/") or "(" in found.label else found.ticks
     return " + ".join([found.label, *extra])
@@ -52,7 +62,7 @@ def facts(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]]:
             ("Run on this machine", f"{done} of {len(here)} runs finished: {', '.join(rows)}"),
             ("Data and profile", "; ".join(runs.label for runs in sets if runs.place == "here")),
             ("Seeds", _seeds(here)),
-            ("Device", ", ".join(sorted({run.device for run in here}))),
+            ("Device", device_counts(here)),
             ("When (UTC)", f"{start.replace('T', ' ')} to {end.replace('T', ' ')}"),
             ("Training time, all runs", duration(sum(run.seconds for run in here))),
         ]
@@ -68,7 +78,7 @@ def facts(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]]:
         found.append(("Published" if alone else "Published beside it", text))
     if alone:
         every = [run for runs in published for run in runs.records]
-        found += [("Device", ", ".join(sorted({run.device for run in every}))),
+        found += [("Device", device_counts(every)),
                   ("Time, all runs", duration(sum(run.seconds for run in every)))]  # fmt: skip
     return found
 
@@ -76,7 +86,7 @@ def facts(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]]:
 def towards_the_paper(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     """Where no run is of the paper's recipes on its data: the commands that make some, with the GPU-hours that one seed
     is estimated to take."""
-    if any(runs.profile == "paper" for runs in sets):
+    if _told(sets):
         return []
     hours = {(run["row"], run["data"]): run["hours"] for run in json.loads(GPU_HOURS.read_text())["runs"]}
     table1 = sum(hours.get((row.id, "cifar10"), 0.0) for row in paper.TABLE1.rows)
@@ -84,6 +94,12 @@ def towards_the_paper(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
         (f"./run_all.sh --profile paper --only {only} --data-dir DIR", f"{what}, about {took:,.0f} GPU-hours")
         for only, what, took in (("table1", "Table 1", table1), ("all", "everything", sum(hours.values())))
     ]
+
+
+def _told(sets: Sequence[RunSet]) -> int:
+    """How many of the paper's numbers a run here can be set against."""
+    counts = count_numbers(sets)
+    return sum(counts.values()) - counts["not comparable"] - counts["not run"]
 
 
 def _seeds(records: Sequence[Record]) -> str:
@@ -115,7 +131,7 @@ def shortfalls(sets: Sequence[RunSet], made: Sequence[Card], available: Collecti
     missing = [row for row in paper.ROWS if paper.canonical(row) == row and row in known - ran]
     if missing:
         lines.append(f"Not trained: {', '.join(map(label_of, missing))}; the tables name the commands.")
-    if not any(runs.profile == "paper" for runs in sets):
+    if not _told(sets):
         lines.append("No run used the paper’s recipes on the paper’s data (profile “paper”), so none of the "
                      "paper’s numbers could be reproduced or contradicted; the claims were tested at a "
                      "smaller scale.")  # fmt: skip
@@ -137,129 +153,18 @@ def unfinished(sets: Sequence[RunSet]) -> list[str]:
     ]  # fmt: skip
 
 
-def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[list[str]]:
-    """Model, runs, parameters and the flow's share, critic and its multiply-adds, steps, seconds, images/s, memory;
-    of `rows`, by default of every row that ran."""
-    lines = []
-    for runs in sets:
-        for row in rows or dict.fromkeys(paper.canonical(run.row) for run in runs.records):
-            done = [run for run in runs.of(row) if run.status == "done"]
-            if done:
-                counts, mean = done[0].parameters, _mean_of(done)
-                total, flow = counts.get("total"), counts.get("flow")
-                share = f"{100 * flow / total:.1f} %" if total and flow else "—"
-                lines.append([
-                    short_label(row), f"{PLACES[runs.place]}: {runs.label}", _whole(total), share,
-                    _whole(counts.get("critic")), _millions(multiply_adds(done[0])), _whole(mean("steps")),
-                    _whole(mean("seconds")), _whole(mean("images_per_second")), _whole(mean("peak_memory_bytes", 1e6)),
-                ])  # fmt: skip
-    return lines
-
-
-def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, Any]]:
-    """What each of `rows` that was measured against baselines has to beat, and whether it does.
-
-    One line per run set and kind of features: the distance of the last and of the best step, of an untrained copy
-    and of independent Gaussian pixels; BPD and that of a histogram per pixel. Means over seeds.
-    """
-    lines = []
-    for runs in sets:
-        for row in rows:
-            done = [run for run in runs.of(row) if run.status == "done"]
-            known = {name for run in done for name in run.metrics}
-            for _, distance, _ in FEATURES.values():
-                last, best = f"{distance}@T1", f"{distance}-best@T1"
-                bars = [f"{distance}-untrained@T1", f"{distance}-gaussian@T1"]
-                if last not in known or not known & {*bars, "BPD-histogram"}:
-                    continue
-                beaten = [_mean(done, last) < _mean(done, bar) for bar in bars if bar in known]
-                if "BPD-histogram" in known:
-                    beaten.append(_mean(done, "BPD") < _mean(done, "BPD-histogram"))
-                steps = sorted({run.best_step for run in done if best in run.metrics})
-                cells = [measured(name, done) for name in (last, best, *bars, "BPD", "BPD-histogram")]
-                lines.append({
-                    "label": short_label(row), "runs": f"{PLACES[runs.place]}: {runs.label}", "distance": distance,
-                    "cells": cells, "steps": ", ".join(f"{step:,}" for step in steps) or "—",
-                    "seeds": len(done), "beats": all(beaten),
-                })  # fmt: skip
-    return lines
-
-
-def _mean(done: Sequence[Record], name: str) -> float:
-    values = [run.metrics[name].value for run in done if name in run.metrics]
-    return sum(values) / len(values)
+def device_counts(runs: Sequence[Record]) -> str:
+    """ "85 runs on CPU X, 1 thread, bf16 convolutions; 4 runs on …", or the one device of all."""
+    counts = Counter(run.device for run in runs).most_common()
+    return counts[0][0] if len(counts) == 1 else "; ".join(f"{_count(n, 'run')} on {name}" for name, n in counts)
 
 
 def devices(sets: Sequence[RunSet]) -> list[str]:
-    """What the costs were measured on: "This machine: cpu"."""
-    found: dict[str, set[str]] = {}
+    """What the runs of either place were trained on: "This machine: cpu"."""
+    found: dict[str, list[Record]] = {}
     for runs in sets:
-        found.setdefault(PLACES[runs.place], set()).update(run.device for run in runs.records)
-    return [f"{place}: {', '.join(sorted(names))}" for place, names in found.items()]
-
-
-def _mean_of(done: Sequence[Record]):
-    def mean(name: str, unit: float = 1.0) -> float | None:
-        values = [getattr(run, name) for run in done if getattr(run, name) is not None]
-        return sum(values) / len(values) / unit if values else None
-
-    return mean
-
-
-def _whole(value: float | None) -> str:
-    return f"{value:,.0f}" if value else "—"
-
-
-def _millions(value: int | None) -> str:
-    return f"{value / 1e6:,.1f} M" if value else "—"
-
-
-def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
-    """Every protocol once, with the metrics that were taken by it."""
-    found: dict[str, list[str]] = {}
-    for runs in sets:
-        for run in runs.records:
-            for name, metric in run.metrics.items():
-                names = found.setdefault(metric.protocol, [])
-                names += [] if name in names else [name]
-    return [(", ".join(names), text) for text, names in found.items()]
-
-
-def other_protocols(sets: Sequence[RunSet]) -> dict[str, Any]:
-    """Scores under further protocols beside the main one's: their names, what each is, lines of cells.
-
-    One line per row, run set and score; empty lists where no record has any. `notes` say what was left out.
-    """
-    done = [(runs, run) for runs in sets for run in runs.records if run.status == "done"]
-    found = {split_name(metric)[1] for _, run in done for metric in run.metrics} - {""}
-    names = sorted(found, key=lambda name: (list(PROTOCOLS).index(name) if name in PROTOCOLS else len(PROTOCOLS), name))
-    about = [(name, PROTOCOLS[name].about) for name in ("paper", *names) if name in PROTOCOLS] if names else []
-    lines = []
-    for runs in sets:
-        for row in dict.fromkeys(paper.canonical(run.row) for run in runs.records):
-            mine = [run for run in runs.of(row) if run.status == "done"]
-            scores = dict.fromkeys(plain for run in mine for plain, name in map(split_name, run.metrics) if name)
-            for plain in scores:
-                cells = [measured(key, mine) for key in (plain, *(with_protocol(plain, name) for name in names))]
-                line = {"label": label_of(row), "runs": f"{PLACES[runs.place]}: {runs.label}", "metric": plain}
-                lines.append({**line, "cells": cells})
-    notes = dict.fromkeys(f"{runs.label}: {note}" for runs, run in done for note in run.notes
-                          if note.startswith("protocol "))  # fmt: skip
-    return {"names": names, "about": about, "lines": lines, "notes": list(notes)}
-
-
-def all_numbers(sets: Sequence[RunSet]) -> list[dict[str, Any]]:
-    """Every metric of every row and run set: mean, std over seeds, number of seeds."""
-    lines = []
-    for runs in sets:
-        for row in dict.fromkeys(paper.canonical(run.row) for run in runs.records):
-            done = [run for run in runs.of(row) if run.status == "done"]
-            for name in dict.fromkeys(name for run in done for name in run.metrics):
-                cell: Cell = measured(name, done)
-                seeds = sum(name in run.metrics for run in done)
-                line = {"label": label_of(row), "runs": f"{PLACES[runs.place]}: {runs.label}"}
-                lines.append({**line, "metric": name, "cell": cell, "seeds": seeds})
-    return lines
+        found.setdefault(PLACES[runs.place], []).extend(runs.records)
+    return [f"{place}: {device_counts(records)}" for place, records in found.items()]
 
 
 def provenance(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
@@ -270,7 +175,7 @@ def provenance(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     data = {f"{run.data.name} {run.data.split} {_shape(run)}: {run.data.fingerprint}" for run in runs}
     devices = {run.device for run in runs}
     found = (("Code", commits), ("Versions", versions), ("Data", data), ("Devices", devices))
-    return [(name, ", ".join(sorted(values))) for name, values in found if values]
+    return [(name, "; ".join(sorted(values))) for name, values in found if values]
 
 
 def _shape(run: Record) -> str:

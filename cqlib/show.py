@@ -17,7 +17,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from cqlib import data as data_sets
-from cqlib import names, paper, plots, report, report_parts, report_pictures
+from cqlib import names, paper, plots, report, report_parts, report_pictures, report_tables
 from cqlib.data.pixels import to_uint8
 from cqlib.errors import UserError
 from cqlib.experiments import experiment
@@ -178,13 +178,13 @@ def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str |
 def costs(table: str, records: Sequence[Record]) -> HTML:
     """Parameters, critics and time of a table's rows, in every run set."""
     sets = run_sets(records, report.published_records())
-    return HTML(report.macro("cost_table", report_parts.costs(sets, table_rows(table))))
+    return HTML(report.macro("cost_table", report_tables.costs(sets, table_rows(table))))
 
 
 def baselines(table: str, records: Sequence[Record]) -> HTML:
     """A table's rows against an untrained copy, Gaussian pixels and a histogram per pixel, in every run set."""
     sets = run_sets(records, report.published_records())
-    lines = report_parts.baselines(sets, table_rows(table))
+    lines = report_tables.baselines(sets, table_rows(table))
     return HTML(report.macro("baseline_table", lines) if lines else f"<p>{_missing(table)}</p>")
 
 

@@ -117,12 +117,15 @@ def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSe
     ]
 
 
-def view(table: paper.Table, sets: Sequence[RunSet], available: Collection[str], profile: str) -> View:
+def view(
+    table: paper.Table, sets: Sequence[RunSet], available: Collection[str], profile: str, alone: bool = False
+) -> View:
     """`table` with the paper's numbers and every run set's; `profile` is the one of the commands shown.
 
-    A row of `available` that was not trained here gets the command that does it.
+    A row of `available` that was not trained here gets the command that does it; where the published records stand
+    `alone`, only one that is not among them.
     """
-    groups = tuple(_group(row, table, sets, available, profile) for row in table.rows)
+    groups = tuple(_group(row, table, sets, available, profile, alone) for row in table.rows)
     used = {line.features for group in groups for line in group.lines}
     kinds = [FEATURES[kind] for kind in FEATURES if kind == "inception" or kind in used]
     scores = tuple(" / ".join(dict.fromkeys(column)) for column in zip(*kinds, strict=True))
@@ -168,13 +171,13 @@ def measured(name: str, runs: Sequence[Record]) -> Cell:
 
 
 def _group(row: paper.Row, table: paper.Table, sets: Sequence[RunSet], available: Collection[str],
-           profile: str) -> Group:  # fmt: skip
+           profile: str, alone: bool) -> Group:  # fmt: skip
     lines = [paper_line(row, data) for data in table.data]
     lines = [line for line in lines if line is not None]
     for runs in sets:
         if mine := runs.of(row.id):
             lines += measured_lines(row, table, runs, mine)
-    if not any(line.source == "here" for line in lines):
+    if not any(line.source == "here" or alone and line.source == "published" for line in lines):
         can = paper.canonical(row.id) in available or row.id in available
         command = f"./run_all.sh --profile {profile} --only {row.id}" if can else ""
         remark = "not trained here:" if can else "cannot be trained by this version yet"
