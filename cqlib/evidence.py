@@ -33,7 +33,8 @@ def bench(folder: Path = PUBLISHED / "bench") -> str:
         for r in rows:
             memory = r["about"] == "memory"
             sides = [_bytes(r[f"{side}_bytes"]) if memory else _seconds(r[f"{side}_s"]) for side in ("ours", "other")]
-            ratio = f"{r['ratio']:.3g} ({r['ratio_low']:.3g} to {r['ratio_high']:.3g})"
+            spread = f"{r['ratio_low']:.3g} to {r['ratio_high']:.3g}" if r["n"] > 1 else "one round"
+            ratio = f"{r['ratio']:.3g} ({spread})"
             holds = "holds" if r["holds"] else "**does not hold**"
             work = r.get("work_ratio") or 1
             other = r["other"]

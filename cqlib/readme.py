@@ -30,6 +30,18 @@ BESIDE = {"table2": ("table3/cqf-2-scales",)}
 DECIMALS = {"BPD": 2, "IS-lite0@T1": 2, "FD-lite0@T1": 1, "FD-lite0@T0": 1, "KD-lite0@T1": 3}
 
 
+HEADLINES = {
+    "f lowers BPD, without the quality loss and with it": ("f-bpd", "f-quality-bpd"),
+    "The quality loss makes samples better in IS and FID, without f and with it": (
+        "quality-loss-is", "quality-loss-fid", "quality-loss-f-is", "quality-loss-f-fid"),
+    "Without f, the quality loss leaves BPD as it is": ("quality-loss-bpd",),
+    "CQ-F's samples are better than CQ's in IS and FID": ("f-quality-is", "f-quality-fid"),
+    "CQ-F's samples are better than a GAN's in IS and FID": ("cq-f-gan-is", "cq-f-gan-fid"),
+    "CQ-F covers the data better than a GAN: lower BPD": ("cq-f-gan-bpd",),
+}  # fmt: skip
+"""What a reader wants to know first -> the claims of Table 1 that say it."""
+
+
 def table(which: paper.Table, sets: Sequence[RunSet]) -> str:
     """A table's paper numbers beside the published records', means ± standard deviation over seeds."""
     runs = _fullest(which, sets)
@@ -90,6 +102,18 @@ def claims(which: paper.Table, sets: Sequence[RunSet]) -> str:
     return "\n".join(lines)
 
 
+def headlines(sets: Sequence[RunSet]) -> str:
+    """The chief claims of Table 1 with their verdicts, a line each."""
+    runs = _fullest(paper.TABLE1, sets)
+    found = {card.claim.id: card for card in cards([runs], "table1")}
+    seeds = max(len(runs.of(row.id)) for row in paper.TABLE1.rows)
+    lines = [f"In short, on {runs.label}, {seeds} seeds:", ""]
+    for text, claims in HEADLINES.items():
+        said = dict.fromkeys(found[f"table1/{claim}"].standing for claim in claims)
+        lines.append(f"- {text}: **{' and '.join(said)}**.")
+    return "\n".join(lines)
+
+
 def equations(_: Sequence[RunSet]) -> str:
     """The equation -> code map."""
     lines = [table_row(["equation", "what", "code"]), table_row(["---"] * 3)]
@@ -117,6 +141,7 @@ def gpu_hours(_: Sequence[RunSet]) -> str:
 
 
 PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {
+    "headlines": headlines,
     "table1": partial(table, paper.TABLE1),
     "claims": partial(claims, paper.TABLE1),
     "everywhere": everywhere,

@@ -21,6 +21,7 @@ from markupsafe import Markup
 import cqlib
 from cqlib import names, paper, report_parts, report_pictures, report_tables, tables, tried
 from cqlib.claim_cards import STANDINGS, cards, count_claims
+from cqlib.errors import UserError
 from cqlib.files import write_atomic
 from cqlib.records import Record, load_records
 from cqlib.tables import Judgement, RunSet, View, run_sets, without_paths
@@ -150,15 +151,16 @@ def render(
     """Render `out`/index.html from the records in `runs_dir`, the published ones, and `out`/notebooks; where `runs_dir`
     is `PUBLISHED`, from those alone.
 
-    A record that cannot be read is named among the failures and left out.
+    A record that cannot be read is named among the failures and left out, as is one of an older recipe beside others.
     """
     from cqlib.experiments import AVAILABLE
 
     alone = Path(runs_dir).resolve() == PUBLISHED.resolve()
     local, wrong_here = ([], []) if alone else load_records(runs_dir)
+    local, stale = _of_one_recipe(local)
     published, wrong_there = load_records(PUBLISHED / "records")
     tries, wrong_tries = tried.tries()
-    problems = [f"record left out: {line}" for line in (*wrong_here, *wrong_there, *wrong_tries)]
+    problems = [f"record left out: {line}" for line in (*wrong_here, *stale, *wrong_there, *wrong_tries)]
     return build(
         Path(out),
         local=local,
@@ -173,6 +175,31 @@ def render(
         tries=tries,
         alone=alone,
     )
+
+
+def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """The records without those of another recipe than today's where the same row has some of today's: they have no
+    mean. And a line for each that is left out."""
+    from cqlib.experiments import experiment
+
+    def todays(record: Record) -> bool:
+        try:
+            wanted = experiment(record.row, record.profile, record.data.name, record.seed)
+        except UserError:  # a row or data set that there is no more
+            return False
+        return wanted.config_hash == record.config_hash
+
+    def kind(record: Record) -> tuple[str, ...]:
+        return paper.canonical(record.row), record.profile, record.data.name
+
+    now = {id(record): todays(record) for record in records}
+    renewed = {kind(record) for record in records if now[id(record)]}
+    kept = [record for record in records if now[id(record)] or kind(record) not in renewed]
+    return kept, [
+        f"{r.row} on {without_paths(r.data.name)}, {r.profile}, seed {r.seed} is of another recipe than today's: "
+        f"python -m cqlib train {r.row} --profile {r.profile} --seed {r.seed} makes it anew"
+        for r in records if not now[id(r)] and kind(r) in renewed
+    ]  # fmt: skip
 
 
 def macro(name: str, *arguments: Any) -> Markup:

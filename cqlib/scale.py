@@ -28,7 +28,8 @@ def series(runs: RunSet, name: str) -> Series:
     """A metric of CQ-F by width, of finished runs."""
     found = []
     for row, percent in PERCENT.items():
-        done = [run for run in runs.of(row) if run.status == "done" and name in run.metrics]
+        whole = (run for run in runs.of(row) if run.status == "done" and "total" in run.parameters)
+        done = [run for run in whole if name in run.metrics]
         if done:
             mean, std = mean_and_std([run.metrics[name].value for run in done])
             found.append((percent, done[0].parameters["total"] / 1e6, mean, std or 0.0))

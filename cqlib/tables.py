@@ -136,12 +136,14 @@ def view(
 
 
 def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
-    """How many of the paper's numbers carry each verdict, the best one where several run sets can tell."""
+    """How many of the paper's numbers carry each verdict, the best one where several run sets can tell. A number of a
+    system that stands in two tables counts once."""
+    printed = {(paper.canonical(row.id), number.data, number.metric): (row.id, number)
+               for row in paper.ROWS.values() for number in row.numbers if number.value is not None}  # fmt: skip
     counts = dict.fromkeys(NUMBER_LABELS, 0)
-    for row in paper.ROWS.values():
-        for number in (number for number in row.numbers if number.value is not None):
-            labels = [compare(number, runs.of(row.id)).label for runs in sets] or ["not run"]
-            counts[min(labels, key=NUMBER_LABELS.index)] += 1
+    for row, number in printed.values():
+        labels = [compare(number, runs.of(row)).label for runs in sets] or ["not run"]
+        counts[min(labels, key=NUMBER_LABELS.index)] += 1
     return counts
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cqlib import names
 from cqlib.claim_cards import measured
 from cqlib.claims import BY_ID, Claim
+from cqlib.experiments import experiment
 from cqlib.number_verdicts import TEMPERATURES
 from cqlib.records import Record, load_records
 from cqlib.remedies import BY_NAME, COSTS_BPD, LOWERS_FID, PROFILE, PUBLISHED, REMEDIES, STEPS, UNCHANGED, Remedy
@@ -21,7 +22,7 @@ BESIDE = {COSTS_BPD: ("table1/quality-loss-fid",), LOWERS_FID: ("table1/f-bpd",)
 WORDS = {
     "system.quality_weight": "λ",
     "system.critic.penalty_weight": "gradient penalty",
-    "system.critic_input": "the critic sees the",
+    "system.critic_input": "critic input:",
     "system.flow.couplings": "couplings of f:",
     "system.flow.scales": "scales of f:",
     "system.flow.width": "width of f",
@@ -87,7 +88,7 @@ def _table(claim: Claim, records: Mapping[str, Sequence[Record]]) -> Tries | Non
     first = plain[claim.row_a][min(seeds)].data
     place = RunSet("published", first.name, first.shape[-1], PROFILE, ()).label
     where = f"{place}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
-    return Tries(where, (*columns, "parameters of both"),
+    return Tries(where, (*columns, "parameters of each"),
                  tuple(_line(remedy, runs, plain, seeds, tests) for remedy, runs in lines))  # fmt: skip
 
 
@@ -127,9 +128,17 @@ def _words(remedy: Remedy, plain: Runs) -> str:
     kept = [row for row in plain if row not in remedy.changes]
     for row in (row for row in plain if row in remedy.changes):
         for path, value in remedy.changes[row].items():
-            others = f" (the other row's stay {_shown(_at(before[kept[0]], path))})" if path == STEPS and kept else ""
-            said[f"{WORDS[path]} {_shown(value)} instead of {_shown(_at(before[row], path))}{others}"] = None
+            others = f" (the other row's stay {_was(before, kept[0], path)})" if path == STEPS and kept else ""
+            said[f"{WORDS[path]} {_shown(value)} instead of {_was(before, row, path)}{others}"] = None
     return "; ".join(said) + (f" ({remedy.why})" if remedy.why else "")
+
+
+def _was(before: Mapping[str, Any], row: str, path: str) -> str:
+    """What stood in a row's unchanged record; a setting that is younger than the record had today's default."""
+    try:
+        return _shown(_at(before[row], path))
+    except KeyError:
+        return _shown(_at(asdict(experiment(row, PROFILE).recipe), path))
 
 
 def _at(config: Any, path: str) -> Any:

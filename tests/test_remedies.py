@@ -1,5 +1,6 @@
 """What was tried where a claim does not hold: each remedy changes what it says, and its effect is paired rightly."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -68,11 +69,21 @@ def test_effects_pair_a_changed_row_with_the_unchanged_other(tmp_path):
     assert table.where == "photos10 16×16, quick, seed 100"
     assert effects(table) == {"as it is": "−0.50", f"λ 25 instead of 100 ({remedies.NATS})": "−0.20"}
     assert table.columns[1:] == ("Without f, the quality loss lowers FID, T = 1",
-                                 "Without f, the quality loss lowers FID, T = 0", "parameters of both")  # fmt: skip
+                                 "Without f, the quality loss lowers FID, T = 0", "parameters of each")  # fmt: skip
     assert all("%" in cell for cell in table.lines[1].cells[1:3]) and " and " in table.lines[1].cells[3]
     written(tmp_path, "twice-the-steps", ("table1/vae", 4.7))
     assert effects(tried.tries(tmp_path)[0][CLAIM])["steps: 3,000 instead of 1,500"] == "−0.20"
     assert tried.tries(tmp_path / "nothing") == ({}, [])
+
+
+def test_a_setting_younger_than_the_unchanged_record_had_todays_default(tmp_path):
+    written(tmp_path, UNCHANGED, ("table1/vae", 5.0), ("table1/cq", 5.5))
+    written(tmp_path, "lambda-25", ("table1/cq", 5.2))
+    file = next((tmp_path / UNCHANGED).glob("table1_cq--*.json"))
+    older = json.loads(file.read_text())
+    del older["config"]["recipe"]["system"]["quality_weight"]
+    file.write_text(json.dumps(older))
+    assert f"λ 25 instead of 100 ({remedies.NATS})" in effects(tried.tries(tmp_path)[0][CLAIM])
 
 
 def test_steps_of_one_row_alone_are_told_so():

@@ -17,8 +17,9 @@ from PIL import Image
 from cqlib import paper, plots, report, report_parts, report_pictures, report_tables, tables
 from cqlib.claim_cards import STANDINGS, cards, count_claims, standing
 from cqlib.claims import CLAIMS
+from cqlib.experiments import experiment
 from cqlib.images import grid, grid_png
-from cqlib.records import DataInfo, Metric
+from cqlib.records import DataInfo, Metric, write_record
 from cqlib.verdicts import ClaimResult
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
@@ -459,6 +460,19 @@ def test_a_record_that_cannot_be_read_is_named_and_left_out(tmp_path, monkeypatc
     (tmp_path / "runs" / "broken" / "record.json").write_text("{")
     index = report.render(tmp_path / "out", runs_dir=tmp_path / "runs")
     assert "record left out: broken/record.json: not JSON" in words(BeautifulSoup(index.read_text(), "html.parser"))
+
+
+def test_runs_of_another_recipe_are_not_averaged_with_todays(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "PUBLISHED", tmp_path / "published")
+    hashes = [experiment("table1/vae", "quick", seed=seed).config_hash for seed in (0, 1)]
+    for seed, config_hash in enumerate((hashes[0], hashes[1], "0123456789abcdef")):
+        write_record(record("table1/vae", seed, config_hash=config_hash), tmp_path / "runs")
+    write_record(record("table1/gan", 0, config_hash="0123456789abcdef"), tmp_path / "runs")  # nothing of today's
+    soup = BeautifulSoup(report.render(tmp_path / "out", runs_dir=tmp_path / "runs").read_text(), "html.parser")
+    notice = words(soup.find(class_="notice"))
+    assert "table1/vae on photos10, quick, seed 2 is of another recipe" in notice and "table1/gan" not in notice
+    vae = next(line for line in soup.find_all("tr", class_="here") if "VAE" in words(line.find_parent("tbody")))
+    assert words(vae.find_all("td")[-2]) == "2"
 
 
 def test_notebooks_get_the_same_table_and_claims():
