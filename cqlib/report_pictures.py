@@ -23,6 +23,7 @@ FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two l
 WITHOUT_FILES = ("photos10",)  # data whose images any machine has
 KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
 MEASURED = ("BPD", "FD", "FID")  # along training, on held-out images
+NOT_SHOWN = "Real images of this set do not come with this project, and are not shown."
 MAX_LINES = 8  # curves in one plot that can still be told apart
 FAMILIES = {  # by which columns of Table 3 the slides fill
     (False, True): "adversarial (no likelihood: starred BPD)",
@@ -37,7 +38,8 @@ def samples_of(
     """Per run set: real test images, then each row's samples at both temperatures, of its first seed. Files below `out`
     are linked from there, others become part of the page."""
     found = [(runs, grids(runs, _rows_of(runs), pictures[runs.place], data_dir, out)) for runs in sets]
-    return [{"title": _where(runs), "figures": figures} for runs, figures in found if figures]
+    return [{"title": _where(runs), "figures": figures, "note": "" if _can_be_shown(runs, out) else NOT_SHOWN}
+            for runs, figures in found if figures]  # fmt: skip
 
 
 def grids(
@@ -45,12 +47,16 @@ def grids(
 ) -> list[dict[str, Any]]:
     """Real test images, then the grids of `rows` in `folder`; empty where there is none."""
     figures = [figure for row in rows if (figure := _grids(runs, row, folder, out))]
-    known = out is None or runs.data in WITHOUT_FILES
-    real = real_images(runs.data, runs.size, data_dir) if figures and known else None
+    real = real_images(runs.data, runs.size, data_dir) if figures and _can_be_shown(runs, out) else None
     if real is not None:
         image = _image(real, f"Real test images of {without_paths(runs.data)}")
         figures.insert(0, {"label": "Real test images", "text": "(the first ones)", "images": [image]})
     return figures
+
+
+def _can_be_shown(runs: RunSet, out: Path | None) -> bool:
+    """Whether real images may stand on the page: on one that is the same everywhere only what any machine has."""
+    return out is None or runs.data in WITHOUT_FILES
 
 
 def _rows_of(runs: RunSet) -> list[str]:
@@ -208,8 +214,9 @@ def order(series: Mapping[str, Sequence[Sequence[Sequence[float]]]]) -> str:
     since = next(steps[k] for k in range(len(steps)) if all(rank == ranks[-1] for rank in ranks[k:]))
     seeds = max(map(len, series.values()))
     by = "in one seed" if seeds == 1 else f"by means over {seeds} seeds or fewer"
-    return (f"The order at the end {by}, {' < '.join(ranks[-1])}, stands since step {since:,} of {steps[-1]:,}; "
-            "whether neighbours differ is for the claims to say.")  # fmt: skip
+    stands = f"stands since step {since:,} of {steps[-1]:,}" if since < steps[-1] else "is that of the last step alone"
+    return (f"The order at the end {by}, {' < '.join(ranks[-1])}, {stands}; whether neighbours differ is for the claims "
+            "to say.")  # fmt: skip
 
 
 def _where(runs: RunSet) -> str:

@@ -321,6 +321,8 @@ def test_the_published_page_shows_real_images_only_of_what_any_machine_has(tmp_p
     labels = [[figure["label"] for figure in report_pictures.grids(shown, ["table1/vae"], tmp_path, None, out)]
               for out in (tmp_path, None)]  # fmt: skip
     assert labels == [["Real test images", "VAE"] if data == "photos10" else ["VAE"], ["Real test images", "VAE"]]
+    (block,) = report_pictures.samples_of([shown], {"published": tmp_path}, None, tmp_path)
+    assert bool(block["note"]) == (data != "photos10")
 
 
 def test_the_order_of_models_is_told_with_the_step_since_which_it_stands():
@@ -329,7 +331,7 @@ def test_the_order_of_models_is_told_with_the_step_since_which_it_stands():
     assert order({"A": [a], "B": [b]}).startswith("The order at the end in one seed, A < B, stands since step 200 of")
     assert "B < A" in order({"A": [b], "B": [a]})
     late = [[100, 9.0], [200, 9.0], [300, 3.5]]  # the mean of two seeds counts, not the first one's
-    assert "A < B, stands since step 300" in order({"A": [a, late], "B": [b, b]})
+    assert "A < B, is that of the last step alone" in order({"A": [a, late], "B": [b, b]})
     for untold in ({}, {"A": [a]}, {"A": [a], "B": [b[1:]]}, {"A": [a, b[1:]], "B": [b]}):
         assert order(untold) == ""
 
