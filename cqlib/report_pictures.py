@@ -215,8 +215,8 @@ def order(series: Mapping[str, Sequence[Sequence[Sequence[float]]]]) -> str:
     seeds = max(map(len, series.values()))
     by = "in one seed" if seeds == 1 else f"by means over {seeds} seeds or fewer"
     stands = f"stands since step {since:,} of {steps[-1]:,}" if since < steps[-1] else "is that of the last step alone"
-    return (f"The order at the end {by}, {' < '.join(ranks[-1])}, {stands}; whether neighbours differ is for the claims "
-            "to say.")  # fmt: skip
+    return (f"The order at the end {by}, {' < '.join(ranks[-1])}, {stands}; whether neighbours differ is for the "
+            "claims to say.")  # fmt: skip
 
 
 def _where(runs: RunSet) -> str:

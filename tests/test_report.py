@@ -421,6 +421,12 @@ def test_a_run_that_tells_nothing_of_the_papers_numbers_does_not_silence_what_is
     assert any("No run used" in line for line in report_parts.shortfalls(sets, [], ()))
 
 
+def test_data_sets_of_the_slides_that_were_not_run_are_named():
+    sets = tables.run_sets([record("table1/vae", data="cifar10"), record("table1/vae")], [])
+    (line,) = [line for line in report_parts.shortfalls(sets, [], ()) if "seven data sets" in line]
+    assert "STL-10, CelebA" in line and "CIFAR-10" not in line and "--only table4" in line
+
+
 def test_scores_under_other_protocols_stand_in_a_table_of_their_own(tmp_path):
     runs = records(2, ("table1/vae", "table1/gan"), profile="paper")
     for i, run in enumerate(runs):
