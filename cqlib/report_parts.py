@@ -138,8 +138,8 @@ def shortfalls(sets: Sequence[RunSet], made: Sequence[Card], available: Collecti
     whole = {runs.data for runs in sets if any(run.status == "done" for run in runs.records)}
     unseen = [found.label for name, found in paper.DATA_SETS.items() if name not in whole]
     if unseen:
-        lines.append(f"Of the slides’ seven data sets (LSUN tower and church are inferred) there is no run on "
-                     f"{', '.join(unseen)}: ./run_all.sh --profile paper --only table4 --data-dir DIR.")  # fmt: skip
+        lines.append("Of the slides’ seven data sets (LSUN tower and church are inferred) there is no run on the whole "
+                     f"of {', '.join(unseen)}: ./run_all.sh --profile paper --only table4 --data-dir DIR.")  # fmt: skip
     lines.append("The slides leave open the exact nets, latent sizes, iterations, pixel scaling and how many "
                  "samples stand behind IS and FID; what was chosen is in each record’s config.")  # fmt: skip
     return lines
