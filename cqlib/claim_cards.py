@@ -96,13 +96,13 @@ def count_claims(made: Sequence[Card]) -> dict[str, int]:
 
 def standing(results: Sequence[ClaimResult]) -> str:
     """Where the results of one claim in one run set, at the two temperatures, put it: what speaks against it at one of
-    them is told; for it speaks only what holds at both."""
+    them is told; for it speaks only what holds wherever it was measured."""
     labels = {result.label for result in results}
     names = {_name(result) for result in results}
     if len(names) == 1:
         return names.pop()
-    if "seen once" in labels:
-        return "seen once, depends on the temperature" if labels == {"seen once"} else "undecided"
+    if labels == {"seen once"}:
+        return "seen once, depends on the temperature"
     return "depends on the temperature" if "does not hold" in labels else "undecided"
 
 
@@ -135,7 +135,7 @@ def _line(runs: RunSet, results: Sequence[ClaimResult], reach: float) -> Line:
     seeds, alone = results[0].n_seeds, results[0].alone
     source = f"{PLACES[runs.place].lower()}, {seeds} seed{'s' if seeds > 1 else ''}"
     if alone:
-        source += f" (without a comparable partner: {', '.join(map(str, alone))})"
+        source += f"; without a comparable partner: seed{'s' if len(alone) > 1 else ''} {', '.join(map(str, alone))}"
     findings = [
         Finding("" if r.temperature is None else f"T = {r.temperature:.0f}", _name(r), measured(r), _bar(r, reach))
         for r in results

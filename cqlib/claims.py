@@ -151,6 +151,13 @@ CLAIMS: tuple[Claim, ...] = (
                 ("fid", "equal", "On STL-10 two scales cost no quality: equal FID"),
             )
         ),
+        bound=True,
+        note=SCALES,
+    ),
+    *_group(
+        _TABLE3,
+        "stl10",
+        "table3",
         (
             "stl10-sngan-fid",
             "fid",

@@ -42,6 +42,7 @@ HEADINGS = {
     "depends on the temperature": "Claims that depend on the temperature",
     "seen once, contrary": "Seen once, and contrary to the claim",
     "undecided": "Undecided",
+    "seen once, depends on the temperature": "Seen once, and depending on the temperature",
     "equal": "No difference",
     "holds": "Claims that hold",
     "seen once, as claimed": "Seen once, as claimed",
@@ -196,8 +197,8 @@ def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     renewed = {kind(record) for record in records if now[id(record)]}
     kept = [record for record in records if now[id(record)] or kind(record) not in renewed]
     return kept, [
-        f"{r.row} on {without_paths(r.data.name)}, {r.profile}, seed {r.seed} is of another recipe than today's: "
-        f"python -m cqlib train {r.row} --profile {r.profile} --seed {r.seed} makes it anew"
+        f"{r.row} on {without_paths(r.data.name)}, {r.profile}, seed {r.seed} is of another recipe than today's; "
+        f"trained again with --seeds {r.seed}, it is of the same"
         for r in records if not now[id(r)] and kind(r) in renewed
     ]  # fmt: skip
 

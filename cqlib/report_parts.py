@@ -135,8 +135,9 @@ def shortfalls(sets: Sequence[RunSet], made: Sequence[Card], available: Collecti
         lines.append("No run used the paper’s recipes on the paper’s data (profile “paper”), so none of the "
                      "paper’s numbers could be reproduced or contradicted; the claims were tested at a "
                      "smaller scale.")  # fmt: skip
-    whole = {runs.data for runs in sets if any(run.status == "done" for run in runs.records)}
-    unseen = [found.label for name, found in paper.DATA_SETS.items() if name not in whole]
+    done = [run for runs in sets for run in runs.records if run.status == "done"]
+    whole = {(run.data.name, run.config.get("n_train")) for run in done}
+    unseen = [found.label for name, found in paper.DATA_SETS.items() if (name, found.n_train) not in whole]
     if unseen:
         lines.append("Of the slides’ seven data sets (LSUN tower and church are inferred) there is no run on the whole "
                      f"of {', '.join(unseen)}: ./run_all.sh --profile paper --only table4 --data-dir DIR.")  # fmt: skip

@@ -15,8 +15,8 @@ from cqlib.report_parts import label_of, short_label
 from cqlib.tables import AT, FEATURES, PLACES, Cell, RunSet, measured
 
 BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]*\)")
-COUNT = re.compile(r"(?:(?<== )|(?<=subsets of ))\d+\b")
-"""A number of images, as protocols tell it."""
+COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
+"""A number of images as protocols tell it: n = 250, n_real = n_fake = 1000, n_train = n_test = 500, subsets of 500."""
 
 
 def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[list[str]]:

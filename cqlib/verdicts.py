@@ -1,7 +1,7 @@
 """Verdicts on claims: does what the paper says show in our runs? Two rows, paired by seed.
 
 A claim can be tested at any scale and on any data; the verdict says on which. Verdicts on single numbers are
-in `cqlib.number_verdicts` and can be had from here too.
+in `cqlib.number_verdicts`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from scipy.special import stdtrit
 
 from cqlib.claims import CLAIMS, Claim, applies
 from cqlib.number_verdicts import TEMPERATURES, done_by_seed, metric_names
-from cqlib.number_verdicts import compare as compare
 from cqlib.paper import DATA_SETS, EQUAL, canonical, published_effect
 from cqlib.records import Record
 
@@ -98,7 +97,8 @@ def claim_result(
         return result("not run", f"no finished run of {' and '.join(missing)}")
     name, pairs = _pairs(names, runs_a, runs_b)
     if not pairs:
-        return result("not run", f"no two runs of one seed have {names[-1]} on the same images and protocol")
+        return result("not run", f"no two runs of one seed have {names[-1]} on the same images, in the same precision "
+                                 "and by the same protocol")  # fmt: skip
 
     a, b = (np.array([record.metrics[name].value for record in side]) for side in zip(*pairs, strict=True))
     seeds = tuple(record.seed for record, _ in pairs)

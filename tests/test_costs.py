@@ -6,10 +6,12 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+import torch
 
-from cqlib import costs, estimate, names
+from cqlib import costs, estimate, names, provenance
 from cqlib.estimate import Estimate
 from cqlib.experiments import experiment
+from cqlib.placement import fast_bf16
 from cqlib.processes import Stop
 from cqlib.records import Record, load_records
 
@@ -45,6 +47,15 @@ def test_only_finished_runs_of_the_same_experiment_on_the_same_hardware_are_meas
     full = replace(e, recipe=replace(e.recipe, training=replace(e.recipe.training, autocast="off")))
     records = [made(example, config_hash=full.config_hash, device="CPU Test, 1 thread, fp32", seconds=7)]
     assert costs.measured(full, records, HERE).seconds == 7
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks the card")
+def test_the_hardware_is_named_as_records_name_it():
+    cpu = torch.device("cpu")
+    for threads in (1, 3):
+        named = estimate.hardware(threads)
+        assert named == provenance.device_name(cpu, bf16=fast_bf16(cpu), threads=threads)
+        assert f", {threads} thread" in named and named.endswith("bf16 convolutions" if fast_bf16(cpu) else "fp32")
 
 
 def test_a_cluster_keeps_free_what_was_measured_on_any_cpu_and_a_margin(example):

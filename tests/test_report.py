@@ -228,6 +228,7 @@ def test_runs_of_the_papers_recipe_on_its_data_decide_and_this_machine_at_a_tie(
         (("holds", "undecided"), "undecided"),
         (("equal", "holds"), "undecided"),
         (("seen once", "seen once"), "seen once, depends on the temperature"),
+        (("seen once", "does not hold"), "depends on the temperature"),
     ],
 )
 def test_a_claim_holds_only_where_it_holds_at_both_temperatures(labels, where):
@@ -239,7 +240,15 @@ def test_a_claim_holds_only_where_it_holds_at_both_temperatures(labels, where):
 def test_seeds_without_a_partner_are_named():
     left = [run for run in records(5) if (run.row, run.seed) != ("table1/vae", 3)]
     card = next(card for card in cards(tables.run_sets([], left)) if card.claim.id == "table1/f-bpd")
-    assert card.lines[0].source == "published, 4 seeds (without a comparable partner: 3)"
+    assert card.lines[0].source == "published, 4 seeds; without a comparable partner: seed 3"
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_every_claim_stands_on_the_page_once(tmp_path, seeds):
+    soup = page(tmp_path, published=records(seeds))
+    shown = [words(item.p) for item in soup.select("ul.claims > li")]
+    untested = [words(line.th) for line in soup.select('[aria-label="Claims that were not tested"] tbody tr')]
+    assert sorted(shown + untested) == sorted(claim.sentence for claim in CLAIMS)
 
 
 def test_no_verdict_is_told_by_colour_alone(full):
@@ -383,10 +392,10 @@ def test_protocols_that_differ_in_numbers_of_images_are_told_once():
     for run, n, step in ((few, 500, 100), (many, 2000, 300)):
         said = f"step {step} of 400, chosen on training images (100: 9.5, 300: 7.0); n_real = n_fake = {n}, a # b"
         run.metrics.clear()
-        run.metrics.update({"FD": Metric(1.0, None, n, said), "BPD": Metric(5.0, None, n, f"ELBO, n = {n}")})
+        run.metrics.update({"FD": Metric(1.0, None, n, said), "BPD": Metric(5.0, None, n, f"k = 16, n = {n}")})
     assert report_tables.protocols(tables.run_sets([], [few, many])) == [
         ("FD", "the best of the kept steps, chosen on training images; n_real = n_fake = 500 or 2,000, a # b"),
-        ("BPD", "ELBO, n = 500 or 2,000"),
+        ("BPD", "k = 16, n = 500 or 2,000"),
     ]
 
 
@@ -422,9 +431,11 @@ def test_a_run_that_tells_nothing_of_the_papers_numbers_does_not_silence_what_is
 
 
 def test_data_sets_of_the_slides_that_were_not_run_are_named():
-    sets = tables.run_sets([record("table1/vae", data="cifar10"), record("table1/vae")], [])
-    (line,) = [line for line in report_parts.shortfalls(sets, [], ()) if "seven data sets" in line]
-    assert "STL-10, CelebA" in line and "CIFAR-10" not in line and "--only table4" in line
+    for n_train in (50_000, 300):  # all of it, or as `smoke` takes it
+        run = record("table1/vae", data="cifar10", config={"n_train": n_train})
+        sets = tables.run_sets([run, record("table1/vae")], [])
+        (line,) = [line for line in report_parts.shortfalls(sets, [], ()) if "seven data sets" in line]
+        assert "STL-10, CelebA" in line and ("CIFAR-10" in line) == (n_train == 300) and "--only table4" in line
 
 
 def test_scores_under_other_protocols_stand_in_a_table_of_their_own(tmp_path):

@@ -220,7 +220,7 @@ def test_pairs_need_the_same_images_and_protocol():
     assert claim_result(FID, [a, b], temperature=1.0).label == "seen once"
     for partner in (other_images, other_protocol, other_n):
         result = claim_result(FID, [a, partner], temperature=1.0)
-        assert result.label == "not run" and "same images and protocol" in result.reason
+        assert result.label == "not run" and "the same images, in the same precision" in result.reason
     mixed = [record("table1/cq-f", seed, FD=1500.0) for seed in (0, 1, 2)]
     mixed += [other_images, *(record("table1/cq", seed, FD=2000.0) for seed in (1, 2))]
     assert claim_result(FID, mixed, temperature=1.0).seeds == (1, 2)
