@@ -83,11 +83,14 @@ def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
     bpd = [[paper.ROWS[row].label, *(f"{_mean(runs, row):.2f}" for runs in (fast, exact))]
            for row in dict.fromkeys(r.row for r in exact)]  # fmt: skip
     commits = "" if _commits(fast) == _commits(exact) else ", and at other commits"
+    verdicts = f"{same} of {len(pairs)} verdicts are the same, {turned} turned round. " if pairs else ""
     head = (
-        f"Table 1, {_label(exact)}, trained in bf16 and in fp32, {_seeds(exact)}: {same} of {len(pairs)} "
-        f"verdicts are the same, {turned} turned round. (bf16: {_devices(fast)}; fp32: {_devices(exact)}{commits}.) "
-        f"BPD in bf16 and in fp32: {', '.join(f'{name} {a} and {b}' for name, a, b in bpd)}."
+        f"Table 1, {_label(exact)}, trained in bf16 and in fp32, {_seeds(exact)}: {verdicts}"
+        f"BPD in bf16 and in fp32: {', '.join(f'{name} {a} and {b}' for name, a, b in bpd)}. "
+        f"(bf16: {_devices(fast)}; fp32: {_devices(exact)}{commits}.)"
     )
+    if not pairs:
+        return head
     lines = [table_row(["claim", "bf16", "effect", "fp32", "effect"]), table_row(["---"] * 5)]
     lines += [table_row([a.claim.sentence, *(cell for card in (a, b) for cell in (card.standing, _effects(card)))])
               for a, b in pairs]  # fmt: skip

@@ -60,6 +60,10 @@ def test_one_seed_that_changes_sides_is_turned_round_and_both_bpd_are_told(tmp_p
             write_record(made, tmp_path / place)
     text = evidence.precision(tmp_path)
     assert ", 1 turned round." in text and "BPD in bf16 and in fp32: VAE 6.00 and 6.00, VAE-F 5.00 and 7.00." in text
+    for place in ("records", "fp32"):
+        next((tmp_path / place).glob("table1_vae-f*")).unlink()
+    text = evidence.precision(tmp_path)
+    assert "verdicts" not in text and "|" not in text and "VAE 6.00 and 6.00. (bf16: " in text
 
 
 def test_a_bar_in_a_cell_does_not_end_it():
