@@ -121,7 +121,7 @@ def _card(found: list[tuple[RunSet | None, ClaimResult]]) -> Card:
     where = standing(ran[0][1]) if ran else "not run"
     reach = _reach([result for _, results in ran for result in results])
     lines = tuple(_line(runs, results, reach) for runs, results in ran)
-    reason = min((result.reason for _, result in found), key=len)
+    reason = min((result.reason for _, result in found), key=len)  # of the set that lacks least
     return Card(claim, where, lines, f"{reach:.{DIGITS[claim.unit]}f} {claim.unit}", paper, reason)
 
 
@@ -137,13 +137,13 @@ def _line(runs: RunSet, results: Sequence[ClaimResult], reach: float) -> Line:
     if alone:
         source += f"; without a comparable partner: seed{'s' if len(alone) > 1 else ''} {', '.join(map(str, alone))}"
     findings = [
-        Finding("" if r.temperature is None else f"T = {r.temperature:.0f}", _name(r), measured(r), _bar(r, reach))
+        Finding("" if r.temperature is None else f"T = {r.temperature:.0f}", _name(r), result_text(r), _bar(r, reach))
         for r in results
     ]
     return Line(runs.label, source, results[0].metric_name.partition("@")[0], tuple(findings))
 
 
-def measured(result: ClaimResult) -> str:
+def result_text(result: ClaimResult) -> str:
     """ "−0.30 bpd [−0.45, −0.15]": effect and interval; empty where there is no effect."""
     if result.effect is None:
         return ""

@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cqlib import paper
 from cqlib.claim_cards import Card, cards
 from cqlib.names import ROOT
 from cqlib.records import Record, load_records
-from cqlib.tables import run_sets
+from cqlib.tables import mean_and_std, run_sets
 
 PUBLISHED = ROOT / "reports" / "published"
 OPPOSITE = ({"holds", "does not hold"}, {"seen once, as claimed", "seen once, contrary"})
@@ -98,7 +96,7 @@ def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
 
 
 def _mean(records: Sequence[Record], row: str) -> float:
-    return float(np.mean([r.metrics["BPD"].value for r in records if r.row == row]))
+    return mean_and_std([r.metrics["BPD"].value for r in records if r.row == row])[0]
 
 
 def _commits(records: Sequence[Record]) -> set[str | None]:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import Tensor
 
+from cqlib.errors import UserError
 from cqlib.models.base import System
 from cqlib.recipe import TrainingConfig
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether the device computes bf16 convolutions in hardware."""
+    """Whether the device computes bf16 convolutions in hardware; never where `$CQLIB_BF16` is 0, so that a machine with
+    bf16 can train as one without does. UserError for another value than 0 or 1."""
+    wish = os.environ.get("CQLIB_BF16") or "1"
+    if wish not in ("0", "1"):
+        raise UserError(f"$CQLIB_BF16 is '{wish}': 0 trains without bf16, 1 (or nothing) with it where there is any")
+    if wish == "0":
+        return False
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())

@@ -37,7 +37,7 @@ HEADLINES = {
     "Without f, the quality loss leaves BPD as it is": ("quality-loss-bpd",),
     "CQ-F's samples are better than CQ's in IS and FID": ("f-quality-is", "f-quality-fid"),
     "CQ-F's samples are better than a GAN's in IS and FID": ("cq-f-gan-is", "cq-f-gan-fid"),
-    "CQ-F covers the data better than a GAN: lower BPD": ("cq-f-gan-bpd",),
+    "CQ-F covers the data better than a GAN, by BPD": ("cq-f-gan-bpd",),
 }  # fmt: skip
 """What a reader wants to know first -> the claims of Table 1 that say it."""
 

@@ -20,9 +20,9 @@ COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
 
 
 def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[list[str]]:
-    """Model, runs, parameters and the flow's share, critic and its multiply-adds, steps, seconds, images/s, memory;
-    of `rows`, by default of every row that ran. Means over the runs on the device that most of them had: times on
-    several devices have no mean."""
+    """Model, runs, device, parameters and the flow's share, critic and its multiply-adds, steps, seconds, images/s,
+    memory in MB; of `rows`, by default of every row that ran. Means over the runs on the device that most of them had:
+    times on several devices have no mean."""
     lines = []
     for runs in sets:
         for row in rows or dict.fromkeys(paper.canonical(run.row) for run in runs.records):

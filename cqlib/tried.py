@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cqlib import names
-from cqlib.claim_cards import measured
+from cqlib.claim_cards import result_text
 from cqlib.claims import BY_ID, Claim
 from cqlib.experiments import experiment
 from cqlib.number_verdicts import TEMPERATURES
@@ -116,7 +116,7 @@ def _line(remedy: Remedy | None, runs: Runs, plain: Runs, seeds: set[int], tests
     words = "as it is" if remedy is None else _words(remedy, plain)
     if lost := sorted({r.status for r in records} - {"done"}):
         return Tried(words, (*[lost[0]] * len(tests), _totals(runs)))
-    cells = [measured(claim_result(claim, records, temperature=t)) or "not measured" for claim, t in tests]
+    cells = [result_text(claim_result(claim, records, temperature=t)) or "not measured" for claim, t in tests]
     return Tried(words, (*cells, _totals(runs)))
 
 

@@ -17,6 +17,7 @@ from torch.nn.utils import parameters_to_vector
 
 from cqlib import training
 from cqlib.bench import plain
+from cqlib.errors import UserError
 from cqlib.experiments import build, experiment
 from cqlib.feeding import Feed
 from cqlib.metrics.features import full_fp32
@@ -24,7 +25,7 @@ from cqlib.names import ROOT
 from cqlib.nets.coupling import CouplingNet
 from cqlib.nets.group_norm import GroupNorm
 from cqlib.optimisers import optimiser
-from cqlib.placement import placed
+from cqlib.placement import fast_bf16, placed
 from cqlib.training import stepper
 
 CPU = torch.device("cpu")
@@ -220,6 +221,16 @@ def test_weights_that_moved_count_in_the_next_autocast():
         for value in (1.0, 2.0):
             torch.nn.init.constant_(layer.weight, value)
             assert output().tolist() == [[2 * value, 2 * value]]
+
+
+def test_bf16_can_be_held_off(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    for value, fast in (("", True), ("1", True), ("0", False)):
+        monkeypatch.setenv("CQLIB_BF16", value)
+        assert fast_bf16(CPU) == fast
+    monkeypatch.setenv("CQLIB_BF16", "off")
+    with pytest.raises(UserError, match="CQLIB_BF16 is 'off': 0 trains without bf16"):
+        fast_bf16(CPU)
 
 
 def test_a_training_keeps_what_it_frees(monkeypatch):
