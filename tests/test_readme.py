@@ -84,3 +84,8 @@ def test_table_1_stands_once_for_every_data_set_with_its_training_images():
     (mine,) = [line for line in lines if "npz:mine 32×32, study" in line]
     fd = vae.metrics["FD-lite0@T1"].value
     assert "| 3,500 | 1 | 4.32 |" in mine and mine.endswith(f"| {fd:.1f} |  |  |  |  |") and len(lines) == 2
+
+
+def test_the_margins_that_are_told_are_those_of_the_verdicts():
+    assert paper.EQUAL["is"] == paper.EQUAL["fid"]
+    assert f"±{paper.EQUAL['bpd']} bpd or ±{paper.EQUAL['fid']:.0f} % of the score" in TEXT.replace("\n", " ")
