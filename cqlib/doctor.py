@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cqlib.data import SOURCES
-from cqlib.data.catalogue import ENTRIES, Entry
+from cqlib.data.catalogue import ENTRIES, Entry, entry_of
 from cqlib.errors import UserError
 from cqlib.processes import cores
 
@@ -51,7 +51,7 @@ def _data(data_dir: Path | None) -> Iterator[str]:
     chosen = os.environ.get("CQLIB_DATA")
     yield f"  data sets ($CQLIB_DATA is {chosen or 'not set'}; --data-dir DIR does the same)"
     for name, source in SOURCES.items():
-        if name not in ENTRIES:
+        if entry_of(name) is None:
             yield f"+   {name}: {source.about}"
     try:
         folder = published.home(data_dir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cqlib.data.catalogue import ENTRIES
+from cqlib.data.catalogue import entry_of
 from cqlib.data.published import home, loader
 from cqlib.errors import UserError
 from cqlib.names import DEVELOPMENT_DATA
@@ -28,11 +28,11 @@ def files(name: str, data_dir: Path | str | None = None) -> Files:
     """Of the data set `name`, looked for where `cqlib.data.load` would; nothing is fetched."""
     if name == DEVELOPMENT_DATA:
         return Files(True, "", "comes with pip")
-    if name not in ENTRIES:
+    entry = entry_of(name)
+    if entry is None:
         return Files(True, "", "your own files")
-    entry = ENTRIES[name]
     try:
-        if loader(name).find(home(data_dir and Path(data_dir))) is not None:
+        if loader(entry.name).find(home(data_dir and Path(data_dir))) is not None:
             return Files(True, entry.wanted, "here")
     except UserError:  # no such folder, or a damaged copy: the command says so when it is run
         pass

@@ -29,8 +29,8 @@ OURS = ("table1/cq-f", "table2/cqf-residual", "table3/cqf-large-d", "table3/cqf-
 """The paper's models; of those that few have trained, the picture shows what there is."""
 NEEDED = names.NOTEBOOK_ROWS["figure_nvp_comparison"]
 FOUR = names.NOTEBOOK_DATA["figure_nvp_comparison"]
-STAND_INS = {"photos10": "quick", "tiny-imagenet": "paper"}
-"""What is shown without the four, with the profile: 16×16 on a CPU, 64×64 on a GPU."""
+STAND_INS = {"photos10": "quick", "tiny-imagenet:64": "study"}
+"""What is shown without the four, with the profile: 16×16 and 64×64, both on a CPU."""
 SIDE = 6
 """Images along a side of a panel."""
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cqlib import cluster, cluster_nodes, names, notebooks, options
-from cqlib.data.catalogue import ENTRIES
+from cqlib.data.catalogue import entry_of
 from cqlib.errors import UsageError, UserError
 from cqlib.files import remove_leftovers, write_atomic
 from cqlib.guard import guarded
@@ -235,8 +235,8 @@ def _read_by(runs: Sequence[tuple[str, str, int]], chosen: Options) -> list[Path
     from cqlib.data import published
 
     folder, sets = published.home(chosen.data_dir), {data for _, data, _ in runs}
-    paths = [folder / name.partition(":")[2] for name in sets if ":" in name]
-    paths += [folder] if sets & ENTRIES.keys() else []
+    paths = [folder / name.partition(":")[2] for name in sets if ":" in name and entry_of(name) is None]
+    paths += [folder] if any(map(entry_of, sets)) else []
     return paths + ([chosen.feature_weights] if chosen.feature_weights else [])
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cqlib import data
+from cqlib import data, needs
 from cqlib.data import files, published, tiny_imagenet
 from cqlib.data.catalogue import ENTRIES
-from cqlib.errors import UserError
+from cqlib.errors import UsageError, UserError
 
 WNIDS = ("n02000001", "n01000000", "n03000000")  # wnids.txt is not sorted, and label k is its k-th line
 GREY = "n01000000_1.JPEG"
@@ -93,6 +93,17 @@ def test_pixels_labels_and_order(tree, monkeypatch, size, packed):
     assert made.classes == ("cat, house cat", "dog", "n03000000")
     how = "pixels as published" if size == 64 else "64x64 area-averaged to 32x32"
     assert made.how == f"{how}; 12 training images of 100,000, 6 test images of 10,000"
+
+
+@pytest.mark.parametrize("size", [64, 32])
+def test_a_name_that_keeps_a_size_gives_the_same_pixels(tree, size):
+    name = f"tiny-imagenet:{size}"
+    assert data.sizes(name) == (size,)
+    kept, made = data.load(name, data_dir=tree.parent), data.load("tiny-imagenet", size=size, data_dir=tree.parent)
+    assert [kept.train.fingerprint, kept.test.fingerprint] == [made.train.fingerprint, made.test.fingerprint]
+    assert needs.files(name, tree.parent).here and not needs.files(name, tree.parent / "test").here
+    with pytest.raises(UsageError, match="did you mean"):
+        data.check("tiny-imagenet:48")
 
 
 def test_a_grey_image_has_three_equal_channels(tree):

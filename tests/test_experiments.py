@@ -55,6 +55,7 @@ def test_sizes_are_the_papers_or_the_data_sets_own_under_paper():
         name: item.shape[-1] for name, item in paper.DATA_SETS.items()
     }
     assert [image_size("tiny-imagenet", profile) for profile in ("quick", "study", "paper")] == [32, 32, 64]
+    assert {image_size("tiny-imagenet:64", profile) for profile in ("quick", "study", "paper")} == {64}
     assert [image_size("photos10", profile) for profile in ("quick", "study", "paper")] == [16, 32, 32]
 
 

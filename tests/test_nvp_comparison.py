@@ -44,11 +44,11 @@ def lines(html) -> list[list[str]]:
 
 
 def test_the_slides_data_sets_come_first_and_stand_ins_only_without_them(published, tmp_path):
-    published(record("table1/cq-f"), on("tiny-imagenet", 64, "table3/nvp"))
+    published(record("table1/cq-f"), on("tiny-imagenet:64", 64, "table3/nvp", "study"))
     _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
-    assert list(found) == ["photos10", "tiny-imagenet"]
+    assert list(found) == ["photos10", "tiny-imagenet:64"]
     text = nvp_comparison.stands_for(found)
-    assert "tiny-imagenet 64×64, paper (published)" in text
+    assert "tiny-imagenet:64 64×64, study (published)" in text
     assert "not run here: CIFAR-10, CelebA, LSUN-bedrooms, ImageNet" in text
     published(record("table1/cq-f"), on("celeba", 64, "table1/cq-f"), on("cifar10", 32, "table3/nvp"))
     _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
@@ -102,8 +102,8 @@ def test_empty_panels_name_files_and_commands(published, tmp_path):
     assert what.endswith("./run_all.sh --profile paper --only figure_nvp_comparison --data celeba")
     assert "sign up at image-net.org" in table["imagenet64, 64×64"][1]
     assert "by hand: no hash is published" in table["lsun-bedroom, 64×64"][1]
-    assert table["tiny-imagenet, 64×64"][1].endswith(
-        "--profile paper --only figure_nvp_comparison --data tiny-imagenet"
+    assert table["tiny-imagenet:64, 64×64"][1].endswith(
+        "--profile study --only figure_nvp_comparison --data tiny-imagenet:64"
     )
     published(*(record(row) for row in nvp_comparison.NEEDED))
     _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)

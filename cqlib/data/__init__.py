@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cqlib.data.catalogue import ENTRIES
+from cqlib.data.catalogue import ENTRIES, SIZED
 from cqlib.errors import UsageError, unknown
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ def _folder(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
     return files.load_folder(argument, size, data_dir)
 
 
-def _published(name: str) -> Callable[[str, int | None, Path | None], Dataset]:
+def _published(name: str, side: int | None = None) -> Callable[[str, int | None, Path | None], Dataset]:
     def load(_: str, size: int | None, data_dir: Path | None) -> Dataset:
         from cqlib.data import published
 
-        return published.load_published(name, size, data_dir)
+        return published.load_published(name, size or side, data_dir)
 
     return load
 
@@ -80,6 +80,8 @@ SOURCES: dict[str, Source] = {
     **{f"toy2d:{name}": Source(f"points in the plane with a known density: {name}", (1,), _toy2d)
        for name in TOY2D},
     **{name: Source(entry.about, entry.sizes, _published(name)) for name, entry in ENTRIES.items()},
+    **{name: Source(f"{entry.title}, {size} x {size} under every profile", (size,), _published(entry.name, size))
+       for name, (entry, size) in SIZED.items()},
     "npz:PATH": Source("your images: an .npz file, or a folder with train.npz and test.npz",
                        IMAGE_SIZES, _npz),
     "folder:PATH": Source("your images: a folder of PNG or JPEG files, sub-folders are classes",

@@ -149,3 +149,13 @@ ENTRIES: dict[str, Entry] = {
     )
 }  # fmt: skip
 """Name -> its entry, in the order of the paper, then what stands in for it."""
+
+SIZED: dict[str, tuple[Entry, int]] = {
+    f"{name}:{size}": (entry, size) for name, entry in ENTRIES.items() for size in entry.sizes if len(entry.sizes) > 1
+}
+"""Names that keep one of a data set's sizes under every profile ("tiny-imagenet:64") -> its entry and that size."""
+
+
+def entry_of(name: str) -> Entry | None:
+    """The published data set behind a name, of any size or of one; None for photos10, toy2d and your own images."""
+    return ENTRIES.get(name) or SIZED.get(name, (None,))[0]
