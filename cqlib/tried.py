@@ -54,7 +54,8 @@ class Tries:
 
 
 def tries(folder: Path = PUBLISHED) -> tuple[dict[str, Tries], list[str]]:
-    """Claim -> its table, from the records below `folder`, and a line for each record that cannot be read.
+    """Claim -> its table, from the records below `folder`, and a line for what is left out: a record that cannot be
+    read, a remedy whose runs pair with none.
 
     A row that a remedy leaves alone is the unchanged one of the same seed, trained on the same device. All lines of a
     table are of the same seeds; a claim without its unchanged pair has no table.
@@ -65,11 +66,12 @@ def tries(folder: Path = PUBLISHED) -> tuple[dict[str, Tries], list[str]]:
         records[name], wrong = load_records(folder / name)
         problems += [f"{name}/{line}" for line in wrong]
     claims = dict.fromkeys(claim for remedy in REMEDIES for claim in remedy.claims)
-    found = {claim: table for claim in claims if (table := _table(BY_ID[claim], records))}
+    found = {claim: table for claim in claims if (table := _table(BY_ID[claim], records, problems))}
     return found, problems
 
 
-def _table(claim: Claim, records: Mapping[str, Sequence[Record]]) -> Tries | None:
+def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list[str]) -> Tries | None:
+    """The table of a claim; adds to `problems` the remedies that it leaves out."""
     rows = (claim.row_a, claim.row_b)
     plain = _by_seed(records[UNCHANGED], rows)
     seeds = _paired(plain)
@@ -80,6 +82,9 @@ def _table(claim: Claim, records: Mapping[str, Sequence[Record]]) -> Tries | Non
         if common := seeds & _paired(runs):
             seeds = common
             lines.append((remedy, runs))
+        elif seeds and any(own.values()):
+            problems.append(f"{remedy.name}: {claim.row_a} and {claim.row_b} lack a run of the seeds and device that "
+                            "the other tries have")  # fmt: skip
     if not seeds or len(lines) == 1:
         return None
     tests = [(BY_ID[name], t) for name in (claim.id, *BESIDE.get(claim.id, ()))

@@ -101,8 +101,11 @@ def test_all_lines_are_of_the_same_seeds_and_devices(tmp_path):
             ("table1/vae", 5.0, 101))  # fmt: skip
     written(tmp_path, "lambda-25", ("table1/cq", 5.2, 100))
     written(tmp_path, "penalty-10", ("table1/cq", 5.1, 100), device="another")
-    table = tried.tries(tmp_path)[0][CLAIM]
-    assert list(effects(table).values()) == ["−0.50", "−0.20"] and table.where.endswith("seed 100")
+    written(tmp_path, "critic-sees-mean", ("table1/cq", 5.0, 101))
+    found, problems = tried.tries(tmp_path)
+    assert list(effects(found[CLAIM]).values()) == ["−0.50", "−0.20"] and found[CLAIM].where.endswith("seed 100")
+    lacks = "table1/cq and table1/vae lack a run of the seeds and device that the other tries have"
+    assert problems == [f"penalty-10: {lacks}", f"critic-sees-mean: {lacks}"]
 
 
 def test_what_diverged_is_told_and_what_is_damaged_is_named(tmp_path):
