@@ -26,7 +26,7 @@ GPU_SHARE = {"paper": 1.0}
 """Of the profiles whose runs fill a card; the nets of the others are small enough for four to share one."""
 
 
-def measured(e: Experiment, records: Sequence[Record], hardware: str) -> Estimate | None:
+def from_records(e: Experiment, records: Sequence[Record], hardware: str) -> Estimate | None:
     """Mean time and greatest memory of the finished runs, with any seed, of this experiment on this hardware, in its
     precision here: a processor's name does not tell whether it has bf16, which is up to four times as fast."""
     here = hardware if e.recipe.training.autocast == "auto" else f"{hardware.rsplit(', ', 1)[0]}, fp32"
@@ -65,7 +65,7 @@ def lines(
     which nothing is known are measured, each by itself, and remembered in the runs folder where there is one."""
     hardware = estimate.hardware(int(slots[0]["OMP_NUM_THREADS"]))
     experiments = {pair: experiment(pair[0], profile, pair[1]) for pair in wanted}
-    found = {pair: measured(e, records, hardware) or estimate.known(e, runs_dir, hardware)
+    found = {pair: from_records(e, records, hardware) or estimate.known(e, runs_dir, hardware)
              for pair, e in experiments.items()}  # fmt: skip
 
     def line(pair: Pair, said: object) -> str:

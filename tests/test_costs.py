@@ -41,12 +41,12 @@ def test_only_finished_runs_of_the_same_experiment_on_the_same_hardware_are_meas
         made(example, 2, seconds=9000, config_hash="0123456789abcdef"),
         made(example, 3, seconds=9000, status="diverged"),
     ]
-    assert costs.measured(e, records, HERE) == Estimate(150, 2 * gib, 2)
-    assert str(costs.measured(e, records, HERE)) == "2 min, 2.0 GiB (measured in 2 runs)"
-    assert costs.measured(experiment("table1/gan", "smoke"), records, HERE) is None
+    assert costs.from_records(e, records, HERE) == Estimate(150, 2 * gib, 2)
+    assert str(costs.from_records(e, records, HERE)) == "2 min, 2.0 GiB (measured in 2 runs)"
+    assert costs.from_records(experiment("table1/gan", "smoke"), records, HERE) is None
     full = replace(e, recipe=replace(e.recipe, training=replace(e.recipe.training, autocast="off")))
     records = [made(example, config_hash=full.config_hash, device="CPU Test, 1 thread, fp32", seconds=7)]
-    assert costs.measured(full, records, HERE).seconds == 7
+    assert costs.from_records(full, records, HERE).seconds == 7
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks the card")
