@@ -139,14 +139,18 @@ def train(given: argparse.Namespace) -> int:
 
 
 def evaluate(given: argparse.Namespace) -> int:
-    """Show the measurements of a row that has been trained, here or as published, taking those that are missing."""
+    """Show the measurements of a row that has been trained, taking those that are missing. Published weights are
+    measured in a folder of their own, where neither a report nor another training takes them for this machine's."""
     from cqlib.experiments import experiment
-    from cqlib.run import fetch_published, run_dir, trained
+    from cqlib.run import fetch_published, run_dir, train_command, trained
 
-    wanted = (given.row, given.profile, given.data, given.seed)
-    if not trained(e := experiment(*wanted), given.runs_dir) and not fetch_published(e, given.runs_dir):
-        folder = run_dir(*wanted, given.runs_dir)
-        raise UserError(f"{given.row} has not been trained in {folder}: {PROGRAM} train {given.row} does it")
+    e = experiment(given.row, given.profile, given.data, given.seed)
+    if not trained(e, given.runs_dir):
+        own, apart = run_dir(e.row, e.profile, e.data, e.seed, given.runs_dir), given.runs_dir / "published"
+        if (own / "model.safetensors").exists() or not (fetch_published(e, apart) or trained(e, apart)):
+            raise UserError(f"{given.row} has not been trained in {own}: {train_command(given.row, e)}")
+        print(f"not trained here: the published weights are measured, in {apart}", file=sys.stderr)
+        given.runs_dir = apart
     return train(given)
 
 

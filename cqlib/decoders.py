@@ -5,22 +5,24 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from IPython.display import HTML
+from torch import Tensor
 
-from cqlib import names, plots, report
+from cqlib import names, needs, plots, report
 from cqlib.errors import UserError
 from cqlib.evaluation import TIMED
 from cqlib.experiments import RECIPES, build
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.hierarchical import Hierarchical
 from cqlib.models.vae_iaf import VAEIAF
+from cqlib.records import Record
 from cqlib.report_parts import short_label
 from cqlib.run import load
-from cqlib.show import draw, picture
+from cqlib.show import draw, picture, stored_samples
 from cqlib.tables import RunSet, measured
 
 NONE = HTML("<p>No trained decoder is here: <code>./run_all.sh --only figure_decoders</code> trains them.</p>")
@@ -55,17 +57,30 @@ def systems(runs: RunSet, runs_dir: Path | str) -> dict[str, System]:
     return found
 
 
-def samples(found: Mapping[str, System], n: int = 36) -> HTML:
-    """n samples of each decoder at temperature 1, and below at 0, from one seed."""
-    named = {name: found[row] for row, name in DECODERS.items() if row in found}
+def samples(runs: RunSet, found: Mapping[str, System], runs_dir: Path | str, n: int = 36) -> HTML:
+    """n samples of each decoder at temperature 1, and below at 0: drawn from one seed where the weights are there, else
+    the first that its run has left; and which decoders have neither."""
+
+    def images(row: str, t: int) -> Tensor | None:
+        if row in found:
+            return draw(found[row], n, t)
+        kept = stored_samples(runs, row, f"T{t}", runs_dir)
+        return None if kept is None else kept[:n]
+
+    board = {f"T = {t}": {name: made for row, name in DECODERS.items() if (made := images(row, t)) is not None}
+             for t in (1, 0)}  # fmt: skip
+    named = board["T = 1"]
     if not named:
         return NONE
-    board = {f"T = {t}": {name: draw(system, n, t) for name, system in named.items()} for t in (1, 0)}
-    return picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(named)}")
+    shown = picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(named)}")
+    absent = [name for name in DECODERS.values() if name not in named]
+    command = needs.command("figure_decoders", runs.profile)
+    left = f"<p>Not here: {', '.join(absent)}. <code>{command}</code> trains what is missing.</p>" if absent else ""
+    return HTML(str(shown.data) + left)
 
 
 def compared(runs: RunSet) -> HTML:
-    """BPD, distance and parameters of each decoder, and the time of a batch of samples."""
+    """BPD, KL, distance and parameters of each decoder, and the time of a batch of samples."""
     times = {row: took for row in DECODERS if (took := seconds(row, runs)) is not None}
     least = min(times.values(), default=1.0)
     lines = []
@@ -74,8 +89,10 @@ def compared(runs: RunSet) -> HTML:
         parameters = f"{done[0].parameters['total']:,}" if done else "—"
         ratio = f"{times[row] / least:,.1f}" if row in times else "—"
         scores = [measured(name, done) for name in ("BPD", "FD-lite0@T1", "FD-lite0@T0")]
+        scores.insert(1, _kl(done))
         lines.append([DECODERS[row], *scores, parameters, _milliseconds(times.get(row)), ratio])
-    head = ["Decoder", "BPD ↓", "FD-lite0 ↓, T = 1", "T = 0", "Parameters", f"{TIMED} samples", "times the fastest"]
+    head = ["Decoder", "BPD ↓", "KL, nats", "FD-lite0 ↓, T = 1", "T = 0", "Parameters", f"{TIMED} samples",
+            "times the fastest"]  # fmt: skip
     return HTML(report.macro("plain_table", f"Four decoders of one VAE ({runs.label})", head, lines))
 
 
@@ -92,6 +109,12 @@ def families(runs: RunSet) -> HTML:
     return HTML(report.macro("plain_table", f"Families of generative models ({runs.label})", head, lines))
 
 
+def _kl(done: Sequence[Record]) -> str:
+    """How much the code says of a training image: D(q(z|x) || p(z)) at the end of training, the mean over seeds."""
+    ends = [run.curve["KL"][-1][1] for run in done if run.curve.get("KL")]
+    return f"{statistics.mean(ends):,.1f}" if ends else "—"
+
+
 def seconds(row: str, runs: RunSet) -> float | None:
     """That a batch of samples took when the runs were measured: the median over seeds; None where none was timed."""
     times = [record.metrics["seconds"].value for record in runs.of(row) if "seconds" in record.metrics]
@@ -106,7 +129,7 @@ def likelihood(system: System) -> str:
     """ "exact", "bound: ELBO", … or "none"."""
     if not isinstance(system, LikelihoodSystem):
         return "none (starred BPD)"
-    return "exact" if system.bound == "exact" else f"bound: {system.bound}"
+    return "exact" if system.bound == "exact" else f"bound: {system.bound.removesuffix(' bound')}"
 
 
 def latent_space(system: System) -> str:

@@ -78,13 +78,14 @@ def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
     pairs = [(found[0][claim], found[1][claim]) for claim in found[0] if found[0][claim].lines]
     same = sum(a.standing == b.standing for a, b in pairs)
     turned = sum({a.standing, b.standing} in OPPOSITE for a, b in pairs)
-    bpd = [[paper.ROWS[row].label, *(f"{_mean(runs, row):.2f}" for runs in (fast, exact))]
-           for row in dict.fromkeys(r.row for r in exact)]  # fmt: skip
+    seeds = {row: _seeds([r for r in exact if r.row == row]) for row in dict.fromkeys(r.row for r in exact)}
+    bpd = ", ".join(f"{paper.ROWS[row].label} {_mean(fast, row):.2f} and {_mean(exact, row):.2f} ({of_row})"
+                    for row, of_row in seeds.items())  # fmt: skip
     commits = "" if _commits(fast) == _commits(exact) else ", and at other commits"
     verdicts = f"{same} of {len(pairs)} verdicts are the same, {turned} turned round. " if pairs else ""
     head = (
-        f"Table 1, {_label(exact)}, trained in bf16 and in fp32, {_seeds(exact)}: {verdicts}"
-        f"BPD in bf16 and in fp32: {', '.join(f'{name} {a} and {b}' for name, a, b in bpd)}. "
+        f"Table 1, {_label(exact)}, trained in bf16 and in fp32: {verdicts}"
+        f"BPD in bf16 and in fp32: {bpd}. "
         f"(bf16: {_devices(fast)}; fp32: {_devices(exact)}{commits}.)"
     )
     if not pairs:

@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,9 @@ class Card:
     launch: float
 
 
-A100 = Card("A100", 0.3 * 312e12, 0.7 * 1.555e12, 8e-6)
-"""Of the data sheet's peaks (bf16, 40 GB) the shares that large kernels often come to; PyTorch without compilation."""
+A100 = Card("A100", 0.3 * 156e12, 0.7 * 1.555e12, 8e-6)
+"""Of the data sheet's peaks (40 GB; TF32, in which PyTorch computes the fp32 convolutions of `paper`) the shares that
+large kernels often come to; PyTorch without compilation."""
 
 
 class Roofline(TorchDispatchMode):
@@ -133,8 +134,9 @@ def parts() -> dict[str, list[Experiment]]:
 
 
 def stored() -> dict[str, float]:
-    """Hours by the hash of the training that they belong to."""
-    return {run["training_hash"]: run["hours"] for run in json.loads(FILE.read_text())["runs"]}
+    """Hours on `A100` by the hash of the training that they belong to; none from another idea of that card."""
+    found = json.loads(FILE.read_text())
+    return {run["training_hash"]: run["hours"] for run in found["runs"]} if found["card"] == asdict(A100) else {}
 
 
 def markdown() -> str:
@@ -169,7 +171,7 @@ def main(path: Path = FILE) -> int:
             runs.append({"row": e.row, "data": e.data, "training_hash": e.training_hash, "hours": found})
             print(f"{e.row} on {e.data}: {found:.1f} h", flush=True)
             lines = ",\n".join(f"  {json.dumps(run)}" for run in runs)
-            write_atomic(path, f'{{"card": {json.dumps(A100.__dict__)}, "runs": [\n{lines}\n]}}\n')
+            write_atomic(path, f'{{"card": {json.dumps(asdict(A100))}, "runs": [\n{lines}\n]}}\n')
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -35,6 +36,13 @@ def unscaled(picture: bytes, size: int, *, columns: int = 8) -> np.ndarray:
     sheet = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
     scale = max(1, sheet.shape[1] // (columns * (size + 1) + 1))
     return sheet[scale // 2 :: scale, scale // 2 :: scale]
+
+
+def tiles(sheet: np.ndarray, size: int) -> Tensor:
+    """The images of `size` x `size` pixels on an unscaled grid: uint8 (N, 3, size, size), grey where it is empty."""
+    rows, columns = (side // (size + 1) for side in sheet.shape[:2])
+    cells = sheet[1 : rows * (size + 1) + 1, 1 : columns * (size + 1) + 1].reshape(rows, size + 1, columns, size + 1, 3)
+    return torch.from_numpy(cells[:, :size, :, :size].transpose(0, 2, 4, 1, 3).reshape(-1, 3, size, size).copy())
 
 
 def grid_png(images: Tensor, *, columns: int = 8, scale: int = 4) -> bytes:

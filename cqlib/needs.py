@@ -39,7 +39,8 @@ def files(name: str, data_dir: Path | str | None = None) -> Files:
     return Files(False, entry.wanted, entry.how)
 
 
-def command(only: str, profile: str, data: str = "") -> str:
+def command(only: str, profile: str, data: str = "", seed: int = 0) -> str:
     """What trains `only` (a row or a notebook) with `profile` on `data` (empty: the profile's own)."""
     options = "" if profile == "quick" else f" --profile {profile}"
-    return f"./run_all.sh{options} --only {only}" + (f" --data {data}" if data else "")
+    wanted = (f" --data {data}" if data else "") + (f" --seeds {seed}," if seed else "")
+    return f"./run_all.sh{options} --only {only}{wanted}"

@@ -14,14 +14,14 @@ from IPython.display import HTML
 from cqlib import evaluation, names, needs, paper, plots, report, report_pictures, tables
 from cqlib.errors import UserError
 from cqlib.experiments import image_size
-from cqlib.images import grid, unscaled
+from cqlib.images import grid
 from cqlib.nets.coupling import FlowConfig, RealNVP
 from cqlib.nets.real_nvp import MultiScaleConfig, MultiScaleRealNVP
 from cqlib.number_verdicts import metric_names
-from cqlib.records import Record, slug
+from cqlib.records import Record
 from cqlib.report_parts import duration, short_label
-from cqlib.run import PUBLISHED, load
-from cqlib.show import finished_on_any_data, picture
+from cqlib.run import load
+from cqlib.show import finished_on_any_data, picture, stored_samples
 from cqlib.tables import PLACES, Cell, RunSet, measured, without_paths
 
 NVP = "table3/nvp"
@@ -108,12 +108,10 @@ def samples(found: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
 def _sheet(runs: RunSet, row: str, runs_dir: Path) -> np.ndarray | None:
     """The first samples of a row's first seed as one picture: cut from the grid that its run left behind, else drawn
     from its weights; None where there is neither."""
-    folder = runs_dir if runs.place == "here" else PUBLISHED / "samples"
+    kept = stored_samples(runs, row, "T1", runs_dir)
+    if kept is not None:
+        return grid(kept[: SIDE**2], columns=SIDE)
     for run in runs.of(row)[:1]:
-        file = report_pictures.sample_file(folder / slug(run.row, run.data.name, run.profile, run.seed), "T1")
-        if file is not None:
-            end = SIDE * (runs.size + 1) + 1
-            return unscaled(file.read_bytes(), runs.size)[:end, :end]
         with suppress(UserError):
             system = load(row, profile=run.profile, data=run.data.name, seed=run.seed, runs_dir=runs_dir)
             return grid(evaluation.draw(system, SIDE**2, temperature=1.0, seed=10_000 + run.seed), columns=SIDE)

@@ -110,6 +110,7 @@ def _publish_model(folder: Path, name: str) -> Path:
         for key, value in state["weights"].items()
         if not key.startswith("critic.")
     }
+    state["notes"] = [*state["notes"], "weights as published, in half precision"]
     target = PUBLISHED / "models" / f"{name}.safetensors"
     save_checkpoint(target, state, keep_previous=False)
     return target

@@ -28,7 +28,7 @@ def hashed(config: Any) -> Any:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a system is trained. Learning rates are per step; `steps` counts generator updates."""
+    """How a system is trained. Learning rates are per step, which is `n_critic` and `n_generator` updates."""
 
     steps: int
     batch_size: int = 64

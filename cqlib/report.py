@@ -198,7 +198,7 @@ def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     kept = [record for record in records if now[id(record)] or kind(record) not in renewed]
     return kept, [
         f"{r.row} on {without_paths(r.data.name)}, {r.profile}, seed {r.seed} is of another recipe than today's; "
-        f"trained again with --seeds {r.seed}, it is of the same"
+        f"trained again with --seeds {r.seed}, (and the comma) it is of the same"
         for r in records if not now[id(r)] and kind(r) in renewed
     ]  # fmt: skip
 

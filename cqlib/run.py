@@ -37,7 +37,6 @@ from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.parts import Parts
-from cqlib.placement import fast_bf16
 from cqlib.records import MAX_CURVE, STARRED, DataInfo, Metric, Record, read_record, slug, write_record
 from cqlib.run_folder import LOCK, set_stale_aside, tidied, tidy, tidy_finished
 from cqlib.selection import Distances, baselines, best_step
@@ -202,7 +201,12 @@ def load(
             load_checkpoint(path)
         except CheckpointError as error:
             why = str(error)
-    raise UserError(f"{why}: python -m cqlib train {row} --profile {e.profile} --data {e.data} --seed {seed}")
+    raise UserError(f"{why}: {train_command(row, e)}")
+
+
+def train_command(row: str, e: Experiment) -> str:
+    """What trains an experiment, of which `row` may be an alias."""
+    return f"python -m cqlib train {row} --profile {e.profile} --data {e.data} --seed {e.seed}"
 
 
 # --- one run -------------------------------------------------------------------------------------------------
@@ -271,7 +275,6 @@ def _run(
             metrics |= scores
         if e.evaluation.baselines:
             metrics |= baselines(stages.untrained(), distances, e.seed)
-    bf16 = e.recipe.training.autocast == "auto" and fast_bf16(device)
     record = Record(
         row=e.row,
         status="done" if statuses == {"done"} else "diverged",
@@ -287,7 +290,7 @@ def _run(
         seconds=round(stages.seconds + time.monotonic() - clock - stages.spent, 1),
         images_per_second=round(trained.steps * e.recipe.training.batch_size / max(trained.seconds, 1e-9), 1),
         peak_memory_bytes=provenance.peak_memory_bytes(device),
-        device=provenance.device_name(device, bf16=bf16),
+        device=stages.ran_on,
         versions=provenance.versions(),
         git=stages.git,
         started=started,

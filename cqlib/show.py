@@ -21,9 +21,9 @@ from cqlib import names, paper, plots, report, report_parts, report_pictures, re
 from cqlib.data.pixels import to_uint8
 from cqlib.errors import UserError
 from cqlib.experiments import experiment
-from cqlib.images import grid_png
+from cqlib.images import grid_png, tiles, unscaled
 from cqlib.models.base import System
-from cqlib.records import Record, load_records
+from cqlib.records import Record, load_records, slug
 from cqlib.report_parts import label_of, short_label
 from cqlib.report_pictures import table_rows
 from cqlib.run import PUBLISHED, finished, load
@@ -82,6 +82,23 @@ def samples(
     }
     alt = f"Real test images beside samples of {', '.join(systems)} at temperature 1 and 0"
     return picture(plots.sample_board(rows, columns=round(n**0.5)), alt)
+
+
+def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str) -> torch.Tensor | None:
+    """The samples at "T1" or "T0" that a row's first seed has left, here or published: uint8 (N, 3, S, S), or None.
+    Where temperature 0 has none of its own, the decoder adds no noise."""
+    folder = _left_in(runs, runs_dir)
+    for run in runs.of(row)[:1]:
+        place = folder / slug(run.row, run.data.name, run.profile, run.seed)
+        file = report_pictures.sample_file(place, at) or report_pictures.sample_file(place, "T1")
+        if file is not None:
+            return tiles(unscaled(file.read_bytes(), runs.size), runs.size)
+    return None
+
+
+def _left_in(runs: RunSet, runs_dir: Path | str) -> Path:
+    """The folder with the folders of these runs' sample grids."""
+    return Path(runs_dir) if runs.place == "here" else PUBLISHED / "samples"
 
 
 def curves(records: Sequence[Record], name: str, table: str = "table1") -> HTML:
@@ -170,8 +187,7 @@ def quality(table: str, records: Sequence[Record]) -> HTML:
 
 def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
     """Real test images, then the sample grids that every row of the table left behind, of its first seed."""
-    folder = Path(runs_dir) if runs.place == "here" else PUBLISHED / "samples"
-    found = report_pictures.grids(runs, table_rows(table), folder, data_dir and Path(data_dir))
+    found = report_pictures.grids(runs, table_rows(table), _left_in(runs, runs_dir), data_dir and Path(data_dir))
     return HTML(report.macro("grids", found))
 
 

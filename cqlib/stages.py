@@ -28,6 +28,7 @@ UNLABELLED = "unlabelled"
 """Name of the class that images without a label are put in (STL-10)."""
 KEPT = {
     "git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list,
+    "device": str,
 }  # fmt: skip
 """What a finished training leaves, beside its hashes."""
 
@@ -45,6 +46,8 @@ class Stages:
         self.fingerprint = fingerprint(images)
         self.git = provenance.git()
         """The code that trained and measured: dirty if it was at either time."""
+        self.ran_on = ""
+        """The device and precision of the row's own training, wherever it is measured."""
         second = e.recipe.frozen_decoder
         self.steps = [e.recipe.training.steps, second.training.steps if second else 0]
         self.notes: list[str] = []
@@ -107,11 +110,12 @@ class Stages:
             )
             self.spent += time.monotonic() - clock
             fields = {"status": result.status, "steps": result.steps, "seconds": result.seconds}
-            fields |= {"skipped": result.skipped, "notes": result.notes}
+            fields |= {"skipped": result.skipped, "notes": result.notes, "device": result.device}
             state = {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(self.git))}
             state |= {"weights": dict(result.system.state_dict()), **fields}
             save_checkpoint(weights, state, keep_previous=False)
         self.seconds += result.seconds
+        self.ran_on = self.ran_on or result.device
         self.notes += [f"{name}: {note}" for note in result.notes]
         if result.skipped:
             self.notes.append(f"{name}: {result.skipped} non-finite steps skipped")
@@ -126,6 +130,7 @@ def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[
         return None
     found = state.pop("data", None)
     right = state.pop("training_hash", None) == e.training_hash and data in (None, found)
+    state.setdefault("device", "a device that was not noted")  # by earlier versions
     return state if right and isinstance(state.get("weights"), dict) else None
 
 

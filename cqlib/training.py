@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from cqlib import provenance
 from cqlib.allocator import keep_freed_memory
 from cqlib.checkpoint import CheckpointError, load_checkpoint, load_latest, save_checkpoint
 from cqlib.errors import StoppedEarly, UserError
@@ -63,6 +64,8 @@ class TrainingResult:
     seconds: float
     skipped: int
     notes: list[str] = field(default_factory=list)
+    device: str = ""
+    """What its last step ran on, and in which precision; a note tells what earlier steps ran on if it is another."""
 
 
 Progress = Callable[[int, int, float], None]
@@ -132,7 +135,8 @@ def train(
         status = loop.run(stop or Stop(), progress, checkpoint_seconds)
     average = loop.average.module
     average.eval()
-    return TrainingResult(average, status, loop.step, loop.seconds, loop.skipped, loop.notes)
+    notes = [*loop.notes, *loop.moves()]
+    return TrainingResult(average, status, loop.step, loop.seconds, loop.skipped, notes, loop.devices[-1][1])
 
 
 class _Loop:
@@ -148,6 +152,9 @@ class _Loop:
         keep_freed_memory()
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
+        self.bf16 = config.autocast == "auto" and fast_bf16(device)
+        self.devices: list[list] = [[0, provenance.device_name(device, bf16=self.bf16)]]
+        """The first step on each device, and its name."""
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = placed(system, config, device).train()
         self.average = Average(self.system, config.ema)
@@ -176,8 +183,7 @@ class _Loop:
     # --- one step --------------------------------------------------------------------------------------------
 
     def autocast(self) -> AbstractContextManager:
-        use = self.config.autocast == "auto" and fast_bf16(self.device)
-        return torch.autocast(self.device.type, torch.bfloat16) if use else nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def update(self, losses: Losses, optimiser: torch.optim.Optimizer, clip: float | None) -> Tensor:
         """One optimiser step on losses["total"] if all is finite, else none; whether it was (bool, no dimension)."""
@@ -335,6 +341,7 @@ class _Loop:
             "lines": self.lines,
             "sums": self.sums,
             "counts": self.counts,
+            "devices": self.devices,
             "system": dict(self.system.state_dict()),
             "average": dict(self.average.state_dict()),
             "optimisers": [saved_state(moved) for moved in self.optimisers],
@@ -355,6 +362,8 @@ class _Loop:
         self.step, self.feed.drawn, self.skipped = state["step"], state["drawn"], state["skipped"]
         self.seconds, self.lines, self.skipped_in_a_row = state["seconds"], list(state["lines"]), 0
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
+        earlier, (_, here) = list(state.get("devices", [])), self.devices[-1]
+        self.devices = earlier if earlier and earlier[-1][1] == here else [*earlier, [self.step, here]]
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])
         for moved, saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -363,6 +372,11 @@ class _Loop:
         if self.device.type == "cuda" and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
         return True
+
+    def moves(self) -> list[str]:
+        """A note on each change of device or precision."""
+        pairs = zip(self.devices, self.devices[1:], strict=False)
+        return [f"up to step {step} on {before}, then on {after}" for (_, before), (step, after) in pairs]
 
 
 def snapshot_path(checkpoint: Path, step: int) -> Path:

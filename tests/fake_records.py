@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import torch
 
+from cqlib.images import grid_png
 from cqlib.records import DataInfo, GitInfo, Metric, Record, slug
 
 SCORES = {  # row: BPD, IS at T 1 and 0, FD at T 1 and 0
@@ -86,5 +87,6 @@ def draw_samples(runs: list[Record], folder: Path) -> None:
         place = folder / slug(run.row, run.data.name, run.profile, run.seed)
         place.mkdir(parents=True, exist_ok=True)
         for name in ("samples_T1", "samples_T0"):
-            noise = np.random.default_rng(i).integers(0, 256, (34, 34, 3), dtype=np.uint8)
-            Image.fromarray(noise).resize((272, 272), Image.NEAREST).save(place / f"{name}.png")
+            size = run.data.shape[-1]
+            noise = np.random.default_rng(i).integers(0, 256, (16, 3, size, size), dtype=np.uint8)
+            (place / f"{name}.png").write_bytes(grid_png(torch.from_numpy(noise), scale=2))

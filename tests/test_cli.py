@@ -136,6 +136,7 @@ def test_evaluate_does_not_train(tmp_path, monkeypatch, capsys):
     stale.write_bytes(b"of another version")
     code, line = refused(capsys, *arguments)
     assert code == 1 and f"table1/vae has not been trained in {stale.parent}" in line
+    assert "python -m cqlib train table1/vae --profile smoke --data photos10 --seed 0" in line
     monkeypatch.setattr(cli, "train", lambda given: 0)
     monkeypatch.setattr(run, "trained", lambda e, runs_dir: (e.row, runs_dir) == ("table1/vae", tmp_path))
     assert cli.main(arguments) == 0
@@ -266,6 +267,17 @@ def test_guard(error, code, line, capsys):
     with pytest.raises(SystemExit) as stop, guarded("p"):
         raise error
     assert stop.value.code == code and capsys.readouterr().err == line
+
+
+def test_a_python_without_the_dependencies_is_told_where_they_are(capsys):
+    with pytest.raises(SystemExit) as stop, guarded("p"):
+        import a_module_that_is_nowhere  # noqa: F401
+    error = capsys.readouterr().err
+    assert stop.value.code == 1 and error.count("\n") == 1
+    assert "no module 'a_module_that_is_nowhere'" in error and "source .venv/bin/activate" in error
+    with pytest.raises(SystemExit), guarded("p"):
+        import cqlib.nowhere  # noqa: F401
+    assert "details: " in capsys.readouterr().err  # a bug of ours
 
 
 def test_a_bug_is_one_line_and_its_traceback_a_file(tmp_path, capsys):

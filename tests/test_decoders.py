@@ -4,9 +4,12 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from fake_records import records
+from IPython.display import HTML
 
-from cqlib import decoders, names, tables
+from cqlib import decoders, names, show, tables
 from cqlib.experiments import RECIPES, build
+from cqlib.files import write_atomic
+from cqlib.images import grid_png
 from cqlib.records import Metric
 
 
@@ -25,7 +28,7 @@ def cells(html):
     [
         ("table3/pixelcnnpp", "exact", "none"),
         ("table3/pixelrnn", "exact", "none"),
-        ("table3/nvp", "bound: dequantisation bound", "768, as many as pixel values"),
+        ("table3/nvp", "bound: dequantisation", "768, as many as pixel values"),
         ("table1/vae", "bound: ELBO", "16"),
         ("table2/cqf-residual", "bound: ELBO", "320 in 2 layers"),
         ("table3/vae-iaf", "bound: ELBO", None),
@@ -48,18 +51,35 @@ def test_tables_hold_what_is_there_and_dashes_for_the_rest():
     runs = tables.run_sets(records(3, ("table1/vae", "table1/vae-f")), [])[0]
     for run, time in zip(runs.of("table1/vae"), (0.5, 0.002, 0.001), strict=True):
         run.metrics["seconds"] = Metric(time, None, 64, "wall clock")
+        run.curve["KL"] = [[50, 9.0], [100, 1000 * time]]
     lines = {line[0]: line[1:] for line in cells(decoders.compared(runs))}
     assert list(lines) == list(decoders.DECODERS.values())
     assert lines["factorised Gaussian"][-2:] == ["2.0 ms", "1.0"]  # the median over seeds
+    assert lines["factorised Gaussian"][1] == "167.7" and lines["NVP"][1] == "—"  # the mean of the last ones
     assert lines["NVP"][-2:] == ["—", "—"] and lines["NVP"][0] != "—"
-    assert lines["PixelCNN"] == ["—"] * 6
+    assert lines["PixelCNN"] == ["—"] * 7
     families = {line[0]: line[1:] for line in cells(decoders.families(runs))}
     assert families["VAE"][:4] == ["variational", "bound: ELBO", "64", "2.0 ms"]
-    assert families["NVP"] == ["flow", "bound: dequantisation bound", "768, as many as pixel values"] + ["—"] * 3
+    assert families["NVP"] == ["flow", "bound: dequantisation", "768, as many as pixel values"] + ["—"] * 3
 
 
-def test_samples_are_of_the_decoders_alone():
+def test_samples_are_of_the_decoders_alone(tmp_path):
     found = {row: system(row) for row in ("table1/vae", "extra/vae-full-covariance", "table3/sngan")}
-    page = decoders.samples(found, n=4).data
-    assert "factorised Gaussian" in page and "correlated Gaussian" in page and "SNGAN" not in page
-    assert decoders.samples({}) is decoders.NONE
+    runs = tables.run_sets(records(1, ("table1/vae-f",)), [])[0]
+    page = decoders.samples(runs, found, tmp_path, n=4).data
+    assert "Samples of decoders: factorised Gaussian, correlated Gaussian" in page and "SNGAN" not in page
+    assert "Not here: PixelCNN, NVP. <code>./run_all.sh --only figure_decoders</code>" in page
+    assert decoders.samples(runs, {}, tmp_path) is decoders.NONE
+
+
+def test_samples_without_weights_are_those_that_the_run_left(tmp_path, monkeypatch):
+    runs = tables.run_sets(records(1, ("table1/vae-f",)), [])[0]
+    left = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for at, images in (("T1", left), ("T0", left.flip(0))):
+        write_atomic(tmp_path / "table1_vae-f--photos10--quick--0" / f"samples_{at}.png", grid_png(images))
+        assert torch.equal(show.stored_samples(runs, "table1/vae-f", at, tmp_path), images)
+    board = {}
+    monkeypatch.setattr(decoders.plots, "sample_board", lambda rows, columns: board.update(rows))
+    monkeypatch.setattr(decoders, "picture", lambda figure, alt: HTML(alt))
+    assert "Not here: factorised Gaussian" in decoders.samples(runs, {}, tmp_path, n=9).data
+    assert torch.equal(board["T = 1"]["NVP"], left[:9]) and torch.equal(board["T = 0"]["NVP"], left.flip(0)[:9])

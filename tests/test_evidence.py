@@ -45,7 +45,7 @@ def test_claims_in_bf16_stand_beside_those_in_fp32(tmp_path):
                 made.metrics[f"FD-lite0@{t}"] = replace(made.metrics[f"FD-lite0@{t}"], value=fd[row] + seed)
             write_record(made, tmp_path / place)
     text = evidence.precision(tmp_path)
-    assert "quick, trained in bf16 and in fp32, seeds 0, 1, 2: " in text and ", 1 turned round." in text
+    assert "quick, trained in bf16 and in fp32: " in text and "(seeds 0, 1, 2)" in text and ", 1 turned round." in text
     assert "(bf16: records; fp32: fp32.)" in text
     line = next(line for line in text.splitlines() if "Without f, the quality loss lowers FID" in line)
     cells = [cell.strip() for cell in line.split("|")]
@@ -59,11 +59,12 @@ def test_one_seed_that_changes_sides_is_turned_round_and_both_bpd_are_told(tmp_p
             made.metrics["BPD"] = replace(made.metrics["BPD"], value=value)
             write_record(made, tmp_path / place)
     text = evidence.precision(tmp_path)
-    assert ", 1 turned round." in text and "BPD in bf16 and in fp32: VAE 6.00 and 6.00, VAE-F 5.00 and 7.00." in text
+    assert ", 1 turned round." in text
+    assert "BPD in bf16 and in fp32: VAE 6.00 and 6.00 (seed 0), VAE-F 5.00 and 7.00 (seed 0)." in text
     for place in ("records", "fp32"):
         next((tmp_path / place).glob("table1_vae-f*")).unlink()
     text = evidence.precision(tmp_path)
-    assert "verdicts" not in text and "|" not in text and "VAE 6.00 and 6.00. (bf16: " in text
+    assert "verdicts" not in text and "|" not in text and "VAE 6.00 and 6.00 (seed 0). (bf16: " in text
 
 
 def test_a_bar_in_a_cell_does_not_end_it():

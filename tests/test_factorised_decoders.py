@@ -222,8 +222,10 @@ def test_models_at_hand(colour, tmp_path):
     assert found.where == "quick, photos10 16×16, seed 0" and found.label == "CQ-F"
     other = SimpleNamespace(name="photos10", channels=3, size=32)
     assert at_hand.find("table1/cq-f", other, **wanted) is None  # trained on another size
-    lines = cells(at_hand.roll(["table1/vae", "table1/cq-f"], {"table1/cq-f": found}, "study"))
-    assert "./run_all.sh --profile study --only table1/vae" in lines[0][1] and lines[1][1] == found.where
+    lines = cells(at_hand.roll(["table1/vae", "table1/cq-f"], {"table1/cq-f": found}, "study", "photos10", [3, 4]))
+    assert "./run_all.sh --profile study --only table1/vae --seeds 3," in lines[0][1] and lines[1][1] == found.where
+    (line,) = cells(at_hand.roll(["table1/vae"], {}, "quick", "folder:/cats", []))
+    assert line[1] == "not here: ./run_all.sh --only table1/vae --data folder:/cats"
     a, b = (at_hand.untrained("table1/cq-f", colour).system.state_dict() for _ in range(2))
     assert all(torch.equal(a[name], b[name]) for name in a)
     with pytest.raises(UsageError, match="not of colour images"):

@@ -1,13 +1,18 @@
 """Layers of the Improved Training GAN: minibatch features, weight norm that starts from data, virtual batch norm."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from cqlib.experiments import AVAILABLE, build, experiment
+from cqlib.nets.batch_norm import BatchNorm1d, BatchNorm2d
 from cqlib.nets.minibatch import MinibatchDiscrimination
 from cqlib.nets.virtual_batch_norm import VirtualBatchNorm
 from cqlib.nets.weight_norm import WeightNormed, initialising
+from cqlib.training import train
 
 # --- minibatch discrimination --------------------------------------------------------------------------------
 
@@ -135,3 +140,46 @@ def test_virtual_batch_norm_takes_statistics_of_the_reference_and_of_the_example
         view = (4, *[1] * (len(shape) - 1))
         mean, deviation = rows.mean(1).view(view), rows.std(1, correction=0).view(view)
         torch.testing.assert_close(y[i], (x[i] - mean) / deviation + norm.bias.view(view), atol=1e-4, rtol=1e-4)
+
+
+# --- batch norm that outlives a bad batch --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ours", "theirs", "shape"), [(BatchNorm1d, nn.BatchNorm1d, (8, 5)),
+                                                       (BatchNorm2d, nn.BatchNorm2d, (8, 5, 4, 4))])  # fmt: skip
+def test_a_batch_that_is_not_finite_leaves_no_trace(ours, theirs, shape):
+    a, b = ours(5), theirs(5)
+    assert a.state_dict().keys() == b.state_dict().keys()
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)) + 2
+    for bad in (float("nan"), float("inf")):
+        assert torch.equal(a(x), b(x))
+        spoilt = x.clone()
+        spoilt[0, 1] = bad
+        assert not a(spoilt).isfinite().all()  # the loop must see it
+    assert torch.equal(a.running_mean, b.running_mean) and torch.equal(a.running_var, b.running_var)
+    assert torch.equal(a.eval()(x), b.eval()(x))
+
+
+@pytest.mark.parametrize("row", [row for row in AVAILABLE if row.startswith("table3/") and "pixel" not in row])
+def test_no_system_loses_its_averages_to_a_bad_batch(row, tmp_path):
+    """A step amid the others whose codes are NaN is skipped, and samples are finite all the same."""
+    recipe = experiment(row, "smoke").recipe
+    torch.manual_seed(0)
+    system = build(recipe.system)
+    seen = 0
+
+    def spoil(module, arguments):
+        nonlocal seen
+        seen += module.training
+        return (arguments[0] * float("nan"),) if seen == 5 and module.training else None
+
+    normed = [m for m in system.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if not normed:
+        pytest.skip("no batch norm")
+    normed[0].register_forward_pre_hook(spoil)
+    images = torch.randint(256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(40) % 10
+    result = train(system, images, replace(recipe.training, steps=6), seed=0, folder=tmp_path, labels=labels)
+    assert seen > 5 and 1 <= result.skipped <= 2 and result.status == "done"
+    with torch.no_grad():
+        assert result.system.sample(4, generator=torch.Generator().manual_seed(0)).isfinite().all()

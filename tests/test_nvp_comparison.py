@@ -9,7 +9,7 @@ import torch
 from bs4 import BeautifulSoup
 from fake_records import TABLE3, draw_samples, record
 
-from cqlib import needs, nvp_comparison, report
+from cqlib import needs, nvp_comparison, report, show
 from cqlib.images import grid, grid_png, unscaled
 from cqlib.records import DataInfo, Metric
 
@@ -23,7 +23,7 @@ def published(monkeypatch, tmp_path):
 
     def publish(*found):
         monkeypatch.setattr(report, "published_records", lambda: tuple(found))
-        monkeypatch.setattr(nvp_comparison, "PUBLISHED", tmp_path)
+        monkeypatch.setattr(show, "PUBLISHED", tmp_path)
         draw_samples(list(found), tmp_path / "samples")
 
     publish()
@@ -84,11 +84,10 @@ def test_a_panel_is_cut_from_the_grid_that_a_run_left(published, tmp_path):
     published(record("table1/cq-f"))
     _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path / "runs")
     images = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    place = nvp_comparison.PUBLISHED / "samples" / "table1_cq-f--photos10--quick--0"
+    place = show.PUBLISHED / "samples" / "table1_cq-f--photos10--quick--0"
     (place / "samples_T1.png").write_bytes(grid_png(images))
-    wanted = images.view(8, 8, 3, 16, 16)[:6, :6].reshape(36, 3, 16, 16)
     panel = nvp_comparison._sheet(found["photos10"], "table1/cq-f", tmp_path / "runs")
-    assert (panel == grid(wanted, columns=6)).all()
+    assert (panel == grid(images[:36], columns=6)).all()
     assert (unscaled(grid_png(images), 16) == grid(images)).all()
 
 

@@ -1,11 +1,14 @@
 """What is published: small, whole, of today's code, and the same page again from the records alone."""
 
+from dataclasses import replace
+
 import fake_records
 import numpy as np
 import pytest
 import torch
 
 from cqlib import cli, data, publish, report, report_pictures, run
+from cqlib.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.experiments import experiment
 from cqlib.images import grid, grid_png, unscaled
 from cqlib.records import load_records, read_record, slug, write_record
@@ -37,7 +40,7 @@ def test_the_page_is_what_the_records_give(monkeypatch, tmp_path):
     (page,) = written.values()
     assert page == (FOLDER / "index.html").read_text(), "python -m cqlib report --from reports/published --out the same"
     assert 'src="samples/table1_cq-f--photos10--quick--0/samples_T1.webp"' in page and "nothing yet" not in page
-    assert page.index("Not reproduced") < page.index("--only table1 --data-dir DIR</code>: Table 1, about 5 GPU-hours")
+    assert page.index("Not reproduced") < page.index("--only table1 --data-dir DIR</code>: Table 1, about ")
     assert page.index("everything, about") < page.index("Claims of the paper")
     assert cli.main(["report", "--from", str(FOLDER), "--out", str(tmp_path)]) == 0
     assert 'src="samples/' not in written[tmp_path / "index.html"]
@@ -51,6 +54,10 @@ def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
     name = slug(row, "photos10", "smoke", 0)
     monkeypatch.setattr(publish, "PUBLISHED", place)
     monkeypatch.setattr(run, "PUBLISHED", place)
+    weights = runs / name / "model.safetensors"
+    state = load_checkpoint(weights)
+    save_checkpoint(weights, {**state, "device": "a card"})  # wherever it is measured, it was trained there
+    first = replace(first, device="a card")
     publish._publish_model(runs / name, name)
     monkeypatch.setattr("cqlib.stages.train", None)
     with pytest.MonkeyPatch.context() as patch:
@@ -58,7 +65,10 @@ def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
         with pytest.raises(SystemExit):
             cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "again")])
     assert cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "again")]) == 0
-    again = read_record(tmp_path / "again" / name / "record.json")
+    again = read_record(tmp_path / "again" / "published" / name / "record.json")
+    assert not run.trained(experiment(row, "smoke"), tmp_path / "again")
+    assert load_records(tmp_path / "again") == ([], [])
+    assert again.device == first.device and any("published" in note for note in again.notes)
     assert again.metrics["BPD"].value == pytest.approx(first.metrics["BPD"].value, abs=0.01)
     for at in ("FD-lite0@T1", "FD-lite0@T0"):
         assert again.metrics[at].value == pytest.approx(first.metrics[at].value, rel=0.01)

@@ -1,6 +1,7 @@
 """The loop: resuming is bit-equal, what is not finite is skipped and counted, steps are what the config says."""
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cqlib import data as datasets
+from cqlib import training
 from cqlib.checkpoint import load_latest
 from cqlib.errors import StoppedEarly
 from cqlib.experiments import AVAILABLE, build, experiment
@@ -82,6 +84,20 @@ def test_resuming_is_bit_equal(tmp_path, row):
     torch.manual_seed(1)
     other = train(build(recipe.system), IMAGES, run_config, seed=5, folder=tmp_path / "other")
     assert not torch.equal(weights(other), weights(whole))
+
+
+def test_a_training_says_what_it_ran_on_and_every_change_of_it(tmp_path, monkeypatch):
+    def go(bf16, stop=None):
+        monkeypatch.setattr(training, "fast_bf16", lambda device: bf16)
+        return train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=stop)
+
+    for bf16, steps in ((True, 2), (True, 1), (False, 3)):
+        with pytest.raises(StoppedEarly):
+            go(bf16, StopAt(steps))
+    result = go(False)
+    assert result.device.endswith(", fp32")
+    (note,) = result.notes
+    assert re.fullmatch("up to step 3 on .*, bf16 convolutions, then on .*, fp32", note)
 
 
 def test_training_leaves_the_callers_random_state_alone(tmp_path):

@@ -15,7 +15,7 @@ import torch
 from IPython.display import HTML
 
 from cqlib import data as data_sets
-from cqlib import names, report
+from cqlib import names, needs, report
 from cqlib.data.dataset import Dataset
 from cqlib.errors import UsageError, UserError
 from cqlib.experiments import build, experiment, image_size
@@ -72,11 +72,12 @@ def images(name: str, data_dir: Path | str | None) -> Dataset:
     return found
 
 
-def roll(rows: Sequence[str], found: Mapping[str, Found | None], profile: str) -> HTML:
-    """Which of `rows` are here, of which run; for the others the command that trains them."""
+def roll(rows: Sequence[str], found: Mapping[str, Found | None], profile: str, data: str, seeds: Sequence[int]) -> HTML:
+    """Which of `rows` are here, of which run; for the others the command that trains what `find` looked for."""
+    elsewhere = "" if data in names.default_data(rows[0], profile) else data
     lines = []
     for row in rows:
         here = found.get(row)
-        missing = f"not here: ./run_all.sh --profile {profile} --only {row}"
+        missing = f"not here: {needs.command(row, profile, elsewhere, seeds[0] if seeds else 0)}"
         lines.append([label_of(row), here.where if here else missing])
     return HTML(report.macro("plain_table", "Trained models", ["Model", "Which"], lines))

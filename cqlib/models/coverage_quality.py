@@ -14,7 +14,7 @@ Models", arXiv 1901.01091; Eqs. (1) to (8) of its slides.
 
 The encoder is trained by L_C alone, for L_Q does not contain it. L_Q reaches the decoder through f^-1.
 
-Deviations (each open decision of the sources, and where it is named in the config):
+Deviations (what the sources leave open, and where it is named in the config):
 - L = L_C + lambda L_Q with L_C in nats per image (`quality_weight` = lambda); the paper does not state the unit.
 - What the critic sees is a switch, `critic_input`: "sample" is x ~ p_theta as Eq. (1) writes, "mean" is
   f^-1(mu(z)), the G_theta(z) of Eq. (2).
@@ -25,6 +25,10 @@ Deviations (each open decision of the sources, and where it is named in the conf
   on quantised data must not collapse on a grid. The slides write the diagonal of a covariance.
 - Group normalisation (`norm`): batch statistics would mix posterior and prior codes.
 - BPD is the single-sample ELBO, and an importance-weighted bound is reported beside it.
+- `paper`: the critic sees the mean, and L_C alone updates f. Not known and chosen: 200,000 steps at a constant rate,
+  averaged weights, flips, the widths of all nets, 128 latent codes, batches of 32 above 32x32.
+- `quick` and `study`: the critic sees samples, both losses update f, Adam at 1e-3 for few steps, and a gradient penalty
+  of weight 1 every fourth step (`TUNING.md` says why), in bf16 where that is fast.
 """
 
 from __future__ import annotations
@@ -121,6 +125,7 @@ def scale(profile: str, size: int) -> Scale:
             learning_rate=2e-3,
             betas=(0.9, 0.999),
             ema=0.999,
+            autocast="off",
             log_every=200,
         )
         return Scale(64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1, 100.0, "mean", "coverage", training)

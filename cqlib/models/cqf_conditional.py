@@ -11,7 +11,7 @@ integers: c is dequantised, and p(c | g) is CQ-F's density of 2 S^2 dimensions. 
 per dimension of the *colour* image compares with the unconditional BPD: the difference is what the grey image costs.
 
 Deviations:
-- The source of the idea is a slide without a model; all of this is our choice, and the sizes are those of Table 1.
+- The source of the idea is a slide without a model; all of this is our choice; the nets are narrower than CQ-F's.
 - The critic sees (g, c), which says as much as (x, g). A made image has the grey of the real one beside it, and the
   gradient penalty is on c alone: for every g a critic of slope 1.
 - p(c | g) has mass on pairs that are no colour; drawn ones are moved towards grey until they are one, as other systems
@@ -158,11 +158,11 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
             total = total + config.penalty_weight * config.penalty_every * terms["gradient_penalty"]
         return {**terms, "total": total}
 
-    @torch.no_grad()
     def kernels(self, step: int) -> str | None:
         """None: the first updates also keep grey images."""
         return None
 
+    @torch.no_grad()
     def keep(self, x: Tensor) -> None:
         """Keep the greys of training images x until there are `config.greys`."""
         if self._full:

@@ -6,7 +6,8 @@ A trained generator G is kept as it is; an encoder q(z|x) and one isotropic sigm
 
 which has full support, so that its ELBO bounds the bits per dimension that G's samples leave to the data.
 
-Deviations: the slides say no more than the sentence above; encoder and training are those of the VAE row.
+Deviations: the slides say no more than the sentence above. The encoder is like the VAE row's, the hierarchical GAN's is
+its bottom-up net; it is trained as the VAE row is, for half of the steps.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ the first batch (`nets/data_start.py`).
 Deviations (and those of `nets/hierarchical.py` and `nets/autoregressive.py`):
 - One device takes 256 images a step, where the code averages the gradients of eight times 32: the KL that free bits
   hold up is a mean over 256, and the first batch's statistics are too. The number of steps is not known.
+- BPD is the bound of one sample, 3.15 by the README of that code; the table's 3.11 is of 10,000 importance samples.
 - Layers start with outputs of standard deviation 1, mu of 0.25, means and log-sds of 0.1; the code aims at 1 inside IAF
   and at 0.1 elsewhere, and takes the third root of these scales. It trains logarithms of lengths, here they train
   themselves.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from cqlib.nets.batch_norm import BatchNorm2d
 from cqlib.nets.group_norm import GroupNorm
 from cqlib.nets.precision import at_least_fp32
 
@@ -33,7 +34,7 @@ def pyramid(base: float, size: int, *, multiple: int = 1) -> tuple[int, ...]:
 def normalisation(kind: str, channels: int) -> nn.Module:
     """'batch', 'group' (groups of at least four channels, at most eight groups) or 'none'."""
     if kind == "batch":
-        return nn.BatchNorm2d(channels)
+        return BatchNorm2d(channels)
     if kind == "group":
         groups = max(g for g in (8, 4, 2, 1) if channels % g == 0 and channels // g >= min(4, channels))
         return GroupNorm(groups, channels)

@@ -6,6 +6,8 @@ Deviations:
 - y2 = t(x1) + diag(s(x1)) x2 as on the slides (the reference code multiplies after adding).
 - Weight normalisation only. Batch normalisation in f would see two populations in hybrid training, images in f
   and samples in f^-1, and evaluate both with one set of running statistics.
+- Plainer nets than Real NVP's (`cqlib.nets.real_nvp`): no sum of skips from the blocks, and the half that is read
+  enters as it is, without its negative and mask.
 - The log-scale is bounded by `MAX_LOG_SCALE`, so that exp never overflows.
 - The nets see the two colours of the checkerboard packed as channels at half the resolution (the reference code
   masks them at full resolution and computes twice the pixels, half of them for nothing). The partition, the
@@ -48,7 +50,7 @@ class FlowConfig:
 class CouplingNet(nn.Module):
     """The functions t and ln s: a weight-normalised residual CNN, (N, c_in, H, W) -> two of (N, c_out, H, W).
 
-    Real NVP's net: 3x3 convolution, `blocks` pre-activation residual blocks of two 3x3 convolutions, 1x1 out.
+    3x3 convolution, `blocks` pre-activation residual blocks of two 3x3 convolutions, 1x1 out.
     ln s = MAX tanh(a r / MAX) with a learned scalar a that starts at 0: s = 1 at the start.
     """
 

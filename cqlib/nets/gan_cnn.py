@@ -13,6 +13,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from cqlib.nets.batch_norm import BatchNorm1d, BatchNorm2d
 from cqlib.nets.precision import at_least_fp32
 
 
@@ -51,12 +52,12 @@ class CNNGenerator(nn.Module):
         self.bottom = (widths[-1], bottom, bottom)
         units = widths[-1] * bottom**2
         self.head = nn.Linear(latent, units)
-        self.unit_norm = nn.BatchNorm1d(units) if first_norm == "unit" else nn.Identity()
+        self.unit_norm = BatchNorm1d(units) if first_norm == "unit" else nn.Identity()
         coarse_to_fine = widths[::-1]
-        layers: list[nn.Module] = [nn.BatchNorm2d(widths[-1])] if first_norm == "channel" else []
+        layers: list[nn.Module] = [BatchNorm2d(widths[-1])] if first_norm == "channel" else []
         layers += [nn.ReLU()]
         for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False):
-            layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU()]
+            layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), BatchNorm2d(b), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.out = nn.Conv2d(widths[0], image_channels, 3, padding=1)
         start_normal(self)
@@ -71,7 +72,7 @@ class ShiftingBatchNorm(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.norm = BatchNorm2d(channels, affine=False)
         self.beta = nn.Parameter(self.norm.running_mean.new_zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
+from cqlib.nets.batch_norm import BatchNorm2d
 from cqlib.nets.conv import levels, pyramid
 from cqlib.nets.gan_cnn import bottom_size
 from cqlib.nets.precision import at_least_fp32
@@ -50,7 +51,7 @@ class UpBlock(nn.Module):
 
     def __init__(self, a: int, b: int):
         super().__init__()
-        self.norm1, self.norm2 = nn.BatchNorm2d(a), nn.BatchNorm2d(b)
+        self.norm1, self.norm2 = BatchNorm2d(a), BatchNorm2d(b)
         self.conv1, self.conv2 = convolution(a, b), convolution(b, b)
         self.skip = glorot(nn.Conv2d(a, b, 1))
 
@@ -89,7 +90,7 @@ class ResNetGenerator(nn.Module):
         self.head = glorot(nn.Linear(latent, widths[-1] * bottom**2))
         coarse_to_fine = widths[::-1]
         blocks = [UpBlock(a, b) for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False)]
-        self.body = nn.Sequential(*blocks, nn.BatchNorm2d(widths[0]), nn.ReLU())
+        self.body = nn.Sequential(*blocks, BatchNorm2d(widths[0]), nn.ReLU())
         self.out = glorot(nn.Conv2d(widths[0], image_channels, 3, padding=1))
 
     def forward(self, z: Tensor) -> Tensor:

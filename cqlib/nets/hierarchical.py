@@ -18,7 +18,6 @@ Deviations:
   change. `stem` 2 and equal widths are the reference's: 5x5 stem and output of stride 2, first layers at half the
   image's resolution.
 - Doubling the resolution is a 4x4 transposed convolution, which covers pixels evenly (the reference: 3x3).
-- h starts from a learned map, not from one learned vector at all pixels.
 - No deterministic output from the last bottom-up block, which nothing would read.
 """
 

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from cqlib.nets.batch_norm import BatchNorm1d, BatchNorm2d
 from cqlib.nets.conv import BOTTOM, levels
 from cqlib.nets.minibatch import MinibatchDiscrimination
 from cqlib.nets.precision import at_least_fp32
@@ -60,12 +61,12 @@ class ImprovedGenerator(nn.Module):
                 return [VirtualBatchNorm(channels, reference), nn.ReLU()]
             return [kind(channels, eps=EPS, affine=False), _Shift(channels), nn.ReLU()]
 
-        self.head = nn.Sequential(nn.Linear(latent, units, bias=False), *normalised(units, nn.BatchNorm1d))
+        self.head = nn.Sequential(nn.Linear(latent, units, bias=False), *normalised(units, BatchNorm1d))
         layers: list[nn.Module] = []
         coarse_to_fine = widths[::-1]
         for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False):
             layers += [nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1, bias=False)]
-            layers += normalised(b, nn.BatchNorm2d)
+            layers += normalised(b, BatchNorm2d)
         for layer in (self.head[0], *layers):
             if isinstance(layer, nn.Linear | nn.ConvTranspose2d):
                 nn.init.normal_(layer.weight, std=0.05)
