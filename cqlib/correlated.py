@@ -24,7 +24,8 @@ def low_rank_log_density(residual: Tensor, log_sigma: Tensor, factors: Tensor) -
         w = (factors * scale[:, None]).double()
         identity = torch.eye(w.shape[1], dtype=w.dtype, device=w.device)
         root, failed = torch.linalg.cholesky_ex(identity + w @ w.mT)
-        a = torch.cholesky_solve(w @ e[..., None], root)
+        half = torch.linalg.solve_triangular(root, w @ e[..., None], upper=False)  # cholesky_solve may wait for a GPU
+        a = torch.linalg.solve_triangular(root.mT, half, upper=True)
         quadratic = (e - (w.mT @ a).squeeze(-1)).square().sum(1) + a.square().sum((1, 2))
         half_log_det = root.diagonal(dim1=1, dim2=2).log().sum(1)
         log_p = -0.5 * quadratic - half_log_det - 0.5 * e.shape[1] * math.log(2 * math.pi)

@@ -43,6 +43,7 @@ class Graphs:
 
     def __init__(self, capture: Callable[[Callable[[], Returned]], tuple[Callable[[], None], Returned]] | None = None):
         self._capture = capture or Capture()
+        self._side: torch.cuda.Stream | None = None
         self._calls: dict[Hashable, int] = {}
         self._captured: dict[Hashable, tuple[Tensor, Callable[[], None], Returned]] = {}
 
@@ -51,7 +52,7 @@ class Graphs:
         on on its card: a broken capture leaves stream, allocator and random numbers behind in its midst."""
         self._calls[key] = self._calls.get(key, 0) + 1
         if self._calls[key] <= WARM_UP:
-            return _aside(part, x)
+            return self._aside(part, x)
         if key not in self._captured:
             batch = x.clone()
             try:
@@ -64,14 +65,15 @@ class Graphs:
         replay()
         return {name: value.clone() for name, value in losses.items()}, finite.clone()
 
-
-def _aside(part: Part, x: Tensor) -> Returned:
-    """On a stream beside the default one, where nothing can be captured that was set up there."""
-    if not x.is_cuda:
-        return part(x)
-    here, side = torch.cuda.current_stream(), torch.cuda.Stream()
-    side.wait_stream(here)
-    with torch.cuda.stream(side):
-        returned = part(x)
-    here.wait_stream(side)
-    return returned
+    def _aside(self, part: Part, x: Tensor) -> Returned:
+        """On a stream beside the default one, where nothing can be captured that was set up there; on one and the same,
+        for each has memory of its own."""
+        if not x.is_cuda:
+            return part(x)
+        here = torch.cuda.current_stream()
+        self._side = self._side or torch.cuda.Stream()
+        self._side.wait_stream(here)
+        with torch.cuda.stream(self._side):
+            returned = part(x)
+        here.wait_stream(self._side)
+        return returned

@@ -44,11 +44,16 @@ def saved_state(optimiser: torch.optim.Optimizer) -> dict:
 
 
 def load_state(optimiser: torch.optim.Optimizer, state: dict) -> None:
-    """What `saved_state` returned, into an optimiser of the same parameters. Its rate stays where it is."""
-    rates = [group["lr"] for group in optimiser.param_groups]
+    """What `saved_state` returned, perhaps on a machine of another kind, into an optimiser of the same parameters. Its
+    rate stays where it is, and steps are counted where this machine wants them counted."""
+    own = [{key: group[key] for key in ("lr", "capturable") if key in group} for group in optimiser.param_groups]
     optimiser.load_state_dict(state)
-    for group, rate in zip(optimiser.param_groups, rates, strict=True):
-        group["lr"] = rate
+    for group, kept in zip(optimiser.param_groups, own, strict=True):
+        group.update(kept)
+        on_device = group.get("capturable") or group.get("fused")
+        for p in group["params"]:
+            if isinstance(step := optimiser.state.get(p, {}).get("step"), Tensor):
+                optimiser.state[p]["step"] = step.to(p.device if on_device else "cpu")
     match_layouts(optimiser)
 
 
@@ -60,17 +65,27 @@ def step_unless(optimiser: torch.optim.Optimizer, bad: Tensor) -> None:
         optimiser.found_inf = bad.float()  # what torch.amp.GradScaler tells a fused optimiser
         optimiser.step()
         return
-    before = [(p, {None: p.detach().clone(), **_copies(optimiser, p)}) for p in group["params"] if p.grad is not None]
+    params = [p for p in group["params"] if p.grad is not None]
+    with torch.no_grad():
+        known = [{None: p, **optimiser.state.get(p, {})} for p in params]
+        before = torch.cat([_flat(value) for of_one in known for value in of_one.values()])  # one copy, few launches
     optimiser.step()
     with torch.no_grad():
-        for p, old in before:
-            for key, value in {None: p, **optimiser.state[p]}.items():
-                value.copy_(torch.where(bad, old.get(key, torch.zeros_like(value)), value))
+        now = [_flat(value) for p in params for value in (p, *optimiser.state[p].values())]
+        if len(now) > sum(map(len, known)):  # state that this step has made is to be zeros
+            parts = iter(before.split([value.numel() for of_one in known for value in of_one.values()]))
+            before = torch.cat([
+                next(parts) if key in of_one else torch.zeros_like(_flat(value))
+                for p, of_one in zip(params, known, strict=True)
+                for key, value in {None: p, **optimiser.state[p]}.items()
+            ])  # fmt: skip
+        kept = torch.where(bad, before, torch.cat(now)).split([len(value) for value in now])
+        torch._foreach_copy_(now, list(kept))
 
 
-def _copies(optimiser: torch.optim.Optimizer, p: nn.Parameter) -> dict[str, Tensor]:
-    """Of a parameter's state; empty before the first step, when it is to be zeros."""
-    return {key: value.clone() for key, value in optimiser.state.get(p, {}).items()}
+def _flat(value: Tensor) -> Tensor:
+    """Its numbers in the order of memory, which parameters and state fill without gaps."""
+    return value.detach().as_strided((value.numel(),), (1,))
 
 
 def match_layouts(optimiser: torch.optim.Optimizer) -> None:

@@ -83,6 +83,8 @@ def measure(system: System, config: TrainingConfig, device: torch.device, steps:
         loop = _Loop(system, images, labels, config, 0, Path(folder), "measure", device)
         loop.step = config.steps // 2  # a system that grows is cheap at its start
         loop.one_step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         began = time.monotonic()
         for _ in range(steps):
             loop.one_step()

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -196,7 +197,7 @@ def test_registered_rows_and_their_targets():
                for o in m.others}  # fmt: skip
     of = lambda name: [t for (row, _), t in targets.items() if row == name]  # noqa: E731
     assert of("cqf-step") == [(1.5, 4.0), (1.5, 1.0)]
-    assert [t[1] for t in of("cqf-step-graphs")] == [4.0, 1.0]
+    assert [t[1] for t in of("cqf-step-graphs")] == [4.0, 1.0, 1.0]
     assert of("flow-inverse")[-1][0] == 1.5 and of("features-lite0")[0][0] == 2.0
     assert {t[0] for t in of("data-feeding")} == {10.0}
     assert of("pixelcnnpp-sampling") == [(30, 30)] and of("pixelrnn-sampling") == [(5, 5)]
@@ -420,8 +421,16 @@ def test_memory_must_not_grow(monkeypatch, after, holds):
 
 
 def test_paper_memory_is_set_against_16_gb(monkeypatch):
-    monkeypatch.setattr(memory, "CQF", smoke("table1/cq-f"))
+    """In the precision of the recipe."""
+    tiny = smoke("table1/cq-f")(CPU)
+    for autocast, format in (("off", torch.float32), ("auto", torch.bfloat16)):
+        asked = replace(tiny, training=replace(tiny.training, autocast=autocast))
+        recipes = {"table1/cq-f": lambda *given, r=asked: {("table1/cq-f", "paper", 32): r}[given]}
+        monkeypatch.setattr(memory, "RECIPES", recipes)
+        monkeypatch.setattr(steps, "fast_bf16", lambda device: True)
+        assert memory.PaperMemory().sides()[0](CPU).format == format
     for used, holds in ((8 * 10**9, True), (17 * 10**9, False)):
-        monkeypatch.setattr(memory, "peak", lambda name, k, used=used: used if (name, k) == ("cqf-step", 0) else 0)
+        peaks = {("cqf-paper-memory", 0): used}
+        monkeypatch.setattr(memory, "peak", lambda *asked, peaks=peaks: peaks[asked])
         (r,) = memory.PaperMemory().results(CPU)
         assert (r.ours_bytes, r.other_bytes, r.holds) == (used, 16 * 10**9, holds)

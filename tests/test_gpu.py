@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.nn.utils import parameters_to_vector
 
 from cqlib import data as data_sets
 from cqlib import evaluation, run, training
@@ -30,6 +29,11 @@ def trained(row: str, folder, **options):
     split = data_sets.load("photos10", size=e.size).train.first(128)
     return train(build(e.recipe.system), split.images, e.recipe.training, seed=0, folder=folder, labels=split.labels,
                  device=CUDA, **options)  # fmt: skip
+
+
+def weights(system):
+    """All parameters in one vector on the host, whatever their layout."""
+    return torch.cat([p.detach().flatten().cpu() for p in system.parameters()])
 
 
 @pytest.mark.parametrize("row", AVAILABLE)
@@ -61,7 +65,9 @@ def test_a_whole_run_finds_the_card_by_itself(row, tmp_path):
     assert len(evaluation.draw(run.load(row, profile="smoke", runs_dir=tmp_path), 2, temperature=1.0, seed=0)) == 2
 
 
-def test_a_stopped_training_goes_on_where_it_was(tmp_path):
+def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+
     class After(Stop):
         calls = 0
 
@@ -75,30 +81,6 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path):
     parts = trained("table1/cq-f", tmp_path / "parts").system.state_dict()
     for name, value in whole.items():  # cuDNN may sum in another order
         torch.testing.assert_close(parts[name], value, rtol=0.05, atol=0.02, msg=name)
-
-
-@pytest.mark.parametrize("row", [row for row in AVAILABLE if build(experiment(row, "smoke").recipe.system).kernels(0)])
-def test_a_training_by_cuda_graphs_is_the_training(row, tmp_path, monkeypatch):
-    """The same random numbers in the same order, in fp32 by deterministic kernels, while the rate falls: weights move
-    the same way, and the logs tell the same losses."""
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    e = experiment(row, "smoke")
-    images = data_sets.load("photos10", size=e.size).train.images[:128]
-    moved, logs = {}, {}
-    for graphs in (False, True):
-        torch.manual_seed(0)
-        system = build(e.recipe.system)
-        start = parameters_to_vector(system.parameters()).detach().clone()
-        config = replace(e.recipe.training, steps=40, autocast="off", ema=0.0, cuda_graphs=graphs)
-        folder = tmp_path / str(graphs)
-        result = train(system, images, config, seed=0, folder=folder, device=CUDA)
-        assert result.status == "done" and result.skipped == 0
-        moved[graphs] = parameters_to_vector(result.system.parameters()).detach().cpu() - start
-        logs[graphs] = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
-    assert (moved[True] - moved[False]).norm() < 0.05 * moved[False].norm()
-    for plain, replayed in zip(logs[False], logs[True], strict=True):
-        names = plain.keys() - {"seconds"}
-        assert [replayed[name] for name in names] == pytest.approx([plain[name] for name in names], rel=0.02, abs=0.01)
 
 
 def test_metrics_use_true_fp32_whatever_is_allowed_outside():
@@ -130,3 +112,52 @@ def test_images_lie_on_the_card_unless_they_are_too_many(monkeypatch):
     assert not near(images, CUDA).is_cuda
     assert training.measure(build(experiment("table1/cq-f", "smoke").recipe.system),
                             experiment("table1/cq-f", "smoke").recipe.training, CUDA) > 0  # fmt: skip
+
+
+@pytest.mark.parametrize("row", AVAILABLE)
+def test_no_step_waits_for_the_card(row, tmp_path):
+    """The host runs ahead: whatever would make it wait is an error here."""
+    e = experiment(row, "smoke")
+    split = data_sets.load("photos10", size=e.size).train.first(128)
+    loop = training._Loop(build(e.recipe.system), split.images, split.labels, e.recipe.training, 0, tmp_path, "x", CUDA)
+    for _ in range(5):  # the first ones may set something up
+        loop.one_step()
+        loop.step += 1
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            loop.one_step()
+            loop.step += 1
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+# The last ones: a capture that fails leaves its process unable to go on.
+EXACT = {"autocast": "off"}
+AS_PAPER = {"optimiser": "adamax", "betas": (0.9, 0.999), "autocast": "auto"}
+GRAPHS = [(row, EXACT) for row in AVAILABLE if build(experiment(row, "smoke").recipe.system).kernels(0)]
+
+
+@pytest.mark.parametrize(("row", "changes"), [*GRAPHS, ("table1/cq-f", AS_PAPER)])
+def test_a_training_by_cuda_graphs_is_the_training(row, changes, tmp_path, monkeypatch):
+    """The same random numbers in the same order by deterministic kernels, while the rate falls: weights move the same
+    way, and the logs tell the same losses."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    e = experiment(row, "smoke")
+    images = data_sets.load("photos10", size=e.size).train.images[:128]
+    moved, logs = {}, {}
+    for graphs in (False, True):
+        torch.manual_seed(0)
+        system = build(e.recipe.system)
+        start = weights(system)
+        config = replace(e.recipe.training, steps=40, ema=0.0, cuda_graphs=graphs, **changes)
+        folder = tmp_path / str(graphs)
+        result = train(system, images, config, seed=0, folder=folder, device=CUDA)
+        assert result.status == "done" and result.skipped == 0
+        moved[graphs] = weights(result.system) - start
+        logs[graphs] = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+    assert (moved[True] - moved[False]).norm() < (0.05 if changes is EXACT else 0.2) * moved[False].norm()
+    for plain, replayed in zip(logs[False], logs[True], strict=True):
+        names = plain.keys() - {"seconds"}
+        assert [replayed[name] for name in names] == pytest.approx([plain[name] for name in names], rel=0.02, abs=0.01)

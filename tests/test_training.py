@@ -16,7 +16,7 @@ from cqlib.errors import StoppedEarly
 from cqlib.experiments import AVAILABLE, build, experiment
 from cqlib.models import coverage_quality, gan
 from cqlib.models.base import System
-from cqlib.optimisers import optimiser, step_unless, warm_ema
+from cqlib.optimisers import load_state, optimiser, saved_state, step_unless, warm_ema
 from cqlib.recipe import TrainingConfig
 from cqlib.training import Stop, _Loop, snapshot_path, snapshots, train
 
@@ -341,6 +341,56 @@ def test_a_step_is_taken_unless_the_device_says_that_it_is_bad(name):
     for bad in ([False] * 4, [True, False, False, True, False]):
         for device, host in zip(moved(bad, ask=False), moved(bad, ask=True), strict=True):
             assert torch.equal(device, host)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])
+def test_a_bad_step_leaves_parameters_of_every_layout_and_their_state(name):
+    """One of them takes part later than the others, and its first step is a bad one."""
+    torch.manual_seed(0)
+    maps = torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last)
+    params = [nn.Parameter(p) for p in (maps, torch.randn(5), torch.tensor(2.0))]
+    one = optimiser(params, config(optimiser=name), 0.1)
+
+    def take(bad, late):
+        for p in params[: 2 + late]:
+            p.grad = torch.full_like(p, float("nan")) if bad else torch.randn_like(p)
+        step_unless(one, torch.tensor(bad))
+
+    def everything():
+        return [value.clone() for p in params for value in (p.detach(), *one.state.get(p, {}).values())]
+
+    take(bad=False, late=False)
+    take(bad=False, late=False)
+    before = everything()
+    take(bad=True, late=False)
+    assert all(map(torch.equal, before, everything()))
+    take(bad=True, late=True)
+    kept, begun = everything(), one.state[params[2]].values()
+    assert all(map(torch.equal, before, kept)) and len(kept) == len(before) + len(begun)
+    assert not any(value.any() for value in begun)
+    take(bad=False, late=True)
+    assert not any(torch.equal(a, b) for a, b in zip(kept, everything(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])
+def test_a_state_from_a_card_goes_on_on_a_cpu(name):
+    """There optimisers count steps on the card, which a CPU's refuse to."""
+
+
+    def end(from_card):
+        weight, state = nn.Parameter(torch.tensor([1.0, -2.0])), None
+        for _ in range(2):
+            one = optimiser([weight], config(optimiser=name), 0.1)
+            if state:
+                load_state(one, state)
+            weight.grad = torch.tensor([0.5, -1.0])
+            one.step()
+            state = saved_state(one)
+            for group in state["param_groups"]:
+                group["capturable"] = from_card
+        return weight.detach()
+
+    assert torch.equal(end(False), end(True))
 
 
 @pytest.mark.parametrize("bad", [(), (2,), (3, 4, 9)])

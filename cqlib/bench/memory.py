@@ -21,7 +21,7 @@ import torch
 
 from cqlib import provenance
 from cqlib.bench.measuring import Result, Side, prepared
-from cqlib.bench.steps import CQF, ours, random_images
+from cqlib.bench.steps import ours, random_images
 from cqlib.errors import UserError
 from cqlib.experiments import RECIPES, build
 from cqlib.metrics.features import full_fp32
@@ -112,15 +112,19 @@ class Growth:
 
 
 class PaperMemory:
-    """CQ-F of `paper` at 32x32 has to fit a GPU of 16 GB."""
+    """CQ-F of `paper` at 32x32, in fp32 as it is trained, has to fit a GPU of 16 GB."""
 
     name = "cqf-paper-memory"
     kinds = ("cuda",)
 
+    def sides(self) -> tuple[Side]:
+        """The step itself."""
+        return (ours(lambda _: RECIPES["table1/cq-f"]("table1/cq-f", "paper", 32)),)
+
     def results(self, device: torch.device) -> list[Result]:
         """The most memory on the card over a few training steps against 16 GB."""
-        used, limit = peak("cqf-step", 0), 16 * 10**9
-        work = prepared(ours(CQF), device)
+        used, limit = peak(self.name, 0), 16 * 10**9
+        work = prepared(self.sides()[0], device)
         work.run()
         taken = seconds(work.run, device) / work.units
         name = provenance.device_name(device, bf16=work.format is torch.bfloat16)

@@ -1,7 +1,8 @@
 """A training step: ours, the textbook loop on the same system, and public libraries where there is one.
 
 Ours is the step of the rows as they are trained: bf16 convolutions where the processor has them, channels last, the
-data set as one tensor, fused optimisers. On a GPU steps have the size of `paper`, on a CPU that of `quick`.
+data set as one tensor, fused optimisers. On a CPU steps have the size of `quick`; on a GPU that of `paper`, but with
+bf16, which `paper` itself does without.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ IMAGES = 2000
 STEPS = 4
 """A run's: the lazy penalty comes every fourth."""
 PLAIN = "textbook loop: DataLoader, eager fp32, contiguous"
+TF32 = "the same loop, convolutions in TF32, as PyTorch has them on a GPU by default"
 
 Recipes = Callable[[torch.device], Recipe]
 
@@ -92,6 +94,25 @@ def plain(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] 
     return side
 
 
+def in_tf32(side: Side) -> Side:
+    """The side, its fp32 convolutions in TF32 where the device has it."""
+
+    def changed(device: torch.device) -> Work:
+        work = side(device)
+
+        def run() -> None:
+            setting = torch.backends.cudnn.conv
+            before, setting.fp32_precision = setting.fp32_precision, "tf32"
+            try:
+                work.run()
+            finally:
+                setting.fp32_precision = before
+
+        return replace(work, run=run)
+
+    return changed
+
+
 def torchflows_f(system: System) -> None:
     """CQ-F's f assembled from torchflows, around the same nets."""
     from cqlib.bench.torchflows_nvp import TorchflowsRealNVP
@@ -146,7 +167,8 @@ MEASUREMENTS = (
     )),
     Measurement("cqf-step-graphs", ours(with_graphs(CQF)), (
         Other(PLAIN, plain(CQF), cuda=4.0),
-        Other("the same, kernel by kernel", ours(CQF)),
+        Other(TF32, in_tf32(plain(CQF))),
+        Other("our step, kernel by kernel", ours(CQF)),
     ), kinds=("cuda",)),
     Measurement("gan-step", ours(GAN), (Other(PLAIN, plain(GAN)),)),
     Measurement("sngan-step", ours(sngan_recipe, 1), (Other(PLAIN, plain(sngan_recipe, 1)),)),

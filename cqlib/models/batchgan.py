@@ -97,7 +97,7 @@ class BatchGAN(Rival):
 
     def mixed(self, real: Tensor, fake: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Two mixed batches (N, C, S, S) that share out N real and N made images, each with its ratio of real ones."""
-        real_first = torch.rand(len(real), device=real.device) < self.ratio_law.sample().to(real.device)
+        real_first = torch.rand(len(real), device=real.device) < self.ratio_law.sample()
         beta = real_first.view(-1, 1, 1, 1)
         ratio = real_first.float().mean()
         return [(torch.where(beta, real, fake), ratio), (torch.where(beta, fake, real), 1 - ratio)]

@@ -39,24 +39,25 @@ def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     return o.sigmoid() * c.tanh(), c
 
 
-def diagonals(height: int, width: int) -> tuple[Tensor, list[int]]:
-    """Raster positions (height * width,) diagonal by diagonal, each from the top row down; and their lengths."""
-    row, column = torch.arange(height)[:, None], torch.arange(width)
-    number = (row + column).flatten()
-    return number.argsort(stable=True), number.bincount().tolist()
+def diagonals(height: int, width: int, device: torch.device | None = None) -> tuple[Tensor, list[int]]:
+    """Raster positions (height * width,) diagonal by diagonal, each from the top row down; and their lengths. Made on
+    the device, for which nobody waits then."""
+    row, column = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)
+    lengths = [min(k + 1, height, width, height + width - 1 - k) for k in range(height + width - 1)]
+    return (row + column).flatten().argsort(stable=True), lengths
 
 
 def skew(x: Tensor) -> list[Tensor]:
     """(D, H, W, ...) -> its H + W - 1 diagonals (D, L, ...): those of the columns of the paper's skewed map, each row
     one further to the right than the row above it, that lie in the image."""
-    order, lengths = diagonals(*x.shape[1:3])
-    return list(x.flatten(1, 2).index_select(1, order.to(x.device)).split(lengths, 1))
+    order, lengths = diagonals(*x.shape[1:3], device=x.device)
+    return list(x.flatten(1, 2).index_select(1, order).split(lengths, 1))
 
 
 def unskew(lines: list[Tensor], height: int, width: int) -> Tensor:
     """The inverse of `skew`."""
-    order, _ = diagonals(height, width)
-    return torch.cat(lines, 1).index_select(1, order.argsort().to(lines[0].device)).unflatten(1, (height, width))
+    order, _ = diagonals(height, width, lines[0].device)
+    return torch.cat(lines, 1).index_select(1, order.argsort()).unflatten(1, (height, width))
 
 
 class LineLSTM(nn.Module):
