@@ -18,9 +18,3 @@ def test_tiles_undo_grid(columns):
 @pytest.mark.parametrize("scale", [1, 4])
 def test_a_file_of_a_grid_gives_its_images(scale):
     assert torch.equal(tiles(unscaled(grid_png(IMAGES, scale=scale), 6), 6)[:11], IMAGES)
-
-
-def test_only_8_bit_images_are_laid_out():
-    for wrong in (IMAGES.float(), IMAGES[0], IMAGES[:0], IMAGES[:, :2]):
-        with pytest.raises(ValueError, match="a grid needs images"):
-            grid(wrong)

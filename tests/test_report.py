@@ -537,7 +537,9 @@ def test_a_plot_takes_its_colours_from_the_page_and_leaves_matplotlib_alone():
 
     before = dict(matplotlib.rcParams)
     figure = plots.learning_curves({"<b>": [[[0, 2.0], [10, 1.0]]]}, ylabel="bits per dimension")
+    figure.axes[0].set_title("0.12345 and 3.14159")
     svg = plots.to_svg(figure, 'a "quoted" <text>')
+    assert "0.12345 and 3.14159" in svg and not re.search(r'="[^"]*\b[1-9]\d*\.\d{3}', svg)
     assert dict(matplotlib.rcParams) == before
     assert "var(--ink" in svg and "var(--series-0" in svg and "DejaVu" not in svg
     assert "&lt;b&gt;" in svg and "<b>" not in svg and 'aria-label="a &quot;quoted&quot; &lt;text&gt;"' in svg
