@@ -65,9 +65,10 @@ def publish(runs_dir: Path) -> list[Path]:
         run_set = (record.row, record.data.name, record.profile)
         first[run_set] = min(record.seed, first.get(run_set, record.seed))
         sizes[run_set] = record.data.shape[-1]
+    finished = {slug(r.row, r.data.name, r.profile, r.seed) for r in records}  # others may finish meanwhile
     for run_set, seed in first.items():
         name = slug(*run_set, seed)
-        if (runs_dir / name / "record.json").is_file():
+        if name in finished:
             written += _publish_samples(runs_dir / name, name, sizes[run_set])
             if run_set[0] in MODELS and run_set[1:] == (PICTURE["data"], PICTURE["profile"]):
                 written.append(_publish_model(runs_dir / name, name))
