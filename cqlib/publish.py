@@ -12,7 +12,9 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from PIL import Image
 
 from cqlib import data as data_sets
@@ -113,8 +115,18 @@ def _publish_model(folder: Path, name: str) -> Path:
     }
     state["notes"] = [*state["notes"], "weights as published, in half precision"]
     target = PUBLISHED / "models" / f"{name}.safetensors"
-    save_checkpoint(target, state, keep_previous=False)
+    if not (target.is_file() and _equal(load_checkpoint(target), state)):  # equal states give files that differ
+        save_checkpoint(target, state, keep_previous=False)
     return target
+
+
+def _equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    one, other = a["weights"], b["weights"]
+    return (
+        {**a, "weights": None} == {**b, "weights": None}
+        and one.keys() == other.keys()
+        and all(torch.equal(one[key], other[key]) for key in one)
+    )
 
 
 def _picture(runs_dir: Path, n: int = 36) -> bytes:

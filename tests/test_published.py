@@ -58,7 +58,9 @@ def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
     state = load_checkpoint(weights)
     save_checkpoint(weights, {**state, "device": "a card"})  # wherever it is measured, it was trained there
     first = replace(first, device="a card")
-    publish._publish_model(runs / name, name)
+    published = publish._publish_model(runs / name, name)
+    before = published.stat().st_mtime_ns
+    assert publish._publish_model(runs / name, name).stat().st_mtime_ns == before  # no new file for equal weights
     monkeypatch.setattr("cqlib.stages.train", None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "PUBLISHED", tmp_path / "nothing")
@@ -137,10 +139,12 @@ def test_readmes_picture_is_drawn_where_all_models_of_its_own_run_set_are(tmp_pa
     monkeypatch.setattr(publish.readme, "main", lambda: 0)
     monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
     monkeypatch.setattr(publish, "_picture", lambda runs_dir: b"drawn")
+    monkeypatch.setattr(publish, "_publish_model", lambda folder, name: place)
     (place / "samples").mkdir(parents=True)
     for row in fake_records.SCORES:
-        write_record(fake_records.record(row, 0, data=data_set if row != "table1/gan" else "photos10"),
-                     tmp_path / "runs" / row.replace("/", "_"), "record.json")  # fmt: skip
+        name = data_set if row != "table1/gan" else "photos10"
+        write_record(fake_records.record(row, 0, data=name), tmp_path / "runs" / slug(row, name, "quick", 0),
+                     "record.json")  # fmt: skip
     publish.publish(tmp_path / "runs")
     assert (place / "table1.png").exists() == drawn
 
