@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -23,7 +24,7 @@ from cqlib.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.errors import UsageError, UserError
 from cqlib.files import write_atomic
 from cqlib.guard import guarded
-from cqlib.images import unscaled
+from cqlib.images import unscaled, webp
 from cqlib.records import STATUSES, Record, load_records, slug, write_record
 from cqlib.run import PUBLISHED
 
@@ -31,9 +32,9 @@ PICTURE = {"row": "table1", "profile": "quick", "data": "photos10", "seed": 0}
 """README's picture: which table, of which run set."""
 MODELS = ("table1/cq-f", "table2/cqf-residual", "extra/cq-f-conditional")
 """Rows whose first seed is published with its weights, so that a reader can sample at once; 6 MB in all."""
-EXACT = 16
-"""Grids are published as WebP without repeated pixels: up to this side length of their images exactly, larger ones with
-quality 90, a fifth of the bytes; of images above 32 pixels the first six rows."""
+ROWS, EXACT = 6, 16
+"""Grids are published as WebP without repeated pixels: the first rows, up to this side length of their images exactly,
+larger ones with quality 90, a fifth of the bytes."""
 
 
 def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Record]:
@@ -78,7 +79,7 @@ def publish(runs_dir: Path) -> list[Path]:
         if folder.name not in {slug(*run_set, seed) for run_set, seed in first.items()}:
             shutil.rmtree(folder)  # of a later seed, published before the first
     if picture is not None:
-        written.append(write_atomic(PUBLISHED / f"{PICTURE['row']}.png", picture))
+        written.append(write_atomic(PUBLISHED / f"{PICTURE['row']}.webp", picture))
     readme.main()
     return [*written, readme.README, report.render(PUBLISHED, runs_dir=PUBLISHED)]
 
@@ -97,12 +98,8 @@ def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
 
 def _small(png: bytes, size: int) -> bytes:
     """The upper rows of a grid, a pixel per pixel, as WebP."""
-    sheet = unscaled(png, size)
-    buffer = io.BytesIO()
-    rows = 8 if size <= 32 else 6
-    kind = {"lossless": True, "quality": 100} if size <= EXACT else {"quality": 90}
-    Image.fromarray(sheet[: rows * (size + 1) + 1]).save(buffer, format="WEBP", method=6, **kind)
-    return buffer.getvalue()
+    upper = unscaled(png, size)[: ROWS * (size + 1) + 1]
+    return webp(upper) if size <= EXACT else webp(upper, quality=90)
 
 
 def _publish_model(folder: Path, name: str) -> Path:
@@ -130,7 +127,7 @@ def _equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 def _picture(runs_dir: Path, n: int = 36) -> bytes:
-    """Real test images and samples of every row of the table, at temperatures 1 and 0, as a PNG."""
+    """Real test images and samples of every row of the table, at temperatures 1 and 0, as a WebP."""
     rows = paper.TABLE1.rows
     where = {key: PICTURE[key] for key in ("profile", "data", "seed")}
     models = {row.label: run.load(row.id, **where, runs_dir=runs_dir) for row in rows}
@@ -141,7 +138,8 @@ def _picture(runs_dir: Path, n: int = 36) -> bytes:
         | {label: evaluation.draw(model, n, temperature=t, seed=1) for label, model in models.items()}
         for i, t in enumerate(evaluation.TEMPERATURES)
     }
-    return plots.to_png(plots.sample_board(board, columns=6))
+    with Image.open(io.BytesIO(plots.to_png(plots.sample_board(board, columns=6)))) as drawn:
+        return webp(np.asarray(drawn))
 
 
 def main(argv: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from PIL import Image
 from cqlib import names, paper, plots, scale
 from cqlib.data.reading import DAMAGE
 from cqlib.errors import UserError
-from cqlib.images import grid_png
+from cqlib.images import grid, webp
 from cqlib.records import Record, slug
 from cqlib.report_parts import TWO_SCALES, marks, short_label
 from cqlib.tables import AT, FEATURES, PLACES, RunSet, mean_and_std, without_paths
@@ -249,13 +249,13 @@ def _plot(figure: Any, alt: str, caption: str, more: bool = False, wide: bool = 
 
 
 def real_images(data: str, size: int, data_dir: Path | None) -> bytes | None:
-    """A PNG of the first test images, 16 in a row: 128, or of larger ones 64 without repeated pixels; None where the
-    data set cannot be loaded."""
+    """The first test images, 16 in a row, as a WebP without loss: 128, or of larger ones 64 without repeated pixels;
+    None where the data set cannot be loaded."""
     from cqlib.data import load
 
     n, repeated = (128, 4) if size <= 16 else (64, 1)
     try:
         images = load(data, size=size, data_dir=data_dir).test.images[:n]
-        return grid_png(images, columns=16, scale=repeated)
+        return webp(grid(images, columns=16, scale=repeated))
     except (UserError, OSError, ValueError):
         return None

@@ -93,14 +93,14 @@ def test_samples_are_published_once_and_of_the_first_seed(tmp_path, monkeypatch)
     monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "published")
     (file,) = publish._publish_samples(place, "x", 16)
     assert file.name == "samples_T1.webp" and file.stat().st_size < (place / "samples_T1.png").stat().st_size
-    assert np.array_equal(unscaled(file.read_bytes(), 16), grid(images)) and not report_pictures._rounded(file)
+    assert np.array_equal(unscaled(file.read_bytes(), 16), grid(images[:48])) and not report_pictures._rounded(file)
     (place / "samples_T0.png").write_bytes(grid_png(images.flip(0)))
     assert [path.name for path in publish._publish_samples(place, "x", 16)] == [
         "samples_T0.webp", "samples_T1.webp",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("size", "shown"), [(32, 64), (64, 48)])
+@pytest.mark.parametrize(("size", "shown"), [(32, 48), (64, 48)])
 def test_grids_of_larger_images_are_published_small(tmp_path, monkeypatch, size, shown):
     """Far fewer bytes; the same photographs, but for what WebP rounds."""
     images = data.load("photos10", size=32).test.images[:64].repeat_interleave(size // 32, 2)
@@ -146,7 +146,7 @@ def test_readmes_picture_is_drawn_where_all_models_of_its_own_run_set_are(tmp_pa
         write_record(fake_records.record(row, 0, data=name), tmp_path / "runs" / slug(row, name, "quick", 0),
                      "record.json")  # fmt: skip
     publish.publish(tmp_path / "runs")
-    assert (place / "table1.png").exists() == drawn
+    assert (place / "table1.webp").exists() == drawn
 
 
 @pytest.mark.parametrize("kind", report_pictures.KINDS)

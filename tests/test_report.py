@@ -14,11 +14,12 @@ from bs4 import BeautifulSoup
 from fake_records import SCORES, draw_samples, record, records
 from PIL import Image
 
+from cqlib import data as data_sets
 from cqlib import paper, plots, report, report_parts, report_pictures, report_tables, tables
 from cqlib.claim_cards import STANDINGS, WIDTH, cards, count_claims, standing
 from cqlib.claims import CLAIMS
 from cqlib.experiments import experiment
-from cqlib.images import grid, grid_png
+from cqlib.images import grid, grid_png, tiles, unscaled
 from cqlib.records import DataInfo, Metric, write_record
 from cqlib.verdicts import ClaimResult
 
@@ -311,13 +312,16 @@ def test_samples_stand_side_by_side_beside_real_images(full):
     assert len(figures) == 1 + len(SCORES) and [len(found) for found in images] == [1, 2, 2, 2, 2, 2]
     assert images[0][0]["alt"] == "Real test images of photos10"
     assert images[1][0]["alt"].endswith("at temperature 1") and images[1][1]["alt"].endswith("at temperature 0")
-    assert all(image["src"].startswith("data:image/png;base64,") for found in images for image in found)
+    kinds = [{image["src"].partition(";")[0] for image in found} for found in images]
+    assert kinds == [{"data:image/webp"}, *[{"data:image/png"}] * len(SCORES)]
 
 
 @pytest.mark.parametrize(("size", "width"), [(16, 16 * (16 + 1) * 4 + 4), (32, 16 * (32 + 1) + 1)])
 def test_larger_real_images_are_shown_without_repeated_pixels(size, width):
-    png = report_pictures.real_images("photos10", size, None)
-    assert Image.open(io.BytesIO(png)).size[0] == width
+    content = report_pictures.real_images("photos10", size, None)
+    assert Image.open(io.BytesIO(content)).size[0] == width
+    shown = tiles(unscaled(content, size, columns=16), size)
+    assert torch.equal(shown, data_sets.load("photos10", size=size).test.images[: len(shown)])
     assert report_pictures.real_images("nothing", size, None) is None
 
 
