@@ -39,9 +39,9 @@ class Remedy:
     why: str = ""
 
 
-VAE, VAE_F, CQ = "table1/vae", "table1/vae-f", "table1/cq"
+VAE, VAE_F, CQ, CQ_F = "table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f"
 TWO_SCALES, VAE_IAF = "table3/cqf-2-scales", "table3/vae-iaf"
-COSTS_BPD, LOWERS_FID = "table1/quality-loss-bpd", "table1/f-fid"
+COSTS_BPD, LOWERS_FID, BEATS_GAN = "table1/quality-loss-bpd", "table1/f-fid", "table1/cq-f-gan-is"
 NVP, IAF = "table3/nvp-bpd", "table3/vae-iaf-bpd"
 LAMBDA, STEPS = "system.quality_weight", "training.steps"
 NATS = "L_C is in nats per image: at 16×16 λ = 100 weighs four times as much against it as at 32×32"
@@ -53,6 +53,9 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy("twice-the-steps", (COSTS_BPD, LOWERS_FID), {row: {STEPS: 3000} for row in (VAE, VAE_F, CQ)}),
     Remedy("six-couplings", (LOWERS_FID,), {VAE_F: {"system.flow.couplings": 6}}),
     Remedy("f-of-two-scales", (LOWERS_FID,), {VAE_F: {"system.flow.scales": 2}}),
+    Remedy("cq-f-lambda-200", (BEATS_GAN,), {CQ_F: {LAMBDA: 200.0}}),
+    Remedy("cq-f-critic-sees-mean", (BEATS_GAN,), {CQ_F: {"system.critic_input": "mean"}}),
+    Remedy("cq-f-f-by-coverage", (BEATS_GAN,), {CQ_F: {"system.flow_updated_by": "coverage"}}),
     Remedy("two-scales-lambda-25", (NVP,), {TWO_SCALES: {LAMBDA: 25.0}}, NATS),
     Remedy("two-scales-wide-f", (NVP,), {TWO_SCALES: {"system.flow.width": 32}}),
     Remedy("two-scales-steps", (NVP,), {TWO_SCALES: {STEPS: 3000}}),
