@@ -13,7 +13,18 @@ from cqlib.claims import BY_ID, Claim
 from cqlib.experiments import experiment
 from cqlib.number_verdicts import TEMPERATURES
 from cqlib.records import Record, load_records
-from cqlib.remedies import BEATS_GAN, BY_NAME, COSTS_BPD, LOWERS_FID, PROFILE, PUBLISHED, REMEDIES, STEPS, UNCHANGED, Remedy
+from cqlib.remedies import (
+    BEATS_GAN,
+    BY_NAME,
+    COSTS_BPD,
+    LOWERS_FID,
+    PROFILE,
+    PUBLISHED,
+    REMEDIES,
+    STEPS,
+    UNCHANGED,
+    Remedy,
+)
 from cqlib.tables import RunSet
 from cqlib.verdicts import claim_result
 
