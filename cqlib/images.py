@@ -47,8 +47,8 @@ def tiles(sheet: np.ndarray, size: int) -> Tensor:
 
 
 def webp(picture: np.ndarray, **options: Any) -> bytes:
-    """(H, W, 3 or 4) uint8 as the bytes of a WebP file, without loss unless `options` of Pillow say otherwise: half of
-    a PNG's."""
+    """(H, W, 3 or 4) uint8 as the bytes of a WebP file, smaller than a PNG's; without loss unless `options` of Pillow
+    say otherwise."""
     buffer = io.BytesIO()
     kind = options or {"lossless": True, "quality": 100}
     Image.fromarray(picture).save(buffer, format="WEBP", method=6, **kind)

@@ -32,7 +32,7 @@ PICTURE = {"row": "table1", "profile": "quick", "data": "photos10", "seed": 0}
 """README's picture: which table, of which run set."""
 MODELS = ("table1/cq-f", "table2/cqf-residual", "extra/cq-f-conditional")
 """Rows whose first seed is published with its weights, so that a reader can sample at once; 6 MB in all."""
-ROWS, EXACT = 6, 16
+GRID_ROWS, EXACT = 6, 16
 """Grids are published as WebP without repeated pixels: the first rows, up to this side length of their images exactly,
 larger ones with quality 90, a fifth of the bytes."""
 
@@ -98,7 +98,7 @@ def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
 
 def _small(png: bytes, size: int) -> bytes:
     """The upper rows of a grid, a pixel per pixel, as WebP."""
-    upper = unscaled(png, size)[: ROWS * (size + 1) + 1]
+    upper = unscaled(png, size)[: GRID_ROWS * (size + 1) + 1]
     return webp(upper) if size <= EXACT else webp(upper, quality=90)
 
 

@@ -192,6 +192,20 @@ def test_a_library_that_is_missing_is_named_and_the_rest_measured(capsys, rows, 
     assert "no_such_package is not installed: pip install" in capsys.readouterr().out
 
 
+def test_a_side_in_tf32_runs_in_it_and_leaves_it():
+    setting, seen = torch.backends.cudnn.conv, []
+    before = setting.fp32_precision
+
+    def broken():
+        seen.append(setting.fp32_precision)
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        steps.in_tf32(lambda device: Work(broken, 3.0))(CPU).run()
+    assert seen == ["tf32"] and setting.fp32_precision == before
+    assert steps.in_tf32(lambda device: Work(broken, 3.0))(CPU).units == 3.0
+
+
 def test_registered_rows_and_their_targets():
     targets = {(name, o.words): (o.cpu, o.cuda) for name, m in table.ROWS.items() if isinstance(m, Measurement)
                for o in m.others}  # fmt: skip

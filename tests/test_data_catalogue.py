@@ -267,6 +267,7 @@ def test_doctor_says_what_is_there_and_how_to_get_the_rest(tmp_path, monkeypatch
     assert found["+   cifar10"].startswith(f"+   cifar10: {path} (0 MB, MD5 {MD5} as published); CIFAR-10")
     assert found["-   celeba"].endswith("put CelebA's list_eval_partition.txt beside img_align_celeba")
     assert "lacks wnids.txt" in found["-   tiny-imagenet"]
+    assert not any(line.startswith("+   tiny-imagenet") for line in found)  # nor at one of its sizes
     every = "\n".join(doctor._data(tmp_path))
     for other in ENTRIES.values():
         assert other.terms in every

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -44,6 +46,11 @@ def test_every_stage_is_counted(monkeypatch):
     monkeypatch.setattr(gpu_hours, "step_seconds", lambda make, config, card: 3600 * (make() is not None))
     recipe = experiment("table1/gan", "smoke").recipe
     assert hours(experiment("table1/gan", "smoke")) == recipe.training.steps + recipe.frozen_decoder.training.steps
+
+
+def test_hours_on_another_idea_of_the_card_are_not_taken_for_todays(monkeypatch):
+    monkeypatch.setattr(gpu_hours, "A100", replace(gpu_hours.A100, flops=2 * gpu_hours.A100.flops))
+    assert gpu_hours.stored() == {}
 
 
 def test_what_is_stored_is_of_todays_recipes():

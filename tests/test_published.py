@@ -149,6 +149,25 @@ def test_readmes_picture_is_drawn_where_all_models_of_its_own_run_set_are(tmp_pa
     assert (place / "table1.webp").exists() == drawn
 
 
+def test_samples_of_a_run_that_did_not_finish_are_not_published(tmp_path, monkeypatch):
+    """Its row may have a record from before; or it finishes while others are published."""
+    place, made = tmp_path / "published", fake_records.record("table1/vae", 0)
+    monkeypatch.setattr(publish, "PUBLISHED", place)
+    monkeypatch.setattr(publish.readme, "main", lambda: 0)
+    monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
+    name = slug("table1/vae", "photos10", "quick", 0)
+    (place / "samples").mkdir(parents=True)
+    write_record(made, place / "records")
+    grids = tmp_path / "runs" / name / "samples_T1.png"
+    write_record(replace(made, status="diverged"), grids.parent, "record.json")
+    grids.write_bytes(grid_png(torch.zeros(64, 3, 16, 16, dtype=torch.uint8)))
+    publish.publish(tmp_path / "runs")
+    assert not list((place / "samples").iterdir())
+    write_record(made, grids.parent, "record.json")
+    publish.publish(tmp_path / "runs")
+    assert (place / "samples" / name / "samples_T1.webp").is_file()
+
+
 @pytest.mark.parametrize("kind", report_pictures.KINDS)
 def test_a_garbled_grid_is_passed_over(tmp_path, kind):
     """A WebP of good length with a broken inside too, which `verify` lets pass."""
