@@ -15,7 +15,7 @@ from fake_records import SCORES, draw_samples, record, records
 from PIL import Image
 
 from cqlib import data as data_sets
-from cqlib import paper, plots, report, report_parts, report_pictures, report_tables, tables
+from cqlib import options, paper, plots, report, report_parts, report_pictures, report_tables, tables
 from cqlib.claim_cards import STANDINGS, WIDTH, cards, count_claims, standing
 from cqlib.claims import CLAIMS
 from cqlib.experiments import experiment
@@ -502,6 +502,7 @@ def test_runs_of_another_recipe_are_not_averaged_with_todays(tmp_path, monkeypat
     soup = BeautifulSoup(report.render(tmp_path / "out", runs_dir=tmp_path / "runs").read_text(), "html.parser")
     notice = words(soup.find(class_="notice"))
     assert "table1/vae on photos10, quick, seed 2 is of another recipe" in notice and "table1/gan" not in notice
+    assert "--seeds 2, (and the comma)" in notice and options.seeds("2,") == (2,)
     vae = next(line for line in soup.find_all("tr", class_="here") if "VAE" in words(line.find_parent("tbody")))
     assert words(vae.find_all("td")[-2]) == "2"
 
