@@ -551,6 +551,18 @@ def test_a_plot_takes_its_colours_from_the_page_and_leaves_matplotlib_alone():
     assert svg == plots.to_svg(figure, 'a "quoted" <text>')
 
 
+def test_a_shortened_drawing_has_the_points_of_the_one_that_was_saved():
+    figure, points = plots.blank(4, 3), [(0, 0.25), (1, 3.0), (2, 1.5), (4, 2.125)]
+    ax = figure.add_subplot()
+    ax.plot(*zip(*points, strict=True))
+    svg = plots.to_svg(figure, "x")
+    (line,) = [path for path in re.findall(r'd="([^"]*)" clip-path', svg) if len(path.split()) == 2 * len(points) + 1]
+    drawn = np.array(line[1:].split(), float).reshape(-1, 2)
+    inches = figure.dpi_scale_trans.inverted().transform(ax.transData.transform(points))
+    np.testing.assert_allclose(drawn, [[72 * x, 72 * (3 - y)] for x, y in inches], atol=0.1)
+    assert "<g>" not in svg and svg.count("<g") == svg.count("</g>") and svg.count("<text") == svg.count("</text>") > 5
+
+
 def test_data_of_the_paper_is_compared_with_its_own_column():
     data = DataInfo("stl10", "test", "0123456789abcdef", (8000, 3, 48, 48))
     run = replace(record(), row="table3/cqf-2-scales", data=data, profile="paper")
