@@ -12,7 +12,7 @@ from cqlib.critic_cost import multiply_adds
 from cqlib.metrics.protocols import PROTOCOLS, split_name, with_protocol
 from cqlib.records import Record
 from cqlib.report_parts import label_of, short_label
-from cqlib.tables import AT, FEATURES, PLACES, Cell, RunSet, measured
+from cqlib.tables import AT, FEATURES, PLACES, RunSet, measured
 
 BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]*\)")
 COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
@@ -156,14 +156,20 @@ def other_protocols(sets: Sequence[RunSet]) -> dict[str, Any]:
 
 
 def all_numbers(sets: Sequence[RunSet]) -> list[dict[str, Any]]:
-    """Every metric of every row and run set: mean, std over seeds, number of seeds."""
-    lines = []
+    """A table of each run set: a line per metric, then the number of seeds, a column per model; means over seeds with
+    their standard deviation, "" where a model has no such metric."""
+    views = []
     for runs in sets:
-        for row in dict.fromkeys(paper.canonical(run.row) for run in runs.records):
-            done = [run for run in runs.of(row) if run.status == "done"]
-            for name in dict.fromkeys(name for run in done for name in run.metrics):
-                cell: Cell = measured(name, done)
-                seeds = sum(name in run.metrics for run in done)
-                line = {"label": label_of(row), "runs": f"{PLACES[runs.place]}: {runs.label}"}
-                lines.append({**line, "metric": name, "cell": cell, "seeds": seeds})
-    return lines
+        rows = dict.fromkeys(paper.canonical(run.row) for run in runs.records)
+        done = {row: found for row in rows if (found := [run for run in runs.of(row) if run.status == "done"])}
+        has = {row: dict.fromkeys(name for run in found for name in run.metrics) for row, found in done.items()}
+        names = dict.fromkeys(name for metrics in has.values() for name in metrics)
+        lines = [[name, *(measured(name, done[row]) if name in has[row] else "" for row in done)] for name in names]
+        view = {
+            "caption": f"{PLACES[runs.place]}: {runs.label}",
+            "head": ["Metric", *map(label_of, done)],
+            "lines": [*lines, ["seeds", *(str(len(found)) for found in done.values())]],
+            "count": sum(map(len, has.values())),
+        }
+        views += [view] if done else []
+    return views

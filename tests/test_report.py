@@ -527,6 +527,19 @@ def test_durations_read_well(seconds, text):
     assert report_parts.duration(seconds) == text
 
 
+def test_every_measured_number_stands_in_the_line_of_its_metric_and_the_column_of_its_model(tmp_path):
+    runs = [*records(2), record("table3/dcgan"), record("table1/vae", 2, status="diverged"), record(data="npz:mine")]
+    views = report_tables.all_numbers(tables.run_sets([], runs))
+    assert [view["caption"].partition(" ")[2].split()[0] for view in views] == ["photos10", "npz:mine"]
+    lines = {line[0]: dict(zip(views[0]["head"][1:], line[1:], strict=True)) for line in views[0]["lines"]}
+    wanted = np.mean([run.metrics["BPD"].value for run in runs[:-1] if (run.row, run.status) == ("table1/vae", "done")])
+    assert lines["BPD"]["VAE"].text == f"{wanted:.2f}" and lines["BPD"]["VAE"].std
+    assert lines["FD-lite0-best@T1"]["VAE"] == "" and lines["FD-lite0-best@T1"]["DCGAN"].text
+    assert lines["seeds"] == {**dict.fromkeys(("VAE", "VAE-F", "CQ", "CQ-F", "GAN"), "2"), "DCGAN": "1"}
+    assert views[0]["count"] == 5 * 14 + 17 and views[1]["count"] == 14
+    assert "All 101 measured numbers" in words(page(tmp_path, published=runs))
+
+
 def test_a_grid_keeps_every_pixel():
     images = torch.arange(5 * 3 * 4 * 4, dtype=torch.uint8).reshape(5, 3, 4, 4)
     sheet = grid(images, columns=3)
