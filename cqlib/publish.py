@@ -32,9 +32,8 @@ PICTURE = {"row": "table1", "profile": "quick", "data": "photos10", "seed": 0}
 """README's picture: which table, of which run set."""
 MODELS = ("table1/cq-f", "table2/cqf-residual", "extra/cq-f-conditional")
 """Rows whose first seed is published with its weights, so that a reader can sample at once; 6 MB in all."""
-GRID_ROWS, EXACT = 6, 16
-"""Grids are published as WebP without repeated pixels: the first rows, up to this side length of their images exactly,
-larger ones with quality 90, a fifth of the bytes."""
+GRID_ROWS = 6
+"""Grids are published as WebP without repeated pixels, the first rows of them; of images above 32 pixels fewer."""
 
 
 def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Record]:
@@ -98,8 +97,8 @@ def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
 
 def _small(png: bytes, size: int) -> bytes:
     """The upper rows of a grid, a pixel per pixel, as WebP."""
-    upper = unscaled(png, size)[: GRID_ROWS * (size + 1) + 1]
-    return webp(upper) if size <= EXACT else webp(upper, quality=90)
+    rows = GRID_ROWS * 32 // max(size, 32)
+    return webp(unscaled(png, size)[: rows * (size + 1) + 1], size)
 
 
 def _publish_model(folder: Path, name: str) -> Path:

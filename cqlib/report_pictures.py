@@ -14,7 +14,7 @@ from PIL import Image
 from cqlib import names, paper, plots, scale
 from cqlib.data.reading import DAMAGE
 from cqlib.errors import UserError
-from cqlib.images import grid, webp
+from cqlib.images import EXACT, QUALITY, grid, webp
 from cqlib.records import Record, slug
 from cqlib.report_parts import TWO_SCALES, marks, short_label
 from cqlib.tables import AT, FEATURES, PLACES, RunSet, mean_and_std, without_paths
@@ -22,6 +22,7 @@ from cqlib.tables import AT, FEATURES, PLACES, RunSet, mean_and_std, without_pat
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two losses; others stand behind them
 WITHOUT_FILES = ("photos10",)  # data whose images any machine has
 KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
+LOSSY = f"; WebP, quality {QUALITY}"
 MEASURED = ("BPD", "FD", "FID")  # along training, on held-out images
 NOT_SHOWN = "Real images of this set do not come with this project, and are not shown."
 MAX_LINES = 8  # curves in one plot that can still be told apart
@@ -50,7 +51,8 @@ def grids(
     real = real_images(runs.data, runs.size, data_dir) if figures and _can_be_shown(runs, out) else None
     if real is not None:
         image = _image(real, f"Real test images of {without_paths(runs.data)}")
-        figures.insert(0, {"label": "Real test images", "text": "(the first ones)", "images": [image]})
+        text = "(the first ones)" + (LOSSY if runs.size > EXACT else "")
+        figures.insert(0, {"label": "Real test images", "text": text, "images": [image]})
     return figures
 
 
@@ -76,7 +78,7 @@ def _grids(runs: RunSet, row: str, folder: Path | None, out: Path | None) -> dic
                   for at, file in files]  # fmt: skip
         if images:
             shown = "T = 1 left, T = 0 right" if len(images) > 1 else f"T = {images[0]['alt'][-1]}"
-            kept = "; WebP, quality 90" if any(_rounded(file) for _, file in files) else ""
+            kept = LOSSY if any(_rounded(file) for _, file in files) else ""
             return {"label": label, "text": f"{shown}; seed {run.seed}{kept}", "images": images}
     return None
 
@@ -249,13 +251,13 @@ def _plot(figure: Any, alt: str, caption: str, more: bool = False, wide: bool = 
 
 
 def real_images(data: str, size: int, data_dir: Path | None) -> bytes | None:
-    """The first test images, 16 in a row, as a WebP without loss: 128, or of larger ones 64 without repeated pixels;
-    None where the data set cannot be loaded."""
+    """The first test images, 16 in a row, as a WebP: 128, or of larger ones 64 without repeated pixels and not without
+    loss; None where the data set cannot be loaded."""
     from cqlib.data import load
 
-    n, repeated = (128, 4) if size <= 16 else (64, 1)
+    n, repeated = (128, 4) if size <= EXACT else (64, 1)
     try:
         images = load(data, size=size, data_dir=data_dir).test.images[:n]
-        return webp(grid(images, columns=16, scale=repeated))
+        return webp(grid(images, columns=16, scale=repeated), size)
     except (UserError, OSError, ValueError):
         return None

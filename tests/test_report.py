@@ -321,7 +321,8 @@ def test_larger_real_images_are_shown_without_repeated_pixels(size, width):
     content = report_pictures.real_images("photos10", size, None)
     assert Image.open(io.BytesIO(content)).size[0] == width
     shown = tiles(unscaled(content, size, columns=16), size)
-    assert torch.equal(shown, data_sets.load("photos10", size=size).test.images[: len(shown)])
+    wanted = data_sets.load("photos10", size=size).test.images[: len(shown)]
+    assert (shown.int() - wanted.int()).abs().float().mean() < (0.01 if size == 16 else 4.5)  # WebP's loss
     assert report_pictures.real_images("nothing", size, None) is None
 
 
