@@ -68,6 +68,14 @@ def test_f_is_paid_for_by_the_other_nets(profile, size):
     assert abs(total["table1/vae-f"] / total["table1/vae"] - 1) < 0.02
 
 
+@pytest.mark.parametrize("row", [*ROWS, *hierarchical.ROWS])
+def test_short_trainings_above_32_pixels_take_half_the_rate(row):
+    rates = {(p, size): recipe(row, p, size).training.learning_rate for p in PROFILES for size in sorted(BOTTOM)}
+    assert {rates[p, size] for p in ("quick", "study") for size in (16, 32)} == {1e-3}
+    assert {rates[p, size] for p in ("quick", "study") for size in (48, 64)} == {5e-4}
+    assert len({rates["paper", size] for size in BOTTOM}) == 1
+
+
 def test_parameter_counts_add_up():
     model = system("table1/cq-f")
     counts = model.parameter_counts()
