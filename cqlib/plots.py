@@ -13,6 +13,8 @@ import html
 import io
 import re
 import warnings
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -252,8 +254,9 @@ def to_svg(figure: Figure, alt: str) -> str:
 
 
 def _shorter(svg: str) -> str:
-    """The same drawing in three quarters of the bytes: no indentation, no groups, backgrounds or turns that do nothing,
-    coordinates in attributes (labels are none) to a tenth of a point, below 10 to a hundredth."""
+    """The same drawing in half of the bytes: no indentation, no groups, backgrounds or turns that do nothing; styles that
+    come again as classes; coordinates in attributes (labels are none) to a tenth of a point, below 10 to a hundredth.
+    """
     svg = re.sub(r"\n\s+", "\n", svg)
     svg = re.sub(r'="[^"]*"', lambda attribute: re.sub(r"\b(\d\d+\.\d|[1-9]\.\d\d)\d+", r"\1", attribute[0]), svg)
     svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"\s+(L )?", " ", path[0]).replace(' "', '"'), svg)
@@ -261,7 +264,11 @@ def _shorter(svg: str) -> str:
     inner = re.compile(r"<g>\n((?:(?!</?g\b).)*)</g>\n", re.DOTALL)
     while inner.search(svg):
         svg = inner.sub(r"\1", svg)
-    return svg
+    used = Counter(re.findall(r'style="([^"]*)"', svg))
+    names = {style: f"s{zlib.crc32(style.encode()):x}" for style, n in used.items() if n > 1}
+    svg = re.sub(r'style="([^"]*)"', lambda m: f'class="{names[m[1]]}"' if m[1] in names else m[0], svg)
+    rules = "".join(f".{name}{{{style}}}" for style, name in names.items())  # equal names are equal rules on a page
+    return svg.replace("</style>", f"{rules}</style>", 1)
 
 
 def _saved(figure: Figure, kind: str, metadata: dict[str, None], salt: str = "", **options: Any) -> bytes:

@@ -574,6 +574,10 @@ def test_a_shortened_drawing_has_the_points_of_the_one_that_was_saved():
     drawn = np.array(line[1:].split(), float).reshape(-1, 2)
     inches = figure.dpi_scale_trans.inverted().transform(ax.transData.transform(points))
     np.testing.assert_allclose(drawn, [[72 * x, 72 * (3 - y)] for x, y in inches], atol=0.1)
+    rules = dict(re.findall(r"\.(s[0-9a-f]+)\{([^}]*)\}", svg))
+    assert set(re.findall(r'class="([^"]*)"', svg)) == rules.keys() and "stroke-width" in " ".join(rules.values())
+    again = [style for style in re.findall(r'style="([^"]*)"', svg) if style in rules.values()]
+    assert not again and len(set(rules.values())) == len(rules) > 2
     assert "<g>" not in svg and svg.count("<g") == svg.count("</g>") and svg.count("<text") == svg.count("</text>") > 5
 
 
