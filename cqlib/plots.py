@@ -254,8 +254,9 @@ def to_svg(figure: Figure, alt: str) -> str:
 
 
 def _shorter(svg: str) -> str:
-    """The same drawing in half of the bytes: no indentation, no groups, backgrounds or turns that do nothing; styles that
-    come again as classes; coordinates in attributes (labels are none) to a tenth of a point, below 10 to a hundredth.
+    """The same drawing in half of the bytes: no indentation, no groups, backgrounds or turns that do nothing; styles
+    that come again as classes; coordinates in attributes (labels are none) to a tenth of a point, below 10 to a
+    hundredth.
     """
     svg = re.sub(r"\n\s+", "\n", svg)
     svg = re.sub(r'="[^"]*"', lambda attribute: re.sub(r"\b(\d\d+\.\d|[1-9]\.\d\d)\d+", r"\1", attribute[0]), svg)
