@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-EXACT, QUALITY = 16, 90
+EXACT, QUALITY = 16, 90  # WebP: the side in pixels up to which an image keeps every pixel, and Pillow's quality above
 _GREY = 128  # between the images of a grid: neither glares on a dark page nor vanishes on a light one
 
 

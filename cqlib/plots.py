@@ -260,7 +260,7 @@ def _shorter(svg: str) -> str:
     """
     svg = re.sub(r"\n\s+", "\n", svg)
     svg = re.sub(r'="[^"]*"', lambda attribute: re.sub(r"\b(\d\d+\.\d|[1-9]\.\d\d)\d+", r"\1", attribute[0]), svg)
-    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"\s+(L )?", " ", path[0]).replace(' "', '"'), svg)
+    svg = re.sub(r' d="[^"CQ]*"', lambda path: re.sub(r"\s+(L )?", " ", path[0]).replace(' "', '"'), svg)
     svg = re.sub(r' transform="rotate\(-0 [^"]*"|<path d="[^"]*" style="fill: none"/>\n', "", svg)
     inner = re.compile(r"<g>\n((?:(?!</?g\b).)*)</g>\n", re.DOTALL)
     while inner.search(svg):
