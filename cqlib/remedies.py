@@ -17,6 +17,7 @@ from cqlib.claims import BY_ID
 from cqlib.errors import UsageError, unknown
 from cqlib.guard import guarded
 from cqlib.names import ROOT
+from cqlib.paper import canonical
 
 if TYPE_CHECKING:
     from cqlib.experiments import Experiment
@@ -40,8 +41,9 @@ class Remedy:
 
 
 VAE, VAE_F, CQ, CQ_F = "table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f"
-TWO_SCALES, VAE_IAF = "table3/cqf-2-scales", "table3/vae-iaf"
+GAN, RESIDUAL, TWO_SCALES, VAE_IAF = "table1/gan", "table2/cqf-residual", "table3/cqf-2-scales", "table3/vae-iaf"
 COSTS_BPD, LOWERS_FID, BEATS_GAN = "table1/quality-loss-bpd", "table1/f-fid", "table1/cq-f-gan-is"
+RESIDUAL_FID = "table2/residual-fid"
 NVP, IAF = "table3/nvp-bpd", "table3/vae-iaf-bpd"
 LAMBDA, STEPS = "system.quality_weight", "training.steps"
 NATS = "L_C is in nats per image: at 16×16 λ = 100 weighs four times as much against it as at 32×32"
@@ -50,12 +52,16 @@ REMEDIES: tuple[Remedy, ...] = (
     Remedy("lambda-25", (COSTS_BPD,), {CQ: {LAMBDA: 25.0}}, NATS),
     Remedy("penalty-10", (COSTS_BPD,), {CQ: {"system.critic.penalty_weight": 10.0}}),
     Remedy("critic-sees-mean", (COSTS_BPD,), {CQ: {"system.critic_input": "mean"}}),
-    Remedy("twice-the-steps", (COSTS_BPD, LOWERS_FID), {row: {STEPS: 3000} for row in (VAE, VAE_F, CQ)}),
+    Remedy("twice-the-steps", (COSTS_BPD, LOWERS_FID, BEATS_GAN, RESIDUAL_FID),
+           {row: {STEPS: 3000} for row in (VAE, VAE_F, CQ, CQ_F, GAN, RESIDUAL)}),
     Remedy("six-couplings", (LOWERS_FID,), {VAE_F: {"system.flow.couplings": 6}}),
     Remedy("f-of-two-scales", (LOWERS_FID,), {VAE_F: {"system.flow.scales": 2}}),
-    Remedy("cq-f-lambda-200", (BEATS_GAN,), {CQ_F: {LAMBDA: 200.0}}),
-    Remedy("cq-f-critic-sees-mean", (BEATS_GAN,), {CQ_F: {"system.critic_input": "mean"}}),
+    Remedy("cq-f-lambda-200", (BEATS_GAN, RESIDUAL_FID), {row: {LAMBDA: 200.0} for row in (CQ_F, RESIDUAL)}),
+    Remedy("cq-f-critic-sees-mean", (BEATS_GAN, RESIDUAL_FID),
+           {row: {"system.critic_input": "mean"} for row in (CQ_F, RESIDUAL)}),
     Remedy("cq-f-f-by-coverage", (BEATS_GAN,), {CQ_F: {"system.flow_updated_by": "coverage"}}),
+    Remedy("residual-large-critic", (RESIDUAL_FID,),
+           {RESIDUAL: {"system.critic.widths": (40, 80, 160), "system.critic.blocks": 2}}),
     Remedy("two-scales-lambda-25", (NVP,), {TWO_SCALES: {LAMBDA: 25.0}}, NATS),
     Remedy("two-scales-wide-f", (NVP,), {TWO_SCALES: {"system.flow.width": 32}}),
     Remedy("two-scales-steps", (NVP,), {TWO_SCALES: {STEPS: 3000}}),
@@ -67,8 +73,9 @@ BY_NAME = {remedy.name: remedy for remedy in REMEDIES}
 
 
 def compared(claims: Sequence[str]) -> tuple[str, ...]:
-    """The rows that these claims compare."""
-    return tuple(dict.fromkeys(row for claim in claims for row in (BY_ID[claim].row_b, BY_ID[claim].row_a)))
+    """The rows that these claims compare, by the names that their runs have."""
+    rows = (row for claim in claims for row in (BY_ID[claim].row_b, BY_ID[claim].row_a))
+    return tuple(dict.fromkeys(map(canonical, rows)))
 
 
 def changed(config: Any, path: str, value: Any) -> Any:

@@ -12,6 +12,7 @@ from cqlib.claim_cards import result_text
 from cqlib.claims import BY_ID, Claim
 from cqlib.experiments import experiment
 from cqlib.number_verdicts import TEMPERATURES
+from cqlib.paper import canonical
 from cqlib.records import Record, load_records
 from cqlib.remedies import (
     BEATS_GAN,
@@ -21,6 +22,7 @@ from cqlib.remedies import (
     PROFILE,
     PUBLISHED,
     REMEDIES,
+    RESIDUAL_FID,
     STEPS,
     UNCHANGED,
     Remedy,
@@ -29,13 +31,16 @@ from cqlib.tables import RunSet
 from cqlib.verdicts import claim_result
 
 BESIDE = {
-    COSTS_BPD: ("table1/quality-loss-fid",), LOWERS_FID: ("table1/f-bpd",), BEATS_GAN: ("table1/cq-f-gan-bpd",)
+    COSTS_BPD: ("table1/quality-loss-fid",), LOWERS_FID: ("table1/f-bpd",), BEATS_GAN: ("table1/cq-f-gan-bpd",),
+    RESIDUAL_FID: ("table2/residual-bpd",),
 }  # fmt: skip
 """What the same two rows are there for: a remedy that gives it up is none."""
 WORDS = {
     "system.quality_weight": "λ",
     "system.critic.penalty_weight": "gradient penalty",
     "system.critic_input": "critic input:",
+    "system.critic.widths": "widths of the critic:",
+    "system.critic.blocks": "blocks of the critic a resolution:",
     "system.flow_updated_by": "f updated by:",
     "system.flow.couplings": "couplings of f:",
     "system.flow.scales": "scales of f:",
@@ -86,7 +91,7 @@ def tries(folder: Path = PUBLISHED) -> tuple[dict[str, Tries], list[str]]:
 
 def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list[str]) -> Tries | None:
     """The table of a claim; adds to `problems` the remedies that it leaves out."""
-    rows = (claim.row_a, claim.row_b)
+    rows = tuple(map(canonical, (claim.row_a, claim.row_b)))
     plain = _by_seed(records[UNCHANGED], rows)
     seeds = _paired(plain)
     lines: list[tuple[Remedy | None, Runs]] = [(None, plain)]
@@ -104,7 +109,7 @@ def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list
     tests = [(BY_ID[name], t) for name in (claim.id, *BESIDE.get(claim.id, ()))
              for t in (TEMPERATURES if BY_ID[name].metric in ("is", "fid") else (None,))]  # fmt: skip
     columns = [_column(other, t, own=other is claim) for other, t in tests]
-    first = plain[claim.row_a][min(seeds)].data
+    first = plain[rows[0]][min(seeds)].data
     place = RunSet("published", first.name, first.shape[-1], PROFILE, ()).label
     where = f"{place}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
     return Tries(where, (*columns, "parameters of each"),
@@ -167,6 +172,8 @@ def _at(config: Any, path: str) -> Any:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "-".join(map(_shown, value))
     return value if isinstance(value, str) else f"{value:,g}"
 
 
