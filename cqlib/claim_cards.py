@@ -121,7 +121,7 @@ def _card(found: list[tuple[RunSet | None, ClaimResult]]) -> Card:
     where = standing(ran[0][1]) if ran else "not run"
     reach = _reach([result for _, results in ran for result in results])
     lines = tuple(_line(runs, results, reach) for runs, results in ran)
-    reason = min((result.reason for _, result in found), key=len)  # of the set that lacks least
+    reason = min((result for _, result in found), key=lambda result: result.lacks).reason
     return Card(claim, where, lines, f"{reach:.{DIGITS[claim.unit]}f} {claim.unit}", paper, reason)
 
 

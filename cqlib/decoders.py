@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from cqlib.run import load
 from cqlib.show import draw, picture, stored_samples
 from cqlib.tables import RunSet, measured
 
+ELSEWHERE = "†"
 NONE = HTML("<p>No trained decoder is here: <code>./run_all.sh --only figure_decoders</code> trains them.</p>")
 DECODERS = {
     "table1/vae": "factorised Gaussian",
@@ -81,32 +83,35 @@ def samples(runs: RunSet, found: Mapping[str, System], runs_dir: Path | str, n: 
 
 def compared(runs: RunSet) -> HTML:
     """BPD, KL, distance and parameters of each decoder, and the time of a batch of samples."""
-    times = {row: took for row in DECODERS if (took := seconds(row, runs)) is not None}
-    least = min(times.values(), default=1.0)
+    times = _times(DECODERS, runs)
+    least = min((took for took, _ in times.values()), default=1.0)
     lines = []
     for row in DECODERS:
         done = runs.of(row)
         parameters = f"{done[0].parameters['total']:,}" if done else "—"
-        ratio = f"{times[row] / least:,.1f}" if row in times else "—"
         scores = [measured(name, done) for name in ("BPD", "FD-lite0@T1", "FD-lite0@T0")]
         scores.insert(1, _kl(done))
+        ratio = f"{times[row][0] / least:,.1f}{times[row][1]}" if row in times else "—"
         lines.append([DECODERS[row], *scores, parameters, _milliseconds(times.get(row)), ratio])
     head = ["Decoder", "BPD ↓", "KL, nats", "FD-lite0 ↓, T = 1", "T = 0", "Parameters", f"{TIMED} samples",
             "times the fastest"]  # fmt: skip
-    return HTML(report.macro("plain_table", f"Four decoders of one VAE ({runs.label})", head, lines))
+    caption = f"Four decoders of one VAE ({runs.label}{_elsewhere(times)})"
+    return HTML(report.macro("plain_table", caption, head, lines))
 
 
 def families(runs: RunSet) -> HTML:
     """The slides' families: what kind of likelihood, what latent space, the time of a batch, BPD and distance."""
+    times = _times([row for rows in FAMILIES.values() for row in rows], runs)
     lines = []
     for family, rows in FAMILIES.items():
         for row in rows:
             done, system = runs.of(row), build(RECIPES[row](row, runs.profile, runs.size).system)
             about = [likelihood(system), latent_space(system)]
             scores = [measured(name, done) for name in ("BPD", "FD-lite0@T1")]
-            lines.append([short_label(row), family, *about, _milliseconds(seconds(row, runs)), *scores])
+            lines.append([short_label(row), family, *about, _milliseconds(times.get(row)), *scores])
     head = ["Model", "Family", "Likelihood", "Latent space", f"{TIMED} samples", "BPD ↓", "FD-lite0 ↓, T = 1"]
-    return HTML(report.macro("plain_table", f"Families of generative models ({runs.label})", head, lines))
+    caption = f"Families of generative models ({runs.label}{_elsewhere(times)})"
+    return HTML(report.macro("plain_table", caption, head, lines))
 
 
 def _kl(done: Sequence[Record]) -> str:
@@ -115,14 +120,29 @@ def _kl(done: Sequence[Record]) -> str:
     return f"{statistics.mean(ends):,.1f}" if ends else "—"
 
 
-def seconds(row: str, runs: RunSet) -> float | None:
-    """That a batch of samples took when the runs were measured: the median over seeds; None where none was timed."""
-    times = [record.metrics["seconds"].value for record in runs.of(row) if "seconds" in record.metrics]
-    return statistics.median(times) if times else None
+def _times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, str]]:
+    """Row -> the seconds that a batch of samples took when its runs were measured, the median over seeds, with a mark.
+    Times compare on one device alone: the one that most rows were timed on. `ELSEWHERE` marks a row that was not."""
+    timed = {row: found for row in rows if (found := [r for r in runs.of(row) if "seconds" in r.metrics])}
+    if not timed:
+        return {}
+    rows_on = Counter(device for found in timed.values() for device in {r.device for r in found})
+    runs_on = Counter(r.device for found in timed.values() for r in found)
+    device = min(rows_on, key=lambda name: (-rows_on[name], -runs_on[name], name))
+    times = {}
+    for row, found in timed.items():
+        here = [r for r in found if r.device == device]
+        seconds = [r.metrics["seconds"].value for r in here or found]
+        times[row] = statistics.median(seconds), "" if here else ELSEWHERE
+    return times
 
 
-def _milliseconds(time: float | None) -> str:
-    return "—" if time is None else f"{1000 * time:,.1f} ms"
+def _elsewhere(times: Mapping[str, tuple[float, str]]) -> str:
+    return f"; {ELSEWHERE} timed on another device" if any(mark for _, mark in times.values()) else ""
+
+
+def _milliseconds(time: tuple[float, str] | None) -> str:
+    return "—" if time is None else f"{1000 * time[0]:,.1f} ms{time[1]}"
 
 
 def likelihood(system: System) -> str:

@@ -70,9 +70,13 @@ def precision(folder: Path = PUBLISHED) -> str:
 
 
 def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
-    wanted = {(r.row, r.seed, r.profile, r.data) for r in exact}
-    fast = [r for r in records if (r.row, r.seed, r.profile, r.data) in wanted]
-    if len(fast) != len(exact):
+    def run(r: Record) -> tuple:
+        return r.row, r.seed, r.profile, r.data
+
+    both = {*map(run, exact)} & {*map(run, records)}
+    alone = [f"{r.row}, seed {r.seed}" for r in exact if run(r) not in both]
+    fast, exact = ([r for r in side if run(r) in both] for side in (records, exact))
+    if not both:
         return ""
     found = [{card.claim.id: card for card in cards(run_sets([], runs), "table1")} for runs in (fast, exact)]
     pairs = [(found[0][claim], found[1][claim]) for claim in found[0] if found[0][claim].lines]
@@ -87,6 +91,7 @@ def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
         f"Table 1, {_label(exact)}, trained in bf16 and in fp32: {verdicts}"
         f"BPD in bf16 and in fp32: {bpd}. "
         f"(bf16: {_devices(fast)}; fp32: {_devices(exact)}{commits}.)"
+        + (f" Left out, in fp32 alone: {'; '.join(alone)}." if alone else "")
     )
     if not pairs:
         return head

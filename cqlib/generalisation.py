@@ -16,6 +16,7 @@ from cqlib.experiments import experiment
 from cqlib.models.base import System
 from cqlib.report_parts import short_label
 from cqlib.show import live, picture
+from cqlib.tables import without_paths
 
 PICTURED = ("photos10",)
 """Data sets whose training images may stand in a picture that is passed on; of others none does."""
@@ -43,7 +44,8 @@ class Subject:
     def label(self) -> str:
         """ "CQ-F on photos10 16×16, quick, seed 0"."""
         size = self.images.size
-        return f"{short_label(self.row)} on {self.data} {size}×{size}, {self.profile}, seed {self.seed}"
+        data = without_paths(self.data)
+        return f"{short_label(self.row)} on {data} {size}×{size}, {self.profile}, seed {self.seed}"
 
     def __str__(self) -> str:
         train, test = len(self.images.train), len(self.images.test)

@@ -165,11 +165,13 @@ def main(path: Path = FILE) -> int:
     """Estimate every run and write the file; those whose recipe has not changed are kept."""
     with guarded("python -m cqlib.gpu_hours"):
         known = stored() if path.exists() else {}
-        runs = []
-        for e in sum(parts().values(), []):
-            found = known.get(e.training_hash) or round(hours(e), 3)
-            runs.append({"row": e.row, "data": e.data, "training_hash": e.training_hash, "hours": found})
-            print(f"{e.row} on {e.data}: {found:.1f} h", flush=True)
+        every = sum(parts().values(), [])
+        for e in every:
+            if e.training_hash not in known:
+                known[e.training_hash] = round(hours(e), 3)
+            print(f"{e.row} on {e.data}: {known[e.training_hash]:.1f} h", flush=True)
+            runs = ({"row": o.row, "data": o.data, "training_hash": o.training_hash, "hours": known[o.training_hash]}
+                    for o in every if o.training_hash in known)  # fmt: skip
             lines = ",\n".join(f"  {json.dumps(run)}" for run in runs)
             write_atomic(path, f'{{"card": {json.dumps(asdict(A100))}, "runs": [\n{lines}\n]}}\n')
     return 0

@@ -9,6 +9,7 @@ from cqlib.data.catalogue import entry_of
 from cqlib.data.published import home, loader
 from cqlib.errors import UserError
 from cqlib.names import DEVELOPMENT_DATA
+from cqlib.tables import without_paths
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,10 @@ def files(name: str, data_dir: Path | str | None = None) -> Files:
 
 
 def command(only: str, profile: str, data: str = "", seed: int = 0) -> str:
-    """What trains `only` (a row or a notebook) with `profile` on `data` (empty: the profile's own)."""
+    """What trains `only` (a row or a notebook) with `profile` on `data` (empty: the profile's own). An absolute path is
+    told as PATH and its last part: pages that hold the command are passed on."""
+    if data != without_paths(data):
+        data = without_paths(data).replace(":", ":PATH/", 1)
     options = "" if profile == "quick" else f" --profile {profile}"
     wanted = (f" --data {data}" if data else "") + (f" --seeds {seed}," if seed else "")
     return f"./run_all.sh{options} --only {only}{wanted}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib
 import torch
 from IPython.display import HTML
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from cqlib.images import grid
 from cqlib.metrics.cache import kept_features, pooled_features
 from cqlib.metrics.features import Features, features_for
 from cqlib.show import picture
+from cqlib.tables import without_paths
 
 NEAREST = 0.01
 """The share of held-out images that lie nearest to the training images: what is nearer still is suspect."""
@@ -165,7 +167,8 @@ def board(it: Subject, found: Evidence, n: int = 6) -> HTML:
     alt += f", each with three training images: {' and '.join(spaces)}" if spaces else ""
     page = picture(figure, alt)
     if not shown:
-        page.data += f"<p>Training images of {it.data} are not shown in a page that may be passed on.</p>"
+        words = Markup("<p>Training images of {} are not shown in a page that may be passed on.</p>")
+        page.data = Markup(page.data) + words.format(without_paths(it.data))
     return page
 
 

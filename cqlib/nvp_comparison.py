@@ -17,7 +17,6 @@ from cqlib.experiments import image_size
 from cqlib.images import grid
 from cqlib.nets.coupling import FlowConfig, RealNVP
 from cqlib.nets.real_nvp import MultiScaleConfig, MultiScaleRealNVP
-from cqlib.number_verdicts import metric_names
 from cqlib.records import Record
 from cqlib.report_parts import duration, short_label
 from cqlib.run import load
@@ -94,8 +93,8 @@ def samples(found: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
                     ax.imshow(sheets[data, row], interpolation="none")
                 else:
                     ax.set_aspect("equal")
-                    ax.text(0.5, 0.5, "not trained yet:\nthe command\nis below", ha="center", va="center",
-                            color=plots.INK, transform=ax.transAxes)  # fmt: skip
+                    text = "not trained yet:\nthe command\nis below" if row in NEEDED else "not trained"
+                    ax.text(0.5, 0.5, text, ha="center", va="center", color=plots.INK, transform=ax.transAxes)
                 ax.spines[:].set_visible((data, row) not in sheets)
             line[0].set_ylabel(without_paths(runs.label))
     there = [f"{short_label(row)} on {without_paths(found[data].label)}" for data, row in sheets]
@@ -154,37 +153,48 @@ def change_of_variables(side: int = 8) -> HTML:
 
 
 def compared(found: Mapping[str, RunSet]) -> HTML:
-    """BPD, distance, size, the time that a sample takes and that training took, model by model on every data set."""
-    lines = []
-    for data, runs in found.items():
-        for row in (row for row in (*OURS, NVP) if row in NEEDED or runs.of(row)):
-            done = [run for run in runs.of(row) if run.status == "done"]
-            name = metric_names("fid", 1.0)[not any("FID@T1" in run.metrics for run in done)]
-            scores = [measured(metric, done) for metric in ("BPD", name, name.replace("@T1", "@T0"))]
-            cost = [f"{done[0].parameters['total']:,}", duration(done[0].seconds)] if done else ["—", "—"]
-            lines.append([short_label(row), without_paths(runs.label), *scores, cost[0], _per_sample(done), cost[1]])
-        lines += _printed(data)
-    distance = "FID" if any("FID@T1" in run.metrics for runs in found.values() for run in runs.records) else "FD-lite0"
-    head = ["Model", "Data", "BPD ↓", f"{distance} ↓, T = 1", "T = 0", "Parameters", "Time per sample", "Training"]
-    return HTML(report.macro("plain_table", "Our models and NVP (means over seeds)", head, lines))
-
-
-def _per_sample(done: Sequence[Record]) -> str:
-    """The median over seeds of the time that a batch of samples took when the run was measured, per sample."""
-    times = [run.metrics["seconds"].value / run.metrics["seconds"].n for run in done if "seconds" in run.metrics]
-    return f"{1000 * float(np.median(times)):,.2f} ms" if times else "—"
-
-
-def _printed(data: str) -> list[list[Cell | str]]:
-    """The paper's own numbers on a data set, where the slides print any for these rows."""
+    """BPD, distances, size, the time that a sample takes and that a run took, model by model on every data set."""
+    runs_of = [(runs, row) for runs in found.values() for row in (*OURS, NVP) if row in NEEDED or runs.of(row)]
+    known = {name for runs, row in runs_of for run in runs.of(row) for name in run.metrics}
+    printed = {data: _printed(data) for data in found}
+    # one column each: a distance on other features never stands under FID
+    distances = [scores[1] for kind, scores in tables.FEATURES.items()
+                 if f"{scores[1]}@T1" in known or kind == "inception" and any(printed.values())]  # fmt: skip
     lines: list[list[Cell | str]] = []
+    for data in found:
+        for runs, row in ((runs, row) for runs, row in runs_of if runs is found[data]):
+            done = [run for run in runs.of(row) if run.status == "done"]
+            scores = [measured(name, done) for name in ("BPD", *(f"{d}@T{t}" for d in distances for t in (1, 0)))]
+            lines.append([short_label(row), without_paths(runs.label), *scores, *_cost(done)])
+        for row, bpd, fid in printed[data]:
+            where = f"{paper.DATA_SETS[data].label}; no temperature is named"
+            scores = [Cell(text) for d in distances for text in (fid if d == "FID" else "—", "—")]
+            lines.append([f"{short_label(row)}, the paper", where, Cell(bpd), *scores, "—", "—", "—"])
+    columns = [column for d in distances for column in (f"{d} ↓, T = 1", "T = 0")]
+    head = ["Model", "Data", "BPD ↓", *columns, "Parameters", "Time per sample", "Time of a run"]
+    caption = "Our models and NVP (means over seeds; times on the device that most of a model's runs had)"
+    return HTML(report.macro("plain_table", caption, head, lines))
+
+
+def _cost(done: Sequence[Record]) -> tuple[str, str, str]:
+    """Parameters; the median of the time that a batch of samples took when a run was measured, per sample; the mean of
+    the time that a run took, training and measuring. Times are those of one device."""
+    if not done:
+        return "—", "—", "—"
+    mine = [run for run in done if run.device == tables.usual_device(done)]
+    times = [run.metrics["seconds"].value / run.metrics["seconds"].n for run in mine if "seconds" in run.metrics]
+    per_sample = f"{1000 * float(np.median(times)):,.2f} ms" if times else "—"
+    return f"{done[0].parameters['total']:,}", per_sample, duration(float(np.mean([run.seconds for run in mine])))
+
+
+def _printed(data: str) -> list[tuple[str, str, str]]:
+    """(row, BPD, FID) of the paper on a data set, where the slides print any for these rows."""
+    found = []
     for row in (*OURS, NVP):
         bpd, fid = (paper.number(row, data, metric) for metric in ("bpd", "fid")) if data in FOUR else (None, None)
         if bpd and bpd.text:
-            name = f"{short_label(row)}, the paper"
-            where = f"{paper.DATA_SETS[data].label}; no temperature is named"
-            lines.append([name, where, Cell(bpd.text), Cell(fid.text or "—"), "—", "—", "—", "—"])
-    return lines
+            found.append((row, bpd.text, fid.text or "—"))
+    return found
 
 
 def quality(found: Mapping[str, RunSet]) -> HTML:
@@ -197,7 +207,8 @@ def quality(found: Mapping[str, RunSet]) -> HTML:
 def missing(
     found: Mapping[str, RunSet], runs_dir: Path | str, data: Sequence[str] = (), data_dir: Path | str | None = None
 ) -> HTML:
-    """For every panel that could not be filled: the model, the data set's files, and the command that trains it."""
+    """For every panel of a `NEEDED` model that could not be filled: the model, the data set's files, and the command
+    that trains it."""
     lines = []
     for name in data or (*FOUR, *STAND_INS):
         runs = found.get(name)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 INK, FAINT, PAPER = "#1b1f24", "#8b929c", "#fdfdfb"
 SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563", "#b4174b", "#4d7c0f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+DASHES = ("-", "--", ":")
 STYLE = {
     "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0,
     "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
@@ -89,8 +90,8 @@ def learning_curves(
 ) -> Figure:
     """Curves over training steps: `series[label]` holds one curve [[step, value], ...] per seed.
 
-    One colour per label, thin lines for the seeds, the label at the end of its line. `marks`: label -> its number in
-    `mark`, so that a system looks the same in every plot; without it labels are numbered as they come.
+    One colour and dash per label, thin lines for the seeds, the label at the end of its line. `marks`: label -> its
+    number in `mark`, so that a system looks the same in every plot; without it labels are numbered as they come.
     """
     marks = _numbered(series, marks)
     with matplotlib.rc_context(PLAIN):
@@ -98,10 +99,10 @@ def learning_curves(
         ax = figure.subplots()
         ends = []
         for label, curves in series.items():
-            colour, last = mark(marks[label])[0], []
+            (colour, _), dash, last = mark(marks[label]), DASHES[marks[label] // len(SERIES) % len(DASHES)], []
             for curve in curves:
                 steps, values = np.asarray(curve, dtype=float).reshape(-1, 2).T
-                ax.plot(steps, values, color=colour, linewidth=1.7 if len(curves) == 1 else 1.0)
+                ax.plot(steps, values, dash, color=colour, linewidth=1.7 if len(curves) == 1 else 1.0)
                 last += [(steps[-1], values[-1])] if len(steps) else []
             if last:
                 ends.append((label, *np.mean(last, axis=0), colour))

@@ -27,6 +27,7 @@ from cqlib.guard import guarded
 from cqlib.images import unscaled, webp
 from cqlib.records import STATUSES, Record, load_records, slug, write_record
 from cqlib.run import PUBLISHED
+from cqlib.tables import without_paths
 
 PICTURE = {"row": "table1", "profile": "quick", "data": "photos10", "seed": 0}
 """README's picture: which table, of which run set."""
@@ -37,13 +38,15 @@ GRID_ROWS = 6
 
 
 def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Record]:
-    """The records in a folder of runs that ended so; UserError for one that is damaged, or was made from code that was
-    not committed."""
+    """The records in a folder of runs that ended so; UserError for one that is damaged, was made from code that was
+    not committed, or names a path of this machine."""
     records, problems = load_records(folder)
     if problems:
         raise UserError(f"{folder}: {problems[0]}")
     found = [record for record in records if record.status in statuses]
     for record in found:
+        if record.data.name != without_paths(record.data.name):
+            raise UserError(f"{record.data.name} is a path of this machine: train on a name below --data-dir instead")
         if record.git.dirty is not False:
             name = slug(record.row, record.data.name, record.profile, record.seed)
             raise UserError(f"{folder / name} was made from uncommitted code: commit, then run it again")

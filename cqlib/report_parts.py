@@ -9,6 +9,7 @@ from typing import Any
 
 from cqlib import names, paper
 from cqlib.claim_cards import Card
+from cqlib.data.catalogue import ENTRIES
 from cqlib.records import Record
 from cqlib.tables import PLACES, RunSet, count_numbers
 
@@ -64,7 +65,7 @@ def facts(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]]:
             ("Seeds", _seeds(here)),
             ("Device", device_counts(here)),
             ("When (UTC)", f"{start.replace('T', ' ')} to {end.replace('T', ' ')}"),
-            ("Training time, all runs", duration(sum(run.seconds for run in here))),
+            ("Time, all runs", duration(sum(run.seconds for run in here))),
         ]
     elif not alone:
         found.append(("Run on this machine", "nothing yet"))
@@ -137,7 +138,7 @@ def shortfalls(sets: Sequence[RunSet], made: Sequence[Card], available: Collecti
                      "smaller scale.")  # fmt: skip
     done = [run for runs in sets for run in runs.records if run.status == "done"]
     whole = {(run.data.name, run.config.get("n_train")) for run in done}
-    unseen = [found.label for name, found in paper.DATA_SETS.items() if (name, found.n_train) not in whole]
+    unseen = [found.label for name, found in paper.DATA_SETS.items() if (name, ENTRIES[name].train) not in whole]
     if unseen:
         lines.append("Of the slides’ seven data sets (LSUN tower and church are inferred) there is no run on the whole "
                      f"of {', '.join(unseen)}: ./run_all.sh --profile paper --only table4 --data-dir DIR.")  # fmt: skip

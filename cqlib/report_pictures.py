@@ -186,11 +186,14 @@ def _curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) -> list[
         if not losses and not curve.startswith(MEASURED):
             continue
         series = {short_label(row): lines for row in rows if (lines := curves(runs.of(row), curve))}
+        left_out = list(series)[MAX_LINES:]
         series = dict(list(series.items())[:MAX_LINES])
-        figure = plots.learning_curves(series, ylabel=axis(curve), marks=marks(rows))
+        name_of = without_paths(curve)
+        figure = plots.learning_curves(series, ylabel=axis(name_of), marks=marks(rows))
         ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
-        alt = f"{curve} over training steps, {name}. {_where(runs)}. At the end of the first seed: {ends}"
+        alt = f"{name_of} over training steps, {name}. {_where(runs)}. At the end of the first seed: {ends}"
         caption = f"{name}, {curve} over training steps, one line per seed. {_where(runs)}."
+        caption += f" Not drawn: {', '.join(left_out)}." if left_out else ""
         if curve.startswith(MEASURED) and (said := order(series)):
             caption += f" {said}"
         found.append(_plot(figure, alt, caption, more=not curve.startswith(FIRST)))
@@ -231,8 +234,9 @@ def curves(records: Sequence[Record], name: str) -> list[list[list[float]]]:
 
 
 def axis(name: str) -> str:
-    """The label of a curve's axis with its unit; losses are in nats per image where the name says no other."""
-    return name if "(" in name else f"{name} (nats per image)"
+    """The label of a curve's axis with its unit; losses are in nats per image where the name says no other, a critic's
+    has none where it is no cross-entropy."""
+    return name if "(" in name or name == "discriminator" else f"{name} (nats per image)"
 
 
 def _points(runs: RunSet, row: str, distance: str) -> list[plots.Point]:

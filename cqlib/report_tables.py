@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from cqlib.critic_cost import multiply_adds
 from cqlib.metrics.protocols import PROTOCOLS, split_name, with_protocol
 from cqlib.records import Record
 from cqlib.report_parts import label_of, short_label
-from cqlib.tables import AT, FEATURES, PLACES, RunSet, measured
+from cqlib.tables import AT, FEATURES, PLACES, RunSet, measured, usual_device
 
 BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]*\)")
 COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
@@ -39,12 +38,6 @@ def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[l
                     _whole(mean("seconds")), _whole(mean("images_per_second")), _whole(mean("peak_memory_bytes", 1e6)),
                 ])  # fmt: skip
     return lines
-
-
-def usual_device(runs: Sequence[Record]) -> str:
-    """The device that most of the runs had; of equals the first by name."""
-    counts = Counter(run.device for run in runs)
-    return min(counts, key=lambda name: (-counts[name], name))
 
 
 def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, Any]]:

@@ -43,8 +43,8 @@ def plots_of(runs: RunSet) -> list[dict[str, Any]]:
         scores = {f"T = {t}": series(runs, f"{distance}@T{t}") for t in (1, 0)}
         if min(map(len, (bpd, *scores.values()))) >= FEWEST:
             where = f"{PLACES[runs.place]}: {without_paths(runs.label)}"
-            said = ", ".join(f"width {p} % {b:.2f} bpd, {fd:,.0f}"
-                             for (p, _, b, _), (_, _, fd, _) in zip(bpd, scores["T = 1"], strict=False))  # fmt: skip
+            found_at = {p: fd for p, _, fd, _ in scores["T = 1"]}
+            said = ", ".join(f"width {p} % {b:.2f} bpd, {found_at[p]:,.0f}" for p, _, b, _ in bpd if p in found_at)
             caption = f"CQ-F by width of all its nets, in percent of the profile's; bars: standard deviations. {where}."
             svg = plots.to_svg(figure({"BPD": {"": bpd}, distance: scores}), f"BPD and {distance} of CQ-F: {said}")
             found.append({"svg": Markup(svg), "caption": caption, "more": False, "wide": False})

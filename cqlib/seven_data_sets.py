@@ -47,9 +47,11 @@ def label(data: str) -> str:
     return found.label + ("" if found.named else " *")
 
 
-def _profile(data: str, profile: str) -> str:
-    """The profile of the command that fills a cell."""
-    return "paper" if data in SEVEN else profile if profile == "paper" else OFFLINE.get(data, profile)
+def _profile(sets: Sequence[RunSet], data: str, profile: str) -> str:
+    """The profile of the command that fills a cell: beside runs that there are, theirs."""
+    if data in SEVEN or profile == "paper":
+        return "paper"
+    return OFFLINE.get(data) or next((runs.profile for runs in sets if runs.data == data), profile)
 
 
 def _ran(sets: Sequence[RunSet], data: str, row: str) -> list[RunSet]:
@@ -65,7 +67,7 @@ def glance(sets: Sequence[RunSet], shown: Sequence[str], data_dir: Path | str | 
     """A square for every data set and model: filled where it was run, with profile and number of seeds; and beside it
     whether the slides print numbers and where the files are."""
     words = []
-    with matplotlib.rc_context({**plots.STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**plots.PLAIN, "axes.grid": False}):
         figure = plots.blank(8.2, 0.6 + 0.36 * len(shown))
         ax = figure.subplots()
         for y, data in enumerate(shown):
@@ -119,12 +121,13 @@ def _group(sets: Sequence[RunSet], data: str, profile: str, data_dir: Path | str
     lines += [replace(line, label="Floor", detail=f"training against test images; {_where(runs)}")
               for runs in sets if runs.data == data for line in tables.floors(runs)]  # fmt: skip
     absent = [row for row in ROWS if not _ran(sets, data, row)]
-    size = image_size(data, _profile(data, profile))
+    profile = _profile(sets, data, profile)
+    size = image_size(data, profile)
     for row in ["table4"] if len(absent) == len(ROWS) else absent:
         name = "All three" if row == "table4" else short_label(row)
         found = needs.files(data, data_dir)
         remark = "not run." if found.here else f"not run. Needs {found}."
-        command = needs.command(row, _profile(data, profile), "" if data == names.DEVELOPMENT_DATA else data)
+        command = needs.command(row, profile, "" if data == names.DEVELOPMENT_DATA else data)
         lines.append(Line("none", name, remark=remark, command=command))
     return Group(data, label(data), citation=f"{size}×{size}", lines=tuple(lines))
 
@@ -165,5 +168,5 @@ def grids(sets: Sequence[RunSet], runs_dir: Path | str, data_dir: Path | str | N
     for runs in best.values():
         folder = Path(runs_dir) if runs.place == "here" else PUBLISHED / "samples"
         figures = report_pictures.grids(runs, ROWS, folder, data_dir and Path(data_dir))
-        found += [{**figure, "text": f"{runs.label}; {figure['text']}"} for figure in figures]
+        found += [{**figure, "text": f"{without_paths(runs.label)}; {figure['text']}"} for figure in figures]
     return HTML(report.macro("grids", found) if found else "<p>No samples yet.</p>")

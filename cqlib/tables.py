@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import statistics
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -29,11 +30,14 @@ class RunSet:
     size: int
     profile: str
     records: tuple[Record, ...] = field(repr=False)
+    images: str = ""
+    """Tells it from another run set of the same names whose images are not the same; else empty."""
 
     @property
     def label(self) -> str:
         """ "photos10 16×16, quick"."""
-        return f"{self.data} {self.size}×{self.size}, {self.profile}"
+        images = f", images {self.images}" if self.images else ""
+        return f"{self.data} {self.size}×{self.size}{images}, {self.profile}"
 
     def of(self, row: str) -> list[Record]:
         """The records of `row`, or of the same model under another id, in the order of seeds."""
@@ -109,12 +113,14 @@ def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSe
     found: dict[tuple, dict[tuple, Record]] = {}
     for place, records in (("published", published), ("here", local)):
         for record in records:
-            key = (place, record.data.name, record.data.shape[-1], record.profile)
+            key = (place, record.data.name, record.data.shape[-1], record.profile, record.data.fingerprint)
             found.setdefault(key, {}).setdefault((paper.canonical(record.row), record.seed), record)
+    named = Counter(key[:-1] for key in found)  # the files behind a name may have changed
     return [
-        RunSet(*key, tuple(runs[run] for run in sorted(runs, key=lambda run: (order.get(run[0], 99), run))))
-        for key, runs in found.items()
-    ]
+        RunSet(*key, tuple(runs[run] for run in sorted(runs, key=lambda run: (order.get(run[0], 99), run))),
+               fingerprint[:8] if named[tuple(key)] > 1 else "")
+        for (*key, fingerprint), runs in found.items()
+    ]  # fmt: skip
 
 
 def view(
@@ -147,6 +153,12 @@ def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
     return counts
 
 
+def usual_device(runs: Sequence[Record]) -> str:
+    """The device that most of the runs had; of equals the first by name."""
+    counts = Counter(run.device for run in runs)
+    return min(counts, key=lambda name: (-counts[name], name))
+
+
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and standard deviation over seeds (n - 1 in the denominator); None for a single seed."""
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
@@ -160,6 +172,12 @@ def digits(name: str, value: float) -> int:
     return 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
 
 
+def decimal(name: str, value: float, places: int | None = None) -> str:
+    """A metric as it is printed, "1,994" or "−0.01"; a zero has no sign."""
+    text = f"{value:,.{digits(name, value) if places is None else places}f}"
+    return text.lstrip("-") if not text.strip("-0.,") else text.replace("-", "−")
+
+
 def measured(name: str, runs: Sequence[Record]) -> Cell:
     """The mean of metric `name` over the finished `runs`, its std over seeds; a dash where none has it. A star marks
     what the starred recipe gave."""
@@ -167,9 +185,8 @@ def measured(name: str, runs: Sequence[Record]) -> Cell:
     if not found:
         return Cell("—")
     mean, std = mean_and_std([metric.value for metric in found])
-    places = digits(name, mean)
     mark = "*" if any(metric.protocol.startswith(STARRED) for metric in found) else ""
-    return Cell(f"{mean:,.{places}f}", "" if std is None else f"{std:,.{places}f}", mark)
+    return Cell(decimal(name, mean), "" if std is None else decimal(name, std, digits(name, mean)), mark)
 
 
 def _group(row: paper.Row, table: paper.Table, sets: Sequence[RunSet], available: Collection[str],
@@ -241,8 +258,7 @@ def floors(runs: RunSet) -> list[Line]:
         values = {name: run.metrics[f"{name}-floor"].value for run in runs.records
                   for name in (distance, kernel) if f"{name}-floor" in run.metrics}  # fmt: skip
         if values:
-            cells = [Cell(f"{values[n]:,.{digits(n, values[n])}f}" if n in values else "—", span=2)
-                     for n in (distance, kernel)]  # fmt: skip
+            cells = [Cell(decimal(n, values[n]) if n in values else "—", span=2) for n in (distance, kernel)]
             cells = [Cell("—"), Cell("—", span=2), *cells]
             lines.append(Line(runs.place, PLACES[runs.place], runs.label, kind, tuple(cells)))
     return lines

@@ -47,6 +47,8 @@ class ClaimResult:
     temperature: float | None = None
     published: float | None = None
     direction: str = ""
+    lacks: int = 0
+    """What a claim that was not run lacks: 0 a comparable pair, 1 or 2 rows, 3 data that it speaks of."""
 
 
 def claim_result(
@@ -91,10 +93,10 @@ def claim_result(
         )
 
     if found_data and not applies(claim, found_data):
-        return result("not run", f"claimed for {_label(claim.data)}, not for {_label(found_data)}")
+        return result("not run", f"claimed for {_label(claim.data)}, not for {_label(found_data)}", lacks=3)
     missing = [row for row, runs in ((claim.row_a, runs_a), (claim.row_b, runs_b)) if not runs]
     if missing:
-        return result("not run", f"no finished run of {' and '.join(missing)}")
+        return result("not run", f"no finished run of {' and '.join(missing)}", lacks=len(missing))
     name, pairs = _pairs(names, runs_a, runs_b)
     if not pairs:
         return result("not run", f"no two runs of one seed have {names[-1]} on the same images, in the same precision "

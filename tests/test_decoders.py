@@ -1,5 +1,7 @@
 """What the notebook on decoders says of models, and that it shows those that are there."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from bs4 import BeautifulSoup
@@ -61,6 +63,23 @@ def test_tables_hold_what_is_there_and_dashes_for_the_rest():
     families = {line[0]: line[1:] for line in cells(decoders.families(runs))}
     assert families["VAE"][:4] == ["variational", "bound: ELBO", "64", "2.0 ms"]
     assert families["NVP"] == ["flow", "bound: dequantisation", "768, as many as pixel values"] + ["—"] * 3
+
+
+def test_times_compare_on_the_device_that_most_rows_were_timed_on():
+    found = records(3, ("table1/vae", "table1/vae-f")) + [
+        replace(run, row="extra/vae-pixelcnn") for run in records(1, ("table1/cq",), device="another")
+    ]
+    runs = tables.run_sets(found, [])[0]
+    for run in runs.records:
+        slow = run.device == "another"
+        run.metrics["seconds"] = Metric(0.9 if slow else 0.001 * (1 + run.seed), None, 64, "wall clock")
+    late = replace(runs.of("table1/vae-f")[0], device="another")
+    late.metrics["seconds"] = Metric(0.5, None, 64, "wall clock")
+    runs = tables.run_sets([late, *runs.records], [])[0]  # of two records of one run the first counts
+    html = decoders.compared(runs)
+    lines = {line[0]: line[-2:] for line in cells(html)}
+    assert lines["factorised Gaussian"] == ["2.0 ms", "1.0"] and lines["NVP"] == ["2.5 ms", "1.2"]
+    assert lines["PixelCNN"] == ["900.0 ms†", "450.0†"] and "† timed on another device" in html.data
 
 
 def test_samples_are_of_the_decoders_alone(tmp_path):

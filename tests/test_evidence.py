@@ -61,6 +61,10 @@ def test_one_seed_that_changes_sides_is_turned_round_and_both_bpd_are_told(tmp_p
     text = evidence.precision(tmp_path)
     assert ", 1 turned round." in text
     assert "BPD in bf16 and in fp32: VAE 6.00 and 6.00 (seed 0), VAE-F 5.00 and 7.00 (seed 0)." in text
+    write_record(record("table1/cq", 3, device="fp32"), tmp_path / "fp32")
+    alone = evidence.precision(tmp_path)
+    assert "Left out, in fp32 alone: table1/cq, seed 3." in alone and ", 1 turned round." in alone
+    (tmp_path / "fp32" / "table1_cq--photos10--quick--3.json").unlink()
     for place in ("records", "fp32"):
         next((tmp_path / place).glob("table1_vae-f*")).unlink()
     text = evidence.precision(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -51,6 +52,19 @@ def test_every_stage_is_counted(monkeypatch):
 def test_hours_on_another_idea_of_the_card_are_not_taken_for_todays(monkeypatch):
     monkeypatch.setattr(gpu_hours, "A100", replace(gpu_hours.A100, flops=2 * gpu_hours.A100.flops))
     assert gpu_hours.stored() == {}
+
+
+def test_an_estimate_that_is_broken_off_keeps_the_others(monkeypatch, tmp_path):
+    """The second run is unknown, the third stays; what a first pass had written is still there."""
+    runs = [experiment(row, "paper") for row in ("table1/vae", "table1/cq", "table1/gan")]
+    monkeypatch.setattr(gpu_hours, "parts", lambda: {"Table 1": runs})
+    monkeypatch.setattr(gpu_hours, "stored", lambda: {runs[0].training_hash: 3.0, runs[2].training_hash: 5.0})
+    monkeypatch.setattr(gpu_hours, "hours", lambda e: pytest.fail("estimated again"))
+    path = tmp_path / "hours.json"
+    path.touch()
+    with pytest.raises(pytest.fail.Exception):
+        gpu_hours.main(path)
+    assert [run["hours"] for run in json.loads(path.read_text())["runs"]] == [3.0, 5.0]
 
 
 def test_what_is_stored_is_of_todays_recipes():

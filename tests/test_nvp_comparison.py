@@ -114,11 +114,37 @@ def test_numbers_are_those_of_the_records(published, tmp_path):
     run.metrics["seconds"] = Metric(0.32, 0.01, 64, "wall clock")
     published(run)
     _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
-    table = {line[0]: line[1:] for line in lines(nvp_comparison.compared(found))}
-    assert table["NVP"][0] == "cifar10 32×32, paper" and table["NVP"][1] == f"{run.metrics['BPD'].value:.2f}"
-    assert table["NVP"][5] == "5.00 ms"
-    assert table["CQ-F"][1:] == ["—"] * 6
-    assert table["NVP, the paper"][1:3] == ["3.49", "—"] and table["CQF, 2 scales, the paper"][1:3] == ["3.48", "28.9"]
+    html = nvp_comparison.compared(found)
+    head = [cell.get_text() for cell in soup(html).thead.find_all("th")][1:]
+    table = {line[0]: dict(zip(head, line[1:], strict=True)) for line in lines(html)}
+    assert table["NVP"]["Data"] == "cifar10 32×32, paper" and table["NVP"]["BPD ↓"] == f"{run.metrics['BPD'].value:.2f}"
+    assert table["NVP"]["Time per sample"] == "5.00 ms" and set([*table["CQ-F"].values()][1:]) == {"—"}
+    # a distance on other features than the paper's never stands in its column
+    assert table["NVP"]["FD-lite0 ↓, T = 1"] == f"{run.metrics['FD-lite0@T1'].value:.1f}"
+    assert table["NVP"]["FID ↓, T = 1"] == "—" == table["NVP, the paper"]["FID ↓, T = 1"]
+    printed = table["CQF, 2 scales, the paper"]
+    assert (printed["BPD ↓"], printed["FID ↓, T = 1"], printed["FD-lite0 ↓, T = 1"]) == ("3.48", "28.9", "—")
+    assert "FID ↓, T = 1" not in soup(nvp_comparison.compared({"photos10": found["cifar10"]})).thead.get_text()
+
+
+def test_times_are_means_over_the_device_that_most_runs_had(published, tmp_path):
+    took = [(0.32, 60.0), (0.64, 180.0), (6.4, 9000.0)]
+    runs = [replace(on("cifar10", 32, "table3/nvp"), seed=seed, seconds=run, device="CPU" if seed < 2 else "another",
+                    metrics={"seconds": Metric(batch, None, 64, "wall clock")})
+            for seed, (batch, run) in enumerate(took)]  # fmt: skip
+    published(*runs)
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    (line,) = [line for line in lines(nvp_comparison.compared(found)) if line[0] == "NVP"]
+    assert line[-2:] == ["7.50 ms", "2 min"]
+
+
+def test_only_panels_that_a_command_below_fills_say_so(published, tmp_path):
+    published(*(record(row) for row in ("table1/cq-f", "table2/cqf-residual")), on("celeba", 64, "table1/cq-f"),
+              on("cifar10", 32, "table2/cqf-residual"))  # fmt: skip
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    text = soup(nvp_comparison.samples(found, tmp_path)).svg.get_text(" ")
+    below = sum(len(line[1].split("; ")) for line in lines(nvp_comparison.missing(found, tmp_path, list(found))))
+    assert text.count("is below") == below and text.count("not trained") == below + 1  # CelebA's residual one
 
 
 def test_the_sum_of_log_scales_is_the_determinant():

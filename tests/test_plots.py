@@ -158,6 +158,9 @@ def test_table_3_tells_families_apart_by_colour_and_marker():
 
 def test_of_more_series_than_colours_no_two_look_alike():
     assert len({plots.mark(i) for i in range(40)}) == 40
+    names = [str(i) for i in range(24)]
+    lines = plots.learning_curves({name: [[[1, 2.0], [2, 1.0]]] for name in names}, ylabel="").axes[0].lines
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(names)
 
 
 def test_lines_over_layers():

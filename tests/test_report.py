@@ -18,6 +18,7 @@ from cqlib import data as data_sets
 from cqlib import options, paper, plots, report, report_parts, report_pictures, report_tables, tables
 from cqlib.claim_cards import STANDINGS, WIDTH, cards, count_claims, standing
 from cqlib.claims import CLAIMS
+from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import experiment
 from cqlib.images import grid, grid_png, tiles, unscaled
 from cqlib.records import DataInfo, Metric, write_record
@@ -450,6 +451,39 @@ def test_data_sets_of_the_slides_that_were_not_run_are_named():
         sets = tables.run_sets([run, record("table1/vae")], [])
         (line,) = [line for line in report_parts.shortfalls(sets, [], ()) if "seven data sets" in line]
         assert "STL-10, CelebA" in line and ("CIFAR-10" in line) == (n_train == 300) and "--only table4" in line
+    whole = [record("table1/vae", data=name, config={"n_train": ENTRIES[name].train}) for name in paper.DATA_SETS]
+    assert not [line for line in report_parts.shortfalls(tables.run_sets(whole, []), [], ()) if "seven data" in line]
+
+
+def test_runs_on_other_images_of_one_name_are_not_averaged():
+    """The files behind a name may have changed between two seeds."""
+    before, after = record("table1/vae", 0), record("table1/vae", 1)
+    changed = replace(after, data=replace(after.data, fingerprint="fedcba9876543210"))
+    sets = tables.run_sets([before, changed], [])
+    assert [runs.label for runs in sets] == ["photos10 16×16, images 01234567, quick",
+                                             "photos10 16×16, images fedcba98, quick"]  # fmt: skip
+    assert [len(runs.records) for runs in sets] == [1, 1]
+    assert [runs.label for runs in tables.run_sets([before, after], [])] == ["photos10 16×16, quick"]
+
+
+def test_why_a_claim_was_not_tested_is_told_of_the_runs_that_lack_least():
+    sets = tables.run_sets([record("table1/vae", 0), record("table1/vae-f", 1)], [record("table1/gan")])
+    reason = {card.claim.id: card.reason for card in cards(sets) if card.standing == "not run"}
+    assert reason["table1/f-bpd"].startswith("no two runs of one seed")
+    assert reason["table1/quality-loss-bpd"] == "no finished run of table1/cq"
+
+
+@pytest.mark.parametrize("value, text", [(-0.00001, "0.0000"), (-1.5, "−1.50"), (1994.0, "1,994"), (0.0, "0.0000")])
+def test_a_number_has_the_sign_of_what_is_printed(value, text):
+    assert tables.decimal("KD-lite0@T1", value) == text
+
+
+def test_curves_that_a_plot_has_no_room_for_are_named(monkeypatch):
+    monkeypatch.setattr(report_pictures, "MAX_LINES", 2)
+    rows = ("table1/cq", "table1/cq-f", "table1/gan")
+    sets = tables.run_sets([replace(record(row), curve={"/home/someone/x": [[1, 2.0]]}) for row in rows], [])
+    (plot,) = report_pictures._curves(sets[0], rows, "Table 1", losses=True)
+    assert plot["caption"].endswith(" Not drawn: GAN.") and "someone" not in plot["svg"]
 
 
 def test_scores_under_other_protocols_stand_in_a_table_of_their_own(tmp_path):

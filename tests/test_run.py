@@ -141,6 +141,12 @@ def test_what_was_made_from_uncommitted_code_is_not_published(finished, tmp_path
         write_record(replace(record, git=replace(record.git, dirty=dirty)), tmp_path)
         with pytest.raises(UserError, match="uncommitted"):
             publish.publishable(tmp_path)
+    named = replace(clean.data, name="npz:/home/someone/cats.npz")
+    write_record(replace(clean, data=named, seed=2), tmp_path, "a.json")
+    write_record(clean, tmp_path)
+    with pytest.raises(UserError, match="is a path of this machine"):
+        publish.publishable(tmp_path)
+    (tmp_path / "a.json").unlink()
     (tmp_path / "damaged.json").write_text("{")
     with pytest.raises(UserError, match=r"damaged\.json: not JSON"):
         publish.publishable(tmp_path)

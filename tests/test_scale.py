@@ -30,6 +30,13 @@ def test_a_picture_takes_three_widths_and_tells_them_in_order():
     assert [(percent, round(mean, 3)) for percent, _, mean, _ in points] == [(50, 5.55), (100, 5.05), (150, 4.55)]
     assert points[0][1] == pytest.approx(0.15) and points[0][3] == pytest.approx(0.1 / 2**0.5)
     (plot,) = scale.plots_of(made)
+    alone = replace(made.of("table1/cq-f")[0], row="extra/cq-f-width-75", parameters={"total": 1})  # has no distance
+    alone = replace(alone, metrics={"BPD": alone.metrics["BPD"]})
+    (more,) = scale.plots_of(run_sets([*made.records, alone], [])[0])
+    assert [text in more["svg"] for text in ("width 50 %", "width 75 %", "width 100 %", "width 150 %")] == [
+        True, False, True, True]  # fmt: skip
+    said = [plots["svg"].split("CQ-F: ")[1].split('"')[0].split(", width ") for plots in (plot, more)]
+    assert said[0] == said[1]
     assert "width 50 % 5.55 bpd" in plot["svg"] and "width" in plot["caption"] and plot["svg"].startswith("<svg")
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from bs4 import BeautifulSoup
-from fake_records import record, records
+from fake_records import draw_samples, record, records
 from PIL import Image
 
 from cqlib import names, options, paper, report, run, seven_data_sets, show, suite
@@ -109,6 +109,20 @@ def test_a_cell_that_was_not_run_says_what_it_needs(published, tmp_path):
     notes = soup(seven_data_sets.joint(sets, shown, "quick", tmp_path)).find(class_="notes").get_text()
     assert "LSUN tower and church are inferred" in notes
     assert "inferred" not in seven_data_sets.joint(sets, ("photos10",), "quick").data
+
+
+def test_beside_runs_a_missing_cell_is_of_their_profile_and_size_and_no_path_is_told(published, tmp_path):
+    info = DataInfo("npz:/home/someone/a$x_$b.npz", "test", "0" * 16, (500, 3, 32, 32))
+    published(replace(record("table1/cq-f", profile="study"), data=info))
+    _, sets, shown = read(tmp_path)
+    table = groups(seven_data_sets.joint(sets, shown, "quick", tmp_path))
+    text = table["npz:a$x_$b.npz"]
+    assert "32×32 CQ-F published, 32×32, study" in text and "16×16" not in text
+    assert "./run_all.sh --profile study --only table3/cqf-2-scales --data npz:PATH/a$x_$b.npz" in text
+    draw_samples([sets[0].records[0]], tmp_path)
+    here = [replace(sets[0], place="here")]
+    for page in (seven_data_sets.glance(sets, shown, tmp_path), seven_data_sets.grids(here, tmp_path)):
+        assert "a$x_$b.npz" in page.data and "someone" not in page.data
 
 
 def test_a_verdict_stands_where_the_paper_has_a_number(published, tmp_path):
