@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from bs4 import BeautifulSoup
+from markupsafe import escape
 
 from cqlib import copies, generalisation, held_out, neighbours, run
 from cqlib import data as data_sets
@@ -104,7 +105,7 @@ def test_training_images_are_pictured_of_photos10_alone(copying, monkeypatch, da
     monkeypatch.setattr(neighbours, "grid", lambda images, **_: shown.extend(images) or torch.zeros(2, 2, 3).numpy())
     monkeypatch.setattr(generalisation.plots, "sample_board", lambda rows, **_: shown.extend(rows.values()))
     for module in (generalisation, neighbours):
-        monkeypatch.setattr(module, "picture", lambda figure, alt: generalisation.HTML(alt))
+        monkeypatch.setattr(module, "picture", lambda figure, alt: generalisation.HTML(escape(alt)))
     monkeypatch.setattr(generalisation, "draw", lambda it, n, t: it.images.test.images[:n])
     found = replace(found, images={**found.images, "samples": it.images.test.images})
     page = neighbours.board(it, found).data
