@@ -74,6 +74,11 @@ class GitInfo:
         if self.dirty is not None and not isinstance(self.dirty, bool):
             raise ValueError("'dirty' must be true, false or null")
 
+    def after(self, *others: GitInfo) -> GitInfo:
+        """This commit; dirty if it or any of the others was, None if that is not known of one."""
+        states = {self.dirty, *(other.dirty for other in others)}
+        return GitInfo(self.commit, True if True in states else None if None in states else False)
+
 
 @dataclass(frozen=True)
 class Record:

@@ -44,8 +44,8 @@ class Stages:
         self.images = images.train.images
         self.labels = labels(images, e.recipe.training.labels_per_class)
         self.fingerprint = fingerprint(images)
-        self.git = provenance.git()
-        """The code that trained and measured: dirty if it was at either time."""
+        self.git = self.here = provenance.git()
+        """The code of the row's own training, dirty if it was in any training or now; and that of this call."""
         self.ran_on = ""
         """The device and precision of the row's own training, wherever it is measured."""
         second = e.recipe.frozen_decoder
@@ -84,9 +84,8 @@ class Stages:
         stored = stored_training(weights, self.e, self.fingerprint)
         if _whole(stored):
             earlier = GitInfo(**stored.pop("git"))
-            self.git = GitInfo(earlier.commit, None if earlier.dirty is None else earlier.dirty or self.git.dirty)
             fill(system, stored.pop("weights"), weights)
-            result = TrainingResult(placed(system, config, self.device).eval(), **stored)
+            result = TrainingResult(placed(system, config, self.device).eval(), git=earlier, **stored)
         else:
             clock = time.monotonic()
 
@@ -107,13 +106,15 @@ class Stages:
                 stop=self.stop,
                 progress=shown if self.progress is not None else None,
                 checkpoint_seconds=self.checkpoint_seconds,
+                git=self.here,
             )
             self.spent += time.monotonic() - clock
             fields = {"status": result.status, "steps": result.steps, "seconds": result.seconds}
             fields |= {"skipped": result.skipped, "notes": result.notes, "device": result.device}
-            state = {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(self.git))}
+            state = {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(result.git))}
             state |= {"weights": dict(result.system.state_dict()), **fields}
             save_checkpoint(weights, state, keep_previous=False)
+        self.git = (result.git if name == "training" else self.git).after(self.git, result.git)
         self.seconds += result.seconds
         self.ran_on = self.ran_on or result.device
         self.notes += [f"{name}: {note}" for note in result.notes]

@@ -10,9 +10,10 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +31,9 @@ from cqlib.models.base import Losses, System
 from cqlib.optimisers import Average, load_state, optimiser, saved_state, set_rate, step_unless
 from cqlib.placement import fast_bf16, placed
 from cqlib.recipe import TrainingConfig
+from cqlib.records import GitInfo
 
+UNKNOWN = GitInfo(None, None)
 READ_EVERY = 25
 """On a GPU: steps after which the host reads their losses, all at once, instead of waiting for the device in each."""
 CHECKPOINT_SECONDS = 60.0
@@ -66,6 +69,8 @@ class TrainingResult:
     notes: list[str] = field(default_factory=list)
     device: str = ""
     """What its last step ran on, and in which precision; a note tells what earlier steps ran on if it is another."""
+    git: GitInfo = UNKNOWN
+    """The code of its last step, dirty if that of any step was; a note tells of which commit earlier steps are."""
 
 
 Progress = Callable[[int, int, float], None]
@@ -122,29 +127,31 @@ def train(
     stop: Stop | None = None,
     progress: Progress | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    git: GitInfo = UNKNOWN,
 ) -> TrainingResult:
     """Train `system` on uint8 `images` (N, C, H, W) and return it with its averaged weights, in eval mode.
 
     `labels` int64 (N,), -1 for none, reach only systems that use them; ValueError when those get none. State goes to
     `folder`/`name`.checkpoint every `checkpoint_seconds`; losses to `folder`/`name`.jsonl, one line per `log_every`
     steps, means in nats per image. The same call goes on where an earlier one stopped; a state saved under another
-    `key` is another training's and is not used. Raises `StoppedEarly` after saving when `stop` says so. A run that
-    diverges returns its last good state, with that status.
+    `key` is another training's and is not used. `git` is the code of this call. Raises `StoppedEarly` after saving when
+    `stop` says so. A run that diverges returns its last good state, with that status.
     """
     with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
-        loop = _Loop(system, images, labels, config, seed, folder, name, torch.device(device), key)
+        loop = _Loop(system, images, labels, config, seed, folder, name, torch.device(device), key, git)
         loop.resume()
         status = loop.run(stop or Stop(), progress, checkpoint_seconds)
     average = loop.average.module
     average.eval()
-    notes = [*loop.notes, *loop.moves()]
-    return TrainingResult(average, status, loop.step, loop.seconds, loop.skipped, notes, loop.devices[-1][1])
+    notes, device = [*loop.notes, *loop.moves()], loop.devices[-1][1]
+    return TrainingResult(average, status, loop.step, loop.seconds, loop.skipped, notes, device, loop.git())
 
 
 class _Loop:
     """The state of one training and the moves on it."""
 
-    def __init__(self, system, images, labels, config: TrainingConfig, seed, folder: Path, name: str, device, key=""):
+    def __init__(self, system, images, labels, config: TrainingConfig, seed, folder: Path, name: str, device, key="",
+                 git: GitInfo = UNKNOWN):  # fmt: skip
         if system.uses_labels and labels is None:
             raise ValueError("this system is trained with labels, and none are given")
         if system.uses_labels:
@@ -157,6 +164,8 @@ class _Loop:
         self.bf16 = config.autocast == "auto" and fast_bf16(device)
         self.devices: list[list] = [[0, provenance.device_name(device, bf16=self.bf16)]]
         """The first step on each device, and its name."""
+        self.codes: list[list] = [[0, git.commit, git.dirty]]
+        """The first step with each state of the code, its commit, and whether files differed from it."""
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = placed(system, config, device).train()
         self.average = Average(self.system, config.ema)
@@ -344,6 +353,7 @@ class _Loop:
             "sums": self.sums,
             "counts": self.counts,
             "devices": self.devices,
+            "codes": self.codes,
             "system": dict(self.system.state_dict()),
             "average": dict(self.average.state_dict()),
             "optimisers": [saved_state(moved) for moved in self.optimisers],
@@ -364,8 +374,8 @@ class _Loop:
         self.step, self.feed.drawn, self.skipped = state["step"], state["drawn"], state["skipped"]
         self.seconds, self.lines, self.skipped_in_a_row = state["seconds"], list(state["lines"]), 0
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
-        earlier, (_, here) = list(state.get("devices", [])), self.devices[-1]
-        self.devices = earlier if earlier and earlier[-1][1] == here else [*earlier, [self.step, here]]
+        self.devices = self._joined(state.get("devices", []), self.devices[-1])
+        self.codes = self._joined(state.get("codes", []), self.codes[-1])
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])
         for moved, saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -375,10 +385,23 @@ class _Loop:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
         return True
 
+    def _joined(self, earlier: Sequence[list], here: list) -> list[list]:
+        """What was so before this step, and `here`, [step, *what], where that is something else."""
+        return [*earlier] if earlier and earlier[-1][1:] == here[1:] else [*earlier, [self.step, *here[1:]]]
+
     def moves(self) -> list[str]:
-        """A note on each change of device or precision."""
-        pairs = zip(self.devices, self.devices[1:], strict=False)
-        return [f"up to step {step} on {before}, then on {after}" for (_, before), (step, after) in pairs]
+        """A note on each change of device or precision, and of the commit."""
+        found = []
+        for words, past in (("on", self.devices), ("with the code of", [code for code in self.codes if code[1]])):
+            for (_, before, *_), (step, after, *_) in pairwise(past):
+                if before != after:
+                    found.append(f"up to step {step} {words} {before}, then {words} {after}")
+        return found
+
+    def git(self) -> GitInfo:
+        """The code of the last step, dirty if that of any was."""
+        *earlier, here = (GitInfo(commit, dirty) for _, commit, dirty in self.codes)
+        return here.after(*earlier)
 
 
 def snapshot_path(checkpoint: Path, step: int) -> Path:

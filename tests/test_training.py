@@ -18,6 +18,7 @@ from cqlib.models import coverage_quality, gan
 from cqlib.models.base import System
 from cqlib.optimisers import load_state, optimiser, saved_state, step_unless, warm_ema
 from cqlib.recipe import TrainingConfig
+from cqlib.records import GitInfo
 from cqlib.training import Stop, _Loop, snapshot_path, snapshots, train
 
 IMAGES = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -98,6 +99,17 @@ def test_a_training_says_what_it_ran_on_and_every_change_of_it(tmp_path, monkeyp
     assert result.device.endswith(", fp32")
     (note,) = result.notes
     assert re.fullmatch("up to step 3 on .*, bf16 convolutions, then on .*, fp32", note)
+
+
+def test_other_code_on_the_way_is_noted_and_makes_a_training_dirty_for_good(tmp_path):
+    a, b = "a" * 40, "b" * 40
+    for git in (GitInfo(a, True), GitInfo(a, False), GitInfo(b, False)):
+        with pytest.raises(StoppedEarly):
+            train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(3), git=git)
+    result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path, git=GitInfo(b, False))
+    assert result.notes == [f"up to step 6 with the code of {a}, then with the code of {b}"]
+    assert result.git == GitInfo(b, True)
+    assert train(Line(), IMAGES, config(), seed=0, folder=tmp_path / "whole", git=GitInfo(b, False)).notes == []
 
 
 def test_training_leaves_the_callers_random_state_alone(tmp_path):
