@@ -20,7 +20,7 @@ from cqlib.files import write_atomic
 from cqlib.guard import guarded
 from cqlib.names import ROOT
 from cqlib.records import STARRED, Record, load_records
-from cqlib.tables import RunSet, mean_and_std, run_sets, without_paths
+from cqlib.tables import RunSet, mean_and_std, remarks, run_sets, without_paths
 
 README = ROOT / "README.md"
 RECORDS = ROOT / "reports" / "published" / "records"
@@ -72,21 +72,23 @@ def everywhere(sets: Sequence[RunSet]) -> str:
     tell how hard a set is to cover."""
     rows = paper.TABLE1.rows
     names = [row.label for row in rows]
-    head = ["", "training images", "seeds", *(f"BPD {name}" for name in names), *(f"FD {name}" for name in names)]
+    head = ["", "training images", "n of FD", "seeds", *(f"{kind} {name}" for kind in ("BPD", "FD") for name in names)]
     printed = [f"{n.text}{n.mark and ' ' + n.mark}".replace("*", r"\*") for n in (row.numbers[0] for row in rows)]
     lines = [table_row(head), table_row(["---"] * len(head))]
     cifar10 = paper.DATA_SETS["cifar10"]
-    lines.append(table_row([f"the paper: {cifar10.label}", f"{cifar10.n_train:,}", "", *printed, *[""] * len(rows)]))
+    about = [f"the paper: {cifar10.label}", f"{cifar10.n_train:,}", "", ""]
+    lines.append(table_row([*about, *printed, *[""] * len(rows)]))
     for runs in sets:
         found = [runs.of(row.id) for row in rows]
         if not any(found):
             continue
         many = sorted({len(records) for records in found if records})
         trained_on = sorted({record.config.get("n_train", 0) for records in found for record in records})
-        cells = [", ".join(f"{n:,}" for n in trained_on), " to ".join(map(str, dict.fromkeys((many[0], many[-1]))))]
+        cells = [", ".join(f"{n:,}" for n in trained_on), _n(runs)]
+        cells += [" to ".join(map(str, dict.fromkeys((many[0], many[-1]))))]
         cells += [_mean(records, name) for name in ("BPD", "FD-lite0@T1") for records in found]
         lines.append(table_row([without_paths(runs.label), *(cell.replace(" *", r" \*") for cell in cells)]))
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *(f"- {remark}" for remark in remarks(sets, [row.id for row in rows]))])
 
 
 def claims(which: paper.Table, sets: Sequence[RunSet]) -> str:
@@ -99,7 +101,11 @@ def claims(which: paper.Table, sets: Sequence[RunSet]) -> str:
         found_at = [finding for line in card.lines for finding in line.findings]
         effects = "; ".join(f"{f.at}: {f.effect}" if f.at else f.effect for f in found_at)
         lines.append(table_row([card.standing, card.claim.sentence, effects]))
-    return "\n".join(lines)
+    notes: dict[str, list[str]] = {}
+    for card in found:
+        notes.setdefault(card.claim.note, []).append(f"“{card.claim.sentence}”")
+    told = [f"{', '.join(sentences)}: {note}" for note, sentences in notes.items() if note]
+    return "\n\n".join(["\n".join(lines), *told])
 
 
 def headlines(sets: Sequence[RunSet]) -> str:

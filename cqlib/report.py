@@ -116,6 +116,7 @@ def build(
         failures=[" ".join(line.split()) for line in failures],
         facts=report_parts.facts(sets, alone),
         towards_the_paper=report_parts.towards_the_paper(sets),
+        lacking=report_parts.lacking(sets),
         claim_counts=count_claims(made),
         number_counts=tables.count_numbers(sets),
         contrary=[(name, by_standing[name]) for name in CONTRARY if name in by_standing],

@@ -90,11 +90,29 @@ def towards_the_paper(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     if _told(sets):
         return []
     hours = {(run["row"], run["data"]): run["hours"] for run in json.loads(GPU_HOURS.read_text())["runs"]}
+    everything = f"everything, with the data sets that no run below took the whole of ({', '.join(_unseen(sets))})"
     table1 = sum(hours.get((row.id, "cifar10"), 0.0) for row in paper.TABLE1.rows)
     return [
         (f"./run_all.sh --profile paper --only {only} --data-dir DIR", f"{what}, about {took:,.0f} GPU-hours")
-        for only, what, took in (("table1", "Table 1", table1), ("all", "everything", sum(hours.values())))
+        for only, what, took in (("table1", "Table 1", table1), ("all", everything, sum(hours.values())))
     ]
+
+
+def lacking(sets: Sequence[RunSet]) -> str:
+    """What no run has of the three things that the paper's numbers need, in words."""
+    done = [run for runs in sets for run in runs.records if run.status == "done"]
+    some = any(
+        run.profile == "paper" or "FID@T1" in run.metrics
+        or (run.data.name, run.config.get("n_train")) == ("cifar10", ENTRIES["cifar10"].train) for run in done
+    )  # fmt: skip
+    return "no run below has all three" if some else "no run below has any of them"
+
+
+def _unseen(sets: Sequence[RunSet]) -> list[str]:
+    """Those of the slides' data sets that no run took the whole of."""
+    done = [run for runs in sets for run in runs.records if run.status == "done"]
+    whole = {(run.data.name, run.config.get("n_train")) for run in done}
+    return [found.label for name, found in paper.DATA_SETS.items() if (name, ENTRIES[name].train) not in whole]
 
 
 def _told(sets: Sequence[RunSet]) -> int:
@@ -136,10 +154,7 @@ def shortfalls(sets: Sequence[RunSet], made: Sequence[Card], available: Collecti
         lines.append("No run used the paper’s recipes on the paper’s data (profile “paper”), so none of the "
                      "paper’s numbers could be reproduced or contradicted; the claims were tested at a "
                      "smaller scale.")  # fmt: skip
-    done = [run for runs in sets for run in runs.records if run.status == "done"]
-    whole = {(run.data.name, run.config.get("n_train")) for run in done}
-    unseen = [found.label for name, found in paper.DATA_SETS.items() if (name, ENTRIES[name].train) not in whole]
-    if unseen:
+    if unseen := _unseen(sets):
         lines.append("Of the slides’ seven data sets (LSUN tower and church are inferred) there is no run on the whole "
                      f"of {', '.join(unseen)}: ./run_all.sh --profile paper --only table4 --data-dir DIR.")  # fmt: skip
     lines.append("The slides leave open the exact nets, latent sizes, iterations, pixel scaling and how many "

@@ -45,7 +45,8 @@ def plots_of(runs: RunSet) -> list[dict[str, Any]]:
             where = f"{PLACES[runs.place]}: {without_paths(runs.label)}"
             found_at = {p: fd for p, _, fd, _ in scores["T = 1"]}
             said = ", ".join(f"width {p} % {b:.2f} bpd, {found_at[p]:,.0f}" for p, _, b, _ in bpd if p in found_at)
-            caption = f"CQ-F by width of all its nets, in percent of the profile's; bars: standard deviations. {where}."
+            caption = ("CQ-F by width of all its nets, in percent of the profile's; bars: standard deviations over "
+                       f"seeds, where there are several. {where}.")  # fmt: skip
             svg = plots.to_svg(figure({"BPD": {"": bpd}, distance: scores}), f"BPD and {distance} of CQ-F: {said}")
             found.append({"svg": Markup(svg), "caption": caption, "more": False, "wide": False})
     return found

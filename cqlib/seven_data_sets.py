@@ -112,7 +112,8 @@ def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: 
     names_of = tuple(" / ".join(dict.fromkeys(column)) for column in zip(*kinds, strict=True))
     printed = [paper.DATA_SETS[data].label for data in paper.TABLE3.data]
     notes = (FOOTNOTE,) if any(data in SEVEN and not paper.DATA_SETS[data].named for data in shown) else ()
-    view = View("table4", "Likelihood and quality together", ", ".join(printed), names_of, groups, (), notes)
+    remarks = tables.remarks(sets, ROWS)
+    view = View("table4", "Likelihood and quality together", ", ".join(printed), names_of, groups, (), notes, remarks)
     return HTML(report.view_html(view, "Seven data sets", ("Data set", "Model")))
 
 

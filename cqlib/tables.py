@@ -21,6 +21,21 @@ FEATURES = {"inception": ("IS", "FID", "KID"), "lite0": ("IS-lite0", "FD-lite0",
 AT = ("T1", "T0")
 
 
+PUBLISHED_DATA = {
+    "npz:cifar10-first-3500": (
+        "true CIFAR-10: its first 3,500 training images, measured on the 500 that follow; with so few images, BPD "
+        "cannot be set against the paper's"
+    ),
+    "npz:cifar10-jpeg": (
+        "the whole of CIFAR-10 saved as JPEG at quality 75: compression has changed its pixels, so BPD compares with "
+        "nobody else's"
+    ),
+    "tiny-imagenet": "40,000 of Tiny ImageNet's 100,000 training images, 200 a class, averaged to 32x32",
+    "tiny-imagenet:64": "the same 40,000 images at 64x64",
+}
+"""What stands behind the names of the published records' data that their publishers do not describe."""
+
+
 @dataclass(frozen=True)
 class RunSet:
     """Runs of any rows that may be compared with each other; `place` is "published" or "here"."""
@@ -93,7 +108,8 @@ class Group:
 
 @dataclass(frozen=True)
 class View:
-    """A whole table, ready for the template. `scores` are the column names of IS, FID and KID."""
+    """A whole table, ready for the template. `scores` are the column names of IS, FID and KID; `remarks` say what data
+    the published lines are of."""
 
     id: str
     title: str
@@ -102,6 +118,7 @@ class View:
     groups: tuple[Group, ...]
     floors: tuple[Line, ...]
     footnotes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
@@ -138,7 +155,15 @@ def view(
     rows = {paper.canonical(row.id) for row in table.rows}
     bars = [line for runs in sets if any(runs.of(row) for row in rows) for line in floors(runs)]
     data = ", ".join(paper.DATA_SETS[name].label for name in table.data)
-    return View(table.id, table.title, data, scores, groups, tuple(bars), table.footnotes)
+    return View(table.id, table.title, data, scores, groups, tuple(bars), table.footnotes, remarks(sets, rows))
+
+
+def remarks(sets: Sequence[RunSet], rows: Collection[str]) -> tuple[str, ...]:
+    """What the published data is that any of `rows` were trained on, where its name does not say it."""
+    return tuple(
+        f"{name} is {text}." for name, text in PUBLISHED_DATA.items()
+        if any((s.place, s.data) == ("published", name) and any(map(s.of, rows)) for s in sets)
+    )  # fmt: skip
 
 
 def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
@@ -260,7 +285,8 @@ def floors(runs: RunSet) -> list[Line]:
         if values:
             cells = [Cell(decimal(n, values[n]) if n in values else "—", span=2) for n in (distance, kernel)]
             cells = [Cell("—"), Cell("—", span=2), *cells]
-            lines.append(Line(runs.place, PLACES[runs.place], runs.label, kind, tuple(cells)))
+            n = max(m.n for run in runs.records for name, m in run.metrics.items() if name == f"{distance}-floor")
+            lines.append(Line(runs.place, PLACES[runs.place], f"{runs.label}; n = {n:,}", kind, tuple(cells)))
     return lines
 
 

@@ -80,10 +80,23 @@ def test_table_1_stands_once_for_every_data_set_with_its_training_images():
     config = {**vae.config, "n_train": 3500}
     other = replace(vae, profile="study", data=data, config=config, metrics={**vae.metrics, "BPD": bpd})
     first, *lines = readme.everywhere(run_sets([], [vae, other])).splitlines()[2:]
-    assert first.startswith("| the paper: CIFAR-10 | 50,000 |  | 4.4 | 3.5 | 4.4 | 3.9 | 7.0")
+    assert first.startswith("| the paper: CIFAR-10 | 50,000 |  |  | 4.4 | 3.5 | 4.4 | 3.9 | 7.0")
     (mine,) = [line for line in lines if "npz:mine 32×32, study" in line]
     fd = vae.metrics["FD-lite0@T1"].value
-    assert "| 3,500 | 1 | 4.32 |" in mine and mine.endswith(f"| {fd:.1f} |  |  |  |  |") and len(lines) == 2
+    assert "| 3,500 | 1,000 | 1 | 4.32 |" in mine and mine.endswith(f"| {fd:.1f} |  |  |  |  |")
+    assert len([line for line in lines if line]) == 2  # of data that needs no words
+    known = replace(other, data=replace(data, name="npz:cifar10-jpeg"))
+    assert "- npz:cifar10-jpeg is the whole of CIFAR-10 saved as JPEG" in readme.everywhere(run_sets([], [known]))
+
+
+def test_what_a_reader_has_to_know_of_a_claim_stands_below_its_table():
+    from cqlib.claims import ALONE, SCALES
+    from cqlib.tables import run_sets
+
+    text = readme.claims(paper.TABLE3, run_sets([], load_records(readme.RECORDS)[0]))
+    (alone,) = [line for line in text.splitlines() if line.endswith(ALONE)]
+    assert "Two scales by themselves buy likelihood" in alone and "CQF beats" not in alone
+    assert text.count(SCALES) == 1
 
 
 def test_the_margins_that_are_told_are_those_of_the_verdicts():

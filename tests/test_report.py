@@ -367,6 +367,14 @@ def test_costs_curves_protocol_provenance_and_links(full):
     assert "lacks a minus sign" in words(full.find(id="footnotes"))
 
 
+def test_what_published_data_is_stands_under_the_tables_that_show_it(tmp_path):
+    run = record("table1/vae", data="npz:cifar10-jpeg")
+    assert "npz:cifar10-jpeg is the whole of CIFAR-10" in words(page(tmp_path, published=[run]))
+    assert "is the whole of CIFAR-10" not in words(page(tmp_path, local=[run]))  # anyone's may have that name
+    (floor,) = tables.floors(tables.run_sets([run], [])[0])
+    assert floor.detail == "npz:cifar10-jpeg 16×16, quick; n = 1,000"
+
+
 def test_rivals_stand_against_their_baselines(tmp_path):
     runs = records(2, ("table3/dcgan", "table3/pixelcnnpp", "table1/gan"))
     histogram = Metric(6.4, None, 2000, "histogram")
@@ -434,7 +442,13 @@ def test_precision_and_recall_stand_in_a_table(tmp_path):
 ])  # fmt: skip
 def test_a_run_that_tells_nothing_of_the_papers_numbers_does_not_silence_what_is_missing(run):
     sets = tables.run_sets([run], [])
-    assert len(report_parts.towards_the_paper(sets)) == 2
+    (_, table1), (_, everything) = report_parts.towards_the_paper(sets)
+    assert table1.startswith("Table 1, about") and "CelebA" in everything
+    assert report_parts.lacking(sets) == "no run below has " + ("all three" if run.status == "done" else "any of them")
+    whole = replace(run, status="done", profile="quick", data=replace(run.data, name="cifar10"), config={})
+    for n_train, words in ((50_000, "all three"), (300, "any of them")):
+        made = tables.run_sets([replace(whole, config={"n_train": n_train})], [])
+        assert report_parts.lacking(made).endswith(words)
     assert any("No run used" in line for line in report_parts.shortfalls(sets, [], ()))
 
 
