@@ -203,8 +203,9 @@ def test_memory_is_bounded(tmp_path, monkeypatch, form):
     else:
         batches(tmp_path, form, "zipped")
     monkeypatch.setattr(reading, "CHUNK", 2)
-    decoded, taken, square = [], 0, imagenet64.square
-    monkeypatch.setattr(imagenet64, "square", lambda *args: decoded.append(1) or square(*args))
+    decoded, taken, square = [], 0, reading.square
+    for module in (imagenet64, reading):
+        monkeypatch.setattr(module, "square", lambda *args: decoded.append(1) or square(*args))
     for chunk in imagenet64.read(imagenet64.find(tmp_path), 64).chunks():
         taken += len(chunk.images)
         assert len(chunk.images) <= 2 and len(decoded) == taken

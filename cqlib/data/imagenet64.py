@@ -25,7 +25,7 @@ from PIL import Image
 
 from cqlib.data import image_batches
 from cqlib.data.counter import Counter
-from cqlib.data.reading import DAMAGE, FORMATS, Array, Chunk, Reading, damaged, fault, in_chunks, square
+from cqlib.data.reading import DAMAGE, Array, Chunk, Reading, damaged, decoded, fault, in_chunks, square
 
 VERSION = 1
 SIDE = 64
@@ -178,7 +178,7 @@ def _read_pictures(path: Path, size: int) -> Reading:
     def chunks() -> Iterator[Chunk]:
         for split, part in paths.items():
             items = (((part, name, data), 0) for name, data in _files(part, contents=True))
-            yield from in_chunks(split, items, lambda item: _from_png(*item, size))
+            yield from in_chunks(split, items, lambda item: decoded(*item, SIDE, size))
 
     how = f"official 64x64 PNG files (van den Oord et al.){_averaged(size)}"
     return Reading(("all",), counts, chunks, shuffle=True, how=how)
@@ -211,13 +211,3 @@ def _files(path: Path, contents: bool) -> Iterator[tuple[str, bytes]]:
 
 def _is_png(name: str) -> bool:
     return name.lower().endswith(".png") and not os.path.basename(name).startswith(".")
-
-
-def _from_png(path: Path, name: str, data: bytes, size: int) -> Array:
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.size != (SIDE, SIDE):
-                raise ValueError(f"{image.width}x{image.height} pixels instead of {SIDE}x{SIDE}")
-            return square(image, size)
-    except DAMAGE as error:
-        raise damaged(path / name, error) from error

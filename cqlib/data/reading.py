@@ -94,6 +94,18 @@ def picture(source: Path | BinaryIO) -> Image.Image:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
+def decoded(path: Path, name: str, data: bytes, side: int, size: int) -> Array:
+    """`square` of a picture of `side` x `side` pixels whose file `name`, below `path`, holds `data`; UserError for
+    another."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.size != (side, side):
+                raise ValueError(f"{image.width}x{image.height} pixels instead of {side}x{side}")
+            return square(image, size)
+    except DAMAGE as error:
+        raise damaged(path / name, error) from error
+
+
 def square(image: Image.Image, size: int, crop: int | None = None) -> Array:
     """The middle square of `image` as uint8 (3, size, size), grey turned into RGB.
 

@@ -10,15 +10,12 @@ of test/ have no labels and are not used.
 
 from __future__ import annotations
 
-import io
 import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
-from cqlib.data.reading import DAMAGE, FORMATS, Array, Chunk, Reading, damaged, fault, in_chunks, square
+from cqlib.data.reading import DAMAGE, Chunk, Reading, damaged, decoded, fault, in_chunks
 
 VERSION = 1
 SIDE = 64
@@ -70,7 +67,7 @@ def read(path: Path, size: int) -> Reading:
     def chunks() -> Iterator[Chunk]:
         for split, members in splits.items():
             items = (((name, data), label) for name, label, data in files.contents(members))
-            yield from in_chunks(split, items, lambda item: _decode(path, item, size))
+            yield from in_chunks(split, items, lambda item: decoded(path, *item, SIDE, size))
 
     how = "pixels as published" if size == SIDE else f"64x64 area-averaged to {size}x{size}"
     counts = {split: len(members) for split, members in splits.items()}
@@ -139,14 +136,3 @@ class _Archive(_Files):
                     yield name, label, archive.read(prefix + name)
         except DAMAGE as error:
             raise damaged(self.path, error) from error
-
-
-def _decode(path: Path, item: tuple[str, bytes], size: int) -> Array:
-    name, data = item
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.size != (SIDE, SIDE):
-                raise ValueError(f"{image.width}x{image.height} pixels instead of {SIDE}x{SIDE}")
-            return square(image, size)
-    except DAMAGE as error:
-        raise damaged(path / name, error) from error
