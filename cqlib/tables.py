@@ -30,8 +30,8 @@ PUBLISHED_DATA = {
         "the whole of CIFAR-10 saved as JPEG at quality 75: compression has changed its pixels, so BPD compares with "
         "nobody else's"
     ),
-    "tiny-imagenet": "40,000 of Tiny ImageNet's 100,000 training images, 200 a class, averaged to 32x32",
-    "tiny-imagenet:64": "the same 40,000 images at 64x64",
+    "tiny-imagenet": "40,000 of Tiny ImageNet's 100,000 training images, 200 a class, averaged to 32×32",
+    "tiny-imagenet:64": "the same 40,000 images at 64×64",
 }
 """What stands behind the names of the published records' data that their publishers do not describe."""
 
