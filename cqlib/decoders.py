@@ -84,7 +84,7 @@ def samples(runs: RunSet, found: Mapping[str, System], runs_dir: Path | str, n: 
 def compared(runs: RunSet) -> HTML:
     """BPD, KL, distance and parameters of each decoder, and the time of a batch of samples."""
     times = _times(DECODERS, runs)
-    least = min((took for took, _ in times.values()), default=1.0)
+    least = min((took for took, mark in times.values() if not mark), default=1.0)
     lines = []
     for row in DECODERS:
         done = runs.of(row)
@@ -122,18 +122,17 @@ def _kl(done: Sequence[Record]) -> str:
 
 def _times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, str]]:
     """Row -> the seconds that a batch of samples took when its runs were measured, the median over seeds, with a mark.
-    Times compare on one device alone: the one that most rows were timed on. `ELSEWHERE` marks a row that was not."""
-    timed = {row: found for row in rows if (found := [r for r in runs.of(row) if "seconds" in r.metrics])}
-    if not timed:
-        return {}
-    rows_on = Counter(device for found in timed.values() for device in {r.device for r in found})
-    runs_on = Counter(r.device for found in timed.values() for r in found)
-    device = min(rows_on, key=lambda name: (-rows_on[name], -runs_on[name], name))
+    Times compare under one protocol alone, which names the device: the one that most rows were timed under. `ELSEWHERE`
+    marks a row that was not."""
+    timed = {row: found for row in rows if (found := [r.metrics["seconds"] for r in runs.of(row)
+                                                      if "seconds" in r.metrics])}  # fmt: skip
+    rows_by = Counter(protocol for found in timed.values() for protocol in {time.protocol for time in found})
+    runs_by = Counter(time.protocol for found in timed.values() for time in found)
+    usual = min(rows_by, key=lambda protocol: (-rows_by[protocol], -runs_by[protocol], protocol), default="")
     times = {}
     for row, found in timed.items():
-        here = [r for r in found if r.device == device]
-        seconds = [r.metrics["seconds"].value for r in here or found]
-        times[row] = statistics.median(seconds), "" if here else ELSEWHERE
+        alike = [time for time in found if time.protocol == usual]
+        times[row] = statistics.median(time.value for time in alike or found), "" if alike else ELSEWHERE
     return times
 
 

@@ -21,7 +21,7 @@ from cqlib.records import Record
 from cqlib.report_parts import duration, short_label
 from cqlib.run import load
 from cqlib.show import finished_on_any_data, picture, stored_samples
-from cqlib.tables import PLACES, Cell, RunSet, measured, without_paths
+from cqlib.tables import PLACES, Cell, RunSet, commonest, measured, without_paths
 
 NVP = "table3/nvp"
 OURS = ("table1/cq-f", "table2/cqf-residual", "table3/cqf-large-d", "table3/cqf-2-scales")
@@ -154,15 +154,15 @@ def change_of_variables(side: int = 8) -> HTML:
 
 def compared(found: Mapping[str, RunSet]) -> HTML:
     """BPD, distances, size, the time that a sample takes and that a run took, model by model on every data set."""
-    runs_of = [(runs, row) for runs in found.values() for row in (*OURS, NVP) if row in NEEDED or runs.of(row)]
-    known = {name for runs, row in runs_of for run in runs.of(row) for name in run.metrics}
+    rows = {data: [row for row in (*OURS, NVP) if row in NEEDED or runs.of(row)] for data, runs in found.items()}
+    known = {name for data, runs in found.items() for row in rows[data] for run in runs.of(row) for name in run.metrics}
     printed = {data: _printed(data) for data in found}
     # one column each: a distance on other features never stands under FID
     distances = [scores[1] for kind, scores in tables.FEATURES.items()
                  if f"{scores[1]}@T1" in known or kind == "inception" and any(printed.values())]  # fmt: skip
     lines: list[list[Cell | str]] = []
-    for data in found:
-        for runs, row in ((runs, row) for runs, row in runs_of if runs is found[data]):
+    for data, runs in found.items():
+        for row in rows[data]:
             done = [run for run in runs.of(row) if run.status == "done"]
             scores = [measured(name, done) for name in ("BPD", *(f"{d}@T{t}" for d in distances for t in (1, 0)))]
             lines.append([short_label(row), without_paths(runs.label), *scores, *_cost(done)])
@@ -172,19 +172,21 @@ def compared(found: Mapping[str, RunSet]) -> HTML:
             lines.append([f"{short_label(row)}, the paper", where, Cell(bpd), *scores, "—", "—", "—"])
     columns = [column for d in distances for column in (f"{d} ↓, T = 1", "T = 0")]
     head = ["Model", "Data", "BPD ↓", *columns, "Parameters", "Time per sample", "Time of a run"]
-    caption = "Our models and NVP (means over seeds; times on the device that most of a model's runs had)"
+    caption = "Our models and NVP (means over seeds; times: of the device that most seeds of a model have them from)"
     return HTML(report.macro("plain_table", caption, head, lines))
 
 
 def _cost(done: Sequence[Record]) -> tuple[str, str, str]:
-    """Parameters; the median of the time that a batch of samples took when a run was measured, per sample; the mean of
-    the time that a run took, training and measuring. Times are those of one device."""
+    """Parameters; the median of the time that a batch of samples took, per sample; the mean of the time that a run
+    took, training and measuring. Both of the device that most seeds have it from."""
     if not done:
         return "—", "—", "—"
-    mine = [run for run in done if run.device == tables.usual_device(done)]
-    times = [run.metrics["seconds"].value / run.metrics["seconds"].n for run in mine if "seconds" in run.metrics]
-    per_sample = f"{1000 * float(np.median(times)):,.2f} ms" if times else "—"
-    return f"{done[0].parameters['total']:,}", per_sample, duration(float(np.mean([run.seconds for run in mine])))
+    timed = [run.metrics["seconds"] for run in done if "seconds" in run.metrics]
+    alike = [time for time in timed if time.protocol == commonest(other.protocol for other in timed)]
+    per_sample = f"{1000 * float(np.median([time.value / time.n for time in alike])):,.2f} ms" if alike else "—"
+    device = commonest(run.device for run in done)
+    took = float(np.mean([run.seconds for run in done if run.device == device]))
+    return f"{done[0].parameters['total']:,}", per_sample, duration(took)
 
 
 def _printed(data: str) -> list[tuple[str, str, str]]:

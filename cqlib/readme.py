@@ -61,8 +61,8 @@ def table(which: paper.Table, sets: Sequence[RunSet]) -> str:
             *lines,
             "",
             f"The paper: CIFAR-10, Inception features. Measured: {runs.label}, EfficientNet-lite0 features (FD, not "
-            f"FID), n = {_n(runs)}; mean ± standard deviation over seeds. FD-lite0 between training and test images "
-            f"at the same n: {floor}. \\*: {footnote[0].lower()}{footnote[1:]}.",
+            f"FID), n = {_n(runs.records)}; mean ± standard deviation over seeds. FD-lite0 between training and test "
+            f"images at the same n: {floor}. \\*: {footnote[0].lower()}{footnote[1:]}.",
         ]
     )
 
@@ -84,7 +84,7 @@ def everywhere(sets: Sequence[RunSet]) -> str:
             continue
         many = sorted({len(records) for records in found if records})
         trained_on = sorted({record.config.get("n_train", 0) for records in found for record in records})
-        cells = [", ".join(f"{n:,}" for n in trained_on), _n(runs)]
+        cells = [", ".join(f"{n:,}" for n in trained_on), _n([record for records in found for record in records])]
         cells += [" to ".join(map(str, dict.fromkeys((many[0], many[-1]))))]
         cells += [_mean(records, name) for name in ("BPD", "FD-lite0@T1") for records in found]
         lines.append(table_row([without_paths(runs.label), *(cell.replace(" *", r" \*") for cell in cells)]))
@@ -191,8 +191,8 @@ def _mean(records: Sequence[Record], name: str) -> str:
     return f"{mean:.{places}f}" + ("" if std is None else f" ± {std:.{places}f}") + star
 
 
-def _n(runs: RunSet) -> str:
-    counts = {m.n for record in runs.records for name, m in record.metrics.items() if name == "FD-lite0@T1"}
+def _n(records: Sequence[Record]) -> str:
+    counts = {m.n for record in records for name, m in record.metrics.items() if name == "FD-lite0@T1"}
     return " or ".join(f"{n:,}" for n in sorted(counts))
 
 

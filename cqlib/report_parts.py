@@ -90,7 +90,9 @@ def towards_the_paper(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     if _told(sets):
         return []
     hours = {(run["row"], run["data"]): run["hours"] for run in json.loads(GPU_HOURS.read_text())["runs"]}
-    everything = f"everything, with the data sets that no run below took the whole of ({', '.join(_unseen(sets))})"
+    everything = "everything"
+    if unseen := _unseen(sets):
+        everything += f", with the data sets that no run below took the whole of ({', '.join(unseen)})"
     table1 = sum(hours.get((row.id, "cifar10"), 0.0) for row in paper.TABLE1.rows)
     return [
         (f"./run_all.sh --profile paper --only {only} --data-dir DIR", f"{what}, about {took:,.0f} GPU-hours")

@@ -234,8 +234,8 @@ def curves(records: Sequence[Record], name: str) -> list[list[list[float]]]:
 
 
 def axis(name: str) -> str:
-    """The label of a curve's axis with its unit; losses are in nats per image where the name says no other, a critic's
-    has none where it is no cross-entropy."""
+    """The label of a curve's axis with its unit; losses are in nats per image where the name says no other; a critic's,
+    which is not always a cross-entropy, has none."""
     return name if "(" in name or name == "discriminator" else f"{name} (nats per image)"
 
 

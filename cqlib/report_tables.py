@@ -11,7 +11,7 @@ from cqlib.critic_cost import multiply_adds
 from cqlib.metrics.protocols import PROTOCOLS, split_name, with_protocol
 from cqlib.records import Record
 from cqlib.report_parts import label_of, short_label
-from cqlib.tables import AT, FEATURES, PLACES, RunSet, measured, usual_device
+from cqlib.tables import AT, FEATURES, PLACES, RunSet, commonest, measured
 
 BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]*\)")
 COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
@@ -27,7 +27,7 @@ def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[l
         for row in rows or dict.fromkeys(paper.canonical(run.row) for run in runs.records):
             done = [run for run in runs.of(row) if run.status == "done"]
             if done:
-                device = usual_device(done)
+                device = commonest(run.device for run in done)
                 done = [run for run in done if run.device == device]
                 counts, mean = done[0].parameters, _mean_of(done)
                 total, flow = counts.get("total"), counts.get("flow")

@@ -329,7 +329,7 @@ def load_data(e: Experiment, data_dir: Path | str | None) -> Dataset:
 
 
 def _curve(log: Path, dimensions: int) -> dict[str, list[list[float]]]:
-    """The losses of training, thinned; L_C in bits per dimension, the others in nats per image. Empty when the log is
+    """The losses of training, thinned; L_C in bits per dimension, the others as they are. Empty when the log is
     lost or damaged: all else is measured on the weights."""
     names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q", "critic/discriminator": "discriminator"}
     try:

@@ -148,7 +148,8 @@ def _lines(sets: Sequence[RunSet], data: str, row: str) -> list[Line]:
 
 
 def _where(runs: RunSet) -> str:
-    return f"{PLACES[runs.place].lower()}, {runs.size}×{runs.size}, {runs.profile}"
+    images = f", images {runs.images}" if runs.images else ""
+    return f"{PLACES[runs.place].lower()}, {runs.size}×{runs.size}{images}, {runs.profile}"
 
 
 # --- what the others show ------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The paper's tables as lines to show: for every row the paper's numbers, then what each run set measured.
 
 Rendered from records alone. A *run set* is what may be averaged: finished runs from one place (published with
-this project, or made on this machine) on one data set and size, with one profile; seeds are its sample.
+this project, or made on this machine) on the same images of one data set and size, with one profile; seeds are its
+sample.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cqlib import names, paper
@@ -31,7 +32,7 @@ PUBLISHED_DATA = {
         "nobody else's"
     ),
     "tiny-imagenet": "40,000 of Tiny ImageNet's 100,000 training images, 200 a class, averaged to 32×32",
-    "tiny-imagenet:64": "the same 40,000 images at 64×64",
+    "tiny-imagenet:64": "40,000 of Tiny ImageNet's 100,000 training images, 200 a class, at 64×64",
 }
 """What stands behind the names of the published records' data that their publishers do not describe."""
 
@@ -178,10 +179,10 @@ def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
     return counts
 
 
-def usual_device(runs: Sequence[Record]) -> str:
-    """The device that most of the runs had; of equals the first by name."""
-    counts = Counter(run.device for run in runs)
-    return min(counts, key=lambda name: (-counts[name], name))
+def commonest(values: Iterable[str]) -> str:
+    """The value that stands there most often; of equals the first by name."""
+    counts = Counter(values)
+    return min(counts, key=lambda value: (-counts[value], value))
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
@@ -285,7 +286,8 @@ def floors(runs: RunSet) -> list[Line]:
         if values:
             cells = [Cell(decimal(n, values[n]) if n in values else "—", span=2) for n in (distance, kernel)]
             cells = [Cell("—"), Cell("—", span=2), *cells]
-            n = max(m.n for run in runs.records for name, m in run.metrics.items() if name == f"{distance}-floor")
+            n = max(run.metrics[f"{name}-floor"].n for run in runs.records for name in values
+                    if f"{name}-floor" in run.metrics)  # fmt: skip
             lines.append(Line(runs.place, PLACES[runs.place], f"{runs.label}; n = {n:,}", kind, tuple(cells)))
     return lines
 

@@ -375,7 +375,7 @@ class _Loop:
         self.seconds, self.lines, self.skipped_in_a_row = state["seconds"], list(state["lines"]), 0
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
         self.devices = self._joined(state.get("devices", []), self.devices[-1])
-        self.codes = self._joined(state.get("codes", []), self.codes[-1])
+        self.codes = self._joined(state.get("codes", [[0, None, None]]), self.codes[-1])  # earlier versions kept none
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])
         for moved, saved in zip(self.optimisers, state["optimisers"], strict=True):
@@ -386,8 +386,12 @@ class _Loop:
         return True
 
     def _joined(self, earlier: Sequence[list], here: list) -> list[list]:
-        """What was so before this step, and `here`, [step, *what], where that is something else."""
-        return [*earlier] if earlier and earlier[-1][1:] == here[1:] else [*earlier, [self.step, *here[1:]]]
+        """What was so for the steps before this one, and `here`, [step, *what], where that is something else and a step
+        is still to come."""
+        earlier = [one for one in earlier if one[0] < self.step]
+        if earlier and (earlier[-1][1:] == here[1:] or self.step >= self.config.steps):
+            return earlier
+        return [*earlier, [self.step, *here[1:]]]
 
     def moves(self) -> list[str]:
         """A note on each change of device or precision, and of the commit."""

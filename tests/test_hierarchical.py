@@ -9,7 +9,7 @@ from torch import nn
 from torch.distributions import Normal
 
 from cqlib.data.pixels import dequantise
-from cqlib.experiments import RECIPES, build
+from cqlib.experiments import RECIPES, build, experiment
 from cqlib.models import hierarchical
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.hierarchical import free_bits_surplus
@@ -451,3 +451,14 @@ def test_bf16_ends_at_the_densities():
         q = model.infer(x / 128.0 - 1)
         mean, log_sigma = model.decode(q.z)
     assert {t.dtype for t in (q.log_ratio, *q.kl.values(), mean, log_sigma)} == {torch.float32}
+
+
+@pytest.mark.parametrize("profile", ["quick", "study", "paper"])
+def test_two_scales_differ_from_one_by_what_the_claims_say(profile):
+    """`NARROW` of cqlib.claims."""
+    one, two = (experiment(row, profile).recipe for row in ("table2/cqf-iaf-residual", "table3/cqf-2-scales"))
+    assert (one.system.flow.scales, two.system.flow.scales) == (1, 2)
+    narrow = 1 if profile == "paper" else 2
+    assert two.system.flow.width == one.system.flow.width // narrow
+    flow = replace(two.system.flow, scales=1, width=one.system.flow.width)
+    assert replace(two, system=replace(two.system, flow=flow)) == one

@@ -130,7 +130,7 @@ def test_numbers_are_those_of_the_records(published, tmp_path):
 def test_times_are_means_over_the_device_that_most_runs_had(published, tmp_path):
     took = [(0.32, 60.0), (0.64, 180.0), (6.4, 9000.0)]
     runs = [replace(on("cifar10", 32, "table3/nvp"), seed=seed, seconds=run, device="CPU" if seed < 2 else "another",
-                    metrics={"seconds": Metric(batch, None, 64, "wall clock")})
+                    metrics={"seconds": Metric(batch, None, 64, f"wall clock, {seed // 2}")})
             for seed, (batch, run) in enumerate(took)]  # fmt: skip
     published(*runs)
     _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)

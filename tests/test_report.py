@@ -373,6 +373,9 @@ def test_what_published_data_is_stands_under_the_tables_that_show_it(tmp_path):
     assert "is the whole of CIFAR-10" not in words(page(tmp_path, local=[run]))  # anyone's may have that name
     (floor,) = tables.floors(tables.run_sets([run], [])[0])
     assert floor.detail == "npz:cifar10-jpeg 16×16, quick; n = 1,000"
+    del run.metrics["FD-lite0-floor"]
+    (floor,) = tables.floors(tables.run_sets([run], [])[0])
+    assert [cell.text for cell in floor.cells[2:]] == ["—", "0.400"] and floor.detail.endswith("n = 1,000")
 
 
 def test_rivals_stand_against_their_baselines(tmp_path):
@@ -485,6 +488,10 @@ def test_why_a_claim_was_not_tested_is_told_of_the_runs_that_lack_least():
     reason = {card.claim.id: card.reason for card in cards(sets) if card.standing == "not run"}
     assert reason["table1/f-bpd"].startswith("no two runs of one seed")
     assert reason["table1/quality-loss-bpd"] == "no finished run of table1/cq"
+    other = DataInfo("stl10", "test", "0" * 16, (8000, 3, 48, 48))
+    sets = tables.run_sets([record("table1/vae"), replace(record("table3/cqf-2-scales"), data=other)], [])
+    reason = {card.claim.id: card.reason for card in cards(sets)}
+    assert reason["table3/stl10-scales-bpd"] == "no finished run of table3/cqf-large-d"
 
 
 @pytest.mark.parametrize("value, text", [(-0.00001, "0.0000"), (-1.5, "−1.50"), (1994.0, "1,994"), (0.0, "0.0000")])

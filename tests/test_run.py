@@ -257,6 +257,40 @@ def test_code_that_was_dirty_at_training_stays_dirty(tmp_path, monkeypatch):
         assert record.git.dirty is True
 
 
+def test_a_record_names_the_code_of_its_own_training_and_is_dirty_if_any_was(tmp_path, monkeypatch):
+    """A GAN is trained, its encoder is, and it is measured, each by other code; a run that is measured anew, too."""
+    codes = [GitInfo(letter * 40, letter == dirty) for dirty in ("b", "c") for letter in ("a", "b", "c")]
+    for k, dirty in enumerate("bc"):
+        trained, encoder, measured = codes[3 * k : 3 * k + 3]
+        folder = tmp_path / dirty
+        place = run.run_dir("table1/gan", "smoke", None, 0, folder)
+        monkeypatch.setattr(run.provenance, "git", lambda found=trained: found)
+        with monkeypatch.context() as only, pytest.raises(StoppedEarly):
+            only.setattr(stages.Stages, "second", lambda *_: stop())
+            run.run("table1/gan", profile="smoke", runs_dir=folder)
+        monkeypatch.setattr(run.provenance, "git", lambda found=encoder: found)
+        with monkeypatch.context() as only, pytest.raises(StoppedEarly):
+            only.setattr(run.evaluation, "likelihood", lambda *_, **__: stop())
+            run.run("table1/gan", profile="smoke", runs_dir=folder)
+        assert load_checkpoint(place / "encoder.safetensors")["git"] == vars(encoder)
+        monkeypatch.setattr(run.provenance, "git", lambda found=measured: found)
+        record = run.run("table1/gan", profile="smoke", runs_dir=folder)
+        assert record.git == GitInfo("a" * 40, True)
+
+
+def stop():
+    raise StoppedEarly("stopped")
+
+
+def test_what_a_training_says_of_its_code_is_kept_with_its_weights(tmp_path, monkeypatch):
+    """It may have begun with other code than that of this call."""
+    before, train = GitInfo("d" * 40, True), stages.train
+    monkeypatch.setattr(stages, "train", lambda *a, **k: replace(train(*a, **k), git=before))
+    assert run.run("table1/vae", profile="smoke", runs_dir=tmp_path).git == before
+    weights = run.run_dir("table1/vae", "smoke", None, 0, tmp_path) / "model.safetensors"
+    assert load_checkpoint(weights)["git"] == vars(before)
+
+
 def test_too_few_images_are_told_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained"))
     np.savez(tmp_path / "few.npz", images=np.zeros((20, 16, 16, 3), np.uint8))

@@ -125,6 +125,15 @@ def test_beside_runs_a_missing_cell_is_of_their_profile_and_size_and_no_path_is_
         assert "a$x_$b.npz" in page.data and "someone" not in page.data
 
 
+def test_runs_on_other_images_of_one_name_are_told_apart(published, tmp_path):
+    runs = records(2, ("table1/cq-f",))
+    published(runs[0], replace(runs[1], data=replace(runs[1].data, fingerprint="fedcba9876543210")))
+    _, sets, shown = read(tmp_path)
+    photos = groups(seven_data_sets.joint(sets, shown, "quick", tmp_path))["photos10"]
+    for images in ("01234567", "fedcba98"):
+        assert photos.count(f"published, 16×16, images {images}, quick") == 2  # CQ-F and the floor
+
+
 def test_a_verdict_stands_where_the_paper_has_a_number(published, tmp_path):
     its = paper.number("table3/cqf-2-scales", "stl10", "bpd").value
     metrics = {"BPD": Metric(its + 0.01, 0.01, 8000, "ELBO")}

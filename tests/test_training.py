@@ -112,6 +112,16 @@ def test_other_code_on_the_way_is_noted_and_makes_a_training_dirty_for_good(tmp_
     assert train(Line(), IMAGES, config(), seed=0, folder=tmp_path / "whole", git=GitInfo(b, False)).notes == []
 
 
+def test_code_that_made_no_step_is_none_of_a_trainings_code(tmp_path):
+    a, b = GitInfo("a" * 40, False), GitInfo("b" * 40, True)
+    for git, stop in ((b, 0), (a, 5), (b, 0)):
+        with pytest.raises(StoppedEarly):
+            train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(stop), git=git)
+    for git in (a, b):  # the second finds all steps made
+        result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path, git=git)
+        assert result.git == a and result.notes == []
+
+
 def test_training_leaves_the_callers_random_state_alone(tmp_path):
     torch.manual_seed(7)
     expected = torch.rand(3)
