@@ -40,6 +40,15 @@ def test_every_claim_that_does_not_hold_has_three_remedies_or_more_and_names_are
     assert all(name.replace("-", "").isalnum() for name in BY_NAME)
 
 
+def test_what_was_tried_is_published_under_every_claim_that_does_not_hold():
+    made = cards(run_sets([], load_records(PUBLISHED / "records")[0]))
+    tables, problems = tried.tries()
+    assert not problems
+    for card in made:
+        if card.standing in report.CONTRARY:
+            assert len(tables[card.claim.id].lines) >= 4, card.claim.id  # three beside the recipe as it is
+
+
 def test_a_change_that_changes_nothing_is_refused():
     recipe = experiment("table1/cq").recipe
     assert remedies.changed(recipe, "system.critic.penalty_weight", 5.0).system.critic.penalty_weight == 5.0

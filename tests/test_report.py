@@ -499,6 +499,13 @@ def test_a_number_has_the_sign_of_what_is_printed(value, text):
     assert tables.decimal("KD-lite0@T1", value) == text
 
 
+@pytest.mark.parametrize("name, label", [("KL", "KL (nats per image)"), ("discriminator", "discriminator"),
+                                         ("L_C (bits/dim)", "L_C (bits/dim)")])  # fmt: skip
+def test_an_axis_has_the_unit_of_its_loss(name, label):
+    """A critic's loss has none: some are hinge losses."""
+    assert report_pictures.axis(name) == label
+
+
 def test_curves_that_a_plot_has_no_room_for_are_named(monkeypatch):
     monkeypatch.setattr(report_pictures, "MAX_LINES", 2)
     rows = ("table1/cq", "table1/cq-f", "table1/gan")

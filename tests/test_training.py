@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cqlib import data as datasets
 from cqlib import training
-from cqlib.checkpoint import load_latest
+from cqlib.checkpoint import load_latest, save_checkpoint
 from cqlib.errors import StoppedEarly
 from cqlib.experiments import AVAILABLE, build, experiment
 from cqlib.models import coverage_quality, gan
@@ -110,6 +110,16 @@ def test_other_code_on_the_way_is_noted_and_makes_a_training_dirty_for_good(tmp_
     assert result.notes == [f"up to step 6 with the code of {a}, then with the code of {b}"]
     assert result.git == GitInfo(b, True)
     assert train(Line(), IMAGES, config(), seed=0, folder=tmp_path / "whole", git=GitInfo(b, False)).notes == []
+
+
+def test_steps_of_a_checkpoint_that_names_no_code_are_of_unknown_code(tmp_path):
+    with pytest.raises(StoppedEarly):
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(5))
+    path = tmp_path / "training.checkpoint"
+    state, _ = load_latest(path)
+    save_checkpoint(path, {key: value for key, value in state.items() if key != "codes"})
+    here = GitInfo("a" * 40, False)
+    assert train(Line(), IMAGES, config(), seed=0, folder=tmp_path, git=here).git == GitInfo("a" * 40, None)
 
 
 def test_code_that_made_no_step_is_none_of_a_trainings_code(tmp_path):
