@@ -9,9 +9,9 @@ export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 # The options are checked first, with the standard library alone: a wrong one costs nothing and writes nothing.
 python=$(find_python) || exit 1
 status=0
-"$python" -B -P -m cqlib.options "$@" || status=$?
+"$python" -B -P -m cqlib.cli.options "$@" || status=$?
 if [ "$status" -eq 101 ]; then # the names are listed; what rows take is measured where there is an environment
-  find_environment 2>/dev/null && exec "$python" -P -m cqlib.suite "$@"
+  find_environment 2>/dev/null && exec "$python" -P -m cqlib.cli.run_all "$@"
   say "time and memory are told once there is an environment: ./run_all.sh makes it"
   exit 0
 fi
@@ -20,4 +20,4 @@ fi
 extra= # of pyproject.toml
 for word in "$@"; do [[ $word != --cluster* ]] || extra=cluster; done
 prepare ${extra:+"$extra"} || exit 1
-exec "$python" -P -m cqlib.suite "$@"
+exec "$python" -P -m cqlib.cli.run_all "$@"

@@ -12,9 +12,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
-__all__ = ["load"]
-_LAZY = {"load": "cqlib.run"}
+from cqlib.util import VERSION as __version__
+
+__all__ = ["__version__", "load"]
+_LAZY = {"load": "cqlib.experiments.run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,6 @@
 
 import sys
 
-from cqlib.cli import main
+from cqlib.cli.commands import main
 
 sys.exit(main())

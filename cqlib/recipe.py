@@ -87,3 +87,33 @@ class Recipe:
     system: Any
     training: TrainingConfig
     frozen_decoder: FrozenDecoderStage | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a run is measured: numbers of images and of importance samples."""
+
+    fidelity_images: int
+    """n_real = n_fake for IS, FID, KID, precision and recall; fewer where the test split is smaller."""
+    bpd_images: int
+    importance_samples: int
+    importance_images: int
+    is_images: int | None = added(None)
+    """Samples for IS where they are more than `fidelity_images`."""
+    protocols: tuple[str, ...] = added(())
+    """Further protocols of the literature that are measured beside (`cqlib.metrics.protocols`)."""
+    baselines: bool = added(False)
+    """Whether an untrained copy and a Gaussian fit are measured too (`cqlib.metrics.baselines`)."""
+    histogram: bool = added(False)
+    """Whether the bits of a histogram per pixel are measured too (`metrics.bpd.histogram_nats`)."""
+    milestone_images: int | None = added(None)
+    """n_real = n_fake of the Fréchet distance along training (`cqlib.metrics.milestones`); None: the best of the kept
+    steps is told instead."""
+
+
+EVALUATION = {
+    "smoke": Evaluation(64, 64, 2, 16),
+    "quick": Evaluation(1000, 2000, 16, 250),
+    "study": Evaluation(5000, 5000, 16, 250),
+    "paper": Evaluation(10_000, 50_000, 100, 1000, is_images=50_000, protocols=("50k/50k-train", "sngan")),
+}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cqlib.data.catalogue import ENTRIES, SIZED
-from cqlib.errors import UsageError, unknown
+from cqlib.util.errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from cqlib.data.dataset import Dataset, Split
@@ -74,18 +74,18 @@ def _published(name: str, side: int | None = None) -> Callable[[str, int | None,
 
 
 SOURCES: dict[str, Source] = {
-    "photos10": Source("crops of ten photographs that come with scikit-image and scikit-learn; no download",
-                       IMAGE_SIZES, _photos10),
+    "photos10": Source(
+        "crops of ten photographs that come with scikit-image and scikit-learn; no download", IMAGE_SIZES, _photos10
+    ),
     "toy2d": Source("points in the plane with a known density: eight Gaussians", (1,), _toy2d),
-    **{f"toy2d:{name}": Source(f"points in the plane with a known density: {name}", (1,), _toy2d)
-       for name in TOY2D},
+    **{f"toy2d:{name}": Source(f"points in the plane with a known density: {name}", (1,), _toy2d) for name in TOY2D},
     **{name: Source(entry.about, entry.sizes, _published(name)) for name, entry in ENTRIES.items()},
-    **{name: Source(f"{entry.title}, {size} x {size} under every profile", (size,), _published(entry.name, size))
-       for name, (entry, size) in SIZED.items()},
-    "npz:PATH": Source("your images: an .npz file, or a folder with train.npz and test.npz",
-                       IMAGE_SIZES, _npz),
-    "folder:PATH": Source("your images: a folder of PNG or JPEG files, sub-folders are classes",
-                          IMAGE_SIZES, _folder),
+    **{
+        name: Source(f"{entry.title}, {size} x {size} under every profile", (size,), _published(entry.name, size))
+        for name, (entry, size) in SIZED.items()
+    },
+    "npz:PATH": Source("your images: an .npz file, or a folder with train.npz and test.npz", IMAGE_SIZES, _npz),
+    "folder:PATH": Source("your images: a folder of PNG or JPEG files, sub-folders are classes", IMAGE_SIZES, _folder),
 }
 
 
@@ -128,8 +128,9 @@ def check(name: str, size: int | None = None) -> None:
     source, _ = _find(name)
     if size is not None and size not in source.sizes:
         best = min(source.sizes, key=lambda valid: abs(valid - size))
-        raise UsageError(f"data set '{name}' has no size {size}: did you mean {best}? "
-                         f"(valid: {', '.join(map(str, source.sizes))})")
+        raise UsageError(
+            f"data set '{name}' has no size {size}: did you mean {best}? (valid: {', '.join(map(str, source.sizes))})"
+        )
 
 
 def load(name: str, *, size: int | None = None, data_dir: Path | str | None = None) -> Dataset:

@@ -24,15 +24,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from cqlib import locks
 from cqlib.data import digest, files, photos10
 from cqlib.data.arrays import RowFile, mapped
 from cqlib.data.catalogue import Entry
 from cqlib.data.counter import Counter
 from cqlib.data.dataset import Dataset, Split, fingerprint_of
 from cqlib.data.reading import Array, Chunk, Reading, fault
-from cqlib.errors import UserError
-from cqlib.files import canonical_json, move, remove_leftovers, sha256, write_atomic
+from cqlib.util import locks
+from cqlib.util.errors import UserError
+from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, write_atomic
 
 LAYOUT = 1
 """Of the folder above; a change converts everything anew."""

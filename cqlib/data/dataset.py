@@ -96,12 +96,16 @@ class Dataset:
             raise ValueError(f"{self.name}: the splits are swapped")
         for split in (self.train, self.test):
             if split.shape[1:] != (self.channels, self.size, self.size):
-                raise ValueError(f"{self.name}: {split.name} images of shape {split.shape[1:]} in a data set "
-                                 f"of {(self.channels, self.size, self.size)}")
+                raise ValueError(
+                    f"{self.name}: {split.name} images of shape {split.shape[1:]} in a data set "
+                    f"of {(self.channels, self.size, self.size)}"
+                )
             low, high = int(split.labels.min()), int(split.labels.max())
             if low < 0 or high >= len(self.classes):
-                raise ValueError(f"{self.name}: {split.name} labels run from {low} to {high}, "
-                                 f"but there are {len(self.classes)} classes")
+                raise ValueError(
+                    f"{self.name}: {split.name} labels run from {low} to {high}, "
+                    f"but there are {len(self.classes)} classes"
+                )
 
     @property
     def channels(self) -> int:

@@ -15,8 +15,8 @@ from pathlib import Path
 from cqlib.data.catalogue import Entry, File
 from cqlib.data.counter import Counter
 from cqlib.data.reading import damaged, fault
-from cqlib.errors import UserError
-from cqlib.files import canonical_json, sha256, write_atomic
+from cqlib.util.errors import UserError
+from cqlib.util.files import canonical_json, sha256, write_atomic
 
 BLOCK = 1 << 22
 PASSED_OVER = ("lock.mdb",)

@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cqlib import locks
 from cqlib.data.catalogue import ENTRIES, GDRIVE, Entry, File
 from cqlib.data.counter import Counter
-from cqlib.errors import UserError
-from cqlib.files import move
+from cqlib.util import locks
+from cqlib.util.errors import UserError
+from cqlib.util.files import move
 
 CONNECT, READ = 5, 60
 """Seconds to wait for a connection, and for more of a file."""
@@ -139,10 +139,10 @@ def _reason(error: OSError, host: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fetch one data set; the exit code."""
+    from cqlib.cli.guard import guarded
+    from cqlib.cli.options import Parser, path
     from cqlib.data.published import home
-    from cqlib.errors import unknown
-    from cqlib.guard import guarded
-    from cqlib.options import Parser, path
+    from cqlib.util.errors import unknown
 
     def entry(name: str) -> Entry:
         if name not in ENTRIES:

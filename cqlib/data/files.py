@@ -18,7 +18,7 @@ from psutil import virtual_memory
 from cqlib.data import IMAGE_SIZES, photos10
 from cqlib.data.dataset import Dataset, Split
 from cqlib.data.reading import DAMAGE, damaged, fault, picture
-from cqlib.errors import UserError
+from cqlib.util.errors import UserError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 TEST_EVERY = 10

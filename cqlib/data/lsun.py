@@ -23,7 +23,7 @@ from PIL import Image
 
 from cqlib.data.files import EXTENSIONS
 from cqlib.data.reading import DAMAGE, FORMATS, Array, Chunk, Reading, damaged, fault, in_chunks, square
-from cqlib.errors import UserError
+from cqlib.util.errors import UserError
 
 TEST = 10_000
 HELD_OUT = 10

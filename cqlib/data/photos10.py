@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.errors import UserError
+from cqlib.util.errors import UserError
 
 PHOTOS = {
     "astronaut": "skimage/data/astronaut.png",
@@ -177,8 +177,9 @@ def _cut(name: str, size: int) -> Iterator[tuple[list[Box], Array]]:
             allowed = (inside == (size * size if tested else 0)) & has_contrast(pyramid[level], size)
             places = draw(np.flatnonzero(allowed), shares[i], stream)
             rows, columns = (index.tolist() for index in np.unravel_index(places, allowed.shape))
-            boxes += [Box(label, y << level, x << level, size << level, level)
-                      for y, x in zip(rows, columns, strict=True)]
+            boxes += [
+                Box(label, y << level, x << level, size << level, level) for y, x in zip(rows, columns, strict=True)
+            ]
         boxes = [boxes[i] for i in draw(np.arange(len(boxes)), len(boxes), stream)]
         yield boxes, np.stack([_crop(pyramid[b.level], b, size) for b in boxes])
 

@@ -7,11 +7,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from cqlib import names
 from cqlib.data.catalogue import ENTRIES
 from cqlib.data.converted import Loader, load
 from cqlib.data.dataset import Dataset
-from cqlib.errors import UserError
+from cqlib.util.errors import UserError
+from cqlib.util.paths import ROOT
 
 
 def home(data_dir: Path | None = None) -> Path:
@@ -21,7 +21,7 @@ def home(data_dir: Path | None = None) -> Path:
     """
     named = data_dir or os.environ.get("CQLIB_DATA")
     if not named:
-        return names.ROOT / "data"
+        return ROOT / "data"
     folder = Path(named).expanduser()
     if not folder.is_dir():
         raise UserError(f"--data-dir or $CQLIB_DATA: there is no folder {folder}")
@@ -30,7 +30,7 @@ def home(data_dir: Path | None = None) -> Path:
 
 def caches(folder: Path) -> tuple[Path, ...]:
     """Where converted copies are looked for, and made in the first that can be written to."""
-    return tuple(dict.fromkeys((folder / "converted", names.ROOT / "data" / "converted")))
+    return tuple(dict.fromkeys((folder / "converted", ROOT / "data" / "converted")))
 
 
 def loader(name: str) -> Loader:

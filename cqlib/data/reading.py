@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, Literal, TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from cqlib.errors import UserError, printable
+from cqlib.util.errors import UserError, printable
 
 Array = np.ndarray
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 A point (x, y) of [-1, 1)^2 is an "image" of 2 channels and 1 x 1 pixel, so every model, and bits per
 dimension, apply as they stand; and here the best possible number is known: `entropy()`. A pixel value v owns
-the cell [v/128 - 1, (v+1)/128 - 1) of cqlib.data.pixels; what falls outside the square is counted in the
+the cell [v/128 - 1, (v+1)/128 - 1) of cqlib.pixels; what falls outside the square is counted in the
 outermost cells.
 """
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.data.pixels import to_uint8
+from cqlib.pixels import to_uint8
 
 N_TRAIN, N_TEST = 20_000, 2_000
 SEED = 10

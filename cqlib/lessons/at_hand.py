@@ -15,13 +15,16 @@ import torch
 from IPython.display import HTML
 
 from cqlib import data as data_sets
-from cqlib import names, needs, report
 from cqlib.data.dataset import Dataset
-from cqlib.errors import UsageError, UserError
-from cqlib.experiments import build, experiment, image_size
+from cqlib.experiments import rows as names
+from cqlib.experiments.experiment import experiment, image_size
+from cqlib.experiments.rows import label_of
+from cqlib.experiments.run import load
 from cqlib.models.base import System
-from cqlib.report_parts import label_of
-from cqlib.run import load
+from cqlib.models.registry import build
+from cqlib.report import missing as needs
+from cqlib.report import page as report
+from cqlib.util.errors import UsageError, UserError
 
 PUBLISHED = ("quick", 0)
 """Profile and seed of the published models."""

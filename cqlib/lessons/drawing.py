@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from torch import Tensor
 
-from cqlib import plots, report
+from cqlib.report import page as report
+from cqlib.report import plots
 
 ORDER = ("VAE", "VAE-F", "CQ", "CQ-F", "GAN")
 """Systems in the order of their colours; what is none of them comes after."""

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cqlib.metrics.features import full_fp32
+from cqlib.metrics.library import full_fp32
+from cqlib.metrics.resumable import Parts
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.variational import VariationalModel
-from cqlib.parts import Parts
 
 
 def bits_per_dimension(nats: Tensor | float, dimensions: int) -> Tensor | float:
@@ -40,6 +40,7 @@ def held_out_nats(
     Evaluation mode: no batch statistics, so that no test image tells of another. fp32, fixed seed. `on_batch` is
     called after each batch; what it raises ends the evaluation, which goes on where `parts` has kept its batches.
     """
+
     def nats(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         return {"": model.nats(batch, importance_samples=importance_samples, generator=generator)}
 

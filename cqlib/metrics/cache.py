@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from cqlib.files import canonical_json, sha256, write_atomic
 from cqlib.metrics import library
 from cqlib.metrics.features import Features, extract
+from cqlib.util.files import canonical_json, sha256, write_atomic
 
 
 def pooled_features(

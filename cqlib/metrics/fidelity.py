@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cqlib.errors import UserError, unknown
 from cqlib.metrics import library
 from cqlib.metrics.cache import pooled_features
-from cqlib.metrics.features import Features, extract, full_fp32
+from cqlib.metrics.features import Features, extract
+from cqlib.metrics.library import full_fp32
+from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import Protocol
-from cqlib.records import Metric
+from cqlib.util.errors import UserError, unknown
 
 KINDS = ("IS", "FID", "KID", "Precision", "Recall")
 SUFFIXES = {"lite0": "-lite0", "inception": ""}

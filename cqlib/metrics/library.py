@@ -3,9 +3,11 @@ seconds that whoever draws or renders need not wait for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -61,3 +63,26 @@ def precision_and_recall(fake: Tensor, real: Tensor, neighbours: int) -> tuple[f
     found = prc.prc_features_to_metric(fake, real, prc_neighborhood=neighbours, prc_batch_size=1000, save_cpu_ram=True,
                                        verbose=False)  # fmt: skip
     return found[prc.KEY_METRIC_PRECISION], found[prc.KEY_METRIC_RECALL]
+
+
+LITE0_NAME = "efficientnet-lite0"
+"""In torch-fidelity's registry."""
+
+
+@contextlib.contextmanager
+def full_fp32() -> Iterator[None]:
+    """Inside, float32 is float32: no TF32, no bfloat16, no autocast. Afterwards all is as before."""
+    backends = torch.backends
+    settings = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    before = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        with contextlib.ExitStack() as stack:
+            for kind in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(kind):  # not else: within an autocast, another one keeps its bf16 weights
+                    stack.enter_context(torch.autocast(kind, enabled=False))
+            yield
+    finally:
+        for setting, value in zip(settings, before, strict=True):
+            setting.fp32_precision = value

@@ -19,7 +19,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
-from cqlib.metrics.features import LITE0_NAME
+from cqlib.metrics.library import LITE0_NAME
 
 SIDE = 224
 

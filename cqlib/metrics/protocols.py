@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from cqlib.errors import unknown
+from cqlib.util.errors import unknown
 
 IS_IMAGES, IS_SPLITS = 50_000, 10  # Salimans et al., arXiv:1606.03498, and nearly everyone since
 UNKNOWN_WEIGHTS = "unknown weights"

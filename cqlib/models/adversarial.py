@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from cqlib import losses
-from cqlib.data.pixels import dequantise
 from cqlib.models.base import Losses, System, frozen
 from cqlib.nets.conv import Critic
 from cqlib.nets.residual import ResidualCritic
+from cqlib.pixels import dequantise
 from cqlib.recipe import added
 
 

@@ -48,12 +48,12 @@ from torch.distributions import Beta
 from torch.nn.functional import softplus
 
 from cqlib import losses
-from cqlib.data.pixels import dequantise
 from cqlib.models.base import Losses, frozen
 from cqlib.models.rival import Rival, RivalConfig, frozen_stage, shortened
 from cqlib.nets.conv import pyramid
 from cqlib.nets.gan_cnn import CNNGenerator
 from cqlib.nets.symmetric import SymmetricCritic
+from cqlib.pixels import dequantise
 from cqlib.recipe import Recipe, TrainingConfig
 
 

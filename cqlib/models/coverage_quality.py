@@ -40,30 +40,12 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from cqlib.errors import unknown
 from cqlib.models.adversarial import CriticConfig
-from cqlib.models.hybrid import HybridModel
+from cqlib.models.hybrid import CoverageQualityConfig, HybridModel
 from cqlib.nets.conv import Decoder, Encoder, pyramid
 from cqlib.nets.coupling import FlowConfig, RealNVP
 from cqlib.recipe import PROFILES, Recipe, TrainingConfig
-
-
-@dataclass(frozen=True)
-class CoverageQualityConfig:
-    """The nets and switches of one of the four models; f and critic are absent where None. The equations that
-    the four share are in `cqlib.models.hybrid`."""
-
-    size: int
-    widths: tuple[int, ...]
-    latent: int = 64
-    image_channels: int = 3
-    norm: Literal["batch", "group", "none"] = "group"
-    sigma_floor: float = 1 / 256
-    flow: FlowConfig | None = None
-    critic: CriticConfig | None = None
-    quality_weight: float = 100.0
-    critic_input: Literal["mean", "sample"] = "sample"
-    flow_updated_by: Literal["both", "coverage"] = "both"
+from cqlib.util.errors import unknown
 
 
 class CoverageQuality(HybridModel):

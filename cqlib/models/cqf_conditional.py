@@ -1,7 +1,7 @@
 """CQ-F given the grey image: a density of the colours that a grey image may have, and fast diverse colourings.
 
 References: the slides open with colourisation (Royer et al. 2017); the model is their CQ-F (`coverage_quality.py`) with
-every net reading the grey image g as well; the change of colours is JPEG 2000's (`cqlib.colour`).
+every net reading the grey image g as well; the change of colours is JPEG 2000's (`cqlib.nets.colour`).
 
     x <-> (g, c) exactly,   z ~ N(0, I),   y ~ N(mu(z, g), diag(sigma(z, g)^2)),   c = f^-1(y; g)
 
@@ -26,16 +26,16 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Generator, Tensor
 
-from cqlib import colour, losses
-from cqlib.data.pixels import LN_LEVELS, to_signed
+from cqlib import losses
 from cqlib.models import coverage_quality
 from cqlib.models.adversarial import AdversarialSystem
 from cqlib.models.base import Losses, frozen
-from cqlib.models.coverage_quality import CoverageQualityConfig
-from cqlib.models.hybrid import mean_and_log_sigma
+from cqlib.models.hybrid import CoverageQualityConfig, mean_and_log_sigma
 from cqlib.models.variational import VariationalModel
+from cqlib.nets import colour
 from cqlib.nets.conditional import ConditionalDecoder, ConditionalNVP
 from cqlib.nets.conv import Encoder, pyramid
+from cqlib.pixels import LN_LEVELS, to_signed
 from cqlib.recipe import Recipe
 
 CHROMA = 2

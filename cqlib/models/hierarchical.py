@@ -31,8 +31,8 @@ import torch
 from torch import Generator, Tensor
 
 from cqlib.models.adversarial import CriticConfig
-from cqlib.models.coverage_quality import CoverageQualityConfig, scale
-from cqlib.models.hybrid import HybridModel
+from cqlib.models.coverage_quality import scale
+from cqlib.models.hybrid import CoverageQualityConfig, HybridModel
 from cqlib.models.variational import Inference, VariationalModel
 from cqlib.nets.conv import levels
 from cqlib.nets.coupling import RealNVP

@@ -11,17 +11,18 @@ the configs, in `coverage_quality.py`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from cqlib import losses
-from cqlib.models.adversarial import AdversarialSystem
+from cqlib.models.adversarial import AdversarialSystem, CriticConfig
 from cqlib.models.base import Losses, frozen
 from cqlib.models.variational import VariationalModel
-from cqlib.nets.coupling import RealNVP
+from cqlib.nets.coupling import FlowConfig, RealNVP
 
 if TYPE_CHECKING:
     from cqlib.models.coverage_quality import CoverageQualityConfig
@@ -111,3 +112,21 @@ class HybridModel(VariationalModel, AdversarialSystem):
             return terms
         terms["quality"] = self.quality_loss(len(x))
         return {**terms, "total": terms["total"] + self.config.quality_weight * terms["quality"]}
+
+
+@dataclass(frozen=True)
+class CoverageQualityConfig:
+    """The nets and switches of one of the four models; f and critic are absent where None. The equations that
+    the four share are in `cqlib.models.hybrid`."""
+
+    size: int
+    widths: tuple[int, ...]
+    latent: int = 64
+    image_channels: int = 3
+    norm: Literal["batch", "group", "none"] = "group"
+    sigma_floor: float = 1 / 256
+    flow: FlowConfig | None = None
+    critic: CriticConfig | None = None
+    quality_weight: float = 100.0
+    critic_input: Literal["mean", "sample"] = "sample"
+    flow_updated_by: Literal["both", "coverage"] = "both"

@@ -37,14 +37,14 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 from torch.special import ndtr
 
-from cqlib.data.pixels import to_signed
-from cqlib.errors import UserError
 from cqlib.models.base import Losses, frozen
 from cqlib.models.rival import Rival, RivalConfig, frozen_stage, shortened
 from cqlib.nets.conv import levels
 from cqlib.nets.improved_gan import ImprovedCritic, ImprovedGenerator
 from cqlib.nets.weight_norm import initialising
+from cqlib.pixels import to_signed
 from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.util.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
 from cqlib import losses
-from cqlib.data.pixels import LN_LEVELS, dequantise
 from cqlib.models.base import Losses
 from cqlib.models.likelihood import LikelihoodConfig, LikelihoodRival
 from cqlib.nets.real_nvp import DirectedConv2d, MaskedCoupling, MultiScaleConfig, MultiScaleRealNVP
+from cqlib.pixels import LN_LEVELS, dequantise
 from cqlib.recipe import Recipe, TrainingConfig
 
 SHARE = 0.9

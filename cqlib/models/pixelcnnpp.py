@@ -8,13 +8,13 @@ likelihood and other modifications", ICLR 2017, and its published code openai/pi
 The probability of an 8-bit image is exact: it sums to 1 over all images.
 
 Deviations:
-- Pixels are scaled to the cells of `cqlib.data.pixels`, (v + 1/2) / 128 - 1 at their centres, not to v / 127.5 - 1; the
+- Pixels are scaled to the cells of `cqlib.pixels`, (v + 1/2) / 128 - 1 at their centres, not to v / 127.5 - 1; the
   probability of a cell is never approximated by a density.
 - Samples are exact: u is not kept away from 0 and 1, and each channel is rounded to its 8-bit value before the next one
   depends on it, as in training.
 - The code trains until it is stopped (after five days on eight GPUs, as remembered); here 300,000 steps, about 770
   epochs of CIFAR-10. It sets weights up by 100 images, here by the first batch.
-- The averaged weights' decay warms up (`cqlib.optimisers.warm_ema`).
+- The averaged weights' decay warms up (`cqlib.training.optimisers.warm_ema`).
 - `quick` and `study` have narrower nets, no dropout (they are too short to overfit) and far fewer steps of the same
   optimiser on smaller batches, in bf16 where that is fast.
 """
@@ -26,14 +26,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from cqlib.data.pixels import to_signed
-from cqlib.mixture import LogisticMixture, outputs_per_component
 from cqlib.models.base import Losses
 from cqlib.models.likelihood import LikelihoodConfig, LikelihoodRival
 from cqlib.models.rival import shortened
+from cqlib.nets.mixture import LogisticMixture, outputs_per_component
 from cqlib.nets.pixelcnnpp import PixelCNNPP
 from cqlib.nets.pixelcnnpp_cache import Cache, raster
 from cqlib.nets.weight_norm import initialising
+from cqlib.pixels import to_signed
 from cqlib.recipe import Recipe, TrainingConfig
 
 

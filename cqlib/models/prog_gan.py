@@ -26,12 +26,12 @@ import torch
 from torch import Tensor
 
 from cqlib import losses
-from cqlib.data.pixels import to_signed
-from cqlib.errors import unknown
 from cqlib.models.base import Losses
 from cqlib.models.rival import Rival, RivalConfig, frozen_stage, shortened
 from cqlib.nets.progressive import TICKS, ProgressiveCritic, ProgressiveGenerator
+from cqlib.pixels import to_signed
 from cqlib.recipe import PROFILES, Recipe, TrainingConfig
+from cqlib.util.errors import unknown
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from dataclasses import KW_ONLY, dataclass, replace
 import torch
 from torch import Generator, Tensor, nn
 
-from cqlib.data.pixels import dequantise
 from cqlib.models.base import System, frozen
 from cqlib.models.coverage_quality import scale
 from cqlib.models.frozen_decoder import FrozenDecoderConfig
 from cqlib.nets.conv import pyramid
 from cqlib.nets.precision import at_least_fp32
+from cqlib.pixels import dequantise
 from cqlib.recipe import FrozenDecoderStage, TrainingConfig
 
 

@@ -22,10 +22,11 @@ import torch
 from torch import Generator, Tensor
 
 from cqlib import losses
-from cqlib.correlated import Whitening, low_rank_log_density
 from cqlib.models import coverage_quality
-from cqlib.models.coverage_quality import CoverageQuality, CoverageQualityConfig
+from cqlib.models.coverage_quality import CoverageQuality
+from cqlib.models.hybrid import CoverageQualityConfig
 from cqlib.nets.conv import Decoder
+from cqlib.nets.correlated import Whitening, low_rank_log_density
 from cqlib.recipe import Recipe
 
 FACTOR_START = 0.1

@@ -4,7 +4,7 @@ Reference: Kingma, Salimans, Jozefowicz, Chen, Sutskever, Welling, "Improving Va
 Autoregressive Flow", NIPS 2016, section 5 and its code openai/iaf, `tf_train.py` (ad33fe4).
 
     z ~ p(z) and q(z|x) as in `models/hierarchical.py`,   P(x|z): a logistic of location mu(z) and one scale s,
-    cut into the cells of the 256 values (`cqlib.discretised`)
+    cut into the cells of the 256 values (`cqlib.nets.discretised`)
 
 Free bits hold up the KL in the training objective alone. Lengths and biases of all weight-normalised layers start from
 the first batch (`nets/data_start.py`).
@@ -33,13 +33,13 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from cqlib.data.pixels import to_signed, to_uint8
-from cqlib.discretised import MIN_LOG_SCALE, discretised_logistic
 from cqlib.models.base import Losses
 from cqlib.models.hierarchical import LayeredLatents
 from cqlib.models.likelihood import LikelihoodConfig, LikelihoodRival
 from cqlib.nets.data_start import starting_from_data
+from cqlib.nets.discretised import MIN_LOG_SCALE, discretised_logistic
 from cqlib.nets.hierarchical import BottomUp, Head, Layers, Posterior, TopDown
+from cqlib.pixels import to_signed, to_uint8
 from cqlib.recipe import Recipe, TrainingConfig
 
 

@@ -22,13 +22,13 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from cqlib.data.pixels import to_uint8
 from cqlib.models.coverage_quality import scale
 from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.variational import Inference, VariationalModel
 from cqlib.nets.conv import Decoder, Encoder, pyramid
 from cqlib.nets.pixelcnn import PixelCNN
 from cqlib.nets.raster import AtPixel, LogitsAt, cached, naive, pixel_nats, raster_sample, scaled
+from cqlib.pixels import to_uint8
 from cqlib.recipe import Recipe
 
 LEVELS = 256

@@ -14,8 +14,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cqlib import losses
-from cqlib.data.pixels import LN_LEVELS, dequantise, to_signed
 from cqlib.models.base import LikelihoodSystem, Losses
+from cqlib.pixels import LN_LEVELS, dequantise, to_signed
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,7 @@ class PixelCNN(nn.Module):
     A convolution (A) of `stem` x `stem`; `blocks` gated residual blocks, each a 3x3 and a 1x1 convolution (B); softmax.
     """
 
-    def __init__(
-        self, features: int, blocks: int, width: int, *, stem: int, condition: int, colours: int, levels: int
-    ):
+    def __init__(self, features: int, blocks: int, width: int, *, stem: int, condition: int, colours: int, levels: int):
         super().__init__()
         self.stem = RasterConv2d("A", colours, features, (stem, stem), colours=colours)
         self.gates = nn.ModuleList(

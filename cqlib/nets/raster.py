@@ -34,9 +34,7 @@ def on_maps(layer: nn.Module, x: Tensor) -> Tensor:
     return layer(x)
 
 
-def raster_mask(
-    kind: Literal["A", "B"], in_degrees: Tensor, out_degrees: Tensor, kernel: tuple[int, int]
-) -> Tensor:
+def raster_mask(kind: Literal["A", "B"], in_degrees: Tensor, out_degrees: Tensor, kernel: tuple[int, int]) -> Tensor:
     """(out, in, *kernel) of 0 and 1: above and left of the centre all is seen, below and right nothing; at the centre
     the groups before an output's own (A), or its own too (B)."""
     mask = torch.zeros(len(out_degrees), len(in_degrees), *kernel)

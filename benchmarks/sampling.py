@@ -1,0 +1,78 @@
+"""Images pixel by pixel, from cached activations, and by a full pass over the image for each value.
+
+All full passes cost the same: some are timed, spread over the image, and the rest is extrapolated.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.measuring import Measurement, Other, Side, Work
+from cqlib.models.pixelcnnpp import PixelCNNPPConfig
+from cqlib.models.pixelrnn import PixelRNN
+from cqlib.models.registry import RECIPES, build
+from cqlib.nets.pixelcnnpp_cache import full_pass
+from cqlib.nets.raster import raster_sample
+from cqlib.recipe import TrainingConfig
+from cqlib.training.device import placed
+
+POSITIONS = 2
+IMAGES = 16
+
+
+def pixelcnnpp(cached: bool, *, size: int = 32, width: int = 160, blocks: int = 5, n: int = IMAGES,
+               positions: int = POSITIONS) -> Side:  # fmt: skip
+    """A batch of images of the paper's net."""
+
+    def side(device: torch.device) -> Work:
+        config = PixelCNNPPConfig(size, width, blocks, 10, 0.5)
+        system = placed(build(config), TrainingConfig(steps=1), device).eval()
+        if cached:
+            return Work(lambda: system.sample(n), images=n)
+        step, x = full_pass(system.net), torch.zeros(n, 3, size, size, device=device)
+
+        def run() -> None:
+            with torch.inference_mode():
+                for k in range(positions):
+                    step(x, *divmod(k * size**2 // positions, size))
+
+        return Work(run, positions / size**2, n)
+
+    return side
+
+
+def pixelrnn(cached: bool, *, profile: str = "quick", size: int = 16, n: int = IMAGES, positions: int = 4) -> Side:
+    """A batch of images of the Diagonal BiLSTM of a profile."""
+
+    def side(device: torch.device) -> Work:
+        recipe = RECIPES["table3/pixelrnn"]("table3/pixelrnn", profile, size)
+        system: PixelRNN = placed(build(recipe.system), recipe.training, device).eval()
+        u = system.noise(n)
+        if cached:
+            return Work(lambda: raster_sample(system.cached_logits(n), u), images=n)
+        full, x = system.naive_logits(), torch.zeros(u.shape, dtype=torch.int64, device=device)
+        values = u[0].numel()
+
+        def run() -> None:
+            with torch.inference_mode():
+                for k in range(positions):
+                    full(x, *divmod(k * size**2 // positions, size))
+
+        return Work(run, positions / values, n)
+
+    return side
+
+
+def words(what: str, values: int, positions: int) -> str:
+    """The other side: what, and which part of it is timed."""
+    return f"a full pass per {what} ({positions} of {values:,} timed a round)"
+
+
+MEASUREMENTS = (
+    Measurement("pixelcnnpp-sampling", pixelcnnpp(True), (
+        Other(words("pixel", 32 * 32, POSITIONS), pixelcnnpp(False), cpu=30, cuda=30),
+    )),
+    Measurement("pixelrnn-sampling", pixelrnn(True), (
+        Other(words("value", 3 * 16 * 16, 4), pixelrnn(False), cpu=5, cuda=5),
+    )),
+)  # fmt: skip

@@ -1,0 +1,184 @@
+"""A training step: ours, the textbook loop on the same system, and public libraries where there is one.
+
+Ours is the step of the rows as they are trained: bf16 convolutions where the processor has them, channels last, the
+data set as one tensor, fused optimisers. On a CPU steps have the size of `quick`; on a GPU that of `paper`, but with
+bf16, which `paper` itself does without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measuring import Measurement, Other, Side, Work, repeated
+from benchmarks.plain import floats, plain_stepper
+from benchmarks.sngan_example import critic_net, generator_net, sngan_stepper
+from cqlib.experiments.experiment import IMAGE_SIZE
+from cqlib.models.base import System
+from cqlib.models.registry import RECIPES, build
+from cqlib.models.sngan import SNGANConfig
+from cqlib.nets.coupling import CouplingNet
+from cqlib.nets.spectral import SpectrallyNormalised
+from cqlib.recipe import Recipe
+from cqlib.training.device import fast_bf16
+from cqlib.training.loop import stepper
+
+IMAGES = 2000
+"""Random images that stand for a data set."""
+STEPS = 4
+"""A run's: the lazy penalty comes every fourth."""
+PLAIN = "textbook loop: DataLoader, eager fp32, contiguous"
+TF32 = "the same loop, convolutions in TF32, as PyTorch has them on a GPU by default"
+
+Recipes = Callable[[torch.device], Recipe]
+
+
+def random_images(size: int, n: int = IMAGES) -> Tensor:
+    """uint8 (n, 3, size, size)."""
+    return torch.randint(256, (n, 3, size, size), dtype=torch.uint8)
+
+
+def of_row(row: str) -> Recipes:
+    """The row's recipe of the profile that goes with the device; bf16 where it is fast, also under `paper`."""
+
+    def recipe(device: torch.device) -> Recipe:
+        profile = "paper" if device.type == "cuda" else "quick"
+        found = RECIPES[row](row, profile, IMAGE_SIZE[profile])
+        return replace(found, training=replace(found.training, autocast="auto"))
+
+    return recipe
+
+
+def with_graphs(recipe: Recipes) -> Recipes:
+    """The same, a step's updates as CUDA graphs."""
+
+    def changed(device: torch.device) -> Recipe:
+        found = recipe(device)
+        return replace(found, training=replace(found.training, cuda_graphs=True))
+
+    return changed
+
+
+def sngan_recipe(device: torch.device) -> Recipe:
+    """`table3/sngan-hinge` with the widths of `paper`, which are those of torch-fidelity's example."""
+    found = RECIPES["table3/sngan-hinge"]("table3/sngan-hinge", "paper", 32)
+    return replace(found, training=replace(found.training, autocast="auto", batch_size=64))
+
+
+def ours(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] = lambda system: None) -> Side:
+    """The step as rows are trained, the system perhaps changed."""
+
+    def side(device: torch.device) -> Work:
+        r = recipe(device)
+        format = torch.bfloat16 if r.training.autocast == "auto" and fast_bf16(device) else torch.float32
+        system = build(r.system)
+        change(system)
+        step = stepper(system, random_images(r.system.size), r.training, device)
+        return repeated(step, steps, images=r.training.batch_size, format=format)
+
+    return side
+
+
+def plain(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] = lambda system: None) -> Side:
+    """The textbook step on the same system, perhaps changed."""
+
+    def side(device: torch.device) -> Work:
+        r = recipe(device)
+        system = build(r.system)
+        change(system)
+        step = plain_stepper(system, random_images(r.system.size), r.training, device)
+        return repeated(step, steps, images=r.training.batch_size)
+
+    return side
+
+
+def in_tf32(side: Side) -> Side:
+    """The side, its fp32 convolutions in TF32 where the device has it."""
+
+    def changed(device: torch.device) -> Work:
+        work = side(device)
+
+        def run() -> None:
+            setting = torch.backends.cudnn.conv
+            before, setting.fp32_precision = setting.fp32_precision, "tf32"
+            try:
+                work.run()
+            finally:
+                setting.fp32_precision = before
+
+        return replace(work, run=run)
+
+    return changed
+
+
+def torchflows_f(system: System) -> None:
+    """CQ-F's f assembled from torchflows, around the same nets."""
+    from benchmarks.torchflows_nvp import TorchflowsRealNVP
+
+    c = system.config.flow
+
+    def net(channels: int, width: int) -> CouplingNet:
+        return CouplingNet(channels, channels, width, c.blocks)
+
+    system.flow = TorchflowsRealNVP(system.shape, net, c.width, couplings=c.couplings, scales=c.scales)
+
+
+def torchflows_nvp(system: System) -> None:
+    """Real NVP's f assembled from torchflows, around nets of the same widths and blocks."""
+    from benchmarks.torchflows_nvp import BatchNormedNet, TorchflowsRealNVP
+
+    c = system.config.flow
+    system.flow = TorchflowsRealNVP(system.shape, lambda channels, width: BatchNormedNet(channels, width, c.blocks),
+                                    c.width, couplings=3, scales=c.scales)  # fmt: skip
+
+
+def examples_nets(system: System) -> None:
+    """The generator and the critic of torch-fidelity's example in our SNGAN."""
+    c = system.config
+    generator = generator_net(c.size, c.widths, c.latent)
+    system.generator = nn.Sequential(nn.Unflatten(1, (c.latent, 1, 1)), generator)
+    critic = critic_net(c.size, c.widths, lambda layer: layer)
+    system.critic = SpectrallyNormalised(nn.Sequential(critic, nn.Flatten(0)))
+
+
+def example(recipe: Recipes, steps: int = STEPS) -> Side:
+    """The step of torch-fidelity's SNGAN example."""
+
+    def side(device: torch.device) -> Work:
+        r = recipe(device)
+        system: SNGANConfig = r.system
+        n = r.training.batch_size
+        batches = floats(random_images(system.size), n)
+        step = sngan_stepper(batches, system.size, system.widths, system.latent, n, device)
+        return repeated(step, steps, images=n)
+
+    return side
+
+
+CQF, GAN, NVP = of_row("table1/cq-f"), of_row("table1/gan"), of_row("table3/nvp")
+
+MEASUREMENTS = (
+    Measurement("cqf-step", ours(CQF), (
+        Other(PLAIN, plain(CQF), cpu=1.5, cuda=4.0),
+        Other("the same nets, f by torchflows, textbook loop", plain(CQF, change=torchflows_f), cpu=1.5,
+              needs="torchflows"),
+    )),
+    Measurement("cqf-step-graphs", ours(with_graphs(CQF)), (
+        Other(PLAIN, plain(CQF), cuda=4.0),
+        Other(TF32, in_tf32(plain(CQF))),
+        Other("our step, kernel by kernel", ours(CQF)),
+    ), kinds=("cuda",)),
+    Measurement("gan-step", ours(GAN), (Other(PLAIN, plain(GAN)),)),
+    Measurement("sngan-step", ours(sngan_recipe, 1), (Other(PLAIN, plain(sngan_recipe, 1)),)),
+    Measurement("sngan-example-step", ours(sngan_recipe, 1, examples_nets), (
+        Other("torch-fidelity's SNGAN example; ours: on its nets", example(sngan_recipe, 1)),
+    )),
+    Measurement("nvp-step", ours(NVP), (
+        Other(PLAIN, plain(NVP)),
+        Other("nets of the same widths and blocks, couplings by torchflows", plain(NVP, change=torchflows_nvp),
+              needs="torchflows"),
+    )),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""The command line: commands, run_all, its tasks, notebooks and cluster."""

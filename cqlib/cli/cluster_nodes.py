@@ -1,0 +1,147 @@
+"""Joining a Ray cluster (extra `cluster`), and asking each of its nodes whether it can do what this machine can."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from cqlib.util.errors import UserError
+from cqlib.util.paths import ROOT
+
+LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+ANSWER = 60.0  # seconds that a node has to start its first process and answer
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Inside, this process is a driver of the cluster at `address` ("HOST:PORT", or "auto" for one on this machine).
+
+    UserError, one line, within some seconds where there is no cluster, or one of another version.
+    """
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+        except OSError as error:
+            why = f"nothing answers there ({error.strerror or error})"
+            raise UserError(f"--cluster {address}: {why}; ray start --head --port={port} starts a cluster") from error
+        if host in LOOPBACK:  # or Ray replaces it by this machine's address in its network
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    # One try of some seconds; no reports to Ray's makers; no warning on GPUs.
+    for name, value in (("RAY_py_gcs_connect_timeout_s", "5"), ("RAY_NUM_REDIS_GET_RETRIES", "1"),
+                        ("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")):  # fmt: skip
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("--cluster needs the extra `cluster`: pip install -e '.[cluster]'") from error
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with _quiet():
+            ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
+    except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
+        ray.shutdown()
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"--cluster {address}: no Ray cluster that this machine can join: {why}") from error
+    finally:  # Ray puts its own in their place
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, nothing reaches stderr: Ray's C++ part speaks there of each try to connect, at every log level."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def check_nodes(runs_dir: Path, others: Sequence[Path] = ()) -> None:
+    """UserError, one line, that names each node which does not see the runs folder (to write to) or one of the
+    `others`, or which has another version of this package or of what its numbers depend on."""
+    import ray
+
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=runs_dir, prefix=".cluster-") as mark:
+        look = ray.remote(_look(identity(), mark.name, [str(path) for path in others]))
+        nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+        asked = {look.options(**on(node)).remote(): name for node, name in nodes.items()}
+        ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER)
+        wrong = [f"node {name} {said}" for ref, name in asked.items() if (said := _said(ref))]
+    if wrong:
+        raise UserError(f"--cluster: {'; '.join(dict.fromkeys(wrong))}")
+
+
+def on(node: str) -> dict[str, Any]:
+    """Options of what is to run on just this node, and takes nothing from the rows."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+
+
+def _said(ref: Any) -> str:
+    import ray
+
+    try:
+        return ray.get(ref, timeout=0)
+    except ray.exceptions.GetTimeoutError:
+        return f"does not answer within {ANSWER:.0f} s"
+    except ray.exceptions.RayError as error:
+        return f"cannot run anything ({' '.join(str(error).split())[:200]})"
+
+
+def _look(here: dict[str, str], mark: str, others: list[str]) -> Callable[[], str]:
+    """What a node is asked. A function inside a function travels as code: the node may not have this package."""
+
+    def look() -> str:
+        import os
+
+        try:
+            from cqlib.cli import cluster_nodes
+        except ImportError as error:
+            return f"cannot import cqlib ({error}): install this repository and its packages there"
+        there = cluster_nodes.identity()
+        for name, version in here.items():
+            if there[name] != version:
+                return f"has {name} {there[name]}, this machine {version}: install the same there"
+        folder = os.path.dirname(mark)
+        if not os.path.exists(mark) or not os.access(folder, os.W_OK):
+            return f"does not see {folder} to write to: put --runs-dir on a file system that all nodes share"
+        unseen = [path for path in others if not os.path.exists(path)]
+        return f"does not see {unseen[0]}: put it on a file system that all nodes share" if unseen else ""
+
+    return look
+
+
+def identity() -> dict[str, str]:
+    """This package's code by its hash, and the versions of what numbers depend on."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "cqlib").rglob("*.py")):
+        digest.update(path.read_bytes())
+    found = {"cqlib": digest.hexdigest()[:12]}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found

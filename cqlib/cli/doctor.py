@@ -1,0 +1,156 @@
+"""What this machine has and lacks for the reproduction, in plain lines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cqlib.cli.tasks import cores
+from cqlib.data import SOURCES
+from cqlib.data.catalogue import ENTRIES, Entry, entry_of
+from cqlib.util.errors import UserError
+
+if TYPE_CHECKING:
+    from cqlib.metrics.features import Features
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def report(runs_dir: Path, data_dir: Path | None = None) -> Iterator[str]:
+    """The lines of `python -m cqlib doctor`; "-" begins what is missing, "+" what is there."""
+    yield from _device()
+    yield from _data(data_dir)
+    yield from _features(data_dir)
+    browser = next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
+    if browser:
+        yield f"+ browser for the tests: {browser}"
+    else:
+        yield "- browser for the tests: none (they skip); Debian, Ubuntu: apt-get install chromium"
+    yield from _disk(runs_dir)
+
+
+def _device() -> Iterator[str]:
+    import torch
+
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            memory = torch.cuda.get_device_properties(index).total_memory / 2**30
+            yield f"+ device: {torch.cuda.get_device_name(index)}, {memory:.0f} GiB"
+    else:
+        yield f"+ device: CPU, {cores()} cores (no GPU: profiles smoke, quick and study are made for this)"
+    yield f"+ torch {torch.__version__}, torchvision {metadata.version('torchvision')}"
+
+
+def _data(data_dir: Path | None) -> Iterator[str]:
+    from cqlib.data import published
+
+    chosen = os.environ.get("CQLIB_DATA")
+    yield f"  data sets ($CQLIB_DATA is {chosen or 'not set'}; --data-dir DIR does the same)"
+    for name, source in SOURCES.items():
+        if entry_of(name) is None:
+            yield f"+   {name}: {source.about}"
+    try:
+        folder = published.home(data_dir)
+    except UserError as error:
+        yield f"-   the published data sets: {error}"
+        return
+    for entry in ENTRIES.values():
+        yield from _published(entry, folder)
+    for cache in published.caches(folder):
+        if cache.is_dir():
+            yield f"+   converted copies in {cache}: {_megabytes(_size(cache))}; they may be deleted"
+
+
+def _published(entry: Entry, folder: Path) -> Iterator[str]:
+    """A data set that has files: where they are, how large, their hashes and terms, and how to get what is missing."""
+    from cqlib.data import converted, digest, published
+
+    loader, caches = published.loader(entry.name), published.caches(folder)
+    path = loader.find(folder)
+    wrong = f"not in {folder}; {entry.about}" if path is None else ""
+    if path is not None:
+        try:
+            paths = getattr(loader, "sources", lambda path: (path,))(path)
+            about = f"{_megabytes(sum(map(_size, paths)))}, {digest.words(entry, paths, caches)}"
+            yield f"+   {entry.name}: {path} ({about}); {entry.about}"
+            for copy in converted.copies(entry.name, path, caches):
+                part = entry.partly(copy["counts"]["train"], copy["counts"]["test"]) or "all images"
+                marks = "".join(copy["fingerprints"][split][:8] for split in converted.SPLITS)
+                yield f"      converted to {copy['size']}x{copy['size']}: {part}, fingerprint {marks}"
+        except UserError as error:
+            wrong = str(error)
+    if wrong:
+        yield f"-   {entry.name}: {wrong}"
+        yield from _getting(entry, folder)
+    yield f"      terms: {entry.terms}"
+
+
+def _getting(entry: Entry, folder: Path) -> Iterator[str]:
+    """How one gets the files of a data set."""
+    yield f"      put there {entry.wanted}; or {entry.unpacked}"
+    hashes = [f"{file.name} {file.md5}" for file in entry.files[0] if file.md5 is not None]
+    yield f"      MD5: {', '.join(hashes) or 'none is known'}"
+    yield f"      {entry.how}"
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(os.path.getsize(os.path.join(home, name)) for home, _, names in os.walk(path) for name in names)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
+
+
+def _features(data_dir: Path | None) -> Iterator[str]:
+    from cqlib.data import published
+    from cqlib.metrics.features import (
+        INCEPTION_FILE,
+        INCEPTION_SHA256_PREFIX,
+        URL_INCEPTION_V3,
+        inception,
+        lite0,
+        local_inception,
+    )
+
+    try:
+        found = lite0()
+        yield f"+ lite0 features: {found.weights} ({_verified(found)}); Apache 2.0, comes with pip"
+    except UserError as error:
+        yield f"- lite0 features: {error}"
+    try:
+        path = local_inception(data_dir)
+        if path is not None:
+            about = _verified(inception(path))  # refuses a damaged file
+            yield f"+ Inception features: {path} ({about}); Apache 2.0; profile paper takes them"
+            yield f"    by itself, other profiles with ./run_all.sh --feature-weights {path}"
+            return
+        why = f"not in {published.home(data_dir)}, nor where torch-fidelity keeps it"
+    except UserError as error:
+        why = str(error)
+    yield f"- Inception features: {why}"
+    yield f"    put there {INCEPTION_FILE} (95 MB, SHA-256 {INCEPTION_SHA256_PREFIX}…) from {URL_INCEPTION_V3}"
+    yield "    or give any file by --feature-weights; profile paper also fetches it by itself; Apache 2.0"
+
+
+def _verified(features: Features) -> str:
+    """Size and hash of a weights file, which has been found right."""
+    size = _megabytes(features.weights.stat().st_size)
+    return f"{size}, SHA-256 {features.weights_sha256[:16]}… as published"
+
+
+def _disk(runs_dir: Path) -> Iterator[str]:
+    folder = runs_dir.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 2**30
+    writable = os.access(folder, os.W_OK)
+    yield f"{'+' if free > 2 and writable else '-'} runs in {runs_dir.absolute()}: {free:.0f} GiB free" + (
+        "" if writable else ", not writable"
+    )

@@ -1,0 +1,1 @@
+"""What the paper says, the rows, and one run from images to record."""

@@ -1,0 +1,105 @@
+"""One `Experiment` per row x profile x data set x seed: everything that determines a result, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+
+from cqlib import data as registry
+from cqlib.data.catalogue import ENTRIES
+from cqlib.experiments import rows as names
+from cqlib.experiments.paper import SAME_MODEL, TABLE1
+from cqlib.models.likelihood import LikelihoodConfig
+from cqlib.models.registry import RECIPES
+from cqlib.models.rival import RivalConfig
+from cqlib.recipe import EVALUATION, PROFILES, Evaluation, Recipe, hashed
+from cqlib.util.errors import UsageError, unknown
+from cqlib.util.files import canonical_json, sha256
+
+ROWS = names.ROWS
+AVAILABLE = tuple(row for row in ROWS if SAME_MODEL.get(row, row) in RECIPES)
+"""The rows that this version can train, aliases included."""
+
+IMAGE_SIZE = {"smoke": 16, "quick": 16, "study": 32, "paper": 32}
+"""Side length in pixels; a data set that has not this one comes at its nearest, under `paper` at the paper's."""
+
+
+MILESTONES, MILESTONE_IMAGES = 7, 1000
+"""Under `study` the rows of Table 1 are measured so often on the way, on so many images."""
+
+TRAIN_IMAGES = {"smoke": 300}
+"""Profiles that use the first images of the training split only."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained on what, and how it is measured. `row` is canonical: aliases share one run."""
+
+    row: str
+    profile: str
+    data: str
+    size: int
+    seed: int
+    recipe: Recipe
+    evaluation: Evaluation
+
+    @property
+    def config(self) -> dict:
+        """The experiment as nested plain values, for the record."""
+        return asdict(self)
+
+    @property
+    def config_hash(self) -> str:
+        """16 hex digits: equal experiments, equal hashes."""
+        return sha256(canonical_json(hashed(self)).encode())[:16]
+
+    @property
+    def training_hash(self) -> str:
+        """16 hex digits over what determines the weights: measuring differently does not train again."""
+        config = {key: value for key, value in hashed(self).items() if key != "evaluation"}
+        return sha256(canonical_json(config).encode())[:16]
+
+    @property
+    def cost(self) -> float:
+        """Expected time relative to other rows of the profile, for planning: the longest run goes first."""
+        system, training = self.recipe.system, self.recipe.training
+        adversarial = isinstance(system, RivalConfig) or getattr(system, "critic", None) is not None
+        flow = getattr(system, "flow", None) is not None
+        rival = 6.0 if isinstance(system, LikelihoodConfig) else 0.0  # deep nets, as measured under `quick`
+        generator = training.n_generator * (1.0 + 0.6 * flow * (1 + adversarial) + rival)
+        return training.steps * (generator + 2.5 * adversarial * training.n_critic)
+
+
+def experiment(row: str, profile: str = "quick", data: str | None = None, seed: int = 0) -> Experiment:
+    """The experiment for a row of the tables; UsageError for a name or a seed that is none."""
+    names.row(row)
+    names.profile(profile)
+    data = data or names.default_data(row, profile)[0]
+    names.data(data)
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise UsageError(f"seed {seed!r} is not a whole number from 0 to {2**31 - 1}")
+    canonical = SAME_MODEL.get(row, row)
+    if canonical not in RECIPES:
+        raise unknown("trainable row", row, AVAILABLE)
+    if data.startswith("toy2d"):
+        raise UsageError(f"data set '{data}' holds points of the plane, and row '{row}' is a model of images")
+    size = image_size(data, profile)
+    recipe, evaluation = RECIPES[canonical](canonical, profile, size), EVALUATION[profile]
+    if isinstance(recipe.system, RivalConfig):
+        evaluation = replace(evaluation, baselines=True)
+    if isinstance(recipe.system, LikelihoodConfig):
+        evaluation = replace(evaluation, histogram=True)
+    if profile == "study" and canonical in {row.id for row in TABLE1.rows}:
+        recipe = replace(recipe, training=replace(recipe.training, snapshots=MILESTONES))
+        evaluation = replace(evaluation, milestone_images=MILESTONE_IMAGES)
+    return Experiment(canonical, profile, data, size, seed, recipe, evaluation)
+
+
+def image_size(data: str, profile: str) -> int:
+    """The side length in pixels at which a profile takes a data set: `paper` takes published ones at the paper's size,
+    or their own (Tiny ImageNet: 64)."""
+    if profile == "paper" and data in ENTRIES:
+        return ENTRIES[data].sizes[0]
+    return min(registry.sizes(data), key=lambda size: abs(size - IMAGE_SIZE[profile]))
+
+
+assert set(PROFILES) == set(names.PROFILES) == set(EVALUATION)

@@ -1,0 +1,149 @@
+"""Every name a user can type: rows, profiles, data sets, notebooks. Standard library only, so that a wrong
+name is told before anything is installed (`cqlib/cli/options.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from cqlib import data as registry
+from cqlib.experiments import paper
+from cqlib.experiments import rows as names
+from cqlib.util.errors import unknown
+from cqlib.util.paths import ROOT
+
+PROFILES = {
+    "smoke": "tests: tiny nets, tens of steps",
+    "quick": "the default: real photographs at 16x16 on a CPU, half an hour",
+    "study": "an evening on a CPU, minutes on a GPU",
+    "paper": "the paper's recipes on the paper's data sets: a GPU, days in all",
+}
+
+DEVELOPMENT_DATA = "photos10"
+"""What every profile but `paper` runs on when no data set is named."""
+
+# The tables' rows, then what the figures need beside them.
+ROWS = (
+    *paper.ROWS,
+    "extra/vae-full-covariance",
+    "extra/vae-pixelcnn",
+    "extra/cq-f-conditional",
+    "extra/improved-gan-unlabelled",
+    "extra/m-batchgan",
+    "extra/cq-f-width-50",
+    "extra/cq-f-width-75",
+    "extra/cq-f-width-150",
+)
+
+NOTEBOOK_ROWS = {
+    "figure_decoders": (
+        "table1/vae", "extra/vae-full-covariance", "extra/vae-pixelcnn", "table1/vae-f",
+        "table3/pixelcnnpp", "table3/pixelrnn", "table3/nvp", "table3/vae-iaf",
+        "table1/gan", "table3/sngan", "table3/wgan-gp", "table1/cq-f",
+    ),
+    "colourisation": ("extra/cq-f-conditional", "table1/cq-f"),
+    "figure_samples": ("table1/cq-f",),
+    "figure_nvp_comparison": ("table1/cq-f", "table3/cqf-2-scales", "table3/nvp"),
+    "table4": ("table1/cq-f", "table3/cqf-large-d", "table3/cqf-2-scales"),
+}  # fmt: skip
+"""Short name of a notebook -> the rows that it needs; one of the paper's tables has its own rows."""
+
+NOTEBOOK_DATA = {
+    "figure_nvp_comparison": ("cifar10", "celeba", "lsun-bedroom", "imagenet64"),
+    "table4": tuple(paper.DATA_SETS),
+}
+"""Short name of a notebook -> the data sets that it takes its rows on under `paper`; elsewhere those of the rows."""
+
+
+def notebooks(folder: Path | None = None) -> dict[str, Path]:
+    """Short name -> file of every notebook in `folder` (default: the repository's `notebooks/`).
+
+    A table's short name is the part before the first underscore (`table1`), any other's the file's stem.
+    """
+    files = sorted((folder or ROOT / "notebooks").glob("*.ipynb"))
+    return {short_name(file): file for file in files}
+
+
+def short_name(file: Path) -> str:
+    """`table1_objectives.ipynb` -> `table1`; `figure_samples.ipynb` -> `figure_samples`."""
+    return file.stem.split("_")[0] if file.stem.startswith("table") else file.stem
+
+
+def profile(name: str) -> str:
+    """`name` if it is a profile; else UsageError with the nearest one."""
+    if name not in PROFILES:
+        raise unknown("profile", name, PROFILES)
+    return name
+
+
+def row(name: str) -> str:
+    """`name` if it is a row of the tables; else UsageError with the nearest one."""
+    if name not in ROWS:
+        raise unknown("row", name, ROWS)
+    return name
+
+
+def data(name: str) -> str:
+    """`name` if a data set of that name can exist (no file is read); else UsageError with the nearest one."""
+    registry.check(name)
+    return name
+
+
+def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:
+    """The data sets of a row when none is named: for `paper` those of the notebook (by short name) that it is wanted
+    for, if that has any of its own, else those of the first table that it stands in."""
+    if profile != "paper":
+        return (DEVELOPMENT_DATA,)
+    if notebook in NOTEBOOK_DATA:
+        return NOTEBOOK_DATA[notebook]
+    return paper.table_of(row).data if row in paper.ROWS else ("cifar10",)
+
+
+def target(name: str) -> str:
+    """What `--only` takes: `all`, a row, or a notebook by short name or stem; else UsageError."""
+    books = notebooks()
+    valid = ["all", *books, *(file.stem for file in books.values()), *ROWS]
+    if name not in valid:
+        raise unknown("name", name, valid)
+    return name
+
+
+TWO_SCALES = "table3/cqf-2-scales"
+
+
+SHORT = {TWO_SCALES: "CQF, 2 scales", "table3/cqf-large-d": "CQF (large Discr.)"}
+
+
+EXTRA = {
+    "extra/vae-full-covariance": "VAE, full covariance",
+    "extra/vae-pixelcnn": "VAE, PixelCNN decoder",
+    "extra/cq-f-conditional": "CQ-F, colourisation",
+    "extra/improved-gan-unlabelled": "Improved GAN, no labels",
+    "extra/m-batchgan": "M-BatchGAN",
+    "extra/cq-f-width-50": "CQ-F, width 50 %",
+    "extra/cq-f-width-75": "CQ-F, width 75 %",
+    "extra/cq-f-width-150": "CQ-F, width 150 %",
+}
+"""Rows that stand in none of the paper's tables."""
+
+
+def label_of(row: str) -> str:
+    """A row's name on the slides, told apart where the slides use one name twice ("CQF + Residual")."""
+    if row not in paper.ROWS:
+        return EXTRA.get(row, row)
+    found = paper.ROWS[row]
+    extra = [] if row.startswith("table1/") or "(" in found.label else found.ticks
+    return " + ".join([found.label, *extra])
+
+
+def short_label(row: str) -> str:
+    """`label_of` where there is little room."""
+    return SHORT.get(row) or label_of(row)
+
+
+def marks(rows: Collection[str]) -> dict[str, int]:
+    """Short label -> its number in `plots.mark`: one system has one colour and marker everywhere, whatever it is called
+    in a table."""
+    systems = dict.fromkeys(map(paper.canonical, names.ROWS))
+    place = {row: i for i, row in enumerate(systems)}
+    return {short_label(row): place.get(paper.canonical(row), len(place)) for row in rows}

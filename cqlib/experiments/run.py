@@ -1,0 +1,370 @@
+"""Train and evaluate one experiment, once: what is finished is read, what is half done goes on.
+
+A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/:
+
+    record.json         what was measured (`cqlib.experiments.record`)
+    model.safetensors   the averaged weights, with the hash of the experiment they belong to
+    samples_T1.png, samples_T0.png    sample grids
+    training.jsonl      losses, in nats per image
+    *.checkpoint        while training
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cqlib import data as data_sets
+from cqlib.data.dataset import Dataset
+from cqlib.data.grids import grid_png
+from cqlib.experiments import rows as names
+from cqlib.experiments.experiment import TRAIN_IMAGES, Experiment, experiment
+from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, slug, write_record
+from cqlib.experiments.run_folder import LOCK, set_stale_aside, tidied, tidy, tidy_finished
+from cqlib.experiments.stages import Stages, fingerprint, load_model, stored_training
+from cqlib.metrics import evaluation, milestones
+from cqlib.metrics.baselines import Distances, baselines, best_step
+from cqlib.metrics.bpd import bits_per_dimension
+from cqlib.metrics.features import Features, features_for
+from cqlib.metrics.fidelity import NEIGHBOURS
+from cqlib.metrics.metric import STARRED, Metric
+from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
+from cqlib.metrics.resumable import Parts
+from cqlib.models.base import LikelihoodSystem, System
+from cqlib.training.loop import CHECKPOINT_SECONDS, Stop, snapshots
+from cqlib.util import locks, provenance
+from cqlib.util.checkpoint import CheckpointError, load_checkpoint
+from cqlib.util.errors import StoppedEarly, UserError, out_of_memory
+from cqlib.util.files import write_atomic
+from cqlib.util.paths import ROOT
+
+PUBLISHED = ROOT / "reports" / "published"
+RUNS = ROOT / "runs"
+Progress = Callable[[int, int, float], None]
+"""(step, steps, seconds left) over all stages of a run."""
+
+
+def run_dir(row: str, profile: str, data: str | None, seed: int, runs_dir: Path | str = RUNS) -> Path:
+    """The folder of a run; the aliases of a row share it."""
+    e = experiment(row, profile, data, seed)
+    return Path(runs_dir) / slug(e.row, e.data, e.profile, e.seed)
+
+
+def finished(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
+    """The record of a finished run of exactly this experiment, or None."""
+    try:
+        record = read_record(_folder(e, runs_dir) / "record.json")
+    except (OSError, ValueError):
+        return None
+    return record if record.status == "done" and record.config_hash == e.config_hash else None
+
+
+def run(row: str, *, profile: str = "quick", data: str | None = None, seed: int = 0, **options: Any) -> Record:
+    """`run_experiment` for a row of the tables; UsageError for a wrong name."""
+    return run_experiment(experiment(row, profile, data, seed), **options)
+
+
+def run_experiment(
+    e: Experiment,
+    *,
+    runs_dir: Path | str = RUNS,
+    data_dir: Path | str | None = None,
+    feature_weights: Path | str | None = None,
+    time_budget: float | None = None,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] = locks.to_stderr,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Record:
+    """Train and evaluate what is missing of an experiment, and return its record.
+
+    `time_budget` is in minutes; `checkpoint_seconds` of work are lost at most when the process is killed, and of a
+    finished row nothing. Where another process runs the same, `tell` gets a line that says so, and its record is
+    waited for. Raises UserError for data that is missing or damaged, a full disk or too little memory, StoppedEarly
+    (state saved) on SIGTERM, SIGINT or at the end of the time budget.
+    """
+    folder = _folder(e, runs_dir)
+    stop = Stop(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
+    try:
+        # A signal ends fetching and converting at once: there is nothing to save yet.
+        images = load_data(e, data_dir)
+        weights = Path(feature_weights) if feature_weights else None
+        features = features_for(weights, data_dir and Path(data_dir), profile=e.profile)
+
+        def known() -> Record | None:
+            record = finished(e, runs_dir)
+            right = record and record.data.fingerprint == fingerprint(images) and scored(record, features)
+            return record if right else None
+
+        def go_on() -> None:
+            if reason := stop.reason():
+                raise StoppedEarly(f"stopped while another process runs {folder.name}: {reason}")
+
+        if (record := known()) and tidied(folder):  # nothing is written: a folder that is read only will do
+            return record
+        features.check()  # while nothing has been written yet
+        with _signals(stop):
+            folder.mkdir(parents=True, exist_ok=True)
+            name = f"{e.row} on {e.data}, seed {e.seed}"
+            with (
+                locks.held(folder / LOCK, name, say=tell, while_waiting=go_on),
+                torch.random.fork_rng(),
+            ):
+                tidy(folder, Path(runs_dir))
+                if record := known():
+                    tidy_finished(folder)
+                    return record
+                return _run(e, images, features, folder, Path(runs_dir), stop, progress, checkpoint_seconds)
+    except torch.OutOfMemoryError as error:
+        why = f"{e.row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"
+        raise UserError(f"{why}: free the card or take a larger one; the run is as it was") from error
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        words = " ".join(str(error).split())[:100]
+        why = f"{e.row} on {e.data} needs more memory than there is{f' ({words})' if words else ''}"
+        raise UserError(f"{why}: free some, or run fewer rows at a time (--jobs); the run is as it was") from error
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror or error}; the run is as it was") from error
+
+
+def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
+    """Whether exactly this experiment has been trained here, whatever has been measured since."""
+    return stored_training(_folder(e, runs_dir) / "model.safetensors", e) is not None
+
+
+def fetch_published(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
+    """Put the published weights of an experiment where its run would leave them, to be measured; False without any,
+    or where something lies already."""
+    folder = _folder(e, runs_dir)
+    source, target = PUBLISHED / "models" / f"{folder.name}.safetensors", folder / "model.safetensors"
+    if target.exists() or stored_training(source, e) is None:
+        return False
+    write_atomic(target, source.read_bytes())
+    return True
+
+
+def scored(record: Record, features: Features) -> bool:
+    """Whether the record has scores on just these features, weights included; none are taken of grey images."""
+    found = record.metrics.get(f"IS{features.suffix}@T1")
+    if found is None:
+        return not any("@T1" in name for name in record.metrics)
+    if features.weights_words:
+        return features.weights_words in found.protocol
+    return UNKNOWN_WEIGHTS not in found.protocol
+
+
+def run_many(
+    rows: Sequence[str],
+    *,
+    profile: str = "quick",
+    data: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    **options: Any,
+) -> list[Record]:
+    """`run` for every row, data set and seed, one after the other; finished ones are read.
+
+    `data` empty: each row's own data sets for the profile.
+    """
+    return [
+        run(row, profile=profile, data=name, seed=seed, **options)
+        for row in rows
+        for name in data or names.default_data(row, profile)
+        for seed in seeds
+    ]
+
+
+def load(
+    row: str,
+    *,
+    profile: str = "quick",
+    data: str | None = None,
+    seed: int = 0,
+    runs_dir: Path | str = RUNS,
+    device: torch.device | str = "cpu",
+) -> System:
+    """The system of a finished run, or of a published checkpoint, with averaged weights, in evaluation mode."""
+    e = experiment(row, profile, data, seed)
+    name = slug(e.row, e.data, e.profile, e.seed)
+    paths = (Path(runs_dir) / name / "model.safetensors", PUBLISHED / "models" / f"{name}.safetensors")
+    for path in paths:
+        model = load_model(path, e)
+        if model is not None:
+            return model.to(device)
+    why = f"{row} has not been trained with profile {e.profile} on {e.data}, seed {seed}"
+    for path in filter(Path.is_file, paths):
+        try:
+            load_checkpoint(path)
+        except CheckpointError as error:
+            why = str(error)
+    raise UserError(f"{why}: {train_command(row, e)}")
+
+
+def train_command(row: str, e: Experiment) -> str:
+    """What trains an experiment, of which `row` may be an alias."""
+    return f"python -m cqlib train {row} --profile {e.profile} --data {e.data} --seed {e.seed}"
+
+
+# --- one run -------------------------------------------------------------------------------------------------
+
+
+def _run(
+    e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path, stop: Stop, progress, checkpoint_seconds
+) -> Record:
+    """Train (if need be), measure, write grids and record."""
+    set_stale_aside(e, fingerprint(images), folder, runs_dir)
+    started, clock = provenance.now(), time.monotonic()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    stages = Stages(e, images, folder, device, stop, progress, checkpoint_seconds)
+    if images.how:
+        stages.notes.append(f"images: {images.how}")
+    trained = stages.first()
+    model, likelihood_model, note = trained.system, trained.system, ""
+    if model.given:
+        stages.notes.append(f"samples are drawn for {model.given} of training images, and scored as all others")
+    statuses = {trained.status}
+    if e.recipe.frozen_decoder is not None:
+        second = stages.second(trained.system)
+        likelihood_model, note = second.system, f"{STARRED} (frozen generator, trained encoder and sigma): "
+        statuses.add(second.status)
+
+    def go_on() -> None:
+        if reason := stop.reason():
+            raise StoppedEarly(f"stopped while measuring: {reason}; the trained model is saved")
+
+    parts = Parts(folder, f"{e.config_hash} {stages.key}", checkpoint_seconds)
+    earlier = finished(e, runs_dir)
+    metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == fingerprint(images) else {}
+    best = earlier.best_step if earlier else trained.steps
+    curve = {**(earlier.curve if earlier else {}), **_curve(folder / "training.jsonl", images.train.images[0].numel())}
+    per_image: dict[str, list[float]] = {}
+    if isinstance(likelihood_model, LikelihoodSystem):
+        bounds, per_image = evaluation.likelihood(
+            likelihood_model, images, e.evaluation, note=note, on_batch=go_on, parts=parts
+        )
+        metrics |= bounds
+    metrics["seconds"] = evaluation.drawing_time(model, on_batch=go_on)
+    if images.channels == 3:
+        scores, grids = evaluation.quality(
+            model,
+            images,
+            e.evaluation,
+            features,
+            seed=e.seed,
+            cache_dir=runs_dir / "features",
+            on_batch=go_on,
+            on_note=stages.notes.append,
+            parts=parts,
+        )
+        metrics |= scores
+        for name, grid in grids.items():
+            write_atomic(folder / f"{name}.png", grid_png(grid))
+        distances = Distances(images, e.evaluation, features, cache_dir=runs_dir / "features", device=device,
+                              on_batch=go_on)  # fmt: skip
+        kept = snapshots(folder, "training", stages.key)
+        if kept and (n := e.evaluation.milestone_images) is not None:
+            near = Distances(images, replace(e.evaluation, fidelity_images=n), features,
+                             cache_dir=runs_dir / "features", device=device, on_batch=go_on)  # fmt: skip
+            curve |= milestones.along(model, trained.steps, kept, images, near, e.seed, go_on)
+        elif kept:
+            best, scores = best_step(model, trained.steps, kept, distances, e.seed)
+            metrics |= scores
+        if e.evaluation.baselines:
+            metrics |= baselines(stages.untrained(), distances, e.seed)
+    record = Record(
+        row=e.row,
+        status="done" if statuses == {"done"} else "diverged",
+        seed=e.seed,
+        profile=e.profile,
+        data=DataInfo(e.data, "test", fingerprint(images), images.test.shape),
+        metrics=metrics,
+        config={**e.config, "n_train": len(images.train)},
+        config_hash=e.config_hash,
+        parameters=trained.system.parameter_counts(),
+        steps=trained.steps,
+        best_step=best,
+        seconds=round(stages.seconds + time.monotonic() - clock - stages.spent, 1),
+        images_per_second=round(trained.steps * e.recipe.training.batch_size / max(trained.seconds, 1e-9), 1),
+        peak_memory_bytes=provenance.peak_memory_bytes(device),
+        device=stages.ran_on,
+        versions=provenance.versions(),
+        git=stages.git,
+        started=started,
+        finished=provenance.now(),
+        per_image=per_image,
+        notes=stages.notes,
+        curve=curve,
+    )
+    write_record(record, folder, "record.json")
+    tidy_finished(folder)
+    return record
+
+
+def _kept(record: Record, features: Features) -> dict[str, Metric]:
+    """What stays beside new scores on `features`: those on others, but on other Inception weights, for they bear the
+    same names."""
+    if features.name != "inception":
+        return dict(record.metrics)
+    return {name: metric for name, metric in record.metrics.items() if UNKNOWN_WEIGHTS not in metric.protocol}
+
+
+# --- small parts ---------------------------------------------------------------------------------------------
+
+
+def _folder(e: Experiment, runs_dir: Path | str) -> Path:
+    return Path(runs_dir) / slug(e.row, e.data, e.profile, e.seed)
+
+
+def load_data(e: Experiment, data_dir: Path | str | None) -> Dataset:
+    """The images of an experiment. UserError, one line, when they cannot be had."""
+    images = data_sets.load(e.data, size=e.size, data_dir=data_dir)
+    if min(len(images.train), len(images.test)) <= NEIGHBOURS:
+        raise UserError(f"{e.data}: at least {NEIGHBOURS + 1} training and {NEIGHBOURS + 1} test images are needed")
+    limit = TRAIN_IMAGES.get(e.profile)
+    return images if limit is None else replace(images, train=images.train.first(limit))
+
+
+def _curve(log: Path, dimensions: int) -> dict[str, list[list[float]]]:
+    """The losses of training, thinned; L_C in bits per dimension, the others as they are. Empty when the log is
+    lost or damaged: all else is measured on the weights."""
+    names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q", "critic/discriminator": "discriminator"}
+    try:
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+    except (OSError, ValueError):
+        return {}
+    lines = lines[:: -(-len(lines) // MAX_CURVE)] if lines else []
+    curves: dict[str, list[list[float]]] = {}
+    for key, name in names.items():
+        scale = bits_per_dimension(1.0, dimensions) if key == "coverage" else 1.0
+        points = [[line["step"], round(line[key] * scale, 4)] for line in lines if key in line]
+        if points:
+            curves[name] = points
+    return curves
+
+
+@contextmanager
+def _signals(stop: Stop) -> Iterator[None]:
+    """SIGINT and SIGTERM ask the loop to save and stop; only the main thread may say so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if stop.requested is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt  # a second Ctrl-C does not wait
+        stop.requested = signal.Signals(number).name
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,90 @@
+"""The folder of a run: whose it is, what killed writers left in it, and how much room runs take."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from cqlib.experiments.experiment import Experiment
+from cqlib.util.files import move, remove_leftovers, write_atomic
+
+LOCK = ".lock"
+HOUR = 3600.0
+KEPT_LOGS = 20
+"""Tracebacks that stay in the logs folder, the newest."""
+
+
+def set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path) -> None:
+    """A folder that holds another experiment, or one on other data, is moved to `runs_dir`/stale, not lost."""
+    mark = folder / "experiment.json"
+    wanted = {"training_hash": e.training_hash, "data": data}
+    content = json.dumps({**wanted, "config": e.config}, indent=1)
+    if mark.exists() and _mark(mark) != wanted:
+        stale = runs_dir / "stale"
+        stale.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=stale))
+        # the mark goes last: a move that is cut short is taken up again
+        for item in sorted(folder.iterdir(), key=lambda item: item == mark):
+            if not item.name.startswith(LOCK):
+                move(item, aside / item.name)
+    write_atomic(mark, content)
+
+
+def _mark(path: Path) -> dict[str, Any] | None:
+    """What a run's folder says it holds; None when that cannot be read."""
+    try:
+        found = json.loads(path.read_text())
+        return {"training_hash": found["training_hash"], "data": found["data"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def tidy(folder: Path, runs_dir: Path) -> None:
+    """Remove what killed writers left: in `folder`, whose lock is held, all of it; where others may be writing, what is
+    an hour old; and all tracebacks but the newest."""
+    remove_leftovers(folder)
+    for shared in (runs_dir, runs_dir / "features"):
+        remove_leftovers(shared, older=HOUR)
+    for old in sorted((runs_dir / "logs").glob("error-*.log"))[:-KEPT_LOGS]:
+        old.unlink(missing_ok=True)
+
+
+def tidy_finished(folder: Path) -> None:
+    """Remove what is of use in training alone, once the record is written."""
+    for path in _of_training(folder):
+        path.unlink(missing_ok=True)
+
+
+def tidied(folder: Path) -> bool:
+    """Whether `tidy_finished` was not cut off."""
+    return not _of_training(folder)
+
+
+def _of_training(folder: Path) -> list[Path]:
+    return [path for pattern in ("*.checkpoint*", "*.step-*", "*.new") for path in folder.glob(pattern)]
+
+
+def room(runs_dir: Path) -> str:
+    """One line on what the runs folder holds, in MB."""
+    sizes = {"runs": 0, "features": 0, "stale": 0, "logs": 0}
+    checkpoints = 0
+    for path in runs_dir.rglob("*"):
+        try:
+            size = path.stat().st_size if path.is_file() else 0
+        except OSError:  # gone meanwhile
+            continue
+        part = path.relative_to(runs_dir).parts[0]
+        sizes[part if part in sizes else "runs"] += size
+        checkpoints += size * (".checkpoint" in path.name or ".step-" in path.name)
+    parts = [f"{_mb(sizes['runs'])} in runs"]
+    parts += [f"of which {_mb(checkpoints)} go when they are done"] if checkpoints else []
+    parts += [f"{_mb(sizes[part])} in {part}" for part in ("features", "logs") if sizes[part]]
+    if sizes["stale"]:
+        parts.append(f"{_mb(sizes['stale'])} in stale (earlier recipes or data: delete it when you like)")
+    return f"disk: {_mb(sum(sizes.values()))} in {runs_dir}: {', '.join(parts)}"
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

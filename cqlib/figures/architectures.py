@@ -1,0 +1,101 @@
+"""What the notebook of Table 2 shows beside its table: layers of latent variables, and the scales of f."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from IPython.display import HTML
+from torch import Tensor
+
+from cqlib import data as data_sets
+from cqlib.experiments.rows import marks
+from cqlib.models.base import System
+from cqlib.models.hierarchical import Hierarchical
+from cqlib.nets.coupling import join_channels, join_checkerboard
+from cqlib.pixels import to_uint8
+from cqlib.report import plots
+from cqlib.report.cells import picture
+from cqlib.report.pictures import table_rows
+from cqlib.report.run_sets import RunSet
+from cqlib.util.errors import UserError
+from cqlib.util.text import without_paths
+
+NONE = HTML(
+    "<p>No model with layers of latent variables here: <code>./run_all.sh --only table2</code> trains some.</p>"
+)
+
+
+DONE = torch.tensor([0.9, 0.9, 0.6, 0.6, 0.2, 0.2]).view(1, 6, 1, 1)  # orange, two pixels of each colour
+
+
+def hierarchical(systems: Mapping[str, System]) -> dict[str, Hierarchical]:
+    """Those of `systems` that have layers of latent variables."""
+    return {label: system for label, system in systems.items() if isinstance(system, Hierarchical)}
+
+
+@torch.no_grad()
+def kl_by_layer(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 500) -> HTML:
+    """The mean KL(q || p) of every layer in nats per image, coarsest first, on the first n test images of `runs`."""
+    layered = hierarchical(systems)
+    if not layered:
+        return NONE
+    try:
+        images = data_sets.load(runs.data, size=runs.size, data_dir=data_dir and Path(data_dir)).test.images[:n]
+    except UserError as error:
+        return HTML(f"<p>{html.escape(without_paths(str(error)))}</p>")
+    series = {}
+    for label, system in layered.items():
+        found = system.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
+        series[label] = {name: kl.mean().item() for name, kl in found.items()}
+    figure = plots.by_layer(
+        series,
+        ylabel="KL (nats per image)",
+        xlabel="layer of latent variables, coarsest first",
+        marks=marks(table_rows("table2")),
+    )
+    words = "; ".join(f"{label} " + ", ".join(f"{k} {v:.1f}" for k, v in kl.items()) for label, kl in series.items())
+    return picture(figure, f"KL of every layer of latent variables in nats per image, coarsest first. {words}")
+
+
+@torch.no_grad()
+def redrawn(systems: Mapping[str, System], n: int = 16) -> HTML:
+    """The decoder's mean for n draws of all layers, and again with the lowest layers redrawn, more and more of
+    them: what stays the same is what the upper layers hold."""
+    rows = {}
+    for label, system in hierarchical(systems).items():
+        generator = torch.Generator().manual_seed(0)
+        kept, fresh = (system.decoder.noise(n, generator) for _ in range(2))
+        layers = list(system.decoder.shapes)
+        rows[label] = {}
+        for k in range(len(layers), -1, -1):
+            title = "one draw" if k == len(layers) else f"{layers[k]} and below redrawn" if k else "all redrawn"
+            features = system.decoder(kept[:k] + fresh[k:])[0]
+            rows[label][title] = to_uint8(system.image(system.decode(features)[0]).clamp(-1, 1))
+    if not rows:
+        return NONE
+    alt = f"Decoder means of {', '.join(rows)}: one draw, then with more and more of the lower layers redrawn"
+    return picture(plots.sample_board(rows, columns=round(n**0.5)), alt)
+
+
+def partitions(size: int = 8) -> HTML:
+    """Which parts of an image the couplings of a two-scale f keep (dark) and change (light) first; orange is done."""
+
+    def halves(channels: int, side: int) -> tuple[Tensor, Tensor]:
+        return torch.zeros(1, channels, side, side), torch.ones(1, channels, side, side)
+
+    going_on = join_checkerboard(*halves(12, size // 4))
+    stages = {
+        "fine checkerboard": join_checkerboard(*halves(6, size // 2)),
+        "channels of 2×2 cells": join_channels(*halves(6, size // 2)),
+        "coarse checkerboard": join_checkerboard(going_on, DONE.expand_as(going_on)),
+    }
+    board = {"": {title: (255 * image).to(torch.uint8) for title, image in stages.items()}}
+    alt = (
+        "Three squares of pixels. Fine checkerboard: every second pixel is changed. Channels of 2 by 2 cells: blue "
+        "is changed everywhere, green in every second line, red nowhere. Coarse checkerboard: every second pixel is "
+        "orange, for it is done; the others alternate between cells"
+    )
+    return picture(plots.sample_board(board, columns=1), alt)

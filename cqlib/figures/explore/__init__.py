@@ -1,0 +1,1 @@
+"""What the notebook `explore` plays with."""

@@ -1,0 +1,164 @@
+"""What is probable for a model: photographs, changed ones, and an image of your own, in bits per dimension.
+
+Reference: Nalisnick et al., "Do deep generative models know what they don't know?", ICLR 2019.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from IPython.display import HTML
+from markupsafe import escape
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from cqlib.data import reading
+from cqlib.data.photos10 import BASE_SIDE
+from cqlib.figures import common as show
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
+from cqlib.models.coverage_quality import CoverageQuality
+from cqlib.report import plots
+from cqlib.report.cells import live, picture
+from cqlib.report.strips import cost_board
+from cqlib.util.errors import UserError, one_line
+
+PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+"""A photograph that no data set here holds, and that comes with matplotlib."""
+MAX_TILES = 1_250
+"""What a CPU measures in some seconds; a photograph of 16:9 has fewer."""
+
+
+def bits(system: CoverageQuality, images: Tensor) -> Tensor:
+    """Bits per dimension of each uint8 image (N, C, S, S), by the bound of one draw: (N,)."""
+    return bits_per_dimension(held_out_nats(system, images), images[0].numel())
+
+
+# --- changed photographs -------------------------------------------------------------------------------------
+
+
+def kinds(x: Tensor, system: CoverageQuality) -> dict[str, Tensor]:
+    """uint8 photographs x (N, C, S, S), what can be done to them, and images that are none; all (N, C, S, S)."""
+    mean, generator = x.float().mean((2, 3), keepdim=True), torch.Generator().manual_seed(0)
+    small = avg_pool2d(x.float(), 4)
+    order = torch.randperm(x[0, 0].numel(), generator=generator)
+    return {
+        "photographs": x,
+        "upside down": x.flip(2),
+        "half the contrast": (mean + (x - mean) / 2).round().to(torch.uint8),
+        "blurred": interpolate(small, scale_factor=4, mode="bilinear").round().to(torch.uint8),
+        "flat, the mean colour": mean.round().to(torch.uint8).expand_as(x),
+        "negative": 255 - x,
+        "red, green, blue in turn": x.roll(1, dims=1),
+        "pixels in another order": x.flatten(2)[..., order].view_as(x),
+        "uniform noise": torch.randint(256, x.shape, dtype=torch.uint8, generator=generator),
+        "samples, T = 1": show.draw(system, len(x), 1.0),
+        "samples, T = 0": show.draw(system, len(x), 0.0),
+    }
+
+
+def probable(system: CoverageQuality, x: Tensor) -> HTML:
+    """`kinds` of x with examples: mean and middle 90 % of their bits per dimension."""
+    found = kinds(x, system)
+    values = {name: bits(system, images) for name, images in found.items()}
+    what = "Bits per dimension of photographs, changed photographs and other images"
+    return picture(*cost_board(found, values, "photographs", "bits per dimension", what))
+
+
+# --- an image of your own ------------------------------------------------------------------------------------
+
+
+def read(source: Path | str | bytes, channels: int = 3) -> Image.Image:
+    """A picture from a file or from its bytes, in colour or (1 channel) grey. UserError where it is none."""
+    try:
+        found = reading.picture(io.BytesIO(source) if isinstance(source, bytes) else Path(source))
+        if found.mode.startswith(("I", "F")):  # Pillow would turn all that is bright white
+            raise ValueError("more than 8 bits a channel; save it with 8")
+        return found.convert("RGB" if channels == 3 else "L")
+    except (OSError, ValueError) as error:
+        name = "the upload" if isinstance(source, bytes) else source
+        raise UserError(one_line(f"{name} is no picture that can be read: {error}")) from error
+
+
+def tiles(image: Image.Image, size: int, side: int = BASE_SIDE) -> tuple[Tensor, tuple[int, int]]:
+    """The picture with its shorter side scaled to `side` pixels (never up; a long one further down) and cut into at
+    most MAX_TILES tiles: uint8 (N, C, S, S), and rows and columns. UserError where it is smaller than one tile."""
+    scale = min(1.0, side / min(image.size), size * math.sqrt(MAX_TILES / (image.width * image.height)))
+    width, height = (math.floor(length * scale + 1e-6) for length in image.size)
+    columns, rows = width // size, height // size
+    if not (rows and columns):
+        raise UserError(f"the picture has {image.width} × {image.height} pixels; a tile takes {size} × {size}")
+    pixels = _pixels(image.resize((width, height), Image.Resampling.BOX))[:, : rows * size, : columns * size]
+    cut = pixels.unflatten(2, (columns, size)).unflatten(1, (rows, size)).permute(1, 3, 0, 2, 4)
+    return cut.flatten(0, 1).contiguous(), (rows, columns)
+
+
+def whole(image: Image.Image, size: int) -> Tensor:
+    """The central square of the picture averaged down to uint8 (1, C, S, S)."""
+    side = min(image.size)
+    x, y = (image.width - side) // 2, (image.height - side) // 2
+    small = image.crop((x, y, x + side, y + side)).resize((size, size), Image.Resampling.BOX)
+    return _pixels(small)[None]
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    """uint8 (C, H, W)."""
+    pixels = np.array(image)
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
+
+
+def cost_map(system: CoverageQuality, image: Image.Image, test: Tensor) -> tuple[Figure, str]:
+    """The picture beside the bits per dimension of each of its tiles; and a sentence on it, with the share of the test
+    images that cost less than the whole picture and than its average tile."""
+    size = system.shape[-1]
+    cut, (rows, columns) = tiles(image, size)
+    of_tiles, of_test = bits(system, cut), bits(system, test)
+    of_whole = bits(system, whole(image, size))
+    with matplotlib.rc_context(plots.STYLE):
+        figure = plots.blank(7.0, min(4.6, 0.6 + 3.0 * rows / columns))
+        left, right = figure.subplots(1, 2)
+        picture = cut.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+        left.imshow(picture.expand(-1, -1, 3).numpy(), interpolation="none")
+        left.set_title(f"{rows * columns} tiles of {size} × {size} pixels")
+        drawn = right.imshow(of_tiles.view(rows, columns).numpy(), interpolation="none", cmap="viridis")
+        right.set_title("what each tile costs")
+        for ax in (left, right):
+            ax.set_axis_off()
+        figure.colorbar(drawn, ax=right, label="bits per dimension", shrink=0.8)
+    cheaper = [float((of_test < value.mean()).double().mean()) for value in (of_tiles, of_whole)]
+    told = (f"A tile costs {of_tiles.mean():.2f} bits per dimension on average, more than {cheaper[0]:.0%} of "
+            f"{len(test)} test images do; the whole picture at {size} × {size} pixels {of_whole.mean():.2f}, more than "
+            f"{cheaper[1]:.0%}.")  # fmt: skip
+    return figure, told
+
+
+def your_image(system: CoverageQuality, source: Path | str | bytes | None, test: Tensor) -> HTML:
+    """`cost_map` of a picture file (None: a portrait that comes with matplotlib) in a cell, its sentence below."""
+    figure, told = cost_map(system, read(PORTRAIT if source is None else source, system.shape[0]), test)
+    return HTML(f"{picture(figure, f'A picture, and what its tiles cost. {told}').data}<p>{told}</p>")
+
+
+def upload(system: CoverageQuality, test: Tensor) -> Any:
+    """A button that takes a picture and shows what its tiles cost; None where nobody can press it."""
+    if not live():
+        return None
+    import ipywidgets as widgets
+
+    def changed(change: dict[str, Any]) -> None:
+        for file in change["new"][-1:]:
+            try:
+                view.value = your_image(system, bytes(file["content"]), test).data
+            except UserError as error:
+                view.value = f"<p>{escape(str(error))}</p>"
+
+    button = widgets.FileUpload(accept="image/*", multiple=False, description="Your picture")
+    button.observe(changed, names="value")
+    view = widgets.HTML()
+    return widgets.VBox([button, view])

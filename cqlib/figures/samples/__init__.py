@@ -1,0 +1,1 @@
+"""What the notebook on samples asks: does a model copy its training images?"""

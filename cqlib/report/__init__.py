@@ -1,0 +1,1 @@
+"""From records to run sets, verdicts, tables, pictures and the page."""

@@ -1,0 +1,182 @@
+"""What was measured of the suite itself, as README shows it: its speed (`python -m cqlib bench`) and what that does to
+the claims, what it survives (`tests/robustness/faults.py`) and what it refuses (`tests/robustness/bad_input.py`).
+From the files of `reports/published/` alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cqlib.experiments import paper
+from cqlib.experiments.record import Record, load_records
+from cqlib.report.claim_cards import Card, cards
+from cqlib.report.run_sets import mean_and_std, run_sets
+from cqlib.util.paths import ROOT
+
+PUBLISHED = ROOT / "reports" / "published"
+OPPOSITE = ({"holds", "does not hold"}, {"seen once, as claimed", "seen once, contrary"})
+SAME_WORK = 0.05
+"""Sides of a bench row whose multiply-adds differ by less do the same work."""
+
+
+def bench(folder: Path = PUBLISHED / "bench") -> str:
+    """A table of ratios for each machine on which the bench was run, and what was missed."""
+    parts = []
+    for path in sorted(folder.glob("*.json")):
+        rows = json.loads(path.read_text())
+        head = ["row", "against", "ours", "other", "ratio (least to most)", "target", ""]
+        lines = [table_row(head), table_row(["---"] * len(head))]
+        for r in rows:
+            memory = r["about"] == "memory"
+            sides = [_bytes(r[f"{side}_bytes"]) if memory else _seconds(r[f"{side}_s"]) for side in ("ours", "other")]
+            spread = f"{r['ratio_low']:.3g} to {r['ratio_high']:.3g}" if r["n"] > 1 else "one round"
+            ratio = f"{r['ratio']:.3g} ({spread})"
+            holds = "holds" if r["holds"] else "**does not hold**"
+            work = r.get("work_ratio") or 1
+            other = r["other"]
+            if abs(work - 1) > SAME_WORK:
+                other += f" ({1 / work:.2f} times our multiply-adds, in convolutions and products)"
+            lines.append(table_row([f"`{r['name']}`", other, *sides, ratio, f"{r['target']:.3g}", holds]))
+        parts += [f"{rows[0]['device']}:", "", *lines, "", _missed(rows), ""]
+    return "\n".join(parts).strip() or "Not measured yet."
+
+
+def _missed(rows: Sequence[dict[str, Any]]) -> str:
+    """How many targets were met; and of steps that missed theirs, how near the machine's ceiling they run."""
+    missed = list(dict.fromkeys(f"`{r['name']}`" for r in rows if not r["holds"]))
+    if not missed:
+        return f"All {len(rows)} targets are met."
+    steps = _shares(rows, "flops_per_s", "peak_flops_per_s")
+    within = _shares(rows, "convolutions_s", "ours_s")
+    kept = sum(r["holds"] for r in rows)
+    told = f"{kept} of {len(rows)} targets are met; missed by {', '.join(missed)}."
+    told += f" Of what this machine reaches on large products, our steps reach {steps}." if steps else ""
+    return told + (f" Convolutions, which both sides call, take of our time {within}." if within else "")
+
+
+def _shares(rows: Sequence[dict[str, Any]], part: str, whole: str) -> str:
+    shares = {r["name"]: r[part] / r[whole] for r in rows if r.get(part)}
+    return ", ".join(f"{share:.0%} (`{name}`)" for name, share in shares.items())
+
+
+def precision(folder: Path = PUBLISHED) -> str:
+    """The claims of Table 1 from runs in fp32 beside those of the same rows and seeds in bf16, for each run set."""
+    exact, _ = load_records(folder / "fp32")
+    fast, _ = load_records(folder / "records")
+    parts = [_precision(runs.records, fast) for runs in run_sets([], exact)]
+    return "\n\n".join(part for part in parts if part) or "Not measured yet."
+
+
+def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
+    def run(r: Record) -> tuple:
+        return r.row, r.seed, r.profile, r.data
+
+    both = {*map(run, exact)} & {*map(run, records)}
+    alone = [f"{r.row}, seed {r.seed}" for r in exact if run(r) not in both]
+    fast, exact = ([r for r in side if run(r) in both] for side in (records, exact))
+    if not both:
+        return ""
+    found = [{card.claim.id: card for card in cards(run_sets([], runs), "table1")} for runs in (fast, exact)]
+    pairs = [(found[0][claim], found[1][claim]) for claim in found[0] if found[0][claim].lines]
+    same = sum(a.standing == b.standing for a, b in pairs)
+    turned = sum({a.standing, b.standing} in OPPOSITE for a, b in pairs)
+    seeds = {row: _seeds([r for r in exact if r.row == row]) for row in dict.fromkeys(r.row for r in exact)}
+    bpd = ", ".join(f"{paper.ROWS[row].label} {_mean(fast, row):.2f} and {_mean(exact, row):.2f} ({of_row})"
+                    for row, of_row in seeds.items())  # fmt: skip
+    commits = "" if _commits(fast) == _commits(exact) else ", and at other commits"
+    verdicts = f"{same} of {len(pairs)} verdicts are the same, {turned} turned round. " if pairs else ""
+    head = (
+        f"Table 1, {_label(exact)}, trained in bf16 and in fp32: {verdicts}"
+        f"BPD in bf16 and in fp32: {bpd}. "
+        f"(bf16: {_devices(fast)}; fp32: {_devices(exact)}{commits}.)"
+        + (f" Left out, in fp32 alone: {'; '.join(alone)}." if alone else "")
+    )
+    if not pairs:
+        return head
+    lines = [table_row(["claim", "bf16", "effect", "fp32", "effect"]), table_row(["---"] * 5)]
+    lines += [table_row([a.claim.sentence, *(cell for card in (a, b) for cell in (card.standing, _effects(card)))])
+              for a, b in pairs]  # fmt: skip
+    return "\n".join([head, "", *lines])
+
+
+def _mean(records: Sequence[Record], row: str) -> float:
+    return mean_and_std([r.metrics["BPD"].value for r in records if r.row == row])[0]
+
+
+def _commits(records: Sequence[Record]) -> set[str | None]:
+    return {r.git.commit for r in records}
+
+
+def _label(records: Sequence[Record]) -> str:
+    return " and ".join(dict.fromkeys(runs.label for runs in run_sets([], records)))
+
+
+def _seeds(records: Sequence[Record]) -> str:
+    seeds = sorted({r.seed for r in records})
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def _devices(records: Sequence[Record]) -> str:
+    return " and ".join(sorted({r.device for r in records}))
+
+
+def _effects(card: Card) -> str:
+    """ "T = 1: +23.8 %; T = 0: −8.2 %"; a GAN, which has no noise to leave out, has one for both."""
+    found = {f.effect: f.at for line in card.lines for f in reversed(line.findings)}
+    named = [f"{at}: {effect}" if at and len(found) > 1 else effect for effect, at in found.items()]
+    return "; ".join(reversed(named))
+
+
+def robustness(folder: Path = PUBLISHED) -> str:
+    """The long versions of the fault table and of the bad inputs, in numbers."""
+    faults, inputs = (_read(folder / f"robustness_{name}.json") for name in ("faults", "inputs"))
+    return "\n\n".join([_faults(faults) if faults else "The fault table has not been run yet.",
+                        _inputs(inputs) if inputs else "The bad inputs have not been run yet."])  # fmt: skip
+
+
+def _faults(found: dict[str, Any]) -> str:
+    struck = sum(one["struck"] for one in found["faults"].values())
+    head = (
+        f"`python tests/robustness/faults.py`, {struck:,} faults at random moments, {found['kills']:,} of them signals "
+        f"to a run: {found['lost_finished_rows']} finished rows lost, {found['differing_records']} records that differ "
+        f"in metrics, config or steps, {found['not_as_expected']} outcomes not as expected."
+    )
+    lines = [table_row(["fault", "times", "what is kept", "what is said", "exit code"]), table_row(["---"] * 5)]
+    for name, one in found["faults"].items():
+        times = f"{one['struck']:,}" if one["struck"] else next(iter(one["outcomes"]), "0")
+        if one["not_as_expected"]:
+            times += f", {one['not_as_expected']} not as expected"
+        lines.append(table_row([name, times, one["kept"], one["said"], str(one["exit_code"])]))
+    return "\n".join([head, "", *lines])
+
+
+def _inputs(found: dict[str, Any]) -> str:
+    total = found["total"]
+    names = [name for name in total if name not in ("inputs", "result", "one line")]
+    wrong = ", ".join(f"{total[name]:,} {name}" for name in names)
+    head = f"`python tests/robustness/bad_input.py`, {total['inputs']:,} inputs drawn by hypothesis: {wrong}."
+    columns = ["inputs", "result", "one line"]
+    lines = [table_row(["kind", *columns, *names]), table_row(["---"] * (4 + len(names)))]
+    for one in found["kinds"].values():
+        lines.append(table_row([one["about"], *(f"{one[name]:,}" for name in (*columns, *names))]))
+    return "\n".join([head, "", *lines])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _seconds(value: float) -> str:
+    unit, factor = ("s", 1) if value >= 1 else ("ms", 1e3) if value >= 1e-3 else ("µs", 1e6)
+    return f"{value * factor:,.0f} {unit}" if value * factor >= 100 else f"{value * factor:.3g} {unit}"
+
+
+def _bytes(value: int) -> str:
+    return f"{value / 1e6:,.0f} MB"
+
+
+def table_row(cells: Sequence[str]) -> str:
+    """A row of a Markdown table; a bar within a cell does not end it."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

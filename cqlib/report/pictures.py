@@ -1,0 +1,270 @@
+"""The report's pictures: sample grids beside real images, learning curves, quality against likelihood."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
+from PIL import Image
+
+from cqlib.data.grids import EXACT, QUALITY, grid, webp
+from cqlib.data.reading import DAMAGE
+from cqlib.experiments import paper
+from cqlib.experiments import rows as names
+from cqlib.experiments.record import Record, slug
+from cqlib.experiments.rows import TWO_SCALES, marks, short_label
+from cqlib.report import plots, scale
+from cqlib.report.run_sets import AT, FEATURES, PLACES, RunSet, mean_and_std
+from cqlib.util.errors import UserError
+from cqlib.util.text import without_paths
+
+FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two losses; others stand behind them
+WITHOUT_FILES = ("photos10",)  # data whose images any machine has
+KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
+LOSSY = f"; WebP, quality {QUALITY}"
+MEASURED = ("BPD", "FD", "FID")  # along training, on held-out images
+NOT_SHOWN = "Real images of this set do not come with this project, and are not shown."
+MAX_LINES = 8  # curves in one plot that can still be told apart
+FAMILIES = {  # by which columns of Table 3 the slides fill
+    (False, True): "adversarial (no likelihood: starred BPD)",
+    (True, False): "likelihood",
+    (True, True): "both losses",
+}
+
+
+def samples_of(
+    sets: Sequence[RunSet], pictures: Mapping[str, Path | None], data_dir: Path | None, out: Path | None = None
+) -> list[dict[str, Any]]:
+    """Per run set: real test images, then each row's samples at both temperatures, of its first seed. Files below `out`
+    are linked from there, others become part of the page."""
+    found = [(runs, grids(runs, _rows_of(runs), pictures[runs.place], data_dir, out)) for runs in sets]
+    return [{"title": _where(runs), "figures": figures, "note": "" if _can_be_shown(runs, out) else NOT_SHOWN}
+            for runs, figures in found if figures]  # fmt: skip
+
+
+def grids(
+    runs: RunSet, rows: Sequence[str], folder: Path | None, data_dir: Path | None, out: Path | None = None
+) -> list[dict[str, Any]]:
+    """Real test images, then the grids of `rows` in `folder`; empty where there is none."""
+    figures = [figure for row in rows if (figure := _grids(runs, row, folder, out))]
+    real = real_images(runs.data, runs.size, data_dir) if figures and _can_be_shown(runs, out) else None
+    if real is not None:
+        image = _image(real, f"Real test images of {without_paths(runs.data)}")
+        text = "(the first ones)" + (LOSSY if runs.size > EXACT else "")
+        figures.insert(0, {"label": "Real test images", "text": text, "images": [image]})
+    return figures
+
+
+def _can_be_shown(runs: RunSet, out: Path | None) -> bool:
+    """Whether real images may stand on the page: on one that is the same everywhere only what any machine has."""
+    return out is None or runs.data in WITHOUT_FILES
+
+
+def _rows_of(runs: RunSet) -> list[str]:
+    return [row for row in names.ROWS if paper.canonical(row) == row and runs.of(row)]
+
+
+def _canonical(records: Sequence[Record]) -> list[str]:
+    return list(dict.fromkeys(paper.canonical(run.row) for run in records))
+
+
+def _grids(runs: RunSet, row: str, folder: Path | None, out: Path | None) -> dict[str, Any] | None:
+    for run in runs.of(row) if folder else ():
+        place = folder / slug(run.row, run.data.name, run.profile, run.seed)
+        files = [(at, file) for at in AT if (file := sample_file(place, at)) is not None]
+        label = short_label(row)
+        images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
+                  for at, file in files]  # fmt: skip
+        if images:
+            shown = "T = 1 left, T = 0 right" if len(images) > 1 else f"T = {images[0]['alt'][-1]}"
+            kept = LOSSY if any(_rounded(file) for _, file in files) else ""
+            return {"label": label, "text": f"{shown}; seed {run.seed}{kept}", "images": images}
+    return None
+
+
+def sample_file(folder: Path, at: str) -> Path | None:
+    """The grid of a run's samples at "T1" or "T0": PNG, or WebP where it was published smaller; None where there is no
+    whole picture."""
+    files = (folder / f"samples_{at}{suffix}" for suffix in KINDS)
+    return next((file for file in files if _is_picture(file)), None)
+
+
+def _rounded(file: Path) -> bool:
+    """Whether the file is a WebP that gave up exact pixels."""
+    return file.suffix == ".webp" and file.read_bytes()[12:16] != b"VP8L"
+
+
+def _is_picture(file: Path) -> bool:
+    """Whether the file is whole and of its kind; what else lies there is passed over."""
+    try:
+        if file.is_file():
+            with Image.open(file, formats=[KINDS[file.suffix]]) as image:
+                image.verify() if image.format == "PNG" else image.load()  # a WebP's `verify` looks at its head alone
+            return True
+    except DAMAGE:
+        pass
+    return False
+
+
+def _link(file: Path, out: Path | None) -> Markup | None:
+    """The address of a file below `out` on a page that lies there; None for another."""
+    if out is None or not file.resolve().is_relative_to(out.resolve()):
+        return None
+    return Markup(quote(file.resolve().relative_to(out.resolve()).as_posix()))
+
+
+def _image(content: bytes, alt: str, link: Markup | None = None) -> dict[str, Any]:
+    picture = Image.open(io.BytesIO(content), formats=list(KINDS.values()))
+    width, height = picture.size
+    source = link or Markup(plots.data_uri(content, f"image/{picture.format.lower()}"))
+    return {"src": source, "alt": alt, "width": width, "height": height}
+
+
+def plots_of(sets: Sequence[RunSet], alone: bool = False) -> list[dict[str, Any]]:
+    """Quality against likelihood, learning curves and scores by width of every run set, this machine's first. The
+    losses of published runs are for the page that is about them `alone`.
+
+    `more` marks curves that a reader may skip.
+    """
+    found = []
+    for runs in sorted(sets, key=lambda runs: runs.place):
+        for name, rows in boards(runs):
+            found += [*quality(runs, rows, name), *_curves(runs, rows, name, alone or runs.place == "here")]
+        found += scale.plots_of(runs)
+    return found
+
+
+def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
+    """Which rows share a picture: those of a table that ran, by its ids; (its name, rows).
+
+    Two scales stand with the other architectures of Table 2. A table with no row of its own gets no picture.
+    """
+    found: list[tuple[str, list[str]]] = []
+    shown: set[str] = set()
+    for table in paper.TABLES:
+        ran = [row for row in table_rows(table.id) if runs.of(row)]
+        if not shown.issuperset(map(paper.canonical, ran)):
+            found.append((f"Table {table.id.removeprefix('table')}", ran))
+            shown.update(map(paper.canonical, ran))
+    others = [row for row in _canonical(runs.records) if row not in shown]
+    return [*found, ("Beside the tables", others)] if others else found
+
+
+def table_rows(table: str) -> list[str]:
+    """The ids of the rows that stand together in the pictures of "table1", "table2" or "table3"."""
+    rows = [row.id for item in paper.TABLES if item.id == table for row in item.rows]
+    return [*rows, TWO_SCALES] if table == "table2" else rows
+
+
+def family(row: str) -> str:
+    """Which kind of system a row of Table 3 is, in words."""
+    printed = {number.metric for number in paper.ROWS[row].numbers if number.text}
+    return FAMILIES["bpd" in printed, bool(printed & {"is", "fid"})]
+
+
+def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
+    """Quality against likelihood of `rows`, for every kind of features they were scored with."""
+    found = []
+    for _, distance, _ in FEATURES.values():
+        points = [point for row in rows for point in _points(runs, row, distance)]
+        if points:
+            families = {short_label(row): family(row) for row in rows} if name == "Table 3" else None
+            figure = plots.quality_against_likelihood(points, distance=distance, marks=marks(rows), families=families)
+            said = [f"{p.label} at T = {p.temperature} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
+            alt = f"{distance} against BPD, {name}. {_where(runs)}. {', '.join(said)}"
+            spread = "; bars: standard deviations over seeds" if any(p.bpd_std for p in points) else ""
+            caption = f"{name}, quality against likelihood: filled T = 1, open T = 0{spread}; lower left is better."
+            found.append(_plot(figure, alt, f"{caption} {_where(runs)}.", wide=families is not None))
+    return found
+
+
+def _curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) -> list[dict[str, Any]]:
+    found = []
+    records = [run for row in rows for run in runs.of(row)]
+    for curve in dict.fromkeys(curve for run in records for curve in run.curve):
+        if not losses and not curve.startswith(MEASURED):
+            continue
+        series = {short_label(row): lines for row in rows if (lines := curves(runs.of(row), curve))}
+        left_out = list(series)[MAX_LINES:]
+        series = dict(list(series.items())[:MAX_LINES])
+        name_of = without_paths(curve)
+        figure = plots.learning_curves(series, ylabel=axis(name_of), marks=marks(rows))
+        ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
+        alt = f"{name_of} over training steps, {name}. {_where(runs)}. At the end of the first seed: {ends}"
+        caption = f"{name}, {curve} over training steps, one line per seed. {_where(runs)}."
+        caption += f" Not drawn: {', '.join(left_out)}." if left_out else ""
+        if curve.startswith(MEASURED) and (said := order(series)):
+            caption += f" {said}"
+        found.append(_plot(figure, alt, caption, more=not curve.startswith(FIRST)))
+    return found
+
+
+def order(series: Mapping[str, Sequence[Sequence[Sequence[float]]]]) -> str:
+    """Whether the order of models is settled: since which of the steps at which all were measured their means over
+    seeds, lowest first, stand as at the end. Empty for one model, for more than a plot shows, or where models were
+    measured at different steps."""
+    if not 2 <= len(series) < MAX_LINES:
+        return ""
+    means: dict[str, dict[float, float]] = {}
+    for label, lines in series.items():
+        at = [dict(map(tuple, line)) for line in lines]
+        if any(one.keys() != at[0].keys() for one in at):
+            return ""
+        means[label] = {step: sum(one[step] for one in at) / len(at) for step in at[0]}
+    steps = sorted(set.union(*(set(found) for found in means.values())))
+    if any(found.keys() != set(steps) for found in means.values()):
+        return ""
+    ranks = [sorted(means, key=lambda label, step=step: means[label][step]) for step in steps]
+    since = next(steps[k] for k in range(len(steps)) if all(rank == ranks[-1] for rank in ranks[k:]))
+    seeds = max(map(len, series.values()))
+    by = "in one seed" if seeds == 1 else f"by means over {seeds} seeds or fewer"
+    stands = f"stands since step {since:,} of {steps[-1]:,}" if since < steps[-1] else "is that of the last step alone"
+    return (f"The order at the end {by}, {' < '.join(ranks[-1])}, {stands}; whether neighbours differ is for the "
+            "claims to say.")  # fmt: skip
+
+
+def _where(runs: RunSet) -> str:
+    return f"{PLACES[runs.place]}: {without_paths(runs.label)}"
+
+
+def curves(records: Sequence[Record], name: str) -> list[list[list[float]]]:
+    """The learning curves `name` of `records`, those that have one."""
+    return [run.curve[name] for run in records if run.curve.get(name)]
+
+
+def axis(name: str) -> str:
+    """The label of a curve's axis with its unit; losses are in nats per image where the name says no other; a critic's,
+    which is not always a cross-entropy, has none."""
+    return name if "(" in name or name == "discriminator" else f"{name} (nats per image)"
+
+
+def _points(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
+    found = []
+    for temperature in (1, 0):
+        wanted = ("BPD", f"{distance}@T{temperature}")
+        done = [run for run in runs.of(row) if run.status == "done" and run.metrics.keys() >= {*wanted}]
+        if done:
+            (bpd, bpd_std), (score, std) = (mean_and_std([run.metrics[name].value for run in done]) for name in wanted)
+            found.append(plots.Point(short_label(row), bpd, score, temperature, bpd_std or 0, std or 0))
+    return found
+
+
+def _plot(figure: Any, alt: str, caption: str, more: bool = False, wide: bool = False) -> dict[str, Any]:
+    return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more, "wide": wide}
+
+
+def real_images(data: str, size: int, data_dir: Path | None) -> bytes | None:
+    """The first test images, 16 in a row, as a WebP: 128, or of larger ones 64 without repeated pixels and not without
+    loss; None where the data set cannot be loaded."""
+    from cqlib.data import load
+
+    n, repeated = (128, 4) if size <= EXACT else (64, 1)
+    try:
+        images = load(data, size=size, data_dir=data_dir).test.images[:n]
+        return webp(grid(images, columns=16, scale=repeated), size)
+    except (UserError, OSError, ValueError):
+        return None

@@ -1,0 +1,303 @@
+"""Pictures: sample grids, learning curves, quality against likelihood.
+
+Every function returns a matplotlib Figure and leaves matplotlib's global settings as they are. `to_svg`
+turns a figure into an inline SVG whose colours are CSS variables, so that one picture reads on a light and
+on a dark page; `data_uri` makes a picture part of the page. Series are told apart by direct labels and
+markers as well as by colour (near the Okabe-Ito palette, made for the common colour-vision deficiencies).
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import re
+import warnings
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from cqlib.data.grids import grid
+from cqlib.report.label_placement import Label, place
+
+if TYPE_CHECKING:
+    import torch
+
+INK, FAINT, PAPER = "#1b1f24", "#8b929c", "#fdfdfb"
+SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563", "#b4174b", "#4d7c0f")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+DASHES = ("-", "--", ":")
+STYLE = {
+    "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0,
+    "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
+    "text.color": INK, "axes.labelcolor": INK, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
+    "axes.edgecolor": FAINT, "xtick.color": FAINT, "ytick.color": FAINT, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y", "grid.color": FAINT,
+    "grid.alpha": 0.25, "grid.linewidth": 0.6, "lines.linewidth": 1.6,
+    "figure.dpi": 110, "savefig.dpi": 144, "svg.fonttype": "none",
+}  # fmt: skip
+PLAIN = {**STYLE, "text.parse_math": False}
+"""Where labels come from records: a dollar is a dollar."""
+VARIABLES = {INK: "var(--ink,#1b1f24)", FAINT: "var(--faint,#8b929c)", PAPER: "var(--page,#fdfdfb)"} | {
+    colour: f"var(--series-{i},{colour})" for i, colour in enumerate(SERIES)
+}
+
+Curve = Sequence[Sequence[float]]  # [[step, value], ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One mark of `quality_against_likelihood`: BPD, a Fréchet-type distance, the temperature (1 or 0); and
+    their standard deviations over seeds, 0 for a single one."""
+
+    label: str
+    bpd: float
+    distance: float
+    temperature: int
+    bpd_std: float = 0.0
+    distance_std: float = 0.0
+
+
+def sample_board(rows: Mapping[str, Mapping[str, torch.Tensor]], *, columns: int = 8) -> Figure:
+    """Grids side by side: `rows[row label][column title]` are images (N, C, H, W) uint8."""
+    across = max(len(row) for row in rows.values())
+    with matplotlib.rc_context(STYLE):
+        figure = blank(2.1 * across, 2.3 * len(rows))
+        axes = figure.subplots(len(rows), across, squeeze=False)
+        for ax in axes.flat:
+            ax.set_axis_off()
+        for line, (label, row) in zip(axes, rows.items(), strict=True):
+            beside = {"xycoords": "axes fraction", "textcoords": "offset points", "rotation": 90}
+            line[0].annotate(label, (0, 0.5), (-3, 0), ha="right", va="center", weight="bold", **beside)
+            for ax, (title, images) in zip(line, row.items(), strict=False):
+                ax.imshow(grid(images, columns=columns), interpolation="none")
+                ax.set_title(title)
+        return figure
+
+
+def learning_curves(
+    series: Mapping[str, Sequence[Curve]], *, ylabel: str, title: str = "", marks: Mapping[str, int] | None = None
+) -> Figure:
+    """Curves over training steps: `series[label]` holds one curve [[step, value], ...] per seed.
+
+    One colour and dash per label, thin lines for the seeds, the label at the end of its line. `marks`: label -> its
+    number in `mark`, so that a system looks the same in every plot; without it labels are numbered as they come.
+    """
+    marks = _numbered(series, marks)
+    with matplotlib.rc_context(PLAIN):
+        figure = blank(4.7, 3.1)
+        ax = figure.subplots()
+        ends = []
+        for label, curves in series.items():
+            (colour, _), dash, last = mark(marks[label]), DASHES[marks[label] // len(SERIES) % len(DASHES)], []
+            for curve in curves:
+                steps, values = np.asarray(curve, dtype=float).reshape(-1, 2).T
+                ax.plot(steps, values, dash, color=colour, linewidth=1.7 if len(curves) == 1 else 1.0)
+                last += [(steps[-1], values[-1])] if len(steps) else []
+            if last:
+                ends.append((label, *np.mean(last, axis=0), colour))
+        ax.set_xlabel("training step")
+        ax.set_ylabel(ylabel)
+        ax.set_title(title)
+        ax.margins(x=0.01)
+        _label_ends(ax, ends)
+        return figure
+
+
+def quality_against_likelihood(
+    points: Sequence[Point],
+    *,
+    distance: str,
+    title: str = "",
+    marks: Mapping[str, int] | None = None,
+    families: Mapping[str, str] | None = None,
+) -> Figure:
+    """Likelihood (BPD, across) against image quality (a Fréchet-type distance, up): lower left is better.
+
+    A filled marker is temperature 1, an open one temperature 0; a line joins the two of one model, and bars are
+    standard deviations over seeds. Where one gap would take half of the axis of BPD, the axis is broken, with one
+    scale on either side. `marks` as in `learning_curves`; with `families`, label -> its family, colours and markers
+    are those of families in their order, and a legend names them.
+    """
+    kinds = list(dict.fromkeys(families.values())) if families else []
+    marks = _numbered((point.label for point in points), marks)
+    ranges = _ranges([(point.bpd - point.bpd_std, point.bpd + point.bpd_std) for point in points])
+    with matplotlib.rc_context(PLAIN):
+        figure = blank(6.6, 4.8) if families else blank(4.9, 3.6)
+        widths = [high - low for low, high in ranges]
+        panels = figure.subplots(1, len(ranges), squeeze=False, sharey=True, width_ratios=widths)[0]
+        labels, lines = [], []
+        for name in dict.fromkeys(point.label for point in sorted(points, key=lambda point: point.bpd)):
+            mine = [point for point in points if point.label == name]
+            colour, marker = mark(kinds.index(families[name]) if families else marks[name])
+            ax = panels[sum(mine[0].bpd > high for _, high in ranges)]
+            if len(mine) > 1:  # a run may have been scored at one temperature only
+                lines.append((ax, [p.bpd for p in mine], [p.distance for p in mine], colour))
+            for p in mine:
+                fill = colour if p.temperature else PAPER
+                ax.scatter(
+                    p.bpd, p.distance, s=42, marker=marker, facecolor=fill, edgecolor=colour, zorder=2 + p.temperature
+                )
+                lines.append((ax, [p.bpd - p.bpd_std, p.bpd + p.bpd_std], [p.distance] * 2, colour))
+                lines.append((ax, [p.bpd] * 2, [p.distance - p.distance_std, p.distance + p.distance_std], colour))
+            labels.append(Label(name, ax, tuple((p.bpd, p.distance) for p in mine), colour))
+        for ax, x, y, colour in lines:
+            ax.plot(x, y, color=colour, linewidth=0.8, zorder=1)
+        for ax, (low, high) in zip(panels, ranges, strict=True):
+            ax.set_xlim(low, high)
+            ax.xaxis.set_major_locator(MaxNLocator(max(1, round(6 * (high - low) / sum(widths)))))
+        _break(panels)
+        panels[0].margins(y=0.14)
+        panels[0].set_ylabel(f"{distance} (lower is better)")
+        panels[0].set_title(title)
+        figure.supxlabel("bits per dimension (lower is better)", fontsize=STYLE["axes.labelsize"])
+        if families:
+            _legend(figure, [kind for kind in kinds if any(families[p.label] == kind for p in points)], kinds)
+        place(figure, labels, [line[:3] for line in lines])
+        return figure
+
+
+def mark(i: int) -> tuple[str, str]:
+    """Colour and marker of the i-th series; of more than there are colours no two have both."""
+    return SERIES[i % len(SERIES)], MARKERS[(i + i // len(SERIES)) % len(MARKERS)]
+
+
+def _numbered(labels: Iterable[str], marks: Mapping[str, int] | None) -> dict[str, int]:
+    """A number for each label: that of `marks`, else its place."""
+    return {label: (marks or {}).get(label, i) for i, label in enumerate(dict.fromkeys(labels))}
+
+
+def _legend(figure: Figure, shown: Sequence[str], kinds: Sequence[str]) -> None:
+    """The marks of `shown` kinds above the plot."""
+    marks = [(kind, *mark(kinds.index(kind))) for kind in shown]
+    handles = [Line2D([], [], color=colour, marker=marker, linestyle="", label=kind) for kind, colour, marker in marks]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False, handletextpad=0.2)
+
+
+def _ranges(bars: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The parts of an axis that holds `bars`, with some room: two where one gap takes half of it, else one."""
+    bars = sorted(bars)
+    ends = np.maximum.accumulate([high for _, high in bars])
+    gaps = [low - end for (low, _), end in zip(bars[1:], ends[:-1], strict=True)]
+    parts = [(bars[0][0], ends[-1])]
+    if gaps and max(gaps) > (ends[-1] - bars[0][0]) / 2:
+        cut = int(np.argmax(gaps))
+        parts = [(bars[0][0], ends[cut]), (bars[cut + 1][0], ends[-1])]
+    most = max(abs(end) for part in parts for end in part)  # of huge numbers a small room would be rounded away
+    room = max(0.02, 1e-3 * most, 0.14 * max(high - low for low, high in parts))
+    return [(low - room, high + room) for low, high in parts]
+
+
+def _break(panels: Sequence[Axes]) -> None:
+    """Marks a broken axis: no spine between the panels, a slanted stroke on either side."""
+    for left, right in zip(panels, panels[1:], strict=False):
+        right.spines["left"].set_visible(False)
+        right.tick_params(left=False)
+        stroke = {"marker": [(-0.5, -1), (0.5, 1)], "markersize": 8, "color": FAINT, "clip_on": False}
+        left.plot([1], [0], transform=left.transAxes, **stroke)
+        right.plot([0], [0], transform=right.transAxes, **stroke)
+
+
+def by_layer(
+    series: Mapping[str, Mapping[str, float]], *, ylabel: str, xlabel: str, marks: Mapping[str, int] | None = None
+) -> Figure:
+    """One line per model over its layers, `series[label][layer]`, in the order in which the layers are given. `marks`
+    as in `learning_curves`."""
+    marks = _numbered(series, marks)
+    layers = list(dict.fromkeys(layer for values in series.values() for layer in values))
+    with matplotlib.rc_context(PLAIN):
+        figure = blank(4.9, 3.1)
+        ax = figure.subplots()
+        ends = []
+        for label, values in series.items():
+            colour, marker = mark(marks[label])
+            places = [layers.index(layer) for layer in values]
+            ax.plot(places, list(values.values()), color=colour, marker=marker, markersize=5)
+            ends.append((label, places[-1], list(values.values())[-1], colour))
+        ax.set_xticks(range(len(layers)), layers)
+        ax.set_xlabel(xlabel)
+        ax.set_ylabel(ylabel)
+        ax.set_ylim(bottom=0)
+        _label_ends(ax, ends)
+        return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    return _saved(figure, "png", {"Software": None})
+
+
+def to_svg(figure: Figure, alt: str) -> str:
+    """The figure as an `<svg>` element for a page: themed by CSS variables, `alt` read by screen readers.
+
+    Equal figures give equal text: no date, no random ids.
+    """
+    text = _saved(figure, "svg", {"Date": None, "Creator": None}, salt=alt, transparent=True).decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'<g id="[^"]*"', "<g", text)  # figure_1, axes_1: not unique once a page has two figures
+    text = re.sub(r" ?font-family: [^;\"]*;?", "", text)  # the page's, once, below
+    text = re.sub(r"(font: (?:bold |\d+ )?[\d.]+px) [^;\"]*", r"\1 var(--sans,sans-serif)", text)
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, variable)
+    opening = f'<svg role="img" aria-label="{html.escape(alt)}" style="font-family: var(--sans,sans-serif)" '
+    return _shorter(text).replace("<svg ", opening, 1)
+
+
+def _shorter(svg: str) -> str:
+    """The same drawing in half of the bytes: no indentation, no groups, backgrounds or turns that do nothing; styles
+    that come again as classes; coordinates in attributes (labels are none) to a tenth of a point, below 10 to a
+    hundredth.
+    """
+    svg = re.sub(r"\n\s+", "\n", svg)
+    svg = re.sub(r'="[^"]*"', lambda attribute: re.sub(r"\b(\d\d+\.\d|[1-9]\.\d\d)\d+", r"\1", attribute[0]), svg)
+    svg = re.sub(r' d="[^"CQ]*"', lambda path: re.sub(r"\s+(L )?", " ", path[0]).replace(' "', '"'), svg)
+    svg = re.sub(r' transform="rotate\(-0 [^"]*"|<path d="[^"]*" style="fill: none"/>\n', "", svg)
+    inner = re.compile(r"<g>\n((?:(?!</?g\b).)*)</g>\n", re.DOTALL)
+    while inner.search(svg):
+        svg = inner.sub(r"\1", svg)
+    used = Counter(re.findall(r'style="([^"]*)"', svg))
+    names = {style: f"s{zlib.crc32(style.encode()):x}" for style, n in used.items() if n > 1}
+    svg = re.sub(r'style="([^"]*)"', lambda m: f'class="{names[m[1]]}"' if m[1] in names else m[0], svg)
+    rules = "".join(f".{name}{{{style}}}" for style, name in names.items())  # equal names are equal rules on a page
+    return svg.replace("</style>", f"{rules}</style>", 1)
+
+
+def _saved(figure: Figure, kind: str, metadata: dict[str, None], salt: str = "", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in a page its own fonts show it
+        figure.savefig(buffer, format=kind, metadata=metadata, **options)
+    return buffer.getvalue()
+
+
+def data_uri(content: bytes, kind: str = "image/png") -> str:
+    """`data:` address of a picture, so that the page needs no second file."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def blank(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)  # no pyplot, no global list of open figures, no window
+    return figure
+
+
+def _label_ends(ax: Axes, ends: list[tuple[str, float, float, str]]) -> None:
+    """Write each label to the right of its line's end, pushed apart where two would overlap."""
+    low, high = ax.get_ylim()
+    gap, below = 0.065 * (high - low), -np.inf
+    for label, _, y, colour in sorted(ends, key=lambda end: end[2]):
+        below = max(y, below + gap)
+        where = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        ax.annotate(label, (1.0, below), (4, 0), **where, color=colour, va="center", annotation_clip=False)

@@ -1,0 +1,76 @@
+"""Rows of images with a name each, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import torch
+from matplotlib.figure import Figure
+
+from cqlib.data.grids import grid
+from cqlib.report import plots
+
+SIDE, LABEL, LINE, GAP = 0.62, 1.3, 0.17, 0.04
+"""Inches: an image, the names of rows, a line of text, between rows."""
+
+
+def strips(
+    rows: Mapping[str, torch.Tensor],
+    *,
+    columns: Sequence[str] = (),
+    captions: Mapping[str, Sequence[str]] | None = None,
+) -> Figure:
+    """One row of images (N, C, H, W) uint8 per name; `columns` are written above the first row, one per image (an
+    empty one for none), `captions[name]` below the images of a row."""
+    captions = captions or {}
+    most = max(len(images) for images in rows.values())
+    heights = {name: SIDE + GAP + LINE * (name in captions) for name in rows}
+    width, height = LABEL + SIDE * most, sum(heights.values()) + LINE * bool(columns)
+    small = {"fontsize": 7.5, "ha": "center", "va": "top"}
+    with matplotlib.rc_context(plots.STYLE):
+        figure = plots.blank(width, height)
+        figure.set_layout_engine("none")  # images of all rows in one lattice
+        top = height - LINE * bool(columns)
+        for k, text in enumerate(columns):
+            figure.text((LABEL + (k + 0.5) * SIDE) / width, (top + 0.02) / height, text, ha="center", va="bottom")
+        for name, images in rows.items():
+            n = len(images)
+            ax = figure.add_axes((LABEL / width, (top - SIDE) / height, n * SIDE / width, SIDE / height))
+            ax.set_axis_off()
+            ax.imshow(grid(images, columns=n), interpolation="none", aspect="auto")
+            figure.text((LABEL - 0.06) / width, (top - SIDE / 2) / height, name, ha="right", va="center")
+            for k, text in enumerate(captions.get(name, ())):
+                figure.text((LABEL + (k + 0.5) * SIDE) / width, (top - SIDE - 0.03) / height, text, **small)
+            top -= heights[name]
+        return figure
+
+
+def cost_board(
+    images: Mapping[str, torch.Tensor], costs: Mapping[str, torch.Tensor], reference: str, unit: str, what: str
+) -> tuple[Figure, str]:
+    """Kinds of images (N, C, H, W) uint8, the cheapest first: four of each, and the mean and the middle 90 % of their
+    costs (N,) in `unit`, with a line at the mean of kind `reference`. The figure, and what it shows in words."""
+    means = {name: float(values.mean()) for name, values in costs.items()}
+    order = sorted(images, key=means.get)
+    with matplotlib.rc_context(plots.STYLE):
+        figure = plots.blank(7.0, 0.42 * len(order) + 0.5)
+        left, ax = figure.subplots(1, 2, width_ratios=[1.6, 5])
+        left.set_axis_off()
+        examples = torch.cat([images[name][:4] for name in order])
+        left.imshow(grid(examples, columns=4), interpolation="none", aspect="auto")
+        ax.axvline(means[reference], color=plots.FAINT, linewidth=0.8)
+        for i, name in enumerate(order):
+            low, high = costs[name].double().quantile(torch.tensor([0.05, 0.95]).double()).tolist()
+            colour = plots.SERIES[name == reference]
+            ax.plot([low, high], [i, i], color=colour, linewidth=1.2)
+            ax.plot(means[name], i, "o", color=colour, markersize=5)
+            beside = {"textcoords": "offset points", "va": "center", "fontsize": 8.5}
+            ax.annotate(f"{name}  {means[name]:.2f}", (max(high, means[name]), i), (6, 0), **beside)
+        ax.set_ylim(len(order) - 0.5, -0.5)
+        ax.set_yticks([])
+        ax.grid(True, axis="x")
+        low, high = ax.get_xlim()
+        ax.set_xlim(low, high + 0.22 * (high - low))  # room for the longest name
+        ax.set_xlabel(f"{unit}: mean, and the middle 90 % of images")
+    return figure, f"{what}: {', '.join(f'{name} {means[name]:.2f}' for name in order)}"

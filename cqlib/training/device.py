@@ -1,0 +1,39 @@
+"""Where systems and images lie: device, memory layout, precision of convolutions."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from torch import Tensor
+
+from cqlib.models.base import System
+from cqlib.recipe import TrainingConfig
+from cqlib.util.errors import UserError
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether the device computes bf16 convolutions in hardware; never where `$CQLIB_BF16` is 0, so that a machine with
+    bf16 can train as one without does. UserError for another value than 0 or 1."""
+    wish = os.environ.get("CQLIB_BF16") or "1"
+    if wish not in ("0", "1"):
+        raise UserError(f"$CQLIB_BF16 is '{wish}': 0 trains without bf16, 1 (or nothing) with it where there is any")
+    if wish == "0":
+        return False
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
+def placed(system: System, config: TrainingConfig, device: torch.device) -> System:
+    """`system` on the device, in the memory layout it is trained and evaluated in."""
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    return system.to(device, memory_format=layout)
+
+
+def near(images: Tensor, device: torch.device) -> Tensor:
+    """`images` on the device; on the host where they would take more than half of a GPU's free memory (LSUN
+    bedrooms is 37 GB): each batch is then copied."""
+    if device.type == "cuda" and 2 * images.nbytes > torch.cuda.mem_get_info(device)[0]:
+        return images
+    return images.to(device)

@@ -1,0 +1,163 @@
+"""One file per state: tensors and plain values in safetensors, atomic, hashed, with the previous one kept.
+
+A new state is read back and checked before the one before it moves to its second name, and that one stays: two whole
+states lie on the disk from the second save on, three files at most. No pickle: a checkpoint from a stranger can hold
+numbers and text, nothing that runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cqlib.util.errors import out_of_memory
+from cqlib.util.files import canonical_json, move, write_atomic
+
+
+class CheckpointError(Exception):
+    """A file that is not a whole checkpoint; the message says why in one line."""
+
+
+def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = True) -> None:
+    """Write `state` (nested dicts and lists of tensors, numbers, strings, None) to `path` atomically.
+
+    The file that was at `path` becomes `path` + ".previous" if it is whole; a damaged one never takes the place of
+    a good one. Raises OSError when the disk is full or gives back other bytes than it got, and TypeError for a value
+    of another type, and MemoryError; the old files are then as they were.
+    """
+    tensors: dict[str, Tensor] = {}
+    text = canonical_json(_split(state, "", tensors))
+    new = _new(path)
+    write_atomic(new, save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)}))
+    try:
+        whole = _whole(new)
+    except MemoryError:
+        new.unlink(missing_ok=True)
+        raise
+    if not whole:
+        new.unlink(missing_ok=True)
+        raise OSError(errno.EIO, "what was written cannot be read back", str(path))
+    if keep_previous and _whole(path):
+        move(path, _previous(path))
+    # cut off here, `load_latest` finds the new state under its first name
+    move(new, path)
+    _checked[path] = _checked.pop(new)
+
+
+_checked: dict[Path, tuple[int, ...]] = {}
+"""Files that this process has found to be whole, as they then were: large ones are not read and hashed twice."""
+
+
+def _whole(path: Path) -> bool:
+    try:
+        now = _mark(path)
+        if _checked.get(path) != now:
+            load_checkpoint(path)
+        _checked[path] = now
+    except (FileNotFoundError, CheckpointError):
+        _checked.pop(path, None)
+        return False
+    return True
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    state = os.stat(path)
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(path.name + ".previous")
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The state that `save_checkpoint` wrote, on the CPU. CheckpointError if the file is damaged or foreign;
+    MemoryError where there is too little memory to tell."""
+    try:
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            raise ValueError("not a file")
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        text, digest = metadata["tree"], metadata["sha256"]
+        if digest != _digest(tensors, text):
+            raise CheckpointError(f"{path} is damaged: its content does not match its hash")
+        state = _join(json.loads(text), tensors)
+        if not isinstance(state, dict):
+            raise ValueError("not a state")
+        return state
+    except FileNotFoundError:
+        raise
+    except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
+        if out_of_memory(error):
+            raise MemoryError(str(error)) from error
+        raise CheckpointError(f"{path} is not a checkpoint of cqlib, or is cut off ({error})") from error
+
+
+def load_latest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest whole state at `path` or beside it, or None; and a line for each damaged file met.
+
+    Beside it: ".new" is there when a save was cut off after it was written, ".previous" from the second save on.
+    """
+    problems: list[str] = []
+    for candidate in (_new(path), path, _previous(path)):
+        try:
+            return load_checkpoint(candidate), problems
+        except FileNotFoundError:
+            continue
+        except CheckpointError as error:
+            problems.append(str(error))
+    return None, problems
+
+
+def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """Replace each tensor by a reference into `tensors`."""
+    if isinstance(value, Tensor):
+        # a copy, for safetensors refuses tensors that share memory
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"__tensor__": name}
+    if isinstance(value, dict):
+        items = [[_key(key), _split(item, f"{name}/{key}", tensors)] for key, item in value.items()]
+        return {"__dict__": items}
+    if isinstance(value, list | tuple):
+        return [_split(item, f"{name}/{i}", tensors) for i, item in enumerate(value)]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a checkpoint cannot hold {type(value).__name__} at '{name}'")
+
+
+def _key(key: Any) -> str | int:
+    if isinstance(key, str | int):
+        return key
+    raise TypeError(f"a checkpoint's keys are text or integers, not {type(key).__name__}")
+
+
+def _join(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, dict):
+        if "__tensor__" in value:
+            return tensors[value["__tensor__"]]
+        return {key: _join(item, tensors) for key, item in value["__dict__"]}
+    if isinstance(value, list):
+        return [_join(item, tensors) for item in value]
+    return value
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,98 @@
+"""Where a number comes from: code, libraries, device, memory."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from cqlib.util import VERSION, checks
+from cqlib.util.paths import ROOT
+
+LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy", "scikit-image", "scikit-learn", "pillow")
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def git() -> GitInfo:
+    """Commit of the repository that this package lies in, and whether the package differs from it; None outside one."""
+
+    def ask(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    if ask("ls-files", "--error-unmatch", "cqlib/__init__.py") is None:  # installed inside another repository
+        return GitInfo(None, None)
+    status = ask("status", "--porcelain", "--", "cqlib", "pyproject.toml")
+    return GitInfo(ask("rev-parse", "HEAD"), None if status is None else bool(status))
+
+
+def versions() -> dict[str, str]:
+    """Python, cqlib and the libraries that numbers depend on; without local build tags."""
+    found = {"python": platform.python_version(), "cqlib": VERSION}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name).split("+")[0]
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def device_name(device: torch.device, *, bf16: bool, threads: int | None = None) -> str:
+    """The card, or the processor with its number of threads (this process's, unless given); and whether convolutions
+    run in bf16."""
+    precision = "bf16 convolutions" if bf16 else "fp32"
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {precision}"
+    threads = threads or torch.get_num_threads()
+    return f"CPU {_processor()}, {threads} thread{'s' if threads > 1 else ''}, {precision}"
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.machine()
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory so far: of this process, or on the card."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@dataclass(frozen=True)
+class GitInfo:
+    """The state of the code: commit and whether files differed from it; None where there is no repository."""
+
+    commit: str | None
+    dirty: bool | None
+
+    def __post_init__(self) -> None:
+        if self.commit is not None:
+            checks.text(self.commit, "commit")
+        if self.dirty is not None and not isinstance(self.dirty, bool):
+            raise ValueError("'dirty' must be true, false or null")
+
+    def after(self, *others: GitInfo) -> GitInfo:
+        """This commit; dirty if it or any of the others was, None if that is not known of one."""
+        states = {self.dirty, *(other.dirty for other in others)}
+        return GitInfo(self.commit, True if True in states else None if None in states else False)

@@ -1,0 +1,42 @@
+"""Durations and numbers in words, and text from outside made safe to show."""
+
+from __future__ import annotations
+
+import re
+
+
+def duration(seconds: float) -> str:
+    """ "3 h 05 min", "12 min", "40 s"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def digits(name: str, value: float) -> int:
+    """Decimals a metric is printed with: two for BPD and IS, by size for distances, three digits else."""
+    if name.startswith(("BPD", "IS", "Precision", "Recall")):
+        return 2
+    size = abs(value)
+    return 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
+
+
+def decimal(name: str, value: float, places: int | None = None) -> str:
+    """A metric as it is printed, "1,994" or "−0.01"; a zero has no sign."""
+    text = f"{value:,.{digits(name, value) if places is None else places}f}"
+    return text.lstrip("-") if not text.strip("-0.,") else text.replace("-", "−")
+
+
+_PATH = re.compile(r"(?<![\w/.<])(?:[A-Za-z]:\\|~?/)(?:[^\s/\\'\"<>:,;()]+[/\\])+([^\s/\\'\"<>:,;()]*)")
+
+
+# What turns text round, hides it, or is no text: controls, marks of direction, half characters.
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
+)
+
+
+def without_paths(text: str) -> str:
+    """`text` from outside as a page may show it: each absolute path is cut to its last part ("npz:/home/me/cats.npz"
+    gives "npz:cats.npz"), and a character that cannot be seen, or would turn what follows it round, is a "�"."""
+    return _UNSEEN.sub("�", _PATH.sub(r"\1", text))

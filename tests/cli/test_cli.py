@@ -1,0 +1,307 @@
+"""The two command lines as a user meets them: exit codes, one line per error, nothing written for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import cqlib
+from cqlib.cli import commands as cli
+from cqlib.cli import options
+from cqlib.cli.guard import guarded
+from cqlib.data import grids as images
+from cqlib.data.catalogue import ENTRIES
+from cqlib.experiments import rows as names
+from cqlib.experiments import run
+from cqlib.metrics import evaluation
+from cqlib.util.errors import UsageError, UserError
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def call(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    """A fresh copy of the repository without an environment, as a stranger's clone is."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("cqlib", "tools", "notebooks"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("run_all.sh", "pyproject.toml"):
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+WRONG = [
+    (["--hlep"], "unknown option '--hlep': did you mean '--help'?"),
+    (["--profile", "quik"], "unknown profile 'quik': did you mean 'quick'?"),
+    (["--prof", "quick"], "unknown option '--prof': did you mean '--profile'?"),
+    (["--only", "table1/vae,table1/vea"], "unknown name 'table1/vea': did you mean 'table1/vae'?"),
+    (["--data", "photo10"], "unknown data set 'photo10': did you mean 'photos10'?"),
+    (["--data", "npz:"], "npz:PATH"),
+    (["--seeds"], "--seeds: expected one argument"),
+    (["--seeds", "0"], "--seeds: '0': give a number of seeds"),
+    (["--seeds", "1,x"], "--seeds: 'x' is not a seed"),
+    (["--jobs", "0"], "--jobs: '0' is not a number from 1"),
+    (["--jobs", "-1"], "--jobs: '-1' is not a number from 1"),
+    (["--time-budget", "nan"], "--time-budget: 'nan' is not a number of minutes above 0"),
+    (["--only", ","], "--only: the list of names is empty"),
+    (["--cluster", "ray://x"], "--cluster: 'ray://x' is no address: give HOST:PORT, or auto"),
+    (["table1"], "unexpected argument 'table1'"),
+    (["--out", "run_all.sh"], "is a file, not a folder"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "line"), WRONG, ids=[" ".join(a) for a, _ in WRONG])
+def test_wrong_usage_is_one_line_and_writes_nothing(checkout, arguments, line):
+    before = sorted(checkout.rglob("*"))
+    done = call("bash", "run_all.sh", *arguments, cwd=checkout, PYTHONPATH="")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("run_all.sh: ") and line in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted(checkout.rglob("*")) == before
+
+
+def test_a_missing_file_is_one_line_and_exit_1(checkout):
+    done = call("bash", "run_all.sh", "--feature-weights", "no/such.pth", cwd=checkout)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "no/such.pth" in done.stderr
+
+
+def test_help_and_list_need_no_environment(checkout):
+    before = sorted(checkout.rglob("*"))
+    told = call("bash", "run_all.sh", "--help", cwd=checkout, PYTHONPATH="")
+    assert told.returncode == 0
+    wanted = "profile only data data-dir feature-weights seeds runs-dir out jobs cluster time-budget list"
+    for option in wanted.split():
+        assert f"--{option}" in told.stdout
+    listed = call("bash", "run_all.sh", "--list", cwd=checkout, PYTHONPATH="", VIRTUAL_ENV="", CONDA_PREFIX="")
+    assert listed.returncode == 0 and "once there is an environment" in listed.stderr
+    for name in (*names.ROWS, *names.PROFILES, *names.notebooks(), "photos10", "npz:PATH"):
+        assert f"  {name}" in listed.stdout
+    assert sorted(checkout.rglob("*")) == before
+
+
+def test_a_python_too_old_is_one_line(checkout, tmp_path):
+    for name in ("python3", *(f"python3.{minor}" for minor in range(11, 16))):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    done = call("bash", "run_all.sh", cwd=checkout, PATH=f"{tmp_path}:{os.environ['PATH']}", VIRTUAL_ENV="",
+                CONDA_PREFIX="")  # fmt: skip
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "Python 3.11" in done.stderr
+
+
+MODULE = [
+    ([], "which command?"),
+    (["trian"], "unknown command 'trian': did you mean 'train'?"),
+    (["train"], "required: ROW"),
+    (["train", "table1/vea"], "unknown row 'table1/vea': did you mean 'table1/vae'?"),
+    (["train", "table1/vae", "--sed", "1"], "unknown option '--sed': did you mean '--seed'?"),
+    (["train", "table1/vae", "--seed", "-1"], "--seed: '-1' is not a seed"),
+    (["sample", "table1/vae", "--out", "x.jpg"], "'x.jpg' should end in .png"),
+    (["sample", "table1/vae", "--out", "x.png", "--n", "0"], "--n: '0' is not a number from 1"),
+    (["sample", "table1/vae", "--out", "x.png", "--n", "10001"], "--n: '10001' is not a number from 1 to 10,000"),
+    (["sample", "table1/vae", "--out", "x.png", "--temperature", "-1"], "not a temperature"),
+    (["bench", "--json", "."], "--json: '.' is a folder, not a file"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "line"), MODULE, ids=[" ".join(a) or "none" for a, _ in MODULE])
+def test_python_m_cqlib_refuses_in_one_line(tmp_path, arguments, line):
+    done = call(sys.executable, "-m", "cqlib", *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and line in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def refused(capsys, *arguments: str) -> tuple[int, str]:
+    """Exit code and the line on stderr of a command that refuses."""
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    return stop.value.code, capsys.readouterr().err
+
+
+def test_evaluate_does_not_train(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "train", lambda given: pytest.fail("it trains"))
+    arguments = ("evaluate", "table1/vae", "--profile", "smoke", "--runs-dir", str(tmp_path))
+    stale = run.run_dir("table1/vae", "smoke", None, 0, tmp_path) / "model.safetensors"
+    stale.parent.mkdir()
+    stale.write_bytes(b"of another version")
+    code, line = refused(capsys, *arguments)
+    assert code == 1 and f"table1/vae has not been trained in {stale.parent}" in line
+    assert "python -m cqlib train table1/vae --profile smoke --data photos10 --seed 0" in line
+    monkeypatch.setattr(cli, "train", lambda given: 0)
+    monkeypatch.setattr(run, "trained", lambda e, runs_dir: (e.row, runs_dir) == ("table1/vae", tmp_path))
+    assert cli.main(arguments) == 0
+
+
+def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, capsys):
+    class Noise(torch.nn.Linear):
+        batches = []
+
+        def sample(self, n, *, temperature, generator):
+            self.batches.append(n)
+            return temperature * torch.rand(n, 3, 16, 16, generator=generator)
+
+    monkeypatch.setattr(run, "load", lambda *_, **__: Noise(1, 1))
+    out = tmp_path / "new" / "x.png"
+    given = ["--n", "260", "--temperature", "0.5", "--seed", "3", "--out", str(out)]
+    assert cli.main(["sample", "table1/vae", *given]) == 0 and capsys.readouterr().out == f"{out}\n"
+    assert max(Noise.batches) <= 250 and sum(Noise.batches) == 260
+    drawn = evaluation.draw(Noise(1, 1), 260, temperature=0.5, seed=3)
+    with Image.open(out) as picture:
+        assert np.array_equal(np.asarray(picture), images.grid(drawn, columns=16, scale=4))
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_libraries_warnings_are_no_lines_of_ours(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "warnoptions", [])
+    with pytest.raises(SystemExit), warnings.catch_warnings(record=True) as heard, guarded("p"):
+        warnings.warn("of another library", stacklevel=1)
+        raise UserError("one line")
+    assert capsys.readouterr().err == "p: one line\n" and heard == []
+    monkeypatch.setattr(sys, "warnoptions", ["default"])
+    with pytest.warns(UserWarning, match="another library"), guarded("p"):
+        warnings.warn("of another library", stacklevel=1)
+
+
+@pytest.mark.parametrize("command", ["rows", "train", "evaluate", "sample", "bench", "doctor", "report"])
+def test_every_command_has_help(tmp_path, command):
+    done = call(sys.executable, "-m", "cqlib", command, "--help", cwd=tmp_path)
+    assert done.returncode == 0 and f"python -m cqlib {command}" in done.stdout
+
+
+@pytest.mark.parametrize(("words", "rows"), [([], []), (["flow-inverse"], ["flow-inverse"]), (["a", "b"], ["a", "b"])])
+def test_bench_measures_all_rows_or_those_named(tmp_path, monkeypatch, words, rows):
+    asked = []
+    monkeypatch.setattr("benchmarks.main", lambda json, rows: asked.append((json, rows)) or 0)
+    assert cli.main(["bench", *words, "--json", str(tmp_path / "b.json")]) == 0
+    assert cli.main(["bench", *words]) == 0
+    assert asked == [(tmp_path / "b.json", rows), (None, rows)]
+
+
+def test_doctor_names_every_file_and_its_place(tmp_path):
+    place = tmp_path / "data"
+    place.mkdir()
+    arguments = ("doctor", "--runs-dir", str(tmp_path / "runs"), "--data-dir", str(place))
+    done = call(sys.executable, "-m", "cqlib", *arguments, cwd=tmp_path, TORCH_HOME=str(tmp_path))
+    assert done.returncode == 0
+    weights = "weights-inception-2015-12-05-6726825d.pth"
+    for word in ("device", "photos10", "lite0", "browser", "GiB free", f"put there {weights} (95 MB", f"in {place}"):
+        assert word in done.stdout
+    for entry in ENTRIES.values():
+        assert f"{entry.name}: not in {place}" in done.stdout and entry.wanted in done.stdout
+        assert entry.terms in done.stdout
+    assert not list(place.iterdir()) and list(tmp_path.iterdir()) == [place]
+    (place / weights).write_bytes(b"half of it")
+    done = call(sys.executable, "-m", "cqlib", *arguments, cwd=tmp_path, TORCH_HOME=str(tmp_path))
+    assert done.returncode == 0 and f"{place / weights} are truncated or altered" in done.stdout
+
+
+def test_seeds():
+    assert options.seeds("5") == (0, 1, 2, 3, 4)
+    assert options.seeds("0,3") == (0, 3)
+    assert options.seeds("7,") == (7,)
+    assert options.parse([]).seeds == (0,)
+
+
+def test_paths_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = options.parse(["--runs-dir", "r", "--only", "all,table1/cq-f"])
+    assert given.runs_dir == tmp_path / "r" and given.only == ("all", "table1/cq-f")
+    assert given.out == ROOT / "reports" / "local"
+
+
+def test_paths_of_data_become_absolute_unless_they_lie_in_the_data_folder(tmp_path, monkeypatch):
+    here, there = tmp_path / "here", tmp_path / "there"
+    for path in (here / "cats", here / "a.npz", there / "a.npz"):
+        path.mkdir(parents=True)  # nothing is read
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(here))
+    monkeypatch.delenv("CQLIB_DATA", raising=False)
+
+    def data(names: str, *more: str) -> tuple[str, ...]:
+        return options.parse(["--data", names, *more]).data
+
+    assert data("photos10,toy2d:grid,npz:a.npz,npz:none.npz,npz:~nobody-here/a.npz") == (
+        "photos10", "toy2d:grid", f"npz:{here}/a.npz", "npz:none.npz", "npz:~nobody-here/a.npz",
+    )  # fmt: skip
+    assert data("folder:cats,folder:./cats,folder:~/cats") == (f"folder:{here}/cats",)
+    assert data("npz:a.npz,folder:cats", "--data-dir", "../there") == ("npz:a.npz", f"folder:{here}/cats")
+    monkeypatch.setenv("CQLIB_DATA", str(there))
+    assert data("npz:a.npz,folder:cats") == ("npz:a.npz", f"folder:{here}/cats")
+    assert data("npz:a.npz", "--data-dir", str(here / "cats")) == (f"npz:{here}/a.npz",)
+
+
+def test_data_of_a_command_becomes_absolute(tmp_path, monkeypatch):
+    (tmp_path / "cats").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CQLIB_DATA", raising=False)
+    seen = []
+    for command in ("rows", "train"):
+        entry = cli.COMMANDS[command]
+        monkeypatch.setitem(cli.COMMANDS, command, dataclasses.replace(entry, do=lambda given: seen.append(given.data)))
+        cli.main([command, *["table1/vae"] * (command == "train"), "--data", "folder:cats"])
+    cli.main(["rows"])
+    assert seen == [f"folder:{tmp_path}/cats"] * 2 + [None]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("x.npz is\ndamaged"), 1, "p: x.npz is damaged\n"),
+        (UsageError("no"), 2, "p: no\n"),
+        (KeyboardInterrupt(), 3, "p: stopped; the same command goes on where it stopped\n"),
+    ],
+)
+def test_guard(error, code, line, capsys):
+    with pytest.raises(SystemExit) as stop, guarded("p"):
+        raise error
+    assert stop.value.code == code and capsys.readouterr().err == line
+
+
+def test_a_python_without_the_dependencies_is_told_where_they_are(capsys):
+    with pytest.raises(SystemExit) as stop, guarded("p"):
+        import a_module_that_is_nowhere  # noqa: F401
+    error = capsys.readouterr().err
+    assert stop.value.code == 1 and error.count("\n") == 1
+    assert "no module 'a_module_that_is_nowhere'" in error and "source .venv/bin/activate" in error
+    with pytest.raises(SystemExit), guarded("p"):
+        import cqlib.nowhere  # noqa: F401
+    assert "details: " in capsys.readouterr().err  # a bug of ours
+
+
+def test_a_bug_is_one_line_and_its_traceback_a_file(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop, guarded("p", tmp_path / "logs"):
+        raise ZeroDivisionError("division by zero")
+    (log,) = (tmp_path / "logs").iterdir()
+    error = capsys.readouterr().err
+    assert stop.value.code == 1 and error.count("\n") == 1 and str(log) in error
+    assert "Traceback" in log.read_text() and "Traceback" not in error
+
+
+def test_importing_the_outer_shell_needs_the_standard_library_only(tmp_path):
+    code = (
+        "import sys, cqlib, cqlib.cli.options, cqlib.cli.commands, cqlib.cli.tasks; "
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'numpy', 'tqdm', 'matplotlib'}))"
+    )
+    done = call(sys.executable, "-c", code, cwd=tmp_path)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_lazy_names():
+    assert "load" in dir(cqlib)
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        _ = cqlib.lode

@@ -1,0 +1,230 @@
+"""Rows on a Ray cluster of two nodes in this machine, bound to 127.0.0.1: results, stops, failures, a lost node."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # read when Ray is imported: 127.0.0.1 stays that
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+ray = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
+
+from ray.cluster_utils import Cluster  # noqa: E402
+
+from cqlib.cli import cluster, cluster_nodes, options  # noqa: E402
+from cqlib.cli import run_all as suite  # noqa: E402
+from cqlib.cli.tasks import Needs, Outcome, Stop, Task  # noqa: E402
+from cqlib.experiments import run  # noqa: E402
+from cqlib.experiments.record import Record  # noqa: E402
+from cqlib.util.errors import UserError  # noqa: E402
+
+NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1", "include_log_monitor": False}
+CHILD = """
+import signal, sys, time
+from cqlib.cli.tasks import say
+what = sys.argv[1]
+say(progress=0.5)
+if what == "fails":
+    say(message="no such file x.npz"); sys.exit(1)
+if what.startswith("saves"):
+    def stop(*_):
+        say(message="saved"); sys.exit(3)
+    signal.signal(signal.SIGTERM, stop)
+    say(progress=0.7)
+    time.sleep(60)
+"""
+PAUSING = '''
+"""A row whose training waits at step 10 until there is a file `go` in the folder it is told of."""
+import json, os, sys, time
+from pathlib import Path
+from cqlib.training import loop as training
+from cqlib.cli import worker
+argument = json.loads(sys.argv[1])
+marks = Path(argument.pop("marks"))
+name, original = f"seed-{argument['seed']}", training._Loop.one_step
+first = []
+def one_step(self):
+    if not first:
+        first.append(self.step)
+        with open(marks / f"{name}.starts", "a") as file:
+            file.write(f"{self.step}\\n")
+    if self.step == 10 and not (marks / "go").exists():
+        self.save()
+        (marks / f"{name}.waits").write_text(str(os.getpid()))
+        while not (marks / "go").exists():
+            time.sleep(0.05)
+    return original(self)
+training._Loop.one_step = one_step
+sys.exit(worker.main(json.dumps(argument)))
+'''
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """The cluster: a head and another node, with a core each."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "no_monitor": True})
+    made.add_node(**NODE)
+    yield made
+    made.shutdown()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def children(tmp_path, monkeypatch):
+    """Modules that tasks can run: their folder is on the path of the nodes' children."""
+    (tmp_path / "child.py").write_text(CHILD)
+    (tmp_path / "pausing.py").write_text(PAUSING)
+    monkeypatch.syspath_prepend(tmp_path)
+    original = cluster._run
+
+    def with_path(task, logs, board):
+        os.environ["PYTHONPATH"] = str(tmp_path)
+        return original(task, logs, board)
+
+    monkeypatch.setattr(cluster, "_run", with_path)
+    return tmp_path
+
+
+def go(folder: Path, tasks: list[Task], stop: Stop | None = None, **more) -> dict[str, Outcome]:
+    outcomes = cluster.run_tasks(tasks, stop=stop or Stop(), logs=folder / "logs", **more)
+    assert sorted(o.task.name for o in outcomes) == sorted(task.name for task in tasks)
+    return {outcome.task.name: outcome for outcome in outcomes}
+
+
+def content(record: Record) -> dict:
+    """A record but for times, memory and where it ran."""
+    values = record.to_dict()
+    for key in ("seconds", "images_per_second", "peak_memory_bytes", "started", "finished", "git"):
+        del values[key]
+    return {**values, "metrics": {name: m for name, m in values["metrics"].items() if not name.startswith("seconds")}}
+
+
+def test_nodes_are_asked_what_they_see_and_have(nodes, tmp_path, monkeypatch):
+    with cluster_nodes.connected(nodes.address):
+        cluster_nodes.check_nodes(tmp_path / "runs", [tmp_path])
+        assert list((tmp_path / "runs").iterdir()) == []
+        with pytest.raises(UserError, match="node 127.0.0.1 does not see .*absent: put it on a file system that all"):
+            cluster_nodes.check_nodes(tmp_path / "runs", [tmp_path / "absent"])
+        monkeypatch.setattr(cluster_nodes, "identity", lambda: {"cqlib": "another"})
+        with pytest.raises(UserError, match="has cqlib .*, this machine another: install the same there") as caught:
+            cluster_nodes.check_nodes(tmp_path / "runs")
+        assert "\n" not in str(caught.value)
+        monkeypatch.undo()
+        look = cluster_nodes._look(cluster_nodes.identity(), str(tmp_path / "elsewhere" / "mark"), [])
+        assert "does not see" in look() and "put --runs-dir on a file system that all nodes share" in look()
+
+
+def test_another_version_of_ray_is_one_line(nodes, monkeypatch):
+    monkeypatch.setattr(ray, "__version__", "0.1")
+    with pytest.raises(UserError, match="Version mismatch.*0.1") as caught, cluster_nodes.connected(nodes.address):
+        pass
+    assert "\n" not in str(caught.value) and not ray.is_initialized()
+
+
+def test_no_cluster_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(UserError, match=f"--cluster 127.0.0.1:{port}: nothing answers there.*ray start"):
+        with cluster_nodes.connected(f"127.0.0.1:{port}"):
+            pass
+
+
+def test_handlers_of_signals_stay_and_the_suite_chooses_the_cluster(nodes, children, monkeypatch, capsys):
+    monkeypatch.setattr(suite, "row_tasks", lambda *_: [Task("fine", "child", "fine")])
+    monkeypatch.setattr(suite, "run_tasks", lambda *_, **__: pytest.fail("ran here"))
+    chosen = options.parse(["--profile", "smoke", "--only", "table1/vae", "--cluster", nodes.address,
+                            "--runs-dir", str(children / "runs"), "--out", str(children / "out")])  # fmt: skip
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    assert suite.reproduce(chosen, Stop()) == 0
+    assert before == {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    told = capsys.readouterr()
+    assert "fine: done" in told.err and "ray" not in told.err.lower() and (children / "out" / "index.html").is_file()
+
+
+def test_failures_stops_and_what_no_node_has(nodes, children):
+    with cluster_nodes.connected(nodes.address):
+        tasks = [Task(name, "child", name) for name in ("fine", "fails")]
+        tasks.append(Task("large", "child", "fine", needs=Needs(cpus=64)))
+        outcomes = go(children, tasks)
+        assert {name: outcome.status for name, outcome in outcomes.items()} == {
+            "fine": "done", "fails": "failed", "large": "failed",
+        }  # fmt: skip
+        assert outcomes["fails"].message == "no such file x.npz"
+        assert "no node of the cluster has 64 CPU" in outcomes["large"].message
+
+
+def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(nodes, children):
+    stop, began, saving = Stop(), set(), {}
+
+    def listener(task: Task, event: str, value: float) -> None:
+        if event == "started":
+            began.add(task.name)
+        if value == 0.7:
+            saving.setdefault(task.name, time.monotonic())
+        if len(saving) >= 2 and time.monotonic() - max(saving.values()) > 3:  # time enough to take up a third
+            stop.requested = "stopped by SIGTERM"
+
+    with cluster_nodes.connected(nodes.address):
+        tasks = [Task(f"saves {k}", "child", f"saves {k}") for k in range(3)]
+        outcomes = go(children, tasks, stop, listener=listener)
+        assert {outcome.status for outcome in outcomes.values()} == {"stopped"}
+        assert len(began) == 2
+        for name, outcome in outcomes.items():
+            assert (outcome.message == "saved") == (outcome.seconds > 0) == (name in began)
+
+
+def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, children):
+    """Two rows train on a node each. One node dies at once with all its processes; its row goes on from its checkpoint
+    on the other, and both end with the records of a run without any cluster."""
+    tasks = []
+    for seed in (0, 1):
+        argument = {"row": "table1/vae", "profile": "smoke", "seed": seed, "runs_dir": str(children / "runs")}
+        tasks.append(Task(f"seed-{seed}", "pausing", json.dumps({**argument, "marks": str(children)})))
+    (other,) = nodes.worker_nodes
+    raylet = psutil.Process(other.all_processes["raylet"][0].process.pid)
+    lost, events = [], []
+
+    def kill() -> None:
+        waits = [children / f"{task.name}.waits" for task in tasks]
+        while not all(path.exists() and path.read_text() for path in waits):
+            time.sleep(0.1)
+        below = [raylet, *raylet.children(recursive=True)]
+        lost.extend(path.stem for path in waits if int(path.read_text()) in [process.pid for process in below])
+        for process in below:  # or one would tell of another's end
+            process.suspend()
+        for process in below:
+            process.kill()
+        (children / "go").touch()
+
+    threading.Thread(target=kill, daemon=True).start()
+    with cluster_nodes.connected(nodes.address):
+        outcomes = go(children, tasks, listener=lambda task, event, value: events.append((task.name, event)))
+    assert {outcome.status for outcome in outcomes.values()} == {"done"}, outcomes
+    (name,) = lost
+    assert [task for task, event in events if event == "again"] == [name]
+    for task in tasks:
+        starts = (children / f"{task.name}.starts").read_text().split()
+        assert starts == (["0", "10"] if task.name == name else ["0"])
+    wanted = {"row": "table1/vae", "profile": "smoke", "seed": int(name[-1])}
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)  # as a node with one core does
+        here = run.run(**wanted, runs_dir=children / "here")
+    finally:
+        torch.set_num_threads(threads)
+    there = run.finished(run.experiment(**wanted), children / "runs")
+    assert content(there) == content(here)

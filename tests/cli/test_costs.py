@@ -1,0 +1,88 @@
+"""What rows take, told before they run: measured where there are records of the same hardware, else estimated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cqlib.cli import costs
+from cqlib.cli.tasks import Stop
+from cqlib.experiments import estimate
+from cqlib.experiments.estimate import Estimate
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.record import Record, load_records
+from cqlib.training.device import fast_bf16
+from cqlib.util import provenance
+from cqlib.util.paths import ROOT
+
+HERE = "CPU Test, 1 thread, bf16 convolutions"
+
+
+@pytest.fixture(scope="module")
+def example() -> Record:
+    found = load_records(ROOT / "reports" / "published" / "records")[0]
+    return next(r for r in found if (r.row, r.data.name) == ("table1/vae", "photos10"))
+
+
+def made(example: Record, seed: int = 0, **changes) -> Record:
+    """A finished run of table1/vae under smoke on this hardware."""
+    e = experiment("table1/vae", "smoke", seed=seed)
+    values = {"profile": "smoke", "seed": seed, "config_hash": e.config_hash, "device": HERE}
+    return replace(example, **{**values, **changes})
+
+
+def test_only_finished_runs_of_the_same_experiment_on_the_same_hardware_are_measured(example):
+    e, gib = experiment("table1/vae", "smoke"), 2**30
+    records = [
+        made(example, seconds=100, peak_memory_bytes=gib),
+        made(example, 7, seconds=200, peak_memory_bytes=2 * gib),
+        made(example, 1, seconds=9000, device="CPU Test, 16 threads, bf16 convolutions"),
+        made(example, 1, seconds=9000, device="CPU Test, 1 thread, fp32"),
+        made(example, 2, seconds=9000, config_hash="0123456789abcdef"),
+        made(example, 3, seconds=9000, status="diverged"),
+    ]
+    assert costs.from_records(e, records, HERE) == Estimate(150, 2 * gib, 2)
+    assert str(costs.from_records(e, records, HERE)) == "2 min, 2.0 GiB (measured in 2 runs)"
+    assert costs.from_records(experiment("table1/gan", "smoke"), records, HERE) is None
+    full = replace(e, recipe=replace(e.recipe, training=replace(e.recipe.training, autocast="off")))
+    records = [made(example, config_hash=full.config_hash, device="CPU Test, 1 thread, fp32", seconds=7)]
+    assert costs.from_records(full, records, HERE).seconds == 7
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks the card")
+def test_the_hardware_is_named_as_records_name_it():
+    cpu = torch.device("cpu")
+    for threads in (1, 3):
+        named = estimate.hardware(threads)
+        assert named == provenance.device_name(cpu, bf16=fast_bf16(cpu), threads=threads)
+        assert f", {threads} thread" in named and named.endswith("bf16 convolutions" if fast_bf16(cpu) else "fp32")
+
+
+def test_a_cluster_keeps_free_what_was_measured_on_any_cpu_and_a_margin(example):
+    e = experiment("table1/vae", "smoke")
+    records = [made(example, peak_memory_bytes=4 * 10**9, device="CPU Other, 2 threads, fp32"),
+               made(example, 1, peak_memory_bytes=9 * 10**9, device="NVIDIA A100, fp32")]  # fmt: skip
+    assert costs.needs(e, records).memory_bytes == 5 * 10**9
+    assert costs.needs(e, []).memory_bytes == 2**30
+    assert costs.needs(e, []).gpus == 0.25 and costs.needs(experiment("table1/vae", "paper"), []).gpus == 1
+
+
+def test_measured_rows_are_told_at_once_and_others_are_timed_and_remembered(example, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "hardware", lambda threads: HERE)
+    wanted = Counter({("table1/vae", "photos10"): 0, ("table1/gan", "photos10"): 2})
+    settings = {"runs_dir": tmp_path / "runs", "records": [made(example, seconds=100, peak_memory_bytes=2**30)],
+                "slots": [{"OMP_NUM_THREADS": "1"}] * 2}  # fmt: skip
+
+    lines = list(costs.lines(wanted, "smoke", stop=Stop(requested="stopped by SIGTERM"), **settings))
+    told = "  table1/vae on photos10: 2 min, 1.0 GiB (measured in 1 run), finished"
+    assert lines == ["measuring a few steps of 1 rows; Ctrl-C stops before anything has begun", told,
+                     "  table1/gan on photos10: no estimate (stopped by SIGTERM), 2 seeds"]  # fmt: skip
+    (tmp_path / "runs").mkdir()
+    lines = list(costs.lines(wanted, "smoke", stop=Stop(), **settings))
+    assert lines[2].startswith("  table1/gan on photos10: about ") and lines[2].endswith("(estimated), 2 seeds")
+    assert lines[3].startswith("  in all about ") and lines[3].endswith(" with 2 at a time")
+    monkeypatch.setattr(costs, "run_tasks", lambda *_, **__: pytest.fail("measured again"))
+    assert list(costs.lines(wanted, "smoke", stop=Stop(), **settings)) == lines[1:]

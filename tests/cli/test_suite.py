@@ -1,0 +1,262 @@
+"""What run_all.sh does with its options: the plan, what is up to date, exit codes, and a whole smoke run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+
+from cqlib.cli import options, slots
+from cqlib.cli import papermill as notebooks
+from cqlib.cli import run_all as suite
+from cqlib.cli.tasks import Outcome
+from cqlib.experiments import estimate
+from cqlib.experiments import rows as names
+from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.metrics import features
+from cqlib.util.errors import UsageError, UserError
+
+ROOT = Path(__file__).parent.parent.parent
+TABLE1 = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan")
+PARAMETERS = 'profile = "quick"\ndata = []\nseeds = [0]\nruns_dir = "runs"\ndata_dir = None\nfeature_weights = None'
+
+
+@pytest.fixture
+def books(tmp_path, monkeypatch) -> Path:
+    """Two notebooks that cost nothing."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    for name in ("table1_objectives", "figure_samples"):
+        cell = nbformat.v4.new_code_cell(PARAMETERS)
+        cell.metadata["tags"] = ["parameters"]
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / f"{name}.ipynb")
+    found = names.notebooks(folder)
+    monkeypatch.setattr(names, "notebooks", lambda folder=None: found)
+    return folder
+
+
+def chosen(tmp_path: Path, *arguments: str) -> options.Options:
+    return options.parse([*arguments, "--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+
+
+@pytest.mark.parametrize(
+    ("only", "rows", "files"),
+    [
+        ("", TABLE1, ("figure_samples", "table1_objectives")),
+        ("table1", TABLE1, ("table1_objectives",)),
+        ("table1_objectives", TABLE1, ("table1_objectives",)),
+        ("figure_samples", ("table1/cq-f",), ("figure_samples",)),
+        ("table1/cq-f", ("table1/cq-f",), ()),
+        ("table2/cqf", ("table1/cq-f",), ()),
+        ("table1/cq-f,table2/cqf,figure_samples", ("table1/cq-f",), ("figure_samples",)),
+    ],
+)
+def test_plan(tmp_path, books, only, rows, files):
+    todo = suite.plan(chosen(tmp_path, *(["--only", only] if only else [])), AVAILABLE)
+    assert todo.rows == tuple((row, "photos10") for row in rows)
+    assert sorted(file.stem for file in todo.notebooks) == sorted(files)
+
+
+def test_the_default_trains_table_1_alone_and_runs_every_notebook(tmp_path):
+    todo = suite.plan(chosen(tmp_path), AVAILABLE)
+    assert todo.rows == tuple((row, "photos10") for row in TABLE1)
+    assert set(todo.notebooks) == set(names.notebooks().values())
+
+
+def test_plan_of_all_has_every_row_once(tmp_path, books):
+    todo = suite.plan(chosen(tmp_path, "--only", "all"), AVAILABLE)
+    assert {(row, "photos10") for row in TABLE1} <= set(todo.rows) and len(set(todo.rows)) == len(todo.rows)
+    assert {names.short_name(file) for file in todo.notebooks} == {"table1", "figure_samples"}
+
+
+def test_a_row_that_cannot_be_trained_is_a_usage_error(tmp_path, books):
+    with pytest.raises(UsageError, match="'table1/cq' cannot be trained"):
+        suite.plan(chosen(tmp_path, "--only", "table1/cq"), ("table1/vae",))
+
+
+def test_rows_times_seeds_the_longest_first(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1", "--seeds", "2", "--profile", "smoke")
+    tasks = suite.row_tasks(given, suite.pending(given, suite.plan(given, AVAILABLE)).runs)
+    assert len(tasks) == 10
+    assert [task.cost for task in tasks] == sorted((task.cost for task in tasks), reverse=True)
+    first = json.loads(tasks[0].argument)
+    assert experiment(first["row"], "smoke", None, first["seed"]).cost == tasks[0].cost
+
+
+def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1", "--profile", "smoke", "--data", f"folder:{tmp_path}/nowhere")
+    with pytest.raises(UserError, match="nowhere does not exist") as caught:
+        suite.reproduce(given, suite.Stop())
+    assert "\n" not in str(caught.value) and str(caught.value).count("does not exist") == 1
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
+
+
+def test_without_its_data_set_a_paper_run_looks_for_no_features(tmp_path, books, monkeypatch):
+    monkeypatch.setattr(features, "features_for", lambda *_, **__: pytest.fail("looked for"))
+    given = chosen(tmp_path, "--only", "table1", "--profile", "paper", "--data", f"folder:{tmp_path}/nowhere")
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        suite.reproduce(given, suite.Stop())
+
+
+def test_weights_that_do_not_fit_are_told_before_anything_begins(tmp_path, books, monkeypatch):
+    monkeypatch.setattr(suite, "work", lambda *_: pytest.fail("began"))
+    (tmp_path / "mine.pth").write_bytes(b"half of the weights")
+    weights = ("--feature-weights", str(tmp_path / "mine.pth"))
+    with pytest.raises(UserError, match=r"mine\.pth do not fit inception"):
+        suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", *weights), suite.Stop())
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
+
+
+def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1/vae,table1/gan", "--profile", "smoke",
+                   "--data", f"photos10,folder:{tmp_path}/nowhere")  # fmt: skip
+    found = suite.pending(given, suite.plan(given, AVAILABLE))
+    assert found.runs == (("table1/vae", "photos10", 0), ("table1/gan", "photos10", 0))
+    (failure,) = found.absent
+    assert failure.status == "failed" and "does not exist" in failure.message
+
+
+def test_paper_rows_are_paired_with_the_data_of_their_table(tmp_path, books):
+    todo = suite.plan(chosen(tmp_path, "--only", "table1/vae", "--profile", "paper"), AVAILABLE)
+    assert todo.rows == (("table1/vae", "cifar10"),)
+    assert names.default_data("table3/sngan", "paper") == ("cifar10", "stl10")
+    assert names.default_data("table3/sngan", "study") == ("photos10",)
+
+
+def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1", "--data", "photos10,npz:/a/cats.npz", "--seeds", "2")
+    (task,) = suite.notebook_tasks(given, suite.plan(given, AVAILABLE))
+    assert json.loads(task.argument)["parameters"] == {
+        "profile": "quick",
+        "data": ["photos10", "npz:/a/cats.npz"],
+        "seeds": [0, 1],
+        "runs_dir": str(tmp_path / "runs"),
+        "data_dir": None,
+        "feature_weights": None,
+    }
+
+
+def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch):
+    monkeypatch.setattr(slots, "cores", lambda: 7)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+    def threads(jobs: int | None) -> list[str]:
+        return [slot["OMP_NUM_THREADS"] for slot in suite.slots(jobs)]
+
+    assert threads(None) == ["1"] * 7 and threads(1) == ["7"] and threads(3) == ["2"] * 3 and threads(9) == ["1"] * 9
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert threads(None) == ["2"] * 7
+    monkeypatch.delenv("OMP_NUM_THREADS")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in suite.slots(None)] == ["0", "1"] and threads(None) == ["3", "3"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in suite.slots(3)] == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-ab")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in suite.slots(4)] == ["5", "GPU-ab"] * 2
+
+
+def test_a_listing_says_what_the_rows_of_the_command_take_and_runs_none(tmp_path, books, monkeypatch, capsys):
+    monkeypatch.setattr(suite, "work", lambda *_: pytest.fail("began"))
+    monkeypatch.setattr(suite, "pending", lambda *_: pytest.fail("data sets were loaded"))
+    monkeypatch.setattr(estimate, "known", lambda e, *_: estimate.Estimate(600, 2**30))
+    arguments = ("--list", "--only", "table1/vae,table1/gan", "--profile", "smoke", "--seeds", "2", "--jobs", "4")
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        folders = ("--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out"))
+        assert suite.main([*arguments, *folders]) == 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    lines = capsys.readouterr().out.splitlines()
+    said = "about 10 min of training, 1.0 GiB (estimated), 2 seeds"
+    assert lines[2:] == [f"  table1/vae on photos10: {said}", f"  table1/gan on photos10: {said}",
+                         "  in all about 10 min with 4 at a time"]  # fmt: skip
+    assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
+
+
+def test_rows_say_what_they_need_and_where_their_data_is(tmp_path, books, monkeypatch):
+    monkeypatch.setenv("CQLIB_DATA", str(tmp_path))
+    given = chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke")
+    (task,) = suite.row_tasks(given, [("table1/vae", "photos10", 0)])
+    assert task.needs.memory_bytes == 2**30 and 0 < task.needs.gpus < 1
+    assert json.loads(task.argument)["data_dir"] == str(tmp_path)
+    read = suite._read_by([("table1/vae", "photos10", 0), ("table1/vae", "npz:cats.npz", 0)], given)
+    assert read == [tmp_path / "cats.npz"]
+    for name in ("cifar10", "tiny-imagenet:64"):
+        assert suite._read_by([("table1/vae", name, 0)], given) == [tmp_path]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [((), 0), (("done",), 0), (("done", "failed"), 1), (("failed", "stopped"), 3), (("stopped",), 3)],
+)
+def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatch, capsys, statuses, code):
+    def work(tasks, chosen, stop):
+        return [Outcome(task, status, "no luck", 1.0) for task, status in zip(tasks, statuses, strict=False)]
+
+    monkeypatch.setattr(suite, "work", work)
+    given = chosen(tmp_path, "--only", "table1/vae,table1/cq,table1/gan", "--profile", "smoke")
+    assert suite.reproduce(given, suite.Stop()) == code
+    index = tmp_path / "out" / "index.html"
+    assert capsys.readouterr().out.splitlines()[-1] == f"report: {index}"
+    page = index.read_text()
+    assert page.count("no luck") >= (code != 0)
+
+
+@pytest.mark.parametrize("status", ["done", "stopped"])
+def test_it_goes_on_only_if_something_was_stopped(tmp_path, books, monkeypatch, capsys, status):
+    monkeypatch.setattr(suite, "work", lambda tasks, *_: [Outcome(task, status, "", 1.0) for task in tasks])
+    stop = suite.Stop(requested="the time budget is used up")  # perhaps while the report is rendered
+    code = suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke"), stop)
+    assert code == {"done": 0, "stopped": 3}[status]
+    goes_on = "the time budget is used up; the same command goes on" in capsys.readouterr().err
+    assert goes_on == (status == "stopped")
+
+
+def test_committed_notebooks_declare_what_they_are_given():
+    for file in (ROOT / "notebooks").glob("*.ipynb"):
+        notebooks.check_parameters(
+            file, dict.fromkeys(("profile", "data", "seeds", "runs_dir", "data_dir", "feature_weights"))
+        )
+
+
+def start(tmp_path: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "cqlib.cli.run_all", "--profile", "smoke", "--runs-dir", str(tmp_path / "runs"),
+               "--out", str(tmp_path / "out"), *arguments]  # fmt: skip
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+def test_stopped_and_taken_up_again_and_then_all_is_there(tmp_path):
+    only = ("--only", "table1/vae", "--jobs", "1")
+    process = start(tmp_path, *only)
+    for _ in range(1200):
+        if any((tmp_path / "runs").glob("*/experiment.json")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 3, err
+    assert "stopped by SIGTERM; the same command goes on where it stopped" in err
+    assert out == f"report: {tmp_path / 'out' / 'index.html'}\n"
+
+    out, err = (process := start(tmp_path, *only)).communicate(timeout=400)
+    assert process.returncode == 0, err
+    assert [path.name for path in (tmp_path / "out" / "records").iterdir()] == ["table1_vae--photos10--smoke--0.json"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("record.json")}
+
+    out, err = (process := start(tmp_path, *only)).communicate(timeout=200)
+    assert process.returncode == 0 and "1 finished before, 0 to run" in err
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("record.json")}

@@ -1,0 +1,239 @@
+"""The registry, the Dataset contract, pixels, and photos10."""
+
+import hashlib
+import importlib.metadata
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cqlib import data
+from cqlib.data import photos10, toy2d
+from cqlib.data.dataset import Dataset, Split
+from cqlib.pixels import dequantise, to_signed, to_uint8
+from cqlib.util.errors import UsageError, UserError
+
+
+def split(name="train", n=4, size=16, classes=2):
+    generator = torch.Generator().manual_seed(n)
+    images = torch.randint(256, (n, 3, size, size), generator=generator, dtype=torch.uint8)
+    return Split(name, images, torch.arange(n) % classes)
+
+
+# ---- registry ---------------------------------------------------------------------------------------------
+
+
+def test_names_can_all_be_checked_and_densities_are_the_registry_s():
+    for name in data.names():
+        data.check(name.replace("PATH", "/nowhere"))  # reads nothing
+    assert tuple(toy2d.DENSITIES) == data.TOY2D
+    assert {"photos10", "toy2d", "npz:PATH", "folder:PATH"} <= set(data.names())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("photo10", "did you mean 'photos10'?"),
+        ("toy2d:spirl", "did you mean 'toy2d:spiral'?"),
+        ("fodler:/a/b", "did you mean 'folder:/a/b'?"),
+        ("npz:", "lacks its path"),
+        ("folder", "lacks its path"),
+        ("npz:PATH", "lacks its path"),
+        ("", "unknown data set"),
+    ],
+)
+def test_a_wrong_name_is_told_the_nearest_valid_one(name, words):
+    with pytest.raises(UsageError, match="data set") as caught:
+        data.check(name)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "nearest"), [("photos10", 20, 16), ("toy2d", 16, 1), ("folder:x", 1000, 64), ("npz:x", 0, 16)]
+)
+def test_a_wrong_size_is_told_the_nearest_valid_one(name, size, nearest):
+    with pytest.raises(UsageError, match=f"did you mean {nearest}\\?"):
+        data.load(name, size=size)
+
+
+def test_a_new_data_set_is_one_entry(monkeypatch):
+    made = Dataset("mine:abc", 16, ("a", "b"), split(), split("test"))
+    monkeypatch.setitem(data.SOURCES, "mine:PATH", data.Source("mine", (16,), lambda *given: (made, given)))
+    assert data.load("mine:abc", size=16, data_dir="d")[1][:2] == ("abc", 16)
+    assert "mine:PATH" in data.names()
+
+
+def test_importing_the_registry_loads_no_torch():
+    code = "import sys, cqlib.data as d; d.check('photos10', 16); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# ---- Split and Dataset ------------------------------------------------------------------------------------
+
+
+def test_fingerprint_is_sha256_of_shape_dtype_and_bytes():
+    one = split()
+    assert one.fingerprint == split().fingerprint and len(one.fingerprint) == 16
+    images, labels = one.images, one.labels
+    changed = images.clone()
+    changed[3, 2, 15, 15] ^= 1
+    others = [
+        Split("train", changed, labels),
+        Split("train", images, labels.flip(0)),
+        Split("train", images.view(4, 3, 8, 32), labels),
+        one.first(3),
+    ]
+    assert len({one.fingerprint, *(other.fingerprint for other in others)}) == 5
+    digest = hashlib.sha256(b"(4, 3, 16, 16) torch.uint8\n" + images.numpy().tobytes())
+    digest.update(b"(4,) torch.int64\n" + labels.numpy().tobytes())
+    assert one.fingerprint == digest.hexdigest()[:16]
+
+
+def test_first_takes_the_first_images_of_each_split():
+    whole = Dataset("d", 16, ("a", "b"), split(n=8), split("test", n=6))
+    part = whole.first(3, 100)
+    assert part.train.shape == (3, 3, 16, 16) and part.test.shape == (6, 3, 16, 16)
+    assert torch.equal(part.train.images, whole.train.images[:3]) and part.classes == whole.classes
+    with pytest.raises(ValueError, match="at least one"):
+        whole.first(0, 1)
+
+
+def test_wrong_tensors_are_refused():
+    good = split()
+    for images, labels in [
+        (good.images.float(), good.labels),
+        (good.images[0], good.labels),
+        (good.images, good.labels[:3]),
+        (good.images, good.labels.int()),
+        (good.images[:0], good.labels[:0]),
+        (good.images.permute(0, 1, 3, 2), good.labels),
+    ]:
+        with pytest.raises(ValueError, match="train"):
+            Split("train", images, labels)
+    with pytest.raises(ValueError, match="classes"):
+        Dataset("d", 16, ("a",), split(), split("test"))
+    with pytest.raises(ValueError, match="shape"):
+        Dataset("d", 16, ("a", "b"), split(), split("test", size=32))
+    with pytest.raises(ValueError, match="swapped"):
+        Dataset("d", 16, ("a", "b"), split("test"), split())
+
+
+# ---- pixels -----------------------------------------------------------------------------------------------
+
+
+def test_dequantise_stays_in_its_cell_and_to_uint8_inverts_it():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.arange(256, dtype=torch.uint8).repeat(4000, 1)
+    y = dequantise(x, generator=generator)
+    assert y.dtype == torch.float32 and -1 <= y.min() and y.max() < 1
+    assert torch.equal(to_uint8(y), x)
+    u = (y + 1) * 128 - x  # uniform on [0, 1): mean 1/2, variance 1/12
+    assert abs(u.mean() - 0.5) < 1e-3 and abs(u.var() - 1 / 12) < 1e-3
+
+
+def test_dequantise_is_safe_where_float32_rounds_up(monkeypatch):
+    x = torch.arange(256, dtype=torch.uint8)
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.full(shape, 1 - 2**-24))
+    assert torch.equal(to_uint8(dequantise(x)), x)
+
+
+def test_to_signed_gives_the_centres_and_to_uint8_clamps():
+    x = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_signed(x), (2 * torch.arange(256) - 255) / 256)
+    assert torch.equal(to_uint8(to_signed(x)), x)
+    assert to_uint8(torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0])).tolist() == [0, 0, 128, 255, 255]
+
+
+# ---- photos10 ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("package", ["scikit-image", "scikit-learn"])
+def test_the_photographs_lie_inside_the_wheels(package):
+    shipped = {str(file) for file in importlib.metadata.files(package)}
+    module = {"scikit-image": "skimage", "scikit-learn": "sklearn"}[package]
+    wanted = {file for file in photos10.PHOTOS.values() if file.startswith(module)}
+    assert wanted and wanted <= shipped
+
+
+@pytest.mark.parametrize("size", [16, 32, 48, 64])
+def test_photos10_has_the_promised_shape_and_balance(size):
+    chosen = data.load("photos10", size=size)
+    assert chosen.train.shape == (20_000, 3, size, size) and chosen.test.shape == (2_000, 3, size, size)
+    assert len(chosen.classes) == 10
+    for part in (chosen.train, chosen.test):
+        assert torch.equal(part.labels, torch.arange(len(part)) % 10)  # the classes take turns
+        pixels = part.images[:: len(part) // 500].double().flatten(2)
+        contrast = pixels.var(2, correction=0).mean(1).sqrt()
+        assert contrast.min() >= photos10.MIN_CONTRAST - 1e-9
+    assert data.load("photos10", size=size) is chosen
+
+
+@pytest.mark.parametrize("size", [16, 32, 48, 64])
+def test_photos10_splits_share_no_pixel_and_are_spread_over_each_photograph(size):
+    boxes = photos10.boxes(size)
+    for label, name in enumerate(photos10.CLASSES):
+        height, width = photos10.photo(name).shape[:2]
+        touched = {}
+        for part, all_boxes in boxes.items():
+            mask = touched[part] = np.zeros((height, width), bool)
+            mine = [box for box in all_boxes if box.photo == label]
+            assert len(set(mine)) == len(mine) == len(all_boxes) // 10  # no crop twice
+            for box in mine:
+                assert box.side == size << box.level
+                assert 0 <= box.y <= height - box.side and 0 <= box.x <= width - box.side
+                mask[box.y : box.y + box.side, box.x : box.x + box.side] = True
+        assert not (touched["train"] & touched["test"]).any()
+        tiles = photos10.tile_mask(height, width, size, np.random.PCG64([photos10.SEED, label, size]))
+        assert 0.1 < tiles.mean() < 0.3 and not (touched["test"] & ~tiles).any()
+        for rows in (slice(0, height // 2), slice(height // 2, height)):
+            for columns in (slice(0, width // 2), slice(width // 2, width)):
+                assert tiles[rows, columns].mean() > 0.05
+
+
+def test_photos10_crops_are_what_the_boxes_say():
+    chosen = data.load("photos10", size=16)
+    for part in (chosen.train, chosen.test):
+        boxes = photos10.boxes(16)[part.name]
+        assert {box.level for box in boxes} == {0, 1, 2, 3}
+        for i in range(0, len(boxes), 191):
+            box = boxes[i]
+            square = photos10.photo(photos10.CLASSES[box.photo])[box.y :, box.x :][: box.side, : box.side]
+            k = 1 << box.level
+            mean = square.reshape(16, k, 16, k, 3).mean((1, 3))  # exact: k^2 is a power of 2
+            assert np.array_equal(part.images[i].permute(1, 2, 0).numpy(), np.floor(mean + 0.5))
+            assert part.labels[i] == box.photo
+
+
+def test_photos10_never_changes():
+    # the photographs stored without loss; JPEG decoders are free to differ by a level
+    chosen = data.load("photos10", size=16)
+    lossless = [k for k, name in enumerate(photos10.CLASSES) if photos10.PHOTOS[name].endswith(".png")]
+    digest = hashlib.sha256()
+    for part in (chosen.train, chosen.test):
+        kept = torch.isin(part.labels, torch.tensor(lossless))
+        digest.update(part.images[kept].numpy().tobytes())
+    assert digest.hexdigest()[:16] == "681a6efc76e35780"
+
+
+def test_level_shares_halve_and_add_up():
+    assert photos10.level_shares(2000, 3) == [1144, 571, 285]
+    assert photos10.level_shares(200, 1) == [200]
+
+
+def test_a_missing_or_damaged_photograph_says_what_to_install(tmp_path, monkeypatch):
+    spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    with pytest.raises(UserError, match=r"png is missing: pip install --force-reinstall scikit-image"):
+        photos10.photo("chelsea")
+    (tmp_path / "data").mkdir()
+    Image.new("RGB", (64, 64)).save(tmp_path / "data/chelsea.png")
+    whole = (tmp_path / "data/chelsea.png").read_bytes()
+    (tmp_path / "data/chelsea.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="damaged"):
+        photos10.photo("chelsea")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install scikit-learn"):
+        photos10.photo("china")

@@ -1,0 +1,20 @@
+"""Grids: no pixel is changed on the way in, and none on the way out."""
+
+import pytest
+import torch
+
+from cqlib.data.grids import grid, grid_png, tiles, unscaled
+
+IMAGES = torch.randint(256, (11, 3, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("columns", [3, 8, 20])
+def test_tiles_undo_grid(columns):
+    found = tiles(grid(IMAGES, columns=columns), 6)
+    assert torch.equal(found[:11], IMAGES)
+    assert (found[11:] == 128).all() and len(found) < 11 + columns
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+def test_a_file_of_a_grid_gives_its_images(scale):
+    assert torch.equal(tiles(unscaled(grid_png(IMAGES, scale=scale), 6), 6)[:11], IMAGES)

@@ -1,0 +1,74 @@
+"""Experiments: equal ones share a hash and a run, and a wrong name is told with the nearest right one."""
+
+import pytest
+
+from cqlib.experiments import paper
+from cqlib.experiments import rows as names
+from cqlib.experiments.experiment import AVAILABLE, PROFILES, experiment, image_size
+from cqlib.models.registry import RECIPES
+from cqlib.util.errors import UsageError
+
+
+def test_aliases_share_one_experiment():
+    for alias, row in paper.SAME_MODEL.items():
+        if row in RECIPES:
+            assert experiment(alias) == experiment(row) and experiment(alias).row == row
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("row", AVAILABLE)
+def test_hashes_tell_experiments_apart(row, profile):
+    e = experiment(row, profile)
+    assert e.config_hash == experiment(row, profile).config_hash
+    assert e.config_hash != experiment(row, profile, seed=1).config_hash
+    assert e.training_hash != experiment(row, profile, "npz:x.npz").training_hash
+    assert e.cost > 0
+
+
+def test_hash_depends_on_every_part_but_training_not_on_evaluation():
+    from dataclasses import replace
+
+    e = experiment("table1/cq-f")
+    measured = replace(e, evaluation=replace(e.evaluation, bpd_images=7))
+    assert measured.config_hash != e.config_hash and measured.training_hash == e.training_hash
+    trained = replace(e, recipe=replace(e.recipe, training=replace(e.recipe.training, steps=7)))
+    assert trained.training_hash != e.training_hash
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("table1/cqf",), "'table1/cq-f'"),
+        (("table1/cq-f", "quik"), "'quick'"),
+        (("table1/cq-f", "quick", "photo10"), "'photos10'"),
+        (("table1/cq-f", "quick", "toy2d"), "points of the plane"),
+        (("table1/cq-f", "quick", "photos10", -1), "seed -1"),
+        (("table1/cq-f", "quick", "photos10", True), "seed True"),
+    ],
+)
+def test_wrong_names(arguments, message):
+    with pytest.raises(UsageError) as error:
+        experiment(*arguments)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_sizes_are_the_papers_or_the_data_sets_own_under_paper():
+    assert {name: image_size(name, "paper") for name in paper.DATA_SETS} == {
+        name: item.shape[-1] for name, item in paper.DATA_SETS.items()
+    }
+    assert [image_size("tiny-imagenet", profile) for profile in ("quick", "study", "paper")] == [32, 32, 64]
+    assert {image_size("tiny-imagenet:64", profile) for profile in ("quick", "study", "paper")} == {64}
+    assert [image_size("photos10", profile) for profile in ("quick", "study", "paper")] == [16, 32, 32]
+
+
+def test_paper_is_trained_in_fp32():
+    """Its verdicts have a tolerance of 0.05 bpd; bf16 has moved BPD by more (README, below the bench)."""
+    for row in AVAILABLE:
+        recipe = experiment(row, "paper").recipe
+        stages = [recipe.training, *([recipe.frozen_decoder.training] if recipe.frozen_decoder else [])]
+        assert {stage.autocast for stage in stages} == {"off"}, row
+
+
+def test_profiles_are_those_of_the_command_line():
+    assert set(PROFILES) == set(names.PROFILES)
+    assert set(AVAILABLE) <= set(names.ROWS)

@@ -1,0 +1,262 @@
+"""Records: what is written is read back; what is not a record is refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+import string
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cqlib.experiments.record import DataInfo, Record, dumps, file_name, load_records, read_record, slug, write_record
+from cqlib.metrics.metric import Metric
+from cqlib.util.provenance import GitInfo
+
+FIELDS = {
+    "row": "table1/cq-f",
+    "status": "done",
+    "seed": 0,
+    "profile": "quick",
+    "data": DataInfo("photos10", "test", "0123456789abcdef", (3, 16, 16)),
+    "metrics": {
+        "BPD": Metric(4.83, None, 2000, "ELBO, test split"),
+        "FD-lite0@T1": Metric(1720.5, 3.0, 1000, "n_real = n_fake = 1,000, test split"),
+    },
+    "config": {"model": {"width": 24, "flow": None}, "lr": 1e-3, "betas": [0.5, 0.99], "ema": True},
+    "config_hash": "abc123",
+    "parameters": {"encoder": 10, "total": 30, "critic": 20},
+    "steps": 3000,
+    "best_step": 2900,
+    "seconds": 660.5,
+    "images_per_second": 290.0,
+    "peak_memory_bytes": 10**9,
+    "device": "cpu",
+    "versions": {"torch": "2.13.0"},
+    "git": GitInfo("0" * 40, False),
+    "started": "2025-01-31T12:00:00+00:00",
+    "finished": "2025-01-31T12:11:00Z",
+}
+EXTRAS = {
+    "per_image": {"BPD": [4.8, 4.9]},
+    "notes": ["a note"],
+    "curve": {"L_C": [[0, 9000.0], [100, 7000.5]]},
+}
+ORDER = (
+    "schema row status seed profile data metrics config config_hash parameters steps best_step seconds "
+    "images_per_second peak_memory_bytes device versions git started finished"
+).split()
+
+
+def make(**changes) -> Record:
+    return Record(**{**FIELDS, **changes})
+
+
+words = st.text(min_size=1, max_size=12)
+finite = st.floats(-1e38, 1e38)
+metric = st.builds(Metric, finite, st.none() | st.floats(0, 1e6), st.integers(0, 10**6), words)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | finite | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+record = st.builds(
+    make,
+    row=words,
+    seed=st.integers(0, 2**32),
+    status=st.sampled_from(["done", "stopped", "diverged", "failed"]),
+    data=st.builds(DataInfo, words, words, words, st.lists(st.integers(1, 9), min_size=3, max_size=4)),
+    metrics=st.dictionaries(words, metric, max_size=4),
+    config=st.dictionaries(words, plain, max_size=4),
+    best_step=st.none() | st.integers(0, 100),
+    git=st.builds(GitInfo, st.none() | words, st.none() | st.booleans()),
+    per_image=st.dictionaries(words, st.lists(finite, max_size=5), max_size=2),
+    curve=st.dictionaries(words, st.lists(st.tuples(st.integers(0, 9), finite), max_size=3), max_size=2),
+    notes=st.lists(st.text(max_size=9), max_size=2),
+)
+
+
+@given(record)
+@settings(max_examples=60, deadline=None)
+def test_round_trip(record):
+    again = Record.from_dict(json.loads(dumps(record)))
+    assert again == record
+    assert dumps(again) == dumps(record)
+
+
+def test_keys_are_those_of_the_contract_in_order():
+    assert list(make().to_dict()) == ORDER
+    assert list(make(**EXTRAS).to_dict()) == [*ORDER, "per_image", "notes", "curve"]
+    assert list(json.loads(dumps(make(**EXTRAS)))) == [*ORDER, "per_image", "notes", "curve"]
+
+
+def test_text_is_deterministic_and_small():
+    for key in ("config", "parameters", "metrics"):
+        assert dumps(make(**{key: dict(reversed(list(FIELDS[key].items())))})) == dumps(make())
+    text = dumps(make(per_image={"BPD": [4.123] * 500}))
+    assert len(text.splitlines()) < 60 and len(text) < 8_000
+
+
+def test_to_dict_is_a_copy_and_numpy_values_become_plain():
+    one = make(seed=np.int64(3), seconds=np.float32(2), per_image={"BPD": np.ones(2, dtype=np.float32).tolist()})
+    one.to_dict()["config"]["model"]["width"] = 99
+    assert one.config["model"]["width"] == 24
+    assert type(one.seed) is int and type(one.seconds) is float
+
+
+def test_write_and_read(tmp_path):
+    path = write_record(make(**EXTRAS), tmp_path / "new")
+    assert path.name == "table1_cq-f--photos10--quick--0.json"
+    assert read_record(path) == make(**EXTRAS)
+    other = write_record(make(seed=1), tmp_path / "new", "record.json")
+    assert other.name == "record.json" and read_record(other).seed == 1
+    assert sorted(file.name for file in path.parent.iterdir()) == [other.name, path.name]  # nothing temporary
+
+
+def broken(path: str, value) -> dict:
+    """The plain record with the key at `path` ("a.b") set to `value`, or removed where that is `...`."""
+    values = make(**EXTRAS).to_dict()
+    *parents, key = path.split(".")
+    inner = values
+    for parent in parents:
+        inner = inner[parent]
+    if value is ...:
+        del inner[key]
+    else:
+        inner[key] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    "path, value, message",
+    [
+        *((key, ..., f"lacks the key '{key}'") for key in ORDER),
+        ("colour", 1, "unknown key 'colour'"),
+        ("data.path", "x", "unknown key 'path'"),
+        ("metrics.BPD.std", ..., "metric 'BPD': it lacks the key 'std'"),
+        ("metrics.BPD.unit", "b", "unknown key 'unit'"),
+        ("metrics.BPD.value", "4.8", "'value' must be a finite number"),
+        ("metrics.BPD.value", float("nan"), "finite"),
+        ("metrics.BPD.value", float("inf"), "finite"),
+        ("metrics.BPD.value", 10**400, "finite"),
+        ("metrics.BPD.value", True, "finite"),
+        ("metrics.BPD.std", -1.0, "of at least 0"),
+        ("metrics.BPD.n", 1.5, "whole number"),
+        ("metrics.BPD.n", True, "whole number"),
+        ("metrics.BPD.protocol", "", "'protocol' must be a text"),
+        ("metrics", [1], "'metrics' must be an object"),
+        ("schema", 2, "schema 2 is not supported"),
+        ("schema", True, "schema"),
+        ("status", "finished", "unknown status 'finished'"),
+        ("seed", -1, "'seed'"),
+        ("seed", "0", "'seed'"),
+        ("row", 3, "'row'"),
+        ("data", "photos10", "'data' must be a JSON object"),
+        ("data.shape", 16, "'shape'"),
+        ("data.shape", [3, 1.5], "'shape'"),
+        ("config", 3, "'config'"),
+        ("config.lr", float("nan"), "'config' must be plain JSON"),
+        ("parameters.total", 1.5, "'total'"),
+        ("seconds", -1, "'seconds'"),
+        ("versions.torch", 2, "versions.torch"),
+        ("git.dirty", "no", "'dirty'"),
+        ("git.commit", 7, "'commit'"),
+        ("started", "yesterday", "time in UTC"),
+        ("finished", "2025-01-31T12:00:00", "time in UTC"),
+        ("finished", "2025-01-31T12:00:00+01:00", "time in UTC"),
+        ("per_image.BPD", [1.0] * 501, "at most 500"),
+        ("per_image.BPD", [1.0, None], "finite"),
+        ("curve.L_C", [[0, 1.0]] * 61, "at most 60"),
+        ("curve.L_C", [[0, 1.0, 2.0]], "pairs"),
+        ("curve.L_C", [[0, float("nan")]], "finite"),
+        ("notes", "a note", "'notes'"),
+    ],
+)
+def test_wrong_values_are_refused_in_one_sentence(path, value, message):
+    with pytest.raises(ValueError) as caught:
+        Record.from_dict(broken(path, value))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_cannot_be_made_wrong_either():
+    with pytest.raises(ValueError, match="unknown status"):
+        make(status="ok")
+    with pytest.raises(ValueError, match="must be a Metric"):
+        make(metrics={"BPD": 4.8})
+    with pytest.raises(ValueError, match="plain JSON"):
+        make(config={"path": object()})
+
+
+DAMAGED = {
+    "empty.json": (b"", "empty"),
+    "truncated.json": (dumps(make()).encode()[:-200], "cut short"),
+    "foreign.json": (b'{"name": "package", "version": 1}', "lacks the key 'schema'"),
+    "list.json": (b"[1, 2]", "must be a JSON object"),
+    "nan.json": (dumps(make()).replace("4.83", "NaN").encode(), "NaN"),
+    "big.json": (dumps(make()).replace("4.83", "1e999").encode(), "finite"),
+    "binary.json": (b"\x89PNG\r\n\xff\xfe", "UTF-8"),
+    "twice.json": (dumps(make()).replace('"seed": 0', '"seed": 0,\n  "seed": 1').encode(), "twice"),
+    "deep.json": (b"[" * 100_000, "nested too deeply"),
+}
+
+
+def test_load_records_reports_damaged_files_and_keeps_the_others(tmp_path):
+    for name, (content, _) in DAMAGED.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "readme.txt").write_text("not looked at")
+    for seed in (1, 0):
+        write_record(make(seed=seed), tmp_path)
+    write_record(make(seed=2), tmp_path / "a-run", "record.json")
+    (tmp_path / "b-run").mkdir()
+    (tmp_path / "b-run" / "record.json").write_text("{")
+
+    records, problems = load_records(tmp_path)
+    assert sorted(record.seed for record in records) == [0, 1, 2]
+    assert len(problems) == len(DAMAGED) + 2
+    for name, (_, message) in DAMAGED.items():
+        (line,) = [line for line in problems if line.startswith(f"{name}: ")]
+        assert message in line
+    assert any(line.startswith("folder.json: ") for line in problems)
+    assert any(line.startswith("b-run/record.json: ") for line in problems)
+    assert not any("\n" in line or str(tmp_path) in line for line in problems)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_record_never_raises_anything_but_value_error(data):
+    """Cut the text anywhere or replace one of its characters: it reads as a record or as a ValueError."""
+    text = dumps(make(**EXTRAS))
+    place = data.draw(st.integers(0, len(text) - 1))
+    other = st.sampled_from(string.printable).map(lambda char: char + text[place + 1 :])
+    tail = data.draw(st.just("") | other)
+    try:
+        values = json.loads(text[:place] + tail)
+        Record.from_dict(values)
+    except ValueError:
+        pass
+
+
+def test_a_missing_folder_holds_no_records(tmp_path):
+    assert load_records(tmp_path / "none") == ([], [])
+
+
+def test_file_names():
+    assert file_name("table1/cq-f", "photos10", "quick", 0) == "table1_cq-f--photos10--quick--0.json"
+    one, other = (slug("table1/vae", f"npz:/home/{who}/cats.npz", "quick", 0) for who in ("a", "b"))
+    assert one != other and "home" not in one
+    assert one.startswith("table1_vae--npz-cats-") and one.endswith("--quick--0")
+    for data in ("folder:/a b/Ünïcode 'dir'", "npz:" + "x" * 400 + ".npz", "folder:/", "npz:../../x"):
+        name = file_name("table1/vae", data, "quick", 0)
+        assert set(name) <= set(string.ascii_lowercase + string.digits + "-_.") and len(name) < 120
+
+
+@pytest.mark.parametrize(
+    "states, dirty", [((False, False), False), ((False, True), True), ((None, False), None), ((None, True), True)]
+)
+def test_code_is_dirty_if_any_was_and_unknown_if_one_is_not_known(states, dirty):
+    here, before = (GitInfo(letter * 40, state) for letter, state in zip("ab", states, strict=True))
+    assert here.after(before) == GitInfo("a" * 40, dirty)
+    assert before.after(here) == GitInfo("b" * 40, dirty)

@@ -1,0 +1,347 @@
+"""One run from images to record: cached, resumable, evaluated again without training again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import cqlib
+from cqlib.experiments import run, stages
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.record import read_record, write_record
+from cqlib.metrics import features
+from cqlib.metrics.metric import Metric
+from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
+from cqlib.models.registry import RECIPES
+from cqlib.recipe import EVALUATION
+from cqlib.report import publish
+from cqlib.util.checkpoint import load_checkpoint
+from cqlib.util.errors import StoppedEarly, UserError
+from cqlib.util.provenance import GitInfo
+
+ROW = {"row": "table1/gan", "profile": "smoke"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished smoke run of the row with two trainings."""
+    runs = tmp_path_factory.mktemp("runs")
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    record = run.run(**ROW, runs_dir=runs)
+    return runs, record, torch.equal(before, torch.get_rng_state())
+
+
+def test_record_says_everything(finished):
+    runs, record, random_state_was_left_alone = finished
+    assert random_state_was_left_alone
+    e = experiment("table1/gan", "smoke")
+    folder = run.run_dir("table2/gan", "smoke", None, 0, runs)
+    assert read_record(folder / "record.json") == record
+    assert record.status == "done" and record.config_hash == e.config_hash
+    assert record.steps == record.best_step == e.recipe.training.steps
+    assert {"BPD", "BPD-IW", "FD-lite0@T1", "FD-lite0@T0", "IS-lite0@T1", "KD-lite0-floor"} <= set(record.metrics)
+    assert "starred recipe" in record.metrics["BPD"].protocol and "ELBO" in record.metrics["BPD"].protocol
+    assert record.metrics["FD-lite0@T1"] == record.metrics["FD-lite0@T0"]  # a GAN has no decoder noise
+    assert len(record.per_image["BPD"]) == record.metrics["BPD"].n == 64
+    mean = np.mean(record.per_image["BPD"])
+    assert mean == pytest.approx(record.metrics["BPD"].value, abs=1e-3)
+    assert record.parameters["critic"] > 0 and record.peak_memory_bytes > 10**7
+    assert str(runs) not in (folder / "record.json").read_text()
+    assert {"samples_T1.png", "samples_T0.png", "model.safetensors"} <= {p.name for p in folder.iterdir()}
+    assert not list(folder.glob("*.checkpoint*"))
+
+
+def test_a_finished_run_is_read_and_not_run_again(finished, monkeypatch):
+    runs, record, _ = finished
+    monkeypatch.setattr(run, "_run", lambda *a: pytest.fail("ran again"))
+    assert run.run(**ROW, runs_dir=runs) == record
+    assert run.run_many(["table2/gan"], profile="smoke", runs_dir=runs) == [record]
+
+
+def test_what_a_kill_left_of_a_finished_training_goes_at_the_next_start(finished):
+    runs, record, _ = finished
+    left = run.run_dir(**ROW, data=None, seed=0, runs_dir=runs) / "training.checkpoint"
+    left.touch()
+    assert run.run(**ROW, runs_dir=runs) == record and not left.exists()
+
+
+def test_scores_on_other_weights_are_not_taken_for_those_asked_for(finished):
+    _, record, _ = finished
+    lite0 = features.lite0()
+    own = replace(lite0, name="inception", suffix="", weights_words="")
+    one, other = (replace(own, weights_words=f"{UNKNOWN_WEIGHTS} (sha256 {digit})") for digit in "ab")
+    assert run.scored(record, lite0) and not any(run.scored(record, given) for given in (own, one, other))
+
+    def on(given):
+        scores = {"IS@T1": Metric(1.0, None, 4, f"IS: {given.weights_words}, n = 4")}
+        return replace(record, metrics={**record.metrics, **scores})
+
+    for given in (own, one, other):
+        assert [run.scored(on(given), asked) for asked in (own, one, other)] == [
+            given is asked for asked in (own, one, other)
+        ]
+    assert run._kept(on(one), other) == run._kept(on(one), own) == record.metrics
+    assert run._kept(on(own), one).keys() == run._kept(on(one), lite0).keys() == on(one).metrics.keys()
+
+
+def test_weights_that_do_not_fit_are_told_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "_run", lambda *_: pytest.fail("trained"))
+    torch.save({"fc.weight": torch.zeros(3)}, tmp_path / "mine.pth")
+    with pytest.raises(UserError, match=r"mine\.pth do not fit inception-v3-compat"):
+        run.run(**ROW, runs_dir=tmp_path / "runs", feature_weights=tmp_path / "mine.pth")
+
+
+def test_a_signal_ends_loading_at_once(tmp_path, monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def load(*_):
+        assert signal.getsignal(signal.SIGTERM) is before  # not one that waits for the training loop
+        raise UserError("loaded")
+
+    monkeypatch.setattr(run, "load_data", load)
+    with pytest.raises(UserError, match="loaded"):
+        run.run(**ROW, runs_dir=tmp_path)
+
+
+def test_load_gives_the_trained_system(finished):
+    runs, *_ = finished
+    model = cqlib.load("table1/gan", profile="smoke", runs_dir=runs)
+    stored = load_checkpoint(run.run_dir("table1/gan", "smoke", None, 0, runs) / "model.safetensors")
+    assert not model.training
+    assert all(torch.equal(v, stored["weights"][k]) for k, v in model.state_dict().items())
+    with pytest.raises(UserError, match="python -m cqlib train table1/gan --profile smoke .* --seed 9"):
+        cqlib.load("table1/gan", profile="smoke", seed=9, runs_dir=runs)
+
+
+def test_load_takes_a_published_model_without_its_critic(finished, tmp_path, monkeypatch):
+    runs, record, _ = finished
+    monkeypatch.setattr(publish, "PUBLISHED", tmp_path)
+    monkeypatch.setattr(run, "PUBLISHED", tmp_path)
+    folder = run.run_dir("table1/gan", "smoke", None, 0, runs)
+    path = publish._publish_model(folder, folder.name)
+    assert path.stat().st_size < (folder / "model.safetensors").stat().st_size
+    model = cqlib.load("table1/gan", profile="smoke", runs_dir=tmp_path / "nothing here")
+    trained = cqlib.load("table1/gan", profile="smoke", runs_dir=runs)
+    seeds = [torch.Generator().manual_seed(0) for _ in range(2)]
+    samples = [m.sample(3, generator=seed) for m, seed in zip((model, trained), seeds, strict=True)]
+    assert model.critic is None
+    torch.testing.assert_close(*samples, rtol=0, atol=0.01)  # published in half precision
+
+
+def test_what_was_made_from_uncommitted_code_is_not_published(finished, tmp_path):
+    _, record, _ = finished
+    clean = replace(record, git=replace(record.git, dirty=False))
+    write_record(clean, tmp_path)
+    write_record(replace(clean, status="stopped", seed=1), tmp_path)
+    assert publish.publishable(tmp_path) == [clean]
+    for dirty in (True, None):
+        write_record(replace(record, git=replace(record.git, dirty=dirty)), tmp_path)
+        with pytest.raises(UserError, match="uncommitted"):
+            publish.publishable(tmp_path)
+    named = replace(clean.data, name="npz:/home/someone/cats.npz")
+    write_record(replace(clean, data=named, seed=2), tmp_path, "a.json")
+    write_record(clean, tmp_path)
+    with pytest.raises(UserError, match="is a path of this machine"):
+        publish.publishable(tmp_path)
+    (tmp_path / "a.json").unlink()
+    (tmp_path / "damaged.json").write_text("{")
+    with pytest.raises(UserError, match=r"damaged\.json: not JSON"):
+        publish.publishable(tmp_path)
+
+
+def test_another_evaluation_does_not_train_again(finished, monkeypatch):
+    runs, record, _ = finished
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained again"))
+    monkeypatch.setitem(EVALUATION, "smoke", replace(EVALUATION["smoke"], bpd_images=8))
+    again = run.run(**ROW, runs_dir=runs)
+    assert again.metrics["BPD"].n == 8 and again.config_hash != record.config_hash
+    assert again.metrics["FD-lite0@T1"] == record.metrics["FD-lite0@T1"]  # the same weights
+
+
+def test_another_recipe_trains_again_and_loses_nothing(tmp_path, monkeypatch):
+    first = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    real = RECIPES["table1/vae"]
+
+    def shorter(*arguments):
+        recipe = real(*arguments)
+        return replace(recipe, training=replace(recipe.training, steps=3))
+
+    monkeypatch.setitem(RECIPES, "table1/vae", shorter)
+    second = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    assert (first.steps, second.steps) == (20, 3)
+    kept = list((tmp_path / "stale").glob("*/record.json"))
+    assert len(kept) == 1 and read_record(kept[0]) == first
+
+
+def test_time_budget_saves_and_goes_on(tmp_path):
+    with pytest.raises(StoppedEarly, match="step 0 of 20"):
+        run.run("table1/vae", profile="smoke", runs_dir=tmp_path, time_budget=1e-9)
+    assert run.run("table1/vae", profile="smoke", runs_dir=tmp_path).status == "done"
+
+
+def test_sigterm_saves_and_goes_on(tmp_path):
+    code = "from cqlib.cli.commands import main; import sys; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "train", "table1/cq-f", "--profile", "quick", "--runs-dir", str(tmp_path)]
+    folder = run.run_dir("table1/cq-f", "quick", None, 0, tmp_path)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline = time.monotonic() + 120
+    while not (folder / "experiment.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    while not (folder / "training.checkpoint").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 3 and "Traceback" not in errors
+    assert "stopped at step" in errors.splitlines()[-1] and "the state is saved" in errors.splitlines()[-1]
+    step = load_checkpoint(folder / "training.checkpoint")["step"]
+    with pytest.raises(StoppedEarly, match=f"step {step} of"):
+        run.run("table1/cq-f", profile="quick", runs_dir=tmp_path, time_budget=1e-9)
+
+
+def test_changed_data_behind_a_path_is_noticed(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "mine.npz"
+    records = []
+    for _ in range(2):
+        np.savez(path, images=rng.integers(0, 256, (60, 16, 16, 3), dtype=np.uint8))
+        records.append(run.run("table1/vae", profile="smoke", data=f"npz:{path}", runs_dir=tmp_path / "runs"))
+    assert records[0].data.fingerprint != records[1].data.fingerprint
+    folder = run.run_dir("table1/vae", "smoke", f"npz:{path}", 0, tmp_path / "runs")
+    old = next((tmp_path / "runs" / "stale").glob("*/model.safetensors"))
+    first, second = (load_checkpoint(p)["weights"] for p in (old, folder / "model.safetensors"))
+    assert not torch.equal(first["decoder.out.weight"], second["decoder.out.weight"])  # trained again
+
+
+def test_a_damaged_record_is_measured_again(tmp_path, monkeypatch):
+    first = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained again"))
+    path = run.run_dir("table1/vae", "smoke", None, 0, tmp_path) / "record.json"
+    path.write_text(path.read_text()[:100])
+    second = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    assert first.metrics.pop("seconds").n == second.metrics.pop("seconds").n == 64
+    assert second.metrics == first.metrics and second.config_hash == first.config_hash
+    assert json.loads(path.read_text())["row"] == "table1/vae"
+
+
+def test_an_error_while_stopping_is_not_hidden():
+    stop = run.Stop()
+    with pytest.raises(OSError), run._signals(stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise OSError(28, "No space left on device")
+    assert stop.requested == "SIGTERM"
+
+
+def test_a_stop_while_measuring_keeps_the_trained_model(tmp_path, monkeypatch):
+    class AfterTraining(run.Stop):
+        def reason(self):
+            return "a test" if list(tmp_path.glob("*/model.safetensors")) else None
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "Stop", AfterTraining)
+        with pytest.raises(StoppedEarly, match="while measuring"):
+            run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained again"))
+    assert run.run("table1/vae", profile="smoke", runs_dir=tmp_path).status == "done"
+
+
+def test_code_that_was_dirty_at_training_stays_dirty(tmp_path, monkeypatch):
+    for dirty in (True, False):
+        monkeypatch.setattr(run.provenance, "git", lambda dirty=dirty: GitInfo("0" * 40, dirty))
+        record = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+        (run.run_dir("table1/vae", "smoke", None, 0, tmp_path) / "record.json").unlink()
+        assert record.git.dirty is True
+
+
+def test_a_record_names_the_code_of_its_own_training_and_is_dirty_if_any_was(tmp_path, monkeypatch):
+    """A GAN is trained, its encoder is, and it is measured, each by other code; a run that is measured anew, too."""
+    codes = [GitInfo(letter * 40, letter == dirty) for dirty in ("b", "c") for letter in ("a", "b", "c")]
+    for k, dirty in enumerate("bc"):
+        trained, encoder, measured = codes[3 * k : 3 * k + 3]
+        folder = tmp_path / dirty
+        place = run.run_dir("table1/gan", "smoke", None, 0, folder)
+        monkeypatch.setattr(run.provenance, "git", lambda found=trained: found)
+        with monkeypatch.context() as only, pytest.raises(StoppedEarly):
+            only.setattr(stages.Stages, "second", lambda *_: stop())
+            run.run("table1/gan", profile="smoke", runs_dir=folder)
+        monkeypatch.setattr(run.provenance, "git", lambda found=encoder: found)
+        with monkeypatch.context() as only, pytest.raises(StoppedEarly):
+            only.setattr(run.evaluation, "likelihood", lambda *_, **__: stop())
+            run.run("table1/gan", profile="smoke", runs_dir=folder)
+        assert load_checkpoint(place / "encoder.safetensors")["git"] == vars(encoder)
+        monkeypatch.setattr(run.provenance, "git", lambda found=measured: found)
+        record = run.run("table1/gan", profile="smoke", runs_dir=folder)
+        assert record.git == GitInfo("a" * 40, True)
+
+
+def stop():
+    raise StoppedEarly("stopped")
+
+
+def test_what_a_training_says_of_its_code_is_kept_with_its_weights(tmp_path, monkeypatch):
+    """It may have begun with other code than that of this call."""
+    before, train = GitInfo("d" * 40, True), stages.train
+    monkeypatch.setattr(stages, "train", lambda *a, **k: replace(train(*a, **k), git=before))
+    assert run.run("table1/vae", profile="smoke", runs_dir=tmp_path).git == before
+    weights = run.run_dir("table1/vae", "smoke", None, 0, tmp_path) / "model.safetensors"
+    assert load_checkpoint(weights)["git"] == vars(before)
+
+
+def test_too_few_images_are_told_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained"))
+    np.savez(tmp_path / "few.npz", images=np.zeros((20, 16, 16, 3), np.uint8))
+    with pytest.raises(UserError, match="at least 4"):
+        run.run("table1/vae", profile="smoke", data=f"npz:{tmp_path}/few.npz", runs_dir=tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), r"table1/gan on photos10 needs more memory than there is: free some.*--jobs"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory:\nyou tried"), r"there is \(Default.*\): free"),
+        (OSError(28, "No space left on device", "x.tmp"), "x.tmp: No space left on device; the run is as it was"),
+    ],
+)
+def test_want_of_memory_or_room_is_one_line(tmp_path, monkeypatch, error, words):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(run, "_run", fail)
+    with pytest.raises(UserError, match=words) as told:
+        run.run(**ROW, runs_dir=tmp_path)
+    assert "\n" not in str(told.value)
+
+
+def test_another_error_is_not_taken_for_want_of_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "_run", lambda *_: [].pop())
+    with pytest.raises(IndexError):
+        run.run(**ROW, runs_dir=tmp_path)
+
+
+def test_a_damaged_model_is_named_when_it_is_to_be_loaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "PUBLISHED", tmp_path)
+    path = run.run_dir(**ROW, data=None, seed=0, runs_dir=tmp_path) / "model.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"model\.safetensors is not a checkpoint.*: python -m cqlib train table1/gan"):
+        cqlib.load(**ROW, runs_dir=tmp_path)
+
+
+def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
+    real = stages.train
+
+    def diverging(*arguments, name, **options):
+        result = real(*arguments, name=name, **options)
+        return replace(result, status="diverged") if name == "encoder" else result
+
+    monkeypatch.setattr(stages, "train", diverging)
+    assert run.run(**ROW, runs_dir=tmp_path).status == "diverged"

@@ -1,0 +1,36 @@
+"""The folder of a run: what killed writers left goes, and how much room runs take is told."""
+
+from cqlib.experiments.run_folder import KEPT_LOGS, room, tidied, tidy, tidy_finished
+
+
+def test_what_killed_writers_left_goes_and_no_more_than_the_newest_tracebacks_stay(tmp_path):
+    run = tmp_path / "a-run"
+    for folder in (run, tmp_path / "features", tmp_path / "logs"):
+        folder.mkdir()
+    for path in (run / ".record.json.x.tmp", tmp_path / "features" / ".f.x.tmp", run / "training.checkpoint"):
+        path.touch()
+    logs = [tmp_path / "logs" / f"error-20260101-0000{k:02}-1.log" for k in range(KEPT_LOGS + 3)]
+    for path in logs:
+        path.touch()
+    tidy(run, tmp_path)
+    assert [path.name for path in run.iterdir()] == ["training.checkpoint"]
+    assert (tmp_path / "features" / ".f.x.tmp").exists()  # another process may be writing it
+    assert sorted((tmp_path / "logs").iterdir()) == logs[3:]
+
+
+def test_a_finished_run_keeps_nothing_of_its_training(tmp_path):
+    for name in ("training.checkpoint", "training.checkpoint.previous", "training.step-4.safetensors",
+                 "model.safetensors.new", "model.safetensors", "record.json"):  # fmt: skip
+        (tmp_path / name).touch()
+    assert not tidied(tmp_path)
+    tidy_finished(tmp_path)
+    assert tidied(tmp_path) and sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "record.json"]
+
+
+def test_room_is_told_by_kind(tmp_path):
+    for place, size in (("a/model.safetensors", 2), ("a/x.checkpoint.previous", 3), ("stale/b/model.safetensors", 4)):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_bytes(bytes(size * 10**6))
+    line = room(tmp_path)
+    assert line.startswith("disk: 9.0 MB in ") and "5.0 MB in runs, of which 3.0 MB go when they are done" in line
+    assert "4.0 MB in stale (earlier recipes or data: delete it when you like)" in line

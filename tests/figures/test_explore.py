@@ -1,0 +1,285 @@
+"""What the notebook `explore` plays with: paths, latents, the ELBO in two parts, inpainting, odd images, widgets."""
+
+import io
+import math
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cqlib.experiments import rows as names
+from cqlib.experiments import run
+from cqlib.figures import common as show
+from cqlib.figures.explore import inpainting, interpolation, latents
+from cqlib.figures.explore import models as explore
+from cqlib.figures.explore import out_of_distribution as odd_images
+from cqlib.models.registry import RECIPES, build
+from cqlib.report.strips import strips
+from cqlib.util.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def system():
+    """A smoke CQ-F with weights moved away from their start."""
+    torch.manual_seed(0)
+    model = build(RECIPES["table1/cq-f"]("table1/cq-f", "smoke", 16).system).eval()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    return model.requires_grad_(False)
+
+
+def images(n=4, seed=0):
+    """Smooth colour images, uint8 (n, 3, 16, 16)."""
+    coarse = torch.rand(n, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
+    return (255 * torch.nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear")).to(torch.uint8)
+
+
+# --- what is there -------------------------------------------------------------------------------------------
+
+
+def test_the_published_model_is_found_whatever_was_asked_for(tmp_path):
+    found = explore.find("smoke", ["photos10"], [0], tmp_path)
+    assert list(found.systems) == ["CQ-F"] and found.label == "photos10 16×16, quick, seed 0"
+    assert found.data.test.images.shape[1:] == found.systems["CQ-F"].shape
+    assert not any(p.requires_grad for p in found.systems["CQ-F"].parameters())
+    assert "CQ-F" in explore.table(found, 4).data and not list(tmp_path.iterdir())
+
+
+def test_without_any_model_the_command_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "PUBLISHED", tmp_path)
+    with pytest.raises(UserError, match="python -m cqlib train table1/cq-f"):
+        explore.find("quick", [], [0], tmp_path)
+
+
+def test_the_notebook_is_there():
+    assert "explore" in names.notebooks()
+
+
+# --- paths ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", interpolation.PATHS.values())
+def test_paths_end_at_their_codes(path):
+    a, b = torch.randn(2, 5, 8)
+    torch.testing.assert_close(path(a, b, 0.0), a)
+    torch.testing.assert_close(path(a, b, 1.0), b)
+
+
+def test_the_spherical_path_keeps_the_length_and_turns_evenly():
+    a, b = torch.nn.functional.normalize(torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0)), dim=-1)
+    b = 2 * b
+    whole = torch.nn.functional.cosine_similarity(a, b).acos()
+    for t in (0.2, 0.5, 0.9):
+        c = interpolation.spherical(a, b, t)
+        torch.testing.assert_close(c.norm(dim=1), torch.full((6,), 1 + t))
+        torch.testing.assert_close(torch.nn.functional.cosine_similarity(a, c).acos(), t * whole, rtol=1e-3, atol=1e-3)
+    same = interpolation.spherical(a, a, 0.5)  # no angle between them
+    torch.testing.assert_close(same, a, rtol=0, atol=1e-3)
+
+
+def test_lengths_of_middles_follow_the_formula(system):
+    """The mean length of N(0, I), and that of a mean of two draws, N(0, I / 2)."""
+    d = system.config.latent
+    expected = math.sqrt(2) * math.gamma((d + 1) / 2) / math.gamma(d / 2)
+    page = interpolation.middles(system, 400).data
+    assert f"{expected:.2f}" in page and f"{expected / math.sqrt(2):.2f}" in page
+    a, b = interpolation.prior_pairs(system, 4000)
+    assert abs(float(a.norm(dim=1).mean()) - expected) < 0.05
+    assert abs(float(interpolation.linear(a, b, 0.5).norm(dim=1).mean()) - expected / math.sqrt(2)) < 0.05
+    assert abs(float(interpolation.spherical(a, b, 0.5).norm(dim=1).mean()) - expected) < 0.05
+
+
+def test_pictures_of_paths(system):
+    for page in (interpolation.interpolations(system, 2), interpolation.lengths(system, 20)):
+        assert '<svg role="img" aria-label="' in page.data and "spherical" in page.data
+    assert "levels" in interpolation.length_or_direction(system, 20).data
+
+
+# --- latents and the ELBO ------------------------------------------------------------------------------------
+
+
+def test_the_kl_of_latents_sums_to_the_models(system):
+    x = images(3)
+    v = system.see(x, torch.Generator().manual_seed(0))
+    whole = system.infer(v).kl["z"].mean() / math.log(2)
+    bits = latents.kl_by_latent(system, x)
+    assert bits.shape == (system.config.latent,) and (bits >= 0).all()
+    torch.testing.assert_close(bits.sum(), whole)
+
+
+def test_one_latent_is_moved_and_no_other(system):
+    x = images(3)
+    z = explore.codes(system, x)
+    z[:, 5] = 2.0
+    assert torch.equal(latents.moved(system, x, 5, 2.0), explore.decoded(system, z))
+    assert not torch.equal(latents.moved(system, x, 5, 2.0), explore.decoded(system, explore.codes(system, x)))
+    assert "z" in latents.traversals(system, x[0], x, n=2).data and "bits" in latents.latents_used(system, x).data
+
+
+def test_the_two_parts_of_the_elbo_sum_to_nats(system):
+    x = images(3)
+    terms = latents.elbo_terms(system, x, draws=100)
+    assert (terms["kl"] > 0).all() and (terms["reconstruction"] > 100).all()
+    torch.testing.assert_close(terms["sum"], terms["kl"] + terms["reconstruction"])
+    assert ((terms["sum"] - terms["nats"]).abs() < 4 * terms["error"]).all()
+    assert (terms["error"] < 0.01 * terms["nats"]).all() and (terms["kl"] > 4 * terms["error"]).all()
+    assert "±" in latents.elbo(system, x, draws=3).data and "svg" in latents.reconstructions(system, x).data
+
+
+# --- inpainting ----------------------------------------------------------------------------------------------
+
+
+def test_the_search_draws_from_the_posterior_of_a_linear_model():
+    mean, covariance = inpainting.linear_posterior()
+    found = inpainting.linear_search(n=4000)
+    spread = covariance.diagonal().sqrt()
+    assert ((found.mean(0) - mean).abs() < 4 * spread / 4000**0.5 + 0.02 * spread).all()
+    product = torch.outer(spread, spread)
+    error = ((product.square() + covariance.square()) / 4000).sqrt()
+    assert ((found.T.cov() - covariance).abs() < 4 * error + 0.02 * product).all()
+    assert (spread[2:] > 1).all() and (spread[:2] < 0.35).all()  # two are seen, two are not
+    a, *_ = inpainting.linear_problem()
+    assert (covariance - a @ a.T).abs().max() > 1  # far from the prior
+    assert "closed form" in inpainting.linear_check(100).data
+
+
+def test_the_posterior_is_that_of_a_conditioned_gaussian():
+    """Oracle: by the joint precision of x = A u and what is seen, in the space of u."""
+    a, target, known, tolerance = inpainting.linear_problem()
+    seen = a[known]
+    precision = torch.eye(7) + seen.T @ seen / tolerance**2
+    mean = torch.linalg.solve(precision, seen.T @ target[known]) / tolerance**2
+    found = inpainting.linear_posterior()
+    torch.testing.assert_close(found[0], a @ mean, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found[1], a @ torch.linalg.inv(precision) @ a.T, rtol=1e-3, atol=1e-3)
+
+
+def test_completions_keep_what_is_known_and_differ_elsewhere(system):
+    x, known = images(2), inpainting.masks(16)["left half"]
+    pasted, made = inpainting.complete(system, x, known, 3, steps=150)
+    assert pasted.shape == made.shape == (2, 3, 3, 16, 16)
+    assert torch.equal(pasted[..., known], x[:, None].expand(-1, 3, -1, -1, -1)[..., known])
+    assert torch.equal(pasted[..., ~known], made[..., ~known])
+    off = (made - x[:, None].float())[..., known].square().mean().sqrt()
+    start = inpainting.complete(system, x, known, 3, steps=1)[1]
+    before = (start - x[:, None].float())[..., known].square().mean().sqrt()
+    assert off < 5 < 20 < before
+    assert (made.float()[..., ~known].std(1) > 1).float().mean() > 0.5
+
+
+def test_masks_hide_what_their_names_say():
+    found = inpainting.masks(16)
+    shares = {name: float(known.double().mean()) for name, known in found.items()}
+    assert shares == {"left half": 0.5, "all but a window": 0.75, "1 pixel in 4": 0.25}
+    assert found["left half"][:, :8].all() and not found["all but a window"][4:12, 4:12].any()
+
+
+def test_the_board_and_the_scores(system):
+    x = images(2)
+    found = inpainting.completions(system, x, n=2, steps=5)
+    page = inpainting.board(found, x).data
+    assert all(name in page for name in (*inpainting.masks(16), "told", "truth"))
+    truth = x[:, None].expand(-1, 2, -1, -1, -1)
+    assert inpainting.scores({"all": (found["left half"][0], truth, truth)}, x).data.count("<td>0.0</td>") == 4
+
+
+# --- odd images ----------------------------------------------------------------------------------------------
+
+
+def test_changed_photographs_are_what_they_are_called(system):
+    x = images(5)
+    found = odd_images.kinds(x, system)
+    assert all(made.shape == x.shape and made.dtype == torch.uint8 for made in found.values())
+    mean = x.float().mean((2, 3))
+    assert (found["half the contrast"].float().mean((2, 3)) - mean).abs().max() < 0.6
+    spread = x.float().std((2, 3))
+    assert (found["half the contrast"].float().std((2, 3)) / spread - 0.5).abs().max() < 0.05
+    assert (found["flat, the mean colour"].float() - mean[:, :, None, None]).abs().max() <= 0.5
+    assert found["blurred"].float().std((2, 3)).mean() < spread.mean()
+    assert torch.equal(found["negative"] + x, torch.full_like(x, 255))
+    assert torch.equal(found["pixels in another order"].flatten(2).sum(2), x.flatten(2).sum(2))
+    assert not torch.equal(found["samples, T = 1"], found["samples, T = 0"])
+    page = odd_images.probable(system, x).data
+    assert all(name in page for name in found)
+
+
+def picture(width=70, height=50):
+    """A picture whose red is its column and whose green is its row."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = np.arange(width)[None], np.arange(height)[:, None]
+    return Image.fromarray(pixels)
+
+
+def test_a_picture_is_cut_into_tiles_in_reading_order():
+    cut, (rows, columns) = odd_images.tiles(picture(), 16)
+    assert (rows, columns) == (3, 4) and cut.shape == (12, 3, 16, 16)
+    second_row_third = cut[1 * 4 + 2]
+    assert torch.equal(second_row_third[0], torch.arange(32, 48).expand(16, -1).to(torch.uint8))
+    assert torch.equal(second_row_third[1], torch.arange(16, 32)[:, None].expand(-1, 16).to(torch.uint8))
+
+
+def test_a_large_picture_is_scaled_down_and_a_tiny_one_refused():
+    cut, (rows, columns) = odd_images.tiles(picture(210, 150), 16, side=50)
+    assert (rows, columns) == (3, 4)
+    with pytest.raises(UserError, match="20 × 9 pixels"):
+        odd_images.tiles(picture(20, 9), 16)
+
+
+def test_the_whole_picture_is_its_central_square_averaged():
+    small = odd_images.whole(picture(96, 64), 16)[0]
+    assert small.shape == (3, 16, 16)
+    assert abs(int(small[0, 0, 0]) - (16 + 1.5)) <= 1 and abs(int(small[1, 15, 0]) - 61.5) <= 1
+
+
+def test_a_picture_of_your_own(system, tmp_path):
+    path, broken = tmp_path / "mine.png", tmp_path / "broken.png"
+    picture().save(path)
+    broken.write_bytes(b"no picture")
+    page = odd_images.your_image(system, str(path), images(8)).data
+    assert "12 tiles of 16 × 16 pixels" in page and "bits per dimension" in page and str(tmp_path) not in page
+    assert "tiles" in odd_images.your_image(system, None, images(8)).data
+    for source in (broken, b"no picture", tmp_path / "absent.png"):
+        with pytest.raises(UserError, match="no picture that can be read"):
+            odd_images.read(source)
+    assert odd_images.read(path, 1).mode == "L"
+
+
+# --- pictures and widgets ------------------------------------------------------------------------------------
+
+
+def test_strips_stand_in_one_lattice():
+    figure = strips({"a": images(3), "b": images(2)}, columns=["x", "y", "z"], captions={"b": ["one", "two"]})
+    first, second = (ax.get_position() for ax in figure.axes)
+    assert first.x0 == second.x0 and first.y0 > second.y1
+    assert math.isclose(first.width / 3, second.width / 2)
+    assert [text.get_text() for text in figure.texts] == ["x", "y", "z", "a", "b", "one", "two"]
+
+
+def test_widgets_stand_only_where_someone_can_move_them(system, monkeypatch):
+    systems, x = {"CQ-F": system}, images(3)
+
+    def made():
+        return [interpolation.interpolation_slider(systems, 4), latents.latent_slider(systems, x, x),
+                odd_images.upload(system, x)]  # fmt: skip
+
+    monkeypatch.setattr(show, "live", lambda: False)
+    assert made() == [None, None, None]
+    monkeypatch.setattr(show, "live", lambda: True)
+    paths, one, button = made()
+    for box, said in ((paths, "4 images at t = 0.00 of spherical paths, CQ-F"), (one, "3 test images with z")):
+        controls, view = box.children
+        before = view.value
+        assert before.startswith(f'<img alt="{said}')
+        controls.children[-1].value = 1.0
+        assert view.value != before and view.value.startswith("<img alt=")
+    content = io.BytesIO()
+    picture().save(content, "PNG")
+    choose, view = button.children
+    file = {"name": "mine.png", "type": "image/png", "size": 1, "last_modified": datetime.now(UTC)}
+    choose.set_trait("value", ({**file, "content": memoryview(content.getvalue())},))
+    assert "12 tiles" in view.value
+    choose.set_trait("value", ({**file, "content": memoryview(b"<b>no</b>")},))
+    assert "no picture that can be read" in view.value and "<b>" not in view.value

@@ -1,0 +1,165 @@
+"""The notebook on NVP samples: which data sets it shows, what its panels hold, and what the empty ones need."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from bs4 import BeautifulSoup
+from fake_records import TABLE3, draw_samples, record
+
+from cqlib.data.grids import grid, grid_png, unscaled
+from cqlib.experiments.record import DataInfo
+from cqlib.figures import common as show
+from cqlib.figures import nvp_comparison
+from cqlib.metrics.metric import Metric
+from cqlib.report import missing as needs
+from cqlib.report import page as report
+
+WHERE = {"profile": "quick", "data": [], "seeds": [0]}
+
+
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """Sets the published records and puts sample grids in the place of the published ones."""
+    monkeypatch.setitem(TABLE3, "table3/nvp", (3.49, 2.0, 2.0, 60.0, 60.0))
+
+    def publish(*found):
+        monkeypatch.setattr(report, "published_records", lambda: tuple(found))
+        monkeypatch.setattr(show, "PUBLISHED", tmp_path)
+        draw_samples(list(found), tmp_path / "samples")
+
+    publish()
+    return publish
+
+
+def on(data: str, size: int, row: str, profile: str = "paper"):
+    """A record on images of that size."""
+    return replace(record(row, profile=profile), data=DataInfo(data, "test", "0" * 16, (9, 3, size, size)))
+
+
+def soup(html) -> BeautifulSoup:
+    return BeautifulSoup(html.data, "html.parser")
+
+
+def lines(html) -> list[list[str]]:
+    return [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in soup(html).tbody.find_all("tr")]
+
+
+def test_the_slides_data_sets_come_first_and_stand_ins_only_without_them(published, tmp_path):
+    published(record("table1/cq-f"), on("tiny-imagenet:64", 64, "table3/nvp", "study"))
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    assert list(found) == ["photos10", "tiny-imagenet:64"]
+    text = nvp_comparison.stands_for(found)
+    assert "tiny-imagenet:64 64×64, study (published)" in text
+    assert "not run here: CIFAR-10, CelebA, LSUN-bedrooms, ImageNet" in text
+    published(record("table1/cq-f"), on("celeba", 64, "table1/cq-f"), on("cifar10", 32, "table3/nvp"))
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    assert list(found) == ["cifar10", "celeba"]
+    assert nvp_comparison.stands_for(found).endswith("not run here: LSUN-bedrooms, ImageNet")
+    _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
+    assert list(found) == ["photos10"]
+
+
+def test_the_run_set_is_one_with_nvp_beside_ours(published, tmp_path):
+    published(
+        *(record(row) for row in ("table1/cq-f", "table2/cqf-residual", "table3/cqf-2-scales")),
+        *(record(row, profile="study") for row in ("table1/cq-f", "table3/nvp")),
+    )
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    assert found["photos10"].profile == "study"
+
+
+def test_panels_hold_samples_or_say_that_they_hold_none(published, tmp_path):
+    published(record("table1/cq-f"), record("table3/cqf-2-scales"))
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path / "runs")
+    svg = soup(nvp_comparison.samples(found, tmp_path / "runs")).svg
+    assert len(svg.find_all("image")) == 2
+    assert svg["aria-label"] == (
+        "Samples at temperature 1: CQ-F on photos10 16×16, quick, CQF, 2 scales on photos10 16×16, quick; "
+        "no samples: NVP on photos10"
+    )
+    assert "not trained yet" in svg.get_text()
+    assert "--only figure_nvp_comparison" in nvp_comparison.samples({}, tmp_path).data
+
+
+def test_a_panel_is_cut_from_the_grid_that_a_run_left(published, tmp_path):
+    published(record("table1/cq-f"))
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path / "runs")
+    images = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    place = show.PUBLISHED / "samples" / "table1_cq-f--photos10--quick--0"
+    (place / "samples_T1.png").write_bytes(grid_png(images))
+    panel = nvp_comparison._sheet(found["photos10"], "table1/cq-f", tmp_path / "runs")
+    assert (panel == grid(images[:36], columns=6)).all()
+    assert (unscaled(grid_png(images), 16) == grid(images)).all()
+
+
+def test_empty_panels_name_files_and_commands(published, tmp_path):
+    published(record("table1/cq-f"), record("table3/cqf-2-scales"), on("celeba", 64, "table3/nvp"))
+    _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
+    table = {line[0]: line[1:] for line in lines(nvp_comparison.missing(found, tmp_path, data_dir=tmp_path))}
+    assert table["photos10, 16×16"] == ["NVP", "Its files are here. ./run_all.sh --only table3/nvp"]
+    absent, what = table["celeba, 64×64"]
+    assert absent == "CQ-F; CQF, 2 scales; NVP" and "img_align_celeba.zip (1.4 GB)" in what
+    assert what.endswith("./run_all.sh --profile paper --only figure_nvp_comparison --data celeba")
+    assert "sign up at image-net.org" in table["imagenet64, 64×64"][1]
+    assert "by hand: no hash is published" in table["lsun-bedroom, 64×64"][1]
+    assert table["tiny-imagenet:64, 64×64"][1].endswith(
+        "--profile study --only figure_nvp_comparison --data tiny-imagenet:64"
+    )
+    published(*(record(row) for row in nvp_comparison.NEEDED))
+    _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
+    assert "Every panel is filled" in nvp_comparison.missing(found, tmp_path, ["photos10"]).data
+
+
+def test_numbers_are_those_of_the_records(published, tmp_path):
+    run = on("cifar10", 32, "table3/nvp")
+    run.metrics["seconds"] = Metric(0.32, 0.01, 64, "wall clock")
+    published(run)
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    html = nvp_comparison.compared(found)
+    head = [cell.get_text() for cell in soup(html).thead.find_all("th")][1:]
+    table = {line[0]: dict(zip(head, line[1:], strict=True)) for line in lines(html)}
+    assert table["NVP"]["Data"] == "cifar10 32×32, paper" and table["NVP"]["BPD ↓"] == f"{run.metrics['BPD'].value:.2f}"
+    assert table["NVP"]["Time per sample"] == "5.00 ms" and set([*table["CQ-F"].values()][1:]) == {"—"}
+    # a distance on other features than the paper's never stands in its column
+    assert table["NVP"]["FD-lite0 ↓, T = 1"] == f"{run.metrics['FD-lite0@T1'].value:.1f}"
+    assert table["NVP"]["FID ↓, T = 1"] == "—" == table["NVP, the paper"]["FID ↓, T = 1"]
+    printed = table["CQF, 2 scales, the paper"]
+    assert (printed["BPD ↓"], printed["FID ↓, T = 1"], printed["FD-lite0 ↓, T = 1"]) == ("3.48", "28.9", "—")
+    assert "FID ↓, T = 1" not in soup(nvp_comparison.compared({"photos10": found["cifar10"]})).thead.get_text()
+
+
+def test_times_are_means_over_the_device_that_most_runs_had(published, tmp_path):
+    took = [(0.32, 60.0), (0.64, 180.0), (6.4, 9000.0)]
+    runs = [replace(on("cifar10", 32, "table3/nvp"), seed=seed, seconds=run, device="CPU" if seed < 2 else "another",
+                    metrics={"seconds": Metric(batch, None, 64, f"wall clock, {seed // 2}")})
+            for seed, (batch, run) in enumerate(took)]  # fmt: skip
+    published(*runs)
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    (line,) = [line for line in lines(nvp_comparison.compared(found)) if line[0] == "NVP"]
+    assert line[-2:] == ["7.50 ms", "2 min"]
+
+
+def test_only_panels_that_a_command_below_fills_say_so(published, tmp_path):
+    published(*(record(row) for row in ("table1/cq-f", "table2/cqf-residual")), on("celeba", 64, "table1/cq-f"),
+              on("cifar10", 32, "table2/cqf-residual"))  # fmt: skip
+    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    text = soup(nvp_comparison.samples(found, tmp_path)).svg.get_text(" ")
+    below = sum(len(line[1].split("; ")) for line in lines(nvp_comparison.missing(found, tmp_path, list(found))))
+    assert text.count("is below") == below and text.count("not trained") == below + 1  # CelebA's residual one
+
+
+def test_the_sum_of_log_scales_is_the_determinant():
+    for name, total, whole, difference, error in lines(nvp_comparison.change_of_variables()):
+        assert total == whole and abs(float(total.replace("−", "-"))) > 0.1, name
+        assert float(difference.replace("−", "-")) < 1e-9 and float(error.replace("−", "-")) < 1e-9
+
+
+def test_files_are_looked_for_and_nothing_is_fetched(tmp_path):
+    assert needs.files("photos10").here and needs.files("npz:x.npz").here
+    assert str(needs.files("stl10", tmp_path)).endswith("stl10_binary.tar.gz; fetched when first used")
+    (tmp_path / "stl10_binary.tar.gz").touch()
+    assert needs.files("stl10", tmp_path).here and not needs.files("stl10", tmp_path / "nowhere").here
+    assert needs.command("table4", "quick") == "./run_all.sh --only table4"

@@ -1,0 +1,168 @@
+"""The notebook on seven data sets: what `--only table4` trains, what was run at a glance, and what a cell needs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from bs4 import BeautifulSoup
+from fake_records import draw_samples, record, records
+from PIL import Image
+
+from cqlib.cli import options
+from cqlib.cli import run_all as suite
+from cqlib.experiments import paper, run
+from cqlib.experiments import rows as names
+from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.experiments.record import DataInfo, write_record
+from cqlib.figures import common as show
+from cqlib.figures import seven_data_sets
+from cqlib.metrics.metric import Metric
+from cqlib.report import page as report
+
+ROWS = ("table1/cq-f", "table2/cqf-iaf-residual-large-d", "table3/cqf-2-scales")
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Sets the published records."""
+
+    def publish(*found):
+        monkeypatch.setattr(report, "published_records", lambda: tuple(found))
+
+    publish()
+    return publish
+
+
+def soup(html) -> BeautifulSoup:
+    return BeautifulSoup(html.data, "html.parser")
+
+
+def groups(html) -> dict[str, str]:
+    """Data set -> the words of all its lines."""
+    return {body.th.contents[0]: " ".join(body.get_text(" ").split()) for body in soup(html).find_all("tbody")}
+
+
+def read(tmp_path, **more):
+    return seven_data_sets.read(**{"profile": "quick", "data": [], "seeds": [0], "runs_dir": tmp_path, **more})
+
+
+def test_table4_takes_its_rows_on_the_seven_data_sets(tmp_path):
+    given = options.parse(["--only", "table4", "--profile", "paper", "--runs-dir", str(tmp_path)])
+    todo = suite.plan(given, AVAILABLE)
+    assert len(paper.DATA_SETS) == 7 and set(todo.rows) == {(row, data) for row in ROWS for data in paper.DATA_SETS}
+    assert [file.stem for file in todo.notebooks] == ["table4_seven_datasets"]
+    one = options.parse(["--only", "table4", "--profile", "paper", "--data", "celeba", "--runs-dir", str(tmp_path)])
+    assert set(suite.plan(one, AVAILABLE).rows) == {(row, "celeba") for row in ROWS}
+    quick = options.parse(["--only", "table4,figure_nvp_comparison", "--runs-dir", str(tmp_path)])
+    assert set(suite.plan(quick, AVAILABLE).rows) == {(row, "photos10") for row in (*ROWS, "table3/nvp")}
+
+
+def test_a_row_by_itself_keeps_the_data_of_its_table():
+    assert names.default_data("table3/nvp", "paper") == ("cifar10", "stl10")
+    nvp = names.default_data("table3/nvp", "paper", "figure_nvp_comparison")
+    assert nvp == ("cifar10", "celeba", "lsun-bedroom", "imagenet64")
+    assert names.default_data("table3/nvp", "study", "table4") == ("photos10",)
+
+
+def test_runs_are_read_on_whatever_data_they_were_made(published, tmp_path):
+    for row, data in (("table1/cq-f", "cifar10"), ("table3/cqf-2-scales", "photos10"), ("table1/vae", "cifar10")):
+        e = experiment(row, "study", data)
+        done = record(row, data=data, profile="study", config_hash=e.config_hash)
+        write_record(done, run.run_dir(row, "study", data, 0, tmp_path), "record.json")
+    stale = record("table1/cq-f", data="stl10", profile="study")
+    write_record(stale, run.run_dir("table1/cq-f", "study", "stl10", 0, tmp_path), "record.json")
+    where = {"profiles": ["study"], "seeds": [0], "runs_dir": tmp_path}
+    found = show.finished_on_any_data(ROWS, **where)
+    assert {(r.row, r.data.name) for r in found} == {("table1/cq-f", "cifar10"), ("table3/cqf-2-scales", "photos10")}
+    assert [r.data.name for r in show.finished_on_any_data(ROWS, **where, data=["photos10"])] == ["photos10"]
+    assert not show.finished_on_any_data(ROWS, **{**where, "seeds": [1]})
+    assert not show.finished_on_any_data(ROWS, **{**where, "profiles": ["quick"]})
+    made, sets, shown = read(tmp_path)
+    assert len(made) == len(sets) == 2 and shown == (*paper.DATA_SETS, "photos10", "tiny-imagenet")
+    assert read(tmp_path, data=["cifar10"])[2] == ("cifar10",)
+
+
+def test_at_a_glance_every_square_says_what_was_run(published, tmp_path):
+    published(*records(3, ("table1/cq-f",)), record("table3/cqf-2-scales", status="diverged"))
+    _, sets, shown = read(tmp_path)
+    svg = soup(seven_data_sets.glance(sets, shown, tmp_path)).svg
+    words = svg["aria-label"].split(". ", 1)[1].split("; ")
+    assert len(words) == 27
+    assert "CQ-F on photos10: quick, 3 seeds" in words and "CQF, 2 scales on photos10: quick, diverged" in words
+    assert "CQF (large Discr.) on LSUN-tower *: not run" in words
+    text = svg.get_text(" ")
+    assert text.count("BPD, IS, FID") == 2  # the slides print numbers for two of the data sets
+    (tmp_path / "stl10_binary.tar.gz").touch()
+    assert " here" in soup(seven_data_sets.glance(sets, shown, tmp_path)).svg.get_text(" ") and " here" not in text
+
+
+def test_a_cell_that_was_not_run_says_what_it_needs(published, tmp_path):
+    published(*records(2, ("table1/cq-f",)))
+    _, sets, shown = read(tmp_path)
+    table = groups(seven_data_sets.joint(sets, shown, "quick", tmp_path))
+    assert list(table)[:2] == ["CIFAR-10", "STL-10"] and len(table) == 9
+    assert "CQF (large Discr.) the paper 4.00 8.6 52.7" in table["STL-10"]
+    need = "All three not run. Needs stl10_binary.tar.gz (2.6 GB) from"
+    assert need in table["STL-10"] and table["STL-10"].endswith(
+        "./run_all.sh --profile paper --only table4 --data stl10"
+    )
+    assert "by hand: sign up" in table["ImageNet"] and "11.2 GB" in table["LSUN-tower *"]
+    photos = table["photos10"]
+    assert "CQ-F published, 16×16, quick; lite0 features" in photos and "Floor" in photos and "the paper" not in photos
+    # of a data set that was begun every missing row has its own command
+    assert "not run. ./run_all.sh --only table3/cqf-2-scales" in photos and "All three" not in photos
+    assert table["tiny-imagenet"].endswith("./run_all.sh --profile study --only table4 --data tiny-imagenet")
+    notes = soup(seven_data_sets.joint(sets, shown, "quick", tmp_path)).find(class_="notes").get_text()
+    assert "LSUN tower and church are inferred" in notes
+    assert "inferred" not in seven_data_sets.joint(sets, ("photos10",), "quick").data
+
+
+def test_beside_runs_a_missing_cell_is_of_their_profile_and_size_and_no_path_is_told(published, tmp_path):
+    info = DataInfo("npz:/home/someone/a$x_$b.npz", "test", "0" * 16, (500, 3, 32, 32))
+    published(replace(record("table1/cq-f", profile="study"), data=info))
+    _, sets, shown = read(tmp_path)
+    table = groups(seven_data_sets.joint(sets, shown, "quick", tmp_path))
+    text = table["npz:a$x_$b.npz"]
+    assert "32×32 CQ-F published, 32×32, study" in text and "16×16" not in text
+    assert "./run_all.sh --profile study --only table3/cqf-2-scales --data npz:PATH/a$x_$b.npz" in text
+    draw_samples([sets[0].records[0]], tmp_path)
+    here = [replace(sets[0], place="here")]
+    for page in (seven_data_sets.glance(sets, shown, tmp_path), seven_data_sets.grids(here, tmp_path)):
+        assert "a$x_$b.npz" in page.data and "someone" not in page.data
+
+
+def test_runs_on_other_images_of_one_name_are_told_apart(published, tmp_path):
+    runs = records(2, ("table1/cq-f",))
+    published(runs[0], replace(runs[1], data=replace(runs[1].data, fingerprint="fedcba9876543210")))
+    _, sets, shown = read(tmp_path)
+    photos = groups(seven_data_sets.joint(sets, shown, "quick", tmp_path))["photos10"]
+    for images in ("01234567", "fedcba98"):
+        assert photos.count(f"published, 16×16, images {images}, quick") == 2  # CQ-F and the floor
+
+
+def test_a_verdict_stands_where_the_paper_has_a_number(published, tmp_path):
+    its = paper.number("table3/cqf-2-scales", "stl10", "bpd").value
+    metrics = {"BPD": Metric(its + 0.01, 0.01, 8000, "ELBO")}
+    info = DataInfo("stl10", "test", "0" * 16, (8000, 3, 48, 48))
+    done = replace(record("table3/cqf-2-scales", profile="paper"), data=info, metrics=metrics)
+    published(done, record("table3/cqf-2-scales"))
+    _, sets, shown = read(tmp_path)
+    table = groups(seven_data_sets.joint(sets, shown, "paper", tmp_path))
+    assert "reproduced BPD: 1 run: +0.01 bpd from the paper's 3.82" in table["STL-10"]
+    assert "comparable" not in table["photos10"]
+    assert table["tiny-imagenet"].endswith("--profile paper --only table4 --data tiny-imagenet")
+    assert "CQF, 2 scales on STL-10: paper, 1 seed" in soup(seven_data_sets.glance(sets, shown)).svg["aria-label"]
+
+
+def test_pictures_are_of_every_run_set(published, tmp_path, monkeypatch):
+    published(*records(2, ("table1/cq-f",)))
+    _, sets, _ = read(tmp_path)
+    assert "photos10, quality against likelihood" in seven_data_sets.quality(sets).data
+    assert "No run" in seven_data_sets.quality([]).data and "No samples" in seven_data_sets.grids([], tmp_path).data
+    place = tmp_path / "samples" / "table1_cq-f--photos10--quick--0"
+    place.mkdir(parents=True)
+    Image.new("RGB", (20, 20)).save(place / "samples_T1.png")
+    monkeypatch.setattr(seven_data_sets, "PUBLISHED", tmp_path)
+    captions = [c.get_text() for c in soup(seven_data_sets.grids(sets, tmp_path)).find_all("figcaption")]
+    assert len(captions) == 2 and captions[1].startswith("CQ-F photos10 16×16, quick;")

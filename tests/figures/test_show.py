@@ -1,0 +1,191 @@
+"""What the notebooks show of tables that are not trained by default: records, grids, layers, costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from bs4 import BeautifulSoup
+from fake_records import TABLE2, draw_samples, record, records
+
+from cqlib.experiments import run
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.record import write_record
+from cqlib.figures import architectures
+from cqlib.figures import common as show
+from cqlib.models.registry import build
+from cqlib.report import page as report
+from cqlib.report.critic_cost import multiply_adds
+from cqlib.report.run_sets import RunSet, run_sets
+from cqlib.util.errors import UserError
+
+ROWS = ("table1/gan", "table1/cq-f", *TABLE2)
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Sets the published records."""
+
+    def publish(*found):
+        monkeypatch.setattr(report, "published_records", lambda: tuple(found))
+
+    publish()
+    return publish
+
+
+@pytest.fixture(scope="module")
+def residual():
+    """Untrained smoke systems, by label: one with layers of latent variables, one without."""
+    torch.manual_seed(0)
+    rows = {"CQF": "table2/cqf", "CQF + Residual": "table2/cqf-residual"}
+    return {label: build(experiment(row, "smoke").recipe.system).eval() for label, row in rows.items()}
+
+
+def soup(html) -> BeautifulSoup:
+    return BeautifulSoup(html.data, "html.parser")
+
+
+def words(html) -> str:
+    return " ".join(soup(html).get_text(" ").split())
+
+
+def test_only_what_has_finished_is_read_and_nothing_is_trained(tmp_path):
+    e = experiment("table2/cqf-residual", "smoke", None, 0)
+    done = record("table2/cqf-residual", profile="smoke", config_hash=e.config_hash)
+    write_record(done, run.run_dir(done.row, "smoke", None, 0, tmp_path), "record.json")
+    changed = record("table2/cqf-iaf-residual", profile="smoke", config_hash="of another recipe")
+    write_record(changed, run.run_dir(changed.row, "smoke", None, 0, tmp_path), "record.json")
+    rows = ["table2/cqf", "table2/cqf-residual", "table2/cqf-iaf-residual"]
+    before = sorted(tmp_path.rglob("*"))
+    found = show.finished_runs(rows, profile="smoke", data=["photos10"], seeds=[0, 1], runs_dir=tmp_path)
+    assert [(r.row, r.seed) for r in found] == [("table2/cqf-residual", 0)]
+    assert show.finished_runs(rows, profile="smoke", seeds=[0], runs_dir=tmp_path) == found
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_pictures_are_of_the_run_set_with_most_rows_and_of_this_machine_first(published):
+    with pytest.raises(UserError, match="--only table2"):
+        show.fullest("table2", [])
+    published(*records(2, ROWS))
+    assert show.fullest("table2", []).place == "published"
+    assert show.fullest("table2", records(1)).place == "published"  # Table 1 alone
+    assert show.fullest("table2", records(1, ROWS, profile="smoke")).label == "photos10 16×16, smoke"
+
+
+def test_quality_has_a_picture_per_run_set_with_rows_of_its_own(published):
+    assert "CQF + IAF + Residual" in words(show.quality("table2", [])) and not soup(show.quality("table2", [])).svg
+    published(*records(3, ROWS))
+    captions = [f.get_text() for f in soup(show.quality("table2", records(1))).find_all("figcaption")]
+    assert len(captions) == 1 and "Published" in captions[0] and "standard deviations" in captions[0]
+    captions = [f.get_text() for f in soup(show.quality("table2", records(1, ROWS))).find_all("figcaption")]
+    assert ["bars" in caption for caption in captions] == [False, True]  # one seed, then three
+    assert "This machine" in captions[0]
+
+
+def test_grids_are_those_that_the_runs_left(tmp_path, published):
+    runs = run_sets(records(1, ROWS), [])[0]
+    draw_samples(list(runs.records), tmp_path)
+    figures = soup(show.grids("table2", runs, tmp_path)).find_all("figure")
+    assert [figure.b.get_text() for figure in figures] == [
+        "Real test images",
+        "GAN",
+        "GAN + Residual",
+        "CQF",
+        "CQF + Residual",
+        "CQF + IAF + Residual",
+        "CQF (large Discr.)",
+        "CQF, 2 scales",
+    ]
+    assert all(len(figure.find_all("img")) == 2 for figure in figures[1:])
+
+
+def test_curves_are_labelled_as_in_their_table(published):
+    svg = soup(show.curves(records(2, ROWS), "L_C (bits/dim)", "table2")).svg
+    assert "CQF + Residual" in svg.get_text() and "CQ-F" not in svg.get_text()
+    assert "CQ-F" in soup(show.curves(records(2), "L_C (bits/dim)")).svg.get_text()
+
+
+def test_systems_are_those_whose_weights_are_there(tmp_path, monkeypatch):
+    runs = run_sets(records(1, ROWS), [])[0]
+
+    def load(row, **where):
+        if row != "table2/cqf-residual":
+            raise UserError("not here")
+        return (row, where["seed"])
+
+    monkeypatch.setattr(show, "load", load)
+    assert show.systems("table2", runs, tmp_path) == {"CQF + Residual": ("table2/cqf-residual", 0)}
+
+
+def with_critic(row: str, profile: str = "smoke"):
+    e = experiment(row, profile)
+    return replace(record(row, profile=profile), config={**e.config, "n_train": 300})
+
+
+def test_multiply_adds_of_a_critic_are_those_of_its_layers():
+    """The plain critic at 16x16 with 8, 16, 32 channels, layer by layer."""
+    expected = 16**2 * 9 * 3 * 8  # 3x3 convolution on the image
+    for side, a, b in ((8, 8, 16), (4, 16, 32)):
+        expected += side**2 * (16 * a * b + 9 * b * b)  # 4x4 with stride 2, 3x3
+    expected += 4 * 4 * 32  # the logit
+    assert multiply_adds(with_critic("table1/gan")) == expected
+
+
+def test_costs_say_what_the_critics_take(published):
+    small, large = with_critic("table2/cqf-iaf-residual"), with_critic("table2/cqf-iaf-residual-large-d")
+    assert multiply_adds(large) > 2 * multiply_adds(small)
+    assert multiply_adds(with_critic("table1/vae")) is None and multiply_adds(record()) is None
+    before = torch.random.get_rng_state()
+    text = words(show.costs("table2", [small, large, *records(1)]))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert f"{multiply_adds(large) / 1e6:.1f} M" in text and "CQF (large Discr.)" in text
+    assert "VAE" not in text  # not of this table
+    assert "What a run takes" in text
+
+
+def test_kl_by_layer_is_the_mean_over_test_images(residual):
+    runs = RunSet("here", "photos10", 16, "smoke", ())
+    label = soup(architectures.kl_by_layer(residual, runs, n=20)).svg["aria-label"]
+    from cqlib import data
+
+    images = data.load("photos10", size=16).test.images[:20]
+    system = residual["CQF + Residual"]
+    with torch.no_grad():
+        kl = system.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
+    assert len(kl) == 2 and "CQF 4" not in label
+    for name, value in kl.items():
+        assert f"{name} {value.mean():.1f}" in label
+    assert "--only table2" in words(architectures.kl_by_layer({"CQF": residual["CQF"]}, runs))
+    nowhere = RunSet("here", "folder:/nowhere/at/all", 16, "smoke", ())
+    assert "/nowhere" not in words(architectures.kl_by_layer(residual, nowhere))
+
+
+def test_redrawn_layers_keep_what_the_upper_layers_hold(residual, monkeypatch):
+    boards = []
+    monkeypatch.setattr(architectures.plots, "sample_board", lambda rows, **_: boards.append(rows))
+    monkeypatch.setattr(architectures, "picture", lambda figure, alt: alt)
+    system = residual["CQF + Residual"]
+    seen = []
+    monkeypatch.setattr(system.decoder, "forward", lambda noise: seen.append(noise) or (torch.zeros(4, 8, 16, 16), {}))
+    alt = architectures.redrawn(residual, n=4)
+    assert "CQF + Residual" in alt and list(boards[0]) == ["CQF + Residual"]
+    assert list(boards[0]["CQF + Residual"]) == ["one draw", "8x8-1 and below redrawn", "all redrawn"]
+    first, second, third = seen
+    assert torch.equal(first[0], second[0]) and not torch.equal(first[1], second[1])
+    assert not torch.equal(second[0], third[0]) and torch.equal(second[1], third[1])
+
+
+def test_partitions_are_those_of_the_flow(monkeypatch):
+    boards = []
+    monkeypatch.setattr(architectures.plots, "sample_board", lambda rows, **_: boards.append(rows))
+    monkeypatch.setattr(architectures, "picture", lambda figure, alt: alt)
+    architectures.partitions()
+    fine, channels, coarse = (np.asarray(image[0]) for image in boards[0][""].values())
+    row, column = np.indices((8, 8))
+    assert (fine == 255 * ((row + column) % 2)).all()
+    assert (channels[0] == 0).all() and (channels[2] == 255).all() and (channels[1] == 255 * (row % 2)).all()
+    done = (row + column) % 2 == 1
+    assert (coarse[:, done] == np.array([[229], [153], [51]])).all()
+    assert sorted(np.unique(coarse[:, ~done], return_counts=True)[1]) == [48, 48]

@@ -1,0 +1,80 @@
+"""Best step, last step and what must be beaten: chosen on training images, measured on test images."""
+
+import pytest
+import torch
+from torch import nn
+
+from cqlib import data as data_sets
+from cqlib.metrics import baselines as selection
+from cqlib.metrics import features
+from cqlib.metrics.baselines import Distances, baselines, best_step, gaussian_pixels
+from cqlib.models.base import System
+from cqlib.recipe import Evaluation
+
+DATA = data_sets.load("photos10").first(24, 24)
+EVALUATION = Evaluation(16, 16, 1, 1)
+
+
+class Copies(System):
+    """Draws training images, spoilt by noise of the given size."""
+
+    def __init__(self, noise: float):
+        super().__init__()
+        self.shape = (3, 16, 16)
+        self.noise = nn.Parameter(torch.tensor(noise))
+
+    def sample(self, n, *, temperature=1.0, generator=None):
+        x = (DATA.train.images[:n].float() + 0.5) / 128 - 1
+        return (x + self.noise.detach() * torch.randn(x.shape, generator=generator)).clamp(-1, 1)
+
+
+@pytest.fixture
+def distances(tmp_path):
+    return Distances(DATA, EVALUATION, features.lite0(), cache_dir=tmp_path, device=torch.device("cpu"))
+
+
+def weights(noise):
+    return {"noise": torch.tensor(noise)}
+
+
+def test_the_best_step_is_chosen_on_training_images_and_measured_on_test_images(distances, monkeypatch):
+    asked = []
+    of = Distances.of
+    monkeypatch.setattr(Distances, "of", lambda self, images, split: (asked.append(split), of(self, images, split))[1])
+    last = Copies(1.0)
+    best, metrics = best_step(last, 30, {10: weights(0.5), 20: weights(0.0)}, distances, seed=0)
+    assert best == 20 and asked == ["train"] * 3 + ["test"]
+    (name, metric), *rest = metrics.items()
+    assert name == "FD-lite0-best@T1" and not rest and metric.n == 16
+    assert metric.value == pytest.approx(distances.of_system(Copies(0.0), "test", 10_000).value)
+    assert "step 20 of 30" in metric.protocol and "held-out test split" in metric.protocol
+    assert last.noise == 1.0  # the model itself is left alone
+
+
+def test_the_last_step_may_be_the_best_and_wins_a_tie(distances):
+    last = Copies(0.0)
+    best, metrics = best_step(last, 30, {10: weights(0.5), 20: weights(0.0)}, distances, seed=0)
+    assert best == 30 and metrics["FD-lite0-best@T1"].value == distances.of_system(last, "test", 10_000).value
+
+
+def test_baselines_are_an_untrained_copy_and_gaussian_pixels(distances):
+    found = baselines(Copies(3.0), distances, seed=0)
+    assert list(found) == ["FD-lite0-untrained@T1", "FD-lite0-gaussian@T1"]
+    assert all(m.value > distances.of_system(Copies(0.0), "test", 10_000).value for m in found.values())
+    assert "untrained copy" in found["FD-lite0-untrained@T1"].protocol
+
+
+def test_gaussian_pixels_have_the_moments_of_each_pixel_and_no_correlation(monkeypatch):
+    generator = torch.Generator().manual_seed(1)
+    base = torch.randint(60, 190, (400, 1, 1, 1), generator=generator)
+    offset = torch.tensor([-40.0, 0.0, 40.0, 20.0]).view(1, 1, 2, 2)
+    train = (base + offset).to(torch.uint8).expand(400, 3, 2, 2)  # pixels that move together
+    made = gaussian_pixels(train, 20_000).float()
+    real = train.float()
+    assert (made.mean(0) - real.mean(0)).abs().max() < 1.5
+    assert (made.std(0) / real.std(0) - 1).abs().max() < 0.03
+    flat = made.flatten(1)[:, :4]
+    correlation = torch.corrcoef(flat.T) - torch.eye(4)
+    assert correlation.abs().max() < 0.05
+    monkeypatch.setattr(selection, "draw", None)  # needs no model
+    assert torch.equal(gaussian_pixels(train, 5), gaussian_pixels(train, 5))

@@ -1,0 +1,291 @@
+"""BatchGAN: the critic is symmetric at every layer, batches are mixed, and the loss is that of the ratio."""
+
+import math
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+
+from cqlib import losses
+from cqlib.models import batchgan
+from cqlib.models.batchgan import BatchGAN, ratio_loss
+from cqlib.nets.symmetric import SymmetricConv2d, SymmetricCritic, SymmetricLinear
+from cqlib.pixels import dequantise
+from cqlib.training.loop import Stop, train
+from cqlib.util.errors import StoppedEarly
+
+BGAN, MBGAN = "table3/batchgan", "extra/m-batchgan"
+
+
+def system(row=BGAN, profile="smoke", size=16, **changes):
+    torch.manual_seed(0)
+    return BatchGAN(replace(batchgan.recipe(row, profile, size).system, **changes))
+
+
+def images(n=6, size=16):
+    return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8)
+
+
+def critic():
+    torch.manual_seed(0)
+    net = SymmetricCritic(16, (6, 8, 10)).double()
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return net
+
+
+# --- the symmetric critic ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("average", ["logits", "losses"])
+def test_the_loss_does_not_depend_on_the_order_of_the_batch(average):
+    net, y = critic(), torch.randn(7, 3, 16, 16, dtype=torch.float64)
+    order = torch.randperm(7)
+    torch.testing.assert_close(net(y[order]), net(y)[order])
+    ratio = torch.tensor(3 / 7)
+    torch.testing.assert_close(ratio_loss(net(y[order]), ratio, average), ratio_loss(net(y), ratio, average))
+
+
+def test_every_layer_has_a_mean_over_the_batch_and_nothing_else_mixes_images():
+    net, y = critic(), torch.randn(5, 3, 16, 16, dtype=torch.float64)
+    other = torch.cat([y[:4], torch.randn_like(y[4:])])
+    assert (net(other)[:4] - net(y)[:4]).abs().min() > 1e-4
+    symmetric = [m for m in net.modules() if isinstance(m, SymmetricConv2d | SymmetricLinear)]
+    layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(layers) == 2 * len(symmetric) == 2 * (1 + 2 * 2 + 1)
+    with torch.no_grad():
+        for layer in symmetric:
+            layer.batch.weight.zero_()
+    torch.testing.assert_close(net(other)[:4], net(y)[:4])
+
+
+def test_layers_compute_their_formula():
+    torch.manual_seed(0)
+    for layer, x in ((SymmetricConv2d(3, 5, 4, stride=2), torch.randn(4, 3, 8, 8)),
+                     (SymmetricLinear(6, 2), torch.randn(3, 6))):  # fmt: skip
+        nn.init.normal_(layer.own.bias)
+        b = layer.own.bias.view(-1, *[1] * (x.dim() - 2))
+        mean = sum(x) / len(x)
+        root = math.sqrt(len(x) / (len(x) + 1))
+        y = layer(x)
+        for i, x_i in enumerate(x):
+            together = layer.own(x_i[None])[0] - b + layer.batch(mean[None])[0]
+            torch.testing.assert_close(y[i], b + root * together)
+
+
+@pytest.mark.parametrize("n", [1, 2, 64])
+def test_layers_preserve_the_variance_whatever_the_batch(n):
+    torch.manual_seed(0)
+    layer = SymmetricLinear(2000, 2000)
+    gain = 2 / (1 + 0.1**2)  # of weights meant for inputs behind a leaky ReLU
+    assert layer(torch.randn(n, 2000)).var().item() == pytest.approx(gain, rel=0.1)
+
+
+def test_the_critic_is_the_standard_cnn_with_every_matrix_twice():
+    for size, bottom in ((32, 4), (48, 6)):
+        weights = 3 * 64 * 9 + sum(a * b * 16 + b * b * 9 for a, b in ((64, 128), (128, 256), (256, 512)))
+        weights += bottom**2 * 512
+        biases = 64 + 2 * (128 + 256 + 512) + 1
+        net = system(BGAN, "paper", size).critic
+        assert sum(p.numel() for p in net.parameters()) == 2 * weights + biases
+
+
+# --- mixed batches and the ratio -----------------------------------------------------------------------------
+
+
+def test_two_mixed_batches_share_out_all_images():
+    model = system()
+    real, fake = torch.full((9, 3, 2, 2), 1.0), torch.full((9, 3, 2, 2), -1.0)
+    (first, r), (second, s) = model.mixed(real, fake)
+    is_real = first[:, 0, 0, 0] > 0
+    assert r == is_real.float().mean() and r + s == 1
+    assert torch.equal(first, torch.where(is_real.view(-1, 1, 1, 1), real, fake))
+    assert torch.equal(second, -first)
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 5.0])
+def test_the_number_of_real_images_follows_the_beta_binomial_law(smoothing):
+    model, n, draws = system(smoothing=smoothing), 4, 2000
+    x = torch.zeros(n, 1, 1, 1)
+    counts = torch.stack([(n * model.mixed(x, x)[0][1]).round().long() for _ in range(draws)]).bincount(minlength=n + 1)
+
+    def beta(a, b):
+        return math.exp(math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b))
+
+    law = [math.comb(n, k) * beta(k + smoothing, n - k + smoothing) / beta(smoothing, smoothing) for k in range(n + 1)]
+    if smoothing == 1:
+        assert law == pytest.approx([1 / (n + 1)] * (n + 1))
+    for count, p in zip(counts.tolist(), law, strict=True):
+        assert abs(count - draws * p) < 4 * math.sqrt(draws * p * (1 - p))
+
+
+def test_the_two_losses_are_their_formulas():
+    logits, ratio = torch.randn(8, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
+
+    def cross_entropy(d):
+        return -ratio * d.log() - (1 - ratio) * (1 - d).log()
+
+    torch.testing.assert_close(ratio_loss(logits, ratio, "logits"), cross_entropy(logits.mean().sigmoid()))
+    torch.testing.assert_close(ratio_loss(logits, ratio, "losses"), cross_entropy(logits.sigmoid()).mean())
+    assert ratio_loss(logits, ratio, "losses") > ratio_loss(logits, ratio, "logits")  # Jensen
+    right = torch.full((8,), math.log(0.3 / 0.7), dtype=torch.float64)
+    entropy = -0.3 * math.log(0.3) - 0.7 * math.log(0.7)
+    for average in ("logits", "losses"):
+        assert ratio_loss(right, ratio, average).item() == pytest.approx(entropy)
+
+
+def best_loss(p_data, p_made, n=3):
+    """The least loss of a critic of n images of one bit, over all 2^n batches; and the prediction at it."""
+    joint = {}
+    for beta, y in product(product((0, 1), repeat=n), repeat=2):
+        real = sum(beta)
+        mass = 1 / ((n + 1) * math.comb(n, real))  # p uniform
+        for b, bit in zip(beta, y, strict=True):
+            p = p_data if b else p_made
+            mass *= p if bit else 1 - p
+        joint.setdefault(y, []).append((mass, real / n))
+    total = 0.0
+    for cases in joint.values():
+        prediction = sum(m * r for m, r in cases) / sum(m for m, _ in cases)
+        logit = torch.tensor([math.log(prediction / (1 - prediction))], dtype=torch.float64)
+        at = [sum(m * ratio_loss(logit + shift, r, "logits").item() for m, r in cases) for shift in (-0.1, 0.0, 0.1)]
+        assert at[1] < at[0] and at[1] < at[2]  # E[r | y] is the best prediction
+        total += at[1]
+    return total
+
+
+def test_the_generator_can_do_no_better_than_the_data():
+    assert best_loss(0.3, 0.3) == pytest.approx(math.log(2))
+    worse = [best_loss(0.3, p) for p in (0.35, 0.5, 0.8)]
+    assert math.log(2) - 1e-5 > worse[0] > worse[1] > worse[2]
+
+
+# --- losses of the system ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row, average", [(BGAN, "logits"), (MBGAN, "losses")])
+def test_losses_predict_the_ratio_of_each_mixed_batch(row, average):
+    model, x = system(row), images()
+    seen, mixed = [], []
+    original = model.mixed
+    model.mixed = lambda real, fake: mixed.append(original(real, fake)) or mixed[-1]
+    model.critic.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0], output)))
+    terms = model.critic_losses(x, step=1)
+    expected = sum(ratio_loss(l_i, r, average) for (_, l_i), (_, r) in zip(seen, mixed[0], strict=True))
+    torch.testing.assert_close(terms["total"], expected)
+    assert all(torch.equal(y, batch) for (y, _), (batch, _) in zip(seen, mixed[0], strict=True))
+    seen.clear()
+    total = model.generator_losses(x)["total"]
+    logits = [l_i.mean() if average == "logits" else l_i for _, l_i in seen]
+    torch.testing.assert_close(total, -sum(l_i.sigmoid().log().mean() for l_i in logits))
+
+
+def test_of_one_image_it_is_a_gan():
+    model, x = system(), images(1)
+    seen = {}
+    model.mixed = lambda real, fake: seen.update(real=real, fake=fake) or BatchGAN.mixed(model, real, fake)
+    loss = model.critic_losses(x, step=1)["discriminator"]
+    real, fake = model.critic(seen["real"]), model.critic(seen["fake"])
+    torch.testing.assert_close(loss, losses.discriminator_loss(real, fake))
+    loss = model.generator_losses(x)["total"]
+    real, fake = model.critic(seen["real"]), model.critic(seen["fake"])
+    constant = losses.non_saturating_generator(real)
+    torch.testing.assert_close(loss - constant, losses.non_saturating_generator(fake))
+
+
+def test_the_generator_is_judged_among_the_real_images_it_is_given():
+    model, results = system(), []
+    for x in (images(), images()):
+        torch.manual_seed(3)
+        results.append(model.generator_losses(x)["total"])
+    assert (results[0] - results[1]).abs() > 1e-6
+    results[0].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.generator.parameters() if p.dim() > 1)
+    assert all(p.grad is None for p in model.critic.parameters())
+
+
+def test_a_sample_learns_from_the_predictions_for_others():
+    """The gradient at a made image holds that of the other images' logits, through the means."""
+    net, y = critic(), torch.randn(4, 3, 16, 16, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(net(y)[1:].sum(), y)
+    assert gradient[0].abs().max() > 1e-6
+
+
+def test_the_penalty_is_lazy_and_weighted():
+    model, x = system(penalty_weight=3.0, penalty_every=4), images()
+    assert "gradient_penalty" not in model.critic_losses(x, step=1)
+    terms = model.critic_losses(x, step=4)
+    torch.testing.assert_close(terms["total"], terms["discriminator"] + 12 * terms["gradient_penalty"])
+
+
+def test_the_penalised_slope_is_that_of_the_summed_logits():
+    def mean_critic(y):
+        return 0.5 * y.mean(0).sum().expand(len(y))
+
+    real = dequantise(images(4))
+    # each of 4 logits is sum(y) / 8: their sum has slope 1/2 in each of the 768 values of an image
+    penalty = losses.gradient_penalty(mean_critic, real, -real)
+    assert penalty.item() == pytest.approx((0.5 * math.sqrt(768) - 1) ** 2, rel=1e-5)
+
+
+# --- training ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", batchgan.ROWS)
+@pytest.mark.parametrize("size", [16, 32, 48, 64])
+@pytest.mark.parametrize("n", [1, 3])
+def test_every_size_and_odd_batches(row, size, n):
+    model, x = system(row, size=size), images(n, size)
+    assert torch.isfinite(model.critic_losses(x, step=0)["total"])
+    assert torch.isfinite(model.generator_losses(x)["total"])
+    sample = model.eval().sample(n)
+    assert sample.shape == x.shape and sample.abs().max() <= 1
+
+
+def test_training_resumes_bit_for_bit(tmp_path):
+    x, training = images(12), replace(batchgan.recipe(BGAN, "smoke", 16).training, steps=4, batch_size=4)
+
+    class AfterTwo(Stop):
+        left = 2
+
+        def reason(self):
+            self.left -= 1
+            return "a test" if self.left < 0 else None
+
+    def go(folder, stop=None):
+        model = train(system(), x, training, seed=0, folder=tmp_path / folder, stop=stop).system
+        return torch.cat([value.flatten().double() for value in model.state_dict().values()])
+
+    whole = go("whole")
+    with pytest.raises(StoppedEarly):
+        go("parts", AfterTwo())
+    assert torch.equal(go("parts"), whole)
+
+
+def test_grey_images_and_sampling_changes_nothing():
+    torch.manual_seed(0)
+    model = BatchGAN(batchgan.recipe(BGAN, "smoke", 16, image_channels=1).system)
+    assert torch.isfinite(model.critic_losses(images()[:, :1], step=0)["total"])
+    before = {name: value.clone() for name, value in model.eval().state_dict().items()}
+    assert model.sample(2).shape == (2, 1, 16, 16)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_it_trains_under_autocast():
+    model, x = system(MBGAN), images()
+    with torch.autocast("cpu", torch.bfloat16):
+        total = model.critic_losses(x, step=0)["total"] + model.generator_losses(x)["total"]
+    total.backward()
+    assert total.dtype == torch.float32 and all(torch.isfinite(p.grad).all() for p in model.critic.parameters())
+
+
+def test_recipes():
+    paper = batchgan.recipe(MBGAN, "paper", 48)
+    assert (paper.system.average, batchgan.recipe(BGAN, "paper", 48).system.average) == ("losses", "logits")
+    assert (paper.system.penalty_weight, paper.system.penalty_every) == (10.0, 1)
+    assert batchgan.recipe(BGAN, "quick", 16).training.snapshots == 3
+    with pytest.raises(KeyError):
+        batchgan.recipe("table3/sngan", "paper", 32)

@@ -1,0 +1,198 @@
+"""The correlated Gaussian decoder: densities are torch's, integrate to 1, and samples have the covariance claimed."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.distributions import LowRankMultivariateNormal, MultivariateNormal
+
+from cqlib.metrics.bpd import held_out_nats
+from cqlib.models import coverage_quality
+from cqlib.models.registry import RECIPES, build
+from cqlib.models.vae_full_covariance import VAEFullCovariance, recipe
+from cqlib.nets.conv import BOTTOM
+from cqlib.nets.correlated import Whitening, low_rank_log_density
+from cqlib.pixels import dequantise
+from cqlib.recipe import PROFILES
+
+ROW = "extra/vae-full-covariance"
+
+
+def double(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
+
+
+def system(rank, size=16, channels=1) -> VAEFullCovariance:
+    """A tiny model of grey images in fp64, moved away from its start."""
+    torch.manual_seed(0)
+    model = build(replace(recipe(ROW, "smoke", size, channels).system, rank=rank)).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.03 * torch.randn_like(p))
+        model.decoder.out.weight[2:].mul_(20)  # factors that matter
+    return model.eval()
+
+
+def images(n=3, size=16, channels=1):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8, generator=generator)
+
+
+def covariance(model: VAEFullCovariance, z: torch.Tensor) -> torch.Tensor:
+    """That of p(x|z), (N, D, D), element by element as the header of the model's file says."""
+    _, log_sigma, factors = model.decode_all(z)
+    s, low = log_sigma.exp().flatten(1), factors.flatten(2)
+    if model.whitening is None:
+        return torch.diag_embed(s**2) + low.mT @ low
+    a = model.whitening.below.tril(-1) + torch.eye(s.shape[1], dtype=s.dtype)
+    return s[:, :, None] * torch.linalg.inv(a.T @ a) * s[:, None]
+
+
+# --- the densities -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d, k", [(1, 1), (7, 1), (7, 3), (5, 8), (6, 0)])
+def test_low_rank_density_is_torchs(d, k):
+    r, log_sigma, factors = double(4, d), 0.5 * double(4, d, seed=1), double(4, k, d, seed=2)
+    ours = low_rank_log_density(r, log_sigma, factors)
+    dense = torch.diag_embed((2 * log_sigma).exp()) + factors.mT @ factors
+    torch.testing.assert_close(ours, MultivariateNormal(torch.zeros(d).double(), dense).log_prob(r))
+    if k:
+        theirs = LowRankMultivariateNormal(torch.zeros(d).double(), factors.mT, (2 * log_sigma).exp())
+        torch.testing.assert_close(ours, theirs.log_prob(r))
+
+
+def test_low_rank_density_has_its_gradients_and_its_precision():
+    leaves = [t.requires_grad_() for t in (double(2, 4), 0.3 * double(2, 4, seed=1), double(2, 2, 4, seed=2))]
+    assert torch.autograd.gradcheck(low_rank_log_density, leaves)
+    # sigma of an eighth of a cell, factors 1,000 times that and almost parallel: a condition number of 10^9
+    factors = 1 + 1e-3 * double(2, 3, 200, seed=3)
+    r, log_sigma = (factors * double(2, 3, 1, seed=4)).sum(1), torch.full((2, 200), -7.0, dtype=torch.double)
+    exact = low_rank_log_density(r, log_sigma, factors)
+    single = low_rank_log_density(r.float(), log_sigma.float(), factors.float())
+    assert single.dtype == torch.float32 and torch.isfinite(single).all() and (exact > 500).all()
+    torch.testing.assert_close(single.double(), exact, rtol=1e-3, atol=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(low_rank_log_density(r.float(), log_sigma.float(), factors.float()), single)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_finite_is_told_and_raises_nothing(bad):
+    r, log_sigma, factors = double(2, 4), double(2, 4, seed=1), double(2, 2, 4, seed=2)
+    whole = low_rank_log_density(r, log_sigma, factors)
+    factors[0, 0, 0] = bad
+    found = low_rank_log_density(r, log_sigma, factors)
+    assert not torch.isfinite(found[0]) and found[1] == whole[1]
+
+
+def test_a_matrix_that_cannot_be_factorised_gives_nan():
+    parallel = 1e9 * double(1, 1, 4) * torch.tensor([1, 1 / 3, 1 / 7]).double().view(1, 3, 1)
+    assert low_rank_log_density(double(1, 4), torch.zeros(1, 4).double(), parallel).isnan().all()
+
+
+def test_low_rank_density_of_two_dimensions_integrates_to_one():
+    log_sigma, factors = torch.tensor([[-0.5, 0.2]]).double(), torch.tensor([[[1.0, -0.7]]]).double()
+    side = torch.linspace(-9, 9, 301, dtype=torch.double)
+    r = torch.cartesian_prod(side, side)
+    log_p = low_rank_log_density(r, log_sigma.expand(len(r), 2), factors.expand(len(r), 1, 2))
+    assert log_p.exp().sum().item() * float(side[1] - side[0]) ** 2 == pytest.approx(1, abs=1e-6)
+
+
+def test_whitening_is_triangular_with_determinant_one_and_comes_back():
+    whitening = Whitening(6).double()
+    e = double(3, 6)
+    assert torch.equal(whitening(e), e)
+    torch.nn.init.normal_(whitening.below)
+    jacobian = torch.autograd.functional.jacobian(lambda v: whitening(v[None])[0], e[0])
+    torch.testing.assert_close(jacobian.diag(), torch.ones(6).double())
+    assert torch.count_nonzero(jacobian.triu(1)) == 0 != torch.count_nonzero(jacobian.tril(-1))
+    torch.testing.assert_close(whitening.inverse(whitening(e)), e)
+
+
+# --- the model -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rank", [2, None])
+def test_the_decoders_density_is_the_dense_gaussian(rank):
+    model = system(rank)
+    v, z = dequantise(images()).double(), double(3, model.config.latent)
+    with torch.no_grad():
+        dense = covariance(model, z)
+        mean, _ = model.decode(z)
+        expected = MultivariateNormal(mean.flatten(1), dense).log_prob(v.flatten(1))
+        torch.testing.assert_close(model.log_density(v, z), expected, rtol=1e-8, atol=1e-8)
+    correlation = dense[0] / (dense[0].diag()[:, None] * dense[0].diag()).sqrt()
+    assert (correlation - torch.eye(256).double()).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("rank", [2, None])
+def test_samples_have_the_mean_and_the_covariance_of_the_decoder(rank, monkeypatch):
+    model = system(rank)
+    z = double(1, model.config.latent)
+    decoded = model.decode_all(z)
+    monkeypatch.setattr(model, "prior", lambda n, generator=None: z.expand(n, -1))
+    monkeypatch.setattr(model, "decode_all", lambda z: tuple(t.expand(len(z), *t.shape[1:]) for t in decoded))
+    n = 20_000
+    torch.set_default_dtype(torch.double)  # for the noise
+    try:
+        with torch.no_grad():
+            x = model.generate(n, temperature=1.0, generator=torch.Generator().manual_seed(1)).flatten(1)
+            half = model.generate(n, temperature=0.5, generator=torch.Generator().manual_seed(1)).flatten(1)
+            none = model.generate(2, temperature=0.0).flatten(1)
+    finally:
+        torch.set_default_dtype(torch.float)
+    mean = decoded[0].flatten(1)
+    torch.testing.assert_close(none, mean.expand(2, -1))
+    torch.testing.assert_close(half - mean, 0.5 * (x - mean))
+    directions = torch.cat([torch.eye(256).double()[:5], double(5, 256, seed=5), torch.ones(1, 256).double()])
+    if rank is not None:
+        directions = torch.cat([directions, decoded[2][0].flatten(1).detach()])  # along the factors
+    expected = (directions @ covariance(model, z)[0].detach() * directions).sum(1)
+    found = ((x - mean) @ directions.T).square().mean(0)
+    torch.testing.assert_close(found, expected, rtol=6 * math.sqrt(2 / n), atol=0)  # 6 standard errors
+
+
+@pytest.mark.parametrize("rank", [2, None])
+def test_samples_come_from_the_generator_and_gradients_reach_all_parameters(rank):
+    model = system(rank).float()
+    first, second = (model.sample(3, generator=torch.Generator().manual_seed(4)) for _ in range(2))
+    assert torch.equal(first, second) and first.shape == (3, 1, 16, 16) and first.abs().max() <= 1
+    model.train().generator_losses(images(4))["total"].backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
+
+
+def test_an_image_alone_and_in_a_batch_has_the_same_density():
+    for model in (system(2), system(None)):
+        v, z = dequantise(images(4)).double(), double(4, model.config.latent)
+        with torch.no_grad():
+            alone = torch.cat([model.log_density(v[i : i + 1], z[i : i + 1]) for i in range(4)])
+            torch.testing.assert_close(model.log_density(v, z), alone)
+
+
+# --- recipes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_it_is_the_vae_of_table_1_but_for_the_decoders_last_layer(profile):
+    ours, vae = recipe(ROW, profile, 16), coverage_quality.recipe("table1/vae", profile, 16)
+    assert ours.training == vae.training and ours.system.widths == vae.system.widths
+    assert ours.system.critic is None and ours.system.flow is None
+    counts, plain = build(ours.system).parameter_counts(), build(vae.system).parameter_counts()
+    assert counts["encoder"] == plain["encoder"]
+    further = 3 * ours.system.rank * (9 * ours.system.widths[0] + 1)  # 3 x 3 filters and biases of the factors
+    assert counts["decoder"] == plain["decoder"] + further
+    with pytest.raises(KeyError):
+        recipe("table1/vae", profile, 16)
+
+
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_size_and_grey_images(size, channels):
+    torch.manual_seed(0)
+    model = build(RECIPES[ROW](ROW, "smoke", size, channels).system)
+    x = images(2, size, channels)
+    for temperature in (0.0, 1.0):
+        assert model.sample(2, temperature=temperature).shape == x.shape
+    assert torch.isfinite(model.generator_losses(x)["total"])
+    assert torch.isfinite(held_out_nats(model, x, importance_samples=2)).all()

@@ -1,0 +1,465 @@
+"""Hierarchical latent variables: densities, KLs and gradients of the top-down nets, Gaussian and with IAF."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Normal
+
+from cqlib.experiments.experiment import experiment
+from cqlib.models import hierarchical
+from cqlib.models.frozen_decoder import FrozenDecoder
+from cqlib.models.hierarchical import free_bits_surplus
+from cqlib.models.registry import RECIPES, build
+from cqlib.nets.conv import BOTTOM, levels, pyramid
+from cqlib.nets.flat_codes import FlatEncoder, FlatGenerator
+from cqlib.nets.hierarchical import (
+    MAX_LOG_SD,
+    BottomUp,
+    DownBlock,
+    Draw,
+    Evidence,
+    Layers,
+    TopDown,
+    UpBlock,
+    gaussian_kl,
+)
+from cqlib.pixels import dequantise
+
+GAUSSIAN, IAF = "table2/cqf-residual", "table2/cqf-iaf-residual"
+
+
+def recipe(row, profile="smoke", size=16):
+    return RECIPES[row](row, profile, size)
+
+
+def randomised(module, seed=0, scale=0.05):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(scale * torch.randn_like(p))
+    return module
+
+
+def system(row, seed=0, **changes):
+    torch.manual_seed(seed)
+    return randomised(build(replace(recipe(row).system, **changes)))
+
+
+def images(n=4, size=16):
+    return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8)
+
+
+def generator(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+# --- shapes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("posterior", ["gaussian", "iaf"])
+def test_up_and_down_agree_at_every_size(size, blocks, posterior):
+    """`blocks` layers at each resolution from the bottom to half of the image's, coarsest first, in both nets."""
+    layers, widths = Layers(3, blocks, posterior, iaf_width=5), pyramid(4, size)
+    up, down = BottomUp(size, widths, layers), TopDown(size, widths, layers)
+    found = up(torch.randn(3, 3, size, size))
+    sides = [BOTTOM[size] * 2**k for k in range(levels(size) - 1) for _ in range(blocks)]
+    assert [shape[1] for shape in down.shapes.values()] == sides and sides[-1] == size // 2
+    for evidence, shape in zip(found, down.shapes.values(), strict=True):
+        assert evidence.mean.shape == evidence.log_sd.shape == (3, *shape)
+        assert evidence.context is None if posterior == "gaussian" else evidence.context.shape == (3, 5, *shape[1:])
+    features, draws = down(down.noise(3), found)
+    assert features.shape == (3, widths[0], size, size) and list(draws) == list(down.shapes)
+    assert all(draw.kl.shape == (3, *down.shapes[name]) for name, draw in draws.items())
+
+
+def test_wrong_widths_are_named():
+    for net in (BottomUp, TopDown):
+        with pytest.raises(ValueError, match="3 widths"):
+            net(16, (4, 8), Layers(2, 1, None))
+
+
+def test_every_parameter_is_trained():
+    for row in (GAUSSIAN, IAF):
+        model = system(row, blocks=2)
+        model.generator_losses(images())["total"].backward()
+        for name, p in model.named_parameters():
+            assert name.startswith("critic.") or (p.grad is not None and p.grad.abs().sum() > 0), name
+
+
+# --- blocks against the reference's formulas -----------------------------------------------------------------
+
+
+def test_skips_are_nearest_neighbour_and_branches_are_scaled():
+    """With the branch's last convolution at zero a block passes its input on, halved or doubled; and it is scaled."""
+    torch.manual_seed(0)
+    layers = Layers(2, 1, None, residual=0.1)
+    x = torch.randn(2, 4, 8, 8)
+    up = UpBlock(4, 4, layers, stride=2, last=False)
+    down = DownBlock(4, 4, layers, double=True)
+    noise = torch.randn(2, 2, 8, 8)
+    full = [up(x)[1], down(x, noise)[0]]
+    for block in (up, down):
+        nn.init.zeros_(block.second.parametrizations.weight.original0)
+    skips = [up(x)[1], down(x, noise)[0]]
+    assert torch.equal(skips[0], x[:, :, ::2, ::2])
+    assert torch.equal(skips[1], x.repeat_interleave(2, 2).repeat_interleave(2, 3))
+    for block in (up, down):
+        block.residual = 1.0
+        nn.init.zeros_(block.second.bias)
+    for f, s in zip(full, skips, strict=True):
+        assert 0 < (f - s).abs().mean() < 0.3
+
+
+def test_a_posterior_adds_means_and_log_sds_of_both_ways():
+    """q = N(m_r + m_q, (s_r s_q)^2), bounded; p = N(m_p, s_p^2); z is read off the noise."""
+    block = randomised(DownBlock(4, 4, Layers(2, 1, "gaussian"), double=False), scale=0.3)
+    h, noise = torch.randn(3, 4, 5, 5), torch.randn(3, 2, 5, 5)
+    evidence = Evidence(torch.randn(3, 2, 5, 5), 0.3 * torch.randn(3, 2, 5, 5))
+    statistics = block.first(nn.functional.elu(h))[:, :8]
+    prior_mean, prior_raw, r_mean, r_raw = statistics.chunk(4, dim=1)
+    bounded = lambda raw: MAX_LOG_SD * torch.tanh(raw / MAX_LOG_SD)  # noqa: E731
+    q = Normal(r_mean + evidence.mean, bounded(r_raw + evidence.log_sd).exp())
+    p = Normal(prior_mean, bounded(prior_raw).exp())
+    z = q.mean + q.stddev * noise
+    _, draw = block(h, noise, evidence)
+    torch.testing.assert_close(draw.log_ratio, p.log_prob(z) - q.log_prob(z))
+    torch.testing.assert_close(draw.kl, torch.distributions.kl_divergence(q, p))
+
+
+def test_gaussian_kl_is_that_of_torch():
+    mean, log_sd, prior_mean, prior_log_sd = torch.randn(4, 100)
+    expected = torch.distributions.kl_divergence(Normal(mean, log_sd.exp()), Normal(prior_mean, prior_log_sd.exp()))
+    torch.testing.assert_close(gaussian_kl(mean, log_sd, prior_mean, prior_log_sd), expected)
+    assert gaussian_kl(mean, log_sd, mean, log_sd).abs().max() < 1e-6
+
+
+def test_log_sds_are_bounded():
+    block = DownBlock(4, 4, Layers(2, 1, "gaussian"), double=False)
+    evidence = Evidence(torch.zeros(1, 2, 3, 3), torch.full((1, 2, 3, 3), 1e4))
+    noise = torch.ones(1, 2, 3, 3)
+    for sign in (1, -1):
+        evidence = replace(evidence, log_sd=sign * evidence.log_sd)
+        h, draw = block(torch.randn(1, 4, 3, 3), noise, evidence)
+        assert torch.isfinite(h).all() and torch.isfinite(draw.kl).all()
+
+
+def test_start_is_near_the_prior_and_finite():
+    for row in (GAUSSIAN, IAF):
+        torch.manual_seed(0)
+        model = build(recipe(row, "quick").system)
+        bpd = model.nats(images(8)) / (math.log(2) * 3 * 16 * 16)
+        assert bpd.max() < 9.5
+        mean, _ = model.decode(model.prior(8))
+        assert mean.abs().mean() < 0.4
+
+
+# --- one density, two directions -----------------------------------------------------------------------------
+
+
+def with_posterior_equal_to_prior(model):
+    """m_r, s_r take m_p's and s_p's weights, and the image says nothing."""
+    with torch.no_grad():
+        for block in model.decoder.blocks:
+            c = block.latent
+            for p in (*block.first.parametrizations.weight.parameters(), block.first.bias):
+                p[2 * c : 4 * c] = p[: 2 * c]
+            if block.posterior == "iaf":
+                for part in (block.iaf.shift, block.iaf.log_scale):
+                    part.scale.zero_()
+                    part.bias.zero_()
+        for block in model.encoder.blocks:
+            block.first.parametrizations.weight.original0[: 2 * block.latent] = 0
+            block.first.bias[: 2 * block.latent] = 0
+    return model
+
+
+@pytest.mark.parametrize("row", [GAUSSIAN, IAF])
+def test_prior_and_posterior_pass_are_one_when_q_is_p(row):
+    model = with_posterior_equal_to_prior(system(row, blocks=2))
+    v = images(3) / 128.0 - 1
+    q = model.infer(v, generator())
+    torch.testing.assert_close(q.z, model.prior(3, generator()))
+    torch.testing.assert_close(q.log_ratio, torch.zeros(3), atol=1e-4, rtol=0)
+    for kl in q.kl.values():
+        torch.testing.assert_close(kl, torch.zeros(3), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_iaf_switched_to_the_identity_is_the_gaussian_model(blocks):
+    plain = system(GAUSSIAN, blocks=blocks)
+    iaf = system(IAF, seed=5, blocks=blocks)
+    missing, unexpected = iaf.load_state_dict(plain.state_dict(), strict=False)
+    assert missing and not unexpected and all(".iaf." in name or ".context." in name for name in missing)
+    v = images() / 128.0 - 1
+    assert not torch.allclose(plain.infer(v, generator()).z, iaf.infer(v, generator()).z)
+    with torch.no_grad():
+        for block in iaf.decoder.blocks:
+            for part in (block.iaf.shift, block.iaf.log_scale):
+                part.scale.zero_()
+                part.bias.zero_()
+    a, b = (model.infer(v, generator()) for model in (plain, iaf))
+    assert torch.equal(a.z, b.z) and torch.equal(a.log_ratio, b.log_ratio)
+    x = images()
+    assert torch.equal(plain.nats(x, generator=generator()), iaf.nats(x, generator=generator()))
+    assert torch.equal(plain.sample(2, generator=generator()), iaf.sample(2, generator=generator()))
+    total = sum(b.kl.values())
+    torch.testing.assert_close(total, -b.log_ratio)  # one draw's
+
+
+@pytest.mark.parametrize("row", [GAUSSIAN, IAF])
+def test_kl_of_each_layer_is_a_monte_carlo_mean(row):
+    """E_q[ln q - ln p] of every layer, by many draws, is its KL: the layer's own where it is in closed form."""
+    model = system(row)
+    v = images(1).repeat(400, 1, 1, 1) / 128.0 - 1
+    with torch.no_grad():
+        noise = model.decoder.noise(400, generator())
+        _, draws = model.decoder(noise, model.encoder(v))
+    assert len(draws) == 2
+    for name, draw in draws.items():
+        sampled = -draw.log_ratio.flatten(1).sum(1).double()
+        stated = draw.kl.flatten(1).sum(1).double()
+        error = 4 * (sampled - stated).std() / 20
+        assert abs(sampled.mean() - stated.mean()) <= error + 1e-6, name
+        assert sampled.mean() > 0
+        if row == GAUSSIAN:
+            assert stated.std() < 0.5 * sampled.std()  # and it is the better estimate
+
+
+def test_iaf_draws_have_the_density_that_is_reported():
+    """ln q of a layer's z by the change of variables: the noise's density less the autograd log-determinant."""
+    block = randomised(DownBlock(3, 3, Layers(2, 1, "iaf", iaf_width=4), double=False), scale=0.5).double()
+    side = 3
+    h = torch.randn(1, 3, side, side).double()
+    evidence = Evidence(*torch.randn(2, 1, 2, side, side).double(), torch.randn(1, 4, side, side).double())
+    statistics = block.first(nn.functional.elu(h))[:, :8].chunk(4, dim=1)
+
+    def z(noise):
+        noise = noise.view(1, 2, side, side)
+        log_sd = MAX_LOG_SD * torch.tanh((statistics[3] + evidence.log_sd) / MAX_LOG_SD)
+        start = statistics[2] + evidence.mean + log_sd.exp() * noise
+        return block.iaf(start, block.context(nn.functional.elu(h)) + evidence.context)[0].flatten()
+
+    noise = torch.randn(2 * side**2).double()
+    log_det = torch.linalg.slogdet(torch.autograd.functional.jacobian(z, noise))[1]
+    log_q = Normal(0.0, 1.0).log_prob(noise).sum() - log_det
+    prior = Normal(statistics[0].flatten(), (MAX_LOG_SD * torch.tanh(statistics[1] / MAX_LOG_SD)).exp().flatten())
+    expected = prior.log_prob(z(noise)).sum() - log_q
+    _, draw = block(h, noise.view(1, 2, side, side), evidence)
+    torch.testing.assert_close(draw.log_ratio.sum(), expected)
+    torch.testing.assert_close(draw.kl, -draw.log_ratio)
+
+
+# --- bounds --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [GAUSSIAN, IAF])
+def test_elbo_is_reconstruction_plus_kl_over_all_layers(row):
+    model = system(row, critic=None)
+    x = images()
+    torch.manual_seed(2)
+    terms = model.coverage_losses(x)
+    layers = [value for key, value in terms.items() if key.startswith("kl/")]
+    assert [key for key in terms if key.startswith("kl/")] == ["kl/4x4-1", "kl/8x8-1"]
+    torch.testing.assert_close(terms["kl"], torch.stack(layers).sum())
+    torch.manual_seed(2)
+    v = dequantise(x)
+    q = model.infer(v)
+    reconstruction = -model._log_probability(v, q.z).mean()
+    torch.testing.assert_close(terms["coverage"], reconstruction + terms["kl"])
+    assert terms["total"] is terms["coverage"]
+    by_layer = model.kl_by_layer(x, generator=generator())
+    assert list(by_layer) == ["4x4-1", "8x8-1"] and all(kl.shape == (4,) for kl in by_layer.values())
+
+
+@pytest.mark.parametrize("row", [GAUSSIAN, IAF])
+def test_importance_weighted_bounds_lie_below_the_elbo(row):
+    """k draws give ln of the mean weight: never above the mean of the k single-draw bounds, and less on average."""
+    model = system(row)
+    x = images(3)
+    with torch.no_grad():
+        singles = torch.stack([model.nats(x, generator=g) for g in [generator()] for _ in range(8)])
+        together = model.nats(x, importance_samples=8, generator=generator())
+    assert (together < singles.mean(0)).all() and (together >= singles.min(0).values - 1e-3).all()
+    torch.testing.assert_close(together, math.log(8) - torch.logsumexp(-singles, 0))
+
+
+def test_weights_of_a_layer_have_mean_one():
+    """E_q[p(z) / q(z)] = 1: what is reported as ln q is the density that z is drawn from."""
+    for row in (GAUSSIAN, IAF):
+        torch.manual_seed(0)
+        layers = Layers(1, 1, "gaussian" if row == GAUSSIAN else "iaf", iaf_width=2)
+        block = randomised(DownBlock(2, 2, layers, double=False), scale=0.3).double()
+        h = torch.randn(1, 2, 2, 2).double().expand(40_000, -1, -1, -1)
+        context = torch.randn(1, 2, 2, 2).double().expand(40_000, -1, -1, -1)
+        evidence = Evidence(torch.full((1, 1, 2, 2), 0.2), torch.full((1, 1, 2, 2), -0.2), context)
+        with torch.no_grad():
+            noise = torch.randn(40_000, 1, 2, 2, generator=generator()).double()
+            _, draw = block(h, noise, evidence)
+        weights = draw.log_ratio.flatten(1).sum(1).exp()  # E_q[p/q] = 1
+        assert weights.std() > 0.05
+        assert weights.mean().item() == pytest.approx(1.0, abs=5 * weights.std().item() / 200)
+
+
+# --- free bits -----------------------------------------------------------------------------------------------
+
+
+def test_free_bits_add_only_what_is_below_them():
+    kl = torch.tensor([[1.0, 3.0], [0.0, 1.0]]).view(2, 2, 1, 1)  # channel means 0.5 and 2.0
+    for free_bits, surplus in ((0.1, 0.0), (0.8, 0.3), (2.5, 2.5)):
+        assert free_bits_surplus({"a": Draw(kl, kl)}, free_bits).item() == pytest.approx(surplus)
+    twice = free_bits_surplus({"a": Draw(kl, kl), "b": Draw(kl, kl)}, 0.8)
+    assert twice.item() == pytest.approx(0.6)
+    spread = kl.view(2, 2, 1, 1).expand(-1, -1, 2, 1) / 2  # summed over pixels it is the same
+    assert free_bits_surplus({"a": Draw(spread, spread)}, 0.8).item() == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("row", [GAUSSIAN, IAF])
+def test_free_bits_enter_the_objective_alone(row):
+    model, x = system(row, critic=None), images()
+    terms = {}
+    for free_bits in (0.0, 0.2, 50.0):
+        model.config = replace(model.config, free_bits=free_bits)
+        torch.manual_seed(4)
+        terms[free_bits] = model.coverage_losses(x)
+    assert "free_bits" not in terms[0.0] and terms[0.0]["total"] is terms[0.0]["coverage"]
+    for free_bits in (0.2, 50.0):
+        assert terms[free_bits]["free_bits"] >= 0
+        for key in ("kl", "coverage"):
+            assert torch.equal(terms[free_bits][key], terms[0.0][key])  # the true ones
+        torch.testing.assert_close(
+            terms[free_bits]["total"], terms[free_bits]["coverage"] + terms[free_bits]["free_bits"]
+        )
+    assert terms[50.0]["free_bits"] > terms[0.2]["free_bits"]
+    channels = model.config.latent * 2
+    expected = 50.0 * channels - terms[50.0]["kl"]
+    torch.testing.assert_close(terms[50.0]["free_bits"], expected)
+
+
+# --- who is trained by what ----------------------------------------------------------------------------------
+
+
+def touched(module):
+    return any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+
+
+@pytest.mark.parametrize("row", [GAUSSIAN, IAF])
+def test_quality_loss_reaches_the_top_down_nets_and_not_the_bottom_up_one(row):
+    model = system(row)
+    model.quality_loss(4).backward()
+    assert touched(model.decoder) and touched(model.head) and touched(model.flow)
+    assert not touched(model.encoder) and not touched(model.critic)
+    assert all(touched(block) for block in model.decoder.blocks)
+    if row == IAF:  # it changes the posterior alone
+        assert not any(touched(block.iaf) or touched(block.context) for block in model.decoder.blocks)
+
+
+def test_coverage_reaches_all_but_the_critic_and_the_critic_loss_the_critic_alone():
+    model = system(IAF)
+    model.coverage_losses(images())["total"].backward()
+    assert all(map(touched, (model.encoder, model.decoder, model.head, model.flow)))
+    assert all(touched(block.iaf) for block in model.decoder.blocks) and not touched(model.critic)
+    model.zero_grad()
+    model.critic_losses(images(), step=0)["total"].backward()
+    assert touched(model.critic)
+    assert not any(map(touched, (model.encoder, model.decoder, model.head, model.flow)))
+
+
+# --- GAN, and the encoder round it ---------------------------------------------------------------------------
+
+
+def test_flat_codes_are_the_layers_noise_in_the_generators_order():
+    torch.manual_seed(0)
+    net = FlatGenerator(16, (4, 8, 12), Layers(3, 2, None), out_channels=3)
+    noise = net.top_down.noise(2, generator())
+    assert net.codes == 3 * 2 * (16 + 64)
+    flat = torch.cat([eps.flatten(1) for eps in noise], dim=1)
+    torch.testing.assert_close(net(flat), net.head(net.top_down(noise)[0]))
+
+
+def test_flat_encoder_says_of_each_code_what_the_layer_says():
+    torch.manual_seed(0)
+    layers = Layers(3, 1, None)
+    encoder, x = randomised(FlatEncoder(16, (4, 8, 12), layers)), torch.randn(2, 3, 16, 16)
+    mean, log_variance = encoder(x)
+    coarse, fine = encoder.bottom_up(x)
+    assert coarse.mean.shape == (2, 3, 4, 4) and fine.mean.shape == (2, 3, 8, 8)
+    torch.testing.assert_close(mean[:, :48], coarse.mean.flatten(1))
+    torch.testing.assert_close(log_variance[:, 48:], 2 * fine.log_sd.flatten(1))
+    assert mean.shape[1] == FlatGenerator(16, (4, 8, 12), layers, out_channels=3).codes
+
+
+def test_starred_recipe_of_the_residual_gan():
+    recipe_ = recipe("table2/gan-residual")
+    gan = randomised(build(recipe_.system))
+    model = FrozenDecoder(recipe_.frozen_decoder.config, gan)
+    assert recipe_.frozen_decoder.training.steps == recipe_.training.steps // 2
+    assert not any(p.requires_grad for p in gan.parameters())
+    x = images()
+    terms = model.generator_losses(x)
+    terms["total"].backward()
+    assert touched(model.encoder) and not touched(gan)
+    q = model.infer(x / 128.0 - 1)
+    assert q.z.shape == (4, gan.codes) and (q.kl["z"] > 0).all()
+    torch.testing.assert_close(gan.decode(q.z), torch.tanh(gan.decoder(q.z)))
+    assert torch.equal(
+        gan.sample(2, generator=generator()), gan.decode(torch.randn(2, gan.codes, generator=generator()))
+    )
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "study", "paper"])
+def test_gan_and_cqf_have_the_same_generator_and_critic(profile):
+    gan, cqf = (recipe(row, profile, 32).system for row in ("table2/gan-residual", GAUSSIAN))
+    for field in ("widths", "latent", "blocks", "residual", "critic"):
+        assert getattr(gan, field) == getattr(cqf, field)
+
+
+# --- rows ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "study", "paper"])
+def test_each_row_changes_what_its_name_says_and_nothing_else(profile):
+    plain, iaf, large, scales = (recipe(row, profile, 32).system for row in hierarchical.ROWS)
+    assert replace(iaf, posterior="gaussian") == plain
+    assert replace(large, critic=iaf.critic) == iaf
+    assert replace(scales, flow=iaf.flow) == iaf and scales.flow.scales == 2
+    assert plain.free_bits == 0.0
+    if profile == "paper":
+        assert plain.latent == 32 and plain.residual == 0.1
+
+
+def test_parameters_add_up_and_f_is_a_small_share_under_paper():
+    model = build(recipe(IAF, "paper", 32).system)
+    counts = model.parameter_counts()
+    assert counts["total"] == sum(counts[part] for part in ("encoder", "decoder", "head", "flow"))
+    assert counts["total"] + counts["critic"] == sum(p.numel() for p in model.parameters())
+    assert counts["flow"] / counts["total"] < 0.02
+
+
+def test_temperature_scales_the_noise_of_y_alone():
+    model = system(GAUSSIAN, flow=None)
+    draws = [model.generate(3, temperature=t, generator=generator()) for t in (0.0, 0.5, 1.0)]
+    torch.testing.assert_close(draws[1] - draws[0], (draws[2] - draws[0]) / 2, rtol=1e-4, atol=1e-5)
+
+
+def test_bf16_ends_at_the_densities():
+    model, x = system(IAF), images()
+    with torch.autocast("cpu", torch.bfloat16):
+        q = model.infer(x / 128.0 - 1)
+        mean, log_sigma = model.decode(q.z)
+    assert {t.dtype for t in (q.log_ratio, *q.kl.values(), mean, log_sigma)} == {torch.float32}
+
+
+@pytest.mark.parametrize("profile", ["quick", "study", "paper"])
+def test_two_scales_differ_from_one_by_what_the_claims_say(profile):
+    """`NARROW` of cqlib.experiments.claims."""
+    one, two = (experiment(row, profile).recipe for row in ("table2/cqf-iaf-residual", "table3/cqf-2-scales"))
+    assert (one.system.flow.scales, two.system.flow.scales) == (1, 2)
+    narrow = 1 if profile == "paper" else 2
+    assert two.system.flow.width == one.system.flow.width // narrow
+    flow = replace(two.system.flow, scales=1, width=one.system.flow.width)
+    assert replace(two, system=replace(two.system, flow=flow)) == one

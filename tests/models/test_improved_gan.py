@@ -1,0 +1,317 @@
+"""Improved Training GAN: the K + 1 objective with and without labels, the switches, and the authors' nets."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from cqlib import losses
+from cqlib.models import improved_gan
+from cqlib.models.improved_gan import ImprovedGAN, labelled_loss, unlabelled_loss
+from cqlib.nets.weight_norm import WeightNormed, initialising
+from cqlib.pixels import to_signed
+from cqlib.recipe import TrainingConfig
+from cqlib.training.loop import Stop, train
+from cqlib.util.errors import StoppedEarly, UserError
+
+LABELLED, UNLABELLED = "table3/improved-gan", "extra/improved-gan-unlabelled"
+
+
+def system(row=LABELLED, profile="smoke", size=16, **changes):
+    torch.manual_seed(0)
+    return ImprovedGAN(replace(improved_gan.recipe(row, profile, size).system, **changes))
+
+
+def images(n=6, size=16):
+    return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8)
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+# --- the objective -------------------------------------------------------------------------------------------
+
+
+def test_the_objective_is_that_of_k_plus_one_classes():
+    """Against a softmax over K + 1 classes, the last of which is "made" and has logit 0."""
+    torch.manual_seed(0)
+    real, fake = torch.randn(7, 4), torch.randn(5, 4)
+    labels = torch.tensor([0, -1, 3, 3, -1, 1, 2])
+
+    def probabilities(logits):
+        return torch.cat([logits, torch.zeros(len(logits), 1)], dim=1).softmax(1)
+
+    p_real, p_fake = probabilities(real), probabilities(fake)
+    unlabelled = -0.5 * (1 - p_real[:, -1]).log().mean() - 0.5 * p_fake[:, -1].log().mean()
+    torch.testing.assert_close(unlabelled_loss(real, fake), unlabelled)
+    found = labels >= 0
+    of_class = p_real[found].gather(1, labels[found][:, None])[:, 0] / (1 - p_real[found, -1])
+    torch.testing.assert_close(labelled_loss(real, labels), -of_class.log().mean())
+
+
+def test_a_batch_without_labels_trains_by_the_rest():
+    logits = torch.randn(4, 10, requires_grad=True)
+    loss = labelled_loss(logits, torch.full((4,), -1))
+    loss.backward()
+    assert loss == 0 and logits.grad.abs().sum() == 0
+    model, x = system(), images()
+    terms = model.critic_losses(x, step=0, labels=torch.full((6,), -1))
+    terms["total"].backward()
+    assert torch.equal(terms["total"], terms["unlabelled"])
+    assert all(torch.isfinite(p.grad).all() for p in model.critic.parameters())
+
+
+def test_labels_reach_the_critic_where_there_are_some():
+    def gradient(labels):
+        model, x = system(), torch.full((6, 3, 16, 16), 100, dtype=torch.uint8)
+        torch.manual_seed(2)
+        model.critic_losses(x, step=1, labels=torch.tensor(labels))["total"].backward()
+        return model.critic.head.layer.weight.grad
+
+    none, some, others = (gradient(x) for x in ([-1] * 6, [3, -1, -1, 5, -1, -1], [4, -1, -1, 5, -1, -1]))
+    assert not torch.equal(none, some)
+    assert [k for k in range(10) if not torch.allclose(some[k], others[k])] == [3, 4]
+
+
+def test_without_labels_there_is_one_class_and_a_gan():
+    model, x = system(UNLABELLED), images()
+    assert not model.uses_labels and system(LABELLED).uses_labels
+    seen = []
+    model.critic.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    terms = model.critic_losses(x, step=1)
+    real, fake = seen
+    assert real.shape == (6, 1) and set(terms) == {"unlabelled", "total"}
+    torch.testing.assert_close(terms["total"], losses.discriminator_loss(real, fake) / 2)
+
+
+def test_the_generator_descends_ln_one_minus_d():
+    model, x = system(), images()
+    seen = []
+    model.critic.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    total = model.generator_losses(x)["total"]
+    z = seen[0].exp().sum(1)
+    torch.testing.assert_close(total, (1 - z / (z + 1)).log().mean())
+    total.backward()
+    assert all(p.grad is None for p in model.critic.parameters())
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.generator.parameters() if p.dim() > 1)
+
+
+def test_more_classes_than_logits_are_a_one_line_error_before_training(tmp_path):
+    wrong = torch.tensor([3, 10, -1])
+    with pytest.raises(UserError, match="knows 10 classes and the data has label 10: .*unlabelled") as error:
+        train(system(), images(3), TrainingConfig(steps=1), seed=0, folder=tmp_path, labels=wrong)
+    assert "\n" not in str(error.value)
+
+
+# --- switches ------------------------------------------------------------------------------------------------
+
+
+def test_label_smoothing_is_one_sided():
+    real, fake = torch.randn(9, 3), torch.randn(9, 3)
+    d_real, d_fake = (x.logsumexp(1).sigmoid() for x in (real, fake))
+    expected = -0.5 * (0.9 * d_real.log() + 0.1 * (1 - d_real).log()).mean() - 0.5 * (1 - d_fake).log().mean()
+    torch.testing.assert_close(unlabelled_loss(real, fake, 0.9), expected)
+    model, x = system(real_target=0.9), images()
+    seen = []
+    model.critic.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    terms = model.critic_losses(x, step=1, labels=torch.full((6,), -1))
+    torch.testing.assert_close(terms["unlabelled"], unlabelled_loss(*seen, 0.9))
+
+
+def test_feature_matching_compares_mean_features():
+    model, x = system(generator_loss="feature matching"), images()
+    model.critic.eval()  # no noise, no dropout
+    torch.manual_seed(1)
+    total = model.generator_losses(x)["total"]
+    torch.manual_seed(1)
+    fake = model.fakes(6)
+    f = model.critic.features
+    torch.testing.assert_close(total, (f(to_signed(x)).mean(0) - f(fake).mean(0)).abs().mean())
+    total.backward()
+    assert all(p.grad is None for p in model.critic.parameters())
+    assert model.generator.head[0].weight.grad.abs().sum() > 0
+
+
+def test_virtual_batch_norm_makes_samples_independent_of_their_batch():
+    for norm, independent in (("virtual", True), ("batch", False)):
+        model = system(norm=norm).train()
+        z = model.codes(5)
+        with torch.no_grad():
+            together, alone = model.decode(z)[:2], model.decode(z[:2])
+            assert torch.allclose(together, alone, atol=1e-5) == independent
+            assert (model.decode(-z[:2]) - alone).abs().max() > 1e-3
+    model = system(norm="virtual")
+    x = images()
+    model.critic_losses(x, step=0, labels=torch.zeros(6, dtype=torch.long))["total"].backward()
+    model.generator_losses(x)["total"].backward()
+    assert model.generator.reference.grad is None and model.sample(1).shape == (1, 3, 16, 16)
+
+
+def test_minibatch_discrimination_is_a_switch():
+    model = system(kernels=0)
+    assert torch.isfinite(model.critic_losses(images(), step=0, labels=torch.zeros(6, dtype=torch.long))["total"])
+    x = to_signed(images())
+    for kernels, mixes in ((0, False), (100, True)):
+        critic = system(kernels=kernels).critic.eval()
+        other = torch.cat([x[:5], 0.5 * x[4:5]])
+        assert torch.allclose(critic(x)[:5], critic(other)[:5], atol=1e-6) != mixes
+
+
+# --- the authors' nets ---------------------------------------------------------------------------------------
+
+
+def test_parameters_are_those_of_the_authors_code():
+    model = system(LABELLED, "paper", 32)
+    generator = 100 * 512 * 16 + 512 * 16  # dense without bias; a shift for each unit
+    generator += 512 * 256 * 25 + 256 + 256 * 128 * 25 + 128
+    generator += 128 * 3 * 25 + 2 * 3  # weight norm: shift and trained length
+    critic = 3 * 96 * 9 + 96 + 2 * (96 * 96 * 9 + 96)
+    critic += 96 * 192 * 9 + 192 + 2 * (192 * 192 * 9 + 192)
+    critic += 192 * 192 * 9 + 192 + 2 * (192 * 192 + 192)
+    critic += 192 * 100 * 5 + 100 * 5 + 100  # minibatch kernels, their lengths, shifts
+    critic += (192 + 100) * 10 + 2 * 10
+    assert (count(model.generator), count(model.critic)) == (generator, critic)
+
+
+def test_feature_maps_are_those_of_the_authors_code():
+    for size, bottom, top in ((16, 4, 6), (32, 4, 6), (48, 6, 10), (64, 4, 6)):
+        model = system(size=size)
+        assert model.generator.bottom[1:] == (bottom, bottom)
+        assert model.critic.body(to_signed(images(2, size))).shape[2:] == (top, top)
+
+
+def test_codes_are_uniform_on_the_unit_interval():
+    model = system()
+    z = torch.tensor([[-1.0, 0.0, 2.0]])
+    model.generator = nn.Identity()
+    torch.testing.assert_close(model.decode(z), torch.distributions.Normal(0.0, 1.0).cdf(z))
+
+
+def test_noise_and_dropout_are_for_training():
+    critic, x = system().critic, to_signed(images())
+    assert not torch.equal(critic(x), critic(x))
+    critic.eval()
+    assert torch.equal(critic(x), critic(x))
+    noise = critic.body[0].train()
+    difference = noise(torch.zeros(100_000))
+    assert difference.std().item() == pytest.approx(0.2, rel=0.02) and difference.mean().abs() < 0.003
+    assert [m.p for m in critic.modules() if isinstance(m, nn.Dropout)] == [0.5]
+
+
+def test_every_layer_starts_from_the_first_batch():
+    model, x = system(), images(40)
+    seen = []
+    critic = model.critic
+    torch.manual_seed(1)
+    with initialising(critic):
+        critic(to_signed(x))
+    for m in critic.modules():
+        if isinstance(m, WeightNormed):
+            m.register_forward_hook(lambda module, inputs, output: seen.append(output.transpose(0, 1).flatten(1)))
+    torch.manual_seed(1)  # the same noise
+    critic(to_signed(x))
+    assert len(seen) == 3 + 3 + 1
+    for y, deviation in zip(seen, [1.0] * 6 + [0.1], strict=True):
+        torch.testing.assert_close(y.mean(1), torch.zeros(len(y)), atol=1e-3, rtol=0)
+        torch.testing.assert_close(y.std(1, correction=0), torch.full((len(y),), deviation), atol=0.01, rtol=0)
+
+
+def test_the_first_critic_update_and_no_other_starts_the_nets():
+    model, x = system(), images()
+    labels = torch.zeros(6, dtype=torch.long)
+    scales = [m.g for m in model.modules() if isinstance(m, WeightNormed)]
+    assert all((g == 1).all() for g in scales)
+    model.critic_losses(x, step=1, labels=labels)
+    assert all((g == 1).all() for g in scales)
+    model.critic_losses(x, step=0, labels=labels)
+    assert all((g != 1).all() for g in scales)
+    with torch.no_grad():  # the generator's output has deviation 0.1 before the tanh
+        assert torch.atanh(model.fakes(64)).std().item() == pytest.approx(0.1, rel=0.2)
+
+
+# --- training ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", improved_gan.ROWS)
+@pytest.mark.parametrize("size", [16, 32, 48, 64])
+def test_every_size_and_odd_batches(row, size):
+    model, x = system(row, size=size), images(3, size)
+    labels = {"labels": torch.tensor([0, 9, -1])} if model.uses_labels else {}
+    assert torch.isfinite(model.critic_losses(x, step=0, **labels)["total"])
+    assert torch.isfinite(model.generator_losses(x, **labels)["total"])
+    sample = model.eval().sample(1)
+    assert sample.shape == x[:1].shape and sample.abs().max() <= 1
+
+
+@pytest.mark.parametrize("row", improved_gan.ROWS)
+def test_a_step_moves_everything_and_labels_are_asked_for(row, tmp_path):
+    model, x = system(row), images(2)
+    before = [p.clone() for p in model.parameters()]
+    training = replace(improved_gan.recipe(row, "smoke", 16).training, steps=1, batch_size=2)
+    labels = torch.tensor([7, -1])
+    if row == LABELLED:
+        with pytest.raises(ValueError, match="none are given"):
+            train(model, x, training, seed=0, folder=tmp_path)
+    result = train(model, x, training, seed=0, folder=tmp_path, labels=labels if row == LABELLED else None)
+    assert result.skipped == 0
+    moved = [not torch.equal(a, b) for a, b in zip(before, result.system.parameters(), strict=True)]
+    assert sum(moved) / len(moved) > 0.9
+    assert all((m.g != 1).all() for m in result.system.modules() if isinstance(m, WeightNormed))
+
+
+def test_a_resumed_training_does_not_start_the_nets_again(tmp_path):
+    x, labels = images(20), torch.arange(20) % 10
+    training = replace(improved_gan.recipe(LABELLED, "smoke", 16).training, steps=3, batch_size=4)
+
+    class After(Stop):
+        left = 2
+
+        def reason(self):
+            self.left -= 1
+            return "a test" if self.left < 0 else None
+
+    def go(folder, stop=None):
+        result = train(system(), x, training, seed=0, folder=tmp_path / folder, labels=labels, stop=stop)
+        return torch.cat([p.flatten() for p in result.system.state_dict().values()])
+
+    whole = go("whole")
+    with pytest.raises(StoppedEarly):
+        go("parts", After())
+    assert torch.equal(go("parts"), whole)
+
+
+@pytest.mark.parametrize("norm", ["batch", "virtual"])
+def test_grey_images_and_sampling_changes_nothing(norm):
+    torch.manual_seed(0)
+    model = ImprovedGAN(replace(improved_gan.recipe(UNLABELLED, "smoke", 16, image_channels=1).system, norm=norm))
+    assert torch.isfinite(model.critic_losses(images()[:, :1], step=0)["total"])
+    before = {name: value.clone() for name, value in model.eval().state_dict().items()}
+    assert model.sample(2).shape == (2, 1, 16, 16)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_it_trains_under_autocast():
+    model, x = system(), images()
+    with torch.autocast("cpu", torch.bfloat16):
+        total = model.critic_losses(x, step=0, labels=torch.tensor([1, -1, 2, 3, -1, 9]))["total"]
+        total = total + model.generator_losses(x)["total"]
+    total.backward()
+    assert total.dtype == torch.float32 and all(torch.isfinite(p.grad).all() for p in model.critic.parameters())
+
+
+def test_training_is_the_authors():
+    paper = improved_gan.recipe(LABELLED, "paper", 32).training
+    assert (paper.steps, paper.batch_size, paper.n_critic, paper.n_generator) == (1200 * 500, 100, 1, 3)
+    assert (paper.learning_rate, paper.betas, paper.labels_per_class, paper.flips) == (3e-4, (0.5, 0.999), 400, False)
+    start = paper.decay_from * paper.steps
+    for epoch in (0, 800, 1000, 1199):
+        step = 500 * epoch
+        ours = 1.0 if step < start else (paper.steps - step) / (paper.steps - start)
+        assert ours == pytest.approx(min(3 - epoch / 400, 1))
+    config = improved_gan.recipe(LABELLED, "paper", 32).system
+    assert (config.widths, config.critic, config.kernels, config.latent) == ((128, 256, 512), (96, 192), 100, 100)
+    assert (config.real_target, config.norm, config.generator_loss) == (1.0, "batch", "adversarial")
+    with pytest.raises(KeyError):
+        improved_gan.recipe("table3/dcgan", "paper", 32)

@@ -1,0 +1,349 @@
+"""The models of Tables 1 and 2: bounds that are bounds, gradients that go where the paper says, equal sizes."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
+from cqlib.models import coverage_quality, hierarchical
+from cqlib.models.coverage_quality import CoverageQuality
+from cqlib.models.frozen_decoder import FrozenDecoder, FrozenDecoderConfig
+from cqlib.models.gan import GAN
+from cqlib.models.registry import RECIPES, build
+from cqlib.models.variational import VariationalModel
+from cqlib.nets.conv import BOTTOM
+from cqlib.pixels import LN_LEVELS, to_uint8
+from cqlib.recipe import PROFILES
+
+ROWS = [*coverage_quality.ROWS, "table1/gan"]
+RESIDUAL = [*hierarchical.ROWS, "table2/gan-residual"]
+"""The rows with hierarchical nets; what is theirs alone is tested in test_hierarchical.py."""
+
+
+def recipe(row, profile="smoke", size=16):
+    return RECIPES[row](row, profile, size)
+
+
+def system(row, seed=0, **changes):
+    torch.manual_seed(seed)
+    model = build(replace(recipe(row).system, **changes))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    return model
+
+
+def images(n=4, size=16):
+    return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("row", ROWS + RESIDUAL)
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+@pytest.mark.parametrize("n", [1, 3])
+def test_every_model_at_every_size_and_odd_batches(row, size, n):
+    torch.manual_seed(0)
+    model = build(recipe(row, size=size).system)
+    x = images(n, size)
+    for temperature in (0.0, 1.0):
+        sample = model.sample(n, temperature=temperature)
+        assert sample.shape == x.shape and sample.abs().max() <= 1
+    assert torch.isfinite(model.generator_losses(x)["total"])
+    if model.critic is not None:
+        assert torch.isfinite(model.critic_losses(x, step=0)["total"])
+    if isinstance(model, VariationalModel):
+        assert model.nats(x).shape == (n,)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("size", [16, 32])
+def test_f_is_paid_for_by_the_other_nets(profile, size):
+    total = {row: build(recipe(row, profile, size).system).parameter_counts()["total"] for row in coverage_quality.ROWS}
+    assert total["table1/vae"] == total["table1/cq"] and total["table1/vae-f"] == total["table1/cq-f"]
+    assert abs(total["table1/vae-f"] / total["table1/vae"] - 1) < 0.02
+
+
+@pytest.mark.parametrize("row", [*ROWS, *hierarchical.ROWS])
+def test_short_trainings_above_32_pixels_take_half_the_rate(row):
+    rates = {(p, size): recipe(row, p, size).training.learning_rate for p in PROFILES for size in sorted(BOTTOM)}
+    assert {rates[p, size] for p in ("quick", "study") for size in (16, 32)} == {1e-3}
+    assert {rates[p, size] for p in ("quick", "study") for size in (48, 64)} == {5e-4}
+    assert len({rates["paper", size] for size in BOTTOM}) == 1
+
+
+def test_parameter_counts_add_up():
+    model = system("table1/cq-f")
+    counts = model.parameter_counts()
+    assert counts["total"] == counts["encoder"] + counts["decoder"] + counts["flow"]
+    assert counts["total"] + counts["critic"] == sum(p.numel() for p in model.parameters())
+
+
+# --- who is trained by what ----------------------------------------------------------------------------------
+
+
+def touched(module: nn.Module | None) -> bool:
+    return module is not None and any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+
+
+@pytest.mark.parametrize("critic_input", ["mean", "sample"])
+@pytest.mark.parametrize("flow_updated_by", ["both", "coverage"])
+def test_quality_loss_reaches_decoder_not_encoder_and_f_by_the_switch(critic_input, flow_updated_by):
+    model = system("table1/cq-f", critic_input=critic_input, flow_updated_by=flow_updated_by)
+    model.quality_loss(4).backward()
+    assert touched(model.decoder) and not touched(model.encoder) and not touched(model.critic)
+    assert touched(model.flow) == (flow_updated_by == "both")
+    assert all(p.requires_grad for p in model.parameters())  # the switch leaves nothing frozen behind
+
+
+def test_flow_updated_by_coverage_gives_the_decoder_the_same_gradient():
+    gradients = []
+    for switch in ("both", "coverage"):
+        model = system("table1/cq-f", flow_updated_by=switch)
+        torch.manual_seed(1)
+        model.quality_loss(4).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in model.decoder.parameters()]))
+    torch.testing.assert_close(*gradients)
+
+
+def test_coverage_loss_reaches_encoder_decoder_and_f_not_the_critic():
+    model = system("table1/cq-f")
+    model.coverage_losses(images())["coverage"].backward()
+    assert touched(model.encoder) and touched(model.decoder) and touched(model.flow) and not touched(model.critic)
+
+
+def test_critic_loss_reaches_the_critic_alone():
+    model = system("table1/cq-f")
+    model.critic_losses(images(), step=0)["total"].backward()
+    assert touched(model.critic) and not any(map(touched, (model.encoder, model.decoder, model.flow)))
+
+
+def test_total_is_coverage_plus_lambda_times_quality():
+    model = system("table1/cq", quality_weight=7.0)
+    terms = model.generator_losses(images())
+    torch.testing.assert_close(terms["total"], terms["coverage"] + 7.0 * terms["quality"])
+    terms = system("table1/vae").generator_losses(images())
+    assert terms["total"] is terms["coverage"] and "quality" not in terms
+
+
+def test_lazy_penalty_comes_every_kth_step_with_k_times_the_weight():
+    model = system("table1/cq")
+    config = model._critic_config
+    assert config.penalty_every == 4
+    x = images()
+    assert "gradient_penalty" not in model.critic_losses(x, step=1)
+    terms = model.critic_losses(x, step=8)
+    weight = 4 * config.penalty_weight
+    torch.testing.assert_close(terms["total"], terms["discriminator"] + weight * terms["gradient_penalty"])
+
+
+def test_critic_input_says_what_the_critic_sees():
+    for row in ("table1/cq", "table1/cq-f"):
+        mean, sample = (system(row, critic_input=c) for c in ("mean", "sample"))
+        fakes = []
+        for model in (mean, sample):
+            torch.manual_seed(5)
+            fakes.append(model.fakes(2))
+        torch.manual_seed(5)
+        z = torch.randn(2, mean.config.latent)
+        torch.testing.assert_close(fakes[0], mean.image(mean.decode(z)[0]))
+        assert (fakes[0] - fakes[1]).abs().mean() > 1e-2
+
+
+def test_temperature_scales_the_noise_of_y_alone():
+    model = system("table1/vae")
+    draws = [model.generate(3, temperature=t, generator=torch.Generator().manual_seed(2)) for t in (0.0, 0.5, 1.0)]
+    torch.testing.assert_close(draws[1] - draws[0], (draws[2] - draws[0]) / 2)
+
+
+# --- likelihoods ---------------------------------------------------------------------------------------------
+
+
+class Tiny(VariationalModel):
+    """z ~ N(0, 1), v ~ N(a z + b, s^2 I) over D pixels: everything in closed form; q may be wrong on purpose."""
+
+    def __init__(self, dimensions=1, a=0.5, b=0.1, s=0.3, q_shift=0.0, q_scale=1.0):
+        super().__init__()
+        self.a, self.b, self.s = a, b, s
+        self.unused = nn.Parameter(torch.zeros(()))
+        precision = 1 + dimensions * a**2 / s**2
+
+        def q(v):
+            mean = a / s**2 * (v - b).flatten(1).sum(1, keepdim=True) / precision
+            return mean + q_shift, torch.full_like(mean, math.log(q_scale**2 / precision))
+
+        self.encoder = q
+
+    def log_density(self, v, z):
+        mean = self.a * z[:, :, None, None] + self.b
+        return torch.distributions.Normal(mean, self.s).log_prob(v).flatten(1).sum(1)
+
+    def probability(self, x):
+        """P(x) of one pixel: the mass of N(b, a^2 + s^2) on its cell."""
+        normal = torch.distributions.Normal(self.b, math.hypot(self.a, self.s))
+        low = x.double() / 128 - 1
+        return normal.cdf(low + 1 / 128) - normal.cdf(low)
+
+
+ALL_PIXELS = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1)
+
+
+def mean_nats(model, x, k, repeats, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    draws = [model.nats(x, importance_samples=k, generator=generator).double() for _ in range(repeats)]
+    return torch.stack(draws).mean(0)
+
+
+def test_exact_posterior_gives_the_exact_probability():
+    """With q = p(z|x) every weight is p(x + u) and -ln P differs from the bound by dequantisation alone."""
+    model = Tiny()
+    truth = -model.probability(ALL_PIXELS).log().flatten()
+    torch.testing.assert_close(mean_nats(model, ALL_PIXELS, 1, 50), truth, atol=5e-3, rtol=0)
+
+
+def test_bounds_are_ordered_elbo_above_importance_weighted_above_truth():
+    model = Tiny(q_shift=0.4, q_scale=1.5)
+    x = ALL_PIXELS[::16]
+    truth = -model.probability(x).log().flatten().mean()
+    bounds = [mean_nats(model, x, k, 512 // k).mean() for k in (1, 4, 16)]
+    assert all(a > b for a, b in zip(bounds, bounds[1:], strict=False))
+    assert bounds[0] > truth + 0.1 and truth - 0.02 < bounds[-1] < truth + 0.15
+
+
+@pytest.mark.parametrize("k", [1, 8])
+def test_elbo_is_the_truth_plus_the_kl_of_q_and_the_posterior(k):
+    shift, scale = 0.4, 1.5
+    model = Tiny(q_shift=shift, q_scale=scale)
+    posterior_sd = (1 + model.a**2 / model.s**2) ** -0.5
+    q = torch.distributions.Normal(shift, scale * posterior_sd)
+    gap = torch.distributions.kl_divergence(q, torch.distributions.Normal(0.0, posterior_sd)).item()
+    truth = -model.probability(ALL_PIXELS).log().mean().item()
+    bound = mean_nats(model, ALL_PIXELS, k, 400 // k).mean().item()
+    if k == 1:
+        assert bound == pytest.approx(truth + gap, abs=0.02)
+    else:
+        assert truth < bound < truth + gap - 0.05
+
+
+@pytest.mark.parametrize("k", [1, 5])
+def test_probabilities_of_a_tiny_8_bit_space_sum_to_at_most_one(k):
+    for right, wrong in ((Tiny(), Tiny(q_shift=0.4, q_scale=1.5)), (Tiny(b=0.9), Tiny(b=0.9, q_scale=2.0))):
+        truth = right.probability(ALL_PIXELS).sum().item()  # below 1: some mass lies outside [-1, 1)
+        totals = [(-mean_nats(model, ALL_PIXELS, k, 60)).exp().sum().item() for model in (right, wrong)]
+        assert truth < 1 and totals[0] == pytest.approx(truth, abs=5e-3)
+        assert 0.15 < totals[1] < truth
+
+
+def test_a_real_model_gives_a_tiny_8_bit_space_at_most_mass_one():
+    """VAE-F's decoder on grey images of 2 x 2 pixels: the sum over all 256^4, estimated on uniform ones."""
+    torch.manual_seed(0)
+
+    class Small(VariationalModel):
+        def __init__(self):
+            super().__init__()
+            from cqlib.nets.coupling import FlowConfig, RealNVP
+
+            self.encoder_net = nn.Linear(4, 4)
+            self.decoder = nn.Linear(2, 8)
+            self.flow = RealNVP(1, FlowConfig(2, 4, 1))
+            with torch.no_grad():
+                for p in self.parameters():
+                    p.add_(0.2 * torch.randn_like(p))
+            self.encoder = lambda v: self.encoder_net(v.flatten(1)).chunk(2, dim=1)
+
+        def log_density(self, v, z):
+            from cqlib import losses
+
+            mean, log_sigma = self.decoder(z).view(-1, 2, 2, 2).chunk(2, dim=1)
+            return losses.decoder_log_density(*self.flow(v), mean, log_sigma)
+
+    model = Small()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (30_000, 1, 2, 2), dtype=torch.uint8, generator=generator)
+    with torch.no_grad():
+        nats = mean_nats(model, x, 4, 4)
+    mass = (-nats + 4 * math.log(256)).exp().mean().item()  # uniform x: an estimate of the sum over all 256^4
+    assert 0.02 < mass <= 1.05
+
+
+def test_nats_count_the_eight_bits():
+    """A model that is uniform on [-1, 1) has 8 bits per dimension: density 1/2 on cells of width 1/128."""
+    assert bits_per_dimension(LN_LEVELS + math.log(2), 1) == pytest.approx(8.0)
+    with pytest.raises(ValueError, match="positive"):
+        bits_per_dimension(1.0, 0)
+
+
+@pytest.mark.parametrize("row", [*coverage_quality.ROWS, *hierarchical.ROWS])
+def test_training_loss_and_evaluation_agree(row):
+    """L_C with the closed-form KL, and the Monte-Carlo ELBO, have one expectation."""
+    model = system(row)
+    x = images(2)
+    torch.manual_seed(3)
+    with torch.no_grad():
+        trained = torch.stack([model.coverage_losses(x)["coverage"] for _ in range(100)])
+        evaluated = torch.stack([model.nats(x).mean() for _ in range(100)])
+    error = 4 * math.hypot(trained.std(), evaluated.std()) / 100**0.5
+    assert abs(trained.mean() - evaluated.mean()) < error
+
+
+def test_held_out_nats_is_repeatable_and_in_evaluation_mode():
+    model = system("table1/vae", norm="batch")
+    model.train()
+    x = images(6)
+    first = held_out_nats(model, x, batch_size=4)
+    assert torch.equal(first, held_out_nats(model, x, batch_size=4)) and model.training
+    buffers = {name: b.clone() for name, b in model.named_buffers()}
+    held_out_nats(model, x)
+    assert all(torch.equal(b, buffers[name]) for name, b in model.named_buffers())  # no statistics leak
+
+
+# --- GAN and its starred BPD ---------------------------------------------------------------------------------
+
+
+def frozen():
+    generator = system("table1/gan")
+    config = FrozenDecoderConfig(16, (8, 16, 32), 16)
+    torch.manual_seed(1)
+    return FrozenDecoder(config, generator), generator
+
+
+def test_frozen_decoder_trains_encoder_and_sigma_only():
+    model, generator = frozen()
+    trained = {id(p) for p in model.generator_parameters()}
+    assert trained == {id(p) for p in model.encoder.parameters()} | {id(model.log_sigma)}
+    model.generator_losses(images())["total"].backward()
+    assert touched(model.encoder) and model.log_sigma.grad.abs() > 0 and not touched(generator)
+    model.train()
+    assert not generator.training and model.encoder.training
+
+
+def test_frozen_decoder_density_is_isotropic_round_the_generator():
+    model, generator = frozen()
+    z, v = torch.randn(2, 16), torch.rand(2, 3, 16, 16)
+    expected = torch.distributions.Normal(generator.decode(z), model.log_sigma.exp()).log_prob(v)
+    torch.testing.assert_close(model.log_density(v, z), expected.flatten(1).sum(1))
+
+
+def test_sigma_of_the_frozen_decoder_has_a_floor():
+    model, _ = frozen()
+    with torch.no_grad():
+        model.log_sigma.fill_(-50.0)
+    assert model._log_sigma().exp().item() == pytest.approx(1 / 256)
+    assert torch.isfinite(model.nats(images(2))).all()
+
+
+def test_gan_has_no_noise_and_stays_in_range():
+    model = system("table1/gan")
+    assert isinstance(model, GAN) and not model.decoder_noise
+    seeds = [torch.Generator().manual_seed(0) for _ in range(2)]
+    cold, warm = (model.sample(5, temperature=t, generator=g) for t, g in zip((0.0, 1.0), seeds, strict=True))
+    assert torch.equal(cold, warm) and to_uint8(cold).dtype == torch.uint8
+
+
+def test_f_is_the_identity_without_a_flow():
+    model = system("table1/vae")
+    assert isinstance(model, CoverageQuality) and model.flow is None
+    x = torch.rand(2, 3, 16, 16)
+    y, log_det = model.features(x)
+    assert y is x and torch.count_nonzero(log_det) == 0 and model.image(x) is x

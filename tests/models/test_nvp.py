@@ -1,0 +1,528 @@
+"""Real NVP: invertible, with autograd's Jacobian, a density that integrates to 1, the same in both modes."""
+
+import copy
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
+from cqlib.models.nvp import NVP, NVPConfig, from_logits, recipe, to_logits
+from cqlib.models.registry import RECIPES, build
+from cqlib.nets.conv import BOTTOM
+from cqlib.nets.coupling import split_checkerboard
+from cqlib.nets.real_nvp import (
+    MAX_LOG_SCALE,
+    CouplingResNet,
+    DirectedConv2d,
+    MaskedCoupling,
+    MultiScaleConfig,
+    MultiScaleRealNVP,
+    by_channel,
+    by_place,
+    checkerboard,
+)
+from cqlib.nets.running_norm import EPSILON, HiddenNorm, OutputNorm, RunningMoments
+from cqlib.pixels import dequantise
+from cqlib.recipe import PROFILES
+from cqlib.training.loop import _Loop, train
+from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
+
+ROW = "table3/nvp"
+
+
+def shaken(module: nn.Module, seed: int = 0, size: float = 0.2) -> nn.Module:
+    """Parameters and running statistics moved away from their start; in evaluation mode."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(size * torch.randn_like(p))
+        for m in module.modules():
+            if isinstance(m, RunningMoments):
+                m.mean.copy_(0.3 * torch.randn_like(m.mean))
+                m.variance.copy_(torch.rand_like(m.variance) + 0.5)
+    return module.eval()
+
+
+def flow(channels=3, scales=2, width=6, blocks=1, seed=0) -> MultiScaleRealNVP:
+    return shaken(MultiScaleRealNVP(channels, MultiScaleConfig(scales, width, blocks)), seed)
+
+
+def system(size=8, scales=2, width=6, blocks=1, channels=3) -> NVP:
+    torch.manual_seed(0)
+    return NVP(NVPConfig(size, MultiScaleConfig(scales, width, blocks), image_channels=channels))
+
+
+def images(n, size=8, channels=3, seed=0):
+    """Smooth colour fields with a little noise, uint8."""
+    g = torch.Generator().manual_seed(seed)
+    coarse = torch.randn(n, channels, 3, 3, generator=g) + torch.randn(n, 1, 3, 3, generator=g)
+    smooth = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear", align_corners=True)
+    return (128 + 40 * smooth + 3 * torch.randn(smooth.shape, generator=g)).clamp(0, 255).to(torch.uint8)
+
+
+# --- f -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-4), (torch.float64, 1e-9)])
+@pytest.mark.parametrize("size, scales", [(8, 1), (16, 2), (16, 3), (48, 4), (64, 5)])
+def test_inverse_undoes_forward(size, scales, dtype, tolerance):
+    f = flow(scales=scales, width=4, seed=size).to(dtype)
+    x = torch.randn(2, 3, size, size, dtype=dtype)
+    with torch.no_grad():
+        y, log_det = f(x)
+        assert y.shape == x.shape and log_det.shape == (2,) and (y - x).abs().mean() > 0.1
+        torch.testing.assert_close(f.inverse(y), x, rtol=0, atol=tolerance)
+        torch.testing.assert_close(f(f.inverse(x))[0], x, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("channels, size, scales", [(1, 4, 1), (2, 4, 1), (1, 4, 2), (2, 4, 2), (1, 8, 3)])
+def test_log_determinant_is_that_of_the_autograd_jacobian(channels, size, scales):
+    f = flow(channels, scales, width=4).double()
+    x = torch.randn(2, channels, size, size, dtype=torch.double)
+    _, log_det = f(x)
+    for i in range(2):
+        jacobian = torch.autograd.functional.jacobian(lambda v: f(v[None])[0], x[i]).view(x[i].numel(), -1)
+        assert log_det[i].item() == pytest.approx(torch.linalg.slogdet(jacobian).logabsdet.item(), abs=1e-8)
+    assert log_det.abs().min() > 1e-2
+
+
+@pytest.mark.parametrize("parity", [0, 1, None])
+def test_coupling_is_the_formula_and_its_jacobian_is_diagonal_in_the_changed_group(parity):
+    coupling = shaken(MaskedCoupling(2, width=6, blocks=1, parity=parity)).double()
+    x = torch.randn(2, 2, 4, 4, dtype=torch.double)
+    x1 = x if parity is None else x * checkerboard(x, parity)
+    live = torch.ones_like(x) if parity is None else checkerboard(x, 1 - parity).expand_as(x)
+    x2 = torch.randn_like(x) * live
+    t, log_s, _ = coupling.parameters_of(x1)
+    y2, log_det = coupling(x1, x2)
+    r = coupling.norm_out.running
+    mean, variance = r.mean.view(1, 2, 1, 1), r.variance.view(1, 2, 1, 1) + EPSILON
+    torch.testing.assert_close(y2, live * ((x2 + t) * log_s.exp() - mean) / variance.sqrt())
+    torch.testing.assert_close(log_det, (live * (log_s - 0.5 * variance.log())).sum((1, 2, 3)))
+    assert torch.count_nonzero((1 - live) * t) == torch.count_nonzero((1 - live) * log_s) == 0 != log_s.abs().max()
+    jacobian = torch.autograd.functional.jacobian(lambda v: coupling(x1, v)[0], x2).view(64, 64)
+    assert torch.count_nonzero(jacobian - torch.diag(jacobian.diag())) == 0
+    torch.testing.assert_close(coupling.inverse(x1, y2), x2)
+
+
+@pytest.mark.parametrize("parity", [0, 1, None])
+def test_what_the_nets_see(parity):
+    """Normalised values and their negatives through a ReLU; of a checkerboard twice as large, and the mask."""
+    coupling = shaken(MaskedCoupling(2, width=6, blocks=1, parity=parity)).double()
+    x1 = torch.randn(3, 2, 4, 4, dtype=torch.double)
+    x1 = x1 if parity is None else x1 * checkerboard(x1, parity)
+    seen = []
+    coupling.net.register_forward_hook(lambda net, inputs, out: seen.append((inputs[0], out)))
+    t, log_s, _ = coupling.parameters_of(x1)
+    r = coupling.norm_in.running
+    h = (x1 - r.mean.view(-1, 1, 1)) / (r.variance + EPSILON).sqrt().view(-1, 1, 1)
+    h = h + coupling.norm_in.beta.view(-1, 1, 1)
+    (found, out), live = seen[0], 1.0
+    if parity is None:
+        expected = torch.cat([h, -h], 1)
+    else:
+        rows = torch.arange(4)
+        mask = ((rows[:, None] + rows) % 2 == parity).double()
+        expected, live = torch.cat([2 * h, -2 * h, mask.expand(3, 1, 4, 4)], 1), 1 - mask
+    torch.testing.assert_close(found, expected.relu())
+    torch.testing.assert_close(t, live * out[:, :2])
+    torch.testing.assert_close(log_s, live * coupling.scale * out[:, 2:].tanh())
+
+
+def test_log_scale_is_bounded_whatever_the_weights():
+    coupling = shaken(MaskedCoupling(2, width=6, blocks=1), size=30.0)
+    with torch.no_grad():
+        coupling.scale.fill_(-1e4)
+        t, log_s, _ = coupling.parameters_of(100 * torch.randn(3, 2, 4, 4))
+    assert log_s.abs().max() == MAX_LOG_SCALE and torch.isfinite(t).all()
+
+
+def test_squeezes_go_by_place_in_the_cell_and_come_back():
+    x = torch.arange(2 * 3 * 4 * 4.0).view(2, 3, 4, 4)
+    even = by_place(split_checkerboard(x)[0])
+    torch.testing.assert_close(even, torch.cat([x[:, :, ::2, ::2], x[:, :, 1::2, 1::2]], 1), rtol=0, atol=0)
+    torch.testing.assert_close(by_channel(even), split_checkerboard(x)[0], rtol=0, atol=0)
+
+
+def test_every_scale_has_the_couplings_and_widths_of_the_reference():
+    f, channels, width = MultiScaleRealNVP(3, MultiScaleConfig(3, 8, 2)), 3, 8
+    for left in (3, 2, 1):
+        shapes = [tuple(c.net.stem.weight.shape[:2]) for c in f.couplings]
+        assert [c.parity for c in f.couplings] == ([0, 1, 0, 1] if left == 1 else [0, 1, 0])
+        assert shapes == [(width, 2 * channels + 1)] * len(f.couplings)
+        assert all(len(c.net.blocks) == 2 and len(c.net.skips) == 3 and c.scale == 0 for c in f.couplings)
+        if left > 1:
+            shapes = [tuple(c.net.stem.weight.shape[:2]) for c in f.channel_couplings]
+            assert shapes == [(2 * width, 4 * channels)] * 3
+            assert all(c.parity is None and c.scale == 1 for c in f.channel_couplings)
+            f, channels, width = f.coarser, 2 * channels, 2 * width
+    assert f.coarser is None
+
+
+def test_the_coarse_scale_changes_even_pixels_and_sees_no_others():
+    f = flow(2, scales=2).double()
+    other = copy.deepcopy(f)
+    shaken(other.coarser, seed=1)
+    x = torch.randn(2, 2, 8, 8, dtype=torch.double)
+    with torch.no_grad():
+        (on, done), (on_other, done_other) = (split_checkerboard(g(x)[0]) for g in (f, other))
+        torch.testing.assert_close(done, done_other, rtol=0, atol=0)
+        assert ((on - on_other).abs() > 1e-6).all()
+
+
+@pytest.mark.parametrize("scales", [1, 2])
+def test_agrees_with_torchflows_on_lists_of_pixels(scales):
+    """An independent assembly: indices of the reference's masks and squeezes, torchflows' affine transformer."""
+    affine = pytest.importorskip("torchflows.bijections.finite.autoregressive.transformers.linear.affine").Affine
+    c, s = 2, 8
+    f = flow(c, scales).double()
+    index = torch.arange(c * s * s).view(c, s, s)
+
+    def checker(index):
+        odd = (torch.arange(index.shape[1])[:, None] + torch.arange(index.shape[2])) % 2 == 1
+        return [(index, odd.expand_as(index)), (index, ~odd.expand_as(index))]  # what is changed, by turns
+
+    stages = [(f.couplings, checker(index))]
+    if scales == 2:
+        cells = torch.stack([index[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], 1).flatten(0, 1)
+        lower, upper = cells.chunk(2)
+        on = torch.cat([index[:, ::2, ::2], index[:, 1::2, 1::2]])
+        stages += [(f.channel_couplings, [(lower, upper), (upper, lower)]), (f.coarser.couplings, checker(on))]
+    x = torch.randn(3, c, s, s, dtype=torch.double)
+    current, log_det = x.flatten(1).clone(), torch.zeros(3, dtype=torch.double)
+    with torch.no_grad():
+        for couplings, turns in stages:
+            for k, coupling in enumerate(couplings):
+                seen, changed = turns[k % 2]
+                if coupling.parity is None:
+                    places, select = changed.flatten(), slice(None)
+                    net_input = current[:, seen.flatten()].view(3, *seen.shape)
+                else:
+                    select = changed.flatten()
+                    places = seen.flatten()[select]
+                    net_input = torch.where(changed, 0, current[:, seen.flatten()].view(3, *seen.shape))
+                t, log_s, _ = coupling.parameters_of(net_input)
+                r = coupling.norm_out.running
+                deviation = (r.variance + EPSILON).sqrt().view(-1, 1, 1)
+                log_alpha = (log_s - deviation.log()).flatten(1)[:, select]
+                beta = ((t * log_s.exp() - r.mean.view(-1, 1, 1)) / deviation).flatten(1)[:, select]
+                transformer = affine(torch.Size([len(places)]), min_scale=1e-12)
+                parameters = torch.stack([2 * log_alpha, beta], dim=-1)
+                current[:, places], term = transformer.forward(current[:, places], parameters)
+                log_det += term
+        y, ours = f(x)
+    torch.testing.assert_close(y.flatten(1), current, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(ours, log_det, rtol=1e-8, atol=1e-8)
+
+
+# --- its layers ----------------------------------------------------------------------------------------------
+
+
+def test_filters_have_the_length_of_their_magnitude_and_start_as_in_the_reference():
+    plain, scaled = DirectedConv2d(6, 5, 3, magnitude=False), DirectedConv2d(6, 5, 3)
+    assert plain.magnitude is None and plain.weight.abs().max() <= math.sqrt(2 / 6)
+    torch.testing.assert_close(scaled.magnitude.flatten(), torch.full((5,), math.sqrt(2 / 6) * math.sqrt(6 * 9 / 12)))
+    x = torch.randn(2, 6, 4, 4)
+    for conv, length in ((plain, 1.0), (scaled, 1.5)):
+        with torch.no_grad():
+            conv.weight.mul_(7.0)  # only the direction counts
+            if conv.magnitude is not None:
+                conv.magnitude.fill_(length)
+            filters = conv.weight * (length / conv.weight.flatten(1).norm(dim=1)).view(-1, 1, 1, 1)
+        torch.testing.assert_close(conv(x), nn.functional.conv2d(x, filters, conv.bias, padding=1))
+
+
+def test_resnet_is_the_sum_of_its_skips():
+    net = shaken(CouplingResNet(3, 4, 5, 2)).double()
+    x = torch.randn(2, 3, 4, 4, dtype=torch.double)
+    first = net.stem(x)
+    second = first + net.blocks[0](first)
+    third = second + net.blocks[1](second)
+    expected = net.out(net.skips[0](first) + net.skips[1](second) + net.skips[2](third))
+    torch.testing.assert_close(net(x), expected)
+
+
+def test_hidden_norm_by_hand_in_both_modes():
+    norm = HiddenNorm(2).double().train()
+    torch.nn.init.normal_(norm.beta)
+    h = 3 * torch.randn(4, 2, 3, 3, dtype=torch.double) + 1
+    mean, variance = h.mean((0, 2, 3)), h.var((0, 2, 3), correction=0)
+
+    def by_hand(h, mean, variance):
+        shape = (1, 2, 1, 1)
+        return (h - mean.view(shape)) / (variance + EPSILON).sqrt().view(shape) + norm.beta.view(shape)
+
+    torch.testing.assert_close(norm(h), by_hand(h, mean, variance))
+    torch.testing.assert_close(norm.running.mean, mean)
+    torch.testing.assert_close(norm.running.variance, variance)
+    other = torch.randn(5, 2, 3, 3, dtype=torch.double)
+    torch.testing.assert_close(norm.eval()(other), by_hand(other, mean, variance))
+    assert torch.autograd.gradcheck(norm.train(), (h.requires_grad_(),))
+
+
+def test_running_averages_start_from_the_first_batch_and_skip_what_is_not_finite():
+    running = RunningMoments(1).double()
+    expected = 0.0
+    for k in range(30):
+        value = math.sin(k) + 2
+        expected += (value - expected) * max(0.1, 1 / (k + 1))
+        running.update(torch.tensor([value], dtype=torch.double), torch.tensor([2 * value], dtype=torch.double))
+        assert running.mean.item() == pytest.approx(expected) and running.variance.item() == pytest.approx(2 * expected)
+    for bad in (math.nan, math.inf):
+        running.update(torch.tensor([1.0]), torch.tensor([bad]))
+        assert running.mean.item() == pytest.approx(expected) and running.batches == 30
+
+
+@pytest.mark.parametrize("parity", [0, 1, None])
+def test_output_norm_and_its_log_determinant(parity):
+    norm = OutputNorm(2).double().train()
+    y = 3 * torch.randn(6, 2, 4, 4, dtype=torch.double) + torch.tensor([1.0, -5.0]).view(1, 2, 1, 1)
+    live = torch.ones(1, 1, 4, 4).double() if parity is None else checkerboard(y, parity)
+    chosen = y[(live * torch.ones_like(y)).bool()].view(6, 2, -1).transpose(0, 1).flatten(1)  # (2, values)
+    mean, variance = chosen.mean(1).view(1, 2, 1, 1), chosen.var(1, correction=0).view(1, 2, 1, 1)
+    out, log_slope = norm(y, live)
+    torch.testing.assert_close(out, (y - mean) / (variance + EPSILON).sqrt())
+    torch.testing.assert_close(log_slope, -0.5 * (variance + EPSILON).log())
+    norm.eval()
+    again, log_slope = norm(y, live)
+    torch.testing.assert_close(again, out)  # the averages are those of the first batch
+    torch.testing.assert_close(norm.inverse(out), y)
+    slope = torch.autograd.functional.jacobian(lambda v: norm(v, live)[0].sum((0, 2, 3)), y)  # (2, 6, 2, 4, 4)
+    for c in range(2):
+        torch.testing.assert_close(slope[c, :, c].log(), log_slope[0, c].expand(6, 4, 4))
+    norm.train()
+    assert torch.autograd.gradcheck(lambda v: norm(v, live), (y.requires_grad_(),))  # through the statistics too
+
+
+def test_logits_are_the_closed_form_and_come_back():
+    v = torch.cat([torch.tensor([-1.0, 1 - 2**-17]), 2 * torch.rand(14) - 1]).double().view(1, 1, 4, 4)
+    x = (v + 1) / 2  # in [0, 1]
+    p = (0.9 * (2 * x - 1) + 1) / 2
+    expected = (p / (1 - p)).log()
+    logits, log_det = to_logits(v)
+    torch.testing.assert_close(logits, expected)
+    softplus = nn.functional.softplus
+    of_unit_range = softplus(expected) + softplus(-expected) - softplus(torch.tensor(-math.log(0.9 / 0.1)))
+    torch.testing.assert_close(log_det.item(), (of_unit_range - math.log(2)).sum().item(), rtol=1e-7, atol=0)
+    slope = torch.autograd.functional.jacobian(lambda w: to_logits(w)[0].flatten(), v).view(16, 16)
+    assert log_det.item() == pytest.approx(torch.linalg.slogdet(slope).logabsdet.item())
+    torch.testing.assert_close(from_logits(logits), v)
+    assert to_logits(v.float())[0].isfinite().all()
+    torch.testing.assert_close(from_logits(to_logits(v.float())[0]), v.float(), rtol=0, atol=1e-6)
+
+
+# --- the density ---------------------------------------------------------------------------------------------
+
+
+def plane(model: NVP, n: int = 240) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Midpoints of a grid over all images of two pixels that have a logit, their density, and a cell's area."""
+    edges = torch.linspace(-1 / 0.9, 1 / 0.9, n + 1, dtype=torch.double)
+    middle, cell = (edges[1:] + edges[:-1]) / 2, float(edges[1] - edges[0]) ** 2
+    points = torch.cartesian_prod(middle, middle)
+    with torch.no_grad():
+        return points, model.log_density(points.view(-1, 1, 1, 2)).exp(), cell
+
+
+def two_pixels() -> NVP:
+    model = shaken(NVP(NVPConfig(2, MultiScaleConfig(1, 6, 1), image_channels=1)), size=0.5).double()
+    model.shape = (1, 1, 2)
+    return model
+
+
+def test_density_of_two_pixels_integrates_to_one():
+    points, p, cell = plane(two_pixels())
+    assert p.sum().item() * cell == pytest.approx(1.0, abs=1e-3)
+    mean = (p[:, None] * points).sum(0) * cell
+    covariance = (p * (points - mean).prod(1)).sum() * cell
+    assert covariance.abs() > 1e-3  # the pixels depend on each other
+
+
+def test_nats_are_those_of_the_cell():
+    """-ln of the integral of p over an 8-bit image's cell; k points are averaged before the logarithm."""
+    model = two_pixels()
+    x = torch.tensor([90, 160], dtype=torch.uint8).view(1, 1, 1, 2)
+    side = (torch.arange(24, dtype=torch.double) + 0.5) / 24
+    corner = x.double().flatten() / 128 - 1
+    points = (corner + torch.cartesian_prod(side, side) / 128).view(-1, 1, 1, 2)
+    with torch.no_grad():
+        exact = -(model.log_density(points).exp().mean() / 128**2).log()
+        model.float()
+        g = torch.Generator().manual_seed(0)
+        singly = torch.stack([model.nats(x, generator=g) for _ in range(400)])
+        together = model.nats(x, importance_samples=400, generator=torch.Generator().manual_seed(0))
+    assert singly.std() > 1e-3 and singly.mean() >= together
+    torch.testing.assert_close(together, -(-singly.double()).exp().mean(0).log().float())
+    assert together.item() == pytest.approx(exact.item(), abs=3e-3)
+
+
+def test_an_image_alone_and_in_a_batch_has_the_same_density():
+    model = shaken(system()).double()
+    v = dequantise(images(5)).double()
+    with torch.no_grad():
+        together = model.log_density(v)
+        alone = torch.cat([model.log_density(one[None]) for one in v])
+        y = torch.randn(4, 3, 8, 8, dtype=torch.double)
+        drawn = model.flow.inverse(y)
+        torch.testing.assert_close(drawn[2:3], model.flow.inverse(y[2:3]))
+    torch.testing.assert_close(together, alone)
+
+
+def test_density_is_fp32_under_autocast():
+    model = shaken(system())
+    v = dequantise(images(4))
+    with torch.no_grad():
+        exact = model.log_density(v)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = model.log_density(v)
+    assert rough.dtype == torch.float32 and not torch.equal(rough, exact)
+    assert ((rough - exact) / (192 * math.log(2))).abs().max() < 0.5
+
+
+# --- the system ----------------------------------------------------------------------------------------------
+
+
+def test_the_loss_is_nats_and_the_squares_of_magnitudes_and_scales():
+    model = system(width=4).train()
+    terms = model.generator_losses(images(8))
+    named = dict(model.named_parameters())
+    squares = sum(p.square().sum() for name, p in named.items() if name.endswith(("magnitude", ".scale")))
+    torch.testing.assert_close(terms["penalty"], 5e-5 * squares)
+    torch.testing.assert_close(terms["total"], terms["coverage"] + terms["penalty"])
+    magnitudes = [name for name in named if name.endswith("magnitude")]
+    assert len(magnitudes) == 10 * (2 + 1 + 1)  # couplings x (skips, block, out)
+    torch.manual_seed(3)
+    loss = copy.deepcopy(model).generator_losses(images(8))["coverage"]
+    torch.manual_seed(3)
+    assert loss.item() == pytest.approx(model.nats(images(8)).mean().item())
+    terms["total"].backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_training_mode_is_evaluation_mode_with_the_batchs_statistics():
+    """The first batch leaves its statistics in the running averages; its log-determinant is theirs."""
+    model = shaken(system()).double().train()
+    for m in model.modules():
+        if isinstance(m, RunningMoments):
+            m.batches.zero_()
+    v = dequantise(images(16)).double()
+    with torch.no_grad():
+        training = model.log_density(v)
+        model.eval()
+        torch.testing.assert_close(model.log_density(v), training)
+        # changed pixels leave the last coupling of their scale with mean 0 and variance 1
+        y = model.flow(to_logits(v)[0])[0]
+        odd = y[(checkerboard(y, 1) * torch.ones_like(y)).bool()].view(16, 3, -1)
+    assert (odd.mean((0, 2)).abs() < 1).all() and odd.var().item() == pytest.approx(1, abs=0.5)
+
+
+def test_samples_depend_on_the_generator_alone_and_change_nothing():
+    model = shaken(system()).train()
+    before = copy.deepcopy(model.state_dict())
+    state = torch.get_rng_state()
+
+    def draw(n=3, temperature=1.0):
+        return model.sample(n, temperature=temperature, generator=torch.Generator().manual_seed(7))
+
+    first = draw()
+    torch.manual_seed(99)
+    torch.testing.assert_close(draw(temperature=0.0), first, rtol=0, atol=0)
+    assert model.training
+    model.eval()
+    torch.testing.assert_close(draw(), first, rtol=0, atol=0)
+    assert first.shape == (3, 3, 8, 8) and first.abs().max() <= 1 and first.std() > 0.1
+    torch.set_rng_state(state)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    y = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        logits = model.flow.inverse(y)
+    torch.testing.assert_close(first, ((2 * torch.sigmoid(logits) - 1) / 0.9).clamp(-1, 1), rtol=0, atol=1e-5)
+
+
+def test_evaluation_agrees_with_training_mode_after_training(tmp_path):
+    """Within 0.05 bits per dimension on the same images, at the constant learning rate of `paper`, no step apart."""
+    x = images(512)
+    model = system(width=8)
+    training = replace(recipe(ROW, "paper", 32).training, steps=120, batch_size=32, log_every=20)
+    trained = train(model, x, training, seed=0, folder=tmp_path).system
+    generator = torch.Generator
+
+    def bpd(mode):
+        copied = copy.deepcopy(trained).train(mode)
+        g = generator().manual_seed(1)
+        with torch.no_grad():
+            nats = torch.cat([copied.nats(part, generator=g) for part in x.split(32)])
+        return bits_per_dimension(nats.mean(), 192).item()
+
+    assert abs(bpd(False) - bpd(True)) < 0.05
+    assert bpd(False) < 6.5  # it has learned: 8 is a uniform distribution
+    untrained = bits_per_dimension(held_out_nats(system(width=8), x).mean(), 192).item()
+    assert bpd(False) < untrained - 0.5
+    held_out = bits_per_dimension(held_out_nats(trained, images(256, seed=1)).mean(), 192).item()
+    assert abs(held_out - bpd(True)) < 0.3
+
+
+# --- recipes -------------------------------------------------------------------------------------------------
+
+
+def test_paper_has_as_many_parameters_as_the_reference():
+    """2 scales, 8 residual blocks, 64 channels on 3 x 32 x 32: 3 + 3 + 4 couplings."""
+
+    def coupling(inputs: int, channels: int, width: int, blocks: int = 8) -> int:
+        stem = 9 * inputs * width + width  # filters without magnitude, bias
+        block = 2 * 9 * width**2 + 2 * width + 2 * width  # filters; two betas; magnitude and bias of the second
+        skip = width**2 + 2 * width  # filters, magnitude, bias
+        out = width + width * 2 * channels + 2 * 2 * channels  # beta; filters, magnitude, bias
+        return channels + stem + blocks * block + (blocks + 1) * skip + out + 1  # beta of the input; scale of ln s
+
+    fine = 3 * coupling(2 * 3 + 1, 3, 64)  # pixels and their negatives, and the mask
+    of_channels = 3 * coupling(2 * 6, 6, 128)
+    coarse = 4 * coupling(2 * 6 + 1, 6, 128)
+    counts = build(recipe(ROW, "paper", 32).system).parameter_counts()
+    assert counts["total"] == fine + of_channels + coarse == 19_609_545
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+def test_recipes_fit_their_size_and_keep_the_reference_optimiser(profile, size):
+    r = recipe(ROW, profile, size)
+    flow = r.system.flow
+    assert size % 2 ** (flow.scales - 1) == 0 and size // 2 ** (flow.scales - 1) >= 4
+    t = r.training
+    assert (t.optimiser, t.learning_rate, t.betas, t.gradient_clip) == ("adam", 1e-3, (0.9, 0.999), 100.0)
+    assert t.ema == 0.0 and t.flips and t.batch_size == (16 if profile == "smoke" else 64)
+    with pytest.raises(KeyError):
+        recipe("table3/vae-iaf", profile, size)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+def test_every_size_has_samples_and_finite_losses(size, channels):
+    torch.manual_seed(0)
+    model = build(RECIPES[ROW](ROW, "smoke", size, image_channels=channels).system).train()
+    x = images(2, size, channels)
+    assert torch.isfinite(model.generator_losses(x)["total"])
+    sample = model.sample(2)
+    assert sample.shape == x.shape and sample.abs().max() <= 1 and sample.std() > 0
+    assert torch.isfinite(held_out_nats(model, x, importance_samples=2)).all() and model.training
+
+
+def test_one_training_step_of_the_paper_recipe_and_its_state_in_a_file(tmp_path):
+    """One step at the smallest batch through the loop, then two images; the running averages survive a file."""
+    paper = recipe(ROW, "paper", 32)
+    torch.manual_seed(0)
+    model, x = build(paper.system), images(2, 32)
+    before = torch.cat([p.flatten() for p in model.parameters()]).clone()
+    one = replace(paper.training, steps=1, batch_size=2)
+    loop = _Loop(model, x, None, one, 0, tmp_path, "training", torch.device("cpu"))
+    _, finite = loop.one_step()
+    trained = loop.average.module.eval()
+    assert finite and not torch.equal(before, torch.cat([p.flatten() for p in trained.parameters()]))
+    nats = held_out_nats(trained, x)
+    assert torch.isfinite(nats).all() and trained.sample(2).shape == x.shape
+    save_checkpoint(tmp_path / "model.safetensors", dict(trained.state_dict()))
+    loaded = build(paper.system)
+    loaded.load_state_dict(load_checkpoint(tmp_path / "model.safetensors"))
+    torch.testing.assert_close(held_out_nats(loaded, x), nats, rtol=1e-5, atol=0)

@@ -1,0 +1,76 @@
+"""The recipes of profile `paper` run: for every row that there is, one update of each net in the middle of training at
+the smallest batch, then two images are drawn and two are measured. A row that is added later is here by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cqlib.data.dataset import Dataset, Split
+from cqlib.experiments import rows as names
+from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.experiments.paper import canonical
+from cqlib.metrics import evaluation
+from cqlib.models.base import LikelihoodSystem, System
+from cqlib.models.frozen_decoder import FrozenDecoder
+from cqlib.models.registry import build
+from cqlib.recipe import TrainingConfig
+from cqlib.training.loop import _Loop
+
+RECIPES = list(dict.fromkeys((canonical(row), data) for row in AVAILABLE for data in names.default_data(row, "paper")))
+"""(row, data set): each row on the data sets of every table that it stands in."""
+PIXEL_BY_PIXEL = ("table3/pixelrnn", "table3/pixelcnnpp", "extra/vae-pixelcnn")
+"""Drawing from these takes minutes on a CPU; the tests of their models draw from small nets."""
+
+
+def made(size: int) -> Dataset:
+    """Two training and two test images of noise."""
+    generator = torch.Generator().manual_seed(0)
+    splits = [Split(name, torch.randint(256, (2, 3, size, size), dtype=torch.uint8, generator=generator),
+                    torch.tensor([7, 1])) for name in ("train", "test")]  # fmt: skip
+    return Dataset("made", size, tuple("abcdefgh"), *splits)
+
+
+def flat(parameters: list[torch.nn.Parameter]) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in parameters])
+
+
+def one_step(system: System, training: TrainingConfig, data: Dataset, folder) -> System:
+    """The averaged system after an update of each net, which has moved it."""
+    nets = [parameters for parameters in (system.generator_parameters(), system.critic_parameters()) if parameters]
+    before = [flat(parameters) for parameters in nets]
+    smallest = replace(training, batch_size=2, generator_batch=None, n_critic=1, n_generator=1)
+    labels = torch.tensor([7, -1])
+    loop = _Loop(system, data.train.images, labels, smallest, 0, folder, "training", torch.device("cpu"))
+    loop.step = training.steps // 2  # a system that grows has grown by then
+    losses, finite = loop.one_step()
+    assert finite and all(torch.isfinite(loss) for loss in losses.values())
+    for old, parameters in zip(before, nets, strict=True):
+        new = flat(parameters)
+        assert torch.isfinite(new).all() and not torch.equal(old, new)
+    return loop.average.module.eval()
+
+
+def test_every_row_is_here():
+    assert {row for row, _ in RECIPES} == {canonical(row) for row in AVAILABLE} and RECIPES
+
+
+@pytest.mark.parametrize(("row", "data_name"), RECIPES)
+def test_one_step_and_two_images(row, data_name, tmp_path):
+    e = experiment(row, "paper", data_name)
+    data = made(e.size)
+    torch.manual_seed(0)
+    model = one_step(build(e.recipe.system), e.recipe.training, data, tmp_path)
+    if row not in PIXEL_BY_PIXEL:
+        drawn = evaluation.draw(model, 2, temperature=1.0, seed=0)
+        assert drawn.shape == data.test.shape and drawn.dtype == torch.uint8
+    measured = model
+    if (stage := e.recipe.frozen_decoder) is not None:
+        measured = one_step(FrozenDecoder(stage.config, model), stage.training, data, tmp_path)
+    if isinstance(measured, LikelihoodSystem):
+        few = replace(e.evaluation, bpd_images=2, importance_images=2, importance_samples=2)
+        metrics, per_image = evaluation.likelihood(measured, data, few)
+        assert len(per_image["BPD"]) == metrics["BPD"].n == 2
+        assert 0 < metrics["BPD"].value < float("inf")

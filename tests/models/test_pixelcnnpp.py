@@ -1,0 +1,331 @@
+"""PixelCNN++: no pixel is seen too early, cached sampling is the naive one, the net is the reference's."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cqlib.metrics.bpd import held_out_nats
+from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
+from cqlib.models.registry import RECIPES, build
+from cqlib.nets.mixture import LogisticMixture
+from cqlib.nets.pixelcnnpp_cache import Cache, full_pass, raster
+from cqlib.nets.weight_norm import WeightNormed, initialising
+from cqlib.pixels import to_signed, to_uint8
+from cqlib.recipe import PROFILES, TrainingConfig
+from cqlib.training.loop import Stop, _Loop, train
+from cqlib.util.errors import StoppedEarly
+
+ROW = "table3/pixelcnnpp"
+SIZES = (16, 32, 48, 64)
+
+
+def recipe(profile="smoke", size=16, channels=3):
+    return RECIPES[ROW](ROW, profile, size, image_channels=channels)
+
+
+def images(n=4, size=16, channels=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8, generator=generator)
+
+
+def tiny(size=16, channels=3, *, width=4, blocks=1, dropout=0.5):
+    """A system in fp64 that has seen a first batch, in evaluation mode."""
+    torch.manual_seed(0)
+    config = PixelCNNPPConfig(size, width, blocks, 2, dropout, image_channels=channels)
+    system = PixelCNNPPSystem(config).double().eval()
+    with initialising(system.net):
+        system.net(to_signed(images(8, size, channels)).double())
+    return system
+
+
+def flat(model):
+    return torch.cat([value.flatten().double() for value in model.state_dict().values()])
+
+
+# --- order ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_stream_sees_its_pixel_or_a_later_one(size):
+    """By gradient, an image per position: every position at 16 pixels, edges and others beyond."""
+    net = tiny(size).net
+    rows = range(16) if size == 16 else (0, 1, size // 2 - 1, size - 1)
+    positions = [(r, c) for r in rows for c in rows]
+    order = torch.arange(size**2).view(size, size)
+    x = to_signed(images(1, size)).double().repeat(len(positions), 1, 1, 1).requires_grad_()
+    at = [torch.tensor(values) for values in zip(*positions, strict=True)]
+    v, h = net.streams(x)
+    for name, stream in {"vertical": v, "horizontal": h, **({"outputs": net(x)} if size == 16 else {})}.items():
+        weights = torch.randn(len(positions), stream.shape[1], dtype=torch.float64)
+        total = (stream[range(len(positions)), :, *at] * weights).sum()
+        (gradient,) = torch.autograd.grad(total, x, retain_graph=True)
+        seen = (gradient != 0).any(1)
+        for k, (r, c) in enumerate(positions):
+            allowed = order < size * r + (0 if name == "vertical" else c)
+            assert not seen[k][~allowed].any(), (name, r, c)
+            if r > 0:  # above, above left, above right
+                assert seen[k][r - 1, max(0, c - 1) : c + 2].all(), (name, r, c)
+            if c > 0 and name != "vertical":
+                assert seen[k][r, c - 1], (r, c)
+
+
+def test_the_probabilities_of_the_last_two_pixels_sum_to_those_before():
+    """Images of 4x4 grey pixels: all 65,536 values of the last two, so that nats is -ln P of a distribution."""
+    system = tiny(4, 1, width=2)
+    levels = torch.arange(256, dtype=torch.uint8)
+    every = images(1, 4, 1).repeat(256**2, 1, 1, 1)
+    every.view(256**2, 16)[:, 14:] = torch.cartesian_prod(levels, levels)
+    with torch.no_grad():
+        total = torch.cat([-system.nats(part) for part in every.split(8192)]).logsumexp(0)
+        before = system.log_probabilities(every[:1]).flatten()[:14].sum()
+    assert total.item() == pytest.approx(before.item(), abs=1e-9)
+
+
+def test_each_value_of_a_channel_sums_to_those_before():
+    """Three channels, one of them run through its values: the pixels before keep their probabilities."""
+    system, (r, c) = tiny(), (5, 9)
+    for channel in range(3):
+        every = images(1).repeat(256, 1, 1, 1)
+        every[:, channel, r, c] = torch.arange(256, dtype=torch.uint8)
+        with torch.no_grad():
+            mixture = LogisticMixture.of(system.net(to_signed(every).double())[:, :, r, c], 3)
+            pixels = system.log_probabilities(every).flatten(1)[:, : 16 * r + c]
+        assert torch.equal(pixels, pixels[:1].expand_as(pixels))
+        upto = mixture.log_probability(every[:, : channel + 1, r, c]).logsumexp(0)
+        before = mixture.log_probability(every[:, :channel, r, c])[0] if channel else torch.zeros(())
+        assert upto.item() == pytest.approx(before.item(), abs=1e-10)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_image_alone_and_in_a_batch(size):
+    system, x = tiny(size), images(3, size)
+    with torch.no_grad():
+        alone = torch.cat([system.nats(one) for one in x.split(1)])
+        torch.testing.assert_close(system.nats(x, importance_samples=5), alone, rtol=1e-12, atol=0)
+        torch.testing.assert_close(held_out_nats(system, x, batch_size=2), alone, rtol=1e-12, atol=0)
+
+
+# --- the cache -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "channels", "blocks"), [(16, 3, 2), (16, 1, 1), (32, 3, 1), (48, 1, 2), (64, 3, 1)])
+@torch.no_grad()
+def test_cached_outputs_are_those_of_a_full_pass(size, channels, blocks):
+    """At every pixel, given any pixels before; those after are other ones, and change nothing."""
+    system = tiny(size, channels, blocks=blocks)
+    x = to_signed(images(2, size, channels, seed=1)).double()
+    full, cache, later = system.net(x), Cache(system.net, 2, size), torch.full_like(x, 7.0)
+    for r in range(size):
+        for c in range(size):
+            torch.testing.assert_close(cache(later, r, c), full[:, :, r, c], rtol=0, atol=1e-10)
+            later[:, :, r, c] = x[:, :, r, c]
+
+
+@torch.no_grad()
+def test_cached_sampling_gives_the_images_of_the_naive_one():
+    system = tiny()
+    u = torch.rand(3, 4, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    naive, cached = raster(full_pass(system.net), u), raster(Cache(system.net, 3, 16), u)
+    assert torch.equal(to_uint8(naive), to_uint8(cached)) and cached.std() > 0.1
+
+
+@torch.no_grad()
+def test_a_sample_at_a_half_is_the_median_of_each_conditional():
+    """One component, u = 1/2: P(below v) <= 1/2 <= P(up to v), given what was drawn before."""
+    torch.manual_seed(0)
+    system = PixelCNNPPSystem(PixelCNNPPConfig(16, 4, 1, 1, 0.0)).double()
+    x = to_uint8(raster(Cache(system.net, 1, 16), torch.full((1, 4, 16, 16), 0.5, dtype=torch.float64)))
+    mixture = LogisticMixture.of(system.net(to_signed(x).double()), 3)
+    wide = LogisticMixture(*(part.expand(256, *part.shape[1:]) for part in vars(mixture).values()))
+    levels = torch.arange(256).view(256, 1, 1)
+    for channel in range(3):
+        every = x[:, : channel + 1].repeat(256, 1, 1, 1)
+        every[:, channel] = levels
+        share = wide.log_probability(every).softmax(0)
+        below, equal = (share * (levels < x[0, channel])).sum(0), (share * (levels == x[0, channel])).sum(0)
+        assert (below <= 0.5 + 1e-6).all() and (below + equal >= 0.5 - 1e-6).all()
+
+
+def test_samples_are_8_bit_images_of_the_generator_alone():
+    torch.manual_seed(0)
+    system = build(recipe().system).train()
+    state = torch.get_rng_state()
+    x = system.sample(2, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(torch.get_rng_state(), state) and not x.requires_grad
+    assert x.shape == (2, 3, 16, 16) and x.dtype == torch.float32 and torch.equal(to_signed(to_uint8(x)), x)
+    again = system.eval().sample(2, temperature=0.0, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(x, again)  # no dropout, no decoder noise
+    assert not torch.equal(x, system.sample(2, generator=torch.Generator().manual_seed(2)))
+
+
+# --- the net -------------------------------------------------------------------------------------------------
+
+
+def test_parameters_are_the_references():
+    """openai/pixel-cnn at 160 filters, 5 blocks, 10 components: per layer V, and g and b for each output."""
+    f = 160
+
+    def conv(channels, out, taps):
+        return channels * out * taps + 2 * out
+
+    def block(taps, auxiliary):
+        short_cut = conv(2 * auxiliary, f, 1) if auxiliary else 0
+        return conv(2 * f, f, taps) + short_cut + conv(2 * f, 2 * f, taps)
+
+    start = conv(4, f, 2 * 3) + conv(4, f, 1 * 3) + conv(4, f, 2 * 1)
+    way_down = 3 * 5 * (block(6, 0) + block(4, f))
+    way_up = (5 + 6 + 6) * (block(6, f) + block(4, 2 * f))
+    strided = 4 * (conv(f, f, 6) + conv(f, f, 4))  # two stages down and up, two streams
+    out = conv(f, 10 * 10, 1)
+    with torch.device("meta"):
+        system = build(recipe("paper", 32).system)
+    total = start + way_down + way_up + strided + out
+    assert system.parameter_counts()["total"] == total == 53_659_080
+
+
+def test_a_gated_block_term_by_term():
+    net, h, aux = tiny().net, torch.randn(2, 4, 8, 8).double(), torch.randn(2, 8, 8, 8).double()
+    block = net.stage.back_horizontal[0]
+
+    def f(x):
+        return torch.cat([torch.where(y > 0, y, y.exp() - 1) for y in (x, -x)], dim=1)
+
+    def conv(layer, x):  # zeros above and to the left
+        v = layer.layer.weight
+        weight = layer.g * v / v.square().sum((1, 2, 3), keepdim=True).sqrt()
+        reach = weight.shape[-1] - 1
+        padded = torch.zeros(2, x.shape[1], 8 + reach, 8 + reach).double()
+        padded[:, :, reach:, reach:] = x
+        return torch.conv2d(padded, weight) + layer.layer.bias.view(-1, 1, 1)
+
+    c = conv(block.first.conv, f(h)) + conv(block.short_cut, f(aux))
+    a, b = conv(block.second.conv, f(c)).chunk(2, dim=1)
+    torch.testing.assert_close(block(h, aux), h + a * torch.sigmoid(b), rtol=1e-4, atol=1e-4)
+
+
+def test_the_last_layer_is_fp32_under_autocast(monkeypatch):
+    """A mean in bf16 would be off by half a cell of 1/128."""
+    torch.manual_seed(0)
+    net, x = build(recipe().system).net, to_signed(images(2))
+    h = torch.randn(2, 8, 16, 16).bfloat16()
+    monkeypatch.setattr(net, "streams", lambda x: (h, h))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = net(x)
+    torch.testing.assert_close(out, net.out(torch.nn.functional.elu(h.float())), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_size_trains_and_samples(size, channels):
+    torch.manual_seed(0)
+    system, x = build(recipe(size=size, channels=channels).system), images(2, size, channels)
+    system.schedule(0, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = system.generator_losses(x)
+    losses["total"].backward()
+    assert losses["total"].dtype == torch.float32 and torch.isfinite(losses["total"])
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in system.parameters())
+    if size == 16:
+        assert system.sample(1).shape == (1, channels, size, size)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_first_batch_gives_every_layer_mean_0_and_its_deviation(channels):
+    torch.manual_seed(0)
+    system = build(replace(recipe(channels=channels).system, width=16)).eval()
+    x, told = images(16, channels=channels), {}
+    system.schedule(0, 2)
+    system.begin(x)
+
+    def hook(layer, arguments, output):
+        told[layer] = torch.std_mean(output, (0, 2, 3), correction=0)
+
+    layers = [layer for layer in system.modules() if isinstance(layer, WeightNormed)]
+    for layer in layers:
+        layer.register_forward_hook(hook)
+    with torch.no_grad():
+        system.net(to_signed(x))
+    # the beginning; blocks on the way down and up, in both streams; strided layers; the end
+    assert len(told) == len(layers) == 3 + 3 * (2 + 3) + (1 + 2 + 2) * (3 + 3) + 8 + 1
+    for layer, (deviation, mean) in told.items():
+        torch.testing.assert_close(deviation, torch.full_like(deviation, layer.start), rtol=2e-3, atol=0)
+        assert mean.abs().max() < 1e-3 * layer.start + 1e-5
+    assert {layer.start for layer in layers} == {1.0, 0.1}
+
+
+def test_dropout_acts_in_training_alone():
+    system, x = tiny().train(), images(2)
+    assert not torch.equal(system.nats(x), system.nats(x))
+    assert torch.equal(system.eval().nats(x), system.nats(x))
+    whole = tiny(dropout=0.0)
+    torch.testing.assert_close(whole.train().nats(x), tiny().nats(x))
+
+
+# --- training ------------------------------------------------------------------------------------------------
+
+
+def test_training_resumes_with_its_start_and_average(tmp_path, monkeypatch):
+    """The first batch sets weights up once; what was set up, and the average, survive a stop bit for bit."""
+    training = replace(recipe().training, steps=4, batch_size=4)
+    starts = []
+    start = PixelCNNPPSystem.start_from
+    monkeypatch.setattr(PixelCNNPPSystem, "start_from", lambda self, x: (starts.append(len(x)), start(self, x)))
+
+    class StopAtTwo(Stop):
+        calls = 0
+
+        def reason(self):
+            self.calls += 1
+            return "a test" if self.calls > 2 else None
+
+    def go(folder, stop=None):
+        torch.manual_seed(0)
+        return train(build(recipe().system), images(16), training, seed=1, folder=tmp_path / folder, stop=stop).system
+
+    whole = go("whole")
+    assert starts == [4]
+    with pytest.raises(StoppedEarly):
+        go("parts", StopAtTwo())
+    assert torch.equal(flat(go("parts")), flat(whole)) and starts == [4, 4]
+
+
+def test_the_average_is_evaluated_and_lags_behind(tmp_path):
+    torch.manual_seed(0)
+    training = replace(recipe().training, steps=5, batch_size=4)
+    loop = _Loop(build(recipe().system), images(16), None, training, 0, tmp_path, "training", torch.device("cpu"))
+    loop.one_step()
+    average = flat(loop.system)
+    for t in range(1, 5):
+        loop.step = t
+        loop.one_step()
+        average = torch.lerp(average, flat(loop.system), 1 - min(training.ema, (1 + t) / (10 + t)))
+    torch.testing.assert_close(flat(loop.average.module), average, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(flat(loop.system), average, rtol=1e-4)
+
+
+def test_one_training_step_of_the_paper_recipe(tmp_path):
+    """One step at the smallest batch through the loop, then two images."""
+    paper = recipe("paper", 32)
+    torch.manual_seed(0)
+    system, x = build(paper.system), images(2, 32)
+    one = replace(paper.training, steps=1, batch_size=2)
+    loop = _Loop(system, x, None, one, 0, tmp_path, "training", torch.device("cpu"))
+    losses, finite = loop.one_step()
+    model = loop.average.module
+    assert finite and model.net.out.g.std() > 0
+    nats = held_out_nats(model, x)
+    assert torch.isfinite(nats).all() and (nats > 0).all()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_profiles_keep_the_papers_optimiser(profile):
+    paper, found = recipe("paper", 32), recipe(profile)
+    kept = ("optimiser", "learning_rate", "betas", "decay_from", "decay_per_step", "ema", "flips", "gradient_clip")
+    assert all(getattr(found.training, name) == getattr(paper.training, name) for name in kept)
+    assert found.frozen_decoder is None and found.training.snapshots == 0
+    assert paper.training == TrainingConfig(
+        steps=300_000, batch_size=128, learning_rate=1e-3, betas=(0.95, 0.9995), decay_per_step=0.999995, ema=0.9995,
+        flips=False, autocast="off", log_every=200,
+    )  # fmt: skip
+    assert paper.system == PixelCNNPPConfig(32, 160, 5, 10, 0.5)

@@ -1,0 +1,347 @@
+"""PixelRNN: no value sees itself or a later one, probabilities sum to 1, and caches change nothing."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cqlib.metrics.bpd import held_out_nats
+from cqlib.models.pixelrnn import PixelRNN, PixelRNNConfig
+from cqlib.models.registry import RECIPES, build
+from cqlib.nets.autoregressive import degrees
+from cqlib.nets.conv import BOTTOM
+from cqlib.nets.pixelrnn import DiagonalBiLSTM, PixelRNNNet, RowLSTM, skew, unskew
+from cqlib.nets.raster import AtPixel, cached, naive, raster_sample
+from cqlib.pixels import to_signed, to_uint8
+from cqlib.recipe import PROFILES
+from cqlib.training.loop import Stop, _Loop, train
+from cqlib.util.errors import StoppedEarly
+
+ROW = "table3/pixelrnn"
+KINDS = ["diagonal", "row"]
+LSTMS = {"diagonal": DiagonalBiLSTM, "row": RowLSTM}
+
+
+def randomised(module, seed=0, scale=1.0):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.normal_(std=scale)
+    return module.double()
+
+
+def images(n=4, size=16, levels=256, channels=3):
+    return torch.randint(0, levels, (n, channels, size, size), dtype=torch.uint8)
+
+
+def tiny(kind, channels=3, levels=2, size=2):
+    config = PixelRNNConfig(size, image_channels=channels, hidden=4, layers=2, width=5, layer=kind, levels=levels)
+    return randomised(PixelRNN(config), scale=0.7)
+
+
+# --- the recurrences -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (2, 5), (5, 2), (4, 4), (1, 3), (3, 1)])
+def test_skewing_keeps_every_position_and_is_undone(height, width):
+    x = torch.arange(2 * height * width).view(2, height, width, 1, 1)
+    lines = skew(x)
+    assert len(lines) == height + width - 1
+    for d, line in enumerate(lines):
+        rows = [i for i in range(height) if 0 <= d - i < width]
+        assert line.shape == (2, len(rows), 1, 1)
+        assert line[1].flatten().tolist() == [x[1, i, d - i].item() for i in rows]
+    assert torch.equal(unskew(lines, height, width), x)
+
+
+def sigmoid(value):
+    return 1 / (1 + math.e**-value)
+
+
+def by_pixels(layer, gates, neighbours, columns):
+    """Eq. (3) at one pixel after the other; gates (4 h, H, W) are its input-to-state part. `neighbours` gives, for a
+    pixel, the places whose h it sees, the second of them its c; outside the image both are 0."""
+    hidden, (height, width) = layer.hidden, gates.shape[1:]
+    h, c = {}, {}
+    for i in range(height):
+        for j in columns(width):
+            seen = torch.cat([h.get(place, torch.zeros(hidden).double()) for place in neighbours(i, j)])
+            o, f, k, g = (gates[:, i, j] + layer.weight.T @ seen).chunk(4)
+            before = c.get(neighbours(i, j)[1], torch.zeros(hidden).double())
+            c[i, j] = sigmoid(f) * before + sigmoid(k) * torch.tanh(g)
+            h[i, j] = sigmoid(o) * torch.tanh(c[i, j])
+    return h
+
+
+class Direction:
+    def __init__(self, lstm, k):
+        self.hidden, self.weight = lstm.hidden, lstm.state_to_state[k]
+
+
+@pytest.mark.parametrize("height, width", [(3, 3), (1, 1), (2, 4)])
+def test_the_diagonal_bilstm_is_its_equation_pixel_by_pixel(height, width):
+    lstm = randomised(DiagonalBiLSTM(6, 3, colours=3))
+    x = torch.randn(2, 6, height, width).double()
+    out = lstm(x)
+    for n in range(2):
+        left, right = lstm.input_to_state(x[n : n + 1])[0].chunk(2)
+        from_left = by_pixels(Direction(lstm, 0), left, lambda i, j: [(i - 1, j), (i, j - 1)], range)
+        from_right = by_pixels(
+            Direction(lstm, 1), right, lambda i, j: [(i - 1, j), (i, j + 1)], lambda w: reversed(range(w))
+        )
+        for i in range(height):
+            for j in range(width):
+                expected = from_left[i, j] + (from_right[i - 1, j] if i > 0 else 0)
+                torch.testing.assert_close(out[n, :, i, j], expected, rtol=0, atol=1e-12)
+
+
+def test_the_row_lstm_is_its_equation_pixel_by_pixel():
+    lstm = randomised(RowLSTM(6, 3, colours=3))
+    x = torch.randn(1, 6, 3, 4).double()
+    expected = by_pixels(
+        Direction(lstm, 0), lstm.input_to_state(x)[0], lambda i, j: [(i - 1, j + k) for k in (-1, 0, 1)], range
+    )
+    out = lstm(x)[0]
+    for (i, j), h in expected.items():
+        torch.testing.assert_close(out[:, i, j], h, rtol=0, atol=1e-12)
+
+
+def jacobian(function, x):
+    """(outputs, inputs) of a map from (1, c, H, W)."""
+    found = torch.autograd.functional.jacobian(function, x.double(), vectorize=True)
+    return found.reshape(-1, x.numel())
+
+
+@pytest.mark.parametrize("height, width", [(3, 4), (3, 3)])
+@pytest.mark.parametrize("hidden", [3, 4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_sees_what_the_paper_says(kind, hidden, height, width):
+    """At its own pixel the groups up to a feature's own. Of earlier pixels: all of them (diagonal), or the triangle
+    above, one wider to the left by the masked convolution, and the left neighbour (row)."""
+    lstm = randomised(LSTMS[kind](5, hidden, colours=3), scale=0.5)
+    found = jacobian(lstm, torch.randn(1, 5, height, width)).view(hidden, height, width, 5, height, width) != 0
+    for i, j, k, m in torch.cartesian_prod(*map(torch.arange, (height, width, height, width))).tolist():
+        seen = found[:, i, j, :, k, m]
+        if (k, m) == (i, j):
+            assert torch.equal(seen, degrees(5, 3) <= degrees(hidden, 3)[:, None])
+        elif kind == "diagonal":
+            assert seen.all() if (k, m) < (i, j) else not seen.any()
+        else:
+            assert seen.all() if k <= i and j - (i - k) - 1 <= m <= j + (i - k) else not seen.any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_are_residual_and_skip_connections_reach_the_output(kind):
+    net, x = randomised(PixelRNNNet(kind, 4, 2, 6, colours=3, levels=3), scale=0.5), torch.randn(2, 3, 3, 3).double()
+    first = net.stem(x)
+    one = net.lstms[0](first)
+    second = first + net.up[0](one)
+    two = net.lstms[1](second)
+    expected = net.head(second + net.up[1](two) + net.skip[0](one) + net.skip[1](two))
+    torch.testing.assert_close(net(x), expected, rtol=0, atol=1e-12)
+    h = net.head.second(net.head.first(first.relu()).relu()).relu()
+    torch.testing.assert_close(net.head(first), net.head.logits(h).unflatten(1, (3, 3)), rtol=0, atol=1e-12)
+
+
+# --- the likelihood ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_value_sees_itself_or_a_later_one(kind, channels):
+    """By gradient, at every position and for every colour; and the Diagonal BiLSTM sees all that is before."""
+    size, net = 4, randomised(PixelRNNNet(kind, 5, 2, 7, colours=channels, levels=3), scale=0.4)
+    number = torch.arange(size * size).view(size, size) * channels + torch.arange(channels)[:, None, None]
+    with torch.no_grad():  # every ReLU open
+        for conv in (net.up[-1], net.head.first, net.head.second):
+            conv.bias.add_(20.0)
+    found = jacobian(net, torch.randn(1, channels, size, size))
+    found = found.abs().view(channels, 3, size**2, -1).sum(1).flatten(0, 1) > 0
+    before = number.flatten() < number.flatten()[:, None]
+    assert not found[~before].any()
+    assert kind == "row" or found[before].all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_probabilities_of_all_images_sum_to_one(kind):
+    every = torch.cartesian_prod(*[torch.arange(2)] * 12).view(-1, 3, 2, 2).to(torch.uint8)
+    p = (-tiny(kind).nats(every)).exp()
+    assert p.sum().item() == pytest.approx(1, abs=1e-12) and p.std() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_samples_have_the_probabilities_of_the_model(kind):
+    model = tiny(kind, channels=1)
+    every = torch.cartesian_prod(*[torch.arange(2)] * 4).view(-1, 1, 2, 2).to(torch.uint8)
+    p = (-model.nats(every)).exp()
+    n = 20_000
+    x = model.sample(n, generator=torch.Generator().manual_seed(3))
+    number = ((x > 0).long().flatten(1) * torch.tensor([8, 4, 2, 1])).sum(1)
+    counts = number.bincount(minlength=16)
+    assert ((counts - n * p).abs() < 4.5 * (n * p * (1 - p)).sqrt() + 1).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_image_alone_and_in_a_batch(kind):
+    torch.manual_seed(0)
+    model = build(replace(RECIPES[ROW](ROW, "smoke", 16).system, layer=kind)).double().eval()
+    x = images()
+    torch.testing.assert_close(model.nats(x), torch.cat([model.nats(one[None]) for one in x]), rtol=1e-13, atol=0)
+    other = torch.cat([x[:1], images(3) // 2])
+    torch.testing.assert_close(model.nats(x)[0], model.nats(other)[0], rtol=1e-13, atol=0)
+
+
+# --- sampling ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_cached_logits_and_images_are_the_naive_ones(kind, channels):
+    model = tiny(kind, channels, levels=256, size=5)
+    u = model.noise(3, torch.Generator().manual_seed(0))
+    assert u.dtype == torch.float64
+
+    def kept(logits_at, into):
+        def asked(x, row, column):
+            into.append(logits_at(x, row, column)[:, len(into) % channels])
+            return logits_at(x, row, column)  # asking twice changes nothing
+
+        return asked
+
+    fast, slow = [], []
+    a = model.draw(kept(model.cached_logits(3), fast), u)
+    b = model.draw(kept(model.naive_logits(), slow), u)
+    torch.testing.assert_close(torch.stack(fast), torch.stack(slow), rtol=0, atol=1e-10)
+    assert torch.equal(a, b) and torch.stack(slow).std() > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_may_be_wider_than_tall_but_not_the_other_way(kind):
+    height, width = 3, 5
+    net, u = randomised(PixelRNNNet(kind, 4, 2, 5, colours=3, levels=4)), torch.rand(4, 3, height, width).double()
+    fast = raster_sample(cached(net, net.stem, (4, height, width), 4), u)
+    assert torch.equal(fast, raster_sample(naive(net, 4, net.stem.weight), u))
+    if kind == "diagonal":
+        with pytest.raises(ValueError, match="taller"):
+            net(u.mT)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_at_one_pixel_is_the_layer(kind):
+    lstm = randomised(LSTMS[kind](5, 3, colours=3))
+    x = torch.randn(2, 5, 4, 5).double()
+    run, whole = AtPixel(2, 4, 5), lstm(x)
+    for i in range(4):
+        for j in range(5):
+            run.place = (i, j)
+            run(lstm, torch.zeros_like(x[:, :, i, j]))  # only the last answer stays
+            torch.testing.assert_close(run(lstm, x[:, :, i, j]), whole[:, :, i, j], rtol=0, atol=1e-12)
+
+
+def test_samples_are_8_bit_images_from_the_generator_alone():
+    torch.manual_seed(0)
+    model = build(RECIPES[ROW](ROW, "smoke", 16).system).eval()
+    first = model.sample(2, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(9)
+    again = model.sample(2, temperature=0.0, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(first, again) and not model.decoder_noise
+    assert torch.equal(first, to_signed(to_uint8(first))) and first.shape == (2, 3, 16, 16)
+    assert not torch.equal(first, model.sample(2, generator=torch.Generator().manual_seed(2)))
+
+
+# --- recipes -------------------------------------------------------------------------------------------------
+
+
+def test_the_paper_recipe_is_the_papers():
+    r = RECIPES[ROW](ROW, "paper", 32)
+    assert r.system == PixelRNNConfig(32, image_channels=3, hidden=128, layers=12, width=1024, layer="diagonal")
+    t = r.training
+    assert (t.optimiser, t.batch_size, t.ema, t.flips) == ("rmsprop", 16, 0.0, False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameters_of_the_paper(kind):
+    config = replace(RECIPES[ROW](ROW, "paper", 32).system, layer=kind)
+    with torch.device("meta"):
+        counts = PixelRNN(config).parameter_counts()
+    h = 128
+    stem = 2 * h * (3 * 7 * 7 + 1)
+    if kind == "diagonal":  # two directions: 1x1 to four gates, from two neighbours to four gates
+        lstm = 2 * (4 * h * (2 * h + 1) + 4 * h * 2 * h)
+    else:  # 3x1 to four gates, from three neighbours to four gates
+        lstm = 4 * h * (3 * 2 * h + 1) + 4 * h * 3 * h
+    up = skip = 2 * h * (h + 1)
+    head = 1024 * (2 * h + 1) + 1024 * (1024 + 1) + 3 * 256 * (1024 + 1)
+    assert counts["total"] == stem + 12 * (lstm + up + skip) + head
+    assert counts["total"] == {"diagonal": 9_234_176, "row": 10_014_464}[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+def test_every_size_and_grey_images(kind, size):
+    for channels in (1, 3):
+        torch.manual_seed(0)
+        config = RECIPES[ROW](ROW, "smoke", size, image_channels=channels).system
+        model, x = build(replace(config, layer=kind)), images(2, size, channels=channels)
+        losses = model.generator_losses(x)
+        assert set(losses) == {"coverage", "total"} and torch.isfinite(losses["total"])
+        assert losses["total"] == losses["coverage"] == model.nats(x).mean()
+
+
+def test_an_untrained_net_costs_about_8_bits():
+    torch.manual_seed(0)
+    nats = build(RECIPES[ROW](ROW, "quick", 16).system).nats(images())
+    assert (nats / (768 * math.log(2)) - 8).abs().max() < 0.1
+
+
+def test_one_training_step_of_the_paper_recipe(tmp_path):
+    """One step at the smallest batch through the loop, then two images are measured, and a pixel is asked for."""
+    paper = RECIPES[ROW](ROW, "paper", 16)
+    torch.manual_seed(0)
+    model, x = build(paper.system), images(2)
+    before = torch.cat([p.flatten() for p in model.parameters()]).clone()
+    one = replace(paper.training, steps=1, batch_size=1)
+    loop = _Loop(model, x, None, one, 0, tmp_path, "training", torch.device("cpu"))
+    _, finite = loop.one_step()
+    trained = loop.average.module.eval()
+    after = torch.cat([p.flatten() for p in trained.parameters()])
+    assert finite and not torch.equal(before, after)
+    assert torch.isfinite(held_out_nats(trained, x)).all()
+    with torch.no_grad():
+        first = trained.cached_logits(2)(x.long(), 0, 0)
+        torch.testing.assert_close(first[:, 0], trained.logits(x)[:, 0, :, 0, 0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_resumes_bit_for_bit(kind, tmp_path):
+    r = RECIPES[ROW](ROW, "smoke", 16)
+    training = replace(r.training, steps=4, batch_size=2)
+
+    class StopAtTwo(Stop):
+        calls = 0
+
+        def reason(self):
+            self.calls += 1
+            return "a test" if self.calls > 2 else None
+
+    def go(folder, stop=None):
+        torch.manual_seed(0)
+        model = build(replace(r.system, layer=kind))
+        torch.manual_seed(0)
+        x = images(8)
+        return train(model, x, training, seed=1, folder=tmp_path / folder, stop=stop).system
+
+    whole = go("whole")
+    with pytest.raises(StoppedEarly):
+        go("parts", StopAtTwo())
+    parts = go("parts").state_dict()
+    assert all(torch.equal(value, parts[name]) for name, value in whole.state_dict().items())
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_builds(profile):
+    config = RECIPES[ROW](ROW, profile, 32).system
+    assert config.layer == "diagonal" and config.levels == 256
+    with torch.device("meta"):
+        build(config)

@@ -1,0 +1,431 @@
+"""Prog-GAN: growth is continuous and on schedule, layers are equalised, and the nets are the reference's."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import conv2d
+
+from cqlib.models.prog_gan import ProgGAN, recipe
+from cqlib.models.registry import build
+from cqlib.nets.conv import BOTTOM
+from cqlib.nets.progressive import (
+    TICKS,
+    EqualisedConv,
+    Growing,
+    ProgressiveCritic,
+    ProgressiveGenerator,
+    minibatch_std,
+    pixel_norm,
+    resolutions,
+)
+from cqlib.training.loop import Stop, train
+from cqlib.util.checkpoint import load_latest
+from cqlib.util.errors import StoppedEarly, UsageError
+
+ROW = "table3/prog-gan"
+PAPER = recipe(ROW, "paper", 32)
+IMAGES = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def system(size=16, seed=0, **changes):
+    torch.manual_seed(seed)
+    return build(replace(recipe(ROW, "smoke", size).system, **changes))
+
+
+def nets(size=16):
+    """A generator and a critic in double precision, with biases that are not 0."""
+    torch.manual_seed(0)
+    both = ProgressiveGenerator(size, 8, 64, 16), ProgressiveCritic(size, 64, 16)
+    for net in both:
+        net.double()
+        for module in net.modules():
+            if isinstance(module, EqualisedConv):
+                nn.init.normal_(module.bias, std=0.5)
+    return both
+
+
+def images(n=4, size=16):
+    return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8)
+
+
+def touched(net, x):
+    """The parameters that have a gradient after a pass."""
+    net.zero_grad()
+    net(x).sum().backward()
+    return {name for name, p in net.named_parameters() if p.grad is not None}
+
+
+# --- growth --------------------------------------------------------------------------------------------------
+
+
+def test_resolutions_double_from_4_or_3_pixels():
+    found = {size: resolutions(size) for size in BOTTOM}
+    assert found == {16: (4, 8, 16), 32: (4, 8, 16, 32), 48: (3, 6, 12, 24, 48), 64: (4, 8, 16, 32, 64)}
+    with pytest.raises(ValueError, match="image size 20"):
+        resolutions(20)
+
+
+@pytest.mark.parametrize(
+    "kimg, level, alpha",
+    [(0, 0, 1), (399, 0, 1), (400, 0, 1), (600, 1, 0.5), (700, 1, 0.75), (800, 1, 1), (1200, 1, 1), (1300, 2, 0.25),
+     (1999, 2, 1), (2100, 3, 0.25), (2400, 3, 1), (14_999, 3, 1)],
+)  # fmt: skip
+def test_stages_of_the_paper_in_thousands_of_images(kimg, level, alpha):
+    """400 thousand images per resolution and 400 to fade in the next, of 15,000; shares in shorter trainings."""
+    torch.manual_seed(0)
+    model = ProgGAN(replace(PAPER.system, latent=8, fmap_base=16, fmap_max=8))
+    batch, steps = PAPER.training.batch_size, PAPER.training.steps
+    assert steps * batch == 15_000_000
+    for step, of in ((kimg * 1000 // batch, steps), (kimg, 15_000)):
+        model.schedule(step, of)
+        for net in (model.generator, model.critic):
+            assert net.stage() == (level, pytest.approx(alpha, abs=0.0011))
+
+
+def test_a_new_net_is_fully_grown_and_its_clock_goes_with_its_weights():
+    model, other = system(48), system(48, seed=1)
+    assert model.generator.stage() == model.critic.stage() == (4, 1.0)
+    model.schedule(3, 100)
+    other.load_state_dict(model.state_dict())
+    assert other.generator.stage() == model.generator.stage() and model.generator.stage()[0] == 1
+
+
+@pytest.mark.parametrize("level", [1, 2])
+@pytest.mark.parametrize("index", [0, 1])
+def test_fade_in_starts_at_the_coarse_path_and_ends_at_the_fine_one(monkeypatch, index, level):
+    net = nets()[index]
+    x = (torch.randn(3, 8), torch.randn(3, 3, 16, 16))[index].double()
+
+    def at(stage):
+        with monkeypatch.context() as patch:
+            patch.setattr(Growing, "stage", lambda self: stage)
+            return net(x).detach()
+
+    coarse, fine = at((level - 1, 1.0)), at((level, 1.0))
+    assert (coarse - fine).abs().mean() > 0.05
+    torch.testing.assert_close(at((level, 0.0)), coarse)
+    torch.testing.assert_close(at((level, 1 - 1e-12)), fine)
+    if index == 0:
+        torch.testing.assert_close(at((level, 0.3)), 0.7 * coarse + 0.3 * fine)
+    else:
+        assert (at((level, 0.5)) - coarse).abs().min() > 1e-4 and (at((level, 0.5)) - fine).abs().min() > 1e-4
+
+
+def test_the_clock_leads_through_the_same_path_without_a_jump():
+    generator, critic = nets()
+    z, x = torch.randn(3, 8).double(), torch.randn(3, 3, 16, 16).double()
+    for net, argument in ((generator, z), (critic, x)):
+        values = []
+        for clock in range(0, net.end + 1, TICKS // 4):
+            net.grow(clock)
+            values.append(net(argument).detach())
+        moved = [(a - b).abs().max().item() > 1e-3 for a, b in zip(values, values[1:], strict=False)]
+        assert moved == ([False] * 4 + [True] * 4) * 2
+        for clock in (TICKS, 2 * TICKS, 3 * TICKS, 4 * TICKS):
+            net.grow(clock - 1)
+            before = net(argument)
+            net.grow(clock)
+            assert (net(argument) - before).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("size", [16, 48])
+def test_a_stage_uses_the_layers_of_its_resolutions_alone(size):
+    generator, critic = nets(size)
+    z, x = torch.randn(3, 8).double(), torch.randn(3, 3, size, size).double()
+    for clock, levels in ((0, {0}), (TICKS + 500, {0, 1}), (2 * TICKS, {1}), (3 * TICKS + 1, {1, 2}), (4 * TICKS, {2})):
+        for net, argument, colour in ((generator, z, "to_image"), (critic, x, "from_image")):
+            net.grow(clock)
+            used = touched(net, argument)
+            assert {int(name.split(".")[1]) for name in used if name.startswith(colour)} == levels
+            blocks = {int(name.split(".")[1]) for name in used if name.startswith("blocks")}
+            assert blocks == set(range(max(levels)))
+
+
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+def test_coarse_images_are_blocks_and_the_critic_sees_averages(size):
+    generator, critic = nets(size)
+    coarsest = resolutions(size)[0]
+    for net in (generator, critic):
+        net.grow(0)
+    sample = generator(torch.randn(2, 8).double()).detach()
+    assert sample.shape == (2, 3, size, size)
+    blocks = sample.unflatten(3, (coarsest, -1)).unflatten(2, (coarsest, -1))
+    assert (blocks == blocks[:, :, :, :1, :, :1]).all() and sample.std() > 0.1
+    x = torch.randn(2, 3, size, size).double()
+    blocks = x.unflatten(3, (coarsest, -1)).unflatten(2, (coarsest, -1))
+    flat = blocks.mean((3, 5), keepdim=True).expand_as(blocks).flatten(4, 5).flatten(2, 3)
+    torch.testing.assert_close(critic(x), critic(flat))
+    torch.testing.assert_close(critic.coarsened(x), flat)
+
+
+def test_real_images_fade_in_as_made_ones_do():
+    model = system()
+    x = images()
+    centres = (x.double() + 0.5) / 128 - 1
+    half = centres.unflatten(3, (8, 2)).unflatten(2, (8, 2)).mean((3, 5))
+    quarter = half.unflatten(3, (4, 2)).unflatten(2, (4, 2)).mean((3, 5))
+
+    def full(h, factor):
+        return h.repeat_interleave(factor, 2).repeat_interleave(factor, 3).float()
+
+    for clock, expected in (
+        (0, full(quarter, 4)),
+        (TICKS + 250, 0.75 * full(quarter, 4) + 0.25 * full(half, 2)),
+        (2 * TICKS, full(half, 2)),
+        (3 * TICKS + 600, 0.4 * full(half, 2) + 0.6 * centres.float()),
+        (4 * TICKS, centres.float()),
+    ):
+        for net in (model.generator, model.critic):
+            net.grow(clock)
+        real, fake = model.real_and_fake(x)
+        torch.testing.assert_close(real, expected)
+        assert fake.shape == real.shape and not fake.requires_grad
+
+
+# --- layers --------------------------------------------------------------------------------------------------
+
+
+def test_equalised_layers_keep_the_variance_and_learn_alike():
+    torch.manual_seed(0)
+    for a, b, kernel, gain in ((64, 32, 3, 2**0.5), (16, 256, 1, 1.0), (300, 8, 4, 2**0.5)):
+        layer = EqualisedConv(a, b, kernel, gain=gain)
+        x = torch.randn(64, a, kernel, kernel)
+        he = gain / (a * kernel**2) ** 0.5
+        torch.testing.assert_close(layer(x), conv2d(x, layer.weight * he))
+        assert layer(x).std().item() == pytest.approx(gain, rel=0.15)
+        before = layer.weight.detach() * layer.scale
+        optimiser = torch.optim.Adam(layer.parameters(), lr=1e-3, betas=(0.0, 0.99))
+        layer(x).square().sum().backward()
+        optimiser.step()
+        moved = (layer.weight.detach() * layer.scale - before).abs() / he
+        torch.testing.assert_close(moved, torch.full_like(moved, 1e-3), rtol=0.02, atol=0)
+
+
+def test_pixel_norm_and_codes_on_the_sphere():
+    torch.manual_seed(0)
+    x = 7 * torch.randn(2, 5, 3, 3)
+    torch.testing.assert_close(pixel_norm(x), x / x.square().mean(1, keepdim=True).sqrt())
+    generator, _ = nets()
+    z = torch.randn(3, 8).double()
+    torch.testing.assert_close(generator(z), generator(5 * z))
+    assert (generator(z) - generator(-z)).abs().mean() > 0.01
+    shapes = []
+    for layer in generator.modules():
+        if getattr(layer, "norm", False):
+            layer.register_forward_hook(lambda _, __, h: shapes.append(h.square().mean(1)))
+    generator(z)
+    assert len(shapes) == 6 and all((s - 1).abs().max() < 1e-5 for s in shapes)
+
+
+def test_minibatch_std_is_one_number_over_the_whole_batch():
+    torch.manual_seed(0)
+    x = torch.randn(5, 4, 3, 3, dtype=torch.double) * torch.arange(1, 5).view(1, 4, 1, 1)
+    h = minibatch_std(x)
+    assert torch.equal(h[:, :4], x)
+    expected = x.std(0, unbiased=False).mean()
+    torch.testing.assert_close(h[:, 4], expected.expand(5, 3, 3))
+    torch.testing.assert_close(minibatch_std(x[:1])[:, 4], torch.full((1, 3, 3), 1e-4).double())  # nothing to compare
+
+
+def test_the_critic_sees_that_samples_are_alike():
+    _, critic = nets()
+    x = torch.randn(4, 3, 16, 16).double()
+    alone, beside = critic(x[:1].expand(4, -1, -1, -1)), critic(x)
+    assert (alone[0] - beside[0]).abs() > 1e-3
+    torch.testing.assert_close(critic(x.flip(0)).flip(0), beside)
+
+
+# --- the reference's net, loss and training ------------------------------------------------------------------
+
+
+def test_parameter_counts_of_the_reference():
+    """`G_paper` and `D_paper` of the Theano code at 32 pixels, fmap_base 4096: min(4096 / 2^k, 512) feature maps,
+    which is 512 at 4x4, 8x8 and 16x16 (k = 1, 2, 3) and 256 at 32x32 (k = 4); biases everywhere."""
+
+    def conv(a, b, kernel):
+        return a * b * kernel**2 + b
+
+    pair = 2 * conv(512, 512, 3)
+    first = conv(512, 512, 4) + conv(512, 512, 3)
+    to_rgb = 3 * conv(512, 3, 1) + conv(256, 3, 1)
+    generator = first + pair + pair + conv(512, 256, 3) + conv(256, 256, 3) + to_rgb
+    from_rgb = 3 * conv(3, 512, 1) + conv(3, 256, 1)
+    last = conv(512 + 1, 512, 3) + conv(512, 512, 4) + conv(512, 1, 1)
+    critic = conv(256, 256, 3) + conv(256, 512, 3) + pair + pair + last + from_rgb
+    counts = build(PAPER.system).parameter_counts()
+    assert counts == {"generator": generator, "critic": critic, "total": generator}
+
+
+def test_parameter_counts_of_the_paper(monkeypatch):
+    """Its table 2: 23.1 million each, for 1024 pixels with fmap_base 8192."""
+    monkeypatch.setattr("cqlib.nets.progressive.BOTTOM", {1024: 4})
+    with torch.device("meta"):
+        both = ProgressiveGenerator(1024, 512, 8192, 512), ProgressiveCritic(1024, 8192, 512)
+    assert [round(sum(p.numel() for p in net.parameters()) / 1e6, 1) for net in both] == [23.1, 23.1]
+
+
+class Plane(Growing):
+    """A critic whose gradient is w everywhere."""
+
+    def __init__(self, w):
+        super().__init__(16)
+        self.w = nn.Parameter(w)
+
+    def forward(self, x):
+        return (x * self.w).flatten(1).sum(1)
+
+
+def test_critic_loss_against_its_closed_form():
+    """With l(x) = <w, x> the penalty is (||w|| / 750 - 1)^2, the drift E[<w, x>^2]."""
+    model = system()
+    w = torch.randn(3, 16, 16)
+    model.critic = Plane(w)
+    x = images()
+    torch.manual_seed(3)
+    terms = model.critic_losses(x, step=0)
+    torch.manual_seed(3)
+    real, fake = (h.flatten(1) @ w.flatten() for h in model.real_and_fake(x))
+    penalty = (w.norm() / 750 - 1).square()
+    torch.testing.assert_close(terms["wasserstein"], fake.mean() - real.mean())
+    torch.testing.assert_close(terms["gradient_penalty"], penalty)
+    torch.testing.assert_close(terms["drift"], real.square().mean())
+    expected = fake.mean() - real.mean() + 10 * penalty + 0.001 * real.square().mean()
+    torch.testing.assert_close(terms["total"], expected)
+    torch.manual_seed(4)
+    loss = model.generator_losses(x)["total"]
+    torch.manual_seed(4)
+    torch.testing.assert_close(loss, -(model.fakes(4).flatten(1) @ w.flatten()).mean())
+
+
+def test_each_loss_trains_its_own_net():
+    model = system()
+    model.generator_losses(images())["total"].backward()
+    assert all(p.grad is None for p in model.critic.parameters())
+    model.zero_grad()
+    model.critic_losses(images(), step=0)["total"].backward()
+    assert all(p.grad is None for p in model.generator.parameters())
+
+
+def test_samples_are_clamped_and_what_the_critic_sees_is_not():
+    model = system()
+    with torch.no_grad():
+        model.generator.to_image[-1].bias.add_(5.0)
+    z = model.codes(3)
+    assert model.decode(z).abs().max() <= 1 and model.sample(3).abs().max() <= 1 and model.fakes(3).max() > 2
+    draws = [model.sample(3, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
+    assert torch.equal(*draws) and not model.uses_labels and not model.decoder_noise
+
+
+def test_the_papers_training():
+    t, s = PAPER.training, PAPER.system
+    assert (t.batch_size, t.learning_rate, t.betas, t.n_critic, t.ema) == (16, 1e-3, (0.0, 0.99), 1, 0.999)
+    assert (t.optimiser, t.decay_from, t.flips, s.latent, s.penalty_target) == ("adam", 1.0, False, 512, 750.0)
+    with pytest.raises(UsageError, match="'quick'"):
+        recipe(ROW, "quik", 16)
+    with pytest.raises(KeyError):
+        recipe("table3/sngan", "quick", 16)
+
+
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+@pytest.mark.parametrize("n", [1, 3])
+def test_every_size_stage_and_odd_batches(size, n):
+    model = system(size)
+    x = images(n, size)
+    for clock in (0, TICKS + 1, model.critic.end):
+        for net in (model.generator, model.critic):
+            net.grow(clock)
+        assert model.sample(n).shape == x.shape
+        assert torch.isfinite(model.generator_losses(x)["total"])
+        model.critic_losses(x, step=0)["total"].backward()
+        assert all(torch.isfinite(p.grad).all() for p in model.critic.parameters() if p.grad is not None)
+
+
+# --- in the loop ---------------------------------------------------------------------------------------------
+
+
+def test_two_steps_of_the_paper_recipe(tmp_path, monkeypatch):
+    """At 4x4 and then fully grown, since phases are short."""
+    monkeypatch.setattr("cqlib.training.loop.save_checkpoint", lambda *_: None)  # half a gigabyte, not read here
+    x = images(2, 32)
+    model = build(replace(PAPER.system, phase_kimg=1))
+    trained = train(model, x, replace(PAPER.training, steps=2, batch_size=1), seed=0, folder=tmp_path).system
+    assert trained.generator.stage() == (3, 1.0)
+    assert all(torch.isfinite(p).all() for p in trained.parameters()) and trained.sample(2).shape == x.shape
+
+
+class StopAt(Stop):
+    """Asks to stop before step n."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.left = n
+
+    def reason(self):
+        self.left -= 1
+        return "a test" if self.left < 0 else None
+
+
+def short(folder, stop=None, **changes):
+    """Ten steps of two per phase: grown after eight."""
+    smoke = recipe(ROW, "smoke", 16)
+    torch.manual_seed(1)
+    model = build(replace(smoke.system, total_kimg=2000))
+    config = replace(smoke.training, **{"steps": 10, "batch_size": 4, **changes})
+    return model, train(model, IMAGES, config, seed=4, folder=folder, stop=stop).system
+
+
+@pytest.mark.parametrize("at", [2, 3, 7])
+def test_resuming_in_the_midst_of_growth_is_bit_equal(tmp_path, at):
+    _, whole = short(tmp_path / "whole")
+    with pytest.raises(StoppedEarly):
+        short(tmp_path / "parts", StopAt(at))
+    _, parts = short(tmp_path / "parts")
+    assert all(torch.equal(a, b) for a, b in zip(parts.state_dict().values(), whole.state_dict().values(), strict=True))
+
+
+def test_layers_that_wait_are_not_moved_and_those_that_grew_in_are(tmp_path):
+    torch.manual_seed(1)
+    start = build(replace(recipe(ROW, "smoke", 16).system, total_kimg=2000)).state_dict()
+    layers = {name for name in start if "clock" not in name}
+    moved = {}
+    for step in (2, 4, 10):
+        folder = tmp_path / str(step)
+        if step < 10:
+            with pytest.raises(StoppedEarly):
+                short(folder, StopAt(step))
+            weights = load_latest(folder / "training.checkpoint")[0]["system"]
+        else:
+            weights = short(folder)[0].state_dict()
+        moved[step] = {name for name in layers if not torch.equal(weights[name], start[name])}
+    fine = {name for name in layers if any(part in name for part in ("blocks.", "image.1", "image.2"))}
+    assert moved[2] == layers - fine
+    assert moved[4] == moved[2] | {n for n in fine if "blocks.0" in n or "image.1" in n}
+    assert moved[10] == layers
+
+
+@pytest.mark.parametrize("autocast", ["off", "auto"])
+def test_the_averaged_model_grows_with_the_trained_one(tmp_path, autocast):
+    model, average = short(tmp_path, autocast=autocast)
+    assert int(average.generator.clock) == int(model.generator.clock) == model.generator.end
+    assert all(torch.isfinite(p).all() for p in average.parameters())
+    with pytest.raises(StoppedEarly):
+        short(tmp_path / "b", StopAt(4), autocast=autocast)
+    state = load_latest(tmp_path / "b" / "training.checkpoint")[0]
+    assert int(state["average"]["module.generator.clock"]) == int(state["system"]["generator.clock"]) == 1500
+
+
+def test_the_clock_of_a_copy_or_of_loaded_weights_is_their_buffer():
+    """An average, a snapshot: what was set before says nothing of them."""
+    grown = Growing(32)
+    grown.grow(0)
+    assert grown.stage() == (0, 1.0)
+    for other in (copy.deepcopy(grown), grown):
+        other.load_state_dict({"clock": torch.tensor(grown.end)})
+        assert other.stage()[0] == len(grown.sides) - 1
+        other.grow(0)
+    average = copy.deepcopy(grown)
+    average.clock.fill_(grown.end)
+    assert average.stage()[0] == len(grown.sides) - 1 and grown.stage()[0] == 0

@@ -1,0 +1,522 @@
+"""VAE-IAF: probabilities of 8-bit images, free bits, layers that start from data, and the reference's net."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import logistic
+from torch import nn
+
+from cqlib.data.dataset import Dataset, Split
+from cqlib.experiments.experiment import experiment
+from cqlib.metrics.bpd import held_out_nats
+from cqlib.metrics.evaluation import likelihood
+from cqlib.models.registry import RECIPES, build
+from cqlib.models.vae_iaf import VAEIAF, recipe
+from cqlib.nets.autoregressive import IAFStep, MaskedConv2d
+from cqlib.nets.conv import BOTTOM
+from cqlib.nets.data_start import lengths, starting_from_data
+from cqlib.nets.discretised import discretised_logistic
+from cqlib.nets.hierarchical import BottomUp, Head, Layers, TopDown, conv
+from cqlib.pixels import to_signed, to_uint8
+from cqlib.training.loop import Stop, _Loop, train
+from cqlib.util.errors import StoppedEarly
+
+ROW = "table3/vae-iaf"
+
+
+def images(n=4, size=16, channels=3):
+    return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8, generator=generator(0))
+
+
+def generator(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def system(profile="smoke", size=16, channels=3, seed=0, noisy=0.05, **changes):
+    """The profile's model; `noisy`: with every weight moved, so that nothing is at its start."""
+    torch.manual_seed(seed)
+    model = build(replace(recipe(ROW, profile, size, channels).system, **changes))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(noisy * torch.randn_like(p))
+    return model
+
+
+def without_noise(model):
+    """Every layer's noise is 0: q's draw is its mean, and what depends on the noise alone is fixed."""
+    model.decoder.noise = lambda n, generator=None: [torch.zeros(n, *s) for s in model.decoder.shapes.values()]
+    return model
+
+
+# --- P(x|z) --------------------------------------------------------------------------------------------------
+
+
+def test_probability_given_z_is_the_product_of_differences_of_the_logistic():
+    model = system(log_scale=-1.0).double()
+    x, z = images(2), torch.randn(2, 8, 8, 8, generator=generator()).double()
+    x[0, 0, 0, :2] = torch.tensor([0, 255])
+    with torch.no_grad():
+        model.head.out.bias.copy_(torch.tensor([-1.5, 0.2, 1.5]))  # mu may lie outside
+    found = model._log_probability(to_signed(x).double(), z)
+    with torch.no_grad():
+        mean, scale = model.head(z).numpy(), model.log_scale.exp().item()
+    low = x.double().numpy() / 128 - 1
+    upper = np.where(x == 255, np.inf, low + 1 / 128)
+    p = logistic.cdf(upper, mean, scale) - logistic.cdf(np.where(x == 0, -np.inf, low), mean, scale)
+    np.testing.assert_allclose(found.detach().numpy(), np.log(p).sum((1, 2, 3)), rtol=1e-9)
+
+
+def test_probabilities_of_all_values_of_a_pixel_sum_to_one():
+    """The 256 images that differ at one pixel alone have together the probability of the other pixels."""
+    model = system().double()
+    z = torch.randn(1, 8, 8, 8, generator=generator()).double()
+    for value, pixel in [(0, (0, 0, 0)), (255, (1, 3, 7)), (77, (2, 15, 15))]:
+        x = images(1)
+        x[:, *pixel] = value
+        every = x.repeat(256, 1, 1, 1)
+        every[:, *pixel] = torch.arange(256, dtype=torch.uint8)
+        with torch.no_grad():
+            log_p = model._log_probability(to_signed(every).double(), z.expand(256, -1, -1, -1))
+            own = discretised_logistic(x[0][pixel].double(), model.head(z)[0][pixel], model.log_scale)
+        others = log_p[value] - own
+        assert (log_p - others).exp().sum().item() == pytest.approx(1, abs=1e-9)
+
+
+def test_nothing_is_dequantised():
+    """The encoder sees the cells' centres, and no random number is drawn but the layers' noise."""
+    model = without_noise(system())
+    x, g = images(), generator()
+    state = g.get_state()
+    assert torch.equal(model.see(x, g), to_signed(x)) and torch.equal(g.get_state(), state)
+    nats = model.nats(x, generator=g)
+    assert torch.equal(g.get_state(), state) and torch.equal(model.nats(x), nats)
+    assert (model.bound, model.dequantised, model.decoder_noise) == ("ELBO", False, True)
+    q = model.infer(to_signed(x))
+    log_p = discretised_logistic(x.float(), model.head(q.z), model.log_scale).flatten(1).sum(1)
+    torch.testing.assert_close(nats, -(log_p + q.log_ratio))
+
+
+# --- bounds --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("posterior", ["iaf", "gaussian"])
+def test_the_importance_weighted_bound_never_rises_with_k(posterior):
+    """Over the same draws: the mean over bounds of 16 singles, 4 fours and 1 sixteen falls; so do expectations."""
+    model = system(posterior=posterior)
+    x, bounds = images(3), []
+    for k in (1, 4, 16):
+        g = generator()
+        with torch.no_grad():
+            bounds.append(torch.stack([model.nats(x, importance_samples=k, generator=g) for _ in range(16 // k)]))
+    means = [bound.mean(0) for bound in bounds]
+    assert (means[0] > means[1]).all() and (means[1] > means[2]).all()
+    torch.testing.assert_close(means[2], math.log(16) - torch.logsumexp(-bounds[0], 0))
+
+
+@pytest.mark.parametrize("posterior", ["iaf", "gaussian"])
+def test_the_bound_is_exact_where_x_says_nothing_of_z(posterior):
+    """With a decoder that ignores z and q = p every draw gives -ln P(x)."""
+    model = system(posterior=posterior, noisy=0)
+    with torch.no_grad():
+        model.head.out.parametrizations.weight.original0.zero_()
+        model.head.out.bias.copy_(torch.tensor([-0.5, 0.0, 0.3]))
+        for net in (model.encoder, model.decoder):
+            for block in net.blocks:
+                lengths(block.first).zero_()  # every mean and log-sd is 0
+        for step in model.modules():
+            if isinstance(step, IAFStep):
+                step.shift.scale.zero_()
+                step.log_scale.scale.zero_()
+    x = images()
+    mean = torch.tensor([-0.5, 0.0, 0.3]).view(3, 1, 1)
+    exact = -discretised_logistic(x.float(), mean, model.log_scale).flatten(1).sum(1)
+    torch.testing.assert_close(model.nats(x), exact)
+    torch.testing.assert_close(model.nats(x, importance_samples=3), exact)
+
+
+def test_true_kl_is_reported_while_free_bits_act_in_the_objective_alone():
+    """Far below the free bits the KL is no part of what is minimised; it is what `kl` says, and what `nats` counts."""
+    model, x = system(), images()
+    parameters = model.generator_parameters()
+
+    def terms(free_bits):
+        model.config = replace(model.config, free_bits=free_bits)
+        torch.manual_seed(3)
+        return model.generator_losses(x)
+
+    free, true = terms(1e4), terms(0.0)
+    for key in ("kl", "coverage", "kl/8x8-1", "kl/4x4-1"):
+        assert torch.equal(free[key], true[key])
+    torch.manual_seed(3)
+    q = model.infer(to_signed(x))
+    reconstruction = -model._log_probability(to_signed(x), q.z).mean()
+    torch.testing.assert_close(true["total"], reconstruction + true["kl"])
+    torch.testing.assert_close(free["total"], reconstruction + 1e4 * 2 * model.config.latent)
+    gradients = [torch.autograd.grad(value, parameters, allow_unused=True) for value in (free["total"], reconstruction)]
+    for a, b in zip(*gradients, strict=True):
+        if a is not None:
+            torch.testing.assert_close(a, torch.zeros_like(a) if b is None else b, rtol=1e-3, atol=1e-3)
+    assert torch.equal(model.nats(x, generator=generator()), system().nats(x, generator=generator()))
+
+
+def test_iaf_is_a_switch():
+    """It adds its own nets and contexts, and as the identity it changes nothing."""
+    iaf, plain = system(), system(posterior="gaussian", seed=5)
+    missing, unexpected = plain.load_state_dict(iaf.state_dict(), strict=False)
+    assert not missing and unexpected and all(".iaf." in name or ".context." in name for name in unexpected)
+    x = images()
+    assert not torch.allclose(plain.nats(x, generator=generator()), iaf.nats(x, generator=generator()))
+    with torch.no_grad():
+        for step in iaf.modules():
+            if isinstance(step, IAFStep):
+                for part in (step.shift, step.log_scale):
+                    part.scale.zero_()
+                    part.bias.zero_()
+    assert torch.equal(plain.nats(x, generator=generator()), iaf.nats(x, generator=generator()))
+
+
+def test_an_image_alone_and_in_a_batch_gets_the_same_answer():
+    model = system().eval()
+    x = images(5)
+    noise = [torch.randn(5, *shape, generator=generator()) for shape in model.decoder.shapes.values()]
+
+    def nats(chosen):
+        model.decoder.noise = lambda n, generator=None: [eps[chosen] for eps in noise]
+        return model.nats(x[chosen])
+
+    with torch.no_grad():
+        together = nats(slice(0, 5))
+        alone = torch.cat([nats(slice(k, k + 1)) for k in range(5)])
+    torch.testing.assert_close(alone, together)
+
+
+# --- samples -------------------------------------------------------------------------------------------------
+
+
+def test_samples_have_the_frequencies_of_the_discretised_logistic():
+    model = system(noisy=0, log_scale=-3.5)
+    bias = torch.tensor([-0.97, 0.1, 0.97])
+    with torch.no_grad():
+        model.head.out.parametrizations.weight.original0.zero_()
+        model.head.out.bias.copy_(bias)
+    drawn = to_uint8(model.sample(400, generator=generator()))
+    for channel, mean in enumerate(bias):
+        p = discretised_logistic(torch.arange(256.0), mean, model.log_scale.detach()).exp()
+        n = drawn[:, channel].numel()
+        counts = torch.bincount(drawn[:, channel].flatten().long(), minlength=256)
+        assert ((counts - n * p).abs() <= 5 * (n * p).sqrt() + 5).all()
+        assert counts[0 if mean < 0 else 255] > 100 or channel == 1  # the outer cells hold their tails
+
+
+def test_temperature_zero_is_the_mean_and_others_are_centres_of_cells():
+    model = system()
+    with torch.no_grad():
+        model.head.out.bias.add_(0.5)
+        z = model.prior(6, generator())
+        mean, half, full = (model.sample(6, temperature=t, generator=generator()) for t in (0.0, 0.5, 1.0))
+        torch.testing.assert_close(mean, model.head(z).clamp(-1, 1))
+    assert mean.max() == 1 and model.head(z).max() > 1
+    assert not torch.equal(mean, to_signed(to_uint8(mean)))
+    for sample in (half, full):
+        assert torch.equal(sample, to_signed(to_uint8(sample)))
+    inside = mean.abs() < 0.5
+    spread = [(sample - mean)[inside].abs().mean() for sample in (half, full)]
+    assert spread[0] / spread[1] == pytest.approx(0.5, abs=0.05)
+    assert torch.equal(full, model.sample(6, generator=generator()))
+
+
+# --- data-dependent start ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: conv(3, 5),
+        lambda: conv(3, 5, 1),
+        lambda: conv(3, 5, 5, stride=2),
+        lambda: conv(3, 5, double=True),
+        lambda: conv(3, 5, 5, double=True),
+        lambda: MaskedConv2d(3, 5, 3, strict=True),
+        lambda: MaskedConv2d(3, 5, 3, strict=False),
+    ],
+)
+def test_a_layer_starts_with_mean_zero_and_the_deviation_asked_for(layer):
+    torch.manual_seed(0)
+    net = layer()
+    net.start = [0.1] * 2 + [1.0] * 3
+    x = 3 + 2 * torch.randn(4, 3, 6, 6)
+    names = [name for name, p in net.named_parameters() if p is not lengths(net) and p is not net.bias]
+    before = {name: p.clone() for name, p in net.named_parameters()}
+    with starting_from_data(net):
+        passed = net(x)
+    assert all(torch.equal(dict(net.named_parameters())[name], before[name]) for name in names)  # directions stay
+    h = net(x)
+    torch.testing.assert_close(passed, h, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(h.mean((0, 2, 3)), torch.zeros(5), rtol=0, atol=1e-4)
+    torch.testing.assert_close(h.std((0, 2, 3), correction=0), torch.tensor(net.start), rtol=1e-3, atol=0)
+
+
+def test_a_channel_that_says_nothing_keeps_its_length():
+    layer = conv(2, 3, 1)
+    before = lengths(layer).clone()
+    with starting_from_data(layer):
+        layer(torch.ones(2, 2, 4, 4))
+    assert torch.equal(lengths(layer), before) and layer(torch.ones(1, 2, 1, 1)).abs().max() < 1e-6
+
+
+def recorded(model, x, seed):
+    """Every weight-normalised layer's output in a pass of q with the noise of `seed`."""
+    found = {}
+    handles = [
+        layer.register_forward_hook(lambda _, __, h, name=name: found.update({name: h.detach()}))
+        for name, layer in model.named_modules()
+        if lengths(layer) is not None
+    ]
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        model.head(model.infer(to_signed(x)).z)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def smooth_images(n=16):
+    coarse = torch.rand(n, 3, 4, 4, generator=generator(2))
+    return (255 * nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear")).to(torch.uint8)
+
+
+FED_BY_A_CONSTANT = {f"decoder.blocks.0.{part}" for part in ("first", "context", "skip")}
+"""These read the learned start alone, which no batch can tell a scale."""
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick"])
+def test_the_first_batch_gives_every_layer_unit_pre_activations(profile):
+    """All of them in one pass: 1 inside, `start` for means and log-sds, START for mu; before it they are elsewhere."""
+    model, x = system(profile, noisy=0), smooth_images()
+    torch.manual_seed(7)
+    model.schedule(0, 10)
+    model.begin(x)
+    found = recorded(model, x, 7)
+    weights = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    assert len(found) == len(weights)
+    for name, h in found.items():
+        layer = model.get_submodule(name)
+        wanted = torch.as_tensor(getattr(layer, "start", 1.0)).expand(h.shape[1])
+        if name in FED_BY_A_CONSTANT:
+            assert h.std((0, 2, 3)).max() < 1e-6
+            continue
+        torch.testing.assert_close(h.std((0, 2, 3), correction=0), wanted, rtol=1e-2, atol=0, msg=name)
+        torch.testing.assert_close(h.mean((0, 2, 3)), torch.zeros(h.shape[1]), rtol=0, atol=1e-3, msg=name)
+    latent = model.config.latent
+    block = model.decoder.blocks[0]
+    assert block.first.start[: 4 * latent] == [model.config.start] * 4 * latent
+    assert set(block.first.start[4 * latent :]) == {1.0} and set(model.head.out.start) == {0.25}
+    before = recorded(system(profile, noisy=0), x, 7)
+    assert max((h.std((0, 2, 3)) / 1.0 - 1).abs().max() for name, h in before.items() if "second" in name) > 0.3
+
+
+def test_the_first_step_alone_starts_from_data_and_in_full_precision():
+    model, x = system(noisy=0), smooth_images()
+    torch.manual_seed(0)
+    model.schedule(1, 10)
+    model.generator_losses(x)
+    fresh = {name: p.clone() for name, p in model.named_parameters()}
+    assert all(torch.equal(p, q) for p, q in zip(fresh.values(), system(noisy=0).parameters(), strict=True))
+    torch.manual_seed(0)
+    model.schedule(0, 10)
+    with torch.autocast("cpu", torch.bfloat16):
+        first = model.generator_losses(x)["total"]
+        state = torch.random.get_rng_state()
+    started = {name: p.clone() for name, p in model.named_parameters()}
+    model.generator_losses(x)  # the same step again: nothing starts twice
+    assert all(torch.equal(p, started[name]) for name, p in model.named_parameters())
+    assert not torch.equal(started["head.out.bias"], fresh["head.out.bias"])
+    torch.manual_seed(0)
+    other = system(noisy=0)
+    torch.manual_seed(0)
+    other.start_from(x)
+    assert all(torch.equal(p, started[name]) for name, p in other.named_parameters())
+    second = other.generator_losses(x)["total"]  # the loss of the first step is that of the weights it set
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.testing.assert_close(first, second, rtol=0.02, atol=0)
+
+
+# --- training ------------------------------------------------------------------------------------------------
+
+
+def flat(model):
+    return torch.cat([value.flatten().double() for value in model.state_dict().values()])
+
+
+def test_averaged_weights_begin_with_the_started_ones(tmp_path):
+    """After the first step the average is what the step left; then it follows at the rate of the warm-up."""
+    x = smooth_images(8)
+    training = replace(recipe(ROW, "smoke", 16).training, batch_size=4, ema=0.999, autocast="off")
+    loop = _Loop(system(noisy=0), x, None, training, 0, tmp_path, "training", torch.device("cpu"))
+    loop.one_step()
+    first = flat(loop.system)
+    assert torch.equal(flat(loop.average.module), first)
+    loop.step += 1
+    loop.one_step()
+    expected = first + (1 - 2 / 11) * (flat(loop.system) - first)
+    torch.testing.assert_close(flat(loop.average.module), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("stop_after", [0, 2])
+def test_training_resumes_bit_for_bit(stop_after, tmp_path):
+    training = replace(recipe(ROW, "smoke", 16).training, steps=4, batch_size=4)
+    x = smooth_images(8)
+
+    class StopAfter(Stop):
+        calls = 0
+
+        def reason(self):
+            self.calls += 1
+            return "a test" if self.calls > stop_after else None
+
+    def go(folder, stop=None):
+        return train(system(noisy=0), x, training, seed=1, folder=tmp_path / folder, stop=stop).system
+
+    whole = go("whole")
+    with pytest.raises(StoppedEarly):
+        go("parts", StopAfter())
+    assert torch.equal(flat(go("parts")), flat(whole))
+
+
+def test_one_training_step_of_the_paper_recipe(tmp_path):
+    paper = recipe(ROW, "paper", 32)
+    torch.manual_seed(0)
+    x = images(2, 32)
+    loop = _Loop(build(paper.system), x, None, replace(paper.training, steps=1, batch_size=2), 0, tmp_path,
+                 "training", torch.device("cpu"))  # fmt: skip
+    before = loop.system.head.out.bias.clone()
+    terms, finite = loop.one_step()
+    assert finite and not torch.equal(before, loop.system.head.out.bias)
+    assert sum(key.startswith("kl/16x16-") for key in terms) == 20
+    model = loop.average.module.eval()
+    assert torch.isfinite(held_out_nats(model, x)).all()
+    assert model.sample(2).shape == x.shape
+
+
+# --- nets ----------------------------------------------------------------------------------------------------
+
+
+def test_parameters_of_the_papers_net():
+    """A weight-normalised convolution k x k from a to b has k^2 a b + 2 b parameters (directions, g, b).
+
+    The code's layer: up to 2 z + 2 h channels, from h to h; down to 4 z + 2 h, from z + h to h; IAF from z to h, from
+    h to h, and twice to z. Ours lacks what the last bottom-up block would pass on.
+    """
+
+    def count(k, a, b):
+        return k * k * a * b + 2 * b
+
+    h, z = 160, 32
+    up = count(3, h, 2 * z + 2 * h) + count(3, h, h)
+    down = count(3, h, 4 * z + 2 * h) + count(3, z + h, h)
+    iaf = count(3, z, h) + count(3, h, h) + 2 * count(3, h, z)
+    reference = count(5, 3, h) + 20 * (up + down + iaf) + h + count(5, h, 3) + 1
+    assert reference == 41_557_927
+    model = build(recipe(ROW, "paper", 32).system)
+    unread = 2 * count(3, h, h)
+    assert model.parameter_counts()["total"] == reference - unread == 41_096_487
+    assert sum(p.numel() for p in model.parameters()) == 41_096_487
+
+
+def test_the_papers_net_is_the_references():
+    """5x5 stem and output of stride 2, twenty layers at 16x16, one width, skips that only add."""
+    model = build(recipe(ROW, "paper", 32).system)
+    assert list(model.decoder.shapes.values()) == [(32, 16, 16)] * 20
+    assert len(model.encoder.blocks) == len(model.decoder.blocks) == 20
+    assert model.encoder.stem.kernel_size == model.head.out.kernel_size == (5, 5)
+    assert model.encoder.stem.stride == model.head.out.stride == (2, 2)
+    for block in (*model.encoder.blocks, *model.decoder.blocks):
+        assert isinstance(block.skip, nn.Identity) and block.residual == 0.1
+    assert not any(block.doubles for block in model.decoder.blocks)
+    assert {block.stride for block in model.encoder.blocks} == {1}
+    training = recipe(ROW, "paper", 32).training
+    assert (training.optimiser, training.learning_rate, training.betas) == ("adamax", 2e-3, (0.9, 0.999))
+    assert (training.ema, training.batch_size, training.flips) == (0.999, 256, False)
+    assert model.config.free_bits == 0.1 and model.config.latent == 32 and model.config.iaf_width == 160
+
+
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+@pytest.mark.parametrize("widths", [(4,), (4, 6)])
+@pytest.mark.parametrize("posterior", ["gaussian", "iaf"])
+def test_up_and_down_agree_with_a_stem_of_stride_two(size, widths, posterior):
+    layers = Layers(3, 2, posterior, iaf_width=5, stem=2)
+    up, down, head = BottomUp(size, widths, layers), TopDown(size, widths, layers), Head(widths[0], 3, stem=2)
+    found = up(torch.randn(2, 3, size, size))
+    sides = [size // 2 // 2**k for k in reversed(range(len(widths))) for _ in range(2)]
+    assert [shape[1] for shape in down.shapes.values()] == sides
+    assert [evidence.mean.shape for evidence in found] == [(2, *shape) for shape in down.shapes.values()]
+    features, draws = down(down.noise(2), found)
+    assert features.shape == (2, 4, size // 2, size // 2) and list(draws) == list(down.shapes)
+    assert head(features).shape == (2, 3, size, size)
+    with pytest.raises(ValueError, match="need 1 to"):
+        BottomUp(size, (4,) * 6, layers)
+
+
+def test_a_doubling_convolution_of_five_covers_the_image_and_keeps_place():
+    """Away from the borders a shift by one pixel below is a shift by two above, and pixel i lies under pixel 2 i."""
+    torch.manual_seed(0)
+    layer = conv(1, 1, 5, double=True)
+    x = torch.zeros(1, 1, 8, 8)
+    x[..., 3, 4] = 1
+    y = layer(x)
+    assert y.shape == (1, 1, 16, 16)
+    rows, columns = (y[0, 0] != 0).any(1).nonzero().flatten(), (y[0, 0] != 0).any(0).nonzero().flatten()
+    assert rows.tolist() == [4, 5, 6, 7, 8] and columns.tolist() == [6, 7, 8, 9, 10]
+
+
+# --- the row -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_size_samples_and_has_finite_losses(size, channels):
+    model, x = system(size=size, channels=channels), images(2, size, channels)
+    for temperature in (0.0, 1.0):
+        sample = model.sample(3, temperature=temperature)
+        assert sample.shape == (3, channels, size, size) and sample.abs().max() <= 1 and sample.std() > 0
+    model.schedule(0, 10)
+    assert all(torch.isfinite(value) for value in model.generator_losses(x).values())
+    assert model.nats(x).shape == (2,) and list(model.kl_by_layer(x))[0].endswith("-1")
+
+
+def test_every_parameter_is_trained():
+    model = system("quick")
+    model.generator_losses(images())["total"].backward()
+    for name, p in model.named_parameters():
+        assert p.grad is not None and p.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "study", "paper"])
+def test_the_row_is_registered(profile):
+    e = experiment(ROW, profile, seed=100)
+    assert e.recipe == RECIPES[ROW](ROW, profile, e.size) and e.evaluation.histogram
+    assert e.recipe.training.optimiser == ("adamax" if profile == "paper" else "adam")
+    assert e.recipe.frozen_decoder is None
+    assert isinstance(build(replace(e.recipe.system, widths=(8,), blocks=1)), VAEIAF)
+    with pytest.raises(KeyError):
+        recipe("table3/nvp", profile, 16)
+
+
+def test_what_is_measured_says_what_it_is():
+    splits = [Split(name, images(6), torch.zeros(6, dtype=torch.long)) for name in ("train", "test")]
+    metrics, _ = likelihood(system(), Dataset("made", 16, ("a",), *splits), experiment(ROW, "smoke").evaluation)
+    assert set(metrics) == {"BPD", "BPD-IW", "BPD-histogram", "KL-4x4-1", "KL-8x8-1"}
+    assert metrics["BPD"].protocol.startswith("ELBO, 1 sample, held-out")
+    assert metrics["BPD-IW"].protocol.startswith("importance-weighted bound, k = 2, held-out")
+    assert metrics["BPD-IW"].value < metrics["BPD"].value
+
+
+def test_bf16_ends_at_the_densities():
+    model, x = system(), images()
+    with torch.autocast("cpu", torch.bfloat16):
+        q = model.infer(to_signed(x))
+        log_p = model._log_probability(to_signed(x), q.z)
+    assert {t.dtype for t in (q.log_ratio, log_p, *q.kl.values())} == {torch.float32}

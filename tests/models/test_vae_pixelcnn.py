@@ -1,0 +1,230 @@
+"""A VAE with a PixelCNN decoder: no leak, conditionals that sum to 1, a bound on P(x), caches that change nothing."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from cqlib import losses
+from cqlib.metrics.sampling_time import seconds_to_draw
+from cqlib.models import coverage_quality
+from cqlib.models.registry import RECIPES, build
+from cqlib.nets.conv import BOTTOM, Encoder
+from cqlib.nets.pixelcnn import PixelCNN
+from cqlib.nets.raster import pixel_nats, scaled
+from cqlib.pixels import dequantise, to_signed, to_uint8
+from cqlib.recipe import PROFILES
+from cqlib.training.loop import Stop, train
+from cqlib.util.errors import StoppedEarly
+
+ROW = "extra/vae-pixelcnn"
+
+
+def randomised(module, seed=0, scale=0.5):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.normal_(std=scale)
+    return module.double()
+
+
+def images(n=4, size=16, channels=3):
+    return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8)
+
+
+def system(size=16, channels=3, **changes):
+    torch.manual_seed(0)
+    return build(replace(RECIPES[ROW](ROW, "smoke", size, image_channels=channels).system, **changes))
+
+
+def seed(value=1):
+    return torch.Generator().manual_seed(value)
+
+
+# --- the decoder ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_no_value_sees_itself_or_a_later_one_and_all_see_the_context(channels):
+    size, net = 4, PixelCNN(5, 2, 7, stem=5, condition=2, colours=channels, levels=3)
+    net = randomised(net, scale=0.4)
+    with torch.no_grad():  # every ReLU open
+        for conv in (net.out[-1], net.head.first, net.head.second):
+            conv.bias.add_(20.0)
+    x, s = torch.randn(1, channels, size, size).double(), torch.randn(1, 2, size, size).double()
+    of_x, of_s = torch.autograd.functional.jacobian(lambda x, s: net(x, net.context(s)), (x, s), vectorize=True)
+    found = of_x.reshape(channels, 3, size**2, -1).abs().sum(1).flatten(0, 1) > 0
+    number = torch.arange(size * size).view(size, size) * channels + torch.arange(channels)[:, None, None]
+    before = number.flatten() < number.flatten()[:, None]
+    assert not found[~before].any()
+    i, j = torch.arange(size**2) // size, torch.arange(size**2) % size
+    neighbour = ((i[:, None] - i <= 2) & ((j[:, None] - j).abs() <= 2)).repeat(channels, channels)  # the stem's window
+    assert found[before & neighbour].all()
+    here = of_s.reshape(channels, 3, size**2, 2, size**2).abs().sum(1).diagonal(dim1=1, dim2=3)
+    assert (here > 0).all()
+
+
+def test_a_block_is_gated_by_features_and_context():
+    net = randomised(PixelCNN(4, 1, 6, stem=3, condition=2, colours=3, levels=3))
+    x, s = torch.randn(2, 3, 3, 3).double(), torch.randn(2, 2, 3, 3).double()
+    h, v, u = net.stem(x), net.gates[0], net.contexts.weight[..., 0, 0]
+    f, g = (v(h) + torch.einsum("oc,nchw->nohw", u, s)).split(4, 1)
+    expected = net.head(h + net.out[0](torch.tanh(f) / (1 + (-g).exp())))
+    torch.testing.assert_close(net(x, net.context(s)), expected, rtol=0, atol=1e-12)
+
+
+def test_probabilities_of_all_images_given_the_context_sum_to_one():
+    net = randomised(PixelCNN(5, 1, 7, stem=3, condition=2, colours=3, levels=2))
+    every = torch.cartesian_prod(*[torch.arange(2)] * 12).view(-1, 3, 2, 2)
+    for _ in range(2):
+        context = net.context(torch.randn(1, 2, 2, 2).double())
+        p = (-pixel_nats(net(scaled(every, 2, context), context.expand(len(every), -1, -1, -1)), every)).exp()
+        assert p.sum().item() == pytest.approx(1, abs=1e-12) and p.std() > 0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_cached_logits_and_images_are_the_naive_ones(channels):
+    model = randomised(system(channels=channels, features=5, blocks=2, width=7))
+    model.shape, whole = (channels, 6, 6), model.context  # a cut of the context, to be quick
+    model.context = lambda z: whole(z)[..., 5:11, 5:11]
+    z, u = model.noise(3, seed())
+    assert u.shape == (3, channels, 6, 6) and z.dtype == u.dtype == torch.float64
+
+    def kept(logits_at, into):
+        def asked(x, row, column):
+            into.append(logits_at(x, row, column)[:, len(into) % channels])
+            return logits_at(x, row, column)
+
+        return asked
+
+    fast, slow = [], []
+    a = model.draw(kept(model.cached_logits(z), fast), u)
+    b = model.draw(kept(model.naive_logits(z), slow), u)
+    torch.testing.assert_close(torch.stack(fast), torch.stack(slow), rtol=0, atol=1e-10)
+    assert torch.equal(a, b) and torch.stack(slow).std() > 0.1
+
+
+def test_samples_are_8_bit_images_from_the_generator_alone():
+    model = system().eval()
+    first = model.sample(2, generator=seed())
+    torch.manual_seed(9)
+    assert torch.equal(first, model.sample(2, generator=seed()))
+    assert torch.equal(first, to_signed(to_uint8(first))) and first.shape == (2, 3, 16, 16)
+    assert not torch.equal(first, model.sample(2, generator=seed(2)))
+
+
+def test_temperature_zero_takes_the_most_probable_value_of_each():
+    model = randomised(system(), scale=0.3).eval()
+    z, _ = model.noise(2, seed())
+    x = to_uint8(model.sample(2, temperature=0.0, generator=seed()))
+    with torch.no_grad():
+        assert torch.equal(model.logits(x, z).argmax(2), x.long())
+    assert not torch.equal(x, to_uint8(model.sample(2, generator=seed()))) and model.decoder_noise
+
+
+# --- the bound -----------------------------------------------------------------------------------------------
+
+
+def test_the_place_within_a_cell_does_not_matter():
+    model, x = randomised(system(), scale=0.2), images()
+    z = torch.randn(4, model.config.latent).double()
+    results = []
+    for v in (dequantise(x), dequantise(x), to_signed(x)):
+        q = model.infer(v, seed())
+        results.append(torch.cat([model.log_density(v, z), q.kl["z"], q.log_ratio]))
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+    torch.testing.assert_close(-results[0][:4], pixel_nats(model.logits(x, z), x), rtol=0, atol=0)
+
+
+def test_coverage_is_reconstruction_and_kl():
+    model, x = randomised(system(), scale=0.2), images()
+    torch.manual_seed(3)
+    terms = model.generator_losses(x)
+    torch.manual_seed(3)
+    mean, log_variance = model.encoder(scaled(x, 256, torch.zeros(1).double()))
+    z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape)
+    kl = losses.kl_to_standard_normal(mean, log_variance)
+    torch.testing.assert_close(terms["coverage"], (pixel_nats(model.logits(x, z), x) + kl).mean())
+    torch.testing.assert_close(terms["kl"], kl.mean())
+    assert terms["total"] is terms["coverage"] and model.bound == "ELBO" and not model.dequantised
+
+
+def test_the_bound_is_above_the_integral_over_z_and_falls_to_it():
+    """One latent variable: -ln P(x) by quadrature. The ELBO lies above it, the importance-weighted bound between."""
+    model, x = randomised(system(latent=1, channels=1), scale=0.15).eval(), images(1, channels=1)
+    z = torch.linspace(-6, 6, 241).double()
+    log_prior = torch.distributions.Normal(0.0, 1.0).log_prob(z)
+    with torch.no_grad():
+        model.pixelcnn.contexts.weight.mul_(4)  # z matters
+        log_p = model.log_density(to_signed(x).expand(len(z), -1, -1, -1), z[:, None])
+        exact = -torch.logsumexp(log_p + log_prior, 0) - (z[1] - z[0]).log()
+        draws = x.expand(150, -1, -1, -1)
+        one = seed()
+        elbos = torch.stack([model.nats(draws, generator=one) for _ in range(4)])
+        weighted = model.nats(draws, importance_samples=4, generator=seed())
+        many = model.nats(draws[:4], importance_samples=100, generator=seed())
+    torch.testing.assert_close(weighted, losses.importance_weighted(-elbos))
+    assert (elbos.mean(0) > weighted).all() and elbos.mean() > weighted.mean() > exact
+    torch.testing.assert_close(many.mean(), exact, rtol=0, atol=0.1)
+
+
+def test_an_image_alone_and_in_a_batch():
+    model, x = system().double().eval(), images()
+    z = torch.randn(4, model.config.latent).double()
+    alone = torch.cat([model.log_density(to_signed(x[k : k + 1]), z[k : k + 1]) for k in range(4)])
+    torch.testing.assert_close(model.log_density(to_signed(x), z), alone, rtol=1e-13, atol=0)
+    kl = model.infer(to_signed(x)).kl["z"]
+    torch.testing.assert_close(model.infer(to_signed(x[:1])).kl["z"], kl[:1], rtol=1e-12, atol=0)
+
+
+# --- recipes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_encoder_and_training_are_those_of_the_vae(profile):
+    vae, r = coverage_quality.recipe("table1/vae", profile, 32), RECIPES[ROW](ROW, profile, 32)
+    assert r.training == vae.training
+    with torch.device("meta"):
+        model, other = build(r.system), build(vae.system)
+    assert isinstance(model.encoder, Encoder)
+    count = model.parameter_counts()
+    assert count["encoder"] == other.parameter_counts()["encoder"] and count["pixelcnn"] < count["total"] / 2
+
+
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_size_and_grey_images(size, channels):
+    model = system(size, channels)
+    assert all(torch.isfinite(value) for value in model.generator_losses(images(2, size, channels)).values())
+
+
+def test_training_resumes_bit_for_bit(tmp_path):
+    r = RECIPES[ROW](ROW, "smoke", 16)
+    training = replace(r.training, steps=4, batch_size=2)
+
+    class StopAtTwo(Stop):
+        calls = 0
+
+        def reason(self):
+            self.calls += 1
+            return "a test" if self.calls > 2 else None
+
+    torch.manual_seed(0)
+    x = images(8)
+
+    def go(folder, stop=None):
+        return train(system(), x, training, seed=1, folder=tmp_path / folder, stop=stop).system.state_dict()
+
+    whole = go("whole")
+    with pytest.raises(StoppedEarly):
+        go("parts", StopAtTwo())
+    parts = go("parts")
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+
+
+def test_drawing_is_timed_after_a_first_batch(monkeypatch):
+    model, drawn = system(), []
+    monkeypatch.setattr(model, "sample", lambda n: drawn.append((n, torch.is_grad_enabled())))
+    times = seconds_to_draw(model, 5, repeats=3)
+    assert len(times) == 3 and min(times) >= 0
+    assert drawn == [(5, False)] * 4

@@ -1,0 +1,141 @@
+"""The mixture of discretised logistics is a distribution over pixels, channel by channel, and is sampled as it says."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cqlib.nets.mixture import LogisticMixture, outputs_per_component
+from cqlib.pixels import to_signed, to_uint8
+
+LEVELS = torch.arange(256, dtype=torch.uint8)
+
+
+def outputs(n, components, channels, *, spread=1.0, seed=0, shape=()):
+    """Random numbers as a net gives them, fp64."""
+    generator = torch.Generator().manual_seed(seed)
+    numbers = components * outputs_per_component(channels)
+    return spread * torch.randn(n, numbers, *shape, dtype=torch.float64, generator=generator)
+
+
+def mixture(channels=3, components=4, **how):
+    return LogisticMixture.of(outputs(1, components, channels, **how), channels)
+
+
+def repeated(m, n):
+    """The mixture of one pixel for n pixels."""
+    return LogisticMixture(*(part.expand(n, *part.shape[1:]) for part in vars(m).values()))
+
+
+def test_numbers_per_component_are_the_papers():
+    assert [outputs_per_component(c) for c in (1, 2, 3)] == [3, 6, 10]
+
+
+def test_numbers_are_taken_apart_in_the_order_weight_means_scales_coefficients():
+    table = torch.arange(20.0).view(1, 20)  # K = 2: weights 0, 1; means 2 .. 7; scales 8 .. 13; coefficients 14 .. 19
+    m = LogisticMixture.of(table, 3)
+    torch.testing.assert_close(m.log_weights, torch.tensor([[0.0, 1.0]]).log_softmax(1))
+    assert m.means.flatten().tolist() == list(range(2, 8)) and m.log_scales.flatten().tolist() == list(range(8, 14))
+    torch.testing.assert_close(m.coefficients, torch.arange(14.0, 20.0).tanh().view(1, 3, 2))
+
+
+VALUES = st.sampled_from([0, 1, 77, 254, 255])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31 - 1), st.floats(0.1, 8), st.tuples(VALUES, VALUES))
+def test_every_conditional_sums_to_one(seed, spread, earlier):
+    """P(r), P(g | r), P(b | r, g), each over 256 values, edges included, at any parameters."""
+    m, before = repeated(mixture(seed=seed, spread=spread), 256), 0.0
+    for c in range(3):
+        known = torch.tensor(earlier[:c], dtype=torch.uint8).expand(256, c)
+        joint = m.log_probability(torch.cat([known, LEVELS[:, None]], dim=1))
+        assert joint.logsumexp(0).item() == pytest.approx(float(before), abs=1e-9)
+        if c < 2:
+            before = joint[earlier[c]]
+
+
+def test_two_channels_sum_to_one_over_all_pixels():
+    m = mixture(channels=2, spread=2.0)
+    pixels = torch.cartesian_prod(LEVELS, LEVELS).t().unsqueeze(0)  # (1, 2, 65536)
+    whole = LogisticMixture(*(part.unsqueeze(-1) for part in vars(m).values()))
+    assert whole.log_probability(pixels).exp().sum().item() == pytest.approx(1, abs=1e-10)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_equals_a_direct_sum(channels):
+    """Term by term in numpy, by differences of the distribution function."""
+    k, n = 3, 7
+    out = outputs(n, k, channels, spread=0.7, seed=1)
+    x = torch.randint(0, 256, (n, channels), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    x[0], x[1] = 0, 255
+    found = LogisticMixture.of(out, channels).log_probability(x)
+    table = out.numpy().reshape(n, -1, k)
+    for i in range(n):
+        weights = np.exp(table[i, 0]) / np.exp(table[i, 0]).sum()
+        p = 0.0
+        for j in range(k):
+            product = weights[j]
+            for c in range(channels):
+                mean = table[i, 1 + c, j]
+                for d in range(c):
+                    which = {(1, 0): 0, (2, 0): 1, (2, 1): 2}[c, d]
+                    mean += np.tanh(table[i, 1 + 2 * channels + which, j]) * ((int(x[i, d]) + 0.5) / 128 - 1)
+                scale, v = np.exp(table[i, 1 + channels + c, j]), int(x[i, c])
+
+                def cdf(edge, mean=mean, scale=scale):
+                    return 1 / (1 + np.exp(-(edge / 128 - 1 - mean) / scale))
+
+                product *= (1.0 if v == 255 else cdf(v + 1)) - (0.0 if v == 0 else cdf(v))
+            p += product
+        assert found[i].item() == pytest.approx(np.log(p), abs=1e-9)
+
+
+def test_a_channels_mean_depends_on_earlier_channels_alone_and_linearly():
+    m = mixture(components=1)
+    x = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    slopes = []
+    for c in range(3):
+        (slope,) = torch.autograd.grad(m.mean(c, x[:, :c]).sum() + 0 * x.sum(), x)
+        assert (slope[0, c:] == 0).all() and (slope[0, :c] != 0).all()
+        slopes += slope[0, :c].tolist()
+    assert slopes == pytest.approx(m.coefficients.flatten().tolist())
+
+
+def test_pixels_are_independent_and_any_shape_goes():
+    out = outputs(2, 3, 3, shape=(4, 5))
+    x = torch.randint(0, 256, (2, 3, 4, 5), dtype=torch.uint8)
+    whole = LogisticMixture.of(out, 3).log_probability(x)
+    assert whole.shape == (2, 4, 5)
+    for r, c in itertools.product(range(4), range(5)):
+        one = LogisticMixture.of(out[:, :, r, c], 3).log_probability(x[:, :, r, c])
+        torch.testing.assert_close(whole[:, r, c], one, rtol=1e-12, atol=1e-12)
+
+
+def test_a_uniform_grid_is_sampled_into_the_probabilities():
+    """One channel: all (u_0, u_1) of a fine grid give each value in the share that is its probability."""
+    m, grid = mixture(channels=1, components=3, spread=0.8, seed=3), 1000
+    points = (torch.arange(grid, dtype=torch.float64) + 0.5) / grid
+    u = torch.cartesian_prod(points, points).t().unsqueeze(0)  # (1, 2, grid^2)
+    whole = LogisticMixture(*(part.unsqueeze(-1).expand(*part.shape, grid**2) for part in vars(m).values()))
+    values = to_uint8(whole.sample(u)).flatten().long()
+    share = torch.bincount(values, minlength=256).double() / grid**2
+    p = repeated(m, 256).log_probability(LEVELS[:, None]).exp()
+    torch.testing.assert_close(share, p, atol=3 / grid, rtol=0)
+    torch.testing.assert_close(share.cumsum(0), p.cumsum(0), atol=3 / grid, rtol=0)
+
+
+def test_samples_follow_the_channels_before_and_are_centres_of_cells():
+    """With a narrow scale a channel is its mean, rounded, and that mean holds the rounded channels before."""
+    m = mixture(components=1, seed=5, spread=0.2)
+    m = LogisticMixture(m.log_weights, m.means, torch.full_like(m.log_scales, -20.0), m.coefficients)
+    x = m.sample(torch.full((1, 4), 0.5, dtype=torch.float64))
+    torch.testing.assert_close(to_signed(to_uint8(x)).double(), x, rtol=0, atol=0)
+    for c in range(3):
+        assert to_uint8(m.mean(c, x[:, :c])).item() == to_uint8(x[:, c]).item()
+    wide = LogisticMixture(m.log_weights, m.means, torch.full_like(m.log_scales, 3.0), m.coefficients)
+    extremes = torch.tensor([[0.0, 0.0, 0.0, 1 - 2**-24]], dtype=torch.float64)
+    assert to_uint8(wide.sample(extremes)).tolist() == [[0, 0, 255]]

@@ -1,0 +1,135 @@
+"""The residual critic: a residual block as in the literature, one logit per image judged alone, a penalty that has
+its second derivative; and what nets cost."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d, conv2d
+
+from cqlib import losses
+from cqlib.experiments.experiment import experiment
+from cqlib.models.adversarial import CriticConfig
+from cqlib.models.hierarchical import sizes
+from cqlib.models.registry import build
+from cqlib.nets.conv import BOTTOM, Critic, pyramid
+from cqlib.nets.count import multiply_adds
+from cqlib.nets.hierarchical import conv
+from cqlib.nets.residual import ResidualBlock, ResidualCritic
+
+
+@pytest.mark.parametrize("halve", [False, True])
+@pytest.mark.parametrize("a, b", [(4, 4), (4, 6)])
+def test_a_block_is_its_formula(a, b, halve):
+    torch.manual_seed(0)
+    block, x = ResidualBlock(a, b, halve=halve), torch.randn(2, a, 8, 8)
+    pool = (lambda h: avg_pool2d(h, 2)) if halve else (lambda h: h)
+    h = pool(conv2d(x.relu(), block.first.weight, block.first.bias, padding=1).relu())
+    expected = conv2d(h, block.second.weight, block.second.bias, padding=1)
+    skipped = pool(x) if a == b else conv2d(pool(x), block.skip.weight, block.skip.bias)
+    torch.testing.assert_close(block(x), skipped + expected)
+
+
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_one_logit_per_image_judged_alone(size, n, blocks):
+    torch.manual_seed(0)
+    critic, x = ResidualCritic(size, pyramid(4, size), blocks), torch.randn(n, 3, size, size)
+    logits = critic(x)
+    assert logits.shape == (n,)
+    torch.testing.assert_close(logits[:1], critic(x[:1]), rtol=1e-4, atol=1e-6)
+
+
+def test_blocks_are_counted_per_halving():
+    blocks = [m for m in ResidualCritic(32, (4, 8, 12, 16), 3).modules() if isinstance(m, ResidualBlock)]
+    assert len(blocks) == 9
+    with pytest.raises(ValueError, match="3 widths"):
+        ResidualCritic(16, (4, 8), 1)
+
+
+def test_gradient_penalty_reaches_every_weight():
+    torch.manual_seed(0)
+    critic = ResidualCritic(16, (4, 8, 12), 2)
+    losses.gradient_penalty(critic, torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)).backward()
+    for name, p in critic.named_parameters():
+        if name.endswith("weight"):
+            assert p.grad is not None and p.grad.abs().sum() > 0, name
+
+
+@pytest.fixture
+def fp64():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_penalty_gradient_is_that_of_finite_differences(fp64):
+    torch.manual_seed(0)
+    critic = ResidualCritic(16, (2, 4, 4), 1)
+    real, fake = torch.randn(2, 2, 3, 16, 16)
+
+    def penalty():
+        torch.manual_seed(1)
+        return losses.gradient_penalty(critic, real, fake)
+
+    weight = critic.body[0].second.weight
+    (gradient,) = torch.autograd.grad(penalty(), weight)
+    direction = torch.randn_like(weight)
+    ends = []
+    for step in (1e-6, -2e-6):
+        with torch.no_grad():
+            weight.add_(step * direction)
+        ends.append(penalty().item())
+    assert (ends[0] - ends[1]) / 2e-6 == pytest.approx((gradient * direction).sum().item(), rel=1e-4)
+
+
+def test_config_picks_the_critic():
+    plain, residual = (experiment(row, "smoke") for row in ("table1/cq-f", "table2/cqf-residual"))
+    assert plain.recipe.system.critic.blocks == 0 == CriticConfig((4, 8, 16)).blocks
+    assert isinstance(build(plain.recipe.system).critic, Critic)
+    critic = build(residual.recipe.system).critic
+    assert isinstance(critic, ResidualCritic)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "study", "paper"])
+def test_the_larger_discriminator_is_wider_and_deeper_and_all_else_is_equal(profile):
+    one, two = (experiment(f"table2/cqf-iaf-residual{end}", profile).recipe for end in ("", "-large-d"))
+    small, large = one.system.critic, two.system.critic
+    assert replace(two.system, critic=small) == one.system and two.training == one.training
+    assert large.blocks > small.blocks and all(a < b for a, b in zip(small.widths, large.widths, strict=True))
+    assert replace(large, widths=small.widths, blocks=small.blocks) == small
+    assert sizes(profile, 32).widths == sizes(profile, 32, large=True).widths
+
+
+# --- multiply-adds -------------------------------------------------------------------------------------------
+
+
+def test_multiply_adds_of_layers_counted_by_hand():
+    x = torch.zeros(2, 3, 8, 8)
+    assert multiply_adds(torch.nn.Conv2d(3, 5, 3, padding=1), x) == 2 * 8 * 8 * 5 * 3 * 9
+    assert multiply_adds(conv(3, 5, stride=2), x) == 2 * 4 * 4 * 5 * 3 * 9
+    assert multiply_adds(conv(3, 5, double=True), x) == 2 * 8 * 8 * 5 * 3 * 16
+    assert multiply_adds(torch.nn.Linear(7, 5), torch.zeros(2, 7)) == 2 * 7 * 5
+
+
+def test_multiply_adds_of_a_critic_counted_by_hand():
+    critic = ResidualCritic(16, (4, 8, 12), 2)
+    halving = [(16, 4, 8), (8, 8, 12)]
+    total = 256 * 3 * 4 * 9 + 12
+    for side, a, b in halving:
+        full, half = side**2, side**2 // 4
+        total += full * 9 * a * a + half * 9 * a * b + half * a * b + 2 * half * 9 * b * b
+    assert multiply_adds(critic, torch.zeros(1, 3, 16, 16)) == total
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3])
+def test_slope_and_scores_start_at_order_one(blocks):
+    """Torch's own start leaves a slope of a few thousandths, from which the penalty alone has to lift the critic."""
+    torch.manual_seed(0)
+    critic = ResidualCritic(32, (64, 128, 256, 256), blocks)
+    x = (2 * torch.rand(32, 3, 32, 32) - 1).requires_grad_()
+    features = critic.body(critic.stem(x)).detach()
+    assert 0.3 < features.square().mean().sqrt() < 10  # activations keep their size through the net
+    (slope,) = torch.autograd.grad(critic(x).sum(), x)
+    assert 0.03 < slope.flatten(1).norm(dim=1).mean() < 3

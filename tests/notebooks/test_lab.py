@@ -1,0 +1,124 @@
+"""Every notebook in JupyterLab, in a real browser: it opens, runs from top to bottom, and its sliders move pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
+BOOKS = sorted(FOLDER.glob("*.ipynb"))
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+PANEL = "window.jupyterapp.shell.currentWidget"
+READY = f"(async () => {{ const p = {PANEL}; await p.context.ready; await p.revealed; await p.sessionContext.ready;"
+RUN = f"{READY} await window.jupyterapp.commands.execute('notebook:run-all-cells'); window.ran = true }})(); 0"
+SLIDER = ".widget-slider .noUi-handle"
+SETTINGS = {
+    "notebook-extension/tracker": {"windowingMode": "none"},
+    "apputils-extension/notification": {"fetchNews": "false"},
+}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The address of a JupyterLab on copies of the notebooks, set to `smoke`; of no user's settings."""
+    if shutil.which("chromium") is None:
+        pytest.skip("there is no chromium on this machine (Debian: apt-get install chromium)")
+    root = tmp_path_factory.mktemp("lab")
+    for path in BOOKS:
+        book = nbformat.read(path, 4)
+        cell = next(cell for cell in book.cells if "parameters" in cell.metadata.get("tags", []))
+        cell.source += f'\nprofile, data, runs_dir = "smoke", ["photos10"], {str(root / "runs")!r}'
+        nbformat.write(book, root / path.name)
+    home = tmp_path_factory.mktemp("jupyter")
+    environment = {**os.environ, "IPYTHONDIR": str(home), "PYTHONPATH": str(FOLDER.parent), "OMP_NUM_THREADS": "1"}
+    environment |= {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    environment |= {f"JUPYTERLAB_{name.upper()}_DIR": str(home / name) for name in ("settings", "workspaces")}
+    for name, values in SETTINGS.items():
+        file = home / "settings/@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(values))
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--expose-app-in-browser",
+               "--ServerApp.ip=127.0.0.1", "--ServerApp.port=0", "--IdentityProvider.token=",
+               f"--ServerApp.root_dir={root}"]  # fmt: skip
+    with open(home / "log", "w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=root)
+    try:
+        for _ in range(600):
+            found = list((home / "runtime").glob("jpserver-*.json"))
+            if found or server.poll() is not None:
+                break
+            time.sleep(0.1)
+        assert server.poll() is None and found, (home / "log").read_text()[-2000:]
+        yield json.loads(found[0].read_text())["url"]
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, driven by playwright."""
+    sync = pytest.importorskip("playwright.sync_api")
+    with sync.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(lab, browser):
+    """opened(name): the page of a notebook that has been run whole. Its kernel ends with the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    pages = []
+
+    def go(name: str):
+        page = context.new_page()
+        pages.append(page)
+        page.set_default_timeout(240_000)
+        page.goto(f"{lab}lab/tree/{name}?reset")
+        page.wait_for_selector(".jp-Notebook .jp-Cell")
+        page.evaluate(RUN)
+        page.wait_for_function("window.ran")
+        return page
+
+    yield go
+    for page in pages:
+        page.evaluate(f"{PANEL}.sessionContext.shutdown()")
+    context.close()
+
+
+@pytest.mark.parametrize("name", [path.name for path in BOOKS])
+def test_it_runs_in_jupyterlab(opened, name):
+    page = opened(name)
+    cells = page.evaluate(f"{PANEL}.content.model.sharedModel.cells.map(cell => cell.toJSON())")
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert code and all(cell["execution_count"] for cell in code)
+    outputs = [output for cell in code for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert [output for output in outputs if "text/html" in output.get("data", {})]
+    if page.locator(SLIDER).count():
+        move_the_first_slider(page)
+    else:
+        assert name not in ("01_two_kl_divergences.ipynb", "table1_objectives.ipynb", "explore.ipynb")
+
+
+def move_the_first_slider(page):
+    """Moves it by keys; fails if the pictures beside it stay as they are."""
+    handle = page.locator(SLIDER).first
+    handle.scroll_into_view_if_needed()
+    box = page.locator(".jp-OutputArea", has=handle).first
+    pictures = "box => [...box.querySelectorAll('img, svg')].map(one => one.src ?? one.innerHTML).join()"
+    before = box.evaluate(pictures)
+    handle.focus()
+    for key in ["ArrowLeft"] * 4 + ["ArrowRight"] * 2:  # also from the lower end
+        page.keyboard.press(key)
+    arg = [box.element_handle(), before]
+    page.wait_for_function(f"([box, before]) => ({pictures})(box) !== before", arg=arg)

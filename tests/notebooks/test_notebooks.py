@@ -1,0 +1,151 @@
+"""The notebooks as they are committed, and one real run of each under `smoke`."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+
+from cqlib.cli.notebook_page import page
+from cqlib.cli.papermill import Job, declared, execute
+from cqlib.experiments import paper
+from cqlib.experiments import rows as names
+
+FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
+BOOKS = sorted(FOLDER.glob("*.ipynb"))
+TEACHERS = sorted(FOLDER.glob("solutions/*.ipynb"))
+TAUGHT = {path.stem for path in TEACHERS}
+PARAMETERS = {"profile", "data", "seeds", "runs_dir", "data_dir", "feature_weights"}
+EACH = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+ALL = pytest.mark.parametrize("path", BOOKS + TEACHERS, ids=lambda path: f"{path.parent.stem}/{path.stem}")
+FULLEST = pytest.mark.parametrize(
+    "path", [path for path in BOOKS if path.stem not in TAUGHT] + TEACHERS, ids=lambda path: path.stem
+)
+"""Each notebook once: a student's copy is its teacher's without the solutions."""
+
+
+def code(path: Path) -> list[str]:
+    return [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+def test_there_are_notebooks():
+    assert BOOKS
+
+
+@ALL
+def test_it_is_valid_and_has_no_outputs(path):
+    book = nbformat.read(path, 4)
+    nbformat.validate(book)
+    assert (book.nbformat, book.nbformat_minor) >= (4, 5) and book.metadata.kernelspec.name == "python3"
+    done = subprocess.run(
+        [sys.executable, "-m", "nbstripout", "--verify", str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@ALL
+def test_every_formula_is_understood_on_its_page(path):
+    """The converter leaves a command that it does not know as it stands, with its backslash."""
+    pieces = BeautifulSoup(page(nbformat.read(path, 4), path.parent, path.stem), "html.parser").find_all("math")
+    assert pieces and not [piece.get_text(" ") for piece in pieces if "\\" in piece.get_text()]
+
+
+@EACH
+def test_it_is_thin(path):
+    tree = ast.parse("\n".join(code(path)))
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    lines = [line for source in code(path) for line in source.splitlines()]
+    assert sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in lines) <= 150
+
+
+@ALL
+def test_it_takes_the_parameters_that_the_runner_passes(path):
+    assert declared(path) >= PARAMETERS
+
+
+@EACH
+def test_every_section_has_something_to_see(path):
+    """The last code cell of a section shows something; sections of prose alone stand before the first code."""
+    sections = [[]]
+    for cell in nbformat.read(path, 4).cells:
+        if cell.cell_type == "markdown" and re.search(r"^## ", cell.source, re.MULTILINE):
+            sections.append([])
+        sections[-1].append(cell)
+    for cells in sections[1:-1]:  # the last one holds the exercises
+        sources = [cell.source for cell in cells if cell.cell_type == "code"]
+        assert sources, cells[0].source
+        assert isinstance(ast.parse(sources[-1]).body[-1], ast.Expr | ast.For), sources[-1]
+
+
+@EACH
+def test_it_has_exercises_with_hints(path):
+    last = nbformat.read(path, 4).cells[-1].source
+    assert last.startswith("## Exercises") and last.count("<details>") == last.count("</details>") >= 3
+
+
+@pytest.mark.slow
+@FULLEST
+def test_it_runs_from_top_to_bottom(path, tmp_path):
+    """Trains its rows under smoke, as papermill runs it, and shows its tables and pictures."""
+    parameters = {
+        "profile": "smoke",
+        "data": ["photos10"],
+        "seeds": [0],
+        "runs_dir": str(tmp_path / "runs"),
+        "data_dir": None,
+        "feature_weights": None,
+    }
+    if "train" in declared(path):  # a notebook that trains only when told to
+        parameters["train"] = True
+    job = Job(str(path), parameters, str(tmp_path / "out" / path.stem), (str(tmp_path / "runs"),))
+    execute(job)
+    assert job.done()
+    soup = BeautifulSoup(job.page.read_text(encoding="utf-8"), "html.parser")
+    text = soup.get_text(" ")
+    assert not re.search(r"HBox\(|VBox\(|interactive\(|Traceback", text)
+    if names.short_name(path) in {table.id for table in paper.TABLES}:
+        assert len(soup.find_all("svg", role="img")) >= 4
+        assert "seen once" in text and "This machine" in text and "not comparable" in text
+    else:
+        assert soup.find_all("svg", role="img") and "photos10" in text
+    for element in soup.find_all(src=True):
+        assert element["src"].startswith("data:")
+
+
+@pytest.mark.slow
+def test_table_2_trains_nothing_unless_told_to(tmp_path):
+    """As in the default run: published records alone, and commands for what is missing."""
+    path = FOLDER / "table2_architectures.ipynb"
+    where = {"runs_dir": str(tmp_path / "runs"), "data_dir": None, "feature_weights": None}
+    parameters = {"profile": "quick", "data": [], "seeds": [0], **where}
+    job = Job(str(path), parameters, str(tmp_path / "out" / path.stem), (str(tmp_path / "runs"),))
+    execute(job)
+    assert not (tmp_path / "runs").exists()
+    text = " ".join(BeautifulSoup(job.page.read_text(encoding="utf-8"), "html.parser").get_text(" ").split())
+    assert "0 finished here" in text and "Published photos10" in text
+    assert "./run_all.sh --profile quick --only table2/gan-residual" in text and "Traceback" not in text
+
+
+def test_the_slider_stands_only_where_someone_can_move_it(monkeypatch):
+    import torch
+
+    from cqlib.figures import common as show
+
+    class Noise:
+        def sample(self, n, *, temperature=1.0, generator=None):
+            return temperature * torch.rand(n, 3, 16, 16, generator=generator)
+
+    monkeypatch.setattr(show, "live", lambda: False)
+    assert show.temperature_slider({"noise": Noise()}) is None
+    monkeypatch.setattr(show, "live", lambda: True)
+    box = show.temperature_slider({"noise": Noise()}, n=4)
+    chosen, slider = box.children[0].children
+    before = box.children[1].value
+    slider.value = 0.0
+    assert box.children[1].value.startswith('<img alt="4 samples') and box.children[1].value != before

@@ -1,0 +1,165 @@
+"""The report in a real browser: accessible, fitting a phone, quiet, and loading nothing from elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+from fake_records import SCORES, draw_samples, record, records
+
+from cqlib.cli import notebook_page
+from cqlib.report import page as report
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+ARGUMENTS = (
+    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-quic"
+).split()
+FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, driven by playwright."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("there is no chromium on this machine (Debian: apt-get install chromium)")
+    sync = pytest.importorskip("playwright.sync_api")
+    with sync.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory) -> str:
+    """The address of a report with everything on it: long names, failures, pictures, every kind of verdict."""
+    out = tmp_path_factory.mktemp("report")
+    local, published = records(1), records(3)
+    local.append(record("table1/gan", 1, status="diverged", notes=["non-finite " * 20]))
+    local.append(record("table1/vae", data="folder:/somewhere/" + "very-long-name-" * 8))
+    draw_samples(local, out / "runs")
+    path = report.build(
+        out,
+        local=local,
+        published=published,
+        failures=["a/very/long/message" * 12],
+        notebooks=[out / "notebooks" / "table1_objectives.html"],
+        local_pictures=out / "runs",
+        available=tuple(SCORES),
+    )
+    return path.as_uri()
+
+
+@pytest.fixture
+def visit(browser, index):
+    """Opens a page, the report: visit(scheme, viewport, address) -> it, with .said and .asked (console, requests)."""
+    contexts = []
+
+    def open_page(scheme: str = "light", viewport: dict = DESK, address: str = index):
+        context = browser.new_context(color_scheme=scheme, viewport=viewport)
+        contexts.append(context)
+        page = context.new_page()
+        page.said, page.asked = [], []
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(visit, scheme):
+    assert not faults(visit(scheme))
+
+
+def faults(page) -> list:
+    """What axe-core finds serious on a page whose hidden parts are opened."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")
+    found = axe.run(page).response["violations"]
+    serious = [item for item in found if item["impact"] in ("serious", "critical")]
+    return [(item["id"], [node["html"][:200] for node in item["nodes"][:3]]) for item in serious]
+
+
+@pytest.mark.parametrize("viewport", [PHONE, {"width": 320, "height": 640}, DESK], ids=["390", "320", "1440"])
+def test_the_page_never_scrolls_sideways(visit, viewport):
+    assert fits(visit(viewport=viewport))
+
+
+def fits(page) -> bool:
+    """Is a page whose hidden parts are opened no wider than its window?"""
+    page.evaluate("document.querySelectorAll('details').forEach(item => item.open = true)")
+    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+@pytest.mark.parametrize("stem", sorted(file.stem for file in FOLDER.glob("*.ipynb")))
+def test_the_page_of_a_notebook_is_as_good(visit, tmp_path, stem):
+    notebook = nbformat.read(FOLDER / f"{stem}.ipynb", 4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.execution_count = 1
+            cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "1"}, execution_count=1)]
+    file = tmp_path / f"{stem}.html"
+    file.write_text(notebook_page.page(notebook, FOLDER, stem))
+    for scheme, viewport in (("light", DESK), ("dark", DESK), ("light", PHONE)):
+        page = visit(scheme, viewport, file.as_uri())
+        assert fits(page)
+        if viewport is DESK:
+            assert not faults(page)
+        assert page.said == [] and all(url.startswith(("file:", "data:")) for url in page.asked)
+
+
+def test_nothing_is_said_on_the_console_and_nothing_asked_of_the_network(visit, index):
+    page = visit()
+    page.wait_for_load_state("networkidle")
+    assert page.said == []
+    assert page.asked[0] == index and all(url.startswith(("file:", "data:")) for url in page.asked)
+
+
+def test_the_keyboard_reaches_the_content_and_the_tables(visit):
+    page = visit(viewport=PHONE)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == "#main"
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#main"
+    page.locator("#tables .scroll").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.activeElement.scrollLeft > 0")
+
+
+def test_dark_and_light_differ_and_plots_follow(visit):
+    def colours(scheme):
+        return visit(scheme).evaluate(
+            "['body', '.plots svg text'].map(name => getComputedStyle(document.querySelector(name)))"
+            ".map((style, i) => i ? style.fill : style.backgroundColor)"
+        )
+
+    light, dark = colours("light"), colours("dark")
+    assert light[0] != dark[0] and light[1] != dark[1]
+
+
+@pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["390", "1440"])
+@pytest.mark.parametrize("kind", ["#samples .pair", ".plots figure"])
+def test_a_picture_opens_large_and_closes_where_it_was(visit, viewport, kind):
+    page = visit(viewport=viewport)
+    figure = page.locator(kind).first
+    small = figure.locator("img, svg").first.bounding_box()
+    figure.locator("a.open").focus()
+    page.keyboard.press("Enter")
+    box, large = figure.bounding_box(), figure.locator("img, svg").first.bounding_box()
+    assert (box["x"], box["y"], box["width"], box["height"]) == (0, 0, viewport["width"], viewport["height"])
+    assert large["width"] > (1.05 if kind.startswith(".") else 1.5) * small["width"] or viewport is PHONE
+    assert 0 <= large["x"] and large["x"] + large["width"] <= viewport["width"]
+    figure.locator("a.close").click()
+    assert figure.bounding_box()["width"] < viewport["width"]
+    caption = figure.locator("figcaption").get_attribute("id")
+    where = "id => document.getElementById(id).getBoundingClientRect().y"
+    page.wait_for_function(f"id => -5 <= ({where})(id) && ({where})(id) < innerHeight", arg=caption)

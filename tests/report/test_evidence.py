@@ -1,0 +1,102 @@
+"""What README says of speed and robustness is what the files say; a miss is told as plainly as a success."""
+
+import itertools
+import json
+from dataclasses import replace
+
+from fake_records import record
+
+from cqlib.experiments.record import write_record
+from cqlib.report import evidence
+
+ROW = {"name": "cqf-step", "ours_s": 0.3, "other": "a textbook loop", "other_s": 0.36, "ratio": 1.2, "target": 1.5,
+       "holds": False, "n": 5, "device": "CPU X, fp32", "ratio_low": 1.1, "ratio_high": 1.25, "about": "time",
+       "ours_bytes": 1, "other_bytes": 2, "flops_per_s": 5e10, "peak_flops_per_s": 1e11}  # fmt: skip
+MET = {**ROW, "name": "growth", "about": "memory", "holds": True, "ours_bytes": 373_000_000, "flops_per_s": None}
+
+
+def test_each_machine_has_its_table_and_misses_are_named(tmp_path):
+    assert evidence.bench(tmp_path) == "Not measured yet."
+    (tmp_path / "a.json").write_text(json.dumps([ROW, MET]))
+    (tmp_path / "b.json").write_text(json.dumps([{**MET, "device": "GPU Y"}]))
+    text = evidence.bench(tmp_path)
+    assert text.index("CPU X, fp32:") < text.index("GPU Y:")
+    assert "| `cqf-step` | a textbook loop | 300 ms | 360 ms | 1.2 (1.1 to 1.25) | 1.5 | **does not hold** |" in text
+    assert "| `growth` | a textbook loop | 373 MB |" in text
+    assert "1 of 2 targets are met; missed by `cqf-step`." in text and "our steps reach 50% (`cqf-step`)" in text
+    assert "All 1 targets are met." in text
+
+
+def test_a_side_that_does_other_work_says_how_much(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([{**ROW, "work_ratio": 1.6}, {**ROW, "work_ratio": 1.02}]))
+    more, same = [line for line in evidence.bench(tmp_path).splitlines() if "`cqf-step` |" in line]
+    assert "a textbook loop (0.62 times our multiply-adds, in convolutions and products) |" in more
+    assert "a textbook loop |" in same
+
+
+def test_claims_in_bf16_stand_beside_those_in_fp32(tmp_path):
+    """Here bf16 turns the claim round that the quality loss lowers FID without f."""
+    assert evidence.precision(tmp_path) == "Not measured yet."
+    for place, fd in (("records", {"table1/cq": 100.0, "table1/vae": 130.0}),
+                      ("fp32", {"table1/cq": 130.0, "table1/vae": 100.0})):  # fmt: skip
+        for row, seed in itertools.product(fd, range(3)):
+            made = record(row, seed, device=place)
+            for t in ("T0", "T1"):
+                made.metrics[f"FD-lite0@{t}"] = replace(made.metrics[f"FD-lite0@{t}"], value=fd[row] + seed)
+            write_record(made, tmp_path / place)
+    text = evidence.precision(tmp_path)
+    assert "quick, trained in bf16 and in fp32: " in text and "(seeds 0, 1, 2)" in text and ", 1 turned round." in text
+    assert "(bf16: records; fp32: fp32.)" in text
+    line = next(line for line in text.splitlines() if "Without f, the quality loss lowers FID" in line)
+    cells = [cell.strip() for cell in line.split("|")]
+    assert cells[2] == "holds" and cells[4] == "does not hold" and "+22" in cells[3] and "−29" in cells[5]
+
+
+def test_one_seed_that_changes_sides_is_turned_round_and_both_bpd_are_told(tmp_path):
+    for place, bpd in (("records", 5.0), ("fp32", 7.0)):
+        for row, value in (("table1/vae", 6.0), ("table1/vae-f", bpd)):
+            made = record(row, device=place)
+            made.metrics["BPD"] = replace(made.metrics["BPD"], value=value)
+            write_record(made, tmp_path / place)
+    text = evidence.precision(tmp_path)
+    assert ", 1 turned round." in text
+    assert "BPD in bf16 and in fp32: VAE 6.00 and 6.00 (seed 0), VAE-F 5.00 and 7.00 (seed 0)." in text
+    write_record(record("table1/cq", 3, device="fp32"), tmp_path / "fp32")
+    alone = evidence.precision(tmp_path)
+    assert "Left out, in fp32 alone: table1/cq, seed 3." in alone and ", 1 turned round." in alone
+    (tmp_path / "fp32" / "table1_cq--photos10--quick--3.json").unlink()
+    for place in ("records", "fp32"):
+        next((tmp_path / place).glob("table1_vae-f*")).unlink()
+    text = evidence.precision(tmp_path)
+    assert "verdicts" not in text and "|" not in text and "VAE 6.00 and 6.00 (seed 0). (bf16: " in text
+
+
+def test_a_bar_in_a_cell_does_not_end_it():
+    assert evidence.table_row(["KL(p || q)", "b"]) == "| KL(p \\|\\| q) | b |"
+
+
+def test_bf16_turns_no_published_verdict_of_quick_round():
+    (told,) = [line for line in evidence.precision().splitlines() if ", quick, trained in bf16" in line]
+    assert ", 0 turned round." in told
+
+
+def test_faults_and_inputs_are_counted(tmp_path):
+    assert evidence.robustness(tmp_path).count("not been run yet") == 2
+    one = {"kept": "all", "said": "one | line", "exit_code": "3", "struck": 200, "outcomes": {}, "not_as_expected": 1}
+    skipped = {**one, "struck": 0, "outcomes": {"skipped: no tmpfs": 1}, "not_as_expected": 0}
+    faults = {"kills": 200, "lost_finished_rows": 0, "differing_records": 2, "not_as_expected": 1,
+              "faults": {"SIGKILL": one, "full disk": skipped}}  # fmt: skip
+    (tmp_path / "robustness_faults.json").write_text(json.dumps(faults))
+    kind = {"about": "npz archives", "inputs": 1000, "result": 10, "one line": 989, "traceback": 1, "hang": 0}
+    total = {key: value for key, value in kind.items() if key != "about"}
+    (tmp_path / "robustness_inputs.json").write_text(json.dumps({"total": total, "kinds": {"npz": kind}}))
+    text = evidence.robustness(tmp_path)
+    assert "200 faults at random moments, 200 of them signals" in text and "2 records that differ" in text
+    assert "| SIGKILL | 200, 1 not as expected | all | one \\| line | 3 |" in text and "| skipped: no tmpfs |" in text
+    assert "1,000 inputs drawn by hypothesis: 1 traceback, 0 hang." in text
+    assert "| npz archives | 1,000 | 10 | 989 | 1 | 0 |" in text
+
+
+def test_times_are_told_in_a_fitting_unit():
+    assert [evidence._seconds(value) for value in (5810.4, 9.96, 0.0123, 1.17e-4, 3e-7)] == [
+        "5,810 s", "9.96 s", "12.3 ms", "117 µs", "0.3 µs"]  # fmt: skip

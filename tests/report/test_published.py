@@ -1,0 +1,187 @@
+"""What is published: small, whole, of today's code, and the same page again from the records alone."""
+
+from dataclasses import replace
+
+import fake_records
+import numpy as np
+import pytest
+import torch
+
+from cqlib import data
+from cqlib.cli import commands as cli
+from cqlib.data.grids import grid, grid_png, unscaled
+from cqlib.experiments import run
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.record import load_records, read_record, slug, write_record
+from cqlib.report import page as report
+from cqlib.report import pictures as report_pictures
+from cqlib.report import publish
+from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
+
+FOLDER = report.PUBLISHED
+RECORDS, PROBLEMS = load_records(FOLDER / "records")
+MOST = 12_000_000
+"""Bytes in all."""
+
+
+def test_it_is_small():
+    assert not PROBLEMS and len(RECORDS) > 80
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < MOST
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda r: slug(r.row, r.data.name, r.profile, r.seed))
+def test_every_record_says_where_it_comes_from_and_is_of_todays_experiment(record):
+    e = experiment(record.row, record.profile, record.data.name, record.seed)
+    assert record.status == "done" and record.config_hash == e.config_hash
+    assert record.git.dirty is False and len(record.git.commit) == 40
+    assert record.seconds > 0 and record.device and {"python", "torch", "torch-fidelity"} <= record.versions.keys()
+
+
+def test_the_page_is_what_the_records_give(monkeypatch, tmp_path):
+    """From anywhere; with its pictures inside where it lies elsewhere."""
+    written = {}
+    monkeypatch.setattr(report, "write_atomic", lambda path, content: written.setdefault(path, content) and path)
+    assert cli.main(["report", "--from", str(FOLDER), "--out", str(FOLDER)]) == 0
+    (page,) = written.values()
+    assert page == (FOLDER / "index.html").read_text(), "python -m cqlib report --from reports/published --out the same"
+    assert 'src="samples/table1_cq-f--photos10--quick--0/samples_T1.webp"' in page and "nothing yet" not in page
+    assert page.index("Not reproduced") < page.index("--only table1 --data-dir DIR</code>: Table 1, about ")
+    assert 0 < page.index("that no run below took the whole of") < page.index("Claims of the paper")
+    assert cli.main(["report", "--from", str(FOLDER), "--out", str(tmp_path)]) == 0
+    assert 'src="samples/' not in written[tmp_path / "index.html"]
+
+
+@pytest.mark.slow
+def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
+    """In half precision, without its critic, measured by `evaluate` and not trained again."""
+    runs, place, row = tmp_path / "runs", tmp_path / "published", "table1/cq-f"
+    first = run.run(row, profile="smoke", runs_dir=runs)
+    name = slug(row, "photos10", "smoke", 0)
+    monkeypatch.setattr(publish, "PUBLISHED", place)
+    monkeypatch.setattr(run, "PUBLISHED", place)
+    weights = runs / name / "model.safetensors"
+    state = load_checkpoint(weights)
+    save_checkpoint(weights, {**state, "device": "a card"})  # wherever it is measured, it was trained there
+    first = replace(first, device="a card")
+    published = publish._publish_model(runs / name, name)
+    before = published.stat().st_mtime_ns
+    assert publish._publish_model(runs / name, name).stat().st_mtime_ns == before  # no new file for equal weights
+    monkeypatch.setattr("cqlib.experiments.stages.train", None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "PUBLISHED", tmp_path / "nothing")
+        with pytest.raises(SystemExit):
+            cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "again")])
+    assert cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "again")]) == 0
+    again = read_record(tmp_path / "again" / "published" / name / "record.json")
+    assert not run.trained(experiment(row, "smoke"), tmp_path / "again")
+    assert load_records(tmp_path / "again") == ([], [])
+    assert again.device == first.device and any("published" in note for note in again.notes)
+    assert again.metrics["BPD"].value == pytest.approx(first.metrics["BPD"].value, abs=0.01)
+    for at in ("FD-lite0@T1", "FD-lite0@T0"):
+        assert again.metrics[at].value == pytest.approx(first.metrics[at].value, rel=0.01)
+    assert again.config_hash == first.config_hash and again.git == first.git
+    damaged = tmp_path / "damaged" / name / "model.safetensors"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"mine")
+    with pytest.raises(SystemExit):  # what lies there is not written over
+        cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "damaged")])
+    assert damaged.read_bytes() == b"mine"
+
+
+def test_samples_are_published_once_and_of_the_first_seed(tmp_path, monkeypatch):
+    """Small images exactly, and the page does not say otherwise."""
+    place = tmp_path / "grids"
+    place.mkdir()
+    images = data.load("photos10", size=16).test.images[:64]
+    for at in ("T1", "T0"):
+        (place / f"samples_{at}.png").write_bytes(grid_png(images))
+    monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "published")
+    (file,) = publish._publish_samples(place, "x", 16)
+    assert file.name == "samples_T1.webp" and file.stat().st_size < (place / "samples_T1.png").stat().st_size
+    assert np.array_equal(unscaled(file.read_bytes(), 16), grid(images[:48])) and not report_pictures._rounded(file)
+    (place / "samples_T0.png").write_bytes(grid_png(images.flip(0)))
+    assert [path.name for path in publish._publish_samples(place, "x", 16)] == [
+        "samples_T0.webp", "samples_T1.webp",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "shown"), [(32, 48), (64, 24)])
+def test_grids_of_larger_images_are_published_small(tmp_path, monkeypatch, size, shown):
+    """Far fewer bytes; the same photographs, but for what WebP rounds."""
+    images = data.load("photos10", size=32).test.images[:64].repeat_interleave(size // 32, 2)
+    images = images.repeat_interleave(size // 32, 3)
+    place = tmp_path / "grids"
+    place.mkdir()
+    (place / "samples_T1.png").write_bytes(grid_png(images))
+    monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "published")
+    (file,) = publish._publish_samples(place, "x", size)
+    assert file.name == "samples_T1.webp" and file.stat().st_size < 60_000
+    sheet, wanted = unscaled(file.read_bytes(), size).astype(int), grid(images[:shown]).astype(int)
+    assert sheet.shape == wanted.shape and abs(sheet - wanted).mean() < 4.5  # 5.1 at quality 75
+    assert report_pictures.sample_file(file.parent, "T1") == file and report_pictures._rounded(file)
+    assert report_pictures._image(file.read_bytes(), "")["src"].startswith("data:image/webp;base64,")
+
+
+def test_no_old_grid_stays_beside_new_ones(tmp_path, monkeypatch):
+    place = tmp_path / "grids"
+    place.mkdir()
+    monkeypatch.setattr(publish, "PUBLISHED", tmp_path / "published")
+    grid_of = grid_png(torch.zeros(64, 3, 32, 32, dtype=torch.uint8))
+    old = tmp_path / "published" / "samples" / "x"
+    old.mkdir(parents=True)
+    for name in ("samples_T1.png", "samples_T0.webp"):
+        (old / name).write_bytes(b"old")
+    for at in ("T1", "T0"):
+        (place / f"samples_{at}.png").write_bytes(grid_of)
+    publish._publish_samples(place, "x", 32)
+    assert [path.name for path in old.iterdir()] == ["samples_T1.webp"]
+
+
+@pytest.mark.parametrize(("data_set", "drawn"), [("photos10", True), ("npz:mine", False)])
+def test_readmes_picture_is_drawn_where_all_models_of_its_own_run_set_are(tmp_path, monkeypatch, data_set, drawn):
+    place = tmp_path / "published"
+    monkeypatch.setattr(publish, "PUBLISHED", place)
+    monkeypatch.setattr(publish.readme, "main", lambda: 0)
+    monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
+    monkeypatch.setattr(publish, "_picture", lambda runs_dir: b"drawn")
+    monkeypatch.setattr(publish, "_publish_model", lambda folder, name: place)
+    (place / "samples").mkdir(parents=True)
+    for row in fake_records.SCORES:
+        name = data_set if row != "table1/gan" else "photos10"
+        write_record(fake_records.record(row, 0, data=name), tmp_path / "runs" / slug(row, name, "quick", 0),
+                     "record.json")  # fmt: skip
+    publish.publish(tmp_path / "runs")
+    assert (place / "table1.webp").exists() == drawn
+
+
+def test_samples_of_a_run_that_did_not_finish_are_not_published(tmp_path, monkeypatch):
+    """Its row may have a record from before; or it finishes while others are published."""
+    place, made = tmp_path / "published", fake_records.record("table1/vae", 0)
+    monkeypatch.setattr(publish, "PUBLISHED", place)
+    monkeypatch.setattr(publish.readme, "main", lambda: 0)
+    monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
+    name = slug("table1/vae", "photos10", "quick", 0)
+    (place / "samples").mkdir(parents=True)
+    write_record(made, place / "records")
+    grids = tmp_path / "runs" / name / "samples_T1.png"
+    write_record(replace(made, status="diverged"), grids.parent, "record.json")
+    grids.write_bytes(grid_png(torch.zeros(64, 3, 16, 16, dtype=torch.uint8)))
+    publish.publish(tmp_path / "runs")
+    assert not list((place / "samples").iterdir())
+    write_record(made, grids.parent, "record.json")
+    publish.publish(tmp_path / "runs")
+    assert (place / "samples" / name / "samples_T1.webp").is_file()
+
+
+@pytest.mark.parametrize("kind", report_pictures.KINDS)
+def test_a_garbled_grid_is_passed_over(tmp_path, kind):
+    """A WebP of good length with a broken inside too, which `verify` lets pass."""
+    noise = torch.randint(256, (64, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    content = bytearray(grid_png(noise, scale=1) if kind == ".png" else publish._small(grid_png(noise), 32))
+    file = tmp_path / f"samples_T1{kind}"
+    file.write_bytes(content)
+    assert report_pictures.sample_file(tmp_path, "T1") == file
+    for i in range(30, len(content) - 20):
+        content[i] ^= 0x5A
+    file.write_bytes(content)
+    assert report_pictures.sample_file(tmp_path, "T1") is None

@@ -1,0 +1,421 @@
+"""Files from strangers do no harm: no pickle runs, no archive writes outside its folder, no name becomes markup, and
+nothing of the machine gets into what is published."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+import pickle
+import platform
+import re
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import requests
+import test_celeba
+import test_cifar10
+import test_imagenet64
+import test_stl10
+import test_tiny_imagenet
+import torch
+from bs4 import BeautifulSoup
+from PIL import Image
+
+import cqlib
+from cqlib import data
+from cqlib.data import published
+from cqlib.data.catalogue import ENTRIES
+from cqlib.experiments import rows as names
+from cqlib.experiments import run
+from cqlib.figures import common as show
+from cqlib.metrics import features
+from cqlib.report import page as report
+from cqlib.util.checkpoint import CheckpointError, load_checkpoint
+from cqlib.util.errors import UserError
+
+ROOT = Path(__file__).parent.parent.parent
+SOURCES = [path for folder in ("cqlib", "tools") for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+# --- code: what is never called ------------------------------------------------------------------------------
+
+
+def calls(path: Path):
+    """(dotted name, call) of every call in a file."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def given(call: ast.Call, name: str) -> object:
+    return next((ast.literal_eval(k.value) for k in call.keywords if k.arg == name), None)
+
+
+def unsafe(path: Path):
+    """What in a file would run or unpack what a stranger wrote."""
+    for name, call in calls(path):
+        last = name.rpartition(".")[2]
+        if name == "torch.load" and given(call, "weights_only") is not True:
+            yield f"{path.name}:{call.lineno}: torch.load without weights_only=True"
+        if last in ("load", "read_array") and given(call, "allow_pickle") not in (None, False):
+            yield f"{path.name}:{call.lineno}: {name} with allow_pickle"
+        if re.match(r"((pickle|marshal|dill|cloudpickle)\.(loads?|Unpickler)|(shelve|joblib|yaml|jsonpickle)\.)", name):
+            yield f"{path.name}:{call.lineno}: {name}"
+        if name in ("eval", "exec", "os.system", "os.popen", "tempfile.mktemp"):
+            yield f"{path.name}:{call.lineno}: {name}"
+        if last in ("extractall", "extract_archive", "unpack_archive"):
+            yield f"{path.name}:{call.lineno}: {name}"
+        if any(k.arg == "shell" for k in call.keywords):
+            yield f"{path.name}:{call.lineno}: a shell"
+
+
+def test_no_code_runs_what_a_file_says():
+    assert len(SOURCES) > 100
+    assert [line for path in SOURCES for line in unsafe(path)] == []
+
+
+def test_no_notebook_runs_what_a_file_says(tmp_path):
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text())["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        (tmp_path / f"{path.stem}.py").write_text(re.sub(r"(?m)^[%!].*$", "", code))
+        assert list(unsafe(tmp_path / f"{path.stem}.py")) == [] and not re.search(r"(?m)^!", code)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["torch.load(f)", "torch.load(f, weights_only=False)", "pickle.loads(b)", "np.load(f, allow_pickle=True)",
+     "eval(x)", "z.extractall()", "run(x, shell=True)", "tarfile.open(p).extractall(d)"],
+)  # fmt: skip
+def test_the_search_finds_it(tmp_path, line):
+    (tmp_path / "x.py").write_text(line)
+    assert len(list(unsafe(tmp_path / "x.py"))) == 1
+
+
+# --- files that would run something --------------------------------------------------------------------------
+
+
+class Harm:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_in_place_of_any_artefact_is_not_run(tmp_path, monkeypatch):
+    """A checkpoint, a published model, the weights of features, an array file, a cache of statistics, a record."""
+    harm = tmp_path / "harm"
+    content = pickle.dumps(Harm(harm))
+    with pytest.raises((ValueError, TypeError, UnicodeDecodeError)):
+        json.loads(content)
+    pickle.loads(content)
+    assert harm.exists()  # it would have
+    harm.unlink()
+
+    torch_zip = io.BytesIO()
+    torch.save({"weight": Harm(harm)}, torch_zip)
+    array = io.BytesIO()
+    np.save(array, np.array([Harm(harm)], object))
+    whole = tmp_path / "whole"
+    run.run("table1/vae", profile="smoke", runs_dir=whole)
+    kinds = sorted(p.relative_to(whole) for p in whole.rglob("*") if p.is_file() and p.suffix != ".lock")
+    assert {path.suffix for path in kinds} >= {".safetensors", ".json", ".png"} and len(kinds) > 5
+    pictures = [path for path in kinds if path.suffix == ".png"]
+    for hostile in (content, torch_zip.getvalue(), array.getvalue()):
+        weights, npz = tmp_path / "weights.pth", tmp_path / "images.npz"
+        for path in (weights, npz, tmp_path / "x.checkpoint"):
+            path.write_bytes(hostile)
+        with pytest.raises(CheckpointError):
+            load_checkpoint(tmp_path / "x.checkpoint")
+        with pytest.raises(UserError):
+            features.features_for(weights).extractor()
+        with pytest.raises(UserError):
+            data.load(f"npz:{npz}")
+        for path in kinds if hostile is content else ():
+            kept = (whole / path).read_bytes()
+            (whole / path).write_bytes(hostile)
+            try:
+                run.load("table1/vae", profile="smoke", data="photos10", seed=0, runs_dir=whole)
+                if path.name == "record.json" or path == pictures[0]:
+                    report.render(tmp_path / "out", runs_dir=whole)
+            except UserError as error:
+                assert "\n" not in str(error)
+            (whole / path).write_bytes(kept)
+    assert not harm.exists()
+
+
+# --- archives that would write elsewhere ---------------------------------------------------------------------
+
+EVIL = ("../evil", "../../evil", "/evil-of-cqlib", "x/../../evil", "..\\evil", "C:\\evil", "stl10_binary/../../evil")
+
+
+def poisoned_tar(path: Path) -> None:
+    """The tar archive once more, with members that point outside before and after its own."""
+    with tarfile.open(path) as old:
+        members = [(member, old.extractfile(member).read() if member.isfile() else b"") for member in old.getmembers()]
+    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as new:
+        for when in range(2):
+            for name in EVIL:
+                one = tarfile.TarInfo(name)
+                one.size = 4
+                new.addfile(one, io.BytesIO(b"evil"))
+            for kind, target in ((tarfile.SYMTYPE, "/etc"), (tarfile.SYMTYPE, ".."), (tarfile.LNKTYPE, "../outside"),
+                                 (tarfile.CHRTYPE, ""), (tarfile.BLKTYPE, ""), (tarfile.FIFOTYPE, "")):  # fmt: skip
+                one = tarfile.TarInfo(f"link-{kind.decode()}-{when}")
+                one.type, one.linkname = kind, target
+                new.addfile(one)
+            for member, content in members if when == 0 else ():
+                new.addfile(member, io.BytesIO(content))
+
+
+def poisoned_zip(path: Path) -> None:
+    """The zip archive with members that point outside, one of them a link."""
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in EVIL:
+            archive.writestr(zipfile.ZipInfo(name), b"evil")
+        link = zipfile.ZipInfo("link")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, b"/etc")
+
+
+def cifar10(home, monkeypatch):
+    return test_cifar10.archive(home, "binary", home.parent / "build")
+
+
+def stl10(home, monkeypatch):
+    test_stl10.copy(home)
+    return test_stl10.packed(home)
+
+
+def celeba(home, monkeypatch):
+    test_celeba.copy(home)
+    return test_celeba.packed(home)
+
+
+def imagenet64(form):
+    def make(home, monkeypatch):
+        if form == "zipped batches":
+            test_imagenet64.batches(home, place="zipped")
+        else:
+            test_imagenet64.pictures(home, form)
+        return next(path for path in sorted(home.iterdir()) if path.suffix in (".zip", ".tar"))
+
+    return make
+
+
+def tiny_imagenet(home, monkeypatch):
+    root = home / "tiny-imagenet-200"
+    for part in ("train/n1/images", "val/images"):
+        (root / part).mkdir(parents=True)
+    for k in range(4):
+        test_tiny_imagenet.picture(k).save(root / "train" / "n1" / "images" / f"n1_{k}.JPEG", "JPEG")
+        test_tiny_imagenet.picture(9 + k).save(root / "val" / "images" / f"val_{k}.JPEG", "JPEG")
+    (root / "wnids.txt").write_text("n1")
+    (root / "val" / "val_annotations.txt").write_text("".join(f"val_{k}.JPEG\tn1\t0\t0\t1\t1\n" for k in range(4)))
+    return test_tiny_imagenet.pack(root, monkeypatch)
+
+
+ARCHIVES = {
+    "cifar10": cifar10,
+    "stl10": stl10,
+    "celeba": celeba,
+    "tiny-imagenet": tiny_imagenet,
+    "imagenet64 zip": imagenet64("zipped batches"),
+    "imagenet64 tar": imagenet64(".tar"),
+    "imagenet64 pictures zip": imagenet64(".zip"),
+}
+
+
+def everything(folder: Path) -> dict[str, bytes | None]:
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_an_archive_writes_nothing_but_the_converted_copy(tmp_path, monkeypatch, kind):
+    name = kind.split()[0]
+    monkeypatch.setattr(names, "ROOT", tmp_path / "repository")
+    monkeypatch.setattr(published.names, "ROOT", tmp_path / "repository")
+    home = tmp_path / "data"
+    home.mkdir()
+    archive = ARCHIVES[kind](home, monkeypatch)
+    (tmp_path / "outside").write_text("outside")
+    (poisoned_zip if zipfile.is_zipfile(archive) else poisoned_tar)(archive)
+    # The copy is not the published one: no size and no hash to compare with.
+    monkeypatch.setattr(type(ENTRIES[name]), "known", lambda self, name: None)
+    before = everything(tmp_path)
+    try:
+        loaded = data.load(name, data_dir=home)
+    except UserError as error:  # a member it does not know is reason enough to refuse the whole
+        assert "\n" not in str(error)
+        loaded = None
+    assert loaded is not None or kind == "cifar10"
+    after = everything(tmp_path)
+    assert {path: content for path, content in after.items() if path in before} == before
+    made = [path for path in after if path not in before]
+    assert all(path.startswith(("data/converted", f"data/.{name}", "repository")) for path in made), made
+    assert not Path("/evil-of-cqlib").exists() and not any(path.is_symlink() for path in tmp_path.rglob("*"))
+
+
+def test_a_list_of_names_leads_to_no_other_file(tmp_path, monkeypatch):
+    """Names of images stand in the data set's own lists: those that leave the folder are refused."""
+    secret = tmp_path / "secret.jpg"
+    Image.new("RGB", (178, 218), (1, 2, 3)).save(secret)
+    home = tmp_path / "data"
+    test_celeba.copy(home)
+    listed = home / "list_eval_partition.txt"
+    for name in ("../../secret.jpg", str(secret)):
+        listed.write_text(listed.read_text().replace("000001.jpg", name))
+        with pytest.raises(UserError) as caught:
+            data.load("celeba", data_dir=home)
+        assert "\n" not in str(caught.value)
+        listed.write_text(listed.read_text().replace(name, "000001.jpg"))
+    tree = home / "tiny-imagenet-200"
+    for part in ("train/n1/images", "val/images"):
+        (tree / part).mkdir(parents=True)
+        test_tiny_imagenet.picture(1).save(tree / part / "n1_1.JPEG", "JPEG")
+    (tree / "wnids.txt").write_text("n1")
+    for name in ("../../../secret.jpg", str(secret)):
+        (tree / "val" / "val_annotations.txt").write_text(f"{name}\tn1\t0\t0\t1\t1\n")
+        with pytest.raises(UserError) as caught:
+            data.load("tiny-imagenet", data_dir=home)
+        assert "\n" not in str(caught.value)
+
+
+# --- names that would become markup --------------------------------------------------------------------------
+
+RTL = "\u202e"
+MARKUP = "<img src=x onerror=alert(1)>"
+HOSTILE = ("<script>alert(1)</script>", f'">{MARKUP}', "'; drop", f"{RTL}txt.exe", "&lt;b&gt;", "{{7*7}}")
+
+
+@pytest.fixture(scope="module")
+def of_hostile_names(tmp_path_factory):
+    """A run on a folder of images whose own name, classes and files are markup."""
+    home = tmp_path_factory.mktemp("hostile")
+    folder = home / MARKUP
+    rng = np.random.default_rng(0)
+    for name in HOSTILE:
+        place = folder / name.replace("/", "∕")
+        place.mkdir(parents=True)
+        for k in range(10):
+            Image.fromarray(rng.integers(256, size=(16, 16, 3), dtype=np.uint8)).save(place / f"{k}{name[:5]}.png")
+    run.run("table1/vae", profile="smoke", data=f"folder:{folder}", runs_dir=home / "runs")
+    return home, f"folder:{folder}"
+
+
+def harmless(html: str) -> None:
+    soup = BeautifulSoup(html, "html.parser")
+    for tag in soup.find_all(True):
+        assert not [key for key in tag.attrs if key.startswith("on")], tag
+        assert tag.get("src") != "x", tag
+    assert "alert(1)" not in "".join(script.get_text() for script in soup.find_all("script"))
+    assert RTL not in html
+
+
+def test_the_report_of_hostile_names_is_text(of_hostile_names):
+    home, _ = of_hostile_names
+    report.render(home / "out", runs_dir=home / "runs")
+    page = (home / "out" / "index.html").read_text()
+    assert "onerror" in page  # it is told, as text
+    harmless(page)
+
+
+def test_what_notebooks_show_of_hostile_names_is_text(of_hostile_names):
+    home, name = of_hostile_names
+    records = [run.run("table1/vae", profile="smoke", data=name, runs_dir=home / "runs")]
+    for shown in (show.table("table1", records), show.claims("table1", records)):
+        harmless(shown.data)
+
+
+# --- what is published says nothing of the machine -----------------------------------------------------------
+
+
+def test_records_and_report_do_not_name_the_machine(tmp_path, monkeypatch):
+    host = "machine-of-these-tests"
+    monkeypatch.setenv("CQLIB_SECRET", "s3cr3t-t0ken")
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    monkeypatch.setattr(platform, "node", lambda: host)
+    run.run("table1/vae", profile="smoke", runs_dir=tmp_path / "runs")
+    report.render(tmp_path / "out", runs_dir=tmp_path / "runs")
+    told = "".join(path.read_text() for path in [*(tmp_path / "runs").rglob("*.json"), tmp_path / "out" / "index.html"])
+    for secret in (str(Path.home()), str(tmp_path), str(ROOT), "s3cr3t-t0ken", host):
+        assert secret == "/" or secret not in told
+
+
+def test_published_records_do_not_name_a_machine():
+    for path in sorted((ROOT / "reports" / "published").rglob("*.json")):
+        text = path.read_text()
+        assert not re.search(r"/(home|root|Users|tmp|work|mnt)/", text), path
+
+
+NOBODY = 65534
+
+
+def readable_by_nobody(path: Path) -> bool:
+    return all(folder.stat().st_mode & 0o005 == 0o005 for folder in (path, *path.parents))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root: every run shows it")
+def test_run_all_needs_no_root():
+    """As nobody, from a repository that belongs to another, with a folder of its own to write to."""
+    python = Path(sys.executable)
+    if not all(readable_by_nobody(place) for place in (ROOT, python.parent, python.resolve().parent)):
+        pytest.skip("nobody else may read this repository or its Python")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        home = {"HOME": folder, "TMPDIR": folder, "PATH": os.environ["PATH"], "VIRTUAL_ENV": str(python.parent.parent)}
+        places = ["--runs-dir", f"{folder}/runs", "--out", f"{folder}/out"]
+        done = subprocess.run(
+            [ROOT / "run_all.sh", "--profile", "smoke", "--only", "table1/vae", *places],
+            cwd=folder,
+            env=home,
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert (Path(folder) / "out" / "index.html").is_file()
+
+
+def test_jupyterlab_asks_for_its_token_and_listens_on_the_loopback(tmp_path):
+    """As `jupyter lab notebooks` starts it; nothing in this repository changes its settings."""
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--port=0"]
+    command += ["--allow-root"] * (os.geteuid() == 0)
+    home = os.environ | dict.fromkeys(("HOME", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"), str(tmp_path))
+    server = subprocess.Popen([*command, str(ROOT / "notebooks")], env=home, cwd=ROOT, stderr=subprocess.DEVNULL)
+    process, deadline, listening = psutil.Process(server.pid), time.monotonic() + 120, set()
+    try:
+        while not (listening and (found := list(tmp_path.glob("jpserver-*.json")))):
+            assert time.monotonic() < deadline and server.poll() is None
+            time.sleep(0.1)
+            listening = {c.laddr.ip for c in process.net_connections() if c.status == psutil.CONN_LISTEN}
+        about = json.loads(found[0].read_text())
+        assert listening <= {"127.0.0.1", "::1"} and len(about["token"]) >= 32
+        contents = f"http://127.0.0.1:{about['port']}/api/contents"
+        for query, status in (("", 403), ("?token=wrong", 403), (f"?token={about['token']}", 200)):
+            assert requests.get(contents + query, timeout=60).status_code == status
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def test_a_published_model_opens_without_a_pickle():
+    for path in sorted((ROOT / "reports" / "published" / "models").iterdir()):
+        assert path.suffix == ".safetensors"
+    assert cqlib.load("table1/cq-f", profile="quick", data="photos10", seed=0) is not None

@@ -1,0 +1,166 @@
+"""The GPU path: training, resuming, metrics and placement on a CUDA device. Skipped without one."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cqlib import data as data_sets
+from cqlib.experiments import run
+from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.metrics import evaluation, features
+from cqlib.metrics.bpd import held_out_nats
+from cqlib.metrics.library import full_fp32
+from cqlib.models.base import LikelihoodSystem
+from cqlib.models.registry import build
+from cqlib.training import loop as training
+from cqlib.training.device import fast_bf16, near
+from cqlib.training.loop import Stop, train
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+CUDA = torch.device("cuda")
+
+
+def trained(row: str, folder, **options):
+    e = experiment(row, "smoke")
+    torch.manual_seed(0)
+    split = data_sets.load("photos10", size=e.size).train.first(128)
+    return train(build(e.recipe.system), split.images, e.recipe.training, seed=0, folder=folder, labels=split.labels,
+                 device=CUDA, **options)  # fmt: skip
+
+
+def weights(system):
+    """All parameters in one vector on the host, whatever their layout."""
+    return torch.cat([p.detach().flatten().cpu() for p in system.parameters()])
+
+
+@pytest.mark.parametrize("row", AVAILABLE)
+def test_every_row_trains_and_is_measured(row, tmp_path):
+    result = trained(row, tmp_path)
+    assert result.status == "done" and result.skipped == 0
+    assert all(p.is_cuda for p in result.system.parameters())
+    fake = evaluation.draw(result.system, 8, temperature=1.0, seed=0)
+    assert fake.dtype == torch.uint8 and fake.device.type == "cpu" and len(fake) == 8
+    if isinstance(result.system, LikelihoodSystem):
+        images = data_sets.load("photos10", size=fake.shape[-1]).test.images[:8]
+        on_card = held_out_nats(result.system, images)
+        assert torch.isfinite(on_card).all()
+        # other random numbers: the same bound, up to its noise
+        on_host = held_out_nats(result.system.cpu(), images)
+        assert abs(float((on_card - on_host).mean() / on_host.mean())) < 0.05
+
+
+@pytest.mark.parametrize("row", ["table1/cq-f", "table1/gan"])
+def test_a_whole_run_finds_the_card_by_itself(row, tmp_path):
+    """The second also trains an encoder round its frozen generator."""
+    record = run.run(row, profile="smoke", runs_dir=tmp_path)
+    assert record.status == "done" and torch.cuda.get_device_name() in record.device
+    assert ("bf16" in record.device) == fast_bf16(CUDA) and record.peak_memory_bytes > 10**6
+    assert {"BPD", "IS-lite0@T1", "FD-lite0-floor"} <= set(record.metrics)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "_run", lambda *_: pytest.fail("ran again"))
+        assert run.run(row, profile="smoke", runs_dir=tmp_path) == record
+    assert len(evaluation.draw(run.load(row, profile="smoke", runs_dir=tmp_path), 2, temperature=1.0, seed=0)) == 2
+
+
+def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+
+    class After(Stop):
+        calls = 0
+
+        def reason(self):
+            self.calls += 1
+            return "enough" if self.calls > 10 else None
+
+    whole = trained("table1/cq-f", tmp_path / "whole").system.state_dict()
+    with pytest.raises(Exception, match="enough"):
+        trained("table1/cq-f", tmp_path / "parts", stop=After())
+    parts = trained("table1/cq-f", tmp_path / "parts").system.state_dict()
+    for name, value in whole.items():  # cuDNN may sum in another order
+        torch.testing.assert_close(parts[name], value, rtol=0.05, atol=0.02, msg=name)
+
+
+def test_metrics_use_true_fp32_whatever_is_allowed_outside():
+    torch.manual_seed(0)
+    a, b = torch.randn(256, 256, device=CUDA), torch.randn(256, 256, device=CUDA)
+    exact = (a.double() @ b.double()).float()
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        with full_fp32():
+            assert (a @ b - exact).abs().max() < 1e-3
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+
+
+def test_features_on_the_card_are_those_of_the_cpu():
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (8, 3, 32, 32), dtype=np.uint8))
+    lite0 = features.lite0()
+    host = features.extract(images, lite0, (lite0.pooled,))[lite0.pooled]
+    card = features.extract(images, lite0, (lite0.pooled,), device=CUDA)[lite0.pooled]
+    torch.testing.assert_close(card, host, rtol=1e-3, atol=1e-3)
+
+
+def test_images_lie_on_the_card_unless_they_are_too_many(monkeypatch):
+    images = torch.zeros(4, 3, 16, 16, dtype=torch.uint8)
+    assert near(images, CUDA).is_cuda
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (images.nbytes, 0))
+    assert not near(images, CUDA).is_cuda
+    assert training.measure(build(experiment("table1/cq-f", "smoke").recipe.system),
+                            experiment("table1/cq-f", "smoke").recipe.training, CUDA) > 0  # fmt: skip
+
+
+@pytest.mark.parametrize("row", AVAILABLE)
+def test_no_step_waits_for_the_card(row, tmp_path):
+    """The host runs ahead: whatever would make it wait is an error here."""
+    e = experiment(row, "smoke")
+    split = data_sets.load("photos10", size=e.size).train.first(128)
+    loop = training._Loop(build(e.recipe.system), split.images, split.labels, e.recipe.training, 0, tmp_path, "x", CUDA)
+    for _ in range(5):  # the first ones may set something up
+        loop.one_step()
+        loop.step += 1
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            loop.one_step()
+            loop.step += 1
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+# The last ones: a capture that fails leaves its process unable to go on.
+EXACT = {"autocast": "off"}
+AS_PAPER = {"optimiser": "adamax", "betas": (0.9, 0.999), "autocast": "auto"}
+GRAPHS = [(row, EXACT) for row in AVAILABLE if build(experiment(row, "smoke").recipe.system).kernels(0)]
+
+
+@pytest.mark.parametrize(("row", "changes"), [*GRAPHS, ("table1/cq-f", AS_PAPER)])
+def test_a_training_by_cuda_graphs_is_the_training(row, changes, tmp_path, monkeypatch):
+    """The same random numbers in the same order by deterministic kernels, while the rate falls: weights move the same
+    way, and the logs tell the same losses."""
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    e = experiment(row, "smoke")
+    images = data_sets.load("photos10", size=e.size).train.images[:128]
+    moved, logs = {}, {}
+    for graphs in (False, True):
+        torch.manual_seed(0)
+        system = build(e.recipe.system)
+        start = weights(system)
+        config = replace(e.recipe.training, steps=40, ema=0.0, cuda_graphs=graphs, **changes)
+        folder = tmp_path / str(graphs)
+        result = train(system, images, config, seed=0, folder=folder, device=CUDA)
+        assert result.status == "done" and result.skipped == 0
+        moved[graphs] = weights(result.system) - start
+        logs[graphs] = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
+    assert (moved[True] - moved[False]).norm() < (0.05 if changes is EXACT else 0.2) * moved[False].norm()
+    for plain, replayed in zip(logs[False], logs[True], strict=True):
+        names = plain.keys() - {"seconds"}
+        assert [replayed[name] for name in names] == pytest.approx([plain[name] for name in names], rel=0.02, abs=0.01)

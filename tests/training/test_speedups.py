@@ -1,0 +1,264 @@
+"""What is fast gives what the slow way gives: memory layout, bf16, compiled nets, fused optimisers, the feed, the step,
+group norms, and memory that is kept.
+
+Caches of pixel by pixel sampling, the packed checkerboard, the lazy penalty and the folded batch norms of lite0 have
+their tests beside those of the nets, the losses and the metrics.
+"""
+
+import subprocess
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+from torch.nn.utils import parameters_to_vector
+
+from benchmarks import plain
+from cqlib.experiments.experiment import experiment
+from cqlib.metrics.library import full_fp32
+from cqlib.models.registry import build
+from cqlib.nets.coupling import CouplingNet
+from cqlib.nets.group_norm import GroupNorm
+from cqlib.training import loop as training
+from cqlib.training.batches import Feed
+from cqlib.training.device import fast_bf16, placed
+from cqlib.training.loop import stepper
+from cqlib.training.optimisers import optimiser
+from cqlib.util.errors import UserError
+from cqlib.util.paths import ROOT
+
+CPU = torch.device("cpu")
+ROWS = (
+    "table1/cq-f", "table1/gan", "table2/cqf-iaf-residual", "table2/gan-residual", "table3/dcgan", "table3/sngan",
+    "table3/batchgan", "table3/wgan-gp", "table3/improved-gan", "table3/sngan-resnet-hinge", "table3/prog-gan",
+    "table3/nvp", "table3/vae-iaf", "table3/pixelrnn", "table3/pixelcnnpp", "table3/cqf-2-scales",
+    "extra/vae-full-covariance", "extra/vae-pixelcnn", "extra/cq-f-conditional",
+)  # fmt: skip
+"""Every net of the package is in one of them."""
+BF16_LOSS, BF16_DIRECTION = 0.02, 0.9
+
+
+@pytest.fixture(autouse=True)
+def noise_of_any_layout(monkeypatch):
+    """Noise is drawn in the order of memory: here in that of the indices, so that layouts can be compared."""
+
+    def dropout(x, p=0.5, training=True, inplace=False):
+        return x * (torch.rand(x.shape) >= p) / (1 - p) if training else x
+
+    monkeypatch.setattr(torch.nn.functional, "dropout", dropout)
+    monkeypatch.setattr(torch, "randn_like", lambda x: torch.randn(x.shape))
+
+
+def losses_and_gradients(row, *, channels_last=False, bf16=False, compiled=False):
+    """[(losses, gradient)] of the generator and of the critic, where there is one; the same weights, images and noise
+    for every way."""
+    recipe = experiment(row, "smoke").recipe
+    torch.manual_seed(1)
+    system = placed(build(recipe.system), replace(recipe.training, channels_last=channels_last), CPU).train()
+    system.schedule(recipe.training.steps // 2, recipe.training.steps)
+    with torch.no_grad():
+        for p in system.parameters():  # at the start some ReLUs stand at exactly 0, where rounding decides
+            p.add_(0.01 * torch.randn(p.shape))
+    if compiled:
+        for name, child in system.named_children():
+            if name != "critic":
+                child.compile()
+    x = torch.randint(256, (8, *system.shape), dtype=torch.uint8)
+    labels = {"labels": torch.arange(8) % 4} if system.uses_labels else {}
+    found = []
+    for critic, parameters in ((False, system.generator_parameters()), (True, system.critic_parameters())):
+        if not parameters:
+            continue
+        torch.manual_seed(2)
+        with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+            of = system.critic_losses(x, step=0, **labels) if critic else system.generator_losses(x, **labels)
+        gradients = torch.autograd.grad(of["total"], parameters, allow_unused=True)
+        named = {name: value.item() for name, value in of.items()}
+        found.append((named, torch.cat([g.flatten() for g in gradients if g is not None])))
+    return found
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_either_memory_layout_to_rounding_and_bf16_within_its_bound(row):
+    """fp32: losses to 1e-5, the gradient to 1e-3 of its length. bf16: losses to 2 % (of themselves, or of 1 where they
+    are smaller), the gradient's direction to a cosine of 0.9; the critic's penalty, a double backward, is the worst."""
+    plainly = losses_and_gradients(row)
+    channels_last, bf16 = losses_and_gradients(row, channels_last=True), losses_and_gradients(row, bf16=True)
+    for (losses, gradient), (same, close), (coarse, near) in zip(plainly, channels_last, bf16, strict=True):
+        for name, value in losses.items():
+            assert same[name] == pytest.approx(value, rel=1e-5, abs=1e-5), name
+            assert coarse[name] == pytest.approx(value, rel=BF16_LOSS, abs=BF16_LOSS), name
+        assert (close - gradient).norm() < 1e-3 * gradient.norm()
+        assert cosine_similarity(near, gradient, dim=0) > BF16_DIRECTION
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_convolutions_of_f_see_the_layout_that_training_asks_for(channels_last):
+    recipe = experiment("table1/cq-f", "smoke").recipe
+    system = placed(build(recipe.system), replace(recipe.training, channels_last=channels_last), CPU)
+    seen = []
+    for module in system.flow.modules():
+        if isinstance(module, CouplingNet):
+            module.stem.register_forward_pre_hook(lambda _, x: seen.append(x[0]))
+    system.flow(torch.rand(4, *system.shape))
+    layouts = {x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous() for x in seen}
+    assert len(seen) == 3 and layouts == {channels_last}
+
+
+@pytest.mark.slow
+def test_compiled_gradients_are_the_eager_ones():
+    eager, compiled = (losses_and_gradients("table1/cq-f", channels_last=True, compiled=c) for c in (False, True))
+    for (losses, gradient), (same, close) in zip(eager, compiled, strict=True):
+        assert same == pytest.approx(losses, rel=1e-5)
+        assert (close - gradient).norm() < 1e-4 * gradient.norm()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])
+def test_fused_optimisers_move_the_weights_as_loops_do(name):
+    training = replace(experiment("table1/cq-f", "smoke").recipe.training, optimiser=name)
+    loops = {
+        "adam": lambda p: torch.optim.Adam(p, lr=0.01, betas=training.betas, foreach=False),
+        "adamax": lambda p: torch.optim.Adamax(p, lr=0.01, betas=training.betas, foreach=False),
+        "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01, alpha=training.betas[1], foreach=False),
+    }
+    torch.manual_seed(0)
+    start = [torch.randn(5, 3), torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)]
+    ours, theirs = ([torch.nn.Parameter(p.clone()) for p in start] for _ in range(2))
+    fast, slow = optimiser(ours, training, 0.01), loops[name](theirs)
+    for _ in range(3):
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.empty_like(a).copy_(torch.randn(a.shape))  # in the layout of the weight, as autograd's are
+            b.grad = a.grad.clone()
+        fast.step()
+        slow.step()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [7, 40])
+def test_the_feed_is_the_loop_over_positions(n):
+    """Batches that end an epoch, begin one, or span several: image k of epoch e is entry k of its permutation."""
+    images = torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1)
+    feed = Feed(images, torch.arange(n), seed=3, flips=False, device=CPU)
+    found, labels = [], []
+    for size in (5, 8, 30, 1):
+        x, named = feed.batch(size)
+        found += x.flatten().tolist()
+        labels += named["labels"].tolist()
+    orders = [torch.randperm(n, generator=torch.Generator().manual_seed(3 * 1_000_003 + e)) for e in range(44 // n + 1)]
+    assert found == labels == torch.cat(orders)[:44].tolist() and feed.drawn == 44
+
+
+CHANGED = [
+    ("table1/cq-f", {}),
+    ("table1/cq-f", {"optimiser": "adamax", "gradient_clip": 1.0}),
+    ("table1/gan", {"n_critic": 2}),
+    ("table3/sngan", {}),
+]
+
+
+@pytest.mark.parametrize(("row", "changes"), CHANGED)
+def test_a_step_is_that_of_the_textbook_loop(row, changes, monkeypatch):
+    """On the same images with the same noise, in fp32: losses and weights after several steps."""
+    recipe = experiment(row, "smoke").recipe
+    training = replace(recipe.training, autocast="off", channels_last=False, decay_from=1.0, **changes)
+    torch.manual_seed(0)
+    images = torch.randint(256, (24, *build(recipe.system).shape), dtype=torch.uint8)
+    monkeypatch.setattr(Feed, "batch", lambda self, size: (images[:size], {}))
+    monkeypatch.setattr(plain, "flipped_bytes", lambda data, size: iter(lambda: images[:size], None))
+    weights, losses = [], []
+    for way in (stepper, plain.plain_stepper):
+        torch.manual_seed(0)
+        system = build(recipe.system)
+        start = parameters_to_vector(system.parameters()).detach()
+        step = way(system, images, training, CPU)
+        torch.manual_seed(1)
+        for _ in range(3):
+            named = step()
+        losses.append({name: float(value) for name, value in named.items() if "/" not in name})
+        weights.append(parameters_to_vector(system.parameters()).detach())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert (weights[0] - weights[1]).norm() < 1e-2 * (weights[0] - start).norm()
+
+
+@pytest.mark.parametrize("channels, groups", [(28, 4), (32, 8), (114, 2), (128, 8)])
+def test_group_norm_in_bf16_is_that_of_fp32_rounded(channels, groups, monkeypatch):
+    """Values and gradients, to the precision of bf16; in fp32 it is the library's, bit for bit."""
+    torch.manual_seed(0)
+    ours, theirs = GroupNorm(groups, channels), torch.nn.GroupNorm(groups, channels)
+    for p in ours.parameters():
+        p.data.normal_()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(4, channels, 8, 8).to(torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    seed = torch.randn(4, channels, 8, 8).to(torch.bfloat16)
+
+    def taken(layer, x):
+        x = x.clone().requires_grad_()
+        y = layer(x)
+        return y, *torch.autograd.grad(y, [x, *layer.parameters()], seed.to(x.dtype))
+
+    assert all(map(torch.equal, taken(ours, x.float()), taken(theirs, x.float())))
+    formats, library = [], torch.nn.functional.group_norm
+    spied = lambda x, *rest: formats.append(x.dtype) or library(x, *rest)  # noqa: E731
+    monkeypatch.setattr(torch.nn.functional, "group_norm", spied)
+    low, high = taken(ours, x), taken(theirs, x.float())
+    assert formats[0] == (torch.float32 if channels // groups < 16 else torch.bfloat16)
+    assert low[0].dtype == torch.bfloat16 and low[0].is_contiguous(memory_format=torch.channels_last)
+    for near, exact in zip(low, high, strict=True):
+        torch.testing.assert_close(near.float(), exact, rtol=0.01, atol=0.02 * exact.abs().max().item())
+
+
+def test_weights_that_moved_count_in_the_next_autocast():
+    """An autocast within another, even one that is off, keeps the bf16 copies of weights that it made."""
+    layer, x = torch.nn.Linear(2, 2, bias=False), torch.ones(1, 2)
+
+    def output():
+        with torch.autocast("cpu", torch.bfloat16):
+            return layer(x).float()
+
+    with full_fp32():
+        for value in (1.0, 2.0):
+            torch.nn.init.constant_(layer.weight, value)
+            assert output().tolist() == [[2 * value, 2 * value]]
+
+
+def test_bf16_can_be_held_off(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    for value, fast in (("", True), ("1", True), ("0", False)):
+        monkeypatch.setenv("CQLIB_BF16", value)
+        assert fast_bf16(CPU) == fast
+    monkeypatch.setenv("CQLIB_BF16", "off")
+    with pytest.raises(UserError, match="CQLIB_BF16 is 'off': 0 trains without bf16"):
+        fast_bf16(CPU)
+
+
+def test_a_training_keeps_what_it_frees(monkeypatch):
+    asked = []
+    monkeypatch.setattr(training, "keep_freed_memory", lambda: asked.append(1))
+    recipe = experiment("table1/vae", "smoke").recipe
+    stepper(build(recipe.system), torch.zeros(8, 3, 16, 16, dtype=torch.uint8), recipe.training, CPU)
+    assert asked
+
+
+FREED_TWICE = """
+import resource, sys, torch
+from cqlib.training.allocator import keep_freed_memory
+if not keep_freed_memory():
+    sys.exit("not glibc")
+pages = []
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros(100, 1 << 20, dtype=torch.uint8)
+    pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(*pages)
+"""
+
+
+def test_freed_memory_is_used_again_without_new_pages():
+    done = subprocess.run([sys.executable, "-c", FREED_TWICE], capture_output=True, text=True, cwd=ROOT)
+    if "not glibc" in done.stderr:
+        pytest.skip("the C library has no mallopt")
+    first, *later = map(int, done.stdout.split())
+    assert max(later) < 0.1 * first, done.stdout

@@ -1,0 +1,443 @@
+"""The loop: resuming is bit-equal, what is not finite is skipped and counted, steps are what the config says."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from cqlib import data as datasets
+from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.models import coverage_quality, gan
+from cqlib.models.base import System
+from cqlib.models.registry import build
+from cqlib.recipe import TrainingConfig
+from cqlib.training import loop as training
+from cqlib.training.loop import Stop, _Loop, snapshot_path, snapshots, train
+from cqlib.training.optimisers import load_state, optimiser, saved_state, step_unless, warm_ema
+from cqlib.util.checkpoint import load_latest, save_checkpoint
+from cqlib.util.errors import StoppedEarly
+from cqlib.util.provenance import GitInfo
+
+IMAGES = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+class Line(System):
+    """One weight; its generator loss is a parabola, its critic loss too; counts what is asked of it."""
+
+    def __init__(self, critic=False, bad=()):
+        super().__init__()
+        self.shape = (3, 16, 16)
+        self.weight = nn.Parameter(torch.tensor(5.0))
+        self.bad, self.calls, self.seen = set(bad), 0, []
+        if critic:
+            self.critic = nn.Linear(1, 1)
+
+    def generator_losses(self, x):
+        self.calls += 1
+        self.seen.append(x)
+        factor = float("nan") if self.calls in self.bad else 1.0
+        return {"total": factor * self.weight.square()}
+
+    def critic_losses(self, x, *, step):
+        self.seen.append(step)
+        return {"total": self.critic.weight.square().sum()}
+
+
+def config(**changes):
+    return replace(TrainingConfig(steps=20, batch_size=8, log_every=5, flips=False), **changes)
+
+
+def weights(result):
+    return torch.cat([p.flatten() for p in result.system.state_dict().values()])
+
+
+class StopAt(Stop):
+    """Asks to stop before step n."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.left = n
+
+    def reason(self):
+        self.left -= 1
+        return "a test" if self.left < 0 else None
+
+
+@pytest.mark.parametrize("row", ["table1/vae-f", "table1/cq-f", "table1/gan"])
+def test_resuming_is_bit_equal(tmp_path, row):
+    recipe = (gan if row == "table1/gan" else coverage_quality).recipe(row, "smoke", 16)
+    run_config = replace(recipe.training, steps=9, log_every=3)
+
+    def go(folder, stop=None):
+        torch.manual_seed(1)
+        return train(build(recipe.system), IMAGES, run_config, seed=4, folder=tmp_path / folder, stop=stop)
+
+    whole = go("whole")
+    with pytest.raises(StoppedEarly, match="step 4 of 9"):
+        go("parts", StopAt(4))
+    assert torch.equal(weights(go("parts")), weights(whole))
+    logs = [(tmp_path / f / "training.jsonl").read_text().splitlines() for f in ("whole", "parts")]
+    a, b = ([{**json.loads(line), "seconds": 0} for line in log] for log in logs)
+    assert a == b and a[-1]["step"] == 9  # the interval that was cut in two included
+    torch.manual_seed(1)
+    other = train(build(recipe.system), IMAGES, run_config, seed=5, folder=tmp_path / "other")
+    assert not torch.equal(weights(other), weights(whole))
+
+
+def test_a_training_says_what_it_ran_on_and_every_change_of_it(tmp_path, monkeypatch):
+    def go(bf16, stop=None):
+        monkeypatch.setattr(training, "fast_bf16", lambda device: bf16)
+        return train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=stop)
+
+    for bf16, steps in ((True, 2), (True, 1), (False, 3)):
+        with pytest.raises(StoppedEarly):
+            go(bf16, StopAt(steps))
+    result = go(False)
+    assert result.device.endswith(", fp32")
+    (note,) = result.notes
+    assert re.fullmatch("up to step 3 on .*, bf16 convolutions, then on .*, fp32", note)
+
+
+def test_other_code_on_the_way_is_noted_and_makes_a_training_dirty_for_good(tmp_path):
+    a, b = "a" * 40, "b" * 40
+    for git in (GitInfo(a, True), GitInfo(a, False), GitInfo(b, False)):
+        with pytest.raises(StoppedEarly):
+            train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(3), git=git)
+    result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path, git=GitInfo(b, False))
+    assert result.notes == [f"up to step 6 with the code of {a}, then with the code of {b}"]
+    assert result.git == GitInfo(b, True)
+    assert train(Line(), IMAGES, config(), seed=0, folder=tmp_path / "whole", git=GitInfo(b, False)).notes == []
+
+
+def test_steps_of_a_checkpoint_that_names_no_code_are_of_unknown_code(tmp_path):
+    with pytest.raises(StoppedEarly):
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(5))
+    path = tmp_path / "training.checkpoint"
+    state, _ = load_latest(path)
+    save_checkpoint(path, {key: value for key, value in state.items() if key != "codes"})
+    here = GitInfo("a" * 40, False)
+    assert train(Line(), IMAGES, config(), seed=0, folder=tmp_path, git=here).git == GitInfo("a" * 40, None)
+
+
+def test_code_that_made_no_step_is_none_of_a_trainings_code(tmp_path):
+    a, b = GitInfo("a" * 40, False), GitInfo("b" * 40, True)
+    for git, stop in ((b, 0), (a, 5), (b, 0)):
+        with pytest.raises(StoppedEarly):
+            train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(stop), git=git)
+    for git in (a, b):  # the second finds all steps made
+        result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path, git=git)
+        assert result.git == a and result.notes == []
+
+
+def test_training_leaves_the_callers_random_state_alone(tmp_path):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train(Line(), IMAGES, config(), seed=0, folder=tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_damaged_checkpoint_falls_back_on_the_previous_one(tmp_path):
+    with pytest.raises(StoppedEarly):
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(5))
+    with pytest.raises(StoppedEarly):
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(5))
+    path = tmp_path / "training.checkpoint"
+    path.write_bytes(path.read_bytes()[:100])
+    result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path)
+    whole = train(Line(), IMAGES, config(), seed=0, folder=tmp_path / "whole")
+    assert torch.equal(weights(result), weights(whole)) and "older state" in result.notes[0]
+
+
+def test_a_state_under_another_key_is_not_used(tmp_path):
+    with pytest.raises(StoppedEarly):
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, key="a", stop=StopAt(5))
+    other = Line()
+    train(other, IMAGES, config(), seed=0, folder=tmp_path, key="b")
+    assert other.calls == 20  # from the beginning
+
+
+def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tmp_path):
+    orders = []
+    for seed in (0, 0, 1):
+        loop = _Loop(Line(), IMAGES, None, config(), seed, tmp_path, "x", torch.device("cpu"))
+        epoch = torch.cat([loop.feed.batch(8)[0] for _ in range(5)])
+        match = (epoch[:, None] == IMAGES[None]).all(dim=(2, 3, 4))
+        assert torch.equal(match.sum(0), torch.ones(40, dtype=torch.long))
+        orders.append(match.long().argmax(1))
+    assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
+
+
+def test_flips_are_horizontal_and_about_half(tmp_path):
+    loop = _Loop(Line(), IMAGES[:1], None, config(flips=True), 0, tmp_path, "x", torch.device("cpu"))
+    batch, _ = loop.feed.batch(200)
+    plain = (batch == IMAGES[:1]).all(dim=(1, 2, 3))
+    flipped = (batch == IMAGES[:1].flip(3)).all(dim=(1, 2, 3))
+    assert (plain | flipped).all() and 60 < plain.sum() < 140
+
+
+def test_non_finite_steps_are_skipped_and_counted(tmp_path):
+    good = train(Line(), IMAGES, config(steps=3), seed=0, folder=tmp_path / "good")
+    bad = train(Line(bad=[2]), IMAGES, config(steps=4), seed=0, folder=tmp_path / "bad")
+    assert bad.skipped == 1 and good.skipped == 0 and bad.status == "done"
+    assert torch.equal(weights(good), weights(bad))  # the bad step changed neither weights nor average
+
+
+def test_too_many_in_a_row_stops_at_the_last_good_checkpoint(tmp_path):
+    never = train(Line(bad=range(1, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / "never")
+    assert (never.status, never.steps) == ("diverged", 0) and weights(never).item() == 5.0
+    with pytest.raises(StoppedEarly):
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(6))
+    result = train(Line(bad=range(2, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path)
+    assert result.status == "diverged" and result.steps == 6 and result.skipped == 3
+    assert "3 non-finite steps in a row" in result.notes[0]
+
+
+def test_n_critic_updates_per_generator_update(tmp_path):
+    system = Line(critic=True)
+    train(system, IMAGES, config(steps=2, n_critic=3), seed=0, folder=tmp_path)
+    assert [s for s in system.seen if isinstance(s, int)] == [0, 1, 2, 3, 4, 5] and system.calls == 2
+
+
+def test_generator_updates_and_their_batch(tmp_path):
+    system = Line(critic=True)
+    train(system, IMAGES, config(steps=2, n_generator=3, generator_batch=12), seed=0, folder=tmp_path)
+    assert system.calls == 6 and {len(x) for x in system.seen if not isinstance(x, int)} == {12}
+
+
+class Labelled(Line):
+    """Keeps images and labels together, to be compared with the data's."""
+
+    uses_labels = True
+
+    def generator_losses(self, x, labels):
+        self.pairs = [*getattr(self, "pairs", []), (x, labels)]
+        return super().generator_losses(x)
+
+
+def test_labels_come_with_their_images_and_only_to_those_who_use_them(tmp_path):
+    labels = torch.arange(40)
+    system = Labelled()
+    train(system, IMAGES, config(), seed=0, folder=tmp_path / "a", labels=labels)
+    for x, y in system.pairs:
+        assert torch.equal(IMAGES[y], x)
+    train(Line(), IMAGES, config(), seed=0, folder=tmp_path / "b", labels=labels)  # would fail on a keyword
+    with pytest.raises(ValueError, match="labels"):
+        train(Labelled(), IMAGES, config(), seed=0, folder=tmp_path / "c")
+
+
+def test_systems_are_told_how_far_training_is(tmp_path):
+    told = []
+
+    class Growing(Line):
+        def schedule(self, step, steps):
+            told.append((step, steps))
+
+    train(Growing(), IMAGES, config(steps=3), seed=0, folder=tmp_path)
+    assert told == [(0, 3), (1, 3), (2, 3)]
+
+
+def test_snapshots_hold_the_averaged_weights_of_their_step(tmp_path):
+    train(Line(), IMAGES, config(steps=8, snapshots=3), seed=0, folder=tmp_path, key="k")
+    found = snapshots(tmp_path, "training", "k")
+    assert list(found) == [2, 4, 6]
+    with pytest.raises(StoppedEarly):  # the same training, stopped before step 5
+        train(Line(), IMAGES, config(steps=8), seed=0, folder=tmp_path / "b", stop=StopAt(4))
+    state, _ = load_latest(tmp_path / "b" / "training.checkpoint")
+    assert torch.equal(found[4]["weight"], state["average"]["module.weight"])
+    assert snapshots(tmp_path, "training", "other") == {}
+    snapshot_path(tmp_path / "training.checkpoint", 2).write_bytes(b"damaged")
+    assert list(snapshots(tmp_path, "training", "k")) == [4, 6]
+
+
+def test_gradient_clip_bounds_the_step(tmp_path):
+    moves = []
+    for clip in (None, 1e-3):
+        system = Line()
+        loop = _Loop(system, IMAGES, None, config(gradient_clip=clip), 0, tmp_path, "x", torch.device("cpu"))
+        loop.one_step()
+        moves.append(system.weight.grad.abs().item())
+    assert moves[0] == pytest.approx(10.0) and moves[1] == pytest.approx(1e-3)
+
+
+def test_learning_rates_fall_linearly_after_decay_from(tmp_path):
+    loop = _Loop(Line(critic=True), IMAGES, None, config(steps=100, decay_from=0.5, learning_rate=1.0,
+                 critic_learning_rate=4.0), 0, tmp_path, "x", torch.device("cpu"))  # fmt: skip
+    seen = {}
+    for step in (0, 50, 75, 100):
+        loop.step = step
+        seen[step] = loop._rates()
+    assert seen == {0: [1.0, 4.0], 50: [1.0, 4.0], 75: [0.5, 2.0], 100: [0.0, 0.0]}
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "adamax", "rmsprop"])
+def test_every_optimiser_minimises(tmp_path, optimiser):
+    system = Line()
+    train(system, IMAGES, config(steps=60, optimiser=optimiser, learning_rate=0.3), seed=0, folder=tmp_path)
+    assert system.weight.abs() < 1.0
+
+
+def test_average_forgets_the_start_and_then_decays():
+    update = warm_ema(0.9)
+    average = torch.zeros(1)
+    for t in range(1000):
+        update([average], [torch.ones(1)], t)
+    assert average.item() == pytest.approx(1.0, abs=1e-6)
+    average = torch.zeros(1)
+    update([average], [torch.ones(1)], 10_000)
+    assert average.item() == pytest.approx(0.1)
+    counter = torch.zeros(1, dtype=torch.long)
+    update([counter], [torch.full((1,), 7)], 3)
+    assert counter.item() == 7
+
+
+def test_time_budget_stops_and_saves(tmp_path):
+    with pytest.raises(StoppedEarly, match="time budget"):
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=Stop(deadline=0.0))
+    assert (tmp_path / "training.checkpoint").exists()
+
+
+@pytest.mark.parametrize("changes", [{"autocast": "off"}, {"channels_last": False}, {"optimiser": "adamax"}])
+def test_switches_change_the_arithmetic_and_not_the_mathematics(tmp_path, changes):
+    """fp32 against bf16, either memory layout: the same losses to the precision of bf16 after three steps."""
+    recipe = coverage_quality.recipe("table1/cq-f", "smoke", 16)
+    runs = {}
+    for name, variant in (("plain", {}), ("changed", changes)):
+        torch.manual_seed(1)
+        settings = replace(recipe.training, steps=3, log_every=1, **variant)
+        result = train(build(recipe.system), IMAGES, settings, seed=4, folder=tmp_path / name)
+        log = (tmp_path / name / "training.jsonl").read_text().splitlines()
+        runs[name] = json.loads(log[0])["coverage"], weights(result)
+    assert runs["plain"][0] == pytest.approx(runs["changed"][0], rel=2e-3)
+    assert torch.isfinite(runs["changed"][1]).all()
+
+
+HANDED_OVER = "lift_fresh"
+"""What makes a tensor of numbers, such as a list of indices, which is then copied to the device."""
+
+
+class NoWaiting(TorchDispatchMode):
+    """Under it, what makes the host wait for a device raises, but for the counters in `host`, which lie there (those of
+    optimisers where none is on a GPU)."""
+
+    WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "_unique2", "equal", HANDED_OVER)
+
+    def __init__(self, host):
+        super().__init__()
+        self.host = {tensor.data_ptr() for tensor in host}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        assert name not in self.WAITS or args[0].data_ptr() in self.host, f"{name} waits for the device"
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("row", AVAILABLE)
+def test_on_a_gpu_no_step_waits_for_the_device(row, tmp_path, monkeypatch):
+    """Once optimisers have their state, the epoch its order and buffers are full. A lazy penalty is among the steps."""
+    e = experiment(row, "smoke")
+    data = datasets.load("photos10", size=e.size).train.first(200)
+    system, cpu = build(e.recipe.system), torch.device("cpu")
+    loop = _Loop(system, data.images, data.labels, e.recipe.training, 0, tmp_path, "x", cpu)
+    loop.waits = False
+    while loop.step < 2 or not getattr(system, "_full", True):
+        loop.one_step()
+        loop.step += 1
+    if e.recipe.training.optimiser == "rmsprop":  # torch's adds a tensor of 1 to its count of steps, where that is here
+        monkeypatch.setattr(NoWaiting, "WAITS", tuple(name for name in NoWaiting.WAITS if name != HANDED_OVER))
+    states = [state for moved in loop.optimisers for state in moved.state.values()]
+    with NoWaiting([loop.average.n_averaged, *(state["step"] for state in states)]):
+        for loop.step in range(1, 5):
+            loop.feed.drawn = 0
+            loop.one_step()
+
+
+@pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])
+def test_a_step_is_taken_unless_the_device_says_that_it_is_bad(name):
+    """Also the first, in which the state begins; the same as a step that the host decides on, bit for bit."""
+
+    def moved(bad, ask):
+        weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+        one = optimiser([weight], config(optimiser=name), 0.1)
+        for k, is_bad in enumerate(bad):
+            weight.grad = torch.full((2,), float("nan")) if is_bad else torch.tensor([0.5, 0.1 * k])
+            if ask and not is_bad:
+                one.step()
+            elif not ask:
+                step_unless(one, torch.tensor(is_bad))
+        return [weight.detach(), *(value for value in one.state[weight].values())]
+
+    for bad in ([False] * 4, [True, False, False, True, False]):
+        for device, host in zip(moved(bad, ask=False), moved(bad, ask=True), strict=True):
+            assert torch.equal(device, host)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])
+def test_a_bad_step_leaves_parameters_of_every_layout_and_their_state(name):
+    """One of them takes part later than the others, and its first step is a bad one."""
+    torch.manual_seed(0)
+    maps = torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last)
+    params = [nn.Parameter(p) for p in (maps, torch.randn(5), torch.tensor(2.0))]
+    one = optimiser(params, config(optimiser=name), 0.1)
+
+    def take(bad, late):
+        for p in params[: 2 + late]:
+            p.grad = torch.full_like(p, float("nan")) if bad else torch.randn_like(p)
+        step_unless(one, torch.tensor(bad))
+
+    def everything():
+        return [value.clone() for p in params for value in (p.detach(), *one.state.get(p, {}).values())]
+
+    take(bad=False, late=False)
+    take(bad=False, late=False)
+    before = everything()
+    take(bad=True, late=False)
+    assert all(map(torch.equal, before, everything()))
+    take(bad=True, late=True)
+    kept, begun = everything(), one.state[params[2]].values()
+    assert all(map(torch.equal, before, kept)) and len(kept) == len(before) + len(begun)
+    assert not any(value.any() for value in begun)
+    take(bad=False, late=True)
+    assert not any(torch.equal(a, b) for a, b in zip(kept, everything(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])
+def test_a_state_from_a_card_goes_on_on_a_cpu(name):
+    """There optimisers count steps on the card, which a CPU's refuse to."""
+
+    def end(from_card):
+        weight, state = nn.Parameter(torch.tensor([1.0, -2.0])), None
+        for _ in range(2):
+            one = optimiser([weight], config(optimiser=name), 0.1)
+            if state:
+                load_state(one, state)
+            weight.grad = torch.tensor([0.5, -1.0])
+            one.step()
+            state = saved_state(one)
+            for group in state["param_groups"]:
+                group["capturable"] = from_card
+        return weight.detach()
+
+    assert torch.equal(end(False), end(True))
+
+
+@pytest.mark.parametrize("bad", [(), (2,), (3, 4, 9)])
+def test_losses_read_late_give_the_same_training(tmp_path, monkeypatch, bad):
+    """As on a GPU; but that the average takes the weights before a bad step in once more."""
+    made = {}
+    for waits in (True, False):
+        monkeypatch.setattr(_Loop, "waits", property(lambda self, w=waits: w, lambda self, value: None), raising=False)
+        made[waits] = train(Line(bad=bad), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / str(waits))
+    logs = [[{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in
+             (tmp_path / str(waits) / "training.jsonl").read_text().splitlines()] for waits in made]  # fmt: skip
+    assert logs[0] == logs[1] and len(logs[0]) == 4
+    assert made[True].skipped == made[False].skipped == len(bad)
+    assert made[True].status == made[False].status == "done"  # three in all, but not in a row
+    assert torch.allclose(weights(made[True]), weights(made[False]), atol=0.0 if not bad else 1e-2)
+    monkeypatch.setattr(_Loop, "waits", property(lambda self: False, lambda self, value: None), raising=False)
+    never = train(Line(bad=range(4, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / "never")
+    assert never.status == "diverged" and never.steps == 0 and weights(never).item() == 5.0

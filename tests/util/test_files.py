@@ -1,0 +1,56 @@
+"""Files are whole or absent: the order of the writes, and what killed writers leave."""
+
+import os
+import time
+
+import pytest
+
+from cqlib.util import files
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What is asked of the disk, in order."""
+    made, sync, rename = [], os.fsync, os.replace
+
+    def fsync(handle):
+        made.append(("fsync", os.readlink(f"/proc/self/fd/{handle}")))
+        sync(handle)
+
+    def replace(source, target):
+        made.append(("rename", str(source), str(target)))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    return made
+
+
+def test_content_then_name_then_folder_reach_the_disk(tmp_path, calls):
+    path = files.write_atomic(tmp_path / "a.json", "new")
+    (_, first), (_, source, target), (_, last) = calls
+    assert [call[0] for call in calls] == ["fsync", "rename", "fsync"]
+    assert first == source and source.endswith(".tmp") and target == str(path) and last == str(tmp_path)
+    assert path.read_text() == "new"
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = files.write_atomic(tmp_path / "a", "old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError):
+        files.write_atomic(path, "new")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_go_and_what_may_be_being_written_stays(tmp_path):
+    old, new, other = tmp_path / ".a.x.tmp", tmp_path / ".a.y.tmp", tmp_path / "mine.tmp"
+    for path in (old, new, other):
+        path.touch()
+    os.utime(old, (time.time() - 100,) * 2)
+    assert files.remove_leftovers(tmp_path, older=50) == [old]
+    assert files.remove_leftovers(tmp_path) == [new]
+    assert files.remove_leftovers(tmp_path / "none") == [] and list(tmp_path.iterdir()) == [other]

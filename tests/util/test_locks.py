@@ -1,0 +1,95 @@
+"""Locks: for whom one waits, and what becomes of a dead owner's."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cqlib.util import locks
+from cqlib.util.errors import StoppedEarly, UserError
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from cqlib.util.locks import held
+with held(Path(sys.argv[1]), "a run"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the lock until its stdin is closed."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def take(tmp_path, **options):
+    """What is said when the lock is taken."""
+    said = []
+    with locks.held(tmp_path / ".lock", "a run", say=said.append, **options):
+        assert json.loads((tmp_path / ".lock.owner").read_text())["pid"] == os.getpid()
+    return said
+
+
+def test_a_live_owner_is_waited_for_and_named(tmp_path, holder):
+    (line,) = take(tmp_path, while_waiting=holder.stdin.close)
+    assert re.fullmatch(rf"a run: waiting for process {holder.pid}, at it for \d+ s", line)
+    assert holder.wait(20) == 0 and not (tmp_path / ".lock.owner").exists()
+
+
+def test_a_dead_owner_s_lock_is_taken_over_and_that_is_said(tmp_path, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait(20)
+    (line,) = take(tmp_path)
+    assert line.startswith(f"a run: taken over from process {holder.pid}, at it for ")
+    assert take(tmp_path) == []  # it was released
+
+
+def test_waiting_can_be_given_up(tmp_path, holder):
+    def give_up():
+        raise StoppedEarly("stopped")
+
+    with pytest.raises(StoppedEarly):
+        take(tmp_path, while_waiting=give_up)
+    assert json.loads((tmp_path / ".lock.owner").read_text())["pid"] == holder.pid  # still its
+
+
+@pytest.mark.parametrize(
+    ("since", "machine", "words"),
+    [
+        (-300, None, "process 7, at it for 5 min"),
+        (1e6, None, "process 7, at it for 0 s"),  # the clock went back
+        (-30, "x", "process 7 on another machine, at it for 30 s; if it lives no more, delete LOCK"),
+    ],
+)
+def test_words_about_an_owner(since, machine, words):
+    owner = {"pid": 7, "machine": machine or locks._machine(), "since": time.time() + since}
+    assert locks._words(owner, "LOCK") == words
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"pid": "x", "machine": 1, "since": 2}', b"\xff"])
+def test_a_damaged_owner_is_nobody(tmp_path, content):
+    (tmp_path / ".lock.owner").write_bytes(content)
+    assert take(tmp_path) == []
+
+
+def test_what_can_be_no_lock_is_told_in_one_line(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(UserError, match=r"\.lock: .*; delete it if it is no lock file"):
+        take(tmp_path)
+
+
+def test_no_machine_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("platform.node", lambda: "the-host-of-somebody")
+    with locks.held(tmp_path / ".lock", "a run"):
+        assert "somebody" not in (tmp_path / ".lock.owner").read_text()
