@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from cqlib.cli.tasks import say
 from cqlib.util.files import canonical_json, sha256, write_atomic
+from cqlib.util.text import rough_duration
 
 if TYPE_CHECKING:
     from cqlib.experiments.experiment import Experiment
@@ -35,18 +36,10 @@ class Estimate:
     runs: int = 0
 
     def __str__(self) -> str:
-        memory = f"{self.memory_bytes / 2**30:.1f} GiB"
+        time, memory = rough_duration(self.seconds), f"{self.memory_bytes / 2**30:.1f} GiB"
         if self.runs:
-            return f"{duration(self.seconds)}, {memory} (measured in {self.runs} run{'s' if self.runs > 1 else ''})"
-        return f"about {duration(self.seconds)} of training, {memory} (estimated)"
-
-
-def duration(seconds: float) -> str:
-    """ "40 s", "12 min", "31 h", "6.5 days": two digits at most."""
-    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
-        if seconds < limit * size:
-            return f"{max(1, round(seconds / size))} {unit}"
-    return f"{seconds / 86400:.2g} days" if seconds < 8.6e6 else f"{seconds / 86400:,.0f} days"
+            return f"{time}, {memory} (measured in {self.runs} run{'s' if self.runs > 1 else ''})"
+        return f"about {time} of training, {memory} (estimated)"
 
 
 def estimate(e: Experiment) -> Estimate:
@@ -115,7 +108,7 @@ def total(estimates: Iterable[Estimate], runs_each: Iterable[int], slots: int) -
     """All runs together, `slots` at a time: as long as the longest at least."""
     pairs = list(zip(estimates, runs_each, strict=True))
     seconds = max(sum(e.seconds * n for e, n in pairs) / max(1, slots), *(e.seconds for e, _ in pairs), 0.0)
-    return f"in all about {duration(seconds)} with {slots} at a time"
+    return f"in all about {rough_duration(seconds)} with {slots} at a time"
 
 
 def main(argument: str) -> int:

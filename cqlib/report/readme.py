@@ -5,11 +5,13 @@ A part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cqlib.cli.guard import guarded
 from cqlib.data.catalogue import ENTRIES
@@ -19,12 +21,13 @@ from cqlib.metrics.metric import STARRED
 from cqlib.report import evidence
 from cqlib.report.claim_cards import cards, count_claims
 from cqlib.report.evidence import table_row
+from cqlib.report.parts import GPU_HOURS
 from cqlib.report.run_sets import RunSet, mean_and_std, run_sets
 from cqlib.report.tables import remarks
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import ROOT
-from cqlib.util.text import without_paths
+from cqlib.util.text import rough_duration, without_paths
 
 README = ROOT / "README.md"
 RECORDS = ROOT / "reports" / "published" / "records"
@@ -144,10 +147,27 @@ def datasets(_: Sequence[RunSet]) -> str:
 
 
 def gpu_hours(_: Sequence[RunSet]) -> str:
-    """What a whole reproduction under `paper` costs."""
-    from benchmarks.gpu_hours import markdown
-
-    return markdown()
+    """The estimated GPU-hours of a whole reproduction under `paper`, one seed, by part of the paper."""
+    estimates = json.loads(GPU_HOURS.read_text())
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for run in estimates["runs"]:
+        parts.setdefault(run["part"], []).append(run)
+    lines = [table_row(["part", "runs", "GPU-hours", "longest run"]), table_row(["---"] * 4)]
+    for part, runs in parts.items():
+        longest = max(runs, key=lambda run: run["hours"])
+        took = f"`{longest['row']}` on {longest['data']}, {rough_duration(3600 * longest['hours'])}"
+        lines.append(table_row([part, str(len(runs)), f"{sum(run['hours'] for run in runs):,.0f}", took]))
+    count, total = len(estimates["runs"]), sum(run["hours"] for run in estimates["runs"])
+    for seeds, words in (1, "all, one seed"), (5, "all, five seeds"):
+        lines.append(table_row([words, str(seeds * count), f"{seeds * total:,.0f}", ""]))
+    card = estimates["card"]["name"]
+    note = (
+        f"An estimate for one {card}, training only: no row of `paper` has been timed on a GPU. Each kernel of a step "
+        "was given the longest of its launch, its arithmetic and its memory traffic "
+        "(`reports/published/gpu_hours.json`); expect to be off by a factor of two or more. "
+        f"One seed of all is {rough_duration(3600 * total)} on one card."
+    )
+    return "\n".join([*lines, "", note])
 
 
 PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {

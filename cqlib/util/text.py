@@ -13,6 +13,14 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def rough_duration(seconds: float) -> str:
+    """ "40 s", "12 min", "31 h", "6.5 days": two digits at most."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < limit * size:
+            return f"{max(1, round(seconds / size))} {unit}"
+    return f"{seconds / 86400:.2g} days" if seconds < 8.6e6 else f"{seconds / 86400:,.0f} days"
+
+
 def digits(name: str, value: float) -> int:
     """Decimals a metric is printed with: two for BPD and IS, by size for distances, three digits else."""
     if name.startswith(("BPD", "IS", "Precision", "Recall")):

@@ -9,6 +9,7 @@ from cqlib.experiments import estimate
 from cqlib.experiments.estimate import Estimate
 from cqlib.experiments.experiment import experiment
 from cqlib.training import loop as training
+from cqlib.util.text import rough_duration
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ from cqlib.training import loop as training
      (200_000, "2.3 days"), (8e6, "93 days"), (86400 * 1234, "1,234 days")],
 )  # fmt: skip
 def test_durations(seconds, words):
-    assert estimate.duration(seconds) == words
+    assert rough_duration(seconds) == words
 
 
 def test_total_shares_the_slots_and_counts_the_seeds():
