@@ -1,23 +1,176 @@
-"""What a notebook cell shows: a picture in the colours of its page, and whether widgets can live there."""
+"""What a notebook cell shows: pictures, tables, panels and sliders.
+
+Pictures take the colours of the page they stand in, light or dark, and carry a text for screen readers. Sliders appear
+only where a kernel is live; elsewhere a notebook shows a still picture in their place.
+"""
 
 from __future__ import annotations
 
+import html
 import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import matplotlib
+import numpy as np
+import torch
 from IPython import get_ipython
 from IPython.display import HTML
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import LogLocator
+from torch import Tensor
 
-from cqlib.report import page as report
-from cqlib.report import plots
+from cqlib.data.grids import grid_png
+from cqlib.report import page, plots
+
+SYSTEMS = ("VAE", "VAE-F", "CQ", "CQ-F", "GAN")
+"""Systems in the order of their colours; any other label comes after."""
+SIGNED = "coolwarm"
+"""Colours of values on either side of 0, which is grey: neither end is lost on a light or on a dark page."""
+
+Line = tuple[Sequence[float], Sequence[float], str, str, str]
+"""x, y, colour, marker, and a matplotlib line style; dashed lines get open markers."""
 
 
 def picture(figure: Figure, alt: str) -> HTML:
-    """A figure in the colours of the page; `alt` says in words what is to be seen."""
-    return HTML(report.scoped(plots.to_svg(figure, alt)))
+    """A figure in the colours of the page; `alt` describes it in words."""
+    return HTML(page.scoped(plots.to_svg(figure, alt)))
+
+
+def pixels(images: Tensor, alt: str, *, columns: int = 8, scale: int | None = None) -> HTML:
+    """Images (N, C, H, W) uint8 as one grid, each pixel `scale` pixels wide (default: images about 64 wide)."""
+    png = grid_png(images, columns=columns, scale=scale or max(1, 64 // images.shape[-1]))
+    return HTML(f'<img alt="{html.escape(alt)}" src="{plots.data_uri(png)}">')
+
+
+def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> HTML:
+    """A table whose first column names its rows; cells are text or `cqlib.report.run_sets.Cell`."""
+    return HTML(page.macro("plain_table", caption, list(header), [list(row) for row in rows]))
+
+
+def number(value: float, digits: int = 2) -> str:
+    """With that many decimals, commas and a real minus; never "−0.00"."""
+    text = f"{value:,.{digits}f}"
+    return f"{0:.{digits}f}" if float(text.replace(",", "")) == 0 else text.replace("-", "−")
+
+
+def difference(value: float) -> str:
+    """The size of a numerical error: "3e-14"."""
+    return "0" if value == 0 else f"{abs(value):.0e}"
+
+
+# --- parts of figures ----------------------------------------------------------------------------------------
+
+
+def mark(label: str) -> tuple[str, str]:
+    """Colour and marker of a system."""
+    return plots.mark(SYSTEMS.index(label) if label in SYSTEMS else len(SYSTEMS))
+
+
+def stretched(values: Tensor, limit: float | None = None) -> Tensor:
+    """Signed values (N, C, H, W) as uint8 images: 0 is mid grey, ±`limit` (default: the 99th percentile of sizes) are
+    the ends."""
+    if limit is None:
+        limit = float(values.abs().flatten()[:: max(1, values.numel() // 100_000)].quantile(0.99))
+    return (127.5 * (1 + values / limit)).round().clamp(0, 255).to(torch.uint8)
+
+
+def heat(ax: Axes, values: Tensor, *, limit: float | None = None, title: str = "") -> AxesImage:
+    """A matrix in `SIGNED` colours from -limit to limit; what is exactly 0 stays empty."""
+    array = np.ma.masked_equal(np.asarray(values.detach(), dtype=float), 0.0)
+    limit = limit or float(np.abs(array).max())
+    image = ax.imshow(array, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="none")
+    ax.set_title(title)
+    ax.grid(False)
+    return image
+
+
+def legend(ax: Axes, **where: str) -> None:
+    """The labels of an axes' lines, each in the colour of its line."""
+    box = ax.legend(frameon=False, fontsize=8.5, **where)
+    for text, line in zip(box.get_texts(), box.get_lines(), strict=True):
+        text.set_color(line.get_color())
+
+
+def log_scale(ax: Axes) -> None:
+    """A logarithmic y axis over few decades, ticks at 1, 2 and 5."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+
+
+def panels(
+    lines: Mapping[str, Mapping[str, Line]], *, xlabel: str, ylabel: str, width: float = 3.3, height: float = 3.0
+) -> Figure:
+    """Plots side by side with one y axis, `lines[title][label]` is a line; each has its own legend."""
+    with matplotlib.rc_context(plots.STYLE):
+        figure = plots.blank(width * len(lines) + 0.4, height)
+        row = figure.subplots(1, len(lines), squeeze=False, sharey=True)[0]
+        for ax, (title, of_panel) in zip(row, lines.items(), strict=True):
+            for label, (x, y, colour, marker, style) in of_panel.items():
+                face = colour if style == "-" else plots.PAPER
+                ax.plot(x, y, style, color=colour, marker=marker, markersize=5, markerfacecolor=face, label=label)
+            ax.set_title(title)
+            ax.set_xlabel(xlabel)
+            legend(ax)
+        row[0].set_ylabel(ylabel)
+        return figure
+
+
+# --- sliders -------------------------------------------------------------------------------------------------
 
 
 def live() -> bool:
     """Is this kernel behind a page that shows widgets? Jupyter's server and VS Code leave their mark on one."""
     shell = get_ipython()
     return shell is not None and ("JPY_SESSION_NAME" in os.environ or "__vsc_ipynb_file__" in shell.user_ns)
+
+
+@dataclass(frozen=True)
+class Range:
+    """A slider from `low` to `high`, integers where all four numbers are; `label` defaults to the parameter's name."""
+
+    low: float
+    high: float
+    step: float
+    start: float
+    label: str = ""
+
+
+def slider(draw: Callable[..., HTML], **controls: Range | Mapping[str, Any] | Sequence[Any]) -> Any:
+    """Widgets above `draw(**values)`, which is drawn again when one of them moves; None where nobody can move them.
+
+    A control is a `Range`, or a choice: a sequence of values, or label -> value. A choice starts at its first value.
+    `draw` returns what `picture` or `pixels` return. ::
+
+        slider(lambda T: pixels(draw_samples(model, T), f"Samples at T = {T:.2f}"), T=Range(0, 1, 0.05, start=1.0))
+    """
+    if not live():
+        return None
+    import ipywidgets as widgets
+
+    made = {name: _widget(name, control) for name, control in controls.items()}
+    view = widgets.HTML()
+
+    def redraw(**values: Any) -> None:
+        view.value = str(draw(**values).data)
+
+    widgets.interactive_output(redraw, made)
+    return widgets.VBox([widgets.HBox(list(made.values())), view])
+
+
+def _widget(name: str, control: Range | Mapping[str, Any] | Sequence[Any]) -> Any:
+    import ipywidgets as widgets
+
+    wide = {"description_width": "initial"}
+    if isinstance(control, Range):
+        numbers = (control.low, control.high, control.step, control.start)
+        kind = widgets.IntSlider if all(isinstance(n, int) for n in numbers) else widgets.FloatSlider
+        return kind(control.start, min=control.low, max=control.high, step=control.step, style=wide,
+                    description=control.label or name, continuous_update=False)  # fmt: skip
+    options = list(control.items()) if isinstance(control, Mapping) else list(control)
+    return widgets.Dropdown(options=options, description=name, style=wide)
