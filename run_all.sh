@@ -11,13 +11,13 @@ python=$(find_python) || exit 1
 status=0
 "$python" -B -P -m cqlib.cli.options "$@" || status=$?
 if [ "$status" -eq 101 ]; then # the names are listed; what rows take is measured where there is an environment
-  find_environment 2>/dev/null && exec "$python" -P -m cqlib.cli.run_all "$@"
+  find_environment notebooks 2>/dev/null && exec "$python" -P -m cqlib.cli.run_all "$@"
   say "time and memory are told once there is an environment: ./run_all.sh makes it"
   exit 0
 fi
 [ "$status" -eq 100 ] || exit "$status" # 100: all is well, go on
 
-extra= # of pyproject.toml
-for word in "$@"; do [[ $word != --cluster* ]] || extra=cluster; done
-prepare ${extra:+"$extra"} || exit 1
+extras=(notebooks) # of pyproject.toml
+for word in "$@"; do [[ $word != --cluster* ]] || extras+=(cluster); done
+prepare "${extras[@]}" || exit 1
 exec "$python" -P -m cqlib.cli.run_all "$@"

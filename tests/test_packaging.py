@@ -20,6 +20,8 @@ import cqlib
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+OWN = f"{PROJECT['name']}[notebooks]"  # the extra `test` brings the notebooks' packages along
+TEST = [*EXTRAS["notebooks"], *(line for line in EXTRAS["test"] if line != OWN)]
 CONDA_NAMES = {"pytorch": "torch", "python-lmdb": "lmdb"}
 SCRIPTS = ("run_all.sh", "tests/run.sh", ".ci/run", "tools/environment.sh")
 
@@ -41,8 +43,7 @@ def test_conda_environment_equals_pyproject():
     conda = ranges([entry for entry in entries if isinstance(entry, str)] + from_pip)
     assert conda.pop("python") == PROJECT["requires-python"]
     assert conda.pop("pip") == ""
-    pip = [*PROJECT["dependencies"], *EXTRAS["data"], *EXTRAS["test"]]
-    assert conda == ranges(list(dict.fromkeys(pip)))  # an extra may repeat another's line
+    assert conda == ranges([*PROJECT["dependencies"], *EXTRAS["notebooks"]])
 
 
 def test_every_line_of_the_conda_environment_says_who_uses_it():
@@ -54,7 +55,7 @@ def test_every_line_of_the_conda_environment_says_who_uses_it():
 
 
 def test_every_range_has_a_lower_bound_and_admits_what_is_installed():
-    for line in PROJECT["dependencies"] + EXTRAS["test"]:
+    for line in PROJECT["dependencies"] + TEST:
         requirement = Requirement(line)
         assert ">=" in str(requirement.specifier), line
         assert requirement.specifier.contains(metadata.version(requirement.name)), line
@@ -65,26 +66,26 @@ def test_lock_is_clean_and_within_the_ranges():
     pins = [line for line in lines if line and not line.startswith("#")]
     assert [line for line in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line)] == []
     locked = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in pins}
-    assert "cqlib" not in locked and len(locked) == len(pins)
-    for line in PROJECT["dependencies"] + EXTRAS["test"]:
+    assert PROJECT["name"] not in locked and len(locked) == len(pins)
+    for line in PROJECT["dependencies"] + TEST:
         requirement = Requirement(line)
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), line
 
 
 def test_every_import_of_the_package_is_declared():
     modules = metadata.packages_distributions()
-    declared = set(ranges(PROJECT["dependencies"] + EXTRAS["data"] + EXTRAS["cluster"]))
+    declared = set(ranges(PROJECT["dependencies"] + EXTRAS["notebooks"] + EXTRAS["data"] + EXTRAS["cluster"]))
     declared |= {"nbformat", "traitlets", "markupsafe", "ipython"}  # what nbconvert, jinja2 and jupyterlab hand out
     undeclared = set()
-    for file in (ROOT / "cqlib").rglob("*.py"):
-        known = declared | set(ranges(EXTRAS["test"])) if file.parent.name == "bench" else declared
+    for file in [*(ROOT / "cqlib").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
+        known = declared | set(ranges(TEST)) if file.parent.name == "benchmarks" else declared
         for node in ast.walk(ast.parse(file.read_text())):
             found = []
             if isinstance(node, ast.Import):
                 found = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found = [node.module or ""]
-            for name in {full.split(".")[0] for full in found} - sys.stdlib_module_names - {"cqlib"}:
+            for name in {full.split(".")[0] for full in found} - sys.stdlib_module_names - {"cqlib", "benchmarks"}:
                 if not known & {canonicalize_name(d) for d in modules.get(name, [name])}:
                     undeclared.add(f"{file.relative_to(ROOT)}: {name}")
     assert undeclared == set()
@@ -92,7 +93,7 @@ def test_every_import_of_the_package_is_declared():
 
 def test_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert cqlib.__version__ == PROJECT["version"] == str(citation["version"])
+    assert cqlib.__version__ == str(citation["version"])
     assert citation["license"] == PROJECT["license"] == "MIT"
     assert any(key["value"] == "arXiv:1901.01091" for key in citation["references"][0]["identifiers"])
 

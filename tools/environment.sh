@@ -17,7 +17,7 @@ find_python() {
   return 1
 }
 
-# find_environment [EXTRA]: sets $python to one whose environment satisfies the project: the active one as it is,
+# find_environment [EXTRA …]: sets $python to one whose environment satisfies the project: the active one as it is,
 # else .venv in the repository. Status 1, and $python that of .venv, if there is none.
 find_environment() {
   local active unmet
@@ -32,12 +32,13 @@ find_environment() {
   [ -x "$python" ] && "$python" -B "$root/tools/satisfied.py" --installed "$@" >/dev/null 2>&1
 }
 
-# prepare [EXTRA]: as find_environment, but .venv is made or completed when it has to be.
+# prepare [EXTRA …]: as find_environment, but .venv is made or completed when it has to be.
 prepare() { find_environment "$@" || make_environment "$@"; }
 
-# make_environment [EXTRA]: makes .venv if need be and installs the project with the extra into it.
+# make_environment [EXTRA …]: makes .venv if need be and installs the project with the extras into it.
 make_environment() {
-  local base installing ticker status=0 extra=${1:+[$1]}
+  local base installing ticker status=0 IFS=,
+  local extras=${1:+[$*]}
   base=$(find_python) || return 1
   if ! { [ -x "$python" ] && "$python" -m pip --version && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; } >/dev/null 2>&1; then
     say "making the environment .venv with $("$base" --version)"
@@ -48,7 +49,7 @@ make_environment() {
   fi
   say "installing the packages into .venv (once; 1 to 10 minutes)"
   SECONDS=0
-  "$python" -m pip install --quiet --disable-pip-version-check --editable "$root$extra" >&2 &
+  "$python" -m pip install --quiet --disable-pip-version-check --editable "$root$extras" >&2 &
   installing=$!
   (while sleep 30 >/dev/null 2>&1; do say "still installing, $SECONDS s"; done) &
   ticker=$!

@@ -22,13 +22,17 @@ def first_unmet(extras: list[str], installed: bool) -> str | None:
     except ImportError as error:
         return str(error.name)
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
-    wanted = list(project["dependencies"])
+    lines = list(project["dependencies"])
     for extra in extras:
-        wanted += project["optional-dependencies"][extra]
+        lines += project["optional-dependencies"][extra]
     if installed:
-        wanted.append(project["name"])
-    for line in wanted:
+        lines.append(project["name"])
+    for line in lines:  # grows: an extra may ask for another one of the project's own
         requirement = Requirement(line)
+        for extra in requirement.extras if requirement.name == project["name"] else ():
+            lines += project["optional-dependencies"][extra]
+        if requirement.extras and requirement.name == project["name"]:
+            continue
         try:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:

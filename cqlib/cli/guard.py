@@ -51,7 +51,7 @@ def guarded(program: str, logs: Path | None = None) -> Iterator[None]:
             line = "there is not enough memory: free some, or run fewer rows at a time (--jobs)"
         elif isinstance(error, ModuleNotFoundError) and not (error.name or "cqlib").startswith("cqlib"):
             line = (f"this Python ({sys.executable}) has no module '{error.name}': first source .venv/bin/activate, "
-                    "which ./run_all.sh has made, or pip install -e .")  # fmt: skip
+                    "which ./run_all.sh has made, or pip install -e '.[notebooks]'")  # fmt: skip
         else:
             line = f"{type(error).__name__}: {one_line(error)} ({_log(logs)})"
     else:

@@ -1,0 +1,25 @@
+"""The shape of the package: few rooms, files that are read in one sitting, imports that only go down."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "cqlib"
+FILE_LINES = 330
+
+
+def test_the_core_knows_nothing_of_the_suite_and_imports_go_down():
+    """The layers are in pyproject.toml, `[tool.importlinter]`."""
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_few_rooms_and_no_long_file():
+    entries = {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or any(path.glob("*.py"))}
+    assert len(entries - {"__init__.py", "__main__.py"}) <= 14
+    lengths = {file: len(file.read_text().splitlines()) for file in PACKAGE.rglob("*.py")}
+    assert [str(file.relative_to(ROOT)) for file, lines in lengths.items() if lines > FILE_LINES] == []
