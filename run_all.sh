@@ -8,14 +8,14 @@ export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 
 # The options are checked first, with the standard library alone: a wrong one costs nothing and writes nothing.
 python=$(find_python) || exit 1
-status=0
-"$python" -B -P -m cqlib.cli.options "$@" || status=$?
-if [ "$status" -eq 101 ]; then # the names are listed; what rows take is measured where there is an environment
+answer=$("$python" -B -P -m cqlib.cli.options "$@") || exit $?
+if [ -n "$answer" ]; then # to --help, or the names for --list; what rows take is measured where there is an environment
+  printf '%s\n' "$answer"
+  case $answer in usage:*) exit 0 ;; esac
   find_environment notebooks 2>/dev/null && exec "$python" -P -m cqlib.cli.run_all "$@"
-  say "time and memory are told once there is an environment: ./run_all.sh makes it"
+  say "time and memory are shown once there is an environment: ./run_all.sh makes it"
   exit 0
 fi
-[ "$status" -eq 100 ] || exit "$status" # 100: all is well, go on
 
 extras=(notebooks) # of pyproject.toml
 for word in "$@"; do [[ $word != --cluster* ]] || extras+=(cluster); done

@@ -1,7 +1,6 @@
-"""python -m cqlib: rows, train, evaluate, sample, bench, doctor, report.
+"""The command line `python -m cqlib`, installed as `cqlib`: one function per command.
 
-Every command is a function of its parsed options; what it needs is imported when it runs, so that --help and
-a wrong option answer at once.
+Each command imports what it needs when it runs, so that --help and errors in the options come at once.
 """
 
 from __future__ import annotations
@@ -9,97 +8,54 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from cqlib.cli.guard import guarded
-from cqlib.cli.options import Parser, minutes, output, path, seed, settled, whole
+from cqlib.cli.options import OPTIONS, Parser, absolute_data_path, integer, number, path
 from cqlib.cli.tasks import interrupted_by_sigterm
 from cqlib.experiments import rows as names
-from cqlib.util.errors import UsageError, UserError, unknown
-from cqlib.util.paths import ROOT
+from cqlib.util import VERSION
+from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown
 
 PROGRAM = "python -m cqlib"
-MAX_IMAGES = 10_000
-"""That `sample` draws into one picture."""
+EXPERIMENT = ("--profile", "--data", "--seed", "--runs-dir")
+TRAINING = ("row", *EXPERIMENT, "--data-dir", "--time-budget", "--feature-weights")
+
+Run = Callable[[argparse.Namespace], int]
+COMMANDS: dict[str, tuple[Run, dict[str, dict[str, Any]]]] = {}
+"""Name -> the function that runs it and returns the exit code, its options."""
 
 
-@dataclass(frozen=True)
-class Command:
-    """A command: one line about it, its own options, and what it does (it returns the exit code)."""
+def command(*options: str | tuple[str, dict[str, Any]]) -> Callable[[Run], Run]:
+    """Make a function a command with these options: names of shared ones, or (flag, settings of argparse)."""
 
-    about: str
-    options: Callable[[Parser], None]
-    do: Callable[[argparse.Namespace], int]
+    def register(run: Run) -> Run:
+        COMMANDS[run.__name__] = run, dict((o, OPTIONS[o]) if isinstance(o, str) else o for o in options)
+        return run
 
-
-def _about_rows(p: Parser, row: bool = True) -> None:
-    """The options of all commands that are about rows."""
-    if row:
-        p.add_argument("row", type=names.row, metavar="ROW", help="table1/cq-f, …; see the command rows")
-    profiles = " | ".join(names.PROFILES) + " (default: quick)"
-    p.add_argument("--profile", type=names.profile, default="quick", metavar="NAME", help=profiles)
-    p.add_argument("--data", type=names.data, metavar="NAME", help="a data set (default: the profile's)")
-    p.add_argument("--seed", type=seed, default=0, metavar="N", help="default: 0")
-    p.add_argument("--runs-dir", type=path, default=ROOT / "runs", metavar="DIR", help="default: runs/")
+    return register
 
 
-def _data_dir(p: Parser) -> None:
-    p.add_argument("--data-dir", type=path, metavar="DIR",
-                   help="local copies of data sets (default: $CQLIB_DATA, else data/)")  # fmt: skip
-
-
-def _training(p: Parser) -> None:
-    _about_rows(p)
-    _data_dir(p)
-    p.add_argument("--time-budget", type=minutes, metavar="MINUTES", help="stop after this time, to go on later")
-    p.add_argument("--feature-weights", type=path, metavar="FILE", help="torch-fidelity's Inception weights")
-
-
-def _sampling(p: Parser) -> None:
-    _about_rows(p)
-    p.add_argument("--n", type=_images, default=64, metavar="N", help="how many images (default: 64)")
-    p.add_argument("--out", type=path, required=True, metavar="FILE.png", help="the picture to write")
-    p.add_argument("--temperature", type=_temperature, default=1.0, metavar="T",
-                   help="1: the model's own distribution (default); 0: the decoder's mean")  # fmt: skip
-
-
-def _images(text: str) -> int:
-    if (n := whole(text, 1, MAX_IMAGES)) is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to {MAX_IMAGES:,}")
-    return n
-
-
-def _temperature(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 2:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a temperature from 0 to 2")
-    return value
-
-
-def rows(given: argparse.Namespace) -> int:
-    """List the rows, and what is known of each with this profile, data set and seed."""
-    from cqlib.experiments import paper
+@command(*EXPERIMENT)
+def rows(options: argparse.Namespace) -> int:
+    """list the rows of the tables, and which are finished"""
     from cqlib.experiments.experiment import AVAILABLE, experiment
     from cqlib.experiments.run import finished
 
     for row in names.ROWS:
-        label = paper.ROWS[row].label if row in paper.ROWS else ""
-        if row not in AVAILABLE:
-            state = "not part of this version yet"
-        else:
-            record = finished(experiment(row, given.profile, given.data, given.seed), given.runs_dir)
+        state = "not part of this version yet"
+        if row in AVAILABLE:
+            record = finished(experiment(row, options.profile, options.data, options.seed), options.runs_dir)
             state = "not run" if record is None else "finished"
             if record is not None and "BPD" in record.metrics:
                 state += f", {record.metrics['BPD'].value:.3f} bpd"
-        print(f"{row:<32} {label:<34} {state}")
+        print(f"{row:<32} {names.label_of(row):<34} {state}")
     return 0
 
 
-def train(given: argparse.Namespace) -> int:
-    """Train and evaluate one row; a finished one is not run again."""
+@command(*TRAINING)
+def train(options: argparse.Namespace) -> int:
+    """train and evaluate a row; a finished row is not run again"""
     import torch
 
     from cqlib.experiments import estimate
@@ -107,146 +63,172 @@ def train(given: argparse.Namespace) -> int:
     from cqlib.experiments.run import load_data, run, trained
     from cqlib.experiments.run_folder import room
 
-    e = experiment(given.row, given.profile, given.data, given.seed)
-    if given.profile == "paper" and not trained(e, given.runs_dir):
-        load_data(e, given.data_dir)  # what is missing is told before anything is measured
+    e = experiment(options.row, options.profile, options.data, options.seed)
+    if options.profile == "paper" and not trained(e, options.runs_dir):
+        load_data(e, options.data_dir)  # reports missing data before anything is measured
         hardware = estimate.hardware(torch.get_num_threads())
-        if (found := estimate.known(e, given.runs_dir, hardware)) is None:
-            found = estimate.estimate(e)
-            estimate.keep(e, given.runs_dir, hardware, found)
-        print(f"{e.row} on {e.data}: {found}", file=sys.stderr, flush=True)
+        if (expected := estimate.known(e, options.runs_dir, hardware)) is None:
+            expected = estimate.estimate(e)
+            estimate.keep(e, options.runs_dir, hardware, expected)
+        print(f"{e.row} on {e.data}: {expected}", file=sys.stderr, flush=True)
 
     def progress(step: int, steps: int, left: float) -> None:
         end = "\r" if sys.stderr.isatty() else "\n"
         print(f"step {step} of {steps}, {left:.0f} s left   ", end=end, file=sys.stderr, flush=True)
 
     record = run(
-        given.row,
-        profile=given.profile,
-        data=given.data,
-        seed=given.seed,
-        runs_dir=given.runs_dir,
-        data_dir=given.data_dir,
-        feature_weights=given.feature_weights,
-        time_budget=given.time_budget,
+        options.row,
+        profile=options.profile,
+        data=options.data,
+        seed=options.seed,
+        runs_dir=options.runs_dir,
+        data_dir=options.data_dir,
+        feature_weights=options.feature_weights,
+        time_budget=options.time_budget,
         progress=progress,
     )
     print(f"{record.row} · {record.data.name} · {record.profile} · seed {record.seed}: {record.status}")
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
         print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")
-    print(room(given.runs_dir), file=sys.stderr)
+    print(room(options.runs_dir), file=sys.stderr)
     return 0 if record.status == "done" else 1
 
 
-def evaluate(given: argparse.Namespace) -> int:
-    """Show the measurements of a row that has been trained, taking those that are missing. Published weights are
-    measured in a folder of their own, where neither a report nor another training takes them for this machine's."""
+@command(*TRAINING)
+def evaluate(options: argparse.Namespace) -> int:
+    """show the metrics of a trained row, measuring those that are missing"""
     from cqlib.experiments.experiment import experiment
     from cqlib.experiments.run import fetch_published, run_dir, train_command, trained
 
-    e = experiment(given.row, given.profile, given.data, given.seed)
-    if not trained(e, given.runs_dir):
-        own, apart = run_dir(e.row, e.profile, e.data, e.seed, given.runs_dir), given.runs_dir / "published"
-        if (own / "model.safetensors").exists() or not (fetch_published(e, apart) or trained(e, apart)):
-            raise UserError(f"{given.row} has not been trained in {own}: {train_command(given.row, e)}")
-        print(f"not trained here: the published weights are measured, in {apart}", file=sys.stderr)
-        given.runs_dir = apart
-    return train(given)
+    e = experiment(options.row, options.profile, options.data, options.seed)
+    if not trained(e, options.runs_dir):
+        # Published weights are measured in a folder of their own: no report takes them for this machine's.
+        folder = run_dir(e.row, e.profile, e.data, e.seed, options.runs_dir)
+        published = options.runs_dir / "published"
+        if (folder / "model.safetensors").exists() or not (fetch_published(e, published) or trained(e, published)):
+            raise UserError(f"{options.row} has not been trained in {folder}: {train_command(options.row, e)}")
+        print(f"not trained here: the published weights are measured, in {published}", file=sys.stderr)
+        options.runs_dir = published
+    return train(options)
 
 
-def sample(given: argparse.Namespace) -> int:
-    """Draw images from a finished run or a published checkpoint."""
-    if given.out.suffix.lower() != ".png":
-        raise UsageError(f"--out: '{given.out}' should end in .png")
+@command(
+    "row",
+    *EXPERIMENT,
+    ("--n", {"type": integer(1, 10_000), "default": 64, "metavar": "N", "help": "how many images (default: 64)"}),
+    ("--out", {"type": path, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
+    ("--temperature", {"type": number(0, 2), "default": 1.0, "metavar": "T",
+                       "help": "1: the model's own distribution (default); 0: the decoder's mean"}),
+)  # fmt: skip
+def sample(options: argparse.Namespace) -> int:
+    """draw images from a trained row or published weights"""
+    if options.out.suffix.lower() != ".png":
+        raise UsageError(f"--out: '{options.out}' should end in .png")
     from cqlib.data.grids import grid_png
     from cqlib.experiments.run import load
     from cqlib.metrics.evaluation import draw
     from cqlib.util.files import write_atomic
 
-    model = load(given.row, profile=given.profile, data=given.data, seed=given.seed, runs_dir=given.runs_dir)
-    images = draw(model, given.n, temperature=given.temperature, seed=given.seed)
-    write_atomic(given.out, grid_png(images, columns=round(given.n**0.5), scale=4))
-    print(given.out)
+    model = load(options.row, profile=options.profile, data=options.data, seed=options.seed, runs_dir=options.runs_dir)
+    images = draw(model, options.n, temperature=options.temperature, seed=options.seed)
+    write_atomic(options.out, grid_png(images, columns=round(options.n**0.5), scale=4))
+    print(options.out)
     return 0
 
 
-def doctor(given: argparse.Namespace) -> int:
-    """Say what is there and what is missing, and which file to put where."""
+@command("--runs-dir", "--data-dir")
+def doctor(options: argparse.Namespace) -> int:
+    """show what is installed and present, what is missing, and which file to put where"""
     from cqlib.cli.doctor import report
 
-    for line in report(given.runs_dir, given.data_dir):
+    for line in report(options.runs_dir, options.data_dir):
         print(line)
     return 0
 
 
-def report(given: argparse.Namespace) -> int:
-    """Render the report from records that are there already; nothing is trained."""
+@command(("--from", {**OPTIONS["--runs-dir"], "dest": "runs_dir", "help": "the records (default: runs/)"}), "--out")
+def report(options: argparse.Namespace) -> int:
+    """render the report from records; nothing is trained"""
     from cqlib.report.page import render
 
-    if not given.runs_dir.is_dir():
-        raise UserError(f"--from: there is no folder {given.runs_dir}")
-    print(f"report: {render(given.out, runs_dir=given.runs_dir)}")
+    print(f"report: {render(options.out, runs_dir=_folder('--from', options.runs_dir))}")
     return 0
 
 
-def bench(given: argparse.Namespace) -> int:
-    """Measure on this machine what this project says is fast, against what it replaces."""
-    from benchmarks import main as measure
+@command(("runs_dir", {"type": path, "metavar": "RUNS_DIR", "help": "a folder of finished runs"}))
+def publish(options: argparse.Namespace) -> int:
+    """copy the records, samples and small models of finished runs to reports/published/"""
+    from cqlib.report.publish import PUBLISHED, publish
 
-    return measure(given.json, given.rows)
-
-
-def _doctor_options(p: Parser) -> None:
-    p.add_argument("--runs-dir", type=path, default=ROOT / "runs", metavar="DIR", help="default: runs/")
-    _data_dir(p)
+    for file in publish(_folder("RUNS_DIR", options.runs_dir)):
+        print(file.relative_to(PUBLISHED.parent.parent))
+    return 0
 
 
-def _report_options(p: Parser) -> None:
-    p.add_argument("--from", dest="runs_dir", type=path, default=ROOT / "runs", metavar="DIR",
-                   help="where the records are (default: runs/)")  # fmt: skip
-    p.add_argument("--out", type=path, default=ROOT / "reports" / "local", metavar="DIR",
-                   help="default: reports/local/")  # fmt: skip
+@command()
+def readme(options: argparse.Namespace) -> int:
+    """write the tables of README.md anew from the published records"""
+    from cqlib.report import readme
+
+    readme.write()
+    return 0
 
 
-def _bench_options(p: Parser) -> None:
-    p.add_argument("rows", nargs="*", metavar="ROW", help="cqf-step, flow-inverse, … (default: all)")
-    p.add_argument("--json", type=output, metavar="FILE", help="write the numbers to this file as well")
+@command(("names", {"nargs": "+", "metavar": "NAME", "help": "cifar10, celeba, …"}), "--data-dir")
+def fetch(options: argparse.Namespace) -> int:
+    """download published data sets"""
+    from cqlib.data.catalogue import ENTRIES
+    from cqlib.data.fetch import fetch
+    from cqlib.data.published import home
+
+    for name in options.names:
+        if name not in ENTRIES:
+            raise unknown("data set", name, ENTRIES)
+    folder = home(options.data_dir)
+    for entry in map(ENTRIES.__getitem__, options.names):
+        fetch(entry, folder)
+        print(f"{entry.title}: {', '.join(file.name for file in entry.files[0])} in {folder}")
+        print(f"terms: {entry.terms}")
+    return 0
 
 
-COMMANDS = {
-    "rows": Command("list the rows of the tables", lambda p: _about_rows(p, row=False), rows),
-    "train": Command("train and evaluate a row", _training, train),
-    "evaluate": Command("show the measurements of a trained row", _training, evaluate),
-    "sample": Command("draw images from a trained row", _sampling, sample),
-    "bench": Command("measure what is fast against what it replaces", _bench_options, bench),
-    "doctor": Command("say what is there and what is missing", _doctor_options, doctor),
-    "report": Command("render the report from records", _report_options, report),
-}
+@command(
+    ("runs_dir", {"type": path, "metavar": "RUNS_DIR", "help": "the folder for the runs"}),
+    ("names", {"nargs": "*", "metavar": "NAME", "help": "of the ablations (default: all)"}),
+)
+def ablations(options: argparse.Namespace) -> int:
+    """train named changes of recipes, each beside the unchanged rows"""
+    from cqlib.experiments.ablations import train
+
+    for name, record in train(options.runs_dir, options.names):
+        print(f"{name}: {record.row}, seed {record.seed}: {record.status}", flush=True)
+    return 0
 
 
-def _overview() -> str:
-    lines = [f"usage: {PROGRAM} COMMAND [options]; --help after a command says more", ""]
-    return "\n".join(lines + [f"  {name:<9} {command.about}" for name, command in COMMANDS.items()])
+def _folder(option: str, folder: Path) -> Path:
+    if not folder.is_dir():
+        raise UserError(f"{option}: there is no folder {folder}")
+    return folder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code. Errors are one line on stderr (`cqlib.cli.guard`)."""
+    """Run one command; its exit code. Errors are one line on stderr (`cqlib.util.errors.one_line_errors`)."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    with guarded(PROGRAM):
-        interrupted_by_sigterm()  # but for as long as there is something to save
-        if not argv:
-            raise UsageError(f"which command? {', '.join(COMMANDS)} (--help says more)")
-        if argv[0] in ("-h", "--help"):
-            print(_overview(), flush=True)
-            return 0
-        if argv[0] not in COMMANDS:
+    with one_line_errors(PROGRAM):
+        interrupted_by_sigterm()  # until there is something to save
+        if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
             raise unknown("command", argv[0], COMMANDS)
-        command = COMMANDS[argv[0]]
-        parser = Parser(prog=f"{PROGRAM} {argv[0]}", description=f"{command.about.capitalize()}.")
-        command.options(parser)
-        given = parser.parse_args(argv[1:])
-        if getattr(given, "data", None) is not None:
-            given.data = settled(given.data, getattr(given, "data_dir", None))
-        return command.do(given)
+        parser = Parser(prog=PROGRAM, epilog="exit status: 0 done; 1 failed; 2 wrong usage; 3 stopped, its state saved")
+        parser.add_argument("--version", action="version", version=f"cqlib {VERSION}")
+        commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+        for name, (run, arguments) in COMMANDS.items():
+            about = str(run.__doc__)
+            sub = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+            for flag, settings in arguments.items():
+                sub.add_argument(flag, **settings)
+        options = parser.parse_args(argv)
+        if getattr(options, "data", None) is not None:
+            options.data = absolute_data_path(options.data, getattr(options, "data_dir", None))
+        return COMMANDS[options.command][0](options)
     raise AssertionError("unreachable")

@@ -1,14 +1,13 @@
-"""The options of run_all.sh, checked with the standard library alone, before any environment is made.
+"""The options of all commands; those of run_all.sh are checked with the standard library alone.
 
-`python -m cqlib.cli.options …` answers --help (exit 0), refuses what is wrong (one line, exit 2, or 1 for a file that
-is not there), prints the names that --list lists (exit 101: what rows take is `cqlib/cli/run_all.py`'s to say) and
-exits 100 when the work may begin. `cqlib/cli/run_all.py` parses with it again.
+`python -m cqlib.cli.options …` is what run_all.sh calls before it looks for an environment: it refuses wrong options
+(one line; exit code 2, or 1 for a file that does not exist), prints the answer to --help or the names for --list, and
+prints nothing when the work may begin. `cqlib/cli/run_all.py` parses the same options again.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,29 +15,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cqlib.cli.guard import guarded
 from cqlib.data import SOURCES, is_path
 from cqlib.experiments import rows as names
-from cqlib.util.errors import UsageError, UserError, unknown
+from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown
 from cqlib.util.paths import ROOT
-
-GO_ON, LISTED = 100, 101
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are a UsageError of one line, with the nearest option for an unknown one."""
+    """argparse whose errors are UsageErrors of one line, with the nearest valid option for an unknown one."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of printing the usage and exiting."""
         raise UsageError(" ".join(message.split()).removeprefix("argument "))
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """As argparse's, but what is left over is named together with what was probably meant."""
-        parsed, extra = self.parse_known_args(args, namespace)
-        for action in self._actions:  # "--out=--": argparse before Python 3.13 takes that for no value at all
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
+        """As argparse's, but nothing may be left over."""
+        parsed, extra = super().parse_known_args(args, namespace)
+        for action in self._actions:  # argparse before Python 3.13 reads "--out=--" as an option without a value
             if action.option_strings and getattr(parsed, action.dest, None) == []:
                 raise UsageError(f"{'/'.join(action.option_strings)}: expected one argument")
         for word in extra:
@@ -46,108 +43,144 @@ class Parser(argparse.ArgumentParser):
                 raise unknown("option", word.split("=")[0], self._option_string_actions)
         if extra:
             raise UsageError(f"unexpected argument '{extra[0]}'")
-        return parsed
+        return parsed, []
 
 
-def listed(check: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
-    """A parser of NAME,NAME,… in which each name passes `check`; doubles are dropped."""
-
-    def parse(text: str) -> tuple[str, ...]:
-        parts = [part.strip() for part in text.split(",") if part.strip()]
-        if not parts:
-            raise argparse.ArgumentTypeError("the list of names is empty")
-        return tuple(dict.fromkeys(check(part) for part in parts))
-
-    return parse
-
-
-def whole(text: str, low: int, high: int) -> int | None:
-    """The whole number from `low` to `high` that is written in `text`, in plain digits; None for anything else."""
+def parse_int(text: str, low: int, high: int) -> int | None:
+    """The integer from `low` to `high` that `text` holds in plain digits; None for anything else."""
     plain = text.isascii() and text.isdigit() and len(text) <= 20
     return int(text) if plain and low <= int(text) <= high else None
 
 
-def seed(text: str) -> int:
-    """One seed, 0 to 2^31 - 1."""
-    if (value := whole(text, 0, 2**31 - 1)) is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a seed: a whole number from 0 to {2**31 - 1}")
-    return value
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A parser of integers from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        if (value := parse_int(text, low, high)) is None:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """A parser of numbers from `low` to `high`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a number from {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+seed = integer(0, 2**31 - 1)
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """`5` -> seeds 0 to 4; `0,3` -> those two; `7,` -> seed 7 alone."""
+    """`5`: seeds 0 to 4; `0,3`: those two; `7,`: seed 7 alone."""
     if "," in text:
+        return comma_separated(seed)(text)
+    return tuple(range(integer(1, 1000)(text)))
+
+
+def comma_separated(parse_part: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """A parser of lists such as `a,b,c`, without duplicates."""
+
+    def parse(text: str) -> tuple[Any, ...]:
         parts = [part.strip() for part in text.split(",") if part.strip()]
         if not parts:
-            raise argparse.ArgumentTypeError("names no seed: give a number of seeds (5) or a list (0,3)")
-        return tuple(dict.fromkeys(seed(part) for part in parts))
-    if (n := whole(text, 1, 1000)) is None:
-        raise argparse.ArgumentTypeError(f"'{text}': give a number of seeds (1 to 1000) or a list (0,3)")
-    return tuple(range(n))
+            raise argparse.ArgumentTypeError("the list is empty")
+        return tuple(dict.fromkeys(parse_part(part) for part in parts))
 
-
-def count(text: str) -> int:
-    """A whole number of at least 1."""
-    if (n := whole(text, 1, 10**6)) is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to {10**6}")
-    return n
-
-
-def settled(name: str, data_dir: Path | None) -> str:
-    """The data set `name` with its path, if it has one, absolute: notebooks and workers run in other folders.
-
-    A path that lies under `data_dir` (default: $CQLIB_DATA), where it is looked for first, or that is nowhere
-    stays as it is.
-    """
-    kind, _, path = name.partition(":")
-    if f"{kind}:PATH" not in SOURCES:
-        return name
-    folder = data_dir or os.environ.get("CQLIB_DATA")
-    try:
-        wanted = Path(path).expanduser()
-        if folder and not wanted.is_absolute() and (Path(folder).expanduser() / wanted).exists():
-            return name
-        return f"{kind}:{wanted.absolute()}" if wanted.exists() else name
-    except (OSError, RuntimeError, ValueError):  # too long a name, no such ~user, a NUL: told when it is loaded
-        return name
-
-
-def minutes(text: str) -> float:
-    """A positive, finite number of minutes."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of minutes above 0")
-    return value
+    return parse
 
 
 def address(text: str) -> str:
     """HOST:PORT of a Ray cluster, or `auto` for one that was started on this machine."""
     host, _, port = text.rpartition(":")
-    if text != "auto" and (not host or "/" in host or whole(port, 0, 2**16 - 1) is None):
-        raise argparse.ArgumentTypeError(f"'{text}' is no address: give HOST:PORT, or auto")
+    if text != "auto" and (not host or "/" in host or parse_int(port, 0, 2**16 - 1) is None):
+        raise argparse.ArgumentTypeError(f"'{text}' is not an address: write HOST:PORT, or auto")
     return text
 
 
 def path(text: str) -> Path:
-    """The path of a file or folder that can have one: not empty, and with a name that can be written in UTF-8."""
-    if not text or not is_path(text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no path that can be used: give one whose name is plain text")
-    return Path(text)
+    """A path that the file system and UTF-8 can hold, made absolute; not empty."""
+    try:
+        if text and is_path(text):
+            return Path(text).expanduser().absolute()
+    except RuntimeError:  # ~somebody who has no home
+        pass
+    raise argparse.ArgumentTypeError(f"'{text}' is not a path that can be used")
 
 
-def output(text: str) -> Path:
-    """A file that is to be written, not a folder."""
-    if path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"'{text}' is a folder, not a file")
-    return Path(text)
+def absolute_data_path(name: str, data_dir: Path | None) -> str:
+    """The data set `name` with its path, if it has one, absolute: notebooks and workers run in other folders.
+
+    A path that lies under `data_dir` (default: $CQLIB_DATA), where it is looked for first, or that does not exist
+    stays as it is.
+    """
+    kind, _, text = name.partition(":")
+    if f"{kind}:PATH" not in SOURCES:
+        return name
+    folder = data_dir or os.environ.get("CQLIB_DATA")
+    try:
+        file = Path(text).expanduser()
+        if folder and not file.is_absolute() and (Path(folder).expanduser() / file).exists():
+            return name
+        return f"{kind}:{file.absolute()}" if file.exists() else name
+    except (OSError, RuntimeError, ValueError):  # too long, no such ~user, a NUL: loading it reports that
+        return name
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "row": {"type": names.row, "metavar": "ROW", "help": "table1/cq-f, …; `python -m cqlib rows` lists them"},
+    "--profile": {"type": names.profile, "default": "quick", "metavar": "NAME",
+                  "help": " | ".join(names.PROFILES) + " (default: quick)"},
+    "--data": {"type": names.data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
+    "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "default: 0"},
+    "--runs-dir": {"type": path, "default": ROOT / "runs", "metavar": "DIR",
+                   "help": "checkpoints, logs and records (default: runs/)"},
+    "--out": {"type": path, "default": ROOT / "reports" / "local", "metavar": "DIR",
+              "help": "the report (default: reports/local/)"},
+    "--data-dir": {"type": path, "metavar": "DIR", "help": "local data sets (default: $CQLIB_DATA, else data/)"},
+    "--feature-weights": {"type": path, "metavar": "FILE", "help": "torch-fidelity's Inception weights"},
+    "--time-budget": {"type": number(0.01, 1e6), "metavar": "MINUTES", "help": "stop after this time; resumed later"},
+}  # fmt: skip
+"""Options that several commands share."""
+
+RUN_ALL: dict[str, dict[str, Any]] = {
+    "--profile": OPTIONS["--profile"],
+    "--only": {"type": comma_separated(names.target), "default": (), "metavar": "NAME,…",
+               "help": "notebooks (table1, figure_samples), rows (table1/cq-f) or all; "
+                       "default: every notebook, with the rows of Table 1"},
+    "--data": {"type": comma_separated(names.data), "default": (), "metavar": "NAME,…",
+               "help": "data sets (default: photos10; for paper those of the table)"},
+    "--data-dir": OPTIONS["--data-dir"],
+    "--feature-weights": OPTIONS["--feature-weights"],
+    "--seeds": {"type": seeds, "default": (0,), "metavar": "N|LIST",
+                "help": "5: seeds 0 to 4; 0,3: these two; 7,: seed 7 alone (default: seed 0)"},
+    "--runs-dir": OPTIONS["--runs-dir"],
+    "--out": OPTIONS["--out"],
+    "--jobs": {"type": integer(1, 10**6), "metavar": "N",
+               "help": "rows at a time, each with its share of the cores (default: one per core, or per GPU)"},
+    "--cluster": {"type": address, "metavar": "ADDRESS",
+                  "help": "run the rows on a Ray cluster, given as HOST:PORT (extra: cluster)"},
+    "--time-budget": OPTIONS["--time-budget"],
+    "--list": {"action": "store_true",
+               "help": "list rows, notebooks, data sets and profiles, and the time and memory that the rows of this "
+                       "command take here, then stop"},
+}  # fmt: skip
+"""Options of run_all.sh."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What run_all.sh was asked for. Paths are absolute; `only` and `data` are empty when not given."""
+    """The options of run_all.sh. Paths are absolute; `only` and `data` are empty by default."""
 
     profile: str
     only: tuple[str, ...]
@@ -163,82 +196,49 @@ class Options:
     list: bool
 
 
-def parser() -> Parser:
-    """The parser of run_all.sh."""
-    p = Parser(
+def parse(argv: Sequence[str]) -> Options:
+    """The options in `argv`; nothing is written.
+
+    Raises UsageError for a wrong option, UserError for a file that does not exist, SystemExit(0) after --help.
+    """
+    parser = Parser(
         prog="./run_all.sh",
         description="Trains what is missing, runs the notebooks and renders one report: the paper's tables\n"
         "and figures, paper number beside measured number, with verdicts.",
         epilog="exit status: 0 all done; 1 something failed, the report names it; 2 wrong usage, nothing\n"
-        "written; 3 stopped early (time budget, Ctrl-C, SIGTERM), the same command goes on from there.",
+        "written; 3 stopped early (time budget, Ctrl-C, SIGTERM): run it again to resume.",
     )
-    add = p.add_argument
-    add("--profile", type=names.profile, default="quick", metavar="NAME",
-        help=" | ".join(names.PROFILES) + " (default: quick)")  # fmt: skip
-    add("--only", type=listed(names.target), default=(), metavar="NAME,…",
-        help="notebooks (table1, figure_samples), rows (table1/cq-f) or all; "
-        "default: every notebook, with the rows of Table 1")  # fmt: skip
-    add("--data", type=listed(names.data), default=(), metavar="NAME,…",
-        help="data sets (default: photos10; for paper those of the table)")  # fmt: skip
-    add("--data-dir", type=path, metavar="DIR", help="local copies of data sets (default: $CQLIB_DATA, else data/)")
-    add("--feature-weights", type=path, metavar="FILE",
-        help="torch-fidelity's Inception weights, a file")  # fmt: skip
-    add("--seeds", type=seeds, default=(0,), metavar="N|LIST",
-        help="5: seeds 0 to 4; 0,3: these two; 7,: seed 7 alone (default: seed 0)")  # fmt: skip
-    add("--runs-dir", type=path, default=ROOT / "runs", metavar="DIR",
-        help="checkpoints, logs and records (default: runs/)")  # fmt: skip
-    add("--out", type=path, default=ROOT / "reports" / "local", metavar="DIR",
-        help="the report (default: reports/local/)")  # fmt: skip
-    add("--jobs", type=count, metavar="N",
-        help="rows at a time, each with its share of the cores (default: one per core, or per GPU)")  # fmt: skip
-    add("--cluster", type=address, metavar="ADDRESS",
-        help="run the rows on a Ray cluster, given as HOST:PORT (extra: cluster)")  # fmt: skip
-    add("--time-budget", type=minutes, metavar="MINUTES", help="stop after this time, to go on later")
-    add("--list", action="store_true",
-        help="list rows, notebooks, data sets and profiles, and the time and memory that the rows of this command take "
-        "here, then stop")  # fmt: skip
-    return p
-
-
-def parse(argv: Sequence[str]) -> Options:
-    """The options in `argv`. UsageError for what is wrong, UserError for a file that is not there.
-
-    `--help` prints and raises SystemExit(0), as argparse does. Nothing is written.
-    """
-    given = parser().parse_args(argv)
-    for option in ("data_dir", "feature_weights", "runs_dir", "out"):
-        if (path := getattr(given, option)) is not None:
-            setattr(given, option, path.expanduser().absolute())
-    given.data = tuple(dict.fromkeys(settled(name, given.data_dir) for name in given.data))
-    if given.feature_weights is not None and not given.feature_weights.is_file():
-        raise UserError(f"--feature-weights: there is no file {given.feature_weights}")
-    if given.data_dir is not None and not given.data_dir.is_dir():
-        raise UserError(f"--data-dir: there is no folder {given.data_dir}")
-    for option, path in (("--runs-dir", given.runs_dir), ("--out", given.out)):
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"{option}: {path} is a file, not a folder")
-    return Options(**vars(given))
+    for flag, settings in RUN_ALL.items():
+        parser.add_argument(flag, **settings)
+    parsed = parser.parse_args(argv)
+    parsed.data = tuple(dict.fromkeys(absolute_data_path(name, parsed.data_dir) for name in parsed.data))
+    if parsed.feature_weights is not None and not parsed.feature_weights.is_file():
+        raise UserError(f"--feature-weights: there is no file {parsed.feature_weights}")
+    if parsed.data_dir is not None and not parsed.data_dir.is_dir():
+        raise UserError(f"--data-dir: there is no folder {parsed.data_dir}")
+    for flag, folder in (("--runs-dir", parsed.runs_dir), ("--out", parsed.out)):
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{flag}: {folder} is a file, not a folder")
+    return Options(**vars(parsed))
 
 
 def listing() -> str:
-    """What `--list` prints first: every name that the options take."""
+    """Every name that the options take, for `--list`."""
     books = {name: file.name for name, file in names.notebooks().items()}
     sets = {name: source.about for name, source in SOURCES.items()}
-    parts = (("profiles", names.PROFILES), ("notebooks", books), ("data sets", sets))
     lines = ["rows", *(f"  {row}" for row in names.ROWS)]
-    for title, entries in parts:
+    for title, entries in (("profiles", names.PROFILES), ("notebooks", books), ("data sets", sets)):
         width = max((len(name) for name in entries), default=0)
         lines += ["", title, *(f"  {name:<{width}}  {text}" for name, text in entries.items())]
     return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check the options; 100 when the work may begin, 101 when the names were listed."""
-    with guarded("run_all.sh"):
-        options = parse(sys.argv[1:] if argv is None else argv)
-        if options.list:
+    """Check the options of run_all.sh; 0 unless something is wrong with them."""
+    with one_line_errors("run_all.sh"):
+        if parse(sys.argv[1:] if argv is None else argv).list:
             print(listing(), flush=True)
-    return LISTED if options.list else GO_ON
+    return 0
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cqlib.cli import cluster, cluster_nodes, options
 from cqlib.cli import papermill as notebooks
-from cqlib.cli.guard import guarded
 from cqlib.cli.options import Options
 from cqlib.cli.progress import Progress
 from cqlib.cli.slots import slots
@@ -29,7 +28,7 @@ from cqlib.data.catalogue import entry_of
 from cqlib.experiments import rows as names
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
-from cqlib.util.errors import UsageError, UserError
+from cqlib.util.errors import UsageError, UserError, one_line_errors
 from cqlib.util.files import remove_leftovers, write_atomic
 from cqlib.util.paths import ROOT
 
@@ -314,9 +313,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Parse, then reproduce; the exit code."""
     stop = Stop()
     stop.listen()
-    with guarded("run_all.sh"):
+    with one_line_errors("run_all.sh"):
         chosen = options.parse(sys.argv[1:] if argv is None else argv)
-    with guarded("run_all.sh", chosen.runs_dir / "logs"):
+    with one_line_errors("run_all.sh", chosen.runs_dir / "logs"):
         if chosen.list:
             return show(chosen, stop)
         return reproduce(chosen, stop)

@@ -1,6 +1,6 @@
 """Published data sets from their publishers: checked, whole or absent, and one line when it cannot be done.
 
-    python -m cqlib.data.fetch NAME [--data-dir DIR]
+    python -m cqlib fetch NAME … [--data-dir DIR]
 
 `cqlib.data.load` does the same by itself. Only what comes over https and has a published hash is fetched.
 """
@@ -14,11 +14,10 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from cqlib.data.catalogue import ENTRIES, GDRIVE, Entry, File
+from cqlib.data.catalogue import GDRIVE, Entry, File
 from cqlib.data.counter import Counter
 from cqlib.util import locks
 from cqlib.util.errors import UserError
@@ -26,7 +25,6 @@ from cqlib.util.files import move
 
 CONNECT, READ = 5, 60
 """Seconds to wait for a connection, and for more of a file."""
-PROGRAM = "python -m cqlib.data.fetch"
 
 
 def fetch(entry: Entry, folder: Path) -> None:
@@ -136,30 +134,3 @@ def _reason(error: OSError, host: str) -> str:
     on_disk = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or error.filename is not None
     return error.strerror if on_disk else f"the connection to {host} broke off"
 
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Fetch one data set; the exit code."""
-    from cqlib.cli.guard import guarded
-    from cqlib.cli.options import Parser, path
-    from cqlib.data.published import home
-    from cqlib.util.errors import unknown
-
-    def entry(name: str) -> Entry:
-        if name not in ENTRIES:
-            raise unknown("data set", name, ENTRIES)
-        return ENTRIES[name]
-
-    with guarded(PROGRAM):
-        parser = Parser(prog=PROGRAM, description="Fetch a published data set.")
-        parser.add_argument("entry", type=entry, metavar="NAME", help=", ".join(ENTRIES))
-        parser.add_argument("--data-dir", type=path, metavar="DIR", help="where to put it (default: $CQLIB_DATA)")
-        given = parser.parse_args(argv)
-        folder = home(given.data_dir)
-        fetch(given.entry, folder)
-        print(f"{given.entry.title}: {', '.join(file.name for file in given.entry.files[0])} in {folder}")
-        print(f"terms: {given.entry.terms}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,26 +1,25 @@
 """Where a claim of the paper does not hold: what is tried against it, as named changes of `quick` recipes.
 
-A remedy is trained on seeds that no table reports, beside the same seeds unchanged. `python -m
-cqlib.experiments.ablations RUNS_DIR [NAME …]` trains, `python -m cqlib.report.publish RUNS_DIR` copies what is
+A remedy is trained on seeds that no table reports, beside the same seeds unchanged. `python -m cqlib ablations
+RUNS_DIR [NAME …]` trains, `python -m cqlib publish RUNS_DIR` copies what is
 finished, whatever came out, and `cqlib.report.ablations` says what it did to the claim.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cqlib.cli.guard import guarded
 from cqlib.experiments.claims import BY_ID
 from cqlib.experiments.paper import canonical
-from cqlib.util.errors import UsageError, unknown
+from cqlib.util.errors import unknown
 from cqlib.util.paths import ROOT
 
 if TYPE_CHECKING:
     from cqlib.experiments.experiment import Experiment
+    from cqlib.experiments.record import Record
 
 PROFILE = "quick"
 SEEDS = (100, 101)
@@ -109,28 +108,18 @@ def experiments(name: str, seed: int) -> list[Experiment]:
     return found
 
 
-def main(argv: Sequence[str]) -> int:
-    """Train the remedies of those names, or all, each beside the unchanged rows that it needs; the exit code."""
+def train(runs_dir: Path, names: Sequence[str]) -> Iterator[tuple[str, Record]]:
+    """Train the remedies of those names, or all, each beside the unchanged rows that it needs: (name, record) of each
+    run as it ends."""
     from cqlib.experiments.run import run_experiment
 
-    with guarded("python -m cqlib.experiments.ablations"):
-        if not argv or argv[0].startswith("-"):
-            raise UsageError(
-                "give a folder for the runs, perhaps names: python -m cqlib.experiments.ablations RUNS_DIR [NAME …]"
-            )
-        for name in argv[1:]:
-            if name not in BY_NAME:
-                raise unknown("remedy", name, list(BY_NAME))
-        chosen = [BY_NAME[name] for name in argv[1:]] or REMEDIES
-        needed = compared([claim for remedy in chosen for claim in remedy.claims])
-        for seed in SEEDS:
-            plain = [e for e in experiments(UNCHANGED, seed) if e.row in needed]
-            for name, found in ((UNCHANGED, plain), *((r.name, experiments(r.name, seed)) for r in chosen)):
-                for e in found:
-                    record = run_experiment(e, runs_dir=Path(argv[0]) / FOLDER / name)
-                    print(f"{name}: {e.row}, seed {seed}: {record.status}", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    for name in names:
+        if name not in BY_NAME:
+            raise unknown("remedy", name, list(BY_NAME))
+    chosen = [BY_NAME[name] for name in names] or REMEDIES
+    needed = compared([claim for remedy in chosen for claim in remedy.claims])
+    for seed in SEEDS:
+        plain = [e for e in experiments(UNCHANGED, seed) if e.row in needed]
+        for name, found in ((UNCHANGED, plain), *((r.name, experiments(r.name, seed)) for r in chosen)):
+            for e in found:
+                yield name, run_experiment(e, runs_dir=runs_dir / FOLDER / name)

@@ -1,4 +1,4 @@
-"""Finished runs -> reports/published and README: `python -m cqlib.report.publish RUNS_DIR`.
+"""Finished runs -> reports/published and README: `python -m cqlib publish RUNS_DIR`.
 
 Copies each finished, clean record, those of remedies whatever came out, the sample grids of each row's first seed as
 small pictures, and the weights of `MODELS` without their critics; draws README's picture where RUNS_DIR has all of its
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ import torch
 from PIL import Image
 
 from cqlib import data as data_sets
-from cqlib.cli.guard import guarded
 from cqlib.data.grids import unscaled, webp
 from cqlib.experiments import ablations as remedies
 from cqlib.experiments import paper, run
@@ -29,7 +27,7 @@ from cqlib.metrics import evaluation
 from cqlib.report import page as report
 from cqlib.report import plots, readme
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
-from cqlib.util.errors import UsageError, UserError
+from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.text import without_paths
 
@@ -146,17 +144,3 @@ def _picture(runs_dir: Path, n: int = 36) -> bytes:
     }
     with Image.open(io.BytesIO(plots.to_png(plots.sample_board(board, columns=6)))) as drawn:
         return webp(np.asarray(drawn))
-
-
-def main(argv: Sequence[str]) -> int:
-    """Publish what is finished in the folder given; the exit code."""
-    with guarded("python -m cqlib.report.publish"):
-        if len(argv) != 1 or not Path(argv[0]).is_dir():
-            raise UsageError("give one folder of runs: python -m cqlib.report.publish RUNS_DIR")
-        for path in publish(Path(argv[0])):
-            print(path.relative_to(PUBLISHED.parent.parent))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""The parts of README.md that are rendered: `python -m cqlib.report.readme` writes them, a test keeps them equal.
+"""The parts of README.md that are rendered: `python -m cqlib readme` writes them, a test keeps them equal.
 
 A part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
 """
@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cqlib.cli.guard import guarded
 from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record, load_records
@@ -229,15 +227,9 @@ def _split(dotted: str) -> tuple[str, str]:
     raise ValueError(f"{dotted} is not in this repository")
 
 
-def main() -> int:
-    """Render README.md in place."""
-    with guarded("python -m cqlib.report.readme"):
-        records, problems = load_records(RECORDS)
-        if problems or not records:
-            raise UserError(problems[0] if problems else f"there are no records in {RECORDS}")
-        write_atomic(README, render(README.read_text(), records))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def write() -> None:
+    """Render README.md in place. UserError where a published record cannot be read."""
+    records, problems = load_records(RECORDS)
+    if problems or not records:
+        raise UserError(problems[0] if problems else f"there are no records in {RECORDS}")
+    write_atomic(README, render(README.read_text(), records))

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import errno
+import io
+import os
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 
 class UserError(Exception):
-    """Something the user can mend. The message is one line that says what to do; exit code 1."""
+    """An error the user can fix. The message is one line that says what to do; exit code 1."""
 
     exit_code = 1
 
@@ -19,7 +29,7 @@ class UsageError(UserError):
 
 
 class StoppedEarly(UserError):
-    """Time budget, SIGINT or SIGTERM; the state is saved and the same command goes on. Exit code 3."""
+    """Time budget, SIGINT or SIGTERM; the state is saved; the same command resumes. Exit code 3."""
 
     exit_code = 3
 
@@ -58,3 +68,61 @@ def one_line(text: object) -> str:
     """`text` as one line that any terminal can show: no line ends, no control characters, no overlong names."""
     line = printable(" ".join(str(text).split()))
     return line if len(line) <= LONGEST else f"{line[: 2 * LONGEST // 3]} … {line[-LONGEST // 4 :]}"
+
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""Errors that another folder may avoid: no room, no permission, a failing disk."""
+
+
+@contextmanager
+def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
+    """Turn an exception into one line on stderr and an exit code: the UserError's own, 3 for Ctrl-C, else 1.
+
+    The traceback of a bug goes to a file in `logs` (default: the folder for temporary files). Bytes of names that the
+    terminal cannot show are printed as escapes. Warnings of libraries are hidden, unless -W or PYTHONWARNINGS is set.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            yield
+    except UserError as error:
+        code, line = error.exit_code, one_line(error)
+    except KeyboardInterrupt:
+        code, line = 3, "stopped; run it again to resume"
+    except BrokenPipeError:  # nobody reads stdout any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        code, line = 1, _line(error) or f"{type(error).__name__}: {one_line(error)} ({_log(logs)})"
+    else:
+        return
+    print(f"{program}: {line}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _line(error: Exception) -> str | None:
+    """What to tell the user of an error that the system or the environment causes; None for a bug."""
+    if isinstance(error, OSError) and error.strerror is not None:
+        line = one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
+        return f"{line}; fix that, or name another folder, and try again" if error.errno in _DISK else line
+    if out_of_memory(error):
+        return "there is not enough memory: free some, or run fewer rows at a time (--jobs)"
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "cqlib").startswith("cqlib"):
+        environment = "source .venv/bin/activate, which ./run_all.sh has made, or pip install -e '.[notebooks]'"
+        return f"this Python ({sys.executable}) has no module '{error.name}': first {environment}"
+    return None
+
+
+def _log(folder: Path | None) -> str:
+    """Write the traceback being handled to a new file; where it is."""
+    name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    temporary = Path(tempfile.gettempdir())
+    for place in (folder or temporary, temporary):
+        with suppress(OSError):  # no permission, a full disk
+            place.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text(traceback.format_exc())
+            return f"details: {place / name}"
+    return "details could not be written"

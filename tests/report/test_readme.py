@@ -15,7 +15,7 @@ TEXT = readme.README.read_text()
 def test_rendered_parts_are_those_of_the_published_records():
     records, problems = load_records(readme.RECORDS)
     assert not problems and records
-    assert readme.render(TEXT, records) == TEXT, "run: python -m cqlib.report.readme"
+    assert readme.render(TEXT, records) == TEXT, "run: python -m cqlib readme"
 
 
 def test_rendering_changes_when_a_number_does():

@@ -143,8 +143,8 @@ def _process(place: Place, case: Any) -> Outcome:
     program, argv = case
     if any("\0" in word or "\ud800" in word for word in argv) or _command_line(place, case).kind != LINE:
         reject()
-    modules = {"cqlib": "cqlib", "fetch": "cqlib.data.fetch"}
-    command = [sys.executable, "-m", modules.get(program, f"cqlib.{program}"), *argv]
+    modules = {"cqlib": "cqlib", "suite": "cqlib.cli.run_all", "options": "cqlib.cli.options"}
+    command = [sys.executable, "-m", modules[program], *argv]
     (place.root / "sets").mkdir(exist_ok=True)
     environment = {
         **os.environ,
