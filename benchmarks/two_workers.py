@@ -15,10 +15,11 @@ import torch
 
 from benchmarks.measuring import Result
 from cqlib.cli import cluster, cluster_nodes
-from cqlib.cli.tasks import Stop, Task
+from cqlib.cli.tasks import Task
 from cqlib.training.device import fast_bf16
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
+from cqlib.util.stop import StopRequest
 
 ROW, PROFILE, ROWS = "table1/vae", "quick", 4
 """A minute of work each: starting a process is no part of what two workers share."""
@@ -49,7 +50,7 @@ def seconds_on(count: int) -> float:
             for seed in range(ROWS)
         ]  # fmt: skip
         began = time.perf_counter()
-        outcomes = cluster.run_tasks(tasks, stop=Stop(), logs=Path(folder) / "logs")
+        outcomes = cluster.run_tasks(tasks, stop=StopRequest(), logs=Path(folder) / "logs")
         taken = time.perf_counter() - began
     for outcome in outcomes:
         if outcome.status != "done":

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from cqlib.cli.cluster_nodes import ANSWER, on
-from cqlib.cli.tasks import GRACE, Listener, Outcome, Stop, Task, thread_limits
+from cqlib.cli.tasks import GRACE, Listener, Outcome, Task, thread_limits
 from cqlib.cli.tasks import run_tasks as run_here
 from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
+from cqlib.util.stop import StopRequest
 
 LOSSES = 5
 """How many nodes may be lost under a task before it counts as failed: it may be what brings them down."""
@@ -59,7 +60,7 @@ def _run(task: Task, logs: Path, board: Any) -> Outcome:
     """One task on a node, in a child process; about once a second its progress is told, and a wish to stop heard."""
     import ray
 
-    stop, heard, over = Stop(), threading.Event(), threading.Event()
+    stop, heard, over = StopRequest(), threading.Event(), threading.Event()
     share = 0.0
 
     def talk() -> None:
@@ -99,7 +100,7 @@ def run_tasks(
     tasks: Sequence[Task],
     jobs: int | None = None,
     *,
-    stop: Stop,
+    stop: StopRequest,
     logs: Path,
     listener: Listener = lambda task, event, value: None,
     ended: Callable[[Outcome], None] = lambda outcome: None,
@@ -167,7 +168,7 @@ def _resources(task: Task) -> dict[str, float]:
     return {"num_cpus": wanted["CPU"], "num_gpus": wanted.get("GPU", 0), "memory": wanted["memory"]}
 
 
-def _outcome(ref: Any, task: Task, stop: Stop) -> Outcome:
+def _outcome(ref: Any, task: Task, stop: StopRequest) -> Outcome:
     import ray
 
     try:

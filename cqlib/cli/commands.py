@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from cqlib.cli.options import OPTIONS, Parser, absolute_data_path, integer, number, path
-from cqlib.cli.tasks import interrupted_by_sigterm
 from cqlib.experiments import rows as names
 from cqlib.util import VERSION
 from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown
+from cqlib.util.stop import interrupt_on_sigterm
 
 PROGRAM = "python -m cqlib"
 EXPERIMENT = ("--profile", "--data", "--seed", "--runs-dir")
@@ -216,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Errors are one line on stderr (`cqlib.util.errors.one_line_errors`)."""
     argv = list(sys.argv[1:] if argv is None else argv)
     with one_line_errors(PROGRAM):
-        interrupted_by_sigterm()  # until there is something to save
+        interrupt_on_sigterm()  # until there is something to save
         if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
             raise unknown("command", argv[0], COMMANDS)
         parser = Parser(prog=PROGRAM, epilog="exit status: 0 done; 1 failed; 2 wrong usage; 3 stopped, its state saved")

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cqlib.cli.tasks import Needs, Stop, Task, run_tasks
+from cqlib.cli.tasks import Needs, Task, run_tasks
 from cqlib.experiments import estimate
 from cqlib.experiments.estimate import Estimate
 from cqlib.experiments.experiment import Experiment, experiment
 from cqlib.experiments.record import Record
+from cqlib.util.stop import StopRequest
 
 Pair = tuple[str, str]
 """A row by its canonical id, and a data set."""
@@ -57,7 +58,7 @@ def lines(
     runs_dir: Path,
     records: Sequence[Record],
     slots: Sequence[Mapping[str, str]],
-    stop: Stop,
+    stop: StopRequest,
 ) -> Iterator[str]:
     """A line per row and data set of `wanted`, which says how many seeds are to run; the last line is the sum. Rows of
     which nothing is known are measured, each by itself, and remembered in the runs folder where there is one."""

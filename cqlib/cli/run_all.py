@@ -23,7 +23,7 @@ from cqlib.cli import papermill as notebooks
 from cqlib.cli.options import Options
 from cqlib.cli.progress import Progress
 from cqlib.cli.slots import slots
-from cqlib.cli.tasks import Outcome, Stop, Task, run_tasks
+from cqlib.cli.tasks import Outcome, Task, run_tasks
 from cqlib.data.catalogue import entry_of
 from cqlib.experiments import rows as names
 from cqlib.experiments.paper import canonical
@@ -31,6 +31,7 @@ from cqlib.experiments.record import Record, load_records
 from cqlib.util.errors import UsageError, UserError, one_line_errors
 from cqlib.util.files import remove_leftovers, write_atomic
 from cqlib.util.paths import ROOT
+from cqlib.util.stop import StopRequest
 
 if TYPE_CHECKING:
     from cqlib.metrics.features import Features
@@ -141,7 +142,9 @@ def _records(chosen: Options) -> list[Record]:
     return load_records(chosen.runs_dir)[0] + load_records(ROOT / "reports" / "published" / "records")[0]
 
 
-def told(chosen: Options, runs: Sequence[tuple[str, str, int]], stop: Stop, todo: Sequence[tuple[str, str]] = ()):
+def told(
+    chosen: Options, runs: Sequence[tuple[str, str, int]], stop: StopRequest, todo: Sequence[tuple[str, str]] = ()
+):
     """Lines on the time and the memory that `runs` take here, and, finished or not, the rows of `todo`."""
     from cqlib.cli import costs
 
@@ -151,7 +154,7 @@ def told(chosen: Options, runs: Sequence[tuple[str, str, int]], stop: Stop, todo
                        slots=slots(chosen.jobs), stop=stop)  # fmt: skip
 
 
-def show(chosen: Options, stop: Stop) -> int:
+def show(chosen: Options, stop: StopRequest) -> int:
     """What `--list` says of the rows that the same command without it would run; the exit code."""
     from cqlib.experiments.experiment import AVAILABLE, experiment
     from cqlib.experiments.run import finished
@@ -192,7 +195,7 @@ def _text(path: Path | str | None) -> str | None:
     return None if path is None else str(path)
 
 
-def work(tasks: Sequence[Task], chosen: Options, stop: Stop) -> list[Outcome]:
+def work(tasks: Sequence[Task], chosen: Options, stop: StopRequest) -> list[Outcome]:
     """Run `tasks` with progress, here or on the cluster; logs of those that fail stay in the runs folder."""
     if not tasks:
         return []
@@ -242,13 +245,13 @@ def _read_by(runs: Sequence[tuple[str, str, int]], chosen: Options) -> list[Path
     return paths + ([chosen.feature_weights] if chosen.feature_weights else [])
 
 
-def reproduce(chosen: Options, stop: Stop) -> int:
+def reproduce(chosen: Options, stop: StopRequest) -> int:
     """Everything, in order; the exit code."""
     with cluster_nodes.connected(chosen.cluster) if chosen.cluster else nullcontext():
         return _reproduce(chosen, stop)
 
 
-def _reproduce(chosen: Options, stop: Stop) -> int:
+def _reproduce(chosen: Options, stop: StopRequest) -> int:
     if chosen.time_budget is not None:
         stop.deadline = time.monotonic() + 60 * chosen.time_budget
     from cqlib.experiments import run_folder
@@ -299,7 +302,8 @@ def _reproduce(chosen: Options, stop: Stop) -> int:
     if failed:
         _say(f"{failed} failed, and the same command tries them again; the logs are in {_logs(chosen)}")
     if any(outcome.status == "stopped" for outcome in bad):
-        _say(f"{stop.requested or 'stopped'}; the same command goes on where it stopped")
+        reason = f"stopped: {stop.requested}" if stop.requested else "stopped"
+        _say(f"{reason}; the same command goes on where it stopped")
     _say(run_folder.room(chosen.runs_dir))
     print(f"report: {index}", flush=True)
     return 1 if failed == len(bad) > 0 else 3 if bad else 0
@@ -311,14 +315,14 @@ def _say(text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, then reproduce; the exit code."""
-    stop = Stop()
-    stop.listen()
-    with one_line_errors("run_all.sh"):
-        chosen = options.parse(sys.argv[1:] if argv is None else argv)
-    with one_line_errors("run_all.sh", chosen.runs_dir / "logs"):
-        if chosen.list:
-            return show(chosen, stop)
-        return reproduce(chosen, stop)
+    stop = StopRequest()
+    with stop.listening():
+        with one_line_errors("run_all.sh"):
+            chosen = options.parse(sys.argv[1:] if argv is None else argv)
+        with one_line_errors("run_all.sh", chosen.runs_dir / "logs"):
+            if chosen.list:
+                return show(chosen, stop)
+            return reproduce(chosen, stop)
     raise AssertionError("unreachable")
 
 

@@ -16,11 +16,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from cqlib.util.stop import StopRequest
 
 GRACE = 120.0  # seconds between SIGTERM, upon which a child saves its state, and SIGKILL
 
@@ -66,52 +67,6 @@ class Outcome:
     seconds: float
 
 
-def interrupted_by_sigterm() -> None:
-    """SIGTERM is a KeyboardInterrupt from now on, as Ctrl-C is: for as long as there is nothing to save."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-
-
-@dataclass
-class Stop:
-    """A request to stop: by signal, or by the time budget (`deadline` on the `time.monotonic` clock)."""
-
-    deadline: float | None = None
-    requested: str | None = None
-    signals: int = 0
-    interrupts: bool = False
-
-    def listen(self) -> None:
-        """SIGINT and SIGTERM become requests; from the second signal on, children are killed at once."""
-
-        def handle(number: int, frame: object) -> None:
-            self.signals += 1
-            self.requested = f"stopped by {signal.Signals(number).name}"
-            if self.interrupts:
-                raise KeyboardInterrupt
-
-        signal.signal(signal.SIGINT, handle)
-        signal.signal(signal.SIGTERM, handle)
-
-    @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Inside, a signal is a KeyboardInterrupt: for what has nothing to save."""
-        self.interrupts = True
-        try:
-            yield
-        finally:
-            self.interrupts = False
-
-    def reason(self) -> str | None:
-        """Why to stop now, or None."""
-        if self.requested is None and self.deadline is not None and time.monotonic() >= self.deadline:
-            self.requested = "the time budget is used up"
-        return self.requested
-
-
 @dataclass
 class _Child:
     task: Task
@@ -131,7 +86,7 @@ def run_tasks(
     tasks: Sequence[Task],
     slots: Sequence[Mapping[str, str]],
     *,
-    stop: Stop,
+    stop: StopRequest,
     logs: Path,
     listener: Listener = lambda task, event, value: None,
     ended: Callable[[Outcome], None] = lambda outcome: None,
@@ -245,7 +200,7 @@ def _kept_log(child: _Child) -> Path | None:
     return kept
 
 
-def _outcome(child: _Child, stop: Stop, log: Path | None) -> Outcome:
+def _outcome(child: _Child, stop: StopRequest, log: Path | None) -> Outcome:
     code, seconds = child.process.returncode, time.monotonic() - child.began
     if code == 0:
         return Outcome(child.task, "done", child.message, seconds)

@@ -9,13 +9,14 @@ import json
 import sys
 import traceback
 
-from cqlib.cli.tasks import interrupted_by_sigterm, say
+from cqlib.cli.tasks import say
 from cqlib.util.errors import UserError
+from cqlib.util.stop import interrupt_on_sigterm
 
 
 def main(argument: str) -> int:
     """Run the row; its exit code: 0 done, 3 stopped and saved, 1 failed or diverged."""
-    interrupted_by_sigterm()  # until `run` has its own handlers
+    interrupt_on_sigterm()  # until `run` has its own handlers
     try:
         from cqlib.experiments.run import run
 

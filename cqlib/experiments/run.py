@@ -12,11 +12,8 @@ A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/:
 from __future__ import annotations
 
 import json
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,12 +37,13 @@ from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.resumable import Parts
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.training.loop import CHECKPOINT_SECONDS, Stop, snapshots
+from cqlib.training.loop import CHECKPOINT_SECONDS, snapshots
 from cqlib.util import locks, provenance
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.errors import StoppedEarly, UserError, out_of_memory
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import ROOT
+from cqlib.util.stop import StopRequest
 
 PUBLISHED = ROOT / "reports" / "published"
 RUNS = ROOT / "runs"
@@ -92,7 +90,7 @@ def run_experiment(
     (state saved) on SIGTERM, SIGINT or at the end of the time budget.
     """
     folder = _folder(e, runs_dir)
-    stop = Stop(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
+    stop = StopRequest(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     try:
         # A signal ends fetching and converting at once: there is nothing to save yet.
         images = load_data(e, data_dir)
@@ -111,7 +109,7 @@ def run_experiment(
         if (record := known()) and tidied(folder):  # nothing is written: a folder that is read only will do
             return record
         features.check()  # while nothing has been written yet
-        with _signals(stop):
+        with stop.listening(second_interrupts=True):
             folder.mkdir(parents=True, exist_ok=True)
             name = f"{e.row} on {e.data}, seed {e.seed}"
             with (
@@ -217,7 +215,14 @@ def train_command(row: str, e: Experiment) -> str:
 
 
 def _run(
-    e: Experiment, images: Dataset, features, folder: Path, runs_dir: Path, stop: Stop, progress, checkpoint_seconds
+    e: Experiment,
+    images: Dataset,
+    features,
+    folder: Path,
+    runs_dir: Path,
+    stop: StopRequest,
+    progress,
+    checkpoint_seconds,
 ) -> Record:
     """Train (if need be), measure, write grids and record."""
     set_stale_aside(e, fingerprint(images), folder, runs_dir)
@@ -348,23 +353,3 @@ def _curve(log: Path, dimensions: int) -> dict[str, list[list[float]]]:
         if points:
             curves[name] = points
     return curves
-
-
-@contextmanager
-def _signals(stop: Stop) -> Iterator[None]:
-    """SIGINT and SIGTERM ask the loop to save and stop; only the main thread may say so."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if stop.requested is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt  # a second Ctrl-C does not wait
-        stop.requested = signal.Signals(number).name
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -19,11 +19,12 @@ from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
 from cqlib.training.device import placed
-from cqlib.training.loop import Stop, TrainingResult, train
+from cqlib.training.loop import TrainingResult, train
 from cqlib.util import provenance
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.provenance import GitInfo
+from cqlib.util.stop import StopRequest
 
 UNLABELLED = "unlabelled"
 """Name of the class that images without a label are put in (STL-10)."""
@@ -38,7 +39,14 @@ class Stages:
     """The one or two trainings of a run, with progress over both; a finished one is read from its weights."""
 
     def __init__(
-        self, e: Experiment, images: Dataset, folder: Path, device, stop: Stop, progress, checkpoint_seconds: float
+        self,
+        e: Experiment,
+        images: Dataset,
+        folder: Path,
+        device,
+        stop: StopRequest,
+        progress,
+        checkpoint_seconds: float,
     ):
         self.e, self.folder, self.device, self.stop, self.progress = e, folder, device, stop, progress
         self.checkpoint_seconds = checkpoint_seconds

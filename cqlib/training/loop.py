@@ -32,6 +32,7 @@ from cqlib.util.checkpoint import CheckpointError, load_checkpoint, load_latest,
 from cqlib.util.errors import StoppedEarly, UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.provenance import GitInfo
+from cqlib.util.stop import StopRequest
 
 UNKNOWN = GitInfo(None, None)
 READ_EVERY = 25
@@ -39,22 +40,6 @@ READ_EVERY = 25
 CHECKPOINT_SECONDS = 60.0
 """Between two checkpoints: what a killed run loses at most, but for the step it is in. A checkpoint takes its room on
 the disk three times while it is written, twice before and after."""
-
-
-@dataclass
-class Stop:
-    """When to stop early: a deadline on the `time.monotonic` clock, or a request from a signal handler."""
-
-    deadline: float | None = None
-    requested: str | None = None
-
-    def reason(self) -> str | None:
-        """Why to stop now, or None."""
-        if self.requested is not None:
-            return self.requested
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            return "the time budget is used up"
-        return None
 
 
 @dataclass
@@ -124,7 +109,7 @@ def train(
     name: str = "training",
     key: str = "",
     device: torch.device | str = "cpu",
-    stop: Stop | None = None,
+    stop: StopRequest | None = None,
     progress: Progress | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     git: GitInfo = UNKNOWN,
@@ -140,7 +125,7 @@ def train(
     with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
         loop = _Loop(system, images, labels, config, seed, folder, name, torch.device(device), key, git)
         loop.resume()
-        status = loop.run(stop or Stop(), progress, checkpoint_seconds)
+        status = loop.run(stop or StopRequest(), progress, checkpoint_seconds)
     average = loop.average.module
     average.eval()
     notes, device = [*loop.notes, *loop.moves()], loop.devices[-1][1]
@@ -289,7 +274,9 @@ class _Loop:
 
     # --- the loop --------------------------------------------------------------------------------------------
 
-    def run(self, stop: Stop, progress: Progress | None, checkpoint_seconds: float) -> Literal["done", "diverged"]:
+    def run(
+        self, stop: StopRequest, progress: Progress | None, checkpoint_seconds: float
+    ) -> Literal["done", "diverged"]:
         config = self.config
         began, saved = time.monotonic() - self.seconds, time.monotonic()
         first_step, first_time = self.step, time.monotonic()

@@ -22,10 +22,11 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 from cqlib.cli import cluster, cluster_nodes, options  # noqa: E402
 from cqlib.cli import run_all as suite  # noqa: E402
-from cqlib.cli.tasks import Needs, Outcome, Stop, Task  # noqa: E402
+from cqlib.cli.tasks import Needs, Outcome, Task  # noqa: E402
 from cqlib.experiments import run  # noqa: E402
 from cqlib.experiments.record import Record  # noqa: E402
 from cqlib.util.errors import UserError  # noqa: E402
+from cqlib.util.stop import StopRequest  # noqa: E402
 
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1", "include_log_monitor": False}
 CHILD = """
@@ -99,8 +100,8 @@ def children(tmp_path, monkeypatch):
     return tmp_path
 
 
-def go(folder: Path, tasks: list[Task], stop: Stop | None = None, **more) -> dict[str, Outcome]:
-    outcomes = cluster.run_tasks(tasks, stop=stop or Stop(), logs=folder / "logs", **more)
+def go(folder: Path, tasks: list[Task], stop: StopRequest | None = None, **more) -> dict[str, Outcome]:
+    outcomes = cluster.run_tasks(tasks, stop=stop or StopRequest(), logs=folder / "logs", **more)
     assert sorted(o.task.name for o in outcomes) == sorted(task.name for task in tasks)
     return {outcome.task.name: outcome for outcome in outcomes}
 
@@ -149,7 +150,7 @@ def test_handlers_of_signals_stay_and_the_suite_chooses_the_cluster(nodes, child
     chosen = options.parse(["--profile", "smoke", "--only", "table1/vae", "--cluster", nodes.address,
                             "--runs-dir", str(children / "runs"), "--out", str(children / "out")])  # fmt: skip
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    assert suite.reproduce(chosen, Stop()) == 0
+    assert suite.reproduce(chosen, StopRequest()) == 0
     assert before == {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     told = capsys.readouterr()
     assert "fine: done" in told.err and "ray" not in told.err.lower() and (children / "out" / "index.html").is_file()
@@ -168,7 +169,7 @@ def test_failures_stops_and_what_no_node_has(nodes, children):
 
 
 def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(nodes, children):
-    stop, began, saving = Stop(), set(), {}
+    stop, began, saving = StopRequest(), set(), {}
 
     def listener(task: Task, event: str, value: float) -> None:
         if event == "started":
@@ -176,7 +177,7 @@ def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(nodes, c
         if value == 0.7:
             saving.setdefault(task.name, time.monotonic())
         if len(saving) >= 2 and time.monotonic() - max(saving.values()) > 3:  # time enough to take up a third
-            stop.requested = "stopped by SIGTERM"
+            stop.requested = "SIGTERM"
 
     with cluster_nodes.connected(nodes.address):
         tasks = [Task(f"saves {k}", "child", f"saves {k}") for k in range(3)]

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from cqlib.cli import costs
-from cqlib.cli.tasks import Stop
 from cqlib.experiments import estimate
 from cqlib.experiments.estimate import Estimate
 from cqlib.experiments.experiment import experiment
@@ -17,6 +16,7 @@ from cqlib.experiments.record import Record, load_records
 from cqlib.training.device import fast_bf16
 from cqlib.util import provenance
 from cqlib.util.paths import ROOT
+from cqlib.util.stop import StopRequest
 
 HERE = "CPU Test, 1 thread, bf16 convolutions"
 
@@ -76,13 +76,13 @@ def test_measured_rows_are_told_at_once_and_others_are_timed_and_remembered(exam
     settings = {"runs_dir": tmp_path / "runs", "records": [made(example, seconds=100, peak_memory_bytes=2**30)],
                 "slots": [{"OMP_NUM_THREADS": "1"}] * 2}  # fmt: skip
 
-    lines = list(costs.lines(wanted, "smoke", stop=Stop(requested="stopped by SIGTERM"), **settings))
+    lines = list(costs.lines(wanted, "smoke", stop=StopRequest(requested="SIGTERM"), **settings))
     told = "  table1/vae on photos10: 2 min, 1.0 GiB (measured in 1 run), finished"
     assert lines == ["measuring a few steps of 1 rows; Ctrl-C stops before anything has begun", told,
-                     "  table1/gan on photos10: no estimate (stopped by SIGTERM), 2 seeds"]  # fmt: skip
+                     "  table1/gan on photos10: no estimate (SIGTERM), 2 seeds"]  # fmt: skip
     (tmp_path / "runs").mkdir()
-    lines = list(costs.lines(wanted, "smoke", stop=Stop(), **settings))
+    lines = list(costs.lines(wanted, "smoke", stop=StopRequest(), **settings))
     assert lines[2].startswith("  table1/gan on photos10: about ") and lines[2].endswith("(estimated), 2 seeds")
     assert lines[3].startswith("  in all about ") and lines[3].endswith(" with 2 at a time")
     monkeypatch.setattr(costs, "run_tasks", lambda *_, **__: pytest.fail("measured again"))
-    assert list(costs.lines(wanted, "smoke", stop=Stop(), **settings)) == lines[1:]
+    assert list(costs.lines(wanted, "smoke", stop=StopRequest(), **settings)) == lines[1:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cqlib.cli.progress import Progress
-from cqlib.cli.tasks import Outcome, Stop, Task, interrupted_by_sigterm, run_tasks
+from cqlib.cli.tasks import Outcome, Task, run_tasks
+from cqlib.util.stop import StopRequest
 
 CHILD = """
 import json, os, signal, sys, time
@@ -38,33 +38,16 @@ if what == "stubborn":
 """
 
 
-def test_where_nothing_can_be_saved_a_signal_interrupts():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    stop = Stop()
-    try:
-        stop.listen()
-        with pytest.raises(KeyboardInterrupt), stop.at_once():
-            signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)  # a request
-        assert stop.reason() == "stopped by SIGTERM" and stop.signals == 2
-        interrupted_by_sigterm()
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     (tmp_path / "child.py").write_text(CHILD)
     root = str(Path(__file__).parent.parent.parent)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{root}")
 
-    def go(*what: str, stop: Stop | None = None, workers: int = 2, **more) -> dict[str, Outcome]:
+    def go(*what: str, stop: StopRequest | None = None, workers: int = 2, **more) -> dict[str, Outcome]:
         tasks = [Task(name, "child", name) for name in what]
         logs = tmp_path / "logs"
-        outcomes = run_tasks(tasks, [{}] * workers, stop=stop or Stop(), logs=logs, **more)
+        outcomes = run_tasks(tasks, [{}] * workers, stop=stop or StopRequest(), logs=logs, **more)
         return {outcome.task.name: outcome for outcome in outcomes}
 
     return go
@@ -99,11 +82,11 @@ def test_notes_are_heard_at_once(run):
 
 
 def test_a_stop_lets_children_save_and_starts_nothing_new(run):
-    stop = Stop()
+    stop = StopRequest()
 
     def listener(task: Task, event: str, value: float) -> None:
         if value == 0.7:
-            stop.requested = "stopped by SIGTERM"
+            stop.requested = "SIGTERM"
 
     outcomes = run("saves", "fine", stop=stop, workers=1, listener=listener)
     assert outcomes["saves"].status == outcomes["fine"].status == "stopped"
@@ -112,31 +95,19 @@ def test_a_stop_lets_children_save_and_starts_nothing_new(run):
 
 
 def test_a_second_signal_kills(run):
-    stop = Stop()
+    stop = StopRequest()
 
     def listener(task: Task, event: str, value: float) -> None:
         if value == 0.7:
-            stop.requested, stop.signals = "stopped by SIGINT", 2
+            stop.requested, stop.signals = "SIGINT", 2
 
     outcome = run("stubborn", stop=stop, listener=listener)["stubborn"]
     assert outcome.seconds < 30 and outcome.status in ("stopped", "failed")
 
 
 def test_the_time_budget_is_a_stop(run):
-    outcomes = run("fine", stop=Stop(deadline=time.monotonic() - 1))
+    outcomes = run("fine", stop=StopRequest(deadline=time.monotonic() - 1))
     assert outcomes["fine"].status == "stopped" and "time budget" in outcomes["fine"].message
-
-
-def test_signals_become_requests():
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    try:
-        stop = Stop()
-        stop.listen()
-        signal.raise_signal(signal.SIGTERM)
-        assert stop.reason() == "stopped by SIGTERM" and stop.signals == 1
-    finally:
-        for number, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
-            signal.signal(number, handler)
 
 
 def test_plain_progress_has_one_line_per_event(run, capfd):

@@ -23,6 +23,7 @@ from cqlib.experiments import rows as names
 from cqlib.experiments.experiment import AVAILABLE, experiment
 from cqlib.metrics import features
 from cqlib.util.errors import UsageError, UserError
+from cqlib.util.stop import StopRequest
 
 ROOT = Path(__file__).parent.parent.parent
 TABLE1 = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan")
@@ -94,7 +95,7 @@ def test_rows_times_seeds_the_longest_first(tmp_path, books):
 def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--profile", "smoke", "--data", f"folder:{tmp_path}/nowhere")
     with pytest.raises(UserError, match="nowhere does not exist") as caught:
-        suite.reproduce(given, suite.Stop())
+        suite.reproduce(given, StopRequest())
     assert "\n" not in str(caught.value) and str(caught.value).count("does not exist") == 1
     assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
 
@@ -103,7 +104,7 @@ def test_without_its_data_set_a_paper_run_looks_for_no_features(tmp_path, books,
     monkeypatch.setattr(features, "features_for", lambda *_, **__: pytest.fail("looked for"))
     given = chosen(tmp_path, "--only", "table1", "--profile", "paper", "--data", f"folder:{tmp_path}/nowhere")
     with pytest.raises(UserError, match="nowhere does not exist"):
-        suite.reproduce(given, suite.Stop())
+        suite.reproduce(given, StopRequest())
 
 
 def test_weights_that_do_not_fit_are_told_before_anything_begins(tmp_path, books, monkeypatch):
@@ -111,7 +112,7 @@ def test_weights_that_do_not_fit_are_told_before_anything_begins(tmp_path, books
     (tmp_path / "mine.pth").write_bytes(b"half of the weights")
     weights = ("--feature-weights", str(tmp_path / "mine.pth"))
     with pytest.raises(UserError, match=r"mine\.pth do not fit inception"):
-        suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", *weights), suite.Stop())
+        suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", *weights), StopRequest())
     assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
 
 
@@ -207,7 +208,7 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
 
     monkeypatch.setattr(suite, "work", work)
     given = chosen(tmp_path, "--only", "table1/vae,table1/cq,table1/gan", "--profile", "smoke")
-    assert suite.reproduce(given, suite.Stop()) == code
+    assert suite.reproduce(given, StopRequest()) == code
     index = tmp_path / "out" / "index.html"
     assert capsys.readouterr().out.splitlines()[-1] == f"report: {index}"
     page = index.read_text()
@@ -217,7 +218,7 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
 @pytest.mark.parametrize("status", ["done", "stopped"])
 def test_it_goes_on_only_if_something_was_stopped(tmp_path, books, monkeypatch, capsys, status):
     monkeypatch.setattr(suite, "work", lambda tasks, *_: [Outcome(task, status, "", 1.0) for task in tasks])
-    stop = suite.Stop(requested="the time budget is used up")  # perhaps while the report is rendered
+    stop = StopRequest(requested="the time budget is used up")  # perhaps while the report is rendered
     code = suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke"), stop)
     assert code == {"done": 0, "stopped": 3}[status]
     goes_on = "the time budget is used up; the same command goes on" in capsys.readouterr().err
@@ -249,7 +250,7 @@ def test_stopped_and_taken_up_again_and_then_all_is_there(tmp_path):
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=200)
     assert process.returncode == 3, err
-    assert "stopped by SIGTERM; the same command goes on where it stopped" in err
+    assert "stopped: SIGTERM; the same command goes on where it stopped" in err
     assert out == f"report: {tmp_path / 'out' / 'index.html'}\n"
 
     out, err = (process := start(tmp_path, *only)).communicate(timeout=400)

@@ -25,6 +25,7 @@ from cqlib.report import publish
 from cqlib.util.checkpoint import load_checkpoint
 from cqlib.util.errors import StoppedEarly, UserError
 from cqlib.util.provenance import GitInfo
+from cqlib.util.stop import StopRequest
 
 ROW = {"row": "table1/gan", "profile": "smoke"}
 
@@ -234,20 +235,20 @@ def test_a_damaged_record_is_measured_again(tmp_path, monkeypatch):
 
 
 def test_an_error_while_stopping_is_not_hidden():
-    stop = run.Stop()
-    with pytest.raises(OSError), run._signals(stop):
+    stop = StopRequest()
+    with pytest.raises(OSError), stop.listening(second_interrupts=True):
         os.kill(os.getpid(), signal.SIGTERM)
         raise OSError(28, "No space left on device")
     assert stop.requested == "SIGTERM"
 
 
 def test_a_stop_while_measuring_keeps_the_trained_model(tmp_path, monkeypatch):
-    class AfterTraining(run.Stop):
+    class AfterTraining(StopRequest):
         def reason(self):
             return "a test" if list(tmp_path.glob("*/model.safetensors")) else None
 
     with monkeypatch.context() as patched:
-        patched.setattr(run, "Stop", AfterTraining)
+        patched.setattr(run, "StopRequest", AfterTraining)
         with pytest.raises(StoppedEarly, match="while measuring"):
             run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
     monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained again"))

@@ -13,8 +13,9 @@ from cqlib.models import batchgan
 from cqlib.models.batchgan import BatchGAN, ratio_loss
 from cqlib.nets.symmetric import SymmetricConv2d, SymmetricCritic, SymmetricLinear
 from cqlib.pixels import dequantise
-from cqlib.training.loop import Stop, train
+from cqlib.training.loop import train
 from cqlib.util.errors import StoppedEarly
+from cqlib.util.stop import StopRequest
 
 BGAN, MBGAN = "table3/batchgan", "extra/m-batchgan"
 
@@ -248,7 +249,7 @@ def test_every_size_and_odd_batches(row, size, n):
 def test_training_resumes_bit_for_bit(tmp_path):
     x, training = images(12), replace(batchgan.recipe(BGAN, "smoke", 16).training, steps=4, batch_size=4)
 
-    class AfterTwo(Stop):
+    class AfterTwo(StopRequest):
         left = 2
 
         def reason(self):

@@ -12,8 +12,9 @@ from cqlib.models.improved_gan import ImprovedGAN, labelled_loss, unlabelled_los
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.pixels import to_signed
 from cqlib.recipe import TrainingConfig
-from cqlib.training.loop import Stop, train
+from cqlib.training.loop import train
 from cqlib.util.errors import StoppedEarly, UserError
+from cqlib.util.stop import StopRequest
 
 LABELLED, UNLABELLED = "table3/improved-gan", "extra/improved-gan-unlabelled"
 
@@ -265,7 +266,7 @@ def test_a_resumed_training_does_not_start_the_nets_again(tmp_path):
     x, labels = images(20), torch.arange(20) % 10
     training = replace(improved_gan.recipe(LABELLED, "smoke", 16).training, steps=3, batch_size=4)
 
-    class After(Stop):
+    class After(StopRequest):
         left = 2
 
         def reason(self):

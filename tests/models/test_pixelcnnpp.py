@@ -13,8 +13,9 @@ from cqlib.nets.pixelcnnpp_cache import Cache, full_pass, raster
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.recipe import PROFILES, TrainingConfig
-from cqlib.training.loop import Stop, _Loop, train
+from cqlib.training.loop import _Loop, train
 from cqlib.util.errors import StoppedEarly
+from cqlib.util.stop import StopRequest
 
 ROW = "table3/pixelcnnpp"
 SIZES = (16, 32, 48, 64)
@@ -272,7 +273,7 @@ def test_training_resumes_with_its_start_and_average(tmp_path, monkeypatch):
     start = PixelCNNPPSystem.start_from
     monkeypatch.setattr(PixelCNNPPSystem, "start_from", lambda self, x: (starts.append(len(x)), start(self, x)))
 
-    class StopAtTwo(Stop):
+    class StopAtTwo(StopRequest):
         calls = 0
 
         def reason(self):

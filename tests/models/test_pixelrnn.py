@@ -15,8 +15,9 @@ from cqlib.nets.pixelrnn import DiagonalBiLSTM, PixelRNNNet, RowLSTM, skew, unsk
 from cqlib.nets.raster import AtPixel, cached, naive, raster_sample
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.recipe import PROFILES
-from cqlib.training.loop import Stop, _Loop, train
+from cqlib.training.loop import _Loop, train
 from cqlib.util.errors import StoppedEarly
+from cqlib.util.stop import StopRequest
 
 ROW = "table3/pixelrnn"
 KINDS = ["diagonal", "row"]
@@ -318,7 +319,7 @@ def test_training_resumes_bit_for_bit(kind, tmp_path):
     r = RECIPES[ROW](ROW, "smoke", 16)
     training = replace(r.training, steps=4, batch_size=2)
 
-    class StopAtTwo(Stop):
+    class StopAtTwo(StopRequest):
         calls = 0
 
         def reason(self):

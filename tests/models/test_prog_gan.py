@@ -21,9 +21,10 @@ from cqlib.nets.progressive import (
     pixel_norm,
     resolutions,
 )
-from cqlib.training.loop import Stop, train
+from cqlib.training.loop import train
 from cqlib.util.checkpoint import load_latest
 from cqlib.util.errors import StoppedEarly, UsageError
+from cqlib.util.stop import StopRequest
 
 ROW = "table3/prog-gan"
 PAPER = recipe(ROW, "paper", 32)
@@ -356,7 +357,7 @@ def test_two_steps_of_the_paper_recipe(tmp_path, monkeypatch):
     assert all(torch.isfinite(p).all() for p in trained.parameters()) and trained.sample(2).shape == x.shape
 
 
-class StopAt(Stop):
+class StopAt(StopRequest):
     """Asks to stop before step n."""
 
     def __init__(self, n):

@@ -10,9 +10,10 @@ from cqlib.models.registry import RECIPES, build
 from cqlib.nets.conv import BOTTOM
 from cqlib.recipe import PROFILES
 from cqlib.training.device import placed
-from cqlib.training.loop import Stop, train
+from cqlib.training.loop import train
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import StoppedEarly
+from cqlib.util.stop import StopRequest
 
 ROWS = ["table3/dcgan", "table3/sngan", "table3/sngan-hinge", "table3/wgan-gp", "table3/sngan-resnet-hinge"]
 
@@ -89,7 +90,7 @@ def test_training_resumes_bit_for_bit_and_its_weights_survive_a_file(row, ema, t
     r = recipe(row)
     training = replace(r.training, steps=4, batch_size=4, generator_batch=None, n_critic=2, ema=ema)
 
-    class StopAtTwo(Stop):
+    class StopAtTwo(StopRequest):
         calls = 0
 
         def reason(self):

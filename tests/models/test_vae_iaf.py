@@ -21,8 +21,9 @@ from cqlib.nets.data_start import lengths, starting_from_data
 from cqlib.nets.discretised import discretised_logistic
 from cqlib.nets.hierarchical import BottomUp, Head, Layers, TopDown, conv
 from cqlib.pixels import to_signed, to_uint8
-from cqlib.training.loop import Stop, _Loop, train
+from cqlib.training.loop import _Loop, train
 from cqlib.util.errors import StoppedEarly
+from cqlib.util.stop import StopRequest
 
 ROW = "table3/vae-iaf"
 
@@ -370,7 +371,7 @@ def test_training_resumes_bit_for_bit(stop_after, tmp_path):
     training = replace(recipe(ROW, "smoke", 16).training, steps=4, batch_size=4)
     x = smooth_images(8)
 
-    class StopAfter(Stop):
+    class StopAfter(StopRequest):
         calls = 0
 
         def reason(self):

@@ -14,8 +14,9 @@ from cqlib.nets.pixelcnn import PixelCNN
 from cqlib.nets.raster import pixel_nats, scaled
 from cqlib.pixels import dequantise, to_signed, to_uint8
 from cqlib.recipe import PROFILES
-from cqlib.training.loop import Stop, train
+from cqlib.training.loop import train
 from cqlib.util.errors import StoppedEarly
+from cqlib.util.stop import StopRequest
 
 ROW = "extra/vae-pixelcnn"
 
@@ -202,7 +203,7 @@ def test_training_resumes_bit_for_bit(tmp_path):
     r = RECIPES[ROW](ROW, "smoke", 16)
     training = replace(r.training, steps=4, batch_size=2)
 
-    class StopAtTwo(Stop):
+    class StopAtTwo(StopRequest):
         calls = 0
 
         def reason(self):

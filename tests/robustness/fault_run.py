@@ -27,6 +27,7 @@ from typing import Any
 from unittest import mock
 
 from cqlib.recipe import EVALUATION, Evaluation
+from cqlib.util.stop import StopRequest
 
 TESTS = Path(__file__).parent
 ROW, NAME = "table1/gan", "table1_gan--photos10--smoke--0"
@@ -124,13 +125,13 @@ def _child(run: Run, notes: Path) -> None:
         (notes / "step").write_text(f"{loop.path.stem} {loop.step + 1}")
         return result
 
-    def reason(stop: training.Stop) -> str | None:
+    def reason(stop: StopRequest) -> str | None:
         moment()
         return ask(stop)
 
     sync, os.fsync = os.fsync, fsync
     step, training._Loop.one_step = training._Loop.one_step, one_step
-    ask, training.Stop.reason = training.Stop.reason, reason
+    ask, StopRequest.reason = StopRequest.reason, reason
     sys.addaudithook(audit)
     for fault in run.prepare:
         fault()

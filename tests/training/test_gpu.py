@@ -17,7 +17,8 @@ from cqlib.models.base import LikelihoodSystem
 from cqlib.models.registry import build
 from cqlib.training import loop as training
 from cqlib.training.device import fast_bf16, near
-from cqlib.training.loop import Stop, train
+from cqlib.training.loop import train
+from cqlib.util.stop import StopRequest
 
 pytestmark = [
     pytest.mark.gpu,
@@ -71,7 +72,7 @@ def test_a_whole_run_finds_the_card_by_itself(row, tmp_path):
 def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
 
-    class After(Stop):
+    class After(StopRequest):
         calls = 0
 
         def reason(self):

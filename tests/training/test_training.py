@@ -16,11 +16,12 @@ from cqlib.models.base import System
 from cqlib.models.registry import build
 from cqlib.recipe import TrainingConfig
 from cqlib.training import loop as training
-from cqlib.training.loop import Stop, _Loop, snapshot_path, snapshots, train
+from cqlib.training.loop import _Loop, snapshot_path, snapshots, train
 from cqlib.training.optimisers import load_state, optimiser, saved_state, step_unless, warm_ema
 from cqlib.util.checkpoint import load_latest, save_checkpoint
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.provenance import GitInfo
+from cqlib.util.stop import StopRequest
 
 IMAGES = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -55,7 +56,7 @@ def weights(result):
     return torch.cat([p.flatten() for p in result.system.state_dict().values()])
 
 
-class StopAt(Stop):
+class StopAt(StopRequest):
     """Asks to stop before step n."""
 
     def __init__(self, n):
@@ -297,7 +298,7 @@ def test_average_forgets_the_start_and_then_decays():
 
 def test_time_budget_stops_and_saves(tmp_path):
     with pytest.raises(StoppedEarly, match="time budget"):
-        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=Stop(deadline=0.0))
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopRequest(deadline=0.0))
     assert (tmp_path / "training.checkpoint").exists()
 
 

@@ -1,0 +1,68 @@
+"""A request to stop early: by signal, by the time budget, or by the program itself."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass
+class StopRequest:
+    """Long work calls `reason` wherever it can save its state and stop.
+
+    `deadline` is on the `time.monotonic` clock. `requested` is the reason once there is one, `signals` the number of
+    signals received. While `interrupts` is set, a signal raises KeyboardInterrupt as well.
+    """
+
+    deadline: float | None = None
+    requested: str | None = None
+    signals: int = 0
+    interrupts: bool = False
+
+    def reason(self) -> str | None:
+        """Why to stop now ("SIGTERM", "the time budget is used up"), or None."""
+        if self.requested is None and self.deadline is not None and time.monotonic() >= self.deadline:
+            self.requested = "the time budget is used up"
+        return self.requested
+
+    @contextmanager
+    def listening(self, *, second_interrupts: bool = False) -> Iterator[None]:
+        """Inside, SIGINT and SIGTERM are requests; with `second_interrupts`, a SIGINT after another signal raises
+        KeyboardInterrupt. Python delivers signals to the main thread: elsewhere this does nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(number: int, frame: object) -> None:
+            again = self.requested is not None
+            self.signals += 1
+            self.requested = signal.Signals(number).name
+            if self.interrupts or (second_interrupts and again and number == signal.SIGINT):
+                raise KeyboardInterrupt
+
+        before = {number: signal.signal(number, handle) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside, a signal raises KeyboardInterrupt: for work that has nothing to save."""
+        self.interrupts = True
+        try:
+            yield
+        finally:
+            self.interrupts = False
+
+
+def interrupt_on_sigterm() -> None:
+    """From now on SIGTERM raises KeyboardInterrupt, as SIGINT does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
