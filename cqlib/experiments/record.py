@@ -6,139 +6,116 @@ describes is refused with one sentence, so that no damaged or foreign file ends 
 
 from __future__ import annotations
 
-import copy
+import datetime
 import json
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
 from cqlib.metrics.metric import MAX_PER_IMAGE, Metric
-from cqlib.util import checks
 from cqlib.util.errors import one_line
-from cqlib.util.files import sha256, write_atomic
+from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.provenance import GitInfo
+from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text, first_error
 
 SCHEMA = 1
-STATUSES = ("done", "stopped", "diverged", "failed")
+Status = Literal["done", "stopped", "diverged", "failed"]
+STATUSES: tuple[Status, ...] = get_args(Status)
 MAX_CURVE = 60
 MAX_BYTES = 16 * 2**20
-"""Of a record's file; the largest that are written have less than one."""
+"""Size limit of a record's file; the largest ones written are below 1 MiB."""
 _LINE = 160  # a small dictionary that fits in this many characters is written on one line
 
 
-@dataclass(frozen=True)
+def _utc(value: str) -> str:
+    """`value`, if it is a time in UTC as ISO 8601."""
+    try:
+        offset = datetime.datetime.fromisoformat(value).utcoffset()
+    except ValueError:
+        offset = None
+    if offset != datetime.timedelta(0):
+        raise ValueError("must be a time in UTC such as 2025-01-31T12:00:00+00:00")
+    return value
+
+
+def _as_json(value: Any) -> Any:
+    """`value` as JSON gives it back: tuples become lists."""
+    try:
+        return json.loads(canonical_json(value), object_pairs_hook=_unique)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("must be plain JSON with finite numbers") from None
+
+
+Time = Annotated[Text, AfterValidator(_utc)]
+
+
+@dataclass(frozen=True, config=STRICT)
 class DataInfo:
-    """The images a record speaks of: `split` is the one evaluated, `shape` its (N, C, H, W) or (C, H, W)."""
+    """The images a record is about: `split` is the one evaluated, `shape` its (N, C, H, W) or (C, H, W)."""
 
-    name: str
-    split: str
-    fingerprint: str
-    shape: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        for key in ("name", "split", "fingerprint"):
-            checks.text(getattr(self, key), key)
-        if not isinstance(self.shape, list | tuple) or len(self.shape) not in (3, 4):
-            raise ValueError("'shape' must be a list of three or four whole numbers")
-        checks.put(self, "shape", tuple(checks.whole(size, "shape") for size in self.shape))
+    name: Text
+    split: Text
+    fingerprint: Text
+    shape: Annotated[tuple[Count, ...], Field(min_length=3, max_length=4)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Record:
     """Everything a table, a verdict or a reader needs of one run. A wrong value is a ValueError.
 
     `config` is plain JSON; `parameters` counts by part, with "total" (without critic) and "critic"; `seconds`
     is wall clock; `started` and `finished` are ISO 8601 in UTC. `per_image` holds one value per test image,
     in the unit of the metric it is named after (bits per dimension for "BPD"), in test order, at most 500;
-    `curve` holds thinned learning curves, at most 60 [step, value] pairs each. `best_step`,
+    `curve` holds thinned learning curves, at most 60 (step, value) pairs each. `best_step`,
     `images_per_second` and `peak_memory_bytes` are None where nothing was trained or measured.
     """
 
-    row: str
-    status: str
-    seed: int
-    profile: str
+    schema: Annotated[Count, Field(ge=SCHEMA, le=SCHEMA)] = SCHEMA
+    row: Text
+    status: Status
+    seed: Count
+    profile: Text
     data: DataInfo
-    metrics: dict[str, Metric]
-    config: dict[str, Any]
-    config_hash: str
-    parameters: dict[str, int]
-    steps: int
-    best_step: int | None
-    seconds: float
-    images_per_second: float | None
-    peak_memory_bytes: int | None
-    device: str
-    versions: dict[str, str]
+    metrics: dict[Text, Metric]
+    config: Annotated[dict[Text, Any], AfterValidator(_as_json)]
+    config_hash: Text
+    parameters: dict[Text, Count]
+    steps: Count
+    best_step: Count | None
+    seconds: NonNegative
+    images_per_second: NonNegative | None
+    peak_memory_bytes: Count | None
+    device: Text
+    versions: dict[Text, Text]
     git: GitInfo
-    started: str
-    finished: str
-    schema: int = SCHEMA
-    per_image: dict[str, list[float]] = field(default_factory=dict)
+    started: Time
+    finished: Time
+    per_image: dict[Text, Annotated[list[Number], Field(max_length=MAX_PER_IMAGE)]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    curve: dict[str, list[list[float]]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if checks.whole(self.schema, "schema") != SCHEMA:
-            raise ValueError(f"schema {self.schema!r} is not supported, only {SCHEMA}")
-        for key in ("row", "profile", "config_hash", "device"):
-            checks.text(getattr(self, key), key)
-        if self.status not in STATUSES:
-            raise ValueError(f"unknown status {self.status!r}, not one of {', '.join(STATUSES)}")
-        for key in ("seed", "steps"):
-            checks.put(self, key, checks.whole(getattr(self, key), key))
-        for key in ("best_step", "peak_memory_bytes"):
-            if getattr(self, key) is not None:
-                checks.put(self, key, checks.whole(getattr(self, key), key))
-        for key in ("seconds", "images_per_second"):
-            if key == "seconds" or self.images_per_second is not None:
-                checks.put(self, key, checks.real(getattr(self, key), key, low=0))
-        for key, kind in (("data", DataInfo), ("git", GitInfo)):
-            if not isinstance(getattr(self, key), kind):
-                raise ValueError(f"'{key}' must be a {kind.__name__}")
-        for name, metric in checks.table(self.metrics, "metrics").items():
-            if not isinstance(metric, Metric):
-                raise ValueError(f"metric {name!r} must be a Metric")
-        checks.put(self, "config", checks.plain(checks.table(self.config, "config"), "config"))
-        counts = checks.table(self.parameters, "parameters")
-        checks.put(self, "parameters", {part: checks.whole(count, part) for part, count in counts.items()})
-        for name, version in checks.table(self.versions, "versions").items():
-            checks.text(version, f"versions.{name}")
-        for key in ("started", "finished"):
-            checks.utc(getattr(self, key), key)
-        series = checks.table(self.per_image, "per_image")
-        checks.put(self, "per_image", {name: _series(values, name) for name, values in series.items()})
-        curves = checks.table(self.curve, "curve")
-        checks.put(self, "curve", {name: _curve(points, name) for name, points in curves.items()})
-        if not isinstance(self.notes, list) or not all(isinstance(note, str) for note in self.notes):
-            raise ValueError("'notes' must be a list of texts")
+    curve: dict[Text, Annotated[list[tuple[Count, Number]], Field(max_length=MAX_CURVE)]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values in the order of the contract; optional keys only where they hold something."""
-        values: dict[str, Any] = {"schema": self.schema}
-        for name in _REQUIRED + _OPTIONAL:
-            value = getattr(self, name)
-            if name in _REQUIRED or value:
-                values[name] = value
-        values["data"] = {**vars(self.data), "shape": list(self.data.shape)}
-        values["git"] = dict(vars(self.git))
-        values["metrics"] = {name: dict(vars(metric)) for name, metric in self.metrics.items()}
-        return copy.deepcopy(values)
+        """Plain JSON values in the order of the contract; `per_image`, `notes`, `curve` only where not empty."""
+        values = _ADAPTER.dump_python(self, mode="json")
+        return {key: value for key, value in values.items() if value or key not in ("per_image", "notes", "curve")}
 
     @classmethod
     def from_dict(cls, values: Any) -> Record:
         """The inverse of `to_dict`. ValueError, one sentence, on a missing, unknown or wrong key or value."""
-        values = checks.keys(values, "the record", required=("schema", *_REQUIRED), optional=_OPTIONAL)
-        data = checks.keys(values["data"], "'data'", required=_names(DataInfo))
-        git = checks.keys(values["git"], "'git'", required=_names(GitInfo))
-        metrics = {}
-        for name, metric in checks.table(values["metrics"], "metrics").items():
-            try:
-                metrics[name] = Metric(**checks.keys(metric, "it", required=_names(Metric)))
-            except ValueError as error:
-                raise ValueError(f"metric {name!r}: {error}") from None
-        return cls(**{**values, "data": DataInfo(**data), "git": GitInfo(**git), "metrics": metrics})
+        try:
+            record = _ADAPTER.validate_python(values)
+        except ValidationError as error:
+            raise ValueError(first_error(error)) from None
+        if isinstance(values, dict) and "schema" not in values:
+            raise ValueError("schema: Field required")
+        return record
+
+
+_ADAPTER = TypeAdapter(Record)
 
 
 def file_name(row: str, data: str, profile: str, seed: int) -> str:
@@ -175,10 +152,21 @@ def dumps(record: Record) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
+def _render(value: Any, indent: int) -> str:
+    """JSON text of `value`; a dictionary that is long or holds others gets one line per key."""
+    line = json.dumps(value, sort_keys=True, allow_nan=False)
+    nested = isinstance(value, dict) and any(isinstance(item, dict) for item in value.values())
+    if not isinstance(value, dict) or (len(line) <= _LINE and not nested):
+        return line
+    space = " " * (indent + 2)
+    lines = [f"{space}{json.dumps(key)}: {_render(value[key], indent + 2)}" for key in sorted(value)]
+    return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"
+
+
 def read_record(path: Path | str) -> Record:
     """Read one record. ValueError, one sentence, when the file is not a record; OSError when unreadable."""
     path = Path(path)
-    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+    if path.exists() and not path.is_file():  # reading a pipe would block
         raise ValueError("not a file")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"larger than a record can be ({MAX_BYTES // 2**20} MiB)")
@@ -186,7 +174,7 @@ def read_record(path: Path | str) -> Record:
     if not raw.strip():
         raise ValueError("the file is empty")
     try:
-        values = json.loads(raw.decode(), object_pairs_hook=checks.unique, parse_constant=checks.no_constant)
+        values = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
         json.dumps(values, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON, or cut short: {error}") from None
@@ -197,6 +185,19 @@ def read_record(path: Path | str) -> Record:
     except RecursionError:
         raise ValueError("not a record: nested too deeply") from None
     return Record.from_dict(values)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `object_pairs_hook` of json: an object in which no key occurs twice."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key occurs twice in one object")
+    return values
+
+
+def _refuse_constant(name: str) -> None:
+    """For `parse_constant` of json: NaN and Infinity are not strict JSON."""
+    raise ValueError(f"{name} is not a number that a record may hold")
 
 
 def load_records(folder: Path | str) -> tuple[list[Record], list[str]]:
@@ -213,36 +214,3 @@ def load_records(folder: Path | str) -> tuple[list[Record], list[str]]:
             what = error.strerror or "cannot be read" if isinstance(error, OSError) else str(error)
             problems.append(one_line(f"{path.relative_to(folder)}: {what}"))
     return records, problems
-
-
-def _render(value: Any, indent: int) -> str:
-    """JSON text of `value`; a dictionary that is long or holds others gets one line per key."""
-    line = json.dumps(value, sort_keys=True, allow_nan=False)
-    nested = isinstance(value, dict) and any(isinstance(item, dict) for item in value.values())
-    if not isinstance(value, dict) or (len(line) <= _LINE and not nested):
-        return line
-    space = " " * (indent + 2)
-    lines = [f"{space}{json.dumps(key)}: {_render(value[key], indent + 2)}" for key in sorted(value)]
-    return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"
-
-
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(item.name for item in fields(kind))
-
-
-def _series(values: Any, name: str) -> list[float]:
-    if not isinstance(values, list | tuple) or len(values) > MAX_PER_IMAGE:
-        raise ValueError(f"per_image {name!r} must be a list of at most {MAX_PER_IMAGE} numbers")
-    return [checks.real(value, f"per_image.{name}") for value in values]
-
-
-def _curve(points: Any, name: str) -> list[list[float]]:
-    if not isinstance(points, list | tuple) or len(points) > MAX_CURVE:
-        raise ValueError(f"curve {name!r} must be a list of at most {MAX_CURVE} [step, value] pairs")
-    if not all(isinstance(point, list | tuple) and len(point) == 2 for point in points):
-        raise ValueError(f"curve {name!r} must hold [step, value] pairs")
-    return [[checks.whole(step, name), checks.real(value, name)] for step, value in points]
-
-
-_OPTIONAL = ("per_image", "notes", "curve")
-_REQUIRED = tuple(name for name in _names(Record) if name not in ("schema", *_OPTIONAL))

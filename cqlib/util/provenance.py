@@ -6,15 +6,16 @@ import platform
 import resource
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 import torch
+from pydantic.dataclasses import dataclass
 
-from cqlib.util import VERSION, checks
+from cqlib.util import VERSION
 from cqlib.util.paths import ROOT
+from cqlib.util.schema import STRICT, Flag, Text
 
 LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy", "scikit-image", "scikit-learn", "pillow")
 
@@ -79,18 +80,12 @@ def peak_memory_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class GitInfo:
     """The state of the code: commit and whether files differed from it; None where there is no repository."""
 
-    commit: str | None
-    dirty: bool | None
-
-    def __post_init__(self) -> None:
-        if self.commit is not None:
-            checks.text(self.commit, "commit")
-        if self.dirty is not None and not isinstance(self.dirty, bool):
-            raise ValueError("'dirty' must be true, false or null")
+    commit: Text | None
+    dirty: Flag | None
 
     def after(self, *others: GitInfo) -> GitInfo:
         """This commit; dirty if it or any of the others was, None if that is not known of one."""

@@ -129,73 +129,49 @@ def broken(path: str, value) -> dict:
 
 
 @pytest.mark.parametrize(
-    "path, value, message",
+    "path, value",
     [
-        *((key, ..., f"lacks the key '{key}'") for key in ORDER),
-        ("colour", 1, "unknown key 'colour'"),
-        ("data.path", "x", "unknown key 'path'"),
-        ("metrics.BPD.std", ..., "metric 'BPD': it lacks the key 'std'"),
-        ("metrics.BPD.unit", "b", "unknown key 'unit'"),
-        ("metrics.BPD.value", "4.8", "'value' must be a finite number"),
-        ("metrics.BPD.value", float("nan"), "finite"),
-        ("metrics.BPD.value", float("inf"), "finite"),
-        ("metrics.BPD.value", 10**400, "finite"),
-        ("metrics.BPD.value", True, "finite"),
-        ("metrics.BPD.std", -1.0, "of at least 0"),
-        ("metrics.BPD.n", 1.5, "whole number"),
-        ("metrics.BPD.n", True, "whole number"),
-        ("metrics.BPD.protocol", "", "'protocol' must be a text"),
-        ("metrics", [1], "'metrics' must be an object"),
-        ("schema", 2, "schema 2 is not supported"),
-        ("schema", True, "schema"),
-        ("status", "finished", "unknown status 'finished'"),
-        ("seed", -1, "'seed'"),
-        ("seed", "0", "'seed'"),
-        ("row", 3, "'row'"),
-        ("data", "photos10", "'data' must be a JSON object"),
-        ("data.shape", 16, "'shape'"),
-        ("data.shape", [3, 1.5], "'shape'"),
-        ("config", 3, "'config'"),
-        ("config.lr", float("nan"), "'config' must be plain JSON"),
-        ("parameters.total", 1.5, "'total'"),
-        ("seconds", -1, "'seconds'"),
-        ("versions.torch", 2, "versions.torch"),
-        ("git.dirty", "no", "'dirty'"),
-        ("git.commit", 7, "'commit'"),
-        ("started", "yesterday", "time in UTC"),
-        ("finished", "2025-01-31T12:00:00", "time in UTC"),
-        ("finished", "2025-01-31T12:00:00+01:00", "time in UTC"),
-        ("per_image.BPD", [1.0] * 501, "at most 500"),
-        ("per_image.BPD", [1.0, None], "finite"),
-        ("curve.L_C", [[0, 1.0]] * 61, "at most 60"),
-        ("curve.L_C", [[0, 1.0, 2.0]], "pairs"),
-        ("curve.L_C", [[0, float("nan")]], "finite"),
-        ("notes", "a note", "'notes'"),
+        *((key, ...) for key in (*ORDER, "metrics.BPD.std", "git.dirty")),
+        *((key, 1) for key in ("colour", "data.path", "metrics.BPD.unit", "row", "data", "config", "metrics", "notes")),
+        *(("metrics.BPD.value", value) for value in ("4.8", float("nan"), float("inf"), 10**400, 2.0**128, True)),
+        *(("metrics.BPD.n", value) for value in (1.5, True, -1, 2**63)),
+        *(("schema", value) for value in (0, 2, True, 1.0)),
+        *(("finished", value) for value in ("yesterday", "2025-01-31T12:00:00", "2025-01-31T12:00:00+01:00")),
+        *(("curve.L_C", value) for value in ([[0, 1.0]] * 61, [[0, 1.0, 2.0]], [[0.5, 1.0]], [[0, float("nan")]])),
+        ("metrics.BPD.std", -1.0),
+        ("metrics.BPD.protocol", ""),
+        ("status", "finished"),
+        ("seed", "0"),
+        ("data.shape", [3, 1.5]),
+        ("data.shape", [16, 16]),
+        ("config.lr", float("nan")),
+        ("seconds", -1),
+        ("versions.torch", 2),
+        ("git.dirty", "no"),
+        ("per_image.BPD", [1.0] * 501),
+        ("per_image.BPD", [1.0, None]),
     ],
 )
-def test_wrong_values_are_refused_in_one_sentence(path, value, message):
+def test_wrong_values_are_refused_in_one_sentence_that_names_the_place(path, value):
     with pytest.raises(ValueError) as caught:
         Record.from_dict(broken(path, value))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+    message = str(caught.value)
+    assert message.startswith(path.removesuffix(".lr")) and "\n" not in message
 
 
 def test_a_record_cannot_be_made_wrong_either():
-    with pytest.raises(ValueError, match="unknown status"):
-        make(status="ok")
-    with pytest.raises(ValueError, match="must be a Metric"):
-        make(metrics={"BPD": 4.8})
-    with pytest.raises(ValueError, match="plain JSON"):
-        make(config={"path": object()})
+    for wrong in ({"status": "ok"}, {"metrics": {"BPD": 4.8}}, {"config": {"path": object()}}, {"colour": 1}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            make(**wrong)
 
 
 DAMAGED = {
     "empty.json": (b"", "empty"),
     "truncated.json": (dumps(make()).encode()[:-200], "cut short"),
-    "foreign.json": (b'{"name": "package", "version": 1}', "lacks the key 'schema'"),
-    "list.json": (b"[1, 2]", "must be a JSON object"),
+    "foreign.json": (b'{"name": "package", "version": 1}', "Field required"),
+    "list.json": (b"[1, 2]", "should be a dictionary"),
     "nan.json": (dumps(make()).replace("4.83", "NaN").encode(), "NaN"),
-    "big.json": (dumps(make()).replace("4.83", "1e999").encode(), "finite"),
+    "big.json": (dumps(make()).replace("4.83", "1e999").encode(), "finite number"),
     "binary.json": (b"\x89PNG\r\n\xff\xfe", "UTF-8"),
     "twice.json": (dumps(make()).replace('"seed": 0', '"seed": 0,\n  "seed": 1').encode(), "twice"),
     "deep.json": (b"[" * 100_000, "nested too deeply"),

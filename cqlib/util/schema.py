@@ -1,0 +1,29 @@
+"""Types of the values in records, validated by pydantic: nothing is converted but NumPy scalars, and int to float."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import BeforeValidator, ConfigDict, Field, Strict, ValidationError
+
+from cqlib.util.errors import one_line
+
+STRICT = ConfigDict(extra="forbid")
+"""For pydantic dataclasses: an unknown field is an error."""
+
+_LARGEST = 2.0**128  # above every float32: the mean of smaller numbers is finite in float64
+_python_scalar = BeforeValidator(lambda value: value.item() if isinstance(value, np.generic) else value)
+
+Text = Annotated[str, Strict(), Field(min_length=1)]
+Flag = Annotated[bool, Strict()]
+Count = Annotated[int, Strict(), Field(ge=0, lt=2**63), _python_scalar]
+Number = Annotated[float, Strict(), Field(gt=-_LARGEST, lt=_LARGEST, allow_inf_nan=False), _python_scalar]
+NonNegative = Annotated[Number, Field(ge=0)]
+
+
+def first_error(error: ValidationError) -> str:
+    """The first failure of a validation in one line: "metrics.BPD.value: Input should be a valid number"."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    message = "Unknown key" if first["type"] == "unexpected_keyword_argument" else first["msg"]
+    return one_line(f"{'.'.join(map(str, first['loc'])) or 'record'}: {message.removeprefix('Value error, ')}")
