@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,6 +12,7 @@ import torch
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator
 from torch import Tensor
 
@@ -17,9 +20,12 @@ from cqlib.report import page as report
 from cqlib.report import plots
 
 ORDER = ("VAE", "VAE-F", "CQ", "CQ-F", "GAN")
-"""Systems in the order of their colours; what is none of them comes after."""
+"""Systems in the order of their colours; others come after."""
 SIGNED = "coolwarm"
-"""Colours of values on either side of 0, which is grey: neither end is lost on a light or on a dark page."""
+"""Colour map of values on either side of 0, which is grey: both ends are visible on a light and on a dark page."""
+
+Format = int | Callable[[float], str] | None
+"""Of a table's column: decimals, or a function of the value; None for text."""
 
 
 def mark(label: str) -> tuple[str, str]:
@@ -38,9 +44,27 @@ def difference(value: float) -> str:
     return "0" if value == 0 else f"{abs(value):.0e}"
 
 
-def table(caption: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> HTML:
-    """A table whose first column names its lines."""
-    return HTML(report.macro("plain_table", caption, list(head), [list(line) for line in lines]))
+def percent(value: float) -> str:
+    """A share of 1: "12.3%"."""
+    return f"{value:.1%}"
+
+
+def mean_and_error(values: Tensor, digits: int = 3) -> str:
+    """ "0.123 ± 0.004": the mean of values (N,) and its standard error."""
+    return f"{number(float(values.mean()), digits)} ± {float(values.std()) / len(values) ** 0.5:.{digits}f}"
+
+
+def table(caption: str, columns: Mapping[str, Format], lines: Iterable[Sequence[str | float | Tensor]]) -> HTML:
+    """A table whose first column names its lines; `columns` maps each heading to the format of its numbers. Text is
+    shown as it is, in any column."""
+
+    def cell(value: str | float | Tensor, form: Format) -> str:
+        if isinstance(value, str):
+            return value
+        return form(float(value)) if callable(form) else number(float(value), form or 0)
+
+    cells = [[cell(*pair) for pair in zip(line, columns.values(), strict=True)] for line in lines]
+    return HTML(report.macro("plain_table", caption, list(columns), cells))
 
 
 def stretched(values: Tensor, limit: float | None = None) -> Tensor:
@@ -51,20 +75,35 @@ def stretched(values: Tensor, limit: float | None = None) -> Tensor:
     return (127.5 * (1 + values / limit)).round().clamp(0, 255).to(torch.uint8)
 
 
-def heat(ax: Axes, values: Tensor, *, limit: float | None = None, title: str = "") -> matplotlib.image.AxesImage:
-    """A matrix in `SIGNED` colours from -limit to limit; what is exactly 0 stays empty."""
-    array = np.ma.masked_equal(np.asarray(values.detach(), dtype=float), 0.0)
-    limit = limit or float(np.abs(array).max())
-    image = ax.imshow(array, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="none")
+@contextmanager
+def subplots(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
+) -> Iterator[tuple[Figure, Any]]:
+    """A figure of that size in inches and its axes, in the style of the page, for the body of the `with`; options as in
+    `Figure.subplots`."""
+    with matplotlib.rc_context(plots.STYLE):
+        figure = plots.blank(width, height)
+        yield figure, figure.subplots(rows, columns, **options)
+
+
+def heat(ax: Axes, values: Tensor, *, limit: float, title: str) -> AxesImage:
+    """A matrix in `SIGNED` colours from -limit to limit; exact zeros stay empty."""
     ax.set_title(title)
     ax.grid(False)
-    return image
+    array = np.ma.masked_equal(values.detach().double().numpy(), 0.0)
+    return ax.imshow(array, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="none")
+
+
+def bare(ax: Axes) -> None:
+    """No ticks and no grid, as for an image."""
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
 
 
 def legend(ax: Axes, **where: str) -> None:
     """The labels of an axes' lines, each in the colour of its line."""
-    made = ax.legend(frameon=False, fontsize=8.5, **where)
-    for text, line in zip(made.get_texts(), made.get_lines(), strict=True):
+    shown = ax.legend(frameon=False, fontsize=8.5, **where)
+    for text, line in zip(shown.get_texts(), shown.get_lines(), strict=True):
         text.set_color(line.get_color())
 
 
@@ -81,18 +120,16 @@ Line = tuple[Sequence[float], Sequence[float], str, str, str]
 
 
 def panels(
-    found: Mapping[str, Mapping[str, Line]], *, xlabel: str, ylabel: str, width: float = 3.3, height: float = 3.0
+    lines: Mapping[str, Mapping[str, Line]], *, xlabel: str, ylabel: str, width: float = 3.3, height: float = 3.0
 ) -> Figure:
-    """Plots side by side with one y axis, `found[title][label]` is a line; each has its own legend."""
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(width * len(found) + 0.4, height)
-        row = figure.subplots(1, len(found), squeeze=False, sharey=True)[0]
-        for ax, (title, lines) in zip(row, found.items(), strict=True):
-            for label, (x, y, colour, marker, style) in lines.items():
+    """Plots side by side with one y axis, `lines[title][label]` is a line; each has its own legend."""
+    options = {"squeeze": False, "sharey": True}
+    with subplots(width * len(lines) + 0.4, height, 1, len(lines), **options) as (figure, ((first, *others),)):
+        for ax, (title, panel) in zip((first, *others), lines.items(), strict=True):
+            for label, (x, y, colour, marker, style) in panel.items():
                 face = colour if style == "-" else plots.PAPER
                 ax.plot(x, y, style, color=colour, marker=marker, markersize=5, markerfacecolor=face, label=label)
-            ax.set_title(title)
-            ax.set_xlabel(xlabel)
+            ax.set(title=title, xlabel=xlabel)
             legend(ax)
-        row[0].set_ylabel(ylabel)
-        return figure
+        first.set_ylabel(ylabel)
+    return figure

@@ -14,24 +14,29 @@ than one of matrices.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from IPython.display import HTML
 from torch import Generator, Tensor, nn
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from torch.nn.functional import leaky_relu, silu, softplus
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cqlib import losses
 from cqlib.data import toy2d
+from cqlib.lessons.coverage_and_quality.distances import Lattice
 from cqlib.models.base import frozen
+from cqlib.report.cells import difference, mean_and_error, table
 
 WIDTH, SIDE_OF_Z, SIGMA_FLOOR = 64, 14, 0.02
 BATCH, LEARNING_RATE, BETAS, EMA = 128, 5e-3, (0.5, 0.9), 0.99
 POINTS = 50_000
 """Training points, more than a run sees twice over."""
 ZOOM = 3.0
-"""What the critic multiplies points by: the data's details are small beside 1."""
+"""Factor on the critic's inputs: the data's details are small beside 1."""
+CHECK_POINTS = 20_000
+"""Points of a mean in the checks."""
 
 
 class Nets(nn.Module):
@@ -88,22 +93,12 @@ class PlaneModels(nn.Module):
         return mean.gather(1, which) + sigma.gather(1, which) * noise
 
 
-@dataclass(frozen=True)
-class Trained:
-    """Models side by side (weights averaged over the last steps, float64), and what they were trained by."""
-
-    models: PlaneModels
-    coverage: float
-    quality: tuple[float, ...]
-    """c and, for each model, lambda of c L_C + lambda L_Q."""
-
-
 def train(
     data: toy2d.Density, steps: int, *, coverage: float = 1.0, quality: float | Sequence[float] = 0.0,
     seeds: Sequence[int] = (0, 1, 2),
-) -> Trained:  # fmt: skip
-    """One model per seed by `coverage` L_C + `quality` L_Q, the latter one number or one per model; Adam for model and
-    critic alike, its rate falling to 0 over the second half."""
+) -> PlaneModels:  # fmt: skip
+    """One model per seed by `coverage` L_C + `quality` L_Q, the latter one number or one per model; weights averaged
+    over the last steps, float64. Adam for model and critic alike, its rate falling to 0 over the second half."""
     weights = tuple(float(q) for q in ([quality] * len(seeds) if isinstance(quality, int | float) else quality))
     points = data.sample(POINTS, torch.Generator().manual_seed(toy2d.SEED)).float()
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -127,9 +122,9 @@ def train(
     for _ in range(steps):
         if any(weights):
             with torch.no_grad():
-                made = models.draw(BATCH, generators)
-            of_real, of_made = logits(torch.cat([real(), made], 1)).split(BATCH, 1)
-            loss = len(seeds) * losses.discriminator_loss(of_real, of_made)  # a sum over models: none feels another
+                fake = models.draw(BATCH, generators)
+            of_real, of_fake = logits(torch.cat([real(), fake], 1)).split(BATCH, 1)
+            loss = len(seeds) * losses.discriminator_loss(of_real, of_fake)  # a sum: models stay independent
             critics.zero_grad()
             loss.backward()
             critics.step()
@@ -138,12 +133,53 @@ def train(
             loss = loss - coverage * models.log_prob(real()).mean(1).sum()
         if any(weights):
             with frozen(critic):
-                made = logits(models.draw(BATCH, generators))
-            loss = loss + sum(q * losses.quality_loss(of) for q, of in zip(weights, made, strict=True))
+                fakes = logits(models.draw(BATCH, generators))
+            loss = loss + sum(q * losses.quality_loss(fake) for q, fake in zip(weights, fakes, strict=True))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         for schedule in schedules:
             schedule.step()
         average.update_parameters(models)
-    return Trained(average.module.double().requires_grad_(False), coverage, weights)
+    return average.module.double().requires_grad_(False)
+
+
+# --- checks --------------------------------------------------------------------------------------------------
+
+
+def likelihood_checks(models: PlaneModels, lattice: Lattice) -> HTML:
+    """ln p_theta of the first model, as training computes it, against the package's losses and torch's mixture; and
+    its integral."""
+    x = lattice.data.sample(2000, torch.Generator().manual_seed(1))
+    mean, sigma = (v[0] for v in models.decode())
+    log_p = models.log_prob(x)[0]
+    each = torch.stack([losses.gaussian_log_density(x, m, s.log()) for m, s in zip(mean, sigma, strict=True)])
+    mixture = MixtureSameFamily(Categorical(torch.ones(len(mean))), Independent(Normal(mean, sigma), 1))
+    mass = lattice.distance(lattice.log_density(models.log_prob)[0]).mass
+    lines = [
+        ("−ln p_θ(x), cqlib.losses, z by z", (losses.importance_weighted(each) + log_p).abs().max()),
+        ("ln p_θ(x), torch.distributions", (mixture.log_prob(x) - log_p).abs().max()),
+        ("integral of p_θ, against 1", mass - 1),
+    ]
+    return table("The likelihood of a model, 2,000 points", {"Against": None, "largest difference": difference}, lines)
+
+
+def equation_checks(systems: Mapping[str, PlaneModels], lattice: Lattice) -> HTML:
+    """For the first model of each: Eqs. (1) to (3) by means over points, beside integrals over the plane."""
+    lines: list[tuple[str, str | float, float]] = []
+    for label, models in systems.items():
+        real = lattice.data.sample(CHECK_POINTS, torch.Generator().manual_seed(1))
+        generators = [torch.Generator().manual_seed(2 + k) for k in range(len(models.z))]
+        generated = models.draw(CHECK_POINTS, generators)[0]
+        log_q = lattice.log_density(models.log_prob)[0]
+        distance = lattice.distance(log_q)
+        of_real, of_generated = (lattice.data.log_prob(x) - models.log_prob(x)[0] for x in (real, generated))
+        js = lattice.jensen_shannon(log_q)
+        lines += [
+            (f"{label}: L_C − H(p) = KL(p ‖ p_θ)", mean_and_error(of_real), distance.coverage),
+            (f"{label}: L_Q at D* = KL(p_θ ‖ p)", mean_and_error(-of_generated), distance.quality),
+            (f"{label}: −Eq. (1) at D* = 2 ln 2 − 2 JS", float(losses.discriminator_loss(of_real, of_generated)),
+             2 * math.log(2) - 2 * js),
+        ]  # fmt: skip
+    columns = {"Equation": None, "mean": 3, "integral": 3}
+    return table(f"Means over {CHECK_POINTS:,} points, and integrals; nats", columns, lines)

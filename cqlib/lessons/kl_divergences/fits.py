@@ -1,7 +1,7 @@
 """Lesson 01, the two ways to fit a Gaussian q to a density p, exactly.
 
 forward   KL(p || q) = E_p[ln p - ln q]   smallest where q has the mean and the covariance of p
-reverse   KL(q || p) = E_q[ln q - ln p]   can have several minima; found by descent from several starts
+reverse   KL(q || p) = E_q[ln q - ln p]   can have several minima; located by descent from several starts
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from torch import Tensor
 
 from cqlib.lessons.kl_divergences.gaussians import Gaussians, gaussian, kl, on_line
 
-SHARE = 0.6
+WEIGHT = 0.6
 """Weight of the left mode of `two_modes`."""
 COARSE = {1: 601, 2: 81}
-"""Nodes per dimension while descending; the values that are shown use all of them."""
+"""Quadrature nodes per dimension during descent; the values that are shown use all of them."""
+Objective = Callable[[Gaussians], Tensor]
 
 
-def two_modes(separation: float, share: float = SHARE) -> Gaussians:
-    """p = share N(-d/2, 1) + (1 - share) N(d/2, 1): one unit of x is the standard deviation of a mode."""
-    return on_line([-separation / 2, separation / 2], [1, 1], [share, 1 - share])
+def two_modes(separation: float, weight: float = WEIGHT) -> Gaussians:
+    """p = w N(-d/2, 1) + (1 - w) N(d/2, 1): one unit of x is the standard deviation of a mode."""
+    return on_line([-separation / 2, separation / 2], [1, 1], [weight, 1 - weight])
 
 
 def forward(p: Gaussians) -> Gaussians:
@@ -33,13 +34,12 @@ def forward(p: Gaussians) -> Gaussians:
     return gaussian(mean, torch.linalg.cholesky(covariance))
 
 
-# --- q as a vector that can be moved freely --------------------------------------------------------------------
+# --- q as an unconstrained vector ------------------------------------------------------------------------------
 
 
 def pack(q: Gaussians) -> Tensor:
     """A single Gaussian as (m, ln diag L, L_21 if d = 2)."""
-    below = q.roots[0, 1:, 0]
-    return torch.cat([q.means[0], q.roots[0].diagonal().log(), below])
+    return torch.cat([q.means[0], q.roots[0].diagonal().log(), q.roots[0, 1:, 0]])
 
 
 def unpack(theta: Tensor, *, factorised: bool = False) -> Gaussians:
@@ -47,19 +47,14 @@ def unpack(theta: Tensor, *, factorised: bool = False) -> Gaussians:
     d = 1 if len(theta) == 2 else 2
     root = torch.diag(theta[d : 2 * d].exp())
     if d == 2 and not factorised:
-        corner = torch.tensor([[0, 0], [1, 0]], dtype=theta.dtype)
-        root = root + theta[4] * corner
+        root = root + theta[4] * torch.tensor([[0, 0], [1, 0]], dtype=theta.dtype)
     return gaussian(theta[:d], root)
 
 
-Objective = Callable[[Gaussians], Tensor]
-
-
-def slope(objective: Objective, q: Gaussians) -> Tensor:
-    """Gradient of objective(q) with respect to `pack(q)`."""
+def gradient(objective: Objective, q: Gaussians) -> Tensor:
+    """Of objective(q) with respect to `pack(q)`."""
     theta = pack(q).detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(objective(unpack(theta)), theta)
-    return gradient
+    return torch.autograd.grad(objective(unpack(theta)), theta)[0]
 
 
 def natural_curvature(p: Gaussians, n: int = 50) -> float:
@@ -82,15 +77,15 @@ def natural_curvature(p: Gaussians, n: int = 50) -> float:
 def descend(objective: Objective, start: Gaussians, *, factorised: bool = False) -> Gaussians:
     """A local minimum of objective(q), by BFGS from `start`."""
 
-    def both(values: np.ndarray) -> tuple[float, np.ndarray]:
+    def value_and_gradient(values: np.ndarray) -> tuple[float, np.ndarray]:
         theta = torch.tensor(values, requires_grad=True)
         value = objective(unpack(theta, factorised=factorised))
-        (gradient,) = torch.autograd.grad(value, theta)
-        return float(value.detach()), gradient.numpy()
+        return float(value.detach()), torch.autograd.grad(value, theta)[0].numpy()
 
-    # gtol below what rounding allows: BFGS then stops by itself, at the last digit it can see
-    found = optimize.minimize(both, pack(start).numpy(), jac=True, method="BFGS", options={"gtol": 1e-9})
-    return unpack(torch.tensor(found.x), factorised=factorised)
+    # gtol below what rounding allows: BFGS then stops by itself, at the last digit it can resolve
+    options = {"gtol": 1e-9}
+    result = optimize.minimize(value_and_gradient, pack(start).numpy(), jac=True, method="BFGS", options=options)
+    return unpack(torch.tensor(result.x), factorised=factorised)
 
 
 def reverse(p: Gaussians, start: Gaussians, *, factorised: bool = False) -> Gaussians:
@@ -100,31 +95,38 @@ def reverse(p: Gaussians, start: Gaussians, *, factorised: bool = False) -> Gaus
 
 
 def minima(p: Gaussians, starts: Iterable[Gaussians] | None = None) -> list[Gaussians]:
-    """The minima of KL(q || p) that descent finds, the lowest first; by default it starts from each component of p and
-    from the forward fit."""
+    """The distinct minima of KL(q || p) to which descent leads, the lowest first; the default starts are the components
+    of p and the forward fit."""
     if starts is None:
         starts = [gaussian(m, root) for m, root in zip(p.means, p.roots, strict=True)] + [forward(p)]
-    found: list[Gaussians] = []
+    distinct: list[Gaussians] = []
     for start in starts:
         q = reverse(p, start)
-        if all(apart(q, other) > 1e-2 for other in found):
-            found.append(q)
-    return sorted(found, key=lambda q: float(kl(q, p)))
+        if all(distance(q, other) > 1e-2 for other in distinct):
+            distinct.append(q)
+    return sorted(distinct, key=lambda q: float(kl(q, p)))
 
 
-def apart(a: Gaussians, b: Gaussians) -> float:
+def named_fits(p: Gaussians) -> dict[str, Gaussians]:
+    """The forward fit and all `minima` of the reverse divergence, by name."""
+    best, *others = minima(p)
+    return {"forward fit": forward(p), "reverse fit": best} | {
+        f"reverse, minimum {k}": q for k, q in enumerate(others, start=2)
+    }
+
+
+def distance(a: Gaussians, b: Gaussians) -> float:
     """The largest difference of means, log-scales and L_21."""
     return float((pack(a) - pack(b)).abs().max())
 
 
-def flow_down(p: Gaussians, start: Gaussians, time: float = 60.0) -> Tensor:
-    """Where steepest descent of KL(q || p) takes (m, ln s) of a Gaussian on the line; (steps, 2)."""
+def descent_path(p: Gaussians, start: Gaussians, time: float = 60.0) -> Tensor:
+    """The path (steps, 2) of (m, ln s) of a Gaussian on the line under steepest descent of KL(q || p)."""
 
-    def downhill(_: float, theta: np.ndarray) -> np.ndarray:
-        return -slope(lambda q: kl(q, p, COARSE[1]), unpack(torch.tensor(theta))).numpy()
+    def velocity(_: float, theta: np.ndarray) -> np.ndarray:
+        return -gradient(lambda q: kl(q, p, COARSE[1]), unpack(torch.tensor(theta))).numpy()
 
-    path = integrate.solve_ivp(downhill, (0, time), pack(start).numpy(), method="LSODA", rtol=1e-5)
-    return torch.tensor(path.y.T)
+    return torch.tensor(integrate.solve_ivp(velocity, (0, time), pack(start).numpy(), method="LSODA", rtol=1e-5).y.T)
 
 
 # --- over the separation ---------------------------------------------------------------------------------------
@@ -132,48 +134,38 @@ def flow_down(p: Gaussians, start: Gaussians, time: float = 60.0) -> Tensor:
 
 @dataclass(frozen=True)
 class Branch:
-    """A minimum of KL(q || p) that is followed while the modes of `two_modes` move."""
+    """A minimum of KL(q || p), `fits[d]` at separation d, traced while the modes of `two_modes` move."""
 
     name: str
-    separations: list[float]
-    fits: list[Gaussians]
-
-    def at(self, separation: float) -> Gaussians | None:
-        """The minimum at that separation, where there is this one."""
-        for d, q in zip(self.separations, self.fits, strict=True):
-            if abs(d - separation) < 1e-9:
-                return q
-        return None
+    fits: dict[float, Gaussians]
 
 
-def branches(separations: Sequence[float], share: float = SHARE) -> list[Branch]:
-    """The minimum that covers both modes, followed as they part, and those at the left and at the right mode, followed
-    as they meet. A branch ends where descent falls into another minimum."""
+def branches(separations: Sequence[float], weight: float = WEIGHT) -> list[Branch]:
+    """The minimum that covers both modes, traced as they part, and those at the left and at the right mode, traced as
+    they meet. A branch ends where descent falls into another minimum."""
     order = sorted(separations)
-    broad = _follow("both modes", order, on_line([0], [1], [1]), share)
-    narrow = [
-        _follow(name, order[::-1], on_line([side * order[-1] / 2], [1], [1]), share)
-        for name, side in (("left mode", -1), ("right mode", 1))
+    return [
+        _trace("both modes", order, 0, weight),
+        _trace("left mode", order[::-1], -order[-1] / 2, weight),
+        _trace("right mode", order[::-1], order[-1] / 2, weight),
     ]
-    return [broad, *narrow]
 
 
-def _follow(name: str, separations: Sequence[float], q: Gaussians, share: float) -> Branch:
-    branch = Branch(name, [], [])
+def _trace(name: str, separations: Sequence[float], mean: float, weight: float) -> Branch:
+    q, fits = on_line([mean], [1], [1]), {}
     for d in separations:
-        last, q = q, reverse(two_modes(d, share), q)
-        if branch.fits and apart(q, last) > 0.8:  # no fit moves so far in one step
+        last, q = q, reverse(two_modes(d, weight), q)
+        if fits and distance(q, last) > 0.8:  # no minimum moves so far in one step
             break
-        branch.separations.append(d)
-        branch.fits.append(q)
-    return branch
+        fits[d] = q
+    return Branch(name, fits)
 
 
-def switches_at(share: float = SHARE, low: float = 5.0, high: float = 6.5) -> float:
+def crossover(weight: float = WEIGHT, low: float = 5.0, high: float = 6.5) -> float:
     """The separation at which the best reverse fit changes from both modes to the left one: KL(q || p) is equal."""
 
     def gap(d: float) -> float:
-        p = two_modes(d, share)
+        p = two_modes(d, weight)
         left, both = reverse(p, on_line([-d / 2], [1], [1])), reverse(p, forward(p))
         return float(kl(left, p) - kl(both, p))
 

@@ -1,4 +1,4 @@
-"""Lesson 02, the yardsticks: two densities of the plane against each other, by quadrature on a square lattice.
+"""Lesson 02, distances between two densities of the plane, by quadrature on a square lattice.
 
 For data p and a model q, both known exactly:
 
@@ -22,13 +22,13 @@ from cqlib.data import toy2d
 SIDE, CELLS = 1.5, 200
 """The lattice: midpoints of CELLS x CELLS cells of [-SIDE, SIDE)^2. The midpoint rule is exact to many digits for
 Gaussians of a standard deviation of more than a cell, 0.015; no density of the lesson has smaller ones than 0.02."""
-HELD, FRACTION, SHARE = 0.99, 1 / 5, 1 / 2
+SUPPORT_MASS, MISSED_BELOW, DROPPED_BELOW = 0.99, 1 / 5, 1 / 2
 """Mass of the support; a point is missed below this fraction of its density; a mode is dropped below this share."""
 
 
 @dataclass(frozen=True)
 class Distance:
-    """What separates a model from the data; shares are of 1, divergences in nats."""
+    """Distances of a model from the data; shares are of 1, divergences in nats."""
 
     coverage: float
     quality: float
@@ -42,12 +42,12 @@ class Distance:
     @property
     def modes(self) -> int:
         """How many modes are covered."""
-        return sum(share >= SHARE for share in self.mode_shares)
+        return sum(share >= DROPPED_BELOW for share in self.mode_shares)
 
 
-class Ruler:
-    """The data on the lattice, and the distance of models from them. Values are (CELLS^2,), float64, a row of cells per
-    second coordinate."""
+class Lattice:
+    """The data's density on the lattice, and the distance of models from it. Values are (CELLS^2,), float64, a row of
+    cells per second coordinate."""
 
     def __init__(self, data: toy2d.Density):
         axis = (torch.arange(CELLS, dtype=torch.float64) + 0.5) * 2 * SIDE / CELLS - SIDE
@@ -57,7 +57,7 @@ class Ruler:
         self.log_p = data.log_prob(self.points)
         self.p = self.log_p.exp() * self.area
         order = self.log_p.argsort(descending=True)
-        inside = order[: int((self.p[order].cumsum(0) < HELD * self.p.sum()).sum()) + 1]
+        inside = order[: int((self.p[order].cumsum(0) < SUPPORT_MASS * self.p.sum()).sum()) + 1]
         self.support = torch.zeros(len(self.points), dtype=torch.bool)
         self.support[inside] = True
 
@@ -79,7 +79,7 @@ class Ruler:
             coverage=self.integral(torch.where(p > 0, p * (self.log_p - log_q), 0.0)),
             quality=self.integral(torch.where(q > 0, q * (log_q - self.log_p), 0.0)),
             off=1 - self.integral(q[self.support]),
-            missed=self.integral(p[log_q < self.log_p + math.log(FRACTION)]),
+            missed=self.integral(p[log_q < self.log_p + math.log(MISSED_BELOW)]),
             mode_shares=self.mode_shares(q),
             mass=self.integral(q),
         )

@@ -1,0 +1,137 @@
+"""Lesson 02, a part eps of the data's mass displaced to a density u: L_C hardly notices where.
+
+    q = (1 - eps) p + eps u
+
+Since q >= (1 - eps) p, the price in likelihood KL(p || q) is at most -ln(1 - eps) wherever u is, and equal to it where
+u is off the support. The other divergence depends on u: without overlap
+
+    KL(q || p) = (1 - eps) ln(1 - eps) + eps (ln eps + KL(u || p))
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from IPython.display import HTML
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.image import AxesImage
+from torch import Tensor
+
+from cqlib.data.toy2d import GaussianMixture
+from cqlib.lessons.coverage_and_quality.distances import CELLS, SIDE, Lattice
+from cqlib.report.cells import Range, number, picture, slider, subplots, table
+
+PLACES = {
+    "in the middle": GaussianMixture(torch.zeros(1, 2), 0.12),
+    "in a corner": GaussianMixture(torch.full((1, 2), 1.1), 0.08),
+    "all over": GaussianMixture(torch.zeros(1, 2), 0.4),
+}
+"""Where the mass is displaced to."""
+SHARES = (0.03, 0.1, 0.3)
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """q for one place and one eps, with its costs in nats."""
+
+    log_q: Tensor
+    """On the lattice."""
+    likelihood: float
+    """L_C of Eq. (4), on training points."""
+    coverage: float
+    quality: float
+    formula: float
+    """KL(q || p) for disjoint supports."""
+
+
+def displace(lattice: Lattice, place: str, eps: float, n: int = 5000) -> Displacement:
+    """The data with a share eps < 1 of its mass at `place`; L_C by n training points."""
+    u, formula = PLACES[place], 0.0
+
+    def log_prob(x: Tensor) -> Tensor:
+        rest = lattice.data.log_prob(x) + math.log1p(-eps)
+        return torch.logaddexp(rest, u.log_prob(x) + math.log(eps)) if eps else rest
+
+    train = lattice.data.sample(n, torch.Generator().manual_seed(0))
+    log_q = lattice.log_density(log_prob)
+    distance = lattice.distance(log_q)
+    if eps:
+        of_u = lattice.distance(lattice.log_density(u.log_prob)).quality
+        formula = (1 - eps) * math.log1p(-eps) + eps * (math.log(eps) + of_u)
+    return Displacement(log_q, -float(log_prob(train).mean()), distance.coverage, distance.quality, formula)
+
+
+def costs(lattice: Lattice) -> HTML:
+    """L_C, its rise, the bound on it, and both divergences, by place and eps."""
+    start = displace(lattice, "in a corner", 0.0)
+    cases = [("in a corner", eps) for eps in (0.01, 0.1, 0.5)] + [(place, 0.1) for place in PLACES]
+    lines: list[tuple[str | float, ...]] = [("nowhere", "0", start.likelihood, *["0"] * 5)]
+    for place, eps in dict.fromkeys(cases):
+        d = displace(lattice, place, eps)
+        rise = d.likelihood - start.likelihood
+        lines.append((place, f"{eps:g}", d.likelihood, rise, -math.log1p(-eps), d.coverage, d.quality, d.formula))
+    names = ("Mass moved", "ε", "L_C, Eq. (4)", "its rise", "−ln(1 − ε)", "KL(p ‖ q)", "KL(q ‖ p)", "without overlap")
+    return table("What it costs to move mass away, nats", dict.fromkeys(names, 3), lines)
+
+
+def density(ax: Axes, lattice: Lattice, log_q: Tensor, title: str) -> AxesImage:
+    """A density (CELLS^2,), its square root in colour to make thin mass visible, with the outline of the data's
+    support."""
+    extent = (-SIDE, SIDE, -SIDE, SIDE)
+    norm = PowerNorm(0.5, vmin=0, vmax=float(lattice.log_p.max().exp()))
+    image = ax.imshow(log_q.exp().view(CELLS, CELLS), origin="lower", extent=extent, norm=norm, interpolation="none")
+    outline = lattice.support.view(CELLS, CELLS).double()
+    ax.contour(outline, [0.5], extent=extent, colors="#ffffff", linewidths=0.5)
+    ax.set_title(title, fontsize=8)
+    ax.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+    ax.grid(False)
+    return image
+
+
+def density_board(
+    lattice: Lattice, rows: Mapping[str, Mapping[str, Tensor]], width: float, height: float, alt: str
+) -> HTML:
+    """Densities in rows: row label -> title -> log-density (CELLS^2,); one colour bar for all."""
+    columns = max(map(len, rows.values()))
+    with subplots(width, height, len(rows), columns, sharex=True, sharey=True, squeeze=False) as (figure, axes):
+        for row, (label, densities) in zip(axes, rows.items(), strict=True):
+            for ax, (title, log_q) in zip(row, densities.items(), strict=True):
+                image = density(ax, lattice, log_q, title)
+            if label:
+                row[0].set_ylabel(label)
+        figure.colorbar(image, ax=list(axes.flat), label="density", shrink=0.6)
+    return picture(figure, alt)
+
+
+def displacement_board(lattice: Lattice) -> HTML:
+    """Displaced densities: a row per place, a column per eps."""
+    rows = {place: dict(_titled(lattice, place, eps) for eps in SHARES) for place in PLACES}
+    alt = f"The data with {SHARES} of its mass moved {', '.join(PLACES)}: rows differ in KL(q || p), not in KL(p || q)"
+    return density_board(lattice, rows, 7.6, 6.9, alt)
+
+
+def _titled(lattice: Lattice, place: str, eps: float) -> tuple[str, Tensor]:
+    d = displace(lattice, place, eps)
+    return f"ε = {eps:g}: KL(p‖q) {number(d.coverage)}, KL(q‖p) {number(d.quality)}", d.log_q
+
+
+def displacement_slider(lattice: Lattice) -> Any:
+    """A slider for eps and a choice of place."""
+
+    def draw(place: str, eps: float) -> HTML:
+        title, log_q = _titled(lattice, place, eps)
+        return single_density(lattice, log_q, title)
+
+    return slider(draw, place=list(PLACES), eps=Range(0.0, 0.9, 0.01, start=0.1, label="ε"))
+
+
+def single_density(lattice: Lattice, log_q: Tensor, title: str) -> HTML:
+    """One density (CELLS^2,), without a colour bar."""
+    with subplots(4.2, 3.6) as (figure, ax):
+        density(ax, lattice, log_q, title)
+    return picture(figure, f"A density of the plane: {title}")

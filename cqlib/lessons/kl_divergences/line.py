@@ -1,0 +1,256 @@
+"""Lesson 01 on the line: where each divergence arises, its minima, and both fits while the modes of p move apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from IPython.display import HTML
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from cqlib import losses
+from cqlib.lessons.kl_divergences.fits import (
+    WEIGHT,
+    Objective,
+    branches,
+    crossover,
+    descend,
+    descent_path,
+    forward,
+    gradient,
+    minima,
+    named_fits,
+    natural_curvature,
+    pack,
+    two_modes,
+    unpack,
+)
+from cqlib.lessons.kl_divergences.gaussians import Gaussians, entropy, gaussian, inside, kl, mixed, on_line
+from cqlib.report import plots
+from cqlib.report.cells import Range, difference, legend, number, picture, slider, subplots, table
+
+FORWARD, REVERSE = plots.SERIES[0], plots.SERIES[1]
+X = "x (standard deviations of a mode)"
+SEPARATIONS = tuple(0.2 * i for i in range(41))
+OTHER_MINIMA = {"color": REVERSE, "linestyle": (0, (2, 2)), "linewidth": 1.1}
+
+
+def grid(reach: float, n: int = 601) -> Tensor:
+    """Points of [-reach, reach], (n, 1)."""
+    return torch.linspace(-reach, reach, n, dtype=torch.float64)[:, None]
+
+
+def density(ax: Axes, p: Gaussians, x: Tensor) -> None:
+    """p as a grey hill."""
+    ax.fill_between(x[:, 0], p.log_prob(x).exp(), color=plots.FAINT, alpha=0.35, linewidth=0, label="p")
+
+
+def both_divergences(p: Gaussians, fits: dict[str, Gaussians]) -> HTML:
+    """KL(p || q) and KL(q || p) of every fit, and the share of one density in the other one's 99 % region."""
+    lines = [(name, kl(p, q), kl(q, p), f"{inside(p, q):.0%}", f"{inside(q, p):.0%}") for name, q in fits.items()]
+    columns = {"q": None, "KL(p ‖ q)": 3, "KL(q ‖ p)": 3, "of p inside q": None, "of q inside p": None}
+    return table("Both divergences of every fit, in nats", columns, lines)
+
+
+def integrands(p: Gaussians, reach: float = 8) -> HTML:
+    """Both fits, and under each the integrand of its divergence: the signed area is the divergence."""
+    x, fits, words = grid(reach), named_fits(p), []
+    cases = (("forward", FORWARD, "p ln(p / q)", "KL(p ‖ q)"), ("reverse", REVERSE, "q ln(q / p)", "KL(q ‖ p)"))
+    with subplots(8.2, 4.4, 2, 2, sharex=True, sharey="row") as (figure, axes):
+        for (ax, under), (name, colour, formula, divergence) in zip(axes.T, cases, strict=True):
+            q = fits[f"{name} fit"]
+            a, b = (p, q) if name == "forward" else (q, p)
+            value, cost = float(kl(a, b)), a.log_prob(x).exp() * (a.log_prob(x) - b.log_prob(x))
+            density(ax, p, x)
+            ax.plot(x, q.log_prob(x).exp(), color=colour)
+            for label, at, f, look in (
+                ("q", q.means + q.roots[0], q, {"xytext": (4, 2), "color": colour}),
+                ("p", p.means[-1:], p, {"xytext": (0, 3), "ha": "center"}),
+            ):
+                ax.annotate(label, (float(at), float(f.log_prob(at).exp())), textcoords="offset points", **look)
+            ax.set_title(f"{name}: {divergence} = {value:.3f} nats")
+            under.fill_between(x[:, 0], cost, color=colour, alpha=0.3, linewidth=0)
+            under.plot(x, cost, color=colour)
+            under.axhline(0, color=plots.FAINT, linewidth=0.8)
+            under.set(title=f"where it arises: {formula}", xlabel=X)
+            words.append(f"{name}: mean {float(q.means[0, 0]):.2f}, {value:.2f} nats")
+        axes[0, 0].set_ylabel("density")
+        axes[1, 0].set_ylabel("nats per unit of x")
+    alt = "The forward fit covers both modes and the gap between them, the reverse fit lies on one mode. "
+    return picture(figure, alt + "; ".join(words))
+
+
+def forward_checks(p: Gaussians) -> HTML:
+    """The closed form of the forward fit against descent from a distant start, its gradient, and its divergence."""
+    q = forward(p)
+    descended = descend(lambda q: kl(p, q), gaussian(q.means[0] + 3, 0.5 * q.roots[0]))
+    closed = 0.5 * math.log(2 * math.pi * math.e * float(q.roots[0, 0, 0]) ** 2) - float(entropy(p))
+    lines = [
+        ("mean", q.means, descended.means),
+        ("standard deviation", q.roots, descended.roots),
+        ("KL(p ‖ q)", closed, kl(p, q)),
+        ("gradient, largest entry", "0", difference(float(gradient(lambda q: kl(p, q), q).abs().max()))),
+        ("least curvature in (m/s², −1/2s²), 50 q", "> 0", difference(natural_curvature(p))),
+    ]
+    return table("The forward fit", {"": None, "closed form": 6, "quadrature and descent": 6}, lines)
+
+
+def reverse_checks(p: Gaussians) -> HTML:
+    """Every minimum of KL(q || p): its gradient is 0 and its Hessian positive."""
+    lines = []
+    for q in minima(p):
+        hessian = torch.autograd.functional.hessian(lambda theta: kl(unpack(theta), p), pack(q))
+        size = gradient(lambda q: kl(q, p), q).abs().max()
+        lines.append((f"m = {number(float(q.means), 3)}", q.roots, kl(q, p), size, torch.linalg.eigvalsh(hessian)[0]))
+    columns = {"Minimum": None, "s": 3, "KL(q ‖ p), nats": 4, "gradient": difference, "least curvature": 3}
+    return table("Minima of KL(q ‖ p) over the mean m and ln s", columns, lines)
+
+
+def landscape(p: Gaussians, starts: Sequence[float] = (-5, -2, 0, 2, 5)) -> HTML:
+    """Both divergences over the mean and the standard deviation of q, and paths of steepest descent in reverse."""
+    fits = minima(p)
+    with subplots(8.6, 3.5, 1, 2, sharey=True) as (figure, (first, second)):
+        _contours(first, lambda q: kl(p, q, 201), FORWARD, "KL(p ‖ q)")
+        _contours(second, lambda q: kl(q, p, 201), REVERSE, "KL(q ‖ p)")
+        for mean in starts:
+            path = descent_path(p, on_line([mean], [1], [1]))
+            second.plot(path[:, 0], path[:, 1].exp(), color=plots.INK, linewidth=1)
+            second.plot(mean, 1.0, "o", color=plots.INK, markersize=3)
+        for ax, minimum in [(first, forward(p)), *((second, q) for q in fits)]:
+            ax.plot(float(minimum.means), float(minimum.roots), "P", color=plots.INK, markersize=8, clip_on=False)
+        first.set_ylabel("standard deviation s of q")
+    places = ", ".join(f"m = {float(q.means):.1f} with s = {float(q.roots):.1f}" for q in fits)
+    return picture(figure, f"KL(p || q) has one minimum; KL(q || p) has {len(fits)}, at {places}")
+
+
+def _contours(ax: Axes, objective: Objective, colour: str, title: str) -> None:
+    m, t = torch.linspace(-6, 6, 49).double(), torch.linspace(math.log(0.4), math.log(5), 33).double()
+    values = torch.stack([torch.stack([objective(unpack(torch.stack([a, b]))) for a in m]) for b in t])
+    levels = float(values.min()) + torch.linspace(0.1, 5.5, 22).square()
+    ax.contour(m, t.exp(), values, levels=levels, colors=colour, linewidths=0.8)
+    ax.set(title=title, xlabel="mean m of q", yscale="log")
+    ax.set_yticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
+    ax.minorticks_off()
+    ax.grid(False)
+
+
+# --- the modes move apart --------------------------------------------------------------------------------------
+
+
+def separation_board(separations: Sequence[float] = (2, 4, 4.8, 6), weight: float = WEIGHT) -> HTML:
+    """p, the forward fit, the best reverse fit, and dashed the other minima, for several separations of the modes: the
+    still picture of the slider."""
+    columns = min(2, len(separations))
+    rows, words = math.ceil(len(separations) / columns), []
+    width = 8.8 if columns == 2 else 6.6
+    with subplots(width, 2.5 * rows + 0.3, rows, columns, squeeze=False, sharey=True) as (figure, axes):
+        for ax, d in zip(axes.ravel(), separations, strict=False):
+            p, x = two_modes(d, weight), grid(max(6, d / 2 + 4))
+            broad, (best, *others) = forward(p), minima(p)
+            density(ax, p, x)
+            ax.plot(x, broad.log_prob(x).exp(), color=FORWARD, label="forward fit")
+            ax.plot(x, best.log_prob(x).exp(), color=REVERSE, label="reverse fit")
+            for q in others:
+                ax.plot(x, q.log_prob(x).exp(), **OTHER_MINIMA)
+            costs = f"forward {kl(p, broad):.2f}, reverse {kl(best, p):.2f} nats"
+            ax.set(title=f"separation {d:g}: {costs}", xlabel=X, ylim=(0, 0.48))
+            means = ", ".join(f"{float(q.means):.1f}" for q in (best, *others))
+            words.append(f"separation {d:g}: forward mean {float(broad.means):.1f}, reverse means {means}")
+        for ax in axes[:, 0]:
+            ax.set_ylabel("density")
+        axes[0, 0].plot([], [], label="other minima of KL(q ‖ p)", **OTHER_MINIMA)
+        handles = axes[0, 0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside upper left", ncols=4, frameon=False)
+    alt = "Two modes with the forward fit and all minima of the reverse divergence; "
+    return picture(figure, alt + "; ".join(words))
+
+
+def separation_slider() -> Any:
+    """Sliders for the separation of the modes and the weight of the left one."""
+    return slider(
+        lambda separation, weight: separation_board([separation], weight),
+        separation=Range(0.0, 9.0, 0.2, start=6.0),
+        weight=Range(0.5, 0.95, 0.05, start=WEIGHT, label="weight of the left mode"),
+    )
+
+
+def separation_curves(weight: float = WEIGHT, separations: Sequence[float] = SEPARATIONS) -> HTML:
+    """The least KL(p || q), and KL(q || p) at each of its minima, over the separation; and the mass of one density in
+    the other one's 99 % region."""
+    traced = branches(separations, weight)
+    ps = {d: two_modes(d, weight) for d in separations}
+    broad = {d: forward(p) for d, p in ps.items()}
+    best = {
+        d: min((b.fits[d] for b in traced if d in b.fits), key=lambda q, p=p: float(kl(q, p))) for d, p in ps.items()
+    }
+    with subplots(8.6, 3.4, 1, 2) as (figure, (left, right)):
+        costs = [float(kl(p, broad[d])) for d, p in ps.items()]
+        left.plot(separations, costs, color=FORWARD)
+        where = {"xytext": (0, 6), "textcoords": "offset points", "ha": "right"}
+        left.annotate("forward", (separations[-1], costs[-1]), color=FORWARD, **where)
+        for branch, style in zip(traced, ("-", "--", ":"), strict=True):
+            values = [float(kl(q, ps[d])) for d, q in branch.fits.items()]
+            left.plot(list(branch.fits), values, style, color=REVERSE, label=f"reverse, {branch.name}")
+        left.set(ylim=(0, 1.35), ylabel="divergence (nats)", title="forward, and each minimum of reverse")
+        for d, text in ((-math.log(weight), f"−ln {weight:g}"), (-math.log(1 - weight), f"−ln {1 - weight:.2g}")):
+            left.axhline(d, color=plots.FAINT, linewidth=0.8, zorder=0)
+            left.annotate(text, (0, d), (0, 2), textcoords="offset points", color=plots.FAINT)
+        for name, fits, colour in (("forward", broad, FORWARD), ("best reverse", best, REVERSE)):
+            shares = [(inside(ps[d], fits[d]), inside(fits[d], ps[d])) for d in ps]
+            right.plot(list(ps), [s for s, _ in shares], color=colour, label=f"of p inside q, {name}")
+            right.plot(list(ps), [s for _, s in shares], "--", color=colour, label=f"of q inside p, {name}")
+        right.set(ylabel="share of mass", ylim=(0.5, 1.02), title="who lies inside whose 99 % region")
+        for ax, place in ((right, "lower left"), (left, "upper left")):
+            legend(ax, loc=place)
+            ax.set_xlabel("separation (standard deviations of a mode)")
+    ends = "; ".join(f"{b.name} from {min(b.fits):.1f} to {max(b.fits):.1f}" for b in traced)
+    return picture(figure, f"Divergences over the separation of the modes. Minima of the reverse one: {ends}")
+
+
+def crossovers(weights: Sequence[float] = (0.5, 0.6)) -> HTML:
+    """Where the best reverse fit changes from both modes to one, and what it costs there."""
+    lines = []
+    for weight in weights:
+        d = crossover(weight)
+        p = two_modes(d, weight)
+        lines.append((f"{100 * weight:.0f} : {100 * (1 - weight):.0f}", d, *(kl(q, p) for q in minima(p)[:2])))
+    columns = {"Weights": None, "separation": 2, "KL(q ‖ p), nats": 4, "the other minimum": 4}
+    return table("Where the best reverse fit changes", columns, lines)
+
+
+# --- maximum likelihood ----------------------------------------------------------------------------------------
+
+
+def coverage_loss(q: Gaussians, x: Tensor) -> Tensor:
+    """The package's Eq. (4) for points (n, 1) and a single Gaussian on the line, which has no code: KL(q(z|x) || p(z))
+    is 0. In nats."""
+    log_p = losses.gaussian_log_density(x, q.means, q.roots[0].log())
+    return losses.coverage_loss(log_p, torch.zeros_like(log_p))
+
+
+def likelihood(p: Gaussians, sizes: Sequence[int] = (30, 300, 3000, 30_000)) -> HTML:
+    """L_C of the forward fit on n draws, less the entropy of p, beside KL(p || q); and what a Gaussian fitted to those
+    draws by maximum likelihood costs on all of p."""
+    best, h, lines = forward(p), float(entropy(p)), []
+    value = float(kl(p, best))
+    for n in sizes:
+        x = p.sample(n, torch.Generator().manual_seed(0))
+        error = float(best.log_prob(x).std()) / math.sqrt(n)
+        fitted = on_line([float(x.mean())], [float(x.std(correction=0))], [1])
+        lines.append((f"{n:,}", f"{number(float(coverage_loss(best, x)) - h, 4)} ± {error:.4f}", kl(p, fitted)))
+    x, weights = p.nodes()
+    lines.append(("∞", -float(weights @ best.log_prob(x)) - h, value))
+    columns = {"draws n": None, "L_C − h(p) of the forward fit": 4, "KL(p ‖ q) of the fit to the draws": 4}
+    return table(f"Maximum likelihood; KL(p ‖ q) = {value:.4f} nats, h(p) = {h:.4f} nats", columns, lines)
+
+
+def imperfect_models(p: Gaussians) -> HTML:
+    """Models that are p but for one fault: a tenth of their mass is elsewhere, or one mode is missing."""
+    models = {f"0.9 p + 0.1 N({far}, 1)": mixed(p, on_line([far], [1], [1]), 0.1) for far in (0, 10, 20)}
+    for name, mean, root in zip(("left", "right"), p.means, p.roots, strict=True):
+        models[f"the {name} mode of p alone"] = gaussian(mean, root)
+    lines = [(name, kl(p, q), kl(q, p)) for name, q in models.items()]
+    return table("What each divergence forgives, in nats", {"Model q": None, "KL(p ‖ q)": 3, "KL(q ‖ p)": 3}, lines)
