@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,9 @@ SYSTEMS = ("VAE", "VAE-F", "CQ", "CQ-F", "GAN")
 SIGNED = "coolwarm"
 """Colours of values on either side of 0, which is grey: neither end is lost on a light or on a dark page."""
 
+Format = int | Callable[[float], str]
+"""Of the numbers of a column: their decimals, or a function."""
+
 Line = tuple[Sequence[float], Sequence[float], str, str, str]
 """x, y, colour, marker, and a matplotlib line style; dashed lines get open markers."""
 
@@ -46,9 +50,20 @@ def pixels(images: Tensor, alt: str, *, columns: int = 8, scale: int | None = No
     return HTML(f'<img alt="{html.escape(alt)}" src="{plots.data_uri(png)}">')
 
 
-def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> HTML:
-    """A table whose first column names its rows; cells are text or `cqlib.report.run_sets.Cell`."""
-    return HTML(page.macro("plain_table", caption, list(header), [list(row) for row in rows]))
+def table(caption: str, header: Sequence[str] | Mapping[str, Format | None], rows: Iterable[Sequence[Any]]) -> HTML:
+    """A table whose first column names its rows; cells are text, numbers or `cqlib.report.run_sets.Cell`.
+
+    A mapping as the header gives each column's format for numbers, of which scalar tensors are one kind.
+    """
+    formats = list(header.values()) if isinstance(header, Mapping) else [None] * len(header)
+    cells = [[_cell(value, form) for value, form in zip(row, formats, strict=True)] for row in rows]
+    return HTML(page.macro("plain_table", caption, list(header), cells))
+
+
+def _cell(value: Any, form: Format | None) -> Any:
+    if form is None or isinstance(value, str):
+        return value
+    return form(float(value)) if callable(form) else number(float(value), form)
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -60,6 +75,16 @@ def number(value: float, digits: int = 2) -> str:
 def difference(value: float) -> str:
     """The size of a numerical error: "3e-14"."""
     return "0" if value == 0 else f"{abs(value):.0e}"
+
+
+def percent(value: float) -> str:
+    """A share of 1: "12.3%"."""
+    return f"{value:.1%}"
+
+
+def mean_and_error(values: Tensor, digits: int = 3) -> str:
+    """ "0.123 ± 0.004": the mean of values (N,) and its standard error."""
+    return f"{number(float(values.mean()), digits)} ± {float(values.std()) / len(values) ** 0.5:.{digits}f}"
 
 
 # --- parts of figures ----------------------------------------------------------------------------------------
@@ -76,6 +101,23 @@ def stretched(values: Tensor, limit: float | None = None) -> Tensor:
     if limit is None:
         limit = float(values.abs().flatten()[:: max(1, values.numel() // 100_000)].quantile(0.99))
     return (127.5 * (1 + values / limit)).round().clamp(0, 255).to(torch.uint8)
+
+
+@contextmanager
+def subplots(
+    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
+) -> Iterator[tuple[Figure, Any]]:
+    """A figure of that size in inches, and its axes as `Figure.subplots` returns them, in the style of the page for the
+    body of the `with`."""
+    with matplotlib.rc_context(plots.STYLE):
+        figure = plots.blank(width, height)
+        yield figure, figure.subplots(rows, columns, **options)
+
+
+def bare(ax: Axes) -> None:
+    """No ticks and no grid, as for an image."""
+    ax.set(xticks=[], yticks=[])
+    ax.grid(False)
 
 
 def heat(ax: Axes, values: Tensor, *, limit: float | None = None, title: str = "") -> AxesImage:
@@ -107,18 +149,16 @@ def panels(
     lines: Mapping[str, Mapping[str, Line]], *, xlabel: str, ylabel: str, width: float = 3.3, height: float = 3.0
 ) -> Figure:
     """Plots side by side with one y axis, `lines[title][label]` is a line; each has its own legend."""
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(width * len(lines) + 0.4, height)
-        row = figure.subplots(1, len(lines), squeeze=False, sharey=True)[0]
-        for ax, (title, of_panel) in zip(row, lines.items(), strict=True):
+    options = {"squeeze": False, "sharey": True}
+    with subplots(width * len(lines) + 0.4, height, 1, len(lines), **options) as (figure, axes):
+        for ax, (title, of_panel) in zip(axes[0], lines.items(), strict=True):
             for label, (x, y, colour, marker, style) in of_panel.items():
                 face = colour if style == "-" else plots.PAPER
                 ax.plot(x, y, style, color=colour, marker=marker, markersize=5, markerfacecolor=face, label=label)
-            ax.set_title(title)
-            ax.set_xlabel(xlabel)
+            ax.set(title=title, xlabel=xlabel)
             legend(ax)
-        row[0].set_ylabel(ylabel)
-        return figure
+        axes[0, 0].set_ylabel(ylabel)
+    return figure
 
 
 # --- sliders -------------------------------------------------------------------------------------------------

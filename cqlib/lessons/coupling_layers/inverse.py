@@ -13,11 +13,10 @@ from IPython.display import HTML
 from torch import Tensor, nn
 
 from cqlib.lessons.coupling_layers.steps import flow
-from cqlib.lessons.drawing import difference, legend, number, table
 from cqlib.nets.coupling import MAX_LOG_SCALE, Coupling, RealNVP
 from cqlib.pixels import to_signed
 from cqlib.report import plots
-from cqlib.report.cells import picture
+from cqlib.report.cells import difference, legend, number, picture, table
 
 
 @torch.no_grad()

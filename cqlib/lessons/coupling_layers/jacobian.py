@@ -17,10 +17,9 @@ from torch import nn
 
 from cqlib.lessons.coupling_layers.jacobians import jacobian, log_abs_det, partition_order
 from cqlib.lessons.coupling_layers.steps import SMALL, flow, small_image
-from cqlib.lessons.drawing import difference, heat, number, table
 from cqlib.nets.coupling import RealNVP
 from cqlib.report import plots
-from cqlib.report.cells import picture
+from cqlib.report.cells import difference, heat, number, picture, table
 
 
 def triangle() -> HTML:

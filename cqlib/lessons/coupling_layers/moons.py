@@ -22,10 +22,9 @@ from torch import Tensor, nn
 
 from cqlib import losses
 from cqlib.data import toy2d
-from cqlib.lessons.drawing import difference, number, table
 from cqlib.nets.coupling import MAX_LOG_SCALE, Coupling, alternate
 from cqlib.report import plots
-from cqlib.report.cells import picture
+from cqlib.report.cells import difference, number, picture, table
 
 DATA = toy2d.density("two-moons")
 SIDE, SHOWN = 1.5, 1.1

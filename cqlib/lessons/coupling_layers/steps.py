@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
 from cqlib.lessons.coupling_layers.jacobians import stirred
-from cqlib.lessons.drawing import difference, stretched, table
 from cqlib.nets import real_nvp
 from cqlib.nets.coupling import (
     FlowConfig,
@@ -29,7 +28,7 @@ from cqlib.nets.coupling import (
 )
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import picture
+from cqlib.report.cells import difference, picture, stretched, table
 
 KEPT, CHANGED = plots.SERIES[0], plots.SERIES[1]
 SMALL = (1, 4, 4)

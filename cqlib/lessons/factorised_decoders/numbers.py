@@ -13,13 +13,13 @@ from IPython.display import HTML
 
 from cqlib import losses
 from cqlib.data.dataset import Dataset
-from cqlib.lessons.drawing import difference, number, table
 from cqlib.lessons.factorised_decoders import linear_decoder, residuals
 from cqlib.lessons.factorised_decoders.linear_decoder import LinearDecoder, Moments
 from cqlib.lessons.factorised_decoders.pictures import TRAIN, own_noise
 from cqlib.lessons.factorised_decoders.residuals import Explained
 from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.pixels import LN_LEVELS, dequantise
+from cqlib.report.cells import difference, number, table
 
 Seen = Mapping[str, Mapping[str, Explained]]
 

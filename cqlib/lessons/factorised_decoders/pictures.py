@@ -16,13 +16,12 @@ from torch import Tensor
 
 from cqlib.data.dataset import Dataset
 from cqlib.lessons.at_hand import Found
-from cqlib.lessons.drawing import legend, mark, number, panels, stretched
 from cqlib.lessons.factorised_decoders import linear_decoder, residuals
 from cqlib.lessons.factorised_decoders.linear_decoder import LinearDecoder, Moments
 from cqlib.lessons.factorised_decoders.residuals import Explained
 from cqlib.pixels import dequantise, to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import picture
+from cqlib.report.cells import legend, mark, number, panels, picture, stretched
 from cqlib.util.errors import UserError
 
 PIXELS = ("table1/vae", "table1/cq")

@@ -20,13 +20,12 @@ from torch import Tensor
 
 from cqlib import losses
 from cqlib.lessons.coupling_layers.jacobians import jacobian
-from cqlib.lessons.drawing import SIGNED, number, table
 from cqlib.lessons.factorised_decoders import residuals
 from cqlib.lessons.factorised_decoders.residuals import Explained
 from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import picture
+from cqlib.report.cells import SIGNED, number, picture, table
 
 DRAWS = 3000
 

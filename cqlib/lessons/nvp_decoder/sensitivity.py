@@ -15,11 +15,10 @@ from scipy.fft import idctn
 from torch import Tensor
 
 from cqlib.lessons.coupling_layers.jacobians import jacobian
-from cqlib.lessons.drawing import difference, legend, log_scale, mark, number, stretched, table
 from cqlib.lessons.factorised_decoders.residuals import Explained
 from cqlib.models.hybrid import HybridModel
 from cqlib.report import plots
-from cqlib.report.cells import picture
+from cqlib.report.cells import difference, legend, log_scale, mark, number, picture, stretched, table
 
 
 @dataclass(frozen=True)

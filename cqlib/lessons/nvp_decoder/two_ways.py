@@ -19,7 +19,6 @@ from cqlib.data.dataset import Dataset
 from cqlib.lessons import at_hand
 from cqlib.lessons.at_hand import Found
 from cqlib.lessons.coupling_layers.jacobians import jacobian, log_abs_det
-from cqlib.lessons.drawing import difference, mark, number, panels, stretched, table
 from cqlib.lessons.factorised_decoders import residuals
 from cqlib.lessons.factorised_decoders.pictures import DISTANCES
 from cqlib.lessons.factorised_decoders.residuals import Explained
@@ -27,7 +26,7 @@ from cqlib.models.hybrid import HybridModel
 from cqlib.models.variational import Inference
 from cqlib.pixels import LN_LEVELS, to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import picture
+from cqlib.report.cells import difference, mark, number, panels, picture, stretched, table
 
 ROWS = ("table1/cq-f", "table1/vae-f")
 """The systems with f of Table 1; the lesson is about the first."""

@@ -8,8 +8,8 @@ from IPython.display import HTML
 
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import label_of
-from cqlib.lessons.drawing import table
 from cqlib.report import page as report
+from cqlib.report.cells import table
 from cqlib.report.claim_cards import cards
 from cqlib.report.run_sets import FEATURES, RunSet, measured, run_sets
 

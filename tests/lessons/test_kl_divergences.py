@@ -1,0 +1,333 @@
+"""Lesson 01: quadrature agrees with closed forms and sampling, fits are minima, losses at D* are the divergences."""
+
+import math
+
+import pytest
+import torch
+from html_tables import cells, value
+from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
+
+from cqlib.data import toy2d
+from cqlib.lessons.kl_divergences import fits, line, plane
+from cqlib.lessons.kl_divergences import learned_discriminator as learned
+from cqlib.lessons.kl_divergences import optimal_discriminator as optimal
+from cqlib.lessons.kl_divergences.gaussians import (
+    entropy,
+    gaussian,
+    in_plane,
+    inside,
+    jensen_shannon,
+    kl,
+    mixed,
+    on_line,
+    region_level,
+)
+from cqlib.report import cells as report_cells
+
+P = fits.two_modes(6)
+Q = on_line([1], [1.5], [1])
+FIT = fits.forward(P)
+EYE = torch.eye(2, dtype=torch.float64)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+# --- densities and quadrature --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [P, plane.correlated_modes(), in_plane("eight-gaussians")], ids=["line", "plane", "ring"])
+def test_mixture_agrees_with_torch_and_quadrature_with_its_moments(p):
+    x = p.sample(500, generator())
+    expected = MixtureSameFamily(Categorical(p.weights), MultivariateNormal(p.means, scale_tril=p.roots))
+    torch.testing.assert_close(p.log_prob(x), expected.log_prob(x), rtol=1e-10, atol=1e-10)
+    mean, covariance = p.moments()
+    many = p.sample(50_000, generator(1))
+    torch.testing.assert_close(many.mean(0), mean, rtol=0, atol=0.05)
+    torch.testing.assert_close(many.T.cov().view_as(covariance), covariance, rtol=0.03, atol=0.03)
+    points, weights = p.nodes()
+    torch.testing.assert_close(weights @ points, mean, rtol=0, atol=1e-12)
+    torch.testing.assert_close((weights[:, None] * (points - mean)).T @ (points - mean), covariance)
+
+
+def test_ring_is_that_of_toy2d():
+    p, expected = in_plane("eight-gaussians"), toy2d.density("eight-gaussians")
+    x = expected.sample(100, generator())
+    torch.testing.assert_close(p.log_prob(x), expected.log_prob(x))
+    with pytest.raises(TypeError):
+        in_plane("two-moons")
+
+
+def test_divergences_of_gaussians_have_their_closed_forms():
+    a, b = on_line([0.3], [0.7], [1]), on_line([-1], [2], [1])
+    expected = kl_divergence(Normal(0.3, 0.7), Normal(-1.0, 2.0))
+    assert float(kl(a, b)) == pytest.approx(float(expected), abs=1e-6)
+    c = plane.correlated_modes()
+    first, second = (gaussian(m, root) for m, root in zip(c.means, c.roots, strict=True))
+    expected = kl_divergence(*(MultivariateNormal(q.means[0], scale_tril=q.roots[0]) for q in (first, second)))
+    assert float(kl(first, second)) == pytest.approx(float(expected), rel=1e-10)
+    assert float(entropy(b)) == pytest.approx(0.5 * math.log(2 * math.pi * math.e * 4), abs=1e-10)
+
+
+@pytest.mark.parametrize("pair", [(P, FIT), (FIT, P)])
+def test_quadrature_has_converged_and_agrees_with_draws(pair):
+    p, q = pair
+    exact = float(kl(p, q))
+    assert exact == pytest.approx(float(kl(p, q, 5001)), abs=1e-10)
+    x = p.sample(50_000, generator())
+    gaps = p.log_prob(x) - q.log_prob(x)
+    assert exact == pytest.approx(float(gaps.mean()), abs=4 * float(gaps.std()) / math.sqrt(len(x)))
+
+
+def test_jensen_shannon_is_symmetric_and_at_most_ln_2():
+    assert float(jensen_shannon(P, Q)) == pytest.approx(float(jensen_shannon(Q, P)), abs=1e-10)
+    assert float(jensen_shannon(P, P)) == pytest.approx(0, abs=1e-12)
+    assert float(jensen_shannon(P, on_line([60], [1], [1]))) == pytest.approx(math.log(2), abs=1e-10)
+    x = P.sample(50, generator())
+    torch.testing.assert_close(
+        mixed(P, Q, 0.25).log_prob(x).exp(), 0.75 * P.log_prob(x).exp() + 0.25 * Q.log_prob(x).exp()
+    )
+
+
+def test_regions_of_gaussians():
+    standard, wide = on_line([0], [1], [1]), on_line([0], [2], [1])
+    edge = 2.5758293  # P(|z| < edge) = 0.99
+    assert region_level(standard) == pytest.approx(-0.5 * edge**2 - 0.5 * math.log(2 * math.pi), abs=5e-3)
+    assert inside(standard, standard) == pytest.approx(0.99, abs=1e-3)
+    assert inside(wide, standard) == pytest.approx(math.erf(edge / 2 / math.sqrt(2)), abs=1e-3)
+
+
+def test_even_points_have_the_moments_of_the_density():
+    points = P.even(10_000)
+    assert len(points) == 10_000 and float((points < 0).double().mean()) == pytest.approx(0.6, abs=1e-3)
+    assert float(points.mean()) == pytest.approx(float(P.moments()[0]), abs=1e-10)
+    assert float(points.var()) == pytest.approx(float(P.moments()[1]), rel=1e-3)
+
+
+# --- fits ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [P, plane.correlated_modes()], ids=["line", "plane"])
+def test_forward_fit_matches_moments_and_is_the_minimum(p):
+    q = fits.forward(p)
+    for moment, expected in zip(q.moments(), p.moments(), strict=True):
+        torch.testing.assert_close(moment, expected)
+    assert fits.gradient(lambda q: kl(p, q), q).abs().max() < 1e-9
+    far = gaussian(q.means[0] + 2, 0.5 * q.roots[0])
+    assert fits.distance(fits.descend(lambda q: kl(p, q, fits.COARSE[p.dimensions]), far), q) < 1e-5
+
+
+def test_pack_and_unpack_are_inverse():
+    q = fits.forward(plane.correlated_modes())
+    again = fits.unpack(fits.pack(q))
+    torch.testing.assert_close(again.roots, q.roots)
+    torch.testing.assert_close(again.means, q.means)
+    assert fits.unpack(fits.pack(q), factorised=True).roots[0, 1, 0] == 0 != q.roots[0, 1, 0]
+
+
+def test_factorised_fits_of_a_ridge_have_marginal_and_conditional_variances():
+    rho = 0.9
+    ridge = gaussian(torch.zeros(2, dtype=torch.float64), torch.linalg.cholesky((1 - rho) * EYE + rho))
+    start = gaussian(torch.ones(2, dtype=torch.float64), EYE)
+    covers = fits.descend(lambda q: kl(ridge, q), start, factorised=True)
+    selects = fits.reverse(ridge, start, factorised=True)
+    torch.testing.assert_close(covers.roots[0], EYE, rtol=0, atol=1e-5)
+    torch.testing.assert_close(selects.roots[0], math.sqrt(1 - rho**2) * EYE, rtol=0, atol=1e-5)
+
+
+def test_reverse_divergence_has_three_minima():
+    minima = fits.minima(P)
+    starts = [on_line([m], [s], [1]) for m in (-6, 0, 6) for s in (1, 2, 4)]
+    assert len(minima) == len(fits.minima(P, starts)) == 3
+    costs = [float(kl(q, P)) for q in minima]
+    assert costs == sorted(costs) and costs[0] < -math.log(0.6) < costs[1] < costs[2] < -math.log(0.4)
+    lines = cells(line.reverse_checks(P))
+    assert all(value(row[3]) < 1e-7 and value(row[4]) > 0.05 for row in lines) and len(lines) == 3
+
+
+def test_steepest_descent_ends_in_a_minimum():
+    path = fits.descent_path(P, on_line([2], [1], [1]))
+    heights = [float(kl(fits.unpack(theta), P)) for theta in path]
+    assert all(a >= b - 1e-6 for a, b in zip(heights, heights[1:], strict=False)) and heights[0] > heights[-1] + 0.1
+    assert float((path[-1] - fits.pack(fits.minima(P)[2])).abs().max()) < 1e-3
+
+
+def test_distant_modes_cost_minus_the_log_of_their_weight():
+    for weight in (0.6, 0.9):
+        p = fits.two_modes(12, weight)
+        assert float(kl(fits.minima(p)[0], p)) == pytest.approx(-math.log(weight), abs=1e-4)
+        mixing = float(Categorical(torch.tensor([weight, 1 - weight])).entropy())
+        expected = 0.5 * math.log(1 + weight * (1 - weight) * 144) - mixing
+        assert float(kl(p, fits.forward(p))) == pytest.approx(expected, abs=1e-5)
+
+
+def test_only_the_forward_divergence_is_convex_in_natural_parameters(monkeypatch):
+    assert fits.natural_curvature(P) > 0
+    monkeypatch.setattr(fits, "kl", lambda p, q, n: kl(q, p, n))
+    assert fits.natural_curvature(P) < 0
+
+
+def test_branches_begin_and_end_where_the_minima_do():
+    both, left, right = fits.branches([0.4 * i for i in range(21)])
+    assert len(both.fits) == 21
+    assert min(left.fits) == pytest.approx(4.8) and min(right.fits) == pytest.approx(5.2)
+    for branch, side in ((left, -1), (right, 1)):
+        q = branch.fits[max(branch.fits)]
+        assert float(q.means) == pytest.approx(4 * side, abs=0.01) and float(q.roots) == pytest.approx(1, abs=0.01)
+
+
+def test_at_the_crossover_both_minima_cost_the_same():
+    d = fits.crossover(0.6)
+    p = fits.two_modes(d)
+    first, second = fits.minima(p)[:2]
+    assert float(kl(first, p)) == pytest.approx(float(kl(second, p)), abs=1e-4) and fits.distance(first, second) > 0.5
+    before, after = (fits.minima(fits.two_modes(d + step))[0] for step in (-0.1, 0.1))
+    assert float(before.roots) > 2 and float(after.roots) < 1.2
+    assert fits.crossover(0.5) > d
+
+
+def test_fits_to_the_ring():
+    ring, ring_fits = plane.eight_modes()
+    covers, one, wide = ring_fits.values()
+    assert float(kl(one, ring)) == pytest.approx(math.log(8), abs=1e-3)
+    torch.testing.assert_close(covers.means, torch.zeros_like(covers.means), rtol=0, atol=1e-12)
+    assert inside(ring, one) == pytest.approx(0.99 / 8, abs=2e-3) and inside(ring, covers) > 0.99
+    assert float(kl(wide, ring)) > 8 * float(kl(one, ring))
+
+
+# --- tables and pictures -------------------------------------------------------------------------------------
+
+
+def test_tables_of_fits():
+    named = fits.named_fits(P)
+    lines = cells(line.both_divergences(P, named))
+    for row, q in zip(lines, named.values(), strict=True):
+        assert [value(row[1]), value(row[2])] == pytest.approx([float(kl(P, q)), float(kl(q, P))], abs=6e-4)
+    forward, reverse = lines[:2]
+    assert value(forward[3]) == 100 > 90 > value(forward[4]) and value(reverse[4]) == 99 > 65 > value(reverse[3])
+    checks = cells(line.forward_checks(P))
+    assert all(row[1] == row[2] for row in checks[:3]) and value(checks[3][2]) < 1e-12 < value(checks[4][2])
+    assert f"KL(p ‖ q) = {float(kl(P, FIT)):.3f} nats" in line.integrands(P).data
+
+
+def test_slider_redraws_the_separation(monkeypatch):
+    assert line.separation_slider() is None
+    monkeypatch.setattr(report_cells, "live", lambda: True)
+    controls, view = line.separation_slider().children
+    assert "separation 6: forward 0.46" in view.value
+    controls.children[0].value = 2.0
+    assert "separation 2: forward 0.01" in view.value
+
+
+def test_coverage_loss_is_the_forward_divergence_plus_the_entropy():
+    loss = float(line.coverage_loss(FIT, P.even(100_000)))
+    assert loss - float(entropy(P)) == pytest.approx(float(kl(P, FIT)), abs=1e-3)
+    lines = cells(line.likelihood(P, (100, 10_000)))
+    for row in lines[:2]:
+        assert value(row[1]) == pytest.approx(float(kl(P, FIT)), abs=4 * float(row[1].split(" ± ")[1]))
+        assert value(row[2]) >= round(float(kl(P, FIT)), 4)
+    assert lines[-1][1] == lines[-1][2]
+
+
+def test_faults_of_a_model_cost_at_most_their_bounds():
+    lines = {row[0]: [value(cell) for cell in row[1:]] for row in cells(line.imperfect_models(P))}
+    displaced = [costs for name, costs in lines.items() if name.startswith("0.9 p")]
+    assert all(0 < forward <= 0.1055 for forward, _ in displaced) and displaced[-1][1] > 10
+    assert lines["the left mode of p alone"][1] <= 0.511 and lines["the left mode of p alone"][0] > 5
+    assert lines["the right mode of p alone"][1] <= 0.917
+
+
+# --- losses at the optimal discriminator -----------------------------------------------------------------------
+
+
+def test_losses_at_the_optimum_are_divergences():
+    lines = cells(optimal.optimal_losses(P, Q))
+    assert len(lines) == 4 and all(value(row[3]) < 1e-4 for row in lines)
+    assert value(lines[1][1]) == pytest.approx(float(kl(Q, P)), abs=1e-4)
+    logits = torch.linspace(-8, 8, 33, dtype=torch.float64)
+    torch.testing.assert_close(optimal.saturating(logits), torch.log1p(-torch.sigmoid(logits)).mean())
+
+
+def test_no_other_discriminator_is_better():
+    lines = cells(optimal.suboptimal_discriminators(P, Q))
+    assert lines[0][2] == "0.0000" and all(value(row[2]) > 1e-3 for row in lines[1:])
+    assert value(lines[-1][1]) == pytest.approx(math.log(4), abs=1e-4)
+
+
+@pytest.mark.parametrize("q", [Q, on_line([-4], [0.8], [1])], ids=["off", "narrow"])
+def test_gradients_with_the_discriminator_fixed_are_those_of_the_divergences(q):
+    for loss, divergence in zip(optimal.GENERATORS.values(), optimal.divergences(P).values(), strict=True):
+        gradient = optimal.generator_gradient(P, q, loss)
+        torch.testing.assert_close(gradient, fits.gradient(divergence, q), rtol=1e-3, atol=2e-3)
+    assert optimal.score_mean(q).abs().max() < 1e-12
+
+
+def test_gradient_is_the_finite_difference():
+    theta, step = fits.pack(Q), 1e-5
+    for divergence in optimal.divergences(P).values():
+        gradient = fits.gradient(divergence, Q)
+        for i, move in enumerate(step * EYE):
+            above, below = (float(divergence(fits.unpack(theta + sign * move))) for sign in (1, -1))
+            assert float(gradient[i]) == pytest.approx((above - below) / (2 * step), abs=1e-6)
+
+
+def test_exponential_loss_has_the_gradient_of_the_forward_divergence():
+    gradient = optimal.generator_gradient(P, Q, lambda logits: -logits.exp().mean())
+    torch.testing.assert_close(gradient, fits.gradient(lambda q: kl(P, q), Q), rtol=2e-3, atol=0)
+    assert float(optimal.optimal_logit(P, Q)(P.even(100_000)).mean()) == pytest.approx(float(kl(P, Q)), abs=1e-4)
+
+
+def test_a_shift_of_the_logit_leaves_only_the_gradient_of_the_quality_loss():
+    for name, loss in optimal.GENERATORS.items():
+        shifted = optimal.generator_gradient(P, Q, lambda logits, loss=loss: loss(logits + math.log(2)))
+        change = (shifted - optimal.generator_gradient(P, Q, loss)).abs().max()
+        assert (change < 1e-12) == name.startswith("L_Q")
+
+
+def test_narrow_gaussians_have_their_closed_form():
+    lines = cells(optimal.narrow_gaussians())
+    assert all(row[1] == row[2] for row in lines) and value(lines[-1][3]) == pytest.approx(math.log(2), abs=1e-4)
+
+
+# --- a discriminator that learns ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def net():
+    """Of two Gaussians that overlap well: the divergence is 0.5 nats."""
+    p, q = on_line([0], [1], [1]), on_line([1], [1], [1])
+    return p, q, learned.train(p, q, 300)
+
+
+def test_discriminator_learns_the_log_ratio_and_the_divergence(net):
+    p, q, discriminator = net
+    assert abs(discriminator.curve[0][1]) < 0.3 and discriminator.curve[-1][0] == 300
+    assert discriminator.curve[-1][1] == pytest.approx(float(kl(q, p)), abs=0.05)
+    x = line.grid(2, 41) + 0.5
+    torch.testing.assert_close(discriminator.logit(x), optimal.optimal_logit(p, q)(x), rtol=0, atol=0.3)
+    assert learned.train(p, q, 25).curve[0] == discriminator.curve[0]
+
+
+def test_parts_of_the_estimate_add_up(net):
+    p, q, discriminator = net
+    lines = cells(learned.contributions(p, {"q": q}, {"q": discriminator}))
+    sums = [sum(value(row[i]) for row in lines) for i in (1, 2, 3)]
+    assert sums == [
+        pytest.approx(100, abs=0.11),
+        pytest.approx(discriminator.curve[-1][1], abs=2e-3),
+        pytest.approx(float(kl(q, p)), abs=2e-3),
+    ]
+    (row,) = cells(learned.final_losses(p, {"q": q}, {"q": discriminator}))
+    assert value(row[3]) >= value(row[4]) - 1e-4  # no discriminator beats the optimal one
+
+
+def test_without_a_common_support_the_estimate_grows():
+    u = learned.Uniform(1.5)
+    for x in (u.sample(1000, generator()), u.even(1000)):
+        assert x.min() >= 1.5 and x.max() < 2.5 and x.mean().item() == pytest.approx(2, abs=0.05)
+    nets = {a: learned.train(learned.Uniform(0.0), learned.Uniform(a), 100, decay=False) for a in (0.0, 1.5)}
+    assert abs(nets[0.0].curve[-1][1]) < 0.1
+    assert nets[1.5].curve[-1][1] > nets[1.5].curve[2][1] > 1
+    lines = cells(learned.uniform_divergences(nets))
+    assert [row[1] for row in lines] == ["0", "∞"] and value(lines[1][2]) == pytest.approx(math.log(2), abs=1e-3)
