@@ -14,7 +14,7 @@ from cqlib import data as data_sets
 from cqlib.experiments import paper
 from cqlib.experiments.claims import CLAIMS
 from cqlib.lessons import at_hand
-from cqlib.lessons.coupling_layers.inverse import Fixed
+from cqlib.lessons.coupling_layers.inverse import Functions
 from cqlib.lessons.coupling_layers.jacobians import jacobian
 from cqlib.lessons.factorised_decoders import residuals
 from cqlib.lessons.nvp_decoder import given_one_code, sensitivity, what_f_buys
@@ -64,7 +64,7 @@ def linear(images):
     """The model with an f that is linear: t(x1) = a fixed filter of x1, s constant."""
     model = small_model(images)
     for coupling in model.flow.couplings:
-        coupling.net = Fixed(Blur(), lambda x: torch.full_like(x, -0.4))
+        coupling.net = Functions(Blur(), lambda x: torch.full_like(x, -0.4))
     return model
 
 

@@ -12,19 +12,19 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 import torch
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from cqlib import losses
 from cqlib.data import toy2d
 from cqlib.nets.coupling import MAX_LOG_SCALE, Coupling, alternate
 from cqlib.report import plots
-from cqlib.report.cells import difference, number, picture, table
+from cqlib.report.cells import difference, mean_and_error, picture, subplots, table
 
 DATA = toy2d.density("two-moons")
 SIDE, SHOWN = 1.5, 1.1
@@ -33,7 +33,7 @@ SIDE, SHOWN = 1.5, 1.1
 
 class VectorNet(nn.Module):
     """t and ln s of one coordinate as functions of the other, (N, 1) -> two of (N, 1): an MLP with smooth SiLU, its
-    log-scale bounded as that of `coupling.CouplingNet`, to 0 where it has no `scales`; s = 1 and t = 0 at the start."""
+    log-scale bounded as that of `coupling.CouplingNet`, or 0 without `scales`; s = 1 and t = 0 at the start."""
 
     def __init__(self, width: int, scales: bool = True):
         super().__init__()
@@ -57,7 +57,7 @@ class VectorCoupling(Coupling):
 
 
 class PlaneFlow(nn.Module):
-    """f of the plane: `couplings` of them, the second coordinate changed first."""
+    """f of the plane: so many `couplings`, of which the first changes the second coordinate."""
 
     def __init__(self, couplings: int = 6, width: int = 64, scales: bool = True):
         super().__init__()
@@ -68,8 +68,8 @@ class PlaneFlow(nn.Module):
         groups, log_det = alternate(self.couplings, x.chunk(2, dim=1))
         return torch.cat(groups, dim=1), log_det
 
-    def steps_back(self, y: Tensor) -> Iterator[Tensor]:
-        """y, then the points after the last coupling is undone, after the last but one, …; the last ones are x."""
+    def inverse_steps(self, y: Tensor) -> Iterator[Tensor]:
+        """y, then the points after the inverse of the last coupling, of the last but one, …; the last ones are x."""
         groups = list(y.chunk(2, dim=1))
         yield y
         for k, coupling in reversed(list(enumerate(self.couplings))):
@@ -79,7 +79,7 @@ class PlaneFlow(nn.Module):
 
     def inverse(self, y: Tensor) -> Tensor:
         """x = f^-1(y)."""
-        return list(self.steps_back(y))[-1]
+        return list(self.inverse_steps(y))[-1]
 
     def log_prob(self, x: Tensor) -> Tensor:
         """ln p_X(x) of points (N, 2); -> (N,)."""
@@ -89,14 +89,14 @@ class PlaneFlow(nn.Module):
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedFlow:
     """A flow, and the loss -E[ln p_X(x)] at some of its steps."""
 
     flow: PlaneFlow
     curve: list[tuple[int, float]]
 
 
-def train(steps: int, *, couplings: int = 6, scales: bool = True, seed: int = 0) -> Trained:
+def train(steps: int, *, couplings: int = 6, scales: bool = True, seed: int = 0) -> TrainedFlow:
     """Maximum likelihood on fresh batches of 256 points, by Adam with a one-cycle learning rate."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -114,11 +114,11 @@ def train(steps: int, *, couplings: int = 6, scales: bool = True, seed: int = 0)
         schedule.step()
         if step % 20 == 0 or step == steps - 1:
             curve.append((step, float(loss.detach())))
-    return Trained(flow.double().eval(), curve)
+    return TrainedFlow(flow.double().eval(), curve)
 
 
 @torch.no_grad()
-def on_grid(density: PlaneFlow | toy2d.Density, side: float, n: int) -> Tensor:
+def density_on_grid(density: PlaneFlow | toy2d.Density, side: float, n: int) -> Tensor:
     """The density at the midpoints of n x n cells of [-side, side)^2, float64 (n, n), a row per second coordinate."""
     axis = (torch.arange(n, dtype=torch.float64) + 0.5) * 2 * side / n - side
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -127,77 +127,66 @@ def on_grid(density: PlaneFlow | toy2d.Density, side: float, n: int) -> Tensor:
 
 def mass(flow: PlaneFlow, side: float = SIDE, n: int = 300) -> float:
     """The integral of p_X over [-side, side)^2 by the midpoint rule."""
-    return float(on_grid(flow, side, n).mean()) * (2 * side) ** 2
+    return float(density_on_grid(flow, side, n).mean()) * (2 * side) ** 2
 
 
 @torch.no_grad()
-def kl(flow: PlaneFlow, n: int = 20_000) -> tuple[float, float]:
-    """KL(data || model) in nats by the mean of ln p_data - ln p_X over n fresh points, and its standard error."""
+def log_ratios(flow: PlaneFlow, n: int = 20_000) -> Tensor:
+    """ln p_data - ln p_X (n,) at fresh points of the data: their mean estimates KL(data || model) in nats."""
     points = DATA.sample(n, torch.Generator().manual_seed(99))
-    gaps = DATA.log_prob(points) - flow.log_prob(points)
-    return float(gaps.mean()), float(gaps.std() / math.sqrt(n))
+    return DATA.log_prob(points) - flow.log_prob(points)
 
 
-# --- to see --------------------------------------------------------------------------------------------------
+# --- pictures and tables -------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def checks(trained: Trained) -> HTML:
+def checks(trained: TrainedFlow) -> HTML:
     """The divergence before and after training, the mass by quadrature, and the round trip of data points."""
     lines = []
     for name, flow in (("before", PlaneFlow(len(trained.flow.couplings)).double()), ("after training", trained.flow)):
         x = DATA.sample(2000, torch.Generator().manual_seed(5))
-        back = float((flow.inverse(flow(x)[0]) - x).abs().max())
-        divergence, error = kl(flow)
-        lines.append([name, f"{number(divergence, 3)} ± {error:.3f}", number(mass(flow), 4), difference(back)])
-    head = ["Flow", "KL(data ‖ model), nats", f"mass in [−{SIDE}, {SIDE}]²", "f⁻¹(f(x)) − x"]
-    return table("Two moons", head, lines)
+        error = (flow.inverse(flow(x)[0]) - x).abs().max()
+        lines.append((name, mean_and_error(log_ratios(flow)), mass(flow), error))
+    columns = {"Flow": None, "KL(data ‖ model), nats": None, f"mass in [−{SIDE}, {SIDE}]²": 4,
+               "f⁻¹(f(x)) − x": difference}  # fmt: skip
+    return table("Two moons", columns, lines)
 
 
 @torch.no_grad()
-def densities(trained: Trained) -> HTML:
+def densities(trained: TrainedFlow) -> HTML:
     """The exact density of the moons, the model's, and draws of the model."""
-    exact, model = (on_grid(density, SHOWN, 200) for density in (DATA, trained.flow))
-    top = float(exact.max())
-    drawn = trained.flow.inverse(torch.randn(1500, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(8.6, 3.0)
-        axes = figure.subplots(1, 3)
-        for ax, values, title in zip(axes, (exact, model), ("data, exact", "model p_X(x)"), strict=False):
-            extent = (-SHOWN, SHOWN, -SHOWN, SHOWN)
-            image = ax.imshow(values, origin="lower", extent=extent, vmin=0, vmax=top, interpolation="none")
+    exact, model = (density_on_grid(density, SHOWN, 200) for density in (DATA, trained.flow))
+    y = torch.randn(1500, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    look = {"extent": (-SHOWN, SHOWN, -SHOWN, SHOWN), "vmin": 0, "vmax": float(exact.max()), "interpolation": "none"}
+    with subplots(8.6, 3.0, 1, 3) as (figure, axes):
+        for ax, values in zip(axes, (exact, model), strict=False):
+            image = ax.imshow(values, origin="lower", **look)
+        axes[2].scatter(*trained.flow.inverse(y).T, s=2, color=plots.SERIES[0], linewidth=0)
+        for ax, title in zip(axes, ("data, exact", "model p_X(x)", "draws of the model"), strict=True):
             ax.set_title(title)
-        axes[2].scatter(*drawn.T, s=2, color=plots.SERIES[0], linewidth=0)
-        axes[2].set_title("draws of the model")
-        for ax in axes:
             _frame(ax, SHOWN)
         figure.colorbar(image, ax=list(axes), label="density", shrink=0.8)
-    return picture(
-        figure, "The density of two moons, that of the flow, which has a thin bridge between them, and draws"
-    )
+    alt = "The density of two moons, that of the flow, which has a thin bridge between them, and draws"
+    return picture(figure, alt)
 
 
 @torch.no_grad()
-def journey(trained: Trained) -> HTML:
-    """Draws y of the Gaussian and a square grid, and both after each coupling is undone: the last panel is x."""
+def inverse_board(trained: TrainedFlow) -> HTML:
+    """Draws y of the Gaussian and a square grid, and both after the inverse of each coupling: the last panel is x."""
     y = torch.randn(1200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     lines = _grid_lines()
-    flow = trained.flow
-    points, warped = list(flow.steps_back(y)), list(flow.steps_back(lines.view(-1, 2)))
-    columns = math.ceil(len(points) / 2)
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(2.15 * columns, 4.6)
-        axes = figure.subplots(2, columns).ravel()
-        for k, (ax, some, wires) in enumerate(zip(axes, points, warped, strict=False)):
-            wires = wires.view(lines.shape).numpy()
-            half = len(wires) // 2
-            for part, colour in ((wires[:half], plots.SERIES[0]), (wires[half:], plots.SERIES[1])):
-                ax.add_collection(LineCollection(list(part), colors=colour, linewidths=0.6))
+    points, grids = list(trained.flow.inverse_steps(y)), list(trained.flow.inverse_steps(lines.view(-1, 2)))
+    last, columns = len(points) - 1, math.ceil(len(points) / 2)
+    with subplots(2.15 * columns, 4.6, 2, columns) as (figure, axes):
+        for k, (ax, some, grid) in enumerate(zip(axes.flat, points, grids, strict=False)):
+            for half, colour in zip(grid.view(lines.shape).chunk(2), plots.SERIES, strict=False):
+                ax.add_collection(LineCollection(list(half.numpy()), colors=colour, linewidths=0.6))
             ax.scatter(*some.T, s=1.5, color=plots.INK, linewidth=0, alpha=0.6)
-            last = k == len(points) - 1
-            ax.set_title("y, Gaussian" if k == 0 else "x, the moons" if last else f"coupling {len(points) - k} undone")
-            _frame(ax, SHOWN if last else 1.15 * float(some.abs().quantile(0.995)))
-        for ax in axes[len(points) :]:
+            title = {0: "y, Gaussian", last: "x, the moons"}.get(k, f"coupling {len(points) - k} undone")
+            ax.set_title(title)
+            _frame(ax, SHOWN if k == last else 1.15 * float(some.abs().quantile(0.995)))
+        for ax in axes.flat[len(points) :]:
             ax.set_axis_off()
     alt = "A square grid under Gaussian points, bent and stretched coupling by coupling until the points are two moons"
     return picture(figure, alt)
@@ -211,30 +200,22 @@ def _grid_lines(n: int = 9, reach: float = 2.4, points: int = 150) -> Tensor:
 
 
 def _frame(ax: Axes, side: float) -> None:
-    ax.set_xlim(-side, side)
-    ax.set_ylim(-side, side)
-    ax.set_aspect("equal")
+    ax.set(xlim=(-side, side), ylim=(-side, side), aspect="equal")
     ax.grid(False)
-    ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3))
-    ax.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3))
+    ax.xaxis.set_major_locator(MaxNLocator(3))
+    ax.yaxis.set_major_locator(MaxNLocator(3))
 
 
-def learning(trained: Trained) -> HTML:
+def learning_curve(trained: TrainedFlow) -> HTML:
     """The loss over training, and the entropy of the data, below which its expectation cannot fall."""
     steps, values = np.asarray(trained.curve).T
-    sample = DATA.sample(20_000, torch.Generator().manual_seed(98))
-    entropy = -float(DATA.log_prob(sample).mean())
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(4.7, 2.8)
-        ax = figure.subplots()
+    entropy = -float(DATA.log_prob(DATA.sample(20_000, torch.Generator().manual_seed(98))).mean())
+    where = {"xytext": (0, -3), "textcoords": "offset points", "ha": "right", "va": "top"}
+    with subplots(4.7, 2.8) as (figure, ax):
         ax.plot(steps, values, color=plots.SERIES[0])
         ax.axhline(entropy, linestyle="--", color=plots.INK)
-        ax.annotate(
-            "entropy of the data", (steps[-1], entropy), (0, -3), textcoords="offset points", ha="right", va="top"
-        )
+        ax.annotate("entropy of the data", (steps[-1], entropy), **where)
         ax.set_ylim(bottom=entropy - 0.4)
-        ax.set_xlabel("training step")
-        ax.set_ylabel("−ln p_X(x), nats per point")
-    return picture(
-        figure, f"The loss falls from {values[0]:.2f} to {values[-1]:.2f} nats; the entropy is {entropy:.2f}"
-    )
+        ax.set(xlabel="training step", ylabel="−ln p_X(x), nats per point")
+    alt = f"The loss falls from {values[0]:.2f} to {values[-1]:.2f} nats; the entropy is {entropy:.2f}"
+    return picture(figure, alt)

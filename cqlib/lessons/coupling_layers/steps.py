@@ -7,7 +7,6 @@ The couplings are the package's own (`cqlib.nets.coupling`), with random weights
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 import torch
 from IPython.display import HTML
@@ -16,9 +15,9 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
-from cqlib.lessons.coupling_layers.jacobians import stirred
 from cqlib.nets import real_nvp
 from cqlib.nets.coupling import (
+    CouplingNet,
     FlowConfig,
     RealNVP,
     join_channels,
@@ -28,19 +27,28 @@ from cqlib.nets.coupling import (
 )
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import difference, picture, stretched, table
+from cqlib.report.cells import difference, picture, stretched, subplots, table
 
 KEPT, CHANGED = plots.SERIES[0], plots.SERIES[1]
 SMALL = (1, 4, 4)
 """The image of the small pictures: 16 grey pixels."""
 
 
-def flow(couplings: int, channels: int = 1, *, width: int = 16, blocks: int = 1, scales: int = 1) -> RealNVP:
-    """f with random weights from a fixed seed, fp64."""
+@torch.no_grad()
+def random_flow(couplings: int, channels: int = 1, *, width: int = 16, blocks: int = 1, scales: int = 1) -> RealNVP:
+    """f with random weights from a fixed seed, away from its initialisation (s = 1, t near 0): |ln s| and |t| of about
+    1, as after training. In fp64 and in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        made = RealNVP(channels, FlowConfig(couplings, width, blocks, scales))
-    return stirred(made)
+        flow = RealNVP(channels, FlowConfig(couplings, width, blocks, scales))
+    generator = torch.Generator().manual_seed(0)
+    for net in flow.modules():
+        if isinstance(net, CouplingNet):
+            for p in net.parameters():
+                p.add_(0.1 * torch.randn(p.shape, generator=generator))
+            net.scale.fill_(1.0)
+            net.out.parametrizations.weight.original0.fill_(1.0)
+    return flow.double().eval()
 
 
 def small_image() -> Tensor:
@@ -52,16 +60,13 @@ def small_image() -> Tensor:
 
 
 def masks() -> HTML:
-    """The three ways to partition 16 pixels: a checkerboard, the other way round, and channels of a squeezed image."""
+    """The three ways to partition 16 pixels: a checkerboard, its complement, and channels of a squeezed image."""
     numbers = torch.arange(1, 17).double().view(1, 1, 4, 4)
     zero, one = torch.zeros(1, 2, 2, 2), torch.ones(1, 2, 2, 2)
-    squeezed = pixel_unshuffle(numbers, 2)[0]
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(8.6, 2.5)
-        first, second, third, fourth = figure.subplots(1, 4)
+    with subplots(8.6, 2.5, 1, 4) as (figure, (first, second, third, fourth)):
         _cells(first, numbers[0, 0], join_checkerboard(zero, one)[0, 0], "checkerboard, 1st layer")
         _cells(second, numbers[0, 0], join_checkerboard(one, zero)[0, 0], "checkerboard, 2nd layer")
-        for channel, values in enumerate(squeezed):
+        for channel, values in enumerate(pixel_unshuffle(numbers, 2)[0]):
             corner = (2.6 * (channel % 2), 2.6 * (channel // 2))
             _cells(third, values, torch.full((2, 2), float(channel > 1)), "squeezed: 4 channels", corner)
         _cells(fourth, numbers[0, 0], join_channels(zero, one)[0, 0], "channels, in the image")
@@ -81,33 +86,30 @@ def _cells(ax: Axes, numbers: Tensor, changed: Tensor, title: str, corner: tuple
         x, y = corner[0] + j, corner[1] + i
         ax.add_patch(Rectangle((x, y), 0.94, 0.94, color=CHANGED if changed[i, j] else KEPT, linewidth=0))
         ax.text(x + 0.47, y + 0.5, f"{value:.0f}", color=plots.PAPER, ha="center", va="center", weight="bold")
-    ax.set_title(title)
-    ax.set_axis_off()
-    ax.set_aspect("equal")
     size = max(4, *(c + len(numbers) for c in corner), ax.get_xlim()[1] if corner != (0, 0) else 0)
-    ax.set_xlim(0, size)
-    ax.set_ylim(size, 0)
+    ax.set(title=title, aspect="equal", xlim=(0, size), ylim=(size, 0))
+    ax.set_axis_off()
 
 
 def partition_check() -> HTML:
-    """Splitting and joining changes no value, and both of the package's checkerboards are the same one."""
+    """Splitting and joining changes no value, and both of the package's checkerboards agree."""
     x = torch.rand(2, 3, 8, 8)
     joined = {"checkerboard": join_checkerboard(*split_checkerboard(x)), "channels": join_channels(*split_channels(x))}
-    lines = [[f"{name}: join(split(x)) ≠ x", str(int((y != x).sum()))] for name, y in joined.items()]
+    lines = [(f"{name}: join(split(x)) ≠ x", (y != x).sum()) for name, y in joined.items()]
     kept = split_checkerboard(x)[0]
-    same = join_checkerboard(kept, torch.zeros_like(kept)) != x * real_nvp.checkerboard(x, 0)
-    lines.append(["coupling.py's x₁ ≠ real_nvp.py's mask × x", str(int(same.sum()))])
-    return table("Values that differ, of 384", ["Statement", "count"], lines)
+    masked = join_checkerboard(kept, torch.zeros_like(kept))
+    lines.append(("coupling.py's x₁ ≠ real_nvp.py's mask × x", (masked != x * real_nvp.checkerboard(x, 0)).sum()))
+    return table("Values that differ, of 384", {"Statement": None, "count": 0}, lines)
 
 
 # --- keep and transform ------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def transformed(images: Tensor, n: int = 9) -> HTML:
+def transform_board(images: Tensor, n: int = 9) -> HTML:
     """n images uint8 (N, 3, S, S): what a coupling keeps of them, t and s of the other half, and y."""
     x = to_signed(images[:n]).double()
-    coupling = flow(1, x.shape[1]).couplings[0]
+    coupling = random_flow(1, x.shape[1]).couplings[0]
     x1, x2 = split_checkerboard(x)
     t, log_s = coupling.net(x1)
     y2, _ = coupling(x1, x2)
@@ -129,12 +131,12 @@ def transformed(images: Tensor, n: int = 9) -> HTML:
 def transform_check(images: Tensor) -> HTML:
     """y1 = x1, and y2 = t + s x2, computed by hand from the net's t and ln s."""
     x1, x2 = split_checkerboard(to_signed(images[:16]).double())
-    coupling = flow(1, images.shape[1]).couplings[0]
+    coupling = random_flow(1, images.shape[1]).couplings[0]
     y2, log_det = coupling(x1, x2)
     t, log_s = coupling.net(x1)
     lines = [
-        ["y₂ − (t(x₁) + s(x₁) x₂)", difference(float((y2 - (t + log_s.exp() * x2)).abs().max()))],
-        ["ln |det| − Σ ln s(x₁)", difference(float((log_det - log_s.flatten(1).sum(1)).abs().max()))],
-        ["x₂ − (y₂ − t(x₁)) / s(x₁)", difference(float((coupling.inverse(x1, y2) - x2).abs().max()))],
+        ("y₂ − (t(x₁) + s(x₁) x₂)", (y2 - (t + log_s.exp() * x2)).abs().max()),
+        ("ln |det| − Σ ln s(x₁)", (log_det - log_s.flatten(1).sum(1)).abs().max()),
+        ("x₂ − (y₂ − t(x₁)) / s(x₁)", (coupling.inverse(x1, y2) - x2).abs().max()),
     ]
-    return table("The code against the equations, 16 images", ["Difference", "largest"], lines)
+    return table("The code against the equations, 16 images", {"Difference": None, "largest": difference}, lines)

@@ -1,0 +1,165 @@
+"""Lesson 04: Jacobians, masks and round trips are those of the couplings, and the flow of the moons is a density."""
+
+import math
+
+import pytest
+import torch
+from html_tables import cells, value
+
+from cqlib.lessons.coupling_layers import inverse, jacobians, moons, steps
+from cqlib.lessons.coupling_layers.steps import random_flow, small_image
+from cqlib.nets.coupling import MAX_LOG_SCALE, FlowConfig, RealNVP
+
+
+@pytest.fixture(scope="module")
+def photos():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (16, 3, 8, 8), generator=generator, dtype=torch.uint8)
+
+
+# --- Jacobians -----------------------------------------------------------------------------------------------
+
+
+def test_jacobian_is_that_of_autograd():
+    f, x = random_flow(3, 3), torch.rand(3, 6, 8, dtype=torch.float64) * 2 - 1  # more values than rows of one pass
+    expected = torch.autograd.functional.jacobian(lambda v: f(v[None])[0][0], x).view(144, 144)
+    torch.testing.assert_close(jacobians.jacobian(lambda v: f(v)[0], x), expected, rtol=1e-10, atol=1e-12)
+    assert jacobians.log_abs_det(torch.tensor([[0.0, 2.0], [3.0, 5.0]])) == pytest.approx(math.log(6))
+
+
+def test_in_the_order_of_the_partition_the_jacobian_is_a_triangle():
+    f, x = random_flow(1), small_image()
+    order = jacobians.partition_order(steps.SMALL)
+    assert sorted(order.tolist()) == list(range(16))
+    matrix = jacobians.jacobian(lambda v: f(v)[0], x[0])
+    arranged = matrix[order][:, order]
+    assert torch.equal(arranged[:8, :8], torch.eye(8, dtype=torch.float64))
+    assert (arranged[:8, 8:] == 0).all() and (arranged[8:, :8] != 0).all()
+    scales = arranged[8:, 8:]
+    _, log_s = f.couplings[0].net(steps.split_checkerboard(x)[0])
+    torch.testing.assert_close(scales, torch.diag(log_s.exp().flatten()))
+    assert scales.diagonal().std() > 0.05 and not torch.equal(matrix.triu(1), torch.zeros_like(matrix))
+
+
+def test_random_flow_is_reproducible_and_not_the_identity():
+    before = torch.get_rng_state()
+    f, g = random_flow(2, 3), random_flow(2, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(f.parameters(), g.parameters(), strict=True))
+    x = torch.rand(4, 3, 8, 8, dtype=torch.float64) * 2 - 1
+    y, log_det = f(x)
+    assert (y - x).abs().max() > 0.3 and log_det.abs().min() > 0.1
+    assert RealNVP(3, FlowConfig(2, 16, 1)).double()(x)[1].abs().max() == 0
+
+
+def test_both_ways_to_the_determinant_agree():
+    for line in cells(jacobians.determinants([(1, (1, 4, 4), 1), (3, (3, 4, 4), 1), (2, (3, 4, 4), 2)])):
+        assert line[2] == line[3] and float(line[4]) < 1e-11 and abs(value(line[2])) > 1e-3
+
+
+def test_first_couplings_are_the_beginnings_of_the_flow():
+    flow, x = random_flow(3), small_image()
+    parts = jacobians.first_couplings(flow)
+    assert torch.equal(parts[-1](x)[0], flow(x)[0])
+    zeros = [int((jacobians.jacobian(lambda v, f=f: f(v)[0], x[0]) == 0).sum()) for f in parts]
+    assert zeros == [8 * 7 + 8 * 8 + 8 * 7, 8 * 7, 0]
+
+
+def test_masks_are_those_of_the_couplings():
+    x, place = small_image(), torch.arange(4)
+    for k, parity in ((0, 1), (1, 0)):  # the first coupling changes odd pixels, the second even ones
+        flow = random_flow(2)
+        flow.couplings[1 - k].net = inverse.Functions(lambda v: 0 * v, lambda v: 0 * v)
+        changed = (flow(x)[0] != x)[0, 0]
+        assert torch.equal(changed, (place[:, None] + place) % 2 == parity)
+    assert all(count == "0" for _, count in cells(steps.partition_check()))
+
+
+# --- transform and invert ------------------------------------------------------------------------------------
+
+
+def test_equations_of_a_layer(photos):
+    lines = cells(steps.transform_check(photos))
+    assert len(lines) == 3 and all(float(line[1]) < 1e-12 for line in lines)
+
+
+def test_round_trips_call_each_net_once_in_each_direction(photos):
+    lines = cells(inverse.round_trips(photos, (1, 3)))
+    assert [line[:3] for line in lines] == [["1", "1", "1"], ["3", "3", "3"]]
+    for line in lines:
+        assert float(line[4]) < 1e-13 < 1e-9 < float(line[5]) < 1e-4
+
+
+def test_t_and_s_need_no_inverse():
+    lines = cells(inverse.not_invertible())
+    assert [value(line[2]) for line in lines] == [5000, 2, 1] and all(float(line[3]) < 1e-13 for line in lines)
+
+
+def test_small_scales_lose_digits_as_one_over_s():
+    epsilon = torch.finfo(torch.float32).eps
+    error = inverse.round_trip_error(-10.0, torch.float32)
+    assert 0.1 < error / (epsilon * math.exp(10)) < 1.5
+    assert inverse.round_trip_error(-10.0, torch.float64) < 1e-7 * error
+    assert inverse.round_trip_error(4.0, torch.float32) < 2 * epsilon
+
+
+def test_scales_overflow_beyond_88_and_those_of_the_nets_stay_within_4():
+    lines = cells(inverse.overflow())
+    assert lines[-1] == ["89", "∞", "∞"] and float(lines[2][2]) < 1e-5
+    net = moons.VectorNet(4)
+    torch.nn.init.constant_(net.out.bias, 1e6)
+    assert net(torch.zeros(1, 1))[1].item() == MAX_LOG_SCALE == 4
+
+
+# --- the flow in the plane -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return moons.train(60, couplings=4)
+
+
+def test_flow_is_invertible_with_autograd_s_determinant(trained):
+    flow = trained.flow
+    x = moons.DATA.sample(20, torch.Generator().manual_seed(1))
+    y, log_det = flow(x)
+    torch.testing.assert_close(flow.inverse(y), x, rtol=0, atol=1e-12)
+    matrices = torch.stack([torch.autograd.functional.jacobian(lambda v: flow(v[None])[0][0], point) for point in x])
+    torch.testing.assert_close(log_det, torch.linalg.slogdet(matrices)[1], rtol=1e-9, atol=1e-10)
+    assert log_det.std() > 0.1
+
+
+def test_inverse_steps_change_one_coordinate_at_a_time(trained):
+    y = torch.randn(20, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    points = list(trained.flow.inverse_steps(y))
+    assert len(points) == 5 and torch.equal(points[0], y)
+    for k, (before, after) in enumerate(zip(points, points[1:], strict=False)):
+        changed = (before != after).any(0).tolist()
+        assert changed == ([True, False] if k % 2 == 0 else [False, True])  # the last coupling changes the first
+
+
+def test_training_reduces_the_divergence_and_keeps_the_mass(trained):
+    before, after = (float(moons.log_ratios(flow, 5000).mean()) for flow in (moons.PlaneFlow(4).double(), trained.flow))
+    assert 0 < after < before - 1 and trained.curve[-1][1] < trained.curve[0][1] - 1
+    assert moons.mass(trained.flow, side=4.0, n=300) == pytest.approx(1, abs=5e-3)
+    a, b = (moons.train(2, couplings=2).flow.parameters() for _ in range(2))
+    assert all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
+
+
+def test_divergence_of_a_standard_normal_has_its_closed_form():
+    """KL = -h + E|x|^2 / 2 + ln 2 pi, with E|x|^2 of the moons by their exact density."""
+    density, side = moons.density_on_grid(moons.DATA, 1.5, 300), 3 / 300
+    axis = (torch.arange(300, dtype=torch.float64) + 0.5) * side - 1.5
+    squared = (density * (axis[:, None] ** 2 + axis**2)).sum() * side**2
+    entropy = torch.special.entr(density).sum() * side**2
+    ratios = moons.log_ratios(moons.PlaneFlow(2).double())
+    expected = float(squared / 2 - entropy) + math.log(2 * math.pi)
+    assert float(ratios.mean()) == pytest.approx(expected, abs=4 * float(ratios.std()) / len(ratios) ** 0.5)
+
+
+def test_without_scales_volume_is_kept():
+    flow = moons.train(20, couplings=2, scales=False).flow
+    x = moons.DATA.sample(50, torch.Generator().manual_seed(1))
+    y, log_det = flow(x)
+    assert log_det.abs().max() == 0 and (y - x).abs().max() > 0.05
+    assert flow.log_prob(x).max() <= -math.log(2 * math.pi)
