@@ -178,18 +178,11 @@ def readme(options: argparse.Namespace) -> int:
 @command(("names", {"nargs": "+", "metavar": "NAME", "help": "cifar10, celeba, …"}), "--data-dir")
 def fetch(options: argparse.Namespace) -> int:
     """download published data sets"""
-    from cqlib.data.catalogue import ENTRIES
-    from cqlib.data.fetch import fetch
-    from cqlib.data.published import home
+    from cqlib import data
 
-    for name in options.names:
-        if name not in ENTRIES:
-            raise unknown("data set", name, ENTRIES)
-    folder = home(options.data_dir)
-    for entry in map(ENTRIES.__getitem__, options.names):
-        fetch(entry, folder)
-        print(f"{entry.title}: {', '.join(file.name for file in entry.files[0])} in {folder}")
-        print(f"terms: {entry.terms}")
+    folder = data.fetch(*options.names, data_dir=options.data_dir)
+    for entry in map(data.ENTRIES.__getitem__, options.names):
+        print(f"{entry.title}: in {folder}; terms: {entry.terms}")
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cqlib.cli.tasks import cores
 from cqlib.data import SOURCES
-from cqlib.data.catalogue import ENTRIES, Entry, entry_of
+from cqlib.data.catalogue import ENTRIES, entry_of
 from cqlib.util.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,42 +59,10 @@ def _data(data_dir: Path | None) -> Iterator[str]:
         yield f"-   the published data sets: {error}"
         return
     for entry in ENTRIES.values():
-        yield from _published(entry, folder)
+        yield from published.describe(entry, folder)
     for cache in published.caches(folder):
         if cache.is_dir():
             yield f"+   converted copies in {cache}: {_megabytes(_size(cache))}; they may be deleted"
-
-
-def _published(entry: Entry, folder: Path) -> Iterator[str]:
-    """A data set that has files: where they are, how large, their hashes and terms, and how to get what is missing."""
-    from cqlib.data import converted, digest, published
-
-    loader, caches = published.loader(entry.name), published.caches(folder)
-    path = loader.find(folder)
-    wrong = f"not in {folder}; {entry.about}" if path is None else ""
-    if path is not None:
-        try:
-            paths = getattr(loader, "sources", lambda path: (path,))(path)
-            about = f"{_megabytes(sum(map(_size, paths)))}, {digest.words(entry, paths, caches)}"
-            yield f"+   {entry.name}: {path} ({about}); {entry.about}"
-            for copy in converted.copies(entry.name, path, caches):
-                part = entry.partly(copy["counts"]["train"], copy["counts"]["test"]) or "all images"
-                marks = "".join(copy["fingerprints"][split][:8] for split in converted.SPLITS)
-                yield f"      converted to {copy['size']}x{copy['size']}: {part}, fingerprint {marks}"
-        except UserError as error:
-            wrong = str(error)
-    if wrong:
-        yield f"-   {entry.name}: {wrong}"
-        yield from _getting(entry, folder)
-    yield f"      terms: {entry.terms}"
-
-
-def _getting(entry: Entry, folder: Path) -> Iterator[str]:
-    """How one gets the files of a data set."""
-    yield f"      put there {entry.wanted}; or {entry.unpacked}"
-    hashes = [f"{file.name} {file.md5}" for file in entry.files[0] if file.md5 is not None]
-    yield f"      MD5: {', '.join(hashes) or 'none is known'}"
-    yield f"      {entry.how}"
 
 
 def _size(path: Path) -> int:

@@ -2,7 +2,8 @@
 
 Every data set becomes two splits of one uint8 tensor (N, C, H, W) with labels. To add one, write a function
 (argument, size, data_dir) -> Dataset and give it an entry in SOURCES; a name that ends in ":PATH" takes
-whatever follows the colon as its argument. Importing this package needs the standard library only.
+whatever follows the colon as its argument. To add a published one, write an entry of `catalogue` and a reader in
+`readers`. Importing this package needs the standard library only.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from cqlib.util.errors import UsageError, unknown
 if TYPE_CHECKING:
     from cqlib.data.dataset import Dataset, Split
 
-__all__ = ["SOURCES", "Dataset", "Source", "Split", "check", "load", "names"]
+__all__ = ["SOURCES", "Dataset", "Source", "Split", "check", "fetch", "load", "names"]
 
 IMAGE_SIZES = (16, 32, 48, 64)
 """Side lengths in pixels that the nets support."""
@@ -52,25 +54,16 @@ def _toy2d(argument: str, _: int | None, __: Path | None) -> Dataset:
     return toy2d.load(argument or TOY2D[0])
 
 
-def _npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
+def _own(kind: str, argument: str, size: int | None, data_dir: Path | None) -> Dataset:
     from cqlib.data import files
 
-    return files.load_npz(argument, size, data_dir)
+    return (files.load_npz if kind == "npz" else files.load_folder)(argument, size, data_dir)
 
 
-def _folder(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
-    from cqlib.data import files
+def _published(name: str, side: int | None, _: str, size: int | None, data_dir: Path | None) -> Dataset:
+    from cqlib.data import published
 
-    return files.load_folder(argument, size, data_dir)
-
-
-def _published(name: str, side: int | None = None) -> Callable[[str, int | None, Path | None], Dataset]:
-    def load(_: str, size: int | None, data_dir: Path | None) -> Dataset:
-        from cqlib.data import published
-
-        return published.load_published(name, size or side, data_dir)
-
-    return load
+    return published.load(name, size or side, data_dir)
 
 
 SOURCES: dict[str, Source] = {
@@ -79,13 +72,19 @@ SOURCES: dict[str, Source] = {
     ),
     "toy2d": Source("points in the plane with a known density: eight Gaussians", (1,), _toy2d),
     **{f"toy2d:{name}": Source(f"points in the plane with a known density: {name}", (1,), _toy2d) for name in TOY2D},
-    **{name: Source(entry.about, entry.sizes, _published(name)) for name, entry in ENTRIES.items()},
+    **{name: Source(entry.about, entry.sizes, partial(_published, name, None)) for name, entry in ENTRIES.items()},
     **{
-        name: Source(f"{entry.title}, {size} x {size} under every profile", (size,), _published(entry.name, size))
+        name: Source(
+            f"{entry.title}, {size} x {size} under every profile", (size,), partial(_published, entry.name, size)
+        )
         for name, (entry, size) in SIZED.items()
     },
-    "npz:PATH": Source("your images: an .npz file, or a folder with train.npz and test.npz", IMAGE_SIZES, _npz),
-    "folder:PATH": Source("your images: a folder of PNG or JPEG files, sub-folders are classes", IMAGE_SIZES, _folder),
+    "npz:PATH": Source(
+        "your images: an .npz file, or a folder with train.npz and test.npz", IMAGE_SIZES, partial(_own, "npz")
+    ),
+    "folder:PATH": Source(
+        "your images: a folder of PNG or JPEG files, sub-folders are classes", IMAGE_SIZES, partial(_own, "folder")
+    ),
 }
 
 
@@ -99,7 +98,7 @@ def is_path(text: str) -> bool:
     return "\0" not in text and text.encode(errors="ignore").decode() == text
 
 
-def _find(name: str) -> tuple[Source, str]:
+def _source(name: str) -> tuple[Source, str]:
     """The entry of `name` and what follows its colon; UsageError with the nearest valid name."""
     head, _, argument = name.partition(":")
     key = f"{head}:PATH"
@@ -117,7 +116,7 @@ def _find(name: str) -> tuple[Source, str]:
 
 def sizes(name: str) -> tuple[int, ...]:
     """Sides in pixels that `name` can be asked for; UsageError with the nearest valid name."""
-    return _find(name)[0].sizes
+    return _source(name)[0].sizes
 
 
 def check(name: str, size: int | None = None) -> None:
@@ -125,11 +124,11 @@ def check(name: str, size: int | None = None) -> None:
 
     Reads no file: whether the path behind "npz:" or "folder:" is good shows when it is loaded.
     """
-    source, _ = _find(name)
-    if size is not None and size not in source.sizes:
-        best = min(source.sizes, key=lambda valid: abs(valid - size))
+    valid = sizes(name)
+    if size is not None and size not in valid:
+        best = min(valid, key=lambda other: abs(other - size))
         raise UsageError(
-            f"data set '{name}' has no size {size}: did you mean {best}? (valid: {', '.join(map(str, source.sizes))})"
+            f"data set '{name}' has no size {size}: did you mean {best}? (valid: {', '.join(map(str, valid))})"
         )
 
 
@@ -137,13 +136,28 @@ def load(name: str, *, size: int | None = None, data_dir: Path | str | None = No
     """The data set `name` with images of `size` pixels a side (None: its own, for photos10 16).
 
     `data_dir` (default: $CQLIB_DATA) is where relative paths and local copies are looked for first; published
-    data sets that are not there are fetched to it (default: data/ of the repository) unless they are huge.
+    data sets that are missing are fetched to it (default: data/ of the repository) unless they are huge.
     UsageError for an unknown name or size; UserError, naming the file, for missing or damaged data.
     """
     check(name, size)
-    source, argument = _find(name)
+    source, argument = _source(name)
     folder = data_dir or os.environ.get("CQLIB_DATA")
     return source.load(argument, size, Path(folder).expanduser() if folder else None)
+
+
+def fetch(*names: str, data_dir: Path | None = None) -> Path:
+    """Fetch published data sets that are missing in `data_dir` (default: $CQLIB_DATA, else data/ of the repository);
+    that folder. UsageError for an unknown name, before anything is fetched; UserError where one cannot be fetched."""
+    from cqlib.data import published
+
+    for name in names:
+        if name not in ENTRIES:
+            raise unknown("published data set", name, ENTRIES)
+    folder = published.home(data_dir)
+    for entry in map(ENTRIES.__getitem__, names):
+        if published.find(entry, folder) is None:
+            published.fetch(entry, folder)
+    return folder
 
 
 def __getattr__(name: str) -> Any:

@@ -1,23 +1,34 @@
-"""The published data sets of `cqlib.data.catalogue`: found, or fetched, and read from their converted copy."""
+"""The published data sets on this machine: where they are, how they are fetched, and loading them."""
 
 from __future__ import annotations
 
-import importlib
+import hashlib
 import os
+import shutil
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from cqlib.data.catalogue import ENTRIES
-from cqlib.data.converted import Loader, load
-from cqlib.data.dataset import Dataset
-from cqlib.util.errors import UserError
+from cqlib.data.catalogue import ENTRIES, GDRIVE, Entry, File
+from cqlib.util import locks
+from cqlib.util.errors import UserError, one_line
+from cqlib.util.files import move
 from cqlib.util.paths import ROOT
+
+if TYPE_CHECKING:
+    from cqlib.data.dataset import Dataset
+
+CONNECT, READ = 5, 60
+"""Seconds to wait for a connection, and for more of a file."""
 
 
 def home(data_dir: Path | None = None) -> Path:
     """The folder of local copies: `data_dir`, else $CQLIB_DATA, else data/ of the repository (made when needed).
 
-    UserError when one was named and is not there.
+    UserError when one was named and does not exist.
     """
     named = data_dir or os.environ.get("CQLIB_DATA")
     if not named:
@@ -33,27 +44,119 @@ def caches(folder: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys((folder / "converted", ROOT / "data" / "converted")))
 
 
-def loader(name: str) -> Loader:
-    """What finds and reads the copies of a data set: the module of its name, or for LSUN a category of its module."""
-    module = importlib.import_module(f"cqlib.data.{'lsun' if name.startswith('lsun-') else name.replace('-', '_')}")
-    return module.LOADERS[name] if name.startswith("lsun-") else module
+def find(entry: Entry, folder: Path) -> Path | None:
+    """The folder that holds all parts of a data set, unpacked: `folder` or its sub-folder of the set's name."""
+    homes = (folder, folder / entry.name, folder / entry.name.partition("-")[0])  # all of LSUN may share a folder
+    return next((path for path in homes if all((path / part).exists() for part in entry.parts)), None)
 
 
-def load_published(name: str, size: int | None, data_dir: Path | None) -> Dataset:
-    """The data set `name` at `size` (default: its first), from a local copy; the smaller ones are fetched.
+def lacks(entry: Entry, folder: Path) -> UserError:
+    """One line: what is missing, and which files of which size to put where."""
+    missing = [part for part in entry.parts if not (folder / part).exists()]
+    some = f" ({missing[0]} is missing)" if 0 < len(missing) < len(entry.parts) else ""
+    unpacked = ", unpacked" if entry.by_hand else ""
+    return UserError(f"{entry.name} is not in {folder}{some}: put {entry.sources} there{unpacked}")
 
-    UserError, one line that names file, size, source and folder, when there is none; or when it is damaged.
+
+def describe(entry: Entry, folder: Path) -> Iterator[str]:
+    """The lines of `doctor`: whether and where it is ("+" or "-"), else how to get it; its terms."""
+    path = find(entry, folder)
+    if path is not None:
+        yield f"+   {entry.name}: in {path}; {entry.about}"
+    else:
+        yield f"-   {lacks(entry, folder)}; {entry.about}"
+        hashes = ", ".join(f"{file.name} {file.md5}" for file in entry.files if file.md5)
+        yield f"      {entry.how}; MD5: {hashes or 'none is published'}"
+    yield f"      terms: {entry.terms}"
+
+
+def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
+    """The data set `name` at `size` (default: its first), from a local copy, which is fetched where that is allowed.
+
+    UserError, one line that names file, size, source and folder, when it is missing; or when it is damaged.
     """
-    from cqlib.data import fetch
+    from cqlib.data import converted
+    from cqlib.data.readers import READERS
 
     entry, folder = ENTRIES[name], home(data_dir)
-    reader = loader(name)
-    path = reader.find(folder)
+    path = find(entry, folder)
     if path is None:
-        fetch.fetch(entry, folder)
-        path = reader.find(folder)
-        if path is None:
-            raise UserError(f"{name} was fetched to {folder} and yet is not found: look there for {entry.unpacked}")
-    found = load(entry, reader, path, size or entry.sizes[0], caches(folder))
-    part = entry.partly(len(found.train), len(found.test))
-    return replace(found, how=f"{found.how}; {part}") if part else found
+        fetch(entry, folder)
+        path = folder
+    side = size or entry.sizes[0]
+    sources = [path / part for part in entry.parts]
+    data = converted.load(name, side, sources, lambda: READERS[name](path, side), caches(folder))
+    shortfall = entry.shortfall(len(data.train), len(data.test))
+    return replace(data, how=f"{data.how}; {shortfall}") if shortfall else data
+
+
+# ---- fetching -----------------------------------------------------------------------------------------------
+
+
+def fetch(entry: Entry, folder: Path) -> None:
+    """Put the entry's files into `folder`, unpacked: downloaded, or from archives that are there already.
+
+    UserError, one line with files, sizes, sources and folder, when there is no network, no room or no way, or when
+    an archive does not have the published hash: nothing of it is unpacked then.
+    """
+    if entry.by_hand:
+        raise lacks(entry, folder)
+    work = folder / f".{entry.name}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locks.held(folder / f".{entry.name}.lock", entry.name):  # several rows start at a time
+            try:
+                for file in entry.files:
+                    if not (folder / (file.folder or file.name)).exists():
+                        shutil.rmtree(work, ignore_errors=True)  # left by a killed process
+                        work.mkdir()
+                        _get(file, folder, work)
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{lacks(entry, folder)} (it could not be fetched: {_reason(error)})") from error
+
+
+def _get(file: File, folder: Path, work: Path) -> None:
+    """One file or, of an archive, the folder that it holds."""
+    archive = folder / file.name
+    if not archive.is_file():
+        free, needed = shutil.disk_usage(folder).free, file.bytes * (3 if file.folder else 1)
+        if free < needed:
+            raise ValueError(f"{needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free")
+        print(f"fetching {file.name} ({file.size}) from {file.url} to {folder}", file=sys.stderr, flush=True)
+        archive = work / file.name
+        _download(file, archive)
+    with open(archive, "rb") as opened:
+        if hashlib.file_digest(opened, "md5").hexdigest() != file.md5:
+            raise ValueError(f"{archive} is truncated or altered: delete it")
+    if file.folder:
+        safely = {"filter": "data"} if ".tar" in file.name else {}  # unpack_archive's for .zip is safe as it is
+        shutil.unpack_archive(archive, work, **safely)
+    move(work / (file.folder or file.name), folder / (file.folder or file.name))
+
+
+def _download(file: File, target: Path) -> None:
+    if file.url.startswith(GDRIVE):  # asks before it hands out large files, and has quotas
+        from torchvision.datasets.utils import download_file_from_google_drive
+
+        try:
+            download_file_from_google_drive(file.url.removeprefix(GDRIVE), target.parent, file.name)
+        except Exception as error:  # gdown's own: over the quota, moved
+            raise ValueError(f"Google Drive: {one_line(error)[:200]}") from error
+    else:
+        import pooch
+
+        bar = sys.stderr.isatty()
+        pooch.HTTPDownloader(progressbar=bar, timeout=(CONNECT, READ), chunk_size=2**20)(file.url, target, None)
+
+
+def _reason(error: Exception) -> str:
+    """In a few words: the publisher's refusal, the disk, the connection, or what the error says."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    host = urlsplit(getattr(getattr(error, "request", None), "url", None) or "").hostname
+    if status is not None:
+        return f"{host} answered {status}"
+    if host:
+        return f"no connection to {host}, or it broke off"
+    return getattr(error, "strerror", None) or one_line(str(error)[:200])

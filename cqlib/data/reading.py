@@ -1,70 +1,42 @@
-"""What the loader of a published data set hands over, and what loaders share: squares, chunks, safe pickles.
-
-A loader is a module with `VERSION`, `find(folder) -> Path | None` (the local copy that it reads) and
-`read(path, size) -> Reading`; `cqlib.data.converted` turns a Reading into two cached splits. Where a copy is more
-than the one file or folder `path`, `sources(path) -> tuple[Path, ...]` names all that is read: the cache is keyed
-by their content. Every fault is one line that names the file and the remedy.
-"""
+"""Reading image files, and the one-line errors of files that cannot be read."""
 
 from __future__ import annotations
 
-import io
 import itertools
 import os
-import pickle
 import struct
+import sys
 import tarfile
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
+from tqdm import tqdm
 
 from cqlib.util.errors import UserError, printable
 
 Array = np.ndarray
-T = TypeVar("T")
+S, T = TypeVar("S"), TypeVar("T")
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
-"""Of pictures; Pillow knows others, and hands some of them (EPS) to programs of the system."""
-CHUNK = 2048
-"""Images that are held at a time: 25 MB at 64 x 64."""
+"""Of images. Pillow knows others and hands some of them (EPS) to programs of the system."""
+BLOCK = 2048
+"""Images that are held in memory at a time: 25 MB at 64 x 64."""
 DAMAGE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, KeyError, IndexError,
           zipfile.BadZipFile, tarfile.TarError, NotImplementedError, Image.DecompressionBombError)  # fmt: skip
 """What numpy, zipfile, tarfile and Pillow raise on damaged files."""
+ORIENTATION = 0x0112
+"""EXIF's tag; 1 is upright, 2 to 8 are rotated or mirrored."""
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """A few images of one split, in the source's order."""
-
-    split: Literal["train", "test"]
-    images: Array
-    """uint8 (k, 3, S, S)."""
-    labels: Array
-    """int64 (k,)."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A source that is about to be read."""
-
-    classes: tuple[str, ...]
-    """Label k means classes[k]."""
-    counts: dict[str, int]
-    """Images per split, known before reading; the chunks add up to them."""
-    chunks: Callable[[], Iterator[Chunk]]
-    """Starts reading from the beginning; holds at most a few chunks of CHUNK images in memory."""
-    shuffle: bool
-    """The source is sorted (by class, by name), so each split is stored in a fixed random order."""
-    how: str
-    """The preprocessing in words, for the protocol: "centre crop 148, area-averaged to 64"."""
+# ---- errors -------------------------------------------------------------------------------------------------
 
 
 def fault(path: Path, what: str, remedy: str) -> UserError:
@@ -72,38 +44,89 @@ def fault(path: Path, what: str, remedy: str) -> UserError:
     return UserError(f"{printable(os.fspath(path))} {what}: {remedy}")
 
 
-def damaged(path: Path, error: BaseException, remedy: str = "delete it and fetch it again") -> UserError:
-    """One line about a file that cannot be read for `error` (one of DAMAGE)."""
+def reason(path: Path, error: BaseException) -> str:
+    """Why `path` cannot be read, for an `error` that is one of DAMAGE."""
     if isinstance(error, PermissionError):
-        return fault(path, "may not be read", "change its permissions")
-    reason = (str(error).splitlines() or [""])[0].replace(os.fspath(path), "the file")[:120]
-    return fault(path, f"is damaged ({reason or type(error).__name__})", remedy)
+        return "may not be read"
+    words = (str(error).splitlines() or [""])[0].replace(os.fspath(path), "the file")[:120]
+    return f"is damaged ({printable(words) or type(error).__name__})"
+
+
+def damaged(path: Path, error: BaseException, remedy: str = "delete it and fetch it again") -> UserError:
+    """One line about a file that cannot be read for `error`, one of DAMAGE."""
+    return fault(path, reason(path, error), remedy)
+
+
+# ---- arrays -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def npz(path: Path, remedy: str = "delete it and fetch it again") -> Iterator[np.lib.npyio.NpzFile]:
+    """An .npz archive, whose arrays are read as they are asked for. UserError for whatever is wrong until it is closed."""
+    if not path.is_file():  # reading a pipe would wait for ever
+        raise fault(path, "is not a file", "give an .npz file")
+    try:
+        with open(path, "rb") as file:
+            if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):
+                raise ValueError("not an .npz archive")
+        with np.load(path, allow_pickle=False) as content:  # a pickle could run any code
+            yield content
+    except UserError:
+        raise
+    except Exception as error:  # numpy parses headers as Python: errors of many kinds
+        raise damaged(path, error, remedy) from error
+
+
+# ---- images -------------------------------------------------------------------------------------------------
 
 
 def picture(source: Path | BinaryIO) -> Image.Image:
-    """The picture in a file, its first frame, upright, in its own mode. OSError or ValueError for whatever is none:
-    Pillow raises errors of many kinds on damaged files, and warns where it goes on all the same."""
+    """The first frame of an image file, upright, in its own mode. OSError or ValueError where it cannot be read."""
+    return _opened(source)[0]
+
+
+def _opened(source: Path | BinaryIO) -> tuple[Image.Image, bool, bool]:
+    """`picture`, whether it was rotated, and whether its file has 16 bits a channel, of which Pillow may keep 8.
+    Pillow raises errors of many kinds on damaged files, and warns where it continues all the same."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(source, formats=FORMATS) as opened:
-                return ImageOps.exif_transpose(opened)
+            with Image.open(source, formats=FORMATS) as image:
+                deep = ";16" in str(image.tile)
+                return ImageOps.exif_transpose(image), image.getexif().get(ORIENTATION, 1) in range(2, 9), deep
     except (OSError, ValueError):
         raise
     except Exception as error:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def decoded(path: Path, name: str, data: bytes, side: int, size: int) -> Array:
-    """`square` of a picture of `side` x `side` pixels whose file `name`, below `path`, holds `data`; UserError for
-    another."""
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            if image.size != (side, side):
-                raise ValueError(f"{image.width}x{image.height} pixels instead of {side}x{side}")
-            return square(image, size)
-    except DAMAGE as error:
-        raise damaged(path / name, error) from error
+def rgb(source: Path | BinaryIO) -> tuple[Image.Image, tuple[str, ...]]:
+    """The first frame of an image file, upright and in 8-bit RGB, and what was converted ("grey", "rotated by EXIF").
+
+    Of 16 bits the upper 8 are kept; what is transparent shows white. OSError or ValueError where it cannot be read.
+    """
+    image, rotated, deep = _opened(source)
+    mode, how = image.mode, []
+    if mode == "F":
+        raise ValueError("floating-point pixels, whose range is unknown")
+    if mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).clip(0, 2**16 - 1) >> 8).astype(np.uint8))
+    if mode.startswith(("I", "L", "1")) and mode != "LAB":
+        how.append("grey")
+    elif mode.startswith("P"):
+        how.append("palette")
+    elif not mode.startswith("RGB"):
+        how.append(mode)
+    if deep or mode.startswith("I"):
+        how.append("16-bit")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        if image.getextrema()[3][0] < 255:
+            how.append("transparent")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    if rotated:
+        how.append("rotated by EXIF")
+    return image.convert("RGB"), tuple(how)
 
 
 def square(image: Image.Image, size: int, crop: int | None = None) -> Array:
@@ -123,68 +146,24 @@ def square(image: Image.Image, size: int, crop: int | None = None) -> Array:
     return np.asarray(image).transpose(2, 0, 1)
 
 
-def in_chunks(split: Literal["train", "test"], items: Iterable[tuple[T, int]],
-              decode: Callable[[T], Array]) -> Iterator[Chunk]:  # fmt: skip
-    """`decode` of every (item, label), in order, as chunks of CHUNK images.
+# ---- many of them -------------------------------------------------------------------------------------------
 
-    Decoding is spread over threads (Pillow works without the interpreter's lock); `items` is drawn from in the
-    calling thread and never more than a chunk ahead.
-    """
+
+def threaded(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+    """`map` by threads (Pillow decodes without the interpreter's lock), never more than BLOCK items ahead."""
     items = iter(items)
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(min(threads, 16)) as pool:
-        while batch := list(itertools.islice(items, CHUNK)):
-            images = np.stack(list(pool.map(decode, (item for item, _ in batch))))
-            yield Chunk(split, images, np.array([label for _, label in batch], np.int64))
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        while batch := list(itertools.islice(items, BLOCK)):
+            yield from pool.map(function, batch)
 
 
-# ---- pickles ----------------------------------------------------------------------------------------------
+def blocks(images: Iterable[Array]) -> Iterator[Array]:
+    """Images (3, S, S) as arrays (k, 3, S, S) of at most BLOCK."""
+    images = iter(images)
+    while batch := list(itertools.islice(images, BLOCK)):
+        yield np.stack(batch)
 
 
-def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    """The one use that pickled arrays make of `_codecs.encode`: bytes written as text."""
-    if encoding != "latin1":
-        raise ValueError(f"a pickle with text in {encoding}")
-    return text.encode(encoding)
-
-
-def _arrays_only() -> dict[tuple[str, str], Any]:
-    """(module, name) -> object: all that a pickle of arrays, numbers, strings and lists of them asks for."""
-    allowed: dict[tuple[str, str], Any] = {("_codecs", "encode"): _latin1}
-    allowed |= {("numpy", "ndarray"): np.ndarray, ("numpy", "dtype"): np.dtype}
-    for module in ("builtins", "__builtin__"):
-        allowed |= {(module, kind.__name__): kind for kind in (dict, list, tuple, str, bytes, int)}
-    for core in ("numpy.core", "numpy._core"):  # numpy 1 and 2
-        allowed[f"{core}.multiarray", "_reconstruct"] = np._core.multiarray._reconstruct
-        allowed[f"{core}.multiarray", "scalar"] = np._core.multiarray.scalar
-        allowed[f"{core}.numeric", "_frombuffer"] = np._core.numeric._frombuffer
-    return allowed
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    allowed = _arrays_only()
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.allowed:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return self.allowed[module, name]
-
-
-def unpickle_arrays(data: bytes, path: Path = Path("a pickle")) -> dict[str, Any]:
-    """The dict that was pickled, by Python 2 or 3; keys become strings.
-
-    A pickle can run any code. Only numpy arrays, numbers, strings, lists and dicts are built here: UserError,
-    before anything is called, when it asks for more, or when it is damaged. `path` is for that message.
-    """
-    try:
-        content = _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
-    except pickle.UnpicklingError as error:
-        if str(error).startswith("it asks for"):
-            raise fault(path, f"is not a file of arrays ({error}; nothing was run)",
-                        "fetch it again from its official source") from error  # fmt: skip
-        raise damaged(path, error) from error
-    except (*DAMAGE, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise damaged(path, error) from error
-    if not isinstance(content, dict):
-        raise fault(path, f"holds a {type(content).__name__} where a dict of arrays is due", "fetch it again")
-    return {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in content.items()}
+def progress_bar(what: str, total: int) -> tqdm:
+    """A bar on stderr over `total` images, on a terminal only; to be used as a context and updated."""
+    return tqdm(desc=what, total=total, unit="image", leave=False, disable=not sys.stderr.isatty(), file=sys.stderr)

@@ -231,6 +231,7 @@ def _run(
     stages = Stages(e, images, folder, device, stop, progress, checkpoint_seconds)
     if images.how:
         stages.notes.append(f"images: {images.how}")
+    stages.notes += [f"images: {note}" for note in images.notes]
     trained = stages.first()
     model, likelihood_model, note = trained.system, trained.system, ""
     if model.given:

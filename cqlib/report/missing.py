@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cqlib.data.catalogue import entry_of
-from cqlib.data.published import home, loader
+from cqlib.data.published import find, home
 from cqlib.experiments.rows import DEVELOPMENT_DATA
 from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
@@ -33,11 +33,11 @@ def files(name: str, data_dir: Path | str | None = None) -> Files:
     if entry is None:
         return Files(True, "", "your own files")
     try:
-        if loader(entry.name).find(home(data_dir and Path(data_dir))) is not None:
-            return Files(True, entry.wanted, "here")
-    except UserError:  # no such folder, or a damaged copy: the command says so when it is run
+        if find(entry, home(data_dir and Path(data_dir))) is not None:
+            return Files(True, entry.sources, "here")
+    except UserError:  # no such folder: the command says so when it is run
         pass
-    return Files(False, entry.wanted, entry.how)
+    return Files(False, entry.sources, entry.how)
 
 
 def command(only: str, profile: str, data: str = "", seed: int = 0) -> str:

@@ -139,7 +139,7 @@ def datasets(_: Sequence[RunSet]) -> str:
     """The published data sets: what they are, which files, and how they come."""
     lines = [table_row(["name", "what", "files", "how it comes", "terms"]), table_row(["---"] * 5)]
     for entry in ENTRIES.values():
-        files = " and ".join(f"`{file.name}` ({file.size})" for file in entry.files[0])
+        files = " and ".join(f"`{file.name}` ({file.size})" for file in entry.files)
         lines.append(table_row([f"`{entry.name}`", entry.about, files, entry.how, entry.terms]))
     return "\n".join(lines)
 
