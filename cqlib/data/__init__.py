@@ -152,7 +152,7 @@ def fetch(*names: str, data_dir: Path | None = None) -> Path:
 
     for name in names:
         if name not in ENTRIES:
-            raise unknown("published data set", name, ENTRIES)
+            raise unknown("data set", name, ENTRIES)
     folder = published.home(data_dir)
     for entry in map(ENTRIES.__getitem__, names):
         if published.find(entry, folder) is None:

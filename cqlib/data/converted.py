@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from cqlib.data.dataset import Dataset, Split, fixed_order
-from cqlib.data.reading import DAMAGE, Array, damaged, fault, progress_bar
 from cqlib.data.readers import AGAIN, Images, Reading
+from cqlib.data.reading import DAMAGE, Array, damaged, fault, progress_bar
 from cqlib.util import locks
 from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, write_atomic
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from psutil import virtual_memory
 
 from cqlib.data import IMAGE_SIZES
@@ -184,7 +183,9 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
     if faults:
         named = "; ".join(faults[:3]) + ("; …" if len(faults) > 3 else "")
         what = f"has {len(faults):,} of {len(files):,} images that cannot be used ({named})"
-        raise fault(path, what, "replace or remove them" if size else f"replace or remove them, or ask for a size of {_SIZES}")
+        raise fault(
+            path, what, "replace or remove them" if size else f"replace or remove them, or ask for a size of {_SIZES}"
+        )
     labels = [np.array([classes.index(name) for name, _ in split], np.int64) for split in splits]
     arrays = [np.stack(images[: len(splits[0])]), np.stack(images[len(splits[0]) :])]
     return _dataset(f"folder:{argument}", classes, arrays, labels, kinds, converted)

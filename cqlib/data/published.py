@@ -50,23 +50,23 @@ def find(entry: Entry, folder: Path) -> Path | None:
     return next((path for path in homes if all((path / part).exists() for part in entry.parts)), None)
 
 
-def lacks(entry: Entry, folder: Path) -> UserError:
-    """One line: what is missing, and which files of which size to put where."""
+def lacks(entry: Entry, folder: Path) -> str:
+    """Which files of which size to put where."""
     missing = [part for part in entry.parts if not (folder / part).exists()]
-    some = f" ({missing[0]} is missing)" if 0 < len(missing) < len(entry.parts) else ""
+    some = f" ({missing[0]} is missing)" if len(missing) < len(entry.parts) else ""
     unpacked = ", unpacked" if entry.by_hand else ""
-    return UserError(f"{entry.name} is not in {folder}{some}: put {entry.sources} there{unpacked}")
+    return f"not in {folder}{some}: put {entry.sources} there{unpacked}"
 
 
 def describe(entry: Entry, folder: Path) -> Iterator[str]:
     """The lines of `doctor`: whether and where it is ("+" or "-"), else how to get it; its terms."""
     path = find(entry, folder)
-    if path is not None:
-        yield f"+   {entry.name}: in {path}; {entry.about}"
-    else:
-        yield f"-   {lacks(entry, folder)}; {entry.about}"
+    yield f"{'-' if path is None else '+'}   {entry.name}: {entry.about}"
+    if path is None:
         hashes = ", ".join(f"{file.name} {file.md5}" for file in entry.files if file.md5)
-        yield f"      {entry.how}; MD5: {hashes or 'none is published'}"
+        yield f"      {lacks(entry, folder)}; {entry.how}; MD5: {hashes or 'none is published'}"
+    else:
+        yield f"      in {path}"
     yield f"      terms: {entry.terms}"
 
 
@@ -82,7 +82,9 @@ def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
     path = find(entry, folder)
     if path is None:
         fetch(entry, folder)
-        path = folder
+        path = find(entry, folder)
+    if path is None:
+        raise UserError(f"{name} is {lacks(entry, folder)}, in place of the incomplete {entry.files[0].folder}/")
     side = size or entry.sizes[0]
     sources = [path / part for part in entry.parts]
     data = converted.load(name, side, sources, lambda: READERS[name](path, side), caches(folder))
@@ -100,7 +102,7 @@ def fetch(entry: Entry, folder: Path) -> None:
     an archive does not have the published hash: nothing of it is unpacked then.
     """
     if entry.by_hand:
-        raise lacks(entry, folder)
+        raise UserError(f"{entry.name} is {lacks(entry, folder)}")
     work = folder / f".{entry.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,8 +115,9 @@ def fetch(entry: Entry, folder: Path) -> None:
                         _get(file, folder, work)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{lacks(entry, folder)} (it could not be fetched: {_reason(error)})") from error
+    except (OSError, ValueError) as error:
+        why = f"it could not be fetched: {getattr(error, 'strerror', None) or error}"
+        raise UserError(f"{entry.name} is {lacks(entry, folder)} ({why})") from error
 
 
 def _get(file: File, folder: Path, work: Path) -> None:
@@ -144,19 +147,15 @@ def _download(file: File, target: Path) -> None:
             download_file_from_google_drive(file.url.removeprefix(GDRIVE), target.parent, file.name)
         except Exception as error:  # gdown's own: over the quota, moved
             raise ValueError(f"Google Drive: {one_line(error)[:200]}") from error
-    else:
-        import pooch
+        return
+    import pooch
 
+    try:
         bar = sys.stderr.isatty()
         pooch.HTTPDownloader(progressbar=bar, timeout=(CONNECT, READ), chunk_size=2**20)(file.url, target, None)
-
-
-def _reason(error: Exception) -> str:
-    """In a few words: the publisher's refusal, the disk, the connection, or what the error says."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    host = urlsplit(getattr(getattr(error, "request", None), "url", None) or "").hostname
-    if status is not None:
-        return f"{host} answered {status}"
-    if host:
-        return f"no connection to {host}, or it broke off"
-    return getattr(error, "strerror", None) or one_line(str(error)[:200])
+    except OSError as error:
+        if error.errno is not None:  # the disk; those of the network have no number
+            raise
+        host, status = urlsplit(file.url).hostname, getattr(getattr(error, "response", None), "status_code", None)
+        why = f"{host} answered {status}" if status else f"no connection to {host}, or it broke off"
+        raise ValueError(why) from error

@@ -62,7 +62,7 @@ def damaged(path: Path, error: BaseException, remedy: str = "delete it and fetch
 
 @contextmanager
 def npz(path: Path, remedy: str = "delete it and fetch it again") -> Iterator[np.lib.npyio.NpzFile]:
-    """An .npz archive, whose arrays are read as they are asked for. UserError for whatever is wrong until it is closed."""
+    """An .npz archive, whose arrays are read as they are asked for. UserError for whatever is wrong with it."""
     if not path.is_file():  # reading a pipe would wait for ever
         raise fault(path, "is not a file", "give an .npz file")
     try:

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from cqlib import data
-from cqlib.data import files
+from cqlib.data.dataset import fixed_order
 from cqlib.util.errors import UsageError, UserError
 
 RNG = np.random.default_rng(0)
@@ -89,7 +89,7 @@ def test_any_prefix_of_a_split_is_a_fair_draw_though_the_files_are_sorted_by_cla
 
 
 def test_the_order_is_the_same_everywhere():
-    assert files._order(10).tolist() == [5, 6, 2, 0, 4, 9, 1, 3, 8, 7]
+    assert fixed_order(10).tolist() == [5, 6, 2, 0, 4, 9, 1, 3, 8, 7]
 
 
 @pytest.mark.parametrize("test", ["test", "val"])
@@ -102,10 +102,8 @@ def test_npz_folder(tmp_path, test):
 
 NPZ_FAULTS = {
     "float": (dict(images=np.zeros((4, 16, 16, 3), np.float32)), "float32: convert them to uint8"),
-    "grey": (dict(images=pixels(4, channels=1)), "grey images"),
-    "grey 3-D": (dict(images=pixels(4)[..., 0]), "grey images"),
     "four channels": (dict(images=pixels(4, channels=4)), "of shape 4x16x16x4"),
-    "odd size": (dict(images=pixels(4, size=20)), "has the size 20x20"),
+    "odd size": (dict(images=pixels(4, size=20)), "has the size 20x20 and not 16, 32, 48 or 64"),
     "not square": (dict(images=pixels(4, size=32)[:, :16]), "has the size 32x16"),
     "empty": (dict(images=pixels(0)), "has no images"),
     "one image": (dict(images=pixels(1)), "holds one image"),
@@ -204,26 +202,71 @@ def test_folder_size_averages_the_middle_square(tmp_path):
     chosen = data.load(f"folder:{tmp_path}", size=16)
     mean = image[:, 20:52].reshape(16, 2, 16, 2, 3).mean((1, 3))
     assert np.abs(chosen.train.images[0].permute(1, 2, 0).numpy() - mean).max() <= 1  # Pillow rounds twice
-    assert "smaller than 64x64" in fault(f"folder:{tmp_path}", tmp_path / "0.png", size=64)
+    assert "smaller than 64x64" in fault(f"folder:{tmp_path}", tmp_path, size=64)
     with pytest.raises(UsageError):
         data.load(f"folder:{tmp_path}", size=24)
 
 
-def test_folder_heeds_orientation_and_palettes(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 3  # turned by 180 degrees
-    image = save(tmp_path / "0.png", exif=exif)
-    Image.fromarray(image).convert("P").save(tmp_path / "1.png")
+def test_folder_converts_what_is_not_rgb_and_counts_it(tmp_path):
+    image, rotation = save(tmp_path / "00.png"), Image.Exif()
+    rotation[0x0112] = 3  # by 180 degrees
+    save(tmp_path / "01.png", image, exif=rotation)
+    Image.fromarray(image).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "02.png")
+    Image.fromarray(image[..., 0]).save(tmp_path / "03.png")
+    Image.fromarray(image[..., 0]).convert("LA").save(tmp_path / "04.png")  # opaque
+    Image.fromarray(255 - np.dstack([image, image[..., :1] * 0])).convert("CMYK").save(tmp_path / "05.tif")
+    Image.fromarray(image[..., 0].astype(np.uint16) * 256 + 7).save(tmp_path / "06.png")
+    alpha = np.dstack([image, np.full((16, 16), 255, np.uint8)])
+    alpha[:8, :, 3] = 0
+    Image.fromarray(alpha).save(tmp_path / "07.png")
+    Image.fromarray(alpha[8:].repeat(2, 0)).save(tmp_path / "08.png")  # opaque: nothing is converted
+    save(tmp_path / "09.jpg", image[..., 0], exif=rotation)
     chosen = data.load(f"folder:{tmp_path}")
-    assert np.array_equal(chosen.train.images[0].permute(1, 2, 0), image[::-1, ::-1])
+    counts = "4 grey, 2 rotated by EXIF, 1 palette, 1 CMYK, 1 16-bit, 1 transparent"
+    assert chosen.notes == (f"8 of 10 images were converted to RGB: {counts}",)
+    order = [*fixed_order(9)]  # the tenth is for testing
+    made = [chosen.train.images[order.index(i)].permute(1, 2, 0).numpy() for i in range(9)]
+    grey = image[..., :1].repeat(3, 2)
+    assert np.array_equal(made[0], image) and np.array_equal(made[1], image[::-1, ::-1])
+    for i in (3, 4, 6):
+        assert np.array_equal(made[i], grey), i
+    assert (made[7][:8] == 255).all() and np.array_equal(made[7][8:], image[8:])
+    assert chosen.first(3, 1).notes == chosen.notes
+    assert data.load("photos10").notes == ()
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "1", "I;16", "F"])
-def test_folder_grey_image(tmp_path, mode):
-    save(tmp_path / "0.png")
-    name = "1.tiff" if mode == "F" else "1.png"
-    Image.new(mode, (16, 16)).save(tmp_path / name)
-    assert "is a grey image" in fault(f"folder:{tmp_path}", tmp_path / name)
+def test_sixteen_bit_colours_keep_their_upper_half(tmp_path):
+    import struct
+    import zlib
+
+    image = pixels(1)[0]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in image.astype(np.uint16).reshape(16, 48) * 256 + 9)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    packed = (struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
+    (tmp_path / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    save(tmp_path / "1.png")
+    chosen = data.load(f"folder:{tmp_path}")
+    assert chosen.notes == ("1 of 2 images were converted to RGB: 1 16-bit",)
+    assert np.array_equal(chosen.train.images[0].permute(1, 2, 0).numpy(), image)
+
+
+def test_a_set_that_is_all_grey_becomes_rgb(tmp_path):
+    images = pixels(20)[..., 0]
+    for i, image in enumerate(images):
+        save(tmp_path / f"images/{i:02}.png", image)
+    np.savez(tmp_path / "a.npz", images=images)
+    np.savez(tmp_path / "b.npz", train_images=images[..., None], test_images=pixels(5))
+    wanted = ("20 of 20 images were converted to RGB: 20 grey",)
+    for name in (f"folder:{tmp_path}/images", f"npz:{tmp_path}/a.npz"):
+        chosen = data.load(name)
+        assert chosen.notes == wanted and (chosen.train.images == chosen.train.images[:, :1]).all()
+        both = torch.cat([chosen.train.images, chosen.test.images])[:, 0]
+        assert bag(both, torch.zeros(20)) == bag(images, torch.zeros(20))
+    assert data.load(f"npz:{tmp_path}/b.npz").notes == ("20 of 25 images were converted to RGB: 20 grey",)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif"])
@@ -234,15 +277,30 @@ def test_folder_damaged_image(tmp_path, suffix):
     whole = path.read_bytes()
     for content in (b"", b"text", whole[: len(whole) // 2]):
         path.write_bytes(content)
-        assert "is damaged" in fault(f"folder:{tmp_path}", path, size=16)
+        assert f"1 of 2 images that cannot be used (1.{suffix} is damaged" in fault(
+            f"folder:{tmp_path}", tmp_path, size=16
+        )
+
+
+def test_all_files_that_cannot_be_used_are_named_together(tmp_path):
+    for i in range(6):
+        save(tmp_path / f"{i}.png", size=64)
+    (tmp_path / "1.png").write_bytes(b"")
+    save(tmp_path / "2.png", size=16)
+    Image.new("F", (64, 64)).save(tmp_path / "7.tiff")
+    save(tmp_path / "8.png", size=16)
+    said = fault(f"folder:{tmp_path}", tmp_path, size=32)
+    assert said.startswith(f"{tmp_path} has 4 of 8 images that cannot be used (1.png is damaged (")
+    assert "; 2.png is 16x16, smaller than 32x32; 7.tiff is damaged (floating-point" in said
+    assert said.endswith("; …): replace or remove them")
 
 
 def test_folder_wrong_sizes(tmp_path):
     save(tmp_path / "0.png")
     save(tmp_path / "1.png", size=32)
-    assert "is 32x32, others are 16x16" in fault(f"folder:{tmp_path}", tmp_path / "1.png")
+    assert "(1.png is 32x32, others are 16x16)" in fault(f"folder:{tmp_path}", tmp_path)
     save(tmp_path / "0.png", size=20)
-    assert "has the size 20x20" in fault(f"folder:{tmp_path}", tmp_path / "0.png")
+    assert "(0.png has the size 20x20" in fault(f"folder:{tmp_path}", tmp_path)
 
 
 def test_folder_layout_faults(tmp_path):

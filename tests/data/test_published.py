@@ -1,0 +1,241 @@
+"""The published data sets: what is known of them, how they are fetched, and the line that says how to get them."""
+
+import hashlib
+import http.server
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+import types
+import zipfile
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import conftest as copies
+import pytest
+from torchvision import datasets
+
+from cqlib import data
+from cqlib.data import published
+from cqlib.data.catalogue import ENTRIES, GDRIVE, File
+from cqlib.data.readers import READERS
+from cqlib.util.errors import UsageError, UserError
+
+FETCHED = ("cifar10", "stl10", "celeba", "tiny-imagenet")
+NO_NETWORK = {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "NO_PROXY": ""}
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    for name, value in NO_NETWORK.items():
+        monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name.upper(), value)
+
+
+def packed(kind="tar"):
+    """An archive of a folder "made" with a file."""
+    buffer = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("made/file", "content")
+            archive.writestr("../escaped", "x")
+    else:
+        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+            member = tarfile.TarInfo("made/file")
+            member.size = 7
+            archive.addfile(member, io.BytesIO(b"content"))
+    return buffer.getvalue()
+
+
+CONTENT = packed()
+
+
+def entry_of(content=CONTENT, /, **changes):
+    """An entry of one archive of the folder "made"."""
+    md5 = hashlib.md5(content).hexdigest()
+    file = File("made.tar.gz", len(content), "https://example.org/made.tar.gz", md5, "made")
+    return replace(ENTRIES["cifar10"], name="made", files=(replace(file, **changes),), parts=("made",))
+
+
+# ---- the catalogue --------------------------------------------------------------------------------------------
+
+
+def test_files_and_hashes_are_those_of_torchvision():
+    for name, kind in (("cifar10", datasets.CIFAR10), ("stl10", datasets.STL10)):
+        (file,) = ENTRIES[name].files
+        theirs = (kind.filename, kind.url.replace("http:", "https:"), kind.tgz_md5, kind.base_folder)
+        assert (file.name, file.url, file.md5, file.folder) == theirs
+    theirs = {name: (f"{GDRIVE}{key}", md5) for key, md5, name in datasets.CelebA.file_list}
+    for file in ENTRIES["celeba"].files:
+        assert (file.url, file.md5) == theirs[file.name]
+
+
+def test_every_entry_is_a_data_set_that_can_be_read():
+    assert ENTRIES.keys() == READERS.keys()
+    for name, entry in ENTRIES.items():
+        assert name == entry.name and name in data.names() and data.sizes(name) == entry.sizes and entry.terms
+        for file in entry.files:
+            assert file.url.startswith("https://") and file.bytes > 10**6
+            assert (file.md5 is not None) == (not entry.by_hand)  # nothing is fetched that cannot be checked
+    assert tuple(name for name, entry in ENTRIES.items() if not entry.by_hand) == FETCHED
+    with pytest.raises(UsageError, match="data set 'cifar10' has no size 16: did you mean 32"):
+        data.load("cifar10", size=16)
+
+
+def test_sizes_in_words():
+    sizes = {1_000_001: "1 MB", 170_498_071: "170 MB", 2_640_397_119: "2.6 GB", 6_000_000: "about 6 MB"}
+    assert {n: File("f", n, "u").size for n in sizes} == sizes
+
+
+# ---- not there ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_without_a_network_one_line_names_file_size_source_and_folder(home, offline, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "gdown", types.SimpleNamespace())  # which has no `download`
+    with pytest.raises(UserError) as caught:
+        data.load(name, data_dir=home)
+    line = str(caught.value)
+    assert caught.value.exit_code == 1 and "\n" not in line and line.startswith(f"{name} is not in {home}")
+    for file in ENTRIES[name].files:
+        assert file.name in line and file.size in line and file.url in line
+    assert ("could not be fetched" in line) == (name in FETCHED)
+    assert {path.name for path in home.iterdir()} <= {f".{name}.lock"}
+    with pytest.raises(UserError, match="is not in"):
+        data.fetch(name, data_dir=home)
+
+
+def test_the_folder_is_the_named_one_or_the_repository_s(tmp_path, monkeypatch):
+    assert published.home() == tmp_path / "repository" / "data"
+    monkeypatch.setenv("CQLIB_DATA", str(tmp_path))
+    assert published.home() == tmp_path
+    assert published.caches(tmp_path) == (tmp_path / "converted", tmp_path / "repository" / "data" / "converted")
+    with pytest.raises(UserError, match=f"there is no folder {tmp_path}/x"):
+        data.load("cifar10", data_dir=tmp_path / "x")
+
+
+def test_train_ends_at_once_when_the_data_are_missing(home):
+    command = ["train", "table1/vae", "--data", "cifar10", "--data-dir", str(home), "--runs-dir", str(home / "runs")]
+    environment = os.environ | NO_NETWORK | {key.upper(): value for key, value in NO_NETWORK.items()}
+    done = subprocess.run([sys.executable, "-m", "cqlib", *command], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == "" and not (home / "runs").exists()
+    *_, line = done.stderr.splitlines()
+    assert "put cifar-10-python.tar.gz (170 MB) from https://www.cs." in line and "no connection to" in line
+
+
+def test_doctor_s_lines(home):
+    copies.tiny_imagenet(home)
+    here = "\n".join(published.describe(ENTRIES["tiny-imagenet"], home))
+    assert here.startswith("+   tiny-imagenet") and f"in {home}" in here
+    (home / "img_align_celeba").mkdir()
+    for name in set(ENTRIES) - {"tiny-imagenet"}:
+        lines, entry = "\n".join(published.describe(ENTRIES[name], home)), ENTRIES[name]
+        assert lines.startswith(f"-   {name}") and f"not in {home}" in lines
+        assert entry.sources in lines and entry.terms in lines and entry.how in lines
+        assert all(file.md5 in lines for file in entry.files if file.md5)
+        assert ("list_eval_partition.txt is missing" in lines) == (name == "celeba")
+
+
+# ---- fetching -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A publisher: /good gives CONTENT, /cut breaks off, all else does not exist."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    requests = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            requests.append(self.path)
+            known = self.path in ("/good", "/cut")
+            self.send_response(200 if known else 404)
+            self.send_header("Content-Length", str(len(CONTENT) if known else 0))
+            self.end_headers()
+            if known:
+                self.wfile.write(CONTENT if self.path == "/good" else CONTENT[:50])
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield types.SimpleNamespace(url=f"http://127.0.0.1:{running.server_port}", requests=requests)
+        running.shutdown()
+        thread.join()
+
+
+def test_an_archive_is_fetched_once_checked_and_unpacked(tmp_path, server, capsys):
+    folder = tmp_path / "new" / "data"
+    for _ in range(2):
+        published.fetch(entry_of(url=f"{server.url}/good"), folder)
+    assert (folder / "made" / "file").read_text() == "content" and server.requests == ["/good"]
+    assert sorted(path.name for path in folder.iterdir()) == [".made.lock", "made"]
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_an_archive_that_lies_there_is_unpacked_if_it_is_the_published_one(home, tmp_path, kind):
+    archive = home / ("made.zip" if kind == "zip" else "made.tar.gz")
+    content = packed(kind)
+    entry = entry_of(content, name=archive.name)
+    archive.write_bytes(content[:-1] + b"x")
+    with pytest.raises(UserError, match=f"{archive} is truncated or altered: delete it"):
+        published.fetch(entry, home)
+    assert not (home / "made").exists()
+    archive.write_bytes(content)
+    published.fetch(entry, home)
+    assert (home / "made" / "file").read_text() == "content"
+    assert not list(tmp_path.rglob("escaped"))
+
+
+@pytest.mark.parametrize(
+    ("path", "md5", "words"),
+    [
+        ("/good", "0" * 32, "is truncated or altered"),
+        ("/cut", hashlib.md5(CONTENT).hexdigest(), "no connection to 127.0.0.1, or it broke off"),
+        ("/gone", "0" * 32, "127.0.0.1 answered 404"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_leaves_nothing(home, server, path, md5, words):
+    with pytest.raises(UserError, match=rf"made is not in {home}: put made.tar.gz .*could not be fetched: .*{words}"):
+        published.fetch(entry_of(url=server.url + path, md5=md5), home)
+    assert [path.name for path in home.iterdir()] == [".made.lock"]
+
+
+def test_a_disk_without_room(home, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("usage", "free")(2 * 10**9))
+    with pytest.raises(UserError, match="9,000 MB are needed and 2,000 MB are free"):
+        published.fetch(entry_of(bytes=3 * 10**9), home)
+
+
+def test_celeba_comes_from_google_drive(home, monkeypatch):
+    outcomes = [CONTENT, b"<html>", RuntimeError("Too many users\nhave viewed this")]
+
+    def download(*, id, output, **_):
+        assert id == "key"
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        Path(output).write_bytes(outcome)
+
+    monkeypatch.setitem(sys.modules, "gdown", types.SimpleNamespace(download=download))
+    entry = entry_of(url=f"{GDRIVE}key")
+    published.fetch(entry, home)
+    assert (home / "made" / "file").is_file()
+    for words in ("is truncated or altered", "Google Drive: Too many users have viewed this"):
+        with pytest.raises(UserError, match=words):
+            published.fetch(entry, home.parent / "other")
+    monkeypatch.setitem(sys.modules, "gdown", None)
+    with pytest.raises(UserError, match="'gdown' is required"):
+        published.fetch(entry, home.parent / "other")
+
+
+def test_an_unknown_name_is_told_before_anything_is_fetched(home):
+    with pytest.raises(UsageError, match="did you mean 'lsun-tower'"):
+        data.fetch("cifar10", "lsun-towr", data_dir=home)
+    assert not list(home.iterdir())
