@@ -6,6 +6,8 @@ import hashlib
 import os
 import shutil
 import sys
+import tarfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -115,7 +117,7 @@ def fetch(entry: Entry, folder: Path) -> None:
                         _get(file, folder, work)
             finally:
                 shutil.rmtree(work, ignore_errors=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
         why = f"it could not be fetched: {getattr(error, 'strerror', None) or error}"
         raise UserError(f"{entry.name} is {lacks(entry, folder)} ({why})") from error
 

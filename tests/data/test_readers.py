@@ -230,5 +230,8 @@ def test_tiny_imagenet_damage(home, tmp_path):
     fails("tiny-imagenet", home, "n03000000_2.JPEG is damaged (image file is truncated")
     Image.new("RGB", (65, 64)).save(file, "JPEG")
     fails("tiny-imagenet", home, "n03000000_2.JPEG is damaged (65x64 pixels instead of 64x64)")
+    annotated = root / "val" / "val_annotations.txt"
+    annotated.write_text(annotated.read_text().replace("val_0.JPEG", f"{tmp_path}/secret.JPEG"))
+    fails("tiny-imagenet", home, "names no image and class that exist in line 1")
     listed.write_text("../train/n01000000")  # lists of names lead nowhere else
     fails("tiny-imagenet", home, "has no images in train/../train/n01000000/images")

@@ -8,6 +8,7 @@ exit code is then 1. The tests run the first few of each kind (`test_bad_input.p
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -31,11 +32,10 @@ import bad_weights
 from bad_calls import FAULTS, LINE, RESULT, Outcome, Place, call, judged, of_process, prepared
 from hypothesis import HealthCheck, Phase, given, reject, seed, settings
 from hypothesis import strategies as st
+from torchvision.datasets import STL10
 
 from cqlib import data
 from cqlib.cli import commands as cli
-from cqlib.data import cifar10
-from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import run
 from cqlib.figures.explore import out_of_distribution as odd_images
 from cqlib.util import provenance
@@ -93,24 +93,17 @@ def _npz(place: Place, content: bytes) -> Outcome:
     return _nothing_escapes(place, call(place, cli.main, [*TRAIN, "--data", "npz:a.npz"]))
 
 
-def _cifar10(place: Place, case: tuple[bool, dict[str, bytes]]) -> Outcome:
-    binary, files = case
+def _cifar10(place: Place, files: dict[str, bytes]) -> Outcome:
     shutil.rmtree(place.root / "sets", ignore_errors=True)
-    bad_arrays.write(files, place.root / "sets" / f"cifar-10-batches-{'bin' if binary else 'py'}")
-    with mock.patch.object(cifar10, "PER_BATCH", bad_arrays.PER_BATCH):
-        return _nothing_escapes(place, call(place, cli.main, [*TRAIN, "--data", "cifar10", "--data-dir", "sets"]))
+    bad_arrays.write(files, place.root / "sets/cifar-10-batches-py")
+    return _nothing_escapes(place, call(place, cli.main, [*TRAIN, "--data", "cifar10", "--data-dir", "sets"]))
 
 
-def _stl10(place: Place, case: dict[str, bytes] | bytes) -> Outcome:
+def _stl10(place: Place, files: dict[str, bytes]) -> Outcome:
     shutil.rmtree(place.root / "sets", ignore_errors=True)
-    if isinstance(case, bytes):
-        (place.root / "sets").mkdir()
-        (place.root / "sets/stl10_binary.tar.gz").write_bytes(case)
-    else:
-        bad_arrays.write(case, place.root / "sets/stl10_binary")
-    entry = ENTRIES["stl10"]  # of another size and hash than the published one
-    files = tuple(replace(file, exact=False, md5=None) for file in entry.files[0])
-    with mock.patch.dict(ENTRIES, {"stl10": replace(entry, files=(files,))}):
+    bad_arrays.write(files, place.root / "sets/stl10_binary")
+    hashes = [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()]
+    with mock.patch.multiple(STL10, train_list=hashes, test_list=[]):  # as if they were the published files
         return _nothing_escapes(place, call(place, cli.main, [*TRAIN, "--data", "stl10", "--data-dir", "sets"]))
 
 
@@ -164,7 +157,6 @@ def _process(place: Place, case: Any) -> Outcome:
     return outcome if place.state() == before else Outcome("left something behind", outcome.said, outcome.code)
 
 
-_archives = bad_arrays.stl10().flatmap(lambda files: st.just(files) | bad_arrays.archived(files, "stl10_binary"))
 KINDS = {
     "options": Kind("command lines of every command", 4000, bad_options.command_lines(), _command_line),
     "records": Kind("runs folders of up to six records", 700, bad_records.folders(), _records),
@@ -174,8 +166,8 @@ KINDS = {
     "own picture": Kind("pictures of one's own in the notebook explore", 1000, bad_images.pictures, _own),
     "npz": Kind("npz archives", 1000, bad_arrays.npz(), _npz),
     "idx": Kind("idx files in the place of npz archives", 200, bad_arrays.idx(), _npz),
-    "cifar10": Kind("CIFAR-10's batches, pickled and binary", 500, bad_arrays.cifar(), _cifar10),
-    "stl10": Kind("STL-10's files, loose and in archives", 400, _archives, _stl10),
+    "cifar10": Kind("CIFAR-10's batches", 500, bad_arrays.cifar(), _cifar10),
+    "stl10": Kind("STL-10's files", 400, bad_arrays.stl10(), _stl10),
     "checkpoint": Kind("weights of a run, as safetensors", 400, bad_weights.checkpoints(), _checkpoint),
     "feature weights": Kind("feature weights, a pickle", 300, bad_weights.pickled(), _features),
 }

@@ -4,6 +4,8 @@ nothing of the machine gets into what is published."""
 from __future__ import annotations
 
 import ast
+import contextlib
+import hashlib
 import io
 import json
 import os
@@ -17,17 +19,13 @@ import tarfile
 import tempfile
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import requests
-import test_celeba
-import test_cifar10
-import test_imagenet64
-import test_stl10
-import test_tiny_imagenet
 import torch
 from bs4 import BeautifulSoup
 from PIL import Image
@@ -35,7 +33,7 @@ from PIL import Image
 import cqlib
 from cqlib import data
 from cqlib.data import published
-from cqlib.data.catalogue import ENTRIES
+from cqlib.data.catalogue import ENTRIES, File
 from cqlib.experiments import rows as names
 from cqlib.experiments import run
 from cqlib.figures import common as show
@@ -160,139 +158,46 @@ def test_a_pickle_in_place_of_any_artefact_is_not_run(tmp_path, monkeypatch):
 
 # --- archives that would write elsewhere ---------------------------------------------------------------------
 
-EVIL = ("../evil", "../../evil", "/evil-of-cqlib", "x/../../evil", "..\\evil", "C:\\evil", "stl10_binary/../../evil")
+EVIL = ("../evil", "../../evil", "/evil-of-cqlib", "x/../../evil", "..\\evil", "C:\\evil", "made/../../evil")
 
 
-def poisoned_tar(path: Path) -> None:
-    """The tar archive once more, with members that point outside before and after its own."""
-    with tarfile.open(path) as old:
-        members = [(member, old.extractfile(member).read() if member.isfile() else b"") for member in old.getmembers()]
-    with tarfile.open(path, "w:gz" if path.name.endswith("gz") else "w") as new:
-        for when in range(2):
-            for name in EVIL:
-                one = tarfile.TarInfo(name)
-                one.size = 4
-                new.addfile(one, io.BytesIO(b"evil"))
-            for kind, target in ((tarfile.SYMTYPE, "/etc"), (tarfile.SYMTYPE, ".."), (tarfile.LNKTYPE, "../outside"),
-                                 (tarfile.CHRTYPE, ""), (tarfile.BLKTYPE, ""), (tarfile.FIFOTYPE, "")):  # fmt: skip
-                one = tarfile.TarInfo(f"link-{kind.decode()}-{when}")
-                one.type, one.linkname = kind, target
-                new.addfile(one)
-            for member, content in members if when == 0 else ():
-                new.addfile(member, io.BytesIO(content))
+def poisoned(kind: str) -> bytes:
+    """An archive of a folder "made", and of members and links that point outside."""
+    buffer = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name in (*EVIL, "made/file"):
+                archive.writestr(zipfile.ZipInfo(name), b"evil")
+            link = zipfile.ZipInfo("link")
+            link.external_attr = 0o120777 << 16
+            archive.writestr(link, b"/etc")
+        return buffer.getvalue()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name in ("made/file", *((kind,) if kind in EVIL else ())):
+            member = tarfile.TarInfo(name)
+            member.size = 4
+            archive.addfile(member, io.BytesIO(b"evil"))
+        links = {"link": tarfile.SYMTYPE, "hard link": tarfile.LNKTYPE, "device": tarfile.CHRTYPE}
+        if kind in links:
+            member = tarfile.TarInfo("made/link")
+            member.type, member.linkname = links[kind], "../../../outside"
+            archive.addfile(member)
+    return buffer.getvalue()
 
 
-def poisoned_zip(path: Path) -> None:
-    """The zip archive with members that point outside, one of them a link."""
-    with zipfile.ZipFile(path, "a") as archive:
-        for name in EVIL:
-            archive.writestr(zipfile.ZipInfo(name), b"evil")
-        link = zipfile.ZipInfo("link")
-        link.external_attr = 0o120777 << 16
-        archive.writestr(link, b"/etc")
-
-
-def cifar10(home, monkeypatch):
-    return test_cifar10.archive(home, "binary", home.parent / "build")
-
-
-def stl10(home, monkeypatch):
-    test_stl10.copy(home)
-    return test_stl10.packed(home)
-
-
-def celeba(home, monkeypatch):
-    test_celeba.copy(home)
-    return test_celeba.packed(home)
-
-
-def imagenet64(form):
-    def make(home, monkeypatch):
-        if form == "zipped batches":
-            test_imagenet64.batches(home, place="zipped")
-        else:
-            test_imagenet64.pictures(home, form)
-        return next(path for path in sorted(home.iterdir()) if path.suffix in (".zip", ".tar"))
-
-    return make
-
-
-def tiny_imagenet(home, monkeypatch):
-    root = home / "tiny-imagenet-200"
-    for part in ("train/n1/images", "val/images"):
-        (root / part).mkdir(parents=True)
-    for k in range(4):
-        test_tiny_imagenet.picture(k).save(root / "train" / "n1" / "images" / f"n1_{k}.JPEG", "JPEG")
-        test_tiny_imagenet.picture(9 + k).save(root / "val" / "images" / f"val_{k}.JPEG", "JPEG")
-    (root / "wnids.txt").write_text("n1")
-    (root / "val" / "val_annotations.txt").write_text("".join(f"val_{k}.JPEG\tn1\t0\t0\t1\t1\n" for k in range(4)))
-    return test_tiny_imagenet.pack(root, monkeypatch)
-
-
-ARCHIVES = {
-    "cifar10": cifar10,
-    "stl10": stl10,
-    "celeba": celeba,
-    "tiny-imagenet": tiny_imagenet,
-    "imagenet64 zip": imagenet64("zipped batches"),
-    "imagenet64 tar": imagenet64(".tar"),
-    "imagenet64 pictures zip": imagenet64(".zip"),
-}
-
-
-def everything(folder: Path) -> dict[str, bytes | None]:
-    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
-
-
-@pytest.mark.parametrize("kind", ARCHIVES)
-def test_an_archive_writes_nothing_but_the_converted_copy(tmp_path, monkeypatch, kind):
-    name = kind.split()[0]
-    monkeypatch.setattr(names, "ROOT", tmp_path / "repository")
-    monkeypatch.setattr(published.names, "ROOT", tmp_path / "repository")
-    home = tmp_path / "data"
-    home.mkdir()
-    archive = ARCHIVES[kind](home, monkeypatch)
+@pytest.mark.parametrize("kind", ["zip", *EVIL, "link", "hard link", "device"])
+def test_an_archive_of_the_right_hash_writes_nowhere_else(tmp_path, kind):
+    content, home = poisoned(kind), tmp_path / "a" / "data"
+    home.mkdir(parents=True)
     (tmp_path / "outside").write_text("outside")
-    (poisoned_zip if zipfile.is_zipfile(archive) else poisoned_tar)(archive)
-    # The copy is not the published one: no size and no hash to compare with.
-    monkeypatch.setattr(type(ENTRIES[name]), "known", lambda self, name: None)
-    before = everything(tmp_path)
-    try:
-        loaded = data.load(name, data_dir=home)
-    except UserError as error:  # a member it does not know is reason enough to refuse the whole
-        assert "\n" not in str(error)
-        loaded = None
-    assert loaded is not None or kind == "cifar10"
-    after = everything(tmp_path)
-    assert {path: content for path, content in after.items() if path in before} == before
-    made = [path for path in after if path not in before]
-    assert all(path.startswith(("data/converted", f"data/.{name}", "repository")) for path in made), made
+    name = "made.zip" if kind == "zip" else "made.tar.gz"
+    (home / name).write_bytes(content)
+    file = File(name, 1, "https://example.org", hashlib.md5(content).hexdigest(), "made")
+    with contextlib.suppress(UserError):
+        published.fetch(replace(ENTRIES["cifar10"], files=(file,), parts=("made",)), home)
+    assert {path for path in tmp_path.rglob("*") if not path.is_relative_to(home)} == {home.parent, tmp_path / "outside"}
+    assert {path.name for path in home.iterdir()} <= {name, "made", ".cifar10.lock"}
     assert not Path("/evil-of-cqlib").exists() and not any(path.is_symlink() for path in tmp_path.rglob("*"))
-
-
-def test_a_list_of_names_leads_to_no_other_file(tmp_path, monkeypatch):
-    """Names of images stand in the data set's own lists: those that leave the folder are refused."""
-    secret = tmp_path / "secret.jpg"
-    Image.new("RGB", (178, 218), (1, 2, 3)).save(secret)
-    home = tmp_path / "data"
-    test_celeba.copy(home)
-    listed = home / "list_eval_partition.txt"
-    for name in ("../../secret.jpg", str(secret)):
-        listed.write_text(listed.read_text().replace("000001.jpg", name))
-        with pytest.raises(UserError) as caught:
-            data.load("celeba", data_dir=home)
-        assert "\n" not in str(caught.value)
-        listed.write_text(listed.read_text().replace(name, "000001.jpg"))
-    tree = home / "tiny-imagenet-200"
-    for part in ("train/n1/images", "val/images"):
-        (tree / part).mkdir(parents=True)
-        test_tiny_imagenet.picture(1).save(tree / part / "n1_1.JPEG", "JPEG")
-    (tree / "wnids.txt").write_text("n1")
-    for name in ("../../../secret.jpg", str(secret)):
-        (tree / "val" / "val_annotations.txt").write_text(f"{name}\tn1\t0\t0\t1\t1\n")
-        with pytest.raises(UserError) as caught:
-            data.load("tiny-imagenet", data_dir=home)
-        assert "\n" not in str(caught.value)
 
 
 # --- names that would become markup --------------------------------------------------------------------------
