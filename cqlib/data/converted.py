@@ -30,6 +30,8 @@ from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, wri
 
 VERSION = 2
 """Of the folder above and of what readers make of a source; a change converts everything anew."""
+QUICK = 10_000
+"""Images that are converted in seconds."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -109,7 +111,7 @@ def _convert(name: str, size: int, source: Path, state: str, read: Callable[[], 
     room = fault(cache, f"has no room for {name} at {size}x{size} ({needed / 1e6:,.0f} MB)", "free some and try again")
     if shutil.disk_usage(cache).free < needed:
         raise room
-    if not sys.stderr.isatty():
+    if n > QUICK and not sys.stderr.isatty():
         print(f"{name}: converting {n:,} images to {folder}, once", file=sys.stderr, flush=True)
     temporary = None
     try:
@@ -144,7 +146,7 @@ def _write(split: str, images: Images, source: Path, folder: Path, size: int, re
         blocks = iter(images.blocks)
         while (block := _next(blocks, source)) is not None:
             if block.dtype != np.uint8 or block.shape[1:] != (3, size, size) or done + len(block) > n:
-                raise fault(source, f"gives {block.dtype} {block.shape} after {done:,} of {n:,} images", AGAIN)
+                raise fault(source, f"gives {block.dtype} {block.shape} after {done:,} of {n:,} {split} images", AGAIN)
             pixels[places[done : done + len(block)]] = block
             done += len(block)
             bar.update(len(block))

@@ -70,7 +70,8 @@ def test_images_labels_and_fingerprints(load, shuffle):
     assert part.fingerprint == Split("train", part.images, part.labels).fingerprint != made.train.fingerprint
 
 
-def test_it_is_converted_once_per_state_of_the_source_and_size(load, source, tmp_path, capsys):
+def test_it_is_converted_once_per_state_of_the_source_and_size(load, source, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(converted, "QUICK", 5)
     reader = Reader()
     load(reader).train.images.zero_()  # in memory: the file stays
     assert np.array_equal(load(reader).train.images.numpy(), pixels(7)) and reader.calls == 1
@@ -125,7 +126,7 @@ def test_a_disk_that_fills_while_writing_leaves_nothing_half_done(load, tmp_path
     ("reader", "words"),
     [
         (Reader(train=6), "has 6 train images for 7 labels"),
-        (Reader(test=5), "after 2 of 3 images"),
+        (Reader(test=5), "after 2 of 3 test images"),
         (Reader(size=8), r"uint8 \(2, 3, 8, 8\)"),
         (Reader(labels=np.arange(7)), "labels of no class"),
     ],

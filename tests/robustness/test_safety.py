@@ -34,7 +34,6 @@ import cqlib
 from cqlib import data
 from cqlib.data import published
 from cqlib.data.catalogue import ENTRIES, File
-from cqlib.experiments import rows as names
 from cqlib.experiments import run
 from cqlib.figures import common as show
 from cqlib.metrics import features
@@ -195,7 +194,8 @@ def test_an_archive_of_the_right_hash_writes_nowhere_else(tmp_path, kind):
     file = File(name, 1, "https://example.org", hashlib.md5(content).hexdigest(), "made")
     with contextlib.suppress(UserError):
         published.fetch(replace(ENTRIES["cifar10"], files=(file,), parts=("made",)), home)
-    assert {path for path in tmp_path.rglob("*") if not path.is_relative_to(home)} == {home.parent, tmp_path / "outside"}
+    elsewhere = {path for path in tmp_path.rglob("*") if not path.is_relative_to(home)}
+    assert elsewhere == {home.parent, tmp_path / "outside"}
     assert {path.name for path in home.iterdir()} <= {name, "made", ".cifar10.lock"}
     assert not Path("/evil-of-cqlib").exists() and not any(path.is_symlink() for path in tmp_path.rglob("*"))
 
