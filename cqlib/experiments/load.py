@@ -46,6 +46,11 @@ class ModelAndData:
         e = self.experiment
         return f"{without_paths(e.data)} {e.size}×{e.size}, {e.profile}, seed {e.seed}"
 
+    @property
+    def label(self) -> str:
+        """ "CQ-F on photos10 16×16, quick, seed 0"."""
+        return f"{self.name} on {self.source}"
+
 
 def find_model(
     row: str,

@@ -13,116 +13,105 @@ import torch
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib.experiments import run
+from cqlib.experiments.load import ModelAndData, find_model
 from cqlib.experiments.rows import short_label
-from cqlib.figures.samples import generalisation, neighbours
-from cqlib.figures.samples import memorisation as copies
-from cqlib.figures.samples.generalisation import Subject
-from cqlib.figures.samples.neighbours import Evidence
+from cqlib.figures.samples import memorisation
+from cqlib.figures.samples.neighbours import LINES, MAX_REFERENCE, SIGMA, NearestImages, cumulative
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
 from cqlib.models.base import LikelihoodSystem
-from cqlib.report import page as report
 from cqlib.report import plots
-from cqlib.report.cells import picture
+from cqlib.report.cells import picture, table
 from cqlib.util.errors import UserError
 
-BESIDE = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table2/cqf-residual",
+OTHERS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table2/cqf-residual",
           "table2/cqf-iaf-residual-large-d", "table3/cqf-2-scales")  # fmt: skip
-"""Models whose likelihoods are compared, those that are there."""
+"""Models whose likelihoods are compared, those that have been trained."""
 COPIER = "Copier"
 
 
 @dataclass(frozen=True)
 class Bits:
-    """Bits per dimension of n training and of n held-out images under each model, by label, what their PNG files take,
-    and their classes; the training images' first."""
+    """Bits per dimension of n training and of n held-out images, in this order: under each model by its name, and of
+    their PNG files; and the images' classes."""
 
-    train: Mapping[str, Tensor] = field(repr=False)
-    test: Mapping[str, Tensor] = field(repr=False)
+    models: Mapping[str, tuple[Tensor, Tensor]] = field(repr=False)
     png: tuple[Tensor, Tensor] = field(repr=False)
     labels: tuple[Tensor, Tensor] = field(repr=False)
-    n: int
 
 
-def bits(it: Subject, *, runs_dir: Path | str, n: int = 1000) -> Bits:
-    """Bits of the first n training and n held-out images under the subject, under the other models of `BESIDE` whose
-    weights are there, and under the copier."""
-    n = min(n, len(it.images.train), len(it.images.test))
-    splits = [split.images[:n] for split in (it.images.train, it.images.test)]
-    systems = {it.row: it.system}
-    for row in BESIDE:
+def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000) -> Bits:
+    """Bits of the first n training and n held-out images under the model, under the others of `OTHERS` whose weights
+    are there, and under the copier."""
+    e, data = model.experiment, model.data
+    n = min(n, len(data.train), len(data.test))
+    splits = [split.images[:n] for split in (data.train, data.test)]
+    systems = {e.row: model.model}
+    for row in OTHERS:
         if row not in systems:
             with suppress(UserError):
-                where = {"profile": it.profile, "data": it.data, "seed": it.seed}
-                systems[row] = run.load(row, **where, runs_dir=runs_dir)
+                systems[row] = find_model(row, profile=e.profile, data=e.data, seed=e.seed, runs_dir=runs_dir).model
+    nats = {short_label(row): [held_out_nats(system, images) for images in splits]
+            for row, system in systems.items() if isinstance(system, LikelihoodSystem)}  # fmt: skip
+    generator, reference = torch.Generator().manual_seed(e.seed), data.train.images[:MAX_REFERENCE]
+    nats[COPIER] = [memorisation.copier_nats(reference, x, sigma=SIGMA, generator=generator) for x in splits]
     dimensions = splits[0][0].numel()
-    found: dict[str, list[Tensor]] = {}
-    for row, system in systems.items():
-        if isinstance(system, LikelihoodSystem):
-            nats = [held_out_nats(system, images) for images in splits]
-            found[short_label(row)] = [bits_per_dimension(values, dimensions) for values in nats]
-    generator = torch.Generator().manual_seed(it.seed)
-    reference = it.images.train.images[: generalisation.REFERENCE]
-    nats = [copies.copier_nats(reference, images, sigma=generalisation.SIGMA, generator=generator) for images in splits]
-    found[COPIER] = [bits_per_dimension(values, dimensions) for values in nats]
-    train, test = ({name: pair[i] for name, pair in found.items()} for i in (0, 1))
-    labels = it.images.train.labels[:n], it.images.test.labels[:n]
-    return Bits(train, test, (copies.png_bits(splits[0]), copies.png_bits(splits[1])), labels, n)
+    models = {name: tuple(bits_per_dimension(values, dimensions) for values in pair) for name, pair in nats.items()}
+    png = tuple(map(memorisation.png_bits, splits))
+    return Bits(models, png, (data.train.labels[:n], data.test.labels[:n]))
 
 
-def held_out(found: Bits) -> HTML:
+def gaps(found: Bits) -> HTML:
     """Training against held-out bits per dimension of each model, on equally many images: the gap with its standard
     errors, as measured and at equal size of the PNG file."""
-    lines = [_gap_line(name, found, found.train[name], found.test[name]) for name in found.train]
-    png = copies.gap(*found.png, *found.labels)
-    lines.append(["PNG file", *_gap_cells(png), "—", "—"])
-    errors = ["s.e., images", "s.e., classes"]
+    lines = []
+    for name, pair in found.models.items():
+        *_, gap, error, by_class = _gap(memorisation.at_equal_difficulty(*pair, *found.png), found)
+        lines.append([name, *_gap(pair, found), f"{gap} ± {error}", by_class])
+    lines.append(["PNG file", *_gap(found.png, found), "—", "—"])
+    errors, n = ["s.e., images", "s.e., classes"], f"{len(found.labels[0]):,}"
     head = ["Model", "Training", "Held out", "Gap", *errors, "Gap at equal PNG", errors[1]]
-    caption = f"Bits per dimension of {found.n:,} training and {found.n:,} held-out images"
-    return HTML(report.macro("plain_table", caption, head, lines))
+    return table(f"Bits per dimension of {n} training and {n} held-out images", head, lines)
 
 
-def _gap_line(name: str, found: Bits, train: Tensor, test: Tensor) -> list[str]:
-    equal = copies.gap(*copies.at_equal(train, test, *found.png), *found.labels)
-    cells = _gap_cells(equal)
-    return [name, *_gap_cells(copies.gap(train, test, *found.labels)), f"{cells[2]} ± {cells[3]}", cells[4]]
+def _gap(pair: tuple[Tensor, Tensor], found: Bits) -> list[str]:
+    """Training, held out, the gap and its standard errors over images and over classes."""
+    train, test = (float(values.mean()) for values in pair)
+    error, class_error = memorisation.gap_errors(*pair, *found.labels)
+    by_class = "—" if class_error is None else f"{class_error:.3f}"
+    return [f"{train:.2f}", f"{test:.2f}", _signed(test - train), f"{error:.3f}", by_class]
 
 
-def _gap_cells(it: copies.Gap) -> list[str]:
-    """Training, held out, the gap and its two errors."""
-    by_class = "—" if it.class_error is None else f"{it.class_error:.3f}"
-    return [f"{it.train:.2f}", f"{it.test:.2f}", f"{it.gap:+.3f}".replace("-", "−"), f"{it.error:.3f}", by_class]
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
-def checks(it: Subject, near: Evidence, found: Bits) -> HTML:
+def checks(model: ModelAndData, near: NearestImages, found: Bits) -> HTML:
     """The copier by its equations and as measured: a copy's distance is the noise, with the rounding to whole levels;
     and a training image costs what its own kernel gives, as long as all others are far."""
-    n = min(len(it.images.train), generalisation.REFERENCE)
-    dimensions = it.images.train.images[0].numel()
-    sigma = generalisation.SIGMA
-    own = math.log2(sigma * math.sqrt(2 * math.pi)) + 1 / (24 * sigma**2 * math.log(2)) + math.log2(n) / dimensions
+    images = model.data.train.images[:MAX_REFERENCE]
+    own = math.log2(SIGMA * math.sqrt(2 * math.pi)) + 1 / (24 * SIGMA**2 * math.log(2))
+    own += math.log2(len(images)) / images[0].numel()
+    test = near.pixels["test"].nearest
     rows = [
-        ("Distance of a copy under noise, median", math.sqrt(sigma**2 + 1 / 12), near.pixels["noise"].nearest.median()),
-        ("Copier's bits on training images", own, found.train[COPIER].mean()),
-        ("A held-out image nearer than a held-out image", 0.5,
-         copies.nearer(near.pixels["test"].nearest, near.pixels["test"].nearest)),
-    ]  # fmt: skip
-    lines = [[name, f"{closed:.3f}", f"{float(value):.3f}", f"{float(value) - closed:+.3f}".replace("-", "−")]
+        ("Distance of a copy under noise, median", math.sqrt(SIGMA**2 + 1 / 12), near.pixels["noise"].nearest.median()),
+        ("Copier's bits on training images", own, found.models[COPIER][0].mean()),
+        ("A held-out image nearer than a held-out image", 0.5, memorisation.probability_nearer(test, test)),
+    ]
+    lines = [[name, f"{closed:.3f}", f"{float(value):.3f}", _signed(float(value) - closed)]
              for name, closed, value in rows]  # fmt: skip
-    return HTML(
-        report.macro("plain_table", "The equations in numbers", ["", "closed form", "here", "difference"], lines)
-    )
+    return table("The equations in numbers", ["", "closed form", "here", "difference"], lines)
 
 
-def bits_of(it: Subject, found: Bits) -> HTML:
+def distributions(model: ModelAndData, found: Bits) -> HTML:
     """How the bits of training and of held-out images are spread, under the model, if it has a likelihood, and under
     the copier."""
-    words, names = [], [name for name in (short_label(it.row), COPIER) if name in found.train]
+    words, names = [], [name for name in (model.name, COPIER) if name in found.models]
     with matplotlib.rc_context(plots.STYLE):
         figure = plots.blank(3.8 * len(names), 2.8)
         for ax, name in zip(figure.subplots(1, len(names), squeeze=False).flat, names, strict=True):
-            for label, values, line in (("training", found.train, "samples"), ("held out", found.test, "test")):
-                median = neighbours.cumulative(ax, values[name], label, *neighbours.LINES[line])
+            splits = zip(("training", "held out"), found.models[name], ("samples", "test"), strict=True)
+            for label, values, line in splits:
+                median = cumulative(ax, values, label, *LINES[line])
                 words.append(f"{name}, {label} {median:.2f}")
             ax.set_title(name)
             ax.set_xlabel("bits per dimension of an image")
