@@ -1,4 +1,4 @@
-"""What the notebook of Table 2 shows beside its table: layers of latent variables, and the scales of f."""
+"""The notebook of Table 2, beside its table: layers of latent variables, and the scales of f."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib import data as data_sets
 from cqlib.experiments.rows import marks
+from cqlib.figures.common import held_out_images
 from cqlib.models.base import System
 from cqlib.models.hierarchical import Hierarchical
 from cqlib.nets.coupling import join_channels, join_checkerboard
@@ -28,52 +28,42 @@ NONE = HTML(
 )
 
 
-DONE = torch.tensor([0.9, 0.9, 0.6, 0.6, 0.2, 0.2]).view(1, 6, 1, 1)  # orange, two pixels of each colour
-
-
-def hierarchical(systems: Mapping[str, System]) -> dict[str, Hierarchical]:
-    """Those of `systems` that have layers of latent variables."""
-    return {label: system for label, system in systems.items() if isinstance(system, Hierarchical)}
-
-
 @torch.no_grad()
-def kl_by_layer(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 500) -> HTML:
+def kl_by_layer(models: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 500) -> HTML:
     """The mean KL(q || p) of every layer in nats per image, coarsest first, on the first n test images of `runs`."""
-    layered = hierarchical(systems)
+    layered = {label: model for label, model in models.items() if isinstance(model, Hierarchical)}
     if not layered:
         return NONE
     try:
-        images = data_sets.load(runs.data, size=runs.size, data_dir=data_dir and Path(data_dir)).test.images[:n]
+        images = held_out_images(runs, data_dir)[:n]
     except UserError as error:
         return HTML(f"<p>{html.escape(without_paths(str(error)))}</p>")
     series = {}
-    for label, system in layered.items():
-        found = system.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
-        series[label] = {name: kl.mean().item() for name, kl in found.items()}
-    figure = plots.by_layer(
-        series,
-        ylabel="KL (nats per image)",
-        xlabel="layer of latent variables, coarsest first",
-        marks=marks(table_rows("table2")),
-    )
+    for label, model in layered.items():
+        layers = model.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
+        series[label] = {name: kl.mean().item() for name, kl in layers.items()}
+    xlabel = "layer of latent variables, coarsest first"
+    figure = plots.by_layer(series, ylabel="KL (nats per image)", xlabel=xlabel, marks=marks(table_rows("table2")))
     words = "; ".join(f"{label} " + ", ".join(f"{k} {v:.1f}" for k, v in kl.items()) for label, kl in series.items())
     return picture(figure, f"KL of every layer of latent variables in nats per image, coarsest first. {words}")
 
 
 @torch.no_grad()
-def redrawn(systems: Mapping[str, System], n: int = 16) -> HTML:
+def redrawn(models: Mapping[str, System], n: int = 16) -> HTML:
     """The decoder's mean for n draws of all layers, and again with the lowest layers redrawn, more and more of
     them: what stays the same is what the upper layers hold."""
-    rows = {}
-    for label, system in hierarchical(systems).items():
+    rows: dict[str, dict[str, Tensor]] = {}
+    for label, model in models.items():
+        if not isinstance(model, Hierarchical):
+            continue
         generator = torch.Generator().manual_seed(0)
-        kept, fresh = (system.decoder.noise(n, generator) for _ in range(2))
-        layers = list(system.decoder.shapes)
+        kept, fresh = (model.decoder.noise(n, generator) for _ in range(2))
+        layers = list(model.decoder.shapes)
+        titles = ["all redrawn", *(f"{name} and below redrawn" for name in layers[1:]), "one draw"]
         rows[label] = {}
         for k in range(len(layers), -1, -1):
-            title = "one draw" if k == len(layers) else f"{layers[k]} and below redrawn" if k else "all redrawn"
-            features = system.decoder(kept[:k] + fresh[k:])[0]
-            rows[label][title] = to_uint8(system.image(system.decode(features)[0]).clamp(-1, 1))
+            features = model.decoder(kept[:k] + fresh[k:])[0]
+            rows[label][titles[k]] = to_uint8(model.image(model.decode(features)[0]).clamp(-1, 1))
     if not rows:
         return NONE
     alt = f"Decoder means of {', '.join(rows)}: one draw, then with more and more of the lower layers redrawn"
@@ -81,21 +71,23 @@ def redrawn(systems: Mapping[str, System], n: int = 16) -> HTML:
 
 
 def partitions(size: int = 8) -> HTML:
-    """Which parts of an image the couplings of a two-scale f keep (dark) and change (light) first; orange is done."""
+    """Which parts of an image the couplings of a two-scale f keep (dark) and change (light) first; factored-out pixels
+    are orange."""
 
     def halves(channels: int, side: int) -> tuple[Tensor, Tensor]:
         return torch.zeros(1, channels, side, side), torch.ones(1, channels, side, side)
 
-    going_on = join_checkerboard(*halves(12, size // 4))
+    remaining = join_checkerboard(*halves(12, size // 4))
+    orange = torch.tensor([0.9, 0.9, 0.6, 0.6, 0.2, 0.2]).view(1, 6, 1, 1)  # two pixels of each colour
     stages = {
         "fine checkerboard": join_checkerboard(*halves(6, size // 2)),
         "channels of 2×2 cells": join_channels(*halves(6, size // 2)),
-        "coarse checkerboard": join_checkerboard(going_on, DONE.expand_as(going_on)),
+        "coarse checkerboard": join_checkerboard(remaining, orange.expand_as(remaining)),
     }
     board = {"": {title: (255 * image).to(torch.uint8) for title, image in stages.items()}}
     alt = (
         "Three squares of pixels. Fine checkerboard: every second pixel is changed. Channels of 2 by 2 cells: blue "
         "is changed everywhere, green in every second line, red nowhere. Coarse checkerboard: every second pixel is "
-        "orange, for it is done; the others alternate between cells"
+        "orange, for it is factored out; the others alternate between cells"
     )
     return picture(plots.sample_board(board, columns=1), alt)

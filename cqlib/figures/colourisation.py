@@ -1,11 +1,8 @@
-"""What the notebook on colourisation shows: what a grey image leaves open, and colourings of it. What they cost is in
-`colour_costs.py`."""
+"""The notebook on colourisation: what a grey image leaves open, colourings of it, and what colours cost in bits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,82 +10,71 @@ import torch
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib import data as data_sets
-from cqlib.data.dataset import Dataset
-from cqlib.experiments import rows as names
-from cqlib.experiments.experiment import image_size
-from cqlib.experiments.run import load
-from cqlib.figures.explore.models import view
+from cqlib.experiments.load import ModelAndData, find_models
+from cqlib.experiments.rows import NOTEBOOK_ROWS
+from cqlib.figures.common import bits
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.cqf_conditional import ConditionalCQF
 from cqlib.nets import colour
 from cqlib.pixels import to_uint8
-from cqlib.report import page as report
-from cqlib.report.cells import live, picture
-from cqlib.report.strips import strips
+from cqlib.report.cells import Range, picture, pixels, slider, table
+from cqlib.report.strips import cost_board, strips
 from cqlib.util.errors import UserError
 
-ROWS = names.NOTEBOOK_ROWS["colourisation"]
+ROWS = NOTEBOOK_ROWS["colourisation"]
 """The conditional model, and the unconditional one beside it."""
-NONE = HTML("<p>No trained model of colours is here: <code>./run_all.sh --only colourisation</code> trains it.</p>")
-
-
-@dataclass(frozen=True)
-class Found:
-    """The two models, None where one is not there, and the images they were trained on."""
-
-    conditional: ConditionalCQF | None
-    unconditional: LikelihoodSystem | None
-    data: Dataset
-    label: str
 
 
 def find(
     profile: str, data: Sequence[str], seeds: Sequence[int], runs_dir: Path | str, data_dir: Path | str | None = None
-) -> Found:
-    """The models that were trained as asked, here or published; where the conditional one is not there, the published
-    ones of the default run; where that is not there either, images alone."""
-    asked = (profile, data[0] if data else names.default_data(ROWS[0], profile)[0], seeds[0])
-    for profile, name, seed in (asked, ("quick", names.DEVELOPMENT_DATA, 0)):
-        systems: dict[str, Any] = dict.fromkeys(ROWS)
-        for row in ROWS:
-            with suppress(UserError):
-                systems[row] = load(row, profile=profile, data=name, seed=seed, runs_dir=runs_dir)
-        if systems[ROWS[0]] is not None:
-            break
-    size = image_size(name, profile)
-    images = data_sets.load(name, size=size, data_dir=data_dir and Path(data_dir))
-    return Found(*systems.values(), images, f"{name} {size}×{size}, {profile}, seed {seed}")
+) -> tuple[ModelAndData, LikelihoodSystem | None]:
+    """The conditional model as requested, else the published one of the default run; and the unconditional model of
+    the same run, if it is there. UserError where there is no conditional model."""
+    found = find_models(
+        ROWS, profile=profile, data=data, seeds=seeds, runs_dir=runs_dir, data_dir=data_dir, required=ROWS[:1]
+    )
+    if not found:
+        raise UserError("there is no trained model of colours yet: ./run_all.sh --only colourisation")
+    return found[ROWS[0]], found[ROWS[1]].model if ROWS[1] in found else None
 
 
 # --- grey and chroma -----------------------------------------------------------------------------------------
 
 
 def change_of_variables(x: Tensor) -> HTML:
-    """Images x (N, 3, S, S), their grey, and their chroma with the grey taken away (U and V on mid-grey)."""
+    """Images x (N, 3, S, S), their grey images, and their chroma without the grey (U and V on mid-grey)."""
     grey, chroma = colour.split(x)
     middle = torch.full_like(grey, 128)
     zero = torch.zeros_like(chroma[:, :1])
-    alone = [torch.cat(pair, dim=1) for pair in ((chroma[:, :1], zero), (zero, chroma[:, 1:]))]
-    rows = {"x": x, "grey g": grey.expand(-1, 3, -1, -1)}
-    rows |= {f"{name} alone": colour.into_gamut(middle, c) for name, c in zip("UV", alone, strict=True)}
+    single = {"U": torch.cat([chroma[:, :1], zero], dim=1), "V": torch.cat([zero, chroma[:, 1:]], dim=1)}
+    rows = {"x": x, "grey g": _as_colour(grey)}
+    rows |= {f"{name} alone": colour.into_gamut(middle, c) for name, c in single.items()}
     return picture(strips(rows), f"{len(x)} test images, their grey images, and U and V on grey of one brightness")
 
 
+def _as_colour(grey: Tensor) -> Tensor:
+    return grey.expand(-1, 3, -1, -1)
+
+
 def exactness() -> HTML:
-    """Every one of the 2^24 colours to grey and chroma and back; and how many chromas the grey values bear."""
+    """Every one of the 2^24 colours to grey and chroma and back; and how many chromas go with a grey value."""
     levels = torch.arange(256, dtype=torch.uint8)
     plane = torch.cartesian_prod(levels, levels)
-    wrong, borne = 0, torch.zeros(256, dtype=torch.long)
+    wrong, chromas = 0, torch.zeros(256, dtype=torch.long)
     for red in levels:
         x = torch.cat([red.expand(len(plane), 1), plane], dim=1)[:, :, None, None]
         grey, chroma = colour.split(x)
         wrong += int((colour.join(grey, chroma) != x).any(1).sum())
-        borne += torch.bincount(grey.flatten().long(), minlength=256)
-    lines = [[f"{256**3:,}", f"{wrong:,}", *(f"{int(borne[g]):,}" for g in (0, 64, 128, 192, 255)), f"{511**2:,}"]]
-    head = ["Colours", "changed by there and back", *(f"with g = {g}" for g in (0, 64, 128, 192, 255)),
-            "pairs (U, V) that can be written"]  # fmt: skip
-    return HTML(report.macro("plain_table", "x ↔ (g, U, V) for every colour of 8 bits", head, lines))
+        chromas += torch.bincount(grey.flatten().long(), minlength=256)
+    shown = (0, 64, 128, 192, 255)
+    lines = [[f"{256**3:,}", f"{wrong:,}", *(f"{int(chromas[g]):,}" for g in shown), f"{511**2:,}"]]
+    head = [
+        "Colours",
+        "changed by there and back",
+        *(f"with g = {g}" for g in shown),
+        "pairs (U, V) that can be written",
+    ]
+    return table("x ↔ (g, U, V) for every colour of 8 bits", head, lines)
 
 
 # --- colourings ----------------------------------------------------------------------------------------------
@@ -100,83 +86,144 @@ def draw(model: ConditionalCQF, x: Tensor, n: int, temperature: float = 1.0, see
     return to_uint8(model.colourise(colour.split(x)[0], n, temperature=temperature, generator=generator))
 
 
-def colourings(found: Found, x: Tensor, n: int = 6, temperature: float = 1.0) -> HTML:
-    """Each grey image, n colourings, and the truth."""
-    if found.conditional is None:
-        return NONE
-    made, grey = draw(found.conditional, x, n, temperature), colour.split(x)[0].expand(-1, 3, -1, -1)
-    rows = {name: torch.cat([grey[[i]], made[i], x[[i]]]) for i, name in enumerate(_numbered(found, x))}
+def _shown(found: ModelAndData, shown: Sequence[int]) -> tuple[Tensor, list[str]]:
+    """Test images by number, and their names: number and class."""
+    test = found.data.test
+    return test.images[shown], [f"{i}, {found.data.classes[int(test.labels[i])]}" for i in shown]
+
+
+def colourings(found: ModelAndData, shown: Sequence[int], n: int = 6, temperature: float = 1.0) -> HTML:
+    """The grey image of each of the test images `shown`, n colourings, and the truth."""
+    x, names = _shown(found, shown)
+    drawn, grey = draw(found.model, x, n, temperature), _as_colour(colour.split(x)[0])
+    rows = {name: torch.cat([grey[[i]], drawn[i], x[[i]]]) for i, name in enumerate(names)}
     figure = strips(rows, columns=["grey", *map(str, range(1, n + 1)), "truth"])
     return picture(figure, f"{len(x)} grey test images, {n} colourings of each at T = {temperature:g}, the truth")
 
 
-def _numbered(found: Found, x: Tensor) -> list[str]:
-    """Names of test images for rows: their number, and class where it is known."""
-    test, names_of = found.data.test, []
-    for image in x:
-        i = int((test.images == image).flatten(1).all(1).nonzero()[0])
-        names_of.append(f"{i}, {found.data.classes[int(test.labels[i])]}")
-    return names_of
+def colouring_slider(found: ModelAndData, shown: Sequence[int], n: int = 8) -> Any:
+    """Colourings that follow a slider for the temperature and one for the seed."""
+    x, names = _shown(found, shown)
+
+    def show(image: int, seed: int, T: float) -> HTML:  # noqa: N803
+        one = x[[image]]
+        images = torch.cat([_as_colour(colour.split(one)[0]), draw(found.model, one, n, T, seed)[0], one])
+        alt = f"A grey image, {n} colourings at T = {T:.2f}, seed {seed}, and the truth"
+        return pixels(images, alt, columns=n + 2)
+
+    images = {name: i for i, name in enumerate(names)}
+    return slider(show, image=images, seed=Range(0, 50, 1, start=0), T=Range(0, 1.5, 0.05, start=1.0))
 
 
-def spread_maps(found: Found, x: Tensor, n: int = 32) -> HTML:
+def spread_maps(model: ConditionalCQF, x: Tensor, n: int = 32) -> HTML:
     """Where colourings differ: the mean of n of them, and their standard deviation per pixel in steps of grey (white:
     64 levels of chroma or more)."""
-    if found.conditional is None:
-        return NONE
-    grey, chroma = colour.split(draw(found.conditional, x, n).flatten(0, 1))
+    grey, chroma = colour.split(draw(model, x, n).flatten(0, 1))
     chroma = chroma.float().unflatten(0, (-1, n))
     spread = chroma.var(1).sum(1, keepdim=True).sqrt()
     rows = {
-        "grey": colour.split(x)[0].expand(-1, 3, -1, -1),
+        "grey": _as_colour(colour.split(x)[0]),
         f"mean of {n}": colour.into_gamut(grey[::n], chroma.mean(1).round().to(torch.int16)),
-        "how they differ": (4 * spread).clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1),
+        "how they differ": _as_colour((4 * spread).clamp(0, 255).to(torch.uint8)),
         "truth": x,
     }
     return picture(strips(rows), f"{len(x)} grey test images, the mean of {n} colourings, their spread, the truth")
 
 
-def diversity(found: Found, x: Tensor, n: int = 16) -> HTML:
+def diversity(found: ModelAndData, x: Tensor, n: int = 16) -> HTML:
     """Root mean squares of chroma, in levels, over the grey images of x: how much n colourings of one image differ,
     with and without the decoder's noise, and how far they are from the truth, beside the chroma of grey and of the
-    mean training colour. And that the grey is kept."""
-    if found.conditional is None:
-        return NONE
+    mean training colour; and how much the grey has changed."""
     grey, truth = colour.split(x)
-    kept, lines = 0, []
+    lines = []
     for name, temperature in (("colourings, T = 1", 1.0), ("colourings, T = 0", 0.0)):
-        back, chroma = colour.split(draw(found.conditional, x, n, temperature).flatten(0, 1))
-        kept = max(kept, int((back.int() - grey.repeat_interleave(n, 0)).abs().max()))
+        back, chroma = colour.split(draw(found.model, x, n, temperature).flatten(0, 1))
+        changed = int((back.int() - grey.repeat_interleave(n, 0)).abs().max())
         chroma = chroma.float().unflatten(0, (-1, n))
         one, mean = chroma - truth[:, None], chroma.mean(1) - truth
-        lines.append([name, _rms(chroma.std(1)), _rms(one), _rms(mean), str(kept)])
+        lines.append([name, _rms(chroma.std(1)), _rms(one), _rms(mean), str(changed)])
     train = colour.split(found.data.train.images[:2000])[1].float().mean((0, 2, 3)).view(2, 1, 1)
-    lines += [["no colour", "0.0", _rms(truth.float()), _rms(truth.float()), "0"],
+    lines += [["no colour", "0.0", _rms(truth), _rms(truth), "0"],
               ["the mean training colour", "0.0", _rms(truth - train), _rms(truth - train), "—"]]  # fmt: skip
     head = [f"{n} colourings of {len(x)} test images", "differ by", "one is off the truth by", "their mean is off by",
             "grey changed by, at most"]  # fmt: skip
-    return HTML(report.macro("plain_table", "Chroma, root mean squares in levels", head, lines))
+    return table("Chroma, root mean squares in levels", head, lines)
 
 
 def _rms(values: Tensor) -> str:
     return f"{float(values.float().square().mean().sqrt()):.1f}"
 
 
-def slider(found: Found, x: Tensor, n: int = 8) -> Any:
-    """Colourings of the images x that follow a slider for the temperature and one for the seed."""
-    if found.conditional is None or not live():
-        return None
-    import ipywidgets as widgets
+# --- costs ---------------------------------------------------------------------------------------------------
 
-    def redraw(image: int, seed: int, T: float) -> tuple[Tensor, str]:  # noqa: N803
-        made = draw(found.conditional, x[[image]], n, T, seed)[0]
-        return torch.cat([colour.split(x[[image]])[0].expand(-1, 3, -1, -1), made, x[[image]]]), (
-            f"A grey image, {n} colourings at T = {T:.2f}, seed {seed}, and the truth"
-        )
 
-    return view(
-        redraw, n + 2,
-        image=widgets.Dropdown(options=[(name, i) for i, name in enumerate(_numbered(found, x))], description="image"),
-        seed=widgets.IntSlider(0, min=0, max=50, description="seed"),
-        T=widgets.FloatSlider(1.0, min=0, max=1.5, step=0.05, description="T"),
-    )  # fmt: skip
+def histogram_bits(train: Tensor, x: Tensor) -> Tensor:
+    """Bits per dimension of the colour image for its chroma alone, under independent pixels: a histogram of U and one
+    of V over training images, every count raised by 1; (N,) float64."""
+    counts = torch.stack([torch.bincount((c + 255).flatten().long(), minlength=511)
+                          for c in colour.split(train)[1].unbind(1)]).double() + 1  # fmt: skip
+    log_p = (counts / counts.sum(1, keepdim=True)).log2()
+    chroma = colour.split(x)[1].long() + 255
+    total = sum(log_p[k][chroma[:, k]].flatten(1).sum(1) for k in range(2))
+    return -total / x[0].numel()
+
+
+def costs(found: ModelAndData, unconditional: LikelihoodSystem | None, n: int = 1000) -> HTML:
+    """-log2 P(x | g) beside -log2 P(x), per dimension of the colour image, per chroma value, and per image."""
+    x = found.data.test.images[:n]
+    given = bits(found.model, x)
+    measured = {"P(x | g), CQ-F given grey": given,
+                "P(x | g), independent histograms of U and V": histogram_bits(found.data.train.images, x)}  # fmt: skip
+    if unconditional is not None:
+        measured["P(x), CQ-F"] = whole = bits(unconditional, x)
+        measured["difference: what the grey image costs"] = whole - given
+    lines = []
+    for name, values in measured.items():
+        mean, error = _mean_and_error(values)
+        chroma = f"{1.5 * mean:.2f}" if "| g" in name else "—"
+        lines.append([name, f"{mean:.3f} ± {error:.3f}", chroma, f"{mean * x[0].numel():,.0f}"])
+    head = ["Bound on −log₂ of", "bits per dimension of x", "per value of U, V", "bits per image"]
+    return table(f"{found.source}, {len(x)} test images", head, lines)
+
+
+def _mean_and_error(values: Tensor) -> tuple[float, float]:
+    """The mean and its standard error."""
+    return float(values.mean()), float(values.std()) / len(values) ** 0.5
+
+
+def recoloured(x: Tensor, model: ConditionalCQF | None = None) -> dict[str, Tensor]:
+    """The images x and others with exactly their grey images: wrong colours, none, and with `model` its own."""
+    grey, c = colour.split(x)
+    chromas = {
+        "colours of the next image": c.roll(1, dims=0),
+        "colours mirrored": c.flip(3),
+        "colours moved by a quarter": c.roll(x.shape[-1] // 4, dims=3),
+        "complementary colours": -c,
+        "red and blue exchanged": c.flip(1),
+        "no colour": torch.zeros_like(c),
+    }
+    images = {"true colours": x} | {name: colour.into_gamut(grey, chroma) for name, chroma in chromas.items()}
+    for temperature in (1.0, 0.0) if model is not None else ():
+        images[f"the model’s, T = {temperature:g}"] = draw(model, x, 1, temperature)[:, 0]
+    return images
+
+
+def true_or_wrong(model: ConditionalCQF, x: Tensor) -> HTML:
+    """Bits per dimension given the grey image for `recoloured` x."""
+    images = recoloured(x, model)
+    values = {name: bits(model, of_kind) for name, of_kind in images.items()}
+    alt = "Bits per dimension given the grey image, of true and of other colours"
+    return picture(*cost_board(images, values, "true colours", "bits per dimension of x, given g", alt))
+
+
+def won(found: ModelAndData, x: Tensor) -> HTML:
+    """For how many images the true colours cost fewer bits than others of the same grey, and by how much."""
+    images = recoloured(x, found.model)
+    truth = bits(found.model, images.pop("true colours"))
+    lines = []
+    for name, of_kind in images.items():
+        more = (bits(found.model, of_kind) - truth) * x[0].numel()
+        mean, error = _mean_and_error(more)
+        lines.append([name, f"{float((more > 0).double().mean()):.0%}", f"{mean:+,.0f} ± {error:,.0f}"])
+    head = ["Instead of the true colours", "true ones cost less", "the others cost more by, bits per image"]
+    return table(f"{len(x)} test images, {found.source}", head, lines)

@@ -1,22 +1,17 @@
-"""What the notebook on decoders shows: four decoders of one VAE, and the four families of generative models, by what
-this suite has measured."""
+"""The notebook on decoders: four decoders of one VAE, and the four families of generative models, as measured."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib.experiments import rows as names
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import short_label
-from cqlib.experiments.run import load
+from cqlib.experiments.rows import NOTEBOOK_ROWS, short_label
 from cqlib.figures.common import draw, stored_samples
 from cqlib.metrics.evaluation import TIMED
 from cqlib.models.base import LikelihoodSystem, System
@@ -24,13 +19,12 @@ from cqlib.models.hierarchical import Hierarchical
 from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_iaf import VAEIAF
 from cqlib.report import missing as needs
-from cqlib.report import page as report
 from cqlib.report import plots
-from cqlib.report.cells import picture
-from cqlib.report.run_sets import RunSet, measured
-from cqlib.util.errors import UserError
+from cqlib.report.cells import picture, table
+from cqlib.report.run_sets import RunSet, commonest, measured
 
-ELSEWHERE = "†"
+ROWS = NOTEBOOK_ROWS["figure_decoders"]
+OTHER_DEVICE = "†"
 NONE = HTML("<p>No trained decoder is here: <code>./run_all.sh --only figure_decoders</code> trains them.</p>")
 DECODERS = {
     "table1/vae": "factorised Gaussian",
@@ -49,58 +43,42 @@ FAMILIES = {
 """The slides' four families, and what the paper makes of two of them."""
 
 
-ROWS = names.NOTEBOOK_ROWS["figure_decoders"]
-
-
-def systems(runs: RunSet, runs_dir: Path | str) -> dict[str, System]:
-    """Row -> its system, those of `ROWS` whose weights are there, of the first seed."""
-    found = {}
-    for row in ROWS:
-        for record in runs.of(row)[:1]:
-            with suppress(UserError):
-                found[row] = load(row, profile=record.profile, data=record.data.name, seed=record.seed,
-                                  runs_dir=runs_dir)  # fmt: skip
-    return found
-
-
-def samples(runs: RunSet, found: Mapping[str, System], runs_dir: Path | str, n: int = 36) -> HTML:
-    """n samples of each decoder at temperature 1, and below at 0: drawn from one seed where the weights are there, else
-    the first that its run has left; and which decoders have neither."""
+def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n: int = 36) -> HTML:
+    """n samples of each decoder at temperature 1, and below at 0: drawn from one seed where the model is among
+    `models` (by short label), else the first of those stored by its run; and which decoders have neither."""
 
     def images(row: str, t: int) -> Tensor | None:
-        if row in found:
-            return draw(found[row], n, t)
-        kept = stored_samples(runs, row, f"T{t}", runs_dir)
-        return None if kept is None else kept[:n]
+        if short_label(row) in models:
+            return draw(models[short_label(row)], n, t)
+        stored = stored_samples(runs, row, f"T{t}", runs_dir)
+        return None if stored is None else stored[:n]
 
-    board = {f"T = {t}": {name: made for row, name in DECODERS.items() if (made := images(row, t)) is not None}
+    board = {f"T = {t}": {name: x for row, name in DECODERS.items() if (x := images(row, t)) is not None}
              for t in (1, 0)}  # fmt: skip
-    named = board["T = 1"]
-    if not named:
+    names = board["T = 1"]
+    if not names:
         return NONE
-    shown = picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(named)}")
-    absent = [name for name in DECODERS.values() if name not in named]
+    board_html = picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(names)}")
+    absent = [name for name in DECODERS.values() if name not in names]
     command = needs.command("figure_decoders", runs.profile)
-    left = f"<p>Not here: {', '.join(absent)}. <code>{command}</code> trains what is missing.</p>" if absent else ""
-    return HTML(str(shown.data) + left)
+    note = f"<p>Not here: {', '.join(absent)}. <code>{command}</code> trains what is missing.</p>" if absent else ""
+    return HTML(str(board_html.data) + note)
 
 
 def compared(runs: RunSet) -> HTML:
     """BPD, KL, distance and parameters of each decoder, and the time of a batch of samples."""
     times = _times(DECODERS, runs)
-    least = min((took for took, mark in times.values() if not mark), default=1.0)
+    least = min((seconds for seconds, mark in times.values() if not mark), default=1.0)
     lines = []
-    for row in DECODERS:
+    for row, name in DECODERS.items():
         done = runs.of(row)
+        bpd, *distances = (measured(metric, done) for metric in ("BPD", "FD-lite0@T1", "FD-lite0@T0"))
         parameters = f"{done[0].parameters['total']:,}" if done else "—"
-        scores = [measured(name, done) for name in ("BPD", "FD-lite0@T1", "FD-lite0@T0")]
-        scores.insert(1, _kl(done))
         ratio = f"{times[row][0] / least:,.1f}{times[row][1]}" if row in times else "—"
-        lines.append([DECODERS[row], *scores, parameters, _milliseconds(times.get(row)), ratio])
+        lines.append([name, bpd, _kl(done), *distances, parameters, _milliseconds(times.get(row)), ratio])
     head = ["Decoder", "BPD ↓", "KL, nats", "FD-lite0 ↓, T = 1", "T = 0", "Parameters", f"{TIMED} samples",
             "times the fastest"]  # fmt: skip
-    caption = f"Four decoders of one VAE ({runs.label}{_elsewhere(times)})"
-    return HTML(report.macro("plain_table", caption, head, lines))
+    return table(f"Four decoders of one VAE ({runs.label}{_note(times)})", head, lines)
 
 
 def families(runs: RunSet) -> HTML:
@@ -109,13 +87,12 @@ def families(runs: RunSet) -> HTML:
     lines = []
     for family, rows in FAMILIES.items():
         for row in rows:
-            done, system = runs.of(row), build(RECIPES[row](row, runs.profile, runs.size).system)
-            about = [likelihood(system), latent_space(system)]
-            scores = [measured(name, done) for name in ("BPD", "FD-lite0@T1")]
-            lines.append([short_label(row), family, *about, _milliseconds(times.get(row)), *scores])
+            model = build(RECIPES[row](row, runs.profile, runs.size).system)
+            scores = [measured(metric, runs.of(row)) for metric in ("BPD", "FD-lite0@T1")]
+            kind = [likelihood(model), latent_space(model)]
+            lines.append([short_label(row), family, *kind, _milliseconds(times.get(row)), *scores])
     head = ["Model", "Family", "Likelihood", "Latent space", f"{TIMED} samples", "BPD ↓", "FD-lite0 ↓, T = 1"]
-    caption = f"Families of generative models ({runs.label}{_elsewhere(times)})"
-    return HTML(report.macro("plain_table", caption, head, lines))
+    return table(f"Families of generative models ({runs.label}{_note(times)})", head, lines)
 
 
 def _kl(done: Sequence[Record]) -> str:
@@ -125,41 +102,41 @@ def _kl(done: Sequence[Record]) -> str:
 
 
 def _times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, str]]:
-    """Row -> the seconds that a batch of samples took when its runs were measured, the median over seeds, with a mark.
-    Times compare under one protocol alone, which names the device: the one that most rows were timed under. `ELSEWHERE`
-    marks a row that was not."""
-    timed = {row: found for row in rows if (found := [r.metrics["seconds"] for r in runs.of(row)
-                                                      if "seconds" in r.metrics])}  # fmt: skip
-    rows_by = Counter(protocol for found in timed.values() for protocol in {time.protocol for time in found})
-    runs_by = Counter(time.protocol for found in timed.values() for time in found)
-    usual = min(rows_by, key=lambda protocol: (-rows_by[protocol], -runs_by[protocol], protocol), default="")
-    times = {}
-    for row, found in timed.items():
-        alike = [time for time in found if time.protocol == usual]
-        times[row] = statistics.median(time.value for time in alike or found), "" if alike else ELSEWHERE
-    return times
+    """Row -> the seconds that a batch of samples took when its runs were measured, the median over seeds, and a mark.
+    Only times under one protocol, which names the device, compare: the one that most rows were timed under.
+    `OTHER_DEVICE` marks a row without a time under it."""
+    timed = {row: [run.metrics["seconds"] for run in runs.of(row) if "seconds" in run.metrics] for row in rows}
+    protocols = [protocol for times in timed.values() for protocol in {time.protocol for time in times}]
+    usual = commonest(protocols) if protocols else ""
+    medians = {}
+    for row, times in timed.items():
+        alike = [time for time in times if time.protocol == usual]
+        if times:
+            mark = "" if alike else OTHER_DEVICE
+            medians[row] = statistics.median(time.value for time in alike or times), mark
+    return medians
 
 
-def _elsewhere(times: Mapping[str, tuple[float, str]]) -> str:
-    return f"; {ELSEWHERE} timed on another device" if any(mark for _, mark in times.values()) else ""
+def _note(times: Mapping[str, tuple[float, str]]) -> str:
+    return f"; {OTHER_DEVICE} timed on another device" if any(mark for _, mark in times.values()) else ""
 
 
 def _milliseconds(time: tuple[float, str] | None) -> str:
     return "—" if time is None else f"{1000 * time[0]:,.1f} ms{time[1]}"
 
 
-def likelihood(system: System) -> str:
+def likelihood(model: System) -> str:
     """ "exact", "bound: ELBO", … or "none"."""
-    if not isinstance(system, LikelihoodSystem):
+    if not isinstance(model, LikelihoodSystem):
         return "none (starred BPD)"
-    return "exact" if system.bound == "exact" else f"bound: {system.bound.removesuffix(' bound')}"
+    return "exact" if model.bound == "exact" else f"bound: {model.bound.removesuffix(' bound')}"
 
 
-def latent_space(system: System) -> str:
+def latent_space(model: System) -> str:
     """How many dimensions what is drawn first has; "none" where pixels alone are drawn."""
-    if isinstance(system, Hierarchical | VAEIAF):
-        shapes = system.decoder.shapes.values()
+    if isinstance(model, Hierarchical | VAEIAF):
+        shapes = model.decoder.shapes.values()
         return f"{sum(map(math.prod, shapes)):,} in {len(shapes)} layers"
-    if latent := getattr(system.config, "latent", None):
+    if latent := getattr(model.config, "latent", None):
         return f"{latent:,}"
-    return "none" if system.bound == "exact" else f"{math.prod(system.shape):,}, as many as pixel values"
+    return "none" if model.bound == "exact" else f"{math.prod(model.shape):,}, as many as pixel values"

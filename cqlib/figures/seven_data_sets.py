@@ -1,5 +1,5 @@
-"""What the notebook on seven data sets shows: likelihood and quality of the paper's full model on each of them, as far
-as they have been measured, and what the empty cells need."""
+"""The notebook on seven data sets: likelihood and quality of the paper's full model on each, as far as they have been
+measured, and what the empty cells need."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ from cqlib.experiments import rows as names
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
-from cqlib.experiments.run import PUBLISHED
-from cqlib.figures.common import finished_on_any_data
+from cqlib.figures.common import PROFILES, finished_runs, samples_folder
 from cqlib.report import missing as needs
-from cqlib.report import page as report
-from cqlib.report import pictures as report_pictures
-from cqlib.report import plots, tables
+from cqlib.report import page, pictures, plots, tables
 from cqlib.report.cells import picture
 from cqlib.report.run_sets import FEATURES, PLACES, RunSet, run_sets
 from cqlib.report.tables import Group, Line, View
@@ -37,22 +34,19 @@ FOOTNOTE = "seven-data-sets"
 def read(
     *, profile: str, data: Sequence[str], seeds: Sequence[int], runs_dir: Path | str
 ) -> tuple[list[Record], list[RunSet], tuple[str, ...]]:
-    """The runs of `ROWS` that have finished here, on any data and with any profile but `smoke`, unless that is asked
-    for; the run sets that they and the published records make; and the data sets to show, in the paper's order."""
-    profiles = {profile, "quick", "study", "paper"}
-    records = finished_on_any_data(ROWS, profiles=tuple(profiles), data=data, seeds=seeds, runs_dir=runs_dir)
-    found = run_sets(records, report.published_records())
-    sets = [runs for runs in found if any(runs.of(row) for row in ROWS) and (not data or runs.data in data)]
-    shown = data or (*SEVEN, *OFFLINE, *(runs.data for runs in sets))
-    return records, sets, tuple(dict.fromkeys(shown))
+    """The runs of `ROWS` that have finished here, on any data and with any profile but `smoke`, unless that is
+    requested; the run sets of them and the published records; and the data sets to show, in the paper's order."""
+    records = finished_runs(ROWS, profiles={profile, *PROFILES}, data=data, seeds=seeds, runs_dir=runs_dir)
+    sets = [runs for runs in run_sets(records, page.published_records())
+            if any(map(runs.of, ROWS)) and (not data or runs.data in data)]  # fmt: skip
+    return records, sets, tuple(dict.fromkeys(data or (*SEVEN, *OFFLINE, *(runs.data for runs in sets))))
 
 
 def label(data: str) -> str:
     """A data set's name on the slides, with a star where it is inferred; others by the name one types."""
     if data not in paper.DATA_SETS:
         return without_paths(data)
-    found = paper.DATA_SETS[data]
-    return found.label + ("" if found.named else " *")
+    return paper.DATA_SETS[data].label + ("" if paper.DATA_SETS[data].named else " *")
 
 
 def _profile(sets: Sequence[RunSet], data: str, profile: str) -> str:
@@ -62,8 +56,8 @@ def _profile(sets: Sequence[RunSet], data: str, profile: str) -> str:
     return OFFLINE.get(data) or next((runs.profile for runs in sets if runs.data == data), profile)
 
 
-def _ran(sets: Sequence[RunSet], data: str, row: str) -> list[RunSet]:
-    """The run sets that have `row` on `data`, with profile `paper` first."""
+def _of(sets: Sequence[RunSet], data: str, row: str) -> list[RunSet]:
+    """The run sets that have `row` on `data`, with profile `paper` first, then this machine's."""
     found = [s for s in sets if s.data == data and s.of(row)]
     return sorted(found, key=lambda s: (s.profile != "paper", s.place != "here"))
 
@@ -80,75 +74,70 @@ def glance(sets: Sequence[RunSet], shown: Sequence[str], data_dir: Path | str | 
         ax = figure.subplots()
         for y, data in enumerate(shown):
             for x, row in enumerate(ROWS):
-                found = _ran(sets, data, row)
-                text = _how(found[0], row) if found else "not run"
+                runs = next(iter(_of(sets, data, row)), None)
+                text = _status(runs, row) if runs else "not run"
                 words.append(f"{short_label(row)} on {label(data)}: {text}")
-                colour = plots.SERIES[2 if found and found[0].profile == "paper" else 0] if found else plots.FAINT
-                ax.add_patch(Rectangle((x + 0.03, y + 0.08), 0.94, 0.84, fill=bool(found), color=colour, linewidth=0.8))
-                ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=plots.PAPER if found else plots.INK)
+                colour = plots.SERIES[2 if runs.profile == "paper" else 0] if runs else plots.FAINT
+                ax.add_patch(Rectangle((x + 0.03, y + 0.08), 0.94, 0.84, fill=bool(runs), color=colour, linewidth=0.8))
+                ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=plots.PAPER if runs else plots.INK)
             printed = any(n.data == data and n.value is not None for row in ROWS for n in paper.ROWS[row].numbers)
             ax.text(3.1, y + 0.5, "BPD, IS, FID" if printed else "—", va="center")
             ax.text(3.95, y + 0.5, needs.files(data, data_dir).how.partition(":")[0], va="center")
         heads = [(x + 0.5, short_label(row), "center") for x, row in enumerate(ROWS)]
         for x, head, align in (*heads, (3.1, "On the slides", "left"), (3.95, "Files", "left")):
             ax.text(x, -0.3, head, ha=align, va="center", weight="bold")
+        ax.set(xlim=(0, 5), ylim=(len(shown), -0.6), xticks=[])
         ax.set_yticks([y + 0.5 for y in range(len(shown))], map(label, shown))
-        ax.set_xlim(0, 5)
-        ax.set_ylim(len(shown), -0.6)
         ax.tick_params(length=0)
-        ax.set_xticks([])
-        for spine in ax.spines.values():
-            spine.set_visible(False)
+        ax.spines[:].set_visible(False)
     return picture(figure, f"Which models were run on which data sets. {'; '.join(words)}")
 
 
-def _how(runs: RunSet, row: str) -> str:
+def _status(runs: RunSet, row: str) -> str:
     """ "quick, 3 seeds", or how the first run ended."""
     n = sum(run.status == "done" for run in runs.of(row))
     return f"{runs.profile}, {n} seed{'s' if n > 1 else ''}" if n else f"{runs.profile}, {runs.of(row)[0].status}"
 
 
-# --- the table -----------------------------------------------------------------------------------------------
+# --- the table and the samples -------------------------------------------------------------------------------
 
 
 def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: Path | str | None = None) -> HTML:
     """BPD and scores of every model on every data set: the paper's numbers, published and own runs; for what was not
     run, what it needs."""
     groups = tuple(_group(sets, data, profile, data_dir) for data in shown)
-    used = {line.features for group in groups for line in group.lines}
-    kinds = [scores for kind, scores in FEATURES.items() if kind == "inception" or kind in used]
-    names_of = tuple(" / ".join(dict.fromkeys(column)) for column in zip(*kinds, strict=True))
+    used = {"inception"} | {line.features for group in groups for line in group.lines}
+    kinds = [scores for kind, scores in FEATURES.items() if kind in used]
+    columns = tuple(" / ".join(dict.fromkeys(column)) for column in zip(*kinds, strict=True))
     printed = [paper.DATA_SETS[data].label for data in paper.TABLE3.data]
     notes = (FOOTNOTE,) if any(data in SEVEN and not paper.DATA_SETS[data].named for data in shown) else ()
     remarks = tables.remarks(sets, ROWS)
-    view = View("table4", "Likelihood and quality together", ", ".join(printed), names_of, groups, (), notes, remarks)
-    return HTML(report.view_html(view, "Seven data sets", ("Data set", "Model")))
+    view = View("table4", "Likelihood and quality together", ", ".join(printed), columns, groups, (), notes, remarks)
+    return HTML(page.view_html(view, "Seven data sets", ("Data set", "Model")))
 
 
 def _group(sets: Sequence[RunSet], data: str, profile: str, data_dir: Path | str | None) -> Group:
     lines = [line for row in ROWS for line in _lines(sets, data, row)]
     lines += [replace(line, label="Floor", detail=f"training against test images; {_where(runs)}")
               for runs in sets if runs.data == data for line in tables.floors(runs)]  # fmt: skip
-    absent = [row for row in ROWS if not _ran(sets, data, row)]
-    profile = _profile(sets, data, profile)
-    size = image_size(data, profile)
+    absent = [row for row in ROWS if not _of(sets, data, row)]
+    profile, files = _profile(sets, data, profile), needs.files(data, data_dir)
+    remark = "not run." if files.here else f"not run. Needs {files}."
     for row in ["table4"] if len(absent) == len(ROWS) else absent:
-        name = "All three" if row == "table4" else short_label(row)
-        found = needs.files(data, data_dir)
-        remark = "not run." if found.here else f"not run. Needs {found}."
         command = needs.command(row, profile, "" if data == names.DEVELOPMENT_DATA else data)
+        name = "All three" if row == "table4" else short_label(row)
         lines.append(Line("none", name, remark=remark, command=command))
+    size = image_size(data, profile)
     return Group(data, label(data), citation=f"{size}×{size}", lines=tuple(lines))
 
 
 def _lines(sets: Sequence[RunSet], data: str, row: str) -> list[Line]:
     """The paper's numbers for a row on a data set, then those of every run set, named by the row."""
-    its, name = paper.ROWS[row], short_label(row)
-    table = paper.table_of(row)
-    printed = tables.paper_line(its, data)
+    of_paper, name = paper.ROWS[row], short_label(row)
+    printed = tables.paper_line(of_paper, data)
     lines = [replace(printed, label=name, detail="the paper")] if printed else []
-    for runs in _ran(sets, data, row):
-        for line in tables.measured_lines(its, table, runs, runs.of(row)):
+    for runs in _of(sets, data, row):
+        for line in tables.measured_lines(of_paper, paper.table_of(row), runs, runs.of(row)):
             # a verdict stands beside a number of the paper only
             judged = line.judgements if printed else ()
             lines.append(replace(line, label=name, detail=_where(runs), judgements=judged))
@@ -160,23 +149,11 @@ def _where(runs: RunSet) -> str:
     return f"{PLACES[runs.place].lower()}, {runs.size}×{runs.size}{images}, {runs.profile}"
 
 
-# --- what the others show ------------------------------------------------------------------------------------
-
-
-def quality(sets: Sequence[RunSet]) -> HTML:
-    """Quality against likelihood of the models in every run set that has measured both."""
-    found = [figure for runs in sets for figure in report_pictures.quality(runs, ROWS, without_paths(runs.data))]
-    return HTML(report.macro("figures", found) if found else "<p>No run has measured both yet.</p>")
-
-
 def grids(sets: Sequence[RunSet], runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
-    """Real test images and the samples that each run left behind, of every data set its fullest run set."""
-    best: dict[str, RunSet] = {}
-    for runs in sorted(sets, key=lambda s: (sum(bool(s.of(row)) for row in ROWS), s.place == "here")):
-        best[runs.data] = runs
-    found = []
-    for runs in best.values():
-        folder = Path(runs_dir) if runs.place == "here" else PUBLISHED / "samples"
-        figures = report_pictures.grids(runs, ROWS, folder, data_dir and Path(data_dir))
-        found += [{**figure, "text": f"{without_paths(runs.label)}; {figure['text']}"} for figure in figures]
-    return HTML(report.macro("grids", found) if found else "<p>No samples yet.</p>")
+    """Real test images and the stored samples of each run, of every data set its fullest run set."""
+    ranked = sorted(sets, key=lambda s: (sum(bool(s.of(row)) for row in ROWS), s.place == "here"))
+    figures = []
+    for runs in {runs.data: runs for runs in ranked}.values():
+        of_runs = pictures.grids(runs, ROWS, samples_folder(runs, runs_dir), data_dir and Path(data_dir))
+        figures += [{**figure, "text": f"{without_paths(runs.label)}; {figure['text']}"} for figure in of_runs]
+    return HTML(page.macro("grids", figures) if figures else "<p>No samples yet.</p>")

@@ -1,31 +1,21 @@
-"""What the notebook on decoders says of models, and that it shows those that are there."""
+"""The notebook on decoders: what it says of models, and that it shows those that are there."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from bs4 import BeautifulSoup
 from fake_records import record, records
 from IPython.display import HTML
+from notebook_cells import by_name, smoke_model
 
 from cqlib.data.grids import grid_png
 from cqlib.experiments import rows as names
+from cqlib.experiments.rows import short_label
 from cqlib.figures import common as show
 from cqlib.figures import decoders
 from cqlib.metrics.metric import Metric
-from cqlib.models.registry import RECIPES, build
 from cqlib.report.run_sets import run_sets
 from cqlib.util.files import write_atomic
-
-
-def system(row):
-    torch.manual_seed(0)
-    return build(RECIPES[row](row, "smoke", 16).system).eval()
-
-
-def cells(html):
-    rows = BeautifulSoup(html.data, "html.parser").find("tbody").find_all("tr")
-    return [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +31,7 @@ def cells(html):
     ],
 )
 def test_families_by_their_likelihood_and_latent_space(row, likelihood, latent):
-    model = system(row)
+    model = smoke_model(row)
     assert decoders.likelihood(model) == likelihood
     assert decoders.latent_space(model) == latent or latent is None and "layers" in decoders.latent_space(model)
 
@@ -57,13 +47,13 @@ def test_tables_hold_what_is_there_and_dashes_for_the_rest():
     for run, time in zip(runs.of("table1/vae"), (0.5, 0.002, 0.001), strict=True):
         run.metrics["seconds"] = Metric(time, None, 64, "wall clock")
         run.curve["KL"] = [[50, 9.0], [100, 1000 * time]]
-    lines = {line[0]: line[1:] for line in cells(decoders.compared(runs))}
+    lines = by_name(decoders.compared(runs))
     assert list(lines) == list(decoders.DECODERS.values())
     assert lines["factorised Gaussian"][-2:] == ["2.0 ms", "1.0"]  # the median over seeds
     assert lines["factorised Gaussian"][1] == "167.7" and lines["NVP"][1] == "—"  # the mean of the last ones
     assert lines["NVP"][-2:] == ["—", "—"] and lines["NVP"][0] != "—"
     assert lines["PixelCNN"] == ["—"] * 7
-    families = {line[0]: line[1:] for line in cells(decoders.families(runs))}
+    families = by_name(decoders.families(runs))
     assert families["VAE"][:4] == ["variational", "bound: ELBO", "64", "2.0 ms"]
     assert families["NVP"] == ["flow", "bound: dequantisation", "768, as many as pixel values"] + ["—"] * 3
 
@@ -79,14 +69,15 @@ def test_times_compare_under_the_protocol_that_most_rows_were_timed_under():
         run.metrics["seconds"] = Metric(value, None, 64, f"wall clock, {device}")
     found[3].metrics["seconds"] = Metric(0.5, None, 64, "wall clock, another")  # VAE-F, seed 0
     html = decoders.compared(run_sets(found, [])[0])
-    lines = {line[0]: line[-2:] for line in cells(html)}
+    lines = {name: line[-2:] for name, line in by_name(html).items()}
     assert lines["factorised Gaussian"] == ["2.0 ms", "1.0"] and lines["NVP"] == ["2.5 ms", "1.2"]
     assert lines["PixelCNN"] == ["900.0 ms†", "450.0†"] and lines["correlated Gaussian"] == ["0.5 ms†", "0.2†"]
     assert "† timed on another device" in html.data
 
 
 def test_samples_are_of_the_decoders_alone(tmp_path):
-    found = {row: system(row) for row in ("table1/vae", "extra/vae-full-covariance", "table3/sngan")}
+    rows = ("table1/vae", "extra/vae-full-covariance", "table3/sngan")
+    found = {short_label(row): smoke_model(row) for row in rows}
     runs = run_sets(records(1, ("table1/vae-f",)), [])[0]
     page = decoders.samples(runs, found, tmp_path, n=4).data
     assert "Samples of decoders: factorised Gaussian, correlated Gaussian" in page and "SNGAN" not in page

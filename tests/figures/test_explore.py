@@ -1,4 +1,4 @@
-"""What the notebook `explore` plays with: paths, latents, the ELBO in two parts, inpainting, odd images, widgets."""
+"""What the notebook `explore` shows: paths, latents, the ELBO in two parts, inpainting, odd images, widgets."""
 
 import io
 import math
@@ -7,15 +7,14 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 import torch
+from notebook_cells import smoke_model
+from notebook_cells import smooth_images as images
 from PIL import Image
 
 from cqlib.experiments import rows as names
 from cqlib.experiments import run
-from cqlib.figures import common as show
-from cqlib.figures.explore import inpainting, interpolation, latents
+from cqlib.figures.explore import inpainting, interpolation, latents, out_of_distribution
 from cqlib.figures.explore import models as explore
-from cqlib.figures.explore import out_of_distribution as odd_images
-from cqlib.models.registry import RECIPES, build
 from cqlib.report.strips import strips
 from cqlib.util.errors import UserError
 
@@ -23,39 +22,21 @@ from cqlib.util.errors import UserError
 @pytest.fixture(scope="module")
 def system():
     """A smoke CQ-F with weights moved away from their start."""
-    torch.manual_seed(0)
-    model = build(RECIPES["table1/cq-f"]("table1/cq-f", "smoke", 16).system).eval()
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.05 * torch.randn_like(p))
-    return model.requires_grad_(False)
+    return smoke_model("table1/cq-f", 0.05)
 
 
-def images(n=4, seed=0):
-    """Smooth colour images, uint8 (n, 3, 16, 16)."""
-    coarse = torch.rand(n, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
-    return (255 * torch.nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear")).to(torch.uint8)
+# --- the models ----------------------------------------------------------------------------------------------
 
 
-# --- what is there -------------------------------------------------------------------------------------------
-
-
-def test_the_published_model_is_found_whatever_was_asked_for(tmp_path):
+def test_the_published_model_stands_in_and_without_any_the_error_names_the_command(tmp_path, monkeypatch):
+    assert "explore" in names.notebooks()
     found = explore.find("smoke", ["photos10"], [0], tmp_path)
-    assert list(found.systems) == ["CQ-F"] and found.label == "photos10 16×16, quick, seed 0"
-    assert found.data.test.images.shape[1:] == found.systems["CQ-F"].shape
-    assert not any(p.requires_grad for p in found.systems["CQ-F"].parameters())
-    assert "CQ-F" in explore.table(found, 4).data and not list(tmp_path.iterdir())
-
-
-def test_without_any_model_the_command_is_told(tmp_path, monkeypatch):
+    assert list(found) == ["CQ-F"] and found["CQ-F"].source == "photos10 16×16, quick, seed 0"
+    assert not any(p.requires_grad for p in found["CQ-F"].model.parameters())
+    assert "CQ-F" in explore.overview(found, 4).data
     monkeypatch.setattr(run, "PUBLISHED", tmp_path)
     with pytest.raises(UserError, match="python -m cqlib train table1/cq-f"):
         explore.find("quick", [], [0], tmp_path)
-
-
-def test_the_notebook_is_there():
-    assert "explore" in names.notebooks()
 
 
 # --- paths ---------------------------------------------------------------------------------------------------
@@ -84,7 +65,7 @@ def test_lengths_of_middles_follow_the_formula(system):
     """The mean length of N(0, I), and that of a mean of two draws, N(0, I / 2)."""
     d = system.config.latent
     expected = math.sqrt(2) * math.gamma((d + 1) / 2) / math.gamma(d / 2)
-    page = interpolation.middles(system, 400).data
+    page = interpolation.midpoints(system, 400).data
     assert f"{expected:.2f}" in page and f"{expected / math.sqrt(2):.2f}" in page
     a, b = interpolation.prior_pairs(system, 4000)
     assert abs(float(a.norm(dim=1).mean()) - expected) < 0.05
@@ -114,8 +95,8 @@ def test_one_latent_is_moved_and_no_other(system):
     x = images(3)
     z = explore.codes(system, x)
     z[:, 5] = 2.0
-    assert torch.equal(latents.moved(system, x, 5, 2.0), explore.decoded(system, z))
-    assert not torch.equal(latents.moved(system, x, 5, 2.0), explore.decoded(system, explore.codes(system, x)))
+    assert torch.equal(latents.with_latent(system, x, 5, 2.0), explore.decoded(system, z))
+    assert not torch.equal(latents.with_latent(system, x, 5, 2.0), explore.decoded(system, explore.codes(system, x)))
     assert "z" in latents.traversals(system, x[0], x, n=2).data and "bits" in latents.latents_used(system, x).data
 
 
@@ -181,7 +162,7 @@ def test_the_board_and_the_scores(system):
     x = images(2)
     found = inpainting.completions(system, x, n=2, steps=5)
     page = inpainting.board(found, x).data
-    assert all(name in page for name in (*inpainting.masks(16), "told", "truth"))
+    assert all(name in page for name in (*inpainting.masks(16), "known", "truth"))
     truth = x[:, None].expand(-1, 2, -1, -1, -1)
     assert inpainting.scores({"all": (found["left half"][0], truth, truth)}, x).data.count("<td>0.0</td>") == 4
 
@@ -191,7 +172,7 @@ def test_the_board_and_the_scores(system):
 
 def test_changed_photographs_are_what_they_are_called(system):
     x = images(5)
-    found = odd_images.kinds(x, system)
+    found = out_of_distribution.kinds(x, system)
     assert all(made.shape == x.shape and made.dtype == torch.uint8 for made in found.values())
     mean = x.float().mean((2, 3))
     assert (found["half the contrast"].float().mean((2, 3)) - mean).abs().max() < 0.6
@@ -202,7 +183,7 @@ def test_changed_photographs_are_what_they_are_called(system):
     assert torch.equal(found["negative"] + x, torch.full_like(x, 255))
     assert torch.equal(found["pixels in another order"].flatten(2).sum(2), x.flatten(2).sum(2))
     assert not torch.equal(found["samples, T = 1"], found["samples, T = 0"])
-    page = odd_images.probable(system, x).data
+    page = out_of_distribution.costs_by_kind(system, x).data
     assert all(name in page for name in found)
 
 
@@ -214,7 +195,7 @@ def picture(width=70, height=50):
 
 
 def test_a_picture_is_cut_into_tiles_in_reading_order():
-    cut, (rows, columns) = odd_images.tiles(picture(), 16)
+    cut, (rows, columns) = out_of_distribution.tiles(picture(), 16)
     assert (rows, columns) == (3, 4) and cut.shape == (12, 3, 16, 16)
     second_row_third = cut[1 * 4 + 2]
     assert torch.equal(second_row_third[0], torch.arange(32, 48).expand(16, -1).to(torch.uint8))
@@ -222,14 +203,14 @@ def test_a_picture_is_cut_into_tiles_in_reading_order():
 
 
 def test_a_large_picture_is_scaled_down_and_a_tiny_one_refused():
-    cut, (rows, columns) = odd_images.tiles(picture(210, 150), 16, side=50)
+    cut, (rows, columns) = out_of_distribution.tiles(picture(210, 150), 16, side=50)
     assert (rows, columns) == (3, 4)
     with pytest.raises(UserError, match="20 × 9 pixels"):
-        odd_images.tiles(picture(20, 9), 16)
+        out_of_distribution.tiles(picture(20, 9), 16)
 
 
 def test_the_whole_picture_is_its_central_square_averaged():
-    small = odd_images.whole(picture(96, 64), 16)[0]
+    small = out_of_distribution.whole(picture(96, 64), 16)[0]
     assert small.shape == (3, 16, 16)
     assert abs(int(small[0, 0, 0]) - (16 + 1.5)) <= 1 and abs(int(small[1, 15, 0]) - 61.5) <= 1
 
@@ -238,13 +219,13 @@ def test_a_picture_of_your_own(system, tmp_path):
     path, broken = tmp_path / "mine.png", tmp_path / "broken.png"
     picture().save(path)
     broken.write_bytes(b"no picture")
-    page = odd_images.your_image(system, str(path), images(8)).data
+    page = out_of_distribution.your_image(system, str(path), images(8)).data
     assert "12 tiles of 16 × 16 pixels" in page and "bits per dimension" in page and str(tmp_path) not in page
-    assert "tiles" in odd_images.your_image(system, None, images(8)).data
+    assert "tiles" in out_of_distribution.your_image(system, None, images(8)).data
     for source in (broken, b"no picture", tmp_path / "absent.png"):
         with pytest.raises(UserError, match="no picture that can be read"):
-            odd_images.read(source)
-    assert odd_images.read(path, 1).mode == "L"
+            out_of_distribution.read(source)
+    assert out_of_distribution.read(path, 1).mode == "L"
 
 
 # --- pictures and widgets ------------------------------------------------------------------------------------
@@ -258,21 +239,20 @@ def test_strips_stand_in_one_lattice():
     assert [text.get_text() for text in figure.texts] == ["x", "y", "z", "a", "b", "one", "two"]
 
 
-def test_widgets_stand_only_where_someone_can_move_them(system, monkeypatch):
-    systems, x = {"CQ-F": system}, images(3)
+def test_widgets_stand_only_where_someone_can_move_them(system, live):
+    models, x = {"CQ-F": system}, images(3)
 
-    def made():
-        return [interpolation.interpolation_slider(systems, 4), latents.latent_slider(systems, x, x),
-                odd_images.upload(system, x)]  # fmt: skip
+    def widgets():
+        return [interpolation.interpolation_slider(models, 4), latents.latent_slider(models, x, x),
+                out_of_distribution.upload(system, x)]  # fmt: skip
 
-    monkeypatch.setattr(show, "live", lambda: False)
-    assert made() == [None, None, None]
-    monkeypatch.setattr(show, "live", lambda: True)
-    paths, one, button = made()
-    for box, said in ((paths, "4 images at t = 0.00 of spherical paths, CQ-F"), (one, "3 test images with z")):
+    assert widgets() == [None, None, None]
+    live(True)
+    paths, one, button = widgets()
+    for box, alt in ((paths, "4 images at t = 0.00 of spherical paths, CQ-F"), (one, "3 test images with z")):
         controls, view = box.children
         before = view.value
-        assert before.startswith(f'<img alt="{said}')
+        assert before.startswith(f'<img alt="{alt}')
         controls.children[-1].value = 1.0
         assert view.value != before and view.value.startswith("<img alt=")
     content = io.BytesIO()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
-from bs4 import BeautifulSoup
-from fake_records import TABLE3, draw_samples, record
+from fake_records import TABLE3, record
+from notebook_cells import by_name, lines, soup
 
 from cqlib.data.grids import grid, grid_png, unscaled
 from cqlib.experiments.record import DataInfo
@@ -15,23 +16,15 @@ from cqlib.figures import common as show
 from cqlib.figures import nvp_comparison
 from cqlib.metrics.metric import Metric
 from cqlib.report import missing as needs
-from cqlib.report import page as report
 
 WHERE = {"profile": "quick", "data": [], "seeds": [0]}
 
 
 @pytest.fixture
-def published(monkeypatch, tmp_path):
-    """Sets the published records and puts sample grids in the place of the published ones."""
+def published(published, monkeypatch):
+    """Published records, among them ones of NVP, with sample grids."""
     monkeypatch.setitem(TABLE3, "table3/nvp", (3.49, 2.0, 2.0, 60.0, 60.0))
-
-    def publish(*found):
-        monkeypatch.setattr(report, "published_records", lambda: tuple(found))
-        monkeypatch.setattr(show, "PUBLISHED", tmp_path)
-        draw_samples(list(found), tmp_path / "samples")
-
-    publish()
-    return publish
+    return partial(published, samples=True)
 
 
 def on(data: str, size: int, row: str, profile: str = "paper"):
@@ -39,25 +32,17 @@ def on(data: str, size: int, row: str, profile: str = "paper"):
     return replace(record(row, profile=profile), data=DataInfo(data, "test", "0" * 16, (9, 3, size, size)))
 
 
-def soup(html) -> BeautifulSoup:
-    return BeautifulSoup(html.data, "html.parser")
-
-
-def lines(html) -> list[list[str]]:
-    return [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in soup(html).tbody.find_all("tr")]
-
-
 def test_the_slides_data_sets_come_first_and_stand_ins_only_without_them(published, tmp_path):
     published(record("table1/cq-f"), on("tiny-imagenet:64", 64, "table3/nvp", "study"))
     _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
     assert list(found) == ["photos10", "tiny-imagenet:64"]
-    text = nvp_comparison.stands_for(found)
+    text = nvp_comparison.overview(found)
     assert "tiny-imagenet:64 64×64, study (published)" in text
     assert "not run here: CIFAR-10, CelebA, LSUN-bedrooms, ImageNet" in text
     published(record("table1/cq-f"), on("celeba", 64, "table1/cq-f"), on("cifar10", 32, "table3/nvp"))
     _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
     assert list(found) == ["cifar10", "celeba"]
-    assert nvp_comparison.stands_for(found).endswith("not run here: LSUN-bedrooms, ImageNet")
+    assert nvp_comparison.overview(found).endswith("not run here: LSUN-bedrooms, ImageNet")
     _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
     assert list(found) == ["photos10"]
 
@@ -90,7 +75,7 @@ def test_a_panel_is_cut_from_the_grid_that_a_run_left(published, tmp_path):
     images = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     place = show.PUBLISHED / "samples" / "table1_cq-f--photos10--quick--0"
     (place / "samples_T1.png").write_bytes(grid_png(images))
-    panel = nvp_comparison._sheet(found["photos10"], "table1/cq-f", tmp_path / "runs")
+    panel = nvp_comparison.panel(found["photos10"], "table1/cq-f", tmp_path / "runs")
     assert (panel == grid(images[:36], columns=6)).all()
     assert (unscaled(grid_png(images), 16) == grid(images)).all()
 
@@ -98,7 +83,7 @@ def test_a_panel_is_cut_from_the_grid_that_a_run_left(published, tmp_path):
 def test_empty_panels_name_files_and_commands(published, tmp_path):
     published(record("table1/cq-f"), record("table3/cqf-2-scales"), on("celeba", 64, "table3/nvp"))
     _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
-    table = {line[0]: line[1:] for line in lines(nvp_comparison.missing(found, tmp_path, data_dir=tmp_path))}
+    table = by_name(nvp_comparison.missing(found, tmp_path, data_dir=tmp_path))
     assert table["photos10, 16×16"] == ["NVP", "Its files are here. ./run_all.sh --only table3/nvp"]
     absent, what = table["celeba, 64×64"]
     assert absent == "CQ-F; CQF, 2 scales; NVP" and "img_align_celeba.zip (1.4 GB)" in what
@@ -108,7 +93,7 @@ def test_empty_panels_name_files_and_commands(published, tmp_path):
     assert table["tiny-imagenet:64, 64×64"][1].endswith(
         "--profile study --only figure_nvp_comparison --data tiny-imagenet:64"
     )
-    published(*(record(row) for row in nvp_comparison.NEEDED))
+    published(*(record(row) for row in nvp_comparison.REQUIRED))
     _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
     assert "Every panel is filled" in nvp_comparison.missing(found, tmp_path, ["photos10"]).data
 

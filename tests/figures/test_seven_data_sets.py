@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-from bs4 import BeautifulSoup
 from fake_records import draw_samples, record, records
+from notebook_cells import soup
 from PIL import Image
 
 from cqlib.cli import options
@@ -18,24 +17,8 @@ from cqlib.experiments.record import DataInfo, write_record
 from cqlib.figures import common as show
 from cqlib.figures import seven_data_sets
 from cqlib.metrics.metric import Metric
-from cqlib.report import page as report
 
 ROWS = ("table1/cq-f", "table2/cqf-iaf-residual-large-d", "table3/cqf-2-scales")
-
-
-@pytest.fixture
-def published(monkeypatch):
-    """Sets the published records."""
-
-    def publish(*found):
-        monkeypatch.setattr(report, "published_records", lambda: tuple(found))
-
-    publish()
-    return publish
-
-
-def soup(html) -> BeautifulSoup:
-    return BeautifulSoup(html.data, "html.parser")
 
 
 def groups(html) -> dict[str, str]:
@@ -72,14 +55,9 @@ def test_runs_are_read_on_whatever_data_they_were_made(published, tmp_path):
         write_record(done, run.run_dir(row, "study", data, 0, tmp_path), "record.json")
     stale = record("table1/cq-f", data="stl10", profile="study")
     write_record(stale, run.run_dir("table1/cq-f", "study", "stl10", 0, tmp_path), "record.json")
-    where = {"profiles": ["study"], "seeds": [0], "runs_dir": tmp_path}
-    found = show.finished_on_any_data(ROWS, **where)
+    found, sets, shown = read(tmp_path)
     assert {(r.row, r.data.name) for r in found} == {("table1/cq-f", "cifar10"), ("table3/cqf-2-scales", "photos10")}
-    assert [r.data.name for r in show.finished_on_any_data(ROWS, **where, data=["photos10"])] == ["photos10"]
-    assert not show.finished_on_any_data(ROWS, **{**where, "seeds": [1]})
-    assert not show.finished_on_any_data(ROWS, **{**where, "profiles": ["quick"]})
-    made, sets, shown = read(tmp_path)
-    assert len(made) == len(sets) == 2 and shown == (*paper.DATA_SETS, "photos10", "tiny-imagenet")
+    assert len(sets) == 2 and shown == (*paper.DATA_SETS, "photos10", "tiny-imagenet")
     assert read(tmp_path, data=["cifar10"])[2] == ("cifar10",)
 
 
@@ -158,11 +136,10 @@ def test_a_verdict_stands_where_the_paper_has_a_number(published, tmp_path):
 def test_pictures_are_of_every_run_set(published, tmp_path, monkeypatch):
     published(*records(2, ("table1/cq-f",)))
     _, sets, _ = read(tmp_path)
-    assert "photos10, quality against likelihood" in seven_data_sets.quality(sets).data
-    assert "No run" in seven_data_sets.quality([]).data and "No samples" in seven_data_sets.grids([], tmp_path).data
-    place = tmp_path / "samples" / "table1_cq-f--photos10--quick--0"
-    place.mkdir(parents=True)
-    Image.new("RGB", (20, 20)).save(place / "samples_T1.png")
-    monkeypatch.setattr(seven_data_sets, "PUBLISHED", tmp_path)
+    assert "photos10, quality against likelihood" in show.quality_of(ROWS, sets).data
+    assert "No run" in show.quality_of(ROWS, []).data and "No samples" in seven_data_sets.grids([], tmp_path).data
+    folder = tmp_path / "published" / "samples" / "table1_cq-f--photos10--quick--0"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (20, 20)).save(folder / "samples_T1.png")
     captions = [c.get_text() for c in soup(seven_data_sets.grids(sets, tmp_path)).find_all("figcaption")]
     assert len(captions) == 2 and captions[1].startswith("CQ-F photos10 16×16, quick;")

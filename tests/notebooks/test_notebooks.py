@@ -130,22 +130,3 @@ def test_table_2_trains_nothing_unless_told_to(tmp_path):
     text = " ".join(BeautifulSoup(job.page.read_text(encoding="utf-8"), "html.parser").get_text(" ").split())
     assert "0 finished here" in text and "Published photos10" in text
     assert "./run_all.sh --profile quick --only table2/gan-residual" in text and "Traceback" not in text
-
-
-def test_the_slider_stands_only_where_someone_can_move_it(monkeypatch):
-    import torch
-
-    from cqlib.figures import common as show
-
-    class Noise:
-        def sample(self, n, *, temperature=1.0, generator=None):
-            return temperature * torch.rand(n, 3, 16, 16, generator=generator)
-
-    monkeypatch.setattr(show, "live", lambda: False)
-    assert show.temperature_slider({"noise": Noise()}) is None
-    monkeypatch.setattr(show, "live", lambda: True)
-    box = show.temperature_slider({"noise": Noise()}, n=4)
-    chosen, slider = box.children[0].children
-    before = box.children[1].value
-    slider.value = 0.0
-    assert box.children[1].value.startswith('<img alt="4 samples') and box.children[1].value != before

@@ -37,7 +37,7 @@ from torchvision.datasets import STL10
 from cqlib import data
 from cqlib.cli import commands as cli
 from cqlib.experiments import run
-from cqlib.figures.explore import out_of_distribution as odd_images
+from cqlib.figures.explore import out_of_distribution
 from cqlib.util import provenance
 from cqlib.util.paths import ROOT
 
@@ -83,7 +83,7 @@ def _own(place: Place, case: tuple[bytes, str]) -> Outcome:
     system, test = run.load(bad_weights.ROW, device="cpu"), data.load("photos10").test.images[:20]
 
     def show() -> None:
-        odd_images.your_image(system, case[0], test)
+        out_of_distribution.your_image(system, case[0], test)
 
     return judged(show)
 

@@ -19,7 +19,7 @@ from cqlib.cli import commands as cli
 from cqlib.cli import options
 from cqlib.cli import run_all as suite
 from cqlib.experiments import record as records
-from cqlib.figures.explore import out_of_distribution as odd_images
+from cqlib.figures.explore import out_of_distribution
 from cqlib.util.errors import UserError, one_line
 from cqlib.util.paths import ROOT
 
@@ -181,16 +181,16 @@ def test_a_member_that_is_no_array(place):
 
 def test_an_empty_upload_is_no_portrait_and_deep_colours_are_not_made_white():
     with pytest.raises(UserError, match="the upload is no picture"):
-        odd_images.read(b"")
+        out_of_distribution.read(b"")
     buffer = io.BytesIO()
     Image.fromarray(np.full((20, 20), 40_000, np.uint16)).save(buffer, "PNG")
     with pytest.raises(UserError, match="more than 8 bits a channel"):
-        odd_images.read(buffer.getvalue())
+        out_of_distribution.read(buffer.getvalue())
 
 
 def test_a_long_picture_is_measured_in_bounded_time():
-    tiles, (rows, columns) = odd_images.tiles(Image.new("RGB", (30_000, 40)), 16)
-    assert len(tiles) == rows * columns <= odd_images.MAX_TILES
+    tiles, (rows, columns) = out_of_distribution.tiles(Image.new("RGB", (30_000, 40)), 16)
+    assert len(tiles) == rows * columns <= out_of_distribution.MAX_TILES
 
 
 def test_a_programme_of_the_system_is_asked_for_no_picture(place):

@@ -1,20 +1,20 @@
-"""Inpainting by posterior search: images of the model that agree with the pixels that are known.
+"""Inpainting by posterior search: images of the model that agree with the known pixels.
 
 Reference: randomised maximum likelihood (Oliver, He, Reynolds 1996; "randomize-then-optimize" of Bardsley et al. 2014).
 
-An image is x(z, e) = f^-1(mu(z) + sigma(z) e) with (z, e) ~ N(0, I): the model as a map of noise. Known pixels are seen
-under noise of standard deviation tau. A completion starts from a draw (z0, e0) of the prior and a draw of that noise,
-n, and moves no further than it must:
+An image is x(z, e) = f^-1(mu(z) + sigma(z) e) with (z, e) ~ N(0, I). Known pixels are observed under noise of standard
+deviation tau. A completion starts from a draw (z0, e0) of the prior and a draw n of that noise, and moves no further
+than it must:
 
     minimise  |z - z0|^2 / 2 + |e - e0|^2 / 2 + |known (x(z, e) - x - tau n)|^2 / (2 tau^2)
 
-Where x(z, e) is linear this draws exactly from p(z, e | known pixels) (`linear_check` measures it); for a net it is a
-search that knows of the posterior, no more.
+Where x(z, e) is linear this draws exactly from p(z, e | known pixels) (`linear_check` measures it); for a net it is an
+approximation without a guarantee.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import torch
 from IPython.display import HTML
@@ -22,8 +22,7 @@ from torch import Tensor
 
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.pixels import LEVELS_PER_UNIT, to_signed, to_uint8
-from cqlib.report import page as report
-from cqlib.report.cells import picture
+from cqlib.report.cells import picture, table
 from cqlib.report.strips import strips
 
 TOLERANCE = 2 / LEVELS_PER_UNIT
@@ -35,18 +34,17 @@ def search(
     render: Callable[[Tensor, Tensor], Tensor], z0: Tensor, e0: Tensor, target: Tensor, known: Tensor, *,
     tolerance: float = TOLERANCE, steps: int = 150, rate: float = 0.1, generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The minimum above from each start z0 (N, d), e0 (N, …), by Adam: (z, e). `target` and the bool `known`
-    broadcast to what `render(z, e)` gives. tau falls from 1/2 to `tolerance` over the first 70 % of the steps, so that
-    the rough is found before the fine."""
+    """The minimum above from each start z0 (N, d), e0 (N, …), by Adam: (z, e). `target` and the bool `known` broadcast
+    to `render(z, e)`. tau falls from 1/2 to `tolerance` over the first 70 % of the steps: coarse to fine."""
     z, e = z0.clone().requires_grad_(), e0.clone().requires_grad_()
     with torch.no_grad():
-        seen_noise = torch.randn(render(z0, e0).shape, generator=generator)
+        noise = torch.randn(render(z0, e0).shape, generator=generator)
     adam = torch.optim.Adam([z, e], lr=rate, betas=(0.9, 0.99))
     for step in range(steps):
         done = (step + 1) / steps
         tau = 0.5 * (2 * tolerance) ** min(1.0, done / 0.7)
         adam.param_groups[0]["lr"] = rate * min(1.0, 0.02 + (1 - done) / 0.3)
-        misfit = (render(z, e) - target - tolerance * seen_noise) * known / tau
+        misfit = (render(z, e) - target - tolerance * noise) * known / tau
         moved = ((z - z0).square().sum() + (e - e0).square().sum()) / 2
         adam.zero_grad()
         (moved + misfit.square().sum() / 2).backward()
@@ -55,24 +53,24 @@ def search(
 
 
 def complete(
-    system: CoverageQuality, x: Tensor, known: Tensor, n: int, *, steps: int = 150, seed: int = 0
+    model: CoverageQuality, x: Tensor, known: Tensor, n: int, *, steps: int = 150, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """n completions of each uint8 image x (N, C, S, S), of which the pixels `known` (S, S) are told; and the model's
-    images before the known pixels are pasted in: two of (N, n, C, S, S) uint8."""
+    """n completions of each uint8 image x (N, C, S, S) from its pixels `known`, bool (S, S); and the model's images
+    before the known pixels are pasted in: two of (N, n, C, S, S) uint8."""
     generator = torch.Generator().manual_seed(seed)
     target = to_signed(x).repeat_interleave(n, dim=0)
-    z0 = torch.randn(len(target), system.config.latent, generator=generator)
+    z0 = torch.randn(len(target), model.config.latent, generator=generator)
     e0 = torch.randn(target.shape, generator=generator)
 
     def render(z: Tensor, e: Tensor) -> Tensor:
-        mean, log_sigma = system.decode(z)
-        return system.image(mean + log_sigma.exp() * e)
+        mean, log_sigma = model.decode(z)
+        return model.image(mean + log_sigma.exp() * e)
 
     z, e = search(render, z0, e0, target, known, steps=steps, generator=generator)
     with torch.no_grad():
-        made = to_uint8(render(z, e))
-    pasted = torch.where(known, x.repeat_interleave(n, dim=0), made)
-    return pasted.unflatten(0, (-1, n)), made.unflatten(0, (-1, n))
+        rendered = to_uint8(render(z, e))
+    pasted = torch.where(known, x.repeat_interleave(n, dim=0), rendered)
+    return pasted.unflatten(0, (-1, n)), rendered.unflatten(0, (-1, n))
 
 
 def masks(size: int) -> dict[str, Tensor]:
@@ -88,58 +86,57 @@ def masks(size: int) -> dict[str, Tensor]:
 
 
 Completions = dict[str, tuple[Tensor, Tensor, Tensor]]
-"""Name of a mask -> known, completions, the model's own images."""
+"""Name of a mask -> known pixels, completions, the model's own images."""
 
 
-def completions(system: CoverageQuality, x: Tensor, n: int = 6, *, steps: int = 150) -> Completions:
+def completions(model: CoverageQuality, x: Tensor, n: int = 6, *, steps: int = 150) -> Completions:
     """`complete` under each of `masks`."""
-    return {name: (known, *complete(system, x, known, n, steps=steps))
-            for name, known in masks(x.shape[-1]).items()}  # fmt: skip
+    return {name: (known, *complete(model, x, known, n, steps=steps)) for name, known in masks(x.shape[-1]).items()}
 
 
 def board(found: Completions, x: Tensor) -> HTML:
-    """Each image with what is told of it, its completions, and the truth."""
+    """Each image with its known pixels, its completions, and the truth."""
     rows = {}
     for name, (known, pasted, _) in found.items():
-        told = torch.where(known, x, torch.full_like(x, UNKNOWN))
-        for i in range(len(x)):
-            rows[f"{name}, {i + 1}"] = torch.cat([told[[i]], pasted[i], x[[i]]])
-    n = next(iter(found.values()))[1].shape[1]
-    figure = strips(rows, columns=["told", *map(str, range(1, n + 1)), "truth"])
-    return picture(figure, f"{len(x)} test images with pixels hidden in {len(found)} ways, {n} completions each, "
-                                "and the truth")  # fmt: skip
+        visible = torch.where(known, x, torch.full_like(x, UNKNOWN))
+        rows |= {f"{name}, {i + 1}": torch.cat([visible[[i]], pasted[i], x[[i]]]) for i in range(len(x))}
+    n = pasted.shape[1]
+    figure = strips(rows, columns=["known", *map(str, range(1, n + 1)), "truth"])
+    alt = f"{len(x)} test images with pixels hidden in {len(found)} ways, {n} completions each, and the truth"
+    return picture(figure, alt)
 
 
 def scores(found: Completions, x: Tensor) -> HTML:
-    """In levels of 8-bit pixels: how well the model's images agree with what is known, how much completions of one
+    """In levels of 8-bit pixels: how far the model's images are from the known pixels, how much completions of one
     image differ where nothing is known, and how far they are from the truth there, beside a fill by the mean colour of
-    what is known."""
-    lines = []
-    for name, (known, pasted, made) in found.items():
-        truth, hidden = x.float(), ~known
-        error = (made - truth[:, None])[..., known].square().mean().sqrt()
-        spread = pasted.float()[..., hidden].std(1).square().mean().sqrt()
-        one = (pasted - truth[:, None])[..., hidden].square().mean().sqrt()
-        mean = (pasted.float().mean(1) - truth)[..., hidden].square().mean().sqrt()
-        flat = (truth[..., known].mean(-1, keepdim=True) - truth[..., hidden]).square().mean().sqrt()
-        lines.append([name, *(f"{float(value):.1f}" for value in (error, spread, one, mean, flat))])
-    head = ["Told", "off at known pixels", "completions differ by", "one is off the truth by", "their mean by",
+    the known pixels."""
+    lines, truth = [], x.float()
+    for name, (known, pasted, rendered) in found.items():
+        hidden = ~known
+        errors = [
+            (rendered - truth[:, None])[..., known],
+            pasted.float()[..., hidden].std(1),
+            (pasted - truth[:, None])[..., hidden],
+            (pasted.float().mean(1) - truth)[..., hidden],
+            truth[..., known].mean(-1, keepdim=True) - truth[..., hidden],
+        ]
+        lines.append([name, *(f"{float(error.square().mean().sqrt()):.1f}" for error in errors)])
+    head = ["Known", "off at known pixels", "completions differ by", "one is off the truth by", "their mean by",
             "mean colour of the known by"]  # fmt: skip
-    return HTML(report.macro("plain_table", "Root mean squares, in levels of 0 to 255", head, lines))
+    return table("Root mean squares, in levels of 0 to 255", head, lines)
 
 
-# --- where everything is known -------------------------------------------------------------------------------
+# --- a linear model, in closed form -----------------------------------------------------------------------------
 
 
 def linear_problem() -> tuple[Tensor, Tensor, Tensor, float]:
-    """x = A u with u = (z, e) of three and four dimensions: A (4, 7), what is seen of x (4,), which entries, tau."""
+    """x = A u with u = (z, e) of three and four dimensions: A (4, 7), the target (4,), which entries are known, tau."""
     a = torch.randn(4, 7, generator=torch.Generator().manual_seed(1))
     return a, torch.tensor([1.0, -0.5, 0.0, 0.0]), torch.tensor([True, True, False, False]), 0.3
 
 
 def linear_posterior() -> tuple[Tensor, Tensor]:
-    """Mean (4,) and covariance (4, 4) of x given what is seen, in closed form: a Gaussian conditioned on a noisy part
-    of itself."""
+    """Mean (4,) and covariance (4, 4) of x given its known entries under noise, in closed form."""
     a, target, known, tolerance = linear_problem()
     covariance = a @ a.T
     gain = covariance[:, known] @ torch.linalg.inv(covariance[known][:, known] + tolerance**2 * torch.eye(2))
@@ -161,12 +158,12 @@ def linear_search(n: int = 4000, steps: int = 300) -> Tensor:
 
 def linear_check(n: int = 4000) -> HTML:
     """`linear_search` beside `linear_posterior`: mean and standard deviation of each entry, and a covariance."""
-    (mean, covariance), found = linear_posterior(), linear_search(n)
-    names: Mapping[str, Sequence[float]] = {
-        **{f"mean of x{i + 1}": (mean[i], found[:, i].mean()) for i in range(4)},
-        **{f"std of x{i + 1}": (covariance[i, i].sqrt(), found[:, i].std()) for i in range(4)},
-        "covariance of x3, x4": (covariance[2, 3], found.T.cov()[2, 3]),
-    }
-    lines = [[name, f"{a:.3f}", f"{b:.3f}", f"{b - a:+.3f}"] for name, (a, b) in names.items()]
-    head = ["", "closed form", "search", "difference"]
-    return HTML(report.macro("plain_table", f"A linear model with x1, x2 seen, {n:,} completions", head, lines))
+    (mean, covariance), drawn = linear_posterior(), linear_search(n)
+    rows = [
+        *((f"mean of x{i + 1}", mean[i], drawn[:, i].mean()) for i in range(4)),
+        *((f"std of x{i + 1}", covariance[i, i].sqrt(), drawn[:, i].std()) for i in range(4)),
+        ("covariance of x3, x4", covariance[2, 3], drawn.T.cov()[2, 3]),
+    ]
+    lines = [[name, f"{a:.3f}", f"{b:.3f}", f"{b - a:+.3f}"] for name, a, b in rows]
+    caption = f"A linear model with x1, x2 known, {n:,} completions"
+    return table(caption, ["", "closed form", "search", "difference"], lines)

@@ -1,8 +1,8 @@
-"""Paths between latent codes: linear and spherical, where they lead in p(z), and what the decoder makes of it."""
+"""Paths between latent codes, linear and spherical: their lengths under the prior, and the images along them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib
@@ -11,11 +11,10 @@ from IPython.display import HTML
 from scipy import stats
 from torch import Tensor
 
-from cqlib.figures.explore.models import decoded, view
+from cqlib.figures.explore.models import decoded
 from cqlib.models.coverage_quality import CoverageQuality
-from cqlib.report import page as report
 from cqlib.report import plots
-from cqlib.report.cells import live, picture
+from cqlib.report.cells import Range, picture, pixels, slider, table
 from cqlib.report.strips import strips
 
 STEPS = 9
@@ -37,24 +36,24 @@ def spherical(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
 PATHS: dict[str, Callable[..., Tensor]] = {"linear": linear, "spherical": spherical}
 
 
-def prior_pairs(system: CoverageQuality, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def prior_pairs(model: CoverageQuality, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Two draws of n codes from p(z)."""
-    z = torch.randn(2, n, system.config.latent, generator=torch.Generator().manual_seed(seed))
+    z = torch.randn(2, n, model.config.latent, generator=torch.Generator().manual_seed(seed))
     return z[0], z[1]
 
 
-def interpolations(system: CoverageQuality, n: int = 3, seed: int = 3) -> HTML:
+def interpolations(model: CoverageQuality, n: int = 3, seed: int = 3) -> HTML:
     """n pairs of codes, each joined in a straight line and on the sphere."""
-    a, b = prior_pairs(system, n, seed)
+    a, b = prior_pairs(model, n, seed)
     t = torch.linspace(0, 1, STEPS)[:, None]
-    rows = {f"{name}, {i + 1}": decoded(system, path(a[i], b[i], t)) for i in range(n) for name, path in PATHS.items()}
+    rows = {f"{name}, {i + 1}": decoded(model, path(a[i], b[i], t)) for i in range(n) for name, path in PATHS.items()}
     figure = strips(rows, columns=[f"{float(v):g}" for v in t])
     return picture(figure, f"Images along {n} linear and {n} spherical paths between two codes, t from 0 to 1")
 
 
-def lengths(system: CoverageQuality, n: int = 500) -> HTML:
-    """‖z‖ along the two kinds of paths, mean over n pairs, beside what the prior gives."""
-    (a, b), d = prior_pairs(system, n), system.config.latent
+def lengths(model: CoverageQuality, n: int = 500) -> HTML:
+    """‖z‖ along the two kinds of paths, mean over n pairs, beside the lengths of draws of the prior."""
+    (a, b), d = prior_pairs(model, n), model.config.latent
     t = torch.linspace(0, 1, 41)
     low, middle, high = stats.chi(d).ppf([0.005, 0.5, 0.995])
     with matplotlib.rc_context(plots.STYLE):
@@ -63,59 +62,48 @@ def lengths(system: CoverageQuality, n: int = 500) -> HTML:
         ax.axhspan(low, high, color=plots.FAINT, alpha=0.2, linewidth=0)
         ax.text(0.02, high, "99 % of N(0, I)", va="top", fontsize=8)
         for i, (name, path) in enumerate(PATHS.items()):
-            values = torch.stack([path(a, b, v).norm(dim=1) for v in t])
-            ax.plot(t.numpy(), values.mean(1).numpy(), color=plots.SERIES[i])
-            ax.annotate(name, (0.5, float(values[20].mean())), (0, -5), textcoords="offset points",
-                        color=plots.SERIES[i], ha="center", va="top")  # fmt: skip
-        ax.set_xlabel("place on the path, t")
-        ax.set_ylabel("length of the code, ‖z‖")
-        ax.set_ylim(0.6 * middle, 1.05 * high)
-        ax.set_xlim(0, 1)
-    return picture(figure, f"Mean length of codes along linear and spherical paths in {d} dimensions: "
-                                "the linear ones leave the shell where the prior lies")  # fmt: skip
+            values = torch.stack([path(a, b, v).norm(dim=1) for v in t]).mean(1).numpy()
+            ax.plot(t.numpy(), values, color=plots.SERIES[i])
+            ax.annotate(name, (0.5, values[20]), (0, -5), textcoords="offset points", color=plots.SERIES[i],
+                        ha="center", va="top")  # fmt: skip
+        ax.set(xlabel="position on the path, t", ylabel="length of the code, ‖z‖", xlim=(0, 1),
+               ylim=(0.6 * middle, 1.05 * high))  # fmt: skip
+    alt = f"Mean length of codes along linear and spherical paths in {d} dimensions: "
+    return picture(figure, f"{alt}the linear ones leave the shell where the prior lies")
 
 
-def middles(system: CoverageQuality, n: int = 500) -> HTML:
-    """What the middles of linear and spherical paths are like beside draws of the prior: length by the formula and
-    measured, the contrast of their images, and how far a change of length alone moves an image."""
-    (a, b), d = prior_pairs(system, n), system.config.latent
-    middle = stats.chi(d).mean()
-    found = {"p(z)": (a, middle), "linear, t = ½": (linear(a, b, 0.5), middle / 2**0.5),
-             "spherical, t = ½": (spherical(a, b, 0.5), middle)}  # fmt: skip
+def midpoints(model: CoverageQuality, n: int = 500) -> HTML:
+    """Midpoints of linear and spherical paths beside draws of the prior: length by the formula and measured, its
+    probability under the prior, and the contrast of their images."""
+    (a, b), d = prior_pairs(model, n), model.config.latent
+    length = stats.chi(d).mean()
+    groups = {"p(z)": (a, length), "linear, t = ½": (linear(a, b, 0.5), length / 2**0.5),
+              "spherical, t = ½": (spherical(a, b, 0.5), length)}  # fmt: skip
     lines = []
-    for name, (z, expected) in found.items():
-        images = decoded(system, z).float()
+    for name, (z, expected) in groups.items():
+        contrast = decoded(model, z).float().flatten(2).std(2).mean()
         inside = float(stats.chi(d).cdf(expected))
-        lines.append([name, f"{expected:.2f}", f"{z.norm(dim=1).mean():.2f}", f"{inside:.1e}" if inside < 0.01 else
-                      f"{inside:.2f}", f"{images.flatten(2).std(2).mean():.1f}"])  # fmt: skip
+        lines.append([name, f"{expected:.2f}", f"{z.norm(dim=1).mean():.2f}",
+                      f"{inside:.1e}" if inside < 0.01 else f"{inside:.2f}", f"{contrast:.1f}"])  # fmt: skip
     head = ["Codes", "‖z‖ by the formula", "measured", "P(shorter) under p(z)", "contrast of the image, levels"]
-    return HTML(report.macro("plain_table", f"{n} pairs of codes in {d} dimensions", head, lines))
+    return table(f"{n} pairs of codes in {d} dimensions", head, lines)
 
 
-def length_or_direction(system: CoverageQuality, n: int = 500) -> HTML:
-    """How much an image changes when its code is shortened to a middle's length, and when the code is another one."""
-    a, b = prior_pairs(system, n)
-    images = decoded(system, a).float()
+def length_or_direction(model: CoverageQuality, n: int = 500) -> HTML:
+    """How much an image changes when its code is shortened to a midpoint's length, and when it gets another code."""
+    a, b = prior_pairs(model, n)
+    images = decoded(model, a).float()
     changes = {"another code": b, "the same code, ‖z‖ divided by √2": a / 2**0.5}
-    lines = [[name, f"{(decoded(system, z).float() - images).square().mean().sqrt():.1f}"]
+    lines = [[name, f"{(decoded(model, z).float() - images).square().mean().sqrt():.1f}"]
              for name, z in changes.items()]  # fmt: skip
-    return HTML(report.macro("plain_table", f"What moves an image, {n} codes",
-                             ["Instead of z", "root mean square change, levels"], lines))  # fmt: skip
+    return table(f"What changes an image, {n} codes", ["Instead of z", "root mean square change, levels"], lines)
 
 
-def interpolation_slider(systems: dict[str, CoverageQuality], n: int = 16) -> Any:
-    """A slider for the place on n paths, a choice of path and of model."""
-    if not live():
-        return None
-    import ipywidgets as widgets
+def interpolation_slider(models: Mapping[str, CoverageQuality], n: int = 16) -> Any:
+    """A slider for the position on n paths, a choice of path and of model."""
 
-    def draw(model: str, path: str, t: float) -> tuple[Tensor, str]:
-        a, b = prior_pairs(systems[model], n, seed=3)
-        return decoded(systems[model], PATHS[path](a, b, t)), f"{n} images at t = {t:.2f} of {path} paths, {model}"
+    def draw(model: str, path: str, t: float) -> HTML:
+        images = decoded(models[model], PATHS[path](*prior_pairs(models[model], n, seed=3), t))
+        return pixels(images, f"{n} images at t = {t:.2f} of {path} paths, {model}", columns=n // 2)
 
-    return view(
-        draw, n // 2,
-        model=widgets.Dropdown(options=list(systems), description="model"),
-        path=widgets.Dropdown(options=list(PATHS), value="spherical", description="path"),
-        t=widgets.FloatSlider(0.0, min=0, max=1, step=0.02, description="t"),
-    )  # fmt: skip
+    return slider(draw, model=list(models), path=["spherical", "linear"], t=Range(0, 1, 0.02, start=0.0))

@@ -1,4 +1,4 @@
-"""What is probable for a model: photographs, changed ones, and an image of your own, in bits per dimension.
+"""Out-of-distribution images: photographs, changed ones, and an image of your own, in bits per dimension.
 
 Reference: Nalisnick et al., "Do deep generative models know what they don't know?", ICLR 2019.
 """
@@ -15,15 +15,13 @@ import numpy as np
 import torch
 from IPython.display import HTML
 from markupsafe import escape
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from cqlib.data import reading
 from cqlib.data.photos10 import BASE_SIDE
-from cqlib.figures import common as show
-from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
+from cqlib.figures.common import bits, draw
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.report import plots
 from cqlib.report.cells import live, picture
@@ -36,16 +34,11 @@ MAX_TILES = 1_250
 """What a CPU measures in some seconds; a photograph of 16:9 has fewer."""
 
 
-def bits(system: CoverageQuality, images: Tensor) -> Tensor:
-    """Bits per dimension of each uint8 image (N, C, S, S), by the bound of one draw: (N,)."""
-    return bits_per_dimension(held_out_nats(system, images), images[0].numel())
-
-
 # --- changed photographs -------------------------------------------------------------------------------------
 
 
-def kinds(x: Tensor, system: CoverageQuality) -> dict[str, Tensor]:
-    """uint8 photographs x (N, C, S, S), what can be done to them, and images that are none; all (N, C, S, S)."""
+def kinds(x: Tensor, model: CoverageQuality) -> dict[str, Tensor]:
+    """uint8 photographs x (N, C, S, S), changed ones, and images that are no photographs; all (N, C, S, S)."""
     mean, generator = x.float().mean((2, 3), keepdim=True), torch.Generator().manual_seed(0)
     small = avg_pool2d(x.float(), 4)
     order = torch.randperm(x[0, 0].numel(), generator=generator)
@@ -59,29 +52,29 @@ def kinds(x: Tensor, system: CoverageQuality) -> dict[str, Tensor]:
         "red, green, blue in turn": x.roll(1, dims=1),
         "pixels in another order": x.flatten(2)[..., order].view_as(x),
         "uniform noise": torch.randint(256, x.shape, dtype=torch.uint8, generator=generator),
-        "samples, T = 1": show.draw(system, len(x), 1.0),
-        "samples, T = 0": show.draw(system, len(x), 0.0),
+        "samples, T = 1": draw(model, len(x), 1.0),
+        "samples, T = 0": draw(model, len(x), 0.0),
     }
 
 
-def probable(system: CoverageQuality, x: Tensor) -> HTML:
+def costs_by_kind(model: CoverageQuality, x: Tensor) -> HTML:
     """`kinds` of x with examples: mean and middle 90 % of their bits per dimension."""
-    found = kinds(x, system)
-    values = {name: bits(system, images) for name, images in found.items()}
-    what = "Bits per dimension of photographs, changed photographs and other images"
-    return picture(*cost_board(found, values, "photographs", "bits per dimension", what))
+    images = kinds(x, model)
+    values = {name: bits(model, of_kind) for name, of_kind in images.items()}
+    alt = "Bits per dimension of photographs, changed photographs and other images"
+    return picture(*cost_board(images, values, "photographs", "bits per dimension", alt))
 
 
 # --- an image of your own ------------------------------------------------------------------------------------
 
 
 def read(source: Path | str | bytes, channels: int = 3) -> Image.Image:
-    """A picture from a file or from its bytes, in colour or (1 channel) grey. UserError where it is none."""
+    """A picture from a file or from its bytes, in colour or (1 channel) grey. UserError where it cannot be read."""
     try:
-        found = reading.picture(io.BytesIO(source) if isinstance(source, bytes) else Path(source))
-        if found.mode.startswith(("I", "F")):  # Pillow would turn all that is bright white
+        image = reading.picture(io.BytesIO(source) if isinstance(source, bytes) else Path(source))
+        if image.mode.startswith(("I", "F")):  # Pillow would clip everything bright to white
             raise ValueError("more than 8 bits a channel; save it with 8")
-        return found.convert("RGB" if channels == 3 else "L")
+        return image.convert("RGB" if channels == 3 else "L")
     except (OSError, ValueError) as error:
         name = "the upload" if isinstance(source, bytes) else source
         raise UserError(one_line(f"{name} is no picture that can be read: {error}")) from error
@@ -114,38 +107,33 @@ def _pixels(image: Image.Image) -> Tensor:
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
 
 
-def cost_map(system: CoverageQuality, image: Image.Image, test: Tensor) -> tuple[Figure, str]:
-    """The picture beside the bits per dimension of each of its tiles; and a sentence on it, with the share of the test
-    images that cost less than the whole picture and than its average tile."""
-    size = system.shape[-1]
+def your_image(model: CoverageQuality, source: Path | str | bytes | None, test: Tensor) -> HTML:
+    """A picture file (None: a portrait that comes with matplotlib) beside the bits per dimension of each of its tiles;
+    and a sentence with the share of the test images that cost less than its average tile and than the whole picture.
+    UserError for a file that cannot be read."""
+    size = model.shape[-1]
+    image = read(PORTRAIT if source is None else source, model.shape[0])
     cut, (rows, columns) = tiles(image, size)
-    of_tiles, of_test = bits(system, cut), bits(system, test)
-    of_whole = bits(system, whole(image, size))
+    tile_bits, test_bits, whole_bits = bits(model, cut), bits(model, test), bits(model, whole(image, size))
     with matplotlib.rc_context(plots.STYLE):
         figure = plots.blank(7.0, min(4.6, 0.6 + 3.0 * rows / columns))
         left, right = figure.subplots(1, 2)
-        picture = cut.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-        left.imshow(picture.expand(-1, -1, 3).numpy(), interpolation="none")
+        joined = cut.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+        left.imshow(joined.expand(-1, -1, 3).numpy(), interpolation="none")
         left.set_title(f"{rows * columns} tiles of {size} × {size} pixels")
-        drawn = right.imshow(of_tiles.view(rows, columns).numpy(), interpolation="none", cmap="viridis")
+        heat = right.imshow(tile_bits.view(rows, columns).numpy(), interpolation="none", cmap="viridis")
         right.set_title("what each tile costs")
         for ax in (left, right):
             ax.set_axis_off()
-        figure.colorbar(drawn, ax=right, label="bits per dimension", shrink=0.8)
-    cheaper = [float((of_test < value.mean()).double().mean()) for value in (of_tiles, of_whole)]
-    told = (f"A tile costs {of_tiles.mean():.2f} bits per dimension on average, more than {cheaper[0]:.0%} of "
-            f"{len(test)} test images do; the whole picture at {size} × {size} pixels {of_whole.mean():.2f}, more than "
-            f"{cheaper[1]:.0%}.")  # fmt: skip
-    return figure, told
+        figure.colorbar(heat, ax=right, label="bits per dimension", shrink=0.8)
+    cheaper = [float((test_bits < values.mean()).double().mean()) for values in (tile_bits, whole_bits)]
+    sentence = (f"A tile costs {tile_bits.mean():.2f} bits per dimension on average, more than {cheaper[0]:.0%} of "
+                f"{len(test)} test images do; the whole picture at {size} × {size} pixels {whole_bits.mean():.2f}, "
+                f"more than {cheaper[1]:.0%}.")  # fmt: skip
+    return HTML(f"{picture(figure, f'A picture, and what its tiles cost. {sentence}').data}<p>{sentence}</p>")
 
 
-def your_image(system: CoverageQuality, source: Path | str | bytes | None, test: Tensor) -> HTML:
-    """`cost_map` of a picture file (None: a portrait that comes with matplotlib) in a cell, its sentence below."""
-    figure, told = cost_map(system, read(PORTRAIT if source is None else source, system.shape[0]), test)
-    return HTML(f"{picture(figure, f'A picture, and what its tiles cost. {told}').data}<p>{told}</p>")
-
-
-def upload(system: CoverageQuality, test: Tensor) -> Any:
+def upload(model: CoverageQuality, test: Tensor) -> Any:
     """A button that takes a picture and shows what its tiles cost; None where nobody can press it."""
     if not live():
         return None
@@ -154,7 +142,7 @@ def upload(system: CoverageQuality, test: Tensor) -> Any:
     def changed(change: dict[str, Any]) -> None:
         for file in change["new"][-1:]:
             try:
-                view.value = your_image(system, bytes(file["content"]), test).data
+                view.value = your_image(model, bytes(file["content"]), test).data
             except UserError as error:
                 view.value = f"<p>{escape(str(error))}</p>"
 

@@ -1,4 +1,4 @@
-"""What the notebooks show of tables that are not trained by default: records, grids, layers, costs."""
+"""What the notebooks of tables share, and the pictures of Table 2: records, grids, layers, costs, the slider."""
 
 from __future__ import annotations
 
@@ -7,48 +7,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from bs4 import BeautifulSoup
 from fake_records import TABLE2, draw_samples, record, records
+from notebook_cells import smoke_model, soup, words
 
 from cqlib.experiments import run
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import write_record
 from cqlib.figures import architectures
 from cqlib.figures import common as show
-from cqlib.models.registry import build
-from cqlib.report import page as report
 from cqlib.report.critic_cost import multiply_adds
 from cqlib.report.run_sets import RunSet, run_sets
 from cqlib.util.errors import UserError
 
 ROWS = ("table1/gan", "table1/cq-f", *TABLE2)
-
-
-@pytest.fixture
-def published(monkeypatch):
-    """Sets the published records."""
-
-    def publish(*found):
-        monkeypatch.setattr(report, "published_records", lambda: tuple(found))
-
-    publish()
-    return publish
+TABLE2_ROWS = show.table_rows("table2")
 
 
 @pytest.fixture(scope="module")
 def residual():
     """Untrained smoke systems, by label: one with layers of latent variables, one without."""
-    torch.manual_seed(0)
-    rows = {"CQF": "table2/cqf", "CQF + Residual": "table2/cqf-residual"}
-    return {label: build(experiment(row, "smoke").recipe.system).eval() for label, row in rows.items()}
-
-
-def soup(html) -> BeautifulSoup:
-    return BeautifulSoup(html.data, "html.parser")
-
-
-def words(html) -> str:
-    return " ".join(soup(html).get_text(" ").split())
+    rows = {"CQF": "table1/cq-f", "CQF + Residual": "table2/cqf-residual"}
+    return {label: smoke_model(row) for label, row in rows.items()}
 
 
 def test_only_what_has_finished_is_read_and_nothing_is_trained(tmp_path):
@@ -57,21 +36,27 @@ def test_only_what_has_finished_is_read_and_nothing_is_trained(tmp_path):
     write_record(done, run.run_dir(done.row, "smoke", None, 0, tmp_path), "record.json")
     changed = record("table2/cqf-iaf-residual", profile="smoke", config_hash="of another recipe")
     write_record(changed, run.run_dir(changed.row, "smoke", None, 0, tmp_path), "record.json")
+    other = experiment("table2/cqf-residual", "smoke", "cifar10", 0)
+    on_other = record("table2/cqf-residual", profile="smoke", data="cifar10", config_hash=other.config_hash)
+    write_record(on_other, run.run_dir(done.row, "smoke", "cifar10", 0, tmp_path), "record.json")
     rows = ["table2/cqf", "table2/cqf-residual", "table2/cqf-iaf-residual"]
+    where = {"profiles": ["smoke"], "runs_dir": tmp_path}
     before = sorted(tmp_path.rglob("*"))
-    found = show.finished_runs(rows, profile="smoke", data=["photos10"], seeds=[0, 1], runs_dir=tmp_path)
+    found = show.finished_runs(rows, **where, seeds=[0, 1], data=["photos10"])
     assert [(r.row, r.seed) for r in found] == [("table2/cqf-residual", 0)]
-    assert show.finished_runs(rows, profile="smoke", seeds=[0], runs_dir=tmp_path) == found
+    assert {r.data.name for r in show.finished_runs(rows, **where)} == {"photos10", "cifar10"}
+    assert not show.finished_runs(rows, **where, seeds=[1])
+    assert not show.finished_runs(rows, profiles=["quick"], runs_dir=tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_pictures_are_of_the_run_set_with_most_rows_and_of_this_machine_first(published):
     with pytest.raises(UserError, match="--only table2"):
-        show.fullest("table2", [])
+        show.fullest(TABLE2_ROWS, [])
     published(*records(2, ROWS))
-    assert show.fullest("table2", []).place == "published"
-    assert show.fullest("table2", records(1)).place == "published"  # Table 1 alone
-    assert show.fullest("table2", records(1, ROWS, profile="smoke")).label == "photos10 16×16, smoke"
+    assert show.fullest(TABLE2_ROWS, []).place == "published"
+    assert show.fullest(TABLE2_ROWS, records(1)).place == "published"  # Table 1 alone
+    assert show.fullest(TABLE2_ROWS, records(1, ROWS, profile="smoke")).label == "photos10 16×16, smoke"
 
 
 def test_quality_has_a_picture_per_run_set_with_rows_of_its_own(published):
@@ -101,22 +86,23 @@ def test_grids_are_those_that_the_runs_left(tmp_path, published):
     assert all(len(figure.find_all("img")) == 2 for figure in figures[1:])
 
 
-def test_curves_are_labelled_as_in_their_table(published):
-    svg = soup(show.curves(records(2, ROWS), "L_C (bits/dim)", "table2")).svg
+def test_curves_are_labelled_as_in_their_table():
+    runs = run_sets(records(2, ROWS), [])[0]
+    svg = soup(show.curves("table2", runs, "L_C (bits/dim)")).svg
     assert "CQF + Residual" in svg.get_text() and "CQ-F" not in svg.get_text()
-    assert "CQ-F" in soup(show.curves(records(2), "L_C (bits/dim)")).svg.get_text()
+    assert "CQ-F" in soup(show.curves("table1", runs, "L_C (bits/dim)")).svg.get_text()
 
 
-def test_systems_are_those_whose_weights_are_there(tmp_path, monkeypatch):
+def test_models_are_those_whose_weights_are_there(tmp_path, monkeypatch):
     runs = run_sets(records(1, ROWS), [])[0]
 
-    def load(row, **where):
-        if row != "table2/cqf-residual":
+    def model_of(record, runs_dir):
+        if record.row != "table2/cqf-residual":
             raise UserError("not here")
-        return (row, where["seed"])
+        return record.row, record.seed
 
-    monkeypatch.setattr(show, "load", load)
-    assert show.systems("table2", runs, tmp_path) == {"CQF + Residual": ("table2/cqf-residual", 0)}
+    monkeypatch.setattr(show, "model_of", model_of)
+    assert show.models(ROWS, runs, tmp_path) == {"CQF + Residual": ("table2/cqf-residual", 0)}
 
 
 def with_critic(row: str, profile: str = "smoke"):
@@ -186,6 +172,16 @@ def test_partitions_are_those_of_the_flow(monkeypatch):
     row, column = np.indices((8, 8))
     assert (fine == 255 * ((row + column) % 2)).all()
     assert (channels[0] == 0).all() and (channels[2] == 255).all() and (channels[1] == 255 * (row % 2)).all()
-    done = (row + column) % 2 == 1
-    assert (coarse[:, done] == np.array([[229], [153], [51]])).all()
-    assert sorted(np.unique(coarse[:, ~done], return_counts=True)[1]) == [48, 48]
+    factored_out = (row + column) % 2 == 1
+    assert (coarse[:, factored_out] == np.array([[229], [153], [51]])).all()
+    assert sorted(np.unique(coarse[:, ~factored_out], return_counts=True)[1]) == [48, 48]
+
+
+def test_the_temperature_slider_draws_again(live):
+    models = {"CQF": smoke_model("table1/cq-f")}
+    assert show.temperature_slider(models) is None
+    live(True)
+    controls, view = show.temperature_slider(models, n=4).children
+    before = view.value
+    controls.children[1].value = 0.0
+    assert view.value.startswith('<img alt="4 samples of CQF at T = 0.00') and view.value != before

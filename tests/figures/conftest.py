@@ -1,0 +1,37 @@
+"""Published records that a test sets itself, and a front end that shows widgets."""
+
+from __future__ import annotations
+
+import pytest
+from fake_records import draw_samples
+
+from cqlib.figures import common
+from cqlib.figures.explore import out_of_distribution
+from cqlib.report import cells
+from cqlib.report import page as report
+
+
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """Sets the published records and puts sample grids in the place of the published ones; at first there are none."""
+    monkeypatch.setattr(common, "PUBLISHED", tmp_path / "published")
+
+    def publish(*records, samples: bool = False):
+        monkeypatch.setattr(report, "published_records", lambda: tuple(records))
+        if samples:
+            draw_samples(list(records), tmp_path / "published" / "samples")
+
+    publish()
+    return publish
+
+
+@pytest.fixture
+def live(monkeypatch):
+    """Sets whether widgets can be moved."""
+
+    def set_live(value: bool) -> None:
+        for module in (cells, out_of_distribution):
+            monkeypatch.setattr(module, "live", lambda: value)
+
+    set_live(False)
+    return set_live

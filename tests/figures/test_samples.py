@@ -1,0 +1,160 @@
+"""The notebook on samples: a model that copies is caught, and training images stay out of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from IPython.display import HTML
+from markupsafe import escape
+from notebook_cells import by_name, smoke_model, soup
+from scipy import stats
+
+from cqlib import data as data_sets
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.load import ModelAndData
+from cqlib.figures.samples import held_out, memorisation, neighbours
+from cqlib.metrics import cache
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
+from cqlib.metrics.features import lite0
+from cqlib.models.base import System
+from cqlib.util.errors import UserError
+
+
+class Copying(System):
+    """Returns the images that it was given, one after the other: it has no likelihood."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.images = images
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def sample(self, n, *, temperature=1.0, generator=None):
+        start = int(torch.randint(len(self.images) - n, (1,), generator=generator))
+        return (self.images[start : start + n] + 0.5) / 128 - 1
+
+
+def subject(system: System | None = None, data: str = "photos10") -> ModelAndData:
+    e = replace(experiment("table1/cq-f", "smoke"), data=data)
+    model = ModelAndData(e, system or smoke_model("table1/cq-f"), "local")
+    model.__dict__["data"] = data_sets.load("photos10", size=16).first(300, 64)
+    return model
+
+
+@pytest.fixture(scope="module")
+def copying():
+    """A model that copies training images, and their nearest training images."""
+    model = subject(Copying(subject().data.train.images))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "FEATURE_IMAGES", 16)
+        return model, neighbours.nearest_images(model, runs_dir="nowhere")
+
+
+def test_a_model_that_copies_is_caught_in_both_spaces(copying):
+    _, found = copying
+    table = by_name(neighbours.suspects(found))
+    for name in ("samples, T = 1, pixels", "samples, T = 1, features"):
+        _, median, nearer, share, _, _, ratio_share = table[name]
+        assert float(median) == 0 and float(nearer) == 1
+        assert share.startswith("100.0 %") and ratio_share.startswith("100.0 %")
+    n, *_, share, _, _, _ = table["held-out images, pixels"]
+    low, high = stats.beta.ppf(0.025, 1, 64), stats.beta.ppf(0.975, 2, 63)  # Clopper and Pearson, 1 of 64
+    assert (n, share) == ("64", f"1.6 % [{100 * low:.1f}, {100 * high:.1f}]")
+    assert float(table["held-out images, pixels"][2]) == 0.5
+
+
+def test_mirrored_copies_are_found_in_features(copying):
+    """Their sources are among the training images that features are taken of."""
+    model, found = copying
+    near = found.features["mirror"]
+    sources = memorisation.nearest(found.images["mirror"][: len(near.nearest)].flip(3), model.data.train.images)
+    assert sources[0].max() == 0
+    assert (near.index[:, :1] == sources[1]).double().mean() > 0.5
+
+
+def test_features_that_the_run_stored_are_read(tmp_path, monkeypatch):
+    computed = []
+
+    def compute(images, *_):
+        computed.append(len(images))
+        return images.flatten(1).float()[:, :20].contiguous()
+
+    monkeypatch.setattr(cache, "_compute", compute)
+    model, folder = subject(), tmp_path / "features"
+    train = model.data.train.images
+    folder.mkdir()
+    cache.pooled_features(train[:64], features=lite0(), cache_dir=folder)
+    computed.clear()
+    found = neighbours.nearest_images(model, runs_dir=tmp_path)
+    assert 64 not in computed and int(found.description.split("against ")[-1].split()[0]) > 64
+    # whatever is the reference, a neighbour's index is its place among the training images
+    near = found.features["test"]
+    feature = compute(train[near.index[:, 0]])
+    own = compute(found.images["test"][: len(feature)])
+    assert torch.allclose((own - feature).double().square().mean(1).sqrt(), near.nearest)
+
+
+@pytest.mark.parametrize(
+    "data, allowed", [("photos10", True), ("celeba", False), ("folder:/home/someone/<img src=x>", False)]
+)
+def test_training_images_are_shown_of_photos10_alone(copying, monkeypatch, data, allowed):
+    model, found = copying
+    model, shown = subject(model.model, data), []
+    monkeypatch.setattr(neighbours, "grid", lambda images, **_: shown.extend(images) or torch.zeros(2, 2, 3).numpy())
+    monkeypatch.setattr(neighbours.plots, "sample_board", lambda rows, **_: shown.extend(rows.values()))
+    monkeypatch.setattr(neighbours, "picture", lambda figure, alt: HTML(escape(alt)))
+    monkeypatch.setattr(neighbours, "draw", lambda model, n, t: model.data.test.images[:n])
+    found = replace(found, images={**found.images, "samples": model.data.test.images})
+    page = neighbours.board(model, found).data
+    assert ("<p>Training images of" in page) != allowed and "<img src=x" not in page and "someone" not in page
+    neighbours.beside_real(model, n=16)
+    titles = list(shown.pop())
+    assert titles[0] == ("training images" if allowed else "held-out images")
+    distances, _ = memorisation.nearest(torch.stack(shown), model.data.train.images)
+    assert bool((distances == 0).any()) == allowed
+
+
+def test_where_nothing_was_trained_the_published_model_is_shown_and_named(tmp_path):
+    where = {"profile": "study", "data": [], "seeds": [3], "runs_dir": tmp_path}
+    model, text = neighbours.find("table1/cq-f", **where)
+    assert (model.experiment.profile, model.experiment.data, model.experiment.seed) == ("quick", "photos10", 0)
+    assert "has not been trained with profile study on photos10, seed 3" in text and "Shown instead" in text
+    description = "CQ-F on photos10 16×16, quick, seed 0: 20,000 training images, 2,000 held out"
+    assert text.endswith(description)
+    assert neighbours.find("table1/cq-f", **{**where, "profile": "quick", "seeds": [0]})[1] == description
+
+
+def test_bits_are_of_equally_many_images_and_a_gan_has_none(tmp_path, monkeypatch):
+    model, other = subject(), subject().model
+
+    def find_model(row, **where):
+        if row != "table1/vae":
+            raise UserError("not here")
+        assert (where["profile"], where["data"], where["seed"]) == ("smoke", "photos10", 0)
+        return replace(model, model=other)
+
+    monkeypatch.setattr(held_out, "find_model", find_model)
+    bits = held_out.bits(model, runs_dir=tmp_path, n=50)
+    assert list(bits.models) == ["CQ-F", "VAE", "Copier"]
+    for i, split in enumerate((model.data.train, model.data.test)):
+        expected = bits_per_dimension(held_out_nats(other, split.images[:50]), 3 * 16**2)
+        assert bits.models["CQ-F"][i].equal(expected) and bits.models["VAE"][i].equal(expected)
+    table = by_name(held_out.gaps(bits))
+    train, test = bits.models["CQ-F"]
+    error, _ = memorisation.gap_errors(train, test, *bits.labels)
+    gap = f"{test.mean() - train.mean():+.3f}".replace("-", "−")
+    assert table["CQ-F"][:4] == [f"{train.mean():.2f}", f"{test.mean():.2f}", gap, f"{error:.3f}"]
+    assert float(table["Copier"][2]) > 1  # it knows its training images by heart
+    gan = held_out.bits(subject(Copying(model.data.train.images)), runs_dir=tmp_path, n=20)
+    assert list(gan.models) == ["VAE", "Copier"]
+    assert soup(held_out.distributions(model, gan)).svg
+
+
+def test_closed_forms_stand_beside_what_was_measured(copying):
+    model, found = copying
+    bits = held_out.bits(subject(), runs_dir="nowhere", n=50)
+    table = by_name(held_out.checks(model, found, bits))
+    assert len(table) == 3
+    for closed, here, _ in table.values():
+        assert float(here) == pytest.approx(float(closed), rel=0.05)
