@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cqlib.cli.options import OPTIONS, Parser, absolute_data_path, integer, number, path
-from cqlib.experiments import rows as names
+from cqlib.experiments.rows import ROWS, label_of
 from cqlib.util import VERSION
 from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown
 from cqlib.util.stop import interrupt_on_sigterm
@@ -42,14 +42,14 @@ def rows(options: argparse.Namespace) -> int:
     from cqlib.experiments.experiment import AVAILABLE, experiment
     from cqlib.experiments.run import finished
 
-    for row in names.ROWS:
+    for row in ROWS:
         state = "not part of this version yet"
         if row in AVAILABLE:
             record = finished(experiment(row, options.profile, options.data, options.seed), options.runs_dir)
             state = "not run" if record is None else "finished"
             if record is not None and "BPD" in record.metrics:
                 state += f", {record.metrics['BPD'].value:.3f} bpd"
-        print(f"{row:<32} {names.label_of(row):<34} {state}")
+        print(f"{row:<32} {label_of(row):<34} {state}")
     return 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cqlib.data import SOURCES, is_path
-from cqlib.experiments import rows as names
+from cqlib.experiments.rows import PROFILES, ROWS, check_data, check_profile, check_row, check_target, notebooks
 from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown
 from cqlib.util.paths import ROOT
 
@@ -138,10 +138,10 @@ def absolute_data_path(name: str, data_dir: Path | None) -> str:
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "row": {"type": names.row, "metavar": "ROW", "help": "table1/cq-f, …; `python -m cqlib rows` lists them"},
-    "--profile": {"type": names.profile, "default": "quick", "metavar": "NAME",
-                  "help": " | ".join(names.PROFILES) + " (default: quick)"},
-    "--data": {"type": names.data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
+    "row": {"type": check_row, "metavar": "ROW", "help": "table1/cq-f, …; `python -m cqlib rows` lists them"},
+    "--profile": {"type": check_profile, "default": "quick", "metavar": "NAME",
+                  "help": " | ".join(PROFILES) + " (default: quick)"},
+    "--data": {"type": check_data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "default: 0"},
     "--runs-dir": {"type": path, "default": ROOT / "runs", "metavar": "DIR",
                    "help": "checkpoints, logs and records (default: runs/)"},
@@ -155,10 +155,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 RUN_ALL: dict[str, dict[str, Any]] = {
     "--profile": OPTIONS["--profile"],
-    "--only": {"type": comma_separated(names.target), "default": (), "metavar": "NAME,…",
+    "--only": {"type": comma_separated(check_target), "default": (), "metavar": "NAME,…",
                "help": "notebooks (table1, figure_samples), rows (table1/cq-f) or all; "
                        "default: every notebook, with the rows of Table 1"},
-    "--data": {"type": comma_separated(names.data), "default": (), "metavar": "NAME,…",
+    "--data": {"type": comma_separated(check_data), "default": (), "metavar": "NAME,…",
                "help": "data sets (default: photos10; for paper those of the table)"},
     "--data-dir": OPTIONS["--data-dir"],
     "--feature-weights": OPTIONS["--feature-weights"],
@@ -224,10 +224,10 @@ def parse(argv: Sequence[str]) -> Options:
 
 def listing() -> str:
     """Every name that the options take, for `--list`."""
-    books = {name: file.name for name, file in names.notebooks().items()}
+    books = {name: file.name for name, file in notebooks().items()}
     sets = {name: source.about for name, source in SOURCES.items()}
-    lines = ["rows", *(f"  {row}" for row in names.ROWS)]
-    for title, entries in (("profiles", names.PROFILES), ("notebooks", books), ("data sets", sets)):
+    lines = ["rows", *(f"  {row}" for row in ROWS)]
+    for title, entries in (("profiles", PROFILES), ("notebooks", books), ("data sets", sets)):
         width = max((len(name) for name in entries), default=0)
         lines += ["", title, *(f"  {name:<{width}}  {text}" for name, text in entries.items())]
     return "\n".join(lines)

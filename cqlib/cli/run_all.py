@@ -18,16 +18,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cqlib.cli import cluster, cluster_nodes, options
-from cqlib.cli import papermill as notebooks
+from cqlib.cli import cluster, cluster_nodes, options, papermill
 from cqlib.cli.options import Options
 from cqlib.cli.progress import Progress
 from cqlib.cli.slots import slots
 from cqlib.cli.tasks import Outcome, Task, run_tasks
 from cqlib.data.catalogue import entry_of
-from cqlib.experiments import rows as names
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
+from cqlib.experiments.rows import NOTEBOOK_ROWS, ROWS, default_data, notebooks, short_name
 from cqlib.util.errors import UsageError, UserError, one_line_errors
 from cqlib.util.files import remove_leftovers, write_atomic
 from cqlib.util.paths import ROOT
@@ -59,24 +58,24 @@ def plan(chosen: Options, available: Sequence[str]) -> Plan:
     Without `--only`: every notebook, and the rows of Table 1 alone. Without `--data` each row is paired with its own
     data sets for the profile, or with those of the notebook.
     """
-    books = names.notebooks()
+    books = notebooks()
     table1 = tuple(row for row in available if row.startswith("table1/"))
     rows: list[tuple[str, str]] = []  # with the notebook that wants it, whose data sets may be its own
     files: list[Path] = []
     for name in chosen.only or ("",):
-        if name in names.ROWS:
+        if name in ROWS:
             if name not in available:
                 raise UsageError(f"row '{name}' cannot be trained by this version yet")
             rows.append((name, ""))
             continue
         picked = [file for short, file in books.items() if name in ("", "all", short, file.stem)]
         files += picked
-        for short in map(names.short_name, picked if name else ()):
-            shown = names.NOTEBOOK_ROWS.get(short, ())
+        for short in map(short_name, picked if name else ()):
+            shown = NOTEBOOK_ROWS.get(short, ())
             rows += [(row, short) for row in available if row.startswith(f"{short}/") or row in shown]
         rows += [(row, "") for row in (table1 if name == "" else available if name == "all" else ())]
     pairs = ((canonical(row), data) for row, book in rows
-             for data in chosen.data or names.default_data(row, chosen.profile, book))  # fmt: skip
+             for data in chosen.data or default_data(row, chosen.profile, book))  # fmt: skip
     return Plan(_unique(pairs), _unique(files))
 
 
@@ -185,9 +184,9 @@ def notebook_tasks(chosen: Options, todo: Plan) -> list[Task]:
     records = (str(chosen.runs_dir), str(ROOT / "reports" / "published" / "records"))
     tasks = []
     for file in todo.notebooks:
-        job = notebooks.Job(str(file), parameters, str(chosen.out / "notebooks" / file.stem), records)
+        job = papermill.Job(str(file), parameters, str(chosen.out / "notebooks" / file.stem), records)
         if not job.done():
-            tasks.append(Task(file.stem, "cqlib.cli.papermill", notebooks.encode(job)))
+            tasks.append(Task(file.stem, "cqlib.cli.papermill", papermill.encode(job)))
     return tasks
 
 

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, replace
 
 from cqlib import data as registry
 from cqlib.data.catalogue import ENTRIES
-from cqlib.experiments import rows as names
+from cqlib.experiments import rows
 from cqlib.experiments.paper import SAME_MODEL, TABLE1
+from cqlib.experiments.rows import ROWS, check_data, check_profile, check_row, default_data
 from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.registry import RECIPES
 from cqlib.models.rival import RivalConfig
@@ -15,7 +16,6 @@ from cqlib.recipe import EVALUATION, PROFILES, Evaluation, Recipe, hashed
 from cqlib.util.errors import UsageError, unknown
 from cqlib.util.files import canonical_json, sha256
 
-ROWS = names.ROWS
 AVAILABLE = tuple(row for row in ROWS if SAME_MODEL.get(row, row) in RECIPES)
 """The rows that this version can train, aliases included."""
 
@@ -71,10 +71,10 @@ class Experiment:
 
 def experiment(row: str, profile: str = "quick", data: str | None = None, seed: int = 0) -> Experiment:
     """The experiment for a row of the tables; UsageError for a name or a seed that is none."""
-    names.row(row)
-    names.profile(profile)
-    data = data or names.default_data(row, profile)[0]
-    names.data(data)
+    check_row(row)
+    check_profile(profile)
+    data = data or default_data(row, profile)[0]
+    check_data(data)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         raise UsageError(f"seed {seed!r} is not a whole number from 0 to {2**31 - 1}")
     canonical = SAME_MODEL.get(row, row)
@@ -102,4 +102,4 @@ def image_size(data: str, profile: str) -> int:
     return min(registry.sizes(data), key=lambda size: abs(size - IMAGE_SIZE[profile]))
 
 
-assert set(PROFILES) == set(names.PROFILES) == set(EVALUATION)
+assert set(PROFILES) == set(rows.PROFILES) == set(EVALUATION)

@@ -1,5 +1,7 @@
-"""Every name a user can type: rows, profiles, data sets, notebooks. Standard library only, so that a wrong
-name is told before anything is installed (`cqlib/cli/options.py`)."""
+"""Names a user can type: rows, profiles, data sets and notebooks, and the labels of rows.
+
+Standard library only: the options of run_all.sh are checked before anything is installed (`cqlib/cli/options.py`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,6 @@ from pathlib import Path
 
 from cqlib import data as registry
 from cqlib.experiments import paper
-from cqlib.experiments import rows as names
 from cqlib.util.errors import unknown
 from cqlib.util.paths import ROOT
 
@@ -20,20 +21,23 @@ PROFILES = {
 }
 
 DEVELOPMENT_DATA = "photos10"
-"""What every profile but `paper` runs on when no data set is named."""
+"""The default data set of every profile but `paper`."""
 
-# The tables' rows, then what the figures need beside them.
-ROWS = (
-    *paper.ROWS,
-    "extra/vae-full-covariance",
-    "extra/vae-pixelcnn",
-    "extra/cq-f-conditional",
-    "extra/improved-gan-unlabelled",
-    "extra/m-batchgan",
-    "extra/cq-f-width-50",
-    "extra/cq-f-width-75",
-    "extra/cq-f-width-150",
-)
+TWO_SCALES = "table3/cqf-2-scales"
+
+EXTRA = {
+    "extra/vae-full-covariance": "VAE, full covariance",
+    "extra/vae-pixelcnn": "VAE, PixelCNN decoder",
+    "extra/cq-f-conditional": "CQ-F, colourisation",
+    "extra/improved-gan-unlabelled": "Improved GAN, no labels",
+    "extra/m-batchgan": "M-BatchGAN",
+    "extra/cq-f-width-50": "CQ-F, width 50 %",
+    "extra/cq-f-width-75": "CQ-F, width 75 %",
+    "extra/cq-f-width-150": "CQ-F, width 150 %",
+}
+"""Label of each row that is in none of the paper's tables: what the figures need beside them."""
+
+ROWS = (*paper.ROWS, *EXTRA)
 
 NOTEBOOK_ROWS = {
     "figure_decoders": (
@@ -43,8 +47,8 @@ NOTEBOOK_ROWS = {
     ),
     "colourisation": ("extra/cq-f-conditional", "table1/cq-f"),
     "figure_samples": ("table1/cq-f",),
-    "figure_nvp_comparison": ("table1/cq-f", "table3/cqf-2-scales", "table3/nvp"),
-    "table4": ("table1/cq-f", "table3/cqf-large-d", "table3/cqf-2-scales"),
+    "figure_nvp_comparison": ("table1/cq-f", TWO_SCALES, "table3/nvp"),
+    "table4": ("table1/cq-f", "table3/cqf-large-d", TWO_SCALES),
 }  # fmt: skip
 """Short name of a notebook -> the rows that it needs; one of the paper's tables has its own rows."""
 
@@ -69,29 +73,37 @@ def short_name(file: Path) -> str:
     return file.stem.split("_")[0] if file.stem.startswith("table") else file.stem
 
 
-def profile(name: str) -> str:
+def check_profile(name: str) -> str:
     """`name` if it is a profile; else UsageError with the nearest one."""
-    if name not in PROFILES:
-        raise unknown("profile", name, PROFILES)
-    return name
+    return _check("profile", name, PROFILES)
 
 
-def row(name: str) -> str:
+def check_row(name: str) -> str:
     """`name` if it is a row of the tables; else UsageError with the nearest one."""
-    if name not in ROWS:
-        raise unknown("row", name, ROWS)
-    return name
+    return _check("row", name, ROWS)
 
 
-def data(name: str) -> str:
+def check_data(name: str) -> str:
     """`name` if a data set of that name can exist (no file is read); else UsageError with the nearest one."""
     registry.check(name)
     return name
 
 
+def check_target(name: str) -> str:
+    """`name` if `--only` takes it: `all`, a row, or a notebook by short name or stem; else UsageError."""
+    books = notebooks()
+    return _check("name", name, ["all", *books, *(file.stem for file in books.values()), *ROWS])
+
+
+def _check(kind: str, name: str, valid: Collection[str]) -> str:
+    if name not in valid:
+        raise unknown(kind, name, valid)
+    return name
+
+
 def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:
-    """The data sets of a row when none is named: for `paper` those of the notebook (by short name) that it is wanted
-    for, if that has any of its own, else those of the first table that it stands in."""
+    """The data sets of a row when none is named: for `paper` those of the notebook (by short name) that shows it, if
+    that has any of its own, else those of the first table that the row is in."""
     if profile != "paper":
         return (DEVELOPMENT_DATA,)
     if notebook in NOTEBOOK_DATA:
@@ -99,51 +111,22 @@ def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:
     return paper.table_of(row).data if row in paper.ROWS else ("cifar10",)
 
 
-def target(name: str) -> str:
-    """What `--only` takes: `all`, a row, or a notebook by short name or stem; else UsageError."""
-    books = notebooks()
-    valid = ["all", *books, *(file.stem for file in books.values()), *ROWS]
-    if name not in valid:
-        raise unknown("name", name, valid)
-    return name
-
-
-TWO_SCALES = "table3/cqf-2-scales"
-
-
-SHORT = {TWO_SCALES: "CQF, 2 scales", "table3/cqf-large-d": "CQF (large Discr.)"}
-
-
-EXTRA = {
-    "extra/vae-full-covariance": "VAE, full covariance",
-    "extra/vae-pixelcnn": "VAE, PixelCNN decoder",
-    "extra/cq-f-conditional": "CQ-F, colourisation",
-    "extra/improved-gan-unlabelled": "Improved GAN, no labels",
-    "extra/m-batchgan": "M-BatchGAN",
-    "extra/cq-f-width-50": "CQ-F, width 50 %",
-    "extra/cq-f-width-75": "CQ-F, width 75 %",
-    "extra/cq-f-width-150": "CQ-F, width 150 %",
-}
-"""Rows that stand in none of the paper's tables."""
-
-
 def label_of(row: str) -> str:
-    """A row's name on the slides, told apart where the slides use one name twice ("CQF + Residual")."""
+    """A row's name on the slides, made unique where the slides use one name twice ("CQF + Residual")."""
     if row not in paper.ROWS:
         return EXTRA.get(row, row)
-    found = paper.ROWS[row]
-    extra = [] if row.startswith("table1/") or "(" in found.label else found.ticks
-    return " + ".join([found.label, *extra])
+    label, ticks = paper.ROWS[row].label, paper.ROWS[row].ticks
+    return label if row.startswith("table1/") or "(" in label else " + ".join([label, *ticks])
 
 
 def short_label(row: str) -> str:
-    """`label_of` where there is little room."""
-    return SHORT.get(row) or label_of(row)
+    """`label_of` for narrow places."""
+    return {TWO_SCALES: "CQF, 2 scales", "table3/cqf-large-d": "CQF (large Discr.)"}.get(row) or label_of(row)
 
 
 def marks(rows: Collection[str]) -> dict[str, int]:
-    """Short label -> its number in `plots.mark`: one system has one colour and marker everywhere, whatever it is called
-    in a table."""
-    systems = dict.fromkeys(map(paper.canonical, names.ROWS))
-    place = {row: i for i, row in enumerate(systems)}
-    return {short_label(row): place.get(paper.canonical(row), len(place)) for row in rows}
+    """Short label -> its number in `plots.mark`: a system has the same colour and marker everywhere, whatever it is
+    called in a table."""
+    systems = list(dict.fromkeys(map(paper.canonical, ROWS)))
+    numbers = {system: number for number, system in enumerate(systems)}
+    return {short_label(row): numbers.get(paper.canonical(row), len(numbers)) for row in rows}

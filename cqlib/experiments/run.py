@@ -23,9 +23,9 @@ import torch
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.data.grids import grid_png
-from cqlib.experiments import rows as names
 from cqlib.experiments.experiment import TRAIN_IMAGES, Experiment, experiment
 from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, slug, write_record
+from cqlib.experiments.rows import default_data
 from cqlib.experiments.run_folder import LOCK, set_stale_aside, tidied, tidy, tidy_finished
 from cqlib.experiments.stages import Stages, fingerprint, load_model, stored_training
 from cqlib.metrics import evaluation, milestones
@@ -175,7 +175,7 @@ def run_many(
     return [
         run(row, profile=profile, data=name, seed=seed, **options)
         for row in rows
-        for name in data or names.default_data(row, profile)
+        for name in data or default_data(row, profile)
         for seed in seeds
     ]
 

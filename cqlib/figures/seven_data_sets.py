@@ -12,10 +12,9 @@ from IPython.display import HTML
 from matplotlib.patches import Rectangle
 
 from cqlib.experiments import paper
-from cqlib.experiments import rows as names
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import short_label
+from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label
 from cqlib.figures.common import PROFILES, finished_runs, samples_folder
 from cqlib.report import missing as needs
 from cqlib.report import page, pictures, plots, tables
@@ -24,8 +23,8 @@ from cqlib.report.run_sets import FEATURES, PLACES, RunSet, run_sets
 from cqlib.report.tables import Group, Line, View
 from cqlib.util.text import without_paths
 
-ROWS = names.NOTEBOOK_ROWS["table4"]
-SEVEN = names.NOTEBOOK_DATA["table4"]
+ROWS = NOTEBOOK_ROWS["table4"]
+SEVEN = NOTEBOOK_DATA["table4"]
 OFFLINE = {"photos10": "quick", "tiny-imagenet": "study"}
 """Data sets that stand in where the seven cannot be had, with the profile that is made for them."""
 FOOTNOTE = "seven-data-sets"
@@ -124,7 +123,7 @@ def _group(sets: Sequence[RunSet], data: str, profile: str, data_dir: Path | str
     profile, files = _profile(sets, data, profile), needs.files(data, data_dir)
     remark = "not run." if files.here else f"not run. Needs {files}."
     for row in ["table4"] if len(absent) == len(ROWS) else absent:
-        command = needs.command(row, profile, "" if data == names.DEVELOPMENT_DATA else data)
+        command = needs.command(row, profile, "" if data == DEVELOPMENT_DATA else data)
         name = "All three" if row == "table4" else short_label(row)
         lines.append(Line("none", name, remark=remark, command=command))
     size = image_size(data, profile)

@@ -16,9 +16,8 @@ from IPython.display import HTML
 
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
-from cqlib.experiments import rows as names
 from cqlib.experiments.experiment import experiment, image_size
-from cqlib.experiments.rows import label_of
+from cqlib.experiments.rows import DEVELOPMENT_DATA, default_data, label_of
 from cqlib.experiments.run import load
 from cqlib.models.base import System
 from cqlib.models.registry import build
@@ -64,20 +63,20 @@ def untrained(row: str, images: Dataset) -> Found:
 
 def data_of(data: Sequence[str], profile: str) -> str:
     """The first data set that is asked for, or the profile's own."""
-    return data[0] if data else names.default_data("table1/cq-f", profile)[0]
+    return data[0] if data else default_data("table1/cq-f", profile)[0]
 
 
 def images(name: str, data_dir: Path | str | None) -> Dataset:
     """The data set in colour, at the size that it has nearest to 16 pixels. UserError where it cannot be had."""
     found = data_sets.load(name, size=image_size(name, "smoke"), data_dir=data_dir)
     if found.channels != 3:
-        raise UsageError(f"data set '{name}' is not of colour images: try {names.DEVELOPMENT_DATA}")
+        raise UsageError(f"data set '{name}' is not of colour images: try {DEVELOPMENT_DATA}")
     return found
 
 
 def roll(rows: Sequence[str], found: Mapping[str, Found | None], profile: str, data: str, seeds: Sequence[int]) -> HTML:
     """Which of `rows` are here, of which run; for the others the command that trains what `find` looked for."""
-    elsewhere = "" if data in names.default_data(rows[0], profile) else data
+    elsewhere = "" if data in default_data(rows[0], profile) else data
     lines = []
     for row in rows:
         here = found.get(row)

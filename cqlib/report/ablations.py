@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cqlib.experiments import rows as names
 from cqlib.experiments.ablations import (
     BEATS_GAN,
     BY_NAME,
@@ -26,6 +25,7 @@ from cqlib.experiments.claims import BY_ID, Claim
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
+from cqlib.experiments.rows import default_data
 from cqlib.report.claim_cards import result_text
 from cqlib.report.number_verdicts import TEMPERATURES
 from cqlib.report.run_sets import RunSet
@@ -125,7 +125,7 @@ def _column(claim: Claim, temperature: float | None, own: bool) -> str:
 
 def _by_seed(records: Sequence[Record], rows: Sequence[str]) -> dict[str, dict[int, Record]]:
     def right(record: Record, row: str) -> bool:
-        return (record.row, record.profile, record.data.name) == (row, PROFILE, names.default_data(row, PROFILE)[0])
+        return (record.row, record.profile, record.data.name) == (row, PROFILE, default_data(row, PROFILE)[0])
 
     return {row: {record.seed: record for record in records if right(record, row)} for row in rows}
 

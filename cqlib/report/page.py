@@ -19,8 +19,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cqlib.experiments import paper
-from cqlib.experiments import rows as names
 from cqlib.experiments.record import Record, load_records
+from cqlib.experiments.rows import ROWS
 from cqlib.report import ablations as tried
 from cqlib.report import parts as report_parts
 from cqlib.report import pictures as report_pictures
@@ -138,7 +138,7 @@ def build(
         samples=report_pictures.samples_of(sets, pictures, data_dir, Path(out) if alone else None),
         plots=report_pictures.plots_of(sets, alone),
         costs=report_tables.costs(sets),
-        baselines=report_tables.baselines(sets, [row for row in names.ROWS if paper.canonical(row) == row]),
+        baselines=report_tables.baselines(sets, [row for row in ROWS if paper.canonical(row) == row]),
         coverage=report_tables.coverage(sets, [row.id for row in paper.TABLE1.rows]),
         devices=report_parts.devices(sets),
         protocols=report_tables.protocols(sets),
@@ -221,7 +221,7 @@ def table_html(table: str, local: Sequence[Record], published: Sequence[Record] 
     """Table "table1", "table2" or "table3" as HTML for a notebook, the published records beside `local`."""
     sets = run_sets(local, published_records() if published is None else published)
     wanted = next(item for item in paper.TABLES if item.id == table)
-    return macro("paper_table", _view(wanted, sets, names.ROWS, "quick"))
+    return macro("paper_table", _view(wanted, sets, ROWS, "quick"))
 
 
 def view_html(view: View, name: str, columns: tuple[str, str] = ("Model", "Source")) -> Markup:

@@ -14,9 +14,8 @@ from PIL import Image
 from cqlib.data.grids import EXACT, QUALITY, grid, webp
 from cqlib.data.reading import DAMAGE
 from cqlib.experiments import paper
-from cqlib.experiments import rows as names
 from cqlib.experiments.record import Record, slug
-from cqlib.experiments.rows import TWO_SCALES, marks, short_label
+from cqlib.experiments.rows import ROWS, TWO_SCALES, marks, short_label
 from cqlib.report import plots, scale
 from cqlib.report.run_sets import AT, FEATURES, PLACES, RunSet, mean_and_std
 from cqlib.util.errors import UserError
@@ -65,7 +64,7 @@ def _can_be_shown(runs: RunSet, out: Path | None) -> bool:
 
 
 def _rows_of(runs: RunSet) -> list[str]:
-    return [row for row in names.ROWS if paper.canonical(row) == row and runs.of(row)]
+    return [row for row in ROWS if paper.canonical(row) == row and runs.of(row)]
 
 
 def _canonical(records: Sequence[Record]) -> list[str]:

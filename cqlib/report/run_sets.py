@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from cqlib.experiments import paper
-from cqlib.experiments import rows as names
 from cqlib.experiments.record import Record
+from cqlib.experiments.rows import ROWS
 from cqlib.metrics.metric import STARRED
 from cqlib.util.text import decimal, digits
 
@@ -61,7 +61,7 @@ def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSe
 
     Of two records of one run the first counts.
     """
-    order = {row: place for place, row in enumerate(names.ROWS)}
+    order = {row: place for place, row in enumerate(ROWS)}
     found: dict[tuple, dict[tuple, Record]] = {}
     for place, records in (("published", published), ("here", local)):
         for record in records:

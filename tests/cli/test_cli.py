@@ -19,8 +19,8 @@ from cqlib.cli import commands as cli
 from cqlib.cli import options
 from cqlib.data import grids as images
 from cqlib.data.catalogue import ENTRIES
-from cqlib.experiments import rows as names
 from cqlib.experiments import run
+from cqlib.experiments.rows import PROFILES, ROWS, notebooks
 from cqlib.metrics import evaluation
 from cqlib.util.errors import UsageError, UserError, one_line_errors
 
@@ -87,7 +87,7 @@ def test_help_and_list_need_no_environment(checkout):
         assert f"--{option}" in told.stdout
     listed = call("bash", "run_all.sh", "--list", cwd=checkout, PYTHONPATH="", VIRTUAL_ENV="", CONDA_PREFIX="")
     assert listed.returncode == 0 and "once there is an environment" in listed.stderr
-    for name in (*names.ROWS, *names.PROFILES, *names.notebooks(), "photos10", "npz:PATH"):
+    for name in (*ROWS, *PROFILES, *notebooks(), "photos10", "npz:PATH"):
         assert f"  {name}" in listed.stdout
     assert sorted(checkout.rglob("*")) == before
 

@@ -14,13 +14,12 @@ import nbformat
 import pytest
 import torch
 
-from cqlib.cli import options, slots
-from cqlib.cli import papermill as notebooks
+from cqlib.cli import options, papermill, slots
 from cqlib.cli import run_all as suite
 from cqlib.cli.tasks import Outcome
-from cqlib.experiments import estimate
-from cqlib.experiments import rows as names
+from cqlib.experiments import estimate, rows
 from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.experiments.rows import default_data, notebooks, short_name
 from cqlib.metrics import features
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.stop import StopRequest
@@ -39,8 +38,9 @@ def books(tmp_path, monkeypatch) -> Path:
         cell = nbformat.v4.new_code_cell(PARAMETERS)
         cell.metadata["tags"] = ["parameters"]
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / f"{name}.ipynb")
-    found = names.notebooks(folder)
-    monkeypatch.setattr(names, "notebooks", lambda folder=None: found)
+    found = notebooks(folder)
+    for module in (rows, suite):
+        monkeypatch.setattr(module, "notebooks", lambda folder=None: found)
     return folder
 
 
@@ -69,13 +69,13 @@ def test_plan(tmp_path, books, only, rows, files):
 def test_the_default_trains_table_1_alone_and_runs_every_notebook(tmp_path):
     todo = suite.plan(chosen(tmp_path), AVAILABLE)
     assert todo.rows == tuple((row, "photos10") for row in TABLE1)
-    assert set(todo.notebooks) == set(names.notebooks().values())
+    assert set(todo.notebooks) == set(notebooks().values())
 
 
 def test_plan_of_all_has_every_row_once(tmp_path, books):
     todo = suite.plan(chosen(tmp_path, "--only", "all"), AVAILABLE)
     assert {(row, "photos10") for row in TABLE1} <= set(todo.rows) and len(set(todo.rows)) == len(todo.rows)
-    assert {names.short_name(file) for file in todo.notebooks} == {"table1", "figure_samples"}
+    assert {short_name(file) for file in todo.notebooks} == {"table1", "figure_samples"}
 
 
 def test_a_row_that_cannot_be_trained_is_a_usage_error(tmp_path, books):
@@ -128,8 +128,8 @@ def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
 def test_paper_rows_are_paired_with_the_data_of_their_table(tmp_path, books):
     todo = suite.plan(chosen(tmp_path, "--only", "table1/vae", "--profile", "paper"), AVAILABLE)
     assert todo.rows == (("table1/vae", "cifar10"),)
-    assert names.default_data("table3/sngan", "paper") == ("cifar10", "stl10")
-    assert names.default_data("table3/sngan", "study") == ("photos10",)
+    assert default_data("table3/sngan", "paper") == ("cifar10", "stl10")
+    assert default_data("table3/sngan", "study") == ("photos10",)
 
 
 def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
@@ -227,7 +227,7 @@ def test_it_goes_on_only_if_something_was_stopped(tmp_path, books, monkeypatch, 
 
 def test_committed_notebooks_declare_what_they_are_given():
     for file in (ROOT / "notebooks").glob("*.ipynb"):
-        notebooks.check_parameters(
+        papermill.check_parameters(
             file, dict.fromkeys(("profile", "data", "seeds", "runs_dir", "data_dir", "feature_weights"))
         )
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from cqlib.experiments import paper
-from cqlib.experiments import rows as names
+from cqlib.experiments import paper, rows
 from cqlib.experiments.experiment import AVAILABLE, PROFILES, experiment, image_size
 from cqlib.models.registry import RECIPES
 from cqlib.util.errors import UsageError
@@ -70,5 +69,5 @@ def test_paper_is_trained_in_fp32():
 
 
 def test_profiles_are_those_of_the_command_line():
-    assert set(PROFILES) == set(names.PROFILES)
-    assert set(AVAILABLE) <= set(names.ROWS)
+    assert set(PROFILES) == set(rows.PROFILES)
+    assert set(AVAILABLE) <= set(rows.ROWS)

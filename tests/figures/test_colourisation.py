@@ -7,10 +7,10 @@ import torch
 from notebook_cells import by_name, lines, smoke_model, smooth_images
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.experiments import rows as names
 from cqlib.experiments import run
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import ModelAndData
+from cqlib.experiments.rows import notebooks
 from cqlib.figures import colourisation
 from cqlib.nets import colour
 from cqlib.util.errors import UserError
@@ -28,7 +28,7 @@ def conditional() -> ModelAndData:
 
 def test_the_rows_are_those_of_the_notebook():
     assert colourisation.ROWS == ("extra/cq-f-conditional", "table1/cq-f")
-    assert "colourisation" in names.notebooks()
+    assert "colourisation" in notebooks()
 
 
 def test_every_colour_comes_back_and_one_that_does_not_is_counted(monkeypatch):

@@ -9,8 +9,7 @@ from IPython.display import HTML
 from notebook_cells import by_name, smoke_model
 
 from cqlib.data.grids import grid_png
-from cqlib.experiments import rows as names
-from cqlib.experiments.rows import short_label
+from cqlib.experiments.rows import NOTEBOOK_ROWS, notebooks, short_label
 from cqlib.figures import common as show
 from cqlib.figures import decoders
 from cqlib.metrics.metric import Metric
@@ -38,8 +37,8 @@ def test_families_by_their_likelihood_and_latent_space(row, likelihood, latent):
 
 def test_every_row_is_trained_by_the_name_of_the_notebook():
     shown = {*decoders.DECODERS, *(row for rows in decoders.FAMILIES.values() for row in rows)}
-    assert shown == set(names.NOTEBOOK_ROWS["figure_decoders"]) == set(decoders.ROWS)
-    assert "figure_decoders" in names.notebooks()
+    assert shown == set(NOTEBOOK_ROWS["figure_decoders"]) == set(decoders.ROWS)
+    assert "figure_decoders" in notebooks()
 
 
 def test_tables_hold_what_is_there_and_dashes_for_the_rest():

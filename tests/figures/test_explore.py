@@ -11,8 +11,8 @@ from notebook_cells import smoke_model
 from notebook_cells import smooth_images as images
 from PIL import Image
 
-from cqlib.experiments import rows as names
 from cqlib.experiments import run
+from cqlib.experiments.rows import notebooks
 from cqlib.figures.explore import inpainting, interpolation, latents, out_of_distribution
 from cqlib.figures.explore import models as explore
 from cqlib.report.strips import strips
@@ -29,7 +29,7 @@ def system():
 
 
 def test_the_published_model_stands_in_and_without_any_the_error_names_the_command(tmp_path, monkeypatch):
-    assert "explore" in names.notebooks()
+    assert "explore" in notebooks()
     found = explore.find("smoke", ["photos10"], [0], tmp_path)
     assert list(found) == ["CQ-F"] and found["CQ-F"].source == "photos10 16×16, quick, seed 0"
     assert not any(p.requires_grad for p in found["CQ-F"].model.parameters())

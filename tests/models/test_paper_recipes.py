@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.experiments import rows as names
 from cqlib.experiments.experiment import AVAILABLE, experiment
 from cqlib.experiments.paper import canonical
+from cqlib.experiments.rows import default_data
 from cqlib.metrics import evaluation
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.frozen_decoder import FrozenDecoder
@@ -19,7 +19,7 @@ from cqlib.models.registry import build
 from cqlib.recipe import TrainingConfig
 from cqlib.training.loop import _Loop
 
-RECIPES = list(dict.fromkeys((canonical(row), data) for row in AVAILABLE for data in names.default_data(row, "paper")))
+RECIPES = list(dict.fromkeys((canonical(row), data) for row in AVAILABLE for data in default_data(row, "paper")))
 """(row, data set): each row on the data sets of every table that it stands in."""
 PIXEL_BY_PIXEL = ("table3/pixelrnn", "table3/pixelcnnpp", "extra/vae-pixelcnn")
 """Drawing from these takes minutes on a CPU; the tests of their models draw from small nets."""

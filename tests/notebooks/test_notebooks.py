@@ -15,7 +15,7 @@ from bs4 import BeautifulSoup
 from cqlib.cli.notebook_page import page
 from cqlib.cli.papermill import Job, declared, execute
 from cqlib.experiments import paper
-from cqlib.experiments import rows as names
+from cqlib.experiments.rows import short_name
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
 BOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -109,7 +109,7 @@ def test_it_runs_from_top_to_bottom(path, tmp_path):
     soup = BeautifulSoup(job.page.read_text(encoding="utf-8"), "html.parser")
     text = soup.get_text(" ")
     assert not re.search(r"HBox\(|VBox\(|interactive\(|Traceback", text)
-    if names.short_name(path) in {table.id for table in paper.TABLES}:
+    if short_name(path) in {table.id for table in paper.TABLES}:
         assert len(soup.find_all("svg", role="img")) >= 4
         assert "seen once" in text and "This machine" in text and "not comparable" in text
     else:

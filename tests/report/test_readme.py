@@ -4,8 +4,8 @@ import importlib
 import re
 
 from cqlib.experiments import paper
-from cqlib.experiments import rows as names
 from cqlib.experiments.record import load_records
+from cqlib.experiments.rows import PROFILES, notebooks
 from cqlib.report import readme
 from cqlib.util.paths import ROOT
 
@@ -54,9 +54,9 @@ def test_published_records_are_clean_and_reported():
 
 
 def test_every_notebook_and_profile_is_in_the_readme():
-    for file in names.notebooks().values():
+    for file in notebooks().values():
         assert file.name in TEXT
-    for profile in names.PROFILES:
+    for profile in PROFILES:
         assert f"`{profile}`" in TEXT
 
 

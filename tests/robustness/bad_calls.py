@@ -27,8 +27,7 @@ from cqlib.cli import cluster_nodes, commands, costs
 from cqlib.cli import run_all as suite
 from cqlib.cli.options import OPTIONS
 from cqlib.cli.tasks import Outcome as TaskOutcome
-from cqlib.experiments import rows as names
-from cqlib.experiments import run
+from cqlib.experiments import rows, run
 from cqlib.report import page as report
 from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
@@ -117,7 +116,7 @@ def prepared(root: Path) -> Iterator[Place]:
             (suite, "work", lambda tasks, *_: [TaskOutcome(task, "done", "", 0.0) for task in tasks]),
             (costs, "lines", lambda *_, **__: []),
             (cluster_nodes, "connected", _no_cluster),
-            (names, "ROOT", root),
+            (rows, "ROOT", root),
             (run, "PUBLISHED", root / "published"),
             (report, "PUBLISHED", root / "published"),
             (tempfile, "tempdir", str(root / "tmp")),

@@ -8,7 +8,7 @@ from cqlib.cli import commands as cli
 from cqlib.cli import options
 from cqlib.cli import run_all as suite
 from cqlib.data import SOURCES
-from cqlib.experiments import rows as names
+from cqlib.experiments.rows import PROFILES, ROWS
 
 HOSTILE = (
     "",
@@ -127,7 +127,7 @@ PATHS = (
 )
 """What `furnish` lays out, and what is not there."""
 NUMBERS = ("0", "1", "2", "3", "64", "0.5", "1.5", "2.5", "99", "1000", "5", "0,3", "7,")
-PROFILES, ROWS, SETS = (*names.PROFILES, "quik"), (*names.ROWS, "table1/vea"), (*SOURCES, "photo10")
+PROFILES, ROWS, SETS = (*PROFILES, "quik"), (*ROWS, "table1/vea"), (*SOURCES, "photo10")
 FLAGS = (
     "--profile",
     "--data",
