@@ -2,7 +2,7 @@
 
 Each claim names the data set it is made for. It can be tested on any other, unless it is bound: the claims
 for STL-10 are exceptions to what holds on CIFAR-10 and say nothing elsewhere. "CQ-F beats CQ" and "f improves
-a system with the quality loss" are the same comparison and stand here once.
+a system with the quality loss" are the same comparison and are listed once.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from dataclasses import dataclass
 KINDS = ("lower", "higher", "equal", "cost")
 UNITS = {"bpd": "bpd", "is": "%", "fid": "%", "seconds": "%"}
 
-_TABLE1 = "Impact of training objectives and NVP decoder"
-_TABLE2 = "Evaluation of more advanced architectures"
 _TABLE3 = "Comparison to the state of the art"
-_DECODERS = "Limitation of basic VAE decoders"
+_STL10 = ("cqf-2-scales", "cqf-large-d")
 NARROW = "In all profiles but `paper`, f is also half as wide at its first scale where it has two."
 SCALES = (
     "Table 3 has no CQF of one scale with the smaller discriminator: the one with the large is compared, so that the "
@@ -60,95 +58,72 @@ class Claim:
         return difference if self.unit == "bpd" else 100 * difference / (b if scale is None else scale)
 
 
-def _group(
-    source: str, data: str, prefix: str, *claims: tuple[str, ...], bound: bool = False, note: str = ""
-) -> list[Claim]:
-    """Claims of one slide: (id, metric, kind, row_a, row_b, sentence) each, rows without "`prefix`/"."""
+Spec = tuple[str, str, str, str, str, str]
+"""A claim within its group: id, metric, kind, row_a, row_b, sentence; ids and rows without the group's prefix."""
+
+
+def _trio(id: str, row_a: str, row_b: str, sentence: str, *metrics: str) -> list[Spec]:
+    """`row_a` is better than `row_b` in BPD, IS and FID, or in those of `metrics`: a claim for each, "`id`-bpd" and so
+    on. In `sentence` "{lowers}" is "lowers BPD", "raises IS", "lowers FID"; {lower} its plural, {metric} "BPD"."""
+    claims = []
+    for metric in metrics or ("bpd", "is", "fid"):
+        verb, name = ("raise" if metric == "is" else "lower"), metric.upper()
+        words = sentence.format(lowers=f"{verb}s {name}", lower=verb, metric=name)
+        claims.append((f"{id}-{metric}", metric, "higher" if metric == "is" else "lower", row_a, row_b, words))
+    return claims
+
+
+def _scales(id: str, row_b: str, start: str) -> list[Spec]:
+    """Two scales against one, on CIFAR-10."""
+    costs = f"{start}wo scales cost quality"
+    return [
+        (f"{id}-bpd", "bpd", "lower", "cqf-2-scales", row_b, f"{start}wo scales buy likelihood: lower BPD"),
+        (f"{id}-is", "is", "lower", "cqf-2-scales", row_b, f"{costs}: lower IS"),
+        (f"{id}-fid", "fid", "higher", "cqf-2-scales", row_b, f"{costs}: higher FID"),
+    ]
+
+
+def _group(prefix: str, source: str, data: str, *specs: Spec, bound: bool = False, note: str = "") -> list[Claim]:
+    """Claims of one slide; a row of another table has its full name."""
 
     def full(row: str) -> str:
         return row if "/" in row else f"{prefix}/{row}"
 
     return [
         Claim(f"{prefix}/{id}", sentence, source, data, metric, full(a), full(b), kind, bound, note)
-        for id, metric, kind, a, b, sentence in claims
+        for id, metric, kind, a, b, sentence in specs
     ]
 
 
 CLAIMS: tuple[Claim, ...] = (
     *_group(
-        _TABLE1,
-        "cifar10",
-        "table1",
-        # The quality loss, without f and with it.
-        ("quality-loss-is", "is", "higher", "cq", "vae", "Without f, the quality loss raises IS"),
-        ("quality-loss-fid", "fid", "lower", "cq", "vae", "Without f, the quality loss lowers FID"),
+        "table1", "Impact of training objectives and NVP decoder", "cifar10",
+        *_trio("quality-loss", "cq", "vae", "Without f, the quality loss {lowers}", "is", "fid"),
         ("quality-loss-bpd", "bpd", "equal", "cq", "vae", "Without f, the quality loss leaves BPD as it is"),
-        ("quality-loss-f-is", "is", "higher", "cq-f", "vae-f", "With f, the quality loss raises IS"),
-        ("quality-loss-f-fid", "fid", "lower", "cq-f", "vae-f", "With f, the quality loss lowers FID"),
+        *_trio("quality-loss-f", "cq-f", "vae-f", "With f, the quality loss {lowers}", "is", "fid"),
         ("quality-loss-f-bpd", "bpd", "cost", "cq-f", "vae-f", "With f, the quality loss costs BPD"),
-        # f, without the quality loss and with it.
-        ("f-bpd", "bpd", "lower", "vae-f", "vae", "Without the quality loss, f lowers BPD"),
-        ("f-is", "is", "higher", "vae-f", "vae", "Without the quality loss, f raises IS"),
-        ("f-fid", "fid", "lower", "vae-f", "vae", "Without the quality loss, f lowers FID"),
-        ("f-quality-bpd", "bpd", "lower", "cq-f", "cq", "With the quality loss, f lowers BPD: CQ-F beats CQ"),
-        ("f-quality-is", "is", "higher", "cq-f", "cq", "With the quality loss, f raises IS: CQ-F beats CQ"),
-        ("f-quality-fid", "fid", "lower", "cq-f", "cq", "With the quality loss, f lowers FID: CQ-F beats CQ"),
-        # CQ-F against GAN, and the two pure objectives against each other.
-        ("cq-f-gan-bpd", "bpd", "lower", "cq-f", "gan", "CQ-F beats GAN in BPD"),
-        ("cq-f-gan-is", "is", "higher", "cq-f", "gan", "CQ-F beats GAN in IS"),
-        ("cq-f-gan-fid", "fid", "lower", "cq-f", "gan", "CQ-F beats GAN in FID"),
+        *_trio("f", "vae-f", "vae", "Without the quality loss, f {lowers}"),
+        *_trio("f-quality", "cq-f", "cq", "With the quality loss, f {lowers}: CQ-F beats CQ"),
+        *_trio("cq-f-gan", "cq-f", "gan", "CQ-F beats GAN in {metric}"),
         ("vae-gan-bpd", "bpd", "lower", "vae", "gan", "A VAE covers the data better than a GAN: lower BPD"),
         ("gan-vae-is", "is", "higher", "gan", "vae", "A GAN's samples are better than a VAE's: higher IS"),
         ("gan-vae-fid", "fid", "lower", "gan", "vae", "A GAN's samples are better than a VAE's: lower FID"),
     ),
     *_group(
-        _TABLE2,
-        "cifar10",
-        "table2",
-        ("residual-gan-is", "is", "higher", "gan-residual", "gan", "Residual nets raise a GAN's IS"),
-        ("residual-gan-fid", "fid", "lower", "gan-residual", "gan", "Residual nets lower a GAN's FID"),
-        ("residual-bpd", "bpd", "lower", "cqf-residual", "cqf", "Residual nets lower CQF's BPD"),
-        ("residual-is", "is", "higher", "cqf-residual", "cqf", "Residual nets raise CQF's IS"),
-        ("residual-fid", "fid", "lower", "cqf-residual", "cqf", "Residual nets lower CQF's FID"),
-        ("iaf-bpd", "bpd", "lower", "cqf-iaf-residual", "cqf-residual", "IAF posteriors lower BPD"),
-        ("iaf-is", "is", "higher", "cqf-iaf-residual", "cqf-residual", "IAF posteriors raise IS"),
-        ("iaf-fid", "fid", "lower", "cqf-iaf-residual", "cqf-residual", "IAF posteriors lower FID"),
-        *(
-            (f"large-d-{metric}", metric, kind, "cqf-iaf-residual-large-d", "cqf-iaf-residual", sentence)
-            for metric, kind, sentence in (
-                ("bpd", "lower", "A larger discriminator lowers BPD"),
-                ("is", "higher", "A larger discriminator raises IS"),
-                ("fid", "lower", "A larger discriminator lowers FID"),
-            )
-        ),
+        "table2", "Evaluation of more advanced architectures", "cifar10",
+        *_trio("residual-gan", "gan-residual", "gan", "Residual nets {lower} a GAN's {metric}", "is", "fid"),
+        *_trio("residual", "cqf-residual", "cqf", "Residual nets {lower} CQF's {metric}"),
+        *_trio("iaf", "cqf-iaf-residual", "cqf-residual", "IAF posteriors {lower} {metric}"),
+        *_trio("large-d", "cqf-iaf-residual-large-d", "cqf-iaf-residual", "A larger discriminator {lowers}"),
     ),
+    *_group("table3", _TABLE3, "cifar10", *_scales("scales", "cqf-large-d", "T"), note=SCALES),
     *_group(
-        _TABLE3,
-        "cifar10",
-        "table3",
-        ("scales-bpd", "bpd", "lower", "cqf-2-scales", "cqf-large-d", "Two scales buy likelihood: lower BPD"),
-        ("scales-is", "is", "lower", "cqf-2-scales", "cqf-large-d", "Two scales cost quality: lower IS"),
-        ("scales-fid", "fid", "higher", "cqf-2-scales", "cqf-large-d", "Two scales cost quality: higher FID"),
-        note=SCALES,
-    ),
-    *_group(
-        _TABLE3,
-        "cifar10",
-        "table3",
-        *(
-            (f"scales-same-critic-{metric}", metric, kind, "cqf-2-scales", "table2/cqf-iaf-residual", sentence)
-            for metric, kind, sentence in (
-                ("bpd", "lower", "With one discriminator, two scales buy likelihood: lower BPD"),
-                ("is", "lower", "With one discriminator, two scales cost quality: lower IS"),
-                ("fid", "higher", "With one discriminator, two scales cost quality: higher FID"),
-            )
-        ),
+        "table3", _TABLE3, "cifar10",
+        *_scales("scales-same-critic", "table2/cqf-iaf-residual", "With one discriminator, t"),
         note=SAME_CRITIC,
     ),
     *_group(
-        _TABLE3,
-        "cifar10",
-        "table3",
+        "table3", _TABLE3, "cifar10",
         ("sngan-fid", "fid", "lower", "cqf-large-d", "sngan-resnet-hinge", "CQF beats SNGAN-ResNet-Hinge in FID"),
         ("nvp-bpd", "bpd", "equal", "cqf-2-scales", "nvp", "CQF with two scales matches Real NVP's BPD"),
         ("pixelcnnpp-bpd", "bpd", "lower", "pixelcnnpp", "pixelrnn", "PixelCNN++ beats PixelRNN in BPD"),
@@ -156,48 +131,24 @@ CLAIMS: tuple[Claim, ...] = (
         ("vae-iaf-bpd", "bpd", "lower", "vae-iaf", "nvp", "VAE-IAF beats NVP in BPD"),
     ),
     *_group(
-        _TABLE3,
-        "stl10",
-        "table3",
-        *(
-            (f"stl10-scales-{metric}", metric, kind, "cqf-2-scales", "cqf-large-d", sentence)
-            for metric, kind, sentence in (
-                ("bpd", "lower", "On STL-10 too, two scales buy likelihood: lower BPD"),
-                ("is", "equal", "On STL-10 two scales cost no quality: equal IS"),
-                ("fid", "equal", "On STL-10 two scales cost no quality: equal FID"),
-            )
-        ),
-        bound=True,
-        note=SCALES,
+        "table3", _TABLE3, "stl10",
+        ("stl10-scales-bpd", "bpd", "lower", *_STL10, "On STL-10 too, two scales buy likelihood: lower BPD"),
+        ("stl10-scales-is", "is", "equal", *_STL10, "On STL-10 two scales cost no quality: equal IS"),
+        ("stl10-scales-fid", "fid", "equal", *_STL10, "On STL-10 two scales cost no quality: equal FID"),
+        bound=True, note=SCALES,
     ),
     *_group(
-        _TABLE3,
-        "stl10",
-        "table3",
-        (
-            "stl10-sngan-fid",
-            "fid",
-            "higher",
-            "cqf-large-d",
-            "sngan-resnet-hinge",
-            "On STL-10 CQF does not beat SNGAN-ResNet-Hinge's FID",
-        ),
+        "table3", _TABLE3, "stl10",
+        ("stl10-sngan-fid", "fid", "higher", "cqf-large-d", "sngan-resnet-hinge",
+         "On STL-10 CQF does not beat SNGAN-ResNet-Hinge's FID"),
         bound=True,
     ),
     *_group(
-        _DECODERS,
-        "cifar10",
-        "decoders",
-        (
-            "pixelcnn-seconds",
-            "seconds",
-            "higher",
-            "extra/vae-pixelcnn",
-            "table1/vae-f",
-            "A PixelCNN decoder samples more slowly than f",
-        ),
+        "decoders", "Limitation of basic VAE decoders", "cifar10",
+        ("pixelcnn-seconds", "seconds", "higher", "extra/vae-pixelcnn", "table1/vae-f",
+         "A PixelCNN decoder samples more slowly than f"),
     ),
-)
+)  # fmt: skip
 BY_ID = {claim.id: claim for claim in CLAIMS}
 
 
