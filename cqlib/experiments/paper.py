@@ -1,18 +1,15 @@
-"""What the paper says, as data: the numbers of the slides' three tables, tolerances, footnotes, data sets.
+"""What the paper says, as data: the numbers of the slides' three tables, tolerances, footnotes, data sets, equations.
 
 Numbers keep the digits they are printed with ("3.90" in one table, "3.9" in another). Units: BPD in bits per
-dimension, IS and FID as scores. The claims built on these numbers are in `cqlib.experiments.claims`, the equations in
-`cqlib.experiments.equations`; CLAIMS and EQUATIONS can be had from here too.
+dimension, IS and FID as scores. Also its equations (1) to (8) as the slides print them, and where each is computed.
+The claims built on these numbers are in `cqlib.experiments.claims`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cqlib.experiments.claims import CLAIMS as CLAIMS
 from cqlib.experiments.claims import Claim
-from cqlib.experiments.equations import EQUATIONS as EQUATIONS
-from cqlib.experiments.equations import Equation as Equation
 from cqlib.util.errors import unknown
 
 METRICS = {"bpd": "BPD ↓", "is": "IS ↑", "fid": "FID ↓"}
@@ -83,6 +80,17 @@ class Footnote:
 
     text: str
     ours: bool = True
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One numbered equation: LaTeX, what it is, the dotted name of the code that computes it, a footnote."""
+
+    number: int
+    name: str
+    latex: str
+    where: str
+    footnote: str = ""
 
 
 FOOTNOTES = {
@@ -184,36 +192,78 @@ TABLE3 = Table(
         _row("table3/sngan-hinge", "SNGAN-Hinge", "| | | | 8.7 | 47.5", "", _MIYATO, "sngan-hinge-stl10"),
         _row("table3/batchgan", "BatchGAN", "| 7.5 | 23.7 | | 8.7 | 51", "", "Lucas et al., 2018"),
         _row("table3/wgan-gp", "WGAN-GP", "| 7.9 | | | |", "", "Gulrajani et al., 2017a"),
-        _row(
-            "table3/improved-gan",
-            "Improved Training GAN",
-            "| 8.1 | | | |",
-            "",
-            "Salimans et al., 2016",
-            "improved-gan-labels",
-        ),
+        _row("table3/improved-gan", "Improved Training GAN", "| 8.1 | | | |", "", "Salimans et al., 2016",
+             "improved-gan-labels"),
         _row("table3/sngan-resnet-hinge", "SNGAN-ResNet-Hinge", "| 8.2 | 21.7 | | 9.1 | 40.1", "", _MIYATO),
         _row("table3/prog-gan", "Prog-GAN", "| 8.8 | | | |", "", "Karras et al., 2018"),
         _row("table3/nvp", "NVP", "3.49 | | | | |", "", "Dinh et al., 2017"),
         _row("table3/vae-iaf", "VAE-IAF", "3.11 | | | | |", "", "Kingma et al., 2016b", "iaf-samples"),
         _row("table3/pixelrnn", "PixelRNN", "3.00 | | | | |", "", "van den Oord et al., 2016"),
         _row("table3/pixelcnnpp", "PixelCNN++", "2.92 | | | | |", "", "Salimans et al., 2017"),
-        _row(
-            "table3/cqf-large-d",
-            "CQF [+Residual, +flow, +large D] (Ours)",
-            "3.74 | 8.1 | 18.6 | 4.00 | 8.6 | 52.7",
-        ),
-        _row(
-            "table3/cqf-2-scales",
-            "CQF [+Residual, +flow, +2 scales] (Ours)",
-            "3.48 | 6.9 | 28.9 | 3.82 | 8.6 | 52.1",
-        ),
+        _row("table3/cqf-large-d", "CQF [+Residual, +flow, +large D] (Ours)",
+             "3.74 | 8.1 | 18.6 | 4.00 | 8.6 | 52.7"),
+        _row("table3/cqf-2-scales", "CQF [+Residual, +flow, +2 scales] (Ours)",
+             "3.48 | 6.9 | 28.9 | 3.82 | 8.6 | 52.1"),
     ),
     ("starred",),
-)
+)  # fmt: skip
 
 TABLES = (TABLE1, TABLE2, TABLE3)
 ROWS = {row.id: row for table in TABLES for row in table.rows}
+
+EQUATIONS = (
+    Equation(
+        1,
+        "The discriminator's objective, maximised: binary cross-entropy between real images and samples",
+        r"\mathbb{E}_{p_{\text{train}}(x)}[\ln D(x)] + \mathbb{E}_{p_{\theta}(x)}[\ln(1 - D(x))]",
+        where="cqlib.losses.discriminator_loss",
+    ),
+    Equation(
+        2,
+        "The quality loss, both of Goodfellow's losses added: KL(model || data) for an optimal discriminator",
+        r"\mathcal{L}_Q(\theta) = "
+        r"-\mathbb{E}_{p(z)}\left[\ln \frac{D(G_{\theta}(z))}{1 - D(G_{\theta}(z))}\right]",
+        where="cqlib.losses.quality_loss",
+    ),
+    Equation(
+        3,
+        "The coverage loss, maximum likelihood: KL(data || model) up to the data's entropy",
+        r"\mathcal{L}_C(\theta) = -\mathbb{E}_{p_{\text{train}}(x)}[\ln p_{\theta}(x)]",
+        where="cqlib.losses.coverage_loss",
+    ),
+    Equation(
+        4,
+        "The coverage loss on n training images: it sees the mass on them and not where the rest goes",
+        r"\mathcal{L}_C(\theta) = -\mathbb{E}_{p_{\text{train}}(x)}[\ln p_{\theta}(x)]"
+        r" \approx \frac{1}{n}\sum_{i=1}^n \ln p_{\theta}(x_i)",
+        where="cqlib.losses.coverage_loss",
+        footnote="eq4-sign",
+    ),
+    Equation(
+        5,
+        "The basic decoder: pixels are independent given z",
+        r"p(x|z) = \mathcal{N}(x; \mu(z), \text{diag}(\sigma(z)))",
+        where="cqlib.losses.gaussian_log_density",
+    ),
+    Equation(
+        6,
+        "The decoder over features: independent features y given z",
+        r"p_y(y|z) = \mathcal{N}(y; \mu(z), \text{diag}(\sigma(z)))",
+        where="cqlib.losses.gaussian_log_density",
+    ),
+    Equation(
+        7,
+        "From features to the image, through the inverse of f",
+        r"x = f^{-1}(y)",
+        where="cqlib.models.hybrid.HybridModel.image",
+    ),
+    Equation(
+        8,
+        "The decoder over images: change of variables, so that pixels depend on each other given z",
+        r"p_x(x|z) = p_y(f(x)|z) \times \left|\det\left(\frac{\partial f(x)}{\partial x^\top}\right)\right|",
+        where="cqlib.losses.decoder_log_density",
+    ),
+)
 
 
 def canonical(row: str) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cqlib.experiments import paper
-from cqlib.experiments.claims import BY_ID, Claim
+from cqlib.experiments.claims import BY_ID, CLAIMS, Claim
 from cqlib.experiments.record import DataInfo, Record
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
@@ -322,9 +322,9 @@ def test_table_of_claims():
         for seed in range(5)
     ]
     table = claims_table(records, "photos10", "quick")
-    sampled = sum(claim.metric in ("is", "fid") for claim in paper.CLAIMS)
-    assert len(table) == len(paper.CLAIMS) + sampled
-    assert list(dict.fromkeys(result.claim for result in table)) == list(paper.CLAIMS)
+    sampled = sum(claim.metric in ("is", "fid") for claim in CLAIMS)
+    assert len(table) == len(CLAIMS) + sampled
+    assert list(dict.fromkeys(result.claim for result in table)) == list(CLAIMS)
     assert all((result.data, result.profile) == ("photos10", "quick") for result in table)
     tested = {(result.claim.id, result.temperature): result.label for result in table if result.n_seeds}
     assert tested == {
