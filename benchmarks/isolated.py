@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.measuring import Turn, prepared
 from cqlib.metrics.library import full_fp32
-from cqlib.metrics.sampling_time import seconds
+from cqlib.training.device import wall_clock
 from cqlib.util.errors import UserError
 
 
@@ -63,7 +63,7 @@ def main(name: str, k: str) -> None:
     with full_fp32():
         work = prepared(ROWS[name].sides()[int(k)], device)
         for _ in sys.stdin:
-            print(seconds(work.run, device) / work.units, flush=True)
+            print(wall_clock(work.run, device) / work.units, flush=True)
 
 
 if __name__ == "__main__":

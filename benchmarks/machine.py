@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from cqlib.metrics.sampling_time import seconds
+from cqlib.training.device import wall_clock
 
 
 @functools.cache
@@ -31,7 +31,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> fl
         for work, operations in (product, convolution):
             work()
             for _ in range(repeats):
-                best = max(best, operations / seconds(work, device))
+                best = max(best, operations / wall_clock(work, device))
     return best
 
 

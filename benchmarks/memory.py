@@ -22,9 +22,8 @@ import torch
 from benchmarks.measuring import Result, Side, prepared
 from benchmarks.steps import ours, random_images
 from cqlib.metrics.library import full_fp32
-from cqlib.metrics.sampling_time import seconds
 from cqlib.models.registry import RECIPES, build
-from cqlib.training.device import fast_bf16
+from cqlib.training.device import fast_bf16, wall_clock
 from cqlib.training.loop import train
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
@@ -126,7 +125,7 @@ class PaperMemory:
         used, limit = peak(self.name, 0), 16 * 10**9
         work = prepared(self.sides()[0], device)
         work.run()
-        taken = seconds(work.run, device) / work.units
+        taken = wall_clock(work.run, device) / work.units
         name = provenance.device_name(device, bf16=work.format is torch.bfloat16)
         return [Result(self.name, taken, "16 GB", taken, limit / used, 1.0, used <= limit, 1, name, limit / used,
                        limit / used, "memory", used, limit)]  # fmt: skip

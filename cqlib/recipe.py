@@ -105,10 +105,10 @@ class Evaluation:
     baselines: bool = added(False)
     """Whether an untrained copy and a Gaussian fit are measured too (`cqlib.metrics.baselines`)."""
     histogram: bool = added(False)
-    """Whether the bits of a histogram per pixel are measured too (`metrics.bpd.histogram_nats`)."""
+    """Whether the bits of a histogram per pixel are measured too (`metrics.bpd.histogram_nll`)."""
     milestone_images: int | None = added(None)
-    """n_real = n_fake of the Fréchet distance along training (`cqlib.metrics.milestones`); None: the best of the kept
-    steps is told instead."""
+    """n_real = n_fake of the Fréchet distance along training (`metrics.baselines.metrics_during_training`); None: the
+    best of the kept steps is reported instead."""
 
 
 EVALUATION = {

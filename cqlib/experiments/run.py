@@ -28,14 +28,14 @@ from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, s
 from cqlib.experiments.rows import default_data
 from cqlib.experiments.run_folder import LOCK, set_stale_aside, tidied, tidy, tidy_finished
 from cqlib.experiments.stages import Stages, fingerprint, load_model, stored_training
-from cqlib.metrics import evaluation, milestones
-from cqlib.metrics.baselines import Distances, baselines, best_step
+from cqlib.metrics import evaluation
+from cqlib.metrics.baselines import Distances, baselines, best_step, metrics_during_training
 from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.metrics.features import Features, features_for
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
-from cqlib.metrics.resumable import Parts
+from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.training.loop import CHECKPOINT_SECONDS, snapshots
 from cqlib.util import locks, provenance
@@ -242,44 +242,35 @@ def _run(
         likelihood_model, note = second.system, f"{STARRED} (frozen generator, trained encoder and sigma): "
         statuses.add(second.status)
 
-    def go_on() -> None:
-        if reason := stop.reason():
-            raise StoppedEarly(f"stopped while measuring: {reason}; the trained model is saved")
-
-    parts = Parts(folder, f"{e.config_hash} {stages.key}", checkpoint_seconds)
+    results = PartialResults(folder, f"{e.config_hash} {stages.key}", checkpoint_seconds, stop)
     earlier = finished(e, runs_dir)
     metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == fingerprint(images) else {}
     best = earlier.best_step if earlier else trained.steps
     curve = {**(earlier.curve if earlier else {}), **_curve(folder / "training.jsonl", images.train.images[0].numel())}
     per_image: dict[str, list[float]] = {}
     if isinstance(likelihood_model, LikelihoodSystem):
-        bounds, per_image = evaluation.likelihood(
-            likelihood_model, images, e.evaluation, note=note, on_batch=go_on, parts=parts
-        )
+        bounds, per_image = evaluation.likelihood(likelihood_model, images, e.evaluation, note=note, results=results)
         metrics |= bounds
-    metrics["seconds"] = evaluation.drawing_time(model, on_batch=go_on)
+    metrics["seconds"] = evaluation.sampling_time(model, results=results)
     if images.channels == 3:
-        scores, grids = evaluation.quality(
+        scores, grids, notes = evaluation.quality(
             model,
             images,
             e.evaluation,
             features,
             seed=e.seed,
             cache_dir=runs_dir / "features",
-            on_batch=go_on,
-            on_note=stages.notes.append,
-            parts=parts,
+            results=results,
         )
         metrics |= scores
+        stages.notes += notes
         for name, grid in grids.items():
             write_atomic(folder / f"{name}.png", grid_png(grid))
-        distances = Distances(images, e.evaluation, features, cache_dir=runs_dir / "features", device=device,
-                              on_batch=go_on)  # fmt: skip
+        distances = Distances(images, e.evaluation.fidelity_images, features, runs_dir / "features", device, stop)
         kept = snapshots(folder, "training", stages.key)
         if kept and (n := e.evaluation.milestone_images) is not None:
-            near = Distances(images, replace(e.evaluation, fidelity_images=n), features,
-                             cache_dir=runs_dir / "features", device=device, on_batch=go_on)  # fmt: skip
-            curve |= milestones.along(model, trained.steps, kept, images, near, e.seed, go_on)
+            fewer = replace(distances, n=n)
+            curve |= metrics_during_training(model, trained.steps, kept, fewer, e.seed)
         elif kept:
             best, scores = best_step(model, trained.steps, kept, distances, e.seed)
             metrics |= scores

@@ -19,7 +19,7 @@ from cqlib.experiments.record import Record, load_records, slug
 from cqlib.experiments.rows import label_of, marks, short_label
 from cqlib.experiments.run import PUBLISHED, finished
 from cqlib.metrics import evaluation
-from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.report import page, pictures, plots, report_tables
 from cqlib.report.cells import Range, picture, pixels, slider
@@ -88,7 +88,7 @@ def draw(model: System, n: int, temperature: float = 1.0) -> torch.Tensor:
 
 def bits(model: LikelihoodSystem, images: torch.Tensor) -> torch.Tensor:
     """Bits per dimension of uint8 images (N, C, S, S), by the bound of one draw: (N,) float64."""
-    return bits_per_dimension(held_out_nats(model, images), images[0].numel())
+    return bits_per_dimension(held_out_nll(model, images), images[0].numel())
 
 
 # --- tables --------------------------------------------------------------------------------------------------

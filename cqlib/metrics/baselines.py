@@ -1,98 +1,134 @@
-"""Best step and last step, and what a score has to beat: the Fréchet distance of kept snapshots, of an untrained
-copy, and of a per-pixel Gaussian fit.
+"""Scores along training, the best step, and what a score has to beat: Fréchet distances of snapshots of the averaged
+weights, of an untrained copy of the system, and of a Gaussian fit of each pixel.
 
-A GAN's samples can get worse again, so that papers report the best step. The step is chosen on training images,
-with samples of a seed of its own, and only then measured on the test split: choosing on the test split would be
-choosing by luck.
+A GAN's samples can get worse again, so that papers report the best step. It is chosen on training images, with samples
+of a seed of its own, and only then measured on the test split: choosing on the test split would be choosing by luck.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.cache import pooled_features
 from cqlib.metrics.evaluation import draw
 from cqlib.metrics.features import Features
 from cqlib.metrics.metric import Metric
-from cqlib.models.base import System
-from cqlib.recipe import Evaluation
+from cqlib.metrics.resumable import PartialResults
+from cqlib.models.base import LikelihoodSystem, System
+from cqlib.util.stop import StopRequest
+
+SELECTION_SEED, TEST_SEED = 20_000, 10_000
+"""Added to a run's seed: for the samples that choose a step, and for those that are reported."""
+BPD_IMAGES = 250
+"""Test images of the BPD along training."""
+
+Curves = dict[str, list[list[float]]]
+"""Name -> [[step, value], …]."""
 
 
+@dataclass
 class Distances:
-    """The Fréchet distance of sets of images from `n` real ones, at the size that a profile measures with."""
+    """The Fréchet distance of sets of images from `n` real ones (fewer where a split has fewer)."""
 
-    def __init__(self, data: Dataset, evaluation: Evaluation, features: Features, *, cache_dir: Path,
-                 device: torch.device, on_batch: Callable[[], None] = lambda: None):  # fmt: skip
-        self.data, self.features, self.device, self.on_batch = data, features, device, on_batch
-        self.n = min(evaluation.fidelity_images, len(data.test), len(data.train))
-        self.cache_dir = cache_dir
+    data: Dataset
+    n: int
+    features: Features
+    cache_dir: Path
+    device: torch.device
+    stop: StopRequest = field(default_factory=StopRequest)
+
+    def __post_init__(self) -> None:
+        self.n = min(self.n, len(self.data.test), len(self.data.train))
+        self.results = PartialResults(stop=self.stop)
 
     def of(self, images: Tensor, split: str) -> Metric:
         """FID of uint8 `images` (n, 3, S, S) against the first n of `split`."""
         real = getattr(self.data, split).images[: self.n]
-        made, real = (
-            pooled_features(x, features=self.features, cache_dir=cache, device=self.device, on_batch=self.on_batch)
+        fake, real = (
+            pooled_features(x, features=self.features, cache_dir=cache, device=self.device, results=self.results)
             for x, cache in ((images, None), (real, self.cache_dir))
         )
-        return fidelity.frechet(made, real, features=self.features, split=split)
+        return fidelity.frechet(fake, real, features=self.features, split=split)
 
     def of_system(self, system: System, split: str, seed: int) -> Metric:
         """That of n samples at temperature 1."""
-        return self.of(draw(system, self.n, temperature=1.0, seed=seed, on_batch=self.on_batch), split)
+        return self.of(draw(system, self.n, temperature=1.0, seed=seed, results=self.results), split)
 
-    def name(self, what: str) -> str:
-        """ "FD-lite0-best@T1" or "FID-best@T1"."""
-        return f"{fidelity.label('FID', self.features)}-{what}@T1"
+    def name(self, suffix: str) -> str:
+        """ "FD-lite0-best@T1" or "FID-best@T1" for "-best"."""
+        return f"{fidelity.label('FID', self.features)}{suffix}@T1"
 
 
 def best_step(
-    model: System, steps: int, kept: Mapping[int, dict[str, Tensor]], distances: Distances, seed: int
+    model: System, steps: int, snapshots: Mapping[int, dict[str, Tensor]], distances: Distances, seed: int
 ) -> tuple[int, dict[str, Metric]]:
-    """The best of the kept steps and the last one, and its distance from the test split: {"FD-lite0-best@T1": …}."""
+    """The best of the snapshots (step -> weights) and of `model`, the state at step `steps`; and its distance from the
+    test split: {"FD-lite0-best@T1": …}."""
     candidate = copy.deepcopy(model)
-    scores = {steps: distances.of_system(model, "train", 20_000 + seed).value}
-    for step, weights in kept.items():
+    scores = {steps: distances.of_system(model, "train", SELECTION_SEED + seed).value}
+    for step, weights in snapshots.items():
         candidate.load_state_dict(weights)
-        scores[step] = distances.of_system(candidate, "train", 20_000 + seed).value
+        scores[step] = distances.of_system(candidate, "train", SELECTION_SEED + seed).value
     best = min(scores, key=lambda step: (scores[step], -step))
     if best == steps:
         candidate = model
     else:
-        candidate.load_state_dict(kept[best])
-    found = distances.of_system(candidate, "test", 10_000 + seed)
-    tried = ", ".join(f"{step}: {scores[step]:.1f}" for step in sorted(scores))
-    protocol = f"step {best} of {steps}, chosen on training images ({tried}); {found.protocol}"
-    return best, {distances.name("best"): Metric(found.value, None, found.n, protocol)}
+        candidate.load_state_dict(snapshots[best])
+    metric = distances.of_system(candidate, "test", TEST_SEED + seed)
+    values = ", ".join(f"{step}: {scores[step]:.1f}" for step in sorted(scores))
+    protocol = f"step {best} of {steps}, chosen on training images ({values}); {metric.protocol}"
+    return best, {distances.name("-best"): replace(metric, protocol=protocol)}
+
+
+def metrics_during_training(
+    model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]], distances: Distances, seed: int
+) -> Curves:
+    """BPD (where there is a likelihood) and Fréchet distance on held-out images at each snapshot (step -> weights) and
+    at step `steps`, the state of `model`; temperature 1. Each step is measured on the same test images, with the same
+    random numbers: the curves show whether the order of models is settled when training ends."""
+    candidate = copy.deepcopy(model)
+    x = distances.data.test.images[:BPD_IMAGES]
+    bpd: list[list[float]] = []
+    distance: list[list[float]] = []
+    for step in sorted({*snapshots, steps}):
+        candidate.load_state_dict(snapshots[step] if step in snapshots else model.state_dict())
+        if isinstance(candidate, LikelihoodSystem):
+            nll = held_out_nll(candidate, x, results=distances.results)
+            bpd.append([step, round(float(bits_per_dimension(nll.mean(), x[0].numel())), 4)])
+        distance.append([step, round(distances.of_system(candidate, "test", TEST_SEED + seed).value, 2)])
+    curves = {f"BPD on {len(x)} test images (bits/dim)": bpd} if bpd else {}
+    return curves | {f"{distances.name('')} (n = {distances.n:,})": distance}
 
 
 def baselines(untrained: System, distances: Distances, seed: int) -> dict[str, Metric]:
     """What any training has to beat: an untrained copy of the system, and independent Gaussian pixels with the mean
     and the variance of each pixel over the training images."""
-    made: dict[str, Any] = {
-        "untrained": distances.of_system(untrained, "test", 10_000 + seed),
-        "gaussian": distances.of(gaussian_pixels(distances.data.train.images, distances.n), "test"),
+    metrics = {
+        "samples of an untrained copy": ("-untrained", distances.of_system(untrained, "test", TEST_SEED + seed)),
+        "independent Gaussian pixels": (
+            "-gaussian",
+            distances.of(gaussian_pixels(distances.data.train.images, distances.n), "test"),
+        ),
     }
-    words = {"untrained": "samples of an untrained copy", "gaussian": "independent Gaussian pixels"}
     return {
-        distances.name(key): Metric(metric.value, None, metric.n, f"{words[key]}; {metric.protocol}")
-        for key, metric in made.items()
+        distances.name(suffix): replace(metric, protocol=f"{words}; {metric.protocol}")
+        for words, (suffix, metric) in metrics.items()
     }
 
 
 def gaussian_pixels(train: Tensor, n: int, seed: int = 0) -> Tensor:
-    """n draws, uint8 (n, C, S, S), of pixels that are independent and Gaussian, with the moments of uint8 `train`."""
-    total, squares = (
-        torch.zeros(train.shape[1:], dtype=torch.float64),
-        torch.zeros(train.shape[1:], dtype=torch.float64),
-    )
+    """n draws, uint8 (n, C, S, S), of independent Gaussian pixels with the moments of each pixel of uint8 `train`
+    (N, C, S, S)."""
+    total, squares = (torch.zeros(train.shape[1:], dtype=torch.float64) for _ in range(2))
     for part in train.split(10_000):
         total += part.double().sum(0)
         squares += part.double().square().sum(0)

@@ -1,4 +1,4 @@
-"""Bits per dimension: the one place where nats become bits, and the held-out evaluation loop."""
+"""Bits per dimension: the one place where nats become bits, and the evaluation of held-out images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 
 from cqlib.metrics.library import full_fp32
-from cqlib.metrics.resumable import Parts
+from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.variational import VariationalModel
+
+HISTOGRAM_IMAGES = 50_000
+"""Training images that `histogram_nll` counts at most."""
 
 
 def bits_per_dimension(nats: Tensor | float, dimensions: int) -> Tensor | float:
@@ -24,83 +27,72 @@ def bits_per_dimension(nats: Tensor | float, dimensions: int) -> Tensor | float:
     return nats / (dimensions * math.log(2))
 
 
-@torch.no_grad()
-def held_out_nats(
+def held_out_nll(
     model: LikelihoodSystem,
     images: Tensor,
     *,
     importance_samples: int = 1,
     batch_size: int = 250,
     seed: int = 0,
-    on_batch: Callable[[], None] = lambda: None,
-    parts: Parts | None = None,
+    results: PartialResults = IN_MEMORY,
 ) -> Tensor:
-    """nats per image of each held-out image: uint8 (n, C, H, W) -> (n,) float64 on the CPU.
+    """`model.nats`, a bound on -ln P(x), of each held-out image: uint8 (n, C, H, W) -> (n,) float64 on the CPU.
 
-    Evaluation mode: no batch statistics, so that no test image tells of another. fp32, fixed seed. `on_batch` is
-    called after each batch; what it raises ends the evaluation, which goes on where `parts` has kept its batches.
+    In evaluation mode, so that no test image influences another by batch statistics; in fp32, from a fixed seed.
+    Batches that are in `results` are not computed again; raises `StoppedEarly` where they ask for it.
     """
 
     def nats(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         return {"": model.nats(batch, importance_samples=importance_samples, generator=generator)}
 
     name = f"nats-{importance_samples}-{len(images)}"
-    return _over(model, images, nats, batch_size, seed, on_batch, name, parts)[""]
+    return _by_batch(model, images, nats, batch_size, seed, results, name)[""]
 
 
-@torch.no_grad()
 def held_out_kl(
     model: VariationalModel,
     images: Tensor,
     *,
     batch_size: int = 250,
     seed: int = 0,
-    on_batch: Callable[[], None] = lambda: None,
-    parts: Parts | None = None,
+    results: PartialResults = IN_MEMORY,
 ) -> dict[str, Tensor]:
-    """Layer of latent variables -> KL(q || p) in nats per image (n,), float64; as `held_out_nats` otherwise."""
+    """Layer of latent variables -> KL(q || p) in nats per image (n,), float64; otherwise as `held_out_nll`."""
 
     def kl(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         return model.kl_by_layer(batch, generator=generator)
 
-    return _over(model, images, kl, batch_size, seed, on_batch, "kl", parts)
+    return _by_batch(model, images, kl, batch_size, seed, results, "kl")
 
 
-def _over(
+@torch.no_grad()
+def _by_batch(
     model: LikelihoodSystem,
     images: Tensor,
     measure: Callable[[Tensor, torch.Generator], dict[str, Tensor]],
     batch_size: int,
     seed: int,
-    on_batch: Callable[[], None],
+    results: PartialResults,
     name: str,
-    parts: Parts | None,
 ) -> dict[str, Tensor]:
-    """What `measure` gives for every batch, joined: (n,) float64 on the CPU by name."""
+    """What `measure` returns for each batch, concatenated: (n,) float64 on the CPU by name."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     was_training = model.training
     model.eval()
-    pieces = images.split(batch_size)
+    parts = images.split(batch_size)
     try:
         with full_fp32():
-            batches = (parts or Parts()).collect(
-                name, len(pieces), lambda i: measure(pieces[i].to(device), generator), generator, on_batch
-            )
+            batches = results.collect(name, len(parts), lambda i: measure(parts[i].to(device), generator), generator)
     finally:
         model.train(was_training)
     return {key: torch.cat([batch[key] for batch in batches]).double() for key in batches[0]}
 
 
-HISTOGRAM_IMAGES = 50_000
-"""Training images that `histogram_nats` counts at most."""
-
-
-def histogram_nats(train: Tensor, images: Tensor) -> Tensor:
-    """nats per image under independent pixels, each with the histogram of its values over uint8 `train`
-    (N, C, H, W), every count raised by 1: uint8 (n, C, H, W) -> (n,) float64. A likelihood that does not beat this
-    has learned nothing of how pixels belong together.
-    """
+def histogram_nll(train: Tensor, images: Tensor) -> Tensor:
+    """-ln P(x) of uint8 `images` (n, C, H, W) under independent pixels, each with the histogram of its values over
+    uint8 `train` (N, C, H, W), every count raised by 1: (n,) float64. A model that is no better than this has learned
+    nothing of how pixels depend on each other."""
     train = train[:HISTOGRAM_IMAGES]
     position = 256 * torch.arange(train[0].numel())
     counts = torch.ones(256 * train[0].numel(), dtype=torch.float64)

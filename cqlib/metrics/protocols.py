@@ -89,7 +89,7 @@ def protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def house(n: int, is_images: int | None = None) -> Protocol:
+def default_protocol(n: int, is_images: int | None = None) -> Protocol:
     """The main protocol of a profile: n_real = n_fake = `n` held-out images; IS on `is_images` samples (None: n).
 
     At the preset's size it is the preset "paper"; where a data set cannot fill that, its name says so.

@@ -1,4 +1,4 @@
-"""What is measured batch by batch, kept on the disk as it comes: a run killed while it measures goes on there."""
+"""Results of an evaluation, batch by batch on the disk as they come: a run that is stopped or killed resumes there."""
 
 from __future__ import annotations
 
@@ -11,51 +11,53 @@ import torch
 from torch import Tensor
 
 from cqlib.util.checkpoint import load_latest, save_checkpoint
-
-Batches = list[dict[str, Tensor]]
-"""Of each batch, tensors by name."""
+from cqlib.util.errors import StoppedEarly
+from cqlib.util.stop import StopRequest
 
 
 @dataclass
-class Parts:
-    """Batches of several measurements, each in `folder`/measured-NAME.checkpoint, at most `every` seconds apart.
+class PartialResults:
+    """Batches of several measurements, each in `folder`/measured-NAME.checkpoint, saved every `seconds` at least; and
+    the request to stop, which is checked after each batch.
 
-    Those of another `key` are another experiment's and are not used. No `folder`: nothing is kept.
+    Files of another `key` belong to another experiment and are not used. Without a `folder` nothing is saved.
     """
 
     folder: Path | None = None
     key: str = ""
-    every: float = 0.0
+    seconds: float = 0.0
+    stop: StopRequest = field(default_factory=StopRequest)
     saved: float = field(default_factory=lambda: time.monotonic())
+    """When the last file was written, on the `time.monotonic` clock."""
+
+    def check(self) -> None:
+        """Raise `StoppedEarly` where a stop is requested."""
+        if reason := self.stop.reason():
+            raise StoppedEarly(f"stopped while measuring: {reason}; the trained model is saved")
 
     def collect(
-        self,
-        name: str,
-        count: int,
-        make: Callable[[int], dict[str, Tensor]],
-        generator: torch.Generator,
-        on_batch: Callable[[], None],
-    ) -> Batches:
-        """`make(i)` for the batches i < `count`, but for those that were kept; `generator`, all that they draw from, is
-        where it was. `on_batch` is called after each; what it raises ends the measurement once this is kept."""
-        batches: Batches = []
+        self, name: str, count: int, batch: Callable[[int], dict[str, Tensor]], generator: torch.Generator
+    ) -> list[dict[str, Tensor]]:
+        """`batch(i)` for i < `count` on the CPU; those found in the file of this `name` are not computed again.
+
+        `generator` is the only source of randomness in `batch`. Raises `StoppedEarly`, all batches so far saved.
+        """
+        batches: list[dict[str, Tensor]] = []
         if self.folder is not None:
             state, _ = load_latest(self._path(name))
             if state is not None and state["key"] == self.key:
                 batches = state["batches"]
                 generator.set_state(state["generator"])
         for i in range(len(batches), count):
-            batches.append({key: value.cpu() for key, value in make(i).items()})
-            if i + 1 == count or time.monotonic() - self.saved >= self.every:
+            batches.append({key: value.cpu() for key, value in batch(i).items()})
+            stopping = self.stop.reason() is not None
+            if stopping or i + 1 == count or time.monotonic() - self.saved >= self.seconds:
                 self._save(name, batches, generator)
-            try:
-                on_batch()
-            except BaseException:
-                self._save(name, batches, generator)
-                raise
+            if stopping:
+                self.check()
         return batches
 
-    def _save(self, name: str, batches: Batches, generator: torch.Generator) -> None:
+    def _save(self, name: str, batches: list[dict[str, Tensor]], generator: torch.Generator) -> None:
         if self.folder is not None:
             state = {"key": self.key, "batches": batches, "generator": generator.get_state()}
             save_checkpoint(self._path(name), state, keep_previous=False)
@@ -64,3 +66,7 @@ class Parts:
     def _path(self, name: str) -> Path:
         assert self.folder is not None
         return self.folder / f"measured-{name}.checkpoint"
+
+
+IN_MEMORY = PartialResults()
+"""For evaluations that are short: nothing is saved, nothing stops them."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -37,3 +39,14 @@ def near(images: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and 2 * images.nbytes > torch.cuda.mem_get_info(device)[0]:
         return images
     return images.to(device)
+
+
+def wall_clock(action: Callable[[], object], device: torch.device) -> float:
+    """Seconds that one call takes, the device's work included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    action()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began

@@ -16,7 +16,7 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import ModelAndData
 from cqlib.figures.samples import held_out, memorisation, neighbours
 from cqlib.metrics import cache
-from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.features import lite0
 from cqlib.models.base import System
 from cqlib.util.errors import UserError
@@ -138,7 +138,7 @@ def test_bits_are_of_equally_many_images_and_a_gan_has_none(tmp_path, monkeypatc
     bits = held_out.bits(model, runs_dir=tmp_path, n=50)
     assert list(bits.models) == ["CQ-F", "VAE", "Copier"]
     for i, split in enumerate((model.data.train, model.data.test)):
-        expected = bits_per_dimension(held_out_nats(other, split.images[:50]), 3 * 16**2)
+        expected = bits_per_dimension(held_out_nll(other, split.images[:50]), 3 * 16**2)
         assert bits.models["CQ-F"][i].equal(expected) and bits.models["VAE"][i].equal(expected)
     table = by_name(held_out.gaps(bits))
     train, test = bits.models["CQ-F"]

@@ -8,110 +8,89 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from test_fidelity import Table, expected_kid, frechet, gaussian, noise_images
+from scores import expected_kid, frechet, gaussian, images_of, noise_images, score
 from torch import nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from cqlib.data.dataset import Dataset, Split
 from cqlib.metrics import evaluation, features, fidelity, protocols
 from cqlib.metrics.protocols import PROTOCOLS, Protocol
+from cqlib.metrics.resumable import PartialResults
 from cqlib.recipe import Evaluation
-from cqlib.util.errors import StoppedEarly, UsageError, UserError
+from cqlib.util.errors import StoppedEarly, UsageError
+from cqlib.util.stop import StopRequest
 
 LITE = features.lite0()
 UNEQUAL = Protocol("unequal", "train", 500, 300, 200, 5)
 
 
 @pytest.fixture
-def images_of(monkeypatch):
-    """Images whose features are given by hand: (fake (n, d), real (m, d), logits (n, C)) -> two sets of images."""
+def scores_of(monkeypatch):
+    """The scores of features given by hand: fake (n, d), real (m, d), logits of the fake (n, C)."""
 
-    def images(fake, real, logits):
-        rows = len(fake) + len(real)
-        table = Table(torch.cat([fake, real]).float(), torch.cat([logits, torch.zeros(len(real), logits.shape[1])]))
-        monkeypatch.setattr(features, "_extractor", lambda *_: table)
-        made = torch.zeros(rows, 3, 8, 8, dtype=torch.uint8)
-        for place in range(3):
-            made[:, 0, 0, place] = (torch.arange(rows) // 256 ** (2 - place) % 256).to(torch.uint8)
-        return made.split([len(fake), len(real)])
+    def scores(fake, real, logits, protocol=UNEQUAL):
+        return score(*images_of(monkeypatch, fake, real, logits), protocol=protocol)
 
-    return images
+    return scores
 
 
 # --- unequal numbers ---
 
 
-def test_frechet_distance_of_unequal_sets_is_that_of_the_first_images_of_each(images_of):
+def test_frechet_distance_of_unequal_sets_is_that_of_the_first_images_of_each(scores_of):
     rng = np.random.default_rng(0)
     covariances = [root @ root.T / 6 for root in rng.standard_normal((2, 6, 12))]
     means = rng.standard_normal((2, 6))
     fake, real = gaussian(300, means[0], covariances[0], 1), gaussian(500, means[1], covariances[1], 2)
     far = torch.full((40, 6), 1e3)
-    scores = fidelity.evaluate(
-        *images_of(torch.cat([fake, far]), torch.cat([real, far]), torch.zeros(340, 10)),
-        features=LITE,
-        protocol=UNEQUAL,
-    )
+    scores = scores_of(torch.cat([fake, far]), torch.cat([real, far]), torch.zeros(340, 10))
     assert scores["FID"].value == pytest.approx(frechet(means[0], covariances[0], means[1], covariances[1]), rel=1e-4)
     assert scores["FID"].n == scores["KID"].n == scores["Recall"].n == 300 and scores["IS"].n == 200
 
 
-def test_kid_of_unequal_sets_is_unbiased(images_of):
+def test_kid_of_unequal_sets_is_unbiased(scores_of):
     mean, rng, found = np.full(6, 0.6), np.random.default_rng(3), []
     for _ in range(6):
         fake, real = (torch.from_numpy(rng.standard_normal((n, 6))) for n in (300, 500))
-        sets = images_of(fake, real + torch.from_numpy(mean), torch.zeros(300, 10))
-        found.append(fidelity.evaluate(*sets, features=LITE, protocol=UNEQUAL)["KID"])
+        found.append(scores_of(fake, real + torch.from_numpy(mean), torch.zeros(300, 10))["KID"])
     assert np.mean([metric.value for metric in found]) == pytest.approx(expected_kid(6, np.sum(mean**2)), rel=0.1)
     assert "100 subsets of 150 drawn" in found[0].protocol  # half of the smaller set, whichever that is
     points = gaussian(300, np.zeros(6), np.eye(6), 4)
     turned = Protocol("turned", "train", 80, 300, 300)
-    scores = fidelity.evaluate(*images_of(points, points[:80], torch.zeros(300, 10)), features=LITE, protocol=turned)
+    scores = scores_of(points, points[:80], torch.zeros(300, 10), turned)
     assert "100 subsets of 40 drawn" in scores["KID"].protocol
 
 
-def test_precision_and_recall_of_unequal_sets(images_of):
+def test_precision_and_recall_of_unequal_sets(scores_of):
     protocol = Protocol("p", "train", 60, 20, 20)
     left, right = (gaussian(60, np.array([x, 0.0]), np.eye(2), i) for i, x in enumerate((-50.0, 50.0)))
     both = torch.cat([left[:30], right[:30]])
-    scores = fidelity.evaluate(*images_of(left[:20], both, torch.zeros(20, 10)), features=LITE, protocol=protocol)
+    scores = scores_of(left[:20], both, torch.zeros(20, 10), protocol)
     # every sample is a real image, and reaches at most the left half of them
     assert scores["Precision"].value == 1
     assert 0.3 < scores["Recall"].value <= 0.5
 
 
-def test_inception_score_counts_its_own_samples_and_splits(images_of):
+def test_inception_score_counts_its_own_samples_and_splits(scores_of):
     logits = torch.zeros(340, 4)
     logits[:200] = 60.0 * torch.eye(4)[torch.arange(200) % 4]  # the 200 that count; the others are uniform
-    sets = images_of(gaussian(340, np.zeros(3), np.eye(3), 4), gaussian(500, np.zeros(3), np.eye(3), 5), logits)
-    metric = fidelity.evaluate(*sets, features=LITE, protocol=dataclasses.replace(UNEQUAL, is_splits=1))["IS"]
+    sets = (gaussian(340, np.zeros(3), np.eye(3), 4), gaussian(500, np.zeros(3), np.eye(3), 5), logits)
+    metric = scores_of(*sets, dataclasses.replace(UNEQUAL, is_splits=1))["IS"]
     assert metric.value == pytest.approx(4) and metric.std is None
-    split = fidelity.evaluate(*sets, features=LITE, protocol=UNEQUAL)["IS"]
+    split = scores_of(*sets)["IS"]
     assert split.std > 0 and "n_fake = 200 in 5 splits" in split.protocol
 
 
-def test_words_name_the_protocol_and_both_numbers(images_of):
+def test_words_name_the_protocol_and_both_numbers(scores_of):
     points = gaussian(500, np.zeros(3), np.eye(3), 6)
-    sets = images_of(points[:300], points, torch.zeros(300, 10))
-    scores = fidelity.evaluate(*sets, features=LITE, protocol=UNEQUAL)
+    sets = (points[:300], points, torch.zeros(300, 10))
+    scores = scores_of(*sets)
     assert scores["FID"].protocol.startswith(
         "FD-lite0: protocol unequal, n_real = 500, n_fake = 300, training split, EfficientNet-lite0 pooled"
     )
     assert all(": protocol unequal, n_" in metric.protocol for metric in scores.values())
-    equal = fidelity.evaluate(*sets, features=LITE, protocol=Protocol("e", "test", 300, 300, 300))
+    equal = scores_of(*sets, Protocol("e", "test", 300, 300, 300))
     assert "protocol e, n_real = n_fake = 300, held-out test split" in equal["Recall"].protocol
-
-
-def test_unequal_sets_need_a_protocol_and_enough_images():
-    fake, real = noise_images(6), noise_images(8)
-    with pytest.raises(UserError, match="equally large"):
-        fidelity.evaluate(fake, real, features=LITE)
-    for protocol, words in (
-        (Protocol("p", "train", 9, 6, 6), "protocol p needs 9 real images, and there are 8"),
-        (Protocol("p", "train", 8, 6, 7), "protocol p needs 7 generated images, and there are 6"),
-    ):
-        with pytest.raises(UserError, match=words):
-            fidelity.evaluate(fake, real, features=LITE, protocol=protocol)
 
 
 # --- the presets ---
@@ -132,10 +111,10 @@ def test_presets_are_those_of_the_literature():
 
 
 def test_the_main_protocol_is_the_preset_only_at_its_size():
-    assert protocols.house(1000) == Protocol("", "test", 1000, 1000, 1000, 10)
-    assert protocols.house(10_000).name == ""
-    assert protocols.house(10_000, 50_000) is PROTOCOLS["paper"]
-    small = protocols.house(8000, 50_000)
+    assert protocols.default_protocol(1000) == Protocol("", "test", 1000, 1000, 1000, 10)
+    assert protocols.default_protocol(10_000).name == ""
+    assert protocols.default_protocol(10_000, 50_000) is PROTOCOLS["paper"]
+    small = protocols.default_protocol(8000, 50_000)
     assert (small.name, small.n_real, small.samples) == ("paper at 8000 images", 8000, 50_000)
 
 
@@ -185,7 +164,7 @@ class Drawing(nn.Module):
 
 @pytest.fixture
 def measured(monkeypatch, tmp_path):
-    """`quality` with small presets, tiny features and few images, and what it was told to note."""
+    """`quality` with small presets, tiny features and few images, and its notes."""
     monkeypatch.setattr(features, "_extractor", lambda *_: Thumbnail())
     small = {"paper": (40, 40), "50k/50k-train": (100, 100), "sngan": (60, 20)}
     presets = {name: dataclasses.replace(PROTOCOLS[name], n_real=n_real, n_fake=n_fake, is_images=100)
@@ -197,10 +176,9 @@ def measured(monkeypatch, tmp_path):
             Split(name, noise_images(n, 8, seed) // 2, torch.zeros(n, dtype=torch.int64))
             for name, n, seed in (("train", n_train, 1), ("test", n_test, 2))
         )
-        data, model, notes = Dataset("d", 8, ("all",), *splits), model or Drawing(), []
+        data, model = Dataset("d", 8, ("all",), *splits), model or Drawing()
         asked = Evaluation(40, 40, 1, 1, is_images=is_images, protocols=wanted)
-        more = {"cache_dir": tmp_path, "on_note": notes.append, **more}
-        metrics, grids = evaluation.quality(model, data, asked, LITE, seed=0, **more)
+        metrics, grids, notes = evaluation.quality(model, data, asked, LITE, seed=0, cache_dir=tmp_path, **more)
         return SimpleNamespace(metrics=metrics, grids=grids, notes=notes, data=data, model=model, presets=presets)
 
     return quality
@@ -214,7 +192,7 @@ def test_every_protocol_scores_the_same_samples(measured):
         assert torch.equal(found.grids[f"samples_T{temperature:g}"], fake[:64])
         for preset in found.presets.values():
             real = getattr(found.data, preset.split).images
-            for kind, metric in fidelity.evaluate(fake, real, features=LITE, protocol=preset).items():
+            for kind, metric in score(fake, real, protocol=preset).items():
                 name = fidelity.metric_name(kind, LITE, temperature)
                 if preset.name != "paper":
                     name = protocols.with_protocol(name, preset.name)
@@ -263,10 +241,10 @@ def test_measuring_can_be_stopped_after_any_batch_of_features(measured, monkeypa
     seen, forward = [], Thumbnail.forward
     monkeypatch.setattr(Thumbnail, "forward", lambda self, images: seen.append(1) or forward(self, images))
 
-    def go_on():
-        if len(seen) >= last:
-            raise StoppedEarly("stopped")
+    class Stop(StopRequest):
+        def reason(self):
+            return "a test" if len(seen) >= last else None
 
     with pytest.raises(StoppedEarly):
-        measured(on_batch=go_on)
+        measured(results=PartialResults(stop=Stop()))
     assert len(seen) == last

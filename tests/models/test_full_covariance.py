@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import LowRankMultivariateNormal, MultivariateNormal
 
-from cqlib.metrics.bpd import held_out_nats
+from cqlib.metrics.bpd import held_out_nll
 from cqlib.models import coverage_quality
 from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_full_covariance import VAEFullCovariance, recipe
@@ -195,4 +195,4 @@ def test_every_size_and_grey_images(size, channels):
     for temperature in (0.0, 1.0):
         assert model.sample(2, temperature=temperature).shape == x.shape
     assert torch.isfinite(model.generator_losses(x)["total"])
-    assert torch.isfinite(held_out_nats(model, x, importance_samples=2)).all()
+    assert torch.isfinite(held_out_nll(model, x, importance_samples=2)).all()

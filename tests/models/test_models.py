@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models import coverage_quality, hierarchical
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.models.frozen_decoder import FrozenDecoder, FrozenDecoderConfig
@@ -291,10 +291,10 @@ def test_held_out_nats_is_repeatable_and_in_evaluation_mode():
     model = system("table1/vae", norm="batch")
     model.train()
     x = images(6)
-    first = held_out_nats(model, x, batch_size=4)
-    assert torch.equal(first, held_out_nats(model, x, batch_size=4)) and model.training
+    first = held_out_nll(model, x, batch_size=4)
+    assert torch.equal(first, held_out_nll(model, x, batch_size=4)) and model.training
     buffers = {name: b.clone() for name, b in model.named_buffers()}
-    held_out_nats(model, x)
+    held_out_nll(model, x)
     assert all(torch.equal(b, buffers[name]) for name, b in model.named_buffers())  # no statistics leak
 
 

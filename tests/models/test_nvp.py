@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.nvp import NVP, NVPConfig, from_logits, recipe, to_logits
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.conv import BOTTOM
@@ -458,9 +458,9 @@ def test_evaluation_agrees_with_training_mode_after_training(tmp_path):
 
     assert abs(bpd(False) - bpd(True)) < 0.05
     assert bpd(False) < 6.5  # it has learned: 8 is a uniform distribution
-    untrained = bits_per_dimension(held_out_nats(system(width=8), x).mean(), 192).item()
+    untrained = bits_per_dimension(held_out_nll(system(width=8), x).mean(), 192).item()
     assert bpd(False) < untrained - 0.5
-    held_out = bits_per_dimension(held_out_nats(trained, images(256, seed=1)).mean(), 192).item()
+    held_out = bits_per_dimension(held_out_nll(trained, images(256, seed=1)).mean(), 192).item()
     assert abs(held_out - bpd(True)) < 0.3
 
 
@@ -506,7 +506,7 @@ def test_every_size_has_samples_and_finite_losses(size, channels):
     assert torch.isfinite(model.generator_losses(x)["total"])
     sample = model.sample(2)
     assert sample.shape == x.shape and sample.abs().max() <= 1 and sample.std() > 0
-    assert torch.isfinite(held_out_nats(model, x, importance_samples=2)).all() and model.training
+    assert torch.isfinite(held_out_nll(model, x, importance_samples=2)).all() and model.training
 
 
 def test_one_training_step_of_the_paper_recipe_and_its_state_in_a_file(tmp_path):
@@ -520,9 +520,9 @@ def test_one_training_step_of_the_paper_recipe_and_its_state_in_a_file(tmp_path)
     _, finite = loop.one_step()
     trained = loop.average.module.eval()
     assert finite and not torch.equal(before, torch.cat([p.flatten() for p in trained.parameters()]))
-    nats = held_out_nats(trained, x)
+    nats = held_out_nll(trained, x)
     assert torch.isfinite(nats).all() and trained.sample(2).shape == x.shape
     save_checkpoint(tmp_path / "model.safetensors", dict(trained.state_dict()))
     loaded = build(paper.system)
     loaded.load_state_dict(load_checkpoint(tmp_path / "model.safetensors"))
-    torch.testing.assert_close(held_out_nats(loaded, x), nats, rtol=1e-5, atol=0)
+    torch.testing.assert_close(held_out_nll(loaded, x), nats, rtol=1e-5, atol=0)

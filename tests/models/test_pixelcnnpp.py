@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cqlib.metrics.bpd import held_out_nats
+from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.mixture import LogisticMixture
@@ -104,7 +104,7 @@ def test_an_image_alone_and_in_a_batch(size):
     with torch.no_grad():
         alone = torch.cat([system.nats(one) for one in x.split(1)])
         torch.testing.assert_close(system.nats(x, importance_samples=5), alone, rtol=1e-12, atol=0)
-        torch.testing.assert_close(held_out_nats(system, x, batch_size=2), alone, rtol=1e-12, atol=0)
+        torch.testing.assert_close(held_out_nll(system, x, batch_size=2), alone, rtol=1e-12, atol=0)
 
 
 # --- the cache -----------------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ def test_one_training_step_of_the_paper_recipe(tmp_path):
     losses, finite = loop.one_step()
     model = loop.average.module
     assert finite and model.net.out.g.std() > 0
-    nats = held_out_nats(model, x)
+    nats = held_out_nll(model, x)
     assert torch.isfinite(nats).all() and (nats > 0).all()
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from cqlib.metrics.bpd import held_out_nats
+from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.pixelrnn import PixelRNN, PixelRNNConfig
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.autoregressive import degrees
@@ -308,7 +308,7 @@ def test_one_training_step_of_the_paper_recipe(tmp_path):
     trained = loop.average.module.eval()
     after = torch.cat([p.flatten() for p in trained.parameters()])
     assert finite and not torch.equal(before, after)
-    assert torch.isfinite(held_out_nats(trained, x)).all()
+    assert torch.isfinite(held_out_nll(trained, x)).all()
     with torch.no_grad():
         first = trained.cached_logits(2)(x.long(), 0, 0)
         torch.testing.assert_close(first[:, 0], trained.logits(x)[:, 0, :, 0, 0], rtol=1e-4, atol=1e-4)

@@ -11,7 +11,7 @@ from torch import nn
 
 from cqlib.data.dataset import Dataset, Split
 from cqlib.experiments.experiment import experiment
-from cqlib.metrics.bpd import held_out_nats
+from cqlib.metrics.bpd import held_out_nll
 from cqlib.metrics.evaluation import likelihood
 from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_iaf import VAEIAF, recipe
@@ -398,7 +398,7 @@ def test_one_training_step_of_the_paper_recipe(tmp_path):
     assert finite and not torch.equal(before, loop.system.head.out.bias)
     assert sum(key.startswith("kl/16x16-") for key in terms) == 20
     model = loop.average.module.eval()
-    assert torch.isfinite(held_out_nats(model, x)).all()
+    assert torch.isfinite(held_out_nll(model, x)).all()
     assert model.sample(2).shape == x.shape
 
 

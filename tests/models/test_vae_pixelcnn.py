@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cqlib import losses
-from cqlib.metrics.sampling_time import seconds_to_draw
+from cqlib.metrics.evaluation import seconds_to_draw
 from cqlib.models import coverage_quality
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.conv import BOTTOM, Encoder

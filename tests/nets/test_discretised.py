@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import logistic
 
-from cqlib.metrics.bpd import histogram_nats
+from cqlib.metrics.bpd import histogram_nll
 from cqlib.nets.discretised import MIN_LOG_SCALE, discretised_logistic
 
 
@@ -51,6 +51,6 @@ def test_histogram_is_a_distribution_fitted_to_each_pixel():
     train = torch.tensor([[[[0, 9]]], [[[0, 8]]], [[[1, 9]]]], dtype=torch.uint8)
     first, second = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
     every = torch.stack([first.flatten(), second.flatten()], 1).to(torch.uint8).view(-1, 1, 1, 2)
-    p = (-histogram_nats(train, every)).exp().view(256, 256)
+    p = (-histogram_nll(train, every)).exp().view(256, 256)
     assert p.sum().item() == pytest.approx(1, abs=1e-9)
     assert p[0, 9].item() == pytest.approx(3 / 259 * 3 / 259) and p[5, 8].item() == pytest.approx(1 / 259 * 2 / 259)

@@ -11,7 +11,7 @@ from cqlib import data as data_sets
 from cqlib.experiments import run
 from cqlib.experiments.experiment import AVAILABLE, experiment
 from cqlib.metrics import evaluation, features
-from cqlib.metrics.bpd import held_out_nats
+from cqlib.metrics.bpd import held_out_nll
 from cqlib.metrics.library import full_fp32
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.registry import build
@@ -49,10 +49,10 @@ def test_every_row_trains_and_is_measured(row, tmp_path):
     assert fake.dtype == torch.uint8 and fake.device.type == "cpu" and len(fake) == 8
     if isinstance(result.system, LikelihoodSystem):
         images = data_sets.load("photos10", size=fake.shape[-1]).test.images[:8]
-        on_card = held_out_nats(result.system, images)
+        on_card = held_out_nll(result.system, images)
         assert torch.isfinite(on_card).all()
         # other random numbers: the same bound, up to its noise
-        on_host = held_out_nats(result.system.cpu(), images)
+        on_host = held_out_nll(result.system.cpu(), images)
         assert abs(float((on_card - on_host).mean() / on_host.mean())) < 0.05
 
 

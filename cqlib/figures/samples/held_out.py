@@ -17,7 +17,7 @@ from cqlib.experiments.load import ModelAndData, find_model
 from cqlib.experiments.rows import short_label
 from cqlib.figures.samples import memorisation
 from cqlib.figures.samples.neighbours import LINES, MAX_REFERENCE, SIGMA, NearestImages, cumulative
-from cqlib.metrics.bpd import bits_per_dimension, held_out_nats
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem
 from cqlib.report import plots
 from cqlib.report.cells import picture, table
@@ -50,7 +50,7 @@ def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000) -> Bits:
         if row not in systems:
             with suppress(UserError):
                 systems[row] = find_model(row, profile=e.profile, data=e.data, seed=e.seed, runs_dir=runs_dir).model
-    nats = {short_label(row): [held_out_nats(system, images) for images in splits]
+    nats = {short_label(row): [held_out_nll(system, images) for images in splits]
             for row, system in systems.items() if isinstance(system, LikelihoodSystem)}  # fmt: skip
     generator, reference = torch.Generator().manual_seed(e.seed), data.train.images[:MAX_REFERENCE]
     nats[COPIER] = [memorisation.copier_nats(reference, x, sigma=SIGMA, generator=generator) for x in splits]

@@ -19,7 +19,7 @@ from cqlib.experiments.load import ModelAndData, find_model
 from cqlib.experiments.rows import DEVELOPMENT_DATA
 from cqlib.figures.samples import memorisation
 from cqlib.metrics import evaluation
-from cqlib.metrics.cache import kept_features, pooled_features
+from cqlib.metrics.cache import cached_features, pooled_features
 from cqlib.metrics.features import Features, features_for
 from cqlib.report import plots
 from cqlib.report.cells import live, picture, table
@@ -165,7 +165,7 @@ def _in_features(
     train = model.data.train.images
     folder = folder if folder.is_dir() else None
     count = min(model.experiment.evaluation.fidelity_images, len(model.data.test), len(train))
-    known = kept_features(train[:count], features=features, cache_dir=folder) if folder else None
+    known = cached_features(train[:count], features=features, cache_dir=folder) if folder else None
     if known is not None:
         index = index[index >= count]
     pooled = [pooled_features(train[index], features=features, cache_dir=folder)] if len(index) else []

