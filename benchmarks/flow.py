@@ -10,8 +10,7 @@ from torch import nn
 from benchmarks.measuring import Measurement, Other, Side, Work, repeated
 from benchmarks.steps import CQF, Recipes, torchflows_f
 from cqlib.models.registry import build
-from cqlib.training.allocator import keep_freed_memory
-from cqlib.training.device import fast_bf16
+from cqlib.training.device import fast_bf16, keep_freed_memory
 
 PASSES = 10
 

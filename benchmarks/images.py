@@ -11,7 +11,7 @@ from benchmarks.plain import flipped_bytes
 from benchmarks.steps import random_images
 from cqlib.metrics.features import extract, lite0
 from cqlib.metrics.lite0 import prepare
-from cqlib.training.batches import Feed
+from cqlib.training.batches import ImageBatches
 
 BATCH, SIZE, BATCHES = 64, 32, 30
 
@@ -23,7 +23,7 @@ def feed(batches: int = 100 * BATCHES) -> Side:
     """Gathers from one tensor."""
 
     def side(device: torch.device) -> Work:
-        source = Feed(random_images(SIZE), None, seed=0, flips=True, device=device)
+        source = ImageBatches(random_images(SIZE), None, seed=0, flips=True, device=device)
         return repeated(lambda: source.batch(BATCH), batches, images=BATCH)
 
     return side

@@ -1,5 +1,5 @@
 """Sides in processes of their own, which take turns: what one sets for its process, such as how memory is kept
-(`cqlib.training.allocator`), is no gift to the others.
+(`cqlib.training.device.keep_freed_memory`), is no gift to the others.
 
 `python -m benchmarks.isolated NAME K` prepares side K (0: ours) of the measurement NAME; for each line that it reads it
 runs the side once and prints the seconds of a unit.

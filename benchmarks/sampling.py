@@ -14,7 +14,7 @@ from cqlib.models.registry import RECIPES, build
 from cqlib.nets.pixelcnnpp_cache import full_pass
 from cqlib.nets.raster import raster_sample
 from cqlib.recipe import TrainingConfig
-from cqlib.training.device import placed
+from cqlib.training.device import to_device
 
 POSITIONS = 2
 IMAGES = 16
@@ -26,7 +26,7 @@ def pixelcnnpp(cached: bool, *, size: int = 32, width: int = 160, blocks: int = 
 
     def side(device: torch.device) -> Work:
         config = PixelCNNPPConfig(size, width, blocks, 10, 0.5)
-        system = placed(build(config), TrainingConfig(steps=1), device).eval()
+        system = to_device(build(config), TrainingConfig(steps=1), device).eval()
         if cached:
             return Work(lambda: system.sample(n), images=n)
         step, x = full_pass(system.net), torch.zeros(n, 3, size, size, device=device)
@@ -46,7 +46,7 @@ def pixelrnn(cached: bool, *, profile: str = "quick", size: int = 16, n: int = I
 
     def side(device: torch.device) -> Work:
         recipe = RECIPES["table3/pixelrnn"]("table3/pixelrnn", profile, size)
-        system: PixelRNN = placed(build(recipe.system), recipe.training, device).eval()
+        system: PixelRNN = to_device(build(recipe.system), recipe.training, device).eval()
         u = system.noise(n)
         if cached:
             return Work(lambda: raster_sample(system.cached_logits(n), u), images=n)

@@ -24,14 +24,13 @@ from cqlib.nets.coupling import CouplingNet
 from cqlib.nets.spectral import SpectrallyNormalised
 from cqlib.recipe import Recipe
 from cqlib.training.device import fast_bf16
-from cqlib.training.loop import stepper
+from cqlib.training.timing import stepper
 
 IMAGES = 2000
 """Random images that stand for a data set."""
 STEPS = 4
 """A run's: the lazy penalty comes every fourth."""
 PLAIN = "textbook loop: DataLoader, eager fp32, contiguous"
-TF32 = "the same loop, convolutions in TF32, as PyTorch has them on a GPU by default"
 
 Recipes = Callable[[torch.device], Recipe]
 
@@ -50,16 +49,6 @@ def of_row(row: str) -> Recipes:
         return replace(found, training=replace(found.training, autocast="auto"))
 
     return recipe
-
-
-def with_graphs(recipe: Recipes) -> Recipes:
-    """The same, a step's updates as CUDA graphs."""
-
-    def changed(device: torch.device) -> Recipe:
-        found = recipe(device)
-        return replace(found, training=replace(found.training, cuda_graphs=True))
-
-    return changed
 
 
 def sngan_recipe(device: torch.device) -> Recipe:
@@ -93,25 +82,6 @@ def plain(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] 
         return repeated(step, steps, images=r.training.batch_size)
 
     return side
-
-
-def in_tf32(side: Side) -> Side:
-    """The side, its fp32 convolutions in TF32 where the device has it."""
-
-    def changed(device: torch.device) -> Work:
-        work = side(device)
-
-        def run() -> None:
-            setting = torch.backends.cudnn.conv
-            before, setting.fp32_precision = setting.fp32_precision, "tf32"
-            try:
-                work.run()
-            finally:
-                setting.fp32_precision = before
-
-        return replace(work, run=run)
-
-    return changed
 
 
 def torchflows_f(system: System) -> None:
@@ -166,11 +136,6 @@ MEASUREMENTS = (
         Other("the same nets, f by torchflows, textbook loop", plain(CQF, change=torchflows_f), cpu=1.5,
               needs="torchflows"),
     )),
-    Measurement("cqf-step-graphs", ours(with_graphs(CQF)), (
-        Other(PLAIN, plain(CQF), cuda=4.0),
-        Other(TF32, in_tf32(plain(CQF))),
-        Other("our step, kernel by kernel", ours(CQF)),
-    ), kinds=("cuda",)),
     Measurement("gan-step", ours(GAN), (Other(PLAIN, plain(GAN)),)),
     Measurement("sngan-step", ours(sngan_recipe, 1), (Other(PLAIN, plain(sngan_recipe, 1)),)),
     Measurement("sngan-example-step", ours(sngan_recipe, 1, examples_nets), (

@@ -55,8 +55,6 @@ class TrainingConfig:
     compile: bool = False
     """torch.compile on the forward pass of encoder, decoder and f (not f^-1); never on the critic, whose penalty
     needs a double backward."""
-    cuda_graphs: bool = added(False)
-    """On a GPU: a step's updates as CUDA graphs, for systems whose updates are the same kernels every time."""
     max_nonfinite: int = 10
     """A non-finite loss or gradient is skipped and counted; after so many in a row the run has diverged."""
     log_every: int = 50

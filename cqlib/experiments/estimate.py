@@ -48,7 +48,7 @@ def estimate(e: Experiment) -> Estimate:
 
     from cqlib.models.frozen_decoder import FrozenDecoder
     from cqlib.models.registry import build
-    from cqlib.training.loop import measure
+    from cqlib.training.timing import measure
     from cqlib.util import provenance
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

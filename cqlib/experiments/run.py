@@ -37,7 +37,8 @@ from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.training.loop import CHECKPOINT_SECONDS, snapshots
+from cqlib.training.loop import CHECKPOINT_SECONDS
+from cqlib.training.snapshots import snapshots
 from cqlib.util import locks, provenance
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.errors import StoppedEarly, UserError, out_of_memory

@@ -18,7 +18,7 @@ from cqlib.experiments.experiment import Experiment
 from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
-from cqlib.training.device import placed
+from cqlib.training.device import to_device
 from cqlib.training.loop import TrainingResult, train
 from cqlib.util import provenance
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -94,7 +94,7 @@ class Stages:
         if _whole(stored):
             earlier = GitInfo(**stored.pop("git"))
             fill(system, stored.pop("weights"), weights)
-            result = TrainingResult(placed(system, config, self.device).eval(), git=earlier, **stored)
+            result = TrainingResult(to_device(system, config, self.device).eval(), git=earlier, **stored)
         else:
             clock = time.monotonic()
 

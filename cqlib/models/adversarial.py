@@ -48,10 +48,6 @@ class AdversarialSystem(System):
         c = self._critic_config
         return c is not None and c.penalty_weight > 0 and step % c.penalty_every == 0
 
-    def kernels(self, step: int) -> str | None:
-        """The penalty comes every so many updates; all else is always the same."""
-        return "penalised" if self._penalised(step) else "plain"
-
     def fakes(self, n: int) -> Tensor:
         """n images as the critic sees them in training, (n, C, H, W), with their graph."""
         raise NotImplementedError

@@ -44,11 +44,6 @@ class System(nn.Module):
     def schedule(self, step: int, steps: int) -> None:
         """Told before each step how far training is; systems that grow set their resolution by it."""
 
-    def kernels(self, step: int) -> str | None:
-        """A word for what the critic's update number `step` launches: the same kernels wherever the word is the same;
-        the generator's are always the same then. None: nothing is said, so that no CUDA graphs can be made."""
-        return None
-
     def generator_losses(self, x: Tensor) -> Losses:
         """What the generative model minimises, on uint8 images (N, C, H, W)."""
         raise NotImplementedError

@@ -158,10 +158,6 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
             total = total + config.penalty_weight * config.penalty_every * terms["gradient_penalty"]
         return {**terms, "total": total}
 
-    def kernels(self, step: int) -> str | None:
-        """None: the first updates also keep grey images."""
-        return None
-
     @torch.no_grad()
     def keep(self, x: Tensor) -> None:
         """Keep the greys of training images x until there are `config.greys`."""

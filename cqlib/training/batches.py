@@ -5,41 +5,41 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cqlib.training.device import near
+from cqlib.training.device import images_to_device
 
 
-class Feed:
+class ImageBatches:
     """Shuffled epochs over uint8 `images` (N, C, H, W), without end, perhaps flipped. The whole set lies on the device
-    if it fits there (`placement.near`): a batch is one gather, and nothing is copied image by image."""
+    if it fits there (`images_to_device`): a batch is one gather, and nothing is copied image by image."""
 
-    def __init__(self, images: Tensor, labels: Tensor | None, *, seed: int, flips: bool, device: torch.device):
-        self.images = near(images, device)
+    def __init__(self, images: Tensor, labels: Tensor | None, *, seed: int, flips: bool, device: torch.device) -> None:
+        self.images = images_to_device(images, device)
         self.labels = None if labels is None else labels.to(self.images.device)
         self.seed, self.flips, self.device = seed, flips, device
         self.drawn = 0
-        """How many images have been taken: all that a resumed training has to know."""
+        """Images drawn so far: the whole state, as far as checkpoints are concerned."""
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)  # beside the images, from an epoch's start on
 
     def _indices(self, size: int) -> Tensor:
         """Of the next `size` images, (size,); every image comes once per epoch."""
-        parts, wanted = [], size
-        while wanted:
+        parts, missing = [], size
+        while missing:
             epoch, offset = divmod(self.drawn, len(self.images))
             if epoch != self._epoch:
-                order = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-                shuffled = torch.randperm(len(self.images), generator=order)
-                self._epoch, self._order = epoch, shuffled.to(self.images.device)
-            parts.append(self._order[offset : offset + wanted])
+                generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+                order = torch.randperm(len(self.images), generator=generator)
+                self._epoch, self._order = epoch, order.to(self.images.device)
+            parts.append(self._order[offset : offset + missing])
             self.drawn += len(parts[-1])
-            wanted -= len(parts[-1])
+            missing -= len(parts[-1])
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def batch(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """The next `size` images on the device; and as a keyword their labels, where there are any."""
-        chosen = self._indices(size)
-        x = self.images.index_select(0, chosen).to(self.device)  # whole rows: many times as fast as x[chosen]
+    def next(self, size: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The next `size` images on the device, and their labels as a keyword where there are any."""
+        indices = self._indices(size)
+        x = self.images.index_select(0, indices).to(self.device)  # whole rows: many times as fast as x[indices]
         if self.flips:
             flip = torch.rand(size, device=self.device) < 0.5
-            either = torch.cat([x, x.flip(3)])
-            x = either.index_select(0, torch.arange(size, device=self.device).add(flip, alpha=size))
-        return x, {} if self.labels is None else {"labels": self.labels[chosen].to(self.device)}
+            both = torch.cat([x, x.flip(3)])
+            x = both.index_select(0, torch.arange(size, device=self.device).add(flip, alpha=size))
+        return x, {} if self.labels is None else {"labels": self.labels[indices].to(self.device)}

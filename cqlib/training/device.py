@@ -1,7 +1,9 @@
-"""Where systems and images lie: device, memory layout, precision of convolutions."""
+"""The device of a training: where systems and images are stored, which precision is fast there, how memory is kept."""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 import time
 from collections.abc import Callable
@@ -13,10 +15,15 @@ from cqlib.models.base import System
 from cqlib.recipe import TrainingConfig
 from cqlib.util.errors import UserError
 
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+"""Parameters of `mallopt`, as numbered in <malloc.h>."""
+MALLOC_LIMITS = (1 << 30, 1 << 25)
+"""Bytes; older versions of glibc refuse more than the second."""
+
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether the device computes bf16 convolutions in hardware; never where `$CQLIB_BF16` is 0, so that a machine with
-    bf16 can train as one without does. UserError for another value than 0 or 1."""
+    """Whether the device computes bf16 convolutions in hardware. False where `$CQLIB_BF16` is 0: a machine with bf16
+    then trains as one without. UserError for another value than 0 or 1."""
     wish = os.environ.get("CQLIB_BF16") or "1"
     if wish not in ("0", "1"):
         raise UserError(f"$CQLIB_BF16 is '{wish}': 0 trains without bf16, 1 (or nothing) with it where there is any")
@@ -27,15 +34,15 @@ def fast_bf16(device: torch.device) -> bool:
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
-def placed(system: System, config: TrainingConfig, device: torch.device) -> System:
+def to_device(system: System, config: TrainingConfig, device: torch.device) -> System:
     """`system` on the device, in the memory layout it is trained and evaluated in."""
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     return system.to(device, memory_format=layout)
 
 
-def near(images: Tensor, device: torch.device) -> Tensor:
-    """`images` on the device; on the host where they would take more than half of a GPU's free memory (LSUN
-    bedrooms is 37 GB): each batch is then copied."""
+def images_to_device(images: Tensor, device: torch.device) -> Tensor:
+    """`images` on the device, or on the host where they would take more than half of a GPU's free memory (LSUN bedrooms
+    is 37 GB): each batch is then copied."""
     if device.type == "cuda" and 2 * images.nbytes > torch.cuda.mem_get_info(device)[0]:
         return images
     return images.to(device)
@@ -50,3 +57,16 @@ def wall_clock(action: Callable[[], object], device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter() - began
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory it frees: each training step asks for the same blocks again, and glibc would
+    return large ones to the system, which then hands out fresh pages of zeros. Whether it works: on glibc alone."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    for limit in MALLOC_LIMITS:
+        if mallopt(MMAP_THRESHOLD, limit):
+            return bool(mallopt(TRIM_THRESHOLD, limit))
+    return False

@@ -12,14 +12,11 @@ from cqlib.recipe import TrainingConfig
 
 
 def optimiser(parameters: list[nn.Parameter], config: TrainingConfig, rate: float) -> torch.optim.Optimizer:
-    """The optimiser that `config` names, at learning rate `rate`; its state lies where the parameters do, and so does
-    the rate where steps are to become CUDA graphs."""
+    """The optimiser that `config` names, at learning rate `rate`; its state, the count of steps included, is on the
+    device of the parameters."""
     on_gpu = parameters[0].is_cuda
-    graphs = on_gpu and config.cuda_graphs
-    if graphs:
-        rate = torch.tensor(rate, device=parameters[0].device)
     if config.optimiser == "adam":
-        return torch.optim.Adam(parameters, lr=rate, betas=config.betas, fused=True, capturable=graphs)
+        return torch.optim.Adam(parameters, lr=rate, betas=config.betas, fused=True)
     if config.optimiser == "adamax":
         return torch.optim.Adamax(parameters, lr=rate, betas=config.betas, foreach=True, capturable=on_gpu)
     if config.optimiser == "rmsprop":
@@ -29,12 +26,8 @@ def optimiser(parameters: list[nn.Parameter], config: TrainingConfig, rate: floa
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """The learning rate of the next step; a tensor stays the one that it is, for graphs read it there."""
-    group = optimiser.param_groups[0]
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
-    else:
-        group["lr"] = rate
+    """Set the learning rate of the next step."""
+    optimiser.param_groups[0]["lr"] = rate
 
 
 def saved_state(optimiser: torch.optim.Optimizer) -> dict:

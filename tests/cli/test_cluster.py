@@ -51,7 +51,7 @@ from cqlib.training import loop as training
 from cqlib.cli import worker
 argument = json.loads(sys.argv[1])
 marks = Path(argument.pop("marks"))
-name, original = f"seed-{argument['seed']}", training._Loop.one_step
+name, original = f"seed-{argument['seed']}", training.Loop.one_step
 first = []
 def one_step(self):
     if not first:
@@ -64,7 +64,7 @@ def one_step(self):
         while not (marks / "go").exists():
             time.sleep(0.05)
     return original(self)
-training._Loop.one_step = one_step
+training.Loop.one_step = one_step
 sys.exit(worker.main(json.dumps(argument)))
 '''
 

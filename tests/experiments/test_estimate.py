@@ -8,7 +8,7 @@ import torch
 from cqlib.experiments import estimate
 from cqlib.experiments.estimate import Estimate
 from cqlib.experiments.experiment import experiment
-from cqlib.training import loop as training
+from cqlib.training import timing
 from cqlib.util.text import rough_duration
 
 
@@ -35,7 +35,7 @@ def test_every_stage_is_counted(monkeypatch):
         steps.append(config.steps)
         return 2.0
 
-    monkeypatch.setattr(training, "measure", measure)
+    monkeypatch.setattr(timing, "measure", measure)
     found = estimate.estimate(experiment("table1/gan", "smoke"))
     recipe = experiment("table1/gan", "smoke").recipe
     assert steps == [recipe.training.steps, recipe.frozen_decoder.training.steps]

@@ -27,7 +27,7 @@ from cqlib.nets.real_nvp import (
 from cqlib.nets.running_norm import EPSILON, HiddenNorm, OutputNorm, RunningMoments
 from cqlib.pixels import dequantise
 from cqlib.recipe import PROFILES
-from cqlib.training.loop import _Loop, train
+from cqlib.training.loop import Loop, train
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 
 ROW = "table3/nvp"
@@ -516,7 +516,7 @@ def test_one_training_step_of_the_paper_recipe_and_its_state_in_a_file(tmp_path)
     model, x = build(paper.system), images(2, 32)
     before = torch.cat([p.flatten() for p in model.parameters()]).clone()
     one = replace(paper.training, steps=1, batch_size=2)
-    loop = _Loop(model, x, None, one, 0, tmp_path, "training", torch.device("cpu"))
+    loop = Loop(model, x, None, one, 0, tmp_path, "training", torch.device("cpu"))
     _, finite = loop.one_step()
     trained = loop.average.module.eval()
     assert finite and not torch.equal(before, torch.cat([p.flatten() for p in trained.parameters()]))

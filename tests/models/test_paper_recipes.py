@@ -17,7 +17,7 @@ from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
 from cqlib.recipe import TrainingConfig
-from cqlib.training.loop import _Loop
+from cqlib.training.loop import Loop
 
 RECIPES = list(dict.fromkeys((canonical(row), data) for row in AVAILABLE for data in default_data(row, "paper")))
 """(row, data set): each row on the data sets of every table that it stands in."""
@@ -43,7 +43,7 @@ def one_step(system: System, training: TrainingConfig, data: Dataset, folder) ->
     before = [flat(parameters) for parameters in nets]
     smallest = replace(training, batch_size=2, generator_batch=None, n_critic=1, n_generator=1)
     labels = torch.tensor([7, -1])
-    loop = _Loop(system, data.train.images, labels, smallest, 0, folder, "training", torch.device("cpu"))
+    loop = Loop(system, data.train.images, labels, smallest, 0, folder, "training", torch.device("cpu"))
     loop.step = training.steps // 2  # a system that grows has grown by then
     losses, finite = loop.one_step()
     assert finite and all(torch.isfinite(loss) for loss in losses.values())

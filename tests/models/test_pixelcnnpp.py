@@ -13,7 +13,7 @@ from cqlib.nets.pixelcnnpp_cache import Cache, full_pass, raster
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.recipe import PROFILES, TrainingConfig
-from cqlib.training.loop import _Loop, train
+from cqlib.training.loop import Loop, train
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.stop import StopRequest
 
@@ -294,7 +294,7 @@ def test_training_resumes_with_its_start_and_average(tmp_path, monkeypatch):
 def test_the_average_is_evaluated_and_lags_behind(tmp_path):
     torch.manual_seed(0)
     training = replace(recipe().training, steps=5, batch_size=4)
-    loop = _Loop(build(recipe().system), images(16), None, training, 0, tmp_path, "training", torch.device("cpu"))
+    loop = Loop(build(recipe().system), images(16), None, training, 0, tmp_path, "training", torch.device("cpu"))
     loop.one_step()
     average = flat(loop.system)
     for t in range(1, 5):
@@ -311,7 +311,7 @@ def test_one_training_step_of_the_paper_recipe(tmp_path):
     torch.manual_seed(0)
     system, x = build(paper.system), images(2, 32)
     one = replace(paper.training, steps=1, batch_size=2)
-    loop = _Loop(system, x, None, one, 0, tmp_path, "training", torch.device("cpu"))
+    loop = Loop(system, x, None, one, 0, tmp_path, "training", torch.device("cpu"))
     losses, finite = loop.one_step()
     model = loop.average.module
     assert finite and model.net.out.g.std() > 0

@@ -15,7 +15,7 @@ from cqlib.nets.pixelrnn import DiagonalBiLSTM, PixelRNNNet, RowLSTM, skew, unsk
 from cqlib.nets.raster import AtPixel, cached, naive, raster_sample
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.recipe import PROFILES
-from cqlib.training.loop import _Loop, train
+from cqlib.training.loop import Loop, train
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.stop import StopRequest
 
@@ -303,7 +303,7 @@ def test_one_training_step_of_the_paper_recipe(tmp_path):
     model, x = build(paper.system), images(2)
     before = torch.cat([p.flatten() for p in model.parameters()]).clone()
     one = replace(paper.training, steps=1, batch_size=1)
-    loop = _Loop(model, x, None, one, 0, tmp_path, "training", torch.device("cpu"))
+    loop = Loop(model, x, None, one, 0, tmp_path, "training", torch.device("cpu"))
     _, finite = loop.one_step()
     trained = loop.average.module.eval()
     after = torch.cat([p.flatten() for p in trained.parameters()])

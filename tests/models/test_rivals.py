@@ -9,7 +9,7 @@ from cqlib.models import coverage_quality
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.conv import BOTTOM
 from cqlib.recipe import PROFILES
-from cqlib.training.device import placed
+from cqlib.training.device import to_device
 from cqlib.training.loop import train
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import StoppedEarly
@@ -106,7 +106,7 @@ def test_training_resumes_bit_for_bit_and_its_weights_survive_a_file(row, ema, t
     assert torch.equal(flat(go("parts")), flat(whole))
     assert not torch.equal(flat(whole), flat(system(row)))
     save_checkpoint(tmp_path / "model.safetensors", dict(whole.state_dict()))
-    loaded = placed(system(row), training, torch.device("cpu")).eval()
+    loaded = to_device(system(row), training, torch.device("cpu")).eval()
     loaded.load_state_dict(load_checkpoint(tmp_path / "model.safetensors"))
     x, z = torch.rand(2, 3, 16, 16) * 2 - 1, whole.codes(2)
     assert torch.equal(loaded.critic(x), whole.critic(x)) and torch.equal(loaded.decode(z), whole.decode(z))

@@ -21,7 +21,7 @@ from cqlib.nets.data_start import lengths, starting_from_data
 from cqlib.nets.discretised import discretised_logistic
 from cqlib.nets.hierarchical import BottomUp, Head, Layers, TopDown, conv
 from cqlib.pixels import to_signed, to_uint8
-from cqlib.training.loop import _Loop, train
+from cqlib.training.loop import Loop, train
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.stop import StopRequest
 
@@ -356,7 +356,7 @@ def test_averaged_weights_begin_with_the_started_ones(tmp_path):
     """After the first step the average is what the step left; then it follows at the rate of the warm-up."""
     x = smooth_images(8)
     training = replace(recipe(ROW, "smoke", 16).training, batch_size=4, ema=0.999, autocast="off")
-    loop = _Loop(system(noisy=0), x, None, training, 0, tmp_path, "training", torch.device("cpu"))
+    loop = Loop(system(noisy=0), x, None, training, 0, tmp_path, "training", torch.device("cpu"))
     loop.one_step()
     first = flat(loop.system)
     assert torch.equal(flat(loop.average.module), first)
@@ -391,7 +391,7 @@ def test_one_training_step_of_the_paper_recipe(tmp_path):
     paper = recipe(ROW, "paper", 32)
     torch.manual_seed(0)
     x = images(2, 32)
-    loop = _Loop(build(paper.system), x, None, replace(paper.training, steps=1, batch_size=2), 0, tmp_path,
+    loop = Loop(build(paper.system), x, None, replace(paper.training, steps=1, batch_size=2), 0, tmp_path,
                  "training", torch.device("cpu"))  # fmt: skip
     before = loop.system.head.out.bias.clone()
     terms, finite = loop.one_step()

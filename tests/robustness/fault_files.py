@@ -237,9 +237,9 @@ def _not_finite(steps: tuple[int, ...]) -> None:
     """The generator's loss is not a number in these steps of the first training."""
     from cqlib.training import loop as training
 
-    real = training._Loop.one_step
+    real = training.Loop.one_step
 
-    def one_step(loop: training._Loop):
+    def one_step(loop: training.Loop):
         system = loop.system
         if loop.path.stem != "training" or loop.step not in steps:
             return real(loop)
@@ -250,7 +250,7 @@ def _not_finite(steps: tuple[int, ...]) -> None:
         finally:
             del system.generator_losses
 
-    training._Loop.one_step = one_step
+    training.Loop.one_step = one_step
 
 
 def not_finite(ground: Ground, rng: random.Random) -> str:

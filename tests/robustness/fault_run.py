@@ -119,7 +119,7 @@ def _child(run: Run, notes: Path) -> None:
         sync(handle)
         moment()
 
-    def one_step(loop: training._Loop) -> Any:
+    def one_step(loop: training.Loop) -> Any:
         moment()
         result = step(loop)
         (notes / "step").write_text(f"{loop.path.stem} {loop.step + 1}")
@@ -130,7 +130,7 @@ def _child(run: Run, notes: Path) -> None:
         return ask(stop)
 
     sync, os.fsync = os.fsync, fsync
-    step, training._Loop.one_step = training._Loop.one_step, one_step
+    step, training.Loop.one_step = training.Loop.one_step, one_step
     ask, StopRequest.reason = StopRequest.reason, reason
     sys.addaudithook(audit)
     for fault in run.prepare:

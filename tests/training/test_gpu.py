@@ -1,8 +1,5 @@
 """The GPU path: training, resuming, metrics and placement on a CUDA device. Skipped without one."""
 
-import json
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -15,9 +12,9 @@ from cqlib.metrics.bpd import held_out_nll
 from cqlib.metrics.library import full_fp32
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.registry import build
-from cqlib.training import loop as training
-from cqlib.training.device import fast_bf16, near
-from cqlib.training.loop import train
+from cqlib.training import timing
+from cqlib.training.device import fast_bf16, images_to_device
+from cqlib.training.loop import Loop, train
 from cqlib.util.stop import StopRequest
 
 pytestmark = [
@@ -111,10 +108,10 @@ def test_features_on_the_card_are_those_of_the_cpu():
 
 def test_images_lie_on_the_card_unless_they_are_too_many(monkeypatch):
     images = torch.zeros(4, 3, 16, 16, dtype=torch.uint8)
-    assert near(images, CUDA).is_cuda
+    assert images_to_device(images, CUDA).is_cuda
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (images.nbytes, 0))
-    assert not near(images, CUDA).is_cuda
-    assert training.measure(build(experiment("table1/cq-f", "smoke").recipe.system),
+    assert not images_to_device(images, CUDA).is_cuda
+    assert timing.measure(build(experiment("table1/cq-f", "smoke").recipe.system),
                             experiment("table1/cq-f", "smoke").recipe.training, CUDA) > 0  # fmt: skip
 
 
@@ -123,7 +120,7 @@ def test_no_step_waits_for_the_card(row, tmp_path):
     """The host runs ahead: whatever would make it wait is an error here."""
     e = experiment(row, "smoke")
     split = data_sets.load("photos10", size=e.size).train.first(128)
-    loop = training._Loop(build(e.recipe.system), split.images, split.labels, e.recipe.training, 0, tmp_path, "x", CUDA)
+    loop = Loop(build(e.recipe.system), split.images, split.labels, e.recipe.training, 0, tmp_path, "x", CUDA)
     for _ in range(5):  # the first ones may set something up
         loop.one_step()
         loop.step += 1
@@ -135,33 +132,3 @@ def test_no_step_waits_for_the_card(row, tmp_path):
             loop.step += 1
     finally:
         torch.cuda.set_sync_debug_mode("default")
-
-
-# The last ones: a capture that fails leaves its process unable to go on.
-EXACT = {"autocast": "off"}
-AS_PAPER = {"optimiser": "adamax", "betas": (0.9, 0.999), "autocast": "auto"}
-GRAPHS = [(row, EXACT) for row in AVAILABLE if build(experiment(row, "smoke").recipe.system).kernels(0)]
-
-
-@pytest.mark.parametrize(("row", "changes"), [*GRAPHS, ("table1/cq-f", AS_PAPER)])
-def test_a_training_by_cuda_graphs_is_the_training(row, changes, tmp_path, monkeypatch):
-    """The same random numbers in the same order by deterministic kernels, while the rate falls: weights move the same
-    way, and the logs tell the same losses."""
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    e = experiment(row, "smoke")
-    images = data_sets.load("photos10", size=e.size).train.images[:128]
-    moved, logs = {}, {}
-    for graphs in (False, True):
-        torch.manual_seed(0)
-        system = build(e.recipe.system)
-        start = weights(system)
-        config = replace(e.recipe.training, steps=40, ema=0.0, cuda_graphs=graphs, **changes)
-        folder = tmp_path / str(graphs)
-        result = train(system, images, config, seed=0, folder=folder, device=CUDA)
-        assert result.status == "done" and result.skipped == 0
-        moved[graphs] = weights(result.system) - start
-        logs[graphs] = [json.loads(line) for line in (folder / "training.jsonl").read_text().splitlines()]
-    assert (moved[True] - moved[False]).norm() < (0.05 if changes is EXACT else 0.2) * moved[False].norm()
-    for plain, replayed in zip(logs[False], logs[True], strict=True):
-        names = plain.keys() - {"seconds"}
-        assert [replayed[name] for name in names] == pytest.approx([plain[name] for name in names], rel=0.02, abs=0.01)

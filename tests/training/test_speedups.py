@@ -22,10 +22,10 @@ from cqlib.models.registry import build
 from cqlib.nets.coupling import CouplingNet
 from cqlib.nets.group_norm import GroupNorm
 from cqlib.training import loop as training
-from cqlib.training.batches import Feed
-from cqlib.training.device import fast_bf16, placed
-from cqlib.training.loop import stepper
+from cqlib.training.batches import ImageBatches
+from cqlib.training.device import fast_bf16, to_device
 from cqlib.training.optimisers import optimiser
+from cqlib.training.timing import stepper
 from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
 
@@ -56,7 +56,7 @@ def losses_and_gradients(row, *, channels_last=False, bf16=False, compiled=False
     for every way."""
     recipe = experiment(row, "smoke").recipe
     torch.manual_seed(1)
-    system = placed(build(recipe.system), replace(recipe.training, channels_last=channels_last), CPU).train()
+    system = to_device(build(recipe.system), replace(recipe.training, channels_last=channels_last), CPU).train()
     system.schedule(recipe.training.steps // 2, recipe.training.steps)
     with torch.no_grad():
         for p in system.parameters():  # at the start some ReLUs stand at exactly 0, where rounding decides
@@ -97,7 +97,7 @@ def test_either_memory_layout_to_rounding_and_bf16_within_its_bound(row):
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_convolutions_of_f_see_the_layout_that_training_asks_for(channels_last):
     recipe = experiment("table1/cq-f", "smoke").recipe
-    system = placed(build(recipe.system), replace(recipe.training, channels_last=channels_last), CPU)
+    system = to_device(build(recipe.system), replace(recipe.training, channels_last=channels_last), CPU)
     seen = []
     for module in system.flow.modules():
         if isinstance(module, CouplingNet):
@@ -141,7 +141,7 @@ def test_fused_optimisers_move_the_weights_as_loops_do(name):
 def test_the_feed_is_the_loop_over_positions(n):
     """Batches that end an epoch, begin one, or span several: image k of epoch e is entry k of its permutation."""
     images = torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1)
-    feed = Feed(images, torch.arange(n), seed=3, flips=False, device=CPU)
+    feed = ImageBatches(images, torch.arange(n), seed=3, flips=False, device=CPU)
     found, labels = [], []
     for size in (5, 8, 30, 1):
         x, named = feed.batch(size)
@@ -166,7 +166,7 @@ def test_a_step_is_that_of_the_textbook_loop(row, changes, monkeypatch):
     training = replace(recipe.training, autocast="off", channels_last=False, decay_from=1.0, **changes)
     torch.manual_seed(0)
     images = torch.randint(256, (24, *build(recipe.system).shape), dtype=torch.uint8)
-    monkeypatch.setattr(Feed, "batch", lambda self, size: (images[:size], {}))
+    monkeypatch.setattr(ImageBatches, "batch", lambda self, size: (images[:size], {}))
     monkeypatch.setattr(plain, "flipped_bytes", lambda data, size: iter(lambda: images[:size], None))
     weights, losses = [], []
     for way in (stepper, plain.plain_stepper):
@@ -244,7 +244,7 @@ def test_a_training_keeps_what_it_frees(monkeypatch):
 
 FREED_TWICE = """
 import resource, sys, torch
-from cqlib.training.allocator import keep_freed_memory
+from cqlib.training.device import keep_freed_memory
 if not keep_freed_memory():
     sys.exit("not glibc")
 pages = []

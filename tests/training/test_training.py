@@ -16,8 +16,9 @@ from cqlib.models.base import System
 from cqlib.models.registry import build
 from cqlib.recipe import TrainingConfig
 from cqlib.training import loop as training
-from cqlib.training.loop import _Loop, snapshot_path, snapshots, train
+from cqlib.training.loop import Loop, train
 from cqlib.training.optimisers import load_state, optimiser, saved_state, step_unless, warm_ema
+from cqlib.training.snapshots import snapshot_path, snapshots
 from cqlib.util.checkpoint import load_latest, save_checkpoint
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.provenance import GitInfo
@@ -165,8 +166,8 @@ def test_a_state_under_another_key_is_not_used(tmp_path):
 def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tmp_path):
     orders = []
     for seed in (0, 0, 1):
-        loop = _Loop(Line(), IMAGES, None, config(), seed, tmp_path, "x", torch.device("cpu"))
-        epoch = torch.cat([loop.feed.batch(8)[0] for _ in range(5)])
+        loop = Loop(Line(), IMAGES, None, config(), seed, tmp_path, "x", torch.device("cpu"))
+        epoch = torch.cat([loop.batches.next(8)[0] for _ in range(5)])
         match = (epoch[:, None] == IMAGES[None]).all(dim=(2, 3, 4))
         assert torch.equal(match.sum(0), torch.ones(40, dtype=torch.long))
         orders.append(match.long().argmax(1))
@@ -174,8 +175,8 @@ def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tm
 
 
 def test_flips_are_horizontal_and_about_half(tmp_path):
-    loop = _Loop(Line(), IMAGES[:1], None, config(flips=True), 0, tmp_path, "x", torch.device("cpu"))
-    batch, _ = loop.feed.batch(200)
+    loop = Loop(Line(), IMAGES[:1], None, config(flips=True), 0, tmp_path, "x", torch.device("cpu"))
+    batch, _ = loop.batches.next(200)
     plain = (batch == IMAGES[:1]).all(dim=(1, 2, 3))
     flipped = (batch == IMAGES[:1].flip(3)).all(dim=(1, 2, 3))
     assert (plain | flipped).all() and 60 < plain.sum() < 140
@@ -259,14 +260,14 @@ def test_gradient_clip_bounds_the_step(tmp_path):
     moves = []
     for clip in (None, 1e-3):
         system = Line()
-        loop = _Loop(system, IMAGES, None, config(gradient_clip=clip), 0, tmp_path, "x", torch.device("cpu"))
+        loop = Loop(system, IMAGES, None, config(gradient_clip=clip), 0, tmp_path, "x", torch.device("cpu"))
         loop.one_step()
         moves.append(system.weight.grad.abs().item())
     assert moves[0] == pytest.approx(10.0) and moves[1] == pytest.approx(1e-3)
 
 
 def test_learning_rates_fall_linearly_after_decay_from(tmp_path):
-    loop = _Loop(Line(critic=True), IMAGES, None, config(steps=100, decay_from=0.5, learning_rate=1.0,
+    loop = Loop(Line(critic=True), IMAGES, None, config(steps=100, decay_from=0.5, learning_rate=1.0,
                  critic_learning_rate=4.0), 0, tmp_path, "x", torch.device("cpu"))  # fmt: skip
     seen = {}
     for step in (0, 50, 75, 100):
@@ -343,7 +344,7 @@ def test_on_a_gpu_no_step_waits_for_the_device(row, tmp_path, monkeypatch):
     e = experiment(row, "smoke")
     data = datasets.load("photos10", size=e.size).train.first(200)
     system, cpu = build(e.recipe.system), torch.device("cpu")
-    loop = _Loop(system, data.images, data.labels, e.recipe.training, 0, tmp_path, "x", cpu)
+    loop = Loop(system, data.images, data.labels, e.recipe.training, 0, tmp_path, "x", cpu)
     loop.waits = False
     while loop.step < 2 or not getattr(system, "_full", True):
         loop.one_step()
@@ -353,7 +354,7 @@ def test_on_a_gpu_no_step_waits_for_the_device(row, tmp_path, monkeypatch):
     states = [state for moved in loop.optimisers for state in moved.state.values()]
     with NoWaiting([loop.average.n_averaged, *(state["step"] for state in states)]):
         for loop.step in range(1, 5):
-            loop.feed.drawn = 0
+            loop.batches.drawn = 0
             loop.one_step()
 
 
@@ -431,7 +432,7 @@ def test_losses_read_late_give_the_same_training(tmp_path, monkeypatch, bad):
     """As on a GPU; but that the average takes the weights before a bad step in once more."""
     made = {}
     for waits in (True, False):
-        monkeypatch.setattr(_Loop, "waits", property(lambda self, w=waits: w, lambda self, value: None), raising=False)
+        monkeypatch.setattr(Loop, "waits", property(lambda self, w=waits: w, lambda self, value: None), raising=False)
         made[waits] = train(Line(bad=bad), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / str(waits))
     logs = [[{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in
              (tmp_path / str(waits) / "training.jsonl").read_text().splitlines()] for waits in made]  # fmt: skip
@@ -439,6 +440,6 @@ def test_losses_read_late_give_the_same_training(tmp_path, monkeypatch, bad):
     assert made[True].skipped == made[False].skipped == len(bad)
     assert made[True].status == made[False].status == "done"  # three in all, but not in a row
     assert torch.allclose(weights(made[True]), weights(made[False]), atol=0.0 if not bad else 1e-2)
-    monkeypatch.setattr(_Loop, "waits", property(lambda self: False, lambda self, value: None), raising=False)
+    monkeypatch.setattr(Loop, "waits", property(lambda self: False, lambda self, value: None), raising=False)
     never = train(Line(bad=range(4, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / "never")
     assert never.status == "diverged" and never.steps == 0 and weights(never).item() == 5.0

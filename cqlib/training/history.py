@@ -1,0 +1,49 @@
+"""What a training ran on, and with which code, from its first step to its last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from cqlib.util.provenance import GitInfo
+
+
+class History:
+    """Devices and states of the code, each as [first step, *value]; checkpoints keep both lists."""
+
+    def __init__(self, device: str, git: GitInfo) -> None:
+        self.devices: list[list[Any]] = [[0, device]]
+        self.codes: list[list[Any]] = [[0, git.commit, git.dirty]]
+
+    def resume(self, state: dict[str, Any], step: int, steps: int) -> None:
+        """Put what a checkpoint at `step` of `steps` holds before the present device and code, which count from here on
+        if a step is left to be made. Checkpoints of earlier versions hold no code."""
+        self.devices = _joined(state.get("devices", []), self.devices[-1], step, steps)
+        self.codes = _joined(state.get("codes", [[0, None, None]]), self.codes[-1], step, steps)
+
+    @property
+    def device(self) -> str:
+        """The device and precision of the last step."""
+        return self.devices[-1][1]
+
+    def git(self) -> GitInfo:
+        """The code of the last step, dirty if that of any step was."""
+        *earlier, last = (GitInfo(commit, dirty) for _, commit, dirty in self.codes)
+        return last.after(*earlier)
+
+    def notes(self) -> list[str]:
+        """A note on each change of device or precision, and of the commit."""
+        changes = []
+        for words, entries in (("on", self.devices), ("with the code of", [code for code in self.codes if code[1]])):
+            for (_, before, *_), (step, after, *_) in pairwise(entries):
+                if before != after:
+                    changes.append(f"up to step {step} {words} {before}, then {words} {after}")
+        return changes
+
+
+def _joined(earlier: Sequence[list[Any]], present: list[Any], step: int, steps: int) -> list[list[Any]]:
+    earlier = [entry for entry in earlier if entry[0] < step]
+    if earlier and (earlier[-1][1:] == present[1:] or step >= steps):
+        return earlier
+    return [*earlier, [step, *present[1:]]]
