@@ -4,38 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import matplotlib
 import torch
 from IPython.display import HTML
 from torch import Tensor
 
 from cqlib import losses
 from cqlib.report import plots
-from cqlib.report.cells import picture
+from cqlib.report.cells import picture, subplots
 
 Loss = Callable[[Tensor], Tensor]
 
 
-def _of_real(loss: Callable[[Tensor, Tensor], Tensor]) -> Loss:
-    """A critic's loss as a function of the score of one real image, without the part of the generated images."""
-    zero = torch.zeros(1)
-    return lambda score: loss(score, zero) - loss(zero, zero) / 2
-
-
-def _of_generated(loss: Callable[[Tensor, Tensor], Tensor]) -> Loss:
-    """The same for one generated image."""
-    zero = torch.zeros(1)
-    return lambda score: loss(zero, score) - loss(zero, zero) / 2
-
-
+ZERO = torch.zeros(1)
 CRITICS = {
     "cross-entropy": losses.discriminator_loss,
     "hinge": losses.hinge_discriminator,
     "Wasserstein": losses.wasserstein_critic,
 }
 PANELS: dict[str, dict[str, Loss]] = {
-    "critic, real image": {name: _of_real(loss) for name, loss in CRITICS.items()},
-    "critic, generated image": {name: _of_generated(loss) for name, loss in CRITICS.items()},
+    # without the part of the other kind of images, of which the score is 0
+    "critic, real image": {
+        name: lambda score, loss=loss: loss(score, ZERO) - loss(ZERO, ZERO) / 2 for name, loss in CRITICS.items()
+    },
+    "critic, generated image": {
+        name: lambda score, loss=loss: loss(ZERO, score) - loss(ZERO, ZERO) / 2 for name, loss in CRITICS.items()
+    },
     "generator": {
         "non-saturating": losses.non_saturating_generator,
         "hinge, Wasserstein, L_Q": losses.hinge_generator,
@@ -48,9 +41,8 @@ PANELS: dict[str, dict[str, Loss]] = {
 def losses_by_score(low: float = -4.0, high: float = 4.0) -> HTML:
     """Each loss over the critic's score, in nats where it is a cross-entropy."""
     scores = torch.linspace(low, high, 161)
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(8.4, 2.9)
-        for ax, (title, panel) in zip(figure.subplots(1, len(PANELS)), PANELS.items(), strict=True):
+    with subplots(8.4, 2.9, 1, len(PANELS)) as (figure, axes):
+        for ax, (title, panel) in zip(axes, PANELS.items(), strict=True):
             for i, (name, loss) in enumerate(panel.items()):
                 values = torch.stack([loss(score[None]) for score in scores])
                 ax.plot(scores, values, color=plots.mark(i + 3 * (title == "generator"))[0], label=name)

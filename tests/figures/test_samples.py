@@ -101,7 +101,7 @@ def test_features_that_the_run_stored_are_read(tmp_path, monkeypatch):
 def test_training_images_are_shown_of_photos10_alone(copying, monkeypatch, data, allowed):
     model, found = copying
     model, shown = subject(model.model, data), []
-    monkeypatch.setattr(neighbours, "grid", lambda images, **_: shown.extend(images) or torch.zeros(2, 2, 3).numpy())
+    monkeypatch.setattr(neighbours, "strips", lambda rows, **_: shown.extend(torch.cat([*rows.values()])))
     monkeypatch.setattr(neighbours.plots, "sample_board", lambda rows, **_: shown.extend(rows.values()))
     monkeypatch.setattr(neighbours, "picture", lambda figure, alt: HTML(escape(alt)))
     monkeypatch.setattr(neighbours, "draw", lambda model, n, t: model.data.test.images[:n])

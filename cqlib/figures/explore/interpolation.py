@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import matplotlib
 import torch
 from IPython.display import HTML
 from scipy import stats
@@ -14,7 +13,7 @@ from torch import Tensor
 from cqlib.figures.explore.models import decoded
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.report import plots
-from cqlib.report.cells import Range, picture, pixels, slider, table
+from cqlib.report.cells import Range, picture, pixels, slider, subplots, table
 from cqlib.report.strips import strips
 
 STEPS = 9
@@ -56,9 +55,7 @@ def lengths(model: CoverageQuality, n: int = 500) -> HTML:
     (a, b), d = prior_pairs(model, n), model.config.latent
     t = torch.linspace(0, 1, 41)
     low, middle, high = stats.chi(d).ppf([0.005, 0.5, 0.995])
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(5.2, 3.0)
-        ax = figure.subplots()
+    with subplots(5.2, 3.0) as (figure, ax):
         ax.axhspan(low, high, color=plots.FAINT, alpha=0.2, linewidth=0)
         ax.text(0.02, high, "99 % of N(0, I)", va="top", fontsize=8)
         for i, (name, path) in enumerate(PATHS.items()):

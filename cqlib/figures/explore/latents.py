@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
 import torch
 from IPython.display import HTML
 from torch import Tensor
@@ -16,7 +15,7 @@ from cqlib.figures.explore.models import codes, decoded
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.pixels import LN_LEVELS, to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import Range, picture, pixels, slider, table
+from cqlib.report.cells import Range, picture, pixels, slider, subplots, table
 from cqlib.report.strips import strips
 
 STEPS = 9
@@ -34,9 +33,7 @@ def kl_by_latent(model: CoverageQuality, x: Tensor) -> Tensor:
 def latents_used(model: CoverageQuality, x: Tensor) -> HTML:
     """How many bits each latent variable carries, in falling order."""
     bits = kl_by_latent(model, x).sort(descending=True).values
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(6.2, 2.4)
-        ax = figure.subplots()
+    with subplots(6.2, 2.4) as (figure, ax):
         ax.bar(range(1, len(bits) + 1), bits.numpy(), color=plots.SERIES[0], width=0.8)
         ax.set(xlabel="latent variable, by its KL", ylabel="KL, bits per image", xlim=(0.3, len(bits) + 0.7))
     alt = f"Bits of {len(bits)} latent variables in falling order, from {bits[0]:.1f} to {bits[-1]:.2f}, "

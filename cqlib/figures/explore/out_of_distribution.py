@@ -23,8 +23,7 @@ from cqlib.data import reading
 from cqlib.data.photos10 import BASE_SIDE
 from cqlib.figures.common import bits, draw
 from cqlib.models.coverage_quality import CoverageQuality
-from cqlib.report import plots
-from cqlib.report.cells import live, picture
+from cqlib.report.cells import live, picture, subplots
 from cqlib.report.strips import cost_board
 from cqlib.util.errors import UserError, one_line
 
@@ -115,9 +114,7 @@ def your_image(model: CoverageQuality, source: Path | str | bytes | None, test: 
     image = read(PORTRAIT if source is None else source, model.shape[0])
     cut, (rows, columns) = tiles(image, size)
     tile_bits, test_bits, whole_bits = bits(model, cut), bits(model, test), bits(model, whole(image, size))
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(7.0, min(4.6, 0.6 + 3.0 * rows / columns))
-        left, right = figure.subplots(1, 2)
+    with subplots(7.0, min(4.6, 0.6 + 3.0 * rows / columns), 1, 2) as (figure, (left, right)):
         joined = cut.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
         left.imshow(joined.expand(-1, -1, 3).numpy(), interpolation="none")
         left.set_title(f"{rows * columns} tiles of {size} × {size} pixels")

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import matplotlib
 import torch
 from IPython.display import HTML
 from torch import Tensor
@@ -19,8 +18,7 @@ from cqlib.figures.samples import memorisation
 from cqlib.figures.samples.neighbours import LINES, MAX_REFERENCE, SIGMA, NearestImages, cumulative
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem
-from cqlib.report import plots
-from cqlib.report.cells import picture, table
+from cqlib.report.cells import picture, subplots, table
 from cqlib.util.errors import UserError
 
 OTHERS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table2/cqf-residual",
@@ -106,15 +104,13 @@ def distributions(model: ModelAndData, found: Bits) -> HTML:
     """How the bits of training and of held-out images are spread, under the model, if it has a likelihood, and under
     the copier."""
     words, names = [], [name for name in (model.name, COPIER) if name in found.models]
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(3.8 * len(names), 2.8)
-        for ax, name in zip(figure.subplots(1, len(names), squeeze=False).flat, names, strict=True):
+    with subplots(3.8 * len(names), 2.8, 1, len(names), squeeze=False) as (figure, axes):
+        for ax, name in zip(axes[0], names, strict=True):
             splits = zip(("training", "held out"), found.models[name], ("samples", "test"), strict=True)
             for label, values, line in splits:
                 median = cumulative(ax, values, label, *LINES[line])
                 words.append(f"{name}, {label} {median:.2f}")
-            ax.set_title(name)
-            ax.set_xlabel("bits per dimension of an image")
+            ax.set(title=name, xlabel="bits per dimension of an image")
             ax.legend(loc="lower right", frameon=False)
         figure.axes[0].set_ylabel("share of images")
     return picture(figure, f"Cumulative shares of images over their bits per dimension; medians: {'; '.join(words)}")

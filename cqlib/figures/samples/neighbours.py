@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import matplotlib
 import torch
 from IPython.display import HTML
 from markupsafe import escape
@@ -14,7 +13,6 @@ from matplotlib.axes import Axes
 from scipy.stats import binomtest
 from torch import Tensor
 
-from cqlib.data.grids import grid
 from cqlib.experiments.load import ModelAndData, find_model
 from cqlib.experiments.rows import DEVELOPMENT_DATA
 from cqlib.figures.samples import memorisation
@@ -22,7 +20,8 @@ from cqlib.metrics import evaluation
 from cqlib.metrics.cache import cached_features, pooled_features
 from cqlib.metrics.features import Features, features_for
 from cqlib.report import plots
-from cqlib.report.cells import live, picture, table
+from cqlib.report.cells import live, picture, subplots, table
+from cqlib.report.strips import strips
 from cqlib.util.errors import UserError
 
 MAX_REFERENCE = 50_000
@@ -183,36 +182,25 @@ def _in_features(
 
 
 def board(model: ModelAndData, found: NearestImages, n: int = 6) -> HTML:
-    """The first n samples, and the n with the lowest ratio of distances in pixels, with their three nearest training
-    images in pixels and in features; beside them held-out images in the same way. Without training images where
+    """The first n samples, and the n with the lowest ratio of distances in pixels, each above its three nearest
+    training images in pixels and in features; below, held-out images in the same way. Without training images where
     those may not be shown."""
     train, shown = model.data.train.images, shows_training_images(model)
-    spaces = {"nearest in pixels": found.pixels, "nearest in features": found.features} if shown else {}
-    spaces = {title: space for title, space in spaces.items() if space}
-    widths = ([1.0] + [3.0] * len(spaces) + [0.25]) * 2
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(0.56 * sum(widths) if spaces else 4.2, 6.4)
-        axes = figure.subplots(2, len(widths), squeeze=False, width_ratios=widths)
-        for ax in axes.flat:
-            ax.set_axis_off()
-            ax.set_anchor("N")
-        for i, (group, title) in enumerate({"samples": "samples", "test": "held out"}.items()):
-            count = len(found.features[group].nearest) if found.features else len(found.images[group])
-            suspects = found.pixels[group].ratio[:count].argsort()[:n]
-            for line, rows in zip(axes, (torch.arange(n), suspects), strict=True):
-                panels = {title: grid(found.images[group][rows], columns=1)} | {
-                    name: grid(train[space[group].index[rows].flatten()], columns=3) for name, space in spaces.items()
-                }
-                for ax, (name, panel) in zip(line[i * len(widths) // 2 :], panels.items(), strict=False):
-                    ax.imshow(panel, interpolation="none")
-                    ax.set_title(name)
-        for line, label in zip(axes, (f"the first {n}", f"the {n} most suspect"), strict=True):
-            line[0].annotate(label, (0, 0.5), (-4, 0), xycoords="axes fraction", textcoords="offset points",
-                             rotation=90, ha="right", va="center", weight="bold")  # fmt: skip
+    spaces = {"pixels": found.pixels, "features": found.features} if shown else {}
+    spaces = {name: space for name, space in spaces.items() if space}
+    rows = {}
+    for group, title in (("samples", "samples"), ("test", "held out")):
+        count = len(found.features[group].nearest) if found.features else len(found.images[group])
+        columns = torch.cat((torch.arange(n), found.pixels[group].ratio[:count].argsort()[:n]))
+        rows[title] = found.images[group][columns]
+        for name, space in spaces.items():
+            rows |= {f"{title}, {name} {k + 1}": train[space[group].index[columns, k]] for k in range(3)}
+    heads = ["" for _ in columns]
+    heads[n // 2], heads[n + n // 2] = f"the first {n}", f"the {n} most suspect"
     alt = f"Samples of {model.label} and held-out images, the first {n} and the {n} most suspect"
-    alt += f", each with three training images: {' and '.join(spaces)}" if spaces else ""
+    alt += f", each with three training images nearest in {' and in '.join(spaces)}" if spaces else ""
     remark = f"<p>Training images of {escape(model.source)} are not shown in a page that may be passed on.</p>"
-    return HTML(str(picture(figure, alt).data) + ("" if shown else remark))
+    return HTML(str(picture(strips(rows, columns=heads), alt).data) + ("" if shown else remark))
 
 
 def distances(found: NearestImages) -> HTML:
@@ -221,18 +209,16 @@ def distances(found: NearestImages) -> HTML:
     spaces = [("pixels", "grey levels", found.pixels), ("features", "r.m.s.", found.features)]
     spaces = [space for space in spaces if space[2]]
     words = []
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(7.6, 0.4 + 2.5 * len(spaces))
-        for line, (name, unit, space) in zip(figure.subplots(len(spaces), 2, squeeze=False), spaces, strict=True):
+    with subplots(7.6, 0.4 + 2.5 * len(spaces), len(spaces), 2, squeeze=False) as (figure, axes):
+        for line, (name, unit, space) in zip(axes, spaces, strict=True):
             for ax, what in zip(line, ("nearest", "ratio"), strict=True):
                 for group in (group for group in LINES if group in space):
                     median = cumulative(ax, getattr(space[group], what), GROUPS[group], *LINES[group])
                     words.append(f"{name}, {what}: {GROUPS[group]} {median:.3g}")
                 ax.axvline(_threshold(getattr(space["test"], what)), color=plots.FAINT, linewidth=1)
                 ax.set_xlim(left=0)
-            line[0].set_xlabel(f"Distance to the nearest, {name} ({unit})")
+            line[0].set(xlabel=f"Distance to the nearest, {name} ({unit})", ylabel="share of images")
             line[1].set_xlabel(f"Nearest over second nearest, {name}")
-            line[0].set_ylabel("share of images")
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=len(labels), frameon=False)
     alt = "Cumulative shares of images over the distance to the nearest training image and over its ratio to the second"
