@@ -17,7 +17,7 @@ from cqlib.models.base import LikelihoodSystem
 from cqlib.models.cqf_conditional import ConditionalCQF
 from cqlib.nets import colour
 from cqlib.pixels import to_uint8
-from cqlib.report.cells import Range, picture, pixels, slider, table
+from cqlib.report.cells import Range, mean_and_error, picture, pixels, slider, table
 from cqlib.report.strips import cost_board, strips
 from cqlib.util.errors import UserError
 
@@ -143,15 +143,15 @@ def diversity(found: ModelAndData, x: Tensor, n: int = 16) -> HTML:
         one, mean = chroma - truth[:, None], chroma.mean(1) - truth
         lines.append([name, _rms(chroma.std(1)), _rms(one), _rms(mean), str(changed)])
     train = colour.split(found.data.train.images[:2000])[1].float().mean((0, 2, 3)).view(2, 1, 1)
-    lines += [["no colour", "0.0", _rms(truth), _rms(truth), "0"],
-              ["the mean training colour", "0.0", _rms(truth - train), _rms(truth - train), "—"]]  # fmt: skip
-    head = [f"{n} colourings of {len(x)} test images", "differ by", "one is off the truth by", "their mean is off by",
-            "grey changed by, at most"]  # fmt: skip
+    for name, constant, changed in (("no colour", 0, "0"), ("the mean training colour", train, "—")):
+        lines.append([name, 0.0, *[_rms(truth - constant)] * 2, changed])
+    head = {f"{n} colourings of {len(x)} test images": None, "differ by": 1, "one is off the truth by": 1,
+            "their mean is off by": 1, "grey changed by, at most": None}  # fmt: skip
     return table("Chroma, root mean squares in levels", head, lines)
 
 
-def _rms(values: Tensor) -> str:
-    return f"{float(values.float().square().mean().sqrt()):.1f}"
+def _rms(values: Tensor) -> Tensor:
+    return values.float().square().mean().sqrt()
 
 
 # --- costs ---------------------------------------------------------------------------------------------------
@@ -179,16 +179,10 @@ def costs(found: ModelAndData, unconditional: LikelihoodSystem | None, n: int = 
         measured["difference: what the grey image costs"] = whole - given
     lines = []
     for name, values in measured.items():
-        mean, error = _mean_and_error(values)
-        chroma = f"{1.5 * mean:.2f}" if "| g" in name else "—"
-        lines.append([name, f"{mean:.3f} ± {error:.3f}", chroma, f"{mean * x[0].numel():,.0f}"])
-    head = ["Bound on −log₂ of", "bits per dimension of x", "per value of U, V", "bits per image"]
+        mean = values.mean()
+        lines.append([name, mean_and_error(values), 1.5 * mean if "| g" in name else "—", mean * x[0].numel()])
+    head = {"Bound on −log₂ of": None, "bits per dimension of x": None, "per value of U, V": 2, "bits per image": 0}
     return table(f"{found.source}, {len(x)} test images", head, lines)
-
-
-def _mean_and_error(values: Tensor) -> tuple[float, float]:
-    """The mean and its standard error."""
-    return float(values.mean()), float(values.std()) / len(values) ** 0.5
 
 
 def recoloured(x: Tensor, model: ConditionalCQF | None = None) -> dict[str, Tensor]:
@@ -223,7 +217,7 @@ def won(found: ModelAndData, x: Tensor) -> HTML:
     lines = []
     for name, of_kind in images.items():
         more = (bits(found.model, of_kind) - truth) * x[0].numel()
-        mean, error = _mean_and_error(more)
-        lines.append([name, f"{float((more > 0).double().mean()):.0%}", f"{mean:+,.0f} ± {error:,.0f}"])
+        error = float(more.std()) / len(more) ** 0.5
+        lines.append([name, f"{float((more > 0).double().mean()):.0%}", f"{more.mean():+,.0f} ± {error:,.0f}"])
     head = ["Instead of the true colours", "true ones cost less", "the others cost more by, bits per image"]
     return table(f"{len(x)} test images, {found.source}", head, lines)

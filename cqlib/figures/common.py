@@ -94,6 +94,11 @@ def bits(model: LikelihoodSystem, images: torch.Tensor) -> torch.Tensor:
 # --- tables --------------------------------------------------------------------------------------------------
 
 
+def signed(value: float) -> str:
+    """A difference with its sign: "+0.012" or "−0.012"."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
 def table(name: str, records: Sequence[Record]) -> HTML:
     """Table "table1", "table2" or "table3": the paper, the published records, and `records`."""
     return HTML(page.table_html(name, records))

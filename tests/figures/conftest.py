@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from fake_records import draw_samples
 
+from cqlib.data.grids import grid_png
 from cqlib.figures import common
 from cqlib.figures.explore import out_of_distribution
-from cqlib.report import cells
+from cqlib.report import cells, pictures
 from cqlib.report import page as report
 
 
@@ -23,6 +25,13 @@ def published(monkeypatch, tmp_path):
 
     publish()
     return publish
+
+
+@pytest.fixture
+def small_real_images(monkeypatch):
+    """One real image in the place of 128: compressing those takes seconds."""
+    image = grid_png(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+    monkeypatch.setattr(pictures, "real_images", lambda *_: image)
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_costs_are_in_bits_per_dimension_of_the_colour_image(conditional):
     name = "P(x | g), CQ-F given grey"
     assert table[name][0].startswith(f"{given:.3f} ± ")
     assert table[name][1:] == [f"{given * 768 / 512:.2f}", f"{given * 768:,.0f}"]
-    assert table["difference: what the grey image costs"][0].startswith(f"{whole - given:.3f} ± ")
+    assert table["difference: what the grey image costs"][0].startswith(f"{whole - given:.3f} ± ".replace("-", "−"))
     assert len(lines(colourisation.costs(conditional, None))) == 2
 
 

@@ -69,7 +69,7 @@ def test_quality_has_a_picture_per_run_set_with_rows_of_its_own(published):
     assert "This machine" in captions[0]
 
 
-def test_grids_are_those_that_the_runs_left(tmp_path, published):
+def test_grids_are_those_that_the_runs_left(tmp_path, published, small_real_images):
     runs = run_sets(records(1, ROWS), [])[0]
     draw_samples(list(runs.records), tmp_path)
     figures = soup(show.grids("table2", runs, tmp_path)).find_all("figure")

@@ -145,6 +145,6 @@ def test_the_sum_of_log_scales_is_the_determinant():
 def test_files_are_looked_for_and_nothing_is_fetched(tmp_path):
     assert needs.files("photos10").here and needs.files("npz:x.npz").here
     assert str(needs.files("stl10", tmp_path)).endswith("stl10_binary.tar.gz; fetched when first used")
-    (tmp_path / "stl10_binary.tar.gz").touch()
+    (tmp_path / "stl10_binary").mkdir()
     assert needs.files("stl10", tmp_path).here and not needs.files("stl10", tmp_path / "nowhere").here
     assert needs.command("table4", "quick") == "./run_all.sh --only table4"

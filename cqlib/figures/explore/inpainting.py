@@ -20,6 +20,7 @@ import torch
 from IPython.display import HTML
 from torch import Tensor
 
+from cqlib.figures.common import signed
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.pixels import LEVELS_PER_UNIT, to_signed, to_uint8
 from cqlib.report.cells import picture, table
@@ -120,10 +121,10 @@ def scores(found: Completions, x: Tensor) -> HTML:
             (pasted.float().mean(1) - truth)[..., hidden],
             truth[..., known].mean(-1, keepdim=True) - truth[..., hidden],
         ]
-        lines.append([name, *(f"{float(error.square().mean().sqrt()):.1f}" for error in errors)])
-    head = ["Known", "off at known pixels", "completions differ by", "one is off the truth by", "their mean by",
-            "mean colour of the known by"]  # fmt: skip
-    return table("Root mean squares, in levels of 0 to 255", head, lines)
+        lines.append([name, *(error.square().mean().sqrt() for error in errors)])
+    head = ("off at known pixels", "completions differ by", "one is off the truth by", "their mean by",
+            "mean colour of the known by")  # fmt: skip
+    return table("Root mean squares, in levels of 0 to 255", {"Known": None, **dict.fromkeys(head, 1)}, lines)
 
 
 # --- a linear model, in closed form -----------------------------------------------------------------------------
@@ -164,6 +165,6 @@ def linear_check(n: int = 4000) -> HTML:
         *((f"std of x{i + 1}", covariance[i, i].sqrt(), drawn[:, i].std()) for i in range(4)),
         ("covariance of x3, x4", covariance[2, 3], drawn.T.cov()[2, 3]),
     ]
-    lines = [[name, f"{a:.3f}", f"{b:.3f}", f"{b - a:+.3f}"] for name, a, b in rows]
+    head = {"": None, "closed form": 3, "search": 3, "difference": signed}
     caption = f"A linear model with x1, x2 known, {n:,} completions"
-    return table(caption, ["", "closed form", "search", "difference"], lines)
+    return table(caption, head, [[name, a, b, b - a] for name, a, b in rows])

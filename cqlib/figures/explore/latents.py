@@ -94,12 +94,12 @@ def reconstructions(model: CoverageQuality, x: Tensor) -> HTML:
 
 def elbo(model: CoverageQuality, x: Tensor, draws: int = 32) -> HTML:
     """The two terms of each image's ELBO in bits, and that their sum is what the record's BPD is made of."""
-    terms, dimensions = elbo_terms(model, x, draws), x[0].numel()
+    terms = elbo_terms(model, x, draws)
     columns = zip(*(terms[key].tolist() for key in ("kl", "reconstruction", "sum", "nats", "error")), strict=True)
-    lines = [[str(i + 1), f"{kl:,.0f}", f"{rest:,.0f}", f"{total:,.0f}", f"{nats:,.0f}",
-              f"{total - nats:+.1f} ± {2 * error:.1f}", f"{nats / dimensions:.2f}"]
-             for i, (kl, rest, total, nats, error) in enumerate(columns)]  # fmt: skip
-    head = ["Image", "KL, bits", "−E ln p(x|z), bits", "sum", "nats(x), in bits", "difference", "BPD"]
+    lines = [[str(i), kl, rest, total, nats, f"{total - nats:+.1f} ± {2 * error:.1f}", nats / x[0].numel()]
+             for i, (kl, rest, total, nats, error) in enumerate(columns, 1)]  # fmt: skip
+    head = {"Image": None, "KL, bits": 0, "−E ln p(x|z), bits": 0, "sum": 0, "nats(x), in bits": 0, "difference": None,
+            "BPD": 2}  # fmt: skip
     return table(f"The ELBO in two parts, means of {draws} draws", head, lines)
 
 

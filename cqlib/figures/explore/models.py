@@ -38,9 +38,10 @@ def overview(found: Mapping[str, ModelAndData], n: int = 250) -> HTML:
     images, lines = first.data.test.images[:n], []
     for name, one in found.items():
         counts = one.model.parameter_counts()
-        lines.append([name, f"{one.model.config.latent}", f"{counts['total']:,}", f"{counts.get('flow', 0):,}",
-                      f"{bits(one.model, images).mean():.2f}"])  # fmt: skip
-    head = ["Model", "Latent variables", "Parameters", "of them in f", f"BPD, {len(images)} test images"]
+        bpd = bits(one.model, images).mean()
+        lines.append([name, one.model.config.latent, counts["total"], counts.get("flow", 0), bpd])
+    head = {"Model": None, "Latent variables": 0, "Parameters": 0, "of them in f": 0,
+            f"BPD, {len(images)} test images": 2}  # fmt: skip
     return table(f"Trained models ({first.source})", head, lines)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cqlib.experiments.load import ModelAndData, find_model
 from cqlib.experiments.rows import short_label
+from cqlib.figures.common import signed
 from cqlib.figures.samples import memorisation
 from cqlib.figures.samples.neighbours import LINES, MAX_REFERENCE, SIGMA, NearestImages, cumulative
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
@@ -76,11 +77,7 @@ def _gap(pair: tuple[Tensor, Tensor], found: Bits) -> list[str]:
     train, test = (float(values.mean()) for values in pair)
     error, class_error = memorisation.gap_errors(*pair, *found.labels)
     by_class = "—" if class_error is None else f"{class_error:.3f}"
-    return [f"{train:.2f}", f"{test:.2f}", _signed(test - train), f"{error:.3f}", by_class]
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−")
+    return [f"{train:.2f}", f"{test:.2f}", signed(test - train), f"{error:.3f}", by_class]
 
 
 def checks(model: ModelAndData, near: NearestImages, found: Bits) -> HTML:
@@ -95,9 +92,8 @@ def checks(model: ModelAndData, near: NearestImages, found: Bits) -> HTML:
         ("Copier's bits on training images", own, found.models[COPIER][0].mean()),
         ("A held-out image nearer than a held-out image", 0.5, memorisation.probability_nearer(test, test)),
     ]
-    lines = [[name, f"{closed:.3f}", f"{float(value):.3f}", _signed(float(value) - closed)]
-             for name, closed, value in rows]  # fmt: skip
-    return table("The equations in numbers", ["", "closed form", "here", "difference"], lines)
+    head = {"": None, "closed form": 3, "here": 3, "difference": signed}
+    return table("The equations in numbers", head, [[name, a, b, float(b) - a] for name, a, b in rows])
 
 
 def distributions(model: ModelAndData, found: Bits) -> HTML:
