@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 import time
@@ -45,8 +44,8 @@ def seconds_on(count: int) -> float:
     """To train and measure `ROW` with `ROWS` seeds on so many nodes, from the first one's start."""
     with tempfile.TemporaryDirectory() as folder, nodes(count) as address, cluster_nodes.connected(address):
         tasks = [
-            Task(f"seed {seed}", "cqlib.cli.worker", json.dumps(
-                {"row": ROW, "profile": PROFILE, "seed": seed, "runs_dir": f"{folder}/runs"}))
+            Task(f"seed {seed}", "cqlib.cli.tasks:train_row",
+                 {"row": ROW, "profile": PROFILE, "seed": seed, "runs_dir": f"{folder}/runs"})
             for seed in range(ROWS)
         ]  # fmt: skip
         began = time.perf_counter()

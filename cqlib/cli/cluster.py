@@ -1,16 +1,15 @@
 """Rows on a Ray cluster (extra `cluster`): the tasks of `cqlib/cli/tasks.py`, on whichever node has room for them.
 
 A node runs a task as this machine would, in a child process of its own. Checkpoints and records lie in the runs
-folder, which all nodes see: where a node is lost, Ray starts its tasks again on another, and each goes on from its
-last checkpoint. One actor beside the driver, the board, carries progress one way and the wish to stop the other.
+folder, which all nodes see: where a node is lost, Ray starts its tasks again on another, and each resumes from its
+last checkpoint. One actor beside the driver, the board, carries progress one way and the request to stop the other.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,82 +17,71 @@ from typing import Any
 from cqlib.cli.cluster_nodes import ANSWER, on
 from cqlib.cli.tasks import GRACE, Listener, Outcome, Task, thread_limits
 from cqlib.cli.tasks import run_tasks as run_here
-from cqlib.util.errors import UserError
-from cqlib.util.paths import ROOT
+from cqlib.util.errors import UserError, one_line
 from cqlib.util.stop import StopRequest
 
 LOSSES = 5
 """How many nodes may be lost under a task before it counts as failed: it may be what brings them down."""
 
 
-# --- on the nodes --------------------------------------------------------------------------------------------
-
-
 class _Board:
-    """What driver and tasks tell each other."""
+    """What the driver and the tasks know of each other, by names of tasks."""
 
     def __init__(self) -> None:
-        self.attempts: dict[str, int] = {}
+        self.starts: dict[str, int] = {}
         self.shares: dict[str, float] = {}
-        self.wish: tuple[str | None, int] = (None, 0)
+        self.stop: tuple[str | None, int] = (None, 0)
 
-    def begin(self, name: str, share: float) -> tuple[str | None, int]:
-        """A node has taken the task up; it hears as from `tell`."""
-        self.attempts[name] = self.attempts.get(name, 0) + 1
-        return self.wish
+    def report(self, name: str, share: float | None) -> tuple[str | None, int]:
+        """From a task, the share done, None when a node starts it; the answer is (why to stop or None, signals)."""
+        if share is None:
+            self.starts[name] = self.starts.get(name, 0) + 1
+        self.shares[name] = share or 0.0
+        return self.stop
 
-    def tell(self, name: str, share: float) -> tuple[str | None, int]:
-        """Share done, from a task; it hears (why to stop or None, number of signals)."""
-        self.shares[name] = share
-        return self.wish
+    def request_stop(self, reason: str, signals: int) -> None:
+        """From the driver."""
+        self.stop = (reason, signals)
 
-    def ask(self, reason: str, signals: int) -> None:
-        """The driver wishes that all stop."""
-        self.wish = (reason, signals)
-
-    def news(self) -> tuple[dict[str, int], dict[str, float]]:
-        """By task: how often it was taken up; share done."""
-        return self.attempts, self.shares
+    def state(self) -> tuple[dict[str, int], dict[str, float]]:
+        """How often each task was started; share done."""
+        return self.starts, self.shares
 
 
 def _run(task: Task, logs: Path, board: Any) -> Outcome:
-    """One task on a node, in a child process; about once a second its progress is told, and a wish to stop heard."""
+    """One task on a node, in a child process; about once a second it reports its progress and hears whether to stop."""
     import ray
 
-    stop, heard, over = StopRequest(), threading.Event(), threading.Event()
-    share = 0.0
+    class Share(Listener):
+        done = 0.0
+
+        def progress(self, task: Task, share: float) -> None:
+            self.done = share
+
+    stop, heard, over, share = StopRequest(), threading.Event(), threading.Event(), Share()
 
     def talk() -> None:
-        ask = board.begin
+        done = None
         while True:
             try:
-                stop.requested, stop.signals = ray.get(ask.remote(task.name, share), timeout=ANSWER)
+                stop.requested, stop.signals = ray.get(board.report.remote(task.name, done), timeout=ANSWER)
             except ray.exceptions.GetTimeoutError:
                 pass  # asked again
             except ray.exceptions.RayError:
                 stop.requested = "the machine that began this run is gone"
-            ask = board.tell
+            done = share.done
             heard.set()
             if over.wait(1):
                 return
-
-    def listener(_: Task, event: str, value: float) -> None:
-        nonlocal share
-        share = value if event == "progress" else share
 
     # In a thread of its own: a task whose main thread waits for another is idle to Ray, which gives its core away.
     talking = threading.Thread(target=talk, daemon=True)
     talking.start()
     heard.wait()
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    child = {**thread_limits(task.needs.cpus), "PYTHONPATH": path}
-    (outcome,) = run_here([task], [child], stop=stop, logs=logs, listener=listener)
+    (outcome,) = run_here([task], [thread_limits(task.resources.cpus)], stop=stop, logs=logs, listener=share)
     over.set()
     talking.join()
     return outcome
-
-
-# --- on the driver -------------------------------------------------------------------------------------------
 
 
 def run_tasks(
@@ -102,54 +90,54 @@ def run_tasks(
     *,
     stop: StopRequest,
     logs: Path,
-    listener: Listener = lambda task, event, value: None,
-    ended: Callable[[Outcome], None] = lambda outcome: None,
+    listener: Listener | None = None,
 ) -> list[Outcome]:
-    """As `cqlib.cli.tasks.run_tasks`, but each task runs where the cluster has what it needs, at most `jobs` at a time
-    (None: as many as there is room for). Names of tasks differ. The listener hears "again" when a task's node was lost
-    and another has taken it up."""
+    """As `cqlib.cli.tasks.run_tasks`, but each task runs where the cluster has its resources, at most `jobs` at a time
+    (None: as many as there is room for). Names of tasks differ."""
     import ray
 
+    listener = listener or Listener()
     board = ray.remote(_Board).options(**on(ray.get_runtime_context().get_node_id())).remote()
-    run, waiting, running, outcomes = ray.remote(_run), list(tasks), {}, []
-    attempts: dict[str, int] = {}
+    run, waiting, outcomes = ray.remote(_run), list(tasks), []
+    running: dict[Any, Task] = {}
+    starts: dict[str, int] = {}
     began: dict[str, float] = {}
-    asked = 0.0
+    asked: float | None = None
 
-    def over(outcome: Outcome) -> None:
+    def end(outcome: Outcome) -> None:
         if outcome.task.name in began:
             outcome = replace(outcome, seconds=time.monotonic() - began[outcome.task.name])
-            listener(outcome.task, "ended", 1.0)
         outcomes.append(outcome)
-        ended(outcome)
+        listener.ended(outcome)
 
     while waiting or running:
         if (reason := stop.reason()) is not None:
-            board.ask.remote(reason, stop.signals)
+            board.request_stop.remote(reason, stop.signals)
             for task in waiting:
-                over(Outcome(task, "stopped", reason, 0.0))
-            asked = asked or time.monotonic()
+                end(Outcome(task, "stopped", reason, 0.0))
+            waiting, asked = [], asked or time.monotonic()
             hopeless = stop.signals > 1 or time.monotonic() - asked > GRACE + ANSWER
             for ref, task in running.items():
-                if hopeless or task.name not in attempts:  # it waits for room
+                if hopeless or task.name not in starts:  # it waits for room
                     ray.cancel(ref)
-            waiting = []
         while waiting and (jobs is None or len(running) < jobs):
             task = waiting.pop(0)
             try:
                 running[run.options(**_resources(task), max_retries=LOSSES).remote(task, logs, board)] = task
             except UserError as error:
-                over(Outcome(task, "failed", str(error), 0.0))
+                end(Outcome(task, "failed", str(error), 0.0))
         ready, _ = ray.wait(list(running), timeout=0.5) if running else ([], [])
-        counts, shares = ray.get(board.news.remote())
+        counts, shares = ray.get(board.state.remote())
         for task in running.values():
-            before, count = attempts.get(task.name, 0), counts.get(task.name, 0)
-            attempts |= {task.name: count} if count else {}
-            began |= {task.name: time.monotonic()} if count and not before else {}
-            event = "waiting" if count == before else "again" if before else "started"
-            listener(task, "progress" if event == "waiting" and count else event, shares.get(task.name, 0.0))
+            if counts.get(task.name, 0) > starts.get(task.name, 0):
+                listener.started(task, again=task.name in starts)
+                starts[task.name] = counts[task.name]
+                began.setdefault(task.name, time.monotonic())
+            if task.name in starts:
+                listener.progress(task, shares[task.name])
         for ref in ready:
-            over(_outcome(ref, running.pop(ref), stop))
+            end(_outcome(ref, running.pop(ref), stop))
+        listener.waiting()
     return outcomes
 
 
@@ -158,14 +146,14 @@ def _resources(task: Task) -> dict[str, float]:
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    wanted = {"CPU": task.needs.cpus, "memory": task.needs.memory_bytes}
+    needed: dict[str, float] = {"CPU": task.resources.cpus, "memory": task.resources.memory_bytes}
     if any(node.get("GPU") for node in nodes):
-        wanted["GPU"] = task.needs.gpus
-    if not any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
-        words = [f"{wanted['CPU']} CPU", f"{wanted['memory'] / 2**30:.1f} GiB of memory"]
-        words += [f"{wanted['GPU']:g} GPU"] if "GPU" in wanted else []
+        needed["GPU"] = task.resources.gpus
+    if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
+        words = [f"{needed['CPU']} CPU", f"{needed['memory'] / 2**30:.1f} GiB of memory"]
+        words += [f"{needed['GPU']:g} GPU"] if "GPU" in needed else []
         raise UserError(f"no node of the cluster has {', '.join(words)}")
-    return {"num_cpus": wanted["CPU"], "num_gpus": wanted.get("GPU", 0), "memory": wanted["memory"]}
+    return {"num_cpus": needed["CPU"], "num_gpus": needed.get("GPU", 0), "memory": needed["memory"]}
 
 
 def _outcome(ref: Any, task: Task, stop: StopRequest) -> Outcome:
@@ -176,5 +164,4 @@ def _outcome(ref: Any, task: Task, stop: StopRequest) -> Outcome:
     except ray.exceptions.TaskCancelledError:
         return Outcome(task, "stopped", stop.requested or "", 0.0)
     except ray.exceptions.RayError as error:
-        line = " ".join(str(error).split())[:200]
-        return Outcome(task, "failed", f"its process on the cluster was lost: {line}", 0.0)
+        return Outcome(task, "failed", f"its process on the cluster was lost: {one_line(error)[:200]}", 0.0)

@@ -6,7 +6,6 @@ import hashlib
 import os
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from cqlib.util.errors import UserError
+from cqlib.util.errors import UserError, one_line
 from cqlib.util.paths import ROOT
 
 LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy")
@@ -47,11 +46,10 @@ def connected(address: str) -> Iterator[None]:
         raise UserError("--cluster needs the extra `cluster`: pip install -e '.[cluster]'") from error
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with _quiet():
-            ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
+        ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
     except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
         ray.shutdown()
-        why = " ".join(str(error).split())[:300] or type(error).__name__
+        why = one_line(error)[:300] or type(error).__name__
         raise UserError(f"--cluster {address}: no Ray cluster that this machine can join: {why}") from error
     finally:  # Ray puts its own in their place
         for number, handler in handlers.items():
@@ -62,34 +60,28 @@ def connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Inside, nothing reaches stderr: Ray's C++ part speaks there of each try to connect, at every log level."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
 def check_nodes(runs_dir: Path, others: Sequence[Path] = ()) -> None:
     """UserError, one line, that names each node which does not see the runs folder (to write to) or one of the
     `others`, or which has another version of this package or of what its numbers depend on."""
     import ray
 
     runs_dir.mkdir(parents=True, exist_ok=True)
+    problems = []
     with tempfile.NamedTemporaryFile(dir=runs_dir, prefix=".cluster-") as mark:
         look = ray.remote(_look(identity(), mark.name, [str(path) for path in others]))
         nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
         asked = {look.options(**on(node)).remote(): name for node, name in nodes.items()}
         ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER)
-        wrong = [f"node {name} {said}" for ref, name in asked.items() if (said := _said(ref))]
-    if wrong:
-        raise UserError(f"--cluster: {'; '.join(dict.fromkeys(wrong))}")
+        for ref, name in asked.items():
+            try:
+                problem = ray.get(ref, timeout=0)
+            except ray.exceptions.GetTimeoutError:
+                problem = f"does not answer within {ANSWER:.0f} s"
+            except ray.exceptions.RayError as error:
+                problem = f"cannot run anything ({one_line(error)[:200]})"
+            problems += [f"node {name} {problem}"] if problem else []
+    if problems:
+        raise UserError(f"--cluster: {'; '.join(dict.fromkeys(problems))}")
 
 
 def on(node: str) -> dict[str, Any]:
@@ -99,19 +91,9 @@ def on(node: str) -> dict[str, Any]:
     return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
-def _said(ref: Any) -> str:
-    import ray
-
-    try:
-        return ray.get(ref, timeout=0)
-    except ray.exceptions.GetTimeoutError:
-        return f"does not answer within {ANSWER:.0f} s"
-    except ray.exceptions.RayError as error:
-        return f"cannot run anything ({' '.join(str(error).split())[:200]})"
-
-
 def _look(here: dict[str, str], mark: str, others: list[str]) -> Callable[[], str]:
-    """What a node is asked. A function inside a function travels as code: the node may not have this package."""
+    """What a node is asked; its answer is a problem or "". A function inside a function travels as code: the node may
+    not have this package."""
 
     def look() -> str:
         import os

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cqlib.cli.tasks import Needs, Task, run_tasks
+from cqlib.cli.tasks import Resources, Task, run_tasks
 from cqlib.experiments import estimate
 from cqlib.experiments.estimate import Estimate
 from cqlib.experiments.experiment import Experiment, experiment
@@ -44,11 +44,11 @@ def _like(e: Experiment, records: Sequence[Record]) -> list[Record]:
     return [r for r in records if (r.row, r.data.name, r.profile, r.status) == wanted]
 
 
-def needs(e: Experiment, records: Sequence[Record]) -> Needs:
+def needs(e: Experiment, records: Sequence[Record]) -> Resources:
     """What a node of a cluster is to keep free for a run: memory as measured on CPUs, with a margin, or a guess."""
     peaks = [r.peak_memory_bytes or 0 for r in _like(e, records) if r.device.startswith("CPU")]
     memory = MARGIN * max(peaks) if peaks else MEMORY[e.profile] * 2**30
-    return Needs(memory_bytes=int(memory), gpus=GPU_SHARE.get(e.profile, 0.25))
+    return Resources(memory_bytes=int(memory), gpus=GPU_SHARE.get(e.profile, 0.25))
 
 
 def lines(
@@ -77,7 +77,7 @@ def lines(
     yield from (line(pair, value) for pair, value in found.items() if value is not None)
     for pair in unknown:  # alone on the machine
         argument = json.dumps({"row": pair[0], "profile": profile, "data": pair[1]})
-        task = Task(f"estimate of {pair[0]} on {pair[1]}", "cqlib.experiments.estimate", argument)
+        task = Task(f"estimate of {pair[0]} on {pair[1]}", "cqlib.experiments.estimate:main", argument)
         with tempfile.TemporaryDirectory() as logs:
             (outcome,) = run_tasks([task], slots[:1], stop=stop, logs=Path(logs))
         found[pair] = estimate.parse(outcome.message) if outcome.status == "done" else None

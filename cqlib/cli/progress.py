@@ -5,76 +5,74 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import TextIO
 
 from tqdm import tqdm
 
-from cqlib.cli.tasks import Outcome, Task
+from cqlib.cli.tasks import Listener, Outcome, Task
+from cqlib.util.text import duration
 
-EVERY = 30.0  # seconds between plain lines while nothing ends
+EVERY = 30.0
+"""Seconds between plain lines while nothing ends."""
 
 
-class Progress:
-    """A listener for `cqlib.cli.tasks.run_tasks`. Counts by the tasks' costs, not by their number."""
+class Progress(Listener):
+    """Counts by the tasks' costs, not by their number."""
 
-    def __init__(self, tasks: Sequence[Task], stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
+    def __init__(self, tasks: Sequence[Task]) -> None:
         self.total = sum(task.cost for task in tasks) or 1.0
         self.count, self.ended_count, self.finished = len(tasks), 0, 0.0
-        self.shares: dict[Task, float] = {}
+        self.costs = {task.name: task.cost for task in tasks}
+        self.shares: dict[str, float] = {}
         self.began = self.spoke = time.monotonic()
-        self.bar: tqdm | None = None
-        if self.stream.isatty() and tasks:
-            form = "{percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left · {desc}"
-            settings = {"file": self.stream, "dynamic_ncols": True, "leave": False}
-            self.bar = tqdm(total=self.total, bar_format=form, **settings)
+        form = "{percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left · {desc}"
+        self.bar = tqdm(total=self.total, bar_format=form, dynamic_ncols=True, leave=False, disable=None)
 
-    def line(self, text: str) -> None:
-        """One line of text, above the bar if there is one."""
-        self.spoke = time.monotonic()
-        if self.bar is not None:
-            self.bar.write(text, file=self.stream)
-        else:
-            print(text, file=self.stream, flush=True)
+    def started(self, task: Task, *, again: bool = False) -> None:
+        """A line, but for the bar's own."""
+        self.shares[task.name] = 0.0
+        if again:
+            self._line(task, "its node was lost; another resumes from the last checkpoint")
+        elif self.bar.disable:
+            self._line(task, "started")
 
-    def __call__(self, task: Task, event: str, value: float) -> None:
-        """The listener."""
-        if event == "ended":
-            self.finished += task.cost
-            self.shares.pop(task, None)
-        elif event != "waiting":
-            self.shares[task] = value
-        if event == "started" and self.bar is None:
-            self.line(f"{self.position(task)}: started")
-        if event == "again":
-            self.line(f"{self.position(task)}: its node was lost; another goes on from the last checkpoint")
-        done = self.finished + sum(task.cost * share for task, share in self.shares.items())
-        if self.bar is not None:
-            self.bar.set_description_str(", ".join(task.name for task in self.shares), refresh=False)
-            self.bar.n = min(done, self.total)
-            self.bar.refresh()
-        elif time.monotonic() - self.spoke >= EVERY:
-            spent = time.monotonic() - self.began
-            left = f", about {_duration(spent * (self.total - done) / done)} left" if done > 0 else ""
-            parts = ", ".join(f"{task.name} {share:.0%}" for task, share in self.shares.items())
-            self.line(f"{done / self.total:.0%} done{left} ({parts})")
+    def progress(self, task: Task, share: float) -> None:
+        """Moves the bar."""
+        self.shares[task.name] = share
 
-    def position(self, task: Task) -> str:
-        """The task's name with how many have ended: [3/7] table1/cq."""
-        return f"[{self.ended_count}/{self.count}] {task.name}"
+    def note(self, task: Task, text: str) -> None:
+        """The line as it is."""
+        self._write(text)
 
     def ended(self, outcome: Outcome) -> None:
         """One line per task that ended."""
         self.ended_count += 1
-        how = f"done in {_duration(outcome.seconds)}" if outcome.status == "done" else outcome.status
-        text = f": {outcome.message}" if outcome.message and outcome.status != "done" else ""
-        self.line(f"{self.position(outcome.task)}: {how}{text}")
+        if self.shares.pop(outcome.task.name, None) is not None:
+            self.finished += outcome.task.cost
+        status = f"done in {duration(outcome.seconds)}" if outcome.status == "done" else outcome.status
+        reason = f": {outcome.message}" if outcome.message and outcome.status != "done" else ""
+        self._line(outcome.task, f"{status}{reason}")
+
+    def waiting(self) -> None:
+        """The bar, or a plain line where it is time for one."""
+        done = min(self.finished + sum(self.costs[name] * share for name, share in self.shares.items()), self.total)
+        if not self.bar.disable:
+            self.bar.set_description_str(", ".join(self.shares), refresh=False)
+            self.bar.n = done
+            self.bar.refresh()
+        elif time.monotonic() - self.spoke >= EVERY:
+            spent = time.monotonic() - self.began
+            left = f", about {duration(spent * (self.total - done) / done)} left" if done > 0 else ""
+            parts = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+            self._write(f"{done / self.total:.0%} done{left} ({parts})")
 
     def close(self) -> None:
         """Take the bar away."""
-        if self.bar is not None:
-            self.bar.close()
+        self.bar.close()
 
+    def _line(self, task: Task, text: str) -> None:
+        self._write(f"[{self.ended_count}/{self.count}] {task.name}: {text}")
 
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    def _write(self, text: str) -> None:
+        self.spoke = time.monotonic()
+        tqdm.write(text, file=sys.stderr)
+        sys.stderr.flush()

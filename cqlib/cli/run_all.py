@@ -1,218 +1,192 @@
 """What run_all.sh runs: rows, notebooks, report. `python -m cqlib.cli.run_all` takes the same options.
 
-The order of the work: what is asked for (`Plan`), the rows that are not finished yet, several at a time; the
-notebooks whose inputs have changed; the report, rendered whatever has failed.
+The order of the work: the `Plan` of the options; the rows that are not finished yet, several at a time; the notebooks
+whose inputs have changed; the report, rendered whatever has failed.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from cqlib.cli import cluster, cluster_nodes, options, papermill
+from cqlib.cli import cluster, cluster_nodes, options
 from cqlib.cli.options import Options
 from cqlib.cli.progress import Progress
-from cqlib.cli.slots import slots
-from cqlib.cli.tasks import Outcome, Task, run_tasks
+from cqlib.cli.tasks import Outcome, Task, run_tasks, slots
 from cqlib.data.catalogue import entry_of
-from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
-from cqlib.experiments.rows import NOTEBOOK_ROWS, ROWS, default_data, notebooks, short_name
-from cqlib.util.errors import UsageError, UserError, one_line_errors
+from cqlib.experiments.rows import NOTEBOOK_ROWS, ROWS, default_data, notebooks
+from cqlib.util.errors import UserError, one_line_errors
 from cqlib.util.files import remove_leftovers, write_atomic
 from cqlib.util.paths import ROOT
 from cqlib.util.stop import StopRequest
 
 if TYPE_CHECKING:
+    from cqlib.experiments.experiment import Experiment
     from cqlib.metrics.features import Features
+
+PUBLISHED = ROOT / "reports" / "published" / "records"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do: (row by canonical id, data set) pairs, and notebooks by file."""
+    """What to do: experiments, each once, and notebooks by file."""
 
-    rows: tuple[tuple[str, str], ...]
+    experiments: tuple[Experiment, ...]
     notebooks: tuple[Path, ...]
 
 
 class Pending(NamedTuple):
-    """How many runs are finished; (row, data set, seed) of those to run; a failure per data set not to be had."""
+    """How many experiments are finished; those to run; a failure per data set that cannot be loaded."""
 
     finished: int
-    runs: tuple[tuple[str, str, int], ...]
+    experiments: tuple[Experiment, ...]
     absent: tuple[Outcome, ...]
 
 
-def plan(chosen: Options, available: Sequence[str]) -> Plan:
-    """The plan for `--only` and `--data`. UsageError for a row that is not among the `available` ones.
+def plan(opts: Options) -> Plan:
+    """The plan for `--only`, `--data` and `--seeds`.
 
     Without `--only`: every notebook, and the rows of Table 1 alone. Without `--data` each row is paired with its own
     data sets for the profile, or with those of the notebook.
     """
+    from cqlib.experiments.experiment import experiment
+
     books = notebooks()
-    table1 = tuple(row for row in available if row.startswith("table1/"))
-    rows: list[tuple[str, str]] = []  # with the notebook that wants it, whose data sets may be its own
+    rows: list[tuple[str, str]] = []  # with the notebook that shows it, whose data sets may be its own
     files: list[Path] = []
-    for name in chosen.only or ("",):
+    for name in opts.only or ("",):
         if name in ROWS:
-            if name not in available:
-                raise UsageError(f"row '{name}' cannot be trained by this version yet")
             rows.append((name, ""))
             continue
-        picked = [file for short, file in books.items() if name in ("", "all", short, file.stem)]
-        files += picked
-        for short in map(short_name, picked if name else ()):
+        of_name = {short: file for short, file in books.items() if name in ("", "all", short, file.stem)}
+        files += of_name.values()
+        for short in of_name if name else ():
             shown = NOTEBOOK_ROWS.get(short, ())
-            rows += [(row, short) for row in available if row.startswith(f"{short}/") or row in shown]
-        rows += [(row, "") for row in (table1 if name == "" else available if name == "all" else ())]
-    pairs = ((canonical(row), data) for row, book in rows
-             for data in chosen.data or default_data(row, chosen.profile, book))  # fmt: skip
-    return Plan(_unique(pairs), _unique(files))
+            rows += [(row, short) for row in ROWS if row.startswith(f"{short}/") or row in shown]
+        rows += [(row, "") for row in ROWS if name == "all" or (name == "" and row.startswith("table1/"))]
+    experiments = [
+        experiment(row, opts.profile, data, seed)
+        for row, book in rows
+        for data in opts.data or default_data(row, opts.profile, book)
+        for seed in opts.seeds
+    ]
+    once = {(e.row, e.data, e.seed): e for e in experiments}
+    return Plan(tuple(once.values()), tuple(dict.fromkeys(files)))
 
 
-def _unique(values: Any) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys(values))
-
-
-def pending(chosen: Options, todo: Plan, features: Features | None = None) -> Pending:
-    """What is finished, with scores on `features` (None: on any), what is to run, and which data sets of that cannot
-    be loaded.
-
-    Large data sets are converted here, once, before anything trains.
-    """
-    from cqlib.experiments.experiment import experiment
+def pending(opts: Options, todo: Plan, features: Features | None = None) -> Pending:
+    """What is finished, with scores on `features` (None: on any), what is to run, and which of its data sets cannot be
+    loaded. Large data sets are converted here, once, before anything trains."""
     from cqlib.experiments.run import finished, load_data, run_dir, scored
     from cqlib.experiments.run_folder import tidied
 
-    runs, absent, loaded, done = [], {}, set(), 0
-    for row, data, seed in ((*pair, seed) for pair in todo.rows for seed in chosen.seeds):
-        e = experiment(row, chosen.profile, data, seed)
-        record = finished(e, chosen.runs_dir)
+    to_run, absent, loaded, done = [], {}, set(), 0
+    for e in todo.experiments:
+        record = finished(e, opts.runs_dir)
+        whole = record is not None and tidied(run_dir(e.row, e.profile, e.data, e.seed, opts.runs_dir))
         # Files of the user's may have changed since: `run` compares them with the record.
-        whole = record is not None and tidied(run_dir(row, chosen.profile, data, seed, chosen.runs_dir))
-        if ":" not in data and whole and (features is None or scored(record, features)):
+        if ":" not in e.data and whole and (features is None or scored(record, features)):
             done += 1
             continue
-        if data not in loaded | absent.keys():
+        if e.data not in loaded | absent.keys():
             try:
-                load_data(e, chosen.data_dir)
-                loaded.add(data)
+                load_data(e, opts.data_dir)
+                loaded.add(e.data)
             except UserError as error:
-                absent[data] = Outcome(Task(f"data set {data}", "", ""), "failed", str(error), 0.0)
-        if data in loaded:
-            runs.append((row, data, seed))
-    return Pending(done, tuple(runs), tuple(absent.values()))
+                absent[e.data] = Outcome(Task(f"data set {e.data}", "", None), "failed", str(error), 0.0)
+        if e.data in loaded:
+            to_run.append(e)
+    return Pending(done, tuple(to_run), tuple(absent.values()))
 
 
-def row_tasks(chosen: Options, runs: Sequence[tuple[str, str, int]]) -> list[Task]:
-    """One task per (row, data set, seed), the longest first."""
+def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
+    """One task per experiment, the longest first."""
     from cqlib.cli.costs import needs
-    from cqlib.experiments.experiment import experiment
 
-    tasks, records = [], _records(chosen)
-    data_dir = chosen.data_dir or os.environ.get("CQLIB_DATA")  # a node of a cluster has another environment
-    for row, data, seed in runs:
-        argument = {
-            "row": row,
-            "profile": chosen.profile,
-            "data": data,
-            "seed": seed,
-            "runs_dir": str(chosen.runs_dir),
-            "data_dir": _text(data_dir),
-            "feature_weights": _text(chosen.feature_weights),
-        }
-        e = experiment(row, chosen.profile, data, seed)
-        name = f"{row} on {data}, seed {seed}"
-        tasks.append(Task(name, "cqlib.cli.worker", json.dumps(argument), e.cost, needs(e, records)))
+    records = _records(opts)
+    data_dir = opts.data_dir or os.environ.get("CQLIB_DATA")  # a node of a cluster has another environment
+    common = {"runs_dir": opts.runs_dir, "data_dir": data_dir, "feature_weights": opts.feature_weights}
+    tasks = []
+    for e in experiments:
+        argument = {"row": e.row, "profile": e.profile, "data": e.data, "seed": e.seed, **common}
+        name = f"{e.row} on {e.data}, seed {e.seed}"
+        tasks.append(Task(name, "cqlib.cli.tasks:train_row", argument, e.cost, needs(e, records)))
     return sorted(tasks, key=lambda task: -task.cost)
 
 
-def _records(chosen: Options) -> list[Record]:
+def _records(opts: Options) -> list[Record]:
     """What was measured here and elsewhere."""
-    return load_records(chosen.runs_dir)[0] + load_records(ROOT / "reports" / "published" / "records")[0]
+    return load_records(opts.runs_dir)[0] + load_records(PUBLISHED)[0]
 
 
-def told(
-    chosen: Options, runs: Sequence[tuple[str, str, int]], stop: StopRequest, todo: Sequence[tuple[str, str]] = ()
-):
-    """Lines on the time and the memory that `runs` take here, and, finished or not, the rows of `todo`."""
+def expected_costs(
+    opts: Options, to_run: Iterable[Experiment], stop: StopRequest, listed: Iterable[Experiment] = ()
+) -> Iterator[str]:
+    """Lines on the time and the memory that `to_run` takes here, and, finished or not, the rows of `listed`."""
     from cqlib.cli import costs
 
-    wanted = Counter(dict.fromkeys(todo, 0))
-    wanted.update((row, data) for row, data, _ in runs)
-    return costs.lines(wanted, chosen.profile, runs_dir=chosen.runs_dir, records=_records(chosen),
-                       slots=slots(chosen.jobs), stop=stop)  # fmt: skip
+    count = Counter({(e.row, e.data): 0 for e in listed})
+    count.update((e.row, e.data) for e in to_run)
+    return costs.lines(count, opts.profile, runs_dir=opts.runs_dir, records=_records(opts), slots=slots(opts.jobs),
+                       stop=stop)  # fmt: skip
 
 
-def show(chosen: Options, stop: StopRequest) -> int:
+def show(opts: Options, stop: StopRequest) -> int:
     """What `--list` says of the rows that the same command without it would run; the exit code."""
-    from cqlib.experiments.experiment import AVAILABLE, experiment
     from cqlib.experiments.run import finished
 
-    todo = plan(chosen, AVAILABLE)
-    runs = [(row, data, seed) for row, data in todo.rows for seed in chosen.seeds
-            if finished(experiment(row, chosen.profile, data, seed), chosen.runs_dir) is None]  # fmt: skip
+    todo = plan(opts)
+    to_run = [e for e in todo.experiments if finished(e, opts.runs_dir) is None]
     print("\nrows of this command, and what they take on this machine", flush=True)
-    for line in told(chosen, runs, stop, todo.rows):
+    for line in expected_costs(opts, to_run, stop, todo.experiments):
         print(line, flush=True)
     return 3 if stop.requested else 0
 
 
-def notebook_tasks(chosen: Options, todo: Plan) -> list[Task]:
-    """One task per notebook whose inputs are not those of its last run.
+def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
+    """One task per notebook whose inputs are not those of its last run. Every notebook declares these parameters; no
+    data sets: the profile's own."""
+    from cqlib.cli.papermill import Job
 
-    Every notebook declares the parameters passed here: profile, data (names; none: the profile's own), seeds,
-    runs_dir, data_dir and feature_weights.
-    """
     parameters = {
-        "profile": chosen.profile,
-        "data": list(chosen.data),
-        "seeds": list(chosen.seeds),
-        "runs_dir": str(chosen.runs_dir),
-        "data_dir": _text(chosen.data_dir),
-        "feature_weights": _text(chosen.feature_weights),
+        "profile": opts.profile,
+        "data": list(opts.data),
+        "seeds": list(opts.seeds),
+        "runs_dir": str(opts.runs_dir),
+        "data_dir": None if opts.data_dir is None else str(opts.data_dir),
+        "feature_weights": None if opts.feature_weights is None else str(opts.feature_weights),
     }
-    records = (str(chosen.runs_dir), str(ROOT / "reports" / "published" / "records"))
-    tasks = []
-    for file in todo.notebooks:
-        job = papermill.Job(str(file), parameters, str(chosen.out / "notebooks" / file.stem), records)
-        if not job.done():
-            tasks.append(Task(file.stem, "cqlib.cli.papermill", papermill.encode(job)))
-    return tasks
+    jobs = [Job(file, parameters, opts.out / "notebooks" / file.stem, (opts.runs_dir, PUBLISHED))
+            for file in todo.notebooks]  # fmt: skip
+    return [Task(job.out.name, "cqlib.cli.papermill:execute", job) for job in jobs if not job.done()]
 
 
-def _text(path: Path | str | None) -> str | None:
-    return None if path is None else str(path)
-
-
-def work(tasks: Sequence[Task], chosen: Options, stop: StopRequest) -> list[Outcome]:
+def work(tasks: Sequence[Task], opts: Options, stop: StopRequest) -> list[Outcome]:
     """Run `tasks` with progress, here or on the cluster; logs of those that fail stay in the runs folder."""
     if not tasks:
         return []
     progress = Progress(tasks)
-    settings = {"stop": stop, "logs": _logs(chosen), "listener": progress, "ended": progress.ended}
     try:
-        if chosen.cluster is not None:
-            return cluster.run_tasks(tasks, chosen.jobs, **settings)
-        return run_tasks(tasks, slots(chosen.jobs), noted=lambda task, text: progress.line(text), **settings)
+        if opts.cluster is not None:
+            return cluster.run_tasks(tasks, opts.jobs, stop=stop, logs=_logs(opts), listener=progress)
+        return run_tasks(tasks, slots(opts.jobs), stop=stop, logs=_logs(opts), listener=progress)
     finally:
         progress.close()
 
 
-def _logs(chosen: Options) -> Path:
+def _logs(opts: Options) -> Path:
     """Beside the runs; where that folder is read only, beside the report."""
-    there = chosen.runs_dir
-    writable = not there.exists() or os.access(there, os.W_OK | os.X_OK)
-    return (there if writable else chosen.out) / "logs"
+    writable = not opts.runs_dir.exists() or os.access(opts.runs_dir, os.W_OK | os.X_OK)
+    return (opts.runs_dir if writable else opts.out) / "logs"
 
 
 def collect_records(runs_dir: Path, out: Path) -> None:
@@ -222,88 +196,81 @@ def collect_records(runs_dir: Path, out: Path) -> None:
 
 
 def _refuse_without_data(found: Pending) -> None:
-    """UserError, one line, when no data set can be had and nothing was finished before."""
-    if found.absent and not found.runs and not found.finished:
+    """UserError, one line, when no data set can be loaded and nothing was finished before."""
+    if found.absent and not found.experiments and not found.finished:
         raise UserError("; ".join(outcome.message for outcome in found.absent))
 
 
-def _made_writable(out: Path) -> None:
-    """The report's folder, made now: that it cannot be written to is told before days of training. OSError then."""
+def _make_writable(out: Path) -> None:
+    """Make the report's folder; OSError now, not after days of training, where it cannot be written to."""
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(out))
 
 
-def _read_by(runs: Sequence[tuple[str, str, int]], chosen: Options) -> list[Path]:
-    """The files and folders that `runs` read and that do not come with the packages."""
+def _files_read(experiments: Sequence[Experiment], opts: Options) -> list[Path]:
+    """The files and folders that the experiments read and that do not come with the packages."""
     from cqlib.data import published
 
-    folder, sets = published.home(chosen.data_dir), {data for _, data, _ in runs}
+    folder, sets = published.home(opts.data_dir), {e.data for e in experiments}
     paths = [folder / name.partition(":")[2] for name in sets if ":" in name and entry_of(name) is None]
     paths += [folder] if any(map(entry_of, sets)) else []
-    return paths + ([chosen.feature_weights] if chosen.feature_weights else [])
+    return paths + ([opts.feature_weights] if opts.feature_weights else [])
 
 
-def reproduce(chosen: Options, stop: StopRequest) -> int:
+def reproduce(opts: Options, stop: StopRequest) -> int:
     """Everything, in order; the exit code."""
-    with cluster_nodes.connected(chosen.cluster) if chosen.cluster else nullcontext():
-        return _reproduce(chosen, stop)
+    with cluster_nodes.connected(opts.cluster) if opts.cluster else nullcontext():
+        if opts.time_budget is not None:
+            stop.deadline = time.monotonic() + 60 * opts.time_budget
+        from cqlib.metrics.features import features_for
+
+        todo = plan(opts)
+        with stop.at_once():  # while data sets are fetched and converted, for there is nothing to save
+            if opts.profile == "paper":  # where the features may have to be fetched
+                _refuse_without_data(pending(opts, todo))
+            features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile)
+            features.check()  # once, before many processes do
+            opts = replace(opts, feature_weights=features.weights if features.name == "inception" else None)
+            found = pending(opts, todo, features)
+        _refuse_without_data(found)
+        _make_writable(opts.out)
+        outcomes = list(found.absent)
+        for outcome in outcomes:
+            _say(f"{outcome.task.name}: {outcome.message}")
+        _say(f"rows: {len(todo.experiments)} in all, {found.finished} finished before, {len(found.experiments)} to run")
+        if opts.cluster is not None and found.experiments:
+            with stop.at_once():
+                cluster_nodes.check_nodes(opts.runs_dir, _files_read(found.experiments, opts))
+        elif opts.profile == "paper":
+            for line in expected_costs(opts, found.experiments, stop):
+                _say(line)
+        outcomes += work(row_tasks(opts, found.experiments), opts, stop)
+        opts = replace(opts, cluster=None)  # notebooks read what the rows have left
+        tasks = notebook_tasks(opts, todo)
+        books = len(todo.notebooks)
+        _say(f"notebooks: {books} in all, {books - len(tasks)} up to date, {len(tasks)} to run")
+        outcomes += work(tasks, opts, stop)
+        return _report(opts, [outcome for outcome in outcomes if outcome.status != "done"], stop)
 
 
-def _reproduce(chosen: Options, stop: StopRequest) -> int:
-    if chosen.time_budget is not None:
-        stop.deadline = time.monotonic() + 60 * chosen.time_budget
+def _report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
+    """Render the report, which names what did not succeed; the exit code."""
     from cqlib.experiments import run_folder
-    from cqlib.experiments.experiment import AVAILABLE
-    from cqlib.metrics.features import features_for
-    from cqlib.report import page as report
+    from cqlib.report import page
 
-    todo = plan(chosen, AVAILABLE)
-    with stop.at_once():  # while data sets are fetched and converted, for there is nothing to save
-        if chosen.profile == "paper":  # where the features may have to be fetched
-            _refuse_without_data(pending(chosen, todo))
-        features = features_for(chosen.feature_weights, chosen.data_dir, profile=chosen.profile)
-        features.check()  # once, before many processes do
-        chosen = replace(chosen, feature_weights=features.weights if features.name == "inception" else None)
-        found = pending(chosen, todo, features)
-    _refuse_without_data(found)
-    _made_writable(chosen.out)
-    outcomes = list(found.absent)
-    for outcome in outcomes:
-        _say(f"{outcome.task.name}: {outcome.message}")
-    wanted = len(todo.rows) * len(chosen.seeds)
-    _say(f"rows: {wanted} wanted, {found.finished} finished before, {len(found.runs)} to run")
-    if chosen.cluster is not None and found.runs:
-        with stop.at_once():
-            cluster_nodes.check_nodes(chosen.runs_dir, _read_by(found.runs, chosen))
-    elif chosen.profile == "paper":
-        for line in told(chosen, found.runs, stop):
-            _say(line)
-    outcomes += work(row_tasks(chosen, found.runs), chosen, stop)
-    chosen = replace(chosen, cluster=None)  # notebooks read what the rows have left
-    tasks = notebook_tasks(chosen, todo)
-    wanted = len(todo.notebooks)
-    _say(f"notebooks: {wanted} wanted, {wanted - len(tasks)} up to date, {len(tasks)} to run")
-    outcomes += work(tasks, chosen, stop)
-    bad = [outcome for outcome in outcomes if outcome.status != "done"]
-    problems = [f"{o.task.name}: {o.status}: {o.message}".rstrip(": ") for o in bad]
-    for folder in (chosen.out, chosen.out / "records", chosen.out / "notebooks"):
+    for folder in (opts.out, opts.out / "records", opts.out / "notebooks"):
         remove_leftovers(folder, older=run_folder.HOUR)
-    collect_records(chosen.runs_dir, chosen.out)
-    index = report.render(
-        chosen.out,
-        runs_dir=chosen.runs_dir,
-        failures=problems,
-        data_dir=chosen.data_dir,
-        profile=chosen.profile,
-    )
+    collect_records(opts.runs_dir, opts.out)
+    problems = [f"{o.task.name}: {o.status}: {o.message}".rstrip(": ") for o in bad]
+    index = page.render(opts.out, runs_dir=opts.runs_dir, failures=problems, data_dir=opts.data_dir,
+                        profile=opts.profile)  # fmt: skip
     failed = sum(outcome.status == "failed" for outcome in bad)
     if failed:
-        _say(f"{failed} failed, and the same command tries them again; the logs are in {_logs(chosen)}")
+        _say(f"{failed} failed; run it again to retry them; the logs are in {_logs(opts)}")
     if any(outcome.status == "stopped" for outcome in bad):
-        reason = f"stopped: {stop.requested}" if stop.requested else "stopped"
-        _say(f"{reason}; the same command goes on where it stopped")
-    _say(run_folder.room(chosen.runs_dir))
+        _say(f"{f'stopped: {stop.requested}' if stop.requested else 'stopped'}; run it again to resume")
+    _say(run_folder.room(opts.runs_dir))
     print(f"report: {index}", flush=True)
     return 1 if failed == len(bad) > 0 else 3 if bad else 0
 
@@ -317,11 +284,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = StopRequest()
     with stop.listening():
         with one_line_errors("run_all.sh"):
-            chosen = options.parse(sys.argv[1:] if argv is None else argv)
-        with one_line_errors("run_all.sh", chosen.runs_dir / "logs"):
-            if chosen.list:
-                return show(chosen, stop)
-            return reproduce(chosen, stop)
+            opts = options.parse(sys.argv[1:] if argv is None else argv)
+        with one_line_errors("run_all.sh", opts.runs_dir / "logs"):
+            return show(opts, stop) if opts.list else reproduce(opts, stop)
     raise AssertionError("unreachable")
 
 

@@ -1,35 +1,41 @@
-"""Tasks as child processes, a few at a time: each has its own memory, its own log, and can be told to stop.
+"""Tasks as child processes, a few at a time: each has its own memory and log, and can be asked to stop.
 
-A child writes one JSON object per line to stdout: {"progress": 0.4} as it goes, {"note": "…"} for the user to see at
-once, {"message": "…"} at its end.
-Its exit code says the rest: 0 done, 3 stopped with its state saved, anything else failed.
+A task is a function of one argument. Its process ends with exit code 0 (done), 3 (stopped, its state saved) or another
+one (failed), and sends messages to its parent with `say`. On Linux children are forked from one process that has
+imported what most of them need, which saves each of them the seconds that importing torch takes.
 """
 
 from __future__ import annotations
 
-import glob
-import json
+import multiprocessing
 import os
-import queue
 import signal
-import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Literal
+from pkgutil import resolve_name
+from typing import Any, Literal
 
-from cqlib.util.stop import StopRequest
+from cqlib.util.errors import UserError, one_line
+from cqlib.util.files import remove_leftovers
+from cqlib.util.paths import ROOT
+from cqlib.util.stop import StopRequest, interrupt_on_sigterm
 
-GRACE = 120.0  # seconds between SIGTERM, upon which a child saves its state, and SIGKILL
+GRACE = 120.0
+"""Seconds between SIGTERM, upon which a child saves its state, and SIGKILL."""
+DAY = 86400.0
+PRELOAD = ["cqlib.experiments.run", "torch._dynamo", "papermill", "cqlib.cli.papermill"]
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What a machine is to keep free for a task: cores, one thread each; memory; of a GPU, where there are any, a share
-    in (0, 1]. `cqlib/cli/cluster.py` asks for it; on one machine `--jobs` decides."""
+class Resources:
+    """What a task occupies: cores, one thread each; bytes of memory; a share in (0, 1] of a GPU, where there are any.
+    A cluster places tasks by it; on one machine the number of slots decides."""
 
     cpus: int = 1
     memory_bytes: int = 0
@@ -38,23 +44,14 @@ class Needs:
 
 @dataclass(frozen=True)
 class Task:
-    """`python -m MODULE ARGUMENT`, known to the user as `name`; `cost` is its expected share of the time."""
+    """A call of `function` ("module:name") with `argument`; a result that is a text becomes the outcome's message.
+    `name` is for the user, `cost` its expected share of the time."""
 
     name: str
-    module: str
-    argument: str
+    function: str
+    argument: Any
     cost: float = 1.0
-    needs: Needs = Needs()
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def thread_limits(threads: int) -> dict[str, str]:
-    """The environment in which numerical libraries use so many threads."""
-    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    resources: Resources = Resources()
 
 
 @dataclass(frozen=True)
@@ -67,19 +64,71 @@ class Outcome:
     seconds: float
 
 
-@dataclass
-class _Child:
-    task: Task
-    slot: int
-    log: Path
-    process: subprocess.Popen
-    began: float
-    message: str = ""
-    told: float | None = field(default=None)
+class Listener:
+    """What `run_tasks` calls as tasks proceed."""
+
+    def started(self, task: Task, *, again: bool = False) -> None:
+        """A process has begun; `again` where another node of a cluster resumes the task of a lost one."""
+
+    def progress(self, task: Task, share: float) -> None:
+        """The share in [0, 1] that is done."""
+
+    def note(self, task: Task, text: str) -> None:
+        """A line for the user."""
+
+    def ended(self, outcome: Outcome) -> None:
+        """The process has ended, or never began."""
+
+    def waiting(self) -> None:
+        """Called at least twice a second."""
 
 
-Listener = Callable[[Task, str, float], None]
-"""(task, event, value): "started" 0, "progress" share done in [0, 1], "ended" 1."""
+# --- in the parent -------------------------------------------------------------------------------------------
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_limits(threads: int) -> dict[str, str]:
+    """The environment in which numerical libraries use so many threads."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+
+
+def slots(jobs: int | None) -> list[dict[str, str]]:
+    """The environments of the children that run at a time, by default one per core, or per GPU: each has its share of
+    the cores, as threads, and a GPU if there are any. $OMP_NUM_THREADS, where set, is the number of threads."""
+    import torch
+
+    gpus: list[str] = []
+    if torch.cuda.is_available():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        gpus = visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
+    count = jobs or len(gpus) or cores()
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    limits = thread_limits(int(threads) if threads.isdigit() else max(1, cores() // count))
+    return [{**limits, **({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {})} for i in range(count)]
+
+
+def prepare(slot: Mapping[str, str]) -> Any:
+    """The context in which children start. On Linux, the process that they are forked from starts as well, and imports
+    in the background, with the number of threads of `slot`."""
+    if not sys.platform.startswith("linux"):
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    before = dict(os.environ)
+    path = os.pathsep.join(filter(None, (str(ROOT), before.get("PYTHONPATH"))))
+    os.environ.update({**slot, "PYTHONPATH": path})
+    try:
+        forkserver.ensure_running()
+    except OSError:  # its socket's path in the folder for temporary files is too long
+        return multiprocessing.get_context("spawn")
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    return context
 
 
 def run_tasks(
@@ -88,137 +137,170 @@ def run_tasks(
     *,
     stop: StopRequest,
     logs: Path,
-    listener: Listener = lambda task, event, value: None,
-    ended: Callable[[Outcome], None] = lambda outcome: None,
-    noted: Callable[[Task, str], None] = lambda task, text: None,
+    listener: Listener | None = None,
 ) -> list[Outcome]:
     """Run `tasks`, one per slot at a time, in the order given; outcomes in the order in which they end.
 
-    A slot is what its children's environment gets on top (threads, which GPU). `noted` hears what children have to
-    say on the way. What fails does not stop the others, and leaves its log in `logs`. Once `stop` says so, children
-    get SIGTERM and nothing new begins: what has not begun is "stopped".
+    A slot is what its children's environment gets on top (threads, which GPU). A task that fails stops no other, and
+    leaves its log in `logs`. Once `stop` is requested, children get SIGTERM, at the second signal SIGKILL, and nothing
+    new begins: what has not begun is "stopped".
     """
-    waiting, outcomes = list(tasks), []
-    free = list(range(len(slots)))
+    listener = listener or Listener()
+    waiting, free, outcomes = list(tasks), list(slots), []
     running: list[_Child] = []
-    lines: queue.Queue[tuple[_Child, str | None]] = queue.Queue()
+    context = prepare(slots[0])
+    logs.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(logs, older=DAY)
+
+    def end(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        listener.ended(outcome)
+
     while waiting or running:
         if (reason := stop.reason()) is not None:
             for child in running:
-                _tell(child, now=stop.signals > 1)
+                child.stop(now=stop.signals > 1)
             for task in waiting:
-                outcomes.append(Outcome(task, "stopped", reason, 0.0))
-                ended(outcomes[-1])
+                end(Outcome(task, "stopped", reason, 0.0))
             waiting = []
         while waiting and free:
-            child = _start(waiting.pop(0), free.pop(0), slots, logs, lines)
-            running.append(child)
-            listener(child.task, "started", 0.0)
-        try:
-            child, line = lines.get(timeout=0.5)
-        except queue.Empty:
-            for task in running:
-                listener(task.task, "waiting", 0.0)
-            continue
-        if line is None:
-            running.remove(child)
-            free.append(child.slot)
-            outcomes.append(_outcome(child, stop, _kept_log(child)))
-            listener(child.task, "ended", 1.0)
-            ended(outcomes[-1])
-        elif (said := _parse(line)) is not None:
-            child.message = str(said.get("message", child.message))
-            if "note" in said:
-                noted(child.task, str(said["note"]))
-            if isinstance(share := said.get("progress"), float | int):
-                listener(child.task, "progress", min(max(float(share), 0.0), 1.0))
+            running.append(_Child(waiting.pop(0), free.pop(0), logs, context))
+            listener.started(running[-1].task)
+        ready = wait([child.awaited for child in running], timeout=0.5)
+        for child in [child for child in running if child.awaited in ready]:
+            if child.open:
+                child.receive(listener)
+            else:
+                running.remove(child)
+                free.append(child.slot)
+                end(child.outcome(stop))
+        listener.waiting()
     return outcomes
 
 
-def _start(task: Task, slot: int, slots: Sequence[Mapping], logs: Path, lines: queue.Queue) -> _Child:
-    import psutil
+class _Child:
+    """A task's process."""
 
-    logs.mkdir(parents=True, exist_ok=True)
-    name = "".join(c if c.isalnum() or c in "-_." else "_" for c in task.name)
-    for left in logs.glob(f"{glob.escape(name)}.running-*"):
-        if not psutil.pid_exists(int(left.name.rpartition("-")[2])):  # of a parent that was killed
-            left.unlink(missing_ok=True)
-    log = logs / f"{name}.running-{os.getpid()}"  # its own, where the same command runs twice
-    with open(log, "wb") as errors:
-        # A session of its own: Ctrl-C reaches the parent alone, which then tells its children.
-        process = subprocess.Popen(
-            [sys.executable, "-m", task.module, task.argument],
-            env={**os.environ, **slots[slot]},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    child = _Child(task, slot, log, process, time.monotonic())
+    def __init__(self, task: Task, slot: Mapping[str, str], logs: Path, context: Any) -> None:
+        self.task, self.slot, self.began = task, slot, time.monotonic()
+        self.message, self.asked, self.open = "", None, True
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in task.name)
+        self.log, self.kept = logs / f".{name}.{os.getpid()}.tmp", logs / f"{name}.log"
+        self.messages, theirs = context.Pipe(duplex=False)
+        self.process = context.Process(target=_child, args=(task, dict(slot), self.log, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
 
-    def read() -> None:
-        assert process.stdout is not None
-        with process.stdout:
-            for line in process.stdout:
-                lines.put((child, line))
-        process.wait()
-        lines.put((child, None))
+    asked: float | None
+    """When it was asked to stop."""
 
-    threading.Thread(target=read, daemon=True).start()
-    return child
+    @property
+    def awaited(self) -> Any:
+        """Its messages, and when there will be no more its end."""
+        return self.messages if self.open else self.process.sentinel
 
+    def receive(self, listener: Listener) -> None:
+        """Take one message, or see that there will be no more."""
+        try:
+            message = self.messages.recv()
+        except (EOFError, OSError):
+            self.open = False
+            self.messages.close()
+            return
+        self.message = message.get("message", self.message)
+        if "note" in message:
+            listener.note(self.task, message["note"])
+        if "progress" in message:
+            listener.progress(self.task, message["progress"])
 
-def _tell(child: _Child, now: bool) -> None:
-    """SIGTERM once; SIGKILL when `now` or when the grace is over."""
-    if now or (child.told is not None and time.monotonic() - child.told > GRACE):
-        child.process.kill()
-    elif child.told is None:
-        child.told = time.monotonic()
-        child.process.terminate()
+    def stop(self, now: bool) -> None:
+        """SIGTERM once; SIGKILL when `now` or when the grace is over."""
+        if now or (self.asked is not None and time.monotonic() - self.asked > GRACE):
+            self.process.kill()
+        elif self.asked is None:
+            self.asked = time.monotonic()
+            self.process.terminate()
 
+    def outcome(self, stop: StopRequest) -> Outcome:
+        """How it ended; the log of a failure stays."""
+        self.process.join()
+        code, seconds = self.process.exitcode, time.monotonic() - self.began
+        log = self._keep_log(code)
+        if code == 0:
+            return Outcome(self.task, "done", self.message, seconds)
+        if code == 3 or (self.asked is not None and code < 0):
+            return Outcome(self.task, "stopped", self.message or stop.requested or "", seconds)
+        message = self.message or f"exit code {code}"
+        if code < 0:
+            message = f"killed by {signal.Signals(-code).name}"
+            message += ", perhaps for lack of memory: try a smaller --jobs" if code == -signal.SIGKILL else ""
+        return Outcome(self.task, "failed", f"{message}; see {log}" if log else message, seconds)
 
-def _parse(line: str) -> dict | None:
-    try:
-        said = json.loads(line)
-    except ValueError:
+    def _keep_log(self, code: int) -> Path | None:
+        try:
+            if code and self.log.stat().st_size:
+                return self.log.replace(self.kept)
+            self.log.unlink()
+        except OSError:  # the folder was cleared meanwhile
+            pass
         return None
-    return said if isinstance(said, dict) else None
 
 
-def _kept_log(child: _Child) -> Path | None:
-    """Where the log of a child that failed is now; None when it said nothing, or had no failure to speak of."""
-    kept = child.log.with_name(f"{child.log.name.rpartition('.')[0]}.log")
+# --- in a child ----------------------------------------------------------------------------------------------
+
+_parent: Connection | None = None
+
+
+def say(**message: Any) -> None:
+    """One message to the parent: progress (share done), note (a line for the user now), message (the outcome's line).
+    A parent that is gone stops the child as SIGTERM would."""
     try:
-        if child.process.returncode == 0 or not child.log.stat().st_size:
-            child.log.unlink()
-            return None
-        os.replace(child.log, kept)
-    except OSError:  # the folder was cleared meanwhile
-        return None
-    return kept
-
-
-def _outcome(child: _Child, stop: StopRequest, log: Path | None) -> Outcome:
-    code, seconds = child.process.returncode, time.monotonic() - child.began
-    if code == 0:
-        return Outcome(child.task, "done", child.message, seconds)
-    if code == 3 or (child.told is not None and code < 0):
-        return Outcome(child.task, "stopped", child.message or stop.requested or "", seconds)
-    where = f"; see {log}" if log else ""
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = ", perhaps for want of memory: try a smaller --jobs" if name == "SIGKILL" else ""
-        return Outcome(child.task, "failed", f"killed by {name}{hint}{where}", seconds)
-    return Outcome(child.task, "failed", f"{child.message or f'exit code {code}'}{where}", seconds)
-
-
-def say(**said: object) -> None:
-    """For children: one line to the parent. A parent that is gone stops the child as SIGTERM would."""
-    try:
-        sys.stdout.write(json.dumps(said) + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if _parent is not None:
+            _parent.send(message)
+    except OSError:
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _child(task: Task, environment: dict[str, str], log: Path, parent: Connection) -> None:
+    global _parent
+    interrupt_on_sigterm()  # until the task has its own handlers
+    os.setsid()  # Ctrl-C reaches the parent alone, which then stops its children
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    for stream in (1, 2):
+        os.dup2(handle, stream)
+    os.environ.update(environment)
+    if "torch" in sys.modules and "OMP_NUM_THREADS" in environment:
+        sys.modules["torch"].set_num_threads(int(environment["OMP_NUM_THREADS"]))
+    _parent = parent
+    sys.exit(attempt(task))
+
+
+def attempt(task: Task) -> int:
+    """Run a task in this process; the exit code. Why it failed is said in one line, a bug's traceback on stderr."""
+    try:
+        result = resolve_name(task.function)(task.argument)
+    except KeyboardInterrupt:
+        return 3
+    except UserError as error:
+        say(message=str(error))
+        return error.exit_code
+    except Exception as error:
+        traceback.print_exc()
+        say(message=f"{type(error).__name__}: {one_line(error)[:200]}")
+        return 1
+    if isinstance(result, str):
+        say(message=result)
+    return 0
+
+
+def train_row(options: Mapping[str, Any]) -> None:
+    """Train and evaluate a row; `options` are the keywords of `cqlib.experiments.run.run`."""
+    from cqlib.experiments.run import run
+
+    record = run(
+        **options,
+        progress=lambda step, steps, left: say(progress=0.9 * step / max(steps, 1)),
+        tell=lambda text: say(note=text),
+    )
+    if record.status != "done":
+        raise UserError(f"{record.status}: {'; '.join(record.notes)}; another seed may fare better")

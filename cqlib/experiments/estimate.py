@@ -1,8 +1,7 @@
 """Before a run of days: how long its training takes and how much memory it needs on this machine.
 
-A few real training steps of every row, at its real batch size, in a process of its own:
-`python -m cqlib.experiments.estimate JSON`, where JSON holds row, profile and data set. Steps on random images cost
-what steps on real ones do.
+A few real training steps of every row, at its real batch size, in a process of its own (`main`). Steps on random
+images cost what steps on real ones do.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cqlib.cli.tasks import say
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.text import rough_duration
 
@@ -111,13 +109,12 @@ def total(estimates: Iterable[Estimate], runs_each: Iterable[int], slots: int) -
     return f"in all about {rough_duration(seconds)} with {slots} at a time"
 
 
-def main(argument: str) -> int:
-    """Say the estimate as {"message": "SECONDS BYTES"}; the exit code."""
+def main(argument: str) -> str:
+    """The estimate as "SECONDS BYTES"; `argument` is a JSON object with row, profile and data."""
     from cqlib.experiments.experiment import experiment
 
     found = estimate(experiment(**json.loads(argument)))
-    say(message=f"{found.seconds} {found.memory_bytes}")
-    return 0
+    return f"{found.seconds} {found.memory_bytes}"
 
 
 def parse(message: str) -> Estimate | None:
@@ -127,7 +124,3 @@ def parse(message: str) -> Estimate | None:
         return Estimate(float(seconds), int(memory))
     except ValueError:
         return None
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))

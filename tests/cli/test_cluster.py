@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from pathlib import Path
@@ -22,7 +22,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 from cqlib.cli import cluster, cluster_nodes, options  # noqa: E402
 from cqlib.cli import run_all as suite  # noqa: E402
-from cqlib.cli.tasks import Needs, Outcome, Task  # noqa: E402
+from cqlib.cli.tasks import Listener, Outcome, Resources, Task  # noqa: E402
 from cqlib.experiments import run  # noqa: E402
 from cqlib.experiments.record import Record  # noqa: E402
 from cqlib.util.errors import UserError  # noqa: E402
@@ -30,42 +30,44 @@ from cqlib.util.stop import StopRequest  # noqa: E402
 
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1", "include_log_monitor": False}
 CHILD = """
-import signal, sys, time
+import time
 from cqlib.cli.tasks import say
-what = sys.argv[1]
-say(progress=0.5)
-if what == "fails":
-    say(message="no such file x.npz"); sys.exit(1)
-if what.startswith("saves"):
-    def stop(*_):
-        say(message="saved"); sys.exit(3)
-    signal.signal(signal.SIGTERM, stop)
-    say(progress=0.7)
-    time.sleep(60)
+from cqlib.util.errors import UserError
+def main(what):
+    say(progress=0.5)
+    if what == "fails":
+        raise UserError("no such file x.npz")
+    if what.startswith("saves"):
+        say(progress=0.7)
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            say(message="saved")
+            raise
 """
 PAUSING = '''
-"""A row whose training waits at step 10 until there is a file `go` in the folder it is told of."""
-import json, os, sys, time
+"""A row whose training waits at step 10 until there is a file `go` in the folder `marks`."""
+import os, time
 from pathlib import Path
 from cqlib.training import loop as training
-from cqlib.cli import worker
-argument = json.loads(sys.argv[1])
-marks = Path(argument.pop("marks"))
-name, original = f"seed-{argument['seed']}", training.Loop.one_step
-first = []
-def one_step(self):
-    if not first:
-        first.append(self.step)
-        with open(marks / f"{name}.starts", "a") as file:
-            file.write(f"{self.step}\\n")
-    if self.step == 10 and not (marks / "go").exists():
-        self.save()
-        (marks / f"{name}.waits").write_text(str(os.getpid()))
-        while not (marks / "go").exists():
-            time.sleep(0.05)
-    return original(self)
-training.Loop.one_step = one_step
-sys.exit(worker.main(json.dumps(argument)))
+from cqlib.cli import tasks
+def main(argument):
+    marks = Path(argument.pop("marks"))
+    name, original = f"seed-{argument['seed']}", training.Loop.one_step
+    first = []
+    def one_step(self):
+        if not first:
+            first.append(self.step)
+            with open(marks / f"{name}.starts", "a") as file:
+                file.write(f"{self.step}\\n")
+        if self.step == 10 and not (marks / "go").exists():
+            self.save()
+            (marks / f"{name}.waits").write_text(str(os.getpid()))
+            while not (marks / "go").exists():
+                time.sleep(0.05)
+        return original(self)
+    training.Loop.one_step = one_step
+    tasks.train_row(argument)
 '''
 
 
@@ -93,7 +95,7 @@ def children(tmp_path, monkeypatch):
     original = cluster._run
 
     def with_path(task, logs, board):
-        os.environ["PYTHONPATH"] = str(tmp_path)
+        sys.path.insert(0, str(tmp_path))
         return original(task, logs, board)
 
     monkeypatch.setattr(cluster, "_run", with_path)
@@ -145,7 +147,7 @@ def test_no_cluster_is_one_line():
 
 
 def test_handlers_of_signals_stay_and_the_suite_chooses_the_cluster(nodes, children, monkeypatch, capsys):
-    monkeypatch.setattr(suite, "row_tasks", lambda *_: [Task("fine", "child", "fine")])
+    monkeypatch.setattr(suite, "row_tasks", lambda *_: [Task("fine", "child:main", "fine")])
     monkeypatch.setattr(suite, "run_tasks", lambda *_, **__: pytest.fail("ran here"))
     chosen = options.parse(["--profile", "smoke", "--only", "table1/vae", "--cluster", nodes.address,
                             "--runs-dir", str(children / "runs"), "--out", str(children / "out")])  # fmt: skip
@@ -158,8 +160,8 @@ def test_handlers_of_signals_stay_and_the_suite_chooses_the_cluster(nodes, child
 
 def test_failures_stops_and_what_no_node_has(nodes, children):
     with cluster_nodes.connected(nodes.address):
-        tasks = [Task(name, "child", name) for name in ("fine", "fails")]
-        tasks.append(Task("large", "child", "fine", needs=Needs(cpus=64)))
+        tasks = [Task(name, "child:main", name) for name in ("fine", "fails")]
+        tasks.append(Task("large", "child:main", "fine", resources=Resources(cpus=64)))
         outcomes = go(children, tasks)
         assert {name: outcome.status for name, outcome in outcomes.items()} == {
             "fine": "done", "fails": "failed", "large": "failed",
@@ -171,17 +173,19 @@ def test_failures_stops_and_what_no_node_has(nodes, children):
 def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(nodes, children):
     stop, began, saving = StopRequest(), set(), {}
 
-    def listener(task: Task, event: str, value: float) -> None:
-        if event == "started":
+    class Hears(Listener):
+        def started(self, task, *, again=False):
             began.add(task.name)
-        if value == 0.7:
-            saving.setdefault(task.name, time.monotonic())
-        if len(saving) >= 2 and time.monotonic() - max(saving.values()) > 3:  # time enough to take up a third
-            stop.requested = "SIGTERM"
+
+        def progress(self, task, share):
+            if share == 0.7:
+                saving.setdefault(task.name, time.monotonic())
+            if len(saving) >= 2 and time.monotonic() - max(saving.values()) > 3:  # time enough to take up a third
+                stop.requested = "stopped by SIGTERM"
 
     with cluster_nodes.connected(nodes.address):
-        tasks = [Task(f"saves {k}", "child", f"saves {k}") for k in range(3)]
-        outcomes = go(children, tasks, stop, listener=listener)
+        tasks = [Task(f"saves {k}", "child:main", f"saves {k}") for k in range(3)]
+        outcomes = go(children, tasks, stop, listener=Hears())
         assert {outcome.status for outcome in outcomes.values()} == {"stopped"}
         assert len(began) == 2
         for name, outcome in outcomes.items():
@@ -194,10 +198,14 @@ def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, ch
     tasks = []
     for seed in (0, 1):
         argument = {"row": "table1/vae", "profile": "smoke", "seed": seed, "runs_dir": str(children / "runs")}
-        tasks.append(Task(f"seed-{seed}", "pausing", json.dumps({**argument, "marks": str(children)})))
+        tasks.append(Task(f"seed-{seed}", "pausing:main", {**argument, "marks": str(children)}))
     (other,) = nodes.worker_nodes
     raylet = psutil.Process(other.all_processes["raylet"][0].process.pid)
-    lost, events = [], []
+    lost, resumed = [], []
+
+    class Hears(Listener):
+        def started(self, task, *, again=False):
+            resumed.extend([task.name] if again else [])
 
     def kill() -> None:
         waits = [children / f"{task.name}.waits" for task in tasks]
@@ -213,10 +221,10 @@ def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, ch
 
     threading.Thread(target=kill, daemon=True).start()
     with cluster_nodes.connected(nodes.address):
-        outcomes = go(children, tasks, listener=lambda task, event, value: events.append((task.name, event)))
+        outcomes = go(children, tasks, listener=Hears())
     assert {outcome.status for outcome in outcomes.values()} == {"done"}, outcomes
     (name,) = lost
-    assert [task for task, event in events if event == "again"] == [name]
+    assert resumed == [name]
     for task in tasks:
         starts = (children / f"{task.name}.starts").read_text().split()
         assert starts == (["0", "10"] if task.name == name else ["0"])

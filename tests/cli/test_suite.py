@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,14 +13,15 @@ import nbformat
 import pytest
 import torch
 
-from cqlib.cli import options, papermill, slots
+from cqlib.cli import options, papermill, tasks
 from cqlib.cli import run_all as suite
 from cqlib.cli.tasks import Outcome
 from cqlib.experiments import estimate, rows
-from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.experiments.experiment import experiment
 from cqlib.experiments.rows import default_data, notebooks, short_name
 from cqlib.metrics import features
-from cqlib.util.errors import UsageError, UserError
+from cqlib.report import page
+from cqlib.util.errors import UserError
 from cqlib.util.stop import StopRequest
 
 ROOT = Path(__file__).parent.parent.parent
@@ -48,6 +48,10 @@ def chosen(tmp_path: Path, *arguments: str) -> options.Options:
     return options.parse([*arguments, "--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
 
 
+def pairs(todo: suite.Plan) -> list[tuple[str, str]]:
+    return [(e.row, e.data) for e in todo.experiments]
+
+
 @pytest.mark.parametrize(
     ("only", "rows", "files"),
     [
@@ -61,35 +65,30 @@ def chosen(tmp_path: Path, *arguments: str) -> options.Options:
     ],
 )
 def test_plan(tmp_path, books, only, rows, files):
-    todo = suite.plan(chosen(tmp_path, *(["--only", only] if only else [])), AVAILABLE)
-    assert todo.rows == tuple((row, "photos10") for row in rows)
+    todo = suite.plan(chosen(tmp_path, *(["--only", only] if only else [])))
+    assert pairs(todo) == [(row, "photos10") for row in rows]
     assert sorted(file.stem for file in todo.notebooks) == sorted(files)
 
 
 def test_the_default_trains_table_1_alone_and_runs_every_notebook(tmp_path):
-    todo = suite.plan(chosen(tmp_path), AVAILABLE)
-    assert todo.rows == tuple((row, "photos10") for row in TABLE1)
+    todo = suite.plan(chosen(tmp_path))
+    assert pairs(todo) == [(row, "photos10") for row in TABLE1]
     assert set(todo.notebooks) == set(notebooks().values())
 
 
 def test_plan_of_all_has_every_row_once(tmp_path, books):
-    todo = suite.plan(chosen(tmp_path, "--only", "all"), AVAILABLE)
-    assert {(row, "photos10") for row in TABLE1} <= set(todo.rows) and len(set(todo.rows)) == len(todo.rows)
+    todo = suite.plan(chosen(tmp_path, "--only", "all"))
+    assert {(row, "photos10") for row in TABLE1} <= set(pairs(todo)) and len(set(pairs(todo))) == len(pairs(todo))
     assert {short_name(file) for file in todo.notebooks} == {"table1", "figure_samples"}
-
-
-def test_a_row_that_cannot_be_trained_is_a_usage_error(tmp_path, books):
-    with pytest.raises(UsageError, match="'table1/cq' cannot be trained"):
-        suite.plan(chosen(tmp_path, "--only", "table1/cq"), ("table1/vae",))
 
 
 def test_rows_times_seeds_the_longest_first(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--seeds", "2", "--profile", "smoke")
-    tasks = suite.row_tasks(given, suite.pending(given, suite.plan(given, AVAILABLE)).runs)
-    assert len(tasks) == 10
-    assert [task.cost for task in tasks] == sorted((task.cost for task in tasks), reverse=True)
-    first = json.loads(tasks[0].argument)
-    assert experiment(first["row"], "smoke", None, first["seed"]).cost == tasks[0].cost
+    made = suite.row_tasks(given, suite.pending(given, suite.plan(given)).experiments)
+    assert len(made) == 10
+    assert [task.cost for task in made] == sorted((task.cost for task in made), reverse=True)
+    first = made[0].argument
+    assert experiment(first["row"], "smoke", None, first["seed"]).cost == made[0].cost
 
 
 def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
@@ -119,23 +118,23 @@ def test_weights_that_do_not_fit_are_told_before_anything_begins(tmp_path, books
 def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1/vae,table1/gan", "--profile", "smoke",
                    "--data", f"photos10,folder:{tmp_path}/nowhere")  # fmt: skip
-    found = suite.pending(given, suite.plan(given, AVAILABLE))
-    assert found.runs == (("table1/vae", "photos10", 0), ("table1/gan", "photos10", 0))
+    found = suite.pending(given, suite.plan(given))
+    assert [(e.row, e.data) for e in found.experiments] == [("table1/vae", "photos10"), ("table1/gan", "photos10")]
     (failure,) = found.absent
     assert failure.status == "failed" and "does not exist" in failure.message
 
 
 def test_paper_rows_are_paired_with_the_data_of_their_table(tmp_path, books):
-    todo = suite.plan(chosen(tmp_path, "--only", "table1/vae", "--profile", "paper"), AVAILABLE)
-    assert todo.rows == (("table1/vae", "cifar10"),)
+    todo = suite.plan(chosen(tmp_path, "--only", "table1/vae", "--profile", "paper"))
+    assert pairs(todo) == [("table1/vae", "cifar10")]
     assert default_data("table3/sngan", "paper") == ("cifar10", "stl10")
     assert default_data("table3/sngan", "study") == ("photos10",)
 
 
 def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--data", "photos10,npz:/a/cats.npz", "--seeds", "2")
-    (task,) = suite.notebook_tasks(given, suite.plan(given, AVAILABLE))
-    assert json.loads(task.argument)["parameters"] == {
+    (task,) = suite.notebook_tasks(given, suite.plan(given))
+    assert task.argument.parameters == {
         "profile": "quick",
         "data": ["photos10", "npz:/a/cats.npz"],
         "seeds": [0, 1],
@@ -146,12 +145,12 @@ def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
 
 
 def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch):
-    monkeypatch.setattr(slots, "cores", lambda: 7)
+    monkeypatch.setattr(tasks, "cores", lambda: 7)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
 
     def threads(jobs: int | None) -> list[str]:
-        return [slot["OMP_NUM_THREADS"] for slot in suite.slots(jobs)]
+        return [slot["OMP_NUM_THREADS"] for slot in tasks.slots(jobs)]
 
     assert threads(None) == ["1"] * 7 and threads(1) == ["7"] and threads(3) == ["2"] * 3 and threads(9) == ["1"] * 9
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
@@ -161,10 +160,10 @@ def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in suite.slots(None)] == ["0", "1"] and threads(None) == ["3", "3"]
-    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in suite.slots(3)] == ["0", "1", "0"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in tasks.slots(None)] == ["0", "1"] and threads(None) == ["3", "3"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in tasks.slots(3)] == ["0", "1", "0"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-ab")
-    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in suite.slots(4)] == ["5", "GPU-ab"] * 2
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in tasks.slots(4)] == ["5", "GPU-ab"] * 2
 
 
 def test_a_listing_says_what_the_rows_of_the_command_take_and_runs_none(tmp_path, books, monkeypatch, capsys):
@@ -189,40 +188,43 @@ def test_a_listing_says_what_the_rows_of_the_command_take_and_runs_none(tmp_path
 def test_rows_say_what_they_need_and_where_their_data_is(tmp_path, books, monkeypatch):
     monkeypatch.setenv("CQLIB_DATA", str(tmp_path))
     given = chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke")
-    (task,) = suite.row_tasks(given, [("table1/vae", "photos10", 0)])
-    assert task.needs.memory_bytes == 2**30 and 0 < task.needs.gpus < 1
-    assert json.loads(task.argument)["data_dir"] == str(tmp_path)
-    read = suite._read_by([("table1/vae", "photos10", 0), ("table1/vae", "npz:cats.npz", 0)], given)
-    assert read == [tmp_path / "cats.npz"]
+    (task,) = suite.row_tasks(given, [experiment("table1/vae", "smoke")])
+    assert task.resources.memory_bytes == 2**30 and 0 < task.resources.gpus < 1
+    assert task.argument["data_dir"] == str(tmp_path)
+    read = [experiment("table1/vae", "smoke", data) for data in ("photos10", "npz:cats.npz")]
+    assert suite._files_read(read, given) == [tmp_path / "cats.npz"]
     for name in ("cifar10", "tiny-imagenet:64"):
-        assert suite._read_by([("table1/vae", name, 0)], given) == [tmp_path]
+        assert suite._files_read([experiment("table1/vae", "smoke", name)], given) == [tmp_path]
+
+
+@pytest.fixture
+def rendered(monkeypatch) -> list[tuple[str, ...]]:
+    """The failures that each report was to name; rendering it takes long."""
+    found = []
+
+    def render(out, *, failures, **_):
+        found.append(tuple(failures))
+        return out / "index.html"
+
+    monkeypatch.setattr(page, "render", render)
+    return found
 
 
 @pytest.mark.parametrize(
     ("statuses", "code"),
     [((), 0), (("done",), 0), (("done", "failed"), 1), (("failed", "stopped"), 3), (("stopped",), 3)],
 )
-def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatch, capsys, statuses, code):
-    def work(tasks, chosen, stop):
+def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatch, capsys, rendered, statuses, code):
+    def work(tasks, opts, stop):
         return [Outcome(task, status, "no luck", 1.0) for task, status in zip(tasks, statuses, strict=False)]
 
     monkeypatch.setattr(suite, "work", work)
     given = chosen(tmp_path, "--only", "table1/vae,table1/cq,table1/gan", "--profile", "smoke")
     assert suite.reproduce(given, StopRequest()) == code
-    index = tmp_path / "out" / "index.html"
-    assert capsys.readouterr().out.splitlines()[-1] == f"report: {index}"
-    page = index.read_text()
-    assert page.count("no luck") >= (code != 0)
-
-
-@pytest.mark.parametrize("status", ["done", "stopped"])
-def test_it_goes_on_only_if_something_was_stopped(tmp_path, books, monkeypatch, capsys, status):
-    monkeypatch.setattr(suite, "work", lambda tasks, *_: [Outcome(task, status, "", 1.0) for task in tasks])
-    stop = StopRequest(requested="the time budget is used up")  # perhaps while the report is rendered
-    code = suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke"), stop)
-    assert code == {"done": 0, "stopped": 3}[status]
-    goes_on = "the time budget is used up; the same command goes on" in capsys.readouterr().err
-    assert goes_on == (status == "stopped")
+    told = capsys.readouterr()
+    assert told.out.splitlines()[-1] == f"report: {tmp_path / 'out' / 'index.html'}"
+    assert ("run it again to resume" in told.err) == ("stopped" in statuses)
+    assert sum("no luck" in line for line in rendered[0]) == sum(status != "done" for status in statuses)
 
 
 def test_committed_notebooks_declare_what_they_are_given():
@@ -250,7 +252,7 @@ def test_stopped_and_taken_up_again_and_then_all_is_there(tmp_path):
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=200)
     assert process.returncode == 3, err
-    assert "stopped: SIGTERM; the same command goes on where it stopped" in err
+    assert "stopped: SIGTERM; run it again to resume" in err
     assert out == f"report: {tmp_path / 'out' / 'index.html'}\n"
 
     out, err = (process := start(tmp_path, *only)).communicate(timeout=400)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import nbformat
 import pytest
 
 from cqlib.cli import papermill as notebooks
-from cqlib.cli.notebook_page import mathml, page
+from cqlib.cli.papermill import mathml, page
+from cqlib.cli.tasks import Outcome, Task, run_tasks
 from cqlib.util.errors import UserError
+from cqlib.util.stop import StopRequest
 
 TEXT = """# A title
 
@@ -53,53 +51,50 @@ def job(tmp_path) -> notebooks.Job:
     (runs / "one").mkdir(parents=True)
     (runs / "one" / "record.json").write_text("{}")
     parameters = {"profile": "smoke", "runs_dir": str(runs)}
-    return notebooks.Job(str(tmp_path / "figure_x.ipynb"), parameters, str(tmp_path / "out" / "figure_x"), (str(runs),))
+    return notebooks.Job(tmp_path / "figure_x.ipynb", parameters, tmp_path / "out" / "figure_x", (runs,))
 
 
-def start(job: notebooks.Job) -> subprocess.Popen:
-    command = [sys.executable, "-m", "cqlib.cli.papermill", notebooks.encode(job)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def run(job: notebooks.Job, stop: StopRequest | None = None) -> Outcome:
+    task = Task("figure_x", "cqlib.cli.papermill:execute", job)
+    (outcome,) = run_tasks([task], [{}], stop=stop or StopRequest(), logs=job.out.parent / "logs")
+    return outcome
 
 
 def test_a_run_is_done_until_an_input_changes(job):
     assert not job.done()
-    out, _ = (process := start(job)).communicate(timeout=120)
-    assert process.returncode == 0 and out == ""
-    assert job.done()
+    assert run(job).status == "done" and job.done()
     executed = nbformat.read(job.target, as_version=4)
     assert executed.cells[-1].outputs[0].text == f"smoke {sys.executable}\n"  # this interpreter's own kernel
     html = job.page.read_text()
     assert "<math" in html and not re.search(r"<script|<link|@import|src=.https?:", html)
 
     assert not replace(job, parameters={**job.parameters, "profile": "quick"}).done()
-    record = Path(job.records[0]) / "one" / "record.json"
+    record = job.records[0] / "one" / "record.json"
     record.write_text('{"a": 1}')
     assert not job.done()
     record.write_text("{}")
     assert job.done()
-    source = Path(job.source)
+    source = job.source
     source.write_text(source.read_text().replace("A title", "Another title"))
     assert not job.done()
 
 
 def test_a_failing_cell_is_named_and_not_done(job):
     failing = replace(job, parameters={**job.parameters, "profile": "fails"})
-    out, _ = (process := start(failing)).communicate(timeout=120)
-    assert process.returncode == 1
-    assert json.loads(out)["message"] == "figure_x.ipynb: ValueError: no such thing"
+    outcome = run(failing)
+    assert outcome.status == "failed" and outcome.message.startswith("figure_x.ipynb: ValueError: no such thing")
     assert not failing.done() and "ValueError" in failing.page.read_text()
 
 
 def test_sigterm_reaches_the_kernel_and_leaves_no_half_file(job):
+    runs = job.records[0]
+
+    class WhenItWaits(StopRequest):
+        def reason(self) -> str | None:
+            return "SIGTERM" if (runs / "waiting").exists() else None
+
     waiting = replace(job, parameters={**job.parameters, "profile": "waits"})
-    process, runs = start(waiting), Path(job.records[0])
-    for _ in range(600):
-        if (runs / "waiting").exists():
-            break
-        time.sleep(0.1)
-    process.terminate()
-    process.communicate(timeout=60)
-    assert process.returncode == 3
+    assert run(waiting, WhenItWaits()).status == "stopped"
     assert (runs / "saved").exists() and not waiting.target.exists() and not waiting.page.exists()
 
 
@@ -122,5 +117,5 @@ def test_formulas_are_mathml_and_never_cost_the_page(monkeypatch):
     html = page(notebook, ".", "x")
     body = html[html.index("<main>") :]
     assert body.count("<math") == 3 and "$" not in body and "<td>1</td>" in body
-    monkeypatch.setattr("cqlib.cli.notebook_page.convert", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("cqlib.cli.papermill.convert", lambda *a, **k: 1 / 0)
     assert mathml("a < b") == "<code>a &lt; b</code>"

@@ -12,8 +12,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from cqlib.cli.notebook_page import page
-from cqlib.cli.papermill import Job, declared, execute
+from cqlib.cli.papermill import Job, declared, execute, page
 from cqlib.experiments import paper
 from cqlib.experiments.rows import short_name
 
@@ -103,7 +102,7 @@ def test_it_runs_from_top_to_bottom(path, tmp_path):
     }
     if "train" in declared(path):  # a notebook that trains only when told to
         parameters["train"] = True
-    job = Job(str(path), parameters, str(tmp_path / "out" / path.stem), (str(tmp_path / "runs"),))
+    job = Job(path, parameters, tmp_path / "out" / path.stem, (tmp_path / "runs",))
     execute(job)
     assert job.done()
     soup = BeautifulSoup(job.page.read_text(encoding="utf-8"), "html.parser")
@@ -124,7 +123,7 @@ def test_table_2_trains_nothing_unless_told_to(tmp_path):
     path = FOLDER / "table2_architectures.ipynb"
     where = {"runs_dir": str(tmp_path / "runs"), "data_dir": None, "feature_weights": None}
     parameters = {"profile": "quick", "data": [], "seeds": [0], **where}
-    job = Job(str(path), parameters, str(tmp_path / "out" / path.stem), (str(tmp_path / "runs"),))
+    job = Job(path, parameters, tmp_path / "out" / path.stem, (tmp_path / "runs",))
     execute(job)
     assert not (tmp_path / "runs").exists()
     text = " ".join(BeautifulSoup(job.page.read_text(encoding="utf-8"), "html.parser").get_text(" ").split())

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from fake_records import SCORES, draw_samples, record, records
 
-from cqlib.cli import notebook_page
+from cqlib.cli import papermill
 from cqlib.report import page as report
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -108,7 +108,7 @@ def test_the_page_of_a_notebook_is_as_good(visit, tmp_path, stem):
             cell.execution_count = 1
             cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "1"}, execution_count=1)]
     file = tmp_path / f"{stem}.html"
-    file.write_text(notebook_page.page(notebook, FOLDER, stem))
+    file.write_text(papermill.page(notebook, FOLDER, stem))
     for scheme, viewport in (("light", DESK), ("dark", DESK), ("light", PHONE)):
         page = visit(scheme, viewport, file.as_uri())
         assert fits(page)

@@ -25,6 +25,17 @@ from cqlib.cli import papermill as notebooks
 
 ROOT = TESTS.parent.parent
 ROW, SLUG = "table1/vae", "table1_vae--photos10--smoke--0"
+CHILD = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(TESTS)!r})
+from fault_commands import notebook_job
+from cqlib.cli import tasks
+from cqlib.util.stop import interrupt_on_sigterm
+interrupt_on_sigterm()
+tasks.say = lambda **message: print(__import__("json").dumps(message), flush=True)
+sys.exit(tasks.attempt(tasks.Task("figure_x", "cqlib.cli.papermill:execute", notebook_job(Path(sys.argv[1])))))
+"""
 CELL = f"""
 from cqlib.experiments import experiment as experiments, run
 EVALUATION["smoke"] = Evaluation(8, 8, 2, 4)
@@ -125,7 +136,7 @@ def run_all(number: int):
         assert process.returncode in ((0, -9) if number == signal.SIGKILL else (0, 3)) or early, (out, err)
         assert "Traceback" not in err, err
         if process.returncode == 3 and out:
-            assert "the same command goes on where it stopped" in err, err
+            assert "run it again to resume" in err, err
         out, err = (again := _run_all(folder)).communicate(timeout=600)
         assert again.returncode == 0 and (folder / "out" / "index.html").exists(), err
         assert before in (None, (place / "record.json").read_bytes()), "a finished row was lost"
@@ -139,13 +150,17 @@ def run_all(number: int):
 # --- notebooks -------------------------------------------------------------------------------------------------
 
 
-def _job(folder: Path) -> notebooks.Job:
+def notebook_job(folder: Path) -> notebooks.Job:
+    """The notebook in `folder`, written when it is not there."""
+    runs, out = folder / "runs", folder / "out" / "notebooks" / "figure_x"
+    job = notebooks.Job(folder / "figure_x.ipynb", {"runs_dir": str(runs)}, out, (runs,))
+    if job.source.exists():
+        return job
     parameters = nbformat.v4.new_code_cell('runs_dir = ""')
     parameters.metadata["tags"] = ["parameters"]
     book = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(CELL)])
-    nbformat.write(book, folder / "figure_x.ipynb")
-    runs, out = str(folder / "runs"), str(folder / "out" / "notebooks" / "figure_x")
-    return notebooks.Job(str(folder / "figure_x.ipynb"), {"runs_dir": runs}, out, (runs,))
+    nbformat.write(book, job.source)
+    return job
 
 
 def notebook(whom: str, number: int):
@@ -153,8 +168,8 @@ def notebook(whom: str, number: int):
 
     def trial(ground: Ground, rng: random.Random) -> str:
         folder = Path(tempfile.mkdtemp(dir=ground.root))
-        job, place = _job(folder), folder / "runs" / NAME
-        command = (sys.executable, "-m", "cqlib.cli.papermill", notebooks.encode(job))
+        job, place = notebook_job(folder), folder / "runs" / NAME
+        command = (sys.executable, "-c", CHILD, str(folder))
         marks = ["experiment.json", "model.safetensors", "encoder.safetensors", "samples_T1.png"]
         mark = rng.choice(marks if whom == "kernel" else [None, *marks])
         process = begin(*command)
@@ -190,7 +205,7 @@ def _said(code: int, out: str, whom: str, number: int, mark: str | None) -> None
 
 
 HALF = "the last checkpoint, every finished row"
-GOES_ON = "the same command goes on"
+GOES_ON = "run it again to resume"
 FAULTS = {
     **{f"{number} copies": Fault("one trains", "for whom the others wait", "0", copies(number)) for number in (2, 4)},
     "2 copies, the first killed": Fault("the last checkpoint", "from whom it was taken over", "0", copies(2, True)),
