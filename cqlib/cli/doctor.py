@@ -60,9 +60,8 @@ def _data(data_dir: Path | None) -> Iterator[str]:
         return
     for entry in ENTRIES.values():
         yield from published.describe(entry, folder)
-    for cache in published.caches(folder):
-        if cache.is_dir():
-            yield f"+   converted copies in {cache}: {_megabytes(_size(cache))}; they may be deleted"
+    if (cache := published.cache(folder)).is_dir():
+        yield f"+   converted copies in {cache}: {_megabytes(_size(cache))}; they may be deleted"
 
 
 def _size(path: Path) -> int:

@@ -12,7 +12,6 @@ import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,10 @@ TOY2D = ("eight-gaussians", "grid", "two-moons", "spiral", "checkerboard")
 """Densities of toy2d; the first is the default."""
 
 
+Loader = Callable[[str, int | None, Path | None], "Dataset"]
+"""(what follows the colon, size, folder of local copies) -> Dataset."""
+
+
 @dataclass(frozen=True)
 class Source:
     """An entry of the registry."""
@@ -38,52 +41,38 @@ class Source:
     """One line for `doctor` and `--list`."""
     sizes: tuple[int, ...]
     """Sides in pixels that can be asked for; the first is the default where `load` needs one."""
-    load: Callable[[str, int | None, Path | None], Dataset]
-    """(what follows the colon, size, folder of local copies) -> Dataset."""
+    load: Loader
 
 
-def _photos10(_: str, size: int | None, __: Path | None) -> Dataset:
-    from cqlib.data import photos10
+def _in(module: str, function: str = "load", *, name: str = "", side: int | None = None) -> Loader:
+    """`function` of `cqlib.data.<module>`, imported when it is called; `name` and `side` where none are given."""
 
-    return photos10.load(size or IMAGE_SIZES[0])
+    def load(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
+        loader: Loader = getattr(importlib.import_module(f"cqlib.data.{module}"), function)
+        return loader(argument or name, size or side, data_dir)
 
-
-def _toy2d(argument: str, _: int | None, __: Path | None) -> Dataset:
-    from cqlib.data import toy2d
-
-    return toy2d.load(argument or TOY2D[0])
+    return load
 
 
-def _own(kind: str, argument: str, size: int | None, data_dir: Path | None) -> Dataset:
-    from cqlib.data import files
-
-    return (files.load_npz if kind == "npz" else files.load_folder)(argument, size, data_dir)
-
-
-def _published(name: str, side: int | None, _: str, size: int | None, data_dir: Path | None) -> Dataset:
-    from cqlib.data import published
-
-    return published.load(name, size or side, data_dir)
-
-
+_POINTS = "points in the plane with a known density"
 SOURCES: dict[str, Source] = {
     "photos10": Source(
-        "crops of ten photographs that come with scikit-image and scikit-learn; no download", IMAGE_SIZES, _photos10
+        "crops of ten photographs that come with scikit-image and scikit-learn; no download",
+        IMAGE_SIZES,
+        _in("photos10", side=IMAGE_SIZES[0]),
     ),
-    "toy2d": Source("points in the plane with a known density: eight Gaussians", (1,), _toy2d),
-    **{f"toy2d:{name}": Source(f"points in the plane with a known density: {name}", (1,), _toy2d) for name in TOY2D},
-    **{name: Source(entry.about, entry.sizes, partial(_published, name, None)) for name, entry in ENTRIES.items()},
+    "toy2d": Source(f"{_POINTS}: eight Gaussians", (1,), _in("toy2d", name=TOY2D[0])),
+    **{f"toy2d:{name}": Source(f"{_POINTS}: {name}", (1,), _in("toy2d")) for name in TOY2D},
+    **{name: Source(entry.about, entry.sizes, _in("published", name=name)) for name, entry in ENTRIES.items()},
     **{
-        name: Source(
-            f"{entry.title}, {size} x {size} under every profile", (size,), partial(_published, entry.name, size)
-        )
+        name: Source(f"{entry.title} at {size} x {size}", (size,), _in("published", name=entry.name, side=size))
         for name, (entry, size) in SIZED.items()
     },
     "npz:PATH": Source(
-        "your images: an .npz file, or a folder with train.npz and test.npz", IMAGE_SIZES, partial(_own, "npz")
+        "your images: an .npz file, or a folder with train.npz and test.npz", IMAGE_SIZES, _in("files", "load_npz")
     ),
     "folder:PATH": Source(
-        "your images: a folder of PNG or JPEG files, sub-folders are classes", IMAGE_SIZES, partial(_own, "folder")
+        "your images: a folder of PNG or JPEG files, sub-folders are classes", IMAGE_SIZES, _in("files", "load_folder")
     ),
 }
 

@@ -22,7 +22,7 @@ from cqlib.data.reading import (
     Array,
     fault,
     npz,
-    progress_bar,
+    progress,
     reason,
     rgb,
     square,
@@ -168,18 +168,17 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
     files = [file for split in splits for _, file in split]
     images: list[Array] = []
     faults, kinds, converted, side = [], Counter[str](), 0, size
-    with progress_bar(f"reading {path.name}", len(files)) as bar:
-        for file, (image, how, what) in zip(files, threaded(lambda file: _read(file, size), files), strict=True):
-            bar.update()
-            if image is not None:
-                side = side or image.shape[-1]
-                if image.shape[-1] != side:
-                    what = f"is {image.shape[-1]}x{image.shape[-1]}, others are {side}x{side}"
-                images.append(image)
-            if what:
-                faults.append(f"{printable(str(file.relative_to(path)))} {what}")
-            kinds.update(how)
-            converted += bool(how)
+    found = progress(threaded(lambda file: _read(file, size), files), f"reading {path.name}", len(files))
+    for file, (image, how, what) in zip(files, found, strict=True):
+        if image is not None:
+            side = side or image.shape[-1]
+            if image.shape[-1] != side:
+                what = f"is {image.shape[-1]}x{image.shape[-1]}, others are {side}x{side}"
+            images.append(image)
+        if what:
+            faults.append(f"{printable(str(file.relative_to(path)))} {what}")
+        kinds.update(how)
+        converted += bool(how)
     if faults:
         named = "; ".join(faults[:3]) + ("; …" if len(faults) > 3 else "")
         what = f"has {len(faults):,} of {len(files):,} images that cannot be used ({named})"

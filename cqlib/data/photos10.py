@@ -202,7 +202,7 @@ def _build(size: int) -> tuple[Dataset, dict[str, tuple[Box, ...]]]:
     return Dataset("photos10", size, CLASSES, splits["train"], splits["test"]), boxes
 
 
-def load(size: int) -> Dataset:
+def load(_: str, size: int, __: Path | None = None) -> Dataset:
     """photos10 at size x size pixels; built in a second or two, then kept in memory."""
     return _build(size)[0]
 

@@ -41,9 +41,12 @@ def home(data_dir: Path | None = None) -> Path:
     return folder
 
 
-def caches(folder: Path) -> tuple[Path, ...]:
-    """Where converted copies are looked for, and made in the first that can be written to."""
-    return tuple(dict.fromkeys((folder / "converted", ROOT / "data" / "converted")))
+def cache(folder: Path) -> Path:
+    """Where the converted copies of `folder` are: in it, or, where it cannot be written to, in data/ of the
+    repository."""
+    inside = folder / "converted"
+    writable = os.access(inside if inside.exists() else folder, os.W_OK | os.X_OK)
+    return inside if writable or not folder.exists() else ROOT / "data" / "converted"
 
 
 def find(entry: Entry, folder: Path) -> Path | None:
@@ -89,7 +92,7 @@ def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
         raise UserError(f"{name} is {lacks(entry, folder)}, in place of the incomplete {entry.files[0].folder}/")
     side = size or entry.sizes[0]
     sources = [path / part for part in entry.parts]
-    data = converted.load(name, side, sources, lambda: READERS[name](path, side), caches(folder))
+    data = converted.load(name, side, sources, lambda: READERS[name](path, side), cache(folder))
     shortfall = entry.shortfall(len(data.train), len(data.test))
     return replace(data, how=f"{data.how}; {shortfall}") if shortfall else data
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,7 @@ from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
 from cqlib.data.catalogue import ENTRIES
-from cqlib.data.reading import DAMAGE, FORMATS, Array, blocks, damaged, fault, npz, square, threaded
+from cqlib.data.reading import DAMAGE, FORMATS, Array, damaged, fault, npz, square, threaded
 from cqlib.util.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class Images:
 
     labels: Array
     """int64 (N,)."""
-    blocks: Iterable[Array]
-    """The images, uint8 (k, 3, S, S) at a time, read as they are asked for."""
+    images: Iterable[Array]
+    """Each uint8 (3, S, S), read as it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,12 @@ def _verify(folder: Path, files: Iterable[Iterable[str]]) -> None:
             raise fault(folder / name, what, f"delete {folder.name} and fetch it again")
 
 
-def _decode(file: Path, source: Any, size: int, crop: int | None = None, side: int | None = None) -> Array:
-    """`square` of an encoded image (a path or a file object), of `side` x `side` pixels if that is known."""
+def _decode(
+    file: Path, content: BinaryIO | None = None, *, size: int, crop: int | None = None, side: int | None = None
+) -> Array:
+    """`square` of an image file (or of its `content`, read already), of `side` x `side` pixels if that is known."""
     try:
-        with Image.open(source, formats=FORMATS) as image:
+        with Image.open(content or file, formats=FORMATS) as image:
             if side is not None and image.size != (side, side):
                 raise ValueError(f"{image.width}x{image.height} pixels instead of {side}x{side}")
             return square(image, size, crop)
@@ -86,7 +88,7 @@ def cifar10(folder: Path, size: int) -> Reading:
 
     def split(train: bool) -> Images:
         found = kind(folder, train=train)
-        return Images(np.array(found.targets, np.int64), [found.data.transpose(0, 3, 1, 2)])
+        return Images(np.array(found.targets, np.int64), found.data.transpose(0, 3, 1, 2))
 
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     return Reading(classes, split(True), split(False), averaged(32, size), shuffle=False)
@@ -110,7 +112,7 @@ def stl10(folder: Path, size: int) -> Reading:
 
     def split(labels: Array, *parts: Array) -> Images:
         images = (Image.fromarray(image) for image in itertools.chain(*parts))
-        return Images(labels, blocks(threaded(partial(square, size=size), images)))
+        return Images(labels, threaded(partial(square, size=size), images))
 
     unlabelled = pixels("unlabeled")
     train = np.concatenate([labels("train"), np.full(len(unlabelled), len(classes) - 1)])
@@ -137,8 +139,7 @@ def celeba(folder: Path, size: int) -> Reading:
 
     def split(names: list[str]) -> Images:
         decode = partial(_decode, size=size, crop=148)
-        found = threaded(lambda name: decode(images / name, images / name), names)
-        return Images(np.zeros(len(names), np.int64), blocks(found))
+        return Images(np.zeros(len(names), np.int64), threaded(lambda name: decode(images / name), names))
 
     how = f"centre crop 148, area-averaged to {size}x{size}"
     return Reading(("all",), split(names["0"]), split(names["2"]), how)
@@ -157,17 +158,11 @@ def lsun(folder: Path, size: int, category: str) -> Reading:
         h = min(max(0, 10_000 - n_validation), n // 10)
 
     def images(database: Path, keep: Callable[[int], bool]) -> Iterator[Array]:
-        def decode(item: tuple[str, bytes]) -> Array:
-            return _decode(database / item[0], io.BytesIO(item[1]), size)
-
         with _database(database) as (_, transaction):
             cursor = transaction.cursor()
-            items = (
-                (key.decode(errors="replace"), cursor.value())
-                for i, key in enumerate(cursor.iternext(values=False))
-                if keep(i)
-            )
-            yield from threaded(decode, items)
+            items = ((database / key.decode(errors="replace"), io.BytesIO(cursor.value()))
+                     for i, key in enumerate(cursor.iternext(values=False)) if keep(i))  # fmt: skip
+            yield from threaded(lambda item: _decode(*item, size=size), items)
 
     def held_out(i: int) -> bool:
         return (i + 1) * h // n > i * h // n
@@ -176,9 +171,7 @@ def lsun(folder: Path, size: int, category: str) -> Reading:
     train = images(training, lambda i: not held_out(i))
     how = (f"middle square, area-averaged to {size}x{size}; test: {n_validation:,} validation images "
            f"and {h:,} held out from training")  # fmt: skip
-    splits = (
-        Images(np.zeros(count, np.int64), blocks(found)) for count, found in ((n - h, train), (n_validation + h, test))
-    )
+    splits = (Images(np.zeros(count, np.int64), found) for count, found in ((n - h, train), (n_validation + h, test)))
     return Reading(("all",), *splits, how, shuffle=False)
 
 
@@ -208,16 +201,17 @@ def imagenet64(folder: Path, size: int) -> Reading:
     1,281,167 + 50,000 images; the classes are numbered from 1, in an order of their own, and not named.
     """
 
-    def pixels(name: str) -> Array:
-        with npz(folder / name) as arrays:
-            return arrays["data"].reshape(-1, 3, 64, 64)
-
-    def labels(name: str) -> Array:
-        with npz(folder / name) as arrays:
-            return arrays["labels"].astype(np.int64) - 1
+    def images(names: Sequence[str]) -> Iterator[Array]:
+        for name in names:
+            with npz(folder / name) as arrays:
+                yield from arrays["data"].reshape(-1, 3, 64, 64)
 
     def split(*names: str) -> Images:
-        return Images(np.concatenate([labels(name) for name in names]), (pixels(name) for name in names))
+        labels = []
+        for name in names:
+            with npz(folder / name) as arrays:
+                labels.append(arrays["labels"].astype(np.int64) - 1)
+        return Images(np.concatenate(labels), images(names))
 
     *train, test = ENTRIES["imagenet64"].parts
     classes = tuple(f"class {number}" for number in range(1, 1001))
@@ -251,8 +245,8 @@ def tiny_imagenet(folder: Path, size: int) -> Reading:
         test.append((validation[name], wnids.index(wnid)))
 
     def split(members: list[tuple[Path, int]]) -> Images:
-        found = threaded(lambda file: _decode(file, file, size, side=64), [file for file, _ in members])
-        return Images(np.array([label for _, label in members], np.int64), blocks(found))
+        found = threaded(partial(_decode, size=size, side=64), [file for file, _ in members])
+        return Images(np.array([label for _, label in members], np.int64), found)
 
     return Reading(tuple(words.get(wnid, wnid) for wnid in wnids), split(train), split(test), averaged(64, size))
 

@@ -80,53 +80,35 @@ def npz(path: Path, remedy: str = "delete it and fetch it again") -> Iterator[np
 # ---- images -------------------------------------------------------------------------------------------------
 
 
-def picture(source: Path | BinaryIO) -> Image.Image:
-    """The first frame of an image file, upright, in its own mode. OSError or ValueError where it cannot be read."""
-    return _opened(source)[0]
+def rgb(source: Path | BinaryIO) -> tuple[Image.Image, list[str]]:
+    """The first frame of an image file, upright and in 8-bit RGB, and what was converted ("grey", "rotated by EXIF").
 
-
-def _opened(source: Path | BinaryIO) -> tuple[Image.Image, bool, bool]:
-    """`picture`, whether it was rotated, and whether its file has 16 bits a channel, of which Pillow may keep 8.
-    Pillow raises errors of many kinds on damaged files, and warns where it continues all the same."""
+    Of 16 bits the upper 8 are kept; what is transparent shows white. OSError or ValueError where it cannot be read:
+    Pillow raises errors of many kinds on damaged files, and warns where it continues all the same.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(source, formats=FORMATS) as image:
-                deep = ";16" in str(image.tile)
-                return ImageOps.exif_transpose(image), image.getexif().get(ORIENTATION, 1) in range(2, 9), deep
+            with Image.open(source, formats=FORMATS) as opened:
+                deep = ";16" in str(opened.tile)  # of colours Pillow keeps the upper 8 bits
+                rotated = opened.getexif().get(ORIENTATION, 1) in range(2, 9)
+                image = ImageOps.exif_transpose(opened)
     except (OSError, ValueError):
         raise
     except Exception as error:
         raise ValueError(str(error) or type(error).__name__) from error
-
-
-def rgb(source: Path | BinaryIO) -> tuple[Image.Image, tuple[str, ...]]:
-    """The first frame of an image file, upright and in 8-bit RGB, and what was converted ("grey", "rotated by EXIF").
-
-    Of 16 bits the upper 8 are kept; what is transparent shows white. OSError or ValueError where it cannot be read.
-    """
-    image, rotated, deep = _opened(source)
-    mode, how = image.mode, []
+    mode = image.mode
     if mode == "F":
         raise ValueError("floating-point pixels, whose range is unknown")
     if mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).clip(0, 2**16 - 1) >> 8).astype(np.uint8))
-    if mode.startswith(("I", "L", "1")) and mode != "LAB":
-        how.append("grey")
-    elif mode.startswith("P"):
-        how.append("palette")
-    elif not mode.startswith("RGB"):
-        how.append(mode)
-    if deep or mode.startswith("I"):
-        how.append("16-bit")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        if image.getextrema()[3][0] < 255:
-            how.append("transparent")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if rotated:
-        how.append("rotated by EXIF")
-    return image.convert("RGB"), tuple(how)
+    alpha = image.convert("RGBA") if image.has_transparency_data else None
+    transparent = alpha is not None and alpha.getextrema()[3][0] < 255
+    if transparent:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), alpha)
+    kind = "grey" if mode[0] in "1IL" and mode != "LAB" else "palette" if mode[0] == "P" else mode
+    kinds = {kind: not kind.startswith("RGB"), "16-bit": deep or mode[0] == "I", "transparent": transparent}
+    return image.convert("RGB"), [name for name, is_so in {**kinds, "rotated by EXIF": rotated}.items() if is_so]
 
 
 def square(image: Image.Image, size: int, crop: int | None = None) -> Array:
@@ -157,13 +139,6 @@ def threaded(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
             yield from pool.map(function, batch)
 
 
-def blocks(images: Iterable[Array]) -> Iterator[Array]:
-    """Images (3, S, S) as arrays (k, 3, S, S) of at most BLOCK."""
-    images = iter(images)
-    while batch := list(itertools.islice(images, BLOCK)):
-        yield np.stack(batch)
-
-
-def progress_bar(what: str, total: int) -> tqdm:
-    """A bar on stderr over `total` images, on a terminal only; to be used as a context and updated."""
-    return tqdm(desc=what, total=total, unit="image", leave=False, disable=not sys.stderr.isatty(), file=sys.stderr)
+def progress(items: Iterable[T], what: str, total: int) -> Iterable[T]:
+    """`items` with a bar on stderr, on a terminal only."""
+    return tqdm(items, desc=what, total=total, unit="image", leave=False, disable=None, file=sys.stderr)

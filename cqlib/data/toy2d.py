@@ -9,6 +9,7 @@ outermost cells.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -197,7 +198,7 @@ def density(name: str = DEFAULT) -> Density:
     return DENSITIES[name]()
 
 
-def load(name: str = DEFAULT) -> Dataset:
+def load(name: str = DEFAULT, _: int | None = None, __: Path | None = None) -> Dataset:
     """20,000 training and 2,000 test points as uint8 (N, 2, 1, 1); the label is the nearest mode, or 0."""
     chosen = density(name)
     classes = ("all",) if chosen.modes is None else tuple(f"mode {k}" for k in range(len(chosen.modes)))

@@ -112,7 +112,9 @@ def test_the_folder_is_the_named_one_or_the_repository_s(tmp_path, monkeypatch):
     assert published.home() == tmp_path / "repository" / "data"
     monkeypatch.setenv("CQLIB_DATA", str(tmp_path))
     assert published.home() == tmp_path
-    assert published.caches(tmp_path) == (tmp_path / "converted", tmp_path / "repository" / "data" / "converted")
+    assert published.cache(tmp_path) == tmp_path / "converted"
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert published.cache(tmp_path) == tmp_path / "repository" / "data" / "converted"
     with pytest.raises(UserError, match=f"there is no folder {tmp_path}/x"):
         data.load("cifar10", data_dir=tmp_path / "x")
 

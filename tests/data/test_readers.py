@@ -166,7 +166,7 @@ def test_imagenet64_damage(home, tmp_path):
     np.savez(file, data=np.zeros((3, 12288), np.uint8), labels=np.array([0, 1, 2]))
     fails("imagenet64", home, "labels of no class")
     np.savez(file, data=np.zeros((2, 12288), np.uint8), labels=np.array([1, 2, 3]))
-    fails("imagenet64", home, "has 29 train images for 30 labels")
+    fails("imagenet64", home, "29 train images for 30 labels")
     np.savez(file, data=np.array([{}], object), labels=np.array([1]))
     fails("imagenet64", home, "train_data_batch_7.npz is damaged (Object arrays cannot be loaded")
     cut(file)

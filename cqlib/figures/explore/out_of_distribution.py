@@ -70,10 +70,8 @@ def costs_by_kind(model: CoverageQuality, x: Tensor) -> HTML:
 def read(source: Path | str | bytes, channels: int = 3) -> Image.Image:
     """A picture from a file or from its bytes, in colour or (1 channel) grey. UserError where it cannot be read."""
     try:
-        image = reading.picture(io.BytesIO(source) if isinstance(source, bytes) else Path(source))
-        if image.mode.startswith(("I", "F")):  # Pillow would clip everything bright to white
-            raise ValueError("more than 8 bits a channel; save it with 8")
-        return image.convert("RGB" if channels == 3 else "L")
+        image, _ = reading.rgb(io.BytesIO(source) if isinstance(source, bytes) else Path(source))
+        return image if channels == 3 else image.convert("L")
     except (OSError, ValueError) as error:
         name = "the upload" if isinstance(source, bytes) else source
         raise UserError(one_line(f"{name} is no picture that can be read: {error}")) from error
