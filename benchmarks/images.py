@@ -24,7 +24,7 @@ def feed(batches: int = 100 * BATCHES) -> Side:
 
     def side(device: torch.device) -> Work:
         source = ImageBatches(random_images(SIZE), None, seed=0, flips=True, device=device)
-        return repeated(lambda: source.batch(BATCH), batches, images=BATCH)
+        return repeated(lambda: source.next(BATCH), batches, images=BATCH)
 
     return side
 

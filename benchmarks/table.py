@@ -1,4 +1,4 @@
-"""All rows of the bench, the table that is printed, and the command."""
+"""All rows, and the table that is printed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import flow, images, memory, sampling, steps
-from benchmarks import isolated as apart
+from benchmarks import flow, images, memory, sampling, sides, steps
 from benchmarks.measuring import SAME_WORK, Measurement, Result, measure
 from benchmarks.two_workers import TwoWorkers
 from cqlib.util import provenance
@@ -35,12 +34,12 @@ ROWS: dict[str, Row] = {
 """Name -> what is measured under it."""
 
 
-def chosen(names: Sequence[str], kind: str) -> list[Row]:
+def select(names: Sequence[str], kind: str) -> list[Row]:
     """The rows of those names, by default all that a kind of device ("cpu", "cuda") has; UsageError for another."""
     found = [row for row in ROWS.values() if kind in row.kinds]
     for name in names:
         if name not in {row.name for row in found}:
-            raise unknown("row of the bench", name, [row.name for row in found])
+            raise unknown("row", name, [row.name for row in found])
     return [row for row in found if not names or row.name in names]
 
 
@@ -49,10 +48,10 @@ def results(row: Row, device: torch.device) -> list[Result]:
     if not isinstance(row, Measurement):
         return row.results(device) if _installed(row, getattr(row, "needs", "")) else []
     there = [k for k, other in enumerate(row.others) if _installed(row, other.needs)]
-    sides = [0, *(k + 1 for k in there)]
-    with apart.turns(row.name, sides) as turns:
-        found = measure(replace(row, others=tuple(row.others[k] for k in there)), device, turns)
-    return memory.with_memory(row.name, sides, found)
+    numbers = [0, *(k + 1 for k in there)]
+    with sides.turns(row.name, numbers) as turns:
+        timed = measure(replace(row, others=tuple(row.others[k] for k in there)), device, turns)
+    return sides.with_memory(row.name, numbers, timed)
 
 
 def _installed(row: Row, package: str) -> bool:
@@ -86,20 +85,19 @@ def lines(r: Result) -> list[str]:
 HEADER = f"{'':<20} {'ours':>11} {'other':>11} {'ratio':>7} {'(least, most)':^17} {'target':>6}  {'':<13}  n  other"
 
 
-def main(json_path: Path | None = None, names: Sequence[str] = ()) -> int:
+def measure_rows(names: Sequence[str] = (), json_path: Path | None = None) -> int:
     """Measure the named rows, or all; print each as it is done, and write them to `json_path`; the exit code. A target
-    that is missed is a result, no failure. UsageError for a name that is none."""
+    that is missed is a result, no failure. UsageError for an unknown name."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    rows = chosen(names, device.type)
+    rows = select(names, device.type)
     print(f"{provenance.device_name(device, bf16=False)}\n{HEADER}", flush=True)
-    found: list[Result] = []
+    measured: list[Result] = []
     git = provenance.git()
     commit = git.commit and git.commit + "+" * bool(git.dirty)
     for row in rows:
         for result in results(row, device):
-            result = replace(result, commit=commit)
-            found.append(result)
+            measured.append(replace(result, commit=commit))
             print("\n".join(lines(result)), flush=True)
         if json_path is not None:
-            write_atomic(json_path, json.dumps([asdict(r) for r in found], indent=1) + "\n")
+            write_atomic(json_path, json.dumps([asdict(r) for r in measured], indent=1) + "\n")
     return 0

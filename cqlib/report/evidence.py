@@ -1,6 +1,6 @@
-"""What was measured of the suite itself, as README shows it: its speed (`python -m cqlib bench`) and what that does to
-the claims, what it survives (`tests/robustness/faults.py`) and what it refuses (`tests/robustness/bad_input.py`).
-From the files of `reports/published/` alone."""
+"""What was measured of the suite itself: what bf16 does to the claims (docs/performance.md), what it survives
+(`tests/robustness/faults.py`) and what it refuses (`tests/robustness/bad_input.py`). From the files of
+`reports/published/` alone."""
 
 from __future__ import annotations
 
@@ -17,48 +17,6 @@ from cqlib.util.paths import ROOT
 
 PUBLISHED = ROOT / "reports" / "published"
 OPPOSITE = ({"holds", "does not hold"}, {"seen once, as claimed", "seen once, contrary"})
-SAME_WORK = 0.05
-"""Sides of a bench row whose multiply-adds differ by less do the same work."""
-
-
-def bench(folder: Path = PUBLISHED / "bench") -> str:
-    """A table of ratios for each machine on which the bench was run, and what was missed."""
-    parts = []
-    for path in sorted(folder.glob("*.json")):
-        rows = json.loads(path.read_text())
-        head = ["row", "against", "ours", "other", "ratio (least to most)", "target", ""]
-        lines = [table_row(head), table_row(["---"] * len(head))]
-        for r in rows:
-            memory = r["about"] == "memory"
-            sides = [_bytes(r[f"{side}_bytes"]) if memory else _seconds(r[f"{side}_s"]) for side in ("ours", "other")]
-            spread = f"{r['ratio_low']:.3g} to {r['ratio_high']:.3g}" if r["n"] > 1 else "one round"
-            ratio = f"{r['ratio']:.3g} ({spread})"
-            holds = "holds" if r["holds"] else "**does not hold**"
-            work = r.get("work_ratio") or 1
-            other = r["other"]
-            if abs(work - 1) > SAME_WORK:
-                other += f" ({1 / work:.2f} times our multiply-adds, in convolutions and products)"
-            lines.append(table_row([f"`{r['name']}`", other, *sides, ratio, f"{r['target']:.3g}", holds]))
-        parts += [f"{rows[0]['device']}:", "", *lines, "", _missed(rows), ""]
-    return "\n".join(parts).strip() or "Not measured yet."
-
-
-def _missed(rows: Sequence[dict[str, Any]]) -> str:
-    """How many targets were met; and of steps that missed theirs, how near the machine's ceiling they run."""
-    missed = list(dict.fromkeys(f"`{r['name']}`" for r in rows if not r["holds"]))
-    if not missed:
-        return f"All {len(rows)} targets are met."
-    steps = _shares(rows, "flops_per_s", "peak_flops_per_s")
-    within = _shares(rows, "convolutions_s", "ours_s")
-    kept = sum(r["holds"] for r in rows)
-    told = f"{kept} of {len(rows)} targets are met; missed by {', '.join(missed)}."
-    told += f" Of what this machine reaches on large products, our steps reach {steps}." if steps else ""
-    return told + (f" Convolutions, which both sides call, take of our time {within}." if within else "")
-
-
-def _shares(rows: Sequence[dict[str, Any]], part: str, whole: str) -> str:
-    shares = {r["name"]: r[part] / r[whole] for r in rows if r.get(part)}
-    return ", ".join(f"{share:.0%} (`{name}`)" for name, share in shares.items())
 
 
 def precision(folder: Path = PUBLISHED) -> str:
@@ -166,15 +124,6 @@ def _inputs(found: dict[str, Any]) -> str:
 
 def _read(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.is_file() else None
-
-
-def _seconds(value: float) -> str:
-    unit, factor = ("s", 1) if value >= 1 else ("ms", 1e3) if value >= 1e-3 else ("µs", 1e6)
-    return f"{value * factor:,.0f} {unit}" if value * factor >= 100 else f"{value * factor:.3g} {unit}"
-
-
-def _bytes(value: int) -> str:
-    return f"{value / 1e6:,.0f} MB"
 
 
 def table_row(cells: Sequence[str]) -> str:

@@ -180,8 +180,6 @@ PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {
     "equations": equations,
     "datasets": datasets,
     "gpu-hours": gpu_hours,
-    "bench": lambda _: evidence.bench(),
-    "precision": lambda _: evidence.precision(),
     "robustness": lambda _: evidence.robustness(),
 }
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ from torch import Tensor
 from cqlib.util.errors import out_of_memory
 from cqlib.util.files import canonical_json, move, write_atomic
 
+NEW, PREVIOUS = ".new", ".previous"
+
 
 class CheckpointError(Exception):
     """A file that is not a whole checkpoint; the message says why in one line."""
@@ -30,56 +31,44 @@ class CheckpointError(Exception):
 def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = True) -> None:
     """Write `state` (nested dicts and lists of tensors, numbers, strings, None) to `path` atomically.
 
-    The file that was at `path` becomes `path` + ".previous" if it is whole; a damaged one never takes the place of
-    a good one. Raises OSError when the disk is full or gives back other bytes than it got, and TypeError for a value
-    of another type, and MemoryError; the old files are then as they were.
+    The file that was at `path` becomes `path` + ".previous" if it is whole; a damaged one never replaces a good one.
+    Raises OSError when the disk is full or returns other bytes than were written, TypeError for a value of another
+    type, and MemoryError; the old files are then as they were.
     """
     tensors: dict[str, Tensor] = {}
     text = canonical_json(_split(state, "", tensors))
-    new = _new(path)
+    new = _beside(path, NEW)
     write_atomic(new, save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)}))
     try:
-        whole = _whole(new)
-    except MemoryError:
+        if not _is_whole(new):
+            raise OSError(errno.EIO, "what was written cannot be read back", str(path))
+    except (OSError, MemoryError):
         new.unlink(missing_ok=True)
         raise
-    if not whole:
-        new.unlink(missing_ok=True)
-        raise OSError(errno.EIO, "what was written cannot be read back", str(path))
-    if keep_previous and _whole(path):
-        move(path, _previous(path))
-    # cut off here, `load_latest` finds the new state under its first name
+    if keep_previous and _is_whole(path):
+        move(path, _beside(path, PREVIOUS))
+    # if cut off here, `load_latest` finds the new state under its first name
     move(new, path)
-    _checked[path] = _checked.pop(new)
 
 
-_checked: dict[Path, tuple[int, ...]] = {}
-"""Files that this process has found to be whole, as they then were: large ones are not read and hashed twice."""
+_verified: set[tuple[int, ...]] = set()
+"""Device, inode, size and time of the files that this process has found whole: no need to read large ones twice."""
 
 
-def _whole(path: Path) -> bool:
+def _is_whole(path: Path) -> bool:
     try:
-        now = _mark(path)
-        if _checked.get(path) != now:
+        stat = path.stat()
+        mark = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        if mark not in _verified:
             load_checkpoint(path)
-        _checked[path] = now
+            _verified.add(mark)
     except (FileNotFoundError, CheckpointError):
-        _checked.pop(path, None)
         return False
     return True
 
 
-def _mark(path: Path) -> tuple[int, ...]:
-    state = os.stat(path)
-    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
-
-
-def _new(path: Path) -> Path:
-    return path.with_name(path.name + ".new")
-
-
-def _previous(path: Path) -> Path:
-    return path.with_name(path.name + ".previous")
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -112,7 +101,7 @@ def load_latest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
     Beside it: ".new" is there when a save was cut off after it was written, ".previous" from the second save on.
     """
     problems: list[str] = []
-    for candidate in (_new(path), path, _previous(path)):
+    for candidate in (_beside(path, NEW), path, _beside(path, PREVIOUS)):
         try:
             return load_checkpoint(candidate), problems
         except FileNotFoundError:

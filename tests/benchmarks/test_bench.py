@@ -1,4 +1,4 @@
-"""The arithmetic of `bench` on work that is made up, and every side of its rows at a tiny size; no time is asserted."""
+"""The arithmetic of the benchmarks on made-up work, and every side of their rows at a tiny size; no time is tested."""
 
 import io
 import json
@@ -11,7 +11,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-import benchmarks as bench
 from benchmarks import (
     flow,
     images,
@@ -20,17 +19,18 @@ from benchmarks import (
     memory,
     plain,
     sampling,
+    sides,
     sngan_example,
     steps,
     table,
     two_workers,
-)
-from benchmarks import isolated as apart
+)  # fmt: skip
+from benchmarks.__main__ import main
 from benchmarks.measuring import Measurement, Other, Work, measure
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.coupling import CouplingNet, RealNVP
 from cqlib.nets.real_nvp import CouplingResNet
-from cqlib.util.errors import UsageError, UserError
+from cqlib.util.errors import UserError
 from cqlib.util.provenance import GitInfo
 
 CPU = torch.device("cpu")
@@ -80,8 +80,8 @@ def test_times_are_for_a_unit_and_targets_for_a_kind_of_device():
 
 
 def test_each_other_side_has_its_result():
-    sides = [lambda device, s=s: Work(lambda: s) for s in (1.0, 2.0, 3.0)]
-    results = measured(Measurement("a", sides[0], (Other("b", sides[1]), Other("c", sides[2], 5.0))))
+    one, two, three = (lambda device, s=s: Work(lambda: s) for s in (1.0, 2.0, 3.0))
+    results = measured(Measurement("a", one, (Other("b", two), Other("c", three, 5.0))))
     assert [(r.other, r.ratio, r.holds) for r in results] == [("b", 2.0, True), ("c", 3.0, False)]
 
 
@@ -148,14 +148,14 @@ def test_measuring_leaves_the_random_state_alone():
 def rows(monkeypatch):
     """Two rows that are made up, and no processes for their sides."""
     monkeypatch.setattr(table, "ROWS", {m.name: m for m in (made_up("first"), made_up("second", target=11.0))})
-    monkeypatch.setattr(apart, "turns", lambda name, sides: nullcontext(here(table.ROWS[name])))
-    monkeypatch.setattr(memory, "peak", lambda name, k: 1_000_000 * (k + 1))
+    monkeypatch.setattr(sides, "turns", lambda name, sides: nullcontext(here(table.ROWS[name])))
+    monkeypatch.setattr(sides, "peak", lambda name, k: 1_000_000 * (k + 1))
 
 
 def test_the_command_prints_each_row_and_writes_json(tmp_path, capsys, rows, monkeypatch):
     path = tmp_path / "new" / "bench.json"
     monkeypatch.setattr(table.provenance, "git", lambda: GitInfo("ab" * 20, True))
-    assert bench.main(path) == 0
+    assert main(["--json", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and lines[0].startswith("CPU")
     assert " holds " in lines[2] and "does not hold" in lines[4] and "memory 1 MB, other 2 MB" in lines[3]
@@ -166,12 +166,14 @@ def test_the_command_prints_each_row_and_writes_json(tmp_path, capsys, rows, mon
     assert {row["commit"] for row in found} == {"ab" * 20 + "+"}
 
 
-def test_rows_are_chosen_by_name(capsys, rows):
-    assert bench.main(None, ["second"]) == 0
+def test_rows_are_selected_by_name_and_errors_are_one_line(capsys, rows):
+    assert main(["second"]) == 0
     assert "first" not in capsys.readouterr().out
-    with pytest.raises(UsageError, match="unknown row of the bench 'secnd': did you mean 'second'"):
-        bench.main(None, ["secnd"])
-    assert capsys.readouterr().out == ""
+    for words, message in (["secnd"], "unknown row 'secnd': did you mean 'second'?"), (["--jsn"], "--json"):
+        with pytest.raises(SystemExit) as caught:
+            main(words)
+        out, err = capsys.readouterr()
+        assert caught.value.code == 2 and out == "" and message in err and len(err.splitlines()) == 1
 
 
 def test_what_is_done_is_written_before_the_next_one(tmp_path, monkeypatch, rows):
@@ -180,30 +182,16 @@ def test_what_is_done_is_written_before_the_next_one(tmp_path, monkeypatch, rows
 
     monkeypatch.setitem(table.ROWS, "third", Measurement("third", broken, ()))
     with pytest.raises(RuntimeError):
-        bench.main(tmp_path / "x.json")
+        table.measure_rows([], tmp_path / "x.json")
     assert [row["name"] for row in json.loads((tmp_path / "x.json").read_text())] == ["first", "second"]
 
 
 def test_a_library_that_is_missing_is_named_and_the_rest_measured(capsys, rows, monkeypatch):
     side = lambda device: Work(lambda: 1.0)  # noqa: E731
     row = Measurement("a", side, (Other("b", side), Other("c", side, needs="no_such_package")), 1)
-    monkeypatch.setattr(apart, "turns", lambda name, sides: nullcontext([lambda k=k: 1.0 + k for k in sides]))
+    monkeypatch.setattr(sides, "turns", lambda name, sides: nullcontext([lambda k=k: 1.0 + k for k in sides]))
     assert [r.other for r in table.results(row, CPU)] == ["b"]
     assert "no_such_package is not installed: pip install" in capsys.readouterr().out
-
-
-def test_a_side_in_tf32_runs_in_it_and_leaves_it():
-    setting, seen = torch.backends.cudnn.conv, []
-    before = setting.fp32_precision
-
-    def broken():
-        seen.append(setting.fp32_precision)
-        raise RuntimeError("no")
-
-    with pytest.raises(RuntimeError):
-        steps.in_tf32(lambda device: Work(broken, 3.0))(CPU).run()
-    assert seen == ["tf32"] and setting.fp32_precision == before
-    assert steps.in_tf32(lambda device: Work(broken, 3.0))(CPU).units == 3.0
 
 
 def test_registered_rows_and_their_targets():
@@ -211,13 +199,12 @@ def test_registered_rows_and_their_targets():
                for o in m.others}  # fmt: skip
     of = lambda name: [t for (row, _), t in targets.items() if row == name]  # noqa: E731
     assert of("cqf-step") == [(1.5, 4.0), (1.5, 1.0)]
-    assert [t[1] for t in of("cqf-step-graphs")] == [4.0, 1.0, 1.0]
     assert of("flow-inverse")[-1][0] == 1.5 and of("features-lite0")[0][0] == 2.0
     assert {t[0] for t in of("data-feeding")} == {10.0}
     assert of("pixelcnnpp-sampling") == [(30, 30)] and of("pixelrnn-sampling") == [(5, 5)]
     assert {"gan-step", "sngan-step", "nvp-step", "memory-growth"} <= set(table.ROWS)
-    on = {kind: {row.name for row in table.chosen([], kind)} for kind in ("cpu", "cuda")}
-    assert on["cuda"] - on["cpu"] == {"cqf-paper-memory", "cqf-step-graphs"}
+    on = {kind: {row.name for row in table.select([], kind)} for kind in ("cpu", "cuda")}
+    assert on["cuda"] - on["cpu"] == {"cqf-paper-memory"}
     assert on["cpu"] - on["cuda"] == {"cluster-two-workers"}
 
 
@@ -337,8 +324,8 @@ def test_the_example_trains_both_nets(monkeypatch):
 
 def test_our_step_on_the_examples_nets_does_the_same_work():
     recipe = smoke("table3/sngan-hinge")
-    sides = (steps.ours(recipe, 1, steps.examples_nets), steps.example(recipe, 1), steps.ours(recipe, 1))
-    ours, example, own = (machine.operations(measuring.prepared(side, CPU).run) for side in sides)
+    both = (steps.ours(recipe, 1, steps.examples_nets), steps.example(recipe, 1), steps.ours(recipe, 1))
+    ours, example, own = (machine.operations(measuring.prepared(side, CPU).run) for side in both)
     assert ours == pytest.approx(example, rel=0.05) and own > 1.2 * example
 
 
@@ -349,86 +336,71 @@ def test_memory_of_a_side_is_what_it_takes_beyond_the_start():
     """In a fresh process, for this one has memory to give back and to use again."""
     code = """
 import torch
-from benchmarks import memory
+from benchmarks import sides
 from benchmarks.measuring import Work
 cpu, held = torch.device("cpu"), []
-assert memory.highest(cpu) >= 0.9 * memory.resident(cpu) > 10**7
-print(memory.bytes_of(lambda device: Work(lambda: held.append(torch.ones(2**23))), cpu))
+assert sides.highest(cpu) >= 0.9 * sides.resident(cpu) > 10**7
+print(sides.bytes_of(lambda device: Work(lambda: held.append(torch.ones(2**23))), cpu))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert 4 * 2**23 <= int(done.stdout) < 16 * 2**23
 
 
+@pytest.mark.slow
 def test_sides_take_their_turns_in_processes_of_their_own():
     """Each answers with its own seconds, as often as it is asked, and ends with the row."""
-    with apart.turns("data-feeding", [0, 1]) as (ours, other):
+    with sides.turns("data-feeding", [0, 1]) as (ours, other):
         assert 0 < ours() < other() and 0 < ours()
 
 
-@pytest.mark.parametrize("ended", [False, True])
-def test_a_side_that_ends_is_told_in_a_line(monkeypatch, ended):
-    """Asked while it starts, and after it has ended."""
-    made, popen = [], subprocess.Popen
-    monkeypatch.setattr(apart.subprocess, "Popen", lambda *a, **k: made.append(popen(*a, **k)) or made[-1])
-    with pytest.raises(UserError, match=r"side 7 of data-feeding could not be measured: IndexError"):
-        with apart.turns("data-feeding", [7]) as (broken,):
-            if ended:
-                made[0].wait()
+@pytest.mark.parametrize(("words", "last"), [("echo why >&2", "why"), ("", "no word of why")])
+def test_a_process_that_ends_is_an_error_of_one_line(monkeypatch, tmp_path, words, last):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{words}\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(UserError, match=f"^side 7 of data-feeding could not be measured: {last}$"):
+        with sides.turns("data-feeding", [7]) as (broken,):
             broken()
+    with pytest.raises(UserError, match=f"^the memory of side 2 of cqf-step could not be measured: {last}$"):
+        sides.peak("cqf-step", 2)
 
 
-def test_a_process_runs_its_side_once_for_every_line(monkeypatch, capsys):
+def test_a_process_answers_every_line(monkeypatch, capsys):
     calls = []
-    sides = [lambda device, k=k: Work(lambda: calls.append(k) or 6.0, units=2.0) for k in range(2)]
-    monkeypatch.setattr(table, "ROWS", {"a": Measurement("a", sides[0], (Other("b", sides[1]),))})
-    monkeypatch.setattr(apart, "seconds", lambda run, device: run())
+    made = [lambda device, k=k: Work(lambda: calls.append(k) or 6.0, units=2.0) for k in range(2)]
+    monkeypatch.setattr(table, "ROWS", {"a": Measurement("a", made[0], (Other("b", made[1]),))})
+    monkeypatch.setattr(sides, "wall_clock", lambda run, device: run())
+    monkeypatch.setattr(sides, "bytes_of", lambda side, device: 100 + side(device).run())
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n\n"))
-    apart.main("a", "1")
+    sides.main("time", "a", "1")
     assert capsys.readouterr().out == "3.0\n3.0\n" and calls == [1, 1]
+    sides.main("memory", "a", "1")
+    assert capsys.readouterr().out == "106.0\n"
 
 
 def test_sides_are_numbered_as_registered_where_one_is_missing(monkeypatch):
     """The package of the first other is not installed: the second keeps its number."""
     side = lambda device: Work(lambda: 1.0)  # noqa: E731
     row = Measurement("a", side, (Other("b", side, needs="no_such_package"), Other("c", side)), 1)
-    monkeypatch.setattr(apart, "turns", lambda name, sides: nullcontext([lambda k=k: 1.0 + k for k in sides]))
-    monkeypatch.setattr(memory, "peak", lambda name, k: 10 * (k + 1))
+    monkeypatch.setattr(sides, "turns", lambda name, sides: nullcontext([lambda k=k: 1.0 + k for k in sides]))
+    monkeypatch.setattr(sides, "peak", lambda name, k: 10 * (k + 1))
     (r,) = table.results(row, CPU)
     assert (r.other, r.ours_s, r.other_s, r.ours_bytes, r.other_bytes) == ("c", 1.0, 3.0, 10, 30)
 
 
-def test_memory_is_measured_in_a_process_of_its_own(monkeypatch, tmp_path):
-    python = tmp_path / "python"
-    monkeypatch.setattr(sys, "executable", str(python))
-    python.write_text('#!/bin/sh\necho something else\n[ "$2 $3" = "benchmarks.memory cqf-step" ] && echo 4$4\n')
-    python.chmod(0o755)
-    assert memory.peak("cqf-step", 2) == 42
-    for words, last in (("echo why >&2", "why"), ("", "no word of why")):
-        python.write_text(f"#!/bin/sh\n{words}\nexit 1\n")
-        with pytest.raises(UserError, match=f"memory of cqf-step could not be measured: {last}"):
-            memory.peak("cqf-step", 2)
-
-
-def test_the_process_prints_the_bytes_of_the_side(monkeypatch, capsys):
-    sides = [lambda device, k=k: Work(lambda: k) for k in range(2)]
-    monkeypatch.setattr(table, "ROWS", {"a": Measurement("a", sides[0], (Other("b", sides[1]),))})
-    monkeypatch.setattr(memory, "bytes_of", lambda side, device: 100 + side(device).run())
-    memory.main(["a", "1"])
-    assert capsys.readouterr().out == "101\n"
-
-
 def test_growth_compares_the_memory_of_the_first_and_the_last_steps(monkeypatch):
     found = iter([100, 150, 104])
-    monkeypatch.setattr(memory, "resident", lambda device: next(found))
+    monkeypatch.setattr(sides, "resident", lambda device: next(found))
     grown = memory.growth(CPU, first=2, last=6)
     assert (grown["before"], grown["after"]) == (100, 104) and grown["early_s"] > 0 and grown["late_s"] > 0
 
 
 @pytest.mark.parametrize(("after", "holds"), [(100, True), (102, True), (104, False)])
 def test_memory_must_not_grow(monkeypatch, after, holds):
-    line = json.dumps({"early_s": 1.0, "late_s": 2.0, "before": 100, "after": after})
-    monkeypatch.setattr(memory, "in_a_fresh_process", lambda *arguments: {("growth",): line}[arguments])
+    grown = {"early_s": 1.0, "late_s": 2.0, "before": 100, "after": after}
+    monkeypatch.setattr(memory, "_growth", lambda: grown)
     (r,) = memory.Growth().results(CPU)
     assert (r.about, r.other_bytes, r.ours_bytes, r.holds) == ("memory", 100, after, holds)
     assert (r.ratio, r.ours_s, r.other_s) == (100 / after, 2.0, 1.0)
@@ -445,6 +417,6 @@ def test_paper_memory_is_set_against_16_gb(monkeypatch):
         assert memory.PaperMemory().sides()[0](CPU).format == format
     for used, holds in ((8 * 10**9, True), (17 * 10**9, False)):
         peaks = {("cqf-paper-memory", 0): used}
-        monkeypatch.setattr(memory, "peak", lambda *asked, peaks=peaks: peaks[asked])
+        monkeypatch.setattr(sides, "peak", lambda *asked, peaks=peaks: peaks[asked])
         (r,) = memory.PaperMemory().results(CPU)
         assert (r.ours_bytes, r.other_bytes, r.holds) == (used, 16 * 10**9, holds)

@@ -123,7 +123,7 @@ def lock(ground: Ground, rng: random.Random) -> str:
     place = runs / NAME / ".lock"
     if rng.random() < 0.5:
         place.write_bytes(rng.randbytes(100))
-        place.with_name(".lock.owner").write_bytes(rng.choice([b"", b"{", b'{"pid": "x"}', rng.randbytes(50)]))
+        place.with_name(".lock.owner").write_bytes(rng.choice([b"", b"{", b"process x", rng.randbytes(50)]))
         ground.finishes(runs)
         return AS_UNDISTURBED
     place.unlink(missing_ok=True)

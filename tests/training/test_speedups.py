@@ -144,7 +144,7 @@ def test_the_feed_is_the_loop_over_positions(n):
     feed = ImageBatches(images, torch.arange(n), seed=3, flips=False, device=CPU)
     found, labels = [], []
     for size in (5, 8, 30, 1):
-        x, named = feed.batch(size)
+        x, named = feed.next(size)
         found += x.flatten().tolist()
         labels += named["labels"].tolist()
     orders = [torch.randperm(n, generator=torch.Generator().manual_seed(3 * 1_000_003 + e)) for e in range(44 // n + 1)]
@@ -166,7 +166,7 @@ def test_a_step_is_that_of_the_textbook_loop(row, changes, monkeypatch):
     training = replace(recipe.training, autocast="off", channels_last=False, decay_from=1.0, **changes)
     torch.manual_seed(0)
     images = torch.randint(256, (24, *build(recipe.system).shape), dtype=torch.uint8)
-    monkeypatch.setattr(ImageBatches, "batch", lambda self, size: (images[:size], {}))
+    monkeypatch.setattr(ImageBatches, "next", lambda self, size: (images[:size], {}))
     monkeypatch.setattr(plain, "flipped_bytes", lambda data, size: iter(lambda: images[:size], None))
     weights, losses = [], []
     for way in (stepper, plain.plain_stepper):

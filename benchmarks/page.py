@@ -1,0 +1,78 @@
+"""docs/performance.md, whose tables are rendered from `reports/published/bench/` and the published records."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import SAME_WORK
+from cqlib.report import evidence
+from cqlib.util.paths import ROOT
+
+PAGE = ROOT / "docs" / "performance.md"
+RESULTS = ROOT / "reports" / "published" / "bench"
+HEADER = ("row", "against", "ours", "other", "ratio (least to most)", "target", "")
+
+
+def render(text: str) -> str:
+    """The page's `text` with both parts, each between `<!-- NAME -->` and `<!-- /NAME -->`, rendered anew."""
+    for name, part in (("bench", tables()), ("precision", evidence.precision())):
+        pattern = re.compile(f"(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)", re.DOTALL)
+        text, found = pattern.subn(lambda _, part=part: part, text)
+        if found != 1:
+            raise ValueError(f"{PAGE.name} has no part <!-- {name} --> … <!-- /{name} -->")
+    return text
+
+
+def tables(folder: Path = RESULTS) -> str:
+    """A Markdown table of ratios for each machine in `folder`, and what was missed."""
+    parts = []
+    for path in sorted(folder.glob("*.json")):
+        results = json.loads(path.read_text())
+        lines = [_row(HEADER), _row(["---"] * len(HEADER)), *map(_result, results)]
+        parts += [f"{results[0]['device']}:", "", *lines, "", _missed(results), ""]
+    return "\n".join(parts).strip() or "Not measured yet."
+
+
+def _result(r: dict[str, Any]) -> str:
+    memory = r["about"] == "memory"
+    sides = [_bytes(r[f"{side}_bytes"]) if memory else _seconds(r[f"{side}_s"]) for side in ("ours", "other")]
+    spread = f"{r['ratio_low']:.3g} to {r['ratio_high']:.3g}" if r["n"] > 1 else "one round"
+    verdict = "holds" if r["holds"] else "**does not hold**"
+    other, work = r["other"], r.get("work_ratio") or 1
+    if abs(work - 1) > SAME_WORK:
+        other += f" ({1 / work:.2f} times our multiply-adds, in convolutions and products)"
+    return _row([f"`{r['name']}`", other, *sides, f"{r['ratio']:.3g} ({spread})", f"{r['target']:.3g}", verdict])
+
+
+def _missed(results: Sequence[dict[str, Any]]) -> str:
+    """How many targets were met; and for steps that missed theirs, how near the machine's ceiling they run."""
+    missed = list(dict.fromkeys(f"`{r['name']}`" for r in results if not r["holds"]))
+    if not missed:
+        return f"All {len(results)} targets are met."
+    steps = _shares(results, "flops_per_s", "peak_flops_per_s")
+    convolutions = _shares(results, "convolutions_s", "ours_s")
+    text = f"{sum(r['holds'] for r in results)} of {len(results)} targets are met; missed by {', '.join(missed)}."
+    text += f" Of what this machine reaches on large products, our steps reach {steps}." if steps else ""
+    return text + (f" Convolutions, which both sides call, take of our time {convolutions}." if convolutions else "")
+
+
+def _shares(results: Sequence[dict[str, Any]], part: str, whole: str) -> str:
+    shares = {r["name"]: r[part] / r[whole] for r in results if r.get(part)}
+    return ", ".join(f"{share:.0%} (`{name}`)" for name, share in shares.items())
+
+
+def _seconds(value: float) -> str:
+    unit, factor = ("s", 1) if value >= 1 else ("ms", 1e3) if value >= 1e-3 else ("µs", 1e6)
+    return f"{value * factor:,.0f} {unit}" if value * factor >= 100 else f"{value * factor:.3g} {unit}"
+
+
+def _bytes(value: int) -> str:
+    return f"{value / 1e6:,.0f} MB"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
