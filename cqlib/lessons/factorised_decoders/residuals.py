@@ -1,11 +1,11 @@
-"""What a decoder leaves unexplained, y - mu(z) with z ~ q(z|x), and how far that is from the noise it believes in.
+"""Residuals of a decoder, y - mu(z) with z ~ q(z|x), and their distance from the noise of its model.
 
 For a factorised Gaussian decoder e = (y - mu(z)) / sigma(z) is N(0, I). Let C be the second moments of the e of real
 images. On average over these images a Gaussian of covariance C is better by
 
     KL(N(0, C) || N(0, I)) = 1/2 sum_i (C_ii - 1 - ln C_ii)  -  1/2 ln det R,   R = the correlations in C,
 
-nats: the first part is for wrong scales, the second for correlations that are ignored, and neither is ever negative.
+nats: the first part is for wrong scales, the second for neglected correlations, and neither is ever negative.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from cqlib import losses
-from cqlib.lessons.factorised_decoders.linear_decoder import log_normal
+from cqlib.lessons.factorised_decoders.linear_decoder import LinearDecoder, log_normal
+from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import LN_LEVELS, dequantise
 
 BATCH = 250
+Decoder = LinearDecoder | HybridModel
 
 
 @dataclass(frozen=True)
-class Explained:
+class Reconstruction:
     """Images x, features y = f(x), and the decoder's mu(z) and ln sigma(z) for one z ~ q(z|x) each: (N, C, H, W)."""
 
     x: Tensor
@@ -42,19 +43,19 @@ class Explained:
     """ln p(z) - ln q(z|x) at the draw, (N,)."""
 
     @property
-    def left(self) -> Tensor:
+    def residual(self) -> Tensor:
         """y - mu(z)."""
         return self.y - self.mean
 
     @property
-    def left_in_image(self) -> Tensor:
-        """x - f^-1(mu(z)), the same without f."""
+    def image_residual(self) -> Tensor:
+        """x - f^-1(mu(z)); without f the same as `residual`."""
         return self.x - self.image_of_mean
 
     @functools.cached_property
-    def standard(self) -> Tensor:
+    def standardised(self) -> Tensor:
         """e = (y - mu(z)) / sigma(z)."""
-        return self.left * (-self.log_sigma).exp()
+        return self.residual * (-self.log_sigma).exp()
 
     @property
     def nats(self) -> Tensor:
@@ -64,8 +65,8 @@ class Explained:
 
 
 @torch.no_grad()
-def explain(decoder: Any, images: Tensor, seed: int = 0) -> Explained:
-    """uint8 (N, C, H, W), explained by a `HybridModel` or a `LinearDecoder`, with one draw of u and z."""
+def reconstruct(decoder: Decoder, images: Tensor, seed: int = 0) -> Reconstruction:
+    """Images uint8 (N, C, H, W) with one draw of u and z each."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for batch in images.split(BATCH):
@@ -74,11 +75,11 @@ def explain(decoder: Any, images: Tensor, seed: int = 0) -> Explained:
         mean, log_sigma = decoder.decode(q.z)
         y, log_det = decoder.features(v)
         parts.append((v, y, mean, log_sigma, decoder.image(mean), log_det, q.log_ratio))
-    return Explained(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    return Reconstruction(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def at_offset(r: Tensor, down: int, across: int) -> float:
-    """The correlation between values of r (N, C, H, W) that lie `down` and `across` pixels apart, in one colour: over
+def offset_correlation(r: Tensor, down: int, across: int) -> float:
+    """The correlation between values of r (N, C, H, W) that are `down` and `across` pixels apart, in one colour: over
     the N images at every place, and then the mean over places and colours."""
     h, w = r.shape[2:]
     r = r - r.mean(0)
@@ -86,12 +87,17 @@ def at_offset(r: Tensor, down: int, across: int) -> float:
     return float(((a * b).mean(0) / (a.square().mean(0) * b.square().mean(0)).sqrt()).mean())
 
 
-def by_distance(r: Tensor, distances: Sequence[int]) -> list[float]:
-    """`at_offset` over so many pixels, the mean of across and down."""
-    return [(at_offset(r, d, 0) + at_offset(r, 0, d)) / 2 for d in distances]
+def distance_correlations(r: Tensor, distances: Sequence[int]) -> list[float]:
+    """`offset_correlation` at each distance in pixels, the mean of across and down."""
+    return [(offset_correlation(r, d, 0) + offset_correlation(r, 0, d)) / 2 for d in distances]
 
 
-def between_colours(r: Tensor) -> float:
+def neighbour_correlation(r: Tensor) -> float:
+    """The correlation of values of r (N, C, H, W) at a distance of one pixel."""
+    return distance_correlations(r, [1])[0]
+
+
+def colour_correlation(r: Tensor) -> float:
     """The mean correlation between two colours of one pixel, of r (N, C, H, W)."""
     r = r - r.mean(0)
     r = r / r.square().mean(0).sqrt()
@@ -107,7 +113,7 @@ def excess_kurtosis(r: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Covariance:
-    """Second moments C of standardised residuals, float64 (D, D), and what a Gaussian with them gains over N(0, I)."""
+    """Second moments C of standardised residuals, float64 (D, D), and the gain of N(0, C) over N(0, I)."""
 
     matrix: Tensor
 
@@ -133,7 +139,7 @@ class Covariance:
         independent = -0.5 * e.square().sum(1) - 0.5 * e.shape[1] * math.log(2 * math.pi)
         return log_normal(e, self.root) - independent
 
-    def white(self, e: Tensor) -> Tensor:
+    def whiten(self, e: Tensor) -> Tensor:
         """L^-1 e, flat (N, D): uncorrelated, if C is the covariance of e."""
         return torch.linalg.solve_triangular(self.root, e.flatten(1).double().T, upper=False).T
 

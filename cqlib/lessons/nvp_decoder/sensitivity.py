@@ -1,13 +1,13 @@
-"""Lesson 05, what f does to small changes of an image: singular values of its Jacobian, and its gain by frequency.
+"""Lesson 05, the effect of f on small changes of an image: singular values of its Jacobian, and its gain by frequency.
 
-With df/dx = U diag(s) V^T, a change along the column v_i of V comes out s_i times as large, and ln |det| = sum ln s_i.
+With df/dx = U diag(s) V^T, a change along the column v_i of V is stretched s_i times, and ln |det| = sum ln s_i.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
 import torch
 from IPython.display import HTML
@@ -15,16 +15,16 @@ from scipy.fft import idctn
 from torch import Tensor
 
 from cqlib.lessons.coupling_layers.jacobians import jacobian
-from cqlib.lessons.factorised_decoders.residuals import Explained
+from cqlib.lessons.factorised_decoders.residuals import Reconstruction
 from cqlib.models.hybrid import HybridModel
 from cqlib.report import plots
-from cqlib.report.cells import difference, legend, log_scale, mark, number, picture, stretched, table
+from cqlib.report.cells import difference, legend, log_scale, mark, picture, stretched, subplots, table
 
 
 @dataclass(frozen=True)
 class Sensitivity:
     """df/dx at one image (C, S, S): `matrix` (D, D), singular values (D,), the largest first, and the directions of
-    image space that they stretch, (D, C, S, S); `log_det` as f itself says. All fp64 but the last."""
+    image space that they stretch, (D, C, S, S); `log_det` as f returns it. All fp64 but the last."""
 
     matrix: Tensor
     values: Tensor
@@ -32,7 +32,11 @@ class Sensitivity:
     log_det: float
 
 
-def at(model: HybridModel, x: Tensor) -> Sensitivity:
+Sensitivities = Mapping[int, Sensitivity]
+"""By the index of the test image."""
+
+
+def sensitivity(model: HybridModel, x: Tensor) -> Sensitivity:
     """Of the model's f at x (C, S, S)."""
     matrix = jacobian(lambda v: model.features(v)[0], x).double()
     _, values, directions = torch.linalg.svd(matrix)
@@ -54,80 +58,70 @@ def waves(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(basis.reshape(-1, channels, size, size)), torch.from_numpy(frequency)
 
 
-def by_frequency(energy: Tensor, frequency: Tensor) -> tuple[list[float], list[float]]:
-    """Mid-frequencies of bands one cycle wide, and the root of the mean of `energy` (D,) in each."""
-    top = int(frequency.max())
-    middle, values = [], []
-    for low in range(top):
-        inside = (frequency >= low) & (frequency < low + 1)
-        middle.append(low + 0.5)
-        values.append(float(energy[inside].mean().sqrt()))
-    return middle, values
+def band_means(energy: Tensor, frequency: Tensor) -> list[float]:
+    """The root of the mean of `energy` (D,) in each band of frequencies, [0, 1), [1, 2), …, one cycle wide."""
+    lows = range(int(frequency.max()))
+    return [float(energy[(frequency >= low) & (frequency < low + 1)].mean().sqrt()) for low in lows]
 
 
-# --- to see --------------------------------------------------------------------------------------------------
+# --- pictures and tables -------------------------------------------------------------------------------------
 
 
-def spectrum(found: dict[int, Sensitivity]) -> HTML:
+def spectrum(sensitivities: Sensitivities) -> HTML:
     """The singular values of df/dx at some images, in order."""
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(4.9, 3.1)
-        ax = figure.subplots()
-        for k, (i, s) in enumerate(found.items()):
+    with subplots(4.9, 3.1) as (figure, ax):
+        for k, (i, s) in enumerate(sensitivities.items()):
             ax.plot(range(1, len(s.values) + 1), s.values, color=plots.SERIES[5 + k], label=f"image {i}")
         ax.axhline(1, color=plots.FAINT, linewidth=0.8)
         log_scale(ax)
-        ax.set_xlabel("direction, in the order of its stretching")
-        ax.set_ylabel("singular value of ∂f/∂x")
+        ax.set(xlabel="direction, in the order of its stretching", ylabel="singular value of ∂f/∂x")
         legend(ax)
-    words = "; ".join(f"image {i}: {s.values[0]:.1f} to {s.values[-1]:.2f}" for i, s in found.items())
+    words = "; ".join(f"image {i}: {s.values[0]:.1f} to {s.values[-1]:.2f}" for i, s in sensitivities.items())
     return picture(figure, f"Singular values of the Jacobian of f, the largest first. {words}")
 
 
-def determinants(found: dict[int, Sensitivity]) -> HTML:
+def determinants(sensitivities: Sensitivities) -> HTML:
     """sum ln s_i against the log-determinant that f returns."""
     lines = []
-    for i, s in found.items():
+    for i, s in sensitivities.items():
         total = float(s.values.log().sum())
-        lines.append([f"image {i}", number(float(s.values[0])), number(float(s.values[-1])), number(total, 3),
-                      number(s.log_det, 3), difference(total - s.log_det)])  # fmt: skip
-    head = ["At", "largest", "smallest", "Σ ln of singular values", "Σ ln s of the couplings", "difference"]
-    return table("Singular values of ∂f/∂x, and its determinant", head, lines)
+        lines.append((f"image {i}", s.values[0], s.values[-1], total, s.log_det, total - s.log_det))
+    columns = {"At": None, "largest": 2, "smallest": 2, "Σ ln of singular values": 3,
+               "Σ ln s of the couplings": 3, "difference": difference}  # fmt: skip
+    return table("Singular values of ∂f/∂x, and its determinant", columns, lines)
 
 
-def directions(found: dict[int, Sensitivity], n: int = 9) -> HTML:
+def direction_board(sensitivities: Sensitivities, n: int = 9) -> HTML:
     """The n directions of image space that f stretches most, and the n that it shrinks most."""
     board = {
-        "stretched most": {f"image {i}": stretched(s.directions[:n]) for i, s in found.items()},
-        "shrunk most": {f"image {i}": stretched(s.directions[-n:].flip(0)) for i, s in found.items()},
+        "stretched most": {f"image {i}": stretched(s.directions[:n]) for i, s in sensitivities.items()},
+        "shrunk most": {f"image {i}": stretched(s.directions[-n:].flip(0)) for i, s in sensitivities.items()},
     }
     alt = "Directions that f stretches are fine checks and colour differences; directions that it shrinks are smooth"
     return picture(plots.sample_board(board, columns=round(n**0.5)), alt)
 
 
-def gain(found: dict[int, Sensitivity], of: Explained) -> HTML:
+def frequency_gain(sensitivities: Sensitivities, of: Reconstruction) -> HTML:
     """By spatial frequency: how much f enlarges a wave (mean over images), how large that wave is in the residuals of
     test images, and the product, which is flat where f whitens."""
     basis, frequency = waves(of.x.shape[1:])
     flat = basis.flatten(1)
-    gains = sum((s.matrix @ flat.T).square().sum(0) for s in found.values()) / len(found)
-    residual = of.left_in_image.flatten(1).double()
+    gains = sum((s.matrix @ flat.T).square().sum(0) for s in sensitivities.values()) / len(sensitivities)
+    residual = of.image_residual.flatten(1).double()
     energy = ((residual - residual.mean(0)) @ flat.T).square().mean(0)
-    middle, of_f = by_frequency(gains, frequency)
-    _, of_residual = by_frequency(energy, frequency)
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(5.4, 3.4)
-        ax = figure.subplots()
-        product = [a * b for a, b in zip(of_f, of_residual, strict=True)]
-        for values, label, (colour, marker) in (
-            (of_f, "gain of f", mark("CQ-F")),
-            (of_residual, "residual in image space", (plots.INK, "o")),
-            (product, "product", plots.mark(6)),
-        ):
+    gain, size = band_means(gains, frequency), band_means(energy, frequency)
+    product = [a * b for a, b in zip(gain, size, strict=True)]
+    lines = (
+        (gain, "gain of f", mark("CQ-F")),
+        (size, "residual in image space", (plots.INK, "o")),
+        (product, "product", plots.mark(6)),
+    )
+    with subplots(5.4, 3.4) as (figure, ax):
+        for values, label, (colour, marker) in lines:
+            middle = [low + 0.5 for low in range(len(values))]
             ax.plot(middle, values, color=colour, marker=marker, markersize=4, label=label)
         log_scale(ax)
-        ax.set_xlabel("spatial frequency (cycles per image side)")
-        ax.set_ylabel("gain, or root mean square")
+        ax.set(xlabel="spatial frequency (cycles per image side)", ylabel="gain, or root mean square")
         legend(ax)
-    words = f"gain {of_f[0]:.2f} to {of_f[-1]:.2f}, residual {of_residual[0]:.2f} to {of_residual[-1]:.2f}"
+    words = f"gain {gain[0]:.2f} to {gain[-1]:.2f}, residual {size[0]:.2f} to {size[-1]:.2f}"
     return picture(figure, f"From low to high frequencies: {words}, product {product[0]:.2f} to {product[-1]:.2f}")

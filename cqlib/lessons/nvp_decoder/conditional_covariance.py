@@ -1,4 +1,4 @@
-"""Lesson 05, the images of one code: p(x|z) is no product over pixels, and f gives it a covariance of its own.
+"""Lesson 05, images of one code: p(x|z) does not factorise over pixels, and f gives it a covariance of its own.
 
 To first order about x0 = f^-1(mu(z)), with J = df/dx at x0, a draw is x0 + J^-1 (sigma(z) eps), so that
 
@@ -10,9 +10,10 @@ Jacobians are of whole images here: D backward passes, for images of 16 pixels a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-import matplotlib
 import numpy as np
 import torch
 from IPython.display import HTML
@@ -21,17 +22,16 @@ from torch import Tensor
 from cqlib import losses
 from cqlib.lessons.coupling_layers.jacobians import jacobian
 from cqlib.lessons.factorised_decoders import residuals
-from cqlib.lessons.factorised_decoders.residuals import Explained
+from cqlib.lessons.factorised_decoders.residuals import Reconstruction
 from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import to_uint8
-from cqlib.report import plots
-from cqlib.report.cells import SIGNED, number, picture, table
+from cqlib.report.cells import SIGNED, bare, mean_and_error, picture, subplots, table
 
 DRAWS = 3000
 
 
 @dataclass(frozen=True)
-class Given:
+class Conditional:
     """Draws of p(x|z) for one z: `x` (n, C, S, S), the mean's image `centre` (C, S, S), J there (D, D) in fp64, and
     ln p_x(x|z) (n,) of the draws by Eq. (8)."""
 
@@ -41,13 +41,13 @@ class Given:
     jacobian: Tensor
     log_p: Tensor
 
-    @property
+    @cached_property
     def covariance(self) -> Tensor:
         """Of the draws, (D, D)."""
         e = (self.x - self.x.mean(0)).flatten(1).double()
         return e.T @ e / len(e)
 
-    @property
+    @cached_property
     def linear_covariance(self) -> Tensor:
         """J^-1 diag(sigma^2) J^-T, (D, D)."""
         root = torch.linalg.solve(self.jacobian, torch.diag(self.sigma))
@@ -61,8 +61,12 @@ class Given:
         return -0.5 * e.square().sum(1) + log_det - 0.5 * len(self.sigma) * math.log(2 * math.pi)
 
 
-def given(model: HybridModel, of: Explained, i: int, n: int = DRAWS, seed: int = 0) -> Given:
-    """n draws for the code that explains the i-th image of `of`."""
+Conditionals = Mapping[int, Conditional]
+"""By the index of the test image."""
+
+
+def conditional(model: HybridModel, of: Reconstruction, i: int, n: int = DRAWS, seed: int = 0) -> Conditional:
+    """n draws for the code of the i-th image of `of`."""
     generator = torch.Generator().manual_seed(seed)
     mean, log_sigma, centre = of.mean[i : i + 1], of.log_sigma[i : i + 1], of.image_of_mean[i]
     parts = []
@@ -74,32 +78,30 @@ def given(model: HybridModel, of: Explained, i: int, n: int = DRAWS, seed: int =
             parts.append((x, losses.decoder_log_density(y, log_det, mean, log_sigma)))
     x, log_p = (torch.cat(column)[:n] for column in zip(*parts, strict=True))
     matrix = jacobian(lambda v: model.features(v)[0], centre).double()
-    return Given(x, centre, log_sigma.exp().flatten().double(), matrix, log_p.double())
+    return Conditional(x, centre, log_sigma.exp().flatten().double(), matrix, log_p.double())
 
 
-def correlations_of_one_pixel(found: dict[int, Given], of: Explained, channel: int = 1) -> HTML:
-    """For each image: it, a draw, the noise's standard deviation, and how the middle pixel's green goes with the green
-    of all others: by draws, and to first order. Under independent pixels the last two would be a single dot."""
+def pixel_correlations(conditionals: Conditionals, of: Reconstruction, channel: int = 1) -> HTML:
+    """For each image: it, a draw, the noise's standard deviation, and the correlation of the middle pixel's green with
+    the green of all others: by draws, and to first order. Under independent pixels the last two would be a single
+    dot."""
     size = of.x.shape[-1]
     middle = (channel * size + size // 2) * size + size // 2
     titles = ("image x", "f⁻¹(μ(z))", "a draw", "noise of x|z, sd", "correlation, draws", "J⁻¹ σ² J⁻ᵀ")
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(8.6, 1.3 * len(found) + 0.3)
-        axes = figure.subplots(len(found), len(titles), squeeze=False)
-        loudest = max(float(g.covariance.diagonal().max().sqrt()) for g in found.values())
-        for row, (i, g) in zip(axes, found.items(), strict=True):
-            spread = g.covariance.diagonal().sqrt().view(g.centre.shape).mean(0)
-            for ax, image in zip(row, (of.x[i], g.centre, g.x[0]), strict=False):
+    deviations = {i: c.covariance.diagonal().sqrt() for i, c in conditionals.items()}
+    limit = max(float(deviation.max()) for deviation in deviations.values())
+    rows = len(conditionals)
+    with subplots(8.6, 1.3 * rows + 0.3, rows, len(titles), squeeze=False) as (figure, axes):
+        for row, (i, c) in zip(axes, conditionals.items(), strict=True):
+            for ax, image in zip(row, (of.x[i], c.centre, c.x[0]), strict=False):
                 ax.imshow(to_uint8(image).permute(1, 2, 0), interpolation="none")
-            row[3].imshow(spread, vmin=0, vmax=loudest, interpolation="none")
-            for ax, c in ((row[4], g.covariance), (row[5], g.linear_covariance)):
-                r = c[middle] / (c.diagonal() * c[middle, middle]).sqrt()
-                image = ax.imshow(r.view(g.centre.shape)[channel], cmap=SIGNED, vmin=-1, vmax=1, interpolation="none")
+            row[3].imshow(deviations[i].view(c.centre.shape).mean(0), vmin=0, vmax=limit, interpolation="none")
+            for ax, matrix in ((row[4], c.covariance), (row[5], c.linear_covariance)):
+                r = matrix[middle] / (matrix.diagonal() * matrix[middle, middle]).sqrt()
+                image = ax.imshow(r.view(c.centre.shape)[channel], cmap=SIGNED, vmin=-1, vmax=1, interpolation="none")
             row[0].set_ylabel(f"image {i}")
         for ax in axes.flat:
-            ax.set_xticks([])
-            ax.set_yticks([])
-            ax.grid(False)
+            bare(ax)
         for ax, title in zip(axes[0], titles, strict=True):
             ax.set_title(title, fontsize=8.5)
         figure.colorbar(image, ax=list(axes[:, -1]), label="correlation", shrink=0.9)
@@ -110,41 +112,30 @@ def correlations_of_one_pixel(found: dict[int, Given], of: Explained, channel: i
     return picture(figure, alt)
 
 
-def first_order(found: dict[int, Given]) -> HTML:
+def first_order(conditionals: Conditionals) -> HTML:
     """p(x|z) against the Gaussian of first order: total variance, correlation of neighbours, kurtosis, and the
     divergence KL(p(x|z) || Gaussian), by draws and Eq. (8)."""
     lines = []
-    for i, g in found.items():
-        variances = [float(c.trace()) for c in (g.covariance, g.linear_covariance)]
-        near = residuals.by_distance(g.x, [1])[0]
-        gap = g.log_p - g.linear_log_p
-        divergence = f"{number(float(gap.mean()))} ± {float(gap.std() / math.sqrt(len(gap))):.2f}"
-        kurtosis = residuals.excess_kurtosis(g.x)
-        lines.append([f"image {i}", *(number(v) for v in (*variances, near, kurtosis)), divergence])
-    head = [
-        "Code of",
-        "variance, draws",
-        "J⁻¹ σ² J⁻ᵀ",
-        "neighbours",
-        "excess kurtosis",
-        "KL(p(x|z) ‖ first order), nats",
-    ]
-    return table(f"p(x|z) of {DRAWS:,} draws and its first order, summed over the values of an image", head, lines)
+    for i, c in conditionals.items():
+        statistics = (residuals.neighbour_correlation(c.x), residuals.excess_kurtosis(c.x))
+        divergence = mean_and_error(c.log_p - c.linear_log_p, 2)
+        lines.append((f"image {i}", c.covariance.trace(), c.linear_covariance.trace(), *statistics, divergence))
+    columns = {"Code of": None, "variance, draws": 2, "J⁻¹ σ² J⁻ᵀ": 2, "neighbours": 2, "excess kurtosis": 2,
+               "KL(p(x|z) ‖ first order), nats": None}  # fmt: skip
+    return table(f"p(x|z) of {DRAWS:,} draws and its first order, summed over the values of an image", columns, lines)
 
 
-def differ(found: dict[int, Given]) -> HTML:
-    """How much the covariances of two codes differ: |A - B| / |A| in the Frobenius norm, after each is scaled to the
+def shape_differences(conditionals: Conditionals) -> HTML:
+    """The difference of the covariances of two codes: |A - B| / |A| in the Frobenius norm, after each is scaled to the
     same total variance. One shared covariance would give 0."""
-    shapes = {i: g.linear_covariance / g.linear_covariance.trace() for i, g in found.items()}
-    lines = [
-        [f"image {i}", *(number(float((a - b).norm() / a.norm())) for b in shapes.values())] for i, a in shapes.items()
-    ]
-    return table("Relative difference of the shape of Cov(x|z)", ["", *(f"image {i}" for i in shapes)], lines)
+    shapes = {f"image {i}": c.linear_covariance / c.linear_covariance.trace() for i, c in conditionals.items()}
+    lines = [(name, *((a - b).norm() / a.norm() for b in shapes.values())) for name, a in shapes.items()]
+    return table("Relative difference of the shape of Cov(x|z)", {"": None} | dict.fromkeys(shapes, 2), lines)
 
 
-def restless(of: Explained) -> list[int]:
-    """Three test images from calm to restless, by the contrast within a colour among the first 100; the last of them
-    alone where images are so large that a Jacobian takes minutes."""
+def images_by_contrast(of: Reconstruction) -> list[int]:
+    """Three test images of low, medium and high contrast within a colour, among the first 100; the last of them alone
+    where images are so large that a Jacobian takes minutes."""
     contrast = of.x[:100].std((2, 3)).mean(1)
     ranks = np.array([0.1, 0.6, 0.95])[0 if of.x.shape[-1] <= 16 else 2 :] * (len(contrast) - 1)
     return contrast.argsort()[torch.as_tensor(ranks.astype(int))].tolist()

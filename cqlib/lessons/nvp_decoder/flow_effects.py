@@ -1,0 +1,87 @@
+"""Lesson 05, the effects of f: correlations and kurtosis that it removes, and Table 1 with and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from IPython.display import HTML
+
+from cqlib.data.dataset import Dataset
+from cqlib.experiments.load import ModelAndData
+from cqlib.experiments.record import Record
+from cqlib.experiments.rows import label_of
+from cqlib.lessons.factorised_decoders import residuals
+from cqlib.lessons.factorised_decoders.pictures import DISTANCES
+from cqlib.lessons.factorised_decoders.residuals import Reconstruction
+from cqlib.models.hybrid import HybridModel
+from cqlib.report import page as report
+from cqlib.report import plots
+from cqlib.report.cells import mark, panels, picture, table
+from cqlib.report.claim_cards import cards
+from cqlib.report.run_sets import FEATURES, RunSet, measured, run_sets
+
+ROWS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f")
+CLAIMS = "table1/f-"
+"""Prefix of the ids of the claims about f."""
+
+
+def reconstructions(models: Mapping[str, ModelAndData], images: Dataset) -> dict[str, Reconstruction]:
+    """Label -> the test images as that model reconstructs them."""
+    test = images.test.images
+    return {m.name: residuals.reconstruct(m.model, test) for m in models.values() if isinstance(m.model, HybridModel)}
+
+
+def residual_correlations(seen: Mapping[str, Reconstruction]) -> HTML:
+    """The correlation of residuals over distance, in image space and in feature space."""
+    lines, words = {}, []
+    for label, of in seen.items():
+        colour, marker = mark(label)
+        features = residuals.distance_correlations(of.standardised, DISTANCES)
+        image = residuals.distance_correlations(of.image_residual, DISTANCES)
+        lines[label] = {
+            "in image space": (DISTANCES, image, plots.INK, "o", "--"),
+            "in feature space": (DISTANCES, features, colour, marker, "-"),
+        }
+        words.append(f"{label}: neighbours {image[1]:.2f} in image space, {features[1]:.2f} in feature space")
+    figure = panels(lines, xlabel="distance d (pixels)", ylabel="correlation of residuals")
+    return picture(figure, f"Residuals over distance. {'; '.join(words)}")
+
+
+def statistics(seen: Mapping[str, Reconstruction]) -> HTML:
+    """Correlation of neighbours and of colours, and excess kurtosis: of images, features, and residuals in either."""
+    measures = (residuals.neighbour_correlation, residuals.colour_correlation, residuals.excess_kurtosis)
+    lines = [
+        (f"{label}: {name}", *(measure(values) for measure in measures))
+        for label, of in seen.items()
+        for name, values in (
+            ("image x", of.x),
+            ("features f(x)", of.y),
+            ("x − f⁻¹(μ(z))", of.image_residual),
+            ("(f(x) − μ(z)) / σ(z)", of.standardised),
+        )
+    ]
+    columns = {"Test images": None, "correlation of neighbours": 2, "of colours": 2, "excess kurtosis": 2}
+    return table("What f takes away; independent Gaussian values would have 0, 0, 0", columns, lines)
+
+
+# --- Table 1 -------------------------------------------------------------------------------------------------
+
+
+def scores(runs: RunSet) -> HTML:
+    """BPD, and the scores at temperature 1, of the four systems; means over seeds with their spread."""
+    known = {name for row in ROWS for record in runs.of(row) for name in record.metrics}
+    score, distance, _ = FEATURES["inception" if "FID@T1" in known else "lite0"]
+    names = {"BPD": "BPD ↓", f"{score}@T1": f"{score} ↑", f"{distance}@T1": f"{distance} ↓"}
+    lines = []
+    for row in ROWS:
+        done = runs.of(row)
+        lines.append([label_of(row), *(measured(name, done) for name in names), str(len(done))])
+    return table(f"With and without f, T = 1 ({runs.label}, {runs.place})", ["Model", *names.values(), "seeds"], lines)
+
+
+def verdicts(records: Sequence[Record]) -> HTML:
+    """The tested claims about f, on the published records and on `records`; those that do not hold first."""
+    tested = [
+        card for card in cards(run_sets(records, report.published_records()), CLAIMS) if card.standing != "not run"
+    ]
+    return HTML(report.macro("claim_list", tested) if tested else "<p>No claim about f has been tested yet.</p>")
