@@ -11,7 +11,7 @@ u is off the support. The other divergence depends on u: without overlap
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,12 +94,12 @@ def density(ax: Axes, lattice: Lattice, log_q: Tensor, title: str) -> AxesImage:
 
 
 def density_board(
-    lattice: Lattice, rows: Mapping[str, Mapping[str, Tensor]], width: float, height: float, alt: str
+    lattice: Lattice, rows: Sequence[tuple[str, Mapping[str, Tensor]]], width: float, height: float, alt: str
 ) -> HTML:
-    """Densities in rows: row label -> title -> log-density (CELLS^2,); one colour bar for all."""
-    columns = max(map(len, rows.values()))
+    """Rows of densities: the label of a row, and title -> log-density (CELLS^2,); one colour bar for all."""
+    columns = len(rows[0][1])
     with subplots(width, height, len(rows), columns, sharex=True, sharey=True, squeeze=False) as (figure, axes):
-        for row, (label, densities) in zip(axes, rows.items(), strict=True):
+        for row, (label, densities) in zip(axes, rows, strict=True):
             for ax, (title, log_q) in zip(row, densities.items(), strict=True):
                 image = density(ax, lattice, log_q, title)
             if label:
@@ -110,7 +110,7 @@ def density_board(
 
 def displacement_board(lattice: Lattice) -> HTML:
     """Displaced densities: a row per place, a column per eps."""
-    rows = {place: dict(_titled(lattice, place, eps) for eps in SHARES) for place in PLACES}
+    rows = [(place, dict(_titled(lattice, place, eps) for eps in SHARES)) for place in PLACES]
     alt = f"The data with {SHARES} of its mass moved {', '.join(PLACES)}: rows differ in KL(q || p), not in KL(p || q)"
     return density_board(lattice, rows, 7.6, 6.9, alt)
 

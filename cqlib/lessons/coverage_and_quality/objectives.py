@@ -69,10 +69,10 @@ def compare(name: str, seeds: Sequence[int], steps: int) -> Comparison:
 
 def board(of: Comparison) -> HTML:
     """Densities: a row per seed, the data and a column per objective."""
-    rows = {}
+    rows = []
     for i, seed in enumerate(of.seeds):
         models = {_title(label, of.distances[label][i]): log_q[i] for label, log_q in of.log_q.items()}
-        rows[f"seed {seed}"] = {"data, exact": of.lattice.log_p} | models
+        rows.append((f"seed {seed}", {"data, exact": of.lattice.log_p} | models))
     alt = f"The density {of.name} beside those of {', '.join(of.log_q)}, a row per seed, the support outlined"
     return density_board(of.lattice, rows, 8.6, 2.05 * len(of.seeds) + 0.2, alt)
 
@@ -166,7 +166,7 @@ def vary_weight(of: Comparison) -> Weighted:
 def weight_board(of: Comparison, weighted: Weighted) -> HTML:
     """A density per weight: the still picture of the slider."""
     titled = [(_title(name, d), log_q) for name, (log_q, d) in weighted.items()]
-    rows = {"": dict(titled[:3]), " ": dict(titled[3:])}
+    rows = [("", dict(titled[:3])), ("", dict(titled[3:]))]
     return density_board(of.lattice, rows, 7.6, 5.0, f"Densities for {', '.join(weighted)}")
 
 

@@ -1,0 +1,188 @@
+"""Lesson 05: the checks of the equations detect errors, linear flows give exact Gaussians, frequencies are right."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from fake_records import records
+from html_tables import cells, value
+from torch import nn
+from torch.distributions import Normal
+
+from cqlib import data as data_sets
+from cqlib.experiments.claims import CLAIMS
+from cqlib.lessons import models
+from cqlib.lessons.coupling_layers.inverse import Functions
+from cqlib.lessons.coupling_layers.jacobians import jacobian
+from cqlib.lessons.factorised_decoders import residuals
+from cqlib.lessons.nvp_decoder import change_of_variables, conditional_covariance, flow_effects, sensitivity
+from cqlib.pixels import dequantise
+from cqlib.report.run_sets import run_sets
+
+
+@pytest.fixture(scope="module")
+def images():
+    return data_sets.load("photos10", size=16).first(100, 100)
+
+
+def small_model(images):
+    """CQ-F of the smoke profile with a flow that is no longer near the identity."""
+    model = models.untrained_model("table1/cq-f", images).model
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in model.flow.parameters():
+            p.add_(0.15 * torch.randn(p.shape, generator=generator))
+    return model
+
+
+@pytest.fixture(scope="module")
+def model(images):
+    return small_model(images)
+
+
+class Blur(nn.Module):
+    """A linear filter of packed pixels."""
+
+    def forward(self, x):
+        return 0.3 * x + 0.2 * x.roll(1, dims=2) - 0.1 * x.roll(1, dims=1)
+
+
+@pytest.fixture(scope="module")
+def linear(images):
+    """The model with an f that is linear: t(x1) = a fixed filter of x1, s constant."""
+    model = small_model(images)
+    for coupling in model.flow.couplings:
+        coupling.net = Functions(Blur(), lambda x: torch.full_like(x, -0.4))
+    return model
+
+
+# --- the equations -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def values(model, images):
+    """The variables of the notebook's cell."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        x = dequantise(images.test.images[:3], generator=generator)
+        q = model.infer(x, generator)
+        mean, log_sigma = model.decode(q.z)
+        p_y = Normal(mean, log_sigma.exp())
+        y = p_y.sample()
+        f_x, log_det = model.flow(x)
+        log_p_x = p_y.log_prob(f_x).flatten(1).sum(1) + log_det
+        drawn = model.flow.inverse(y)
+    return {"x": x, "q": q, "p_y": p_y, "y": y, "drawn": drawn, "log_det": log_det, "log_p_x": log_p_x}
+
+
+def test_checks_agree_and_leave_the_model_unchanged(model, images, values):
+    before = {name: p.clone() for name, p in model.state_dict().items()}
+    lines = cells(change_of_variables.equation_checks(model, images.test.images[:3], 0, **values))
+    assert len(lines) == 5 and all(float(line[-1]) < 5e-3 for line in lines)
+    assert abs(value(lines[2][1])) > 1  # a determinant that is not 1
+    assert all(torch.equal(p, before[name]) and p.dtype == before[name].dtype for name, p in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name, row", [("log_det", 2), ("log_p_x", 3), ("drawn", 1)])
+def test_checks_detect_a_wrong_value(model, images, values, name, row):
+    wrong = values | {name: values[name] + 0.5}
+    lines = cells(change_of_variables.equation_checks(model, images.test.images[:3], 0, **wrong))
+    assert float(lines[row][-1]) > 0.1 and float(lines[0][-1]) < 1e-2
+
+
+def test_models_with_f(images, tmp_path):
+    options = {"profile": "smoke", "seeds": [0], "runs_dir": tmp_path}
+    assert change_of_variables.models_with_f(images, **options)["table1/cq-f"].origin == "published"
+    other = replace(images, name="npz:cats.npz")  # no run of these, and nothing is published
+    (m,) = change_of_variables.models_with_f(other, **options).values()
+    assert m.origin == "untrained" and m.model.shape == (3, 16, 16)
+    again = models.untrained_model("table1/cq-f", other).model
+    assert all(torch.equal(p, q) for p, q in zip(m.model.parameters(), again.parameters(), strict=True))
+
+
+# --- one code ------------------------------------------------------------------------------------------------
+
+
+def test_a_linear_flow_gives_exactly_the_gaussian_of_first_order(linear, images):
+    n = 1000
+    of = residuals.reconstruct(linear, images.test.images[:2])
+    c = conditional_covariance.conditional(linear, of, 1, n=n)
+    torch.testing.assert_close(c.log_p, c.linear_log_p, rtol=0, atol=2e-2)
+    error = (c.covariance - c.linear_covariance).norm() / c.linear_covariance.norm()
+    trace, size = c.linear_covariance.trace(), c.linear_covariance.norm()
+    assert error < 1.2 * math.sqrt((trace**2 / size**2 + 1) / n)  # the sampling error of n draws
+    place = torch.arange(c.x[0].numel()).view(c.x.shape[1:])
+    deviations = c.linear_covariance.diagonal().sqrt()
+    correlation = c.linear_covariance / torch.outer(deviations, deviations)
+    expected = float(correlation[place[:, :, :-1].flatten(), place[:, :, 1:].flatten()].mean())
+    assert abs(expected) > 0.05 and residuals.offset_correlation(c.x, 0, 1) == pytest.approx(expected, abs=0.01)
+    normal = torch.distributions.MultivariateNormal(c.centre.flatten().double(), c.linear_covariance)
+    torch.testing.assert_close(normal.log_prob(c.x[:5].flatten(1).double()), c.linear_log_p[:5], rtol=0, atol=1e-4)
+
+
+def test_a_curved_flow_is_less_gaussian_at_higher_temperature(model, images):
+    of = residuals.reconstruct(model, images.test.images[:1])
+    hot = replace(of, log_sigma=of.log_sigma + math.log(4))
+    cold, warm = (conditional_covariance.conditional(model, which, 0, n=250) for which in (of, hot))
+    gaps = [float((c.log_p - c.linear_log_p).mean()) for c in (cold, warm)]
+    assert 0 < gaps[0] < gaps[1] and gaps[1] > 0.5
+    # the density of the draws is Eq. (8)
+    y, log_det = model.features(cold.x[:4])
+    p_y = Normal(of.mean.double(), of.log_sigma.exp().double())
+    expected = p_y.log_prob(y.double()).flatten(1).sum(1) + log_det.double()
+    torch.testing.assert_close(cold.log_p[:4], expected.detach(), rtol=1e-4, atol=0.05)
+
+
+def test_images_by_contrast(model, images):
+    of = residuals.reconstruct(model, images.test.images)
+    indices = conditional_covariance.images_by_contrast(of)
+    spread = [float(of.x[i].std((1, 2)).mean()) for i in indices]
+    assert len(set(indices)) == 3 and spread == sorted(spread)
+
+
+# --- sensitivity ---------------------------------------------------------------------------------------------
+
+
+def test_singular_values_multiply_to_the_determinant_and_stretch_their_directions(model, images):
+    x = residuals.reconstruct(model, images.test.images[:1]).x[0]
+    s = sensitivity.sensitivity(model, x)
+    assert float(s.values.log().sum()) == pytest.approx(s.log_det, abs=2e-3) and abs(s.log_det) > 1
+    flat = s.directions.flatten(1)
+    torch.testing.assert_close(flat @ flat.T, torch.eye(768, dtype=torch.float64), rtol=0, atol=1e-9)
+    torch.testing.assert_close((s.matrix @ flat.T).norm(dim=0), s.values, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(s.matrix.float(), jacobian(lambda v: model.flow(v)[0], x))
+
+
+def test_waves_are_a_basis_with_their_frequencies():
+    basis, frequency = sensitivity.waves((3, 8, 8))
+    flat = basis.flatten(1)
+    torch.testing.assert_close(flat @ flat.T, torch.eye(192, dtype=torch.float64), rtol=0, atol=1e-12)
+    constant = (basis[:64, 0].flatten(1).std(1) < 1e-9).nonzero()
+    assert constant.tolist() == [[0]] and frequency[0] == 0
+    # cos(pi (x + 1/2) k / 8) has k half periods over the side
+    across = basis[1, 0, 0] / basis[1, 0, 0, 0]
+    expected = torch.cos(math.pi * (torch.arange(8, dtype=torch.float64) + 0.5) / 8)
+    torch.testing.assert_close(across, expected / expected[0])
+    assert frequency[1] == frequency[8] == 0.5 and frequency[63] == pytest.approx(7 * math.sqrt(2) / 2)
+
+
+def test_bands_hold_root_mean_squares():
+    frequency = torch.tensor([0.0, 0.5, 1.0, 1.9, 2.0], dtype=torch.float64)
+    energy = torch.tensor([1.0, 7.0, 9.0, 9.0, 5.0], dtype=torch.float64)
+    assert sensitivity.band_means(energy, frequency) == pytest.approx([2.0, 3.0])
+
+
+# --- records -------------------------------------------------------------------------------------------------
+
+
+def test_table_1_with_and_without_f():
+    fakes = records(3, flow_effects.ROWS)
+    runs = run_sets(fakes, [])[0]
+    for row, line in zip(flow_effects.ROWS, cells(flow_effects.scores(runs)), strict=True):
+        for name, text in zip(("BPD", "IS-lite0@T1", "FD-lite0@T1"), line[1:-1], strict=True):
+            mean = sum(run.metrics[name].value for run in runs.of(row)) / 3
+            assert value(text.split()[0]) == pytest.approx(mean, rel=2e-3)
+    claims = [claim for claim in CLAIMS if claim.id.startswith(flow_effects.CLAIMS)]
+    verdicts = flow_effects.verdicts(fakes).data
+    assert len(claims) == 6 and all(claim.sentence in verdicts for claim in claims)
