@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.measuring import SAME_WORK
 from cqlib.report import evidence
 from cqlib.util.paths import ROOT
+from cqlib.util.text import megabytes
 
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "reports" / "published" / "bench"
@@ -39,7 +40,7 @@ def tables(folder: Path = RESULTS) -> str:
 
 def _result(r: dict[str, Any]) -> str:
     memory = r["about"] == "memory"
-    sides = [_bytes(r[f"{side}_bytes"]) if memory else _seconds(r[f"{side}_s"]) for side in ("ours", "other")]
+    sides = [megabytes(r[f"{side}_bytes"]) if memory else _seconds(r[f"{side}_s"]) for side in ("ours", "other")]
     spread = f"{r['ratio_low']:.3g} to {r['ratio_high']:.3g}" if r["n"] > 1 else "one round"
     verdict = "holds" if r["holds"] else "**does not hold**"
     other, work = r["other"], r.get("work_ratio") or 1
@@ -68,10 +69,6 @@ def _shares(results: Sequence[dict[str, Any]], part: str, whole: str) -> str:
 def _seconds(value: float) -> str:
     unit, factor = ("s", 1) if value >= 1 else ("ms", 1e3) if value >= 1e-3 else ("µs", 1e6)
     return f"{value * factor:,.0f} {unit}" if value * factor >= 100 else f"{value * factor:.3g} {unit}"
-
-
-def _bytes(value: int) -> str:
-    return f"{value / 1e6:,.0f} MB"
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from benchmarks.two_workers import TwoWorkers
 from cqlib.util import provenance
 from cqlib.util.errors import unknown
 from cqlib.util.files import write_atomic
+from cqlib.util.text import megabytes
 
 Row = Measurement | memory.Growth | memory.PaperMemory | TwoWorkers
 
@@ -78,7 +79,7 @@ def lines(r: Result) -> list[str]:
     if r.work_ratio is not None and abs(r.work_ratio - 1) > SAME_WORK:
         more.append(f"{r.work_ratio:.2f} times the other's multiply-adds")
     if r.ours_bytes is not None:
-        more.append(f"memory {r.ours_bytes / 1e6:,.0f} MB, other {r.other_bytes / 1e6:,.0f} MB")
+        more.append(f"memory {megabytes(r.ours_bytes)}, other {megabytes(r.other_bytes or 0)}")
     return [f"{first}{verdict:<13}  {r.n}  {r.other}", *([f"{'':<20}   {'; '.join(more)}"] if more else [])]
 
 

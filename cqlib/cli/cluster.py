@@ -19,6 +19,7 @@ from cqlib.cli.tasks import GRACE, Listener, Outcome, Task, thread_limits
 from cqlib.cli.tasks import run_tasks as run_here
 from cqlib.util.errors import UserError, one_line
 from cqlib.util.stop import StopRequest
+from cqlib.util.text import gibibytes
 
 LOSSES = 5
 """How many nodes may be lost under a task before it counts as failed: it may be what brings them down."""
@@ -150,7 +151,7 @@ def _resources(task: Task) -> dict[str, float]:
     if any(node.get("GPU") for node in nodes):
         needed["GPU"] = task.resources.gpus
     if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
-        words = [f"{needed['CPU']} CPU", f"{needed['memory'] / 2**30:.1f} GiB of memory"]
+        words = [f"{needed['CPU']} CPU", f"{gibibytes(needed['memory'])} of memory"]
         words += [f"{needed['GPU']:g} GPU"] if "GPU" in needed else []
         raise UserError(f"no node of the cluster has {', '.join(words)}")
     return {"num_cpus": needed["CPU"], "num_gpus": needed.get("GPU", 0), "memory": needed["memory"]}

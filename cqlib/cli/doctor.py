@@ -13,6 +13,7 @@ from cqlib.cli.tasks import cores
 from cqlib.data import SOURCES
 from cqlib.data.catalogue import ENTRIES, entry_of
 from cqlib.util.errors import UserError
+from cqlib.util.text import gibibytes, megabytes
 
 if TYPE_CHECKING:
     from cqlib.metrics.features import Features
@@ -38,8 +39,8 @@ def _device() -> Iterator[str]:
 
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            memory = torch.cuda.get_device_properties(index).total_memory / 2**30
-            yield f"+ device: {torch.cuda.get_device_name(index)}, {memory:.0f} GiB"
+            memory = gibibytes(torch.cuda.get_device_properties(index).total_memory, 0)
+            yield f"+ device: {torch.cuda.get_device_name(index)}, {memory}"
     else:
         yield f"+ device: CPU, {cores()} cores (no GPU: profiles smoke, quick and study are made for this)"
     yield f"+ torch {torch.__version__}, torchvision {metadata.version('torchvision')}"
@@ -61,7 +62,7 @@ def _data(data_dir: Path | None) -> Iterator[str]:
     for entry in ENTRIES.values():
         yield from published.describe(entry, folder)
     if (cache := published.cache(folder)).is_dir():
-        yield f"+   converted copies in {cache}: {_megabytes(_size(cache))}; they may be deleted"
+        yield f"+   converted copies in {cache}: {megabytes(_size(cache))}; they may be deleted"
 
 
 def _size(path: Path) -> int:
@@ -71,15 +72,11 @@ def _size(path: Path) -> int:
     return sum(os.path.getsize(os.path.join(home, name)) for home, _, names in os.walk(path) for name in names)
 
 
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.0f} MB"
-
-
 def _features(data_dir: Path | None) -> Iterator[str]:
     from cqlib.data import published
     from cqlib.metrics.features import (
         INCEPTION_FILE,
-        INCEPTION_SHA256_PREFIX,
+        INCEPTION_SHA256,
         URL_INCEPTION_V3,
         inception,
         lite0,
@@ -102,13 +99,13 @@ def _features(data_dir: Path | None) -> Iterator[str]:
     except UserError as error:
         why = str(error)
     yield f"- Inception features: {why}"
-    yield f"    put there {INCEPTION_FILE} (95 MB, SHA-256 {INCEPTION_SHA256_PREFIX}…) from {URL_INCEPTION_V3}"
+    yield f"    put there {INCEPTION_FILE} (95 MB, SHA-256 {INCEPTION_SHA256[:8]}…) from {URL_INCEPTION_V3}"
     yield "    or give any file by --feature-weights; profile paper also fetches it by itself; Apache 2.0"
 
 
 def _verified(features: Features) -> str:
     """Size and hash of a weights file, which has been found right."""
-    size = _megabytes(features.weights.stat().st_size)
+    size = megabytes(features.weights.stat().st_size)
     return f"{size}, SHA-256 {features.weights_sha256[:16]}… as published"
 
 
@@ -116,8 +113,7 @@ def _disk(runs_dir: Path) -> Iterator[str]:
     folder = runs_dir.absolute()
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free / 2**30
+    free = shutil.disk_usage(folder).free
     writable = os.access(folder, os.W_OK)
-    yield f"{'+' if free > 2 and writable else '-'} runs in {runs_dir.absolute()}: {free:.0f} GiB free" + (
-        "" if writable else ", not writable"
-    )
+    mark, problem = "+" if free > 2 * 2**30 and writable else "-", "" if writable else ", not writable"
+    yield f"{mark} runs in {runs_dir.absolute()}: {gibibytes(free, 0)} free{problem}"

@@ -19,6 +19,7 @@ from cqlib.util import locks
 from cqlib.util.errors import UserError, one_line
 from cqlib.util.files import move
 from cqlib.util.paths import ROOT
+from cqlib.util.text import megabytes
 
 if TYPE_CHECKING:
     from cqlib.data.dataset import Dataset
@@ -131,7 +132,7 @@ def _get(file: File, folder: Path, work: Path) -> None:
     if not archive.is_file():
         free, needed = shutil.disk_usage(folder).free, file.bytes * (3 if file.folder else 1)
         if free < needed:
-            raise ValueError(f"{needed / 1e6:,.0f} MB are needed and {free / 1e6:,.0f} MB are free")
+            raise ValueError(f"{megabytes(needed)} are needed and {megabytes(free)} are free")
         print(f"fetching {file.name} ({file.size}) from {file.url} to {folder}", file=sys.stderr, flush=True)
         archive = work / file.name
         _download(file, archive)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cqlib.util.files import canonical_json, sha256, write_atomic
-from cqlib.util.text import rough_duration
+from cqlib.util.text import gibibytes, rough_duration
 
 if TYPE_CHECKING:
     from cqlib.experiments.experiment import Experiment
@@ -34,7 +34,7 @@ class Estimate:
     runs: int = 0
 
     def __str__(self) -> str:
-        time, memory = rough_duration(self.seconds), f"{self.memory_bytes / 2**30:.1f} GiB"
+        time, memory = rough_duration(self.seconds), gibibytes(self.memory_bytes)
         if self.runs:
             return f"{time}, {memory} (measured in {self.runs} run{'s' if self.runs > 1 else ''})"
         return f"about {time} of training, {memory} (estimated)"

@@ -9,6 +9,7 @@ from typing import Any
 
 from cqlib.experiments.experiment import Experiment
 from cqlib.util.files import move, remove_leftovers, write_atomic
+from cqlib.util.text import megabytes
 
 LOCK = ".lock"
 HOUR = 3600.0
@@ -78,13 +79,9 @@ def room(runs_dir: Path) -> str:
         part = path.relative_to(runs_dir).parts[0]
         sizes[part if part in sizes else "runs"] += size
         checkpoints += size * (".checkpoint" in path.name or ".step-" in path.name)
-    parts = [f"{_mb(sizes['runs'])} in runs"]
-    parts += [f"of which {_mb(checkpoints)} go when they are done"] if checkpoints else []
-    parts += [f"{_mb(sizes[part])} in {part}" for part in ("features", "logs") if sizes[part]]
+    parts = [f"{megabytes(sizes['runs'], 1)} in runs"]
+    parts += [f"of which {megabytes(checkpoints, 1)} go when they are done"] if checkpoints else []
+    parts += [f"{megabytes(sizes[part], 1)} in {part}" for part in ("features", "logs") if sizes[part]]
     if sizes["stale"]:
-        parts.append(f"{_mb(sizes['stale'])} in stale (earlier recipes or data: delete it when you like)")
-    return f"disk: {_mb(sum(sizes.values()))} in {runs_dir}: {', '.join(parts)}"
-
-
-def _mb(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+        parts.append(f"{megabytes(sizes['stale'], 1)} in stale (earlier recipes or data: delete it when you like)")
+    return f"disk: {megabytes(sum(sizes.values()), 1)} in {runs_dir}: {', '.join(parts)}"

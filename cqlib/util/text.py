@@ -21,6 +21,21 @@ def rough_duration(seconds: float) -> str:
     return f"{seconds / 86400:.2g} days" if seconds < 8.6e6 else f"{seconds / 86400:,.0f} days"
 
 
+def megabytes(size: float, digits: int = 0) -> str:
+    """ "1,204 MB", of bytes."""
+    return f"{size / 1e6:,.{digits}f} MB"
+
+
+def gibibytes(size: float, digits: int = 1) -> str:
+    """ "1.5 GiB", of bytes."""
+    return f"{size / 2**30:.{digits}f} GiB"
+
+
+def signed(value: float, digits: int) -> str:
+    """ "+0.24" or "−0.40", with a true minus."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def digits(name: str, value: float) -> int:
     """Decimals a metric is printed with: two for BPD and IS, by size for distances, three digits else."""
     if name.startswith(("BPD", "IS", "Precision", "Recall")):
