@@ -21,7 +21,7 @@ from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
 from cqlib.models.sngan import SNGANConfig
 from cqlib.nets.coupling import CouplingNet
-from cqlib.nets.spectral import SpectrallyNormalised
+from cqlib.nets.norms import SpectrallyNormalised
 from cqlib.recipe import Recipe
 from cqlib.training.device import fast_bf16
 from cqlib.training.timing import stepper

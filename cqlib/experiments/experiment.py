@@ -9,10 +9,10 @@ from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import rows
 from cqlib.experiments.paper import SAME_MODEL, TABLE1
 from cqlib.experiments.rows import ROWS, check_data, check_profile, check_row, default_data
+from cqlib.models.gan_baseline import GANBaselineConfig
 from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.registry import RECIPES
-from cqlib.models.rival import RivalConfig
-from cqlib.recipe import EVALUATION, PROFILES, Evaluation, Recipe, hashed
+from cqlib.recipe import EVALUATION, PROFILES, Evaluation, Recipe, hashable_config
 from cqlib.util.errors import UsageError, unknown
 from cqlib.util.files import canonical_json, sha256
 
@@ -50,19 +50,19 @@ class Experiment:
     @property
     def config_hash(self) -> str:
         """16 hex digits: equal experiments, equal hashes."""
-        return sha256(canonical_json(hashed(self)).encode())[:16]
+        return sha256(canonical_json(hashable_config(self)).encode())[:16]
 
     @property
     def training_hash(self) -> str:
         """16 hex digits over what determines the weights: measuring differently does not train again."""
-        config = {key: value for key, value in hashed(self).items() if key != "evaluation"}
+        config = {key: value for key, value in hashable_config(self).items() if key != "evaluation"}
         return sha256(canonical_json(config).encode())[:16]
 
     @property
     def cost(self) -> float:
         """Expected time relative to other rows of the profile, for planning: the longest run goes first."""
         system, training = self.recipe.system, self.recipe.training
-        adversarial = isinstance(system, RivalConfig) or getattr(system, "critic", None) is not None
+        adversarial = isinstance(system, GANBaselineConfig) or getattr(system, "critic", None) is not None
         flow = getattr(system, "flow", None) is not None
         rival = 6.0 if isinstance(system, LikelihoodConfig) else 0.0  # deep nets, as measured under `quick`
         generator = training.n_generator * (1.0 + 0.6 * flow * (1 + adversarial) + rival)
@@ -84,7 +84,7 @@ def experiment(row: str, profile: str = "quick", data: str | None = None, seed: 
         raise UsageError(f"data set '{data}' holds points of the plane, and row '{row}' is a model of images")
     size = image_size(data, profile)
     recipe, evaluation = RECIPES[canonical](canonical, profile, size), EVALUATION[profile]
-    if isinstance(recipe.system, RivalConfig):
+    if isinstance(recipe.system, GANBaselineConfig):
         evaluation = replace(evaluation, baselines=True)
     if isinstance(recipe.system, LikelihoodConfig):
         evaluation = replace(evaluation, histogram=True)

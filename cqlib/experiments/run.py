@@ -235,8 +235,9 @@ def _run(
     stages.notes += [f"images: {note}" for note in images.notes]
     trained = stages.first()
     model, likelihood_model, note = trained.system, trained.system, ""
-    if model.given:
-        stages.notes.append(f"samples are drawn for {model.given} of training images, and scored as all others")
+    if model.conditioned_on:
+        condition = model.conditioned_on
+        stages.notes.append(f"samples are drawn for {condition} of training images, and scored as all others")
     statuses = {trained.status}
     if e.recipe.frozen_decoder is not None:
         second = stages.second(trained.system)

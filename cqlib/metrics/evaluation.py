@@ -47,7 +47,7 @@ def likelihood(
     again; raises `StoppedEarly` where they ask for it.
     """
     dimensions = data.train.images[0].numel()
-    note += f"of P(x given {model.given}), " if model.given else ""
+    note += f"of P(x given {model.conditioned_on}), " if model.conditioned_on else ""
     metrics: dict[str, Metric] = {}
     per_image: dict[str, list[float]] = {}
     for name, n, k in (

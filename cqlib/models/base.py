@@ -1,4 +1,4 @@
-"""What every system of the tables offers: samples, perhaps a likelihood, and losses to be trained by.
+"""The interface of every system of the tables: samples, perhaps a likelihood, and losses to be trained by.
 
 The training loop sees these interfaces and no model names: a likelihood model has `generator_losses` alone, an
 adversarial one a critic besides, CQ has both.
@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Generator, Tensor, nn
+
+from cqlib.losses import importance_weighted
 
 Losses = dict[str, Tensor]
 """Named scalars, densities in nats per image; "total" is the one that is minimised."""
@@ -23,9 +26,8 @@ class System(nn.Module):
     """Whether p(x|z) has noise of its own, so that temperature 0 (its mean) differs from temperature 1."""
     critic: nn.Module | None
     """The net that judges samples; None where likelihood alone trains."""
-    given: str = ""
-    """What an image is drawn for and `nats` is given, "the grey image"; `sample` then takes it from training images.
-    Empty: nothing."""
+    conditioned_on: str = ""
+    """The condition of samples and likelihood ("the grey image"), which `sample` takes from training images; or ""."""
     uses_labels: bool = False
     """Whether both losses take `labels` (N,), int64, -1 where an image has none. Others never see a label."""
 
@@ -38,18 +40,18 @@ class System(nn.Module):
         raise NotImplementedError
 
     def check_labels(self, labels: Tensor) -> None:
-        """Told all training labels (N,), once and before any step, if the system uses them. UserError for those that
+        """Called once before training with all training labels (N,), if the system uses them; UserError for labels that
         it cannot use."""
 
     def schedule(self, step: int, steps: int) -> None:
-        """Told before each step how far training is; systems that grow set their resolution by it."""
+        """Called before each step, `step` of `steps`; systems that grow set their resolution by it."""
 
     def generator_losses(self, x: Tensor) -> Losses:
-        """What the generative model minimises, on uint8 images (N, C, H, W)."""
+        """The terms that the generative model minimises, on uint8 images (N, C, H, W)."""
         raise NotImplementedError
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
-        """What the critic minimises, on uint8 images (N, C, H, W), at its update number `step`."""
+        """The terms that the critic minimises, on uint8 images (N, C, H, W), at its update number `step`."""
         raise NotImplementedError
 
     def generator_parameters(self) -> list[nn.Parameter]:
@@ -72,18 +74,25 @@ class LikelihoodSystem(System):
     """A system that also bounds the probability of an 8-bit image."""
 
     bound: str
-    """What kind of number `nats` is: "exact", "dequantisation bound" or "ELBO"."""
+    """The kind of number that `nats` is: "exact", "dequantisation bound" or "ELBO"."""
     dequantised: bool = True
     """Whether `nats` draws a point of each pixel's cell; exact models and discrete decoders do not."""
 
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
-        """uint8 (N, C, H, W) -> (N,): an upper bound on -ln P(x), in nats per image."""
+        """uint8 (N, C, H, W) -> (N,): an upper bound on -ln P(x), in nats per image, by k importance samples.
+
+        Exact models override this; the others give `log_weight`.
+        """
+        return importance_weighted(torch.stack([self.log_weight(x, generator) for _ in range(importance_samples)]))
+
+    def log_weight(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """ln w (N,) of one random draw for uint8 images (N, C, H, W), where E[w] = P(x)."""
         raise NotImplementedError
 
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Inside, what is computed sends gradients through `module` to its inputs, but not to its parameters."""
+    """Inside, gradients flow through `module` to its inputs, but not to its parameters."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     for p in parameters:
         p.requires_grad_(False)

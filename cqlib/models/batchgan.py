@@ -1,14 +1,14 @@
-"""BatchGAN: the discriminator judges a mixed batch of real and made images and predicts the share of real ones.
+"""BatchGAN: the discriminator reads a mixed batch of real and generated images and predicts the share of real ones.
 
 Reference: Lucas, Tallec, Ollivier, Verbeek, "Mixed batches and symmetric discriminators for GAN training", ICML 2018
 (arXiv 1806.07185). No code of it is public.
 
-A batch y of B images has image i real if beta_i = 1 and made if beta_i = 0:
+Image i of a batch y of B images is real if beta_i = 1 and generated if beta_i = 0:
 
     p ~ Beta(a, a),   beta_i ~ Bernoulli(p),   y_i = beta_i x_i + (1 - beta_i) G(z_i),   r = (1/B) sum_i beta_i
 
 ("batch smoothing": all ratios occur; a = 1 makes the number of real images uniform on 0..B). The critic is symmetric
-(`nets.symmetric`) and gives logits l_i(y). With the cross-entropy to a ratio, s being the sigmoid,
+(`nets.gan_cnn`) and gives logits l_i(y). With the cross-entropy to a ratio, s being the sigmoid,
 L(l, r) = -r ln s(l) - (1 - r) ln(1 - s(l)), the discriminator minimises
 
     BGAN:    L(mean_i l_i, r)      averages, then takes the loss: one prediction per batch
@@ -25,13 +25,13 @@ Deviations. The paper's abstract, its figure 1 and a summary of it were read; th
 ratio, batch means fed to every layer, batch smoothing, two orders of averaging. All else is derived, or remembered and
 not checked:
 - The formulas above, and logits (not probabilities) as what BGAN averages.
-- The real and the made images of an update are used up by two mixed batches, beta and 1 - beta, which have the same
-  law since Beta(a, a) is symmetric; losses are sums over both, for one image those of a GAN to the letter.
+- The real and the generated images of an update make two mixed batches, beta and 1 - beta, which have the same law
+  since Beta(a, a) is symmetric; losses are sums over both, for one image those of a GAN to the letter.
 - a = 1. The paper draws p from a Beta distribution whose parameters are not known.
 - G does not ascend L, which starves it where D is right, but descends -ln s: each batch should look real as a whole.
   As in Goodfellow et al. 2014, section 3, which B = 1 gives. Its gradient reaches G through batch means too.
-- A gradient penalty of weight 10 on the logits, summed over the batch, at interpolates of real and made images; the
-  paper is remembered to have one, with no weight.
+- A gradient penalty of weight 10 on the logits, summed over the batch, at interpolates of real and generated images;
+  the paper is remembered to have one, with no weight.
 - Nets and training of SNGAN's standard CNN, without spectral norm: widths, optimiser, 100,000 steps, batch 64.
 - The smaller profiles have narrower nets, and the penalty that Table 1's GAN has there: weight 1, every fourth step.
 - The tables' 7.5 and 23.7 are remembered as M-BGAN's (BGAN: 7.05 and 36.5); M-BGAN is `extra/m-batchgan`.
@@ -47,18 +47,17 @@ from torch import Tensor
 from torch.distributions import Beta
 from torch.nn.functional import softplus
 
-from cqlib import losses
+from cqlib.models.adversarial import with_gradient_penalty
 from cqlib.models.base import Losses, frozen
-from cqlib.models.rival import Rival, RivalConfig, frozen_stage, shortened
-from cqlib.nets.conv import pyramid
-from cqlib.nets.gan_cnn import CNNGenerator
-from cqlib.nets.symmetric import SymmetricCritic
+from cqlib.models.frozen_decoder import profile_stage
+from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, cnn_widths, shortened
+from cqlib.nets.gan_cnn import CNNGenerator, SymmetricCritic
 from cqlib.pixels import dequantise
-from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class BatchGANConfig(RivalConfig):
+class BatchGANConfig(GANBaselineConfig):
     """Widths of both nets, as in `nets.gan_cnn`; the order of averaging and loss; the law of the ratio."""
 
     widths: tuple[int, ...]
@@ -81,7 +80,7 @@ def ratio_loss(logits: Tensor, ratio: Tensor, average: Literal["logits", "losses
     return (softplus(predicted) - ratio * predicted).mean()
 
 
-class BatchGAN(Rival):
+class BatchGAN(GANBaseline):
     """x = G(z) against a critic of mixed batches."""
 
     config: BatchGANConfig
@@ -96,7 +95,7 @@ class BatchGAN(Rival):
         self.ratio_law = Beta(c.smoothing, c.smoothing)
 
     def mixed(self, real: Tensor, fake: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Two mixed batches (N, C, S, S) that share out N real and N made images, each with its ratio of real ones."""
+        """Two mixed batches (N, C, S, S) that share N real and N generated images, each with its ratio of real ones."""
         real_first = torch.rand(len(real), device=real.device) < self.ratio_law.sample()
         beta = real_first.view(-1, 1, 1, 1)
         ratio = real_first.float().mean()
@@ -107,12 +106,9 @@ class BatchGAN(Rival):
         c = self.config
         real, fake = self.real_and_fake(x)
         batches = self.mixed(real, fake)
-        terms = {"discriminator": sum(ratio_loss(self.critic(y), r, c.average) for y, r in batches)}
-        total = terms["discriminator"]
-        if c.penalty_weight > 0 and step % c.penalty_every == 0:
-            terms["gradient_penalty"] = losses.gradient_penalty(self.critic, real, fake)
-            total = total + c.penalty_weight * c.penalty_every * terms["gradient_penalty"]
-        return {**terms, "total": total}
+        discriminator = sum(ratio_loss(self.critic(y), r, c.average) for y, r in batches)
+        penalty = {"weight": c.penalty_weight, "every": c.penalty_every}
+        return with_gradient_penalty(discriminator, self.critic, real, fake, **penalty, step=step)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """The cross-entropy of the predictions to ratio 1, on mixed batches of `x` and fresh samples."""
@@ -125,17 +121,14 @@ class BatchGAN(Rival):
 # --- recipes -------------------------------------------------------------------------------------------------
 
 ROWS: dict[str, Literal["logits", "losses"]] = {"table3/batchgan": "logits", "extra/m-batchgan": "losses"}
-"""Row -> what is averaged."""
+"""Row -> `average`."""
+CONFIG, SYSTEM = BatchGANConfig, BatchGAN
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """Config and training of one of `ROWS`; KeyError for another row."""
-    average = ROWS[row]
-    paper = TrainingConfig(
-        steps=100_000, learning_rate=2e-4, betas=(0.5, 0.999), ema=0.0, flips=False, autocast="off", log_every=200
-    )
-    widths = pyramid({"paper": 64, "study": 32, "quick": 32, "smoke": 8}[profile], size)[:4]
-    config = BatchGANConfig(size, widths, widths, average, image_channels=image_channels)
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of one of `ROWS` in a profile, at `size` pixels."""
+    config = BatchGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size), ROWS[row])
     if profile != "paper":
         config = replace(config, penalty_weight=1.0, penalty_every=4)
-    return Recipe(config, shortened(paper, profile, quick=1500, study=2500), frozen_stage(config, profile))
+    training = shortened(replace(ADAM, betas=(0.5, 0.999)), profile, quick=1500, study=2500)
+    return Recipe(config, training, profile_stage(config, profile))

@@ -44,8 +44,7 @@ from cqlib.models.adversarial import CriticConfig
 from cqlib.models.hybrid import CoverageQualityConfig, HybridModel
 from cqlib.nets.conv import Decoder, Encoder, pyramid
 from cqlib.nets.coupling import FlowConfig, RealNVP
-from cqlib.recipe import PROFILES, Recipe, TrainingConfig
-from cqlib.util.errors import unknown
+from cqlib.recipe import Recipe, TrainingConfig
 
 
 class CoverageQuality(HybridModel):
@@ -78,12 +77,15 @@ ROWS = {
     "table1/cq-f": ("flow", "critic"),
     **dict.fromkeys(WIDTHS, ("flow", "critic")),
 }
-"""Row -> the parts that it has beside encoder and decoder."""
+"""Row -> its parts beside encoder and decoder."""
+
+
+CONFIG, SYSTEM = CoverageQualityConfig, CoverageQuality
 
 
 @dataclass(frozen=True)
-class Scale:
-    """What a profile sets for the five models of Table 1."""
+class ProfileSettings:
+    """A profile's settings for the five models of Table 1."""
 
     base: int
     latent: int
@@ -97,44 +99,34 @@ class Scale:
     training: TrainingConfig
 
 
-def scale(profile: str, size: int) -> Scale:
-    """The profile's widths and training; `paper` is section 3 of the recipes, as remembered of the paper."""
+def profile_settings(profile: str, size: int) -> ProfileSettings:
+    """Widths and training of a profile at `size` pixels; `paper` as remembered of the paper."""
     if profile == "paper":
-        training = TrainingConfig(
-            steps=200_000,
-            batch_size=64 if size <= 32 else 32,
-            optimiser="adamax",
-            learning_rate=2e-3,
-            betas=(0.9, 0.999),
-            ema=0.999,
-            autocast="off",
-            log_every=200,
-        )
-        return Scale(64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1, 100.0, "mean", "coverage", training)
+        training = TrainingConfig(200_000, 64 if size <= 32 else 32, "adamax", learning_rate=2e-3, betas=(0.9, 0.999),
+                                  autocast="off", log_every=200)  # fmt: skip
+        return ProfileSettings(64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1, 100.0, "mean", "coverage", training)
     # at 64x64 a critic without normalisation, two layers deeper, grows without bound at 1e-3 (TUNING.md)
     training = TrainingConfig(steps=1500, decay_from=0.5, learning_rate=1e-3 if size <= 32 else 5e-4)
-    quick = Scale(32, 64, FlowConfig(3, 32, 2), 32, 1.0, 4, 100.0, "sample", "both", training)
-    if profile == "quick":
-        return quick
-    if profile == "study":
-        return replace(quick, training=replace(training, steps=2000))
-    if profile == "smoke":
-        tiny = replace(training, steps=20, batch_size=16, log_every=5)
-        return replace(quick, base=8, latent=16, flow=FlowConfig(3, 8, 1), critic_base=8, training=tiny)
-    raise unknown("profile", profile, PROFILES)
+    quick = ProfileSettings(32, 64, FlowConfig(3, 32, 2), 32, 1.0, 4, 100.0, "sample", "both", training)
+    tiny = replace(training, steps=20, batch_size=16, log_every=5)
+    return {
+        "quick": quick,
+        "study": replace(quick, training=replace(training, steps=2000)),
+        "smoke": replace(quick, base=8, latent=16, flow=FlowConfig(3, 8, 1), critic_base=8, training=tiny),
+    }[profile]
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """Config and training of one of `ROWS`; KeyError for another row.
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of one of `ROWS` in a profile, at `size` pixels.
 
     A row with f has as many parameters as the one without, within 2 %: its encoder and decoder are narrower.
     """
-    parts, s = ROWS[row], scale(profile, size)
+    parts, s = ROWS[row], profile_settings(profile, size)
     if row in WIDTHS:
         flow = replace(s.flow, width=s.flow.width * WIDTHS[row] // 100)
         base, critic_base = (width * WIDTHS[row] // 100 for width in (s.base, s.critic_base))
         s = replace(s, base=base, critic_base=critic_base, flow=flow)
-    config = CoverageQualityConfig(size, pyramid(s.base, size), s.latent, image_channels)
+    config = CoverageQualityConfig(size, pyramid(s.base, size), s.latent)
     if "critic" in parts:
         config = replace(
             config,

@@ -11,16 +11,17 @@ integers: c is dequantised, and p(c | g) is CQ-F's density of 2 S^2 dimensions. 
 per dimension of the *colour* image compares with the unconditional BPD: the difference is what the grey image costs.
 
 Deviations:
-- The source of the idea is a slide without a model; all of this is our choice; the nets are narrower than CQ-F's.
-- The critic sees (g, c), which says as much as (x, g). A made image has the grey of the real one beside it, and the
-  gradient penalty is on c alone: for every g a critic of slope 1.
-- p(c | g) has mass on pairs that are no colour; drawn ones are moved towards grey until they are one, as other systems
-  clamp to [-1, 1]. The grey of a colouring is exactly the one asked for.
-- `sample(n)`, which gives no grey image, colours greys of the first training batches; they are kept with the weights.
+- The slides show the idea without a model; this one is our choice; its nets are narrower than CQ-F's.
+- The critic sees (g, c), which is equivalent to (x, g). A generated image has the grey of a real one, and the gradient
+  penalty is on c alone: for every g a critic of slope 1.
+- p(c | g) has mass on pairs outside the cube of colours; samples are moved towards grey until they are inside, as other
+  systems clamp to [-1, 1]. The grey of a colouring is exactly the input.
+- `sample(n)`, which takes no grey image, colours greys of the first training batches; they are kept with the weights.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 
 import torch
@@ -28,8 +29,9 @@ from torch import Generator, Tensor
 
 from cqlib import losses
 from cqlib.models import coverage_quality
-from cqlib.models.adversarial import AdversarialSystem
+from cqlib.models.adversarial import AdversarialSystem, with_gradient_penalty
 from cqlib.models.base import Losses, frozen
+from cqlib.models.coverage_quality import profile_settings
 from cqlib.models.hybrid import CoverageQualityConfig, mean_and_log_sigma
 from cqlib.models.variational import VariationalModel
 from cqlib.nets import colour
@@ -54,7 +56,7 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
     """p_theta(x | g) for g = the grey image of x, P(x | g) = int p(z) P(c | z, g) dz; images have three channels."""
 
     bound = "ELBO"
-    given = "the grey image"
+    conditioned_on = "the grey image"
     config: ConditionalConfig
 
     def __init__(self, config: ConditionalConfig):
@@ -75,13 +77,13 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
 
     # --- the model -------------------------------------------------------------------------------------------
 
-    def see(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+    def continuous(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """uint8 x (N, 3, S, S) -> v = (g, c) float (N, 3, S, S): grey in [-1, 1), dequantised chroma in [-2, 2)."""
         grey, chroma = colour.split(x)
         return torch.cat([to_signed(grey), colour.dequantise_chroma(chroma, generator=generator)], dim=1)
 
     def decode(self, z: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """mu(z, g) and ln sigma(z, g) of Eq. (6), two of (N, 2, S, S); g (N, 1, S, S) as `see` gives it."""
+        """mu(z, g) and ln sigma(z, g) of Eq. (6), two of (N, 2, S, S); g (N, 1, S, S) in [-1, 1)."""
         return mean_and_log_sigma(self.decoder(z, g), self.config.sigma_floor)
 
     def log_density(self, v: Tensor, z: Tensor) -> Tensor:
@@ -90,12 +92,12 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         y, log_det = self.flow(c, g)
         return losses.decoder_log_density(y, log_det, *self.decode(z, g))
 
-    def _log_probability(self, v: Tensor, z: Tensor) -> Tensor:
+    def log_probability(self, v: Tensor, z: Tensor) -> Tensor:
         """`log_density` in units of the cells of chroma, each of volume 128^-(2 S^2)."""
         return self.log_density(v, z) - v[:, 1:].flatten(1).shape[1] * LN_LEVELS
 
     def generate(self, g: Tensor, *, temperature: float, generator: Generator | None = None) -> Tensor:
-        """c = f^-1(mu(z, g) + T sigma(z, g) eps; g) for g (N, 1, S, S) as `see` gives it; differentiable."""
+        """c = f^-1(mu(z, g) + T sigma(z, g) eps; g) for g (N, 1, S, S) in [-1, 1); differentiable."""
         z = torch.randn(len(g), self.config.latent, device=g.device, generator=generator)
         y, log_sigma = self.decode(z, g)
         if temperature > 0:
@@ -116,19 +118,17 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         return to_signed(colour.into_gamut(grey, colour.to_chroma(c))).unflatten(0, (-1, n))
 
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images in (-1, 1): a colouring each of n of the greys that are kept (flat ones before training)."""
-        chosen = torch.randint(max(1, int(self.filled)), (n,), device=self.greys.device, generator=generator)
-        return self.colourise(self.greys[chosen], temperature=temperature, generator=generator).flatten(0, 1)
+        """n images in (-1, 1): one colouring each of n kept greys (flat ones before training)."""
+        index = torch.randint(max(1, int(self.filled)), (n,), device=self.greys.device, generator=generator)
+        return self.colourise(self.greys[index], temperature=temperature, generator=generator).flatten(0, 1)
 
     # --- its losses ------------------------------------------------------------------------------------------
 
     def fakes_of(self, g: Tensor) -> Tensor:
-        """What the critic sees for grey images g: their g, and c ~ p_theta(c | g) or the decoder's mean."""
-        temperature = 1.0 if self.config.critic_input == "sample" else 0.0
-        if self.config.flow_updated_by == "both":
-            return torch.cat([g, self.generate(g, temperature=temperature)], dim=1)
-        with frozen(self.flow):
-            return torch.cat([g, self.generate(g, temperature=temperature)], dim=1)
+        """The critic's input for grey images g: their g, and c ~ p_theta(c | g) or the decoder's mean."""
+        with frozen(self.flow) if self.config.flow_updated_by == "coverage" else nullcontext():
+            c = self.generate(g, temperature=1.0 if self.config.critic_input == "sample" else 0.0)
+        return torch.cat([g, c], dim=1)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_C + lambda L_Q, both given the greys of x; L_C alone without a critic."""
@@ -142,21 +142,17 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         return {**terms, "total": terms["total"] + self.config.quality_weight * terms["quality"]}
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
-        """Eq. (1) on real and made (g, c) of the same greys, and the gradient penalty along c."""
-        config, real = self._critic_config, self.see(x)
+        """Eq. (1) on real and generated (g, c) of the same greys, and the gradient penalty along c."""
+        real = self.continuous(x)
         g, c = real.split((1, CHROMA), dim=1)
         with torch.no_grad():
             fake = self.fakes_of(g)
-        terms = {"discriminator": losses.discriminator_loss(self.critic(real), self.critic(fake))}
-        total = terms["discriminator"]
-        if self._penalised(step):
+        discriminator = losses.discriminator_loss(self.critic(real), self.critic(fake))
 
-            def given_grey(c: Tensor) -> Tensor:
-                return self.critic(torch.cat([g, c], dim=1))
+        def critic_of_chroma(c: Tensor) -> Tensor:
+            return self.critic(torch.cat([g, c], dim=1))
 
-            terms["gradient_penalty"] = losses.gradient_penalty(given_grey, c, fake[:, 1:])
-            total = total + config.penalty_weight * config.penalty_every * terms["gradient_penalty"]
-        return {**terms, "total": total}
+        return with_gradient_penalty(discriminator, critic_of_chroma, c, fake[:, 1:], **self.penalty, step=step)
 
     @torch.no_grad()
     def keep(self, x: Tensor) -> None:
@@ -170,18 +166,15 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         self._full = filled + len(new) == len(self.greys)
 
 
-# --- recipes -------------------------------------------------------------------------------------------------
+# --- recipe --------------------------------------------------------------------------------------------------
 
-ROW = "extra/cq-f-conditional"
+ROWS, CONFIG, SYSTEM = ("extra/cq-f-conditional",), ConditionalConfig, ConditionalCQF
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """Config and training of "extra/cq-f-conditional": those of CQ-F, with narrower nets and half the latent codes,
-    for two channels of three are drawn and the shapes are given. KeyError for another row."""
-    if row != ROW:
-        raise KeyError(row)
-    cqf = coverage_quality.recipe("table1/cq-f", profile, size, image_channels)
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of CQ-F in a profile, at `size` pixels, with narrower nets and half the latent codes, since
+    two channels of three are drawn and the shapes are given."""
+    cqf, s = coverage_quality.recipe("table1/cq-f", profile, size), profile_settings(profile, size)
     shared = {f.name: getattr(cqf.system, f.name) for f in fields(CoverageQualityConfig)}
-    scale = coverage_quality.scale(profile, size)
-    nets = {"widths": pyramid(0.75 * scale.base, size), "seen": pyramid(0.375 * scale.base, size)}
-    return Recipe(ConditionalConfig(**{**shared, **nets, "latent": scale.latent // 2}), cqf.training)
+    nets = {"widths": pyramid(0.75 * s.base, size), "seen": pyramid(0.375 * s.base, size), "latent": s.latent // 2}
+    return Recipe(ConditionalConfig(**{**shared, **nets}), cqf.training)

@@ -16,28 +16,28 @@ Deviations:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from cqlib import losses
 from cqlib.models.base import Losses
-from cqlib.models.rival import Rival, RivalConfig, frozen_stage, shortened
-from cqlib.nets.conv import pyramid
+from cqlib.models.frozen_decoder import profile_stage
+from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, cnn_widths, shortened
 from cqlib.nets.gan_cnn import CNNCritic, CNNGenerator
-from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class DCGANConfig(RivalConfig):
+class DCGANConfig(GANBaselineConfig):
     """Widths of both nets, from the finest resolution to the bottom."""
 
     widths: tuple[int, ...]
     critic: tuple[int, ...]
 
 
-class DCGAN(Rival):
+class DCGAN(GANBaseline):
     """x = G(u), u = 2 Phi(z) - 1 uniform on [-1, 1] for z ~ N(0, I)."""
 
     def __init__(self, config: DCGANConfig):
@@ -48,29 +48,26 @@ class DCGAN(Rival):
             CNNCritic(c.size, c.critic, image_channels=c.image_channels, norm="batch", slope=0.2),
         )
 
+    generator_loss = staticmethod(losses.non_saturating_generator)
+
     def decode(self, z: Tensor) -> Tensor:
         """z ~ N(0, I) -> G(u), (N, latent) -> (N, C, S, S); Phi is the normal distribution function."""
         return super().decode(torch.erf(z / math.sqrt(2)))
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
-        """Binary cross-entropy; real and made images are normalised apart."""
+        """Binary cross-entropy; real and generated images are normalised separately."""
         real, fake = self.real_and_fake(x)
         loss = losses.discriminator_loss(self.critic(real), self.critic(fake))
         return {"discriminator": loss, "total": loss}
 
-    def generator_losses(self, x: Tensor) -> Losses:
-        """The non-saturating loss, on as many samples as there are images."""
-        loss = losses.non_saturating_generator(self.judged(len(x)))
-        return {"generator": loss, "total": loss}
+
+# --- recipe --------------------------------------------------------------------------------------------------
+
+ROWS, CONFIG, SYSTEM = ("table3/dcgan",), DCGANConfig, DCGAN
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """`table3/dcgan`."""
-    if row != "table3/dcgan":
-        raise KeyError(row)
-    widths = pyramid({"paper": 64, "study": 32, "quick": 32, "smoke": 8}[profile], size)[:4]
-    config = DCGANConfig(size, widths, widths, latent=128, image_channels=image_channels)
-    paper = TrainingConfig(
-        steps=100_000, learning_rate=2e-4, betas=(0.0, 0.9), ema=0.0, flips=False, autocast="off", log_every=200
-    )
-    return Recipe(config, shortened(paper, profile, quick=1500, study=4000), frozen_stage(config, profile))
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of the row in a profile, at `size` pixels."""
+    config = DCGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size))
+    training = shortened(replace(ADAM, betas=(0.0, 0.9)), profile, quick=1500, study=4000)
+    return Recipe(config, training, profile_stage(config, profile))

@@ -1,6 +1,6 @@
-"""The starred BPD of the tables: "obtained using VAE with frozen GAN decoder".
+"""Frozen-decoder BPD, starred in the tables: "obtained using VAE with frozen GAN decoder".
 
-A trained generator G is kept as it is; an encoder q(z|x) and one isotropic sigma are trained round it:
+A trained generator G is frozen; an encoder q(z|x) and one isotropic sigma are trained for it:
 
     z ~ N(0, I),   x ~ N(G(z), sigma^2 I)
 
@@ -13,23 +13,24 @@ its bottom-up net; it is trained as the VAE row is, for half of the steps.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
 
 from cqlib import losses
 from cqlib.models.base import System
+from cqlib.models.coverage_quality import profile_settings
 from cqlib.models.variational import VariationalModel
-from cqlib.nets.conv import Encoder
-from cqlib.nets.flat_codes import FlatEncoder
-from cqlib.nets.hierarchical import Layers
+from cqlib.nets.conv import Encoder, pyramid
+from cqlib.nets.hierarchical import FlatEncoder, Layers
+from cqlib.recipe import FrozenDecoderStage, TrainingConfig
 
 
 @dataclass(frozen=True)
 class FrozenDecoderConfig:
-    """The encoder that is trained round a generator."""
+    """The encoder that is trained for a generator."""
 
     size: int
     widths: tuple[int, ...]
@@ -41,13 +42,13 @@ class FrozenDecoderConfig:
 
 @dataclass(frozen=True)
 class HierarchicalFrozenDecoderConfig(FrozenDecoderConfig):
-    """The encoder round a generator of hierarchical codes; `latent` counts channels per layer."""
+    """The encoder for a generator of hierarchical codes; `latent` counts channels per layer."""
 
     norm: Literal["none"] = "none"
     blocks: int = 1
     """Layers of codes per resolution."""
     residual: float = 0.1
-    """What a block adds to the stream is scaled by this."""
+    """Factor of each block's residual branch."""
 
 
 class FrozenDecoder(VariationalModel):
@@ -67,7 +68,7 @@ class FrozenDecoder(VariationalModel):
         self.log_sigma = nn.Parameter(torch.tensor(math.log(c.sigma_start)))
 
     def train(self, mode: bool = True) -> FrozenDecoder:
-        """Switch the encoder; the generator's statistics stay as they are."""
+        """Switch the encoder's mode; the generator stays in evaluation mode."""
         super().train(mode)
         self.generator.eval()
         return self
@@ -86,3 +87,19 @@ class FrozenDecoder(VariationalModel):
         mean = self.generator.sample(n, generator=generator)
         noise = torch.randn(mean.shape, device=mean.device, generator=generator)
         return (mean + temperature * self._log_sigma().exp() * noise).clamp(-1, 1)
+
+
+# --- recipes -------------------------------------------------------------------------------------------------
+
+
+def half(training: TrainingConfig) -> TrainingConfig:
+    """`training` for half of its steps."""
+    return replace(training, steps=max(1, training.steps // 2))
+
+
+def profile_stage(config: Any, profile: str) -> FrozenDecoderStage:
+    """The stage for a GAN's `config` (its `size`, `latent`, `image_channels`): encoder and training of the profile's
+    VAE, for half of the steps."""
+    vae = profile_settings(profile, config.size)
+    encoder = FrozenDecoderConfig(config.size, pyramid(vae.base, config.size), config.latent, config.image_channels)
+    return FrozenDecoderStage(encoder, half(vae.training))

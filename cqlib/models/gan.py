@@ -9,7 +9,7 @@ y and not a pixel); the rest is `CoverageQuality`'s decoder and critic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -17,10 +17,10 @@ from torch import Generator, Tensor, nn
 
 from cqlib.models.adversarial import AdversarialSystem, CriticConfig
 from cqlib.models.base import Losses
-from cqlib.models.coverage_quality import scale
-from cqlib.models.frozen_decoder import FrozenDecoderConfig
+from cqlib.models.coverage_quality import profile_settings
+from cqlib.models.frozen_decoder import profile_stage
 from cqlib.nets.conv import Decoder, pyramid
-from cqlib.recipe import FrozenDecoderStage, Recipe, TrainingConfig
+from cqlib.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -68,18 +68,14 @@ class GAN(AdversarialSystem):
         return {"quality": quality, "total": quality}
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """`table1/gan`: decoder, critic and training of CQ at the same profile; its BPD by the starred recipe."""
-    if row != "table1/gan":
-        raise KeyError(row)
-    s = scale(profile, size)
-    widths = pyramid(s.base, size)
+# --- recipe --------------------------------------------------------------------------------------------------
+
+ROWS, CONFIG, SYSTEM = ("table1/gan",), GANConfig, GAN
+
+
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Decoder, critic and training of CQ in a profile, at `size` pixels."""
+    s = profile_settings(profile, size)
     critic = CriticConfig(pyramid(s.critic_base, size), s.penalty_weight, s.penalty_every)
-    config = GANConfig(size, widths, critic, latent=s.latent, image_channels=image_channels)
-    return Recipe(config, s.training, frozen_decoder_stage(config, s.training))
-
-
-def frozen_decoder_stage(config: GANConfig, training: TrainingConfig) -> FrozenDecoderStage:
-    """The encoder of the VAE row, trained half as long as the generator was."""
-    encoder = FrozenDecoderConfig(config.size, config.widths, config.latent, config.image_channels, config.norm)
-    return FrozenDecoderStage(encoder, replace(training, steps=max(1, training.steps // 2)))
+    config = GANConfig(size, pyramid(s.base, size), critic, latent=s.latent)
+    return Recipe(config, s.training, profile_stage(config, profile))

@@ -31,7 +31,7 @@ import torch
 from torch import Generator, Tensor
 
 from cqlib.models.adversarial import CriticConfig
-from cqlib.models.coverage_quality import scale
+from cqlib.models.coverage_quality import profile_settings
 from cqlib.models.hybrid import CoverageQualityConfig, HybridModel
 from cqlib.models.variational import Inference, VariationalModel
 from cqlib.nets.conv import levels
@@ -52,14 +52,14 @@ class HierarchicalConfig(CoverageQualityConfig):
     iaf_width: int = 64
     """Hidden channels of IAF's masked net, and of its context."""
     residual: float = 0.1
-    """What a block adds to the stream is scaled by this."""
+    """Factor of each block's residual branch."""
     free_bits: float = 0.0
     """Nats per latent channel (summed over its pixels) below which training does not push the KL."""
 
 
 class LayeredLatents(VariationalModel):
-    """Prior and posterior of L layers of latent maps. The decoder's z is the feature map that the layers' draws end in,
-    not the draws themselves. `config.free_bits` may hold the training objective's KL up."""
+    """Prior and posterior of L layers of latent maps. The decoder's z is the top-down net's last feature map, not the
+    draws themselves. `config.free_bits` is a lower limit of the KL in the training objective."""
 
     encoder: BottomUp
     decoder: TopDown
@@ -97,7 +97,7 @@ class Hierarchical(LayeredLatents, HybridModel):
 
 
 def free_bits_surplus(draws: dict[str, Draw], free_bits: float) -> Tensor:
-    """What max(KL, free_bits) adds to the KL: per latent channel, with the KL summed over its pixels and averaged
+    """max(KL, free_bits) - KL: per latent channel, with the KL summed over its pixels and averaged
     over the batch; summed over channels and layers, >= 0, in nats per image."""
     channels = torch.cat([draw.kl.sum((2, 3)).mean(0) for draw in draws.values()])
     return (free_bits - channels).clamp(min=0).sum()
@@ -111,12 +111,13 @@ ROWS = {
     "table2/cqf-iaf-residual-large-d": ("iaf", "large"),
     "table3/cqf-2-scales": ("iaf", "scales"),
 }
-"""Row -> what it changes of the residual CQ-F."""
+"""Row -> its changes to the residual CQ-F."""
+CONFIG, SYSTEM = HierarchicalConfig, Hierarchical
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """What a profile sets for the residual nets of Table 2."""
+class ProfileNets:
+    """A profile's residual nets of Table 2."""
 
     widths: tuple[int, ...]
     latent: int
@@ -126,9 +127,9 @@ class Sizes:
     critic: CriticConfig
 
 
-def sizes(profile: str, size: int, *, large: bool = False) -> Sizes:
+def profile_nets(profile: str, size: int, *, large: bool = False) -> ProfileNets:
     """The profile's nets at `size` pixels, critic included; `large`: the larger discriminator."""
-    s = scale(profile, size)
+    s = profile_settings(profile, size)
     base, latent, blocks, iaf_width, residual, critic_base, critic_blocks = {
         "paper": (64, 32, 2, 64, 0.1, 64, 2),
         "study": (24, 16, 2, 32, 1.0, 24, 1),
@@ -138,7 +139,7 @@ def sizes(profile: str, size: int, *, large: bool = False) -> Sizes:
     if large:
         critic_base, critic_blocks = critic_base * 5 // 4, critic_blocks + 1
     critic = CriticConfig(_widths(critic_base, size), s.penalty_weight, s.penalty_every, critic_blocks)
-    return Sizes(_widths(base, size), latent, blocks, iaf_width, residual, critic)
+    return ProfileNets(_widths(base, size), latent, blocks, iaf_width, residual, critic)
 
 
 def _widths(base: int, size: int) -> tuple[int, ...]:
@@ -146,10 +147,10 @@ def _widths(base: int, size: int) -> tuple[int, ...]:
     return tuple(base * min(4, 2**k) for k in range(levels(size)))
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """Config and training of one of `ROWS`; KeyError for another row. Training is that of Table 1's CQ-F."""
-    changes, s = ROWS[row], scale(profile, size)
-    nets = sizes(profile, size, large="large" in changes)
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of one of `ROWS` in a profile, at `size` pixels. Training is that of Table 1's CQ-F."""
+    changes, s = ROWS[row], profile_settings(profile, size)
+    nets = profile_nets(profile, size, large="large" in changes)
     flow = s.flow
     if "scales" in changes:
         flow = replace(flow, width=flow.width if profile == "paper" else flow.width // 2, scales=2)
@@ -157,7 +158,6 @@ def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe
         size,
         nets.widths,
         nets.latent,
-        image_channels,
         flow=flow,
         critic=nets.critic,
         quality_weight=s.quality_weight,

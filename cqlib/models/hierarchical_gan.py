@@ -12,12 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from cqlib.models.coverage_quality import scale
-from cqlib.models.frozen_decoder import HierarchicalFrozenDecoderConfig
+from cqlib.models.coverage_quality import profile_settings
+from cqlib.models.frozen_decoder import HierarchicalFrozenDecoderConfig, half
 from cqlib.models.gan import GAN, GANConfig
-from cqlib.models.hierarchical import sizes
-from cqlib.nets.flat_codes import FlatGenerator
-from cqlib.nets.hierarchical import Layers
+from cqlib.models.hierarchical import profile_nets
+from cqlib.nets.hierarchical import FlatGenerator, Layers
 from cqlib.recipe import FrozenDecoderStage, Recipe
 
 
@@ -30,7 +29,7 @@ class HierarchicalGANConfig(GANConfig):
     blocks: int = 1
     """Layers of noise per resolution."""
     residual: float = 0.1
-    """What a block adds to the stream is scaled by this."""
+    """Factor of each block's residual branch."""
 
 
 class HierarchicalGAN(GAN):
@@ -45,17 +44,18 @@ class HierarchicalGAN(GAN):
         return net, net.codes
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """`table2/gan-residual`: generator, critic and training of the residual CQ-F, but for the generator's learning
-    rate below `paper`; its BPD by the starred recipe."""
-    if row != "table2/gan-residual":
-        raise KeyError(row)
-    s, nets = scale(profile, size), sizes(profile, size)
-    shared = {"image_channels": image_channels, "blocks": nets.blocks, "residual": nets.residual}
-    config = HierarchicalGANConfig(size, nets.widths, nets.critic, nets.latent, **shared)
-    encoder = HierarchicalFrozenDecoderConfig(size, nets.widths, nets.latent, **shared)
-    half = replace(s.training, steps=max(1, s.training.steps // 2))
-    training = s.training
+# --- recipe --------------------------------------------------------------------------------------------------
+
+ROWS, CONFIG, SYSTEM = ("table2/gan-residual",), HierarchicalGANConfig, HierarchicalGAN
+
+
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Generator, critic and training of the residual CQ-F, but for the generator's learning rate below `paper`."""
+    nets, training = profile_nets(profile, size), profile_settings(profile, size).training
+    layers = {"blocks": nets.blocks, "residual": nets.residual}
+    config = HierarchicalGANConfig(size, nets.widths, nets.critic, nets.latent, **layers)
+    encoder = HierarchicalFrozenDecoderConfig(size, nets.widths, nets.latent, **layers)
+    stage = FrozenDecoderStage(encoder, half(training))
     if profile != "paper":
         training = replace(training, learning_rate=3e-4, critic_learning_rate=training.learning_rate)
-    return Recipe(config, training, FrozenDecoderStage(encoder, half))
+    return Recipe(config, training, stage)

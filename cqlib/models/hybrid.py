@@ -5,14 +5,16 @@ Models", arXiv 1901.01091; Eqs. (1) to (8) of its slides.
 
     z ~ p(z),   y ~ N(mu(z), diag(sigma(z)^2)),   x = f^-1(y)
 
-Subclasses bring the nets: latent variables with prior and posterior, the decoder, f. Deviations are named beside
-the configs, in `coverage_quality.py`.
+Subclasses give the nets: latent variables with prior and posterior, the decoder, f.
+
+**Deviations** are listed in `coverage_quality.py`.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -24,14 +26,28 @@ from cqlib.models.base import Losses, frozen
 from cqlib.models.variational import VariationalModel
 from cqlib.nets.coupling import FlowConfig, RealNVP
 
-if TYPE_CHECKING:
-    from cqlib.models.coverage_quality import CoverageQualityConfig
+
+@dataclass(frozen=True)
+class CoverageQualityConfig:
+    """Nets and switches of a model; f and critic are absent where None."""
+
+    size: int
+    widths: tuple[int, ...]
+    latent: int = 64
+    image_channels: int = 3
+    norm: Literal["batch", "group", "none"] = "group"
+    sigma_floor: float = 1 / 256
+    flow: FlowConfig | None = None
+    critic: CriticConfig | None = None
+    quality_weight: float = 100.0
+    critic_input: Literal["mean", "sample"] = "sample"
+    flow_updated_by: Literal["both", "coverage"] = "both"
 
 
 def mean_and_log_sigma(raw: Tensor, sigma_floor: float) -> tuple[Tensor, Tensor]:
     """A decoder's output (N, 2 C, S, S) -> mu and ln sigma, (N, C, S, S) each; sigma > `sigma_floor`."""
     mean, raw = raw.chunk(2, dim=1)
-    # softplus(-1.5) = 0.2: the decoder starts as unsure as an untrained one should be
+    # softplus(-1.5) = 0.2 at the start
     return mean, (sigma_floor + softplus(raw - 1.5)).log()
 
 
@@ -47,11 +63,11 @@ class HybridModel(VariationalModel, AdversarialSystem):
     # --- the nets, by subclasses -----------------------------------------------------------------------------
 
     def prior(self, n: int, generator: Generator | None = None) -> Any:
-        """n draws of z ~ p(z), as `raw_decode` takes them."""
+        """n draws of z ~ p(z), the argument of `raw_decode`."""
         raise NotImplementedError
 
     def raw_decode(self, z: Any) -> Tensor:
-        """The decoder's output (N, 2 C, S, S): mu(z), and what becomes sigma(z)."""
+        """The decoder's output (N, 2 C, S, S): mu(z), and sigma(z) before its activation."""
         raise NotImplementedError
 
     # --- the model -------------------------------------------------------------------------------------------
@@ -66,7 +82,7 @@ class HybridModel(VariationalModel, AdversarialSystem):
         return self.mean_and_log_sigma(self.raw_decode(z))
 
     def mean_and_log_sigma(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """What `raw_decode` returns, (N, 2 C, S, S), as the two."""
+        """mu and ln sigma from the output of `raw_decode`, (N, 2 C, S, S)."""
         return mean_and_log_sigma(raw, self.config.sigma_floor)
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -98,12 +114,10 @@ class HybridModel(VariationalModel, AdversarialSystem):
     # --- its losses ------------------------------------------------------------------------------------------
 
     def fakes(self, n: int) -> Tensor:
-        """What the critic sees: x ~ p_theta, or the decoder's mean in image space."""
-        temperature = 1.0 if self.config.critic_input == "sample" else 0.0
-        if self.flow is None or self.config.flow_updated_by == "both":
-            return self.generate(n, temperature=temperature)
-        with frozen(self.flow):
-            return self.generate(n, temperature=temperature)
+        """The critic's input: x ~ p_theta, or the decoder's mean in image space."""
+        flow_is_fixed = self.flow is not None and self.config.flow_updated_by == "coverage"
+        with frozen(self.flow) if flow_is_fixed else nullcontext():
+            return self.generate(n, temperature=1.0 if self.config.critic_input == "sample" else 0.0)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_C + lambda L_Q; L_C alone without a critic."""
@@ -112,21 +126,3 @@ class HybridModel(VariationalModel, AdversarialSystem):
             return terms
         terms["quality"] = self.quality_loss(len(x))
         return {**terms, "total": terms["total"] + self.config.quality_weight * terms["quality"]}
-
-
-@dataclass(frozen=True)
-class CoverageQualityConfig:
-    """The nets and switches of one of the four models; f and critic are absent where None. The equations that
-    the four share are in `cqlib.models.hybrid`."""
-
-    size: int
-    widths: tuple[int, ...]
-    latent: int = 64
-    image_channels: int = 3
-    norm: Literal["batch", "group", "none"] = "group"
-    sigma_floor: float = 1 / 256
-    flow: FlowConfig | None = None
-    critic: CriticConfig | None = None
-    quality_weight: float = 100.0
-    critic_input: Literal["mean", "sample"] = "sample"
-    flow_updated_by: Literal["both", "coverage"] = "both"

@@ -1,10 +1,10 @@
-"""Improved Training GAN: minibatch discrimination, and a discriminator that classifies into K classes and "made".
+"""Improved Training GAN: minibatch discrimination, and a discriminator of K classes and "generated".
 
 Reference: Salimans, Goodfellow, Zaremba, Cheung, Radford, Chen, "Improved Techniques for Training GANs", NIPS 2016,
 and its published code (openai/improved-gan, commit 4f5d1ec, `train_cifar_minibatch_discrimination.py`). **It uses
 class labels**; `extra/improved-gan-unlabelled` does not.
 
-The discriminator gives K logits l_k(x), the logit of "made" being fixed at 0, and Z(x) = sum_k exp l_k(x):
+The discriminator gives K logits l_k(x), the logit of "generated" being fixed at 0, and Z(x) = sum_k exp l_k(x):
 
     p(k|x, real) = exp l_k(x) / Z(x),     D(x) = Z(x) / (Z(x) + 1)
     L_labelled   = -E_labelled[ln p(k|x, real)]
@@ -29,7 +29,7 @@ Deviations:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -38,17 +38,18 @@ from torch.nn.functional import cross_entropy, softplus
 from torch.special import ndtr
 
 from cqlib.models.base import Losses, frozen
-from cqlib.models.rival import Rival, RivalConfig, frozen_stage, shortened
+from cqlib.models.frozen_decoder import profile_stage
+from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, shortened
 from cqlib.nets.conv import levels
 from cqlib.nets.improved_gan import ImprovedCritic, ImprovedGenerator
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import to_signed
-from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.recipe import Recipe
 from cqlib.util.errors import UserError
 
 
 @dataclass(frozen=True)
-class ImprovedGANConfig(RivalConfig):
+class ImprovedGANConfig(GANBaselineConfig):
     """Widths of both nets, as in `nets.improved_gan`, and the paper's techniques."""
 
     widths: tuple[int, ...]
@@ -66,8 +67,8 @@ class ImprovedGANConfig(RivalConfig):
 
 def labelled_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """-ln p(k|x, real), the mean over the images with a label; 0 without any. Logits (N, K), labels (N,), -1: none."""
-    found = (labels >= 0).sum().clamp(min=1)
-    return cross_entropy(logits, labels, ignore_index=-1, reduction="sum") / found
+    count = (labels >= 0).sum().clamp(min=1)
+    return cross_entropy(logits, labels, ignore_index=-1, reduction="sum") / count
 
 
 def unlabelled_loss(real: Tensor, fake: Tensor, target: float = 1.0) -> Tensor:
@@ -76,7 +77,7 @@ def unlabelled_loss(real: Tensor, fake: Tensor, target: float = 1.0) -> Tensor:
     return 0.5 * (softplus(l_real) - target * l_real).mean() + 0.5 * softplus(l_fake).mean()
 
 
-class ImprovedGAN(Rival):
+class ImprovedGAN(GANBaseline):
     """x = G(u), u = Phi(z) uniform on [0, 1] for z ~ N(0, I)."""
 
     config: ImprovedGANConfig
@@ -118,8 +119,8 @@ class ImprovedGAN(Rival):
             if self.config.generator_loss == "adversarial":
                 total = -softplus(self.critic(fake).logsumexp(1)).mean()
             else:
-                wanted, got = (self.critic.features(images).mean(0) for images in (to_signed(x), fake))
-                total = (wanted - got).abs().mean()
+                real, generated = (self.critic.features(images).mean(0) for images in (to_signed(x), fake))
+                total = (real - generated).abs().mean()
         return {"generator": total, "total": total}
 
     def check_labels(self, labels: Tensor) -> None:
@@ -135,28 +136,17 @@ class ImprovedGAN(Rival):
 
 ROWS = {"table3/improved-gan": True, "extra/improved-gan-unlabelled": False}
 """Row -> whether labels are used."""
+CONFIG, SYSTEM = ImprovedGANConfig, ImprovedGAN
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """Config and training of one of `ROWS`; KeyError for another row. 600,000 steps are the code's 1,200 epochs, after
-    800 of which its rate falls."""
-    labels = ROWS[row]
-    paper = TrainingConfig(
-        steps=600_000,
-        batch_size=100,
-        learning_rate=3e-4,
-        betas=(0.5, 0.999),
-        decay_from=2 / 3,
-        n_generator=3,
-        labels_per_class=400,
-        ema=0.0,
-        flips=False,
-        autocast="off",
-        log_every=500,
-    )
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of one of `ROWS` in a profile, at `size` pixels. 600,000 steps are the code's 1,200 epochs,
+    after 800 of which its rate falls."""
+    paper = replace(ADAM, steps=600_000, batch_size=100, learning_rate=3e-4, betas=(0.5, 0.999), decay_from=2 / 3,
+                    n_generator=3, labels_per_class=400, log_every=500)  # fmt: skip
     bottom, finest = {"paper": (512, 96), "study": (128, 32), "quick": (128, 32), "smoke": (32, 8)}[profile]
     count = levels(size)
     widths = tuple(bottom >> k for k in reversed(range(count - 1)))
     critic = (finest, *[2 * finest] * (count - 3))
-    config = ImprovedGANConfig(size, widths, critic, labels, latent=100, image_channels=image_channels)
-    return Recipe(config, shortened(paper, profile, quick=1200, study=2000), frozen_stage(config, profile))
+    config = ImprovedGANConfig(size, widths, critic, ROWS[row], latent=100)
+    return Recipe(config, shortened(paper, profile, quick=1200, study=2000), profile_stage(config, profile))

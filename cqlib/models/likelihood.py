@@ -1,4 +1,4 @@
-"""What the likelihood rivals of Table 3 share: they are trained by -ln P alone, and a first batch may set them up."""
+"""The likelihood models of Table 3: trained by -ln P alone, perhaps with weights set by the first batch."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor
 
-from cqlib.models.base import LikelihoodSystem
+from cqlib.models.base import LikelihoodSystem, Losses
 
 
 @dataclass(frozen=True)
 class LikelihoodConfig:
-    """What every likelihood rival's config says."""
+    """The fields that the configs of all likelihood baselines share."""
 
     size: int
     _: KW_ONLY
     image_channels: int = 3
 
 
-class LikelihoodRival(LikelihoodSystem):
-    """A system with one loss. Subclasses give `nats`, `sample` and `generator_losses`, and `start_from` where weights
-    depend on data (Salimans and Kingma 2016, section 3)."""
+class LikelihoodBaseline(LikelihoodSystem):
+    """A system with one loss. Subclasses give `nats` and `sample`, and `initialise` where weights depend on data
+    (Salimans and Kingma 2016, section 3)."""
 
     config: LikelihoodConfig
 
@@ -28,17 +28,23 @@ class LikelihoodRival(LikelihoodSystem):
         super().__init__()
         self.config = config
         self.shape = (config.image_channels, config.size, config.size)
-        self._fresh = False
+        self._at_first_step = False
 
     def schedule(self, step: int, steps: int) -> None:
-        """The first step's batch sets up what starts from data."""
-        self._fresh = step == 0
+        """Makes the first step's batch initialise the weights."""
+        self._at_first_step = step == 0
 
-    def begin(self, x: Tensor) -> None:
-        """To be called with the images (N, C, S, S) at the head of `generator_losses`."""
-        if self._fresh:
-            self._fresh = False
-            self.start_from(x)
+    def initialise_once(self, x: Tensor) -> None:
+        """Call `initialise` with uint8 images (N, C, H, W) at the first step of a training; else do nothing."""
+        if self._at_first_step:
+            self._at_first_step = False
+            self.initialise(x)
 
-    def start_from(self, x: Tensor) -> None:
-        """Set weights by the first batch, uint8 (N, C, S, S); by default nothing starts from data."""
+    def initialise(self, x: Tensor) -> None:
+        """Set weights by the first batch, uint8 (N, C, S, S); by default none depend on it."""
+
+    def generator_losses(self, x: Tensor) -> Losses:
+        """L_C = -(1/n) sum_i ln P(x_i), Eq. (3)."""
+        self.initialise_once(x)
+        coverage = self.nats(x).mean()
+        return {"coverage": coverage, "total": coverage}

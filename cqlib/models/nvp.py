@@ -28,13 +28,13 @@ from torch.nn.functional import softplus
 
 from cqlib import losses
 from cqlib.models.base import Losses
-from cqlib.models.likelihood import LikelihoodConfig, LikelihoodRival
+from cqlib.models.likelihood import LikelihoodBaseline, LikelihoodConfig
 from cqlib.nets.real_nvp import DirectedConv2d, MaskedCoupling, MultiScaleConfig, MultiScaleRealNVP
 from cqlib.pixels import LN_LEVELS, dequantise
 from cqlib.recipe import Recipe, TrainingConfig
 
 SHARE = 0.9
-"""Of the logit's domain (0, 1): what pixels take up, in its middle."""
+"""Share of the logit's domain (0, 1), in its middle, that pixels are mapped to."""
 PENALTY = 5e-5
 """Weight of the squares of magnitudes and scales in the loss, in nats per image."""
 
@@ -59,7 +59,7 @@ class NVPConfig(LikelihoodConfig):
     flow: MultiScaleConfig
 
 
-class NVP(LikelihoodRival):
+class NVP(LikelihoodBaseline):
     """p(x) = N(f(x); 0, I) |det df/dx|, a density of dequantised images.
 
     In training mode every batch norm uses the batch, in evaluation mode its running averages.
@@ -79,13 +79,8 @@ class NVP(LikelihoodRival):
         zero = y.new_zeros(())
         return losses.gaussian_log_density(y, zero, zero) + log_det + of_logits
 
-    def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
-        """-ln p of a uniform point of the image's cell, or of the mean of p over k such points."""
-        draws = [self._log_weight(x, generator) for _ in range(importance_samples)]
-        return losses.importance_weighted(torch.stack(draws))
-
-    def _log_weight(self, x: Tensor, generator: Generator | None) -> Tensor:
-        """ln p(x + u) in units of 8-bit cells, each of volume 128^-D: E[exp(.)] = P(x)."""
+    def log_weight(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """ln p of a uniform point of the image's cell, in units of cells, each of volume 128^-D; (N,)."""
         return self.log_density(dequantise(x, generator=generator)) - math.prod(self.shape) * LN_LEVELS
 
     def penalty(self) -> Tensor:
@@ -96,7 +91,6 @@ class NVP(LikelihoodRival):
 
     def generator_losses(self, x: Tensor) -> Losses:
         """-ln p(x) and the penalty."""
-        self.begin(x)
         nats, penalty = self.nats(x).mean(), PENALTY * self.penalty()
         return {"coverage": nats, "penalty": penalty, "total": nats + penalty}
 
@@ -119,13 +113,13 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(was_training)
 
 
-# --- recipes -------------------------------------------------------------------------------------------------
+# --- recipe --------------------------------------------------------------------------------------------------
+
+ROWS, CONFIG, SYSTEM = ("table3/nvp",), NVPConfig, NVP
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """Config and training of "table3/nvp"; KeyError for another row."""
-    if row != "table3/nvp":
-        raise KeyError(row)
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of the row in a profile, at `size` pixels."""
     of_size = {48: MultiScaleConfig(4, 32, 2), 64: MultiScaleConfig(5, 32, 2)}
     flow = {
         "paper": of_size.get(size, MultiScaleConfig(2, 64, 8)),
@@ -133,14 +127,7 @@ def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe
         "quick": MultiScaleConfig(2, 32, 2),
         "smoke": MultiScaleConfig(2, 4, 1),
     }[profile]
-    paper = TrainingConfig(
-        steps=200_000,
-        betas=(0.9, 0.999),
-        ema=0.0,
-        gradient_clip=100.0,
-        autocast="off",
-        log_every=200,
-    )
+    paper = TrainingConfig(200_000, betas=(0.9, 0.999), ema=0.0, gradient_clip=100.0, autocast="off", log_every=200)
     brief = replace(paper, autocast="auto", decay_from=0.5, log_every=50)
     training = {
         "paper": paper,
@@ -148,4 +135,4 @@ def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe
         "quick": replace(brief, steps=1000, snapshots=3),
         "smoke": replace(brief, steps=20, batch_size=16, log_every=5),
     }[profile]
-    return Recipe(NVPConfig(size, flow, image_channels=image_channels), training)
+    return Recipe(NVPConfig(size, flow), training)

@@ -26,10 +26,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Generator, Tensor
 
-from cqlib.models.base import Losses
-from cqlib.models.likelihood import LikelihoodConfig, LikelihoodRival
-from cqlib.models.rival import shortened
-from cqlib.nets.mixture import LogisticMixture, outputs_per_component
+from cqlib.models.gan_baseline import shortened
+from cqlib.models.likelihood import LikelihoodBaseline, LikelihoodConfig
+from cqlib.nets.distributions import LogisticMixture, outputs_per_component
 from cqlib.nets.pixelcnnpp import PixelCNNPP
 from cqlib.nets.pixelcnnpp_cache import Cache, raster
 from cqlib.nets.weight_norm import initialising
@@ -47,7 +46,7 @@ class PixelCNNPPConfig(LikelihoodConfig):
     dropout: float
 
 
-class PixelCNNPPSystem(LikelihoodRival):
+class PixelCNNPPSystem(LikelihoodBaseline):
     """x ~ prod_i P(x_i | x_<i)."""
 
     config: PixelCNNPPConfig
@@ -60,7 +59,7 @@ class PixelCNNPPSystem(LikelihoodRival):
         outputs = c.components * outputs_per_component(c.image_channels)
         self.net = PixelCNNPP(c.image_channels, outputs, width=c.width, blocks=c.blocks, dropout=c.dropout)
 
-    def start_from(self, x: Tensor) -> None:
+    def initialise(self, x: Tensor) -> None:
         """Every layer's outputs start with mean 0 and standard deviation 1, the blocks' last ones with 0.1."""
         with initialising(self.net):
             self.net(to_signed(x))
@@ -74,12 +73,6 @@ class PixelCNNPPSystem(LikelihoodRival):
         """-ln P(x), exactly; nothing is drawn."""
         return -self.log_probabilities(x).flatten(1).sum(1)
 
-    def generator_losses(self, x: Tensor) -> Losses:
-        """L_C = -(1/n) sum_i ln P(x_i), Eq. (3)."""
-        self.begin(x)
-        loss = self.nats(x).mean()
-        return {"coverage": loss, "total": loss}
-
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images, centres of 8-bit cells in (-1, 1), without dropout; there is no decoder noise for a temperature to
         scale."""
@@ -89,15 +82,13 @@ class PixelCNNPPSystem(LikelihoodRival):
         return raster(Cache(self.net, n, size), u)
 
 
-# --- recipes -------------------------------------------------------------------------------------------------
+# --- recipe --------------------------------------------------------------------------------------------------
 
-ROWS = ("table3/pixelcnnpp",)
+ROWS, CONFIG, SYSTEM = ("table3/pixelcnnpp",), PixelCNNPPConfig, PixelCNNPPSystem
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """Config and training of one of `ROWS`; KeyError for another row."""
-    if row not in ROWS:
-        raise KeyError(row)
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of the row in a profile, at `size` pixels."""
     width, blocks, components, dropout = {
         "paper": (160, 5, 10, 0.5), "study": (32, 2, 10, 0.0), "quick": (32, 1, 5, 0.0), "smoke": (8, 1, 2, 0.5),
     }[profile]  # fmt: skip
@@ -108,5 +99,4 @@ def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe
     training = replace(shortened(paper, profile, quick=1800, study=2400), snapshots=0)
     if profile in ("quick", "study"):
         training = replace(training, batch_size=32)
-    config = PixelCNNPPConfig(size, width, blocks, components, dropout, image_channels=image_channels)
-    return Recipe(config, training)
+    return Recipe(PixelCNNPPConfig(size, width, blocks, components, dropout), training)

@@ -21,8 +21,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from cqlib.models.base import Losses
-from cqlib.models.likelihood import LikelihoodConfig, LikelihoodRival
+from cqlib.models.likelihood import LikelihoodBaseline, LikelihoodConfig
 from cqlib.nets.pixelrnn import PixelRNNNet
 from cqlib.nets.raster import LogitsAt, cached, naive, pixel_nats, raster_sample, scaled
 from cqlib.recipe import Recipe, TrainingConfig
@@ -40,7 +39,7 @@ class PixelRNNConfig(LikelihoodConfig):
     """Values that a pixel can take."""
 
 
-class PixelRNN(LikelihoodRival):
+class PixelRNN(LikelihoodBaseline):
     """P(x) as a product over pixels and colours."""
 
     bound = "exact"
@@ -59,11 +58,6 @@ class PixelRNN(LikelihoodRival):
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
         """-ln P(x), exactly; nothing is drawn."""
         return pixel_nats(self.logits(x), x)
-
-    def generator_losses(self, x: Tensor) -> Losses:
-        """L_C = -E[ln P(x)]."""
-        coverage = self.nats(x).mean()
-        return {"coverage": coverage, "total": coverage}
 
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images, cell centres in (-1, 1), from cached states. There is no latent variable beside the noise of the
@@ -91,37 +85,18 @@ class PixelRNN(LikelihoodRival):
         return naive(self.net, self.config.levels, self.net.stem.weight)
 
 
-# --- recipes -------------------------------------------------------------------------------------------------
+# --- recipe --------------------------------------------------------------------------------------------------
 
-ROWS = ("table3/pixelrnn",)
+ROWS, CONFIG, SYSTEM = ("table3/pixelrnn",), PixelRNNConfig, PixelRNN
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """Config and training of one of `ROWS`; KeyError for another row."""
-    if row not in ROWS:
-        raise KeyError(row)
-    hidden, layers, width = {
-        "paper": (128, 12, 1024),
-        "study": (32, 4, 96),
-        "quick": (32, 3, 64),
-        "smoke": (6, 1, 12),
-    }[profile]
-    config = PixelRNNConfig(size, hidden, layers, width, image_channels=image_channels)
-    paper = TrainingConfig(
-        steps=200_000,
-        batch_size=16,
-        optimiser="rmsprop",
-        learning_rate=1e-3,
-        betas=(0.0, 0.99),
-        ema=0.0,
-        flips=False,
-        autocast="off",
-        log_every=200,
-    )
-    if profile == "paper":
-        return Recipe(config, paper)
-    short = replace(paper, learning_rate=3e-3, ema=0.999, autocast="auto", decay_from=0.5, log_every=50)
-    steps = {"study": 2000, "quick": 2000, "smoke": 20}[profile]
-    if profile == "smoke":
-        short = replace(short, log_every=5)
-    return Recipe(config, replace(short, steps=steps))
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of the row in a profile, at `size` pixels."""
+    nets = {"paper": (128, 12, 1024), "study": (32, 4, 96), "quick": (32, 3, 64), "smoke": (6, 1, 12)}[profile]
+    training = TrainingConfig(200_000, 16, "rmsprop", betas=(0.0, 0.99), ema=0.0, flips=False, autocast="off",
+                              log_every=200)  # fmt: skip
+    if profile != "paper":
+        steps, log_every = (20, 5) if profile == "smoke" else (2000, 50)
+        training = replace(training, steps=steps, learning_rate=3e-3, ema=0.999, autocast="auto", decay_from=0.5,
+                           log_every=log_every)  # fmt: skip
+    return Recipe(PixelRNNConfig(size, *nets), training)

@@ -8,12 +8,12 @@ table's 8.8 is the best of their runs; the average over ten is 8.56.
     generator  -E[l(G(z))]
 
 Deviations:
-- Adam goes on where the resolution changes; the authors' code starts its moments anew there.
+- Adam keeps its moments where the resolution changes; the authors' code resets them.
 - Averaged-down images keep their fractions (the authors' are rounded to 8 bits), and pixels are centres of their
   cells, (v + 1/2) / 128 - 1, where the authors have v / 127.5 - 1.
 - The authors' code knows powers of two; 48 pixels (STL-10) start from 3x3. The paper has no STL-10 experiment: it
   is trained as CIFAR-10 is.
-- G is linear at its end: the critic sees what it gives, samples and the starred recipe see it clamped to [-1, 1].
+- G is linear at its end: the critic sees what it gives, samples and the frozen-decoder BPD have it clamped to [-1, 1].
 - `quick` and `study` have fewer feature maps and far fewer steps of the same optimiser, batches of 64, in bf16 where
   that is fast; each stage of the growth keeps its share of the training.
 """
@@ -27,15 +27,15 @@ from torch import Tensor
 
 from cqlib import losses
 from cqlib.models.base import Losses
-from cqlib.models.rival import Rival, RivalConfig, frozen_stage, shortened
+from cqlib.models.frozen_decoder import profile_stage
+from cqlib.models.gan_baseline import GANBaseline, GANBaselineConfig, shortened
 from cqlib.nets.progressive import TICKS, ProgressiveCritic, ProgressiveGenerator
 from cqlib.pixels import to_signed
-from cqlib.recipe import PROFILES, Recipe, TrainingConfig
-from cqlib.util.errors import unknown
+from cqlib.recipe import Recipe, TrainingConfig
 
 
 @dataclass(frozen=True)
-class ProgGANConfig(RivalConfig):
+class ProgGANConfig(GANBaselineConfig):
     """Both nets, the critic's loss and the schedule of the growth."""
 
     latent: int = 512
@@ -47,11 +47,11 @@ class ProgGANConfig(RivalConfig):
     """gamma: the norm of the gradient that the penalty asks for."""
     drift_weight: float = 1e-3
     phase_kimg: int = 400
-    """Thousands of images of which a resolution trains, and again while the next one fades in; of `total_kimg`."""
+    """Thousands of images for which a resolution trains, and again while the next one fades in; of `total_kimg`."""
     total_kimg: int = 15_000
 
 
-class ProgGAN(Rival):
+class ProgGAN(GANBaseline):
     """x = G(z / rms(z)), z ~ N(0, I), at the resolution that the schedule has reached."""
 
     config: ProgGANConfig
@@ -66,8 +66,10 @@ class ProgGAN(Rival):
             ProgressiveCritic(c.size, c.fmap_base, c.fmap_max, image_channels=channels),
         )
 
+    generator_loss = staticmethod(losses.wasserstein_generator)
+
     def schedule(self, step: int, steps: int) -> None:
-        """Grow both nets to where step / steps of the training belong; a phase is phase_kimg / total_kimg of it."""
+        """Grow both nets to the stage of step / steps; a phase is phase_kimg / total_kimg of the training."""
         clock = TICKS * step * self.config.total_kimg // (steps * self.config.phase_kimg)
         for net in (self.generator, self.critic):
             net.grow(clock)
@@ -77,11 +79,11 @@ class ProgGAN(Rival):
         return self.generator(z).clamp(-1, 1)
 
     def fakes(self, n: int) -> Tensor:
-        """G(z) for n codes, with its graph, as the critic sees it: not clamped."""
+        """G(z) for n codes, differentiable, as the critic sees it: not clamped."""
         return self.generator(self.codes(n))
 
     def real_and_fake(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (N, C, S, S) -> the images as coarse as the current stage makes them, and as many made ones."""
+        """uint8 (N, C, S, S) -> the images as coarse as the current stage, and as many generated ones."""
         with torch.no_grad():
             return self.critic.coarsened(to_signed(x)), self.fakes(len(x))
 
@@ -98,24 +100,17 @@ class ProgGAN(Rival):
         total = terms["wasserstein"] + c.penalty_weight * terms["gradient_penalty"] + c.drift_weight * terms["drift"]
         return {**terms, "total": total}
 
-    def generator_losses(self, x: Tensor) -> Losses:
-        """-E[l(G(z))] on as many samples as there are images."""
-        loss = losses.wasserstein_generator(self.judged(len(x)))
-        return {"generator": loss, "total": loss}
-
 
 # --- recipe --------------------------------------------------------------------------------------------------
 
-
+ROWS, CONFIG, SYSTEM = ("table3/prog-gan",), ProgGANConfig, ProgGAN
 NETS = {"smoke": (64, 16), "quick": (256, 64), "study": (512, 128), "paper": (4096, 512)}
 """Profile -> fmap_base and fmap_max; there are as many latent variables as the latter."""
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """`table3/prog-gan`; KeyError for another row, UsageError for an unknown profile."""
-    if row != "table3/prog-gan":
-        raise KeyError(row)
-    # In fp32 as the authors': scores and their gradients are hundreds of times those of other critics.
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of the row in a profile, at `size` pixels."""
+    # fp32 as the authors' code: scores and their gradients are hundreds of times those of other critics
     paper = TrainingConfig(
         steps=937_500,  # 15,000 kimg
         batch_size=16,
@@ -125,8 +120,6 @@ def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe
         autocast="off",
         log_every=200,
     )
-    if profile not in NETS:
-        raise unknown("profile", profile, PROFILES)
     base, most = NETS[profile]
-    config = ProgGANConfig(size, latent=most, image_channels=image_channels, fmap_base=base, fmap_max=most)
-    return Recipe(config, shortened(paper, profile, quick=1000, study=1200), frozen_stage(config, profile))
+    config = ProgGANConfig(size, latent=most, fmap_base=base, fmap_max=most)
+    return Recipe(config, shortened(paper, profile, quick=1000, study=1200), profile_stage(config, profile))

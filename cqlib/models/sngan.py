@@ -30,16 +30,16 @@ from torch import Tensor
 
 from cqlib import losses
 from cqlib.models.base import Losses
-from cqlib.models.rival import Rival, RivalConfig, frozen_stage, shortened
-from cqlib.nets.conv import pyramid
+from cqlib.models.frozen_decoder import profile_stage
+from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, cnn_widths, shortened
 from cqlib.nets.gan_cnn import CNNCritic, CNNGenerator
 from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, shapes
-from cqlib.nets.spectral import SpectrallyNormalised
-from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.nets.norms import SpectrallyNormalised
+from cqlib.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class SNGANConfig(RivalConfig):
+class SNGANConfig(GANBaselineConfig):
     """Nets and loss of one of the three rows; widths from the finest resolution to the bottom."""
 
     widths: tuple[int, ...]
@@ -50,7 +50,7 @@ class SNGANConfig(RivalConfig):
     loss: Literal["cross-entropy", "hinge"] = "cross-entropy"
 
 
-class SNGAN(Rival):
+class SNGAN(GANBaseline):
     """x = G(z) against a critic that is 1-Lipschitz in each of its layers."""
 
     config: SNGANConfig
@@ -72,34 +72,30 @@ class SNGAN(Rival):
         loss = formula(self.critic(real), self.critic(fake))
         return {"discriminator": loss, "total": loss}
 
-    def generator_losses(self, x: Tensor) -> Losses:
-        """The loss that goes with the critic's, on as many samples as there are images."""
+    def generator_loss(self, fake_scores: Tensor) -> Tensor:
+        """The counterpart of the critic's loss; (N,) -> scalar."""
         formula = losses.hinge_generator if self.config.loss == "hinge" else losses.non_saturating_generator
-        loss = formula(self.judged(len(x)))
-        return {"generator": loss, "total": loss}
+        return formula(fake_scores)
 
 
 # --- recipes -------------------------------------------------------------------------------------------------
 
 ROWS = ("table3/sngan", "table3/sngan-hinge", "table3/sngan-resnet-hinge")
+CONFIG, SYSTEM = SNGANConfig, SNGAN
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """Config and training of one of `ROWS`; KeyError for another row."""
-    if row not in ROWS:
-        raise KeyError(row)
-    adam = TrainingConfig(steps=100_000, learning_rate=2e-4, ema=0.0, flips=False, autocast="off", log_every=200)
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of one of `ROWS` in a profile, at `size` pixels."""
     loss = "hinge" if "hinge" in row else "cross-entropy"
     if row == "table3/sngan-resnet-hinge":
         generator, critic = {"paper": (256, 128), "study": (64, 32), "quick": (32, 32), "smoke": (8, 8)}[profile]
         nets = shapes(size, generator, critic)
-        config = SNGANConfig(size, *nets[:2], "resnet", nets[2], loss, latent=128, image_channels=image_channels)
-        paper = replace(adam, steps=50_000, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
+        config = SNGANConfig(size, *nets[:2], "resnet", nets[2], loss)
+        paper = replace(ADAM, steps=50_000, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
         training = shortened(paper, profile, quick=800, study=1000)
     else:
-        widths = pyramid({"paper": 64, "study": 32, "quick": 32, "smoke": 8}[profile], size)[:4]
-        config = SNGANConfig(size, widths, widths, loss=loss, latent=128, image_channels=image_channels)
+        config = SNGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size), loss=loss)
         steps = 200_000 if loss == "hinge" and size >= 48 else 100_000
-        paper = replace(adam, steps=steps, betas=(0.5, 0.999))
+        paper = replace(ADAM, steps=steps, betas=(0.5, 0.999))
         training = shortened(paper, profile, quick=1500, study=4000)
-    return Recipe(config, training, frozen_stage(config, profile))
+    return Recipe(config, training, profile_stage(config, profile))

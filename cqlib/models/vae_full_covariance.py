@@ -1,4 +1,4 @@
-"""A VAE whose decoder knows how pixels vary together: a Gaussian p(x|z) that does not factorise.
+"""A VAE whose decoder models correlations between pixels: a Gaussian p(x|z) that does not factorise.
 
 Reference: the slides name "full covariance" decoders beside factorised ones and no more; the rest is the VAE of Table 1
 (`coverage_quality.py`), its encoder, decoder and training.
@@ -11,7 +11,7 @@ Reference: the slides name "full covariance" decoders beside factorised ones and
 Deviations:
 - A covariance that is full and depends on z would take D (D + 1) / 2 outputs of the decoder, 295,296 at 16 pixels: it
   is of low rank beyond its diagonal, or its correlations are shared.
-- L starts small, at `FACTOR_START` of what the decoder returns; at 0 it would have no gradient.
+- L starts small, at `FACTOR_START` times the decoder's output; at 0 it would have no gradient.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cqlib.models import coverage_quality
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.models.hybrid import CoverageQualityConfig
 from cqlib.nets.conv import Decoder
-from cqlib.nets.correlated import Whitening, low_rank_log_density
+from cqlib.nets.distributions import Whitening, low_rank_log_density
 from cqlib.recipe import Recipe
 
 FACTOR_START = 0.1
@@ -89,15 +89,14 @@ class VAEFullCovariance(CoverageQuality):
         return self.image(mean + temperature * noise)
 
 
-# --- recipes -------------------------------------------------------------------------------------------------
+# --- recipe --------------------------------------------------------------------------------------------------
 
+ROWS, CONFIG, SYSTEM = ("extra/vae-full-covariance",), FullCovarianceConfig, VAEFullCovariance
 RANK = {"smoke": 2, "quick": 8, "study": 8, "paper": 16}
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """Config and training of "extra/vae-full-covariance", those of the VAE; KeyError for another row."""
-    if row != "extra/vae-full-covariance":
-        raise KeyError(row)
-    vae = coverage_quality.recipe("table1/vae", profile, size, image_channels)
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of the VAE in a profile, at `size` pixels, and the rank."""
+    vae = coverage_quality.recipe("table1/vae", profile, size)
     shared = {f.name: getattr(vae.system, f.name) for f in fields(vae.system)}
     return Recipe(FullCovarianceConfig(**shared, rank=RANK[profile]), vae.training)

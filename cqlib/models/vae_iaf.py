@@ -4,10 +4,10 @@ Reference: Kingma, Salimans, Jozefowicz, Chen, Sutskever, Welling, "Improving Va
 Autoregressive Flow", NIPS 2016, section 5 and its code openai/iaf, `tf_train.py` (ad33fe4).
 
     z ~ p(z) and q(z|x) as in `models/hierarchical.py`,   P(x|z): a logistic of location mu(z) and one scale s,
-    cut into the cells of the 256 values (`cqlib.nets.discretised`)
+    cut into the cells of the 256 values (`cqlib.nets.distributions`)
 
 Free bits hold up the KL in the training objective alone. Lengths and biases of all weight-normalised layers start from
-the first batch (`nets/data_start.py`).
+the first batch (`nets/weight_norm.py`).
 
 Deviations (and those of `nets/hierarchical.py` and `nets/autoregressive.py`):
 - One device takes 256 images a step, where the code averages the gradients of eight times 32: the KL that free bits
@@ -35,10 +35,10 @@ from torch import Generator, Tensor, nn
 
 from cqlib.models.base import Losses
 from cqlib.models.hierarchical import LayeredLatents
-from cqlib.models.likelihood import LikelihoodConfig, LikelihoodRival
-from cqlib.nets.data_start import starting_from_data
-from cqlib.nets.discretised import MIN_LOG_SCALE, discretised_logistic
+from cqlib.models.likelihood import LikelihoodBaseline, LikelihoodConfig
+from cqlib.nets.distributions import MIN_LOG_SCALE, discretised_logistic
 from cqlib.nets.hierarchical import BottomUp, Head, Layers, Posterior, TopDown
+from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.recipe import Recipe, TrainingConfig
 
@@ -56,7 +56,7 @@ class VAEIAFConfig(LikelihoodConfig):
     iaf_width: int = 160
     """Hidden channels of IAF's masked net, and of its context."""
     residual: float = 0.1
-    """What a block adds to the stream is scaled by this."""
+    """Factor of each block's residual branch."""
     stem: Literal[1, 2] = 2
     """Stride of stem and output (`nets.hierarchical.Layers`)."""
     start: float = 0.1
@@ -67,7 +67,7 @@ class VAEIAFConfig(LikelihoodConfig):
     """Where ln s starts, s in units of [-1, 1]."""
 
 
-class VAEIAF(LayeredLatents, LikelihoodRival):
+class VAEIAF(LayeredLatents, LikelihoodBaseline):
     """P(x) = int p(z) P(x|z) dz over 8-bit images x; nothing is dequantised."""
 
     config: VAEIAFConfig
@@ -82,17 +82,18 @@ class VAEIAF(LayeredLatents, LikelihoodRival):
         self.head = Head(c.widths[0], c.image_channels, c.stem)
         self.log_scale = nn.Parameter(torch.tensor(c.log_scale))
 
-    def start_from(self, x: Tensor) -> None:
+    def initialise(self, x: Tensor) -> None:
         """One pass of the images through the nets sets lengths and biases."""
-        with starting_from_data(self):
-            self.head(self.infer(self.see(x)).z)
+        # in fp32: bf16 would blur the statistics, and autocast keeps a copy of each bias from before
+        with torch.autocast(x.device.type, enabled=False), initialising(self):
+            self.head(self.infer(self.continuous(x)).z)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """The ELBO, with free bits."""
-        self.begin(x)
+        self.initialise_once(x)
         return self.coverage_losses(x)
 
-    def _log_probability(self, v: Tensor, z: Tensor) -> Tensor:
+    def log_probability(self, v: Tensor, z: Tensor) -> Tensor:
         """ln P(x|z) of the 8-bit images whose cells' centres are v (N, C, S, S), for a feature map z; (N,)."""
         log_p = discretised_logistic(to_uint8(v).to(v.dtype), self.head(z), self.log_scale)
         return log_p.flatten(1).sum(1)
@@ -110,24 +111,15 @@ class VAEIAF(LayeredLatents, LikelihoodRival):
 
 # --- recipe --------------------------------------------------------------------------------------------------
 
+ROWS, CONFIG, SYSTEM = ("table3/vae-iaf",), VAEIAFConfig, VAEIAF
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """`table3/vae-iaf`; KeyError for another row. `paper`: depth=1, num_blocks=20, kl_min=0.1, learning_rate=0.002, and
-    256 images a step."""
-    if row != "table3/vae-iaf":
-        raise KeyError(row)
-    config = VAEIAFConfig(size, (160,), image_channels=image_channels)
-    training = TrainingConfig(
-        steps=200_000,
-        batch_size=256,
-        optimiser="adamax",
-        learning_rate=2e-3,
-        betas=(0.9, 0.999),
-        ema=0.999,
-        flips=False,
-        autocast="off",
-        log_every=200,
-    )
+
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of the row in a profile, at `size` pixels. `paper` is the code's depth=1, num_blocks=20,
+    kl_min=0.1, learning_rate=0.002, and 256 images a step."""
+    config = VAEIAFConfig(size, (160,))
+    training = TrainingConfig(200_000, 256, "adamax", learning_rate=2e-3, betas=(0.9, 0.999), flips=False,
+                              autocast="off", log_every=200)  # fmt: skip
     if profile == "paper":
         return Recipe(config, training)
     width, latent, blocks, count = {"study": (64, 16, 2, 3), "quick": (64, 16, 2, 2), "smoke": (8, 4, 1, 2)}[profile]

@@ -22,7 +22,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from cqlib.models.coverage_quality import scale
+from cqlib.models.coverage_quality import profile_settings
 from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.variational import Inference, VariationalModel
 from cqlib.nets.conv import Decoder, Encoder, pyramid
@@ -77,7 +77,7 @@ class VAEPixelCNN(VariationalModel):
         x = to_uint8(v)
         return -pixel_nats(self.logits(x, z), x)
 
-    def _log_probability(self, v: Tensor, z: Tensor) -> Tensor:
+    def log_probability(self, v: Tensor, z: Tensor) -> Tensor:
         """The same: it is a probability of cells as it is."""
         return self.log_density(v, z)
 
@@ -122,24 +122,19 @@ class VAEPixelCNN(VariationalModel):
         return naive(lambda x: self.pixelcnn(x, context), LEVELS, self.pixelcnn.stem.weight)
 
 
-# --- recipes -------------------------------------------------------------------------------------------------
+# --- recipe --------------------------------------------------------------------------------------------------
 
-ROWS = ("extra/vae-pixelcnn",)
+ROWS, CONFIG, SYSTEM = ("extra/vae-pixelcnn",), VAEPixelCNNConfig, VAEPixelCNN
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """Config and training of one of `ROWS`; KeyError for another row. Encoder, decoder and training are those of the
-    profile's VAE of Table 1."""
-    if row not in ROWS:
-        raise KeyError(row)
-    s = scale(profile, size)
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config of the row in a profile, at `size` pixels; encoder, decoder and training are those of Table 1's VAE."""
+    s = profile_settings(profile, size)
     condition, features, blocks, width = {
         "paper": (64, 64, 4, 256),
         "study": (32, 24, 2, 48),
         "quick": (32, 24, 2, 48),
         "smoke": (8, 6, 1, 12),
     }[profile]
-    config = VAEPixelCNNConfig(
-        size, pyramid(s.base, size), s.latent, condition, features, blocks, width, image_channels=image_channels
-    )
+    config = VAEPixelCNNConfig(size, pyramid(s.base, size), s.latent, condition, features, blocks, width)
     return Recipe(config, s.training)

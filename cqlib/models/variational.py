@@ -23,19 +23,19 @@ class Inference:
     """One reparametrised draw from q(z|v)."""
 
     z: Any
-    """What the model's `log_density` takes."""
+    """The argument of the model's `log_density`."""
     kl: dict[str, Tensor]
     """Layer -> (N,): KL(q || p) of that layer's latent variables, in nats; closed form where there is one."""
     log_ratio: Tensor
     """(N,): ln p(z) - ln q(z|v) at the draw."""
     free_bits: Tensor | None = None
-    """(): what the training objective adds to the true KL, >= 0; None where nothing is added."""
+    """(): the training objective adds this to the true KL, >= 0; None without free bits."""
 
 
 class VariationalModel(LikelihoodSystem):
     """x ~ p(x|z), z ~ p(z). Subclasses give ln p(x|z), and q(z|x): by default one vector z ~ N(0, I) with
     q(z|x) = N(mean, diag(variance)) by `encoder`. Decoders of 8-bit values are not `dequantised`, and give
-    `_log_probability`."""
+    `log_probability`."""
 
     bound = "ELBO"
     decoder_noise = True
@@ -45,13 +45,13 @@ class VariationalModel(LikelihoodSystem):
         """ln p(v|z) of dequantised images v (N, C, H, W) in [-1, 1) given z; -> (N,)."""
         raise NotImplementedError
 
-    def see(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """uint8 images x as the nets see them, v in [-1, 1): a uniform point of each pixel's cell, or its centre where
-        the model is not `dequantised`."""
+    def continuous(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """uint8 images x -> the nets' input v in [-1, 1): a uniform point of each pixel's cell, or its centre where the
+        model is not `dequantised`."""
         return dequantise(x, generator=generator) if self.dequantised else to_signed(x)
 
     def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
-        """A draw from q(z|v) for images v (N, C, H, W) in [-1, 1), as the model sees them."""
+        """A draw from q(z|v) for images v (N, C, H, W) in [-1, 1)."""
         mean, log_variance = self.encoder(v)
         noise = torch.randn(mean.shape, device=mean.device, generator=generator)
         z = mean + (0.5 * log_variance).exp() * noise
@@ -61,19 +61,19 @@ class VariationalModel(LikelihoodSystem):
         kl = losses.kl_to_standard_normal(mean, log_variance)
         return Inference(z, {"z": kl}, log_prior - log_posterior)
 
-    def _log_probability(self, v: Tensor, z: Any) -> Tensor:
+    def log_probability(self, v: Tensor, z: Any) -> Tensor:
         """ln P(x|z) of the 8-bit image, or the density ln p(v|z) in units of 8-bit cells, each of volume 128^-D."""
         return self.log_density(v, z) - math.prod(v.shape[1:]) * LN_LEVELS
 
     def coverage_losses(self, x: Tensor) -> Losses:
-        """L_C, Eqs. (3) and (4), by one draw of z, on uint8 (N, C, H, W); "total" is L_C and what free bits add.
+        """L_C, Eqs. (3) and (4), by one draw of z, on uint8 (N, C, H, W); "total" is L_C and the surplus of free bits.
 
         "kl" is the true KL over all layers, "kl/NAME" that of one where there are several.
         """
-        v = self.see(x)
+        v = self.continuous(x)
         q = self.infer(v)
         kl = torch.stack(list(q.kl.values())).sum(0)
-        terms = {"coverage": losses.coverage_loss(self._log_probability(v, q.z), kl), "kl": kl.mean()}
+        terms = {"coverage": losses.coverage_loss(self.log_probability(v, q.z), kl), "kl": kl.mean()}
         if len(q.kl) > 1:
             terms |= {f"kl/{name}": value.mean() for name, value in q.kl.items()}
         if q.free_bits is None:
@@ -84,18 +84,12 @@ class VariationalModel(LikelihoodSystem):
         """L_C alone."""
         return self.coverage_losses(x)
 
-    def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
-        """An upper bound on -ln P(x): the ELBO, or with k > 1 the importance-weighted bound over z, and
-        over u where there is one."""
-        draws = [self._log_weight(x, generator) for _ in range(importance_samples)]
-        return losses.importance_weighted(torch.stack(draws))
-
     def kl_by_layer(self, x: Tensor, *, generator: Generator | None = None) -> dict[str, Tensor]:
         """uint8 (N, C, H, W) -> layer -> (N,): the KL of each layer's latent variables, in nats per image."""
-        return self.infer(self.see(x, generator), generator).kl
+        return self.infer(self.continuous(x, generator), generator).kl
 
-    def _log_weight(self, x: Tensor, generator: Generator | None) -> Tensor:
-        """ln p(v, z) / q(z|v) in units of 8-bit cells, for one draw of v and z: E[exp(.)] = P(x)."""
-        v = self.see(x, generator)
+    def log_weight(self, x: Tensor, generator: Generator | None = None) -> Tensor:
+        """ln p(v, z) / q(z|v) in units of 8-bit cells, for one draw of v and z; one sample gives the ELBO."""
+        v = self.continuous(x, generator)
         q = self.infer(v, generator)
-        return self._log_probability(v, q.z) + q.log_ratio
+        return self.log_probability(v, q.z) + q.log_ratio

@@ -17,19 +17,20 @@ Deviations:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from cqlib import losses
 from cqlib.models.base import Losses
-from cqlib.models.rival import Rival, RivalConfig, frozen_stage, shortened
+from cqlib.models.frozen_decoder import profile_stage
+from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, shortened
 from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, shapes
-from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class WGANGPConfig(RivalConfig):
+class WGANGPConfig(GANBaselineConfig):
     """Widths of both nets as in `nets.gan_resnet`, and the penalty."""
 
     widths: tuple[int, ...]
@@ -38,7 +39,7 @@ class WGANGPConfig(RivalConfig):
     penalty_weight: float = 10.0
 
 
-class WGANGP(Rival):
+class WGANGP(GANBaseline):
     """x = G(z) against a critic that estimates the Wasserstein-1 distance."""
 
     config: WGANGPConfig
@@ -49,6 +50,8 @@ class WGANGP(Rival):
         critic = ResNetCritic(c.critic, c.halvings, image_channels=channels, pool="mean", bias=True)
         super().__init__(c, generator, critic)
 
+    generator_loss = staticmethod(losses.wasserstein_generator)
+
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
         """Minus the estimated distance, and the gradient penalty."""
         real, fake = self.real_and_fake(x)
@@ -57,28 +60,15 @@ class WGANGP(Rival):
         total = distance + self.config.penalty_weight * penalty
         return {"wasserstein": distance, "gradient_penalty": penalty, "total": total}
 
-    def generator_losses(self, x: Tensor) -> Losses:
-        """-E[l(G(z))] on as many samples as there are images."""
-        loss = losses.wasserstein_generator(self.judged(len(x)))
-        return {"generator": loss, "total": loss}
+
+# --- recipe --------------------------------------------------------------------------------------------------
+
+ROWS, CONFIG, SYSTEM = ("table3/wgan-gp",), WGANGPConfig, WGANGP
 
 
-def recipe(row: str, profile: str, size: int, image_channels: int = 3) -> Recipe:
-    """`table3/wgan-gp`."""
-    if row != "table3/wgan-gp":
-        raise KeyError(row)
+def recipe(row: str, profile: str, size: int) -> Recipe:
+    """Config and training of the row in a profile, at `size` pixels."""
     width = {"paper": 128, "study": 32, "quick": 32, "smoke": 8}[profile]
-    config = WGANGPConfig(size, *shapes(size, width, width), latent=128, image_channels=image_channels)
-    paper = TrainingConfig(
-        steps=100_000,
-        learning_rate=2e-4,
-        betas=(0.0, 0.9),
-        decay_from=0.0,
-        n_critic=5,
-        generator_batch=128,
-        ema=0.0,
-        flips=False,
-        autocast="off",
-        log_every=200,
-    )
-    return Recipe(config, shortened(paper, profile, quick=500, study=1000), frozen_stage(config, profile))
+    config = WGANGPConfig(size, *shapes(size, width, width))
+    paper = replace(ADAM, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
+    return Recipe(config, shortened(paper, profile, quick=500, study=1000), profile_stage(config, profile))

@@ -13,32 +13,19 @@ Deviations:
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
 from cqlib.nets.precision import at_least_fp32
+from cqlib.nets.raster import degrees, raster_mask
 
 MAX_LOG_SCALE = 4.0
 """|s| stays below this: one step cannot scale by more than e^4."""
 STEP = 0.1
 """(m, s) is this share of what the net returns, so that the step starts near the identity."""
-
-
-def degrees(channels: int, latent: int) -> Tensor:
-    """(channels,): for each channel the last of `latent` channels that it may see; `latent` channels see
-    themselves."""
-    return (torch.arange(1, channels + 1) * latent + channels - 1).div(channels, rounding_mode="floor") - 1
-
-
-def autoregressive_mask(in_degrees: Tensor, out_degrees: Tensor, *, strict: bool) -> Tensor:
-    """(out, in, 3, 3) of 0 and 1: right of and below the centre all is seen, above and left nothing; at the centre
-    lower degrees see higher ones never, and equal ones unless `strict`."""
-    mask = torch.zeros(len(out_degrees), len(in_degrees), 3, 3)
-    mask[:, :, 1, 2] = mask[:, :, 2] = 1
-    seen = in_degrees < out_degrees[:, None] if strict else in_degrees <= out_degrees[:, None]
-    mask[:, :, 1, 1] = seen.float()
-    return mask
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -49,7 +36,8 @@ class MaskedConv2d(nn.Conv2d):
 
     def __init__(self, in_channels: int, out_channels: int, latent: int, *, strict: bool):
         super().__init__(in_channels, out_channels, 3, padding=1)
-        mask = autoregressive_mask(degrees(in_channels, latent), degrees(out_channels, latent), strict=strict)
+        kind: Literal["A", "B"] = "A" if strict else "B"
+        mask = raster_mask(kind, degrees(in_channels, latent), degrees(out_channels, latent), (3, 3)).flip(2, 3)
         self.register_buffer("mask", mask, persistent=False)
         self.scale = nn.Parameter(torch.ones(out_channels, 1, 1, 1))
         with torch.no_grad():

@@ -15,9 +15,9 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from cqlib.nets.batch_norm import BatchNorm2d
 from cqlib.nets.conv import levels, pyramid
 from cqlib.nets.gan_cnn import bottom_size
+from cqlib.nets.norms import BatchNorm2d
 from cqlib.nets.precision import at_least_fp32
 
 

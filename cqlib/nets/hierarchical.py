@@ -12,7 +12,7 @@ with m_p, s_p, m_r, s_r from h and m_q, s_q from the image by the bottom-up net;
 
 Deviations:
 - Weights start by the fan-in, statistics and output at a quarter of that: means and log-sds start near 0, of priors
-  and posteriors alike. In the reference the first batch sets them, as an option here (`nets/data_start.py`).
+  and posteriors alike. In the reference the first batch sets them, as an option here (`nets/weight_norm.py`).
 - log-sds are bounded by `MAX_LOG_SD` through a tanh.
 - 3x3 stem and output at full resolution, widths that may grow with depth, 1x1 convolutions on skips where they
   change. `stem` 2 and equal widths are the reference's: 5x5 stem and output of stride 2, first layers at half the
@@ -23,8 +23,9 @@ Deviations:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -100,7 +101,7 @@ def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: 
 
 
 def _start_small(layer: nn.Module, channels: int, start: float) -> None:
-    """Scale the first output channels by `start`, also where a first batch sets them (`nets/data_start.py`)."""
+    """Scale the first output channels by `start`, also where a first batch sets them (`nets/weight_norm.py`)."""
     g = layer.parametrizations.weight.original0
     with torch.no_grad():
         g.flatten()[:channels].mul_(start)
@@ -253,6 +254,37 @@ class Head(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         return at_least_fp32(self.out(elu(h)))
+
+
+class FlatGenerator(nn.Module):
+    """z (N, codes) -> (N, out_channels, S, S): the top-down generator with one vector z ~ N(0, I) for the noise of all
+    layers, flattened in the generator's order, as a GAN's generator has it."""
+
+    def __init__(self, size: int, widths: tuple[int, ...], layers: Layers, *, out_channels: int):
+        super().__init__()
+        self.top_down = TopDown(size, widths, replace(layers, posterior=None))
+        self.head = Head(widths[0], out_channels)
+        self.sizes = [math.prod(shape) for shape in self.top_down.shapes.values()]
+        self.codes = sum(self.sizes)
+
+    def forward(self, z: Tensor) -> Tensor:
+        shapes = self.top_down.shapes.values()
+        noise = [part.unflatten(1, shape) for part, shape in zip(z.split(self.sizes, dim=1), shapes, strict=True)]
+        return self.head(self.top_down(noise)[0])
+
+
+class FlatEncoder(nn.Module):
+    """q(z|x) of a `FlatGenerator`'s z: (N, C, S, S) -> mean and log-variance, each (N, codes)."""
+
+    def __init__(self, size: int, widths: tuple[int, ...], layers: Layers, *, image_channels: int = 3):
+        super().__init__()
+        self.bottom_up = BottomUp(size, widths, replace(layers, posterior=None), image_channels=image_channels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.bottom_up(x)
+        mean = torch.cat([layer.mean.flatten(1) for layer in found], dim=1)
+        log_variance = 2 * torch.cat([layer.log_sd.flatten(1) for layer in found], dim=1)
+        return mean, log_variance.clamp(-12.0, 12.0)
 
 
 def _stem_kernel(stem: int) -> int:

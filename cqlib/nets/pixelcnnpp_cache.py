@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d, elu, glu, pad
 
-from cqlib.nets.mixture import LogisticMixture
+from cqlib.nets.distributions import LogisticMixture
 from cqlib.nets.pixelcnnpp import GatedBlock, PixelCNNPP, ShiftedConv2d, Stage, concat_elu, right
 from cqlib.nets.weight_norm import WeightNormed
 

@@ -8,7 +8,7 @@ i runs through the rows from the top, each from the left. Features at a pixel ar
 k of what follows a mask A has seen the colours before k at that pixel, and a mask B keeps it so.
 
 Deviations:
-- A number of features that three does not divide is divided as evenly as it can be (`autoregressive.degrees`).
+- A number of features that three does not divide is divided as evenly as it can be (`degrees`).
 - Cached sampling is not in the paper. A net of this house applies every layer that looks at other pixels through
   `run`: on maps `run` calls the layer, `AtPixel` answers from caches for one pixel. The net itself is written once.
 """
@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
 
-from cqlib.nets.autoregressive import degrees
 from cqlib.nets.precision import at_least_fp32
 
 Run = Callable[[Any, Tensor], Tensor]
@@ -32,6 +31,12 @@ Run = Callable[[Any, Tensor], Tensor]
 def on_maps(layer: nn.Module, x: Tensor) -> Tensor:
     """The `Run` of training: all pixels at once."""
     return layer(x)
+
+
+def degrees(channels: int, groups: int) -> Tensor:
+    """(channels,): for each channel the last of `groups` ordered groups that it may see; with as many channels as
+    groups each sees itself."""
+    return (torch.arange(1, channels + 1) * groups + channels - 1).div(channels, rounding_mode="floor") - 1
 
 
 def raster_mask(kind: Literal["A", "B"], in_degrees: Tensor, out_degrees: Tensor, kernel: tuple[int, int]) -> Tensor:

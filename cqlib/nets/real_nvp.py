@@ -25,8 +25,8 @@ from cqlib.nets.coupling import (
     split_checkerboard,
     undo,
 )
+from cqlib.nets.norms import HiddenNorm, OutputNorm
 from cqlib.nets.precision import at_least_fp32
-from cqlib.nets.running_norm import HiddenNorm, OutputNorm
 
 MAX_LOG_SCALE = 4.0
 """|ln s| stays below this: one coupling cannot scale by more than e^4 before its batch norm."""

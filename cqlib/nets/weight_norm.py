@@ -1,44 +1,73 @@
-"""Weight normalisation whose scales and biases start from the data.
+"""Weight-normalised layers whose scales and biases are set by a first batch.
 
-Reference: Salimans and Kingma, "Weight normalization", NIPS 2016, section 3, as the code of Salimans et al. 2016 has
-it: filters of length 1 by `v / |v|`, scales g that are set from the first batch and then fixed, unless they train.
+Reference: Salimans and Kingma, "Weight normalization", NIPS 2016, section 3. The output h = g (v / |v|) * x + b of a
+layer is linear in (g, b), so that from any start
+
+    g <- g t / std(h),   b <- (b - mean(h)) t / std(h)
+
+give each output channel mean 0 and standard deviation t over batch and positions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from cqlib.nets.autoregressive import MaskedConv2d
+
+SMALLEST = 1e-6
+"""A channel whose standard deviation is below this determines no scale, and keeps its own."""
+
 
 class DataInitialised(nn.Module):
-    """A layer that can set itself by a batch: inside `initialising` its next forward pass does so."""
+    """A layer that sets its parameters from its input while `initialising` is True."""
 
     initialising = False
 
 
 @contextmanager
 def initialising(net: nn.Module) -> Iterator[None]:
-    """Inside, what passes through `net` sets the layers that start from data, one after the other."""
-    found = [m for m in net.modules() if isinstance(m, DataInitialised)]
-    for m in found:
-        m.initialising = True
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for m in found:
-            m.initialising = False
+    """Inside, a batch that passes through `net` (once) sets its weight-normalised layers, one after the other."""
+    with ExitStack() as stack, torch.no_grad():
+        for layer in net.modules():
+            if isinstance(layer, DataInitialised):
+                layer.initialising = True
+                stack.callback(setattr, layer, "initialising", False)
+            elif lengths(layer) is not None:
+                stack.callback(layer.register_forward_hook(_normalise_outputs).remove)
+        yield
+
+
+def lengths(layer: nn.Module) -> nn.Parameter | None:
+    """g of a `MaskedConv2d` or of a layer with torch's `weight_norm`, one number per output channel; else None."""
+    if isinstance(layer, MaskedConv2d):
+        return layer.scale
+    weight = getattr(getattr(layer, "parametrizations", None), "weight", None)
+    return getattr(weight, "original0", None)
+
+
+def _factor_and_mean(h: Tensor, target: float | Tensor) -> tuple[Tensor, Tensor]:
+    """t / std(h) and mean(h) per channel, each (channels,), of outputs h (N, channels, ...)."""
+    deviation, mean = torch.std_mean(h, [k for k in range(h.dim()) if k != 1], correction=0)
+    return torch.where(deviation > SMALLEST, target / deviation, 1.0), mean
+
+
+def _normalise_outputs(layer: nn.Module, _inputs: tuple, h: Tensor) -> Tensor:
+    """A forward hook: set g and b, t being `layer.start` where there is one, else 1, and return the new outputs."""
+    factor, mean = _factor_and_mean(h, torch.as_tensor(getattr(layer, "start", 1.0), dtype=h.dtype, device=h.device))
+    g, channels = lengths(layer), (1, -1, *[1] * (h.dim() - 2))
+    g.mul_(factor.view_as(g))
+    layer.bias.sub_(mean).mul_(factor)
+    return (h - mean.view(channels)) * factor.view(channels)
 
 
 class WeightNormed(DataInitialised):
-    """`layer` (Conv2d, ConvTranspose2d or Linear, with its bias) with filters of direction v and length g.
-
-    Initialisation gives each output channel mean 0 and standard deviation `start`. g trains only with `train_scale`.
-    """
+    """`layer` (Conv2d, ConvTranspose2d or Linear, with its bias) with filters g v / |v|, as in the code of Salimans et
+    al. 2016: initialisation gives standard deviation `start`, and g trains only with `train_scale`."""
 
     def __init__(self, layer: nn.Module, *, start: float = 1.0, train_scale: bool = False):
         super().__init__()
@@ -55,8 +84,11 @@ class WeightNormed(DataInitialised):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.initialising and len(x) > 1:
-            nothing = torch.zeros_like(self.layer.bias)
-            self._start(functional_call(self.layer, {"weight": self._unit(), "bias": nothing}, x))
+            zero = torch.zeros_like(self.layer.bias)
+            h = functional_call(self.layer, {"weight": self._unit(), "bias": zero}, x)
+            g, mean = _factor_and_mean(h.float(), self.start)
+            self.g.copy_(g.view_as(self.g))
+            self.layer.bias.copy_(-mean * g)
         return functional_call(self.layer, {"weight": self.weight()}, x)
 
     def weight(self) -> Tensor:
@@ -66,10 +98,3 @@ class WeightNormed(DataInitialised):
     def _unit(self) -> Tensor:
         v = self.layer.weight
         return v * (v.square().sum(self.filter_axes, keepdim=True) + 1e-6).rsqrt()
-
-    def _start(self, h: Tensor) -> None:
-        """g and b by the outputs h for filters of length 1 and no bias."""
-        deviation, mean = torch.std_mean(h.float(), [k for k in range(h.dim()) if k != 1], correction=0)
-        g = self.start / deviation.clamp(min=1e-6)
-        self.g.copy_(g.view_as(self.g))
-        self.layer.bias.copy_(-mean * g)

@@ -84,7 +84,7 @@ def test_pictures_of_paths(system):
 
 def test_the_kl_of_latents_sums_to_the_models(system):
     x = images(3)
-    v = system.see(x, torch.Generator().manual_seed(0))
+    v = system.continuous(x, torch.Generator().manual_seed(0))
     whole = system.infer(v).kl["z"].mean() / math.log(2)
     bits = latents.kl_by_latent(system, x)
     assert bits.shape == (system.config.latent,) and (bits >= 0).all()

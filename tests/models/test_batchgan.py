@@ -11,7 +11,7 @@ from torch import nn
 from cqlib import losses
 from cqlib.models import batchgan
 from cqlib.models.batchgan import BatchGAN, ratio_loss
-from cqlib.nets.symmetric import SymmetricConv2d, SymmetricCritic, SymmetricLinear
+from cqlib.nets.gan_cnn import SymmetricConv2d, SymmetricCritic, SymmetricLinear
 from cqlib.pixels import dequantise
 from cqlib.training.loop import train
 from cqlib.util.errors import StoppedEarly

@@ -167,7 +167,7 @@ def test_the_chroma_of_a_pixel_have_probabilities_that_sum_to_one():
 def test_nats_are_a_density_of_chroma_by_the_change_of_variables():
     """f, decoder and encoder of random weights: -ln w is what the definition says, term by term."""
     model, x = system(), images(3)
-    v = model.see(x, torch.Generator().manual_seed(1))
+    v = model.continuous(x, torch.Generator().manual_seed(1))
     g, c = v[:, :1], v[:, 1:]
     grey, chroma = colour.split(x)
     assert torch.equal(to_uint8(g), grey) and torch.equal(colour.to_chroma(c), chroma)
@@ -253,7 +253,7 @@ def test_the_critic_sees_greys_of_the_batch_and_the_penalty_is_along_chroma():
 
     model.critic = Watched()
     terms = model.critic_losses(x, step=0)
-    grey = model.see(x)[:, :1]
+    grey = model.continuous(x)[:, :1]
     assert len(seen) == 3 and all(torch.equal(v[:, :1], grey) for v in seen)
     assert not torch.equal(seen[0][:, 1:], seen[1][:, 1:])
     between = seen[2].requires_grad_()

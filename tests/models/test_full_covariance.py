@@ -12,7 +12,7 @@ from cqlib.models import coverage_quality
 from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_full_covariance import VAEFullCovariance, recipe
 from cqlib.nets.conv import BOTTOM
-from cqlib.nets.correlated import Whitening, low_rank_log_density
+from cqlib.nets.distributions import Whitening, low_rank_log_density
 from cqlib.pixels import dequantise
 from cqlib.recipe import PROFILES
 

@@ -14,13 +14,14 @@ from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.hierarchical import free_bits_surplus
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.conv import BOTTOM, levels, pyramid
-from cqlib.nets.flat_codes import FlatEncoder, FlatGenerator
 from cqlib.nets.hierarchical import (
     MAX_LOG_SD,
     BottomUp,
     DownBlock,
     Draw,
     Evidence,
+    FlatEncoder,
+    FlatGenerator,
     Layers,
     TopDown,
     UpBlock,
@@ -269,7 +270,7 @@ def test_elbo_is_reconstruction_plus_kl_over_all_layers(row):
     torch.manual_seed(2)
     v = dequantise(x)
     q = model.infer(v)
-    reconstruction = -model._log_probability(v, q.z).mean()
+    reconstruction = -model.log_probability(v, q.z).mean()
     torch.testing.assert_close(terms["coverage"], reconstruction + terms["kl"])
     assert terms["total"] is terms["coverage"]
     by_layer = model.kl_by_layer(x, generator=generator())

@@ -13,6 +13,7 @@ from cqlib.models.nvp import NVP, NVPConfig, from_logits, recipe, to_logits
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.conv import BOTTOM
 from cqlib.nets.coupling import split_checkerboard
+from cqlib.nets.norms import EPSILON, HiddenNorm, OutputNorm, RunningMoments
 from cqlib.nets.real_nvp import (
     MAX_LOG_SCALE,
     CouplingResNet,
@@ -24,7 +25,6 @@ from cqlib.nets.real_nvp import (
     by_place,
     checkerboard,
 )
-from cqlib.nets.running_norm import EPSILON, HiddenNorm, OutputNorm, RunningMoments
 from cqlib.pixels import dequantise
 from cqlib.recipe import PROFILES
 from cqlib.training.loop import Loop, train

@@ -8,7 +8,7 @@ import torch
 from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
 from cqlib.models.registry import RECIPES, build
-from cqlib.nets.mixture import LogisticMixture
+from cqlib.nets.distributions import LogisticMixture
 from cqlib.nets.pixelcnnpp_cache import Cache, full_pass, raster
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.pixels import to_signed, to_uint8
@@ -237,7 +237,7 @@ def test_first_batch_gives_every_layer_mean_0_and_its_deviation(channels):
     system = build(replace(recipe(channels=channels).system, width=16)).eval()
     x, told = images(16, channels=channels), {}
     system.schedule(0, 2)
-    system.begin(x)
+    system.initialise_once(x)
 
     def hook(layer, arguments, output):
         told[layer] = torch.std_mean(output, (0, 2, 3), correction=0)
@@ -270,7 +270,7 @@ def test_training_resumes_with_its_start_and_average(tmp_path, monkeypatch):
     """The first batch sets weights up once; what was set up, and the average, survive a stop bit for bit."""
     training = replace(recipe().training, steps=4, batch_size=4)
     starts = []
-    start = PixelCNNPPSystem.start_from
+    start = PixelCNNPPSystem.initialise
     monkeypatch.setattr(PixelCNNPPSystem, "start_from", lambda self, x: (starts.append(len(x)), start(self, x)))
 
     class StopAtTwo(StopRequest):

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from cqlib.models import sngan
 from cqlib.models.sngan import SNGAN
 from cqlib.nets.gan_cnn import CNNCritic
-from cqlib.nets.spectral import SpectrallyNormalised
+from cqlib.nets.norms import SpectrallyNormalised
 
 CNN, RESNET = "table3/sngan", "table3/sngan-resnet-hinge"
 

@@ -17,9 +17,9 @@ from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_iaf import VAEIAF, recipe
 from cqlib.nets.autoregressive import IAFStep, MaskedConv2d
 from cqlib.nets.conv import BOTTOM
-from cqlib.nets.data_start import lengths, starting_from_data
-from cqlib.nets.discretised import discretised_logistic
+from cqlib.nets.distributions import discretised_logistic
 from cqlib.nets.hierarchical import BottomUp, Head, Layers, TopDown, conv
+from cqlib.nets.weight_norm import initialising, lengths
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.training.loop import Loop, train
 from cqlib.util.errors import StoppedEarly
@@ -61,7 +61,7 @@ def test_probability_given_z_is_the_product_of_differences_of_the_logistic():
     x[0, 0, 0, :2] = torch.tensor([0, 255])
     with torch.no_grad():
         model.head.out.bias.copy_(torch.tensor([-1.5, 0.2, 1.5]))  # mu may lie outside
-    found = model._log_probability(to_signed(x).double(), z)
+    found = model.log_probability(to_signed(x).double(), z)
     with torch.no_grad():
         mean, scale = model.head(z).numpy(), model.log_scale.exp().item()
     low = x.double().numpy() / 128 - 1
@@ -80,7 +80,7 @@ def test_probabilities_of_all_values_of_a_pixel_sum_to_one():
         every = x.repeat(256, 1, 1, 1)
         every[:, *pixel] = torch.arange(256, dtype=torch.uint8)
         with torch.no_grad():
-            log_p = model._log_probability(to_signed(every).double(), z.expand(256, -1, -1, -1))
+            log_p = model.log_probability(to_signed(every).double(), z.expand(256, -1, -1, -1))
             own = discretised_logistic(x[0][pixel].double(), model.head(z)[0][pixel], model.log_scale)
         others = log_p[value] - own
         assert (log_p - others).exp().sum().item() == pytest.approx(1, abs=1e-9)
@@ -91,7 +91,7 @@ def test_nothing_is_dequantised():
     model = without_noise(system())
     x, g = images(), generator()
     state = g.get_state()
-    assert torch.equal(model.see(x, g), to_signed(x)) and torch.equal(g.get_state(), state)
+    assert torch.equal(model.continuous(x, g), to_signed(x)) and torch.equal(g.get_state(), state)
     nats = model.nats(x, generator=g)
     assert torch.equal(g.get_state(), state) and torch.equal(model.nats(x), nats)
     assert (model.bound, model.dequantised, model.decoder_noise) == ("ELBO", False, True)
@@ -153,7 +153,7 @@ def test_true_kl_is_reported_while_free_bits_act_in_the_objective_alone():
         assert torch.equal(free[key], true[key])
     torch.manual_seed(3)
     q = model.infer(to_signed(x))
-    reconstruction = -model._log_probability(to_signed(x), q.z).mean()
+    reconstruction = -model.log_probability(to_signed(x), q.z).mean()
     torch.testing.assert_close(true["total"], reconstruction + true["kl"])
     torch.testing.assert_close(free["total"], reconstruction + 1e4 * 2 * model.config.latent)
     gradients = [torch.autograd.grad(value, parameters, allow_unused=True) for value in (free["total"], reconstruction)]
@@ -251,7 +251,7 @@ def test_a_layer_starts_with_mean_zero_and_the_deviation_asked_for(layer):
     x = 3 + 2 * torch.randn(4, 3, 6, 6)
     names = [name for name, p in net.named_parameters() if p is not lengths(net) and p is not net.bias]
     before = {name: p.clone() for name, p in net.named_parameters()}
-    with starting_from_data(net):
+    with initialising(net):
         passed = net(x)
     assert all(torch.equal(dict(net.named_parameters())[name], before[name]) for name in names)  # directions stay
     h = net(x)
@@ -263,7 +263,7 @@ def test_a_layer_starts_with_mean_zero_and_the_deviation_asked_for(layer):
 def test_a_channel_that_says_nothing_keeps_its_length():
     layer = conv(2, 3, 1)
     before = lengths(layer).clone()
-    with starting_from_data(layer):
+    with initialising(layer):
         layer(torch.ones(2, 2, 4, 4))
     assert torch.equal(lengths(layer), before) and layer(torch.ones(1, 2, 1, 1)).abs().max() < 1e-6
 
@@ -299,7 +299,7 @@ def test_the_first_batch_gives_every_layer_unit_pre_activations(profile):
     model, x = system(profile, noisy=0), smooth_images()
     torch.manual_seed(7)
     model.schedule(0, 10)
-    model.begin(x)
+    model.initialise_once(x)
     found = recorded(model, x, 7)
     weights = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     assert len(found) == len(weights)
@@ -338,7 +338,7 @@ def test_the_first_step_alone_starts_from_data_and_in_full_precision():
     torch.manual_seed(0)
     other = system(noisy=0)
     torch.manual_seed(0)
-    other.start_from(x)
+    other.initialise(x)
     assert all(torch.equal(p, started[name]) for name, p in other.named_parameters())
     second = other.generator_losses(x)["total"]  # the loss of the first step is that of the weights it set
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -519,5 +519,5 @@ def test_bf16_ends_at_the_densities():
     model, x = system(), images()
     with torch.autocast("cpu", torch.bfloat16):
         q = model.infer(to_signed(x))
-        log_p = model._log_probability(to_signed(x), q.z)
+        log_p = model.log_probability(to_signed(x), q.z)
     assert {t.dtype for t in (q.log_ratio, log_p, *q.kl.values())} == {torch.float32}

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from cqlib.nets.autoregressive import MAX_LOG_SCALE, IAFStep, MaskedConv2d, autoregressive_mask, degrees
+from cqlib.nets.autoregressive import MAX_LOG_SCALE, IAFStep, MaskedConv2d
+from cqlib.nets.raster import degrees
 
 LATENT, SIDE = 4, 3
 WIDTHS = [4, 8, 12, 10, 3]
@@ -33,8 +34,7 @@ def randomised(module, seed=0):
 
 
 @pytest.mark.parametrize("strict", [False, True])
-@pytest.mark.parametrize("a", WIDTHS)
-@pytest.mark.parametrize("b", WIDTHS)
+@pytest.mark.parametrize(("a", "b"), [(4, 4), (4, 12), (8, 10), (10, 3), (3, 8)])
 def test_a_layer_sees_exactly_what_comes_before(a, b, strict):
     """Of its 3x3 window: the later pixels of the raster in all channels, and at the pixel itself the degrees below
     (strict) or up to its own. Every allowed entry is there, and no other."""
@@ -79,7 +79,7 @@ def test_degrees_are_the_groups_of_the_reference(channels, expected):
 
 def test_mask_is_reverse_raster():
     """`get_conv_ar_mask` of the reference: rows above and the left of the centre are zero."""
-    mask = autoregressive_mask(degrees(2, 2), degrees(2, 2), strict=True)
+    mask = MaskedConv2d(2, 2, 2, strict=True).mask
     assert mask[0, 1].tolist() == [[0, 0, 0], [0, 0, 1], [1, 1, 1]]
     assert mask[1, 0].tolist() == [[0, 0, 0], [0, 1, 1], [1, 1, 1]]
     assert mask[1, 1].tolist() == mask[0, 1].tolist()

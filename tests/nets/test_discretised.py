@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import logistic
 
 from cqlib.metrics.bpd import histogram_nll
-from cqlib.nets.discretised import MIN_LOG_SCALE, discretised_logistic
+from cqlib.nets.distributions import MIN_LOG_SCALE, discretised_logistic
 
 
 def double(value):

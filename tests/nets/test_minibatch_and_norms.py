@@ -9,9 +9,8 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.experiments.experiment import AVAILABLE, experiment
 from cqlib.models.registry import build
-from cqlib.nets.batch_norm import BatchNorm1d, BatchNorm2d
-from cqlib.nets.minibatch import MinibatchDiscrimination
-from cqlib.nets.virtual_batch_norm import VirtualBatchNorm
+from cqlib.nets.improved_gan import MinibatchDiscrimination
+from cqlib.nets.norms import BatchNorm1d, BatchNorm2d, VirtualBatchNorm
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.training.loop import train
 

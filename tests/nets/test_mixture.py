@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cqlib.nets.mixture import LogisticMixture, outputs_per_component
+from cqlib.nets.distributions import LogisticMixture, outputs_per_component
 from cqlib.pixels import to_signed, to_uint8
 
 LEVELS = torch.arange(256, dtype=torch.uint8)

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from cqlib.nets.autoregressive import degrees
 from cqlib.nets.raster import (
     AtPixel,
     PixelSoftmax,
     RasterConv2d,
     cached,
     choose,
+    degrees,
     naive,
     pixel_nats,
     raster_sample,

@@ -10,12 +10,11 @@ from torch.nn.functional import avg_pool2d, conv2d
 from cqlib import losses
 from cqlib.experiments.experiment import experiment
 from cqlib.models.adversarial import CriticConfig
-from cqlib.models.hierarchical import sizes
+from cqlib.models.hierarchical import profile_nets
 from cqlib.models.registry import build
-from cqlib.nets.conv import BOTTOM, Critic, pyramid
+from cqlib.nets.conv import BOTTOM, Critic, ResidualBlock, ResidualCritic, pyramid
 from cqlib.nets.count import multiply_adds
 from cqlib.nets.hierarchical import conv
-from cqlib.nets.residual import ResidualBlock, ResidualCritic
 
 
 @pytest.mark.parametrize("halve", [False, True])
@@ -99,7 +98,7 @@ def test_the_larger_discriminator_is_wider_and_deeper_and_all_else_is_equal(prof
     assert replace(two.system, critic=small) == one.system and two.training == one.training
     assert large.blocks > small.blocks and all(a < b for a, b in zip(small.widths, large.widths, strict=True))
     assert replace(large, widths=small.widths, blocks=small.blocks) == small
-    assert sizes(profile, 32).widths == sizes(profile, 32, large=True).widths
+    assert profile_nets(profile, 32).widths == profile_nets(profile, 32, large=True).widths
 
 
 # --- multiply-adds -------------------------------------------------------------------------------------------

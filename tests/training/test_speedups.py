@@ -20,7 +20,7 @@ from cqlib.experiments.experiment import experiment
 from cqlib.metrics.library import full_fp32
 from cqlib.models.registry import build
 from cqlib.nets.coupling import CouplingNet
-from cqlib.nets.group_norm import GroupNorm
+from cqlib.nets.norms import GroupNorm
 from cqlib.training import loop as training
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import fast_bf16, to_device

@@ -25,7 +25,7 @@ LN2 = math.log(2)
 @torch.no_grad()
 def kl_by_latent(model: CoverageQuality, x: Tensor) -> Tensor:
     """KL(q(z_k|x) || p(z_k)) in bits, mean over uint8 images x: (latent,)."""
-    mean, log_variance = model.encoder(model.see(x, torch.Generator().manual_seed(0)))
+    mean, log_variance = model.encoder(model.continuous(x, torch.Generator().manual_seed(0)))
     one = [losses.kl_to_standard_normal(mean[:, [k]], log_variance[:, [k]]) for k in range(mean.shape[1])]
     return torch.stack(one).mean(1) / LN2
 
@@ -69,7 +69,7 @@ def elbo_terms(model: CoverageQuality, x: Tensor, draws: int) -> dict[str, Tenso
     kl, reconstruction, nats = [], [], []
     for seed in range(draws):
         generator = torch.Generator().manual_seed(seed)
-        v = model.see(x, generator)
+        v = model.continuous(x, generator)
         q = model.infer(v, generator)
         kl.append(sum(q.kl.values()))
         reconstruction.append(x[0].numel() * LN_LEVELS - model.log_density(v, q.z))

@@ -54,4 +54,4 @@ def decoded(model: CoverageQuality, z: Tensor) -> Tensor:
 @torch.no_grad()
 def codes(model: CoverageQuality, x: Tensor) -> Tensor:
     """The mean of q(z|x) for uint8 (N, C, S, S): (N, latent)."""
-    return model.encoder(model.see(x, torch.Generator().manual_seed(0)))[0]
+    return model.encoder(model.continuous(x, torch.Generator().manual_seed(0)))[0]

@@ -1,6 +1,6 @@
-"""What the adversarial rivals of Table 3 share: x = G(z), z ~ N(0, I), and nothing but a critic to train by.
+"""The GANs of Table 3: x = G(z), z ~ N(0, I), trained by a critic alone.
 
-Each rival's file gives its generator, its critic and both losses. A likelihood comes from `frozen_decoder.py` alone.
+Each baseline's file gives its generator, its critic and both losses. Its BPD comes from `frozen_decoder.py`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,16 @@ from dataclasses import KW_ONLY, dataclass, replace
 import torch
 from torch import Generator, Tensor, nn
 
-from cqlib.models.base import System, frozen
-from cqlib.models.coverage_quality import scale
-from cqlib.models.frozen_decoder import FrozenDecoderConfig
+from cqlib.models.base import Losses, System, frozen
 from cqlib.nets.conv import pyramid
 from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import dequantise
-from cqlib.recipe import FrozenDecoderStage, TrainingConfig
+from cqlib.recipe import TrainingConfig
 
 
 @dataclass(frozen=True)
-class RivalConfig:
-    """What every rival's config says."""
+class GANBaselineConfig:
+    """The fields that the configs of all GAN baselines share."""
 
     size: int
     _: KW_ONLY
@@ -29,12 +27,12 @@ class RivalConfig:
     image_channels: int = 3
 
 
-class Rival(System):
-    """A generator and a critic. Subclasses give `critic_losses` and `generator_losses`."""
+class GANBaseline(System):
+    """A generator and a critic. Subclasses give `critic_losses`, and `generator_loss` or `generator_losses`."""
 
     critic: nn.Module
 
-    def __init__(self, config: RivalConfig, generator: nn.Module, critic: nn.Module):
+    def __init__(self, config: GANBaselineConfig, generator: nn.Module, critic: nn.Module):
         """`generator` maps codes (N, latent) to images (N, C, S, S) in [-1, 1]."""
         super().__init__()
         self.config = config
@@ -48,11 +46,11 @@ class Rival(System):
         return torch.randn(n, self.config.latent, device=device, generator=generator)
 
     def decode(self, z: Tensor) -> Tensor:
-        """G(z): (N, latent) -> (N, C, S, S) in [-1, 1]. A system whose paper draws other codes maps z to them here."""
+        """G(z): (N, latent) -> (N, C, S, S) in [-1, 1]. Where the paper draws other codes, z is mapped to them here."""
         return at_least_fp32(self.generator(z))
 
     def fakes(self, n: int) -> Tensor:
-        """G(z) for n codes, with its graph."""
+        """G(z) for n codes, differentiable."""
         return self.decode(self.codes(n))
 
     @torch.no_grad()
@@ -61,27 +59,36 @@ class Rival(System):
         return self.decode(self.codes(n, generator)).clamp(-1, 1)
 
     def real_and_fake(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (N, C, S, S) -> the images dequantised, and as many made ones without their graph."""
+        """uint8 (N, C, S, S) -> the images dequantised, and as many generated ones without their graph."""
         with torch.no_grad():
             fake = self.fakes(len(x))
         return dequantise(x), fake
 
-    def judged(self, n: int) -> Tensor:
-        """The critic's output on n fresh samples; the critic's own parameters get no gradient by it."""
-        fake = self.fakes(n)
+    def generator_loss(self, fake_scores: Tensor) -> Tensor:
+        """The loss of the generator from the critic's output on generated images; (N,) -> scalar."""
+        raise NotImplementedError
+
+    def generator_losses(self, x: Tensor) -> Losses:
+        """`generator_loss` on as many samples as there are images; the critic's parameters get no gradient."""
+        fake = self.fakes(len(x))
         with frozen(self.critic):
-            return self.critic(fake)
+            loss = self.generator_loss(self.critic(fake))
+        return {"generator": loss, "total": loss}
 
 
-def frozen_stage(config: RivalConfig, profile: str) -> FrozenDecoderStage:
-    """The starred recipe round a rival: the encoder of the profile's VAE, trained half as long."""
-    vae = scale(profile, config.size)
-    encoder = FrozenDecoderConfig(config.size, pyramid(vae.base, config.size), config.latent, config.image_channels)
-    return FrozenDecoderStage(encoder, replace(vae.training, steps=max(1, vae.training.steps // 2)))
+# --- recipes -------------------------------------------------------------------------------------------------
+
+ADAM = TrainingConfig(steps=100_000, learning_rate=2e-4, ema=0.0, flips=False, autocast="off", log_every=200)
+"""What the papers' trainings share."""
+
+
+def cnn_widths(profile: str, size: int) -> tuple[int, ...]:
+    """Widths of the standard CNN, from the finest resolution to the bottom."""
+    return pyramid({"paper": 64, "study": 32, "quick": 32, "smoke": 8}[profile], size)[:4]
 
 
 def shortened(paper: TrainingConfig, profile: str, *, quick: int, study: int) -> TrainingConfig:
-    """The paper's training in a profile: under `quick` and `study` so many steps of it, in bf16 where that is fast."""
+    """The paper's training in a profile: `quick` or `study` steps of it, in bf16 where that is fast."""
     if profile == "paper":
         return paper
     if profile == "smoke":

@@ -1,0 +1,145 @@
+"""Distributions of pixels: discretised logistics and their mixtures, and Gaussians with correlated elements.
+
+References: Kingma et al. 2016, appendix, and Salimans et al., "PixelCNN++", ICLR 2017, sections 2.1 and 2.2
+(discretised logistics); Petersen and Pedersen, "The Matrix Cookbook", 2012, Eqs. (24) and (156) (determinant lemma and
+Woodbury identity).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from cqlib.pixels import LEVELS_PER_UNIT, to_signed, to_uint8
+
+MIN_LOG_SCALE = -7.0
+"""A scale below e^-7 is an eighth of a cell: smaller ones give the same probabilities."""
+
+
+def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
+    """ln P(v) of values v in {0..255} for a logistic of location `mean` and scale exp(`log_scale`), both in units of
+    [-1, 1]; elementwise over shapes that broadcast.
+
+    A value v owns the cell [v/128 - 1, (v+1)/128 - 1) of `cqlib.pixels`; the first and the last cell reach to
+    infinity, so that the 256 probabilities sum to 1. With a and b the standardised upper and lower edge of the cell and
+    S the sigmoid, S(a) - S(b) = S(a) S(-b) (1 - e^(b - a)), which is exact in the tails, where the difference is 0.
+    """
+    log_scale = log_scale.clamp(min=MIN_LOG_SCALE)
+    scale = (-log_scale).exp()
+    lower = (x / LEVELS_PER_UNIT - 1 - mean) * scale
+    width = scale / LEVELS_PER_UNIT
+    below = logsigmoid(lower + width)  # ln P(value <= v)
+    above = logsigmoid(-lower)  # ln P(value >= v)
+    inside = below + above + torch.log(-torch.expm1(-width))
+    return torch.where(x == 0, below, torch.where(x == 255, above, inside))
+
+
+def outputs_per_component(channels: int) -> int:
+    """Numbers per pixel and component of a `LogisticMixture`: weight, means, scales and coefficients; 10 for three
+    channels, 3 for one."""
+    return 1 + 2 * channels + channels * (channels - 1) // 2
+
+
+@dataclass(frozen=True)
+class LogisticMixture:
+    """K components over C channels; "..." is any shape of pixels, the same throughout. With the discretised logistic P,
+
+        P(x) = sum_k pi_k prod_c P(x_c | mu_kc(x_<c), s_kc),    mu_kc = m_kc + sum_{d<c} a_kcd x_d
+
+    The channels of a pixel share the component k. Sums to 1 over all 256^C pixels, since each conditional does.
+    """
+
+    log_weights: Tensor
+    """ln pi (N, K, ...)."""
+    means: Tensor
+    """m (N, C, K, ...), in units of [-1, 1]."""
+    log_scales: Tensor
+    """ln s (N, C, K, ...), clamped to at least `MIN_LOG_SCALE` in use."""
+    coefficients: Tensor
+    """a in (-1, 1) (N, C (C - 1) / 2, K, ...), in the order (1, 0), (2, 0), (2, 1) of (c, d)."""
+
+    @classmethod
+    def of(cls, outputs: Tensor, channels: int) -> LogisticMixture:
+        """From a net's outputs, (N, K `outputs_per_component`, ...)."""
+        pairs = channels * (channels - 1) // 2
+        table = outputs.unflatten(1, (outputs_per_component(channels), -1))
+        logits, means, log_scales, a = table.split([1, channels, channels, pairs], dim=1)
+        return cls(logits.squeeze(1).log_softmax(1), means, log_scales, a.tanh())
+
+    def mean(self, c: int, earlier: Tensor) -> Tensor:
+        """mu_c (N, K, ...) given the channels before c, (N, c, ...) as centres of cells in (-1, 1)."""
+        first = c * (c - 1) // 2
+        return self.means[:, c] + (self.coefficients[:, first : first + c] * earlier.unsqueeze(2)).sum(1)
+
+    def log_probability(self, x: Tensor) -> Tensor:
+        """ln P of uint8 pixels (N, C, ...), -> (N, ...); of the first channels alone where x has fewer than C."""
+        centres = to_signed(x).to(self.means.dtype)
+        terms = self.log_weights
+        for c in range(x.shape[1]):
+            mean = self.mean(c, centres[:, :c])
+            terms = terms + discretised_logistic(x[:, c : c + 1], mean, self.log_scales[:, c])
+        return terms.logsumexp(1)
+
+    def sample(self, u: Tensor) -> Tensor:
+        """Pixels (N, C, ...) as centres of cells, by inverting the distribution function: u (N, 1 + C, ...), uniform on
+        [0, 1), selects the component, then one channel after the other."""
+        below = self.log_weights.exp().cumsum(1) <= u[:, :1]
+        k = below.sum(1, keepdim=True).clamp(max=below.shape[1] - 1).unsqueeze(1)  # (N, 1, 1, ...)
+
+        def select(parameters: Tensor) -> Tensor:
+            return parameters.gather(2, k.expand(-1, parameters.shape[1], *k.shape[2:]))
+
+        one = LogisticMixture(k, select(self.means), select(self.log_scales), select(self.coefficients))
+        noise = one.log_scales.clamp(min=MIN_LOG_SCALE).exp() * torch.logit(u[:, 1:]).unsqueeze(2)
+        x = torch.empty_like(one.means.squeeze(2))
+        for c in range(x.shape[1]):
+            x[:, c] = to_signed(to_uint8(one.mean(c, x[:, :c]) + noise[:, c])).squeeze(1)
+        return x
+
+
+def low_rank_log_density(residual: Tensor, log_sigma: Tensor, factors: Tensor) -> Tensor:
+    """ln N(r; 0, diag(sigma^2) + L L^T) of r (N, D), for ln sigma (N, D) and L^T, `factors`, (N, k, D); -> (N,).
+
+    O(D k^2). With everything divided by sigma, e = r / sigma and W = L / sigma, the quadratic form is the least of
+    |e - W a|^2 + |a|^2 over a, attained at a = (I + W^T W)^-1 W^T e: a sum of squares, without cancellation. In fp64,
+    since the k x k matrix is large where sigma is small. NaN where the matrix is not finite.
+    """
+    with torch.autocast(residual.device.type, enabled=False):
+        scale = (-log_sigma).exp()
+        e = (residual * scale).double()
+        w = (factors * scale[:, None]).double()
+        identity = torch.eye(w.shape[1], dtype=w.dtype, device=w.device)
+        root, failed = torch.linalg.cholesky_ex(identity + w @ w.mT)
+        half = torch.linalg.solve_triangular(root, w @ e[..., None], upper=False)  # cholesky_solve may wait for a GPU
+        a = torch.linalg.solve_triangular(root.mT, half, upper=True)
+        quadratic = (e - (w.mT @ a).squeeze(-1)).square().sum(1) + a.square().sum((1, 2))
+        half_log_det = root.diagonal(dim1=1, dim2=2).log().sum(1)
+        log_p = -0.5 * quadratic - half_log_det - 0.5 * e.shape[1] * math.log(2 * math.pi)
+        return torch.where(failed == 0, log_p, torch.nan).to(residual.dtype) - log_sigma.sum(1)
+
+
+class Whitening(nn.Module):
+    """e -> A e for a learned A (D, D) that is triangular with 1 on its diagonal, so that its determinant is 1.
+
+    If A e is N(0, I), e has the covariance A^-1 A^-T, which can be any up to a scale of each element. A starts as I.
+    """
+
+    def __init__(self, dimensions: int):
+        super().__init__()
+        self.below = nn.Parameter(torch.zeros(dimensions, dimensions))
+        """Only the part below the diagonal is used."""
+
+    def forward(self, e: Tensor) -> Tensor:
+        """(N, D) -> (N, D): every element less a linear prediction of it from those before."""
+        with torch.autocast(e.device.type, enabled=False):
+            return e + e @ self.below.tril(-1).T
+
+    def inverse(self, white: Tensor) -> Tensor:
+        """The inverse of `forward`."""
+        with torch.autocast(white.device.type, enabled=False):
+            upper = self.below.T.triu(1)
+            return torch.linalg.solve_triangular(upper, white, upper=True, left=False, unitriangular=True)
