@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_models import images, system, touched
 from torch import nn
 
 from cqlib.data.dataset import Dataset, Split
 from cqlib.experiments.experiment import experiment
 from cqlib.metrics import evaluation
-from cqlib.models.cqf_conditional import ROW, ConditionalCQF
+from cqlib.models.cqf_conditional import ConditionalCQF
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets import colour
 from cqlib.nets.conditional import ConditionalDecoder, ConditionalNVP
@@ -20,33 +21,11 @@ from cqlib.pixels import to_uint8
 from cqlib.recipe import EVALUATION
 from cqlib.training.loop import train
 
-
-def system(seed=0, shake=0.05, size=16, **changes) -> ConditionalCQF:
-    torch.manual_seed(seed)
-    model = build(replace(RECIPES[ROW](ROW, "smoke", size).system, **changes))
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(shake * torch.randn_like(p))
-    return model
+ROW = "extra/cq-f-conditional"
 
 
-def images(n=4, size=16):
-    return torch.randint(0, 256, (n, 3, size, size), dtype=torch.uint8)
-
-
-def touched(module: nn.Module) -> bool:
-    return any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
-
-
-@pytest.mark.parametrize("size", sorted(BOTTOM))
-def test_it_draws_learns_and_measures_at_every_size(size):
-    model, x = system(size=size), images(3, size)
-    for temperature in (0.0, 1.0):
-        drawn = model.sample(2, temperature=temperature)
-        assert drawn.shape == (2, 3, size, size) and drawn.abs().max() < 1
-    assert torch.isfinite(model.generator_losses(x)["total"])
-    assert torch.isfinite(model.critic_losses(x, step=0)["total"])
-    assert model.nats(x, importance_samples=2).shape == (3,)
+def model_of(**changes) -> ConditionalCQF:
+    return system(ROW, **{"shake": 0.05, **changes})
 
 
 # --- f given g -----------------------------------------------------------------------------------------------
@@ -140,7 +119,7 @@ def exact_nats(model: ConditionalCQF, x):
 
 
 def test_nats_bound_the_probability_of_8_bit_chroma_given_grey():
-    model = system()
+    model = model_of()
     model.encoder, model.decoder, model.flow = Ignorant(), FixedDecoder(), Identity()
     x = torch.stack([torch.full((3, 16, 16), 40, dtype=torch.uint8), images(1)[0] // 4 + 96])
     exact, gap = exact_nats(model, x)
@@ -153,7 +132,7 @@ def test_nats_bound_the_probability_of_8_bit_chroma_given_grey():
 
 def test_the_chroma_of_a_pixel_have_probabilities_that_sum_to_one():
     """The oracle of the test above: over all 511^2 values of (U, V)."""
-    model = system()
+    model = model_of()
     model.decoder = FixedDecoder()
     mean, log_sigma = model.decode(torch.zeros(1, 1), torch.full((1, 1, 16, 16), 0.2))
     cells = torch.arange(-255, 256).double() / 128
@@ -166,7 +145,7 @@ def test_the_chroma_of_a_pixel_have_probabilities_that_sum_to_one():
 
 def test_nats_are_a_density_of_chroma_by_the_change_of_variables():
     """f, decoder and encoder of random weights: -ln w is what the definition says, term by term."""
-    model, x = system(), images(3)
+    model, x = model_of(), images(3)
     v = model.continuous(x, torch.Generator().manual_seed(1))
     g, c = v[:, :1], v[:, 1:]
     grey, chroma = colour.split(x)
@@ -189,7 +168,7 @@ def test_nats_are_a_density_of_chroma_by_the_change_of_variables():
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_colourings_keep_the_grey_exactly_and_differ(temperature):
-    model = system(shake=0.3)  # wild weights: most of what is drawn is no colour
+    model = model_of(shake=0.3)  # wild weights: most of what is drawn is no colour
     grey = colour.split(images(3))[0]
     made = model.colourise(grey, 5, temperature=temperature, generator=torch.Generator().manual_seed(0))
     assert made.shape == (3, 5, 3, 16, 16) and made.abs().max() < 1
@@ -202,18 +181,18 @@ def test_colourings_keep_the_grey_exactly_and_differ(temperature):
 
 
 def test_samples_colour_greys_of_the_first_batches():
-    model = system(greys=6)
+    model = model_of(greys=6)
     untouched = to_uint8(model.sample(3))
     assert (colour.split(untouched)[0] == 128).all()
     x = images(4)
     model.generator_losses(x)
-    model.generator_losses(second := images(4))
-    model.generator_losses(images(4))  # there is no more room
+    model.generator_losses(second := images(4, seed=1))
+    model.generator_losses(images(4, seed=2))  # there is no more room
     kept = colour.split(torch.cat([x, second[:2]]))[0]
     assert torch.equal(model.greys, kept) and int(model.filled) == 6
     drawn = colour.split(to_uint8(model.sample(40)))[0]
     assert {tuple(g.flatten().tolist()) for g in drawn} == {tuple(g.flatten().tolist()) for g in kept}
-    copy = system(seed=1, greys=6)
+    copy = model_of(seed=1, greys=6)
     copy.load_state_dict(model.state_dict())
     assert torch.equal(copy.sample(3, generator=torch.Generator().manual_seed(0)),
                        model.sample(3, generator=torch.Generator().manual_seed(0)))  # fmt: skip
@@ -225,7 +204,7 @@ def test_samples_colour_greys_of_the_first_batches():
 @pytest.mark.parametrize("critic_input", ["mean", "sample"])
 @pytest.mark.parametrize("flow_updated_by", ["both", "coverage"])
 def test_the_losses_reach_what_they_should(critic_input, flow_updated_by):
-    model, x = system(critic_input=critic_input, flow_updated_by=flow_updated_by), images()
+    model, x = model_of(critic_input=critic_input, flow_updated_by=flow_updated_by), images()
     model.generator_losses(x)["quality"].backward()
     assert touched(model.decoder) and not touched(model.encoder) and not touched(model.critic)
     assert touched(model.flow) == (flow_updated_by == "both")
@@ -238,12 +217,12 @@ def test_the_losses_reach_what_they_should(critic_input, flow_updated_by):
 
 
 def test_total_is_coverage_plus_lambda_times_quality():
-    terms = system(quality_weight=7.0).generator_losses(images())
+    terms = model_of(quality_weight=7.0).generator_losses(images())
     torch.testing.assert_close(terms["total"], terms["coverage"] + 7.0 * terms["quality"])
 
 
 def test_the_critic_sees_greys_of_the_batch_and_the_penalty_is_along_chroma():
-    model, x, seen = system(), images(), []
+    model, x, seen = model_of(), images(), []
     critic = model.critic
 
     class Watched(nn.Module):
@@ -291,7 +270,7 @@ def test_a_short_training_learns_to_read_the_grey_image(tmp_path):
 
 
 def test_the_record_says_what_is_given():
-    model = system()
+    model = model_of()
     splits = [Split(name, images(4), torch.zeros(4, dtype=torch.long)) for name in ("train", "test")]
     found, _ = evaluation.likelihood(model, Dataset("made", 16, ("a",), *splits), EVALUATION["smoke"])
     for name in ("BPD", "BPD-IW"):
@@ -300,5 +279,5 @@ def test_the_record_says_what_is_given():
 
 def test_grey_data_is_refused_and_the_row_can_be_asked_for():
     with pytest.raises(ValueError, match="three channels"):
-        system(image_channels=1)
+        model_of(image_channels=1)
     assert experiment(ROW, "quick").data == "photos10" and experiment(ROW, "paper").data == "cifar10"

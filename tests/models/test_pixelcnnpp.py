@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_models import images
 
 from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
@@ -13,21 +14,14 @@ from cqlib.nets.pixelcnnpp_cache import Cache, full_pass, raster
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.recipe import PROFILES, TrainingConfig
-from cqlib.training.loop import Loop, train
-from cqlib.util.errors import StoppedEarly
-from cqlib.util.stop import StopRequest
 
 ROW = "table3/pixelcnnpp"
 SIZES = (16, 32, 48, 64)
 
 
 def recipe(profile="smoke", size=16, channels=3):
-    return RECIPES[ROW](ROW, profile, size, image_channels=channels)
-
-
-def images(n=4, size=16, channels=3, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8, generator=generator)
+    found = RECIPES[ROW](ROW, profile, size)
+    return replace(found, system=replace(found.system, image_channels=channels))
 
 
 def tiny(size=16, channels=3, *, width=4, blocks=1, dropout=0.5):
@@ -38,10 +32,6 @@ def tiny(size=16, channels=3, *, width=4, blocks=1, dropout=0.5):
     with initialising(system.net):
         system.net(to_signed(images(8, size, channels)).double())
     return system
-
-
-def flat(model):
-    return torch.cat([value.flatten().double() for value in model.state_dict().values()])
 
 
 # --- order ---------------------------------------------------------------------------------------------------
@@ -264,59 +254,6 @@ def test_dropout_acts_in_training_alone():
 
 
 # --- training ------------------------------------------------------------------------------------------------
-
-
-def test_training_resumes_with_its_start_and_average(tmp_path, monkeypatch):
-    """The first batch sets weights up once; what was set up, and the average, survive a stop bit for bit."""
-    training = replace(recipe().training, steps=4, batch_size=4)
-    starts = []
-    start = PixelCNNPPSystem.initialise
-    monkeypatch.setattr(PixelCNNPPSystem, "start_from", lambda self, x: (starts.append(len(x)), start(self, x)))
-
-    class StopAtTwo(StopRequest):
-        calls = 0
-
-        def reason(self):
-            self.calls += 1
-            return "a test" if self.calls > 2 else None
-
-    def go(folder, stop=None):
-        torch.manual_seed(0)
-        return train(build(recipe().system), images(16), training, seed=1, folder=tmp_path / folder, stop=stop).system
-
-    whole = go("whole")
-    assert starts == [4]
-    with pytest.raises(StoppedEarly):
-        go("parts", StopAtTwo())
-    assert torch.equal(flat(go("parts")), flat(whole)) and starts == [4, 4]
-
-
-def test_the_average_is_evaluated_and_lags_behind(tmp_path):
-    torch.manual_seed(0)
-    training = replace(recipe().training, steps=5, batch_size=4)
-    loop = Loop(build(recipe().system), images(16), None, training, 0, tmp_path, "training", torch.device("cpu"))
-    loop.one_step()
-    average = flat(loop.system)
-    for t in range(1, 5):
-        loop.step = t
-        loop.one_step()
-        average = torch.lerp(average, flat(loop.system), 1 - min(training.ema, (1 + t) / (10 + t)))
-    torch.testing.assert_close(flat(loop.average.module), average, rtol=1e-4, atol=1e-6)
-    assert not torch.allclose(flat(loop.system), average, rtol=1e-4)
-
-
-def test_one_training_step_of_the_paper_recipe(tmp_path):
-    """One step at the smallest batch through the loop, then two images."""
-    paper = recipe("paper", 32)
-    torch.manual_seed(0)
-    system, x = build(paper.system), images(2, 32)
-    one = replace(paper.training, steps=1, batch_size=2)
-    loop = Loop(system, x, None, one, 0, tmp_path, "training", torch.device("cpu"))
-    losses, finite = loop.one_step()
-    model = loop.average.module
-    assert finite and model.net.out.g.std() > 0
-    nats = held_out_nll(model, x)
-    assert torch.isfinite(nats).all() and (nats > 0).all()
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -5,31 +5,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_models import jacobian, randomised
 
-from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.pixelrnn import PixelRNN, PixelRNNConfig
 from cqlib.models.registry import RECIPES, build
-from cqlib.nets.autoregressive import degrees
-from cqlib.nets.conv import BOTTOM
 from cqlib.nets.pixelrnn import DiagonalBiLSTM, PixelRNNNet, RowLSTM, skew, unskew
-from cqlib.nets.raster import AtPixel, cached, naive, raster_sample
+from cqlib.nets.raster import AtPixel, cached, degrees, naive, raster_sample
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.recipe import PROFILES
-from cqlib.training.loop import Loop, train
-from cqlib.util.errors import StoppedEarly
-from cqlib.util.stop import StopRequest
 
 ROW = "table3/pixelrnn"
 KINDS = ["diagonal", "row"]
 LSTMS = {"diagonal": DiagonalBiLSTM, "row": RowLSTM}
-
-
-def randomised(module, seed=0, scale=1.0):
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.normal_(std=scale)
-    return module.double()
 
 
 def images(n=4, size=16, levels=256, channels=3):
@@ -106,12 +93,6 @@ def test_the_row_lstm_is_its_equation_pixel_by_pixel():
     out = lstm(x)[0]
     for (i, j), h in expected.items():
         torch.testing.assert_close(out[:, i, j], h, rtol=0, atol=1e-12)
-
-
-def jacobian(function, x):
-    """(outputs, inputs) of a map from (1, c, H, W)."""
-    found = torch.autograd.functional.jacobian(function, x.double(), vectorize=True)
-    return found.reshape(-1, x.numel())
 
 
 @pytest.mark.parametrize("height, width", [(3, 4), (3, 3)])
@@ -278,66 +259,10 @@ def test_parameters_of_the_paper(kind):
     assert counts["total"] == {"diagonal": 9_234_176, "row": 10_014_464}[kind]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", sorted(BOTTOM))
-def test_every_size_and_grey_images(kind, size):
-    for channels in (1, 3):
-        torch.manual_seed(0)
-        config = RECIPES[ROW](ROW, "smoke", size, image_channels=channels).system
-        model, x = build(replace(config, layer=kind)), images(2, size, channels=channels)
-        losses = model.generator_losses(x)
-        assert set(losses) == {"coverage", "total"} and torch.isfinite(losses["total"])
-        assert losses["total"] == losses["coverage"] == model.nats(x).mean()
-
-
 def test_an_untrained_net_costs_about_8_bits():
     torch.manual_seed(0)
     nats = build(RECIPES[ROW](ROW, "quick", 16).system).nats(images())
     assert (nats / (768 * math.log(2)) - 8).abs().max() < 0.1
-
-
-def test_one_training_step_of_the_paper_recipe(tmp_path):
-    """One step at the smallest batch through the loop, then two images are measured, and a pixel is asked for."""
-    paper = RECIPES[ROW](ROW, "paper", 16)
-    torch.manual_seed(0)
-    model, x = build(paper.system), images(2)
-    before = torch.cat([p.flatten() for p in model.parameters()]).clone()
-    one = replace(paper.training, steps=1, batch_size=1)
-    loop = Loop(model, x, None, one, 0, tmp_path, "training", torch.device("cpu"))
-    _, finite = loop.one_step()
-    trained = loop.average.module.eval()
-    after = torch.cat([p.flatten() for p in trained.parameters()])
-    assert finite and not torch.equal(before, after)
-    assert torch.isfinite(held_out_nll(trained, x)).all()
-    with torch.no_grad():
-        first = trained.cached_logits(2)(x.long(), 0, 0)
-        torch.testing.assert_close(first[:, 0], trained.logits(x)[:, 0, :, 0, 0], rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_training_resumes_bit_for_bit(kind, tmp_path):
-    r = RECIPES[ROW](ROW, "smoke", 16)
-    training = replace(r.training, steps=4, batch_size=2)
-
-    class StopAtTwo(StopRequest):
-        calls = 0
-
-        def reason(self):
-            self.calls += 1
-            return "a test" if self.calls > 2 else None
-
-    def go(folder, stop=None):
-        torch.manual_seed(0)
-        model = build(replace(r.system, layer=kind))
-        torch.manual_seed(0)
-        x = images(8)
-        return train(model, x, training, seed=1, folder=tmp_path / folder, stop=stop).system
-
-    whole = go("whole")
-    with pytest.raises(StoppedEarly):
-        go("parts", StopAtTwo())
-    parts = go("parts").state_dict()
-    assert all(torch.equal(value, parts[name]) for name, value in whole.state_dict().items())
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from small_models import conv_size, count
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -18,14 +19,6 @@ CNN, RESNET = "table3/sngan", "table3/sngan-resnet-hinge"
 def system(row=CNN, profile="smoke", size=16):
     torch.manual_seed(0)
     return SNGAN(sngan.recipe(row, profile, size).system)
-
-
-def count(module):
-    return sum(p.numel() for p in module.parameters())
-
-
-def conv(a, b, k):
-    return a * b * k * k + b
 
 
 def largest_singular_value(weight):
@@ -157,24 +150,26 @@ def test_parameters_of_the_cnn_are_those_of_the_reference():
         model = system(CNN, "paper", size)
         generator = (128 + 1) * bottom**2 * 512 + 2 * 512
         for a, b in ((512, 256), (256, 128), (128, 64)):
-            generator += conv(a, b, 4) + 2 * b
-        generator += conv(64, 3, 3)
-        critic = conv(3, 64, 3) + sum(conv(a, b, 4) + conv(b, b, 3) for a, b in ((64, 128), (128, 256), (256, 512)))
+            generator += conv_size(a, b, 4) + 2 * b
+        generator += conv_size(64, 3, 3)
+        critic = conv_size(3, 64, 3) + sum(
+            conv_size(a, b, 4) + conv_size(b, b, 3) for a, b in ((64, 128), (128, 256), (256, 512))
+        )
         critic += bottom**2 * 512 + 1
         assert (count(model.generator), count(model.critic)) == (generator, critic)
 
 
 def up(a, b):
-    return 2 * a + conv(a, b, 3) + 2 * b + conv(b, b, 3) + conv(a, b, 1)
+    return 2 * a + conv_size(a, b, 3) + 2 * b + conv_size(b, b, 3) + conv_size(a, b, 1)
 
 
 def down(a, b, hidden, skip):
-    return conv(a, hidden, 3) + conv(hidden, b, 3) + (conv(a, b, 1) if skip else 0)
+    return conv_size(a, hidden, 3) + conv_size(hidden, b, 3) + (conv_size(a, b, 1) if skip else 0)
 
 
 def test_parameters_of_the_residual_nets_are_those_of_the_reference():
     model = system(RESNET, "paper", 32)
-    generator = (128 + 1) * 4 * 4 * 256 + 3 * up(256, 256) + 2 * 256 + conv(256, 3, 3)
+    generator = (128 + 1) * 4 * 4 * 256 + 3 * up(256, 256) + 2 * 256 + conv_size(256, 3, 3)
     critic = down(3, 128, 128, True) + down(128, 128, 128, True) + 2 * down(128, 128, 128, False) + 128
     assert (count(model.generator), count(model.critic)) == (generator, critic)
     assert model.generator.bottom == (256, 4, 4)
@@ -182,7 +177,7 @@ def test_parameters_of_the_residual_nets_are_those_of_the_reference():
 
 def test_residual_nets_for_48_pixels():
     model = system(RESNET, "paper", 48)
-    generator = (128 + 1) * 6 * 6 * 512 + up(512, 256) + up(256, 128) + up(128, 64) + 2 * 64 + conv(64, 3, 3)
+    generator = (128 + 1) * 6 * 6 * 512 + up(512, 256) + up(256, 128) + up(128, 64) + 2 * 64 + conv_size(64, 3, 3)
     critic = down(3, 64, 64, True) + down(64, 128, 64, True) + down(128, 256, 128, True)
     critic += down(256, 512, 256, True) + down(512, 1024, 512, True) + 1024
     assert (count(model.generator), count(model.critic)) == (generator, critic)
@@ -209,5 +204,3 @@ def test_training_is_the_references():
     resnet = sngan.recipe(RESNET, "paper", 32).training
     assert (resnet.steps, resnet.batch_size, resnet.generator_batch, resnet.n_critic) == (50_000, 64, 128, 5)
     assert (resnet.learning_rate, resnet.betas, resnet.decay_from) == (2e-4, (0.0, 0.9), 0.0)
-    with pytest.raises(KeyError):
-        sngan.recipe("table3/dcgan", "paper", 32)

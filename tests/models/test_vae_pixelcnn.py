@@ -4,38 +4,24 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_models import images, randomised
 
 from cqlib import losses
 from cqlib.metrics.evaluation import seconds_to_draw
 from cqlib.models import coverage_quality
 from cqlib.models.registry import RECIPES, build
-from cqlib.nets.conv import BOTTOM, Encoder
+from cqlib.nets.conv import Encoder
 from cqlib.nets.pixelcnn import PixelCNN
 from cqlib.nets.raster import pixel_nats, scaled
 from cqlib.pixels import dequantise, to_signed, to_uint8
 from cqlib.recipe import PROFILES
-from cqlib.training.loop import train
-from cqlib.util.errors import StoppedEarly
-from cqlib.util.stop import StopRequest
 
 ROW = "extra/vae-pixelcnn"
 
 
-def randomised(module, seed=0, scale=0.5):
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.normal_(std=scale)
-    return module.double()
-
-
-def images(n=4, size=16, channels=3):
-    return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8)
-
-
 def system(size=16, channels=3, **changes):
     torch.manual_seed(0)
-    return build(replace(RECIPES[ROW](ROW, "smoke", size, image_channels=channels).system, **changes))
+    return build(replace(RECIPES[ROW](ROW, "smoke", size).system, image_channels=channels, **changes))
 
 
 def seed(value=1):
@@ -66,7 +52,7 @@ def test_no_value_sees_itself_or_a_later_one_and_all_see_the_context(channels):
 
 
 def test_a_block_is_gated_by_features_and_context():
-    net = randomised(PixelCNN(4, 1, 6, stem=3, condition=2, colours=3, levels=3))
+    net = randomised(PixelCNN(4, 1, 6, stem=3, condition=2, colours=3, levels=3), scale=0.5)
     x, s = torch.randn(2, 3, 3, 3).double(), torch.randn(2, 2, 3, 3).double()
     h, v, u = net.stem(x), net.gates[0], net.contexts.weight[..., 0, 0]
     f, g = (v(h) + torch.einsum("oc,nchw->nohw", u, s)).split(4, 1)
@@ -75,7 +61,7 @@ def test_a_block_is_gated_by_features_and_context():
 
 
 def test_probabilities_of_all_images_given_the_context_sum_to_one():
-    net = randomised(PixelCNN(5, 1, 7, stem=3, condition=2, colours=3, levels=2))
+    net = randomised(PixelCNN(5, 1, 7, stem=3, condition=2, colours=3, levels=2), scale=0.5)
     every = torch.cartesian_prod(*[torch.arange(2)] * 12).view(-1, 3, 2, 2)
     for _ in range(2):
         context = net.context(torch.randn(1, 2, 2, 2).double())
@@ -85,7 +71,7 @@ def test_probabilities_of_all_images_given_the_context_sum_to_one():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_cached_logits_and_images_are_the_naive_ones(channels):
-    model = randomised(system(channels=channels, features=5, blocks=2, width=7))
+    model = randomised(system(channels=channels, features=5, blocks=2, width=7), scale=0.5)
     model.shape, whole = (channels, 6, 6), model.context  # a cut of the context, to be quick
     model.context = lambda z: whole(z)[..., 5:11, 5:11]
     z, u = model.noise(3, seed())
@@ -190,37 +176,6 @@ def test_encoder_and_training_are_those_of_the_vae(profile):
     assert isinstance(model.encoder, Encoder)
     count = model.parameter_counts()
     assert count["encoder"] == other.parameter_counts()["encoder"] and count["pixelcnn"] < count["total"] / 2
-
-
-@pytest.mark.parametrize("size", sorted(BOTTOM))
-@pytest.mark.parametrize("channels", [1, 3])
-def test_every_size_and_grey_images(size, channels):
-    model = system(size, channels)
-    assert all(torch.isfinite(value) for value in model.generator_losses(images(2, size, channels)).values())
-
-
-def test_training_resumes_bit_for_bit(tmp_path):
-    r = RECIPES[ROW](ROW, "smoke", 16)
-    training = replace(r.training, steps=4, batch_size=2)
-
-    class StopAtTwo(StopRequest):
-        calls = 0
-
-        def reason(self):
-            self.calls += 1
-            return "a test" if self.calls > 2 else None
-
-    torch.manual_seed(0)
-    x = images(8)
-
-    def go(folder, stop=None):
-        return train(system(), x, training, seed=1, folder=tmp_path / folder, stop=stop).system.state_dict()
-
-    whole = go("whole")
-    with pytest.raises(StoppedEarly):
-        go("parts", StopAtTwo())
-    parts = go("parts")
-    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
 
 
 def test_drawing_is_timed_after_a_first_batch(monkeypatch):

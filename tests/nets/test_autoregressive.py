@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small_models import jacobian, randomised
 
 from cqlib.nets.autoregressive import MAX_LOG_SCALE, IAFStep, MaskedConv2d
 from cqlib.nets.raster import degrees
@@ -16,21 +17,6 @@ def order(channels, latent=LATENT):
     share a number."""
     pixel = torch.arange(SIDE * SIDE - 1, -1, -1).view(SIDE, SIDE)
     return pixel * latent + degrees(channels, latent)[:, None, None]
-
-
-def jacobian(function, x):
-    """(outputs, inputs) of a map from (1, c, S, S)."""
-    x = x.double().requires_grad_()
-    out = function(x)
-    return torch.stack([torch.autograd.grad(value, x, retain_graph=True)[0].flatten() for value in out.flatten()])
-
-
-def randomised(module, seed=0):
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.normal_()
-    return module.double()
 
 
 @pytest.mark.parametrize("strict", [False, True])

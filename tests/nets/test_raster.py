@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small_models import jacobian, randomised
 
 from cqlib.nets.raster import (
     AtPixel,
@@ -24,20 +25,6 @@ def order(groups):
     """(features, H, W) -> flat: when a feature of each group becomes known, pixel after pixel, colour after colour."""
     pixel = torch.arange(HEIGHT * WIDTH).view(HEIGHT, WIDTH)
     return (10 * pixel + groups[:, None, None]).flatten()
-
-
-def jacobian(function, x):
-    """(outputs, inputs) of a map from (1, c, H, W)."""
-    found = torch.autograd.functional.jacobian(function, x.double(), vectorize=True)
-    return found.reshape(-1, x.numel())
-
-
-def randomised(module, seed=0):
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.normal_()
-    return module.double()
 
 
 def near(kernel):

@@ -1,0 +1,102 @@
+"""Small models, images of noise and interrupted trainings for the tests of nets, models and training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cqlib.models.base import System
+from cqlib.models.registry import RECIPES, build
+from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.training.loop import train
+from cqlib.util.stop import StopRequest
+
+
+def recipe(row: str, profile: str = "smoke", size: int = 16) -> Recipe:
+    """The recipe of a row."""
+    return RECIPES[row](row, profile, size)
+
+
+def system(row: str, size: int = 16, *, seed: int = 0, shake: float = 0.0, **changes: Any) -> Any:
+    """The smoke model of a row with changes to its config; `shake` moves every parameter away from its start."""
+    torch.manual_seed(seed)
+    model = build(replace(recipe(row, size=size).system, **changes))
+    return shaken(model, shake) if shake else model
+
+
+def shaken(module: nn.Module, size: float = 0.05, seed: int | None = None) -> nn.Module:
+    """`module` with noise of `size` added to every parameter."""
+    if seed is not None:
+        torch.manual_seed(seed)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.add_(size * torch.randn_like(p))
+    return module
+
+
+def randomised(module: nn.Module, *, seed: int = 0, scale: float = 1.0) -> nn.Module:
+    """`module` with parameters from N(0, scale^2), in fp64."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for p in module.parameters():
+            p.normal_(std=scale)
+    return module.double()
+
+
+def images(n: int = 4, size: int = 16, channels: int = 3, seed: int = 0) -> Tensor:
+    """Noise, uint8 (n, channels, size, size)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8, generator=generator)
+
+
+def labels(model: System, n: int) -> dict[str, Tensor]:
+    """The argument `labels` of losses, where the model uses them."""
+    return {"labels": torch.arange(n) % 4 - 1} if model.uses_labels else {}
+
+
+def touched(module: nn.Module | None) -> bool:
+    """Whether a gradient has reached the module."""
+    return module is not None and any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
+
+
+def count(module: nn.Module) -> int:
+    """The number of parameters."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def conv_size(a: int, b: int, kernel: int) -> int:
+    """The number of parameters of a convolution with biases."""
+    return a * b * kernel**2 + b
+
+
+def flat(module: nn.Module) -> Tensor:
+    """All parameters and buffers in one vector."""
+    return torch.cat([value.flatten().double() for value in module.state_dict().values()])
+
+
+def jacobian(function: Any, x: Tensor) -> Tensor:
+    """(outputs, inputs) of a map from (1, ...), in fp64."""
+    return torch.autograd.functional.jacobian(function, x.double(), vectorize=True).reshape(-1, x.numel())
+
+
+class StopAfter(StopRequest):
+    """Asks to stop after so many steps."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.left = steps
+
+    def reason(self) -> str | None:
+        """A reason once all steps are done."""
+        self.left -= 1
+        return "a test" if self.left < 0 else None
+
+
+def trained(model: System, training: TrainingConfig, folder: Path, stop: StopRequest | None = None) -> Any:
+    """The averaged model of a short training on images of noise."""
+    known = torch.arange(16) % 10 if model.uses_labels else None
+    return train(model, images(16), training, seed=1, folder=folder, labels=known, stop=stop).system

@@ -1,0 +1,130 @@
+"""Every row: samples, losses and gradients of its system at every size, and a training that resumes bit for bit."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from small_models import StopAfter, flat, images, labels, recipe, system, touched, trained
+
+from cqlib.models import coverage_quality
+from cqlib.models.base import LikelihoodSystem
+from cqlib.models.gan_baseline import GANBaseline
+from cqlib.models.registry import RECIPES, SYSTEMS
+from cqlib.nets.conv import BOTTOM
+from cqlib.recipe import PROFILES
+from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
+from cqlib.util.errors import StoppedEarly
+
+ROWS = [row for row in RECIPES if row not in coverage_quality.WIDTHS]
+ONE_PER_SYSTEM = list({type(recipe(row).system): row for row in ROWS}.values())
+BASELINES = [row for row in ROWS if issubclass(SYSTEMS[type(recipe(row).system)], GANBaseline)]
+PIXEL_BY_PIXEL = ("table3/pixelrnn", "table3/pixelcnnpp", "extra/vae-pixelcnn")
+
+
+def generator():
+    return torch.Generator().manual_seed(1)
+
+
+@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("size", sorted(BOTTOM))
+def test_every_size_has_samples_and_finite_losses(row, size):
+    model, n = system(row, size), 2 if row in BASELINES else 1 + 2 * (size > 16)
+    x = images(n, size)
+    model.schedule(0, 10)
+    if model.critic is not None:
+        assert torch.isfinite(model.critic_losses(x, step=0, **labels(model, n))["total"])
+    assert all(torch.isfinite(value) for value in model.generator_losses(x, **labels(model, n)).values())
+    if isinstance(model, LikelihoodSystem):
+        nats = model.eval().nats(x, importance_samples=2)
+        assert nats.shape == (n,) and torch.isfinite(nats).all()
+    for temperature in (0.0, 1.0) if size == 16 or row not in PIXEL_BY_PIXEL else ():
+        sample = model.sample(n, temperature=temperature)
+        assert sample.shape == x.shape and sample.abs().max() <= 1 and sample.std() > 0
+
+
+@pytest.mark.parametrize("row", [row for row in ONE_PER_SYSTEM if row != "extra/cq-f-conditional"])
+def test_grey_images(row):
+    model, x = system(row, image_channels=1), images(2, channels=1)
+    assert model.sample(2).shape == x.shape
+    assert torch.isfinite(model.generator_losses(x, **labels(model, 2))["total"])
+    if model.critic is not None:
+        assert torch.isfinite(model.critic_losses(x, step=0, **labels(model, 2))["total"])
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_each_loss_trains_its_own_net_and_all_of_it(row):
+    model, x = system(row, shake=0.02), images()
+    ours, critics = model.generator_parameters(), model.critic_parameters()
+    assert {id(p) for p in [*ours, *critics]} == {id(p) for p in model.parameters()}
+    model.generator_losses(x, **labels(model, 4))["total"].backward()
+    growing = row == "table3/prog-gan"  # fully grown, it does not use the coarse images
+    assert (growing or all(p.grad is not None for p in ours)) and not touched(model.critic)
+    if model.critic is not None:
+        model.zero_grad(set_to_none=True)
+        model.critic_losses(x, step=0, **labels(model, 4))["total"].backward()
+        assert growing or all(p.grad is not None for p in critics)
+        assert touched(model.critic) and all(p.grad is None for p in ours)
+
+
+@pytest.mark.parametrize("row", ONE_PER_SYSTEM)
+def test_samples_come_from_the_generator_alone_and_change_nothing(row):
+    model = system(row).eval()
+    before, state = flat(model), torch.get_rng_state()
+    sample = model.sample(2, generator=generator())
+    assert torch.equal(sample, model.sample(2, generator=generator())) and not sample.requires_grad
+    assert not torch.equal(sample, model.sample(2, generator=torch.Generator().manual_seed(2)))
+    assert torch.equal(flat(model), before) and torch.equal(torch.get_rng_state(), state)
+    cold = model.sample(2, temperature=0.0, generator=generator())
+    assert torch.equal(cold, sample) != model.decoder_noise
+
+
+@pytest.mark.parametrize("row", ONE_PER_SYSTEM)
+def test_losses_are_fp32_under_autocast(row):
+    model, x = system(row), images()
+    model.schedule(0, 10)
+    losses = [model.generator_losses] + ([model.critic_losses] if model.critic is not None else [])
+    for k, loss in enumerate(losses):
+        with torch.autocast("cpu", torch.bfloat16):
+            total = loss(x, **({"step": 0} if k else {}), **labels(model, 4))["total"]
+        total.backward()
+        assert total.dtype == torch.float32 and torch.isfinite(total)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("row", ONE_PER_SYSTEM)
+def test_training_resumes_bit_for_bit_and_its_weights_survive_a_file(row, tmp_path):
+    r = recipe(row)
+    training = replace(r.training, steps=4, batch_size=4, generator_batch=None, n_critic=min(r.training.n_critic, 2))
+    whole = trained(system(row), training, tmp_path / "whole")
+    with pytest.raises(StoppedEarly):
+        trained(system(row), training, tmp_path / "parts", StopAfter(2))
+    assert torch.equal(flat(trained(system(row), training, tmp_path / "parts")), flat(whole))
+    assert not torch.equal(flat(whole), flat(system(row)))
+    save_checkpoint(tmp_path / "model.safetensors", dict(whole.state_dict()))
+    loaded = system(row, seed=5).eval()
+    loaded.load_state_dict(load_checkpoint(tmp_path / "model.safetensors"))
+    assert torch.equal(flat(loaded), flat(whole))
+
+
+@pytest.mark.parametrize("row", BASELINES)
+def test_codes_of_the_baselines_are_normal_and_their_images_bounded(row):
+    model = system(row).eval()
+    sample = model.sample(2, generator=generator())
+    z = torch.randn(2, model.config.latent, generator=generator())
+    assert torch.equal(sample, model.decode(z)) and torch.equal(model.codes(2, generator()), z)
+    for p in list(model.generator.parameters())[-2:]:
+        p.data.mul_(1e3)
+    assert model.decode(z).abs().max() <= 1
+
+
+@pytest.mark.parametrize("row", BASELINES)
+def test_shorter_profiles_keep_the_papers_optimiser_and_the_frozen_decoder_takes_half_of_the_vaes_steps(row):
+    paper = recipe(row, "paper").training
+    kept = ("optimiser", "learning_rate", "betas", "decay_from", "n_critic", "n_generator", "generator_batch", "ema")
+    for profile in ("quick", "study"):
+        r = recipe(row, profile).training
+        assert all(getattr(r, name) == getattr(paper, name) for name in (*kept, "flips"))
+        assert r.steps < paper.steps and r.snapshots == (3 if profile == "quick" else 0)
+    for profile in PROFILES:
+        vae = recipe("table1/vae", profile).training
+        assert recipe(row, profile).frozen_decoder.training == replace(vae, steps=vae.steps // 2)
