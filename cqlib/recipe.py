@@ -108,8 +108,8 @@ class Evaluation:
     histogram: bool = omitted_at_default(False)
     """Whether the bits of a histogram per pixel are measured too (`metrics.bpd.histogram_nll`)."""
     milestone_images: int | None = omitted_at_default(None)
-    """n_real = n_fake of the Fréchet distance along training (`metrics.baselines.metrics_during_training`); None: measured at the
-    best of the kept steps only."""
+    """n_real = n_fake of the Fréchet distance along training (`metrics.baselines.metrics_during_training`); None:
+    measured at the best of the kept steps only."""
 
 
 EVALUATION = {
