@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Style, then tests, on the CPU. Arguments go to pytest: tests/run.sh tests/test_cli.py -k help
+# Style, then tests, on the CPU. tests/run.sh --fast: without browsers and whatever takes long (two minutes instead of
+# eight on two cores). Other arguments go to pytest: tests/run.sh tests/cli -k help
 set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/tools/environment.sh"
@@ -8,4 +9,8 @@ cd "$root"
 # One thread per test process: the cores are kept busy by the processes.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 "$python" -m ruff check .
+if [ "${1:-}" = --fast ]; then
+  shift
+  set -- -m "not slow and not browser" "$@"
+fi
 exec "$python" -m pytest -n logical --maxprocesses 4 --dist worksteal --durations=30 "$@"
