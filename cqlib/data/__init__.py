@@ -45,11 +45,11 @@ class Source:
 
 
 def _in(module: str, function: str = "load", *, name: str = "", side: int | None = None) -> Loader:
-    """`function` of `cqlib.data.<module>`, imported when it is called; `name` and `side` where none are given."""
+    """`function` of `cqlib.data.<module>`, imported when it is called, of `name` if any, by default at `side`."""
 
     def load(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
         loader: Loader = getattr(importlib.import_module(f"cqlib.data.{module}"), function)
-        return loader(argument or name, size or side, data_dir)
+        return loader(name or argument, size or side, data_dir)
 
     return load
 
