@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any
 
 from cqlib import data as registry
 from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import rows
 from cqlib.experiments.paper import SAME_MODEL, TABLE1
+from cqlib.experiments.record import slug
 from cqlib.experiments.rows import ROWS, check_data, check_profile, check_row, default_data
 from cqlib.models.gan_baseline import GANBaselineConfig
 from cqlib.models.likelihood import LikelihoodConfig
@@ -43,7 +46,22 @@ class Experiment:
     evaluation: Evaluation
 
     @property
-    def config(self) -> dict:
+    def folder(self) -> str:
+        """Name of the run's folder: "table1_cq-f--photos10--quick--0"."""
+        return slug(self.row, self.data, self.profile, self.seed)
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Experiment:
+        """This experiment with other values in its recipe, at dotted paths: {"system.quality_weight": 25.0}.
+
+        ValueError for a path that does not exist, or a value that is there already.
+        """
+        recipe = self.recipe
+        for path, value in changes.items():
+            recipe = _changed(recipe, path, value)
+        return replace(self, recipe=recipe)
+
+    @property
+    def config(self) -> dict[str, Any]:
         """The experiment as nested plain values, for the record."""
         return asdict(self)
 
@@ -67,6 +85,15 @@ class Experiment:
         rival = 6.0 if isinstance(system, LikelihoodConfig) else 0.0  # deep nets, as measured under `quick`
         generator = training.n_generator * (1.0 + 0.6 * flow * (1 + adversarial) + rival)
         return training.steps * (generator + 2.5 * adversarial * training.n_critic)
+
+
+def _changed(config: Any, path: str, value: Any) -> Any:
+    name, _, rest = path.partition(".")
+    if not is_dataclass(config) or name not in {field.name for field in fields(config)}:
+        raise ValueError(f"there is no '{path}' in {type(config).__name__}")
+    if not rest and getattr(config, name) == value:
+        raise ValueError(f"'{path}' is {value!r} already")
+    return replace(config, **{name: _changed(getattr(config, name), rest, value) if rest else value})
 
 
 def experiment(row: str, profile: str = "quick", data: str | None = None, seed: int = 0) -> Experiment:

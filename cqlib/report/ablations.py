@@ -1,4 +1,4 @@
-"""What remedies (`cqlib.experiments.ablations`) did to the claims that do not hold: a small table for each, from
+"""What ablations (`cqlib.experiments.ablations`) did to the claims that do not hold: a small table for each, from
 records alone."""
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from cqlib.experiments.ablations import (
+    ABLATIONS,
+    BASELINE,
     BEATS_GAN,
     BY_NAME,
     COSTS_BPD,
     LOWERS_FID,
     PROFILE,
     PUBLISHED,
-    REMEDIES,
     RESIDUAL_FID,
     STEPS,
-    UNCHANGED,
-    Remedy,
+    Ablation,
 )
 from cqlib.experiments.claims import BY_ID, Claim
 from cqlib.experiments.experiment import experiment
@@ -35,7 +35,7 @@ BESIDE = {
     COSTS_BPD: ("table1/quality-loss-fid",), LOWERS_FID: ("table1/f-bpd",), BEATS_GAN: ("table1/cq-f-gan-bpd",),
     RESIDUAL_FID: ("table2/residual-bpd",),
 }  # fmt: skip
-"""What the same two rows are there for: a remedy that gives it up is none."""
+"""What the same two rows are there for: an ablation that gives it up is none."""
 WORDS = {
     "system.quality_weight": "λ",
     "system.critic.penalty_weight": "gradient penalty",
@@ -75,35 +75,35 @@ class Tries:
 
 def tries(folder: Path = PUBLISHED) -> tuple[dict[str, Tries], list[str]]:
     """Claim -> its table, from the records below `folder`, and a line for what is left out: a record that cannot be
-    read, a remedy whose runs pair with none.
+    read, an ablation whose runs pair with none.
 
-    A row that a remedy leaves alone is the unchanged one of the same seed, trained on the same device. All lines of a
-    table are of the same seeds; a claim without its unchanged pair has no table.
+    A row that an ablation leaves alone is the unchanged one of the same seed, trained on the same device. All lines of
+    a table are of the same seeds; a claim without its unchanged pair has no table.
     """
     records: dict[str, list[Record]] = {}
     problems: list[str] = []
-    for name in (UNCHANGED, *BY_NAME):
+    for name in (BASELINE, *BY_NAME):
         records[name], wrong = load_records(folder / name)
         problems += [f"{name}/{line}" for line in wrong]
-    claims = dict.fromkeys(claim for remedy in REMEDIES for claim in remedy.claims)
+    claims = dict.fromkeys(claim for ablation in ABLATIONS for claim in ablation.claims)
     found = {claim: table for claim in claims if (table := _table(BY_ID[claim], records, problems))}
     return found, problems
 
 
 def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list[str]) -> Tries | None:
-    """The table of a claim; adds to `problems` the remedies that it leaves out."""
+    """The table of a claim; adds to `problems` the ablations that it leaves out."""
     rows = tuple(map(canonical, (claim.row_a, claim.row_b)))
-    plain = _by_seed(records[UNCHANGED], rows)
+    plain = _by_seed(records[BASELINE], rows)
     seeds = _paired(plain)
-    lines: list[tuple[Remedy | None, Runs]] = [(None, plain)]
-    for remedy in (remedy for remedy in REMEDIES if claim.id in remedy.claims):
-        own = _by_seed(records[remedy.name], [row for row in rows if row in remedy.changes])
+    lines: list[tuple[Ablation | None, Runs]] = [(None, plain)]
+    for ablation in (ablation for ablation in ABLATIONS if claim.id in ablation.claims):
+        own = _by_seed(records[ablation.name], [row for row in rows if row in ablation.changes])
         runs = {**plain, **own}
         if common := seeds & _paired(runs):
             seeds = common
-            lines.append((remedy, runs))
+            lines.append((ablation, runs))
         elif seeds and any(own.values()):
-            problems.append(f"{remedy.name}: {claim.row_a} and {claim.row_b} lack a run of the seeds and device that "
+            problems.append(f"{ablation.name}: {claim.row_a} and {claim.row_b} lack a run of the seeds and device that "
                             "the other tries have")  # fmt: skip
     if not seeds or len(lines) == 1:
         return None
@@ -114,7 +114,7 @@ def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list
     place = RunSet("published", first.name, first.shape[-1], PROFILE, ()).label
     where = f"{place}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
     return Tries(where, (*columns, "parameters of each"),
-                 tuple(_line(remedy, runs, plain, seeds, tests) for remedy, runs in lines))  # fmt: skip
+                 tuple(_line(ablation, runs, plain, seeds, tests) for ablation, runs in lines))  # fmt: skip
 
 
 def _column(claim: Claim, temperature: float | None, own: bool) -> str:
@@ -136,26 +136,26 @@ def _paired(runs: Runs) -> set[int]:
     return {seed for seed in seeds if len({found[seed].device for found in runs.values()}) == 1}
 
 
-def _line(remedy: Remedy | None, runs: Runs, plain: Runs, seeds: set[int], tests: Sequence[tuple]) -> Tried:
+def _line(ablation: Ablation | None, runs: Runs, plain: Runs, seeds: set[int], tests: Sequence[tuple]) -> Tried:
     records = tuple(found[seed] for found in runs.values() for seed in sorted(seeds))
-    words = "as it is" if remedy is None else _words(remedy, plain)
+    words = "as it is" if ablation is None else _words(ablation, plain)
     if lost := sorted({r.status for r in records} - {"done"}):
         return Tried(words, (*[lost[0]] * len(tests), _totals(runs)))
     cells = [result_text(claim_result(claim, records, temperature=t)) or "not measured" for claim, t in tests]
     return Tried(words, (*cells, _totals(runs)))
 
 
-def _words(remedy: Remedy, plain: Runs) -> str:
+def _words(ablation: Ablation, plain: Runs) -> str:
     """ "λ 25 instead of 100", of the rows at hand; what stood there is told by the unchanged records. Steps that one
     row alone was given are told so."""
     said = {}
     before = {row: next(iter(found.values())).config["recipe"] for row, found in plain.items()}
-    kept = [row for row in plain if row not in remedy.changes]
-    for row in (row for row in plain if row in remedy.changes):
-        for path, value in remedy.changes[row].items():
+    kept = [row for row in plain if row not in ablation.changes]
+    for row in (row for row in plain if row in ablation.changes):
+        for path, value in ablation.changes[row].items():
             others = f" (the other row's stay {_was(before, kept[0], path)})" if path == STEPS and kept else ""
             said[f"{WORDS[path]} {_shown(value)} instead of {_was(before, row, path)}{others}"] = None
-    return "; ".join(said) + (f" ({remedy.why})" if remedy.why else "")
+    return "; ".join(said) + (f" ({ablation.why})" if ablation.why else "")
 
 
 def _was(before: Mapping[str, Any], row: str, path: str) -> str:

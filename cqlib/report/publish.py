@@ -1,6 +1,6 @@
 """Finished runs -> reports/published and README: `python -m cqlib publish RUNS_DIR`.
 
-Copies each finished, clean record, those of remedies whatever came out, the sample grids of each row's first seed as
+Copies each finished, clean record, those of ablations whatever came out, the sample grids of each row's first seed as
 small pictures, and the weights of `MODELS` without their critics; draws README's picture where RUNS_DIR has all of its
 models; renders README and reports/published/.
 """
@@ -19,8 +19,7 @@ from PIL import Image
 
 from cqlib import data as data_sets
 from cqlib.data.grids import unscaled, webp
-from cqlib.experiments import ablations as remedies
-from cqlib.experiments import paper, run
+from cqlib.experiments import ablations, paper, run
 from cqlib.experiments.record import STATUSES, Record, load_records, slug, write_record
 from cqlib.experiments.run import PUBLISHED
 from cqlib.metrics import evaluation
@@ -58,14 +57,14 @@ def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Recor
 def publish(runs_dir: Path) -> list[Path]:
     """Copy records and first grids, draw the picture, render README and page; the files written."""
     records = publishable(runs_dir)
-    places = {name: runs_dir / remedies.FOLDER / name for name in (remedies.UNCHANGED, *remedies.BY_NAME)}
+    places = {name: runs_dir / ablations.FOLDER / name for name in (ablations.BASELINE, *ablations.BY_NAME)}
     tries = {name: publishable(folder, STATUSES) for name, folder in places.items()}  # whatever came out
     where = (PICTURE["data"], PICTURE["profile"], PICTURE["seed"])
     drawn = {record.row for record in records if (record.data.name, record.profile, record.seed) == where}
     picture = _picture(runs_dir) if drawn >= {row.id for row in paper.TABLE1.rows} else None
     written = []
     written += [write_record(record, PUBLISHED / "records") for record in records]
-    written += [write_record(record, remedies.PUBLISHED / name) for name, found in tries.items() for record in found]
+    written += [write_record(record, ablations.PUBLISHED / name) for name, found in tries.items() for record in found]
     first: dict[tuple, int] = {}
     sizes: dict[tuple, int] = {}
     for record in load_records(PUBLISHED / "records")[0]:

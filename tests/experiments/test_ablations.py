@@ -1,4 +1,4 @@
-"""What was tried where a claim does not hold: each remedy changes what it says, and its effect is paired rightly."""
+"""What was tried where a claim does not hold: each ablation changes what it says, and its effect is paired rightly."""
 
 import json
 from dataclasses import replace
@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 from fake_records import record
 
-from cqlib.experiments import ablations as remedies
-from cqlib.experiments.ablations import BY_NAME, REMEDIES, UNCHANGED
+from cqlib.cli import commands
+from cqlib.experiments import ablations
+from cqlib.experiments.ablations import ABLATIONS, BASELINE, BY_NAME
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import load_records, write_record
 from cqlib.experiments.run import PUBLISHED
@@ -23,24 +24,24 @@ from cqlib.util.provenance import GitInfo
 CLAIM = "table1/quality-loss-bpd"
 
 
-@pytest.mark.parametrize("remedy", REMEDIES, ids=lambda remedy: remedy.name)
-def test_a_remedy_trains_its_rows_otherwise_on_seeds_that_no_table_reports(remedy):
-    assert remedy.changes and min(remedies.SEEDS) >= 100
-    for claim in remedy.claims:
-        assert remedy.changes.keys() & set(remedies.compared([claim])), claim
-    assert remedy.changes.keys() <= set(remedies.compared(remedy.claims))
-    plain = {e.row: e for e in remedies.experiments(UNCHANGED, 100)}
-    for e in remedies.experiments(remedy.name, 100):
+@pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
+def test_an_ablation_changes_its_rows_on_seeds_that_no_table_reports(ablation):
+    assert ablation.changes and min(ablations.SEEDS) >= 100
+    for claim in ablation.claims:
+        assert ablation.changes.keys() & set(ablations.compared([claim])), claim
+    assert ablation.changes.keys() <= set(ablations.compared(ablation.claims))
+    plain = {e.row: e for e in ablations.experiments(BASELINE, 100)}
+    for e in ablations.experiments(ablation.name, 100):
         assert e.config_hash != plain[e.row].config_hash and plain[e.row] == experiment(e.row, seed=100)
 
 
-def test_every_claim_that_does_not_hold_has_three_remedies_or_more_and_names_are_folders():
+def test_every_claim_that_does_not_hold_has_three_ablations_or_more_and_names_are_folders():
     """On the run set that the claim's card leads with; one that does not hold at one temperature counts."""
-    tries = [claim for remedy in REMEDIES for claim in remedy.claims]
+    tries = [claim for ablation in ABLATIONS for claim in ablation.claims]
     contrary = {card.claim.id for card in cards(run_sets([], load_records(PUBLISHED / "records")[0]))
                 if card.standing in report.CONTRARY}  # fmt: skip
     assert contrary and all(tries.count(claim) >= 3 for claim in contrary | set(tries))
-    assert len(BY_NAME) == len(REMEDIES) and UNCHANGED not in BY_NAME
+    assert len(BY_NAME) == len(ABLATIONS) and BASELINE not in BY_NAME
     assert all(name.replace("-", "").isalnum() for name in BY_NAME)
 
 
@@ -54,21 +55,21 @@ def test_what_was_tried_is_published_under_every_claim_that_does_not_hold():
 
 
 def test_a_change_that_changes_nothing_is_refused():
-    recipe = experiment("table1/cq").recipe
-    assert remedies.changed(recipe, "system.critic.penalty_weight", 5.0).system.critic.penalty_weight == 5.0
+    e = experiment("table1/cq")
+    assert e.with_changes({"system.critic.penalty_weight": 5.0}).recipe.system.critic.penalty_weight == 5.0
     for path, value in (("system.nothing", 1), ("system.flow.width", 8), ("training.steps.more", 1)):
         with pytest.raises(ValueError, match="there is no"):
-            remedies.changed(recipe, path, value)
+            e.with_changes({path: value})
     with pytest.raises(ValueError, match="already"):
-        remedies.changed(recipe, "training.steps", recipe.training.steps)
+        e.with_changes({"training.steps": e.recipe.training.steps})
 
 
 def written(folder, name, *runs, device="CPU"):
-    """Records of (row, BPD) with the config of that remedy's run."""
+    """Records of (row, BPD) with the config of that ablation's run."""
     for row, bpd, *seeds in runs:
         for seed in seeds or (100,):
             found = record(row, seed)
-            config = next(e for e in remedies.experiments(name, 100) if e.row == row).config
+            config = next(e for e in ablations.experiments(name, 100) if e.row == row).config
             bpd_metric = replace(found.metrics["BPD"], value=bpd)
             found = replace(found, metrics={**found.metrics, "BPD": bpd_metric}, config=config, device=device)
             write_record(found, folder / name)
@@ -81,12 +82,12 @@ def effects(table):
 
 def test_effects_pair_a_changed_row_with_the_unchanged_other(tmp_path):
     """CQ alone is changed by lambda-25; both by twice-the-steps, for which the unchanged VAE must not stand in."""
-    written(tmp_path, UNCHANGED, ("table1/vae", 5.0), ("table1/cq", 5.5))
+    written(tmp_path, BASELINE, ("table1/vae", 5.0), ("table1/cq", 5.5))
     written(tmp_path, "lambda-25", ("table1/cq", 5.2))
     written(tmp_path, "twice-the-steps", ("table1/cq", 4.9))
     table = tried.tries(tmp_path)[0][CLAIM]
     assert table.where == "photos10 16×16, quick, seed 100"
-    assert effects(table) == {"as it is": "−0.50", f"λ 25 instead of 100 ({remedies.NATS})": "−0.20"}
+    assert effects(table) == {"as it is": "−0.50", f"λ 25 instead of 100 ({ablations.NATS})": "−0.20"}
     assert table.columns[1:] == ("Without f, the quality loss lowers FID, T = 1",
                                  "Without f, the quality loss lowers FID, T = 0", "parameters of each")  # fmt: skip
     assert all("%" in cell for cell in table.lines[1].cells[1:3]) and " and " in table.lines[1].cells[3]
@@ -96,13 +97,13 @@ def test_effects_pair_a_changed_row_with_the_unchanged_other(tmp_path):
 
 
 def test_a_setting_younger_than_the_unchanged_record_had_todays_default(tmp_path):
-    written(tmp_path, UNCHANGED, ("table1/vae", 5.0), ("table1/cq", 5.5))
+    written(tmp_path, BASELINE, ("table1/vae", 5.0), ("table1/cq", 5.5))
     written(tmp_path, "lambda-25", ("table1/cq", 5.2))
-    file = next((tmp_path / UNCHANGED).glob("table1_cq--*.json"))
+    file = next((tmp_path / BASELINE).glob("table1_cq--*.json"))
     older = json.loads(file.read_text())
     del older["config"]["recipe"]["system"]["quality_weight"]
     file.write_text(json.dumps(older))
-    assert f"λ 25 instead of 100 ({remedies.NATS})" in effects(tried.tries(tmp_path)[0][CLAIM])
+    assert f"λ 25 instead of 100 ({ablations.NATS})" in effects(tried.tries(tmp_path)[0][CLAIM])
 
 
 def test_steps_of_one_row_alone_are_told_so():
@@ -111,13 +112,13 @@ def test_steps_of_one_row_alone_are_told_so():
     def trained(steps):
         return {100: SimpleNamespace(config={"recipe": {"training": {"steps": steps}}})}
 
-    remedy = remedies.BY_NAME["two-scales-steps"]
+    ablation = ablations.BY_NAME["two-scales-steps"]
     plain = {"table3/cqf-2-scales": trained(1500), "table3/nvp": trained(1400)}
-    assert tried._words(remedy, plain) == "steps: 3,000 instead of 1,500 (the other row's stay 1,400)"
+    assert tried._words(ablation, plain) == "steps: 3,000 instead of 1,500 (the other row's stay 1,400)"
 
 
 def test_all_lines_are_of_the_same_seeds_and_devices(tmp_path):
-    written(tmp_path, UNCHANGED, ("table1/vae", 5.0, 100), ("table1/cq", 5.5, 100), ("table1/cq", 9.0, 101),
+    written(tmp_path, BASELINE, ("table1/vae", 5.0, 100), ("table1/cq", 5.5, 100), ("table1/cq", 9.0, 101),
             ("table1/vae", 5.0, 101))  # fmt: skip
     written(tmp_path, "lambda-25", ("table1/cq", 5.2, 100))
     written(tmp_path, "penalty-10", ("table1/cq", 5.1, 100), device="another")
@@ -129,22 +130,22 @@ def test_all_lines_are_of_the_same_seeds_and_devices(tmp_path):
 
 
 def test_what_diverged_is_told_and_what_is_damaged_is_named(tmp_path):
-    written(tmp_path, UNCHANGED, ("table1/vae", 5.0), ("table1/cq", 5.5))
+    written(tmp_path, BASELINE, ("table1/vae", 5.0), ("table1/cq", 5.5))
     written(tmp_path, "lambda-25", ("table1/cq", 5.2))
     (path,) = (tmp_path / "lambda-25").iterdir()
     path.write_text(path.read_text().replace('"status": "done"', '"status": "diverged"'))
     found, problems = tried.tries(tmp_path)
     assert found[CLAIM].lines[1].cells[:3] == ("diverged",) * 3 and not problems
-    path = next((tmp_path / UNCHANGED).glob("*cq*"))
+    path = next((tmp_path / BASELINE).glob("*cq*"))
     path.write_text("{")
     found, (problem,) = tried.tries(tmp_path)
-    assert CLAIM not in found and problem.startswith(f"unchanged/{path.name}: not JSON")
+    assert CLAIM not in found and problem.startswith(f"baseline/{path.name}: not JSON")
 
 
 def test_every_change_has_a_name_and_every_table_fits_its_claim():
-    assert {path for remedy in REMEDIES for changes in remedy.changes.values() for path in changes} == set(tried.WORDS)
+    assert {path for a in ABLATIONS for changes in a.changes.values() for path in changes} == set(tried.WORDS)
     for claim, others in tried.BESIDE.items():
-        assert all(set(remedies.compared([other])) == set(remedies.compared([claim])) for other in others)
+        assert all(set(ablations.compared([other])) == set(ablations.compared([claim])) for other in others)
 
 
 def test_the_report_tells_them_under_the_claim(tmp_path):
@@ -159,17 +160,17 @@ def test_the_report_tells_them_under_the_claim(tmp_path):
 def test_publishing_copies_what_is_finished_whatever_came_out(tmp_path, monkeypatch):
     runs, place = tmp_path / "runs", tmp_path / "published"
     monkeypatch.setattr(publish, "PUBLISHED", place)
-    monkeypatch.setattr(remedies, "PUBLISHED", place / "remedies")
-    monkeypatch.setattr(publish.readme, "main", lambda: 0)
+    monkeypatch.setattr(ablations, "PUBLISHED", place / "ablations")
+    monkeypatch.setattr(publish.readme, "write", lambda: None)
     monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
     (place / "samples").mkdir(parents=True)
     for row, status in (("table1/cq", "diverged"), ("table1/vae", "done")):
         run = replace(record(row, 100), status=status)
-        write_record(run, runs / "remedies" / "lambda-25" / row.replace("/", "_"), "record.json")
+        write_record(run, runs / "ablations" / "lambda-25" / row.replace("/", "_"), "record.json")
     publish.publish(runs)
-    assert [r.status for r in load_records(place / "remedies" / "lambda-25")[0]] == ["diverged", "done"]
+    assert [r.status for r in load_records(place / "ablations" / "lambda-25")[0]] == ["diverged", "done"]
     assert not list((place / "records").glob("*"))
-    path = runs / "remedies" / "lambda-25" / "table1_vae" / "record.json"
+    path = runs / "ablations" / "lambda-25" / "table1_vae" / "record.json"
     write_record(replace(record("table1/vae", 100), git=GitInfo("0" * 40, True)), path.parent, path.name)
     with pytest.raises(UserError, match="lambda-25.table1_vae.*uncommitted"):
         publish.publish(runs)
@@ -178,40 +179,22 @@ def test_publishing_copies_what_is_finished_whatever_came_out(tmp_path, monkeypa
         publish.publish(runs)
 
 
-@pytest.mark.parametrize(("argv", "words"), [([], "give a folder"), (["--help"], "give a folder"),
-                                             (["runs", "lambda"], "lambda-25")])  # fmt: skip
-def test_wrong_arguments_are_told_in_one_line(argv, words, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        remedies.main(argv)
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2 and words in said and said.count("\n") == 1
-
-
-def test_the_command_trains_what_a_remedy_needs(tmp_path, monkeypatch):
+def test_the_command_trains_what_an_ablation_needs(tmp_path, monkeypatch):
     done = []
     monkeypatch.setattr("cqlib.experiments.run.run_experiment",
                         lambda e, runs_dir: done.append((runs_dir.name, e.row, e.seed)) or record(e.row))  # fmt: skip
-    assert remedies.main([str(tmp_path), "lambda-25"]) == 0
-    runs = ((UNCHANGED, "table1/vae"), (UNCHANGED, "table1/cq"), ("lambda-25", "table1/cq"))
-    assert done == [(*run, seed) for seed in remedies.SEEDS for run in runs]
+    assert commands.main(["ablations", str(tmp_path), "lambda-25"]) == 0
+    runs = ((BASELINE, "table1/vae"), (BASELINE, "table1/cq"), ("lambda-25", "table1/cq"))
+    assert done == [(*run, seed) for seed in ablations.SEEDS for run in runs]
+    with pytest.raises(UserError, match="unknown ablation 'lambda': did you mean 'lambda-25'"):
+        list(ablations.train(tmp_path, ["lambda"]))
 
 
-def test_published_tries_are_whole_and_of_todays_experiments():
-    for name in (UNCHANGED, *BY_NAME):
-        found, problems = load_records(remedies.PUBLISHED / name)
+def test_published_ablations_are_of_todays_experiments():
+    assert {path.name for path in ablations.PUBLISHED.iterdir()} <= {BASELINE, *BY_NAME}
+    for name in (BASELINE, *BY_NAME):
+        found, problems = load_records(ablations.PUBLISHED / name)
         assert not problems
         for run in found:
-            (e,) = [e for e in remedies.experiments(name, run.seed) if e.row == run.row]
-            assert run.config_hash == e.config_hash and run.seed in remedies.SEEDS and run.git.dirty is False, name
-
-
-def test_folders_of_published_tries_are_those_of_remedies():
-    if remedies.PUBLISHED.is_dir():
-        assert {path.name for path in remedies.PUBLISHED.iterdir()} <= {UNCHANGED, *BY_NAME}
-
-
-def test_a_bad_seed_or_name_does_not_pass():
-    with pytest.raises(KeyError):
-        remedies.experiments("nothing", 100)
-    with pytest.raises(UserError):
-        remedies.experiments(UNCHANGED, -1)
+            (e,) = [e for e in ablations.experiments(name, run.seed) if e.row == run.row]
+            assert run.config_hash == e.config_hash and run.seed in ablations.SEEDS and run.git.dirty is False, name
