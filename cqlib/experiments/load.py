@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from cqlib.data.dataset import Dataset
 from cqlib.experiments import run
@@ -26,7 +27,7 @@ class ModelAndData:
     """
 
     experiment: Experiment
-    model: System
+    model: Any  # a System; some notebooks need what only their kind of system has
     origin: str
     data_dir: Path | str | None = None
 

@@ -135,16 +135,16 @@ def diversity(found: ModelAndData, x: Tensor, n: int = 16) -> HTML:
     with and without the decoder's noise, and how far they are from the truth, beside the chroma of grey and of the
     mean training colour; and how much the grey has changed."""
     grey, truth = colour.split(x)
-    lines = []
+    lines: list[list[Any]] = []
     for name, temperature in (("colourings, T = 1", 1.0), ("colourings, T = 0", 0.0)):
         back, chroma = colour.split(draw(found.model, x, n, temperature).flatten(0, 1))
         changed = int((back.int() - grey.repeat_interleave(n, 0)).abs().max())
         chroma = chroma.float().unflatten(0, (-1, n))
         one, mean = chroma - truth[:, None], chroma.mean(1) - truth
-        lines.append([name, _rms(chroma.std(1)), _rms(one), _rms(mean), str(changed)])
+        lines.append([name, *map(_rms, (chroma.std(1), one, mean)), str(changed)])
     train = colour.split(found.data.train.images[:2000])[1].float().mean((0, 2, 3)).view(2, 1, 1)
-    for name, constant, changed in (("no colour", 0, "0"), ("the mean training colour", train, "—")):
-        lines.append([name, 0.0, *[_rms(truth - constant)] * 2, changed])
+    for name, constant, kept in (("no colour", torch.zeros(1), "0"), ("the mean training colour", train, "—")):
+        lines.append([name, 0.0, *[_rms(truth - constant)] * 2, kept])
     head = {f"{n} colourings of {len(x)} test images": None, "differ by": 1, "one is off the truth by": 1,
             "their mean is off by": 1, "grey changed by, at most": None}  # fmt: skip
     return table("Chroma, root mean squares in levels", head, lines)
@@ -164,8 +164,8 @@ def histogram_bits(train: Tensor, x: Tensor) -> Tensor:
                           for c in colour.split(train)[1].unbind(1)]).double() + 1  # fmt: skip
     log_p = (counts / counts.sum(1, keepdim=True)).log2()
     chroma = colour.split(x)[1].long() + 255
-    total = sum(log_p[k][chroma[:, k]].flatten(1).sum(1) for k in range(2))
-    return -total / x[0].numel()
+    u, v = (log_p[k][chroma[:, k]].flatten(1).sum(1) for k in range(2))
+    return -(u + v) / x[0].numel()
 
 
 def costs(found: ModelAndData, unconditional: LikelihoodSystem | None, n: int = 1000) -> HTML:
@@ -197,8 +197,8 @@ def recoloured(x: Tensor, model: ConditionalCQF | None = None) -> dict[str, Tens
         "no colour": torch.zeros_like(c),
     }
     images = {"true colours": x} | {name: colour.into_gamut(grey, chroma) for name, chroma in chromas.items()}
-    for temperature in (1.0, 0.0) if model is not None else ():
-        images[f"the model’s, T = {temperature:g}"] = draw(model, x, 1, temperature)[:, 0]
+    if model is not None:
+        images |= {f"the model’s, T = {t:g}": draw(model, x, 1, t)[:, 0] for t in (1.0, 0.0)}
     return images
 
 

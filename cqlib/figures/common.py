@@ -164,8 +164,8 @@ def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str) -> tor
 
 def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
     """Real test images, then the sample grids of every row of the table, of its first seed."""
-    folder = samples_folder(runs, runs_dir)
-    return HTML(page.macro("grids", pictures.grids(runs, table_rows(table), folder, data_dir and Path(data_dir))))
+    data_dir, folder = Path(data_dir) if data_dir else None, samples_folder(runs, runs_dir)
+    return HTML(page.macro("grids", pictures.grids(runs, table_rows(table), folder, data_dir)))
 
 
 def curves(table: str, runs: RunSet, name: str) -> HTML:

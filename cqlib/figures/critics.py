@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from IPython.display import HTML
@@ -15,20 +16,20 @@ from cqlib.report.cells import picture, subplots
 Loss = Callable[[Tensor], Tensor]
 
 
-ZERO = torch.zeros(1)
+def _of_one(loss: Callable[[Tensor, Tensor], Tensor], real: bool, score: Tensor) -> Tensor:
+    """A critic's loss for the score of one image, real or generated, without the part of the other kind."""
+    zero = torch.zeros(1)
+    return loss(*((score, zero) if real else (zero, score))) - loss(zero, zero) / 2
+
+
 CRITICS = {
     "cross-entropy": losses.discriminator_loss,
     "hinge": losses.hinge_discriminator,
     "Wasserstein": losses.wasserstein_critic,
 }
 PANELS: dict[str, dict[str, Loss]] = {
-    # without the part of the other kind of images, of which the score is 0
-    "critic, real image": {
-        name: lambda score, loss=loss: loss(score, ZERO) - loss(ZERO, ZERO) / 2 for name, loss in CRITICS.items()
-    },
-    "critic, generated image": {
-        name: lambda score, loss=loss: loss(ZERO, score) - loss(ZERO, ZERO) / 2 for name, loss in CRITICS.items()
-    },
+    "critic, real image": {name: partial(_of_one, loss, True) for name, loss in CRITICS.items()},
+    "critic, generated image": {name: partial(_of_one, loss, False) for name, loss in CRITICS.items()},
     "generator": {
         "non-saturating": losses.non_saturating_generator,
         "hinge, Wasserstein, L_Q": losses.hinge_generator,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -121,14 +122,13 @@ def change_of_variables(side: int = 8) -> HTML:
     lines = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        flows = {
-            "NVP": MultiScaleRealNVP(3, MultiScaleConfig(2, 4, 1)), "f of CQ-F": RealNVP(3, FlowConfig(3, 8, 1))
-        }  # fmt: skip
+        flows: dict[str, Any] = {"NVP": MultiScaleRealNVP(3, MultiScaleConfig(2, 4, 1)),
+                                 "f of CQ-F": RealNVP(3, FlowConfig(3, 8, 1))}  # fmt: skip
     for name, flow in flows.items():
         flow = flow.double().eval()
         with torch.no_grad():
             for parameter in flow.parameters():  # away from the start, where s = 1
-                parameter += 0.1 * torch.randn(parameter.shape, dtype=torch.float64, generator=generator)
+                parameter.add_(0.1 * torch.randn(parameter.shape, dtype=torch.float64, generator=generator))
         x = torch.randn(1, 3, side, side, dtype=torch.float64, generator=generator)
         y, log_det = flow(x)
         jacobian = torch.autograd.functional.jacobian(lambda x, flow=flow: flow(x)[0], x, vectorize=True)
@@ -188,7 +188,7 @@ def _printed(data: str) -> list[tuple[str, str, str]]:
     if data not in FOUR:
         return []
     numbers = [(row, paper.number(row, data, "bpd"), paper.number(row, data, "fid")) for row in ROWS]
-    return [(row, bpd.text, fid.text or "—") for row, bpd, fid in numbers if bpd and bpd.text]
+    return [(row, bpd.text, fid and fid.text or "—") for row, bpd, fid in numbers if bpd and bpd.text]
 
 
 def missing(

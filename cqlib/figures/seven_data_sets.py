@@ -83,8 +83,8 @@ def glance(sets: Sequence[RunSet], shown: Sequence[str], data_dir: Path | str | 
             ax.text(3.1, y + 0.5, "BPD, IS, FID" if printed else "—", va="center")
             ax.text(3.95, y + 0.5, needs.files(data, data_dir).how.partition(":")[0], va="center")
         heads = [(x + 0.5, short_label(row), "center") for x, row in enumerate(ROWS)]
-        for x, head, align in (*heads, (3.1, "On the slides", "left"), (3.95, "Files", "left")):
-            ax.text(x, -0.3, head, ha=align, va="center", weight="bold")
+        for at, head, align in (*heads, (3.1, "On the slides", "left"), (3.95, "Files", "left")):
+            ax.text(at, -0.3, head, ha=align, va="center", weight="bold")
         ax.set(xlim=(0, 5), ylim=(len(shown), -0.6), xticks=[])
         ax.set_yticks([y + 0.5 for y in range(len(shown))], map(label, shown))
         ax.tick_params(length=0)
@@ -150,9 +150,10 @@ def _where(runs: RunSet) -> str:
 
 def grids(sets: Sequence[RunSet], runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
     """Real test images and the stored samples of each run, of every data set its fullest run set."""
+    data_dir = Path(data_dir) if data_dir else None
     ranked = sorted(sets, key=lambda s: (sum(bool(s.of(row)) for row in ROWS), s.place == "here"))
     figures = []
     for runs in {runs.data: runs for runs in ranked}.values():
-        of_runs = pictures.grids(runs, ROWS, samples_folder(runs, runs_dir), data_dir and Path(data_dir))
+        of_runs = pictures.grids(runs, ROWS, samples_folder(runs, runs_dir), data_dir)
         figures += [{**figure, "text": f"{without_paths(runs.label)}; {figure['text']}"} for figure in of_runs]
     return HTML(page.macro("grids", figures) if figures else "<p>No samples yet.</p>")

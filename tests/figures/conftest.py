@@ -15,15 +15,24 @@ from cqlib.report import page as report
 
 @pytest.fixture
 def published(monkeypatch, tmp_path):
-    """Sets the published records and puts sample grids in the place of the published ones; at first there are none."""
+    """Sets the published records; at first there are none, and no published samples."""
     monkeypatch.setattr(common, "PUBLISHED", tmp_path / "published")
 
-    def publish(*records, samples: bool = False):
+    def publish(*records):
         monkeypatch.setattr(report, "published_records", lambda: tuple(records))
-        if samples:
-            draw_samples(list(records), tmp_path / "published" / "samples")
 
     publish()
+    return publish
+
+
+@pytest.fixture
+def published_samples(published, tmp_path):
+    """The same, with sample grids."""
+
+    def publish(*records):
+        published(*records)
+        draw_samples(list(records), tmp_path / "published" / "samples")
+
     return publish
 
 

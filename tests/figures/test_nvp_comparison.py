@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -20,11 +19,9 @@ from cqlib.report import missing as needs
 WHERE = {"profile": "quick", "data": [], "seeds": [0]}
 
 
-@pytest.fixture
-def published(published, monkeypatch):
-    """Published records, among them ones of NVP, with sample grids."""
+@pytest.fixture(autouse=True)
+def records_of_nvp(monkeypatch):
     monkeypatch.setitem(TABLE3, "table3/nvp", (3.49, 2.0, 2.0, 60.0, 60.0))
-    return partial(published, samples=True)
 
 
 def on(data: str, size: int, row: str, profile: str = "paper"):
@@ -56,8 +53,8 @@ def test_the_run_set_is_one_with_nvp_beside_ours(published, tmp_path):
     assert found["photos10"].profile == "study"
 
 
-def test_panels_hold_samples_or_say_that_they_hold_none(published, tmp_path):
-    published(record("table1/cq-f"), record("table3/cqf-2-scales"))
+def test_panels_hold_samples_or_say_that_they_hold_none(published_samples, tmp_path):
+    published_samples(record("table1/cq-f"), record("table3/cqf-2-scales"))
     _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path / "runs")
     svg = soup(nvp_comparison.samples(found, tmp_path / "runs")).svg
     assert len(svg.find_all("image")) == 2
@@ -69,8 +66,8 @@ def test_panels_hold_samples_or_say_that_they_hold_none(published, tmp_path):
     assert "--only figure_nvp_comparison" in nvp_comparison.samples({}, tmp_path).data
 
 
-def test_a_panel_is_cut_from_the_grid_that_a_run_left(published, tmp_path):
-    published(record("table1/cq-f"))
+def test_a_panel_is_cut_from_the_grid_that_a_run_left(published_samples, tmp_path):
+    published_samples(record("table1/cq-f"))
     _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path / "runs")
     images = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     place = show.PUBLISHED / "samples" / "table1_cq-f--photos10--quick--0"
@@ -80,8 +77,8 @@ def test_a_panel_is_cut_from_the_grid_that_a_run_left(published, tmp_path):
     assert (unscaled(grid_png(images), 16) == grid(images)).all()
 
 
-def test_empty_panels_name_files_and_commands(published, tmp_path):
-    published(record("table1/cq-f"), record("table3/cqf-2-scales"), on("celeba", 64, "table3/nvp"))
+def test_empty_panels_name_files_and_commands(published_samples, tmp_path):
+    published_samples(record("table1/cq-f"), record("table3/cqf-2-scales"), on("celeba", 64, "table3/nvp"))
     _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
     table = by_name(nvp_comparison.missing(found, tmp_path, data_dir=tmp_path))
     assert table["photos10, 16×16"] == ["NVP", "Its files are here. ./run_all.sh --only table3/nvp"]
@@ -93,7 +90,7 @@ def test_empty_panels_name_files_and_commands(published, tmp_path):
     assert table["tiny-imagenet:64, 64×64"][1].endswith(
         "--profile study --only figure_nvp_comparison --data tiny-imagenet:64"
     )
-    published(*(record(row) for row in nvp_comparison.REQUIRED))
+    published_samples(*(record(row) for row in nvp_comparison.REQUIRED))
     _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
     assert "Every panel is filled" in nvp_comparison.missing(found, tmp_path, ["photos10"]).data
 
@@ -127,8 +124,8 @@ def test_times_are_means_over_the_device_that_most_runs_had(published, tmp_path)
     assert line[-2:] == ["7.50 ms", "2 min"]
 
 
-def test_only_panels_that_a_command_below_fills_say_so(published, tmp_path):
-    published(*(record(row) for row in ("table1/cq-f", "table2/cqf-residual")), on("celeba", 64, "table1/cq-f"),
+def test_only_panels_that_a_command_below_fills_say_so(published_samples, tmp_path):
+    published_samples(*(record(row) for row in ("table1/cq-f", "table2/cqf-residual")), on("celeba", 64, "table1/cq-f"),
               on("cifar10", 32, "table2/cqf-residual"))  # fmt: skip
     _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
     text = soup(nvp_comparison.samples(found, tmp_path)).svg.get_text(" ")

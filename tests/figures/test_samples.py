@@ -76,11 +76,14 @@ def test_mirrored_copies_are_found_in_features(copying):
 def test_features_that_the_run_stored_are_read(tmp_path, monkeypatch):
     computed = []
 
-    def compute(images, *_):
-        computed.append(len(images))
+    def feature(images):
         return images.flatten(1).float()[:, :20].contiguous()
 
-    monkeypatch.setattr(cache, "_compute", compute)
+    def extract(images, features, *_, **__):
+        computed.append(len(images))
+        return {features.pooled: feature(images)}
+
+    monkeypatch.setattr(cache, "extract", extract)
     model, folder = subject(), tmp_path / "features"
     train = model.data.train.images
     folder.mkdir()
@@ -90,9 +93,9 @@ def test_features_that_the_run_stored_are_read(tmp_path, monkeypatch):
     assert 64 not in computed and int(found.description.split("against ")[-1].split()[0]) > 64
     # whatever is the reference, a neighbour's index is its place among the training images
     near = found.features["test"]
-    feature = compute(train[near.index[:, 0]])
-    own = compute(found.images["test"][: len(feature)])
-    assert torch.allclose((own - feature).double().square().mean(1).sqrt(), near.nearest)
+    nearest = feature(train[near.index[:, 0]])
+    own = feature(found.images["test"][: len(nearest)])
+    assert torch.allclose((own - nearest).double().square().mean(1).sqrt(), near.nearest)
 
 
 @pytest.mark.parametrize(

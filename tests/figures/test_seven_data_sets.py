@@ -13,7 +13,6 @@ from cqlib.cli import run_all as suite
 from cqlib.experiments import paper, run
 from cqlib.experiments.experiment import AVAILABLE, experiment
 from cqlib.experiments.record import DataInfo, write_record
-from cqlib.experiments.rows import default_data
 from cqlib.figures import common as show
 from cqlib.figures import seven_data_sets
 from cqlib.metrics.metric import Metric
@@ -39,13 +38,6 @@ def test_table4_takes_its_rows_on_the_seven_data_sets(tmp_path):
     assert set(suite.plan(one, AVAILABLE).rows) == {(row, "celeba") for row in ROWS}
     quick = options.parse(["--only", "table4,figure_nvp_comparison", "--runs-dir", str(tmp_path)])
     assert set(suite.plan(quick, AVAILABLE).rows) == {(row, "photos10") for row in (*ROWS, "table3/nvp")}
-
-
-def test_a_row_by_itself_keeps_the_data_of_its_table():
-    assert default_data("table3/nvp", "paper") == ("cifar10", "stl10")
-    nvp = default_data("table3/nvp", "paper", "figure_nvp_comparison")
-    assert nvp == ("cifar10", "celeba", "lsun-bedroom", "imagenet64")
-    assert default_data("table3/nvp", "study", "table4") == ("photos10",)
 
 
 def test_runs_are_read_on_whatever_data_they_were_made(published, tmp_path):

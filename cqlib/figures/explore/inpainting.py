@@ -97,7 +97,7 @@ def completions(model: CoverageQuality, x: Tensor, n: int = 6, *, steps: int = 1
 
 def board(found: Completions, x: Tensor) -> HTML:
     """Each image with its known pixels, its completions, and the truth."""
-    rows = {}
+    rows: dict[str, Tensor] = {}
     for name, (known, pasted, _) in found.items():
         visible = torch.where(known, x, torch.full_like(x, UNKNOWN))
         rows |= {f"{name}, {i + 1}": torch.cat([visible[[i]], pasted[i], x[[i]]]) for i in range(len(x))}

@@ -66,15 +66,14 @@ def elbo_terms(model: CoverageQuality, x: Tensor, draws: int) -> dict[str, Tenso
     """Bits per image (N,) of uint8 x, means over draws of u and z: "kl" in closed form, "reconstruction"
     -E_q ln p(x|z), their "sum", and "nats", what `LikelihoodSystem.nats` gives for the same draws, with the standard
     "error" of the difference: there the KL is drawn too."""
-    kl, reconstruction, nats = [], [], []
+    terms: dict[str, list[Tensor]] = {"kl": [], "reconstruction": [], "nats": []}
     for seed in range(draws):
         generator = torch.Generator().manual_seed(seed)
         v = model.continuous(x, generator)
         q = model.infer(v, generator)
-        kl.append(sum(q.kl.values()))
-        reconstruction.append(x[0].numel() * LN_LEVELS - model.log_density(v, q.z))
-        nats.append(model.nats(x, generator=torch.Generator().manual_seed(seed)))
-    terms = {"kl": kl, "reconstruction": reconstruction, "nats": nats}
+        terms["kl"].append(q.kl["z"])
+        terms["reconstruction"].append(x[0].numel() * LN_LEVELS - model.log_density(v, q.z))
+        terms["nats"].append(model.nats(x, generator=torch.Generator().manual_seed(seed)))
     bits = {name: torch.stack(values) / LN2 for name, values in terms.items()}
     error = (bits["kl"] + bits["reconstruction"] - bits["nats"]).std(0) / draws**0.5
     means = {name: values.mean(0) for name, values in bits.items()}

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from IPython.display import HTML
 from markupsafe import escape
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
@@ -92,10 +92,7 @@ def tiles(image: Image.Image, size: int, side: int = BASE_SIDE) -> tuple[Tensor,
 
 def whole(image: Image.Image, size: int) -> Tensor:
     """The central square of the picture averaged down to uint8 (1, C, S, S)."""
-    side = min(image.size)
-    x, y = (image.width - side) // 2, (image.height - side) // 2
-    small = image.crop((x, y, x + side, y + side)).resize((size, size), Image.Resampling.BOX)
-    return _pixels(small)[None]
+    return _pixels(ImageOps.fit(image, (size, size), Image.Resampling.BOX))[None]
 
 
 def _pixels(image: Image.Image) -> Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from IPython.display import HTML
@@ -14,10 +16,10 @@ from torch import Tensor
 
 from cqlib.experiments.load import ModelAndData, find_model
 from cqlib.experiments.rows import short_label
+from cqlib.figures import common
 from cqlib.figures.common import signed
 from cqlib.figures.samples import memorisation
 from cqlib.figures.samples.neighbours import LINES, MAX_REFERENCE, SIGMA, NearestImages, cumulative
-from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem
 from cqlib.report.cells import picture, subplots, table
 from cqlib.util.errors import UserError
@@ -43,20 +45,24 @@ def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000) -> Bits:
     are there, and under the copier."""
     e, data = model.experiment, model.data
     n = min(n, len(data.train), len(data.test))
-    splits = [split.images[:n] for split in (data.train, data.test)]
     systems = {e.row: model.model}
     for row in OTHERS:
         if row not in systems:
             with suppress(UserError):
                 systems[row] = find_model(row, profile=e.profile, data=e.data, seed=e.seed, runs_dir=runs_dir).model
-    nats = {short_label(row): [held_out_nll(system, images) for images in splits]
-            for row, system in systems.items() if isinstance(system, LikelihoodSystem)}  # fmt: skip
     generator, reference = torch.Generator().manual_seed(e.seed), data.train.images[:MAX_REFERENCE]
-    nats[COPIER] = [memorisation.copier_nats(reference, x, sigma=SIGMA, generator=generator) for x in splits]
-    dimensions = splits[0][0].numel()
-    models = {name: tuple(bits_per_dimension(values, dimensions) for values in pair) for name, pair in nats.items()}
-    png = tuple(map(memorisation.png_bits, splits))
-    return Bits(models, png, (data.train.labels[:n], data.test.labels[:n]))
+
+    def pair(measure: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        return measure(data.train.images[:n]), measure(data.test.images[:n])
+
+    def copier(images: Tensor) -> Tensor:
+        nats = memorisation.copier_nats(reference, images, sigma=SIGMA, generator=generator)
+        return nats / (images[0].numel() * math.log(2))
+
+    models = {short_label(row): pair(partial(common.bits, system)) for row, system in systems.items()
+              if isinstance(system, LikelihoodSystem)}  # fmt: skip
+    labels = data.train.labels[:n], data.test.labels[:n]
+    return Bits({**models, COPIER: pair(copier)}, pair(memorisation.png_bits), labels)
 
 
 def gaps(found: Bits) -> HTML:
@@ -87,7 +93,7 @@ def checks(model: ModelAndData, near: NearestImages, found: Bits) -> HTML:
     own = math.log2(SIGMA * math.sqrt(2 * math.pi)) + 1 / (24 * SIGMA**2 * math.log(2))
     own += math.log2(len(images)) / images[0].numel()
     test = near.pixels["test"].nearest
-    rows = [
+    rows: list[tuple[str, float, Any]] = [
         ("Distance of a copy under noise, median", math.sqrt(SIGMA**2 + 1 / 12), near.pixels["noise"].nearest.median()),
         ("Copier's bits on training images", own, found.models[COPIER][0].mean()),
         ("A held-out image nearer than a held-out image", 0.5, memorisation.probability_nearer(test, test)),

@@ -149,20 +149,21 @@ def nearest_images(
     groups = {name: images[name][:count] for name, count in first.items()}
     candidates = [pixels[name].index[:count, 0] for name, count in first.items()]
     candidates += [memorisation.nearest(group.flip(3), train)[1][:, 0] for group in groups.values()]
-    features = features_for(feature_weights and Path(feature_weights), data_dir and Path(data_dir),
-                            profile=model.experiment.profile)  # fmt: skip
-    near, compared = _in_features(model, groups, torch.cat(candidates).unique(), features, Path(runs_dir) / "features")
+    weights = Path(feature_weights) if feature_weights else None
+    features = features_for(weights, data_dir, profile=model.experiment.profile)
+    folder = Path(runs_dir) / "features"
+    near, compared = _in_features(model, groups, torch.cat(candidates).unique(), features,
+                                  folder if folder.is_dir() else None)  # fmt: skip
     description += f"\nin features ({features.title}): {len(groups['samples'])} samples against {compared:,} of them"
     return NearestImages(images, pixels, near, description)
 
 
 def _in_features(
-    model: ModelAndData, groups: Mapping[str, Tensor], index: Tensor, features: Features, folder: Path
+    model: ModelAndData, groups: Mapping[str, Tensor], index: Tensor, features: Features, folder: Path | None
 ) -> tuple[dict[str, Neighbours], int]:
     """The neighbours of every group in feature space, and among how many training images: those of `index` (m,) and
     those whose features `folder` has."""
     train = model.data.train.images
-    folder = folder if folder.is_dir() else None
     count = min(model.experiment.evaluation.fidelity_images, len(model.data.test), len(train))
     known = cached_features(train[:count], features=features, cache_dir=folder) if folder else None
     if known is not None:
