@@ -11,7 +11,7 @@ from PIL import Image
 from cqlib.cli import options
 from cqlib.cli import run_all as suite
 from cqlib.experiments import paper, run
-from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import DataInfo, write_record
 from cqlib.figures import common as show
 from cqlib.figures import seven_data_sets
@@ -31,13 +31,13 @@ def read(tmp_path, **more):
 
 def test_table4_takes_its_rows_on_the_seven_data_sets(tmp_path):
     given = options.parse(["--only", "table4", "--profile", "paper", "--runs-dir", str(tmp_path)])
-    todo = suite.plan(given, AVAILABLE)
+    todo = suite.plan(given)
     assert len(paper.DATA_SETS) == 7 and set(todo.rows) == {(row, data) for row in ROWS for data in paper.DATA_SETS}
     assert [file.stem for file in todo.notebooks] == ["table4_seven_datasets"]
     one = options.parse(["--only", "table4", "--profile", "paper", "--data", "celeba", "--runs-dir", str(tmp_path)])
-    assert set(suite.plan(one, AVAILABLE).rows) == {(row, "celeba") for row in ROWS}
+    assert set(suite.plan(one).rows) == {(row, "celeba") for row in ROWS}
     quick = options.parse(["--only", "table4,figure_nvp_comparison", "--runs-dir", str(tmp_path)])
-    assert set(suite.plan(quick, AVAILABLE).rows) == {(row, "photos10") for row in (*ROWS, "table3/nvp")}
+    assert set(suite.plan(quick).rows) == {(row, "photos10") for row in (*ROWS, "table3/nvp")}
 
 
 def test_runs_are_read_on_whatever_data_they_were_made(published, tmp_path):
