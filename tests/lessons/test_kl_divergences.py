@@ -169,11 +169,10 @@ def test_only_the_forward_divergence_is_convex_in_natural_parameters(monkeypatch
 
 
 def test_branches_begin_and_end_where_the_minima_do():
-    both, left, right = fits.branches([0.4 * i for i in range(21)])
-    assert len(both.fits) == 21
-    assert min(left.fits) == pytest.approx(4.8) and min(right.fits) == pytest.approx(5.2)
+    both, left, right = fits.branches([0.4 * i for i in range(21)]).values()
+    assert len(both) == 21 and min(left) == pytest.approx(4.8) and min(right) == pytest.approx(5.2)
     for branch, side in ((left, -1), (right, 1)):
-        q = branch.fits[max(branch.fits)]
+        q = branch[max(branch)]
         assert float(q.means) == pytest.approx(4 * side, abs=0.01) and float(q.roots) == pytest.approx(1, abs=0.01)
 
 

@@ -12,7 +12,7 @@ from IPython.display import HTML
 from torch import Tensor, nn
 
 from cqlib.lessons.coupling_layers.steps import random_flow
-from cqlib.nets.coupling import MAX_LOG_SCALE, Coupling, RealNVP
+from cqlib.nets.coupling import MAX_LOG_SCALE, Coupling
 from cqlib.pixels import to_signed
 from cqlib.report import plots
 from cqlib.report.cells import difference, legend, picture, subplots, table
@@ -24,30 +24,19 @@ def round_trips(images: Tensor, couplings: Sequence[int] = (1, 3, 6, 12)) -> HTM
     x = to_signed(images[:16])
     lines = []
     for k in couplings:
-        f = random_flow(k, x.shape[1])
-        calls = _count_calls(f)
+        f, calls = random_flow(k, x.shape[1]), []
+        for coupling in f.couplings:
+            coupling.net.register_forward_hook(lambda net, *_, calls=calls: calls.append(net))
         y = f(x.double())[0]
-        forward_calls = calls[0]
+        forward_calls = len(calls)
         exact = (f.inverse(y) - x).abs().max()
-        inverse_calls = calls[0] - forward_calls
+        inverse_calls = len(calls) - forward_calls
         f = f.float()
         single = (f.inverse(f(x)[0]) - x).abs().max()
         lines.append((str(k), str(forward_calls), str(inverse_calls), y.abs().max(), exact, single))
     columns = {"Couplings": None, "nets called by f": None, "by f⁻¹": None, "largest |y|": 1,
                "error, fp64": difference, "error, fp32": difference}  # fmt: skip
     return table("There and back: the largest error of a pixel value in [−1, 1]", columns, lines)
-
-
-def _count_calls(f: RealNVP) -> list[int]:
-    """A list whose one entry counts the calls of the couplings' nets."""
-    calls = [0]
-
-    def count(*_: object) -> None:
-        calls[0] += 1
-
-    for coupling in f.couplings:
-        coupling.net.register_forward_hook(count)
-    return calls
 
 
 class Functions(nn.Module):

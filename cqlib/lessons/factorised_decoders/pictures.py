@@ -29,6 +29,7 @@ FEATURES = ("table1/vae-f", "table1/cq-f")
 """Rows whose decoder factorises over features y = f(x)."""
 ROWS = (*PIXELS, *FEATURES)
 DISTANCES = range(9)
+DASHED = (plots.INK, "o", "--")
 TRAIN = 6000
 """Training images whose residuals are measured, at most."""
 Decoders = Mapping[str, Decoder]
@@ -108,13 +109,11 @@ def correlation_curves(decoders: Decoders, seen: Reconstructions) -> HTML:
     """The correlation of two values d pixels apart: of real residuals, and of the decoder's own noise."""
     lines, words = {}, []
     for label, decoder in decoders.items():
-        of, (colour, marker) = seen[label]["test"], mark(label)
-        real = residuals.distance_correlations(of.image_residual, DISTANCES)
-        noise = residuals.distance_correlations(model_noise(decoder, of), DISTANCES)
-        lines[label] = {
-            "real images": (DISTANCES, real, colour, marker, "-"),
-            "the decoder's noise": (DISTANCES, noise, plots.INK, "o", "--"),
-        }
+        of, look = seen[label]["test"], (*mark(label), "-")
+        real, noise = (
+            residuals.distance_correlations(r, DISTANCES) for r in (of.image_residual, model_noise(decoder, of))
+        )
+        lines[label] = {"real images": (DISTANCES, real, *look), "the decoder's noise": (DISTANCES, noise, *DASHED)}
         words.append(f"{label}: neighbours {real[1]:.2f} against {noise[1]:.2f}")
     figure = panels(lines, xlabel="distance d (pixels)", ylabel="correlation at distance d")
     return picture(figure, f"Correlation over distance of residuals and of noise. {'; '.join(words)}")

@@ -7,7 +7,6 @@ reverse   KL(q || p) = E_q[ln q - ln p]   can have several minima; located by de
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -132,33 +131,29 @@ def descent_path(p: Gaussians, start: Gaussians, time: float = 60.0) -> Tensor:
 # --- over the separation ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Branch:
-    """A minimum of KL(q || p), `fits[d]` at separation d, traced while the modes of `two_modes` move."""
-
-    name: str
-    fits: dict[float, Gaussians]
+Branch = dict[float, Gaussians]
+"""A minimum of KL(q || p) by the separation of the modes of `two_modes`."""
 
 
-def branches(separations: Sequence[float], weight: float = WEIGHT) -> list[Branch]:
+def branches(separations: Sequence[float], weight: float = WEIGHT) -> dict[str, Branch]:
     """The minimum that covers both modes, traced as they part, and those at the left and at the right mode, traced as
     they meet. A branch ends where descent falls into another minimum."""
     order = sorted(separations)
-    return [
-        _trace("both modes", order, 0, weight),
-        _trace("left mode", order[::-1], -order[-1] / 2, weight),
-        _trace("right mode", order[::-1], order[-1] / 2, weight),
-    ]
+    return {
+        "both modes": _trace(order, 0, weight),
+        "left mode": _trace(order[::-1], -order[-1] / 2, weight),
+        "right mode": _trace(order[::-1], order[-1] / 2, weight),
+    }
 
 
-def _trace(name: str, separations: Sequence[float], mean: float, weight: float) -> Branch:
-    q, fits = on_line([mean], [1], [1]), {}
+def _trace(separations: Sequence[float], mean: float, weight: float) -> Branch:
+    q, branch = on_line([mean], [1], [1]), {}
     for d in separations:
         last, q = q, reverse(two_modes(d, weight), q)
-        if fits and distance(q, last) > 0.8:  # no minimum moves so far in one step
+        if branch and distance(q, last) > 0.8:  # no minimum moves so far in one step
             break
-        fits[d] = q
-    return Branch(name, fits)
+        branch[d] = q
+    return branch
 
 
 def crossover(weight: float = WEIGHT, low: float = 5.0, high: float = 6.5) -> float:

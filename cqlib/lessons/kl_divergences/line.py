@@ -184,16 +184,16 @@ def separation_curves(weight: float = WEIGHT, separations: Sequence[float] = SEP
     ps = {d: two_modes(d, weight) for d in separations}
     broad = {d: forward(p) for d, p in ps.items()}
     best = {
-        d: min((b.fits[d] for b in traced if d in b.fits), key=lambda q, p=p: float(kl(q, p))) for d, p in ps.items()
+        d: min((b[d] for b in traced.values() if d in b), key=lambda q, p=p: float(kl(q, p))) for d, p in ps.items()
     }
     with subplots(8.6, 3.4, 1, 2) as (figure, (left, right)):
         costs = [float(kl(p, broad[d])) for d, p in ps.items()]
         left.plot(separations, costs, color=FORWARD)
         where = {"xytext": (0, 6), "textcoords": "offset points", "ha": "right"}
         left.annotate("forward", (separations[-1], costs[-1]), color=FORWARD, **where)
-        for branch, style in zip(traced, ("-", "--", ":"), strict=True):
-            values = [float(kl(q, ps[d])) for d, q in branch.fits.items()]
-            left.plot(list(branch.fits), values, style, color=REVERSE, label=f"reverse, {branch.name}")
+        for (name, branch), style in zip(traced.items(), ("-", "--", ":"), strict=True):
+            values = [float(kl(q, ps[d])) for d, q in branch.items()]
+            left.plot(list(branch), values, style, color=REVERSE, label=f"reverse, {name}")
         left.set(ylim=(0, 1.35), ylabel="divergence (nats)", title="forward, and each minimum of reverse")
         for d, text in ((-math.log(weight), f"−ln {weight:g}"), (-math.log(1 - weight), f"−ln {1 - weight:.2g}")):
             left.axhline(d, color=plots.FAINT, linewidth=0.8, zorder=0)
@@ -206,7 +206,7 @@ def separation_curves(weight: float = WEIGHT, separations: Sequence[float] = SEP
         for ax, place in ((right, "lower left"), (left, "upper left")):
             legend(ax, loc=place)
             ax.set_xlabel("separation (standard deviations of a mode)")
-    ends = "; ".join(f"{b.name} from {min(b.fits):.1f} to {max(b.fits):.1f}" for b in traced)
+    ends = "; ".join(f"{name} from {min(b):.1f} to {max(b):.1f}" for name, b in traced.items())
     return picture(figure, f"Divergences over the separation of the modes. Minima of the reverse one: {ends}")
 
 

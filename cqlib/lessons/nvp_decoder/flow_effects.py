@@ -11,11 +11,9 @@ from cqlib.experiments.load import ModelAndData
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import label_of
 from cqlib.lessons.factorised_decoders import residuals
-from cqlib.lessons.factorised_decoders.pictures import DISTANCES
+from cqlib.lessons.factorised_decoders.pictures import DASHED, DISTANCES, decoders_of
 from cqlib.lessons.factorised_decoders.residuals import Reconstruction
-from cqlib.models.hybrid import HybridModel
 from cqlib.report import page as report
-from cqlib.report import plots
 from cqlib.report.cells import mark, panels, picture, table
 from cqlib.report.claim_cards import cards
 from cqlib.report.run_sets import FEATURES, RunSet, measured, run_sets
@@ -27,21 +25,17 @@ CLAIMS = "table1/f-"
 
 def reconstructions(models: Mapping[str, ModelAndData], images: Dataset) -> dict[str, Reconstruction]:
     """Label -> the test images as that model reconstructs them."""
-    test = images.test.images
-    return {m.name: residuals.reconstruct(m.model, test) for m in models.values() if isinstance(m.model, HybridModel)}
+    decoders = decoders_of(list(models), models)
+    return {label: residuals.reconstruct(decoder, images.test.images) for label, decoder in decoders.items()}
 
 
 def residual_correlations(seen: Mapping[str, Reconstruction]) -> HTML:
     """The correlation of residuals over distance, in image space and in feature space."""
     lines, words = {}, []
     for label, of in seen.items():
-        colour, marker = mark(label)
-        features = residuals.distance_correlations(of.standardised, DISTANCES)
-        image = residuals.distance_correlations(of.image_residual, DISTANCES)
-        lines[label] = {
-            "in image space": (DISTANCES, image, plots.INK, "o", "--"),
-            "in feature space": (DISTANCES, features, colour, marker, "-"),
-        }
+        look = (*mark(label), "-")
+        image, features = (residuals.distance_correlations(r, DISTANCES) for r in (of.image_residual, of.standardised))
+        lines[label] = {"in image space": (DISTANCES, image, *DASHED), "in feature space": (DISTANCES, features, *look)}
         words.append(f"{label}: neighbours {image[1]:.2f} in image space, {features[1]:.2f} in feature space")
     figure = panels(lines, xlabel="distance d (pixels)", ylabel="correlation of residuals")
     return picture(figure, f"Residuals over distance. {'; '.join(words)}")
