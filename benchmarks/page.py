@@ -22,7 +22,7 @@ def render(text: str) -> str:
     """The page's `text` with both parts, each between `<!-- NAME -->` and `<!-- /NAME -->`, rendered anew."""
     for name, part in (("bench", tables()), ("precision", evidence.precision())):
         pattern = re.compile(f"(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)", re.DOTALL)
-        text, found = pattern.subn(lambda _, part=part: part, text)
+        text, found = pattern.subn(part.replace("\\", r"\\"), text)
         if found != 1:
             raise ValueError(f"{PAGE.name} has no part <!-- {name} --> … <!-- /{name} -->")
     return text

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -36,13 +37,14 @@ def process(name: str, *arguments: str) -> Iterator[Callable[[], str]]:
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as child,
     ):
-        assert child.stdin is not None and child.stdout is not None
+        stdin, stdout = child.stdin, child.stdout
+        assert stdin is not None and stdout is not None
 
         def ask() -> str:
             with contextlib.suppress(BrokenPipeError):
-                child.stdin.write("\n")
-                child.stdin.flush()
-            if line := child.stdout.readline():
+                stdin.write("\n")
+                stdin.flush()
+            if line := stdout.readline():
                 return line
             errors.seek(0)
             last = (errors.read().strip().splitlines() or ["no word of why"])[-1]
@@ -53,7 +55,7 @@ def process(name: str, *arguments: str) -> Iterator[Callable[[], str]]:
         finally:
             child.kill()  # it waits for a line, and has nothing to lose
             with contextlib.suppress(BrokenPipeError):
-                child.stdin.close()
+                stdin.close()
 
 
 @contextlib.contextmanager
@@ -62,7 +64,11 @@ def turns(name: str, sides: Sequence[int]) -> Iterator[list[Turn]]:
     seconds of a unit."""
     with contextlib.ExitStack() as stack:
         asks = [stack.enter_context(process(f"side {k} of {name}", "time", name, str(k))) for k in sides]
-        yield [lambda ask=ask: float(ask()) for ask in asks]
+        yield [partial(_number, ask) for ask in asks]
+
+
+def _number(ask: Callable[[], str]) -> float:
+    return float(ask())
 
 
 def peak(name: str, k: int) -> int:

@@ -71,7 +71,7 @@ def lines(r: Result) -> list[str]:
     more = []
     if r.images_per_s is not None:
         more.append(f"{r.images_per_s:,.0f} images/s")
-    if r.flops_per_s is not None:
+    if r.flops_per_s is not None and r.peak_flops_per_s is not None:
         share = r.flops_per_s / r.peak_flops_per_s
         more.append(f"{r.flops_per_s / 1e9:,.0f} GFLOP/s of {r.peak_flops_per_s / 1e9:,.0f} at best, {share:.0%}")
     if r.convolutions_s is not None:

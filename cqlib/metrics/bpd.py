@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,11 +14,13 @@ from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.variational import VariationalModel
 
+TensorOrFloat = TypeVar("TensorOrFloat", Tensor, float)
+
 HISTOGRAM_IMAGES = 50_000
 """Training images that `histogram_nll` counts at most."""
 
 
-def bits_per_dimension(nats: Tensor | float, dimensions: int) -> Tensor | float:
+def bits_per_dimension(nats: TensorOrFloat, dimensions: int) -> TensorOrFloat:
     """nats per image -> bits per dimension: nats / (D ln 2).
 
     `nats` bounds -ln P(x) of the 8-bit image, so that the 8 bits of dequantisation are counted already.

