@@ -83,7 +83,7 @@ def publish(runs_dir: Path) -> list[Path]:
             shutil.rmtree(folder)  # of a later seed, published before the first
     if picture is not None:
         written.append(write_atomic(PUBLISHED / f"{PICTURE['row']}.webp", picture))
-    readme.main()
+    readme.write()
     return [*written, readme.README, report.render(PUBLISHED, runs_dir=PUBLISHED)]
 
 
