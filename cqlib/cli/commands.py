@@ -58,7 +58,7 @@ def train(options: argparse.Namespace) -> int:
     """train and evaluate a row; a finished row is not run again"""
     import torch
 
-    from cqlib.experiments import estimate
+    from cqlib.cli import costs
     from cqlib.experiments.experiment import experiment
     from cqlib.experiments.run import load_data, run, trained
     from cqlib.experiments.run_folder import room
@@ -66,10 +66,10 @@ def train(options: argparse.Namespace) -> int:
     e = experiment(options.row, options.profile, options.data, options.seed)
     if options.profile == "paper" and not trained(e, options.runs_dir):
         load_data(e, options.data_dir)  # reports missing data before anything is measured
-        hardware = estimate.hardware(torch.get_num_threads())
-        if (expected := estimate.known(e, options.runs_dir, hardware)) is None:
-            expected = estimate.estimate(e)
-            estimate.keep(e, options.runs_dir, hardware, expected)
+        hardware = costs.hardware(torch.get_num_threads())
+        options.runs_dir.mkdir(parents=True, exist_ok=True)
+        expected = costs.known(e, options.runs_dir, (), hardware)
+        expected = expected or costs.estimate_and_keep(e, options.runs_dir, hardware)
         print(f"{e.row} on {e.data}: {expected}", file=sys.stderr, flush=True)
 
     def progress(step: int, steps: int, left: float) -> None:

@@ -1,58 +1,142 @@
-"""What rows take on this machine, told before anything starts: as measured, where there is a record of the same
-experiment on the same hardware, else estimated from a few steps of training; and what a cluster is to keep free.
+"""Time and memory of rows on this machine, before anything starts: the mean of finished runs of the same experiment on
+the same hardware, else an estimate from a few training steps; and what a cluster is to keep free for a run.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cqlib.cli.tasks import Resources, Task, run_tasks
-from cqlib.experiments import estimate
-from cqlib.experiments.estimate import Estimate
 from cqlib.experiments.experiment import Experiment, experiment
 from cqlib.experiments.record import Record
+from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.stop import StopRequest
+from cqlib.util.text import gibibytes, rough_duration
 
 Pair = tuple[str, str]
 """A row by its canonical id, and a data set."""
 
 MEMORY = {"smoke": 1.0, "quick": 1.5, "study": 3.0, "paper": 8.0}
-"""GiB of main memory that a run is given on a cluster where none like it was measured."""
+"""GiB of main memory for a run on a cluster where none like it was measured."""
 MARGIN = 1.25
 GPU_SHARE = {"paper": 1.0}
 """Of the profiles whose runs fill a card; the nets of the others are small enough for four to share one."""
 
 
-def from_records(e: Experiment, records: Sequence[Record], hardware: str) -> Estimate | None:
-    """Mean time and greatest memory of the finished runs, with any seed, of this experiment on this hardware, in its
-    precision here: a processor's name does not tell whether it has bf16, which is up to four times as fast."""
-    here = hardware if e.recipe.training.autocast == "auto" else f"{hardware.rsplit(', ', 1)[0]}, fp32"
-    found = [r for r in _like(e, records) if r.device == here and r.config_hash == replace(e, seed=r.seed).config_hash]
-    if not found:
+@dataclass(frozen=True)
+class Cost:
+    """Seconds and peak memory in bytes: of `runs` finished runs, all that they did included, or, where `runs` is 0, an
+    estimate of the training alone."""
+
+    seconds: float
+    memory_bytes: int
+    runs: int = 0
+
+    def __str__(self) -> str:
+        time, memory = rough_duration(self.seconds), gibibytes(self.memory_bytes)
+        if self.runs:
+            return f"{time}, {memory} (measured in {self.runs} run{'s' if self.runs > 1 else ''})"
+        return f"about {time} of training, {memory} (estimated)"
+
+
+@functools.cache
+def hardware(threads: int) -> str:
+    """The device of runs with so many threads, as records name it. Another process asks a card for its name: one in
+    exclusive mode would be closed to children of this process."""
+    import torch
+
+    from cqlib.training.device import fast_bf16
+    from cqlib.util import provenance
+
+    if not torch.cuda.is_available():
+        return provenance.device_name(torch.device("cpu"), bf16=fast_bf16(torch.device("cpu")), threads=threads)
+    done = subprocess.run([sys.executable, "-c", _CARD], capture_output=True, text=True)
+    return done.stdout.strip() or "GPU"
+
+
+_CARD = """
+import torch
+from cqlib.training.device import fast_bf16
+from cqlib.util import provenance
+device = torch.device("cuda")
+print(provenance.device_name(device, bf16=fast_bf16(device)))
+"""
+
+
+def known(e: Experiment, runs_dir: Path, records: Sequence[Record], hardware: str) -> Cost | None:
+    """From finished runs, with any seed, of this experiment on this hardware, in its precision here (a processor's name
+    does not tell whether it has bf16, which is up to four times as fast), else an estimate kept in the runs folder."""
+    device = hardware if e.recipe.training.autocast == "auto" else f"{hardware.rsplit(', ', 1)[0]}, fp32"
+    runs = [r for r in _like(e, records) if (r.device, r.config_hash) == (device, replace(e, seed=r.seed).config_hash)]
+    if runs:
+        memory = max(r.peak_memory_bytes or 0 for r in runs)
+        return Cost(sum(r.seconds for r in runs) / len(runs), memory, len(runs))
+    try:
+        return Cost(**json.loads(_estimate_file(e, runs_dir, hardware).read_text()))
+    except (OSError, ValueError, TypeError):
         return None
-    memory = max(r.peak_memory_bytes or 0 for r in found)
-    return Estimate(sum(r.seconds for r in found) / len(found), memory, len(found))
+
+
+def estimate(e: Experiment) -> Cost:
+    """The cost of all training stages on the device that would train, from a few real steps at the real batch size, on
+    random images."""
+    import torch
+
+    from cqlib.models.frozen_decoder import FrozenDecoder
+    from cqlib.models.registry import build
+    from cqlib.training.timing import measure
+    from cqlib.util import provenance
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    with torch.random.fork_rng(devices=[]):
+        system = build(e.recipe.system)
+        seconds = e.recipe.training.steps * measure(system, e.recipe.training, device)
+        if (stage := e.recipe.frozen_decoder) is not None:
+            seconds += stage.training.steps * measure(FrozenDecoder(stage.config, system), stage.training, device)
+    return Cost(seconds, provenance.peak_memory_bytes(device))
+
+
+def estimate_and_keep(e: Experiment, runs_dir: Path, hardware: str) -> Cost:
+    """`estimate`, remembered in the runs folder where there is one, for this recipe on this hardware."""
+    cost = estimate(e)
+    if runs_dir.is_dir():
+        write_atomic(_estimate_file(e, runs_dir, hardware), json.dumps(asdict(cost)))
+    return cost
+
+
+def estimate_task(argument: Mapping[str, str]) -> None:
+    """`estimate_and_keep` in a process of its own, where no other row's memory counts."""
+    e = experiment(argument["row"], argument["profile"], argument["data"])
+    estimate_and_keep(e, Path(argument["runs_dir"]), argument["hardware"])
+
+
+def _estimate_file(e: Experiment, runs_dir: Path, hardware: str) -> Path:
+    key = canonical_json({"recipe": asdict(e.recipe), "device": hardware})
+    return runs_dir / "estimates" / f"{sha256(key.encode())[:16]}.json"
 
 
 def _like(e: Experiment, records: Sequence[Record]) -> list[Record]:
     """The finished runs of a row on a data set under a profile."""
-    wanted = (e.row, e.data, e.profile, "done")
-    return [r for r in records if (r.row, r.data.name, r.profile, r.status) == wanted]
+    key = (e.row, e.data, e.profile, "done")
+    return [r for r in records if (r.row, r.data.name, r.profile, r.status) == key]
 
 
 def needs(e: Experiment, records: Sequence[Record]) -> Resources:
-    """What a node of a cluster is to keep free for a run: memory as measured on CPUs, with a margin, or a guess."""
+    """What a node of a cluster keeps free for a run: memory as measured on CPUs, with a margin, or a default."""
     peaks = [r.peak_memory_bytes or 0 for r in _like(e, records) if r.device.startswith("CPU")]
     memory = MARGIN * max(peaks) if peaks else MEMORY[e.profile] * 2**30
     return Resources(memory_bytes=int(memory), gpus=GPU_SHARE.get(e.profile, 0.25))
 
 
 def lines(
-    wanted: Mapping[Pair, int],
+    seeds: Mapping[Pair, int],
     profile: str,
     *,
     runs_dir: Path,
@@ -60,30 +144,30 @@ def lines(
     slots: Sequence[Mapping[str, str]],
     stop: StopRequest,
 ) -> Iterator[str]:
-    """A line per row and data set of `wanted`, which says how many seeds are to run; the last line is the sum. Rows of
-    which nothing is known are measured, each by itself, and remembered in the runs folder where there is one."""
-    hardware = estimate.hardware(int(slots[0]["OMP_NUM_THREADS"]))
-    experiments = {pair: experiment(pair[0], profile, pair[1]) for pair in wanted}
-    found = {pair: from_records(e, records, hardware) or estimate.known(e, runs_dir, hardware)
-             for pair, e in experiments.items()}  # fmt: skip
+    """A line per row and data set, of which so many seeds are to run, then one on all of them, `slots` at a time. Rows
+    of which nothing is known are estimated one after the other."""
+    device = hardware(int(slots[0]["OMP_NUM_THREADS"]))
+    experiments = {pair: experiment(pair[0], profile, pair[1]) for pair in seeds}
+    costs = {pair: known(e, runs_dir, records, device) for pair, e in experiments.items()}
 
-    def line(pair: Pair, said: object) -> str:
-        seeds = {0: ", finished", 1: ""}.get(wanted[pair], f", {wanted[pair]} seeds")
-        return f"  {pair[0]} on {pair[1]}: {said}{seeds}"
+    def line(pair: Pair, words: object) -> str:
+        number = {0: ", finished", 1: ""}.get(seeds[pair], f", {seeds[pair]} seeds")
+        return f"  {pair[0]} on {pair[1]}: {words}{number}"
 
-    unknown = [pair for pair, value in found.items() if value is None]
+    unknown = [pair for pair, cost in costs.items() if cost is None]
     if unknown:
         yield f"measuring a few steps of {len(unknown)} rows; Ctrl-C stops before anything has begun"
-    yield from (line(pair, value) for pair, value in found.items() if value is not None)
-    for pair in unknown:  # alone on the machine
-        argument = json.dumps({"row": pair[0], "profile": profile, "data": pair[1]})
-        task = Task(f"estimate of {pair[0]} on {pair[1]}", "cqlib.experiments.estimate:main", argument)
-        with tempfile.TemporaryDirectory() as logs:
-            (outcome,) = run_tasks([task], slots[:1], stop=stop, logs=Path(logs))
-        found[pair] = estimate.parse(outcome.message) if outcome.status == "done" else None
-        if found[pair] is not None and runs_dir.is_dir():
-            estimate.keep(experiments[pair], runs_dir, hardware, found[pair])
-        yield line(pair, found[pair] or f"no estimate ({outcome.message})")
-    known = {pair: value for pair, value in found.items() if value is not None and wanted[pair]}
-    if known:
-        yield "  " + estimate.total(known.values(), (wanted[pair] for pair in known), len(slots))
+    yield from (line(pair, cost) for pair, cost in costs.items() if cost is not None)
+    for pair in unknown:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = runs_dir if runs_dir.is_dir() else Path(temporary)
+            argument = {"row": pair[0], "data": pair[1], "profile": profile, "runs_dir": str(folder),
+                        "hardware": device}  # fmt: skip
+            task = Task(f"estimate of {pair[0]} on {pair[1]}", "cqlib.cli.costs:estimate_task", argument)
+            (outcome,) = run_tasks([task], slots[:1], stop=stop, logs=Path(temporary))
+            costs[pair] = known(experiments[pair], folder, (), device) if outcome.status == "done" else None
+        yield line(pair, costs[pair] or f"no estimate ({outcome.message})")
+    total = [(cost.seconds, seeds[pair]) for pair, cost in costs.items() if cost is not None and seeds[pair]]
+    if total:  # as long as the longest run at least
+        seconds = max(sum(time * n for time, n in total) / len(slots), *(time for time, _ in total), 0.0)
+        yield f"  in all about {rough_duration(seconds)} with {len(slots)} at a time"

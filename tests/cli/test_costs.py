@@ -1,4 +1,4 @@
-"""What rows take, told before they run: measured where there are records of the same hardware, else estimated."""
+"""The cost of rows before they run: from records of the same hardware, else from a few real steps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from cqlib.cli import costs
-from cqlib.experiments import estimate
-from cqlib.experiments.estimate import Estimate
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import Record, load_records
+from cqlib.training import timing
 from cqlib.training.device import fast_bf16
 from cqlib.util import provenance
 from cqlib.util.paths import ROOT
 from cqlib.util.stop import StopRequest
+from cqlib.util.text import rough_duration
 
 HERE = "CPU Test, 1 thread, bf16 convolutions"
 
@@ -34,7 +34,7 @@ def made(example: Record, seed: int = 0, **changes) -> Record:
     return replace(example, **{**values, **changes})
 
 
-def test_only_finished_runs_of_the_same_experiment_on_the_same_hardware_are_measured(example):
+def test_only_finished_runs_of_the_same_experiment_on_the_same_hardware_are_measured(example, tmp_path):
     e, gib = experiment("table1/vae", "smoke"), 2**30
     records = [
         made(example, seconds=100, peak_memory_bytes=gib),
@@ -44,19 +44,19 @@ def test_only_finished_runs_of_the_same_experiment_on_the_same_hardware_are_meas
         made(example, 2, seconds=9000, config_hash="0123456789abcdef"),
         made(example, 3, seconds=9000, status="diverged"),
     ]
-    assert costs.from_records(e, records, HERE) == Estimate(150, 2 * gib, 2)
-    assert str(costs.from_records(e, records, HERE)) == "2 min, 2.0 GiB (measured in 2 runs)"
-    assert costs.from_records(experiment("table1/gan", "smoke"), records, HERE) is None
+    assert costs.known(e, tmp_path, records, HERE) == costs.Cost(150, 2 * gib, 2)
+    assert str(costs.known(e, tmp_path, records, HERE)) == "2 min, 2.0 GiB (measured in 2 runs)"
+    assert costs.known(experiment("table1/gan", "smoke"), tmp_path, records, HERE) is None
     full = replace(e, recipe=replace(e.recipe, training=replace(e.recipe.training, autocast="off")))
     records = [made(example, config_hash=full.config_hash, device="CPU Test, 1 thread, fp32", seconds=7)]
-    assert costs.from_records(full, records, HERE).seconds == 7
+    assert costs.known(full, tmp_path, records, HERE).seconds == 7
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="asks the card")
 def test_the_hardware_is_named_as_records_name_it():
     cpu = torch.device("cpu")
     for threads in (1, 3):
-        named = estimate.hardware(threads)
+        named = costs.hardware(threads)
         assert named == provenance.device_name(cpu, bf16=fast_bf16(cpu), threads=threads)
         assert f", {threads} thread" in named and named.endswith("bf16 convolutions" if fast_bf16(cpu) else "fp32")
 
@@ -71,7 +71,7 @@ def test_a_cluster_keeps_free_what_was_measured_on_any_cpu_and_a_margin(example)
 
 
 def test_measured_rows_are_told_at_once_and_others_are_timed_and_remembered(example, tmp_path, monkeypatch):
-    monkeypatch.setattr(estimate, "hardware", lambda threads: HERE)
+    monkeypatch.setattr(costs, "hardware", lambda threads: HERE)
     wanted = Counter({("table1/vae", "photos10"): 0, ("table1/gan", "photos10"): 2})
     settings = {"runs_dir": tmp_path / "runs", "records": [made(example, seconds=100, peak_memory_bytes=2**30)],
                 "slots": [{"OMP_NUM_THREADS": "1"}] * 2}  # fmt: skip
@@ -86,3 +86,42 @@ def test_measured_rows_are_told_at_once_and_others_are_timed_and_remembered(exam
     assert lines[3].startswith("  in all about ") and lines[3].endswith(" with 2 at a time")
     monkeypatch.setattr(costs, "run_tasks", lambda *_, **__: pytest.fail("measured again"))
     assert list(costs.lines(wanted, "smoke", stop=StopRequest(), **settings)) == lines[1:]
+
+
+def test_an_estimate_counts_every_stage_and_is_kept_for_its_recipe_and_hardware(tmp_path, monkeypatch):
+    steps = []
+
+    def measure(system, config, device):
+        steps.append(config.steps)
+        return 2.0
+
+    monkeypatch.setattr(timing, "measure", measure)
+    e, before = experiment("table1/gan", "smoke"), torch.get_rng_state()
+    assert costs.known(e, tmp_path, (), HERE) is None
+    cost = costs.estimate_and_keep(e, tmp_path, HERE)
+    assert steps == [e.recipe.training.steps, e.recipe.frozen_decoder.training.steps]
+    assert cost.seconds == 2.0 * sum(steps) and cost.memory_bytes > 2**20 and "(estimated)" in str(cost)
+    assert torch.equal(before, torch.get_rng_state())
+    assert costs.known(experiment("table1/gan", "smoke", seed=3), tmp_path, (), HERE) == cost
+    for other in ((experiment("table1/gan", "quick"), HERE), (e, "CPU Test, 2 threads, fp32")):
+        assert costs.known(other[0], tmp_path, (), other[1]) is None
+    (file,) = (tmp_path / "estimates").iterdir()
+    for damage in ("", "[]", '{"seconds": 1}'):
+        file.write_text(damage)
+        assert costs.known(e, tmp_path, (), HERE) is None
+
+
+def test_durations_have_two_digits():
+    seconds = (0.2, 89, 91, 5399, 5401, 172_000, 200_000, 8e6, 86400 * 1234)
+    words = ["1 s", "89 s", "2 min", "90 min", "2 h", "48 h", "2.3 days", "93 days", "1,234 days"]
+    assert [rough_duration(value) for value in seconds] == words
+
+
+def test_all_rows_share_the_slots_and_take_as_long_as_the_longest(monkeypatch, tmp_path):
+    monkeypatch.setattr(costs, "hardware", lambda threads: HERE)
+    monkeypatch.setattr(costs, "known", lambda e, *_: costs.Cost(36_000 if e.row == "table1/vae" else 72_000, 1))
+    for seeds, jobs, words in (((4, 1), 2, "about 30 h with 2"), ((2, 1), 4, "about 20 h with 4")):
+        number = dict(zip((("table1/vae", "photos10"), ("table1/gan", "photos10")), seeds, strict=True))
+        slots = [{"OMP_NUM_THREADS": "1"}] * jobs
+        *_, total = costs.lines(number, "smoke", runs_dir=tmp_path, records=(), slots=slots, stop=StopRequest())
+        assert total == f"  in all {words} at a time"

@@ -13,10 +13,10 @@ import nbformat
 import pytest
 import torch
 
-from cqlib.cli import options, papermill, tasks
+from cqlib.cli import costs, options, papermill, tasks
 from cqlib.cli import run_all as suite
 from cqlib.cli.tasks import Outcome
-from cqlib.experiments import estimate, rows
+from cqlib.experiments import rows
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.rows import default_data, notebooks, short_name
 from cqlib.metrics import features
@@ -169,7 +169,7 @@ def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch):
 def test_a_listing_says_what_the_rows_of_the_command_take_and_runs_none(tmp_path, books, monkeypatch, capsys):
     monkeypatch.setattr(suite, "work", lambda *_: pytest.fail("began"))
     monkeypatch.setattr(suite, "pending", lambda *_: pytest.fail("data sets were loaded"))
-    monkeypatch.setattr(estimate, "known", lambda e, *_: estimate.Estimate(600, 2**30))
+    monkeypatch.setattr(costs, "known", lambda e, *_: costs.Cost(600, 2**30))
     arguments = ("--list", "--only", "table1/vae,table1/gan", "--profile", "smoke", "--seeds", "2", "--jobs", "4")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
