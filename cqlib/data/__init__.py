@@ -13,15 +13,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cqlib.data.catalogue import ENTRIES, SIZED
 from cqlib.util.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from cqlib.data.dataset import Dataset, Split
-
-__all__ = ["SOURCES", "Dataset", "Source", "Split", "check", "fetch", "load", "names"]
+    from cqlib.data.dataset import Dataset
 
 IMAGE_SIZES = (16, 32, 48, 64)
 """Side lengths in pixels that the nets support."""
@@ -75,11 +73,6 @@ SOURCES: dict[str, Source] = {
         "your images: a folder of PNG or JPEG files, sub-folders are classes", IMAGE_SIZES, _in("files", "load_folder")
     ),
 }
-
-
-def names() -> tuple[str, ...]:
-    """Every data set that exists; those that end in ":PATH" want a path there."""
-    return tuple(SOURCES)
 
 
 def is_path(text: str) -> bool:
@@ -147,10 +140,3 @@ def fetch(*names: str, data_dir: Path | None = None) -> Path:
         if published.find(entry, folder) is None:
             published.fetch(entry, folder)
     return folder
-
-
-def __getattr__(name: str) -> Any:
-    """`Dataset` and `Split` need torch and are imported when first used."""
-    if name in ("Dataset", "Split"):
-        return getattr(importlib.import_module("cqlib.data.dataset"), name)
-    raise AttributeError(f"module 'cqlib.data' has no attribute '{name}'")

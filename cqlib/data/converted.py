@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 from cqlib.data.dataset import Dataset, Split, fixed_order
-from cqlib.data.readers import AGAIN, Images, Reading
-from cqlib.data.reading import DAMAGE, damaged, fault, progress
+from cqlib.data.readers import Images, Reading
+from cqlib.data.reading import AGAIN, DAMAGE, damaged, fault, progress
 from cqlib.util import locks
 from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, write_atomic
 
@@ -78,8 +78,8 @@ def _open(folder: Path, name: str, size: int, state: str) -> Dataset | None:
             return None
         # mapped copy on write: whatever is done to them in memory, the files stay
         arrays = [torch.from_numpy(np.load(folder / array, mmap_mode="c")) for array in ARRAYS]
-        train = Split.stored("train", *arrays[:2], meta["train"])
-        test = Split.stored("test", *arrays[2:], meta["test"])
+        train = Split.stored("train", arrays[0], arrays[1], meta["train"])
+        test = Split.stored("test", arrays[2], arrays[3], meta["test"])
         return Dataset(name, size, tuple(meta["classes"]), train, test, how=meta["how"])
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None

@@ -58,7 +58,7 @@ class Split:
         digest = hashlib.sha256()
         for tensor in (self.images, self.labels):
             digest.update(f"{tuple(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(memoryview(tensor.numpy()).cast("B"))
+            digest.update(tensor.numpy().data.cast("B"))
         return digest.hexdigest()[:16]
 
     @classmethod

@@ -17,17 +17,7 @@ from psutil import virtual_memory
 
 from cqlib.data import IMAGE_SIZES
 from cqlib.data.dataset import Dataset, Split, fixed_order
-from cqlib.data.reading import (
-    DAMAGE,
-    Array,
-    fault,
-    npz,
-    progress,
-    reason,
-    rgb,
-    square,
-    threaded,
-)
+from cqlib.data.reading import DAMAGE, Array, fault, npz, progress, reason, rgb, square, threaded
 from cqlib.util.errors import printable
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
@@ -94,7 +84,8 @@ def load_npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
 def _read_npz(path: Path) -> dict[str, Array]:
     """All arrays of an archive, if the memory holds them."""
     with npz(path, "replace it by a good copy") as content:
-        unpacked, free = sum(info.file_size for info in content.zip.infolist()), virtual_memory().available
+        members = content.zip.infolist() if content.zip else []
+        unpacked, free = sum(member.file_size for member in members), virtual_memory().available
         if unpacked > free:
             raise fault(path, f"takes {unpacked / 1e9:,.0f} GB of memory", f"{free / 1e9:,.0f} GB are free")
         arrays = {key: content[key] for key in content.files}
@@ -229,17 +220,17 @@ def _list(folder: Path) -> list[tuple[str, Path]]:
     return [("all" if loose else file.relative_to(folder).parts[0], file) for file in files]
 
 
-def _read(path: Path, size: int | None) -> tuple[Array | None, tuple[str, ...], str]:
+def _read(path: Path, size: int | None) -> tuple[Array | None, list[str], str]:
     """uint8 (3, S, S) and how it was converted; or, instead of the image, why it cannot be used."""
     try:
         image, how = rgb(path)
     except DAMAGE as error:
-        return None, (), reason(path, error)
+        return None, [], reason(path, error)
     if size is None:
         what = _unsupported(*image.size)
     else:
         what = f"is {image.width}x{image.height}, smaller than {size}x{size}" if min(image.size) < size else ""
-    return (None, (), what) if what else (square(image, size or image.width), how, "")
+    return (None, [], what) if what else (square(image, size or image.width), how, "")
 
 
 # ---- both ---------------------------------------------------------------------------------------------------
@@ -254,11 +245,13 @@ def _unsupported(width: int, height: int) -> str:
 def _dataset(name: str, classes: tuple[str, ...], images: Sequence[Array], labels: Sequence[Array],
              kinds: Counter[str], converted: int) -> Dataset:  # fmt: skip
     """The two splits, each shuffled, and a note of how many images were converted."""
-    splits = []
-    for split, x, y in zip(("train", "test"), images, labels, strict=True):
+
+    def split(kind: str, x: Array, y: Array) -> Split:
         order = fixed_order(len(x))
-        splits.append(Split(split, torch.from_numpy(np.ascontiguousarray(x[order])), torch.from_numpy(y[order])))
-    total = sum(map(len, images))
+        return Split(kind, torch.from_numpy(np.ascontiguousarray(x[order])), torch.from_numpy(y[order]))
+
     counts = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common())
+    total = sum(map(len, images))
     notes = (f"{converted:,} of {total:,} images were converted to RGB: {counts}",) if converted else ()
-    return Dataset(name, images[0].shape[-1], classes, *splits, notes=notes)
+    train, test = split("train", images[0], labels[0]), split("test", images[1], labels[1])
+    return Dataset(name, images[0].shape[-1], classes, train, test, notes=notes)

@@ -164,8 +164,9 @@ def _cut(name: str, size: int) -> Iterator[tuple[list[Box], Array]]:
     label = CLASSES.index(name)
     stream = np.random.PCG64([SEED, label, size])
     image = photo(name)
-    mask = tile_mask(*image.shape[:2], size, stream)
-    used = levels(*image.shape[:2], size)
+    height, width = image.shape[:2]
+    mask = tile_mask(height, width, size, stream)
+    used = levels(height, width, size)
     pyramid = {level: average(image, level) for level in used}
     for tested, total in ((False, N_TRAIN), (True, N_TEST)):
         boxes = []

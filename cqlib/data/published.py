@@ -60,7 +60,7 @@ def lacks(entry: Entry, folder: Path) -> str:
     """Which files of which size to put where."""
     missing = [part for part in entry.parts if not (folder / part).exists()]
     some = f" ({missing[0]} is missing)" if len(missing) < len(entry.parts) else ""
-    unpacked = ", unpacked" if entry.by_hand else ""
+    unpacked = f", unpacked: {', '.join(entry.parts)}" if entry.by_hand else ""
     return f"not in {folder}{some}: put {entry.sources} there{unpacked}"
 
 
@@ -140,8 +140,7 @@ def _get(file: File, folder: Path, work: Path) -> None:
         if hashlib.file_digest(opened, "md5").hexdigest() != file.md5:
             raise ValueError(f"{archive} is truncated or altered: delete it")
     if file.folder:
-        safely = {"filter": "data"} if ".tar" in file.name else {}  # unpack_archive's for .zip is safe as it is
-        shutil.unpack_archive(archive, work, **safely)
+        shutil.unpack_archive(archive, work, filter="data" if ".tar" in file.name else None)  # .zip is safe as it is
     move(work / (file.folder or file.name), folder / (file.folder or file.name))
 
 

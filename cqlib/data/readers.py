@@ -18,13 +18,11 @@ from torchvision import datasets
 from torchvision.datasets.utils import check_integrity
 
 from cqlib.data.catalogue import ENTRIES
-from cqlib.data.reading import DAMAGE, FORMATS, Array, damaged, fault, npz, square, threaded
+from cqlib.data.reading import AGAIN, DAMAGE, FORMATS, Array, damaged, fault, npz, square, threaded
 from cqlib.util.errors import UserError
 
 if TYPE_CHECKING:
     import lmdb
-
-AGAIN = "delete it and fetch it again"
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def celeba(folder: Path, size: int) -> Reading:
     partition 1, for validation, is not used. (torchvision's class wants four more lists, which nothing here uses.)
     """
     images, partition = folder / "img_align_celeba", folder / "list_eval_partition.txt"
-    _verify(folder, [(file.name, file.md5) for file in ENTRIES["celeba"].files if not file.folder])
+    _verify(folder, [(file.name, file.md5 or "") for file in ENTRIES["celeba"].files if not file.folder])
     names: dict[str, list[str]] = {"0": [], "1": [], "2": []}
     for line in partition.read_text("ascii").splitlines():
         name, number = line.split()
@@ -160,19 +158,21 @@ def lsun(folder: Path, size: int, category: str) -> Reading:
     def images(database: Path, keep: Callable[[int], bool]) -> Iterator[Array]:
         with _database(database) as (_, transaction):
             cursor = transaction.cursor()
-            items = ((database / key.decode(errors="replace"), io.BytesIO(cursor.value()))
+            items = ((database / bytes(key).decode(errors="replace"), io.BytesIO(cursor.value()))
                      for i, key in enumerate(cursor.iternext(values=False)) if keep(i))  # fmt: skip
             yield from threaded(lambda item: _decode(*item, size=size), items)
 
     def held_out(i: int) -> bool:
         return (i + 1) * h // n > i * h // n
 
-    test = itertools.chain(images(validation, lambda i: True), images(training, held_out))
-    train = images(training, lambda i: not held_out(i))
+    train = Images(np.zeros(n - h, np.int64), images(training, lambda i: not held_out(i)))
+    test = Images(
+        np.zeros(n_validation + h, np.int64),
+        itertools.chain(images(validation, lambda i: True), images(training, held_out)),
+    )
     how = (f"middle square, area-averaged to {size}x{size}; test: {n_validation:,} validation images "
            f"and {h:,} held out from training")  # fmt: skip
-    splits = (Images(np.zeros(count, np.int64), found) for count, found in ((n - h, train), (n_validation + h, test)))
-    return Reading(("all",), *splits, how, shuffle=False)
+    return Reading(("all",), train, test, how, shuffle=False)
 
 
 @contextmanager

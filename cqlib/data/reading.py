@@ -23,7 +23,9 @@ from tqdm import tqdm
 from cqlib.util.errors import UserError, printable
 
 Array = np.ndarray
-S, T = TypeVar("S"), TypeVar("T")
+AGAIN = "delete it and fetch it again"
+S = TypeVar("S")
+T = TypeVar("T")
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 """Of images. Pillow knows others and hands some of them (EPS) to programs of the system."""
@@ -52,7 +54,7 @@ def reason(path: Path, error: BaseException) -> str:
     return f"is damaged ({printable(words) or type(error).__name__})"
 
 
-def damaged(path: Path, error: BaseException, remedy: str = "delete it and fetch it again") -> UserError:
+def damaged(path: Path, error: BaseException, remedy: str = AGAIN) -> UserError:
     """One line about a file that cannot be read for `error`, one of DAMAGE."""
     return fault(path, reason(path, error), remedy)
 
@@ -61,7 +63,7 @@ def damaged(path: Path, error: BaseException, remedy: str = "delete it and fetch
 
 
 @contextmanager
-def npz(path: Path, remedy: str = "delete it and fetch it again") -> Iterator[np.lib.npyio.NpzFile]:
+def npz(path: Path, remedy: str = AGAIN) -> Iterator[np.lib.npyio.NpzFile]:
     """An .npz archive, whose arrays are read as they are asked for. UserError for whatever is wrong with it."""
     if not path.is_file():  # reading a pipe would wait for ever
         raise fault(path, "is not a file", "give an .npz file")
@@ -102,10 +104,11 @@ def rgb(source: Path | BinaryIO) -> tuple[Image.Image, list[str]]:
         raise ValueError("floating-point pixels, whose range is unknown")
     if mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).clip(0, 2**16 - 1) >> 8).astype(np.uint8))
-    alpha = image.convert("RGBA") if image.has_transparency_data else None
-    transparent = alpha is not None and alpha.getextrema()[3][0] < 255
-    if transparent:
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), alpha)
+    transparent = False
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        transparent = bool(np.asarray(image)[..., 3].min() < 255)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     kind = "grey" if mode[0] in "1IL" and mode != "LAB" else "palette" if mode[0] == "P" else mode
     kinds = {kind: not kind.startswith("RGB"), "16-bit": deep or mode[0] == "I", "transparent": transparent}
     return image.convert("RGB"), [name for name, is_so in {**kinds, "rotated by EXIF": rotated}.items() if is_so]

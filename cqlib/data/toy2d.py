@@ -9,6 +9,7 @@ outermost cells.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -60,7 +61,7 @@ def _log_normal_mass(low: Tensor, high: Tensor) -> Tensor:
     return log_high + torch.log1p(-(log_low - log_high).exp())
 
 
-class GaussianMixture:
+class GaussianMixture(Density):
     """Equal round Gaussians: p(x) = (1/K) sum_k N(x; centre_k, sigma^2 I).
 
     `centres` (K, 2); `modal` says whether every centre is a mode (components that overlap are not).
@@ -72,14 +73,12 @@ class GaussianMixture:
         self.modes = self.centres if modal else None
 
     def log_prob(self, points: Tensor) -> Tensor:
-        """(n, 2) -> (n,): ln p(x, y)."""
         # the matrix product that cdist prefers would lose digits
         r = torch.cdist(points.double(), self.centres, compute_mode="donot_use_mm_for_euclid_dist")
         log_normal = -0.5 * (r / self.sigma) ** 2 - LN_2PI - 2 * math.log(self.sigma)
         return torch.logsumexp(log_normal, 1) - math.log(len(self.centres))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n independent points, float64 (n, 2)."""
         which = torch.randint(len(self.centres), (n,), generator=generator)
         noise = torch.randn(n, 2, generator=generator, dtype=torch.float64)
         return self.centres[which] + self.sigma * noise
@@ -92,7 +91,7 @@ class GaussianMixture:
         return torch.logsumexp(joint, 0) - math.log(len(self.centres))
 
 
-class TwoMoons:
+class TwoMoons(Density):
     """Two half rings that clasp each other.
 
     In polar coordinates about its centre a moon's radius is N(R, sigma^2), its angle uniform over half a
@@ -105,7 +104,6 @@ class TwoMoons:
     modes = None
 
     def log_prob(self, points: Tensor) -> Tensor:
-        """(n, 2) -> (n,): ln p(x, y)."""
         points = points.double()
         total = torch.zeros(len(points), dtype=torch.float64)
         for sign, (x, y) in zip((1, -1), self.CENTRES, strict=True):
@@ -117,7 +115,6 @@ class TwoMoons:
         return total.log()
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n independent points, float64 (n, 2)."""
         which = torch.randint(2, (n,), generator=generator)
         angle = math.pi * (torch.rand(n, generator=generator, dtype=torch.float64) + which)
         noise = torch.randn(n, generator=generator, dtype=torch.float64)
@@ -138,7 +135,7 @@ class TwoMoons:
         return (mass / mass.sum()).log()  # 1e-8 lies outside the square and is shared out
 
 
-class Checkerboard:
+class Checkerboard(Density):
     """Uniform over the 8 dark squares of a 4 x 4 board on [-0.75, 0.75)^2; its borders are cell borders."""
 
     HALF, SQUARE = 0.75, 0.375
@@ -155,7 +152,6 @@ class Checkerboard:
         return torch.where(dark, inside, -math.inf)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n independent points, float64 (n, 2)."""
         which = torch.randint(8, (n,), generator=generator)
         inside = torch.rand(n, 2, generator=generator, dtype=torch.float64) - 0.5
         return self.modes[which] + self.SQUARE * inside
@@ -182,7 +178,7 @@ def _spiral() -> Density:
     return GaussianMixture(torch.cat([arm, -arm]), 0.03, modal=False)
 
 
-DENSITIES = {
+DENSITIES: dict[str, Callable[[], Density]] = {
     "eight-gaussians": _eight_gaussians,
     "grid": _grid,
     "two-moons": TwoMoons,
@@ -200,14 +196,16 @@ def density(name: str = DEFAULT) -> Density:
 
 def load(name: str = DEFAULT, _: int | None = None, __: Path | None = None) -> Dataset:
     """20,000 training and 2,000 test points as uint8 (N, 2, 1, 1); the label is the nearest mode, or 0."""
-    chosen = density(name)
-    classes = ("all",) if chosen.modes is None else tuple(f"mode {k}" for k in range(len(chosen.modes)))
+    target = density(name)
+    classes = ("all",) if target.modes is None else tuple(f"mode {k}" for k in range(len(target.modes)))
     generator = torch.Generator().manual_seed(SEED)
-    splits = []
-    for split, n in (("train", N_TRAIN), ("test", N_TEST)):
-        points = chosen.sample(n, generator)
+
+    def split(kind: str, n: int) -> Split:
+        points = target.sample(n, generator)
         labels = torch.zeros(n, dtype=torch.int64)
-        if chosen.modes is not None:
-            labels = torch.cdist(points, chosen.modes).argmin(1)
-        splits.append(Split(split, to_uint8(points).view(n, 2, 1, 1), labels))
-    return Dataset("toy2d" if name == DEFAULT else f"toy2d:{name}", 1, classes, *splits)
+        if target.modes is not None:
+            labels = torch.cdist(points, target.modes).argmin(1)
+        return Split(kind, to_uint8(points).view(n, 2, 1, 1), labels)
+
+    title = "toy2d" if name == DEFAULT else f"toy2d:{name}"
+    return Dataset(title, 1, classes, split("train", N_TRAIN), split("test", N_TEST))

@@ -27,10 +27,10 @@ def split(name="train", n=4, size=16, classes=2):
 
 
 def test_names_can_all_be_checked_and_densities_are_the_registry_s():
-    for name in data.names():
+    for name in data.SOURCES:
         data.check(name.replace("PATH", "/nowhere"))  # reads nothing
     assert tuple(toy2d.DENSITIES) == data.TOY2D
-    assert {"photos10", "toy2d", "npz:PATH", "folder:PATH"} <= set(data.names())
+    assert {"photos10", "toy2d", "npz:PATH", "folder:PATH"} <= set(data.SOURCES)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,6 @@ def test_a_new_data_set_is_one_entry(monkeypatch):
     made = Dataset("mine:abc", 16, ("a", "b"), split(), split("test"))
     monkeypatch.setitem(data.SOURCES, "mine:PATH", data.Source("mine", (16,), lambda *given: (made, given)))
     assert data.load("mine:abc", size=16, data_dir="d")[1][:2] == ("abc", 16)
-    assert "mine:PATH" in data.names()
 
 
 def test_importing_the_registry_loads_no_torch():
@@ -158,7 +157,7 @@ def test_the_photographs_lie_inside_the_wheels(package):
     assert wanted and wanted <= shipped
 
 
-@pytest.mark.parametrize("size", [16, 32, 48, 64])
+@pytest.mark.parametrize("size", [16, *(pytest.param(size, marks=pytest.mark.slow) for size in (32, 48, 64))])
 def test_photos10_has_the_promised_shape_and_balance(size):
     chosen = data.load("photos10", size=size)
     assert chosen.train.shape == (20_000, 3, size, size) and chosen.test.shape == (2_000, 3, size, size)
@@ -171,7 +170,7 @@ def test_photos10_has_the_promised_shape_and_balance(size):
     assert data.load("photos10", size=size) is chosen
 
 
-@pytest.mark.parametrize("size", [16, 32, 48, 64])
+@pytest.mark.parametrize("size", [16, *(pytest.param(size, marks=pytest.mark.slow) for size in (32, 48, 64))])
 def test_photos10_splits_share_no_pixel_and_are_spread_over_each_photograph(size):
     boxes = photos10.boxes(size)
     for label, name in enumerate(photos10.CLASSES):

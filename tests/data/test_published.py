@@ -3,8 +3,6 @@
 import hashlib
 import http.server
 import io
-import os
-import subprocess
 import sys
 import tarfile
 import threading
@@ -14,7 +12,7 @@ from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
-import conftest as copies
+import published_copies as copies
 import pytest
 from torchvision import datasets
 
@@ -76,7 +74,7 @@ def test_files_and_hashes_are_those_of_torchvision():
 def test_every_entry_is_a_data_set_that_can_be_read():
     assert ENTRIES.keys() == READERS.keys()
     for name, entry in ENTRIES.items():
-        assert name == entry.name and name in data.names() and data.sizes(name) == entry.sizes and entry.terms
+        assert name == entry.name and name in data.SOURCES and data.sizes(name) == entry.sizes and entry.terms
         for file in entry.files:
             assert file.url.startswith("https://") and file.bytes > 10**6
             assert (file.md5 is not None) == (not entry.by_hand)  # nothing is fetched that cannot be checked
@@ -117,15 +115,6 @@ def test_the_folder_is_the_named_one_or_the_repository_s(tmp_path, monkeypatch):
     assert published.cache(tmp_path) == tmp_path / "repository" / "data" / "converted"
     with pytest.raises(UserError, match=f"there is no folder {tmp_path}/x"):
         data.load("cifar10", data_dir=tmp_path / "x")
-
-
-def test_train_ends_at_once_when_the_data_are_missing(home):
-    command = ["train", "table1/vae", "--data", "cifar10", "--data-dir", str(home), "--runs-dir", str(home / "runs")]
-    environment = os.environ | NO_NETWORK | {key.upper(): value for key, value in NO_NETWORK.items()}
-    done = subprocess.run([sys.executable, "-m", "cqlib", *command], env=environment, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stdout == "" and not (home / "runs").exists()
-    *_, line = done.stderr.splitlines()
-    assert "put cifar-10-python.tar.gz (170 MB) from https://www.cs." in line and "no connection to" in line
 
 
 def test_doctor_s_lines(home):

@@ -4,8 +4,8 @@ import pickle
 import shutil
 from pathlib import Path
 
-import conftest as copies
 import numpy as np
+import published_copies as copies
 import pytest
 from PIL import Image
 

@@ -77,7 +77,7 @@ def test_the_mixture_s_tails_are_exact():
     assert torch.logsumexp(cells[255], 0).item() == pytest.approx(tail, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in data.names() if name.startswith("toy2d")])
+@pytest.mark.parametrize("name", [name for name in data.SOURCES if name.startswith("toy2d")])
 def test_as_a_data_set(name):
     chosen = data.load(name)
     assert chosen.train.shape == (20_000, 2, 1, 1) and chosen.test.shape == (2_000, 2, 1, 1)
