@@ -29,7 +29,7 @@ from cqlib.util.stop import StopRequest, interrupt_on_sigterm
 GRACE = 120.0
 """Seconds between SIGTERM, upon which a child saves its state, and SIGKILL."""
 DAY = 86400.0
-PRELOAD = ["cqlib.experiments.run", "torch._dynamo", "papermill", "cqlib.cli.papermill"]
+PRELOAD = ["cqlib.cli.preload"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,23 @@
+"""What the process that children are forked from has imported and loaded (`cqlib.cli.tasks.prepare`).
+
+One thread: a pool of threads would not survive the fork.
+"""
+
+from contextlib import suppress
+
+import torch
+import torch._dynamo  # every optimiser imports it, in seconds
+
+from cqlib import data
+from cqlib.experiments import run  # noqa: F401
+from cqlib.metrics.features import lite0
+from cqlib.util.errors import UserError
+
+torch.set_num_threads(1)
+data.load("photos10", size=16)
+with suppress(UserError):
+    lite0().extractor()
+with suppress(ImportError):
+    import papermill  # noqa: F401
+
+    from cqlib.cli import papermill as _  # noqa: F401
