@@ -43,10 +43,9 @@ from cqlib.util import locks, provenance
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.errors import StoppedEarly, UserError, out_of_memory
 from cqlib.util.files import write_atomic
-from cqlib.util.paths import ROOT
+from cqlib.util.paths import PUBLISHED, ROOT
 from cqlib.util.stop import StopRequest
 
-PUBLISHED = ROOT / "reports" / "published"
 RUNS = ROOT / "runs"
 Progress = Callable[[int, int, float], None]
 """(step, steps, seconds left) over all stages of a run."""

@@ -21,7 +21,7 @@ from cqlib.experiments.run import PUBLISHED, finished
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.report import page, pictures, plots, report_tables
+from cqlib.report import page, pictures, plots, tables
 from cqlib.report.cells import Range, picture, pixels, slider
 from cqlib.report.pictures import table_rows
 from cqlib.report.run_sets import RunSet, run_sets
@@ -63,14 +63,14 @@ def fullest(rows: Sequence[str], records: Sequence[Record]) -> RunSet:
     sets = run_sets(records, page.published_records())
     if not sets:
         raise UserError(f"there are no records yet: ./run_all.sh --only {rows[0]}")
-    return max(sets, key=lambda runs: (sum(bool(runs.of(row)) for row in rows), runs.place == "here"))
+    return max(sets, key=lambda runs: (sum(bool(runs.records_of(row)) for row in rows), runs.origin == "local"))
 
 
 def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str) -> dict[str, System]:
     """Short label -> the trained model of each of `rows`, of its first seed; those whose weights are there."""
     found = {}
     for row in rows:
-        for record in runs.of(row)[:1]:
+        for record in runs.records_of(row)[:1]:
             with suppress(UserError):
                 found[short_label(row)] = model_of(record, runs_dir)
     return found
@@ -117,12 +117,12 @@ def not_reproduced(records: Sequence[Record]) -> HTML:
 def costs(table: str, records: Sequence[Record]) -> HTML:
     """Parameters, critics and time of a table's rows, in every run set."""
     sets = run_sets(records, page.published_records())
-    return HTML(page.macro("cost_table", report_tables.costs(sets, table_rows(table))))
+    return HTML(page.macro("cost_table", tables.costs(sets, table_rows(table))))
 
 
 def baselines(table: str, records: Sequence[Record]) -> HTML:
     """A table's rows against an untrained copy, Gaussian pixels and a histogram per pixel, in every run set."""
-    lines = report_tables.baselines(run_sets(records, page.published_records()), table_rows(table))
+    lines = tables.baselines(run_sets(records, page.published_records()), table_rows(table))
     return HTML(page.macro("baseline_table", lines)) if lines else _not_trained(table)
 
 
@@ -148,13 +148,13 @@ def samples(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | 
 
 def samples_folder(runs: RunSet, runs_dir: Path | str) -> Path:
     """The folder with the folders of these runs' sample grids."""
-    return Path(runs_dir) if runs.place == "here" else PUBLISHED / "samples"
+    return Path(runs_dir) if runs.origin == "local" else PUBLISHED / "samples"
 
 
 def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str) -> torch.Tensor | None:
     """The samples at "T1" or "T0" in the grid of a row's first seed, local or published: uint8 (N, 3, S, S), or None.
     Without a grid at temperature 0 that at 1 stands in: the decoder adds no noise."""
-    for run in runs.of(row)[:1]:
+    for run in runs.records_of(row)[:1]:
         folder = samples_folder(runs, runs_dir) / slug(run.row, run.data.name, run.profile, run.seed)
         file = pictures.sample_file(folder, at) or pictures.sample_file(folder, "T1")
         if file is not None:
@@ -171,7 +171,7 @@ def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str |
 def curves(table: str, runs: RunSet, name: str) -> HTML:
     """The learning curves called `name` (a record lists its own) of a table's rows, one line per seed."""
     rows = table_rows(table)
-    series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.of(row), name))}
+    series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.records_of(row), name))}
     figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marks(rows))
     return picture(figure, f"{name} over training steps for {', '.join(series)}")
 
@@ -182,9 +182,9 @@ def quality(table: str, records: Sequence[Record], published: bool = True) -> HT
     sets = run_sets(records, page.published_records() if published else ())
     boards = [
         (runs, rows, name)
-        for runs in sorted(sets, key=lambda runs: runs.place)
+        for runs in sorted(sets, key=lambda runs: runs.origin)
         for name, rows in pictures.boards(runs)
-        if name == page.TABLE_NAMES[table]
+        if name == f"Table {table[-1]}"
     ]
     figures = [figure for board in boards for figure in pictures.quality(*board)]
     return HTML(page.macro("figures", figures)) if figures else _not_trained(table)

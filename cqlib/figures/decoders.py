@@ -21,7 +21,7 @@ from cqlib.models.vae_iaf import VAEIAF
 from cqlib.report import missing as needs
 from cqlib.report import plots
 from cqlib.report.cells import picture, table
-from cqlib.report.run_sets import RunSet, commonest, measured
+from cqlib.report.run_sets import RunSet, most_common
 
 ROWS = NOTEBOOK_ROWS["figure_decoders"]
 OTHER_DEVICE = "†"
@@ -71,8 +71,8 @@ def compared(runs: RunSet) -> HTML:
     least = min((seconds for seconds, mark in times.values() if not mark), default=1.0)
     lines = []
     for row, name in DECODERS.items():
-        done = runs.of(row)
-        bpd, *distances = (measured(metric, done) for metric in ("BPD", "FD-lite0@T1", "FD-lite0@T0"))
+        done = runs.records_of(row)
+        bpd, *distances = (runs.cell(row, metric) for metric in ("BPD", "FD-lite0@T1", "FD-lite0@T0"))
         parameters = f"{done[0].parameters['total']:,}" if done else "—"
         ratio = f"{times[row][0] / least:,.1f}{times[row][1]}" if row in times else "—"
         lines.append([name, bpd, _kl(done), *distances, parameters, _milliseconds(times.get(row)), ratio])
@@ -88,7 +88,7 @@ def families(runs: RunSet) -> HTML:
     for family, rows in FAMILIES.items():
         for row in rows:
             model = build(RECIPES[row](row, runs.profile, runs.size).system)
-            scores = [measured(metric, runs.of(row)) for metric in ("BPD", "FD-lite0@T1")]
+            scores = [runs.cell(row, metric) for metric in ("BPD", "FD-lite0@T1")]
             kind = [likelihood(model), latent_space(model)]
             lines.append([short_label(row), family, *kind, _milliseconds(times.get(row)), *scores])
     head = ["Model", "Family", "Likelihood", "Latent space", f"{TIMED} samples", "BPD ↓", "FD-lite0 ↓, T = 1"]
@@ -105,9 +105,9 @@ def _times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, str]]:
     """Row -> the seconds that a batch of samples took when its runs were measured, the median over seeds, and a mark.
     Only times under one protocol, which names the device, compare: the one that most rows were timed under.
     `OTHER_DEVICE` marks a row without a time under it."""
-    timed = {row: [run.metrics["seconds"] for run in runs.of(row) if "seconds" in run.metrics] for row in rows}
+    timed = {row: [run.metrics["seconds"] for run in runs.records_of(row) if "seconds" in run.metrics] for row in rows}
     protocols = [protocol for times in timed.values() for protocol in {time.protocol for time in times}]
-    usual = commonest(protocols) if protocols else ""
+    usual = most_common(protocols) if protocols else ""
     medians = {}
     for row, times in timed.items():
         alike = [time for time in times if time.protocol == usual]

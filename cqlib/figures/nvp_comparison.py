@@ -25,7 +25,7 @@ from cqlib.nets.real_nvp import MultiScaleConfig, MultiScaleRealNVP
 from cqlib.report import missing as needs
 from cqlib.report import page, plots
 from cqlib.report.cells import difference, picture, table
-from cqlib.report.run_sets import FEATURES, PLACES, Cell, RunSet, commonest, measured, run_sets
+from cqlib.report.run_sets import FEATURES, ORIGINS, Cell, RunSet, most_common, run_sets
 from cqlib.util.errors import UserError
 from cqlib.util.text import duration, without_paths
 
@@ -49,11 +49,11 @@ def read(
 
     def rank(runs: RunSet) -> tuple[bool, bool, int, bool]:
         """Better is larger: the requested one, then NVP beside one of ours, the number of models, this machine."""
-        local, nvp = runs.place == "here", bool(runs.of(NVP))
-        ours = sum(bool(runs.of(row)) for row in ROWS[:-1])
+        local, nvp = runs.origin == "local", bool(runs.records_of(NVP))
+        ours = sum(bool(runs.records_of(row)) for row in ROWS[:-1])
         return runs.profile == profile and local and nvp, bool(ours and nvp), ours, local
 
-    sets = [runs for runs in run_sets(records, page.published_records()) if any(map(runs.of, ROWS))]
+    sets = [runs for runs in run_sets(records, page.published_records()) if any(map(runs.records_of, ROWS))]
     best = {runs.data: runs for runs in sorted(sets, key=rank)}
     names = data or [name for name in FOUR if name in best] or STAND_INS
     return records, {name: best[name] for name in names if name in best}
@@ -61,7 +61,7 @@ def read(
 
 def overview(best: Mapping[str, RunSet]) -> str:
     """In words: the run sets that are shown, and the slides' data sets that have not been run."""
-    shown = [f"{without_paths(runs.label)} ({PLACES[runs.place].lower()})" for runs in best.values()]
+    shown = [f"{without_paths(runs.label)} ({ORIGINS[runs.origin].lower()})" for runs in best.values()]
     absent = [paper.DATA_SETS[name].label for name in FOUR if name not in best]
     lines = [f"shown: {'; '.join(shown) or 'nothing'}"]
     if absent:
@@ -105,7 +105,7 @@ def panel(runs: RunSet, row: str, runs_dir: Path | str) -> np.ndarray | None:
     """The first samples of a row's first seed as one picture: cut from the grid that its run stored, else drawn from
     its weights; None where there is neither."""
     images = stored_samples(runs, row, "T1", runs_dir)
-    for record in runs.of(row)[:1] if images is None else ():
+    for record in runs.records_of(row)[:1] if images is None else ():
         with suppress(UserError):
             model = model_of(record, runs_dir)
             images = evaluation.draw(model, SIDE**2, temperature=1.0, seed=10_000 + record.seed)
@@ -146,8 +146,8 @@ def change_of_variables(side: int = 8) -> HTML:
 
 def compared(best: Mapping[str, RunSet]) -> HTML:
     """BPD, distances, size, the time that a sample takes and that a run took, model by model on every data set."""
-    rows = {data: [row for row in ROWS if row in REQUIRED or runs.of(row)] for data, runs in best.items()}
-    known = {name for data, runs in best.items() for row in rows[data] for run in runs.of(row) for name in run.metrics}
+    rows = {data: [row for row in ROWS if row in REQUIRED or runs.records_of(row)] for data, runs in best.items()}
+    known = {name for data, runs in best.items() for row in rows[data] for name in runs.metrics_of(row)}
     printed = {data: _printed(data) for data in best}
     # one column each: a distance on other features never stands under FID
     distances = [scores[1] for kind, scores in FEATURES.items()
@@ -155,10 +155,8 @@ def compared(best: Mapping[str, RunSet]) -> HTML:
     lines: list[list[Cell | str]] = []
     for data, runs in best.items():
         for row in rows[data]:
-            scores = [
-                measured(name, runs.of(row)) for name in ("BPD", *(f"{d}@T{t}" for d in distances for t in (1, 0)))
-            ]
-            lines.append([short_label(row), without_paths(runs.label), *scores, *_cost(runs.of(row))])
+            scores = [runs.cell(row, name) for name in ("BPD", *(f"{d}@T{t}" for d in distances for t in (1, 0)))]
+            lines.append([short_label(row), without_paths(runs.label), *scores, *_cost(runs.records_of(row))])
         for row, bpd, fid in printed[data]:
             source = f"{paper.DATA_SETS[data].label}; no temperature is named"
             scores = [Cell(text) for d in distances for text in (fid if d == "FID" else "—", "—")]
@@ -176,9 +174,9 @@ def _cost(records: Sequence[Record]) -> tuple[str, str, str]:
     if not done:
         return "—", "—", "—"
     timed = [run.metrics["seconds"] for run in done if "seconds" in run.metrics]
-    alike = [time for time in timed if time.protocol == commonest(other.protocol for other in timed)]
+    alike = [time for time in timed if time.protocol == most_common(other.protocol for other in timed)]
     per_sample = f"{1000 * float(np.median([time.value / time.n for time in alike])):,.2f} ms" if alike else "—"
-    device = commonest(run.device for run in done)
+    device = most_common(run.device for run in done)
     seconds = float(np.mean([run.seconds for run in done if run.device == device]))
     return f"{done[0].parameters['total']:,}", per_sample, duration(seconds)
 

@@ -19,7 +19,7 @@ from cqlib.figures.common import PROFILES, finished_runs, samples_folder
 from cqlib.report import missing as needs
 from cqlib.report import page, pictures, plots, tables
 from cqlib.report.cells import picture
-from cqlib.report.run_sets import FEATURES, PLACES, RunSet, run_sets
+from cqlib.report.run_sets import ORIGINS, RunSet, run_sets
 from cqlib.report.tables import Group, Line, View
 from cqlib.util.text import without_paths
 
@@ -37,7 +37,7 @@ def read(
     requested; the run sets of them and the published records; and the data sets to show, in the paper's order."""
     records = finished_runs(ROWS, profiles={profile, *PROFILES}, data=data, seeds=seeds, runs_dir=runs_dir)
     sets = [runs for runs in run_sets(records, page.published_records())
-            if any(map(runs.of, ROWS)) and (not data or runs.data in data)]  # fmt: skip
+            if any(map(runs.records_of, ROWS)) and (not data or runs.data in data)]  # fmt: skip
     return records, sets, tuple(dict.fromkeys(data or (*SEVEN, *OFFLINE, *(runs.data for runs in sets))))
 
 
@@ -57,8 +57,8 @@ def _profile(sets: Sequence[RunSet], data: str, profile: str) -> str:
 
 def _of(sets: Sequence[RunSet], data: str, row: str) -> list[RunSet]:
     """The run sets that have `row` on `data`, with profile `paper` first, then this machine's."""
-    found = [s for s in sets if s.data == data and s.of(row)]
-    return sorted(found, key=lambda s: (s.profile != "paper", s.place != "here"))
+    found = [s for s in sets if s.data == data and s.records_of(row)]
+    return sorted(found, key=lambda s: (s.profile != "paper", s.origin != "local"))
 
 
 # --- at a glance ---------------------------------------------------------------------------------------------
@@ -94,8 +94,8 @@ def glance(sets: Sequence[RunSet], shown: Sequence[str], data_dir: Path | str | 
 
 def _status(runs: RunSet, row: str) -> str:
     """ "quick, 3 seeds", or how the first run ended."""
-    n = sum(run.status == "done" for run in runs.of(row))
-    return f"{runs.profile}, {n} seed{'s' if n > 1 else ''}" if n else f"{runs.profile}, {runs.of(row)[0].status}"
+    n = len(runs.done(row))
+    return f"{runs.profile}, " + (f"{n} seed{'s' * (n > 1)}" if n else runs.records_of(row)[0].status)
 
 
 # --- the table and the samples -------------------------------------------------------------------------------
@@ -105,14 +105,12 @@ def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: 
     """BPD and scores of every model on every data set: the paper's numbers, published and own runs; for what was not
     run, what it needs."""
     groups = tuple(_group(sets, data, profile, data_dir) for data in shown)
-    used = {"inception"} | {line.features for group in groups for line in group.lines}
-    kinds = [scores for kind, scores in FEATURES.items() if kind in used]
-    columns = tuple(" / ".join(dict.fromkeys(column)) for column in zip(*kinds, strict=True))
     printed = [paper.DATA_SETS[data].label for data in paper.TABLE3.data]
     notes = (FOOTNOTE,) if any(data in SEVEN and not paper.DATA_SETS[data].named for data in shown) else ()
     remarks = tables.remarks(sets, ROWS)
-    view = View("table4", "Likelihood and quality together", ", ".join(printed), columns, groups, (), notes, remarks)
-    return HTML(page.view_html(view, "Seven data sets", ("Data set", "Model")))
+    view = View("table4", "Seven data sets", "Likelihood and quality together", ", ".join(printed), groups, (), notes,
+                remarks, ("Data set", "Model"))  # fmt: skip
+    return HTML(page.macro("paper_table", view))
 
 
 def _group(sets: Sequence[RunSet], data: str, profile: str, data_dir: Path | str | None) -> Group:
@@ -136,7 +134,7 @@ def _lines(sets: Sequence[RunSet], data: str, row: str) -> list[Line]:
     printed = tables.paper_line(of_paper, data)
     lines = [replace(printed, label=name, detail="the paper")] if printed else []
     for runs in _of(sets, data, row):
-        for line in tables.measured_lines(of_paper, paper.table_of(row), runs, runs.of(row)):
+        for line in tables.measured_lines(of_paper, paper.table_of(row), runs):
             # a verdict stands beside a number of the paper only
             judged = line.judgements if printed else ()
             lines.append(replace(line, label=name, detail=_where(runs), judgements=judged))
@@ -145,13 +143,13 @@ def _lines(sets: Sequence[RunSet], data: str, row: str) -> list[Line]:
 
 def _where(runs: RunSet) -> str:
     images = f", images {runs.images}" if runs.images else ""
-    return f"{PLACES[runs.place].lower()}, {runs.size}×{runs.size}{images}, {runs.profile}"
+    return f"{ORIGINS[runs.origin].lower()}, {runs.size}×{runs.size}{images}, {runs.profile}"
 
 
 def grids(sets: Sequence[RunSet], runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
     """Real test images and the stored samples of each run, of every data set its fullest run set."""
     data_dir = Path(data_dir) if data_dir else None
-    ranked = sorted(sets, key=lambda s: (sum(bool(s.of(row)) for row in ROWS), s.place == "here"))
+    ranked = sorted(sets, key=lambda s: (sum(bool(s.records_of(row)) for row in ROWS), s.origin == "local"))
     figures = []
     for runs in {runs.data: runs for runs in ranked}.values():
         of_runs = pictures.grids(runs, ROWS, samples_folder(runs, runs_dir), data_dir)

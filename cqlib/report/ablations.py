@@ -1,9 +1,9 @@
-"""What ablations (`cqlib.experiments.ablations`) did to the claims that do not hold: a small table for each, from
+"""What the ablations (`cqlib.experiments.ablations`) did to the claims that do not hold: a small table for each, from
 records alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,14 @@ from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import default_data
 from cqlib.report.claim_cards import result_text
-from cqlib.report.number_verdicts import TEMPERATURES
 from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import claim_result
+from cqlib.report.verdicts import claim_result, temperatures
 
 BESIDE = {
-    COSTS_BPD: ("table1/quality-loss-fid",), LOWERS_FID: ("table1/f-bpd",), BEATS_GAN: ("table1/cq-f-gan-bpd",),
-    RESIDUAL_FID: ("table2/residual-bpd",),
+    COSTS_BPD: "table1/quality-loss-fid", LOWERS_FID: "table1/f-bpd", BEATS_GAN: "table1/cq-f-gan-bpd",
+    RESIDUAL_FID: "table2/residual-bpd",
 }  # fmt: skip
-"""What the same two rows are there for: an ablation that gives it up is none."""
+"""The claim that the same two rows are there for: an ablation that gives it up is no improvement."""
 WORDS = {
     "system.quality_weight": "λ",
     "system.critic.penalty_weight": "gradient penalty",
@@ -57,126 +56,108 @@ Runs = Mapping[str, Mapping[int, Record]]
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A line: what was changed, and a cell for each column."""
-
-    words: str
-    cells: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Tries:
-    """The table of a claim. Effects are the claim's, positive as claimed."""
+class Table:
+    """The ablations of a claim: a line for each, what was changed and a cell for each column. Effects are the claim's,
+    positive as claimed."""
 
     where: str
     columns: tuple[str, ...]
-    lines: tuple[Tried, ...]
+    lines: tuple[tuple[str, ...], ...]
 
 
-def tries(folder: Path = PUBLISHED) -> tuple[dict[str, Tries], list[str]]:
+def tables(folder: Path = PUBLISHED) -> tuple[dict[str, Table], list[str]]:
     """Claim -> its table, from the records below `folder`, and a line for what is left out: a record that cannot be
     read, an ablation whose runs pair with none.
 
-    A row that an ablation leaves alone is the unchanged one of the same seed, trained on the same device. All lines of
-    a table are of the same seeds; a claim without its unchanged pair has no table.
+    A row that an ablation does not change is the baseline's of the same seed, trained on the same device. All lines of
+    a table are of the same seeds; a claim without its baseline has no table.
     """
     records: dict[str, list[Record]] = {}
     problems: list[str] = []
     for name in (BASELINE, *BY_NAME):
-        records[name], wrong = load_records(folder / name)
-        problems += [f"{name}/{line}" for line in wrong]
+        records[name], unreadable = load_records(folder / name)
+        problems += [f"{name}/{line}" for line in unreadable]
     claims = dict.fromkeys(claim for ablation in ABLATIONS for claim in ablation.claims)
-    found = {claim: table for claim in claims if (table := _table(BY_ID[claim], records, problems))}
-    return found, problems
+    return {claim: t for claim in claims if (t := _table(BY_ID[claim], records, problems))}, problems
 
 
-def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list[str]) -> Tries | None:
+def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list[str]) -> Table | None:
     """The table of a claim; adds to `problems` the ablations that it leaves out."""
     rows = tuple(map(canonical, (claim.row_a, claim.row_b)))
-    plain = _by_seed(records[BASELINE], rows)
-    seeds = _paired(plain)
-    lines: list[tuple[Ablation | None, Runs]] = [(None, plain)]
+    baseline = _by_seed(records[BASELINE], rows)
+    seeds = _paired(baseline)
+    lines: list[tuple[Ablation | None, Runs]] = [(None, baseline)]
     for ablation in (ablation for ablation in ABLATIONS if claim.id in ablation.claims):
-        own = _by_seed(records[ablation.name], [row for row in rows if row in ablation.changes])
-        runs = {**plain, **own}
-        if common := seeds & _paired(runs):
+        changed = _by_seed(records[ablation.name], [row for row in rows if row in ablation.changes])
+        if common := seeds & _paired({**baseline, **changed}):
             seeds = common
-            lines.append((ablation, runs))
-        elif seeds and any(own.values()):
+            lines.append((ablation, {**baseline, **changed}))
+        elif seeds and any(changed.values()):
             problems.append(f"{ablation.name}: {claim.row_a} and {claim.row_b} lack a run of the seeds and device that "
                             "the other tries have")  # fmt: skip
     if not seeds or len(lines) == 1:
         return None
-    tests = [(BY_ID[name], t) for name in (claim.id, *BESIDE.get(claim.id, ()))
-             for t in (TEMPERATURES if BY_ID[name].metric in ("is", "fid") else (None,))]  # fmt: skip
-    columns = [_column(other, t, own=other is claim) for other, t in tests]
-    first = plain[rows[0]][min(seeds)].data
-    place = RunSet("published", first.name, first.shape[-1], PROFILE, ()).label
-    where = f"{place}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
-    return Tries(where, (*columns, "parameters of each"),
-                 tuple(_line(ablation, runs, plain, seeds, tests) for ablation, runs in lines))  # fmt: skip
-
-
-def _column(claim: Claim, temperature: float | None, own: bool) -> str:
-    """What an effect is of: the claim itself, or one that stands beside it."""
-    at = "" if temperature is None else f", T = {temperature:g}"
-    return ("effect" if own else claim.sentence) + at
+    tests = [(c, t) for c in (claim, BY_ID.get(BESIDE.get(claim.id))) if c for t in temperatures(c.metric)]
+    columns = [("effect" if c is claim else c.sentence) + ("" if t is None else f", T = {t:g}") for c, t in tests]
+    body = []
+    for ablation, runs in lines:
+        of_seeds = tuple(by_seed[seed] for by_seed in runs.values() for seed in sorted(seeds))
+        data = of_seeds[0].data
+        run_set = RunSet("published", data.name, data.shape[-1], PROFILE, of_seeds)
+        if failed := sorted({run.status for run in of_seeds} - {"done"}):
+            cells = [failed[0]] * len(tests)
+        else:
+            cells = [result_text(claim_result(c, run_set, t)) or "not measured" for c, t in tests]
+        totals = " and ".join(f"{next(iter(by_seed.values())).parameters['total']:,}" for by_seed in runs.values())
+        words = "as it is" if ablation is None else _words(ablation, baseline, runs)
+        body.append((words, *cells, totals))
+    where = f"{run_set.label}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
+    return Table(where, (*columns, "parameters of each"), tuple(body))
 
 
 def _by_seed(records: Sequence[Record], rows: Sequence[str]) -> dict[str, dict[int, Record]]:
-    def right(record: Record, row: str) -> bool:
+    def matches(record: Record, row: str) -> bool:
         return (record.row, record.profile, record.data.name) == (row, PROFILE, default_data(row, PROFILE)[0])
 
-    return {row: {record.seed: record for record in records if right(record, row)} for row in rows}
+    return {row: {record.seed: record for record in records if matches(record, row)} for row in rows}
 
 
 def _paired(runs: Runs) -> set[int]:
-    """The seeds of which all rows are there, from one kind of device."""
-    seeds = set.intersection(*(set(found) for found in runs.values()))
-    return {seed for seed in seeds if len({found[seed].device for found in runs.values()}) == 1}
+    """The seeds that all rows have, from one kind of device."""
+    seeds = set.intersection(*(set(by_seed) for by_seed in runs.values()))
+    return {seed for seed in seeds if len({by_seed[seed].device for by_seed in runs.values()}) == 1}
 
 
-def _line(ablation: Ablation | None, runs: Runs, plain: Runs, seeds: set[int], tests: Sequence[tuple]) -> Tried:
-    records = tuple(found[seed] for found in runs.values() for seed in sorted(seeds))
-    words = "as it is" if ablation is None else _words(ablation, plain)
-    if lost := sorted({r.status for r in records} - {"done"}):
-        return Tried(words, (*[lost[0]] * len(tests), _totals(runs)))
-    cells = [result_text(claim_result(claim, records, temperature=t)) or "not measured" for claim, t in tests]
-    return Tried(words, (*cells, _totals(runs)))
+def _words(ablation: Ablation, baseline: Runs, runs: Runs) -> str:
+    """ "λ 25 instead of 100": the settings in which the recipes of the changed rows differ from the baseline's. Steps
+    that one row alone was given are said to be so."""
+    settings = {row: _settings(row, next(iter(by_seed.values()))) for row, by_seed in baseline.items()}
+    kept = [row for row in runs if runs[row] is baseline[row]]
+    changes = {}
+    for row in (row for row in runs if row not in kept):
+        for path, value in _settings(row, next(iter(runs[row].values()))).items():
+            if value != settings[row].get(path):
+                other = f" (the other row's stay {_shown(settings[kept[0]][path])})" if path == STEPS and kept else ""
+                change = f"{WORDS.get(path, path)} {_shown(value)} instead of {_shown(settings[row].get(path))}"
+                changes[change + other] = None
+    return "; ".join(changes) + (f" ({ablation.why})" if ablation.why else "")
 
 
-def _words(ablation: Ablation, plain: Runs) -> str:
-    """ "λ 25 instead of 100", of the rows at hand; what stood there is told by the unchanged records. Steps that one
-    row alone was given are told so."""
-    said = {}
-    before = {row: next(iter(found.values())).config["recipe"] for row, found in plain.items()}
-    kept = [row for row in plain if row not in ablation.changes]
-    for row in (row for row in plain if row in ablation.changes):
-        for path, value in ablation.changes[row].items():
-            others = f" (the other row's stay {_was(before, kept[0], path)})" if path == STEPS and kept else ""
-            said[f"{WORDS[path]} {_shown(value)} instead of {_was(before, row, path)}{others}"] = None
-    return "; ".join(said) + (f" ({ablation.why})" if ablation.why else "")
+def _settings(row: str, record: Record) -> dict[str, Any]:
+    """The recipe of a run by dotted paths; a setting that is younger than the record had today's default."""
+    today = dict(_flat(asdict(experiment(row, PROFILE).recipe)))
+    return today | dict(_flat(record.config["recipe"]))
 
 
-def _was(before: Mapping[str, Any], row: str, path: str) -> str:
-    """What stood in a row's unchanged record; a setting that is younger than the record had today's default."""
-    try:
-        return _shown(_at(before[row], path))
-    except KeyError:
-        return _shown(_at(asdict(experiment(row, PROFILE).recipe), path))
-
-
-def _at(config: Any, path: str) -> Any:
-    for name in path.split("."):
-        config = config[name]
-    return config
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, tuple(value) if isinstance(value, list) else value
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, list | tuple):
+    if isinstance(value, tuple):
         return "-".join(map(_shown, value))
-    return value if isinstance(value, str) else f"{value:,g}"
-
-
-def _totals(runs: Runs) -> str:
-    return " and ".join(f"{next(iter(found.values())).parameters['total']:,}" for found in runs.values())
+    return f"{value:,g}" if isinstance(value, int | float) else str(value)

@@ -1,49 +1,50 @@
-"""Claims as cards to show: what every run set says about a claim, and where the claim stands in all."""
+"""Claims as cards to show: what every run set says about a claim, and the verdict on it in all."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cqlib.experiments.claims import Claim
-from cqlib.experiments.paper import EQUAL
-from cqlib.report.run_sets import PLACES, RunSet
-from cqlib.report.verdicts import ClaimResult, claims_table
+from cqlib.experiments.paper import EQUAL, published_effect
+from cqlib.report.run_sets import ORIGINS, RunSet
+from cqlib.report.verdicts import ClaimResult, claim_results
 
-# In the order of the report: what speaks against the paper first. Sign and tone go with the words.
-STANDINGS = {
-    "does not hold": ("✗", "bad"),
-    "depends on the temperature": ("±", "bad"),
-    "seen once, contrary": ("✗", "bad"),
-    "undecided": ("?", "plain"),
-    "seen once, depends on the temperature": ("?", "plain"),
-    "equal": ("=", "plain"),
-    "holds": ("✓", "good"),
-    "seen once, as claimed": ("✓", "good"),
-    "not run": ("–", "plain"),
+
+class Verdict(NamedTuple):
+    """How a verdict is shown: a sign and a tone that go with its words, and the heading of the claims that have it."""
+
+    sign: str
+    tone: str  # CSS class: good, bad (contrary to the claim) or plain
+    heading: str
+
+
+VERDICTS = {
+    "does not hold": Verdict("✗", "bad", "Claims that do not hold"),
+    "depends on the temperature": Verdict("±", "bad", "Claims that depend on the temperature"),
+    "seen once, contrary": Verdict("✗", "bad", "Seen once, and contrary to the claim"),
+    "undecided": Verdict("?", "plain", "Undecided"),
+    "seen once, depends on the temperature": Verdict("?", "plain", "Seen once, and depending on the temperature"),
+    "equal": Verdict("=", "plain", "No difference"),
+    "holds": Verdict("✓", "good", "Claims that hold"),
+    "seen once, as claimed": Verdict("✓", "good", "Seen once, as claimed"),
+    "not run": Verdict("–", "plain", "Not tested"),
 }
+"""In the order of the report: what speaks against the paper first."""
 DIGITS = {"bpd": 2, "%": 1}
 WIDTH = 200  # of the picture of an interval, in its own units
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One result of a claim: its temperature, its words, its interval as a picture."""
+    """The result of a claim at one temperature: its verdict, its effect in words, its interval as a picture."""
 
     at: str  # "T = 1"; empty for BPD, which has no temperature
-    standing: str
+    verdict: str
     effect: str
     bar: dict[str, float] | None
-
-    @property
-    def sign(self) -> str:
-        """A character that goes with the words."""
-        return STANDINGS[self.standing][0]
-
-    @property
-    def tone(self) -> str:
-        """CSS class: good, bad or plain."""
-        return STANDINGS[self.standing][1]
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Card:
-    """A claim, where it stands, what each run set says (the one that decides first), the paper's own effect."""
+    """A claim, the verdict on it, what each run set says (the one that decides first), the paper's own effect."""
 
     claim: Claim
-    standing: str
+    verdict: str
     lines: tuple[Line, ...]
     reach: str  # "0.49 bpd": how far from 0 the pictures go
     published: str
@@ -74,29 +75,30 @@ class Card:
 
 
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
-    """One card per claim (whose id begins with `prefix`), in the order of STANDINGS, then of the slides.
+    """One card per claim (whose id begins with `prefix`), in the order of `VERDICTS`, then of the slides.
 
-    A claim stands where the run set with most seeds puts it, before all others one of the paper's recipes on the data
-    of the claim; smoke runs, which only test the code, come last. The others are shown beside it.
+    The verdict is that of the run set with most seeds; one of the paper's recipes on the data of the claim goes before
+    all others, and smoke runs, which only test the code, come last. The others are shown beside it.
     """
-    results: dict[str, list[tuple[RunSet | None, ClaimResult]]] = {}
-    tested = [(runs, claims_table(runs.records, runs.data, runs.profile)) for runs in sets]
-    for runs, found in tested or [(None, claims_table([], "", ""))]:
-        for result in found:
-            if result.claim.id.startswith(prefix):
-                results.setdefault(result.claim.id, []).append((runs, result))
-    made = [_card(found) for found in results.values()]
-    return sorted(made, key=lambda card: list(STANDINGS).index(card.standing))
+    results: dict[Claim, list[tuple[RunSet, list[ClaimResult]]]] = {}
+    for runs in sets or [RunSet("local", "", 0, "", ())]:
+        by_claim: dict[Claim, list[ClaimResult]] = {}
+        for result in claim_results(runs):
+            by_claim.setdefault(result.claim, []).append(result)
+        for claim, found in by_claim.items():
+            results.setdefault(claim, []).append((runs, found))
+    all_cards = [_card(claim, found) for claim, found in results.items() if claim.id.startswith(prefix)]
+    return sorted(all_cards, key=lambda card: list(VERDICTS).index(card.verdict))
 
 
-def count_claims(made: Sequence[Card]) -> dict[str, int]:
-    """How many cards stand where, in the order of STANDINGS, zeros included."""
-    return {name: sum(card.standing == name for card in made) for name in STANDINGS}
+def count_claims(all_cards: Sequence[Card]) -> dict[str, int]:
+    """How many cards have each verdict, in the order of `VERDICTS`, zeros included."""
+    return dict.fromkeys(VERDICTS, 0) | Counter(card.verdict for card in all_cards)
 
 
-def standing(results: Sequence[ClaimResult]) -> str:
-    """Where the results of one claim in one run set, at the two temperatures, put it: what speaks against it at one of
-    them is told; for it speaks only what holds wherever it was measured."""
+def verdict(results: Sequence[ClaimResult]) -> str:
+    """The verdict on a claim from its results in one run set at the two temperatures: it holds only where it holds at
+    both, and what speaks against it at one of them is said."""
     labels = {result.label for result in results}
     names = {_name(result) for result in results}
     if len(names) == 1:
@@ -110,37 +112,38 @@ def _name(result: ClaimResult) -> str:
     return f"seen once, {result.direction}" if result.label == "seen once" else result.label
 
 
-def _card(found: list[tuple[RunSet | None, ClaimResult]]) -> Card:
-    claim, published = found[0][1].claim, found[0][1].published
-    paper = "" if published is None else effect_text(published, claim.unit)
-    by_set: dict[int, tuple[RunSet, list[ClaimResult]]] = {}
-    for runs, result in found:
-        if runs is not None and result.label != "not run":
-            by_set.setdefault(id(runs), (runs, []))[1].append(result)
-    ran = sorted(by_set.values(), key=lambda pair: _rank(claim, *pair))
-    where = standing(ran[0][1]) if ran else "not run"
-    reach = _reach([result for _, results in ran for result in results])
-    lines = tuple(_line(runs, results, reach) for runs, results in ran)
-    reason = min((result for _, result in found), key=lambda result: result.lacks).reason
-    return Card(claim, where, lines, f"{reach:.{DIGITS[claim.unit]}f} {claim.unit}", paper, reason)
+def _card(claim: Claim, results: Sequence[tuple[RunSet, list[ClaimResult]]]) -> Card:
+    run = [(runs, ran) for runs, found in results if (ran := [r for r in found if r.label != "not run"])]
+    run.sort(key=lambda pair: _rank(claim, *pair))
+    reach = _reach([result for _, ran in run for result in ran])
+    reason = min((r for _, found in results for r in found), key=lambda result: result.missing_kind).reason
+    published = published_effect(claim)
+    return Card(
+        claim,
+        verdict(run[0][1]) if run else "not run",
+        tuple(_line(runs, ran, reach) for runs, ran in run),
+        f"{reach:.{DIGITS[claim.unit]}f} {claim.unit}",
+        "" if published is None else effect_text(published, claim.unit),
+        reason,
+    )
 
 
 def _rank(claim: Claim, runs: RunSet, results: Sequence[ClaimResult]) -> tuple:
     """The place of a run set among those that test a claim: the first decides."""
     papers_own = (runs.profile, runs.data) == ("paper", claim.data)
-    return runs.profile == "smoke", not papers_own, -results[0].n_seeds, runs.place != "here"
+    return runs.profile == "smoke", not papers_own, -len(results[0].seeds), runs.origin != "local"
 
 
 def _line(runs: RunSet, results: Sequence[ClaimResult], reach: float) -> Line:
-    seeds, alone = results[0].n_seeds, results[0].alone
-    source = f"{PLACES[runs.place].lower()}, {seeds} seed{'s' if seeds > 1 else ''}"
-    if alone:
-        source += f"; without a comparable partner: seed{'s' if len(alone) > 1 else ''} {', '.join(map(str, alone))}"
-    findings = [
+    seeds, unpaired = len(results[0].seeds), results[0].unpaired_seeds
+    source = f"{ORIGINS[runs.origin].lower()}, {seeds} seed{'s' * (seeds > 1)}"
+    if unpaired:
+        source += f"; without a comparable partner: seed{'s' * (len(unpaired) > 1)} {', '.join(map(str, unpaired))}"
+    findings = tuple(
         Finding("" if r.temperature is None else f"T = {r.temperature:.0f}", _name(r), result_text(r), _bar(r, reach))
         for r in results
-    ]
-    return Line(runs.label, source, results[0].metric_name.partition("@")[0], tuple(findings))
+    )
+    return Line(runs.label, source, results[0].metric_name.partition("@")[0], findings)
 
 
 def result_text(result: ClaimResult) -> str:
@@ -150,15 +153,15 @@ def result_text(result: ClaimResult) -> str:
     text, unit = effect_text(result.effect, result.claim.unit), result.claim.unit
     if result.low is None or result.high is None:
         return text
-    return f"{text} [{number(result.low, unit)}, {number(result.high, unit)}]"
+    return f"{text} [{_signed(result.low, unit)}, {_signed(result.high, unit)}]"
 
 
 def effect_text(effect: float, unit: str) -> str:
     """ "+0.85 bpd" or "−12.3 %"."""
-    return f"{number(effect, unit)} {unit}"
+    return f"{_signed(effect, unit)} {unit}"
 
 
-def number(value: float, unit: str) -> str:
+def _signed(value: float, unit: str) -> str:
     """A signed number with a real minus: two decimals for bits per dimension, one for percent."""
     return f"{value:+.{DIGITS[unit]}f}".replace("-", "−")
 
@@ -176,5 +179,4 @@ def _bar(result: ClaimResult, reach: float) -> dict[str, float] | None:
         return None
     margin = EQUAL[result.claim.metric]
     ends = {"effect": result.effect, "low": result.low, "high": result.high, "left": -margin, "right": margin}
-    known = {name: value for name, value in ends.items() if value is not None}
-    return {name: round(WIDTH / 2 * (1 + value / reach), 1) for name, value in known.items()}
+    return {name: round(WIDTH / 2 * (1 + end / reach), 1) for name, end in ends.items() if end is not None}

@@ -4,18 +4,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record, load_records
 from cqlib.report.claim_cards import Card, cards
-from cqlib.report.run_sets import mean_and_std, run_sets
-from cqlib.util.paths import ROOT
+from cqlib.report.run_sets import mean_of, run_sets
+from cqlib.util.paths import PUBLISHED
 
-PUBLISHED = ROOT / "reports" / "published"
 OPPOSITE = ({"holds", "does not hold"}, {"seen once, as claimed", "seen once, contrary"})
 
 
@@ -38,8 +35,8 @@ def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
         return ""
     found = [{card.claim.id: card for card in cards(run_sets([], runs), "table1")} for runs in (fast, exact)]
     pairs = [(found[0][claim], found[1][claim]) for claim in found[0] if found[0][claim].lines]
-    same = sum(a.standing == b.standing for a, b in pairs)
-    turned = sum({a.standing, b.standing} in OPPOSITE for a, b in pairs)
+    same = sum(a.verdict == b.verdict for a, b in pairs)
+    turned = sum({a.verdict, b.verdict} in OPPOSITE for a, b in pairs)
     seeds = {row: _seeds([r for r in exact if r.row == row]) for row in dict.fromkeys(r.row for r in exact)}
     bpd = ", ".join(f"{paper.ROWS[row].label} {_mean(fast, row):.2f} and {_mean(exact, row):.2f} ({of_row})"
                     for row, of_row in seeds.items())  # fmt: skip
@@ -54,13 +51,13 @@ def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
     if not pairs:
         return head
     lines = [table_row(["claim", "bf16", "effect", "fp32", "effect"]), table_row(["---"] * 5)]
-    lines += [table_row([a.claim.sentence, *(cell for card in (a, b) for cell in (card.standing, _effects(card)))])
+    lines += [table_row([a.claim.sentence, *(cell for card in (a, b) for cell in (card.verdict, _effects(card)))])
               for a, b in pairs]  # fmt: skip
     return "\n".join([head, "", *lines])
 
 
 def _mean(records: Sequence[Record], row: str) -> float:
-    return mean_and_std([r.metrics["BPD"].value for r in records if r.row == row])[0]
+    return mean_of(r.metrics["BPD"] for r in records if r.row == row).value
 
 
 def _commits(records: Sequence[Record]) -> set[str | None]:
@@ -85,45 +82,6 @@ def _effects(card: Card) -> str:
     found = {f.effect: f.at for line in card.lines for f in reversed(line.findings)}
     named = [f"{at}: {effect}" if at and len(found) > 1 else effect for effect, at in found.items()]
     return "; ".join(reversed(named))
-
-
-def robustness(folder: Path = PUBLISHED) -> str:
-    """The long versions of the fault table and of the bad inputs, in numbers."""
-    faults, inputs = (_read(folder / f"robustness_{name}.json") for name in ("faults", "inputs"))
-    return "\n\n".join([_faults(faults) if faults else "The fault table has not been run yet.",
-                        _inputs(inputs) if inputs else "The bad inputs have not been run yet."])  # fmt: skip
-
-
-def _faults(found: dict[str, Any]) -> str:
-    struck = sum(one["struck"] for one in found["faults"].values())
-    head = (
-        f"`python tests/robustness/faults.py`, {struck:,} faults at random moments, {found['kills']:,} of them signals "
-        f"to a run: {found['lost_finished_rows']} finished rows lost, {found['differing_records']} records that differ "
-        f"in metrics, config or steps, {found['not_as_expected']} outcomes not as expected."
-    )
-    lines = [table_row(["fault", "times", "what is kept", "what is said", "exit code"]), table_row(["---"] * 5)]
-    for name, one in found["faults"].items():
-        times = f"{one['struck']:,}" if one["struck"] else next(iter(one["outcomes"]), "0")
-        if one["not_as_expected"]:
-            times += f", {one['not_as_expected']} not as expected"
-        lines.append(table_row([name, times, one["kept"], one["said"], str(one["exit_code"])]))
-    return "\n".join([head, "", *lines])
-
-
-def _inputs(found: dict[str, Any]) -> str:
-    total = found["total"]
-    names = [name for name in total if name not in ("inputs", "result", "one line")]
-    wrong = ", ".join(f"{total[name]:,} {name}" for name in names)
-    head = f"`python tests/robustness/bad_input.py`, {total['inputs']:,} inputs drawn by hypothesis: {wrong}."
-    columns = ["inputs", "result", "one line"]
-    lines = [table_row(["kind", *columns, *names]), table_row(["---"] * (4 + len(names)))]
-    for one in found["kinds"].values():
-        lines.append(table_row([one["about"], *(f"{one[name]:,}" for name in (*columns, *names))]))
-    return "\n".join([head, "", *lines])
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text()) if path.is_file() else None
 
 
 def table_row(cells: Sequence[str]) -> str:

@@ -1,14 +1,16 @@
-"""The report's pictures: sample grids beside real images, learning curves, quality against likelihood."""
+"""The report's pictures: sample grids, learning curves, quality against likelihood, CQ-F by width."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cqlib.data.grids import EXACT, QUALITY, grid, webp
@@ -16,8 +18,9 @@ from cqlib.data.reading import DAMAGE
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record, slug
 from cqlib.experiments.rows import ROWS, TWO_SCALES, marks, short_label
-from cqlib.report import plots, scale
-from cqlib.report.run_sets import AT, FEATURES, PLACES, RunSet, mean_and_std
+from cqlib.models.coverage_quality import WIDTHS
+from cqlib.report import plots
+from cqlib.report.run_sets import AT, FEATURES, RunSet, mean_of
 from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
 
@@ -28,6 +31,9 @@ LOSSY = f"; WebP, quality {QUALITY}"
 MEASURED = ("BPD", "FD", "FID")  # along training, on held-out images
 NOT_SHOWN = "Real images of this set do not come with this project, and are not shown."
 MAX_LINES = 8  # curves in one plot that can still be told apart
+WIDTH_PERCENT = {**WIDTHS, "table1/cq-f": 100}
+"""Row -> width of CQ-F's nets in percent of the profile's."""
+FEWEST_WIDTHS = 3
 FAMILIES = {  # by which columns of Table 3 the slides fill
     (False, True): "adversarial (no likelihood: starred BPD)",
     (True, False): "likelihood",
@@ -40,9 +46,13 @@ def samples_of(
 ) -> list[dict[str, Any]]:
     """Per run set: real test images, then each row's samples at both temperatures, of its first seed. Files below `out`
     are linked from there, others become part of the page."""
-    found = [(runs, grids(runs, _rows_of(runs), pictures[runs.place], data_dir, out)) for runs in sets]
-    return [{"title": _where(runs), "figures": figures, "note": "" if _can_be_shown(runs, out) else NOT_SHOWN}
-            for runs, figures in found if figures]  # fmt: skip
+    blocks = []
+    for runs in sets:
+        rows = [row for row in ROWS if row in runs.rows]
+        if figures := grids(runs, rows, pictures[runs.origin], data_dir, out):
+            blocks.append({"title": runs.title, "figures": figures,
+                           "note": "" if _can_be_shown(runs, out) else NOT_SHOWN})  # fmt: skip
+    return blocks
 
 
 def grids(
@@ -63,18 +73,10 @@ def _can_be_shown(runs: RunSet, out: Path | None) -> bool:
     return out is None or runs.data in WITHOUT_FILES
 
 
-def _rows_of(runs: RunSet) -> list[str]:
-    return [row for row in ROWS if paper.canonical(row) == row and runs.of(row)]
-
-
-def _canonical(records: Sequence[Record]) -> list[str]:
-    return list(dict.fromkeys(paper.canonical(run.row) for run in records))
-
-
 def _grids(runs: RunSet, row: str, folder: Path | None, out: Path | None) -> dict[str, Any] | None:
-    for run in runs.of(row) if folder else ():
-        place = folder / slug(run.row, run.data.name, run.profile, run.seed)
-        files = [(at, file) for at in AT if (file := sample_file(place, at)) is not None]
+    for run in runs.records_of(row) if folder else ():
+        run_folder = folder / slug(run.row, run.data.name, run.profile, run.seed)
+        files = [(at, file) for at in AT if (file := sample_file(run_folder, at)) is not None]
         label = short_label(row)
         images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
                   for at, file in files]  # fmt: skip
@@ -129,12 +131,13 @@ def plots_of(sets: Sequence[RunSet], alone: bool = False) -> list[dict[str, Any]
 
     `more` marks curves that a reader may skip.
     """
-    found = []
-    for runs in sorted(sets, key=lambda runs: runs.place):
+    plots_of_sets = []
+    for runs in sorted(sets, key=lambda runs: runs.origin):
         for name, rows in boards(runs):
-            found += [*quality(runs, rows, name), *_curves(runs, rows, name, alone or runs.place == "here")]
-        found += scale.plots_of(runs)
-    return found
+            losses = alone or runs.origin == "local"
+            plots_of_sets += [*quality(runs, rows, name), *learning_curves(runs, rows, name, losses)]
+        plots_of_sets += by_width(runs)
+    return plots_of_sets
 
 
 def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
@@ -142,15 +145,15 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
 
     Two scales stand with the other architectures of Table 2. A table with no row of its own gets no picture.
     """
-    found: list[tuple[str, list[str]]] = []
+    shared: list[tuple[str, list[str]]] = []
     shown: set[str] = set()
     for table in paper.TABLES:
-        ran = [row for row in table_rows(table.id) if runs.of(row)]
+        ran = [row for row in table_rows(table.id) if runs.records_of(row)]
         if not shown.issuperset(map(paper.canonical, ran)):
-            found.append((f"Table {table.id.removeprefix('table')}", ran))
+            shared.append((f"Table {table.id.removeprefix('table')}", ran))
             shown.update(map(paper.canonical, ran))
-    others = [row for row in _canonical(runs.records) if row not in shown]
-    return [*found, ("Beside the tables", others)] if others else found
+    others = [row for row in runs.rows if row not in shown]
+    return [*shared, ("Beside the tables", others)] if others else shared
 
 
 def table_rows(table: str) -> list[str]:
@@ -167,67 +170,74 @@ def family(row: str) -> str:
 
 def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
     """Quality against likelihood of `rows`, for every kind of features they were scored with."""
-    found = []
+    figures = []
     for _, distance, _ in FEATURES.values():
         points = [point for row in rows for point in _points(runs, row, distance)]
         if points:
             families = {short_label(row): family(row) for row in rows} if name == "Table 3" else None
             figure = plots.quality_against_likelihood(points, distance=distance, marks=marks(rows), families=families)
-            said = [f"{p.label} at T = {p.temperature} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
-            alt = f"{distance} against BPD, {name}. {_where(runs)}. {', '.join(said)}"
+            values = [f"{p.label} at T = {p.temperature} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
+            alt = f"{distance} against BPD, {name}. {runs.title}. {', '.join(values)}"
             spread = "; bars: standard deviations over seeds" if any(p.bpd_std for p in points) else ""
             caption = f"{name}, quality against likelihood: filled T = 1, open T = 0{spread}; lower left is better."
-            found.append(_plot(figure, alt, f"{caption} {_where(runs)}.", wide=families is not None))
-    return found
+            figures.append(_plot(figure, alt, f"{caption} {runs.title}.", wide=families is not None))
+    return figures
 
 
-def _curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) -> list[dict[str, Any]]:
-    found = []
-    records = [run for row in rows for run in runs.of(row)]
+def _points(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
+    """The means of BPD and a distance, at temperatures 1 and 0, over the runs that have measured both."""
+    points = []
+    for temperature in (1, 0):
+        metrics = ("BPD", f"{distance}@T{temperature}")
+        both = [run.metrics for run in runs.done(row) if run.metrics.keys() >= {*metrics}]
+        if both:
+            bpd, score = (mean_of(measured[name] for measured in both) for name in metrics)
+            label = short_label(row)
+            points.append(plots.Point(label, bpd.value, score.value, temperature, bpd.std or 0, score.std or 0))
+    return points
+
+
+def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) -> list[dict[str, Any]]:
+    """A picture for every curve of `rows`; without `losses` only of what was measured on held-out images."""
+    figures = []
+    records = [run for row in rows for run in runs.records_of(row)]
     for curve in dict.fromkeys(curve for run in records for curve in run.curve):
         if not losses and not curve.startswith(MEASURED):
             continue
-        series = {short_label(row): lines for row in rows if (lines := curves(runs.of(row), curve))}
+        series = {short_label(row): lines for row in rows if (lines := curves(runs.records_of(row), curve))}
         left_out = list(series)[MAX_LINES:]
         series = dict(list(series.items())[:MAX_LINES])
-        name_of = without_paths(curve)
-        figure = plots.learning_curves(series, ylabel=axis(name_of), marks=marks(rows))
+        figure = plots.learning_curves(series, ylabel=axis(without_paths(curve)), marks=marks(rows))
         ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
-        alt = f"{name_of} over training steps, {name}. {_where(runs)}. At the end of the first seed: {ends}"
-        caption = f"{name}, {curve} over training steps, one line per seed. {_where(runs)}."
+        alt = f"{without_paths(curve)} over training steps, {name}. {runs.title}. At the end of the first seed: {ends}"
+        caption = f"{name}, {curve} over training steps, one line per seed. {runs.title}."
         caption += f" Not drawn: {', '.join(left_out)}." if left_out else ""
-        if curve.startswith(MEASURED) and (said := order(series)):
-            caption += f" {said}"
-        found.append(_plot(figure, alt, caption, more=not curve.startswith(FIRST)))
-    return found
+        if curve.startswith(MEASURED) and (settled := order(series)):
+            caption += f" {settled}"
+        figures.append(_plot(figure, alt, caption, more=not curve.startswith(FIRST)))
+    return figures
 
 
 def order(series: Mapping[str, Sequence[Sequence[Sequence[float]]]]) -> str:
     """Whether the order of models is settled: since which of the steps at which all were measured their means over
     seeds, lowest first, stand as at the end. Empty for one model, for more than a plot shows, or where models were
     measured at different steps."""
-    if not 2 <= len(series) < MAX_LINES:
+    curves = {label: [dict(map(tuple, line)) for line in lines] for label, lines in series.items()}
+    steps = {tuple(sorted(curve)) for lines in curves.values() for curve in lines}
+    if not 2 <= len(series) < MAX_LINES or len(steps) != 1:
         return ""
-    means: dict[str, dict[float, float]] = {}
-    for label, lines in series.items():
-        at = [dict(map(tuple, line)) for line in lines]
-        if any(one.keys() != at[0].keys() for one in at):
-            return ""
-        means[label] = {step: sum(one[step] for one in at) / len(at) for step in at[0]}
-    steps = sorted(set.union(*(set(found) for found in means.values())))
-    if any(found.keys() != set(steps) for found in means.values()):
-        return ""
-    ranks = [sorted(means, key=lambda label, step=step: means[label][step]) for step in steps]
-    since = next(steps[k] for k in range(len(steps)) if all(rank == ranks[-1] for rank in ranks[k:]))
+    (steps,) = steps
+
+    def rank(step: float) -> list[str]:
+        return sorted(curves, key=lambda label: fmean(curve[step] for curve in curves[label]))
+
+    last = rank(steps[-1])
+    since = next(steps[k] for k in range(len(steps)) if all(rank(step) == last for step in steps[k:]))
     seeds = max(map(len, series.values()))
     by = "in one seed" if seeds == 1 else f"by means over {seeds} seeds or fewer"
     stands = f"stands since step {since:,} of {steps[-1]:,}" if since < steps[-1] else "is that of the last step alone"
-    return (f"The order at the end {by}, {' < '.join(ranks[-1])}, {stands}; whether neighbours differ is for the "
+    return (f"The order at the end {by}, {' < '.join(last)}, {stands}; whether neighbours differ is for the "
             "claims to say.")  # fmt: skip
-
-
-def _where(runs: RunSet) -> str:
-    return f"{PLACES[runs.place]}: {without_paths(runs.label)}"
 
 
 def curves(records: Sequence[Record], name: str) -> list[list[list[float]]]:
@@ -241,18 +251,34 @@ def axis(name: str) -> str:
     return name if "(" in name or name == "discriminator" else f"{name} (nats per image)"
 
 
-def _points(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
-    found = []
-    for temperature in (1, 0):
-        wanted = ("BPD", f"{distance}@T{temperature}")
-        done = [run for run in runs.of(row) if run.status == "done" and run.metrics.keys() >= {*wanted}]
-        if done:
-            (bpd, bpd_std), (score, std) = (mean_and_std([run.metrics[name].value for run in done]) for name in wanted)
-            found.append(plots.Point(short_label(row), bpd, score, temperature, bpd_std or 0, std or 0))
-    return found
+def by_width(runs: RunSet) -> list[dict[str, Any]]:
+    """BPD and distance of CQ-F against its number of parameters, for every kind of features; none with fewer than
+    `FEWEST_WIDTHS` widths."""
+    bpd, figures = widths(runs, "BPD"), []
+    for _, distance, _ in FEATURES.values():
+        scores = {f"T = {t}": widths(runs, f"{distance}@T{t}") for t in (1, 0)}
+        if min(map(len, (bpd, *scores.values()))) >= FEWEST_WIDTHS:
+            scored = {p.percent: p.mean for p in scores["T = 1"]}
+            values = [f"width {p.percent} % {p.mean:.2f} bpd, {scored[p.percent]:,.0f}"
+                      for p in bpd if p.percent in scored]  # fmt: skip
+            figure = plots.by_parameters({"BPD": {"": bpd}, distance: scores})
+            caption = ("CQ-F by width of all its nets, in percent of the profile's; bars: standard deviations over "
+                       f"seeds, where there are several. {runs.title}.")  # fmt: skip
+            figures.append(_plot(figure, f"BPD and {distance} of CQ-F: {', '.join(values)}", caption))
+    return figures
 
 
-def _plot(figure: Any, alt: str, caption: str, more: bool = False, wide: bool = False) -> dict[str, Any]:
+def widths(runs: RunSet, metric: str) -> list[plots.Size]:
+    """A metric of CQ-F by width, of finished runs."""
+    sizes = []
+    for row, percent in WIDTH_PERCENT.items():
+        done = [run for run in runs.done(row) if "total" in run.parameters and metric in run.metrics]
+        if mean := mean_of(run.metrics[metric] for run in done):
+            sizes.append(plots.Size(percent, done[0].parameters["total"] / 1e6, mean.value, mean.std or 0.0))
+    return sorted(sizes)
+
+
+def _plot(figure: Figure, alt: str, caption: str, more: bool = False, wide: bool = False) -> dict[str, Any]:
     return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more, "wide": wide}
 
 

@@ -17,7 +17,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -25,7 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from cqlib.data.grids import grid
 from cqlib.report.label_placement import Label, place
@@ -66,6 +66,16 @@ class Point:
     temperature: int
     bpd_std: float = 0.0
     distance_std: float = 0.0
+
+
+class Size(NamedTuple):
+    """One mark of `by_parameters`: width of the nets in percent, millions of parameters, mean and standard deviation
+    over seeds of a metric."""
+
+    percent: int
+    millions: float
+    mean: float
+    std: float
 
 
 def sample_board(rows: Mapping[str, Mapping[str, torch.Tensor]], *, columns: int = 8) -> Figure:
@@ -229,6 +239,30 @@ def by_layer(
         ax.set_ylabel(ylabel)
         ax.set_ylim(bottom=0)
         _label_ends(ax, ends)
+        return figure
+
+
+def by_parameters(panels: Mapping[str, Mapping[str, Sequence[Size]]]) -> Figure:
+    """A panel per metric under each other, against parameters on a logarithmic axis; `panels[metric][label]` is a
+    line."""
+    with matplotlib.rc_context(PLAIN):
+        figure = blank(4.7, 1.9 * len(panels))
+        axes = figure.subplots(len(panels), sharex=True)
+        for ax, (metric, lines) in zip(axes, panels.items(), strict=True):
+            ax.set_ylabel(metric)
+            for i, (label, sizes) in enumerate(lines.items()):
+                _, x, y, std = zip(*sizes, strict=True)
+                colour = mark(i)[0]
+                ax.errorbar(x, y, std, color=colour, marker="o", label=label, markerfacecolor=PAPER if i else colour)
+            if len(lines) > 1:
+                ax.legend(frameon=False)
+        ax.set_xscale("log")
+        ax.set_xlabel("parameters of encoder, decoder and f, in millions")
+        every = (size for lines in panels.values() for sizes in lines.values() for size in sizes)
+        ticks = sorted({(size.millions, size.percent) for size in every})
+        ax.xaxis.set_major_locator(FixedLocator([millions for millions, _ in ticks]))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xticklabels([f"{millions:.2g}\n{percent} %" for millions, percent in ticks])
         return figure
 
 

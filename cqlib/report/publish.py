@@ -21,13 +21,13 @@ from cqlib import data as data_sets
 from cqlib.data.grids import unscaled, webp
 from cqlib.experiments import ablations, paper, run
 from cqlib.experiments.record import STATUSES, Record, load_records, slug, write_record
-from cqlib.experiments.run import PUBLISHED
 from cqlib.metrics import evaluation
 from cqlib.report import page as report
 from cqlib.report import plots, readme
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
+from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
 
 PICTURE = {"row": "table1", "profile": "quick", "data": "photos10", "seed": 0}

@@ -1,4 +1,8 @@
-"""Run sets: the finished runs that may be averaged and compared with each other."""
+"""Run sets: the runs that may be averaged, and their means: one frame of (row, metric, mean, std, n).
+
+A run set holds the runs of one origin (published with this project, or made on this machine) on the same images of one
+data set and size, with one profile; seeds are its sample. Tables, claims and pictures take their numbers from here.
+"""
 
 from __future__ import annotations
 
@@ -6,44 +10,30 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS
-from cqlib.metrics.metric import STARRED
-from cqlib.util.text import decimal, digits
+from cqlib.metrics.metric import STARRED, Metric
+from cqlib.util.text import decimal, digits, without_paths
 
-PLACES = {"published": "Published", "here": "This machine"}
-
-
+ORIGINS = {"published": "Published", "local": "This machine"}
 FEATURES = {"inception": ("IS", "FID", "KID"), "lite0": ("IS-lite0", "FD-lite0", "KD-lite0")}
-
-
+"""Kind of features -> the scores that are taken with it."""
 AT = ("T1", "T0")
+"""Temperatures of the samples, as metric names have them: "FID@T1"."""
 
 
 @dataclass(frozen=True)
-class RunSet:
-    """Runs of any rows that may be compared with each other; `place` is "published" or "here"."""
+class Mean:
+    """The mean of a metric over `n` seeds, and its standard deviation (n - 1 in the denominator; None for one seed).
+    `starred`: BPD of a system without a likelihood, by the frozen-decoder recipe of the slides' footnote."""
 
-    place: str
-    data: str
-    size: int
-    profile: str
-    records: tuple[Record, ...] = field(repr=False)
-    images: str = ""
-    """Tells it from another run set of the same names whose images are not the same; else empty."""
-
-    @property
-    def label(self) -> str:
-        """ "photos10 16×16, quick"."""
-        images = f", images {self.images}" if self.images else ""
-        return f"{self.data} {self.size}×{self.size}{images}, {self.profile}"
-
-    def of(self, row: str) -> list[Record]:
-        """The records of `row`, or of the same model under another id, in the order of seeds."""
-        mine = (r for r in self.records if paper.canonical(r.row) == paper.canonical(row))
-        return sorted(mine, key=lambda record: record.seed)
+    value: float
+    std: float | None
+    n: int
+    starred: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,42 +46,101 @@ class Cell:
     span: int = 1
 
 
+@dataclass(frozen=True)
+class RunSet:
+    """Runs of any rows that may be compared with each other; `origin` is "published" or "local"."""
+
+    origin: str
+    data: str
+    size: int
+    profile: str
+    records: tuple[Record, ...] = field(repr=False)
+    images: str = ""
+    """Tells it from another run set of the same names whose images are not the same; else empty."""
+
+    @property
+    def label(self) -> str:
+        """ "photos10 16×16, quick"; of a folder of images only the last part of its path."""
+        images = f", images {self.images}" if self.images else ""
+        return f"{without_paths(self.data)} {self.size}×{self.size}{images}, {self.profile}"
+
+    @property
+    def title(self) -> str:
+        """ "Published: photos10 16×16, quick"."""
+        return f"{ORIGINS[self.origin]}: {self.label}"
+
+    @cached_property
+    def rows(self) -> tuple[str, ...]:
+        """The rows that ran, each model once under its first id, in the order of the records."""
+        return tuple(dict.fromkeys(paper.canonical(record.row) for record in self.records))
+
+    @cached_property
+    def _by_row(self) -> dict[str, list[Record]]:
+        runs: dict[str, list[Record]] = {}
+        for record in sorted(self.records, key=lambda record: record.seed):
+            runs.setdefault(paper.canonical(record.row), []).append(record)
+        return runs
+
+    def records_of(self, row: str) -> list[Record]:
+        """The records of `row`, or of the same model under another id, in the order of seeds."""
+        return list(self._by_row.get(paper.canonical(row), ()))
+
+    def done(self, row: str) -> list[Record]:
+        """The records of the row's finished runs, in the order of seeds."""
+        return [record for record in self.records_of(row) if record.status == "done"]
+
+    @property
+    def finished(self) -> list[Record]:
+        """The records of all finished runs."""
+        return [record for record in self.records if record.status == "done"]
+
+    def metrics_of(self, row: str) -> list[str]:
+        """The names of all metrics that finished runs of `row` have measured."""
+        return list(dict.fromkeys(name for run in self.done(row) for name in run.metrics))
+
+    def mean(self, row: str, metric: str) -> Mean | None:
+        """The metric's mean over the row's finished runs; None where none has measured it."""
+        return mean_of(run.metrics[metric] for run in self.done(row) if metric in run.metrics)
+
+    def cell(self, row: str, metric: str) -> Cell:
+        """`mean`, to print: a dash where there is none, a star for the frozen-decoder BPD."""
+        if (mean := self.mean(row, metric)) is None:
+            return Cell("—")
+        std = "" if mean.std is None else decimal(metric, mean.std, digits(metric, mean.value))
+        return Cell(decimal(metric, mean.value), std, "*" if mean.starred else "")
+
+
 def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
-    """The run sets of both places, published first, each in the paper's order of rows, then by seed.
+    """The run sets of both origins, published first, each in the paper's order of rows, then by seed.
 
     Of two records of one run the first counts.
     """
-    order = {row: place for place, row in enumerate(ROWS)}
-    found: dict[tuple, dict[tuple, Record]] = {}
-    for place, records in (("published", published), ("here", local)):
+    order = {row: i for i, row in enumerate(ROWS)}
+    sets: dict[tuple, dict[tuple, Record]] = {}
+    for origin, records in (("published", published), ("local", local)):
         for record in records:
-            key = (place, record.data.name, record.data.shape[-1], record.profile, record.data.fingerprint)
-            found.setdefault(key, {}).setdefault((paper.canonical(record.row), record.seed), record)
-    named = Counter(key[:-1] for key in found)  # the files behind a name may have changed
+            key = (origin, record.data.name, record.data.shape[-1], record.profile, record.data.fingerprint)
+            sets.setdefault(key, {}).setdefault((paper.canonical(record.row), record.seed), record)
+    same_name = Counter(key[:-1] for key in sets)  # the files behind a name may have changed
     return [
         RunSet(*key, tuple(runs[run] for run in sorted(runs, key=lambda run: (order.get(run[0], 99), run))),
-               fingerprint[:8] if named[tuple(key)] > 1 else "")
-        for (*key, fingerprint), runs in found.items()
+               fingerprint[:8] if same_name[tuple(key)] > 1 else "")
+        for (*key, fingerprint), runs in sets.items()
     ]  # fmt: skip
 
 
-def commonest(values: Iterable[str]) -> str:
-    """The value that stands there most often; of equals the first by name."""
+def mean_of(metrics: Iterable[Metric]) -> Mean | None:
+    """The mean over seeds of one metric; None where there is none."""
+    metrics = list(metrics)
+    if not metrics:
+        return None
+    values = [metric.value for metric in metrics]
+    std = statistics.stdev(values) if len(values) > 1 else None
+    starred = any(metric.protocol.startswith(STARRED) for metric in metrics)
+    return Mean(statistics.fmean(values), std, len(values), starred)
+
+
+def most_common(values: Iterable[str]) -> str:
+    """The most frequent value; of equally frequent ones the first by name."""
     counts = Counter(values)
     return min(counts, key=lambda value: (-counts[value], value))
-
-
-def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation over seeds (n - 1 in the denominator); None for a single seed."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-
-
-def measured(name: str, runs: Sequence[Record]) -> Cell:
-    """The mean of metric `name` over the finished `runs`, its std over seeds; a dash where none has it. A star marks
-    what the starred recipe gave."""
-    found = [run.metrics[name] for run in runs if run.status == "done" and name in run.metrics]
-    if not found:
-        return Cell("—")
-    mean, std = mean_and_std([metric.value for metric in found])
-    mark = "*" if any(metric.protocol.startswith(STARRED) for metric in found) else ""
-    return Cell(decimal(name, mean), "" if std is None else decimal(name, std, digits(name, mean)), mark)

@@ -1,146 +1,149 @@
-"""Verdicts on claims: does what the paper says show in our runs? Two rows, paired by seed.
+"""Verdicts: does a claim of the paper hold in our runs, and is a number of the paper reproduced?
 
-A claim can be tested at any scale and on any data; the verdict says on which. Verdicts on single numbers are
-in `cqlib.report.number_verdicts`.
+A claim compares two rows, paired by seed. It can be tested at any scale and on any data; the run set says on which. A
+number can only be set against runs of the paper's recipe on the paper's data, scored the paper's way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import stdtrit
 
 from cqlib.experiments.claims import CLAIMS, Claim, applies
-from cqlib.experiments.paper import DATA_SETS, EQUAL, canonical, published_effect
+from cqlib.experiments.paper import CLOSE, DATA_SETS, EQUAL, TOLERANCES, Number
 from cqlib.experiments.record import Record
-from cqlib.report.number_verdicts import TEMPERATURES, done_by_seed, metric_names
+from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
+from cqlib.report.run_sets import RunSet, mean_of
 
-LABELS = ("holds", "equal", "does not hold", "undecided", "seen once", "not run")
+CLAIM_LABELS = ("holds", "equal", "does not hold", "undecided", "seen once", "not run")
+NUMBER_LABELS = ("reproduced", "close", "not reproduced", "not comparable", "not run")
+SCORES = {"is": ("IS", "IS-lite0"), "fid": ("FID", "FD-lite0")}
+"""Names under which records carry a score, the paper's features first."""
 RESAMPLES = 2_000
 CONFIDENCE = 0.95
+PROFILE = "paper"  # the only profile whose recipe and data are the paper's
+MIN_SAMPLES = 10_000  # samples (or the whole test split) below which IS and FID are another, biased quantity
+
+Pair = tuple[Record, Record]
+
+
+def temperatures(metric: str) -> tuple[float | None, ...]:
+    """The temperatures at which a claim or number of `metric` is tested: 1 and 0 for scores of samples, else None."""
+    return (1.0, 0.0) if metric in SCORES else (None,)
+
+
+def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
+    """Names under which records carry `metric`, the paper's features first: ("FID@T1", "FD-lite0@T1").
+
+    ValueError for a temperature that is none of the metric's `temperatures`.
+    """
+    if temperature not in temperatures(metric):
+        raise ValueError(f"no metric '{metric}' at temperature {temperature}")
+    if temperature is None:
+        return ("BPD",) if metric == "bpd" else (metric,)
+    return tuple(f"{name}@T{temperature:.0f}" for name in SCORES[metric])
+
+
+# --- claims --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class ClaimResult:
     """A tested claim. `effect`, `low`, `high` are in `claim.unit`, positive as claimed (see `Claim.effect`).
 
-    `low` and `high` bound a 95 % interval: Student's t over seeds, or, for one seed's BPD, a bootstrap over
-    test images; None where there is none. `published` is the same effect in the paper's numbers.
-    `direction` is "as claimed", "contrary" or "" (nothing measured). `alone` are seeds of one of the rows that have no
-    comparable partner. `temperature` is None for metrics without samples.
+    `low` and `high` bound a 95 % interval: Student's t over seeds, or, for one seed's BPD, a bootstrap over test
+    images; None where there is none. `direction` is "as claimed", "contrary" or "" (nothing measured).
+    `unpaired_seeds` are seeds of one of the rows that have no comparable partner. `temperature` is None for metrics
+    without samples. `missing_kind` says what a claim that was not run is missing: 0 a comparable pair, 1 or 2 rows,
+    3 data that it is about.
     """
 
     claim: Claim
     label: str
     reason: str
+    temperature: float | None = None
     effect: float | None = None
     low: float | None = None
     high: float | None = None
-    n_seeds: int = 0
     seeds: tuple[int, ...] = ()
-    alone: tuple[int, ...] = ()
-    data: str = ""
-    profile: str = ""
+    unpaired_seeds: tuple[int, ...] = ()
     metric_name: str = ""
-    temperature: float | None = None
-    published: float | None = None
     direction: str = ""
-    lacks: int = 0
-    """What a claim that was not run lacks: 0 a comparable pair, 1 or 2 rows, 3 data that it speaks of."""
+    missing_kind: int = 0
 
 
-def claim_result(
-    claim: Claim,
-    records: Sequence[Record],
-    *,
-    temperature: float | None = None,
-    data: str | None = None,
-    profile: str | None = None,
-) -> ClaimResult:
-    """Test `claim` on `records`, of `data` and `profile` where given.
+def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -> ClaimResult:
+    """Test `claim` on a run set, scores of samples at `temperature`.
 
-    Runs of the two rows pair by seed; a pair counts when both are done, on the same images, in the same precision
-    (unless their recipes ask for different ones), and measured with the same protocol. For BPD a protocol may differ in
-    its kind (exact, bound), as it does between the paper's own rows; the number of images may not. Two pairs or more
-    give `judge`'s label on the t interval; one is "seen once".
-
-    ValueError for a temperature that does not suit the metric, for two records of one row and seed, and for
-    records of several data sets or profiles where neither is given.
+    Runs of the two rows pair by seed; a pair counts when both are done, measured on the same images with the same
+    protocol, and ran in the same precision unless their recipes ask for different ones. For BPD a protocol may differ
+    in its kind (exact, bound), as it does between the paper's own rows; the number of images may not. Two pairs or more
+    get `judge`'s label on the t interval; one is "seen once". ValueError for a temperature that does not suit the
+    metric.
     """
     names = metric_names(claim.metric, temperature)
-    rows = {canonical(claim.row_a), canonical(claim.row_b)}
-    records = [record for record in records if canonical(record.row) in rows]
-    records = [record for record in records if data in (None, record.data.name)]
-    records = [record for record in records if profile in (None, record.profile)]
-    kinds = sorted({(record.data.name, record.profile) for record in records})
-    if len(kinds) > 1:
-        raise ValueError(f"a claim is tested on one data set and profile, not {len(kinds)}: say which")
-    found_data, found_profile = kinds[0] if kinds else (data or "", profile or "")
-    runs_a, runs_b = done_by_seed(claim.row_a, records), done_by_seed(claim.row_b, records)
 
     def result(label: str, reason: str, **more) -> ClaimResult:
-        return ClaimResult(
-            claim,
-            label,
-            reason,
-            data=found_data,
-            profile=found_profile,
-            temperature=temperature,
-            published=published_effect(claim),
-            **more,
-        )
+        return ClaimResult(claim, label, reason, temperature, **more)
 
-    if found_data and not applies(claim, found_data):
-        return result("not run", f"claimed for {_label(claim.data)}, not for {_label(found_data)}", lacks=3)
-    missing = [row for row, runs in ((claim.row_a, runs_a), (claim.row_b, runs_b)) if not runs]
-    if missing:
-        return result("not run", f"no finished run of {' and '.join(missing)}", lacks=len(missing))
-    name, pairs = _pairs(names, runs_a, runs_b)
+    if not applies(claim, runs.data):
+        reason = f"claimed for {_data_label(claim.data)}, not for {_data_label(runs.data)}"
+        return result("not run", reason, missing_kind=3)
+    if missing := [row for row in (claim.row_a, claim.row_b) if not runs.done(row)]:
+        return result("not run", f"no finished run of {' and '.join(missing)}", missing_kind=len(missing))
+    name, pairs = _pairs(claim, runs, names)
     if not pairs:
         return result("not run", f"no two runs of one seed have {names[-1]} on the same images, in the same precision "
                                  "and by the same protocol")  # fmt: skip
 
     a, b = (np.array([record.metrics[name].value for record in side]) for side in zip(*pairs, strict=True))
     seeds = tuple(record.seed for record, _ in pairs)
-    alone = tuple(sorted({*runs_a, *runs_b} - {*seeds}))
-    found = {"n_seeds": len(pairs), "seeds": seeds, "alone": alone, "metric_name": name}
+    all_seeds = {record.seed for row in (claim.row_a, claim.row_b) for record in runs.done(row)}
+    unpaired = tuple(sorted(all_seeds - {*seeds}))
+    tested = {"seeds": seeds, "unpaired_seeds": unpaired, "metric_name": name}
     if claim.unit == "%" and b.mean() <= 0:
-        return result("undecided", f"{name} of {claim.row_b} is not positive: no percentages", **found)
+        return result("undecided", f"{name} of {claim.row_b} is not positive: no percentages", **tested)
     effects = np.array([claim.effect(x, y, b.mean()) for x, y in zip(a, b, strict=True)])
     effect, margin = float(effects.mean()), EQUAL[claim.metric]
     as_claimed = abs(effect) <= margin if claim.kind == "equal" else effect > 0
-    found |= {"effect": effect, "direction": "as claimed" if as_claimed else "contrary"}
+    tested |= {"effect": effect, "direction": "as claimed" if as_claimed else "contrary"}
     if len(pairs) == 1:
         low, high = _bootstrap(claim, *pairs[0], name, effect)
-        return result("seen once", f"one seed, {found['direction']}", low=low, high=high, **found)
+        return result("seen once", f"one seed, {tested['direction']}", low=low, high=high, **tested)
     low, high = t_interval(effects)
     label, reason = judge(claim.kind, low, high, margin)
-    left_out = f"; left out, without a comparable partner: seed {', '.join(map(str, alone))}" if alone else ""
-    return result(label, f"{len(pairs)} seeds: the interval {reason}{left_out}", low=low, high=high, **found)
+    left_out = f"; left out, without a comparable partner: seed {', '.join(map(str, unpaired))}" if unpaired else ""
+    return result(label, f"{len(pairs)} seeds: the interval {reason}{left_out}", low=low, high=high, **tested)
+
+
+def claim_results(runs: RunSet) -> Iterator[ClaimResult]:
+    """Every claim tested on a run set; claims on IS and FID twice, at temperatures 1 and 0."""
+    for claim in CLAIMS:
+        for temperature in temperatures(claim.metric):
+            yield claim_result(claim, runs, temperature)
 
 
 def judge(kind: str, low: float, high: float, margin: float) -> tuple[str, str]:
     """The label of an interval [low, high] of oriented effects, and why ("lies above 0").
 
-    For a directional claim ("lower", "higher", "cost") the sign decides first: an interval above 0 *holds*,
-    one below 0 *does not hold*, however small the effect. Only an interval that contains 0 can be *equal*,
-    when it lies inside [-margin, margin]; else it is *undecided*. So a claim and its reverse never both
-    hold, and the paper's own small effects (0.03 bpd, 2.5 % of IS for the larger discriminator) can hold at
-    all; the reason says when an effect is below the margin. An "equal" claim *holds* when the interval lies
-    inside the margin, whatever its sign, *does not hold* when it lies wholly outside, else it is
-    *undecided*.
+    For a directional claim ("lower", "higher", "cost") the sign decides first: an interval above 0 *holds*, one below 0
+    *does not hold*, however small the effect. Only an interval that contains 0 can be *equal*, when it lies inside
+    [-margin, margin]; else it is *undecided*. So a claim and its reverse never both hold, and the paper's own small
+    effects (0.03 bpd, 2.5 % of IS for the larger discriminator) can hold at all; the reason says when an effect is
+    below the margin. An "equal" claim *holds* when the interval lies inside the margin, whatever its sign, *does not
+    hold* when it lies wholly outside, else it is *undecided*.
     """
     inside = -margin <= low and high <= margin
-    small = ", within the margin of equality" if inside else ""
     if kind == "equal":
         if inside:
             return "holds", "lies within the margin of equality"
-        outside = low > margin or high < -margin
-        if outside:
+        if low > margin or high < -margin:
             return "does not hold", "lies outside the margin of equality"
         return "undecided", "crosses the margin of equality"
+    small = ", within the margin of equality" if inside else ""
     if low > 0:
         return "holds", f"lies above 0{small}"
     if high < 0:
@@ -163,50 +166,32 @@ def bootstrap_interval(differences: np.ndarray, seed: int = 0) -> tuple[float, f
     return float(low), float(high)
 
 
-def claims_table(records: Sequence[Record], data: str, profile: str) -> list[ClaimResult]:
-    """Every claim tested on `data` and `profile`; claims on IS and FID twice, at temperatures 1 and 0."""
-    return [
-        claim_result(claim, records, temperature=temperature, data=data, profile=profile)
-        for claim in CLAIMS
-        for temperature in (TEMPERATURES if claim.metric in ("is", "fid") else (None,))
-    ]
+def _pairs(claim: Claim, runs: RunSet, names: tuple[str, ...]) -> tuple[str, list[Pair]]:
+    """Which of `names` most comparable pairs carry (the first of equals), and those pairs in the order of seeds.
 
-
-def _pairs(
-    names: tuple[str, ...], runs_a: dict[int, Record], runs_b: dict[int, Record]
-) -> tuple[str, list[tuple[Record, Record]]]:
-    """Which of `names` most comparable pairs carry (of equals the first), and those pairs in the order of seeds.
-
-    A pair has one protocol; its words may differ between seeds, which they may name. The images are the same
-    in all pairs: of several groups, from other versions of a data set, the largest is taken.
+    A pair has one protocol; its words may differ between seeds, which they may name. The number of images is the same
+    in all pairs: of several groups the largest is taken.
     """
-    best: tuple[str, list[tuple[Record, Record]]] = "", []
+    runs_a, runs_b = ({record.seed: record for record in runs.done(row)} for row in (claim.row_a, claim.row_b))
+    best: tuple[str, list[Pair]] = "", []
     for name in names:
-        groups: dict[tuple, list[tuple[Record, Record]]] = {}
-        for seed in [seed for seed in runs_a if seed in runs_b]:
-            pair = runs_a[seed], runs_b[seed]
-            if all(name in record.metrics for record in pair) and not _precisions_mixed(*pair):
-                images, other = (_images(name, record) for record in pair)
+        groups: dict[tuple[str, int], list[Pair]] = {}
+        for pair in ((runs_a[seed], runs_b[seed]) for seed in runs_a if seed in runs_b):
+            if all(name in record.metrics for record in pair) and not _mixed_precision(*pair):
+                images, others = ((record.data.split, record.metrics[name].n) for record in pair)
                 protocols = {record.metrics[name].protocol for record in pair}
-                if images == other and (name == "BPD" or len(protocols) == 1):
+                if images == others and (name == "BPD" or len(protocols) == 1):
                     groups.setdefault(images, []).append(pair)
-        found = max(groups.values(), key=len, default=[])
-        best = max(best, (name, found), key=lambda pairs: len(pairs[1]))
+        largest = max(groups.values(), key=len, default=[])
+        best = max(best, (name, largest), key=lambda pairs: len(pairs[1]))
     return best
 
 
-def _precisions_mixed(a: Record, b: Record) -> bool:
+def _mixed_precision(a: Record, b: Record) -> bool:
     """Whether one ran in bf16 and the other in fp32 though both recipes leave that to the device."""
-    left_open = all(_autocast(record) == "auto" for record in (a, b))
+    training = (record.config.get("recipe", {}).get("training", {}) for record in (a, b))
+    left_open = all(config.get("autocast", "auto") == "auto" for config in training)
     return left_open and a.device.rpartition(", ")[2] != b.device.rpartition(", ")[2]
-
-
-def _autocast(record: Record) -> str:
-    return record.config.get("recipe", {}).get("training", {}).get("autocast", "auto")
-
-
-def _images(name: str, record: Record) -> tuple[str, str, int]:
-    return record.data.split, record.data.fingerprint, record.metrics[name].n
 
 
 def _bootstrap(claim: Claim, a: Record, b: Record, name: str, effect: float) -> tuple[float, float] | tuple[None, None]:
@@ -224,5 +209,85 @@ def _bootstrap(claim: Claim, a: Record, b: Record, name: str, effect: float) -> 
     return low + shift, high + shift
 
 
-def _label(data: str) -> str:
+def _data_label(data: str) -> str:
     return DATA_SETS[data].label if data in DATA_SETS else data
+
+
+# --- numbers -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NumberVerdict:
+    """The label of a paper number and why; `measured` is the mean over seeds.
+
+    `difference` is measured minus published: in bits per dimension, or in percent of the published score. Both are None
+    unless the runs are comparable.
+    """
+
+    label: str
+    reason: str
+    measured: float | None = None
+    difference: float | None = None
+
+
+def compare(number: Number, runs: Sequence[Record], temperature: float | None = None) -> NumberVerdict:
+    """Compare a number of the paper with runs of its row, one record per seed, averaged over those that are comparable.
+
+    Only a run of profile "paper" on the paper's data at its size, scored on held-out images, with Inception features
+    and at least 10,000 samples, is comparable; the reason names what differs: data, training set, profile, features or
+    protocol. `temperature` is the one of the samples for IS and FID.
+    """
+    if number.value is None:
+        return NumberVerdict("not comparable", "the slides print no number here")
+    done = [record for record in runs if record.status == "done"]
+    if not done:
+        statuses = ", ".join(sorted({record.status for record in runs}))
+        return NumberVerdict("not run", f"no finished run: {statuses}" if statuses else "no run")
+    names = metric_names(number.metric, temperature)
+    measured = [record for record in done if any(name in record.metrics for name in names)]
+    if not measured:
+        return NumberVerdict("not run", f"no finished run has measured {names[0]}")
+    differences = [list(_differences(number, record, names[0])) for record in measured]
+    if fewest := min(differences, key=len):
+        return NumberVerdict("not comparable", "other " + ", other ".join(fewest))
+    comparable = [record.metrics[names[0]] for record, found in zip(measured, differences, strict=True) if not found]
+
+    mean = mean_of(comparable)
+    unit = "bpd" if number.metric == "bpd" else "%"
+    difference = (mean.value - number.value) * (1 if unit == "bpd" else 100 / number.value)
+    tolerance = TOLERANCES[number.metric]
+    steps = round(abs(difference) / tolerance, 9)  # so that 3.95 against 3.90 is exactly one tolerance
+    label = "reproduced" if steps <= 1 else "close" if steps <= CLOSE else "not reproduced"
+    seeds = "1 run" if mean.n == 1 else f"mean of {mean.n} runs"
+    reason = f"{seeds}: {difference:+.2f} {unit} from the paper's {number.text} (tolerance {tolerance:g})"
+    return NumberVerdict(label, reason, mean.value, difference)
+
+
+def _differences(number: Number, record: Record, name: str) -> Iterator[str]:
+    """What keeps `record` from being comparable with `number`, as "data (photos10)"."""
+    paper, data = DATA_SETS[number.data], record.data
+    n_train = record.config.get("n_train")
+    if data.name != number.data:
+        yield f"data ({data.name}, not {paper.label})"
+    elif data.shape[-3:] != paper.shape:
+        yield f"data (images of {_size(data.shape[-3:])}, not {_size(paper.shape)})"
+    elif isinstance(n_train, int) and paper.n_train and n_train != paper.n_train:
+        yield f"training set ({n_train:,} images, not {paper.n_train:,})"
+    if record.profile != PROFILE:
+        yield f"profile ({record.profile}, not {PROFILE})"
+    if name not in record.metrics:
+        yield "features (lite0, not Inception)"
+        return
+    if UNKNOWN_WEIGHTS in record.metrics[name].protocol:
+        yield f"features ({UNKNOWN_WEIGHTS}, not torch-fidelity's)"
+    n = record.metrics[name].n
+    if data.split != "test":
+        yield f"protocol (measured on the {data.split} split, not on held-out images)"
+    elif number.metric == "bpd" and paper.n_test and data.name == number.data and n != paper.n_test:
+        yield f"protocol ({n:,} test images, not {paper.n_test:,})"
+    elif number.metric != "bpd" and n < (least := min(MIN_SAMPLES, paper.n_test or MIN_SAMPLES)):
+        yield f"protocol ({n:,} samples, fewer than {least:,})"
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

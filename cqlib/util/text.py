@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 
 def duration(seconds: float) -> str:
@@ -63,3 +64,9 @@ def without_paths(text: str) -> str:
     """`text` from outside as a page may show it: each absolute path is cut to its last part ("npz:/home/me/cats.npz"
     gives "npz:cats.npz"), and a character that cannot be seen, or would turn what follows it round, is a "�"."""
     return _UNSEEN.sub("�", _PATH.sub(r"\1", text))
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; a bar within a cell does not end it."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

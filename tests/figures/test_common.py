@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from cqlib.report.critic_cost import multiply_adds
 from fake_records import TABLE2, draw_samples, record, records
 from notebook_cells import smoke_model, soup, words
 
@@ -15,7 +16,6 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import write_record
 from cqlib.figures import architectures
 from cqlib.figures import common as show
-from cqlib.report.critic_cost import multiply_adds
 from cqlib.report.run_sets import RunSet, run_sets
 from cqlib.util.errors import UserError
 
@@ -54,8 +54,8 @@ def test_pictures_are_of_the_run_set_with_most_rows_and_of_this_machine_first(pu
     with pytest.raises(UserError, match="--only table2"):
         show.fullest(TABLE2_ROWS, [])
     published(*records(2, ROWS))
-    assert show.fullest(TABLE2_ROWS, []).place == "published"
-    assert show.fullest(TABLE2_ROWS, records(1)).place == "published"  # Table 1 alone
+    assert show.fullest(TABLE2_ROWS, []).origin == "published"
+    assert show.fullest(TABLE2_ROWS, records(1)).origin == "published"  # Table 1 alone
     assert show.fullest(TABLE2_ROWS, records(1, ROWS, profile="smoke")).label == "photos10 16×16, smoke"
 
 
@@ -132,7 +132,7 @@ def test_costs_say_what_the_critics_take(published):
 
 
 def test_kl_by_layer_is_the_mean_over_test_images(residual):
-    runs = RunSet("here", "photos10", 16, "smoke", ())
+    runs = RunSet("local", "photos10", 16, "smoke", ())
     label = soup(architectures.kl_by_layer(residual, runs, n=20)).svg["aria-label"]
     from cqlib import data
 
@@ -144,7 +144,7 @@ def test_kl_by_layer_is_the_mean_over_test_images(residual):
     for name, value in kl.items():
         assert f"{name} {value.mean():.1f}" in label
     assert "--only table2" in words(architectures.kl_by_layer({"CQF": residual["CQF"]}, runs))
-    nowhere = RunSet("here", "folder:/nowhere/at/all", 16, "smoke", ())
+    nowhere = RunSet("local", "folder:/nowhere/at/all", 16, "smoke", ())
     assert "/nowhere" not in words(architectures.kl_by_layer(residual, nowhere))
 
 

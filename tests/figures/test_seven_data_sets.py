@@ -100,7 +100,7 @@ def test_beside_runs_a_missing_cell_is_of_their_profile_and_size_and_no_path_is_
     assert "32×32 CQ-F published, 32×32, study" in text and "16×16" not in text
     assert "./run_all.sh --profile study --only table3/cqf-2-scales --data npz:PATH/a$x_$b.npz" in text
     draw_samples([sets[0].records[0]], tmp_path)
-    here = [replace(sets[0], place="here")]
+    here = [replace(sets[0], origin="local")]
     for page in (seven_data_sets.glance(sets, shown, tmp_path), seven_data_sets.grids(here, tmp_path)):
         assert "a$x_$b.npz" in page.data and "someone" not in page.data
 

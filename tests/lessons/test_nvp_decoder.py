@@ -181,7 +181,7 @@ def test_table_1_with_and_without_f():
     runs = run_sets(fakes, [])[0]
     for row, line in zip(flow_effects.ROWS, cells(flow_effects.scores(runs)), strict=True):
         for name, text in zip(("BPD", "IS-lite0@T1", "FD-lite0@T1"), line[1:-1], strict=True):
-            mean = sum(run.metrics[name].value for run in runs.of(row)) / 3
+            mean = sum(run.metrics[name].value for run in runs.records_of(row)) / 3
             assert value(text.split()[0]) == pytest.approx(mean, rel=2e-3)
     claims = [claim for claim in CLAIMS if claim.id.startswith(flow_effects.CLAIMS)]
     verdicts = flow_effects.verdicts(fakes).data

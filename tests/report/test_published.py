@@ -141,7 +141,7 @@ def test_no_old_grid_stays_beside_new_ones(tmp_path, monkeypatch):
 def test_readmes_picture_is_drawn_where_all_models_of_its_own_run_set_are(tmp_path, monkeypatch, data_set, drawn):
     place = tmp_path / "published"
     monkeypatch.setattr(publish, "PUBLISHED", place)
-    monkeypatch.setattr(publish.readme, "main", lambda: 0)
+    monkeypatch.setattr(publish.readme, "write", lambda: None)
     monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
     monkeypatch.setattr(publish, "_picture", lambda runs_dir: b"drawn")
     monkeypatch.setattr(publish, "_publish_model", lambda folder, name: place)
@@ -158,7 +158,7 @@ def test_samples_of_a_run_that_did_not_finish_are_not_published(tmp_path, monkey
     """Its row may have a record from before; or it finishes while others are published."""
     place, made = tmp_path / "published", fake_records.record("table1/vae", 0)
     monkeypatch.setattr(publish, "PUBLISHED", place)
-    monkeypatch.setattr(publish.readme, "main", lambda: 0)
+    monkeypatch.setattr(publish.readme, "write", lambda: None)
     monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
     name = slug("table1/vae", "photos10", "quick", 0)
     (place / "samples").mkdir(parents=True)

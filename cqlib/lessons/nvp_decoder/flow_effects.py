@@ -16,7 +16,7 @@ from cqlib.lessons.factorised_decoders.residuals import Reconstruction
 from cqlib.report import page as report
 from cqlib.report.cells import mark, panels, picture, table
 from cqlib.report.claim_cards import cards
-from cqlib.report.run_sets import FEATURES, RunSet, measured, run_sets
+from cqlib.report.run_sets import FEATURES, RunSet, run_sets
 
 ROWS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f")
 CLAIMS = "table1/f-"
@@ -63,19 +63,19 @@ def statistics(seen: Mapping[str, Reconstruction]) -> HTML:
 
 def scores(runs: RunSet) -> HTML:
     """BPD, and the scores at temperature 1, of the four systems; means over seeds with their spread."""
-    known = {name for row in ROWS for record in runs.of(row) for name in record.metrics}
+    known = {name for row in ROWS for record in runs.records_of(row) for name in record.metrics}
     score, distance, _ = FEATURES["inception" if "FID@T1" in known else "lite0"]
     names = {"BPD": "BPD ↓", f"{score}@T1": f"{score} ↑", f"{distance}@T1": f"{distance} ↓"}
     lines = []
     for row in ROWS:
-        done = runs.of(row)
-        lines.append([label_of(row), *(measured(name, done) for name in names), str(len(done))])
-    return table(f"With and without f, T = 1 ({runs.label}, {runs.place})", ["Model", *names.values(), "seeds"], lines)
+        done = runs.records_of(row)
+        lines.append([label_of(row), *(runs.cell(row, name) for name in names), str(len(done))])
+    return table(f"With and without f, T = 1 ({runs.label}, {runs.origin})", ["Model", *names.values(), "seeds"], lines)
 
 
 def verdicts(records: Sequence[Record]) -> HTML:
     """The tested claims about f, on the published records and on `records`; those that do not hold first."""
     tested = [
-        card for card in cards(run_sets(records, report.published_records()), CLAIMS) if card.standing != "not run"
+        card for card in cards(run_sets(records, report.published_records()), CLAIMS) if card.verdict != "not run"
     ]
     return HTML(report.macro("claim_list", tested) if tested else "<p>No claim about f has been tested yet.</p>")

@@ -1,0 +1,176 @@
+"""What the report says around its tables, as short texts: what ran, what is missing, devices, provenance."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from cqlib.data.catalogue import ENTRIES
+from cqlib.experiments import paper
+from cqlib.experiments.record import Record
+from cqlib.experiments.rows import label_of
+from cqlib.report.claim_cards import Card
+from cqlib.report.run_sets import ORIGINS, RunSet
+from cqlib.report.tables import count_numbers
+from cqlib.util.paths import PUBLISHED
+from cqlib.util.text import duration
+
+GPU_HOURS = PUBLISHED / "gpu_hours.json"
+
+
+def summary(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]]:
+    """The first screen: what ran here, on what, when; and what was published beside it, or `alone`."""
+    local, published = (_records(runs for runs in sets if runs.origin == origin) for origin in ("local", "published"))
+    lines = []
+    if local:
+        done = sum(run.status == "done" for run in local)
+        rows = sorted({label_of(run.row) for run in local})
+        start, end = min(run.started for run in local)[:16], max(run.finished for run in local)[:16]
+        lines += [
+            ("Run on this machine", f"{done} of {len(local)} runs finished: {', '.join(rows)}"),
+            ("Data and profile", "; ".join(runs.label for runs in sets if runs.origin == "local")),
+            ("Seeds", _seeds(local)),
+            ("Device", device_counts(local)),
+            ("When (UTC)", f"{start.replace('T', ' ')} to {end.replace('T', ' ')}"),
+            ("Time, all runs", duration(sum(run.seconds for run in local))),
+        ]
+    elif not alone:
+        lines.append(("Run on this machine", "nothing yet"))
+    for runs in (runs for runs in sets if runs.origin == "published"):
+        seeds = _seeds(runs.records)
+        images = sorted({n for run in runs.records if isinstance(n := run.config.get("n_train"), int)})
+        trained_on = f" ({' or '.join(f'{n:,}' for n in images)} training images)" if images else ""
+        count = _count(len(runs.records), "run")
+        text = f"{count} on {runs.label}{trained_on}, seed{'s' * (' ' in seeds)} {seeds}"
+        lines.append(("Published" if alone else "Published beside it", text))
+    if alone:
+        lines.append(("Device", device_counts(published)))
+        lines.append(("Time, all runs", duration(sum(run.seconds for run in published))))
+    return lines
+
+
+def towards_the_paper(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
+    """Where no run is of the paper's recipes on its data: the commands that make some, with the GPU-hours that one seed
+    is estimated to take."""
+    if _comparable_numbers(sets):
+        return []
+    hours = {(run["row"], run["data"]): run["hours"] for run in json.loads(GPU_HOURS.read_text())["runs"]}
+    everything = "everything"
+    if missing := _data_not_run(sets):
+        everything += f", with the data sets that no run below took the whole of ({', '.join(missing)})"
+    table1 = sum(hours.get((row.id, "cifar10"), 0.0) for row in paper.TABLE1.rows)
+    return [
+        (f"./run_all.sh --profile paper --only {only} --data-dir DIR", f"{what}, about {total:,.0f} GPU-hours")
+        for only, what, total in (("table1", "Table 1", table1), ("all", everything, sum(hours.values())))
+    ]
+
+
+def lacking(sets: Sequence[RunSet]) -> str:
+    """What no run has of the three things that the paper's numbers need, in words."""
+    some = any(
+        run.profile == "paper" or "FID@T1" in run.metrics
+        or (run.data.name, run.config.get("n_train")) == ("cifar10", ENTRIES["cifar10"].train)
+        for runs in sets for run in runs.finished
+    )  # fmt: skip
+    return "no run below has all three" if some else "no run below has any of them"
+
+
+def shortfalls(sets: Sequence[RunSet], all_cards: Sequence[Card], available: Collection[str]) -> list[str]:
+    """What the report cannot show, in sentences."""
+    lines = []
+    if against := [card.claim.sentence for card in all_cards if card.verdict == "does not hold"]:
+        lines.append(f"{_count(len(against), 'claim')} of the paper did not hold here: {'; '.join(against)}.")
+    known = {paper.canonical(row) for row in available}
+    systems = [row for row in paper.ROWS if paper.canonical(row) == row]
+    if later := [label_of(row) for row in systems if row not in known]:
+        lines.append(f"{_count(len(later), 'system')} cannot be trained by this version yet: {', '.join(later)}.")
+    ran = {row for runs in sets for row in runs.rows}
+    if missing := [label_of(row) for row in systems if row in known - ran]:
+        lines.append(f"Not trained: {', '.join(missing)}; the tables name the commands.")
+    if not _comparable_numbers(sets):
+        lines.append("No run used the paper’s recipes on the paper’s data (profile “paper”), so none of the "
+                     "paper’s numbers could be reproduced or contradicted; the claims were tested at a "
+                     "smaller scale.")  # fmt: skip
+    if data := _data_not_run(sets):
+        lines.append("Of the slides’ seven data sets (LSUN tower and church are inferred) there is no run on the whole "
+                     f"of {', '.join(data)}: ./run_all.sh --profile paper --only table4 --data-dir DIR.")  # fmt: skip
+    lines.append("The slides leave open the exact nets, latent sizes, iterations, pixel scaling and how many "
+                 "samples stand behind IS and FID; what was chosen is in each record’s config.")  # fmt: skip
+    return lines
+
+
+def unfinished(sets: Sequence[RunSet]) -> list[str]:
+    """One line per run that stopped, diverged or failed, with its notes."""
+    return [
+        ": ".join([f"{label_of(run.row)} on {runs.label}, seed {run.seed} ({ORIGINS[runs.origin].lower()})",
+                   f"{run.status} at step {run.steps:,}", *run.notes])
+        for runs in sets for run in runs.records if run.status != "done"
+    ]  # fmt: skip
+
+
+def devices(sets: Sequence[RunSet]) -> list[str]:
+    """What the runs of either origin were trained on: "This machine: cpu"."""
+    by_origin = {name: _records(runs for runs in sets if ORIGINS[runs.origin] == name) for name in ORIGINS.values()}
+    return [f"{name}: {device_counts(records)}" for name, records in by_origin.items() if records]
+
+
+def device_counts(runs: Sequence[Record]) -> str:
+    """ "85 runs on CPU X, 1 thread, bf16 convolutions; 4 runs on …", or the one device of all."""
+    counts = Counter(run.device for run in runs).most_common()
+    return counts[0][0] if len(counts) == 1 else "; ".join(f"{_count(n, 'run')} on {name}" for name, n in counts)
+
+
+def provenance(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
+    """Commits, versions, data fingerprints and devices of all runs."""
+    runs = _records(sets)
+    values = {
+        "Code": {_commit(run, 40) for run in runs},
+        "Versions": {f"{name} {version}" for run in runs for name, version in run.versions.items()},
+        "Data": {f"{run.data.name} {run.data.split} {'×'.join(map(str, run.data.shape))}: {run.data.fingerprint}"
+                 for run in runs},
+        "Devices": {run.device for run in runs},
+    }  # fmt: skip
+    return [(name, "; ".join(sorted(texts))) for name, texts in values.items() if texts]
+
+
+def all_runs(sets: Sequence[RunSet]) -> list[list[Any]]:
+    """One line per run: what it was, how it ended, and the hashes that pin it down."""
+    return [
+        [run.row, ORIGINS[runs.origin], runs.data, run.profile, run.seed, run.status, run.config_hash,
+         run.data.fingerprint, _commit(run, 10), run.finished[:16].replace("T", " ")]
+        for runs in sets for run in runs.records
+    ]  # fmt: skip
+
+
+def _records(sets) -> list[Record]:
+    return [run for runs in sets for run in runs.records]
+
+
+def _data_not_run(sets: Sequence[RunSet]) -> list[str]:
+    """Those of the slides' data sets that no run took the whole of."""
+    whole = {(run.data.name, run.config.get("n_train")) for runs in sets for run in runs.finished}
+    return [data.label for name, data in paper.DATA_SETS.items() if (name, ENTRIES[name].train) not in whole]
+
+
+def _comparable_numbers(sets: Sequence[RunSet]) -> int:
+    """How many of the paper's numbers a run can be set against."""
+    counts = count_numbers(sets)
+    return sum(counts.values()) - counts["not comparable"] - counts["not run"]
+
+
+def _seeds(records: Sequence[Record]) -> str:
+    seeds = sorted({run.seed for run in records})
+    whole = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
+    return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _commit(run: Record, digits: int) -> str:
+    if run.git.commit is None:
+        return "no repository"
+    return run.git.commit[:digits] + (" with uncommitted changes" if run.git.dirty else "")

@@ -1,0 +1,227 @@
+"""The page: one file, accessible, all text escaped, no path of the machine, negative results first."""
+
+from __future__ import annotations
+
+import re
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+from fake_records import SCORES, draw_samples, record, records
+
+from cqlib.cli import options
+from cqlib.experiments import paper
+from cqlib.experiments.claims import CLAIMS
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.record import write_record
+from cqlib.metrics.metric import Metric
+from cqlib.report import ablations
+from cqlib.report import page as report
+
+HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
+
+
+def page(out: Path, local=(), published=(), plots=False, **more) -> BeautifulSoup:
+    """The parsed page; plots, which take seconds, where they are wanted."""
+    with nullcontext() if plots else patch.object(report.pictures, "plots_of", return_value=[]):
+        index = report.build(out, local=local, published=published, available=tuple(SCORES), **more)
+    return BeautifulSoup(index.read_text(encoding="utf-8"), "html.parser")
+
+
+def words(element) -> str:
+    return " ".join(element.get_text(" ").split())
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory) -> BeautifulSoup:
+    """Published records of five seeds, one seed here, a diverged run, a failure, pictures, ablations and a notebook."""
+    out = tmp_path_factory.mktemp("report")
+    local, published = records(1), records(5)
+    diverged = record("table1/gan", 1, status="diverged", notes=["ten non-finite losses in a row"])
+    draw_samples(local, out / "runs")
+    lines = (("as it is", "−0.50 bpd", "1"), ("less of <it>", "−0.20 bpd", "2"))
+    tried = {"table1/cq-f-gan-fid": ablations.Table("photos10, seed 100", ("effect", "parameters"), lines)}
+    return page(
+        out,
+        [*local, diverged],
+        published,
+        failures=["table1/gan on photos10, seed 1: diverged: see /home/someone/runs/logs/gan.log"],
+        notebooks=[out / "notebooks" / "table1_objectives.html"],
+        local_pictures=out / "runs",
+        tried=tried,
+        plots=True,
+    )
+
+
+def test_the_page_is_one_file_that_loads_nothing(full):
+    assert not full.find_all(["script", "link", "iframe", "object", "embed"])
+    for element in full.find_all(True):
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            address = element.get(name, "")
+            paper_itself = element.name == "a" and address == "https://arxiv.org/abs/1901.01091"  # followed, not loaded
+            assert paper_itself or not re.match(r"\s*(https?:)?//", address), f"{element.name} loads {address}"
+    assert not re.search(r"@import|url\((?!#)", full.style.string)
+
+
+def test_the_document_is_accessible(full):
+    assert full.html["lang"] == "en"
+    assert full.find("a", class_="skip")["href"] == "#main" and full.find("main", id="main")
+    assert full.find("header") and full.find("nav")["aria-label"] and full.find("footer")
+    assert all(image.get("alt") for image in full.find_all("img"))
+    pictures = [svg for svg in full.find_all("svg") if not svg.get("aria-hidden")]
+    assert pictures and all(svg["role"] == "img" and svg["aria-label"] for svg in pictures)
+    for table in full.find_all("table"):
+        around = table.find_parent(class_="scroll")
+        assert around["tabindex"] == "0" and around["role"] == "region"
+        assert around.get("aria-label") or full.find(id=around["aria-labelledby"])
+        assert all(head.get("scope") for head in table.find_all("th"))
+    for verdict in full.find_all(class_="verdict"):  # none by colour alone
+        assert re.search(r"[a-z]{3}", words(verdict))
+    ids = [element["id"] for element in full.find_all(id=True)]
+    assert len(ids) == len(set(ids))
+    targets = {link["href"][1:] for link in full.find_all("a") if link["href"].startswith("#")}
+    assert targets and targets <= set(ids)
+
+
+def test_all_three_tables_hold_every_row_and_number_of_the_paper(full):
+    for table in paper.TABLES:
+        shown = full.find(id=f"{table.id}-caption").find_parent("table")
+        labels = [words(head) for head in shown.find_all("th", class_="model")]
+        for row in table.rows:
+            assert any(row.label in label for label in labels)
+        cells = [words(cell) for line in shown.find_all("tr", class_="paper") for cell in line.find_all("td")]
+        printed = [f"{n.text} {n.mark}".strip() for row in table.rows for n in row.numbers if n.text]
+        for text in printed:
+            assert cells.count(text) >= printed.count(text)
+
+
+def test_a_measured_line_holds_mean_and_standard_deviation_over_seeds(full):
+    table = full.find(id="table1-caption").find_parent("table")
+    line = table.find_all("tr", class_="published")[3]  # CQ-F
+    values = [record("table1/cq-f", seed).metrics["BPD"].value for seed in range(5)]
+    cells = [words(cell) for cell in line.find_all("td")]
+    assert cells[0] == f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
+    assert cells[7] == "5" and "not comparable" in cells[8]
+    notes = words(table.find_parent(class_="scroll").find_next_sibling(class_="notes"))
+    assert "BPD: other data (photos10, not CIFAR-10), other profile (quick, not paper)" in notes
+    floor = next(head for head in table.find_all("th", class_="model") if "Floor" in words(head))
+    assert "310.0" in words(floor.find_parent("tbody"))
+
+
+def test_claims_that_do_not_hold_stand_first_with_what_was_tried(full):
+    summary = full.find(id="summary")
+    assert [words(head) for head in summary.find_all("h3")][1] == "Claims that do not hold"
+    claims = summary.find_all("ul", class_="claims")[0]
+    assert "CQ-F beats GAN in FID" in words(claims) and "does not hold" in words(claims)
+    assert "What was tried" in words(claims) and "less of <it>" in words(claims) and "−0.20 bpd" in words(claims)
+    assert "Claims that hold" in words(full.find(id="claims"))
+    assert "CQ-F beats GAN in FID" in words(full.find(id="not-reproduced"))
+    shown = [words(item.p) for item in full.select("ul.claims > li")]
+    untested = [words(line.th) for line in full.select('[aria-label="Claims that were not tested"] tbody tr')]
+    assert sorted(shown + untested) == sorted(claim.sentence for claim in CLAIMS)
+
+
+def test_every_section_has_its_content(full):
+    assert "ten non-finite losses in a row" in words(full.find(id="not-reproduced"))
+    assert "gan.log" in words(full.find(class_="notice")) and "/home" not in words(full)
+    costs = words(full.find(id="costs"))
+    assert "551,000" in costs and "7.4 %" in costs and "610" in costs
+    svgs = [svg["aria-label"] for svg in full.find(id="curves").find_all("svg")]
+    for origin, losses in (("This machine", True), ("Published", False)):  # whose own page has them
+        assert any("against BPD" in label and origin in label for label in svgs)
+        assert any(label.startswith("L_") and origin in label for label in svgs) == losses
+    protocol = words(full.find(id="protocol"))
+    assert "n_real = n_fake = 1,000" in protocol and "literature’s protocols" not in protocol
+    assert "All 140 measured numbers" in protocol
+    assert "Precision and recall" in words(full.find(id="tables"))
+    assert "torch 2.13.0" in words(full.find(id="provenance")) and "All 31 runs" in words(full.find(id="provenance"))
+    assert full.find(id="notebooks").find("a")["href"] == "notebooks/table1_objectives.html"
+    assert "lacks a minus sign" in words(full.find(id="footnotes"))
+
+
+def test_samples_stand_side_by_side_beside_real_images(full):
+    images = [figure.find_all("img") for figure in full.find(id="samples").find_all("figure")]
+    assert [len(pair) for pair in images] == [1, 2, 2, 2, 2, 2]
+    assert images[0][0]["alt"] == "Real test images of photos10"
+    assert images[1][0]["alt"].endswith("at temperature 1") and images[1][1]["alt"].endswith("at temperature 0")
+    kinds = [{image["src"].partition(";")[0] for image in pair} for pair in images]
+    assert kinds == [{"data:image/webp"}, *[{"data:image/png"}] * len(SCORES)]
+
+
+def test_a_row_not_trained_here_shows_its_command_or_that_there_is_none_yet(tmp_path):
+    text = words(page(tmp_path, local=[record("table1/vae")], profile="study").find(id="tables"))
+    assert "./run_all.sh --profile study --only table1/cq-f" in text
+    assert "--only table1/vae " not in text
+    assert "--only table3/dcgan" not in text and "cannot be trained by this version yet" in text
+
+
+def test_the_report_of_nothing_says_so(tmp_path):
+    soup = page(tmp_path)
+    assert "nothing yet" in words(soup) and "No claim has been tested yet" in words(soup)
+    assert len(soup.find(id="tables").find_all("table")) == 3 and soup.find(id="baselines-caption") is None
+
+
+def test_text_from_outside_is_escaped_and_no_path_gets_in(tmp_path):
+    folder = str(tmp_path / "images")
+    failed = record("table1/vae", device=HOSTILE, versions={HOSTILE: HOSTILE}, status="failed",
+                    notes=[HOSTILE, f"no space left on {folder}/deep/file.bin"])  # fmt: skip
+    done = record("table1/cq", data=HOSTILE, config_hash=HOSTILE, curve={HOSTILE: [[1, 2.0], [2, 1.0]]})
+    done.metrics["BPD"] = replace(done.metrics["BPD"], protocol=HOSTILE)
+    done.metrics[HOSTILE] = done.metrics[f"FD-lite0@T1 [{HOSTILE}]"] = Metric(1.0, None, 1, "p")
+    strange = replace(record("table1/gan", profile=HOSTILE), row=HOSTILE)
+    named = record("table1/cq", data=f"npz:{folder}/cats.npz")
+    failures = [HOSTILE, f"see {folder}/logs/worker.log"]
+    soup = page(tmp_path / "out", local=[failed, done, strange, named], failures=failures, plots=True)
+    assert not soup.find_all("script") and not soup.find_all(onerror=True)
+    assert [image for image in soup.find_all("img") if image.get("src") == "x"] == []
+    assert words(soup).count('alert("x")') > 8
+    assert str(tmp_path) not in str(soup)
+    assert "npz:cats.npz" in words(soup) and "worker.log" in words(soup) and "file.bin" in words(soup)
+
+
+def test_further_protocols_and_baselines_have_tables_of_their_own(tmp_path):
+    runs = records(2, ("table3/dcgan",))
+    for run in runs:
+        run.metrics["FD-lite0@T1 [sngan]"] = Metric(31.5 + run.seed, None, 5000, "FD-lite0: protocol sngan")
+    soup = page(tmp_path, local=runs)
+    section = soup.find(id="protocol")
+    table = section.find(attrs={"aria-label": "Scores under other protocols"}).table
+    cells = [words(cell) for cell in table.tbody.tr.find_all(["th", "td"])]
+    assert cells[0] == "DCGAN" and cells[4] == "32.0 ± 0.7"
+    assert "held-out images" in words(section) and "guess" in words(section)  # what the protocols are
+    assert "yes" in soup.find(id="baselines-caption").find_parent("table").get_text()
+
+
+def test_equal_input_gives_an_equal_page(tmp_path):
+    first = report.build(tmp_path / "a", local=records(1), published=records(2)).read_bytes()
+    assert first == report.build(tmp_path / "b", local=records(1), published=records(2)).read_bytes()
+
+
+def test_damaged_records_and_those_of_another_recipe_are_named_and_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(report.pictures, "plots_of", lambda *_: [])
+    monkeypatch.setattr(report, "PUBLISHED", tmp_path / "published")
+    (tmp_path / "runs" / "broken").mkdir(parents=True)
+    (tmp_path / "runs" / "broken" / "record.json").write_text("{")
+    hashes = [experiment("table1/vae", "quick", seed=seed).config_hash for seed in (0, 1)]
+    for seed, config_hash in enumerate((hashes[0], hashes[1], "0123456789abcdef")):
+        write_record(record("table1/vae", seed, config_hash=config_hash), tmp_path / "runs")
+    write_record(record("table1/gan", 0, config_hash="0123456789abcdef"), tmp_path / "runs")  # nothing of today's
+    soup = BeautifulSoup(report.render(tmp_path / "out", runs_dir=tmp_path / "runs").read_text(), "html.parser")
+    notice = words(soup.find(class_="notice"))
+    assert "record left out: broken/record.json: not JSON" in notice
+    assert "table1/vae on photos10, quick, seed 2 is of another recipe" in notice and "table1/gan" not in notice
+    assert "--seeds 2, (and the comma)" in notice and options.seeds("2,") == (2,)
+    vae = next(line for line in soup.find_all("tr", class_="local") if "VAE" in words(line.find_parent("tbody")))
+    assert words(vae.find_all("td")[-2]) == "2"
+
+
+def test_notebooks_get_the_same_table_and_claims():
+    table = BeautifulSoup(report.table_html("table1", records(1), []), "html.parser")
+    assert len(table.find_all("th", class_="model")) == 6 and "This machine" in words(table)
+    claims = words(BeautifulSoup(report.claims_html("table1", records(1), []), "html.parser"))
+    assert "seen once, contrary" in claims and "IAF" not in claims
+    assert "No claim" in report.claims_html("table2", [], [])

@@ -1,0 +1,193 @@
+"""The report's pictures: which rows share one, marks where the records put them, what is written beside them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fake_records import SCORES, TABLE2, TABLE3, draw_samples, record, records
+from PIL import Image
+
+from cqlib import data as data_sets
+from cqlib.data.grids import grid_png, tiles, unscaled
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.rows import marks, short_label
+from cqlib.metrics.metric import Metric
+from cqlib.models.coverage_quality import WIDTHS
+from cqlib.models.registry import build
+from cqlib.report import pictures, plots
+from cqlib.report.run_sets import run_sets
+
+ROWS = (*SCORES, *TABLE2)
+
+
+def test_one_system_has_one_colour_everywhere():
+    """Whatever it is called; and no two in a picture share colour and marker."""
+    tables = {name: marks(pictures.table_rows(name)) for name in ("table1", "table2", "table3")}
+    assert tables["table1"]["CQ-F"] == tables["table2"]["CQF"] and tables["table1"]["GAN"] == tables["table2"]["GAN"]
+    assert tables["table2"]["CQF (large Discr.)"] == tables["table3"]["CQF (large Discr.)"]
+    for found in tables.values():
+        assert len({plots.mark(i) for i in found.values()}) == len(found)
+    curves = {"CQ-F": [[[0, 2.0], [10, 1.0]]], "GAN": [[[0, 1.0], [10, 2.0]]]}
+    for shown in (curves, dict(reversed(curves.items()))):
+        lines = plots.learning_curves(shown, ylabel="L_C", marks=tables["table1"]).axes[0].lines
+        colours = dict(zip(shown, (line.get_color() for line in lines), strict=True))
+        assert colours == {"CQ-F": plots.SERIES[3], "GAN": plots.SERIES[4]}
+
+
+@pytest.mark.parametrize(("size", "width"), [(16, 16 * (16 + 1) * 4 + 4), (32, 16 * (32 + 1) + 1)])
+def test_larger_real_images_are_shown_without_repeated_pixels(size, width):
+    content = pictures.real_images("photos10", size, None)
+    assert Image.open(io.BytesIO(content)).size[0] == width
+    shown = tiles(unscaled(content, size, columns=16), size)
+    wanted = data_sets.load("photos10", size=size).test.images[: len(shown)]
+    loss = (shown.int() - wanted.int()).abs().float().mean()
+    assert loss == 0 if size == 16 else 0 < loss < 4.5  # WebP of quality 90
+    assert pictures.real_images("nothing", size, None) is None
+
+
+@pytest.mark.parametrize("data", ["photos10", "npz:mine"])
+def test_the_published_page_shows_real_images_only_of_what_any_machine_has(tmp_path, monkeypatch, data):
+    runs = [record("table1/vae", data=data)]
+    draw_samples(runs, tmp_path)
+    real = grid_png(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
+    monkeypatch.setattr(pictures, "real_images", lambda *_: real)
+    (shown,) = run_sets([], runs)
+    labels = [[figure["label"] for figure in pictures.grids(shown, ["table1/vae"], tmp_path, None, out)]
+              for out in (tmp_path, None)]  # fmt: skip
+    assert labels == [["Real test images", "VAE"] if data == "photos10" else ["VAE"], ["Real test images", "VAE"]]
+    (block,) = pictures.samples_of([shown], {"published": tmp_path}, None, tmp_path)
+    assert bool(block["note"]) == (data != "photos10")
+
+
+def test_the_order_of_models_is_told_with_the_step_since_which_it_stands():
+    a, b = [[100, 9.0], [200, 4.0], [300, 3.0]], [[100, 8.0], [200, 5.0], [300, 4.0]]
+    order = pictures.order
+    assert order({"A": [a], "B": [b]}).startswith("The order at the end in one seed, A < B, stands since step 200 of")
+    assert "B < A" in order({"A": [b], "B": [a]})
+    late = [[100, 9.0], [200, 9.0], [300, 3.5]]  # the mean of two seeds counts, not the first one's
+    assert "A < B, is that of the last step alone" in order({"A": [a, late], "B": [b, b]})
+    for untold in ({}, {"A": [a]}, {"A": [a], "B": [b[1:]]}, {"A": [a, b[1:]], "B": [b]}):
+        assert order(untold) == ""
+
+
+@pytest.mark.parametrize("name, label", [("KL", "KL (nats per image)"), ("discriminator", "discriminator"),
+                                         ("L_C (bits/dim)", "L_C (bits/dim)")])  # fmt: skip
+def test_an_axis_has_the_unit_of_its_loss(name, label):
+    """A critic's loss has none: some are hinge losses."""
+    assert pictures.axis(name) == label
+
+
+def test_curves_that_a_plot_has_no_room_for_are_named(monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_LINES", 2)
+    rows = ("table1/cq", "table1/cq-f", "table1/gan")
+    sets = run_sets([replace(record(row), curve={"/home/someone/x": [[1, 2.0]]}) for row in rows], [])
+    (plot,) = pictures.learning_curves(sets[0], rows, "Table 1", losses=True)
+    assert plot["caption"].endswith(" Not drawn: GAN.") and "someone" not in plot["svg"]
+
+
+def test_marks_and_bars_are_mean_and_standard_deviation_of_the_seeds():
+    runs = run_sets(records(3, ROWS), [])[0]
+    (name, rows) = pictures.boards(runs)[1]
+    assert name == "Table 2"
+    made = pictures._points(runs, "table2/cqf-residual", "FD-lite0")
+    mine = runs.records_of("table2/cqf-residual")
+    for point, at in zip(made, ("T1", "T0"), strict=True):
+        assert (point.label, f"T{point.temperature}") == ("CQF + Residual", at)
+        for values, mean, std in (
+            ([run.metrics["BPD"].value for run in mine], point.bpd, point.bpd_std),
+            ([run.metrics[f"FD-lite0@{at}"].value for run in mine], point.distance, point.distance_std),
+        ):
+            assert mean == pytest.approx(np.mean(values)) and std == pytest.approx(np.std(values, ddof=1))
+    figure = plots.quality_against_likelihood(made, distance="FD-lite0")
+    marks = {tuple(np.round(m.get_offsets()[0], 6)): tuple(m.get_facecolor()[0]) for m in figure.axes[0].collections}
+    assert set(marks) == {(round(p.bpd, 6), round(p.distance, 6)) for p in made}
+    colours = list(marks.values())
+    assert colours[0] != colours[1]  # filled and open
+    bars = [line.get_xydata() for line in figure.axes[0].lines]
+    wide = [bar for bar in bars if np.ptp(bar[:, 0]) > 0]
+    assert len(wide) == 2 and np.ptp(wide[0][:, 0]) == pytest.approx(2 * made[0].bpd_std)
+    assert pictures._points(run_sets(records(1, ROWS), [])[0], "table1/cq", "FD-lite0")[0].bpd_std == 0
+
+
+def test_every_table_has_its_picture_and_two_scales_stand_with_table_2():
+    runs = run_sets(records(2, ROWS), [])[0]
+    boards = dict(pictures.boards(runs))
+    assert list(boards) == ["Table 1", "Table 2"]
+    assert boards["Table 1"] == ["table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan"]
+    assert boards["Table 2"][0] == "table2/gan" and boards["Table 2"][-1] == "table3/cqf-2-scales"
+    assert len(boards["Table 2"]) == 7
+    alone = run_sets(records(2), [])[0]
+    assert [name for name, _ in pictures.boards(alone)] == ["Table 1"]  # Table 2 has no row of its own
+    found = pictures.plots_of([runs])
+    boards_of = [plot for plot in found if "quality against likelihood" in plot["caption"]]
+    assert ["Table 1" in plot["caption"] for plot in boards_of] == [True, False]
+    assert "bars" in boards_of[1]["caption"] and boards_of[1]["svg"].count("CQF + IAF + Residual") >= 2
+    assert (
+        'aria-label="FD-lite0 against BPD, Table 2. This machine: photos10 16×16, quick. GAN at T = 1'
+        in boards_of[1]["svg"]
+    )
+
+
+def test_table_3_tells_families_apart_by_colour_and_marker():
+    kinds = pictures.FAMILIES
+    assert [pictures.family(f"table3/{row}") for row in ("dcgan", "pixelrnn", "cqf-large-d", "sngan-hinge")] == [
+        kinds[False, True], kinds[True, False], kinds[True, True], kinds[False, True]]  # fmt: skip
+    runs = run_sets(records(2, (*ROWS, *TABLE3)), [])[0]
+    rows = dict(pictures.boards(runs))["Table 3"]
+    assert len(rows) == len(TABLE3) + 2  # with the two rows of the paper's own
+    families = {row: pictures.family(row) for row in rows}
+    points = [point for row in rows for point in pictures._points(runs, row, "FD-lite0")]
+    named = {short_label(row): kind for row, kind in families.items()}
+    figure = plots.quality_against_likelihood(points, distance="FD-lite0", families=named)
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == set(kinds.values())
+    colours = {}
+    for axes in figure.axes:
+        for dots in axes.collections:
+            colours.setdefault(tuple(dots.get_edgecolor()[0]), set()).update(dots.get_offsets()[:, 0])
+    assert len(colours) == 3
+    by_kind = {kind: {p.bpd for p in points if named[p.label] == kind} for kind in kinds.values()}
+    assert sorted(map(sorted, colours.values())) == sorted(map(sorted, by_kind.values()))
+    (plot,) = pictures.quality(runs, rows, "Table 3")
+    assert all(kind in plot["svg"] for kind in kinds.values())
+
+
+def of_widths(*rows):
+    """Two seeds of CQ-F at each width; BPD falls by 0.01 a percent, parameters go with the square of the width."""
+    found = []
+    for row in rows:
+        percent = pictures.WIDTH_PERCENT[row]
+        for seed in range(2):
+            made = replace(record("table1/cq-f", seed), row=row, parameters={"total": 60 * percent**2})
+            made.metrics["BPD"] = Metric(6.0 - percent / 100 + 0.1 * seed, None, 10, "x")
+            found.append(made)
+    return run_sets(found, [])[0]
+
+
+def test_scores_by_width_take_three_widths_and_tell_them_in_order():
+    rows = ("extra/cq-f-width-150", "table1/cq-f", "extra/cq-f-width-50")
+    assert pictures.by_width(of_widths(*rows[:2])) == []
+    runs = of_widths(*rows)
+    sizes = pictures.widths(runs, "BPD")
+    assert [(size.percent, round(size.mean, 3)) for size in sizes] == [(50, 5.55), (100, 5.05), (150, 4.55)]
+    assert sizes[0].millions == pytest.approx(0.15) and sizes[0].std == pytest.approx(0.1 / 2**0.5)
+    (plot,) = pictures.by_width(runs)
+    assert "width 50 % 5.55 bpd" in plot["svg"] and "width" in plot["caption"] and plot["svg"].startswith("<svg")
+    alone = replace(runs.done("table1/cq-f")[0], row="extra/cq-f-width-75", parameters={"total": 1})
+    alone = replace(alone, metrics={"BPD": alone.metrics["BPD"]})  # has no distance
+    (more,) = pictures.by_width(run_sets([*runs.records, alone], [])[0])
+    words = [found["svg"].split("CQ-F: ")[1].split('"')[0] for found in (plot, more)]
+    assert words[0] == words[1] and "75 %" in more["svg"]
+
+
+@pytest.mark.parametrize("row", WIDTHS)
+def test_all_nets_have_the_width_that_the_row_says(row):
+    whole, part = (build(experiment(name, "quick").recipe.system).parameter_counts() for name in ("table1/cq-f", row))
+    share = WIDTHS[row] / 100
+    low, high = sorted((share, share**2))  # weights between layers go with the square, those at the ends do not
+    for net in ("encoder", "decoder", "flow", "critic"):
+        assert low < part[net] / whole[net] < high

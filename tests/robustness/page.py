@@ -1,0 +1,58 @@
+"""docs/robustness.md, from the figures in reports/published: `python tests/robustness/page.py`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from cqlib.util.files import write_atomic  # noqa: E402
+from cqlib.util.paths import PUBLISHED, ROOT  # noqa: E402
+from cqlib.util.text import markdown_table  # noqa: E402
+
+FILE = ROOT / "docs" / "robustness.md"
+INTRODUCTION = """# Robustness
+
+Faults at random moments of trainings and reports, and bad input by the thousand: what was kept, what was said, and with
+which exit code it ended. `python tests/robustness/page.py` writes this page."""
+
+
+def page(folder: Path = PUBLISHED) -> str:
+    """The page as Markdown."""
+    faults, inputs = (json.loads((folder / f"robustness_{name}.json").read_text()) for name in ("faults", "inputs"))
+    return "\n\n".join([INTRODUCTION, "## Faults", _faults(faults), "## Bad input", _inputs(inputs)]) + "\n"
+
+
+def _faults(figures: dict[str, Any]) -> str:
+    lines = []
+    for name, fault in figures["faults"].items():
+        times = f"{fault['struck']:,}" if fault["struck"] else next(iter(fault["outcomes"]), "0")
+        if fault["not_as_expected"]:
+            times += f", {fault['not_as_expected']} not as expected"
+        lines.append([name, times, fault["kept"], fault["said"], str(fault["exit_code"])])
+    struck = sum(fault["struck"] for fault in figures["faults"].values())
+    return (
+        f"`python tests/robustness/faults.py`, {struck:,} faults at random moments, {figures['kills']:,} of them "
+        f"signals to a run: {figures['lost_finished_rows']} finished rows lost, {figures['differing_records']} records "
+        f"that differ in metrics, config or steps, {figures['not_as_expected']} outcomes not as expected.\n\n"
+        + markdown_table(["fault", "times", "what is kept", "what is said", "exit code"], lines)
+    )
+
+
+def _inputs(figures: dict[str, Any]) -> str:
+    total = figures["total"]
+    columns = ["inputs", "result", "one line"]
+    names = [name for name in total if name not in columns]
+    wrong = ", ".join(f"{total[name]:,} {name}" for name in names)
+    lines = [[kind["about"], *(f"{kind[name]:,}" for name in (*columns, *names))] for kind in figures["kinds"].values()]
+    return (
+        f"`python tests/robustness/bad_input.py`, {total['inputs']:,} inputs drawn by hypothesis: {wrong}.\n\n"
+        + markdown_table(["kind", *columns, *names], lines)
+    )
+
+
+if __name__ == "__main__":
+    write_atomic(FILE, page())

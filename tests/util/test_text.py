@@ -1,0 +1,34 @@
+"""Durations and numbers in words, text from outside without paths, Markdown tables."""
+
+import pytest
+
+from cqlib.util.text import decimal, duration, markdown_table, without_paths
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (200, "3 min"), (11_100, "3 h 05 min"), (89.6, "90 s")])
+def test_durations_read_well(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("value, text", [(-0.00001, "0.0000"), (-1.5, "−1.50"), (1994.0, "1,994"), (0.0, "0.0000")])
+def test_a_number_has_the_sign_of_what_is_printed(value, text):
+    assert decimal("KD-lite0@T1", value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("table1/vae at 3 it/s, n/a", None),
+        ("https://arxiv.org/abs/1901.01091", None),
+        ("notebooks/table1.html", None),
+        ("/usr/lib/x.so failed", "x.so failed"),
+        ("folder:~/photos/cats", "folder:cats"),
+        ("C:\\Users\\me\\x.npz", "x.npz"),
+    ],
+)
+def test_only_absolute_paths_are_cut(text, kept):
+    assert without_paths(text) == (text if kept is None else kept)
+
+
+def test_a_bar_in_a_cell_does_not_end_it():
+    assert markdown_table(["a", "b"], [["KL(p || q)", "1"]]).splitlines()[2] == "| KL(p \\|\\| q) | 1 |"
