@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from cqlib.report.critic_cost import multiply_adds
 from fake_records import TABLE2, draw_samples, record, records
 from notebook_cells import smoke_model, soup, words
 
@@ -17,6 +16,7 @@ from cqlib.experiments.record import write_record
 from cqlib.figures import architectures
 from cqlib.figures import common as show
 from cqlib.report.run_sets import RunSet, run_sets
+from cqlib.report.tables import critic_multiply_adds
 from cqlib.util.errors import UserError
 
 ROWS = ("table1/gan", "table1/cq-f", *TABLE2)
@@ -116,17 +116,17 @@ def test_multiply_adds_of_a_critic_are_those_of_its_layers():
     for side, a, b in ((8, 8, 16), (4, 16, 32)):
         expected += side**2 * (16 * a * b + 9 * b * b)  # 4x4 with stride 2, 3x3
     expected += 4 * 4 * 32  # the logit
-    assert multiply_adds(with_critic("table1/gan")) == expected
+    assert critic_multiply_adds(with_critic("table1/gan")) == expected
 
 
 def test_costs_say_what_the_critics_take(published):
     small, large = with_critic("table2/cqf-iaf-residual"), with_critic("table2/cqf-iaf-residual-large-d")
-    assert multiply_adds(large) > 2 * multiply_adds(small)
-    assert multiply_adds(with_critic("table1/vae")) is None and multiply_adds(record()) is None
+    assert critic_multiply_adds(large) > 2 * critic_multiply_adds(small)
+    assert critic_multiply_adds(with_critic("table1/vae")) is None and critic_multiply_adds(record()) is None
     before = torch.random.get_rng_state()
     text = words(show.costs("table2", [small, large, *records(1)]))
     assert torch.equal(before, torch.random.get_rng_state())
-    assert f"{multiply_adds(large) / 1e6:.1f} M" in text and "CQF (large Discr.)" in text
+    assert f"{critic_multiply_adds(large) / 1e6:.1f} M" in text and "CQF (large Discr.)" in text
     assert "VAE" not in text  # not of this table
     assert "What a run takes" in text
 

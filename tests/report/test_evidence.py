@@ -1,7 +1,6 @@
 """What README says of speed and robustness is what the files say; a miss is told as plainly as a success."""
 
 import itertools
-import json
 from dataclasses import replace
 
 from fake_records import record
@@ -47,27 +46,6 @@ def test_one_seed_that_changes_sides_is_turned_round_and_both_bpd_are_told(tmp_p
     assert "verdicts" not in text and "|" not in text and "VAE 6.00 and 6.00 (seed 0). (bf16: " in text
 
 
-def test_a_bar_in_a_cell_does_not_end_it():
-    assert evidence.table_row(["KL(p || q)", "b"]) == "| KL(p \\|\\| q) | b |"
-
-
 def test_bf16_turns_no_published_verdict_of_quick_round():
     (told,) = [line for line in evidence.precision().splitlines() if ", quick, trained in bf16" in line]
     assert ", 0 turned round." in told
-
-
-def test_faults_and_inputs_are_counted(tmp_path):
-    assert evidence.robustness(tmp_path).count("not been run yet") == 2
-    one = {"kept": "all", "said": "one | line", "exit_code": "3", "struck": 200, "outcomes": {}, "not_as_expected": 1}
-    skipped = {**one, "struck": 0, "outcomes": {"skipped: no tmpfs": 1}, "not_as_expected": 0}
-    faults = {"kills": 200, "lost_finished_rows": 0, "differing_records": 2, "not_as_expected": 1,
-              "faults": {"SIGKILL": one, "full disk": skipped}}  # fmt: skip
-    (tmp_path / "robustness_faults.json").write_text(json.dumps(faults))
-    kind = {"about": "npz archives", "inputs": 1000, "result": 10, "one line": 989, "traceback": 1, "hang": 0}
-    total = {key: value for key, value in kind.items() if key != "about"}
-    (tmp_path / "robustness_inputs.json").write_text(json.dumps({"total": total, "kinds": {"npz": kind}}))
-    text = evidence.robustness(tmp_path)
-    assert "200 faults at random moments, 200 of them signals" in text and "2 records that differ" in text
-    assert "| SIGKILL | 200, 1 not as expected | all | one \\| line | 3 |" in text and "| skipped: no tmpfs |" in text
-    assert "1,000 inputs drawn by hypothesis: 1 traceback, 0 hang." in text
-    assert "| npz archives | 1,000 | 10 | 989 | 1 | 0 |" in text
