@@ -33,7 +33,8 @@ def trained_models(
 ) -> dict[str, ModelAndData]:
     """Row -> its model of the requested profile and seed, or the published one; rows without one trained on such
     `images` are left out."""
-    shape, models = (images.channels, images.size, images.size), {}
+    shape = (images.channels, images.size, images.size)
+    models: dict[str, ModelAndData] = {}
     for row in rows:
         models |= find_models([row], profile=profile, data=[images.name], seeds=seeds, runs_dir=runs_dir)
     return {row: m for row, m in models.items() if m.experiment.data == images.name and m.model.shape == shape}

@@ -155,7 +155,7 @@ def test_singular_values_multiply_to_the_determinant_and_stretch_their_direction
 
 
 def test_waves_are_a_basis_with_their_frequencies():
-    basis, frequency = sensitivity.waves((3, 8, 8))
+    basis, frequency = sensitivity.waves(3, 8)
     flat = basis.flatten(1)
     torch.testing.assert_close(flat @ flat.T, torch.eye(192, dtype=torch.float64), rtol=0, atol=1e-12)
     constant = (basis[:64, 0].flatten(1).std(1) < 1e-9).nonzero()

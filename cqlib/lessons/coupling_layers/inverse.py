@@ -24,7 +24,8 @@ def round_trips(images: Tensor, couplings: Sequence[int] = (1, 3, 6, 12)) -> HTM
     x = to_signed(images[:16])
     lines = []
     for k in couplings:
-        f, calls = random_flow(k, x.shape[1]), []
+        f = random_flow(k, x.shape[1])
+        calls: list[nn.Module] = []
         for coupling in f.couplings:
             coupling.net.register_forward_hook(lambda net, *_, calls=calls: calls.append(net))
         y = f(x.double())[0]

@@ -147,7 +147,8 @@ def branches(separations: Sequence[float], weight: float = WEIGHT) -> dict[str, 
 
 
 def _trace(separations: Sequence[float], mean: float, weight: float) -> Branch:
-    q, branch = on_line([mean], [1], [1]), {}
+    q = on_line([mean], [1], [1])
+    branch: Branch = {}
     for d in separations:
         last, q = q, reverse(two_modes(d, weight), q)
         if branch and distance(q, last) > 0.8:  # no minimum moves so far in one step

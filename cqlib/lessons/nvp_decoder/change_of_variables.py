@@ -71,13 +71,14 @@ def equation_checks(
     exact = log_abs_det(matrix)
     patch_log_det = log_det[0] if x.shape[-1] == PATCH else exact_flow(patch)[1][0]
     nats = x[0].numel() * LN_LEVELS - log_p_x[0] - q.log_ratio[0]
-    pairs = [
+    pairs: list[tuple[str, Tensor, Tensor | float]] = [
         ("(6) ln p(y|z): sum of normals; the training loss", feature, loss),
         (f"ln |det ∂f/∂x|: the sum of ln s; {len(matrix)} × {len(matrix)} by autograd", patch_log_det, exact),
         ("(8) ln p(x|z): as above; model.log_density", log_p_x[0], density),
         ("L_C: from (8), ln p(z) and ln q(z|x); model.nats", nats, own),
     ]
-    lines: list[tuple[str | Tensor | float, ...]] = [(name, a, b, float(a) - float(b)) for name, a, b in pairs]
+    lines: list[tuple[str, Tensor, Tensor | float | str, Tensor | float]]
+    lines = [(name, a, b, float(a) - float(b)) for name, a, b in pairs]
     lines.insert(1, ("(7) largest |y|; error of f(f⁻¹(y))", y.abs().max(), "", round_trip))
     columns = {"Value: one way; another": None, "one": 3, "another": 3, "difference": difference}
     return table("The first test image, nats", columns, lines)

@@ -93,8 +93,8 @@ def pixel_correlations(conditionals: Conditionals, of: Reconstruction, channel: 
     rows = len(conditionals)
     with subplots(8.6, 1.3 * rows + 0.3, rows, len(titles), squeeze=False) as (figure, axes):
         for row, (i, c) in zip(axes, conditionals.items(), strict=True):
-            for ax, image in zip(row, (of.x[i], c.centre, c.x[0]), strict=False):
-                ax.imshow(to_uint8(image).permute(1, 2, 0), interpolation="none")
+            for ax, pixels in zip(row, (of.x[i], c.centre, c.x[0]), strict=False):
+                ax.imshow(to_uint8(pixels).permute(1, 2, 0), interpolation="none")
             row[3].imshow(deviations[i].view(c.centre.shape).mean(0), vmin=0, vmax=limit, interpolation="none")
             for ax, matrix in ((row[4], c.covariance), (row[5], c.linear_covariance)):
                 r = matrix[middle] / (matrix.diagonal() * matrix[middle, middle]).sqrt()

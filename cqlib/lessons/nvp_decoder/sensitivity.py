@@ -45,10 +45,9 @@ def sensitivity(model: HybridModel, x: Tensor) -> Sensitivity:
     return Sensitivity(matrix, values, directions.view(-1, *x.shape), log_det)
 
 
-def waves(shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+def waves(channels: int, size: int) -> tuple[Tensor, Tensor]:
     """An orthonormal basis of image space, the cosine waves of each colour, (D, C, S, S) float64, and their spatial
     frequencies sqrt(i^2 + j^2) / 2 in cycles per image side, (D,)."""
-    channels, size = shape[0], shape[1]
     single = idctn(np.eye(size * size).reshape(-1, size, size), axes=(1, 2), norm="ortho")
     basis = np.zeros((channels, size * size, channels, size, size))
     for c in range(channels):
@@ -104,9 +103,11 @@ def direction_board(sensitivities: Sensitivities, n: int = 9) -> HTML:
 def frequency_gain(sensitivities: Sensitivities, of: Reconstruction) -> HTML:
     """By spatial frequency: how much f enlarges a wave (mean over images), how large that wave is in the residuals of
     test images, and the product, which is flat where f whitens."""
-    basis, frequency = waves(of.x.shape[1:])
+    _, channels, side, _ = of.x.shape
+    basis, frequency = waves(channels, side)
     flat = basis.flatten(1)
-    gains = sum((s.matrix @ flat.T).square().sum(0) for s in sensitivities.values()) / len(sensitivities)
+    gains = torch.stack([(s.matrix @ flat.T).square().sum(0) for s in sensitivities.values()]).sum(0)
+    gains = gains / len(sensitivities)
     residual = of.image_residual.flatten(1).double()
     energy = ((residual - residual.mean(0)) @ flat.T).square().mean(0)
     gain, size = band_means(gains, frequency), band_means(energy, frequency)
