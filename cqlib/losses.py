@@ -1,4 +1,4 @@
-"""The equations of the paper, in its symbols, and its rivals'. Every loss is a mean over the batch, in nats per image.
+"""The equations of the paper, in its symbols, and of its baselines. Losses are means over the batch, in nats per image.
 
 D(x) = sigmoid(l(x)): the nets return the logit l, so that every formula below is stable for any l.
 """
@@ -71,7 +71,7 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     return (gradient.flatten(1).norm(dim=1) / target - 1).square().mean()
 
 
-# --- the rivals' losses: the critic's logits, or scores, of real (N,) and of made images (M,) -> scalar ----------
+# --- losses of the baselines: the critic's logits, or scores, of real (N,) and generated images (M,) -> scalar ----
 
 
 def non_saturating_generator(fake_logits: Tensor) -> Tensor:

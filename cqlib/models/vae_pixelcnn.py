@@ -66,7 +66,7 @@ class VAEPixelCNN(VariationalModel):
             c.features, c.blocks, c.width, stem=c.stem, condition=c.condition, colours=channels, levels=LEVELS
         )
 
-    # --- the likelihood: whatever point of its cell a pixel comes as, nets and probabilities see the pixel -----
+    # --- the likelihood: of 8-bit values, whichever point of its cell a pixel is given as ------------------------
 
     def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
         """A draw from q(z|x) for the image x (N, C, H, W) whose cells the points v lie in."""
@@ -82,7 +82,7 @@ class VAEPixelCNN(VariationalModel):
         return self.log_density(v, z)
 
     def context(self, z: Tensor) -> Tensor:
-        """What the PixelCNN is told of z (N, latent): maps (N, …, H, W)."""
+        """The PixelCNN's context of z (N, latent): maps (N, ..., H, W)."""
         return self.pixelcnn.context(self.decoder(z))
 
     def logits(self, x: Tensor, z: Tensor) -> Tensor:

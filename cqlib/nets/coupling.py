@@ -1,19 +1,20 @@
 """Real-NVP coupling layers: the invertible f between image space x and feature space y, Eqs. (6) to (8).
 
+This is the f of CQ-F, on a packed checkerboard; `cqlib.nets.real_nvp` is the Real NVP of Table 3, as its authors' code.
+
 Reference: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", ICLR 2017, sections 3.2 to 3.4.
 
 Deviations:
 - y2 = t(x1) + diag(s(x1)) x2 as on the slides (the reference code multiplies after adding).
 - Weight normalisation only. Batch normalisation in f would see two populations in hybrid training, images in f
   and samples in f^-1, and evaluate both with one set of running statistics.
-- Plainer nets than Real NVP's (`cqlib.nets.real_nvp`): no sum of skips from the blocks, and the half that is read
-  enters as it is, without its negative and mask.
+- Plainer nets than Real NVP's: no sum of skips from the blocks, and the input group without its negative and mask.
 - The log-scale is bounded by `MAX_LOG_SCALE`, so that exp never overflows.
 - The nets see the two colours of the checkerboard packed as channels at half the resolution (the reference code
   masks them at full resolution and computes twice the pixels, half of them for nothing). The partition, the
   triangular Jacobian and the inverse are the same; a 3x3 convolution here spans 6x6 pixels.
 - More scales follow the reference code, except that the nets of channel couplings start with s = 1 too, and that
-  features keep the places of the pixels they come from: the decoder that predicts them is convolutional.
+  features keep the places of their pixels, since the decoder that predicts them is convolutional.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ class CouplingNet(nn.Module):
         return t, MAX_LOG_SCALE * torch.tanh(self.scale * r / MAX_LOG_SCALE)
 
     def _channels_last(self, x: Tensor) -> bool:
-        """Whether x is to be laid out as the weights were; weight normalisation makes contiguous ones of them, so that
-        convolutions would not see it. On CPUs alone, where it was measured to be faster."""
+        """Whether x should be in channels-last order as the weights were: weight normalisation makes them contiguous,
+        which hides their format from convolutions. Only on CPUs, where it was measured to be faster."""
         weight = self.stem.parametrizations.weight.original1
         last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
         return last and x.device.type == "cpu"
@@ -90,7 +91,7 @@ class CouplingNet(nn.Module):
 class Coupling(nn.Module):
     """y1 = x1; y2 = t(x1) + s(x1) x2 on a pair of groups. ln |det| = sum ln s(x1).
 
-    t and s may read `context` channels of something else besides, which is given and not transformed.
+    t and s may read `context` channels besides, a condition that is not transformed.
     """
 
     def __init__(self, channels: int, *, width: int, blocks: int, context: int = 0):
@@ -103,7 +104,7 @@ class Coupling(nn.Module):
         return t + log_s.exp() * x2, log_s.flatten(1).sum(1)
 
     def inverse(self, y1: Tensor, y2: Tensor, *context: Tensor) -> Tensor:
-        """The group x2 that `forward` sent to y2, in one pass: s and t need not be inverted."""
+        """The inverse of `forward`: x2 in one pass, since s and t need not be inverted."""
         t, log_s = self.net(_beside(y1, *context))
         return (y2 - t) * (-log_s).exp()
 
@@ -148,7 +149,7 @@ def alternate(couplings: nn.ModuleList, groups: Sequence[Tensor], *context: Tens
 
 
 def undo(couplings: nn.ModuleList, groups: Sequence[Tensor], *context: Tensor) -> list[Tensor]:
-    """The groups that `alternate` sent to `groups`."""
+    """The inverse of `alternate`."""
     groups = list(groups)
     for k, coupling in reversed(list(enumerate(couplings))):
         kept, changed = k % 2, 1 - k % 2
@@ -160,8 +161,8 @@ class RealNVP(nn.Module):
     """f of Eqs. (7) and (8): x and y both (N, C, S, S), S divisible by 2^scales.
 
     One scale is a row of alternating checkerboard couplings. With more, channel couplings follow at half the
-    resolution, and one colour of the checkerboard is factored out: it is done. The other goes on as an image
-    (N, 2C, S/2, S/2) through an f of one scale less (`coarser`), and comes back to its places.
+    resolution, and one colour of the checkerboard is factored out. The other is transformed further, as an image
+    (N, 2C, S/2, S/2) by an f of one scale less (`coarser`), and returns to its places.
     """
 
     def __init__(self, channels: int, config: FlowConfig):
@@ -185,14 +186,14 @@ class RealNVP(nn.Module):
         if self.coarser is None:
             return y, log_det
         groups, of_channels = alternate(self.channel_couplings, split_channels(y))
-        going_on, done = split_checkerboard(join_channels(*groups))
-        going_on, of_coarser = self.coarser(going_on)
-        return join_checkerboard(going_on, done), log_det + of_channels + of_coarser
+        active, done = split_checkerboard(join_channels(*groups))
+        active, of_coarser = self.coarser(active)
+        return join_checkerboard(active, done), log_det + of_channels + of_coarser
 
     def inverse(self, y: Tensor) -> Tensor:
         """x = f^-1(y), Eq. (7); as fast as `forward`, and differentiable in y and in the parameters."""
         if self.coarser is not None:
-            going_on, done = split_checkerboard(y)
-            y = join_checkerboard(self.coarser.inverse(going_on), done)
+            active, done = split_checkerboard(y)
+            y = join_checkerboard(self.coarser.inverse(active), done)
             y = join_channels(*undo(self.channel_couplings, split_channels(y)))
         return join_checkerboard(*undo(self.couplings, split_checkerboard(y)))

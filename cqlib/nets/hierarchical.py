@@ -40,7 +40,7 @@ from cqlib.nets.precision import at_least_fp32
 MAX_LOG_SD = 4.0
 """|ln s| of every prior and posterior stays below this."""
 START = 0.25
-"""Scale of the output at the start, against 1 for what flows inside; of means and log-sds too unless told otherwise."""
+"""Initial scale of the output, against 1 inside the nets; also the default of means and log-sds."""
 
 Posterior = Literal["gaussian", "iaf"]
 
@@ -58,16 +58,16 @@ class Layers:
     iaf_width: int = 64
     """Hidden channels of IAF's masked net, and of its context."""
     residual: float = 0.1
-    """What a block adds to the stream is scaled by this."""
+    """Factor of each block's residual branch."""
     stem: Literal[1, 2] = 1
     """Stride of stem and output. 1: 3x3, the first layers follow a halving. 2: 5x5, the first layers follow."""
     start: float = START
-    """Scale of means and log-sds at the start, against 1 for what flows inside."""
+    """Initial scale of means and log-sds, against 1 inside the nets."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the image says of one layer: m_q and ln s_q (N, latent, H, W), and a context for IAF."""
+    """The bottom-up net's output for one layer: m_q and ln s_q (N, latent, H, W), and a context for IAF."""
 
     mean: Tensor
     log_sd: Tensor

@@ -106,7 +106,7 @@ class MinibatchDiscrimination(DataInitialised):
         self.bias = nn.Parameter(torch.full((kernels,), -1.0))
 
     def forward(self, f: Tensor) -> Tensor:
-        with torch.autocast(f.device.type, enabled=False):  # exp(-distance) wants all digits
+        with torch.autocast(f.device.type, enabled=False):  # bf16 is too coarse for exp(-distance)
             f = f.float()
             kernels = self.theta * (self.log_scale.exp() / self.theta.norm(dim=0))
             m = torch.einsum("na,akd->knd", f, kernels)

@@ -1,4 +1,4 @@
-"""A small gated PixelCNN that is told what to draw by a context map.
+"""A small gated PixelCNN, conditioned on a context map.
 
 References: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders", NIPS 2016, Eq. (2) (gates and
 context); Gulrajani et al., "PixelVAE", ICLR 2017 (the context decoded from a latent code).
@@ -6,8 +6,8 @@ context); Gulrajani et al., "PixelVAE", ICLR 2017 (the context decoded from a la
     h <- h + V tanh(W_f * h + U_f s) sigma(W_g * h + U_g s)
 
 Deviations:
-- One stack of masked convolutions: what lies above to the right at a slope flatter than the kernel's is not seen. The
-  paper's two stacks see it; a decoder beside a latent code can leave it to the code.
+- One stack of masked convolutions: pixels above to the right at a slope flatter than the kernel's are not seen. The
+  paper's two stacks see them; here the latent code can carry this.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class LineLSTM(nn.Module):
         """Input-to-state parts of each line (D, L, N, 4 h) -> h of each line (D, L, N, h).
 
         A line of L positions looks at L + neighbours - 1 of the one before; where there are fewer, 0 stands on either
-        side. The second of a position's neighbours is the one whose c it goes on from.
+        side. A position's c continues that of the second of its neighbours.
         """
         d, length, n, _ = lines[0].shape
         h = c = lines[0].new_zeros(d, length + self.neighbours - 1, n, self.hidden).to(self.state_to_state.dtype)
@@ -105,7 +105,7 @@ class LineLSTM(nn.Module):
 
 
 class RowLSTM(LineLSTM):
-    """From the top row to the bottom: a triangle above the pixel is seen, and what the masked convolution sees."""
+    """From the top row to the bottom: sees a triangle above the pixel, and the window of the masked convolution."""
 
     neighbours, directions = 3, 1
 
@@ -122,7 +122,7 @@ class RowLSTM(LineLSTM):
 
 
 class DiagonalBiLSTM(LineLSTM):
-    """Along the diagonals from the upper left corner and from the upper right one: all that is before is seen."""
+    """Along the diagonals from the upper left corner and from the upper right one: sees all earlier pixels."""
 
     neighbours, directions = 2, 2
 
@@ -179,8 +179,8 @@ class PixelRNNNet(nn.Module):
 
 
 class LSTMAtPixel:
-    """An LSTM layer at one pixel after the other. A pixel is met once per colour, each time with more of its input
-    known: what it was the last time is what later pixels see."""
+    """An LSTM layer at one pixel after the other. A pixel is visited once per colour, each time with more of its input
+    known; later pixels see its last state."""
 
     def __init__(self, lstm: LineLSTM, n: int, height: int, width: int):
         self.input_to_state = lstm.input_to_state.at_pixel(n, height, width)

@@ -9,8 +9,8 @@ k of what follows a mask A has seen the colours before k at that pixel, and a ma
 
 Deviations:
 - A number of features that three does not divide is divided as evenly as it can be (`degrees`).
-- Cached sampling is not in the paper. A net of this house applies every layer that looks at other pixels through
-  `run`: on maps `run` calls the layer, `AtPixel` answers from caches for one pixel. The net itself is written once.
+- Cached sampling is not in the paper. A net applies every layer that reads other pixels through `run`, which calls
+  the layer on maps, or answers from caches for one pixel (`AtPixel`). The net itself is written once.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class RasterConv2d(nn.Conv2d):
 
 
 class ConvAtPixel:
-    """What a `RasterConv2d` gives at one pixel, with its input at all earlier ones remembered."""
+    """The output of a `RasterConv2d` at one pixel, from a cache of its input at all earlier ones."""
 
     def __init__(self, conv: RasterConv2d, n: int, height: int, width: int):
         (self.rows, self.left), (_, kernel) = conv.padding, conv.kernel_size
@@ -91,7 +91,7 @@ class ConvAtPixel:
         self.map = conv.weight.new_zeros(n, height + self.rows, width + 2 * self.left, conv.in_channels)
 
     def remember(self, value: Tensor, row: int, column: int) -> None:
-        """(n, in) at the pixel, in place of what was known of it before."""
+        """Set the input at a pixel, (n, in)."""
         self.map[:, row + self.rows, column + self.left] = value
 
     def __call__(self, value: Tensor, row: int, column: int) -> Tensor:

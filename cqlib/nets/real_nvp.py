@@ -1,8 +1,8 @@
 """Real NVP as its authors' code has it: masked couplings at full resolution, batch and weight norm, several scales.
 
 Reference: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", ICLR 2017, sections 3.3 to 3.7, and the
-authors' code (tensorflow/models, research/real_nvp). The paper's own f is the smaller relative in `coupling.py`, from
-which the splits and the order of couplings are taken.
+authors' code (tensorflow/models, research/real_nvp). This is the Real NVP of Table 3; the f of CQ-F is the smaller one
+in `coupling.py`, which gives the splits and the order of couplings.
 
 Deviations:
 - The learned scale of ln s is clamped to [-`MAX_LOG_SCALE`, `MAX_LOG_SCALE`], so that exp never overflows.
@@ -54,7 +54,7 @@ class DirectedConv2d(nn.Conv2d):
 
 class CouplingResNet(nn.Module):
     """(N, a, H, W) -> (N, b, H, W): 3x3 convolution, `blocks` pre-activation residual blocks, and a 1x1 convolution
-    of the sum of what the stem and every block say, each through a 1x1 convolution of its own (the skip path)."""
+    of the sum of the outputs of stem and blocks, each through a 1x1 convolution of its own (the skip path)."""
 
     def __init__(self, a: int, b: int, width: int, blocks: int):
         super().__init__()
@@ -124,7 +124,7 @@ class MaskedCoupling(nn.Module):
         return live * y, (log_s + live * of_norm).flatten(1).sum(1)
 
     def inverse(self, y1: Tensor, y2: Tensor) -> Tensor:
-        """The group x2 that `forward` sent to y2 in evaluation mode."""
+        """The inverse of `forward` in evaluation mode: x2."""
         t, log_s, live = self.parameters_of(y1)
         return live * (self.norm_out.inverse(y2) * (-log_s).exp() - t)
 
@@ -167,15 +167,15 @@ class MultiScaleRealNVP(nn.Module):
         if self.coarser is None:
             return y, log_det
         groups, of_channels = alternate(self.channel_couplings, split_channels(y))
-        going_on, done = split_checkerboard(join_channels(*groups))
-        going_on, of_coarser = self.coarser(by_place(going_on))
-        return join_checkerboard(by_channel(going_on), done), log_det + of_channels + of_coarser
+        active, done = split_checkerboard(join_channels(*groups))
+        active, of_coarser = self.coarser(by_place(active))
+        return join_checkerboard(by_channel(active), done), log_det + of_channels + of_coarser
 
     def inverse(self, y: Tensor) -> Tensor:
         """x = f^-1(y) in one pass; to be called in evaluation mode."""
         if self.coarser is not None:
-            going_on, done = split_checkerboard(y)
-            y = join_checkerboard(by_channel(self.coarser.inverse(by_place(going_on))), done)
+            active, done = split_checkerboard(y)
+            y = join_checkerboard(by_channel(self.coarser.inverse(by_place(active))), done)
             y = join_channels(*undo(self.channel_couplings, split_channels(y)))
         first, second = undo(self.couplings, masked(y))
         return first + second

@@ -9,18 +9,19 @@ import pytest
 import torch
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.experiments.experiment import AVAILABLE, image_size
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.rows import default_data
 from cqlib.metrics import evaluation
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.frozen_decoder import FrozenDecoder
-from cqlib.models.registry import build
-from cqlib.recipe import TrainingConfig
+from cqlib.models.registry import RECIPES, build
+from cqlib.recipe import EVALUATION, TrainingConfig
 from cqlib.training.loop import Loop
 
-RECIPES = list(dict.fromkeys((canonical(row), data) for row in AVAILABLE for data in default_data(row, "paper")))
-"""(row, data set): each row on the data sets of every table that it stands in."""
+SIZES = list(dict.fromkeys((canonical(row), image_size(data, "paper"))
+                           for row in AVAILABLE for data in default_data(row, "paper")))  # fmt: skip
+"""(row, image size): a recipe depends on a data set by its size alone."""
 PIXEL_BY_PIXEL = ("table3/pixelrnn", "table3/pixelcnnpp", "extra/vae-pixelcnn")
 """Drawing from these takes minutes on a CPU; the tests of their models draw from small nets."""
 
@@ -54,23 +55,22 @@ def one_step(system: System, training: TrainingConfig, data: Dataset, folder) ->
 
 
 def test_every_row_is_here():
-    assert {row for row, _ in RECIPES} == {canonical(row) for row in AVAILABLE} and RECIPES
+    assert {row for row, _ in SIZES} == {canonical(row) for row in AVAILABLE} and SIZES
 
 
-@pytest.mark.parametrize(("row", "data_name"), RECIPES)
-def test_one_step_and_two_images(row, data_name, tmp_path):
-    e = experiment(row, "paper", data_name)
-    data = made(e.size)
+@pytest.mark.parametrize(("row", "size"), SIZES)
+def test_one_step_and_two_images(row, size, tmp_path):
+    recipe, data = RECIPES[row](row, "paper", size), made(size)
     torch.manual_seed(0)
-    model = one_step(build(e.recipe.system), e.recipe.training, data, tmp_path)
+    model = one_step(build(recipe.system), recipe.training, data, tmp_path)
     if row not in PIXEL_BY_PIXEL:
         drawn = evaluation.draw(model, 2, temperature=1.0, seed=0)
         assert drawn.shape == data.test.shape and drawn.dtype == torch.uint8
     measured = model
-    if (stage := e.recipe.frozen_decoder) is not None:
+    if (stage := recipe.frozen_decoder) is not None:
         measured = one_step(FrozenDecoder(stage.config, model), stage.training, data, tmp_path)
     if isinstance(measured, LikelihoodSystem):
-        few = replace(e.evaluation, bpd_images=2, importance_images=2, importance_samples=2)
+        few = replace(EVALUATION["paper"], bpd_images=2, importance_images=2, importance_samples=2)
         metrics, per_image = evaluation.likelihood(measured, data, few)
         assert len(per_image["BPD"]) == metrics["BPD"].n == 2
         assert 0 < metrics["BPD"].value < float("inf")
