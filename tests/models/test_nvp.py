@@ -442,9 +442,9 @@ def test_samples_depend_on_the_generator_alone_and_change_nothing():
 
 def test_evaluation_agrees_with_training_mode_after_training(tmp_path):
     """Within 0.05 bits per dimension on the same images, at the constant learning rate of `paper`, no step apart."""
-    x = images(512)
+    x = images(256)
     model = system(width=8)
-    training = replace(recipe(ROW, "paper", 32).training, steps=120, batch_size=32, log_every=20)
+    training = replace(recipe(ROW, "paper", 32).training, steps=80, batch_size=32, log_every=20)
     trained = train(model, x, training, seed=0, folder=tmp_path).system
     generator = torch.Generator
 

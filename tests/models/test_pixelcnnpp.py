@@ -61,15 +61,14 @@ def test_no_stream_sees_its_pixel_or_a_later_one(size):
                 assert seen[k][r, c - 1], (r, c)
 
 
-def test_the_probabilities_of_the_last_two_pixels_sum_to_those_before():
-    """Images of 4x4 grey pixels: all 65,536 values of the last two, so that nats is -ln P of a distribution."""
+def test_the_probabilities_of_the_last_pixel_sum_to_those_before():
+    """Images of 4x4 grey pixels, so that nats is -ln P of a distribution."""
     system = tiny(4, 1, width=2)
-    levels = torch.arange(256, dtype=torch.uint8)
-    every = images(1, 4, 1).repeat(256**2, 1, 1, 1)
-    every.view(256**2, 16)[:, 14:] = torch.cartesian_prod(levels, levels)
+    every = images(1, 4, 1).repeat(256, 1, 1, 1)
+    every.view(256, 16)[:, 15] = torch.arange(256, dtype=torch.uint8)
     with torch.no_grad():
-        total = torch.cat([-system.nats(part) for part in every.split(8192)]).logsumexp(0)
-        before = system.log_probabilities(every[:1]).flatten()[:14].sum()
+        total = (-system.nats(every)).logsumexp(0)
+        before = system.log_probabilities(every[:1]).flatten()[:15].sum()
     assert total.item() == pytest.approx(before.item(), abs=1e-9)
 
 
@@ -100,7 +99,7 @@ def test_an_image_alone_and_in_a_batch(size):
 # --- the cache -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("size", "channels", "blocks"), [(16, 3, 2), (16, 1, 1), (32, 3, 1), (48, 1, 2), (64, 3, 1)])
+@pytest.mark.parametrize(("size", "channels", "blocks"), [(8, 3, 2), (16, 1, 1), (24, 3, 1)])
 @torch.no_grad()
 def test_cached_outputs_are_those_of_a_full_pass(size, channels, blocks):
     """At every pixel, given any pixels before; those after are other ones, and change nothing."""
@@ -115,9 +114,9 @@ def test_cached_outputs_are_those_of_a_full_pass(size, channels, blocks):
 
 @torch.no_grad()
 def test_cached_sampling_gives_the_images_of_the_naive_one():
-    system = tiny()
-    u = torch.rand(3, 4, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    naive, cached = raster(full_pass(system.net), u), raster(Cache(system.net, 3, 16), u)
+    system = tiny(8)
+    u = torch.rand(3, 4, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    naive, cached = raster(full_pass(system.net), u), raster(Cache(system.net, 3, 8), u)
     assert torch.equal(to_uint8(naive), to_uint8(cached)) and cached.std() > 0.1
 
 
@@ -136,18 +135,6 @@ def test_a_sample_at_a_half_is_the_median_of_each_conditional():
         share = wide.log_probability(every).softmax(0)
         below, equal = (share * (levels < x[0, channel])).sum(0), (share * (levels == x[0, channel])).sum(0)
         assert (below <= 0.5 + 1e-6).all() and (below + equal >= 0.5 - 1e-6).all()
-
-
-def test_samples_are_8_bit_images_of_the_generator_alone():
-    torch.manual_seed(0)
-    system = build(recipe().system).train()
-    state = torch.get_rng_state()
-    x = system.sample(2, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(torch.get_rng_state(), state) and not x.requires_grad
-    assert x.shape == (2, 3, 16, 16) and x.dtype == torch.float32 and torch.equal(to_signed(to_uint8(x)), x)
-    again = system.eval().sample(2, temperature=0.0, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(x, again)  # no dropout, no decoder noise
-    assert not torch.equal(x, system.sample(2, generator=torch.Generator().manual_seed(2)))
 
 
 # --- the net -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from cqlib.models.base import LikelihoodSystem
 from cqlib.models.gan_baseline import GANBaseline
 from cqlib.models.registry import RECIPES, SYSTEMS
 from cqlib.nets.conv import BOTTOM
+from cqlib.pixels import to_signed, to_uint8
 from cqlib.recipe import PROFILES
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import StoppedEarly
@@ -37,7 +38,7 @@ def test_every_size_has_samples_and_finite_losses(row, size):
     if isinstance(model, LikelihoodSystem):
         nats = model.eval().nats(x, importance_samples=2)
         assert nats.shape == (n,) and torch.isfinite(nats).all()
-    for temperature in (0.0, 1.0) if size == 16 or row not in PIXEL_BY_PIXEL else ():
+    for temperature in (0.0, 1.0) if row not in PIXEL_BY_PIXEL else ():
         sample = model.sample(n, temperature=temperature)
         assert sample.shape == x.shape and sample.abs().max() <= 1 and sample.std() > 0
 
@@ -45,7 +46,7 @@ def test_every_size_has_samples_and_finite_losses(row, size):
 @pytest.mark.parametrize("row", [row for row in ONE_PER_SYSTEM if row != "extra/cq-f-conditional"])
 def test_grey_images(row):
     model, x = system(row, image_channels=1), images(2, channels=1)
-    assert model.sample(2).shape == x.shape
+    assert row in PIXEL_BY_PIXEL or model.sample(2).shape == x.shape
     assert torch.isfinite(model.generator_losses(x, **labels(model, 2))["total"])
     if model.critic is not None:
         assert torch.isfinite(model.critic_losses(x, step=0, **labels(model, 2))["total"])
@@ -76,6 +77,8 @@ def test_samples_come_from_the_generator_alone_and_change_nothing(row):
     assert torch.equal(flat(model), before) and torch.equal(torch.get_rng_state(), state)
     cold = model.sample(2, temperature=0.0, generator=generator())
     assert torch.equal(cold, sample) != model.decoder_noise
+    if row in PIXEL_BY_PIXEL:
+        assert torch.equal(sample, to_signed(to_uint8(sample)))
 
 
 @pytest.mark.parametrize("row", ONE_PER_SYSTEM)

@@ -7,7 +7,6 @@ import torch
 from small_models import images, randomised
 
 from cqlib import losses
-from cqlib.metrics.evaluation import seconds_to_draw
 from cqlib.models import coverage_quality
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.conv import Encoder
@@ -91,15 +90,6 @@ def test_cached_logits_and_images_are_the_naive_ones(channels):
     assert torch.equal(a, b) and torch.stack(slow).std() > 0.1
 
 
-def test_samples_are_8_bit_images_from_the_generator_alone():
-    model = system().eval()
-    first = model.sample(2, generator=seed())
-    torch.manual_seed(9)
-    assert torch.equal(first, model.sample(2, generator=seed()))
-    assert torch.equal(first, to_signed(to_uint8(first))) and first.shape == (2, 3, 16, 16)
-    assert not torch.equal(first, model.sample(2, generator=seed(2)))
-
-
 def test_temperature_zero_takes_the_most_probable_value_of_each():
     model = randomised(system(), scale=0.3).eval()
     z, _ = model.noise(2, seed())
@@ -176,11 +166,3 @@ def test_encoder_and_training_are_those_of_the_vae(profile):
     assert isinstance(model.encoder, Encoder)
     count = model.parameter_counts()
     assert count["encoder"] == other.parameter_counts()["encoder"] and count["pixelcnn"] < count["total"] / 2
-
-
-def test_drawing_is_timed_after_a_first_batch(monkeypatch):
-    model, drawn = system(), []
-    monkeypatch.setattr(model, "sample", lambda n: drawn.append((n, torch.is_grad_enabled())))
-    times = seconds_to_draw(model, 5, repeats=3)
-    assert len(times) == 3 and min(times) >= 0
-    assert drawn == [(5, False)] * 4
