@@ -24,8 +24,8 @@ from cqlib.util.errors import UserError, one_line
 from cqlib.util.paths import ROOT
 
 EXAMPLES = {
-    "options": 150,
-    "records": 6,
+    "options": 80,
+    "records": 2,
     "pictures": 60,
     "own picture": 30,
     "npz": 60,

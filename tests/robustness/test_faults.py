@@ -20,10 +20,12 @@ def ground(tmp_path_factory):
     return Ground(tmp_path_factory.mktemp("ground"))
 
 
+@pytest.mark.slow
 def test_every_stage_has_moments(ground):
     assert set(ground.moments) == set(STAGES)
 
 
+@pytest.mark.slow
 def test_a_run_writes_under_temporary_names_and_syncs_before_and_after_the_rename(ground):
     opened = [path for event, path, *_ in ground.files if event == "open" and not Path(path).is_dir()]
     names = {Path(path).name for path in opened if not path.endswith(".tmp")}
@@ -39,6 +41,7 @@ def test_a_run_writes_under_temporary_names_and_syncs_before_and_after_the_renam
     assert renames > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGKILL to a training", "checkpoint", "full disk", "2 copies, the first killed"])
 def test_a_fault_is_survived(ground, name):
     found = faults.tally(name, ground, times=1)
