@@ -159,8 +159,8 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
     files = [file for split in splits for _, file in split]
     images: list[Array] = []
     faults, kinds, converted, side = [], Counter[str](), 0, size
-    found = progress(threaded(lambda file: _read(file, size), files), f"reading {path.name}", len(files))
-    for file, (image, how, what) in zip(files, found, strict=True):
+    results = progress(threaded(lambda file: _read(file, size), files), f"reading {path.name}", len(files))
+    for file, (image, how, what) in zip(files, results, strict=True):
         if image is not None:
             side = side or image.shape[-1]
             if image.shape[-1] != side:

@@ -85,8 +85,8 @@ def cifar10(folder: Path, size: int) -> Reading:
     _verify(folder / kind.base_folder, [*kind.train_list, *kind.test_list, meta])
 
     def split(train: bool) -> Images:
-        found = kind(folder, train=train)
-        return Images(np.array(found.targets, np.int64), found.data.transpose(0, 3, 1, 2))
+        batches = kind(folder, train=train)
+        return Images(np.array(batches.targets, np.int64), batches.data.transpose(0, 3, 1, 2))
 
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     return Reading(classes, split(True), split(False), averaged(32, size), shuffle=False)
@@ -245,8 +245,8 @@ def tiny_imagenet(folder: Path, size: int) -> Reading:
         test.append((validation[name], wnids.index(wnid)))
 
     def split(members: list[tuple[Path, int]]) -> Images:
-        found = threaded(partial(_decode, size=size, side=64), [file for file, _ in members])
-        return Images(np.array([label for _, label in members], np.int64), found)
+        labels = np.array([label for _, label in members], np.int64)
+        return Images(labels, threaded(partial(_decode, size=size, side=64), [file for file, _ in members]))
 
     return Reading(tuple(words.get(wnid, wnid) for wnid in wnids), split(train), split(test), averaged(64, size))
 

@@ -246,7 +246,8 @@ def of_hostile_names(tmp_path_factory):
         place = folder / name.replace("/", "∕")
         place.mkdir(parents=True)
         for k in range(10):
-            Image.fromarray(rng.integers(256, size=(16, 16, 3), dtype=np.uint8)).save(place / f"{k}{name[:5]}.png")
+            image = Image.fromarray(rng.integers(256, size=(16, 16, 3), dtype=np.uint8))
+            (image if k else image.convert("L")).save(place / f"{k}{name[:5]}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(EVALUATION, "smoke", Evaluation(8, 8, 2, 4))
         run.run(ROW, profile="smoke", data=f"folder:{folder}", runs_dir=home / "runs")
@@ -274,6 +275,7 @@ def test_what_notebooks_show_of_hostile_names_is_text(of_hostile_names):
     home, name = of_hostile_names
     records, _ = load_records(home / "runs")
     assert records[0].data.name == name
+    assert f"images: {len(HOSTILE)} of {10 * len(HOSTILE)} images were converted to RGB: {len(HOSTILE)} grey" in records[0].notes
     for shown in (show.table("table1", records), show.claims("table1", records)):
         harmless(shown.data)
 
