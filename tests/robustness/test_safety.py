@@ -275,7 +275,8 @@ def test_what_notebooks_show_of_hostile_names_is_text(of_hostile_names):
     home, name = of_hostile_names
     records, _ = load_records(home / "runs")
     assert records[0].data.name == name
-    assert f"images: {len(HOSTILE)} of {10 * len(HOSTILE)} images were converted to RGB: {len(HOSTILE)} grey" in records[0].notes
+    n = len(HOSTILE)
+    assert f"images: {n} of {10 * n} images were converted to RGB: {n} grey" in records[0].notes
     for shown in (show.table("table1", records), show.claims("table1", records)):
         harmless(shown.data)
 
