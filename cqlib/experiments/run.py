@@ -1,4 +1,4 @@
-"""Train and evaluate one experiment, once: what is finished is read, what is half done goes on.
+"""Train and evaluate one experiment once: a finished run is read, an interrupted one resumed.
 
 A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/:
 
@@ -24,10 +24,10 @@ from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.data.grids import grid_png
 from cqlib.experiments.experiment import TRAIN_IMAGES, Experiment, experiment
-from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, slug, write_record
+from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, write_record
 from cqlib.experiments.rows import default_data
 from cqlib.experiments.run_folder import LOCK, set_stale_aside, tidied, tidy, tidy_finished
-from cqlib.experiments.stages import Stages, fingerprint, load_model, stored_training
+from cqlib.experiments.stages import Progress, Stages, fingerprint, load_model, stored_training
 from cqlib.metrics import evaluation
 from cqlib.metrics.baselines import Distances, baselines, best_step, metrics_during_training
 from cqlib.metrics.bpd import bits_per_dimension
@@ -47,20 +47,17 @@ from cqlib.util.paths import PUBLISHED, ROOT
 from cqlib.util.stop import StopRequest
 
 RUNS = ROOT / "runs"
-Progress = Callable[[int, int, float], None]
-"""(step, steps, seconds left) over all stages of a run."""
 
 
 def run_dir(row: str, profile: str, data: str | None, seed: int, runs_dir: Path | str = RUNS) -> Path:
     """The folder of a run; the aliases of a row share it."""
-    e = experiment(row, profile, data, seed)
-    return Path(runs_dir) / slug(e.row, e.data, e.profile, e.seed)
+    return Path(runs_dir) / experiment(row, profile, data, seed).folder
 
 
 def finished(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
     """The record of a finished run of exactly this experiment, or None."""
     try:
-        record = read_record(_folder(e, runs_dir) / "record.json")
+        record = read_record(Path(runs_dir) / e.folder / "record.json")
     except (OSError, ValueError):
         return None
     return record if record.status == "done" and record.config_hash == e.config_hash else None
@@ -89,7 +86,7 @@ def run_experiment(
     waited for. Raises UserError for data that is missing or damaged, a full disk or too little memory, StoppedEarly
     (state saved) on SIGTERM, SIGINT or at the end of the time budget.
     """
-    folder = _folder(e, runs_dir)
+    folder = Path(runs_dir) / e.folder
     stop = StopRequest(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     try:
         # A signal ends fetching and converting at once: there is nothing to save yet.
@@ -112,10 +109,7 @@ def run_experiment(
         with stop.listening(second_interrupts=True):
             folder.mkdir(parents=True, exist_ok=True)
             name = f"{e.row} on {e.data}, seed {e.seed}"
-            with (
-                locks.held(folder / LOCK, name, say=tell, while_waiting=go_on),
-                torch.random.fork_rng(),
-            ):
+            with locks.held(folder / LOCK, name, say=tell, while_waiting=go_on), torch.random.fork_rng():
                 tidy(folder, Path(runs_dir))
                 if record := known():
                     tidy_finished(folder)
@@ -136,13 +130,13 @@ def run_experiment(
 
 def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
     """Whether exactly this experiment has been trained here, whatever has been measured since."""
-    return stored_training(_folder(e, runs_dir) / "model.safetensors", e) is not None
+    return stored_training(Path(runs_dir) / e.folder / "model.safetensors", e) is not None
 
 
 def fetch_published(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
     """Put the published weights of an experiment where its run would leave them, to be measured; False without any,
     or where something lies already."""
-    folder = _folder(e, runs_dir)
+    folder = Path(runs_dir) / e.folder
     source, target = PUBLISHED / "models" / f"{folder.name}.safetensors", folder / "model.safetensors"
     if target.exists() or stored_training(source, e) is None:
         return False
@@ -161,19 +155,14 @@ def scored(record: Record, features: Features) -> bool:
 
 
 def run_many(
-    rows: Sequence[str],
-    *,
-    profile: str = "quick",
-    data: Sequence[str] = (),
-    seeds: Sequence[int] = (0,),
-    **options: Any,
+    rows: Sequence[str], *, profile: str = "quick", data: Sequence[str] = (), seeds: Sequence[int] = (0,), **more: Any
 ) -> list[Record]:
     """`run` for every row, data set and seed, one after the other; finished ones are read.
 
     `data` empty: each row's own data sets for the profile.
     """
     return [
-        run(row, profile=profile, data=name, seed=seed, **options)
+        run(row, profile=profile, data=name, seed=seed, **more)
         for row in rows
         for name in data or default_data(row, profile)
         for seed in seeds
@@ -191,8 +180,7 @@ def load(
 ) -> System:
     """The system of a finished run, or of a published checkpoint, with averaged weights, in evaluation mode."""
     e = experiment(row, profile, data, seed)
-    name = slug(e.row, e.data, e.profile, e.seed)
-    paths = (Path(runs_dir) / name / "model.safetensors", PUBLISHED / "models" / f"{name}.safetensors")
+    paths = (Path(runs_dir) / e.folder / "model.safetensors", PUBLISHED / "models" / f"{e.folder}.safetensors")
     for path in paths:
         model = load_model(path, e)
         if model is not None:
@@ -211,18 +199,15 @@ def train_command(row: str, e: Experiment) -> str:
     return f"python -m cqlib train {row} --profile {e.profile} --data {e.data} --seed {e.seed}"
 
 
-# --- one run -------------------------------------------------------------------------------------------------
-
-
 def _run(
     e: Experiment,
     images: Dataset,
-    features,
+    features: Features,
     folder: Path,
     runs_dir: Path,
     stop: StopRequest,
-    progress,
-    checkpoint_seconds,
+    progress: Progress | None,
+    checkpoint_seconds: float,
 ) -> Record:
     """Train (if need be), measure, write grids and record."""
     set_stale_aside(e, fingerprint(images), folder, runs_dir)
@@ -232,14 +217,14 @@ def _run(
     if images.how:
         stages.notes.append(f"images: {images.how}")
     stages.notes += [f"images: {note}" for note in images.notes]
-    trained = stages.first()
+    trained = stages.train_system()
     model, likelihood_model, note = trained.system, trained.system, ""
     if model.conditioned_on:
         condition = model.conditioned_on
         stages.notes.append(f"samples are drawn for {condition} of training images, and scored as all others")
     statuses = {trained.status}
     if e.recipe.frozen_decoder is not None:
-        second = stages.second(trained.system)
+        second = stages.train_encoder(trained.system)
         likelihood_model, note = second.system, f"{STARRED} (frozen generator, trained encoder and sigma): "
         statuses.add(second.status)
 
@@ -312,13 +297,6 @@ def _kept(record: Record, features: Features) -> dict[str, Metric]:
     if features.name != "inception":
         return dict(record.metrics)
     return {name: metric for name, metric in record.metrics.items() if UNKNOWN_WEIGHTS not in metric.protocol}
-
-
-# --- small parts ---------------------------------------------------------------------------------------------
-
-
-def _folder(e: Experiment, runs_dir: Path | str) -> Path:
-    return Path(runs_dir) / slug(e.row, e.data, e.profile, e.seed)
 
 
 def load_data(e: Experiment, data_dir: Path | str | None) -> Dataset:

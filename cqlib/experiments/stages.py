@@ -1,4 +1,4 @@
-"""The trainings of one run: the row's own, and for a GAN the second one that gives the starred BPD.
+"""The trainings of one run: the row's own, and for a GAN that of an encoder round its frozen decoder, for the BPD.
 
 Each leaves its averaged weights in the run's folder, with the hash of the experiment and of the data that they
 belong to; a finished one is read from there.
@@ -7,6 +7,7 @@ belong to; a finished one is read from there.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,16 @@ from cqlib.util.errors import UserError
 from cqlib.util.provenance import GitInfo
 from cqlib.util.stop import StopRequest
 
+Progress = Callable[[int, int, float], None]
+"""(step, steps, seconds left) over all stages of a run."""
+
 UNLABELLED = "unlabelled"
 """Name of the class that images without a label are put in (STL-10)."""
-KEPT = {
+STORED = {
     "git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list,
     "device": str,
 }  # fmt: skip
-"""What a finished training leaves, beside its hashes."""
+"""Fields of a finished training's checkpoint, beside its hashes."""
 
 
 class Stages:
@@ -43,9 +47,9 @@ class Stages:
         e: Experiment,
         images: Dataset,
         folder: Path,
-        device,
+        device: torch.device,
         stop: StopRequest,
-        progress,
+        progress: Progress | None,
         checkpoint_seconds: float,
     ):
         self.e, self.folder, self.device, self.stop, self.progress = e, folder, device, stop, progress
@@ -70,7 +74,7 @@ class Stages:
         """What a checkpoint must carry to be of this run."""
         return self.e.training_hash + self.fingerprint
 
-    def first(self) -> TrainingResult:
+    def train_system(self) -> TrainingResult:
         """The system of the row."""
         torch.manual_seed(self.e.seed)
         return self._train("training", build(self.e.recipe.system), self.e.recipe.training, 0)
@@ -81,8 +85,8 @@ class Stages:
             torch.manual_seed(self.e.seed)
             return build(self.e.recipe.system).to(self.device).eval()
 
-    def second(self, generator: System) -> TrainingResult:
-        """The starred recipe's encoder and sigma round `generator`."""
+    def train_encoder(self, generator: System) -> TrainingResult:
+        """An encoder and sigma round the frozen `generator`, which give a GAN its BPD."""
         stage = self.e.recipe.frozen_decoder
         torch.manual_seed(self.e.seed)
         return self._train("encoder", FrozenDecoder(stage.config, generator), stage.training, self.steps[0])
@@ -91,7 +95,7 @@ class Stages:
         total = sum(self.steps)
         weights = self.folder / ("model.safetensors" if name == "training" else f"{name}.safetensors")
         stored = stored_training(weights, self.e, self.fingerprint)
-        if _whole(stored):
+        if _complete(stored):
             earlier = GitInfo(**stored.pop("git"))
             fill(system, stored.pop("weights"), weights)
             result = TrainingResult(to_device(system, config, self.device).eval(), git=earlier, **stored)
@@ -118,10 +122,9 @@ class Stages:
                 git=self.here,
             )
             self.spent += time.monotonic() - clock
-            fields = {"status": result.status, "steps": result.steps, "seconds": result.seconds}
-            fields |= {"skipped": result.skipped, "notes": result.notes, "device": result.device}
-            state = {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(result.git))}
-            state |= {"weights": dict(result.system.state_dict()), **fields}
+            state = {key: getattr(result, key) for key in STORED if key not in ("git", "weights")}
+            state |= {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(result.git))}
+            state["weights"] = dict(result.system.state_dict())
             save_checkpoint(weights, state, keep_previous=False)
         self.git = (result.git if name == "training" else self.git).after(self.git, result.git)
         self.seconds += result.seconds
@@ -144,9 +147,9 @@ def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[
     return state if right and isinstance(state.get("weights"), dict) else None
 
 
-def _whole(stored: dict[str, Any] | None) -> bool:
-    return stored is not None and stored.keys() == KEPT.keys() and all(
-        isinstance(stored[key], kind) for key, kind in KEPT.items()
+def _complete(stored: dict[str, Any] | None) -> bool:
+    return stored is not None and stored.keys() == STORED.keys() and all(
+        isinstance(stored[key], kind) for key, kind in STORED.items()
     )  # fmt: skip
 
 

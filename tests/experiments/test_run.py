@@ -302,7 +302,7 @@ def test_a_record_names_the_code_of_its_own_training_and_is_dirty_if_any_was(tmp
         place = run.run_dir("table1/gan", "smoke", None, 0, folder)
         monkeypatch.setattr(run.provenance, "git", lambda found=trained: found)
         with monkeypatch.context() as only, pytest.raises(StoppedEarly):
-            only.setattr(stages.Stages, "second", lambda *_: stop())
+            only.setattr(stages.Stages, "train_encoder", lambda *_: stop())
             run.run("table1/gan", profile="smoke", runs_dir=folder)
         monkeypatch.setattr(run.provenance, "git", lambda found=encoder: found)
         with monkeypatch.context() as only, pytest.raises(StoppedEarly):
