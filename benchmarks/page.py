@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import precision
 from benchmarks.measuring import SAME_WORK
-from cqlib.report import evidence
 from cqlib.util.paths import ROOT
 from cqlib.util.text import megabytes
 
@@ -20,7 +20,7 @@ HEADER = ("row", "against", "ours", "other", "ratio (least to most)", "target", 
 
 def render(text: str) -> str:
     """The page's `text` with both parts, each between `<!-- NAME -->` and `<!-- /NAME -->`, rendered anew."""
-    for name, part in (("bench", tables()), ("precision", evidence.precision())):
+    for name, part in (("bench", tables()), ("precision", precision.precision())):
         pattern = re.compile(f"(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)", re.DOTALL)
         text, found = pattern.subn(part.replace("\\", r"\\"), text)
         if found != 1:

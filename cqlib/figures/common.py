@@ -21,7 +21,7 @@ from cqlib.experiments.run import PUBLISHED, finished
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.report import page, pictures, plots, tables
+from cqlib.report import page, pictures, plots, small_tables
 from cqlib.report.cells import Range, picture, pixels, slider
 from cqlib.report.pictures import table_rows
 from cqlib.report.run_sets import RunSet, run_sets
@@ -117,12 +117,12 @@ def not_reproduced(records: Sequence[Record]) -> HTML:
 def costs(table: str, records: Sequence[Record]) -> HTML:
     """Parameters, critics and time of a table's rows, in every run set."""
     sets = run_sets(records, page.published_records())
-    return HTML(page.macro("cost_table", tables.costs(sets, table_rows(table))))
+    return HTML(page.macro("cost_table", small_tables.costs(sets, table_rows(table))))
 
 
 def baselines(table: str, records: Sequence[Record]) -> HTML:
     """A table's rows against an untrained copy, Gaussian pixels and a histogram per pixel, in every run set."""
-    lines = tables.baselines(run_sets(records, page.published_records()), table_rows(table))
+    lines = small_tables.baselines(run_sets(records, page.published_records()), table_rows(table))
     return HTML(page.macro("baseline_table", lines)) if lines else _not_trained(table)
 
 

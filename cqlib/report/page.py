@@ -19,7 +19,7 @@ from markupsafe import Markup
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS
-from cqlib.report import ablations, facts, pictures, tables
+from cqlib.report import ablations, facts, pictures, small_tables, tables
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims
 from cqlib.report.run_sets import RunSet, run_sets
 from cqlib.util import VERSION
@@ -74,6 +74,7 @@ def build(
         alone=alone,
         sets=sets,
         tables=tables,
+        small_tables=small_tables,
         facts=facts,
         failures=[" ".join(line.split()) for line in failures],
         cards={name: [card for card in all_cards if card.verdict == name] for name in VERDICTS},

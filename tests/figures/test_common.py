@@ -16,7 +16,7 @@ from cqlib.experiments.record import write_record
 from cqlib.figures import architectures
 from cqlib.figures import common as show
 from cqlib.report.run_sets import RunSet, run_sets
-from cqlib.report.tables import critic_multiply_adds
+from cqlib.report.small_tables import critic_multiply_adds
 from cqlib.util.errors import UserError
 
 ROWS = ("table1/gan", "table1/cq-f", *TABLE2)

@@ -12,7 +12,7 @@ from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.record import DataInfo
 from cqlib.metrics.metric import STARRED, Metric
-from cqlib.report import facts, tables
+from cqlib.report import facts, small_tables, tables
 from cqlib.report.run_sets import Cell, mean_of, run_sets
 
 # --- run sets
@@ -112,10 +112,10 @@ def test_a_number_that_stands_in_two_tables_counts_once():
 def test_costs_are_means_over_the_device_that_most_runs_had():
     runs = [record("table1/vae", seed, seconds=seconds, device=device)
             for seed, (seconds, device) in enumerate([(100.0, "A"), (200.0, "A"), (900.0, "B")])]  # fmt: skip
-    (line,) = tables.costs(run_sets(runs, []))
+    (line,) = small_tables.costs(run_sets(runs, []))
     assert line[2] == "A" and "150" in line and line[3] == "551,000"
     assert facts.device_counts(runs) == "2 runs on A; 1 run on B"
-    (line,) = tables.costs(run_sets([record("table1/vae-f")], []))
+    (line,) = small_tables.costs(run_sets([record("table1/vae-f")], []))
     assert line[4] == "7.4 %" and line[-1] == "610"
 
 
@@ -124,7 +124,7 @@ def test_rivals_stand_against_their_baselines():
     histogram = Metric(6.4, None, 2000, "histogram")
     for run in runs[2:4]:
         run.metrics["BPD-histogram"] = histogram
-    lines = tables.baselines(run_sets(runs, []), list(paper.ROWS))
+    lines = small_tables.baselines(run_sets(runs, []), list(paper.ROWS))
     assert [(line["label"], line["beats"], line["seeds"], line["steps"]) for line in lines] == [
         ("DCGAN", True, 2, "2,900"), ("PixelCNN++", True, 2, "2,900")]  # fmt: skip
     cells = [cell.text for cell in lines[0]["cells"]]
@@ -132,9 +132,9 @@ def test_rivals_stand_against_their_baselines():
     assert cells[0] == f"{fd:,.0f}" and cells[2:4] == ["4,000", "2,500"] and cells[5] == "—"
     for name, value in (("FD-lite0-gaussian@T1", 1000.0), ("BPD-histogram", 1.0)):
         changed = replace(runs[2], metrics=dict(runs[2].metrics) | {name: replace(histogram, value=value)})
-        assert not tables.baselines(run_sets([changed], []), list(paper.ROWS))[0]["beats"]
+        assert not small_tables.baselines(run_sets([changed], []), list(paper.ROWS))[0]["beats"]
     del runs[2].metrics["BPD"]
-    (line,) = tables.baselines(run_sets([replace(runs[2], best_step=None)], []), list(paper.ROWS))
+    (line,) = small_tables.baselines(run_sets([replace(runs[2], best_step=None)], []), list(paper.ROWS))
     assert (line["steps"], line["beats"]) == ("—", True)
 
 
@@ -143,7 +143,7 @@ def test_precision_and_recall_at_both_temperatures():
     for run in runs:
         for name in ("Precision-lite0@T0", "Precision-lite0@T1", "Recall-lite0@T0", "Recall-lite0@T1"):
             run.metrics[name] = Metric(0.25 + run.seed / 2, None, 9, "p")
-    ((label, _, *cells, seeds),) = tables.coverage(run_sets(runs, []), ["table1/vae", "table1/gan"])
+    ((label, _, *cells, seeds),) = small_tables.coverage(run_sets(runs, []), ["table1/vae", "table1/gan"])
     assert (label, seeds) == ("VAE", "2") and [cell.text for cell in cells] == ["0.50"] * 4
 
 
@@ -153,7 +153,7 @@ def test_protocols_that_differ_in_numbers_of_images_are_told_once():
         text = f"step {step} of 400, chosen on training images (100: 9.5, 300: 7.0); n_real = n_fake = {n}, a # b"
         run.metrics.clear()
         run.metrics.update({"FD": Metric(1.0, None, n, text), "BPD": Metric(5.0, None, n, f"k = 16, n = {n}")})
-    assert tables.protocols(run_sets([], [few, many])) == [
+    assert small_tables.protocols(run_sets([], [few, many])) == [
         ("FD", "the best of the kept steps, chosen on training images; n_real = n_fake = 500 or 2,000, a # b"),
         ("BPD", "k = 16, n = 500 or 2,000"),
     ]
@@ -166,19 +166,19 @@ def test_scores_under_other_protocols_have_a_column_each():
             run.metrics[f"FD-lite0@T1 [{name}]"] = Metric(value + i % 2, None, 5000, f"FD-lite0: protocol {name}")
     left_out = "protocol 50k/50k-train left out: it needs 50,000 training images and there are 300"
     runs.append(record("table1/cq", profile="paper", notes=[left_out, "training: slow"]))
-    found = tables.other_protocols(run_sets(runs, []))
+    found = small_tables.other_protocols(run_sets(runs, []))
     assert found["names"] == ["50k/50k-train", "sngan", "mine"]
     assert [name for name, _ in found["about"]] == ["paper", "50k/50k-train", "sngan"]
     assert [(line["label"], line["metric"]) for line in found["lines"]] == [
         ("VAE", "FD-lite0@T1"), ("GAN", "FD-lite0@T1")]  # fmt: skip
     assert [cell.text for cell in found["lines"][0]["cells"][1:]] == ["12.8", "32.0", "1.50"]
     assert found["notes"] == [f"photos10 16×16, paper: {left_out}"]
-    assert tables.other_protocols(run_sets(records(1), []))["lines"] == []
+    assert small_tables.other_protocols(run_sets(records(1), []))["lines"] == []
 
 
 def test_every_measured_number_stands_in_the_line_of_its_metric_and_the_column_of_its_model():
     runs = [*records(2), record("table3/dcgan"), record("table1/vae", 2, status="diverged"), record(data="npz:mine")]
-    first, second = tables.all_numbers(run_sets([], runs))
+    first, second = small_tables.all_numbers(run_sets([], runs))
     lines = {line[0]: dict(zip(first["head"][1:], line[1:], strict=True)) for line in first["lines"]}
     bpd = np.mean([run.metrics["BPD"].value for run in runs if (run.row, run.status) == ("table1/vae", "done")])
     assert lines["BPD"]["VAE"].text == f"{bpd:.2f}" and lines["BPD"]["VAE"].std

@@ -1,17 +1,17 @@
-"""What README says of speed and robustness is what the files say; a miss is told as plainly as a success."""
+"""Claims from runs in bf16 beside those from runs in fp32: a verdict that flips is counted."""
 
 import itertools
 from dataclasses import replace
 
 from fake_records import record
 
+from benchmarks import precision
 from cqlib.experiments.record import write_record
-from cqlib.report import evidence
 
 
 def test_claims_in_bf16_stand_beside_those_in_fp32(tmp_path):
     """Here bf16 turns the claim round that the quality loss lowers FID without f."""
-    assert evidence.precision(tmp_path) == "Not measured yet."
+    assert precision.precision(tmp_path) == "Not measured yet."
     for place, fd in (("records", {"table1/cq": 100.0, "table1/vae": 130.0}),
                       ("fp32", {"table1/cq": 130.0, "table1/vae": 100.0})):  # fmt: skip
         for row, seed in itertools.product(fd, range(3)):
@@ -19,7 +19,7 @@ def test_claims_in_bf16_stand_beside_those_in_fp32(tmp_path):
             for t in ("T0", "T1"):
                 made.metrics[f"FD-lite0@{t}"] = replace(made.metrics[f"FD-lite0@{t}"], value=fd[row] + seed)
             write_record(made, tmp_path / place)
-    text = evidence.precision(tmp_path)
+    text = precision.precision(tmp_path)
     assert "quick, trained in bf16 and in fp32: " in text and "(seeds 0, 1, 2)" in text and ", 1 turned round." in text
     assert "(bf16: records; fp32: fp32.)" in text
     line = next(line for line in text.splitlines() if "Without f, the quality loss lowers FID" in line)
@@ -33,19 +33,19 @@ def test_one_seed_that_changes_sides_is_turned_round_and_both_bpd_are_told(tmp_p
             made = record(row, device=place)
             made.metrics["BPD"] = replace(made.metrics["BPD"], value=value)
             write_record(made, tmp_path / place)
-    text = evidence.precision(tmp_path)
+    text = precision.precision(tmp_path)
     assert ", 1 turned round." in text
     assert "BPD in bf16 and in fp32: VAE 6.00 and 6.00 (seed 0), VAE-F 5.00 and 7.00 (seed 0)." in text
     write_record(record("table1/cq", 3, device="fp32"), tmp_path / "fp32")
-    alone = evidence.precision(tmp_path)
+    alone = precision.precision(tmp_path)
     assert "Left out, in fp32 alone: table1/cq, seed 3." in alone and ", 1 turned round." in alone
     (tmp_path / "fp32" / "table1_cq--photos10--quick--3.json").unlink()
     for place in ("records", "fp32"):
         next((tmp_path / place).glob("table1_vae-f*")).unlink()
-    text = evidence.precision(tmp_path)
+    text = precision.precision(tmp_path)
     assert "verdicts" not in text and "|" not in text and "VAE 6.00 and 6.00 (seed 0). (bf16: " in text
 
 
 def test_bf16_turns_no_published_verdict_of_quick_round():
-    (told,) = [line for line in evidence.precision().splitlines() if ", quick, trained in bf16" in line]
+    (told,) = [line for line in precision.precision().splitlines() if ", quick, trained in bf16" in line]
     assert ", 0 turned round." in told

@@ -1,6 +1,5 @@
-"""What was measured of the suite itself: what bf16 does to the claims (docs/performance.md), what it survives
-(`tests/robustness/faults.py`) and what it refuses (`tests/robustness/bad_input.py`). From the files of
-`reports/published/` alone."""
+"""What bf16 does to the claims of Table 1, for docs/performance.md: runs in bf16 beside runs of the same rows and seeds
+in fp32, from the published records."""
 
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ from cqlib.experiments.record import Record, load_records
 from cqlib.report.claim_cards import Card, cards
 from cqlib.report.run_sets import mean_of, run_sets
 from cqlib.util.paths import PUBLISHED
+from cqlib.util.text import markdown_table
 
 OPPOSITE = ({"holds", "does not hold"}, {"seen once, as claimed", "seen once, contrary"})
 
@@ -50,10 +50,8 @@ def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
     )
     if not pairs:
         return head
-    lines = [table_row(["claim", "bf16", "effect", "fp32", "effect"]), table_row(["---"] * 5)]
-    lines += [table_row([a.claim.sentence, *(cell for card in (a, b) for cell in (card.verdict, _effects(card)))])
-              for a, b in pairs]  # fmt: skip
-    return "\n".join([head, "", *lines])
+    lines = [[a.claim.sentence, a.verdict, _effects(a), b.verdict, _effects(b)] for a, b in pairs]
+    return f"{head}\n\n{markdown_table(['claim', 'bf16', 'effect', 'fp32', 'effect'], lines)}"
 
 
 def _mean(records: Sequence[Record], row: str) -> float:
@@ -82,8 +80,3 @@ def _effects(card: Card) -> str:
     found = {f.effect: f.at for line in card.lines for f in reversed(line.findings)}
     named = [f"{at}: {effect}" if at and len(found) > 1 else effect for effect, at in found.items()]
     return "; ".join(reversed(named))
-
-
-def table_row(cells: Sequence[str]) -> str:
-    """A row of a Markdown table; a bar within a cell does not end it."""
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

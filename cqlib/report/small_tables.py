@@ -1,0 +1,167 @@
+"""The report's smaller tables, from run sets: costs, baselines, precision and recall, protocols, all numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from cqlib.experiments.record import Record
+from cqlib.experiments.rows import label_of, short_label
+from cqlib.metrics.protocols import PROTOCOLS, split_name, with_protocol
+from cqlib.models.adversarial import AdversarialSystem, CriticConfig
+from cqlib.nets.count import multiply_adds
+from cqlib.report.run_sets import AT, FEATURES, RunSet, most_common
+
+BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]*\)")
+COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
+"""A number of images in the words of a protocol: n = 250, n_real = n_fake = 1000, n_train = n_test = 500, subsets of
+500."""
+
+
+def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[list[str]]:
+    """Model, runs, device, parameters and the flow's share, critic and its multiply-adds, steps, seconds, images/s,
+    memory in MB; of `rows`, by default of every row that ran. Means over the runs on the device that most of them had:
+    times on several devices have no mean."""
+    lines = []
+    for runs in sets:
+        for row in rows or runs.rows:
+            if done := runs.done(row):
+                device = most_common(run.device for run in done)
+                done = [run for run in done if run.device == device]
+                counts, critic = done[0].parameters, critic_multiply_adds(done[0])
+                total, flow = counts.get("total"), counts.get("flow")
+                lines.append([
+                    short_label(row), runs.title, device, _whole(total),
+                    f"{100 * flow / total:.1f} %" if total and flow else "—", _whole(counts.get("critic")),
+                    f"{critic / 1e6:,.1f} M" if critic else "—", _average(done, "steps"), _average(done, "seconds"),
+                    _average(done, "images_per_second"), _average(done, "peak_memory_bytes", 1e6),
+                ])  # fmt: skip
+    return lines
+
+
+def _average(done: Sequence[Record], name: str, unit: float = 1.0) -> str:
+    values = [value for run in done if (value := getattr(run, name)) is not None]
+    return _whole(fmean(values) / unit if values else None)
+
+
+def _whole(value: float | None) -> str:
+    return f"{value:,.0f}" if value else "—"
+
+
+def critic_multiply_adds(record: Record) -> int | None:
+    """Multiply-adds of the record's critic for one image; None where it has none, or one of another kind.
+
+    The net is built without weights, from the record alone: a recipe may have changed since.
+    """
+    try:
+        system = record.config["recipe"]["system"]
+        critic = CriticConfig(**{**system["critic"], "widths": tuple(system["critic"]["widths"])})
+        shape = (system["image_channels"], system["size"], system["size"])
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            return multiply_adds(AdversarialSystem(shape, critic).critic, torch.empty(1, *shape))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, Any]]:
+    """What each of `rows` that was measured against baselines has to beat, and whether it does.
+
+    One line per run set and kind of features: the distance of the last and of the best step, of an untrained copy
+    and of independent Gaussian pixels; BPD and that of a histogram per pixel. Means over seeds.
+    """
+    lines = []
+    for runs in sets:
+        for row in rows:
+            known = {*runs.metrics_of(row)}
+            for _, distance, _ in FEATURES.values():
+                last, best = f"{distance}@T1", f"{distance}-best@T1"
+                bars = [f"{distance}-untrained@T1", f"{distance}-gaussian@T1"]
+                if last not in known or not known & {*bars, "BPD-histogram"}:
+                    continue
+                races = [(last, bar) for bar in bars] + [("BPD", "BPD-histogram")]
+                beats = all(runs.mean(row, a).value < runs.mean(row, b).value for a, b in races if {a, b} <= known)
+                steps = {run.best_step for run in runs.done(row) if best in run.metrics and run.best_step is not None}
+                lines.append({
+                    "label": short_label(row), "runs": runs.title, "distance": distance, "beats": beats,
+                    "cells": [runs.cell(row, name) for name in (last, best, *bars, "BPD", "BPD-histogram")],
+                    "steps": ", ".join(f"{step:,}" for step in sorted(steps)) or "—", "seeds": len(runs.done(row)),
+                })  # fmt: skip
+    return lines
+
+
+def coverage(sets: Sequence[RunSet], rows: Collection[str]) -> list[list[Any]]:
+    """Model, runs, precision and recall at both temperatures, seeds, of `rows`; no line where none is measured."""
+    lines = []
+    for runs in sets:
+        for row in rows:
+            recalls = [name.partition("@")[0] for name in runs.metrics_of(row) if name.startswith("Recall")]
+            for kind in dict.fromkeys(name.removeprefix("Recall") for name in recalls):
+                cells = [runs.cell(row, f"{score}{kind}@{t}") for score in ("Precision", "Recall") for t in AT]
+                lines.append([short_label(row), runs.title, *cells, str(len(runs.done(row)))])
+    return lines
+
+
+def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
+    """Every protocol once, with the metrics that were taken by it; what differs from run to run in numbers of images or
+    in the step that was chosen is put together."""
+    merged: dict[tuple[str, ...], tuple[dict[str, None], list[set[int]]]] = {}
+    for run in (run for runs in sets for run in runs.records):
+        for name, metric in run.metrics.items():
+            text = BEST_STEP.sub("the best of the kept steps, chosen on training images", metric.protocol)
+            counts = [int(count) for count in COUNT.findall(text)]
+            metrics, seen = merged.setdefault(tuple(COUNT.split(text)), ({}, [set() for _ in counts]))
+            metrics[name] = None
+            for before, count in zip(seen, counts, strict=True):
+                before.add(count)
+
+    def words(parts: Sequence[str], seen: Sequence[set[int]]) -> str:
+        counts = [" or ".join(f"{n:,}" for n in sorted(numbers)) for numbers in seen]
+        return "".join(part + count for part, count in zip(parts, [*counts, ""], strict=True))
+
+    return [(", ".join(metrics), words(parts, seen)) for parts, (metrics, seen) in merged.items()]
+
+
+def other_protocols(sets: Sequence[RunSet]) -> dict[str, Any]:
+    """Scores under further protocols beside the main one's: their names, what each is, lines of cells.
+
+    One line per row, run set and score; empty lists where no record has any. `notes` say what was left out.
+    """
+    lines, used = [], set()
+    for runs in sets:
+        for row in runs.rows:
+            others = [(score, name) for score, name in map(split_name, runs.metrics_of(row)) if name]
+            used |= {name for _, name in others}
+            lines += [{"row": row, "runs": runs, "metric": score} for score in dict.fromkeys(s for s, _ in others)]
+    known = list(PROTOCOLS)
+    names = sorted(used, key=lambda name: (known.index(name) if name in PROTOCOLS else len(known), name))
+    for line in lines:
+        row, runs, score = line["row"], line["runs"], line["metric"]
+        keys = (score, *(with_protocol(score, name) for name in names))
+        line |= {"label": label_of(row), "runs": runs.title, "cells": [runs.cell(row, key) for key in keys]}
+    about = [(name, PROTOCOLS[name].about) for name in ("paper", *names) if name in PROTOCOLS] if names else []
+    notes = dict.fromkeys(f"{runs.label}: {note}" for runs in sets for run in runs.finished for note in run.notes
+                          if note.startswith("protocol "))  # fmt: skip
+    return {"names": names, "about": about, "lines": lines, "notes": list(notes)}
+
+
+def all_numbers(sets: Sequence[RunSet]) -> list[dict[str, Any]]:
+    """A table of each run set: a line per metric, then the number of seeds, a column per model; means over seeds with
+    their standard deviation, "" where a model has no such metric."""
+    tables = []
+    for runs in sets:
+        measured = {row: runs.metrics_of(row) for row in runs.rows if runs.done(row)}
+        metrics = dict.fromkeys(name for names in measured.values() for name in names)
+        lines = [[name, *(runs.cell(row, name) if name in measured[row] else "" for row in measured)]
+                 for name in metrics]  # fmt: skip
+        table = {
+            "caption": runs.title,
+            "head": ["Metric", *map(label_of, measured)],
+            "lines": [*lines, ["seeds", *(str(len(runs.done(row))) for row in measured)]],
+            "count": sum(map(len, measured.values())),
+        }
+        tables += [table] if measured else []
+    return tables
