@@ -37,7 +37,8 @@ tasks.say = lambda **message: print(__import__("json").dumps(message), flush=Tru
 sys.exit(tasks.attempt(tasks.Task("figure_x", "cqlib.cli.papermill:execute", notebook_job(Path(sys.argv[1])))))
 """
 CELL = f"""
-from cqlib.experiments import experiment as experiments, run
+from cqlib.experiments import run
+from cqlib.recipe import EVALUATION, Evaluation
 EVALUATION["smoke"] = Evaluation(8, 8, 2, 4)
 print(run.run("table1/gan", profile="smoke", runs_dir=runs_dir, checkpoint_seconds=0).status, {NAME!r})
 """
@@ -176,9 +177,10 @@ def notebook(whom: str, number: int):
         until(lambda: mark is None or (place / mark).exists(), process)
         time.sleep(rng.uniform(0, 1.0 if mark is None else 0.3))
         kernels = psutil.Process(process.pid).children() if process.poll() is None else []
-        victim = psutil.Process(process.pid) if whom == "notebook" else kernels[0] if kernels else None
-        if victim is not None:
-            victim.send_signal(number)
+        if whom == "notebook":
+            process.send_signal(number)
+        elif kernels:
+            kernels[0].send_signal(number)
         out, err = process.communicate(timeout=300)
         _, alive = psutil.wait_procs(kernels, timeout=20)
         assert not alive, "the kernel lives on"
