@@ -38,9 +38,6 @@ def find(
     return found[ROWS[0]], found[ROWS[1]].model if ROWS[1] in found else None
 
 
-# --- grey and chroma -----------------------------------------------------------------------------------------
-
-
 def change_of_variables(x: Tensor) -> HTML:
     """Images x (N, 3, S, S), their grey images, and their chroma without the grey (U and V on mid-grey)."""
     grey, chroma = colour.split(x)
@@ -75,9 +72,6 @@ def exactness() -> HTML:
         "pairs (U, V) that can be written",
     ]
     return table("x ↔ (g, U, V) for every colour of 8 bits", head, lines)
-
-
-# --- colourings ----------------------------------------------------------------------------------------------
 
 
 def draw(model: ConditionalCQF, x: Tensor, n: int, temperature: float = 1.0, seed: int = 0) -> Tensor:
@@ -152,9 +146,6 @@ def diversity(found: ModelAndData, x: Tensor, n: int = 16) -> HTML:
 
 def _rms(values: Tensor) -> Tensor:
     return values.float().square().mean().sqrt()
-
-
-# --- costs ---------------------------------------------------------------------------------------------------
 
 
 def histogram_bits(train: Tensor, x: Tensor) -> Tensor:

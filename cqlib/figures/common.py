@@ -33,9 +33,6 @@ PROFILES = ("quick", "study", "paper")
 """Profiles whose runs are results; `smoke` is for tests."""
 
 
-# --- runs and models -----------------------------------------------------------------------------------------
-
-
 def finished_runs(
     rows: Sequence[str],
     *,
@@ -66,12 +63,13 @@ def fullest(rows: Sequence[str], records: Sequence[Record]) -> RunSet:
     return max(sets, key=lambda runs: (sum(bool(runs.records_of(row)) for row in rows), runs.origin == "local"))
 
 
-def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str) -> dict[str, System]:
-    """Short label -> the trained model of each of `rows`, of its first seed; those whose weights are there."""
+def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str, *, required: bool = False) -> dict[str, System]:
+    """Short label -> the trained model of each of `rows`, of its first seed; those whose weights are there, unless all
+    are `required`: then UserError, with the command that trains the missing one."""
     found = {}
     for row in rows:
         for record in runs.records_of(row)[:1]:
-            with suppress(UserError):
+            with suppress(*(() if required else (UserError,))):
                 found[short_label(row)] = model_of(record, runs_dir)
     return found
 
@@ -89,9 +87,6 @@ def draw(model: System, n: int, temperature: float = 1.0) -> torch.Tensor:
 def bits(model: LikelihoodSystem, images: torch.Tensor) -> torch.Tensor:
     """Bits per dimension of uint8 images (N, C, S, S), by the bound of one draw: (N,) float64."""
     return bits_per_dimension(held_out_nll(model, images), images[0].numel())
-
-
-# --- tables --------------------------------------------------------------------------------------------------
 
 
 def signed(value: float) -> str:
@@ -130,9 +125,6 @@ def _not_trained(table: str) -> HTML:
     rows = [label_of(row) for row in table_rows(table) if paper.canonical(row) == row]
     command = f"<code>./run_all.sh --only {table}</code>"
     return HTML(f"<p>Not trained yet: {', '.join(rows)}. {command} trains them.</p>")
-
-
-# --- pictures ------------------------------------------------------------------------------------------------
 
 
 def samples(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 25) -> HTML:
@@ -194,9 +186,6 @@ def quality_of(rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
     """BPD against the Fréchet distance for `rows` in every one of `sets`."""
     figures = [figure for runs in sets for figure in pictures.quality(runs, rows, without_paths(runs.data))]
     return HTML(page.macro("figures", figures) if figures else "<p>No run has measured both yet.</p>")
-
-
-# --- temperature ---------------------------------------------------------------------------------------------
 
 
 def temperatures(model: System, label: str, n: int = 16) -> HTML:

@@ -69,9 +69,6 @@ def overview(best: Mapping[str, RunSet]) -> str:
     return "\n".join(lines)
 
 
-# --- samples -------------------------------------------------------------------------------------------------
-
-
 def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
     """A line per data set, at temperature 1: our models, then NVP; a panel without samples says so."""
     if not best:
@@ -112,9 +109,6 @@ def panel(runs: RunSet, row: str, runs_dir: Path | str) -> np.ndarray | None:
     return None if images is None else grid(images[: SIDE**2], columns=SIDE)
 
 
-# --- the change of variables ---------------------------------------------------------------------------------
-
-
 def change_of_variables(side: int = 8) -> HTML:
     """ln |det df/dx| as the couplings add it up and from the whole Jacobian by autograd, and how well f^-1 undoes f:
     for the f of both models with random weights, on one image of `side` x `side` pixels in float64."""
@@ -139,9 +133,6 @@ def change_of_variables(side: int = 8) -> HTML:
     head = {"f": None, "ln |det|: sum of ln s": 6, "from the Jacobian": 6, "difference": difference,
             "largest error of f⁻¹(f(x))": difference}  # fmt: skip
     return table(f"The change of variables on {3 * side**2} numbers, random weights", head, lines)
-
-
-# --- numbers -------------------------------------------------------------------------------------------------
 
 
 def compared(best: Mapping[str, RunSet]) -> HTML:

@@ -61,9 +61,6 @@ def _of(sets: Sequence[RunSet], data: str, row: str) -> list[RunSet]:
     return sorted(found, key=lambda s: (s.profile != "paper", s.origin != "local"))
 
 
-# --- at a glance ---------------------------------------------------------------------------------------------
-
-
 def glance(sets: Sequence[RunSet], shown: Sequence[str], data_dir: Path | str | None = None) -> HTML:
     """A square for every data set and model: filled where it was run, with profile and number of seeds; and beside it
     whether the slides print numbers and where the files are."""
@@ -96,9 +93,6 @@ def _status(runs: RunSet, row: str) -> str:
     """ "quick, 3 seeds", or how the first run ended."""
     n = len(runs.done(row))
     return f"{runs.profile}, " + (f"{n} seed{'s' * (n > 1)}" if n else runs.records_of(row)[0].status)
-
-
-# --- the table and the samples -------------------------------------------------------------------------------
 
 
 def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: Path | str | None = None) -> HTML:

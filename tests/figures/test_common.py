@@ -103,6 +103,8 @@ def test_models_are_those_whose_weights_are_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(show, "model_of", model_of)
     assert show.models(ROWS, runs, tmp_path) == {"CQF + Residual": ("table2/cqf-residual", 0)}
+    with pytest.raises(UserError, match="not here"):
+        show.models(ROWS, runs, tmp_path, required=True)
 
 
 def with_critic(row: str, profile: str = "smoke"):

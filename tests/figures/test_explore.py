@@ -25,9 +25,6 @@ def system():
     return smoke_model("table1/cq-f", 0.05)
 
 
-# --- the models ----------------------------------------------------------------------------------------------
-
-
 def test_the_published_model_stands_in_and_without_any_the_error_names_the_command(tmp_path, monkeypatch):
     assert "explore" in notebooks()
     found = explore.find("smoke", ["photos10"], [0], tmp_path)
@@ -37,9 +34,6 @@ def test_the_published_model_stands_in_and_without_any_the_error_names_the_comma
     monkeypatch.setattr(run, "PUBLISHED", tmp_path)
     with pytest.raises(UserError, match="python -m cqlib train table1/cq-f"):
         explore.find("quick", [], [0], tmp_path)
-
-
-# --- paths ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", interpolation.PATHS.values())
@@ -79,9 +73,6 @@ def test_pictures_of_paths(system):
     assert "levels" in interpolation.length_or_direction(system, 20).data
 
 
-# --- latents and the ELBO ------------------------------------------------------------------------------------
-
-
 def test_the_kl_of_latents_sums_to_the_models(system):
     x = images(3)
     v = system.continuous(x, torch.Generator().manual_seed(0))
@@ -108,9 +99,6 @@ def test_the_two_parts_of_the_elbo_sum_to_nats(system):
     assert ((terms["sum"] - terms["nats"]).abs() < 4 * terms["error"]).all()
     assert (terms["error"] < 0.01 * terms["nats"]).all() and (terms["kl"] > 4 * terms["error"]).all()
     assert "±" in latents.elbo(system, x, draws=3).data and "svg" in latents.reconstructions(system, x).data
-
-
-# --- inpainting ----------------------------------------------------------------------------------------------
 
 
 def test_the_search_draws_from_the_posterior_of_a_linear_model():
@@ -150,9 +138,6 @@ def test_the_board_and_the_scores(system):
     assert all(name in page for name in (*inpainting.masks(16), "known", "truth"))
     truth = x[:, None].expand(-1, 2, -1, -1, -1)
     assert inpainting.scores({"all": (found["left half"][0], truth, truth)}, x).data.count("<td>0.0</td>") == 4
-
-
-# --- out-of-distribution images ------------------------------------------------------------------------------
 
 
 def test_changed_photographs_are_what_they_are_called(system):
@@ -204,9 +189,6 @@ def test_a_picture_of_your_own(system, tmp_path):
         with pytest.raises(UserError, match="no picture that can be read"):
             out_of_distribution.read(source)
     assert out_of_distribution.read(path, 1).mode == "L"
-
-
-# --- pictures and widgets ------------------------------------------------------------------------------------
 
 
 def test_strips_stand_in_one_lattice():

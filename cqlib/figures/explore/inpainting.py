@@ -127,9 +127,6 @@ def scores(found: Completions, x: Tensor) -> HTML:
     return table("Root mean squares, in levels of 0 to 255", {"Known": None, **dict.fromkeys(head, 1)}, lines)
 
 
-# --- a linear model, in closed form -----------------------------------------------------------------------------
-
-
 def linear_problem() -> tuple[Tensor, Tensor, Tensor, float]:
     """x = A u with u = (z, e) of three and four dimensions: A (4, 7), the target (4,), which entries are known, tau."""
     a = torch.randn(4, 7, generator=torch.Generator().manual_seed(1))

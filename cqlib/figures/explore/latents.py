@@ -58,9 +58,6 @@ def traversals(model: CoverageQuality, x: Tensor, many: Tensor, n: int = 6) -> H
     return picture(figure, f"One test image, each of its {n} most used latent variables moved from -3 to 3")
 
 
-# --- reconstruction and the ELBO -----------------------------------------------------------------------------
-
-
 @torch.no_grad()
 def elbo_terms(model: CoverageQuality, x: Tensor, draws: int) -> dict[str, Tensor]:
     """Bits per image (N,) of uint8 x, means over draws of u and z: "kl" in closed form, "reconstruction"

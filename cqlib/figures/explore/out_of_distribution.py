@@ -33,9 +33,6 @@ MAX_TILES = 1_250
 """What a CPU measures in some seconds; a photograph of 16:9 has fewer."""
 
 
-# --- changed photographs -------------------------------------------------------------------------------------
-
-
 def kinds(x: Tensor, model: CoverageQuality) -> dict[str, Tensor]:
     """uint8 photographs x (N, C, S, S), changed ones, and images that are no photographs; all (N, C, S, S)."""
     mean, generator = x.float().mean((2, 3), keepdim=True), torch.Generator().manual_seed(0)
@@ -62,9 +59,6 @@ def costs_by_kind(model: CoverageQuality, x: Tensor) -> HTML:
     values = {name: bits(model, of_kind) for name, of_kind in images.items()}
     alt = "Bits per dimension of photographs, changed photographs and other images"
     return picture(*cost_board(images, values, "photographs", "bits per dimension", alt))
-
-
-# --- an image of your own ------------------------------------------------------------------------------------
 
 
 def read(source: Path | str | bytes, channels: int = 3) -> Image.Image:

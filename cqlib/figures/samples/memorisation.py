@@ -70,9 +70,6 @@ def _squares(a: Tensor, b: Tensor) -> Tensor:
     return products.clamp_(min=0)
 
 
-# --- comparisons of two groups of images ---------------------------------------------------------------------
-
-
 def probability_nearer(distances: Tensor, others: Tensor) -> float:
     """P(one of `distances` (n,) < one of `others` (m,)), a tie counting half: the statistic of Mann and Whitney over
     n m, 0.5 where both come from one distribution."""

@@ -82,9 +82,6 @@ def beside_real(model: ModelAndData, n: int = 64) -> HTML:
     return picture(plots.sample_board({"": board}, columns=8), f"{n} {name}, then {n} samples of {model.label}")
 
 
-# --- the nearest training images -----------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Neighbours:
     """The nearest training images of n images: distances (n, 3), nearest first, and indices (n, 3)."""
@@ -177,9 +174,6 @@ def _in_features(
         distances, places = memorisation.nearest(queries, torch.cat(pooled), 3)
         near[name] = Neighbours(distances, index[places])
     return near, len(index)
-
-
-# --- pictures and tables -------------------------------------------------------------------------------------
 
 
 def board(model: ModelAndData, found: NearestImages, n: int = 6) -> HTML:
