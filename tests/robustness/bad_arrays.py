@@ -14,42 +14,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 TYPES = (
-    "u1",
-    "u1",
-    "u1",
-    "i1",
-    "<u2",
-    ">u4",
-    "i8",
-    "<u8",
-    "f2",
-    "f4",
-    "f8",
-    "c8",
-    "?",
-    "U3",
-    "S2",
-    "O",
-    "M8[s]",
-    "V4",
+    "u1", "u1", "u1", "i1", "<u2", ">u4", "i8", "<u8", "f2", "f4", "f8", "c8", "?", "U3", "S2", "O", "M8[s]", "V4",
     "i4,f4",
-)
+)  # fmt: skip
 SIDES = (0, 1, 15, 16, 32, 64, 128)
 KEYS = (
-    "images",
-    "labels",
-    "train_images",
-    "test_images",
-    "train_labels",
-    "test_labels",
-    "classes",
-    "arr_0",
-    "../x",
-    "/x",
-    "a/b",
-    "",
-    "<b>",
-)
+    "images", "labels", "train_images", "test_images", "train_labels", "test_labels", "classes", "arr_0", "../x",
+    "/x", "a/b", "", "<b>",
+)  # fmt: skip
 
 
 def pixels(n: int, side: int = 16, channels: int = 3) -> np.ndarray:
@@ -67,15 +39,11 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
         return draw(
             st.sampled_from(
                 (
-                    found,
-                    found,
-                    found.transpose(0, 3, 1, 2),
-                    found[..., :1],
-                    found[0] if n else found,
+                    found, found, found.transpose(0, 3, 1, 2), found[..., :1], found[0] if n else found,
                     np.asfortranarray(found),
                 )
             )
-        )
+        )  # fmt: skip
     if kind == "labels":
         values = st.integers(-2, 12) | st.sampled_from((2**31 - 1, 2**31, 2**62, 70_000, 200))
         return np.array(draw(st.lists(values, min_size=n, max_size=n)), "i8").astype(
@@ -93,43 +61,20 @@ def _header(draw: st.DrawFn) -> bytes:
     shape = draw(
         st.sampled_from(
             (
-                "(2, 16, 16, 3)",
-                "(-1,)",
-                "(10**12,)",
-                "(1000000000000, 3)",
-                "()",
-                "(True,)",
-                "'x'",
-                "(2.5,)",
-                "[1]",
-                "((1,),)",
-                "(99999999999999999999,)",
-                "(0, 16, 16, 3)",
-                "(1L,)",
-                "(" * 300,
-                "(,)",
-                "None",
+                "(2, 16, 16, 3)", "(-1,)", "(10**12,)", "(1000000000000, 3)", "()", "(True,)", "'x'", "(2.5,)",
+                "[1]", "((1,),)", "(99999999999999999999,)", "(0, 16, 16, 3)", "(1L,)", "(" * 300, "(,)", "None",
                 "(1,)\n  x",
             )
         )
-    )
+    )  # fmt: skip
     kind = draw(
         st.sampled_from(
             (
-                "'|u1'",
-                "'|O'",
-                "'<U99999999'",
-                "'x'",
-                "[('a', '<f4')]",
-                "'|V0'",
-                "None",
-                "3",
-                "('<i4', (2,))",
-                "'<M8[ns]'",
-                "{}",
+                "'|u1'", "'|O'", "'<U99999999'", "'x'", "[('a', '<f4')]", "'|V0'", "None", "3", "('<i4', (2,))",
+                "'<M8[ns]'", "{}",
             )
         )
-    )
+    )  # fmt: skip
     text = draw(
         st.sampled_from(
             (

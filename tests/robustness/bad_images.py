@@ -144,27 +144,15 @@ foreign = st.tuples(
     st.one_of(
         st.sampled_from(
             (
-                b"",
-                b"\n",
-                b"\x00" * 1000,
-                b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-                b"<html>",
-                b"%PDF-1.4",
-                b"PK\x03\x04",
-                b"\x89PNG\r\n\x1a\n",
-                b"\xff\xd8\xff\xe0",
-                b"BM",
-                b"II*\0",
-                b"MM\0*",
-                b"RIFF\0\0\0\0WEBPVP8 ",
-                b"P6",
-                b"P7\n",
+                b"", b"\n", b"\x00" * 1000, b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<html>", b"%PDF-1.4",
+                b"PK\x03\x04", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"BM", b"II*\0", b"MM\0*",
+                b"RIFF\0\0\0\0WEBPVP8 ", b"P6", b"P7\n",
             )
         ),
         st.binary(max_size=300),
     ),
     st.sampled_from(("png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "ppm")),
-)
+)  # fmt: skip
 pictures = st.one_of(whole(), whole(), damaged(), damaged(), huge(), foreign)
 names = st.one_of(
     st.just("bad"),

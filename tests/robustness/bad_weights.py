@@ -67,16 +67,11 @@ def checkpoints(draw: st.DrawFn) -> bytes:
             trees
             | st.sampled_from(
                 (
-                    {"__tensor__": "x"},
-                    {"__dict__": 3},
-                    {"__dict__": [[1]]},
-                    {"__dict__": [[{}, 1]]},
-                    [],
-                    {},
+                    {"__tensor__": "x"}, {"__dict__": 3}, {"__dict__": [[1]]}, {"__dict__": [[{}, 1]]}, [], {},
                     {"__dict__": []},
                 )
             )
-        )
+        )  # fmt: skip
         text = draw(st.just(json.dumps(tree)) | st.sampled_from(("[" * 5000 + "]" * 5000, "", "{", "NaN", "1")))
         return _crafted(text, {"x": torch.zeros(2)})
     changed = dict(state)
@@ -94,14 +89,10 @@ def checkpoints(draw: st.DrawFn) -> bytes:
         name = draw(st.sampled_from(sorted(weights)))
         other = st.sampled_from(
             (
-                torch.zeros(1),
-                torch.zeros(0),
-                torch.full_like(weights[name], torch.nan),
-                weights[name].double(),
-                weights[name].unsqueeze(0),
-                weights[name].bool(),
+                torch.zeros(1), torch.zeros(0), torch.full_like(weights[name], torch.nan), weights[name].double(),
+                weights[name].unsqueeze(0), weights[name].bool(),
             )
-        )
+        )  # fmt: skip
         move = draw(st.sampled_from(("gone", "other", "new")))
         if move == "gone":
             del weights[name]
@@ -117,17 +108,11 @@ def pickled(draw: st.DrawFn) -> bytes:
     content = draw(
         st.sampled_from(
             (
-                {"a": torch.zeros(2)},
-                {},
-                [1],
-                None,
-                torch.zeros(3),
-                Runs("escaped"),
-                {"a": Runs("escaped")},
+                {"a": torch.zeros(2)}, {}, [1], None, torch.zeros(3), Runs("escaped"), {"a": Runs("escaped")},
                 {1: torch.zeros(1)},
             )
         )
-    )
+    )  # fmt: skip
     torch.save(content, buffer, _use_new_zipfile_serialization=draw(st.booleans()))
     return (
         draw(st.sampled_from((buffer.getvalue(), buffer.getvalue(), b"", b"\x80\x02.", b"PK\x03\x04")))
