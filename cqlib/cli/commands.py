@@ -8,10 +8,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from cqlib.cli.options import OPTIONS, Parser, absolute_data_path, integer, number, path
+from cqlib.cli.options import OPTIONS, Parser, absolute_data_path, check_folder, integer, number, path
 from cqlib.experiments.rows import ROWS, label_of
 from cqlib.util import VERSION
 from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown
@@ -76,17 +75,7 @@ def train(options: argparse.Namespace) -> int:
         end = "\r" if sys.stderr.isatty() else "\n"
         print(f"step {step} of {steps}, {left:.0f} s left   ", end=end, file=sys.stderr, flush=True)
 
-    record = run(
-        options.row,
-        profile=options.profile,
-        data=options.data,
-        seed=options.seed,
-        runs_dir=options.runs_dir,
-        data_dir=options.data_dir,
-        feature_weights=options.feature_weights,
-        time_budget=options.time_budget,
-        progress=progress,
-    )
+    record = run(**vars(options), progress=progress)
     print(f"{record.row} · {record.data.name} · {record.profile} · seed {record.seed}: {record.status}")
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
@@ -142,8 +131,7 @@ def doctor(options: argparse.Namespace) -> int:
     """show what is installed and present, what is missing, and which file to put where"""
     from cqlib.cli.doctor import report
 
-    for line in report(options.runs_dir, options.data_dir):
-        print(line)
+    print(*report(options.runs_dir, options.data_dir), sep="\n")
     return 0
 
 
@@ -152,7 +140,7 @@ def report(options: argparse.Namespace) -> int:
     """render the report from records; nothing is trained"""
     from cqlib.report.page import render
 
-    print(f"report: {render(options.out, runs_dir=_folder('--from', options.runs_dir))}")
+    print(f"report: {render(options.out, runs_dir=check_folder('--from', options.runs_dir))}")
     return 0
 
 
@@ -161,7 +149,7 @@ def publish(options: argparse.Namespace) -> int:
     """copy the records, samples and small models of finished runs to reports/published/"""
     from cqlib.report.publish import PUBLISHED, publish
 
-    for file in publish(_folder("RUNS_DIR", options.runs_dir)):
+    for file in publish(check_folder("RUNS_DIR", options.runs_dir)):
         print(file.relative_to(PUBLISHED.parent.parent))
     return 0
 
@@ -199,12 +187,6 @@ def ablations(options: argparse.Namespace) -> int:
     return 0
 
 
-def _folder(option: str, folder: Path) -> Path:
-    if not folder.is_dir():
-        raise UserError(f"{option}: there is no folder {folder}")
-    return folder
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Errors are one line on stderr (`cqlib.util.errors.one_line_errors`)."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -223,5 +205,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parser.parse_args(argv)
         if getattr(options, "data", None) is not None:
             options.data = absolute_data_path(options.data, getattr(options, "data_dir", None))
-        return COMMANDS[options.command][0](options)
+        return COMMANDS[vars(options).pop("command")][0](options)
     raise AssertionError("unreachable")

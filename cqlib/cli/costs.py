@@ -13,9 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
+
 from cqlib.cli.tasks import Resources, Task, run_tasks
 from cqlib.experiments.experiment import Experiment, experiment
 from cqlib.experiments.record import Record
+from cqlib.models.frozen_decoder import FrozenDecoder
+from cqlib.models.registry import build
+from cqlib.training import timing
+from cqlib.training.device import fast_bf16
+from cqlib.util import provenance
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.stop import StopRequest
 from cqlib.util.text import gibibytes, rough_duration
@@ -40,39 +47,30 @@ class Cost:
     runs: int = 0
 
     def __str__(self) -> str:
-        time, memory = rough_duration(self.seconds), gibibytes(self.memory_bytes)
-        if self.runs:
-            return f"{time}, {memory} (measured in {self.runs} run{'s' if self.runs > 1 else ''})"
-        return f"about {time} of training, {memory} (estimated)"
+        time, memory, runs = rough_duration(self.seconds), gibibytes(self.memory_bytes), self.runs
+        measured = f"{time}, {memory} (measured in {runs} run{'s' if runs > 1 else ''})"
+        return measured if runs else f"about {time} of training, {memory} (estimated)"
+
+
+def device_name(kind: str, threads: int | None = None) -> str:
+    """A device ("cpu", "cuda") as records name it."""
+    device = torch.device(kind)
+    return provenance.device_name(device, bf16=fast_bf16(device), threads=threads)
 
 
 @functools.cache
 def hardware(threads: int) -> str:
     """The device of runs with so many threads, as records name it. Another process asks a card for its name: one in
     exclusive mode would be closed to children of this process."""
-    import torch
-
-    from cqlib.training.device import fast_bf16
-    from cqlib.util import provenance
-
     if not torch.cuda.is_available():
-        return provenance.device_name(torch.device("cpu"), bf16=fast_bf16(torch.device("cpu")), threads=threads)
-    done = subprocess.run([sys.executable, "-c", _CARD], capture_output=True, text=True)
-    return done.stdout.strip() or "GPU"
-
-
-_CARD = """
-import torch
-from cqlib.training.device import fast_bf16
-from cqlib.util import provenance
-device = torch.device("cuda")
-print(provenance.device_name(device, bf16=fast_bf16(device)))
-"""
+        return device_name("cpu", threads)
+    code = "from cqlib.cli.costs import device_name; print(device_name('cuda'))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() or "GPU"
 
 
 def known(e: Experiment, runs_dir: Path, records: Sequence[Record], hardware: str) -> Cost | None:
-    """From finished runs, with any seed, of this experiment on this hardware, in its precision here (a processor's name
-    does not tell whether it has bf16, which is up to four times as fast), else an estimate kept in the runs folder."""
+    """From finished runs, with any seed, of this experiment on this hardware in its precision there (bf16 is up to four
+    times as fast), else an estimate kept in the runs folder."""
     device = hardware if e.recipe.training.autocast == "auto" else f"{hardware.rsplit(', ', 1)[0]}, fp32"
     runs = [r for r in _like(e, records) if (r.device, r.config_hash) == (device, replace(e, seed=r.seed).config_hash)]
     if runs:
@@ -84,37 +82,26 @@ def known(e: Experiment, runs_dir: Path, records: Sequence[Record], hardware: st
         return None
 
 
-def estimate(e: Experiment) -> Cost:
-    """The cost of all training stages on the device that would train, from a few real steps at the real batch size, on
-    random images."""
-    import torch
-
-    from cqlib.models.frozen_decoder import FrozenDecoder
-    from cqlib.models.registry import build
-    from cqlib.training.timing import measure
-    from cqlib.util import provenance
-
+def estimate_and_keep(e: Experiment, runs_dir: Path, hardware: str) -> Cost:
+    """The cost of all training stages on the device that would train, from a few real steps at the real batch size on
+    random images; kept in the runs folder, where there is one, for this recipe on this hardware."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[]):
         system = build(e.recipe.system)
-        seconds = e.recipe.training.steps * measure(system, e.recipe.training, device)
+        seconds = e.recipe.training.steps * timing.measure(system, e.recipe.training, device)
         if (stage := e.recipe.frozen_decoder) is not None:
-            seconds += stage.training.steps * measure(FrozenDecoder(stage.config, system), stage.training, device)
-    return Cost(seconds, provenance.peak_memory_bytes(device))
-
-
-def estimate_and_keep(e: Experiment, runs_dir: Path, hardware: str) -> Cost:
-    """`estimate`, remembered in the runs folder where there is one, for this recipe on this hardware."""
-    cost = estimate(e)
+            seconds += stage.training.steps * timing.measure(
+                FrozenDecoder(stage.config, system), stage.training, device
+            )
+    cost = Cost(seconds, provenance.peak_memory_bytes(device))
     if runs_dir.is_dir():
         write_atomic(_estimate_file(e, runs_dir, hardware), json.dumps(asdict(cost)))
     return cost
 
 
-def estimate_task(argument: Mapping[str, str]) -> None:
+def estimate_task(argument: tuple[Experiment, Path, str]) -> None:
     """`estimate_and_keep` in a process of its own, where no other row's memory counts."""
-    e = experiment(argument["row"], argument["profile"], argument["data"])
-    estimate_and_keep(e, Path(argument["runs_dir"]), argument["hardware"])
+    estimate_and_keep(*argument)
 
 
 def _estimate_file(e: Experiment, runs_dir: Path, hardware: str) -> Path:
@@ -161,8 +148,7 @@ def lines(
     for pair in unknown:
         with tempfile.TemporaryDirectory() as temporary:
             folder = runs_dir if runs_dir.is_dir() else Path(temporary)
-            argument = {"row": pair[0], "data": pair[1], "profile": profile, "runs_dir": str(folder),
-                        "hardware": device}  # fmt: skip
+            argument = (experiments[pair], folder, device)
             task = Task(f"estimate of {pair[0]} on {pair[1]}", "cqlib.cli.costs:estimate_task", argument)
             (outcome,) = run_tasks([task], slots[:1], stop=stop, logs=Path(temporary))
             costs[pair] = known(experiments[pair], folder, (), device) if outcome.status == "done" else None

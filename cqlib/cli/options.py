@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,19 +47,13 @@ class Parser(argparse.ArgumentParser):
         return parsed, []
 
 
-def parse_int(text: str, low: int, high: int) -> int | None:
-    """The integer from `low` to `high` that `text` holds in plain digits; None for anything else."""
-    plain = text.isascii() and text.isdigit() and len(text) <= 20
-    return int(text) if plain and low <= int(text) <= high else None
-
-
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """A parser of integers from `low` to `high`."""
+    """A parser of integers from `low` to `high`, in plain digits."""
 
     def parse(text: str) -> int:
-        if (value := parse_int(text, low, high)) is None:
+        if not re.fullmatch("[0-9]{1,20}", text) or not low <= int(text) <= high:
             raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from {low} to {high}")
-        return value
+        return int(text)
 
     return parse
 
@@ -102,8 +97,8 @@ def comma_separated(parse_part: Callable[[str], Any]) -> Callable[[str], tuple[A
 
 def address(text: str) -> str:
     """HOST:PORT of a Ray cluster, or `auto` for one that was started on this machine."""
-    host, _, port = text.rpartition(":")
-    if text != "auto" and (not host or "/" in host or parse_int(port, 0, 2**16 - 1) is None):
+    port = re.fullmatch("[^/]+:([0-9]{1,5})", text)
+    if text != "auto" and (port is None or int(port[1]) >= 2**16):
         raise argparse.ArgumentTypeError(f"'{text}' is not an address: write HOST:PORT, or auto")
     return text
 
@@ -118,11 +113,16 @@ def path(text: str) -> Path:
     raise argparse.ArgumentTypeError(f"'{text}' is not a path that can be used")
 
 
-def absolute_data_path(name: str, data_dir: Path | None) -> str:
-    """The data set `name` with its path, if it has one, absolute: notebooks and workers run in other folders.
+def check_folder(option: str, folder: Path) -> Path:
+    """`folder`. UserError where it does not exist."""
+    if not folder.is_dir():
+        raise UserError(f"{option}: there is no folder {folder}")
+    return folder
 
-    A path that lies under `data_dir` (default: $CQLIB_DATA), where it is looked for first, or that does not exist
-    stays as it is.
+
+def absolute_data_path(name: str, data_dir: Path | None) -> str:
+    """The data set `name` with its path, if it has one, absolute: notebooks and workers run in other folders. A path
+    that lies under `data_dir` (default: $CQLIB_DATA), where it is looked for first, or does not exist stays as it is.
     """
     kind, _, text = name.partition(":")
     if f"{kind}:PATH" not in SOURCES:
@@ -214,8 +214,8 @@ def parse(argv: Sequence[str]) -> Options:
     parsed.data = tuple(dict.fromkeys(absolute_data_path(name, parsed.data_dir) for name in parsed.data))
     if parsed.feature_weights is not None and not parsed.feature_weights.is_file():
         raise UserError(f"--feature-weights: there is no file {parsed.feature_weights}")
-    if parsed.data_dir is not None and not parsed.data_dir.is_dir():
-        raise UserError(f"--data-dir: there is no folder {parsed.data_dir}")
+    if parsed.data_dir is not None:
+        check_folder("--data-dir", parsed.data_dir)
     for flag, folder in (("--runs-dir", parsed.runs_dir), ("--out", parsed.out)):
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{flag}: {folder} is a file, not a folder")

@@ -25,30 +25,25 @@ from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.locks import held
 
 PACKAGE = Path(__file__).parent.parent
+TEMPLATES = PACKAGE / "report" / "templates"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to run: `source` with `parameters`, to `out`.ipynb and .html; `records`: folders it may read."""
+    """One notebook to run: `source` with `parameters`, to `out`.ipynb (`target`) and `out`.html (`page`); `records`:
+    folders it may read."""
 
     source: Path
     parameters: dict[str, Any]
     out: Path
     records: tuple[Path, ...]
 
-    @property
-    def target(self) -> Path:
-        """Where the executed notebook goes."""
-        return self.out.with_name(f"{self.out.name}.ipynb")
-
-    @property
-    def page(self) -> Path:
-        """Where its HTML goes."""
-        return self.out.with_name(f"{self.out.name}.html")
+    target = property(lambda self: self.out.with_name(f"{self.out.name}.ipynb"))
+    page = property(lambda self: self.out.with_name(f"{self.out.name}.html"))
 
     def inputs(self) -> str:
         """A hash over all that the outputs depend on: text, parameters, records, cqlib's source."""
-        files = [self.source, *sorted(PACKAGE.rglob("*.py")), *sorted(PACKAGE.glob("report/templates/**/*.*"))]
+        files = [self.source, *sorted(PACKAGE.rglob("*.py")), *sorted(TEMPLATES.glob("**/*.*"))]
         for folder in self.records:
             files += sorted(folder.glob("*.json")) + sorted(folder.glob("*/record.json"))
         hashes = {str(file): sha256(file.read_bytes()) for file in files if file.is_file()}
@@ -84,12 +79,9 @@ def check_parameters(source: Path, parameters: dict[str, Any]) -> None:
 
 
 def execute(job: Job) -> None:
-    """Run the notebook and write its .ipynb and .html, each whole or not at all. UserError if a cell fails,
-    KeyboardInterrupt after SIGTERM.
-
-    A failed run is written too, with its traceback, for the reader to see; it does not count as done. Where another
-    process runs the same, its outputs are waited for.
-    """
+    """Run the notebook and write its .ipynb and .html, each whole or not at all; another process that runs the same is
+    waited for. UserError if a cell fails: that run is written too, for its traceback, but does not count as done.
+    KeyboardInterrupt after SIGTERM."""
     check_parameters(job.source, job.parameters)
     lock = job.out.parent.parent / ".locks" / job.out.name
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -115,23 +107,18 @@ def _execute(job: Job) -> None:
             raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
-    try:
-        # papermill saves as it goes, and in place: with a file of its own a kill never leaves half of one.
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            running = Path(folder) / "notebook.ipynb"
-            try:
-                _papermill(job, running)
-            except PapermillExecutionError as error:
-                failure = f"{job.source.name}: {error.ename}: {one_line(str(error.evalue).strip().split(chr(10))[0])}"
-            except Exception:
-                if stopped:
-                    raise KeyboardInterrupt from None
-                raise
-            notebook = nbformat.read(running, as_version=4)
-        if stopped:
-            raise KeyboardInterrupt
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    # papermill saves as it goes, and in place: with a file of its own a kill never leaves half of one.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        running = Path(folder) / "notebook.ipynb"
+        try:
+            _papermill(job, running)
+        except PapermillExecutionError as error:
+            failure = f"{job.source.name}: {error.ename}: {one_line(str(error.evalue).strip().split(chr(10))[0])}"
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            if stopped:
+                raise KeyboardInterrupt
+        notebook = nbformat.read(running, as_version=4)
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)  # machine paths and clock times
     if failure is None:
@@ -165,53 +152,18 @@ def _papermill(job: Job, running: Path) -> None:
 
 # --- the page ------------------------------------------------------------------------------------------------
 
-# nbconvert's own page without what it loads from elsewhere (require.js, MathJax, mermaid, widgets), with its
-# dark theme for those whose system is dark.
-_TEMPLATE = """
-{%- extends 'lab/index.html.j2' -%}
-{%- block html_head_js -%}{%- endblock -%}
-{%- block jupyter_widgets -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block html_head_css -%}
-{{ resources.include_css("static/theme-dark.css")
-   | replace('<style type="text/css">', '<style media="(prefers-color-scheme: dark)">') }}
-<style>
-:root { color-scheme: light dark }
-/* the theme's prompts, comments and operators are too pale to read (WCAG 2.2, 1.4.3) */
-body.jp-Notebook { --jp-cell-prompt-not-active-opacity: 1; --jp-cell-prompt-not-active-font-color: #5f6368;
-  --jp-mirror-editor-comment-color: #2b6a6a; --jp-mirror-editor-number-color: #006f00;
-  --jp-mirror-editor-operator-color: #8a10dc }
-@media (prefers-color-scheme: dark) {
-  body.jp-Notebook { --jp-cell-prompt-not-active-font-color: #a0a4aa; --jp-mirror-editor-comment-color: #6fb5b5;
-    --jp-mirror-editor-number-color: #6cbf6c; --jp-mirror-editor-operator-color: #cf8cff }
-}
-main { max-width: 60rem; margin: 0 auto }
-math { font-size: 1.05em }
-math[display=block] { overflow-x: auto; margin: 0; padding: .6em 0 }
-.jp-RenderedHTMLCommon table { display: block; overflow-x: auto }
-img, svg { max-width: 100%; height: auto }
-.jp-InputArea-editor pre { white-space: pre-wrap; overflow-wrap: anywhere }
-@media (max-width: 40rem) { .jp-InputPrompt, .jp-OutputPrompt { display: none } .jp-Notebook { padding: 0 } }
-</style>
-{%- endblock -%}
-"""
-
 
 class _Renderer(IPythonRenderer):
     """Markdown to HTML with every formula as MathML, which browsers show by themselves."""
 
     def block_math(self, body: str) -> str:
-        """$$…$$"""
         return mathml(body, "block")
 
     def latex_environment(self, name: str, body: str) -> str:
-        """\\begin{align}…\\end{align} and the like"""
         return mathml(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
 
     def inline_math(self, body: str) -> str:
-        """$…$"""
-        return mathml(body, "inline")
+        return mathml(body)
 
 
 class _Exporter(HTMLExporter):
@@ -240,7 +192,8 @@ def mathml(latex: str, display: str = "inline") -> str:
 
 def page(notebook: nbformat.NotebookNode, folder: Path | str, name: str) -> str:
     """The page of an executed notebook. `folder`: where the images that its Markdown names lie."""
-    exporter = _Exporter(config=Config(HTMLExporter={"embed_images": True}), raw_template=_TEMPLATE)
+    template = (TEMPLATES / "executed.html.j2").read_text()
+    exporter = _Exporter(config=Config(HTMLExporter={"embed_images": True}), raw_template=template)
     resources = {"metadata": {"path": str(folder), "name": name}}
     body, _ = exporter.from_notebook_node(notebook, resources)
     return body

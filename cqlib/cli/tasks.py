@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -28,8 +29,6 @@ from cqlib.util.stop import StopRequest, interrupt_on_sigterm
 
 GRACE = 120.0
 """Seconds between SIGTERM, upon which a child saves its state, and SIGKILL."""
-DAY = 86400.0
-PRELOAD = ["cqlib.cli.preload"]
 
 
 @dataclass(frozen=True)
@@ -117,10 +116,9 @@ def prepare(slot: Mapping[str, str]) -> Any:
     if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
+    context.set_forkserver_preload(["cqlib.cli.preload"])
     before = dict(os.environ)
-    path = os.pathsep.join(filter(None, (str(ROOT), before.get("PYTHONPATH"))))
-    os.environ.update({**slot, "PYTHONPATH": path})
+    os.environ |= {**slot, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), before.get("PYTHONPATH"))))}
     try:
         forkserver.ensure_running()
     except OSError:  # its socket's path in the folder for temporary files is too long
@@ -139,18 +137,18 @@ def run_tasks(
     logs: Path,
     listener: Listener | None = None,
 ) -> list[Outcome]:
-    """Run `tasks`, one per slot at a time, in the order given; outcomes in the order in which they end.
+    """Run `tasks`, one per slot at a time, in this order; outcomes in the order in which they end.
 
     A slot is what its children's environment gets on top (threads, which GPU). A task that fails stops no other, and
-    leaves its log in `logs`. Once `stop` is requested, children get SIGTERM, at the second signal SIGKILL, and nothing
-    new begins: what has not begun is "stopped".
+    leaves its log in `logs`. Once `stop` is requested, children get SIGTERM, at the second signal SIGKILL; what has not
+    begun is "stopped".
     """
     listener = listener or Listener()
     waiting, free, outcomes = list(tasks), list(slots), []
     running: list[_Child] = []
     context = prepare(slots[0])
     logs.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(logs, older=DAY)
+    remove_leftovers(logs, older=86400.0)
 
     def end(outcome: Outcome) -> None:
         outcomes.append(outcome)
@@ -183,16 +181,14 @@ class _Child:
 
     def __init__(self, task: Task, slot: Mapping[str, str], logs: Path, context: Any) -> None:
         self.task, self.slot, self.began = task, slot, time.monotonic()
-        self.message, self.asked, self.open = "", None, True
+        self.message, self.open = "", True
+        self.asked: float | None = None  # when it was asked to stop
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in task.name)
         self.log, self.kept = logs / f".{name}.{os.getpid()}.tmp", logs / f"{name}.log"
         self.messages, theirs = context.Pipe(duplex=False)
         self.process = context.Process(target=_child, args=(task, dict(slot), self.log, theirs), daemon=True)
         self.process.start()
         theirs.close()
-
-    asked: float | None
-    """When it was asked to stop."""
 
     @property
     def awaited(self) -> Any:
@@ -225,7 +221,12 @@ class _Child:
         """How it ended; the log of a failure stays."""
         self.process.join()
         code, seconds = self.process.exitcode, time.monotonic() - self.began
-        log = self._keep_log(code)
+        log = None
+        with suppress(OSError):  # the folder was cleared meanwhile
+            if code and self.log.stat().st_size:
+                log = self.log.replace(self.kept)
+            else:
+                self.log.unlink()
         if code == 0:
             return Outcome(self.task, "done", self.message, seconds)
         if code == 3 or (self.asked is not None and code < 0):
@@ -235,15 +236,6 @@ class _Child:
             message = f"killed by {signal.Signals(-code).name}"
             message += ", perhaps for lack of memory: try a smaller --jobs" if code == -signal.SIGKILL else ""
         return Outcome(self.task, "failed", f"{message}; see {log}" if log else message, seconds)
-
-    def _keep_log(self, code: int) -> Path | None:
-        try:
-            if code and self.log.stat().st_size:
-                return self.log.replace(self.kept)
-            self.log.unlink()
-        except OSError:  # the folder was cleared meanwhile
-            pass
-        return None
 
 
 # --- in a child ----------------------------------------------------------------------------------------------
@@ -265,9 +257,9 @@ def _child(task: Task, environment: dict[str, str], log: Path, parent: Connectio
     global _parent
     interrupt_on_sigterm()  # until the task has its own handlers
     os.setsid()  # Ctrl-C reaches the parent alone, which then stops its children
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    for stream in (1, 2):
-        os.dup2(handle, stream)
+    with log.open("wb") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
     os.environ.update(environment)
     if "torch" in sys.modules and "OMP_NUM_THREADS" in environment:
         sys.modules["torch"].set_num_threads(int(environment["OMP_NUM_THREADS"]))
