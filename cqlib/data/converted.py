@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from cqlib.data.dataset import Dataset, Split, fixed_order
-from cqlib.data.readers import Images, Reading
+from cqlib.data.readers import Reading
 from cqlib.data.reading import AGAIN, DAMAGE, damaged, fault, progress
 from cqlib.util import locks
 from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, write_atomic
@@ -46,9 +46,8 @@ def load(name: str, size: int, sources: Sequence[Path], read: Callable[[], Readi
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with locks.held(cache / f"{folder.name}.lock", folder.name):
-            if data := _open(folder, name, size, state):
-                return data
-            _convert(folder, size, sources[0].parent, state, read)
+            if _open(folder, name, size, state) is None:
+                _convert(folder, size, sources[0].parent, state, read)
     except OSError as error:
         what = f"cannot be written to ({error.strerror or error})"
         if error.errno in FULL:
@@ -77,10 +76,9 @@ def _open(folder: Path, name: str, size: int, state: str) -> Dataset | None:
         if (meta["source"], meta["arrays"]) != (state, _state([folder / array for array in ARRAYS])):
             return None
         # mapped copy on write: whatever is done to them in memory, the files stay
-        arrays = [torch.from_numpy(np.load(folder / array, mmap_mode="c")) for array in ARRAYS]
-        train = Split.stored("train", arrays[0], arrays[1], meta["train"])
-        test = Split.stored("test", arrays[2], arrays[3], meta["test"])
-        return Dataset(name, size, tuple(meta["classes"]), train, test, how=meta["how"])
+        x, y, x_test, y_test = (torch.from_numpy(np.load(folder / array, mmap_mode="c")) for array in ARRAYS)
+        splits = Split.stored("train", x, y, meta["train"]), Split.stored("test", x_test, y_test, meta["test"])
+        return Dataset(name, size, tuple(meta["classes"]), *splits, how=meta["how"])
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None
 
@@ -95,7 +93,7 @@ def _convert(folder: Path, size: int, source: Path, state: str, read: Callable[[
         reading = read()
     except DAMAGE as error:
         raise damaged(source, error) from error
-    n = len(reading.train.labels) + len(reading.test.labels)
+    n = len(reading.train[0]) + len(reading.test[0])
     if shutil.disk_usage(cache).free < n * (3 * size * size + 8) + 10**6:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if n > QUICK and not sys.stderr.isatty():
@@ -103,29 +101,30 @@ def _convert(folder: Path, size: int, source: Path, state: str, read: Callable[[
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".tmp", dir=cache))
     try:
         temporary.chmod(0o755)
-        train = _write("train", reading.train, reading, source, temporary, size)
-        test = _write("test", reading.test, reading, source, temporary, size)
-        arrays = _state([temporary / array for array in ARRAYS])
-        meta = {"source": state, "arrays": arrays, "classes": reading.classes, "how": reading.how}
-        write_atomic(temporary / "meta.json", json.dumps({**meta, "train": train, "test": test}, indent=1))
+        meta = {"source": state, "classes": reading.classes, "how": reading.how}
+        for split in ("train", "test"):
+            meta[split] = _write(split, reading, source, temporary, size)
+        meta["arrays"] = _state([temporary / array for array in ARRAYS])
+        write_atomic(temporary / "meta.json", json.dumps(meta, indent=1))
         shutil.rmtree(folder, ignore_errors=True)  # of another state, or not whole
         move(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(split: str, part: Images, reading: Reading, source: Path, folder: Path, size: int) -> str:
+def _write(split: str, reading: Reading, source: Path, folder: Path, size: int) -> str:
     """The two arrays of a split; its fingerprint."""
-    n = len(part.labels)
-    if n == 0 or part.labels.min() < 0 or part.labels.max() >= len(reading.classes):
+    numbers, images = reading.train if split == "train" else reading.test
+    n = len(numbers)
+    if n == 0 or numbers.min() < 0 or numbers.max() >= len(reading.classes):
         raise fault(source, f"has no {split} images, or labels of no class", AGAIN)
     pixels = _array(folder / f"{split}-images.npy", (n, 3, size, size), np.uint8)
     labels = _array(folder / f"{split}-labels.npy", (n,), np.int64)
     places = np.argsort(fixed_order(n)) if reading.shuffle else np.arange(n)  # number i of the source goes to places[i]
-    labels[places] = part.labels
+    labels[places] = numbers
     done = 0
     try:
-        for image in progress(part.images, f"converting {split} images", n):
+        for image in progress(images, f"converting {split} images", n):
             if image.dtype != np.uint8 or image.shape != (3, size, size) or done == n:
                 raise ValueError(f"{image.dtype} {image.shape} as image {done + 1:,} of {n:,} in {split}")
             pixels[places[done]] = image
@@ -134,8 +133,8 @@ def _write(split: str, part: Images, reading: Reading, source: Path, folder: Pat
             raise ValueError(f"{done:,} {split} images for {n:,} labels")
     except DAMAGE as error:
         raise damaged(source, error) from error
-    for array in (pixels, labels):
-        array.flush()
+    pixels.flush()
+    labels.flush()
     return Split(split, torch.from_numpy(pixels), torch.from_numpy(labels)).fingerprint
 
 

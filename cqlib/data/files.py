@@ -1,8 +1,7 @@
 """npz:PATH and folder:PATH: anyone's images. Every fault is one line that names the file and the remedy.
 
-Files and arrays are often sorted by class, so the images of each split are shuffled, with their labels and in
-the same way everywhere: the first n of a split are a fair sample of it. Images that are not 8-bit RGB are converted,
-a set that is all grey too, to three equal channels; `Dataset.notes` counts them.
+The images of each split are shuffled, in the same way everywhere, as files and arrays are often sorted by class.
+Images that are not 8-bit RGB are converted, grey ones to three equal channels; `Dataset.notes` counts them.
 """
 
 from __future__ import annotations
@@ -41,11 +40,8 @@ def locate(path: str, data_dir: Path | None) -> Path:
     raise fault(relative, f"does not exist{also}", "check the path or set --data-dir")
 
 
-# ---- npz ----------------------------------------------------------------------------------------------------
-
-
 def load_npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
-    """Pixels as they are, in shuffled order: a file, or a folder with train.npz and test.npz (or val.npz).
+    """A file, or a folder with train.npz and test.npz (or val.npz).
 
     A file holds `images` uint8 (N, H, W, 3), (N, 3, H, W) or, grey, without the 3 or with 1 for it, and perhaps
     `labels` (N,), integers from 0; a tenth, drawn from all over it, is the test split. Or it holds both splits:
@@ -82,7 +78,7 @@ def load_npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
-    """All arrays of an archive, if the memory holds them."""
+    """All arrays of an archive. UserError where they do not fit into memory."""
     with npz(path, "replace it by a good copy") as content:
         members = content.zip.infolist() if content.zip else []
         unpacked, free = sum(member.file_size for member in members), virtual_memory().available
@@ -115,7 +111,6 @@ def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, 
         raise fault(path, f"has no images in '{key}'", "give at least one")
     if what := _unsupported(images.shape[3], images.shape[2]):
         raise fault(path, what, "give the images as files with folder:PATH, where a size converts them")
-    grey = len(images) if images.shape[1] == 1 else 0
     key = f"{prefix}labels"
     labels = content.get(key, np.zeros(len(images), np.int64))
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
@@ -124,6 +119,7 @@ def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, 
     if labels.min() < 0 or labels.max() >= MAX_CLASSES:
         what = f"has '{key}' from {labels.min()} to {labels.max()}"
         raise fault(path, what, f"count the classes from 0, {MAX_CLASSES:,} at most")
+    grey = len(images) if images.shape[1] == 1 else 0
     return np.broadcast_to(images, (len(images), 3, *images.shape[2:])), labels.astype(np.int64), grey
 
 
@@ -139,17 +135,13 @@ def _class_names(path: Path, content: dict[str, Array], count: int) -> tuple[str
     raise fault(path, "has 'classes' that do not fit its labels or are no text", f"give {count} names, as strings")
 
 
-# ---- folder -------------------------------------------------------------------------------------------------
-
-
 def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
     """Image files: the sub-folders of a split are its classes; without any there is one class, "all".
 
-    `train/` beside `test/` or `val/` are the splits; else every tenth file in sorted order is for testing.
-    Each split is then shuffled. With `size` the middle square of every image is averaged down to it (box
-    filter); without, the images must already have one size in 16, 32, 48 or 64. Every image is made 8-bit RGB
-    (`cqlib.data.reading.rgb`). Hidden files and other file types are ignored. UserError, naming the first few, where
-    files cannot be used.
+    `train/` beside `test/` or `val/` are the splits; else every tenth file in sorted order is for testing. With `size`
+    the middle square of every image is averaged down to it; without, the images must already have one size in 16, 32,
+    48 or 64. Hidden files and other file types are ignored. UserError, naming the first few, where files cannot be
+    used.
     """
     path = locate(argument, data_dir)
     if not path.is_dir():
@@ -158,14 +150,13 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
     classes = tuple(sorted({name for name, _ in splits[0]}))
     files = [file for split in splits for _, file in split]
     images: list[Array] = []
-    faults, kinds, converted, side = [], Counter[str](), 0, size
+    faults, kinds, converted = [], Counter[str](), 0
     results = progress(threaded(lambda file: _read(file, size), files), f"reading {path.name}", len(files))
     for file, (image, how, what) in zip(files, results, strict=True):
         if image is not None:
-            side = side or image.shape[-1]
-            if image.shape[-1] != side:
-                what = f"is {image.shape[-1]}x{image.shape[-1]}, others are {side}x{side}"
             images.append(image)
+            side, first = image.shape[-1], images[0].shape[-1]
+            what = "" if side == first else f"is {side}x{side}, others are {first}x{first}"
         if what:
             faults.append(f"{printable(str(file.relative_to(path)))} {what}")
         kinds.update(how)
@@ -173,11 +164,9 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
     if faults:
         named = "; ".join(faults[:3]) + ("; …" if len(faults) > 3 else "")
         what = f"has {len(faults):,} of {len(files):,} images that cannot be used ({named})"
-        raise fault(
-            path, what, "replace or remove them" if size else f"replace or remove them, or ask for a size of {_SIZES}"
-        )
+        raise fault(path, what, "replace or remove them" + ("" if size else f", or ask for a size of {_SIZES}"))
     labels = [np.array([classes.index(name) for name, _ in split], np.int64) for split in splits]
-    arrays = [np.stack(images[: len(splits[0])]), np.stack(images[len(splits[0]) :])]
+    arrays = np.split(np.stack(images), [len(splits[0])])
     return _dataset(f"folder:{argument}", classes, arrays, labels, kinds, converted)
 
 
@@ -190,8 +179,7 @@ def _splits(path: Path) -> list[list[tuple[str, Path]]]:
             count = "1 image" if files else "no images"
             raise fault(path, f"holds {count}", f"put at least two there ({', '.join(EXTENSIONS)})")
         every = min(TEST_EVERY, len(files))
-        tested = files[every - 1 :: every]
-        return [[file for i, file in enumerate(files) if i % every != every - 1], tested]
+        return [[file for i, file in enumerate(files, 1) if i % every], files[every - 1 :: every]]
     splits = [_list(path / "train"), _list(test)]
     for folder, files in zip((path / "train", test), splits, strict=True):
         if not files:
@@ -206,18 +194,13 @@ def _splits(path: Path) -> list[list[tuple[str, Path]]]:
 
 def _list(folder: Path) -> list[tuple[str, Path]]:
     """(class, file) of every image below `folder`, sorted by path."""
-    files = [
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in EXTENSIONS
-        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        and file.is_file()
-    ]
-    files.sort(key=lambda file: file.relative_to(folder).parts)
-    loose = [file for file in files if file.parent == folder]
-    if loose and len(loose) < len(files):
-        raise fault(loose[0], "lies beside folders with images", "move it into the folder of its class")
-    return [("all" if loose else file.relative_to(folder).parts[0], file) for file in files]
+    paths = [file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() in EXTENSIONS]
+    paths = [path for path in paths if not any(part[0] == "." for part in path.parts) and (folder / path).is_file()]
+    paths.sort(key=lambda path: path.parts)
+    loose = [path for path in paths if len(path.parts) == 1]
+    if loose and len(loose) < len(paths):
+        raise fault(folder / loose[0], "lies beside folders with images", "move it into the folder of its class")
+    return [("all" if loose else path.parts[0], folder / path) for path in paths]
 
 
 def _read(path: Path, size: int | None) -> tuple[Array | None, list[str], str]:
@@ -226,14 +209,10 @@ def _read(path: Path, size: int | None) -> tuple[Array | None, list[str], str]:
         image, how = rgb(path)
     except DAMAGE as error:
         return None, [], reason(path, error)
-    if size is None:
-        what = _unsupported(*image.size)
-    else:
-        what = f"is {image.width}x{image.height}, smaller than {size}x{size}" if min(image.size) < size else ""
+    what = _unsupported(*image.size) if size is None else ""
+    if size and min(image.size) < size:
+        what = f"is {image.width}x{image.height}, smaller than {size}x{size}"
     return (None, [], what) if what else (square(image, size or image.width), how, "")
-
-
-# ---- both ---------------------------------------------------------------------------------------------------
 
 
 def _unsupported(width: int, height: int) -> str:
@@ -251,7 +230,6 @@ def _dataset(name: str, classes: tuple[str, ...], images: Sequence[Array], label
         return Split(kind, torch.from_numpy(np.ascontiguousarray(x[order])), torch.from_numpy(y[order]))
 
     counts = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common())
-    total = sum(map(len, images))
-    notes = (f"{converted:,} of {total:,} images were converted to RGB: {counts}",) if converted else ()
-    train, test = split("train", images[0], labels[0]), split("test", images[1], labels[1])
-    return Dataset(name, images[0].shape[-1], classes, train, test, notes=notes)
+    note = f"{converted:,} of {sum(map(len, images)):,} images were converted to RGB: {counts}"
+    splits = map(split, ("train", "test"), images, labels)
+    return Dataset(name, images[0].shape[-1], classes, *splits, notes=(note,) if converted else ())

@@ -11,17 +11,16 @@ than the widest crop, at a random place of the cell. A test crop lies wholly ins
 crop touches none: the splits share no pixel at any level, and as the tiles are spread over the photograph,
 both show the same kind of content.
 
-Flat crops (clear sky, the black frame of the retina) teach nothing and are left out: a crop's contrast, the
-root mean square distance of its pixels from its mean colour, is at least 4 of 255 levels per channel.
-
-After decoding everything is exact integer arithmetic, and random numbers are PCG64's raw stream, which numpy
-promises never to change, so the data set is bit-equal everywhere.
+Flat crops (clear sky, the black frame of the retina) are left out: a crop's contrast, the root mean square distance of
+its pixels from its mean colour, is at least 4 of 255 levels per channel. After decoding everything is exact integer
+arithmetic, and random numbers are PCG64's raw stream, so the data set is bit-equal everywhere.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -45,8 +44,7 @@ PHOTOS = {
     "china": "sklearn/datasets/images/china.jpg",
     "flower": "sklearn/datasets/images/flower.jpg",
 }
-"""Class name -> file inside the installed wheel; nothing is ever downloaded."""
-
+"""Class name -> file inside the installed wheel."""
 CLASSES = tuple(PHOTOS)
 N_TRAIN, N_TEST = 20_000, 2_000
 SEED = 10
@@ -117,10 +115,8 @@ def levels(height: int, width: int, size: int) -> range:
     """Pyramid levels from which size x size crops of a photograph are cut."""
     shorter = min(height, width)
     finest = max(0, (shorter // BASE_SIDE).bit_length() - 1)
-    coarsest = finest
-    while coarsest + 1 < finest + MAX_LEVELS and (size << (coarsest + 1)) * 100 <= WIDEST_PERCENT * shorter:
-        coarsest += 1
-    return range(finest, coarsest + 1)
+    coarsest = (WIDEST_PERCENT * shorter // (100 * size)).bit_length() - 1
+    return range(finest, max(finest, min(coarsest, finest + MAX_LEVELS - 1)) + 1)
 
 
 def level_shares(total: int, n: int) -> list[int]:
@@ -140,15 +136,15 @@ def tile_mask(height: int, width: int, size: int, stream: np.random.PCG64) -> Ar
     tile = (size << coarsest) * 5 // 4  # a multiple of `grid`, as size is one of 4
     cells = [max(1, round(length / (CELL_TILES * tile))) for length in (height, width)]
     mask = np.zeros((height, width), bool)
-    for row in range(cells[0]):
-        for column in range(cells[1]):
-            corner = []
-            for index, count, length in ((row, cells[0], height), (column, cells[1], width)):
-                first = -(-(length * index // count) // grid)
-                last = (length * (index + 1) // count - tile) // grid
-                corner.append(grid * (first + stream.random_raw() % (last - first + 1)))
-            y, x = corner
-            mask[y : y + tile, x : x + tile] = True
+
+    def corner(index: int, count: int, length: int) -> int:
+        first = -(-(length * index // count) // grid)
+        last = (length * (index + 1) // count - tile) // grid
+        return grid * (first + stream.random_raw() % (last - first + 1))
+
+    for row, column in np.ndindex(*cells):
+        y, x = corner(row, cells[0], height), corner(column, cells[1], width)
+        mask[y : y + tile, x : x + tile] = True
     return mask
 
 
@@ -177,37 +173,26 @@ def _cut(name: str, size: int) -> Iterator[tuple[list[Box], Array]]:
             inside = window_sums(mask[:: 1 << level, :: 1 << level][:h, :w], size)
             allowed = (inside == (size * size if tested else 0)) & has_contrast(pyramid[level], size)
             places = draw(np.flatnonzero(allowed), shares[i], stream)
-            rows, columns = (index.tolist() for index in np.unravel_index(places, allowed.shape))
-            boxes += [
-                Box(label, y << level, x << level, size << level, level) for y, x in zip(rows, columns, strict=True)
-            ]
+            corners = np.transpose(np.unravel_index(places, allowed.shape)) << level
+            boxes += [Box(label, y, x, size << level, level) for y, x in corners.tolist()]
         boxes = [boxes[i] for i in draw(np.arange(len(boxes)), len(boxes), stream)]
-        yield boxes, np.stack([_crop(pyramid[b.level], b, size) for b in boxes])
-
-
-def _crop(image: Array, box: Box, size: int) -> Array:
-    y, x = box.y >> box.level, box.x >> box.level
-    return image[y : y + size, x : x + size]
+        crops = [pyramid[box.level][box.y >> box.level :, box.x >> box.level :][:size, :size] for box in boxes]
+        yield boxes, np.stack(crops)
 
 
 @functools.cache
-def _build(size: int) -> tuple[Dataset, dict[str, tuple[Box, ...]]]:
-    cut = [list(_cut(name, size)) for name in CLASSES]
-    splits, boxes = {}, {}
-    for i, split in enumerate(("train", "test")):
-        # (n per class, class, ...): the classes take turns
-        crops = np.stack([photo_cut[i][1] for photo_cut in cut], axis=1).reshape(-1, size, size, 3)
-        boxes[split] = tuple(box for turn in zip(*(c[i][0] for c in cut), strict=True) for box in turn)
+def build(size: int) -> tuple[Dataset, dict[str, tuple[Box, ...]]]:
+    """The data set, and for each split the boxes of its crops in the order of the images; built once."""
+    photos = [list(_cut(name, size)) for name in CLASSES]
+    splits, boxes = [], {}
+    for i, split in enumerate(("train", "test")):  # (n per class, class, ...): the classes take turns
+        crops = np.stack([photo[i][1] for photo in photos], axis=1).reshape(-1, size, size, 3)
+        boxes[split] = tuple(itertools.chain(*zip(*(photo[i][0] for photo in photos), strict=True)))
         images = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
-        splits[split] = Split(split, images, torch.tensor([box.photo for box in boxes[split]]))
-    return Dataset("photos10", size, CLASSES, splits["train"], splits["test"]), boxes
+        splits.append(Split(split, images, torch.tensor([box.photo for box in boxes[split]])))
+    return Dataset("photos10", size, CLASSES, *splits), boxes
 
 
 def load(_: str, size: int, __: Path | None = None) -> Dataset:
-    """photos10 at size x size pixels; built in a second or two, then kept in memory."""
-    return _build(size)[0]
-
-
-def boxes(size: int) -> dict[str, tuple[Box, ...]]:
-    """Split name -> the box of each crop, in the order of the images: the proof of what was cut where."""
-    return _build(size)[1]
+    """photos10 at size x size pixels."""
+    return build(size)[0]

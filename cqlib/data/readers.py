@@ -25,28 +25,20 @@ if TYPE_CHECKING:
     import lmdb
 
 
-@dataclass(frozen=True)
-class Images:
-    """One split in the order of its source."""
-
-    labels: Array
-    """int64 (N,)."""
-    images: Iterable[Array]
-    """Each uint8 (3, S, S), read as it is asked for."""
+Images = tuple[Array, Iterable[Array]]
+"""One split in the order of its source: labels int64 (N,), and images uint8 (3, S, S), read as they are asked for."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Both splits of a data set."""
+    """Both splits of a data set: label k means `classes[k]`, `how` is the preprocessing in words, and `shuffle` whether
+    the source is sorted (by class, by name), so that each split is stored in a fixed random order."""
 
     classes: tuple[str, ...]
-    """Label k means classes[k]."""
     train: Images
     test: Images
     how: str
-    """The preprocessing in words, for the protocol."""
     shuffle: bool = True
-    """Whether the source is sorted (by class, by name), so that each split is stored in a fixed random order."""
 
 
 def averaged(side: int, size: int) -> str:
@@ -62,13 +54,11 @@ def _verify(folder: Path, files: Iterable[Iterable[str]]) -> None:
             raise fault(folder / name, what, f"delete {folder.name} and fetch it again")
 
 
-def _decode(
-    file: Path, content: BinaryIO | None = None, *, size: int, crop: int | None = None, side: int | None = None
-) -> Array:
+def _decode(file: Path, content: BinaryIO | None = None, *, size: int, crop: int | None = None, side: int = 0) -> Array:
     """`square` of an image file (or of its `content`, read already), of `side` x `side` pixels if that is known."""
     try:
         with Image.open(content or file, formats=FORMATS) as image:
-            if side is not None and image.size != (side, side):
+            if side and image.size != (side, side):
                 raise ValueError(f"{image.width}x{image.height} pixels instead of {side}x{side}")
             return square(image, size, crop)
     except DAMAGE as error:
@@ -86,7 +76,7 @@ def cifar10(folder: Path, size: int) -> Reading:
 
     def split(train: bool) -> Images:
         batches = kind(folder, train=train)
-        return Images(np.array(batches.targets, np.int64), batches.data.transpose(0, 3, 1, 2))
+        return np.array(batches.targets, np.int64), batches.data.transpose(0, 3, 1, 2)
 
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     return Reading(classes, split(True), split(False), averaged(32, size), shuffle=False)
@@ -110,7 +100,7 @@ def stl10(folder: Path, size: int) -> Reading:
 
     def split(labels: Array, *parts: Array) -> Images:
         images = (Image.fromarray(image) for image in itertools.chain(*parts))
-        return Images(labels, threaded(partial(square, size=size), images))
+        return labels, threaded(partial(square, size=size), images)
 
     unlabelled = pixels("unlabeled")
     train = np.concatenate([labels("train"), np.full(len(unlabelled), len(classes) - 1)])
@@ -122,7 +112,7 @@ def celeba(folder: Path, size: int) -> Reading:
     """CelebA (Liu et al. 2015): the middle 148 x 148 of each aligned face, averaged down to 64 x 64.
 
     The crop is the usual one since Larsen et al. (2016). Training and test are partitions 0 and 2 of the list;
-    partition 1, for validation, is not used. (torchvision's class wants four more lists, which nothing here uses.)
+    partition 1, for validation, is not used.
     """
     images, partition = folder / "img_align_celeba", folder / "list_eval_partition.txt"
     _verify(folder, [(file.name, file.md5 or "") for file in ENTRIES["celeba"].files if not file.folder])
@@ -130,14 +120,13 @@ def celeba(folder: Path, size: int) -> Reading:
     for line in partition.read_text("ascii").splitlines():
         name, number = line.split()
         names[number].append(name)
-    lacking = {*names["0"], *names["2"]}.difference(os.listdir(images))
-    if lacking:
+    if lacking := {*names["0"], *names["2"]}.difference(os.listdir(images)):
         what = f"lacks {len(lacking):,} of the images of {partition.name} (such as {min(lacking)})"
         raise fault(images, what, AGAIN)
 
     def split(names: list[str]) -> Images:
         decode = partial(_decode, size=size, crop=148)
-        return Images(np.zeros(len(names), np.int64), threaded(lambda name: decode(images / name), names))
+        return np.zeros(len(names), np.int64), threaded(decode, (images / name for name in names))
 
     how = f"centre crop 148, area-averaged to {size}x{size}"
     return Reading(("all",), split(names["0"]), split(names["2"]), how)
@@ -165,14 +154,11 @@ def lsun(folder: Path, size: int, category: str) -> Reading:
     def held_out(i: int) -> bool:
         return (i + 1) * h // n > i * h // n
 
-    train = Images(np.zeros(n - h, np.int64), images(training, lambda i: not held_out(i)))
-    test = Images(
-        np.zeros(n_validation + h, np.int64),
-        itertools.chain(images(validation, lambda i: True), images(training, held_out)),
-    )
-    how = (f"middle square, area-averaged to {size}x{size}; test: {n_validation:,} validation images "
-           f"and {h:,} held out from training")  # fmt: skip
-    return Reading(("all",), train, test, how, shuffle=False)
+    train = np.zeros(n - h, np.int64), images(training, lambda i: not held_out(i))
+    tested = itertools.chain(images(validation, lambda i: True), images(training, held_out))
+    how = f"middle square, area-averaged to {size}x{size}; test: {n_validation:,} validation images and {h:,} held out"
+    test = np.zeros(n_validation + h, np.int64), tested
+    return Reading(("all",), train, test, f"{how} from training", shuffle=False)
 
 
 @contextmanager
@@ -211,7 +197,7 @@ def imagenet64(folder: Path, size: int) -> Reading:
         for name in names:
             with npz(folder / name) as arrays:
                 labels.append(arrays["labels"].astype(np.int64) - 1)
-        return Images(np.concatenate(labels), images(names))
+        return np.concatenate(labels), images(names)
 
     *train, test = ENTRIES["imagenet64"].parts
     classes = tuple(f"class {number}" for number in range(1, 1001))
@@ -219,16 +205,15 @@ def imagenet64(folder: Path, size: int) -> Reading:
 
 
 def tiny_imagenet(folder: Path, size: int) -> Reading:
-    """Tiny ImageNet: 200 classes of ImageNet at 64 x 64, or averaged down to 32 x 32; its validation images are the
-    test, as those of test/ have no labels. A few images are grey and become RGB. Counts are those of the tree:
-    smaller ones of this layout are read as well.
+    """Tiny ImageNet: 200 classes of ImageNet at 64 x 64, or averaged down to 32 x 32, or fewer in the same layout.
+
+    Its validation images are the test, as those of test/ have no labels. A few images are grey and become RGB.
     """
     root = folder / "tiny-imagenet-200"
     wnids = (root / "wnids.txt").read_text().split()
-    words = {}
-    if (root / "words.txt").is_file():
-        lines = (root / "words.txt").read_text("utf-8", "replace").splitlines()
-        words = dict(line.split("\t", 1) for line in lines if "\t" in line)
+    names = root / "words.txt"
+    lines = names.read_text("utf-8", "replace").splitlines() if names.is_file() else []
+    words = dict(line.split("\t", 1) for line in lines if "\t" in line)
     train, test = [], []
     folders = {path.name: path / "images" for path in (root / "train").iterdir()}
     for label, wnid in enumerate(wnids):
@@ -245,8 +230,8 @@ def tiny_imagenet(folder: Path, size: int) -> Reading:
         test.append((validation[name], wnids.index(wnid)))
 
     def split(members: list[tuple[Path, int]]) -> Images:
-        labels = np.array([label for _, label in members], np.int64)
-        return Images(labels, threaded(partial(_decode, size=size, side=64), [file for file, _ in members]))
+        files, labels = zip(*members, strict=True)
+        return np.array(labels, np.int64), threaded(partial(_decode, size=size, side=64), files)
 
     return Reading(tuple(words.get(wnid, wnid) for wnid in wnids), split(train), split(test), averaged(64, size))
 
@@ -261,5 +246,5 @@ READERS: dict[str, Callable[[Path, int], Reading]] = {
     "imagenet64": imagenet64,
     "tiny-imagenet": tiny_imagenet,
 }
-"""Name -> (folder that holds the parts of its entry, size in pixels) -> what is read. UserError, one line, for what is
-missing; an error of `reading.DAMAGE` for what is damaged in another way."""
+"""Name -> (folder that holds the parts of its entry, size in pixels) -> what is read. UserError for what is missing; an
+error of `reading.DAMAGE` for what is damaged in another way."""

@@ -5,19 +5,18 @@ from __future__ import annotations
 import itertools
 import os
 import struct
-import sys
-import tarfile
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from tqdm import tqdm
 
 from cqlib.util.errors import UserError, printable
@@ -31,14 +30,11 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 """Of images. Pillow knows others and hands some of them (EPS) to programs of the system."""
 BLOCK = 2048
 """Images that are held in memory at a time: 25 MB at 64 x 64."""
-DAMAGE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, KeyError, IndexError,
-          zipfile.BadZipFile, tarfile.TarError, NotImplementedError, Image.DecompressionBombError)  # fmt: skip
-"""What numpy, zipfile, tarfile and Pillow raise on damaged files."""
-ORIENTATION = 0x0112
-"""EXIF's tag; 1 is upright, 2 to 8 are rotated or mirrored."""
-
-
-# ---- errors -------------------------------------------------------------------------------------------------
+DAMAGE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, LookupError,
+          zipfile.BadZipFile, NotImplementedError, Image.DecompressionBombError)  # fmt: skip
+"""What numpy, zipfile and Pillow raise on damaged files."""
+progress = partial(tqdm, unit="image", leave=False, disable=None)
+"""(items, what is done, how many) -> the items, with a bar on stderr, on a terminal only."""
 
 
 def fault(path: Path, what: str, remedy: str) -> UserError:
@@ -59,9 +55,6 @@ def damaged(path: Path, error: BaseException, remedy: str = AGAIN) -> UserError:
     return fault(path, reason(path, error), remedy)
 
 
-# ---- arrays -------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def npz(path: Path, remedy: str = AGAIN) -> Iterator[np.lib.npyio.NpzFile]:
     """An .npz archive, whose arrays are read as they are asked for. UserError for whatever is wrong with it."""
@@ -79,25 +72,21 @@ def npz(path: Path, remedy: str = AGAIN) -> Iterator[np.lib.npyio.NpzFile]:
         raise damaged(path, error, remedy) from error
 
 
-# ---- images -------------------------------------------------------------------------------------------------
-
-
 def rgb(source: Path | BinaryIO) -> tuple[Image.Image, list[str]]:
     """The first frame of an image file, upright and in 8-bit RGB, and what was converted ("grey", "rotated by EXIF").
 
-    Of 16 bits the upper 8 are kept; what is transparent shows white. OSError or ValueError where it cannot be read:
-    Pillow raises errors of many kinds on damaged files, and warns where it continues all the same.
+    Of 16 bits the upper 8 are kept; what is transparent shows white. OSError or ValueError where it cannot be read.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(source, formats=FORMATS) as opened:
                 deep = ";16" in str(opened.tile)  # of colours Pillow keeps the upper 8 bits
-                rotated = opened.getexif().get(ORIENTATION, 1) in range(2, 9)
+                rotated = opened.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
                 image = ImageOps.exif_transpose(opened)
     except (OSError, ValueError):
         raise
-    except Exception as error:
+    except Exception as error:  # Pillow raises errors of many kinds on damaged files
         raise ValueError(str(error) or type(error).__name__) from error
     mode = image.mode
     if mode == "F":
@@ -117,21 +106,15 @@ def rgb(source: Path | BinaryIO) -> tuple[Image.Image, list[str]]:
 def square(image: Image.Image, size: int, crop: int | None = None) -> Array:
     """The middle square of `image` as uint8 (3, size, size), grey turned into RGB.
 
-    The square has `crop` pixels a side (default: the shorter side) and is averaged down by a box filter,
-    each output pixel the mean of the area it covers. ValueError when the image is too small for that.
+    The square has `crop` pixels a side (default: the shorter side) and is averaged down: each output pixel is the mean
+    of the area it covers. ValueError when the image is too small for that.
     """
     side = min(image.size) if crop is None else crop
     if min(image.size) < side or side < size:
         raise ValueError(f"{image.width}x{image.height} pixels where at least {max(side, size)} a side are needed")
-    image = image.convert("RGB")
-    if image.size != (size, size):
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        box = (left, top, left + side, top + side)
-        image = image.crop(box) if side == size else image.resize((size, size), Image.Resampling.BOX, box=box)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    image = image.convert("RGB").resize((size, size), Image.Resampling.BOX, (left, top, left + side, top + side))
     return np.asarray(image).transpose(2, 0, 1)
-
-
-# ---- many of them -------------------------------------------------------------------------------------------
 
 
 def threaded(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
@@ -140,8 +123,3 @@ def threaded(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         while batch := list(itertools.islice(items, BLOCK)):
             yield from pool.map(function, batch)
-
-
-def progress(items: Iterable[T], what: str, total: int) -> Iterable[T]:
-    """`items` with a bar on stderr, on a terminal only."""
-    return tqdm(items, desc=what, total=total, unit="image", leave=False, disable=None, file=sys.stderr)

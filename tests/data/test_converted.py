@@ -12,7 +12,7 @@ import pytest
 
 from cqlib.data import converted
 from cqlib.data.dataset import Split, fixed_order
-from cqlib.data.readers import Images, Reading
+from cqlib.data.readers import Reading
 from cqlib.util.errors import UserError
 
 
@@ -29,7 +29,7 @@ class Reader:
 
     def __call__(self):
         self.calls += 1
-        splits = (Images(np.arange(n) % 3 if self.labels is None else self.labels, self.images(m))
+        splits = ((np.arange(n) % 3 if self.labels is None else self.labels, self.images(m))
                   for n, m in zip((7, 3), self.counts, strict=True))  # fmt: skip
         return Reading(("a", "b", "c"), *splits, "as made", self.shuffle)
 

@@ -172,7 +172,7 @@ def test_photos10_has_the_promised_shape_and_balance(size):
 
 @pytest.mark.parametrize("size", [16, *(pytest.param(size, marks=pytest.mark.slow) for size in (32, 48, 64))])
 def test_photos10_splits_share_no_pixel_and_are_spread_over_each_photograph(size):
-    boxes = photos10.boxes(size)
+    boxes = photos10.build(size)[1]
     for label, name in enumerate(photos10.CLASSES):
         height, width = photos10.photo(name).shape[:2]
         touched = {}
@@ -195,7 +195,7 @@ def test_photos10_splits_share_no_pixel_and_are_spread_over_each_photograph(size
 def test_photos10_crops_are_what_the_boxes_say():
     chosen = data.load("photos10", size=16)
     for part in (chosen.train, chosen.test):
-        boxes = photos10.boxes(16)[part.name]
+        boxes = photos10.build(16)[1][part.name]
         assert {box.level for box in boxes} == {0, 1, 2, 3}
         for i in range(0, len(boxes), 191):
             box = boxes[i]
