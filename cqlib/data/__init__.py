@@ -1,9 +1,8 @@
 """The data sets by name: `load("photos10")`, `load("folder:~/cats", size=32)`.
 
-Every data set becomes two splits of one uint8 tensor (N, C, H, W) with labels. To add one, write a function
-(argument, size, data_dir) -> Dataset and give it an entry in SOURCES; a name that ends in ":PATH" takes
-whatever follows the colon as its argument. To add a published one, write an entry of `catalogue` and a reader in
-`readers`. Importing this package needs the standard library only.
+To add one, write a function (argument, size, data_dir) -> Dataset and give it an entry in SOURCES; a name that ends in
+":PATH" takes what follows the colon as its argument. To add a published one, write an entry of `catalogue` and a reader
+in `readers`. Importing this package needs the standard library only.
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cqlib.data.catalogue import ENTRIES, SIZED
 from cqlib.util.errors import UsageError, unknown
@@ -25,20 +23,15 @@ IMAGE_SIZES = (16, 32, 48, 64)
 """Side lengths in pixels that the nets support."""
 TOY2D = ("eight-gaussians", "grid", "two-moons", "spiral", "checkerboard")
 """Densities of toy2d; the first is the default."""
-
-
 Loader = Callable[[str, int | None, Path | None], "Dataset"]
 """(what follows the colon, size, folder of local copies) -> Dataset."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """An entry of the registry."""
+class Source(NamedTuple):
+    """An entry of the registry: one line about it, the sides in pixels that it can be asked for, and its loader."""
 
     about: str
-    """One line for `doctor` and `--list`."""
     sizes: tuple[int, ...]
-    """Sides in pixels that can be asked for; the first is the default where `load` needs one."""
     load: Loader
 
 
@@ -54,25 +47,18 @@ def _in(module: str, function: str = "load", *, name: str = "", side: int | None
 
 _POINTS = "points in the plane with a known density"
 SOURCES: dict[str, Source] = {
-    "photos10": Source(
-        "crops of ten photographs that come with scikit-image and scikit-learn; no download",
-        IMAGE_SIZES,
-        _in("photos10", side=IMAGE_SIZES[0]),
-    ),
+    "photos10": Source("crops of ten photographs that come with scikit-image and scikit-learn; no download",
+                       IMAGE_SIZES, _in("photos10", side=IMAGE_SIZES[0])),
     "toy2d": Source(f"{_POINTS}: eight Gaussians", (1,), _in("toy2d", name=TOY2D[0])),
     **{f"toy2d:{name}": Source(f"{_POINTS}: {name}", (1,), _in("toy2d")) for name in TOY2D},
     **{name: Source(entry.about, entry.sizes, _in("published", name=name)) for name, entry in ENTRIES.items()},
-    **{
-        name: Source(f"{entry.title} at {size} x {size}", (size,), _in("published", name=entry.name, side=size))
-        for name, (entry, size) in SIZED.items()
-    },
-    "npz:PATH": Source(
-        "your images: an .npz file, or a folder with train.npz and test.npz", IMAGE_SIZES, _in("files", "load_npz")
-    ),
-    "folder:PATH": Source(
-        "your images: a folder of PNG or JPEG files, sub-folders are classes", IMAGE_SIZES, _in("files", "load_folder")
-    ),
-}
+    **{name: Source(f"{entry.title} at {size} x {size}", (size,), _in("published", name=entry.name, side=size))
+       for name, (entry, size) in SIZED.items()},
+    "npz:PATH": Source("your images: an .npz file, or a folder with train.npz and test.npz", IMAGE_SIZES,
+                       _in("files", "load_npz")),
+    "folder:PATH": Source("your images: a folder of PNG or JPEG files, sub-folders are classes", IMAGE_SIZES,
+                          _in("files", "load_folder")),
+}  # fmt: skip
 
 
 def is_path(text: str) -> bool:
@@ -91,8 +77,7 @@ def _source(name: str) -> tuple[Source, str]:
             raise UsageError(f"data set '{name}' has no path that can be used: give it a name that is plain text")
         return SOURCES[key], argument
     if name not in SOURCES:
-        ending = f":{argument or 'PATH'}"
-        raise unknown("data set", name, [valid.replace(":PATH", ending) for valid in SOURCES])
+        raise unknown("data set", name, [valid.replace(":PATH", f":{argument or 'PATH'}") for valid in SOURCES])
     return SOURCES[name], argument
 
 
@@ -108,10 +93,8 @@ def check(name: str, size: int | None = None) -> None:
     """
     valid = sizes(name)
     if size is not None and size not in valid:
-        best = min(valid, key=lambda other: abs(other - size))
-        raise UsageError(
-            f"data set '{name}' has no size {size}: did you mean {best}? (valid: {', '.join(map(str, valid))})"
-        )
+        best, every = min(valid, key=lambda other: abs(other - size)), ", ".join(map(str, valid))
+        raise UsageError(f"data set '{name}' has no size {size}: did you mean {best}? (valid: {every})")
 
 
 def load(name: str, *, size: int | None = None, data_dir: Path | str | None = None) -> Dataset:

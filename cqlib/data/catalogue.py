@@ -66,11 +66,6 @@ class Entry:
             return f"{' and '.join(f'{file.name} ({file.size})' for file in self.files)} from {self.files[0].url}"
         return " and ".join(f"{file.name} ({file.size}) from {file.url}" for file in self.files)
 
-    def shortfall(self, train: int, test: int) -> str:
-        """What a copy lacks of the published images: "40,000 training images of 100,000"; else ""."""
-        counts = (("training", train, self.train), ("test", test, self.test))
-        return ", ".join(f"{n:,} {split} images of {whole:,}" for split, n, whole in counts if n != whole)
-
 
 def _lsun(category: str, title: str, train: int, size: int) -> Entry:
     url = "https://dl.yf.io/lsun/scenes/"
@@ -131,7 +126,6 @@ ENTRIES: dict[str, Entry] = {
     )
 }  # fmt: skip
 """Name -> its entry, in the order of the paper, then what stands in for it."""
-
 SIZED: dict[str, tuple[Entry, int]] = {
     f"{name}:{size}": (entry, size) for name, entry in ENTRIES.items() for size in entry.sizes if len(entry.sizes) > 1
 }

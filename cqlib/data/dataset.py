@@ -35,12 +35,11 @@ class Split:
     def __post_init__(self) -> None:
         if self.name not in ("train", "test"):
             raise ValueError(f"a split is 'train' or 'test', not '{self.name}'")
+        images, labels = (f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in (self.images, self.labels))
         if self.images.dtype != torch.uint8 or self.images.dim() != 4 or self.images.numel() == 0:
-            got = f"{self.images.dtype} {tuple(self.images.shape)}"
-            raise ValueError(f"{self.name} images must be non-empty uint8 (N, C, H, W), not {got}")
+            raise ValueError(f"{self.name} images must be non-empty uint8 (N, C, H, W), not {images}")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            got = f"{self.labels.dtype} {tuple(self.labels.shape)}"
-            raise ValueError(f"{self.name} labels must be int64 ({len(self.images)},), not {got}")
+            raise ValueError(f"{self.name} labels must be int64 ({len(self.images)},), not {labels}")
         if not (self.images.is_contiguous() and self.labels.is_contiguous()):
             raise ValueError(f"{self.name} tensors must be contiguous")
 
@@ -72,9 +71,7 @@ class Split:
         """The first n images (all of them when there are fewer)."""
         if n < 1:
             raise ValueError(f"a split needs at least one image, not {n}")
-        if n >= len(self):
-            return self
-        return replace(self, images=self.images[:n], labels=self.labels[:n])
+        return self if n >= len(self) else replace(self, images=self.images[:n], labels=self.labels[:n])
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,17 +95,12 @@ class Dataset:
         if (self.train.name, self.test.name) != ("train", "test"):
             raise ValueError(f"{self.name}: the splits are swapped")
         for split in (self.train, self.test):
-            if split.shape[1:] != (self.channels, self.size, self.size):
-                raise ValueError(
-                    f"{self.name}: {split.name} images of shape {split.shape[1:]} in a data set "
-                    f"of {(self.channels, self.size, self.size)}"
-                )
+            which, shape = f"{self.name}: {split.name}", (self.channels, self.size, self.size)
+            if split.shape[1:] != shape:
+                raise ValueError(f"{which} images of shape {split.shape[1:]} in a data set of {shape}")
             low, high = int(split.labels.min()), int(split.labels.max())
             if low < 0 or high >= len(self.classes):
-                raise ValueError(
-                    f"{self.name}: {split.name} labels run from {low} to {high}, "
-                    f"but there are {len(self.classes)} classes"
-                )
+                raise ValueError(f"{which} labels run from {low} to {high}, but there are {len(self.classes)} classes")
 
     @property
     def channels(self) -> int:

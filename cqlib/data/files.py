@@ -231,5 +231,5 @@ def _dataset(name: str, classes: tuple[str, ...], images: Sequence[Array], label
 
     counts = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common())
     note = f"{converted:,} of {sum(map(len, images)):,} images were converted to RGB: {counts}"
-    splits = map(split, ("train", "test"), images, labels)
-    return Dataset(name, images[0].shape[-1], classes, *splits, notes=(note,) if converted else ())
+    train, test = map(split, ("train", "test"), images, labels)
+    return Dataset(name, images[0].shape[-1], classes, train, test, notes=(note,) if converted else ())

@@ -184,13 +184,13 @@ def _cut(name: str, size: int) -> Iterator[tuple[list[Box], Array]]:
 def build(size: int) -> tuple[Dataset, dict[str, tuple[Box, ...]]]:
     """The data set, and for each split the boxes of its crops in the order of the images; built once."""
     photos = [list(_cut(name, size)) for name in CLASSES]
-    splits, boxes = [], {}
+    splits, boxes = {}, {}
     for i, split in enumerate(("train", "test")):  # (n per class, class, ...): the classes take turns
         crops = np.stack([photo[i][1] for photo in photos], axis=1).reshape(-1, size, size, 3)
         boxes[split] = tuple(itertools.chain(*zip(*(photo[i][0] for photo in photos), strict=True)))
         images = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
-        splits.append(Split(split, images, torch.tensor([box.photo for box in boxes[split]])))
-    return Dataset("photos10", size, CLASSES, *splits), boxes
+        splits[split] = Split(split, images, torch.tensor([box.photo for box in boxes[split]]))
+    return Dataset("photos10", size, CLASSES, splits["train"], splits["test"]), boxes
 
 
 def load(_: str, size: int, __: Path | None = None) -> Dataset:

@@ -1,4 +1,4 @@
-"""The published data sets on this machine: where they are, how they are fetched, and loading them."""
+"""The published data sets on this machine: where they are, fetching them, loading them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cqlib.data.catalogue import ENTRIES, GDRIVE, Entry, File
+from cqlib.data.catalogue import ENTRIES, GDRIVE, Entry, File, entry_of
 from cqlib.util import locks
 from cqlib.util.errors import UserError, one_line
 from cqlib.util.files import move
@@ -28,7 +28,7 @@ CONNECT, READ = 5, 60
 """Seconds to wait for a connection, and for more of a file."""
 
 
-def home(data_dir: Path | None = None) -> Path:
+def home(data_dir: Path | str | None = None) -> Path:
     """The folder of local copies: `data_dir`, else $CQLIB_DATA, else data/ of the repository (made when needed).
 
     UserError when one was named and does not exist.
@@ -54,6 +54,15 @@ def find(entry: Entry, folder: Path) -> Path | None:
     """The folder that holds all parts of a data set, unpacked: `folder` or its sub-folder of the set's name."""
     homes = (folder, folder / entry.name, folder / entry.name.partition("-")[0])  # all of LSUN may share a folder
     return next((path for path in homes if all((path / part).exists() for part in entry.parts)), None)
+
+
+def missing_files(name: str, data_dir: Path | str | None = None) -> Entry | None:
+    """The entry of `name` where that is a published data set whose files are not here; nothing is fetched."""
+    entry = entry_of(name)
+    try:
+        return entry if entry and find(entry, home(data_dir)) is None else None
+    except UserError:  # no such folder: the command says so when it is run
+        return entry
 
 
 def lacks(entry: Entry, folder: Path) -> str:
@@ -85,24 +94,16 @@ def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
     from cqlib.data.readers import READERS
 
     entry, folder = ENTRIES[name], home(data_dir)
-    path = find(entry, folder)
-    if path is None:
-        fetch(entry, folder)
-        path = find(entry, folder)
-    if path is None:
-        raise UserError(f"{name} is {lacks(entry, folder)}, in place of the incomplete {entry.files[0].folder}/")
-    side = size or entry.sizes[0]
+    path, side = find(entry, folder) or fetch(entry, folder), size or entry.sizes[0]
     sources = [path / part for part in entry.parts]
     data = converted.load(name, side, sources, lambda: READERS[name](path, side), cache(folder))
-    shortfall = entry.shortfall(len(data.train), len(data.test))
+    counts = (("training", len(data.train), entry.train), ("test", len(data.test), entry.test))
+    shortfall = ", ".join(f"{n:,} {split} images of {whole:,}" for split, n, whole in counts if n != whole)
     return replace(data, how=f"{data.how}; {shortfall}") if shortfall else data
 
 
-# ---- fetching -----------------------------------------------------------------------------------------------
-
-
-def fetch(entry: Entry, folder: Path) -> None:
-    """Put the entry's files into `folder`, unpacked: downloaded, or from archives that are there already.
+def fetch(entry: Entry, folder: Path) -> Path:
+    """Put the entry's files into `folder`, unpacked: downloaded, or from archives that are there already; `folder`.
 
     UserError, one line with files, sizes, sources and folder, when there is no network, no room or no way, or when
     an archive does not have the published hash: nothing of it is unpacked then.
@@ -124,6 +125,9 @@ def fetch(entry: Entry, folder: Path) -> None:
     except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
         why = f"it could not be fetched: {getattr(error, 'strerror', None) or error}"
         raise UserError(f"{entry.name} is {lacks(entry, folder)} ({why})") from error
+    if find(entry, folder) is None:
+        raise UserError(f"{entry.name} is {lacks(entry, folder)}, in place of the incomplete {entry.files[0].folder}/")
+    return folder
 
 
 def _get(file: File, folder: Path, work: Path) -> None:

@@ -230,8 +230,8 @@ def tiny_imagenet(folder: Path, size: int) -> Reading:
         test.append((validation[name], wnids.index(wnid)))
 
     def split(members: list[tuple[Path, int]]) -> Images:
-        files, labels = zip(*members, strict=True)
-        return np.array(labels, np.int64), threaded(partial(_decode, size=size, side=64), files)
+        labels = np.array([label for _, label in members], np.int64)
+        return labels, threaded(partial(_decode, size=size, side=64), (file for file, _ in members))
 
     return Reading(tuple(words.get(wnid, wnid) for wnid in wnids), split(train), split(test), averaged(64, size))
 

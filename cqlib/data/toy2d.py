@@ -129,7 +129,7 @@ class Checkerboard(Density):
 
     def __init__(self) -> None:
         dark = [(i, j) for i in range(4) for j in range(4) if (i + j) % 2 == 0]
-        self.modes = (torch.tensor(dark, dtype=torch.float64) + 0.5) * self.SQUARE - self.HALF
+        self.modes: Tensor = (torch.tensor(dark, dtype=torch.float64) + 0.5) * self.SQUARE - self.HALF
 
     def log_prob(self, points: Tensor) -> Tensor:
         index = ((points.double() + self.HALF) / self.SQUARE).floor()

@@ -12,6 +12,7 @@ from cqlib import data as registry
 from cqlib.experiments import paper
 from cqlib.util.errors import unknown
 from cqlib.util.paths import ROOT
+from cqlib.util.text import without_paths
 
 PROFILES = {
     "smoke": "tests: tiny nets, tens of steps",
@@ -130,3 +131,13 @@ def marks(rows: Collection[str]) -> dict[str, int]:
     systems = list(dict.fromkeys(map(paper.canonical, ROWS)))
     numbers = {system: number for number, system in enumerate(systems)}
     return {short_label(row): numbers.get(paper.canonical(row), len(numbers)) for row in rows}
+
+
+def training_command(only: str, profile: str, data: str = "", seed: int = 0) -> str:
+    """What trains `only` (a row or a notebook) with `profile` on `data` (empty: the profile's own). Of an absolute path
+    it shows the last part alone: pages that hold the command are passed on."""
+    if data != without_paths(data):
+        data = without_paths(data).replace(":", ":PATH/", 1)
+    options = "" if profile == "quick" else f" --profile {profile}"
+    options += f" --only {only}" + (f" --data {data}" if data else "") + (f" --seeds {seed}," if seed else "")
+    return f"./run_all.sh{options}"

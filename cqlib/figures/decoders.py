@@ -11,14 +11,13 @@ from IPython.display import HTML
 from torch import Tensor
 
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import NOTEBOOK_ROWS, short_label
+from cqlib.experiments.rows import NOTEBOOK_ROWS, short_label, training_command
 from cqlib.figures.common import draw, stored_samples
 from cqlib.metrics.evaluation import TIMED
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.hierarchical import Hierarchical
 from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_iaf import VAEIAF
-from cqlib.report import missing as needs
 from cqlib.report import plots
 from cqlib.report.cells import picture, table
 from cqlib.report.run_sets import RunSet, most_common
@@ -60,7 +59,7 @@ def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n:
         return NONE
     board_html = picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(names)}")
     absent = [name for name in DECODERS.values() if name not in names]
-    command = needs.command("figure_decoders", runs.profile)
+    command = training_command("figure_decoders", runs.profile)
     note = f"<p>Not here: {', '.join(absent)}. <code>{command}</code> trains what is missing.</p>" if absent else ""
     return HTML(str(board_html.data) + note)
 

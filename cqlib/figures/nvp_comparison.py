@@ -13,16 +13,16 @@ import torch
 from IPython.display import HTML
 
 from cqlib.data.grids import grid
+from cqlib.data.published import missing_files
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import model_of
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label
+from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label, training_command
 from cqlib.figures.common import PROFILES, finished_runs, stored_samples
 from cqlib.metrics import evaluation
 from cqlib.nets.coupling import FlowConfig, RealNVP
 from cqlib.nets.real_nvp import MultiScaleConfig, MultiScaleRealNVP
-from cqlib.report import missing as needs
 from cqlib.report import page, plots
 from cqlib.report.cells import difference, picture, table
 from cqlib.report.run_sets import FEATURES, ORIGINS, Cell, RunSet, most_common, run_sets
@@ -72,7 +72,7 @@ def overview(best: Mapping[str, RunSet]) -> str:
 def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
     """A line per data set, at temperature 1: our models, then NVP; a panel without samples says so."""
     if not best:
-        return HTML(f"<p>No samples yet: <code>{needs.command('figure_nvp_comparison', 'quick')}</code></p>")
+        return HTML(f"<p>No samples yet: <code>{training_command('figure_nvp_comparison', 'quick')}</code></p>")
     panels = {(data, row): panel(runs, row, runs_dir) for data, runs in best.items() for row in ROWS}
     columns = [row for row in ROWS if row in REQUIRED or any(panels[data, row] is not None for data in best)]
     drawn, absent = [], []
@@ -192,12 +192,12 @@ def missing(
         if not absent:
             continue
         profile = runs.profile if runs else STAND_INS.get(name, "paper")
-        files = needs.files(name, data_dir)
+        entry = missing_files(name, data_dir)
         only = "figure_nvp_comparison" if len(absent) == len(REQUIRED) else ",".join(absent)
-        command = needs.command(only, profile, "" if name == DEVELOPMENT_DATA else name)
+        command = training_command(only, profile, "" if name == DEVELOPMENT_DATA else name)
         size = image_size(name, profile)
         lines.append([f"{without_paths(name)}, {size}×{size}", "; ".join(map(short_label, absent)),
-                      "Its files are here." if files.here else f"{files}.", command])  # fmt: skip
+                      f"{entry.sources}; {entry.how}." if entry else "Its files are here.", command])  # fmt: skip
     if not lines:
         return HTML("<p>Every panel is filled.</p>")
     return HTML(page.macro("needs_table", "What the empty panels need", lines))

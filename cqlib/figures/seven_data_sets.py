@@ -11,12 +11,13 @@ import matplotlib
 from IPython.display import HTML
 from matplotlib.patches import Rectangle
 
+from cqlib.data.catalogue import entry_of
+from cqlib.data.published import missing_files
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label
+from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label, training_command
 from cqlib.figures.common import PROFILES, finished_runs, samples_folder
-from cqlib.report import missing as needs
 from cqlib.report import page, pictures, plots, tables
 from cqlib.report.cells import picture
 from cqlib.report.run_sets import ORIGINS, RunSet, run_sets
@@ -78,7 +79,7 @@ def glance(sets: Sequence[RunSet], shown: Sequence[str], data_dir: Path | str | 
                 ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=plots.PAPER if runs else plots.INK)
             printed = any(n.data == data and n.value is not None for row in ROWS for n in paper.ROWS[row].numbers)
             ax.text(3.1, y + 0.5, "BPD, IS, FID" if printed else "—", va="center")
-            ax.text(3.95, y + 0.5, needs.files(data, data_dir).how.partition(":")[0], va="center")
+            ax.text(3.95, y + 0.5, _files(data, data_dir), va="center")
         heads = [(x + 0.5, short_label(row), "center") for x, row in enumerate(ROWS)]
         for at, head, align in (*heads, (3.1, "On the slides", "left"), (3.95, "Files", "left")):
             ax.text(at, -0.3, head, ha=align, va="center", weight="bold")
@@ -87,6 +88,13 @@ def glance(sets: Sequence[RunSet], shown: Sequence[str], data_dir: Path | str | 
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
     return picture(figure, f"Which models were run on which data sets. {'; '.join(words)}")
+
+
+def _files(data: str, data_dir: Path | str | None) -> str:
+    """Whether a data set's files are here, or how they come, in a few words."""
+    if entry := missing_files(data, data_dir):
+        return entry.how.partition(":")[0]
+    return "here" if entry_of(data) else "comes with pip" if data == DEVELOPMENT_DATA else "your own files"
 
 
 def _status(runs: RunSet, row: str) -> str:
@@ -112,10 +120,10 @@ def _group(sets: Sequence[RunSet], data: str, profile: str, data_dir: Path | str
     lines += [replace(line, label="Floor", detail=f"training against test images; {_where(runs)}")
               for runs in sets if runs.data == data for line in tables.floors(runs)]  # fmt: skip
     absent = [row for row in ROWS if not _of(sets, data, row)]
-    profile, files = _profile(sets, data, profile), needs.files(data, data_dir)
-    remark = "not run." if files.here else f"not run. Needs {files}."
+    profile, entry = _profile(sets, data, profile), missing_files(data, data_dir)
+    remark = f"not run. Needs {entry.sources}; {entry.how}." if entry else "not run."
     for row in ["table4"] if len(absent) == len(ROWS) else absent:
-        command = needs.command(row, profile, "" if data == DEVELOPMENT_DATA else data)
+        command = training_command(row, profile, "" if data == DEVELOPMENT_DATA else data)
         name = "All three" if row == "table4" else short_label(row)
         lines.append(Line("none", name, remark=remark, command=command))
     size = image_size(data, profile)

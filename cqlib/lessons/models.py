@@ -12,9 +12,9 @@ from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.experiment import experiment, image_size
 from cqlib.experiments.load import ModelAndData, find_models
-from cqlib.experiments.rows import DEVELOPMENT_DATA, default_data, label_of
+from cqlib.experiments.rows import DEVELOPMENT_DATA, default_data, label_of, training_command
 from cqlib.models.registry import build
-from cqlib.report import cells, missing
+from cqlib.report import cells
 from cqlib.util.errors import UsageError
 
 
@@ -55,7 +55,7 @@ def model_table(
     option = "" if data in default_data(rows[0], profile) else data
     lines = []
     for row in rows:
-        command = missing.command(row, profile, option, seeds[0] if seeds else 0)
+        command = training_command(row, profile, option, seeds[0] if seeds else 0)
         model = models.get(row)
         lines.append([label_of(row), f"{model.source} ({model.origin})" if model else f"not trained yet: {command}"])
     return cells.table("Trained models", ["Model", "Which"], lines)

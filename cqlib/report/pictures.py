@@ -286,9 +286,9 @@ def real_images(data: str, size: int, data_dir: Path | None) -> bytes | None:
     """The first test images, 16 in a row, as a WebP: 128, or of larger ones 64 without repeated pixels and not without
     loss; None where the data set cannot be loaded. Nothing is fetched for a picture."""
     from cqlib.data import load
-    from cqlib.report.missing import files
+    from cqlib.data.published import missing_files
 
-    if not files(data, data_dir).here:
+    if missing_files(data, data_dir):
         return None
     n, repeated = (128, 4) if size <= EXACT else (64, 1)
     try:

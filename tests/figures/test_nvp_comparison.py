@@ -9,12 +9,14 @@ import torch
 from fake_records import TABLE3, record
 from notebook_cells import by_name, lines, soup
 
+from cqlib.data.catalogue import ENTRIES
 from cqlib.data.grids import grid, grid_png, unscaled
+from cqlib.data.published import missing_files
 from cqlib.experiments.record import DataInfo
+from cqlib.experiments.rows import training_command
 from cqlib.figures import common as show
 from cqlib.figures import nvp_comparison
 from cqlib.metrics.metric import Metric
-from cqlib.report import missing as needs
 
 WHERE = {"profile": "quick", "data": [], "seeds": [0]}
 
@@ -140,8 +142,8 @@ def test_the_sum_of_log_scales_is_the_determinant():
 
 
 def test_files_are_looked_for_and_nothing_is_fetched(tmp_path):
-    assert needs.files("photos10").here and needs.files("npz:x.npz").here
-    assert str(needs.files("stl10", tmp_path)).endswith("stl10_binary.tar.gz; fetched when first used")
+    assert missing_files("photos10") is None and missing_files("npz:x.npz") is None
+    assert missing_files("stl10", tmp_path) is ENTRIES["stl10"]
     (tmp_path / "stl10_binary").mkdir()
-    assert needs.files("stl10", tmp_path).here and not needs.files("stl10", tmp_path / "nowhere").here
-    assert needs.command("table4", "quick") == "./run_all.sh --only table4"
+    assert missing_files("stl10", tmp_path) is None and missing_files("stl10", tmp_path / "nowhere") is ENTRIES["stl10"]
+    assert training_command("table4", "quick") == "./run_all.sh --only table4"
