@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from html_tables import cells, value
+from lesson_cells import run_cell
 from sklearn.decomposition import PCA
 
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset, Split
 from cqlib.lessons import models
-from cqlib.lessons.factorised_decoders import linear_decoder, pictures, residuals, tables
+from cqlib.lessons.factorised_decoders import linear_decoder, pictures, residuals
 from cqlib.lessons.factorised_decoders.linear_decoder import Moments
 from cqlib.pixels import LN_LEVELS, dequantise
 from cqlib.util.errors import UsageError, UserError
@@ -89,7 +90,8 @@ def test_correlated_noise_is_the_covariance_of_the_residuals(v, moments):
     factorised = linear_decoder.fit(moments, 6)
     correlated = linear_decoder.correlated(factorised)
     assert torch.linalg.eigvalsh(correlated.noise).min() > 0
-    line = cells(tables.posterior_check(factorised))[0]
+    names = {"moments": moments, "codes": 6, "linear": "linear", "decoders": {"linear": factorised}}
+    (line,) = cells(run_cell("03", "The covariance that the codes leave", **names)["_"])
     assert line[1] == line[2] and float(line[3]) < 1e-12
     draws = torch.cat([v - factorised.decode(factorised.infer(v, generator(s)).z)[0] for s in range(10)])
     noise = correlated.noise_like(torch.zeros(40_000, *SHAPE), generator())
@@ -207,11 +209,12 @@ def test_tables_agree_with_themselves(photos):
     moments = pictures.moments(photos)
     decoders = {"linear": linear_decoder.fit(moments, 16)}
     seen = pictures.reconstructions(decoders, photos)
-    (line,) = cells(tables.density_checks(decoders, seen))
+    names = {"moments": moments, "images": photos, "decoders": decoders, "seen": seen, "with_f": {}, "seen_with_f": {}}
+    (line,) = cells(run_cell("03", "Eq. (5) on the first test image", **names)["_"])
     assert line[1] == line[2] == line[3] and float(line[4]) < 1e-8
-    (line,) = cells(tables.covariance_gains(seen))
+    (line,) = cells(run_cell("03", "Gain of a Gaussian", **names)["_"])
     assert value(line[1]) + value(line[2]) == pytest.approx(value(line[3]), abs=0.2) and float(line[4]) < 1e-9
-    lines = cells(tables.linear_bits(moments, photos, (0, 8)))
+    lines = cells(run_cell("03", "numbers to learn", **names)["_"])
     assert lines[0][2] == lines[1][2] and value(lines[0][1]) > value(lines[1][1])
-    lines = cells(tables.correlations(decoders, seen))
+    lines = cells(run_cell("03", "What is correlated where", **names)["_"])
     assert value(lines[0][1]) > 0.2 and abs(value(lines[0][2])) < 0.05
