@@ -1,10 +1,12 @@
 """Lesson 04: Jacobians, masks and round trips are those of the couplings, and the flow of the moons is a density."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from html_tables import cells, value
+from lesson_cells import run_cell
 
 from cqlib.lessons.coupling_layers import inverse, jacobians, moons, steps
 from cqlib.lessons.coupling_layers.steps import random_flow, small_image
@@ -53,7 +55,7 @@ def test_random_flow_is_reproducible_and_not_the_identity():
 
 
 def test_both_ways_to_the_determinant_agree():
-    for line in cells(jacobians.determinants([(1, (1, 4, 4), 1), (3, (3, 4, 4), 1), (2, (3, 4, 4), 2)])):
+    for line in cells(run_cell("04", "Two ways to the same determinant")["_"]):
         assert line[2] == line[3] and float(line[4]) < 1e-11 and abs(value(line[2])) > 1e-3
 
 
@@ -72,14 +74,15 @@ def test_masks_are_those_of_the_couplings():
         flow.couplings[1 - k].net = inverse.Functions(lambda v: 0 * v, lambda v: 0 * v)
         changed = (flow(x)[0] != x)[0, 0]
         assert torch.equal(changed, (place[:, None] + place) % 2 == parity)
-    assert all(count == "0" for _, count in cells(steps.partition_check()))
+    assert all(count == "0" for _, count in cells(run_cell("04", "Values that differ")["_"]))
 
 
 # --- transform and invert ------------------------------------------------------------------------------------
 
 
 def test_equations_of_a_layer(photos):
-    lines = cells(steps.transform_check(photos))
+    images = SimpleNamespace(test=SimpleNamespace(images=photos))
+    lines = cells(run_cell("04", "The code against the equations", images=images)["_"])
     assert len(lines) == 3 and all(float(line[1]) < 1e-12 for line in lines)
 
 
@@ -91,7 +94,7 @@ def test_round_trips_call_each_net_once_in_each_direction(photos):
 
 
 def test_t_and_s_need_no_inverse():
-    lines = cells(inverse.not_invertible())
+    lines = cells(run_cell("04", "never inverted")["_"])
     assert [value(line[2]) for line in lines] == [5000, 2, 1] and all(float(line[3]) < 1e-13 for line in lines)
 
 
@@ -104,7 +107,7 @@ def test_small_scales_lose_digits_as_one_over_s():
 
 
 def test_scales_overflow_beyond_88_and_those_of_the_nets_stay_within_4():
-    lines = cells(inverse.overflow())
+    lines = cells(run_cell("04", "∞: overflow")["_"])
     assert lines[-1] == ["89", "∞", "∞"] and float(lines[2][2]) < 1e-5
     net = moons.VectorNet(4)
     torch.nn.init.constant_(net.out.bias, 1e6)
@@ -115,12 +118,17 @@ def test_scales_overflow_beyond_88_and_those_of_the_nets_stay_within_4():
 
 
 @pytest.fixture(scope="module")
-def trained():
-    return moons.train(60, couplings=4)
+def train():
+    return run_cell("04", "def train(")["train"]
+
+
+@pytest.fixture(scope="module")
+def trained(train):
+    return train(60, couplings=4)
 
 
 def test_flow_is_invertible_with_autograd_s_determinant(trained):
-    flow = trained.flow
+    flow, _ = trained
     x = moons.DATA.sample(20, torch.Generator().manual_seed(1))
     y, log_det = flow(x)
     torch.testing.assert_close(flow.inverse(y), x, rtol=0, atol=1e-12)
@@ -131,18 +139,19 @@ def test_flow_is_invertible_with_autograd_s_determinant(trained):
 
 def test_inverse_steps_change_one_coordinate_at_a_time(trained):
     y = torch.randn(20, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    points = list(trained.flow.inverse_steps(y))
+    points = list(trained[0].inverse_steps(y))
     assert len(points) == 5 and torch.equal(points[0], y)
     for k, (before, after) in enumerate(zip(points, points[1:], strict=False)):
         changed = (before != after).any(0).tolist()
         assert changed == ([True, False] if k % 2 == 0 else [False, True])  # the last coupling changes the first
 
 
-def test_training_reduces_the_divergence_and_keeps_the_mass(trained):
-    before, after = (float(moons.log_ratios(flow, 5000).mean()) for flow in (moons.PlaneFlow(4).double(), trained.flow))
-    assert 0 < after < before - 1 and trained.curve[-1][1] < trained.curve[0][1] - 1
-    assert moons.mass(trained.flow, side=4.0, n=300) == pytest.approx(1, abs=5e-3)
-    a, b = (moons.train(2, couplings=2).flow.parameters() for _ in range(2))
+def test_training_reduces_the_divergence_and_keeps_the_mass(train, trained):
+    flow, curve = trained
+    before, after = (float(moons.log_ratios(flow, 5000).mean()) for flow in (moons.PlaneFlow(4).double(), flow))
+    assert 0 < after < before - 1 and curve[-1][1] < curve[0][1] - 1
+    assert moons.mass(flow, side=4.0, n=300) == pytest.approx(1, abs=5e-3)
+    a, b = (train(2, couplings=2)[0].parameters() for _ in range(2))
     assert all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
 
 
@@ -157,8 +166,8 @@ def test_divergence_of_a_standard_normal_has_its_closed_form():
     assert float(ratios.mean()) == pytest.approx(expected, abs=4 * float(ratios.std()) / len(ratios) ** 0.5)
 
 
-def test_without_scales_volume_is_kept():
-    flow = moons.train(20, couplings=2, scales=False).flow
+def test_without_scales_volume_is_kept(train):
+    flow, _ = train(20, couplings=2, scales=False)
     x = moons.DATA.sample(50, torch.Generator().manual_seed(1))
     y, log_det = flow(x)
     assert log_det.abs().max() == 0 and (y - x).abs().max() > 0.05

@@ -58,28 +58,10 @@ def coupling_of(t: Callable[[Tensor], Tensor], log_s: Callable[[Tensor], Tensor]
     return coupling
 
 
-def _error(coupling: Coupling, x1: Tensor, x2: Tensor) -> float:
+@torch.no_grad()
+def error(coupling: Coupling, x1: Tensor, x2: Tensor) -> float:
     """The largest error of x2 after the coupling and its inverse."""
     return float((coupling.inverse(x1, coupling(x1, x2)[0]) - x2).abs().max())
-
-
-@torch.no_grad()
-def not_invertible() -> HTML:
-    """Couplings whose t and ln s cannot be inverted: how many different values t takes, and the round trip."""
-    half = torch.arange(1, 5001, dtype=torch.float64) / 5000
-    x1 = torch.cat([half, -half]).view(1, 1, 100, 100)
-    x2 = torch.rand(x1.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
-    couplings = {
-        "t = |x₁|, ln s = cos 9 x₁": coupling_of(torch.abs, lambda x: torch.cos(9 * x)),
-        "t = sign x₁, ln s = round(2 x₁)": coupling_of(torch.sign, lambda x: (2 * x).round()),
-        "t = 0.3, ln s = −1": coupling_of(lambda x: 0.3 + 0 * x, lambda x: 0 * x - 1),
-    }
-    lines = [
-        (name, len(torch.unique(x1)), len(torch.unique(coupling.net(x1)[0])), _error(coupling, x1, x2))
-        for name, coupling in couplings.items()
-    ]
-    columns = {"t and s": None, "different x₁": 0, "different t(x₁)": 0, "error of x₂, fp64": difference}
-    return table("t and s are evaluated, never inverted", columns, lines)
 
 
 # --- scales --------------------------------------------------------------------------------------------------
@@ -90,7 +72,7 @@ def round_trip_error(log_s: float, dtype: torch.dtype) -> float:
     """The largest error of x2 after a coupling with ln s = `log_s` everywhere and |t| up to 1, there and back."""
     x1, x2 = torch.rand(2, 1, 1, 50, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
     coupling = coupling_of(lambda x: x, lambda x: torch.full_like(x, log_s))
-    return _error(coupling, x1.to(dtype), x2.to(dtype))
+    return error(coupling, x1.to(dtype), x2.to(dtype))
 
 
 def scale_bound() -> HTML:
@@ -116,10 +98,3 @@ def scale_bound() -> HTML:
         "small s, from 1e-7 in fp32 and 1e-16 in fp64"
     )
     return picture(figure, alt)
-
-
-def overflow(log_scales: Sequence[float] = (4, 40, 88, 89)) -> HTML:
-    """The error of x2 in fp32 at some log-scales of either sign; beyond 88 exp overflows."""
-    lines = [(f"{s:g}", *(round_trip_error(sign * s, torch.float32) for sign in (-1, 1))) for s in log_scales]
-    columns = {"|ln s|": None} | dict.fromkeys(("ln s < 0", "ln s > 0"), lambda e: difference(e) if e < 2 else "∞")
-    return table("The largest error of x₂ in fp32, x₂ in [−1, 1]; ∞: overflow", columns, lines)

@@ -5,7 +5,7 @@ Of a coupling: dy/dx = [[I, 0], [dy2/dx1, diag(s(x1))]],   ln |det dy/dx| = sum 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cqlib.lessons.coupling_layers.steps import SMALL, random_flow, small_image
 from cqlib.nets.coupling import RealNVP, split_checkerboard
 from cqlib.report import plots
-from cqlib.report.cells import bare, difference, heat, picture, subplots, table
+from cqlib.report.cells import bare, heat, picture, subplots
 
 ROWS = 64
 """Rows of a Jacobian that one backward pass computes."""
@@ -107,21 +107,6 @@ def first_couplings(flow: RealNVP) -> list[RealNVP]:
         part.couplings = nn.ModuleList(flow.couplings[:k])
         parts.append(part)
     return parts
-
-
-def determinants(cases: Sequence[tuple[int, tuple[int, int, int], int]]) -> HTML:
-    """ln |det| of autograd's Jacobian against the sum of ln s: (couplings, (C, H, W), scales) each."""
-    lines = []
-    for couplings, shape, scales in cases:
-        f = random_flow(couplings, shape[0], scales=scales)
-        x = torch.rand(1, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2 - 1
-        with torch.no_grad():
-            closed = float(f(x)[1])
-        exact = log_abs_det(jacobian(lambda v, f=f: f(v)[0], x[0]))
-        name = f"{couplings} per scale, {scales} scales" if scales > 1 else f"{couplings}"
-        lines.append((name, f"{x.numel()} × {x.numel()}", exact, closed, exact - closed))
-    columns = {"Couplings": None, "Jacobian": None, "ln |det| by elimination": 6, "Σ ln s": 6, "difference": difference}
-    return table("Two ways to the same determinant", columns, lines)
 
 
 def influence(size: int = 16) -> HTML:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ from cqlib import losses
 from cqlib.data import toy2d
 from cqlib.nets.coupling import MAX_LOG_SCALE, Coupling, alternate
 from cqlib.report import plots
-from cqlib.report.cells import difference, mean_and_error, picture, subplots, table
+from cqlib.report.cells import picture, subplots
 
 DATA = toy2d.density("two-moons")
 SIDE, SHOWN = 1.5, 1.1
@@ -88,35 +87,6 @@ class PlaneFlow(nn.Module):
         return losses.decoder_log_density(y, log_det, zero, zero)
 
 
-@dataclass(frozen=True)
-class TrainedFlow:
-    """A flow, and the loss -E[ln p_X(x)] at some of its steps."""
-
-    flow: PlaneFlow
-    curve: list[tuple[int, float]]
-
-
-def train(steps: int, *, couplings: int = 6, scales: bool = True, seed: int = 0) -> TrainedFlow:
-    """Maximum likelihood on fresh batches of 256 points, by Adam with a one-cycle learning rate."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        flow = PlaneFlow(couplings, scales=scales)
-    optimiser = torch.optim.Adam(flow.parameters(), lr=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=steps)
-    curve = []
-    for step in range(steps):
-        loss = -flow.log_prob(DATA.sample(256, generator).float()).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(flow.parameters(), 10.0)
-        optimiser.step()
-        schedule.step()
-        if step % 20 == 0 or step == steps - 1:
-            curve.append((step, float(loss.detach())))
-    return TrainedFlow(flow.double().eval(), curve)
-
-
 @torch.no_grad()
 def density_on_grid(density: PlaneFlow | toy2d.Density, side: float, n: int) -> Tensor:
     """The density at the midpoints of n x n cells of [-side, side)^2, float64 (n, n), a row per second coordinate."""
@@ -141,28 +111,15 @@ def log_ratios(flow: PlaneFlow, n: int = 20_000) -> Tensor:
 
 
 @torch.no_grad()
-def checks(trained: TrainedFlow) -> HTML:
-    """The divergence before and after training, the mass by quadrature, and the round trip of data points."""
-    lines = []
-    for name, flow in (("before", PlaneFlow(len(trained.flow.couplings)).double()), ("after training", trained.flow)):
-        x = DATA.sample(2000, torch.Generator().manual_seed(5))
-        error = (flow.inverse(flow(x)[0]) - x).abs().max()
-        lines.append((name, mean_and_error(log_ratios(flow)), mass(flow), error))
-    columns = {"Flow": None, "KL(data ‖ model), nats": None, f"mass in [−{SIDE}, {SIDE}]²": 4,
-               "f⁻¹(f(x)) − x": difference}  # fmt: skip
-    return table("Two moons", columns, lines)
-
-
-@torch.no_grad()
-def densities(trained: TrainedFlow) -> HTML:
+def densities(flow: PlaneFlow) -> HTML:
     """The exact density of the moons, the model's, and draws of the model."""
-    exact, model = (density_on_grid(density, SHOWN, 200) for density in (DATA, trained.flow))
+    exact, model = (density_on_grid(density, SHOWN, 200) for density in (DATA, flow))
     y = torch.randn(1500, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     look = {"extent": (-SHOWN, SHOWN, -SHOWN, SHOWN), "vmin": 0, "vmax": float(exact.max()), "interpolation": "none"}
     with subplots(8.6, 3.0, 1, 3) as (figure, axes):
         for ax, values in zip(axes, (exact, model), strict=False):
             image = ax.imshow(values, origin="lower", **look)
-        axes[2].scatter(*trained.flow.inverse(y).T, s=2, color=plots.SERIES[0], linewidth=0)
+        axes[2].scatter(*flow.inverse(y).T, s=2, color=plots.SERIES[0], linewidth=0)
         for ax, title in zip(axes, ("data, exact", "model p_X(x)", "draws of the model"), strict=True):
             ax.set_title(title)
             _frame(ax, SHOWN)
@@ -172,11 +129,11 @@ def densities(trained: TrainedFlow) -> HTML:
 
 
 @torch.no_grad()
-def inverse_board(trained: TrainedFlow) -> HTML:
+def inverse_board(flow: PlaneFlow) -> HTML:
     """Draws y of the Gaussian and a square grid, and both after the inverse of each coupling: the last panel is x."""
     y = torch.randn(1200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     lines = _grid_lines()
-    points, grids = list(trained.flow.inverse_steps(y)), list(trained.flow.inverse_steps(lines.view(-1, 2)))
+    points, grids = list(flow.inverse_steps(y)), list(flow.inverse_steps(lines.view(-1, 2)))
     last, columns = len(points) - 1, math.ceil(len(points) / 2)
     with subplots(2.15 * columns, 4.6, 2, columns) as (figure, axes):
         for k, (ax, some, grid) in enumerate(zip(axes.flat, points, grids, strict=False)):
@@ -206,9 +163,9 @@ def _frame(ax: Axes, side: float) -> None:
     ax.yaxis.set_major_locator(MaxNLocator(3))
 
 
-def learning_curve(trained: TrainedFlow) -> HTML:
+def learning_curve(curve: list[tuple[int, float]]) -> HTML:
     """The loss over training, and the entropy of the data, below which its expectation cannot fall."""
-    steps, values = np.asarray(trained.curve).T
+    steps, values = np.asarray(curve).T
     entropy = -float(DATA.log_prob(DATA.sample(20_000, torch.Generator().manual_seed(98))).mean())
     where = {"xytext": (0, -3), "textcoords": "offset points", "ha": "right", "va": "top"}
     with subplots(4.7, 2.8) as (figure, ax):

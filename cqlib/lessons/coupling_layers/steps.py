@@ -15,19 +15,17 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
-from cqlib.nets import real_nvp
 from cqlib.nets.coupling import (
     CouplingNet,
     FlowConfig,
     RealNVP,
     join_channels,
     join_checkerboard,
-    split_channels,
     split_checkerboard,
 )
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import difference, picture, stretched, subplots, table
+from cqlib.report.cells import picture, stretched, subplots
 
 KEPT, CHANGED = plots.SERIES[0], plots.SERIES[1]
 SMALL = (1, 4, 4)
@@ -91,17 +89,6 @@ def _cells(ax: Axes, numbers: Tensor, changed: Tensor, title: str, corner: tuple
     ax.set_axis_off()
 
 
-def partition_check() -> HTML:
-    """Splitting and joining changes no value, and both of the package's checkerboards agree."""
-    x = torch.rand(2, 3, 8, 8)
-    joined = {"checkerboard": join_checkerboard(*split_checkerboard(x)), "channels": join_channels(*split_channels(x))}
-    lines = [(f"{name}: join(split(x)) ≠ x", (y != x).sum()) for name, y in joined.items()]
-    kept = split_checkerboard(x)[0]
-    masked = join_checkerboard(kept, torch.zeros_like(kept))
-    lines.append(("coupling.py's x₁ ≠ real_nvp.py's mask × x", (masked != x * real_nvp.checkerboard(x, 0)).sum()))
-    return table("Values that differ, of 384", {"Statement": None, "count": 0}, lines)
-
-
 # --- keep and transform ------------------------------------------------------------------------------------
 
 
@@ -125,18 +112,3 @@ def transform_board(images: Tensor, n: int = 9) -> HTML:
         "Images, their kept pixels, shift and log-scale of the other pixels, and y, in which every second pixel changed"
     )
     return picture(plots.sample_board({"": board}, columns=round(n**0.5)), alt)
-
-
-@torch.no_grad()
-def transform_check(images: Tensor) -> HTML:
-    """y1 = x1, and y2 = t + s x2, computed by hand from the net's t and ln s."""
-    x1, x2 = split_checkerboard(to_signed(images[:16]).double())
-    coupling = random_flow(1, images.shape[1]).couplings[0]
-    y2, log_det = coupling(x1, x2)
-    t, log_s = coupling.net(x1)
-    lines = [
-        ("y₂ − (t(x₁) + s(x₁) x₂)", (y2 - (t + log_s.exp() * x2)).abs().max()),
-        ("ln |det| − Σ ln s(x₁)", (log_det - log_s.flatten(1).sum(1)).abs().max()),
-        ("x₂ − (y₂ − t(x₁)) / s(x₁)", (coupling.inverse(x1, y2) - x2).abs().max()),
-    ]
-    return table("The code against the equations, 16 images", {"Difference": None, "largest": difference}, lines)
