@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from html_tables import cells, value
+from lesson_cells import run_cell
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from cqlib.data import toy2d
@@ -18,8 +19,13 @@ def lattice():
 
 
 @pytest.fixture(scope="module")
-def comparison():
-    return objectives.compare("eight-gaussians", (0, 1), 25)
+def train():
+    return run_cell("02", "def train(")["train"]
+
+
+@pytest.fixture(scope="module")
+def comparison(train):
+    return objectives.compare("eight-gaussians", train, (0, 1), 25)
 
 
 def gaussian(x, sigma):
@@ -118,18 +124,18 @@ def test_draws_have_the_moments_of_the_density(comparison):
         torch.testing.assert_close(points.var(0), variance, rtol=0.05, atol=0)
 
 
-def test_models_side_by_side_are_independent():
+def test_models_side_by_side_are_independent(train):
     data = toy2d.density("eight-gaussians")
-    both = plane_models.train(data, 4, quality=[0.0, 2.0], seeds=[3, 5])
-    alone, other = (plane_models.train(data, 4, quality=weight, seeds=[5]) for weight in (2.0, 20.0))
+    both = train(data, 4, quality=(0.0, 2.0), seeds=[3, 5])
+    alone, other = (train(data, 4, quality=weight, seeds=[5]) for weight in (2.0, 20.0))
     for a, b in zip(both.decode(), alone.decode(), strict=True):
         torch.testing.assert_close(a[1], b[0], rtol=1e-3, atol=1e-4)
     assert (other.decode()[0] - alone.decode()[0]).abs().max() > 1e-3
 
 
-def test_training_is_reproducible_and_reduces_the_distance(comparison):
+def test_training_is_reproducible_and_reduces_the_distance(train, comparison):
     lattice, mean = comparison.lattice, comparison.models["VAE"].decode()[0]
-    again = plane_models.train(lattice.data, 25, seeds=(0, 1)).decode()[0]
+    again = train(lattice.data, 25, seeds=(0, 1)).decode()[0]
     assert torch.equal(again, mean) and not torch.equal(mean[0], mean[1])
     start = plane_models.PlaneModels([torch.Generator().manual_seed(seed) for seed in comparison.seeds]).double()
     for i, log_q in enumerate(lattice.log_density(start.log_prob)):
@@ -138,13 +144,22 @@ def test_training_is_reproducible_and_reduces_the_distance(comparison):
         assert comparison.distances["GAN"][i].quality < before.quality - 3  # 43 -> 32; it rises if the critic is idle
 
 
-def test_each_loss_is_its_divergence(comparison):
-    lines = cells(plane_models.equation_checks(comparison.models, comparison.lattice))
+def test_each_loss_is_its_divergence(train, comparison):
+    lines = cells(run_cell("02", "Means over 20,000", comparison=comparison, lattice=comparison.lattice)["_"])
     assert len(lines) == 9
     for name, mean, integral in lines:
         error = float(mean.split("± ")[1]) if "±" in mean else 0.01
         assert value(mean) == pytest.approx(value(integral), abs=5 * error + 1e-3), name
-    for line in cells(plane_models.likelihood_checks(comparison.models["GAN"], comparison.lattice)):
+    names = {
+        "profile": "smoke",
+        "seeds": [0],
+        "first": "eight-gaussians",
+        "lattice": comparison.lattice,
+        "train": train,
+    }
+    shown = run_cell("02", "The likelihood of a model", **names)
+    assert shown["steps"] == 60 and shown["comparison"].seeds == (0, 1, 2)
+    for line in cells(shown["_"]):
         assert float(line[1]) < 1e-3
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,11 @@ from IPython.display import HTML
 from torch import Tensor
 
 from cqlib.data import toy2d
-from cqlib.lessons.coverage_and_quality import plane_models
-from cqlib.lessons.coverage_and_quality.distances import DROPPED_BELOW, MISSED_BELOW, SUPPORT_MASS, Distance, Lattice
+from cqlib.lessons.coverage_and_quality.distances import DROPPED_BELOW, Distance, Lattice
 from cqlib.lessons.coverage_and_quality.mass_displacement import density_board, single_density
 from cqlib.lessons.coverage_and_quality.plane_models import PlaneModels
 from cqlib.report import plots
-from cqlib.report.cells import legend, mark, number, percent, picture, slider, subplots, table
+from cqlib.report.cells import legend, mark, number, picture, slider, subplots, table
 
 LAMBDA = 1.0
 OBJECTIVES: dict[str, dict[str, float]] = {
@@ -26,13 +25,13 @@ OBJECTIVES: dict[str, dict[str, float]] = {
 }
 """Weights of L_C and L_Q, by their names in Table 1."""
 OTHER_LAMBDAS = (0.3, 3.0, 10.0)
-LONGER = 3
-"""Factor of the training time in `longer_training`."""
 DENSITIES = (toy2d.DEFAULT, "spiral")
 """The default densities."""
 LIMIT = 0.1
 """Share off the support, or missed, that counts as over-generalisation, or as dropping."""
 Weighted = dict[str, tuple[Tensor, Distance]]
+Train = Callable[..., PlaneModels]
+"""(data, steps, coverage=, quality=, seeds=) -> one trained model per seed."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Comparison:
 
     name: str
     lattice: Lattice
+    train: Train
     seeds: tuple[int, ...]
     steps: int
     models: dict[str, PlaneModels]
@@ -57,14 +57,14 @@ def densities(data: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*names, *DENSITIES]))[:2]
 
 
-def compare(name: str, seeds: Sequence[int], steps: int) -> Comparison:
+def compare(name: str, train: Train, seeds: Sequence[int], steps: int) -> Comparison:
     """Train all objectives on the density `name`, once per seed: the same starts, only the loss differs."""
     data = toy2d.density(name)
     lattice = Lattice(data)
-    models = {label: plane_models.train(data, steps, seeds=seeds, **weights) for label, weights in OBJECTIVES.items()}
+    models = {label: train(data, steps, seeds=seeds, **weights) for label, weights in OBJECTIVES.items()}
     log_q = {label: lattice.log_density(m.log_prob) for label, m in models.items()}
     distances = {label: [lattice.distance(q) for q in each] for label, each in log_q.items()}
-    return Comparison(name, lattice, tuple(seeds), steps, models, log_q, distances)
+    return Comparison(name, lattice, train, tuple(seeds), steps, models, log_q, distances)
 
 
 def board(of: Comparison) -> HTML:
@@ -99,19 +99,6 @@ def distance_table(of: Comparison) -> HTML:
               f"modes of {total}" if total else "modes", "poorest mode's share"]  # fmt: skip
     seeds = " / ".join(str(seed) for seed in of.seeds)
     return table(f"{of.name}, {of.steps:,} steps, seeds {seeds}; divergences in nats", header, lines)
-
-
-def longer_training(of: Comparison) -> HTML:
-    """VAE and CQ of the first seed, and both trained `LONGER` times as long."""
-    lines = []
-    for label in ("VAE", "CQ"):
-        steps = LONGER * of.steps
-        models = plane_models.train(of.lattice.data, steps, seeds=of.seeds[:1], **OBJECTIVES[label])
-        distance = of.lattice.distance(of.lattice.log_density(models.log_prob)[0])
-        for k, d in ((of.steps, of.distances[label][0]), (steps, distance)):
-            lines.append((f"{label}, {k:,} steps", d.coverage, d.quality, d.off, d.missed))
-    columns = {"Model": None, "KL(p ‖ p_θ)": 3, "KL(p_θ ‖ p)": 3, "off the support": percent, "data missed": percent}
-    return table(f"{of.name}, seed {of.seeds[0]}, with more patience; divergences in nats", columns, lines)
 
 
 def mode_shares(of: Comparison) -> HTML:
@@ -156,7 +143,7 @@ def verdicts(*comparisons: Comparison) -> HTML:
 
 def vary_weight(of: Comparison) -> Weighted:
     """Log-density and distance by the weight of L_Q, from none to L_Q alone, for the first seed; from one start."""
-    more = plane_models.train(of.lattice.data, of.steps, quality=OTHER_LAMBDAS, seeds=of.seeds[:1] * len(OTHER_LAMBDAS))
+    more = of.train(of.lattice.data, of.steps, quality=OTHER_LAMBDAS, seeds=of.seeds[:1] * len(OTHER_LAMBDAS))
     log_q = dict(zip(OTHER_LAMBDAS, of.lattice.log_density(more.log_prob), strict=True)) | {LAMBDA: of.log_q["CQ"][0]}
     named = {f"λ = {weight:g}": log_q[weight] for weight in sorted(log_q)}
     both_ends = {"L_C alone": of.log_q["VAE"][0]} | named | {"L_Q alone": of.log_q["GAN"][0]}
@@ -196,17 +183,3 @@ def weight_slider(of: Comparison, weighted: Weighted) -> Any:
         return single_density(of.lattice, log_q, _title(weight, distance))
 
     return slider(draw, weight=list(weighted))
-
-
-def definitions() -> HTML:
-    """The measures with their thresholds, as the code has them."""
-    lines = [
-        [
-            "off the support",
-            f"p_θ outside the smallest set that holds {SUPPORT_MASS:.0%} of p",
-            f"{1 - SUPPORT_MASS:.0%}",
-        ],
-        ["data missed", f"p where p_θ(x) < {MISSED_BELOW:g} p(x)", "0%"],
-        ["mode covered", f"at least {DROPPED_BELOW:g} of its mass under p", "all"],
-    ]
-    return table("Yardsticks", ["What", "Definition", "for p_θ = p"], lines)
