@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from html_tables import cells, value
+from lesson_cells import run_cell
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
 
 from cqlib.data import toy2d
@@ -142,7 +143,7 @@ def test_reverse_divergence_has_three_minima():
     assert len(minima) == len(fits.minima(P, starts)) == 3
     costs = [float(kl(q, P)) for q in minima]
     assert costs == sorted(costs) and costs[0] < -math.log(0.6) < costs[1] < costs[2] < -math.log(0.4)
-    lines = cells(line.reverse_checks(P))
+    lines = cells(run_cell("01", "least curvature", p=P)["_"])
     assert all(value(row[3]) < 1e-7 and value(row[4]) > 0.05 for row in lines) and len(lines) == 3
 
 
@@ -187,8 +188,8 @@ def test_at_the_crossover_both_minima_cost_the_same():
 
 
 def test_fits_to_the_ring():
-    ring, ring_fits = plane.eight_modes()
-    covers, one, wide = ring_fits.values()
+    shown = run_cell("01", "eight-gaussians")
+    ring, (covers, one, wide) = shown["ring"], shown["ring_fits"].values()
     assert float(kl(one, ring)) == pytest.approx(math.log(8), abs=1e-3)
     torch.testing.assert_close(covers.means, torch.zeros_like(covers.means), rtol=0, atol=1e-12)
     assert inside(ring, one) == pytest.approx(0.99 / 8, abs=2e-3) and inside(ring, covers) > 0.99
@@ -230,7 +231,10 @@ def test_coverage_loss_is_the_forward_divergence_plus_the_entropy():
 
 
 def test_faults_of_a_model_cost_at_most_their_bounds():
-    lines = {row[0]: [value(cell) for cell in row[1:]] for row in cells(line.imperfect_models(P))}
+    lines = {
+        row[0]: [value(cell) for cell in row[1:]]
+        for row in cells(run_cell("01", "What each divergence forgives", p=P)["_"])
+    }
     displaced = [costs for name, costs in lines.items() if name.startswith("0.9 p")]
     assert all(0 < forward <= 0.1055 for forward, _ in displaced) and displaced[-1][1] > 10
     assert lines["the left mode of p alone"][1] <= 0.511 and lines["the left mode of p alone"][0] > 5
@@ -249,7 +253,7 @@ def test_losses_at_the_optimum_are_divergences():
 
 
 def test_no_other_discriminator_is_better():
-    lines = cells(optimal.suboptimal_discriminators(P, Q))
+    lines = cells(run_cell("01", "several discriminators", p=P)["_"])
     assert lines[0][2] == "0.0000" and all(value(row[2]) > 1e-3 for row in lines[1:])
     assert value(lines[-1][1]) == pytest.approx(math.log(4), abs=1e-4)
 
@@ -285,7 +289,7 @@ def test_a_shift_of_the_logit_leaves_only_the_gradient_of_the_quality_loss():
 
 
 def test_narrow_gaussians_have_their_closed_form():
-    lines = cells(optimal.narrow_gaussians())
+    lines = cells(run_cell("01", "Two at a distance")["_"])
     assert all(row[1] == row[2] for row in lines) and value(lines[-1][3]) == pytest.approx(math.log(2), abs=1e-4)
 
 
@@ -293,19 +297,24 @@ def test_narrow_gaussians_have_their_closed_form():
 
 
 @pytest.fixture(scope="module")
-def net():
+def train():
+    return run_cell("01", "def train(")["train"]
+
+
+@pytest.fixture(scope="module")
+def net(train):
     """Of two Gaussians that overlap well: the divergence is 0.5 nats."""
     p, q = on_line([0], [1], [1]), on_line([1], [1], [1])
-    return p, q, learned.train(p, q, 300)
+    return p, q, train(p, q, 300)
 
 
-def test_discriminator_learns_the_log_ratio_and_the_divergence(net):
+def test_discriminator_learns_the_log_ratio_and_the_divergence(train, net):
     p, q, discriminator = net
     assert abs(discriminator.curve[0][1]) < 0.3 and discriminator.curve[-1][0] == 300
     assert discriminator.curve[-1][1] == pytest.approx(float(kl(q, p)), abs=0.05)
     x = line.grid(2, 41) + 0.5
     torch.testing.assert_close(discriminator.logit(x), optimal.optimal_logit(p, q)(x), rtol=0, atol=0.3)
-    assert learned.train(p, q, 25).curve[0] == discriminator.curve[0]
+    assert train(p, q, 25).curve[0] == discriminator.curve[0]
 
 
 def test_parts_of_the_estimate_add_up(net):
@@ -317,16 +326,16 @@ def test_parts_of_the_estimate_add_up(net):
         pytest.approx(discriminator.curve[-1][1], abs=2e-3),
         pytest.approx(float(kl(q, p)), abs=2e-3),
     ]
-    (row,) = cells(learned.final_losses(p, {"q": q}, {"q": discriminator}))
+    (row,) = cells(run_cell("01", "L_Q, learned D", p=p, qs={"q": q}, learned={"q": discriminator})["_"])
     assert value(row[3]) >= value(row[4]) - 1e-4  # no discriminator beats the optimal one
 
 
-def test_without_a_common_support_the_estimate_grows():
+def test_without_a_common_support_the_estimate_grows(train):
     u = learned.Uniform(1.5)
     for x in (u.sample(1000, generator()), u.even(1000)):
         assert x.min() >= 1.5 and x.max() < 2.5 and x.mean().item() == pytest.approx(2, abs=0.05)
-    nets = {a: learned.train(learned.Uniform(0.0), learned.Uniform(a), 100, decay=False) for a in (0.0, 1.5)}
+    nets = {a: train(learned.Uniform(0.0), learned.Uniform(a), 100, decay=False) for a in (0.0, 1.5)}
     assert abs(nets[0.0].curve[-1][1]) < 0.1
     assert nets[1.5].curve[-1][1] > nets[1.5].curve[2][1] > 1
-    lines = cells(learned.uniform_divergences(nets))
+    lines = cells(run_cell("01", "halfway", uniforms=nets)["_"])
     assert [row[1] for row in lines] == ["0", "∞"] and value(lines[1][2]) == pytest.approx(math.log(2), abs=1e-3)

@@ -1,6 +1,6 @@
 """Lesson 01, a discriminator that has to learn: a small net on draws of two densities that are known.
 
-It is trained by the package's Eq. (1); minus its mean logit on samples of q is the estimate of KL(q || p) that L_Q is.
+The notebook trains it by Eq. (1); minus its mean logit on samples of q is the estimate of KL(q || p) that L_Q is.
 """
 
 from __future__ import annotations
@@ -13,17 +13,14 @@ import torch
 from IPython.display import HTML
 from torch import Tensor, nn
 
-from cqlib import losses
-from cqlib.lessons.kl_divergences.gaussians import Gaussians, jensen_shannon, kl, region_level
+from cqlib.lessons.kl_divergences.gaussians import Gaussians, kl, region_level
 from cqlib.lessons.kl_divergences.line import FORWARD, REVERSE, density, grid
 from cqlib.lessons.kl_divergences.optimal_discriminator import optimal_logit
 from cqlib.report import plots
 from cqlib.report.cells import percent, picture, subplots, table
 
-BATCH, EVALUATION = 512, 20_000
-"""Draws of either side per step, and evenly spread points on which the estimate is taken."""
-SHIFTS = (0.0, 0.5, 1.5)
-"""Of the uniform densities on [a, a + 1)."""
+EVALUATION = 20_000
+"""Evenly spread points on which the estimate is taken."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +38,6 @@ class Uniform:
         return self.low + (torch.arange(n, dtype=torch.float64)[:, None] + 0.5) / n
 
 
-Density = Gaussians | Uniform
-
-
 @dataclass(frozen=True)
 class Discriminator:
     """A trained net, (n, 1) -> (n, 1) logits, and its estimates of L_Q during training: (step, nats)."""
@@ -59,41 +53,6 @@ class Discriminator:
 
 Densities = Mapping[str, Gaussians]
 Discriminators = Mapping[str, Discriminator]
-
-
-def train(p: Density, q: Density, steps: int, *, decay: bool = True, seed: int = 0) -> Discriminator:
-    """Adam on Eq. (1) with fresh draws of p (real) and of q (generated); with `decay` the learning rate falls to 0."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = nn.Sequential(nn.Linear(1, 64), nn.SiLU(), nn.Linear(64, 64), nn.SiLU(), nn.Linear(64, 1))
-    optimiser = torch.optim.Adam(net.parameters(), lr=3e-3, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1 - step / steps if decay else 1.0)
-    discriminator, points = Discriminator(net, []), q.even(EVALUATION)
-    for step in range(steps + 1):
-        if step % 25 == 0 or step == steps:
-            discriminator.curve.append((step, float(losses.quality_loss(discriminator.logit(points)))))
-        x = torch.cat([density.sample(BATCH, generator) for density in (p, q)])
-        real, fake = net(x.float())[:, 0].split(BATCH)
-        optimiser.zero_grad()
-        losses.discriminator_loss(real, fake).backward()
-        optimiser.step()
-        schedule.step()
-    return discriminator
-
-
-# --- known densities -------------------------------------------------------------------------------------------
-
-
-def final_losses(p: Gaussians, qs: Densities, learned: Discriminators) -> HTML:
-    """L_Q and the discriminator's own loss of trained nets, beside their exact optima."""
-    lines = []
-    for name, q in qs.items():
-        real, fake = (learned[name].logit(density.even(EVALUATION)) for density in (p, q))
-        optimum = np.log(4) - 2 * float(jensen_shannon(p, q))
-        lines.append((name, losses.quality_loss(fake), kl(q, p), losses.discriminator_loss(real, fake), optimum))
-    columns = {"q": None, "L_Q, learned D": 3, "KL(q ‖ p)": 3, "Eq. (1), learned D": 4, "ln 4 − 2 JS": 4}
-    return table("A learned discriminator, in nats", columns, lines)
 
 
 def contributions(p: Gaussians, qs: Densities, learned: Discriminators) -> HTML:
@@ -147,11 +106,6 @@ def convergence(p: Gaussians, qs: Densities, learned: Discriminators) -> HTML:
 # --- disjoint supports -----------------------------------------------------------------------------------------
 
 
-def train_on_uniforms(steps: int) -> dict[float, Discriminator]:
-    """Discriminators of the uniform densities on [0, 1) and on [a, a + 1), for each shift a, at a constant rate."""
-    return {a: train(Uniform(0.0), Uniform(a), steps, decay=False) for a in SHIFTS}
-
-
 def uniform_curves(learned: Mapping[float, Discriminator]) -> HTML:
     """L_Q over the training of each discriminator, and the logit at its end."""
     x = torch.linspace(-1, 3.5, 400, dtype=torch.float64)[:, None]
@@ -167,15 +121,3 @@ def uniform_curves(learned: Mapping[float, Discriminator]) -> HTML:
         right.annotate("p", (0.5, 0.02), xycoords=("data", "axes fraction"), ha="center")
     ends = ", ".join(f"{d.curve[-1][1]:.1f} for a = {a:g}" for a, d in learned.items())
     return picture(figure, f"Without a common support L_Q grows for as long as D is trained: {ends} at the end")
-
-
-def uniform_divergences(learned: Mapping[float, Discriminator]) -> HTML:
-    """Exact divergences of the shifted uniform densities, and the discriminator's estimates halfway and at the end."""
-    curves = {a: d.curve for a, d in learned.items()}
-    lines = [
-        (f"a = {a:g}", "0" if a == 0 else "∞", min(a, 1) * np.log(2), curve[len(curve) // 2][1], curve[-1][1])
-        for a, curve in curves.items()
-    ]
-    steps = [curves[0.0][i][0] for i in (len(curves[0.0]) // 2, -1)]
-    columns = {"Shift": None, "KL(q ‖ p)": None, "JS(p, q)": 3} | {f"L_Q, {step:,} steps": 2 for step in steps}
-    return table("Uniform densities on [0, 1) and [a, a + 1), in nats", columns, lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from cqlib.lessons.kl_divergences.fits import (
     WEIGHT,
     Objective,
     branches,
-    crossover,
     descend,
     descent_path,
     forward,
@@ -24,11 +24,10 @@ from cqlib.lessons.kl_divergences.fits import (
     minima,
     named_fits,
     natural_curvature,
-    pack,
     two_modes,
     unpack,
 )
-from cqlib.lessons.kl_divergences.gaussians import Gaussians, entropy, gaussian, inside, kl, mixed, on_line
+from cqlib.lessons.kl_divergences.gaussians import Gaussians, entropy, gaussian, inside, kl, on_line
 from cqlib.report import plots
 from cqlib.report.cells import Range, difference, legend, number, picture, slider, subplots, table
 
@@ -96,17 +95,6 @@ def forward_checks(p: Gaussians) -> HTML:
         ("least curvature in (m/s², −1/2s²), 50 q", "> 0", difference(natural_curvature(p))),
     ]
     return table("The forward fit", {"": None, "closed form": 6, "quadrature and descent": 6}, lines)
-
-
-def reverse_checks(p: Gaussians) -> HTML:
-    """Every minimum of KL(q || p): its gradient is 0 and its Hessian positive."""
-    lines = []
-    for q in minima(p):
-        hessian = torch.autograd.functional.hessian(lambda theta: kl(unpack(theta), p), pack(q))
-        size = gradient(lambda q: kl(q, p), q).abs().max()
-        lines.append((f"m = {number(float(q.means), 3)}", q.roots, kl(q, p), size, torch.linalg.eigvalsh(hessian)[0]))
-    columns = {"Minimum": None, "s": 3, "KL(q ‖ p), nats": 4, "gradient": difference, "least curvature": 3}
-    return table("Minima of KL(q ‖ p) over the mean m and ln s", columns, lines)
 
 
 def landscape(p: Gaussians, starts: Sequence[float] = (-5, -2, 0, 2, 5)) -> HTML:
@@ -183,9 +171,7 @@ def separation_curves(weight: float = WEIGHT, separations: Sequence[float] = SEP
     traced = branches(separations, weight)
     ps = {d: two_modes(d, weight) for d in separations}
     broad = {d: forward(p) for d, p in ps.items()}
-    best = {
-        d: min((b[d] for b in traced.values() if d in b), key=lambda q, p=p: float(kl(q, p))) for d, p in ps.items()
-    }
+    best = {d: min((b[d] for b in traced.values() if d in b), key=partial(kl, q=p)) for d, p in ps.items()}
     with subplots(8.6, 3.4, 1, 2) as (figure, (left, right)):
         costs = [float(kl(p, broad[d])) for d, p in ps.items()]
         left.plot(separations, costs, color=FORWARD)
@@ -210,17 +196,6 @@ def separation_curves(weight: float = WEIGHT, separations: Sequence[float] = SEP
     return picture(figure, f"Divergences over the separation of the modes. Minima of the reverse one: {ends}")
 
 
-def crossovers(weights: Sequence[float] = (0.5, 0.6)) -> HTML:
-    """Where the best reverse fit changes from both modes to one, and what it costs there."""
-    lines = []
-    for weight in weights:
-        d = crossover(weight)
-        p = two_modes(d, weight)
-        lines.append((f"{100 * weight:.0f} : {100 * (1 - weight):.0f}", d, *(kl(q, p) for q in minima(p)[:2])))
-    columns = {"Weights": None, "separation": 2, "KL(q ‖ p), nats": 4, "the other minimum": 4}
-    return table("Where the best reverse fit changes", columns, lines)
-
-
 # --- maximum likelihood ----------------------------------------------------------------------------------------
 
 
@@ -234,8 +209,9 @@ def coverage_loss(q: Gaussians, x: Tensor) -> Tensor:
 def likelihood(p: Gaussians, sizes: Sequence[int] = (30, 300, 3000, 30_000)) -> HTML:
     """L_C of the forward fit on n draws, less the entropy of p, beside KL(p || q); and what a Gaussian fitted to those
     draws by maximum likelihood costs on all of p."""
-    best, h, lines = forward(p), float(entropy(p)), []
+    best, h = forward(p), float(entropy(p))
     value = float(kl(p, best))
+    lines: list[tuple[str, str | float, Tensor | float]] = []
     for n in sizes:
         x = p.sample(n, torch.Generator().manual_seed(0))
         error = float(best.log_prob(x).std()) / math.sqrt(n)
@@ -245,12 +221,3 @@ def likelihood(p: Gaussians, sizes: Sequence[int] = (30, 300, 3000, 30_000)) -> 
     lines.append(("∞", -float(weights @ best.log_prob(x)) - h, value))
     columns = {"draws n": None, "L_C − h(p) of the forward fit": 4, "KL(p ‖ q) of the fit to the draws": 4}
     return table(f"Maximum likelihood; KL(p ‖ q) = {value:.4f} nats, h(p) = {h:.4f} nats", columns, lines)
-
-
-def imperfect_models(p: Gaussians) -> HTML:
-    """Models that are p but for one fault: a tenth of their mass is elsewhere, or one mode is missing."""
-    models = {f"0.9 p + 0.1 N({far}, 1)": mixed(p, on_line([far], [1], [1]), 0.1) for far in (0, 10, 20)}
-    for name, mean, root in zip(("left", "right"), p.means, p.roots, strict=True):
-        models[f"the {name} mode of p alone"] = gaussian(mean, root)
-    lines = [(name, kl(p, q), kl(q, p)) for name, q in models.items()]
-    return table("What each divergence forgives, in nats", {"Model q": None, "KL(p ‖ q)": 3, "KL(q ‖ p)": 3}, lines)

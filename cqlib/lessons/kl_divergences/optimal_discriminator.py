@@ -8,7 +8,7 @@ Both densities are known, so l* is; the losses are those of `cqlib.losses`. p st
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from IPython.display import HTML
@@ -63,23 +63,6 @@ def optimal_losses(p: Gaussians, q: Gaussians) -> HTML:
     columns = {"Loss at D*, nats": None, "cqlib.losses": 4, "quadrature": 4, "difference": difference,
                "what it is (c = ½ p + ½ q)": None}  # fmt: skip
     return table("The losses at the optimal discriminator", columns, lines)
-
-
-def suboptimal_discriminators(p: Gaussians, q: Gaussians) -> HTML:
-    """The discriminator's loss for l* and for logits near it and far from it."""
-    best = optimal_logit(p, q)
-    logits: dict[str, Logit] = {
-        "l*": best,
-        "l* + 0.2": lambda x: best(x) + 0.2,
-        "1.2 l*": lambda x: 1.2 * best(x),
-        "l* + 0.2 sin x": lambda x: best(x) + 0.2 * x[:, 0].sin(),
-        "l* cut to [−1, 1]": lambda x: best(x).clamp(-1, 1),
-        "0": lambda x: 0 * best(x),
-    }
-    real, fake = p.even(POINTS), q.even(POINTS)
-    values = {name: float(losses.discriminator_loss(logit(real), logit(fake))) for name, logit in logits.items()}
-    lines = [(name, value, value - values["l*"]) for name, value in values.items()]
-    return table("Eq. (1), negated, for several discriminators", {"logit": None, "loss, nats": 4, "above l*": 4}, lines)
 
 
 # --- gradients -------------------------------------------------------------------------------------------------
@@ -147,13 +130,3 @@ def moving_gaussian(p: Gaussians, sigma: float = 1.0, reach: float = 12.0) -> HT
         "rises as the former does; between the modes each has a barrier"
     )
     return picture(figure, alt)
-
-
-def narrow_gaussians(d: float = 1.0, sigmas: Sequence[float] = (1, 0.3, 0.1, 0.03, 0.01)) -> HTML:
-    """Two narrow Gaussians at a distance d: KL grows as 1 / sigma^2, JS ends at ln 2."""
-    lines = []
-    for sigma in sigmas:
-        p, q = on_line([0], [sigma], [1]), on_line([d], [sigma], [1])
-        lines.append((f"{sigma:g}", kl(q, p), d**2 / (2 * sigma**2), jensen_shannon(p, q)))
-    columns = {"σ": None, "KL(q ‖ p)": 2, "d² / 2σ²": 2, "JS(p, q)": 4}
-    return table(f"Two at a distance d = {d:g}, nats", columns, lines)

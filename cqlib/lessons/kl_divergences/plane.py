@@ -9,8 +9,7 @@ import torch
 from IPython.display import HTML
 from matplotlib.ticker import MaxNLocator
 
-from cqlib.lessons.kl_divergences.fits import forward, reverse
-from cqlib.lessons.kl_divergences.gaussians import Gaussians, gaussian, in_plane, kl
+from cqlib.lessons.kl_divergences.gaussians import Gaussians, kl
 from cqlib.lessons.kl_divergences.line import FORWARD, REVERSE
 from cqlib.report import plots
 from cqlib.report.cells import picture, subplots
@@ -21,20 +20,6 @@ def correlated_modes() -> Gaussians:
     covariances = torch.tensor([[[1, 0.7], [0.7, 1]], [[1, -0.6], [-0.6, 0.8]]], dtype=torch.float64)
     means = torch.tensor([[-2.2, -1.2], [2.2, 1.2]], dtype=torch.float64)
     return Gaussians(torch.tensor([0.6, 0.4], dtype=torch.float64), means, torch.linalg.cholesky(covariances))
-
-
-def eight_modes() -> tuple[Gaussians, dict[str, Gaussians]]:
-    """toy2d's eight Gaussians, and fits to them: forward, and reverse from one mode and from the forward fit.
-
-    The other seven modes are rotations of the first one.
-    """
-    p = in_plane("eight-gaussians")
-    broad = forward(p)
-    return p, {
-        "forward fit": broad,
-        "reverse, from one mode": reverse(p, gaussian(p.means[0], p.roots[0])),
-        "reverse, from all modes": reverse(p, broad),
-    }
 
 
 def contours(p: Gaussians, fits: Mapping[str, Gaussians], side: float) -> HTML:
