@@ -96,7 +96,7 @@ class Coupling(nn.Module):
 
     def __init__(self, channels: int, *, width: int, blocks: int, context: int = 0):
         super().__init__()
-        self.net = CouplingNet(channels + context, channels, width, blocks)
+        self.net: nn.Module = CouplingNet(channels + context, channels, width, blocks)
 
     def forward(self, x1: Tensor, x2: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """The changed group y2, and the log-determinant (N,)."""

@@ -12,7 +12,7 @@ from IPython.display import HTML
 from torch import Tensor, nn
 
 from cqlib.lessons.coupling_layers.steps import random_flow
-from cqlib.nets.coupling import MAX_LOG_SCALE, Coupling
+from cqlib.nets.coupling import MAX_LOG_SCALE, Coupling, CouplingNet
 from cqlib.pixels import to_signed
 from cqlib.report import plots
 from cqlib.report.cells import difference, legend, picture, subplots, table
@@ -26,8 +26,9 @@ def round_trips(images: Tensor, couplings: Sequence[int] = (1, 3, 6, 12)) -> HTM
     for k in couplings:
         f = random_flow(k, x.shape[1])
         calls: list[nn.Module] = []
-        for coupling in f.couplings:
-            coupling.net.register_forward_hook(lambda net, *_, calls=calls: calls.append(net))
+        for net in f.modules():
+            if isinstance(net, CouplingNet):
+                net.register_forward_hook(lambda net, *_, calls=calls: calls.append(net))
         y = f(x.double())[0]
         forward_calls = len(calls)
         exact = (f.inverse(y) - x).abs().max()

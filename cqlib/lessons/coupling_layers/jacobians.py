@@ -37,6 +37,10 @@ def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.cat(rows)
 
 
+def _of_flow(f: RealNVP, x: Tensor) -> Tensor:
+    return jacobian(lambda v: f(v)[0], x[0])
+
+
 def log_abs_det(matrix: Tensor) -> float:
     """ln |det| by an LU decomposition in fp64."""
     return float(torch.linalg.slogdet(matrix.double())[1])
@@ -54,7 +58,7 @@ def partition_order(shape: tuple[int, int, int]) -> Tensor:
 def triangle() -> HTML:
     """The Jacobian of one coupling on 16 pixels: in the order of pixels, and with x1 before x2."""
     f, x = random_flow(1), small_image()
-    matrix = jacobian(lambda v: f(v)[0], x[0])
+    matrix = _of_flow(f, x)
     order, limit = partition_order(SMALL), float(matrix.abs().max())
     with subplots(7.6, 3.7, 1, 2) as (figure, (left, right)):
         heat(left, matrix, limit=limit, title="pixel by pixel")
@@ -84,7 +88,7 @@ def _halves(ax: Axes) -> None:
 def composition() -> HTML:
     """The Jacobians of 1, 2 and 3 alternating couplings on 16 pixels, x1 before x2."""
     x, order = small_image(), partition_order(SMALL)
-    matrices = [jacobian(lambda v, f=f: f(v)[0], x[0])[order][:, order] for f in first_couplings(random_flow(3))]
+    matrices = [_of_flow(f, x)[order][:, order] for f in first_couplings(random_flow(3))]
     limit = max(float(matrix.abs().max()) for matrix in matrices)
     with subplots(8.6, 3.1, 1, 3) as (figure, axes):
         for k, (ax, matrix) in enumerate(zip(axes, matrices, strict=True), start=1):

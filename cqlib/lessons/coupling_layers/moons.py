@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import torch
@@ -73,7 +74,7 @@ class PlaneFlow(nn.Module):
         yield y
         for k, coupling in reversed(list(enumerate(self.couplings))):
             kept, changed = k % 2, 1 - k % 2
-            groups[changed] = coupling.inverse(groups[kept], groups[changed])
+            groups[changed] = cast(Coupling, coupling).inverse(groups[kept], groups[changed])
             yield torch.cat(groups, dim=1)
 
     def inverse(self, y: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ The couplings are the package's own (`cqlib.nets.coupling`), with random weights
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 from IPython.display import HTML
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
 from cqlib.nets.coupling import (
+    Coupling,
     CouplingNet,
     FlowConfig,
     RealNVP,
@@ -45,7 +48,7 @@ def random_flow(couplings: int, channels: int = 1, *, width: int = 16, blocks: i
             for p in net.parameters():
                 p.add_(0.1 * torch.randn(p.shape, generator=generator))
             net.scale.fill_(1.0)
-            net.out.parametrizations.weight.original0.fill_(1.0)
+            net.get_parameter("out.parametrizations.weight.original0").fill_(1.0)
     return flow.double().eval()
 
 
@@ -96,7 +99,7 @@ def _cells(ax: Axes, numbers: Tensor, changed: Tensor, title: str, corner: tuple
 def transform_board(images: Tensor, n: int = 9) -> HTML:
     """n images uint8 (N, 3, S, S): what a coupling keeps of them, t and s of the other half, and y."""
     x = to_signed(images[:n]).double()
-    coupling = random_flow(1, x.shape[1]).couplings[0]
+    coupling = cast(Coupling, random_flow(1, x.shape[1]).couplings[0])
     x1, x2 = split_checkerboard(x)
     t, log_s = coupling.net(x1)
     y2, _ = coupling(x1, x2)
