@@ -7,6 +7,7 @@ import pytest
 import torch
 from fake_records import records
 from html_tables import cells, value
+from lesson_cells import run_cell
 from torch import nn
 from torch.distributions import Normal
 
@@ -73,21 +74,31 @@ def values(model, images):
         f_x, log_det = model.flow(x)
         log_p_x = p_y.log_prob(f_x).flatten(1).sum(1) + log_det
         drawn = model.flow.inverse(y)
-    return {"x": x, "q": q, "p_y": p_y, "y": y, "drawn": drawn, "log_det": log_det, "log_p_x": log_p_x}
+    names = {"model": model, "images": images, "photos": images.test.images[:3], "seed": 0}
+    return names | {
+        "x": x,
+        "q": q,
+        "p_y": p_y,
+        "y": y,
+        "drawn": drawn,
+        "f_x": f_x,
+        "log_det": log_det,
+        "log_p_x": log_p_x,
+    }
 
 
-def test_checks_agree_and_leave_the_model_unchanged(model, images, values):
+def test_checks_agree_and_leave_the_model_unchanged(model, values):
     before = {name: p.clone() for name, p in model.state_dict().items()}
-    lines = cells(change_of_variables.equation_checks(model, images.test.images[:3], 0, **values))
+    lines = cells(run_cell("05", "The first test image", **values)["_"])
     assert len(lines) == 5 and all(float(line[-1]) < 5e-3 for line in lines)
     assert abs(value(lines[2][1])) > 1  # a determinant that is not 1
     assert all(torch.equal(p, before[name]) and p.dtype == before[name].dtype for name, p in model.state_dict().items())
 
 
 @pytest.mark.parametrize("name, row", [("log_det", 2), ("log_p_x", 3), ("drawn", 1)])
-def test_checks_detect_a_wrong_value(model, images, values, name, row):
+def test_checks_detect_a_wrong_value(values, name, row):
     wrong = values | {name: values[name] + 0.5}
-    lines = cells(change_of_variables.equation_checks(model, images.test.images[:3], 0, **wrong))
+    lines = cells(run_cell("05", "The first test image", **wrong)["_"])
     assert float(lines[row][-1]) > 0.1 and float(lines[0][-1]) < 1e-2
 
 

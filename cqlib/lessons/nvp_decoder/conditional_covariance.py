@@ -25,7 +25,7 @@ from cqlib.lessons.factorised_decoders import residuals
 from cqlib.lessons.factorised_decoders.residuals import Reconstruction
 from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import to_uint8
-from cqlib.report.cells import SIGNED, bare, mean_and_error, picture, subplots, table
+from cqlib.report.cells import SIGNED, bare, picture, subplots
 
 DRAWS = 3000
 
@@ -110,27 +110,6 @@ def pixel_correlations(conditionals: Conditionals, of: Reconstruction, channel: 
         "a few pixels wide whose shape differs from image to image, and which the first-order formula gives as well"
     )
     return picture(figure, alt)
-
-
-def first_order(conditionals: Conditionals) -> HTML:
-    """p(x|z) against the Gaussian of first order: total variance, correlation of neighbours, kurtosis, and the
-    divergence KL(p(x|z) || Gaussian), by draws and Eq. (8)."""
-    lines = []
-    for i, c in conditionals.items():
-        statistics = (residuals.neighbour_correlation(c.x), residuals.excess_kurtosis(c.x))
-        divergence = mean_and_error(c.log_p - c.linear_log_p, 2)
-        lines.append((f"image {i}", c.covariance.trace(), c.linear_covariance.trace(), *statistics, divergence))
-    columns = {"Code of": None, "variance, draws": 2, "J⁻¹ σ² J⁻ᵀ": 2, "neighbours": 2, "excess kurtosis": 2,
-               "KL(p(x|z) ‖ first order), nats": None}  # fmt: skip
-    return table(f"p(x|z) of {DRAWS:,} draws and its first order, summed over the values of an image", columns, lines)
-
-
-def shape_differences(conditionals: Conditionals) -> HTML:
-    """The difference of the covariances of two codes: |A - B| / |A| in the Frobenius norm, after each is scaled to the
-    same total variance. One shared covariance would give 0."""
-    shapes = {f"image {i}": c.linear_covariance / c.linear_covariance.trace() for i, c in conditionals.items()}
-    lines = [(name, *((a - b).norm() / a.norm() for b in shapes.values())) for name, a in shapes.items()]
-    return table("Relative difference of the shape of Cov(x|z)", {"": None} | dict.fromkeys(shapes, 2), lines)
 
 
 def images_by_contrast(of: Reconstruction) -> list[int]:

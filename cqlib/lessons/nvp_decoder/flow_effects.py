@@ -41,23 +41,6 @@ def residual_correlations(seen: Mapping[str, Reconstruction]) -> HTML:
     return picture(figure, f"Residuals over distance. {'; '.join(words)}")
 
 
-def statistics(seen: Mapping[str, Reconstruction]) -> HTML:
-    """Correlation of neighbours and of colours, and excess kurtosis: of images, features, and residuals in either."""
-    measures = (residuals.neighbour_correlation, residuals.colour_correlation, residuals.excess_kurtosis)
-    lines = [
-        (f"{label}: {name}", *(measure(values) for measure in measures))
-        for label, of in seen.items()
-        for name, values in (
-            ("image x", of.x),
-            ("features f(x)", of.y),
-            ("x − f⁻¹(μ(z))", of.image_residual),
-            ("(f(x) − μ(z)) / σ(z)", of.standardised),
-        )
-    ]
-    columns = {"Test images": None, "correlation of neighbours": 2, "of colours": 2, "excess kurtosis": 2}
-    return table("What f takes away; independent Gaussian values would have 0, 0, 0", columns, lines)
-
-
 # --- Table 1 -------------------------------------------------------------------------------------------------
 
 

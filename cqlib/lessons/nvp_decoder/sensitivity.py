@@ -18,7 +18,7 @@ from cqlib.lessons.coupling_layers.jacobians import jacobian
 from cqlib.lessons.factorised_decoders.residuals import Reconstruction
 from cqlib.models.hybrid import HybridModel
 from cqlib.report import plots
-from cqlib.report.cells import difference, legend, log_scale, mark, picture, stretched, subplots, table
+from cqlib.report.cells import legend, log_scale, mark, picture, stretched, subplots
 
 
 @dataclass(frozen=True)
@@ -77,17 +77,6 @@ def spectrum(sensitivities: Sensitivities) -> HTML:
         legend(ax)
     words = "; ".join(f"image {i}: {s.values[0]:.1f} to {s.values[-1]:.2f}" for i, s in sensitivities.items())
     return picture(figure, f"Singular values of the Jacobian of f, the largest first. {words}")
-
-
-def determinants(sensitivities: Sensitivities) -> HTML:
-    """sum ln s_i against the log-determinant that f returns."""
-    lines = []
-    for i, s in sensitivities.items():
-        total = float(s.values.log().sum())
-        lines.append((f"image {i}", s.values[0], s.values[-1], total, s.log_det, total - s.log_det))
-    columns = {"At": None, "largest": 2, "smallest": 2, "Σ ln of singular values": 3,
-               "Σ ln s of the couplings": 3, "difference": difference}  # fmt: skip
-    return table("Singular values of ∂f/∂x, and its determinant", columns, lines)
 
 
 def direction_board(sensitivities: Sensitivities, n: int = 9) -> HTML:
