@@ -37,9 +37,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def load(name: str, size: int, sources: Sequence[Path], read: Callable[[], Reading], cache: Path) -> Dataset:
-    """The data set that `read` gives of the files and folders `sources`, from its copy in the folder `cache`, where it
-    is made if there is none. UserError for a damaged source, a full disk, or a folder that cannot be written to.
-    """
+    """The data set that `read` makes of the files and folders `sources`, from its copy in the folder `cache`. UserError
+    for a damaged source, a full disk, or a folder that cannot be written to."""
     folder, state = cache / f"{name}-{size}", _state(sources)
     if data := _open(folder, name, size, state):
         return data
@@ -49,9 +48,8 @@ def load(name: str, size: int, sources: Sequence[Path], read: Callable[[], Readi
             if _open(folder, name, size, state) is None:
                 _convert(folder, size, sources[0].parent, state, read)
     except OSError as error:
-        what = f"cannot be written to ({error.strerror or error})"
-        if error.errno in FULL:
-            what = f"has no room for {name} at {size}x{size}"
+        full, why = error.errno in FULL, error.strerror or error
+        what = f"has no room for {name} at {size}x{size}" if full else f"cannot be written to ({why})"
         raise fault(cache, what, "repair that or give another --data-dir, and try again") from error
     if data := _open(folder, name, size, state):
         return data

@@ -22,11 +22,8 @@ def fixed_order(n: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One split. `images` uint8 (N, C, H, W) in 0..255, `labels` int64 (N,), both contiguous on the CPU.
-
-    Treat the tensors as read-only: a data set is built once and shared. ValueError on a wrong dtype, shape
-    or count, or an empty split.
-    """
+    """One split. `images` uint8 (N, C, H, W) in 0..255, `labels` int64 (N,), both contiguous on the CPU and read-only:
+    a data set is built once and shared. ValueError on a wrong dtype, shape or count, or an empty split."""
 
     name: str
     images: Tensor
@@ -76,10 +73,8 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """`train` and `test` of square images of side `size` pixels; label k means `classes[k]`.
-
-    ValueError when the splits differ in shape, the images are not size x size or a label has no class.
-    """
+    """`train` and `test` of square images of side `size` pixels; label k means `classes[k]`. ValueError when the splits
+    differ in shape, the images are not size x size or a label has no class."""
 
     name: str
     size: int

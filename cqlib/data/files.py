@@ -124,9 +124,7 @@ def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, 
 
 
 def _class_names(path: Path, content: dict[str, Array], count: int) -> tuple[str, ...]:
-    if "classes" not in content:
-        return tuple(map(str, range(count))) if count > 1 else ("all",)
-    classes = content["classes"]
+    classes = content.get("classes", np.array([str(k) for k in range(count)] if count > 1 else ["all"]))
     try:
         if classes.ndim == 1 and classes.dtype.kind == "U" and len(classes) >= count:
             return tuple(str(name).encode().decode() for name in classes)
@@ -174,8 +172,7 @@ def _splits(path: Path) -> list[list[tuple[str, Path]]]:
     """(class, file) of every image for training, and for testing."""
     test = next((path / f for f in ("test", "val") if (path / f).is_dir()), None)
     if test is None or not (path / "train").is_dir():
-        files = _list(path)
-        if len(files) < 2:
+        if len(files := _list(path)) < 2:
             count = "1 image" if files else "no images"
             raise fault(path, f"holds {count}", f"put at least two there ({', '.join(EXTENSIONS)})")
         every = min(TEST_EVERY, len(files))

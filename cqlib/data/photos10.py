@@ -61,14 +61,12 @@ Array = np.ndarray
 
 
 class Box(NamedTuple):
-    """Where a crop comes from: the square of `side` pixels at (y, x) of the full-size photograph."""
+    """The square of `side` = S 2^level pixels at (y, x) of the full-size photograph CLASSES[photo], which is a crop."""
 
     photo: int
-    """Index into CLASSES; also the label."""
     y: int
     x: int
     side: int
-    """S 2^level."""
     level: int
 
 
@@ -120,10 +118,7 @@ def levels(height: int, width: int, size: int) -> range:
 
 
 def level_shares(total: int, n: int) -> list[int]:
-    """How many of `total` crops each of n levels gives: a coarser level half as many as the finer one.
-
-    A test tile holds few independent coarse crops; equal shares would set the splits apart.
-    """
+    """How many of `total` crops each of n levels gives: a coarser level half as many as the finer one."""
     shares = [(total << (n - 1 - i)) // ((1 << n) - 1) for i in range(n)]
     shares[0] += total - sum(shares)
     return shares
@@ -131,9 +126,8 @@ def level_shares(total: int, n: int) -> list[int]:
 
 def tile_mask(height: int, width: int, size: int, stream: np.random.PCG64) -> Array:
     """bool (H, W): the test tiles. They lie on the coarsest level's grid, one at random in each cell."""
-    coarsest = levels(height, width, size)[-1]
-    grid = 1 << coarsest
-    tile = (size << coarsest) * 5 // 4  # a multiple of `grid`, as size is one of 4
+    grid = 1 << levels(height, width, size)[-1]
+    tile = size * grid * 5 // 4  # a multiple of `grid`, as size is one of 4
     cells = [max(1, round(length / (CELL_TILES * tile))) for length in (height, width)]
     mask = np.zeros((height, width), bool)
 

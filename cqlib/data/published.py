@@ -30,9 +30,7 @@ CONNECT, READ = 5, 60
 
 def home(data_dir: Path | str | None = None) -> Path:
     """The folder of local copies: `data_dir`, else $CQLIB_DATA, else data/ of the repository (made when needed).
-
-    UserError when one was named and does not exist.
-    """
+    UserError when one was named and does not exist."""
     named = data_dir or os.environ.get("CQLIB_DATA")
     if not named:
         return ROOT / "data"
@@ -77,19 +75,14 @@ def describe(entry: Entry, folder: Path) -> Iterator[str]:
     """The lines of `doctor`: whether and where it is ("+" or "-"), else how to get it; its terms."""
     path = find(entry, folder)
     yield f"{'-' if path is None else '+'}   {entry.name}: {entry.about}"
-    if path is None:
-        hashes = ", ".join(f"{file.name} {file.md5}" for file in entry.files if file.md5)
-        yield f"      {lacks(entry, folder)}; {entry.how}; MD5: {hashes or 'none is published'}"
-    else:
-        yield f"      in {path}"
+    hashes = ", ".join(f"{file.name} {file.md5}" for file in entry.files if file.md5) or "none is published"
+    yield f"      in {path}" if path else f"      {lacks(entry, folder)}; {entry.how}; MD5: {hashes}"
     yield f"      terms: {entry.terms}"
 
 
 def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
     """The data set `name` at `size` (default: its first), from a local copy, which is fetched where that is allowed.
-
-    UserError, one line that names file, size, source and folder, when it is missing; or when it is damaged.
-    """
+    UserError when it is missing, with file, size, source and folder, or damaged."""
     from cqlib.data import converted
     from cqlib.data.readers import READERS
 

@@ -135,10 +135,9 @@ def celeba(folder: Path, size: int) -> Reading:
 def lsun(folder: Path, size: int, category: str) -> Reading:
     """A category of LSUN (Yu et al. 2015): the middle square of each image, averaged down to 64 x 64.
 
-    The official test set has 300 images per category, the validation images. To have 10,000, images of the training
-    database are held out, evenly spaced in the order of the keys (hashes, so that this order is random): of n, number
-    i is held out where floor((i + 1) h / n) > floor(i h / n), h of them in all. In smaller copies h is at most n / 10.
-    The validation images come first in the test split, then the held-out ones.
+    The test split is the 300 validation images of the category, then, to have 10,000, h of the n training images,
+    evenly spaced in the order of the keys (hashes: a random order): number i is held out where
+    floor((i + 1) h / n) > floor(i h / n). In smaller copies h is at most n / 10.
     """
     training, validation = (folder / f"{category}_{part}_lmdb" for part in ("train", "val"))
     with _database(training) as (n, _), _database(validation) as (n_validation, _):
@@ -163,7 +162,7 @@ def lsun(folder: Path, size: int, category: str) -> Reading:
 
 @contextmanager
 def _database(path: Path) -> Iterator[tuple[int, lmdb.Transaction]]:
-    """Number of entries and a transaction of an LMDB folder. UserError for whatever is wrong with it until closed."""
+    """Number of entries and a transaction of an LMDB folder. UserError for whatever is wrong with it."""
     try:
         import lmdb
     except ImportError:

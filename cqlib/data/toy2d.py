@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cqlib.data import TOY2D
 from cqlib.data.dataset import Dataset, Split
 from cqlib.pixels import to_uint8
 
@@ -159,14 +160,10 @@ def _spiral() -> Density:
     return GaussianMixture(torch.cat([arm, -arm]), 0.03, modal=False)
 
 
-DENSITIES: dict[str, Callable[[], Density]] = {
-    "eight-gaussians": _eight_gaussians,
-    "grid": _grid,
-    "two-moons": TwoMoons,
-    "spiral": _spiral,
-    "checkerboard": Checkerboard,
-}
-DEFAULT = "eight-gaussians"
+DENSITIES: dict[str, Callable[[], Density]] = dict(
+    zip(TOY2D, (_eight_gaussians, _grid, TwoMoons, _spiral, Checkerboard), strict=True)
+)
+DEFAULT = TOY2D[0]
 
 
 def density(name: str = DEFAULT) -> Density:
