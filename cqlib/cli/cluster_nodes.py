@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import signal
 import socket
@@ -46,7 +47,7 @@ def connected(address: str) -> Iterator[None]:
         raise UserError("--cluster needs the extra `cluster`: pip install -e '.[cluster]'") from error
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level="CRITICAL")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
     except (RuntimeError, ConnectionError, ValueError, ray.exceptions.RayError) as error:
         ray.shutdown()
         why = one_line(error)[:300] or type(error).__name__
@@ -120,10 +121,5 @@ def identity() -> dict[str, str]:
     digest = hashlib.sha256()
     for path in sorted((ROOT / "cqlib").rglob("*.py")):
         digest.update(path.read_bytes())
-    found = {"cqlib": digest.hexdigest()[:12]}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    installed = {name: [found.version for found in metadata.distributions(name=name)] for name in LIBRARIES}
+    return {"cqlib": digest.hexdigest()[:12]} | {name: (v or ["not installed"])[0] for name, v in installed.items()}

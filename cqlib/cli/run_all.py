@@ -1,8 +1,5 @@
-"""What run_all.sh runs: rows, notebooks, report. `python -m cqlib.cli.run_all` takes the same options.
-
-The order of the work: the `Plan` of the options; the rows that are not finished yet, several at a time; the notebooks
-whose inputs have changed; the report, rendered whatever has failed.
-"""
+"""What run_all.sh runs: rows that are not finished yet, notebooks whose inputs have changed, and the report, rendered
+whatever has failed. `python -m cqlib.cli.run_all` takes the same options."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,18 +23,17 @@ from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import NOTEBOOK_ROWS, ROWS, default_data, notebooks
 from cqlib.util.errors import UserError, one_line_errors
 from cqlib.util.files import remove_leftovers, write_atomic
-from cqlib.util.paths import ROOT
+from cqlib.util.paths import PUBLISHED
 from cqlib.util.stop import StopRequest
 
 if TYPE_CHECKING:
     from cqlib.experiments.experiment import Experiment
     from cqlib.metrics.features import Features
 
-PUBLISHED = ROOT / "reports" / "published" / "records"
+RECORDS = PUBLISHED / "records"
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What to do: experiments, each once, and notebooks by file."""
 
     experiments: tuple[Experiment, ...]
@@ -53,11 +49,8 @@ class Pending(NamedTuple):
 
 
 def plan(opts: Options) -> Plan:
-    """The plan for `--only`, `--data` and `--seeds`.
-
-    Without `--only`: every notebook, and the rows of Table 1 alone. Without `--data` each row is paired with its own
-    data sets for the profile, or with those of the notebook.
-    """
+    """The plan for `--only` (default: every notebook, and the rows of Table 1), `--data` (default: the row's own data
+    sets for the profile, or those of the notebook) and `--seeds`."""
     from cqlib.experiments.experiment import experiment
 
     books = notebooks()
@@ -89,23 +82,25 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Pend
     from cqlib.experiments.run import finished, load_data, run_dir, scored
     from cqlib.experiments.run_folder import tidied
 
-    to_run, absent, loaded, done = [], {}, set(), 0
+    to_run: list[Experiment] = []
+    problems: dict[str, Outcome | None] = {}
+    done = 0
     for e in todo.experiments:
         record = finished(e, opts.runs_dir)
-        whole = record is not None and tidied(run_dir(e.row, e.profile, e.data, e.seed, opts.runs_dir))
         # Files of the user's may have changed since: `run` compares them with the record.
-        if ":" not in e.data and whole and (features is None or scored(record, features)):
-            done += 1
-            continue
-        if e.data not in loaded | absent.keys():
+        if record is not None and ":" not in e.data and (features is None or scored(record, features)):
+            if tidied(run_dir(e.row, e.profile, e.data, e.seed, opts.runs_dir)):
+                done += 1
+                continue
+        if e.data not in problems:
+            problems[e.data] = None
             try:
                 load_data(e, opts.data_dir)
-                loaded.add(e.data)
             except UserError as error:
-                absent[e.data] = Outcome(Task(f"data set {e.data}", "", None), "failed", str(error), 0.0)
-        if e.data in loaded:
+                problems[e.data] = Outcome(Task(f"data set {e.data}", "", None), "failed", str(error), 0.0)
+        if problems[e.data] is None:
             to_run.append(e)
-    return Pending(done, tuple(to_run), tuple(absent.values()))
+    return Pending(done, tuple(to_run), tuple(filter(None, problems.values())))
 
 
 def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
@@ -125,7 +120,7 @@ def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
 
 def _records(opts: Options) -> list[Record]:
     """What was measured here and elsewhere."""
-    return load_records(opts.runs_dir)[0] + load_records(PUBLISHED)[0]
+    return load_records(opts.runs_dir)[0] + load_records(RECORDS)[0]
 
 
 def expected_costs(
@@ -136,8 +131,8 @@ def expected_costs(
 
     count = Counter({(e.row, e.data): 0 for e in listed})
     count.update((e.row, e.data) for e in to_run)
-    return costs.lines(count, opts.profile, runs_dir=opts.runs_dir, records=_records(opts), slots=slots(opts.jobs),
-                       stop=stop)  # fmt: skip
+    slots_here, records = slots(opts.jobs), _records(opts)
+    return costs.lines(count, opts.profile, runs_dir=opts.runs_dir, records=records, slots=slots_here, stop=stop)
 
 
 def show(opts: Options, stop: StopRequest) -> int:
@@ -165,8 +160,8 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
         "data_dir": None if opts.data_dir is None else str(opts.data_dir),
         "feature_weights": None if opts.feature_weights is None else str(opts.feature_weights),
     }
-    jobs = [Job(file, parameters, opts.out / "notebooks" / file.stem, (opts.runs_dir, PUBLISHED))
-            for file in todo.notebooks]  # fmt: skip
+    folder, records = opts.out / "notebooks", (opts.runs_dir, RECORDS)
+    jobs = [Job(file, parameters, folder / file.stem, records) for file in todo.notebooks]
     return [Task(job.out.name, "cqlib.cli.papermill:execute", job) for job in jobs if not job.done()]
 
 
@@ -174,13 +169,10 @@ def work(tasks: Sequence[Task], opts: Options, stop: StopRequest) -> list[Outcom
     """Run `tasks` with progress, here or on the cluster; logs of those that fail stay in the runs folder."""
     if not tasks:
         return []
-    progress = Progress(tasks)
-    try:
+    with closing(Progress(tasks)) as progress:
         if opts.cluster is not None:
             return cluster.run_tasks(tasks, opts.jobs, stop=stop, logs=_logs(opts), listener=progress)
         return run_tasks(tasks, slots(opts.jobs), stop=stop, logs=_logs(opts), listener=progress)
-    finally:
-        progress.close()
 
 
 def _logs(opts: Options) -> Path:
@@ -201,13 +193,6 @@ def _refuse_without_data(found: Pending) -> None:
         raise UserError("; ".join(outcome.message for outcome in found.absent))
 
 
-def _make_writable(out: Path) -> None:
-    """Make the report's folder; OSError now, not after days of training, where it cannot be written to."""
-    out.mkdir(parents=True, exist_ok=True)
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(out))
-
-
 def _files_read(experiments: Sequence[Experiment], opts: Options) -> list[Path]:
     """The files and folders that the experiments read and that do not come with the packages."""
     from cqlib.data import published
@@ -221,10 +206,10 @@ def _files_read(experiments: Sequence[Experiment], opts: Options) -> list[Path]:
 def reproduce(opts: Options, stop: StopRequest) -> int:
     """Everything, in order; the exit code."""
     with cluster_nodes.connected(opts.cluster) if opts.cluster else nullcontext():
-        if opts.time_budget is not None:
-            stop.deadline = time.monotonic() + 60 * opts.time_budget
         from cqlib.metrics.features import features_for
 
+        if opts.time_budget is not None:
+            stop.deadline = time.monotonic() + 60 * opts.time_budget
         todo = plan(opts)
         with stop.at_once():  # while data sets are fetched and converted, for there is nothing to save
             if opts.profile == "paper":  # where the features may have to be fetched
@@ -234,7 +219,9 @@ def reproduce(opts: Options, stop: StopRequest) -> int:
             opts = replace(opts, feature_weights=features.weights if features.name == "inception" else None)
             found = pending(opts, todo, features)
         _refuse_without_data(found)
-        _make_writable(opts.out)
+        opts.out.mkdir(parents=True, exist_ok=True)
+        if not os.access(opts.out, os.W_OK | os.X_OK):  # now, not after days of training
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(opts.out))
         outcomes = list(found.absent)
         for outcome in outcomes:
             _say(f"{outcome.task.name}: {outcome.message}")

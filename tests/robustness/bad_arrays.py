@@ -1,8 +1,7 @@
-"""Data files: npz archives, idx files under another name, CIFAR-10's pickled batches, STL-10's binaries."""
+"""Data files: npz archives, CIFAR-10's pickled batches, STL-10's binaries."""
 
 from __future__ import annotations
 
-import gzip
 import io
 import pickle
 import struct
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bad_options import pick
 from hypothesis import strategies as st
 
 TYPES = (
@@ -32,22 +32,18 @@ def pixels(n: int, side: int = 16, channels: int = 3) -> np.ndarray:
 @st.composite
 def arrays(draw: st.DrawFn) -> np.ndarray:
     """Any array: images, labels, names, or of a shape and type of no use."""
-    kind = draw(st.sampled_from(("images", "images", "labels", "names", "any")))
-    n = draw(st.sampled_from((0, 1, 2, 5, 20, 40)))
+    kind = pick(draw, "images", "images", "labels", "names", "any")
+    n = pick(draw, 0, 1, 2, 5, 20, 40)
     if kind == "images":
-        found = pixels(n, draw(st.sampled_from(SIDES[1:5])), draw(st.sampled_from((3, 3, 3, 1, 4))))
-        return draw(
-            st.sampled_from(
-                (
-                    found, found, found.transpose(0, 3, 1, 2), found[..., :1], found[0] if n else found,
-                    np.asfortranarray(found),
-                )
-            )
+        found = pixels(n, draw(st.sampled_from(SIDES[1:5])), pick(draw, 3, 3, 3, 1, 4))
+        return pick(
+            draw, found, found, found.transpose(0, 3, 1, 2), found[..., :1], found[0] if n else found,
+            np.asfortranarray(found)
         )  # fmt: skip
     if kind == "labels":
         values = st.integers(-2, 12) | st.sampled_from((2**31 - 1, 2**31, 2**62, 70_000, 200))
         return np.array(draw(st.lists(values, min_size=n, max_size=n)), "i8").astype(
-            draw(st.sampled_from(("i8", "i8", "f8", "u8", "O")))
+            pick(draw, "i8", "i8", "f8", "u8", "O")
         )
     if kind == "names":
         return np.array(draw(st.lists(st.text(st.characters(), max_size=5), max_size=5)), dtype="U5")
@@ -58,36 +54,21 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
 @st.composite
 def _header(draw: st.DrawFn) -> bytes:
     """An .npy file whose header says what it likes."""
-    shape = draw(
-        st.sampled_from(
-            (
-                "(2, 16, 16, 3)", "(-1,)", "(10**12,)", "(1000000000000, 3)", "()", "(True,)", "'x'", "(2.5,)",
-                "[1]", "((1,),)", "(99999999999999999999,)", "(0, 16, 16, 3)", "(1L,)", "(" * 300, "(,)", "None",
-                "(1,)\n  x",
-            )
-        )
+    shape = pick(
+        draw, "(2, 16, 16, 3)", "(-1,)", "(10**12,)", "(1000000000000, 3)", "()", "(True,)", "'x'", "(2.5,)", "[1]",
+        "((1,),)", "(99999999999999999999,)", "(0, 16, 16, 3)", "(1L,)", "(" * 300, "(,)", "None", "(1,)\n  x"
     )  # fmt: skip
-    kind = draw(
-        st.sampled_from(
-            (
-                "'|u1'", "'|O'", "'<U99999999'", "'x'", "[('a', '<f4')]", "'|V0'", "None", "3", "('<i4', (2,))",
-                "'<M8[ns]'", "{}",
-            )
-        )
+    kind = pick(
+        draw, "'|u1'", "'|O'", "'<U99999999'", "'x'", "[('a', '<f4')]", "'|V0'", "None", "3", "('<i4', (2,))",
+        "'<M8[ns]'", "{}"
     )  # fmt: skip
-    text = draw(
-        st.sampled_from(
-            (
-                "{{'descr': {}, 'fortran_order': False, 'shape': {}, }}",
-                "{{'descr': {}, 'shape': {}}}",
-                "{}{}",
-                "# {}\n{}",
-            )
-        )
-    ).format(kind, shape)
-    version = draw(st.sampled_from((b"\x01\x00", b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x04\x00", b"\xff\x01")))
+    text = pick(
+        draw, "{{'descr': {}, 'fortran_order': False, 'shape': {}, }}", "{{'descr': {}, 'shape': {}}}", "{}{}",
+        "# {}\n{}"
+    ).format(kind, shape)  # fmt: skip
+    version = pick(draw, b"\x01\x00", b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x04\x00", b"\xff\x01")
     data = (text + "\n").encode()
-    size = draw(st.sampled_from((len(data), len(data), 0, 5, 65535)))
+    size = pick(draw, len(data), len(data), 0, 5, 65535)
     return (
         b"\x93NUMPY"
         + version
@@ -100,7 +81,7 @@ def _header(draw: st.DrawFn) -> bytes:
 @st.composite
 def npz(draw: st.DrawFn) -> bytes:
     """An archive of arrays, whole, altered, or of files that are none."""
-    how = draw(st.sampled_from(("whole", "whole", "right", "right", "header", "cut", "flip", "zip", "npy", "empty")))
+    how = pick(draw, "whole", "whole", "right", "right", "header", "cut", "flip", "zip", "npy", "empty")
     buffer = io.BytesIO()
     if how == "npy":
         np.save(buffer, draw(arrays()), allow_pickle=True)
@@ -112,9 +93,7 @@ def npz(draw: st.DrawFn) -> bytes:
         )
     if how in ("zip", "header"):
         with zipfile.ZipFile(
-            buffer,
-            "w",
-            draw(st.sampled_from((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))),
+            buffer, "w", pick(draw, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
         ) as archive:
             for name in draw(
                 st.lists(
@@ -153,19 +132,6 @@ def altered(draw: st.DrawFn, content: bytes) -> bytes:
     return bytes(data)
 
 
-@st.composite
-def idx(draw: st.DrawFn) -> bytes:
-    """MNIST's format, which nothing here reads: whole, altered or zipped."""
-    sides = draw(st.lists(st.sampled_from((1, 10, 28, 2**31)), min_size=1, max_size=4))
-    content = (
-        bytes((0, 0, draw(st.sampled_from((8, 9, 11, 13, 99))), len(sides)))
-        + b"".join(struct.pack(">I", side) for side in sides)
-        + bytes(200)
-    )
-    content = altered(draw, content) if draw(st.booleans()) else content
-    return gzip.compress(content) if draw(st.booleans()) else content
-
-
 # ---- batches ----------------------------------------------------------------------------------------------
 
 
@@ -185,7 +151,7 @@ def cifar(draw: st.DrawFn) -> dict[str, bytes]:
     made = {}
     for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"):
         batch: Any = {"data": pixels(8, 32).reshape(8, -1), "labels": list(range(8)), "label_names": ["x"] * 10}
-        batch = draw(st.sampled_from((batch, batch, Runs("escaped"), [batch], batch | {"data": Runs("escaped")})))
+        batch = pick(draw, batch, batch, Runs("escaped"), [batch], batch | {"data": Runs("escaped")})
         made[name] = pickle.dumps(batch, draw(st.integers(0, 5)))
         made[name] = altered(draw, made[name]) if draw(st.booleans()) else made[name]
     if draw(st.integers(0, 9)) == 0:
@@ -200,7 +166,7 @@ def stl10(draw: st.DrawFn) -> dict[str, bytes]:
     made = {f"{name}_X.bin": pixels(n, 96).tobytes() for name, n in counts.items()}
     made |= {f"{name}_y.bin": bytes(i % 10 + 1 for i in range(counts[name])) for name in ("train", "test")}
     name = draw(st.sampled_from(sorted(made)))
-    how = draw(st.sampled_from(("right", "altered", "any", "gone", "label")))
+    how = pick(draw, "right", "altered", "any", "gone", "label")
     if how == "altered":
         made[name] = altered(draw, made[name])
     elif how == "any":
@@ -208,7 +174,7 @@ def stl10(draw: st.DrawFn) -> dict[str, bytes]:
     elif how == "gone":
         del made[name]
     elif how == "label":
-        made["test_y.bin"] = bytes((draw(st.sampled_from((0, 11, 255))),)) + made["test_y.bin"][1:]
+        made["test_y.bin"] = bytes((pick(draw, 0, 11, 255),)) + made["test_y.bin"][1:]
     return made
 
 

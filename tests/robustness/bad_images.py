@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from bad_options import pick
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -63,7 +64,7 @@ def whole(draw: st.DrawFn) -> tuple[bytes, str]:
         st.tuples(st.sampled_from(SIDES), st.sampled_from(SIDES))
         | st.sampled_from(SIDES).map(lambda side: (side, side))
     )
-    frames, turned = draw(st.sampled_from((1, 1, 1, 3))), draw(st.sampled_from((0, 0, 0, 1, 3, 6, 8, 9, 65535)))
+    frames, turned = pick(draw, 1, 1, 1, 3), pick(draw, 0, 0, 0, 1, 3, 6, 8, 9, 65535)
     return _save(draw(st.sampled_from(MODES)), kind, size, draw(st.integers(0, 99)), frames, turned), FORMATS[kind]
 
 
@@ -76,7 +77,7 @@ def damaged(draw: st.DrawFn) -> tuple[bytes, str]:
         if not data:
             break
         at = draw(st.integers(0, min(len(data), 120) - 1) | st.integers(0, len(data) - 1))
-        how = draw(st.sampled_from(("cut", "flip", "flip", "flip", "insert", "drop", "number")))
+        how = pick(draw, "cut", "flip", "flip", "flip", "insert", "drop", "number")
         if how == "cut":
             del data[draw(st.integers(0, len(data))) :]
         elif how == "flip":
@@ -98,20 +99,11 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def huge(draw: st.DrawFn) -> tuple[bytes, str]:
     """A file of a few bytes that says it is huge, or flat, with right checksums."""
     width, height = draw(st.sampled_from(HUGE)), draw(st.sampled_from((*HUGE, 16, 1)))
-    kind = draw(st.sampled_from(("png", "ppm", "bmp", "gif", "text", "jpg", "tiff")))
+    kind = pick(draw, "png", "ppm", "bmp", "gif", "text", "jpg", "tiff")
     if kind in ("png", "text"):
-        head = struct.pack(
-            ">IIBBBBB",
-            width,
-            height,
-            draw(st.sampled_from((1, 8, 16))),
-            draw(st.sampled_from((0, 2, 3, 4, 6))),
-            0,
-            0,
-            0,
-        )
+        head = struct.pack(">IIBBBBB", width, height, pick(draw, 1, 8, 16), pick(draw, 0, 2, 3, 4, 6), 0, 0, 0)
         words = _chunk(b"zTXt", b"k\0\0" + zlib.compress(b"x" * 10**7)) if kind == "text" else b""
-        body = zlib.compress(bytes(draw(st.sampled_from((0, 1000, 10**6)))))
+        body = zlib.compress(bytes(pick(draw, 0, 1000, 10**6)))
         return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + words + _chunk(b"IDAT", body) + _chunk(
             b"IEND", b""
         ), "png"
@@ -120,7 +112,7 @@ def huge(draw: st.DrawFn) -> tuple[bytes, str]:
             draw(st.integers(1, 7)),
             width,
             height,
-            draw(st.sampled_from((0, 1, 255, 65535, 70000))),
+            pick(draw, 0, 1, 255, 65535, 70000),
         ), "ppm"
     data = bytearray(_save("RGB", {"bmp": "BMP", "gif": "GIF", "jpg": "JPEG", "tiff": "TIFF"}[kind], (16, 16), 0, 1, 0))
     if kind == "bmp":

@@ -139,15 +139,9 @@ def _process(place: Place, case: Any) -> Outcome:
     modules = {"cqlib": "cqlib", "suite": "cqlib.cli.run_all", "options": "cqlib.cli.options"}
     command = [sys.executable, "-m", modules[program], *argv]
     (place.root / "sets").mkdir(exist_ok=True)
-    environment = {
-        **os.environ,
-        "https_proxy": "http://127.0.0.1:9",
-        "http_proxy": "http://127.0.0.1:9",
-        "OMP_NUM_THREADS": "1",
-        "CQLIB_DATA": str(place.root / "sets"),
-        "PYTHONPATH": str(ROOT),
-        "TMPDIR": tempfile.gettempdir(),
-    }
+    environment = {**os.environ, **dict.fromkeys(("https_proxy", "http_proxy"), "http://127.0.0.1:9"),
+                   "OMP_NUM_THREADS": "1", "CQLIB_DATA": str(place.root / "sets"), "PYTHONPATH": str(ROOT),
+                   "TMPDIR": tempfile.gettempdir()}  # fmt: skip
     before = place.state()
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=PROCESS_SECONDS, cwd=place.root)
@@ -160,23 +154,16 @@ def _process(place: Place, case: Any) -> Outcome:
 KINDS = {
     "options": Kind("command lines of every command", 4000, bad_options.command_lines(), _command_line),
     "records": Kind("runs folders of up to six records", 700, bad_records.folders(), _records),
-    "pictures": Kind(
-        "pictures in a folder of images", 1500, st.tuples(bad_images.pictures, bad_images.names), _in_folder
-    ),
+    "pictures": Kind("pictures in a folder of images", 1500, st.tuples(bad_images.pictures, bad_images.names),
+                     _in_folder),
     "own picture": Kind("pictures of one's own in the notebook explore", 1000, bad_images.pictures, _own),
-    "npz": Kind("npz archives", 1000, bad_arrays.npz(), _npz),
-    "idx": Kind("idx files in the place of npz archives", 200, bad_arrays.idx(), _npz),
+    "npz": Kind("npz archives", 1200, bad_arrays.npz(), _npz),
     "cifar10": Kind("CIFAR-10's batches", 500, bad_arrays.cifar(), _cifar10),
     "stl10": Kind("STL-10's files", 400, bad_arrays.stl10(), _stl10),
     "checkpoint": Kind("weights of a run, as safetensors", 400, bad_weights.checkpoints(), _checkpoint),
     "feature weights": Kind("feature weights, a pickle", 300, bad_weights.pickled(), _features),
-}
-PROCESSES = Kind(
-    "in a process of its own",
-    100,
-    bad_options.command_lines() | bad_options.command_lines() | bad_arrays.npz(),
-    _process,
-)
+}  # fmt: skip
+PROCESSES = Kind("in a process of its own", 100, bad_options.command_lines() | bad_arrays.npz(), _process)
 
 
 def furnish(place: Place) -> None:
@@ -189,9 +176,8 @@ def drawn(kind: Kind, place: Place, n: int, number: int, take: Callable[[Any, Ou
     """Hand n cases, or as many as there are, to `take` with what became of them; equal numbers give equal cases."""
 
     @seed(number)
-    @settings(
-        max_examples=n, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-    )
+    @settings(max_examples=n, deadline=None, database=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(kind.cases)
     def attempt(case: Any) -> None:
         random.seed(number)
@@ -239,12 +225,8 @@ def _told(counts: dict[str, Counter], kinds: dict[str, Kind], file: Path | None)
         print(f"{name:<16}" + "".join(f"{line[key]:>{max(10, len(key) + 2)},}" for key in columns))
     if file is not None:
         git = provenance.git()
-        about = {
-            "date": provenance.now()[:10],
-            "commit": git.commit,
-            "dirty": git.dirty,
-            "versions": provenance.versions(),
-        }
+        about = {"date": provenance.now()[:10], "commit": git.commit, "dirty": git.dirty}
+        about["versions"] = provenance.versions()
         file.write_text(json.dumps({**about, "total": total, "kinds": lines}, indent=1) + "\n")
     return int(any(total[fault] for fault in FAULTS))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from cqlib.cli import commands as cli
@@ -9,6 +11,12 @@ from cqlib.cli import options
 from cqlib.cli import run_all as suite
 from cqlib.data import SOURCES
 from cqlib.experiments.rows import PROFILES, ROWS
+
+
+def pick(draw: st.DrawFn, *values: Any) -> Any:
+    """One of the values; a value that is there twice is twice as likely."""
+    return draw(st.sampled_from(values))
+
 
 HOSTILE = (
     "", " ", "-", "--", "---", "=", "\x00", "a\x00b", "a\nb", "\r", "\t", "\x1b[2J\x1b]0;title\x07",
@@ -64,7 +72,7 @@ def options_of(draw: st.DrawFn) -> list[str]:
     words: list[str] = []
     for flag in draw(st.lists(st.sampled_from(FLAGS), max_size=4)):
         value = draw(st.one_of(values.get(flag, paths), values.get(flag, paths), paths, anything))
-        joined = draw(st.sampled_from((False, False, True)))
+        joined = pick(draw, False, False, True)
         words += [f"{flag}={value}"] if joined else [flag, value] if draw(st.integers(0, 9)) else [flag]
     return words
 
@@ -72,7 +80,7 @@ def options_of(draw: st.DrawFn) -> list[str]:
 @st.composite
 def command_lines(draw: st.DrawFn) -> tuple[str, list[str]]:
     """(which of MAINS, its arguments). Mostly a known command and, where it wants one, a known row."""
-    program = draw(st.sampled_from(("cqlib", "cqlib", "cqlib", "suite", "options")))
+    program = pick(draw, "cqlib", "cqlib", "cqlib", "suite", "options")
     words = draw(options_of())
     if program == "cqlib":
         command = draw(st.one_of(st.sampled_from(COMMANDS), st.sampled_from(COMMANDS), anything))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fake_records
-from bad_options import HOSTILE
+from bad_options import HOSTILE, pick
 from hypothesis import strategies as st
 
 MARKUP = (
@@ -67,7 +67,7 @@ def altered(draw: st.DrawFn) -> dict[str, Any]:
         inner = values
         for key in place[:-1]:
             inner = inner[key]
-        move = draw(st.sampled_from(("replace", "replace", "replace", "replace", "delete", "add")))
+        move = pick(draw, "replace", "replace", "replace", "replace", "delete", "add")
         if move == "replace":
             inner[place[-1]] = draw(scalars if draw(st.booleans()) else trees)
         elif move == "delete":
@@ -83,9 +83,7 @@ def hostile(draw: st.DrawFn) -> dict[str, Any]:
     row = draw(st.sampled_from((*fake_records.SCORES, *fake_records.TABLE3)))
     values = fake_records.record(row, draw(st.integers(0, 3)), notes=["a note", "another"]).to_dict()
     kept = {key: values[key] for key in ("row", "status", "profile", "started", "finished") if draw(st.booleans())}
-    kept |= {key: values[key] for key in ("started", "finished")} | {
-        "status": draw(st.sampled_from(("done", "failed")))
-    }
+    kept |= {key: values[key] for key in ("started", "finished")} | {"status": pick(draw, "done", "failed")}
     values = {**_texts(values, lambda: draw(words) or "x"), **kept}
     for name in ("metrics", "curve", "versions", "parameters"):
         if draw(st.booleans()):
@@ -103,7 +101,7 @@ def _json(values: Any) -> bytes:
 def damaged(draw: st.DrawFn) -> bytes:
     """Bytes that were a record once, or never."""
     whole = bytearray(_json(fake_records.record(seed=draw(st.integers(0, 3))).to_dict()))
-    how = draw(st.sampled_from(("cut", "flip", "insert", "other", "encoding")))
+    how = pick(draw, "cut", "flip", "insert", "other", "encoding")
     if how == "cut":
         return bytes(whole[: draw(st.integers(0, len(whole)))])
     if how == "flip":
@@ -114,7 +112,7 @@ def damaged(draw: st.DrawFn) -> bytes:
         at = draw(st.integers(0, len(whole)))
         return bytes(whole[:at] + draw(st.binary(max_size=40)) + whole[at:])
     if how == "encoding":
-        return bytes(whole).decode().encode(draw(st.sampled_from(("utf-16", "utf-32", "utf-8-sig", "cp037"))))
+        return bytes(whole).decode().encode(pick(draw, "utf-16", "utf-32", "utf-8-sig", "cp037"))
     return draw(
         st.one_of(
             st.sampled_from(

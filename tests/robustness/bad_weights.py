@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from bad_arrays import Runs, altered
+from bad_options import pick
 from bad_records import trees, words
 from hypothesis import strategies as st
 from safetensors.torch import save
@@ -45,7 +46,7 @@ def _crafted(text: str, tensors: dict[str, torch.Tensor]) -> bytes:
 def checkpoints(draw: st.DrawFn) -> bytes:
     """What lies in the place of the weights of a run of ROW."""
     state = _state()
-    how = draw(st.sampled_from(("cut", "header", "state", "state", "weights", "weights", "tree", "none")))
+    how = pick(draw, "cut", "header", "state", "state", "weights", "weights", "tree", "none")
     if how == "none":
         return draw(
             st.binary(max_size=100)
@@ -54,14 +55,14 @@ def checkpoints(draw: st.DrawFn) -> bytes:
     if how == "cut":
         return altered(draw, _bytes(state))
     if how == "header":
-        size = draw(st.sampled_from((0, 2, 10**8, 2**40, 2**64 - 1)))
+        size = pick(draw, 0, 2, 10**8, 2**40, 2**64 - 1)
         entry = {
-            "dtype": draw(st.sampled_from(("F32", "U8", "F64", "X", "BF16"))),
-            "shape": draw(st.sampled_from(([1], [2**40], [-1], [], [0, 2**60]))),
-            "data_offsets": draw(st.sampled_from(([0, 4], [4, 0], [0, 2**50], [0], [-1, 3]))),
+            "dtype": pick(draw, "F32", "U8", "F64", "X", "BF16"),
+            "shape": pick(draw, [1], [2**40], [-1], [], [0, 2**60]),
+            "data_offsets": pick(draw, [0, 4], [4, 0], [0, 2**50], [0], [-1, 3]),
         }
         head = json.dumps({"a": entry, "__metadata__": draw(trees | st.just({"tree": "{}", "sha256": "0"}))}).encode()
-        return struct.pack("<Q", draw(st.sampled_from((len(head), len(head), size)))) + head + bytes(16)
+        return struct.pack("<Q", pick(draw, len(head), len(head), size)) + head + bytes(16)
     if how == "tree":
         tree = draw(
             trees
@@ -80,7 +81,7 @@ def checkpoints(draw: st.DrawFn) -> bytes:
         if draw(st.booleans()):
             del changed[key]
         else:
-            changed[key] = draw(st.sampled_from((None, 1, "x", [], {}, torch.zeros(3), {"a": 1}, -1.5, [1, [2]])))
+            changed[key] = pick(draw, None, 1, "x", [], {}, torch.zeros(3), {"a": 1}, -1.5, [1, [2]])
         if draw(st.integers(0, 3)) == 0:
             changed[draw(st.text(min_size=1, max_size=5))] = 1
         return _bytes(changed)
@@ -93,7 +94,7 @@ def checkpoints(draw: st.DrawFn) -> bytes:
                 weights[name].unsqueeze(0), weights[name].bool(),
             )
         )  # fmt: skip
-        move = draw(st.sampled_from(("gone", "other", "new")))
+        move = pick(draw, "gone", "other", "new")
         if move == "gone":
             del weights[name]
         else:
@@ -105,17 +106,13 @@ def checkpoints(draw: st.DrawFn) -> bytes:
 def pickled(draw: st.DrawFn) -> bytes:
     """What is given as --feature-weights."""
     buffer = io.BytesIO()
-    content = draw(
-        st.sampled_from(
-            (
-                {"a": torch.zeros(2)}, {}, [1], None, torch.zeros(3), Runs("escaped"), {"a": Runs("escaped")},
-                {1: torch.zeros(1)},
-            )
-        )
+    content = pick(
+        draw, {"a": torch.zeros(2)}, {}, [1], None, torch.zeros(3), Runs("escaped"), {"a": Runs("escaped")},
+        {1: torch.zeros(1)}
     )  # fmt: skip
     torch.save(content, buffer, _use_new_zipfile_serialization=draw(st.booleans()))
     return (
-        draw(st.sampled_from((buffer.getvalue(), buffer.getvalue(), b"", b"\x80\x02.", b"PK\x03\x04")))
+        pick(draw, buffer.getvalue(), buffer.getvalue(), b"", b"\x80\x02.", b"PK\x03\x04")
         if draw(st.booleans())
         else altered(draw, buffer.getvalue())
     )

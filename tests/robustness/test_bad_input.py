@@ -12,7 +12,7 @@ import zipfile
 import bad_input
 import numpy as np
 import pytest
-from bad_calls import FAULTS, LINE, RESULT, Outcome, call, judged, of_process, prepared
+from bad_calls import FAULTS, LINE, RESULT, call, of_process, prepared
 from PIL import Image
 
 from cqlib.cli import commands as cli
@@ -23,18 +23,8 @@ from cqlib.figures.explore import out_of_distribution
 from cqlib.util.errors import UserError, one_line
 from cqlib.util.paths import ROOT
 
-EXAMPLES = {
-    "options": 80,
-    "records": 2,
-    "pictures": 60,
-    "own picture": 30,
-    "npz": 60,
-    "idx": 15,
-    "cifar10": 30,
-    "stl10": 20,
-    "checkpoint": 12,
-    "feature weights": 12,
-}
+EXAMPLES = {"options": 80, "records": 2, "pictures": 60, "own picture": 30, "npz": 70, "cifar10": 30, "stl10": 20,
+            "checkpoint": 12, "feature weights": 12}  # fmt: skip
 TRAIN = [*bad_input.TRAIN, "--data"]
 
 
@@ -46,12 +36,7 @@ def place(tmp_path):
         yield found
 
 
-def test_every_kind_is_tried():
-    assert EXAMPLES.keys() == bad_input.KINDS.keys()
-    assert sum(kind.share for kind in bad_input.KINDS.values()) == 10_000
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", bad_input.KINDS)
 def test_a_result_or_one_line(place, name):
     kinds = set()
 
@@ -78,10 +63,8 @@ def test_in_a_process_of_its_own(place):
     ("code", "said", "kind"),
     [
         (0, "", RESULT),
-        (0, "step 1 of 2\nwarning: slow\n", RESULT),
         (1, "", RESULT),
         (1, "p: x.npz is damaged: delete it\n", LINE),
-        (2, "p: unknown row 'x'\n", LINE),
         (1, "a warning\np: x.npz is damaged\n", "not one line"),
         (2, "p: unknown row 'x'", "not one line"),
         (3, "p: x.npz is damaged\n", "not one line"),
@@ -193,11 +176,9 @@ def test_a_long_picture_is_measured_in_bounded_time():
 
 
 def test_a_programme_of_the_system_is_asked_for_no_picture(place):
-    (place.root / "images/train/0/a.png").write_bytes(
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\n"
-    )
+    program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\n"
+    (place.root / "images/train/0/a.png").write_bytes(program)
     assert "a.png is damaged" in refused(place, *TRAIN, "folder:images")
-    (place.root / "images/train/0/a.png").unlink()
 
 
 def test_feature_weights_that_do_not_fit_leave_no_run_behind(place):
@@ -212,10 +193,3 @@ def test_it_can_print_what_its_terminal_cannot_show(tmp_path):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "\\xe9: " in done.stdout and not done.stderr
-
-
-def test_the_direct_call_is_judged_like_a_command():
-    def refuse():
-        raise UserError("no picture in this file")
-
-    assert judged(refuse) == Outcome(LINE, "direct: no picture in this file\n", 1)
