@@ -42,9 +42,8 @@ def arrays(draw: st.DrawFn) -> np.ndarray:
         )  # fmt: skip
     if kind == "labels":
         values = st.integers(-2, 12) | st.sampled_from((2**31 - 1, 2**31, 2**62, 70_000, 200))
-        return np.array(draw(st.lists(values, min_size=n, max_size=n)), "i8").astype(
-            pick(draw, "i8", "i8", "f8", "u8", "O")
-        )
+        labels = np.array(draw(st.lists(values, min_size=n, max_size=n)), "i8")
+        return labels.astype(pick(draw, "i8", "i8", "f8", "u8", "O"))
     if kind == "names":
         return np.array(draw(st.lists(st.text(st.characters(), max_size=5), max_size=5)), dtype="U5")
     shape = draw(st.lists(st.integers(0, 5), max_size=5))
@@ -69,13 +68,8 @@ def _header(draw: st.DrawFn) -> bytes:
     version = pick(draw, b"\x01\x00", b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x04\x00", b"\xff\x01")
     data = (text + "\n").encode()
     size = pick(draw, len(data), len(data), 0, 5, 65535)
-    return (
-        b"\x93NUMPY"
-        + version
-        + struct.pack("<H" if version[0] == 1 else "<I", size)
-        + data
-        + draw(st.binary(max_size=50))
-    )
+    head = b"\x93NUMPY" + version + struct.pack("<H" if version[0] == 1 else "<I", size)
+    return head + data + draw(st.binary(max_size=50))
 
 
 @st.composite
@@ -87,24 +81,13 @@ def npz(draw: st.DrawFn) -> bytes:
         np.save(buffer, draw(arrays()), allow_pickle=True)
         return buffer.getvalue()
     if how == "empty":
-        return draw(
-            st.sampled_from((b"", b"PK\x05\x06" + bytes(18), b"PK\x03\x04", b"\x93NUMPY", b"\x80\x04.", b"x" * 999))
-            | st.binary(max_size=99)
-        )
+        heads = (b"", b"PK\x05\x06" + bytes(18), b"PK\x03\x04", b"\x93NUMPY", b"\x80\x04.", b"x" * 999)
+        return draw(st.sampled_from(heads) | st.binary(max_size=99))
     if how in ("zip", "header"):
-        with zipfile.ZipFile(
-            buffer, "w", pick(draw, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-        ) as archive:
-            for name in draw(
-                st.lists(
-                    st.sampled_from(
-                        ("images.npy", "labels.npy", "images", "../../escaped.npy", "/tmp/escaped.npy", "x/")
-                    ),
-                    min_size=1,
-                    max_size=3,
-                    unique=True,
-                )
-            ):
+        members = ("images.npy", "labels.npy", "images", "../../escaped.npy", "/tmp/escaped.npy", "x/")
+        method = pick(draw, zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+        with zipfile.ZipFile(buffer, "w", method) as archive:
+            for name in draw(st.lists(st.sampled_from(members), min_size=1, max_size=3, unique=True)):
                 archive.writestr(name, draw(_header() | st.binary(max_size=60) | st.just(bytes(10**6))))
         return buffer.getvalue()
     if how == "right":
@@ -113,9 +96,7 @@ def npz(draw: st.DrawFn) -> bytes:
         content |= draw(st.dictionaries(st.sampled_from(KEYS[1:]), arrays(), max_size=1))
     else:
         content = draw(st.dictionaries(st.sampled_from(KEYS), arrays(), max_size=4))
-    (np.savez_compressed if draw(st.booleans()) else np.savez)(
-        buffer, **{key: value for key, value in content.items() if key != "file"}
-    )
+    pick(draw, np.savez, np.savez_compressed)(buffer, **content)
     return altered(draw, buffer.getvalue()) if how in ("cut", "flip") else buffer.getvalue()
 
 

@@ -32,7 +32,7 @@ from cqlib.report import page as report
 from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
 
-SECONDS = 20
+SECONDS = 60
 """A call that takes longer hangs."""
 RESULT, LINE = "result", "one line"
 FAULTS = ("traceback", "hang", "not one line", "left something behind")

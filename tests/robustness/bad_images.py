@@ -13,23 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 MODES = ("RGB", "RGBA", "RGBX", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16")
-FORMATS = {
-    "PNG": "png",
-    "JPEG": "jpg",
-    "WEBP": "webp",
-    "BMP": "bmp",
-    "TIFF": "tiff",
-    "PPM": "ppm",
-    "GIF": "png",
-    "JPEG2000": "jpg",
-    "ICO": "png",
-    "TGA": "png",
-    "PCX": "bmp",
-    "DDS": "png",
-    "SGI": "ppm",
-    "EPS": "jpg",
-    "PDF": "png",
-}
+FORMATS = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp", "BMP": "bmp", "TIFF": "tiff", "PPM": "ppm", "GIF": "png",
+           "JPEG2000": "jpg", "ICO": "png", "TGA": "png", "PCX": "bmp", "DDS": "png", "SGI": "ppm", "EPS": "jpg",
+           "PDF": "png"}  # fmt: skip
 """Pillow's name -> the suffix under which the file lies; Pillow goes by content."""
 SIDES = (1, 2, 15, 16, 17, 20, 32, 48, 64, 65, 100, 300)
 HUGE = (0, 1, 2**15, 30_000, 65_500, 2**20, 2**24, 2**31 - 1, 2**32 - 1)
@@ -104,16 +90,11 @@ def huge(draw: st.DrawFn) -> tuple[bytes, str]:
         head = struct.pack(">IIBBBBB", width, height, pick(draw, 1, 8, 16), pick(draw, 0, 2, 3, 4, 6), 0, 0, 0)
         words = _chunk(b"zTXt", b"k\0\0" + zlib.compress(b"x" * 10**7)) if kind == "text" else b""
         body = zlib.compress(bytes(pick(draw, 0, 1000, 10**6)))
-        return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + words + _chunk(b"IDAT", body) + _chunk(
-            b"IEND", b""
-        ), "png"
+        chunks = _chunk(b"IHDR", head) + words + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+        return b"\x89PNG\r\n\x1a\n" + chunks, "png"
     if kind == "ppm":
-        return b"P%d\n%d %d\n%d\n" % (
-            draw(st.integers(1, 7)),
-            width,
-            height,
-            pick(draw, 0, 1, 255, 65535, 70000),
-        ), "ppm"
+        numbers = (draw(st.integers(1, 7)), width, height, pick(draw, 0, 1, 255, 65535, 70000))
+        return b"P%d\n%d %d\n%d\n" % numbers, "ppm"
     data = bytearray(_save("RGB", {"bmp": "BMP", "gif": "GIF", "jpg": "JPEG", "tiff": "TIFF"}[kind], (16, 16), 0, 1, 0))
     if kind == "bmp":
         data[18:26] = struct.pack("<II", width, height)
@@ -125,9 +106,8 @@ def huge(draw: st.DrawFn) -> tuple[bytes, str]:
     else:
         at = struct.unpack_from("<I", data, 4)[0]
         for tag, value in ((256, width), (257, height)):
-            place = next(
-                at + 2 + 12 * i for i in range(30) if struct.unpack_from("<H", data, at + 2 + 12 * i)[0] == tag
-            )
+            entries = range(at + 2, at + 362, 12)
+            place = next(entry for entry in entries if struct.unpack_from("<H", data, entry)[0] == tag)
             struct.pack_into("<HII", data, place + 2, 4, 1, value)
     return bytes(data), "png" if kind == "gif" else kind
 

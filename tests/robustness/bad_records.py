@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import fake_records
+from bad_arrays import altered as altered_bytes
 from bad_options import HOSTILE, pick
 from hypothesis import strategies as st
 
@@ -29,6 +30,10 @@ NUMBERS = (
 TOP = (
     "row", "status", "seed", "profile", "device", "steps", "best_step", "seconds", "started", "finished", "notes",
     "curve", "per_image", "versions", "git", "data", "metrics", "config", "parameters", "schema", "config_hash",
+)  # fmt: skip
+NO_RECORDS = (
+    b"", b" \n", b"null", b"[]", b"{}", b"1", b'"x"', b"[" * 100_000, b'{"a":' * 50_000, b"\x00" * 999, b"NaN",
+    b"1" * 10_000, b'{"schema": 1}', b'{"schema": 1, "schema": 1}', b"\x1f\x8b\x08", b"PK\x03\x04", b"\xff\xfe",
 )  # fmt: skip
 NAMES = ("record.json", "<b>.json", "a\nb.json", "x" * 200 + ".json", "‮.json", "'\".json", "%00.json", "nul\udcff.json")
 
@@ -101,31 +106,15 @@ def _json(values: Any) -> bytes:
 def damaged(draw: st.DrawFn) -> bytes:
     """Bytes that were a record once, or never."""
     whole = bytearray(_json(fake_records.record(seed=draw(st.integers(0, 3))).to_dict()))
-    how = pick(draw, "cut", "flip", "insert", "other", "encoding")
-    if how == "cut":
-        return bytes(whole[: draw(st.integers(0, len(whole)))])
-    if how == "flip":
-        for _ in range(draw(st.integers(1, 8))):
-            whole[draw(st.integers(0, len(whole) - 1))] = draw(st.integers(0, 255))
-        return bytes(whole)
+    how = pick(draw, "altered", "altered", "insert", "other", "encoding")
+    if how == "altered":
+        return altered_bytes(draw, bytes(whole))
     if how == "insert":
         at = draw(st.integers(0, len(whole)))
         return bytes(whole[:at] + draw(st.binary(max_size=40)) + whole[at:])
     if how == "encoding":
         return bytes(whole).decode().encode(pick(draw, "utf-16", "utf-32", "utf-8-sig", "cp037"))
-    return draw(
-        st.one_of(
-            st.sampled_from(
-                (
-                    b"", b" \n", b"null", b"[]", b"{}", b"1", b'"x"', b"[" * 100_000, b'{"a":' * 50_000,
-                    b"\x00" * 999, b"NaN", b"1" * 10_000, b'{"schema": 1}', b'{"schema": 1, "schema": 1}',
-                    b"\x1f\x8b\x08", b"PK\x03\x04", b"\xff\xfe",
-                )
-            ),
-            st.binary(max_size=200),
-            trees.map(_json),
-        )
-    )  # fmt: skip
+    return draw(st.sampled_from(NO_RECORDS) | st.binary(max_size=200) | trees.map(_json))
 
 
 content = st.one_of(altered().map(_json), altered().map(_json), hostile().map(_json), hostile().map(_json), damaged())

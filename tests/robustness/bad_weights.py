@@ -48,10 +48,8 @@ def checkpoints(draw: st.DrawFn) -> bytes:
     state = _state()
     how = pick(draw, "cut", "header", "state", "state", "weights", "weights", "tree", "none")
     if how == "none":
-        return draw(
-            st.binary(max_size=100)
-            | st.sampled_from((b"", b"PK\x03\x04", b"\x80\x04.", struct.pack("<Q", 2**63) + b"{}", bytes(8)))
-        )
+        heads = (b"", b"PK\x03\x04", b"\x80\x04.", struct.pack("<Q", 2**63) + b"{}", bytes(8))
+        return draw(st.binary(max_size=100) | st.sampled_from(heads))
     if how == "cut":
         return altered(draw, _bytes(state))
     if how == "header":
@@ -64,15 +62,8 @@ def checkpoints(draw: st.DrawFn) -> bytes:
         head = json.dumps({"a": entry, "__metadata__": draw(trees | st.just({"tree": "{}", "sha256": "0"}))}).encode()
         return struct.pack("<Q", pick(draw, len(head), len(head), size)) + head + bytes(16)
     if how == "tree":
-        tree = draw(
-            trees
-            | st.sampled_from(
-                (
-                    {"__tensor__": "x"}, {"__dict__": 3}, {"__dict__": [[1]]}, {"__dict__": [[{}, 1]]}, [], {},
-                    {"__dict__": []},
-                )
-            )
-        )  # fmt: skip
+        inner = st.sampled_from((3, [[1]], [[{}, 1]], [])).map(lambda value: {"__dict__": value})
+        tree = draw(trees | inner | st.sampled_from(({"__tensor__": "x"}, [], {})))
         text = draw(st.just(json.dumps(tree)) | st.sampled_from(("[" * 5000 + "]" * 5000, "", "{", "NaN", "1")))
         return _crafted(text, {"x": torch.zeros(2)})
     changed = dict(state)
@@ -111,8 +102,6 @@ def pickled(draw: st.DrawFn) -> bytes:
         {1: torch.zeros(1)}
     )  # fmt: skip
     torch.save(content, buffer, _use_new_zipfile_serialization=draw(st.booleans()))
-    return (
-        pick(draw, buffer.getvalue(), buffer.getvalue(), b"", b"\x80\x02.", b"PK\x03\x04")
-        if draw(st.booleans())
-        else altered(draw, buffer.getvalue())
-    )
+    if draw(st.booleans()):
+        return altered(draw, buffer.getvalue())
+    return pick(draw, buffer.getvalue(), buffer.getvalue(), b"", b"\x80\x02.", b"PK\x03\x04")

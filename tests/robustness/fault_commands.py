@@ -45,15 +45,12 @@ print(run.run("table1/gan", profile="smoke", runs_dir=runs_dir, checkpoint_secon
 BY_SIGNAL = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 
 
-def _environment() -> dict[str, str]:
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    prefix = {"VIRTUAL_ENV": sys.prefix, "PATH": f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}"}
-    return {**os.environ, **prefix, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-
-
 def begin(*command: str) -> subprocess.Popen:
     """A command with its output caught."""
-    return subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    prefix = {"VIRTUAL_ENV": sys.prefix, "PATH": f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}"}
+    environment = {**os.environ, **prefix, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def until(ready: Callable[[], Any], process: subprocess.Popen) -> None:
