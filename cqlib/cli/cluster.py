@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,13 +29,14 @@ class _Board:
     """What the driver and the tasks know of each other, by names of tasks."""
 
     def __init__(self) -> None:
-        self.starts: Counter[str] = Counter()
+        self.starts: dict[str, int] = {}
         self.shares: dict[str, float] = {}
         self.stop: tuple[str | None, int] = (None, 0)
 
     def report(self, name: str, share: float | None) -> tuple[str | None, int]:
         """From a task, the share done, None when a node starts it; the answer is (why to stop or None, signals)."""
-        self.starts[name] += share is None
+        if share is None:
+            self.starts[name] = self.starts.get(name, 0) + 1
         self.shares[name] = share or 0.0
         return self.stop
 
@@ -45,7 +44,7 @@ class _Board:
         """From the driver."""
         self.stop = (reason, signals)
 
-    def state(self) -> tuple[Counter[str], dict[str, float]]:
+    def state(self) -> tuple[dict[str, int], dict[str, float]]:
         """How often each task was started; share done."""
         return self.starts, self.shares
 
@@ -60,28 +59,29 @@ def _run(task: Task, logs: Path, board: Any) -> Outcome:
         def progress(self, task: Task, share: float) -> None:
             self.done = share
 
-    stop, over, share = StopRequest(), threading.Event(), Share()
+    stop, heard, over, share = StopRequest(), threading.Event(), threading.Event(), Share()
 
-    def talk(done: float | None) -> None:
-        try:
-            stop.requested, stop.signals = ray.get(board.report.remote(task.name, done), timeout=ANSWER)
-        except ray.exceptions.GetTimeoutError:
-            pass  # asked again
-        except ray.exceptions.RayError:
-            stop.requested = "the machine that began this run is gone"
+    def talk() -> None:
+        done = None
+        while True:
+            try:
+                stop.requested, stop.signals = ray.get(board.report.remote(task.name, done), timeout=ANSWER)
+            except ray.exceptions.GetTimeoutError:
+                pass  # asked again
+            except ray.exceptions.RayError:
+                stop.requested = "the machine that began this run is gone"
+            done = share.done
+            heard.set()
+            if over.wait(1):
+                return
 
-    def keep_talking() -> None:
-        while not over.wait(1):
-            talk(share.done)
-
-    # In threads of their own: a task whose main thread waits for another is idle to Ray, which gives its core away.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(talk, None).result()
-        thread.submit(keep_talking)
-        try:
-            (outcome,) = run_here([task], [thread_limits(task.resources.cpus)], stop=stop, logs=logs, listener=share)
-        finally:
-            over.set()
+    # In a thread of its own: a task whose main thread waits for another is idle to Ray, which gives its core away.
+    talking = threading.Thread(target=talk, daemon=True)
+    talking.start()
+    heard.wait()
+    (outcome,) = run_here([task], [thread_limits(task.resources.cpus)], stop=stop, logs=logs, listener=share)
+    over.set()
+    talking.join()
     return outcome
 
 
@@ -93,21 +93,21 @@ def run_tasks(
     logs: Path,
     listener: Listener | None = None,
 ) -> list[Outcome]:
-    """As `cqlib.cli.tasks.run_tasks`, each task where the cluster has its resources, at most `jobs` at a time (None: as
-    many as there is room for). Names of tasks differ."""
+    """As `cqlib.cli.tasks.run_tasks`, but each task runs where the cluster has its resources, at most `jobs` at a time
+    (None: as many as there is room for). Names of tasks differ."""
     import ray
 
     listener = listener or Listener()
     board: Any = ray.remote(_Board).options(**on(ray.get_runtime_context().get_node_id())).remote()
     run, waiting, outcomes = ray.remote(_run), list(tasks), []
     running: dict[Any, Task] = {}
-    starts: Counter[str] = Counter()
+    starts: dict[str, int] = {}
     began: dict[str, float] = {}
     asked: float | None = None
 
     def end(outcome: Outcome) -> None:
-        now = time.monotonic()
-        outcome = replace(outcome, seconds=now - began.get(outcome.task.name, now))
+        if outcome.task.name in began:
+            outcome = replace(outcome, seconds=time.monotonic() - began[outcome.task.name])
         outcomes.append(outcome)
         listener.ended(outcome)
 
@@ -119,7 +119,7 @@ def run_tasks(
             waiting, asked = [], asked or time.monotonic()
             hopeless = stop.signals > 1 or time.monotonic() - asked > GRACE + ANSWER
             for ref, task in running.items():
-                if hopeless or task.name not in began:  # it waits for room
+                if hopeless or task.name not in starts:  # it waits for room
                     ray.cancel(ref)
         while waiting and (jobs is None or len(running) < jobs):
             task = waiting.pop(0)
@@ -130,11 +130,11 @@ def run_tasks(
         ready, _ = ray.wait(list(running), timeout=0.5) if running else ([], [])
         counts, shares = ray.get(board.state.remote())
         for task in running.values():
-            if counts[task.name] > starts[task.name]:
-                listener.started(task, again=task.name in began)
-                began.setdefault(task.name, time.monotonic())
+            if counts.get(task.name, 0) > starts.get(task.name, 0):
+                listener.started(task, again=task.name in starts)
                 starts[task.name] = counts[task.name]
-            if task.name in began:
+                began.setdefault(task.name, time.monotonic())
+            if task.name in starts:
                 listener.progress(task, shares[task.name])
         for ref in ready:
             end(_outcome(ref, running.pop(ref), stop))

@@ -72,6 +72,9 @@ def main(argument):
 '''
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def nodes():
     """The cluster: a head and another node, with a core each."""
@@ -196,7 +199,6 @@ def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(nodes, c
             assert (outcome.message == "saved") == (outcome.seconds > 0) == (name in began)
 
 
-@pytest.mark.slow
 def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, children):
     """Two rows train on a node each. One node dies at once with all its processes; its row goes on from its checkpoint
     on the other, and both end with the records of a run without any cluster."""
