@@ -17,7 +17,7 @@ from cqlib.models.hierarchical import Hierarchical
 from cqlib.nets.coupling import join_channels, join_checkerboard
 from cqlib.pixels import to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import picture
+from cqlib.report.cells import picture, subplots
 from cqlib.report.pictures import table_rows
 from cqlib.report.run_sets import RunSet
 from cqlib.util.errors import UserError
@@ -40,10 +40,19 @@ def kl_by_layer(models: Mapping[str, System], runs: RunSet, data_dir: Path | str
         return HTML(f"<p>{html.escape(without_paths(str(error)))}</p>")
     series = {}
     for label, model in layered.items():
-        layers = model.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
-        series[label] = {name: kl.mean().item() for name, kl in layers.items()}
-    xlabel = "layer of latent variables, coarsest first"
-    figure = plots.by_layer(series, ylabel="KL (nats per image)", xlabel=xlabel, marks=marks(table_rows("table2")))
+        kls = model.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
+        series[label] = {name: kl.mean().item() for name, kl in kls.items()}
+    names = list(dict.fromkeys(name for layers in series.values() for name in layers))
+    numbers, ends = marks(table_rows("table2")), []
+    with subplots(4.9, 3.1, style=plots.PLAIN) as (figure, ax):
+        for label, layers in series.items():
+            colour, marker = plots.mark(numbers[label])
+            ax.plot([names.index(name) for name in layers], list(layers.values()), color=colour, marker=marker, ms=5)
+            ends.append((label, [*layers.values()][-1], colour))
+        ax.set_xticks(range(len(names)), names)
+        ax.set(xlabel="layer of latent variables, coarsest first", ylabel="KL (nats per image)")
+        ax.set_ylim(bottom=0)
+        plots.label_ends(ax, ends)
     words = "; ".join(f"{label} " + ", ".join(f"{k} {v:.1f}" for k, v in kl.items()) for label, kl in series.items())
     return picture(figure, f"KL of every layer of latent variables in nats per image, coarsest first. {words}")
 

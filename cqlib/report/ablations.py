@@ -1,26 +1,15 @@
-"""What the ablations (`cqlib.experiments.ablations`) did to the claims that do not hold: a small table for each, from
-records alone."""
+"""What the ablations (`cqlib.experiments.ablations`) did to the claims that do not hold: a small table for each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from cqlib.experiments.ablations import (
-    ABLATIONS,
-    BASELINE,
-    BEATS_GAN,
-    BY_NAME,
-    COSTS_BPD,
-    LOWERS_FID,
-    PROFILE,
-    PUBLISHED,
-    RESIDUAL_FID,
-    STEPS,
-    Ablation,
-)
+from cqlib.experiments import ablations
+from cqlib.experiments.ablations import ABLATIONS, BASELINE, BY_NAME, PROFILE, PUBLISHED, STEPS, Ablation
 from cqlib.experiments.claims import BY_ID, Claim
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.paper import canonical
@@ -31,9 +20,11 @@ from cqlib.report.run_sets import RunSet
 from cqlib.report.verdicts import claim_result, temperatures
 
 BESIDE = {
-    COSTS_BPD: "table1/quality-loss-fid", LOWERS_FID: "table1/f-bpd", BEATS_GAN: "table1/cq-f-gan-bpd",
-    RESIDUAL_FID: "table2/residual-bpd",
-}  # fmt: skip
+    ablations.COSTS_BPD: "table1/quality-loss-fid",
+    ablations.LOWERS_FID: "table1/f-bpd",
+    ablations.BEATS_GAN: "table1/cq-f-gan-bpd",
+    ablations.RESIDUAL_FID: "table2/residual-bpd",
+}
 """The claim that the same two rows are there for: an ablation that gives it up is no improvement."""
 WORDS = {
     "system.quality_weight": "λ",
@@ -66,8 +57,8 @@ class Table:
 
 
 def tables(folder: Path = PUBLISHED) -> tuple[dict[str, Table], list[str]]:
-    """Claim -> its table, from the records below `folder`, and a line for what is left out: a record that cannot be
-    read, an ablation whose runs pair with none.
+    """Claim -> its table, from the records below `folder`; and a line for each record that cannot be read and each
+    ablation whose runs pair with none.
 
     A row that an ablation does not change is the baseline's of the same seed, trained on the same device. All lines of
     a table are of the same seeds; a claim without its baseline has no table.
@@ -97,20 +88,18 @@ def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list
                             "the other tries have")  # fmt: skip
     if not seeds or len(lines) == 1:
         return None
-    tests = [(c, t) for c in (claim, BY_ID.get(BESIDE.get(claim.id))) if c for t in temperatures(c.metric)]
+    tests = [(c, t) for c in (claim, BY_ID.get(BESIDE.get(claim.id, ""))) if c for t in temperatures(c.metric)]
     columns = [("effect" if c is claim else c.sentence) + ("" if t is None else f", T = {t:g}") for c, t in tests]
     body = []
-    for ablation, runs in lines:
+    for tried, runs in lines:
         of_seeds = tuple(by_seed[seed] for by_seed in runs.values() for seed in sorted(seeds))
         data = of_seeds[0].data
         run_set = RunSet("published", data.name, data.shape[-1], PROFILE, of_seeds)
-        if failed := sorted({run.status for run in of_seeds} - {"done"}):
-            cells = [failed[0]] * len(tests)
-        else:
-            cells = [result_text(claim_result(c, run_set, t)) or "not measured" for c, t in tests]
+        results = [result_text(claim_result(c, run_set, t)) or "not measured" for c, t in tests]
+        failed: list[str] = sorted({run.status for run in of_seeds if run.status != "done"})
+        cells = failed[:1] * len(tests) or results
         totals = " and ".join(f"{next(iter(by_seed.values())).parameters['total']:,}" for by_seed in runs.values())
-        words = "as it is" if ablation is None else _words(ablation, baseline, runs)
-        body.append((words, *cells, totals))
+        body.append((_words(tried, rows) if tried else "as it is", *cells, totals))
     where = f"{run_set.label}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
     return Table(where, (*columns, "parameters of each"), tuple(body))
 
@@ -128,33 +117,21 @@ def _paired(runs: Runs) -> set[int]:
     return {seed for seed in seeds if len({by_seed[seed].device for by_seed in runs.values()}) == 1}
 
 
-def _words(ablation: Ablation, baseline: Runs, runs: Runs) -> str:
-    """ "λ 25 instead of 100": the settings in which the recipes of the changed rows differ from the baseline's. Steps
-    that one row alone was given are said to be so."""
-    settings = {row: _settings(row, next(iter(by_seed.values()))) for row, by_seed in baseline.items()}
-    kept = [row for row in runs if runs[row] is baseline[row]]
-    changes = {}
-    for row in (row for row in runs if row not in kept):
-        for path, value in _settings(row, next(iter(runs[row].values()))).items():
-            if value != settings[row].get(path):
-                other = f" (the other row's stay {_shown(settings[kept[0]][path])})" if path == STEPS and kept else ""
-                change = f"{WORDS.get(path, path)} {_shown(value)} instead of {_shown(settings[row].get(path))}"
-                changes[change + other] = None
-    return "; ".join(changes) + (f" ({ablation.why})" if ablation.why else "")
+def _words(ablation: Ablation, rows: Sequence[str]) -> str:
+    """ "λ 25 instead of 100": the settings of `rows` that differ from the baseline's, and whose steps stay."""
+    kept = [row for row in rows if row not in ablation.changes]
+    changes = []
+    for row in (row for row in rows if row in ablation.changes):
+        for path, value in ablation.changes[row].items():
+            change = f"{WORDS[path]} {_shown(value)} instead of {_shown(_setting(row, path))}"
+            if path == STEPS and kept:
+                change += f" (the other row's stay {_shown(_setting(kept[0], path))})"
+            changes.append(change)
+    return "; ".join(dict.fromkeys(changes)) + (f" ({ablation.why})" if ablation.why else "")
 
 
-def _settings(row: str, record: Record) -> dict[str, Any]:
-    """The recipe of a run by dotted paths; a setting that is younger than the record had today's default."""
-    today = dict(_flat(asdict(experiment(row, PROFILE).recipe)))
-    return today | dict(_flat(record.config["recipe"]))
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, tuple(value) if isinstance(value, list) else value
+def _setting(row: str, path: str) -> Any:
+    return reduce(getattr, path.split("."), experiment(row, PROFILE).recipe)
 
 
 def _shown(value: Any) -> str:

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-import matplotlib
 import numpy as np
 import torch
 from IPython import get_ipython
@@ -26,6 +23,7 @@ from torch import Tensor
 
 from cqlib.data.grids import grid_png
 from cqlib.report import page, plots
+from cqlib.report.plots import subplots as subplots
 
 SYSTEMS = ("VAE", "VAE-F", "CQ", "CQ-F", "GAN")
 """Systems in the order of their colours; any other label comes after."""
@@ -56,14 +54,14 @@ def table(caption: str, header: Sequence[str] | Mapping[str, Format | None], row
     A mapping as the header gives each column's format for numbers, of which scalar tensors are one kind.
     """
     formats = list(header.values()) if isinstance(header, Mapping) else [None] * len(header)
-    cells = [[_cell(value, form) for value, form in zip(row, formats, strict=True)] for row in rows]
+
+    def cell(value: Any, form: Format | None) -> Any:
+        if form is None or isinstance(value, str):
+            return value
+        return form(float(value)) if callable(form) else number(float(value), form)
+
+    cells = [[cell(value, form) for value, form in zip(row, formats, strict=True)] for row in rows]
     return HTML(page.macro("plain_table", caption, list(header), cells))
-
-
-def _cell(value: Any, form: Format | None) -> Any:
-    if form is None or isinstance(value, str):
-        return value
-    return form(float(value)) if callable(form) else number(float(value), form)
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -87,9 +85,6 @@ def mean_and_error(values: Tensor, digits: int = 3) -> str:
     return f"{number(float(values.mean()), digits)} ± {float(values.std()) / len(values) ** 0.5:.{digits}f}"
 
 
-# --- parts of figures ----------------------------------------------------------------------------------------
-
-
 def mark(label: str) -> tuple[str, str]:
     """Colour and marker of a system."""
     return plots.mark(SYSTEMS.index(label) if label in SYSTEMS else len(SYSTEMS))
@@ -101,17 +96,6 @@ def stretched(values: Tensor, limit: float | None = None) -> Tensor:
     if limit is None:
         limit = float(values.abs().flatten()[:: max(1, values.numel() // 100_000)].quantile(0.99))
     return (127.5 * (1 + values / limit)).round().clamp(0, 255).to(torch.uint8)
-
-
-@contextmanager
-def subplots(
-    width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
-) -> Iterator[tuple[Figure, Any]]:
-    """A figure of that size in inches, and its axes as `Figure.subplots` returns them, in the style of the page for the
-    body of the `with`."""
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(width, height)
-        yield figure, figure.subplots(rows, columns, **options)
 
 
 def bare(ax: Axes) -> None:
@@ -130,7 +114,7 @@ def heat(ax: Axes, values: Tensor, *, limit: float | None = None, title: str = "
     return image
 
 
-def legend(ax: Axes, **where: str) -> None:
+def legend(ax: Axes, **where: Any) -> None:
     """The labels of an axes' lines, each in the colour of its line."""
     box = ax.legend(frameon=False, fontsize=8.5, **where)
     for text, line in zip(box.get_texts(), box.get_lines(), strict=True):
@@ -149,7 +133,7 @@ def panels(
     lines: Mapping[str, Mapping[str, Line]], *, xlabel: str, ylabel: str, width: float = 3.3, height: float = 3.0
 ) -> Figure:
     """Plots side by side with one y axis, `lines[title][label]` is a line; each has its own legend."""
-    options = {"squeeze": False, "sharey": True}
+    options: dict[str, Any] = {"squeeze": False, "sharey": True}
     with subplots(width * len(lines) + 0.4, height, 1, len(lines), **options) as (figure, axes):
         for ax, (title, of_panel) in zip(axes[0], lines.items(), strict=True):
             for label, (x, y, colour, marker, style) in of_panel.items():
@@ -161,17 +145,13 @@ def panels(
     return figure
 
 
-# --- sliders -------------------------------------------------------------------------------------------------
-
-
 def live() -> bool:
     """Is this kernel behind a page that shows widgets? Jupyter's server and VS Code leave their mark on one."""
     shell = get_ipython()
     return shell is not None and ("JPY_SESSION_NAME" in os.environ or "__vsc_ipynb_file__" in shell.user_ns)
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """A slider from `low` to `high`, integers where all four numbers are; `label` defaults to the parameter's name."""
 
     low: float
@@ -193,7 +173,16 @@ def slider(draw: Callable[..., HTML], **controls: Range | Mapping[str, Any] | Se
         return None
     import ipywidgets as widgets
 
-    made = {name: _widget(name, control) for name, control in controls.items()}
+    def widget(name: str, control: Any) -> Any:
+        style = {"description_width": "initial"}
+        if not isinstance(control, Range):
+            options = list(control.items()) if isinstance(control, Mapping) else list(control)
+            return widgets.Dropdown(options=options, description=name, style=style)
+        kind = widgets.IntSlider if all(isinstance(n, int) for n in control[:4]) else widgets.FloatSlider
+        limits = {"min": control.low, "max": control.high, "step": control.step, "continuous_update": False}
+        return kind(control.start, style=style, description=control.label or name, **limits)
+
+    made = {name: widget(name, control) for name, control in controls.items()}
     view = widgets.HTML()
 
     def redraw(**values: Any) -> None:
@@ -201,16 +190,3 @@ def slider(draw: Callable[..., HTML], **controls: Range | Mapping[str, Any] | Se
 
     widgets.interactive_output(redraw, made)
     return widgets.VBox([widgets.HBox(list(made.values())), view])
-
-
-def _widget(name: str, control: Range | Mapping[str, Any] | Sequence[Any]) -> Any:
-    import ipywidgets as widgets
-
-    wide = {"description_width": "initial"}
-    if isinstance(control, Range):
-        numbers = (control.low, control.high, control.step, control.start)
-        kind = widgets.IntSlider if all(isinstance(n, int) for n in numbers) else widgets.FloatSlider
-        return kind(control.start, min=control.low, max=control.high, step=control.step, style=wide,
-                    description=control.label or name, continuous_update=False)  # fmt: skip
-    options = list(control.items()) if isinstance(control, Mapping) else list(control)
-    return widgets.Dropdown(options=options, description=name, style=wide)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cqlib.experiments.claims import Claim
+from cqlib.experiments.claims import CLAIMS, Claim
 from cqlib.experiments.paper import EQUAL, published_effect
 from cqlib.report.run_sets import ORIGINS, RunSet
-from cqlib.report.verdicts import ClaimResult, claim_results
+from cqlib.report.verdicts import ClaimResult, claim_result, temperatures
+from cqlib.util.text import signed
 
 
 class Verdict(NamedTuple):
@@ -77,17 +78,11 @@ class Card:
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
     """One card per claim (whose id begins with `prefix`), in the order of `VERDICTS`, then of the slides.
 
-    The verdict is that of the run set with most seeds; one of the paper's recipes on the data of the claim goes before
-    all others, and smoke runs, which only test the code, come last. The others are shown beside it.
+    The run set with most seeds decides; one of the paper's recipes on the data of the claim goes before all others, and
+    smoke runs, which only test the code, come last.
     """
-    results: dict[Claim, list[tuple[RunSet, list[ClaimResult]]]] = {}
-    for runs in sets or [RunSet("local", "", 0, "", ())]:
-        by_claim: dict[Claim, list[ClaimResult]] = {}
-        for result in claim_results(runs):
-            by_claim.setdefault(result.claim, []).append(result)
-        for claim, found in by_claim.items():
-            results.setdefault(claim, []).append((runs, found))
-    all_cards = [_card(claim, found) for claim, found in results.items() if claim.id.startswith(prefix)]
+    sets = sets or [RunSet("local", "", 0, "", ())]
+    all_cards = [_card(claim, sets) for claim in CLAIMS if claim.id.startswith(prefix)]
     return sorted(all_cards, key=lambda card: list(VERDICTS).index(card.verdict))
 
 
@@ -97,8 +92,7 @@ def count_claims(all_cards: Sequence[Card]) -> dict[str, int]:
 
 
 def verdict(results: Sequence[ClaimResult]) -> str:
-    """The verdict on a claim from its results in one run set at the two temperatures: it holds only where it holds at
-    both, and what speaks against it at one of them is said."""
+    """The verdict on a claim from its results in one run set: it holds only where it holds at both temperatures."""
     labels = {result.label for result in results}
     names = {_name(result) for result in results}
     if len(names) == 1:
@@ -112,11 +106,12 @@ def _name(result: ClaimResult) -> str:
     return f"seen once, {result.direction}" if result.label == "seen once" else result.label
 
 
-def _card(claim: Claim, results: Sequence[tuple[RunSet, list[ClaimResult]]]) -> Card:
-    run = [(runs, ran) for runs, found in results if (ran := [r for r in found if r.label != "not run"])]
+def _card(claim: Claim, sets: Sequence[RunSet]) -> Card:
+    results = [(runs, [claim_result(claim, runs, t) for t in temperatures(claim.metric)]) for runs in sets]
+    run = [(runs, ran) for runs, tested in results if (ran := [r for r in tested if r.label != "not run"])]
     run.sort(key=lambda pair: _rank(claim, *pair))
-    reach = _reach([result for _, ran in run for result in ran])
-    reason = min((r for _, found in results for r in found), key=lambda result: result.missing_kind).reason
+    ends = [end for _, ran in run for r in ran for end in (r.effect, r.low, r.high, EQUAL[claim.metric])]
+    reach = 1.1 * max((abs(end) for end in ends if end is not None), default=1.0)  # all bars of a claim have one scale
     published = published_effect(claim)
     return Card(
         claim,
@@ -124,11 +119,11 @@ def _card(claim: Claim, results: Sequence[tuple[RunSet, list[ClaimResult]]]) -> 
         tuple(_line(runs, ran, reach) for runs, ran in run),
         f"{reach:.{DIGITS[claim.unit]}f} {claim.unit}",
         "" if published is None else effect_text(published, claim.unit),
-        reason,
+        min((r for _, tested in results for r in tested), key=lambda result: result.missing_kind).reason,
     )
 
 
-def _rank(claim: Claim, runs: RunSet, results: Sequence[ClaimResult]) -> tuple:
+def _rank(claim: Claim, runs: RunSet, results: Sequence[ClaimResult]) -> tuple[bool, bool, int, bool]:
     """The place of a run set among those that test a claim: the first decides."""
     papers_own = (runs.profile, runs.data) == ("paper", claim.data)
     return runs.profile == "smoke", not papers_own, -len(results[0].seeds), runs.origin != "local"
@@ -150,27 +145,15 @@ def result_text(result: ClaimResult) -> str:
     """ "−0.30 bpd [−0.45, −0.15]": effect and interval; empty where there is no effect."""
     if result.effect is None:
         return ""
-    text, unit = effect_text(result.effect, result.claim.unit), result.claim.unit
+    text, places = effect_text(result.effect, result.claim.unit), DIGITS[result.claim.unit]
     if result.low is None or result.high is None:
         return text
-    return f"{text} [{_signed(result.low, unit)}, {_signed(result.high, unit)}]"
+    return f"{text} [{signed(result.low, places)}, {signed(result.high, places)}]"
 
 
 def effect_text(effect: float, unit: str) -> str:
     """ "+0.85 bpd" or "−12.3 %"."""
-    return f"{_signed(effect, unit)} {unit}"
-
-
-def _signed(value: float, unit: str) -> str:
-    """A signed number with a real minus: two decimals for bits per dimension, one for percent."""
-    return f"{value:+.{DIGITS[unit]}f}".replace("-", "−")
-
-
-def _reach(results: Sequence[ClaimResult]) -> float:
-    """How far from 0 the pictures of a claim reach: as far as the farthest of its effects, intervals and bands, so that
-    all have one scale."""
-    ends = [value for r in results for value in (r.effect, r.low, r.high, EQUAL[r.claim.metric]) if value is not None]
-    return 1.1 * max(map(abs, ends), default=1.0)
+    return f"{signed(effect, DIGITS[unit])} {unit}"
 
 
 def _bar(result: ClaimResult, reach: float) -> dict[str, float] | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
 
 from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import paper
@@ -34,20 +33,18 @@ def summary(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]
             ("Seeds", _seeds(local)),
             ("Device", device_counts(local)),
             ("When (UTC)", f"{start.replace('T', ' ')} to {end.replace('T', ' ')}"),
-            ("Time, all runs", duration(sum(run.seconds for run in local))),
+            ("Time, all runs", _time(local)),
         ]
     elif not alone:
         lines.append(("Run on this machine", "nothing yet"))
     for runs in (runs for runs in sets if runs.origin == "published"):
-        seeds = _seeds(runs.records)
         images = sorted({n for run in runs.records if isinstance(n := run.config.get("n_train"), int)})
         trained_on = f" ({' or '.join(f'{n:,}' for n in images)} training images)" if images else ""
-        count = _count(len(runs.records), "run")
+        seeds, count = _seeds(runs.records), _count(len(runs.records), "run")
         text = f"{count} on {runs.label}{trained_on}, seed{'s' * (' ' in seeds)} {seeds}"
         lines.append(("Published" if alone else "Published beside it", text))
     if alone:
-        lines.append(("Device", device_counts(published)))
-        lines.append(("Time, all runs", duration(sum(run.seconds for run in published))))
+        lines += [("Device", device_counts(published)), ("Time, all runs", _time(published))]
     return lines
 
 
@@ -56,14 +53,14 @@ def towards_the_paper(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     is estimated to take."""
     if _comparable_numbers(sets):
         return []
+    missing = ", ".join(_data_not_run(sets))
+    everything = "everything" + f", with the data sets that no run below took the whole of ({missing})" * bool(missing)
     hours = {(run["row"], run["data"]): run["hours"] for run in json.loads(GPU_HOURS.read_text())["runs"]}
-    everything = "everything"
-    if missing := _data_not_run(sets):
-        everything += f", with the data sets that no run below took the whole of ({', '.join(missing)})"
     table1 = sum(hours.get((row.id, "cifar10"), 0.0) for row in paper.TABLE1.rows)
+    command = "./run_all.sh --profile paper --only {} --data-dir DIR"
     return [
-        (f"./run_all.sh --profile paper --only {only} --data-dir DIR", f"{what}, about {total:,.0f} GPU-hours")
-        for only, what, total in (("table1", "Table 1", table1), ("all", everything, sum(hours.values())))
+        (command.format("table1"), f"Table 1, about {table1:,.0f} GPU-hours"),
+        (command.format("all"), f"{everything}, about {sum(hours.values()):,.0f} GPU-hours"),
     ]
 
 
@@ -112,7 +109,7 @@ def unfinished(sets: Sequence[RunSet]) -> list[str]:
 
 def devices(sets: Sequence[RunSet]) -> list[str]:
     """What the runs of either origin were trained on: "This machine: cpu"."""
-    by_origin = {name: _records(runs for runs in sets if ORIGINS[runs.origin] == name) for name in ORIGINS.values()}
+    by_origin = {name: _records(runs for runs in sets if runs.origin == origin) for origin, name in ORIGINS.items()}
     return [f"{name}: {device_counts(records)}" for name, records in by_origin.items() if records]
 
 
@@ -126,7 +123,7 @@ def provenance(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     """Commits, versions, data fingerprints and devices of all runs."""
     runs = _records(sets)
     values = {
-        "Code": {_commit(run, 40) for run in runs},
+        "Code": {commit(run, 40) for run in runs},
         "Versions": {f"{name} {version}" for run in runs for name, version in run.versions.items()},
         "Data": {f"{run.data.name} {run.data.split} {'×'.join(map(str, run.data.shape))}: {run.data.fingerprint}"
                  for run in runs},
@@ -135,16 +132,7 @@ def provenance(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     return [(name, "; ".join(sorted(texts))) for name, texts in values.items() if texts]
 
 
-def all_runs(sets: Sequence[RunSet]) -> list[list[Any]]:
-    """One line per run: what it was, how it ended, and the hashes that pin it down."""
-    return [
-        [run.row, ORIGINS[runs.origin], runs.data, run.profile, run.seed, run.status, run.config_hash,
-         run.data.fingerprint, _commit(run, 10), run.finished[:16].replace("T", " ")]
-        for runs in sets for run in runs.records
-    ]  # fmt: skip
-
-
-def _records(sets) -> list[Record]:
+def _records(sets: Iterable[RunSet]) -> list[Record]:
     return [run for runs in sets for run in runs.records]
 
 
@@ -160,6 +148,10 @@ def _comparable_numbers(sets: Sequence[RunSet]) -> int:
     return sum(counts.values()) - counts["not comparable"] - counts["not run"]
 
 
+def _time(records: Sequence[Record]) -> str:
+    return duration(sum(run.seconds for run in records))
+
+
 def _seeds(records: Sequence[Record]) -> str:
     seeds = sorted({run.seed for run in records})
     whole = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
@@ -170,7 +162,8 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def _commit(run: Record, digits: int) -> str:
+def commit(run: Record, digits: int) -> str:
+    """The first `digits` of the commit that a run was made from, and whether its code was committed."""
     if run.git.commit is None:
         return "no repository"
     return run.git.commit[:digits] + (" with uncommitted changes" if run.git.dirty else "")

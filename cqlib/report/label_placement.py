@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 MARK = 5.0  # half a mark's side, in points
 DISTANCES = (7, 12, 18, 26, 36, 48, 62, 78)  # from the mark to the label, in points
+STEP = 4.0  # between points of a line that are looked at, in pixels
 NEAR = 12  # up to here a label needs no line to its mark
 # Unit steps away from the mark, in order of preference; text grows in their direction.
 DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
@@ -19,13 +20,12 @@ ALIGN_X = {-1: "right", 0: "center", 1: "left"}
 ALIGN_Y = {-1: "top", 0: "center", 1: "bottom"}
 
 
-@dataclass(frozen=True)
-class Label:
+class Label(NamedTuple):
     """`text` for the marks at `anchors` (data coordinates of `axes`), beside any one of them."""
 
     text: str
     axes: Axes
-    anchors: tuple[tuple[float, float], ...]
+    anchors: Sequence[tuple[float, float]]
     colour: str
 
 
@@ -39,59 +39,35 @@ def place(
     """
     figure.draw_without_rendering()  # fixes the layout, so that pixels mean something
     scale = figure.dpi / 72
-    marks = np.array([label.axes.transData.transform(at) for label in labels for at in label.anchors])
+    margin = 1.5 * scale
+    marks = np.concatenate([label.axes.transData.transform(label.anchors) for label in labels])
     taken = np.hstack([marks - MARK * scale, marks + MARK * scale])  # boxes: left, bottom, right, top, in pixels
-    lines = np.concatenate([_pieces(axes.transData.transform(np.stack([x, y], 1))) for axes, x, y in segments])
-    frame = np.array([label.axes.get_window_extent().extents for label in labels])
-    frame = np.hstack([frame[:, :2].min(0), frame[:, 2:].max(0)])[None]
+    ends = [axes.transData.transform(np.stack([x, y], 1)) for axes, x, y in segments]
+    lines = np.concatenate([np.linspace(a, b, max(2, int(np.hypot(*(b - a)) / STEP))) for a, b in ends])
+    frames = np.array([label.axes.get_window_extent().extents for label in labels])
+    frame = np.hstack([frames[:, :2].min(0), frames[:, 2:].max(0)])[None]
     for label in labels:
+        probe = label.axes.text(0, 0, label.text)
+        size = np.array(probe.get_window_extent().size)
+        probe.remove()
         places = list(itertools.product(DISTANCES, label.anchors, DIRECTIONS))
-        size = _size(label)
-        boxes = np.array([
-            _box(label.axes.transData.transform(anchor), size, direction, distance * scale, 1.5 * scale)
-            for distance, anchor, direction in places
-        ])  # fmt: skip
-        outside = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) - _overlaps(boxes, frame)
+        away = np.array([direction for _, _, direction in places])
+        offsets = np.array([distance for distance, _, _ in places])[:, None] * away / np.hypot(*away.T)[:, None]
+        at = label.axes.transData.transform([anchor for _, anchor, _ in places])
+        corners = at + scale * offsets - size * (1 - away) / 2  # text grows away from its mark
+        boxes = np.hstack([corners - margin, corners + size + margin])
+        outside = np.prod(size + 2 * margin) - _overlaps(boxes, frame)
         crossed = ((lines > boxes[:, None, :2]) & (lines < boxes[:, None, 2:])).all(2).sum(1)
         covered = _overlaps(boxes, taken) + 4 * outside + 20 * scale**2 * crossed
         best = int(covered.round(3).argmin())
-        _write(label, *places[best])
+        distance, anchor, (dx, dy) = places[best]
+        leader = {"arrowstyle": "-", "color": label.colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4}
+        text = label.axes.annotate(
+            label.text, anchor, tuple(offsets[best]), textcoords="offset points", color=label.colour,
+            ha=ALIGN_X[dx], va=ALIGN_Y[dy], annotation_clip=False, arrowprops=leader if distance > NEAR else None,
+        )  # fmt: skip
+        text.set_in_layout(False)
         taken = np.vstack([taken, boxes[best]])
-
-
-def _write(label: Label, distance: float, anchor: tuple[float, float], direction: tuple[int, int]) -> None:
-    dx, dy = direction
-    leader = {"arrowstyle": "-", "color": label.colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4}
-    text = label.axes.annotate(
-        label.text, anchor, _offset(direction, distance), textcoords="offset points", color=label.colour,
-        ha=ALIGN_X[dx], va=ALIGN_Y[dy], annotation_clip=False, arrowprops=leader if distance > NEAR else None,
-    )  # fmt: skip
-    text.set_in_layout(False)
-
-
-def _offset(direction: tuple[int, int], distance: float) -> np.ndarray:
-    return np.array(direction) * distance / np.hypot(*direction)
-
-
-def _size(label: Label) -> tuple[float, float]:
-    """Width and height of the text in pixels."""
-    text = label.axes.text(0, 0, label.text)
-    extent = text.get_window_extent()
-    text.remove()
-    return extent.width, extent.height
-
-
-def _box(
-    mark: np.ndarray, size: tuple[float, float], direction: tuple[int, int], distance: float, margin: float
-) -> np.ndarray:
-    """Where text of that size comes to stand, in pixels: it grows away from the mark."""
-    corner = mark + _offset(direction, distance) - np.array(size) * (1 - np.array(direction)) / 2
-    return np.hstack([corner - margin, corner + size + margin])
-
-
-def _pieces(ends: np.ndarray, step: float = 4.0) -> np.ndarray:
-    """Points along a line between two pixels."""
-    return np.linspace(ends[0], ends[1], max(2, int(np.hypot(*(ends[1] - ends[0])) / step)))
 
 
 def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -1,8 +1,7 @@
 """The report: records -> one self-contained `index.html`, readable without a network or a script.
 
-`build` makes the page from records and pictures; `render` finds both in the folders that run_all.sh uses. `table_html`
-and `claims_html` give a notebook the same tables. Everything that comes from outside (records, messages, names) passes
-through an environment that escapes it and cuts absolute paths to their last part.
+Everything that comes from outside (records, messages, names) passes through an environment that escapes it and cuts
+absolute paths to their last part. Notebooks show pieces of the same page.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cqlib.experiments import paper
+from cqlib.experiments.experiment import AVAILABLE, experiment
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS
 from cqlib.report import ablations, facts, pictures, small_tables, tables
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims
-from cqlib.report.run_sets import RunSet, run_sets
+from cqlib.report.run_sets import ORIGINS, RunSet, run_sets
 from cqlib.util import VERSION
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
@@ -54,11 +54,10 @@ def build(
 ) -> Path:
     """Write `out`/index.html, whole or not at all; its path. Equal input gives an equal page.
 
-    `failures` are one-line messages of what went wrong; `notebooks` are executed notebooks and their pages,
-    at or below `out`. Sample grids are looked up as FOLDER/SLUG/samples_T1 and samples_T0 (.png, .webp); they
-    become part of the page. Real test images are drawn from the data set where it can be loaded (`data_dir`: local
-    copies). `alone`: it is about the published records; their grids, where they lie below `out`, are linked, and real
-    images are shown of data that need no files, so that the page is the same everywhere. `tried`: the ablations of a
+    `failures` are one-line messages; `notebooks` are executed ones and their pages, at or below `out`. Sample grids are
+    looked up as FOLDER/SLUG/samples_T1 and samples_T0 (.png, .webp). Real test images are drawn where the data set
+    can be loaded (`data_dir`: local copies). `alone`: the page is about the published records and the same everywhere;
+    grids below `out` are linked, and real images are shown of data that need no files. `tried`: the ablations of a
     claim, by its id. `profile` is the one of the commands shown; rows of `available` can be trained. OSError when `out`
     cannot be written.
     """
@@ -87,7 +86,6 @@ def build(
         samples=pictures.samples_of(sets, folders, data_dir, Path(out) if alone else None),
         plots=pictures.plots_of(sets, alone),
         notebooks=_links(notebooks, out),
-        footnote_link=_footnote_link,
         fresh=functools.partial(next, itertools.count(1)),
     )  # fmt: skip
     return write_atomic(Path(out) / "index.html", page)
@@ -102,8 +100,6 @@ def render(
 
     A record that cannot be read is named among the failures and left out, as is one of an older recipe beside others.
     """
-    from cqlib.experiments.experiment import AVAILABLE
-
     alone = Path(runs_dir).resolve() == PUBLISHED.resolve()
     local, unreadable = ([], []) if alone else load_records(runs_dir)
     local, stale = _of_one_recipe(local)
@@ -129,7 +125,6 @@ def render(
 def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """The records without those of another recipe than today's where the same row has some of today's: they have no
     mean. And a line for each that is left out."""
-    from cqlib.experiments.experiment import experiment
 
     def is_current(record: Record) -> bool:
         try:
@@ -141,18 +136,14 @@ def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     def kind(record: Record) -> tuple[str, ...]:
         return paper.canonical(record.row), record.profile, record.data.name
 
-    current = {id(record): is_current(record) for record in records}
-    renewed = {kind(record) for record in records if current[id(record)]}
-    kept = [record for record in records if current[id(record)] or kind(record) not in renewed]
-    stale = (record for record in records if not current[id(record)] and kind(record) in renewed)
-    return kept, [
+    old = [record for record in records if not is_current(record)]
+    renewed = {kind(record) for record in records if record not in old}
+    stale = [record for record in old if kind(record) in renewed]
+    return [record for record in records if record not in stale], [
         f"{r.row} on {without_paths(r.data.name)}, {r.profile}, seed {r.seed} is of another recipe than today's; "
         f"trained again with --seeds {r.seed}, (and the comma) it is of the same"
         for r in stale
     ]
-
-
-# --- pieces of the page for notebooks ------------------------------------------------------------------------
 
 
 @functools.cache
@@ -185,8 +176,6 @@ def claims_html(table: str, local: Sequence[Record], published: Sequence[Record]
 
 def shortfalls_html(local: Sequence[Record], published: Sequence[Record] | None = None) -> Markup:
     """What could not be reproduced, as a list for a notebook."""
-    from cqlib.experiments.experiment import AVAILABLE
-
     sets = _sets(local, published)
     lines = facts.shortfalls(sets, cards(sets), AVAILABLE) + facts.unfinished(sets)
     items = Markup("").join(Markup("<li>{}</li>").format(without_paths(line)) for line in lines)
@@ -206,7 +195,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         finalize=lambda value: without_paths(value) if type(value) is str else value,
     )
-    environment.globals.update(tones=TONES, verdicts=VERDICTS, footnotes=paper.FOOTNOTES, equal=paper.EQUAL)
+    environment.globals.update(
+        tones=TONES, verdicts=VERDICTS, footnotes=paper.FOOTNOTES, equal=paper.EQUAL, origins=ORIGINS
+    )
     return environment
 
 
@@ -214,17 +205,11 @@ def _css(name: str) -> Markup:
     return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
 
 
-def _footnote_link(note: str) -> Markup:
-    number = list(paper.FOOTNOTES).index(note) + 1
-    return Markup('<a href="#note-{}" aria-label="footnote {}">{}</a>').format(note, number, number)
-
-
 def _links(files: Sequence[Path], out: Path) -> dict[str, list[tuple[str, str]]]:
     """Notebooks by name with relative links to their pages."""
-    kinds = {".html": "page", ".ipynb": "notebook"}
     links: dict[str, list[tuple[str, str]]] = {}
     for file in map(Path, files):
-        if file.suffix in kinds:
-            link = file.relative_to(out) if file.is_absolute() and file.is_relative_to(out) else file
-            links.setdefault(file.stem, []).append((kinds[file.suffix], link.as_posix()))
+        if kind := {".html": "page", ".ipynb": "notebook"}.get(file.suffix):
+            link = file.relative_to(out) if file.is_relative_to(out) else file
+            links.setdefault(file.stem, []).append((kind, link.as_posix()))
     return links

@@ -13,7 +13,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cqlib.data import load
 from cqlib.data.grids import EXACT, QUALITY, grid, webp
+from cqlib.data.published import missing_files
 from cqlib.data.reading import DAMAGE
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record, slug
@@ -33,7 +35,6 @@ NOT_SHOWN = "Real images of this set do not come with this project, and are not 
 MAX_LINES = 8  # curves in one plot that can still be told apart
 WIDTH_PERCENT = {**WIDTHS, "table1/cq-f": 100}
 """Row -> width of CQ-F's nets in percent of the profile's."""
-FEWEST_WIDTHS = 3
 FAMILIES = {  # by which columns of Table 3 the slides fill
     (False, True): "adversarial (no likelihood: starred BPD)",
     (True, False): "likelihood",
@@ -50,8 +51,8 @@ def samples_of(
     for runs in sets:
         rows = [row for row in ROWS if row in runs.rows]
         if figures := grids(runs, rows, pictures[runs.origin], data_dir, out):
-            blocks.append({"title": runs.title, "figures": figures,
-                           "note": "" if _can_be_shown(runs, out) else NOT_SHOWN})  # fmt: skip
+            note = "" if out is None or runs.data in WITHOUT_FILES else NOT_SHOWN
+            blocks.append({"title": runs.title, "figures": figures, "note": note})
     return blocks
 
 
@@ -59,43 +60,37 @@ def grids(
     runs: RunSet, rows: Sequence[str], folder: Path | None, data_dir: Path | None, out: Path | None = None
 ) -> list[dict[str, Any]]:
     """Real test images, then the grids of `rows` in `folder`; empty where there is none."""
-    figures = [figure for row in rows if (figure := _grids(runs, row, folder, out))]
-    real = real_images(runs.data, runs.size, data_dir) if figures and _can_be_shown(runs, out) else None
-    if real is not None:
+    found = (_grids(runs.records_of(row), short_label(row), folder, out) for row in rows if folder)
+    figures = [figure for figure in found if figure]
+    can_be_shown = out is None or runs.data in WITHOUT_FILES  # on a page that is the same everywhere
+    if figures and can_be_shown and (real := real_images(runs.data, runs.size, data_dir)):
         image = _image(real, f"Real test images of {without_paths(runs.data)}")
         text = "(the first ones)" + (LOSSY if runs.size > EXACT else "")
         figures.insert(0, {"label": "Real test images", "text": text, "images": [image]})
     return figures
 
 
-def _can_be_shown(runs: RunSet, out: Path | None) -> bool:
-    """Whether real images may stand on the page: on one that is the same everywhere only what any machine has."""
-    return out is None or runs.data in WITHOUT_FILES
-
-
-def _grids(runs: RunSet, row: str, folder: Path | None, out: Path | None) -> dict[str, Any] | None:
-    for run in runs.records_of(row) if folder else ():
+def _grids(records: Sequence[Record], label: str, folder: Path, out: Path | None) -> dict[str, Any] | None:
+    """The samples of the first of `records` that has some."""
+    for run in records:
         run_folder = folder / slug(run.row, run.data.name, run.profile, run.seed)
-        files = [(at, file) for at in AT if (file := sample_file(run_folder, at)) is not None]
-        label = short_label(row)
-        images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
-                  for at, file in files]  # fmt: skip
-        if images:
-            shown = "T = 1 left, T = 0 right" if len(images) > 1 else f"T = {images[0]['alt'][-1]}"
-            kept = LOSSY if any(_rounded(file) for _, file in files) else ""
-            return {"label": label, "text": f"{shown}; seed {run.seed}{kept}", "images": images}
+        files = {at: file for at in AT if (file := sample_file(run_folder, at))}
+        if files:
+            images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
+                      for at, file in files.items()]  # fmt: skip
+            shown = "T = 1 left, T = 0 right" if len(files) > 1 else f"T = {next(iter(files))[1]}"
+            lossy = LOSSY if any(map(_is_lossy, files.values())) else ""
+            return {"label": label, "text": f"{shown}; seed {run.seed}{lossy}", "images": images}
     return None
 
 
 def sample_file(folder: Path, at: str) -> Path | None:
-    """The grid of a run's samples at "T1" or "T0": PNG, or WebP where it was published smaller; None where there is no
-    whole picture."""
+    """The grid of a run's samples at "T1" or "T0", PNG or WebP; None where there is no whole picture."""
     files = (folder / f"samples_{at}{suffix}" for suffix in KINDS)
     return next((file for file in files if _is_picture(file)), None)
 
 
-def _rounded(file: Path) -> bool:
-    """Whether the file is a WebP that gave up exact pixels."""
+def _is_lossy(file: Path) -> bool:
     return file.suffix == ".webp" and file.read_bytes()[12:16] != b"VP8L"
 
 
@@ -111,26 +106,22 @@ def _is_picture(file: Path) -> bool:
     return False
 
 
-def _link(file: Path, out: Path | None) -> Markup | None:
-    """The address of a file below `out` on a page that lies there; None for another."""
+def _link(file: Path, out: Path | None) -> str:
+    """The address of a file below `out` on a page that lies there; empty for another."""
     if out is None or not file.resolve().is_relative_to(out.resolve()):
-        return None
-    return Markup(quote(file.resolve().relative_to(out.resolve()).as_posix()))
+        return ""
+    return quote(file.resolve().relative_to(out.resolve()).as_posix())
 
 
-def _image(content: bytes, alt: str, link: Markup | None = None) -> dict[str, Any]:
+def _image(content: bytes, alt: str, link: str = "") -> dict[str, Any]:
     picture = Image.open(io.BytesIO(content), formats=list(KINDS.values()))
-    width, height = picture.size
-    source = link or Markup(plots.data_uri(content, f"image/{picture.format.lower()}"))
-    return {"src": source, "alt": alt, "width": width, "height": height}
+    source = link or plots.data_uri(content, f"image/{str(picture.format).lower()}")
+    return {"src": Markup(source), "alt": alt, "width": picture.width, "height": picture.height}
 
 
 def plots_of(sets: Sequence[RunSet], alone: bool = False) -> list[dict[str, Any]]:
-    """Quality against likelihood, learning curves and scores by width of every run set, this machine's first. The
-    losses of published runs are for the page that is about them `alone`.
-
-    `more` marks curves that a reader may skip.
-    """
+    """Quality against likelihood, learning curves and scores by width of every run set, this machine's first. Losses
+    of published runs are for the page that is about them `alone`; `more` marks curves that a reader may skip."""
     plots_of_sets = []
     for runs in sorted(sets, key=lambda runs: runs.origin):
         for name, rows in boards(runs):
@@ -145,15 +136,16 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
 
     Two scales stand with the other architectures of Table 2. A table with no row of its own gets no picture.
     """
-    shared: list[tuple[str, list[str]]] = []
+    shared: dict[str, list[str]] = {}
     shown: set[str] = set()
     for table in paper.TABLES:
         ran = [row for row in table_rows(table.id) if runs.records_of(row)]
         if not shown.issuperset(map(paper.canonical, ran)):
-            shared.append((f"Table {table.id.removeprefix('table')}", ran))
+            shared[f"Table {table.id.removeprefix('table')}"] = ran
             shown.update(map(paper.canonical, ran))
-    others = [row for row in runs.rows if row not in shown]
-    return [*shared, ("Beside the tables", others)] if others else shared
+    if others := [row for row in runs.rows if row not in shown]:
+        shared["Beside the tables"] = others
+    return list(shared.items())
 
 
 def table_rows(table: str) -> list[str]:
@@ -174,13 +166,16 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
     for _, distance, _ in FEATURES.values():
         points = [point for row in rows for point in _points(runs, row, distance)]
         if points:
-            families = {short_label(row): family(row) for row in rows} if name == "Table 3" else None
-            figure = plots.quality_against_likelihood(points, distance=distance, marks=marks(rows), families=families)
+            kinds = {short_label(row): family(row) for row in rows} if name == "Table 3" else {}
+            places = {kind: place for place, kind in enumerate(dict.fromkeys(kinds.values()))}
+            legend = {kind: place for kind, place in places.items() if kind in {kinds[p.label] for p in points}}
+            numbers = {label: places[kind] for label, kind in kinds.items()} or marks(rows)
+            figure = plots.quality_against_likelihood(points, distance=distance, marks=numbers, legend=legend)
             values = [f"{p.label} at T = {p.temperature} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
             alt = f"{distance} against BPD, {name}. {runs.title}. {', '.join(values)}"
             spread = "; bars: standard deviations over seeds" if any(p.bpd_std for p in points) else ""
             caption = f"{name}, quality against likelihood: filled T = 1, open T = 0{spread}; lower left is better."
-            figures.append(_plot(figure, alt, f"{caption} {runs.title}.", wide=families is not None))
+            figures.append(_plot(figure, alt, f"{caption} {runs.title}.", wide=bool(legend)))
     return figures
 
 
@@ -190,74 +185,69 @@ def _points(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
     for temperature in (1, 0):
         metrics = ("BPD", f"{distance}@T{temperature}")
         both = [run.metrics for run in runs.done(row) if run.metrics.keys() >= {*metrics}]
-        if both:
-            bpd, score = (mean_of(measured[name] for measured in both) for name in metrics)
-            label = short_label(row)
-            points.append(plots.Point(label, bpd.value, score.value, temperature, bpd.std or 0, score.std or 0))
+        bpd, score = (mean_of(measured[name] for measured in both) for name in metrics)
+        if bpd and score:
+            spreads = (bpd.std or 0.0, score.std or 0.0)
+            points.append(plots.Point(short_label(row), bpd.value, score.value, temperature, *spreads))
     return points
 
 
 def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) -> list[dict[str, Any]]:
     """A picture for every curve of `rows`; without `losses` only of what was measured on held-out images."""
     figures = []
-    records = [run for row in rows for run in runs.records_of(row)]
-    for curve in dict.fromkeys(curve for run in records for curve in run.curve):
-        if not losses and not curve.startswith(MEASURED):
+    for curve in dict.fromkeys(curve for row in rows for run in runs.records_of(row) for curve in run.curve):
+        measured = curve.startswith(MEASURED)
+        if not losses and not measured:
             continue
-        series = {short_label(row): lines for row in rows if (lines := curves(runs.records_of(row), curve))}
-        left_out = list(series)[MAX_LINES:]
-        series = dict(list(series.items())[:MAX_LINES])
+        every = {short_label(row): lines for row in rows if (lines := curves(runs.records_of(row), curve))}
+        series = dict(list(every.items())[:MAX_LINES])
         figure = plots.learning_curves(series, ylabel=axis(without_paths(curve)), marks=marks(rows))
         ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
         alt = f"{without_paths(curve)} over training steps, {name}. {runs.title}. At the end of the first seed: {ends}"
         caption = f"{name}, {curve} over training steps, one line per seed. {runs.title}."
-        caption += f" Not drawn: {', '.join(left_out)}." if left_out else ""
-        if curve.startswith(MEASURED) and (settled := order(series)):
+        if left_out := [label for label in every if label not in series]:
+            caption += f" Not drawn: {', '.join(left_out)}."
+        if measured and (settled := order(series)):
             caption += f" {settled}"
         figures.append(_plot(figure, alt, caption, more=not curve.startswith(FIRST)))
     return figures
 
 
-def order(series: Mapping[str, Sequence[Sequence[Sequence[float]]]]) -> str:
-    """Whether the order of models is settled: since which of the steps at which all were measured their means over
-    seeds, lowest first, stand as at the end. Empty for one model, for more than a plot shows, or where models were
-    measured at different steps."""
-    curves = {label: [dict(map(tuple, line)) for line in lines] for label, lines in series.items()}
-    steps = {tuple(sorted(curve)) for lines in curves.values() for curve in lines}
-    if not 2 <= len(series) < MAX_LINES or len(steps) != 1:
+def order(series: Mapping[str, Sequence[plots.Curve]]) -> str:
+    """Since which step the means over seeds stand in the order that they have at the end. Empty for one model, for more
+    than a plot shows, or where models were measured at different steps."""
+    curves = {label: [{step: value for step, value in line} for line in lines] for label, lines in series.items()}
+    all_steps = {tuple(sorted(curve)) for lines in curves.values() for curve in lines}
+    if not 2 <= len(series) < MAX_LINES or len(all_steps) != 1:
         return ""
-    (steps,) = steps
-
-    def rank(step: float) -> list[str]:
-        return sorted(curves, key=lambda label: fmean(curve[step] for curve in curves[label]))
-
-    last = rank(steps[-1])
-    since = next(steps[k] for k in range(len(steps)) if all(rank(step) == last for step in steps[k:]))
+    (steps,) = all_steps
+    means = {label: [fmean(curve[step] for curve in lines) for step in steps] for label, lines in curves.items()}
+    ranks = [sorted(means, key=lambda label: means[label][k]) for k in range(len(steps))]
+    first = next(k for k in range(len(steps)) if all(rank == ranks[-1] for rank in ranks[k:]))
     seeds = max(map(len, series.values()))
     by = "in one seed" if seeds == 1 else f"by means over {seeds} seeds or fewer"
-    stands = f"stands since step {since:,} of {steps[-1]:,}" if since < steps[-1] else "is that of the last step alone"
-    return (f"The order at the end {by}, {' < '.join(last)}, {stands}; whether neighbours differ is for the "
+    stands = f"stands since step {steps[first]:,} of {steps[-1]:,}"
+    stands = stands if first < len(steps) - 1 else "is that of the last step alone"
+    return (f"The order at the end {by}, {' < '.join(ranks[-1])}, {stands}; whether neighbours differ is for the "
             "claims to say.")  # fmt: skip
 
 
-def curves(records: Sequence[Record], name: str) -> list[list[list[float]]]:
+def curves(records: Sequence[Record], name: str) -> list[plots.Curve]:
     """The learning curves `name` of `records`, those that have one."""
     return [run.curve[name] for run in records if run.curve.get(name)]
 
 
 def axis(name: str) -> str:
-    """The label of a curve's axis with its unit; losses are in nats per image where the name says no other; a critic's,
-    which is not always a cross-entropy, has none."""
+    """The label of a curve's axis with its unit; a critic's loss, which is not always a cross-entropy, has none."""
     return name if "(" in name or name == "discriminator" else f"{name} (nats per image)"
 
 
 def by_width(runs: RunSet) -> list[dict[str, Any]]:
-    """BPD and distance of CQ-F against its number of parameters, for every kind of features; none with fewer than
-    `FEWEST_WIDTHS` widths."""
+    """BPD and distance of CQ-F against its number of parameters, for every kind of features; from three widths on."""
     bpd, figures = widths(runs, "BPD"), []
     for _, distance, _ in FEATURES.values():
         scores = {f"T = {t}": widths(runs, f"{distance}@T{t}") for t in (1, 0)}
-        if min(map(len, (bpd, *scores.values()))) >= FEWEST_WIDTHS:
+        if min(map(len, (bpd, *scores.values()))) >= 3:
             scored = {p.percent: p.mean for p in scores["T = 1"]}
             values = [f"width {p.percent} % {p.mean:.2f} bpd, {scored[p.percent]:,.0f}"
                       for p in bpd if p.percent in scored]  # fmt: skip
@@ -272,9 +262,9 @@ def widths(runs: RunSet, metric: str) -> list[plots.Size]:
     """A metric of CQ-F by width, of finished runs."""
     sizes = []
     for row, percent in WIDTH_PERCENT.items():
-        done = [run for run in runs.done(row) if "total" in run.parameters and metric in run.metrics]
-        if mean := mean_of(run.metrics[metric] for run in done):
-            sizes.append(plots.Size(percent, done[0].parameters["total"] / 1e6, mean.value, mean.std or 0.0))
+        if mean := runs.mean(row, metric):
+            millions = runs.done(row)[0].parameters.get("total", 0) / 1e6
+            sizes.append(plots.Size(percent, millions, mean.value, mean.std or 0.0))
     return sorted(sizes)
 
 
@@ -283,11 +273,7 @@ def _plot(figure: Figure, alt: str, caption: str, more: bool = False, wide: bool
 
 
 def real_images(data: str, size: int, data_dir: Path | None) -> bytes | None:
-    """The first test images, 16 in a row, as a WebP: 128, or of larger ones 64 without repeated pixels and not without
-    loss; None where the data set cannot be loaded. Nothing is fetched for a picture."""
-    from cqlib.data import load
-    from cqlib.data.published import missing_files
-
+    """The first test images, 16 in a row, as a WebP; None where the data set cannot be loaded. Nothing is fetched."""
     if missing_files(data, data_dir):
         return None
     n, repeated = (128, 4) if size <= EXACT else (64, 1)

@@ -1,9 +1,7 @@
-"""Pictures: sample grids, learning curves, quality against likelihood.
+"""Sample grids, learning curves and scatter plots as matplotlib figures, and those as inline SVG.
 
-Every function returns a matplotlib Figure and leaves matplotlib's global settings as they are. `to_svg`
-turns a figure into an inline SVG whose colours are CSS variables, so that one picture reads on a light and
-on a dark page; `data_uri` makes a picture part of the page. Series are told apart by direct labels and
-markers as well as by colour (near the Okabe-Ito palette, made for the common colour-vision deficiencies).
+Matplotlib's global settings stay as they are. Series differ by direct labels and markers as well as by colour (near the
+Okabe-Ito palette, made for the common colour-vision deficiencies).
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ import re
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib
@@ -37,7 +35,7 @@ INK, FAINT, PAPER = "#1b1f24", "#8b929c", "#fdfdfb"
 SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563", "#b4174b", "#4d7c0f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHES = ("-", "--", ":")
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0,
     "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
     "text.color": INK, "axes.labelcolor": INK, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
@@ -52,13 +50,12 @@ VARIABLES = {INK: "var(--ink,#1b1f24)", FAINT: "var(--faint,#8b929c)", PAPER: "v
     colour: f"var(--series-{i},{colour})" for i, colour in enumerate(SERIES)
 }
 
-Curve = Sequence[Sequence[float]]  # [[step, value], ...]
+Curve = Sequence[tuple[float, float]]  # [[step, value], ...]
 
 
-@dataclass(frozen=True)
-class Point:
-    """One mark of `quality_against_likelihood`: BPD, a Fréchet-type distance, the temperature (1 or 0); and
-    their standard deviations over seeds, 0 for a single one."""
+class Point(NamedTuple):
+    """One mark of `quality_against_likelihood`: BPD and a Fréchet-type distance at temperature 1 or 0, with their
+    standard deviations over seeds, 0 for a single one."""
 
     label: str
     bpd: float
@@ -69,8 +66,7 @@ class Point:
 
 
 class Size(NamedTuple):
-    """One mark of `by_parameters`: width of the nets in percent, millions of parameters, mean and standard deviation
-    over seeds of a metric."""
+    """One mark of `by_parameters`: width of the nets in percent, mean and standard deviation of a metric over seeds."""
 
     percent: int
     millions: float
@@ -78,89 +74,83 @@ class Size(NamedTuple):
     std: float
 
 
+@contextmanager
+def subplots(
+    width: float, height: float, rows: int = 1, columns: int = 1, *, style: Mapping[Any, Any] = STYLE, **options: Any
+) -> Iterator[tuple[Figure, Any]]:
+    """A figure of that size in inches, and its axes as `Figure.subplots` returns them, in the style of the page for the
+    body of the `with`."""
+    with matplotlib.rc_context({**style}):
+        figure = blank(width, height)
+        yield figure, figure.subplots(rows, columns, **options)
+
+
+def blank(width: float, height: float) -> Figure:
+    """An empty figure of that size in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)  # no pyplot, no global list of open figures, no window
+    return figure
+
+
 def sample_board(rows: Mapping[str, Mapping[str, torch.Tensor]], *, columns: int = 8) -> Figure:
     """Grids side by side: `rows[row label][column title]` are images (N, C, H, W) uint8."""
     across = max(len(row) for row in rows.values())
-    with matplotlib.rc_context(STYLE):
-        figure = blank(2.1 * across, 2.3 * len(rows))
-        axes = figure.subplots(len(rows), across, squeeze=False)
+    beside: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "rotation": 90}
+    with subplots(2.1 * across, 2.3 * len(rows), len(rows), across, squeeze=False) as (figure, axes):
         for ax in axes.flat:
             ax.set_axis_off()
         for line, (label, row) in zip(axes, rows.items(), strict=True):
-            beside = {"xycoords": "axes fraction", "textcoords": "offset points", "rotation": 90}
             line[0].annotate(label, (0, 0.5), (-3, 0), ha="right", va="center", weight="bold", **beside)
             for ax, (title, images) in zip(line, row.items(), strict=False):
                 ax.imshow(grid(images, columns=columns), interpolation="none")
                 ax.set_title(title)
-        return figure
+    return figure
 
 
-def learning_curves(
-    series: Mapping[str, Sequence[Curve]], *, ylabel: str, title: str = "", marks: Mapping[str, int] | None = None
-) -> Figure:
+def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks: Mapping[str, int]) -> Figure:
     """Curves over training steps: `series[label]` holds one curve [[step, value], ...] per seed.
 
     One colour and dash per label, thin lines for the seeds, the label at the end of its line. `marks`: label -> its
-    number in `mark`, so that a system looks the same in every plot; without it labels are numbered as they come.
+    number in `mark`, so that a system looks the same in every plot.
     """
-    marks = _numbered(series, marks)
-    with matplotlib.rc_context(PLAIN):
-        figure = blank(4.7, 3.1)
-        ax = figure.subplots()
+    with subplots(4.7, 3.1, style=PLAIN) as (figure, ax):
         ends = []
         for label, curves in series.items():
-            (colour, _), dash, last = mark(marks[label]), DASHES[marks[label] // len(SERIES) % len(DASHES)], []
+            (colour, _), dash = mark(marks[label]), DASHES[marks[label] // len(SERIES) % len(DASHES)]
             for curve in curves:
-                steps, values = np.asarray(curve, dtype=float).reshape(-1, 2).T
-                ax.plot(steps, values, dash, color=colour, linewidth=1.7 if len(curves) == 1 else 1.0)
-                last += [(steps[-1], values[-1])] if len(steps) else []
-            if last:
-                ends.append((label, *np.mean(last, axis=0), colour))
-        ax.set_xlabel("training step")
-        ax.set_ylabel(ylabel)
-        ax.set_title(title)
+                ax.plot(*zip(*curve, strict=True), dash, color=colour, linewidth=1.7 if len(curves) == 1 else 1.0)
+            ends.append((label, float(np.mean([curve[-1][1] for curve in curves])), colour))
+        ax.set(xlabel="training step", ylabel=ylabel)
         ax.margins(x=0.01)
-        _label_ends(ax, ends)
-        return figure
+        label_ends(ax, ends)
+    return figure
 
 
 def quality_against_likelihood(
-    points: Sequence[Point],
-    *,
-    distance: str,
-    title: str = "",
-    marks: Mapping[str, int] | None = None,
-    families: Mapping[str, str] | None = None,
+    points: Sequence[Point], *, distance: str, marks: Mapping[str, int], legend: Mapping[str, int] | None = None
 ) -> Figure:
     """Likelihood (BPD, across) against image quality (a Fréchet-type distance, up): lower left is better.
 
     A filled marker is temperature 1, an open one temperature 0; a line joins the two of one model, and bars are
     standard deviations over seeds. Where one gap would take half of the axis of BPD, the axis is broken, with one
-    scale on either side. `marks` as in `learning_curves`; with `families`, label -> its family, colours and markers
-    are those of families in their order, and a legend names them.
+    scale on either side. `marks` as in `learning_curves`; a `legend` of such numbers makes the plot larger.
     """
-    kinds = list(dict.fromkeys(families.values())) if families else []
-    marks = _numbered((point.label for point in points), marks)
     ranges = _ranges([(point.bpd - point.bpd_std, point.bpd + point.bpd_std) for point in points])
-    with matplotlib.rc_context(PLAIN):
-        figure = blank(6.6, 4.8) if families else blank(4.9, 3.6)
-        widths = [high - low for low, high in ranges]
-        panels = figure.subplots(1, len(ranges), squeeze=False, sharey=True, width_ratios=widths)[0]
-        labels, lines = [], []
+    widths = [high - low for low, high in ranges]
+    options: dict[str, Any] = {"squeeze": False, "sharey": True, "width_ratios": widths, "style": PLAIN}
+    with subplots(*((6.6, 4.8) if legend else (4.9, 3.6)), 1, len(ranges), **options) as (figure, axes):
+        panels, labels, lines = axes[0], [], []
         for name in dict.fromkeys(point.label for point in sorted(points, key=lambda point: point.bpd)):
             mine = [point for point in points if point.label == name]
-            colour, marker = mark(kinds.index(families[name]) if families else marks[name])
+            colour, marker = mark(marks[name])
             ax = panels[sum(mine[0].bpd > high for _, high in ranges)]
-            if len(mine) > 1:  # a run may have been scored at one temperature only
-                lines.append((ax, [p.bpd for p in mine], [p.distance for p in mine], colour))
+            lines.append((ax, [p.bpd for p in mine], [p.distance for p in mine], colour))
             for p in mine:
-                fill = colour if p.temperature else PAPER
-                ax.scatter(
-                    p.bpd, p.distance, s=42, marker=marker, facecolor=fill, edgecolor=colour, zorder=2 + p.temperature
-                )
+                fill, above = colour if p.temperature else PAPER, 2 + p.temperature
+                ax.scatter(p.bpd, p.distance, s=42, marker=marker, facecolor=fill, edgecolor=colour, zorder=above)
                 lines.append((ax, [p.bpd - p.bpd_std, p.bpd + p.bpd_std], [p.distance] * 2, colour))
                 lines.append((ax, [p.bpd] * 2, [p.distance - p.distance_std, p.distance + p.distance_std], colour))
-            labels.append(Label(name, ax, tuple((p.bpd, p.distance) for p in mine), colour))
+            labels.append(Label(name, ax, [(p.bpd, p.distance) for p in mine], colour))
         for ax, x, y, colour in lines:
             ax.plot(x, y, color=colour, linewidth=0.8, zorder=1)
         for ax, (low, high) in zip(panels, ranges, strict=True):
@@ -169,29 +159,20 @@ def quality_against_likelihood(
         _break(panels)
         panels[0].margins(y=0.14)
         panels[0].set_ylabel(f"{distance} (lower is better)")
-        panels[0].set_title(title)
         figure.supxlabel("bits per dimension (lower is better)", fontsize=STYLE["axes.labelsize"])
-        if families:
-            _legend(figure, [kind for kind in kinds if any(families[p.label] == kind for p in points)], kinds)
+        if legend:
+            handles = []
+            for kind, (colour, marker) in ((kind, mark(i)) for kind, i in legend.items()):
+                handles.append(Line2D([], [], linestyle="", color=colour, marker=marker, label=kind))
+            where: dict[str, Any] = {"loc": "outside upper left", "frameon": False, "handletextpad": 0.2}
+            figure.legend(handles=handles, ncols=len(handles), **where)
         place(figure, labels, [line[:3] for line in lines])
-        return figure
+    return figure
 
 
 def mark(i: int) -> tuple[str, str]:
     """Colour and marker of the i-th series; of more than there are colours no two have both."""
     return SERIES[i % len(SERIES)], MARKERS[(i + i // len(SERIES)) % len(MARKERS)]
-
-
-def _numbered(labels: Iterable[str], marks: Mapping[str, int] | None) -> dict[str, int]:
-    """A number for each label: that of `marks`, else its place."""
-    return {label: (marks or {}).get(label, i) for i, label in enumerate(dict.fromkeys(labels))}
-
-
-def _legend(figure: Figure, shown: Sequence[str], kinds: Sequence[str]) -> None:
-    """The marks of `shown` kinds above the plot."""
-    marks = [(kind, *mark(kinds.index(kind))) for kind in shown]
-    handles = [Line2D([], [], color=colour, marker=marker, linestyle="", label=kind) for kind, colour, marker in marks]
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False, handletextpad=0.2)
 
 
 def _ranges(bars: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -213,41 +194,15 @@ def _break(panels: Sequence[Axes]) -> None:
     for left, right in zip(panels, panels[1:], strict=False):
         right.spines["left"].set_visible(False)
         right.tick_params(left=False)
-        stroke = {"marker": [(-0.5, -1), (0.5, 1)], "markersize": 8, "color": FAINT, "clip_on": False}
+        stroke: dict[str, Any] = {"marker": [(-0.5, -1), (0.5, 1)], "markersize": 8, "color": FAINT, "clip_on": False}
         left.plot([1], [0], transform=left.transAxes, **stroke)
         right.plot([0], [0], transform=right.transAxes, **stroke)
-
-
-def by_layer(
-    series: Mapping[str, Mapping[str, float]], *, ylabel: str, xlabel: str, marks: Mapping[str, int] | None = None
-) -> Figure:
-    """One line per model over its layers, `series[label][layer]`, in the order in which the layers are given. `marks`
-    as in `learning_curves`."""
-    marks = _numbered(series, marks)
-    layers = list(dict.fromkeys(layer for values in series.values() for layer in values))
-    with matplotlib.rc_context(PLAIN):
-        figure = blank(4.9, 3.1)
-        ax = figure.subplots()
-        ends = []
-        for label, values in series.items():
-            colour, marker = mark(marks[label])
-            places = [layers.index(layer) for layer in values]
-            ax.plot(places, list(values.values()), color=colour, marker=marker, markersize=5)
-            ends.append((label, places[-1], list(values.values())[-1], colour))
-        ax.set_xticks(range(len(layers)), layers)
-        ax.set_xlabel(xlabel)
-        ax.set_ylabel(ylabel)
-        ax.set_ylim(bottom=0)
-        _label_ends(ax, ends)
-        return figure
 
 
 def by_parameters(panels: Mapping[str, Mapping[str, Sequence[Size]]]) -> Figure:
     """A panel per metric under each other, against parameters on a logarithmic axis; `panels[metric][label]` is a
     line."""
-    with matplotlib.rc_context(PLAIN):
-        figure = blank(4.7, 1.9 * len(panels))
-        axes = figure.subplots(len(panels), sharex=True)
+    with subplots(4.7, 1.9 * len(panels), len(panels), sharex=True, style=PLAIN) as (figure, axes):
         for ax, (metric, lines) in zip(axes, panels.items(), strict=True):
             ax.set_ylabel(metric)
             for i, (label, sizes) in enumerate(lines.items()):
@@ -258,17 +213,11 @@ def by_parameters(panels: Mapping[str, Mapping[str, Sequence[Size]]]) -> Figure:
                 ax.legend(frameon=False)
         ax.set_xscale("log")
         ax.set_xlabel("parameters of encoder, decoder and f, in millions")
-        every = (size for lines in panels.values() for sizes in lines.values() for size in sizes)
-        ticks = sorted({(size.millions, size.percent) for size in every})
+        ticks = sorted({(s.millions, s.percent) for lines in panels.values() for line in lines.values() for s in line})
         ax.xaxis.set_major_locator(FixedLocator([millions for millions, _ in ticks]))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xticklabels([f"{millions:.2g}\n{percent} %" for millions, percent in ticks])
-        return figure
-
-
-def to_png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
-    return _saved(figure, "png", {"Software": None})
+    return figure
 
 
 def to_svg(figure: Figure, alt: str) -> str:
@@ -276,7 +225,11 @@ def to_svg(figure: Figure, alt: str) -> str:
 
     Equal figures give equal text: no date, no random ids.
     """
-    text = _saved(figure, "svg", {"Date": None, "Creator": None}, salt=alt, transparent=True).decode()
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": alt}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in a page its own fonts show it
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    text = buffer.getvalue().decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # figure_1, axes_1: not unique once a page has two figures
@@ -307,31 +260,17 @@ def _shorter(svg: str) -> str:
     return svg.replace("</style>", f"{rules}</style>", 1)
 
 
-def _saved(figure: Figure, kind: str, metadata: dict[str, None], salt: str = "", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": salt}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in a page its own fonts show it
-        figure.savefig(buffer, format=kind, metadata=metadata, **options)
-    return buffer.getvalue()
-
-
 def data_uri(content: bytes, kind: str = "image/png") -> str:
     """`data:` address of a picture, so that the page needs no second file."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def blank(width: float, height: float) -> Figure:
-    """An empty figure of that size in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)  # no pyplot, no global list of open figures, no window
-    return figure
-
-
-def _label_ends(ax: Axes, ends: list[tuple[str, float, float, str]]) -> None:
-    """Write each label to the right of its line's end, pushed apart where two would overlap."""
+def label_ends(ax: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
+    """Write labels right of the axes at the height of their lines' ends (label, y, colour), pushed apart where two
+    would overlap."""
     low, high = ax.get_ylim()
     gap, below = 0.065 * (high - low), -np.inf
-    for label, _, y, colour in sorted(ends, key=lambda end: end[2]):
+    where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+    for label, y, colour in sorted(ends, key=lambda end: end[1]):
         below = max(y, below + gap)
-        where = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        ax.annotate(label, (1.0, below), (4, 0), **where, color=colour, va="center", annotation_clip=False)
+        ax.annotate(label, (1.0, below), (4, 0), color=colour, annotation_clip=False, **where)

@@ -1,13 +1,11 @@
 """Finished runs -> reports/published and README: `python -m cqlib publish RUNS_DIR`.
 
-Copies each finished, clean record, those of ablations whatever came out, the sample grids of each row's first seed as
-small pictures, and the weights of `MODELS` without their critics; draws README's picture where RUNS_DIR has all of its
-models; renders README and reports/published/.
+Copies each finished record made from committed code, those of ablations whatever came out, the sample grids of each
+row's first seed, and the weights of `MODELS` without their critics; then renders README and page.
 """
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cqlib import data as data_sets
 from cqlib.data.grids import unscaled, webp
@@ -30,8 +28,8 @@ from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
 
-PICTURE = {"row": "table1", "profile": "quick", "data": "photos10", "seed": 0}
-"""README's picture: which table, of which run set."""
+PICTURE = {"profile": "quick", "data": "photos10"}
+"""The run set of README's picture of Table 1, seed 0, and of the published models."""
 MODELS = ("table1/cq-f", "table2/cqf-residual", "extra/cq-f-conditional")
 """Rows whose first seed is published with its weights, so that a reader can sample at once; 6 MB in all."""
 GRID_ROWS = 6
@@ -44,45 +42,40 @@ def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Recor
     records, problems = load_records(folder)
     if problems:
         raise UserError(f"{folder}: {problems[0]}")
-    found = [record for record in records if record.status in statuses]
-    for record in found:
+    ended = [record for record in records if record.status in statuses]
+    for record in ended:
         if record.data.name != without_paths(record.data.name):
             raise UserError(f"{record.data.name} is a path of this machine: train on a name below --data-dir instead")
         if record.git.dirty is not False:
             name = slug(record.row, record.data.name, record.profile, record.seed)
             raise UserError(f"{folder / name} was made from uncommitted code: commit, then run it again")
-    return found
+    return ended
 
 
 def publish(runs_dir: Path) -> list[Path]:
     """Copy records and first grids, draw the picture, render README and page; the files written."""
     records = publishable(runs_dir)
-    places = {name: runs_dir / ablations.FOLDER / name for name in (ablations.BASELINE, *ablations.BY_NAME)}
-    tries = {name: publishable(folder, STATUSES) for name, folder in places.items()}  # whatever came out
-    where = (PICTURE["data"], PICTURE["profile"], PICTURE["seed"])
-    drawn = {record.row for record in records if (record.data.name, record.profile, record.seed) == where}
-    picture = _picture(runs_dir) if drawn >= {row.id for row in paper.TABLE1.rows} else None
-    written = []
-    written += [write_record(record, PUBLISHED / "records") for record in records]
-    written += [write_record(record, ablations.PUBLISHED / name) for name, found in tries.items() for record in found]
-    first: dict[tuple, int] = {}
-    sizes: dict[tuple, int] = {}
-    for record in load_records(PUBLISHED / "records")[0]:
-        run_set = (record.row, record.data.name, record.profile)
-        first[run_set] = min(record.seed, first.get(run_set, record.seed))
-        sizes[run_set] = record.data.shape[-1]
     finished = {slug(r.row, r.data.name, r.profile, r.seed) for r in records}  # others may finish meanwhile
-    for run_set, seed in first.items():
-        name = slug(*run_set, seed)
+    tried = {name: publishable(runs_dir / ablations.FOLDER / name, STATUSES)
+             for name in (ablations.BASELINE, *ablations.BY_NAME)}  # fmt: skip
+    drawn = [slug(row.id, PICTURE["data"], PICTURE["profile"], 0) for row in paper.TABLE1.rows]
+    picture = _picture(runs_dir) if finished.issuperset(drawn) else None
+    written = [write_record(record, PUBLISHED / "records") for record in records]
+    written += [write_record(record, ablations.PUBLISHED / name) for name, runs in tried.items() for record in runs]
+    first: dict[tuple[str, str, str], Record] = {}
+    for record in sorted(load_records(PUBLISHED / "records")[0], key=lambda record: record.seed):
+        first.setdefault((record.row, record.data.name, record.profile), record)
+    names = {slug(*run_set, record.seed): record for run_set, record in first.items()}
+    for name, record in names.items():
         if name in finished:
-            written += _publish_samples(runs_dir / name, name, sizes[run_set])
-            if run_set[0] in MODELS and run_set[1:] == (PICTURE["data"], PICTURE["profile"]):
+            written += _publish_samples(runs_dir / name, name, record.data.shape[-1])
+            if record.row in MODELS and (record.data.name, record.profile) == (PICTURE["data"], PICTURE["profile"]):
                 written.append(_publish_model(runs_dir / name, name))
     for folder in sorted((PUBLISHED / "samples").iterdir()):
-        if folder.name not in {slug(*run_set, seed) for run_set, seed in first.items()}:
+        if folder.name not in names:
             shutil.rmtree(folder)  # of a later seed, published before the first
-    if picture is not None:
-        written.append(write_atomic(PUBLISHED / f"{PICTURE['row']}.webp", picture))
+    if picture:
+        written.append(write_atomic(PUBLISHED / "table1.webp", picture))
     readme.write()
     return [*written, readme.README, report.render(PUBLISHED, runs_dir=PUBLISHED)]
 
@@ -120,26 +113,23 @@ def _publish_model(folder: Path, name: str) -> Path:
     return target
 
 
-def _equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    one, other = a["weights"], b["weights"]
-    return (
-        {**a, "weights": None} == {**b, "weights": None}
-        and one.keys() == other.keys()
-        and all(torch.equal(one[key], other[key]) for key in one)
-    )
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
 def _picture(runs_dir: Path, n: int = 36) -> bytes:
-    """Real test images and samples of every row of the table, at temperatures 1 and 0, as a WebP."""
-    rows = paper.TABLE1.rows
-    where = {key: PICTURE[key] for key in ("profile", "data", "seed")}
-    models = {row.label: run.load(row.id, **where, runs_dir=runs_dir) for row in rows}
-    size = next(iter(models.values())).shape[-1]
-    real = data_sets.load(PICTURE["data"], size=size).test.images
+    """Real test images and samples of every row of Table 1, at temperatures 1 and 0, as a WebP."""
+    models = {row.label: run.load(row.id, **PICTURE, seed=0, runs_dir=runs_dir) for row in paper.TABLE1.rows}
+    real = data_sets.load(PICTURE["data"], size=models["CQ-F"].shape[-1]).test.images
     board = {
         f"T = {t:g}": {"real": real[n * i : n * (i + 1)]}
         | {label: evaluation.draw(model, n, temperature=t, seed=1) for label, model in models.items()}
         for i, t in enumerate(evaluation.TEMPERATURES)
     }
-    with Image.open(io.BytesIO(plots.to_png(plots.sample_board(board, columns=6)))) as drawn:
-        return webp(np.asarray(drawn))
+    figure = plots.sample_board(board, columns=6)
+    figure.set_dpi(plots.STYLE["savefig.dpi"])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return webp(np.asarray(canvas.buffer_rgba()))

@@ -28,7 +28,7 @@ AT = ("T1", "T0")
 @dataclass(frozen=True)
 class Mean:
     """The mean of a metric over `n` seeds, and its standard deviation (n - 1 in the denominator; None for one seed).
-    `starred`: BPD of a system without a likelihood, by the frozen-decoder recipe of the slides' footnote."""
+    `starred`: BPD by the frozen-decoder recipe of the slides' footnote."""
 
     value: float
     std: float | None
@@ -103,7 +103,7 @@ class RunSet:
         return mean_of(run.metrics[metric] for run in self.done(row) if metric in run.metrics)
 
     def cell(self, row: str, metric: str) -> Cell:
-        """`mean`, to print: a dash where there is none, a star for the frozen-decoder BPD."""
+        """`mean`, to print."""
         if (mean := self.mean(row, metric)) is None:
             return Cell("—")
         std = "" if mean.std is None else decimal(metric, mean.std, digits(metric, mean.value))
@@ -116,17 +116,18 @@ def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSe
     Of two records of one run the first counts.
     """
     order = {row: i for i, row in enumerate(ROWS)}
-    sets: dict[tuple, dict[tuple, Record]] = {}
+    sets: dict[tuple[str, str, int, str, str], dict[tuple[str, int], Record]] = {}
     for origin, records in (("published", published), ("local", local)):
         for record in records:
             key = (origin, record.data.name, record.data.shape[-1], record.profile, record.data.fingerprint)
             sets.setdefault(key, {}).setdefault((paper.canonical(record.row), record.seed), record)
     same_name = Counter(key[:-1] for key in sets)  # the files behind a name may have changed
-    return [
-        RunSet(*key, tuple(runs[run] for run in sorted(runs, key=lambda run: (order.get(run[0], 99), run))),
-               fingerprint[:8] if same_name[tuple(key)] > 1 else "")
-        for (*key, fingerprint), runs in sets.items()
-    ]  # fmt: skip
+    result = []
+    for (origin, data, size, profile, fingerprint), runs in sets.items():
+        ordered = sorted(runs, key=lambda run: (order.get(run[0], 99), run))
+        images = fingerprint[:8] if same_name[origin, data, size, profile] > 1 else ""
+        result.append(RunSet(origin, data, size, profile, tuple(runs[run] for run in ordered), images))
+    return result
 
 
 def mean_of(metrics: Iterable[Metric]) -> Mean | None:

@@ -24,8 +24,7 @@ COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
 
 def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[list[str]]:
     """Model, runs, device, parameters and the flow's share, critic and its multiply-adds, steps, seconds, images/s,
-    memory in MB; of `rows`, by default of every row that ran. Means over the runs on the device that most of them had:
-    times on several devices have no mean."""
+    memory in MB; of `rows`, by default of every row that ran. Means over the runs on their most common device."""
     lines = []
     for runs in sets:
         for row in rows or runs.rows:
@@ -53,10 +52,8 @@ def _whole(value: float | None) -> str:
 
 
 def critic_multiply_adds(record: Record) -> int | None:
-    """Multiply-adds of the record's critic for one image; None where it has none, or one of another kind.
-
-    The net is built without weights, from the record alone: a recipe may have changed since.
-    """
+    """Multiply-adds of the record's critic for one image, from the record alone; None where it has none, or one of
+    another kind."""
     try:
         system = record.config["recipe"]["system"]
         critic = CriticConfig(**{**system["critic"], "widths": tuple(system["critic"]["widths"])})
@@ -68,11 +65,8 @@ def critic_multiply_adds(record: Record) -> int | None:
 
 
 def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, Any]]:
-    """What each of `rows` that was measured against baselines has to beat, and whether it does.
-
-    One line per run set and kind of features: the distance of the last and of the best step, of an untrained copy
-    and of independent Gaussian pixels; BPD and that of a histogram per pixel. Means over seeds.
-    """
+    """The distance of the last and of the best step of `rows`, of an untrained copy and of independent Gaussian pixels;
+    BPD and that of a histogram per pixel; and whether the model beats them. A line per run set and kind of features."""
     lines = []
     for runs in sets:
         for row in rows:
@@ -83,7 +77,8 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
                 if last not in known or not known & {*bars, "BPD-histogram"}:
                     continue
                 races = [(last, bar) for bar in bars] + [("BPD", "BPD-histogram")]
-                beats = all(runs.mean(row, a).value < runs.mean(row, b).value for a, b in races if {a, b} <= known)
+                means = {name: mean.value for name in known if (mean := runs.mean(row, name))}
+                beats = all(means[a] < means[b] for a, b in races if {a, b} <= known)
                 steps = {run.best_step for run in runs.done(row) if best in run.metrics and run.best_step is not None}
                 lines.append({
                     "label": short_label(row), "runs": runs.title, "distance": distance, "beats": beats,
@@ -106,42 +101,42 @@ def coverage(sets: Sequence[RunSet], rows: Collection[str]) -> list[list[Any]]:
 
 
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
-    """Every protocol once, with the metrics that were taken by it; what differs from run to run in numbers of images or
-    in the step that was chosen is put together."""
+    """Every protocol once, with the metrics that were taken by it; those that differ in numbers of images or in the
+    step that was chosen are put together."""
     merged: dict[tuple[str, ...], tuple[dict[str, None], list[set[int]]]] = {}
     for run in (run for runs in sets for run in runs.records):
         for name, metric in run.metrics.items():
             text = BEST_STEP.sub("the best of the kept steps, chosen on training images", metric.protocol)
-            counts = [int(count) for count in COUNT.findall(text)]
+            counts = COUNT.findall(text)
             metrics, seen = merged.setdefault(tuple(COUNT.split(text)), ({}, [set() for _ in counts]))
             metrics[name] = None
-            for before, count in zip(seen, counts, strict=True):
-                before.add(count)
-
-    def words(parts: Sequence[str], seen: Sequence[set[int]]) -> str:
+            for numbers, count in zip(seen, counts, strict=True):
+                numbers.add(int(count))
+    texts = []
+    for (first, *parts), (metrics, seen) in merged.items():
         counts = [" or ".join(f"{n:,}" for n in sorted(numbers)) for numbers in seen]
-        return "".join(part + count for part, count in zip(parts, [*counts, ""], strict=True))
-
-    return [(", ".join(metrics), words(parts, seen)) for parts, (metrics, seen) in merged.items()]
+        words = "".join(count + part for count, part in zip(counts, parts, strict=True))
+        texts.append((", ".join(metrics), first + words))
+    return texts
 
 
 def other_protocols(sets: Sequence[RunSet]) -> dict[str, Any]:
-    """Scores under further protocols beside the main one's: their names, what each is, lines of cells.
-
-    One line per row, run set and score; empty lists where no record has any. `notes` say what was left out.
-    """
-    lines, used = [], set()
+    """Scores under further protocols beside the main one's: names, what each is, cells by row, run set and score, and
+    notes on what was left out."""
+    scored: list[tuple[RunSet, str, str]] = []
+    used: set[str] = set()
     for runs in sets:
         for row in runs.rows:
             others = [(score, name) for score, name in map(split_name, runs.metrics_of(row)) if name]
             used |= {name for _, name in others}
-            lines += [{"row": row, "runs": runs, "metric": score} for score in dict.fromkeys(s for s, _ in others)]
+            scored += [(runs, row, score) for score in dict.fromkeys(score for score, _ in others)]
     known = list(PROTOCOLS)
     names = sorted(used, key=lambda name: (known.index(name) if name in PROTOCOLS else len(known), name))
-    for line in lines:
-        row, runs, score = line["row"], line["runs"], line["metric"]
-        keys = (score, *(with_protocol(score, name) for name in names))
-        line |= {"label": label_of(row), "runs": runs.title, "cells": [runs.cell(row, key) for key in keys]}
+    lines = [
+        {"label": label_of(row), "runs": runs.title, "metric": score,
+         "cells": [runs.cell(row, key) for key in (score, *(with_protocol(score, name) for name in names))]}
+        for runs, row, score in scored
+    ]  # fmt: skip
     about = [(name, PROTOCOLS[name].about) for name in ("paper", *names) if name in PROTOCOLS] if names else []
     notes = dict.fromkeys(f"{runs.label}: {note}" for runs in sets for run in runs.finished for note in run.notes
                           if note.startswith("protocol "))  # fmt: skip
@@ -153,15 +148,13 @@ def all_numbers(sets: Sequence[RunSet]) -> list[dict[str, Any]]:
     their standard deviation, "" where a model has no such metric."""
     tables = []
     for runs in sets:
-        measured = {row: runs.metrics_of(row) for row in runs.rows if runs.done(row)}
-        metrics = dict.fromkeys(name for names in measured.values() for name in names)
-        lines = [[name, *(runs.cell(row, name) if name in measured[row] else "" for row in measured)]
-                 for name in metrics]  # fmt: skip
-        table = {
-            "caption": runs.title,
-            "head": ["Metric", *map(label_of, measured)],
-            "lines": [*lines, ["seeds", *(str(len(runs.done(row))) for row in measured)]],
-            "count": sum(map(len, measured.values())),
-        }
-        tables += [table] if measured else []
+        if measured := {row: runs.metrics_of(row) for row in runs.rows if runs.done(row)}:
+            metrics = dict.fromkeys(name for names in measured.values() for name in names)
+            lines: list[list[Any]] = [
+                [name, *(runs.cell(row, name) if name in measured[row] else "" for row in measured)] for name in metrics
+            ]
+            lines.append(["seeds", *(str(len(runs.done(row))) for row in measured)])
+            count = sum(map(len, measured.values()))
+            head = ["Metric", *map(label_of, measured)]
+            tables.append({"caption": runs.title, "head": head, "lines": lines, "count": count})
     return tables

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import torch
@@ -27,7 +28,7 @@ def strips(
     most = max(len(images) for images in rows.values())
     heights = {name: SIDE + GAP + LINE * (name in captions) for name in rows}
     width, height = LABEL + SIDE * most, sum(heights.values()) + LINE * bool(columns)
-    small = {"fontsize": 7.5, "ha": "center", "va": "top"}
+    small: dict[str, Any] = {"fontsize": 7.5, "ha": "center", "va": "top"}
     with matplotlib.rc_context(plots.STYLE):
         figure = plots.blank(width, height)
         figure.set_layout_engine("none")  # images of all rows in one lattice
@@ -52,7 +53,7 @@ def cost_board(
     """Kinds of images (N, C, H, W) uint8, the cheapest first: four of each, and the mean and the middle 90 % of their
     costs (N,) in `unit`, with a line at the mean of kind `reference`. The figure, and what it shows in words."""
     means = {name: float(values.mean()) for name, values in costs.items()}
-    order = sorted(images, key=means.get)
+    order = sorted(images, key=means.__getitem__)
     with matplotlib.rc_context(plots.STYLE):
         figure = plots.blank(7.0, 0.42 * len(order) + 0.5)
         left, ax = figure.subplots(1, 2, width_ratios=[1.6, 5])

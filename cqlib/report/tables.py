@@ -24,7 +24,6 @@ PUBLISHED_DATA = {
     "tiny-imagenet:64": "40,000 of Tiny ImageNet's 100,000 training images, 200 a class, at 64×64",
 }
 """What stands behind the names of the published records' data that their publishers do not describe."""
-# --- the paper's tables --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,6 @@ class Judgement:
 
     @property
     def text(self) -> str:
-        """ "BPD, IS: other data"."""
         return f"{self.metrics}: {self.reason}"
 
 
@@ -101,17 +99,19 @@ class View:
 def view(
     table: paper.Table, sets: Sequence[RunSet], available: Collection[str], profile: str, alone: bool = False
 ) -> View:
-    """`table` with the paper's numbers and every run set's; `profile` is the one of the commands shown.
-
-    A row of `available` that was not trained here gets the command that does it; where the published records stand
-    `alone`, only one that is not among them.
-    """
-    groups = tuple(_group(row, table, sets, available, profile, alone) for row in table.rows)
+    """`table` with the paper's numbers and every run set's. A row of `available` that was not trained here gets the
+    command that does it, with `profile`; where the published records stand `alone`, only one that is not among them."""
     rows = [row.id for row in table.rows]
-    bars = tuple(line for runs in sets if any(map(runs.records_of, rows)) for line in floors(runs))
-    data = ", ".join(paper.DATA_SETS[name].label for name in table.data)
-    name = f"Table {table.id.removeprefix('table')}"
-    return View(table.id, name, table.title, data, groups, bars, table.footnotes, remarks(sets, rows))
+    return View(
+        table.id,
+        f"Table {table.id.removeprefix('table')}",
+        table.title,
+        ", ".join(paper.DATA_SETS[name].label for name in table.data),
+        tuple(_group(row, table, sets, available, profile, alone) for row in table.rows),
+        tuple(line for runs in sets if any(map(runs.records_of, rows)) for line in floors(runs)),
+        table.footnotes,
+        remarks(sets, rows),
+    )
 
 
 def remarks(sets: Sequence[RunSet], rows: Collection[str]) -> tuple[str, ...]:
@@ -159,25 +159,21 @@ def paper_line(row: paper.Row, data: str) -> Line | None:
 def measured_lines(row: paper.Row, table: paper.Table, runs: RunSet) -> list[Line]:
     """What `runs` has of a row: one line per kind of features, so that no cell has to say which kind it is."""
     records, seeds = runs.records_of(row.id), len(runs.done(row.id))
-    if records and not seeds:
+    if not seeds:
         ends = ", ".join(f"seed {run.seed} {run.status} at step {run.steps:,}" for run in records)
-        return [Line(runs.origin, ORIGINS[runs.origin], runs.label, remark=ends)]
-    known = runs.metrics_of(row.id)
-    kinds = [kind for kind, scores in FEATURES.items() if any(f"{s}@T1" in known for s in scores)] or [""] * bool(seeds)
-    judgements, lines = tuple(_judgements(row, table, runs)) if seeds else (), []
-    for kind in kinds:
+        return [Line(runs.origin, ORIGINS[runs.origin], runs.label, remark=ends)] if records else []
+    known, lines = runs.metrics_of(row.id), list[Line]()
+    for kind in [kind for kind, scores in FEATURES.items() if any(f"{s}@T1" in known for s in scores)] or [""]:
         scores = [f"{name}@{at}" for name in FEATURES[kind or "inception"] for at in AT]
         cells = tuple(runs.cell(row.id, name) for name in ("BPD", *scores))
-        judged = () if lines else judgements
+        judged = () if lines else tuple(_judgements(row, table, runs))
         lines.append(Line(runs.origin, ORIGINS[runs.origin], runs.label, kind, cells, str(seeds), judged))
     return lines
 
 
 def _judgements(row: paper.Row, table: paper.Table, runs: RunSet) -> Iterator[Judgement]:
-    """Verdicts on the row's numbers for the run set's data, or the table's first data set if it has not that.
-
-    IS and FID are judged at both temperatures; numbers with one verdict and one reason share a judgement.
-    """
+    """Verdicts on the row's numbers for the run set's data, or the table's first data set if it has not that; numbers
+    with one verdict and one reason share a judgement."""
     data = runs.data if runs.data in table.data else next(n.data for n in row.numbers if n.value is not None)
     shared: dict[tuple[str, str], list[str]] = {}
     for number in (n for n in row.numbers if n.data == data and n.value is not None):
@@ -195,10 +191,10 @@ def floors(runs: RunSet) -> Iterator[Line]:
     """Training images against test images, as many of each as were sampled: what a perfect model gets."""
     for kind, (_, *distances) in FEATURES.items():
         measured = {name: metric for run in runs.records for name in distances
-                    if (metric := run.metrics.get(f"{name}-floor")) is not None}  # fmt: skip
+                    if (metric := run.metrics.get(f"{name}-floor"))}  # fmt: skip
         if measured:
             cells = [Cell(decimal(n, measured[n].value) if n in measured else "—", span=2) for n in distances]
-            n = max(metric.n for run in runs.records for name in distances
-                    if (metric := run.metrics.get(f"{name}-floor")) is not None)  # fmt: skip
+            n = max(run.metrics[f"{name}-floor"].n for run in runs.records for name in distances
+                    if f"{name}-floor" in run.metrics)  # fmt: skip
             detail = f"{runs.label}; n = {n:,}"
             yield Line(runs.origin, ORIGINS[runs.origin], detail, kind, (Cell("—"), Cell("—", span=2), *cells))

@@ -1,18 +1,19 @@
 """Verdicts: does a claim of the paper hold in our runs, and is a number of the paper reproduced?
 
-A claim compares two rows, paired by seed. It can be tested at any scale and on any data; the run set says on which. A
-number can only be set against runs of the paper's recipe on the paper's data, scored the paper's way.
+A claim compares two rows, paired by seed, at any scale and on any data. A number can only be set against runs of the
+paper's recipe on the paper's data, scored the paper's way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
-from cqlib.experiments.claims import CLAIMS, Claim, applies
+from cqlib.experiments.claims import Claim, applies
 from cqlib.experiments.paper import CLOSE, DATA_SETS, EQUAL, TOLERANCES, Number
 from cqlib.experiments.record import Record
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
@@ -47,18 +48,13 @@ def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
     return tuple(f"{name}@T{temperature:.0f}" for name in SCORES[metric])
 
 
-# --- claims --------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class ClaimResult:
-    """A tested claim. `effect`, `low`, `high` are in `claim.unit`, positive as claimed (see `Claim.effect`).
+    """A tested claim. `effect` and its 95 % interval from `low` to `high` are in `claim.unit`, positive as claimed.
 
-    `low` and `high` bound a 95 % interval: Student's t over seeds, or, for one seed's BPD, a bootstrap over test
-    images; None where there is none. `direction` is "as claimed", "contrary" or "" (nothing measured).
-    `unpaired_seeds` are seeds of one of the rows that have no comparable partner. `temperature` is None for metrics
-    without samples. `missing_kind` says what a claim that was not run is missing: 0 a comparable pair, 1 or 2 rows,
-    3 data that it is about.
+    `direction` is "as claimed", "contrary" or "" (nothing measured). `unpaired_seeds` are seeds of one of the rows that
+    have no comparable partner. `missing_kind` says what a claim that was not run is missing: 0 a comparable pair, 1 or
+    2 rows, 3 data that it is about.
     """
 
     claim: Claim
@@ -79,19 +75,18 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     """Test `claim` on a run set, scores of samples at `temperature`.
 
     Runs of the two rows pair by seed; a pair counts when both are done, measured on the same images with the same
-    protocol, and ran in the same precision unless their recipes ask for different ones. For BPD a protocol may differ
-    in its kind (exact, bound), as it does between the paper's own rows; the number of images may not. Two pairs or more
-    get `judge`'s label on the t interval; one is "seen once". ValueError for a temperature that does not suit the
-    metric.
+    protocol (for BPD it may differ in its kind: exact, bound), and ran in the same precision unless their recipes ask
+    for different ones. Two pairs or more get `judge`'s label on the t interval; one is "seen once", with a bootstrap
+    over test images for BPD. ValueError for a temperature that does not suit the metric.
     """
     names = metric_names(claim.metric, temperature)
 
-    def result(label: str, reason: str, **more) -> ClaimResult:
+    def result(label: str, reason: str, **more: Any) -> ClaimResult:
         return ClaimResult(claim, label, reason, temperature, **more)
 
     if not applies(claim, runs.data):
-        reason = f"claimed for {_data_label(claim.data)}, not for {_data_label(runs.data)}"
-        return result("not run", reason, missing_kind=3)
+        labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
+        return result("not run", f"claimed for {labels[0]}, not for {labels[1]}", missing_kind=3)
     if missing := [row for row in (claim.row_a, claim.row_b) if not runs.done(row)]:
         return result("not run", f"no finished run of {' and '.join(missing)}", missing_kind=len(missing))
     name, pairs = _pairs(claim, runs, names)
@@ -103,7 +98,7 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     seeds = tuple(record.seed for record, _ in pairs)
     all_seeds = {record.seed for row in (claim.row_a, claim.row_b) for record in runs.done(row)}
     unpaired = tuple(sorted(all_seeds - {*seeds}))
-    tested = {"seeds": seeds, "unpaired_seeds": unpaired, "metric_name": name}
+    tested: dict[str, Any] = {"seeds": seeds, "unpaired_seeds": unpaired, "metric_name": name}
     if claim.unit == "%" and b.mean() <= 0:
         return result("undecided", f"{name} of {claim.row_b} is not positive: no percentages", **tested)
     effects = np.array([claim.effect(x, y, b.mean()) for x, y in zip(a, b, strict=True)])
@@ -119,22 +114,13 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     return result(label, f"{len(pairs)} seeds: the interval {reason}{left_out}", low=low, high=high, **tested)
 
 
-def claim_results(runs: RunSet) -> Iterator[ClaimResult]:
-    """Every claim tested on a run set; claims on IS and FID twice, at temperatures 1 and 0."""
-    for claim in CLAIMS:
-        for temperature in temperatures(claim.metric):
-            yield claim_result(claim, runs, temperature)
-
-
 def judge(kind: str, low: float, high: float, margin: float) -> tuple[str, str]:
     """The label of an interval [low, high] of oriented effects, and why ("lies above 0").
 
-    For a directional claim ("lower", "higher", "cost") the sign decides first: an interval above 0 *holds*, one below 0
-    *does not hold*, however small the effect. Only an interval that contains 0 can be *equal*, when it lies inside
-    [-margin, margin]; else it is *undecided*. So a claim and its reverse never both hold, and the paper's own small
-    effects (0.03 bpd, 2.5 % of IS for the larger discriminator) can hold at all; the reason says when an effect is
-    below the margin. An "equal" claim *holds* when the interval lies inside the margin, whatever its sign, *does not
-    hold* when it lies wholly outside, else it is *undecided*.
+    For a directional claim ("lower", "higher", "cost") an interval above 0 *holds* and one below 0 *does not hold*,
+    however small the effect: the paper's own are as small as 0.03 bpd. One that contains 0 is *equal* inside [-margin,
+    margin], else *undecided*. An "equal" claim *holds* inside the margin, *does not hold* wholly outside, else is
+    *undecided*.
     """
     inside = -margin <= low and high <= margin
     if kind == "equal":
@@ -167,11 +153,8 @@ def bootstrap_interval(differences: np.ndarray, seed: int = 0) -> tuple[float, f
 
 
 def _pairs(claim: Claim, runs: RunSet, names: tuple[str, ...]) -> tuple[str, list[Pair]]:
-    """Which of `names` most comparable pairs carry (the first of equals), and those pairs in the order of seeds.
-
-    A pair has one protocol; its words may differ between seeds, which they may name. The number of images is the same
-    in all pairs: of several groups the largest is taken.
-    """
+    """Which of `names` most comparable pairs carry (the first of equals), and those pairs in the order of seeds. The
+    words of a protocol may name the seed; of pairs on different numbers of images the largest group is taken."""
     runs_a, runs_b = ({record.seed: record for record in runs.done(row)} for row in (claim.row_a, claim.row_b))
     best: tuple[str, list[Pair]] = "", []
     for name in names:
@@ -195,11 +178,8 @@ def _mixed_precision(a: Record, b: Record) -> bool:
 
 
 def _bootstrap(claim: Claim, a: Record, b: Record, name: str, effect: float) -> tuple[float, float] | tuple[None, None]:
-    """One seed's interval for BPD, or (None, None) where a record has no per-image values.
-
-    The values may cover only some of the test images: the interval is as wide as they make it, and is moved
-    to lie about `effect`, the difference on all.
-    """
+    """One seed's interval for BPD, or (None, None) where a record has no per-image values. They may cover only some of
+    the test images: the interval is moved to lie about `effect`, the difference on all."""
     first, second = a.per_image.get(name), b.per_image.get(name)
     if claim.metric != "bpd" or not first or not second or len(first) != len(second):
         return None, None
@@ -209,20 +189,10 @@ def _bootstrap(claim: Claim, a: Record, b: Record, name: str, effect: float) -> 
     return low + shift, high + shift
 
 
-def _data_label(data: str) -> str:
-    return DATA_SETS[data].label if data in DATA_SETS else data
-
-
-# --- numbers -------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class NumberVerdict:
-    """The label of a paper number and why; `measured` is the mean over seeds.
-
-    `difference` is measured minus published: in bits per dimension, or in percent of the published score. Both are None
-    unless the runs are comparable.
-    """
+    """The label of a paper number and why; where the runs are comparable, their mean and its difference from the
+    published number, in bits per dimension or percent."""
 
     label: str
     reason: str
@@ -234,8 +204,7 @@ def compare(number: Number, runs: Sequence[Record], temperature: float | None = 
     """Compare a number of the paper with runs of its row, one record per seed, averaged over those that are comparable.
 
     Only a run of profile "paper" on the paper's data at its size, scored on held-out images, with Inception features
-    and at least 10,000 samples, is comparable; the reason names what differs: data, training set, profile, features or
-    protocol. `temperature` is the one of the samples for IS and FID.
+    and at least 10,000 samples, is comparable; else the reason names what differs.
     """
     if number.value is None:
         return NumberVerdict("not comparable", "the slides print no number here")
@@ -253,6 +222,7 @@ def compare(number: Number, runs: Sequence[Record], temperature: float | None = 
     comparable = [record.metrics[names[0]] for record, found in zip(measured, differences, strict=True) if not found]
 
     mean = mean_of(comparable)
+    assert mean is not None
     unit = "bpd" if number.metric == "bpd" else "%"
     difference = (mean.value - number.value) * (1 if unit == "bpd" else 100 / number.value)
     tolerance = TOLERANCES[number.metric]
@@ -266,11 +236,12 @@ def compare(number: Number, runs: Sequence[Record], temperature: float | None = 
 def _differences(number: Number, record: Record, name: str) -> Iterator[str]:
     """What keeps `record` from being comparable with `number`, as "data (photos10)"."""
     paper, data = DATA_SETS[number.data], record.data
+    size, papers_size = ("x".join(map(str, shape)) for shape in (data.shape[-3:], paper.shape))
     n_train = record.config.get("n_train")
     if data.name != number.data:
         yield f"data ({data.name}, not {paper.label})"
-    elif data.shape[-3:] != paper.shape:
-        yield f"data (images of {_size(data.shape[-3:])}, not {_size(paper.shape)})"
+    elif size != papers_size:
+        yield f"data (images of {size}, not {papers_size})"
     elif isinstance(n_train, int) and paper.n_train and n_train != paper.n_train:
         yield f"training set ({n_train:,} images, not {paper.n_train:,})"
     if record.profile != PROFILE:
@@ -287,7 +258,3 @@ def _differences(number: Number, record: Record, name: str) -> Iterator[str]:
         yield f"protocol ({n:,} test images, not {paper.n_test:,})"
     elif number.metric != "bpd" and n < (least := min(MIN_SAMPLES, paper.n_test or MIN_SAMPLES)):
         yield f"protocol ({n:,} samples, fewer than {least:,})"
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

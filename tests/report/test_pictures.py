@@ -102,7 +102,7 @@ def test_marks_and_bars_are_mean_and_standard_deviation_of_the_seeds():
             ([run.metrics[f"FD-lite0@{at}"].value for run in mine], point.distance, point.distance_std),
         ):
             assert mean == pytest.approx(np.mean(values)) and std == pytest.approx(np.std(values, ddof=1))
-    figure = plots.quality_against_likelihood(made, distance="FD-lite0")
+    figure = plots.quality_against_likelihood(made, distance="FD-lite0", marks={"CQF + Residual": 0})
     marks = {tuple(np.round(m.get_offsets()[0], 6)): tuple(m.get_facecolor()[0]) for m in figure.axes[0].collections}
     assert set(marks) == {(round(p.bpd, 6), round(p.distance, 6)) for p in made}
     colours = list(marks.values())
@@ -142,7 +142,9 @@ def test_table_3_tells_families_apart_by_colour_and_marker():
     families = {row: pictures.family(row) for row in rows}
     points = [point for row in rows for point in pictures._points(runs, row, "FD-lite0")]
     named = {short_label(row): kind for row, kind in families.items()}
-    figure = plots.quality_against_likelihood(points, distance="FD-lite0", families=named)
+    legend = {kind: i for i, kind in enumerate(kinds.values())}
+    numbers = {label: legend[kind] for label, kind in named.items()}
+    figure = plots.quality_against_likelihood(points, distance="FD-lite0", marks=numbers, legend=legend)
     (legend,) = figure.legends
     assert {text.get_text() for text in legend.get_texts()} == set(kinds.values())
     colours = {}

@@ -43,6 +43,14 @@ def random_points(seed: int) -> list[Point]:
     return points(values)
 
 
+def quality(points: list[Point], distance="FID"):
+    return plots.quality_against_likelihood(points, distance=distance, marks=numbered(p.label for p in points))
+
+
+def numbered(labels) -> dict[str, int]:
+    return {label: i for i, label in enumerate(dict.fromkeys(labels))}
+
+
 def boxes_of(figure) -> list[Bbox]:
     """The labels in pixels, without the lines that lead to their marks."""
     found = [text for axes in figure.axes for text in axes.texts]
@@ -53,7 +61,7 @@ def boxes_of(figure) -> list[Bbox]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_labels_cover_neither_marks_nor_each_other_and_stay_on_the_figure(seed):
-    figure = plots.quality_against_likelihood(random_points(seed), distance="FID")
+    figure = quality(random_points(seed))
     boxes = boxes_of(figure)
     assert len(boxes) == 7
     for a, b in itertools.combinations(boxes, 2):
@@ -69,13 +77,13 @@ def test_labels_cover_neither_marks_nor_each_other_and_stay_on_the_figure(seed):
 
 def test_models_that_coincide_have_labels_apart():
     same = points(dict.fromkeys(("one", "two", "three", "four"), (4.8, 1700.0, 1600.0)))
-    boxes = boxes_of(plots.quality_against_likelihood(same, distance="FID"))
+    boxes = boxes_of(quality(same))
     assert len(boxes) == 4
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 def test_a_wide_gap_breaks_the_axis_and_both_parts_have_one_scale():
-    figure = plots.quality_against_likelihood(random_points(0), distance="FID")
+    figure = quality(random_points(0))
     left, right = figure.axes
     assert left.get_xlim()[1] < 6 < right.get_xlim()[0] and left.get_ylim() == right.get_ylim()
     scale = [axes.get_window_extent().width / np.diff(axes.get_xlim())[0] for axes in (left, right)]
@@ -86,28 +94,20 @@ def test_a_wide_gap_breaks_the_axis_and_both_parts_have_one_scale():
             x = marks.get_offsets()[0][0]
             assert axes.get_xlim()[0] < x < axes.get_xlim()[1]
     near = points({"a": (4.0, 1.0, 0.9), "b": (4.5, 1.0, 0.9), "c": (5.0, 1.0, 0.9)})
-    assert len(plots.quality_against_likelihood(near, distance="FID").axes) == 1
+    assert len(quality(near).axes) == 1
 
 
 def test_of_more_series_than_colours_no_two_look_alike():
     assert len({plots.mark(i) for i in range(40)}) == 40
     names = [str(i) for i in range(24)]
-    lines = plots.learning_curves({name: [[[1, 2.0], [2, 1.0]]] for name in names}, ylabel="").axes[0].lines
+    curves = {name: [[[1, 2.0], [2, 1.0]]] for name in names}
+    lines = plots.learning_curves(curves, ylabel="", marks=numbered(names)).axes[0].lines
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(names)
-
-
-def test_lines_over_layers():
-    series = {"a": {"4x4-1": 3.0, "8x8-1": 1.0}, "b": {"4x4-1": 2.0, "8x8-1": 0.5}}
-    figure = plots.by_layer(series, ylabel="KL", xlabel="layer")
-    (axes,) = figure.axes
-    assert [text.get_text() for text in axes.get_xticklabels()] == ["4x4-1", "8x8-1"]
-    assert [list(line.get_ydata()) for line in axes.lines] == [[3.0, 1.0], [2.0, 0.5]]
-    assert axes.get_ylim()[0] == 0 and {text.get_text() for text in axes.texts} == {"a", "b"}
 
 
 @pytest.mark.parametrize("bpd", [1e18, -1e30, 3e38])
 def test_a_number_that_no_model_has_is_drawn_all_the_same(bpd):
-    figure = plots.quality_against_likelihood(points({"a": (bpd, 100.0, 90.0)}, bpd_std=0.0), distance="FD")
+    figure = quality(points({"a": (bpd, 100.0, 90.0)}, bpd_std=0.0))
     low, high = figure.axes[0].get_xlim()
     assert low < bpd < high and plots.to_svg(figure, "x")
 
@@ -126,7 +126,7 @@ def test_a_plot_takes_its_colours_from_the_page_and_leaves_matplotlib_alone():
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    figure = plots.learning_curves({"<b>": [[[0, 2.0], [10, 1.0]]]}, ylabel="bits per dimension")
+    figure = plots.learning_curves({"<b>": [[[0, 2.0], [10, 1.0]]]}, ylabel="bits per dimension", marks={"<b>": 0})
     figure.axes[0].set_title("0.12345 and 3.14159")
     svg = plots.to_svg(figure, 'a "quoted" <text>')
     assert "0.12345 and 3.14159" in svg and not re.search(r'="[^"]*\b[1-9]\d*\.\d{3}', svg)

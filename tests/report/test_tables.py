@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_records import SCORES, record, records
+from fake_records import record, records
 
 from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import paper
@@ -224,4 +224,3 @@ def test_the_first_screen_counts_runs_seeds_and_devices():
     assert dict(facts.summary([]))["Run on this machine"] == "nothing yet"
     alone = dict(facts.summary(run_sets([], records(1)), alone=True))
     assert alone["Published"].endswith("seed 0") and "Run on this machine" not in alone
-    assert len(facts.all_runs(run_sets(local, []))) == len(SCORES) + 1
