@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 
 from benchmarks.machine import convolution_seconds, operations, peak_flops
-from cqlib.metrics.library import full_fp32
+from cqlib.metrics.precision import full_fp32
 from cqlib.util import provenance
 
 

@@ -22,7 +22,7 @@ import psutil
 import torch
 
 from benchmarks.measuring import Result, Side, Turn, prepared
-from cqlib.metrics.library import full_fp32
+from cqlib.metrics.precision import full_fp32
 from cqlib.training.device import wall_clock
 from cqlib.util import provenance
 from cqlib.util.errors import UserError

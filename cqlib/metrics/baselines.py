@@ -1,8 +1,8 @@
 """Scores along training, the best step, and what a score has to beat: Fréchet distances of snapshots of the averaged
 weights, of an untrained copy of the system, and of a Gaussian fit of each pixel.
 
-A GAN's samples can get worse again, so that papers report the best step. It is chosen on training images, with samples
-of a seed of its own, and only then measured on the test split: choosing on the test split would be choosing by luck.
+A GAN's samples can get worse again, so that papers report the best step. Here it is chosen on training images, and only
+then measured on the test split.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Distances:
 
     def name(self, suffix: str) -> str:
         """ "FD-lite0-best@T1" or "FID-best@T1" for "-best"."""
-        return f"{fidelity.label('FID', self.features)}{suffix}@T1"
+        return f"{self.features.label('FID')}{suffix}@T1"
 
 
 def best_step(
@@ -112,16 +112,13 @@ def metrics_during_training(
 def baselines(untrained: System, distances: Distances, seed: int) -> dict[str, Metric]:
     """What any training has to beat: an untrained copy of the system, and independent Gaussian pixels with the mean
     and the variance of each pixel over the training images."""
-    metrics = {
-        "samples of an untrained copy": ("-untrained", distances.of_system(untrained, "test", TEST_SEED + seed)),
-        "independent Gaussian pixels": (
-            "-gaussian",
-            distances.of(gaussian_pixels(distances.data.train.images, distances.n), "test"),
-        ),
-    }
+    pixels = gaussian_pixels(distances.data.train.images, distances.n)
+    copy_of_it, fit = distances.of_system(untrained, "test", TEST_SEED + seed), distances.of(pixels, "test")
     return {
-        distances.name(suffix): replace(metric, protocol=f"{words}; {metric.protocol}")
-        for words, (suffix, metric) in metrics.items()
+        distances.name("-untrained"): replace(
+            copy_of_it, protocol=f"samples of an untrained copy; {copy_of_it.protocol}"
+        ),
+        distances.name("-gaussian"): replace(fit, protocol=f"independent Gaussian pixels; {fit.protocol}"),
     }
 
 

@@ -9,10 +9,9 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from cqlib.metrics.library import full_fp32
+from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem
-from cqlib.models.variational import VariationalModel
 
 TensorOrFloat = TypeVar("TensorOrFloat", Tensor, float)
 
@@ -36,7 +35,6 @@ def held_out_nll(
     *,
     importance_samples: int = 1,
     batch_size: int = 250,
-    seed: int = 0,
     results: PartialResults = IN_MEMORY,
 ) -> Tensor:
     """`model.nats`, a bound on -ln P(x), of each held-out image: uint8 (n, C, H, W) -> (n,) float64 on the CPU.
@@ -45,48 +43,34 @@ def held_out_nll(
     Batches that are in `results` are not computed again; raises `StoppedEarly` where they ask for it.
     """
 
-    def nats(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def nats(batch: Tensor, *, generator: torch.Generator | None) -> dict[str, Tensor]:
         return {"": model.nats(batch, importance_samples=importance_samples, generator=generator)}
 
     name = f"nats-{importance_samples}-{len(images)}"
-    return _by_batch(model, images, nats, batch_size, seed, results, name)[""]
-
-
-def held_out_kl(
-    model: VariationalModel,
-    images: Tensor,
-    *,
-    batch_size: int = 250,
-    seed: int = 0,
-    results: PartialResults = IN_MEMORY,
-) -> dict[str, Tensor]:
-    """Layer of latent variables -> KL(q || p) in nats per image (n,), float64; otherwise as `held_out_nll`."""
-
-    def kl(batch: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        return model.kl_by_layer(batch, generator=generator)
-
-    return _by_batch(model, images, kl, batch_size, seed, results, "kl")
+    return by_batch(model, images, nats, name=name, batch_size=batch_size, results=results)[""]
 
 
 @torch.no_grad()
-def _by_batch(
+def by_batch(
     model: LikelihoodSystem,
     images: Tensor,
-    measure: Callable[[Tensor, torch.Generator], dict[str, Tensor]],
-    batch_size: int,
-    seed: int,
-    results: PartialResults,
+    measure: Callable[..., dict[str, Tensor]],
+    *,
     name: str,
+    batch_size: int = 250,
+    results: PartialResults = IN_MEMORY,
 ) -> dict[str, Tensor]:
-    """What `measure` returns for each batch, concatenated: (n,) float64 on the CPU by name."""
+    """`measure(x, generator=…)`, values per image by name, of all images as in `held_out_nll`; kept under `name`."""
     device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator(device).manual_seed(0)
     was_training = model.training
     model.eval()
     parts = images.split(batch_size)
     try:
         with full_fp32():
-            batches = results.collect(name, len(parts), lambda i: measure(parts[i].to(device), generator), generator)
+            batches = results.collect(
+                name, len(parts), lambda i: measure(parts[i].to(device), generator=generator), generator
+            )
     finally:
         model.train(was_training)
     return {key: torch.cat([batch[key] for batch in batches]).double() for key in batches[0]}

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from importlib import metadata
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from cqlib.metrics import library
-from cqlib.metrics.features import Features, extract
+from cqlib.metrics.features import Features, batch_size, extract
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from cqlib.util.files import canonical_json, sha256
@@ -24,7 +24,6 @@ def pooled_features(
     images: Tensor,
     *,
     features: Features,
-    batch_size: int | None = None,
     cache_dir: Path | None = None,
     device: torch.device | str = "cpu",
     results: PartialResults = IN_MEMORY,
@@ -35,13 +34,10 @@ def pooled_features(
     because float32 sums differ in the last digits, batch size and kind of device. A damaged file is replaced; a cache
     that cannot be written is a warning. `results` as in `extract`.
     """
-    batch_size = batch_size or features.batch_size(device)
-    path = _path(images, features, batch_size, cache_dir, device) if cache_dir is not None else None
-    if path is not None and (pooled := _read(path)) is not None:
-        return pooled
-    layers = (features.pooled,)
-    extracted = extract(images, features, layers, batch_size=batch_size, device=device, results=results)
-    pooled = extracted[features.pooled]
+    path = None if cache_dir is None else _path(images, features, cache_dir, device)
+    if path is not None and (known := _read(path)) is not None:
+        return known
+    pooled = extract(images, features, (features.pooled,), device=device, results=results)[features.pooled]
     if path is not None:
         try:
             save_checkpoint(path, {"pooled": pooled}, keep_previous=False)
@@ -54,27 +50,25 @@ def cached_features(
     images: Tensor, *, features: Features, cache_dir: Path, device: torch.device | str = "cpu"
 ) -> Tensor | None:
     """What `pooled_features` would read from `cache_dir`; None where it would have to compute."""
-    return _read(_path(images, features, features.batch_size(device), cache_dir, device))
+    return _read(_path(images, features, cache_dir, device))
 
 
-def _path(images: Tensor, features: Features, batch_size: int, cache_dir: Path, device: torch.device | str) -> Path:
-    """The file of these images' features."""
+def _read(path: Path) -> Tensor | None:
+    try:
+        return load_checkpoint(path)["pooled"]
+    except (OSError, CheckpointError, KeyError):  # none, damaged, or of an earlier version
+        return None
+
+
+def _path(images: Tensor, features: Features, cache_dir: Path, device: torch.device | str) -> Path:
     key = {
         "images": hashlib.sha256(images.contiguous().cpu().numpy().data).hexdigest(),
         "shape": list(images.shape),
         "extractor": [features.extractor_name, features.pooled, features.resize],
         "weights": features.weights_sha256,
-        "torch-fidelity": library.version(),
-        "batch": batch_size,
+        "torch-fidelity": metadata.version("torch-fidelity"),
+        "batch": batch_size(device),
         "device": torch.device(device).type,
     }
     name = sha256(canonical_json(key).encode())[:32]
     return Path(cache_dir) / f"features-{features.name}-{name}.safetensors"
-
-
-def _read(path: Path) -> Tensor | None:
-    """The features in a cache file; None where there is none, or it is damaged or of an earlier version."""
-    try:
-        return load_checkpoint(path)["pooled"]
-    except (OSError, CheckpointError, KeyError):
-        return None

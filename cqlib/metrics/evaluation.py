@@ -11,11 +11,11 @@ from torch import Tensor
 
 from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity, protocols
-from cqlib.metrics.bpd import bits_per_dimension, held_out_kl, held_out_nll, histogram_nll
+from cqlib.metrics.bpd import bits_per_dimension, by_batch, held_out_nll, histogram_nll
 from cqlib.metrics.cache import pooled_features
 from cqlib.metrics.features import Features, extract
-from cqlib.metrics.library import full_fp32
 from cqlib.metrics.metric import MAX_PER_IMAGE, Metric
+from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.variational import VariationalModel
@@ -43,8 +43,7 @@ def likelihood(
     """BPD and BPD-IW on the test split, the KL of each layer of a hierarchy ("KL-8x8-1"), and the BPD of each of the
     first images.
 
-    `note` begins the protocol. std is the standard error of the mean over images. Batches in `results` are not computed
-    again; raises `StoppedEarly` where they ask for it.
+    `note` begins the protocol. std is the standard error of the mean over images. `results` as in `held_out_nll`.
     """
     dimensions = data.train.images[0].numel()
     note += f"of P(x given {model.conditioned_on}), " if model.conditioned_on else ""
@@ -76,7 +75,7 @@ def likelihood(
         metrics["BPD-histogram"] = Metric(bits, None, len(images), protocol)
     if isinstance(model, VariationalModel):
         images = data.test.images[: evaluation.importance_images]
-        layers = held_out_kl(model, images, results=results)
+        layers = by_batch(model, images, model.kl_by_layer, name="kl", results=results)
         for name, kl in layers.items() if len(layers) > 1 else ():
             bits = float(bits_per_dimension(kl.mean(), dimensions))
             protocol = f"{note}KL(q || p) of latent layer {name}, in bits per dimension of the image, n = {len(kl)}"
@@ -94,7 +93,7 @@ def draw(
     results: PartialResults = IN_MEMORY,
 ) -> Tensor:
     """n samples, uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32, from their own seed; `results` as in
-    `likelihood`."""
+    `held_out_nll`."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     model.eval()
@@ -123,7 +122,7 @@ def quality(
 
     IS, FID and KID under each of `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]". A system without
     decoder noise has one distribution, measured once and reported under both temperatures. `results` as in
-    `likelihood`. UserError for splits that are too small to score; UsageError for an unknown protocol.
+    `held_out_nll`. UsageError for an unknown protocol.
     """
     n = min(evaluation.fidelity_images, len(data.test), len(data.train))
     main = protocols.default_protocol(n, evaluation.is_images)
@@ -137,9 +136,9 @@ def quality(
     where: dict[str, Any] = {"features": features, "cache_dir": cache_dir, "device": device, "results": results}
     metrics: dict[str, Metric] = {}
     grids: dict[str, Tensor] = {}
-    train, test = data.train.images[:n], data.test.images[:n]
-    for kind, metric in fidelity.floor(train, test, protocol_name=main.name, **where).items():
-        metrics[fidelity.metric_name(kind, features, None)] = metric
+    train, test = (pooled_features(split.images[:n], **where) for split in (data.train, data.test))
+    for kind, metric in fidelity.floor(train, test, features=features, protocol_name=main.name).items():
+        metrics[f"{features.label(kind)}-floor"] = metric
     n_real = {p.split: max(q.n_real for q in measured if q.split == p.split) for p in measured}
     real = {split: pooled_features(getattr(data, split).images[:most], **where) for split, most in n_real.items()}
     count = max(protocol.samples for protocol in measured)
@@ -154,30 +153,23 @@ def quality(
                 results.check()
         for p in measured:
             for kind, metric in scores[p.name].items():
-                name = fidelity.metric_name(kind, features, temperature)
+                name = f"{features.label(kind)}@T{temperature:g}"
                 metrics[name if p is main else protocols.with_protocol(name, p.name)] = metric
         grids[f"samples_T{temperature:g}"] = fake[:GRID]
     return metrics, grids, notes
 
 
 def sampling_time(model: System, *, results: PartialResults = IN_MEMORY) -> Metric:
-    """Seconds to draw a batch of samples, the median of `REPEATS`; std over them. Wall clock on this machine under its
-    present load: not comparable across records of different machines."""
-    times = seconds_to_draw(model.eval(), TIMED, results=results)
-    device = device_name(next(model.parameters()).device, bf16=False)
-    protocol = f"wall clock of one batch of {TIMED} samples without gradients, median of {len(times)}, {device}"
-    return Metric(round(statistics.median(times), 6), round(statistics.stdev(times), 6), TIMED, protocol)
-
-
-def seconds_to_draw(
-    system: System, n: int, *, repeats: int = REPEATS, results: PartialResults = IN_MEMORY
-) -> list[float]:
-    """Seconds that n samples take in fp32 and without gradients, as the critic's step of adversarial training needs
-    them: `repeats` times after a first one. The state of random numbers is restored."""
-    device = next(system.parameters()).device
+    """Seconds to draw a batch of samples in fp32 and without gradients, the median of `REPEATS` after a first one; std
+    over them. Wall clock on this machine under its present load: not comparable across records of different machines.
+    The state of random numbers is restored."""
+    device = next(model.eval().parameters()).device
     times = []
     with full_fp32(), torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for _ in range(repeats + 1):
-            times.append(wall_clock(lambda: system.sample(n), device))
+        for _ in range(REPEATS + 1):
+            times.append(wall_clock(lambda: model.sample(TIMED), device))
             results.check()
-    return times[1:]
+    del times[0]
+    words = f"wall clock of one batch of {TIMED} samples without gradients, median of {REPEATS}"
+    protocol = f"{words}, {device_name(device, bf16=False)}"
+    return Metric(round(statistics.median(times), 6), round(statistics.stdev(times), 6), TIMED, protocol)

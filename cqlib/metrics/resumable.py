@@ -43,8 +43,9 @@ class PartialResults:
         `generator` is the only source of randomness in `batch`. Raises `StoppedEarly`, all batches so far saved.
         """
         batches: list[dict[str, Tensor]] = []
-        if self.folder is not None:
-            state, _ = load_latest(self._path(name))
+        path = self.folder and self.folder / f"measured-{name}.checkpoint"
+        if path is not None:
+            state, _ = load_latest(path)
             if state is not None and state["key"] == self.key:
                 batches = state["batches"]
                 generator.set_state(state["generator"])
@@ -52,20 +53,13 @@ class PartialResults:
             batches.append({key: value.cpu() for key, value in batch(i).items()})
             stopping = self.stop.reason() is not None
             if stopping or i + 1 == count or time.monotonic() - self.saved >= self.seconds:
-                self._save(name, batches, generator)
+                if path is not None:
+                    state = {"key": self.key, "batches": batches, "generator": generator.get_state()}
+                    save_checkpoint(path, state, keep_previous=False)
+                self.saved = time.monotonic()
             if stopping:
                 self.check()
         return batches
-
-    def _save(self, name: str, batches: list[dict[str, Tensor]], generator: torch.Generator) -> None:
-        if self.folder is not None:
-            state = {"key": self.key, "batches": batches, "generator": generator.get_state()}
-            save_checkpoint(self._path(name), state, keep_previous=False)
-        self.saved = time.monotonic()
-
-    def _path(self, name: str) -> Path:
-        assert self.folder is not None
-        return self.folder / f"measured-{name}.checkpoint"
 
 
 IN_MEMORY = PartialResults()

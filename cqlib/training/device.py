@@ -17,8 +17,6 @@ from cqlib.util.errors import UserError
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Parameters of `mallopt`, as numbered in <malloc.h>."""
-MALLOC_LIMITS = (1 << 30, 1 << 25)
-"""Bytes; older versions of glibc refuse more than the second."""
 
 
 def fast_bf16(device: torch.device) -> bool:
@@ -64,9 +62,5 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory it frees: each training step asks for the same blocks again, and glibc would
     return large ones to the system, which then hands out fresh pages of zeros. Whether it works: on glibc alone."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    for limit in MALLOC_LIMITS:
-        if mallopt(MMAP_THRESHOLD, limit):
-            return bool(mallopt(TRIM_THRESHOLD, limit))
-    return False
+    limits = (1 << 30, 1 << 25)  # bytes; older versions of glibc refuse more than the second
+    return mallopt is not None and any(mallopt(MMAP_THRESHOLD, n) and mallopt(TRIM_THRESHOLD, n) for n in limits)

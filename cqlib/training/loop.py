@@ -10,7 +10,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -23,8 +22,8 @@ from cqlib.recipe import TrainingConfig
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import fast_bf16, keep_freed_memory, to_device
 from cqlib.training.history import History
-from cqlib.training.optimisers import Average, load_state, optimiser, saved_state, set_rate, step_unless
-from cqlib.training.snapshots import save_snapshot
+from cqlib.training.optimisers import Average, load_state, optimiser, saved_state, step_unless
+from cqlib.training.snapshots import snapshot_path
 from cqlib.util import provenance
 from cqlib.util.checkpoint import load_latest, save_checkpoint
 from cqlib.util.errors import StoppedEarly
@@ -36,8 +35,7 @@ UNKNOWN = GitInfo(None, None)
 READ_EVERY = 25
 """On a GPU: steps after which the host reads their losses, all at once, instead of waiting for the device in each."""
 CHECKPOINT_SECONDS = 60.0
-"""Between two checkpoints: what a killed run loses at most, besides the step it is in. While a checkpoint is written,
-three of them are on the disk, before and after two."""
+"""Between two checkpoints: what a killed run loses at most, besides the step it is in."""
 
 Status = Literal["done", "diverged"]
 Progress = Callable[[int, int, float], None]
@@ -56,10 +54,11 @@ class TrainingResult:
     skipped: int
     """Steps that were not finite."""
     notes: list[str] = field(default_factory=list)
+    """Changes of device, precision and code among them."""
     device: str = ""
-    """The device and precision of the last step; a note names those of earlier steps if they differ."""
+    """The device and precision of the last step."""
     git: GitInfo = UNKNOWN
-    """The code of the last step, dirty if that of any step was; a note names the commit of earlier steps."""
+    """The code of the last step, dirty if that of any step was."""
 
 
 def train(
@@ -120,8 +119,9 @@ class Loop:
         keep_freed_memory()
         torch.manual_seed(seed)
         self.config, self.device, self.key = config, device, key
-        self.bf16 = config.autocast == "auto" and fast_bf16(device)
-        self.history = History(provenance.device_name(device, bf16=self.bf16), git)
+        bf16 = config.autocast == "auto" and fast_bf16(device)
+        self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+        self.history = History(provenance.device_name(device, bf16=bf16), git)
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = to_device(system, config, device).train()
         self.average = Average(self.system, config.ema)
@@ -161,16 +161,16 @@ class Loop:
         finite = []
         self.system.schedule(self.step, c.steps)
         for each, rate in zip(self.optimisers, self._rates(), strict=True):
-            set_rate(each, rate)
+            each.param_groups[0]["lr"] = rate
         for k in range(c.n_critic if len(self.optimisers) > 1 else 0):
             x, labels = self.batches.next(c.batch_size)
-            with self._autocast():
+            with self.autocast:
                 losses = self.system.critic_losses(x, step=self.step * c.n_critic + k, **labels)
             finite.append(self._update(losses, self.optimisers[1], None))
             named |= {f"critic/{name}": value.detach() for name, value in losses.items()}
         for _ in range(c.n_generator):
             x, labels = self.batches.next(c.generator_batch or c.batch_size)
-            with self._autocast():
+            with self.autocast:
                 losses = self.system.generator_losses(x, **labels)
             finite.append(self._update(losses, self.optimisers[0], c.gradient_clip))
             named |= {name: value.detach() for name, value in losses.items()}
@@ -178,9 +178,6 @@ class Loop:
         if not self.waits or all_finite:
             self.average.update_parameters(self.system)
         return named, all_finite
-
-    def _autocast(self) -> AbstractContextManager:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext()
 
     def _rates(self) -> list[float]:
         """The learning rate of each optimiser at this step: constant, then linear to 0, times a power."""
@@ -228,7 +225,8 @@ class Loop:
             if (self.waits or keep or log or due or len(self.unread) >= READ_EVERY) and self.read():
                 return self._diverged()
             if keep:
-                save_snapshot(self.path, self.step, dict(self.average.module.state_dict()), self.key)
+                snapshot = {"key": self.key, "step": self.step, "weights": dict(self.average.module.state_dict())}
+                save_checkpoint(snapshot_path(self.path, self.step), snapshot, keep_previous=False)
             self.seconds = time.monotonic() - began
             if log:
                 self._log()
@@ -242,8 +240,7 @@ class Loop:
         return "done"
 
     def read(self) -> bool:
-        """Add up the losses of the last steps, and count the steps that were not finite; whether these were too many in
-        a row."""
+        """Add up the losses of the last steps; whether too many in a row were not finite."""
         steps, self.unread = self.unread, []
         values = [value.double() for losses, finite in steps for value in (finite, *losses.values())]
         numbers = iter(torch.stack(values).tolist() if values else ())  # all at once: one wait for the device
@@ -299,13 +296,13 @@ class Loop:
         save_checkpoint(self.path, state)
         write_atomic(self.log_path, "".join(line + "\n" for line in self.lines))
 
-    def resume(self) -> bool:
-        """Load the newest whole checkpoint of this training; False if there is none."""
+    def resume(self) -> None:
+        """Load the newest whole checkpoint of this training, if there is one."""
         state, problems = load_latest(self.path)
         used = "an older state is used" if state else "training starts anew"
         self.notes += [f"{problem}; {used}" for problem in problems]
         if state is None or state["key"] != self.key:
-            return False
+            return
         self.step, self.batches.drawn, self.skipped = state["step"], state["drawn"], state["skipped"]
         self.seconds, self.lines, self.skipped_in_a_row = state["seconds"], list(state["lines"]), 0
         self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
@@ -317,4 +314,3 @@ class Loop:
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
-        return True

@@ -29,31 +29,30 @@ def optimiser(parameters: list[nn.Parameter], config: TrainingConfig, rate: floa
     raise ValueError(f"unknown optimiser '{config.optimiser}': adam, adamax or rmsprop")
 
 
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of the next step."""
-    optimiser.param_groups[0]["lr"] = rate
-
-
 def saved_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """The state of `optimiser` for a file, without the learning rate, which `set_rate` sets before every step."""
+    """The state of `optimiser` for a file, without the learning rate, which is set before every step."""
     state = optimiser.state_dict()
     return {**state, "param_groups": [{**group, "lr": 0.0} for group in state["param_groups"]]}
 
 
 def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Load what `saved_state` returned, perhaps on another kind of device, into an optimiser of the same parameters.
-    The count of steps goes to the device on which this optimiser expects it."""
-    own: list[dict[str, Any]] = [
-        {key: group[key] for key in ("lr", "capturable") if key in group} for group in optimiser.param_groups
-    ]
+
+    The count of steps goes to the device on which this optimiser expects it, and each other tensor gets its parameter's
+    memory layout, which the file does not keep: fused kernels traverse both in the order of memory.
+    """
+    own = [{key: group[key] for key in group.keys() & {"lr", "capturable"}} for group in optimiser.param_groups]
     optimiser.load_state_dict(state)
     for group, kept in zip(optimiser.param_groups, own, strict=True):
         group.update(kept)
         on_device = group.get("capturable") or group.get("fused")
         for p in group["params"]:
-            if isinstance(step := optimiser.state.get(p, {}).get("step"), Tensor):
-                optimiser.state[p]["step"] = step.to(p.device if on_device else "cpu")
-    match_layouts(optimiser)
+            kept_state = optimiser.state.get(p, {})
+            for key, value in kept_state.items():
+                if key == "step" and isinstance(value, Tensor):
+                    kept_state[key] = value.to(p.device if on_device else "cpu")
+                elif isinstance(value, Tensor) and value.shape == p.shape:
+                    kept_state[key] = torch.empty_like(p).copy_(value)
 
 
 def step_unless(optimiser: torch.optim.Optimizer, bad: Tensor) -> None:
@@ -76,15 +75,6 @@ def step_unless(optimiser: torch.optim.Optimizer, bad: Tensor) -> None:
 def _tensors(optimiser: torch.optim.Optimizer, p: nn.Parameter) -> dict[str, Tensor]:
     """What a step changes: the parameter and its state."""
     return {"": p, **optimiser.state.get(p, {})}
-
-
-def match_layouts(optimiser: torch.optim.Optimizer) -> None:
-    """Give each state tensor its parameter's memory layout, which the file does not keep: fused kernels traverse both
-    in the order of memory, so that a mismatch would silently mix up channels."""
-    for parameter, state in optimiser.state.items():
-        for key, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                state[key] = torch.empty_like(parameter).copy_(value)
 
 
 class Average(AveragedModel):

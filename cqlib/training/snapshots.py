@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from torch import Tensor
 
-from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 
 
 def snapshot_path(checkpoint: Path, step: int) -> Path:
@@ -14,22 +15,13 @@ def snapshot_path(checkpoint: Path, step: int) -> Path:
     return checkpoint.with_name(f"{checkpoint.stem}.step-{step}.safetensors")
 
 
-def save_snapshot(checkpoint: Path, step: int, weights: dict[str, Tensor], key: str) -> None:
-    """Write the averaged weights of a step of the training `key`."""
-    save_checkpoint(
-        snapshot_path(checkpoint, step), {"key": key, "step": step, "weights": weights}, keep_previous=False
-    )
-
-
 def snapshots(folder: Path, name: str, key: str) -> dict[int, dict[str, Tensor]]:
     """Step -> averaged weights of each snapshot of the training `name`; those of another `key` or damaged are left
     out."""
     found = {}
     for path in folder.glob(f"{name}.step-*.safetensors"):
-        try:
+        with suppress(CheckpointError):
             state = load_checkpoint(path)
-        except CheckpointError:
-            continue
-        if state["key"] == key:
-            found[state["step"]] = state["weights"]
+            if state["key"] == key:
+                found[state["step"]] = state["weights"]
     return dict(sorted(found.items()))

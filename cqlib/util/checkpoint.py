@@ -1,8 +1,7 @@
-"""One file per state: tensors and plain values in safetensors, atomic, hashed, with the previous one kept.
+"""Checkpoints: tensors and plain values in one safetensors file, atomic, hashed, with the previous one kept.
 
-A new state is read back and checked before the one before it moves to its second name, and that one stays: two whole
-states lie on the disk from the second save on, three files at most. No pickle: a checkpoint from a stranger can hold
-numbers and text, nothing that runs.
+A new state is read back and checked before the one before it gets its second name: two whole states are on the disk
+from the second save on, three files at most. No pickle: a stranger's checkpoint holds numbers and text, no code.
 """
 
 from __future__ import annotations
@@ -72,8 +71,7 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state that `save_checkpoint` wrote, on the CPU. CheckpointError if the file is damaged or foreign;
-    MemoryError where there is too little memory to tell."""
+    """The state that `save_checkpoint` wrote, on the CPU. CheckpointError if the file is damaged or foreign."""
     try:
         if path.exists() and not path.is_file():  # reading a pipe would wait for ever
             raise ValueError("not a file")
@@ -96,15 +94,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def load_latest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest whole state at `path` or beside it, or None; and a line for each damaged file met.
-
-    Beside it: ".new" is there when a save was cut off after it was written, ".previous" from the second save on.
-    """
+    """The newest whole state at `path` or beside it, or None; and a line for each damaged file met."""
     problems: list[str] = []
     for candidate in (_beside(path, NEW), path, _beside(path, PREVIOUS)):
         try:
             return load_checkpoint(candidate), problems
-        except FileNotFoundError:
+        except FileNotFoundError:  # ".new" exists only where a save was cut off, ".previous" after the second save
             continue
         except CheckpointError as error:
             problems.append(str(error))
@@ -114,12 +109,12 @@ def load_latest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
 def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     """Replace each tensor by a reference into `tensors`."""
     if isinstance(value, Tensor):
-        # a copy, for safetensors refuses tensors that share memory
-        tensors[name] = value.detach().cpu().contiguous().clone()
+        tensors[name] = value.detach().cpu().contiguous().clone()  # safetensors refuses tensors that share memory
         return {"__tensor__": name}
     if isinstance(value, dict):
-        items = [[_key(key), _split(item, f"{name}/{key}", tensors)] for key, item in value.items()]
-        return {"__dict__": items}
+        if wrong := [key for key in value if not isinstance(key, str | int)]:
+            raise TypeError(f"a checkpoint's keys are text or integers, not {type(wrong[0]).__name__}")
+        return {"__dict__": [[key, _split(item, f"{name}/{key}", tensors)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [_split(item, f"{name}/{i}", tensors) for i, item in enumerate(value)]
     if value is None or isinstance(value, bool | int | float | str):
@@ -127,26 +122,20 @@ def _split(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     raise TypeError(f"a checkpoint cannot hold {type(value).__name__} at '{name}'")
 
 
-def _key(key: Any) -> str | int:
-    if isinstance(key, str | int):
-        return key
-    raise TypeError(f"a checkpoint's keys are text or integers, not {type(key).__name__}")
-
-
 def _join(value: Any, tensors: dict[str, Tensor]) -> Any:
-    if isinstance(value, dict):
-        if "__tensor__" in value:
-            return tensors[value["__tensor__"]]
-        return {key: _join(item, tensors) for key, item in value["__dict__"]}
     if isinstance(value, list):
         return [_join(item, tensors) for item in value]
-    return value
+    if not isinstance(value, dict):
+        return value
+    if "__tensor__" in value:
+        return tensors[value["__tensor__"]]
+    return {key: _join(item, tensors) for key, item in value["__dict__"]}
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:
     digest = hashlib.sha256(text.encode())
     for name in sorted(tensors):
-        tensor = tensors[name]
+        tensor = tensors[name].contiguous()
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -41,22 +41,11 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(message in str(error) for message in messages)
 
 
-def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """The entry of `valid` that is most like `name`, or None when `valid` is empty."""
-    valid = list(valid)
-    close = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.0)
-    return close[0] if close else None
-
-
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:
     """A `UsageError` for an unknown name: "unknown row 'table1/vea': did you mean 'table1/vae'?"."""
-    best = nearest(name, valid)
-    hint = f": did you mean '{best}'?" if best else ""
+    close = difflib.get_close_matches(name.lower(), list(valid), n=1, cutoff=0.0)
+    hint = f": did you mean '{close[0]}'?" if close else ""
     return UsageError(f"unknown {kind} '{name}'{hint}")
-
-
-LONGEST = 600
-"""Characters of a message; what is longer loses its middle."""
 
 
 def printable(text: str) -> str:
@@ -65,9 +54,9 @@ def printable(text: str) -> str:
 
 
 def one_line(text: object) -> str:
-    """`text` as one line that any terminal can show: no line ends, no control characters, no overlong names."""
+    """`text` as one line that any terminal can show: no control characters, and of 600 characters at most."""
     line = printable(" ".join(str(text).split()))
-    return line if len(line) <= LONGEST else f"{line[: 2 * LONGEST // 3]} … {line[-LONGEST // 4 :]}"
+    return line if len(line) <= 600 else f"{line[:400]} … {line[-150:]}"
 
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
@@ -78,10 +67,10 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, err
 def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
     """Turn an exception into one line on stderr and an exit code: the UserError's own, 3 for Ctrl-C, else 1.
 
-    The traceback of a bug goes to a file in `logs` (default: the folder for temporary files). Bytes of names that the
-    terminal cannot show are printed as escapes. Warnings of libraries are hidden, unless -W or PYTHONWARNINGS is set.
+    The traceback of a bug goes to a file in `logs` (default: the folder for temporary files). Warnings of libraries are
+    hidden, unless -W or PYTHONWARNINGS is set.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():

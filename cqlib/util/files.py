@@ -13,9 +13,8 @@ from typing import Any
 
 
 def write_atomic(path: Path | str, content: bytes | str) -> Path:
-    """Write `content` to `path` so that a reader sees the old file or the new one, never a part.
+    """Write `content` (text as UTF-8) to `path` so that a reader sees the old file or the new one, never a part.
 
-    Temporary file in the same folder, fsync, rename, fsync of the folder. Text is UTF-8.
     Raises OSError (disk full, no permission); the old file is then untouched.
     """
     path = Path(path)
@@ -36,8 +35,7 @@ def write_atomic(path: Path | str, content: bytes | str) -> Path:
 
 
 def move(source: Path | str, target: Path | str) -> None:
-    """Rename `source`, whose content is on the disk already, to `target`, and have the folder's new state on the disk
-    too: after a loss of power a rename that was not is as if it had not been. Raises OSError."""
+    """Rename `source`, whose content is on the disk already, to `target`, durably. Raises OSError."""
     os.replace(source, target)
     folder = os.open(Path(target).parent, os.O_RDONLY)
     try:
@@ -47,10 +45,8 @@ def move(source: Path | str, target: Path | str) -> None:
 
 
 def remove_leftovers(folder: Path, *, older: float = 0.0) -> list[Path]:
-    """Remove what killed writers left in `folder`: the temporary files of `write_atomic`; those removed.
-
-    Where others may be writing, `older` seconds must have passed since a file was last written to.
-    """
+    """Remove the temporary files of `write_atomic` that killed writers left in `folder`, at least `older` seconds old;
+    return those removed."""
     removed = []
     for path in folder.glob(".*.tmp"):
         with suppress(OSError):  # gone already, or not ours to remove

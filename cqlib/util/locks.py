@@ -1,7 +1,6 @@
 """One process at a time: a file lock, and a line for whoever waits.
 
-The kernel holds the lock (flock) and frees it when its owner ends in whatever way; on a shared file system its server
-does so. The owner's number is in NAME.owner beside it, for whoever waits (filelock empties the lock file itself).
+The kernel frees the lock when its owner ends. The owner's number is in NAME.owner (filelock empties the lock file).
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ from filelock import FileLock, Timeout
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 
-EVERY = 0.5
-"""Seconds between two tries."""
+EVERY = 0.5  # seconds between two tries
 
 
 def to_stderr(text: str) -> None:
@@ -29,11 +27,7 @@ def to_stderr(text: str) -> None:
 
 @contextmanager
 def held(
-    path: Path,
-    what: str,
-    *,
-    say: Callable[[str], None] = to_stderr,
-    while_waiting: Callable[[], None] = lambda: None,
+    path: Path, what: str, *, say: Callable[[str], None] = to_stderr, while_waiting: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
     """Hold the lock at `path` on `what`. While another process has it, wait, and `say` so in one line.
 
@@ -66,8 +60,7 @@ def held(
 
 def _read(owner: Path) -> str:
     """ "process 1234", or nothing where there is no owner or the file is damaged."""
-    try:
-        found = re.fullmatch(r"process \d{1,10}", owner.read_text())
-    except (OSError, ValueError):
-        return ""
-    return found[0] if found else ""
+    with suppress(OSError, ValueError):
+        if re.fullmatch(r"process \d{1,10}", text := owner.read_text()):
+            return text
+    return ""

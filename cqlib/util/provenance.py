@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+import re
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -45,16 +47,13 @@ def versions() -> dict[str, str]:
     """Python, cqlib and the libraries that numbers depend on; without local build tags."""
     found = {"python": platform.python_version(), "cqlib": VERSION}
     for name in LIBRARIES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name).split("+")[0]
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
 def device_name(device: torch.device, *, bf16: bool, threads: int | None = None) -> str:
-    """The card, or the processor with its number of threads (this process's, unless given); and whether convolutions
-    run in bf16."""
+    """The card, or the processor with its threads (this process's by default); and the precision of convolutions."""
     precision = "bf16 convolutions" if bf16 else "fp32"
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {precision}"
@@ -63,12 +62,9 @@ def device_name(device: torch.device, *, bf16: bool, threads: int | None = None)
 
 
 def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
+    with suppress(OSError):
+        if model := re.search(r"^model name.*?:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return model[1].strip()
     return platform.machine()
 
 

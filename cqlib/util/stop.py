@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
 
 @dataclass
 class StopRequest:
@@ -46,7 +44,7 @@ class StopRequest:
             if self.interrupts or (second_interrupts and again and number == signal.SIGINT):
                 raise KeyboardInterrupt
 
-        before = {number: signal.signal(number, handle) for number in SIGNALS}
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:

@@ -53,16 +53,15 @@ def decimal(name: str, value: float, places: int | None = None) -> str:
 
 _PATH = re.compile(r"(?<![\w/.<])(?:[A-Za-z]:\\|~?/)(?:[^\s/\\'\"<>:,;()]+[/\\])+([^\s/\\'\"<>:,;()]*)")
 
-
-# What turns text round, hides it, or is no text: controls, marks of direction, half characters.
+# controls, marks of direction, half characters
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 
 
 def without_paths(text: str) -> str:
-    """`text` from outside as a page may show it: each absolute path is cut to its last part ("npz:/home/me/cats.npz"
-    gives "npz:cats.npz"), and a character that cannot be seen, or would turn what follows it round, is a "�"."""
+    """`text` from outside as a page may show it: an absolute path is cut to its last part ("npz:/home/me/cats.npz"
+    gives "npz:cats.npz"), and a character that cannot be seen, or would reverse what follows, is a "�"."""
     return _UNSEEN.sub("�", _PATH.sub(r"\1", text))
 
 

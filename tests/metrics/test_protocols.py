@@ -13,7 +13,7 @@ from torch import nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.metrics import evaluation, features, fidelity, protocols
+from cqlib.metrics import evaluation, features, protocols
 from cqlib.metrics.protocols import PROTOCOLS, Protocol
 from cqlib.metrics.resumable import PartialResults
 from cqlib.recipe import Evaluation
@@ -126,7 +126,7 @@ def test_what_a_data_set_lacks():
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 def test_names_go_there_and_back(name):
-    metric = fidelity.metric_name("FID", "lite0", 1.0)
+    metric = "FD-lite0@T1"
     assert protocols.split_name(protocols.with_protocol(metric, name)) == (metric, name)
     assert protocols.split_name(metric) == (metric, "")
 
@@ -193,7 +193,7 @@ def test_every_protocol_scores_the_same_samples(measured):
         for preset in found.presets.values():
             real = getattr(found.data, preset.split).images
             for kind, metric in score(fake, real, protocol=preset).items():
-                name = fidelity.metric_name(kind, LITE, temperature)
+                name = f"{LITE.label(kind)}@T{temperature:g}"
                 if preset.name != "paper":
                     name = protocols.with_protocol(name, preset.name)
                 if preset.name == "paper" or kind in ("IS", "FID", "KID"):

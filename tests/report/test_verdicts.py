@@ -13,7 +13,7 @@ from scipy import stats
 from cqlib.experiments import paper
 from cqlib.experiments.claims import BY_ID, CLAIMS, Claim
 from cqlib.experiments.record import DataInfo, Record
-from cqlib.metrics import fidelity
+from cqlib.metrics.features import lite0
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims, verdict
@@ -260,7 +260,8 @@ def test_temperatures_and_features_pick_the_metric():
             outcome(claim, records, temperature)
     for metric, kind in (("is", "IS"), ("fid", "FID")):
         for temperature in (1.0, 0.0):
-            written = tuple(fidelity.metric_name(kind, f, temperature) for f in ("inception", "lite0"))
+            lite = lite0()
+            written = tuple(f"{f.label(kind)}@T{temperature:g}" for f in (replace(lite, suffix=""), lite))
             assert written == metric_names(metric, temperature)
 
 

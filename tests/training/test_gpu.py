@@ -9,7 +9,7 @@ from cqlib.experiments import run
 from cqlib.experiments.experiment import AVAILABLE, experiment
 from cqlib.metrics import evaluation, features
 from cqlib.metrics.bpd import held_out_nll
-from cqlib.metrics.library import full_fp32
+from cqlib.metrics.precision import full_fp32
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.registry import build
 from cqlib.training import timing

@@ -17,7 +17,7 @@ from torch.nn.utils import parameters_to_vector
 
 from benchmarks import plain
 from cqlib.experiments.experiment import experiment
-from cqlib.metrics.library import full_fp32
+from cqlib.metrics.precision import full_fp32
 from cqlib.models.registry import build
 from cqlib.nets.coupling import CouplingNet
 from cqlib.nets.norms import GroupNorm

@@ -1,0 +1,28 @@
+"""Exact float32, whatever the settings outside."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+
+@contextlib.contextmanager
+def full_fp32() -> Iterator[None]:
+    """Inside, float32 is float32: no TF32, no bfloat16, no autocast. Afterwards all is as before."""
+    backends: Any = torch.backends
+    settings = (backends.cuda.matmul, backends.cudnn.conv, backends.mkldnn.matmul, backends.mkldnn.conv)
+    before = [setting.fp32_precision for setting in settings]
+    try:
+        for setting in settings:
+            setting.fp32_precision = "ieee"
+        with contextlib.ExitStack() as stack:
+            for kind in ("cpu", "cuda"):
+                if torch.is_autocast_enabled(kind):  # not else: within an autocast, another one keeps its bf16 weights
+                    stack.enter_context(torch.autocast(kind, enabled=False))
+            yield
+    finally:
+        for setting, value in zip(settings, before, strict=True):
+            setting.fp32_precision = value
