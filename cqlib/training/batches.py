@@ -9,15 +9,14 @@ from cqlib.training.device import images_to_device
 
 
 class ImageBatches:
-    """Shuffled epochs over uint8 `images` (N, C, H, W), without end, perhaps flipped. The whole set lies on the device
-    if it fits there (`images_to_device`): a batch is one gather, and nothing is copied image by image."""
+    """Shuffled epochs over uint8 `images` (N, C, H, W), without end, perhaps flipped. The whole set is on the device if
+    it fits there (`images_to_device`), so that a batch is one gather."""
 
     def __init__(self, images: Tensor, labels: Tensor | None, *, seed: int, flips: bool, device: torch.device) -> None:
         self.images = images_to_device(images, device)
         self.labels = None if labels is None else labels.to(self.images.device)
         self.seed, self.flips, self.device = seed, flips, device
-        self.drawn = 0
-        """Images drawn so far: the whole state, as far as checkpoints are concerned."""
+        self.drawn = 0  # images so far: the whole state, as far as checkpoints are concerned
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)  # beside the images, from an epoch's start on
 
     def _indices(self, size: int) -> Tensor:

@@ -18,7 +18,7 @@ class History:
 
     def resume(self, state: dict[str, Any], step: int, steps: int) -> None:
         """Put what a checkpoint at `step` of `steps` holds before the present device and code, which count from here on
-        if a step is left to be made. Checkpoints of earlier versions hold no code."""
+        if a step is left. Checkpoints of earlier versions hold no code."""
         self.devices = _joined(state.get("devices", []), self.devices[-1], step, steps)
         self.codes = _joined(state.get("codes", [[0, None, None]]), self.codes[-1], step, steps)
 

@@ -148,13 +148,10 @@ class Loop:
         self.notes: list[str] = []
         self.snapshots = {k * config.steps // (config.snapshots + 1) for k in range(1, config.snapshots + 1)}
 
-    # --- one step --------------------------------------------------------------------------------------------
-
     def one_step(self) -> tuple[Losses, Tensor]:
         """Critic updates, generator updates, average; the named losses, and whether all was finite (a bool tensor).
 
-        Nothing in it waits for a GPU. There the average takes in the weights of a bad step too: they are those of the
-        step before.
+        Nothing in it waits for a GPU, where the average takes in the (unchanged) weights of a bad step too.
         """
         c = self.config
         named: Losses = {}
@@ -203,8 +200,6 @@ class Loop:
             step_unless(optimiser, ~finite)
         return finite
 
-    # --- the loop --------------------------------------------------------------------------------------------
-
     def run(self, stop: StopRequest, progress: Progress | None, checkpoint_seconds: float) -> Status:
         """Take the steps that are left. Raises `StoppedEarly` after saving."""
         config = self.config
@@ -229,7 +224,10 @@ class Loop:
                 save_checkpoint(snapshot_path(self.path, self.step), snapshot, keep_previous=False)
             self.seconds = time.monotonic() - began
             if log:
-                self._log()
+                means = {name: round(total / self.counts[name], 5) for name, total in self.sums.items()}
+                line = {"step": self.step, "seconds": round(self.seconds, 2), "skipped": self.skipped, **means}
+                self.lines.append(json.dumps(line))
+                self.sums, self.counts = {}, {}
                 if progress is not None:
                     pace = (time.monotonic() - first_time) / (self.step - first_step)
                     progress(self.step, config.steps, pace * (config.steps - self.step))
@@ -256,22 +254,14 @@ class Loop:
                 return True
         return False
 
-    def _log(self) -> None:
-        means = {name: round(total / self.counts[name], 5) for name, total in self.sums.items()}
-        line = {"step": self.step, "seconds": round(self.seconds, 2), "skipped": self.skipped, **means}
-        self.lines.append(json.dumps(line))
-        self.sums, self.counts = {}, {}
-
     def _diverged(self) -> Literal["diverged"]:
         """Go back to the last good checkpoint, which is what the run is worth."""
-        note = f"{self.skipped_in_a_row} non-finite steps in a row at step {self.step}"
+        note = f"diverged: {self.skipped_in_a_row} non-finite steps in a row at step {self.step}"
         skipped, seconds = self.skipped, self.seconds
         self.resume()
         self.skipped, self.seconds = skipped, seconds
-        self.notes.append(f"diverged: {note}; the state of step {self.step} is kept")
+        self.notes.append(f"{note}; the state of step {self.step} is kept")
         return "diverged"
-
-    # --- checkpoints -----------------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Write all that the next step depends on to one file; and the log up to here."""
