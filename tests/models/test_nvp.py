@@ -350,8 +350,8 @@ def test_nats_are_those_of_the_cell():
         exact = -(model.log_density(points).exp().mean() / 128**2).log()
         model.float()
         g = torch.Generator().manual_seed(0)
-        singly = torch.stack([model.nats(x, generator=g) for _ in range(400)])
-        together = model.nats(x, importance_samples=400, generator=torch.Generator().manual_seed(0))
+        singly = torch.stack([model.nats(x, generator=g) for _ in range(60)])
+        together = model.nats(x, importance_samples=60, generator=torch.Generator().manual_seed(0))
     assert singly.std() > 1e-3 and singly.mean() >= together
     torch.testing.assert_close(together, -(-singly.double()).exp().mean(0).log().float())
     assert together.item() == pytest.approx(exact.item(), abs=3e-3)
@@ -442,9 +442,9 @@ def test_samples_depend_on_the_generator_alone_and_change_nothing():
 
 def test_evaluation_agrees_with_training_mode_after_training(tmp_path):
     """Within 0.05 bits per dimension on the same images, at the constant learning rate of `paper`, no step apart."""
-    x = images(256)
-    model = system(width=8)
-    training = replace(recipe(ROW, "paper", 32).training, steps=80, batch_size=32, log_every=20)
+    x = images(128)
+    model = system(width=4)
+    training = replace(recipe(ROW, "paper", 32).training, steps=60, batch_size=16, log_every=20)
     trained = train(model, x, training, seed=0, folder=tmp_path).system
     generator = torch.Generator
 
@@ -456,10 +456,10 @@ def test_evaluation_agrees_with_training_mode_after_training(tmp_path):
         return bits_per_dimension(nats.mean(), 192).item()
 
     assert abs(bpd(False) - bpd(True)) < 0.05
-    assert bpd(False) < 6.5  # it has learned: 8 is a uniform distribution
-    untrained = bits_per_dimension(held_out_nll(system(width=8), x).mean(), 192).item()
+    assert bpd(False) < 7.2  # it has learned: 8 is a uniform distribution
+    untrained = bits_per_dimension(held_out_nll(system(width=4), x).mean(), 192).item()
     assert bpd(False) < untrained - 0.5
-    held_out = bits_per_dimension(held_out_nll(trained, images(256, seed=1)).mean(), 192).item()
+    held_out = bits_per_dimension(held_out_nll(trained, images(128, seed=1)).mean(), 192).item()
     assert abs(held_out - bpd(True)) < 0.3
 
 
