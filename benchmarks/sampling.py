@@ -11,8 +11,6 @@ from benchmarks.measuring import Measurement, Other, Side, Work
 from cqlib.models.pixelcnnpp import PixelCNNPPConfig
 from cqlib.models.pixelrnn import PixelRNN
 from cqlib.models.registry import RECIPES, build
-from cqlib.nets.pixelcnnpp_cache import full_pass
-from cqlib.nets.raster import raster_sample
 from cqlib.recipe import TrainingConfig
 from cqlib.training.device import to_device
 
@@ -29,12 +27,12 @@ def pixelcnnpp(cached: bool, *, size: int = 32, width: int = 160, blocks: int = 
         system = to_device(build(config), TrainingConfig(steps=1), device).eval()
         if cached:
             return Work(lambda: system.sample(n), images=n)
-        step, x = full_pass(system.net), torch.zeros(n, 3, size, size, device=device)
+        x = torch.zeros(n, 3, size, size, device=device)
 
         def run() -> None:
             with torch.inference_mode():
-                for k in range(positions):
-                    step(x, *divmod(k * size**2 // positions, size))
+                for _ in range(positions):
+                    system.net(x)
 
         return Work(run, positions / size**2, n)
 
@@ -47,18 +45,16 @@ def pixelrnn(cached: bool, *, profile: str = "quick", size: int = 16, n: int = I
     def side(device: torch.device) -> Work:
         recipe = RECIPES["table3/pixelrnn"]("table3/pixelrnn", profile, size)
         system: PixelRNN = to_device(build(recipe.system), recipe.training, device).eval()
-        u = system.noise(n)
         if cached:
-            return Work(lambda: raster_sample(system.cached_logits(n), u), images=n)
-        full, x = system.naive_logits(), torch.zeros(u.shape, dtype=torch.int64, device=device)
-        values = u[0].numel()
+            return Work(lambda: system.sample(n), images=n)
+        x = torch.zeros(n, 3, size, size, dtype=torch.int64, device=device)
 
         def run() -> None:
             with torch.inference_mode():
-                for k in range(positions):
-                    full(x, *divmod(k * size**2 // positions, size))
+                for _ in range(positions):
+                    system.logits(x)
 
-        return Work(run, positions / values, n)
+        return Work(run, positions / x[0].numel(), n)
 
     return side
 

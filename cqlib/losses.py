@@ -71,12 +71,9 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     return (gradient.flatten(1).norm(dim=1) / target - 1).square().mean()
 
 
-# --- losses of the baselines: the critic's logits, or scores, of real (N,) and generated images (M,) -> scalar ----
-
-
-def non_saturating_generator(fake_logits: Tensor) -> Tensor:
+def non_saturating_generator(fake_scores: Tensor) -> Tensor:
     """-E[ln D(G(z))], the generator's loss beside `discriminator_loss` (Goodfellow et al. 2014, section 3)."""
-    return softplus(-fake_logits).mean()
+    return softplus(-fake_scores).mean()
 
 
 def hinge_discriminator(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
@@ -84,18 +81,13 @@ def hinge_discriminator(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     return relu(1 - real_scores).mean() + relu(1 + fake_scores).mean()
 
 
-def hinge_generator(fake_scores: Tensor) -> Tensor:
-    """-E[l(G(z))] (Miyato et al. 2018, Eq. 17)."""
-    return -fake_scores.mean()
-
-
 def wasserstein_critic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """E_theta[l(x)] - E_train[l(x)]: minus the distance W_1 that a 1-Lipschitz l bounds (Arjovsky et al. 2017)."""
     return fake_scores.mean() - real_scores.mean()
 
 
-def wasserstein_generator(fake_scores: Tensor) -> Tensor:
-    """-E[l(G(z))] (Arjovsky et al. 2017, theorem 3)."""
+def linear_generator(fake_scores: Tensor) -> Tensor:
+    """-E[l(G(z))], beside the hinge loss (Miyato et al. 2018, Eq. 17) and W_1 (Arjovsky et al. 2017, theorem 3)."""
     return -fake_scores.mean()
 
 

@@ -29,8 +29,8 @@ class CriticConfig:
 
 
 def with_gradient_penalty(
-    discriminator: Tensor, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor,
-    *, weight: float, every: int, step: int,
+    discriminator: Tensor, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, step: int, weight: float,
+    every: int,
 ) -> Losses:  # fmt: skip
     """The terms of a critic at update number `step`: every k-th has the gradient penalty, with k times its weight."""
     if weight <= 0 or step % every:
@@ -49,12 +49,11 @@ class AdversarialSystem(System):
         super().__init__()
         self.shape = shape
         if critic is not None:
-            self.penalty = {"weight": critic.penalty_weight, "every": critic.penalty_every}
-            self.critic = (
-                ResidualCritic(shape[-1], critic.widths, critic.blocks, image_channels=shape[0])
-                if critic.blocks
-                else Critic(shape[-1], critic.widths, image_channels=shape[0])
-            )
+            self.penalty = (critic.penalty_weight, critic.penalty_every)
+            if critic.blocks:
+                self.critic = ResidualCritic(shape[-1], critic.widths, critic.blocks, image_channels=shape[0])
+            else:
+                self.critic = Critic(shape[-1], critic.widths, image_channels=shape[0])
 
     def fakes(self, n: int) -> Tensor:
         """n images as the critic sees them in training, (n, C, H, W), differentiable."""
@@ -66,7 +65,7 @@ class AdversarialSystem(System):
         with torch.no_grad():
             fake = self.fakes(len(x))
         discriminator = losses.discriminator_loss(self.critic(real), self.critic(fake))
-        return with_gradient_penalty(discriminator, self.critic, real, fake, **self.penalty, step=step)
+        return with_gradient_penalty(discriminator, self.critic, real, fake, step, *self.penalty)
 
     def quality_loss(self, n: int) -> Tensor:
         """Eq. (2) on n fresh samples; no gradient is kept for the critic."""

@@ -105,20 +105,17 @@ class BatchGAN(GANBaseline):
         """The cross-entropy to the true ratio, and the gradient penalty."""
         c = self.config
         real, fake = self.real_and_fake(x)
-        batches = self.mixed(real, fake)
-        discriminator = sum(ratio_loss(self.critic(y), r, c.average) for y, r in batches)
-        penalty = {"weight": c.penalty_weight, "every": c.penalty_every}
-        return with_gradient_penalty(discriminator, self.critic, real, fake, **penalty, step=step)
+        both = [ratio_loss(self.critic(y), r, c.average) for y, r in self.mixed(real, fake)]
+        penalty = (c.penalty_weight, c.penalty_every)
+        return with_gradient_penalty(both[0] + both[1], self.critic, real, fake, step, *penalty)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """The cross-entropy of the predictions to ratio 1, on mixed batches of `x` and fresh samples."""
         batches = self.mixed(dequantise(x), self.fakes(len(x)))
         with frozen(self.critic):
-            total = sum(ratio_loss(self.critic(y), torch.ones_like(r), self.config.average) for y, r in batches)
-        return {"generator": total, "total": total}
+            both = [ratio_loss(self.critic(y), torch.ones_like(r), self.config.average) for y, r in batches]
+        return {"generator": both[0] + both[1], "total": both[0] + both[1]}
 
-
-# --- recipes -------------------------------------------------------------------------------------------------
 
 ROWS: dict[str, Literal["logits", "losses"]] = {"table3/batchgan": "logits", "extra/m-batchgan": "losses"}
 """Row -> `average`."""

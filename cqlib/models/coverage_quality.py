@@ -66,8 +66,6 @@ class CoverageQuality(HybridModel):
         return self.decoder(z)
 
 
-# --- recipes -------------------------------------------------------------------------------------------------
-
 WIDTHS = {f"extra/cq-f-width-{percent}": percent for percent in (50, 75, 150)}
 """Row -> width of all nets of CQ-F, f and critic among them, in percent of the profile's."""
 ROWS = {

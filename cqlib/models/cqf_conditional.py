@@ -55,7 +55,6 @@ class ConditionalConfig(CoverageQualityConfig):
 class ConditionalCQF(VariationalModel, AdversarialSystem):
     """p_theta(x | g) for g = the grey image of x, P(x | g) = int p(z) P(c | z, g) dz; images have three channels."""
 
-    bound = "ELBO"
     conditioned_on = "the grey image"
     config: ConditionalConfig
 
@@ -68,14 +67,12 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         self.decoder = ConditionalDecoder(
             c.size, c.widths, c.seen, c.latent, channels=1, out_channels=2 * CHROMA, norm=c.norm
         )
-        self.flow = ConditionalNVP(CHROMA, 1, c.flow)
+        self.flow = ConditionalNVP(CHROMA, 1, c.flow)  # type: ignore[arg-type]
         self.greys: Tensor
         self.filled: Tensor
         self.register_buffer("greys", torch.full((c.greys, 1, c.size, c.size), 128, dtype=torch.uint8))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
         self._full = False  # known without asking the device
-
-    # --- the model -------------------------------------------------------------------------------------------
 
     def continuous(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """uint8 x (N, 3, S, S) -> v = (g, c) float (N, 3, S, S): grey in [-1, 1), dequantised chroma in [-2, 2)."""
@@ -122,8 +119,6 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         index = torch.randint(max(1, int(self.filled)), (n,), device=self.greys.device, generator=generator)
         return self.colourise(self.greys[index], temperature=temperature, generator=generator).flatten(0, 1)
 
-    # --- its losses ------------------------------------------------------------------------------------------
-
     def fakes_of(self, g: Tensor) -> Tensor:
         """The critic's input for grey images g: their g, and c ~ p_theta(c | g) or the decoder's mean."""
         with frozen(self.flow) if self.config.flow_updated_by == "coverage" else nullcontext():
@@ -152,7 +147,7 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         def critic_of_chroma(c: Tensor) -> Tensor:
             return self.critic(torch.cat([g, c], dim=1))
 
-        return with_gradient_penalty(discriminator, critic_of_chroma, c, fake[:, 1:], **self.penalty, step=step)
+        return with_gradient_penalty(discriminator, critic_of_chroma, c, fake[:, 1:], step, *self.penalty)
 
     @torch.no_grad()
     def keep(self, x: Tensor) -> None:
@@ -165,8 +160,6 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         self.filled += len(new)
         self._full = filled + len(new) == len(self.greys)
 
-
-# --- recipe --------------------------------------------------------------------------------------------------
 
 ROWS, CONFIG, SYSTEM = ("extra/cq-f-conditional",), ConditionalConfig, ConditionalCQF
 

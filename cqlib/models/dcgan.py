@@ -61,8 +61,6 @@ class DCGAN(GANBaseline):
         return {"discriminator": loss, "total": loss}
 
 
-# --- recipe --------------------------------------------------------------------------------------------------
-
 ROWS, CONFIG, SYSTEM = ("table3/dcgan",), DCGANConfig, DCGAN
 
 

@@ -20,7 +20,6 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cqlib import losses
-from cqlib.models.base import System
 from cqlib.models.coverage_quality import profile_settings
 from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import Encoder, pyramid
@@ -42,20 +41,18 @@ class FrozenDecoderConfig:
 
 @dataclass(frozen=True)
 class HierarchicalFrozenDecoderConfig(FrozenDecoderConfig):
-    """The encoder for a generator of hierarchical codes; `latent` counts channels per layer."""
+    """The encoder for a generator of hierarchical codes, as in `nets.hierarchical.Layers`."""
 
     norm: Literal["none"] = "none"
     blocks: int = 1
-    """Layers of codes per resolution."""
     residual: float = 0.1
-    """Factor of each block's residual branch."""
 
 
 class FrozenDecoder(VariationalModel):
     """x ~ N(G(z), sigma^2 I) with G fixed; trains the encoder and ln sigma."""
 
-    def __init__(self, config: FrozenDecoderConfig, generator: System):
-        """`generator` offers `decode(z)`; its parameters are frozen and it stays in evaluation mode."""
+    def __init__(self, config: FrozenDecoderConfig, generator: Any):
+        """`generator`, a system, offers `decode(z)`; its parameters are frozen and it stays in evaluation mode."""
         super().__init__()
         c = self.config = config
         self.shape = (c.image_channels, c.size, c.size)
@@ -87,9 +84,6 @@ class FrozenDecoder(VariationalModel):
         mean = self.generator.sample(n, generator=generator)
         noise = torch.randn(mean.shape, device=mean.device, generator=generator)
         return (mean + temperature * self._log_sigma().exp() * noise).clamp(-1, 1)
-
-
-# --- recipes -------------------------------------------------------------------------------------------------
 
 
 def half(training: TrainingConfig) -> TrainingConfig:

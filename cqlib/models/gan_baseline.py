@@ -76,8 +76,6 @@ class GANBaseline(System):
         return {"generator": loss, "total": loss}
 
 
-# --- recipes -------------------------------------------------------------------------------------------------
-
 ADAM = TrainingConfig(steps=100_000, learning_rate=2e-4, ema=0.0, flips=False, autocast="off", log_every=200)
 """What the papers' trainings share."""
 

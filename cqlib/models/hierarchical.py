@@ -25,7 +25,7 @@ Deviations (and those of `coverage_quality.py` and `nets/hierarchical.py`):
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -42,17 +42,14 @@ from cqlib.recipe import Recipe
 
 @dataclass(frozen=True)
 class HierarchicalConfig(CoverageQualityConfig):
-    """Nets and switches; `latent` counts channels per layer, `widths` are those of `cqlib.nets.conv`."""
+    """Nets and switches: `widths` of `cqlib.nets.conv`, layers as in `nets.hierarchical.Layers`."""
 
     latent: int = 32
     norm: Literal["none"] = "none"
     blocks: int = 1
-    """Layers of latent variables per resolution."""
     posterior: Posterior = "gaussian"
     iaf_width: int = 64
-    """Hidden channels of IAF's masked net, and of its context."""
     residual: float = 0.1
-    """Factor of each block's residual branch."""
     free_bits: float = 0.0
     """Nats per latent channel (summed over its pixels) below which training does not push the KL."""
 
@@ -61,6 +58,7 @@ class LayeredLatents(VariationalModel):
     """Prior and posterior of L layers of latent maps. The decoder's z is the top-down net's last feature map, not the
     draws themselves. `config.free_bits` is a lower limit of the KL in the training objective."""
 
+    config: Any
     encoder: BottomUp
     decoder: TopDown
 
@@ -103,8 +101,6 @@ def free_bits_surplus(draws: dict[str, Draw], free_bits: float) -> Tensor:
     return (free_bits - channels).clamp(min=0).sum()
 
 
-# --- recipes -------------------------------------------------------------------------------------------------
-
 ROWS = {
     "table2/cqf-residual": (),
     "table2/cqf-iaf-residual": ("iaf",),
@@ -115,20 +111,8 @@ ROWS = {
 CONFIG, SYSTEM = HierarchicalConfig, Hierarchical
 
 
-@dataclass(frozen=True)
-class ProfileNets:
-    """A profile's residual nets of Table 2."""
-
-    widths: tuple[int, ...]
-    latent: int
-    blocks: int
-    iaf_width: int
-    residual: float
-    critic: CriticConfig
-
-
-def profile_nets(profile: str, size: int, *, large: bool = False) -> ProfileNets:
-    """The profile's nets at `size` pixels, critic included; `large`: the larger discriminator."""
+def profile_nets(profile: str, size: int, *, large: bool = False) -> HierarchicalConfig:
+    """The profile's nets at `size` pixels, critic included, without f; `large`: the larger discriminator."""
     s = profile_settings(profile, size)
     base, latent, blocks, iaf_width, residual, critic_base, critic_blocks = {
         "paper": (64, 32, 2, 64, 0.1, 64, 2),
@@ -138,34 +122,20 @@ def profile_nets(profile: str, size: int, *, large: bool = False) -> ProfileNets
     }[profile]
     if large:
         critic_base, critic_blocks = critic_base * 5 // 4, critic_blocks + 1
-    critic = CriticConfig(_widths(critic_base, size), s.penalty_weight, s.penalty_every, critic_blocks)
-    return ProfileNets(_widths(base, size), latent, blocks, iaf_width, residual, critic)
-
-
-def _widths(base: int, size: int) -> tuple[int, ...]:
-    """`base` at full resolution, then doubling at most twice."""
-    return tuple(base * min(4, 2**k) for k in range(levels(size)))
+    growth = [min(4, 2**k) for k in range(levels(size))]  # widths double at most twice
+    critic_widths = tuple(critic_base * factor for factor in growth)
+    return HierarchicalConfig(
+        size, tuple(base * factor for factor in growth), latent, blocks=blocks, iaf_width=iaf_width, residual=residual,
+        critic=CriticConfig(critic_widths, s.penalty_weight, s.penalty_every, critic_blocks),
+        quality_weight=s.quality_weight, critic_input=s.critic_input, flow_updated_by=s.flow_updated_by,
+    )  # fmt: skip
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """Config and training of one of `ROWS` in a profile, at `size` pixels. Training is that of Table 1's CQ-F."""
     changes, s = ROWS[row], profile_settings(profile, size)
-    nets = profile_nets(profile, size, large="large" in changes)
     flow = s.flow
     if "scales" in changes:
         flow = replace(flow, width=flow.width if profile == "paper" else flow.width // 2, scales=2)
-    config = HierarchicalConfig(
-        size,
-        nets.widths,
-        nets.latent,
-        flow=flow,
-        critic=nets.critic,
-        quality_weight=s.quality_weight,
-        critic_input=s.critic_input,
-        flow_updated_by=s.flow_updated_by,
-        blocks=nets.blocks,
-        posterior="iaf" if "iaf" in changes else "gaussian",
-        iaf_width=nets.iaf_width,
-        residual=nets.residual,
-    )
-    return Recipe(config, s.training)
+    nets = profile_nets(profile, size, large="large" in changes)
+    return Recipe(replace(nets, flow=flow, posterior="iaf" if "iaf" in changes else "gaussian"), s.training)

@@ -22,14 +22,12 @@ from cqlib.recipe import FrozenDecoderStage, Recipe
 
 @dataclass(frozen=True)
 class HierarchicalGANConfig(GANConfig):
-    """Generator and critic; `latent` counts channels per layer."""
+    """Generator and critic; layers of noise as in `nets.hierarchical.Layers`."""
 
     latent: int = 32
     norm: Literal["none"] = "none"
     blocks: int = 1
-    """Layers of noise per resolution."""
     residual: float = 0.1
-    """Factor of each block's residual branch."""
 
 
 class HierarchicalGAN(GAN):
@@ -44,17 +42,15 @@ class HierarchicalGAN(GAN):
         return net, net.codes
 
 
-# --- recipe --------------------------------------------------------------------------------------------------
-
 ROWS, CONFIG, SYSTEM = ("table2/gan-residual",), HierarchicalGANConfig, HierarchicalGAN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """Generator, critic and training of the residual CQ-F, but for the generator's learning rate below `paper`."""
     nets, training = profile_nets(profile, size), profile_settings(profile, size).training
-    layers = {"blocks": nets.blocks, "residual": nets.residual}
-    config = HierarchicalGANConfig(size, nets.widths, nets.critic, nets.latent, **layers)
-    encoder = HierarchicalFrozenDecoderConfig(size, nets.widths, nets.latent, **layers)
+    blocks, residual, critic = nets.blocks, nets.residual, nets.critic
+    config = HierarchicalGANConfig(size, nets.widths, critic, nets.latent, blocks=blocks, residual=residual)  # type: ignore[arg-type]
+    encoder = HierarchicalFrozenDecoderConfig(size, nets.widths, nets.latent, blocks=blocks, residual=residual)
     stage = FrozenDecoderStage(encoder, half(training))
     if profile != "paper":
         training = replace(training, learning_rate=3e-4, critic_learning_rate=training.learning_rate)

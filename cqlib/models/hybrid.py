@@ -5,14 +5,12 @@ Models", arXiv 1901.01091; Eqs. (1) to (8) of its slides.
 
     z ~ p(z),   y ~ N(mu(z), diag(sigma(z)^2)),   x = f^-1(y)
 
-Subclasses give the nets: latent variables with prior and posterior, the decoder, f.
-
-**Deviations** are listed in `coverage_quality.py`.
+Subclasses give the nets: latent variables with prior and posterior, the decoder, f. Deviations are listed in
+`coverage_quality.py`.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,8 +58,6 @@ class HybridModel(VariationalModel, AdversarialSystem):
         super().__init__((config.image_channels, config.size, config.size), config.critic)
         self.config = config
 
-    # --- the nets, by subclasses -----------------------------------------------------------------------------
-
     def prior(self, n: int, generator: Generator | None = None) -> Any:
         """n draws of z ~ p(z), the argument of `raw_decode`."""
         raise NotImplementedError
@@ -70,8 +66,6 @@ class HybridModel(VariationalModel, AdversarialSystem):
         """The decoder's output (N, 2 C, S, S): mu(z), and sigma(z) before its activation."""
         raise NotImplementedError
 
-    # --- the model -------------------------------------------------------------------------------------------
-
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
@@ -79,11 +73,7 @@ class HybridModel(VariationalModel, AdversarialSystem):
 
     def decode(self, z: Any) -> tuple[Tensor, Tensor]:
         """mu(z) and ln sigma(z) of Eq. (6), two of (N, C, S, S)."""
-        return self.mean_and_log_sigma(self.raw_decode(z))
-
-    def mean_and_log_sigma(self, raw: Tensor) -> tuple[Tensor, Tensor]:
-        """mu and ln sigma from the output of `raw_decode`, (N, 2 C, S, S)."""
-        return mean_and_log_sigma(raw, self.config.sigma_floor)
+        return mean_and_log_sigma(self.raw_decode(z), self.config.sigma_floor)
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """y = f(x) and ln |det df/dx|; the identity and 0 without f."""
@@ -111,13 +101,13 @@ class HybridModel(VariationalModel, AdversarialSystem):
         y, log_det = self.features(v)
         return losses.decoder_log_density(y, log_det, *self.decode(z))
 
-    # --- its losses ------------------------------------------------------------------------------------------
-
     def fakes(self, n: int) -> Tensor:
         """The critic's input: x ~ p_theta, or the decoder's mean in image space."""
-        flow_is_fixed = self.flow is not None and self.config.flow_updated_by == "coverage"
-        with frozen(self.flow) if flow_is_fixed else nullcontext():
-            return self.generate(n, temperature=1.0 if self.config.critic_input == "sample" else 0.0)
+        temperature = 1.0 if self.config.critic_input == "sample" else 0.0
+        if self.flow is None or self.config.flow_updated_by == "both":
+            return self.generate(n, temperature=temperature)
+        with frozen(self.flow):
+            return self.generate(n, temperature=temperature)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_C + lambda L_Q; L_C alone without a critic."""

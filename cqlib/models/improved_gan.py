@@ -81,6 +81,7 @@ class ImprovedGAN(GANBaseline):
     """x = G(u), u = Phi(z) uniform on [0, 1] for z ~ N(0, I)."""
 
     config: ImprovedGANConfig
+    critic: ImprovedCritic
 
     def __init__(self, config: ImprovedGANConfig):
         c = config
@@ -108,9 +109,9 @@ class ImprovedGAN(GANBaseline):
             fake = self.fakes(len(x))
         logits = self.critic(real)
         terms = {"unlabelled": unlabelled_loss(logits, self.critic(fake), self.config.real_target)}
-        if self.uses_labels:
+        if labels is not None and self.uses_labels:
             terms["labelled"] = labelled_loss(logits, labels)
-        return {**terms, "total": sum(terms.values())}
+        return {**terms, "total": torch.stack(list(terms.values())).sum()}
 
     def generator_losses(self, x: Tensor, *, labels: Tensor | None = None) -> Losses:
         """E_G[ln(1 - D)], or the distance between the mean features of `x` and of samples; labels are not needed."""
@@ -131,8 +132,6 @@ class ImprovedGAN(GANBaseline):
                 f"{highest}: take another data set, or extra/improved-gan-unlabelled"
             )
 
-
-# --- recipes -------------------------------------------------------------------------------------------------
 
 ROWS = {"table3/improved-gan": True, "extra/improved-gan-unlabelled": False}
 """Row -> whether labels are used."""

@@ -18,12 +18,10 @@ Deviations (those of the net are in its files):
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from cqlib import losses
@@ -98,22 +96,11 @@ class NVP(LikelihoodBaseline):
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images in [-1, 1]; there is no decoder noise for a temperature to scale."""
         y = torch.randn(n, *self.shape, device=next(self.parameters()).device, generator=generator)
-        with evaluating(self):
-            return from_logits(self.flow.inverse(y)).clamp(-1, 1)
+        was_training = self.training
+        x = self.eval().flow.inverse(y)
+        self.train(was_training)
+        return from_logits(x).clamp(-1, 1)
 
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Inside, `module` is in evaluation mode."""
-    was_training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(was_training)
-
-
-# --- recipe --------------------------------------------------------------------------------------------------
 
 ROWS, CONFIG, SYSTEM = ("table3/nvp",), NVPConfig, NVP
 

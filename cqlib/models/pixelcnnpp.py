@@ -82,8 +82,6 @@ class PixelCNNPPSystem(LikelihoodBaseline):
         return raster(Cache(self.net, n, size), u)
 
 
-# --- recipe --------------------------------------------------------------------------------------------------
-
 ROWS, CONFIG, SYSTEM = ("table3/pixelcnnpp",), PixelCNNPPConfig, PixelCNNPPSystem
 
 

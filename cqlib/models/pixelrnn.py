@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 
 from cqlib.models.likelihood import LikelihoodBaseline, LikelihoodConfig
 from cqlib.nets.pixelrnn import PixelRNNNet
-from cqlib.nets.raster import LogitsAt, cached, naive, pixel_nats, raster_sample, scaled
+from cqlib.nets.raster import LogitsAt, cached, pixel_nats, raster_sample, scaled
 from cqlib.recipe import Recipe, TrainingConfig
 
 
@@ -62,30 +62,14 @@ class PixelRNN(LikelihoodBaseline):
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images, cell centres in (-1, 1), from cached states. There is no latent variable beside the noise of the
         pixels, and so no decoder noise for a temperature to scale."""
-        u = self.noise(n, generator)
-        return self.draw(self.cached_logits(n), u)
-
-    # --- how images are drawn, in parts that can be timed and compared ---------------------------------------
-
-    def noise(self, n: int, generator: Generator | None = None) -> Tensor:
-        """u (n, C, H, W) in [0, 1): one image for each, whatever computes the logits."""
         like = self.net.stem.weight
-        return torch.rand(n, *self.shape, device=like.device, dtype=like.dtype, generator=generator)
-
-    def draw(self, logits_at: LogitsAt, u: Tensor) -> Tensor:
-        """The images of the noise u, (n, C, H, W) in (-1, 1)."""
-        return scaled(raster_sample(logits_at, u), self.config.levels, u)
+        u = torch.rand(n, *self.shape, device=like.device, dtype=like.dtype, generator=generator)
+        return scaled(raster_sample(self.cached_logits(n), u), self.config.levels, u)
 
     def cached_logits(self, n: int) -> LogitsAt:
         """Of n images, one pixel at a time, from the states of the pixels before it."""
         return cached(self.net, self.net.stem, (n, *self.shape[1:]), self.config.levels)
 
-    def naive_logits(self) -> LogitsAt:
-        """By a full pass over the images for each value."""
-        return naive(self.net, self.config.levels, self.net.stem.weight)
-
-
-# --- recipe --------------------------------------------------------------------------------------------------
 
 ROWS, CONFIG, SYSTEM = ("table3/pixelrnn",), PixelRNNConfig, PixelRNN
 

@@ -66,7 +66,7 @@ class ProgGAN(GANBaseline):
             ProgressiveCritic(c.size, c.fmap_base, c.fmap_max, image_channels=channels),
         )
 
-    generator_loss = staticmethod(losses.wasserstein_generator)
+    generator_loss = staticmethod(losses.linear_generator)
 
     def schedule(self, step: int, steps: int) -> None:
         """Grow both nets to the stage of step / steps; a phase is phase_kimg / total_kimg of the training."""
@@ -101,8 +101,6 @@ class ProgGAN(GANBaseline):
         return {**terms, "total": total}
 
 
-# --- recipe --------------------------------------------------------------------------------------------------
-
 ROWS, CONFIG, SYSTEM = ("table3/prog-gan",), ProgGANConfig, ProgGAN
 NETS = {"smoke": (64, 16), "quick": (256, 64), "study": (512, 128), "paper": (4096, 512)}
 """Profile -> fmap_base and fmap_max; there are as many latent variables as the latter."""
@@ -111,15 +109,8 @@ NETS = {"smoke": (64, 16), "quick": (256, 64), "study": (512, 128), "paper": (40
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """Config and training of the row in a profile, at `size` pixels."""
     # fp32 as the authors' code: scores and their gradients are hundreds of times those of other critics
-    paper = TrainingConfig(
-        steps=937_500,  # 15,000 kimg
-        batch_size=16,
-        learning_rate=1e-3,
-        betas=(0.0, 0.99),
-        flips=False,
-        autocast="off",
-        log_every=200,
-    )
+    kimg = 15_000
+    paper = TrainingConfig(1000 * kimg // 16, 16, betas=(0.0, 0.99), flips=False, autocast="off", log_every=200)
     base, most = NETS[profile]
     config = ProgGANConfig(size, latent=most, fmap_base=base, fmap_max=most)
     return Recipe(config, shortened(paper, profile, quick=1000, study=1200), profile_stage(config, profile))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import Any
 
 from cqlib import models
 from cqlib.models.base import System
@@ -26,7 +27,7 @@ RECIPES: dict[str, Callable[[str, str, int], Recipe]] = {
 }
 """Row -> (row, profile, image side in pixels) -> its recipe."""
 
-SYSTEMS: dict[type, type[System]] = {module.CONFIG: module.SYSTEM for module in _modules()}
+SYSTEMS: dict[type, Any] = {module.CONFIG: module.SYSTEM for module in _modules()}
 """Config -> the system that it builds."""
 
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from cqlib import losses
 from cqlib.models.base import Losses
@@ -57,6 +57,8 @@ class SNGAN(GANBaseline):
 
     def __init__(self, config: SNGANConfig):
         c, channels = config, config.image_channels
+        generator: nn.Module
+        critic: nn.Module
         if c.net == "cnn":
             generator = CNNGenerator(c.size, c.widths, c.latent, image_channels=channels)
             critic = CNNCritic(c.size, c.critic, image_channels=channels, norm="none", slope=0.1)
@@ -74,11 +76,9 @@ class SNGAN(GANBaseline):
 
     def generator_loss(self, fake_scores: Tensor) -> Tensor:
         """The counterpart of the critic's loss; (N,) -> scalar."""
-        formula = losses.hinge_generator if self.config.loss == "hinge" else losses.non_saturating_generator
+        formula = losses.linear_generator if self.config.loss == "hinge" else losses.non_saturating_generator
         return formula(fake_scores)
 
-
-# --- recipes -------------------------------------------------------------------------------------------------
 
 ROWS = ("table3/sngan", "table3/sngan-hinge", "table3/sngan-resnet-hinge")
 CONFIG, SYSTEM = SNGANConfig, SNGAN
@@ -86,7 +86,7 @@ CONFIG, SYSTEM = SNGANConfig, SNGAN
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """Config and training of one of `ROWS` in a profile, at `size` pixels."""
-    loss = "hinge" if "hinge" in row else "cross-entropy"
+    loss: Literal["cross-entropy", "hinge"] = "hinge" if "hinge" in row else "cross-entropy"
     if row == "table3/sngan-resnet-hinge":
         generator, critic = {"paper": (256, 128), "study": (64, 32), "quick": (32, 32), "smoke": (8, 8)}[profile]
         nets = shapes(size, generator, critic)

@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from cqlib import losses
 from cqlib.models import coverage_quality
 from cqlib.models.coverage_quality import CoverageQuality
-from cqlib.models.hybrid import CoverageQualityConfig
+from cqlib.models.hybrid import CoverageQualityConfig, mean_and_log_sigma
 from cqlib.nets.conv import Decoder
 from cqlib.nets.distributions import Whitening, low_rank_log_density
 from cqlib.recipe import Recipe
@@ -63,7 +63,7 @@ class VAEFullCovariance(CoverageQuality):
         raw = self.decoder(z)
         own = 2 * self.shape[0]
         factors = FACTOR_START * raw[:, own:].unflatten(1, (self.config.rank or 0, self.shape[0]))
-        return *self.mean_and_log_sigma(raw[:, :own]), factors
+        return *mean_and_log_sigma(raw[:, :own], self.config.sigma_floor), factors
 
     def log_density(self, v: Tensor, z: Tensor) -> Tensor:
         """ln p(v|z) of dequantised images v (N, C, S, S); -> (N,)."""
@@ -88,8 +88,6 @@ class VAEFullCovariance(CoverageQuality):
         noise = log_sigma.exp() * eps + (a[:, :, None, None, None] * factors).sum(1)
         return self.image(mean + temperature * noise)
 
-
-# --- recipe --------------------------------------------------------------------------------------------------
 
 ROWS, CONFIG, SYSTEM = ("extra/vae-full-covariance",), FullCovarianceConfig, VAEFullCovariance
 RANK = {"smoke": 2, "quick": 8, "study": 8, "paper": 16}

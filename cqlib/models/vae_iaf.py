@@ -45,20 +45,15 @@ from cqlib.recipe import Recipe, TrainingConfig
 
 @dataclass(frozen=True)
 class VAEIAFConfig(LikelihoodConfig):
-    """Nets and objective; `widths` from the finest resolution on, as `nets/hierarchical.py` takes them."""
+    """Objective and nets: `widths` from the finest resolution on, layers as in `nets.hierarchical.Layers`."""
 
     widths: tuple[int, ...]
     latent: int = 32
-    """Channels of each layer's map."""
     blocks: int = 20
-    """Layers per resolution."""
     posterior: Posterior = "iaf"
     iaf_width: int = 160
-    """Hidden channels of IAF's masked net, and of its context."""
     residual: float = 0.1
-    """Factor of each block's residual branch."""
     stem: Literal[1, 2] = 2
-    """Stride of stem and output (`nets.hierarchical.Layers`)."""
     start: float = 0.1
     """Standard deviation of means and log-sds that the first batch sets, against 1 for what flows inside."""
     free_bits: float = 0.1
@@ -109,8 +104,6 @@ class VAEIAF(LayeredLatents, LikelihoodBaseline):
         return to_signed(to_uint8(mean + temperature * scale * noise))
 
 
-# --- recipe --------------------------------------------------------------------------------------------------
-
 ROWS, CONFIG, SYSTEM = ("table3/vae-iaf",), VAEIAFConfig, VAEIAF
 
 
@@ -123,8 +116,9 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     if profile == "paper":
         return Recipe(config, training)
     width, latent, blocks, count = {"study": (64, 16, 2, 3), "quick": (64, 16, 2, 2), "smoke": (8, 4, 1, 2)}[profile]
-    few = {"blocks": blocks, "residual": 1.0, "log_scale": -4.0}
-    config = replace(config, widths=(width,) * count, latent=latent, iaf_width=width, **few)
+    config = replace(
+        config, widths=(width,) * count, latent=latent, blocks=blocks, iaf_width=width, residual=1.0, log_scale=-4.0
+    )
     steps = {"study": 2000, "quick": 1500, "smoke": 20}[profile]
     training = replace(training, steps=steps, optimiser="adam", decay_from=0.5, autocast="auto")
     if profile == "smoke":

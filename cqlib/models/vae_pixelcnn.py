@@ -27,7 +27,7 @@ from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.variational import Inference, VariationalModel
 from cqlib.nets.conv import Decoder, Encoder, pyramid
 from cqlib.nets.pixelcnn import PixelCNN
-from cqlib.nets.raster import AtPixel, LogitsAt, cached, naive, pixel_nats, raster_sample, scaled
+from cqlib.nets.raster import AtPixel, LogitsAt, cached, pixel_nats, raster_sample, scaled
 from cqlib.pixels import to_uint8
 from cqlib.recipe import Recipe
 
@@ -66,8 +66,6 @@ class VAEPixelCNN(VariationalModel):
             c.features, c.blocks, c.width, stem=c.stem, condition=c.condition, colours=channels, levels=LEVELS
         )
 
-    # --- the likelihood: of 8-bit values, whichever point of its cell a pixel is given as ------------------------
-
     def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
         """A draw from q(z|x) for the image x (N, C, H, W) whose cells the points v lie in."""
         return super().infer(scaled(to_uint8(v), LEVELS, self.pixelcnn.stem.weight), generator)
@@ -77,35 +75,27 @@ class VAEPixelCNN(VariationalModel):
         x = to_uint8(v)
         return -pixel_nats(self.logits(x, z), x)
 
-    def log_probability(self, v: Tensor, z: Tensor) -> Tensor:
-        """The same: it is a probability of cells as it is."""
-        return self.log_density(v, z)
+    log_probability = log_density  # a probability of cells as it is
 
     def context(self, z: Tensor) -> Tensor:
         """The PixelCNN's context of z (N, latent): maps (N, ..., H, W)."""
-        return self.pixelcnn.context(self.decoder(z))
+        return self.pixelcnn.contexts(self.decoder(z))
 
     def logits(self, x: Tensor, z: Tensor) -> Tensor:
         """Of every value given z and those before it: uint8 (N, C, H, W), (N, latent) -> (N, C, 256, H, W)."""
         return self.pixelcnn(scaled(x, LEVELS, self.pixelcnn.stem.weight), self.context(z))
 
-    # --- samples ---------------------------------------------------------------------------------------------
-
     @torch.no_grad()
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images, cell centres in (-1, 1): z, then pixel by pixel from caches."""
         z, u = self.noise(n, generator)
-        return self.draw(self.cached_logits(z), u, temperature)
+        return scaled(raster_sample(self.cached_logits(z), u, temperature), LEVELS, u)
 
     def noise(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """z ~ N(0, I) (n, latent), and u (n, C, H, W) in [0, 1): one image for each pair."""
         like = self.pixelcnn.stem.weight
-        where = {"device": like.device, "dtype": like.dtype, "generator": generator}
-        return torch.randn(n, self.config.latent, **where), torch.rand(n, *self.shape, **where)
-
-    def draw(self, logits_at: LogitsAt, u: Tensor, temperature: float = 1.0) -> Tensor:
-        """The images of the noise u, (n, C, H, W) in (-1, 1)."""
-        return scaled(raster_sample(logits_at, u, temperature), LEVELS, u)
+        z = torch.randn(n, self.config.latent, device=like.device, dtype=like.dtype, generator=generator)
+        return z, torch.rand(n, *self.shape, device=like.device, dtype=like.dtype, generator=generator)
 
     def cached_logits(self, z: Tensor) -> LogitsAt:
         """One pixel at a time, from what the layers gave at the pixels before it."""
@@ -116,13 +106,6 @@ class VAEPixelCNN(VariationalModel):
 
         return cached(at_pixel, self.pixelcnn.stem, (len(z), *self.shape[1:]), LEVELS)
 
-    def naive_logits(self, z: Tensor) -> LogitsAt:
-        """By a full pass over the images for each value."""
-        context = self.context(z)
-        return naive(lambda x: self.pixelcnn(x, context), LEVELS, self.pixelcnn.stem.weight)
-
-
-# --- recipe --------------------------------------------------------------------------------------------------
 
 ROWS, CONFIG, SYSTEM = ("extra/vae-pixelcnn",), VAEPixelCNNConfig, VAEPixelCNN
 

@@ -50,7 +50,7 @@ class WGANGP(GANBaseline):
         critic = ResNetCritic(c.critic, c.halvings, image_channels=channels, pool="mean", bias=True)
         super().__init__(c, generator, critic)
 
-    generator_loss = staticmethod(losses.wasserstein_generator)
+    generator_loss = staticmethod(losses.linear_generator)
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
         """Minus the estimated distance, and the gradient penalty."""
@@ -60,8 +60,6 @@ class WGANGP(GANBaseline):
         total = distance + self.config.penalty_weight * penalty
         return {"wasserstein": distance, "gradient_penalty": penalty, "total": total}
 
-
-# --- recipe --------------------------------------------------------------------------------------------------
 
 ROWS, CONFIG, SYSTEM = ("table3/wgan-gp",), WGANGPConfig, WGANGP
 

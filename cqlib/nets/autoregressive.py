@@ -34,6 +34,9 @@ class MaskedConv2d(nn.Conv2d):
     The norm is taken over the weights that the mask leaves: `scale` is the length of each output's filter.
     """
 
+    mask: Tensor
+    bias: nn.Parameter
+
     def __init__(self, in_channels: int, out_channels: int, latent: int, *, strict: bool):
         super().__init__(in_channels, out_channels, 3, padding=1)
         kind: Literal["A", "B"] = "A" if strict else "B"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from cqlib.nets.conv import BOTTOM, normalisation
+from cqlib.nets.conv import BOTTOM, doubling, halving, normalisation
 from cqlib.nets.coupling import Coupling, FlowConfig, alternate, join_checkerboard, split_checkerboard, undo
 from cqlib.nets.precision import at_least_fp32
 
@@ -30,24 +30,12 @@ class ConditionalDecoder(nn.Module):
         super().__init__()
         self.bottom = (widths[-1], BOTTOM[size], BOTTOM[size])
         self.down = nn.ModuleList([nn.Sequential(nn.Conv2d(channels, seen[0], 3, padding=1), nn.ELU())])
-        for a, b in zip(seen, seen[1:], strict=False):
-            self.down.append(
-                nn.Sequential(
-                    nn.Conv2d(a, b, 4, stride=2, padding=1, bias=norm == "none"), normalisation(norm, b), nn.ELU()
-                )
-            )
+        self.down.extend(nn.Sequential(*halving(a, b, norm)) for a, b in zip(seen, seen[1:], strict=False))
         self.head = nn.Linear(latent, widths[-1] * BOTTOM[size] ** 2)
         self.start = nn.Sequential(normalisation(norm, widths[-1]), nn.ELU())
-        self.up = nn.ModuleList()
-        for k in range(len(widths) - 1, 0, -1):
-            a, b = widths[k] + seen[k], widths[k - 1]
-            self.up.append(
-                nn.Sequential(
-                    nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=norm == "none"),
-                    normalisation(norm, b),
-                    nn.ELU(),
-                )
-            )
+        self.up = nn.ModuleList(
+            nn.Sequential(*doubling(widths[k] + seen[k], widths[k - 1], norm)) for k in range(len(widths) - 1, 0, -1)
+        )
         self.out = nn.Conv2d(widths[0] + seen[0], out_channels, 3, padding=1)
         with torch.no_grad():
             self.out.weight.mul_(0.5)

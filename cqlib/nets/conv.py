@@ -18,6 +18,8 @@ width, average pooling, dense layer with one output):
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.init import kaiming_normal_, zeros_
@@ -58,12 +60,14 @@ def _check(widths: tuple[int, ...], size: int) -> None:
         raise ValueError(f"{size} pixels need {levels(size)} widths, got {len(widths)}: {widths}")
 
 
-def _down(widths: tuple[int, ...], image_channels: int, norm: str, activation: type[nn.Module]) -> nn.Sequential:
-    """3x3 convolution, then one 4x4 stride-2 convolution per further width; (N, C, S, S) -> (N, w, b, b)."""
-    layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), activation()]
-    for a, b in zip(widths, widths[1:], strict=False):
-        layers += [nn.Conv2d(a, b, 4, stride=2, padding=1, bias=norm == "none"), normalisation(norm, b), activation()]
-    return nn.Sequential(*layers)
+def halving(a: int, b: int, norm: str) -> list[nn.Module]:
+    """4x4 convolution of stride 2, normalisation and ELU: (N, a, S, S) -> (N, b, S / 2, S / 2)."""
+    return [nn.Conv2d(a, b, 4, stride=2, padding=1, bias=norm == "none"), normalisation(norm, b), nn.ELU()]
+
+
+def doubling(a: int, b: int, norm: str) -> list[nn.Module]:
+    """The same, transposed: (N, a, S, S) -> (N, b, 2 S, 2 S)."""
+    return [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=norm == "none"), normalisation(norm, b), nn.ELU()]
 
 
 class Encoder(nn.Module):
@@ -72,7 +76,10 @@ class Encoder(nn.Module):
     def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3, norm: str):
         super().__init__()
         _check(widths, size)
-        self.body = _down(widths, image_channels, norm, nn.ELU)
+        layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.ELU()]
+        for a, b in zip(widths, widths[1:], strict=False):
+            layers += halving(a, b, norm)
+        self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1] * BOTTOM[size] ** 2, 2 * latent)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,11 +101,7 @@ class Decoder(nn.Module):
         layers: list[nn.Module] = [normalisation(norm, widths[-1]), nn.ELU()]
         coarse_to_fine = widths[::-1]
         for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False):
-            layers += [
-                nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=norm == "none"),
-                normalisation(norm, b),
-                nn.ELU(),
-            ]
+            layers += doubling(a, b, norm)
         self.body = nn.Sequential(*layers)
         self.out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
         with torch.no_grad():
@@ -132,7 +135,7 @@ class Critic(nn.Module):
         return at_least_fp32(self.head(self.body(x).flatten(1)).squeeze(1))
 
 
-def _initialise(layer: nn.Conv2d, *, behind_relu: bool = True) -> None:
+def _initialise(layer: Any, *, behind_relu: bool = True) -> None:
     """Weights that preserve the variance of the input, biases 0."""
     kaiming_normal_(layer.weight, nonlinearity="relu" if behind_relu else "linear")
     zeros_(layer.bias)

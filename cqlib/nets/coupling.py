@@ -19,8 +19,9 @@ Deviations:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ class CouplingNet(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, width: int, blocks: int):
         super().__init__()
 
-        def conv(a: int, b: int, kernel: int) -> nn.Module:
+        def conv(a: int, b: int, kernel: int) -> Any:
             return weight_norm(nn.Conv2d(a, b, kernel, padding=kernel // 2))
 
         self.stem = conv(in_channels, width, 3)
@@ -138,7 +139,7 @@ def join_channels(lower: Tensor, upper: Tensor) -> Tensor:
     return pixel_shuffle(torch.cat([lower, upper], dim=1), 2)
 
 
-def alternate(couplings: nn.ModuleList, groups: Sequence[Tensor], *context: Tensor) -> tuple[list[Tensor], Tensor]:
+def alternate(couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor) -> tuple[list[Tensor], Tensor]:
     """Couplings that change the second group, the first, the second, …; and the sum of their ln |det| (N,)."""
     groups, log_det = list(groups), groups[0].new_zeros(len(groups[0]))
     for k, coupling in enumerate(couplings):
@@ -148,7 +149,7 @@ def alternate(couplings: nn.ModuleList, groups: Sequence[Tensor], *context: Tens
     return groups, log_det
 
 
-def undo(couplings: nn.ModuleList, groups: Sequence[Tensor], *context: Tensor) -> list[Tensor]:
+def undo(couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor) -> list[Tensor]:
     """The inverse of `alternate`."""
     groups = list(groups)
     for k, coupling in reversed(list(enumerate(couplings))):
@@ -157,13 +158,48 @@ def undo(couplings: nn.ModuleList, groups: Sequence[Tensor], *context: Tensor) -
     return groups
 
 
-class RealNVP(nn.Module):
-    """f of Eqs. (7) and (8): x and y both (N, C, S, S), S divisible by 2^scales.
+class MultiScale(nn.Module):
+    """An invertible map of images, x and y both (N, C, S, S): `couplings` between the groups of a checkerboard.
 
-    One scale is a row of alternating checkerboard couplings. With more, channel couplings follow at half the
-    resolution, and one colour of the checkerboard is factored out. The other is transformed further, as an image
-    (N, 2C, S/2, S/2) by an f of one scale less (`coarser`), and returns to its places.
+    With `coarser`, `channel_couplings` follow at half the resolution, and one colour of the checkerboard is factored
+    out. The other is transformed further by `coarser`, as an image (N, 2C, S/2, S/2), and returns to its places.
     """
+
+    couplings: nn.ModuleList
+    channel_couplings: nn.ModuleList
+    split: Any = staticmethod(split_checkerboard)
+    join: Any = staticmethod(join_checkerboard)
+    """Between an image and the groups of a checkerboard."""
+    to_coarser: Any = staticmethod(lambda x: x)
+    from_coarser: Any = staticmethod(lambda x: x)
+    """Between the channels of the colour that is not factored out and those of `coarser`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.coarser: MultiScale | None = None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """y = f(x), and ln |det df/dx| (N,)."""
+        groups, log_det = alternate(self.couplings, self.split(x))
+        y = self.join(*groups)
+        if self.coarser is None:
+            return y, log_det
+        groups, of_channels = alternate(self.channel_couplings, split_channels(y))
+        active, done = split_checkerboard(join_channels(*groups))
+        active, of_coarser = self.coarser(self.to_coarser(active))
+        return join_checkerboard(self.from_coarser(active), done), log_det + of_channels + of_coarser
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """x = f^-1(y), Eq. (7); as fast as `forward`, and differentiable in y and in the parameters."""
+        if self.coarser is not None:
+            active, done = split_checkerboard(y)
+            y = join_checkerboard(self.from_coarser(self.coarser.inverse(self.to_coarser(active))), done)
+            y = join_channels(*undo(self.channel_couplings, split_channels(y)))
+        return self.join(*undo(self.couplings, self.split(y)))
+
+
+class RealNVP(MultiScale):
+    """f of Eqs. (7) and (8): S divisible by 2^scales."""
 
     def __init__(self, channels: int, config: FlowConfig):
         super().__init__()
@@ -172,28 +208,8 @@ class RealNVP(nn.Module):
             return nn.ModuleList(Coupling(2 * channels, width=width, blocks=config.blocks) for _ in range(couplings))
 
         self.couplings = row(config.couplings, config.width)
-        self.coarser: RealNVP | None = None
         if config.scales > 1:
             wide, scales = 2 * config.width, config.scales - 1
             self.channel_couplings = row(config.couplings, wide)
             couplings = config.couplings + 1 if scales == 1 else config.couplings
             self.coarser = RealNVP(2 * channels, replace(config, couplings=couplings, width=wide, scales=scales))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """y = f(x), and ln |det df/dx| (N,)."""
-        groups, log_det = alternate(self.couplings, split_checkerboard(x))
-        y = join_checkerboard(*groups)
-        if self.coarser is None:
-            return y, log_det
-        groups, of_channels = alternate(self.channel_couplings, split_channels(y))
-        active, done = split_checkerboard(join_channels(*groups))
-        active, of_coarser = self.coarser(active)
-        return join_checkerboard(active, done), log_det + of_channels + of_coarser
-
-    def inverse(self, y: Tensor) -> Tensor:
-        """x = f^-1(y), Eq. (7); as fast as `forward`, and differentiable in y and in the parameters."""
-        if self.coarser is not None:
-            active, done = split_checkerboard(y)
-            y = join_checkerboard(self.coarser.inverse(active), done)
-            y = join_channels(*undo(self.channel_couplings, split_channels(y)))
-        return join_checkerboard(*undo(self.couplings, split_checkerboard(y)))

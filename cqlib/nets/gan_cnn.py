@@ -17,10 +17,10 @@ Lambda x_i alone, for Gamma drawn as Lambda is.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.func import functional_call
 
 from cqlib.nets.norms import BatchNorm1d, BatchNorm2d
 from cqlib.nets.precision import at_least_fp32
@@ -39,7 +39,7 @@ def start_normal(net: nn.Module) -> None:
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(layer.weight, std=0.02)
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
 
 class CNNGenerator(nn.Module):
@@ -121,47 +121,29 @@ SLOPE = 0.1
 """Of the leaky ReLUs of the symmetric critic (Miyato et al. 2018, table 3)."""
 
 
-def _preserve_variance(*layers: nn.Conv2d | nn.Linear, slope: float) -> None:
-    """He et al. 2015, Eq. 14: weights for inputs behind a leaky ReLU (1: none); biases 0."""
-    for layer in layers:
-        nn.init.kaiming_normal_(layer.weight, a=slope)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+class Symmetric(nn.Module):
+    """The symmetric layer, `own` for Lambda and `batch`, of the same shape without bias, for Gamma.
 
-
-def _scale(x: Tensor) -> float:
-    return (len(x) / (len(x) + 1)) ** 0.5
-
-
-class SymmetricConv2d(nn.Module):
-    """The symmetric layer with convolutions for Lambda (`own`) and Gamma (`batch`); (B, a, H, W) -> (B, b, H', W').
-
-    `slope` is that of the leaky ReLU before it, 1 for none.
+    Weights start by He et al. 2015, Eq. 14, `slope` being that of the leaky ReLU before it, 1 for none.
     """
 
-    def __init__(self, a: int, b: int, kernel: int, *, stride: int = 1, slope: float = SLOPE):
+    def __init__(self, own: Any, batch: Any, slope: float = SLOPE):
         super().__init__()
-        self.own = nn.Conv2d(a, b, kernel, stride=stride, padding=1)
-        self.batch = nn.Conv2d(a, b, kernel, stride=stride, padding=1, bias=False)
-        _preserve_variance(self.own, self.batch, slope=slope)
+        self.own, self.batch = own, batch
+        for layer in (own, batch):
+            nn.init.kaiming_normal_(layer.weight, a=slope)
+        nn.init.zeros_(own.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        s = _scale(x)
-        own = self.own._conv_forward(x, s * self.own.weight, self.own.bias)
+        s = (len(x) / (len(x) + 1)) ** 0.5
+        own = functional_call(self.own, {"weight": s * self.own.weight}, x)
         return own + s * self.batch(x.mean(0, keepdim=True))
 
 
-class SymmetricLinear(nn.Module):
-    """The symmetric layer with matrices; (B, a) -> (B, b)."""
-
-    def __init__(self, a: int, b: int):
-        super().__init__()
-        self.own, self.batch = nn.Linear(a, b), nn.Linear(a, b, bias=False)
-        _preserve_variance(self.own, self.batch, slope=SLOPE)
-
-    def forward(self, x: Tensor) -> Tensor:
-        s = _scale(x)
-        return linear(x, s * self.own.weight, self.own.bias) + s * self.batch(x.mean(0, keepdim=True))
+def symmetric_conv(a: int, b: int, kernel: int, *, stride: int = 1, slope: float = SLOPE) -> Symmetric:
+    """(B, a, H, W) -> (B, b, H / stride, W / stride)."""
+    own = nn.Conv2d(a, b, kernel, stride=stride, padding=1)
+    return Symmetric(own, nn.Conv2d(a, b, kernel, stride=stride, padding=1, bias=False), slope)
 
 
 class SymmetricCritic(nn.Module):
@@ -173,12 +155,13 @@ class SymmetricCritic(nn.Module):
 
     def __init__(self, size: int, widths: tuple[int, ...], *, image_channels: int = 3):
         super().__init__()
-        layers: list[nn.Module] = [SymmetricConv2d(image_channels, widths[0], 3, slope=1.0), nn.LeakyReLU(SLOPE)]
+        layers: list[nn.Module] = [symmetric_conv(image_channels, widths[0], 3, slope=1.0), nn.LeakyReLU(SLOPE)]
         for a, b in zip(widths, widths[1:], strict=False):
-            layers += [SymmetricConv2d(a, b, 4, stride=2), nn.LeakyReLU(SLOPE)]
-            layers += [SymmetricConv2d(b, b, 3), nn.LeakyReLU(SLOPE)]
+            layers += [symmetric_conv(a, b, 4, stride=2), nn.LeakyReLU(SLOPE)]
+            layers += [symmetric_conv(b, b, 3), nn.LeakyReLU(SLOPE)]
         self.body = nn.Sequential(*layers)
-        self.head = SymmetricLinear(widths[-1] * bottom_size(size, widths) ** 2, 1)
+        units = widths[-1] * bottom_size(size, widths) ** 2
+        self.head = Symmetric(nn.Linear(units, 1), nn.Linear(units, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return at_least_fp32(self.head(self.body(x).flatten(1)).squeeze(1))

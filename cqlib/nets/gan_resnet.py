@@ -33,7 +33,7 @@ def shapes(size: int, generator: int, critic: int) -> tuple[tuple[int, ...], tup
     return pyramid(base, size), tuple(base * 2**k for k in range(5)), levels(size)
 
 
-def glorot(layer: nn.Module, gain: float = 1.0) -> nn.Module:
+def glorot(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Module:
     """`layer` with Glorot's uniform weights times `gain` and, where it has one, a bias of 0."""
     nn.init.xavier_uniform_(layer.weight, gain)
     if layer.bias is not None:

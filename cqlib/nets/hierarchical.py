@@ -26,7 +26,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -84,10 +84,11 @@ class Draw:
     """ln p(z) - ln q(z) at the draw."""
 
 
-def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: bool = False) -> nn.Module:
+def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: bool = False) -> Any:
     """A weight-normalised convolution that keeps the resolution, divides it by `stride`, or doubles it; 3x3, and 4x4
     where it doubles, unless `kernel` says otherwise."""
     kernel = kernel or (4 if double else 3)
+    layer: Any
     if double:
         layer = nn.ConvTranspose2d(a, b, kernel, stride=2, padding=(kernel - 1) // 2, output_padding=kernel % 2)
         fan_in = kernel**2 * a / 4
@@ -100,7 +101,7 @@ def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: 
     return weight_norm(layer, dim=1 if double else 0)
 
 
-def _start_small(layer: nn.Module, channels: int, start: float) -> None:
+def _start_small(layer: Any, channels: int, start: float) -> None:
     """Scale the first output channels by `start`, also where a first batch sets them (`nets/weight_norm.py`)."""
     g = layer.parametrizations.weight.original0
     with torch.no_grad():
@@ -189,7 +190,7 @@ class BottomUp(nn.Module):
     def __init__(self, size: int, widths: tuple[int, ...], layers: Layers, *, image_channels: int = 3):
         super().__init__()
         plan = [(*level, k) for level in _levels(size, widths, layers.stem) for k in range(layers.blocks)]
-        self.stem = conv(image_channels, widths[0], _stem_kernel(layers.stem), stride=layers.stem)
+        self.stem = conv(image_channels, widths[0], 2 * layers.stem + 1, stride=layers.stem)
         self.blocks = nn.ModuleList(
             UpBlock(b if k else a, b, layers, stride=1 if k else stride, last=position == len(plan) - 1)
             for position, (a, b, stride, k) in enumerate(plan)
@@ -236,8 +237,8 @@ class TopDown(nn.Module):
         """The feature map; and with `evidence` each layer's draw from q, by name."""
         h = self.start.expand(len(noise[0]), -1, self.bottom, self.bottom)
         draws = {}
-        evidence = evidence or [None] * len(self.blocks)
-        for name, block, eps, seen in zip(self.shapes, self.blocks, noise, evidence, strict=True):
+        per_layer: Sequence[Evidence | None] = evidence or [None] * len(self.blocks)
+        for name, block, eps, seen in zip(self.shapes, self.blocks, noise, per_layer, strict=True):
             h, draw = block(h, eps, seen)
             if draw is not None:
                 draws[name] = draw
@@ -249,7 +250,7 @@ class Head(nn.Module):
 
     def __init__(self, width: int, channels: int, stem: Literal[1, 2] = 1):
         super().__init__()
-        self.out = conv(width, channels, _stem_kernel(stem), double=stem == 2)
+        self.out = conv(width, channels, 2 * stem + 1, double=stem == 2)
         _start_small(self.out, channels, START)
 
     def forward(self, h: Tensor) -> Tensor:
@@ -285,10 +286,6 @@ class FlatEncoder(nn.Module):
         mean = torch.cat([layer.mean.flatten(1) for layer in found], dim=1)
         log_variance = 2 * torch.cat([layer.log_sd.flatten(1) for layer in found], dim=1)
         return mean, log_variance.clamp(-12.0, 12.0)
-
-
-def _stem_kernel(stem: int) -> int:
-    return {1: 3, 2: 5}[stem]
 
 
 def _levels(size: int, widths: tuple[int, ...], stem: int) -> list[tuple[int, int, int]]:

@@ -37,6 +37,8 @@ class ImprovedGenerator(nn.Module):
     "virtual" a reference batch of `reference` codes, drawn once, goes through the net beside u.
     """
 
+    reference: Tensor | None
+
     def __init__(
         self,
         size: int,

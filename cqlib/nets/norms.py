@@ -41,6 +41,11 @@ casts included; with more it is the faster one."""
 class _FiniteBatchNorm(nn.modules.batchnorm._BatchNorm):
     """torch's batch normalisation, except that moments that are not finite do not enter the running averages."""
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
@@ -103,6 +108,10 @@ class VirtualBatchNorm(nn.Module):
 class RunningMoments(nn.Module):
     """Mean and variance per channel, each (C,), averaged over training batches."""
 
+    mean: Tensor
+    variance: Tensor
+    batches: Tensor
+
     def __init__(self, channels: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(channels))
@@ -146,9 +155,9 @@ class OutputNorm(nn.Module):
         super().__init__()
         self.running = RunningMoments(channels)
 
-    def moments(self, y: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance + eps, each (1, C, 1, 1), of y (N, C, H, W) where `live` (1, 1, H, W) is 1: the batch's
-        in training, with gradients, and the averages in evaluation."""
+    def forward(self, y: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
+        """The normalised y (N, C, H, W), and ln |dy'/dy| of each of its elements per channel, (1, C, 1, 1). Moments are
+        over the places where `live` (1, 1, H, W) is 1: the batch's in training, the averages in evaluation."""
         r = self.running
         if self.training:
             y = at_least_fp32(y)
@@ -158,11 +167,7 @@ class OutputNorm(nn.Module):
             r.update(mean.detach().flatten(), variance.detach().flatten())
         else:
             mean, variance = r.mean.view(1, -1, 1, 1), r.variance.view(1, -1, 1, 1)
-        return mean, variance + EPSILON
-
-    def forward(self, y: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
-        """The normalised y, and ln |dy'/dy| of each of its elements per channel, (1, C, 1, 1)."""
-        mean, variance = self.moments(y, live)
+        variance = variance + EPSILON
         return (y - mean) * variance.rsqrt(), -0.5 * variance.log()
 
     def inverse(self, y: Tensor) -> Tensor:

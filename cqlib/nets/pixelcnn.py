@@ -22,6 +22,7 @@ class PixelCNN(nn.Module):
     (N, C, levels, H, W).
 
     A convolution (A) of `stem` x `stem`; `blocks` gated residual blocks, each a 3x3 and a 1x1 convolution (B); softmax.
+    The context is U s of every block, by `contexts` from feature maps s (N, condition, H, W).
     """
 
     def __init__(self, features: int, blocks: int, width: int, *, stem: int, condition: int, colours: int, levels: int):
@@ -33,10 +34,6 @@ class PixelCNN(nn.Module):
         self.out = nn.ModuleList(RasterConv2d("B", features, features, (1, 1), colours=colours) for _ in range(blocks))
         self.contexts = nn.Conv2d(condition, 2 * blocks * features, 1, bias=False)
         self.head = PixelSoftmax(features, width, colours=colours, levels=levels)
-
-    def context(self, s: Tensor) -> Tensor:
-        """Feature maps s (N, condition, H, W) -> U s of every block (N, 2 blocks features, H, W)."""
-        return self.contexts(s)
 
     def forward(self, x: Tensor, context: Tensor, run: Run = on_maps) -> Tensor:
         """Of maps; or by `AtPixel` of one pixel, (N, C) and its context (N, …) -> (N, C, levels)."""

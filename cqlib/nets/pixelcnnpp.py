@@ -76,7 +76,7 @@ class GatedBlock(nn.Module):
 
     def forward(self, h: Tensor, aux: Tensor | None = None) -> Tensor:
         c = self.first(concat_elu(h))
-        if self.short_cut is not None:
+        if self.short_cut is not None and aux is not None:
             c = c + self.short_cut(concat_elu(aux))
         return h + glu(self.second(self.dropout(concat_elu(c))), dim=1)
 

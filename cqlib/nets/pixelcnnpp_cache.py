@@ -12,22 +12,17 @@ and computed then: per pixel there remain half of each convolution and the short
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d, elu, glu, pad
 
 from cqlib.nets.distributions import LogisticMixture
-from cqlib.nets.pixelcnnpp import GatedBlock, PixelCNNPP, ShiftedConv2d, Stage, concat_elu, right
-from cqlib.nets.weight_norm import WeightNormed
+from cqlib.nets.pixelcnnpp import PixelCNNPP, ShiftedConv2d, Stage, concat_elu, right
 
 Outputs = Callable[[Tensor, int, int], Tensor]
 """(x, r, c) -> (N, outputs): what the net says of pixel (r, c), given the pixels of x (N, C, S, S) before it."""
-
-
-def full_pass(net: PixelCNNPP) -> Outputs:
-    """The net as it stands, run on the whole image for every pixel: what the cache is measured and tested against."""
-    return lambda x, r, c: net(x)[:, :, r, c]
 
 
 def raster(outputs: Outputs, u: Tensor) -> Tensor:
@@ -40,7 +35,7 @@ def raster(outputs: Outputs, u: Tensor) -> Tensor:
     return x
 
 
-def _filters(layer: WeightNormed) -> tuple[Tensor, Tensor]:
+def _filters(layer: Any) -> tuple[Tensor, Tensor]:
     return layer.weight().detach(), layer.layer.bias.detach()
 
 
@@ -59,9 +54,9 @@ class _VerticalConv:
 
 
 class _VerticalBlock:
-    def __init__(self, block: GatedBlock):
+    def __init__(self, block: Any):
         self.first, self.second = _VerticalConv(block.first), _VerticalConv(block.second)
-        self.short_cut = block.short_cut and _filters(block.short_cut)
+        self.short_cut: Any = block.short_cut and _filters(block.short_cut)
 
     def __call__(self, row: Tensor, short: Tensor | None = None) -> Tensor:
         c = self.first(concat_elu(row))
@@ -99,14 +94,14 @@ class _HorizontalConv:
 
 
 class _HorizontalBlock:
-    def __init__(self, block: GatedBlock, n: int, columns: int):
+    def __init__(self, block: Any, n: int, columns: int):
         self.first = _HorizontalConv(block.first, n, columns)
         self.second = _HorizontalConv(block.second, n, columns)
         weight, self.bias = _filters(block.short_cut)
         parts = weight.chunk(weight.shape[1] // len(weight), dim=1)  # f(v, h) = elu(v, h, -v, -h)
         half = len(parts) // 2
         self.from_vertical = torch.cat([parts[0], parts[half]], dim=1)
-        self.from_way_down = None
+        self.from_way_down: Any = None
         if half == 2:
             self.from_way_down = torch.cat([parts[1], parts[3]], dim=1).flatten(1).t().contiguous()
         self.signs = weight.new_tensor([[1.0], [-1.0]])
@@ -188,8 +183,7 @@ class _CachedStage:
 
 
 class Cache:
-    """`Outputs` of a net, without dropout: (x, r, c) -> (N, outputs) as `full_pass` has them, if it is asked for every
-    pixel of n images of side `size` in raster order."""
+    """`Outputs` of a net without dropout, asked for every pixel of n images of side `size` in raster order."""
 
     def __init__(self, net: PixelCNNPP, n: int, size: int):
         self.rows_above = _VerticalConv(net.rows_above)

@@ -50,7 +50,7 @@ def diagonals(height: int, width: int, device: torch.device | None = None) -> tu
 def skew(x: Tensor) -> list[Tensor]:
     """(D, H, W, ...) -> its H + W - 1 diagonals (D, L, ...): those of the columns of the paper's skewed map, each row
     one further to the right than the row above it, that lie in the image."""
-    order, lengths = diagonals(*x.shape[1:3], device=x.device)
+    order, lengths = diagonals(x.shape[1], x.shape[2], x.device)
     return list(x.flatten(1, 2).index_select(1, order).split(lengths, 1))
 
 
@@ -84,6 +84,10 @@ class LineLSTM(nn.Module):
         gates = self.input_to_state(x).unflatten(1, (self.directions, 4 * self.hidden))
         return gates.permute(1, 3, 4, 0, 2)
 
+    def at_pixel(self, n: int, height: int, width: int) -> LSTMAtPixel:
+        """The layer for n images of which one pixel after the other becomes known."""
+        return (RowAtPixel if isinstance(self, RowLSTM) else DiagonalAtPixel)(self, n, height, width)
+
     def scan(self, lines: list[Tensor]) -> list[Tensor]:
         """Input-to-state parts of each line (D, L, N, 4 h) -> h of each line (D, L, N, h).
 
@@ -116,10 +120,6 @@ class RowLSTM(LineLSTM):
         states = self.scan(list(self.gates(x).unbind(1)))
         return torch.stack(states, 1)[0].permute(2, 3, 0, 1)
 
-    def at_pixel(self, n: int, height: int, width: int) -> RowAtPixel:
-        """The layer for n images of which one pixel after the other becomes known."""
-        return RowAtPixel(self, n, height, width)
-
 
 class DiagonalBiLSTM(LineLSTM):
     """Along the diagonals from the upper left corner and from the upper right one: sees all earlier pixels."""
@@ -136,10 +136,6 @@ class DiagonalBiLSTM(LineLSTM):
         states = self.scan(skew(torch.stack([left, right.flip(1)])))
         left, right = unskew(states, *x.shape[2:])  # (H, W, N, h)
         return (left + pad(right.flip(1)[:-1], (0, 0, 0, 0, 0, 0, 1, 0))).permute(2, 3, 0, 1)
-
-    def at_pixel(self, n: int, height: int, width: int) -> DiagonalAtPixel:
-        """The layer for n images of which one pixel after the other becomes known."""
-        return DiagonalAtPixel(self, n, height, width)
 
 
 class PixelRNNNet(nn.Module):
@@ -175,16 +171,14 @@ class PixelRNNNet(nn.Module):
         return self.head(h + skipped, run)
 
 
-# --- one pixel at a time -------------------------------------------------------------------------------------
-
-
 class LSTMAtPixel:
     """An LSTM layer at one pixel after the other. A pixel is visited once per colour, each time with more of its input
     known; later pixels see its last state."""
 
     def __init__(self, lstm: LineLSTM, n: int, height: int, width: int):
         self.input_to_state = lstm.input_to_state.at_pixel(n, height, width)
-        self.weight, self.hidden, self.width, self.place = lstm.state_to_state, lstm.hidden, width, None
+        self.weight, self.hidden, self.width = lstm.state_to_state, lstm.hidden, width
+        self.place: tuple[int, int] | None = None
         # this row and the one above, with a column of 0 on either side
         self.h = lstm.state_to_state.new_zeros(n, width + 2, lstm.hidden)
         self.c, self.h_above, self.c_above = (torch.zeros_like(self.h) for _ in range(3))

@@ -91,6 +91,8 @@ class Growing(nn.Module):
     The clock is an integer buffer, so that checkpoints and averaged weights have that of their step.
     """
 
+    clock: Tensor
+
     def __init__(self, size: int):
         super().__init__()
         self.sides = resolutions(size)

@@ -56,6 +56,9 @@ class RasterConv2d(nn.Conv2d):
     The output is `copies` times `out_features` features, each copy with all the groups (the gates of an LSTM).
     """
 
+    mask: Tensor
+    bias: nn.Parameter
+
     def __init__(
         self,
         kind: Literal["A", "B"],
@@ -84,8 +87,8 @@ class ConvAtPixel:
     """The output of a `RasterConv2d` at one pixel, from a cache of its input at all earlier ones."""
 
     def __init__(self, conv: RasterConv2d, n: int, height: int, width: int):
-        (self.rows, self.left), (_, kernel) = conv.padding, conv.kernel_size
-        self.kernel, self.bias = kernel, conv.bias
+        self.rows, self.left = (side // 2 for side in conv.kernel_size)
+        self.kernel, self.bias = conv.kernel_size[1], conv.bias
         seen = (conv.weight * conv.mask)[:, :, : self.rows + 1]  # no row below the pixel counts
         self.matrix = seen.permute(2, 3, 1, 0).flatten(0, 2)
         self.map = conv.weight.new_zeros(n, height + self.rows, width + 2 * self.left, conv.in_channels)
@@ -107,7 +110,7 @@ class AtPixel:
 
     def __init__(self, n: int, height: int, width: int):
         self.shape, self.place = (n, height, width), (0, 0)
-        self.caches: dict[Any, Callable[[Tensor, int, int], Tensor]] = {}
+        self.caches: dict[Any, Any] = {}
 
     def __call__(self, layer: Any, value: Tensor) -> Tensor:
         if layer not in self.caches:
@@ -143,15 +146,8 @@ def pixel_nats(logits: Tensor, x: Tensor) -> Tensor:
     return cross_entropy(rows, targets, reduction="none").view(len(x), -1).sum(1)
 
 
-# --- sampling ------------------------------------------------------------------------------------------------
-
 LogitsAt = Callable[[Tensor, int, int], Tensor]
 """(x, row, column) -> logits (n, C, levels) at that pixel of x (n, C, H, W), int64, of which all before is known."""
-
-
-def naive(forward: Callable[[Tensor], Tensor], levels: int, like: Tensor) -> LogitsAt:
-    """By a full pass of `forward`, maps (n, C, H, W) to logits (n, C, levels, H, W), of the type of `like`."""
-    return lambda x, row, column: forward(scaled(x, levels, like))[..., row, column]
 
 
 def cached(

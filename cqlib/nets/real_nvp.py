@@ -17,14 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from cqlib.nets.coupling import (
-    alternate,
-    join_channels,
-    join_checkerboard,
-    split_channels,
-    split_checkerboard,
-    undo,
-)
+from cqlib.nets.coupling import MultiScale
 from cqlib.nets.norms import HiddenNorm, OutputNorm
 from cqlib.nets.precision import at_least_fp32
 
@@ -42,7 +35,7 @@ class DirectedConv2d(nn.Conv2d):
         super().__init__(a, b, kernel, padding=kernel // 2, bias=bias)
         s = math.sqrt(2 / a)
         nn.init.uniform_(self.weight, -s, s)
-        if bias:
+        if self.bias is not None:
             nn.init.zeros_(self.bias)
         start = torch.full((b, 1, 1, 1), s * kernel * math.sqrt(a / 12))
         self.magnitude = nn.Parameter(start) if magnitude else None
@@ -139,48 +132,6 @@ class MultiScaleConfig:
     blocks: int
 
 
-class MultiScaleRealNVP(nn.Module):
-    """x and y both (N, C, S, S), S a multiple of 2^(scales - 1) and greater.
-
-    Every scale but the last: three checkerboard couplings; squeezed, three channel couplings; then the pixels of odd
-    row + column are factored out, and the others go on as (N, 2C, S/2, S/2). The last scale: four checkerboard
-    couplings.
-    """
-
-    def __init__(self, channels: int, config: MultiScaleConfig):
-        super().__init__()
-        c, last = config, config.scales == 1
-        self.couplings = nn.ModuleList(
-            MaskedCoupling(channels, width=c.width, blocks=c.blocks, parity=k % 2) for k in range(4 if last else 3)
-        )
-        self.coarser: MultiScaleRealNVP | None = None
-        if not last:
-            self.channel_couplings = nn.ModuleList(
-                MaskedCoupling(2 * channels, width=2 * c.width, blocks=c.blocks) for _ in range(3)
-            )
-            self.coarser = MultiScaleRealNVP(2 * channels, replace(c, scales=c.scales - 1, width=2 * c.width))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """y = f(x), and ln |det df/dx| (N,)."""
-        groups, log_det = alternate(self.couplings, masked(x))
-        y = groups[0] + groups[1]
-        if self.coarser is None:
-            return y, log_det
-        groups, of_channels = alternate(self.channel_couplings, split_channels(y))
-        active, done = split_checkerboard(join_channels(*groups))
-        active, of_coarser = self.coarser(by_place(active))
-        return join_checkerboard(by_channel(active), done), log_det + of_channels + of_coarser
-
-    def inverse(self, y: Tensor) -> Tensor:
-        """x = f^-1(y) in one pass; to be called in evaluation mode."""
-        if self.coarser is not None:
-            active, done = split_checkerboard(y)
-            y = join_checkerboard(by_channel(self.coarser.inverse(by_place(active))), done)
-            y = join_channels(*undo(self.channel_couplings, split_channels(y)))
-        first, second = undo(self.couplings, masked(y))
-        return first + second
-
-
 def masked(x: Tensor) -> tuple[Tensor, Tensor]:
     """x (N, C, H, W) with the pixels of odd, and of even row + column set to 0."""
     return checkerboard(x, 0) * x, checkerboard(x, 1) * x
@@ -195,3 +146,26 @@ def by_place(x: Tensor) -> Tensor:
 def by_channel(x: Tensor) -> Tensor:
     """The inverse of `by_place`."""
     return x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2)
+
+
+class MultiScaleRealNVP(MultiScale):
+    """S a multiple of 2^(scales - 1) and greater.
+
+    Every scale but the last: three checkerboard couplings; squeezed, three channel couplings; then the pixels of odd
+    row + column are factored out. The last scale: four checkerboard couplings. In evaluation mode it is invertible.
+    """
+
+    split, join = staticmethod(masked), staticmethod(torch.add)
+    to_coarser, from_coarser = staticmethod(by_place), staticmethod(by_channel)
+
+    def __init__(self, channels: int, config: MultiScaleConfig):
+        super().__init__()
+        c, last = config, config.scales == 1
+        self.couplings = nn.ModuleList(
+            MaskedCoupling(channels, width=c.width, blocks=c.blocks, parity=k % 2) for k in range(4 if last else 3)
+        )
+        if not last:
+            self.channel_couplings = nn.ModuleList(
+                MaskedCoupling(2 * channels, width=2 * c.width, blocks=c.blocks) for _ in range(3)
+            )
+            self.coarser = MultiScaleRealNVP(2 * channels, replace(c, scales=c.scales - 1, width=2 * c.width))

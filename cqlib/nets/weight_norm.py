@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,7 @@ def initialising(net: nn.Module) -> Iterator[None]:
         yield
 
 
-def lengths(layer: nn.Module) -> nn.Parameter | None:
+def lengths(layer: Any) -> nn.Parameter | None:
     """g of a `MaskedConv2d` or of a layer with torch's `weight_norm`, one number per output channel; else None."""
     if isinstance(layer, MaskedConv2d):
         return layer.scale
@@ -56,10 +57,11 @@ def _factor_and_mean(h: Tensor, target: float | Tensor) -> tuple[Tensor, Tensor]
     return torch.where(deviation > SMALLEST, target / deviation, 1.0), mean
 
 
-def _normalise_outputs(layer: nn.Module, _inputs: tuple, h: Tensor) -> Tensor:
+def _normalise_outputs(layer: Any, _inputs: tuple, h: Tensor) -> Tensor:
     """A forward hook: set g and b, t being `layer.start` where there is one, else 1, and return the new outputs."""
     factor, mean = _factor_and_mean(h, torch.as_tensor(getattr(layer, "start", 1.0), dtype=h.dtype, device=h.device))
-    g, channels = lengths(layer), (1, -1, *[1] * (h.dim() - 2))
+    g: Any = lengths(layer)
+    channels = (1, -1, *[1] * (h.dim() - 2))
     g.mul_(factor.view_as(g))
     layer.bias.sub_(mean).mul_(factor)
     return (h - mean.view(channels)) * factor.view(channels)
@@ -69,13 +71,18 @@ class WeightNormed(DataInitialised):
     """`layer` (Conv2d, ConvTranspose2d or Linear, with its bias) with filters g v / |v|, as in the code of Salimans et
     al. 2016: initialisation gives standard deviation `start`, and g trains only with `train_scale`."""
 
-    def __init__(self, layer: nn.Module, *, start: float = 1.0, train_scale: bool = False):
+    g: Tensor
+    layer: Any
+
+    def __init__(
+        self, layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, *, start: float = 1.0, train_scale: bool = False
+    ):
         super().__init__()
         self.layer, self.start = layer, start
         output = 1 if isinstance(layer, nn.ConvTranspose2d) else 0
         self.filter_axes = [k for k in range(layer.weight.dim()) if k != output]
         nn.init.normal_(layer.weight, std=0.05)
-        nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.layer.bias)
         g = torch.ones([n if k == output else 1 for k, n in enumerate(layer.weight.shape)])
         if train_scale:
             self.g = nn.Parameter(g)

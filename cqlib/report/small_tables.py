@@ -8,12 +8,12 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import label_of, short_label
 from cqlib.metrics.protocols import PROTOCOLS, split_name, with_protocol
 from cqlib.models.adversarial import AdversarialSystem, CriticConfig
-from cqlib.nets.count import multiply_adds
 from cqlib.report.run_sets import AT, FEATURES, RunSet, most_common
 
 BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]*\)")
@@ -59,7 +59,10 @@ def critic_multiply_adds(record: Record) -> int | None:
         critic = CriticConfig(**{**system["critic"], "widths": tuple(system["critic"]["widths"])})
         shape = (system["image_channels"], system["size"], system["size"])
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return multiply_adds(AdversarialSystem(shape, critic).critic, torch.empty(1, *shape))
+            net = AdversarialSystem(shape, critic).critic
+            with torch.no_grad(), FlopCounterMode(display=False) as counter:
+                net(torch.empty(1, *shape))
+            return counter.get_total_flops() // 2
     except (KeyError, TypeError, ValueError):
         return None
 

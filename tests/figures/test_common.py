@@ -119,6 +119,10 @@ def test_multiply_adds_of_a_critic_are_those_of_its_layers():
         expected += side**2 * (16 * a * b + 9 * b * b)  # 4x4 with stride 2, 3x3
     expected += 4 * 4 * 32  # the logit
     assert critic_multiply_adds(with_critic("table1/gan")) == expected
+    expected = 16**2 * 9 * 3 * 8 + 32  # residual at widths 8, 16, 32: the stem, the logit
+    for side, a, b in ((16, 8, 16), (8, 16, 32)):
+        expected += side**2 * 9 * a * a + side**2 // 4 * (9 * a * b + a * b)  # 3x3, and pooled 3x3 and 1x1
+    assert critic_multiply_adds(with_critic("table2/cqf-iaf-residual")) == expected
 
 
 def test_costs_say_what_the_critics_take(published):

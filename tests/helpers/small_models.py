@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
+from cqlib.nets.raster import scaled
 from cqlib.recipe import Recipe, TrainingConfig
 from cqlib.training.loop import train
 from cqlib.util.stop import StopRequest
@@ -76,6 +78,11 @@ def conv_size(a: int, b: int, kernel: int) -> int:
 def flat(module: nn.Module) -> Tensor:
     """All parameters and buffers in one vector."""
     return torch.cat([value.flatten().double() for value in module.state_dict().values()])
+
+
+def full_pass(net: Callable[[Tensor], Tensor], levels: int) -> Callable[[Tensor, int, int], Tensor]:
+    """The logits at a pixel by a pass over the whole images, for `raster_sample`; in fp64."""
+    return lambda x, row, column: net(scaled(x, levels, torch.zeros(1).double()))[..., row, column]
 
 
 def jacobian(function: Any, x: Tensor) -> Tensor:

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_models import jacobian, randomised
+from small_models import full_pass, jacobian, randomised
 
 from cqlib.models.pixelrnn import PixelRNN, PixelRNNConfig
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.pixelrnn import DiagonalBiLSTM, PixelRNNNet, RowLSTM, skew, unskew
-from cqlib.nets.raster import AtPixel, cached, degrees, naive, raster_sample
+from cqlib.nets.raster import AtPixel, cached, degrees, raster_sample, scaled
 from cqlib.recipe import PROFILES
 
 ROW = "table3/pixelrnn"
@@ -180,8 +180,7 @@ def test_an_image_alone_and_in_a_batch(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_cached_logits_and_images_are_the_naive_ones(kind, channels):
     model = tiny(kind, channels, levels=256, size=5)
-    u = model.noise(3, torch.Generator().manual_seed(0))
-    assert u.dtype == torch.float64
+    u = torch.rand(3, *model.shape, dtype=torch.float64)
 
     def kept(logits_at, into):
         def asked(x, row, column):
@@ -191,10 +190,13 @@ def test_cached_logits_and_images_are_the_naive_ones(kind, channels):
         return asked
 
     fast, slow = [], []
-    a = model.draw(kept(model.cached_logits(3), fast), u)
-    b = model.draw(kept(model.naive_logits(), slow), u)
+    a = raster_sample(kept(model.cached_logits(3), fast), u)
+    b = raster_sample(kept(full_pass(model.net, 256), slow), u)
     torch.testing.assert_close(torch.stack(fast), torch.stack(slow), rtol=0, atol=1e-10)
     assert torch.equal(a, b) and torch.stack(slow).std() > 0.1
+    drawn = model.sample(3, generator=torch.Generator().manual_seed(0))
+    u = torch.rand(u.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(drawn, scaled(raster_sample(full_pass(model.net, 256), u), 256, u))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -202,7 +204,7 @@ def test_images_may_be_wider_than_tall_but_not_the_other_way(kind):
     height, width = 3, 5
     net, u = randomised(PixelRNNNet(kind, 4, 2, 5, colours=3, levels=4)), torch.rand(4, 3, height, width).double()
     fast = raster_sample(cached(net, net.stem, (4, height, width), 4), u)
-    assert torch.equal(fast, raster_sample(naive(net, 4, net.stem.weight), u))
+    assert torch.equal(fast, raster_sample(full_pass(net, 4), u))
     if kind == "diagonal":
         with pytest.raises(ValueError, match="taller"):
             net(u.mT)

@@ -13,8 +13,6 @@ from cqlib.models.adversarial import CriticConfig
 from cqlib.models.hierarchical import profile_nets
 from cqlib.models.registry import build
 from cqlib.nets.conv import BOTTOM, Critic, ResidualBlock, ResidualCritic, pyramid
-from cqlib.nets.count import multiply_adds
-from cqlib.nets.hierarchical import conv
 
 
 @pytest.mark.parametrize("halve", [False, True])
@@ -99,27 +97,6 @@ def test_the_larger_discriminator_is_wider_and_deeper_and_all_else_is_equal(prof
     assert large.blocks > small.blocks and all(a < b for a, b in zip(small.widths, large.widths, strict=True))
     assert replace(large, widths=small.widths, blocks=small.blocks) == small
     assert profile_nets(profile, 32).widths == profile_nets(profile, 32, large=True).widths
-
-
-# --- multiply-adds -------------------------------------------------------------------------------------------
-
-
-def test_multiply_adds_of_layers_counted_by_hand():
-    x = torch.zeros(2, 3, 8, 8)
-    assert multiply_adds(torch.nn.Conv2d(3, 5, 3, padding=1), x) == 2 * 8 * 8 * 5 * 3 * 9
-    assert multiply_adds(conv(3, 5, stride=2), x) == 2 * 4 * 4 * 5 * 3 * 9
-    assert multiply_adds(conv(3, 5, double=True), x) == 2 * 8 * 8 * 5 * 3 * 16
-    assert multiply_adds(torch.nn.Linear(7, 5), torch.zeros(2, 7)) == 2 * 7 * 5
-
-
-def test_multiply_adds_of_a_critic_counted_by_hand():
-    critic = ResidualCritic(16, (4, 8, 12), 2)
-    halving = [(16, 4, 8), (8, 8, 12)]
-    total = 256 * 3 * 4 * 9 + 12
-    for side, a, b in halving:
-        full, half = side**2, side**2 // 4
-        total += full * 9 * a * a + half * 9 * a * b + half * a * b + 2 * half * 9 * b * b
-    assert multiply_adds(critic, torch.zeros(1, 3, 16, 16)) == total
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])
