@@ -1,8 +1,4 @@
-"""The interface of every system of the tables: samples, perhaps a likelihood, and losses to be trained by.
-
-The training loop sees these interfaces and no model names: a likelihood model has `generator_losses` alone, an
-adversarial one a critic besides, CQ has both.
-"""
+"""The interface of every system of the tables: samples, perhaps a likelihood, and losses to be trained by."""
 
 from __future__ import annotations
 

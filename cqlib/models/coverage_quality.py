@@ -34,6 +34,7 @@ Deviations (what the sources leave open, and where it is named in the config):
 from __future__ import annotations
 
 import functools
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -76,8 +77,6 @@ ROWS = {
     **dict.fromkeys(WIDTHS, ("flow", "critic")),
 }
 """Row -> its parts beside encoder and decoder."""
-
-
 CONFIG, SYSTEM = CoverageQualityConfig, CoverageQuality
 
 
@@ -150,8 +149,5 @@ def with_flow(config: CoverageQualityConfig, flow: FlowConfig) -> CoverageQualit
         replace(config, flow=flow, widths=pyramid(base * share / 100, config.size, multiple=2))
         for share in range(50, 101)
     ]
-    low, high = 0, len(candidates) - 1
-    while low < high:  # totals rise with the width: the first that is not below the target
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if total(candidates[middle]) < target else (low, middle)
-    return min(candidates[max(low - 1, 0) : low + 1], key=lambda candidate: abs(total(candidate) - target))
+    k = bisect_left(candidates, target, key=total)  # totals rise with the width: the first that is not below the target
+    return min(candidates[max(k - 1, 0) : k + 1], key=lambda candidate: abs(total(candidate) - target))

@@ -1,7 +1,4 @@
-"""The GANs of Table 3: x = G(z), z ~ N(0, I), trained by a critic alone.
-
-Each baseline's file gives its generator, its critic and both losses. Its BPD comes from `frozen_decoder.py`.
-"""
+"""The GANs of Table 3: x = G(z), z ~ N(0, I), trained by a critic alone; BPD comes from `frozen_decoder.py`."""
 
 from __future__ import annotations
 

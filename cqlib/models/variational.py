@@ -33,9 +33,8 @@ class Inference:
 
 
 class VariationalModel(LikelihoodSystem):
-    """x ~ p(x|z), z ~ p(z). Subclasses give ln p(x|z), and q(z|x): by default one vector z ~ N(0, I) with
-    q(z|x) = N(mean, diag(variance)) by `encoder`. Decoders of 8-bit values are not `dequantised`, and give
-    `log_probability`."""
+    """x ~ p(x|z), z ~ p(z). Subclasses give ln p(x|z), and q(z|x): by default N(mean, diag(variance)) of one vector by
+    `encoder`. Decoders of 8-bit values are not `dequantised`, and give `log_probability`."""
 
     bound = "ELBO"
     decoder_noise = True

@@ -9,8 +9,7 @@ The residual critic follows He et al. 2016 (pre-activation); Gulrajani et al. 20
 resolution by average pooling) and section 4 (no normalisation); He et al. 2015, Eqs. 10 and 14 (initial weights,
 without which the critic's slope starts near 0 and training may never raise it).
 
-Deviations (the shape alone of the paper's residual critic is remembered: 3x3 convolution, residual blocks of growing
-width, average pooling, dense layer with one output):
+Deviations (of the paper's residual critic the shape alone is remembered):
 - A block that halves pools before its second convolution, which then costs a quarter.
 - Features are summed over places, not averaged: the same functions, but the slope that the gradient penalty asks for is
   within reach of weights near their start.

@@ -180,9 +180,7 @@ class SpectrallyNormalised(nn.Module):
     """`net` with every convolution's and dense layer's weight W replaced by W / sigma(W); biases are free.
 
     sigma is the largest singular value of the matrix with one row per output channel, by one power iteration per
-    forward pass in training (Miyato et al. 2018, algorithm 1); evaluation changes nothing. In an average over training
-    steps the singular vectors are averaged too and lose their length: an averaged critic (`ema` > 0) is not normalised
-    exactly. What is evaluated is the generator.
+    forward pass in training (Miyato et al. 2018, algorithm 1). A critic averaged over steps is not normalised exactly.
     """
 
     def __init__(self, net: nn.Module):

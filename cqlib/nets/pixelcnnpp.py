@@ -95,9 +95,8 @@ class Stage(nn.Module):
             return nn.ModuleList(GatedBlock(width, conv, auxiliary, dropout) for _ in range(n))
 
         self.coarser: Stage | None = None
-        back = blocks
+        back = blocks + (stages > 1)
         if stages > 1:
-            back += 1
             self.halve_vertical = vertical(width, width, stride=2)
             self.halve_horizontal = horizontal(width, width, stride=2)
             self.coarser = Stage(width, blocks, dropout, stages - 1)

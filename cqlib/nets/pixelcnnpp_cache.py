@@ -4,9 +4,7 @@ Reference: Ramachandran et al., "Fast generation for convolutional autoregressiv
 vertical stream depends on the rows above alone, so that a row of it is one convolution over a strip of two rows per
 layer. The horizontal stream goes pixel by pixel: of each convolution's input the row before and the pixel to the left
 are kept. Coarser stages run at every second or fourth row and pixel.
-
-What the row above and the vertical stream add to a horizontal layer is known for the whole row when the row begins,
-and computed then: per pixel there remain half of each convolution and the short-cut from the way down.
+What the row above and the vertical stream add to a horizontal layer is computed for a whole row when it begins.
 """
 
 from __future__ import annotations
