@@ -9,20 +9,15 @@ Importing the package costs nothing: what needs torch is loaded when it is first
 
 from __future__ import annotations
 
-import importlib
+from importlib import import_module
 from typing import Any
 
 from cqlib.util import VERSION as __version__
 
-__all__ = ["__version__", "load"]
-_LAZY = {"load": "cqlib.experiments.run"}
+__all__ = ["__version__", "load", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in ("load", "run"):
+        return getattr(import_module(f"cqlib.experiments.{name}"), name)
     raise AttributeError(f"module 'cqlib' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])

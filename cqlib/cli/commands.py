@@ -59,7 +59,8 @@ def train(options: argparse.Namespace) -> int:
 
     from cqlib.cli import costs
     from cqlib.experiments.experiment import experiment
-    from cqlib.experiments.run import load_data, run, trained
+    from cqlib.experiments.load import load_data, trained
+    from cqlib.experiments.run import run
     from cqlib.experiments.run_folder import room
 
     e = experiment(options.row, options.profile, options.data, options.seed)
@@ -88,12 +89,12 @@ def train(options: argparse.Namespace) -> int:
 def evaluate(options: argparse.Namespace) -> int:
     """show the metrics of a trained row, measuring those that are missing"""
     from cqlib.experiments.experiment import experiment
-    from cqlib.experiments.run import fetch_published, run_dir, train_command, trained
+    from cqlib.experiments.load import fetch_published, train_command, trained
 
     e = experiment(options.row, options.profile, options.data, options.seed)
     if not trained(e, options.runs_dir):
         # Published weights are measured in a folder of their own: no report takes them for this machine's.
-        folder = run_dir(e.row, e.profile, e.data, e.seed, options.runs_dir)
+        folder = options.runs_dir / e.folder
         published = options.runs_dir / "published"
         if (folder / "model.safetensors").exists() or not (fetch_published(e, published) or trained(e, published)):
             raise UserError(f"{options.row} has not been trained in {folder}: {train_command(options.row, e)}")
@@ -115,7 +116,7 @@ def sample(options: argparse.Namespace) -> int:
     if options.out.suffix.lower() != ".png":
         raise UsageError(f"--out: '{options.out}' should end in .png")
     from cqlib.data.grids import grid_png
-    from cqlib.experiments.run import load
+    from cqlib.experiments.load import load
     from cqlib.metrics.evaluation import draw
     from cqlib.util.files import write_atomic
 

@@ -79,7 +79,8 @@ def plan(opts: Options) -> Plan:
 def pending(opts: Options, todo: Plan, features: Features | None = None) -> Pending:
     """What is finished, with scores on `features` (None: on any), what is to run, and which of its data sets cannot be
     loaded. Large data sets are converted here, once, before anything trains."""
-    from cqlib.experiments.run import finished, load_data, run_dir, scored
+    from cqlib.experiments.load import load_data
+    from cqlib.experiments.run import finished, scored
     from cqlib.experiments.run_folder import tidied
 
     to_run: list[Experiment] = []
@@ -89,7 +90,7 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Pend
         record = finished(e, opts.runs_dir)
         # Files of the user's may have changed since: `run` compares them with the record.
         if record is not None and ":" not in e.data and (features is None or scored(record, features)):
-            if tidied(run_dir(e.row, e.profile, e.data, e.seed, opts.runs_dir)):
+            if tidied(opts.runs_dir / e.folder):
                 done += 1
                 continue
         if e.data not in problems:

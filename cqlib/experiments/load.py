@@ -1,22 +1,121 @@
-"""Trained models and the images that they were trained on: runs of this machine first, then published weights."""
+"""Trained models and their images: runs of this machine first, then the weights that come with the project."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
+from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
-from cqlib.experiments import run
-from cqlib.experiments.experiment import Experiment, experiment
+from cqlib.experiments.experiment import TRAIN_IMAGES, Experiment, experiment
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import DEVELOPMENT_DATA, short_label
+from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import System
+from cqlib.models.registry import build
+from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.errors import UserError
+from cqlib.util.files import write_atomic
+from cqlib.util.paths import PUBLISHED, ROOT
 from cqlib.util.text import without_paths
+
+RUNS = ROOT / "runs"
+WEIGHTS = "model.safetensors"
+"""In a run's folder: the averaged weights, with the hashes of the experiment and of the data that they belong to."""
+
+
+def load(
+    row: str,
+    *,
+    profile: str = "quick",
+    data: str | None = None,
+    seed: int = 0,
+    runs_dir: Path | str = RUNS,
+    device: torch.device | str = "cpu",
+) -> System:
+    """The system of a finished run, or of a published checkpoint, with averaged weights, in evaluation mode.
+
+    UserError, a sentence with the command that trains it, where there is neither.
+    """
+    e = experiment(row, profile, data, seed)
+    paths = (Path(runs_dir) / e.folder / WEIGHTS, _published(e))
+    for path in paths:
+        stored = stored_training(path, e)
+        if stored is not None:
+            with torch.random.fork_rng(devices=[]):
+                system = build(e.recipe.system)
+            load_weights(system, stored["weights"], path)
+            return system.eval().to(device)
+    why = f"{row} has not been trained with profile {e.profile} on {e.data}, seed {seed}"
+    for path in filter(Path.is_file, paths):
+        try:
+            load_checkpoint(path)
+        except CheckpointError as error:
+            why = str(error)
+    raise UserError(f"{why}: {train_command(row, e)}")
+
+
+def train_command(row: str, e: Experiment) -> str:
+    """What trains an experiment, of which `row` may be an alias."""
+    return f"python -m cqlib train {row} --profile {e.profile} --data {e.data} --seed {e.seed}"
+
+
+def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
+    """Whether exactly this experiment has been trained here, whatever has been measured since."""
+    return stored_training(Path(runs_dir) / e.folder / WEIGHTS, e) is not None
+
+
+def fetch_published(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
+    """Put the published weights of an experiment where its run would leave them, to be measured; False without any,
+    or where something lies already."""
+    target = Path(runs_dir) / e.folder / WEIGHTS
+    if target.exists() or stored_training(_published(e), e) is None:
+        return False
+    write_atomic(target, _published(e).read_bytes())
+    return True
+
+
+def _published(e: Experiment) -> Path:
+    return PUBLISHED / "models" / f"{e.folder}.safetensors"
+
+
+def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[str, Any] | None:
+    """What a finished training of this experiment left at `path` (on data of this fingerprint), or None."""
+    try:
+        state = load_checkpoint(path)
+    except (FileNotFoundError, CheckpointError):
+        return None
+    same = state.pop("data", None) == data or data is None
+    same &= state.pop("training_hash", None) == e.training_hash
+    state.setdefault("device", "a device that was not noted")  # by earlier versions
+    return state if same and isinstance(state.get("weights"), dict) else None
+
+
+def load_weights(system: System, weights: dict[str, Tensor], path: Path) -> None:
+    """Load the weights that were found at `path`; published ones have no critic. UserError where they are not those of
+    this system."""
+    if not any(name.startswith("critic.") for name in weights):
+        system.critic = None
+    try:
+        system.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} holds other weights than its name says: delete it, then train or fetch it") from error
+
+
+def load_data(e: Experiment, data_dir: Path | str | None) -> Dataset:
+    """The images of an experiment. UserError, one line, when they cannot be had."""
+    images = data_sets.load(e.data, size=e.size, data_dir=data_dir)
+    if min(len(images.train), len(images.test)) <= NEIGHBOURS:
+        raise UserError(f"{e.data}: at least {NEIGHBOURS + 1} training and {NEIGHBOURS + 1} test images are needed")
+    limit = TRAIN_IMAGES.get(e.profile)
+    return images if limit is None else replace(images, train=images.train.first(limit))
 
 
 @dataclass(frozen=True)
@@ -34,7 +133,7 @@ class ModelAndData:
     @cached_property
     def data(self) -> Dataset:
         """The images, read when they are first needed. UserError where they cannot be had."""
-        return run.load_data(self.experiment, self.data_dir)
+        return load_data(self.experiment, self.data_dir)
 
     @property
     def name(self) -> str:
@@ -59,13 +158,13 @@ def find_model(
     profile: str = "quick",
     data: str | None = None,
     seed: int = 0,
-    runs_dir: Path | str = run.RUNS,
+    runs_dir: Path | str = RUNS,
     data_dir: Path | str | None = None,
 ) -> ModelAndData:
     """The model of one experiment. UserError, a sentence with the command that trains it, where there is none."""
     e = experiment(row, profile, data, seed)
-    model = run.load(row, profile=profile, data=data, seed=seed, runs_dir=runs_dir)
-    return ModelAndData(e, model, "local" if run.trained(e, runs_dir) else "published", data_dir)
+    model = load(row, profile=profile, data=data, seed=seed, runs_dir=runs_dir)
+    return ModelAndData(e, model, "local" if trained(e, runs_dir) else "published", data_dir)
 
 
 def find_models(
@@ -74,11 +173,11 @@ def find_models(
     profile: str,
     data: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
-    runs_dir: Path | str = run.RUNS,
-    data_dir: Path | str | None = None,
     required: Collection[str] = (),
+    **folders: Any,
 ) -> dict[str, ModelAndData]:
-    """Row -> model, of those rows that have been trained on the first of `data` with the first of `seeds`.
+    """Row -> model, of those rows that have been trained on the first of `data` with the first of `seeds`; `folders`
+    are `runs_dir` and `data_dir` of `find_model`.
 
     Without any (or without any of `required`) those of the default run (quick, photos10, seed 0), which are published;
     empty without these, too.
@@ -88,14 +187,12 @@ def find_models(
         models: dict[str, ModelAndData] = {}
         for row in rows:
             with suppress(UserError):
-                models[row] = find_model(
-                    row, profile=profile, data=name, seed=seed, runs_dir=runs_dir, data_dir=data_dir
-                )
+                models[row] = find_model(row, profile=profile, data=name, seed=seed, **folders)
         if models.keys() & (required or rows):
             return models
     return {}
 
 
-def model_of(record: Record, runs_dir: Path | str = run.RUNS) -> System:
+def model_of(record: Record, runs_dir: Path | str = RUNS) -> System:
     """The model whose run left this record. UserError where its weights are not there."""
-    return run.load(record.row, profile=record.profile, data=record.data.name, seed=record.seed, runs_dir=runs_dir)
+    return load(record.row, profile=record.profile, data=record.data.name, seed=record.seed, runs_dir=runs_dir)

@@ -20,38 +20,27 @@ from typing import Any
 
 import torch
 
-from cqlib import data as data_sets
-from cqlib.data.dataset import Dataset
 from cqlib.data.grids import grid_png
-from cqlib.experiments.experiment import TRAIN_IMAGES, Experiment, experiment
+from cqlib.experiments.experiment import Experiment, experiment
+from cqlib.experiments.load import RUNS, load_data
 from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, write_record
 from cqlib.experiments.rows import default_data
 from cqlib.experiments.run_folder import LOCK, set_stale_aside, tidied, tidy, tidy_finished
-from cqlib.experiments.stages import Progress, Stages, fingerprint, load_model, stored_training
+from cqlib.experiments.stages import Stages, fingerprint
 from cqlib.metrics import evaluation
 from cqlib.metrics.baselines import Distances, baselines, best_step, metrics_during_training
 from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.metrics.features import Features, features_for
-from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.resumable import PartialResults
-from cqlib.models.base import LikelihoodSystem, System
-from cqlib.training.loop import CHECKPOINT_SECONDS
+from cqlib.models.base import LikelihoodSystem
+from cqlib.training.loop import CHECKPOINT_SECONDS, Progress
 from cqlib.training.snapshots import snapshots
 from cqlib.util import locks, provenance
-from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.errors import StoppedEarly, UserError, out_of_memory
 from cqlib.util.files import write_atomic
-from cqlib.util.paths import PUBLISHED, ROOT
 from cqlib.util.stop import StopRequest
-
-RUNS = ROOT / "runs"
-
-
-def run_dir(row: str, profile: str, data: str | None, seed: int, runs_dir: Path | str = RUNS) -> Path:
-    """The folder of a run; the aliases of a row share it."""
-    return Path(runs_dir) / experiment(row, profile, data, seed).folder
 
 
 def finished(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
@@ -114,7 +103,8 @@ def run_experiment(
                 if record := known():
                     tidy_finished(folder)
                     return record
-                return _run(e, images, features, folder, Path(runs_dir), stop, progress, checkpoint_seconds)
+                stages = Stages(e, images, folder, stop, progress, checkpoint_seconds)
+                return _run(stages, features, Path(runs_dir))
     except torch.OutOfMemoryError as error:
         why = f"{e.row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"
         raise UserError(f"{why}: free the card or take a larger one; the run is as it was") from error
@@ -126,22 +116,6 @@ def run_experiment(
         raise UserError(f"{why}: free some, or run fewer rows at a time (--jobs); the run is as it was") from error
     except OSError as error:
         raise UserError(f"{error.filename or folder}: {error.strerror or error}; the run is as it was") from error
-
-
-def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
-    """Whether exactly this experiment has been trained here, whatever has been measured since."""
-    return stored_training(Path(runs_dir) / e.folder / "model.safetensors", e) is not None
-
-
-def fetch_published(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
-    """Put the published weights of an experiment where its run would leave them, to be measured; False without any,
-    or where something lies already."""
-    folder = Path(runs_dir) / e.folder
-    source, target = PUBLISHED / "models" / f"{folder.name}.safetensors", folder / "model.safetensors"
-    if target.exists() or stored_training(source, e) is None:
-        return False
-    write_atomic(target, source.read_bytes())
-    return True
 
 
 def scored(record: Record, features: Features) -> bool:
@@ -169,68 +143,26 @@ def run_many(
     ]
 
 
-def load(
-    row: str,
-    *,
-    profile: str = "quick",
-    data: str | None = None,
-    seed: int = 0,
-    runs_dir: Path | str = RUNS,
-    device: torch.device | str = "cpu",
-) -> System:
-    """The system of a finished run, or of a published checkpoint, with averaged weights, in evaluation mode."""
-    e = experiment(row, profile, data, seed)
-    paths = (Path(runs_dir) / e.folder / "model.safetensors", PUBLISHED / "models" / f"{e.folder}.safetensors")
-    for path in paths:
-        model = load_model(path, e)
-        if model is not None:
-            return model.to(device)
-    why = f"{row} has not been trained with profile {e.profile} on {e.data}, seed {seed}"
-    for path in filter(Path.is_file, paths):
-        try:
-            load_checkpoint(path)
-        except CheckpointError as error:
-            why = str(error)
-    raise UserError(f"{why}: {train_command(row, e)}")
-
-
-def train_command(row: str, e: Experiment) -> str:
-    """What trains an experiment, of which `row` may be an alias."""
-    return f"python -m cqlib train {row} --profile {e.profile} --data {e.data} --seed {e.seed}"
-
-
-def _run(
-    e: Experiment,
-    images: Dataset,
-    features: Features,
-    folder: Path,
-    runs_dir: Path,
-    stop: StopRequest,
-    progress: Progress | None,
-    checkpoint_seconds: float,
-) -> Record:
+def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:
     """Train (if need be), measure, write grids and record."""
-    set_stale_aside(e, fingerprint(images), folder, runs_dir)
+    e, images, folder, device, stop = stages.e, stages.images, stages.folder, stages.device, stages.stop
+    set_stale_aside(e, stages.fingerprint, folder, runs_dir)
     started, clock = provenance.now(), time.monotonic()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    stages = Stages(e, images, folder, device, stop, progress, checkpoint_seconds)
-    if images.how:
-        stages.notes.append(f"images: {images.how}")
-    stages.notes += [f"images: {note}" for note in images.notes]
+    stages.notes += [f"images: {note}" for note in (images.how, *images.notes) if note]
     trained = stages.train_system()
     model, likelihood_model, note = trained.system, trained.system, ""
     if model.conditioned_on:
-        condition = model.conditioned_on
-        stages.notes.append(f"samples are drawn for {condition} of training images, and scored as all others")
+        of = f"{model.conditioned_on} of training images"
+        stages.notes.append(f"samples are drawn for {of}, and scored as all others")
     statuses = {trained.status}
-    if e.recipe.frozen_decoder is not None:
-        second = stages.train_encoder(trained.system)
+    if (stage := e.recipe.frozen_decoder) is not None:
+        second = stages.train_encoder(trained.system, stage)
         likelihood_model, note = second.system, f"{STARRED} (frozen generator, trained encoder and sigma): "
         statuses.add(second.status)
 
-    results = PartialResults(folder, f"{e.config_hash} {stages.key}", checkpoint_seconds, stop)
+    results = PartialResults(folder, f"{e.config_hash} {stages.key}", stages.checkpoint_seconds, stop)
     earlier = finished(e, runs_dir)
-    metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == fingerprint(images) else {}
+    metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == stages.fingerprint else {}
     best = earlier.best_step if earlier else trained.steps
     curve = {**(earlier.curve if earlier else {}), **_curve(folder / "training.jsonl", images.train.images[0].numel())}
     per_image: dict[str, list[float]] = {}
@@ -239,20 +171,15 @@ def _run(
         metrics |= bounds
     metrics["seconds"] = evaluation.sampling_time(model, results=results)
     if images.channels == 3:
+        cache = runs_dir / "features"
         scores, grids, notes = evaluation.quality(
-            model,
-            images,
-            e.evaluation,
-            features,
-            seed=e.seed,
-            cache_dir=runs_dir / "features",
-            results=results,
+            model, images, e.evaluation, features, seed=e.seed, cache_dir=cache, results=results
         )
         metrics |= scores
         stages.notes += notes
         for name, grid in grids.items():
             write_atomic(folder / f"{name}.png", grid_png(grid))
-        distances = Distances(images, e.evaluation.fidelity_images, features, runs_dir / "features", device, stop)
+        distances = Distances(images, e.evaluation.fidelity_images, features, cache, device, stop)
         kept = snapshots(folder, "training", stages.key)
         if kept and (n := e.evaluation.milestone_images) is not None:
             fewer = replace(distances, n=n)
@@ -267,7 +194,7 @@ def _run(
         status="done" if statuses == {"done"} else "diverged",
         seed=e.seed,
         profile=e.profile,
-        data=DataInfo(e.data, "test", fingerprint(images), images.test.shape),
+        data=DataInfo(e.data, "test", stages.fingerprint, images.test.shape),
         metrics=metrics,
         config={**e.config, "n_train": len(images.train)},
         config_hash=e.config_hash,
@@ -299,16 +226,7 @@ def _kept(record: Record, features: Features) -> dict[str, Metric]:
     return {name: metric for name, metric in record.metrics.items() if UNKNOWN_WEIGHTS not in metric.protocol}
 
 
-def load_data(e: Experiment, data_dir: Path | str | None) -> Dataset:
-    """The images of an experiment. UserError, one line, when they cannot be had."""
-    images = data_sets.load(e.data, size=e.size, data_dir=data_dir)
-    if min(len(images.train), len(images.test)) <= NEIGHBOURS:
-        raise UserError(f"{e.data}: at least {NEIGHBOURS + 1} training and {NEIGHBOURS + 1} test images are needed")
-    limit = TRAIN_IMAGES.get(e.profile)
-    return images if limit is None else replace(images, train=images.train.first(limit))
-
-
-def _curve(log: Path, dimensions: int) -> dict[str, list[list[float]]]:
+def _curve(log: Path, dimensions: int) -> dict[str, list[tuple[int, float]]]:
     """The losses of training, thinned; L_C in bits per dimension, the others as they are. Empty when the log is
     lost or damaged: all else is measured on the weights."""
     names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q", "critic/discriminator": "discriminator"}
@@ -317,10 +235,8 @@ def _curve(log: Path, dimensions: int) -> dict[str, list[list[float]]]:
     except (OSError, ValueError):
         return {}
     lines = lines[:: -(-len(lines) // MAX_CURVE)] if lines else []
-    curves: dict[str, list[list[float]]] = {}
+    curves = {}
     for key, name in names.items():
         scale = bits_per_dimension(1.0, dimensions) if key == "coverage" else 1.0
-        points = [[line["step"], round(line[key] * scale, 4)] for line in lines if key in line]
-        if points:
-            curves[name] = points
-    return curves
+        curves[name] = [(line["step"], round(line[key] * scale, 4)) for line in lines if key in line]
+    return {name: points for name, points in curves.items() if points}

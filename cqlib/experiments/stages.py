@@ -7,7 +7,7 @@ belong to; a finished one is read from there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,58 +16,52 @@ from torch import Tensor
 
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.experiment import Experiment
+from cqlib.experiments.load import WEIGHTS, load_weights, stored_training
 from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
+from cqlib.recipe import FrozenDecoderStage, TrainingConfig
 from cqlib.training.device import to_device
-from cqlib.training.loop import TrainingResult, train
+from cqlib.training.loop import Progress, TrainingResult, train
 from cqlib.util import provenance
-from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from cqlib.util.errors import UserError
+from cqlib.util.checkpoint import save_checkpoint
 from cqlib.util.provenance import GitInfo
 from cqlib.util.stop import StopRequest
 
-Progress = Callable[[int, int, float], None]
-"""(step, steps, seconds left) over all stages of a run."""
-
 UNLABELLED = "unlabelled"
 """Name of the class that images without a label are put in (STL-10)."""
-STORED = {
+STORED: dict[str, Any] = {
     "git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list,
     "device": str,
 }  # fmt: skip
 """Fields of a finished training's checkpoint, beside its hashes."""
 
 
+@dataclass
 class Stages:
     """The one or two trainings of a run, with progress over both; a finished one is read from its weights."""
 
-    def __init__(
-        self,
-        e: Experiment,
-        images: Dataset,
-        folder: Path,
-        device: torch.device,
-        stop: StopRequest,
-        progress: Progress | None,
-        checkpoint_seconds: float,
-    ):
-        self.e, self.folder, self.device, self.stop, self.progress = e, folder, device, stop, progress
-        self.checkpoint_seconds = checkpoint_seconds
-        self.images = images.train.images
-        self.labels = labels(images, e.recipe.training.labels_per_class)
-        self.fingerprint = fingerprint(images)
-        self.git = self.here = provenance.git()
-        """The code of the row's own training, dirty if it was in any training or now; and that of this call."""
-        self.ran_on = ""
-        """The device and precision of the row's own training, wherever it is measured."""
-        second = e.recipe.frozen_decoder
-        self.steps = [e.recipe.training.steps, second.training.steps if second else 0]
-        self.notes: list[str] = []
-        self.seconds = 0.0
-        """Seconds of training, those before an interruption included."""
-        self.spent = 0.0
-        """Seconds of training in this call."""
+    e: Experiment
+    images: Dataset
+    folder: Path
+    stop: StopRequest
+    progress: Progress | None
+    checkpoint_seconds: float
+    git: GitInfo = field(default_factory=lambda: provenance.git())
+    """The code of the row's own training, dirty if it was in any training or now."""
+    device: torch.device = field(default_factory=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    ran_on: str = ""
+    """The device and precision of the row's own training, wherever it is measured."""
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    """Seconds of training, those before an interruption included."""
+    spent: float = 0.0
+    """Seconds of training in this call."""
+
+    def __post_init__(self) -> None:
+        self.here, self.fingerprint = self.git, fingerprint(self.images)
+        second = self.e.recipe.frozen_decoder
+        self.steps = self.e.recipe.training.steps + (second.training.steps if second else 0)
 
     @property
     def key(self) -> str:
@@ -77,7 +71,7 @@ class Stages:
     def train_system(self) -> TrainingResult:
         """The system of the row."""
         torch.manual_seed(self.e.seed)
-        return self._train("training", build(self.e.recipe.system), self.e.recipe.training, 0)
+        return self._train("training", build(self.e.recipe.system), self.e.recipe.training)
 
     def untrained(self) -> System:
         """The system as it was before the first step."""
@@ -85,47 +79,40 @@ class Stages:
             torch.manual_seed(self.e.seed)
             return build(self.e.recipe.system).to(self.device).eval()
 
-    def train_encoder(self, generator: System) -> TrainingResult:
+    def train_encoder(self, generator: System, stage: FrozenDecoderStage) -> TrainingResult:
         """An encoder and sigma round the frozen `generator`, which give a GAN its BPD."""
-        stage = self.e.recipe.frozen_decoder
         torch.manual_seed(self.e.seed)
-        return self._train("encoder", FrozenDecoder(stage.config, generator), stage.training, self.steps[0])
+        return self._train("encoder", FrozenDecoder(stage.config, generator), stage.training)
 
-    def _train(self, name: str, system: System, config, before: int) -> TrainingResult:
-        total = sum(self.steps)
-        weights = self.folder / ("model.safetensors" if name == "training" else f"{name}.safetensors")
-        stored = stored_training(weights, self.e, self.fingerprint)
-        if _complete(stored):
-            earlier = GitInfo(**stored.pop("git"))
-            fill(system, stored.pop("weights"), weights)
-            result = TrainingResult(to_device(system, config, self.device).eval(), git=earlier, **stored)
+    def _train(self, name: str, system: System, config: TrainingConfig) -> TrainingResult:
+        path = self.folder / (WEIGHTS if name == "training" else f"{name}.safetensors")
+        before = 0 if name == "training" else self.e.recipe.training.steps
+        stored = stored_training(path, self.e, self.fingerprint)
+        if stored is not None and _complete(stored):
+            git = GitInfo(**stored.pop("git"))
+            load_weights(system, stored.pop("weights"), path)
+            result = TrainingResult(to_device(system, config, self.device).eval(), git=git, **stored)
         else:
             clock = time.monotonic()
-
-            def shown(step: int, steps: int, left: float) -> None:
-                pace = left / max(1, steps - step) if step < steps else 0.0
-                self.progress(before + step, total, pace * (total - before - step))
-
             result = train(
                 system,
-                self.images,
+                self.images.train.images,
                 config,
                 seed=self.e.seed,
                 folder=self.folder,
-                labels=self.labels,
+                labels=labels(self.images, self.e.recipe.training.labels_per_class),
                 name=name,
                 key=self.key,
                 device=self.device,
                 stop=self.stop,
-                progress=shown if self.progress is not None else None,
+                progress=self._shown_after(before),
                 checkpoint_seconds=self.checkpoint_seconds,
                 git=self.here,
             )
             self.spent += time.monotonic() - clock
             state = {key: getattr(result, key) for key in STORED if key not in ("git", "weights")}
             state |= {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(result.git))}
-            state["weights"] = dict(result.system.state_dict())
-            save_checkpoint(weights, state, keep_previous=False)
+            save_checkpoint(path, {**state, "weights": dict(result.system.state_dict())}, keep_previous=False)
         self.git = (result.git if name == "training" else self.git).after(self.git, result.git)
         self.seconds += result.seconds
         self.ran_on = self.ran_on or result.device
@@ -134,45 +121,20 @@ class Stages:
             self.notes.append(f"{name}: {result.skipped} non-finite steps skipped")
         return result
 
+    def _shown_after(self, before: int) -> Progress | None:
+        """The progress of a training, of which `before` steps of the run come first, as one of the whole run."""
+        if (show := self.progress) is None:
+            return None
 
-def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[str, Any] | None:
-    """What a finished training of this experiment left at `path` (on data of this fingerprint), or None."""
-    try:
-        state = load_checkpoint(path)
-    except (FileNotFoundError, CheckpointError):
-        return None
-    found = state.pop("data", None)
-    right = state.pop("training_hash", None) == e.training_hash and data in (None, found)
-    state.setdefault("device", "a device that was not noted")  # by earlier versions
-    return state if right and isinstance(state.get("weights"), dict) else None
+        def shown(step: int, steps: int, left: float) -> None:
+            pace = left / (steps - step) if step < steps else 0.0
+            show(before + step, self.steps, pace * (self.steps - before - step))
 
-
-def _complete(stored: dict[str, Any] | None) -> bool:
-    return stored is not None and stored.keys() == STORED.keys() and all(
-        isinstance(stored[key], kind) for key, kind in STORED.items()
-    )  # fmt: skip
+        return shown
 
 
-def fill(system: System, weights: dict[str, Tensor], path: Path) -> None:
-    """Load the weights that were found at `path`; published ones have no critic. UserError where they are not those of
-    this system."""
-    if not any(name.startswith("critic.") for name in weights):
-        system.critic = None
-    try:
-        system.load_state_dict(weights)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} holds other weights than its name says: delete it, then train or fetch it") from error
-
-
-def load_model(path: Path, e: Experiment) -> System | None:
-    """The system at `path`, or None; a published one has no critic."""
-    stored = stored_training(path, e)
-    if stored is None:
-        return None
-    with torch.random.fork_rng(devices=[]):
-        system = build(e.recipe.system)
-    fill(system, stored["weights"], path)
-    return system.eval()
+def _complete(stored: dict[str, Any]) -> bool:
+    return stored.keys() == STORED.keys() and all(isinstance(stored[key], kind) for key, kind in STORED.items())
 
 
 def labels(images: Dataset, per_class: int | None) -> Tensor:

@@ -17,7 +17,7 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import model_of
 from cqlib.experiments.record import Record, load_records, slug
 from cqlib.experiments.rows import label_of, marks, short_label
-from cqlib.experiments.run import PUBLISHED, finished
+from cqlib.experiments.run import finished
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
@@ -26,6 +26,7 @@ from cqlib.report.cells import Range, picture, pixels, slider
 from cqlib.report.pictures import table_rows
 from cqlib.report.run_sets import RunSet, run_sets
 from cqlib.util.errors import UserError
+from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
 
 TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0)

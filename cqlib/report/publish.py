@@ -17,7 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cqlib import data as data_sets
 from cqlib.data.grids import unscaled, webp
-from cqlib.experiments import ablations, paper, run
+from cqlib.experiments import ablations, paper
+from cqlib.experiments.load import load
 from cqlib.experiments.record import STATUSES, Record, load_records, slug, write_record
 from cqlib.metrics import evaluation
 from cqlib.report import page as report
@@ -121,7 +122,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _picture(runs_dir: Path, n: int = 36) -> bytes:
     """Real test images and samples of every row of Table 1, at temperatures 1 and 0, as a WebP."""
-    models = {row.label: run.load(row.id, **PICTURE, seed=0, runs_dir=runs_dir) for row in paper.TABLE1.rows}
+    models = {row.label: load(row.id, **PICTURE, seed=0, runs_dir=runs_dir) for row in paper.TABLE1.rows}
     real = data_sets.load(PICTURE["data"], size=models["CQ-F"].shape[-1]).test.images
     board = {
         f"T = {t:g}": {"real": real[n * i : n * (i + 1)]}

@@ -19,7 +19,7 @@ from cqlib.cli import commands as cli
 from cqlib.cli import options
 from cqlib.data import grids as images
 from cqlib.data.catalogue import ENTRIES
-from cqlib.experiments import run
+from cqlib.experiments.experiment import experiment
 from cqlib.experiments.rows import PROFILES, ROWS, notebooks
 from cqlib.metrics import evaluation
 from cqlib.util.errors import UsageError, UserError, one_line_errors
@@ -135,14 +135,15 @@ def refused(capsys, *arguments: str) -> tuple[int, str]:
 def test_evaluate_does_not_train(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cli, "train", lambda given: pytest.fail("it trains"))
     arguments = ("evaluate", "table1/vae", "--profile", "smoke", "--runs-dir", str(tmp_path))
-    stale = run.run_dir("table1/vae", "smoke", None, 0, tmp_path) / "model.safetensors"
+    stale = tmp_path / experiment("table1/vae", "smoke").folder / "model.safetensors"
     stale.parent.mkdir()
     stale.write_bytes(b"of another version")
     code, line = refused(capsys, *arguments)
     assert code == 1 and f"table1/vae has not been trained in {stale.parent}" in line
     assert "python -m cqlib train table1/vae --profile smoke --data photos10 --seed 0" in line
     monkeypatch.setattr(cli, "train", lambda given: 0)
-    monkeypatch.setattr(run, "trained", lambda e, runs_dir: (e.row, runs_dir) == ("table1/vae", tmp_path))
+    known = ("table1/vae", tmp_path)
+    monkeypatch.setattr("cqlib.experiments.load.trained", lambda e, runs_dir: (e.row, runs_dir) == known)
     assert cli.main(arguments) == 0
 
 
@@ -154,7 +155,7 @@ def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, cap
             self.batches.append(n)
             return temperature * torch.rand(n, 3, 16, 16, generator=generator)
 
-    monkeypatch.setattr(run, "load", lambda *_, **__: Noise(1, 1))
+    monkeypatch.setattr("cqlib.experiments.load.load", lambda *_, **__: Noise(1, 1))
     out = tmp_path / "new" / "x.png"
     given = ["--n", "260", "--temperature", "0.5", "--seed", "3", "--out", str(out)]
     assert cli.main(["sample", "table1/vae", *given]) == 0 and capsys.readouterr().out == f"{out}\n"
@@ -295,6 +296,6 @@ def test_importing_the_outer_shell_needs_the_standard_library_only(tmp_path):
 
 
 def test_lazy_names():
-    assert "load" in dir(cqlib)
+    assert callable(cqlib.load) and callable(cqlib.run)
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         _ = cqlib.lode

@@ -11,12 +11,12 @@ from cqlib.experiments import ablations
 from cqlib.experiments.ablations import ABLATIONS, BASELINE, BY_NAME
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import load_records, write_record
-from cqlib.experiments.run import PUBLISHED
 from cqlib.report import ablations as tried
 from cqlib.report import publish
 from cqlib.report.claim_cards import VERDICTS, cards
 from cqlib.report.run_sets import run_sets
 from cqlib.util.errors import UserError
+from cqlib.util.paths import PUBLISHED
 from cqlib.util.provenance import GitInfo
 
 CLAIM = "table1/quality-loss-bpd"

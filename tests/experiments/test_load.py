@@ -2,8 +2,8 @@
 
 import pytest
 
-from cqlib.experiments import run
-from cqlib.experiments.load import find_model, find_models
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.load import fetch_published, find_model, find_models
 from cqlib.util.errors import UserError
 
 
@@ -15,8 +15,8 @@ def test_a_published_model_is_found_with_its_images(tmp_path):
 
 
 def test_a_local_run_comes_first(tmp_path):
-    e = run.experiment("table1/cq-f", "quick", None, 0)
-    assert run.fetch_published(e, tmp_path)
+    e = experiment("table1/cq-f", "quick", None, 0)
+    assert fetch_published(e, tmp_path)
     assert find_model("table1/cq-f", runs_dir=tmp_path).origin == "local"
 
 
@@ -25,7 +25,7 @@ def test_the_published_run_stands_in_for_one_that_is_not_there(tmp_path, monkeyp
     found = find_models(rows, profile="smoke", data=["photos10"], seeds=[3], runs_dir=tmp_path)
     assert list(found) == ["table1/cq-f"] and found["table1/cq-f"].experiment.profile == "quick"
     assert find_models(rows, profile="quick", runs_dir=tmp_path, required=["table1/vae"]) == {}
-    monkeypatch.setattr(run, "PUBLISHED", tmp_path)
+    monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
     assert find_models(rows, profile="smoke", runs_dir=tmp_path) == {}
     with pytest.raises(UserError, match="python -m cqlib train table1/cq-f --profile smoke --data photos10 --seed 3"):
         find_model("table1/cq-f", profile="smoke", seed=3, runs_dir=tmp_path)

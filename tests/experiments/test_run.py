@@ -61,14 +61,14 @@ def finished_vae(tmp_path_factory):
 def vae(finished_vae, tmp_path):
     """A copy of the finished VAE's run that a test may change: (runs folder, folder of the run, record)."""
     shutil.copytree(finished_vae[0], tmp_path, dirs_exist_ok=True)
-    return tmp_path, run.run_dir("table1/vae", "smoke", None, 0, tmp_path), finished_vae[1]
+    return tmp_path, tmp_path / experiment("table1/vae", "smoke").folder, finished_vae[1]
 
 
 def test_record_says_everything(finished):
     runs, record, random_state_was_left_alone = finished
     assert random_state_was_left_alone
     e = experiment("table1/gan", "smoke")
-    folder = run.run_dir("table2/gan", "smoke", None, 0, runs)
+    folder = runs / experiment("table2/gan", "smoke").folder
     assert read_record(folder / "record.json") == record
     assert record.status == "done" and record.config_hash == e.config_hash
     assert record.steps == record.best_step == e.recipe.training.steps
@@ -93,7 +93,7 @@ def test_a_finished_run_is_read_and_not_run_again(finished, monkeypatch):
 
 def test_what_a_kill_left_of_a_finished_training_goes_at_the_next_start(finished):
     runs, record, _ = finished
-    left = run.run_dir(**ROW, data=None, seed=0, runs_dir=runs) / "training.checkpoint"
+    left = runs / experiment(**ROW).folder / "training.checkpoint"
     left.touch()
     assert run.run(**ROW, runs_dir=runs) == record and not left.exists()
 
@@ -139,7 +139,7 @@ def test_a_signal_ends_loading_at_once(tmp_path, monkeypatch):
 def test_load_gives_the_trained_system(finished):
     runs, *_ = finished
     model = cqlib.load("table1/gan", profile="smoke", runs_dir=runs)
-    stored = load_checkpoint(run.run_dir("table1/gan", "smoke", None, 0, runs) / "model.safetensors")
+    stored = load_checkpoint(runs / experiment("table1/gan", "smoke").folder / "model.safetensors")
     assert not model.training
     assert all(torch.equal(v, stored["weights"][k]) for k, v in model.state_dict().items())
     with pytest.raises(UserError, match="python -m cqlib train table1/gan --profile smoke .* --seed 9"):
@@ -149,8 +149,8 @@ def test_load_gives_the_trained_system(finished):
 def test_load_takes_a_published_model_without_its_critic(finished, tmp_path, monkeypatch):
     runs, record, _ = finished
     monkeypatch.setattr(publish, "PUBLISHED", tmp_path)
-    monkeypatch.setattr(run, "PUBLISHED", tmp_path)
-    folder = run.run_dir("table1/gan", "smoke", None, 0, runs)
+    monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
+    folder = runs / experiment("table1/gan", "smoke").folder
     path = publish._publish_model(folder, folder.name)
     assert path.stat().st_size < (folder / "model.safetensors").stat().st_size
     model = cqlib.load("table1/gan", profile="smoke", runs_dir=tmp_path / "nothing here")
@@ -230,7 +230,7 @@ sys.exit(main(sys.argv[1:]))
 """
     command = [sys.executable, "-c", code, "train", "table1/vae", "--profile", "smoke", "--runs-dir", str(tmp_path)]
     with_steps(monkeypatch, 10**6)
-    folder = run.run_dir("table1/vae", "smoke", None, 0, tmp_path)
+    folder = tmp_path / experiment("table1/vae", "smoke").folder
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     deadline = time.monotonic() + 120
@@ -254,7 +254,7 @@ def test_changed_data_behind_a_path_is_noticed(tmp_path):
         np.savez(path, images=rng.integers(0, 256, (60, 16, 16, 3), dtype=np.uint8))
         records.append(run.run("table1/vae", profile="smoke", data=f"npz:{path}", runs_dir=tmp_path / "runs"))
     assert records[0].data.fingerprint != records[1].data.fingerprint
-    folder = run.run_dir("table1/vae", "smoke", f"npz:{path}", 0, tmp_path / "runs")
+    folder = tmp_path / "runs" / experiment("table1/vae", "smoke", f"npz:{path}").folder
     old = next((tmp_path / "runs" / "stale").glob("*/model.safetensors"))
     first, second = (load_checkpoint(p)["weights"] for p in (old, folder / "model.safetensors"))
     assert not torch.equal(first["decoder.out.weight"], second["decoder.out.weight"])  # trained again
@@ -299,7 +299,7 @@ def test_a_record_names_the_code_of_its_own_training_and_is_dirty_if_any_was(tmp
     for k, dirty in enumerate("bc"):
         trained, encoder, measured = codes[3 * k : 3 * k + 3]
         folder = tmp_path / dirty
-        place = run.run_dir("table1/gan", "smoke", None, 0, folder)
+        place = folder / experiment("table1/gan", "smoke").folder
         monkeypatch.setattr(run.provenance, "git", lambda found=trained: found)
         with monkeypatch.context() as only, pytest.raises(StoppedEarly):
             only.setattr(stages.Stages, "train_encoder", lambda *_: stop())
@@ -323,7 +323,7 @@ def test_what_a_training_says_of_its_code_is_kept_with_its_weights(tmp_path, mon
     before, train = GitInfo("d" * 40, True), stages.train
     monkeypatch.setattr(stages, "train", lambda *a, **k: replace(train(*a, **k), git=before))
     assert run.run("table1/vae", profile="smoke", runs_dir=tmp_path).git == before
-    weights = run.run_dir("table1/vae", "smoke", None, 0, tmp_path) / "model.safetensors"
+    weights = tmp_path / experiment("table1/vae", "smoke").folder / "model.safetensors"
     assert load_checkpoint(weights)["git"] == vars(before)
 
 
@@ -359,8 +359,8 @@ def test_another_error_is_not_taken_for_want_of_memory(tmp_path, monkeypatch):
 
 
 def test_a_damaged_model_is_named_when_it_is_to_be_loaded(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "PUBLISHED", tmp_path)
-    path = run.run_dir(**ROW, data=None, seed=0, runs_dir=tmp_path) / "model.safetensors"
+    monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
+    path = tmp_path / experiment(**ROW).folder / "model.safetensors"
     path.parent.mkdir()
     path.write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"model\.safetensors is not a checkpoint.*: python -m cqlib train table1/gan"):

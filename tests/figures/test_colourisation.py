@@ -7,7 +7,6 @@ import torch
 from notebook_cells import by_name, lines, smoke_model, smooth_images
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.experiments import run
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import ModelAndData
 from cqlib.experiments.rows import notebooks
@@ -111,7 +110,7 @@ def test_won_compares_pair_by_pair(conditional):
 def test_the_published_models_stand_in_and_without_them_the_error_names_the_command(tmp_path, monkeypatch):
     conditional, unconditional = colourisation.find("smoke", ["photos10"], [0], tmp_path)
     assert conditional.source.endswith("quick, seed 0") and unconditional.shape == conditional.model.shape
-    monkeypatch.setattr(run, "PUBLISHED", tmp_path)
+    monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
     with pytest.raises(UserError, match="./run_all.sh --only colourisation"):
         colourisation.find("smoke", ["photos10"], [0], tmp_path)
 

@@ -10,7 +10,6 @@ import torch
 from fake_records import TABLE2, draw_samples, record, records
 from notebook_cells import smoke_model, soup, words
 
-from cqlib.experiments import run
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import write_record
 from cqlib.figures import architectures
@@ -33,12 +32,12 @@ def residual():
 def test_only_what_has_finished_is_read_and_nothing_is_trained(tmp_path):
     e = experiment("table2/cqf-residual", "smoke", None, 0)
     done = record("table2/cqf-residual", profile="smoke", config_hash=e.config_hash)
-    write_record(done, run.run_dir(done.row, "smoke", None, 0, tmp_path), "record.json")
+    write_record(done, tmp_path / experiment(done.row, "smoke").folder, "record.json")
     changed = record("table2/cqf-iaf-residual", profile="smoke", config_hash="of another recipe")
-    write_record(changed, run.run_dir(changed.row, "smoke", None, 0, tmp_path), "record.json")
+    write_record(changed, tmp_path / experiment(changed.row, "smoke").folder, "record.json")
     other = experiment("table2/cqf-residual", "smoke", "cifar10", 0)
     on_other = record("table2/cqf-residual", profile="smoke", data="cifar10", config_hash=other.config_hash)
-    write_record(on_other, run.run_dir(done.row, "smoke", "cifar10", 0, tmp_path), "record.json")
+    write_record(on_other, tmp_path / experiment(done.row, "smoke", "cifar10").folder, "record.json")
     rows = ["table2/cqf", "table2/cqf-residual", "table2/cqf-iaf-residual"]
     where = {"profiles": ["smoke"], "runs_dir": tmp_path}
     before = sorted(tmp_path.rglob("*"))

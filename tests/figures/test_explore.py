@@ -11,7 +11,6 @@ from notebook_cells import smoke_model
 from notebook_cells import smooth_images as images
 from PIL import Image
 
-from cqlib.experiments import run
 from cqlib.experiments.rows import notebooks
 from cqlib.figures.explore import inpainting, interpolation, latents, out_of_distribution
 from cqlib.figures.explore import models as explore
@@ -31,7 +30,7 @@ def test_the_published_model_stands_in_and_without_any_the_error_names_the_comma
     assert list(found) == ["CQ-F"] and found["CQ-F"].source == "photos10 16×16, quick, seed 0"
     assert not any(p.requires_grad for p in found["CQ-F"].model.parameters())
     assert "CQ-F" in explore.overview(found, 4).data
-    monkeypatch.setattr(run, "PUBLISHED", tmp_path)
+    monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
     with pytest.raises(UserError, match="python -m cqlib train table1/cq-f"):
         explore.find("quick", [], [0], tmp_path)
 

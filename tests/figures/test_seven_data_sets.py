@@ -10,7 +10,7 @@ from PIL import Image
 
 from cqlib.cli import options
 from cqlib.cli import run_all as suite
-from cqlib.experiments import paper, run
+from cqlib.experiments import paper
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import DataInfo, write_record
 from cqlib.figures import common as show
@@ -47,9 +47,9 @@ def test_runs_are_read_on_whatever_data_they_were_made(published, tmp_path):
     for row, data in (("table1/cq-f", "cifar10"), ("table3/cqf-2-scales", "photos10"), ("table1/vae", "cifar10")):
         e = experiment(row, "study", data)
         done = record(row, data=data, profile="study", config_hash=e.config_hash)
-        write_record(done, run.run_dir(row, "study", data, 0, tmp_path), "record.json")
+        write_record(done, tmp_path / experiment(row, "study", data).folder, "record.json")
     stale = record("table1/cq-f", data="stl10", profile="study")
-    write_record(stale, run.run_dir("table1/cq-f", "study", "stl10", 0, tmp_path), "record.json")
+    write_record(stale, tmp_path / experiment("table1/cq-f", "study", "stl10").folder, "record.json")
     found, sets, shown = read(tmp_path)
     assert {(r.row, r.data.name) for r in found} == {("table1/cq-f", "cifar10"), ("table3/cqf-2-scales", "photos10")}
     assert len(sets) == 2 and shown == (*paper.DATA_SETS, "photos10", "tiny-imagenet")

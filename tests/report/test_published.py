@@ -15,6 +15,7 @@ from cqlib.cli import commands as cli
 from cqlib.data.grids import grid, grid_png, unscaled
 from cqlib.experiments import run
 from cqlib.experiments.experiment import experiment
+from cqlib.experiments.load import trained
 from cqlib.experiments.record import load_records, read_record, slug, write_record
 from cqlib.report import page as report
 from cqlib.report import pictures as report_pictures
@@ -78,7 +79,7 @@ def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
     first = run.run(row, profile="smoke", runs_dir=runs)
     name = slug(row, "photos10", "smoke", 0)
     monkeypatch.setattr(publish, "PUBLISHED", place)
-    monkeypatch.setattr(run, "PUBLISHED", place)
+    monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", place)
     weights = runs / name / "model.safetensors"
     state = load_checkpoint(weights)
     save_checkpoint(weights, {**state, "device": "a card"})  # wherever it is measured, it was trained there
@@ -88,12 +89,12 @@ def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
     assert publish._publish_model(runs / name, name).stat().st_mtime_ns == before  # no new file for equal weights
     monkeypatch.setattr("cqlib.experiments.stages.train", None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "PUBLISHED", tmp_path / "nothing")
+        patch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path / "nothing")
         with pytest.raises(SystemExit):
             cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "again")])
     assert cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "again")]) == 0
     again = read_record(tmp_path / "again" / "published" / name / "record.json")
-    assert not run.trained(experiment(row, "smoke"), tmp_path / "again")
+    assert not trained(experiment(row, "smoke"), tmp_path / "again")
     assert load_records(tmp_path / "again") == ([], [])
     assert again.device == first.device and any("published" in note for note in again.notes)
     assert again.metrics["BPD"].value == pytest.approx(first.metrics["BPD"].value, abs=0.01)

@@ -57,12 +57,12 @@ def test_every_notebook_and_profile_is_in_the_readme():
 
 def test_published_models_can_be_loaded_and_drawn_from(tmp_path):
     """A checkpoint whose recipe has changed since would not be found: publish again."""
-    from cqlib.experiments import run
+    from cqlib.experiments.load import load
     from cqlib.metrics import evaluation
     from cqlib.report import publish
 
     for row in publish.MODELS:
-        model = run.load(row, runs_dir=tmp_path)
+        model = load(row, runs_dir=tmp_path)
         images = evaluation.draw(model, 8, temperature=1.0, seed=0)
         assert images.shape == (8, 3, 16, 16) and images.float().std() > 10
 

@@ -27,7 +27,7 @@ from cqlib.cli import cluster_nodes, commands, costs
 from cqlib.cli import run_all as suite
 from cqlib.cli.options import OPTIONS
 from cqlib.cli.tasks import Outcome as TaskOutcome
-from cqlib.experiments import rows, run
+from cqlib.experiments import load, rows, run
 from cqlib.report import page as report
 from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
@@ -112,12 +112,12 @@ def prepared(root: Path) -> Iterator[Place]:
         stack.enter_context(mock.patch.dict(os.environ, environment))
         os.environ.pop("CQLIB_DATA", None)
         for target, name, value in (
-            (run, "_run", lambda e, *_: replace(fake_records.record("table1/vae"), row=e.row)),
+            (run, "_run", lambda stages, *_: replace(fake_records.record("table1/vae"), row=stages.e.row)),
             (suite, "work", lambda tasks, *_: [TaskOutcome(task, "done", "", 0.0) for task in tasks]),
             (costs, "lines", lambda *_, **__: []),
             (cluster_nodes, "connected", _no_cluster),
             (rows, "ROOT", root),
-            (run, "PUBLISHED", root / "published"),
+            (load, "PUBLISHED", root / "published"),
             (report, "PUBLISHED", root / "published"),
             (tempfile, "tempdir", str(root / "tmp")),
         ):

@@ -36,7 +36,8 @@ from torchvision.datasets import STL10
 
 from cqlib import data
 from cqlib.cli import commands as cli
-from cqlib.experiments import run
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.load import load
 from cqlib.figures.explore import out_of_distribution
 from cqlib.util import provenance
 from cqlib.util.paths import ROOT
@@ -80,7 +81,7 @@ def _in_folder(place: Place, case: tuple[tuple[bytes, str], str]) -> Outcome:
 
 
 def _own(place: Place, case: tuple[bytes, str]) -> Outcome:
-    system, test = run.load(bad_weights.ROW, device="cpu"), data.load("photos10").test.images[:20]
+    system, test = load(bad_weights.ROW, device="cpu"), data.load("photos10").test.images[:20]
 
     def show() -> None:
         out_of_distribution.your_image(system, case[0], test)
@@ -108,7 +109,7 @@ def _stl10(place: Place, files: dict[str, bytes]) -> Outcome:
 
 
 def _checkpoint(place: Place, content: bytes) -> Outcome:
-    file = run.run_dir(bad_weights.ROW, "quick", None, 0, place.runs) / "model.safetensors"
+    file = place.runs / experiment(bad_weights.ROW, "quick").folder / "model.safetensors"
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(content)
     outcome = call(place, cli.main, ["sample", bad_weights.ROW, "--runs-dir", "runs", "--n", "1", "--out", "x.png"])

@@ -33,6 +33,7 @@ from cqlib import data
 from cqlib.data import published
 from cqlib.data.catalogue import ENTRIES, File
 from cqlib.experiments import run
+from cqlib.experiments.load import load
 from cqlib.experiments.record import load_records
 from cqlib.figures import common as show
 from cqlib.metrics import features
@@ -172,7 +173,7 @@ def test_a_pickle_in_place_of_any_artefact_is_not_run(finished, tmp_path, monkey
             kept = (whole / path).read_bytes()
             (whole / path).write_bytes(hostile)
             try:
-                run.load(ROW, profile="smoke", data="photos10", seed=0, runs_dir=whole)
+                load(ROW, profile="smoke", data="photos10", seed=0, runs_dir=whole)
             except UserError as error:
                 assert "\n" not in str(error)
             if path.suffix not in (".json", ".png"):

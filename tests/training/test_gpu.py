@@ -7,6 +7,7 @@ import torch
 from cqlib import data as data_sets
 from cqlib.experiments import run
 from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.experiments.load import load
 from cqlib.metrics import evaluation, features
 from cqlib.metrics.bpd import held_out_nll
 from cqlib.metrics.precision import full_fp32
@@ -63,7 +64,7 @@ def test_a_whole_run_finds_the_card_by_itself(row, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "_run", lambda *_: pytest.fail("ran again"))
         assert run.run(row, profile="smoke", runs_dir=tmp_path) == record
-    assert len(evaluation.draw(run.load(row, profile="smoke", runs_dir=tmp_path), 2, temperature=1.0, seed=0)) == 2
+    assert len(evaluation.draw(load(row, profile="smoke", runs_dir=tmp_path), 2, temperature=1.0, seed=0)) == 2
 
 
 def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch):
