@@ -31,7 +31,7 @@ NONE = HTML(
 @torch.no_grad()
 def kl_by_layer(models: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 500) -> HTML:
     """The mean KL(q || p) of every layer in nats per image, coarsest first, on the first n test images of `runs`."""
-    layered = {label: model for label, model in models.items() if isinstance(model, Hierarchical)}
+    layered = _layered(models)
     if not layered:
         return NONE
     try:
@@ -57,14 +57,15 @@ def kl_by_layer(models: Mapping[str, System], runs: RunSet, data_dir: Path | str
     return picture(figure, f"KL of every layer of latent variables in nats per image, coarsest first. {words}")
 
 
+def _layered(models: Mapping[str, System]) -> dict[str, Hierarchical]:
+    return {label: model for label, model in models.items() if isinstance(model, Hierarchical)}
+
+
 @torch.no_grad()
 def redrawn(models: Mapping[str, System], n: int = 16) -> HTML:
-    """The decoder's mean for n draws of all layers, and again with the lowest layers redrawn, more and more of
-    them: what stays the same is what the upper layers hold."""
+    """The decoder's mean for n draws of all layers, and again with more and more of the lowest layers redrawn."""
     rows: dict[str, dict[str, Tensor]] = {}
-    for label, model in models.items():
-        if not isinstance(model, Hierarchical):
-            continue
+    for label, model in _layered(models).items():
         generator = torch.Generator().manual_seed(0)
         kept, fresh = (model.decoder.noise(n, generator) for _ in range(2))
         layers = list(model.decoder.shapes)

@@ -21,8 +21,7 @@ from cqlib.report.cells import Range, mean_and_error, picture, pixels, slider, t
 from cqlib.report.strips import cost_board, strips
 from cqlib.util.errors import UserError
 
-ROWS = NOTEBOOK_ROWS["colourisation"]
-"""The conditional model, and the unconditional one beside it."""
+ROWS = NOTEBOOK_ROWS["colourisation"]  # the conditional model, and the unconditional one beside it
 
 
 def find(
@@ -30,9 +29,8 @@ def find(
 ) -> tuple[ModelAndData, LikelihoodSystem | None]:
     """The conditional model as requested, else the published one of the default run; and the unconditional model of
     the same run, if it is there. UserError where there is no conditional model."""
-    found = find_models(
-        ROWS, profile=profile, data=data, seeds=seeds, runs_dir=runs_dir, data_dir=data_dir, required=ROWS[:1]
-    )
+    found = find_models(ROWS, profile=profile, data=data, seeds=seeds, runs_dir=runs_dir, data_dir=data_dir,
+                        required=ROWS[:1])  # fmt: skip
     if not found:
         raise UserError("there is no trained model of colours yet: ./run_all.sh --only colourisation")
     return found[ROWS[0]], found[ROWS[1]].model if ROWS[1] in found else None
@@ -44,13 +42,13 @@ def change_of_variables(x: Tensor) -> HTML:
     middle = torch.full_like(grey, 128)
     zero = torch.zeros_like(chroma[:, :1])
     single = {"U": torch.cat([chroma[:, :1], zero], dim=1), "V": torch.cat([zero, chroma[:, 1:]], dim=1)}
-    rows = {"x": x, "grey g": _as_colour(grey)}
+    rows = {"x": x, "grey g": _grey(x)}
     rows |= {f"{name} alone": colour.into_gamut(middle, c) for name, c in single.items()}
     return picture(strips(rows), f"{len(x)} test images, their grey images, and U and V on grey of one brightness")
 
 
-def _as_colour(grey: Tensor) -> Tensor:
-    return grey.expand(-1, 3, -1, -1)
+def _grey(x: Tensor) -> Tensor:
+    return colour.split(x)[0].expand(-1, 3, -1, -1)
 
 
 def exactness() -> HTML:
@@ -65,12 +63,8 @@ def exactness() -> HTML:
         chromas += torch.bincount(grey.flatten().long(), minlength=256)
     shown = (0, 64, 128, 192, 255)
     lines = [[f"{256**3:,}", f"{wrong:,}", *(f"{int(chromas[g]):,}" for g in shown), f"{511**2:,}"]]
-    head = [
-        "Colours",
-        "changed by there and back",
-        *(f"with g = {g}" for g in shown),
-        "pairs (U, V) that can be written",
-    ]
+    counts = [f"with g = {g}" for g in shown]
+    head = ["Colours", "changed by there and back", *counts, "pairs (U, V) that can be written"]
     return table("x ↔ (g, U, V) for every colour of 8 bits", head, lines)
 
 
@@ -89,7 +83,7 @@ def _shown(found: ModelAndData, shown: Sequence[int]) -> tuple[Tensor, list[str]
 def colourings(found: ModelAndData, shown: Sequence[int], n: int = 6, temperature: float = 1.0) -> HTML:
     """The grey image of each of the test images `shown`, n colourings, and the truth."""
     x, names = _shown(found, shown)
-    drawn, grey = draw(found.model, x, n, temperature), _as_colour(colour.split(x)[0])
+    drawn, grey = draw(found.model, x, n, temperature), _grey(x)
     rows = {name: torch.cat([grey[[i]], drawn[i], x[[i]]]) for i, name in enumerate(names)}
     figure = strips(rows, columns=["grey", *map(str, range(1, n + 1)), "truth"])
     return picture(figure, f"{len(x)} grey test images, {n} colourings of each at T = {temperature:g}, the truth")
@@ -101,7 +95,7 @@ def colouring_slider(found: ModelAndData, shown: Sequence[int], n: int = 8) -> A
 
     def show(image: int, seed: int, T: float) -> HTML:  # noqa: N803
         one = x[[image]]
-        images = torch.cat([_as_colour(colour.split(one)[0]), draw(found.model, one, n, T, seed)[0], one])
+        images = torch.cat([_grey(one), draw(found.model, one, n, T, seed)[0], one])
         alt = f"A grey image, {n} colourings at T = {T:.2f}, seed {seed}, and the truth"
         return pixels(images, alt, columns=n + 2)
 
@@ -116,26 +110,25 @@ def spread_maps(model: ConditionalCQF, x: Tensor, n: int = 32) -> HTML:
     chroma = chroma.float().unflatten(0, (-1, n))
     spread = chroma.var(1).sum(1, keepdim=True).sqrt()
     rows = {
-        "grey": _as_colour(colour.split(x)[0]),
+        "grey": _grey(x),
         f"mean of {n}": colour.into_gamut(grey[::n], chroma.mean(1).round().to(torch.int16)),
-        "how they differ": _as_colour((4 * spread).clamp(0, 255).to(torch.uint8)),
+        "how they differ": (4 * spread).clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1),
         "truth": x,
     }
     return picture(strips(rows), f"{len(x)} grey test images, the mean of {n} colourings, their spread, the truth")
 
 
 def diversity(found: ModelAndData, x: Tensor, n: int = 16) -> HTML:
-    """Root mean squares of chroma, in levels, over the grey images of x: how much n colourings of one image differ,
-    with and without the decoder's noise, and how far they are from the truth, beside the chroma of grey and of the
-    mean training colour; and how much the grey has changed."""
+    """Root mean squares of chroma, in levels, over the grey images of x: between n colourings of one image, and from
+    them to the truth, beside no colour and the mean training colour; and how much the grey has changed."""
     grey, truth = colour.split(x)
     lines: list[list[Any]] = []
     for name, temperature in (("colourings, T = 1", 1.0), ("colourings, T = 0", 0.0)):
         back, chroma = colour.split(draw(found.model, x, n, temperature).flatten(0, 1))
         changed = int((back.int() - grey.repeat_interleave(n, 0)).abs().max())
         chroma = chroma.float().unflatten(0, (-1, n))
-        one, mean = chroma - truth[:, None], chroma.mean(1) - truth
-        lines.append([name, *map(_rms, (chroma.std(1), one, mean)), str(changed)])
+        errors = chroma.std(1), chroma - truth[:, None], chroma.mean(1) - truth
+        lines.append([name, *map(_rms, errors), str(changed)])
     train = colour.split(found.data.train.images[:2000])[1].float().mean((0, 2, 3)).view(2, 1, 1)
     for name, constant, kept in (("no colour", torch.zeros(1), "0"), ("the mean training colour", train, "—")):
         lines.append([name, 0.0, *[_rms(truth - constant)] * 2, kept])

@@ -29,19 +29,14 @@ from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
 
-TEMPERATURES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PROFILES = ("quick", "study", "paper")
 """Profiles whose runs are results; `smoke` is for tests."""
 
 
 def finished_runs(
-    rows: Sequence[str],
-    *,
-    profiles: Collection[str],
-    data: Collection[str] = (),
-    seeds: Collection[int] = (0,),
+    rows: Sequence[str], *, profiles: Collection[str], data: Collection[str] = (), seeds: Collection[int] = (0,),
     runs_dir: Path | str,
-) -> list[Record]:
+) -> list[Record]:  # fmt: skip
     """The records of those runs of `rows` that have finished, on `data` (empty: on any); nothing is trained."""
     order = {paper.canonical(row): i for i, row in reversed([*enumerate(rows)])}
     records = []
@@ -54,10 +49,7 @@ def finished_runs(
 
 
 def fullest(rows: Sequence[str], records: Sequence[Record]) -> RunSet:
-    """Of `records` and the published ones, the run set with most of `rows`; this machine's first.
-
-    UserError where there is none at all.
-    """
+    """Of `records` and the published ones, the run set with most of `rows`; this machine's first. UserError if none."""
     sets = run_sets(records, page.published_records())
     if not sets:
         raise UserError(f"there are no records yet: ./run_all.sh --only {rows[0]}")
@@ -77,7 +69,7 @@ def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str, *, required:
 
 def held_out_images(runs: RunSet, data_dir: Path | str | None = None) -> torch.Tensor:
     """The test images of a run set, uint8 (N, C, S, S). UserError where they cannot be had."""
-    return data_sets.load(runs.data, size=runs.size, data_dir=data_dir and Path(data_dir)).test.images
+    return data_sets.load(runs.data, size=runs.size, data_dir=data_dir).test.images
 
 
 def draw(model: System, n: int, temperature: float = 1.0) -> torch.Tensor:
@@ -131,10 +123,8 @@ def _not_trained(table: str) -> HTML:
 def samples(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 25) -> HTML:
     """Real test images, then every system at temperature 1 (upper row) and 0 (lower row)."""
     real = held_out_images(runs, data_dir)
-    rows = {
-        f"T = {t}": {"real": real[n * i : n * (i + 1)]} | {k: draw(m, n, t) for k, m in systems.items()}
-        for i, t in enumerate((1, 0))
-    }
+    rows = {f"T = {t}": {"real": images} | {label: draw(system, n, t) for label, system in systems.items()}
+            for t, images in ((1, real[:n]), (0, real[n : 2 * n]))}  # fmt: skip
     alt = f"Real test images beside samples of {', '.join(systems)} at temperature 1 and 0"
     return picture(plots.sample_board(rows, columns=round(n**0.5)), alt)
 
@@ -157,8 +147,8 @@ def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str) -> tor
 
 def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
     """Real test images, then the sample grids of every row of the table, of its first seed."""
-    data_dir, folder = Path(data_dir) if data_dir else None, samples_folder(runs, runs_dir)
-    return HTML(page.macro("grids", pictures.grids(runs, table_rows(table), folder, data_dir)))
+    figures = pictures.grids(runs, table_rows(table), samples_folder(runs, runs_dir), data_dir)
+    return HTML(page.macro("grids", figures))
 
 
 def curves(table: str, runs: RunSet, name: str) -> HTML:
@@ -172,14 +162,9 @@ def curves(table: str, runs: RunSet, name: str) -> HTML:
 def quality(table: str, records: Sequence[Record], published: bool = True) -> HTML:
     """BPD against the Fréchet distance for a table's rows, at both temperatures, means over seeds: a picture for each
     run set of `records`, and of the published ones, that has any row of its own."""
-    sets = run_sets(records, page.published_records() if published else ())
-    boards = [
-        (runs, rows, name)
-        for runs in sorted(sets, key=lambda runs: runs.origin)
-        for name, rows in pictures.boards(runs)
-        if name == f"Table {table[-1]}"
-    ]
-    figures = [figure for board in boards for figure in pictures.quality(*board)]
+    sets = sorted(run_sets(records, page.published_records() if published else ()), key=lambda runs: runs.origin)
+    boards = [(runs, rows, name) for runs in sets for name, rows in pictures.boards(runs)]
+    figures = [f for board in boards if board[2] == f"Table {table[-1]}" for f in pictures.quality(*board)]
     return HTML(page.macro("figures", figures)) if figures else _not_trained(table)
 
 
@@ -191,7 +176,7 @@ def quality_of(rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
 
 def temperatures(model: System, label: str, n: int = 16) -> HTML:
     """The same latent codes decoded with less and more noise: the still picture of the slider."""
-    board = {"": {f"T = {t:g}": draw(model, n, t) for t in TEMPERATURES}}
+    board = {"": {f"T = {t:g}": draw(model, n, t) for t in (0, 0.25, 0.5, 0.75, 1)}}
     return picture(plots.sample_board(board, columns=4), f"Samples of {label} at temperatures 0 to 1")
 
 

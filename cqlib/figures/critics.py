@@ -13,8 +13,6 @@ from cqlib import losses
 from cqlib.report import plots
 from cqlib.report.cells import picture, subplots
 
-Loss = Callable[[Tensor], Tensor]
-
 
 def _of_one(loss: Callable[[Tensor, Tensor], Tensor], real: bool, score: Tensor) -> Tensor:
     """A critic's loss for the score of one image, real or generated, without the part of the other kind."""
@@ -27,7 +25,7 @@ CRITICS = {
     "hinge": losses.hinge_discriminator,
     "Wasserstein": losses.wasserstein_critic,
 }
-PANELS: dict[str, dict[str, Loss]] = {
+PANELS: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
     "critic, real image": {name: partial(_of_one, loss, True) for name, loss in CRITICS.items()},
     "critic, generated image": {name: partial(_of_one, loss, False) for name, loss in CRITICS.items()},
     "generator": {

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib.experiments.record import Record
 from cqlib.experiments.rows import NOTEBOOK_ROWS, short_label, training_command
 from cqlib.figures.common import draw, stored_samples
 from cqlib.metrics.evaluation import TIMED
@@ -57,11 +56,11 @@ def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n:
     names = board["T = 1"]
     if not names:
         return NONE
-    board_html = picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(names)}")
-    absent = [name for name in DECODERS.values() if name not in names]
-    command = training_command("figure_decoders", runs.profile)
-    note = f"<p>Not here: {', '.join(absent)}. <code>{command}</code> trains what is missing.</p>" if absent else ""
-    return HTML(str(board_html.data) + note)
+    shown = picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(names)}")
+    if absent := [name for name in DECODERS.values() if name not in names]:
+        command = training_command("figure_decoders", runs.profile)
+        shown.data = f"{shown.data}<p>Not here: {', '.join(absent)}. <code>{command}</code> trains what is missing.</p>"
+    return shown
 
 
 def compared(runs: RunSet) -> HTML:
@@ -74,7 +73,9 @@ def compared(runs: RunSet) -> HTML:
         bpd, *distances = (runs.cell(row, metric) for metric in ("BPD", "FD-lite0@T1", "FD-lite0@T0"))
         parameters = f"{done[0].parameters['total']:,}" if done else "—"
         ratio = f"{times[row][0] / least:,.1f}{times[row][1]}" if row in times else "—"
-        lines.append([name, bpd, _kl(done), *distances, parameters, _milliseconds(times.get(row)), ratio])
+        kls = [run.curve["KL"][-1][1] for run in done if run.curve.get("KL")]  # at the end of training
+        kl = f"{statistics.mean(kls):,.1f}" if kls else "—"
+        lines.append([name, bpd, kl, *distances, parameters, _milliseconds(times.get(row)), ratio])
     head = ["Decoder", "BPD ↓", "KL, nats", "FD-lite0 ↓, T = 1", "T = 0", "Parameters", f"{TIMED} samples",
             "times the fastest"]  # fmt: skip
     return table(f"Four decoders of one VAE ({runs.label}{_note(times)})", head, lines)
@@ -84,33 +85,23 @@ def families(runs: RunSet) -> HTML:
     """The slides' families: what kind of likelihood, what latent space, the time of a batch, BPD and distance."""
     times = _times([row for rows in FAMILIES.values() for row in rows], runs)
     lines = []
-    for family, rows in FAMILIES.items():
-        for row in rows:
-            model = build(RECIPES[row](row, runs.profile, runs.size).system)
-            scores = [runs.cell(row, metric) for metric in ("BPD", "FD-lite0@T1")]
-            kind = [likelihood(model), latent_space(model)]
-            lines.append([short_label(row), family, *kind, _milliseconds(times.get(row)), *scores])
+    for family, row in ((family, row) for family, rows in FAMILIES.items() for row in rows):
+        model = build(RECIPES[row](row, runs.profile, runs.size).system)
+        lines.append([short_label(row), family, likelihood(model), latent_space(model), _milliseconds(times.get(row)),
+                      runs.cell(row, "BPD"), runs.cell(row, "FD-lite0@T1")])  # fmt: skip
     head = ["Model", "Family", "Likelihood", "Latent space", f"{TIMED} samples", "BPD ↓", "FD-lite0 ↓, T = 1"]
     return table(f"Families of generative models ({runs.label}{_note(times)})", head, lines)
 
 
-def _kl(done: Sequence[Record]) -> str:
-    """How much the code says of a training image: D(q(z|x) || p(z)) at the end of training, the mean over seeds."""
-    ends = [run.curve["KL"][-1][1] for run in done if run.curve.get("KL")]
-    return f"{statistics.mean(ends):,.1f}" if ends else "—"
-
-
 def _times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, str]]:
-    """Row -> the seconds that a batch of samples took when its runs were measured, the median over seeds, and a mark.
-    Only times under one protocol, which names the device, compare: the one that most rows were timed under.
-    `OTHER_DEVICE` marks a row without a time under it."""
+    """Row -> seconds of a batch of samples, the median over seeds, under the protocol (it names the device) that most
+    rows were timed under; `OTHER_DEVICE` marks a row without such a time."""
     timed = {row: [run.metrics["seconds"] for run in runs.records_of(row) if "seconds" in run.metrics] for row in rows}
     protocols = [protocol for times in timed.values() for protocol in {time.protocol for time in times}]
-    usual = most_common(protocols) if protocols else ""
     medians = {}
     for row, times in timed.items():
-        alike = [time for time in times if time.protocol == usual]
         if times:
+            alike = [time for time in times if time.protocol == most_common(protocols)]
             mark = "" if alike else OTHER_DEVICE
             medians[row] = statistics.median(time.value for time in alike or times), mark
     return medians

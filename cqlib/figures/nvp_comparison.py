@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -24,7 +23,7 @@ from cqlib.metrics import evaluation
 from cqlib.nets.coupling import FlowConfig, RealNVP
 from cqlib.nets.real_nvp import MultiScaleConfig, MultiScaleRealNVP
 from cqlib.report import page, plots
-from cqlib.report.cells import difference, picture, table
+from cqlib.report.cells import difference, picture, subplots, table
 from cqlib.report.run_sets import FEATURES, ORIGINS, Cell, RunSet, most_common, run_sets
 from cqlib.util.errors import UserError
 from cqlib.util.text import duration, without_paths
@@ -36,8 +35,7 @@ REQUIRED = NOTEBOOK_ROWS["figure_nvp_comparison"]
 FOUR = NOTEBOOK_DATA["figure_nvp_comparison"]
 STAND_INS = {"photos10": "quick", "tiny-imagenet:64": "study"}
 """What is shown without the four, with the profile: 16×16 and 64×64, both on a CPU."""
-SIDE = 6
-"""Images along a side of a panel."""
+SIDE = 6  # images along a side of a panel
 
 
 def read(
@@ -63,10 +61,8 @@ def overview(best: Mapping[str, RunSet]) -> str:
     """In words: the run sets that are shown, and the slides' data sets that have not been run."""
     shown = [f"{without_paths(runs.label)} ({ORIGINS[runs.origin].lower()})" for runs in best.values()]
     absent = [paper.DATA_SETS[name].label for name in FOUR if name not in best]
-    lines = [f"shown: {'; '.join(shown) or 'nothing'}"]
-    if absent:
-        lines.append(f"of the slides' data sets, not run here: {', '.join(absent)}")
-    return "\n".join(lines)
+    note = f"\nof the slides' data sets, not run here: {', '.join(absent)}" if absent else ""
+    return f"shown: {'; '.join(shown) or 'nothing'}{note}"
 
 
 def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
@@ -76,9 +72,9 @@ def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
     panels = {(data, row): panel(runs, row, runs_dir) for data, runs in best.items() for row in ROWS}
     columns = [row for row in ROWS if row in REQUIRED or any(panels[data, row] is not None for data in best)]
     drawn, absent = [], []
-    with matplotlib.rc_context(plots.PLAIN):
-        figure = plots.blank(1.75 * len(columns), 0.25 + 1.8 * len(best))
-        axes = figure.subplots(len(best), len(columns), squeeze=False)
+    width, height = 1.75 * len(columns), 0.25 + 1.8 * len(best)
+    plain = matplotlib.rc_context({"text.parse_math": False})
+    with plain, subplots(width, height, len(best), len(columns), squeeze=False) as (figure, axes):
         for line, (data, runs) in zip(axes, best.items(), strict=True):
             for ax, row in zip(line, columns, strict=True):
                 ax.set(title=short_label(row), xticks=[], yticks=[])
@@ -99,8 +95,7 @@ def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
 
 
 def panel(runs: RunSet, row: str, runs_dir: Path | str) -> np.ndarray | None:
-    """The first samples of a row's first seed as one picture: cut from the grid that its run stored, else drawn from
-    its weights; None where there is neither."""
+    """The first samples of a row's first seed as one picture, from its run's stored grid, else drawn; or None."""
     images = stored_samples(runs, row, "T1", runs_dir)
     for record in runs.records_of(row)[:1] if images is None else ():
         with suppress(UserError):
@@ -114,10 +109,10 @@ def change_of_variables(side: int = 8) -> HTML:
     for the f of both models with random weights, on one image of `side` x `side` pixels in float64."""
     generator = torch.Generator().manual_seed(0)
     lines = []
+    flows: dict[str, RealNVP | MultiScaleRealNVP]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        flows: dict[str, Any] = {"NVP": MultiScaleRealNVP(3, MultiScaleConfig(2, 4, 1)),
-                                 "f of CQ-F": RealNVP(3, FlowConfig(3, 8, 1))}  # fmt: skip
+        flows = {"NVP": MultiScaleRealNVP(3, MultiScaleConfig(2, 4, 1)), "f of CQ-F": RealNVP(3, FlowConfig(3, 8, 1))}
     for name, flow in flows.items():
         flow = flow.double().eval()
         with torch.no_grad():
@@ -159,8 +154,7 @@ def compared(best: Mapping[str, RunSet]) -> HTML:
 
 
 def _cost(records: Sequence[Record]) -> tuple[str, str, str]:
-    """Parameters; the time of a batch of samples, per sample, the median over seeds; the time of a run, training and
-    measuring, the mean. Both of the device that most seeds have it from."""
+    """Parameters; time per sample, the median over seeds; time of a run, the mean: of the device of most seeds."""
     done = [run for run in records if run.status == "done"]
     if not done:
         return "—", "—", "—"
@@ -173,31 +167,26 @@ def _cost(records: Sequence[Record]) -> tuple[str, str, str]:
 
 
 def _printed(data: str) -> list[tuple[str, str, str]]:
-    """(row, BPD, FID) of the paper on a data set, where the slides print any for these rows."""
-    if data not in FOUR:
-        return []
-    numbers = [(row, paper.number(row, data, "bpd"), paper.number(row, data, "fid")) for row in ROWS]
+    """(row, BPD, FID) of the paper on one of the slides' four, where they print any for these rows."""
+    numbers = [(row, paper.number(row, data, "bpd"), paper.number(row, data, "fid")) for row in ROWS if data in FOUR]
     return [(row, bpd.text, fid and fid.text or "—") for row, bpd, fid in numbers if bpd and bpd.text]
 
 
 def missing(
     best: Mapping[str, RunSet], runs_dir: Path | str, data: Sequence[str] = (), data_dir: Path | str | None = None
 ) -> HTML:
-    """For every panel of a `REQUIRED` model that could not be filled: the model, the data set's files, and the command
-    that trains it."""
+    """For every empty panel of a `REQUIRED` model: the model, the data set's files, and the command that trains it."""
     lines = []
     for name in data or (*FOUR, *STAND_INS):
         runs = best.get(name)
         absent = [row for row in REQUIRED if runs is None or panel(runs, row, runs_dir) is None]
-        if not absent:
-            continue
-        profile = runs.profile if runs else STAND_INS.get(name, "paper")
-        entry = missing_files(name, data_dir)
-        only = "figure_nvp_comparison" if len(absent) == len(REQUIRED) else ",".join(absent)
-        command = training_command(only, profile, "" if name == DEVELOPMENT_DATA else name)
-        size = image_size(name, profile)
-        lines.append([f"{without_paths(name)}, {size}×{size}", "; ".join(map(short_label, absent)),
-                      f"{entry.sources}; {entry.how}." if entry else "Its files are here.", command])  # fmt: skip
+        if absent:
+            profile = runs.profile if runs else STAND_INS.get(name, "paper")
+            size, entry = image_size(name, profile), missing_files(name, data_dir)
+            only = "figure_nvp_comparison" if len(absent) == len(REQUIRED) else ",".join(absent)
+            lines.append([f"{without_paths(name)}, {size}×{size}", "; ".join(map(short_label, absent)),
+                          f"{entry.sources}; {entry.how}." if entry else "Its files are here.",
+                          training_command(only, profile, "" if name == DEVELOPMENT_DATA else name)])  # fmt: skip
     if not lines:
         return HTML("<p>Every panel is filled.</p>")
     return HTML(page.macro("needs_table", "What the empty panels need", lines))

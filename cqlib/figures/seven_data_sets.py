@@ -19,7 +19,7 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label, training_command
 from cqlib.figures.common import PROFILES, finished_runs, samples_folder
 from cqlib.report import page, pictures, plots, tables
-from cqlib.report.cells import picture
+from cqlib.report.cells import picture, subplots
 from cqlib.report.run_sets import ORIGINS, RunSet, run_sets
 from cqlib.report.tables import Group, Line, View
 from cqlib.util.text import without_paths
@@ -28,14 +28,13 @@ ROWS = NOTEBOOK_ROWS["table4"]
 SEVEN = NOTEBOOK_DATA["table4"]
 OFFLINE = {"photos10": "quick", "tiny-imagenet": "study"}
 """Data sets that stand in where the seven cannot be had, with the profile that is made for them."""
-FOOTNOTE = "seven-data-sets"
 
 
 def read(
     *, profile: str, data: Sequence[str], seeds: Sequence[int], runs_dir: Path | str
 ) -> tuple[list[Record], list[RunSet], tuple[str, ...]]:
-    """The runs of `ROWS` that have finished here, on any data and with any profile but `smoke`, unless that is
-    requested; the run sets of them and the published records; and the data sets to show, in the paper's order."""
+    """The finished runs of `ROWS` here, on any data, of any profile but an unrequested `smoke`; their run sets and the
+    published ones; and the data sets to show, in the paper's order."""
     records = finished_runs(ROWS, profiles={profile, *PROFILES}, data=data, seeds=seeds, runs_dir=runs_dir)
     sets = [runs for runs in run_sets(records, page.published_records())
             if any(map(runs.records_of, ROWS)) and (not data or runs.data in data)]  # fmt: skip
@@ -49,13 +48,6 @@ def label(data: str) -> str:
     return paper.DATA_SETS[data].label + ("" if paper.DATA_SETS[data].named else " *")
 
 
-def _profile(sets: Sequence[RunSet], data: str, profile: str) -> str:
-    """The profile of the command that fills a cell: beside runs that there are, theirs."""
-    if data in SEVEN or profile == "paper":
-        return "paper"
-    return OFFLINE.get(data) or next((runs.profile for runs in sets if runs.data == data), profile)
-
-
 def _of(sets: Sequence[RunSet], data: str, row: str) -> list[RunSet]:
     """The run sets that have `row` on `data`, with profile `paper` first, then this machine's."""
     found = [s for s in sets if s.data == data and s.records_of(row)]
@@ -63,12 +55,10 @@ def _of(sets: Sequence[RunSet], data: str, row: str) -> list[RunSet]:
 
 
 def glance(sets: Sequence[RunSet], shown: Sequence[str], data_dir: Path | str | None = None) -> HTML:
-    """A square for every data set and model: filled where it was run, with profile and number of seeds; and beside it
-    whether the slides print numbers and where the files are."""
+    """A square for every data set and model, filled where it was run; whether the slides print numbers; the files."""
     words = []
-    with matplotlib.rc_context({**plots.PLAIN, "axes.grid": False}):
-        figure = plots.blank(8.2, 0.6 + 0.36 * len(shown))
-        ax = figure.subplots()
+    with matplotlib.rc_context({"text.parse_math": False}), subplots(8.2, 0.6 + 0.36 * len(shown)) as (figure, ax):
+        ax.grid(False)
         for y, data in enumerate(shown):
             for x, row in enumerate(ROWS):
                 runs = next(iter(_of(sets, data, row)), None)
@@ -108,7 +98,7 @@ def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: 
     run, what it needs."""
     groups = tuple(_group(sets, data, profile, data_dir) for data in shown)
     printed = [paper.DATA_SETS[data].label for data in paper.TABLE3.data]
-    notes = (FOOTNOTE,) if any(data in SEVEN and not paper.DATA_SETS[data].named for data in shown) else ()
+    notes = ("seven-data-sets",) if any(data in SEVEN and not paper.DATA_SETS[data].named for data in shown) else ()
     remarks = tables.remarks(sets, ROWS)
     view = View("table4", "Seven data sets", "Likelihood and quality together", ", ".join(printed), groups, (), notes,
                 remarks, ("Data set", "Model"))  # fmt: skip
@@ -120,7 +110,11 @@ def _group(sets: Sequence[RunSet], data: str, profile: str, data_dir: Path | str
     lines += [replace(line, label="Floor", detail=f"training against test images; {_where(runs)}")
               for runs in sets if runs.data == data for line in tables.floors(runs)]  # fmt: skip
     absent = [row for row in ROWS if not _of(sets, data, row)]
-    profile, entry = _profile(sets, data, profile), missing_files(data, data_dir)
+    if data in SEVEN:
+        profile = "paper"
+    elif profile != "paper":  # beside runs, theirs
+        profile = OFFLINE.get(data) or next((runs.profile for runs in sets if runs.data == data), profile)
+    entry = missing_files(data, data_dir)
     remark = f"not run. Needs {entry.sources}; {entry.how}." if entry else "not run."
     for row in ["table4"] if len(absent) == len(ROWS) else absent:
         command = training_command(row, profile, "" if data == DEVELOPMENT_DATA else data)
@@ -150,7 +144,6 @@ def _where(runs: RunSet) -> str:
 
 def grids(sets: Sequence[RunSet], runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
     """Real test images and the stored samples of each run, of every data set its fullest run set."""
-    data_dir = Path(data_dir) if data_dir else None
     ranked = sorted(sets, key=lambda s: (sum(bool(s.records_of(row)) for row in ROWS), s.origin == "local"))
     figures = []
     for runs in {runs.data: runs for runs in ranked}.values():

@@ -57,7 +57,7 @@ def samples_of(
 
 
 def grids(
-    runs: RunSet, rows: Sequence[str], folder: Path | None, data_dir: Path | None, out: Path | None = None
+    runs: RunSet, rows: Sequence[str], folder: Path | None, data_dir: Path | str | None, out: Path | None = None
 ) -> list[dict[str, Any]]:
     """Real test images, then the grids of `rows` in `folder`; empty where there is none."""
     found = (_grids(runs.records_of(row), short_label(row), folder, out) for row in rows if folder)
@@ -272,7 +272,7 @@ def _plot(figure: Figure, alt: str, caption: str, more: bool = False, wide: bool
     return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more, "wide": wide}
 
 
-def real_images(data: str, size: int, data_dir: Path | None) -> bytes | None:
+def real_images(data: str, size: int, data_dir: Path | str | None) -> bytes | None:
     """The first test images, 16 in a row, as a WebP; None where the data set cannot be loaded. Nothing is fetched."""
     if missing_files(data, data_dir):
         return None

@@ -26,9 +26,7 @@ from cqlib.pixels import LEVELS_PER_UNIT, to_signed, to_uint8
 from cqlib.report.cells import picture, table
 from cqlib.report.strips import strips
 
-TOLERANCE = 2 / LEVELS_PER_UNIT
-"""tau: two levels of 8-bit pixels."""
-UNKNOWN = 255
+TOLERANCE = 2 / LEVELS_PER_UNIT  # tau: two levels of 8-bit pixels
 
 
 def search(
@@ -76,14 +74,12 @@ def complete(
 
 def masks(size: int) -> dict[str, Tensor]:
     """What is known, bool (S, S), by name: the left half, all but a window in the middle, every fourth pixel."""
-    rows, columns = torch.arange(size)[:, None], torch.arange(size)[None]
-    a, b = size // 4, size - size // 4
-    window = (rows >= a) & (rows < b) & (columns >= a) & (columns < b)
-    return {
-        "left half": (columns < size // 2).expand(size, -1),
-        "all but a window": ~window,
-        "1 pixel in 4": (rows % 2 == 0) & (columns % 2 == 0),
-    }
+    left, outside, sparse = torch.zeros(3, size, size, dtype=torch.bool)
+    left[:, : size // 2] = True
+    outside[:] = True
+    outside[size // 4 : size - size // 4, size // 4 : size - size // 4] = False
+    sparse[::2, ::2] = True
+    return {"left half": left, "all but a window": outside, "1 pixel in 4": sparse}
 
 
 Completions = dict[str, tuple[Tensor, Tensor, Tensor]]
@@ -99,28 +95,21 @@ def board(found: Completions, x: Tensor) -> HTML:
     """Each image with its known pixels, its completions, and the truth."""
     rows: dict[str, Tensor] = {}
     for name, (known, pasted, _) in found.items():
-        visible = torch.where(known, x, torch.full_like(x, UNKNOWN))
+        visible = torch.where(known, x, torch.full_like(x, 255))
         rows |= {f"{name}, {i + 1}": torch.cat([visible[[i]], pasted[i], x[[i]]]) for i in range(len(x))}
     n = pasted.shape[1]
-    figure = strips(rows, columns=["known", *map(str, range(1, n + 1)), "truth"])
     alt = f"{len(x)} test images with pixels hidden in {len(found)} ways, {n} completions each, and the truth"
-    return picture(figure, alt)
+    return picture(strips(rows, columns=["known", *map(str, range(1, n + 1)), "truth"]), alt)
 
 
 def scores(found: Completions, x: Tensor) -> HTML:
-    """In levels of 8-bit pixels: how far the model's images are from the known pixels, how much completions of one
-    image differ where nothing is known, and how far they are from the truth there, beside a fill by the mean colour of
-    the known pixels."""
+    """How far the model's images are from the known pixels; how much completions differ elsewhere, and how far they are
+    from the truth there, beside the mean colour of the known pixels."""
     lines, truth = [], x.float()
     for name, (known, pasted, rendered) in found.items():
-        hidden = ~known
-        errors = [
-            (rendered - truth[:, None])[..., known],
-            pasted.float()[..., hidden].std(1),
-            (pasted - truth[:, None])[..., hidden],
-            (pasted.float().mean(1) - truth)[..., hidden],
-            truth[..., known].mean(-1, keepdim=True) - truth[..., hidden],
-        ]
+        filled, hidden = pasted.float()[..., ~known], truth[..., ~known]
+        errors = ((rendered - truth[:, None])[..., known], filled.std(1), filled - hidden[:, None],
+                  filled.mean(1) - hidden, truth[..., known].mean(-1, keepdim=True) - hidden)  # fmt: skip
         lines.append([name, *(error.square().mean().sqrt() for error in errors)])
     head = ("off at known pixels", "completions differ by", "one is off the truth by", "their mean by",
             "mean colour of the known by")  # fmt: skip
@@ -128,7 +117,7 @@ def scores(found: Completions, x: Tensor) -> HTML:
 
 
 def linear_problem() -> tuple[Tensor, Tensor, Tensor, float]:
-    """x = A u with u = (z, e) of three and four dimensions: A (4, 7), the target (4,), which entries are known, tau."""
+    """x = A u with u = (z, e), 3 and 4 dimensions: A (4, 7), the target (4,), which entries are known, tau."""
     a = torch.randn(4, 7, generator=torch.Generator().manual_seed(1))
     return a, torch.tensor([1.0, -0.5, 0.0, 0.0]), torch.tensor([True, True, False, False]), 0.3
 
@@ -157,11 +146,9 @@ def linear_search(n: int = 4000, steps: int = 300) -> Tensor:
 def linear_check(n: int = 4000) -> HTML:
     """`linear_search` beside `linear_posterior`: mean and standard deviation of each entry, and a covariance."""
     (mean, covariance), drawn = linear_posterior(), linear_search(n)
-    rows = [
-        *((f"mean of x{i + 1}", mean[i], drawn[:, i].mean()) for i in range(4)),
-        *((f"std of x{i + 1}", covariance[i, i].sqrt(), drawn[:, i].std()) for i in range(4)),
-        ("covariance of x3, x4", covariance[2, 3], drawn.T.cov()[2, 3]),
-    ]
+    rows = [(f"mean of x{i + 1}", mean[i], drawn[:, i].mean()) for i in range(4)]
+    rows += [(f"std of x{i + 1}", covariance[i, i].sqrt(), drawn[:, i].std()) for i in range(4)]
+    rows += [("covariance of x3, x4", covariance[2, 3], drawn.T.cov()[2, 3])]
     head = {"": None, "closed form": 3, "search": 3, "difference": signed}
     caption = f"A linear model with x1, x2 known, {n:,} completions"
     return table(caption, head, [[name, a, b, b - a] for name, a, b in rows])

@@ -37,8 +37,8 @@ PATHS: dict[str, Callable[..., Tensor]] = {"linear": linear, "spherical": spheri
 
 def prior_pairs(model: CoverageQuality, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Two draws of n codes from p(z)."""
-    z = torch.randn(2, n, model.config.latent, generator=torch.Generator().manual_seed(seed))
-    return z[0], z[1]
+    a, b = torch.randn(2, n, model.config.latent, generator=torch.Generator().manual_seed(seed))
+    return a, b
 
 
 def interpolations(model: CoverageQuality, n: int = 3, seed: int = 3) -> HTML:
@@ -65,13 +65,12 @@ def lengths(model: CoverageQuality, n: int = 500) -> HTML:
                         ha="center", va="top")  # fmt: skip
         ax.set(xlabel="position on the path, t", ylabel="length of the code, ‖z‖", xlim=(0, 1),
                ylim=(0.6 * middle, 1.05 * high))  # fmt: skip
-    alt = f"Mean length of codes along linear and spherical paths in {d} dimensions: "
-    return picture(figure, f"{alt}the linear ones leave the shell where the prior lies")
+    return picture(figure, f"Mean length of codes along linear and spherical paths in {d} dimensions: the linear ones "
+                   "leave the shell where the prior lies")  # fmt: skip
 
 
 def midpoints(model: CoverageQuality, n: int = 500) -> HTML:
-    """Midpoints of linear and spherical paths beside draws of the prior: length by the formula and measured, its
-    probability under the prior, and the contrast of their images."""
+    """Midpoints of paths beside draws of the prior: length by the formula and measured, its probability, contrast."""
     (a, b), d = prior_pairs(model, n), model.config.latent
     length = stats.chi(d).mean()
     groups = {"p(z)": (a, length), "linear, t = ½": (linear(a, b, 0.5), length / 2**0.5),

@@ -48,8 +48,7 @@ def with_latent(model: CoverageQuality, x: Tensor, k: int, value: float | Tensor
 
 
 def traversals(model: CoverageQuality, x: Tensor, many: Tensor, n: int = 6) -> HTML:
-    """Test image x (C, S, S) with each of the n most used latent variables moved from -3 to 3; use is measured on the
-    uint8 images `many`."""
+    """Test image x (C, S, S) with each of the n latent variables most used on `many` (uint8) moved from -3 to 3."""
     bits = kl_by_latent(model, many)
     values = torch.linspace(-3, 3, STEPS)
     rows = {f"z{k + 1}, {bits[k]:.1f} bits": with_latent(model, x.expand(STEPS, -1, -1, -1), int(k), values)

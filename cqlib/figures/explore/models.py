@@ -16,8 +16,7 @@ from cqlib.pixels import to_uint8
 from cqlib.report.cells import table
 from cqlib.util.errors import UserError
 
-ROWS = ("table1/cq-f", "table1/cq", "table1/vae-f", "table1/vae")
-"""In the order in which one is chosen where the notebook names none."""
+ROWS = ("table1/cq-f", "table1/cq", "table1/vae-f", "table1/vae")  # the first is shown where the notebook names none
 
 
 def find(
@@ -36,10 +35,9 @@ def overview(found: Mapping[str, ModelAndData], n: int = 250) -> HTML:
     """Each model's latent variables, parameters and bits per dimension on the first n test images."""
     first = next(iter(found.values()))
     images, lines = first.data.test.images[:n], []
-    for name, one in found.items():
-        counts = one.model.parameter_counts()
-        bpd = bits(one.model, images).mean()
-        lines.append([name, one.model.config.latent, counts["total"], counts.get("flow", 0), bpd])
+    for name, model in ((name, one.model) for name, one in found.items()):
+        counts = model.parameter_counts()
+        lines.append([name, model.config.latent, counts["total"], counts.get("flow", 0), bits(model, images).mean()])
     head = {"Model": None, "Latent variables": 0, "Parameters": 0, "of them in f": 0,
             f"BPD, {len(images)} test images": 2}  # fmt: skip
     return table(f"Trained models ({first.source})", head, lines)

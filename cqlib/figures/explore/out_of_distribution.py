@@ -27,10 +27,8 @@ from cqlib.report.cells import live, picture, subplots
 from cqlib.report.strips import cost_board
 from cqlib.util.errors import UserError, one_line
 
-PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-"""A photograph that no data set here holds, and that comes with matplotlib."""
-MAX_TILES = 1_250
-"""What a CPU measures in some seconds; a photograph of 16:9 has fewer."""
+PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # in no data set here
+MAX_TILES = 1_250  # what a CPU measures in some seconds; a photograph of 16:9 has fewer
 
 
 def kinds(x: Tensor, model: CoverageQuality) -> dict[str, Tensor]:
@@ -97,8 +95,7 @@ def _pixels(image: Image.Image) -> Tensor:
 
 def your_image(model: CoverageQuality, source: Path | str | bytes | None, test: Tensor) -> HTML:
     """A picture file (None: a portrait that comes with matplotlib) beside the bits per dimension of each of its tiles;
-    and a sentence with the share of the test images that cost less than its average tile and than the whole picture.
-    UserError for a file that cannot be read."""
+    and a sentence that compares them with test images. UserError for a file that cannot be read."""
     size = model.shape[-1]
     image = read(PORTRAIT if source is None else source, model.shape[0])
     cut, (rows, columns) = tiles(image, size)

@@ -26,7 +26,6 @@ from cqlib.util.errors import UserError
 
 OTHERS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table2/cqf-residual",
           "table2/cqf-iaf-residual-large-d", "table3/cqf-2-scales")  # fmt: skip
-"""Models whose likelihoods are compared, those that have been trained."""
 COPIER = "Copier"
 
 
@@ -41,8 +40,7 @@ class Bits:
 
 
 def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000) -> Bits:
-    """Bits of the first n training and n held-out images under the model, under the others of `OTHERS` whose weights
-    are there, and under the copier."""
+    """Bits of the first n images of each split under the model, trained ones of `OTHERS`, and the copier."""
     e, data = model.experiment, model.data
     n = min(n, len(data.train), len(data.test))
     systems = {e.row: model.model}
@@ -66,8 +64,7 @@ def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000) -> Bits:
 
 
 def gaps(found: Bits) -> HTML:
-    """Training against held-out bits per dimension of each model, on equally many images: the gap with its standard
-    errors, as measured and at equal size of the PNG file."""
+    """Each model's gap between training and held-out bits, with standard errors, measured and at equal PNG size."""
     lines = []
     for name, pair in found.models.items():
         *_, gap, error, by_class = _gap(memorisation.at_equal_difficulty(*pair, *found.png), found)
@@ -82,8 +79,8 @@ def _gap(pair: tuple[Tensor, Tensor], found: Bits) -> list[str]:
     """Training, held out, the gap and its standard errors over images and over classes."""
     train, test = (float(values.mean()) for values in pair)
     error, class_error = memorisation.gap_errors(*pair, *found.labels)
-    by_class = "—" if class_error is None else f"{class_error:.3f}"
-    return [f"{train:.2f}", f"{test:.2f}", signed(test - train), f"{error:.3f}", by_class]
+    return [f"{train:.2f}", f"{test:.2f}", signed(test - train), f"{error:.3f}",
+            "—" if class_error is None else f"{class_error:.3f}"]  # fmt: skip
 
 
 def checks(model: ModelAndData, near: NearestImages, found: Bits) -> HTML:
@@ -103,8 +100,7 @@ def checks(model: ModelAndData, near: NearestImages, found: Bits) -> HTML:
 
 
 def distributions(model: ModelAndData, found: Bits) -> HTML:
-    """How the bits of training and of held-out images are spread, under the model, if it has a likelihood, and under
-    the copier."""
+    """The spread of the bits of both splits under the model, if it has a likelihood, and under the copier."""
     words, names = [], [name for name in (model.name, COPIER) if name in found.models]
     with subplots(3.8 * len(names), 2.8, 1, len(names), squeeze=False) as (figure, axes):
         for ax, name in zip(axes[0], names, strict=True):

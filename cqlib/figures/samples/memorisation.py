@@ -17,10 +17,8 @@ from PIL import Image
 from scipy import stats
 from torch import Tensor
 
-CHUNK = 2_000
-"""Reference images compared at a time: 100 MB of float32 at 64 x 64."""
-MIN_CLASSES = 5
-"""Classes that a standard error over classes takes."""
+CHUNK = 2_000  # reference images compared at a time: 100 MB of float32 at 64 x 64
+MIN_CLASSES = 5  # that a standard error over classes takes
 
 
 @torch.no_grad()
@@ -66,8 +64,7 @@ def _flat(values: Tensor) -> Tensor:
 
 def _squares(a: Tensor, b: Tensor) -> Tensor:
     """Squared Euclidean distances, (n, D) and (m, D) -> (n, m)."""
-    products = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T
-    return products.clamp_(min=0)
+    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp_(min=0)
 
 
 def probability_nearer(distances: Tensor, others: Tensor) -> float:
@@ -98,9 +95,8 @@ def at_equal_difficulty(
 
 
 def png_bits(images: Tensor) -> Tensor:
-    """Bits per dimension of each image as a PNG file, its header included: uint8 (n, 3 or 1, H, W) -> (n,) float64.
-
-    A lossless code that has learned nothing from any image: it measures how hard the images are by themselves."""
+    """Bits per dimension of each image as a PNG file, a lossless code that has learned nothing from any image, its
+    header included: uint8 (n, 3 or 1, H, W) -> (n,) float64."""
     sizes = []
     for image in images.permute(0, 2, 3, 1).numpy():
         buffer = io.BytesIO()

@@ -24,14 +24,10 @@ from cqlib.report.cells import live, picture, subplots, table
 from cqlib.report.strips import strips
 from cqlib.util.errors import UserError
 
-MAX_REFERENCE = 50_000
-"""Training images that others are compared with, at most."""
-SIGMA = 8.0
-"""Noise of the copier, in grey levels."""
-QUANTILE = 0.01
-"""The share of held-out images that lie nearest to the training images: what is nearer still is suspect."""
-FEATURE_IMAGES = 120
-"""Samples, and held-out images, that features are taken of."""
+MAX_REFERENCE = 50_000  # training images that others are compared with, at most
+SIGMA = 8.0  # noise of the copier, in grey levels
+QUANTILE = 0.01  # the share of held-out images nearest to the training images: what is nearer still is suspect
+FEATURE_IMAGES = 120  # samples, and held-out images, that features are taken of
 LINES = {
     "samples": (plots.SERIES[3], "-"), "test": (plots.INK, "-"),
     "noise": (plots.SERIES[1], "--"), "mirror": (plots.SERIES[0], "-."),
@@ -43,24 +39,19 @@ GROUPS = {
 
 
 def find(
-    row: str,
-    *,
-    profile: str,
-    data: Sequence[str],
-    seeds: Sequence[int],
-    runs_dir: Path | str,
+    row: str, *, profile: str, data: Sequence[str], seeds: Sequence[int], runs_dir: Path | str,
     data_dir: Path | str | None = None,
-) -> tuple[ModelAndData, str]:
+) -> tuple[ModelAndData, str]:  # fmt: skip
     """The model of `row` on the first of `data` and `seeds`; the published CQ-F where the model or its data is missing.
     And a description, which says why another model is shown."""
     try:
-        it = find_model(row, profile=profile, data=data[0] if data else None, seed=seeds[0], runs_dir=runs_dir,
-                        data_dir=data_dir)  # fmt: skip
-        images, note = it.data, ""
+        model = find_model(row, profile=profile, data=data[0] if data else None, seed=seeds[0], runs_dir=runs_dir,
+                           data_dir=data_dir)  # fmt: skip
+        images, note = model.data, ""
     except UserError as error:
-        it = find_model("table1/cq-f", runs_dir=runs_dir, data_dir=data_dir)
-        images, note = it.data, f"{error}\nShown instead:\n"
-    return it, f"{note}{it.label}: {len(images.train):,} training images, {len(images.test):,} held out"
+        model = find_model("table1/cq-f", runs_dir=runs_dir, data_dir=data_dir)
+        images, note = model.data, f"{error}\nShown instead:\n"
+    return model, f"{note}{model.label}: {len(images.train):,} training images, {len(images.test):,} held out"
 
 
 def draw(model: ModelAndData, n: int, temperature: float) -> Tensor:
@@ -75,9 +66,8 @@ def shows_training_images(model: ModelAndData) -> bool:
 
 def beside_real(model: ModelAndData, n: int = 64) -> HTML:
     """Training images, or held-out ones where those may not be shown, and samples at T = 1 and T = 0."""
-    name, split = "training images", model.data.train
-    if not shows_training_images(model):
-        name, split = "held-out images", model.data.test
+    shown = shows_training_images(model)
+    name, split = ("training images", model.data.train) if shown else ("held-out images", model.data.test)
     board = {name: split.images[:n]} | {f"samples, T = {t:g}": draw(model, n, t) for t in evaluation.TEMPERATURES}
     return picture(plots.sample_board({"": board}, columns=8), f"{n} {name}, then {n} samples of {model.label}")
 
@@ -102,10 +92,8 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class NearestImages:
-    """Images by group (`GROUPS`) and their neighbours in both spaces; `description` says how many were compared.
-
-    `features` holds the groups that features were taken of, their first images, and is empty for grey images.
-    """
+    """Images by group (`GROUPS`) and their neighbours in both spaces (`features` of the first images of some groups,
+    none of grey images); `description` says how many were compared."""
 
     images: Mapping[str, Tensor] = field(repr=False)
     pixels: Mapping[str, Neighbours] = field(repr=False)
@@ -114,19 +102,14 @@ class NearestImages:
 
 
 def nearest_images(
-    model: ModelAndData,
-    *,
-    n: int = 1000,
-    runs_dir: Path | str,
-    data_dir: Path | str | None = None,
+    model: ModelAndData, *, n: int = 1000, runs_dir: Path | str, data_dir: Path | str | None = None,
     feature_weights: Path | str | None = None,
-) -> NearestImages:
+) -> NearestImages:  # fmt: skip
     """Nearest training images of n samples at each temperature and of n held-out images; and of copies of training
     images, half as many, under noise or mirrored, which a test of copying has to find.
 
-    Features cost time. They are taken of the first `FEATURE_IMAGES` of each group, and of those training images that
-    are nearest in pixels to one of them or to its mirror image; features that the run's evaluation left in the runs
-    folder are read and count as well. All groups are compared with the same training images.
+    Features are taken of the first `FEATURE_IMAGES` of each group, and of those training images that are nearest in
+    pixels to one of them or to its mirror image; those that the run's evaluation stored count as well.
     """
     train, test = model.data.train.images[:MAX_REFERENCE], model.data.test.images[:n]
     n, generator = len(test), torch.Generator().manual_seed(model.experiment.seed)
@@ -142,25 +125,22 @@ def nearest_images(
     if model.data.channels != 3:
         return NearestImages(images, pixels, {}, description)
     most = min(FEATURE_IMAGES, model.experiment.evaluation.fidelity_images // 4)
-    first = {"samples": most, "test": most, "mirror": most // 2}
-    groups = {name: images[name][:count] for name, count in first.items()}
-    candidates = [pixels[name].index[:count, 0] for name, count in first.items()]
+    groups = {"samples": images["samples"][:most], "test": test[:most], "mirror": images["mirror"][: most // 2]}
+    candidates = [pixels[name].index[: len(group), 0] for name, group in groups.items()]
     candidates += [memorisation.nearest(group.flip(3), train)[1][:, 0] for group in groups.values()]
     weights = Path(feature_weights) if feature_weights else None
     features = features_for(weights, data_dir, profile=model.experiment.profile)
-    folder = Path(runs_dir) / "features"
-    near, compared = _in_features(model, groups, torch.cat(candidates).unique(), features,
-                                  folder if folder.is_dir() else None)  # fmt: skip
+    near, compared = _in_features(model, groups, torch.cat(candidates).unique(), features, Path(runs_dir) / "features")
     description += f"\nin features ({features.title}): {len(groups['samples'])} samples against {compared:,} of them"
     return NearestImages(images, pixels, near, description)
 
 
 def _in_features(
-    model: ModelAndData, groups: Mapping[str, Tensor], index: Tensor, features: Features, folder: Path | None
+    model: ModelAndData, groups: Mapping[str, Tensor], index: Tensor, features: Features, cache: Path
 ) -> tuple[dict[str, Neighbours], int]:
-    """The neighbours of every group in feature space, and among how many training images: those of `index` (m,) and
-    those whose features `folder` has."""
-    train = model.data.train.images
+    """The neighbours of every group in feature space, and among how many training images: `index` (m,) and those whose
+    features the folder `cache` has."""
+    folder, train = cache if cache.is_dir() else None, model.data.train.images
     count = min(model.experiment.evaluation.fidelity_images, len(model.data.test), len(train))
     known = cached_features(train[:count], features=features, cache_dir=folder) if folder else None
     if known is not None:
@@ -181,8 +161,7 @@ def board(model: ModelAndData, found: NearestImages, n: int = 6) -> HTML:
     training images in pixels and in features; below, held-out images in the same way. Without training images where
     those may not be shown."""
     train, shown = model.data.train.images, shows_training_images(model)
-    spaces = {"pixels": found.pixels, "features": found.features} if shown else {}
-    spaces = {name: space for name, space in spaces.items() if space}
+    spaces = {"pixels": found.pixels} | ({"features": found.features} if found.features else {}) if shown else {}
     rows = {}
     for group, title in (("samples", "samples"), ("test", "held out")):
         count = len(found.features[group].nearest) if found.features else len(found.images[group])
@@ -202,15 +181,14 @@ def distances(found: NearestImages) -> HTML:
     """What share of each group lies within a distance of its nearest training image; and the same for that distance
     over the one to the second nearest. Dots: medians. Grey line: the nearest 1 % of held-out images."""
     spaces = [("pixels", "grey levels", found.pixels), ("features", "r.m.s.", found.features)]
-    spaces = [space for space in spaces if space[2]]
-    words = []
+    spaces, words = [space for space in spaces if space[2]], []
     with subplots(7.6, 0.4 + 2.5 * len(spaces), len(spaces), 2, squeeze=False) as (figure, axes):
         for line, (name, unit, space) in zip(axes, spaces, strict=True):
             for ax, what in zip(line, ("nearest", "ratio"), strict=True):
                 for group in (group for group in LINES if group in space):
                     median = cumulative(ax, getattr(space[group], what), GROUPS[group], *LINES[group])
                     words.append(f"{name}, {what}: {GROUPS[group]} {median:.3g}")
-                ax.axvline(_threshold(getattr(space["test"], what)), color=plots.FAINT, linewidth=1)
+                ax.axvline(float(getattr(space["test"], what).quantile(QUANTILE)), color=plots.FAINT, linewidth=1)
                 ax.set_xlim(left=0)
             line[0].set(xlabel=f"Distance to the nearest, {name} ({unit})", ylabel="share of images")
             line[1].set_xlabel(f"Nearest over second nearest, {name}")
@@ -230,10 +208,6 @@ def cumulative(ax: Axes, values: Tensor, label: str, colour: str, style: str) ->
     return median
 
 
-def _threshold(values: Tensor) -> float:
-    return float(values.quantile(QUANTILE))
-
-
 def suspects(found: NearestImages) -> HTML:
     """Medians of the distance to the nearest training image, how often it is less than a held-out image's, and the
     share of images nearer than the nearest 1 % of held-out images, with its 95 % interval; the same for the ratio."""
@@ -243,7 +217,7 @@ def suspects(found: NearestImages) -> HTML:
             line = [f"{GROUPS[group]}, {name}", f"{len(near.nearest):,}"]
             for what in ("nearest", "ratio"):
                 values, test = getattr(near, what), getattr(space["test"], what)
-                count = int((values < _threshold(test)).sum())
+                count = int((values < float(test.quantile(QUANTILE))).sum())
                 interval = binomtest(count, len(values)).proportion_ci(0.95)  # Clopper and Pearson
                 share, low, high = (f"{100 * p:.1f}" for p in (count / len(values), interval.low, interval.high))
                 nearer = memorisation.probability_nearer(values, test)
