@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "cqlib"
 FILE_LINES = 330
@@ -23,3 +25,11 @@ def test_few_rooms_and_no_long_file():
     assert len(entries - {"__init__.py", "__main__.py"}) <= 14
     lengths = {file: len(file.read_text().splitlines()) for file in PACKAGE.rglob("*.py")}
     assert [str(file.relative_to(ROOT)) for file, lines in lengths.items() if lines > FILE_LINES] == []
+
+
+@pytest.mark.slow
+def test_types(tmp_path):
+    """As `[tool.mypy]` of pyproject.toml says."""
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -89,7 +89,7 @@ class Experiment:
 
 def _changed(config: Any, path: str, value: Any) -> Any:
     name, _, rest = path.partition(".")
-    if not is_dataclass(config) or name not in {field.name for field in fields(config)}:
+    if not is_dataclass(config) or isinstance(config, type) or name not in {field.name for field in fields(config)}:
         raise ValueError(f"there is no '{path}' in {type(config).__name__}")
     if not rest and getattr(config, name) == value:
         raise ValueError(f"'{path}' is {value!r} already")

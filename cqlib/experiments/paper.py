@@ -293,8 +293,7 @@ def number(row: str, data: str, metric: str) -> Number | None:
 
 def published_effect(claim: Claim) -> float | None:
     """The claim's effect from the printed numbers (unit: `claim.unit`); None where the slides print none."""
-    values = []
-    for row in (claim.row_a, claim.row_b):
-        cell = number(row, claim.data, claim.metric) if row in ROWS and claim.metric in METRICS else None
-        values.append(cell.value if cell else None)
-    return None if None in values else claim.effect(*values)
+    rows = [row for row in (claim.row_a, claim.row_b) if row in ROWS and claim.metric in METRICS]
+    cells = [cell for row in rows if (cell := number(row, claim.data, claim.metric)) is not None]
+    values = [cell.value for cell in cells if cell.value is not None]
+    return claim.effect(*values) if len(values) == 2 else None

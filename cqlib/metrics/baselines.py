@@ -31,7 +31,7 @@ SELECTION_SEED, TEST_SEED = 20_000, 10_000
 BPD_IMAGES = 250
 """Test images of the BPD along training."""
 
-Curves = dict[str, list[list[float]]]
+Curves = dict[str, list[tuple[int, float]]]
 """Name -> [[step, value], …]."""
 
 
@@ -97,14 +97,14 @@ def metrics_during_training(
     random numbers: the curves show whether the order of models is settled when training ends."""
     candidate = copy.deepcopy(model)
     x = distances.data.test.images[:BPD_IMAGES]
-    bpd: list[list[float]] = []
-    distance: list[list[float]] = []
+    bpd: list[tuple[int, float]] = []
+    distance: list[tuple[int, float]] = []
     for step in sorted({*snapshots, steps}):
         candidate.load_state_dict(snapshots[step] if step in snapshots else model.state_dict())
         if isinstance(candidate, LikelihoodSystem):
             nll = held_out_nll(candidate, x, results=distances.results)
-            bpd.append([step, round(float(bits_per_dimension(nll.mean(), x[0].numel())), 4)])
-        distance.append([step, round(distances.of_system(candidate, "test", TEST_SEED + seed).value, 2)])
+            bpd.append((step, round(float(bits_per_dimension(nll.mean(), x[0].numel())), 4)))
+        distance.append((step, round(distances.of_system(candidate, "test", TEST_SEED + seed).value, 2)))
     curves = {f"BPD on {len(x)} test images (bits/dim)": bpd} if bpd else {}
     return curves | {f"{distances.name('')} (n = {distances.n:,})": distance}
 

@@ -191,6 +191,7 @@ def test_an_archive_that_lies_there_is_unpacked_if_it_is_the_published_one(home,
         ("/cut", hashlib.md5(CONTENT).hexdigest(), "no connection to 127.0.0.1, or it broke off"),
         ("/gone", "0" * 32, "127.0.0.1 answered 404"),
     ],
+    ids=["altered", "cut off", "gone"],
 )
 def test_what_goes_wrong_is_one_line_and_leaves_nothing(home, server, path, md5, words):
     with pytest.raises(UserError, match=rf"made is not in {home}: put made.tar.gz .*could not be fetched: .*{words}"):

@@ -70,8 +70,8 @@ def contributions(p: Gaussians, qs: Densities, learned: Discriminators) -> HTML:
 
 def logits(p: Gaussians, qs: Densities, learned: Discriminators, reach: float) -> HTML:
     """The net's logit, the exact log-ratio, and below both densities, for each q."""
-    x, options = grid(reach), {"sharex": True, "sharey": "row", "height_ratios": [1.6, 1]}
-    with subplots(8.4, 4.6, 2, len(qs), **options) as (figure, axes):
+    x = grid(reach)
+    with subplots(8.4, 4.6, 2, len(qs), sharex=True, sharey="row", height_ratios=[1.6, 1]) as (figure, axes):
         for (ax, under), (name, q), colour in zip(axes.T, qs.items(), (FORWARD, REVERSE), strict=True):
             ax.plot(x, optimal_logit(p, q)(x), "--", color=plots.INK, label="exact: ln p − ln q")
             ax.plot(x, learned[name].logit(x), color=colour, label="learned logit")
