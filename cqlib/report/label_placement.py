@@ -42,7 +42,8 @@ def place(
     margin = 1.5 * scale
     marks = np.concatenate([label.axes.transData.transform(label.anchors) for label in labels])
     taken = np.hstack([marks - MARK * scale, marks + MARK * scale])  # boxes: left, bottom, right, top, in pixels
-    ends = [axes.transData.transform(np.stack([x, y], 1)) for axes, x, y in segments]
+    points = [axes.transData.transform(np.stack([x, y], 1)) for axes, x, y in segments]
+    ends = [(line[0], line[-1]) for line in points]  # a line may be a single point
     lines = np.concatenate([np.linspace(a, b, max(2, int(np.hypot(*(b - a)) / STEP))) for a, b in ends])
     frames = np.array([label.axes.get_window_extent().extents for label in labels])
     frame = np.hstack([frames[:, :2].min(0), frames[:, 2:].max(0)])[None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -108,9 +109,10 @@ def _is_picture(file: Path) -> bool:
 
 def _link(file: Path, out: Path | None) -> str:
     """The address of a file below `out` on a page that lies there; empty for another."""
-    if out is None or not file.resolve().is_relative_to(out.resolve()):
+    path = Path(os.path.realpath(file))  # a loop of links is no error
+    if out is None or not path.is_relative_to(os.path.realpath(out)):
         return ""
-    return quote(file.resolve().relative_to(out.resolve()).as_posix())
+    return quote(path.relative_to(os.path.realpath(out)).as_posix())
 
 
 def _image(content: bytes, alt: str, link: str = "") -> dict[str, Any]:

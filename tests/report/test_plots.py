@@ -47,6 +47,11 @@ def quality(points: list[Point], distance="FID"):
     return plots.quality_against_likelihood(points, distance=distance, marks=numbered(p.label for p in points))
 
 
+def test_a_system_measured_at_one_temperature_alone_is_drawn():
+    (point, *_) = points({"CQ": (4.8, 20.0, 15.0)})
+    assert "CQ" in {text.get_text() for text in quality([point]).axes[0].texts}
+
+
 def numbered(labels) -> dict[str, int]:
     return {label: i for i, label in enumerate(dict.fromkeys(labels))}
 
