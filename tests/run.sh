@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Style, then tests, on the CPU. tests/run.sh --fast: without browsers and whatever takes long (two minutes instead of
-# eight on two cores). Other arguments go to pytest: tests/run.sh tests/cli -k help
+# Style, then tests, on the CPU. tests/run.sh --fast: without browsers and whatever takes long. Other
+# arguments go to pytest: tests/run.sh tests/cli -k help
 set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
 source "$root/tools/environment.sh"
