@@ -11,6 +11,7 @@ from cqlib.metrics import baselines as module
 from cqlib.metrics import features
 from cqlib.metrics.baselines import Distances, baselines, best_step, gaussian_pixels, metrics_during_training
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
+from cqlib.metrics.metric import Metric
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
 
@@ -57,6 +58,14 @@ def test_the_last_step_may_be_the_best_and_wins_a_tie(distances):
     last = Copies(0.0)
     best, metrics = best_step(last, 30, {10: weights(0.5), 20: weights(0.0)}, distances, seed=0)
     assert best == 30 and metrics["FD-lite0-best@T1"].value == distances.of_system(last, "test", 10_000).value
+
+
+def test_samples_that_choose_a_step_and_samples_that_are_reported_have_seeds_of_their_own(distances, monkeypatch):
+    asked = []
+    measured = Metric(1.0, None, 16, "a distance")
+    monkeypatch.setattr(Distances, "of_system", lambda self, system, *of: (asked.append(of), measured)[1])
+    best_step(Copies(0.0), 30, {10: weights(0.5)}, distances, seed=3)
+    assert asked == [("train", 20_003), ("train", 20_003), ("test", 10_003)]
 
 
 @pytest.mark.parametrize(("row", "kinds"), [("table1/cq-f", 2), ("table1/gan", 1)])

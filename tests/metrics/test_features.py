@@ -384,5 +384,7 @@ def test_cache_that_is_damaged_is_made_anew(forwards, tmp_path):
 def test_cache_that_cannot_be_written_is_a_warning(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.warns(UserWarning, match="cannot keep features"):
-        assert pooled(noise_images(4), blocked).shape == (4, 1280)
+    with pytest.warns(UserWarning, match="cannot keep features") as said:
+        made = cache.pooled_features(noise_images(4), features=features.lite0(), cache_dir=blocked)
+    assert made.shape == (4, 1280)
+    assert said[0].filename == __file__  # it points at the caller

@@ -180,6 +180,15 @@ def test_colourings_keep_the_grey_exactly_and_differ(temperature):
     assert torch.equal(made, again)
 
 
+def test_at_temperature_zero_nothing_is_drawn_beside_the_code():
+    model, g = model_of(), torch.zeros(2, 1, 16, 16)
+    used, alone = (torch.Generator().manual_seed(0) for _ in range(2))
+    c = model.generate(g, temperature=0.0, generator=used)
+    z = torch.randn(2, model.config.latent, generator=alone)
+    assert torch.equal(c, model.flow.inverse(model.decode(z, g)[0], g))
+    assert torch.equal(used.get_state(), alone.get_state())
+
+
 def test_samples_colour_greys_of_the_first_batches():
     model = model_of(greys=6)
     untouched = to_uint8(model.sample(3))

@@ -9,11 +9,12 @@ from torch import nn
 
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models import coverage_quality
-from cqlib.models.coverage_quality import CoverageQuality
+from cqlib.models.coverage_quality import CoverageQuality, with_flow
 from cqlib.models.frozen_decoder import FrozenDecoder, FrozenDecoderConfig
 from cqlib.models.registry import build
 from cqlib.models.variational import VariationalModel
-from cqlib.nets.conv import BOTTOM
+from cqlib.nets.conv import BOTTOM, pyramid
+from cqlib.nets.coupling import FlowConfig
 from cqlib.pixels import LN_LEVELS
 from cqlib.recipe import PROFILES
 
@@ -26,6 +27,11 @@ def test_f_is_paid_for_by_the_other_nets(profile, size):
     total = {row: build(recipe(row, profile, size).system).parameter_counts()["total"] for row in coverage_quality.ROWS}
     assert total["table1/vae"] == total["table1/cq"] and total["table1/vae-f"] == total["table1/cq-f"]
     assert abs(total["table1/vae-f"] / total["table1/vae"] - 1) < 0.02
+
+
+def test_the_other_nets_keep_at_least_half_of_their_width():
+    vae = recipe("table1/vae", "quick").system
+    assert with_flow(vae, FlowConfig(width=400)).widths == pyramid(vae.widths[0] / 2, vae.size, multiple=2)
 
 
 @pytest.mark.parametrize("row", ["table1/vae-f", "table1/gan", "table2/cqf-residual"])
@@ -276,6 +282,15 @@ def test_frozen_decoder_density_is_isotropic_round_the_generator():
     z, v = torch.randn(2, 16), torch.rand(2, 3, 16, 16)
     expected = torch.distributions.Normal(generator.decode(z), model.log_sigma.exp()).log_prob(v)
     torch.testing.assert_close(model.log_density(v, z), expected.flatten(1).sum(1))
+
+
+def test_samples_of_the_frozen_decoder_are_the_generators_and_noise_of_temperature_times_sigma():
+    model, generator = frozen()
+    with torch.no_grad():
+        model.log_sigma.fill_(math.log(0.02))
+    clean, noisy = (model.sample(8, temperature=t, generator=torch.Generator().manual_seed(0)) for t in (0.0, 0.5))
+    assert torch.equal(clean, generator.sample(8, generator=torch.Generator().manual_seed(0)))
+    assert (noisy - clean)[clean.abs() < 0.9].std().item() == pytest.approx(0.01, rel=0.05)
 
 
 def test_sigma_of_the_frozen_decoder_has_a_floor():

@@ -128,6 +128,7 @@ def test_shorter_profiles_keep_the_papers_optimiser_and_the_frozen_decoder_takes
         r = recipe(row, profile).training
         assert all(getattr(r, name) == getattr(paper, name) for name in (*kept, "flips"))
         assert r.steps < paper.steps and r.snapshots == (3 if profile == "quick" else 0)
+    assert recipe(row, "smoke").training.generator_batch == (None if paper.generator_batch is None else 32)
     for profile in PROFILES:
         vae = recipe("table1/vae", profile).training
         assert recipe(row, profile).frozen_decoder.training == replace(vae, steps=vae.steps // 2)

@@ -54,3 +54,4 @@ def test_histogram_is_a_distribution_fitted_to_each_pixel():
     p = (-histogram_nll(train, every)).exp().view(256, 256)
     assert p.sum().item() == pytest.approx(1, abs=1e-9)
     assert p[0, 9].item() == pytest.approx(3 / 259 * 3 / 259) and p[5, 8].item() == pytest.approx(1 / 259 * 2 / 259)
+    assert histogram_nll(train[:1], train[:1]).item() == pytest.approx(-2 * math.log(2 / 257))

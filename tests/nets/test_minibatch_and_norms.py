@@ -119,6 +119,12 @@ def test_weight_norm_starts_at_mean_zero_and_the_given_deviation(kind):
     assert not found.initialising
 
 
+def test_a_filter_of_zeros_stays_one():
+    found = WeightNormed(nn.Linear(3, 2))
+    nn.init.zeros_(found.layer.weight)
+    assert torch.equal(found.weight(), torch.zeros(2, 3))
+
+
 def test_lengths_train_only_where_asked():
     assert {name for name, _ in WeightNormed(nn.Linear(3, 2)).named_parameters()} == {"layer.weight", "layer.bias"}
     assert "g" in dict(WeightNormed(nn.Linear(3, 2), train_scale=True).named_parameters())
