@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 PROFILES = ("smoke", "quick", "study", "paper")
@@ -70,6 +70,21 @@ class TrainingConfig:
     """For systems that use labels: the number of images per class, the first ones, with a label; None: all."""
     snapshots: int = omitted_at_default(0)
     """How many times, evenly spaced before the end, the averaged weights are kept, to find the best step."""
+
+
+def shortened(
+    paper: TrainingConfig, profile: str, *, quick: int, study: int, batch_size: int = 64, snapshots: int = 3,
+    **changes: Any,
+) -> TrainingConfig:  # fmt: skip
+    """The paper's training in a profile: `quick` or `study` steps of it with `changes`, in bf16 where that is fast;
+    the `snapshots` are those of `quick`."""
+    if profile == "paper":
+        return paper
+    brief = replace(paper, **changes)
+    if profile == "smoke":
+        return replace(brief, steps=20, batch_size=16, generator_batch=paper.generator_batch and 32, log_every=5)
+    brief = replace(brief, batch_size=batch_size, autocast="auto", log_every=50)
+    return replace(brief, steps=quick, snapshots=snapshots) if profile == "quick" else replace(brief, steps=study)
 
 
 @dataclass(frozen=True)

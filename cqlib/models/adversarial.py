@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,15 +46,16 @@ class AdversarialSystem(System):
 
     critic: nn.Module
 
-    def __init__(self, shape: tuple[int, int, int], critic: CriticConfig | None):
-        super().__init__()
-        self.shape = shape
-        if critic is not None:
-            self.penalty = (critic.penalty_weight, critic.penalty_every)
-            if critic.blocks:
-                self.critic = ResidualCritic(shape[-1], critic.widths, critic.blocks, image_channels=shape[0])
+    def __init__(self, config: Any):
+        """`config.critic` is a `CriticConfig`, or None for a system without a critic."""
+        super().__init__(config)
+        c: CriticConfig | None = config.critic
+        if c is not None:
+            self.penalty = (c.penalty_weight, c.penalty_every)
+            if c.blocks:
+                self.critic = ResidualCritic(config.size, c.widths, c.blocks, image_channels=config.image_channels)
             else:
-                self.critic = Critic(shape[-1], critic.widths, image_channels=shape[0])
+                self.critic = Critic(config.size, c.widths, image_channels=config.image_channels)
 
     def fakes(self, n: int) -> Tensor:
         """n images as the critic sees them in training, (n, C, H, W), differentiable."""

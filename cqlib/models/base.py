@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -27,9 +28,18 @@ class System(nn.Module):
     uses_labels: bool = False
     """Whether both losses take `labels` (N,), int64, -1 where an image has none. Others never see a label."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Any = None) -> None:
+        """`config` has the images' `size` and `image_channels`; a system without one sets `shape` itself."""
         super().__init__()
         self.critic = None
+        if config is not None:
+            self.config = config
+            self.shape = (config.image_channels, config.size, config.size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
 
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images, float (n, C, H, W) in [-1, 1]; `temperature` scales the decoder's noise: 1 is p_theta."""

@@ -7,33 +7,30 @@ Image i of a batch y of B images is real if beta_i = 1 and generated if beta_i =
 
     p ~ Beta(a, a),   beta_i ~ Bernoulli(p),   y_i = beta_i x_i + (1 - beta_i) G(z_i),   r = (1/B) sum_i beta_i
 
-("batch smoothing": all ratios occur; a = 1 makes the number of real images uniform on 0..B). The critic is symmetric
-(`nets.gan_cnn`) and gives logits l_i(y). With the cross-entropy to a ratio, s being the sigmoid,
+The critic is symmetric (`nets.gan_cnn`) and gives logits l_i(y). With the cross-entropy to a ratio, s the sigmoid,
 L(l, r) = -r ln s(l) - (1 - r) ln(1 - s(l)), the discriminator minimises
 
-    BGAN:    L(mean_i l_i, r)      averages, then takes the loss: one prediction per batch
-    M-BGAN:  mean_i L(l_i, r)      takes the loss, then averages: an ensemble of B predictions, and never less (Jensen)
+    BGAN:    L(mean_i l_i, r)      one prediction per batch
+    M-BGAN:  mean_i L(l_i, r)      an ensemble of B predictions, never less than BGAN's loss (Jensen)
 
-and G opposes. Why this trains G: the best prediction is D(y) = E[r | y], which leaves the loss E[h(E[r | y])], h the
-entropy of a coin, at most ln 2 with equality only if E[r | y] = 1/2 for all y. Then for any f, by E[r] = 1/2,
+and G opposes. The best prediction, D(y) = E[r | y], leaves the loss E[h(E[r | y])], h the entropy of a coin: at most
+ln 2, with equality only if E[r | y] = 1/2 for all y. Then for any f, by E[r] = 1/2,
 
     0 = E[(r - 1/2) (1/B) sum_i f(y_i)] = Var(r) (E_data[f] - E_G[f])
 
-so that ln 2, G's optimum, is reached at p_G = p_data and nowhere else. B = 1 is the usual GAN.
+so that G's optimum is p_G = p_data alone. B = 1 is the usual GAN.
 
-Deviations. The paper's abstract, its figure 1 and a summary of it were read; they say: mixed batches, prediction of the
-ratio, batch means fed to every layer, batch smoothing, two orders of averaging. All else is derived, or remembered and
-not checked:
+Deviations. Only the paper's abstract, figure 1 and a summary were read (mixed batches, prediction of the ratio, batch
+means fed to every layer, batch smoothing, two orders of averaging). The rest is derived, or from memory, unverified:
 - The formulas above, and logits (not probabilities) as what BGAN averages.
-- The real and the generated images of an update make two mixed batches, beta and 1 - beta, which have the same law
-  since Beta(a, a) is symmetric; losses are sums over both, for one image those of a GAN to the letter.
-- a = 1. The paper draws p from a Beta distribution whose parameters are not known.
-- G does not ascend L, which starves it where D is right, but descends -ln s: each batch should look real as a whole.
-  As in Goodfellow et al. 2014, section 3, which B = 1 gives. Its gradient reaches G through batch means too.
-- A gradient penalty of weight 10 on the logits, summed over the batch, at interpolates of real and generated images;
-  the paper is remembered to have one, with no weight.
+- An update's real and generated images make two mixed batches, beta and 1 - beta, of the same law; losses are sums
+  over both, at B = 1 exactly those of a GAN.
+- a = 1: the number of real images is uniform on 0..B. The paper's Beta parameters are not known.
+- G descends -ln s (each batch should look real as a whole) instead of ascending L, as in Goodfellow et al. 2014,
+  section 3. Its gradient reaches G through batch means too.
+- A gradient penalty of weight 10 on the summed logits; the paper is remembered to have one, with no weight.
 - Nets and training of SNGAN's standard CNN, without spectral norm: widths, optimiser, 100,000 steps, batch 64.
-- The smaller profiles have narrower nets, and the penalty that Table 1's GAN has there: weight 1, every fourth step.
+- The smaller profiles have narrower nets and the penalty of Table 1's GAN: weight 1, every fourth step.
 - The tables' 7.5 and 23.7 are remembered as M-BGAN's (BGAN: 7.05 and 36.5); M-BGAN is `extra/m-batchgan`.
 """
 
@@ -50,10 +47,10 @@ from torch.nn.functional import softplus
 from cqlib.models.adversarial import with_gradient_penalty
 from cqlib.models.base import Losses, frozen
 from cqlib.models.frozen_decoder import profile_stage
-from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, cnn_widths, shortened
+from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, cnn_widths
 from cqlib.nets.gan_cnn import CNNGenerator, SymmetricCritic
 from cqlib.pixels import dequantise
-from cqlib.recipe import Recipe
+from cqlib.recipe import Recipe, shortened
 
 
 @dataclass(frozen=True)

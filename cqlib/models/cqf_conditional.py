@@ -59,10 +59,10 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
     config: ConditionalConfig
 
     def __init__(self, config: ConditionalConfig):
-        super().__init__((1 + CHROMA, config.size, config.size), config.critic)
+        super().__init__(config)
         if config.image_channels != 1 + CHROMA:
             raise ValueError(f"colours are drawn for images of three channels, not {config.image_channels}")
-        c = self.config = config
+        c = config
         self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=1 + CHROMA, norm=c.norm)
         self.decoder = ConditionalDecoder(
             c.size, c.widths, c.seen, c.latent, channels=1, out_channels=2 * CHROMA, norm=c.norm

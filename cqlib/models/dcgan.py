@@ -24,9 +24,9 @@ from torch import Tensor
 from cqlib import losses
 from cqlib.models.base import Losses
 from cqlib.models.frozen_decoder import profile_stage
-from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, cnn_widths, shortened
+from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, cnn_widths
 from cqlib.nets.gan_cnn import CNNCritic, CNNGenerator
-from cqlib.recipe import Recipe
+from cqlib.recipe import Recipe, shortened
 
 
 @dataclass(frozen=True)

@@ -53,9 +53,8 @@ class FrozenDecoder(VariationalModel):
 
     def __init__(self, config: FrozenDecoderConfig, generator: Any):
         """`generator`, a system, offers `decode(z)`; its parameters are frozen and it stays in evaluation mode."""
-        super().__init__()
-        c = self.config = config
-        self.shape = (c.image_channels, c.size, c.size)
+        super().__init__(config)
+        c = config
         self.generator = generator.requires_grad_(False).eval()
         if isinstance(c, HierarchicalFrozenDecoderConfig):
             layers = Layers(c.latent, c.blocks, None, residual=c.residual)

@@ -38,9 +38,10 @@ class GANConfig:
 class GAN(AdversarialSystem):
     """Deterministic x = G_theta(z), z ~ N(0, I): low-dimensional support and no likelihood."""
 
+    config: GANConfig
+
     def __init__(self, config: GANConfig):
-        super().__init__((config.image_channels, config.size, config.size), config.critic)
-        self.config = config
+        super().__init__(config)
         self.decoder, self.codes = self._generator()
 
     def _generator(self) -> tuple[nn.Module, int]:
@@ -54,7 +55,7 @@ class GAN(AdversarialSystem):
 
     def fakes(self, n: int, generator: Generator | None = None) -> Tensor:
         """G(z) for n codes."""
-        return self.decode(torch.randn(n, self.codes, device=next(self.parameters()).device, generator=generator))
+        return self.decode(torch.randn(n, self.codes, device=self.device, generator=generator))
 
     @torch.no_grad()
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 
 import torch
 from torch import Generator, Tensor, nn
@@ -27,20 +27,18 @@ class GANBaselineConfig:
 class GANBaseline(System):
     """A generator and a critic. Subclasses give `critic_losses`, and `generator_loss` or `generator_losses`."""
 
+    config: GANBaselineConfig
     critic: nn.Module
 
     def __init__(self, config: GANBaselineConfig, generator: nn.Module, critic: nn.Module):
         """`generator` maps codes (N, latent) to images (N, C, S, S) in [-1, 1]."""
-        super().__init__()
-        self.config = config
-        self.shape = (config.image_channels, config.size, config.size)
+        super().__init__(config)
         self.generator = generator
         self.critic = critic
 
     def codes(self, n: int, generator: Generator | None = None) -> Tensor:
         """z ~ N(0, I), (n, latent)."""
-        device = next(self.generator.parameters()).device
-        return torch.randn(n, self.config.latent, device=device, generator=generator)
+        return torch.randn(n, self.config.latent, device=self.device, generator=generator)
 
     def decode(self, z: Tensor) -> Tensor:
         """G(z): (N, latent) -> (N, C, S, S) in [-1, 1]. Where the paper draws other codes, z is mapped to them here."""
@@ -82,12 +80,3 @@ def cnn_widths(profile: str, size: int) -> tuple[int, ...]:
     return pyramid({"paper": 64, "study": 32, "quick": 32, "smoke": 8}[profile], size)[:4]
 
 
-def shortened(paper: TrainingConfig, profile: str, *, quick: int, study: int) -> TrainingConfig:
-    """The paper's training in a profile: `quick` or `study` steps of it, in bf16 where that is fast."""
-    if profile == "paper":
-        return paper
-    if profile == "smoke":
-        generator_batch = paper.generator_batch and 32
-        return replace(paper, steps=20, batch_size=16, generator_batch=generator_batch, log_every=5)
-    brief = replace(paper, batch_size=64, autocast="auto", log_every=50)
-    return replace(brief, steps=quick, snapshots=3) if profile == "quick" else replace(brief, steps=study)

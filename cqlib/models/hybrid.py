@@ -52,11 +52,8 @@ def mean_and_log_sigma(raw: Tensor, sigma_floor: float) -> tuple[Tensor, Tensor]
 class HybridModel(VariationalModel, AdversarialSystem):
     """p_theta(x) = int p(z) p(x|z) dz with decoder mu, sigma, encoder q_phi(z|x), and perhaps f and a critic."""
 
+    config: CoverageQualityConfig
     flow: RealNVP | None
-
-    def __init__(self, config: CoverageQualityConfig):
-        super().__init__((config.image_channels, config.size, config.size), config.critic)
-        self.config = config
 
     def prior(self, n: int, generator: Generator | None = None) -> Any:
         """n draws of z ~ p(z), the argument of `raw_decode`."""
@@ -66,10 +63,6 @@ class HybridModel(VariationalModel, AdversarialSystem):
         """The decoder's output (N, 2 C, S, S): mu(z), and sigma(z) before its activation."""
         raise NotImplementedError
 
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return next(self.parameters()).device
 
     def decode(self, z: Any) -> tuple[Tensor, Tensor]:
         """mu(z) and ln sigma(z) of Eq. (6), two of (N, C, S, S)."""

@@ -11,12 +11,12 @@ The discriminator gives K logits l_k(x), the logit of "generated" being fixed at
     L_unlabelled = -1/2 E_data[ln D(x)] - 1/2 E_G[ln(1 - D(x))]
 
 It descends their sum, G descends E_G[ln(1 - D(x))], three times as often. Without labels K = 1, D = sigmoid(l), and
-L_unlabelled is all there is. Switches for the paper's other techniques: feature matching (Eq. 2 of the paper, as the
-code's mean absolute difference), one-sided label smoothing, virtual batch normalisation (in G).
+L_unlabelled is all there is. Switches for two of the paper's other techniques: feature matching (Eq. 2 of the paper, as
+the code's mean absolute difference) and one-sided label smoothing.
 
 Deviations:
 - The paper's 8.09 is of all its techniques together; the published code has neither virtual batch normalisation nor
-  label smoothing nor historical averaging. This is the code; the first two are switches.
+  label smoothing nor historical averaging. This is the code.
 - The code draws labelled images in batches of their own, 100 a step; here they are those with a label among the
   batch's images, about 8 of 100 on CIFAR-10. A batch without any leaves L_labelled at 0.
 - Samples are normalised by running statistics, where the code's are by those of their batch.
@@ -39,12 +39,12 @@ from torch.special import ndtr
 
 from cqlib.models.base import Losses, frozen
 from cqlib.models.frozen_decoder import profile_stage
-from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, shortened
+from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig
 from cqlib.nets.conv import levels
 from cqlib.nets.improved_gan import ImprovedCritic, ImprovedGenerator
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import to_signed
-from cqlib.recipe import Recipe
+from cqlib.recipe import Recipe, shortened
 from cqlib.util.errors import UserError
 
 
@@ -62,7 +62,7 @@ class ImprovedGANConfig(GANBaselineConfig):
     generator_loss: Literal["adversarial", "feature matching"] = "adversarial"
     real_target: float = 1.0
     """D's target for real images; below 1: one-sided label smoothing."""
-    norm: Literal["batch", "virtual"] = "batch"
+    norm: Literal["batch"] = "batch"
 
 
 def labelled_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class ImprovedGAN(GANBaseline):
         classes = c.classes if c.labels else 1
         super().__init__(
             c,
-            ImprovedGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels, norm=c.norm),
+            ImprovedGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels),
             ImprovedCritic(c.size, c.critic, classes=classes, kernels=c.kernels, image_channels=c.image_channels),
         )
         self.uses_labels = c.labels

@@ -25,9 +25,7 @@ class LikelihoodBaseline(LikelihoodSystem):
     config: LikelihoodConfig
 
     def __init__(self, config: LikelihoodConfig):
-        super().__init__()
-        self.config = config
-        self.shape = (config.image_channels, config.size, config.size)
+        super().__init__(config)
         self._at_first_step = False
 
     def schedule(self, step: int, steps: int) -> None:

@@ -18,7 +18,7 @@ Deviations (those of the net are in its files):
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -29,7 +29,7 @@ from cqlib.models.base import Losses
 from cqlib.models.likelihood import LikelihoodBaseline, LikelihoodConfig
 from cqlib.nets.real_nvp import DirectedConv2d, MaskedCoupling, MultiScaleConfig, MultiScaleRealNVP
 from cqlib.pixels import LN_LEVELS, dequantise
-from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.recipe import Recipe, TrainingConfig, shortened
 
 SHARE = 0.9
 """Share of the logit's domain (0, 1), in its middle, that pixels are mapped to."""
@@ -95,7 +95,7 @@ class NVP(LikelihoodBaseline):
     @torch.no_grad()
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images in [-1, 1]; there is no decoder noise for a temperature to scale."""
-        y = torch.randn(n, *self.shape, device=next(self.parameters()).device, generator=generator)
+        y = torch.randn(n, *self.shape, device=self.device, generator=generator)
         was_training = self.training
         x = self.eval().flow.inverse(y)
         self.train(was_training)
@@ -115,11 +115,5 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         "smoke": MultiScaleConfig(2, 4, 1),
     }[profile]
     paper = TrainingConfig(200_000, betas=(0.9, 0.999), ema=0.0, gradient_clip=100.0, autocast="off", log_every=200)
-    brief = replace(paper, autocast="auto", decay_from=0.5, log_every=50)
-    training = {
-        "paper": paper,
-        "study": replace(brief, steps=1800),
-        "quick": replace(brief, steps=1000, snapshots=3),
-        "smoke": replace(brief, steps=20, batch_size=16, log_every=5),
-    }[profile]
+    training = shortened(paper, profile, quick=1000, study=1800, autocast="auto", decay_from=0.5)
     return Recipe(NVPConfig(size, flow), training)

@@ -21,19 +21,18 @@ Deviations:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 
-from cqlib.models.gan_baseline import shortened
 from cqlib.models.likelihood import LikelihoodBaseline, LikelihoodConfig
 from cqlib.nets.distributions import LogisticMixture, outputs_per_component
 from cqlib.nets.pixelcnnpp import PixelCNNPP
 from cqlib.nets.pixelcnnpp_cache import Cache, raster
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import to_signed
-from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.recipe import Recipe, TrainingConfig, shortened
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,5 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         steps=300_000, batch_size=128, learning_rate=1e-3, betas=(0.95, 0.9995), decay_per_step=0.999995, ema=0.9995,
         flips=False, autocast="off", log_every=200,
     )  # fmt: skip
-    training = replace(shortened(paper, profile, quick=1800, study=2400), snapshots=0)
-    if profile in ("quick", "study"):
-        training = replace(training, batch_size=32)
+    training = shortened(paper, profile, quick=1800, study=2400, batch_size=32, snapshots=0)
     return Recipe(PixelCNNPPConfig(size, width, blocks, components, dropout), training)

@@ -1,7 +1,7 @@
 """PixelRNN: every value of every pixel by a softmax, given all values before it; the likelihood is exact.
 
 Reference: van den Oord, Kalchbrenner, Kavukcuoglu, "Pixel Recurrent Neural Networks", ICML 2016. The table's 3.00 is
-the Diagonal BiLSTM; the Row LSTM is the other value of `layer`.
+the Diagonal BiLSTM.
 
 Deviations (those of the nets stand in `cqlib.nets.pixelrnn` and `cqlib.nets.raster`):
 - Remembered, not read: 12 layers of h = 128 units, a first convolution of 7x7, output convolutions of 1024, RMSProp
@@ -15,7 +15,7 @@ Deviations (those of the nets stand in `cqlib.nets.pixelrnn` and `cqlib.nets.ras
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -24,7 +24,7 @@ from torch import Generator, Tensor
 from cqlib.models.likelihood import LikelihoodBaseline, LikelihoodConfig
 from cqlib.nets.pixelrnn import PixelRNNNet
 from cqlib.nets.raster import LogitsAt, cached, pixel_nats, raster_sample, scaled
-from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.recipe import Recipe, TrainingConfig, shortened
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PixelRNNConfig(LikelihoodConfig):
     hidden: int
     layers: int
     width: int
-    layer: Literal["diagonal", "row"] = "diagonal"
+    layer: Literal["diagonal"] = "diagonal"
     levels: int = 256
     """Values that a pixel can take."""
 
@@ -49,7 +49,7 @@ class PixelRNN(LikelihoodBaseline):
     def __init__(self, config: PixelRNNConfig):
         super().__init__(config)
         c = config
-        self.net = PixelRNNNet(c.layer, c.hidden, c.layers, c.width, colours=c.image_channels, levels=c.levels)
+        self.net = PixelRNNNet(c.hidden, c.layers, c.width, colours=c.image_channels, levels=c.levels)
 
     def logits(self, x: Tensor) -> Tensor:
         """Of every value given those before it: uint8 (N, C, H, W) -> (N, C, levels, H, W)."""
@@ -77,10 +77,8 @@ ROWS, CONFIG, SYSTEM = ("table3/pixelrnn",), PixelRNNConfig, PixelRNN
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """Config and training of the row in a profile, at `size` pixels."""
     nets = {"paper": (128, 12, 1024), "study": (32, 4, 96), "quick": (32, 3, 64), "smoke": (6, 1, 12)}[profile]
-    training = TrainingConfig(200_000, 16, "rmsprop", betas=(0.0, 0.99), ema=0.0, flips=False, autocast="off",
-                              log_every=200)  # fmt: skip
-    if profile != "paper":
-        steps, log_every = (20, 5) if profile == "smoke" else (2000, 50)
-        training = replace(training, steps=steps, learning_rate=3e-3, ema=0.999, autocast="auto", decay_from=0.5,
-                           log_every=log_every)  # fmt: skip
+    paper = TrainingConfig(200_000, 16, "rmsprop", betas=(0.0, 0.99), ema=0.0, flips=False, autocast="off",
+                           log_every=200)  # fmt: skip
+    training = shortened(paper, profile, quick=2000, study=2000, batch_size=16, snapshots=0,
+                         learning_rate=3e-3, ema=0.999, autocast="auto", decay_from=0.5)  # fmt: skip
     return Recipe(PixelRNNConfig(size, *nets), training)

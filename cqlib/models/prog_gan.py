@@ -28,10 +28,10 @@ from torch import Tensor
 from cqlib import losses
 from cqlib.models.base import Losses
 from cqlib.models.frozen_decoder import profile_stage
-from cqlib.models.gan_baseline import GANBaseline, GANBaselineConfig, shortened
+from cqlib.models.gan_baseline import GANBaseline, GANBaselineConfig
 from cqlib.nets.progressive import TICKS, ProgressiveCritic, ProgressiveGenerator
 from cqlib.pixels import to_signed
-from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.recipe import Recipe, TrainingConfig, shortened
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from cqlib.nets.distributions import MIN_LOG_SCALE, discretised_logistic
 from cqlib.nets.hierarchical import BottomUp, Head, Layers, Posterior, TopDown
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import to_signed, to_uint8
-from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.recipe import Recipe, TrainingConfig, shortened
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,14 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     """Config and training of the row in a profile, at `size` pixels. `paper` is the code's depth=1, num_blocks=20,
     kl_min=0.1, learning_rate=0.002, and 256 images a step."""
     config = VAEIAFConfig(size, (160,))
-    training = TrainingConfig(200_000, 256, "adamax", learning_rate=2e-3, betas=(0.9, 0.999), flips=False,
-                              autocast="off", log_every=200)  # fmt: skip
+    paper = TrainingConfig(200_000, 256, "adamax", learning_rate=2e-3, betas=(0.9, 0.999), flips=False,
+                           autocast="off", log_every=200)  # fmt: skip
     if profile == "paper":
-        return Recipe(config, training)
+        return Recipe(config, paper)
     width, latent, blocks, count = {"study": (64, 16, 2, 3), "quick": (64, 16, 2, 2), "smoke": (8, 4, 1, 2)}[profile]
     config = replace(
         config, widths=(width,) * count, latent=latent, blocks=blocks, iaf_width=width, residual=1.0, log_scale=-4.0
     )
-    steps = {"study": 2000, "quick": 1500, "smoke": 20}[profile]
-    training = replace(training, steps=steps, optimiser="adam", decay_from=0.5, autocast="auto")
-    if profile == "smoke":
-        return Recipe(config, replace(training, batch_size=16, log_every=5))
-    return Recipe(config, replace(training, batch_size=64, log_every=50))
+    training = shortened(paper, profile, quick=1500, study=2000, snapshots=0,
+                         optimiser="adam", decay_from=0.5, autocast="auto")  # fmt: skip
+    return Recipe(config, training)

@@ -56,10 +56,8 @@ class VAEPixelCNN(VariationalModel):
     config: VAEPixelCNNConfig
 
     def __init__(self, config: VAEPixelCNNConfig):
-        super().__init__()
+        super().__init__(config)
         c, channels = config, config.image_channels
-        self.config = config
-        self.shape = (channels, c.size, c.size)
         self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=channels, norm=c.norm)
         self.decoder = Decoder(c.size, c.widths, c.latent, out_channels=c.condition, norm=c.norm)
         self.pixelcnn = PixelCNN(

@@ -1,13 +1,12 @@
-"""The grey image of a colour image and what is left of it: an exact change of variables between 8-bit pixels.
+"""Luma and chroma: an exact, invertible change of variables between 8-bit pixels.
 
-Reference: the reversible colour transform of JPEG 2000 (ISO/IEC 15444-1, annex G.2), integers in and out:
+Reference: the reversible colour transform of JPEG 2000 (ISO/IEC 15444-1, annex G.2), on integers:
 
     g = floor((R + 2 G + B) / 4),   U = B - G,   V = R - G
     G = g - floor((U + V) / 4),     R = V + G,   B = U + G
 
-(R, G, B) and (g, U, V) name the same colour, so that P(x) = P(g) P(U, V | g): the chroma U, V in {-255..255} is all
-that a colouring of the grey image g in {0..255} decides. Not every (g, U, V) is a colour; `into_gamut` moves chroma
-towards grey until it is.
+The map is a bijection, so P(x) = P(g) P(U, V | g), with grey g in {0..255} and chroma U, V in {-255..255}. Not every
+(g, U, V) is an 8-bit colour; `into_gamut` scales the chroma towards 0 until it is.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ def split(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def join(grey: Tensor, chroma: Tensor) -> Tensor:
-    """The inverse of `split`: uint8 (N, 1, H, W), int16 (N, 2, H, W) -> int16 (N, 3, H, W), in {0..255} where the pair
-    is a colour."""
+    """The inverse of `split`: uint8 (N, 1, H, W), int16 (N, 2, H, W) -> int16 (N, 3, H, W), outside {0..255} where the
+    pair is not a colour."""
     blue_less_green, red_less_green = chroma.split(1, dim=1)
     green = grey.to(torch.int16) - ((blue_less_green + red_less_green) >> 2)
     return torch.cat([red_less_green + green, green, blue_less_green + green], dim=1)
@@ -42,8 +41,8 @@ def is_colour(grey: Tensor, chroma: Tensor) -> Tensor:
 
 
 def into_gamut(grey: Tensor, chroma: Tensor) -> Tensor:
-    """Chroma int16 (N, 2, H, W) scaled towards 0 where `grey` cannot bear it, as little as 256 steps allow; other
-    pixels stay as they are, and the grey is kept: uint8 (N, 3, H, W) whose `split` has it exactly."""
+    """Grey (N, 1, H, W) and chroma int16 (N, 2, H, W) -> the nearest colours, uint8 (N, 3, H, W): chroma outside the
+    gamut is scaled by the largest k / 256 that fits, and `split` returns the same grey."""
     chroma = chroma.clamp(-CHROMA_LIMIT, CHROMA_LIMIT)
     low = torch.zeros_like(grey, dtype=torch.int32)  # in 256ths; 0 is always a colour
     for step in (128, 64, 32, 16, 8, 4, 2, 1):
@@ -63,5 +62,5 @@ def dequantise_chroma(chroma: Tensor, *, generator: Generator | None = None) -> 
 
 
 def to_chroma(c: Tensor) -> Tensor:
-    """float (...) -> int16 (...): the cell that a point lies in, the inverse of `dequantise_chroma`."""
+    """float (...) -> int16 (...): the cell of a point, the inverse of `dequantise_chroma`; clamped to +-255."""
     return (c.float() * LEVELS_PER_UNIT).floor().clamp(-CHROMA_LIMIT, CHROMA_LIMIT).to(torch.int16)

@@ -6,6 +6,8 @@ Reference: the decoder and the critic's pyramid of `conv.py`, joined at every re
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
@@ -30,7 +32,7 @@ class ConditionalDecoder(nn.Module):
         super().__init__()
         self.bottom = (widths[-1], BOTTOM[size], BOTTOM[size])
         self.down = nn.ModuleList([nn.Sequential(nn.Conv2d(channels, seen[0], 3, padding=1), nn.ELU())])
-        self.down.extend(nn.Sequential(*halving(a, b, norm)) for a, b in zip(seen, seen[1:], strict=False))
+        self.down.extend(nn.Sequential(*halving(a, b, norm)) for a, b in pairwise(seen))
         self.head = nn.Linear(latent, widths[-1] * BOTTOM[size] ** 2)
         self.start = nn.Sequential(normalisation(norm, widths[-1]), nn.ELU())
         self.up = nn.ModuleList(

@@ -5,18 +5,18 @@ stride-2 convolutions down to a bottom of 4x4 (6x6 for 48 pixels) and its mirror
 
 `widths` lists the channels from the finest resolution to the bottom: (64, 128, 256, 512) at 32 pixels.
 
-The residual critic follows He et al. 2016 (pre-activation); Gulrajani et al. 2017, appendix (blocks that halve the
-resolution by average pooling) and section 4 (no normalisation); He et al. 2015, Eqs. 10 and 14 (initial weights,
-without which the critic's slope starts near 0 and training may never raise it).
+The residual critic follows He et al. 2016 (pre-activation); Gulrajani et al. 2017, appendix (average pooling) and
+section 4 (no normalisation); He et al. 2015, Eqs. 10 and 14 (initial weights: with torch's the slope starts near 0).
 
 Deviations (of the paper's residual critic the shape alone is remembered):
 - A block that halves pools before its second convolution, which then costs a quarter.
-- Features are summed over places, not averaged: the same functions, but the slope that the gradient penalty asks for is
-  within reach of weights near their start.
+- Features are summed over places, not averaged: the slope that the gradient penalty asks for is then near the start's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -54,9 +54,11 @@ def normalisation(kind: str, channels: int) -> nn.Module:
     raise ValueError(f"unknown normalisation '{kind}': batch, group or none")
 
 
-def _check(widths: tuple[int, ...], size: int) -> None:
-    if len(widths) != levels(size):
-        raise ValueError(f"{size} pixels need {levels(size)} widths, got {len(widths)}: {widths}")
+def check_widths(widths: tuple[int, ...], size: int, count: int | None = None) -> None:
+    """ValueError unless there are `count` widths, by default one per level."""
+    count = levels(size) if count is None else count
+    if len(widths) != count:
+        raise ValueError(f"{size} pixels need {count} widths, got {len(widths)}: {widths}")
 
 
 def halving(a: int, b: int, norm: str) -> list[nn.Module]:
@@ -74,9 +76,9 @@ class Encoder(nn.Module):
 
     def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3, norm: str):
         super().__init__()
-        _check(widths, size)
+        check_widths(widths, size)
         layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.ELU()]
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in pairwise(widths):
             layers += halving(a, b, norm)
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1] * BOTTOM[size] ** 2, 2 * latent)
@@ -89,17 +91,16 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """z (N, latent) -> (N, out_channels, S, S), linear at the end; the generator of GAN, CQ and CQ-F too.
 
-    ELU throughout (recipes of the paper); the last layer is small at the start, so that mu(z) starts near 0.
+    ELU throughout; the last layer is small at the start, so that mu(z) starts near 0.
     """
 
     def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, out_channels: int, norm: str):
         super().__init__()
-        _check(widths, size)
+        check_widths(widths, size)
         self.bottom = (widths[-1], BOTTOM[size], BOTTOM[size])
         self.head = nn.Linear(latent, widths[-1] * BOTTOM[size] ** 2)
         layers: list[nn.Module] = [normalisation(norm, widths[-1]), nn.ELU()]
-        coarse_to_fine = widths[::-1]
-        for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False):
+        for a, b in pairwise(widths[::-1]):
             layers += doubling(a, b, norm)
         self.body = nn.Sequential(*layers)
         self.out = nn.Conv2d(widths[0], out_channels, 3, padding=1)
@@ -113,21 +114,28 @@ class Decoder(nn.Module):
         return at_least_fp32(self.out(self.body(h)))
 
 
+def critic_body(
+    channels: int, widths: tuple[int, ...], *, slope: float, norm: Callable[[int], nn.Module] | None = None
+) -> nn.Sequential:
+    """A 3x3 convolution per resolution and 4x4 ones of stride 2 between them, leaky ReLU of `slope`; `norm` after all
+    but the first: (N, channels, S, S) -> (N, widths[-1], bottom, bottom)."""
+    layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1), nn.LeakyReLU(slope)]
+    for a, b in pairwise(widths):
+        for convolution in (nn.Conv2d(a, b, 4, stride=2, padding=1), nn.Conv2d(b, b, 3, padding=1)):
+            layers += [convolution, *([norm(b)] if norm else []), nn.LeakyReLU(slope)]
+    return nn.Sequential(*layers)
+
+
 class Critic(nn.Module):
     """The discriminator as a logit l(x) = ln D(x) / (1 - D(x)): (N, C, S, S) -> (N,).
 
-    A 3x3 convolution per resolution and a 4x4 stride-2 convolution between them, leaky ReLU 0.2, no
-    normalisation: a gradient penalty is defined per image (Gulrajani et al. 2017, section 4).
+    `critic_body` without normalisation: a gradient penalty is defined per image (Gulrajani et al. 2017, section 4).
     """
 
     def __init__(self, size: int, widths: tuple[int, ...], *, image_channels: int = 3):
         super().__init__()
-        _check(widths, size)
-        layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.LeakyReLU(0.2)]
-        for a, b in zip(widths, widths[1:], strict=False):
-            layers += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-            layers += [nn.Conv2d(b, b, 3, padding=1), nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*layers)
+        check_widths(widths, size)
+        self.body = critic_body(image_channels, widths, slope=0.2)
         self.head = nn.Linear(widths[-1] * BOTTOM[size] ** 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,9 +149,8 @@ def _initialise(layer: Any, *, behind_relu: bool = True) -> None:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(relu(x)))), 3x3; with `halve` x and what the second convolution reads are average-pooled
-    2x2. 1x1 on x if widths differ. No normalisation: a gradient penalty is defined per image.
-    """
+    """x + conv(relu(conv(relu(x)))), 3x3; with `halve` x and the second convolution's input are average-pooled 2x2; a
+    1x1 convolution on x if widths differ."""
 
     def __init__(self, a: int, b: int, *, halve: bool):
         super().__init__()
@@ -168,10 +175,10 @@ class ResidualCritic(nn.Module):
 
     def __init__(self, size: int, widths: tuple[int, ...], blocks: int, *, image_channels: int = 3):
         super().__init__()
-        _check(widths, size)
+        check_widths(widths, size)
         self.stem = nn.Conv2d(image_channels, widths[0], 3, padding=1)
         layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in pairwise(widths):
             layers += [ResidualBlock(a, b, halve=True)]
             layers += [ResidualBlock(b, b, halve=False) for _ in range(blocks - 1)]
         self.body = nn.Sequential(*layers, nn.ReLU())

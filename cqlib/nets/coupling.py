@@ -6,13 +6,12 @@ Reference: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", IC
 
 Deviations:
 - y2 = t(x1) + diag(s(x1)) x2 as on the slides (the reference code multiplies after adding).
-- Weight normalisation only. Batch normalisation in f would see two populations in hybrid training, images in f
-  and samples in f^-1, and evaluate both with one set of running statistics.
+- Weight normalisation only: in hybrid training batch normalisation would see two populations, images in f and samples
+  in f^-1, with one set of running statistics.
 - Plainer nets than Real NVP's: no sum of skips from the blocks, and the input group without its negative and mask.
 - The log-scale is bounded by `MAX_LOG_SCALE`, so that exp never overflows.
-- The nets see the two colours of the checkerboard packed as channels at half the resolution (the reference code
-  masks them at full resolution and computes twice the pixels, half of them for nothing). The partition, the
-  triangular Jacobian and the inverse are the same; a 3x3 convolution here spans 6x6 pixels.
+- The nets see the two colours of the checkerboard packed as channels at half the resolution (the reference code masks
+  them at full resolution). Partition, Jacobian and inverse are the same; a 3x3 convolution spans 6x6 pixels.
 - More scales follow the reference code, except that the nets of channel couplings start with s = 1 too, and that
   features keep the places of their pixels, since the decoder that predicts them is convolutional.
 """
@@ -39,8 +38,8 @@ MAX_LOG_SCALE = 4.0
 class FlowConfig:
     """f: `couplings` alternating checkerboard couplings, their nets `width` channels wide with `blocks` blocks.
 
-    With more `scales` every scale but the last has as many channel couplings as well, the last one more
-    checkerboard coupling, and squeezed images get nets twice as wide (Dinh et al. 2017, section 3.6).
+    With more `scales` every scale but the last has as many channel couplings as well, the last one more checkerboard
+    coupling, and each halving doubles the nets' width (Dinh et al. 2017, section 3.6).
     """
 
     couplings: int = 3
@@ -160,8 +159,8 @@ def undo(couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor) -
 class MultiScale(nn.Module):
     """An invertible map of images, x and y both (N, C, S, S): `couplings` between the groups of a checkerboard.
 
-    With `coarser`, `channel_couplings` follow at half the resolution, and one colour of the checkerboard is factored
-    out. The other is transformed further by `coarser`, as an image (N, 2C, S/2, S/2), and returns to its places.
+    With `coarser`, `channel_couplings` follow at half the resolution; then one colour of the checkerboard is factored
+    out, and `coarser` transforms the other as an image (N, 2C, S/2, S/2), which returns to its places.
     """
 
     couplings: nn.ModuleList

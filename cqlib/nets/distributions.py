@@ -1,4 +1,4 @@
-"""Distributions of pixels: discretised logistics and their mixtures, and Gaussians with correlated elements.
+"""Distributions of pixels: discretised logistics and their mixtures, and Gaussians of low-rank covariance.
 
 References: Kingma et al. 2016, appendix, and Salimans et al., "PixelCNN++", ICLR 2017, sections 2.1 and 2.2
 (discretised logistics); Petersen and Pedersen, "The Matrix Cookbook", 2012, Eqs. (24) and (156) (determinant lemma and
@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from cqlib.pixels import LEVELS_PER_UNIT, to_signed, to_uint8
@@ -24,9 +24,9 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """ln P(v) of values v in {0..255} for a logistic of location `mean` and scale exp(`log_scale`), both in units of
     [-1, 1]; elementwise over shapes that broadcast.
 
-    A value v owns the cell [v/128 - 1, (v+1)/128 - 1) of `cqlib.pixels`; the first and the last cell reach to
-    infinity, so that the 256 probabilities sum to 1. With a and b the standardised upper and lower edge of the cell and
-    S the sigmoid, S(a) - S(b) = S(a) S(-b) (1 - e^(b - a)), which is exact in the tails, where the difference is 0.
+    Cells are those of `cqlib.pixels`; the first and the last reach to infinity, so that the probabilities sum to 1.
+    With a and b the standardised upper and lower edge and S the sigmoid, S(a) - S(b) = S(a) S(-b) (1 - e^(b - a)),
+    which is exact in the tails, where the difference is 0.
     """
     log_scale = log_scale.clamp(min=MIN_LOG_SCALE)
     scale = (-log_scale).exp()
@@ -39,8 +39,7 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
 
 
 def outputs_per_component(channels: int) -> int:
-    """Numbers per pixel and component of a `LogisticMixture`: weight, means, scales and coefficients; 10 for three
-    channels, 3 for one."""
+    """Numbers per pixel and component of a `LogisticMixture`: weight, means, scales and coefficients."""
     return 1 + 2 * channels + channels * (channels - 1) // 2
 
 
@@ -104,9 +103,8 @@ class LogisticMixture:
 def low_rank_log_density(residual: Tensor, log_sigma: Tensor, factors: Tensor) -> Tensor:
     """ln N(r; 0, diag(sigma^2) + L L^T) of r (N, D), for ln sigma (N, D) and L^T, `factors`, (N, k, D); -> (N,).
 
-    O(D k^2). With everything divided by sigma, e = r / sigma and W = L / sigma, the quadratic form is the least of
-    |e - W a|^2 + |a|^2 over a, attained at a = (I + W^T W)^-1 W^T e: a sum of squares, without cancellation. In fp64,
-    since the k x k matrix is large where sigma is small. NaN where the matrix is not finite.
+    O(D k^2), in fp64. With e = r / sigma and W = L / sigma, the quadratic form is the least of |e - W a|^2 + |a|^2 over
+    a, attained at a = (I + W^T W)^-1 W^T e: a sum of squares, without cancellation. NaN where L is not finite.
     """
     with torch.autocast(residual.device.type, enabled=False):
         scale = (-log_sigma).exp()
@@ -120,26 +118,3 @@ def low_rank_log_density(residual: Tensor, log_sigma: Tensor, factors: Tensor) -
         half_log_det = root.diagonal(dim1=1, dim2=2).log().sum(1)
         log_p = -0.5 * quadratic - half_log_det - 0.5 * e.shape[1] * math.log(2 * math.pi)
         return torch.where(failed == 0, log_p, torch.nan).to(residual.dtype) - log_sigma.sum(1)
-
-
-class Whitening(nn.Module):
-    """e -> A e for a learned A (D, D) that is triangular with 1 on its diagonal, so that its determinant is 1.
-
-    If A e is N(0, I), e has the covariance A^-1 A^-T, which can be any up to a scale of each element. A starts as I.
-    """
-
-    def __init__(self, dimensions: int):
-        super().__init__()
-        self.below = nn.Parameter(torch.zeros(dimensions, dimensions))
-        """Only the part below the diagonal is used."""
-
-    def forward(self, e: Tensor) -> Tensor:
-        """(N, D) -> (N, D): every element less a linear prediction of it from those before."""
-        with torch.autocast(e.device.type, enabled=False):
-            return e + e @ self.below.tril(-1).T
-
-    def inverse(self, white: Tensor) -> Tensor:
-        """The inverse of `forward`."""
-        with torch.autocast(white.device.type, enabled=False):
-            upper = self.below.T.triu(1)
-            return torch.linalg.solve_triangular(upper, white, upper=True, left=False, unitriangular=True)

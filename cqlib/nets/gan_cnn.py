@@ -2,14 +2,12 @@
 
 References: Radford et al. 2016; Miyato et al. 2018, table 3, whose layers the public codes chainer-gan-lib (commit
 cf9efba) and pytorch-gan-collections (860e90b) give exactly; Lucas et al., "Mixed batches and symmetric discriminators
-for GAN training", ICML 2018 (arXiv 1806.07185) for layers that read an image beside the mean of its batch. With
-rho(x) = (1/B) sum_j x_j over the batch,
+for GAN training", ICML 2018 (arXiv 1806.07185), for layers that read each image beside its batch's mean rho,
 
-    y_i = b + sqrt(B / (B + 1)) (Lambda x_i + Gamma rho(x))
+    y_i = b + sqrt(B / (B + 1)) (Lambda x_i + Gamma rho(x)),   rho(x) = (1/B) sum_j x_j
 
-Permuting the batch permutes the outputs in the same way, so that symmetric functions of them do not depend on the
-order. For x_i that are independent with mean 0 and variance 1, rho has variance 1/B: the root gives y_i the variance of
-Lambda x_i alone, for Gamma drawn as Lambda is.
+Permuting the batch permutes the outputs. For independent x_i of mean 0 and variance 1, rho has variance 1/B: the root
+gives y_i the variance of Lambda x_i alone, for Gamma drawn as Lambda is.
 
 `widths` lists the channels from the finest resolution to the bottom, which is S / 2^(len(widths) - 1) pixels wide:
 (64, 128, 256, 512) has its bottom at 4x4 for 32 pixels and 6x6 for 48.
@@ -17,11 +15,13 @@ Lambda x_i alone, for Gamma drawn as Lambda is.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from cqlib.nets.conv import critic_body
 from cqlib.nets.norms import BatchNorm1d, BatchNorm2d
 from cqlib.nets.precision import at_least_fp32
 
@@ -48,24 +48,18 @@ class CNNGenerator(nn.Module):
     """
 
     def __init__(
-        self,
-        size: int,
-        widths: tuple[int, ...],
-        latent: int,
-        *,
-        image_channels: int = 3,
+        self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3,
         first_norm: Literal["channel", "unit"] = "channel",
-    ):
+    ):  # fmt: skip
         super().__init__()
         bottom = bottom_size(size, widths)
         self.bottom = (widths[-1], bottom, bottom)
         units = widths[-1] * bottom**2
         self.head = nn.Linear(latent, units)
         self.unit_norm = BatchNorm1d(units) if first_norm == "unit" else nn.Identity()
-        coarse_to_fine = widths[::-1]
         layers: list[nn.Module] = [BatchNorm2d(widths[-1])] if first_norm == "channel" else []
         layers += [nn.ReLU()]
-        for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False):
+        for a, b in pairwise(widths[::-1]):
             layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), BatchNorm2d(b), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.out = nn.Conv2d(widths[0], image_channels, 3, padding=1)
@@ -96,20 +90,12 @@ class CNNCritic(nn.Module):
     """
 
     def __init__(
-        self,
-        size: int,
-        widths: tuple[int, ...],
-        *,
-        image_channels: int = 3,
-        norm: Literal["batch", "none"],
+        self, size: int, widths: tuple[int, ...], *, image_channels: int = 3, norm: Literal["batch", "none"],
         slope: float,
-    ):
+    ):  # fmt: skip
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.LeakyReLU(slope)]
-        for a, b in zip(widths, widths[1:], strict=False):
-            for convolution in (nn.Conv2d(a, b, 4, stride=2, padding=1), nn.Conv2d(b, b, 3, padding=1)):
-                layers += [convolution, *([ShiftingBatchNorm(b)] if norm == "batch" else []), nn.LeakyReLU(slope)]
-        self.body = nn.Sequential(*layers)
+        between = ShiftingBatchNorm if norm == "batch" else None
+        self.body = critic_body(image_channels, widths, slope=slope, norm=between)
         self.head = nn.Linear(widths[-1] * bottom_size(size, widths) ** 2, 1)
         start_normal(self)
 
@@ -147,16 +133,13 @@ def symmetric_conv(a: int, b: int, kernel: int, *, stride: int = 1, slope: float
 
 
 class SymmetricCritic(nn.Module):
-    """A batch of images -> a logit for each, (B, C, S, S) -> (B,); each depends on the whole batch.
-
-    The discriminator of the "standard CNN" (Miyato et al. 2018, table 3, as chainer-gan-lib has it) with every layer
-    symmetric: 3x3 convolutions at each resolution, 4x4 ones of stride 2 between, no normalisation.
-    """
+    """A batch of images -> a logit for each, (B, C, S, S) -> (B,): `CNNCritic` without normalisation, with every layer
+    symmetric. Each logit depends on the whole batch."""
 
     def __init__(self, size: int, widths: tuple[int, ...], *, image_channels: int = 3):
         super().__init__()
         layers: list[nn.Module] = [symmetric_conv(image_channels, widths[0], 3, slope=1.0), nn.LeakyReLU(SLOPE)]
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in pairwise(widths):
             layers += [symmetric_conv(a, b, 4, stride=2), nn.LeakyReLU(SLOPE)]
             layers += [symmetric_conv(b, b, 3), nn.LeakyReLU(SLOPE)]
         self.body = nn.Sequential(*layers)

@@ -10,6 +10,7 @@ order.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -88,8 +89,7 @@ class ResNetGenerator(nn.Module):
         bottom = bottom_size(size, widths)
         self.bottom = (widths[-1], bottom, bottom)
         self.head = glorot(nn.Linear(latent, widths[-1] * bottom**2))
-        coarse_to_fine = widths[::-1]
-        blocks = [UpBlock(a, b) for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False)]
+        blocks = [UpBlock(a, b) for a, b in pairwise(widths[::-1])]
         self.body = nn.Sequential(*blocks, BatchNorm2d(widths[0]), nn.ReLU())
         self.out = glorot(nn.Conv2d(widths[0], image_channels, 3, padding=1))
 
@@ -103,14 +103,9 @@ class ResNetCritic(nn.Module):
     """
 
     def __init__(
-        self,
-        widths: tuple[int, ...],
-        halvings: int,
-        *,
-        image_channels: int = 3,
-        pool: Literal["mean", "sum"],
+        self, widths: tuple[int, ...], halvings: int, *, image_channels: int = 3, pool: Literal["mean", "sum"],
         bias: bool,
-    ):
+    ):  # fmt: skip
         super().__init__()
         inputs = (image_channels, *widths)
         self.body = nn.Sequential(

@@ -11,12 +11,11 @@ with m_p, s_p, m_r, s_r from h and m_q, s_q from the image by the bottom-up net;
 `residual` being 0.1 in the reference. With "iaf" an autoregressive step follows the draw from q.
 
 Deviations:
-- Weights start by the fan-in, statistics and output at a quarter of that: means and log-sds start near 0, of priors
-  and posteriors alike. In the reference the first batch sets them, as an option here (`nets/weight_norm.py`).
+- Weights start by the fan-in, statistics and output at a quarter of that, so that means and log-sds start near 0. In
+  the reference the first batch sets them, as an option here (`nets/weight_norm.py`).
 - log-sds are bounded by `MAX_LOG_SD` through a tanh.
 - 3x3 stem and output at full resolution, widths that may grow with depth, 1x1 convolutions on skips where they
-  change. `stem` 2 and equal widths are the reference's: 5x5 stem and output of stride 2, first layers at half the
-  image's resolution.
+  change. The reference has `stem` 2 and equal widths: 5x5 stem and output of stride 2, first layers at half resolution.
 - Doubling the resolution is a 4x4 transposed convolution, which covers pixels evenly (the reference: 3x3).
 - No deterministic output from the last bottom-up block, which nothing would read.
 """
@@ -26,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -85,8 +85,8 @@ class Draw:
 
 
 def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: bool = False) -> Any:
-    """A weight-normalised convolution that keeps the resolution, divides it by `stride`, or doubles it; 3x3, and 4x4
-    where it doubles, unless `kernel` says otherwise."""
+    """A weight-normalised convolution, 3x3 unless `kernel` says otherwise, that divides the resolution by `stride`; or,
+    4x4, doubles it."""
     kernel = kernel or (4 if double else 3)
     layer: Any
     if double:
@@ -208,9 +208,8 @@ class BottomUp(nn.Module):
 class TopDown(nn.Module):
     """The generator: noise of every layer -> a feature map (N, widths[0], S, S), layer after layer from a learned h.
 
-    h is one vector, the same at every place and 0 at the start, as the reference has it: at first the noise alone
-    makes images, which a GAN needs. Layers stand at the bottom's resolution and at each doubling of it but the last.
-    With stem 2 the map has half of the image's side, and layers stand there too. Without a posterior it only generates.
+    h starts as one vector, the same at every place, initially 0 as in the reference. Layers stand at the bottom's
+    resolution and at each doubling of it but the last; with stem 2 also at the map's, half of the image's.
     """
 
     def __init__(self, size: int, widths: tuple[int, ...], layers: Layers):
@@ -258,8 +257,7 @@ class Head(nn.Module):
 
 
 class FlatGenerator(nn.Module):
-    """z (N, codes) -> (N, out_channels, S, S): the top-down generator with one vector z ~ N(0, I) for the noise of all
-    layers, flattened in the generator's order, as a GAN's generator has it."""
+    """z (N, codes) -> (N, out_channels, S, S): the top-down generator of a GAN, z the noise of all layers in order."""
 
     def __init__(self, size: int, widths: tuple[int, ...], layers: Layers, *, out_channels: int):
         super().__init__()
@@ -294,5 +292,5 @@ def _levels(size: int, widths: tuple[int, ...], stem: int) -> list[tuple[int, in
     if not (len(widths) == most if stem == 1 else 1 <= len(widths) <= most):
         wanted = f"{most}" if stem == 1 else f"1 to {most}"
         raise ValueError(f"{size} pixels need {wanted} widths, got {len(widths)}: {widths}")
-    halvings = [(a, b, 2) for a, b in zip(widths, widths[1:], strict=False)]
+    halvings = [(a, b, 2) for a, b in pairwise(widths)]
     return halvings if stem == 1 else [(widths[0], widths[0], 1), *halvings]

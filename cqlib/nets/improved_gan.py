@@ -6,13 +6,13 @@ Reference: "Improved Techniques for Training GANs", NIPS 2016, and its published
 
 from __future__ import annotations
 
-from typing import Literal
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from cqlib.nets.conv import BOTTOM, levels
-from cqlib.nets.norms import BatchNorm1d, BatchNorm2d, VirtualBatchNorm
+from cqlib.nets.conv import BOTTOM, check_widths, levels
+from cqlib.nets.norms import BatchNorm1d, BatchNorm2d
 from cqlib.nets.precision import at_least_fp32
 from cqlib.nets.weight_norm import DataInitialised, WeightNormed
 
@@ -33,38 +33,21 @@ class _Shift(nn.Module):
 class ImprovedGenerator(nn.Module):
     """u (N, latent) in [0, 1] -> (N, C, S, S) in [-1, 1]: dense layer, 5x5 transposed convolutions, tanh.
 
-    `widths` are the channels from half the image's resolution to the bottom: (128, 256, 512) at 32 pixels. With norm
-    "virtual" a reference batch of `reference` codes, drawn once, goes through the net beside u.
+    `widths` are the channels from half the image's resolution to the bottom: (128, 256, 512) at 32 pixels.
     """
 
-    reference: Tensor | None
-
-    def __init__(
-        self,
-        size: int,
-        widths: tuple[int, ...],
-        latent: int,
-        *,
-        image_channels: int = 3,
-        norm: Literal["batch", "virtual"] = "batch",
-        reference: int = 100,
-    ):
+    def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3):
         super().__init__()
-        if len(widths) != levels(size) - 1:
-            raise ValueError(f"{size} pixels need {levels(size) - 1} widths, got {len(widths)}: {widths}")
+        check_widths(widths, size, levels(size) - 1)
         self.bottom = (widths[-1], BOTTOM[size], BOTTOM[size])
         units = widths[-1] * BOTTOM[size] ** 2
-        self.register_buffer("reference", torch.rand(reference, latent) if norm == "virtual" else None)
 
         def normalised(channels: int, kind: type[nn.Module]) -> list[nn.Module]:
-            if norm == "virtual":
-                return [VirtualBatchNorm(channels, reference), nn.ReLU()]
             return [kind(channels, eps=EPS, affine=False), _Shift(channels), nn.ReLU()]
 
         self.head = nn.Sequential(nn.Linear(latent, units, bias=False), *normalised(units, BatchNorm1d))
         layers: list[nn.Module] = []
-        coarse_to_fine = widths[::-1]
-        for a, b in zip(coarse_to_fine, coarse_to_fine[1:], strict=False):
+        for a, b in pairwise(widths[::-1]):
             layers += [nn.ConvTranspose2d(a, b, 5, stride=2, padding=2, output_padding=1, bias=False)]
             layers += normalised(b, BatchNorm2d)
         for layer in (self.head[0], *layers):
@@ -74,11 +57,7 @@ class ImprovedGenerator(nn.Module):
         self.body = nn.Sequential(*layers, WeightNormed(out, start=0.1, train_scale=True))
 
     def forward(self, u: Tensor) -> Tensor:
-        n = len(u)
-        if self.reference is not None:
-            u = torch.cat([self.reference, u])
-        h = self.body(self.head(u).unflatten(1, self.bottom))
-        return torch.tanh(at_least_fp32(h[-n:]))
+        return torch.tanh(at_least_fp32(self.body(self.head(u).unflatten(1, self.bottom))))
 
 
 class _Noise(nn.Module):
@@ -136,14 +115,13 @@ class ImprovedCritic(nn.Module):
         self, size: int, widths: tuple[int, ...], *, classes: int = 10, kernels: int = 100, image_channels: int = 3
     ):
         super().__init__()
-        if len(widths) != levels(size) - 2:
-            raise ValueError(f"{size} pixels need {levels(size) - 2} widths, got {len(widths)}: {widths}")
+        check_widths(widths, size, levels(size) - 2)
 
         def conv(a: int, b: int, kernel: int = 3, *, stride: int = 1, padding: int = 0) -> list[nn.Module]:
             return [WeightNormed(nn.Conv2d(a, b, kernel, stride=stride, padding=padding)), nn.LeakyReLU(0.2)]
 
         layers: list[nn.Module] = [_Noise(0.2)]
-        for a, b in zip((image_channels, *widths), widths, strict=False):
+        for a, b in pairwise((image_channels, *widths)):
             layers += [*conv(a, b, padding=1), *conv(b, b, padding=1), *conv(b, b, stride=2, padding=1)]
             layers += [nn.Dropout(0.5)]
         top = widths[-1]

@@ -5,18 +5,16 @@
 | `BatchNorm1d`, `BatchNorm2d` | torch's | Ioffe and Szegedy 2015 |
 | `HiddenNorm`, `OutputNorm` | of flows: running averages from the first batch on | Dinh et al. 2017, sec. 3.7 |
 | `GroupNorm` | torch's | Wu and He 2018 |
-| `VirtualBatchNorm` | of a fixed reference batch and of the example itself | Salimans et al. 2016, sec. 3.5 |
 | `SpectrallyNormalised` | weights divided by their largest singular value | Miyato et al. 2018, sec. 2.1 |
 
-A batch whose statistics are not finite leaves all running averages as they were: the training loop skips its step, and
-one NaN in an average would stay there and make every sample in evaluation mode NaN.
+A batch whose statistics are not finite leaves all running averages as they were: the training loop skips its step, but
+a NaN in an average would stay.
 
 Deviations:
 - The running averages of flows start from the first batch (their rate falls as 1 / t down to `DECAY`); the code of
   Dinh et al. starts them at mean 0 and variance 1.
-- `OutputNorm` takes its moments over the pixels that it normalises. The code of Dinh et al. includes the zeros in place
-  of masked pixels, which halves the variances: what a checkerboard coupling hands to the N(0, I) prior then has
-  variance 2 at best, at a cost of up to (1 - ln 2) / 2 nats, 0.22 bits, per such dimension.
+- `OutputNorm` takes its moments over the pixels that it normalises. The code of Dinh et al. includes the zeros of
+  masked pixels, which halves the variances, at a cost of up to (1 - ln 2) / 2 nats, 0.22 bits, per such dimension.
 """
 
 from __future__ import annotations
@@ -34,8 +32,7 @@ DECAY = 0.1
 EPSILON = 1e-4
 """Added to every variance of flows."""
 SMALL_GROUP = 16
-"""Channels per group below which the CPU's bf16 kernel for channels last takes 2 to 6 times as long as the fp32 kernel,
-casts included; with more it is the faster one."""
+"""Channels per group below which the CPU's bf16 kernel for channels last takes 2 to 6 times as long as fp32."""
 
 
 class _FiniteBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -75,34 +72,6 @@ class GroupNorm(nn.GroupNorm):
         if x.dtype == torch.bfloat16 and x.device.type == "cpu" and self.num_channels < SMALL_GROUP * self.num_groups:
             return super().forward(x.float()).to(x.dtype)
         return super().forward(x)
-
-
-class VirtualBatchNorm(nn.Module):
-    """(R + N, C) or (R + N, C, H, W), the R reference examples first -> the same shape, normalised per channel, plus b.
-
-    An example's mean and mean square are those over the reference batch and the example together; the reference
-    examples are normalised by their own. No example depends on another one.
-    """
-
-    def __init__(self, channels: int, reference: int, eps: float = 1e-6):
-        super().__init__()
-        self.reference, self.eps = reference, eps
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = x.float()
-        moments = torch.stack([h, h.square()])
-        if h.dim() == 4:
-            moments = moments.mean((3, 4))  # (2, R + N, C)
-        r = self.reference
-        shared = moments[:, :r].mean(1, keepdim=True)
-        mixed = torch.lerp(shared, moments[:, r:], 1 / (r + 1))
-        mean, square = torch.cat([shared.expand(-1, r, -1), mixed], dim=1)
-        factor = (square - mean.square() + self.eps).rsqrt()
-        shift = self.bias - mean * factor
-        if h.dim() == 4:
-            factor, shift = factor[..., None, None], shift[..., None, None]
-        return h * factor + shift
 
 
 class RunningMoments(nn.Module):
@@ -180,7 +149,7 @@ class SpectrallyNormalised(nn.Module):
     """`net` with every convolution's and dense layer's weight W replaced by W / sigma(W); biases are free.
 
     sigma is the largest singular value of the matrix with one row per output channel, by one power iteration per
-    forward pass in training (Miyato et al. 2018, algorithm 1). A critic averaged over steps is not normalised exactly.
+    forward pass in training (Miyato et al. 2018, algorithm 1).
     """
 
     def __init__(self, net: nn.Module):

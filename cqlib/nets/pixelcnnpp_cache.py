@@ -1,10 +1,10 @@
-"""PixelCNN++ pixel by pixel, each number computed once: sampling at the cost of about one pass of the net.
+"""Cached sampling from PixelCNN++: each activation is computed once, so that an image costs about one forward pass.
 
 Reference: Ramachandran et al., "Fast generation for convolutional autoregressive models", ICLR workshop 2017. The
-vertical stream depends on the rows above alone, so that a row of it is one convolution over a strip of two rows per
-layer. The horizontal stream goes pixel by pixel: of each convolution's input the row before and the pixel to the left
-are kept. Coarser stages run at every second or fourth row and pixel.
-What the row above and the vertical stream add to a horizontal layer is computed for a whole row when it begins.
+vertical stream sees only the rows above and is computed row by row, each layer from two rows of its input. The
+horizontal stream is computed pixel by pixel: each layer keeps the row above and the pixel to the left of its input, and
+what the row above and the vertical stream contribute is computed once per row. Coarser stages run at every second or
+fourth row and pixel.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from cqlib.nets.distributions import LogisticMixture
 from cqlib.nets.pixelcnnpp import PixelCNNPP, ShiftedConv2d, Stage, concat_elu, right
 
 Outputs = Callable[[Tensor, int, int], Tensor]
-"""(x, r, c) -> (N, outputs): what the net says of pixel (r, c), given the pixels of x (N, C, S, S) before it."""
+"""(x, r, c) -> the net's outputs (N, outputs) at pixel (r, c), given the pixels of x (N, C, S, S) before it."""
 
 
 def raster(outputs: Outputs, u: Tensor) -> Tensor:
-    """Images (N, C, S, S), pixels as centres of their cells, drawn in raster order from `LogisticMixture`s by u
-    (N, 1 + C, S, S), uniform on [0, 1)."""
+    """Sample images (N, C, S, S) of cell centres in raster order, with uniform noise u (N, 1 + C, S, S) in [0, 1)."""
     x = torch.zeros_like(u[:, 1:])
     for r in range(u.shape[2]):
         for c in range(u.shape[3]):
@@ -38,7 +37,7 @@ def _filters(layer: Any) -> tuple[Tensor, Tensor]:
 
 
 class _VerticalConv:
-    """A down-shifted convolution of two rows, row by row: (N, in, 1, W) -> (N, out, 1, W / stride)."""
+    """A down-shifted convolution with two kernel rows: one row (N, in, 1, W) -> (N, out, 1, W / stride)."""
 
     def __init__(self, shifted: ShiftedConv2d):
         self.weight, self.bias = _filters(shifted.conv)
@@ -64,9 +63,9 @@ class _VerticalBlock:
 
 
 class _HorizontalConv:
-    """A down-right-shifted 2x2 convolution, pixel by pixel; its input goes into `slots[c]`, (N, in).
+    """A down-right-shifted 2x2 convolution, pixel by pixel. Write the input (N, in) of column c into `slots[c]`.
 
-    One line of inputs is kept: up to the present column this row's, beyond it still those of the row before.
+    One line of inputs is kept: this row's up to the current column, the row above's after it.
     """
 
     def __init__(self, shifted: ShiftedConv2d, n: int, columns: int):
@@ -80,7 +79,7 @@ class _HorizontalConv:
         self.pairs = [line[:, c : c + 2].flatten(1) for c in range(columns)]
 
     def begin(self, more: Tensor | None = None) -> None:
-        """At the head of a row: what the row before, the bias and `more` (N, out, 1, W / stride) add to it."""
+        """Start a row: add up the contributions of the row above, the bias and `more` (N, out, 1, W / stride)."""
         row = conv2d(self.line, self.above, self.bias, (1, self.stride))
         if more is not None:
             row = row + more
@@ -105,12 +104,12 @@ class _HorizontalBlock:
         self.signs = weight.new_tensor([[1.0], [-1.0]])
 
     def begin(self, v: Tensor) -> None:
-        """At the head of a row, with the vertical stream's (N, width, 1, W)."""
+        """Start a row, given the vertical stream v (N, width, 1, W)."""
         self.first.begin(conv2d(concat_elu(v), self.from_vertical, self.bias))
         self.second.begin()
 
     def __call__(self, c: int, h: Tensor, short: Tensor | None = None) -> Tensor:
-        """h (N, width) at column c; `short` is f of what comes from the way down, (N, 2 width)."""
+        """h (N, width) at column c -> (N, width); `short` (N, 2 width) is the short-cut, after its concatenated ELU."""
         self._activate(h, self.first.slots[c])
         a = self.first(c)
         if short is not None:
@@ -140,7 +139,7 @@ class _CachedStage:
             self.doubled: list[Tensor] = [weight] * (columns // 2)
 
     def row(self, r: int, v: Tensor) -> Tensor:
-        """The vertical stream's row r, (N, width, 1, W) -> the same; to be called for every row, before its pixels."""
+        """Row r of the vertical stream, (N, width, 1, W) -> (N, width, 1, W); call it before the row's pixels."""
         passed = [v]
         for of_v, of_h in zip(self.in_vertical, self.in_horizontal, strict=True):
             v = of_v(v)
@@ -162,7 +161,7 @@ class _CachedStage:
         return v
 
     def pixel(self, r: int, c: int, h: Tensor) -> Tensor:
-        """The horizontal stream at pixel (r, c), (N, width) -> the same; to be called in raster order."""
+        """The horizontal stream at pixel (r, c), (N, width) -> (N, width); call it in raster order."""
         passed = []
         for block in self.in_horizontal:
             passed.append(block.first.slots[c])
@@ -181,7 +180,7 @@ class _CachedStage:
 
 
 class Cache:
-    """`Outputs` of a net without dropout, asked for every pixel of n images of side `size` in raster order."""
+    """`Outputs` of a net, without dropout, for n images of side `size`; call it for every pixel in raster order."""
 
     def __init__(self, net: PixelCNNPP, n: int, size: int):
         self.rows_above = _VerticalConv(net.rows_above)
@@ -203,7 +202,7 @@ class Cache:
         return torch.addmm(bias, elu(self.stage.pixel(r, c, h)), weight)
 
     def _begin(self, x: Tensor, r: int) -> None:
-        """The vertical stream's row r, and what is known of the horizontal stream's beginning."""
+        """Compute row r of the vertical stream, and the horizontal stream's input but for the pixel to the left."""
         if r == 0:
             before = torch.zeros_like(x[:, :1, :1]).expand(-1, x.shape[1] + 1, -1, -1)
             v = above = before.new_zeros(len(x), len(self.column_bias), 1, x.shape[3])

@@ -1,16 +1,12 @@
-"""PixelRNN: LSTMs that go over an image line by line, every position of a line at once.
+"""PixelRNN's Diagonal BiLSTM: LSTMs that go over an image diagonal by diagonal, all positions of one at once.
 
 Reference: van den Oord, Kalchbrenner, Kavukcuoglu, "Pixel Recurrent Neural Networks", ICML 2016, section 3, Eq. (3):
 
     [o, f, i, g] = K_ss * h' + K_is * x,   c = s(f) c' + s(i) tanh(g),   h = s(o) tanh(c)
 
-| layer | a line | input-to-state | state-to-state: h' of which neighbours |
-|---|---|---|---|
-| Row LSTM | a row | 3x1 along the row, mask B | 3x1: three in the row above |
-| Diagonal BiLSTM | a diagonal | 1x1, mask B | 2x1: the one above and the one before in the row |
-
-The Diagonal BiLSTM does it once from the left and once, on mirrored maps, from the right. What comes from the right is
-moved down by one row before the two are added, for it has seen the rest of its row.
+K_is is a 1x1 convolution with mask B; K_ss reads the states h' of the pixel above and of the one before in the row.
+One LSTM starts from the left and one, on mirrored maps, from the right. What comes from the right is moved down by one
+row before the two are added, for it has seen the rest of its row.
 
 Deviations:
 - `skew` keeps the columns of the skewed map without their padding: half of the work, and a state outside the image
@@ -21,8 +17,6 @@ Deviations:
 """
 
 from __future__ import annotations
-
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -60,82 +54,47 @@ def unskew(lines: list[Tensor], height: int, width: int) -> Tensor:
     return torch.cat(lines, 1).index_select(1, order.argsort()).unflatten(1, (height, width))
 
 
-class LineLSTM(nn.Module):
-    """What both layers share: maps (N, features, H, W) -> h, maps (N, hidden, H, W).
+class DiagonalBiLSTM(nn.Module):
+    """Maps (N, features, H, W), not taller than wide -> h, maps (N, hidden, H, W); sees all earlier pixels."""
 
-    `neighbours` is how many states of the line before a position sees, `directions` how many LSTMs go side by side.
-    """
-
-    neighbours: int
-    directions: int
-
-    def __init__(self, features: int, hidden: int, kernel: tuple[int, int], *, colours: int):
+    def __init__(self, features: int, hidden: int, *, colours: int):
         super().__init__()
-        copies = 4 * self.directions
         self.hidden = hidden
-        self.input_to_state = RasterConv2d("B", features, hidden, kernel, colours=colours, copies=copies)
-        fan_in = self.neighbours * hidden
-        self.state_to_state = nn.Parameter(torch.empty(self.directions, fan_in, 4 * hidden))
-        with torch.no_grad():
-            self.state_to_state.uniform_(-(fan_in**-0.5), fan_in**-0.5)
+        self.input_to_state = RasterConv2d("B", features, hidden, (1, 1), colours=colours, copies=8)
+        bound = (2 * hidden) ** -0.5
+        self.state_to_state = nn.Parameter(torch.empty(2, 2 * hidden, 4 * hidden).uniform_(-bound, bound))
 
-    def gates(self, x: Tensor) -> Tensor:
-        """The input-to-state part for all positions at once: -> (directions, H, W, N, 4 hidden)."""
-        gates = self.input_to_state(x).unflatten(1, (self.directions, 4 * self.hidden))
-        return gates.permute(1, 3, 4, 0, 2)
-
-    def at_pixel(self, n: int, height: int, width: int) -> LSTMAtPixel:
-        """The layer for n images of which one pixel after the other becomes known."""
-        return (RowAtPixel if isinstance(self, RowLSTM) else DiagonalAtPixel)(self, n, height, width)
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[2] > x.shape[3]:
+            raise ValueError(f"maps may not be taller than wide, got {tuple(x.shape[2:])}")
+        gates = self.input_to_state(x).unflatten(1, (2, 4 * self.hidden))
+        left, right = gates.permute(1, 3, 4, 0, 2)  # (H, W, N, 4 h)
+        states = self.scan(skew(torch.stack([left, right.flip(1)])))
+        left, right = unskew(states, *x.shape[2:])  # (H, W, N, h)
+        return (left + pad(right.flip(1)[:-1], (0, 0, 0, 0, 0, 0, 1, 0))).permute(2, 3, 0, 1)
 
     def scan(self, lines: list[Tensor]) -> list[Tensor]:
-        """Input-to-state parts of each line (D, L, N, 4 h) -> h of each line (D, L, N, h).
+        """Input-to-state parts of each diagonal (2, L, N, 4 h) -> h of each (2, L, N, h).
 
-        A line of L positions looks at L + neighbours - 1 of the one before; where there are fewer, 0 stands on either
-        side. A position's c continues that of the second of its neighbours.
+        L positions look at L + 1 of the diagonal before; where there are fewer, 0 stands on either side. A position's
+        c continues that of the second of its neighbours.
         """
-        d, length, n, _ = lines[0].shape
-        h = c = lines[0].new_zeros(d, length + self.neighbours - 1, n, self.hidden).to(self.state_to_state.dtype)
+        _, length, n, _ = lines[0].shape
+        h = c = lines[0].new_zeros(2, length + 1, n, self.hidden).to(self.state_to_state.dtype)
         states = []
         for line in lines:
             length = line.shape[1]
-            if h.shape[1] < length + self.neighbours - 1:
+            if h.shape[1] < length + 1:
                 h, c = pad(h, (0, 0, 0, 0, 1, 1)), pad(c, (0, 0, 0, 0, 1, 1))
-            seen = torch.cat([h[:, k : k + length] for k in range(self.neighbours)], -1)
+            seen = torch.cat([h[:, :length], h[:, 1 : 1 + length]], -1)
             gates = torch.baddbmm(line.flatten(1, 2), seen.flatten(1, 2), self.state_to_state)
             h, c = cell(gates.unflatten(1, (length, n)), c[:, 1 : 1 + length])
             states.append(h)
         return states
 
-
-class RowLSTM(LineLSTM):
-    """From the top row to the bottom: sees a triangle above the pixel, and the window of the masked convolution."""
-
-    neighbours, directions = 3, 1
-
-    def __init__(self, features: int, hidden: int, *, colours: int):
-        super().__init__(features, hidden, (1, 3), colours=colours)
-
-    def forward(self, x: Tensor) -> Tensor:
-        states = self.scan(list(self.gates(x).unbind(1)))
-        return torch.stack(states, 1)[0].permute(2, 3, 0, 1)
-
-
-class DiagonalBiLSTM(LineLSTM):
-    """Along the diagonals from the upper left corner and from the upper right one: sees all earlier pixels."""
-
-    neighbours, directions = 2, 2
-
-    def __init__(self, features: int, hidden: int, *, colours: int):
-        super().__init__(features, hidden, (1, 1), colours=colours)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[2] > x.shape[3]:
-            raise ValueError(f"maps may not be taller than wide, got {tuple(x.shape[2:])}")
-        left, right = self.gates(x)
-        states = self.scan(skew(torch.stack([left, right.flip(1)])))
-        left, right = unskew(states, *x.shape[2:])  # (H, W, N, h)
-        return (left + pad(right.flip(1)[:-1], (0, 0, 0, 0, 0, 0, 1, 0))).permute(2, 3, 0, 1)
+    def at_pixel(self, n: int, height: int, width: int) -> LSTMAtPixel:
+        """The layer for n images of which one pixel after the other becomes known."""
+        return LSTMAtPixel(self, n, height, width)
 
 
 class PixelRNNNet(nn.Module):
@@ -145,18 +104,15 @@ class PixelRNNNet(nn.Module):
     input; skip connections; softmax.
     """
 
-    def __init__(
-        self, layer: Literal["diagonal", "row"], hidden: int, layers: int, width: int, *, colours: int, levels: int
-    ):
+    def __init__(self, hidden: int, layers: int, width: int, *, colours: int, levels: int):
         super().__init__()
-        kind = {"diagonal": DiagonalBiLSTM, "row": RowLSTM}[layer]
         features = 2 * hidden
 
         def one_by_one() -> RasterConv2d:
             return RasterConv2d("B", hidden, features, (1, 1), colours=colours)
 
         self.stem = RasterConv2d("A", colours, features, (7, 7), colours=colours)
-        self.lstms = nn.ModuleList(kind(features, hidden, colours=colours) for _ in range(layers))
+        self.lstms = nn.ModuleList(DiagonalBiLSTM(features, hidden, colours=colours) for _ in range(layers))
         self.up = nn.ModuleList(one_by_one() for _ in range(layers))
         self.skip = nn.ModuleList(one_by_one() for _ in range(layers))
         self.head = PixelSoftmax(features, width, colours=colours, levels=levels)
@@ -172,69 +128,37 @@ class PixelRNNNet(nn.Module):
 
 
 class LSTMAtPixel:
-    """An LSTM layer at one pixel after the other. A pixel is visited once per colour, each time with more of its input
-    known; later pixels see its last state."""
+    """A `DiagonalBiLSTM` at one pixel after the other. A pixel is visited once per colour, each time with more of its
+    input known; later pixels see its last state. From the right the LSTM runs when a row is whole, for the row below.
+    """
 
-    def __init__(self, lstm: LineLSTM, n: int, height: int, width: int):
+    def __init__(self, lstm: DiagonalBiLSTM, n: int, height: int, width: int):
         self.input_to_state = lstm.input_to_state.at_pixel(n, height, width)
         self.weight, self.hidden, self.width = lstm.state_to_state, lstm.hidden, width
         self.place: tuple[int, int] | None = None
-        # this row and the one above, with a column of 0 on either side
+        # from the left in this row, from the left and from the right in the one above; a column of 0 on either side
         self.h = lstm.state_to_state.new_zeros(n, width + 2, lstm.hidden)
-        self.c, self.h_above, self.c_above = (torch.zeros_like(self.h) for _ in range(3))
+        self.c, self.h_above, self.right_h = (torch.zeros_like(self.h) for _ in range(3))
+        self.right_gates = self.h.new_zeros(n, width, 4 * lstm.hidden)  # from the right, of this row
 
     def __call__(self, value: Tensor, row: int, column: int) -> Tensor:
         """(n, features) at the pixel -> (n, hidden) at the pixel."""
-        self.gates = self.input_to_state(value, row, column)
+        from_left, from_right = self.input_to_state(value, row, column).chunk(2, 1)
         if self.place != (row, column):
             if column == 0 and row > 0:
-                self.next_row()
-            self.from_states, self.c_before = self.enter(column)
+                self._next_row()
+            seen = torch.cat([self.h_above[:, column + 1], self.h[:, column]], 1)
+            self.from_states, self.c_before = seen @ self.weight[0], self.c[:, column]
             self.place = (row, column)
-        h, c = cell(self.gates[:, : 4 * self.hidden] + self.from_states, self.c_before)
+        self.right_gates[:, column] = from_right
+        h, c = cell(from_left + self.from_states, self.c_before)
         self.h[:, column + 1], self.c[:, column + 1] = h, c
-        return h
-
-    def next_row(self) -> None:
-        self.h_above, self.h = self.h, torch.zeros_like(self.h)
-        self.c_above, self.c = self.c, torch.zeros_like(self.c)
-
-    def enter(self, column: int) -> tuple[Tensor, Tensor]:
-        """The state-to-state part at a new pixel (n, 4 hidden), and the c to go on from (n, hidden)."""
-        raise NotImplementedError
-
-
-class RowAtPixel(LSTMAtPixel):
-    """The state-to-state part is computed row by row."""
-
-    def enter(self, column: int) -> tuple[Tensor, Tensor]:
-        if column == 0:
-            seen = torch.cat([self.h_above[:, k : k + self.width] for k in range(3)], -1)
-            self.whole_row = seen @ self.weight[0]
-        return self.whole_row[:, column], self.c_above[:, column + 1]
-
-
-class DiagonalAtPixel(LSTMAtPixel):
-    """From the left pixel by pixel; from the right when a row is whole, for the row below it."""
-
-    def __init__(self, lstm: LineLSTM, n: int, height: int, width: int):
-        super().__init__(lstm, n, height, width)
-        self.right_h = torch.zeros_like(self.h)  # from the right, of the row above
-        self.right_gates = self.h.new_zeros(n, width, 4 * self.hidden)  # from the right, of this row
-
-    def __call__(self, value: Tensor, row: int, column: int) -> Tensor:
-        h = super().__call__(value, row, column)
-        self.right_gates[:, column] = self.gates[:, 4 * self.hidden :]
         return h + self.right_h[:, column + 1]
 
-    def enter(self, column: int) -> tuple[Tensor, Tensor]:
-        seen = torch.cat([self.h_above[:, column + 1], self.h[:, column]], 1)
-        return seen @ self.weight[0], self.c[:, column]
-
-    def next_row(self) -> None:
+    def _next_row(self) -> None:
         h = c = torch.zeros_like(self.h[:, 0])
         for column in reversed(range(self.width)):
             seen = torch.cat([self.right_h[:, column + 1], h], 1)
             h, c = cell(torch.addmm(self.right_gates[:, column], seen, self.weight[1]), c)
             self.right_h[:, column + 1] = h
-        super().next_row()
+        self.h_above, self.h, self.c = self.h, torch.zeros_like(self.h), torch.zeros_like(self.c)

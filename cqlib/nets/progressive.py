@@ -1,15 +1,16 @@
-"""Generator and critic that grow from 4x4 pixels (3x3 where the image has 48) to the image's size.
+"""Progressive growing: generator and critic start at 4x4 pixels (3x3 for images of 48) and grow to the full size.
 
 Reference: Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", ICLR 2018,
-sections 2 to 4, appendix A.1; layers and widths those of its authors' Theano code, which the CIFAR-10 number is from.
+sections 2 to 4 and appendix A.1, with the layers and widths of its authors' Theano code for CIFAR-10.
 
-Both nets hold the parameters of all resolutions from the start and use those up to the current one. Images have
-their full size everywhere: at a coarser resolution the generator repeats pixels and the critic averages them.
+Both nets hold the parameters of all resolutions from the start. Images always have their full size: at a coarser
+resolution the generator repeats pixels and the critic averages them.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,7 @@ from cqlib.nets.conv import BOTTOM
 from cqlib.nets.precision import at_least_fp32
 
 TICKS = 1000
-"""How finely a phase is divided: the clock of the growth counts thousandths of a phase."""
+"""Ticks of the clock per phase."""
 
 
 def resolutions(size: int) -> tuple[int, ...]:
@@ -31,7 +32,7 @@ def resolutions(size: int) -> tuple[int, ...]:
 
 
 def feature_maps(size: int, base: int, most: int) -> tuple[int, ...]:
-    """Channels of the head and then of each resolution, coarsest first: min(base / 2^k, most), k = 0, 1, …"""
+    """Channels of the head and of each resolution, coarsest first: min(base / 2^k, most), k = 0, 1, …"""
     return tuple(min(base // 2**k, most) for k in range(len(resolutions(size)) + 1))
 
 
@@ -51,16 +52,16 @@ def pixel_norm(x: Tensor) -> Tensor:
 
 
 def minibatch_std(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C + 1, H, W): one number more (section 3), the standard deviation over the batch,
-    averaged over all features and pixels."""
+    """(N, C, H, W) -> (N, C + 1, H, W): appends the standard deviation over the batch, averaged over features and
+    pixels (section 3)."""
     h = at_least_fp32(x)
     std = ((h - h.mean(0)).square().mean(0) + 1e-8).sqrt().mean()
     return torch.cat([x, std.to(x.dtype).expand(len(x), 1, *x.shape[2:])], dim=1)
 
 
 class EqualisedConv(nn.Module):
-    """Convolution whose weights start as N(0, 1) and are scaled by gain / sqrt(fan-in) when used (section 4.1), so
-    that Adam moves all layers equally fast relative to He's initial scale."""
+    """Convolution with weights from N(0, 1), scaled by gain / sqrt(fan-in) at run time (section 4.1): Adam then moves
+    all layers equally fast relative to He's initial scale."""
 
     def __init__(self, a: int, b: int, kernel: int, *, padding: int = 0, gain: float = math.sqrt(2)):
         super().__init__()
@@ -85,10 +86,8 @@ class Activated(EqualisedConv):
 
 
 class Growing(nn.Module):
-    """What grows: a clock in thousandths of a phase. Each resolution after the first takes two phases, one in which
-    the coarser one trains and one in which it fades in. A new net is fully grown.
-
-    The clock is an integer buffer, so that checkpoints and averaged weights have that of their step.
+    """A net with a clock, in `TICKS` per phase. Each resolution after the first takes two phases: the coarser one
+    trains, then the new one fades in. A new net is fully grown. The clock is an integer buffer, saved with the weights.
     """
 
     clock: Tensor
@@ -98,20 +97,20 @@ class Growing(nn.Module):
         self.sides = resolutions(size)
         self.end = 2 * TICKS * (len(self.sides) - 1)
         self.register_buffer("clock", torch.tensor(self.end))
-        self._set: int | None = None  # what `grow` set it to: known without asking the device
+        self._set: int | None = None  # the clock as `grow` set it, without a read from the device
 
     def grow(self, clock: int) -> None:
-        """Set the clock; beyond the last fade-in it stands still."""
+        """Set the clock, at most to the end of the last fade-in."""
         self._set = min(clock, self.end)
         self.clock.fill_(self._set)
 
     def stage(self) -> tuple[int, float]:
-        """The finest resolution in use, 0 for the coarsest, and alpha, how far it has faded in: 0 < alpha <= 1."""
+        """The finest resolution in use, 0 for the coarsest, and its weight alpha in the fade-in, 0 < alpha <= 1."""
         level, ticks = divmod(int(self.clock) if self._set is None else self._set, 2 * TICKS)
         return (level, 1.0) if ticks <= TICKS else (level + 1, ticks / TICKS - 1)
 
     def __getstate__(self) -> dict:
-        """Of a copy: its buffer alone counts, which an average overwrites."""
+        """A copy reads its clock from the buffer, which averaging overwrites."""
         return {**self.__dict__, "_set": None}
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
@@ -119,12 +118,11 @@ class Growing(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
 
     def below(self, level: int) -> int:
-        """By which factor the resolution of a level is coarser than the image's."""
+        """The factor between the image's resolution and a level's."""
         return self.sides[-1] // self.sides[level]
 
     def coarsened(self, x: Tensor) -> Tensor:
-        """Images as the current stage makes them: averaged down to its resolution, the last octave times alpha;
-        (N, C, S, S) -> (N, C, S, S)."""
+        """Real images at the current stage: averaged to its resolution, faded in by alpha; (N, C, S, S) -> same."""
         level, alpha = self.stage()
         h = shrink(x, self.below(level))
         if alpha < 1:
@@ -144,7 +142,7 @@ class ProgressiveGenerator(Growing):
         )
         self.blocks = nn.ModuleList(
             nn.Sequential(Activated(a, b, 3, padding=1, norm=True), Activated(b, b, 3, padding=1, norm=True))
-            for a, b in zip(maps, maps[1:], strict=False)
+            for a, b in pairwise(maps)
         )
         self.to_image = nn.ModuleList(EqualisedConv(b, image_channels, 1, gain=1.0) for b in maps)
 
@@ -160,8 +158,8 @@ class ProgressiveGenerator(Growing):
 
 
 class ProgressiveCritic(Growing):
-    """(N, image_channels, S, S) -> scores (N,): the generator's mirror image, with the minibatch's standard deviation
-    at the coarsest resolution. A score depends on the whole batch."""
+    """(N, image_channels, S, S) -> scores (N,): the generator mirrored, with `minibatch_std` at the coarsest
+    resolution, so that a score depends on the whole batch."""
 
     def __init__(self, size: int, base: int, most: int, *, image_channels: int = 3):
         super().__init__(size)
@@ -169,7 +167,7 @@ class ProgressiveCritic(Growing):
         self.from_image = nn.ModuleList(Activated(image_channels, b, 1) for b in maps)
         self.blocks = nn.ModuleList(
             nn.Sequential(Activated(b, b, 3, padding=1), Activated(b, a, 3, padding=1))
-            for a, b in zip(maps, maps[1:], strict=False)
+            for a, b in pairwise(maps)
         )
         self.head = nn.Sequential(
             Activated(maps[0] + 1, maps[0], 3, padding=1),

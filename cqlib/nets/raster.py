@@ -10,7 +10,7 @@ k of what follows a mask A has seen the colours before k at that pixel, and a ma
 Deviations:
 - A number of features that three does not divide is divided as evenly as it can be (`degrees`).
 - Cached sampling is not in the paper. A net applies every layer that reads other pixels through `run`, which calls
-  the layer on maps, or answers from caches for one pixel (`AtPixel`). The net itself is written once.
+  the layer on maps, or for one pixel from caches (`AtPixel`).
 """
 
 from __future__ import annotations
@@ -60,15 +60,9 @@ class RasterConv2d(nn.Conv2d):
     bias: nn.Parameter
 
     def __init__(
-        self,
-        kind: Literal["A", "B"],
-        in_features: int,
-        out_features: int,
-        kernel: tuple[int, int],
-        *,
-        colours: int,
+        self, kind: Literal["A", "B"], in_features: int, out_features: int, kernel: tuple[int, int], *, colours: int,
         copies: int = 1,
-    ):
+    ):  # fmt: skip
         padding = (kernel[0] // 2, kernel[1] // 2)
         super().__init__(in_features, copies * out_features, kernel, padding=padding)
         out_degrees = degrees(out_features, colours).repeat(copies)

@@ -10,7 +10,7 @@ from torch.distributions import LowRankMultivariateNormal, MultivariateNormal
 from cqlib.models import coverage_quality
 from cqlib.models.registry import build
 from cqlib.models.vae_full_covariance import VAEFullCovariance, recipe
-from cqlib.nets.distributions import Whitening, low_rank_log_density
+from cqlib.nets.distributions import low_rank_log_density
 from cqlib.pixels import dequantise
 from cqlib.recipe import PROFILES
 
@@ -21,10 +21,10 @@ def double(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
 
 
-def system(rank, size=16, channels=1) -> VAEFullCovariance:
+def system(size=16, channels=1) -> VAEFullCovariance:
     """A tiny model of grey images in fp64, moved away from its start."""
     torch.manual_seed(0)
-    model = build(replace(recipe(ROW, "smoke", size).system, image_channels=channels, rank=rank)).double()
+    model = build(replace(recipe(ROW, "smoke", size).system, image_channels=channels)).double()
     with torch.no_grad():
         for p in model.parameters():
             p.add_(0.03 * torch.randn_like(p))
@@ -40,11 +40,8 @@ def images(n=3, size=16, channels=1):
 def covariance(model: VAEFullCovariance, z: torch.Tensor) -> torch.Tensor:
     """That of p(x|z), (N, D, D), element by element as the header of the model's file says."""
     _, log_sigma, factors = model.decode_all(z)
-    s, low = log_sigma.exp().flatten(1), factors.flatten(2)
-    if model.whitening is None:
-        return torch.diag_embed(s**2) + low.mT @ low
-    a = model.whitening.below.tril(-1) + torch.eye(s.shape[1], dtype=s.dtype)
-    return s[:, :, None] * torch.linalg.inv(a.T @ a) * s[:, None]
+    low = factors.flatten(2)
+    return torch.diag_embed((2 * log_sigma.flatten(1)).exp()) + low.mT @ low
 
 
 # --- the densities -------------------------------------------------------------------------------------------
@@ -97,23 +94,11 @@ def test_low_rank_density_of_two_dimensions_integrates_to_one():
     assert log_p.exp().sum().item() * float(side[1] - side[0]) ** 2 == pytest.approx(1, abs=1e-6)
 
 
-def test_whitening_is_triangular_with_determinant_one_and_comes_back():
-    whitening = Whitening(6).double()
-    e = double(3, 6)
-    assert torch.equal(whitening(e), e)
-    torch.nn.init.normal_(whitening.below)
-    jacobian = torch.autograd.functional.jacobian(lambda v: whitening(v[None])[0], e[0])
-    torch.testing.assert_close(jacobian.diag(), torch.ones(6).double())
-    assert torch.count_nonzero(jacobian.triu(1)) == 0 != torch.count_nonzero(jacobian.tril(-1))
-    torch.testing.assert_close(whitening.inverse(whitening(e)), e)
-
-
 # --- the model -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rank", [2, None])
-def test_the_decoders_density_is_the_dense_gaussian(rank):
-    model = system(rank)
+def test_the_decoders_density_is_the_dense_gaussian():
+    model = system()
     v, z = dequantise(images()).double(), double(3, model.config.latent)
     with torch.no_grad():
         dense = covariance(model, z)
@@ -124,9 +109,8 @@ def test_the_decoders_density_is_the_dense_gaussian(rank):
     assert (correlation - torch.eye(256).double()).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("rank", [2, None])
-def test_samples_have_the_mean_and_the_covariance_of_the_decoder(rank, monkeypatch):
-    model = system(rank)
+def test_samples_have_the_mean_and_the_covariance_of_the_decoder(monkeypatch):
+    model = system()
     z = double(1, model.config.latent)
     decoded = model.decode_all(z)
     monkeypatch.setattr(model, "prior", lambda n, generator=None: z.expand(n, -1))
@@ -144,16 +128,14 @@ def test_samples_have_the_mean_and_the_covariance_of_the_decoder(rank, monkeypat
     torch.testing.assert_close(none, mean.expand(2, -1))
     torch.testing.assert_close(half - mean, 0.5 * (x - mean))
     directions = torch.cat([torch.eye(256).double()[:5], double(5, 256, seed=5), torch.ones(1, 256).double()])
-    if rank is not None:
-        directions = torch.cat([directions, decoded[2][0].flatten(1).detach()])  # along the factors
+    directions = torch.cat([directions, decoded[2][0].flatten(1).detach()])  # along the factors
     expected = (directions @ covariance(model, z)[0].detach() * directions).sum(1)
     found = ((x - mean) @ directions.T).square().mean(0)
     torch.testing.assert_close(found, expected, rtol=6 * math.sqrt(2 / n), atol=0)  # 6 standard errors
 
 
-@pytest.mark.parametrize("rank", [2, None])
-def test_samples_come_from_the_generator_and_gradients_reach_all_parameters(rank):
-    model = system(rank).float()
+def test_samples_come_from_the_generator_and_gradients_reach_all_parameters():
+    model = system().float()
     first, second = (model.sample(3, generator=torch.Generator().manual_seed(4)) for _ in range(2))
     assert torch.equal(first, second) and first.shape == (3, 1, 16, 16) and first.abs().max() <= 1
     model.train().generator_losses(images(4))["total"].backward()
@@ -161,11 +143,11 @@ def test_samples_come_from_the_generator_and_gradients_reach_all_parameters(rank
 
 
 def test_an_image_alone_and_in_a_batch_has_the_same_density():
-    for model in (system(2), system(None)):
-        v, z = dequantise(images(4)).double(), double(4, model.config.latent)
-        with torch.no_grad():
-            alone = torch.cat([model.log_density(v[i : i + 1], z[i : i + 1]) for i in range(4)])
-            torch.testing.assert_close(model.log_density(v, z), alone)
+    model = system()
+    v, z = dequantise(images(4)).double(), double(4, model.config.latent)
+    with torch.no_grad():
+        alone = torch.cat([model.log_density(v[i : i + 1], z[i : i + 1]) for i in range(4)])
+        torch.testing.assert_close(model.log_density(v, z), alone)
 
 
 # --- recipes -------------------------------------------------------------------------------------------------

@@ -127,21 +127,6 @@ def test_feature_matching_compares_mean_features():
     assert model.generator.head[0].weight.grad.abs().sum() > 0
 
 
-def test_virtual_batch_norm_makes_samples_independent_of_their_batch():
-    for norm, independent in (("virtual", True), ("batch", False)):
-        model = system(norm=norm).train()
-        z = model.codes(5)
-        with torch.no_grad():
-            together, alone = model.decode(z)[:2], model.decode(z[:2])
-            assert torch.allclose(together, alone, atol=1e-5) == independent
-            assert (model.decode(-z[:2]) - alone).abs().max() > 1e-3
-    model = system(norm="virtual")
-    x = images(6)
-    model.critic_losses(x, step=0, labels=torch.zeros(6, dtype=torch.long))["total"].backward()
-    model.generator_losses(x)["total"].backward()
-    assert model.generator.reference.grad is None and model.sample(1).shape == (1, 3, 16, 16)
-
-
 def test_minibatch_discrimination_is_a_switch():
     model = system(kernels=0)
     assert torch.isfinite(model.critic_losses(images(6), step=0, labels=torch.zeros(6, dtype=torch.long))["total"])
@@ -254,4 +239,4 @@ def test_training_is_the_authors():
         assert ours == pytest.approx(min(3 - epoch / 400, 1))
     config = improved_gan.recipe(LABELLED, "paper", 32).system
     assert (config.widths, config.critic, config.kernels, config.latent) == ((128, 256, 512), (96, 192), 100, 100)
-    assert (config.real_target, config.norm, config.generator_loss) == (1.0, "batch", "adversarial")
+    assert (config.real_target, config.generator_loss) == (1.0, "adversarial")

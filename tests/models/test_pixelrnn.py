@@ -1,7 +1,6 @@
 """PixelRNN: no value sees itself or a later one, probabilities sum to 1, and caches change nothing."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -9,21 +8,19 @@ from small_models import full_pass, jacobian, randomised
 
 from cqlib.models.pixelrnn import PixelRNN, PixelRNNConfig
 from cqlib.models.registry import RECIPES, build
-from cqlib.nets.pixelrnn import DiagonalBiLSTM, PixelRNNNet, RowLSTM, skew, unskew
+from cqlib.nets.pixelrnn import DiagonalBiLSTM, PixelRNNNet, skew, unskew
 from cqlib.nets.raster import AtPixel, cached, degrees, raster_sample, scaled
 from cqlib.recipe import PROFILES
 
 ROW = "table3/pixelrnn"
-KINDS = ["diagonal", "row"]
-LSTMS = {"diagonal": DiagonalBiLSTM, "row": RowLSTM}
 
 
 def images(n=4, size=16, levels=256, channels=3):
     return torch.randint(0, levels, (n, channels, size, size), dtype=torch.uint8)
 
 
-def tiny(kind, channels=3, levels=2, size=2):
-    config = PixelRNNConfig(size, image_channels=channels, hidden=4, layers=2, width=5, layer=kind, levels=levels)
+def tiny(channels=3, levels=2, size=2):
+    config = PixelRNNConfig(size, image_channels=channels, hidden=4, layers=2, width=5, levels=levels)
     return randomised(PixelRNN(config), scale=0.7)
 
 
@@ -83,38 +80,22 @@ def test_the_diagonal_bilstm_is_its_equation_pixel_by_pixel(height, width):
                 torch.testing.assert_close(out[n, :, i, j], expected, rtol=0, atol=1e-12)
 
 
-def test_the_row_lstm_is_its_equation_pixel_by_pixel():
-    lstm = randomised(RowLSTM(6, 3, colours=3))
-    x = torch.randn(1, 6, 3, 4).double()
-    expected = by_pixels(
-        Direction(lstm, 0), lstm.input_to_state(x)[0], lambda i, j: [(i - 1, j + k) for k in (-1, 0, 1)], range
-    )
-    out = lstm(x)[0]
-    for (i, j), h in expected.items():
-        torch.testing.assert_close(out[:, i, j], h, rtol=0, atol=1e-12)
-
-
 @pytest.mark.parametrize("height, width", [(3, 4), (3, 3)])
 @pytest.mark.parametrize("hidden", [3, 4])
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_layer_sees_what_the_paper_says(kind, hidden, height, width):
-    """At its own pixel the groups up to a feature's own. Of earlier pixels: all of them (diagonal), or the triangle
-    above, one wider to the left by the masked convolution, and the left neighbour (row)."""
-    lstm = randomised(LSTMS[kind](5, hidden, colours=3), scale=0.5)
+def test_a_layer_sees_what_the_paper_says(hidden, height, width):
+    """At its own pixel the groups up to a feature's own, and all of earlier pixels."""
+    lstm = randomised(DiagonalBiLSTM(5, hidden, colours=3), scale=0.5)
     found = jacobian(lstm, torch.randn(1, 5, height, width)).view(hidden, height, width, 5, height, width) != 0
     for i, j, k, m in torch.cartesian_prod(*map(torch.arange, (height, width, height, width))).tolist():
         seen = found[:, i, j, :, k, m]
         if (k, m) == (i, j):
             assert torch.equal(seen, degrees(5, 3) <= degrees(hidden, 3)[:, None])
-        elif kind == "diagonal":
-            assert seen.all() if (k, m) < (i, j) else not seen.any()
         else:
-            assert seen.all() if k <= i and j - (i - k) - 1 <= m <= j + (i - k) else not seen.any()
+            assert seen.all() if (k, m) < (i, j) else not seen.any()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_layers_are_residual_and_skip_connections_reach_the_output(kind):
-    net, x = randomised(PixelRNNNet(kind, 4, 2, 6, colours=3, levels=3), scale=0.5), torch.randn(2, 3, 3, 3).double()
+def test_layers_are_residual_and_skip_connections_reach_the_output():
+    net, x = randomised(PixelRNNNet(4, 2, 6, colours=3, levels=3), scale=0.5), torch.randn(2, 3, 3, 3).double()
     first = net.stem(x)
     one = net.lstms[0](first)
     second = first + net.up[0](one)
@@ -129,10 +110,9 @@ def test_layers_are_residual_and_skip_connections_reach_the_output(kind):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_value_sees_itself_or_a_later_one(kind, channels):
-    """By gradient, at every position and for every colour; and the Diagonal BiLSTM sees all that is before."""
-    size, net = 4, randomised(PixelRNNNet(kind, 5, 2, 7, colours=channels, levels=3), scale=0.4)
+def test_no_value_sees_itself_or_a_later_one(channels):
+    """By gradient, at every position and for every colour; and it sees all that is before."""
+    size, net = 4, randomised(PixelRNNNet(5, 2, 7, colours=channels, levels=3), scale=0.4)
     number = torch.arange(size * size).view(size, size) * channels + torch.arange(channels)[:, None, None]
     with torch.no_grad():  # every ReLU open
         for conv in (net.up[-1], net.head.first, net.head.second):
@@ -140,20 +120,17 @@ def test_no_value_sees_itself_or_a_later_one(kind, channels):
     found = jacobian(net, torch.randn(1, channels, size, size))
     found = found.abs().view(channels, 3, size**2, -1).sum(1).flatten(0, 1) > 0
     before = number.flatten() < number.flatten()[:, None]
-    assert not found[~before].any()
-    assert kind == "row" or found[before].all()
+    assert torch.equal(found, before)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_probabilities_of_all_images_sum_to_one(kind):
+def test_probabilities_of_all_images_sum_to_one():
     every = torch.cartesian_prod(*[torch.arange(2)] * 12).view(-1, 3, 2, 2).to(torch.uint8)
-    p = (-tiny(kind).nats(every)).exp()
+    p = (-tiny().nats(every)).exp()
     assert p.sum().item() == pytest.approx(1, abs=1e-12) and p.std() > 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_samples_have_the_probabilities_of_the_model(kind):
-    model = tiny(kind, channels=1)
+def test_samples_have_the_probabilities_of_the_model():
+    model = tiny(channels=1)
     every = torch.cartesian_prod(*[torch.arange(2)] * 4).view(-1, 1, 2, 2).to(torch.uint8)
     p = (-model.nats(every)).exp()
     n = 20_000
@@ -163,10 +140,9 @@ def test_samples_have_the_probabilities_of_the_model(kind):
     assert ((counts - n * p).abs() < 4.5 * (n * p * (1 - p)).sqrt() + 1).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_image_alone_and_in_a_batch(kind):
+def test_an_image_alone_and_in_a_batch():
     torch.manual_seed(0)
-    model = build(replace(RECIPES[ROW](ROW, "smoke", 16).system, layer=kind)).double().eval()
+    model = build(RECIPES[ROW](ROW, "smoke", 16).system).double().eval()
     x = images()
     torch.testing.assert_close(model.nats(x), torch.cat([model.nats(one[None]) for one in x]), rtol=1e-13, atol=0)
     other = torch.cat([x[:1], images(3) // 2])
@@ -177,9 +153,8 @@ def test_an_image_alone_and_in_a_batch(kind):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("kind", KINDS)
-def test_cached_logits_and_images_are_the_naive_ones(kind, channels):
-    model = tiny(kind, channels, levels=256, size=5)
+def test_cached_logits_and_images_are_the_naive_ones(channels):
+    model = tiny(channels, levels=256, size=5)
     u = torch.rand(3, *model.shape, dtype=torch.float64)
 
     def kept(logits_at, into):
@@ -199,20 +174,17 @@ def test_cached_logits_and_images_are_the_naive_ones(kind, channels):
     assert torch.equal(drawn, scaled(raster_sample(full_pass(model.net, 256), u), 256, u))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_images_may_be_wider_than_tall_but_not_the_other_way(kind):
+def test_images_may_be_wider_than_tall_but_not_the_other_way():
     height, width = 3, 5
-    net, u = randomised(PixelRNNNet(kind, 4, 2, 5, colours=3, levels=4)), torch.rand(4, 3, height, width).double()
+    net, u = randomised(PixelRNNNet(4, 2, 5, colours=3, levels=4)), torch.rand(4, 3, height, width).double()
     fast = raster_sample(cached(net, net.stem, (4, height, width), 4), u)
     assert torch.equal(fast, raster_sample(full_pass(net, 4), u))
-    if kind == "diagonal":
-        with pytest.raises(ValueError, match="taller"):
-            net(u.mT)
+    with pytest.raises(ValueError, match="taller"):
+        net(u.mT)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_layer_at_one_pixel_is_the_layer(kind):
-    lstm = randomised(LSTMS[kind](5, 3, colours=3))
+def test_a_layer_at_one_pixel_is_the_layer():
+    lstm = randomised(DiagonalBiLSTM(5, 3, colours=3))
     x = torch.randn(2, 5, 4, 5).double()
     run, whole = AtPixel(2, 4, 5), lstm(x)
     for i in range(4):
@@ -227,26 +199,20 @@ def test_a_layer_at_one_pixel_is_the_layer(kind):
 
 def test_the_paper_recipe_is_the_papers():
     r = RECIPES[ROW](ROW, "paper", 32)
-    assert r.system == PixelRNNConfig(32, image_channels=3, hidden=128, layers=12, width=1024, layer="diagonal")
+    assert r.system == PixelRNNConfig(32, image_channels=3, hidden=128, layers=12, width=1024)
     t = r.training
     assert (t.optimiser, t.batch_size, t.ema, t.flips) == ("rmsprop", 16, 0.0, False)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_parameters_of_the_paper(kind):
-    config = replace(RECIPES[ROW](ROW, "paper", 32).system, layer=kind)
+def test_parameters_of_the_paper():
     with torch.device("meta"):
-        counts = PixelRNN(config).parameter_counts()
+        counts = PixelRNN(RECIPES[ROW](ROW, "paper", 32).system).parameter_counts()
     h = 128
     stem = 2 * h * (3 * 7 * 7 + 1)
-    if kind == "diagonal":  # two directions: 1x1 to four gates, from two neighbours to four gates
-        lstm = 2 * (4 * h * (2 * h + 1) + 4 * h * 2 * h)
-    else:  # 3x1 to four gates, from three neighbours to four gates
-        lstm = 4 * h * (3 * 2 * h + 1) + 4 * h * 3 * h
+    lstm = 2 * (4 * h * (2 * h + 1) + 4 * h * 2 * h)  # two directions: 1x1, and from two neighbours, to four gates
     up = skip = 2 * h * (h + 1)
     head = 1024 * (2 * h + 1) + 1024 * (1024 + 1) + 3 * 256 * (1024 + 1)
-    assert counts["total"] == stem + 12 * (lstm + up + skip) + head
-    assert counts["total"] == {"diagonal": 9_234_176, "row": 10_014_464}[kind]
+    assert counts["total"] == stem + 12 * (lstm + up + skip) + head == 9_234_176
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -1,4 +1,4 @@
-"""Layers of the Improved Training GAN: minibatch features, weight norm that starts from data, virtual batch norm."""
+"""Layers of the Improved Training GAN: minibatch features, weight norm that starts from data; batch norm."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from cqlib.experiments.experiment import AVAILABLE, experiment
 from cqlib.models.registry import build
 from cqlib.nets.improved_gan import MinibatchDiscrimination
-from cqlib.nets.norms import BatchNorm1d, BatchNorm2d, VirtualBatchNorm
+from cqlib.nets.norms import BatchNorm1d, BatchNorm2d
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.training.loop import train
 
@@ -128,24 +128,6 @@ def test_a_filter_of_zeros_stays_one():
 def test_lengths_train_only_where_asked():
     assert {name for name, _ in WeightNormed(nn.Linear(3, 2)).named_parameters()} == {"layer.weight", "layer.bias"}
     assert "g" in dict(WeightNormed(nn.Linear(3, 2), train_scale=True).named_parameters())
-
-
-# --- virtual batch normalisation -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("shape", [(4,), (4, 5, 6)])
-def test_virtual_batch_norm_takes_statistics_of_the_reference_and_of_the_example_alone(shape):
-    torch.manual_seed(0)
-    norm = VirtualBatchNorm(4, reference=3)
-    nn.init.normal_(norm.bias)
-    x = 2 + 3 * torch.randn(5, *shape)
-    y = norm(x)
-    for i in range(5):
-        group = x[:3] if i < 3 else torch.cat([x[:3], x[i : i + 1]])
-        rows = group.transpose(0, 1).flatten(1)
-        view = (4, *[1] * (len(shape) - 1))
-        mean, deviation = rows.mean(1).view(view), rows.std(1, correction=0).view(view)
-        torch.testing.assert_close(y[i], (x[i] - mean) / deviation + norm.bias.view(view), atol=1e-4, rtol=1e-4)
 
 
 # --- batch norm that outlives a bad batch --------------------------------------------------------------------
