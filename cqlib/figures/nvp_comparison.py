@@ -8,7 +8,6 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import torch
 from IPython.display import HTML
 
 from cqlib.data.grids import grid
@@ -20,10 +19,8 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label, training_command
 from cqlib.figures.common import PROFILES, finished_runs, stored_samples
 from cqlib.metrics import evaluation
-from cqlib.nets.coupling import FlowConfig, RealNVP
-from cqlib.nets.real_nvp import MultiScaleConfig, MultiScaleRealNVP
 from cqlib.report import page, plots
-from cqlib.report.cells import difference, picture, subplots, table
+from cqlib.report.cells import picture, subplots, table
 from cqlib.report.run_sets import FEATURES, ORIGINS, Cell, RunSet, most_common, run_sets
 from cqlib.util.errors import UserError
 from cqlib.util.text import duration, without_paths
@@ -102,32 +99,6 @@ def panel(runs: RunSet, row: str, runs_dir: Path | str) -> np.ndarray | None:
             model = model_of(record, runs_dir)
             images = evaluation.draw(model, SIDE**2, temperature=1.0, seed=10_000 + record.seed)
     return None if images is None else grid(images[: SIDE**2], columns=SIDE)
-
-
-def change_of_variables(side: int = 8) -> HTML:
-    """ln |det df/dx| as the couplings add it up and from the whole Jacobian by autograd, and how well f^-1 undoes f:
-    for the f of both models with random weights, on one image of `side` x `side` pixels in float64."""
-    generator = torch.Generator().manual_seed(0)
-    lines = []
-    flows: dict[str, RealNVP | MultiScaleRealNVP]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        flows = {"NVP": MultiScaleRealNVP(3, MultiScaleConfig(2, 4, 1)), "f of CQ-F": RealNVP(3, FlowConfig(3, 8, 1))}
-    for name, flow in flows.items():
-        flow = flow.double().eval()
-        with torch.no_grad():
-            for parameter in flow.parameters():  # away from the start, where s = 1
-                parameter.add_(0.1 * torch.randn(parameter.shape, dtype=torch.float64, generator=generator))
-        x = torch.randn(1, 3, side, side, dtype=torch.float64, generator=generator)
-        y, log_det = flow(x)
-        jacobian = torch.autograd.functional.jacobian(lambda x, flow=flow: flow(x)[0], x, vectorize=True)
-        exact = jacobian.view(x.numel(), x.numel()).slogdet().logabsdet
-        with torch.no_grad():
-            error = (flow.inverse(y) - x).abs().max()
-        lines.append([name, log_det.item(), exact, (log_det - exact).item(), error])
-    head = {"f": None, "ln |det|: sum of ln s": 6, "from the Jacobian": 6, "difference": difference,
-            "largest error of f⁻¹(f(x))": difference}  # fmt: skip
-    return table(f"The change of variables on {3 * side**2} numbers, random weights", head, lines)
 
 
 def compared(best: Mapping[str, RunSet]) -> HTML:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 import torch
+from lesson_cells import run_cell
 from notebook_cells import smoke_model
 from notebook_cells import smooth_images as images
 from PIL import Image
@@ -102,19 +103,20 @@ def test_the_two_parts_of_the_elbo_sum_to_nats(system):
 
 def test_the_search_draws_from_the_posterior_of_a_linear_model():
     """Oracle of the closed form: the joint precision of x = A u and the known entries, in the space of u."""
-    a, target, known, tolerance = inpainting.linear_problem()
+    cell = run_cell("explore", "A linear model with")
+    a, target, known, tau, mean, covariance, drawn = (
+        cell[name] for name in ("A", "target", "known", "tau", "mean", "covariance", "drawn")
+    )
     seen = a[known]
-    precision = torch.eye(7) + seen.T @ seen / tolerance**2
-    mean, covariance = inpainting.linear_posterior()
-    expected = a @ torch.linalg.solve(precision, seen.T @ target[known]) / tolerance**2
+    precision = torch.eye(7) + seen.T @ seen / tau**2
+    expected = a @ torch.linalg.solve(precision, seen.T @ target[known]) / tau**2
     torch.testing.assert_close(mean, expected, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(covariance, a @ torch.linalg.inv(precision) @ a.T, rtol=1e-3, atol=1e-3)
-    drawn, spread = inpainting.linear_search(n=4000), covariance.diagonal().sqrt()
+    spread = covariance.diagonal().sqrt()
     assert ((drawn.mean(0) - mean).abs() < 4 * spread / 4000**0.5 + 0.02 * spread).all()
     product = torch.outer(spread, spread)
     error = ((product.square() + covariance.square()) / 4000).sqrt()
     assert ((drawn.T.cov() - covariance).abs() < 4 * error + 0.02 * product).all()
-    assert "closed form" in inpainting.linear_check(100).data
 
 
 def test_completions_keep_what_is_known_and_differ_elsewhere(system):

@@ -12,9 +12,9 @@ FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
 
 
 def run_cell(lesson: str, text: str, **names: Any) -> dict[str, Any]:
-    """All names after the one cell of a lesson ("01") that contains `text`, run with the notebook's imports and with
+    """All names after the one cell of a notebook ("01") that contains `text`, run with the notebook's imports and with
     `names`; "_" is the value that the cell shows, if any."""
-    (path,) = FOLDER.glob(f"{lesson}_*.ipynb")
+    (path,) = FOLDER.glob(f"{lesson}*.ipynb")
     sources = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
     imports = [
         node for source in sources for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)

@@ -106,20 +106,29 @@ def test_small_scales_lose_digits_as_one_over_s():
     assert inverse.round_trip_error(4.0, torch.float32) < 2 * epsilon
 
 
-def test_scales_overflow_beyond_88_and_those_of_the_nets_stay_within_4():
+def test_scales_overflow_beyond_88_and_those_of_the_nets_stay_within_4(lesson):
     lines = cells(run_cell("04", "∞: overflow")["_"])
     assert lines[-1] == ["89", "∞", "∞"] and float(lines[2][2]) < 1e-5
-    net = moons.VectorNet(4)
-    torch.nn.init.constant_(net.out.bias, 1e6)
-    assert net(torch.zeros(1, 1))[1].item() == MAX_LOG_SCALE == 4
+    coupling = lesson.PlaneCoupling(4, True)
+    torch.nn.init.constant_(coupling.net[-1].bias, 1e6)
+    assert coupling.functions(torch.zeros(1, 1))[1].item() == MAX_LOG_SCALE == 4
 
 
 # --- the flow in the plane -----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def train():
-    return run_cell("04", "def train(")["train"]
+def lesson():
+    """The classes of the lesson, and its `train`."""
+    names = run_cell("04", "class PlaneCoupling")
+    for text in ("class PlaneFlow", "def train("):
+        names = run_cell("04", text, **names)
+    return SimpleNamespace(**names)
+
+
+@pytest.fixture(scope="module")
+def train(lesson):
+    return lesson.train
 
 
 @pytest.fixture(scope="module")
@@ -146,22 +155,22 @@ def test_inverse_steps_change_one_coordinate_at_a_time(trained):
         assert changed == ([True, False] if k % 2 == 0 else [False, True])  # the last coupling changes the first
 
 
-def test_training_reduces_the_divergence_and_keeps_the_mass(train, trained):
+def test_training_reduces_the_divergence_and_keeps_the_mass(lesson, train, trained):
     flow, curve = trained
-    before, after = (float(moons.log_ratios(flow, 5000).mean()) for flow in (moons.PlaneFlow(4).double(), flow))
+    before, after = (float(moons.log_ratios(flow, 5000).mean()) for flow in (lesson.PlaneFlow(4).double(), flow))
     assert 0 < after < before - 1 and curve[-1][1] < curve[0][1] - 1
     assert moons.mass(flow, side=4.0, n=300) == pytest.approx(1, abs=5e-3)
     a, b = (train(2, couplings=2)[0].parameters() for _ in range(2))
     assert all(torch.equal(p, q) for p, q in zip(a, b, strict=True))
 
 
-def test_divergence_of_a_standard_normal_has_its_closed_form():
+def test_divergence_of_a_standard_normal_has_its_closed_form(lesson):
     """KL = -h + E|x|^2 / 2 + ln 2 pi, with E|x|^2 of the moons by their exact density."""
     density, side = moons.density_on_grid(moons.DATA, 1.5, 300), 3 / 300
     axis = (torch.arange(300, dtype=torch.float64) + 0.5) * side - 1.5
     squared = (density * (axis[:, None] ** 2 + axis**2)).sum() * side**2
     entropy = torch.special.entr(density).sum() * side**2
-    ratios = moons.log_ratios(moons.PlaneFlow(2).double())
+    ratios = moons.log_ratios(lesson.PlaneFlow(2).double())
     expected = float(squared / 2 - entropy) + math.log(2 * math.pi)
     assert float(ratios.mean()) == pytest.approx(expected, abs=4 * float(ratios.std()) / len(ratios) ** 0.5)
 

@@ -9,7 +9,7 @@ from lesson_cells import run_cell
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from cqlib.data import toy2d
-from cqlib.lessons.coverage_and_quality import mass_displacement, objectives, plane_models
+from cqlib.lessons.coverage_and_quality import mass_displacement, objectives
 from cqlib.lessons.coverage_and_quality.distances import SUPPORT_MASS, Lattice
 
 
@@ -19,8 +19,13 @@ def lattice():
 
 
 @pytest.fixture(scope="module")
-def train():
-    return run_cell("02", "def train(")["train"]
+def lesson():
+    return run_cell("02", "def train(", **run_cell("02", "class PlaneModels"))
+
+
+@pytest.fixture(scope="module")
+def train(lesson):
+    return lesson["train"]
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +138,11 @@ def test_models_side_by_side_are_independent(train):
     assert (other.decode()[0] - alone.decode()[0]).abs().max() > 1e-3
 
 
-def test_training_is_reproducible_and_reduces_the_distance(train, comparison):
+def test_training_is_reproducible_and_reduces_the_distance(lesson, train, comparison):
     lattice, mean = comparison.lattice, comparison.models["VAE"].decode()[0]
     again = train(lattice.data, 25, seeds=(0, 1)).decode()[0]
     assert torch.equal(again, mean) and not torch.equal(mean[0], mean[1])
-    start = plane_models.PlaneModels([torch.Generator().manual_seed(seed) for seed in comparison.seeds]).double()
+    start = lesson["PlaneModels"]([torch.Generator().manual_seed(seed) for seed in comparison.seeds]).double()
     for i, log_q in enumerate(lattice.log_density(start.log_prob)):
         before = lattice.distance(log_q)
         assert comparison.distances["VAE"][i].coverage < before.coverage - 0.3

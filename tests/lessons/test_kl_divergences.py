@@ -221,13 +221,14 @@ def test_slider_redraws_the_separation(monkeypatch):
 
 
 def test_coverage_loss_is_the_forward_divergence_plus_the_entropy():
-    loss = float(line.coverage_loss(FIT, P.even(100_000)))
-    assert loss - float(entropy(P)) == pytest.approx(float(kl(P, FIT)), abs=1e-3)
-    lines = cells(line.likelihood(P, (100, 10_000)))
-    for row in lines[:2]:
+    cell = run_cell("01", "Maximum likelihood", p=P)
+    _, loss = cell["mean_loss"](FIT, P.even(100_000))
+    assert float(loss) - float(entropy(P)) == pytest.approx(float(kl(P, FIT)), abs=1e-3)
+    *lines, limit = cells(cell["_"])
+    for row in lines:
         assert value(row[1]) == pytest.approx(float(kl(P, FIT)), abs=4 * float(row[1].split(" ± ")[1]))
         assert value(row[2]) >= round(float(kl(P, FIT)), 4)
-    assert lines[-1][1] == lines[-1][2]
+    assert limit[1] == limit[2]
 
 
 def test_faults_of_a_model_cost_at_most_their_bounds():
@@ -245,7 +246,8 @@ def test_faults_of_a_model_cost_at_most_their_bounds():
 
 
 def test_losses_at_the_optimum_are_divergences():
-    lines = cells(optimal.optimal_losses(P, Q))
+    names = {"p": P, "q": Q, "best": optimal.optimal_logit(P, Q)}
+    lines = cells(run_cell("01", "The losses at the optimal discriminator", **names)["_"])
     assert len(lines) == 4 and all(value(row[3]) < 1e-4 for row in lines)
     assert value(lines[1][1]) == pytest.approx(float(kl(Q, P)), abs=1e-4)
     logits = torch.linspace(-8, 8, 33, dtype=torch.float64)
@@ -319,14 +321,15 @@ def test_discriminator_learns_the_log_ratio_and_the_divergence(train, net):
 
 def test_parts_of_the_estimate_add_up(net):
     p, q, discriminator = net
-    lines = cells(learned.contributions(p, {"q": q}, {"q": discriminator}))
+    names = {"p": p, "qs": {"q": q}, "learned": {"q": discriminator}}
+    lines = cells(run_cell("01", "Contributions of two parts", **names)["_"])
     sums = [sum(value(row[i]) for row in lines) for i in (1, 2, 3)]
     assert sums == [
         pytest.approx(100, abs=0.11),
         pytest.approx(discriminator.curve[-1][1], abs=2e-3),
         pytest.approx(float(kl(q, p)), abs=2e-3),
     ]
-    (row,) = cells(run_cell("01", "L_Q, learned D", p=p, qs={"q": q}, learned={"q": discriminator})["_"])
+    (row,) = cells(run_cell("01", "Eq. (1), learned D", **names)["_"])
     assert value(row[3]) >= value(row[4]) - 1e-4  # no discriminator beats the optimal one
 
 

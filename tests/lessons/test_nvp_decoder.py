@@ -156,13 +156,14 @@ def test_images_by_contrast(model, images):
 
 
 def test_singular_values_multiply_to_the_determinant_and_stretch_their_directions(model, images):
-    x = residuals.reconstruct(model, images.test.images[:1]).x[0]
-    s = sensitivity.sensitivity(model, x)
-    assert float(s.values.log().sum()) == pytest.approx(s.log_det, abs=2e-3) and abs(s.log_det) > 1
-    flat = s.directions.flatten(1)
+    of = residuals.reconstruct(model, images.test.images[:1])
+    shown = run_cell("05", "U diag(s)", model=model, of=of, indices=[0])
+    matrix, values, flat = shown["matrices"][0], shown["stretch"][0], shown["directions"][0].flatten(1)
+    (line,) = cells(run_cell("05", "and its determinant", **shown)["_"])
+    assert line[3:5] == [f"{float(values.log().sum()):.3f}".replace("-", "−")] * 2 and abs(value(line[4])) > 1
     torch.testing.assert_close(flat @ flat.T, torch.eye(768, dtype=torch.float64), rtol=0, atol=1e-9)
-    torch.testing.assert_close((s.matrix @ flat.T).norm(dim=0), s.values, rtol=1e-8, atol=1e-9)
-    torch.testing.assert_close(s.matrix.float(), jacobian(lambda v: model.flow(v)[0], x))
+    torch.testing.assert_close((matrix @ flat.T).norm(dim=0), values, rtol=1e-8, atol=1e-9)
+    torch.testing.assert_close(matrix.float(), jacobian(lambda v: model.flow(v)[0], of.x[0]))
 
 
 def test_waves_are_a_basis_with_their_frequencies():

@@ -8,7 +8,7 @@ than it must:
 
     minimise  |z - z0|^2 / 2 + |e - e0|^2 / 2 + |known (x(z, e) - x - tau n)|^2 / (2 tau^2)
 
-Where x(z, e) is linear this draws exactly from p(z, e | known pixels) (`linear_check` measures it); for a net it is an
+Where x(z, e) is linear this draws exactly from p(z, e | known pixels) (the notebook measures it); for a net it is an
 approximation without a guarantee.
 """
 
@@ -20,7 +20,6 @@ import torch
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib.figures.common import signed
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.pixels import LEVELS_PER_UNIT, to_signed, to_uint8
 from cqlib.report.cells import picture, table
@@ -114,41 +113,3 @@ def scores(found: Completions, x: Tensor) -> HTML:
     head = ("off at known pixels", "completions differ by", "one is off the truth by", "their mean by",
             "mean colour of the known by")  # fmt: skip
     return table("Root mean squares, in levels of 0 to 255", {"Known": None, **dict.fromkeys(head, 1)}, lines)
-
-
-def linear_problem() -> tuple[Tensor, Tensor, Tensor, float]:
-    """x = A u with u = (z, e), 3 and 4 dimensions: A (4, 7), the target (4,), which entries are known, tau."""
-    a = torch.randn(4, 7, generator=torch.Generator().manual_seed(1))
-    return a, torch.tensor([1.0, -0.5, 0.0, 0.0]), torch.tensor([True, True, False, False]), 0.3
-
-
-def linear_posterior() -> tuple[Tensor, Tensor]:
-    """Mean (4,) and covariance (4, 4) of x given its known entries under noise, in closed form."""
-    a, target, known, tolerance = linear_problem()
-    covariance = a @ a.T
-    gain = covariance[:, known] @ torch.linalg.inv(covariance[known][:, known] + tolerance**2 * torch.eye(2))
-    return gain @ target[known], covariance - gain @ covariance[known]
-
-
-def linear_search(n: int = 4000, steps: int = 300) -> Tensor:
-    """n completions (n, 4) of the same problem by `search`."""
-    a, target, known, tolerance = linear_problem()
-    generator = torch.Generator().manual_seed(0)
-    z0, e0 = torch.randn(n, 3, generator=generator), torch.randn(n, 4, generator=generator)
-
-    def render(z: Tensor, e: Tensor) -> Tensor:
-        return torch.cat([z, e], dim=1) @ a.T
-
-    z, e = search(render, z0, e0, target, known, tolerance=tolerance, steps=steps, generator=generator)
-    return render(z, e)
-
-
-def linear_check(n: int = 4000) -> HTML:
-    """`linear_search` beside `linear_posterior`: mean and standard deviation of each entry, and a covariance."""
-    (mean, covariance), drawn = linear_posterior(), linear_search(n)
-    rows = [(f"mean of x{i + 1}", mean[i], drawn[:, i].mean()) for i in range(4)]
-    rows += [(f"std of x{i + 1}", covariance[i, i].sqrt(), drawn[:, i].std()) for i in range(4)]
-    rows += [("covariance of x3, x4", covariance[2, 3], drawn.T.cov()[2, 3])]
-    head = {"": None, "closed form": 3, "search": 3, "difference": signed}
-    caption = f"A linear model with x1, x2 known, {n:,} completions"
-    return table(caption, head, [[name, a, b, b - a] for name, a, b in rows])

@@ -1,16 +1,12 @@
-"""Lesson 04, a flow in the plane: coupling layers that turn two moons into a Gaussian, and back.
+"""Lesson 04, pictures of a flow in the plane that turns two moons into a Gaussian, and back.
 
-    p_X(x) = N(f(x); 0, I) |det df/dx|
-
-Each coordinate is a group, so couplings alternate between "shift and stretch y by a function of x" and the reverse.
 The density of the moons is known exactly (`cqlib.data.toy2d`), so the Kullback-Leibler divergence is a number.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +14,9 @@ from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
-from torch import Tensor, nn
+from torch import Tensor
 
-from cqlib import losses
 from cqlib.data import toy2d
-from cqlib.nets.coupling import MAX_LOG_SCALE, Coupling, alternate
 from cqlib.report import plots
 from cqlib.report.cells import picture, subplots
 
@@ -31,78 +25,26 @@ SIDE, SHOWN = 1.5, 1.1
 """Quadrature is on [-SIDE, SIDE)^2, pictures show [-SHOWN, SHOWN)^2."""
 
 
-class VectorNet(nn.Module):
-    """t and ln s of one coordinate as functions of the other, (N, 1) -> two of (N, 1): an MLP with smooth SiLU, its
-    log-scale bounded as that of `coupling.CouplingNet`, or 0 without `scales`; s = 1 and t = 0 at the start."""
-
-    def __init__(self, width: int, scales: bool = True):
-        super().__init__()
-        self.scales = scales
-        self.body = nn.Sequential(nn.Linear(1, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
-        self.out = nn.Linear(width, 2)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        t, r = self.out(self.body(x)).chunk(2, dim=1)
-        return t, MAX_LOG_SCALE * torch.tanh(r / MAX_LOG_SCALE) if self.scales else torch.zeros_like(r)
-
-
-class VectorCoupling(Coupling):
-    """The package's coupling, between two coordinates (N, 1)."""
-
-    def __init__(self, width: int, scales: bool = True):
-        nn.Module.__init__(self)
-        self.net = VectorNet(width, scales)
-
-
-class PlaneFlow(nn.Module):
-    """f of the plane: so many `couplings`, of which the first changes the second coordinate."""
-
-    def __init__(self, couplings: int = 6, width: int = 64, scales: bool = True):
-        super().__init__()
-        self.couplings = nn.ModuleList(VectorCoupling(width, scales) for _ in range(couplings))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """y = f(x) (N, 2), and ln |det df/dx| (N,)."""
-        groups, log_det = alternate(self.couplings, x.chunk(2, dim=1))
-        return torch.cat(groups, dim=1), log_det
-
-    def inverse_steps(self, y: Tensor) -> Iterator[Tensor]:
-        """y, then the points after the inverse of the last coupling, of the last but one, …; the last ones are x."""
-        groups = list(y.chunk(2, dim=1))
-        yield y
-        for k, coupling in reversed(list(enumerate(self.couplings))):
-            kept, changed = k % 2, 1 - k % 2
-            groups[changed] = cast(Coupling, coupling).inverse(groups[kept], groups[changed])
-            yield torch.cat(groups, dim=1)
-
-    def inverse(self, y: Tensor) -> Tensor:
-        """x = f^-1(y)."""
-        return list(self.inverse_steps(y))[-1]
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """ln p_X(x) of points (N, 2); -> (N,)."""
-        y, log_det = self(x)
-        zero = y.new_zeros(())
-        return losses.decoder_log_density(y, log_det, zero, zero)
+Flow = Any
+"""The notebook's flow of the plane, with `log_prob`, `inverse`, and `inverse_steps`, which yields the points after each
+coupling's inverse."""
 
 
 @torch.no_grad()
-def density_on_grid(density: PlaneFlow | toy2d.Density, side: float, n: int) -> Tensor:
+def density_on_grid(density: Flow, side: float, n: int) -> Tensor:
     """The density at the midpoints of n x n cells of [-side, side)^2, float64 (n, n), a row per second coordinate."""
     axis = (torch.arange(n, dtype=torch.float64) + 0.5) * 2 * side / n - side
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     return density.log_prob(torch.stack([x, y], -1).view(-1, 2)).exp().view(n, n)
 
 
-def mass(flow: PlaneFlow, side: float = SIDE, n: int = 300) -> float:
+def mass(flow: Flow, side: float = SIDE, n: int = 300) -> float:
     """The integral of p_X over [-side, side)^2 by the midpoint rule."""
     return float(density_on_grid(flow, side, n).mean()) * (2 * side) ** 2
 
 
 @torch.no_grad()
-def log_ratios(flow: PlaneFlow, n: int = 20_000) -> Tensor:
+def log_ratios(flow: Flow, n: int = 20_000) -> Tensor:
     """ln p_data - ln p_X (n,) at fresh points of the data: their mean estimates KL(data || model) in nats."""
     points = DATA.sample(n, torch.Generator().manual_seed(99))
     return DATA.log_prob(points) - flow.log_prob(points)
@@ -112,7 +54,7 @@ def log_ratios(flow: PlaneFlow, n: int = 20_000) -> Tensor:
 
 
 @torch.no_grad()
-def densities(flow: PlaneFlow) -> HTML:
+def densities(flow: Flow) -> HTML:
     """The exact density of the moons, the model's, and draws of the model."""
     exact, model = (density_on_grid(density, SHOWN, 200) for density in (DATA, flow))
     y = torch.randn(1500, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -130,7 +72,7 @@ def densities(flow: PlaneFlow) -> HTML:
 
 
 @torch.no_grad()
-def inverse_board(flow: PlaneFlow) -> HTML:
+def inverse_board(flow: Flow) -> HTML:
     """Draws y of the Gaussian and a square grid, and both after the inverse of each coupling: the last panel is x."""
     y = torch.randn(1200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     lines = _grid_lines()

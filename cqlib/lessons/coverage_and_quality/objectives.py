@@ -13,7 +13,6 @@ from torch import Tensor
 from cqlib.data import toy2d
 from cqlib.lessons.coverage_and_quality.distances import DROPPED_BELOW, Distance, Lattice
 from cqlib.lessons.coverage_and_quality.mass_displacement import density_board, single_density
-from cqlib.lessons.coverage_and_quality.plane_models import PlaneModels
 from cqlib.report import plots
 from cqlib.report.cells import legend, mark, number, picture, slider, subplots, table
 
@@ -30,7 +29,7 @@ DENSITIES = (toy2d.DEFAULT, "spiral")
 LIMIT = 0.1
 """Share off the support, or missed, that counts as over-generalisation, or as dropping."""
 Weighted = dict[str, tuple[Tensor, Distance]]
-Train = Callable[..., PlaneModels]
+Train = Callable[..., Any]
 """(data, steps, coverage=, quality=, seeds=) -> one trained model per seed."""
 
 
@@ -43,7 +42,7 @@ class Comparison:
     train: Train
     seeds: tuple[int, ...]
     steps: int
-    models: dict[str, PlaneModels]
+    models: dict[str, Any]
     log_q: dict[str, Tensor]
     """Of (S, CELLS^2)."""
     distances: dict[str, list[Distance]]

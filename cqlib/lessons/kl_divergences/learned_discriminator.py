@@ -13,14 +13,11 @@ import torch
 from IPython.display import HTML
 from torch import Tensor, nn
 
-from cqlib.lessons.kl_divergences.gaussians import Gaussians, kl, region_level
+from cqlib.lessons.kl_divergences.gaussians import Gaussians, kl
 from cqlib.lessons.kl_divergences.line import FORWARD, REVERSE, density, grid
 from cqlib.lessons.kl_divergences.optimal_discriminator import optimal_logit
 from cqlib.report import plots
-from cqlib.report.cells import percent, picture, subplots, table
-
-EVALUATION = 20_000
-"""Evenly spread points on which the estimate is taken."""
+from cqlib.report.cells import picture, subplots
 
 
 @dataclass(frozen=True)
@@ -53,19 +50,6 @@ class Discriminator:
 
 Densities = Mapping[str, Gaussians]
 Discriminators = Mapping[str, Discriminator]
-
-
-def contributions(p: Gaussians, qs: Densities, learned: Discriminators) -> HTML:
-    """L_Q and KL(q || p) in two parts: samples of q inside p's 99 % region, and outside it."""
-    lines, level = [], region_level(p)
-    for name, q in qs.items():
-        x = q.even(EVALUATION)
-        inside = p.log_prob(x) >= level
-        for part, mask in (("inside", inside), ("outside", ~inside)):
-            parts = [(-logit(x) * mask).mean() for logit in (learned[name].logit, optimal_logit(p, q))]
-            lines.append((f"{name}, {part}", mask.double().mean(), *parts))
-    columns = {"q, samples inside or outside p": None, "of q": percent, "L_Q, learned D": 3, "KL(q ‖ p)": 3}
-    return table("Contributions of two parts of q, in nats", columns, lines)
 
 
 def logits(p: Gaussians, qs: Densities, learned: Discriminators, reach: float) -> HTML:

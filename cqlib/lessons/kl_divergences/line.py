@@ -12,7 +12,6 @@ from IPython.display import HTML
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from cqlib import losses
 from cqlib.lessons.kl_divergences.fits import (
     WEIGHT,
     Objective,
@@ -29,7 +28,7 @@ from cqlib.lessons.kl_divergences.fits import (
 )
 from cqlib.lessons.kl_divergences.gaussians import Gaussians, entropy, gaussian, inside, kl, on_line
 from cqlib.report import plots
-from cqlib.report.cells import Range, difference, legend, number, picture, slider, subplots, table
+from cqlib.report.cells import Range, difference, legend, picture, slider, subplots, table
 
 FORWARD, REVERSE = plots.SERIES[0], plots.SERIES[1]
 X = "x (standard deviations of a mode)"
@@ -194,30 +193,3 @@ def separation_curves(weight: float = WEIGHT, separations: Sequence[float] = SEP
             ax.set_xlabel("separation (standard deviations of a mode)")
     ends = "; ".join(f"{name} from {min(b):.1f} to {max(b):.1f}" for name, b in traced.items())
     return picture(figure, f"Divergences over the separation of the modes. Minima of the reverse one: {ends}")
-
-
-# --- maximum likelihood ----------------------------------------------------------------------------------------
-
-
-def coverage_loss(q: Gaussians, x: Tensor) -> Tensor:
-    """The package's Eq. (4) for points (n, 1) and a single Gaussian on the line, which has no code: KL(q(z|x) || p(z))
-    is 0. In nats."""
-    log_p = losses.gaussian_log_density(x, q.means, q.roots[0].log())
-    return losses.coverage_loss(log_p, torch.zeros_like(log_p))
-
-
-def likelihood(p: Gaussians, sizes: Sequence[int] = (30, 300, 3000, 30_000)) -> HTML:
-    """L_C of the forward fit on n draws, less the entropy of p, beside KL(p || q); and what a Gaussian fitted to those
-    draws by maximum likelihood costs on all of p."""
-    best, h = forward(p), float(entropy(p))
-    value = float(kl(p, best))
-    lines: list[tuple[str, str | float, Tensor | float]] = []
-    for n in sizes:
-        x = p.sample(n, torch.Generator().manual_seed(0))
-        error = float(best.log_prob(x).std()) / math.sqrt(n)
-        fitted = on_line([float(x.mean())], [float(x.std(correction=0))], [1])
-        lines.append((f"{n:,}", f"{number(float(coverage_loss(best, x)) - h, 4)} ± {error:.4f}", kl(p, fitted)))
-    x, weights = p.nodes()
-    lines.append(("∞", -float(weights @ best.log_prob(x)) - h, value))
-    columns = {"draws n": None, "L_C − h(p) of the forward fit": 4, "KL(p ‖ q) of the fit to the draws": 4}
-    return table(f"Maximum likelihood; KL(p ‖ q) = {value:.4f} nats, h(p) = {h:.4f} nats", columns, lines)

@@ -7,7 +7,6 @@ Both densities are known, so l* is; the losses are those of `cqlib.losses`. p st
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -16,9 +15,9 @@ from torch import Tensor
 
 from cqlib import losses
 from cqlib.lessons.kl_divergences.fits import Objective, gradient, pack, unpack
-from cqlib.lessons.kl_divergences.gaussians import Gaussians, jensen_shannon, kl, mixed, on_line
+from cqlib.lessons.kl_divergences.gaussians import Gaussians, jensen_shannon, kl, on_line
 from cqlib.report import plots
-from cqlib.report.cells import difference, number, picture, subplots, table
+from cqlib.report.cells import number, picture, subplots, table
 
 POINTS = 100_000
 """Evenly spread points that stand for a density where a loss is a plain mean."""
@@ -43,26 +42,6 @@ GENERATORS: dict[str, Loss] = {
     "non-saturating, −E[ln D]": losses.non_saturating_generator,
 }
 """The three losses that a generator can have beside the discriminator of Eq. (1)."""
-
-
-def optimal_losses(p: Gaussians, q: Gaussians) -> HTML:
-    """Each loss at l*: its value by the package's code on evenly spread points, and by quadrature."""
-    logit, half = optimal_logit(p, q), mixed(p, q, 0.5)
-    real, fake = logit(p.even(POINTS)), logit(q.even(POINTS))
-    reverse, to_half, js = (float(v) for v in (kl(q, p), kl(q, half), jensen_shannon(p, q)))
-    discriminator = float(losses.discriminator_loss(real, fake))
-    codes = {"discriminator, Eq. (1)": discriminator} | {name: float(loss(fake)) for name, loss in GENERATORS.items()}
-    exact = {
-        "ln 4 − 2 JS(p, q)": math.log(4) - 2 * js,
-        "KL(q ‖ p)": reverse,
-        "KL(q ‖ c) − ln 2": to_half - math.log(2),
-        "KL(q ‖ p) − KL(q ‖ c) + ln 2": reverse - to_half + math.log(2),
-    }
-    pairs = zip(codes.items(), exact.items(), strict=True)
-    lines = [(name, code, value, code - value, meaning) for (name, code), (meaning, value) in pairs]
-    columns = {"Loss at D*, nats": None, "cqlib.losses": 4, "quadrature": 4, "difference": difference,
-               "what it is (c = ½ p + ½ q)": None}  # fmt: skip
-    return table("The losses at the optimal discriminator", columns, lines)
 
 
 # --- gradients -------------------------------------------------------------------------------------------------
