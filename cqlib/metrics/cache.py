@@ -1,4 +1,4 @@
-"""Pooled features of real images, computed once and stored by content.
+"""Pooled features of real images, and metrics of them alone, computed once and stored by content.
 
 torch-fidelity's own cache goes by a name alone: the same name for other images returns the features of the first
 (0.4.0), so that no name is ever passed to it.
@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from cqlib.metrics.features import Features, batch_size, extract
+from cqlib.metrics.metric import Metric
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from cqlib.util.files import canonical_json, sha256
@@ -34,29 +38,52 @@ def pooled_features(
     because float32 sums differ in the last digits, batch size and kind of device. A damaged file is replaced; a cache
     that cannot be written is a warning. `results` as in `extract`.
     """
+
+    def compute() -> dict[str, Tensor]:
+        layers = extract(images, features, (features.pooled,), device=device, results=results)
+        return {"pooled": layers[features.pooled]}
+
     path = None if cache_dir is None else _path(images, features, cache_dir, device)
-    if path is not None and (known := _read(path)) is not None:
+    return (compute() if path is None else _once(path, compute))["pooled"]
+
+
+def metrics_once(
+    name: str, *sets: Tensor, features: Features, cache_dir: Path, compute: Callable[[], dict[str, Metric]]
+) -> dict[str, Metric]:
+    """`compute()`: metrics of `sets` of pooled features (n, d) that every run on a data set asks for, from `cache_dir`
+    when they are there, by `name`, content of the sets, extractor and torch-fidelity's version."""
+    digest = hashlib.sha256(f"{name} {features} {metadata.version('torch-fidelity')}".encode())
+    for pooled in sets:
+        digest.update(pooled.numpy().data)
+    path = cache_dir / f"metrics-{features.name}-{digest.hexdigest()[:32]}.safetensors"
+    stored = _once(path, lambda: {kind: asdict(metric) for kind, metric in compute().items()})
+    return {kind: Metric(**values) for kind, values in stored.items()}
+
+
+def _once(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What the file holds, or `compute()`, which is kept there."""
+    if (known := _read(path)) is not None:
         return known
-    pooled = extract(images, features, (features.pooled,), device=device, results=results)[features.pooled]
-    if path is not None:
-        try:
-            save_checkpoint(path, {"pooled": pooled}, keep_previous=False)
-        except OSError as error:  # the cache saves time, no more
-            warnings.warn(f"cannot keep features in {path}: {error.strerror}", stacklevel=2)
-    return pooled
+    state = compute()
+    try:
+        save_checkpoint(path, state, keep_previous=False)
+    except OSError as error:  # the cache saves time, no more
+        warnings.warn(f"cannot keep features in {path}: {error.strerror}", stacklevel=3)
+    return state
 
 
 def cached_features(
     images: Tensor, *, features: Features, cache_dir: Path, device: torch.device | str = "cpu"
 ) -> Tensor | None:
     """What `pooled_features` would read from `cache_dir`; None where it would have to compute."""
-    return _read(_path(images, features, cache_dir, device))
+    known = _read(_path(images, features, cache_dir, device))
+    return known and known["pooled"]
 
 
-def _read(path: Path) -> Tensor | None:
+def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return load_checkpoint(path)["pooled"]
-    except (OSError, CheckpointError, KeyError):  # none, damaged, or of an earlier version
+        return load_checkpoint(path)
+    except (OSError, CheckpointError):  # none, or damaged
         return None
 
 

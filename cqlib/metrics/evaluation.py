@@ -12,7 +12,7 @@ from torch import Tensor
 from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity, protocols
 from cqlib.metrics.bpd import bits_per_dimension, by_batch, held_out_nll, histogram_nll
-from cqlib.metrics.cache import pooled_features
+from cqlib.metrics.cache import metrics_once, pooled_features
 from cqlib.metrics.features import Features, extract
 from cqlib.metrics.metric import MAX_PER_IMAGE, Metric
 from cqlib.metrics.precision import full_fp32
@@ -137,8 +137,12 @@ def quality(
     metrics: dict[str, Metric] = {}
     grids: dict[str, Tensor] = {}
     train, test = (pooled_features(split.images[:n], **where) for split in (data.train, data.test))
-    for kind, metric in fidelity.floor(train, test, features=features, protocol_name=main.name).items():
-        metrics[f"{features.label(kind)}-floor"] = metric
+
+    def floor() -> dict[str, Metric]:
+        return fidelity.floor(train, test, features=features, protocol_name=main.name)
+
+    floors = metrics_once(f"floor {main.name}", train, test, features=features, cache_dir=cache_dir, compute=floor)
+    metrics |= {f"{features.label(kind)}-floor": metric for kind, metric in floors.items()}
     n_real = {p.split: max(q.n_real for q in measured if q.split == p.split) for p in measured}
     real = {split: pooled_features(getattr(data, split).images[:most], **where) for split, most in n_real.items()}
     count = max(protocol.samples for protocol in measured)

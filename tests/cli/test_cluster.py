@@ -25,6 +25,7 @@ from cqlib.cli import run_all as suite  # noqa: E402
 from cqlib.cli.tasks import Listener, Outcome, Resources, Task  # noqa: E402
 from cqlib.experiments import run  # noqa: E402
 from cqlib.experiments.record import Record  # noqa: E402
+from cqlib.recipe import EVALUATION, Evaluation  # noqa: E402
 from cqlib.report import page  # noqa: E402
 from cqlib.util.errors import UserError  # noqa: E402
 from cqlib.util.stop import StopRequest  # noqa: E402
@@ -52,7 +53,9 @@ import os, time
 from pathlib import Path
 from cqlib.training import loop as training
 from cqlib.cli import tasks
+from cqlib.recipe import EVALUATION, Evaluation
 def main(argument):
+    EVALUATION["smoke"] = Evaluation(8, 8, 2, 4)
     marks = Path(argument.pop("marks"))
     name, original = f"seed-{argument['seed']}", training.Loop.one_step
     first = []
@@ -199,7 +202,7 @@ def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(nodes, c
             assert (outcome.message == "saved") == (outcome.seconds > 0) == (name in began)
 
 
-def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, children):
+def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, children, monkeypatch):
     """Two rows train on a node each. One node dies at once with all its processes; its row goes on from its checkpoint
     on the other, and both end with the records of a run without any cluster."""
     tasks = []
@@ -235,6 +238,7 @@ def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, ch
     for task in tasks:
         starts = (children / f"{task.name}.starts").read_text().split()
         assert starts == (["0", "10"] if task.name == name else ["0"])
+    monkeypatch.setitem(EVALUATION, "smoke", Evaluation(8, 8, 2, 4))
     wanted = {"row": "table1/vae", "profile": "smoke", "seed": int(name[-1])}
     threads = torch.get_num_threads()
     try:

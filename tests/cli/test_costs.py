@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cqlib.cli import costs
+from cqlib.cli.tasks import Outcome, attempt
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import Record, load_records
 from cqlib.training import timing
@@ -71,6 +72,12 @@ def test_a_cluster_keeps_free_what_was_measured_on_any_cpu_and_a_margin(example)
 
 
 def test_measured_rows_are_told_at_once_and_others_are_timed_and_remembered(example, tmp_path, monkeypatch):
+    def here(tasks, slots, *, stop, logs):
+        """As in a process of its own, whose start takes seconds."""
+        (task,), reason = tasks, stop.reason()
+        return [Outcome(task, "stopped", reason, 0) if reason else Outcome(task, "done", str(attempt(task)), 1)]
+
+    monkeypatch.setattr(costs, "run_tasks", here)
     monkeypatch.setattr(costs, "hardware", lambda threads: HERE)
     wanted = Counter({("table1/vae", "photos10"): 0, ("table1/gan", "photos10"): 2})
     settings = {"runs_dir": tmp_path / "runs", "records": [made(example, seconds=100, peak_memory_bytes=2**30)],

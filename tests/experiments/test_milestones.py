@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+from scores import Projection
+
 from cqlib.experiments import experiment as experiments
 from cqlib.experiments import run
 from cqlib.experiments.experiment import experiment
+from cqlib.metrics import features
 
 
 def test_table_1_under_study_has_them_and_a_record_keeps_them(tmp_path, monkeypatch):
@@ -15,9 +18,12 @@ def test_table_1_under_study_has_them_and_a_record_keeps_them(tmp_path, monkeypa
     for e in (experiment("table1/vae", "quick"), experiment("table2/cqf-residual", "study")):
         assert e.recipe.training.snapshots == 0 and e.evaluation.milestone_images is None
     smoke = experiment("table1/vae", "smoke")
-    training, evaluation = replace(smoke.recipe.training, snapshots=3), replace(smoke.evaluation, milestone_images=32)
+    training = replace(smoke.recipe.training, snapshots=1)
+    evaluation = replace(smoke.evaluation, fidelity_images=8, milestone_images=8)
     kept = replace(smoke, recipe=replace(smoke.recipe, training=training), evaluation=evaluation)
     monkeypatch.setattr(run, "experiment", lambda *_: kept)
+    extractor = Projection()
+    monkeypatch.setattr(features, "_extractor", lambda *_: extractor)
     record = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
-    assert [step for step, _ in record.curve["FD-lite0@T1 (n = 32)"]] == [5, 10, 15, 20]
+    assert [step for step, _ in record.curve["FD-lite0@T1 (n = 8)"]] == [10, 20]
     assert "L_C (bits/dim)" in record.curve and not any("best" in name for name in record.metrics)

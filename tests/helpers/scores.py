@@ -34,6 +34,23 @@ class Table(FeatureExtractorBase):
         return self.tables["1280"][row], self.tables["logits"][row]
 
 
+class Projection(FeatureExtractorBase):
+    """An extractor of 16 features that are random projections of the pixels: a hundred times as fast as lite0, and
+    Fréchet distances of 16 features are, too."""
+
+    def __init__(self, side=16):
+        super().__init__("projection", ["1280", "logits"])
+        self.matrix = torch.randn(3 * side * side, 16, generator=torch.Generator().manual_seed(0)) / side
+
+    @staticmethod
+    def get_provided_features_list():
+        return "1280", "logits"
+
+    def forward(self, images):
+        projected = (images.flatten(1) / 255) @ self.matrix
+        return projected, projected
+
+
 def images_of(monkeypatch, fake, real, logits):
     """Two sets of images whose features are fake (n, d), real (m, d), and logits (n, C) of the fake."""
     rows = len(fake) + len(real)

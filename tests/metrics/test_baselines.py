@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from scores import Projection
 from torch import nn
 
 from cqlib import data as data_sets
@@ -32,7 +33,9 @@ class Copies(System):
 
 
 @pytest.fixture
-def distances(tmp_path):
+def distances(tmp_path, monkeypatch):
+    extractor = Projection()
+    monkeypatch.setattr(features, "_extractor", lambda *_: extractor)
     return Distances(DATA, 16, features.lite0(), tmp_path, torch.device("cpu"))
 
 
@@ -87,11 +90,14 @@ def test_along_training_each_step_is_measured_with_its_own_weights(distances, ro
     assert curves["FD-lite0@T1 (n = 16)"][0][1] != curves["FD-lite0@T1 (n = 16)"][1][1]
 
 
-def test_baselines_are_an_untrained_copy_and_gaussian_pixels(distances):
+def test_baselines_are_an_untrained_copy_and_gaussian_pixels(distances, monkeypatch):
     found = baselines(Copies(3.0), distances, seed=0)
     assert list(found) == ["FD-lite0-untrained@T1", "FD-lite0-gaussian@T1"]
     assert all(m.value > distances.of_system(Copies(0.0), "test", 10_000).value for m in found.values())
     assert "untrained copy" in found["FD-lite0-untrained@T1"].protocol
+    monkeypatch.setattr(module.fidelity, "frechet", lambda *_, **__: Metric(1.0, None, 16, "a distance"))
+    again = baselines(Copies(3.0), distances, seed=1)  # the pixels do not depend on the run
+    assert list(found.values())[1] == list(again.values())[1] != list(again.values())[0]
 
 
 def test_gaussian_pixels_have_the_moments_of_each_pixel_and_no_correlation(monkeypatch):

@@ -27,6 +27,7 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from PIL import Image
+from scores import Projection
 
 import cqlib
 from cqlib import data
@@ -120,6 +121,7 @@ def finished(tmp_path_factory) -> Path:
     runs = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(EVALUATION, "smoke", Evaluation(8, 8, 2, 4))
+        patch.setattr(features, "_extractor", lambda *_: Projection())
         patch.setenv("CQLIB_SECRET", SECRET)
         patch.setattr(socket, "gethostname", lambda: HOST)
         patch.setattr(platform, "node", lambda: HOST)
@@ -248,6 +250,7 @@ def of_hostile_names(tmp_path_factory):
             (image if k else image.convert("L")).save(place / f"{k}{name[:5]}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(EVALUATION, "smoke", Evaluation(8, 8, 2, 4))
+        patch.setattr(features, "_extractor", lambda *_: Projection())
         run.run(ROW, profile="smoke", data=f"folder:{folder}", runs_dir=home / "runs")
     return home, f"folder:{folder}"
 

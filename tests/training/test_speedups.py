@@ -261,6 +261,7 @@ print(*pages)
 """
 
 
+@pytest.mark.slow
 def test_freed_memory_is_used_again_without_new_pages():
     done = subprocess.run([sys.executable, "-c", FREED_TWICE], capture_output=True, text=True, cwd=ROOT)
     if "not glibc" in done.stderr:
