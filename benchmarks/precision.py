@@ -34,7 +34,7 @@ def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
     if not both:
         return ""
     found = [{card.claim.id: card for card in cards(run_sets([], runs), "table1")} for runs in (fast, exact)]
-    pairs = [(found[0][claim], found[1][claim]) for claim in found[0] if found[0][claim].lines]
+    pairs = [(found[0][claim], found[1][claim]) for claim in found[0] if found[0][claim].tests]
     same = sum(a.verdict == b.verdict for a, b in pairs)
     turned = sum({a.verdict, b.verdict} in OPPOSITE for a, b in pairs)
     seeds = {row: _seeds([r for r in exact if r.row == row]) for row in dict.fromkeys(r.row for r in exact)}
@@ -77,6 +77,6 @@ def _devices(records: Sequence[Record]) -> str:
 
 def _effects(card: Card) -> str:
     """ "T = 1: +23.8 %; T = 0: −8.2 %"; a GAN, which has no noise to leave out, has one for both."""
-    found = {f.effect: f.at for line in card.lines for f in reversed(line.findings)}
+    found = {r.text: r.at for results in card.tests for r in reversed(results)}
     named = [f"{at}: {effect}" if at and len(found) > 1 else effect for effect, at in found.items()]
     return "; ".join(reversed(named))

@@ -13,12 +13,12 @@ from torch import Tensor
 from cqlib.experiments.load import ModelAndData, find_models
 from cqlib.experiments.rows import NOTEBOOK_ROWS
 from cqlib.figures.common import bits
+from cqlib.figures.strips import cost_board, strips
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.cqf_conditional import ConditionalCQF
 from cqlib.nets import colour
 from cqlib.pixels import to_uint8
 from cqlib.report.cells import Range, mean_and_error, picture, pixels, slider, table
-from cqlib.report.strips import cost_board, strips
 from cqlib.util.errors import UserError
 
 ROWS = NOTEBOOK_ROWS["colourisation"]  # the conditional model, and the unconditional one beside it

@@ -21,8 +21,9 @@ from cqlib.experiments.run import finished
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.report import page, pictures, plots, small_tables
+from cqlib.report import facts, page, pictures, plots, small_tables, tables
 from cqlib.report.cells import Range, picture, pixels, slider
+from cqlib.report.claim_cards import cards
 from cqlib.report.pictures import table_rows
 from cqlib.report.run_sets import RunSet, run_sets
 from cqlib.util.errors import UserError
@@ -50,7 +51,7 @@ def finished_runs(
 
 def fullest(rows: Sequence[str], records: Sequence[Record]) -> RunSet:
     """Of `records` and the published ones, the run set with most of `rows`; this machine's first. UserError if none."""
-    sets = run_sets(records, page.published_records())
+    sets = sets_of(records)
     if not sets:
         raise UserError(f"there are no records yet: ./run_all.sh --only {rows[0]}")
     return max(sets, key=lambda runs: (sum(bool(runs.records_of(row)) for row in rows), runs.origin == "local"))
@@ -87,30 +88,37 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
+def sets_of(records: Sequence[Record]) -> list[RunSet]:
+    """The run sets of `records` and of the published ones."""
+    return run_sets(records, page.published_records())
+
+
 def table(name: str, records: Sequence[Record]) -> HTML:
     """Table "table1", "table2" or "table3": the paper, the published records, and `records`."""
-    return HTML(page.table_html(name, records))
+    (wanted,) = (item for item in paper.TABLES if item.id == name)
+    return HTML(page.macro("paper_table", tables.view(wanted, sets_of(records), "quick")))
 
 
 def claims(name: str, records: Sequence[Record]) -> HTML:
-    """The claims of a table with their verdicts on the published records and on `records`."""
-    return HTML(page.claims_html(name, records))
+    """The tested claims of a table on the published records and on `records`, those that do not hold first."""
+    tested = [card for card in cards(sets_of(records), f"{name}/") if card.tests]
+    return HTML(page.macro("claim_list", tested) if tested else "<p>No claim has been tested yet.</p>")
 
 
 def not_reproduced(records: Sequence[Record]) -> HTML:
     """What is missing or did not come out, in sentences."""
-    return HTML(page.shortfalls_html(records))
+    sets = sets_of(records)
+    return HTML(page.macro("sentences", facts.shortfalls(sets, cards(sets)) + facts.unfinished(sets)))
 
 
 def costs(table: str, records: Sequence[Record]) -> HTML:
     """Parameters, critics and time of a table's rows, in every run set."""
-    sets = run_sets(records, page.published_records())
-    return HTML(page.macro("cost_table", small_tables.costs(sets, table_rows(table))))
+    return HTML(page.macro("cost_table", small_tables.costs(sets_of(records), table_rows(table))))
 
 
 def baselines(table: str, records: Sequence[Record]) -> HTML:
     """A table's rows against an untrained copy, Gaussian pixels and a histogram per pixel, in every run set."""
-    lines = small_tables.baselines(run_sets(records, page.published_records()), table_rows(table))
+    lines = small_tables.baselines(sets_of(records), table_rows(table))
     return HTML(page.macro("baseline_table", lines)) if lines else _not_trained(table)
 
 

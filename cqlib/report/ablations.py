@@ -15,9 +15,9 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import default_data
-from cqlib.report.claim_cards import result_text
 from cqlib.report.run_sets import RunSet
 from cqlib.report.verdicts import claim_result, temperatures
+from cqlib.util.text import named
 
 BESIDE = {
     ablations.COSTS_BPD: "table1/quality-loss-fid",
@@ -77,12 +77,12 @@ def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list
     rows = tuple(map(canonical, (claim.row_a, claim.row_b)))
     baseline = _by_seed(records[BASELINE], rows)
     seeds = _paired(baseline)
-    lines: list[tuple[Ablation | None, Runs]] = [(None, baseline)]
+    lines: list[tuple[str, Runs]] = [("as it is", baseline)]
     for ablation in (ablation for ablation in ABLATIONS if claim.id in ablation.claims):
         changed = _by_seed(records[ablation.name], [row for row in rows if row in ablation.changes])
         if common := seeds & _paired({**baseline, **changed}):
             seeds = common
-            lines.append((ablation, {**baseline, **changed}))
+            lines.append((_words(ablation, baseline), {**baseline, **changed}))
         elif seeds and any(changed.values()):
             problems.append(f"{ablation.name}: {claim.row_a} and {claim.row_b} lack a run of the seeds and device that "
                             "the other tries have")  # fmt: skip
@@ -91,16 +91,14 @@ def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list
     tests = [(c, t) for c in (claim, BY_ID.get(BESIDE.get(claim.id, ""))) if c for t in temperatures(c.metric)]
     columns = [("effect" if c is claim else c.sentence) + ("" if t is None else f", T = {t:g}") for c, t in tests]
     body = []
-    for tried, runs in lines:
+    for words, runs in lines:
         of_seeds = tuple(by_seed[seed] for by_seed in runs.values() for seed in sorted(seeds))
-        data = of_seeds[0].data
-        run_set = RunSet("published", data.name, data.shape[-1], PROFILE, of_seeds)
-        results = [result_text(claim_result(c, run_set, t)) or "not measured" for c, t in tests]
+        run_set = RunSet("published", of_seeds[0].data.name, of_seeds[0].data.shape[-1], PROFILE, of_seeds)
         failed: list[str] = sorted({run.status for run in of_seeds if run.status != "done"})
-        cells = failed[:1] * len(tests) or results
+        cells = failed[:1] * len(tests) or [claim_result(c, run_set, t).text or "not measured" for c, t in tests]
         totals = " and ".join(f"{next(iter(by_seed.values())).parameters['total']:,}" for by_seed in runs.values())
-        body.append((_words(tried, rows) if tried else "as it is", *cells, totals))
-    where = f"{run_set.label}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
+        body.append((words, *cells, totals))
+    where = f"{run_set.label}, {named('seed', sorted(seeds))}"
     return Table(where, (*columns, "parameters of each"), tuple(body))
 
 
@@ -117,24 +115,29 @@ def _paired(runs: Runs) -> set[int]:
     return {seed for seed in seeds if len({by_seed[seed].device for by_seed in runs.values()}) == 1}
 
 
-def _words(ablation: Ablation, rows: Sequence[str]) -> str:
-    """ "λ 25 instead of 100": the settings of `rows` that differ from the baseline's, and whose steps stay."""
-    kept = [row for row in rows if row not in ablation.changes]
+def _words(ablation: Ablation, baseline: Runs) -> str:
+    """ "λ 25 instead of 100": the settings that differ from the baseline's, and the steps of a row that stays."""
+    kept = [row for row in baseline if row not in ablation.changes]
     changes = []
-    for row in (row for row in rows if row in ablation.changes):
+    for row in (row for row in baseline if row in ablation.changes):
         for path, value in ablation.changes[row].items():
-            change = f"{WORDS[path]} {_shown(value)} instead of {_shown(_setting(row, path))}"
+            change = f"{WORDS[path]} {_shown(value)} instead of {_setting(baseline[row], path)}"
             if path == STEPS and kept:
-                change += f" (the other row's stay {_shown(_setting(kept[0], path))})"
+                change += f" (the other row's stay {_setting(baseline[kept[0]], path)})"
             changes.append(change)
     return "; ".join(dict.fromkeys(changes)) + (f" ({ablation.why})" if ablation.why else "")
 
 
-def _setting(row: str, path: str) -> Any:
-    return reduce(getattr, path.split("."), experiment(row, PROFILE).recipe)
+def _setting(runs: Mapping[int, Record], path: str) -> str:
+    """What a setting was in the recipe of `runs`; today's where they are older than it."""
+    run = next(iter(runs.values()))
+    try:
+        return _shown(reduce(dict.__getitem__, path.split("."), run.config["recipe"]))
+    except KeyError:
+        return _shown(reduce(getattr, path.split("."), experiment(run.row, PROFILE).recipe))
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, list | tuple):
         return "-".join(map(_shown, value))
     return f"{value:,g}" if isinstance(value, int | float) else str(value)

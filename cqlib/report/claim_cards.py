@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +10,8 @@ from typing import NamedTuple
 
 from cqlib.experiments.claims import CLAIMS, Claim
 from cqlib.experiments.paper import EQUAL, published_effect
-from cqlib.report.run_sets import ORIGINS, RunSet
-from cqlib.report.verdicts import ClaimResult, claim_result, temperatures
-from cqlib.util.text import signed
+from cqlib.report.run_sets import RunSet
+from cqlib.report.verdicts import ClaimResult, claim_result, effect_text, temperatures
 
 
 class Verdict(NamedTuple):
@@ -34,45 +34,40 @@ VERDICTS = {
     "not run": Verdict("–", "plain", "Not tested"),
 }
 """In the order of the report: what speaks against the paper first."""
-DIGITS = {"bpd": 2, "%": 1}
 WIDTH = 200  # of the picture of an interval, in its own units
 
 
 @dataclass(frozen=True)
-class Finding:
-    """The result of a claim at one temperature: its verdict, its effect in words, its interval as a picture."""
-
-    at: str  # "T = 1"; empty for BPD, which has no temperature
-    verdict: str
-    effect: str
-    bar: dict[str, float] | None
-
-
-@dataclass(frozen=True)
-class Line:
-    """What one run set says about a claim, a finding for each temperature."""
-
-    runs: str  # "photos10 16×16, quick"
-    source: str  # "published, 5 seeds"
-    score: str  # "FD-lite0": a score that is not FID says so
-    findings: tuple[Finding, ...]
-
-
-@dataclass(frozen=True)
 class Card:
-    """A claim, the verdict on it, what each run set says (the one that decides first), the paper's own effect."""
+    """A claim, its results in each run set that tests it (the one that decides first), one for each temperature that
+    was measured; and why it was not tested where there are none."""
 
     claim: Claim
-    verdict: str
-    lines: tuple[Line, ...]
-    reach: str  # "0.49 bpd": how far from 0 the pictures go
-    published: str
+    tests: tuple[tuple[ClaimResult, ...], ...]
     reason: str
 
     @property
-    def scores(self) -> tuple[str, ...]:
-        """What the claim was tested by."""
-        return tuple(dict.fromkeys(line.score for line in self.lines))
+    def verdict(self) -> str:
+        """The verdict of the run set that decides."""
+        return verdict(self.tests[0]) if self.tests else "not run"
+
+    @property
+    def published(self) -> str:
+        """The paper's own effect in words; empty where the slides print none."""
+        effect = published_effect(self.claim)
+        return "" if effect is None else effect_text(effect, self.claim.unit)
+
+    @property
+    def reach(self) -> float:
+        """How far from 0 the pictures of all its intervals go, in the claim's unit."""
+        ends = [end for results in self.tests for r in results for end in (r.effect, r.low, r.high) if end is not None]
+        return 1.1 * max(map(abs, [*ends, EQUAL[self.claim.metric]]))
+
+    def bar(self, result: ClaimResult) -> dict[str, float]:
+        """Positions of effect, interval and band of equality on a line of WIDTH with 0 in its middle."""
+        margin = EQUAL[self.claim.metric]
+        ends = {"effect": result.effect, "low": result.low, "high": result.high, "left": -margin, "right": margin}
+        return {name: round(WIDTH / 2 * (1 + end / self.reach), 1) for name, end in ends.items() if end is not None}
 
 
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
@@ -93,73 +88,21 @@ def count_claims(all_cards: Sequence[Card]) -> dict[str, int]:
 
 def verdict(results: Sequence[ClaimResult]) -> str:
     """The verdict on a claim from its results in one run set: it holds only where it holds at both temperatures."""
-    labels = {result.label for result in results}
-    names = {_name(result) for result in results}
-    if len(names) == 1:
-        return names.pop()
-    if labels == {"seen once"}:
+    verdicts = {result.verdict for result in results}
+    if len(verdicts) == 1:
+        return verdicts.pop()
+    if {result.label for result in results} == {"seen once"}:
         return "seen once, depends on the temperature"
-    return "depends on the temperature" if "does not hold" in labels else "undecided"
-
-
-def _name(result: ClaimResult) -> str:
-    return f"seen once, {result.direction}" if result.label == "seen once" else result.label
+    return "depends on the temperature" if "does not hold" in verdicts else "undecided"
 
 
 def _card(claim: Claim, sets: Sequence[RunSet]) -> Card:
-    results = [(runs, [claim_result(claim, runs, t) for t in temperatures(claim.metric)]) for runs in sets]
-    run = [(runs, ran) for runs, tested in results if (ran := [r for r in tested if r.label != "not run"])]
-    run.sort(key=lambda pair: _rank(claim, *pair))
-    ends = [end for _, ran in run for r in ran for end in (r.effect, r.low, r.high, EQUAL[claim.metric])]
-    reach = 1.1 * max((abs(end) for end in ends if end is not None), default=1.0)  # all bars of a claim have one scale
-    published = published_effect(claim)
-    return Card(
-        claim,
-        verdict(run[0][1]) if run else "not run",
-        tuple(_line(runs, ran, reach) for runs, ran in run),
-        f"{reach:.{DIGITS[claim.unit]}f} {claim.unit}",
-        "" if published is None else effect_text(published, claim.unit),
-        min((r for _, tested in results for r in tested), key=lambda result: result.missing_kind).reason,
-    )
+    def rank(results: Sequence[ClaimResult]) -> tuple[bool, bool, int, bool]:
+        runs = results[0].runs
+        papers_own = (runs.profile, runs.data) == ("paper", claim.data)
+        return runs.profile == "smoke", not papers_own, -len(results[0].seeds), runs.origin != "local"
 
-
-def _rank(claim: Claim, runs: RunSet, results: Sequence[ClaimResult]) -> tuple[bool, bool, int, bool]:
-    """The place of a run set among those that test a claim: the first decides."""
-    papers_own = (runs.profile, runs.data) == ("paper", claim.data)
-    return runs.profile == "smoke", not papers_own, -len(results[0].seeds), runs.origin != "local"
-
-
-def _line(runs: RunSet, results: Sequence[ClaimResult], reach: float) -> Line:
-    seeds, unpaired = len(results[0].seeds), results[0].unpaired_seeds
-    source = f"{ORIGINS[runs.origin].lower()}, {seeds} seed{'s' * (seeds > 1)}"
-    if unpaired:
-        source += f"; without a comparable partner: seed{'s' * (len(unpaired) > 1)} {', '.join(map(str, unpaired))}"
-    findings = tuple(
-        Finding("" if r.temperature is None else f"T = {r.temperature:.0f}", _name(r), result_text(r), _bar(r, reach))
-        for r in results
-    )
-    return Line(runs.label, source, results[0].metric_name.partition("@")[0], findings)
-
-
-def result_text(result: ClaimResult) -> str:
-    """ "−0.30 bpd [−0.45, −0.15]": effect and interval; empty where there is no effect."""
-    if result.effect is None:
-        return ""
-    text, places = effect_text(result.effect, result.claim.unit), DIGITS[result.claim.unit]
-    if result.low is None or result.high is None:
-        return text
-    return f"{text} [{signed(result.low, places)}, {signed(result.high, places)}]"
-
-
-def effect_text(effect: float, unit: str) -> str:
-    """ "+0.85 bpd" or "−12.3 %"."""
-    return f"{signed(effect, DIGITS[unit])} {unit}"
-
-
-def _bar(result: ClaimResult, reach: float) -> dict[str, float] | None:
-    """Positions of effect, interval and band of equality on a line of WIDTH with 0 in its middle."""
-    if result.effect is None:
-        return None
-    margin = EQUAL[result.claim.metric]
-    ends = {"effect": result.effect, "low": result.low, "high": result.high, "left": -margin, "right": margin}
-    return {name: round(WIDTH / 2 * (1 + end / reach), 1) for name, end in ends.items() if end is not None}
+    results = [[claim_result(claim, runs, t) for t in temperatures(claim.metric)] for runs in sets]
+    tests = [tuple(result for result in of_set if result.label != "not run") for of_set in results]
+    lacks_least = min(itertools.chain(*results), key=lambda result: result.missing_kind)
+    return Card(claim, tuple(sorted(filter(None, tests), key=rank)), lacks_least.reason)

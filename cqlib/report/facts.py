@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import paper
@@ -14,7 +14,7 @@ from cqlib.report.claim_cards import Card
 from cqlib.report.run_sets import ORIGINS, RunSet
 from cqlib.report.tables import count_numbers
 from cqlib.util.paths import PUBLISHED
-from cqlib.util.text import duration
+from cqlib.util.text import counted, duration
 
 GPU_HOURS = PUBLISHED / "gpu_hours.json"
 
@@ -40,7 +40,7 @@ def summary(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]
     for runs in (runs for runs in sets if runs.origin == "published"):
         images = sorted({n for run in runs.records if isinstance(n := run.config.get("n_train"), int)})
         trained_on = f" ({' or '.join(f'{n:,}' for n in images)} training images)" if images else ""
-        seeds, count = _seeds(runs.records), _count(len(runs.records), "run")
+        seeds, count = _seeds(runs.records), counted(len(runs.records), "run")
         text = f"{count} on {runs.label}{trained_on}, seed{'s' * (' ' in seeds)} {seeds}"
         lines.append(("Published" if alone else "Published beside it", text))
     if alone:
@@ -66,25 +66,21 @@ def towards_the_paper(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
 
 def lacking(sets: Sequence[RunSet]) -> str:
     """What no run has of the three things that the paper's numbers need, in words."""
+    whole = ("cifar10", ENTRIES["cifar10"].train)
     some = any(
-        run.profile == "paper" or "FID@T1" in run.metrics
-        or (run.data.name, run.config.get("n_train")) == ("cifar10", ENTRIES["cifar10"].train)
+        run.profile == "paper" or "FID@T1" in run.metrics or (run.data.name, run.config.get("n_train")) == whole
         for runs in sets for run in runs.finished
     )  # fmt: skip
     return "no run below has all three" if some else "no run below has any of them"
 
 
-def shortfalls(sets: Sequence[RunSet], all_cards: Sequence[Card], available: Collection[str]) -> list[str]:
+def shortfalls(sets: Sequence[RunSet], all_cards: Sequence[Card]) -> list[str]:
     """What the report cannot show, in sentences."""
     lines = []
     if against := [card.claim.sentence for card in all_cards if card.verdict == "does not hold"]:
-        lines.append(f"{_count(len(against), 'claim')} of the paper did not hold here: {'; '.join(against)}.")
-    known = {paper.canonical(row) for row in available}
-    systems = [row for row in paper.ROWS if paper.canonical(row) == row]
-    if later := [label_of(row) for row in systems if row not in known]:
-        lines.append(f"{_count(len(later), 'system')} cannot be trained by this version yet: {', '.join(later)}.")
+        lines.append(f"{counted(len(against), 'claim')} of the paper did not hold here: {'; '.join(against)}.")
     ran = {row for runs in sets for row in runs.rows}
-    if missing := [label_of(row) for row in systems if row in known - ran]:
+    if missing := [label_of(row) for row in paper.ROWS if paper.canonical(row) == row and row not in ran]:
         lines.append(f"Not trained: {', '.join(missing)}; the tables name the commands.")
     if not _comparable_numbers(sets):
         lines.append("No run used the paper’s recipes on the paper’s data (profile “paper”), so none of the "
@@ -116,20 +112,27 @@ def devices(sets: Sequence[RunSet]) -> list[str]:
 def device_counts(runs: Sequence[Record]) -> str:
     """ "85 runs on CPU X, 1 thread, bf16 convolutions; 4 runs on …", or the one device of all."""
     counts = Counter(run.device for run in runs).most_common()
-    return counts[0][0] if len(counts) == 1 else "; ".join(f"{_count(n, 'run')} on {name}" for name, n in counts)
+    return counts[0][0] if len(counts) == 1 else "; ".join(f"{counted(n, 'run')} on {name}" for name, n in counts)
 
 
 def provenance(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     """Commits, versions, data fingerprints and devices of all runs."""
     runs = _records(sets)
+    data = {(run.data.name, run.data.split, "×".join(map(str, run.data.shape)), run.data.fingerprint) for run in runs}
     values = {
         "Code": {commit(run, 40) for run in runs},
         "Versions": {f"{name} {version}" for run in runs for name, version in run.versions.items()},
-        "Data": {f"{run.data.name} {run.data.split} {'×'.join(map(str, run.data.shape))}: {run.data.fingerprint}"
-                 for run in runs},
+        "Data": {f"{name} {split} {shape}: {fingerprint}" for name, split, shape, fingerprint in data},
         "Devices": {run.device for run in runs},
-    }  # fmt: skip
+    }
     return [(name, "; ".join(sorted(texts))) for name, texts in values.items() if texts]
+
+
+def commit(run: Record, digits: int) -> str:
+    """The first `digits` of the commit that a run was made from, and whether its code was committed."""
+    if run.git.commit is None:
+        return "no repository"
+    return run.git.commit[:digits] + (" with uncommitted changes" if run.git.dirty else "")
 
 
 def _records(sets: Iterable[RunSet]) -> list[Record]:
@@ -142,10 +145,9 @@ def _data_not_run(sets: Sequence[RunSet]) -> list[str]:
     return [data.label for name, data in paper.DATA_SETS.items() if (name, ENTRIES[name].train) not in whole]
 
 
-def _comparable_numbers(sets: Sequence[RunSet]) -> int:
-    """How many of the paper's numbers a run can be set against."""
-    counts = count_numbers(sets)
-    return sum(counts.values()) - counts["not comparable"] - counts["not run"]
+def _comparable_numbers(sets: Sequence[RunSet]) -> bool:
+    """Can any of the paper's numbers be set against a run?"""
+    return any(n for name, n in count_numbers(sets).items() if name not in ("not comparable", "not run"))
 
 
 def _time(records: Sequence[Record]) -> str:
@@ -156,14 +158,3 @@ def _seeds(records: Sequence[Record]) -> str:
     seeds = sorted({run.seed for run in records})
     whole = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
     return f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-def commit(run: Record, digits: int) -> str:
-    """The first `digits` of the commit that a run was made from, and whether its code was committed."""
-    if run.git.commit is None:
-        return "no repository"
-    return run.git.commit[:digits] + (" with uncommitted changes" if run.git.dirty else "")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cqlib.experiments import paper
-from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.experiments.ablations import FOLDER
+from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS
 from cqlib.report import ablations, facts, pictures, small_tables, tables
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims
-from cqlib.report.run_sets import ORIGINS, RunSet, run_sets
+from cqlib.report.run_sets import ORIGINS, run_sets
+from cqlib.report.verdicts import DIGITS
 from cqlib.util import VERSION
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
@@ -38,34 +40,30 @@ CONTENTS = {
 }  # fmt: skip
 
 
-def build(
-    out: Path,
-    *,
-    local: Sequence[Record],
-    published: Sequence[Record] = (),
-    failures: Sequence[str] = (),
-    notebooks: Sequence[Path] = (),
-    local_pictures: Path | None = None,
-    published_pictures: Path | None = None,
-    data_dir: Path | None = None,
+def render(
+    out: Path, *, runs_dir: Path, failures: Sequence[str] = (), data_dir: Path | None = None,
     profile: str | None = None,
-    available: Collection[str] = (),
-    tried: Mapping[str, ablations.Table] | None = None,
-    alone: bool = False,
-) -> Path:
-    """Write `out`/index.html, whole or not at all; its path. Equal input gives an equal page.
+) -> Path:  # fmt: skip
+    """Write `out`/index.html from the records and sample grids in `runs_dir`, the published ones, and `out`/notebooks,
+    whole or not at all; its path. Equal input gives an equal page.
 
-    `failures` are one-line messages; `notebooks` are executed ones and their pages, at or below `out`. Sample grids are
-    looked up as FOLDER/SLUG/samples_T1 and samples_T0 (.png, .webp). Real test images are drawn where the data set
-    can be loaded (`data_dir`: local copies). `alone`: the page is about the published records and the same everywhere;
-    grids below `out` are linked, and real images are shown of data that need no files. `tried`: the ablations of a
-    claim, by its id. `profile` is the one of the commands shown; rows of `available` can be trained. OSError when `out`
-    cannot be written.
+    Where `runs_dir` is `PUBLISHED`, the page is about those records alone and the same everywhere: grids below `out`
+    are linked, and real test images are shown of data that need no files; else of all that can be loaded (`data_dir`:
+    local copies). `failures` are one-line messages; a record that cannot be read is named among them and left out, as
+    is one of an older recipe beside others. `profile` is the one of the commands shown. OSError when `out` cannot be
+    written.
     """
+    out = Path(out)
+    alone = os.path.realpath(runs_dir) == os.path.realpath(PUBLISHED)  # a loop of links is no error
+    local, unreadable = ([], []) if alone else load_records(runs_dir)
+    local, stale = _of_one_recipe(local)
+    published, damaged = load_records(PUBLISHED / "records")
+    tried, left_out = ablations.tables(PUBLISHED / FOLDER)
+    problems = [f"record left out: {line}" for line in (*unreadable, *stale, *damaged, *left_out)]
     sets = run_sets(local, published)
     profile = profile or next((runs.profile for runs in sets if runs.origin == "local"), "quick")
     all_cards = cards(sets)
-    folders = {"local": local_pictures, "published": published_pictures}
+    folders = {"local": Path(runs_dir), "published": PUBLISHED / "samples"}
     page = _environment().get_template("index.html.j2").render(
         title=TITLE,
         css=_css("style.css"),
@@ -76,51 +74,20 @@ def build(
         tables=tables,
         small_tables=small_tables,
         facts=facts,
-        failures=[" ".join(line.split()) for line in failures],
+        failures=[" ".join(line.split()) for line in (*failures, *problems)],
         cards={name: [card for card in all_cards if card.verdict == name] for name in VERDICTS},
         claim_counts=count_claims(all_cards),
-        tried=tried or {},
-        shortfalls=facts.shortfalls(sets, all_cards, available),
-        views=[tables.view(table, sets, available, profile, alone) for table in paper.TABLES],
+        tried=tried,
+        shortfalls=facts.shortfalls(sets, all_cards),
+        views=[tables.view(table, sets, profile, alone) for table in paper.TABLES],
         systems=[row for row in ROWS if paper.canonical(row) == row],
         table1=[row.id for row in paper.TABLE1.rows],
-        samples=pictures.samples_of(sets, folders, data_dir, Path(out) if alone else None),
+        samples=pictures.samples_of(sets, folders, data_dir, out if alone else None),
         plots=pictures.plots_of(sets, alone),
-        notebooks=_links(notebooks, out),
+        notebooks=_links(out),
         fresh=functools.partial(next, itertools.count(1)),
     )  # fmt: skip
-    return write_atomic(Path(out) / "index.html", page)
-
-
-def render(
-    out: Path, *, runs_dir: Path, failures: Sequence[str] = (), data_dir: Path | None = None,
-    profile: str | None = None,
-) -> Path:  # fmt: skip
-    """Render `out`/index.html from the records in `runs_dir`, the published ones, and `out`/notebooks; where `runs_dir`
-    is `PUBLISHED`, from those alone.
-
-    A record that cannot be read is named among the failures and left out, as is one of an older recipe beside others.
-    """
-    alone = os.path.realpath(runs_dir) == os.path.realpath(PUBLISHED)  # a loop of links is no error
-    local, unreadable = ([], []) if alone else load_records(runs_dir)
-    local, stale = _of_one_recipe(local)
-    published, damaged = load_records(PUBLISHED / "records")
-    tried, left_out = ablations.tables()
-    problems = [f"record left out: {line}" for line in (*unreadable, *stale, *damaged, *left_out)]
-    return build(
-        Path(out),
-        local=local,
-        published=published,
-        failures=[*failures, *problems],
-        notebooks=sorted((Path(out) / "notebooks").glob("*.*")),
-        local_pictures=Path(runs_dir),
-        published_pictures=PUBLISHED / "samples",
-        data_dir=data_dir,
-        profile=profile,
-        available=AVAILABLE,
-        tried=tried,
-        alone=alone,
-    )
+    return write_atomic(out / "index.html", page)
 
 
 def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
@@ -163,30 +130,6 @@ def scoped(body: str) -> Markup:
     return Markup('<div class="cqlib"><style>{}</style>{}</div>').format(_css("notebook.css"), Markup(body))
 
 
-def table_html(table: str, local: Sequence[Record], published: Sequence[Record] | None = None) -> Markup:
-    """Table "table1", "table2" or "table3" as HTML for a notebook, the published records beside `local`."""
-    wanted = next(item for item in paper.TABLES if item.id == table)
-    return macro("paper_table", tables.view(wanted, _sets(local, published), ROWS, "quick"))
-
-
-def claims_html(table: str, local: Sequence[Record], published: Sequence[Record] | None = None) -> Markup:
-    """The tested claims of a table as HTML for a notebook, those that do not hold first."""
-    tested = [card for card in cards(_sets(local, published), f"{table}/") if card.verdict != "not run"]
-    return macro("claim_list", tested) if tested else Markup("<p>No claim has been tested yet.</p>")
-
-
-def shortfalls_html(local: Sequence[Record], published: Sequence[Record] | None = None) -> Markup:
-    """What could not be reproduced, as a list for a notebook."""
-    sets = _sets(local, published)
-    lines = facts.shortfalls(sets, cards(sets), AVAILABLE) + facts.unfinished(sets)
-    items = Markup("").join(Markup("<li>{}</li>").format(without_paths(line)) for line in lines)
-    return scoped(Markup("<ul>{}</ul>").format(items))
-
-
-def _sets(local: Sequence[Record], published: Sequence[Record] | None) -> list[RunSet]:
-    return run_sets(local, published_records() if published is None else published)
-
-
 def _environment() -> Environment:
     """Jinja2 that escapes all text and takes machine paths out of it."""
     environment = Environment(
@@ -197,7 +140,7 @@ def _environment() -> Environment:
         finalize=lambda value: without_paths(value) if type(value) is str else value,
     )
     environment.globals.update(
-        tones=TONES, verdicts=VERDICTS, footnotes=paper.FOOTNOTES, equal=paper.EQUAL, origins=ORIGINS
+        tones=TONES, verdicts=VERDICTS, digits=DIGITS, footnotes=paper.FOOTNOTES, equal=paper.EQUAL, origins=ORIGINS
     )
     return environment
 
@@ -206,11 +149,10 @@ def _css(name: str) -> Markup:
     return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
 
 
-def _links(files: Sequence[Path], out: Path) -> dict[str, list[tuple[str, str]]]:
-    """Notebooks by name with relative links to their pages."""
+def _links(out: Path) -> dict[str, list[tuple[str, str]]]:
+    """Notebooks below `out` by name with relative links to their pages."""
     links: dict[str, list[tuple[str, str]]] = {}
-    for file in map(Path, files):
+    for file in sorted((out / "notebooks").glob("*.*")):
         if kind := {".html": "page", ".ipynb": "notebook"}.get(file.suffix):
-            link = file.relative_to(out) if file.is_relative_to(out) else file
-            links.setdefault(file.stem, []).append((kind, link.as_posix()))
+            links.setdefault(file.stem, []).append((kind, f"notebooks/{file.name}"))
     return links

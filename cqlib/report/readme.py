@@ -76,8 +76,7 @@ def claims(sets: Sequence[RunSet]) -> str:
     counts = ", ".join(f"{name}: {count}" for name, count in count_claims(all_cards).items() if count)
     lines = []
     for card in all_cards:
-        findings = [finding for line in card.lines for finding in line.findings]
-        effects = "; ".join(f"{f.at}: {f.effect}" if f.at else f.effect for f in findings)
+        effects = "; ".join(f"{r.at}: {r.text}" if r.at else r.text for results in card.tests for r in results)
         lines.append([card.verdict, card.claim.sentence, effects])
     table = markdown_table(["verdict", "claim", "measured effect and 95 % interval"], lines)
     return f"{len(all_cards)} claims of Table 1. {counts[0].upper()}{counts[1:]}.\n\n{table}"

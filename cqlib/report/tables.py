@@ -96,18 +96,16 @@ class View:
         return {text: chr(ord("a") + i % 26) * (1 + i // 26) for i, text in enumerate(texts)}
 
 
-def view(
-    table: paper.Table, sets: Sequence[RunSet], available: Collection[str], profile: str, alone: bool = False
-) -> View:
-    """`table` with the paper's numbers and every run set's. A row of `available` that was not trained here gets the
-    command that does it, with `profile`; where the published records stand `alone`, only one that is not among them."""
+def view(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool = False) -> View:
+    """`table` with the paper's numbers and every run set's. A row that was not trained here gets the command that does
+    it, with `profile`; where the published records stand `alone`, only one that is not among them."""
     rows = [row.id for row in table.rows]
     return View(
         table.id,
         f"Table {table.id.removeprefix('table')}",
         table.title,
         ", ".join(paper.DATA_SETS[name].label for name in table.data),
-        tuple(_group(row, table, sets, available, profile, alone) for row in table.rows),
+        tuple(_group(row, table, sets, profile, alone) for row in table.rows),
         tuple(line for runs in sets if any(map(runs.records_of, rows)) for line in floors(runs)),
         table.footnotes,
         remarks(sets, rows),
@@ -133,16 +131,13 @@ def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
     return counts
 
 
-def _group(row: paper.Row, table: paper.Table, sets: Sequence[RunSet], available: Collection[str],
-           profile: str, alone: bool) -> Group:  # fmt: skip
+def _group(row: paper.Row, table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool) -> Group:
     lines = [line for data in table.data if (line := paper_line(row, data)) is not None]
     for runs in sets:
         lines += measured_lines(row, table, runs)
     if not any(line.source == "local" or alone and line.source == "published" for line in lines):
-        can = paper.canonical(row.id) in available or row.id in available
-        command = f"./run_all.sh --profile {profile} --only {row.id}" if can else ""
-        remark = "not trained here:" if can else "cannot be trained by this version yet"
-        lines.append(Line("none", ORIGINS["local"], remark=remark, command=command))
+        command = f"./run_all.sh --profile {profile} --only {row.id}"
+        lines.append(Line("none", ORIGINS["local"], remark="not trained here:", command=command))
     return Group(row.id, row.label, row.ticks, row.citation, row.footnotes, tuple(lines))
 
 
@@ -190,11 +185,10 @@ def _judgements(row: paper.Row, table: paper.Table, runs: RunSet) -> Iterator[Ju
 def floors(runs: RunSet) -> Iterator[Line]:
     """Training images against test images, as many of each as were sampled: what a perfect model gets."""
     for kind, (_, *distances) in FEATURES.items():
-        measured = {name: metric for run in runs.records for name in distances
-                    if (metric := run.metrics.get(f"{name}-floor"))}  # fmt: skip
+        measured = [(name, metric) for run in runs.records for name in distances
+                    if (metric := run.metrics.get(f"{name}-floor"))]  # fmt: skip
         if measured:
-            cells = [Cell(decimal(n, measured[n].value) if n in measured else "—", span=2) for n in distances]
-            n = max(run.metrics[f"{name}-floor"].n for run in runs.records for name in distances
-                    if f"{name}-floor" in run.metrics)  # fmt: skip
-            detail = f"{runs.label}; n = {n:,}"
+            texts = {name: decimal(name, metric.value) for name, metric in measured}
+            cells = [Cell(texts.get(name, "—"), span=2) for name in distances]
+            detail = f"{runs.label}; n = {max(metric.n for _, metric in measured):,}"
             yield Line(runs.origin, ORIGINS[runs.origin], detail, kind, (Cell("—"), Cell("—", span=2), *cells))

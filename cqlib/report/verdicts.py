@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from cqlib.experiments.claims import Claim, applies
 from cqlib.experiments.paper import CLOSE, DATA_SETS, EQUAL, TOLERANCES, Number
 from cqlib.experiments.record import Record
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
-from cqlib.report.run_sets import RunSet, mean_of
+from cqlib.report.run_sets import ORIGINS, RunSet, mean_of
+from cqlib.util.text import counted, named, signed
 
-CLAIM_LABELS = ("holds", "equal", "does not hold", "undecided", "seen once", "not run")
 NUMBER_LABELS = ("reproduced", "close", "not reproduced", "not comparable", "not run")
 SCORES = {"is": ("IS", "IS-lite0"), "fid": ("FID", "FD-lite0")}
 """Names under which records carry a score, the paper's features first."""
+DIGITS = {"bpd": 2, "%": 1}
+"""Decimals of an effect in that unit."""
 RESAMPLES = 2_000
 CONFIDENCE = 0.95
 PROFILE = "paper"  # the only profile whose recipe and data are the paper's
@@ -50,7 +53,8 @@ def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A tested claim. `effect` and its 95 % interval from `low` to `high` are in `claim.unit`, positive as claimed.
+    """A claim tested on `runs`. `effect` and its 95 % interval from `low` to `high` are in `claim.unit`, positive as
+    claimed.
 
     `direction` is "as claimed", "contrary" or "" (nothing measured). `unpaired_seeds` are seeds of one of the rows that
     have no comparable partner. `missing_kind` says what a claim that was not run is missing: 0 a comparable pair, 1 or
@@ -58,6 +62,7 @@ class ClaimResult:
     """
 
     claim: Claim
+    runs: RunSet
     label: str
     reason: str
     temperature: float | None = None
@@ -70,6 +75,41 @@ class ClaimResult:
     direction: str = ""
     missing_kind: int = 0
 
+    @property
+    def verdict(self) -> str:
+        """The label; of one seed with its direction, "seen once, as claimed"."""
+        return f"{self.label}, {self.direction}" if self.label == "seen once" else self.label
+
+    @property
+    def at(self) -> str:
+        """ "T = 1"; empty for BPD, which has no temperature."""
+        return "" if self.temperature is None else f"T = {self.temperature:g}"
+
+    @property
+    def text(self) -> str:
+        """ "−0.30 bpd [−0.45, −0.15]": effect and interval; empty where there is no effect."""
+        places = DIGITS[self.claim.unit]
+        text = "" if self.effect is None else effect_text(self.effect, self.claim.unit)
+        if self.low is None or self.high is None:
+            return text
+        return f"{text} [{signed(self.low, places)}, {signed(self.high, places)}]"
+
+    @property
+    def score(self) -> str:
+        """ "FD-lite0": a score that is not FID says so."""
+        return self.metric_name.partition("@")[0]
+
+    @property
+    def source(self) -> str:
+        """ "published, 5 seeds", and the seeds that are left out."""
+        left_out = f"; without a comparable partner: {named('seed', self.unpaired_seeds)}" * bool(self.unpaired_seeds)
+        return f"{ORIGINS[self.runs.origin].lower()}, {counted(len(self.seeds), 'seed')}{left_out}"
+
+
+def effect_text(effect: float, unit: str) -> str:
+    """ "+0.85 bpd" or "−12.3 %"."""
+    return f"{signed(effect, DIGITS[unit])} {unit}"
+
 
 def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -> ClaimResult:
     """Test `claim` on a run set, scores of samples at `temperature`.
@@ -80,10 +120,7 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     over test images for BPD. ValueError for a temperature that does not suit the metric.
     """
     names = metric_names(claim.metric, temperature)
-
-    def result(label: str, reason: str, **more: Any) -> ClaimResult:
-        return ClaimResult(claim, label, reason, temperature, **more)
-
+    result = partial(ClaimResult, claim, runs, temperature=temperature)
     if not applies(claim, runs.data):
         labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
         return result("not run", f"claimed for {labels[0]}, not for {labels[1]}", missing_kind=3)
@@ -228,7 +265,7 @@ def compare(number: Number, runs: Sequence[Record], temperature: float | None = 
     tolerance = TOLERANCES[number.metric]
     steps = round(abs(difference) / tolerance, 9)  # so that 3.95 against 3.90 is exactly one tolerance
     label = "reproduced" if steps <= 1 else "close" if steps <= CLOSE else "not reproduced"
-    seeds = "1 run" if mean.n == 1 else f"mean of {mean.n} runs"
+    seeds = f"{'mean of ' * (mean.n > 1)}{counted(mean.n, 'run')}"
     reason = f"{seeds}: {difference:+.2f} {unit} from the paper's {number.text} (tolerance {tolerance:g})"
     return NumberVerdict(label, reason, mean.value, difference)
 

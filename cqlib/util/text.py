@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
 def duration(seconds: float) -> str:
@@ -30,6 +30,16 @@ def megabytes(size: float, digits: int = 0) -> str:
 def gibibytes(size: float, digits: int = 1) -> str:
     """ "1.5 GiB", of bytes."""
     return f"{size / 2**30:.{digits}f} GiB"
+
+
+def counted(n: int, noun: str) -> str:
+    """ "1 run", "3 runs"."""
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def named(noun: str, values: Collection[object]) -> str:
+    """ "seed 2", "seeds 0, 1"."""
+    return f"{noun}{'s' * (len(values) > 1)} {', '.join(map(str, values))}"
 
 
 def signed(value: float, digits: int) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from cqlib.experiments.rows import notebooks
 from cqlib.figures.explore import inpainting, interpolation, latents, out_of_distribution
 from cqlib.figures.explore import models as explore
-from cqlib.report.strips import strips
+from cqlib.figures.strips import strips
 from cqlib.util.errors import UserError
 
 

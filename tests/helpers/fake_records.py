@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
 from cqlib.data.grids import grid_png
-from cqlib.experiments.record import DataInfo, Record, slug
+from cqlib.experiments.record import DataInfo, Record, slug, write_record
 from cqlib.metrics.metric import Metric
+from cqlib.report import page
 from cqlib.util.provenance import GitInfo
 
 SCORES = {  # row: BPD, IS at T 1 and 0, FD at T 1 and 0
@@ -92,3 +95,16 @@ def draw_samples(runs: list[Record], folder: Path) -> None:
             size = run.data.shape[-1]
             noise = np.random.default_rng(i).integers(0, 256, (16, 3, size, size), dtype=np.uint8)
             (place / f"{name}.png").write_bytes(grid_png(torch.from_numpy(noise), scale=2))
+
+
+def rendered_page(out: Path, local, published=(), plots=False, tried=None, **more) -> Path:
+    """`out`/index.html of these records alone; plots, which take seconds, where they are wanted."""
+    for folder, records in (("runs", local), ("published/records", published)):
+        for i, run in enumerate(records):
+            write_record(run, out / folder / f"{i:02d}", "record.json")
+    with ExitStack() as patched:
+        patched.enter_context(patch.object(page, "PUBLISHED", out / "published"))
+        patched.enter_context(patch.object(page.ablations, "tables", return_value=(tried or {}, [])))
+        if not plots:
+            patched.enter_context(patch.object(page.pictures, "plots_of", return_value=[]))
+        return page.render(out, runs_dir=out / "runs", **more)

@@ -56,20 +56,17 @@ def shown(page: str) -> tuple[list[str], list[tuple[Counter, list[int]]]]:
     return [*soup.body.stripped_strings, *alts, *labels], drawings
 
 
-def test_the_page_is_what_the_records_give(monkeypatch, tmp_path):
-    """From anywhere; with its pictures inside where it lies elsewhere."""
+def test_the_page_is_what_the_records_give(monkeypatch):
     written = {}
     monkeypatch.setattr(report, "write_atomic", lambda path, content: written.setdefault(path, content) and path)
     assert cli.main(["report", "--from", str(FOLDER), "--out", str(FOLDER)]) == 0
     (page,) = written.values()
     committed = (FOLDER / "index.html").read_text()
-    assert shown(page) == shown(committed), "python -m cqlib report --from reports/published --out the same"
+    command = "python -m cqlib report --from reports/published --out the same"
+    assert page == committed or shown(page) == shown(committed), command
     assert 'src="samples/table1_cq-f--photos10--quick--0/samples_T1.webp"' in page and "nothing yet" not in page
     assert page.index("Not reproduced") < page.index("--only table1 --data-dir DIR</code>: Table 1, about ")
     assert 0 < page.index("that no run below took the whole of") < page.index("Claims of the paper")
-    monkeypatch.setattr(report.pictures, "plots_of", lambda *_: [])  # which take long, and are the same
-    assert cli.main(["report", "--from", str(FOLDER), "--out", str(tmp_path)]) == 0
-    assert 'src="samples/' not in written[tmp_path / "index.html"]
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def test_run_sets_are_of_one_origin_and_one_version_of_the_images():
 def test_the_columns_are_the_two_temperatures_and_features_have_a_line_each():
     both = record("table1/vae")
     both.metrics["FID@T1"] = Metric(171.0, None, 10_000, "Inception")
-    view = tables.view(paper.TABLE1, run_sets([both], []), (), "quick")
+    view = tables.view(paper.TABLE1, run_sets([both], []), "quick")
     lines = view.groups[0].lines
     assert [line.features for line in lines] == ["", "inception", "lite0"]
     assert lines[1].cells[3].text == "171.0"
@@ -68,14 +68,14 @@ def test_the_columns_are_the_two_temperatures_and_features_have_a_line_each():
 def test_data_of_the_paper_is_compared_with_its_own_column():
     data = DataInfo("stl10", "test", "0123456789abcdef", (8000, 3, 48, 48))
     run = replace(record(), row="table3/cqf-2-scales", data=data, profile="paper")
-    group = tables.view(paper.TABLE3, run_sets([run], []), (), "paper").groups[-1]
+    group = tables.view(paper.TABLE3, run_sets([run], []), "paper").groups[-1]
     assert [line.detail for line in group.lines[:2]] == ["CIFAR-10", "STL-10"]
     reasons = " ".join(item.reason for item in group.lines[2].judgements)
     assert "2,000 test images, not 8,000" in reasons and "CIFAR" not in reasons
 
 
 def test_a_reason_has_one_letter_below_its_table():
-    view = tables.view(paper.TABLE1, run_sets(records(2), []), (), "quick")
+    view = tables.view(paper.TABLE1, run_sets(records(2), []), "quick")
     judged = [item for group in view.groups for line in group.lines for item in line.judgements]
     assert set(view.letters) == {item.text for item in judged} and len(view.letters) == 2 < len(judged)
     assert list(view.letters.values()) == ["a", "b"]
@@ -202,17 +202,17 @@ def test_a_run_that_tells_nothing_of_the_papers_numbers_does_not_silence_what_is
     whole = replace(run, status="done", profile="quick", data=replace(run.data, name="cifar10"), config={})
     for n_train, words in ((50_000, "all three"), (300, "any of them")):
         assert facts.lacking(run_sets([replace(whole, config={"n_train": n_train})], [])).endswith(words)
-    assert any("No run used" in line for line in facts.shortfalls(sets, [], ()))
+    assert any("No run used" in line for line in facts.shortfalls(sets, []))
 
 
 def test_data_sets_of_the_slides_that_were_not_run_are_named():
     for n_train in (50_000, 300):  # all of it, or as `smoke` takes it
         run = record("table1/vae", data="cifar10", config={"n_train": n_train})
         sets = run_sets([run, record("table1/vae")], [])
-        (line,) = [line for line in facts.shortfalls(sets, [], ()) if "seven data sets" in line]
+        (line,) = [line for line in facts.shortfalls(sets, []) if "seven data sets" in line]
         assert "STL-10, CelebA" in line and ("CIFAR-10" in line) == (n_train == 300) and "--only table4" in line
     whole = [record("table1/vae", data=name, config={"n_train": ENTRIES[name].train}) for name in paper.DATA_SETS]
-    assert not [line for line in facts.shortfalls(run_sets(whole, []), [], ()) if "seven data" in line]
+    assert not [line for line in facts.shortfalls(run_sets(whole, []), []) if "seven data" in line]
 
 
 def test_the_first_screen_counts_runs_seeds_and_devices():

@@ -20,10 +20,10 @@ import torch
 from IPython.display import HTML
 from torch import Tensor
 
+from cqlib.figures.strips import strips
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.pixels import LEVELS_PER_UNIT, to_signed, to_uint8
 from cqlib.report.cells import picture, table
-from cqlib.report.strips import strips
 
 TOLERANCE = 2 / LEVELS_PER_UNIT  # tau: two levels of 8-bit pixels
 

@@ -11,10 +11,10 @@ from scipy import stats
 from torch import Tensor
 
 from cqlib.figures.explore.models import decoded
+from cqlib.figures.strips import strips
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.report import plots
 from cqlib.report.cells import Range, picture, pixels, slider, subplots, table
-from cqlib.report.strips import strips
 
 STEPS = 9
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from cqlib import losses
 from cqlib.figures.explore.models import codes, decoded
+from cqlib.figures.strips import strips
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.pixels import LN_LEVELS, to_uint8
 from cqlib.report import plots
 from cqlib.report.cells import Range, picture, pixels, slider, subplots, table
-from cqlib.report.strips import strips
 
 STEPS = 9
 LN2 = math.log(2)

@@ -22,9 +22,9 @@ from torch.nn.functional import avg_pool2d, interpolate
 from cqlib.data import reading
 from cqlib.data.photos10 import BASE_SIDE
 from cqlib.figures.common import bits, draw
+from cqlib.figures.strips import cost_board
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.report.cells import live, picture, subplots
-from cqlib.report.strips import cost_board
 from cqlib.util.errors import UserError, one_line
 
 PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # in no data set here

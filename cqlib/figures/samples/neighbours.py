@@ -16,12 +16,12 @@ from torch import Tensor
 from cqlib.experiments.load import ModelAndData, find_model
 from cqlib.experiments.rows import DEVELOPMENT_DATA
 from cqlib.figures.samples import memorisation
+from cqlib.figures.strips import strips
 from cqlib.metrics import evaluation
 from cqlib.metrics.cache import cached_features, pooled_features
 from cqlib.metrics.features import Features, features_for
 from cqlib.report import plots
 from cqlib.report.cells import live, picture, subplots, table
-from cqlib.report.strips import strips
 from cqlib.util.errors import UserError
 
 MAX_REFERENCE = 50_000  # training images that others are compared with, at most
