@@ -209,11 +209,11 @@ def test_samples_have_the_frequencies_of_the_discretised_logistic():
 def test_temperature_zero_is_the_mean_and_others_are_centres_of_cells():
     model = system()
     with torch.no_grad():
-        model.head.out.bias.add_(0.5)
+        model.head.out.bias.add_(torch.tensor([0.5, -0.5, 0.5]))
         z = model.prior(6, generator())
         mean, half, full = (model.sample(6, temperature=t, generator=generator()) for t in (0.0, 0.5, 1.0))
         torch.testing.assert_close(mean, model.head(z).clamp(-1, 1))
-    assert mean.max() == 1 and model.head(z).max() > 1
+    assert mean.max() == 1 and model.head(z).max() > 1 and mean.min() == -1 and model.head(z).min() < -1
     assert not torch.equal(mean, to_signed(to_uint8(mean)))
     for sample in (half, full):
         assert torch.equal(sample, to_signed(to_uint8(sample)))

@@ -190,6 +190,22 @@ def test_non_finite_steps_are_skipped_and_counted(tmp_path):
     assert torch.equal(weights(good), weights(bad))  # the bad step changed neither weights nor average
 
 
+def test_the_log_has_the_means_of_what_was_finite_since_the_line_before(tmp_path):
+    totals = []
+
+    class Told(Line):
+        def generator_losses(self, x):
+            losses = super().generator_losses(x)
+            totals.append(losses["total"].item())
+            return losses
+
+    train(Told(bad=[2]), IMAGES, config(steps=6, log_every=3), seed=0, folder=tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["skipped"]) for line in lines] == [(3, 1), (6, 1)]
+    means = (totals[0] + totals[2]) / 2, sum(totals[3:]) / 3
+    assert [line["total"] for line in lines] == pytest.approx(means, abs=1e-5)
+
+
 def test_too_many_in_a_row_stops_at_the_last_good_checkpoint(tmp_path):
     never = train(Line(bad=range(1, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / "never")
     assert (never.status, never.steps) == ("diverged", 0) and weights(never).item() == 5.0
@@ -293,9 +309,10 @@ def test_average_forgets_the_start_and_then_decays():
     for t in range(1000):
         update([average], [torch.ones(1)], t)
     assert average.item() == pytest.approx(1.0, abs=1e-6)
-    average = torch.zeros(1)
-    update([average], [torch.ones(1)], 10_000)
-    assert average.item() == pytest.approx(0.1)
+    for t, weight in ((1, 1 - 2 / 11), (10_000, 1 - 0.9)):
+        average = torch.zeros(1)
+        update([average], [torch.ones(1)], t)
+        assert average.item() == pytest.approx(weight)
     counter = torch.zeros(1, dtype=torch.long)
     update([counter], [torch.full((1,), 7)], 3)
     assert counter.item() == 7

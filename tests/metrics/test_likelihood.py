@@ -1,0 +1,39 @@
+"""Bits per dimension on held-out images: an exact number stands alone, a bound is also measured with more samples."""
+
+import pytest
+import torch
+from small_models import images
+from torch import nn
+
+from cqlib.data.dataset import Dataset, Split
+from cqlib.metrics.evaluation import likelihood
+from cqlib.models.base import LikelihoodSystem
+from cqlib.recipe import Evaluation
+
+DATA = Dataset("made", 16, ("a",), *(Split(name, images(4), torch.zeros(4).long()) for name in ("train", "test")))
+
+
+class Uniform(LikelihoodSystem):
+    """P(x) = 256^-768 for every image; 8 bits per dimension, whatever is said of the number."""
+
+    def __init__(self, bound):
+        super().__init__()
+        self.bound, self.weight = bound, nn.Parameter(torch.zeros(()))
+
+    def log_weight(self, x, generator=None):
+        return torch.full((len(x),), -768 * torch.tensor(256.0).log())
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [
+        ("exact", {"BPD": "exact, held-out"}),
+        ("ELBO", {"BPD": "ELBO, 1 sample, uniform", "BPD-IW": "importance-weighted bound, k = 2, uniform"}),
+    ],
+)
+def test_an_exact_number_is_measured_once_and_a_bound_twice(bound, words):
+    metrics, per_image = likelihood(Uniform(bound), DATA, Evaluation(4, 4, 2, 3))
+    assert metrics.keys() == words.keys() and per_image == {"BPD": [8.0] * 4}
+    assert [metrics[name].n for name in words] == [4, 3][: len(words)]
+    for name, start in words.items():
+        assert metrics[name].value == pytest.approx(8) and metrics[name].protocol.startswith(start)
