@@ -143,11 +143,11 @@ def with_flow(config: CoverageQualityConfig, flow: FlowConfig) -> CoverageQualit
         with torch.device("meta"):  # counting needs no weights
             return CoverageQuality(candidate).parameter_counts()["total"]
 
-    target = total(config)
+    target = 2 * total(config) - total(replace(config, flow=flow))  # of the other nets, where f is counted once
     base = config.widths[0]
     candidates = [
-        replace(config, flow=flow, widths=pyramid(base * share / 100, config.size, multiple=2))
-        for share in range(50, 101)
+        replace(config, widths=pyramid(base * share / 100, config.size, multiple=2)) for share in range(50, 101)
     ]
     k = bisect_left(candidates, target, key=total)  # totals rise with the width: the first that is not below the target
-    return min(candidates[max(k - 1, 0) : k + 1], key=lambda candidate: abs(total(candidate) - target))
+    best = min(candidates[max(k - 1, 0) : k + 1], key=lambda candidate: abs(total(candidate) - target))
+    return replace(best, flow=flow)
