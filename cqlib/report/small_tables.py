@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -22,29 +24,31 @@ COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
 500."""
 
 
+def _measured(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> Iterator[tuple[RunSet, str]]:
+    """Every run set with every one of `rows`, by default of its own, that has a finished run in it."""
+    return ((runs, row) for runs in sets for row in rows or runs.rows if runs.done(row))
+
+
 def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[list[str]]:
     """Model, runs, device, parameters and the flow's share, critic and its multiply-adds, steps, seconds, images/s,
     memory in MB; of `rows`, by default of every row that ran. Means over the runs on their most common device."""
     lines = []
-    for runs in sets:
-        for row in rows or runs.rows:
-            if done := runs.done(row):
-                device = most_common(run.device for run in done)
-                done = [run for run in done if run.device == device]
-                counts, critic = done[0].parameters, critic_multiply_adds(done[0])
-                total, flow = counts.get("total"), counts.get("flow")
-                lines.append([
-                    short_label(row), runs.title, device, _whole(total),
-                    f"{100 * flow / total:.1f} %" if total and flow else "—", _whole(counts.get("critic")),
-                    f"{critic / 1e6:,.1f} M" if critic else "—", _average(done, "steps"), _average(done, "seconds"),
-                    _average(done, "images_per_second"), _average(done, "peak_memory_bytes", 1e6),
-                ])  # fmt: skip
+    for runs, row in _measured(sets, rows):
+        device = most_common(run.device for run in runs.done(row))
+        done = [run for run in runs.done(row) if run.device == device]
+
+        def average(name: str, unit: float = 1.0, done: Sequence[Record] = done) -> str:
+            values = [value for run in done if (value := getattr(run, name)) is not None]
+            return _whole(fmean(values) / unit if values else None)
+
+        counts, critic = done[0].parameters, critic_multiply_adds(done[0])
+        total, flow = counts.get("total"), counts.get("flow")
+        share = f"{100 * flow / total:.1f} %" if total and flow else "—"
+        passes = f"{critic / 1e6:,.1f} M" if critic else "—"
+        sizes = [_whole(total), share, _whole(counts.get("critic")), passes]
+        speed = [average("steps"), average("seconds"), average("images_per_second"), average("peak_memory_bytes", 1e6)]
+        lines.append([short_label(row), runs.title, device, *sizes, *speed])
     return lines
-
-
-def _average(done: Sequence[Record], name: str, unit: float = 1.0) -> str:
-    values = [value for run in done if (value := getattr(run, name)) is not None]
-    return _whole(fmean(values) / unit if values else None)
 
 
 def _whole(value: float | None) -> str:
@@ -59,7 +63,7 @@ def critic_multiply_adds(record: Record) -> int | None:
         critic = CriticConfig(**{**system["critic"], "widths": tuple(system["critic"]["widths"])})
         shape = (system["image_channels"], system["size"], system["size"])
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            net = AdversarialSystem(shape, critic).critic
+            net = AdversarialSystem(SimpleNamespace(**{**system, "critic": critic})).critic
             with torch.no_grad(), FlopCounterMode(display=False) as counter:
                 net(torch.empty(1, *shape))
             return counter.get_total_flops() // 2
@@ -71,35 +75,30 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
     """The distance of the last and of the best step of `rows`, of an untrained copy and of independent Gaussian pixels;
     BPD and that of a histogram per pixel; and whether the model beats them. A line per run set and kind of features."""
     lines = []
-    for runs in sets:
-        for row in rows:
-            known = {*runs.metrics_of(row)}
-            for _, distance, _ in FEATURES.values():
-                last, best = f"{distance}@T1", f"{distance}-best@T1"
-                bars = [f"{distance}-untrained@T1", f"{distance}-gaussian@T1"]
-                if last not in known or not known & {*bars, "BPD-histogram"}:
-                    continue
-                races = [(last, bar) for bar in bars] + [("BPD", "BPD-histogram")]
-                means = {name: mean.value for name in known if (mean := runs.mean(row, name))}
-                beats = all(means[a] < means[b] for a, b in races if {a, b} <= known)
-                steps = {run.best_step for run in runs.done(row) if best in run.metrics and run.best_step is not None}
-                lines.append({
-                    "label": short_label(row), "runs": runs.title, "distance": distance, "beats": beats,
-                    "cells": [runs.cell(row, name) for name in (last, best, *bars, "BPD", "BPD-histogram")],
-                    "steps": ", ".join(f"{step:,}" for step in sorted(steps)) or "—", "seeds": len(runs.done(row)),
-                })  # fmt: skip
+    for (runs, row), (_, distance, _) in itertools.product(_measured(sets, rows), FEATURES.values()):
+        last, best = f"{distance}@T1", f"{distance}-best@T1"
+        bars = [f"{distance}-untrained@T1", f"{distance}-gaussian@T1"]
+        means = {name: mean.value for name in runs.metrics_of(row) if (mean := runs.mean(row, name))}
+        if last in means and means.keys() & {*bars, "BPD-histogram"}:
+            races = [(last, bar) for bar in bars] + [("BPD", "BPD-histogram")]
+            beats = all(means[a] < means[b] for a, b in races if {a, b} <= means.keys())
+            steps = {run.best_step for run in runs.done(row) if best in run.metrics and run.best_step is not None}
+            lines.append({
+                "label": short_label(row), "runs": runs.title, "distance": distance, "beats": beats,
+                "cells": [runs.cell(row, name) for name in (last, best, *bars, "BPD", "BPD-histogram")],
+                "steps": ", ".join(f"{step:,}" for step in sorted(steps)) or "—", "seeds": len(runs.done(row)),
+            })  # fmt: skip
     return lines
 
 
 def coverage(sets: Sequence[RunSet], rows: Collection[str]) -> list[list[Any]]:
     """Model, runs, precision and recall at both temperatures, seeds, of `rows`; no line where none is measured."""
     lines = []
-    for runs in sets:
-        for row in rows:
-            recalls = [name.partition("@")[0] for name in runs.metrics_of(row) if name.startswith("Recall")]
-            for kind in dict.fromkeys(name.removeprefix("Recall") for name in recalls):
-                cells = [runs.cell(row, f"{score}{kind}@{t}") for score in ("Precision", "Recall") for t in AT]
-                lines.append([short_label(row), runs.title, *cells, str(len(runs.done(row)))])
+    for runs, row in _measured(sets, rows):
+        recalls = [name.partition("@")[0] for name in runs.metrics_of(row) if name.startswith("Recall")]
+        for kind in dict.fromkeys(name.removeprefix("Recall") for name in recalls):
+            cells = [runs.cell(row, f"{score}{kind}@{t}") for score in ("Precision", "Recall") for t in AT]
+            lines.append([short_label(row), runs.title, *cells, str(len(runs.done(row)))])
     return lines
 
 
@@ -128,13 +127,11 @@ def other_protocols(sets: Sequence[RunSet]) -> dict[str, Any]:
     notes on what was left out."""
     scored: list[tuple[RunSet, str, str]] = []
     used: set[str] = set()
-    for runs in sets:
-        for row in runs.rows:
-            others = [(score, name) for score, name in map(split_name, runs.metrics_of(row)) if name]
-            used |= {name for _, name in others}
-            scored += [(runs, row, score) for score in dict.fromkeys(score for score, _ in others)]
-    known = list(PROTOCOLS)
-    names = sorted(used, key=lambda name: (known.index(name) if name in PROTOCOLS else len(known), name))
+    for runs, row in _measured(sets):
+        others = [(score, name) for score, name in map(split_name, runs.metrics_of(row)) if name]
+        used |= {name for _, name in others}
+        scored += [(runs, row, score) for score in dict.fromkeys(score for score, _ in others)]
+    names = [name for name in PROTOCOLS if name in used] + sorted(used - PROTOCOLS.keys())
     lines = [
         {"label": label_of(row), "runs": runs.title, "metric": score,
          "cells": [runs.cell(row, key) for key in (score, *(with_protocol(score, name) for name in names))]}

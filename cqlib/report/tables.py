@@ -8,7 +8,7 @@ from functools import cached_property
 
 from cqlib.experiments import paper
 from cqlib.report.run_sets import AT, FEATURES, ORIGINS, Cell, RunSet
-from cqlib.report.verdicts import NUMBER_LABELS, compare, temperatures
+from cqlib.report.verdicts import NUMBER_LABELS, NumberVerdict, compare, temperatures
 from cqlib.util.text import decimal
 
 PUBLISHED_DATA = {
@@ -170,16 +170,15 @@ def _judgements(row: paper.Row, table: paper.Table, runs: RunSet) -> Iterator[Ju
     """Verdicts on the row's numbers for the run set's data, or the table's first data set if it has not that; numbers
     with one verdict and one reason share a judgement."""
     data = runs.data if runs.data in table.data else next(n.data for n in row.numbers if n.value is not None)
-    shared: dict[tuple[str, str], list[str]] = {}
+    shared: dict[NumberVerdict, dict[str, None]] = {}
     for number in (n for n in row.numbers if n.data == data and n.value is not None):
         verdicts = {t: compare(number, runs.records_of(row.id), t) for t in temperatures(number.metric)}
-        same = len({(verdict.label, verdict.reason) for verdict in verdicts.values()}) == 1
+        same = len({*verdicts.values()}) == 1
         for t, verdict in verdicts.items():
             text = number.metric.upper() if same else f"{number.metric.upper()} at T = {t:g}"
-            texts = shared.setdefault((verdict.label, verdict.reason), [])
-            texts += [] if text in texts else [text]
-    for key, texts in shared.items():
-        yield Judgement(", ".join(texts), *key)
+            shared.setdefault(verdict, {})[text] = None
+    for verdict, texts in shared.items():
+        yield Judgement(", ".join(texts), *verdict)
 
 
 def floors(runs: RunSet) -> Iterator[Line]:

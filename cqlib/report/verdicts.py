@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
@@ -226,15 +226,11 @@ def _bootstrap(claim: Claim, a: Record, b: Record, name: str, effect: float) -> 
     return low + shift, high + shift
 
 
-@dataclass(frozen=True)
-class NumberVerdict:
-    """The label of a paper number and why; where the runs are comparable, their mean and its difference from the
-    published number, in bits per dimension or percent."""
+class NumberVerdict(NamedTuple):
+    """The label of a paper number and why."""
 
     label: str
     reason: str
-    measured: float | None = None
-    difference: float | None = None
 
 
 def compare(number: Number, runs: Sequence[Record], temperature: float | None = None) -> NumberVerdict:
@@ -265,9 +261,9 @@ def compare(number: Number, runs: Sequence[Record], temperature: float | None = 
     tolerance = TOLERANCES[number.metric]
     steps = round(abs(difference) / tolerance, 9)  # so that 3.95 against 3.90 is exactly one tolerance
     label = "reproduced" if steps <= 1 else "close" if steps <= CLOSE else "not reproduced"
-    seeds = f"{'mean of ' * (mean.n > 1)}{counted(mean.n, 'run')}"
-    reason = f"{seeds}: {difference:+.2f} {unit} from the paper's {number.text} (tolerance {tolerance:g})"
-    return NumberVerdict(label, reason, mean.value, difference)
+    runs_in_words = f"{'mean of ' * (mean.n > 1)}{counted(mean.n, 'run')}"
+    distance = f"{difference:+.2f} {unit} from the paper's {number.text}"
+    return NumberVerdict(label, f"{runs_in_words}: {distance} (tolerance {tolerance:g})")
 
 
 def _differences(number: Number, record: Record, name: str) -> Iterator[str]:

@@ -373,7 +373,7 @@ def real(row="table1/cq-f", seed=0, **more) -> Record:
 def test_labels_of_numbers_in_bpd(bpd, label):
     result = compare(BPD, [real(BPD=bpd)])
     assert result.label == label in NUMBER_LABELS
-    assert result.measured == bpd and result.difference == pytest.approx(bpd - 3.9)
+    assert f"1 run: {bpd - 3.9:+.2f} bpd from the paper's 3.90" in result.reason
 
 
 @pytest.mark.parametrize(
@@ -390,13 +390,13 @@ def test_labels_of_numbers_in_bpd(bpd, label):
 def test_labels_of_scores(metric, name, factor, label):
     number = paper.number("table1/cq-f", "cifar10", metric)
     result = compare(number, [real(metrics={name: factor * number.value})], 1.0)
-    assert result.label == label and result.difference == pytest.approx(100 * (factor - 1))
+    assert result.label == label and f"1 run: {100 * (factor - 1):+.2f} % from the paper's" in result.reason
 
 
 def test_comparable_seeds_are_averaged_and_others_left_out():
     records = [real(seed=0, BPD=3.8), real(seed=1, BPD=4.0), real(seed=2, BPD=9.0, n=500)]
     result = compare(BPD, records)
-    assert result.label == "reproduced" and result.measured == pytest.approx(3.9) and "mean of 2 runs" in result.reason
+    assert result.label == "reproduced" and "mean of 2 runs: +0.00 bpd" in result.reason.replace("-", "+")
     assert "protocol (500 test images" in compare(BPD, records[2:]).reason
 
 
@@ -417,7 +417,7 @@ def test_what_differs_is_named(change, what):
     same = real(metrics={"FID@T1": 28.0})
     assert compare(FID_NUMBER, [same], 1.0).label == "reproduced"
     result = compare(FID_NUMBER, [replace(same, **change)], 1.0)
-    assert result.label == "not comparable" and result.reason.startswith(f"other {what}") and result.measured is None
+    assert result.label == "not comparable" and result.reason.startswith(f"other {what}")
 
 
 def test_numbers_that_were_not_run_or_not_printed():
