@@ -51,23 +51,6 @@ def _grey(x: Tensor) -> Tensor:
     return colour.split(x)[0].expand(-1, 3, -1, -1)
 
 
-def exactness() -> HTML:
-    """Every one of the 2^24 colours to grey and chroma and back; and how many chromas go with a grey value."""
-    levels = torch.arange(256, dtype=torch.uint8)
-    plane = torch.cartesian_prod(levels, levels)
-    wrong, chromas = 0, torch.zeros(256, dtype=torch.long)
-    for red in levels:
-        x = torch.cat([red.expand(len(plane), 1), plane], dim=1)[:, :, None, None]
-        grey, chroma = colour.split(x)
-        wrong += int((colour.join(grey, chroma) != x).any(1).sum())
-        chromas += torch.bincount(grey.flatten().long(), minlength=256)
-    shown = (0, 64, 128, 192, 255)
-    lines = [[f"{256**3:,}", f"{wrong:,}", *(f"{int(chromas[g]):,}" for g in shown), f"{511**2:,}"]]
-    counts = [f"with g = {g}" for g in shown]
-    head = ["Colours", "changed by there and back", *counts, "pairs (U, V) that can be written"]
-    return table("x ↔ (g, U, V) for every colour of 8 bits", head, lines)
-
-
 def draw(model: ConditionalCQF, x: Tensor, n: int, temperature: float = 1.0, seed: int = 0) -> Tensor:
     """n colourings of the grey image of each uint8 x (N, 3, S, S): (N, n, 3, S, S) uint8."""
     generator = torch.Generator().manual_seed(seed)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from lesson_cells import run_cell
 from notebook_cells import by_name, lines, smoke_model, smooth_images
 
 from cqlib.data.dataset import Dataset, Split
@@ -31,12 +32,12 @@ def test_the_rows_are_those_of_the_notebook():
 
 
 def test_every_colour_comes_back_and_one_that_does_not_is_counted(monkeypatch):
-    (line,) = lines(colourisation.exactness())
+    (line,) = lines(run_cell("colourisation", "for every colour of 8 bits")["_"])
     assert line[0] == "16,777,216" and line[1] == "0" and line[-1] == "261,121"
     assert line[2] == "13" and line[-2] == "1"  # R + 2 G + B <= 3 has 13 solutions, >= 1020 one
     join = colour.join
     monkeypatch.setattr(colour, "join", lambda grey, chroma: join(grey, chroma) + (grey == 7))
-    changed = int(lines(colourisation.exactness())[0][1].replace(",", ""))
+    changed = int(lines(run_cell("colourisation", "for every colour of 8 bits")["_"])[0][1].replace(",", ""))
     assert changed == sum(28 <= r + 2 * g + b < 32 for r in range(32) for g in range(16) for b in range(32))
 
 

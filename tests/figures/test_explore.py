@@ -70,7 +70,6 @@ def test_lengths_of_midpoints_follow_the_formula(system):
 def test_pictures_of_paths(system):
     for page in (interpolation.interpolations(system, 2), interpolation.lengths(system, 20)):
         assert '<svg role="img" aria-label="' in page.data and "spherical" in page.data
-    assert "levels" in interpolation.length_or_direction(system, 20).data
 
 
 def test_the_kl_of_latents_sums_to_the_models(system):

@@ -95,7 +95,7 @@ def test_beyond_an_edge_quality_is_infinite_and_jensen_shannon_is_not():
 
 
 def test_displaced_mass_costs_its_bound_off_the_support_and_less_with_overlap(lattice):
-    lines = cells(mass_displacement.costs(lattice))[1:]
+    lines = cells(run_cell("02", "What it costs", lattice=lattice)["_"])[1:]
     assert len(lines) == 5
     for place, _, _, *numbers in lines:
         rise, bound, coverage, quality, formula = map(value, numbers)
@@ -149,21 +149,22 @@ def test_training_is_reproducible_and_reduces_the_distance(lesson, train, compar
         assert comparison.distances["GAN"][i].quality < before.quality - 3  # 43 -> 32; it rises if the critic is idle
 
 
-def test_each_loss_is_its_divergence(train, comparison):
+def test_each_loss_is_its_divergence(comparison):
     lines = cells(run_cell("02", "Means over 20,000", comparison=comparison, lattice=comparison.lattice)["_"])
     assert len(lines) == 9
     for name, mean, integral in lines:
         error = float(mean.split("± ")[1]) if "±" in mean else 0.01
         assert value(mean) == pytest.approx(value(integral), abs=5 * error + 1e-3), name
-    names = {
-        "profile": "smoke",
-        "seeds": [0],
-        "first": "eight-gaussians",
-        "lattice": comparison.lattice,
-        "train": train,
-    }
-    shown = run_cell("02", "The likelihood of a model", **names)
-    assert shown["steps"] == 60 and shown["comparison"].seeds == (0, 1, 2)
+
+
+def test_the_likelihood_of_a_model_agrees_with_other_code(lesson, lattice):
+    def train(data, steps, seeds, **weights):
+        assert steps == 60 and seeds == [4, 5, 6]
+        return lesson["PlaneModels"]([torch.Generator().manual_seed(seed) for seed in seeds]).double()
+
+    names = {"profile": "smoke", "seeds": [4], "first": "eight-gaussians", "lattice": lattice, "train": train}
+    with torch.no_grad():
+        shown = run_cell("02", "The likelihood of a model", **names)
     for line in cells(shown["_"]):
         assert float(line[1]) < 1e-3
 

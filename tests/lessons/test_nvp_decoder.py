@@ -115,10 +115,15 @@ def test_models_with_f(images, tmp_path):
 # --- one code ------------------------------------------------------------------------------------------------
 
 
-def test_a_linear_flow_gives_exactly_the_gaussian_of_first_order(linear, images):
+@pytest.fixture(scope="module")
+def conditional():
+    return run_cell("05", "class Conditional")["Conditional"]
+
+
+def test_a_linear_flow_gives_exactly_the_gaussian_of_first_order(conditional, linear, images):
     n = 1000
     of = residuals.reconstruct(linear, images.test.images[:2])
-    c = conditional_covariance.conditional(linear, of, 1, n=n)
+    c = conditional(linear, of, 1, n=n)
     torch.testing.assert_close(c.log_p, c.linear_log_p, rtol=0, atol=2e-2)
     error = (c.covariance - c.linear_covariance).norm() / c.linear_covariance.norm()
     trace, size = c.linear_covariance.trace(), c.linear_covariance.norm()
@@ -132,10 +137,10 @@ def test_a_linear_flow_gives_exactly_the_gaussian_of_first_order(linear, images)
     torch.testing.assert_close(normal.log_prob(c.x[:5].flatten(1).double()), c.linear_log_p[:5], rtol=0, atol=1e-4)
 
 
-def test_a_curved_flow_is_less_gaussian_at_higher_temperature(model, images):
+def test_a_curved_flow_is_less_gaussian_at_higher_temperature(conditional, model, images):
     of = residuals.reconstruct(model, images.test.images[:1])
     hot = replace(of, log_sigma=of.log_sigma + math.log(4))
-    cold, warm = (conditional_covariance.conditional(model, which, 0, n=250) for which in (of, hot))
+    cold, warm = (conditional(model, which, 0, n=250) for which in (of, hot))
     gaps = [float((c.log_p - c.linear_log_p).mean()) for c in (cold, warm)]
     assert 0 < gaps[0] < gaps[1] and gaps[1] > 0.5
     # the density of the draws is Eq. (8)

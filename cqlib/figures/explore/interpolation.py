@@ -85,16 +85,6 @@ def midpoints(model: CoverageQuality, n: int = 500) -> HTML:
     return table(f"{n} pairs of codes in {d} dimensions", head, lines)
 
 
-def length_or_direction(model: CoverageQuality, n: int = 500) -> HTML:
-    """How much an image changes when its code is shortened to a midpoint's length, and when it gets another code."""
-    a, b = prior_pairs(model, n)
-    images = decoded(model, a).float()
-    changes = {"another code": b, "the same code, ‖z‖ divided by √2": a / 2**0.5}
-    lines = [[name, (decoded(model, z).float() - images).square().mean().sqrt()] for name, z in changes.items()]
-    head = {"Instead of z": None, "root mean square change, levels": 1}
-    return table(f"What changes an image, {n} codes", head, lines)
-
-
 def interpolation_slider(models: Mapping[str, CoverageQuality], n: int = 16) -> Any:
     """A slider for the position on n paths, a choice of path and of model."""
 

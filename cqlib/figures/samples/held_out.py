@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from IPython.display import HTML
@@ -19,7 +18,7 @@ from cqlib.experiments.rows import short_label
 from cqlib.figures import common
 from cqlib.figures.common import signed
 from cqlib.figures.samples import memorisation
-from cqlib.figures.samples.neighbours import LINES, MAX_REFERENCE, SIGMA, NearestImages, cumulative
+from cqlib.figures.samples.neighbours import LINES, MAX_REFERENCE, SIGMA, cumulative
 from cqlib.models.base import LikelihoodSystem
 from cqlib.report.cells import picture, subplots, table
 from cqlib.util.errors import UserError
@@ -81,22 +80,6 @@ def _gap(pair: tuple[Tensor, Tensor], found: Bits) -> list[str]:
     error, class_error = memorisation.gap_errors(*pair, *found.labels)
     return [f"{train:.2f}", f"{test:.2f}", signed(test - train), f"{error:.3f}",
             "—" if class_error is None else f"{class_error:.3f}"]  # fmt: skip
-
-
-def checks(model: ModelAndData, near: NearestImages, found: Bits) -> HTML:
-    """The copier by its equations and as measured: a copy's distance is the noise, with the rounding to whole levels;
-    and a training image costs what its own kernel gives, as long as all others are far."""
-    images = model.data.train.images[:MAX_REFERENCE]
-    own = math.log2(SIGMA * math.sqrt(2 * math.pi)) + 1 / (24 * SIGMA**2 * math.log(2))
-    own += math.log2(len(images)) / images[0].numel()
-    test = near.pixels["test"].nearest
-    rows: list[tuple[str, float, Any]] = [
-        ("Distance of a copy under noise, median", math.sqrt(SIGMA**2 + 1 / 12), near.pixels["noise"].nearest.median()),
-        ("Copier's bits on training images", own, found.models[COPIER][0].mean()),
-        ("A held-out image nearer than a held-out image", 0.5, memorisation.probability_nearer(test, test)),
-    ]
-    head = {"": None, "closed form": 3, "here": 3, "difference": signed}
-    return table("The equations in numbers", head, [[name, a, b, float(b) - a] for name, a, b in rows])
 
 
 def distributions(model: ModelAndData, found: Bits) -> HTML:

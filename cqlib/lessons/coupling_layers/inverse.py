@@ -1,44 +1,16 @@
-"""Lesson 04, the inverse of coupling layers: one pass, any functions t and s, and why the scales are bounded.
-
-x1 = y1,   x2 = (y2 - t(y1)) / s(y1)
-"""
+"""Lesson 04, the inverse of coupling layers takes any functions t and s; and why the scales are bounded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from IPython.display import HTML
 from torch import Tensor, nn
 
-from cqlib.lessons.coupling_layers.steps import random_flow
-from cqlib.nets.coupling import MAX_LOG_SCALE, Coupling, CouplingNet
-from cqlib.pixels import to_signed
+from cqlib.nets.coupling import MAX_LOG_SCALE, Coupling
 from cqlib.report import plots
-from cqlib.report.cells import difference, legend, picture, subplots, table
-
-
-@torch.no_grad()
-def round_trips(images: Tensor, couplings: Sequence[int] = (1, 3, 6, 12)) -> HTML:
-    """The largest |f^-1(f(x)) - x| over 16 images in fp64 and fp32, and how often each direction calls a net."""
-    x = to_signed(images[:16])
-    lines = []
-    for k in couplings:
-        f = random_flow(k, x.shape[1])
-        calls: list[nn.Module] = []
-        for net in f.modules():
-            if isinstance(net, CouplingNet):
-                net.register_forward_hook(lambda net, *_, calls=calls: calls.append(net))
-        y = f(x.double())[0]
-        forward_calls = len(calls)
-        exact = (f.inverse(y) - x).abs().max()
-        inverse_calls = len(calls) - forward_calls
-        f = f.float()
-        single = (f.inverse(f(x)[0]) - x).abs().max()
-        lines.append((str(k), str(forward_calls), str(inverse_calls), y.abs().max(), exact, single))
-    columns = {"Couplings": None, "nets called by f": None, "by f⁻¹": None, "largest |y|": 1,
-               "error, fp64": difference, "error, fp32": difference}  # fmt: skip
-    return table("There and back: the largest error of a pixel value in [−1, 1]", columns, lines)
+from cqlib.report.cells import legend, picture, subplots
 
 
 class Functions(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
-from torch import Tensor, nn
+from torch import Tensor
 
 from cqlib.lessons.coupling_layers.steps import SMALL, random_flow, small_image
 from cqlib.nets.coupling import RealNVP, split_checkerboard
@@ -25,9 +25,7 @@ ROWS = 64
 
 def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """(D, D) of dy_i / dx_j for y = f(x) at one x (C, H, W), both flat; f takes and returns batches.
-
-    Row i is a backward pass from y_i; `ROWS` copies of x give as many rows at once.
-    """
+    Row i is a backward pass from y_i; `ROWS` copies of x give as many rows at once."""
     rows = []
     for which in torch.arange(x.numel()).split(ROWS):
         copies = x.detach().expand(len(which), *x.shape).clone().requires_grad_()
@@ -35,10 +33,6 @@ def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(y[torch.arange(len(which)), which].sum(), copies)
         rows.append(gradient.flatten(1))
     return torch.cat(rows)
-
-
-def _of_flow(f: RealNVP, x: Tensor) -> Tensor:
-    return jacobian(lambda v: f(v)[0], x[0])
 
 
 def log_abs_det(matrix: Tensor) -> float:
@@ -57,8 +51,8 @@ def partition_order(shape: tuple[int, int, int]) -> Tensor:
 
 def triangle() -> HTML:
     """The Jacobian of one coupling on 16 pixels: in the order of pixels, and with x1 before x2."""
-    f, x = random_flow(1), small_image()
-    matrix = _of_flow(f, x)
+    f, x = random_flow(1), small_image()[0]
+    matrix = jacobian(lambda v: f(v)[0], x)
     order, limit = partition_order(SMALL), float(matrix.abs().max())
     with subplots(7.6, 3.7, 1, 2) as (figure, (left, right)):
         heat(left, matrix, limit=limit, title="pixel by pixel")
@@ -87,8 +81,12 @@ def _halves(ax: Axes) -> None:
 
 def composition() -> HTML:
     """The Jacobians of 1, 2 and 3 alternating couplings on 16 pixels, x1 before x2."""
-    x, order = small_image(), partition_order(SMALL)
-    matrices = [_of_flow(f, x)[order][:, order] for f in first_couplings(random_flow(3))]
+    x, order = small_image()[0], partition_order(SMALL)
+
+    def arranged(f: RealNVP) -> Tensor:
+        return jacobian(lambda v: f(v)[0], x)[order][:, order]
+
+    matrices = [arranged(random_flow(k)) for k in (1, 2, 3)]  # one seed: each flow begins with the one before
     limit = max(float(matrix.abs().max()) for matrix in matrices)
     with subplots(8.6, 3.1, 1, 3) as (figure, axes):
         for k, (ax, matrix) in enumerate(zip(axes, matrices, strict=True), start=1):
@@ -101,16 +99,6 @@ def composition() -> HTML:
 
 def _count(k: int) -> str:
     return f"{k} coupling{'s' if k > 1 else ''}"
-
-
-def first_couplings(flow: RealNVP) -> list[RealNVP]:
-    """f of the first coupling of `flow`, of the first two, …, of one scale each."""
-    parts = []
-    for k in range(1, len(flow.couplings) + 1):
-        part = random_flow(0)
-        part.couplings = nn.ModuleList(flow.couplings[:k])
-        parts.append(part)
-    return parts
 
 
 def influence(size: int = 16) -> HTML:

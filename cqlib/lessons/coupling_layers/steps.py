@@ -1,7 +1,5 @@
 """Lesson 04, the steps of a coupling layer: partition the variables, keep one group, let it transform the other.
 
-    y1 = x1,   y2 = t(x1) + s(x1) x2                                               (slides, "NVP in a nutshell")
-
 The couplings are the package's own (`cqlib.nets.coupling`), with random weights: nothing here depends on training.
 """
 

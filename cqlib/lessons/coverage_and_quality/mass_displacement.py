@@ -1,12 +1,4 @@
-"""Lesson 02, a part eps of the data's mass displaced to a density u: L_C hardly notices where.
-
-    q = (1 - eps) p + eps u
-
-Since q >= (1 - eps) p, the price in likelihood KL(p || q) is at most -ln(1 - eps) wherever u is, and equal to it where
-u is off the support. The other divergence depends on u: without overlap
-
-    KL(q || p) = (1 - eps) ln(1 - eps) + eps (ln eps + KL(u || p))
-"""
+"""Lesson 02, a part eps of the data's mass displaced to a density u: q = (1 - eps) p + eps u."""
 
 from __future__ import annotations
 
@@ -24,7 +16,7 @@ from torch import Tensor
 
 from cqlib.data.toy2d import GaussianMixture
 from cqlib.lessons.coverage_and_quality.distances import CELLS, SIDE, Lattice
-from cqlib.report.cells import Range, number, picture, slider, subplots, table
+from cqlib.report.cells import Range, number, picture, slider, subplots
 
 PLACES = {
     "in the middle": GaussianMixture(torch.zeros(1, 2), 0.12),
@@ -46,7 +38,7 @@ class Displacement:
     coverage: float
     quality: float
     formula: float
-    """KL(q || p) for disjoint supports."""
+    """(1 - eps) ln(1 - eps) + eps (ln eps + KL(u || p)): the quality where u is off the support of p."""
 
 
 def displace(lattice: Lattice, place: str, eps: float, n: int = 5000) -> Displacement:
@@ -64,19 +56,6 @@ def displace(lattice: Lattice, place: str, eps: float, n: int = 5000) -> Displac
         of_u = lattice.distance(lattice.log_density(u.log_prob)).quality
         formula = (1 - eps) * math.log1p(-eps) + eps * (math.log(eps) + of_u)
     return Displacement(log_q, -float(log_prob(train).mean()), distance.coverage, distance.quality, formula)
-
-
-def costs(lattice: Lattice) -> HTML:
-    """L_C, its rise, the bound on it, and both divergences, by place and eps."""
-    start = displace(lattice, "in a corner", 0.0)
-    cases = [("in a corner", eps) for eps in (0.01, 0.1, 0.5)] + [(place, 0.1) for place in PLACES]
-    lines: list[tuple[str | float, ...]] = [("nowhere", "0", start.likelihood, *["0"] * 5)]
-    for place, eps in dict.fromkeys(cases):
-        d = displace(lattice, place, eps)
-        rise = d.likelihood - start.likelihood
-        lines.append((place, f"{eps:g}", d.likelihood, rise, -math.log1p(-eps), d.coverage, d.quality, d.formula))
-    names = ("Mass moved", "ε", "L_C, Eq. (4)", "its rise", "−ln(1 − ε)", "KL(p ‖ q)", "KL(q ‖ p)", "without overlap")
-    return table("What it costs to move mass away, nats", dict.fromkeys(names, 3), lines)
 
 
 def density(ax: Axes, lattice: Lattice, log_q: Tensor, title: str) -> AxesImage:

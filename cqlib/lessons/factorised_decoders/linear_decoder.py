@@ -1,9 +1,6 @@
-"""The smallest decoder with independent pixels, in closed form: mu(z) = m + W z and one sigma for all pixels.
+"""The smallest decoder with independent pixels, mu(z) = m + W z and one sigma: posterior and likelihood are exact.
 
 Reference: Tipping and Bishop, "Probabilistic principal component analysis", JRSS B 61, 1999, Eqs. (2) to (8).
-
-Everything that a VAE has to approximate is exact here, the posterior and the likelihood too. `correlated` gives the
-same decoder the best covariance of its noise.
 """
 
 from __future__ import annotations
@@ -118,8 +115,5 @@ def fit(images: Moments, latent: int) -> LinearDecoder:
 
 def correlated(decoder: LinearDecoder) -> LinearDecoder:
     """The decoder with the same codes and the Sigma that they leave: the covariance of x - mu(z), z ~ p(z|x).
-
-    For the factorised decoder of `fit` that is S - W W^T, with S the covariance of the images: along a direction that
-    has a code the posterior leaves sigma^2, along any other its whole variance.
-    """
+    For the decoder of `fit` that is S - W W^T, with S the covariance of the images."""
     return replace(decoder, noise=decoder.images.covariance - decoder.weights @ decoder.weights.T)

@@ -1,7 +1,4 @@
-"""Lesson 03, pictures: decoders with independent pixels, the cost of that assumption, and a Gaussian without it.
-
-Eq. (5): p(x|z) = N(x; mu(z), diag(sigma(z)^2)). All measurements are of one draw z ~ q(z|x) per image.
-"""
+"""Lesson 03, pictures: decoders with independent pixels, Eq. (5), and the cost of that. One z ~ q(z|x) per image."""
 
 from __future__ import annotations
 

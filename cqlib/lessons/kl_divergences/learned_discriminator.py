@@ -1,7 +1,4 @@
-"""Lesson 01, a discriminator that has to learn: a small net on draws of two densities that are known.
-
-The notebook trains it by Eq. (1); minus its mean logit on samples of q is the estimate of KL(q || p) that L_Q is.
-"""
+"""Lesson 01, a discriminator that has to learn: a small net on draws of two densities that are known."""
 
 from __future__ import annotations
 

@@ -1,84 +1,21 @@
-"""Lesson 05, images of one code: p(x|z) does not factorise over pixels, and f gives it a covariance of its own.
-
-To first order about x0 = f^-1(mu(z)), with J = df/dx at x0, a draw is x0 + J^-1 (sigma(z) eps), so that
-
-    Cov(x|z) ~ J^-1 diag(sigma(z)^2) J^-T
-
-Jacobians are of whole images here: D backward passes, for images of 16 pixels a side.
-"""
+"""Lesson 05, images of one code: p(x|z) does not factorise over pixels, and f gives it a covariance of its own."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from IPython.display import HTML
-from torch import Tensor
 
-from cqlib import losses
-from cqlib.lessons.coupling_layers.jacobians import jacobian
-from cqlib.lessons.factorised_decoders import residuals
 from cqlib.lessons.factorised_decoders.residuals import Reconstruction
-from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import to_uint8
 from cqlib.report.cells import SIGNED, bare, picture, subplots
 
-DRAWS = 3000
-
-
-@dataclass(frozen=True)
-class Conditional:
-    """Draws of p(x|z) for one z: `x` (n, C, S, S), the mean's image `centre` (C, S, S), J there (D, D) in fp64, and
-    ln p_x(x|z) (n,) of the draws by Eq. (8)."""
-
-    x: Tensor
-    centre: Tensor
-    sigma: Tensor
-    jacobian: Tensor
-    log_p: Tensor
-
-    @cached_property
-    def covariance(self) -> Tensor:
-        """Of the draws, (D, D)."""
-        e = (self.x - self.x.mean(0)).flatten(1).double()
-        return e.T @ e / len(e)
-
-    @cached_property
-    def linear_covariance(self) -> Tensor:
-        """J^-1 diag(sigma^2) J^-T, (D, D)."""
-        root = torch.linalg.solve(self.jacobian, torch.diag(self.sigma))
-        return root @ root.T
-
-    @property
-    def linear_log_p(self) -> Tensor:
-        """ln N(x; x0, J^-1 diag(sigma^2) J^-T) of the draws, (n,)."""
-        e = (self.x - self.centre).flatten(1).double() @ self.jacobian.T / self.sigma
-        log_det = torch.linalg.slogdet(self.jacobian)[1] - self.sigma.log().sum()
-        return -0.5 * e.square().sum(1) + log_det - 0.5 * len(self.sigma) * math.log(2 * math.pi)
-
-
-Conditionals = Mapping[int, Conditional]
-"""By the index of the test image."""
-
-
-def conditional(model: HybridModel, of: Reconstruction, i: int, n: int = DRAWS, seed: int = 0) -> Conditional:
-    """n draws for the code of the i-th image of `of`."""
-    generator = torch.Generator().manual_seed(seed)
-    mean, log_sigma, centre = of.mean[i : i + 1], of.log_sigma[i : i + 1], of.image_of_mean[i]
-    parts = []
-    with torch.no_grad():
-        for _ in range(math.ceil(n / residuals.BATCH)):
-            y = mean + log_sigma.exp() * torch.randn(residuals.BATCH, *centre.shape, generator=generator)
-            x = model.image(y)
-            log_det = model.features(x)[1]
-            parts.append((x, losses.decoder_log_density(y, log_det, mean, log_sigma)))
-    x, log_p = (torch.cat(column)[:n] for column in zip(*parts, strict=True))
-    matrix = jacobian(lambda v: model.features(v)[0], centre).double()
-    return Conditional(x, centre, log_sigma.exp().flatten().double(), matrix, log_p.double())
+Conditionals = Mapping[int, Any]
+"""The notebook's draws of p(x|z) by the index of the test image: `x` (n, C, S, S), `centre` (C, S, S), and the
+covariances (D, D) `covariance` and `linear_covariance`."""
 
 
 def pixel_correlations(conditionals: Conditionals, of: Reconstruction, channel: int = 1) -> HTML:

@@ -1,7 +1,4 @@
-"""Lesson 05, the effect of f on small changes of an image: singular values of its Jacobian, and its gain by frequency.
-
-With df/dx = U diag(s) V^T, a change along the column v_i of V is stretched s_i times, and ln |det| = sum ln s_i.
-"""
+"""Lesson 05, the effect of f on small changes of an image: singular values of its Jacobian, gain by frequency."""
 
 from __future__ import annotations
 
