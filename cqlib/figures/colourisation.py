@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,22 +170,19 @@ def recoloured(x: Tensor, model: ConditionalCQF | None = None) -> dict[str, Tens
     return images
 
 
-def true_or_wrong(model: ConditionalCQF, x: Tensor) -> HTML:
-    """Bits per dimension given the grey image for `recoloured` x."""
-    images = recoloured(x, model)
-    values = {name: bits(model, of_kind) for name, of_kind in images.items()}
+def true_or_wrong(images: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> HTML:
+    """Bits per dimension given the grey image, `values`, of `recoloured` images."""
     alt = "Bits per dimension given the grey image, of true and of other colours"
     return picture(*cost_board(images, values, "true colours", "bits per dimension of x, given g", alt))
 
 
-def won(found: ModelAndData, x: Tensor) -> HTML:
+def won(values: Mapping[str, Tensor], found: ModelAndData) -> HTML:
     """For how many images the true colours cost fewer bits than others of the same grey, and by how much."""
-    images = recoloured(x, found.model)
-    truth = bits(found.model, images.pop("true colours"))
-    lines = []
-    for name, of_kind in images.items():
-        more = (bits(found.model, of_kind) - truth) * x[0].numel()
-        error = float(more.std()) / len(more) ** 0.5
-        lines.append([name, f"{float((more > 0).double().mean()):.0%}", f"{more.mean():+,.0f} ± {error:,.0f}"])
+    lines, truth = [], values["true colours"]
+    for name, others in values.items():
+        if name != "true colours":
+            more = (others - truth) * math.prod(found.model.shape)
+            error = float(more.std()) / len(more) ** 0.5
+            lines.append([name, f"{float((more > 0).double().mean()):.0%}", f"{more.mean():+,.0f} ± {error:,.0f}"])
     head = ["Instead of the true colours", "true ones cost less", "the others cost more by, bits per image"]
-    return table(f"{len(x)} test images, {found.source}", head, lines)
+    return table(f"{len(truth)} test images, {found.source}", head, lines)

@@ -44,8 +44,7 @@ def test_every_colour_comes_back_and_one_that_does_not_is_counted(monkeypatch):
 def test_pictures_of_colourings(conditional):
     x = conditional.data.test.images[:3]
     pages = [colourisation.change_of_variables(x), colourisation.colourings(conditional, [0, 1, 2], 2),
-             colourisation.spread_maps(conditional.model, x, 4),
-             colourisation.true_or_wrong(conditional.model, x)]  # fmt: skip
+             colourisation.spread_maps(conditional.model, x, 4)]  # fmt: skip
     assert all('<svg role="img" aria-label="' in page.data for page in pages)
     assert "0, a" in pages[1].data and "1, b" in pages[1].data and "truth" in pages[1].data
 
@@ -101,11 +100,13 @@ def test_costs_are_in_bits_per_dimension_of_the_colour_image(conditional):
 
 def test_won_compares_pair_by_pair(conditional):
     x = conditional.data.test.images
-    table = by_name(colourisation.won(conditional, x))
-    images = colourisation.recoloured(x)
-    more = colourisation.bits(conditional.model, images["no colour"]) - colourisation.bits(conditional.model, x)
-    assert table["no colour"][0] == f"{float((more > 0).double().mean()):.0%}"
-    assert table["no colour"][1].startswith(f"{float(more.mean()) * 768:+,.0f} ± ")
+    images = {name: one for name, one in colourisation.recoloured(x).items() if name in ("true colours", "no colour")}
+    bits = {name: colourisation.bits(conditional.model, one) for name, one in images.items()}
+    (line,) = lines(colourisation.won(bits, conditional))
+    more = bits["no colour"] - bits["true colours"]
+    assert line[:2] == ["no colour", f"{float((more > 0).double().mean()):.0%}"]
+    assert line[2].startswith(f"{float(more.mean()) * 768:+,.0f} ± ")
+    assert '<svg role="img"' in colourisation.true_or_wrong(images, bits).data
 
 
 def test_the_published_models_stand_in_and_without_them_the_error_names_the_command(tmp_path, monkeypatch):

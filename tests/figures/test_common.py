@@ -72,16 +72,9 @@ def test_grids_are_those_that_the_runs_left(tmp_path, published, small_real_imag
     runs = run_sets(records(1, ROWS), [])[0]
     draw_samples(list(runs.records), tmp_path)
     figures = soup(show.grids("table2", runs, tmp_path)).find_all("figure")
-    assert [figure.b.get_text() for figure in figures] == [
-        "Real test images",
-        "GAN",
-        "GAN + Residual",
-        "CQF",
-        "CQF + Residual",
-        "CQF + IAF + Residual",
-        "CQF (large Discr.)",
-        "CQF, 2 scales",
-    ]
+    labels = ["Real test images", "GAN", "GAN + Residual", "CQF", "CQF + Residual", "CQF + IAF + Residual",
+              "CQF (large Discr.)", "CQF, 2 scales"]  # fmt: skip
+    assert [figure.b.get_text() for figure in figures] == labels
     assert all(len(figure.find_all("img")) == 2 for figure in figures[1:])
 
 
@@ -139,9 +132,7 @@ def test_costs_say_what_the_critics_take(published):
 def test_kl_by_layer_is_the_mean_over_test_images(residual):
     runs = RunSet("local", "photos10", 16, "smoke", ())
     label = soup(architectures.kl_by_layer(residual, runs, n=20)).svg["aria-label"]
-    from cqlib import data
-
-    images = data.load("photos10", size=16).test.images[:20]
+    images = show.held_out_images(runs, None)[:20]
     system = residual["CQF + Residual"]
     with torch.no_grad():
         kl = system.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
@@ -153,10 +144,16 @@ def test_kl_by_layer_is_the_mean_over_test_images(residual):
     assert "/nowhere" not in words(architectures.kl_by_layer(residual, nowhere))
 
 
-def test_redrawn_layers_keep_what_the_upper_layers_hold(residual, monkeypatch):
-    boards = []
-    monkeypatch.setattr(architectures.plots, "sample_board", lambda rows, **_: boards.append(rows))
+@pytest.fixture
+def boards(monkeypatch):
+    """What sample boards are drawn of."""
+    drawn = []
+    monkeypatch.setattr(architectures.plots, "sample_board", lambda rows, **_: drawn.append(rows))
     monkeypatch.setattr(architectures, "picture", lambda figure, alt: alt)
+    return drawn
+
+
+def test_redrawn_layers_keep_what_the_upper_layers_hold(residual, boards, monkeypatch):
     system = residual["CQF + Residual"]
     seen = []
     monkeypatch.setattr(system.decoder, "forward", lambda noise: seen.append(noise) or (torch.zeros(4, 8, 16, 16), {}))
@@ -168,10 +165,7 @@ def test_redrawn_layers_keep_what_the_upper_layers_hold(residual, monkeypatch):
     assert not torch.equal(second[0], third[0]) and torch.equal(second[1], third[1])
 
 
-def test_partitions_are_those_of_the_flow(monkeypatch):
-    boards = []
-    monkeypatch.setattr(architectures.plots, "sample_board", lambda rows, **_: boards.append(rows))
-    monkeypatch.setattr(architectures, "picture", lambda figure, alt: alt)
+def test_partitions_are_those_of_the_flow(boards):
     architectures.partitions()
     fine, channels, coarse = (np.asarray(image[0]) for image in boards[0][""].values())
     row, column = np.indices((8, 8))

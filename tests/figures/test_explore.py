@@ -67,11 +67,6 @@ def test_lengths_of_midpoints_follow_the_formula(system):
     assert abs(float(interpolation.spherical(a, b, 0.5).norm(dim=1).mean()) - expected) < 0.05
 
 
-def test_pictures_of_paths(system):
-    for page in (interpolation.interpolations(system, 2), interpolation.lengths(system, 20)):
-        assert '<svg role="img" aria-label="' in page.data and "spherical" in page.data
-
-
 def test_the_kl_of_latents_sums_to_the_models(system):
     x = images(3)
     v = system.continuous(x, torch.Generator().manual_seed(0))

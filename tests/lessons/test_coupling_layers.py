@@ -60,11 +60,9 @@ def test_both_ways_to_the_determinant_agree():
 
 
 def test_small_flows_are_the_beginnings_of_larger_ones():
-    x, larger = small_image(), random_flow(3)
-    flows = [random_flow(k) for k in (1, 2, 3)]
-    for flow in flows:
-        larger.couplings = random_flow(3).couplings[: len(flow.couplings)]
-        assert torch.equal(flow(x)[0], larger(x)[0])
+    x, flows, larger = small_image(), [random_flow(k) for k in (1, 2, 3)], random_flow(3)
+    larger.couplings = larger.couplings[:2]
+    assert torch.equal(flows[1](x)[0], larger(x)[0])
     zeros = [int((jacobians.jacobian(lambda v, f=f: f(v)[0], x[0]) == 0).sum()) for f in flows]
     assert zeros == [8 * 7 + 8 * 8 + 8 * 7, 8 * 7, 0]
 

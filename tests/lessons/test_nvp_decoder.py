@@ -18,7 +18,6 @@ from cqlib.lessons.coupling_layers.inverse import Functions
 from cqlib.lessons.coupling_layers.jacobians import jacobian
 from cqlib.lessons.factorised_decoders import residuals
 from cqlib.lessons.nvp_decoder import change_of_variables, conditional_covariance, flow_effects, sensitivity
-from cqlib.pixels import dequantise
 from cqlib.report.run_sets import run_sets
 
 
@@ -64,27 +63,7 @@ def linear(images):
 @pytest.fixture(scope="module")
 def values(model, images):
     """The variables of the notebook's cell."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        x = dequantise(images.test.images[:3], generator=generator)
-        q = model.infer(x, generator)
-        mean, log_sigma = model.decode(q.z)
-        p_y = Normal(mean, log_sigma.exp())
-        y = p_y.sample()
-        f_x, log_det = model.flow(x)
-        log_p_x = p_y.log_prob(f_x).flatten(1).sum(1) + log_det
-        drawn = model.flow.inverse(y)
-    names = {"model": model, "images": images, "photos": images.test.images[:3], "seed": 0}
-    return names | {
-        "x": x,
-        "q": q,
-        "p_y": p_y,
-        "y": y,
-        "drawn": drawn,
-        "f_x": f_x,
-        "log_det": log_det,
-        "log_p_x": log_p_x,
-    }
+    return run_cell("05", "# (7)", model=model, images=images)
 
 
 def test_checks_agree_and_leave_the_model_unchanged(model, values):
