@@ -84,9 +84,6 @@ def convergence(p: Gaussians, qs: Densities, learned: Discriminators) -> HTML:
     return picture(figure, f"L_Q rises from 0 to the exact divergence as the discriminator learns. At the end {ends}")
 
 
-# --- disjoint supports -----------------------------------------------------------------------------------------
-
-
 def uniform_curves(learned: Mapping[float, Discriminator]) -> HTML:
     """L_Q over the training of each discriminator, and the logit at its end."""
     x = torch.linspace(-1, 3.5, 400, dtype=torch.float64)[:, None]

@@ -19,8 +19,6 @@ from cqlib.lessons.kl_divergences.gaussians import Gaussians, jensen_shannon, kl
 from cqlib.report import plots
 from cqlib.report.cells import number, picture, subplots, table
 
-POINTS = 100_000
-"""Evenly spread points that stand for a density where a loss is a plain mean."""
 Logit = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor], Tensor]
 
@@ -51,7 +49,7 @@ def generator_gradient(p: Gaussians, q: Gaussians, loss: Loss) -> Tensor:
     """The gradient of a generator's loss for (m, ln s) of a Gaussian q on the line, with D* held fixed: it comes
     through the samples G(z) = m + s z alone, as in a training step."""
     theta = pack(q).detach().requires_grad_()
-    generated = theta[0] + theta[1].exp() * on_line([0], [1], [1]).even(POINTS)
+    generated = theta[0] + theta[1].exp() * on_line([0], [1], [1]).even(100_000)  # spread evenly
     return torch.autograd.grad(loss(optimal_logit(p, q)(generated)), theta)[0]
 
 
