@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import precision
 from benchmarks.measuring import SAME_WORK
 from cqlib.util.paths import ROOT
-from cqlib.util.text import megabytes
+from cqlib.util.text import markdown_table, megabytes
 
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "reports" / "published" / "bench"
@@ -33,12 +33,12 @@ def tables(folder: Path = RESULTS) -> str:
     parts = []
     for path in sorted(folder.glob("*.json")):
         results = json.loads(path.read_text())
-        lines = [_row(HEADER), _row(["---"] * len(HEADER)), *map(_result, results)]
-        parts += [f"{results[0]['device']}:", "", *lines, "", _missed(results), ""]
+        table = markdown_table(HEADER, map(_cells, results))
+        parts += [f"{results[0]['device']}:", "", table, "", _missed(results), ""]
     return "\n".join(parts).strip() or "Not measured yet."
 
 
-def _result(r: dict[str, Any]) -> str:
+def _cells(r: dict[str, Any]) -> list[str]:
     memory = r["about"] == "memory"
     sides = [megabytes(r[f"{side}_bytes"]) if memory else _seconds(r[f"{side}_s"]) for side in ("ours", "other")]
     spread = f"{r['ratio_low']:.3g} to {r['ratio_high']:.3g}" if r["n"] > 1 else "one round"
@@ -46,7 +46,7 @@ def _result(r: dict[str, Any]) -> str:
     other, work = r["other"], r.get("work_ratio") or 1
     if abs(work - 1) > SAME_WORK:
         other += f" ({1 / work:.2f} times our multiply-adds, in convolutions and products)"
-    return _row([f"`{r['name']}`", other, *sides, f"{r['ratio']:.3g} ({spread})", f"{r['target']:.3g}", verdict])
+    return [f"`{r['name']}`", other, *sides, f"{r['ratio']:.3g} ({spread})", f"{r['target']:.3g}", verdict]
 
 
 def _missed(results: Sequence[dict[str, Any]]) -> str:
@@ -69,7 +69,3 @@ def _shares(results: Sequence[dict[str, Any]], part: str, whole: str) -> str:
 def _seconds(value: float) -> str:
     unit, factor = ("s", 1) if value >= 1 else ("ms", 1e3) if value >= 1e-3 else ("µs", 1e6)
     return f"{value * factor:,.0f} {unit}" if value * factor >= 100 else f"{value * factor:.3g} {unit}"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -11,7 +11,7 @@ from cqlib.experiments.record import Record, load_records
 from cqlib.report.claim_cards import Card, cards
 from cqlib.report.run_sets import mean_of, run_sets
 from cqlib.util.paths import PUBLISHED
-from cqlib.util.text import markdown_table
+from cqlib.util.text import markdown_table, named
 
 OPPOSITE = ({"holds", "does not hold"}, {"seen once, as claimed", "seen once, contrary"})
 
@@ -37,10 +37,12 @@ def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
     pairs = [(found[0][claim], found[1][claim]) for claim in found[0] if found[0][claim].tests]
     same = sum(a.verdict == b.verdict for a, b in pairs)
     turned = sum({a.verdict, b.verdict} in OPPOSITE for a, b in pairs)
-    seeds = {row: _seeds([r for r in exact if r.row == row]) for row in dict.fromkeys(r.row for r in exact)}
+    rows = dict.fromkeys(r.row for r in exact)
+    seeds = {row: named("seed", sorted({r.seed for r in exact if r.row == row})) for row in rows}
     bpd = ", ".join(f"{paper.ROWS[row].label} {_mean(fast, row):.2f} and {_mean(exact, row):.2f} ({of_row})"
                     for row, of_row in seeds.items())  # fmt: skip
-    commits = "" if _commits(fast) == _commits(exact) else ", and at other commits"
+    at_fast, at_exact = ({r.git.commit for r in side} for side in (fast, exact))
+    commits = "" if at_fast == at_exact else ", and at other commits"
     verdicts = f"{same} of {len(pairs)} verdicts are the same, {turned} turned round. " if pairs else ""
     head = (
         f"Table 1, {_label(exact)}, trained in bf16 and in fp32: {verdicts}"
@@ -58,17 +60,8 @@ def _mean(records: Sequence[Record], row: str) -> float:
     return mean_of(r.metrics["BPD"] for r in records if r.row == row).value
 
 
-def _commits(records: Sequence[Record]) -> set[str | None]:
-    return {r.git.commit for r in records}
-
-
 def _label(records: Sequence[Record]) -> str:
     return " and ".join(dict.fromkeys(runs.label for runs in run_sets([], records)))
-
-
-def _seeds(records: Sequence[Record]) -> str:
-    seeds = sorted({r.seed for r in records})
-    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def _devices(records: Sequence[Record]) -> str:
@@ -78,5 +71,5 @@ def _devices(records: Sequence[Record]) -> str:
 def _effects(card: Card) -> str:
     """ "T = 1: +23.8 %; T = 0: −8.2 %"; a GAN, which has no noise to leave out, has one for both."""
     found = {r.text: r.at for results in card.tests for r in reversed(results)}
-    named = [f"{at}: {effect}" if at and len(found) > 1 else effect for effect, at in found.items()]
-    return "; ".join(reversed(named))
+    effects = [f"{at}: {effect}" if at and len(found) > 1 else effect for effect, at in found.items()]
+    return "; ".join(reversed(effects))

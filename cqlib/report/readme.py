@@ -84,19 +84,16 @@ def claims(sets: Sequence[RunSet]) -> str:
 
 def equations(_: Sequence[RunSet]) -> str:
     """The equation -> code map."""
-    lines = []
-    for equation in paper.EQUATIONS:
-        module, name = split_name(equation.where)
-        lines.append([f"({equation.number})", equation.name, f"[`{name}`]({module.replace('.', '/')}.py)"])
+    where = {equation: split_name(equation.where) for equation in paper.EQUATIONS}
+    lines = [[f"({equation.number})", equation.name, f"[`{name}`]({module.replace('.', '/')}.py)"]
+             for equation, (module, name) in where.items()]  # fmt: skip
     return markdown_table(["equation", "what", "code"], lines)
 
 
 def data_sets(_: Sequence[RunSet]) -> str:
     """The published data sets: what they are, which files, and how they come."""
-    lines = []
-    for entry in ENTRIES.values():
-        files = " and ".join(f"`{file.name}` ({file.size})" for file in entry.files)
-        lines.append([f"`{entry.name}`", entry.about, files, entry.how, entry.terms])
+    files = {name: " and ".join(f"`{file.name}` ({file.size})" for file in e.files) for name, e in ENTRIES.items()}
+    lines = [[f"`{name}`", e.about, files[name], e.how, e.terms] for name, e in ENTRIES.items()]
     return markdown_table(["name", "what", "files", "how it comes", "terms"], lines)
 
 

@@ -18,11 +18,11 @@ from cqlib.experiments.claims import Claim, applies
 from cqlib.experiments.paper import CLOSE, DATA_SETS, EQUAL, TOLERANCES, Number
 from cqlib.experiments.record import Record
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
-from cqlib.report.run_sets import ORIGINS, RunSet, mean_of
+from cqlib.report.run_sets import FEATURES, ORIGINS, RunSet, mean_of
 from cqlib.util.text import counted, named, signed
 
 NUMBER_LABELS = ("reproduced", "close", "not reproduced", "not comparable", "not run")
-SCORES = {"is": ("IS", "IS-lite0"), "fid": ("FID", "FD-lite0")}
+SCORES = dict(zip(("is", "fid"), zip(*FEATURES.values(), strict=True), strict=False))
 """Names under which records carry a score, the paper's features first."""
 DIGITS = {"bpd": 2, "%": 1}
 """Decimals of an effect in that unit."""

@@ -275,7 +275,7 @@ def test_both_extractions_give_the_same_features():
     torch.testing.assert_close(ours["1280"], other, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("scales", [1, 2, 3])
+@pytest.mark.parametrize("scales", [1, 3])
 def test_torchflows_assembly_is_invertible_with_the_log_determinant_of_its_jacobian(scales):
     library = pytest.importorskip("benchmarks.torchflows_nvp")
     torch.manual_seed(0)
