@@ -141,7 +141,7 @@ def with_flow(config: CoverageQualityConfig, flow: FlowConfig) -> CoverageQualit
 
     def total(candidate: CoverageQualityConfig) -> int:
         with torch.device("meta"):  # counting needs no weights
-            return CoverageQuality(candidate).parameter_counts()["total"]
+            return CoverageQuality(replace(candidate, critic=None)).parameter_counts()["total"]
 
     target = 2 * total(config) - total(replace(config, flow=flow))  # of the other nets, where f is counted once
     base = config.widths[0]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
+from cqlib.nets.norms import RunningMoments
 from cqlib.nets.raster import scaled
 from cqlib.recipe import Recipe, TrainingConfig
 from cqlib.training.loop import train
@@ -38,6 +39,17 @@ def shaken(module: nn.Module, size: float = 0.05, seed: int | None = None) -> nn
         for p in module.parameters():
             p.add_(size * torch.randn_like(p))
     return module
+
+
+def shaken_flow(module: nn.Module, seed: int = 0, size: float = 0.2) -> nn.Module:
+    """`shaken`, with running statistics moved away from their start; in evaluation mode."""
+    shaken(module, size, seed)
+    with torch.no_grad():
+        for m in module.modules():
+            if isinstance(m, RunningMoments):
+                m.mean.copy_(0.3 * torch.randn_like(m.mean))
+                m.variance.copy_(torch.rand_like(m.variance) + 0.5)
+    return module.eval()
 
 
 def randomised(module: nn.Module, *, seed: int = 0, scale: float = 1.0) -> nn.Module:

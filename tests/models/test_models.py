@@ -24,7 +24,9 @@ ROWS = [*coverage_quality.ROWS, "table1/gan"]
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("size", [16, 32])
 def test_f_is_paid_for_by_the_other_nets(profile, size):
-    total = {row: build(recipe(row, profile, size).system).parameter_counts()["total"] for row in coverage_quality.ROWS}
+    with torch.device("meta"):
+        systems = {row: build(recipe(row, profile, size).system) for row in ROWS[:4]}
+    total = {row: model.parameter_counts()["total"] for row, model in systems.items()}
     assert total["table1/vae"] == total["table1/cq"] and total["table1/vae-f"] == total["table1/cq-f"]
     assert abs(total["table1/vae-f"] / total["table1/vae"] - 1) < 0.02
 
@@ -34,7 +36,7 @@ def test_the_other_nets_keep_at_least_half_of_their_width():
     assert with_flow(vae, FlowConfig(width=400)).widths == pyramid(vae.widths[0] / 2, vae.size, multiple=2)
 
 
-@pytest.mark.parametrize("row", ["table1/vae-f", "table1/gan", "table2/cqf-residual"])
+@pytest.mark.parametrize("row", ["table1/vae", "table1/gan", "table2/cqf-residual"])
 def test_short_trainings_above_32_pixels_take_half_the_rate(row):
     rates = {(p, size): recipe(row, p, size).training.learning_rate for p in PROFILES for size in sorted(BOTTOM)}
     assert {rates[p, size] for p in ("quick", "study") for size in (16, 32)} == {1e-3}
@@ -237,12 +239,12 @@ def test_nats_count_the_eight_bits():
 def test_training_loss_and_evaluation_agree(row):
     """L_C with the closed-form KL, and the Monte-Carlo ELBO, have one expectation."""
     model = system(row, shake=0.05)
-    x = images(2)
+    x = images(2).repeat(8, 1, 1, 1)
     torch.manual_seed(3)
     with torch.no_grad():
-        trained = torch.stack([model.coverage_losses(x)["coverage"] for _ in range(100)])
-        evaluated = torch.stack([model.nats(x).mean() for _ in range(100)])
-    error = 4 * math.hypot(trained.std(), evaluated.std()) / 100**0.5
+        trained = torch.stack([model.coverage_losses(x)["coverage"] for _ in range(16)])
+        evaluated = torch.stack([model.nats(x).mean() for _ in range(16)])
+    error = 4 * math.hypot(trained.std(), evaluated.std()) / 16**0.5
     assert abs(trained.mean() - evaluated.mean()) < error
 
 

@@ -25,6 +25,8 @@ SIZES = list(dict.fromkeys((canonical(row), image_size(data, "paper"))
 """(row, image size): a recipe depends on a data set by its size alone."""
 PIXEL_BY_PIXEL = ("table3/pixelrnn", "table3/pixelcnnpp", "extra/vae-pixelcnn")
 """Drawing from these takes minutes on a CPU; the tests of their models draw from small nets."""
+LARGE = ("table3/prog-gan", "table3/pixelcnnpp", "table3/vae-iaf", "table3/nvp", "table2/cqf-residual")
+"""Nets whose step takes seconds."""
 AT_16 = ("table3/pixelrnn", "table3/pixelcnnpp", "table3/vae-iaf")
 """Slow nets whose weights are the same at every size: trained at 16 pixels."""
 
@@ -35,6 +37,17 @@ def made(size: int) -> Dataset:
     splits = [Split(name, torch.randint(256, (2, 3, size, size), dtype=torch.uint8, generator=generator),
                     torch.tensor([7, 1])) for name in ("train", "test")]  # fmt: skip
     return Dataset("made", size, tuple("abcdefgh"), *splits)
+
+
+def quick_first(rows) -> list:
+    """Every row; marked as slow where it is large, or where a row before it has the same system."""
+    seen: set[type] = set()
+    marked = []
+    for row in rows:
+        system = type(RECIPES[row](row, "smoke", 16).system)
+        marked.append(pytest.param(row, marks=[pytest.mark.slow] if row in LARGE or system in seen else []))
+        seen.add(system)
+    return marked
 
 
 def flat(parameters: list[torch.nn.Parameter]) -> torch.Tensor:
@@ -61,7 +74,7 @@ def test_every_row_is_here():
     assert {row for row, _ in SIZES} == {canonical(row) for row in AVAILABLE} and SIZES
 
 
-@pytest.mark.parametrize("row", dict(SIZES))
+@pytest.mark.parametrize("row", quick_first(dict(SIZES)))
 def test_one_step_and_two_images(row, tmp_path):
     size = 16 if row in AT_16 else min(size for name, size in SIZES if name == row)
     recipe, data = RECIPES[row](row, "paper", size), made(size)
@@ -78,6 +91,7 @@ def test_one_step_and_two_images(row, tmp_path):
         assert nats.shape == (2,) and torch.isfinite(nats).all() and (nats > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("row", "size"), [pair for pair in SIZES if pair[1] != dict(reversed(SIZES))[pair[0]]])
 def test_other_sizes_are_built_and_drawn_from(row, size):
     model = build(RECIPES[row](row, "paper", size).system).eval()

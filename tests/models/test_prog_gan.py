@@ -325,28 +325,33 @@ def short(folder, stop=None, **changes):
     return model, train(model, IMAGES, config, seed=4, folder=folder, stop=stop).system
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The model and its average after an uninterrupted training."""
+    return short(tmp_path_factory.mktemp("whole"))
+
+
 @pytest.mark.parametrize("at", [2, 3, 7])
-def test_resuming_in_the_midst_of_growth_is_bit_equal(tmp_path, at):
-    _, whole = short(tmp_path / "whole")
+def test_resuming_in_the_midst_of_growth_is_bit_equal(whole, tmp_path, at):
     with pytest.raises(StoppedEarly):
         short(tmp_path / "parts", StopAfter(at))
     _, parts = short(tmp_path / "parts")
-    assert all(torch.equal(a, b) for a, b in zip(parts.state_dict().values(), whole.state_dict().values(), strict=True))
+    pairs = zip(parts.state_dict().values(), whole[1].state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_layers_that_wait_are_not_moved_and_those_that_grew_in_are(tmp_path):
+def test_layers_that_wait_are_not_moved_and_those_that_grew_in_are(whole, tmp_path):
     torch.manual_seed(1)
     start = build(replace(recipe(ROW, "smoke", 16).system, total_kimg=2000)).state_dict()
     layers = {name for name in start if "clock" not in name}
     moved = {}
     for step in (2, 4, 10):
-        folder = tmp_path / str(step)
         if step < 10:
             with pytest.raises(StoppedEarly):
-                short(folder, StopAfter(step))
-            weights = load_latest(folder / "training.checkpoint")[0]["system"]
+                short(tmp_path / str(step), StopAfter(step))
+            weights = load_latest(tmp_path / str(step) / "training.checkpoint")[0]["system"]
         else:
-            weights = short(folder)[0].state_dict()
+            weights = whole[0].state_dict()
         moved[step] = {name for name in layers if not torch.equal(weights[name], start[name])}
     fine = {name for name in layers if any(part in name for part in ("blocks.", "image.1", "image.2"))}
     assert moved[2] == layers - fine
@@ -354,14 +359,13 @@ def test_layers_that_wait_are_not_moved_and_those_that_grew_in_are(tmp_path):
     assert moved[10] == layers
 
 
-@pytest.mark.parametrize("autocast", ["off", "auto"])
-def test_the_averaged_model_grows_with_the_trained_one(tmp_path, autocast):
-    model, average = short(tmp_path, autocast=autocast)
+def test_the_averaged_model_grows_with_the_trained_one(whole, tmp_path):
+    model, average = whole
     assert int(average.generator.clock) == int(model.generator.clock) == model.generator.end
     assert all(torch.isfinite(p).all() for p in average.parameters())
     with pytest.raises(StoppedEarly):
-        short(tmp_path / "b", StopAfter(4), autocast=autocast)
-    state = load_latest(tmp_path / "b" / "training.checkpoint")[0]
+        short(tmp_path, StopAfter(4))
+    state = load_latest(tmp_path / "training.checkpoint")[0]
     assert int(state["average"]["module.generator.clock"]) == int(state["system"]["generator.clock"]) == 1500
 
 

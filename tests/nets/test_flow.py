@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from small_models import jacobian, shaken, shaken_flow
 
 from cqlib import losses
 from cqlib.nets.coupling import (
@@ -20,19 +20,16 @@ from cqlib.nets.coupling import (
     split_channels,
     split_checkerboard,
 )
-
-
-def shaken(module: nn.Module, seed: int = 0, size: float = 0.3) -> nn.Module:
-    """Every parameter moved away from its start, so that no map is the identity by initialisation."""
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for p in module.parameters():
-            p.add_(size * torch.randn_like(p))
-    return module
+from cqlib.nets.real_nvp import MultiScaleConfig, MultiScaleRealNVP
 
 
 def flow(channels=3, couplings=3, width=8, seed=0, size=0.3, scales=1) -> RealNVP:
-    return shaken(RealNVP(channels, FlowConfig(couplings, width, 1, scales)), seed, size)
+    return shaken(RealNVP(channels, FlowConfig(couplings, width, 1, scales)), size, seed)
+
+
+def authors_flow(channels, scales, seed=0) -> MultiScaleRealNVP:
+    """The Real NVP of Table 3, with batch norm."""
+    return shaken_flow(MultiScaleRealNVP(channels, MultiScaleConfig(scales, 4, 1)), seed)
 
 
 def test_checkerboard_split_takes_every_pixel_once_and_joins_back():
@@ -64,26 +61,36 @@ def test_inverse_undoes_forward(seed, couplings, channels, size, n):
         torch.testing.assert_close(f(f.inverse(x))[0], x, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [16, 32, 48, 64])
-@pytest.mark.parametrize("scales", [2, 3])
-def test_inverse_undoes_forward_at_several_scales(size, scales):
-    f = flow(width=4, scales=scales, seed=size)
-    x = 2 * torch.rand(3, 3, size, size) - 1
+@pytest.mark.parametrize("size, scales", [(8, 1), (16, 3), (48, 3)])
+@pytest.mark.parametrize("kind", [flow, authors_flow])
+def test_inverse_undoes_forward_at_several_scales(kind, size, scales):
+    f = kind(3, scales=scales, seed=size)
+    x = 2 * torch.rand(2, 3, size, size) - 1
     with torch.no_grad():
         y, log_det = f(x)
-        assert (y - x).abs().mean() > 0.1 and y.shape == x.shape and log_det.shape == (3,)
-        torch.testing.assert_close(f.inverse(y), x, rtol=0, atol=1e-4)
-        torch.testing.assert_close(f(f.inverse(x))[0], x, rtol=0, atol=1e-4)
+        assert (y - x).abs().mean() > 0.1 and y.shape == x.shape and log_det.shape == (2,)
+        for dtype, tolerance in ((torch.float32, 1e-4), (torch.float64, 1e-9)):
+            f, x = f.to(dtype), x.to(dtype)
+            torch.testing.assert_close(f.inverse(f(x)[0]), x, rtol=0, atol=tolerance)
+            torch.testing.assert_close(f(f.inverse(x))[0], x, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize(("couplings", "scales"), [(1, 1), (2, 1), (3, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize("couplings, scales", [(1, 1), (2, 1), (3, 1), (1, 2), (3, 2)])
 def test_log_determinant_is_that_of_the_autograd_jacobian(couplings, scales):
-    f = flow(2, couplings, scales=scales).double()
-    x = torch.randn(3, 2, 4, 4, dtype=torch.double)
-    _, log_det = f(x)
-    for i in range(3):
-        jacobian = torch.autograd.functional.jacobian(lambda v: f(v.view(1, 2, 4, 4))[0].flatten(), x[i].flatten())
-        assert log_det[i].item() == pytest.approx(torch.linalg.slogdet(jacobian).logabsdet.item(), abs=1e-8)
+    check_log_determinant(flow(2, couplings, scales=scales), 2, 4)
+
+
+@pytest.mark.parametrize("channels, size, scales", [(1, 4, 1), (2, 4, 1), (1, 4, 2), (2, 4, 2), (1, 8, 3)])
+def test_log_determinant_of_the_authors_flow(channels, size, scales):
+    check_log_determinant(authors_flow(channels, scales), channels, size)
+
+
+def check_log_determinant(f, channels, size):
+    x = torch.randn(2, channels, size, size, dtype=torch.double)
+    _, log_det = f.double()(x)
+    for i in range(2):
+        found = torch.linalg.slogdet(jacobian(lambda v: f(v)[0], x[i : i + 1])).logabsdet
+        assert log_det[i].item() == pytest.approx(found.item(), abs=1e-8)
     assert log_det.abs().min() > 1e-3
 
 
@@ -95,12 +102,12 @@ def test_one_coupling_keeps_one_group_and_its_jacobian_is_triangular():
     kept, changed = split_checkerboard(y)
     torch.testing.assert_close(kept, even, rtol=0, atol=0)
     assert (changed - odd).abs().min() > 1e-6
-    jacobian = torch.autograd.functional.jacobian(lambda v: f.couplings[0](even, v)[0].flatten(), odd)
-    assert torch.count_nonzero(jacobian.reshape(8, 8) - torch.diag(jacobian.reshape(8, 8).diag())) == 0
+    slope = jacobian(lambda v: f.couplings[0](even, v)[0], odd)
+    assert torch.count_nonzero(slope - torch.diag(slope.diag())) == 0
 
 
 def test_coupling_is_the_slides_formula():
-    coupling = shaken(Coupling(2, width=8, blocks=1)).double()
+    coupling = shaken(Coupling(2, width=8, blocks=1), 0.3).double()
     x1, x2 = torch.randn(3, 2, 4, 4, dtype=torch.double), torch.randn(3, 2, 4, 4, dtype=torch.double)
     t, log_s = coupling.net(x1)
     y2, log_det = coupling(x1, x2)
@@ -109,7 +116,7 @@ def test_coupling_is_the_slides_formula():
 
 
 def test_log_scale_is_bounded_whatever_the_weights():
-    coupling = shaken(Coupling(2, width=8, blocks=1), size=30.0)
+    coupling = shaken(Coupling(2, width=8, blocks=1), 30.0)
     _, log_s = coupling.net(100 * torch.randn(3, 2, 4, 4))
     assert log_s.abs().max() <= MAX_LOG_SCALE + 1e-5
 
@@ -125,7 +132,7 @@ def test_starts_near_the_identity_with_unit_scale():
 def test_density_of_two_dimensions_integrates_to_one():
     """p_x(x) = N(f(x); 0, I) |det df/dx|, Eq. (8), on a fine grid of the plane; f is a pair of couplings."""
     torch.manual_seed(3)
-    first, second = (shaken(Coupling(1, width=8, blocks=1), seed=s, size=0.5).double() for s in (1, 2))
+    first, second = (shaken(Coupling(1, width=8, blocks=1), 0.5, s).double() for s in (1, 2))
     side = torch.linspace(-15, 15, 401, dtype=torch.double)
     a, b = torch.meshgrid(side, side, indexing="ij")
     x1, x2 = a.reshape(-1, 1, 1, 1), b.reshape(-1, 1, 1, 1)
@@ -151,8 +158,7 @@ def test_gradient_of_the_inverse_is_the_inverse_jacobian():
     f = flow(1, 2, width=4, scales=2).double()
     y = torch.randn(1, 1, 4, 4, dtype=torch.double)
     x = f.inverse(y).detach()
-    forwards = torch.autograd.functional.jacobian(lambda v: f(v)[0], x).view(16, 16)
-    backwards = torch.autograd.functional.jacobian(f.inverse, y).view(16, 16)
+    forwards, backwards = jacobian(lambda v: f(v)[0], x), jacobian(f.inverse, y)
     torch.testing.assert_close(forwards @ backwards, torch.eye(16, dtype=torch.double), rtol=0, atol=1e-9)
     direction = torch.randn(16, dtype=torch.double)
     parameters = list(f.parameters())
@@ -201,10 +207,11 @@ def test_features_keep_the_places_of_their_pixels(channels, size):
         assert torch.count_nonzero(log_det) == 0
 
 
-def test_the_coarse_scale_changes_the_colour_that_goes_on_and_sees_no_other():
-    f = flow(2, scales=2).double()
+@pytest.mark.parametrize("kind", [flow, authors_flow])
+def test_the_coarse_scale_changes_the_colour_that_goes_on_and_sees_no_other(kind):
+    f = kind(2, scales=2).double()
     other = copy.deepcopy(f)
-    shaken(other.coarser, seed=1)
+    shaken(other.coarser, 0.3, seed=1)
     x = torch.randn(2, 2, 8, 8, dtype=torch.double)
     with torch.no_grad():
         (on, done), (on_other, done_other) = (split_checkerboard(g(x)[0]) for g in (f, other))
@@ -215,11 +222,11 @@ def test_the_coarse_scale_changes_the_colour_that_goes_on_and_sees_no_other():
 def test_every_pixel_matters_and_every_feature_moves():
     f = flow(1, scales=2).double()
     x = torch.randn(1, 1, 8, 8, dtype=torch.double)
-    jacobian = torch.autograd.functional.jacobian(lambda v: f(v)[0], x).view(64, 64)
-    assert torch.linalg.matrix_rank(jacobian) == 64
-    off_diagonal = jacobian - torch.diag(jacobian.diag())
+    slope = jacobian(lambda v: f(v)[0], x)
+    assert torch.linalg.matrix_rank(slope) == 64
+    off_diagonal = slope - torch.diag(slope.diag())
     assert (off_diagonal.abs() > 1e-9).any(0).all() and (off_diagonal.abs() > 1e-9).any(1).all()
-    assert (jacobian.diag() - 1).abs().min() > 1e-6  # two scales: no pixel is left as it was
+    assert (slope.diag() - 1).abs().min() > 1e-6  # two scales: no pixel is left as it was
 
 
 def test_density_at_two_scales_integrates_to_one():
