@@ -1,6 +1,4 @@
-"""The adversarial half that GAN, CQ and CQ-F share: a critic trained by Eq. (1) with a gradient penalty."""
-
-from __future__ import annotations
+"""The adversarial half of GAN, CQ and CQ-F: a critic trained by Eq. (1) with a gradient penalty."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,8 +67,7 @@ class AdversarialSystem(System):
         discriminator = losses.discriminator_loss(self.critic(real), self.critic(fake))
         return with_gradient_penalty(discriminator, self.critic, real, fake, step, *self.penalty)
 
-    def quality_loss(self, n: int) -> Tensor:
-        """Eq. (2) on n fresh samples; no gradient is kept for the critic."""
-        fake = self.fakes(n)
+    def quality_loss(self, fake: Tensor) -> Tensor:
+        """Eq. (2) on generated images; no gradient is kept for the critic."""
         with frozen(self.critic):
             return losses.quality_loss(self.critic(fake))

@@ -1,7 +1,5 @@
 """The interface of every system of the tables: samples, perhaps a likelihood, and losses to be trained by."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any

@@ -34,8 +34,6 @@ means fed to every layer, batch smoothing, two orders of averaging). The rest is
 - The tables' 7.5 and 23.7 are remembered as M-BGAN's (BGAN: 7.05 and 36.5); M-BGAN is `extra/m-batchgan`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -46,19 +44,16 @@ from torch.nn.functional import softplus
 
 from cqlib.models.adversarial import with_gradient_penalty
 from cqlib.models.base import Losses, frozen
-from cqlib.models.frozen_decoder import profile_stage
-from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, cnn_widths
+from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
 from cqlib.nets.gan_cnn import CNNGenerator, SymmetricCritic
 from cqlib.pixels import dequantise
-from cqlib.recipe import Recipe, shortened
+from cqlib.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class BatchGANConfig(GANBaselineConfig):
-    """Widths of both nets, as in `nets.gan_cnn`; the order of averaging and loss; the law of the ratio."""
+class BatchGANConfig(TwoNetsConfig):
+    """The order of averaging and loss, the law of the ratio, and the penalty."""
 
-    widths: tuple[int, ...]
-    critic: tuple[int, ...]
     average: Literal["logits", "losses"] = "logits"
     """"logits": BGAN. "losses": M-BGAN."""
     smoothing: float = 1.0
@@ -120,9 +115,7 @@ CONFIG, SYSTEM = BatchGANConfig, BatchGAN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of one of `ROWS` in a profile, at `size` pixels."""
     config = BatchGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size), ROWS[row])
     if profile != "paper":
         config = replace(config, penalty_weight=1.0, penalty_every=4)
-    training = shortened(replace(ADAM, betas=(0.5, 0.999)), profile, quick=1500, study=2500)
-    return Recipe(config, training, profile_stage(config, profile))
+    return gan_recipe(config, replace(ADAM, betas=(0.5, 0.999)), profile, quick=1500, study=2500)

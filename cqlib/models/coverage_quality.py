@@ -14,24 +14,21 @@ Models", arXiv 1901.01091; Eqs. (1) to (8) of its slides.
 
 The encoder is trained by L_C alone, for L_Q does not contain it. L_Q reaches the decoder through f^-1.
 
-Deviations (what the sources leave open, and where it is named in the config):
+Deviations (what the sources leave open):
 - L = L_C + lambda L_Q with L_C in nats per image (`quality_weight` = lambda); the paper does not state the unit.
-- What the critic sees is a switch, `critic_input`: "sample" is x ~ p_theta as Eq. (1) writes, "mean" is
-  f^-1(mu(z)), the G_theta(z) of Eq. (2).
-- Which loss updates f is a switch, `flow_updated_by`: "both", or "coverage" (the paper as remembered), where L_Q
-  passes through f^-1 to the decoder and leaves f's parameters alone.
-- f acts on dequantised pixels in [-1, 1), with no logit layer: critic and decoder stay in image space.
-- sigma(z) is a standard deviation, one per feature, with a floor `sigma_floor` (in units of [-1, 1]): a density
-  on quantised data must not collapse on a grid. The slides write the diagonal of a covariance.
+- `critic_input`: the critic sees "sample", x ~ p_theta of Eq. (1), or "mean", f^-1(mu(z)), the G_theta(z) of Eq. (2).
+- `flow_updated_by`: "both" losses, or "coverage" (the paper as remembered), where L_Q reaches the decoder through f^-1
+  and leaves f's parameters alone.
+- f acts on dequantised pixels in [-1, 1), with no logit layer.
+- sigma(z) is a standard deviation per feature, with a floor `sigma_floor` (in units of [-1, 1]) against collapse on
+  quantised data. The slides write the diagonal of a covariance.
 - Group normalisation (`norm`): batch statistics would mix posterior and prior codes.
 - BPD is the single-sample ELBO, and an importance-weighted bound is reported beside it.
-- `paper`: the critic sees the mean, and L_C alone updates f. Not known and chosen: 200,000 steps at a constant rate,
-  averaged weights, flips, the widths of all nets, 128 latent codes, batches of 32 above 32x32.
-- `quick` and `study`: the critic sees samples, both losses update f, Adam at 1e-3 (above 32x32 half of it) for few
-  steps, and a gradient penalty of weight 1 every fourth step (`TUNING.md` says why), in bf16 where that is fast.
+- `paper`: critic on the mean, f by L_C alone. Not known and chosen: 200,000 steps at a constant rate, averaged weights,
+  flips, the widths of all nets, 128 latent codes, batches of 32 above 32x32.
+- `quick` and `study` (`TUNING.md`): critic on samples, f by both losses, Adam at 1e-3 (above 32x32 half of it) for few
+  steps, a gradient penalty of weight 1 every fourth step, bf16 where that is fast.
 """
-
-from __future__ import annotations
 
 import functools
 from bisect import bisect_left

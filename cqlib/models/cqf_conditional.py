@@ -5,21 +5,18 @@ every net reading the grey image g as well; the change of colours is JPEG 2000's
 
     x <-> (g, c) exactly,   z ~ N(0, I),   y ~ N(mu(z, g), diag(sigma(z, g)^2)),   c = f^-1(y; g)
 
-A density of colour images given their own grey image lives on a set of volume 0. So x is first written as grey g and
-chroma c, an invertible map of 8-bit values, and P(x | g) = P(c | g) is bounded like any other probability of
-integers: c is dequantised, and p(c | g) is CQ-F's density of 2 S^2 dimensions. As P(x) = P(g) P(x | g), -ln P(x | g)
-per dimension of the *colour* image compares with the unconditional BPD: the difference is what the grey image costs.
+x is written as grey g and chroma c, an invertible map of 8-bit values, so that P(x | g) = P(c | g): c is dequantised,
+and p(c | g) is CQ-F's density of 2 S^2 dimensions. As P(x) = P(g) P(x | g), -ln P(x | g) per dimension of the *colour*
+image compares with the unconditional BPD: the difference is what the grey image costs.
 
 Deviations:
 - The slides show the idea without a model; this one is our choice; its nets are narrower than CQ-F's.
 - The critic sees (g, c), which is equivalent to (x, g). A generated image has the grey of a real one, and the gradient
   penalty is on c alone: for every g a critic of slope 1.
-- p(c | g) has mass on pairs outside the cube of colours; samples are moved towards grey until they are inside, as other
-  systems clamp to [-1, 1]. The grey of a colouring is exactly the input.
-- `sample(n)`, which takes no grey image, colours greys of the first training batches; they are kept with the weights.
+- p(c | g) has mass outside the cube of colours; samples are moved towards grey until they are inside (other systems
+  clamp). The grey of a colouring is exactly the input.
+- `sample(n)` colours greys of the first training batches, which are kept with the weights.
 """
-
-from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
@@ -46,7 +43,7 @@ CHROMA = 2
 
 @dataclass(frozen=True)
 class ConditionalConfig(CoverageQualityConfig):
-    """CQ-F's config; widths of the decoder's pyramid that reads g; how many greys are kept for `sample`."""
+    """CQ-F's config; widths of the pyramid that reads g; the number of greys kept for `sample`."""
 
     seen: tuple[int, ...] = ()
     greys: int = 256
@@ -106,10 +103,7 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
     def colourise(
         self, grey: Tensor, n: int = 1, *, temperature: float = 1.0, generator: Generator | None = None
     ) -> Tensor:
-        """n colourings of each grey image: uint8 (N, 1, S, S) -> (N, n, 3, S, S), centres of 8-bit cells in (-1, 1).
-
-        `colour.split` of each as uint8 gives `grey` back, exactly.
-        """
+        """n colourings of each grey image: uint8 (N, 1, S, S) -> (N, n, 3, S, S), cell centres; their grey is exact."""
         grey = grey.repeat_interleave(n, dim=0)
         c = self.generate(to_signed(grey), temperature=temperature, generator=generator)
         return to_signed(colour.into_gamut(grey, colour.to_chroma(c))).unflatten(0, (-1, n))
@@ -131,9 +125,7 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         terms = self.coverage_losses(x)
         if self.critic is None:
             return terms
-        fake = self.fakes_of(to_signed(colour.split(x)[0]))
-        with frozen(self.critic):
-            terms["quality"] = losses.quality_loss(self.critic(fake))
+        terms["quality"] = self.quality_loss(self.fakes_of(to_signed(colour.split(x)[0])))
         return {**terms, "total": terms["total"] + self.config.quality_weight * terms["quality"]}
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:

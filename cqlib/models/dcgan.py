@@ -10,10 +10,7 @@ Deviations:
 - The table's number was measured on a net that its source does not specify; the code named above reaches it.
 - The code updates both nets from one batch of samples; here the generator follows the critic, on fresh ones.
 - Images are dequantised; the code maps pixels to [-1, 1] as they are.
-- `quick` and `study` have half of the widths and far fewer steps of the same optimiser, in bf16 where that is fast.
 """
-
-from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
@@ -23,18 +20,15 @@ from torch import Tensor
 
 from cqlib import losses
 from cqlib.models.base import Losses
-from cqlib.models.frozen_decoder import profile_stage
-from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, cnn_widths
+from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
 from cqlib.nets.gan_cnn import CNNCritic, CNNGenerator
-from cqlib.recipe import Recipe, shortened
+from cqlib.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class DCGANConfig(GANBaselineConfig):
-    """Widths of both nets, from the finest resolution to the bottom."""
+class DCGANConfig(TwoNetsConfig):
+    """Widths of both nets."""
 
-    widths: tuple[int, ...]
-    critic: tuple[int, ...]
 
 
 class DCGAN(GANBaseline):
@@ -65,7 +59,5 @@ ROWS, CONFIG, SYSTEM = ("table3/dcgan",), DCGANConfig, DCGAN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of the row in a profile, at `size` pixels."""
     config = DCGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size))
-    training = shortened(replace(ADAM, betas=(0.0, 0.9)), profile, quick=1500, study=4000)
-    return Recipe(config, training, profile_stage(config, profile))
+    return gan_recipe(config, replace(ADAM, betas=(0.0, 0.9)), profile, quick=1500, study=4000)

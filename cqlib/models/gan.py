@@ -7,8 +7,6 @@ Deviations: a tanh keeps G(z) in [-1, 1] (the decoders with a likelihood are lin
 y and not a pixel); the rest is `CoverageQuality`'s decoder and critic.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,7 +62,7 @@ class GAN(AdversarialSystem):
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_Q, Eq. (2)."""
-        quality = self.quality_loss(len(x))
+        quality = self.quality_loss(self.fakes(len(x)))
         return {"quality": quality, "total": quality}
 
 

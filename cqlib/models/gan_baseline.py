@@ -1,6 +1,8 @@
-"""The GANs of Table 3: x = G(z), z ~ N(0, I), trained by a critic alone; BPD comes from `frozen_decoder.py`."""
+"""The GANs of Table 3: x = G(z), z ~ N(0, I), trained by a critic alone; BPD comes from `frozen_decoder.py`.
 
-from __future__ import annotations
+Deviations: `quick` and `study` have narrower nets, batches of 64 and far fewer steps of the papers' optimisers, in bf16
+where that is fast.
+"""
 
 from dataclasses import KW_ONLY, dataclass
 
@@ -8,10 +10,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cqlib.models.base import Losses, System, frozen
+from cqlib.models.frozen_decoder import profile_stage
 from cqlib.nets.conv import pyramid
 from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import dequantise
-from cqlib.recipe import TrainingConfig
+from cqlib.recipe import Recipe, TrainingConfig, shortened
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,14 @@ class GANBaselineConfig:
     _: KW_ONLY
     latent: int = 128
     image_channels: int = 3
+
+
+@dataclass(frozen=True)
+class TwoNetsConfig(GANBaselineConfig):
+    """Widths of both nets, from the finest resolution on."""
+
+    widths: tuple[int, ...]
+    critic: tuple[int, ...]
 
 
 class GANBaseline(System):
@@ -73,6 +84,12 @@ class GANBaseline(System):
 
 ADAM = TrainingConfig(steps=100_000, learning_rate=2e-4, ema=0.0, flips=False, autocast="off", log_every=200)
 """What the papers' trainings share."""
+
+
+def gan_recipe(config: GANBaselineConfig, paper: TrainingConfig, profile: str, *, quick: int, study: int) -> Recipe:
+    """`paper`, shortened to a profile, and the encoder that the frozen-decoder BPD needs."""
+    training = shortened(paper, profile, quick=quick, study=study)
+    return Recipe(config, training, profile_stage(config, profile))
 
 
 def cnn_widths(profile: str, size: int) -> tuple[int, ...]:

@@ -11,18 +11,14 @@ top-down net's last feature map, f and the losses are those of Table 1, the crit
 Deviations (and those of `coverage_quality.py` and `nets/hierarchical.py`):
 - Widths, blocks per resolution and the size of the larger discriminator are not known. `paper`: 64 channels at full
   resolution, doubling to 256, two blocks per resolution; 32 latent channels per layer as remembered.
-- `residual` 0.1 is the reference's, for twenty blocks; with the few blocks of the smaller profiles it is 1, which
-  learns faster (TUNING.md).
+- `residual` 0.1 is the reference's, for twenty blocks; below `paper`, with few blocks, it is 1 (TUNING.md).
 - Two blocks per resolution (`smoke`: one): with one, opposite corners of the image share no noise.
 - The larger discriminator is a quarter wider and one block per resolution deeper; nothing else changes.
-- Free bits are off (`free_bits` 0): whether the authors kept them is not known. Where they are on, the objective
-  alone has them, and every KL that is shown is the true one.
+- Free bits are off (`free_bits` 0): whether the authors kept them is not known. They enter the objective alone.
 - IAF has no KL in closed form: its KL is one draw's ln q - ln p.
-- The two-scale row of Table 3 is the IAF row with a two-scale f. Below `paper` its nets are half as wide at the
-  first scale and as wide at the second as those of the one-scale f, so that a step takes about as long.
+- The two-scale row of Table 3 is the IAF row with a two-scale f; below `paper` its nets are half as wide at the first
+  scale, so that a step takes about as long.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -55,8 +51,7 @@ class HierarchicalConfig(CoverageQualityConfig):
 
 
 class LayeredLatents(VariationalModel):
-    """Prior and posterior of L layers of latent maps. The decoder's z is the top-down net's last feature map, not the
-    draws themselves. `config.free_bits` is a lower limit of the KL in the training objective."""
+    """Prior and posterior of L layers of latent maps; the z of `log_density` is the top-down net's last feature map."""
 
     config: Any
     encoder: BottomUp
@@ -95,8 +90,8 @@ class Hierarchical(LayeredLatents, HybridModel):
 
 
 def free_bits_surplus(draws: dict[str, Draw], free_bits: float) -> Tensor:
-    """max(KL, free_bits) - KL: per latent channel, with the KL summed over its pixels and averaged
-    over the batch; summed over channels and layers, >= 0, in nats per image."""
+    """max(KL, free_bits) - KL of each latent channel (KL summed over pixels, averaged over the batch), summed over
+    channels and layers: >= 0, in nats per image."""
     channels = torch.cat([draw.kl.sum((2, 3)).mean(0) for draw in draws.values()])
     return (free_bits - channels).clamp(min=0).sum()
 

@@ -7,8 +7,6 @@ Deviations: as in `gan.py` a tanh keeps G(z) in [-1, 1]; generator and critic ha
 below `paper` the generator learns more slowly than its critic, which it outran otherwise (TUNING.md).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Literal
 

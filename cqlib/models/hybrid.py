@@ -9,8 +9,7 @@ Subclasses give the nets: latent variables with prior and posterior, the decoder
 `coverage_quality.py`.
 """
 
-from __future__ import annotations
-
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -96,16 +95,14 @@ class HybridModel(VariationalModel, AdversarialSystem):
 
     def fakes(self, n: int) -> Tensor:
         """The critic's input: x ~ p_theta, or the decoder's mean in image space."""
-        temperature = 1.0 if self.config.critic_input == "sample" else 0.0
-        if self.flow is None or self.config.flow_updated_by == "both":
-            return self.generate(n, temperature=temperature)
-        with frozen(self.flow):
-            return self.generate(n, temperature=temperature)
+        kept = self.flow if self.config.flow_updated_by == "coverage" else None
+        with nullcontext() if kept is None else frozen(kept):
+            return self.generate(n, temperature=1.0 if self.config.critic_input == "sample" else 0.0)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_C + lambda L_Q; L_C alone without a critic."""
         terms = self.coverage_losses(x)
         if self.critic is None:
             return terms
-        terms["quality"] = self.quality_loss(len(x))
+        terms["quality"] = self.quality_loss(self.fakes(len(x)))
         return {**terms, "total": terms["total"] + self.config.quality_weight * terms["quality"]}

@@ -11,23 +11,19 @@ The discriminator gives K logits l_k(x), the logit of "generated" being fixed at
     L_unlabelled = -1/2 E_data[ln D(x)] - 1/2 E_G[ln(1 - D(x))]
 
 It descends their sum, G descends E_G[ln(1 - D(x))], three times as often. Without labels K = 1, D = sigmoid(l), and
-L_unlabelled is all there is. Switches for two of the paper's other techniques: feature matching (Eq. 2 of the paper, as
-the code's mean absolute difference) and one-sided label smoothing.
+L_unlabelled is all there is. `real_target` is a switch for one-sided label smoothing.
 
 Deviations:
 - The paper's 8.09 is of all its techniques together; the published code has neither virtual batch normalisation nor
   label smoothing nor historical averaging. This is the code.
 - The code draws labelled images in batches of their own, 100 a step; here they are those with a label among the
   batch's images, about 8 of 100 on CIFAR-10. A batch without any leaves L_labelled at 0.
-- Samples are normalised by running statistics, where the code's are by those of their batch.
+- Samples are normalised by running statistics, the code's by those of their batch.
 - Layers start from the first batch (100 images) instead of 500 labelled ones.
-- Of the averaged weights the code keeps those of D, for classification; they are of no use here.
-- The paper's row without labels (6.86) had historical averaging, with a weight that is not published: left out.
-- Sizes other than 32: stages of the nets are added or left out. `quick` and `study` have narrower nets, batches of 64
-  and far fewer steps, in bf16 where that is fast.
+- The code averages D's weights, for classification; here none are averaged.
+- The paper's row without labels (6.86) had historical averaging, with an unpublished weight: left out.
+- Sizes other than 32: stages of the nets are added or left out.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -38,28 +34,25 @@ from torch.nn.functional import cross_entropy, softplus
 from torch.special import ndtr
 
 from cqlib.models.base import Losses, frozen
-from cqlib.models.frozen_decoder import profile_stage
-from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig
+from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, gan_recipe
 from cqlib.nets.conv import levels
 from cqlib.nets.improved_gan import ImprovedCritic, ImprovedGenerator
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import to_signed
-from cqlib.recipe import Recipe, shortened
+from cqlib.recipe import Recipe
 from cqlib.util.errors import UserError
 
 
 @dataclass(frozen=True)
-class ImprovedGANConfig(GANBaselineConfig):
-    """Widths of both nets, as in `nets.improved_gan`, and the paper's techniques."""
+class ImprovedGANConfig(TwoNetsConfig):
+    """The paper's techniques; widths as in `nets.improved_gan`."""
 
-    widths: tuple[int, ...]
-    critic: tuple[int, ...]
     labels: bool = True
     classes: int = 10
     """K with labels; without them K is 1."""
     kernels: int = 100
     """Minibatch discrimination features; 0: none."""
-    generator_loss: Literal["adversarial", "feature matching"] = "adversarial"
+    generator_loss: Literal["adversarial"] = "adversarial"
     real_target: float = 1.0
     """D's target for real images; below 1: one-sided label smoothing."""
     norm: Literal["batch"] = "batch"
@@ -114,14 +107,10 @@ class ImprovedGAN(GANBaseline):
         return {**terms, "total": torch.stack(list(terms.values())).sum()}
 
     def generator_losses(self, x: Tensor, *, labels: Tensor | None = None) -> Losses:
-        """E_G[ln(1 - D)], or the distance between the mean features of `x` and of samples; labels are not needed."""
+        """E_G[ln(1 - D)]; labels are not needed."""
         fake = self.fakes(len(x))
         with frozen(self.critic):
-            if self.config.generator_loss == "adversarial":
-                total = -softplus(self.critic(fake).logsumexp(1)).mean()
-            else:
-                real, generated = (self.critic.features(images).mean(0) for images in (to_signed(x), fake))
-                total = (real - generated).abs().mean()
+            total = -softplus(self.critic(fake).logsumexp(1)).mean()
         return {"generator": total, "total": total}
 
     def check_labels(self, labels: Tensor) -> None:
@@ -148,4 +137,4 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     widths = tuple(bottom >> k for k in reversed(range(count - 1)))
     critic = (finest, *[2 * finest] * (count - 3))
     config = ImprovedGANConfig(size, widths, critic, ROWS[row], latent=100)
-    return Recipe(config, shortened(paper, profile, quick=1200, study=2000), profile_stage(config, profile))
+    return gan_recipe(config, paper, profile, quick=1200, study=2000)

@@ -1,7 +1,5 @@
 """The likelihood models of Table 3: trained by -ln P alone, perhaps with weights set by the first batch."""
 
-from __future__ import annotations
-
 from dataclasses import KW_ONLY, dataclass
 
 from torch import Tensor

@@ -5,17 +5,14 @@ Reference: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", IC
 
 Deviations (those of the net are in its files):
 - Samples are drawn with running averages in every batch norm, and the squeeze of pixels into [0.05, 0.95] is undone.
-  The authors' code draws with batch statistics within the nets, so that one image depends on the others beside it, and
-  leaves the squeeze as it is.
+  The authors' code draws with batch statistics within the nets and leaves the squeeze as it is.
 - 200,000 updates: the sources give none.
 - At 32 and 16 pixels `paper` is the paper's CIFAR-10 model (2 scales, 8 residual blocks, 64 channels); at 64 its model
-  for that size, as remembered (5 scales, down to 4x4; 2 blocks, 32 channels; the commands in the code's documentation
-  have 4 blocks); at 48, for which there is none, the same with 4 scales, down to 6x6.
-- `quick` and `study` have smaller nets and far fewer updates, with a learning rate that falls to 0: then the running
-  averages are those of the final weights.
+  for that size, as remembered (5 scales, 2 blocks, 32 channels; the code's documentation has 4 blocks); at 48, for
+  which there is none, the same with 4 scales.
+- `quick` and `study` have smaller nets and far fewer updates; the learning rate falls to 0, so that running averages
+  become those of the final weights.
 """
-
-from __future__ import annotations
 
 import math
 from dataclasses import dataclass
@@ -106,7 +103,6 @@ ROWS, CONFIG, SYSTEM = ("table3/nvp",), NVPConfig, NVP
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of the row in a profile, at `size` pixels."""
     of_size = {48: MultiScaleConfig(4, 32, 2), 64: MultiScaleConfig(5, 32, 2)}
     flow = {
         "paper": of_size.get(size, MultiScaleConfig(2, 64, 8)),

@@ -8,18 +8,14 @@ likelihood and other modifications", ICLR 2017, and its published code openai/pi
 The probability of an 8-bit image is exact: it sums to 1 over all images.
 
 Deviations:
-- Pixels are scaled to the cells of `cqlib.pixels`, (v + 1/2) / 128 - 1 at their centres, not to v / 127.5 - 1; the
-  probability of a cell is never approximated by a density.
-- Samples are exact: u is not kept away from 0 and 1, and each channel is rounded to its 8-bit value before the next one
-  depends on it, as in training.
-- The code trains until it is stopped (after five days on eight GPUs, as remembered); here 300,000 steps, about 770
-  epochs of CIFAR-10. It sets weights up by 100 images, here by the first batch.
+- Pixels enter as the centres of their cells, (v + 1/2) / 128 - 1, not as v / 127.5 - 1; the probability of a cell is
+  never approximated by a density.
+- Samples are exact: u is not kept away from 0 and 1, and each channel is rounded to 8 bits before the next one.
+- The code trains until it is stopped (five days on eight GPUs, as remembered); here 300,000 steps, about 770 epochs of
+  CIFAR-10. It sets weights up by 100 images, here by the first batch.
 - The averaged weights' decay warms up (`cqlib.training.optimisers.warm_ema`).
-- `quick` and `study` have narrower nets, no dropout (they are too short to overfit) and far fewer steps of the same
-  optimiser on smaller batches, in bf16 where that is fast.
+- `quick` and `study`: narrower nets, no dropout and far fewer steps on smaller batches, in bf16 where that is fast.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -85,7 +81,6 @@ ROWS, CONFIG, SYSTEM = ("table3/pixelcnnpp",), PixelCNNPPConfig, PixelCNNPPSyste
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of the row in a profile, at `size` pixels."""
     width, blocks, components, dropout = {
         "paper": (160, 5, 10, 0.5), "study": (32, 2, 10, 0.0), "quick": (32, 1, 5, 0.0), "smoke": (8, 1, 2, 0.5),
     }[profile]  # fmt: skip

@@ -6,14 +6,12 @@ the Diagonal BiLSTM.
 Deviations (those of the nets stand in `cqlib.nets.pixelrnn` and `cqlib.nets.raster`):
 - Remembered, not read: 12 layers of h = 128 units, a first convolution of 7x7, output convolutions of 1024, RMSProp
   and batches of 16 for CIFAR-10.
-- Not known, and chosen: learning rate 1e-3 with the decay 0.99 of the squares, both constant ("highest values that
-  allowed fast convergence", set by hand); 200,000 steps; neither averaged weights nor flips.
+- Not known, and chosen: a constant learning rate of 1e-3, decay 0.99 of the squares, 200,000 steps, neither averaged
+  weights nor flips.
 - Pixel values enter as points of (-1, 1).
 - `quick` and `study` are narrower and shallower, average their weights, and learn at 3e-3, which falls linearly to 0
   over the second half, in bf16 where that is fast.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
@@ -60,8 +58,7 @@ class PixelRNN(LikelihoodBaseline):
         return pixel_nats(self.logits(x), x)
 
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images, cell centres in (-1, 1), from cached states. There is no latent variable beside the noise of the
-        pixels, and so no decoder noise for a temperature to scale."""
+        """n images, cell centres in (-1, 1), from cached states; temperature has nothing to scale."""
         like = self.net.stem.weight
         u = torch.rand(n, *self.shape, device=like.device, dtype=like.dtype, generator=generator)
         return scaled(raster_sample(self.cached_logits(n), u), self.config.levels, u)
@@ -75,7 +72,6 @@ ROWS, CONFIG, SYSTEM = ("table3/pixelrnn",), PixelRNNConfig, PixelRNN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of the row in a profile, at `size` pixels."""
     nets = {"paper": (128, 12, 1024), "study": (32, 4, 96), "quick": (32, 3, 64), "smoke": (6, 1, 12)}[profile]
     paper = TrainingConfig(200_000, 16, "rmsprop", betas=(0.0, 0.99), ema=0.0, flips=False, autocast="off",
                            log_every=200)  # fmt: skip

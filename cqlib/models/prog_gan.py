@@ -11,14 +11,9 @@ Deviations:
 - Adam keeps its moments where the resolution changes; the authors' code resets them.
 - Averaged-down images keep their fractions (the authors' are rounded to 8 bits), and pixels are centres of their
   cells, (v + 1/2) / 128 - 1, where the authors have v / 127.5 - 1.
-- The authors' code knows powers of two; 48 pixels (STL-10) start from 3x3. The paper has no STL-10 experiment: it
-  is trained as CIFAR-10 is.
-- G is linear at its end: the critic sees what it gives, samples and the frozen-decoder BPD have it clamped to [-1, 1].
-- `quick` and `study` have fewer feature maps and far fewer steps of the same optimiser, batches of 64, in bf16 where
-  that is fast; each stage of the growth keeps its share of the training.
+- 48 pixels (STL-10, not in the paper) start from 3x3 and are trained as CIFAR-10 is.
+- G is linear at its end: the critic sees its output, samples and the frozen-decoder BPD have it clamped to [-1, 1].
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -27,11 +22,10 @@ from torch import Tensor
 
 from cqlib import losses
 from cqlib.models.base import Losses
-from cqlib.models.frozen_decoder import profile_stage
-from cqlib.models.gan_baseline import GANBaseline, GANBaselineConfig
+from cqlib.models.gan_baseline import GANBaseline, GANBaselineConfig, gan_recipe
 from cqlib.nets.progressive import TICKS, ProgressiveCritic, ProgressiveGenerator
 from cqlib.pixels import to_signed
-from cqlib.recipe import Recipe, TrainingConfig, shortened
+from cqlib.recipe import Recipe, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -107,10 +101,9 @@ NETS = {"smoke": (64, 16), "quick": (256, 64), "study": (512, 128), "paper": (40
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of the row in a profile, at `size` pixels."""
     # fp32 as the authors' code: scores and their gradients are hundreds of times those of other critics
     kimg = 15_000
     paper = TrainingConfig(1000 * kimg // 16, 16, betas=(0.0, 0.99), flips=False, autocast="off", log_every=200)
     base, most = NETS[profile]
     config = ProgGANConfig(size, latent=most, fmap_base=base, fmap_max=most)
-    return Recipe(config, shortened(paper, profile, quick=1000, study=1200), profile_stage(config, profile))
+    return gan_recipe(config, paper, profile, quick=1000, study=1200)

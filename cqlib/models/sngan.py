@@ -11,17 +11,14 @@ sngan_projection (e84b1a5).
 | SNGAN-ResNet-Hinge | residual | hinge |
 
 Deviations:
-- The CNN's training is remembered, not read: the paper's setting C (Adam 2e-4, betas 0.5 and 0.999, one critic
-  update), batch 64, 100,000 updates; SNGAN-Hinge takes 200,000 at 48 pixels and above ("2x updates"). Which of its
-  rows the table shows is doubtful (footnote of the table).
-- Residual nets for 48 pixels are remembered too (the paper's table 5; the port mimicry has the same): widths 64 to
-  512 up, 64 to 1024 down. For 64 pixels they are those of sngan_projection.
+- The CNN's training is from memory: the paper's setting C (Adam 2e-4, betas 0.5 and 0.999, one critic update), batch
+  64, 100,000 updates; SNGAN-Hinge takes 200,000 at 48 pixels and above ("2x updates"). Which of its rows the table
+  shows is doubtful (footnote of the table).
+- Residual nets for 48 pixels are from memory too (table 5; the port mimicry has the same): widths 64 to 512 up, 64 to
+  1024 down. For 64 pixels they are those of sngan_projection.
 - The residual code updates the generator before the critic, here it comes after.
 - The power iteration starts with 15 rounds, not with one (torch's default).
-- `quick` and `study` have narrower nets and far fewer steps of the same optimiser, in bf16 where that is fast.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -30,20 +27,17 @@ from torch import Tensor, nn
 
 from cqlib import losses
 from cqlib.models.base import Losses
-from cqlib.models.frozen_decoder import profile_stage
-from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig, cnn_widths
+from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
 from cqlib.nets.gan_cnn import CNNCritic, CNNGenerator
 from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, shapes
 from cqlib.nets.norms import SpectrallyNormalised
-from cqlib.recipe import Recipe, shortened
+from cqlib.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class SNGANConfig(GANBaselineConfig):
-    """Nets and loss of one of the three rows; widths from the finest resolution to the bottom."""
+class SNGANConfig(TwoNetsConfig):
+    """Nets and loss of one of the three rows."""
 
-    widths: tuple[int, ...]
-    critic: tuple[int, ...]
     net: Literal["cnn", "resnet"] = "cnn"
     halvings: int = 0
     """How many blocks of the residual critic halve the resolution; the CNN halves once per further width."""
@@ -85,17 +79,13 @@ CONFIG, SYSTEM = SNGANConfig, SNGAN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of one of `ROWS` in a profile, at `size` pixels."""
     loss: Literal["cross-entropy", "hinge"] = "hinge" if "hinge" in row else "cross-entropy"
     if row == "table3/sngan-resnet-hinge":
         generator, critic = {"paper": (256, 128), "study": (64, 32), "quick": (32, 32), "smoke": (8, 8)}[profile]
         nets = shapes(size, generator, critic)
         config = SNGANConfig(size, *nets[:2], "resnet", nets[2], loss)
         paper = replace(ADAM, steps=50_000, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
-        training = shortened(paper, profile, quick=800, study=1000)
-    else:
-        config = SNGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size), loss=loss)
-        steps = 200_000 if loss == "hinge" and size >= 48 else 100_000
-        paper = replace(ADAM, steps=steps, betas=(0.5, 0.999))
-        training = shortened(paper, profile, quick=1500, study=4000)
-    return Recipe(config, training, profile_stage(config, profile))
+        return gan_recipe(config, paper, profile, quick=800, study=1000)
+    config = SNGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size), loss=loss)
+    steps = 200_000 if loss == "hinge" and size >= 48 else 100_000
+    return gan_recipe(config, replace(ADAM, steps=steps, betas=(0.5, 0.999)), profile, quick=1500, study=4000)

@@ -11,8 +11,6 @@ Deviations:
 - L starts small, at `FACTOR_START` times the decoder's output; at 0 it would have no gradient.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 
 import torch

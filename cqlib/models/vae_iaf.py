@@ -10,21 +10,18 @@ Free bits hold up the KL in the training objective alone. Lengths and biases of 
 the first batch (`nets/weight_norm.py`).
 
 Deviations (and those of `nets/hierarchical.py` and `nets/autoregressive.py`):
-- One device takes 256 images a step, where the code averages the gradients of eight times 32: the KL that free bits
-  hold up is a mean over 256, and the first batch's statistics are too. The number of steps is not known.
+- One device takes 256 images a step, where the code averages the gradients of eight times 32: free bits and the first
+  batch's statistics are means over 256. The number of steps is not known.
 - BPD is the bound of one sample, 3.15 by the README of that code; the table's 3.11 is of 10,000 importance samples.
 - Layers start with outputs of standard deviation 1, mu of 0.25, means and log-sds of 0.1; the code aims at 1 inside IAF
-  and at 0.1 elsewhere, and takes the third root of these scales. It trains logarithms of lengths, here they train
-  themselves.
-- The first and the last of the 256 cells reach to infinity, so that probabilities sum to 1. In the code what falls
-  outside is lost, 1e-7 is added to each, and mu is kept between the outer cells' centres.
+  and at 0.1 elsewhere, takes the third root of these scales, and trains the logarithms of lengths.
+- The first and the last cell reach to infinity, so that probabilities sum to 1. In the code what falls outside is lost,
+  1e-7 is added to each, and mu is kept between the outer cells' centres.
 - Images enter in [-1, 1], not in [-1/2, 1/2]; ln s starts at ln 2, which is the code's 0. Averaged weights warm up.
-- `quick` and `study`: narrower nets with two layers at each of two or three resolutions, a residual scale of 1. ln s
-  starts at -4, since a step moves it by the learning rate at most; and Adam, for Adamax remembers the large gradients
-  of the first steps for longer than these runs last.
+- `quick` and `study`: narrower nets with two layers at each of two or three resolutions, a residual scale of 1; ln s
+  starts at -4, since a step moves it by the learning rate at most; Adam, for Adamax remembers the first steps' large
+  gradients for too long.
 """
-
-from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace

@@ -1,5 +1,4 @@
-"""A VAE whose decoder is a conditional PixelCNN: pixels that depend on each other given z, and that must be drawn one
-after the other.
+"""A VAE whose decoder is a conditional PixelCNN: given z, pixels depend on each other and are drawn one by one.
 
 References: Gulrajani et al., "PixelVAE", ICLR 2017; Chen et al., "Variational Lossy Autoencoder", ICLR 2017.
 
@@ -8,13 +7,10 @@ References: Gulrajani et al., "PixelVAE", ICLR 2017; Chen et al., "Variational L
 The encoder is that of Table 1's VAE; its decoder gives the context maps s(z).
 
 Deviations:
-- One layer of latent codes, and no system of either paper in size: the row is there to compare decoders.
+- One layer of latent codes, and smaller than either paper's: the row is there to compare decoders.
 - The PixelCNN sees a small window, so that what spans the image is left to z (Chen et al., section 3.1).
-- Temperature divides the logits; at 0 every value is the most probable one given those before it. This is not the
-  decoder's mean, which no image of 8 bits is.
+- Temperature divides the logits; at 0 every value is the most probable one given those before it.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal

@@ -4,8 +4,6 @@ References: Kingma and Welling 2014 (reparametrised ELBO); Burda et al. 2016 (im
 2016 (uniform dequantisation).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

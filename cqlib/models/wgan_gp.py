@@ -12,10 +12,7 @@ Deviations:
 - The code normalises samples by the statistics of their batch; here running statistics do that in evaluation.
 - Nets for 48 pixels are those of the port mimicry, which are SNGAN's without spectral normalisation; the paper has
   none. For 64 pixels they are made the same way.
-- `quick` and `study` have narrower nets and far fewer steps of the same optimiser, in bf16 where that is fast.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
@@ -23,18 +20,15 @@ from torch import Tensor
 
 from cqlib import losses
 from cqlib.models.base import Losses
-from cqlib.models.frozen_decoder import profile_stage
-from cqlib.models.gan_baseline import ADAM, GANBaseline, GANBaselineConfig
+from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, gan_recipe
 from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, shapes
-from cqlib.recipe import Recipe, shortened
+from cqlib.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class WGANGPConfig(GANBaselineConfig):
-    """Widths of both nets as in `nets.gan_resnet`, and the penalty."""
+class WGANGPConfig(TwoNetsConfig):
+    """How often the critic halves, and the penalty; widths as in `nets.gan_resnet`."""
 
-    widths: tuple[int, ...]
-    critic: tuple[int, ...]
     halvings: int
     penalty_weight: float = 10.0
 
@@ -65,8 +59,7 @@ ROWS, CONFIG, SYSTEM = ("table3/wgan-gp",), WGANGPConfig, WGANGP
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of the row in a profile, at `size` pixels."""
     width = {"paper": 128, "study": 32, "quick": 32, "smoke": 8}[profile]
     config = WGANGPConfig(size, *shapes(size, width, width))
     paper = replace(ADAM, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
-    return Recipe(config, shortened(paper, profile, quick=500, study=1000), profile_stage(config, profile))
+    return gan_recipe(config, paper, profile, quick=500, study=1000)

@@ -11,8 +11,6 @@ Deviations:
 - Hidden channels carry the highest channel of z that they may see, so that any width goes with any latent size.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

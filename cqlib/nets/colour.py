@@ -9,8 +9,6 @@ The map is a bijection, so P(x) = P(g) P(U, V | g), with grey g in {0..255} and 
 (g, U, V) is an 8-bit colour; `into_gamut` scales the chroma towards 0 until it is.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Generator, Tensor
 

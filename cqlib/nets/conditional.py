@@ -4,8 +4,6 @@ Reference: the decoder and the critic's pyramid of `conv.py`, joined at every re
 (U-Net); Real NVP's couplings, whose functions s and t may read anything that is known on both sides.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch

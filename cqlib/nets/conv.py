@@ -13,8 +13,6 @@ Deviations (of the paper's residual critic the shape alone is remembered):
 - Features are summed over places, not averaged: the slope that the gradient penalty asks for is then near the start's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any

@@ -16,8 +16,6 @@ Deviations:
   features keep the places of their pixels, since the decoder that predicts them is convolutional.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -13,8 +13,6 @@ gives y_i the variance of Lambda x_i alone, for Gamma drawn as Lambda is.
 (64, 128, 256, 512) has its bottom at 4x4 for 32 pixels and 6x6 for 48.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Any, Literal
 

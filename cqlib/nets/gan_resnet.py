@@ -8,8 +8,6 @@ A 1x1 convolution commutes with average pooling and with nearest-neighbour upsam
 order.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Literal
 

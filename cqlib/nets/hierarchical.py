@@ -20,8 +20,6 @@ Deviations:
 - No deterministic output from the last bottom-up block, which nothing would read.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

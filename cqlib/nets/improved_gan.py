@@ -4,8 +4,6 @@ Reference: "Improved Techniques for Training GANs", NIPS 2016, and its published
 (`train_cifar_minibatch_discrimination.py`), layer by layer at 32 pixels.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import torch
@@ -129,9 +127,5 @@ class ImprovedCritic(nn.Module):
         self.minibatch = MinibatchDiscrimination(top, kernels) if kernels else nn.Identity()
         self.head = WeightNormed(nn.Linear(top + kernels, classes), start=0.1, train_scale=True)
 
-    def features(self, x: Tensor) -> Tensor:
-        """What feature matching matches, (N, widths[-1])."""
-        return at_least_fp32(self.body(x).mean((2, 3)))
-
     def forward(self, x: Tensor) -> Tensor:
-        return at_least_fp32(self.head(self.minibatch(self.features(x))))
+        return at_least_fp32(self.head(self.minibatch(at_least_fp32(self.body(x).mean((2, 3))))))

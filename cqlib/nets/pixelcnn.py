@@ -10,8 +10,6 @@ Deviations:
   paper's two stacks see them; here the latent code can carry this.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from cqlib.nets.raster import PixelSoftmax, RasterConv2d, Run, on_maps

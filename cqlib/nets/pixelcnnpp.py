@@ -8,8 +8,6 @@ returns by short-cuts on the way back up.
 Deviations: the first batch sets up a transposed convolution by what is left after cropping.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -7,8 +7,6 @@ what the row above and the vertical stream contribute is computed once per row. 
 fourth row and pixel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where bf16 ends: what leaves a net is fp32."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

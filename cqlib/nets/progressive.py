@@ -7,8 +7,6 @@ Both nets hold the parameters of all resolutions from the start. Images always h
 resolution the generator repeats pixels and the critic averages them.
 """
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 

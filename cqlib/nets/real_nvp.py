@@ -9,8 +9,6 @@ Deviations:
 - Moments of output batch norm are over the changed pixels (`running_norm.py`).
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

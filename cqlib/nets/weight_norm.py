@@ -8,8 +8,6 @@ layer is linear in (g, b), so that from any start
 give each output channel mean 0 and standard deviation t over batch and positions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any

@@ -113,20 +113,6 @@ def test_label_smoothing_is_one_sided():
     torch.testing.assert_close(terms["unlabelled"], unlabelled_loss(*seen, 0.9))
 
 
-def test_feature_matching_compares_mean_features():
-    model, x = system(generator_loss="feature matching"), images(6)
-    model.critic.eval()  # no noise, no dropout
-    torch.manual_seed(1)
-    total = model.generator_losses(x)["total"]
-    torch.manual_seed(1)
-    fake = model.fakes(6)
-    f = model.critic.features
-    torch.testing.assert_close(total, (f(to_signed(x)).mean(0) - f(fake).mean(0)).abs().mean())
-    total.backward()
-    assert all(p.grad is None for p in model.critic.parameters())
-    assert model.generator.head[0].weight.grad.abs().sum() > 0
-
-
 def test_minibatch_discrimination_is_a_switch():
     model = system(kernels=0)
     assert torch.isfinite(model.critic_losses(images(6), step=0, labels=torch.zeros(6, dtype=torch.long))["total"])
@@ -239,4 +225,4 @@ def test_training_is_the_authors():
         assert ours == pytest.approx(min(3 - epoch / 400, 1))
     config = improved_gan.recipe(LABELLED, "paper", 32).system
     assert (config.widths, config.critic, config.kernels, config.latent) == ((128, 256, 512), (96, 192), 100, 100)
-    assert (config.real_target, config.generator_loss) == (1.0, "adversarial")
+    assert config.real_target == 1.0
