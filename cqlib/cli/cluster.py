@@ -147,14 +147,13 @@ def _resources(task: Task) -> dict[str, float]:
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    needed: dict[str, float] = {"CPU": task.resources.cpus, "memory": task.resources.memory_bytes}
-    if any(node.get("GPU") for node in nodes):
-        needed["GPU"] = task.resources.gpus
+    cpus, memory = task.resources.cpus, task.resources.memory_bytes
+    gpus = task.resources.gpus if any(node.get("GPU") for node in nodes) else 0
+    needed = {"CPU": cpus, "memory": memory, "GPU": gpus}
     if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
-        words = [f"{needed['CPU']} CPU", f"{gibibytes(needed['memory'])} of memory"]
-        words += [f"{needed['GPU']:g} GPU"] if "GPU" in needed else []
-        raise UserError(f"no node of the cluster has {', '.join(words)}")
-    return {"num_cpus": needed["CPU"], "num_gpus": needed.get("GPU", 0), "memory": needed["memory"]}
+        more = f", {gpus:g} GPU" if gpus else ""
+        raise UserError(f"no node of the cluster has {cpus} CPU, {gibibytes(memory)} of memory{more}")
+    return {"num_cpus": cpus, "num_gpus": gpus, "memory": memory}
 
 
 def _outcome(ref: Any, task: Task, stop: StopRequest) -> Outcome:

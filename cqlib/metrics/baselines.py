@@ -51,29 +51,20 @@ class Distances:
         self.n = min(self.n, len(self.data.test), len(self.data.train))
         self.results = PartialResults(stop=self.stop)
 
-    def pooled(self, images: Tensor, cache_dir: Path | None) -> Tensor:
-        """Pooled features (n, d) of uint8 `images` (n, 3, S, S)."""
-        where: dict[str, Any] = {"cache_dir": cache_dir, "device": self.device, "results": self.results}
-        return pooled_features(images, features=self.features, **where)
-
-    def real(self, split: str) -> Tensor:
-        """Pooled features of the first n of `split`, computed once per data set."""
-        return self.pooled(getattr(self.data, split).images[: self.n], self.cache_dir)
-
-    def of(self, images: Tensor, split: str) -> Metric:
-        """FID of uint8 `images` (n, 3, S, S) against the first n of `split`."""
-        fake = self.pooled(images, None)
-        return fidelity.frechet(fake, self.real(split), features=self.features, split=split)
-
-    def of_gaussian_pixels(self) -> Metric:
-        """That of `gaussian_pixels` against the test split, the same for every run on a data set."""
-        fake, real = self.pooled(gaussian_pixels(self.data.train.images, self.n), self.cache_dir), self.real("test")
+    def of(self, images: Tensor, split: str, *, once: bool = False) -> Metric:
+        """FID of uint8 `images` (n, 3, S, S) against the first n of `split`; with `once` the result is kept beside the
+        features of real images, for every other run on this data set."""
+        real_images = getattr(self.data, split).images[: self.n]
+        fake, real = (
+            pooled_features(x, features=self.features, cache_dir=cache, device=self.device, results=self.results)
+            for x, cache in ((images, self.cache_dir if once else None), (real_images, self.cache_dir))
+        )
 
         def compute() -> dict[str, Metric]:
-            return {"FID": fidelity.frechet(fake, real, features=self.features, split="test")}
+            return {"FID": fidelity.frechet(fake, real, features=self.features, split=split)}
 
-        return metrics_once("Gaussian pixels", fake, real, features=self.features, cache_dir=self.cache_dir,
-                            compute=compute)["FID"]  # fmt: skip
+        where: dict[str, Any] = {"features": self.features, "cache_dir": self.cache_dir}
+        return (metrics_once(split, fake, real, **where, compute=compute) if once else compute())["FID"]
 
     def of_system(self, system: System, split: str, seed: int) -> Metric:
         """That of n samples at temperature 1."""
@@ -128,7 +119,8 @@ def metrics_during_training(
 def baselines(untrained: System, distances: Distances, seed: int) -> dict[str, Metric]:
     """What any training has to beat: an untrained copy of the system, and independent Gaussian pixels with the mean
     and the variance of each pixel over the training images."""
-    copy_of_it, fit = distances.of_system(untrained, "test", TEST_SEED + seed), distances.of_gaussian_pixels()
+    pixels = gaussian_pixels(distances.data.train.images, distances.n)
+    copy_of_it, fit = distances.of_system(untrained, "test", TEST_SEED + seed), distances.of(pixels, "test", once=True)
     return {
         distances.name("-untrained"): replace(
             copy_of_it, protocol=f"samples of an untrained copy; {copy_of_it.protocol}"

@@ -77,7 +77,7 @@ def cached_features(
 ) -> Tensor | None:
     """What `pooled_features` would read from `cache_dir`; None where it would have to compute."""
     known = _read(_path(images, features, cache_dir, device))
-    return known and known["pooled"]
+    return None if known is None else known["pooled"]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

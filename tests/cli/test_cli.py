@@ -298,7 +298,7 @@ def test_a_bug_is_one_line_and_its_traceback_a_file(tmp_path, capsys):
 
 def test_importing_the_outer_shell_needs_the_standard_library_only(tmp_path):
     code = (
-        "import sys, cqlib, cqlib.cli.options, cqlib.cli.commands, cqlib.cli.tasks; "
+        "import sys, cqlib.cli.options, cqlib.cli.commands, cqlib.cli.tasks; cqlib.data.check('photos10', 16); "
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'numpy', 'tqdm', 'matplotlib'}))"
     )
     done = call(sys.executable, "-c", code, cwd=tmp_path)

@@ -2,8 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -63,11 +61,6 @@ def test_a_new_data_set_is_one_entry(monkeypatch):
     made = Dataset("mine:abc", 16, ("a", "b"), split(), split("test"))
     monkeypatch.setitem(data.SOURCES, "mine:PATH", data.Source("mine", (16,), lambda *given: (made, given)))
     assert data.load("mine:abc", size=16, data_dir="d")[1][:2] == ("abc", 16)
-
-
-def test_importing_the_registry_loads_no_torch():
-    code = "import sys, cqlib.data as d; d.check('photos10', 16); sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 # ---- Split and Dataset ------------------------------------------------------------------------------------
