@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cqlib.cli.options import OPTIONS, Parser, absolute_data_path, check_folder, integer, number, path
 from cqlib.experiments.rows import ROWS, label_of
@@ -16,9 +16,12 @@ from cqlib.util import VERSION
 from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown
 from cqlib.util.stop import interrupt_on_sigterm
 
+if TYPE_CHECKING:
+    from cqlib.experiments.experiment import Experiment
+
 PROGRAM = "python -m cqlib"
-EXPERIMENT = ("--profile", "--data", "--seed", "--runs-dir")
-TRAINING = ("row", *EXPERIMENT, "--data-dir", "--time-budget", "--feature-weights")
+EXPERIMENT = ("row", "--profile", "--data", "--seed", "--set")
+TRAINING = (*EXPERIMENT, "--runs-dir", "--data-dir", "--time-budget", "--feature-weights")
 
 Run = Callable[[argparse.Namespace], int]
 COMMANDS: dict[str, tuple[Run, dict[str, dict[str, Any]]]] = {}
@@ -35,7 +38,13 @@ def command(*options: str | tuple[str, dict[str, Any]]) -> Callable[[Run], Run]:
     return register
 
 
-@command(*EXPERIMENT)
+def _experiment(options: argparse.Namespace) -> Experiment:
+    from cqlib.experiments.experiment import experiment
+
+    return experiment(options.row, options.profile, options.data, options.seed, dict(options.changes))
+
+
+@command("--profile", "--data", "--seed", "--runs-dir")
 def rows(options: argparse.Namespace) -> int:
     """list the rows of the tables, and which are finished"""
     from cqlib.experiments.experiment import AVAILABLE, experiment
@@ -52,19 +61,30 @@ def rows(options: argparse.Namespace) -> int:
     return 0
 
 
+@command(*EXPERIMENT)
+def show(options: argparse.Namespace) -> int:
+    """print the recipe of a row: every value, where `paper` has another, and the parameters of each net"""
+    from cqlib.experiments.changes import sheet
+
+    print(*sheet(_experiment(options)), sep="\n")
+    return 0
+
+
 @command(*TRAINING)
 def train(options: argparse.Namespace) -> int:
     """train and evaluate a row; a finished row is not run again"""
+    return _train(_experiment(options), options)
+
+
+def _train(e: Experiment, options: argparse.Namespace) -> int:
     import torch
 
     from cqlib.cli import costs
-    from cqlib.experiments.experiment import experiment
     from cqlib.experiments.load import load_data, trained
-    from cqlib.experiments.run import run
+    from cqlib.experiments.run import run_experiment
     from cqlib.experiments.run_folder import room
 
-    e = experiment(options.row, options.profile, options.data, options.seed)
-    if options.profile == "paper" and not trained(e, options.runs_dir):
+    if e.profile == "paper" and not trained(e, options.runs_dir):
         load_data(e, options.data_dir)  # reports missing data before anything is measured
         hardware = costs.hardware(torch.get_num_threads())
         options.runs_dir.mkdir(parents=True, exist_ok=True)
@@ -76,8 +96,15 @@ def train(options: argparse.Namespace) -> int:
         end = "\r" if sys.stderr.isatty() else "\n"
         print(f"step {step} of {steps}, {left:.0f} s left   ", end=end, file=sys.stderr, flush=True)
 
-    record = run(**vars(options), progress=progress)
-    print(f"{record.row} · {record.data.name} · {record.profile} · seed {record.seed}: {record.status}")
+    record = run_experiment(
+        e,
+        runs_dir=options.runs_dir,
+        data_dir=options.data_dir,
+        feature_weights=options.feature_weights,
+        time_budget=options.time_budget,
+        progress=progress,
+    )
+    print(f"{record.variant} · {record.data.name} · {record.profile} · seed {record.seed}: {record.status}")
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
         print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")
@@ -88,24 +115,23 @@ def train(options: argparse.Namespace) -> int:
 @command(*TRAINING)
 def evaluate(options: argparse.Namespace) -> int:
     """show the metrics of a trained row, measuring those that are missing"""
-    from cqlib.experiments.experiment import experiment
-    from cqlib.experiments.load import fetch_published, train_command, trained
+    from cqlib.experiments.load import fetch_published, trained
 
-    e = experiment(options.row, options.profile, options.data, options.seed)
+    e = _experiment(options)
     if not trained(e, options.runs_dir):
         # Published weights are measured in a folder of their own: no report takes them for this machine's.
         folder = options.runs_dir / e.folder
         published = options.runs_dir / "published"
         if (folder / "model.safetensors").exists() or not (fetch_published(e, published) or trained(e, published)):
-            raise UserError(f"{options.row} has not been trained in {folder}: {train_command(options.row, e)}")
+            raise UserError(f"{e.variant} has not been trained in {folder}: {e.command}")
         print(f"not trained here: the published weights are measured, in {published}", file=sys.stderr)
         options.runs_dir = published
-    return train(options)
+    return _train(e, options)
 
 
 @command(
-    "row",
     *EXPERIMENT,
+    "--runs-dir",
     ("--n", {"type": integer(1, 10_000), "default": 64, "metavar": "N", "help": "how many images (default: 64)"}),
     ("--out", {"type": path, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
     ("--temperature", {"type": number(0, 2), "default": 1.0, "metavar": "T",
@@ -116,11 +142,11 @@ def sample(options: argparse.Namespace) -> int:
     if options.out.suffix.lower() != ".png":
         raise UsageError(f"--out: '{options.out}' should end in .png")
     from cqlib.data.grids import grid_png
-    from cqlib.experiments.load import load
+    from cqlib.experiments.load import load_system
     from cqlib.metrics.evaluation import draw
     from cqlib.util.files import write_atomic
 
-    model = load(options.row, profile=options.profile, data=options.data, seed=options.seed, runs_dir=options.runs_dir)
+    model = load_system(_experiment(options), options.runs_dir)
     images = draw(model, options.n, temperature=options.temperature, seed=options.seed)
     write_atomic(options.out, grid_png(images, columns=round(options.n**0.5), scale=4))
     print(options.out)
@@ -172,19 +198,6 @@ def fetch(options: argparse.Namespace) -> int:
     folder = data.fetch(*options.names, data_dir=options.data_dir)
     for entry in map(data.ENTRIES.__getitem__, options.names):
         print(f"{entry.title}: in {folder}; terms: {entry.terms}")
-    return 0
-
-
-@command(
-    ("runs_dir", {"type": path, "metavar": "RUNS_DIR", "help": "the folder for the runs"}),
-    ("names", {"nargs": "*", "metavar": "NAME", "help": "of the ablations (default: all)"}),
-)
-def ablations(options: argparse.Namespace) -> int:
-    """train named changes of recipes, each beside the unchanged rows"""
-    from cqlib.experiments.ablations import train
-
-    for name, record in train(options.runs_dir, options.names):
-        print(f"{name}: {record.row}, seed {record.seed}: {record.status}", flush=True)
     return 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from cqlib.cli.tasks import Resources, Task, run_tasks
-from cqlib.experiments.experiment import Experiment, experiment
+from cqlib.experiments.experiment import Experiment
 from cqlib.experiments.record import Record
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
@@ -26,9 +26,6 @@ from cqlib.util import provenance
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.stop import StopRequest
 from cqlib.util.text import gibibytes, rough_duration
-
-Pair = tuple[str, str]
-"""A row by its canonical id, and a data set."""
 
 MEMORY = {"smoke": 1.0, "quick": 1.5, "study": 3.0, "paper": 8.0}
 """GiB of main memory for a run on a cluster where none like it was measured."""
@@ -110,9 +107,9 @@ def _estimate_file(e: Experiment, runs_dir: Path, hardware: str) -> Path:
 
 
 def _like(e: Experiment, records: Sequence[Record]) -> list[Record]:
-    """The finished runs of a row on a data set under a profile."""
-    key = (e.row, e.data, e.profile, "done")
-    return [r for r in records if (r.row, r.data.name, r.profile, r.status) == key]
+    """The finished runs of a row, with its changes, on a data set under a profile."""
+    key = (e.variant, e.data, e.profile, "done")
+    return [r for r in records if (r.variant, r.data.name, r.profile, r.status) == key]
 
 
 def needs(e: Experiment, records: Sequence[Record]) -> Resources:
@@ -123,37 +120,34 @@ def needs(e: Experiment, records: Sequence[Record]) -> Resources:
 
 
 def lines(
-    seeds: Mapping[Pair, int],
-    profile: str,
+    seeds: Mapping[Experiment, int],
     *,
     runs_dir: Path,
     records: Sequence[Record],
     slots: Sequence[Mapping[str, str]],
     stop: StopRequest,
 ) -> Iterator[str]:
-    """A line per row and data set, of which so many seeds are to run, then one on all of them, `slots` at a time. Rows
-    of which nothing is known are estimated one after the other."""
+    """A line per experiment, of which so many seeds are to run, then one on all of them, `slots` at a time. Those of
+    which nothing is known are estimated one after the other."""
     device = hardware(int(slots[0]["OMP_NUM_THREADS"]))
-    experiments = {pair: experiment(pair[0], profile, pair[1]) for pair in seeds}
-    costs = {pair: known(e, runs_dir, records, device) for pair, e in experiments.items()}
+    costs = {e: known(e, runs_dir, records, device) for e in seeds}
 
-    def line(pair: Pair, words: object) -> str:
-        number = {0: ", finished", 1: ""}.get(seeds[pair], f", {seeds[pair]} seeds")
-        return f"  {pair[0]} on {pair[1]}: {words}{number}"
+    def line(e: Experiment, words: object) -> str:
+        number = {0: ", finished", 1: ""}.get(seeds[e], f", {seeds[e]} seeds")
+        return f"  {e.variant} on {e.data}: {words}{number}"
 
-    unknown = [pair for pair, cost in costs.items() if cost is None]
+    unknown = [e for e, cost in costs.items() if cost is None]
     if unknown:
         yield f"measuring a few steps of {len(unknown)} rows; Ctrl-C stops before anything has begun"
-    yield from (line(pair, cost) for pair, cost in costs.items() if cost is not None)
-    for pair in unknown:
+    yield from (line(e, cost) for e, cost in costs.items() if cost is not None)
+    for e in unknown:
         with tempfile.TemporaryDirectory() as temporary:
             folder = runs_dir if runs_dir.is_dir() else Path(temporary)
-            argument = (experiments[pair], folder, device)
-            task = Task(f"estimate of {pair[0]} on {pair[1]}", "cqlib.cli.costs:estimate_task", argument)
+            task = Task(f"estimate of {e.variant} on {e.data}", "cqlib.cli.costs:estimate_task", (e, folder, device))
             (outcome,) = run_tasks([task], slots[:1], stop=stop, logs=Path(temporary))
-            costs[pair] = known(experiments[pair], folder, (), device) if outcome.status == "done" else None
-        yield line(pair, costs[pair] or f"no estimate ({outcome.message})")
-    total = [(cost.seconds, seeds[pair]) for pair, cost in costs.items() if cost is not None and seeds[pair]]
+            costs[e] = known(e, folder, (), device) if outcome.status == "done" else None
+        yield line(e, costs[e] or f"no estimate ({outcome.message})")
+    total = [(cost.seconds, seeds[e]) for e, cost in costs.items() if cost is not None and seeds[e]]
     if total:  # as long as the longest run at least
         seconds = max(sum(time * n for time, n in total) / len(slots), *(time for time, _ in total), 0.0)
         yield f"  in all about {rough_duration(seconds)} with {len(slots)} at a time"

@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cqlib.data import SOURCES, is_path
-from cqlib.experiments.rows import PROFILES, ROWS, check_data, check_profile, check_row, check_target, notebooks
+from cqlib.experiments.ablations import BY_NAME
+from cqlib.experiments.rows import (
+    PROFILES,
+    ROWS,
+    check_data,
+    check_profile,
+    check_row,
+    check_target,
+    label_of,
+    notebooks,
+)
 from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown
 from cqlib.util.paths import ROOT
 
@@ -95,6 +105,14 @@ def comma_separated(parse_part: Callable[[str], Any]) -> Callable[[str], tuple[A
     return parse
 
 
+def change(text: str) -> tuple[str, str]:
+    """(path, value as a text) of "PATH=VALUE"; the recipe's configs say later which there are."""
+    setting, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", setting) or not value.isprintable():
+        raise argparse.ArgumentTypeError(f"'{text}' is not PATH=VALUE, such as training.steps=3000")
+    return setting, value.strip()
+
+
 def address(text: str) -> str:
     """HOST:PORT of a Ray cluster, or `auto` for one that was started on this machine."""
     port = re.fullmatch("[^/]+:([0-9]{1,5})", text)
@@ -143,6 +161,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
                   "help": " | ".join(PROFILES) + " (default: quick)"},
     "--data": {"type": check_data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "default: 0"},
+    "--set": {"type": change, "action": "append", "default": [], "metavar": "PATH=VALUE", "dest": "changes",
+              "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},
     "--runs-dir": {"type": path, "default": ROOT / "runs", "metavar": "DIR",
                    "help": "checkpoints, logs and records (default: runs/)"},
     "--out": {"type": path, "default": ROOT / "reports" / "local", "metavar": "DIR",
@@ -156,7 +176,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 RUN_ALL: dict[str, dict[str, Any]] = {
     "--profile": OPTIONS["--profile"],
     "--only": {"type": comma_separated(check_target), "default": (), "metavar": "NAME,…",
-               "help": "notebooks (table1, figure_samples), rows (table1/cq-f) or all; "
+               "help": "notebooks (table1, figure_samples), rows (table1/cq-f), ablations or all; "
                        "default: every notebook, with the rows of Table 1"},
     "--data": {"type": comma_separated(check_data), "default": (), "metavar": "NAME,…",
                "help": "data sets (default: photos10; for paper those of the table)"},
@@ -164,6 +184,7 @@ RUN_ALL: dict[str, dict[str, Any]] = {
     "--feature-weights": OPTIONS["--feature-weights"],
     "--seeds": {"type": seeds, "default": (0,), "metavar": "N|LIST",
                 "help": "5: seeds 0 to 4; 0,3: these two; 7,: seed 7 alone (default: seed 0)"},
+    "--set": OPTIONS["--set"],
     "--runs-dir": OPTIONS["--runs-dir"],
     "--out": OPTIONS["--out"],
     "--jobs": {"type": integer(1, 10**6), "metavar": "N",
@@ -188,6 +209,7 @@ class Options:
     data_dir: Path | None
     feature_weights: Path | None
     seeds: tuple[int, ...]
+    changes: dict[str, str]
     runs_dir: Path
     out: Path
     jobs: int | None
@@ -211,6 +233,7 @@ def parse(argv: Sequence[str]) -> Options:
     for flag, settings in RUN_ALL.items():
         parser.add_argument(flag, **settings)
     parsed = parser.parse_args(argv)
+    parsed.changes = dict(parsed.changes)
     parsed.data = tuple(dict.fromkeys(absolute_data_path(name, parsed.data_dir) for name in parsed.data))
     if parsed.feature_weights is not None and not parsed.feature_weights.is_file():
         raise UserError(f"--feature-weights: there is no file {parsed.feature_weights}")
@@ -227,7 +250,8 @@ def listing() -> str:
     books = {name: file.name for name, file in notebooks().items()}
     sets = {name: source.about for name, source in SOURCES.items()}
     lines = ["rows", *(f"  {row}" for row in ROWS)]
-    for title, entries in (("profiles", PROFILES), ("notebooks", books), ("data sets", sets)):
+    tried = {name: "; ".join(map(label_of, map(ablation.variant, ablation.changes))) for name, ablation in BY_NAME.items()}
+    for title, entries in (("profiles", PROFILES), ("notebooks", books), ("data sets", sets), ("ablations", tried)):
         width = max((len(name) for name in entries), default=0)
         lines += ["", title, *(f"  {name:<{width}}  {text}" for name, text in entries.items())]
     return "\n".join(lines)

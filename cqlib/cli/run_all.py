@@ -19,8 +19,10 @@ from cqlib.cli.options import Options
 from cqlib.cli.progress import Progress
 from cqlib.cli.tasks import Outcome, Task, run_tasks, slots
 from cqlib.data.catalogue import entry_of
+from cqlib.experiments import ablations
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import NOTEBOOK_ROWS, ROWS, default_data, notebooks
+from cqlib.experiments.variants import Changes
 from cqlib.util.errors import UserError, one_line_errors
 from cqlib.util.files import remove_leftovers, write_atomic
 from cqlib.util.paths import PUBLISHED
@@ -54,25 +56,27 @@ def plan(opts: Options) -> Plan:
     from cqlib.experiments.experiment import experiment
 
     books = notebooks()
-    rows: list[tuple[str, str]] = []  # with the notebook that shows it, whose data sets may be its own
+    rows: list[tuple[str, Changes, str]] = []  # with the notebook that shows it, whose data sets may be its own
     files: list[Path] = []
     for name in opts.only or ("",):
+        if tried := ablations.ALL if name == "ablations" else filter(None, [ablations.BY_NAME.get(name)]):
+            rows += [(row, changes, "") for ablation in tried for row, changes in ablation.runs]
         if name in ROWS:
-            rows.append((name, ""))
+            rows.append((name, {}, ""))
             continue
         of_name = {short: file for short, file in books.items() if name in ("", "all", short, file.stem)}
         files += of_name.values()
         for short in of_name if name else ():
             shown = NOTEBOOK_ROWS.get(short, ())
-            rows += [(row, short) for row in ROWS if row.startswith(f"{short}/") or row in shown]
-        rows += [(row, "") for row in ROWS if name == "all" or (name == "" and row.startswith("table1/"))]
+            rows += [(row, {}, short) for row in ROWS if row.startswith(f"{short}/") or row in shown]
+        rows += [(row, {}, "") for row in ROWS if name == "all" or (name == "" and row.startswith("table1/"))]
     experiments = [
-        experiment(row, opts.profile, data, seed)
-        for row, book in rows
+        experiment(row, opts.profile, data, seed, {**changes, **opts.changes})
+        for row, changes, book in rows
         for data in opts.data or default_data(row, opts.profile, book)
         for seed in opts.seeds
     ]
-    once = {(e.row, e.data, e.seed): e for e in experiments}
+    once = {(e.variant, e.data, e.seed): e for e in experiments}
     return Plan(tuple(once.values()), tuple(dict.fromkeys(files)))
 
 
@@ -113,9 +117,8 @@ def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
     common = {"runs_dir": opts.runs_dir, "data_dir": data_dir, "feature_weights": opts.feature_weights}
     tasks = []
     for e in experiments:
-        argument = {"row": e.row, "profile": e.profile, "data": e.data, "seed": e.seed, **common}
-        name = f"{e.row} on {e.data}, seed {e.seed}"
-        tasks.append(Task(name, "cqlib.cli.tasks:train_row", argument, e.cost, needs(e, records)))
+        task = Task(e.title, "cqlib.cli.tasks:train_row", {"e": e, **common}, e.cost, needs(e, records))
+        tasks.append(task)
     return sorted(tasks, key=lambda task: -task.cost)
 
 
@@ -130,10 +133,9 @@ def expected_costs(
     """Lines on the time and the memory that `to_run` takes here, and, finished or not, the rows of `listed`."""
     from cqlib.cli import costs
 
-    count = Counter({(e.row, e.data): 0 for e in listed})
-    count.update((e.row, e.data) for e in to_run)
-    slots_here, records = slots(opts.jobs), _records(opts)
-    return costs.lines(count, opts.profile, runs_dir=opts.runs_dir, records=records, slots=slots_here, stop=stop)
+    seeds = Counter({replace(e, seed=0): 0 for e in listed})
+    seeds.update(replace(e, seed=0) for e in to_run)
+    return costs.lines(seeds, runs_dir=opts.runs_dir, records=_records(opts), slots=slots(opts.jobs), stop=stop)
 
 
 def show(opts: Options, stop: StopRequest) -> int:
@@ -157,6 +159,7 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
         "profile": opts.profile,
         "data": list(opts.data),
         "seeds": list(opts.seeds),
+        "changes": opts.changes,
         "runs_dir": str(opts.runs_dir),
         "data_dir": None if opts.data_dir is None else str(opts.data_dir),
         "feature_weights": None if opts.feature_weights is None else str(opts.feature_weights),

@@ -286,10 +286,10 @@ def attempt(task: Task) -> int:
 
 
 def train_row(options: Mapping[str, Any]) -> None:
-    """Train and evaluate a row; `options` are the keywords of `cqlib.experiments.run.run`."""
-    from cqlib.experiments.run import run
+    """Train and evaluate an experiment; `options` are the arguments of `cqlib.experiments.run.run_experiment`."""
+    from cqlib.experiments.run import run_experiment
 
-    record = run(
+    record = run_experiment(
         **options,
         progress=lambda step, steps, left: say(progress=0.9 * step / max(steps, 1)),
         tell=lambda text: say(note=text),

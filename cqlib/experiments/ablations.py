@@ -1,43 +1,45 @@
-"""Ablations: named changes of `quick` recipes, tried where a claim of the paper does not hold.
+"""Ablations: named sets of changes to recipes of `quick`, with the claims that they bear on.
 
-An ablation is trained on seeds that no table reports, beside the same seeds of the unchanged recipe. `python -m cqlib
-ablations RUNS_DIR [NAME …]` trains, `python -m cqlib publish RUNS_DIR` copies what is finished, whatever the result,
-and `cqlib.report.ablations` shows the effect on the claim.
+`./run_all.sh --only NAME`, or `ablations` for all, trains the changed rows and, beside them, the plain ones. Those of a
+claim are trained on seeds that no table reports (`--seeds 100,101 --runs-dir runs/ablations`); `python -m cqlib publish
+runs` copies what is finished, whatever came out, and `cqlib.report.ablations` shows the effect on the claim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from cqlib.experiments.claims import BY_ID
 from cqlib.experiments.paper import canonical
-from cqlib.util.errors import unknown
+from cqlib.experiments.variants import Changes, variant
 from cqlib.util.paths import ROOT
-
-if TYPE_CHECKING:
-    from cqlib.experiments.experiment import Experiment
-    from cqlib.experiments.record import Record
 
 PROFILE = "quick"
 SEEDS = (100, 101)
 FOLDER = "ablations"
-"""In a folder of runs; in it a folder for each name, as in `PUBLISHED`."""
+"""In a folder of runs, and of published records: apart, for their seeds enter no table."""
 PUBLISHED = ROOT / "reports" / "published" / FOLDER
-BASELINE = "baseline"
-"""Name of the unchanged recipes."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """`changes`: row -> {"system.critic.penalty_weight": 10.0, …}, fields of its recipe and their values."""
+    """`changes`: row -> {"system.critic.penalty_weight": 10.0, …}, paths in its recipe and their values."""
 
     name: str
     claims: tuple[str, ...]
-    changes: Mapping[str, Mapping[str, Any]]
+    changes: Mapping[str, Changes]
     why: str = ""
+
+    def variant(self, row: str) -> str:
+        """The row as this ablation has it, changed or not."""
+        return variant(row, self.changes.get(row, {}))
+
+    @property
+    def runs(self) -> list[tuple[str, Changes]]:
+        """Rows and their changes: those that are changed, and the plain ones that they are compared with."""
+        plain = [*self.changes, *compared(self.claims)]
+        return [*self.changes.items(), *((row, {}) for row in dict.fromkeys(plain))]
 
 
 VAE, VAE_F, CQ, CQ_F = "table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f"
@@ -60,7 +62,7 @@ ABLATIONS = (
              {row: {"system.critic_input": "mean"} for row in (CQ_F, RESIDUAL)}),
     Ablation("cq-f-f-by-coverage", (BEATS_GAN,), {CQ_F: {"system.flow_updated_by": "coverage"}}),
     Ablation("residual-large-critic", (RESIDUAL_FID,),
-             {RESIDUAL: {"system.critic.widths": (40, 80, 160), "system.critic.blocks": 2}}),
+             {RESIDUAL: {"system.critic.widths": [40, 80, 160], "system.critic.blocks": 2}}),
     Ablation("two-scales-lambda-25", (NVP,), {TWO_SCALES: {LAMBDA: 25.0}}, NATS),
     Ablation("two-scales-wide-f", (NVP,), {TWO_SCALES: {"system.flow.width": 32}}),
     Ablation("two-scales-steps", (NVP,), {TWO_SCALES: {STEPS: 3000}}),
@@ -68,37 +70,21 @@ ABLATIONS = (
     Ablation("iaf-latents", (IAF,), {VAE_IAF: {"system.latent": 32}}),
     Ablation("iaf-layers", (IAF,), {VAE_IAF: {"system.blocks": 4}}),
 )  # fmt: skip
-BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}
+WIDTHS = {
+    percent: Ablation(f"cq-f-width-{percent}", (), {CQ_F: {
+        "system.widths": widths, "system.critic.widths": critic, "system.flow.width": flow}})
+    for percent, widths, critic, flow in (
+        (50, [14, 30, 58], [16, 32, 64], 16),
+        (75, [22, 42, 86], [24, 48, 96], 24),
+        (150, [42, 84, 168], [48, 96, 192], 48),
+    )
+}  # fmt: skip
+"""All nets of CQ-F at so many percent of their width: BPD and FD against size, on the seeds of the tables."""
+ALL = (*ABLATIONS, *WIDTHS.values())
+BY_NAME = {ablation.name: ablation for ablation in ALL}
 
 
 def compared(claims: Sequence[str]) -> tuple[str, ...]:
     """The rows that these claims compare, by the names that their runs have."""
     rows = (row for claim in claims for row in (BY_ID[claim].row_b, BY_ID[claim].row_a))
     return tuple(dict.fromkeys(map(canonical, rows)))
-
-
-def experiments(name: str, seed: int) -> list[Experiment]:
-    """The runs of an ablation; or of `BASELINE`: every row that a claim with ablations compares, unchanged."""
-    from cqlib.experiments.experiment import experiment
-
-    if name == BASELINE:
-        rows = compared([claim for ablation in ABLATIONS for claim in ablation.claims])
-        return [experiment(row, PROFILE, seed=seed) for row in rows]
-    return [experiment(row, PROFILE, seed=seed).with_changes(changes) for row, changes in BY_NAME[name].changes.items()]
-
-
-def train(runs_dir: Path, names: Sequence[str]) -> Iterator[tuple[str, Record]]:
-    """Train the ablations of those names, or all, each beside the unchanged rows that it needs: (name, record) of each
-    run as it ends."""
-    from cqlib.experiments.run import run_experiment
-
-    for name in names:
-        if name not in BY_NAME:
-            raise unknown("ablation", name, BY_NAME)
-    ablations = [BY_NAME[name] for name in names] or ABLATIONS
-    rows = compared([claim for ablation in ablations for claim in ablation.claims])
-    for seed in SEEDS:
-        runs = [(BASELINE, e) for e in experiments(BASELINE, seed) if e.row in rows]
-        runs += [(ablation.name, e) for ablation in ablations for e in experiments(ablation.name, seed)]
-        for name, e in runs:
-            yield name, run_experiment(e, runs_dir=runs_dir / FOLDER / name)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cqlib import data as registry
 from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import rows
+from cqlib.experiments.changes import changed
 from cqlib.experiments.paper import SAME_MODEL, TABLE1
-from cqlib.experiments.record import slug
+from cqlib.experiments.record import Record, slug
 from cqlib.experiments.rows import ROWS, check_data, check_profile, check_row, default_data
+from cqlib.experiments.variants import Changes, variant
 from cqlib.models.gan_baseline import GANBaselineConfig
 from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.registry import RECIPES
 from cqlib.recipe import EVALUATION, PROFILES, Evaluation, Recipe, hashable_config
-from cqlib.util.errors import UsageError, unknown
+from cqlib.util.errors import UsageError, one_line, unknown
 from cqlib.util.files import canonical_json, sha256
 
 AVAILABLE = tuple(row for row in ROWS if SAME_MODEL.get(row, row) in RECIPES)
@@ -43,37 +46,60 @@ class Experiment:
     size: int
     seed: int
     recipe: Recipe
+    """With the changes."""
     evaluation: Evaluation
+    changes: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Path in the recipe -> its value, as JSON has it, where it is not the row's own (`cqlib.experiments.changes`)."""
 
     @property
     def folder(self) -> str:
         """Name of the run's folder: "table1_cq-f--photos10--quick--0"."""
-        return slug(self.row, self.data, self.profile, self.seed)
+        return slug(self.row, self.data, self.profile, self.seed, self.changes)
 
-    def with_changes(self, changes: Mapping[str, Any]) -> Experiment:
-        """This experiment with other values in its recipe, at dotted paths: {"system.quality_weight": 25.0}.
+    @property
+    def variant(self) -> str:
+        """The row with its changes: "table1/cq-f", "table1/cq-f system.quality_weight=25.0"."""
+        return variant(self.row, self.changes)
 
-        ValueError for a path that does not exist, or a value that is there already.
-        """
-        recipe = self.recipe
-        for path, value in changes.items():
-            recipe = _changed(recipe, path, value)
-        return replace(self, recipe=recipe)
+    @property
+    def title(self) -> str:
+        """ "table1/cq-f on photos10, seed 0"."""
+        return f"{self.variant} on {self.data}, seed {self.seed}"
+
+    @property
+    def command(self) -> str:
+        """What trains it."""
+        changes = (shlex.quote(f"{path}={canonical_json(value)}") for path, value in self.changes.items())
+        options = f"--profile {self.profile} --data {self.data} --seed {self.seed}"
+        return " ".join([f"python -m cqlib train {self.row} {options}", *(f"--set {change}" for change in changes)])
+
+    def with_changes(self, changes: Changes) -> Experiment:
+        """This experiment with other values in its recipe, beside those it has. UsageError for a wrong one."""
+        if not isinstance(changes, Mapping):
+            raise UsageError(f"changes are a dictionary such as {{'training.steps': 3000}}, not {one_line(changes)}")
+        if not changes:
+            return self
+        plain = experiment(self.row, self.profile, self.data, self.seed) if self.changes else self
+        recipe, applied = changed(self.row, plain.recipe, {**self.changes, **changes})
+        return replace(self, recipe=recipe, changes=applied)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The experiment as nested plain values, for the record."""
-        return asdict(self)
+        """The experiment as nested plain values, for the record, which has the changes beside them."""
+        return {key: value for key, value in asdict(self).items() if key != "changes"}
 
     @property
     def config_hash(self) -> str:
-        """16 hex digits: equal experiments, equal hashes."""
-        return sha256(canonical_json(hashable_config(self)).encode())[:16]
+        """16 hex digits: equal experiments, equal hashes. Changes are in it as the recipe that they make."""
+        return self._hash()
 
     @property
     def training_hash(self) -> str:
         """16 hex digits over what determines the weights: measuring differently does not train again."""
-        config = {key: value for key, value in hashable_config(self).items() if key != "evaluation"}
+        return self._hash("evaluation")
+
+    def _hash(self, *without: str) -> str:
+        config = {key: value for key, value in hashable_config(self).items() if key not in ("changes", *without)}
         return sha256(canonical_json(config).encode())[:16]
 
     @property
@@ -87,17 +113,11 @@ class Experiment:
         return training.steps * (generator + 2.5 * adversarial * training.n_critic)
 
 
-def _changed(config: Any, path: str, value: Any) -> Any:
-    name, _, rest = path.partition(".")
-    if not is_dataclass(config) or isinstance(config, type) or name not in {field.name for field in fields(config)}:
-        raise ValueError(f"there is no '{path}' in {type(config).__name__}")
-    if not rest and getattr(config, name) == value:
-        raise ValueError(f"'{path}' is {value!r} already")
-    return replace(config, **{name: _changed(getattr(config, name), rest, value) if rest else value})
-
-
-def experiment(row: str, profile: str = "quick", data: str | None = None, seed: int = 0) -> Experiment:
-    """The experiment for a row of the tables; UsageError for a name or a seed that is none."""
+def experiment(
+    row: str, profile: str = "quick", data: str | None = None, seed: int = 0, changes: Changes | None = None
+) -> Experiment:
+    """The experiment for a row of the tables, with changes to its recipe; UsageError for a name, a seed or a change
+    that is none."""
     check_row(row)
     check_profile(profile)
     data = data or default_data(row, profile)[0]
@@ -118,7 +138,13 @@ def experiment(row: str, profile: str = "quick", data: str | None = None, seed: 
     if profile == "study" and canonical in {row.id for row in TABLE1.rows}:
         recipe = replace(recipe, training=replace(recipe.training, snapshots=MILESTONES))
         evaluation = replace(evaluation, milestone_images=MILESTONE_IMAGES)
-    return Experiment(canonical, profile, data, size, seed, recipe, evaluation)
+    plain = Experiment(canonical, profile, data, size, seed, recipe, evaluation)
+    return plain if changes is None else plain.with_changes(changes)
+
+
+def experiment_of(record: Record) -> Experiment:
+    """The experiment that left a record, as it is today. UsageError for names that are no more."""
+    return experiment(record.row, record.profile, record.data.name, record.seed, record.changes)
 
 
 def image_size(data: str, profile: str) -> int:

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
-from cqlib.experiments.experiment import TRAIN_IMAGES, Experiment, experiment
+from cqlib.experiments.experiment import TRAIN_IMAGES, Experiment, experiment, experiment_of
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import DEVELOPMENT_DATA, short_label
+from cqlib.experiments.variants import Changes
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import System
 from cqlib.models.registry import build
@@ -31,20 +32,17 @@ WEIGHTS = "model.safetensors"
 """In a run's folder: the averaged weights, with the hashes of the experiment and of the data that they belong to."""
 
 
-def load(
-    row: str,
-    *,
-    profile: str = "quick",
-    data: str | None = None,
-    seed: int = 0,
-    runs_dir: Path | str = RUNS,
-    device: torch.device | str = "cpu",
-) -> System:
+def load(row: str, *, runs_dir: Path | str = RUNS, device: torch.device | str = "cpu", **settings: Any) -> System:
     """The system of a finished run, or of a published checkpoint, with averaged weights, in evaluation mode.
 
-    UserError, a sentence with the command that trains it, where there is neither.
+    `settings` are the `profile`, `data`, `seed` and `changes` of `experiment`. UserError, a sentence with the command
+    that trains it, where there is neither.
     """
-    e = experiment(row, profile, data, seed)
+    return load_system(experiment(row, **settings), runs_dir).to(device)
+
+
+def load_system(e: Experiment, runs_dir: Path | str = RUNS) -> System:
+    """The trained system of an experiment, on the CPU. UserError as for `load`."""
     paths = (Path(runs_dir) / e.folder / WEIGHTS, _published(e))
     for path in paths:
         stored = stored_training(path, e)
@@ -52,19 +50,14 @@ def load(
             with torch.random.fork_rng(devices=[]):
                 system = build(e.recipe.system)
             load_weights(system, stored["weights"], path)
-            return system.eval().to(device)
-    why = f"{row} has not been trained with profile {e.profile} on {e.data}, seed {seed}"
+            return system.eval()
+    why = f"{e.variant} has not been trained with profile {e.profile} on {e.data}, seed {e.seed}"
     for path in filter(Path.is_file, paths):
         try:
             load_checkpoint(path)
         except CheckpointError as error:
             why = str(error)
-    raise UserError(f"{why}: {train_command(row, e)}")
-
-
-def train_command(row: str, e: Experiment) -> str:
-    """What trains an experiment, of which `row` may be an alias."""
-    return f"python -m cqlib train {row} --profile {e.profile} --data {e.data} --seed {e.seed}"
+    raise UserError(f"{why}: {e.command}")
 
 
 def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
@@ -138,7 +131,7 @@ class ModelAndData:
     @property
     def name(self) -> str:
         """ "CQ-F"."""
-        return short_label(self.experiment.row)
+        return short_label(self.experiment.variant)
 
     @property
     def source(self) -> str:
@@ -153,18 +146,10 @@ class ModelAndData:
 
 
 def find_model(
-    row: str,
-    *,
-    profile: str = "quick",
-    data: str | None = None,
-    seed: int = 0,
-    runs_dir: Path | str = RUNS,
-    data_dir: Path | str | None = None,
+    e: Experiment, runs_dir: Path | str = RUNS, data_dir: Path | str | None = None
 ) -> ModelAndData:
-    """The model of one experiment. UserError, a sentence with the command that trains it, where there is none."""
-    e = experiment(row, profile, data, seed)
-    model = load(row, profile=profile, data=data, seed=seed, runs_dir=runs_dir)
-    return ModelAndData(e, model, "local" if trained(e, runs_dir) else "published", data_dir)
+    """The model of an experiment. UserError, a sentence with the command that trains it, where there is none."""
+    return ModelAndData(e, load_system(e, runs_dir), "local" if trained(e, runs_dir) else "published", data_dir)
 
 
 def find_models(
@@ -173,6 +158,7 @@ def find_models(
     profile: str,
     data: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
+    changes: Changes | None = None,
     required: Collection[str] = (),
     **folders: Any,
 ) -> dict[str, ModelAndData]:
@@ -182,12 +168,13 @@ def find_models(
     Without any (or without any of `required`) those of the default run (quick, photos10, seed 0), which are published;
     empty without these, too.
     """
-    requested = (profile, data[0] if data else None, seeds[0] if seeds else 0)
-    for profile, name, seed in (requested, ("quick", DEVELOPMENT_DATA, 0)):
+    requested = (profile, data[0] if data else None, seeds[0] if seeds else 0, changes)
+    for setting in (requested, ("quick", DEVELOPMENT_DATA, 0)):
         models: dict[str, ModelAndData] = {}
         for row in rows:
+            e = experiment(row, *setting)
             with suppress(UserError):
-                models[row] = find_model(row, profile=profile, data=name, seed=seed, **folders)
+                models[row] = find_model(e, **folders)
         if models.keys() & (required or rows):
             return models
     return {}
@@ -195,4 +182,4 @@ def find_models(
 
 def model_of(record: Record, runs_dir: Path | str = RUNS) -> System:
     """The model whose run left this record. UserError where its weights are not there."""
-    return load(record.row, profile=record.profile, data=record.data.name, seed=record.seed, runs_dir=runs_dir)
+    return load_system(experiment_of(record), runs_dir)

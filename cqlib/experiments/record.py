@@ -11,11 +11,13 @@ import json
 import re
 from dataclasses import field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from cqlib.experiments.variants import Changes, file_part, variant
 from cqlib.metrics.metric import MAX_PER_IMAGE, Metric
 from cqlib.util.errors import one_line
 from cqlib.util.files import canonical_json, sha256, write_atomic
@@ -26,6 +28,7 @@ SCHEMA = 1
 Status = Literal["done", "stopped", "diverged", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 MAX_CURVE = 60
+OPTIONAL = ("changes", "per_image", "notes", "curve")
 MAX_BYTES = 16 * 2**20
 """Size limit of a record's file; the largest ones written are below 1 MiB."""
 _LINE = 160  # a small dictionary that fits in this many characters is written on one line
@@ -67,10 +70,10 @@ class DataInfo:
 class Record:
     """Everything a table, a verdict or a reader needs of one run. A wrong value is a ValueError.
 
-    `config` is plain JSON; `parameters` counts by part, with "total" (without critic) and "critic"; `seconds`
-    is wall clock; `started` and `finished` are ISO 8601 in UTC. `per_image` holds one value per test image,
-    in the unit of the metric it is named after (bits per dimension for "BPD"), in test order, at most 500;
-    `curve` holds thinned learning curves, at most 60 (step, value) pairs each. `best_step`,
+    `changes` are those to the row's recipe; `config` is plain JSON; `parameters` counts by part, with "total" (without
+    critic) and "critic"; `seconds` is wall clock; `started` and `finished` are ISO 8601 in UTC. `per_image` holds one
+    value per test image, in the unit of the metric it is named after (bits per dimension for "BPD"), in test order, at
+    most 500; `curve` holds thinned learning curves, at most 60 (step, value) pairs each. `best_step`,
     `images_per_second` and `peak_memory_bytes` are None where nothing was trained or measured.
     """
 
@@ -80,6 +83,7 @@ class Record:
     seed: Count
     profile: Text
     data: DataInfo
+    changes: Annotated[dict[Text, Any], AfterValidator(_as_json)] = field(default_factory=dict)
     metrics: dict[Text, Metric]
     config: Annotated[dict[Text, Any], AfterValidator(_as_json)]
     config_hash: Text
@@ -98,10 +102,20 @@ class Record:
     notes: list[str] = field(default_factory=list)
     curve: dict[Text, Annotated[list[tuple[Count, Number]], Field(max_length=MAX_CURVE)]] = field(default_factory=dict)
 
+    @property
+    def variant(self) -> str:
+        """The row with its changes: "table1/cq-f", "table1/cq-f system.quality_weight=25.0"."""
+        return variant(self.row, self.changes)
+
+    @property
+    def folder(self) -> str:
+        """Name of the run's folder and files."""
+        return slug(self.row, self.data.name, self.profile, self.seed, self.changes)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values in the order of the contract; `per_image`, `notes`, `curve` only where not empty."""
+        """Plain JSON values in the order of the contract; those of `OPTIONAL` only where not empty."""
         values = _ADAPTER.dump_python(self, mode="json")
-        return {key: value for key, value in values.items() if value or key not in ("per_image", "notes", "curve")}
+        return {key: value for key, value in values.items() if value or key not in OPTIONAL}
 
     @classmethod
     def from_dict(cls, values: Any) -> Record:
@@ -118,18 +132,14 @@ class Record:
 _ADAPTER = TypeAdapter(Record)
 
 
-def file_name(row: str, data: str, profile: str, seed: int) -> str:
-    """The record's file name: "table1_cq-f--photos10--quick--0.json"."""
-    return slug(row, data, profile, seed) + ".json"
-
-
-def slug(row: str, data: str, profile: str, seed: int) -> str:
-    """A name for files and folders, one per run: "table1_cq-f--photos10--quick--0".
+def slug(row: str, data: str, profile: str, seed: int, changes: Changes = MappingProxyType({})) -> str:
+    """A name for files and folders, one per run: "table1_cq-f--photos10--quick--0", and with changes
+    "table1_cq-f--photos10--quick--0--quality-weight-25.0-1f0c2d3e".
 
     A data set named by a path ("npz:/a/cats.npz") gives "npz-cats-" and eight hex digits of the full name's
     hash, so that two paths never share a run and no path shows in a file name.
     """
-    return "--".join((row.replace("/", "_"), _data_slug(data), profile, str(seed)))
+    return "--".join((row.replace("/", "_"), _data_slug(data), profile, str(seed))) + file_part(changes)
 
 
 def _data_slug(name: str) -> str:
@@ -141,9 +151,8 @@ def _data_slug(name: str) -> str:
 
 
 def write_record(record: Record, folder: Path | str, name: str | None = None) -> Path:
-    """Write `record` into `folder` as `name` (default: its `file_name`), whole or not at all."""
-    name = name or file_name(record.row, record.data.name, record.profile, record.seed)
-    return write_atomic(Path(folder) / name, dumps(record))
+    """Write `record` into `folder` as `name` (default: that of its run), whole or not at all."""
+    return write_atomic(Path(folder) / (name or f"{record.folder}.json"), dumps(record))
 
 
 def dumps(record: Record) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from cqlib import data as registry
-from cqlib.experiments import paper
+from cqlib.experiments import ablations, paper
+from cqlib.experiments.variants import in_words, row_and_changes
 from cqlib.util.errors import unknown
 from cqlib.util.paths import ROOT
 from cqlib.util.text import without_paths
@@ -32,9 +33,6 @@ EXTRA = {
     "extra/cq-f-conditional": "CQ-F, colourisation",
     "extra/improved-gan-unlabelled": "Improved GAN, no labels",
     "extra/m-batchgan": "M-BatchGAN",
-    "extra/cq-f-width-50": "CQ-F, width 50 %",
-    "extra/cq-f-width-75": "CQ-F, width 75 %",
-    "extra/cq-f-width-150": "CQ-F, width 150 %",
 }
 """Label of each row that is in none of the paper's tables: what the figures need beside them."""
 
@@ -91,9 +89,11 @@ def check_data(name: str) -> str:
 
 
 def check_target(name: str) -> str:
-    """`name` if `--only` takes it: `all`, a row, or a notebook by short name or stem; else UsageError."""
+    """`name` if `--only` takes it: `all`, a row, a notebook by short name or stem, an ablation or `ablations`; else
+    UsageError."""
     books = notebooks()
-    return _check("name", name, ["all", *books, *(file.stem for file in books.values()), *ROWS])
+    stems = (file.stem for file in books.values())
+    return _check("name", name, ["all", *books, *stems, *ROWS, "ablations", *ablations.BY_NAME])
 
 
 def _check(kind: str, name: str, valid: Collection[str]) -> str:
@@ -113,7 +113,11 @@ def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:
 
 
 def label_of(row: str) -> str:
-    """A row's name on the slides, made unique where the slides use one name twice ("CQF + Residual")."""
+    """A row's name on the slides, made unique where the slides use one name twice ("CQF + Residual"); with its changes,
+    if it has any ("CQ-F, λ 25")."""
+    row, changes = row_and_changes(row)
+    if changes:
+        return f"{label_of(row)}, {in_words(changes)}"
     if row not in paper.ROWS:
         return EXTRA.get(row, row)
     label, ticks = paper.ROWS[row].label, paper.ROWS[row].ticks

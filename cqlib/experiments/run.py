@@ -1,6 +1,6 @@
 """Train and evaluate one experiment once: a finished run is read, an interrupted one resumed.
 
-A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/:
+A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/, its name longer where the recipe is changed:
 
     record.json         what was measured (`cqlib.experiments.record`)
     model.safetensors   the averaged weights, with the hash of the experiment they belong to
@@ -27,6 +27,7 @@ from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, w
 from cqlib.experiments.rows import default_data
 from cqlib.experiments.run_folder import LOCK, set_stale_aside, tidied, tidy, tidy_finished
 from cqlib.experiments.stages import Stages, fingerprint
+from cqlib.experiments.variants import Changes
 from cqlib.metrics import evaluation
 from cqlib.metrics.baselines import Distances, baselines, best_step, metrics_during_training
 from cqlib.metrics.bpd import bits_per_dimension
@@ -52,9 +53,18 @@ def finished(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
     return record if record.status == "done" and record.config_hash == e.config_hash else None
 
 
-def run(row: str, *, profile: str = "quick", data: str | None = None, seed: int = 0, **options: Any) -> Record:
-    """`run_experiment` for a row of the tables; UsageError for a wrong name."""
-    return run_experiment(experiment(row, profile, data, seed), **options)
+def run(
+    row: str,
+    *,
+    profile: str = "quick",
+    data: str | None = None,
+    seed: int = 0,
+    changes: Changes | None = None,
+    **options: Any,
+) -> Record:
+    """`run_experiment` for a row of the tables, with changes to its recipe, {"system.quality_weight": 25.0}.
+    UsageError for a wrong name or change."""
+    return run_experiment(experiment(row, profile, data, seed, changes), **options)
 
 
 def run_experiment(
@@ -97,8 +107,7 @@ def run_experiment(
         features.check()  # while nothing has been written yet
         with stop.listening(second_interrupts=True):
             folder.mkdir(parents=True, exist_ok=True)
-            name = f"{e.row} on {e.data}, seed {e.seed}"
-            with locks.held(folder / LOCK, name, say=tell, while_waiting=go_on), torch.random.fork_rng():
+            with locks.held(folder / LOCK, e.title, say=tell, while_waiting=go_on), torch.random.fork_rng():
                 tidy(folder, Path(runs_dir))
                 if record := known():
                     tidy_finished(folder)
@@ -129,18 +138,26 @@ def scored(record: Record, features: Features) -> bool:
 
 
 def run_many(
-    rows: Sequence[str], *, profile: str = "quick", data: Sequence[str] = (), seeds: Sequence[int] = (0,), **more: Any
+    rows: Sequence[str],
+    *,
+    profile: str = "quick",
+    data: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    changes: Changes | None = None,
+    **more: Any,
 ) -> list[Record]:
     """`run` for every row, data set and seed, one after the other; finished ones are read.
 
-    `data` empty: each row's own data sets for the profile.
+    `data` empty: each row's own data sets for the profile. A change that is wrong for any row is refused before the
+    first one runs.
     """
-    return [
-        run(row, profile=profile, data=name, seed=seed, **more)
+    experiments = [
+        experiment(row, profile, name, seed, changes)
         for row in rows
         for name in data or default_data(row, profile)
         for seed in seeds
     ]
+    return [run_experiment(e, **more) for e in experiments]
 
 
 def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:
@@ -193,6 +210,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:
         row=e.row,
         status="done" if statuses == {"done"} else "diverged",
         seed=e.seed,
+        changes=e.changes,
         profile=e.profile,
         data=DataInfo(e.data, "test", stages.fingerprint, images.test.shape),
         metrics=metrics,

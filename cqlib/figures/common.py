@@ -146,7 +146,7 @@ def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str) -> tor
     """The samples at "T1" or "T0" in the grid of a row's first seed, local or published: uint8 (N, 3, S, S), or None.
     Without a grid at temperature 0 that at 1 stands in: the decoder adds no noise."""
     for run in runs.records_of(row)[:1]:
-        folder = samples_folder(runs, runs_dir) / slug(run.row, run.data.name, run.profile, run.seed)
+        folder = samples_folder(runs, runs_dir) / run.folder
         file = pictures.sample_file(folder, at) or pictures.sample_file(folder, "T1")
         if file is not None:
             return tiles(unscaled(file.read_bytes(), runs.size), runs.size)

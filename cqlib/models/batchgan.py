@@ -84,7 +84,7 @@ class BatchGAN(GANBaseline):
             CNNGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels),
             SymmetricCritic(c.size, c.critic, image_channels=c.image_channels),
         )
-        self.ratio_law = Beta(c.smoothing, c.smoothing)
+        self.ratio_law = Beta(c.smoothing, c.smoothing, validate_args=False)  # which the meta device cannot
 
     def mixed(self, real: Tensor, fake: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Two mixed batches (N, C, S, S) that share N real and N generated images, each with its ratio of real ones."""

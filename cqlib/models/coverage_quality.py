@@ -64,14 +64,11 @@ class CoverageQuality(HybridModel):
         return self.decoder(z)
 
 
-WIDTHS = {f"extra/cq-f-width-{percent}": percent for percent in (50, 75, 150)}
-"""Row -> width of all nets of CQ-F, f and critic among them, in percent of the profile's."""
 ROWS = {
     "table1/vae": (),
     "table1/vae-f": ("flow",),
     "table1/cq": ("critic",),
     "table1/cq-f": ("flow", "critic"),
-    **dict.fromkeys(WIDTHS, ("flow", "critic")),
 }
 """Row -> its parts beside encoder and decoder."""
 CONFIG, SYSTEM = CoverageQualityConfig, CoverageQuality
@@ -116,10 +113,6 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     A row with f has as many parameters as the one without, within 2 %: its encoder and decoder are narrower.
     """
     parts, s = ROWS[row], profile_settings(profile, size)
-    if row in WIDTHS:
-        flow = replace(s.flow, width=s.flow.width * WIDTHS[row] // 100)
-        base, critic_base = (width * WIDTHS[row] // 100 for width in (s.base, s.critic_base))
-        s = replace(s, base=base, critic_base=critic_base, flow=flow)
     config = CoverageQualityConfig(size, pyramid(s.base, size), s.latent)
     if "critic" in parts:
         config = replace(

@@ -21,7 +21,7 @@ from cqlib.data.reading import DAMAGE
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record, slug
 from cqlib.experiments.rows import ROWS, TWO_SCALES, marks, short_label
-from cqlib.models.coverage_quality import WIDTHS
+from cqlib.experiments.ablations import CQ_F, WIDTHS
 from cqlib.report import plots
 from cqlib.report.run_sets import AT, FEATURES, RunSet, mean_of
 from cqlib.util.errors import UserError
@@ -34,7 +34,7 @@ LOSSY = f"; WebP, quality {QUALITY}"
 MEASURED = ("BPD", "FD", "FID")  # along training, on held-out images
 NOT_SHOWN = "Real images of this set do not come with this project, and are not shown."
 MAX_LINES = 8  # curves in one plot that can still be told apart
-WIDTH_PERCENT = {**WIDTHS, "table1/cq-f": 100}
+WIDTH_PERCENT = {CQ_F: 100, **{ablation.variant(CQ_F): percent for percent, ablation in WIDTHS.items()}}
 """Row -> width of CQ-F's nets in percent of the profile's."""
 FAMILIES = {  # by which columns of Table 3 the slides fill
     (False, True): "adversarial (no likelihood: starred BPD)",
@@ -74,7 +74,7 @@ def grids(
 def _grids(records: Sequence[Record], label: str, folder: Path, out: Path | None) -> dict[str, Any] | None:
     """The samples of the first of `records` that has some."""
     for run in records:
-        run_folder = folder / slug(run.row, run.data.name, run.profile, run.seed)
+        run_folder = folder / run.folder
         files = {at: file for at in AT if (file := sample_file(run_folder, at))}
         if files:
             images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))

@@ -72,13 +72,13 @@ class RunSet:
     @cached_property
     def rows(self) -> tuple[str, ...]:
         """The rows that ran, each model once under its first id, in the order of the records."""
-        return tuple(dict.fromkeys(paper.canonical(record.row) for record in self.records))
+        return tuple(dict.fromkeys(paper.canonical(record.variant) for record in self.records))
 
     @cached_property
     def _by_row(self) -> dict[str, list[Record]]:
         runs: dict[str, list[Record]] = {}
         for record in sorted(self.records, key=lambda record: record.seed):
-            runs.setdefault(paper.canonical(record.row), []).append(record)
+            runs.setdefault(paper.canonical(record.variant), []).append(record)
         return runs
 
     def records_of(self, row: str) -> list[Record]:
@@ -120,7 +120,7 @@ def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSe
     for origin, records in (("published", published), ("local", local)):
         for record in records:
             key = (origin, record.data.name, record.data.shape[-1], record.profile, record.data.fingerprint)
-            sets.setdefault(key, {}).setdefault((paper.canonical(record.row), record.seed), record)
+            sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     same_name = Counter(key[:-1] for key in sets)  # the files behind a name may have changed
     result = []
     for (origin, data, size, profile, fingerprint), runs in sets.items():

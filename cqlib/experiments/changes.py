@@ -1,0 +1,143 @@
+"""Changes to a recipe from outside: `--set system.quality_weight=25`, or {"system.quality_weight": 25.0}.
+
+A path names a field of the recipe's configs; the field's type says which values it takes. What cannot be built or
+trained is refused before anything is written, by one training step on random images.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from cqlib.experiments.variants import Changes, in_words
+from cqlib.models.base import LikelihoodSystem, System
+from cqlib.models.frozen_decoder import FrozenDecoder
+from cqlib.models.registry import build
+from cqlib.recipe import Recipe, TrainingConfig
+from cqlib.training.loop import train
+from cqlib.util.errors import UsageError, one_line, unknown
+
+OF_THE_DATA = ("size", "image_channels")
+"""Fields that follow from the images."""
+MAX_PARAMETERS = 200_000_000
+"""Above those of every recipe of the tables."""
+IMAGES = 4
+"""Random images that a change is tried on."""
+
+
+def changed(row: str, recipe: Recipe, changes: Changes) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe with `changes`, and those of them that change something, sorted, with values as JSON has them.
+
+    Values are of the field's type, or texts of such ("25", "true", "32,64,128"). UsageError, one line that names `row`,
+    for a path that does not exist, a value of another type, or a recipe that cannot be trained.
+    """
+    result, applied = recipe, {}
+    settings = dict(leaves(recipe))
+    for path, value in sorted(changes.items(), key=str):
+        if path not in settings:
+            raise unknown(f"setting of {row}", one_line(path), settings)
+        result, typed = _with(row, result, path, path, value)
+        if typed != settings[path]:
+            applied[path] = list(typed) if isinstance(typed, tuple) else typed
+    if applied:
+        _try(row, in_words(applied), result)
+    return result, applied
+
+
+def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(path, value) of every field of nested configs that a user can set, in their order."""
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            yield from leaves(value, f"{prefix}{field.name}.")
+        elif field.name not in OF_THE_DATA:
+            yield prefix + field.name, value
+
+
+def _with(row: str, config: Any, path: str, rest: str, value: Any) -> tuple[Any, Any]:
+    """`config` with the value at `rest`, the part of `path` that lies in it; and that value, typed."""
+    name, _, rest = rest.partition(".")
+    if rest:
+        inner, typed = _with(row, getattr(config, name), path, rest, value)
+        return replace(config, **{name: inner}), typed
+    typed = _typed(row, path, get_type_hints(type(config))[name], value, getattr(config, name))
+    return replace(config, **{name: typed}), typed
+
+
+def _typed(row: str, path: str, kind: Any, value: Any, own: Any) -> Any:
+    """`value`, or what it says as a text, as a value of type `kind`; `own` is the recipe's."""
+    candidates = [value]
+    if isinstance(value, str):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+            literals = {"true": "True", "false": "False", "null": "None", "none": "None"}
+            candidates.append(ast.literal_eval(literals.get(value.lower(), value)))
+            candidates.append((candidates[-1],))  # one number where several can stand
+    for candidate in candidates:
+        with suppress(ValidationError, RecursionError):
+            candidate = tuple(candidate) if isinstance(candidate, list) else candidate
+            typed = TypeAdapter(kind).validate_python(candidate, strict=True)
+            for number in typed if isinstance(typed, tuple) else (typed,):
+                _check_range(row, path, number, own)
+            return typed
+    raise UsageError(f"{row}: '{path}' takes {_values_of(kind)}, not {one_line(repr(value))[:80]}")
+
+
+def _check_range(row: str, path: str, number: Any, own: Any) -> None:
+    """UsageError for numbers that are not finite, counts below 0, and those that make nets no memory holds."""
+    if isinstance(number, float) and not math.isfinite(number):
+        raise UsageError(f"{row}: '{path}' takes a finite number, not {number}")
+    if isinstance(number, int) and not isinstance(number, bool):
+        usual = max([value for value in (own if isinstance(own, tuple) else (own,)) if value is not None], default=0)
+        limit = max(1000, 100 * usual) if path.startswith("training.") else max(64, 16 * usual)
+        if not 0 <= number <= limit:
+            raise UsageError(f"{row}: '{path}' takes whole numbers from 0 to {limit}, not {one_line(number)[:80]}")
+
+
+def _values_of(kind: Any) -> str:
+    """ "a number", "mean or sample", "whole numbers such as 32,64"."""
+    names = {int: "a whole number", float: "a number", bool: "true or false", type(None): "none"}
+    if get_origin(kind) is Literal:
+        return " or ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple:
+        return "whole numbers such as 32,64" if int in get_args(kind) else "numbers such as 0.5,0.9"
+    return " or ".join(names[part] for part in (get_args(kind) or (kind,)) if part in names)
+
+
+@functools.lru_cache(maxsize=64)
+def _try(row: str, words: str, recipe: Recipe) -> None:
+    """UsageError where the systems of a recipe cannot be built, trained, sampled and measured."""
+    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
+        try:
+            with torch.device("meta"):
+                parameters = sum(build(recipe.system).parameter_counts().values())
+            if parameters > MAX_PARAMETERS:
+                raise ValueError(f"{parameters:,} parameters are too many")
+            torch.manual_seed(0)
+            system = build(recipe.system)
+            _step(system, recipe.training, Path(folder))
+            if (stage := recipe.frozen_decoder) is not None:
+                _step(FrozenDecoder(stage.config, system), stage.training, Path(folder))
+        except Exception as error:  # whatever a net says of values that it was not made for
+            why = one_line(error)[:120] or type(error).__name__
+            raise UsageError(f"{row} cannot be trained with {words}: {why}") from error
+
+
+def _step(system: System, training: TrainingConfig, folder: Path) -> None:
+    """One training step, a sample and, of a system with a likelihood, its nats."""
+    images = torch.randint(256, (IMAGES, *system.shape), dtype=torch.uint8)
+    config = replace(training, steps=min(training.steps, 1), batch_size=min(training.batch_size, IMAGES), compile=False)
+    labels = torch.zeros(IMAGES, dtype=torch.int64) if system.uses_labels else None
+    trained = train(system, images, config, seed=0, folder=folder, labels=labels, name=type(system).__name__).system
+    trained.sample(IMAGES)
+    if isinstance(trained, LikelihoodSystem):
+        trained.nats(images[:1])

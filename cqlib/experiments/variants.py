@@ -1,0 +1,67 @@
+"""A row with changes to its recipe: how it is called in tables, in names of files, and in words.
+
+`changes` is {path in the recipe: value}, with values as JSON has them: {"system.quality_weight": 25.0}. Without any the
+variant is the row itself. Standard library only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from cqlib.util.files import canonical_json, sha256
+
+Changes = Mapping[str, Any]
+
+WORDS = {
+    "system.quality_weight": "λ",
+    "system.critic.penalty_weight": "gradient penalty",
+    "system.critic_input": "critic input:",
+    "system.critic.widths": "widths of the critic:",
+    "system.critic.blocks": "blocks of the critic a resolution:",
+    "system.flow_updated_by": "f updated by:",
+    "system.flow.couplings": "couplings of f:",
+    "system.flow.scales": "scales of f:",
+    "system.flow.width": "width of f",
+    "system.latent": "latent channels a layer:",
+    "system.blocks": "layers a resolution:",
+    "system.widths": "widths:",
+    "training.steps": "steps:",
+}
+"""Places in a recipe, as they are called; others by their path."""
+
+
+def variant(row: str, changes: Changes) -> str:
+    """ "table1/cq-f", and with changes "table1/cq-f system.quality_weight=25.0": one name for each."""
+    return " ".join([row, *(f"{path}={canonical_json(changes[path])}" for path in sorted(changes))])
+
+
+def row_and_changes(name: str) -> tuple[str, dict[str, Any]]:
+    """The inverse of `variant`."""
+    row, *parts = name.split(" ")
+    changes = (part.partition("=") for part in parts)
+    return row, {path: json.loads(value) for path, _, value in changes}
+
+
+def file_part(changes: Changes) -> str:
+    """The end of a run's name that tells its changes: "--quality-weight-25.0-1f0c2d3e", its last part a hash; or ""."""
+    if not changes:
+        return ""
+    text = " ".join(f"{path.rpartition('.')[2]} {canonical_json(changes[path])}" for path in sorted(changes))
+    words = re.sub(r"[^a-z0-9.]+", "-", text.lower())[:40].strip("-.")
+    return f"--{words}-{sha256(canonical_json(dict(changes)).encode())[:8]}"
+
+
+def shown(value: Any) -> str:
+    """A value of a recipe in words: "32-64-128", "3,000"."""
+    if isinstance(value, list | tuple):
+        return "-".join(map(shown, value))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:,g}" if number else str(value)
+
+
+def in_words(changes: Changes) -> str:
+    """ "λ 25, steps: 3,000"."""
+    return ", ".join(f"{WORDS.get(path, path)} {shown(value)}" for path, value in changes.items())
