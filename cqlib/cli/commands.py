@@ -41,7 +41,7 @@ def command(*options: str | tuple[str, dict[str, Any]]) -> Callable[[Run], Run]:
 def _experiment(options: argparse.Namespace) -> Experiment:
     from cqlib.experiments.experiment import experiment
 
-    return experiment(options.row, options.profile, options.data, options.seed, dict(options.changes))
+    return experiment(options.row, options.profile, options.data, options.seed, dict(options.changes or ()))
 
 
 @command("--profile", "--data", "--seed", "--runs-dir")
@@ -64,7 +64,7 @@ def rows(options: argparse.Namespace) -> int:
 @command(*EXPERIMENT)
 def show(options: argparse.Namespace) -> int:
     """print the recipe of a row: every value, where `paper` has another, and the parameters of each net"""
-    from cqlib.experiments.changes import sheet
+    from cqlib.experiments.sheet import sheet
 
     print(*sheet(_experiment(options)), sep="\n")
     return 0

@@ -161,7 +161,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
                   "help": " | ".join(PROFILES) + " (default: quick)"},
     "--data": {"type": check_data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "default: 0"},
-    "--set": {"type": change, "action": "append", "default": [], "metavar": "PATH=VALUE", "dest": "changes",
+    "--set": {"type": change, "action": "append", "metavar": "PATH=VALUE", "dest": "changes",
               "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},
     "--runs-dir": {"type": path, "default": ROOT / "runs", "metavar": "DIR",
                    "help": "checkpoints, logs and records (default: runs/)"},
@@ -233,7 +233,7 @@ def parse(argv: Sequence[str]) -> Options:
     for flag, settings in RUN_ALL.items():
         parser.add_argument(flag, **settings)
     parsed = parser.parse_args(argv)
-    parsed.changes = dict(parsed.changes)
+    parsed.changes = dict(parsed.changes or ())
     parsed.data = tuple(dict.fromkeys(absolute_data_path(name, parsed.data_dir) for name in parsed.data))
     if parsed.feature_weights is not None and not parsed.feature_weights.is_file():
         raise UserError(f"--feature-weights: there is no file {parsed.feature_weights}")
@@ -250,8 +250,8 @@ def listing() -> str:
     books = {name: file.name for name, file in notebooks().items()}
     sets = {name: source.about for name, source in SOURCES.items()}
     lines = ["rows", *(f"  {row}" for row in ROWS)]
-    tried = {name: "; ".join(map(label_of, map(ablation.variant, ablation.changes))) for name, ablation in BY_NAME.items()}
-    for title, entries in (("profiles", PROFILES), ("notebooks", books), ("data sets", sets), ("ablations", tried)):
+    changed = {name: "; ".join(label_of(a.variant(row)) for row in a.changes) for name, a in BY_NAME.items()}
+    for title, entries in (("profiles", PROFILES), ("notebooks", books), ("data sets", sets), ("ablations", changed)):
         width = max((len(name) for name in entries), default=0)
         lines += ["", title, *(f"  {name:<{width}}  {text}" for name, text in entries.items())]
     return "\n".join(lines)

@@ -145,9 +145,7 @@ class ModelAndData:
         return f"{self.name} on {self.source}"
 
 
-def find_model(
-    e: Experiment, runs_dir: Path | str = RUNS, data_dir: Path | str | None = None
-) -> ModelAndData:
+def find_model(e: Experiment, runs_dir: Path | str = RUNS, data_dir: Path | str | None = None) -> ModelAndData:
     """The model of an experiment. UserError, a sentence with the command that trains it, where there is none."""
     return ModelAndData(e, load_system(e, runs_dir), "local" if trained(e, runs_dir) else "published", data_dir)
 

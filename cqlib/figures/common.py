@@ -13,9 +13,9 @@ from IPython.display import HTML
 from cqlib import data as data_sets
 from cqlib.data.grids import tiles, unscaled
 from cqlib.experiments import paper
-from cqlib.experiments.experiment import experiment
+from cqlib.experiments.experiment import experiment_of
 from cqlib.experiments.load import model_of
-from cqlib.experiments.record import Record, load_records, slug
+from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import label_of, marks, short_label
 from cqlib.experiments.run import finished
 from cqlib.metrics import evaluation
@@ -42,10 +42,10 @@ def finished_runs(
     order = {paper.canonical(row): i for i, row in reversed([*enumerate(rows)])}
     records = []
     for record in load_records(runs_dir)[0]:
-        row, name = paper.canonical(record.row), record.data.name
+        row, name = paper.canonical(record.variant), record.data.name
         if row in order and record.profile in profiles and record.seed in seeds and (not data or name in data):
             with suppress(UserError):  # of a data set that no longer exists
-                records.append(finished(experiment(row, record.profile, name, record.seed), runs_dir))
+                records.append(finished(experiment_of(record), runs_dir))
     return sorted(filter(None, records), key=lambda record: (order[paper.canonical(record.row)], record.seed))
 
 

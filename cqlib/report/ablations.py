@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
-from typing import Any
 
 from cqlib.experiments import ablations
-from cqlib.experiments.ablations import ABLATIONS, BASELINE, BY_NAME, PROFILE, PUBLISHED, STEPS, Ablation
+from cqlib.experiments.ablations import ABLATIONS, PROFILE, PUBLISHED, STEPS, Ablation
 from cqlib.experiments.claims import BY_ID, Claim
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import default_data
+from cqlib.experiments.variants import in_words, shown
 from cqlib.report.run_sets import RunSet
 from cqlib.report.verdicts import claim_result, temperatures
 from cqlib.util.text import named
@@ -26,24 +26,8 @@ BESIDE = {
     ablations.RESIDUAL_FID: "table2/residual-bpd",
 }
 """The claim that the same two rows are there for: an ablation that gives it up is no improvement."""
-WORDS = {
-    "system.quality_weight": "λ",
-    "system.critic.penalty_weight": "gradient penalty",
-    "system.critic_input": "critic input:",
-    "system.critic.widths": "widths of the critic:",
-    "system.critic.blocks": "blocks of the critic a resolution:",
-    "system.flow_updated_by": "f updated by:",
-    "system.flow.couplings": "couplings of f:",
-    "system.flow.scales": "scales of f:",
-    "system.flow.width": "width of f",
-    "system.latent": "latent channels a layer:",
-    "system.blocks": "layers a resolution:",
-    "training.steps": "steps:",
-}
-"""Places in a recipe, as they are called."""
-
 Runs = Mapping[str, Mapping[int, Record]]
-"""Row -> seed -> its run."""
+"""Row, with its changes -> seed -> its run."""
 
 
 @dataclass(frozen=True)
@@ -63,27 +47,24 @@ def tables(folder: Path = PUBLISHED) -> tuple[dict[str, Table], list[str]]:
     A row that an ablation does not change is the baseline's of the same seed, trained on the same device. All lines of
     a table are of the same seeds; a claim without its baseline has no table.
     """
-    records: dict[str, list[Record]] = {}
-    problems: list[str] = []
-    for name in (BASELINE, *BY_NAME):
-        records[name], unreadable = load_records(folder / name)
-        problems += [f"{name}/{line}" for line in unreadable]
+    records, problems = load_records(folder)
     claims = dict.fromkeys(claim for ablation in ABLATIONS for claim in ablation.claims)
     return {claim: t for claim in claims if (t := _table(BY_ID[claim], records, problems))}, problems
 
 
-def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list[str]) -> Table | None:
+def _table(claim: Claim, records: Sequence[Record], problems: list[str]) -> Table | None:
     """The table of a claim; adds to `problems` the ablations that it leaves out."""
     rows = tuple(map(canonical, (claim.row_a, claim.row_b)))
-    baseline = _by_seed(records[BASELINE], rows)
+    baseline = _by_seed(records, rows)
     seeds = _paired(baseline)
     lines: list[tuple[str, Runs]] = [("as it is", baseline)]
     for ablation in (ablation for ablation in ABLATIONS if claim.id in ablation.claims):
-        changed = _by_seed(records[ablation.name], [row for row in rows if row in ablation.changes])
-        if common := seeds & _paired({**baseline, **changed}):
+        tried = _by_seed(records, map(ablation.variant, rows))
+        changed = any(tried[ablation.variant(row)] for row in rows if row in ablation.changes)
+        if common := seeds & _paired(tried):
             seeds = common
-            lines.append((_words(ablation, baseline), {**baseline, **changed}))
-        elif seeds and any(changed.values()):
+            lines.append((_words(ablation, baseline), tried))
+        elif seeds and changed:
             problems.append(f"{ablation.name}: {claim.row_a} and {claim.row_b} lack a run of the seeds and device that "
                             "the other tries have")  # fmt: skip
     if not seeds or len(lines) == 1:
@@ -93,6 +74,8 @@ def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list
     body = []
     for words, runs in lines:
         of_seeds = tuple(by_seed[seed] for by_seed in runs.values() for seed in sorted(seeds))
+        # under the names of the plain rows, which the claim compares
+        of_seeds = tuple(replace(run, changes={}) for run in of_seeds)
         run_set = RunSet("published", of_seeds[0].data.name, of_seeds[0].data.shape[-1], PROFILE, of_seeds)
         failed: list[str] = sorted({run.status for run in of_seeds if run.status != "done"})
         cells = failed[:1] * len(tests) or [claim_result(c, run_set, t).text or "not measured" for c, t in tests]
@@ -102,11 +85,12 @@ def _table(claim: Claim, records: Mapping[str, Sequence[Record]], problems: list
     return Table(where, (*columns, "parameters of each"), tuple(body))
 
 
-def _by_seed(records: Sequence[Record], rows: Sequence[str]) -> dict[str, dict[int, Record]]:
-    def matches(record: Record, row: str) -> bool:
-        return (record.row, record.profile, record.data.name) == (row, PROFILE, default_data(row, PROFILE)[0])
+def _by_seed(records: Sequence[Record], variants: Iterable[str]) -> dict[str, dict[int, Record]]:
+    def matches(record: Record, name: str) -> bool:
+        place = (default_data(record.row, PROFILE)[0], PROFILE)
+        return record.variant == name and (record.data.name, record.profile) == place
 
-    return {row: {record.seed: record for record in records if matches(record, row)} for row in rows}
+    return {name: {record.seed: record for record in records if matches(record, name)} for name in variants}
 
 
 def _paired(runs: Runs) -> set[int]:
@@ -121,7 +105,7 @@ def _words(ablation: Ablation, baseline: Runs) -> str:
     changes = []
     for row in (row for row in baseline if row in ablation.changes):
         for path, value in ablation.changes[row].items():
-            change = f"{WORDS[path]} {_shown(value)} instead of {_setting(baseline[row], path)}"
+            change = f"{in_words({path: value})} instead of {_setting(baseline[row], path)}"
             if path == STEPS and kept:
                 change += f" (the other row's stay {_setting(baseline[kept[0]], path)})"
             changes.append(change)
@@ -132,12 +116,6 @@ def _setting(runs: Mapping[int, Record], path: str) -> str:
     """What a setting was in the recipe of `runs`; today's where they are older than it."""
     run = next(iter(runs.values()))
     try:
-        return _shown(reduce(dict.__getitem__, path.split("."), run.config["recipe"]))
+        return shown(reduce(dict.__getitem__, path.split("."), run.config["recipe"]))
     except KeyError:
-        return _shown(reduce(getattr, path.split("."), experiment(run.row, PROFILE).recipe))
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return "-".join(map(_shown, value))
-    return f"{value:,g}" if isinstance(value, int | float) else str(value)
+        return shown(reduce(getattr, path.split("."), experiment(run.row, PROFILE).recipe))

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from cqlib.experiments import paper
 from cqlib.experiments.ablations import FOLDER
-from cqlib.experiments.experiment import experiment
+from cqlib.experiments.experiment import experiment_of
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS
 from cqlib.report import ablations, facts, pictures, small_tables, tables
@@ -96,19 +96,18 @@ def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
 
     def is_current(record: Record) -> bool:
         try:
-            e = experiment(record.row, record.profile, record.data.name, record.seed)
+            return experiment_of(record).config_hash == record.config_hash
         except UserError:  # a row or data set that no longer exists
             return False
-        return e.config_hash == record.config_hash
 
     def kind(record: Record) -> tuple[str, ...]:
-        return paper.canonical(record.row), record.profile, record.data.name
+        return paper.canonical(record.variant), record.profile, record.data.name
 
     old = [record for record in records if not is_current(record)]
     renewed = {kind(record) for record in records if record not in old}
     stale = [record for record in old if kind(record) in renewed]
     return [record for record in records if record not in stale], [
-        f"{r.row} on {without_paths(r.data.name)}, {r.profile}, seed {r.seed} is of another recipe than today's; "
+        f"{r.variant} on {without_paths(r.data.name)}, {r.profile}, seed {r.seed} is of another recipe than today's; "
         f"trained again with --seeds {r.seed}, (and the comma) it is of the same"
         for r in stale
     ]

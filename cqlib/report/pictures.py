@@ -19,9 +19,9 @@ from cqlib.data.grids import EXACT, QUALITY, grid, webp
 from cqlib.data.published import missing_files
 from cqlib.data.reading import DAMAGE
 from cqlib.experiments import paper
-from cqlib.experiments.record import Record, slug
-from cqlib.experiments.rows import ROWS, TWO_SCALES, marks, short_label
 from cqlib.experiments.ablations import CQ_F, WIDTHS
+from cqlib.experiments.record import Record
+from cqlib.experiments.rows import ROWS, TWO_SCALES, marks, short_label
 from cqlib.report import plots
 from cqlib.report.run_sets import AT, FEATURES, RunSet, mean_of
 from cqlib.util.errors import UserError

@@ -23,6 +23,7 @@ from cqlib.experiments.record import STATUSES, Record, load_records, slug, write
 from cqlib.metrics import evaluation
 from cqlib.report import page as report
 from cqlib.report import plots, readme
+from cqlib.report.run_sets import ABLATED
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
@@ -48,29 +49,27 @@ def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Recor
         if record.data.name != without_paths(record.data.name):
             raise UserError(f"{record.data.name} is a path of this machine: train on a name below --data-dir instead")
         if record.git.dirty is not False:
-            name = slug(record.row, record.data.name, record.profile, record.seed)
-            raise UserError(f"{folder / name} was made from uncommitted code: commit, then run it again")
+            raise UserError(f"{folder / record.folder} was made from uncommitted code: commit, then run it again")
     return ended
 
 
 def publish(runs_dir: Path) -> list[Path]:
     """Copy records and first grids, draw the picture, render README and page; the files written."""
-    records = publishable(runs_dir)
-    finished = {slug(r.row, r.data.name, r.profile, r.seed) for r in records}  # others may finish meanwhile
-    tried = {name: publishable(runs_dir / ablations.FOLDER / name, STATUSES)
-             for name in (ablations.BASELINE, *ablations.BY_NAME)}  # fmt: skip
+    records = [r for r in publishable(runs_dir) if not r.changes or r.variant in ABLATED]
+    finished = {record.folder for record in records}  # others may finish meanwhile
+    tried = publishable(runs_dir / ablations.FOLDER, STATUSES)
     drawn = [slug(row.id, PICTURE["data"], PICTURE["profile"], 0) for row in paper.TABLE1.rows]
     picture = _picture(runs_dir) if finished.issuperset(drawn) else None
     written = [write_record(record, PUBLISHED / "records") for record in records]
-    written += [write_record(record, ablations.PUBLISHED / name) for name, runs in tried.items() for record in runs]
+    written += [write_record(record, ablations.PUBLISHED) for record in tried]
     first: dict[tuple[str, str, str], Record] = {}
     for record in sorted(load_records(PUBLISHED / "records")[0], key=lambda record: record.seed):
-        first.setdefault((record.row, record.data.name, record.profile), record)
-    names = {slug(*run_set, record.seed): record for run_set, record in first.items()}
+        first.setdefault((record.variant, record.data.name, record.profile), record)
+    names = {record.folder: record for record in first.values()}
     for name, record in names.items():
         if name in finished:
             written += _publish_samples(runs_dir / name, name, record.data.shape[-1])
-            if record.row in MODELS and (record.data.name, record.profile) == (PICTURE["data"], PICTURE["profile"]):
+            if record.variant in MODELS and (record.data.name, record.profile) == (PICTURE["data"], PICTURE["profile"]):
                 written.append(_publish_model(runs_dir / name, name))
     for folder in sorted((PUBLISHED / "samples").iterdir()):
         if folder.name not in names:

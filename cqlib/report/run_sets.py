@@ -6,21 +6,26 @@ data set and size, with one profile; seeds are its sample. Tables, claims and pi
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from cqlib.experiments import paper
+from cqlib.experiments import ablations, paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS
+from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import STARRED, Metric
+from cqlib.util.files import canonical_json
 from cqlib.util.text import decimal, digits, without_paths
 
 ORIGINS = {"published": "Published", "local": "This machine"}
 FEATURES = {"inception": ("IS", "FID", "KID"), "lite0": ("IS-lite0", "FD-lite0", "KD-lite0")}
 """Kind of features -> the scores that are taken with it."""
+ABLATED = {ablation.variant(row) for ablation in ablations.ALL for row in ablation.changes}
+"""Rows with the changes of an ablation, which stand beside the plain ones."""
 AT = ("T1", "T0")
 """Temperatures of the samples, as metric names have them: "FID@T1"."""
 
@@ -57,12 +62,16 @@ class RunSet:
     records: tuple[Record, ...] = field(repr=False)
     images: str = ""
     """Tells it from another run set of the same names whose images are not the same; else empty."""
+    changes: Changes = field(default_factory=dict, hash=False)
+    """To the recipes of all its rows. Records with others count as rows of their own, by their `variant`."""
 
     @property
     def label(self) -> str:
-        """ "photos10 16×16, quick"; of a folder of images only the last part of its path."""
-        images = f", images {self.images}" if self.images else ""
-        return f"{without_paths(self.data)} {self.size}×{self.size}{images}, {self.profile}"
+        """ "photos10 16×16, quick", "photos10 16×16, quick, λ 25"; of a folder of images only the last part of its
+        path."""
+        parts = [f"{without_paths(self.data)} {self.size}×{self.size}", self.images and f"images {self.images}",
+                 self.profile, in_words(self.changes)]  # fmt: skip
+        return ", ".join(filter(None, parts))
 
     @property
     def title(self) -> str:
@@ -72,14 +81,15 @@ class RunSet:
     @cached_property
     def rows(self) -> tuple[str, ...]:
         """The rows that ran, each model once under its first id, in the order of the records."""
-        return tuple(dict.fromkeys(paper.canonical(record.variant) for record in self.records))
+        return tuple(self._by_row)
 
     @cached_property
     def _by_row(self) -> dict[str, list[Record]]:
         runs: dict[str, list[Record]] = {}
-        for record in sorted(self.records, key=lambda record: record.seed):
-            runs.setdefault(paper.canonical(record.variant), []).append(record)
-        return runs
+        for record in self.records:
+            name = record.row if record.changes == self.changes else record.variant
+            runs.setdefault(paper.canonical(name), []).append(record)
+        return {row: sorted(records, key=lambda record: record.seed) for row, records in runs.items()}
 
     def records_of(self, row: str) -> list[Record]:
         """The records of `row`, or of the same model under another id, in the order of seeds."""
@@ -113,20 +123,22 @@ class RunSet:
 def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
     """The run sets of both origins, published first, each in the paper's order of rows, then by seed.
 
-    Of two records of one run the first counts.
+    Of two records of one run the first counts. Runs with changes that are no ablation are a set of their own.
     """
     order = {row: i for i, row in enumerate(ROWS)}
-    sets: dict[tuple[str, str, int, str, str], dict[tuple[str, int], Record]] = {}
+    sets: dict[tuple[str, str, int, str, str, str], dict[tuple[str, int], Record]] = {}
     for origin, records in (("published", published), ("local", local)):
         for record in records:
-            key = (origin, record.data.name, record.data.shape[-1], record.profile, record.data.fingerprint)
+            data, changes = record.data, "" if record.variant in ABLATED else canonical_json(record.changes)
+            key = (origin, data.name, data.shape[-1], record.profile, changes, data.fingerprint)
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     same_name = Counter(key[:-1] for key in sets)  # the files behind a name may have changed
     result = []
-    for (origin, data, size, profile, fingerprint), runs in sets.items():
+    for (origin, name, size, profile, changes, fingerprint), runs in sets.items():
         ordered = sorted(runs, key=lambda run: (order.get(run[0], 99), run))
-        images = fingerprint[:8] if same_name[origin, data, size, profile] > 1 else ""
-        result.append(RunSet(origin, data, size, profile, tuple(runs[run] for run in ordered), images))
+        images = fingerprint[:8] if same_name[origin, name, size, profile, changes] > 1 else ""
+        records_ = tuple(runs[run] for run in ordered)
+        result.append(RunSet(origin, name, size, profile, records_, images, json.loads(changes or "{}")))
     return result
 
 
