@@ -30,6 +30,8 @@ class Ablation:
     claims: tuple[str, ...]
     changes: Mapping[str, Changes]
     why: str = ""
+    words: str = ""
+    """What it is called; else its changes are told one by one."""
 
     def variant(self, row: str) -> str:
         """The row as this ablation has it, changed or not."""
@@ -72,7 +74,8 @@ ABLATIONS = (
 )  # fmt: skip
 WIDTHS = {
     percent: Ablation(f"cq-f-width-{percent}", (), {CQ_F: {
-        "system.widths": widths, "system.critic.widths": critic, "system.flow.width": flow}})
+        "system.widths": widths, "system.critic.widths": critic, "system.flow.width": flow}},
+        words=f"width {percent} %")
     for percent, widths, critic, flow in (
         (50, [14, 30, 58], [16, 32, 64], 16),
         (75, [22, 42, 86], [24, 48, 96], 24),
@@ -81,6 +84,7 @@ WIDTHS = {
 }  # fmt: skip
 """All nets of CQ-F at so many percent of their width: BPD and FD against size, on the seeds of the tables."""
 ALL = (*ABLATIONS, *WIDTHS.values())
+WORDS = {ablation.variant(row): ablation.words for ablation in ALL for row in ablation.changes if ablation.words}
 BY_NAME = {ablation.name: ablation for ablation in ALL}
 
 

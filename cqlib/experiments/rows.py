@@ -115,9 +115,9 @@ def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:
 def label_of(row: str) -> str:
     """A row's name on the slides, made unique where the slides use one name twice ("CQF + Residual"); with its changes,
     if it has any ("CQ-F, λ 25")."""
-    row, changes = row_and_changes(row)
+    plain, changes = row_and_changes(row)
     if changes:
-        return f"{label_of(row)}, {in_words(changes)}"
+        return f"{label_of(plain)}, {ablations.WORDS.get(row) or in_words(changes)}"
     if row not in paper.ROWS:
         return EXTRA.get(row, row)
     label, ticks = paper.ROWS[row].label, paper.ROWS[row].ticks

@@ -25,7 +25,7 @@ def summary(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]
     lines = []
     if local:
         done = sum(run.status == "done" for run in local)
-        rows = sorted({label_of(run.row) for run in local})
+        rows = sorted({label_of(run.variant) for run in local})
         start, end = min(run.started for run in local)[:16], max(run.finished for run in local)[:16]
         lines += [
             ("Run on this machine", f"{done} of {len(local)} runs finished: {', '.join(rows)}"),
@@ -97,7 +97,7 @@ def shortfalls(sets: Sequence[RunSet], all_cards: Sequence[Card]) -> list[str]:
 def unfinished(sets: Sequence[RunSet]) -> list[str]:
     """One line per run that stopped, diverged or failed, with its notes."""
     return [
-        ": ".join([f"{label_of(run.row)} on {runs.label}, seed {run.seed} ({ORIGINS[runs.origin].lower()})",
+        ": ".join([f"{label_of(run.variant)} on {runs.label}, seed {run.seed} ({ORIGINS[runs.origin].lower()})",
                    f"{run.status} at step {run.steps:,}", *run.notes])
         for runs in sets for run in runs.records if run.status != "done"
     ]  # fmt: skip

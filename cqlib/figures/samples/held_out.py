@@ -13,7 +13,8 @@ import torch
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib.experiments.load import ModelAndData, find_model
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.load import ModelAndData, load_system
 from cqlib.experiments.rows import short_label
 from cqlib.figures import common
 from cqlib.figures.common import signed
@@ -46,7 +47,7 @@ def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000) -> Bits:
     for row in OTHERS:
         if row not in systems:
             with suppress(UserError):
-                systems[row] = find_model(row, profile=e.profile, data=e.data, seed=e.seed, runs_dir=runs_dir).model
+                systems[row] = load_system(experiment(row, e.profile, e.data, e.seed), runs_dir)
     generator, reference = torch.Generator().manual_seed(e.seed), data.train.images[:MAX_REFERENCE]
 
     def pair(measure: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,10 @@ from matplotlib.axes import Axes
 from scipy.stats import binomtest
 from torch import Tensor
 
+from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import ModelAndData, find_model
 from cqlib.experiments.rows import DEVELOPMENT_DATA
+from cqlib.experiments.variants import Changes
 from cqlib.figures.samples import memorisation
 from cqlib.figures.strips import strips
 from cqlib.metrics import evaluation
@@ -39,17 +41,17 @@ GROUPS = {
 
 
 def find(
-    row: str, *, profile: str, data: Sequence[str], seeds: Sequence[int], runs_dir: Path | str,
-    data_dir: Path | str | None = None,
+    row: str, *, profile: str, data: Sequence[str], seeds: Sequence[int], changes: Changes | None = None,
+    runs_dir: Path | str, data_dir: Path | str | None = None,
 ) -> tuple[ModelAndData, str]:  # fmt: skip
     """The model of `row` on the first of `data` and `seeds`; the published CQ-F where the model or its data is missing.
     And a description, which says why another model is shown."""
+    e = experiment(row, profile, data[0] if data else None, seeds[0], changes)
     try:
-        model = find_model(row, profile=profile, data=data[0] if data else None, seed=seeds[0], runs_dir=runs_dir,
-                           data_dir=data_dir)  # fmt: skip
+        model = find_model(e, runs_dir, data_dir)
         images, note = model.data, ""
     except UserError as error:
-        model = find_model("table1/cq-f", runs_dir=runs_dir, data_dir=data_dir)
+        model = find_model(experiment("table1/cq-f"), runs_dir, data_dir)
         images, note = model.data, f"{error}\nShown instead:\n"
     return model, f"{note}{model.label}: {len(images.train):,} training images, {len(images.test):,} held out"
 
