@@ -129,7 +129,8 @@ def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSe
     sets: dict[tuple[str, str, int, str, str, str], dict[tuple[str, int], Record]] = {}
     for origin, records in (("published", published), ("local", local)):
         for record in records:
-            data, changes = record.data, "" if record.variant in ABLATED else canonical_json(record.changes)
+            data, alone = record.data, record.changes and record.variant not in ABLATED
+            changes = canonical_json(record.changes) if alone else ""
             key = (origin, data.name, data.shape[-1], record.profile, changes, data.fingerprint)
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     same_name = Counter(key[:-1] for key in sets)  # the files behind a name may have changed

@@ -8,7 +8,7 @@ from cqlib.util.errors import UserError
 
 
 def test_a_published_model_is_found_with_its_images(tmp_path):
-    found = find_model("table1/cq-f", runs_dir=tmp_path)
+    found = find_model(experiment("table1/cq-f"), tmp_path)
     assert (found.name, found.origin, found.source) == ("CQ-F", "published", "photos10 16×16, quick, seed 0")
     assert found.data.test.images.shape[1:] == found.model.shape and not found.model.training
     assert not list(tmp_path.iterdir())
@@ -17,7 +17,7 @@ def test_a_published_model_is_found_with_its_images(tmp_path):
 def test_a_local_run_comes_first(tmp_path):
     e = experiment("table1/cq-f", "quick", None, 0)
     assert fetch_published(e, tmp_path)
-    assert find_model("table1/cq-f", runs_dir=tmp_path).origin == "local"
+    assert find_model(experiment("table1/cq-f"), tmp_path).origin == "local"
 
 
 def test_the_published_run_stands_in_for_one_that_is_not_there(tmp_path, monkeypatch):
@@ -28,4 +28,4 @@ def test_the_published_run_stands_in_for_one_that_is_not_there(tmp_path, monkeyp
     monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
     assert find_models(rows, profile="smoke", runs_dir=tmp_path) == {}
     with pytest.raises(UserError, match="python -m cqlib train table1/cq-f --profile smoke --data photos10 --seed 3"):
-        find_model("table1/cq-f", profile="smoke", seed=3, runs_dir=tmp_path)
+        find_model(experiment("table1/cq-f", "smoke", seed=3), tmp_path)

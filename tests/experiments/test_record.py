@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cqlib.experiments.record import DataInfo, Record, dumps, file_name, load_records, read_record, slug, write_record
+from cqlib.experiments.record import DataInfo, Record, dumps, load_records, read_record, slug, write_record
 from cqlib.metrics.metric import Metric
 from cqlib.util.provenance import GitInfo
 
@@ -220,13 +221,15 @@ def test_a_missing_folder_holds_no_records(tmp_path):
 
 
 def test_file_names():
-    assert file_name("table1/cq-f", "photos10", "quick", 0) == "table1_cq-f--photos10--quick--0.json"
+    assert slug("table1/cq-f", "photos10", "quick", 0) == "table1_cq-f--photos10--quick--0"
+    changed = slug("table1/cq-f", "photos10", "quick", 0, {"system.quality_weight": 25.0, "training.steps": 7})
+    assert re.fullmatch("table1_cq-f--photos10--quick--0--quality-weight-25.0-steps-7-[0-9a-f]{8}", changed)
     one, other = (slug("table1/vae", f"npz:/home/{who}/cats.npz", "quick", 0) for who in ("a", "b"))
     assert one != other and "home" not in one
     assert one.startswith("table1_vae--npz-cats-") and one.endswith("--quick--0")
     for data in ("folder:/a b/Ünïcode 'dir'", "npz:" + "x" * 400 + ".npz", "folder:/", "npz:../../x"):
-        name = file_name("table1/vae", data, "quick", 0)
-        assert set(name) <= set(string.ascii_lowercase + string.digits + "-_.") and len(name) < 120
+        name = slug("table1/vae", data, "quick", 0, {f"a.{letter * 50}": [0.5] for letter in "bc"})
+        assert set(name) <= set(string.ascii_lowercase + string.digits + "-_.") and len(name) < 160
 
 
 @pytest.mark.parametrize(
