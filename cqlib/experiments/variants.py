@@ -39,10 +39,12 @@ def variant(row: str, changes: Changes) -> str:
 
 
 def row_and_changes(name: str) -> tuple[str, dict[str, Any]]:
-    """The inverse of `variant`."""
-    row, *parts = name.split(" ")
-    changes = (part.partition("=") for part in parts)
-    return row, {path: json.loads(value) for path, _, value in changes}
+    """The inverse of `variant`; a name that is none is a row without changes."""
+    row, *parts = re.split(r" (?=[a-z_]+(?:\.[a-z_]+)+=)", name)
+    try:
+        return row, {path: json.loads(value) for path, _, value in (part.partition("=") for part in parts)}
+    except ValueError:
+        return name, {}
 
 
 def file_part(changes: Changes) -> str:

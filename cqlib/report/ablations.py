@@ -59,9 +59,9 @@ def _table(claim: Claim, records: Sequence[Record], problems: list[str]) -> Tabl
     seeds = _paired(baseline)
     lines: list[tuple[str, Runs]] = [("as it is", baseline)]
     for ablation in (ablation for ablation in ABLATIONS if claim.id in ablation.claims):
-        with_it = _by_seed(records, map(ablation.variant, rows))
-        changed = any(with_it[ablation.variant(row)] for row in rows if row in ablation.changes)
-        if common := seeds & _paired(with_it):
+        tried = _by_seed(records, map(ablation.variant, rows))
+        changed = any(tried[ablation.variant(row)] for row in rows if row in ablation.changes)
+        if common := seeds & _paired(tried):
             seeds = common
             lines.append((_words(ablation, baseline), tried))
         elif seeds and changed:

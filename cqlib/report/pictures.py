@@ -21,7 +21,7 @@ from cqlib.data.reading import DAMAGE
 from cqlib.experiments import paper
 from cqlib.experiments.ablations import CQ_F, WIDTHS
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import ROWS, TWO_SCALES, marks, short_label
+from cqlib.experiments.rows import TWO_SCALES, marks, short_label
 from cqlib.report import plots
 from cqlib.report.run_sets import AT, FEATURES, RunSet, mean_of
 from cqlib.util.errors import UserError
@@ -50,8 +50,7 @@ def samples_of(
     are linked from there, others become part of the page."""
     blocks = []
     for runs in sets:
-        rows = [row for row in ROWS if row in runs.rows]
-        if figures := grids(runs, rows, pictures[runs.origin], data_dir, out):
+        if figures := grids(runs, runs.rows, pictures[runs.origin], data_dir, out):
             note = "" if out is None or runs.data in WITHOUT_FILES else NOT_SHOWN
             blocks.append({"title": runs.title, "figures": figures, "note": note})
     return blocks

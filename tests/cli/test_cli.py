@@ -118,6 +118,7 @@ MODULE = [
     (["sample", "table1/vae", "--out", "x.png", "--n", "10001"], "--n: '10001' is not a whole number from 1 to 10000"),
     (["sample", "table1/vae", "--out", "x.png", "--temperature", "-1"], "not a number from 0 to 2"),
     (["fetch", "cifar1"], "unknown data set 'cifar1': did you mean 'cifar10'?"),
+    (["show", "table1/cq-f", "--set", "system.qualty_weight=2"], "did you mean 'system.quality_weight'?"),
 ]
 
 
@@ -134,11 +135,6 @@ def refused(capsys, *arguments: str, main=cli.main) -> tuple[int, str]:
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     return stop.value.code, capsys.readouterr().err
-
-
-def test_an_unknown_ablation_is_refused(tmp_path, capsys):
-    code, line = refused(capsys, "ablations", str(tmp_path), "lambda-2")
-    assert code == 2 and "did you mean 'lambda-25'?" in line and not list(tmp_path.iterdir())
 
 
 def test_evaluate_does_not_train(tmp_path, monkeypatch, capsys):
@@ -164,7 +160,7 @@ def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, cap
             self.batches.append(n)
             return temperature * torch.rand(n, 3, 16, 16, generator=generator)
 
-    monkeypatch.setattr("cqlib.experiments.load.load", lambda *_, **__: Noise(1, 1))
+    monkeypatch.setattr("cqlib.experiments.load.load_system", lambda *_, **__: Noise(1, 1))
     out = tmp_path / "new" / "x.png"
     given = ["--n", "260", "--temperature", "0.5", "--seed", "3", "--out", str(out)]
     assert cli.main(["sample", "table1/vae", *given]) == 0 and capsys.readouterr().out == f"{out}\n"

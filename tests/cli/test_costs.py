@@ -79,20 +79,20 @@ def test_measured_rows_are_told_at_once_and_others_are_timed_and_remembered(exam
 
     monkeypatch.setattr(costs, "run_tasks", here)
     monkeypatch.setattr(costs, "hardware", lambda threads: HERE)
-    wanted = Counter({("table1/vae", "photos10"): 0, ("table1/gan", "photos10"): 2})
+    wanted = Counter({experiment("table1/vae", "smoke"): 0, experiment("table1/gan", "smoke"): 2})
     settings = {"runs_dir": tmp_path / "runs", "records": [made(example, seconds=100, peak_memory_bytes=2**30)],
                 "slots": [{"OMP_NUM_THREADS": "1"}] * 2}  # fmt: skip
 
-    lines = list(costs.lines(wanted, "smoke", stop=StopRequest(requested="SIGTERM"), **settings))
+    lines = list(costs.lines(wanted, stop=StopRequest(requested="SIGTERM"), **settings))
     told = "  table1/vae on photos10: 2 min, 1.0 GiB (measured in 1 run), finished"
     assert lines == ["measuring a few steps of 1 rows; Ctrl-C stops before anything has begun", told,
                      "  table1/gan on photos10: no estimate (SIGTERM), 2 seeds"]  # fmt: skip
     (tmp_path / "runs").mkdir()
-    lines = list(costs.lines(wanted, "smoke", stop=StopRequest(), **settings))
+    lines = list(costs.lines(wanted, stop=StopRequest(), **settings))
     assert lines[2].startswith("  table1/gan on photos10: about ") and lines[2].endswith("(estimated), 2 seeds")
     assert lines[3].startswith("  in all about ") and lines[3].endswith(" with 2 at a time")
     monkeypatch.setattr(costs, "run_tasks", lambda *_, **__: pytest.fail("measured again"))
-    assert list(costs.lines(wanted, "smoke", stop=StopRequest(), **settings)) == lines[1:]
+    assert list(costs.lines(wanted, stop=StopRequest(), **settings)) == lines[1:]
 
 
 def test_an_estimate_counts_every_stage_and_is_kept_for_its_recipe_and_hardware(tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_all_rows_share_the_slots_and_take_as_long_as_the_longest(monkeypatch, t
     monkeypatch.setattr(costs, "hardware", lambda threads: HERE)
     monkeypatch.setattr(costs, "known", lambda e, *_: costs.Cost(36_000 if e.row == "table1/vae" else 72_000, 1))
     for seeds, jobs, words in (((4, 1), 2, "about 30 h with 2"), ((2, 1), 4, "about 20 h with 4")):
-        number = dict(zip((("table1/vae", "photos10"), ("table1/gan", "photos10")), seeds, strict=True))
+        number = dict(zip(map(experiment, ("table1/vae", "table1/gan")), seeds, strict=True))
         slots = [{"OMP_NUM_THREADS": "1"}] * jobs
-        *_, total = costs.lines(number, "smoke", runs_dir=tmp_path, records=(), slots=slots, stop=StopRequest())
+        *_, total = costs.lines(number, runs_dir=tmp_path, records=(), slots=slots, stop=StopRequest())
         assert total == f"  in all {words} at a time"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from cqlib.data.grids import grid_png
-from cqlib.experiments.record import DataInfo, Record, slug, write_record
+from cqlib.experiments.record import DataInfo, Record, write_record
 from cqlib.metrics.metric import Metric
 from cqlib.report import page
 from cqlib.util.provenance import GitInfo
@@ -89,7 +89,7 @@ def records(seeds: int = 5, rows: tuple[str, ...] = tuple(SCORES), **more) -> li
 def draw_samples(runs: list[Record], folder: Path) -> None:
     """Noise in the place of sample grids: `folder`/SLUG/samples_T1.png and samples_T0.png for every record."""
     for i, run in enumerate(runs):
-        place = folder / slug(run.row, run.data.name, run.profile, run.seed)
+        place = folder / run.folder
         place.mkdir(parents=True, exist_ok=True)
         for name in ("samples_T1", "samples_T0"):
             size = run.data.shape[-1]

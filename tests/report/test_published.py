@@ -14,7 +14,7 @@ from cqlib import data
 from cqlib.cli import commands as cli
 from cqlib.data.grids import grid, grid_png, unscaled
 from cqlib.experiments import run
-from cqlib.experiments.experiment import experiment
+from cqlib.experiments.experiment import experiment, experiment_of
 from cqlib.experiments.load import trained
 from cqlib.experiments.record import load_records, read_record, slug, write_record
 from cqlib.report import page as report
@@ -33,10 +33,9 @@ def test_it_is_small():
     assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < MOST
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=lambda r: slug(r.row, r.data.name, r.profile, r.seed))
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.folder)
 def test_every_record_says_where_it_comes_from_and_is_of_todays_experiment(record):
-    e = experiment(record.row, record.profile, record.data.name, record.seed)
-    assert record.status == "done" and record.config_hash == e.config_hash
+    assert record.status == "done" and record.config_hash == experiment_of(record).config_hash
     assert record.git.dirty is False and len(record.git.commit) == 40
     assert record.seconds > 0 and record.device and {"python", "torch", "torch-fidelity"} <= record.versions.keys()
 

@@ -23,7 +23,7 @@ def test_rendering_changes_when_a_number_does():
     from dataclasses import replace
 
     records, _ = load_records(PUBLISHED / "records")
-    first = next(r for r in records if r.row == "table1/cq-f" and r.profile == "quick")
+    first = next(r for r in records if r.variant == "table1/cq-f" and r.profile == "quick")
     bpd = replace(first.metrics["BPD"], value=first.metrics["BPD"].value + 1)
     changed = [r if r is not first else replace(r, metrics={**r.metrics, "BPD": bpd}) for r in records]
     assert readme.render(TEXT, changed) != TEXT

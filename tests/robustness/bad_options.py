@@ -42,7 +42,7 @@ FLAGS = (
     "--out", "--temperature", "--json", "--from", "--only", "--seeds", "--jobs", "--cluster", "--list", "--help",
     "-h", "--hlep",
 )  # fmt: skip
-COMMANDS = [name for name in cli.COMMANDS if name not in ("publish", "readme", "ablations")]
+COMMANDS = [name for name in cli.COMMANDS if name not in ("publish", "readme")]
 """Those that neither write to this repository nor train by the hour."""
 MAINS = {"cqlib": cli.main, "suite": suite.main, "options": options.main}
 

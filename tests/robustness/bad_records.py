@@ -139,7 +139,7 @@ def folders(draw: st.DrawFn) -> list[tuple[str, bytes | str, bytes | None]]:
 
 def lay_out(found: list[tuple[str, bytes | str, bytes | None]], runs: Path) -> None:
     """The runs folder of `folders`; a record that can be read has its sample grid where the report looks for it."""
-    from cqlib.experiments.record import read_record, slug
+    from cqlib.experiments.record import read_record
 
     for name, content, picture in found:
         path = runs / name
@@ -155,7 +155,7 @@ def lay_out(found: list[tuple[str, bytes | str, bytes | None]], runs: Path) -> N
         if picture is not None and isinstance(content, bytes):
             try:
                 run = read_record(path)
-                place = runs / slug(run.row, run.data.name, run.profile, run.seed)
+                place = runs / run.folder
                 place.mkdir(exist_ok=True)
                 (place / "samples_T1.png").write_bytes(picture)
             except (OSError, ValueError):
