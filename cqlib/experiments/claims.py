@@ -9,10 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-KINDS = ("lower", "higher", "equal", "cost")
-UNITS = {"bpd": "bpd", "is": "%", "fid": "%", "seconds": "%"}
-
-_TABLE3 = "Comparison to the state of the art"
 _STL10 = ("cqf-2-scales", "cqf-large-d")
 NARROW = "In all profiles but `paper`, f is also half as wide at its first scale where it has two."
 SCALES = (
@@ -26,13 +22,11 @@ SAME_CRITIC = f"Against Table 2's CQF [IAF, Residual], whose discriminator is th
 class Claim:
     """`row_a` is lower, higher or equal in `metric` than `row_b` on `data`; "cost" is a "higher" that is bad.
 
-    `source` is the title of the slide; a `bound` claim is tested on its own data set only; `note` is what a reader has
-    to know of the comparison.
+    A `bound` claim is tested on its own data set only; `note` is what a reader has to know of the comparison.
     """
 
     id: str
     sentence: str
-    source: str
     data: str
     metric: str
     row_a: str
@@ -44,7 +38,7 @@ class Claim:
     @property
     def unit(self) -> str:
         """Unit of the effect: "bpd", or "%" of row_b's score."""
-        return UNITS[self.metric]
+        return "bpd" if self.metric == "bpd" else "%"
 
     def effect(self, a: float, b: float, scale: float | None = None) -> float:
         """The oriented difference between a value `a` of row_a and a value `b` of row_b.
@@ -83,21 +77,21 @@ def _scales(id: str, row_b: str, start: str) -> list[Spec]:
     ]
 
 
-def _group(prefix: str, source: str, data: str, *specs: Spec, bound: bool = False, note: str = "") -> list[Claim]:
-    """Claims of one slide; a row of another table has its full name."""
+def _group(prefix: str, data: str, *specs: Spec, bound: bool = False, note: str = "") -> list[Claim]:
+    """Claims on one data set; a row of another table has its full name."""
 
     def full(row: str) -> str:
         return row if "/" in row else f"{prefix}/{row}"
 
     return [
-        Claim(f"{prefix}/{id}", sentence, source, data, metric, full(a), full(b), kind, bound, note)
+        Claim(f"{prefix}/{id}", sentence, data, metric, full(a), full(b), kind, bound, note)
         for id, metric, kind, a, b, sentence in specs
     ]
 
 
 CLAIMS: tuple[Claim, ...] = (
     *_group(
-        "table1", "Impact of training objectives and NVP decoder", "cifar10",
+        "table1", "cifar10",
         *_trio("quality-loss", "cq", "vae", "Without f, the quality loss {lowers}", "is", "fid"),
         ("quality-loss-bpd", "bpd", "equal", "cq", "vae", "Without f, the quality loss leaves BPD as it is"),
         *_trio("quality-loss-f", "cq-f", "vae-f", "With f, the quality loss {lowers}", "is", "fid"),
@@ -110,20 +104,20 @@ CLAIMS: tuple[Claim, ...] = (
         ("gan-vae-fid", "fid", "lower", "gan", "vae", "A GAN's samples are better than a VAE's: lower FID"),
     ),
     *_group(
-        "table2", "Evaluation of more advanced architectures", "cifar10",
+        "table2", "cifar10",
         *_trio("residual-gan", "gan-residual", "gan", "Residual nets {lower} a GAN's {metric}", "is", "fid"),
         *_trio("residual", "cqf-residual", "cqf", "Residual nets {lower} CQF's {metric}"),
         *_trio("iaf", "cqf-iaf-residual", "cqf-residual", "IAF posteriors {lower} {metric}"),
         *_trio("large-d", "cqf-iaf-residual-large-d", "cqf-iaf-residual", "A larger discriminator {lowers}"),
     ),
-    *_group("table3", _TABLE3, "cifar10", *_scales("scales", "cqf-large-d", "T"), note=SCALES),
+    *_group("table3", "cifar10", *_scales("scales", "cqf-large-d", "T"), note=SCALES),
     *_group(
-        "table3", _TABLE3, "cifar10",
+        "table3", "cifar10",
         *_scales("scales-same-critic", "table2/cqf-iaf-residual", "With one discriminator, t"),
         note=SAME_CRITIC,
     ),
     *_group(
-        "table3", _TABLE3, "cifar10",
+        "table3", "cifar10",
         ("sngan-fid", "fid", "lower", "cqf-large-d", "sngan-resnet-hinge", "CQF beats SNGAN-ResNet-Hinge in FID"),
         ("nvp-bpd", "bpd", "equal", "cqf-2-scales", "nvp", "CQF with two scales matches Real NVP's BPD"),
         ("pixelcnnpp-bpd", "bpd", "lower", "pixelcnnpp", "pixelrnn", "PixelCNN++ beats PixelRNN in BPD"),
@@ -131,20 +125,20 @@ CLAIMS: tuple[Claim, ...] = (
         ("vae-iaf-bpd", "bpd", "lower", "vae-iaf", "nvp", "VAE-IAF beats NVP in BPD"),
     ),
     *_group(
-        "table3", _TABLE3, "stl10",
+        "table3", "stl10",
         ("stl10-scales-bpd", "bpd", "lower", *_STL10, "On STL-10 too, two scales buy likelihood: lower BPD"),
         ("stl10-scales-is", "is", "equal", *_STL10, "On STL-10 two scales cost no quality: equal IS"),
         ("stl10-scales-fid", "fid", "equal", *_STL10, "On STL-10 two scales cost no quality: equal FID"),
         bound=True, note=SCALES,
     ),
     *_group(
-        "table3", _TABLE3, "stl10",
+        "table3", "stl10",
         ("stl10-sngan-fid", "fid", "higher", "cqf-large-d", "sngan-resnet-hinge",
          "On STL-10 CQF does not beat SNGAN-ResNet-Hinge's FID"),
         bound=True,
     ),
     *_group(
-        "decoders", "Limitation of basic VAE decoders", "cifar10",
+        "decoders", "cifar10",
         ("pixelcnn-seconds", "seconds", "higher", "extra/vae-pixelcnn", "table1/vae-f",
          "A PixelCNN decoder samples more slowly than f"),
     ),

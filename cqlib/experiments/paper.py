@@ -1,8 +1,5 @@
-"""What the paper says, as data: the numbers of the slides' three tables, tolerances, footnotes, data sets, equations.
-
-Numbers keep the digits they are printed with ("3.90" in one table, "3.9" in another). Units: BPD in bits per
-dimension, IS and FID as scores. Also its equations (1) to (8) as the slides print them, and where each is computed.
-The claims built on these numbers are in `cqlib.experiments.claims`.
+"""What the paper says, as data: the numbers of the slides' three tables, tolerances, footnotes, data sets, and where
+each of its equations is computed. Numbers keep the digits they are printed with ("3.90" here, "3.9" there).
 """
 
 from __future__ import annotations
@@ -30,7 +27,6 @@ class Number:
     metric: str
     text: str
     mark: str = ""  # how the cell points to the table's footnote
-    footnote: str = ""
 
     @property
     def value(self) -> float | None:
@@ -52,11 +48,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: tick columns first, then bpd, is, fid for each data set in turn."""
+    """One table: ticks first, then bpd, is, fid for each data set in turn."""
 
     id: str
     title: str
-    tick_columns: tuple[str, ...]
     data: tuple[str, ...]
     rows: tuple[Row, ...]
     footnotes: tuple[str, ...] = ()
@@ -64,9 +59,8 @@ class Table:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set of the paper: id in the registry, label, (C, H, W), images in the test split."""
+    """A data set of the paper: label, (C, H, W), images in each split."""
 
-    id: str
     label: str
     shape: tuple[int, int, int]
     n_test: int | None = None  # None: not fixed by the data set's authors
@@ -74,61 +68,34 @@ class DataSet:
     named: bool = True  # False: one of the seven by inference
 
 
-@dataclass(frozen=True)
-class Footnote:
-    """A remark by its id; `ours` tells this project's remarks from the slides' own."""
-
-    text: str
-    ours: bool = True
-
-
-@dataclass(frozen=True)
-class Equation:
-    """One numbered equation: LaTeX, what it is, the dotted name of the code that computes it, a footnote."""
-
-    number: int
-    name: str
-    latex: str
-    where: str
-    footnote: str = ""
-
-
 FOOTNOTES = {
-    "frozen-gan": Footnote("Obtained using VAE with frozen GAN decoder", ours=False),
-    "starred": Footnote(
-        "Obtained as in Table 1, using a VAE round the frozen generator; the slide leaves these cells empty."
+    "frozen-gan": "Obtained using VAE with frozen GAN decoder",
+    "starred": "Obtained as in Table 1, using a VAE round the frozen generator; the slide leaves these cells empty.",
+    "sngan-hinge-stl10": (
+        "The slides put IS 8.7 and FID 47.5 against SNGAN-Hinge. As remembered and not checked, the cited paper gives "
+        "8.69 and 47.5 for twice the updates with the cross-entropy loss, and 8.79 and 43.2 for the hinge loss: the "
+        "label looks inaccurate."
     ),
-    "sngan-hinge-stl10": Footnote(
-        "The slides put IS 8.7 and FID 47.5 against SNGAN-Hinge. As remembered and not checked, the cited "
-        "paper gives 8.69 and 47.5 for twice the updates with the cross-entropy loss, and 8.79 and 43.2 for "
-        "the hinge loss: the label looks inaccurate."
-    ),
-    "improved-gan-labels": Footnote(
-        "Improved Training GAN uses class labels (it is semi-supervised): no unconditional model."
-    ),
-    "iaf-samples": Footnote(
+    "improved-gan-labels": "Improved Training GAN uses class labels (it is semi-supervised): no unconditional model.",
+    "iaf-samples": (
         "By the README of its authors' code the 3.11 is of 10,000 importance samples, and 3.15 is the bound of one "
         "sample, which BPD is here."
     ),
-    "eq4-sign": Footnote(
-        "The slides' Eq. (4) lacks a minus sign before the sum; what is computed is −(1/n) Σ ln p(x_i)."
-    ),
-    "seven-data-sets": Footnote(
+    "eq4-sign": "The slides' Eq. (4) lacks a minus sign before the sum; what is computed is −(1/n) Σ ln p(x_i).",
+    "seven-data-sets": (
         "The slides speak of seven data sets and name five; LSUN tower and church are inferred, not stated."
     ),
 }
+"""By id: the first is the slides' own, the others are remarks of this project."""
 
 DATA_SETS = {
-    item.id: item
-    for item in (
-        DataSet("cifar10", "CIFAR-10", (3, 32, 32), 10_000, 50_000),
-        DataSet("stl10", "STL-10", (3, 48, 48), 8_000),
-        DataSet("celeba", "CelebA", (3, 64, 64)),
-        DataSet("imagenet64", "ImageNet", (3, 64, 64), 50_000, 1_281_167),
-        DataSet("lsun-bedroom", "LSUN-bedrooms", (3, 64, 64)),
-        DataSet("lsun-tower", "LSUN-tower", (3, 64, 64), named=False),
-        DataSet("lsun-church", "LSUN-church", (3, 64, 64), named=False),
-    )
+    "cifar10": DataSet("CIFAR-10", (3, 32, 32), 10_000, 50_000),
+    "stl10": DataSet("STL-10", (3, 48, 48), 8_000),
+    "celeba": DataSet("CelebA", (3, 64, 64)),
+    "imagenet64": DataSet("ImageNet", (3, 64, 64), 50_000, 1_281_167),
+    "lsun-bedroom": DataSet("LSUN-bedrooms", (3, 64, 64)),
+    "lsun-tower": DataSet("LSUN-tower", (3, 64, 64), named=False),
+    "lsun-church": DataSet("LSUN-church", (3, 64, 64), named=False),
 }
 
 # Rows that are one model and share one run: the alias and the id its records carry.
@@ -145,14 +112,13 @@ def _row(id: str, label: str, numbers: str, ticks: str = "", citation: str = "",
     for index, cell in enumerate(numbers.split("|")):
         text, _, mark = cell.strip().partition(" ")
         data = ("cifar10", "stl10")[index // 3]
-        cells.append(Number(id, data, tuple(METRICS)[index % 3], text, mark, "frozen-gan" if mark else ""))
+        cells.append(Number(id, data, tuple(METRICS)[index % 3], text, mark))
     return Row(id, label, tuple(cells), tuple(ticks.split()), citation, tuple(footnotes.split()))
 
 
 TABLE1 = Table(
     "table1",
     "Impact of training objectives and NVP decoder",
-    ("L_Q", "L_C", "NVP"),
     ("cifar10",),
     (
         _row("table1/vae", "VAE", "4.4 | 2.0 | 171.0", "L_C"),
@@ -167,7 +133,6 @@ TABLE1 = Table(
 TABLE2 = Table(
     "table2",
     "Evaluation of more advanced architectures",
-    ("IAF", "Residual"),
     ("cifar10",),
     (
         _row("table2/gan", "GAN", "7.0 (*) | 6.8 | 31.4"),
@@ -184,7 +149,6 @@ _MIYATO = "Miyato et al., 2018"
 TABLE3 = Table(
     "table3",
     "Comparison to the state of the art",
-    (),
     ("cifar10", "stl10"),
     (
         _row("table3/dcgan", "DCGAN", "| 6.6 | | | |", "", "Radford et al., 2016"),
@@ -212,58 +176,20 @@ TABLES = (TABLE1, TABLE2, TABLE3)
 ROWS = {row.id: row for table in TABLES for row in table.rows}
 
 EQUATIONS = (
-    Equation(
-        1,
-        "The discriminator's objective, maximised: binary cross-entropy between real images and samples",
-        r"\mathbb{E}_{p_{\text{train}}(x)}[\ln D(x)] + \mathbb{E}_{p_{\theta}(x)}[\ln(1 - D(x))]",
-        where="cqlib.losses.discriminator_loss",
-    ),
-    Equation(
-        2,
-        "The quality loss, both of Goodfellow's losses added: KL(model || data) for an optimal discriminator",
-        r"\mathcal{L}_Q(\theta) = "
-        r"-\mathbb{E}_{p(z)}\left[\ln \frac{D(G_{\theta}(z))}{1 - D(G_{\theta}(z))}\right]",
-        where="cqlib.losses.quality_loss",
-    ),
-    Equation(
-        3,
-        "The coverage loss, maximum likelihood: KL(data || model) up to the data's entropy",
-        r"\mathcal{L}_C(\theta) = -\mathbb{E}_{p_{\text{train}}(x)}[\ln p_{\theta}(x)]",
-        where="cqlib.losses.coverage_loss",
-    ),
-    Equation(
-        4,
-        "The coverage loss on n training images: it sees the mass on them and not where the rest goes",
-        r"\mathcal{L}_C(\theta) = -\mathbb{E}_{p_{\text{train}}(x)}[\ln p_{\theta}(x)]"
-        r" \approx \frac{1}{n}\sum_{i=1}^n \ln p_{\theta}(x_i)",
-        where="cqlib.losses.coverage_loss",
-        footnote="eq4-sign",
-    ),
-    Equation(
-        5,
-        "The basic decoder: pixels are independent given z",
-        r"p(x|z) = \mathcal{N}(x; \mu(z), \text{diag}(\sigma(z)))",
-        where="cqlib.losses.gaussian_log_density",
-    ),
-    Equation(
-        6,
-        "The decoder over features: independent features y given z",
-        r"p_y(y|z) = \mathcal{N}(y; \mu(z), \text{diag}(\sigma(z)))",
-        where="cqlib.losses.gaussian_log_density",
-    ),
-    Equation(
-        7,
-        "From features to the image, through the inverse of f",
-        r"x = f^{-1}(y)",
-        where="cqlib.models.hybrid.HybridModel.image",
-    ),
-    Equation(
-        8,
-        "The decoder over images: change of variables, so that pixels depend on each other given z",
-        r"p_x(x|z) = p_y(f(x)|z) \times \left|\det\left(\frac{\partial f(x)}{\partial x^\top}\right)\right|",
-        where="cqlib.losses.decoder_log_density",
-    ),
-)
+    ("The discriminator's objective, maximised: binary cross-entropy between real images and samples",
+     "cqlib.losses.discriminator_loss"),
+    ("The quality loss, both of Goodfellow's losses added: KL(model || data) for an optimal discriminator",
+     "cqlib.losses.quality_loss"),
+    ("The coverage loss, maximum likelihood: KL(data || model) up to the data's entropy", "cqlib.losses.coverage_loss"),
+    ("The coverage loss on n training images: it sees the mass on them and not where the rest goes",
+     "cqlib.losses.coverage_loss"),
+    ("The basic decoder: pixels are independent given z", "cqlib.losses.gaussian_log_density"),
+    ("The decoder over features: independent features y given z", "cqlib.losses.gaussian_log_density"),
+    ("From features to the image, through the inverse of f", "cqlib.models.hybrid.HybridModel.image"),
+    ("The decoder over images: change of variables, so that pixels depend on each other given z",
+     "cqlib.losses.decoder_log_density"),
+)  # fmt: skip
+"""Numbered from 1: what an equation is, the dotted name of the code that computes it."""
 
 
 def canonical(row: str) -> str:
@@ -280,10 +206,7 @@ def table_of(row: str) -> Table:
 
 
 def number(row: str, data: str, metric: str) -> Number | None:
-    """The cell of a row; None where its table has no such column (Tables 1 and 2 are of CIFAR-10 alone).
-
-    UsageError for an unknown row, data set or metric.
-    """
+    """The cell of a row; None where its table has no such column. UsageError for an unknown row, data set or metric."""
     for kind, name, valid in (("row", row, ROWS), ("data set", data, DATA_SETS), ("metric", metric, METRICS)):
         if name not in valid:
             raise unknown(kind, name, valid)

@@ -61,7 +61,7 @@ def table(which: paper.Table, sets: Sequence[RunSet]) -> str:
         lines.append([label, *cells])
     floor = runs.records[0].metrics["FD-lite0-floor"].value
     counts = sorted({run.metrics["FD-lite0@T1"].n for run in runs.records if "FD-lite0@T1" in run.metrics})
-    footnote = paper.FOOTNOTES["frozen-gan"].text
+    footnote = paper.FOOTNOTES["frozen-gan"]
     return (
         f"{markdown_table(header, lines)}\n\n"
         f"The paper: CIFAR-10, Inception features. Measured: {runs.label}, EfficientNet-lite0 features (FD, not "
@@ -84,9 +84,10 @@ def claims(sets: Sequence[RunSet]) -> str:
 
 def equations(_: Sequence[RunSet]) -> str:
     """The equation -> code map."""
-    where = {equation: split_name(equation.where) for equation in paper.EQUATIONS}
-    lines = [[f"({equation.number})", equation.name, f"[`{name}`]({module.replace('.', '/')}.py)"]
-             for equation, (module, name) in where.items()]  # fmt: skip
+    lines = []
+    for number, (what, where) in enumerate(paper.EQUATIONS, 1):
+        module, name = split_name(where)
+        lines.append([f"({number})", what, f"[`{name}`]({module.replace('.', '/')}.py)"])
     return markdown_table(["equation", "what", "code"], lines)
 
 
