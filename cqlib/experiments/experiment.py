@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -14,7 +13,7 @@ from cqlib.experiments.changes import changed
 from cqlib.experiments.paper import SAME_MODEL, TABLE1
 from cqlib.experiments.record import Record, slug
 from cqlib.experiments.rows import ROWS, check_data, check_profile, check_row, default_data
-from cqlib.experiments.variants import Changes, variant
+from cqlib.experiments.variants import Changes, as_options, variant
 from cqlib.models.gan_baseline import GANBaselineConfig
 from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.registry import RECIPES
@@ -69,9 +68,8 @@ class Experiment:
     @property
     def command(self) -> str:
         """What trains it."""
-        changes = (shlex.quote(f"{path}={canonical_json(value)}") for path, value in self.changes.items())
-        options = f"--profile {self.profile} --data {self.data} --seed {self.seed}"
-        return " ".join([f"python -m cqlib train {self.row} {options}", *(f"--set {change}" for change in changes)])
+        options = f"--profile {self.profile} --data {self.data} --seed {self.seed}{as_options(self.changes)}"
+        return f"python -m cqlib train {self.row} {options}"
 
     def with_changes(self, changes: Changes) -> Experiment:
         """This experiment with other values in its recipe, beside those it has. UsageError for a wrong one."""

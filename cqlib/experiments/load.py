@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +14,7 @@ from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.experiment import TRAIN_IMAGES, Experiment, experiment, experiment_of
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import DEVELOPMENT_DATA, short_label
-from cqlib.experiments.variants import Changes
+from cqlib.experiments.rows import short_label
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import System
 from cqlib.models.registry import build
@@ -148,34 +145,6 @@ class ModelAndData:
 def find_model(e: Experiment, runs_dir: Path | str = RUNS, data_dir: Path | str | None = None) -> ModelAndData:
     """The model of an experiment. UserError, a sentence with the command that trains it, where there is none."""
     return ModelAndData(e, load_system(e, runs_dir), "local" if trained(e, runs_dir) else "published", data_dir)
-
-
-def find_models(
-    rows: Sequence[str],
-    *,
-    profile: str,
-    data: Sequence[str] = (),
-    seeds: Sequence[int] = (0,),
-    changes: Changes | None = None,
-    required: Collection[str] = (),
-    **folders: Any,
-) -> dict[str, ModelAndData]:
-    """Row -> model, of those rows that have been trained on the first of `data` with the first of `seeds`; `folders`
-    are `runs_dir` and `data_dir` of `find_model`.
-
-    Without any (or without any of `required`) those of the default run (quick, photos10, seed 0), which are published;
-    empty without these, too.
-    """
-    requested = (profile, data[0] if data else None, seeds[0] if seeds else 0, changes)
-    for setting in (requested, ("quick", DEVELOPMENT_DATA, 0)):
-        models: dict[str, ModelAndData] = {}
-        for row in rows:
-            e = experiment(row, *setting)
-            with suppress(UserError):
-                models[row] = find_model(e, **folders)
-        if models.keys() & (required or rows):
-            return models
-    return {}
 
 
 def model_of(record: Record, runs_dir: Path | str = RUNS) -> System:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from types import MappingProxyType
 
 from cqlib import data as registry
 from cqlib.experiments import ablations, paper
-from cqlib.experiments.variants import in_words, row_and_changes
+from cqlib.experiments.variants import Changes, as_options, in_words, row_and_changes
 from cqlib.util.errors import unknown
 from cqlib.util.paths import ROOT
 from cqlib.util.text import without_paths
@@ -137,11 +138,14 @@ def marks(rows: Collection[str]) -> dict[str, int]:
     return {short_label(row): numbers.get(paper.canonical(row), len(numbers)) for row in rows}
 
 
-def training_command(only: str, profile: str, data: str = "", seed: int = 0) -> str:
+def training_command(
+    only: str, profile: str, data: str = "", seed: int = 0, changes: Changes = MappingProxyType({})
+) -> str:
     """What trains `only` (a row or a notebook) with `profile` on `data` (empty: the profile's own). Of an absolute path
     it shows the last part alone: pages that hold the command are passed on."""
     if data != without_paths(data):
         data = without_paths(data).replace(":", ":PATH/", 1)
     options = "" if profile == "quick" else f" --profile {profile}"
     options += f" --only {only}" + (f" --data {data}" if data else "") + (f" --seeds {seed}," if seed else "")
+    options += as_options(changes)
     return f"./run_all.sh{options}"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from cqlib.data.grids import grid_png
 from cqlib.experiments.experiment import Experiment, experiment
 from cqlib.experiments.load import RUNS, load_data
 from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, write_record
-from cqlib.experiments.rows import default_data
 from cqlib.experiments.run_folder import LOCK, set_stale_aside, tidied, tidy, tidy_finished
 from cqlib.experiments.stages import Stages, fingerprint
 from cqlib.experiments.variants import Changes
@@ -135,29 +134,6 @@ def scored(record: Record, features: Features) -> bool:
     if features.weights_words:
         return features.weights_words in found.protocol
     return UNKNOWN_WEIGHTS not in found.protocol
-
-
-def run_many(
-    rows: Sequence[str],
-    *,
-    profile: str = "quick",
-    data: Sequence[str] = (),
-    seeds: Sequence[int] = (0,),
-    changes: Changes | None = None,
-    **more: Any,
-) -> list[Record]:
-    """`run` for every row, data set and seed, one after the other; finished ones are read.
-
-    `data` empty: each row's own data sets for the profile. A change that is wrong for any row is refused before the
-    first one runs.
-    """
-    experiments = [
-        experiment(row, profile, name, seed, changes)
-        for row in rows
-        for name in data or default_data(row, profile)
-        for seed in seeds
-    ]
-    return [run_experiment(e, **more) for e in experiments]
 
 
 def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,6 +46,11 @@ def row_and_changes(name: str) -> tuple[str, dict[str, Any]]:
         return row, {path: json.loads(value) for path, _, value in (part.partition("=") for part in parts)}
     except ValueError:
         return name, {}
+
+
+def as_options(changes: Changes) -> str:
+    """ " --set system.quality_weight=25.0": what to add to a command."""
+    return "".join(f" --set {shlex.quote(f'{path}={canonical_json(value)}')}" for path, value in changes.items())
 
 
 def file_part(changes: Changes) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib.experiments.load import ModelAndData, find_models
+from cqlib.experiments.load import ModelAndData
 from cqlib.experiments.rows import NOTEBOOK_ROWS
+from cqlib.experiments.selection import Selection
 from cqlib.figures.common import bits
 from cqlib.figures.strips import cost_board, strips
 from cqlib.models.base import LikelihoodSystem
@@ -25,13 +25,10 @@ from cqlib.util.errors import UserError
 ROWS = NOTEBOOK_ROWS["colourisation"]  # the conditional model, and the unconditional one beside it
 
 
-def find(
-    profile: str, data: Sequence[str], seeds: Sequence[int], runs_dir: Path | str, data_dir: Path | str | None = None
-) -> tuple[ModelAndData, LikelihoodSystem | None]:
-    """The conditional model as requested, else the published one of the default run; and the unconditional model of
+def find(chosen: Selection) -> tuple[ModelAndData, LikelihoodSystem | None]:
+    """The conditional model as chosen, else the published one of the default run; and the unconditional model of
     the same run, if it is there. UserError where there is no conditional model."""
-    found = find_models(ROWS, profile=profile, data=data, seeds=seeds, runs_dir=runs_dir, data_dir=data_dir,
-                        required=ROWS[:1])  # fmt: skip
+    found = chosen.find(required=ROWS[:1])
     if not found:
         raise UserError("there is no trained model of colours yet: ./run_all.sh --only colourisation")
     return found[ROWS[0]], found[ROWS[1]].model if ROWS[1] in found else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,9 @@ from IPython.display import HTML
 from cqlib import data as data_sets
 from cqlib.data.grids import tiles, unscaled
 from cqlib.experiments import paper
-from cqlib.experiments.experiment import experiment_of
 from cqlib.experiments.load import model_of
-from cqlib.experiments.record import Record, load_records
+from cqlib.experiments.record import Record
 from cqlib.experiments.rows import label_of, marks, short_label
-from cqlib.experiments.run import finished
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
@@ -32,21 +30,6 @@ from cqlib.util.text import without_paths
 
 PROFILES = ("quick", "study", "paper")
 """Profiles whose runs are results; `smoke` is for tests."""
-
-
-def finished_runs(
-    rows: Sequence[str], *, profiles: Collection[str], data: Collection[str] = (), seeds: Collection[int] = (0,),
-    runs_dir: Path | str,
-) -> list[Record]:  # fmt: skip
-    """The records of those runs of `rows` that have finished, on `data` (empty: on any); nothing is trained."""
-    order = {paper.canonical(row): i for i, row in reversed([*enumerate(rows)])}
-    records = []
-    for record in load_records(runs_dir)[0]:
-        row, name = paper.canonical(record.variant), record.data.name
-        if row in order and record.profile in profiles and record.seed in seeds and (not data or name in data):
-            with suppress(UserError):  # of a data set that no longer exists
-                records.append(finished(experiment_of(record), runs_dir))
-    return sorted(filter(None, records), key=lambda record: (order[paper.canonical(record.row)], record.seed))
 
 
 def fullest(rows: Sequence[str], records: Sequence[Record]) -> RunSet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -17,7 +18,8 @@ from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import model_of
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label, training_command
-from cqlib.figures.common import PROFILES, finished_runs, stored_samples
+from cqlib.experiments.selection import Selection
+from cqlib.figures.common import PROFILES, stored_samples
 from cqlib.metrics import evaluation
 from cqlib.report import page, plots
 from cqlib.report.cells import picture, subplots, table
@@ -35,22 +37,20 @@ STAND_INS = {"photos10": "quick", "tiny-imagenet:64": "study"}
 SIDE = 6  # images along a side of a panel
 
 
-def read(
-    *, profile: str, data: Sequence[str], seeds: Sequence[int], runs_dir: Path | str
-) -> tuple[list[Record], dict[str, RunSet]]:
+def read(chosen: Selection) -> tuple[list[Record], dict[str, RunSet]]:
     """The finished runs of this notebook's rows, and for each data set to show the run set that fills most of its
-    panels: of `data`, else of the slides' four, else of `STAND_INS`."""
-    records = finished_runs(ROWS, profiles={profile, *PROFILES}, data=data, seeds=seeds, runs_dir=runs_dir)
+    panels: of the chosen data, else of the slides' four, else of `STAND_INS`."""
+    records = replace(chosen, rows=ROWS).finished({chosen.profile, *PROFILES})
 
     def rank(runs: RunSet) -> tuple[bool, bool, int, bool]:
         """Better is larger: the requested one, then NVP beside one of ours, the number of models, this machine."""
         local, nvp = runs.origin == "local", bool(runs.records_of(NVP))
         ours = sum(bool(runs.records_of(row)) for row in ROWS[:-1])
-        return runs.profile == profile and local and nvp, bool(ours and nvp), ours, local
+        return runs.profile == chosen.profile and local and nvp, bool(ours and nvp), ours, local
 
     sets = [runs for runs in run_sets(records, page.published_records()) if any(map(runs.records_of, ROWS))]
     best = {runs.data: runs for runs in sorted(sets, key=rank)}
-    names = data or [name for name in FOUR if name in best] or STAND_INS
+    names = chosen.data or [name for name in FOUR if name in best] or STAND_INS
     return records, {name: best[name] for name in names if name in best}
 
 

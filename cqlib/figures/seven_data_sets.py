@@ -17,7 +17,8 @@ from cqlib.experiments import paper
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label, training_command
-from cqlib.figures.common import PROFILES, finished_runs, samples_folder
+from cqlib.experiments.selection import Selection
+from cqlib.figures.common import PROFILES, samples_folder
 from cqlib.report import page, pictures, plots, tables
 from cqlib.report.cells import picture, subplots
 from cqlib.report.run_sets import ORIGINS, RunSet, run_sets
@@ -30,12 +31,10 @@ OFFLINE = {"photos10": "quick", "tiny-imagenet": "study"}
 """Data sets that stand in where the seven cannot be had, with the profile that is made for them."""
 
 
-def read(
-    *, profile: str, data: Sequence[str], seeds: Sequence[int], runs_dir: Path | str
-) -> tuple[list[Record], list[RunSet], tuple[str, ...]]:
+def read(chosen: Selection) -> tuple[list[Record], list[RunSet], tuple[str, ...]]:
     """The finished runs of `ROWS` here, on any data, of any profile but an unrequested `smoke`; their run sets and the
     published ones; and the data sets to show, in the paper's order."""
-    records = finished_runs(ROWS, profiles={profile, *PROFILES}, data=data, seeds=seeds, runs_dir=runs_dir)
+    records, data = chosen.finished({chosen.profile, *PROFILES}), chosen.data
     sets = [runs for runs in run_sets(records, page.published_records())
             if any(map(runs.records_of, ROWS)) and (not data or runs.data in data)]  # fmt: skip
     return records, sets, tuple(dict.fromkeys(data or (*SEVEN, *OFFLINE, *(runs.data for runs in sets))))

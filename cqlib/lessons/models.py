@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from IPython.display import HTML
@@ -11,32 +11,30 @@ from IPython.display import HTML
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.experiment import experiment, image_size
-from cqlib.experiments.load import ModelAndData, find_models
+from cqlib.experiments.load import ModelAndData
 from cqlib.experiments.rows import DEVELOPMENT_DATA, default_data, label_of, training_command
+from cqlib.experiments.selection import Selection
 from cqlib.models.registry import build
 from cqlib.report import cells
 from cqlib.util.errors import UsageError
 
 
-def load_images(data: Sequence[str], profile: str, data_dir: Path | str | None) -> Dataset:
-    """The first of `data`, or the default data set of the profile, at its size nearest to 16 pixels. UserError where it
-    cannot be read or is not in colour."""
-    name = data[0] if data else default_data("table1/cq-f", profile)[0]
-    images = data_sets.load(name, size=image_size(name, "smoke"), data_dir=data_dir)
+def load_images(chosen: Selection) -> Dataset:
+    """The first of the chosen data, at its size nearest to 16 pixels. UserError where it cannot be read or is not in
+    colour."""
+    name = chosen.first(chosen.rows[0]).data
+    images = data_sets.load(name, size=image_size(name, "smoke"), data_dir=chosen.data_dir)
     if images.channels != 3:
         raise UsageError(f"data set '{name}' is not of colour images: try {DEVELOPMENT_DATA}")
     return images
 
 
-def trained_models(
-    rows: Sequence[str], images: Dataset, *, profile: str, seeds: Sequence[int], runs_dir: Path | str
-) -> dict[str, ModelAndData]:
-    """Row -> its model of the requested profile and seed, or the published one; rows without one trained on such
-    `images` are left out."""
+def trained_models(chosen: Selection, images: Dataset) -> dict[str, ModelAndData]:
+    """Row -> its model as chosen, or the published one; rows without one trained on such `images` are left out."""
     shape = (images.channels, images.size, images.size)
     models: dict[str, ModelAndData] = {}
-    for row in rows:
-        models |= find_models([row], profile=profile, data=[images.name], seeds=seeds, runs_dir=runs_dir)
+    for row in chosen.rows:
+        models |= replace(chosen, rows=[row]).find()
     return {row: m for row, m in models.items() if m.experiment.data == images.name and m.model.shape == shape}
 
 
@@ -48,14 +46,12 @@ def untrained_model(row: str, images: Dataset) -> ModelAndData:
         return ModelAndData(e, build(e.recipe.system).eval(), "untrained")
 
 
-def model_table(
-    rows: Sequence[str], models: Mapping[str, ModelAndData], profile: str, data: str, seeds: Sequence[int]
-) -> HTML:
+def model_table(chosen: Selection, models: Mapping[str, ModelAndData]) -> HTML:
     """The origin of each row's model, or the command that trains it."""
-    option = "" if data in default_data(rows[0], profile) else data
     lines = []
-    for row in rows:
-        command = training_command(row, profile, option, seeds[0] if seeds else 0)
-        model = models.get(row)
+    for row in chosen.rows:
+        e, model = chosen.first(row), models.get(row)
+        data = "" if e.data in default_data(row, e.profile) else e.data
+        command = training_command(row, e.profile, data, e.seed, e.changes)
         lines.append([label_of(row), f"{model.source} ({model.origin})" if model else f"not trained yet: {command}"])
     return cells.table("Trained models", ["Model", "Which"], lines)

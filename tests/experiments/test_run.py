@@ -17,6 +17,7 @@ import cqlib
 from cqlib.experiments import run, stages
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import read_record, write_record
+from cqlib.experiments.selection import Selection
 from cqlib.metrics import features
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
@@ -88,7 +89,7 @@ def test_a_finished_run_is_read_and_not_run_again(finished, monkeypatch):
     runs, record, _ = finished
     monkeypatch.setattr(run, "_run", lambda *a: pytest.fail("ran again"))
     assert run.run(**ROW, runs_dir=runs) == record
-    assert run.run_many(["table2/gan"], profile="smoke", runs_dir=runs) == [record]
+    assert Selection(["table2/gan"], "smoke", runs_dir=runs).run() == [record]
 
 
 def test_what_a_kill_left_of_a_finished_training_goes_at_the_next_start(finished):

@@ -11,6 +11,7 @@ from cqlib.data.dataset import Dataset, Split
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import ModelAndData
 from cqlib.experiments.rows import notebooks
+from cqlib.experiments.selection import Selection
 from cqlib.figures import colourisation
 from cqlib.nets import colour
 from cqlib.util.errors import UserError
@@ -110,11 +111,11 @@ def test_won_compares_pair_by_pair(conditional):
 
 
 def test_the_published_models_stand_in_and_without_them_the_error_names_the_command(tmp_path, monkeypatch):
-    conditional, unconditional = colourisation.find("smoke", ["photos10"], [0], tmp_path)
+    conditional, unconditional = colourisation.find(Selection(colourisation.ROWS, "smoke", runs_dir=tmp_path))
     assert conditional.source.endswith("quick, seed 0") and unconditional.shape == conditional.model.shape
     monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
     with pytest.raises(UserError, match="./run_all.sh --only colourisation"):
-        colourisation.find("smoke", ["photos10"], [0], tmp_path)
+        colourisation.find(Selection(colourisation.ROWS, "smoke", runs_dir=tmp_path))
 
 
 def test_the_slider_draws_other_colours(conditional, live):

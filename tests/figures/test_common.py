@@ -11,7 +11,6 @@ from fake_records import TABLE2, draw_samples, record, records
 from notebook_cells import smoke_model, soup, words
 
 from cqlib.experiments.experiment import experiment
-from cqlib.experiments.record import write_record
 from cqlib.figures import architectures
 from cqlib.figures import common as show
 from cqlib.report.run_sets import RunSet, run_sets
@@ -27,26 +26,6 @@ def residual():
     """Untrained smoke systems, by label: one with layers of latent variables, one without."""
     rows = {"CQF": "table1/cq-f", "CQF + Residual": "table2/cqf-residual"}
     return {label: smoke_model(row) for label, row in rows.items()}
-
-
-def test_only_what_has_finished_is_read_and_nothing_is_trained(tmp_path):
-    e = experiment("table2/cqf-residual", "smoke", None, 0)
-    done = record("table2/cqf-residual", profile="smoke", config_hash=e.config_hash)
-    write_record(done, tmp_path / experiment(done.row, "smoke").folder, "record.json")
-    changed = record("table2/cqf-iaf-residual", profile="smoke", config_hash="of another recipe")
-    write_record(changed, tmp_path / experiment(changed.row, "smoke").folder, "record.json")
-    other = experiment("table2/cqf-residual", "smoke", "cifar10", 0)
-    on_other = record("table2/cqf-residual", profile="smoke", data="cifar10", config_hash=other.config_hash)
-    write_record(on_other, tmp_path / experiment(done.row, "smoke", "cifar10").folder, "record.json")
-    rows = ["table2/cqf", "table2/cqf-residual", "table2/cqf-iaf-residual"]
-    where = {"profiles": ["smoke"], "runs_dir": tmp_path}
-    before = sorted(tmp_path.rglob("*"))
-    found = show.finished_runs(rows, **where, seeds=[0, 1], data=["photos10"])
-    assert [(r.row, r.seed) for r in found] == [("table2/cqf-residual", 0)]
-    assert {r.data.name for r in show.finished_runs(rows, **where)} == {"photos10", "cifar10"}
-    assert not show.finished_runs(rows, **where, seeds=[1])
-    assert not show.finished_runs(rows, profiles=["quick"], runs_dir=tmp_path)
-    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_pictures_are_of_the_run_set_with_most_rows_and_of_this_machine_first(published):

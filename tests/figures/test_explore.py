@@ -13,6 +13,7 @@ from notebook_cells import smooth_images as images
 from PIL import Image
 
 from cqlib.experiments.rows import notebooks
+from cqlib.experiments.selection import Selection
 from cqlib.figures.explore import inpainting, interpolation, latents, out_of_distribution
 from cqlib.figures.explore import models as explore
 from cqlib.figures.strips import strips
@@ -27,13 +28,13 @@ def system():
 
 def test_the_published_model_stands_in_and_without_any_the_error_names_the_command(tmp_path, monkeypatch):
     assert "explore" in notebooks()
-    found = explore.find("smoke", ["photos10"], [0], tmp_path)
+    found = explore.find(Selection(explore.ROWS, "smoke", runs_dir=tmp_path))
     assert list(found) == ["CQ-F"] and found["CQ-F"].source == "photos10 16×16, quick, seed 0"
     assert not any(p.requires_grad for p in found["CQ-F"].model.parameters())
     assert "CQ-F" in explore.overview(found, 4).data
     monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
     with pytest.raises(UserError, match="python -m cqlib train table1/cq-f"):
-        explore.find("quick", [], [0], tmp_path)
+        explore.find(Selection(explore.ROWS, runs_dir=tmp_path))
 
 
 @pytest.mark.parametrize("path", interpolation.PATHS.values())

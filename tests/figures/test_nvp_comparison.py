@@ -15,11 +15,12 @@ from cqlib.data.grids import grid, grid_png, unscaled
 from cqlib.data.published import missing_files
 from cqlib.experiments.record import DataInfo
 from cqlib.experiments.rows import training_command
+from cqlib.experiments.selection import Selection
 from cqlib.figures import common as show
 from cqlib.figures import nvp_comparison
 from cqlib.metrics.metric import Metric
 
-WHERE = {"profile": "quick", "data": [], "seeds": [0]}
+CHOSEN = Selection(nvp_comparison.REQUIRED)
 
 
 @pytest.fixture(autouse=True)
@@ -34,16 +35,16 @@ def on(data: str, size: int, row: str, profile: str = "paper"):
 
 def test_the_slides_data_sets_come_first_and_stand_ins_only_without_them(published, tmp_path):
     published(record("table1/cq-f"), on("tiny-imagenet:64", 64, "table3/nvp", "study"))
-    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
     assert list(found) == ["photos10", "tiny-imagenet:64"]
     text = nvp_comparison.overview(found)
     assert "tiny-imagenet:64 64×64, study (published)" in text
     assert "not run here: CIFAR-10, CelebA, LSUN-bedrooms, ImageNet" in text
     published(record("table1/cq-f"), on("celeba", 64, "table1/cq-f"), on("cifar10", 32, "table3/nvp"))
-    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
     assert list(found) == ["cifar10", "celeba"]
     assert nvp_comparison.overview(found).endswith("not run here: LSUN-bedrooms, ImageNet")
-    _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
+    _, found = nvp_comparison.read(replace(CHOSEN, data=["photos10"], runs_dir=tmp_path))
     assert list(found) == ["photos10"]
 
 
@@ -52,13 +53,13 @@ def test_the_run_set_is_one_with_nvp_beside_ours(published, tmp_path):
         *(record(row) for row in ("table1/cq-f", "table2/cqf-residual", "table3/cqf-2-scales")),
         *(record(row, profile="study") for row in ("table1/cq-f", "table3/nvp")),
     )
-    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
     assert found["photos10"].profile == "study"
 
 
 def test_panels_hold_samples_or_say_that_they_hold_none(published_samples, tmp_path):
     published_samples(record("table1/cq-f"), record("table3/cqf-2-scales"))
-    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path / "runs")
+    _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path / "runs"))
     svg = soup(nvp_comparison.samples(found, tmp_path / "runs")).svg
     assert len(svg.find_all("image")) == 2
     assert svg["aria-label"] == (
@@ -71,7 +72,7 @@ def test_panels_hold_samples_or_say_that_they_hold_none(published_samples, tmp_p
 
 def test_a_panel_is_cut_from_the_grid_that_a_run_left(published_samples, tmp_path):
     published_samples(record("table1/cq-f"))
-    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path / "runs")
+    _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path / "runs"))
     images = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     place = show.PUBLISHED / "samples" / "table1_cq-f--photos10--quick--0"
     (place / "samples_T1.png").write_bytes(grid_png(images))
@@ -82,7 +83,7 @@ def test_a_panel_is_cut_from_the_grid_that_a_run_left(published_samples, tmp_pat
 
 def test_empty_panels_name_files_and_commands(published_samples, tmp_path):
     published_samples(record("table1/cq-f"), record("table3/cqf-2-scales"), on("celeba", 64, "table3/nvp"))
-    _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
+    _, found = nvp_comparison.read(replace(CHOSEN, data=["photos10"], runs_dir=tmp_path))
     table = by_name(nvp_comparison.missing(found, tmp_path, data_dir=tmp_path))
     assert table["photos10, 16×16"] == ["NVP", "Its files are here. ./run_all.sh --only table3/nvp"]
     absent, what = table["celeba, 64×64"]
@@ -94,7 +95,7 @@ def test_empty_panels_name_files_and_commands(published_samples, tmp_path):
         "--profile study --only figure_nvp_comparison --data tiny-imagenet:64"
     )
     published_samples(*(record(row) for row in nvp_comparison.REQUIRED))
-    _, found = nvp_comparison.read(**{**WHERE, "data": ["photos10"]}, runs_dir=tmp_path)
+    _, found = nvp_comparison.read(replace(CHOSEN, data=["photos10"], runs_dir=tmp_path))
     assert "Every panel is filled" in nvp_comparison.missing(found, tmp_path, ["photos10"]).data
 
 
@@ -102,7 +103,7 @@ def test_numbers_are_those_of_the_records(published, tmp_path):
     run = on("cifar10", 32, "table3/nvp")
     run.metrics["seconds"] = Metric(0.32, 0.01, 64, "wall clock")
     published(run)
-    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
     html = nvp_comparison.compared(found)
     head = [cell.get_text() for cell in soup(html).thead.find_all("th")][1:]
     table = {line[0]: dict(zip(head, line[1:], strict=True)) for line in lines(html)}
@@ -122,7 +123,7 @@ def test_times_are_means_over_the_device_that_most_runs_had(published, tmp_path)
                     metrics={"seconds": Metric(batch, None, 64, f"wall clock, {seed // 2}")})
             for seed, (batch, run) in enumerate(took)]  # fmt: skip
     published(*runs)
-    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
     (line,) = [line for line in lines(nvp_comparison.compared(found)) if line[0] == "NVP"]
     assert line[-2:] == ["7.50 ms", "2 min"]
 
@@ -130,7 +131,7 @@ def test_times_are_means_over_the_device_that_most_runs_had(published, tmp_path)
 def test_only_panels_that_a_command_below_fills_say_so(published_samples, tmp_path):
     published_samples(*(record(row) for row in ("table1/cq-f", "table2/cqf-residual")), on("celeba", 64, "table1/cq-f"),
               on("cifar10", 32, "table2/cqf-residual"))  # fmt: skip
-    _, found = nvp_comparison.read(**WHERE, runs_dir=tmp_path)
+    _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
     text = soup(nvp_comparison.samples(found, tmp_path)).svg.get_text(" ")
     below = sum(len(line[1].split("; ")) for line in lines(nvp_comparison.missing(found, tmp_path, list(found))))
     assert text.count("is below") == below and text.count("not trained") == below + 1  # CelebA's residual one

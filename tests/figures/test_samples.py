@@ -15,6 +15,7 @@ from scipy import stats
 from cqlib import data as data_sets
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import ModelAndData
+from cqlib.experiments.selection import Selection
 from cqlib.figures.samples import held_out, memorisation, neighbours
 from cqlib.metrics import cache
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
@@ -120,13 +121,12 @@ def test_training_images_are_shown_of_photos10_alone(copying, monkeypatch, data,
 
 
 def test_where_nothing_was_trained_the_published_model_is_shown_and_named(tmp_path):
-    where = {"profile": "study", "data": [], "seeds": [3], "runs_dir": tmp_path}
-    model, text = neighbours.find("table1/cq-f", **where)
+    model, text = neighbours.find(Selection(profile="study", seeds=[3], runs_dir=tmp_path))
     assert (model.experiment.profile, model.experiment.data, model.experiment.seed) == ("quick", "photos10", 0)
     assert "has not been trained with profile study on photos10, seed 3" in text and "Shown instead" in text
     description = "CQ-F on photos10 16×16, quick, seed 0: 20,000 training images, 2,000 held out"
     assert text.endswith(description)
-    assert neighbours.find("table1/cq-f", **{**where, "profile": "quick", "seeds": [0]})[1] == description
+    assert neighbours.find(Selection(runs_dir=tmp_path))[1] == description
 
 
 def test_bits_are_of_equally_many_images_and_a_gan_has_none(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from cqlib.cli import run_all as suite
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import DataInfo, write_record
+from cqlib.experiments.selection import Selection
 from cqlib.figures import common as show
 from cqlib.figures import seven_data_sets
 from cqlib.metrics.metric import Metric
@@ -26,7 +27,7 @@ def groups(html) -> dict[str, str]:
 
 
 def read(tmp_path, **more):
-    return seven_data_sets.read(**{"profile": "quick", "data": [], "seeds": [0], "runs_dir": tmp_path, **more})
+    return seven_data_sets.read(Selection(seven_data_sets.ROWS, **{"runs_dir": tmp_path, **more}))
 
 
 def test_table4_takes_its_rows_on_the_seven_data_sets(tmp_path):

@@ -1,6 +1,7 @@
 """Lesson 03: the linear decoder is probabilistic PCA, residuals have known statistics, both ways to a number agree."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.decomposition import PCA
 
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset, Split
+from cqlib.experiments.selection import Selection
 from cqlib.lessons import models
 from cqlib.lessons.factorised_decoders import linear_decoder, pictures, residuals
 from cqlib.lessons.factorised_decoders.linear_decoder import Moments
@@ -174,20 +176,19 @@ def test_nats_of_a_reconstruction_are_those_of_the_model(photos):
 
 
 def test_models_of_a_lesson(photos, tmp_path):
-    options = {"profile": "smoke", "seeds": [0], "runs_dir": tmp_path}
-    rows = ["table1/vae", "table1/cq-f"]
-    found = models.trained_models(rows, photos, **options)
+    chosen = Selection(["table1/vae", "table1/cq-f"], "smoke", runs_dir=tmp_path)
+    found = models.trained_models(chosen, photos)
     assert list(found) == ["table1/cq-f"] and found["table1/cq-f"].source == "photos10 16×16, quick, seed 0"
     other = SimpleNamespace(name="photos10", channels=3, size=32)
-    assert not models.trained_models(rows, other, **options)  # trained on another size
-    lines = cells(models.model_table(rows, found, "study", "photos10", [3, 4]))
+    assert not models.trained_models(chosen, other)  # trained on another size
+    lines = cells(models.model_table(replace(chosen, profile="study", seeds=[3, 4]), found))
     assert "./run_all.sh --profile study --only table1/vae --seeds 3," in lines[0][1] and "published" in lines[1][1]
     with pytest.raises(UsageError):
-        models.load_images(["toy2d"], "smoke", None)
+        models.load_images(replace(chosen, data=["toy2d"]))
 
 
 def test_noise_is_white_without_f_and_not_with_it(photos, tmp_path):
-    found = models.trained_models(["table1/cq-f"], photos, profile="smoke", seeds=[0], runs_dir=tmp_path)
+    found = models.trained_models(Selection(profile="smoke", runs_dir=tmp_path), photos)
     with_f, without = found["table1/cq-f"].model, models.untrained_model("table1/vae", photos).model
     images = photos.test.images[:1].expand(300, -1, -1, -1)
     a, b = (

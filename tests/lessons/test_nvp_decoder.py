@@ -13,6 +13,7 @@ from torch.distributions import Normal
 
 from cqlib import data as data_sets
 from cqlib.experiments.claims import CLAIMS
+from cqlib.experiments.selection import Selection
 from cqlib.lessons import models
 from cqlib.lessons.coupling_layers.inverse import Functions
 from cqlib.lessons.coupling_layers.jacobians import jacobian
@@ -82,10 +83,10 @@ def test_checks_detect_a_wrong_value(values, name, row):
 
 
 def test_models_with_f(images, tmp_path):
-    options = {"profile": "smoke", "seeds": [0], "runs_dir": tmp_path}
-    assert change_of_variables.models_with_f(images, **options)["table1/cq-f"].origin == "published"
+    chosen = Selection(change_of_variables.ROWS, "smoke", runs_dir=tmp_path)
+    assert change_of_variables.models_with_f(chosen, images)["table1/cq-f"].origin == "published"
     other = replace(images, name="npz:cats.npz")  # no run of these, and nothing is published
-    (m,) = change_of_variables.models_with_f(other, **options).values()
+    (m,) = change_of_variables.models_with_f(replace(chosen, data=[other.name]), other).values()
     assert m.origin == "untrained" and m.model.shape == (3, 16, 16)
     again = models.untrained_model("table1/cq-f", other).model
     assert all(torch.equal(p, q) for p, q in zip(m.model.parameters(), again.parameters(), strict=True))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
 import torch
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib.experiments.load import ModelAndData, find_models
+from cqlib.experiments.load import ModelAndData
+from cqlib.experiments.selection import Selection
 from cqlib.figures.common import bits
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.pixels import to_uint8
@@ -19,12 +19,9 @@ from cqlib.util.errors import UserError
 ROWS = ("table1/cq-f", "table1/cq", "table1/vae-f", "table1/vae")  # the first is shown where the notebook names none
 
 
-def find(
-    profile: str, data: Sequence[str], seeds: Sequence[int], runs_dir: Path | str, data_dir: Path | str | None = None
-) -> dict[str, ModelAndData]:
-    """Name -> model, of `ROWS`, as requested, else the published ones of the default run. UserError without any."""
-    found = find_models(ROWS, profile=profile, data=data, seeds=seeds, runs_dir=runs_dir, data_dir=data_dir)
-    if not found:
+def find(chosen: Selection) -> dict[str, ModelAndData]:
+    """Name -> model, as chosen, else the published ones of the default run. UserError without any."""
+    if not (found := chosen.find()):
         raise UserError(f"there is no trained model yet: python -m cqlib train {ROWS[0]}")
     for one in found.values():
         one.model.requires_grad_(False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import ModelAndData, find_model
 from cqlib.experiments.rows import DEVELOPMENT_DATA
-from cqlib.experiments.variants import Changes
+from cqlib.experiments.selection import Selection
 from cqlib.figures.samples import memorisation
 from cqlib.figures.strips import strips
 from cqlib.metrics import evaluation
@@ -40,18 +40,14 @@ GROUPS = {
 }  # fmt: skip
 
 
-def find(
-    row: str, *, profile: str, data: Sequence[str], seeds: Sequence[int], changes: Changes | None = None,
-    runs_dir: Path | str, data_dir: Path | str | None = None,
-) -> tuple[ModelAndData, str]:  # fmt: skip
-    """The model of `row` on the first of `data` and `seeds`; the published CQ-F where the model or its data is missing.
-    And a description, which says why another model is shown."""
-    e = experiment(row, profile, data[0] if data else None, seeds[0], changes)
+def find(chosen: Selection) -> tuple[ModelAndData, str]:
+    """The model of the first row, on the first data set and seed; the published CQ-F where the model or its data is
+    missing. And a description, which says why another model is shown."""
     try:
-        model = find_model(e, runs_dir, data_dir)
+        model = find_model(chosen.first(chosen.rows[0]), chosen.runs_dir, chosen.data_dir)
         images, note = model.data, ""
     except UserError as error:
-        model = find_model(experiment("table1/cq-f"), runs_dir, data_dir)
+        model = find_model(experiment("table1/cq-f"), chosen.runs_dir, chosen.data_dir)
         images, note = model.data, f"{error}\nShown instead:\n"
     return model, f"{note}{model.label}: {len(images.train):,} training images, {len(images.test):,} held out"
 

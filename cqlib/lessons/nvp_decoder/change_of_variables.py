@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import torch
 from IPython.display import HTML
 
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.load import ModelAndData
+from cqlib.experiments.selection import Selection
 from cqlib.lessons.factorised_decoders.residuals import Reconstruction
 from cqlib.lessons.models import trained_models, untrained_model
 from cqlib.models.hybrid import HybridModel
@@ -21,11 +19,9 @@ ROWS = ("table1/cq-f", "table1/vae-f")
 """The systems with f of Table 1; the lesson is about the first."""
 
 
-def models_with_f(
-    images: Dataset, *, profile: str, seeds: Sequence[int], runs_dir: Path | str
-) -> dict[str, ModelAndData]:
+def models_with_f(chosen: Selection, images: Dataset) -> dict[str, ModelAndData]:
     """Row -> model, of those `ROWS` that have one; an untrained CQ-F where there is no trained one."""
-    models = trained_models(ROWS, images, profile=profile, seeds=seeds, runs_dir=runs_dir)
+    models = trained_models(chosen, images)
     return models if ROWS[0] in models else {ROWS[0]: untrained_model(ROWS[0], images)} | models
 
 

@@ -1,0 +1,84 @@
+"""The runs that a notebook is about: the values of its parameters cell as one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cqlib.experiments.experiment import Experiment, experiment
+from cqlib.experiments.load import RUNS, ModelAndData, find_model
+from cqlib.experiments.paper import canonical
+from cqlib.experiments.record import Record, load_records
+from cqlib.experiments.rows import default_data
+from cqlib.experiments.run import finished, run_experiment
+from cqlib.experiments.variants import Changes
+from cqlib.util.errors import UserError
+
+PUBLISHED = ("quick", None, 0, None)
+"""Profile, data, seed and changes of the default run, whose models come with the project."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """`rows` with `changes` under `profile`, on `data` (empty: each row's own) with `seeds`, and the folders they are
+    in. UsageError for a wrong name, or a change that the first row does not take."""
+
+    rows: Sequence[str] = ("table1/cq-f",)
+    profile: str = "quick"
+    data: Sequence[str] = ()
+    seeds: Sequence[int] = (0,)
+    changes: Changes = field(default_factory=dict)
+    runs_dir: Path | str = RUNS
+    data_dir: Path | str | None = None
+    feature_weights: Path | str | None = None
+
+    def __post_init__(self) -> None:
+        self.first(self.rows[0])
+
+    def first(self, row: str) -> Experiment:
+        """The experiment of a row on the first data set with the first seed."""
+        data, seed = (self.data[0] if self.data else None), (self.seeds[0] if self.seeds else 0)
+        return experiment(row, self.profile, data, seed, self.changes)
+
+    def run(self, data: Sequence[str] = ()) -> list[Record]:
+        """The records of all runs, one after the other; what has not finished yet is trained. `data`: instead of each
+        row's own. A change that is wrong for any row is refused before the first one is trained."""
+        experiments = [
+            experiment(row, self.profile, name, seed, self.changes)
+            for row in self.rows
+            for name in self.data or data or default_data(row, self.profile)
+            for seed in self.seeds
+        ]
+        where = {"runs_dir": self.runs_dir, "data_dir": self.data_dir, "feature_weights": self.feature_weights}
+        return [run_experiment(e, **where) for e in experiments]
+
+    def finished(self, profiles: Collection[str] = ()) -> list[Record]:
+        """The records of those runs that have finished, under any of `profiles` (empty: the one asked for), and where
+        no data are named on any; nothing is trained."""
+        order = {canonical(row): i for i, row in reversed([*enumerate(self.rows)])}
+        records = []
+        for r in load_records(self.runs_dir)[0]:
+            asked = r.profile in (profiles or [self.profile]) and r.seed in self.seeds
+            if canonical(r.row) in order and asked and r.data.name in (self.data or [r.data.name]):
+                with suppress(UserError):  # of a data set that no longer exists
+                    e = experiment(r.row, r.profile, r.data.name, r.seed, self.changes)
+                    records += filter(None, [finished(e, self.runs_dir) if e.folder == r.folder else None])
+        return sorted(records, key=lambda record: (order[canonical(record.row)], record.seed))
+
+    def find(self, required: Collection[str] = ()) -> dict[str, ModelAndData]:
+        """Row -> model, of those rows that have been trained on the first data set with the first seed.
+
+        Without any (or without any of `required`) those of the default run, which are published; empty without these,
+        too.
+        """
+        first = (self.profile, self.data[0] if self.data else None, self.seeds[0] if self.seeds else 0, self.changes)
+        for setting in (first, PUBLISHED):
+            models: dict[str, ModelAndData] = {}
+            for row in self.rows:
+                with suppress(UserError):  # not trained, or a row without what is changed
+                    models[row] = find_model(experiment(row, *setting), self.runs_dir, self.data_dir)
+            if models.keys() & (required or self.rows):
+                return models
+        return {}
