@@ -10,6 +10,7 @@ import ast
 import functools
 import math
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
@@ -116,7 +117,8 @@ def _values_of(kind: Any) -> str:
 @functools.lru_cache(maxsize=64)
 def _try(row: str, words: str, recipe: Recipe) -> None:
     """UsageError where the systems of a recipe cannot be built, trained, sampled and measured."""
-    with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
+    quiet = warnings.catch_warnings(action="ignore")
+    with quiet, torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
         try:
             with torch.device("meta"):
                 parameters = sum(build(recipe.system).parameter_counts().values())

@@ -51,14 +51,16 @@ class Selection:
             for name in self.data or data or default_data(row, self.profile)
             for seed in self.seeds
         ]
-        where = {"runs_dir": self.runs_dir, "data_dir": self.data_dir, "feature_weights": self.feature_weights}
-        return [run_experiment(e, **where) for e in experiments]
+        return [
+            run_experiment(e, runs_dir=self.runs_dir, data_dir=self.data_dir, feature_weights=self.feature_weights)
+            for e in experiments
+        ]
 
     def finished(self, profiles: Collection[str] = ()) -> list[Record]:
         """The records of those runs that have finished, under any of `profiles` (empty: the one asked for), and where
         no data are named on any; nothing is trained."""
         order = {canonical(row): i for i, row in reversed([*enumerate(self.rows)])}
-        records = []
+        records: list[Record] = []
         for r in load_records(self.runs_dir)[0]:
             asked = r.profile in (profiles or [self.profile]) and r.seed in self.seeds
             if canonical(r.row) in order and asked and r.data.name in (self.data or [r.data.name]):

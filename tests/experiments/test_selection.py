@@ -1,4 +1,4 @@
-"""What a notebook's parameters choose: runs that have finished, trained models, and the published ones in their place."""
+"""What a notebook's parameters choose: finished runs, trained models, and the published ones in their place."""
 
 from dataclasses import replace
 
