@@ -1,8 +1,7 @@
 """What the slides claim or show, as data: two rows, one metric, and which way the difference goes.
 
-Each claim names the data set it is made for. It can be tested on any other, unless it is bound: the claims
-for STL-10 are exceptions to what holds on CIFAR-10 and say nothing elsewhere. "CQ-F beats CQ" and "f improves
-a system with the quality loss" are the same comparison and are listed once.
+Each claim names the data set it is made for. It can be tested on any other, unless it is bound: the claims for STL-10
+are exceptions to what holds on CIFAR-10 and say nothing elsewhere. The same comparison is listed once.
 """
 
 from __future__ import annotations
@@ -20,10 +19,8 @@ SAME_CRITIC = f"Against Table 2's CQF [IAF, Residual], whose discriminator is th
 
 @dataclass(frozen=True)
 class Claim:
-    """`row_a` is lower, higher or equal in `metric` than `row_b` on `data`; "cost" is a "higher" that is bad.
-
-    A `bound` claim is tested on its own data set only; `note` is what a reader has to know of the comparison.
-    """
+    """`row_a` is lower, higher or equal in `metric` than `row_b` on `data`; "cost" is a "higher" that is bad. A `bound`
+    claim is tested on its own data set only; `note` is what a reader has to know of the comparison."""
 
     id: str
     sentence: str
@@ -41,12 +38,9 @@ class Claim:
         return "bpd" if self.metric == "bpd" else "%"
 
     def effect(self, a: float, b: float, scale: float | None = None) -> float:
-        """The oriented difference between a value `a` of row_a and a value `b` of row_b.
-
-        In bits per dimension for "bpd", else in percent of `scale`, a score of row_b (by default `b`).
-        Positive is as claimed; for "equal", where no side is claimed, positive is "row_a is better", that is,
-        lower, or higher for IS.
-        """
+        """The difference between a value `a` of row_a and `b` of row_b: in bits per dimension for "bpd", else in
+        percent of `scale`, a score of row_b (by default `b`). Positive is as claimed; for "equal" it is "row_a is
+        better"."""
         rises = self.kind in ("higher", "cost") or (self.kind == "equal" and self.metric == "is")
         difference = a - b if rises else b - a
         return difference if self.unit == "bpd" else 100 * difference / (b if scale is None else scale)

@@ -177,19 +177,19 @@ ROWS = {row.id: row for table in TABLES for row in table.rows}
 
 EQUATIONS = (
     ("The discriminator's objective, maximised: binary cross-entropy between real images and samples",
-     "cqlib.losses.discriminator_loss"),
+     "cqlib.losses:discriminator_loss"),
     ("The quality loss, both of Goodfellow's losses added: KL(model || data) for an optimal discriminator",
-     "cqlib.losses.quality_loss"),
-    ("The coverage loss, maximum likelihood: KL(data || model) up to the data's entropy", "cqlib.losses.coverage_loss"),
+     "cqlib.losses:quality_loss"),
+    ("The coverage loss, maximum likelihood: KL(data || model) up to the data's entropy", "cqlib.losses:coverage_loss"),
     ("The coverage loss on n training images: it sees the mass on them and not where the rest goes",
-     "cqlib.losses.coverage_loss"),
-    ("The basic decoder: pixels are independent given z", "cqlib.losses.gaussian_log_density"),
-    ("The decoder over features: independent features y given z", "cqlib.losses.gaussian_log_density"),
-    ("From features to the image, through the inverse of f", "cqlib.models.hybrid.HybridModel.image"),
+     "cqlib.losses:coverage_loss"),
+    ("The basic decoder: pixels are independent given z", "cqlib.losses:gaussian_log_density"),
+    ("The decoder over features: independent features y given z", "cqlib.losses:gaussian_log_density"),
+    ("From features to the image, through the inverse of f", "cqlib.models.hybrid:HybridModel.image"),
     ("The decoder over images: change of variables, so that pixels depend on each other given z",
-     "cqlib.losses.decoder_log_density"),
+     "cqlib.losses:decoder_log_density"),
 )  # fmt: skip
-"""Numbered from 1: what an equation is, the dotted name of the code that computes it."""
+"""Numbered from 1: what an equation is, module and name of what computes it."""
 
 
 def canonical(row: str) -> str:

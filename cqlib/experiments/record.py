@@ -1,8 +1,5 @@
-"""Records: what one run measured, as one small JSON file. The tables are rendered from records alone.
-
-One record per row x data x profile x seed. Reading is strict: a record that is not exactly what this file
-describes is refused with one sentence, so that no damaged or foreign file ends up as a number in a table.
-"""
+"""Records: what one run measured, as one small JSON file per row x data x profile x seed; the tables are rendered from
+them alone. Reading is strict, so that no damaged or foreign file ends up as a number in a table."""
 
 from __future__ import annotations
 
@@ -134,11 +131,8 @@ _ADAPTER = TypeAdapter(Record)
 
 def slug(row: str, data: str, profile: str, seed: int, changes: Changes = MappingProxyType({})) -> str:
     """A name for files and folders, one per run: "table1_cq-f--photos10--quick--0", and with changes
-    "table1_cq-f--photos10--quick--0--quality-weight-25.0-1f0c2d3e".
-
-    A data set named by a path ("npz:/a/cats.npz") gives "npz-cats-" and eight hex digits of the full name's
-    hash, so that two paths never share a run and no path shows in a file name.
-    """
+    "table1_cq-f--photos10--quick--0--quality-weight-25.0-1f0c2d3e". A data set named by a path ("npz:/a/cats.npz")
+    gives "npz-cats-" and eight hex digits of the full name's hash."""
     return "--".join((row.replace("/", "_"), _data_slug(data), profile, str(seed))) + file_part(changes)
 
 
@@ -210,10 +204,8 @@ def _refuse_constant(name: str) -> None:
 
 
 def load_records(folder: Path | str) -> tuple[list[Record], list[str]]:
-    """All records of `folder`: its `*.json` and `*/record.json`, sorted by path, and one line per bad file.
-
-    A missing folder holds no records. Nothing raises: (records, ["NAME: what is wrong with it", ...]).
-    """
+    """All records of `folder`: its `*.json` and `*/record.json`, sorted by path; and "NAME: what is wrong with it" for
+    each bad file. A missing folder holds none."""
     folder = Path(folder)
     records, problems = [], []
     for path in sorted([*folder.glob("*.json"), *folder.glob("*/record.json")]):

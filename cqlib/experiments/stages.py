@@ -1,8 +1,5 @@
-"""The trainings of one run: the row's own, and for a GAN that of an encoder round its frozen decoder, for the BPD.
-
-Each leaves its averaged weights in the run's folder, with the hash of the experiment and of the data that they
-belong to; a finished one is read from there.
-"""
+"""The trainings of one run: the row's own, and for a GAN that of an encoder round its frozen decoder, for the BPD. Each
+leaves its averaged weights in the run's folder, with the hashes of its experiment and data."""
 
 from __future__ import annotations
 
@@ -88,7 +85,7 @@ class Stages:
         path = self.folder / (WEIGHTS if name == "training" else f"{name}.safetensors")
         before = 0 if name == "training" else self.e.recipe.training.steps
         stored = stored_training(path, self.e, self.fingerprint)
-        if stored is not None and _complete(stored):
+        if stored and stored.keys() == STORED.keys() and all(isinstance(stored[k], kind) for k, kind in STORED.items()):
             git = GitInfo(**stored.pop("git"))
             load_weights(system, stored.pop("weights"), path)
             result = TrainingResult(to_device(system, config, self.device).eval(), git=git, **stored)
@@ -131,10 +128,6 @@ class Stages:
             show(before + step, self.steps, pace * (self.steps - before - step))
 
         return shown
-
-
-def _complete(stored: dict[str, Any]) -> bool:
-    return stored.keys() == STORED.keys() and all(isinstance(stored[key], kind) for key, kind in STORED.items())
 
 
 def labels(images: Dataset, per_class: int | None) -> Tensor:

@@ -1,9 +1,5 @@
-"""Scores along training, the best step, and what a score has to beat: Fréchet distances of snapshots of the averaged
-weights, of an untrained copy of the system, and of a Gaussian fit of each pixel.
-
-A GAN's samples can get worse again, so that papers report the best step. Here it is chosen on training images, and only
-then measured on the test split.
-"""
+"""Scores along training, the best step, and what a score has to beat. A GAN's samples can get worse again: papers
+report the best step, which here is chosen on training images, and only then measured on the test split."""
 
 from __future__ import annotations
 
@@ -99,9 +95,8 @@ def best_step(
 def metrics_during_training(
     model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]], distances: Distances, seed: int
 ) -> Curves:
-    """BPD (where there is a likelihood) and Fréchet distance on held-out images at each snapshot (step -> weights) and
-    at step `steps`, the state of `model`; temperature 1. Each step is measured on the same test images, with the same
-    random numbers: the curves show whether the order of models is settled when training ends."""
+    """BPD (where there is a likelihood) and Fréchet distance at temperature 1 at each snapshot (step -> weights) and at
+    step `steps`, the state of `model`: of the same held-out images, with the same random numbers."""
     candidate = copy.deepcopy(model)
     x = distances.data.test.images[:BPD_IMAGES]
     bpd: list[tuple[int, float]] = []
@@ -120,13 +115,11 @@ def baselines(untrained: System, distances: Distances, seed: int) -> dict[str, M
     """What any training has to beat: an untrained copy of the system, and independent Gaussian pixels with the mean
     and the variance of each pixel over the training images."""
     pixels = gaussian_pixels(distances.data.train.images, distances.n)
-    copy_of_it, fit = distances.of_system(untrained, "test", TEST_SEED + seed), distances.of(pixels, "test", once=True)
-    return {
-        distances.name("-untrained"): replace(
-            copy_of_it, protocol=f"samples of an untrained copy; {copy_of_it.protocol}"
-        ),
-        distances.name("-gaussian"): replace(fit, protocol=f"independent Gaussian pixels; {fit.protocol}"),
-    }
+    measured = (
+        ("-untrained", "samples of an untrained copy", distances.of_system(untrained, "test", TEST_SEED + seed)),
+        ("-gaussian", "independent Gaussian pixels", distances.of(pixels, "test", once=True)),
+    )
+    return {distances.name(end): replace(m, protocol=f"{what}; {m.protocol}") for end, what, m in measured}
 
 
 def gaussian_pixels(train: Tensor, n: int, seed: int = 0) -> Tensor:

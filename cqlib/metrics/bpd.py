@@ -15,39 +15,32 @@ from cqlib.models.base import LikelihoodSystem
 
 TensorOrFloat = TypeVar("TensorOrFloat", Tensor, float)
 
+BATCH = 250
+"""Images at a time, also when they are drawn: what is random depends on it."""
 HISTOGRAM_IMAGES = 50_000
 """Training images that `histogram_nll` counts at most."""
 
 
 def bits_per_dimension(nats: TensorOrFloat, dimensions: int) -> TensorOrFloat:
-    """nats per image -> bits per dimension: nats / (D ln 2).
-
-    `nats` bounds -ln P(x) of the 8-bit image, so that the 8 bits of dequantisation are counted already.
-    """
+    """nats per image -> bits per dimension: nats / (D ln 2); the 8 bits of dequantisation are counted already."""
     if dimensions <= 0:
         raise ValueError(f"dimensions must be positive, got {dimensions}")
     return nats / (dimensions * math.log(2))
 
 
 def held_out_nll(
-    model: LikelihoodSystem,
-    images: Tensor,
-    *,
-    importance_samples: int = 1,
-    batch_size: int = 250,
-    results: PartialResults = IN_MEMORY,
+    model: LikelihoodSystem, images: Tensor, *, importance_samples: int = 1, results: PartialResults = IN_MEMORY
 ) -> Tensor:
     """`model.nats`, a bound on -ln P(x), of each held-out image: uint8 (n, C, H, W) -> (n,) float64 on the CPU.
 
-    In evaluation mode, so that no test image influences another by batch statistics; in fp32, from a fixed seed.
-    Batches that are in `results` are not computed again; raises `StoppedEarly` where they ask for it.
+    In evaluation mode, in fp32, from a fixed seed. Batches that are in `results` are not computed again; raises
+    `StoppedEarly` where they ask for it.
     """
 
     def nats(batch: Tensor, *, generator: torch.Generator | None) -> dict[str, Tensor]:
         return {"": model.nats(batch, importance_samples=importance_samples, generator=generator)}
 
-    name = f"nats-{importance_samples}-{len(images)}"
-    return by_batch(model, images, nats, name=name, batch_size=batch_size, results=results)[""]
+    return by_batch(model, images, nats, name=f"nats-{importance_samples}-{len(images)}", results=results)[""]
 
 
 @torch.no_grad()
@@ -57,7 +50,6 @@ def by_batch(
     measure: Callable[..., dict[str, Tensor]],
     *,
     name: str,
-    batch_size: int = 250,
     results: PartialResults = IN_MEMORY,
 ) -> dict[str, Tensor]:
     """`measure(x, generator=…)`, values per image by name, of all images as in `held_out_nll`; kept under `name`."""
@@ -65,7 +57,7 @@ def by_batch(
     generator = torch.Generator(device).manual_seed(0)
     was_training = model.training
     model.eval()
-    parts = images.split(batch_size)
+    parts = images.split(BATCH)
     try:
         with full_fp32():
             batches = results.collect(
@@ -78,8 +70,7 @@ def by_batch(
 
 def histogram_nll(train: Tensor, images: Tensor) -> Tensor:
     """-ln P(x) of uint8 `images` (n, C, H, W) under independent pixels, each with the histogram of its values over
-    uint8 `train` (N, C, H, W), every count raised by 1: (n,) float64. A model that is no better than this has learned
-    nothing of how pixels depend on each other."""
+    uint8 `train` (N, C, H, W), every count raised by 1: (n,) float64."""
     train = train[:HISTOGRAM_IMAGES]
     position = 256 * torch.arange(train[0].numel())
     counts = torch.ones(256 * train[0].numel(), dtype=torch.float64)

@@ -34,9 +34,8 @@ def pooled_features(
 ) -> Tensor:
     """Pooled features: uint8 images (n, 3, H, W) -> float32 (n, d), from `cache_dir` when they are there.
 
-    The key is all that they depend on: the images, the extractor, its weights' content, torch-fidelity's version, and,
-    because float32 sums differ in the last digits, batch size and kind of device. A damaged file is replaced; a cache
-    that cannot be written is a warning. `results` as in `extract`.
+    The key is all that they depend on, batch size and kind of device included: float32 sums differ in the last digits.
+    A damaged file is replaced; a cache that cannot be written is a warning. `results` as in `extract`.
     """
 
     def compute() -> dict[str, Tensor]:
@@ -72,11 +71,9 @@ def _once(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return state
 
 
-def cached_features(
-    images: Tensor, *, features: Features, cache_dir: Path, device: torch.device | str = "cpu"
-) -> Tensor | None:
-    """What `pooled_features` would read from `cache_dir`; None where it would have to compute."""
-    known = _read(_path(images, features, cache_dir, device))
+def cached_features(images: Tensor, *, features: Features, cache_dir: Path) -> Tensor | None:
+    """What `pooled_features` would read from `cache_dir` on a CPU; None where it would have to compute."""
+    known = _read(_path(images, features, cache_dir, "cpu"))
     return None if known is None else known["pooled"]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity, protocols
-from cqlib.metrics.bpd import bits_per_dimension, by_batch, held_out_nll, histogram_nll
+from cqlib.metrics.bpd import BATCH, bits_per_dimension, by_batch, held_out_nll, histogram_nll
 from cqlib.metrics.cache import metrics_once, pooled_features
 from cqlib.metrics.features import Features, extract
 from cqlib.metrics.metric import MAX_PER_IMAGE, Metric
@@ -40,11 +40,8 @@ def likelihood(
     note: str = "",
     results: PartialResults = IN_MEMORY,
 ) -> tuple[dict[str, Metric], dict[str, list[float]]]:
-    """BPD and BPD-IW on the test split, the KL of each layer of a hierarchy ("KL-8x8-1"), and the BPD of each of the
-    first images.
-
-    `note` begins the protocol. std is the standard error of the mean over images. `results` as in `held_out_nll`.
-    """
+    """BPD and BPD-IW on the test split, std their standard error over images, the KL of each layer of a hierarchy
+    ("KL-8x8-1"), and the BPD of each of the first images. `note` begins the protocol; `results`: see `held_out_nll`."""
     dimensions = data.train.images[0].numel()
     note += f"of P(x given {model.conditioned_on}), " if model.conditioned_on else ""
     metrics: dict[str, Metric] = {}
@@ -83,15 +80,7 @@ def likelihood(
     return metrics, per_image
 
 
-def draw(
-    model: System,
-    n: int,
-    *,
-    temperature: float,
-    seed: int,
-    batch_size: int = 250,
-    results: PartialResults = IN_MEMORY,
-) -> Tensor:
+def draw(model: System, n: int, *, temperature: float, seed: int, results: PartialResults = IN_MEMORY) -> Tensor:
     """n samples, uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32, from their own seed; `results` as in
     `held_out_nll`."""
     device = next(model.parameters()).device
@@ -99,11 +88,11 @@ def draw(
     model.eval()
 
     def batch(i: int) -> dict[str, Tensor]:
-        size = min(batch_size, n - i * batch_size)
+        size = min(BATCH, n - i * BATCH)
         return {"": to_uint8(model.sample(size, temperature=temperature, generator=generator))}
 
     with full_fp32():
-        batches = results.collect(f"T{temperature:g}", -(-n // batch_size), batch, generator)
+        batches = results.collect(f"T{temperature:g}", -(-n // BATCH), batch, generator)
     return torch.cat([batch[""] for batch in batches])
 
 
@@ -120,9 +109,8 @@ def quality(
     """IS, FID, KID, precision and recall at temperatures 1 and 0, the floors; the first samples of each temperature,
     uint8 (n, C, H, W); and a note on each protocol that the data set is too small for.
 
-    IS, FID and KID under each of `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]". A system without
-    decoder noise has one distribution, measured once and reported under both temperatures. `results` as in
-    `held_out_nll`. UsageError for an unknown protocol.
+    IS, FID and KID under each of `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]"; UsageError for
+    an unknown one. A system without decoder noise is measured once and reported under both temperatures.
     """
     n = min(evaluation.fidelity_images, len(data.test), len(data.train))
     main = protocols.default_protocol(n, evaluation.is_images)
@@ -165,8 +153,7 @@ def quality(
 
 def sampling_time(model: System, *, results: PartialResults = IN_MEMORY) -> Metric:
     """Seconds to draw a batch of samples in fp32 and without gradients, the median of `REPEATS` after a first one; std
-    over them. Wall clock on this machine under its present load: not comparable across records of different machines.
-    The state of random numbers is restored."""
+    over them. Machines under different loads do not compare. The state of random numbers is restored."""
     device = next(model.eval().parameters()).device
     times = []
     with full_fp32(), torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

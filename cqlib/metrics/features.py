@@ -1,8 +1,7 @@
 """Features for IS, FID, KID and precision/recall: which extractor, layers and weights.
 
-`lite0` (see lite0.py) is the offline default; `inception` is torch-fidelity's own `inception-v3-compat`
-(Salimans et al., arXiv:1606.03498; Heusel et al., arXiv:1706.08500). Weights are known by their content, and no pickle
-of unknown content is opened. torch-fidelity is imported when first needed: it takes seconds.
+`lite0` (see lite0.py) is the offline default; `inception` is torch-fidelity's own `inception-v3-compat`. Weights are
+known by their content, and no pickle of unknown content is opened. torch-fidelity takes seconds to import.
 """
 
 from __future__ import annotations
@@ -49,32 +48,26 @@ CPU_BATCH, GPU_BATCH = 4, 128
 
 @dataclass(frozen=True)
 class Features:
-    """The features a metric stands on. Made by `features_for`, `lite0` or `inception`.
-
-    `suffix` ends the metric's name ("-lite0" or ""); `resize` says in words how images reach the extractor, and
-    `weights_words` what is unusual about the weights.
-    """
+    """The features a metric stands on; `features_for`, `lite0` or `inception` makes them."""
 
     name: str  # "lite0" or "inception"
-    suffix: str
+    suffix: str  # of the metric's name: "-lite0" or ""
     extractor_name: str  # in torch-fidelity's registry
     pooled: str  # layer for FID, KID, precision and recall
     logits: str  # layer for the Inception score
     title: str
-    resize: str
+    resize: str  # how images reach the extractor, in words
     weights: Path
     weights_sha256: str
-    weights_words: str = ""
+    weights_words: str = ""  # what is unusual about them
 
     def label(self, kind: str) -> str:
         """The name of a metric: "FID" on Inception features, "FD-lite0" on lite0's (FID and KID name Inception)."""
         return ({"FID": "FD", "KID": "KD"}.get(kind, kind) if self.suffix else kind) + self.suffix
 
     def extractor(self, device: torch.device | str = "cpu") -> FeatureExtractorBase:
-        """The torch-fidelity module (evaluation mode, float32, no gradients), once per process and device.
-
-        UserError when the weights file is damaged or is none of this extractor.
-        """
+        """The torch-fidelity module (evaluation mode, float32, no gradients), once per process and device. UserError
+        when the weights file is damaged or is none of this extractor."""
         return _extractor(self, torch.device(device))
 
     def check(self) -> None:
@@ -130,8 +123,8 @@ def lite0() -> Features:
 def inception(weights: Path | None = None) -> Features:
     """torch-fidelity's Inception features; `weights` None: its own file, fetched once (95 MB, hash checked).
 
-    Another file of the right shape is taken too, and every protocol then says so, unless it bears the name of
-    torch-fidelity's: that one is damaged. UserError when the file cannot be read, is damaged, or cannot be fetched.
+    Every protocol says so of another file; one that bears the name of torch-fidelity's is damaged. UserError when the
+    file cannot be read, is damaged, or cannot be fetched.
     """
     path = _downloaded() if weights is None else Path(weights)
     try:
@@ -184,11 +177,8 @@ def local_inception(data_dir: Path | str | None = None) -> Path | None:
 def features_for(
     feature_weights: Path | None = None, data_dir: Path | str | None = None, *, profile: str = "quick"
 ) -> Features:
-    """The features of a run: Inception with the weights file given (`--feature-weights`), else lite0.
-
-    Profile `paper` also takes Inception's weights from `local_inception`, or fetches them; where they cannot be
-    had, lite0 with one line of warning on stderr. UserError for a file that is damaged.
-    """
+    """The features of a run: Inception with the weights file given, or, for profile `paper`, that of `local_inception`
+    or one that is fetched; else lite0, for `paper` with a warning on stderr. UserError for a file that is damaged."""
     if feature_weights is not None:
         return inception(feature_weights)
     if profile != "paper":

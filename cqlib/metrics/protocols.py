@@ -1,8 +1,5 @@
-"""The literature's evaluation protocols by name: which real images, and how many samples, stand behind a score.
-
-FID is biased by both numbers, so two FIDs compare only under one protocol. Standard library only: the report
-reads names and words from here.
-"""
+"""The literature's evaluation protocols by name: which real images, and how many samples, stand behind a score. FID is
+biased by both numbers, so two FIDs compare only under one protocol."""
 
 from __future__ import annotations
 
@@ -18,11 +15,9 @@ UNKNOWN_WEIGHTS = "unknown weights"
 
 @dataclass(frozen=True)
 class Protocol:
-    """`n_real` real images of `split` against `n_fake` samples; IS on `is_images` samples in `is_splits` parts.
-
-    `split` is "test", "train", or words; always the split's first images. A protocol without a `name` is this
-    project's own, at the size of a profile. `about` says in words what it is for and how sure that is.
-    """
+    """The first `n_real` images of `split` ("test" or "train") against `n_fake` samples; IS on `is_images` samples in
+    `is_splits` parts. Without a `name` it is this project's own, at the size of a profile. `about` says what it is for
+    and how sure that is."""
 
     name: str
     split: str
@@ -70,10 +65,8 @@ def protocol(name: str) -> Protocol:
 
 
 def default_protocol(n: int, is_images: int | None = None) -> Protocol:
-    """The main protocol of a profile: n_real = n_fake = `n` held-out images; IS on `is_images` samples (None: n).
-
-    At the preset's size it is the preset "paper"; where a data set cannot fill that, its name says so.
-    """
+    """The main protocol of a profile: n_real = n_fake = `n` held-out images; IS on `is_images` samples (None: n). At
+    its size it is the preset "paper"; where a data set cannot fill that, its name says so."""
     if is_images is None:
         return Protocol("", "test", n, n, n)
     preset = PROTOCOLS["paper"]

@@ -18,10 +18,8 @@ from cqlib.util.stop import StopRequest
 @dataclass
 class PartialResults:
     """Batches of several measurements, each in `folder`/measured-NAME.checkpoint, saved every `seconds` at least; and
-    the request to stop, which is checked after each batch.
-
-    Files of another `key` belong to another experiment and are not used. Without a `folder` nothing is saved.
-    """
+    the request to stop, which is checked after each batch. Files of another `key` are not used; without a `folder`
+    nothing is saved."""
 
     folder: Path | None = None
     key: str = ""
@@ -38,10 +36,8 @@ class PartialResults:
     def collect(
         self, name: str, count: int, batch: Callable[[int], dict[str, Tensor]], generator: torch.Generator
     ) -> list[dict[str, Tensor]]:
-        """`batch(i)` for i < `count` on the CPU; those found in the file of this `name` are not computed again.
-
-        `generator` is the only source of randomness in `batch`. Raises `StoppedEarly`, all batches so far saved.
-        """
+        """`batch(i)` for i < `count` on the CPU; those found in the file of this `name` are not computed again. Its
+        only randomness is `generator`'s. Raises `StoppedEarly`, all batches so far saved."""
         batches: list[dict[str, Tensor]] = []
         path = self.folder and self.folder / f"measured-{name}.checkpoint"
         if path is not None:

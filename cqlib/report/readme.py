@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import paper
@@ -86,7 +85,7 @@ def equations(_: Sequence[RunSet]) -> str:
     """The equation -> code map."""
     lines = []
     for number, (what, where) in enumerate(paper.EQUATIONS, 1):
-        module, name = split_name(where)
+        module, name = where.split(":")
         lines.append([f"({number})", what, f"[`{name}`]({module.replace('.', '/')}.py)"])
     return markdown_table(["equation", "what", "code"], lines)
 
@@ -140,10 +139,3 @@ def _mean(runs: RunSet, row: str, metric: str) -> str:
     places = DECIMALS[metric]
     spread = "" if mean.std is None else f" ± {mean.std:.{places}f}"
     return f"{mean.value:.{places}f}{spread}" + r" \*" * mean.starred
-
-
-def split_name(dotted: str) -> tuple[str, str]:
-    """ "cqlib.models.x.Class.method" -> ("cqlib.models.x", "Class.method")."""
-    parts = dotted.split(".")
-    k = max(k for k in range(len(parts)) if (ROOT / Path(*parts[:k])).with_suffix(".py").is_file())
-    return ".".join(parts[:k]), ".".join(parts[k:])

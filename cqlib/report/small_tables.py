@@ -20,8 +20,7 @@ from cqlib.report.run_sets import AT, FEATURES, RunSet, most_common
 
 BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]*\)")
 COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
-"""A number of images in the words of a protocol: n = 250, n_real = n_fake = 1000, n_train = n_test = 500, subsets of
-500."""
+"""A number of images in the words of a protocol: n = 250, n_real = n_fake = 1000, subsets of 500."""
 
 
 def _measured(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> Iterator[tuple[RunSet, str]]:
@@ -60,15 +59,17 @@ def critic_multiply_adds(record: Record) -> int | None:
     another kind."""
     try:
         system = record.config["recipe"]["system"]
-        critic = CriticConfig(**{**system["critic"], "widths": tuple(system["critic"]["widths"])})
-        shape = (system["image_channels"], system["size"], system["size"])
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            net = AdversarialSystem(SimpleNamespace(**{**system, "critic": critic})).critic
-            with torch.no_grad(), FlopCounterMode(display=False) as counter:
-                net(torch.empty(1, *shape))
-            return counter.get_total_flops() // 2
-    except (KeyError, TypeError, ValueError):
+        critic, channels, size = (system[name] for name in ("critic", "image_channels", "size"))
+    except KeyError:  # a likelihood model, or the record of another version
         return None
+    if not isinstance(critic, dict):  # none, or the widths of a GAN of the literature
+        return None
+    config = CriticConfig(tuple(critic["widths"]), blocks=critic.get("blocks", 0))
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
+        net = AdversarialSystem(SimpleNamespace(critic=config, image_channels=channels, size=size)).critic
+        with FlopCounterMode(display=False) as counter:
+            net(torch.empty(1, channels, size, size))
+    return counter.get_total_flops() // 2
 
 
 def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, Any]]:

@@ -1,8 +1,5 @@
-"""The one training loop: likelihood, adversarial and hybrid systems, resumable bit for bit on a CPU.
-
-A step is `n_critic` critic updates, if the system has a critic, and `n_generator` generator updates, each on a fresh
-batch. Which losses these are is the system's own business (`cqlib.models.base`).
-"""
+"""The one training loop, resumable bit for bit on a CPU. A step is `n_critic` critic updates, if the system has a
+critic, and `n_generator` generator updates, each on a fresh batch, by the system's own losses (`cqlib.models.base`)."""
 
 from __future__ import annotations
 
@@ -81,9 +78,8 @@ def train(
 
     `labels` int64 (N,), -1 for none, reach only systems that use them; ValueError when those get none. State goes to
     `folder`/`name`.checkpoint every `checkpoint_seconds`; losses to `folder`/`name`.jsonl, one line per `log_every`
-    steps, means in nats per image. The same call resumes where an earlier one stopped; a state saved under another
-    `key` belongs to another training and is not used. `git` is the code of this call. Raises `StoppedEarly` after
-    saving when `stop` asks for it. A run that diverges returns its last good state, with that status.
+    steps, means in nats per image. The same call resumes where an earlier one stopped, not from a state saved under
+    another `key`; `StoppedEarly` when `stop` asks for it, all saved. A run that diverges returns its last good state.
     """
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -149,10 +145,8 @@ class Loop:
         self.snapshots = {k * config.steps // (config.snapshots + 1) for k in range(1, config.snapshots + 1)}
 
     def one_step(self) -> tuple[Losses, Tensor]:
-        """Critic updates, generator updates, average; the named losses, and whether all was finite (a bool tensor).
-
-        Nothing in it waits for a GPU, where the average takes in the (unchanged) weights of a bad step too.
-        """
+        """Critic updates, generator updates, average; the named losses, and whether all was finite (a bool tensor). It
+        never waits for a GPU, where the average takes in the (unchanged) weights of a bad step too."""
         c = self.config
         named: Losses = {}
         finite = []

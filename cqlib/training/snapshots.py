@@ -16,8 +16,7 @@ def snapshot_path(checkpoint: Path, step: int) -> Path:
 
 
 def snapshots(folder: Path, name: str, key: str) -> dict[int, dict[str, Tensor]]:
-    """Step -> averaged weights of each snapshot of the training `name`; those of another `key` or damaged are left
-    out."""
+    """Step -> averaged weights of each whole snapshot of the training `name` with this `key`."""
     found = {}
     for path in folder.glob(f"{name}.step-*.safetensors"):
         with suppress(CheckpointError):

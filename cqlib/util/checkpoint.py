@@ -1,8 +1,5 @@
-"""Checkpoints: tensors and plain values in one safetensors file, atomic, hashed, with the previous one kept.
-
-A new state is read back and checked before the one before it gets its second name: two whole states are on the disk
-from the second save on, three files at most. No pickle: a stranger's checkpoint holds numbers and text, no code.
-"""
+"""Checkpoints: tensors and plain values in one safetensors file, atomic, hashed, with the previous one kept. A new
+state is read back before the one before it gets its second name. No pickle: a stranger's checkpoint holds no code."""
 
 from __future__ import annotations
 
@@ -28,12 +25,9 @@ class CheckpointError(Exception):
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = True) -> None:
-    """Write `state` (nested dicts and lists of tensors, numbers, strings, None) to `path` atomically.
-
-    The file that was at `path` becomes `path` + ".previous" if it is whole; a damaged one never replaces a good one.
-    Raises OSError when the disk is full or returns other bytes than were written, TypeError for a value of another
-    type, and MemoryError; the old files are then as they were.
-    """
+    """Write `state` (nested dicts and lists of tensors, numbers, strings, None) to `path` atomically; the file that was
+    there becomes `path` + ".previous" if it is whole. Raises OSError when the disk is full or returns other bytes than
+    were written, TypeError for a value of another type, and MemoryError; the old files are then as they were."""
     tensors: dict[str, Tensor] = {}
     text = canonical_json(_split(state, "", tensors))
     new = _beside(path, NEW)

@@ -13,10 +13,8 @@ from typing import Any
 
 
 def write_atomic(path: Path | str, content: bytes | str) -> Path:
-    """Write `content` (text as UTF-8) to `path` so that a reader sees the old file or the new one, never a part.
-
-    Raises OSError (disk full, no permission); the old file is then untouched.
-    """
+    """Write `content` (text as UTF-8) to `path` so that a reader sees the old file or the new one, never a part; its
+    path. Raises OSError (disk full, no permission); the old file is then untouched."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content

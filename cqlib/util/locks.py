@@ -1,7 +1,5 @@
-"""One process at a time: a file lock, and a line for whoever waits.
-
-The kernel frees the lock when its owner ends. The owner's number is in NAME.owner (filelock empties the lock file).
-"""
+"""One process at a time: a file lock, which the kernel frees when its owner ends, and a line for whoever waits. The
+owner's number is in NAME.owner (filelock empties the lock file)."""
 
 from __future__ import annotations
 
@@ -29,11 +27,9 @@ def to_stderr(text: str) -> None:
 def held(
     path: Path, what: str, *, say: Callable[[str], None] = to_stderr, while_waiting: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
-    """Hold the lock at `path` on `what`. While another process has it, wait, and `say` so in one line.
-
-    `while_waiting` is called between tries and may raise to give up. The lock of a process that was killed is taken
-    over, and `say` gets a line. UserError where there can be no lock file.
-    """
+    """Hold the lock at `path` on `what`; `say` one line when waiting for another process, or when the lock of a killed
+    one is taken over. `while_waiting` is called between tries and may raise to give up. UserError where there can be no
+    lock file."""
     owner, lock, waited = path.with_name(path.name + ".owner"), FileLock(path), False
     while not lock.is_locked:
         try:

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 
 @dataclass
 class StopRequest:
-    """Long work calls `reason` wherever it can save its state and stop.
-
-    `deadline` is on the `time.monotonic` clock. `requested` is the reason once there is one, `signals` the number of
-    signals received. While `interrupts` is set, a signal raises KeyboardInterrupt as well.
-    """
+    """Long work calls `reason` wherever it can save its state and stop. `deadline` is on the `time.monotonic` clock;
+    `requested` is the reason once there is one; while `interrupts` is set, a signal raises KeyboardInterrupt too."""
 
     deadline: float | None = None
     requested: str | None = None

@@ -14,6 +14,8 @@ from cqlib.metrics import features, fidelity
 from cqlib.metrics.cache import pooled_features
 from cqlib.metrics.features import LITE0_NAME
 
+KINDS = ("IS", "FID", "KID", "Precision", "Recall")
+
 
 @pytest.fixture
 def scores_of(monkeypatch):
@@ -110,10 +112,12 @@ def test_precision_is_of_the_fake_and_recall_of_the_real(scores_of):
 def test_equal_to_torch_fidelity_as_a_whole():
     """The same numbers as torch-fidelity's own front door with this extractor."""
     fake, real = noise_images(20, 16, 1), noise_images(20, 16, 2) // 2
-    scores = score(fake, real, seed=3, n_splits=10)
+    scores = score(fake, real, n_splits=10)
     whole = torch_fidelity.calculate_metrics(
         input1=Images(fake), input2=Images(real), isc=True, fid=True, kid=True, prc=True,
-        feature_extractor=LITE0_NAME, isc_splits=2, kid_subset_size=10, rng_seed=3, batch_size=5,
+        feature_extractor=LITE0_NAME, feature_extractor_weights_path=features.lite0().weights,
+        feature_layer_isc="logits", feature_layer_fid="1280", feature_layer_kid="1280", feature_layer_prc="1280",
+        isc_splits=2, kid_subset_size=10, rng_seed=fidelity.SEED, batch_size=5,
         cuda=False, cache=False, save_cpu_ram=True, verbose=False,
     )  # fmt: skip
     for kind, key in {
@@ -145,11 +149,11 @@ class Images(torch.utils.data.Dataset):
 
 def test_names():
     lite = features.lite0()
-    assert [lite.label(kind) for kind in fidelity.KINDS] == [
+    assert [lite.label(kind) for kind in KINDS] == [
         "IS-lite0", "FD-lite0", "KD-lite0", "Precision-lite0", "Recall-lite0",
     ]  # fmt: skip
     inception = replace(lite, name="inception", suffix="")
-    assert tuple(inception.label(kind) for kind in fidelity.KINDS) == fidelity.KINDS
+    assert tuple(inception.label(kind) for kind in KINDS) == KINDS
 
 
 def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
@@ -157,9 +161,10 @@ def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(features, "_extractor", lambda *_: extractor)
     fake, real = noise_images(20, 16, 1), noise_images(20, 16, 2) // 2
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
-    scores = score(fake, real, lite, cache_dir=tmp_path, split="train", seed=5)
+    monkeypatch.setattr(fidelity, "SEED", 5)
+    scores = score(fake, real, lite, cache_dir=tmp_path, split="train")
     sets = (pooled_features(images, features=lite, cache_dir=tmp_path) for images in (fake, real))
-    floor = fidelity.floor(*sets, features=lite, seed=5)
+    floor = fidelity.floor(*sets, features=lite)
     assert torch.equal(torch.get_rng_state(), states[0]) and (np.random.get_state()[1] == states[1]).all()
     assert capfd.readouterr() == ("", "")
     tail = "EfficientNet-lite0 pooled features (16), bilinear resize to 224, torch-fidelity 0.4.0"
@@ -176,9 +181,9 @@ def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
     assert floor["FID"].protocol == (
         f"FD-lite0 floor: n_train = n_test = 20, training split against held-out test split, {tail}"
     )
-    assert tuple(scores) == fidelity.KINDS and tuple(floor) == ("FID", "KID")
+    assert tuple(scores) == KINDS and tuple(floor) == ("FID", "KID")
     assert {metric.n for metric in (*scores.values(), *floor.values())} == {20}
     assert scores["IS"].std > 0 and scores["KID"].std > 0
     assert scores["FID"].std is scores["Precision"].std is scores["Recall"].std is None
-    again = score(fake, real, lite, cache_dir=tmp_path, split="train", seed=5)
+    again = score(fake, real, lite, cache_dir=tmp_path, split="train")
     assert again == scores  # bit for bit, from the cache

@@ -32,7 +32,9 @@ class StopAfter(StopRequest):
 
 
 def samples(model, **results):
-    return draw(model, 10, temperature=1.0, seed=3, batch_size=3, results=PartialResults(**results))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cqlib.metrics.evaluation.BATCH", 3)
+        return draw(model, 10, temperature=1.0, seed=3, results=PartialResults(**results))
 
 
 def test_drawing_resumes_bit_for_bit(model, tmp_path, monkeypatch):
