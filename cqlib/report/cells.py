@@ -1,8 +1,4 @@
-"""What a notebook cell shows: pictures, tables, panels and sliders.
-
-Pictures take the colours of the page they stand in, light or dark, and carry a text for screen readers. Sliders appear
-only where a kernel is live; elsewhere a notebook shows a still picture in their place.
-"""
+"""What a notebook cell shows: pictures, with a text for screen readers, tables, panels, and sliders with a live kernel."""
 
 from __future__ import annotations
 
@@ -24,6 +20,7 @@ from torch import Tensor
 from cqlib.data.grids import grid_png
 from cqlib.report import page, plots
 from cqlib.report.plots import subplots as subplots
+from cqlib.util.text import decimal
 
 SYSTEMS = ("VAE", "VAE-F", "CQ", "CQ-F", "GAN")
 """Systems in the order of their colours; any other label comes after."""
@@ -49,10 +46,8 @@ def pixels(images: Tensor, alt: str, *, columns: int = 8, scale: int | None = No
 
 
 def table(caption: str, header: Sequence[str] | Mapping[str, Format | None], rows: Iterable[Sequence[Any]]) -> HTML:
-    """A table whose first column names its rows; cells are text, numbers or `cqlib.report.run_sets.Cell`.
-
-    A mapping as the header gives each column's format for numbers, of which scalar tensors are one kind.
-    """
+    """A table whose first column names its rows; cells are text, numbers, scalar tensors or `run_sets.Cell`. A mapping
+    as the header gives each column's format for numbers."""
     formats = list(header.values()) if isinstance(header, Mapping) else [None] * len(header)
 
     def cell(value: Any, form: Format | None) -> Any:
@@ -66,8 +61,7 @@ def table(caption: str, header: Sequence[str] | Mapping[str, Format | None], row
 
 def number(value: float, digits: int = 2) -> str:
     """With that many decimals, commas and a real minus; never "−0.00"."""
-    text = f"{value:,.{digits}f}"
-    return f"{0:.{digits}f}" if float(text.replace(",", "")) == 0 else text.replace("-", "−")
+    return decimal("", value, digits)
 
 
 def difference(value: float) -> str:

@@ -71,11 +71,8 @@ class Card:
 
 
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
-    """One card per claim (whose id begins with `prefix`), in the order of `VERDICTS`, then of the slides.
-
-    The run set with most seeds decides; one of the paper's recipes on the data of the claim goes before all others, and
-    smoke runs, which only test the code, come last.
-    """
+    """One card per claim (whose id begins with `prefix`), in the order of `VERDICTS`, then of the slides. The run set
+    with most seeds decides; one of the paper's recipes on the claim's data goes before all others, smoke runs last."""
     sets = sets or [RunSet("local", "", 0, "", ())]
     all_cards = [_card(claim, sets) for claim in CLAIMS if claim.id.startswith(prefix)]
     return sorted(all_cards, key=lambda card: list(VERDICTS).index(card.verdict))

@@ -32,11 +32,8 @@ class Label(NamedTuple):
 def place(
     figure: Figure, labels: Sequence[Label], segments: Sequence[tuple[Axes, Sequence[float], Sequence[float]]]
 ) -> None:
-    """Draw every label where it covers least.
-
-    `segments` are lines (axes, x of both ends, y of both ends) to keep clear of. Each label takes the nearest
-    of a fixed set of places that is free; where none is, the one that covers least.
-    """
+    """Draw every label at the nearest of a fixed set of places that is free, or that covers least. `segments` are lines
+    (axes, x of both ends, y of both ends) to keep clear of."""
     figure.draw_without_rendering()  # fixes the layout, so that pixels mean something
     scale = figure.dpi / 72
     margin = 1.5 * scale

@@ -1,8 +1,5 @@
-"""The report: records -> one self-contained `index.html`, readable without a network or a script.
-
-Everything that comes from outside (records, messages, names) passes through an environment that escapes it and cuts
-absolute paths to their last part. Notebooks show pieces of the same page.
-"""
+"""The report: records -> one self-contained `index.html`, readable without a network or a script. What comes from
+outside is escaped, absolute paths in it cut to their last part. Notebooks show pieces of the same page."""
 
 from __future__ import annotations
 
@@ -45,13 +42,12 @@ def render(
     profile: str | None = None,
 ) -> Path:  # fmt: skip
     """Write `out`/index.html from the records and sample grids in `runs_dir`, the published ones, and `out`/notebooks,
-    whole or not at all; its path. Equal input gives an equal page.
+    whole or not at all; its path. Equal input gives an equal page. OSError when `out` cannot be written.
 
     Where `runs_dir` is `PUBLISHED`, the page is about those records alone and the same everywhere: grids below `out`
     are linked, and real test images are shown of data that need no files; else of all that can be loaded (`data_dir`:
-    local copies). `failures` are one-line messages; a record that cannot be read is named among them and left out, as
-    is one of an older recipe beside others. `profile` is the one of the commands shown. OSError when `out` cannot be
-    written.
+    local copies). Beside `failures` it names each record that cannot be read or is of an older recipe than others of
+    its row. `profile` is the one of the commands shown.
     """
     out = Path(out)
     alone = os.path.realpath(runs_dir) == os.path.realpath(PUBLISHED)  # a loop of links is no error

@@ -133,10 +133,8 @@ def plots_of(sets: Sequence[RunSet], alone: bool = False) -> list[dict[str, Any]
 
 
 def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
-    """Which rows share a picture: those of a table that ran, by its ids; (its name, rows).
-
-    Two scales stand with the other architectures of Table 2. A table with no row of its own gets no picture.
-    """
+    """Which rows share a picture: (name of a table, its rows that ran), unless they all stand in an earlier one; two
+    scales stand with Table 2."""
     shared: dict[str, list[str]] = {}
     shown: set[str] = set()
     for table in paper.TABLES:

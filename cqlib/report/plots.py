@@ -1,8 +1,6 @@
-"""Sample grids, learning curves and scatter plots as matplotlib figures, and those as inline SVG.
-
-Matplotlib's global settings stay as they are. Series differ by direct labels and markers as well as by colour (near the
-Okabe-Ito palette, made for the common colour-vision deficiencies).
-"""
+"""Sample grids, learning curves and scatter plots as matplotlib figures, and those as inline SVG. Series differ by
+direct labels and markers as well as by colour (near the Okabe-Ito palette, for the common colour-vision
+deficiencies)."""
 
 from __future__ import annotations
 
@@ -109,11 +107,8 @@ def sample_board(rows: Mapping[str, Mapping[str, torch.Tensor]], *, columns: int
 
 
 def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks: Mapping[str, int]) -> Figure:
-    """Curves over training steps: `series[label]` holds one curve [[step, value], ...] per seed.
-
-    One colour and dash per label, thin lines for the seeds, the label at the end of its line. `marks`: label -> its
-    number in `mark`, so that a system looks the same in every plot.
-    """
+    """Curves over training steps: `series[label]` holds one curve [[step, value], ...] per seed, drawn thin where there
+    are several. `marks`: label -> its number in `mark`, so that a system looks the same in every plot."""
     with subplots(4.7, 3.1, style=PLAIN) as (figure, ax):
         ends = []
         for label, curves in series.items():
@@ -132,9 +127,9 @@ def quality_against_likelihood(
 ) -> Figure:
     """Likelihood (BPD, across) against image quality (a Fréchet-type distance, up): lower left is better.
 
-    A filled marker is temperature 1, an open one temperature 0; a line joins the two of one model, and bars are
-    standard deviations over seeds. Where one gap would take half of the axis of BPD, the axis is broken, with one
-    scale on either side. `marks` as in `learning_curves`; a `legend` of such numbers makes the plot larger.
+    A filled marker is temperature 1, an open one 0; a line joins the two of one model; bars are standard deviations
+    over seeds. The axis of BPD is broken where one gap would take half of it. `marks` as in `learning_curves`; a
+    `legend` of such numbers makes the plot larger.
     """
     ranges = _ranges([(point.bpd - point.bpd_std, point.bpd + point.bpd_std) for point in points])
     widths = [high - low for low, high in ranges]
@@ -222,10 +217,8 @@ def by_parameters(panels: Mapping[str, Mapping[str, Sequence[Size]]]) -> Figure:
 
 
 def to_svg(figure: Figure, alt: str) -> str:
-    """The figure as an `<svg>` element for a page: themed by CSS variables, `alt` read by screen readers.
-
-    Equal figures give equal text: no date, no random ids.
-    """
+    """The figure as an `<svg>` element for a page: themed by CSS variables, `alt` read by screen readers. Equal figures
+    give equal text: no date, no random ids."""
     buffer = io.BytesIO()
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": alt}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # in a page its own fonts show it
@@ -249,9 +242,7 @@ def to_svg(figure: Figure, alt: str) -> str:
 
 def _shorter(svg: str) -> str:
     """The same drawing in half of the bytes: no indentation, no groups, backgrounds or turns that do nothing; styles
-    that come again as classes; coordinates in attributes (labels are none) to a tenth of a point, below 10 to a
-    hundredth.
-    """
+    that come again as classes; coordinates in attributes (labels are none) to three digits."""
     svg = re.sub(r"\n\s+", "\n", svg)
     svg = re.sub(r'="[^"]*"', lambda attribute: re.sub(r"\b(\d\d+\.\d|[1-9]\.\d\d)\d+", r"\1", attribute[0]), svg)
     svg = re.sub(r' d="[^"CQ]*"', lambda path: re.sub(r"\s+(L )?", " ", path[0]).replace(' "', '"'), svg)

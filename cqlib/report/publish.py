@@ -1,8 +1,5 @@
-"""Finished runs -> reports/published and README: `python -m cqlib publish RUNS_DIR`.
-
-Copies each finished record made from committed code, those of ablations whatever came out, the sample grids of each
-row's first seed, and the weights of `MODELS` without their critics; then renders README and page.
-"""
+"""Finished runs -> reports/published and README: records made from committed code, those of ablations whatever came
+out, sample grids of each row's first seed, and the weights of `MODELS` without their critics."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The parts of README.md that are rendered: `python -m cqlib readme` writes them, a test keeps them equal.
-
-A part stands between `<!-- NAME -->` and `<!-- /NAME -->`.
-"""
+"""The parts of README.md that are rendered, between `<!-- NAME -->` and `<!-- /NAME -->`; a test keeps them equal."""
 
 from __future__ import annotations
 

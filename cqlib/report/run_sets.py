@@ -1,7 +1,5 @@
-"""Run sets: the runs that may be averaged, and their means: one frame of (row, metric, mean, std, n).
-
-A run set holds the runs of one origin (published with this project, or made on this machine) on the same images of one
-data set and size, with one profile; seeds are its sample. Tables, claims and pictures take their numbers from here.
+"""Run sets: the runs that may be averaged, and their means. A run set holds the runs of one origin (published with this
+project, or made on this machine) on the same images of one data set and size, with one profile; seeds are its sample.
 """
 
 from __future__ import annotations
@@ -121,10 +119,8 @@ class RunSet:
 
 
 def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
-    """The run sets of both origins, published first, each in the paper's order of rows, then by seed.
-
-    Of two records of one run the first counts. Runs with changes that are no ablation are a set of their own.
-    """
+    """The run sets of both origins, published first, each in the paper's order of rows, then by seed. Of two records of
+    one run the first counts. Runs with changes that are no ablation are a set of their own."""
     order = {row: i for i, row in enumerate(ROWS)}
     sets: dict[tuple[str, str, int, str, str, str], dict[tuple[str, int], Record]] = {}
     for origin, records in (("published", published), ("local", local)):

@@ -40,10 +40,8 @@ def temperatures(metric: str) -> tuple[float | None, ...]:
 
 
 def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
-    """Names under which records carry `metric`, the paper's features first: ("FID@T1", "FD-lite0@T1").
-
-    ValueError for a temperature that is none of the metric's `temperatures`.
-    """
+    """Names under which records carry `metric`, the paper's features first: ("FID@T1", "FD-lite0@T1"). ValueError for a
+    temperature that is none of the metric's `temperatures`."""
     if temperature not in temperatures(metric):
         raise ValueError(f"no metric '{metric}' at temperature {temperature}")
     if temperature is None:
@@ -54,12 +52,8 @@ def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
 @dataclass(frozen=True)
 class ClaimResult:
     """A claim tested on `runs`. `effect` and its 95 % interval from `low` to `high` are in `claim.unit`, positive as
-    claimed.
-
-    `direction` is "as claimed", "contrary" or "" (nothing measured). `unpaired_seeds` are seeds of one of the rows that
-    have no comparable partner. `missing_kind` says what a claim that was not run is missing: 0 a comparable pair, 1 or
-    2 rows, 3 data that it is about.
-    """
+    claimed; `direction` is "as claimed", "contrary" or "" (nothing measured); `unpaired_seeds` have no comparable
+    partner. `missing_kind`: what a claim that was not run lacks, 0 a comparable pair, 1 or 2 rows, 3 its data."""
 
     claim: Claim
     runs: RunSet
@@ -112,12 +106,12 @@ def effect_text(effect: float, unit: str) -> str:
 
 
 def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -> ClaimResult:
-    """Test `claim` on a run set, scores of samples at `temperature`.
+    """Test `claim` on a run set, scores of samples at `temperature` (ValueError where the metric has no such).
 
     Runs of the two rows pair by seed; a pair counts when both are done, measured on the same images with the same
     protocol (for BPD it may differ in its kind: exact, bound), and ran in the same precision unless their recipes ask
     for different ones. Two pairs or more get `judge`'s label on the t interval; one is "seen once", with a bootstrap
-    over test images for BPD. ValueError for a temperature that does not suit the metric.
+    over test images for BPD.
     """
     names = metric_names(claim.metric, temperature)
     result = partial(ClaimResult, claim, runs, temperature=temperature)
@@ -155,9 +149,8 @@ def judge(kind: str, low: float, high: float, margin: float) -> tuple[str, str]:
     """The label of an interval [low, high] of oriented effects, and why ("lies above 0").
 
     For a directional claim ("lower", "higher", "cost") an interval above 0 *holds* and one below 0 *does not hold*,
-    however small the effect: the paper's own are as small as 0.03 bpd. One that contains 0 is *equal* inside [-margin,
-    margin], else *undecided*. An "equal" claim *holds* inside the margin, *does not hold* wholly outside, else is
-    *undecided*.
+    however small the effect. One that contains 0 is *equal* inside [-margin, margin], else *undecided*. An "equal"
+    claim *holds* inside the margin, *does not hold* wholly outside, else is *undecided*.
     """
     inside = -margin <= low and high <= margin
     if kind == "equal":
@@ -181,9 +174,9 @@ def t_interval(effects: np.ndarray) -> tuple[float, float]:
     return float(mean - half), float(mean + half)
 
 
-def bootstrap_interval(differences: np.ndarray, seed: int = 0) -> tuple[float, float]:
+def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
     """95 % percentile interval of the mean of paired per-image differences, 2,000 seeded resamples."""
-    picks = np.random.default_rng(seed).integers(len(differences), size=(RESAMPLES, len(differences)))
+    picks = np.random.default_rng(0).integers(len(differences), size=(RESAMPLES, len(differences)))
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(differences[picks].mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
@@ -234,11 +227,9 @@ class NumberVerdict(NamedTuple):
 
 
 def compare(number: Number, runs: Sequence[Record], temperature: float | None = None) -> NumberVerdict:
-    """Compare a number of the paper with runs of its row, one record per seed, averaged over those that are comparable.
-
-    Only a run of profile "paper" on the paper's data at its size, scored on held-out images, with Inception features
-    and at least 10,000 samples, is comparable; else the reason names what differs.
-    """
+    """Compare a number of the paper with runs of its row, one record per seed, averaged over those that are comparable:
+    of profile "paper", on the paper's data at its size, scored on held-out images, with Inception features and at least
+    10,000 samples. Else the reason names what differs."""
     if number.value is None:
         return NumberVerdict("not comparable", "the slides print no number here")
     done = [record for record in runs if record.status == "done"]
