@@ -1,9 +1,6 @@
-"""Rows on a Ray cluster (extra `cluster`): the tasks of `cqlib/cli/tasks.py`, on whichever node has room for them.
-
-A node runs a task as this machine would, in a child process of its own. Checkpoints and records lie in the runs
-folder, which all nodes see: where a node is lost, Ray starts its tasks again on another, and each resumes from its
-last checkpoint. One actor beside the driver, the board, carries progress one way and the request to stop the other.
-"""
+"""Rows on a Ray cluster (extra `cluster`): the tasks of `cqlib/cli/tasks.py`, each in a child process on whichever node
+has room for it. All nodes see the runs folder: where one is lost, Ray starts its tasks again on another, and each
+resumes from its last checkpoint. One actor beside the driver, the board, carries progress and the request to stop."""
 
 from __future__ import annotations
 

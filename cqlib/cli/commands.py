@@ -1,7 +1,5 @@
-"""The command line `python -m cqlib`, installed as `cqlib`: one function per command.
-
-Each command imports what it needs when it runs, so that --help and errors in the options come at once.
-"""
+"""The command line `python -m cqlib`: one function per command, which imports what it needs when it runs, so that
+--help and errors in the options come at once."""
 
 from __future__ import annotations
 

@@ -1,9 +1,6 @@
-"""The options of all commands; those of run_all.sh are checked with the standard library alone.
-
-`python -m cqlib.cli.options …` is what run_all.sh calls before it looks for an environment: it refuses wrong options
-(one line; exit code 2, or 1 for a file that does not exist), prints the answer to --help or the names for --list, and
-prints nothing when the work may begin. `cqlib/cli/run_all.py` parses the same options again.
-"""
+"""The options of all commands; those of run_all.sh are checked with the standard library alone: before it looks for an
+environment it calls `python -m cqlib.cli.options …`, which refuses wrong options (one line; exit code 2, or 1 for a
+file that does not exist) and prints the answer to --help or the names for --list, else nothing."""
 
 from __future__ import annotations
 
@@ -219,10 +216,8 @@ class Options:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """The options in `argv`; nothing is written.
-
-    Raises UsageError for a wrong option, UserError for a file that does not exist, SystemExit(0) after --help.
-    """
+    """The options in `argv`; nothing is written. Raises UsageError for a wrong option, UserError for a file that does
+    not exist, SystemExit(0) after --help."""
     parser = Parser(
         prog="./run_all.sh",
         description="Trains what is missing, runs the notebooks and renders one report: the paper's tables\n"

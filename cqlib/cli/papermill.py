@@ -170,12 +170,10 @@ class _Exporter(HTMLExporter):
     @pass_context
     def markdown2html(self, context: Any, source: str) -> str:
         """nbconvert's filter of this name, with `_Renderer`."""
+        attachments = context.get("cell", {}).get("attachments", {})
+        path = context.get("resources", {}).get("metadata", {}).get("path", "")
         renderer = _Renderer(
-            escape=False,
-            attachments=context.get("cell", {}).get("attachments", {}),
-            embed_images=True,
-            path=context.get("resources", {}).get("metadata", {}).get("path", ""),
-            exclude_anchor_links=True,
+            escape=False, attachments=attachments, embed_images=True, path=path, exclude_anchor_links=True
         )
         return MarkdownWithMath(renderer=renderer).render(source)
 

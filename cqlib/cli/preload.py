@@ -1,7 +1,5 @@
-"""What the process that children are forked from has imported and loaded (`cqlib.cli.tasks.prepare`).
-
-One thread: a pool of threads would not survive the fork.
-"""
+"""What the process that children are forked from has imported and loaded (`cqlib.cli.tasks.prepare`). One thread: a
+pool of threads would not survive the fork."""
 
 from contextlib import suppress
 

@@ -1,8 +1,7 @@
 """Tasks as child processes, a few at a time: each has its own memory and log, and can be asked to stop.
 
-A task is a function of one argument. Its process ends with exit code 0 (done), 3 (stopped, its state saved) or another
-one (failed), and sends messages to its parent with `say`. On Linux children are forked from one process that has
-imported what most of them need, which saves each of them the seconds that importing torch takes.
+A task's process ends with exit code 0 (done), 3 (stopped, its state saved) or another one (failed), and sends messages
+to its parent with `say`. On Linux children are forked from one process that has imported torch, which takes seconds.
 """
 
 from __future__ import annotations
@@ -137,12 +136,9 @@ def run_tasks(
     logs: Path,
     listener: Listener | None = None,
 ) -> list[Outcome]:
-    """Run `tasks`, one per slot at a time, in this order; outcomes in the order in which they end.
-
-    A slot is what its children's environment gets on top (threads, which GPU). A task that fails stops no other, and
-    leaves its log in `logs`. Once `stop` is requested, children get SIGTERM, at the second signal SIGKILL; what has not
-    begun is "stopped".
-    """
+    """Run `tasks`, one per slot at a time, in this order; outcomes in the order in which they end. A slot is what its
+    children's environment gets on top (threads, which GPU). A task that fails leaves its log in `logs`. Once `stop` is
+    requested, children get SIGTERM, at the second signal SIGKILL; what has not begun is "stopped"."""
     listener = listener or Listener()
     waiting, free, outcomes = list(tasks), list(slots), []
     running: list[_Child] = []

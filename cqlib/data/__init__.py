@@ -1,8 +1,7 @@
 """The data sets by name: `load("photos10")`, `load("folder:~/cats", size=32)`.
 
-To add one, write a function (argument, size, data_dir) -> Dataset and give it an entry in SOURCES; a name that ends in
-":PATH" takes what follows the colon as its argument. To add a published one, write an entry of `catalogue` and a reader
-in `readers`. Importing this package needs the standard library only.
+To add one, write a function (argument, size, data_dir) -> Dataset and give it an entry in SOURCES; for a published one,
+an entry of `catalogue` and a reader in `readers`. Importing this package needs the standard library only.
 """
 
 from __future__ import annotations
@@ -87,10 +86,8 @@ def sizes(name: str) -> tuple[int, ...]:
 
 
 def check(name: str, size: int | None = None) -> None:
-    """UsageError, with the nearest valid value, when there is no such data set or it has no such size.
-
-    Reads no file: whether the path behind "npz:" or "folder:" is good shows when it is loaded.
-    """
+    """UsageError, with the nearest valid value, when there is no such data set or it has no such size. Reads no file:
+    whether the path behind "npz:" or "folder:" is good shows when it is loaded."""
     valid = sizes(name)
     if size is not None and size not in valid:
         best, every = min(valid, key=lambda other: abs(other - size)), ", ".join(map(str, valid))
@@ -100,9 +97,9 @@ def check(name: str, size: int | None = None) -> None:
 def load(name: str, *, size: int | None = None, data_dir: Path | str | None = None) -> Dataset:
     """The data set `name` with images of `size` pixels a side (None: its own, for photos10 16).
 
-    `data_dir` (default: $CQLIB_DATA) is where relative paths and local copies are looked for first; published
-    data sets that are missing are fetched to it (default: data/ of the repository) unless they are huge.
-    UsageError for an unknown name or size; UserError, naming the file, for missing or damaged data.
+    `data_dir` (default: $CQLIB_DATA) is where relative paths and local copies are looked for first; published data sets
+    that are missing are fetched to it (default: data/ of the repository) unless they are huge. UsageError for an
+    unknown name or size; UserError, naming the file, for missing or damaged data.
     """
     check(name, size)
     source, argument = _source(name)

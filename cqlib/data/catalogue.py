@@ -1,7 +1,4 @@
-"""The published data sets: their files, sizes, hashes and terms. Standard library only.
-
-Sizes and hashes of CIFAR-10, STL-10 and CelebA are those of torchvision's data set classes (a test compares them).
-"""
+"""The published data sets: files, sizes, hashes (torchvision's, where it has them), terms. Standard library only."""
 
 from __future__ import annotations
 

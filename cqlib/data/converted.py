@@ -4,8 +4,8 @@
         train-images.npy  train-labels.npy  test-images.npy  test-labels.npy
         meta.json         states of the source and of the arrays, classes, fingerprints, how
 
-The copy is used as long as names, sizes and times of all these files stay. It is built under a temporary name and
-renamed when it is whole; a lock makes a second process wait and then use what the first has made.
+The copy is used as long as names, sizes and times of all these files stay. It is built under a temporary name; a lock
+makes a second process wait for it.
 """
 
 from __future__ import annotations

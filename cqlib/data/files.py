@@ -1,8 +1,5 @@
-"""npz:PATH and folder:PATH: anyone's images. Every fault is one line that names the file and the remedy.
-
-The images of each split are shuffled, in the same way everywhere, as files and arrays are often sorted by class.
-Images that are not 8-bit RGB are converted, grey ones to three equal channels; `Dataset.notes` counts them.
-"""
+"""npz:PATH and folder:PATH: anyone's images. Every fault is one line that names the file and the remedy. Each split is
+shuffled, in the same way everywhere; `Dataset.notes` counts images that had to be converted to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -41,13 +38,10 @@ def locate(path: str, data_dir: Path | None) -> Path:
 
 
 def load_npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
-    """A file, or a folder with train.npz and test.npz (or val.npz).
-
-    A file holds `images` uint8 (N, H, W, 3), (N, 3, H, W) or, grey, without the 3 or with 1 for it, and perhaps
-    `labels` (N,), integers from 0; a tenth, drawn from all over it, is the test split. Or it holds both splits:
-    `train_images`, `test_images`, `train_labels`, ... Perhaps also `classes`, the names. `size`, when given, must
-    be the images' own. UserError otherwise.
-    """
+    """A file, or a folder with train.npz and test.npz (or val.npz). A file holds `images` uint8 (N, H, W, 3), (N, 3, H,
+    W) or, grey, without the 3 or with 1 for it, and perhaps `labels` (N,), integers from 0; a tenth, drawn from all
+    over it, is the test split. Or it holds both splits: `train_images`, `test_images`, `train_labels`, ... Perhaps also
+    `classes`, the names. `size`, when given, must be the images' own. UserError otherwise."""
     path = locate(argument, data_dir)
     if path.is_dir():
         test = next((path / f for f in ("test.npz", "val.npz") if (path / f).is_file()), path / "test.npz")
@@ -137,9 +131,8 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
     """Image files: the sub-folders of a split are its classes; without any there is one class, "all".
 
     `train/` beside `test/` or `val/` are the splits; else every tenth file in sorted order is for testing. With `size`
-    the middle square of every image is averaged down to it; without, the images must already have one size in 16, 32,
-    48 or 64. Hidden files and other file types are ignored. UserError, naming the first few, where files cannot be
-    used.
+    the middle square of every image is averaged down to it; without, all images must have one size of `IMAGE_SIZES`.
+    Hidden files and other file types are ignored. UserError, naming the first few, where files cannot be used.
     """
     path = locate(argument, data_dir)
     if not path.is_dir():

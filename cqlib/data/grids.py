@@ -14,11 +14,8 @@ _GREY = 128  # between the images of a grid: neither glares on a dark page nor v
 
 
 def grid(images: Tensor, *, columns: int = 8, scale: int = 1) -> np.ndarray:
-    """Images (N, C, H, W) uint8 laid out in rows of `columns`, as one (H', W', 3) uint8 picture.
-
-    Grey lines of one pixel keep the images apart; `scale` repeats pixels (nearest neighbour), so no value of
-    an image is ever changed. ValueError unless the images are uint8 with four axes.
-    """
+    """Images (N, C, H, W) uint8 in rows of `columns` with grey lines of one pixel between them, each pixel repeated
+    `scale` times a side, as one (H', W', 3) uint8 picture. ValueError unless the images are uint8 with four axes."""
     pixels = np.asarray(images)
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or not pixels.size or pixels.shape[1] not in (1, 3):
         raise ValueError(f"a grid needs images (N, 1 or 3, H, W) in uint8, not {pixels.shape} {pixels.dtype}")

@@ -1,19 +1,16 @@
 """photos10: crops of ten colour photographs that pip installs with scikit-image and scikit-learn.
 
-Real colour images, offline. Each photograph is a class. A crop is S x S pixels (S in 16, 32, 48, 64) of one
-level of an image pyramid: level l averages blocks of 2^l x 2^l pixels, so the crop covers a square of
-S 2^l pixels of the photograph. 20,000 training and 2,000 test crops, equally many per class;
-within a class each level gives half as many as the finer one before it. The classes take turns, so the first
-n crops of a split are balanced too.
+Each photograph is a class. A crop is S x S pixels (S in 16, 32, 48, 64) of one level of an image pyramid: level l
+averages blocks of 2^l x 2^l pixels. 20,000 training and 2,000 test crops, equally many per class; within a class each
+level gives half as many as the finer one before it. The classes take turns.
 
-Splits. Every photograph is divided into equal cells; each cell holds one square test tile, a quarter wider
-than the widest crop, at a random place of the cell. A test crop lies wholly inside a test tile, a training
-crop touches none: the splits share no pixel at any level, and as the tiles are spread over the photograph,
-both show the same kind of content.
+Splits. Every photograph is divided into equal cells; each holds one square test tile, a quarter wider than the widest
+crop, at a random place of the cell. A test crop lies wholly inside a test tile, a training crop touches none: the
+splits share no pixel at any level, and both show the same kind of content.
 
 Flat crops (clear sky, the black frame of the retina) are left out: a crop's contrast, the root mean square distance of
-its pixels from its mean colour, is at least 4 of 255 levels per channel. After decoding everything is exact integer
-arithmetic, and random numbers are PCG64's raw stream, so the data set is bit-equal everywhere.
+its pixels from its mean colour, is at least 4 of 255 levels per channel. After decoding all is integer arithmetic, and
+random numbers are PCG64's raw stream, so the data set is bit-equal everywhere.
 """
 
 from __future__ import annotations

@@ -97,10 +97,8 @@ def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
 
 def fetch(entry: Entry, folder: Path) -> Path:
     """Put the entry's files into `folder`, unpacked: downloaded, or from archives that are there already; `folder`.
-
-    UserError, one line with files, sizes, sources and folder, when there is no network, no room or no way, or when
-    an archive does not have the published hash: nothing of it is unpacked then.
-    """
+    UserError, one line with files, sizes, sources and folder, when there is no network, no room or no way, or when an
+    archive does not have the published hash: nothing of it is unpacked then."""
     if entry.by_hand:
         raise UserError(f"{entry.name} is {lacks(entry, folder)}")
     work = folder / f".{entry.name}.part"

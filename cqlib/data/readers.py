@@ -66,10 +66,8 @@ def _decode(file: Path, content: BinaryIO | None = None, *, size: int, crop: int
 
 
 def cifar10(folder: Path, size: int) -> Reading:
-    """CIFAR-10 (Krizhevsky 2009): 50,000 training and 10,000 test images of 32 x 32, in the official order.
-
-    The batches are pickles, which can run any code: torchvision unpickles them once their MD5 is the published one.
-    """
+    """CIFAR-10 (Krizhevsky 2009): 50,000 training and 10,000 test images of 32 x 32, in the official order. The batches
+    are pickles, which can run any code: torchvision unpickles them once their MD5 is the published one."""
     kind = datasets.CIFAR10
     meta = (kind.meta["filename"], kind.meta["md5"])
     _verify(folder / kind.base_folder, [*kind.train_list, *kind.test_list, meta])
@@ -83,11 +81,8 @@ def cifar10(folder: Path, size: int) -> Reading:
 
 
 def stl10(folder: Path, size: int) -> Reading:
-    """STL-10 (Coates, Ng and Lee 2011): 96 x 96 images, averaged down to the 48 x 48 of the paper.
-
-    Training: the 5,000 labelled training images and the 100,000 unlabelled ones, as SNGAN (Miyato et al. 2018) does;
-    the unlabelled ones have a label of their own. Test: 8,000.
-    """
+    """STL-10 (Coates, Ng and Lee 2011): 96 x 96 images, averaged down to the 48 x 48 of the paper. Training: the 5,000
+    labelled images and the 100,000 unlabelled ones, with a label of their own, as in SNGAN (Miyato et al. 2018)."""
     root = folder / datasets.STL10.base_folder
     _verify(root, datasets.STL10.train_list + datasets.STL10.test_list)
     classes = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck", "unlabelled")
@@ -109,11 +104,8 @@ def stl10(folder: Path, size: int) -> Reading:
 
 
 def celeba(folder: Path, size: int) -> Reading:
-    """CelebA (Liu et al. 2015): the middle 148 x 148 of each aligned face, averaged down to 64 x 64.
-
-    The crop is the usual one since Larsen et al. (2016). Training and test are partitions 0 and 2 of the list;
-    partition 1, for validation, is not used.
-    """
+    """CelebA (Liu et al. 2015): the middle 148 x 148 of each aligned face, the usual crop since Larsen et al. (2016),
+    averaged down to 64 x 64. Training and test are partitions 0 and 2 of the list; 1, for validation, is not used."""
     images, partition = folder / "img_align_celeba", folder / "list_eval_partition.txt"
     _verify(folder, [(file.name, file.md5 or "") for file in ENTRIES["celeba"].files if not file.folder])
     names: dict[str, list[str]] = {"0": [], "1": [], "2": []}
@@ -181,10 +173,8 @@ def _database(path: Path) -> Iterator[tuple[int, lmdb.Transaction]]:
 
 
 def imagenet64(folder: Path, size: int) -> Reading:
-    """ImageNet at 64 x 64, the official batches of Chrabaszcz, Loshchilov and Hutter (2017) as .npz.
-
-    1,281,167 + 50,000 images; the classes are numbered from 1, in an order of their own, and not named.
-    """
+    """ImageNet at 64 x 64, the official batches of Chrabaszcz, Loshchilov and Hutter (2017) as .npz: 1,281,167 + 50,000
+    images; the classes are numbered from 1, in an order of their own, and not named."""
 
     def images(names: Sequence[str]) -> Iterator[Array]:
         for name in names:
@@ -204,10 +194,8 @@ def imagenet64(folder: Path, size: int) -> Reading:
 
 
 def tiny_imagenet(folder: Path, size: int) -> Reading:
-    """Tiny ImageNet: 200 classes of ImageNet at 64 x 64, or averaged down to 32 x 32, or fewer in the same layout.
-
-    Its validation images are the test, as those of test/ have no labels. A few images are grey and become RGB.
-    """
+    """Tiny ImageNet: 200 classes of ImageNet at 64 x 64, or averaged down to 32 x 32, or fewer in the same layout. Its
+    validation images are the test, as those of test/ have no labels."""
     root = folder / "tiny-imagenet-200"
     wnids = (root / "wnids.txt").read_text().split()
     names = root / "words.txt"

@@ -74,9 +74,7 @@ def npz(path: Path, remedy: str = AGAIN) -> Iterator[np.lib.npyio.NpzFile]:
 
 def rgb(source: Path | BinaryIO) -> tuple[Image.Image, list[str]]:
     """The first frame of an image file, upright and in 8-bit RGB, and what was converted ("grey", "rotated by EXIF").
-
-    Of 16 bits the upper 8 are kept; what is transparent shows white. OSError or ValueError where it cannot be read.
-    """
+    Of 16 bits the upper 8 are kept; what is transparent shows white. OSError or ValueError where it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -104,11 +102,8 @@ def rgb(source: Path | BinaryIO) -> tuple[Image.Image, list[str]]:
 
 
 def square(image: Image.Image, size: int, crop: int | None = None) -> Array:
-    """The middle square of `image` as uint8 (3, size, size), grey turned into RGB.
-
-    The square has `crop` pixels a side (default: the shorter side) and is averaged down: each output pixel is the mean
-    of the area it covers. ValueError when the image is too small for that.
-    """
+    """The middle square of `image`, of `crop` pixels a side (default: the shorter side), as uint8 (3, size, size): each
+    pixel is the mean of the area it covers. ValueError when the image is too small for that."""
     side = min(image.size) if crop is None else crop
     if min(image.size) < side or side < size:
         raise ValueError(f"{image.width}x{image.height} pixels where at least {max(side, size)} a side are needed")

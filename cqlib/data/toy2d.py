@@ -1,9 +1,8 @@
 """toy2d: densities in the plane that are known exactly, also after rounding to 8 bits.
 
-A point (x, y) of [-1, 1)^2 is an "image" of 2 channels and 1 x 1 pixel, so every model, and bits per
-dimension, apply as they stand; and here the best possible number is known: `entropy()`. A pixel value v owns
-the cell [v/128 - 1, (v+1)/128 - 1) of cqlib.pixels; what falls outside the square is counted in the
-outermost cells.
+A point (x, y) of [-1, 1)^2 is an "image" of 2 channels and 1 x 1 pixel, so every model, and bits per dimension, apply
+as they stand; the best possible number is `entropy()`. A pixel value v owns the cell [v/128 - 1, (v+1)/128 - 1) of
+cqlib.pixels; what falls outside the square is counted in the outermost cells.
 """
 
 from __future__ import annotations
@@ -39,11 +38,9 @@ class Density:
         raise NotImplementedError
 
     def log_cell_prob(self) -> Tensor:
-        """float64 (256, 256): ln P(first channel = i, second channel = j); exp of it sums to 1.
-
-        By Gauss-Legendre quadrature with 4 x 4 nodes per cell, for a density that is smooth inside every cell (of
-        `TwoMoons` the relative error is 1e-11); what lies outside the square is shared out.
-        """
+        """float64 (256, 256): ln P(first channel = i, second channel = j); exp of it sums to 1. By Gauss-Legendre
+        quadrature with 4 x 4 nodes per cell, for a density that is smooth inside every cell (of `TwoMoons` the relative
+        error is 1e-11); what lies outside the square is shared out."""
         nodes, weights = (torch.from_numpy(array) / 2 for array in np.polynomial.legendre.leggauss(4))
         axis = ((torch.arange(256, dtype=torch.float64)[:, None] + nodes + 0.5) / 128 - 1).flatten()
         density = self.log_prob(torch.cartesian_prod(axis, axis)).exp().view(256, 4, 256, 4)
@@ -66,10 +63,8 @@ def _log_normal_mass(low: Tensor, high: Tensor) -> Tensor:
 
 
 class GaussianMixture(Density):
-    """Equal round Gaussians: p(x) = (1/K) sum_k N(x; centre_k, sigma^2 I).
-
-    `centres` (K, 2); `modal` says whether every centre is a mode (components that overlap are not).
-    """
+    """Equal round Gaussians: p(x) = (1/K) sum_k N(x; centre_k, sigma^2 I), `centres` (K, 2). `modal`: whether every
+    centre is a mode (components that overlap are not)."""
 
     def __init__(self, centres: Tensor, sigma: float, *, modal: bool = True) -> None:
         self.centres = centres.double()
@@ -98,12 +93,8 @@ class GaussianMixture(Density):
 
 
 class TwoMoons(Density):
-    """Two half rings that clasp each other.
-
-    In polar coordinates about its centre a moon's radius is N(R, sigma^2), its angle uniform over half a
-    turn, so p(x) = 1/2 sum over moons of N(r; R, sigma^2) / (pi r). The cut of each half ring lies on a
-    border of cells, so that the density is smooth inside every cell.
-    """
+    """Two half rings that clasp each other: p(x) = 1/2 sum over moons of N(r; R, sigma^2) / (pi r), r the distance from
+    the moon's centre. The cut of each half ring lies on a border of cells: the density is smooth inside every cell."""
 
     RADIUS, SIGMA = 0.5, 0.05
     CENTRES = torch.tensor([[-0.25, -0.125], [0.25, 0.125]], dtype=torch.float64)

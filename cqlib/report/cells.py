@@ -1,4 +1,4 @@
-"""What a notebook cell shows: pictures, with a text for screen readers, tables, panels, and sliders with a live kernel."""
+"""What a notebook cell shows: pictures with a text for screen readers, tables, panels, sliders in a live kernel."""
 
 from __future__ import annotations
 
