@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cqlib.metrics.quantities import QUANTITIES
+
 _STL10 = ("cqf-2-scales", "cqf-large-d")
 NARROW = "In all profiles but `paper`, f is also half as wide at its first scale where it has two."
 SCALES = (
@@ -35,13 +37,14 @@ class Claim:
     @property
     def unit(self) -> str:
         """Unit of the effect: "bpd", or "%" of row_b's score."""
-        return "bpd" if self.metric == "bpd" else "%"
+        return QUANTITIES[self.metric].unit
 
     def effect(self, a: float, b: float, scale: float | None = None) -> float:
         """The difference between a value `a` of row_a and `b` of row_b: in bits per dimension for "bpd", else in
         percent of `scale`, a score of row_b (by default `b`). Positive is as claimed; for "equal" it is "row_a is
         better"."""
-        rises = self.kind in ("higher", "cost") or (self.kind == "equal" and self.metric == "is")
+        better = QUANTITIES[self.metric].better
+        rises = self.kind in ("higher", "cost") or (self.kind == "equal" and better == "higher")
         difference = a - b if rises else b - a
         return difference if self.unit == "bpd" else 100 * difference / (b if scale is None else scale)
 
@@ -53,11 +56,12 @@ Spec = tuple[str, str, str, str, str, str]
 def _trio(id: str, row_a: str, row_b: str, sentence: str, *metrics: str) -> list[Spec]:
     """`row_a` is better than `row_b` in BPD, IS and FID, or in those of `metrics`: a claim for each, "`id`-bpd" and so
     on. In `sentence` "{lowers}" is "lowers BPD", "raises IS", "lowers FID"; {lower} its plural, {metric} "BPD"."""
-    claims = []
+    claims: list[Spec] = []
     for metric in metrics or ("bpd", "is", "fid"):
-        verb, name = ("raise" if metric == "is" else "lower"), metric.upper()
+        quantity = QUANTITIES[metric]
+        verb, name = {"higher": "raise", "lower": "lower"}[quantity.better], quantity.name
         words = sentence.format(lowers=f"{verb}s {name}", lower=verb, metric=name)
-        claims.append((f"{id}-{metric}", metric, "higher" if metric == "is" else "lower", row_a, row_b, words))
+        claims.append((f"{id}-{metric}", metric, quantity.better, row_a, row_b, words))
     return claims
 
 

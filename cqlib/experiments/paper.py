@@ -7,15 +7,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cqlib.experiments.claims import Claim
+from cqlib.metrics.quantities import QUANTITIES
 from cqlib.util.errors import unknown
 
-METRICS = {"bpd": "BPD ↓", "is": "IS ↑", "fid": "FID ↓"}
+METRICS = {id: f"{QUANTITIES[id].name} {QUANTITIES[id].arrow}" for id in ("bpd", "is", "fid")}
 
 # Set before any run. Numbers: bits per dimension for "bpd", percent of the paper's number for "is" and "fid".
 TOLERANCES = {"bpd": 0.05, "is": 5.0, "fid": 10.0}
 CLOSE = 2.0  # "close" is within this many tolerances
-# Claims: two systems are equal within bits per dimension for "bpd", percent of the second one's score else.
-EQUAL = {"bpd": 0.05, "is": 10.0, "fid": 10.0, "seconds": 10.0}
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.metrics.features import Features, features_for
 from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
+from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem
 from cqlib.training.loop import CHECKPOINT_SECONDS, Progress
@@ -127,9 +128,10 @@ def run_experiment(
 
 
 def scored(record: Record, features: Features) -> bool:
-    """Whether the record has scores on just these features, weights included; none are taken of grey images."""
-    found = record.metrics.get(f"IS{features.suffix}@T1")
-    if found is None:
+    """Whether the record has all scores on just these features, weights included; none are taken of grey images."""
+    names = [f"{features.label(q.name)}@T1" for q in SCORES]
+    found = record.metrics.get(names[0])
+    if found is None or not record.metrics.keys() >= set(names):
         return not any("@T1" in name for name in record.metrics)
     if features.weights_words:
         return features.weights_words in found.protocol

@@ -21,9 +21,10 @@ from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROW
 from cqlib.experiments.selection import Selection
 from cqlib.figures.common import PROFILES, stored_samples
 from cqlib.metrics import evaluation
+from cqlib.metrics.quantities import FEATURES
 from cqlib.report import page, plots
 from cqlib.report.cells import picture, subplots, table
-from cqlib.report.run_sets import FEATURES, ORIGINS, Cell, RunSet, most_common, run_sets
+from cqlib.report.run_sets import ORIGINS, Cell, RunSet, most_common, run_sets
 from cqlib.util.errors import UserError
 from cqlib.util.text import duration, without_paths
 

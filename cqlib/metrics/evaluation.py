@@ -141,7 +141,7 @@ def quality(
             layers = (features.pooled, features.logits)
             extracted = extract(fake, features, layers, device=device, results=results)
             for p in measured:
-                scores[p.name] = fidelity.score(extracted, real[p.split], p, features=features, prc=p is main)
+                scores[p.name] = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main)
                 results.check()
         for p in measured:
             for kind, metric in scores[p.name].items():

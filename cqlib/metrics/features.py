@@ -24,6 +24,7 @@ from torch import Tensor
 
 from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
+from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.util.errors import UserError
 from cqlib.util.files import sha256
@@ -63,7 +64,8 @@ class Features:
 
     def label(self, kind: str) -> str:
         """The name of a metric: "FID" on Inception features, "FD-lite0" on lite0's (FID and KID name Inception)."""
-        return ({"FID": "FD", "KID": "KD"}.get(kind, kind) if self.suffix else kind) + self.suffix
+        lite0 = next((q.lite0 for q in SCORES if q.name == kind), "")
+        return lite0 if self.suffix and lite0 else kind + self.suffix
 
     def extractor(self, device: torch.device | str = "cpu") -> FeatureExtractorBase:
         """The torch-fidelity module (evaluation mode, float32, no gradients), once per process and device. UserError

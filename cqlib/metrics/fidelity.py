@@ -7,7 +7,10 @@ arXiv:1801.01401; precision and recall, Kynkaanniemi et al., arXiv:1904.06991 (3
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
+from pkgutil import resolve_name
 
 from torch import Tensor
 
@@ -15,6 +18,7 @@ from cqlib.metrics.features import Features
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.protocols import Protocol
+from cqlib.metrics.quantities import SCORES
 
 SEED = 0
 """Of the shuffle of IS and the subsets of KID."""
@@ -24,76 +28,129 @@ KID_SUBSET_SIZE = 1000  # at most; half of the images when there are fewer than 
 SPLITS = {"test": "held-out test split", "train": "training split"}
 
 
+@dataclass(frozen=True)
+class Sets:
+    """What a score is computed from: pooled features (n, d) of samples and of real images, float32, the samples' logits
+    where there are any, and the words of a protocol that say what the two sets are."""
+
+    features: Features
+    fake: Tensor
+    real: Tensor
+    against: str
+    logits: Tensor | None = None
+    splits: int = 1
+    note: str = ""
+    protocol_name: str = ""
+
+    @cached_property
+    def neighbours(self) -> dict[str, float]:
+        """Precision and recall by torch-fidelity's names; their time grows as the square of n."""
+        from torch_fidelity import metric_prc
+
+        with full_fp32():  # in parts: memory stays small, the result is the same
+            return metric_prc.prc_features_to_metric(self.fake, self.real, prc_neighborhood=NEIGHBOURS,
+                                                     prc_batch_size=1000, save_cpu_ram=True, verbose=False)  # fmt: skip
+
+    def protocol(self, kind: str, how: str, layer: str = "") -> str:
+        """All that fixes the number, in words."""
+        layer = layer or f"{self.features.title} pooled features ({self.real.shape[1]})"
+        version = f"torch-fidelity {metadata.version('torch-fidelity')}"
+        parts = (how, layer, self.features.resize, self.features.weights_words, version)
+        return f"{self.features.label(kind)}{self.note}: " + ", ".join(part for part in parts if part)
+
+
 def score(
-    extracted: Mapping[str, Tensor], real: Tensor, protocol: Protocol, *, features: Features, prc: bool = True
+    extracted: Mapping[str, Tensor],
+    real: Tensor,
+    protocol: Protocol,
+    *,
+    features: Features,
+    slow: bool = True,
 ) -> dict[str, Metric]:
-    """IS, FID, KID, Precision and Recall under `protocol`, from features that one pass has extracted for all protocols.
+    """A `Metric` for each of `quantities.SCORES` under `protocol`, from features that one pass has extracted for all
+    protocols.
 
     `extracted` holds the samples' pooled features and logits by layer (see `extract`), `real` the pooled features of
-    real images, (n, d) float32 each; the first `n_fake`, `is_images` and `n_real` of them are used. `prc`: precision
-    and recall too, whose time grows as the square of n. A metric's n is the number of samples; std: IS over splits, KID
-    over subsets, else None.
+    real images, (n, d) float32 each; the first `n_fake`, `is_images` and `n_real` of them are used. Without `slow`
+    those that take long are left out. A metric's n is the number of samples; std: IS over splits, KID over subsets,
+    else None.
     """
-    from torch_fidelity import metric_isc, metric_prc
-
     fake, logits = extracted[features.pooled][: protocol.n_fake], extracted[features.logits][: protocol.is_images]
     real = real[: protocol.n_real]
-    n_splits = max(1, min(protocol.is_splits, len(logits) // 10))
-    with full_fp32():
-        values = metric_isc.isc_features_to_metric(logits, splits=n_splits, rng_seed=SEED)
-    mean, spread = values[metric_isc.KEY_METRIC_ISC_MEAN], values[metric_isc.KEY_METRIC_ISC_STD]
-    classes = f"{features.title} logits ({logits.shape[1]} classes)"
-    how = _named(f"n_fake = {len(logits)} in {n_splits} splits, shuffled with seed {SEED}", protocol.name)
-    words = _protocol("IS", features, how, classes)
-    metrics = {"IS": Metric(mean, spread if n_splits > 1 else None, len(logits), words)}
+    splits = max(1, min(protocol.is_splits, len(logits) // 10))
     against = _named(_against(fake, real, protocol.split), protocol.name)
-    metrics |= _distances(fake, real, features, against, "")
-    if prc:
-        with full_fp32():  # in parts: memory stays small, the result is the same
-            values = metric_prc.prc_features_to_metric(fake, real, prc_neighborhood=NEIGHBOURS, prc_batch_size=1000,
-                                                       save_cpu_ram=True, verbose=False)  # fmt: skip
-        words = f"{against}, {NEIGHBOURS} nearest neighbours"
-        for kind, key in ("Precision", metric_prc.KEY_METRIC_PRECISION), ("Recall", metric_prc.KEY_METRIC_RECALL):
-            metrics[kind] = Metric(
-                values[key], None, len(fake), _protocol(kind, features, words, _layer(features, real))
-            )
-    return metrics
+    sets = Sets(features, fake, real, against, logits, splits, protocol_name=protocol.name)
+    return {q.name: resolve_name(q.how)(sets) for q in SCORES if slow or not q.slow}
 
 
-def floor(train: Tensor, test: Tensor, *, features: Features, protocol_name: str = "") -> dict[str, Metric]:
-    """FID and KID between real training and test images: what a perfect model gets. Pooled features (n, d) of each;
+def inception_score(sets: Sets) -> Metric:
+    """exp E KL(p(class | sample) || p(class)): the mean over splits of the samples."""
+    from torch_fidelity import metric_isc
+
+    assert sets.logits is not None
+    with full_fp32():
+        values = metric_isc.isc_features_to_metric(sets.logits, splits=sets.splits, rng_seed=SEED)
+    mean, spread = values[metric_isc.KEY_METRIC_ISC_MEAN], values[metric_isc.KEY_METRIC_ISC_STD]
+    n, classes = sets.logits.shape
+    how = _named(f"n_fake = {n} in {sets.splits} splits, shuffled with seed {SEED}", sets.protocol_name)
+    words = sets.protocol("IS", how, f"{sets.features.title} logits ({classes} classes)")
+    return Metric(mean, spread if sets.splits > 1 else None, n, words)
+
+
+def frechet_distance(sets: Sets) -> Metric:
+    """The Fréchet distance between Gaussians fitted to the two sets."""
+    from torch_fidelity import metric_fid
+
+    with full_fp32():
+        moments = [metric_fid.fid_features_to_statistics(pooled) for pooled in (sets.fake, sets.real)]
+        value = metric_fid.fid_statistics_to_metric(*moments, verbose=False)[metric_fid.KEY_METRIC_FID]
+    return Metric(value, None, len(sets.fake), sets.protocol("FID", sets.against))
+
+
+def kernel_distance(sets: Sets) -> Metric:
+    """The squared maximum mean discrepancy with a cubic kernel, the mean over subsets of the two sets."""
+    from torch_fidelity import metric_kid
+
+    size = min(KID_SUBSET_SIZE, len(sets.fake) // 2, len(sets.real) // 2)
+    with full_fp32():
+        values = metric_kid.kid_features_to_metric(sets.fake, sets.real, kid_subsets=KID_SUBSETS, kid_subset_size=size,
+                                                   rng_seed=SEED, verbose=False)  # fmt: skip
+    subsets = f"mean over {KID_SUBSETS} subsets of {size} drawn with seed {SEED}, cubic polynomial kernel"
+    words = sets.protocol("KID", f"{sets.against}, {subsets}")
+    mean, spread = values[metric_kid.KEY_METRIC_KID_MEAN], values[metric_kid.KEY_METRIC_KID_STD]
+    return Metric(mean, spread, len(sets.fake), words)
+
+
+def precision(sets: Sets) -> Metric:
+    """The share of samples that lie near a real image, by nearest neighbours."""
+    return _by_neighbours(sets, "Precision", "KEY_METRIC_PRECISION")
+
+
+def recall(sets: Sets) -> Metric:
+    """The share of real images that lie near a sample, by nearest neighbours."""
+    return _by_neighbours(sets, "Recall", "KEY_METRIC_RECALL")
+
+
+def _by_neighbours(sets: Sets, name: str, key: str) -> Metric:
+    from torch_fidelity import metric_prc
+
+    words = sets.protocol(name, f"{sets.against}, {NEIGHBOURS} nearest neighbours")
+    return Metric(sets.neighbours[getattr(metric_prc, key)], None, len(sets.fake), words)
+
+
+def floor(
+    train: Tensor, test: Tensor, *, features: Features, protocol_name: str = ""
+) -> dict[str, Metric]:
+    """The distances between real training and test images: what a perfect model gets. Pooled features (n, d) of each;
     `protocol_name` is part of the protocol."""
     against = f"n_train = n_test = {len(train)}, training split against held-out test split"
-    return _distances(train, test, features, _named(against, protocol_name), " floor")
+    sets = Sets(features, train, test, _named(against, protocol_name), note=" floor")
+    return {q.name: resolve_name(q.how)(sets) for q in SCORES if q.distance}
 
 
 def frechet(fake: Tensor, real: Tensor, *, features: Features, split: str) -> Metric:
     """FID alone, from pooled features (n, d) of samples and of real images of `split`."""
-    return _frechet(fake, real, features, _against(fake, real, split), "")
-
-
-def _distances(one: Tensor, other: Tensor, features: Features, against: str, note: str) -> dict[str, Metric]:
-    """FID and KID between two sets of pooled features, float32 (n, d) each."""
-    from torch_fidelity import metric_kid
-
-    size = min(KID_SUBSET_SIZE, len(one) // 2, len(other) // 2)
-    with full_fp32():
-        values = metric_kid.kid_features_to_metric(one, other, kid_subsets=KID_SUBSETS, kid_subset_size=size,
-                                                   rng_seed=SEED, verbose=False)  # fmt: skip
-    subsets = f"mean over {KID_SUBSETS} subsets of {size} drawn with seed {SEED}, cubic polynomial kernel"
-    words = _protocol("KID", features, f"{against}, {subsets}", _layer(features, one), note)
-    mean, spread = values[metric_kid.KEY_METRIC_KID_MEAN], values[metric_kid.KEY_METRIC_KID_STD]
-    return {"FID": _frechet(one, other, features, against, note), "KID": Metric(mean, spread, len(one), words)}
-
-
-def _frechet(one: Tensor, other: Tensor, features: Features, against: str, note: str) -> Metric:
-    """The Fréchet distance between Gaussians fitted to two sets of pooled features (n, d)."""
-    from torch_fidelity import metric_fid
-
-    with full_fp32():
-        moments = [metric_fid.fid_features_to_statistics(pooled) for pooled in (one, other)]
-        value = metric_fid.fid_statistics_to_metric(*moments, verbose=False)[metric_fid.KEY_METRIC_FID]
-    return Metric(value, None, len(one), _protocol("FID", features, against, _layer(features, one), note))
+    return frechet_distance(Sets(features, fake, real, _against(fake, real, split)))
 
 
 def _against(fake: Tensor, real: Tensor, split: str) -> str:
@@ -103,14 +160,3 @@ def _against(fake: Tensor, real: Tensor, split: str) -> str:
 
 def _named(how: str, name: str) -> str:
     return f"protocol {name}, {how}" if name else how
-
-
-def _layer(features: Features, pooled: Tensor) -> str:
-    return f"{features.title} pooled features ({pooled.shape[1]})"
-
-
-def _protocol(kind: str, features: Features, how: str, layer: str, note: str = "") -> str:
-    """All that fixes the number, in words."""
-    version = f"torch-fidelity {metadata.version('torch-fidelity')}"
-    parts = (how, layer, features.resize, features.weights_words, version)
-    return f"{features.label(kind)}{note}: " + ", ".join(part for part in parts if part)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cqlib.experiments.claims import CLAIMS, Claim
-from cqlib.experiments.paper import EQUAL, published_effect
+from cqlib.experiments.paper import published_effect
+from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report.run_sets import RunSet
 from cqlib.report.verdicts import ClaimResult, claim_result, effect_text, temperatures
 
@@ -61,11 +62,11 @@ class Card:
     def reach(self) -> float:
         """How far from 0 the pictures of all its intervals go, in the claim's unit."""
         ends = [end for results in self.tests for r in results for end in (r.effect, r.low, r.high) if end is not None]
-        return 1.1 * max(map(abs, [*ends, EQUAL[self.claim.metric]]))
+        return 1.1 * max(map(abs, [*ends, QUANTITIES[self.claim.metric].equal]))
 
     def bar(self, result: ClaimResult) -> dict[str, float]:
         """Positions of effect, interval and band of equality on a line of WIDTH with 0 in its middle."""
-        margin = EQUAL[self.claim.metric]
+        margin = QUANTITIES[self.claim.metric].equal
         ends = {"effect": result.effect, "low": result.low, "high": result.high, "left": -margin, "right": margin}
         return {name: round(WIDTH / 2 * (1 + end / self.reach), 1) for name, end in ends.items() if end is not None}
 

@@ -18,6 +18,7 @@ from cqlib.experiments.ablations import FOLDER
 from cqlib.experiments.experiment import experiment_of
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS
+from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import ablations, facts, pictures, small_tables, tables
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims
 from cqlib.report.run_sets import ORIGINS, run_sets
@@ -135,7 +136,7 @@ def _environment() -> Environment:
         finalize=lambda value: without_paths(value) if type(value) is str else value,
     )
     environment.globals.update(
-        tones=TONES, verdicts=VERDICTS, digits=DIGITS, footnotes=paper.FOOTNOTES, equal=paper.EQUAL, origins=ORIGINS
+        tones=TONES, verdicts=VERDICTS, digits=DIGITS, footnotes=paper.FOOTNOTES, quantities=QUANTITIES, origins=ORIGINS
     )
     return environment
 

@@ -22,8 +22,9 @@ from cqlib.experiments import paper
 from cqlib.experiments.ablations import CQ_F, WIDTHS
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import TWO_SCALES, marks, short_label
+from cqlib.metrics.quantities import FEATURES, TEMPERATURES
 from cqlib.report import plots
-from cqlib.report.run_sets import AT, FEATURES, RunSet, mean_of
+from cqlib.report.run_sets import RunSet, mean_of
 from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
 
@@ -74,7 +75,7 @@ def _grids(records: Sequence[Record], label: str, folder: Path, out: Path | None
     """The samples of the first of `records` that has some."""
     for run in records:
         run_folder = folder / run.folder
-        files = {at: file for at in AT if (file := sample_file(run_folder, at))}
+        files = {at: file for at in TEMPERATURES if (file := sample_file(run_folder, at))}
         if files:
             images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
                       for at, file in files.items()]  # fmt: skip

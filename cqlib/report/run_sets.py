@@ -16,16 +16,13 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS
 from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import STARRED, Metric
+from cqlib.metrics.quantities import decimal, digits
 from cqlib.util.files import canonical_json
-from cqlib.util.text import decimal, digits, without_paths
+from cqlib.util.text import without_paths
 
 ORIGINS = {"published": "Published", "local": "This machine"}
-FEATURES = {"inception": ("IS", "FID", "KID"), "lite0": ("IS-lite0", "FD-lite0", "KD-lite0")}
-"""Kind of features -> the scores that are taken with it."""
 ABLATED = {ablation.variant(row) for ablation in ablations.ALL for row in ablation.changes}
 """Rows with the changes of an ablation, which stand beside the plain ones."""
-AT = ("T1", "T0")
-"""Temperatures of the samples, as metric names have them: "FID@T1"."""
 
 
 @dataclass(frozen=True)

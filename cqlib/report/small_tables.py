@@ -15,8 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import label_of, short_label
 from cqlib.metrics.protocols import PROTOCOLS, split_name, with_protocol
+from cqlib.metrics.quantities import FEATURES, SCORES, TEMPERATURES
 from cqlib.models.adversarial import AdversarialSystem, CriticConfig
-from cqlib.report.run_sets import AT, FEATURES, RunSet, most_common
+from cqlib.report.run_sets import RunSet, most_common
 
 BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]*\)")
 COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
@@ -92,15 +93,25 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
     return lines
 
 
+FURTHER = tuple(quantity for quantity in SCORES if not quantity.column)
+"""The scores that have no column in the paper's tables."""
+
+
 def coverage(sets: Sequence[RunSet], rows: Collection[str]) -> list[list[Any]]:
-    """Model, runs, precision and recall at both temperatures, seeds, of `rows`; no line where none is measured."""
+    """Model, runs, each of `FURTHER` at both temperatures, seeds, of `rows`; no line where none is measured."""
     lines = []
     for runs, row in _measured(sets, rows):
-        recalls = [name.partition("@")[0] for name in runs.metrics_of(row) if name.startswith("Recall")]
-        for kind in dict.fromkeys(name.removeprefix("Recall") for name in recalls):
-            cells = [runs.cell(row, f"{score}{kind}@{t}") for score in ("Precision", "Recall") for t in AT]
-            lines.append([short_label(row), runs.title, *cells, str(len(runs.done(row)))])
+        known = runs.metrics_of(row)
+        for names in zip(*((q.name, q.lite0) for q in FURTHER), strict=True):
+            if any(f"{name}@{TEMPERATURES[0]}" in known for name in names):
+                cells = [runs.cell(row, f"{name}@{t}") for name in names for t in TEMPERATURES]
+                lines.append([short_label(row), runs.title, *cells, str(len(runs.done(row)))])
     return lines
+
+
+def further_columns() -> list[str]:
+    """ "Recall, T = 1", "Recall, T = 0" and so on."""
+    return [f"{q.name}, T = {t[1:]}" for q in FURTHER for t in TEMPERATURES]
 
 
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:

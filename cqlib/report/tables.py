@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cqlib.experiments import paper
-from cqlib.report.run_sets import AT, FEATURES, ORIGINS, Cell, RunSet
+from cqlib.metrics.quantities import COLUMNS, FEATURES, TEMPERATURES, decimal
+from cqlib.report.run_sets import ORIGINS, Cell, RunSet
 from cqlib.report.verdicts import NUMBER_LABELS, NumberVerdict, compare, temperatures
-from cqlib.util.text import decimal
 
 PUBLISHED_DATA = {
     "npz:cifar10-first-3500": (
@@ -86,7 +86,8 @@ class View:
         """The column names of IS, FID and KID, under each kind of features that stands in the table."""
         used = {"inception", *(line.features for group in self.groups for line in group.lines)}
         kinds = [scores for kind, scores in FEATURES.items() if kind in used]
-        return tuple(" / ".join(dict.fromkeys(column)) for column in zip(*kinds, strict=True))
+        columns = zip(*kinds, (quantity.arrow for quantity in COLUMNS), strict=True)
+        return tuple(f"{' / '.join(dict.fromkeys(names))} {arrow}" for *names, arrow in columns)
 
     @cached_property
     def letters(self) -> dict[str, str]:
@@ -159,7 +160,7 @@ def measured_lines(row: paper.Row, table: paper.Table, runs: RunSet) -> list[Lin
         return [Line(runs.origin, ORIGINS[runs.origin], runs.label, remark=ends)] if records else []
     known, lines = runs.metrics_of(row.id), list[Line]()
     for kind in [kind for kind, scores in FEATURES.items() if any(f"{s}@T1" in known for s in scores)] or [""]:
-        scores = [f"{name}@{at}" for name in FEATURES[kind or "inception"] for at in AT]
+        scores = [f"{name}@{at}" for name in FEATURES[kind or "inception"] for at in TEMPERATURES]
         cells = tuple(runs.cell(row.id, name) for name in ("BPD", *scores))
         judged = () if lines else tuple(_judgements(row, table, runs))
         lines.append(Line(runs.origin, ORIGINS[runs.origin], runs.label, kind, cells, str(seeds), judged))

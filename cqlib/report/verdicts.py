@@ -15,15 +15,14 @@ import numpy as np
 from scipy.special import stdtrit
 
 from cqlib.experiments.claims import Claim, applies
-from cqlib.experiments.paper import CLOSE, DATA_SETS, EQUAL, TOLERANCES, Number
+from cqlib.experiments.paper import CLOSE, DATA_SETS, TOLERANCES, Number
 from cqlib.experiments.record import Record
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
-from cqlib.report.run_sets import FEATURES, ORIGINS, RunSet, mean_of
+from cqlib.metrics.quantities import QUANTITIES
+from cqlib.report.run_sets import ORIGINS, RunSet, mean_of
 from cqlib.util.text import counted, named, signed
 
 NUMBER_LABELS = ("reproduced", "close", "not reproduced", "not comparable", "not run")
-SCORES = dict(zip(("is", "fid"), zip(*FEATURES.values(), strict=True), strict=False))
-"""Names under which records carry a score, the paper's features first."""
 DIGITS = {"bpd": 2, "%": 1}
 """Decimals of an effect in that unit."""
 RESAMPLES = 2_000
@@ -36,7 +35,7 @@ Pair = tuple[Record, Record]
 
 def temperatures(metric: str) -> tuple[float | None, ...]:
     """The temperatures at which a claim or number of `metric` is tested: 1 and 0 for scores of samples, else None."""
-    return (1.0, 0.0) if metric in SCORES else (None,)
+    return (1.0, 0.0) if QUANTITIES[metric].how else (None,)
 
 
 def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
@@ -44,9 +43,10 @@ def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
     temperature that is none of the metric's `temperatures`."""
     if temperature not in temperatures(metric):
         raise ValueError(f"no metric '{metric}' at temperature {temperature}")
+    quantity = QUANTITIES[metric]
     if temperature is None:
-        return ("BPD",) if metric == "bpd" else (metric,)
-    return tuple(f"{name}@T{temperature:.0f}" for name in SCORES[metric])
+        return (quantity.name,)
+    return tuple(f"{name}@T{temperature:.0f}" for name in (quantity.name, quantity.lite0))
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     if claim.unit == "%" and b.mean() <= 0:
         return result("undecided", f"{name} of {claim.row_b} is not positive: no percentages", **tested)
     effects = np.array([claim.effect(x, y, b.mean()) for x, y in zip(a, b, strict=True)])
-    effect, margin = float(effects.mean()), EQUAL[claim.metric]
+    effect, margin = float(effects.mean()), QUANTITIES[claim.metric].equal
     as_claimed = abs(effect) <= margin if claim.kind == "equal" else effect > 0
     tested |= {"effect": effect, "direction": "as claimed" if as_claimed else "contrary"}
     if len(pairs) == 1:

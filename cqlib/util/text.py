@@ -47,20 +47,6 @@ def signed(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
-def digits(name: str, value: float) -> int:
-    """Decimals a metric is printed with: two for BPD and IS, by size for distances, three digits else."""
-    if name.startswith(("BPD", "IS", "Precision", "Recall")):
-        return 2
-    size = abs(value)
-    return 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
-
-
-def decimal(name: str, value: float, places: int | None = None) -> str:
-    """A metric as it is printed, "1,994" or "−0.01"; a zero has no sign."""
-    text = f"{value:,.{digits(name, value) if places is None else places}f}"
-    return text.lstrip("-") if not text.strip("-0.,") else text.replace("-", "−")
-
-
 _PATH = re.compile(r"(?<![\w/.<])(?:[A-Za-z]:\\|~?/)(?:[^\s/\\'\"<>:,;()]+[/\\])+([^\s/\\'\"<>:,;()]*)")
 
 # controls, marks of direction, half characters

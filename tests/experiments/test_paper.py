@@ -7,6 +7,7 @@ import re
 import pytest
 
 from cqlib.experiments import claims, paper
+from cqlib.metrics.quantities import QUANTITIES
 from cqlib.util.errors import UsageError
 
 TABLE1 = r"""
@@ -126,7 +127,7 @@ def test_rows_of_one_model_share_their_numbers():
 
 def test_tolerances_are_those_set_before_the_runs():
     assert paper.TOLERANCES == {"bpd": 0.05, "is": 5.0, "fid": 10.0} and paper.CLOSE == 2
-    assert [paper.EQUAL[metric] for metric in paper.METRICS] == [0.05, 10.0, 10.0]
+    assert [QUANTITIES[metric].equal for metric in paper.METRICS] == [0.05, 10.0, 10.0]
 
 
 def test_claims_are_complete_and_well_formed():
@@ -148,7 +149,7 @@ def test_every_claim_is_true_of_the_printed_numbers():
         if claim.metric == "seconds":
             assert effect is None
         else:
-            assert abs(effect) <= paper.EQUAL[claim.metric] if claim.kind == "equal" else effect > 0, claim.id
+            assert abs(effect) <= QUANTITIES[claim.metric].equal if claim.kind == "equal" else effect > 0, claim.id
 
 
 def test_sentences_say_the_metric_and_the_direction_of_their_claim():

@@ -7,6 +7,7 @@ from pkgutil import resolve_name
 from cqlib.experiments import paper
 from cqlib.experiments.record import load_records
 from cqlib.experiments.rows import PROFILES, notebooks
+from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import readme
 from cqlib.util.paths import PUBLISHED, ROOT
 
@@ -72,5 +73,5 @@ def test_the_cost_of_the_papers_own_numbers_is_that_of_the_estimate():
 
 
 def test_the_margins_that_are_told_are_those_of_the_verdicts():
-    assert paper.EQUAL["is"] == paper.EQUAL["fid"]
-    assert f"±{paper.EQUAL['bpd']} bpd or ±{paper.EQUAL['fid']:.0f} % of the score" in TEXT.replace("\n", " ")
+    assert QUANTITIES["is"].equal == QUANTITIES["fid"].equal
+    assert f"±{QUANTITIES['bpd'].equal} bpd or ±{QUANTITIES['fid'].equal:.0f} % of the score" in TEXT.replace("\n", " ")

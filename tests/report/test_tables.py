@@ -62,7 +62,7 @@ def test_the_columns_are_the_two_temperatures_and_features_have_a_line_each():
     texts = [float(cell.text.replace(",", "")) for cell in lines[2].cells]
     names = ["BPD", *(f"{score}-lite0@{t}" for score in ("IS", "FD", "KD") for t in ("T1", "T0"))]
     np.testing.assert_allclose(texts, [both.metrics[name].value for name in names], rtol=0.01)
-    assert view.scores == ("IS / IS-lite0", "FID / FD-lite0", "KID / KD-lite0") and view.name == "Table 1"
+    assert view.scores == ("IS / IS-lite0 ↑", "FID / FD-lite0 ↓", "KID / KD-lite0 ↓") and view.name == "Table 1"
 
 
 def test_data_of_the_paper_is_compared_with_its_own_column():

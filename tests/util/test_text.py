@@ -2,17 +2,12 @@
 
 import pytest
 
-from cqlib.util.text import decimal, duration, markdown_table, without_paths
+from cqlib.util.text import duration, markdown_table, without_paths
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (200, "3 min"), (11_100, "3 h 05 min"), (89.6, "90 s")])
 def test_durations_read_well(seconds, text):
     assert duration(seconds) == text
-
-
-@pytest.mark.parametrize("value, text", [(-0.00001, "0.0000"), (-1.5, "−1.50"), (1994.0, "1,994"), (0.0, "0.0000")])
-def test_a_number_has_the_sign_of_what_is_printed(value, text):
-    assert decimal("KD-lite0@T1", value) == text
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ from cqlib.experiments.rows import label_of
 from cqlib.lessons.factorised_decoders import residuals
 from cqlib.lessons.factorised_decoders.pictures import DASHED, DISTANCES, decoders_of
 from cqlib.lessons.factorised_decoders.residuals import Reconstruction
+from cqlib.metrics.quantities import FEATURES
 from cqlib.report import page as report
 from cqlib.report.cells import mark, panels, picture, table
 from cqlib.report.claim_cards import cards
-from cqlib.report.run_sets import FEATURES, RunSet, run_sets
+from cqlib.report.run_sets import RunSet, run_sets
 
 ROWS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f")
 CLAIMS = "table1/f-"

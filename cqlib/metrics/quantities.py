@@ -1,0 +1,76 @@
+"""Everything that is measured and compared, registered once: tables, claims and pages take it from here.
+
+A new score of samples is an entry here, and a function in `cqlib.metrics.fidelity`. Standard library only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """`id` as claims call it, `name` as records do; `better`: the direction; `digits`: decimals, None: by size.
+
+    A claim's effect is in bits per dimension (`unit` "bpd") or in percent, and two systems are `equal` within so much.
+    A score of samples has `how`, the function that computes it ("module:name", see `fidelity.score`), and its name on
+    the features that come with pip in `lite0`; a record carries it at both temperatures, "FID@T1". `column`: it stands
+    in the tables of the paper; `distance`: real images have one from each other, its floor; `slow`: it is measured
+    under the main protocol alone.
+    """
+
+    id: str
+    name: str
+    better: Literal["lower", "higher"] = "lower"
+    unit: Literal["bpd", "%"] = "%"
+    digits: int | None = None
+    equal: float = 10.0
+    how: str = ""
+    lite0: str = ""
+    column: bool = False
+    distance: bool = False
+    slow: bool = False
+
+    @property
+    def arrow(self) -> str:
+        """ "↓" where lower is better."""
+        return "↓" if self.better == "lower" else "↑"
+
+
+_MODULE = "cqlib.metrics.fidelity"
+QUANTITIES = {
+    quantity.id: quantity
+    for quantity in (
+        Quantity("bpd", "BPD", unit="bpd", digits=2, equal=0.05),
+        Quantity("is", "IS", "higher", digits=2, how=f"{_MODULE}:inception_score", lite0="IS-lite0", column=True),
+        Quantity("fid", "FID", how=f"{_MODULE}:frechet_distance", lite0="FD-lite0", column=True, distance=True),
+        Quantity("kid", "KID", how=f"{_MODULE}:kernel_distance", lite0="KD-lite0", column=True, distance=True),
+        Quantity("precision", "Precision", "higher", digits=2, how=f"{_MODULE}:precision", lite0="Precision-lite0",
+                 slow=True),
+        Quantity("recall", "Recall", "higher", digits=2, how=f"{_MODULE}:recall", lite0="Recall-lite0", slow=True),
+        Quantity("seconds", "seconds"),
+    )
+}  # fmt: skip
+SCORES = tuple(quantity for quantity in QUANTITIES.values() if quantity.how)
+"""Those of samples, in the order in which records carry them."""
+COLUMNS = tuple(quantity for quantity in SCORES if quantity.column)
+FEATURES = {"inception": tuple(q.name for q in COLUMNS), "lite0": tuple(q.lite0 for q in COLUMNS)}
+"""Kind of features -> the names of `COLUMNS` on them."""
+TEMPERATURES = ("T1", "T0")
+"""Of the samples, as metric names have them: "FID@T1"."""
+
+
+def digits(name: str, value: float) -> int:
+    """Decimals a metric of a record is printed with: those of its quantity, or by the size of the value."""
+    begins = (q for q in QUANTITIES.values() if name.startswith(q.name) and q.digits is not None)
+    if (quantity := next(begins, None)) is not None and quantity.digits is not None:
+        return quantity.digits
+    size = abs(value)
+    return 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
+
+
+def decimal(name: str, value: float, places: int | None = None) -> str:
+    """A metric as it is printed, "1,994" or "−0.01"; a zero has no sign."""
+    text = f"{value:,.{digits(name, value) if places is None else places}f}"
+    return text.lstrip("-") if not text.strip("-0.,") else text.replace("-", "−")

@@ -1,0 +1,27 @@
+"""What is measured: each score has a function, a name of its own on both kinds of features, and a way to be printed."""
+
+from pkgutil import resolve_name
+
+import pytest
+
+from cqlib.metrics.quantities import FEATURES, QUANTITIES, SCORES, decimal
+
+
+def test_every_score_is_computed_and_named_once():
+    assert all(callable(resolve_name(quantity.how)) for quantity in SCORES)
+    names = [name for quantity in SCORES for name in (quantity.name, quantity.lite0)]
+    assert len(set(names)) == len(names) and all(names)
+    assert FEATURES == {"inception": ("IS", "FID", "KID"), "lite0": ("IS-lite0", "FD-lite0", "KD-lite0")}
+    assert {id: quantity.arrow for id, quantity in QUANTITIES.items() if quantity.better == "higher"} == dict.fromkeys(
+        ("is", "precision", "recall"), "↑"
+    )
+
+
+@pytest.mark.parametrize("value, text", [(-0.00001, "0.0000"), (-1.5, "−1.50"), (1994.0, "1,994"), (0.0, "0.0000")])
+def test_a_number_has_the_sign_of_what_is_printed(value, text):
+    assert decimal("KD-lite0@T1", value) == text
+
+
+@pytest.mark.parametrize("name", ["BPD", "BPD-IW", "IS-lite0@T1", "Precision-lite0@T0", "Recall@T1"])
+def test_some_have_two_decimals_whatever_their_size(name):
+    assert decimal(name, 0.0123) == "0.01" and decimal(name, 1234.5) == "1,234.50"
