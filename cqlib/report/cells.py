@@ -18,9 +18,9 @@ from matplotlib.ticker import LogLocator
 from torch import Tensor
 
 from cqlib.data.grids import grid_png
+from cqlib.metrics.quantities import decimal
 from cqlib.report import page, plots
 from cqlib.report.plots import subplots as subplots
-from cqlib.util.text import decimal
 
 SYSTEMS = ("VAE", "VAE-F", "CQ", "CQ-F", "GAN")
 """Systems in the order of their colours; any other label comes after."""
