@@ -91,8 +91,7 @@ def on(node: str) -> dict[str, Any]:
 
 
 def _look(here: dict[str, str], mark: str, others: list[str]) -> Callable[[], str]:
-    """What a node is asked; its answer is a problem or "". A function inside a function travels as code: the node may
-    not have this package."""
+    """What a node is asked; it answers a problem or "". A function inside a function travels as code, without cqlib."""
 
     def look() -> str:
         import os

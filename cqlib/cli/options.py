@@ -137,8 +137,7 @@ def check_folder(option: str, folder: Path) -> Path:
 
 def absolute_data_path(name: str, data_dir: Path | None) -> str:
     """The data set `name` with its path, if it has one, absolute: notebooks and workers run in other folders. A path
-    that lies under `data_dir` (default: $CQLIB_DATA), where it is looked for first, or does not exist stays as it is.
-    """
+    that lies under `data_dir` (default: $CQLIB_DATA), searched first, or does not exist stays as it is."""
     kind, _, text = name.partition(":")
     if f"{kind}:PATH" not in SOURCES:
         return name

@@ -30,8 +30,7 @@ TEMPLATES = PACKAGE / "report" / "templates"
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to run: `source` with `parameters`, to `out`.ipynb (`target`) and `out`.html (`page`); `records`:
-    folders it may read."""
+    """One notebook to run: `source` with `parameters`, to `out`.ipynb and `out`.html; it may read folders `records`."""
 
     source: Path
     parameters: dict[str, Any]
@@ -148,9 +147,6 @@ def _papermill(job: Job, running: Path) -> None:
         # Sockets in the temporary folder: no port that another process may take first.
         config=Config({"KernelManager": {"transport": "ipc", "ip": str(running.parent / "kernel")}}),
     )
-
-
-# --- the page ------------------------------------------------------------------------------------------------
 
 
 class _Renderer(IPythonRenderer):

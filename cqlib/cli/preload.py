@@ -1,5 +1,4 @@
-"""What the process that children are forked from has imported and loaded (`cqlib.cli.tasks.prepare`). One thread: a
-pool of threads would not survive the fork."""
+"""What the process that children are forked from has loaded. One thread: a pool would not survive the fork."""
 
 from contextlib import suppress
 

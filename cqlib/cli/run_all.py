@@ -115,10 +115,8 @@ def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
     records = _records(opts)
     data_dir = opts.data_dir or os.environ.get("CQLIB_DATA")  # a node of a cluster has another environment
     common = {"runs_dir": opts.runs_dir, "data_dir": data_dir, "feature_weights": opts.feature_weights}
-    tasks = []
-    for e in experiments:
-        task = Task(e.title, "cqlib.cli.tasks:train_row", {"e": e, **common}, e.cost, needs(e, records))
-        tasks.append(task)
+    train = "cqlib.cli.tasks:train_row"
+    tasks = [Task(e.title, train, {"e": e, **common}, e.cost, needs(e, records)) for e in experiments]
     return sorted(tasks, key=lambda task: -task.cost)
 
 
@@ -151,8 +149,7 @@ def show(opts: Options, stop: StopRequest) -> int:
 
 
 def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
-    """One task per notebook whose inputs are not those of its last run. Every notebook declares these parameters; no
-    data sets: the profile's own."""
+    """One task per notebook whose inputs are not those of its last run. Every notebook declares these parameters."""
     from cqlib.cli.papermill import Job
 
     parameters = {

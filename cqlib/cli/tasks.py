@@ -81,9 +81,6 @@ class Listener:
         """Called at least twice a second."""
 
 
-# --- in the parent -------------------------------------------------------------------------------------------
-
-
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -233,8 +230,6 @@ class _Child:
             message += ", perhaps for lack of memory: try a smaller --jobs" if code == -signal.SIGKILL else ""
         return Outcome(self.task, "failed", f"{message}; see {log}" if log else message, seconds)
 
-
-# --- in a child ----------------------------------------------------------------------------------------------
 
 _parent: Connection | None = None
 

@@ -41,8 +41,7 @@ def home(data_dir: Path | str | None = None) -> Path:
 
 
 def cache(folder: Path) -> Path:
-    """Where the converted copies of `folder` are: in it, or, where it cannot be written to, in data/ of the
-    repository."""
+    """Where the converted copies of `folder` are: in it, or, where that is read only, in data/ of the repository."""
     inside = folder / "converted"
     writable = os.access(inside if inside.exists() else folder, os.W_OK | os.X_OK)
     return inside if writable or not folder.exists() else ROOT / "data" / "converted"

@@ -40,9 +40,8 @@ class Claim:
         return QUANTITIES[self.metric].unit
 
     def effect(self, a: float, b: float, scale: float | None = None) -> float:
-        """The difference between a value `a` of row_a and `b` of row_b: in bits per dimension for "bpd", else in
-        percent of `scale`, a score of row_b (by default `b`). Positive is as claimed; for "equal" it is "row_a is
-        better"."""
+        """The difference between values `a` of row_a and `b` of row_b, in bits per dimension for "bpd", else in percent
+        of `scale` (default: `b`), a score of row_b. Positive is as claimed; for "equal", where row_a is better."""
         better = QUANTITIES[self.metric].better
         rises = self.kind in ("higher", "cost") or (self.kind == "equal" and better == "higher")
         difference = a - b if rises else b - a

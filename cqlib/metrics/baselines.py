@@ -74,8 +74,8 @@ class Distances:
 def best_step(
     model: System, steps: int, snapshots: Mapping[int, dict[str, Tensor]], distances: Distances, seed: int
 ) -> tuple[int, dict[str, Metric]]:
-    """The best of the snapshots (step -> weights) and of `model`, the state at step `steps`; and its distance from the
-    test split: {"FD-lite0-best@T1": …}."""
+    """The best of the steps of `snapshots` (step -> weights) and `steps`, that of `model`; its distance from the test
+    split: {"FD-lite0-best@T1": …}."""
     candidate = copy.deepcopy(model)
     scores = {steps: distances.of_system(model, "train", SELECTION_SEED + seed).value}
     for step, weights in snapshots.items():
@@ -123,8 +123,7 @@ def baselines(untrained: System, distances: Distances, seed: int) -> dict[str, M
 
 
 def gaussian_pixels(train: Tensor, n: int, seed: int = 0) -> Tensor:
-    """n draws, uint8 (n, C, S, S), of independent Gaussian pixels with the moments of each pixel of uint8 `train`
-    (N, C, S, S)."""
+    """n draws, uint8 (n, C, S, S), of independent Gaussian pixels with the moments of those of `train` (N, C, S, S)."""
     total, squares = (torch.zeros(train.shape[1:], dtype=torch.float64) for _ in range(2))
     for part in train.split(10_000):
         total += part.double().sum(0)

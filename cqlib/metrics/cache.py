@@ -1,8 +1,5 @@
-"""Pooled features of real images, and metrics of them alone, computed once and stored by content.
-
-torch-fidelity's own cache goes by a name alone: the same name for other images returns the features of the first
-(0.4.0), so that no name is ever passed to it.
-"""
+"""Pooled features of real images, and metrics of them alone, computed once and stored by content: torch-fidelity's own
+cache (0.4.0) goes by a name alone, and none is ever passed to it."""
 
 from __future__ import annotations
 

@@ -81,8 +81,7 @@ def likelihood(
 
 
 def draw(model: System, n: int, *, temperature: float, seed: int, results: PartialResults = IN_MEMORY) -> Tensor:
-    """n samples, uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32, from their own seed; `results` as in
-    `held_out_nll`."""
+    """n samples, uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32; `results` as in `held_out_nll`."""
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     model.eval()

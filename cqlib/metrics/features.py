@@ -209,8 +209,7 @@ def extract(
     device: torch.device | str = "cpu",
     results: PartialResults = IN_MEMORY,
 ) -> dict[str, Tensor]:
-    """uint8 (n, 3, H, W) -> {layer: float32 (n, d) on the CPU}; `StoppedEarly` after a batch where `results` asks for
-    it."""
+    """uint8 (n, 3, H, W) -> {layer: float32 (n, d) on the CPU}; `StoppedEarly` where `results` asks for it."""
     extractor, size = features.extractor(device), batch_size(device)
     extracted: dict[str, Tensor] = {}
     with full_fp32(), torch.inference_mode():

@@ -17,9 +17,8 @@ from cqlib.util.stop import StopRequest
 
 @dataclass
 class PartialResults:
-    """Batches of several measurements, each in `folder`/measured-NAME.checkpoint, saved every `seconds` at least; and
-    the request to stop, which is checked after each batch. Files of another `key` are not used; without a `folder`
-    nothing is saved."""
+    """Batches of several measurements, each in `folder`/measured-NAME.checkpoint, saved every `seconds` at least, and
+    the request to stop, checked after each. Files of another `key` are not used; without a `folder` there are none."""
 
     folder: Path | None = None
     key: str = ""

@@ -32,8 +32,7 @@ Runs = Mapping[str, Mapping[int, Record]]
 
 @dataclass(frozen=True)
 class Table:
-    """The ablations of a claim: a line for each, what was changed and a cell for each column. Effects are the claim's,
-    positive as claimed."""
+    """The ablations of a claim: a line for each, what was changed, then a cell for each column; effects as claimed."""
 
     where: str
     columns: tuple[str, ...]

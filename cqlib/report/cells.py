@@ -85,8 +85,7 @@ def mark(label: str) -> tuple[str, str]:
 
 
 def stretched(values: Tensor, limit: float | None = None) -> Tensor:
-    """Signed values (N, C, H, W) as uint8 images: 0 is mid grey, ±`limit` (default: the 99th percentile of sizes) are
-    the ends."""
+    """Signed values (N, C, H, W) as uint8 images: 0 is mid grey, ±`limit` (default: 99th percentile) are the ends."""
     if limit is None:
         limit = float(values.abs().flatten()[:: max(1, values.numel() // 100_000)].quantile(0.99))
     return (127.5 * (1 + values / limit)).round().clamp(0, 255).to(torch.uint8)
@@ -156,13 +155,8 @@ class Range(NamedTuple):
 
 
 def slider(draw: Callable[..., HTML], **controls: Range | Mapping[str, Any] | Sequence[Any]) -> Any:
-    """Widgets above `draw(**values)`, which is drawn again when one of them moves; None where nobody can move them.
-
-    A control is a `Range`, or a choice: a sequence of values, or label -> value. A choice starts at its first value.
-    `draw` returns what `picture` or `pixels` return. ::
-
-        slider(lambda T: pixels(draw_samples(model, T), f"Samples at T = {T:.2f}"), T=Range(0, 1, 0.05, start=1.0))
-    """
+    """Widgets above `draw(**values)`, which is drawn again when one of them moves; None where nobody can move them. A
+    control is a `Range`, or a choice, which starts at its first value: a sequence of values, or label -> value."""
     if not live():
         return None
     import ipywidgets as widgets

@@ -49,8 +49,7 @@ def summary(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]
 
 
 def towards_the_paper(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
-    """Where no run is of the paper's recipes on its data: the commands that make some, with the GPU-hours that one seed
-    is estimated to take."""
+    """Where no run is of the paper's recipes on its data: commands that make some, with GPU-hours for one seed."""
     if _comparable_numbers(sets):
         return []
     missing = ", ".join(_data_not_run(sets))

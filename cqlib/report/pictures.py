@@ -134,8 +134,7 @@ def plots_of(sets: Sequence[RunSet], alone: bool = False) -> list[dict[str, Any]
 
 
 def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
-    """Which rows share a picture: (name of a table, its rows that ran), unless they all stand in an earlier one; two
-    scales stand with Table 2."""
+    """Which rows share a picture: (name of a table, its rows that ran), unless they all stand in an earlier one."""
     shared: dict[str, list[str]] = {}
     shown: set[str] = set()
     for table in paper.TABLES:

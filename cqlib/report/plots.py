@@ -1,6 +1,5 @@
 """Sample grids, learning curves and scatter plots as matplotlib figures, and those as inline SVG. Series differ by
-direct labels and markers as well as by colour (near the Okabe-Ito palette, for the common colour-vision
-deficiencies)."""
+labels and markers as well as by colour (near the Okabe-Ito palette, for the common colour-vision deficiencies)."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -23,12 +22,10 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from torch import Tensor
 
 from cqlib.data.grids import grid
 from cqlib.report.label_placement import Label, place
-
-if TYPE_CHECKING:
-    import torch
 
 INK, FAINT, PAPER = "#1b1f24", "#8b929c", "#fdfdfb"
 SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563", "#b4174b", "#4d7c0f")
@@ -77,8 +74,7 @@ class Size(NamedTuple):
 def subplots(
     width: float, height: float, rows: int = 1, columns: int = 1, *, style: Mapping[Any, Any] = STYLE, **options: Any
 ) -> Iterator[tuple[Figure, Any]]:
-    """A figure of that size in inches, and its axes as `Figure.subplots` returns them, in the style of the page for the
-    body of the `with`."""
+    """A figure of that size in inches, and its axes as `Figure.subplots` returns them; inside, in the page's style."""
     with matplotlib.rc_context({**style}):
         figure = blank(width, height)
         yield figure, figure.subplots(rows, columns, **options)
@@ -91,7 +87,7 @@ def blank(width: float, height: float) -> Figure:
     return figure
 
 
-def sample_board(rows: Mapping[str, Mapping[str, torch.Tensor]], *, columns: int = 8) -> Figure:
+def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int = 8) -> Figure:
     """Grids side by side: `rows[row label][column title]` are images (N, C, H, W) uint8."""
     across = max(len(row) for row in rows.values())
     beside: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "rotation": 90}
@@ -196,8 +192,7 @@ def _break(panels: Sequence[Axes]) -> None:
 
 
 def by_parameters(panels: Mapping[str, Mapping[str, Sequence[Size]]]) -> Figure:
-    """A panel per metric under each other, against parameters on a logarithmic axis; `panels[metric][label]` is a
-    line."""
+    """A panel per metric, against parameters on a logarithmic axis; `panels[metric][label]` is a line."""
     with subplots(4.7, 1.9 * len(panels), len(panels), sharex=True, style=PLAIN) as (figure, axes):
         for ax, (metric, lines) in zip(axes, panels.items(), strict=True):
             ax.set_ylabel(metric)
@@ -263,8 +258,7 @@ def data_uri(content: bytes, kind: str = "image/png") -> str:
 
 
 def label_ends(ax: Axes, ends: Sequence[tuple[str, float, str]]) -> None:
-    """Write labels right of the axes at the height of their lines' ends (label, y, colour), pushed apart where two
-    would overlap."""
+    """Labels right of the axes at the heights of lines' ends (label, y, colour), pushed apart where they overlap."""
     low, high = ax.get_ylim()
     gap, below = 0.065 * (high - low), -np.inf
     where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}

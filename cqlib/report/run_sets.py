@@ -1,6 +1,5 @@
 """Run sets: the runs that may be averaged, and their means. A run set holds the runs of one origin (published with this
-project, or made on this machine) on the same images of one data set and size, with one profile; seeds are its sample.
-"""
+project, or made on this machine) on the same images of one data set and size, with one profile, of any seeds."""
 
 from __future__ import annotations
 
@@ -62,8 +61,7 @@ class RunSet:
 
     @property
     def label(self) -> str:
-        """ "photos10 16×16, quick", "photos10 16×16, quick, λ 25"; of a folder of images only the last part of its
-        path."""
+        """ "photos10 16×16, quick, λ 25"; of a folder of images only the last part of its path."""
         parts = [f"{without_paths(self.data)} {self.size}×{self.size}", self.images and f"images {self.images}",
                  self.profile, in_words(self.changes)]  # fmt: skip
         return ", ".join(filter(None, parts))

@@ -56,8 +56,7 @@ def _whole(value: float | None) -> str:
 
 
 def critic_multiply_adds(record: Record) -> int | None:
-    """Multiply-adds of the record's critic for one image, from the record alone; None where it has none, or one of
-    another kind."""
+    """Multiply-adds of the record's critic for one image; None where it has none, or one of another kind."""
     try:
         system = record.config["recipe"]["system"]
         critic, channels, size = (system[name] for name in ("critic", "image_channels", "size"))
@@ -115,8 +114,7 @@ def further_columns() -> list[str]:
 
 
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
-    """Every protocol once, with the metrics that were taken by it; those that differ in numbers of images or in the
-    step that was chosen are put together."""
+    """Every protocol once, whatever its numbers of images and the step chosen, with the metrics taken by it."""
     merged: dict[tuple[str, ...], tuple[dict[str, None], list[set[int]]]] = {}
     for run in (run for runs in sets for run in runs.records):
         for name, metric in run.metrics.items():
@@ -135,8 +133,7 @@ def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
 
 
 def other_protocols(sets: Sequence[RunSet]) -> dict[str, Any]:
-    """Scores under further protocols beside the main one's: names, what each is, cells by row, run set and score, and
-    notes on what was left out."""
+    """Scores under further protocols beside the main one's: names, what each is, lines of cells, notes on gaps."""
     scored: list[tuple[RunSet, str, str]] = []
     used: set[str] = set()
     for runs, row in _measured(sets):

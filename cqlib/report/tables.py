@@ -68,8 +68,7 @@ class Group:
 
 @dataclass(frozen=True)
 class View:
-    """A whole table, ready for the template. `remarks` say what data the published lines are of; `columns` head the
-    first two columns."""
+    """A whole table, ready for the template; `remarks` say what data the published lines are of."""
 
     id: str
     name: str
@@ -143,8 +142,7 @@ def _group(row: paper.Row, table: paper.Table, sets: Sequence[RunSet], profile: 
 
 
 def paper_line(row: paper.Row, data: str) -> Line | None:
-    """The printed numbers on `data`, IS and FID over both temperatures: the slides name none. None where there are
-    none."""
+    """The printed numbers on `data`, if any, IS and FID over both temperatures: the slides name none."""
     numbers = [number for number in row.numbers if number.data == data]
     if not any(number.text for number in numbers):
         return None

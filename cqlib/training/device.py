@@ -39,8 +39,7 @@ def to_device(system: System, config: TrainingConfig, device: torch.device) -> S
 
 
 def images_to_device(images: Tensor, device: torch.device) -> Tensor:
-    """`images` on the device, or on the host where they would take more than half of a GPU's free memory (LSUN bedrooms
-    is 37 GB): each batch is then copied."""
+    """`images` on the device, or on the host where they would take more than half of a GPU's free memory."""
     if device.type == "cuda" and 2 * images.nbytes > torch.cuda.mem_get_info(device)[0]:
         return images
     return images.to(device)

@@ -16,8 +16,7 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def optimiser(parameters: list[nn.Parameter], config: TrainingConfig, rate: float) -> torch.optim.Optimizer:
-    """The optimiser that `config` names, at learning rate `rate`; its state, the count of steps included, is on the
-    device of the parameters."""
+    """The optimiser that `config` names, at learning rate `rate`; all its state is on the device of the parameters."""
     on_gpu = parameters[0].is_cuda
     if config.optimiser == "adam":
         return torch.optim.Adam(parameters, lr=rate, betas=config.betas, fused=True)

@@ -42,16 +42,12 @@ def move(source: Path | str, target: Path | str) -> None:
         os.close(folder)
 
 
-def remove_leftovers(folder: Path, *, older: float = 0.0) -> list[Path]:
-    """Remove the temporary files of `write_atomic` that killed writers left in `folder`, at least `older` seconds old;
-    return those removed."""
-    removed = []
+def remove_leftovers(folder: Path, *, older: float = 0.0) -> None:
+    """Remove the temporary files, `older` seconds old at least, that killed writers left in `folder`."""
     for path in folder.glob(".*.tmp"):
         with suppress(OSError):  # gone already, or not ours to remove
             if path.is_file() and (not older or time.time() - path.stat().st_mtime > older):
                 path.unlink()
-                removed.append(path)
-    return removed
 
 
 def sha256(data: bytes) -> str:

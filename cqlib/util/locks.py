@@ -28,8 +28,7 @@ def held(
     path: Path, what: str, *, say: Callable[[str], None] = to_stderr, while_waiting: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
     """Hold the lock at `path` on `what`; `say` one line when waiting for another process, or when the lock of a killed
-    one is taken over. `while_waiting` is called between tries and may raise to give up. UserError where there can be no
-    lock file."""
+    one is taken over. `while_waiting`, between tries, may raise to give up. UserError where there can be no lock."""
     owner, lock, waited = path.with_name(path.name + ".owner"), FileLock(path), False
     while not lock.is_locked:
         try:

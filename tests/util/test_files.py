@@ -51,6 +51,8 @@ def test_leftovers_go_and_what_may_be_being_written_stays(tmp_path):
     for path in (old, new, other):
         path.touch()
     os.utime(old, (time.time() - 100,) * 2)
-    assert files.remove_leftovers(tmp_path, older=50) == [old]
-    assert files.remove_leftovers(tmp_path) == [new]
-    assert files.remove_leftovers(tmp_path / "none") == [] and list(tmp_path.iterdir()) == [other]
+    files.remove_leftovers(tmp_path, older=50)
+    assert {*tmp_path.iterdir()} == {new, other}
+    files.remove_leftovers(tmp_path)
+    files.remove_leftovers(tmp_path / "none")
+    assert list(tmp_path.iterdir()) == [other]
