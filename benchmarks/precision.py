@@ -26,7 +26,7 @@ def precision(folder: Path = PUBLISHED) -> str:
 
 def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
     def run(r: Record) -> tuple:
-        return r.row, r.seed, r.profile, r.data
+        return r.variant, r.seed, r.profile, r.data
 
     both = {*map(run, exact)} & {*map(run, records)}
     alone = [f"{r.row}, seed {r.seed}" for r in exact if run(r) not in both]

@@ -1,7 +1,7 @@
 """The data sets by name: `load("photos10")`, `load("folder:~/cats", size=32)`.
 
-To add one, write a function (argument, size, data_dir) -> Dataset and give it an entry in SOURCES; for a published one,
-an entry of `catalogue` and a reader in `readers`. Importing this package needs the standard library only.
+A published one is a file of `cqlib.data.sets`; any other a function (argument, size, data_dir) -> Dataset with an entry
+in SOURCES. Importing this package needs the standard library only.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cqlib.data.catalogue import ENTRIES, GDRIVE, Entry, File, entry_of
+from cqlib.data.card import GDRIVE, Entry, File
+from cqlib.data.catalogue import ENTRIES, entry_of
 from cqlib.util import locks
 from cqlib.util.errors import UserError, one_line
 from cqlib.util.files import move
@@ -83,12 +84,11 @@ def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
     """The data set `name` at `size` (default: its first), from a local copy, which is fetched where that is allowed.
     UserError when it is missing, with file, size, source and folder, or damaged."""
     from cqlib.data import converted
-    from cqlib.data.readers import READERS
 
     entry, folder = ENTRIES[name], home(data_dir)
     path, side = find(entry, folder) or fetch(entry, folder), size or entry.sizes[0]
     sources = [path / part for part in entry.parts]
-    data = converted.load(name, side, sources, lambda: READERS[name](path, side), cache(folder))
+    data = converted.load(name, side, sources, lambda: entry.read(path, side), cache(folder))
     counts = (("training", len(data.train), entry.train), ("test", len(data.test), entry.test))
     shortfall = ", ".join(f"{n:,} {split} images of {whole:,}" for split, n, whole in counts if n != whole)
     return replace(data, how=f"{data.how}; {shortfall}") if shortfall else data

@@ -1,4 +1,4 @@
-"""Reading image files, and the one-line errors of files that cannot be read."""
+"""Reading image files and data sets, and the one-line errors of files that cannot be read."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
+from torchvision.datasets.utils import check_integrity
 from tqdm import tqdm
 
 from cqlib.util.errors import UserError, printable
@@ -118,3 +120,43 @@ def threaded(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         while batch := list(itertools.islice(items, BLOCK)):
             yield from pool.map(function, batch)
+
+
+Images = tuple[Array, Iterable[Array]]
+"""One split in the order of its source: labels int64 (N,), and images uint8 (3, S, S), read as they are asked for."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Both splits of a data set: label k means `classes[k]`, `how` is the preprocessing in words, and `shuffle` whether
+    the source is sorted (by class, by name), so that each split is stored in a fixed random order."""
+
+    classes: tuple[str, ...]
+    train: Images
+    test: Images
+    how: str
+    shuffle: bool = True
+
+
+def averaged(side: int, size: int) -> str:
+    """How images of `side` pixels were brought to `size`, in words."""
+    return "pixels as published" if side == size else f"{side}x{side} area-averaged to {size}x{size}"
+
+
+def verify(folder: Path, files: Iterable[Iterable[str]]) -> None:
+    """UserError unless every (name, MD5) is a file of `folder` with this content."""
+    for name, md5 in files:
+        if not check_integrity(folder / name, md5):
+            what = "is truncated or altered (another MD5 than published)" if (folder / name).is_file() else "is missing"
+            raise fault(folder / name, what, f"delete {folder.name} and fetch it again")
+
+
+def decode(file: Path, content: BinaryIO | None = None, *, size: int, crop: int | None = None, side: int = 0) -> Array:
+    """`square` of an image file (or of its `content`, read already), of `side` x `side` pixels if that is known."""
+    try:
+        with Image.open(content or file, formats=FORMATS) as image:
+            if side and image.size != (side, side):
+                raise ValueError(f"{image.width}x{image.height} pixels instead of {side}x{side}")
+            return square(image, size, crop)
+    except DAMAGE as error:
+        raise damaged(file, error) from error

@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -24,8 +25,9 @@ from cqlib.cli import cluster, cluster_nodes, options  # noqa: E402
 from cqlib.cli import run_all as suite  # noqa: E402
 from cqlib.cli.tasks import Listener, Outcome, Resources, Task  # noqa: E402
 from cqlib.experiments import run  # noqa: E402
+from cqlib.experiments.experiment import experiment  # noqa: E402
 from cqlib.experiments.record import Record  # noqa: E402
-from cqlib.recipe import EVALUATION, Evaluation  # noqa: E402
+from cqlib.recipe import Evaluation  # noqa: E402
 from cqlib.report import page  # noqa: E402
 from cqlib.util.errors import UserError  # noqa: E402
 from cqlib.util.stop import StopRequest  # noqa: E402
@@ -53,11 +55,9 @@ import os, time
 from pathlib import Path
 from cqlib.training import loop as training
 from cqlib.cli import tasks
-from cqlib.recipe import EVALUATION, Evaluation
 def main(argument):
-    EVALUATION["smoke"] = Evaluation(8, 8, 2, 4)
     marks = Path(argument.pop("marks"))
-    name, original = f"seed-{argument['seed']}", training.Loop.one_step
+    name, original = f"seed-{argument['e'].seed}", training.Loop.one_step
     first = []
     def one_step(self):
         if not first:
@@ -202,13 +202,14 @@ def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(nodes, c
             assert (outcome.message == "saved") == (outcome.seconds > 0) == (name in began)
 
 
-def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, children, monkeypatch):
+def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, children):
     """Two rows train on a node each. One node dies at once with all its processes; its row goes on from its checkpoint
     on the other, and both end with the records of a run without any cluster."""
     tasks = []
     for seed in (0, 1):
-        argument = {"row": "table1/vae", "profile": "smoke", "seed": seed, "runs_dir": str(children / "runs")}
-        tasks.append(Task(f"seed-{seed}", "pausing:main", {**argument, "marks": str(children)}))
+        e = replace(experiment("table1/vae", "smoke", seed=seed), evaluation=Evaluation(8, 8, 2, 4))
+        argument = {"e": e, "runs_dir": str(children / "runs"), "marks": str(children)}
+        tasks.append(Task(f"seed-{seed}", "pausing:main", argument))
     (other,) = nodes.worker_nodes
     raylet = psutil.Process(other.all_processes["raylet"][0].process.pid)
     lost, resumed = [], []
@@ -238,13 +239,12 @@ def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, ch
     for task in tasks:
         starts = (children / f"{task.name}.starts").read_text().split()
         assert starts == (["0", "10"] if task.name == name else ["0"])
-    monkeypatch.setitem(EVALUATION, "smoke", Evaluation(8, 8, 2, 4))
-    wanted = {"row": "table1/vae", "profile": "smoke", "seed": int(name[-1])}
+    e = replace(e, seed=int(name[-1]))
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(1)  # as a node with one core does
-        here = run.run(**wanted, runs_dir=children / "here")
+        here = run.run_experiment(e, runs_dir=children / "here")
     finally:
         torch.set_num_threads(threads)
-    there = run.finished(run.experiment(**wanted), children / "runs")
+    there = run.finished(e, children / "runs")
     assert content(there) == content(here)

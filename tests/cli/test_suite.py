@@ -87,8 +87,7 @@ def test_rows_times_seeds_the_longest_first(tmp_path, books):
     made = suite.row_tasks(given, suite.pending(given, suite.plan(given)).experiments)
     assert len(made) == 10
     assert [task.cost for task in made] == sorted((task.cost for task in made), reverse=True)
-    first = made[0].argument
-    assert experiment(first["row"], "smoke", None, first["seed"]).cost == made[0].cost
+    assert made[0].argument["e"].cost == made[0].cost
 
 
 def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
@@ -132,12 +131,14 @@ def test_paper_rows_are_paired_with_the_data_of_their_table(tmp_path, books):
 
 
 def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
-    given = chosen(tmp_path, "--only", "table1", "--data", "photos10,npz:/a/cats.npz", "--seeds", "2")
+    options = ("--data", "photos10,npz:/a/cats.npz", "--seeds", "2", "--set", "training.steps=7")
+    given = chosen(tmp_path, "--only", "table1", *options)
     (task,) = suite.notebook_tasks(given, suite.plan(given))
     assert task.argument.parameters == {
         "profile": "quick",
         "data": ["photos10", "npz:/a/cats.npz"],
         "seeds": [0, 1],
+        "changes": {"training.steps": "7"},
         "runs_dir": str(tmp_path / "runs"),
         "data_dir": None,
         "feature_weights": None,

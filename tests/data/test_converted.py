@@ -12,7 +12,7 @@ import pytest
 
 from cqlib.data import converted
 from cqlib.data.dataset import Split, fixed_order
-from cqlib.data.readers import Reading
+from cqlib.data.reading import Reading
 from cqlib.util.errors import UserError
 
 

@@ -32,7 +32,8 @@ from scores import Projection
 import cqlib
 from cqlib import data
 from cqlib.data import published
-from cqlib.data.catalogue import ENTRIES, File
+from cqlib.data.card import File
+from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import run
 from cqlib.experiments.load import load
 from cqlib.experiments.record import load_records

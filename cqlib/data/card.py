@@ -1,0 +1,74 @@
+"""The card of a published data set: its files, sizes, hashes and terms. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cqlib.data.reading import Reading
+
+GDRIVE = "https://drive.google.com/uc?id="
+
+
+@dataclass(frozen=True)
+class File:
+    """One file as its publisher gives it out."""
+
+    name: str
+    bytes: int
+    """Its size; a round number is an estimate."""
+    url: str
+    """An address that can be downloaded, or a page on which one agrees to terms first."""
+    md5: str | None = None
+    folder: str = ""
+    """The folder that an archive holds."""
+
+    @property
+    def size(self) -> str:
+        """ "170 MB", "about 2.4 GB"."""
+        unit, power = ("GB", 9) if self.bytes >= 10**9 else ("MB", 6)
+        value = self.bytes / 10**power
+        text = f"{value:.0f}" if value >= 20 else f"{value:.1f}".removesuffix(".0")
+        return f"{'' if self.bytes % 10**5 else 'about '}{text} {unit}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set as its publisher describes it."""
+
+    name: str
+    title: str
+    sizes: tuple[int, ...]
+    """Sides in pixels that can be asked for; the first is the paper's, or the set's own."""
+    train: int
+    test: int
+    files: tuple[File, ...]
+    parts: tuple[str, ...]
+    """Files and folders that are read, unpacked, relative to the folder of the data set."""
+    terms: str
+    by_hand: str = ""
+    """Why it is not downloaded, and what to do; empty where it is: only over https and with a published hash."""
+
+    read: Callable[[Path, int], Reading] = field(kw_only=True)
+    """Folder that holds the parts, side in pixels -> labels and pixels of both splits. UserError for what is missing;
+    an error of `reading.DAMAGE` for what is damaged in another way."""
+
+    @property
+    def about(self) -> str:
+        """One line for `--list`."""
+        return f"{self.title}: {self.train:,} + {self.test:,} images, {self.sizes[0]} x {self.sizes[0]}"
+
+    @property
+    def how(self) -> str:
+        """How it comes, in a few words."""
+        return f"by hand: {self.by_hand}" if self.by_hand else "fetched when first used"
+
+    @property
+    def sources(self) -> str:
+        """The files with their sizes and addresses, in one line."""
+        if len({file.url for file in self.files}) == 1:
+            return f"{' and '.join(f'{file.name} ({file.size})' for file in self.files)} from {self.files[0].url}"
+        return " and ".join(f"{file.name} ({file.size}) from {file.url}" for file in self.files)

@@ -1,0 +1,53 @@
+"""CelebA (Liu et al. 2015)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cqlib.data.card import GDRIVE, Entry, File
+
+if TYPE_CHECKING:
+    from cqlib.data.reading import Images, Reading
+
+
+def read(folder: Path, size: int) -> Reading:
+    """CelebA (Liu et al. 2015): the middle 148 x 148 of each aligned face, the usual crop since Larsen et al. (2016),
+    averaged down to 64 x 64. Training and test are partitions 0 and 2 of the list; 1, for validation, is not used."""
+    import os
+    from functools import partial
+
+    import numpy as np
+
+    from cqlib.data.catalogue import ENTRIES
+    from cqlib.data.reading import AGAIN, Reading, decode, fault, threaded, verify
+
+    images, partition = folder / "img_align_celeba", folder / "list_eval_partition.txt"
+    verify(folder, [(file.name, file.md5 or "") for file in ENTRIES["celeba"].files if not file.folder])
+    names: dict[str, list[str]] = {"0": [], "1": [], "2": []}
+    for line in partition.read_text("ascii").splitlines():
+        name, number = line.split()
+        names[number].append(name)
+    if lacking := {*names["0"], *names["2"]}.difference(os.listdir(images)):
+        what = f"lacks {len(lacking):,} of the images of {partition.name} (such as {min(lacking)})"
+        raise fault(images, what, AGAIN)
+
+    def split(names: list[str]) -> Images:
+        face = partial(decode, size=size, crop=148)
+        return np.zeros(len(names), np.int64), threaded(face, (images / name for name in names))
+
+    how = f"centre crop 148, area-averaged to {size}x{size}"
+    return Reading(("all",), split(names["0"]), split(names["2"]), how)
+
+
+ENTRIES = (
+    Entry(
+        "celeba", "CelebA, aligned and cropped", (64,), 162_770, 19_962,
+        (File("img_align_celeba.zip", 1_443_490_838, f"{GDRIVE}0B7EVK8r0v71pZjFTYXZWM3FlRnM",
+              "00d2c5bc6d35e252742224ab0c1e8fcb", "img_align_celeba"),
+         File("list_eval_partition.txt", 2_800_000, f"{GDRIVE}0B7EVK8r0v71pY0NSMzRuSXJEVkk",
+              "d32c9cbf5e040fd4025c592c306e6668")),
+        ("img_align_celeba", "list_eval_partition.txt"),
+        "non-commercial research only, not to be passed on (Liu et al. 2015)", read=read,
+    ),
+)  # fmt: skip

@@ -1,0 +1,42 @@
+"""CIFAR-10 (Krizhevsky 2009)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cqlib.data.card import Entry, File
+
+if TYPE_CHECKING:
+    from cqlib.data.reading import Images, Reading
+
+
+def read(folder: Path, size: int) -> Reading:
+    """CIFAR-10 (Krizhevsky 2009): 50,000 training and 10,000 test images of 32 x 32, in the official order. The batches
+    are pickles, which can run any code: torchvision unpickles them once their MD5 is the published one."""
+    import numpy as np
+    from torchvision import datasets
+
+    from cqlib.data.reading import Reading, averaged, verify
+
+    kind = datasets.CIFAR10
+    meta = (kind.meta["filename"], kind.meta["md5"])
+    verify(folder / kind.base_folder, [*kind.train_list, *kind.test_list, meta])
+
+    def split(train: bool) -> Images:
+        batches = kind(folder, train=train)
+        return np.array(batches.targets, np.int64), batches.data.transpose(0, 3, 1, 2)
+
+    classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    return Reading(classes, split(True), split(False), averaged(32, size), shuffle=False)
+
+
+ENTRIES = (
+    Entry(
+        "cifar10", "CIFAR-10", (32,), 50_000, 10_000,
+        (File("cifar-10-python.tar.gz", 170_498_071, "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+              "c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py"),),
+        ("cifar-10-batches-py",),
+        "no licence is stated; cite Krizhevsky (2009)", read=read,
+    ),
+)  # fmt: skip

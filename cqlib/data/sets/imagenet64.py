@@ -1,0 +1,51 @@
+"""ImageNet at 64 x 64, downsampled officially (Chrabaszcz, Loshchilov and Hutter 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cqlib.data.card import Entry, File
+
+if TYPE_CHECKING:
+    from cqlib.data.reading import Array, Images, Reading
+
+_IMAGENET = "https://image-net.org/download-images.php"
+
+
+def read(folder: Path, size: int) -> Reading:
+    """ImageNet at 64 x 64, the official batches of Chrabaszcz, Loshchilov and Hutter (2017) as .npz: 1,281,167 + 50,000
+    images; the classes are numbered from 1, in an order of their own, and not named."""
+    import numpy as np
+
+    from cqlib.data.reading import Reading, npz
+
+    def images(names: Sequence[str]) -> Iterator[Array]:
+        for name in names:
+            with npz(folder / name) as arrays:
+                yield from arrays["data"].reshape(-1, 3, 64, 64)
+
+    def split(*names: str) -> Images:
+        labels = []
+        for name in names:
+            with npz(folder / name) as arrays:
+                labels.append(arrays["labels"].astype(np.int64) - 1)
+        return np.concatenate(labels), images(names)
+
+    *train, test = ENTRIES[0].parts
+    classes = tuple(f"class {number}" for number in range(1, 1001))
+    return Reading(classes, split(*train), split(test), "official 64x64 batches (Chrabaszcz et al.)", shuffle=False)
+
+
+ENTRIES = (
+    Entry(
+        "imagenet64", "ImageNet, downsampled officially", (64,), 1_281_167, 50_000,
+        (File("Imagenet64_train_part1_npz.zip", 6_000_000_000, _IMAGENET),
+         File("Imagenet64_train_part2_npz.zip", 6_000_000_000, _IMAGENET),
+         File("Imagenet64_val_npz.zip", 500_000_000, _IMAGENET)),
+        (*(f"train_data_batch_{i}.npz" for i in range(1, 11)), "val_data.npz"),
+        "non-commercial research and teaching, after signing up at image-net.org",
+        "sign up at image-net.org", read=read,
+    ),
+)  # fmt: skip

@@ -1,0 +1,54 @@
+"""STL-10 (Coates, Ng and Lee 2011)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cqlib.data.card import Entry, File
+
+if TYPE_CHECKING:
+    from cqlib.data.reading import Array, Images, Reading
+
+
+def read(folder: Path, size: int) -> Reading:
+    """STL-10 (Coates, Ng and Lee 2011): 96 x 96 images, averaged down to the 48 x 48 of the paper. Training: the 5,000
+    labelled images and the 100,000 unlabelled ones, with a label of their own, as in SNGAN (Miyato et al. 2018)."""
+    import itertools
+    from functools import partial
+
+    import numpy as np
+    from PIL import Image
+    from torchvision import datasets
+
+    from cqlib.data.reading import Reading, averaged, square, threaded, verify
+
+    root = folder / datasets.STL10.base_folder
+    verify(root, datasets.STL10.train_list + datasets.STL10.test_list)
+    classes = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck", "unlabelled")
+
+    def pixels(name: str) -> Array:  # stored as (channel, column, row)
+        return np.memmap(root / f"{name}_X.bin", np.uint8, "r").reshape(-1, 3, 96, 96).transpose(0, 3, 2, 1)
+
+    def labels(name: str) -> Array:
+        return np.fromfile(root / f"{name}_y.bin", np.uint8).astype(np.int64) - 1
+
+    def split(labels: Array, *parts: Array) -> Images:
+        images = (Image.fromarray(image) for image in itertools.chain(*parts))
+        return labels, threaded(partial(square, size=size), images)
+
+    unlabelled = pixels("unlabeled")
+    train = np.concatenate([labels("train"), np.full(len(unlabelled), len(classes) - 1)])
+    how = f"{averaged(96, size)}; training with the unlabelled images"
+    return Reading(classes, split(train, pixels("train"), unlabelled), split(labels("test"), pixels("test")), how)
+
+
+ENTRIES = (
+    Entry(
+        "stl10", "STL-10", (48,), 105_000, 8_000,
+        (File("stl10_binary.tar.gz", 2_640_397_119, "https://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
+              "91f7769df0f17e558f3565bffb0c7dfb", "stl10_binary"),),
+        ("stl10_binary",),
+        "no licence is stated; images from ImageNet, cite Coates et al. (2011)", read=read,
+    ),
+)  # fmt: skip

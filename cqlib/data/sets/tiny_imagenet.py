@@ -1,0 +1,58 @@
+"""Tiny ImageNet: 200 classes of ImageNet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cqlib.data.card import Entry, File
+
+if TYPE_CHECKING:
+    from cqlib.data.reading import Images, Reading
+
+
+def read(folder: Path, size: int) -> Reading:
+    """Tiny ImageNet: 200 classes of ImageNet at 64 x 64, or averaged down to 32 x 32, or fewer in the same layout. Its
+    validation images are the test, as those of test/ have no labels."""
+    from functools import partial
+
+    import numpy as np
+
+    from cqlib.data.reading import AGAIN, Reading, averaged, decode, fault, threaded
+
+    root = folder / "tiny-imagenet-200"
+    wnids = (root / "wnids.txt").read_text().split()
+    names = root / "words.txt"
+    lines = names.read_text("utf-8", "replace").splitlines() if names.is_file() else []
+    words = dict(line.split("\t", 1) for line in lines if "\t" in line)
+    train, test = [], []
+    folders = {path.name: path / "images" for path in (root / "train").iterdir()}
+    for label, wnid in enumerate(wnids):
+        files = sorted(folders[wnid].glob("*.JPEG")) if wnid in folders else []
+        if not files:
+            raise fault(root, f"has no images in train/{wnid}/images", AGAIN)
+        train += [(file, label) for file in files]
+    validation = {file.name: file for file in (root / "val" / "images").glob("*")}
+    annotations = root / "val" / "val_annotations.txt"  # lines of file, wnid and a box
+    for number, line in enumerate(annotations.read_text("utf-8", "replace").splitlines(), 1):
+        name, wnid = (*line.split("\t"), "", "")[:2]
+        if name not in validation or wnid not in wnids:
+            raise fault(annotations, f"names no image and class that exist in line {number}", AGAIN)
+        test.append((validation[name], wnids.index(wnid)))
+
+    def split(members: list[tuple[Path, int]]) -> Images:
+        labels = np.array([label for _, label in members], np.int64)
+        return labels, threaded(partial(decode, size=size, side=64), (file for file, _ in members))
+
+    return Reading(tuple(words.get(wnid, wnid) for wnid in wnids), split(train), split(test), averaged(64, size))
+
+
+ENTRIES = (
+    Entry(
+        "tiny-imagenet", "Tiny ImageNet", (64, 32), 100_000, 10_000,
+        (File("tiny-imagenet-200.zip", 248_100_043, "https://cs231n.stanford.edu/tiny-imagenet-200.zip",
+              "90528d7ca1a48142e341f4ef8d21d0de", "tiny-imagenet-200"),),
+        ("tiny-imagenet-200/wnids.txt", "tiny-imagenet-200/train", "tiny-imagenet-200/val"),
+        "no licence is stated; images from ImageNet: non-commercial research and teaching", read=read,
+    ),
+)  # fmt: skip
