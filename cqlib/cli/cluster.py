@@ -76,7 +76,7 @@ def _run(task: Task, logs: Path, board: Any) -> Outcome:
     talking = threading.Thread(target=talk, daemon=True)
     talking.start()
     heard.wait()
-    (outcome,) = run_here([task], [thread_limits(task.resources.cpus)], stop=stop, logs=logs, listener=share)
+    (outcome,) = run_here([task], [thread_limits(1)], stop=stop, logs=logs, listener=share)
     over.set()
     talking.join()
     return outcome
@@ -144,13 +144,13 @@ def _resources(task: Task) -> dict[str, float]:
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cpus, memory = task.resources.cpus, task.resources.memory_bytes
+    memory = task.resources.memory_bytes
     gpus = task.resources.gpus if any(node.get("GPU") for node in nodes) else 0
-    needed = {"CPU": cpus, "memory": memory, "GPU": gpus}
+    needed = {"CPU": 1, "memory": memory, "GPU": gpus}
     if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
         more = f", {gpus:g} GPU" if gpus else ""
-        raise UserError(f"no node of the cluster has {cpus} CPU, {gibibytes(memory)} of memory{more}")
-    return {"num_cpus": cpus, "num_gpus": gpus, "memory": memory}
+        raise UserError(f"no node of the cluster has 1 CPU, {gibibytes(memory)} of memory{more}")
+    return {"num_cpus": 1, "num_gpus": gpus, "memory": memory}
 
 
 def _outcome(ref: Any, task: Task, stop: StopRequest) -> Outcome:

@@ -1,5 +1,4 @@
-"""The command line `python -m cqlib`: one function per command, which imports what it needs when it runs, so that
---help and errors in the options come at once."""
+"""The command line: a function per command, which imports what it needs, so that --help comes at once."""
 
 from __future__ import annotations
 

@@ -35,8 +35,7 @@ GPU_SHARE = {"paper": 1.0}
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds and peak memory in bytes: of `runs` finished runs, all that they did included, or, where `runs` is 0, an
-    estimate of the training alone."""
+    """Seconds and peak memory in bytes: of `runs` finished runs, or, where that is 0, an estimate of the training."""
 
     seconds: float
     memory_bytes: int
@@ -126,8 +125,7 @@ def lines(
     slots: Sequence[Mapping[str, str]],
     stop: StopRequest,
 ) -> Iterator[str]:
-    """A line per experiment, of which so many seeds are to run, then one on all of them, `slots` at a time. Those of
-    which nothing is known are estimated one after the other."""
+    """A line per experiment, of which so many seeds are to run, unknown ones last; one on all, `slots` at a time."""
     device = hardware(int(slots[0]["OMP_NUM_THREADS"]))
     costs = {e: known(e, runs_dir, records, device) for e in seeds}
 

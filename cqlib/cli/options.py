@@ -215,8 +215,7 @@ class Options:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """The options in `argv`; nothing is written. Raises UsageError for a wrong option, UserError for a file that does
-    not exist, SystemExit(0) after --help."""
+    """The options in `argv`. UsageError for a wrong one, UserError for a missing file, SystemExit(0) after --help."""
     parser = Parser(
         prog="./run_all.sh",
         description="Trains what is missing, runs the notebooks and renders one report: the paper's tables\n"

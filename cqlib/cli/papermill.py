@@ -71,17 +71,12 @@ def declared(source: Path) -> set[str]:
     return {parameter.name for parameter in PythonTranslator.inspect(tagged[0])}
 
 
-def check_parameters(source: Path, parameters: dict[str, Any]) -> None:
-    """UserError if the notebook does not declare one of `parameters`: papermill would only warn of it."""
-    if unknown := sorted(set(parameters) - declared(source)):
-        raise UserError(f"{source.name} has no parameter '{unknown[0]}'")
-
-
 def execute(job: Job) -> None:
     """Run the notebook and write its .ipynb and .html, each whole or not at all; another process that runs the same is
     waited for. UserError if a cell fails: that run is written too, for its traceback, but does not count as done.
     KeyboardInterrupt after SIGTERM."""
-    check_parameters(job.source, job.parameters)
+    if unknown := sorted(set(job.parameters) - declared(job.source)):  # papermill would only warn
+        raise UserError(f"{job.source.name} has no parameter '{unknown[0]}'")
     lock = job.out.parent.parent / ".locks" / job.out.name
     lock.parent.mkdir(parents=True, exist_ok=True)
     with held(lock, job.out.name, say=lambda text: say(note=text)):

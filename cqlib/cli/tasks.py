@@ -32,10 +32,8 @@ GRACE = 120.0
 
 @dataclass(frozen=True)
 class Resources:
-    """What a task occupies: cores, one thread each; bytes of memory; a share in (0, 1] of a GPU, where there are any.
-    A cluster places tasks by it; on one machine the number of slots decides."""
+    """What a cluster keeps free for a task beside a core: bytes of memory, a share in (0, 1] of a GPU if it has any."""
 
-    cpus: int = 1
     memory_bytes: int = 0
     gpus: float = 1.0
 
@@ -235,8 +233,8 @@ _parent: Connection | None = None
 
 
 def say(**message: Any) -> None:
-    """One message to the parent: progress (share done), note (a line for the user now), message (the outcome's line).
-    A parent that is gone stops the child as SIGTERM would."""
+    """One message to the parent: progress (share done), note (a line for the user), message (the outcome's line). Where
+    there is none any more, this stops as upon SIGTERM."""
     try:
         if _parent is not None:
             _parent.send(message)

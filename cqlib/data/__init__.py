@@ -86,8 +86,7 @@ def sizes(name: str) -> tuple[int, ...]:
 
 
 def check(name: str, size: int | None = None) -> None:
-    """UsageError, with the nearest valid value, when there is no such data set or it has no such size. Reads no file:
-    whether the path behind "npz:" or "folder:" is good shows when it is loaded."""
+    """UsageError, with the nearest valid value, for an unknown data set or size. No file is read."""
     valid = sizes(name)
     if size is not None and size not in valid:
         best, every = min(valid, key=lambda other: abs(other - size)), ", ".join(map(str, valid))

@@ -15,8 +15,7 @@ SEED = 20
 
 
 def fixed_order(n: int) -> np.ndarray:
-    """int64 (n,): the fixed random order in which n images of a sorted source are stored, equal for every version of
-    numpy; so the first images of a split are a fair sample of it."""
+    """int64 (n,): the random order in which n images of a sorted source are stored, equal for each version of numpy."""
     return np.argsort(np.random.PCG64(SEED).random_raw(n), kind="stable")
 
 

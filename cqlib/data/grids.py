@@ -44,8 +44,7 @@ def tiles(sheet: np.ndarray, size: int) -> Tensor:
 
 
 def webp(picture: np.ndarray, size: int = 0) -> bytes:
-    """(H, W, 3 or 4) uint8 as the bytes of a WebP file, smaller than a PNG's: a picture of images of `size` pixels
-    without loss up to `EXACT`, of larger ones with `QUALITY`, in a fifth of the bytes."""
+    """(H, W, 3 or 4) uint8 as WebP, of images of `size` pixels: without loss up to `EXACT`, else with `QUALITY`."""
     kind = {"lossless": True, "quality": 75} if size <= EXACT else {"quality": QUALITY}
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="WEBP", method=6, **kind)

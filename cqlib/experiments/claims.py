@@ -1,8 +1,5 @@
-"""What the slides claim or show, as data: two rows, one metric, and which way the difference goes.
-
-Each claim names the data set it is made for. It can be tested on any other, unless it is bound: the claims for STL-10
-are exceptions to what holds on CIFAR-10 and say nothing elsewhere. The same comparison is listed once.
-"""
+"""What the slides claim or show, as data: two rows, one metric, and which way the difference goes. A claim can be
+tested on any data set, unless it is bound: those for STL-10 are exceptions to what holds on CIFAR-10."""
 
 from __future__ import annotations
 

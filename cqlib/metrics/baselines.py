@@ -112,8 +112,7 @@ def metrics_during_training(
 
 
 def baselines(untrained: System, distances: Distances, seed: int) -> dict[str, Metric]:
-    """What any training has to beat: an untrained copy of the system, and independent Gaussian pixels with the mean
-    and the variance of each pixel over the training images."""
+    """What any training has to beat: an untrained copy of the system, and independent Gaussian pixels."""
     pixels = gaussian_pixels(distances.data.train.images, distances.n)
     measured = (
         ("-untrained", "samples of an untrained copy", distances.of_system(untrained, "test", TEST_SEED + seed)),

@@ -31,11 +31,9 @@ def bits_per_dimension(nats: TensorOrFloat, dimensions: int) -> TensorOrFloat:
 def held_out_nll(
     model: LikelihoodSystem, images: Tensor, *, importance_samples: int = 1, results: PartialResults = IN_MEMORY
 ) -> Tensor:
-    """`model.nats`, a bound on -ln P(x), of each held-out image: uint8 (n, C, H, W) -> (n,) float64 on the CPU.
-
-    In evaluation mode, in fp32, from a fixed seed. Batches that are in `results` are not computed again; raises
-    `StoppedEarly` where they ask for it.
-    """
+    """`model.nats`, a bound on -ln P(x), of each held-out image, uint8 (n, C, H, W) -> (n,) float64 on the CPU, in
+    evaluation mode, fp32, from a fixed seed. Batches that are in `results` are not computed again; `StoppedEarly` where
+    they ask for it."""
 
     def nats(batch: Tensor, *, generator: torch.Generator | None) -> dict[str, Tensor]:
         return {"": model.nats(batch, importance_samples=importance_samples, generator=generator)}

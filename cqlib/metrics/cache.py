@@ -46,8 +46,8 @@ def pooled_features(
 def metrics_once(
     name: str, *sets: Tensor, features: Features, cache_dir: Path, compute: Callable[[], dict[str, Metric]]
 ) -> dict[str, Metric]:
-    """`compute()`: metrics of `sets` of pooled features (n, d) that every run on a data set asks for, from `cache_dir`
-    when they are there, by `name`, content of the sets, extractor and torch-fidelity's version."""
+    """`compute()`: metrics of `sets` of pooled features (n, d), from `cache_dir` when they are there, by `name`,
+    content of the sets, extractor and torch-fidelity's version."""
     digest = hashlib.sha256(f"{name} {features} {metadata.version('torch-fidelity')}".encode())
     for pooled in sets:
         digest.update(pooled.numpy().data)

@@ -1,8 +1,5 @@
-"""Features for IS, FID, KID and precision/recall: which extractor, layers and weights.
-
-`lite0` (see lite0.py) is the offline default; `inception` is torch-fidelity's own `inception-v3-compat`. Weights are
-known by their content, and no pickle of unknown content is opened. torch-fidelity takes seconds to import.
-"""
+"""Features for IS, FID, KID and precision/recall: which extractor, layers and weights. Weights are known by their
+content, and no pickle of unknown content is opened. torch-fidelity takes seconds to import."""
 
 from __future__ import annotations
 
@@ -68,8 +65,7 @@ class Features:
         return lite0 if self.suffix and lite0 else kind + self.suffix
 
     def extractor(self, device: torch.device | str = "cpu") -> FeatureExtractorBase:
-        """The torch-fidelity module (evaluation mode, float32, no gradients), once per process and device. UserError
-        when the weights file is damaged or is none of this extractor."""
+        """The torch-fidelity module, once per process and device. UserError when the weights are damaged or foreign."""
         return _extractor(self, torch.device(device))
 
     def check(self) -> None:
@@ -123,11 +119,8 @@ def lite0() -> Features:
 
 
 def inception(weights: Path | None = None) -> Features:
-    """torch-fidelity's Inception features; `weights` None: its own file, fetched once (95 MB, hash checked).
-
-    Every protocol says so of another file; one that bears the name of torch-fidelity's is damaged. UserError when the
-    file cannot be read, is damaged, or cannot be fetched.
-    """
+    """torch-fidelity's Inception features; `weights` None: its own file, fetched once (95 MB, hash checked). Of another
+    file every protocol says so. UserError when it cannot be read or fetched, or is a damaged one of the own name."""
     path = _downloaded() if weights is None else Path(weights)
     try:
         if path.exists() and not path.is_file():  # a folder; or a device, which has no end
@@ -170,8 +163,7 @@ def _downloaded() -> Path:
 
 
 def local_inception(data_dir: Path | str | None = None) -> Path | None:
-    """torch-fidelity's Inception file under its own name in `data_dir` (default: $CQLIB_DATA, else the repository's
-    data/), or where torch-fidelity keeps it; or None."""
+    """torch-fidelity's Inception file in `data_dir` (default: $CQLIB_DATA, else data/) or in its own cache; or None."""
     folder = Path(data_dir or os.environ.get("CQLIB_DATA") or ROOT / "data").expanduser()
     return next((path for path in (folder / INCEPTION_FILE, _hub_file()) if path.is_file()), None)
 

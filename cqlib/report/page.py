@@ -88,8 +88,7 @@ def render(
 
 
 def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """The records without those of another recipe than today's where the same row has some of today's: they have no
-    mean. And a line for each that is left out."""
+    """The records without those of another recipe than today's beside some of today's, and a line for each of those."""
 
     def is_current(record: Record) -> bool:
         try:

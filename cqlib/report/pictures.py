@@ -47,8 +47,7 @@ FAMILIES = {  # by which columns of Table 3 the slides fill
 def samples_of(
     sets: Sequence[RunSet], pictures: Mapping[str, Path | None], data_dir: Path | None, out: Path | None = None
 ) -> list[dict[str, Any]]:
-    """Per run set: real test images, then each row's samples at both temperatures, of its first seed. Files below `out`
-    are linked from there, others become part of the page."""
+    """Per run set: real test images, then each row's samples, of its first seed; files below `out` are linked."""
     blocks = []
     for runs in sets:
         if figures := grids(runs, runs.rows, pictures[runs.origin], data_dir, out):

@@ -50,8 +50,7 @@ Curve = Sequence[tuple[float, float]]  # [[step, value], ...]
 
 
 class Point(NamedTuple):
-    """One mark of `quality_against_likelihood`: BPD and a Fréchet-type distance at temperature 1 or 0, with their
-    standard deviations over seeds, 0 for a single one."""
+    """A mark of `quality_against_likelihood` at temperature 1 or 0; standard deviations over seeds, 0 for one."""
 
     label: str
     bpd: float

@@ -82,17 +82,12 @@ def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
     grids = {path.name: path.read_bytes() for path in sorted(folder.glob("samples_*.png"))}
     if grids.get("samples_T0.png") == grids.get("samples_T1.png"):
         grids.pop("samples_T0.png", None)
-    grids = {Path(file).with_suffix(".webp").name: _small(content, size) for file, content in grids.items()}
+    height = GRID_ROWS * 32 // max(size, 32) * (size + 1) + 1
+    grids = {f"{file[:-4]}.webp": webp(unscaled(png, size)[:height], size) for file, png in grids.items()}
     for old in (PUBLISHED / "samples" / name).glob("samples_*"):
         if old.name not in grids:
             old.unlink()
     return [write_atomic(PUBLISHED / "samples" / name / file, content) for file, content in grids.items()]
-
-
-def _small(png: bytes, size: int) -> bytes:
-    """The upper rows of a grid, a pixel per pixel, as WebP."""
-    rows = GRID_ROWS * 32 // max(size, 32)
-    return webp(unscaled(png, size)[: rows * (size + 1) + 1], size)
 
 
 def _publish_model(folder: Path, name: str) -> Path:

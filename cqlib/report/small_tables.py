@@ -153,8 +153,7 @@ def other_protocols(sets: Sequence[RunSet]) -> dict[str, Any]:
 
 
 def all_numbers(sets: Sequence[RunSet]) -> list[dict[str, Any]]:
-    """A table of each run set: a line per metric, then the number of seeds, a column per model; means over seeds with
-    their standard deviation, "" where a model has no such metric."""
+    """A table of each run set: a line per metric, then the number of seeds, a column per model; means ± deviations."""
     tables = []
     for runs in sets:
         if measured := {row: runs.metrics_of(row) for row in runs.rows if runs.done(row)}:

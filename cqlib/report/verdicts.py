@@ -1,8 +1,5 @@
-"""Verdicts: does a claim of the paper hold in our runs, and is a number of the paper reproduced?
-
-A claim compares two rows, paired by seed, at any scale and on any data. A number can only be set against runs of the
-paper's recipe on the paper's data, scored the paper's way.
-"""
+"""Verdicts: does a claim of the paper hold in our runs, at whatever scale, and is a number of the paper reproduced, by
+runs of its recipe on its data?"""
 
 from __future__ import annotations
 
@@ -39,8 +36,7 @@ def temperatures(metric: str) -> tuple[float | None, ...]:
 
 
 def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
-    """Names under which records carry `metric`, the paper's features first: ("FID@T1", "FD-lite0@T1"). ValueError for a
-    temperature that is none of the metric's `temperatures`."""
+    """Names of `metric` in records, the paper's features first: ("FID@T1", "FD-lite0@T1"). ValueError for another T."""
     if temperature not in temperatures(metric):
         raise ValueError(f"no metric '{metric}' at temperature {temperature}")
     quantity = QUANTITIES[metric]

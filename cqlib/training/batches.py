@@ -9,8 +9,7 @@ from cqlib.training.device import images_to_device
 
 
 class ImageBatches:
-    """Shuffled epochs over uint8 `images` (N, C, H, W), without end, perhaps flipped. The whole set is on the device if
-    it fits there (`images_to_device`), so that a batch is one gather."""
+    """Shuffled epochs over uint8 `images` (N, C, H, W), without end, perhaps flipped; a batch is one gather."""
 
     def __init__(self, images: Tensor, labels: Tensor | None, *, seed: int, flips: bool, device: torch.device) -> None:
         self.images = images_to_device(images, device)

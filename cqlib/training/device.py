@@ -58,8 +58,7 @@ def wall_clock(action: Callable[[], object], device: torch.device) -> float:
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory it frees: each training step asks for the same large blocks again, which glibc
-    would return to the system. Whether it works: on glibc alone."""
+    """Let this process keep the memory it frees, for the next step's blocks. Whether it works: on glibc alone."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     limits = (1 << 30, 1 << 25)  # bytes; older versions of glibc refuse more than the second
     return mallopt is not None and any(mallopt(MMAP_THRESHOLD, n) and mallopt(TRIM_THRESHOLD, n) for n in limits)

@@ -75,8 +75,7 @@ def _tensors(optimiser: torch.optim.Optimizer, p: nn.Parameter) -> dict[str, Ten
 
 
 class Average(AveragedModel):
-    """`AveragedModel` of parameters and buffers without waiting for the device: updates are counted on the host, where
-    the library reads the count from the device."""
+    """`AveragedModel` of parameters and buffers that counts its updates on the host, without waiting for the device."""
 
     module: System
 

@@ -1,5 +1,4 @@
-"""One process at a time: a file lock, which the kernel frees when its owner ends, and a line for whoever waits. The
-owner's number is in NAME.owner (filelock empties the lock file)."""
+"""One process at a time: a file lock, and a line for whoever waits; its owner's number is in NAME.owner."""
 
 from __future__ import annotations
 

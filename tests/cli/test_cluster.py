@@ -171,13 +171,13 @@ def test_handlers_of_signals_stay_and_the_suite_chooses_the_cluster(nodes, child
 def test_failures_stops_and_what_no_node_has(nodes, children):
     with cluster_nodes.connected(nodes.address):
         tasks = [Task(name, "child:main", name) for name in ("fine", "fails")]
-        tasks.append(Task("large", "child:main", "fine", resources=Resources(cpus=64)))
+        tasks.append(Task("large", "child:main", "fine", resources=Resources(memory_bytes=2**50)))
         outcomes = go(children, tasks)
         assert {name: outcome.status for name, outcome in outcomes.items()} == {
             "fine": "done", "fails": "failed", "large": "failed",
         }  # fmt: skip
         assert outcomes["fails"].message == "no such file x.npz"
-        assert "no node of the cluster has 64 CPU" in outcomes["large"].message
+        assert "no node of the cluster has 1 CPU, 1048576.0 GiB of memory" in outcomes["large"].message
 
 
 def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(nodes, children):

@@ -99,9 +99,8 @@ def test_sigterm_reaches_the_kernel_and_leaves_no_half_file(job):
 
 
 def test_unknown_parameters_and_bad_files_are_refused(job, tmp_path):
-    notebooks.check_parameters(job.source, job.parameters)
     with pytest.raises(UserError, match=r"figure_x.ipynb has no parameter 'profil'"):
-        notebooks.check_parameters(job.source, {"profil": "smoke"})
+        notebooks.execute(replace(job, parameters={"profil": "smoke"}))
     (tmp_path / "bad.ipynb").write_text("no notebook")
     with pytest.raises(UserError, match="is not a notebook"):
         notebooks.declared(tmp_path / "bad.ipynb")

@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 
 from cqlib import data
 from cqlib.cli import commands as cli
-from cqlib.data.grids import grid, grid_png, unscaled
+from cqlib.data.grids import grid, grid_png, unscaled, webp
 from cqlib.experiments import run
 from cqlib.experiments.experiment import experiment, experiment_of
 from cqlib.experiments.load import trained
@@ -194,7 +194,7 @@ def test_samples_of_a_run_that_did_not_finish_are_not_published(tmp_path, monkey
 def test_a_garbled_grid_is_passed_over(tmp_path, kind):
     """A WebP of good length with a broken inside too, which `verify` lets pass."""
     noise = torch.randint(256, (64, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    content = bytearray(grid_png(noise, scale=1) if kind == ".png" else publish._small(grid_png(noise), 32))
+    content = bytearray(grid_png(noise, scale=1) if kind == ".png" else webp(grid(noise), 32))
     file = tmp_path / f"samples_T1{kind}"
     file.write_bytes(content)
     assert report_pictures.sample_file(tmp_path, "T1") == file
