@@ -7,8 +7,6 @@
 Importing the package costs nothing: what needs torch is loaded when it is first used.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -3,8 +3,6 @@
 D(x) = sigmoid(l(x)): the nets return the logit l, so that every formula below is stable for any l.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

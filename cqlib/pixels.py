@@ -4,8 +4,6 @@ A pixel value v in {0..255} owns the cell [v/128 - 1, (v+1)/128 - 1) of width 1/
 uniform point of the cell, `to_uint8` maps every point of the cell back to v.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

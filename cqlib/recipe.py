@@ -1,7 +1,5 @@
 """The configs of a row's training and evaluation, and the values that its hash is taken over."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 

@@ -2,8 +2,6 @@
 has room for it. All nodes see the runs folder: where one is lost, Ray starts its tasks again on another, and each
 resumes from its last checkpoint. One actor beside the driver, the board, carries progress and the request to stop."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Joining a Ray cluster (extra `cluster`), and asking each of its nodes whether it can do what this machine can."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

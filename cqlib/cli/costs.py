@@ -1,8 +1,6 @@
 """Time and memory of rows on this machine, before anything starts: the mean of finished runs of the same experiment on
 the same hardware, else an estimate from a few training steps; and what a cluster is to keep free for a run."""
 
-from __future__ import annotations
-
 import functools
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """What this machine has and lacks for the reproduction, in plain lines."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

@@ -2,8 +2,6 @@
 environment it calls `python -m cqlib.cli.options …`, which refuses wrong options (one line; exit code 2, or 1 for a
 file that does not exist) and prints the answer to --help or the names for --list, else nothing."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

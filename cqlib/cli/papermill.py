@@ -1,7 +1,5 @@
 """Notebooks through papermill: run once for the same inputs, written as .ipynb and as HTML that needs no network."""
 
-from __future__ import annotations
-
 import html
 import json
 import os

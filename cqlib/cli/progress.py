@@ -1,7 +1,5 @@
 """Progress of a list of tasks: one bar with the time left on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ A task's process ends with exit code 0 (done), 3 (stopped, its state saved) or a
 to its parent with `say`. On Linux children are forked from one process that has imported torch, which takes seconds.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -1,7 +1,5 @@
 """The published data sets, found in the modules of `cqlib.data.sets`. Standard library only."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pkgutil import iter_modules
 

@@ -8,8 +8,6 @@ The copy is used as long as names, sizes and times of all these files stay. It i
 makes a second process wait for it.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os

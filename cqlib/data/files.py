@@ -1,8 +1,6 @@
 """npz:PATH and folder:PATH: anyone's images. Every fault is one line that names the file and the remedy. Each split is
 shuffled, in the same way everywhere; `Dataset.notes` counts images that had to be converted to 8-bit RGB."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

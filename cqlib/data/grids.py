@@ -1,7 +1,5 @@
 """Images as one picture: a grid in which no pixel is changed, and the files of it."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

@@ -13,8 +13,6 @@ its pixels from its mean colour, is at least 4 of 255 levels per channel. After 
 random numbers are PCG64's raw stream, so the data set is bit-equal everywhere.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import itertools

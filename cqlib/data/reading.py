@@ -1,7 +1,5 @@
 """Reading image files and data sets, and the one-line errors of files that cannot be read."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import struct

@@ -5,8 +5,6 @@ as they stand; the best possible number is `entropy()`. A pixel value v owns the
 cqlib.pixels; what falls outside the square is counted in the outermost cells.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from pathlib import Path

@@ -5,8 +5,6 @@ claim are trained on seeds that no table reports (`--seeds 100,101 --runs-dir ru
 runs` copies what is finished, whatever came out, and `cqlib.report.ablations` shows the effect on the claim.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

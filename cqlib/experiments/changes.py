@@ -4,8 +4,6 @@ A path names a field of the recipe's configs; the field's type says which values
 trained is refused before anything is written, by one training step on random images.
 """
 
-from __future__ import annotations
-
 import ast
 import functools
 import math

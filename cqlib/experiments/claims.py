@@ -1,8 +1,6 @@
 """What the slides claim or show, as data: two rows, one metric, and which way the difference goes. A claim can be
 tested on any data set, unless it is bound: those for STL-10 are exceptions to what holds on CIFAR-10."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from cqlib.metrics.quantities import QUANTITIES

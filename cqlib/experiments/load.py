@@ -1,7 +1,5 @@
 """Trained models and their images: runs of this machine first, then the weights that come with the project."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path

@@ -1,8 +1,6 @@
 """What the paper says, as data: the numbers of the slides' three tables, tolerances, footnotes, data sets, and where
 each of its equations is computed. Numbers keep the digits they are printed with ("3.90" here, "3.9" there)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from cqlib.experiments.claims import Claim

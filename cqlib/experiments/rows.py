@@ -3,8 +3,6 @@
 Standard library only: the options of run_all.sh are checked before anything is installed (`cqlib/cli/options.py`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from pathlib import Path
 from types import MappingProxyType

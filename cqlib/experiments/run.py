@@ -9,8 +9,6 @@ A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/, its name longer whe
     *.checkpoint        while training
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The folder of a run: whose it is, what killed writers left in it, and how much room runs take."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from pathlib import Path

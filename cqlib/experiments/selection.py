@@ -1,7 +1,5 @@
 """The runs that a notebook is about: the values of its parameters cell as one."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The recipe sheet: each value of an experiment on a line of its own, as `--set` takes it, and the size of each net."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,8 +1,6 @@
 """The trainings of one run: the row's own, and for a GAN that of an encoder round its frozen decoder, for the BPD. Each
 leaves its averaged weights in the run's folder, with the hashes of its experiment and data."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -4,8 +4,6 @@
 variant is the row itself. Standard library only.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

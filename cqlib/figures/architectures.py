@@ -1,7 +1,5 @@
 """The notebook of Table 2, beside its table: layers of latent variables, and the scales of f."""
 
-from __future__ import annotations
-
 import html
 from collections.abc import Mapping
 from pathlib import Path

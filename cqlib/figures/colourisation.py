@@ -1,7 +1,5 @@
 """The notebook on colourisation: what a grey image leaves open, colourings of it, and what colours cost in bits."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

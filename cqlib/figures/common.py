@@ -1,7 +1,5 @@
 """What the notebooks of tables and figures share: finished runs, trained models, tables, sample grids, curves."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path

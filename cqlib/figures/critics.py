@@ -1,7 +1,5 @@
 """The notebook of Table 3, beside its table: losses of critics and generators as functions of one score."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

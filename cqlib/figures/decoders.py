@@ -1,7 +1,5 @@
 """The notebook on decoders: four decoders of one VAE, and the four families of generative models, as measured."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Collection, Mapping

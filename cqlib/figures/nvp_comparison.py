@@ -1,7 +1,5 @@
 """The notebook on NVP samples: the paper's models beside NVP, data set by data set, as on the slides."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace

@@ -1,8 +1,6 @@
 """The notebook on seven data sets: likelihood and quality of the paper's full model on each, as far as they have been
 measured, and what the empty cells need."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Rows of images with a name each, and what they cost."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

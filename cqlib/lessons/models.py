@@ -1,7 +1,5 @@
 """What lessons 03 to 05 are about: images of about 16 pixels a side, and models that were trained on them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 

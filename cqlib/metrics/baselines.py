@@ -1,8 +1,6 @@
 """Scores along training, the best step, and what a score has to beat. A GAN's samples can get worse again: papers
 report the best step, which here is chosen on training images, and only then measured on the test split."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

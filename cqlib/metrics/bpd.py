@@ -1,7 +1,5 @@
 """Bits per dimension: the one place where nats become bits, and the evaluation of held-out images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,8 +1,6 @@
 """Pooled features of real images, and metrics of them alone, computed once and stored by content: torch-fidelity's own
 cache (0.4.0) goes by a name alone, and none is ever passed to it."""
 
-from __future__ import annotations
-
 import hashlib
 import warnings
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What a trained system is measured by: bits per dimension, the quality of its samples, the time to draw them."""
 
-from __future__ import annotations
-
 import statistics
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Sources: IS, Salimans et al., arXiv:1606.03498; FID, Heusel et al., arXiv:1706.0
 arXiv:1801.01401; precision and recall, Kynkaanniemi et al., arXiv:1904.06991 (3 nearest neighbours).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property

@@ -4,8 +4,6 @@ Tan and Le, arXiv:1905.11946; the "lite" variant has ReLU6 and no squeeze-and-ex
 convolutions (the same function to about 1e-6) and memory is channels-last: twice as fast as the package's own model.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from efficientnet_lite_pytorch import EfficientNet

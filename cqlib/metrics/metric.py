@@ -1,7 +1,5 @@
 """One measured number, as it stands in records."""
 
-from __future__ import annotations
-
 from pydantic.dataclasses import dataclass
 
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text

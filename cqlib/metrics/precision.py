@@ -1,7 +1,5 @@
 """Exact float32, whatever the settings outside."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from typing import Any

@@ -1,8 +1,6 @@
 """The literature's evaluation protocols by name: which real images, and how many samples, stand behind a score. FID is
 biased by both numbers, so two FIDs compare only under one protocol."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 A new score of samples is an entry here, and a function in `cqlib.metrics.fidelity`. Standard library only.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

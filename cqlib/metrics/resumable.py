@@ -1,7 +1,5 @@
 """Results of an evaluation, batch by batch on the disk as they come: a run that is stopped or killed resumes there."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What the ablations (`cqlib.experiments.ablations`) did to the claims that do not hold: a small table for each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce

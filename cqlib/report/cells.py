@@ -1,7 +1,5 @@
 """What a notebook cell shows: pictures with a text for screen readers, tables, panels, sliders in a live kernel."""
 
-from __future__ import annotations
-
 import html
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Claims as cards to show: what every run set says about a claim, and the verdict on it in all."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What the report says around its tables, as short texts: what ran, what is missing, devices, provenance."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence

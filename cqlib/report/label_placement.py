@@ -1,7 +1,5 @@
 """Labels beside marks in a plot that cover neither a mark, nor a line, nor each other."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from typing import NamedTuple

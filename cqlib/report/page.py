@@ -1,8 +1,6 @@
 """The report: records -> one self-contained `index.html`, readable without a network or a script. What comes from
 outside is escaped, absolute paths in it cut to their last part. Notebooks show pieces of the same page."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 import os

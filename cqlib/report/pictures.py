@@ -1,7 +1,5 @@
 """The report's pictures: sample grids, learning curves, quality against likelihood, CQ-F by width."""
 
-from __future__ import annotations
-
 import io
 import os
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,6 @@
 """Sample grids, learning curves and scatter plots as matplotlib figures, and those as inline SVG. Series differ by
 labels and markers as well as by colour (near the Okabe-Ito palette, for the common colour-vision deficiencies)."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io

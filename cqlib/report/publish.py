@@ -1,8 +1,6 @@
 """Finished runs -> reports/published and README: records made from committed code, those of ablations whatever came
 out, sample grids of each row's first seed, and the weights of `MODELS` without their critics."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from pathlib import Path

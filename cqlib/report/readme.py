@@ -1,7 +1,5 @@
 """The parts of README.md that are rendered, between `<!-- NAME -->` and `<!-- /NAME -->`; a test keeps them equal."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 

@@ -1,8 +1,6 @@
 """Run sets: the runs that may be averaged, and their means. A run set holds the runs of one origin (published with this
 project, or made on this machine) on the same images of one data set and size, with one profile, of any seeds."""
 
-from __future__ import annotations
-
 import json
 import statistics
 from collections import Counter

@@ -1,7 +1,5 @@
 """The report's smaller tables, from run sets: costs, baselines, precision and recall, protocols, all numbers."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Collection, Iterator, Sequence

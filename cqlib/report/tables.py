@@ -1,7 +1,5 @@
 """The paper's tables as lines to show: for every row the paper's numbers, then what each run set measured."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property

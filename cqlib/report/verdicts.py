@@ -1,8 +1,6 @@
 """Verdicts: does a claim of the paper hold in our runs, at whatever scale, and is a number of the paper reproduced, by
 runs of its recipe on its data?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Batches of training images in an order that depends on seed and position alone, by tensor operations."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

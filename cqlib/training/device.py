@@ -1,7 +1,5 @@
 """The device of a training: where systems and images are stored, which precision is fast there, how memory is kept."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import os

@@ -1,7 +1,5 @@
 """What a training ran on, and with which code, from its first step to its last."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any

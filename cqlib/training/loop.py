@@ -1,8 +1,6 @@
 """The one training loop, resumable bit for bit on a CPU. A step is `n_critic` critic updates, if the system has a
 critic, and `n_generator` generator updates, each on a fresh batch, by the system's own losses (`cqlib.models.base`)."""
 
-from __future__ import annotations
-
 import json
 import math
 import time

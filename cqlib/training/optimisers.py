@@ -1,7 +1,5 @@
 """Optimisers by name, and the average of the weights that is evaluated."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

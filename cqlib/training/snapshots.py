@@ -1,7 +1,5 @@
 """Averaged weights kept along a training, each in a file beside the checkpoint."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from pathlib import Path
 

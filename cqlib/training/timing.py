@@ -1,7 +1,5 @@
 """Training steps on their own: how long one takes, and steps one by one."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

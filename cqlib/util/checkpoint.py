@@ -1,8 +1,6 @@
 """Checkpoints: tensors and plain values in one safetensors file, atomic, hashed, with the previous one kept. A new
 state is read back before the one before it gets its second name. No pickle: a stranger's checkpoint holds no code."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Errors that a user sees: one clear line, and the exit code that goes with it."""
 
-from __future__ import annotations
-
 import difflib
 import errno
 import io

@@ -1,7 +1,5 @@
 """Files that are whole or absent: atomic writes, hashes, canonical JSON."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """One process at a time: a file lock, and a line for whoever waits; its owner's number is in NAME.owner."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

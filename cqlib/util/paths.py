@@ -1,7 +1,5 @@
 """Where the repository is."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent  # the repository, where this is a checkout

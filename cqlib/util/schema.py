@@ -1,7 +1,5 @@
 """Types of the values in records, validated by pydantic: nothing is converted but NumPy scalars, and int to float."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import numpy as np

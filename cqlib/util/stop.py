@@ -1,7 +1,5 @@
 """A request to stop early: by signal, by the time budget, or by the program itself."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

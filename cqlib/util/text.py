@@ -1,7 +1,5 @@
 """Durations and numbers in words, and text from outside made safe to show."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Sequence
 

@@ -12,8 +12,6 @@ Where x(z, e) is linear this draws exactly from p(z, e | known pixels) (the note
 approximation without a guarantee.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Paths between latent codes, linear and spherical: their lengths under the prior, and the images along them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Latent variables one at a time, and an image's ELBO in its two terms: the KL and the reconstruction."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

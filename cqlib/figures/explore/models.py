@@ -1,7 +1,5 @@
 """The models that the notebook `explore` uses: Table 1's, which have one vector of latent variables and an encoder."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -3,8 +3,6 @@
 Reference: Nalisnick et al., "Do deep generative models know what they don't know?", ICLR 2019.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from pathlib import Path

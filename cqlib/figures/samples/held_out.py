@@ -1,7 +1,5 @@
 """What training and held-out images cost in bits, under models with a likelihood and under one that copies."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress

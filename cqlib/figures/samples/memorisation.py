@@ -7,8 +7,6 @@ The copier is the kernel density estimate over the training images x_1, …, x_N
 whose samples (a training image under noise) and likelihood are exact. Pixels are in grey levels, 0 to 255.
 """
 
-from __future__ import annotations
-
 import io
 import math
 

@@ -1,7 +1,5 @@
 """Nearest training images of samples, beside those of held-out images and of known copies: are samples copies?"""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Lesson 04, the inverse of coupling layers takes any functions t and s; and why the scales are bounded."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -3,8 +3,6 @@
 Of a coupling: dy/dx = [[I, 0], [dy2/dx1, diag(s(x1))]],   ln |det dy/dx| = sum ln s(x1)
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -3,8 +3,6 @@
 The density of the moons is known exactly (`cqlib.data.toy2d`), so the Kullback-Leibler divergence is a number.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

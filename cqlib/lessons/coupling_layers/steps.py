@@ -3,8 +3,6 @@
 The couplings are the package's own (`cqlib.nets.coupling`), with random weights: nothing here depends on training.
 """
 
-from __future__ import annotations
-
 from typing import cast
 
 import numpy as np

@@ -8,8 +8,6 @@ For data p and a model q, both known exactly:
 - modes covered: those whose part of the support has at least half of its share of p under q.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

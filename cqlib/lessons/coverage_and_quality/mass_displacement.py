@@ -1,7 +1,5 @@
 """Lesson 02, a part eps of the data's mass displaced to a density u: q = (1 - eps) p + eps u."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Lesson 02, coverage and quality: L_C alone, L_Q alone, and both, where the data's density is known."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -2,8 +2,6 @@
 more than one of matrices.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 

@@ -3,8 +3,6 @@
 Reference: Tipping and Bishop, "Probabilistic principal component analysis", JRSS B 61, 1999, Eqs. (2) to (8).
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Lesson 03, pictures: decoders with independent pixels, Eq. (5), and the cost of that. One z ~ q(z|x) per image."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -8,8 +8,6 @@ images. On average over these images a Gaussian of covariance C is better by
 nats: the first part is for wrong scales, the second for neglected correlations, and neither is ever negative.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ forward   KL(p || q) = E_p[ln p - ln q]   smallest where q has the mean and the 
 reverse   KL(q || p) = E_q[ln q - ln p]   can have several minima; located by descent from several starts
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np

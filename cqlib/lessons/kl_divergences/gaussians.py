@@ -6,8 +6,6 @@ An expectation under p is a sum over components of the trapezoidal rule in each 
 converges geometrically for the smooth integrands of these lessons.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Sequence

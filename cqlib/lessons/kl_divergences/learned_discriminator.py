@@ -1,7 +1,5 @@
 """Lesson 01, a discriminator that has to learn: a small net on draws of two densities that are known."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

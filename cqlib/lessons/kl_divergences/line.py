@@ -1,7 +1,5 @@
 """Lesson 01 on the line: where each divergence arises, its minima, and both fits while the modes of p move apart."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from functools import partial

@@ -5,8 +5,6 @@
 Both densities are known, so l* is; the losses are those of `cqlib.losses`. p stands for p_train, q for p_theta.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

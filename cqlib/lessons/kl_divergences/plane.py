@@ -1,7 +1,5 @@
 """Lesson 01 in the plane: fits with a full covariance to two correlated modes and to eight modes on a ring."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Lesson 05: models with f, and images beside their features."""
 
-from __future__ import annotations
-
 import torch
 from IPython.display import HTML
 

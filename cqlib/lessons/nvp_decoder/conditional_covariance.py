@@ -1,7 +1,5 @@
 """Lesson 05, images of one code: p(x|z) does not factorise over pixels, and f gives it a covariance of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Lesson 05, the effects of f: correlations and kurtosis that it removes, and Table 1 with and without it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from IPython.display import HTML

@@ -1,7 +1,5 @@
 """Lesson 05, the effect of f on small changes of an image: singular values of its Jacobian, gain by frequency."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
