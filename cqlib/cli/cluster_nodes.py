@@ -23,7 +23,7 @@ ANSWER = 60.0  # seconds that a node has to start its first process and answer
 @contextmanager
 def connected(address: str) -> Iterator[None]:
     """Inside, this process is a driver of the cluster at `address` ("HOST:PORT", or "auto" for one on this machine).
-    UserError, one line, within some seconds where there is no cluster, or one of another version."""
+    UserError within some seconds where there is no cluster, or one of another version."""
     if address != "auto":
         host, _, port = address.rpartition(":")
         try:

@@ -1,6 +1,5 @@
-"""The options of all commands; those of run_all.sh are checked with the standard library alone: before it looks for an
-environment it calls `python -m cqlib.cli.options …`, which refuses wrong options (one line; exit code 2, or 1 for a
-file that does not exist) and prints the answer to --help or the names for --list, else nothing."""
+"""The options of all commands. Those of run_all.sh are checked with the standard library alone: it calls this module,
+which refuses wrong ones and answers --help and --list, before it looks for an environment."""
 
 import argparse
 import os

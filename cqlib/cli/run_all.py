@@ -1,5 +1,4 @@
-"""What run_all.sh runs: rows that are not finished yet, notebooks whose inputs have changed, and the report, rendered
-whatever has failed. `python -m cqlib.cli.run_all` takes the same options."""
+"""What run_all.sh runs: rows and notebooks that are not up to date, and the report, whatever has failed."""
 
 from __future__ import annotations
 
@@ -51,8 +50,7 @@ class Pending(NamedTuple):
 
 
 def plan(opts: Options) -> Plan:
-    """The plan for `--only` (default: every notebook, and the rows of Table 1), `--data` (default: the row's own data
-    sets for the profile, or those of the notebook) and `--seeds`."""
+    """The plan for `--only` (default: every notebook, and the rows of Table 1), `--data` and `--seeds`."""
     from cqlib.experiments.experiment import experiment
 
     books = notebooks()

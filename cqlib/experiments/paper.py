@@ -1,11 +1,10 @@
-"""What the paper says, as data: the numbers of the slides' three tables, tolerances, footnotes, data sets, and where
-each of its equations is computed. Numbers keep the digits they are printed with ("3.90" here, "3.9" there)."""
+"""What the paper says, as data: the numbers of the slides' tables as printed ("3.90" here, "3.9" there), tolerances,
+footnotes, data sets, and where each of its equations is computed."""
 
 from dataclasses import dataclass
 
 from cqlib.experiments.claims import Claim
 from cqlib.metrics.quantities import QUANTITIES
-from cqlib.util.errors import unknown
 
 METRICS = {id: f"{QUANTITIES[id].name} {QUANTITIES[id].arrow}" for id in ("bpd", "is", "fid")}
 
@@ -194,25 +193,18 @@ def canonical(row: str) -> str:
 
 
 def table_of(row: str) -> Table:
-    """The table a row stands in. UsageError for an unknown row."""
-    for table in TABLES:
-        if any(item.id == row for item in table.rows):
-            return table
-    raise unknown("row", row, ROWS)
+    """The table a row of `ROWS` stands in."""
+    return next(table for table in TABLES if row.startswith(f"{table.id}/"))
 
 
 def number(row: str, data: str, metric: str) -> Number | None:
-    """The cell of a row; None where its table has no such column. UsageError for an unknown row, data set or metric."""
-    for kind, name, valid in (("row", row, ROWS), ("data set", data, DATA_SETS), ("metric", metric, METRICS)):
-        if name not in valid:
-            raise unknown(kind, name, valid)
+    """The cell of a row of `ROWS`; None where its table has no such column."""
     found = (cell for cell in ROWS[row].numbers if (cell.data, cell.metric) == (data, metric))
     return next(found, None)
 
 
 def published_effect(claim: Claim) -> float | None:
     """The claim's effect from the printed numbers (unit: `claim.unit`); None where the slides print none."""
-    rows = [row for row in (claim.row_a, claim.row_b) if row in ROWS and claim.metric in METRICS]
-    cells = [cell for row in rows if (cell := number(row, claim.data, claim.metric)) is not None]
-    values = [cell.value for cell in cells if cell.value is not None]
+    cells = [number(row, claim.data, claim.metric) for row in (claim.row_a, claim.row_b) if row in ROWS]
+    values = [cell.value for cell in cells if cell is not None and cell.value is not None]
     return claim.effect(*values) if len(values) == 2 else None

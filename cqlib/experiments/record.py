@@ -1,5 +1,4 @@
-"""Records: what one run measured, as one small JSON file per row x data x profile x seed; the tables are rendered from
-them alone. Reading is strict, so that no damaged or foreign file ends up as a number in a table."""
+"""Records: what one run measured, as one small JSON file, read strictly; tables are rendered from them alone."""
 
 from __future__ import annotations
 
@@ -204,8 +203,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def load_records(folder: Path | str) -> tuple[list[Record], list[str]]:
-    """All records of `folder`: its `*.json` and `*/record.json`, sorted by path; and "NAME: what is wrong with it" for
-    each bad file. A missing folder holds none."""
+    """All records of `folder`, its `*.json` and `*/record.json` by path; "NAME: what is wrong" for each bad file."""
     folder = Path(folder)
     records, problems = [], []
     for path in sorted([*folder.glob("*.json"), *folder.glob("*/record.json")]):

@@ -41,8 +41,7 @@ def _mark(path: Path) -> dict[str, Any] | None:
 
 
 def tidy(folder: Path, runs_dir: Path) -> None:
-    """Remove what killed writers left: in `folder`, whose lock is held, all of it; where others may be writing, what is
-    an hour old; and all tracebacks but the newest."""
+    """Remove what killed writers left in `folder`, whose lock is held, or elsewhere an hour ago; and old tracebacks."""
     remove_leftovers(folder)
     for shared in (runs_dir, runs_dir / "features"):
         remove_leftovers(shared, older=HOUR)

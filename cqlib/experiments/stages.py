@@ -1,5 +1,5 @@
-"""The trainings of one run: the row's own, and for a GAN that of an encoder round its frozen decoder, for the BPD. Each
-leaves its averaged weights in the run's folder, with the hashes of its experiment and data."""
+"""The trainings of one run, the row's own and, for the BPD of a GAN, an encoder's round its frozen decoder; each leaves
+its averaged weights in the run's folder, with the hashes of its experiment and data."""
 
 import time
 from dataclasses import dataclass, field

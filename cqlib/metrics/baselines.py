@@ -1,5 +1,5 @@
-"""Scores along training, the best step, and what a score has to beat. A GAN's samples can get worse again: papers
-report the best step, which here is chosen on training images, and only then measured on the test split."""
+"""Scores along training, the best step (chosen on training images, then measured on the test split: a GAN's samples can
+get worse again), and what a score has to beat."""
 
 import copy
 from collections.abc import Mapping

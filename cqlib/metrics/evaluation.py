@@ -149,8 +149,8 @@ def quality(
 
 
 def sampling_time(model: System, *, results: PartialResults = IN_MEMORY) -> Metric:
-    """Seconds to draw a batch of samples in fp32 and without gradients, the median of `REPEATS` after a first one; std
-    over them. Machines under different loads do not compare. The state of random numbers is restored."""
+    """Seconds to draw a batch of samples, the median of `REPEATS` after a first one; std over them. Random numbers go
+    on as before."""
     device = next(model.eval().parameters()).device
     times = []
     with full_fp32(), torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

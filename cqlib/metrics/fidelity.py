@@ -28,8 +28,8 @@ SPLITS = {"test": "held-out test split", "train": "training split"}
 
 @dataclass(frozen=True)
 class Sets:
-    """What a score is computed from: pooled features (n, d) of samples and of real images, float32, the samples' logits
-    where there are any, and the words of a protocol that say what the two sets are."""
+    """What a score is computed from: pooled features (n, d) of samples and of real images, float32, the samples'
+    logits, if any, and what the two sets are, in the words of a protocol."""
 
     features: Features
     fake: Tensor
@@ -58,15 +58,9 @@ class Sets:
 
 
 def score(
-    extracted: Mapping[str, Tensor],
-    real: Tensor,
-    protocol: Protocol,
-    *,
-    features: Features,
-    slow: bool = True,
+    extracted: Mapping[str, Tensor], real: Tensor, protocol: Protocol, *, features: Features, slow: bool = True
 ) -> dict[str, Metric]:
-    """A `Metric` for each of `quantities.SCORES` under `protocol`, from features that one pass has extracted for all
-    protocols.
+    """A `Metric` for each of `SCORES` under `protocol`, from features that one pass has extracted for all protocols.
 
     `extracted` holds the samples' pooled features and logits by layer (see `extract`), `real` the pooled features of
     real images, (n, d) float32 each; the first `n_fake`, `is_images` and `n_real` of them are used. Without `slow`
@@ -136,11 +130,8 @@ def _by_neighbours(sets: Sets, name: str, key: str) -> Metric:
     return Metric(sets.neighbours[getattr(metric_prc, key)], None, len(sets.fake), words)
 
 
-def floor(
-    train: Tensor, test: Tensor, *, features: Features, protocol_name: str = ""
-) -> dict[str, Metric]:
-    """The distances between real training and test images: what a perfect model gets. Pooled features (n, d) of each;
-    `protocol_name` is part of the protocol."""
+def floor(train: Tensor, test: Tensor, *, features: Features, protocol_name: str = "") -> dict[str, Metric]:
+    """The distances between real training and test images, pooled features (n, d) each: what a perfect model gets."""
     against = f"n_train = n_test = {len(train)}, training split against held-out test split"
     sets = Sets(features, train, test, _named(against, protocol_name), note=" floor")
     return {q.name: resolve_name(q.how)(sets) for q in SCORES if q.distance}

@@ -1,5 +1,4 @@
-"""The literature's evaluation protocols by name: which real images, and how many samples, stand behind a score. FID is
-biased by both numbers, so two FIDs compare only under one protocol."""
+"""The literature's protocols by name: how many real images and samples stand behind a score; both bias FID."""
 
 import re
 from dataclasses import dataclass

@@ -44,8 +44,7 @@ def pixels(images: Tensor, alt: str, *, columns: int = 8, scale: int | None = No
 
 
 def table(caption: str, header: Sequence[str] | Mapping[str, Format | None], rows: Iterable[Sequence[Any]]) -> HTML:
-    """A table whose first column names its rows; cells are text, numbers, scalar tensors or `run_sets.Cell`. A mapping
-    as the header gives each column's format for numbers."""
+    """A table whose first column names its rows; a mapping as the header gives each column's format for numbers."""
     formats = list(header.values()) if isinstance(header, Mapping) else [None] * len(header)
 
     def cell(value: Any, form: Format | None) -> Any:

@@ -38,8 +38,8 @@ WIDTH = 200  # of the picture of an interval, in its own units
 
 @dataclass(frozen=True)
 class Card:
-    """A claim, its results in each run set that tests it (the one that decides first), one for each temperature that
-    was measured; and why it was not tested where there are none."""
+    """A claim, its results in each run set that tests it (the one that decides first), one for each temperature; or why
+    there are none."""
 
     claim: Claim
     tests: tuple[tuple[ClaimResult, ...], ...]

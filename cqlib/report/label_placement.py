@@ -30,8 +30,7 @@ class Label(NamedTuple):
 def place(
     figure: Figure, labels: Sequence[Label], segments: Sequence[tuple[Axes, Sequence[float], Sequence[float]]]
 ) -> None:
-    """Draw every label at the nearest of a fixed set of places that is free, or that covers least. `segments` are lines
-    (axes, x of both ends, y of both ends) to keep clear of."""
+    """Draw every label where it covers least, nearest first; `segments` are lines (axes, x, y) to keep clear of."""
     figure.draw_without_rendering()  # fixes the layout, so that pixels mean something
     scale = figure.dpi / 72
     margin = 1.5 * scale

@@ -210,8 +210,8 @@ def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) 
 
 
 def order(series: Mapping[str, Sequence[plots.Curve]]) -> str:
-    """Since which step the means over seeds stand in the order that they have at the end. Empty for one model, for more
-    than a plot shows, or where models were measured at different steps."""
+    """Since which step the means over seeds stand in their final order; empty for one model or more than a plot shows,
+    and where models were measured at different steps."""
     curves = {label: [{step: value for step, value in line} for line in lines] for label, lines in series.items()}
     all_steps = {tuple(sorted(curve)) for lines in curves.values() for curve in lines}
     if not 2 <= len(series) < MAX_LINES or len(all_steps) != 1:

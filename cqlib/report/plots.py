@@ -100,8 +100,8 @@ def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int = 8) 
 
 
 def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks: Mapping[str, int]) -> Figure:
-    """Curves over training steps: `series[label]` holds one curve [[step, value], ...] per seed, drawn thin where there
-    are several. `marks`: label -> its number in `mark`, so that a system looks the same in every plot."""
+    """Curves over training steps: `series[label]` holds one [[step, value], ...] per seed. `marks`: label -> its number
+    in `mark`, so that a system looks the same in every plot."""
     with subplots(4.7, 3.1, style=PLAIN) as (figure, ax):
         ends = []
         for label, curves in series.items():

@@ -24,8 +24,7 @@ ABLATED = {ablation.variant(row) for ablation in ablations.ALL for row in ablati
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of a metric over `n` seeds, and its standard deviation (n - 1 in the denominator; None for one seed).
-    `starred`: BPD by the frozen-decoder recipe of the slides' footnote."""
+    """The mean of a metric over `n` seeds, its standard deviation (None for one seed); `starred`: BPD round a GAN."""
 
     value: float
     std: float | None

@@ -117,8 +117,7 @@ def remarks(sets: Sequence[RunSet], rows: Collection[str]) -> tuple[str, ...]:
 
 
 def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
-    """How many of the paper's numbers have each verdict, the best one where several run sets can tell. A number of a
-    system that stands in two tables counts once."""
+    """How many of the paper's numbers have each verdict, the best of all run sets; one printed twice counts once."""
     printed = {(paper.canonical(row.id), number.data, number.metric): number
                for row in paper.ROWS.values() for number in row.numbers if number.value is not None}  # fmt: skip
     counts = dict.fromkeys(NUMBER_LABELS, 0)
@@ -164,8 +163,7 @@ def measured_lines(row: paper.Row, table: paper.Table, runs: RunSet) -> list[Lin
 
 
 def _judgements(row: paper.Row, table: paper.Table, runs: RunSet) -> Iterator[Judgement]:
-    """Verdicts on the row's numbers for the run set's data, or the table's first data set if it has not that; numbers
-    with one verdict and one reason share a judgement."""
+    """Verdicts on the row's numbers for the run set's data, or the table's first; equal ones share a judgement."""
     data = runs.data if runs.data in table.data else next(n.data for n in row.numbers if n.value is not None)
     shared: dict[NumberVerdict, dict[str, None]] = {}
     for number in (n for n in row.numbers if n.data == data and n.value is not None):

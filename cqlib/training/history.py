@@ -15,8 +15,8 @@ class History:
         self.codes: list[list[Any]] = [[0, git.commit, git.dirty]]
 
     def resume(self, state: dict[str, Any], step: int, steps: int) -> None:
-        """Put what a checkpoint at `step` of `steps` holds before the present device and code, which count from here on
-        if a step is left. Checkpoints of earlier versions hold no code."""
+        """Put what a checkpoint at `step` of `steps` holds before the present device and code, which count where a step
+        is left. Checkpoints of earlier versions hold no code."""
         self.devices = _joined(state.get("devices", []), self.devices[-1], step, steps)
         self.codes = _joined(state.get("codes", [[0, None, None]]), self.codes[-1], step, steps)
 

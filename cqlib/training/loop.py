@@ -143,8 +143,8 @@ class Loop:
         self.snapshots = {k * config.steps // (config.snapshots + 1) for k in range(1, config.snapshots + 1)}
 
     def one_step(self) -> tuple[Losses, Tensor]:
-        """Critic updates, generator updates, average; the named losses, and whether all was finite (a bool tensor). It
-        never waits for a GPU, where the average takes in the (unchanged) weights of a bad step too."""
+        """Critic updates, generator updates, average; the named losses, and whether all was finite (a bool tensor). On
+        a GPU nothing waits, and the average takes in the (unchanged) weights of a bad step too."""
         c = self.config
         named: Losses = {}
         finite = []

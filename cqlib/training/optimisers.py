@@ -51,8 +51,7 @@ def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
 
 
 def step_unless(optimiser: torch.optim.Optimizer, bad: Tensor) -> None:
-    """A step of `optimiser`, unless `bad` (bool, no dimension, on the parameters' device): parameters and state then
-    stay as they are. The host does not wait to learn which."""
+    """A step of `optimiser`, unless `bad` (bool, no dimension, on the parameters' device), without waiting for it."""
     group = optimiser.param_groups[0]
     if group.get("fused"):
         optimiser.found_inf = bad.float()  # type: ignore[attr-defined]  # as torch.amp.GradScaler does

@@ -1,5 +1,5 @@
-"""Checkpoints: tensors and plain values in one safetensors file, atomic, hashed, with the previous one kept. A new
-state is read back before the one before it gets its second name. No pickle: a stranger's checkpoint holds no code."""
+"""Checkpoints: tensors and plain values in one safetensors file, atomic, hashed, read back before they replace another,
+the previous one kept. No pickle: a stranger's checkpoint holds no code."""
 
 import errno
 import hashlib

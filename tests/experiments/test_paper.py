@@ -8,7 +8,6 @@ import pytest
 
 from cqlib.experiments import claims, paper
 from cqlib.metrics.quantities import QUANTITIES
-from cqlib.util.errors import UsageError
 
 TABLE1 = r"""
 | CIFAR-10 | | | | | | |
@@ -107,14 +106,8 @@ def test_starred_numbers_and_doubts_carry_their_footnotes():
     assert "labels" in paper.FOOTNOTES[paper.ROWS["table3/improved-gan"].footnotes[0]]
 
 
-def test_lookups_name_the_nearest_valid_name():
-    with pytest.raises(UsageError, match="unknown row 'table1/vea': did you mean 'table1/vae'"):
-        paper.number("table1/vea", "cifar10", "bpd")
-    with pytest.raises(UsageError, match="unknown data set 'cifar'"):
-        paper.number("table1/vae", "cifar", "bpd")
-    with pytest.raises(UsageError, match="unknown row"):
-        paper.table_of("table9/x")
-    assert paper.table_of("table2/cqf") is paper.TABLE2
+def test_the_table_of_a_row():
+    assert all(paper.table_of(row.id) is table for table in paper.TABLES for row in table.rows)
 
 
 def test_rows_of_one_model_share_their_numbers():
