@@ -332,6 +332,7 @@ def test_our_step_on_the_examples_nets_does_the_same_work():
 # --- memory --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_memory_of_a_side_is_what_it_takes_beyond_the_start():
     """In a fresh process, for this one has memory to give back and to use again."""
     code = """
@@ -390,6 +391,7 @@ def test_sides_are_numbered_as_registered_where_one_is_missing(monkeypatch):
     assert (r.other, r.ours_s, r.other_s, r.ours_bytes, r.other_bytes) == ("c", 1.0, 3.0, 10, 30)
 
 
+@pytest.mark.slow
 def test_growth_compares_the_memory_of_the_first_and_the_last_steps(monkeypatch):
     found = iter([100, 150, 104])
     monkeypatch.setattr(sides, "resident", lambda device: next(found))

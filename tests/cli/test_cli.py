@@ -137,6 +137,7 @@ def refused(capsys, *arguments: str, main=cli.main) -> tuple[int, str]:
     return stop.value.code, capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_evaluate_does_not_train(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cli, "train", lambda given: pytest.fail("it trains"))
     arguments = ("evaluate", "table1/vae", "--profile", "smoke", "--runs-dir", str(tmp_path))

@@ -68,6 +68,7 @@ def run(tmp_path, monkeypatch):
     return go
 
 
+@pytest.mark.slow
 def test_every_task_ends_and_a_failure_stops_nobody(run, tmp_path):
     outcomes = run("fails", "crashes", "killed", "fine")
     assert {name: outcome.status for name, outcome in outcomes.items()} == {

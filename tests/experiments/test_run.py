@@ -21,6 +21,7 @@ from cqlib.experiments.selection import Selection
 from cqlib.metrics import features
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
+from cqlib.metrics.quantities import SCORES
 from cqlib.models.registry import RECIPES
 from cqlib.recipe import EVALUATION
 from cqlib.report import publish
@@ -107,13 +108,17 @@ def test_scores_on_other_weights_are_not_taken_for_those_asked_for(finished):
     assert run.scored(record, lite0) and not any(run.scored(record, given) for given in (own, one, other))
 
     def on(given):
-        scores = {"IS@T1": Metric(1.0, None, 4, f"IS: {given.weights_words}, n = 4")}
+        names = [f"{quantity.name}@T1" for quantity in SCORES]
+        scores = {name: Metric(1.0, None, 4, f"{name}: {given.weights_words}, n = 4") for name in names}
         return replace(record, metrics={**record.metrics, **scores})
 
     for given in (own, one, other):
         assert [run.scored(on(given), asked) for asked in (own, one, other)] == [
             given is asked for asked in (own, one, other)
         ]
+    lacking = on(own)
+    del lacking.metrics["Recall@T1"]  # a score that came later is measured too
+    assert not run.scored(lacking, own)
     assert run._kept(on(one), other) == run._kept(on(one), own) == record.metrics
     assert run._kept(on(own), one).keys() == run._kept(on(one), lite0).keys() == on(one).metrics.keys()
 
@@ -211,6 +216,7 @@ def test_another_recipe_trains_again_and_loses_nothing(vae, monkeypatch):
     assert len(kept) == 1 and read_record(kept[0]) == first
 
 
+@pytest.mark.slow
 def test_time_budget_saves_and_goes_on(finished_vae, tmp_path):
     with pytest.raises(StoppedEarly, match="step 0 of 20"):
         run.run("table1/vae", profile="smoke", runs_dir=tmp_path, time_budget=1e-9)
@@ -218,6 +224,7 @@ def test_time_budget_saves_and_goes_on(finished_vae, tmp_path):
     assert record.metrics["BPD"] == finished_vae[1].metrics["BPD"]
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_goes_on(tmp_path, monkeypatch):
     code = f"""
 import sys
@@ -247,6 +254,7 @@ sys.exit(main(sys.argv[1:]))
         run.run("table1/vae", profile="smoke", runs_dir=tmp_path, time_budget=1e-9)
 
 
+@pytest.mark.slow
 def test_changed_data_behind_a_path_is_noticed(tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "mine.npz"
@@ -281,6 +289,7 @@ def test_an_error_while_stopping_is_not_hidden():
     assert stop.requested == "SIGTERM"
 
 
+@pytest.mark.slow
 def test_a_stop_while_measuring_keeps_the_trained_model(tmp_path, monkeypatch):
     class AfterTraining(StopRequest):
         def reason(self):
@@ -294,6 +303,7 @@ def test_a_stop_while_measuring_keeps_the_trained_model(tmp_path, monkeypatch):
     assert run.run("table1/vae", profile="smoke", runs_dir=tmp_path).status == "done"
 
 
+@pytest.mark.slow
 def test_a_record_names_the_code_of_its_own_training_and_is_dirty_if_any_was(tmp_path, monkeypatch):
     """A GAN is trained, its encoder is, and it is measured, each by other code; a run that is measured anew, too."""
     codes = [GitInfo(letter * 40, letter == dirty) for dirty in ("b", "c") for letter in ("a", "b", "c")]
@@ -319,6 +329,7 @@ def stop():
     raise StoppedEarly("stopped")
 
 
+@pytest.mark.slow
 def test_what_a_training_says_of_its_code_is_kept_with_its_weights(tmp_path, monkeypatch):
     """It may have begun with other code than that of this call."""
     before, train = GitInfo("d" * 40, True), stages.train
@@ -368,6 +379,7 @@ def test_a_damaged_model_is_named_when_it_is_to_be_loaded(tmp_path, monkeypatch)
         cqlib.load(**ROW, runs_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
     real = stages.train
 

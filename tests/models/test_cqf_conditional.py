@@ -261,6 +261,7 @@ def coloured_by_grey(n: int) -> torch.Tensor:
     return colour.into_gamut(grey.to(torch.uint8).expand(-1, -1, 16, -1), chroma.expand(-1, -1, 16, -1))
 
 
+@pytest.mark.slow
 def test_a_short_training_learns_to_read_the_grey_image(tmp_path):
     """The colours that belong to a grey image become far more probable than those of another one, and are drawn."""
     recipe = RECIPES[ROW](ROW, "smoke", 16)

@@ -229,6 +229,7 @@ def test_every_pixel_matters_and_every_feature_moves():
     assert (slope.diag() - 1).abs().min() > 1e-6  # two scales: no pixel is left as it was
 
 
+@pytest.mark.slow
 def test_density_at_two_scales_integrates_to_one():
     """16 dimensions, by importance sampling from a wider Gaussian fitted to samples; not so without a term."""
     f = flow(1, 2, width=4, scales=2, size=0.2).double()

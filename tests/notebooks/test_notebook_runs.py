@@ -60,6 +60,7 @@ def run(job: notebooks.Job, stop: StopRequest | None = None) -> Outcome:
     return outcome
 
 
+@pytest.mark.slow
 def test_a_run_is_done_until_an_input_changes(job):
     assert not job.done()
     assert run(job).status == "done" and job.done()

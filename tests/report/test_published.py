@@ -55,6 +55,7 @@ def shown(page: str) -> tuple[list[str], list[tuple[Counter, list[int]]]]:
     return [*soup.body.stripped_strings, *alts, *labels], drawings
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_records_give(monkeypatch):
     written = {}
     monkeypatch.setattr(report, "write_atomic", lambda path, content: written.setdefault(path, content) and path)
