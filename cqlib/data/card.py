@@ -1,15 +1,16 @@
 """The card of a published data set: its files, sizes, hashes and terms. Standard library only."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from cqlib.data.reading import Reading
+    import numpy as np
 
+Array: TypeAlias = "np.ndarray"
+Images: TypeAlias = tuple[Array, Iterable[Array]]
+"""One split in the order of its source: labels int64 (N,), and images uint8 (3, S, S), read as they are asked for."""
 GDRIVE = "https://drive.google.com/uc?id="
 
 
@@ -33,6 +34,18 @@ class File:
         value = self.bytes / 10**power
         text = f"{value:.0f}" if value >= 20 else f"{value:.1f}".removesuffix(".0")
         return f"{'' if self.bytes % 10**5 else 'about '}{text} {unit}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Both splits of a data set: label k means `classes[k]`, `how` is the preprocessing in words, and `shuffle` whether
+    the source is sorted (by class, by name), so that each split is stored in a fixed random order."""
+
+    classes: tuple[str, ...]
+    train: Images
+    test: Images
+    how: str
+    shuffle: bool = True
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cqlib.data.card import Reading
 from cqlib.data.dataset import Dataset, Split, fixed_order
-from cqlib.data.reading import AGAIN, DAMAGE, Reading, damaged, fault, progress
+from cqlib.data.reading import AGAIN, DAMAGE, damaged, fault, progress
 from cqlib.util import locks
 from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, write_atomic
 

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -118,22 +117,6 @@ def threaded(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         while batch := list(itertools.islice(items, BLOCK)):
             yield from pool.map(function, batch)
-
-
-Images = tuple[Array, Iterable[Array]]
-"""One split in the order of its source: labels int64 (N,), and images uint8 (3, S, S), read as they are asked for."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Both splits of a data set: label k means `classes[k]`, `how` is the preprocessing in words, and `shuffle` whether
-    the source is sorted (by class, by name), so that each split is stored in a fixed random order."""
-
-    classes: tuple[str, ...]
-    train: Images
-    test: Images
-    how: str
-    shuffle: bool = True
 
 
 def averaged(side: int, size: int) -> str:

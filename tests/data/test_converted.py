@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cqlib.data import converted
+from cqlib.data.card import Reading
 from cqlib.data.dataset import Split, fixed_order
-from cqlib.data.reading import Reading
 from cqlib.util.errors import UserError
 
 

@@ -1,14 +1,8 @@
 """CelebA (Liu et al. 2015)."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cqlib.data.card import GDRIVE, Entry, File
-
-if TYPE_CHECKING:
-    from cqlib.data.reading import Images, Reading
+from cqlib.data.card import GDRIVE, Entry, File, Images, Reading
 
 
 def read(folder: Path, size: int) -> Reading:
@@ -20,7 +14,7 @@ def read(folder: Path, size: int) -> Reading:
     import numpy as np
 
     from cqlib.data.catalogue import ENTRIES
-    from cqlib.data.reading import AGAIN, Reading, decode, fault, threaded, verify
+    from cqlib.data.reading import AGAIN, decode, fault, threaded, verify
 
     images, partition = folder / "img_align_celeba", folder / "list_eval_partition.txt"
     verify(folder, [(file.name, file.md5 or "") for file in ENTRIES["celeba"].files if not file.folder])

@@ -1,14 +1,8 @@
 """CIFAR-10 (Krizhevsky 2009)."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cqlib.data.card import Entry, File
-
-if TYPE_CHECKING:
-    from cqlib.data.reading import Images, Reading
+from cqlib.data.card import Entry, File, Images, Reading
 
 
 def read(folder: Path, size: int) -> Reading:
@@ -17,7 +11,7 @@ def read(folder: Path, size: int) -> Reading:
     import numpy as np
     from torchvision import datasets
 
-    from cqlib.data.reading import Reading, averaged, verify
+    from cqlib.data.reading import averaged, verify
 
     kind = datasets.CIFAR10
     meta = (kind.meta["filename"], kind.meta["md5"])

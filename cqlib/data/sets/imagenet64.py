@@ -1,15 +1,9 @@
 """ImageNet at 64 x 64, downsampled officially (Chrabaszcz, Loshchilov and Hutter 2017)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cqlib.data.card import Entry, File
-
-if TYPE_CHECKING:
-    from cqlib.data.reading import Array, Images, Reading
+from cqlib.data.card import Array, Entry, File, Images, Reading
 
 _IMAGENET = "https://image-net.org/download-images.php"
 
@@ -19,7 +13,7 @@ def read(folder: Path, size: int) -> Reading:
     images; the classes are numbered from 1, in an order of their own, and not named."""
     import numpy as np
 
-    from cqlib.data.reading import Reading, npz
+    from cqlib.data.reading import npz
 
     def images(names: Sequence[str]) -> Iterator[Array]:
         for name in names:

@@ -1,20 +1,13 @@
 """LSUN (Yu et al. 2015): bedrooms, towers and churches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from cqlib.data.card import Entry, File
+from cqlib.data.card import Array, Entry, File, Reading
 from cqlib.util.errors import UserError
-
-if TYPE_CHECKING:
-    import lmdb
-
-    from cqlib.data.reading import Array, Reading
 
 
 def read(folder: Path, size: int, category: str) -> Reading:
@@ -29,7 +22,7 @@ def read(folder: Path, size: int, category: str) -> Reading:
 
     import numpy as np
 
-    from cqlib.data.reading import Reading, decode, threaded
+    from cqlib.data.reading import decode, threaded
 
     training, validation = (folder / f"{category}_{part}_lmdb" for part in ("train", "val"))
     with _database(training) as (n, _), _database(validation) as (n_validation, _):
@@ -53,7 +46,7 @@ def read(folder: Path, size: int, category: str) -> Reading:
 
 
 @contextmanager
-def _database(path: Path) -> Iterator[tuple[int, lmdb.Transaction]]:
+def _database(path: Path) -> Iterator[tuple[int, Any]]:
     """Number of entries and a transaction of an LMDB folder. UserError for whatever is wrong with it."""
     import os
 
@@ -81,19 +74,9 @@ def _entry(category: str, title: str, train: int, size: int) -> Entry:
     parts = (f"{category}_train_lmdb", f"{category}_val_lmdb")
     files = tuple(File(f"{part}.zip", n, f"{url}{part}.zip") for part, n in zip(parts, (size, 6_000_000), strict=True))
     name = f"lsun-{category.removesuffix('_outdoor')}"
-    terms = "no licence is stated; for research (Yu et al. 2015)"
-    return Entry(
-        name,
-        title,
-        (64,),
-        train - 9_700,
-        10_000,
-        files,
-        parts,
-        terms,
-        "no hash is published to check it by",
-        read=partial(read, category=category),
-    )
+    terms, by_hand = "no licence is stated; for research (Yu et al. 2015)", "no hash is published to check it by"
+    reader = partial(read, category=category)
+    return Entry(name, title, (64,), train - 9_700, 10_000, files, parts, terms, by_hand, read=reader)
 
 
 ENTRIES = (

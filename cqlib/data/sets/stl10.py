@@ -1,14 +1,8 @@
 """STL-10 (Coates, Ng and Lee 2011)."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cqlib.data.card import Entry, File
-
-if TYPE_CHECKING:
-    from cqlib.data.reading import Array, Images, Reading
+from cqlib.data.card import Array, Entry, File, Images, Reading
 
 
 def read(folder: Path, size: int) -> Reading:
@@ -21,7 +15,7 @@ def read(folder: Path, size: int) -> Reading:
     from PIL import Image
     from torchvision import datasets
 
-    from cqlib.data.reading import Reading, averaged, square, threaded, verify
+    from cqlib.data.reading import averaged, square, threaded, verify
 
     root = folder / datasets.STL10.base_folder
     verify(root, datasets.STL10.train_list + datasets.STL10.test_list)

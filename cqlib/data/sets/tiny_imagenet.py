@@ -1,14 +1,8 @@
 """Tiny ImageNet: 200 classes of ImageNet."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cqlib.data.card import Entry, File
-
-if TYPE_CHECKING:
-    from cqlib.data.reading import Images, Reading
+from cqlib.data.card import Entry, File, Images, Reading
 
 
 def read(folder: Path, size: int) -> Reading:
@@ -18,7 +12,7 @@ def read(folder: Path, size: int) -> Reading:
 
     import numpy as np
 
-    from cqlib.data.reading import AGAIN, Reading, averaged, decode, fault, threaded
+    from cqlib.data.reading import AGAIN, averaged, decode, fault, threaded
 
     root = folder / "tiny-imagenet-200"
     wnids = (root / "wnids.txt").read_text().split()
