@@ -1,7 +1,5 @@
 """The command line: a function per command, which imports what it needs, so that --help comes at once."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Callable, Sequence
@@ -35,7 +33,7 @@ def command(*options: str | tuple[str, dict[str, Any]]) -> Callable[[Run], Run]:
     return register
 
 
-def _experiment(options: argparse.Namespace) -> Experiment:
+def _experiment(options: argparse.Namespace) -> "Experiment":
     from cqlib.experiments.experiment import experiment
 
     return experiment(options.row, options.profile, options.data, options.seed, dict(options.changes or ()))
@@ -73,7 +71,7 @@ def train(options: argparse.Namespace) -> int:
     return _train(_experiment(options), options)
 
 
-def _train(e: Experiment, options: argparse.Namespace) -> int:
+def _train(e: "Experiment", options: argparse.Namespace) -> int:
     import torch
 
     from cqlib.cli import costs

@@ -4,8 +4,6 @@ A published one is a file of `cqlib.data.sets`; any other a function (argument, 
 in SOURCES. Importing this package needs the standard library only.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 from collections.abc import Callable
@@ -37,7 +35,7 @@ class Source(NamedTuple):
 def _in(module: str, function: str = "load", *, name: str = "", side: int | None = None) -> Loader:
     """`function` of `cqlib.data.<module>`, imported when it is called, of `name` if any, by default at `side`."""
 
-    def load(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
+    def load(argument: str, size: int | None, data_dir: Path | None) -> "Dataset":
         loader: Loader = getattr(importlib.import_module(f"cqlib.data.{module}"), function)
         return loader(name or argument, size or side, data_dir)
 
@@ -93,7 +91,7 @@ def check(name: str, size: int | None = None) -> None:
         raise UsageError(f"data set '{name}' has no size {size}: did you mean {best}? (valid: {every})")
 
 
-def load(name: str, *, size: int | None = None, data_dir: Path | str | None = None) -> Dataset:
+def load(name: str, *, size: int | None = None, data_dir: Path | str | None = None) -> "Dataset":
     """The data set `name` with images of `size` pixels a side (None: its own, for photos10 16).
 
     `data_dir` (default: $CQLIB_DATA) is where relative paths and local copies are looked for first; published data sets

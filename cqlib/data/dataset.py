@@ -1,10 +1,9 @@
 """What every data set is: two splits of 8-bit images in one tensor each, with labels and a fingerprint."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -57,13 +56,13 @@ class Split:
         return digest.hexdigest()[:16]
 
     @classmethod
-    def stored(cls, name: str, images: Tensor, labels: Tensor, fingerprint: str) -> Split:
+    def stored(cls, name: str, images: Tensor, labels: Tensor, fingerprint: str) -> Self:
         """A split whose fingerprint was computed when it was written: nobody hashes 37 GB to look at them."""
         split = cls(name, images, labels)
         split.__dict__["fingerprint"] = fingerprint  # where cached_property keeps it; `first` and `replace` drop it
         return split
 
-    def first(self, n: int) -> Split:
+    def first(self, n: int) -> Self:
         """The first n images (all of them when there are fewer)."""
         if n < 1:
             raise ValueError(f"a split needs at least one image, not {n}")
@@ -101,6 +100,6 @@ class Dataset:
         """C: 3 for colour images, 2 for points of the plane."""
         return self.train.shape[1]
 
-    def first(self, n_train: int, n_test: int) -> Dataset:
+    def first(self, n_train: int, n_test: int) -> Self:
         """The same data set with only the first images of each split."""
         return replace(self, train=self.train.first(n_train), test=self.test.first(n_test))

@@ -1,7 +1,5 @@
 """The published data sets on this machine: where they are, fetching them, loading them."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil
@@ -80,7 +78,7 @@ def describe(entry: Entry, folder: Path) -> Iterator[str]:
     yield f"      terms: {entry.terms}"
 
 
-def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
+def load(name: str, size: int | None, data_dir: Path | None) -> "Dataset":
     """The data set `name` at `size` (default: its first), from a local copy, which is fetched where that is allowed.
     UserError when it is missing, with file, size, source and folder, or damaged."""
     from cqlib.data import converted

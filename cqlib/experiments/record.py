@@ -1,7 +1,5 @@
 """Records: what one run measured, as one small JSON file, read strictly; tables are rendered from them alone."""
 
-from __future__ import annotations
-
 import datetime
 import json
 import re
@@ -114,7 +112,7 @@ class Record:
         return {key: value for key, value in values.items() if value or key not in OPTIONAL}
 
     @classmethod
-    def from_dict(cls, values: Any) -> Record:
+    def from_dict(cls, values: Any) -> "Record":
         """The inverse of `to_dict`. ValueError, one sentence, on a missing, unknown or wrong key or value."""
         try:
             record = _ADAPTER.validate_python(values)

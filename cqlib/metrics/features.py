@@ -1,8 +1,6 @@
 """Features for IS, FID, KID and precision/recall: which extractor, layers and weights. Weights are known by their
 content, and no pickle of unknown content is opened. torch-fidelity takes seconds to import."""
 
-from __future__ import annotations
-
 import errno
 import functools
 import io
@@ -12,7 +10,7 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pooch
 import torch
@@ -26,9 +24,6 @@ from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.util.errors import UserError
 from cqlib.util.files import sha256
 from cqlib.util.paths import ROOT
-
-if TYPE_CHECKING:
-    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 LITE0_NAME = "efficientnet-lite0"
 """In torch-fidelity's registry."""
@@ -64,7 +59,7 @@ class Features:
         lite0 = next((q.lite0 for q in SCORES if q.name == kind), "")
         return lite0 if self.suffix and lite0 else kind + self.suffix
 
-    def extractor(self, device: torch.device | str = "cpu") -> FeatureExtractorBase:
+    def extractor(self, device: torch.device | str = "cpu") -> Any:
         """The torch-fidelity module, once per process and device. UserError when the weights are damaged or foreign."""
         return _extractor(self, torch.device(device))
 
@@ -75,7 +70,7 @@ class Features:
 
 
 @functools.lru_cache(maxsize=4)
-def _extractor(features: Features, device: torch.device) -> FeatureExtractorBase:
+def _extractor(features: Features, device: torch.device) -> Any:
     from torch_fidelity.utils import create_feature_extractor
 
     from cqlib.metrics import lite0  # noqa: F401  (registers itself)

@@ -1,7 +1,5 @@
 """Where a number comes from: code, libraries, device, memory."""
 
-from __future__ import annotations
-
 import platform
 import re
 import resource
@@ -11,6 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import Self
 
 import torch
 from pydantic.dataclasses import dataclass
@@ -20,6 +19,19 @@ from cqlib.util.paths import ROOT
 from cqlib.util.schema import STRICT, Flag, Text
 
 LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy", "scikit-image", "scikit-learn", "pillow")
+
+
+@dataclass(frozen=True, config=STRICT)
+class GitInfo:
+    """The state of the code: commit and whether files differed from it; None where there is no repository."""
+
+    commit: Text | None
+    dirty: Flag | None
+
+    def after(self, *others: Self) -> "GitInfo":
+        """This commit; dirty if it or any of the others was, None if that is not known of one."""
+        states = {self.dirty, *(other.dirty for other in others)}
+        return GitInfo(self.commit, True if True in states else None if None in states else False)
 
 
 def now() -> str:
@@ -74,16 +86,3 @@ def peak_memory_bytes(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-@dataclass(frozen=True, config=STRICT)
-class GitInfo:
-    """The state of the code: commit and whether files differed from it; None where there is no repository."""
-
-    commit: Text | None
-    dirty: Flag | None
-
-    def after(self, *others: GitInfo) -> GitInfo:
-        """This commit; dirty if it or any of the others was, None if that is not known of one."""
-        states = {self.dirty, *(other.dirty for other in others)}
-        return GitInfo(self.commit, True if True in states else None if None in states else False)
