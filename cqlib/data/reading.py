@@ -15,7 +15,6 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
-from torchvision.datasets.utils import check_integrity
 from tqdm import tqdm
 
 from cqlib.util.errors import UserError, printable
@@ -126,6 +125,8 @@ def averaged(side: int, size: int) -> str:
 
 def verify(folder: Path, files: Iterable[Iterable[str]]) -> None:
     """UserError unless every (name, MD5) is a file of `folder` with this content."""
+    from torchvision.datasets.utils import check_integrity  # which takes seconds
+
     for name, md5 in files:
         if not check_integrity(folder / name, md5):
             what = "is truncated or altered (another MD5 than published)" if (folder / name).is_file() else "is missing"
