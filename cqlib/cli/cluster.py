@@ -1,6 +1,5 @@
-"""Rows on a Ray cluster (extra `cluster`): the tasks of `cqlib/cli/tasks.py`, each in a child process on whichever node
-has room for it. All nodes see the runs folder: where one is lost, Ray starts its tasks again on another, and each
-resumes from its last checkpoint. One actor beside the driver, the board, carries progress and the request to stop."""
+"""Rows on a Ray cluster (extra `cluster`), which all see the runs folder: where a node is lost, Ray starts its tasks on
+another, and each resumes from its checkpoint. One actor, the board, carries progress and the request to stop."""
 
 import threading
 import time

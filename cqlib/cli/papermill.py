@@ -70,9 +70,8 @@ def declared(source: Path) -> set[str]:
 
 
 def execute(job: Job) -> None:
-    """Run the notebook and write its .ipynb and .html, each whole or not at all; another process that runs the same is
-    waited for. UserError if a cell fails: that run is written too, for its traceback, but does not count as done.
-    KeyboardInterrupt after SIGTERM."""
+    """Run the notebook and write its .ipynb and .html, once at a time, each whole or not at all. UserError if a cell
+    fails: that run is written too, but does not count as done. KeyboardInterrupt after SIGTERM."""
     if unknown := sorted(set(job.parameters) - declared(job.source)):  # papermill would only warn
         raise UserError(f"{job.source.name} has no parameter '{unknown[0]}'")
     lock = job.out.parent.parent / ".locks" / job.out.name

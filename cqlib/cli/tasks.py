@@ -1,8 +1,5 @@
-"""Tasks as child processes, a few at a time: each has its own memory and log, and can be asked to stop.
-
-A task's process ends with exit code 0 (done), 3 (stopped, its state saved) or another one (failed), and sends messages
-to its parent with `say`. On Linux children are forked from one process that has imported torch, which takes seconds.
-"""
+"""Tasks as child processes, a few at a time, which send messages with `say` and end with exit code 0 (done), 3
+(stopped, its state saved) or another one (failed). On Linux they are forked from a process that has torch."""
 
 import multiprocessing
 import os

@@ -1,16 +1,13 @@
-"""photos10: crops of ten colour photographs that pip installs with scikit-image and scikit-learn.
+"""photos10: crops of ten colour photographs that pip installs with scikit-image and scikit-learn, each a class.
 
-Each photograph is a class. A crop is S x S pixels (S in 16, 32, 48, 64) of one level of an image pyramid: level l
-averages blocks of 2^l x 2^l pixels. 20,000 training and 2,000 test crops, equally many per class; within a class each
-level gives half as many as the finer one before it. The classes take turns.
+A crop is S x S pixels (S in 16, 32, 48, 64) of a level l of an image pyramid, which averages blocks of 2^l x 2^l
+pixels. 20,000 training and 2,000 test crops, equally many per class, in turn; each level gives half as many as the
+finer one. Flat ones (clear sky, the black frame of the retina) are left out: the root mean square distance of a crop's
+pixels from its mean colour is at least 4 of 255 levels per channel.
 
-Splits. Every photograph is divided into equal cells; each holds one square test tile, a quarter wider than the widest
-crop, at a random place of the cell. A test crop lies wholly inside a test tile, a training crop touches none: the
-splits share no pixel at any level, and both show the same kind of content.
-
-Flat crops (clear sky, the black frame of the retina) are left out: a crop's contrast, the root mean square distance of
-its pixels from its mean colour, is at least 4 of 255 levels per channel. After decoding all is integer arithmetic, and
-random numbers are PCG64's raw stream, so the data set is bit-equal everywhere.
+Every photograph is divided into equal cells, each with one square test tile, a quarter wider than the widest crop, at a
+random place. A test crop lies wholly inside a test tile, a training crop touches none: the splits share no pixel. After
+decoding all is integer arithmetic, with PCG64's raw stream: the data set is bit-equal everywhere.
 """
 
 import functools

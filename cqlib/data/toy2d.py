@@ -1,8 +1,7 @@
 """toy2d: densities in the plane that are known exactly, also after rounding to 8 bits.
 
-A point (x, y) of [-1, 1)^2 is an "image" of 2 channels and 1 x 1 pixel, so every model, and bits per dimension, apply
-as they stand; the best possible number is `entropy()`. A pixel value v owns the cell [v/128 - 1, (v+1)/128 - 1) of
-cqlib.pixels; what falls outside the square is counted in the outermost cells.
+A point (x, y) of [-1, 1)^2 is an "image" of 2 channels and 1 x 1 pixel; the best possible number is `entropy()`. A
+pixel value v owns the cell [v/128 - 1, (v+1)/128 - 1); what falls outside the square is counted in the outermost cells.
 """
 
 import math

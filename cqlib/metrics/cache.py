@@ -27,11 +27,9 @@ def pooled_features(
     device: torch.device | str = "cpu",
     results: PartialResults = IN_MEMORY,
 ) -> Tensor:
-    """Pooled features: uint8 images (n, 3, H, W) -> float32 (n, d), from `cache_dir` when they are there.
-
-    The key is all that they depend on, batch size and kind of device included: float32 sums differ in the last digits.
-    A damaged file is replaced; a cache that cannot be written is a warning. `results` as in `extract`.
-    """
+    """Pooled features: uint8 images (n, 3, H, W) -> float32 (n, d), from `cache_dir` when they are there by all that
+    they depend on, batch size and kind of device included. A damaged file is replaced; a cache that cannot be written
+    is a warning. `results` as in `extract`."""
 
     def compute() -> dict[str, Tensor]:
         layers = extract(images, features, (features.pooled,), device=device, results=results)

@@ -104,11 +104,9 @@ def quality(
     results: PartialResults = IN_MEMORY,
 ) -> tuple[dict[str, Metric], dict[str, Tensor], list[str]]:
     """IS, FID, KID, precision and recall at temperatures 1 and 0, the floors; the first samples of each temperature,
-    uint8 (n, C, H, W); and a note on each protocol that the data set is too small for.
-
-    IS, FID and KID under each of `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]"; UsageError for
-    an unknown one. A system without decoder noise is measured once and reported under both temperatures.
-    """
+    uint8 (n, C, H, W); and a note on each protocol that the data set is too small for. The distances and IS under each
+    of `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]"; UsageError for an unknown one. A system
+    without decoder noise is measured once and reported under both temperatures."""
     n = min(evaluation.fidelity_images, len(data.test), len(data.train))
     main = protocols.default_protocol(n, evaluation.is_images)
     measured, notes = [main], []
@@ -130,7 +128,7 @@ def quality(
     metrics |= {f"{features.label(kind)}-floor": metric for kind, metric in floors.items()}
     n_real = {p.split: max(q.n_real for q in measured if q.split == p.split) for p in measured}
     real = {split: pooled_features(getattr(data, split).images[:most], **where) for split, most in n_real.items()}
-    count = max(protocol.samples for protocol in measured)
+    count = max(max(p.n_fake, p.is_images) for p in measured)
     scores: dict[str, dict[str, Metric]] = {}
     for temperature in TEMPERATURES:
         if temperature == TEMPERATURES[0] or model.decoder_noise:

@@ -12,9 +12,8 @@ UNKNOWN_WEIGHTS = "unknown weights"
 
 @dataclass(frozen=True)
 class Protocol:
-    """The first `n_real` images of `split` ("test" or "train") against `n_fake` samples; IS on `is_images` samples in
-    `is_splits` parts. Without a `name` it is this project's own, at the size of a profile. `about` says what it is for
-    and how sure that is."""
+    """The first `n_real` images of `split` ("test" or "train") against `n_fake` samples; IS on `is_images` in
+    `is_splits` parts. Without a `name` it is a profile's own; `about` says what it is for and how sure that is."""
 
     name: str
     split: str
@@ -23,11 +22,6 @@ class Protocol:
     is_images: int
     is_splits: int = IS_SPLITS
     about: str = ""
-
-    @property
-    def samples(self) -> int:
-        """How many samples have to be drawn."""
-        return max(self.n_fake, self.is_images)
 
     def lacks(self, n_train: int, n_test: int) -> str:
         """What a data set of these sizes lacks for it, as the end of a sentence; "" when nothing."""

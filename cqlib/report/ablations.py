@@ -38,9 +38,8 @@ class Table:
 
 
 def tables(folder: Path = PUBLISHED) -> tuple[dict[str, Table], list[str]]:
-    """Claim -> its table, from the records below `folder`; and a line for each record that cannot be read and each
-    ablation whose runs pair with none. A row that an ablation does not change is the baseline's of the same seed and
-    device. All lines of a table are of the same seeds; a claim without its baseline has no table."""
+    """Claim -> its table, all lines of the same seeds, from the records below `folder`; and a line for each record that
+    cannot be read and each ablation whose runs pair with none. Rows that an ablation leaves are the baseline's."""
     records, problems = load_records(folder)
     claims = dict.fromkeys(claim for ablation in ABLATIONS for claim in ablation.claims)
     return {claim: t for claim in claims if (t := _table(BY_ID[claim], records, problems))}, problems

@@ -1,5 +1,5 @@
-"""The report: records -> one self-contained `index.html`, readable without a network or a script. What comes from
-outside is escaped, absolute paths in it cut to their last part. Notebooks show pieces of the same page."""
+"""The report: records -> one self-contained `index.html`, pieces of which notebooks show. What comes from outside is
+escaped, absolute paths in it cut to their last part."""
 
 import functools
 import itertools

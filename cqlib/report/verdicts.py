@@ -45,9 +45,8 @@ def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim tested on `runs`. `effect` and its 95 % interval from `low` to `high` are in `claim.unit`, positive as
-    claimed; `direction` is "as claimed", "contrary" or "" (nothing measured); `unpaired_seeds` have no comparable
-    partner. `missing_kind`: what a claim that was not run lacks, 0 a comparable pair, 1 or 2 rows, 3 its data."""
+    """A claim tested on `runs`: `effect`, 95 % interval in `claim.unit`, positive as claimed; `direction` "as claimed",
+    "contrary" or ""; `missing_kind`: what it lacks to be run, 0 a comparable pair, 1 or 2 rows, 3 its data."""
 
     claim: Claim
     runs: RunSet

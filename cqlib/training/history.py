@@ -20,11 +20,6 @@ class History:
         self.devices = _joined(state.get("devices", []), self.devices[-1], step, steps)
         self.codes = _joined(state.get("codes", [[0, None, None]]), self.codes[-1], step, steps)
 
-    @property
-    def device(self) -> str:
-        """The device and precision of the last step."""
-        return self.devices[-1][1]
-
     def git(self) -> GitInfo:
         """The code of the last step, dirty if that of any step was."""
         *earlier, last = (GitInfo(commit, dirty) for _, commit, dirty in self.codes)

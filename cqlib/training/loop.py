@@ -87,7 +87,8 @@ def train(
     notes, history = [*loop.notes, *loop.history.notes()], loop.history
     average = loop.average.module
     average.eval()
-    return TrainingResult(average, status, loop.step, loop.seconds, loop.skipped, notes, history.device, history.git())
+    device_name, code = history.devices[-1][1], history.git()
+    return TrainingResult(average, status, loop.step, loop.seconds, loop.skipped, notes, device_name, code)
 
 
 class Loop:

@@ -33,9 +33,8 @@ def saved_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
 
 
 def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load what `saved_state` returned, perhaps on another kind of device, into an optimiser of the same parameters:
-    the count of steps goes where this optimiser expects it, each other tensor gets its parameter's memory layout, which
-    the file does not keep (fused kernels traverse both in the order of memory)."""
+    """Load what `saved_state` returned, perhaps elsewhere, into an optimiser of the same parameters: the count of steps
+    goes where it expects that, each other tensor gets its parameter's memory layout, which the file does not keep."""
     own = [{key: group[key] for key in group.keys() & {"lr", "capturable"}} for group in optimiser.param_groups]
     optimiser.load_state_dict(state)
     for group, kept in zip(optimiser.param_groups, own, strict=True):

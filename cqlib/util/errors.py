@@ -63,9 +63,8 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, err
 
 @contextmanager
 def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
-    """Turn an exception into one line on stderr and an exit code: the UserError's own, 3 for Ctrl-C, else 1. The
-    traceback of a bug goes to a file in `logs` (default: the folder for temporary files). Warnings of libraries are
-    hidden, unless -W or PYTHONWARNINGS is set."""
+    """Turn an exception into one line on stderr and an exit code: the UserError's own, 3 for Ctrl-C, else 1. A bug's
+    traceback goes to a file in `logs` (default: a temporary folder). Warnings are hidden, unless -W is set."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:

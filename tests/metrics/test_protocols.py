@@ -115,7 +115,7 @@ def test_the_main_protocol_is_the_preset_only_at_its_size():
     assert protocols.default_protocol(10_000).name == ""
     assert protocols.default_protocol(10_000, 50_000) is PROTOCOLS["paper"]
     small = protocols.default_protocol(8000, 50_000)
-    assert (small.name, small.n_real, small.samples) == ("paper at 8000 images", 8000, 50_000)
+    assert (small.name, small.n_real, small.is_images) == ("paper at 8000 images", 8000, 50_000)
 
 
 def test_what_a_data_set_lacks():
