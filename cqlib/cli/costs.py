@@ -62,8 +62,7 @@ def hardware(threads: int) -> str:
 
 
 def known(e: Experiment, runs_dir: Path, records: Sequence[Record], hardware: str) -> Cost | None:
-    """From finished runs, with any seed, of this experiment on this hardware in its precision there (bf16 is up to four
-    times as fast), else an estimate kept in the runs folder."""
+    """From finished runs of this experiment, with any seed, on this hardware in its precision, else a kept estimate."""
     device = hardware if e.recipe.training.autocast == "auto" else f"{hardware.rsplit(', ', 1)[0]}, fp32"
     runs = [r for r in _like(e, records) if (r.device, r.config_hash) == (device, replace(e, seed=r.seed).config_hash)]
     if runs:
@@ -76,8 +75,7 @@ def known(e: Experiment, runs_dir: Path, records: Sequence[Record], hardware: st
 
 
 def estimate_and_keep(e: Experiment, runs_dir: Path, hardware: str) -> Cost:
-    """The cost of all training stages on the device that would train, from a few real steps at the real batch size on
-    random images; kept in the runs folder, where there is one, for this recipe on this hardware."""
+    """The cost of all training on this device, from a few real steps on random images; kept in the runs folder."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with torch.random.fork_rng(devices=[]):
         system = build(e.recipe.system)

@@ -35,13 +35,12 @@ class Resources:
 
 @dataclass(frozen=True)
 class Task:
-    """A call of `function` ("module:name") with `argument`; a result that is a text becomes the outcome's message.
-    `name` is for the user, `cost` its expected share of the time."""
+    """A call of `function` ("module:name") with `argument`; a text that it returns is the outcome's message."""
 
     name: str
     function: str
     argument: Any
-    cost: float = 1.0
+    cost: float = 1.0  # the expected share of the time
     resources: Resources = Resources()
 
 
@@ -100,8 +99,7 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
 
 
 def prepare(slot: Mapping[str, str]) -> Any:
-    """The context in which children start. On Linux, the process that they are forked from starts as well, and imports
-    in the background, with the number of threads of `slot`."""
+    """The context in which children start; on Linux the process that they are forked from starts, as in `slot`."""
     if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

@@ -71,8 +71,7 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """`train` and `test` of square images of side `size` pixels; label k means `classes[k]`. ValueError when the splits
-    differ in shape, the images are not size x size or a label has no class."""
+    """`train` and `test` of square images of side `size`; label k means `classes[k]`. ValueError where they differ."""
 
     name: str
     size: int

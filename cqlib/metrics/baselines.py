@@ -46,8 +46,7 @@ class Distances:
         self.results = PartialResults(stop=self.stop)
 
     def of(self, images: Tensor, split: str, *, once: bool = False) -> Metric:
-        """FID of uint8 `images` (n, 3, S, S) against the first n of `split`; with `once` the result is kept beside the
-        features of real images, for every other run on this data set."""
+        """FID of uint8 `images` (n, 3, S, S) against the first n of `split`; `once` keeps it for other runs."""
         real_images = getattr(self.data, split).images[: self.n]
         fake, real = (
             pooled_features(x, features=self.features, cache_dir=cache, device=self.device, results=self.results)

@@ -152,8 +152,8 @@ class Range(NamedTuple):
 
 
 def slider(draw: Callable[..., HTML], **controls: Range | Mapping[str, Any] | Sequence[Any]) -> Any:
-    """Widgets above `draw(**values)`, which is drawn again when one of them moves; None where nobody can move them. A
-    control is a `Range`, or a choice, which starts at its first value: a sequence of values, or label -> value."""
+    """Widgets above `draw(**values)`, drawn again when one moves: a `Range`, or a choice, a sequence or label -> value,
+    which starts at its first. None where nobody can move them."""
     if not live():
         return None
     import ipywidgets as widgets

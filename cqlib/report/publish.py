@@ -1,5 +1,4 @@
-"""Finished runs -> reports/published and README: records made from committed code, those of ablations whatever came
-out, sample grids of each row's first seed, and the weights of `MODELS` without their critics."""
+"""Finished runs -> reports/published and README: records made from committed code, grids of first seeds, `MODELS`."""
 
 import shutil
 from collections.abc import Sequence

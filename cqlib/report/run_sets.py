@@ -144,5 +144,4 @@ def mean_of(metrics: Iterable[Metric]) -> Mean | None:
 
 def most_common(values: Iterable[str]) -> str:
     """The most frequent value; of equally frequent ones the first by name."""
-    counts = Counter(values)
-    return min(counts, key=lambda value: (-counts[value], value))
+    return statistics.mode(sorted(values))

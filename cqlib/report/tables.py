@@ -95,8 +95,7 @@ class View:
 
 
 def view(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool = False) -> View:
-    """`table` with the paper's numbers and every run set's. A row that was not trained here gets the command that does
-    it, with `profile`; where the published records stand `alone`, only one that is not among them."""
+    """`table` with every run set's numbers; rows not trained here (or published, if `alone`) get the command for it."""
     rows = [row.id for row in table.rows]
     return View(
         table.id,

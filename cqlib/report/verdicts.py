@@ -201,8 +201,8 @@ def _mixed_precision(a: Record, b: Record) -> bool:
 
 
 def _bootstrap(claim: Claim, a: Record, b: Record, name: str, effect: float) -> tuple[float, float] | tuple[None, None]:
-    """One seed's interval for BPD, or (None, None) where a record has no per-image values. They may cover only some of
-    the test images: the interval is moved to lie about `effect`, the difference on all."""
+    """One seed's interval for BPD, moved to lie about `effect`, as records hold the values of some test images alone;
+    (None, None) without any."""
     first, second = a.per_image.get(name), b.per_image.get(name)
     if claim.metric != "bpd" or not first or not second or len(first) != len(second):
         return None, None

@@ -18,8 +18,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether the device computes bf16 convolutions in hardware. False where `$CQLIB_BF16` is 0: a machine with bf16
-    then trains as one without. UserError for another value than 0 or 1."""
+    """Whether the device computes bf16 convolutions in hardware; $CQLIB_BF16 = 0 denies it. UserError unless 0 or 1."""
     wish = os.environ.get("CQLIB_BF16") or "1"
     if wish not in ("0", "1"):
         raise UserError(f"$CQLIB_BF16 is '{wish}': 0 trains without bf16, 1 (or nothing) with it where there is any")

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 @dataclass
 class StopRequest:
-    """Long work calls `reason` wherever it can save its state and stop. `deadline` is on the `time.monotonic` clock;
-    `requested` is the reason once there is one; while `interrupts` is set, a signal raises KeyboardInterrupt too."""
+    """Long work calls `reason` wherever it can save its state and stop. `deadline` is on the `time.monotonic` clock."""
 
     deadline: float | None = None
-    requested: str | None = None
+    requested: str | None = None  # why
     signals: int = 0
-    interrupts: bool = False
+    interrupts: bool = False  # whether a signal raises KeyboardInterrupt as well
 
     def reason(self) -> str | None:
         """Why to stop now ("SIGTERM", "the time budget is used up"), or None."""

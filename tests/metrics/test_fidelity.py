@@ -13,9 +13,6 @@ from scores import Projection, expected_kid, frechet, gaussian, images_of, noise
 from cqlib.metrics import features, fidelity
 from cqlib.metrics.cache import pooled_features
 from cqlib.metrics.features import LITE0_NAME
-from cqlib.metrics.quantities import SCORES
-
-KINDS = tuple(quantity.name for quantity in SCORES)
 
 KINDS = ("IS", "FID", "KID", "Precision", "Recall")
 
