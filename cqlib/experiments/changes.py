@@ -34,11 +34,11 @@ IMAGES = 4
 """Random images that a change is tried on."""
 
 
-def changed(row: str, recipe: Recipe, changes: Changes) -> tuple[Recipe, dict[str, Any]]:
+def changed(row: str, recipe: Recipe, changes: Changes, trial: bool = True) -> tuple[Recipe, dict[str, Any]]:
     """The recipe with `changes`, and those of them that change something, sorted, with values as JSON has them.
 
     Values are of the field's type, or texts of such ("25", "true", "32,64,128"). UsageError, one line that names `row`,
-    for a path that does not exist, a value of another type, or a recipe that cannot be trained.
+    for a path that does not exist, a value of another type, or, by a `trial`, a recipe that cannot be trained.
     """
     result, applied = recipe, {}
     settings = dict(leaves(recipe))
@@ -48,7 +48,7 @@ def changed(row: str, recipe: Recipe, changes: Changes) -> tuple[Recipe, dict[st
         result, typed = _with(row, result, path, path, value)
         if typed != settings[path]:
             applied[path] = list(typed) if isinstance(typed, tuple) else typed
-    if applied:
+    if applied and trial:
         _try(row, in_words(applied), result)
     return result, applied
 

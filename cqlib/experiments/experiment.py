@@ -71,14 +71,15 @@ class Experiment:
         options = f"--profile {self.profile} --data {self.data} --seed {self.seed}{as_options(self.changes)}"
         return f"python -m cqlib train {self.row} {options}"
 
-    def with_changes(self, changes: Changes) -> Experiment:
-        """This experiment with other values in its recipe, beside those it has. UsageError for a wrong one."""
+    def with_changes(self, changes: Changes, trial: bool = True) -> Experiment:
+        """This experiment with other values in its recipe, beside those it has; `trial`: whether a training step is
+        made to see that there can be one. UsageError for a wrong change."""
         if not isinstance(changes, Mapping):
             raise UsageError(f"changes are a dictionary such as {{'training.steps': 3000}}, not {one_line(changes)}")
         if not changes:
             return self
         plain = experiment(self.row, self.profile, self.data, self.seed) if self.changes else self
-        recipe, applied = changed(self.row, plain.recipe, {**self.changes, **changes})
+        recipe, applied = changed(self.row, plain.recipe, {**self.changes, **changes}, trial)
         return replace(self, recipe=recipe, changes=applied)
 
     @property
@@ -142,7 +143,8 @@ def experiment(
 
 def experiment_of(record: Record) -> Experiment:
     """The experiment that left a record, as it is today. UsageError for names that are no more."""
-    return experiment(record.row, record.profile, record.data.name, record.seed, record.changes)
+    plain = experiment(record.row, record.profile, record.data.name, record.seed)
+    return plain.with_changes(record.changes, trial=False)
 
 
 def image_size(data: str, profile: str) -> int:

@@ -82,6 +82,7 @@ def test_every_task_ends_and_a_failure_stops_nobody(run, tmp_path):
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["crashes.log", "fails.log", "killed.log"]
 
 
+@pytest.mark.slow
 def test_a_child_has_the_threads_of_its_slot(run):
     assert run("threads", slots=[{"OMP_NUM_THREADS": "3"}])["threads"].message == "3 3"
 

@@ -32,6 +32,7 @@ def test_the_rows_are_those_of_the_notebook():
     assert "colourisation" in notebooks()
 
 
+@pytest.mark.slow
 def test_every_colour_comes_back_and_one_that_does_not_is_counted(monkeypatch):
     (line,) = lines(run_cell("colourisation", "for every colour of 8 bits")["_"])
     assert line[0] == "16,777,216" and line[1] == "0" and line[-1] == "261,121"

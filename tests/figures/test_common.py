@@ -37,6 +37,7 @@ def test_pictures_are_of_the_run_set_with_most_rows_and_of_this_machine_first(pu
     assert show.fullest(TABLE2_ROWS, records(1, ROWS, profile="smoke")).label == "photos10 16×16, smoke"
 
 
+@pytest.mark.slow
 def test_quality_has_a_picture_per_run_set_with_rows_of_its_own(published):
     assert "CQF + IAF + Residual" in words(show.quality("table2", [])) and not soup(show.quality("table2", [])).svg
     published(*records(3, ROWS))

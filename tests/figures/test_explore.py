@@ -114,6 +114,7 @@ def test_the_search_draws_from_the_posterior_of_a_linear_model():
     assert ((drawn.T.cov() - covariance).abs() < 4 * error + 0.02 * product).all()
 
 
+@pytest.mark.slow
 def test_completions_keep_what_is_known_and_differ_elsewhere(system):
     x, known = images(2), inpainting.masks(16)["left half"]
     pasted, made = inpainting.complete(system, x, known, 3, steps=150)

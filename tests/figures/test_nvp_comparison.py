@@ -81,6 +81,7 @@ def test_a_panel_is_cut_from_the_grid_that_a_run_left(published_samples, tmp_pat
     assert (unscaled(grid_png(images), 16) == grid(images)).all()
 
 
+@pytest.mark.slow
 def test_empty_panels_name_files_and_commands(published_samples, tmp_path):
     published_samples(record("table1/cq-f"), record("table3/cqf-2-scales"), on("celeba", 64, "table3/nvp"))
     _, found = nvp_comparison.read(replace(CHOSEN, data=["photos10"], runs_dir=tmp_path))
@@ -128,6 +129,7 @@ def test_times_are_means_over_the_device_that_most_runs_had(published, tmp_path)
     assert line[-2:] == ["7.50 ms", "2 min"]
 
 
+@pytest.mark.slow
 def test_only_panels_that_a_command_below_fills_say_so(published_samples, tmp_path):
     published_samples(*(record(row) for row in ("table1/cq-f", "table2/cqf-residual")), on("celeba", 64, "table1/cq-f"),
               on("cifar10", 32, "table2/cqf-residual"))  # fmt: skip

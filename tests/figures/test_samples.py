@@ -53,6 +53,7 @@ def copying():
         return model, neighbours.nearest_images(model, runs_dir="nowhere")
 
 
+@pytest.mark.slow
 def test_a_model_that_copies_is_caught_in_both_spaces(copying):
     _, found = copying
     table = by_name(neighbours.suspects(found))

@@ -130,6 +130,7 @@ def random_inception_weights(path, monkeypatch):
     return path
 
 
+@pytest.mark.slow
 def test_inception_from_a_weights_file(monkeypatch, tmp_path, capfd):
     chosen = features.features_for(random_inception_weights(tmp_path / "weights.pth", monkeypatch))
     assert (chosen.name, chosen.suffix) == ("inception", "")

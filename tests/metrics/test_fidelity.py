@@ -109,6 +109,7 @@ def test_precision_is_of_the_fake_and_recall_of_the_real(scores_of):
     assert apart["Precision"].value == apart["Recall"].value == 0
 
 
+@pytest.mark.slow
 def test_equal_to_torch_fidelity_as_a_whole():
     """The same numbers as torch-fidelity's own front door with this extractor."""
     fake, real = noise_images(20, 16, 1), noise_images(20, 16, 2) // 2

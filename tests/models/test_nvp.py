@@ -394,6 +394,7 @@ def test_samples_depend_on_the_generator_alone_and_change_nothing():
     torch.testing.assert_close(first, ((2 * torch.sigmoid(logits) - 1) / 0.9).clamp(-1, 1), rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_evaluation_agrees_with_training_mode_after_training(tmp_path):
     """Within 0.05 bits per dimension on the same images, at the constant learning rate of `paper`, no step apart."""
     x = images(64)

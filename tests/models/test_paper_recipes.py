@@ -74,6 +74,7 @@ def test_every_row_is_here():
     assert {row for row, _ in SIZES} == {canonical(row) for row in AVAILABLE} and SIZES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", quick_first(dict(SIZES)))
 def test_one_step_and_two_images(row, tmp_path):
     size = 16 if row in AT_16 else min(size for name, size in SIZES if name == row)

@@ -80,6 +80,7 @@ def test_a_run_is_done_until_an_input_changes(job):
     assert not job.done()
 
 
+@pytest.mark.slow
 def test_a_failing_cell_is_named_and_not_done(job):
     failing = replace(job, parameters={**job.parameters, "profile": "fails"})
     outcome = run(failing)

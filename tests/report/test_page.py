@@ -192,6 +192,7 @@ def test_further_protocols_and_baselines_have_tables_of_their_own(tmp_path):
     assert "yes" in soup.find(id="baselines-caption").find_parent("table").get_text()
 
 
+@pytest.mark.slow
 def test_equal_input_gives_an_equal_page(tmp_path):
     runs = records(1, ("table1/cq", "table1/cq-f"))
     a, b = (rendered_page(tmp_path / name, runs[:1], runs, plots=True).read_bytes() for name in "ab")

@@ -40,7 +40,7 @@ PROFILES, ROWS, SETS = (*PROFILES, "quik"), (*ROWS, "table1/vea"), (*SOURCES, "p
 FLAGS = (
     "--profile", "--data", "--seed", "--runs-dir", "--data-dir", "--time-budget", "--feature-weights", "--n",
     "--out", "--temperature", "--json", "--from", "--only", "--seeds", "--jobs", "--cluster", "--list", "--help",
-    "-h", "--hlep",
+    "-h", "--hlep", "--set",
 )  # fmt: skip
 COMMANDS = [name for name in cli.COMMANDS if name not in ("publish", "readme")]
 """Those that neither write to this repository nor train by the hour."""
@@ -61,6 +61,7 @@ values = {
     "--only": st.lists(st.sampled_from((*ROWS, "all", "table2", "explore", "tabel1")), min_size=1, max_size=3).map(
         ",".join
     ),
+    "--set": st.sampled_from(("training.steps=3", "system.widths=0,0,0", "training.betas=x", "trainin.steps=3", "=", "a=b")),
     "--cluster": st.sampled_from(("auto", "localhost:1", "127.0.0.1:9")),
 }
 paths = st.sampled_from(PATHS)

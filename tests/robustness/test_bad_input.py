@@ -33,6 +33,7 @@ def place(tmp_path):
         yield found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", bad_input.KINDS)
 def test_a_result_or_one_line(place, name):
     kinds = set()
