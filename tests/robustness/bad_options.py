@@ -61,7 +61,9 @@ values = {
     "--only": st.lists(st.sampled_from((*ROWS, "all", "table2", "explore", "tabel1")), min_size=1, max_size=3).map(
         ",".join
     ),
-    "--set": st.sampled_from(("training.steps=3", "system.widths=0,0,0", "training.betas=x", "trainin.steps=3", "=", "a=b")),
+    "--set": st.sampled_from(
+        ("training.steps=3", "system.widths=0,0,0", "training.betas=x", "trainin.steps=3", "=", "a=b")
+    ),
     "--cluster": st.sampled_from(("auto", "localhost:1", "127.0.0.1:9")),
 }
 paths = st.sampled_from(PATHS)
