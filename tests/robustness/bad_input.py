@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
+
 import bad_arrays
 import bad_images
 import bad_options
