@@ -39,6 +39,7 @@ FAMILIES = {  # by which columns of Table 3 the slides fill
     (False, True): "adversarial (no likelihood: starred BPD)",
     (True, False): "likelihood",
     (True, True): "both losses",
+    (False, False): "without a number",
 }
 
 

@@ -163,7 +163,7 @@ def measured_lines(row: paper.Row, table: paper.Table, runs: RunSet) -> list[Lin
 
 def _judgements(row: paper.Row, table: paper.Table, runs: RunSet) -> Iterator[Judgement]:
     """Verdicts on the row's numbers for the run set's data, or the table's first; equal ones share a judgement."""
-    data = runs.data if runs.data in table.data else next(n.data for n in row.numbers if n.value is not None)
+    data = runs.data if runs.data in table.data else next((n.data for n in row.numbers if n.value is not None), "")
     shared: dict[NumberVerdict, dict[str, None]] = {}
     for number in (n for n in row.numbers if n.data == data and n.value is not None):
         verdicts = {t: compare(number, runs.records_of(row.id), t) for t in temperatures(number.metric)}

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import signal
 import stat
 import tempfile
@@ -189,6 +190,7 @@ def of_process(code: int, said: str) -> Outcome:
         return Outcome("traceback", said, code)
     if code == 0 or (code == 1 and not said):
         return Outcome(RESULT, said, code)
+    said = re.sub("^fetching .* to .*\n", "", said)  # what a download is, before it fails
     whole = said.endswith("\n") and said.count("\n") == 1 and len(said) <= LONGEST
     shown = all(character.isprintable() for character in said.rstrip("\n"))
     clear = code in (1, 2) and whole and shown and len(said.split()) > 2

@@ -94,7 +94,7 @@ def _child(run: Run, notes: Path) -> None:
     from cqlib.training import loop as training
 
     EVALUATION["smoke"] = Evaluation(8, 8, 2, 4)
-    runs.run = partial(runs.run, checkpoint_seconds=run.every)
+    runs.run_experiment = partial(runs.run_experiment, checkpoint_seconds=run.every)
     folder, moments, files = run.runs / NAME, Counter(), []
 
     def moment() -> None:

@@ -29,7 +29,7 @@ def test_every_stage_has_moments(ground):
 def test_a_run_writes_under_temporary_names_and_syncs_before_and_after_the_rename(ground):
     opened = [path for event, path, *_ in ground.files if event == "open" and not Path(path).is_dir()]
     names = {Path(path).name for path in opened if not path.endswith(".tmp")}
-    assert len(opened) > 20 and names == {".lock"}
+    assert len(opened) > 50 and names == {".lock"}
     renames = 0
     for i, (event, source, target, inode) in enumerate(ground.files):
         if event != "os.rename":
