@@ -18,8 +18,8 @@ from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths
 
 ORIGINS = {"published": "Published", "local": "This machine"}
-ABLATED = {ablation.variant(row) for ablation in ablations.ALL for row in ablation.changes}
-"""Rows with the changes of an ablation, which stand beside the plain ones."""
+BESIDE = {ablation.variant(row) for ablation in ablations.WIDTHS.values() for row in ablation.changes}
+"""Changed rows that stand beside the plain ones; others are a run set of their own."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +112,12 @@ class RunSet:
 
 def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
     """The run sets of both origins, published first, each in the paper's order of rows, then by seed. Of two records of
-    one run the first counts. Runs with changes that are no ablation are a set of their own."""
+    one run the first counts. Changed runs are a set of their own, but for `BESIDE`."""
     order = {row: i for i, row in enumerate(ROWS)}
     sets: dict[tuple[str, str, int, str, str, str], dict[tuple[str, int], Record]] = {}
     for origin, records in (("published", published), ("local", local)):
         for record in records:
-            data, alone = record.data, record.changes and record.variant not in ABLATED
+            data, alone = record.data, record.changes and record.variant not in BESIDE
             changes = canonical_json(record.changes) if alone else ""
             key = (origin, data.name, data.shape[-1], record.profile, changes, data.fingerprint)
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
