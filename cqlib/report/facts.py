@@ -26,7 +26,7 @@ def summary(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]
         rows = sorted({label_of(run.variant) for run in local})
         start, end = min(run.started for run in local)[:16], max(run.finished for run in local)[:16]
         lines += [
-            ("Run on this machine", f"{done} of {len(local)} runs finished: {', '.join(rows)}"),
+            ("Run on this machine", f"{done} of {len(local)} runs finished: {'; '.join(rows)}"),
             ("Data and profile", "; ".join(runs.label for runs in sets if runs.origin == "local")),
             ("Seeds", _seeds(local)),
             ("Device", device_counts(local)),

@@ -218,7 +218,7 @@ def test_data_sets_of_the_slides_that_were_not_run_are_named():
 def test_the_first_screen_counts_runs_seeds_and_devices():
     local = [*records(1), record("table1/gan", 1, status="diverged")]
     lines = dict(facts.summary(run_sets(local, records(5))))
-    assert lines["Run on this machine"].startswith("5 of 6 runs finished: CQ, CQ-F")
+    assert lines["Run on this machine"].startswith("5 of 6 runs finished: CQ; CQ-F")
     assert lines["Seeds"] == "0, 1" and lines["Time, all runs"] == "41 min"
     assert lines["Published beside it"] == "25 runs on photos10 16×16, quick, seeds 0 to 4"
     assert dict(facts.summary([]))["Run on this machine"] == "nothing yet"
