@@ -22,7 +22,7 @@ from cqlib.experiments import ablations
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import NOTEBOOK_ROWS, ROWS, default_data, notebooks
 from cqlib.experiments.variants import Changes
-from cqlib.util.errors import UserError, one_line_errors
+from cqlib.util.errors import UsageError, UserError, one_line_errors
 from cqlib.util.files import remove_leftovers, write_atomic
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.stop import StopRequest
@@ -57,8 +57,10 @@ def plan(opts: Options) -> Plan:
     rows: list[tuple[str, Changes, str]] = []  # with the notebook that shows it, whose data sets may be its own
     files: list[Path] = []
     for name in opts.only or ("",):
-        if tried := ablations.ALL if name == "ablations" else filter(None, [ablations.BY_NAME.get(name)]):
-            rows += [(row, changes, "") for ablation in tried for row, changes in ablation.runs]
+        tried = [ablation for ablation in ablations.ALL if name in ("ablations", ablation.name)]
+        if tried and opts.profile != ablations.PROFILE:
+            raise UsageError(f"ablations change the recipes of --profile {ablations.PROFILE}, not of {opts.profile}")
+        rows += [(row, changes, "") for ablation in tried for row, changes in ablation.runs]
         if name in ROWS:
             rows.append((name, {}, ""))
             continue

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cqlib.util.files import canonical_json, sha256
+from cqlib.util.text import without_paths
 
 Changes = Mapping[str, Any]
 
@@ -69,5 +70,5 @@ def shown(value: Any) -> str:
 
 
 def in_words(changes: Changes) -> str:
-    """ "λ 25, steps: 3,000"."""
-    return ", ".join(f"{WORDS.get(path, path)} {shown(value)}" for path, value in changes.items())
+    """ "λ 25, steps: 3,000"; of a foreign record's words only what a page may show."""
+    return without_paths(", ".join(f"{WORDS.get(path, path)} {shown(value)}" for path, value in changes.items()))

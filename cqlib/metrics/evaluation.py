@@ -14,6 +14,7 @@ from cqlib.metrics.cache import metrics_once, pooled_features
 from cqlib.metrics.features import Features, extract
 from cqlib.metrics.metric import MAX_PER_IMAGE, Metric
 from cqlib.metrics.precision import full_fp32
+from cqlib.metrics.quantities import DISTANCES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.variational import VariationalModel
@@ -124,7 +125,8 @@ def quality(
     def floor() -> dict[str, Metric]:
         return fidelity.floor(train, test, features=features, protocol_name=main.name)
 
-    floors = metrics_once(f"floor {main.name}", train, test, features=features, cache_dir=cache_dir, compute=floor)
+    name = " ".join(["floor", main.name, *(quantity.id for quantity in DISTANCES)])
+    floors = metrics_once(name, train, test, features=features, cache_dir=cache_dir, compute=floor)
     metrics |= {f"{features.label(kind)}-floor": metric for kind, metric in floors.items()}
     n_real = {p.split: max(q.n_real for q in measured if q.split == p.split) for p in measured}
     real = {split: pooled_features(getattr(data, split).images[:most], **where) for split, most in n_real.items()}

@@ -16,7 +16,7 @@ from cqlib.metrics.features import Features
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.protocols import Protocol
-from cqlib.metrics.quantities import SCORES
+from cqlib.metrics.quantities import DISTANCES, SCORES
 
 SEED = 0
 """Of the shuffle of IS and the subsets of KID."""
@@ -134,7 +134,7 @@ def floor(train: Tensor, test: Tensor, *, features: Features, protocol_name: str
     """The distances between real training and test images, pooled features (n, d) each: what a perfect model gets."""
     against = f"n_train = n_test = {len(train)}, training split against held-out test split"
     sets = Sets(features, train, test, _named(against, protocol_name), note=" floor")
-    return {q.name: resolve_name(q.how)(sets) for q in SCORES if q.distance}
+    return {q.name: resolve_name(q.how)(sets) for q in DISTANCES}
 
 
 def frechet(fake: Tensor, real: Tensor, *, features: Features, split: str) -> Metric:

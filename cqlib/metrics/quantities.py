@@ -52,6 +52,7 @@ QUANTITIES = {
 }  # fmt: skip
 SCORES = tuple(quantity for quantity in QUANTITIES.values() if quantity.how)
 """Those of samples, in the order in which records carry them."""
+DISTANCES = tuple(quantity for quantity in SCORES if quantity.distance)
 COLUMNS = tuple(quantity for quantity in SCORES if quantity.column)
 FEATURES = {"inception": tuple(q.name for q in COLUMNS), "lite0": tuple(q.lite0 for q in COLUMNS)}
 """Kind of features -> the names of `COLUMNS` on them."""

@@ -158,6 +158,8 @@ def test_the_command_trains_what_an_ablation_needs(monkeypatch):
     assert planned("lambda-25") == [cq, ("table1/cq", {}, 100), ("table1/vae", {}, 100)]
     everything = planned("ablations")
     assert all((row, dict(changes), 100) in everything for a in ALL for row, changes in a.runs)
+    with pytest.raises(UserError, match="of --profile quick, not of paper"):  # whose widths, say, are others
+        plan(parse(["--only", "cq-f-width-50", "--profile", "paper"]))
     with pytest.raises(UserError, match="unknown name 'lambda-24': did you mean 'lambda-25'"):
         planned("lambda-24")
 

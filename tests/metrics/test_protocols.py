@@ -13,8 +13,9 @@ from torch import nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.metrics import evaluation, features, protocols
+from cqlib.metrics import evaluation, features, fidelity, protocols
 from cqlib.metrics.protocols import PROTOCOLS, Protocol
+from cqlib.metrics.quantities import DISTANCES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.recipe import Evaluation
 from cqlib.util.errors import StoppedEarly, UsageError
@@ -182,6 +183,16 @@ def measured(monkeypatch, tmp_path):
         return SimpleNamespace(metrics=metrics, grids=grids, notes=notes, data=data, model=model, presets=presets)
 
     return quality
+
+
+def test_a_new_distance_has_its_floor_beside_those_that_were_kept(measured, monkeypatch):
+    before = measured()
+    again = dataclasses.replace(DISTANCES[0], id="again", name="Again", lite0="Again-lite0")
+    for module in (evaluation, fidelity):
+        monkeypatch.setattr(module, "DISTANCES", (*DISTANCES, again))
+    after = measured()
+    assert "Again-lite0-floor" not in before.metrics
+    assert after.metrics["Again-lite0-floor"] == before.metrics["FD-lite0-floor"] == after.metrics["FD-lite0-floor"]
 
 
 def test_every_protocol_scores_the_same_samples(measured):

@@ -170,8 +170,9 @@ def test_text_from_outside_is_escaped_and_no_path_gets_in(tmp_path):
     done.metrics[HOSTILE] = done.metrics[f"FD-lite0@T1 [{HOSTILE}]"] = Metric(1.0, None, 1, "p")
     strange = replace(record("table1/gan", profile=HOSTILE), row=HOSTILE)
     named = record("table1/cq", data=f"npz:{folder}/cats.npz")
+    changed = replace(record("table1/cq"), changes={"training.optimiser": f"{folder}/deep/file.bin", HOSTILE: HOSTILE})
     failures = [HOSTILE, f"see {folder}/logs/worker.log"]
-    soup = page(tmp_path, local=[failed, done, strange, named], failures=failures, plots=True)
+    soup = page(tmp_path, local=[failed, done, strange, named, changed], failures=failures, plots=True)
     assert not soup.find_all("script") and not soup.find_all(onerror=True)
     assert [image for image in soup.find_all("img") if image.get("src") == "x"] == []
     assert words(soup).count('alert("x")') > 8
