@@ -76,8 +76,9 @@ def train(
 
     `labels` int64 (N,), -1 for none, reach only systems that use them; ValueError when those get none. State goes to
     `folder`/`name`.checkpoint every `checkpoint_seconds`; losses to `folder`/`name`.jsonl, one line per `log_every`
-    steps, means in nats per image. The same call resumes where an earlier one stopped, not from a state saved under
-    another `key`; `StoppedEarly` when `stop` asks for it, all saved. A run that diverges returns its last good state.
+    steps, means in nats per image. The same call resumes where an earlier one stopped; a state saved under another
+    `key` is not used. Raises `StoppedEarly`, all saved, when `stop` asks for it. A run that diverges returns its last
+    good state, with that status.
     """
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
