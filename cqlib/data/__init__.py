@@ -44,7 +44,7 @@ def _in(module: str, function: str = "load", *, name: str = "", side: int | None
 
 _POINTS = "points in the plane with a known density"
 SOURCES: dict[str, Source] = {
-    "photos10": Source("crops of ten photographs that come with scikit-image and scikit-learn; no download",
+    "photos10": Source("crops of ten photographs that come with the libraries it needs; no download",
                        IMAGE_SIZES, _in("photos10", side=IMAGE_SIZES[0])),
     "toy2d": Source(f"{_POINTS}: eight Gaussians", (1,), _in("toy2d", name=TOY2D[0])),
     **{f"toy2d:{name}": Source(f"{_POINTS}: {name}", (1,), _in("toy2d")) for name in TOY2D},

@@ -1,4 +1,5 @@
-"""photos10: crops of ten colour photographs that pip installs with scikit-image and scikit-learn, each a class.
+"""photos10: crops of ten colour photographs that pip installs with scikit-image, scikit-learn and matplotlib, each a
+class. All may be shown and passed on, two of them with their authors' names: `PHOTOS` has the terms.
 
 A crop is S x S pixels (S in 16, 32, 48, 64) of a level l of an image pyramid, which averages blocks of 2^l x 2^l
 pixels. 20,000 training and 2,000 test crops, equally many per class, in turn; each level gives half as many as the
@@ -14,6 +15,7 @@ import functools
 import importlib.util
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,19 +26,37 @@ from PIL import Image
 from cqlib.data.dataset import Dataset, Split
 from cqlib.util.errors import UserError
 
+
+@dataclass(frozen=True)
+class Photo:
+    """A photograph: its file inside the installed wheel, what it shows, by whom it is, and the terms it comes under."""
+
+    file: str
+    shows: str
+    author: str
+    terms: str
+
+
+_FREE, _CC0, _BY = "public domain", "CC0 1.0", "CC BY 2.0"
 PHOTOS = {
-    "astronaut": "skimage/data/astronaut.png",
-    "chelsea": "skimage/data/chelsea.png",
-    "coffee": "skimage/data/coffee.png",
-    "hubble": "skimage/data/hubble_deep_field.jpg",
-    "ihc": "skimage/data/ihc.png",
-    "motorcycle": "skimage/data/motorcycle_left.png",
-    "retina": "skimage/data/retina.jpg",
-    "rocket": "skimage/data/rocket.jpg",
-    "china": "sklearn/datasets/images/china.jpg",
-    "flower": "sklearn/datasets/images/flower.jpg",
-}
-"""Class name -> file inside the installed wheel."""
+    "astronaut": Photo("skimage/data/astronaut.png", "the astronaut Eileen Collins", "NASA", _FREE),
+    "chelsea": Photo("skimage/data/chelsea.png", "a cat", "Stéfan van der Walt", _CC0),
+    "coffee": Photo("skimage/data/coffee.png", "a cup of coffee", "Rachel Michetti, Pikolo Espresso Bar", _CC0),
+    "hubble": Photo("skimage/data/hubble_deep_field.jpg", "the Hubble eXtreme Deep Field", "NASA, ESA", _FREE),
+    "ihc": Photo("skimage/data/ihc.png", "stained tissue of the colon", "Center for Microscopy and Molecular Imaging",
+                 "no known copyright restrictions"),
+    "hopper": Photo("matplotlib/mpl-data/sample_data/grace_hopper.jpg", "the computer scientist Grace Hopper",
+                    "James S. Davis, US Navy", _FREE),
+    "retina": Photo("skimage/data/retina.jpg", "a retina", "Mikael Häggström", _CC0),
+    "rocket": Photo("skimage/data/rocket.jpg", "the launch of a Falcon 9", "SpaceX", _CC0),
+    "china": Photo("sklearn/datasets/images/china.jpg", "a temple in China",
+                   "danielbuechele, flickr.com/photos/danielbuechele/6061409035", _BY),
+    "flower": Photo("sklearn/datasets/images/flower.jpg", "a flower",
+                    "vultilion, flickr.com/photos/vultilion/6056698931", _BY),
+}  # fmt: skip
+"""By the name of its class."""
+PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
+"""Import name -> name for pip."""
 CLASSES = tuple(PHOTOS)
 N_TRAIN, N_TEST = 20_000, 2_000
 SEED = 10
@@ -64,8 +84,8 @@ class Box(NamedTuple):
 
 def photo(name: str) -> Array:
     """The photograph as uint8 (H, W, 3), read from the installed package. UserError when it is not there."""
-    package, _, inside = PHOTOS[name].partition("/")
-    pip_name = {"skimage": "scikit-image", "sklearn": "scikit-learn"}[package]
+    package, _, inside = PHOTOS[name].file.partition("/")
+    pip_name = PACKAGES[package]
     spec = importlib.util.find_spec(package)  # finds without importing: sklearn alone takes a second
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"photos10 needs {pip_name}: pip install {pip_name}")

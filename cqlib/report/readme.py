@@ -1,9 +1,10 @@
-"""The parts of README.md that are rendered, between `<!-- NAME -->` and `<!-- /NAME -->`; a test keeps them equal."""
+"""The parts of README.md and docs that are rendered, between `<!-- NAME -->` and `<!-- /NAME -->`; a test keeps them so."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from cqlib.data.catalogue import ENTRIES
+from cqlib.data.photos10 import PHOTOS
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record, load_records
 from cqlib.report.claim_cards import cards, count_claims
@@ -13,7 +14,7 @@ from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, ROOT
 from cqlib.util.text import markdown_table
 
-README = ROOT / "README.md"
+README, DATA = ROOT / "README.md", ROOT / "docs" / "data.md"
 DECIMALS = {"BPD": 2, "IS-lite0@T1": 2, "FD-lite0@T1": 1, "FD-lite0@T0": 1, "KD-lite0@T1": 3}
 """The measured columns and their decimals."""
 BESIDE = {"table2": ("table3/cqf-2-scales",)}
@@ -92,6 +93,12 @@ def data_sets(_: Sequence[RunSet]) -> str:
     return markdown_table(["name", "what", "files", "how it comes", "terms"], lines)
 
 
+def photographs(_: Sequence[RunSet]) -> str:
+    """The photographs of photos10 with their authors and terms."""
+    lines = [[f"`{name}`", p.shows, p.author, p.terms, f"`{p.file}`"] for name, p in PHOTOS.items()]
+    return markdown_table(["class", "what it shows", "by", "terms", "file in the installed packages"], lines)
+
+
 PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {
     "headlines": headlines,
     "table1": partial(table, paper.TABLE1),
@@ -99,28 +106,32 @@ PARTS: dict[str, Callable[[Sequence[RunSet]], str]] = {
     "table2": partial(table, paper.TABLE2),
     "table3": partial(table, paper.TABLE3),
     "equations": equations,
+    "photos10": photographs,
     "datasets": data_sets,
 }
+DOCUMENTS = {README: ("headlines", "table1", "claims", "table2", "table3", "equations"), DATA: ("photos10", "datasets")}
+"""File -> its parts."""
 
 
-def render(text: str, published: Sequence[Record]) -> str:
-    """README's `text` with every part rendered anew. ValueError when a part's marks are missing."""
+def render(text: str, parts: Sequence[str], published: Sequence[Record]) -> str:
+    """`text` with every one of `parts` rendered anew. ValueError when a part's marks are missing."""
     sets = run_sets([], published)
-    for name, part in PARTS.items():
+    for name in parts:
         before, start, rest = text.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- /{name} -->")
         if not end:
-            raise ValueError(f"README.md has no part <!-- {name} --> … <!-- /{name} -->")
-        text = f"{before}{start}{part(sets)}\n{end}{after}"
+            raise ValueError(f"there is no part <!-- {name} --> … <!-- /{name} -->")
+        text = f"{before}{start}{PARTS[name](sets)}\n{end}{after}"
     return text
 
 
 def write() -> None:
-    """Render README.md in place. UserError where a published record cannot be read."""
+    """Render `DOCUMENTS` in place. UserError where a published record cannot be read."""
     records, problems = load_records(PUBLISHED / "records")
     if problems or not records:
         raise UserError(problems[0] if problems else f"there are no records in {PUBLISHED / 'records'}")
-    write_atomic(README, render(README.read_text(), records))
+    for file, parts in DOCUMENTS.items():
+        write_atomic(file, render(file.read_text(), parts, records))
 
 
 def _fullest(which: paper.Table, sets: Sequence[RunSet]) -> RunSet:
