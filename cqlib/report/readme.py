@@ -1,4 +1,4 @@
-"""The parts of README.md and docs that are rendered, between `<!-- NAME -->` and `<!-- /NAME -->`; a test keeps them so."""
+"""The rendered parts of README.md and docs, between `<!-- NAME -->` and `<!-- /NAME -->`; a test keeps them so."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
