@@ -39,6 +39,8 @@ class TrainingConfig:
     critic_learning_rate: float | None = None
     """None: the same as `learning_rate`."""
     betas: tuple[float, float] = (0.5, 0.99)
+    critic_betas: tuple[float, float] | None = omitted_at_default(None)
+    """None: the same as `betas`."""
     decay_from: float = 1.0
     """Share of the steps after which both learning rates fall linearly to 0; 1 = constant."""
     decay_per_step: float = omitted_at_default(1.0)

@@ -128,10 +128,10 @@ class Loop:
                 if child_name != "critic":
                     child.compile()
         self.rates = [config.learning_rate]
-        self.optimisers = [optimiser(self.system.generator_parameters(), config, config.learning_rate)]
+        self.optimisers = [optimiser(self.system.generator_parameters(), config, self.rates[0], config.betas)]
         if critic := self.system.critic_parameters():
             self.rates.append(config.critic_learning_rate or config.learning_rate)
-            self.optimisers.append(optimiser(critic, config, self.rates[1]))
+            self.optimisers.append(optimiser(critic, config, self.rates[1], config.critic_betas or config.betas))
         self.step = self.skipped = self.skipped_in_a_row = 0
         self.waits = self.device.type != "cuda"
         """Whether the host decides after each step; a GPU is left to run ahead of it."""

@@ -13,15 +13,17 @@ from cqlib.recipe import TrainingConfig
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
-def optimiser(parameters: list[nn.Parameter], config: TrainingConfig, rate: float) -> torch.optim.Optimizer:
+def optimiser(
+    parameters: list[nn.Parameter], config: TrainingConfig, rate: float, betas: tuple[float, float]
+) -> torch.optim.Optimizer:
     """The optimiser that `config` names, at learning rate `rate`; all its state is on the device of the parameters."""
     on_gpu = parameters[0].is_cuda
     if config.optimiser == "adam":
-        return torch.optim.Adam(parameters, lr=rate, betas=config.betas, fused=True)
+        return torch.optim.Adam(parameters, lr=rate, betas=betas, fused=True)
     if config.optimiser == "adamax":
-        return torch.optim.Adamax(parameters, lr=rate, betas=config.betas, foreach=True, capturable=on_gpu)
+        return torch.optim.Adamax(parameters, lr=rate, betas=betas, foreach=True, capturable=on_gpu)
     if config.optimiser == "rmsprop":
-        alpha = config.betas[1]
+        alpha = betas[1]
         return torch.optim.RMSprop(parameters, lr=rate, alpha=alpha, foreach=True, capturable=on_gpu)
     raise ValueError(f"unknown optimiser '{config.optimiser}': adam, adamax or rmsprop")
 

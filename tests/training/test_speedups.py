@@ -140,7 +140,7 @@ def test_fused_optimisers_move_the_weights_as_loops_do(name):
     torch.manual_seed(0)
     start = [torch.randn(5, 3), torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)]
     ours, theirs = ([torch.nn.Parameter(p.clone()) for p in start] for _ in range(2))
-    fast, slow = optimiser(ours, training, 0.01), loops[name](theirs)
+    fast, slow = optimiser(ours, training, 0.01, training.betas), loops[name](theirs)
     for _ in range(3):
         for a, b in zip(ours, theirs, strict=True):
             a.grad = torch.empty_like(a).copy_(torch.randn(a.shape))  # in the layout of the weight, as autograd's are

@@ -296,6 +296,13 @@ def test_learning_rates_fall_linearly_after_decay_from(tmp_path):
     assert seen == {0: [1.0, 4.0], 50: [1.0, 4.0], 75: [0.5, 2.0], 100: [0.0, 0.0]}
 
 
+@pytest.mark.parametrize("own, expected", [(None, (0.9, 0.999)), ((0.5, 0.99), (0.5, 0.99))])
+def test_a_critic_has_its_own_betas_where_they_are_given(tmp_path, own, expected):
+    chosen = config(betas=(0.9, 0.999), critic_betas=own)
+    loop = Loop(Line(critic=True), IMAGES, None, chosen, 0, tmp_path, "x", torch.device("cpu"))
+    assert [each.param_groups[0]["betas"] for each in loop.optimisers] == [(0.9, 0.999), expected]
+
+
 @pytest.mark.parametrize("optimiser", ["adam", "adamax", "rmsprop"])
 def test_every_optimiser_minimises(tmp_path, optimiser):
     system = Line()
@@ -393,7 +400,7 @@ def test_a_step_is_taken_unless_the_device_says_that_it_is_bad(name):
 
     def moved(bad, ask):
         weight = nn.Parameter(torch.tensor([1.0, -2.0]))
-        one = optimiser([weight], config(optimiser=name), 0.1)
+        one = optimiser([weight], config(optimiser=name), 0.1, (0.5, 0.99))
         for k, is_bad in enumerate(bad):
             weight.grad = torch.full((2,), float("nan")) if is_bad else torch.tensor([0.5, 0.1 * k])
             if ask and not is_bad:
@@ -413,7 +420,7 @@ def test_a_bad_step_leaves_parameters_of_every_layout_and_their_state(name):
     torch.manual_seed(0)
     maps = torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last)
     params = [nn.Parameter(p) for p in (maps, torch.randn(5), torch.tensor(2.0))]
-    one = optimiser(params, config(optimiser=name), 0.1)
+    one = optimiser(params, config(optimiser=name), 0.1, (0.5, 0.99))
 
     def take(bad, late):
         for p in params[: 2 + late]:
@@ -443,7 +450,7 @@ def test_a_state_from_a_card_goes_on_on_a_cpu(name):
     def end(from_card):
         weight, state = nn.Parameter(torch.tensor([1.0, -2.0])), None
         for _ in range(2):
-            one = optimiser([weight], config(optimiser=name), 0.1)
+            one = optimiser([weight], config(optimiser=name), 0.1, (0.5, 0.99))
             if state:
                 load_state(one, state)
             weight.grad = torch.tensor([0.5, -1.0])
