@@ -127,7 +127,7 @@ def run_experiment(
 
 def scored(record: Record, features: Features) -> bool:
     """Whether the record has all scores on just these features, weights included; none are taken of grey images."""
-    names = [f"{features.label(q.name)}@T1" for q in SCORES]
+    names = [f"{features.label(q.name)}@T1" for q in SCORES if not q.labelled]
     found = record.metrics.get(names[0])
     if found is None or not record.metrics.keys() >= set(names):
         return not any("@T1" in name for name in record.metrics)

@@ -104,10 +104,10 @@ def quality(
     cache_dir: Path,
     results: PartialResults = IN_MEMORY,
 ) -> tuple[dict[str, Metric], dict[str, Tensor], list[str]]:
-    """IS, FID, KID, precision and recall at temperatures 1 and 0, the floors; the first samples of each temperature,
-    uint8 (n, C, H, W); and a note on each protocol that the data set is too small for. The distances and IS under each
-    of `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]"; UsageError for an unknown one. A system
-    without decoder noise is measured once and reported under both temperatures."""
+    """All scores of samples at temperatures 1 and 0, the floors; the first samples of each temperature, uint8
+    (n, C, H, W); and a note on each protocol that the data set is too small for. The distances and IS under each of
+    `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]"; UsageError for an unknown one. A system
+    without decoder noise is measured once and reported under both temperatures. Classes need more than one label."""
     n = min(evaluation.fidelity_images, len(data.test), len(data.train))
     main = protocols.default_protocol(n, evaluation.is_images)
     measured, notes = [main], []
@@ -138,7 +138,9 @@ def quality(
             layers = (features.pooled, features.logits)
             extracted = extract(fake, features, layers, device=device, results=results)
             for p in measured:
-                scores[p.name] = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main)
+                labels = getattr(data, p.split).labels if len(data.classes) > 1 else None
+                scores[p.name] = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main,
+                                                labels=labels)  # fmt: skip
                 results.check()
         for p in measured:
             for kind, metric in scores[p.name].items():

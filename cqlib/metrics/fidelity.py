@@ -1,15 +1,18 @@
-"""IS, FID, KID, precision and recall of samples: torch-fidelity's own functions on features extracted once.
+"""IS, FID, KID, precision and recall of samples: torch-fidelity's own functions on features extracted once; and the
+share of classes that samples reach.
 
 Sources: IS, Salimans et al., arXiv:1606.03498; FID, Heusel et al., arXiv:1706.08500; KID, Binkowski et al.,
 arXiv:1801.01401; precision and recall, Kynkaanniemi et al., arXiv:1904.06991 (3 nearest neighbours).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pkgutil import resolve_name
 
+import torch
 from torch import Tensor
 
 from cqlib.metrics.features import Features
@@ -29,13 +32,14 @@ SPLITS = {"test": "held-out test split", "train": "training split"}
 @dataclass(frozen=True)
 class Sets:
     """What a score is computed from: pooled features (n, d) of samples and of real images, float32, the samples'
-    logits, if any, and what the two sets are, in the words of a protocol."""
+    logits and the real images' labels, if any, and what the two sets are, in the words of a protocol."""
 
     features: Features
     fake: Tensor
     real: Tensor
     against: str
     logits: Tensor | None = None
+    labels: Tensor | None = None
     splits: int = 1
     note: str = ""
     protocol_name: str = ""
@@ -58,21 +62,24 @@ class Sets:
 
 
 def score(
-    extracted: Mapping[str, Tensor], real: Tensor, protocol: Protocol, *, features: Features, slow: bool = True
-) -> dict[str, Metric]:
+    extracted: Mapping[str, Tensor], real: Tensor, protocol: Protocol, *, features: Features, slow: bool = True,
+    labels: Tensor | None = None,
+) -> dict[str, Metric]:  # fmt: skip
     """A `Metric` for each of `SCORES` under `protocol`, from features that one pass has extracted for all protocols.
 
     `extracted` holds the samples' pooled features and logits by layer (see `extract`), `real` the pooled features of
     real images, (n, d) float32 each; the first `n_fake`, `is_images` and `n_real` of them are used. Without `slow`
     those that take long are left out. A metric's n is the number of samples; std: IS over splits, KID over subsets,
-    else None.
+    else None. Without `labels`, int64 (n,) of the real images, there is no score of classes.
     """
     fake, logits = extracted[features.pooled][: protocol.n_fake], extracted[features.logits][: protocol.is_images]
     real = real[: protocol.n_real]
     splits = max(1, min(protocol.is_splits, len(logits) // 10))
     against = _named(_against(fake, real, protocol.split), protocol.name)
-    sets = Sets(features, fake, real, against, logits, splits, protocol_name=protocol.name)
-    return {q.name: resolve_name(q.how)(sets) for q in SCORES if slow or not q.slow}
+    labels = None if labels is None else labels[: protocol.n_real]
+    sets = Sets(features, fake, real, against, logits, labels, splits, protocol_name=protocol.name)
+    asked = [q for q in SCORES if (slow or not q.slow) and (labels is not None or not q.labelled)]
+    return {q.name: resolve_name(q.how)(sets) for q in asked}
 
 
 def inception_score(sets: Sets) -> Metric:
@@ -121,6 +128,25 @@ def precision(sets: Sets) -> Metric:
 def recall(sets: Sets) -> Metric:
     """The share of real images that lie near a sample, by nearest neighbours."""
     return _by_neighbours(sets, "Recall", "KEY_METRIC_RECALL")
+
+
+def class_coverage(sets: Sets) -> Metric:
+    """The share of classes that samples reach: exp(-KL(p || q)), p and q the shares of classes among samples and among
+    real images, in (0, 1]. It is 1 where they agree, and k / K where samples have k of K equal classes alone.
+
+    A sample is of the class of its nearest real image, as the bins of Richardson and Weiss (NDB, arXiv:1805.12462) are;
+    the divergence is that of Metz et al. (arXiv:1611.02163), who ask a classifier. To count the classes reached at all
+    would see nothing between all and none of a class. Images taken for another class blur the score towards 1.
+    """
+    assert sets.labels is not None
+    with full_fp32():
+        nearest = torch.cat([torch.cdist(part, sets.real).argmin(1) for part in sets.fake.split(1000)])
+    classes = int(sets.labels.max()) + 1
+    p, q = (torch.bincount(of, minlength=classes).double() / len(of) for of in (sets.labels[nearest], sets.labels))
+    reached = p > 0
+    divergence = float((p * (p / q).log())[reached].sum())
+    words = sets.protocol("Classes", f"{sets.against}, by the nearest real image")
+    return Metric(math.exp(-divergence), None, len(sets.fake), words)
 
 
 def _by_neighbours(sets: Sets, name: str, key: str) -> Metric:

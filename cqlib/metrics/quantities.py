@@ -15,7 +15,7 @@ class Quantity:
     A score of samples has `how`, the function that computes it ("module:name", see `fidelity.score`), and its name on
     the features that come with pip in `lite0`; a record carries it at both temperatures, "FID@T1". `column`: it stands
     in the tables of the paper; `distance`: real images have one from each other, its floor; `slow`: it is measured
-    under the main protocol alone.
+    under the main protocol alone; `labelled`: there is none of data whose images all have one label.
     """
 
     id: str
@@ -29,6 +29,7 @@ class Quantity:
     column: bool = False
     distance: bool = False
     slow: bool = False
+    labelled: bool = False
 
     @property
     def arrow(self) -> str:
@@ -47,6 +48,8 @@ QUANTITIES = {
         Quantity("precision", "Precision", "higher", digits=2, how=f"{_MODULE}:precision", lite0="Precision-lite0",
                  slow=True),
         Quantity("recall", "Recall", "higher", digits=2, how=f"{_MODULE}:recall", lite0="Recall-lite0", slow=True),
+        Quantity("classes", "Classes", "higher", digits=2, how=f"{_MODULE}:class_coverage", lite0="Classes-lite0",
+                 slow=True, labelled=True),
         Quantity("seconds", "seconds"),
     )
 }  # fmt: skip

@@ -62,13 +62,13 @@ def images_of(monkeypatch, fake, real, logits):
     return images.split([len(fake), len(real)])
 
 
-def score(fake, real, chosen=None, *, protocol=None, n_splits=10, split="test", cache_dir=None):
+def score(fake, real, chosen=None, *, protocol=None, n_splits=10, split="test", cache_dir=None, labels=None):
     """`fidelity.score` of two sets of images: features, then scores, as `evaluation.quality` computes them."""
     chosen = chosen or features.lite0()
     protocol = protocol or Protocol("", split, len(real), len(fake), len(fake), n_splits)
     extracted = features.extract(fake, chosen, (chosen.pooled, chosen.logits))
     pooled = cache.pooled_features(real[: protocol.n_real], features=chosen, cache_dir=cache_dir)
-    return fidelity.score(extracted, pooled, protocol, features=chosen)
+    return fidelity.score(extracted, pooled, protocol, features=chosen, labels=labels)
 
 
 def gaussian(n, mean, covariance, seed):

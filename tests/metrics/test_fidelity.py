@@ -109,6 +109,26 @@ def test_precision_is_of_the_fake_and_recall_of_the_real(scores_of):
     assert apart["Precision"].value == apart["Recall"].value == 0
 
 
+@pytest.mark.parametrize(
+    ("real_labels", "fake_labels", "share"),
+    [
+        ([0, 1, 2, 3] * 5, [3, 2, 1, 0] * 4, 1.0),
+        ([0, 1, 2, 3] * 5, [0, 2] * 8, 0.5),  # two of four equal classes
+        ([0] * 10 + [1] * 5 + [2] * 5, [0] * 12, 0.5),  # a class that is half of the data
+        ([0] * 10 + [1] * 5 + [2] * 5, [1, 2] * 6, 0.5),  # all but that class, in the data's proportions
+        ([0, 1] * 8, [0, 0, 0, 1] * 3, 4 / 3**0.75 / 2),  # the entropy of (3/4, 1/4) is ln 4 - 3/4 ln 3
+    ],
+)
+def test_share_of_classes_that_samples_reach(scores_of, real_labels, fake_labels, share):
+    rng = np.random.default_rng(9)
+    centres = 20 * torch.from_numpy(rng.standard_normal((4, 6)))
+    real, fake = (centres[which] + torch.from_numpy(rng.standard_normal((len(which), 6)))
+                  for which in (real_labels, fake_labels))  # fmt: skip
+    scores = scores_of(fake, real, labels=torch.tensor(real_labels))
+    assert scores["Classes"].value == pytest.approx(share) and scores["Classes"].n == len(fake_labels)
+    assert "Classes" not in scores_of(fake, real)  # images without labels
+
+
 @pytest.mark.slow
 def test_equal_to_torch_fidelity_as_a_whole():
     """The same numbers as torch-fidelity's own front door with this extractor."""
