@@ -41,6 +41,8 @@ class TrainingConfig:
     betas: tuple[float, float] = (0.5, 0.99)
     critic_betas: tuple[float, float] | None = omitted_at_default(None)
     """None: the same as `betas`."""
+    epsilon: float = omitted_at_default(1e-8)
+    """Of Adam, added to the root of the mean squared gradient."""
     decay_from: float = 1.0
     """Share of the steps after which both learning rates fall linearly to 0; 1 = constant."""
     decay_per_step: float = omitted_at_default(1.0)

@@ -66,7 +66,7 @@ ABLATIONS = (
     Ablation("two-scales-lambda-25", (NVP,), {TWO_SCALES: {LAMBDA: 25.0}}, NATS),
     Ablation("two-scales-wide-f", (NVP,), {TWO_SCALES: {"system.flow.width": 32}}),
     Ablation("two-scales-steps", (NVP,), {TWO_SCALES: {STEPS: 3000}}),
-    Ablation("iaf-steps", (IAF,), {VAE_IAF: {STEPS: 3000}}),
+    Ablation("iaf-one-scale", (IAF,), {VAE_IAF: {"system.pixel_scales": False, "system.log_scale": -4.0}}),
     Ablation("iaf-latents", (IAF,), {VAE_IAF: {"system.latent": 32}}),
     Ablation("iaf-layers", (IAF,), {VAE_IAF: {"system.blocks": 4}}),
 )  # fmt: skip

@@ -27,6 +27,8 @@ WORDS = {
     "system.flow.width": "width of f",
     "system.latent": "latent channels a layer:",
     "system.blocks": "layers a resolution:",
+    "system.pixel_scales": "a scale per pixel:",
+    "system.log_scale": "ln s starts at",
     "system.widths": "widths:",
     "training.steps": "steps:",
 }

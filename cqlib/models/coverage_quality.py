@@ -23,6 +23,7 @@ Deviations (what the sources leave open):
 - sigma(z) is a standard deviation per feature, with a floor `sigma_floor` (in units of [-1, 1]) against collapse on
   quantised data. The slides write the diagonal of a covariance.
 - Group normalisation (`norm`): batch statistics would mix posterior and prior codes.
+- The critic sees f^-1 of its input as it is, beyond [-1, 1] too; samples are clamped before they are scored.
 - BPD is the single-sample ELBO, and an importance-weighted bound is reported beside it.
 - `paper`: critic on the mean, f by L_C alone. Not known and chosen: 200,000 steps at a constant rate, averaged weights,
   flips, the widths of all nets, 128 latent codes, batches of 32 above 32x32.

@@ -4,7 +4,7 @@ References: those of `gan.py` and `hierarchical.py`. Its BPD comes from `frozen_
 as encoder: q(z|x) is factorised over the codes of all layers, and p(z) = N(0, I).
 
 Deviations: as in `gan.py` a tanh keeps G(z) in [-1, 1]; generator and critic have the widths of the residual CQ-F;
-below `paper` the generator learns more slowly than its critic, which it outran otherwise (TUNING.md).
+below `paper` the generator learns more slowly than its critic, which it outran otherwise (docs/tuning.md).
 """
 
 from dataclasses import dataclass, replace

@@ -20,7 +20,10 @@ Deviations:
   batch's images, about 8 of 100 on CIFAR-10. A batch without any leaves L_labelled at 0.
 - Samples are normalised by running statistics, the code's by those of their batch.
 - Layers start from the first batch (100 images) instead of 500 labelled ones.
-- The code averages D's weights, for classification; here none are averaged.
+- The code averages D's weights, for classification; here G's, below `paper`.
+- The code's Adam divides by sqrt(v + 1e-8), torch's by sqrt(v) + epsilon: with epsilon = 1e-4 both are 1e-4 at v = 0,
+  and torch's is never more than sqrt(2) times the code's. With torch's own 1e-8 G's saturating loss, whose gradients
+  are small while D is right, would take far larger steps.
 - The paper's row without labels (6.86) had historical averaging, with an unpublished weight: left out.
 - Sizes other than 32: stages of the nets are added or left out.
 """
@@ -130,8 +133,8 @@ CONFIG, SYSTEM = ImprovedGANConfig, ImprovedGAN
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """Config and training of one of `ROWS` in a profile, at `size` pixels. 600,000 steps are the code's 1,200 epochs,
     after 800 of which its rate falls."""
-    paper = replace(ADAM, steps=600_000, batch_size=100, learning_rate=3e-4, betas=(0.5, 0.999), decay_from=2 / 3,
-                    n_generator=3, labels_per_class=400, log_every=500)  # fmt: skip
+    paper = replace(ADAM, steps=600_000, batch_size=100, learning_rate=3e-4, betas=(0.5, 0.999), epsilon=1e-4,
+                    decay_from=2 / 3, n_generator=3, labels_per_class=400, log_every=500)  # fmt: skip
     bottom, finest = {"paper": (512, 96), "study": (128, 32), "quick": (128, 32), "smoke": (32, 8)}[profile]
     count = levels(size)
     widths = tuple(bottom >> k for k in reversed(range(count - 1)))

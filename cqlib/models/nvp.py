@@ -10,8 +10,8 @@ Deviations (those of the net are in its files):
 - At 32 and 16 pixels `paper` is the paper's CIFAR-10 model (2 scales, 8 residual blocks, 64 channels); at 64 its model
   for that size, as remembered (5 scales, 2 blocks, 32 channels; the code's documentation has 4 blocks); at 48, for
   which there is none, the same with 4 scales.
-- `quick` and `study` have smaller nets and far fewer updates; the learning rate falls to 0, so that running averages
-  become those of the final weights.
+- `quick` and `study` have smaller nets, averaged weights and far fewer updates; the learning rate falls to 0, so that
+  running averages become those of the final weights.
 """
 
 import math
@@ -31,7 +31,7 @@ from cqlib.recipe import Recipe, TrainingConfig, shortened
 SHARE = 0.9
 """Share of the logit's domain (0, 1), in its middle, that pixels are mapped to."""
 PENALTY = 5e-5
-"""Weight of the squares of magnitudes and scales in the loss, in nats per image."""
+"""Weight of the squares of magnitudes and of checkerboard couplings' scales in the loss, in nats per image."""
 
 
 def to_logits(v: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,9 +79,10 @@ class NVP(LikelihoodBaseline):
         return self.log_density(dequantise(x, generator=generator)) - math.prod(self.shape) * LN_LEVELS
 
     def penalty(self) -> Tensor:
-        """The sum of squares of all learned magnitudes of filters and scales of couplings."""
+        """The sum of squares of all magnitudes of filters and scales of checkerboard couplings: the authors' code picks
+        variables by name, and that of channel couplings has another."""
         magnitudes = [m.magnitude for m in self.modules() if isinstance(m, DirectedConv2d)]
-        scales = [m.scale for m in self.modules() if isinstance(m, MaskedCoupling)]
+        scales = [m.scale for m in self.modules() if isinstance(m, MaskedCoupling) and m.parity is not None]
         return torch.stack([p.square().sum() for p in magnitudes + scales if p is not None]).sum()
 
     def generator_losses(self, x: Tensor) -> Losses:
@@ -111,5 +112,5 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         "smoke": MultiScaleConfig(2, 4, 1),
     }[profile]
     paper = TrainingConfig(200_000, betas=(0.9, 0.999), ema=0.0, gradient_clip=100.0, autocast="off", log_every=200)
-    training = shortened(paper, profile, quick=1000, study=1800, autocast="auto", decay_from=0.5)
+    training = shortened(paper, profile, quick=1000, study=1800, autocast="auto", decay_from=0.5, ema=0.999)
     return Recipe(NVPConfig(size, flow), training)

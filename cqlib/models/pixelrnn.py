@@ -9,8 +9,8 @@ Deviations (those of the nets stand in `cqlib.nets.pixelrnn` and `cqlib.nets.ras
 - Not known, and chosen: a constant learning rate of 1e-3, decay 0.99 of the squares, 200,000 steps, neither averaged
   weights nor flips.
 - Pixel values enter as points of (-1, 1).
-- `quick` and `study` are narrower and shallower, average their weights, and learn at 3e-3, which falls linearly to 0
-  over the second half, in bf16 where that is fast.
+- `quick` and `study` are narrower and shallower, average their weights, flip images, and learn at 3e-3, which falls
+  linearly to 0 over the second half, in bf16 where that is fast.
 """
 
 from dataclasses import dataclass
@@ -76,5 +76,5 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     paper = TrainingConfig(200_000, 16, "rmsprop", betas=(0.0, 0.99), ema=0.0, flips=False, autocast="off",
                            log_every=200)  # fmt: skip
     training = shortened(paper, profile, quick=2000, study=2000, batch_size=16, snapshots=0,
-                         learning_rate=3e-3, ema=0.999, autocast="auto", decay_from=0.5)  # fmt: skip
+                         learning_rate=3e-3, ema=0.999, flips=True, autocast="auto", decay_from=0.5)  # fmt: skip
     return Recipe(PixelRNNConfig(size, *nets), training)

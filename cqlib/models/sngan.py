@@ -81,11 +81,11 @@ CONFIG, SYSTEM = SNGANConfig, SNGAN
 def recipe(row: str, profile: str, size: int) -> Recipe:
     loss: Literal["cross-entropy", "hinge"] = "hinge" if "hinge" in row else "cross-entropy"
     if row == "table3/sngan-resnet-hinge":
-        generator, critic = {"paper": (256, 128), "study": (64, 32), "quick": (32, 32), "smoke": (8, 8)}[profile]
+        generator, critic = {"paper": (256, 128), "study": (64, 64), "quick": (64, 64), "smoke": (8, 8)}[profile]
         nets = shapes(size, generator, critic)
         config = SNGANConfig(size, *nets[:2], "resnet", nets[2], loss)
         paper = replace(ADAM, steps=50_000, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
-        return gan_recipe(config, paper, profile, quick=800, study=1000)
+        return gan_recipe(config, paper, profile, quick=400, study=1000)
     config = SNGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size), loss=loss)
     steps = 200_000 if loss == "hinge" and size >= 48 else 100_000
     return gan_recipe(config, replace(ADAM, steps=steps, betas=(0.5, 0.999)), profile, quick=1500, study=4000)

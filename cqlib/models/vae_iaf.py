@@ -18,9 +18,12 @@ Deviations (and those of `nets/hierarchical.py` and `nets/autoregressive.py`):
 - The first and the last cell reach to infinity, so that probabilities sum to 1. In the code what falls outside is lost,
   1e-7 is added to each, and mu is kept between the outer cells' centres.
 - Images enter in [-1, 1], not in [-1/2, 1/2]; ln s starts at ln 2, which is the code's 0. Averaged weights warm up.
-- `quick` and `study`: narrower nets with two layers at each of two or three resolutions, a residual scale of 1; ln s
-  starts at -4, since a step moves it by the learning rate at most; Adam, for Adamax remembers the first steps' large
-  gradients for too long.
+- The first batch passes with z from the posterior, the code's with z from the prior; torch's Adamax corrects the bias
+  of its mean gradient, the code's does not. Both matter for the first steps alone.
+- `quick` and `study`: narrower nets with two layers at each of two or three resolutions, a residual scale of 1; flips;
+  Adam, for Adamax remembers the first steps' large gradients for too long; and a scale for each pixel and channel, for
+  in so few steps one cannot serve black sky and texture alike: ln s = `log_scale` + 2 tanh(r(z) / 2), r from the head.
+  It starts at -2: a step moves it by the learning rate at most, and from -4 the first steps blow up (docs/tuning.md).
 """
 
 import math
@@ -37,7 +40,10 @@ from cqlib.nets.distributions import MIN_LOG_SCALE, discretised_logistic
 from cqlib.nets.hierarchical import BottomUp, Head, Layers, Posterior, TopDown
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import to_signed, to_uint8
-from cqlib.recipe import Recipe, TrainingConfig, shortened
+from cqlib.recipe import Recipe, TrainingConfig, omitted_at_default, shortened
+
+MAX_LOG_RATIO = 2.0
+"""Between a pixel's scale and exp(`log_scale`)."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class VAEIAFConfig(LikelihoodConfig):
     """Nats per latent channel (summed over its pixels) below which training does not push the KL."""
     log_scale: float = math.log(2)
     """Where ln s starts, s in units of [-1, 1]."""
+    pixel_scales: bool = omitted_at_default(False)
+    """Whether s depends on z and differs between pixels and channels, by a factor from e^-2 to e^2."""
 
 
 class VAEIAF(LayeredLatents, LikelihoodBaseline):
@@ -71,8 +79,15 @@ class VAEIAF(LayeredLatents, LikelihoodBaseline):
         layers = Layers(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual, c.stem, c.start)
         self.encoder = BottomUp(c.size, c.widths, layers, image_channels=c.image_channels)
         self.decoder = TopDown(c.size, c.widths, layers)
-        self.head = Head(c.widths[0], c.image_channels, c.stem)
+        self.head = Head(c.widths[0], c.image_channels * (2 if c.pixel_scales else 1), c.stem)
         self.log_scale = nn.Parameter(torch.tensor(c.log_scale))
+
+    def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """The logistic's mu(z) and ln s for a feature map z: (N, C, S, S), and the same or, of one scale, a scalar."""
+        if not self.config.pixel_scales:
+            return self.head(z), self.log_scale
+        mean, raw = self.head(z).chunk(2, dim=1)
+        return mean, self.log_scale + MAX_LOG_RATIO * (raw / MAX_LOG_RATIO).tanh()
 
     def initialise(self, x: Tensor) -> None:
         """One pass of the images through the nets sets lengths and biases."""
@@ -87,17 +102,17 @@ class VAEIAF(LayeredLatents, LikelihoodBaseline):
 
     def log_probability(self, v: Tensor, z: Tensor) -> Tensor:
         """ln P(x|z) of the 8-bit images whose cells' centres are v (N, C, S, S), for a feature map z; (N,)."""
-        log_p = discretised_logistic(to_uint8(v).to(v.dtype), self.head(z), self.log_scale)
+        log_p = discretised_logistic(to_uint8(v).to(v.dtype), *self.decode(z))
         return log_p.flatten(1).sum(1)
 
     @torch.no_grad()
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images in [-1, 1]: mu(z) at temperature 0, else centres of the cells that the logistic noise falls into."""
-        mean = self.head(self.prior(n, generator))
+        mean, log_scale = self.decode(self.prior(n, generator))
         if temperature == 0:
             return mean.clamp(-1, 1)
         noise = torch.rand(mean.shape, device=mean.device, generator=generator).logit()
-        scale = self.log_scale.clamp(min=MIN_LOG_SCALE).exp()
+        scale = log_scale.clamp(min=MIN_LOG_SCALE).exp()
         return to_signed(to_uint8(mean + temperature * scale * noise))
 
 
@@ -114,8 +129,9 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         return Recipe(config, paper)
     width, latent, blocks, count = {"study": (64, 16, 2, 3), "quick": (64, 16, 2, 2), "smoke": (8, 4, 1, 2)}[profile]
     config = replace(
-        config, widths=(width,) * count, latent=latent, blocks=blocks, iaf_width=width, residual=1.0, log_scale=-4.0
-    )
-    training = shortened(paper, profile, quick=1500, study=2000, snapshots=0,
-                         optimiser="adam", decay_from=0.5, autocast="auto")  # fmt: skip
+        config, widths=(width,) * count, latent=latent, blocks=blocks, iaf_width=width, residual=1.0, log_scale=-2.0,
+        pixel_scales=True,
+    )  # fmt: skip
+    training = shortened(paper, profile, quick=3000, study=2000, snapshots=0,
+                         optimiser="adam", decay_from=0.5, flips=True, autocast="auto")  # fmt: skip
     return Recipe(config, training)

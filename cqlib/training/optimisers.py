@@ -19,7 +19,7 @@ def optimiser(
     """The optimiser that `config` names, at learning rate `rate`; all its state is on the device of the parameters."""
     on_gpu = parameters[0].is_cuda
     if config.optimiser == "adam":
-        return torch.optim.Adam(parameters, lr=rate, betas=betas, fused=True)
+        return torch.optim.Adam(parameters, lr=rate, betas=betas, eps=config.epsilon, fused=True)
     if config.optimiser == "adamax":
         return torch.optim.Adamax(parameters, lr=rate, betas=betas, foreach=True, capturable=on_gpu)
     if config.optimiser == "rmsprop":

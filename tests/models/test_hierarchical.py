@@ -384,6 +384,12 @@ def test_gan_and_cqf_have_the_same_generator_and_critic(profile):
         assert getattr(gan, field) == getattr(cqf, field)
 
 
+def test_the_critic_has_as_many_parameters_under_quick_as_table_1s():
+    critics = [build(recipe(row, "quick").system).critic for row in (GAUSSIAN, "table1/cq-f")]
+    residual, plain = (sum(p.numel() for p in critic.parameters()) for critic in critics)
+    assert residual == pytest.approx(plain, rel=0.05)
+
+
 # --- rows ----------------------------------------------------------------------------------------------------
 
 

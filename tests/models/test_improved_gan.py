@@ -214,6 +214,14 @@ def test_a_step_moves_everything_and_labels_are_asked_for(row, tmp_path):
     assert all((m.g != 1).all() for m in result.system.modules() if isinstance(m, WeightNormed))
 
 
+def test_adams_steps_are_the_codes_within_the_root_of_two():
+    """The code's g / sqrt(v + 1e-8) against g / (sqrt(v) + epsilon), after one step: v = g^2."""
+    epsilon = improved_gan.recipe(LABELLED, "paper", 32).training.epsilon
+    g = torch.logspace(-9, 2, 200, dtype=torch.float64)
+    ratio = (g.square() + 1e-8).sqrt() / (g + epsilon)
+    assert 2**-0.5 - 1e-12 <= ratio.min() < 0.71 and ratio.max() < 1 and ratio[[0, -1]].min() > 0.999
+
+
 def test_training_is_the_authors():
     paper = improved_gan.recipe(LABELLED, "paper", 32).training
     assert (paper.steps, paper.batch_size, paper.n_critic, paper.n_generator) == (1200 * 500, 100, 1, 3)

@@ -49,15 +49,20 @@ def without_noise(model):
 # --- P(x|z) --------------------------------------------------------------------------------------------------
 
 
-def test_probability_given_z_is_the_product_of_differences_of_the_logistic():
-    model = system(log_scale=-1.0).double()
+@pytest.mark.parametrize("pixel_scales", [False, True])
+def test_probability_given_z_is_the_product_of_differences_of_the_logistic(pixel_scales):
+    model = system(log_scale=-1.0, pixel_scales=pixel_scales).double()
     x, z = images(2), torch.randn(2, 8, 8, 8, generator=generator()).double()
     x[0, 0, 0, :2] = torch.tensor([0, 255])
     with torch.no_grad():
-        model.head.out.bias.copy_(torch.tensor([-1.5, 0.2, 1.5]))  # mu may lie outside
+        model.head.out.bias[:3] = torch.tensor([-1.5, 0.2, 1.5])  # mu may lie outside
     found = model.log_probability(to_signed(x).double(), z)
     with torch.no_grad():
-        mean, scale = model.head(z).numpy(), model.log_scale.exp().item()
+        outputs, scale = model.head(z).numpy(), model.log_scale.exp().item()
+    mean = outputs[:, :3]
+    if pixel_scales:
+        scale = scale * np.exp(2 * np.tanh(outputs[:, 3:] / 2))
+        assert scale.max() > 1.5 * scale.min()
     low = x.double().numpy() / 128 - 1
     upper = np.where(x == 255, np.inf, low + 1 / 128)
     p = logistic.cdf(upper, mean, scale) - logistic.cdf(np.where(x == 0, -np.inf, low), mean, scale)
@@ -75,7 +80,8 @@ def test_probabilities_of_all_values_of_a_pixel_sum_to_one():
         every[:, *pixel] = torch.arange(256, dtype=torch.uint8)
         with torch.no_grad():
             log_p = model.log_probability(to_signed(every).double(), z.expand(256, -1, -1, -1))
-            own = discretised_logistic(x[0][pixel].double(), model.head(z)[0][pixel], model.log_scale)
+            mean, log_scale = model.decode(z)
+            own = discretised_logistic(x[0][pixel].double(), mean[0][pixel], log_scale[0][pixel])
         others = log_p[value] - own
         assert (log_p - others).exp().sum().item() == pytest.approx(1, abs=1e-9)
 
@@ -90,7 +96,7 @@ def test_nothing_is_dequantised():
     assert torch.equal(g.get_state(), state) and torch.equal(model.nats(x), nats)
     assert (model.bound, model.dequantised, model.decoder_noise) == ("ELBO", False, True)
     q = model.infer(to_signed(x))
-    log_p = discretised_logistic(x.float(), model.head(q.z), model.log_scale).flatten(1).sum(1)
+    log_p = discretised_logistic(x.float(), *model.decode(q.z)).flatten(1).sum(1)
     torch.testing.assert_close(nats, -(log_p + q.log_ratio))
 
 
@@ -117,7 +123,7 @@ def test_the_bound_is_exact_where_x_says_nothing_of_z(posterior):
     model = system(posterior=posterior, noisy=0)
     with torch.no_grad():
         model.head.out.parametrizations.weight.original0.zero_()
-        model.head.out.bias.copy_(torch.tensor([-0.5, 0.0, 0.3]))
+        model.head.out.bias.copy_(torch.tensor([-0.5, 0.0, 0.3, 0.0, 0.0, 0.0]))
         for net in (model.encoder, model.decoder):
             for block in net.blocks:
                 lengths(block.first).zero_()  # every mean and log-sd is 0
@@ -193,13 +199,14 @@ def test_an_image_alone_and_in_a_batch_gets_the_same_answer():
 
 def test_samples_have_the_frequencies_of_the_discretised_logistic():
     model = system(noisy=0, log_scale=-3.5)
-    bias = torch.tensor([-0.97, 0.1, 0.97])
+    bias = torch.tensor([-0.97, 0.1, 0.97, 0.5, -1.0, 0.5])
+    log_scales = -3.5 + 2 * torch.tanh(bias[3:] / 2)
     with torch.no_grad():
         model.head.out.parametrizations.weight.original0.zero_()
         model.head.out.bias.copy_(bias)
     drawn = to_uint8(model.sample(400, generator=generator()))
-    for channel, mean in enumerate(bias):
-        p = discretised_logistic(torch.arange(256.0), mean, model.log_scale.detach()).exp()
+    for channel, (mean, log_scale) in enumerate(zip(bias[:3], log_scales, strict=True)):
+        p = discretised_logistic(torch.arange(256.0), mean, log_scale).exp()
         n = drawn[:, channel].numel()
         counts = torch.bincount(drawn[:, channel].flatten().long(), minlength=256)
         assert ((counts - n * p).abs() <= 5 * (n * p).sqrt() + 5).all()
@@ -209,11 +216,11 @@ def test_samples_have_the_frequencies_of_the_discretised_logistic():
 def test_temperature_zero_is_the_mean_and_others_are_centres_of_cells():
     model = system()
     with torch.no_grad():
-        model.head.out.bias.add_(torch.tensor([0.5, -0.5, 0.5]))
-        z = model.prior(6, generator())
+        model.head.out.bias[:3] += torch.tensor([0.6, -0.6, 0.6])
+        exact = model.decode(model.prior(6, generator()))[0]
         mean, half, full = (model.sample(6, temperature=t, generator=generator()) for t in (0.0, 0.5, 1.0))
-        torch.testing.assert_close(mean, model.head(z).clamp(-1, 1))
-    assert mean.max() == 1 and model.head(z).max() > 1 and mean.min() == -1 and model.head(z).min() < -1
+        torch.testing.assert_close(mean, exact.clamp(-1, 1))
+    assert mean.max() == 1 and exact.max() > 1 and mean.min() == -1 and exact.min() < -1
     assert not torch.equal(mean, to_signed(to_uint8(mean)))
     for sample in (half, full):
         assert torch.equal(sample, to_signed(to_uint8(sample)))

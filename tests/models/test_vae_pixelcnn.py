@@ -125,7 +125,29 @@ def test_coverage_is_reconstruction_and_kl():
     kl = losses.kl_to_standard_normal(mean, log_variance)
     torch.testing.assert_close(terms["coverage"], (pixel_nats(model.logits(x, z), x) + kl).mean())
     torch.testing.assert_close(terms["kl"], kl.mean())
-    assert terms["total"] is terms["coverage"] and model.bound == "ELBO" and not model.dequantised
+    assert model.bound == "ELBO" and not model.dequantised
+
+
+def test_free_bits_hold_up_the_kl_in_the_objective_alone():
+    """Below the threshold its gradient is that of the reconstruction; above, that of the bound."""
+    x = images()
+    kl = randomised(system(free_bits=0.0), scale=0.2).kl_by_layer(x, generator=seed())["z"].mean().item()
+    nats, gradients = [], []
+    for free_bits in (0.0, 0.5 * kl, 2 * kl):
+        model = randomised(system(free_bits=free_bits), scale=0.2)
+        torch.manual_seed(3)
+        terms = model.generator_losses(x)
+        surplus = max(0.0, free_bits - terms["kl"].item())
+        torch.testing.assert_close(terms["total"], terms["coverage"] + surplus)
+        terms["total"].backward()
+        gradients.append(model.encoder.head.bias.grad)
+        nats.append(model.nats(x, generator=seed()))
+    assert torch.equal(nats[0], nats[2]) and torch.equal(gradients[0], gradients[1])
+    model = randomised(system(free_bits=0.0), scale=0.2)
+    torch.manual_seed(3)
+    terms = model.generator_losses(x)
+    (terms["coverage"] - terms["kl"]).backward()
+    torch.testing.assert_close(gradients[2], model.encoder.head.bias.grad)
 
 
 def test_the_bound_is_above_the_integral_over_z_and_falls_to_it():

@@ -216,6 +216,15 @@ def test_too_many_in_a_row_stops_at_the_last_good_checkpoint(tmp_path):
     assert "3 non-finite steps in a row" in result.notes[0]
 
 
+def test_adams_epsilon_is_the_configs():
+    """The first step of Adam moves a weight by rate * g / (|g| + epsilon)."""
+    for epsilon in (1e-8, 1e-4):
+        weight = nn.Parameter(torch.tensor([1e-5, 1e-4, 1.0], dtype=torch.float64))
+        gradient = weight.grad = weight.detach().clone()
+        optimiser([weight], config(epsilon=epsilon), 0.1, (0.5, 0.9)).step()
+        torch.testing.assert_close(weight.detach(), gradient - 0.1 * gradient / (gradient + epsilon))
+
+
 def test_n_critic_updates_per_generator_update(tmp_path):
     system = Line(critic=True)
     train(system, IMAGES, config(steps=2, n_critic=3), seed=0, folder=tmp_path)
