@@ -84,7 +84,7 @@ def _path(images: Tensor, features: Features, cache_dir: Path, device: torch.dev
         "extractor": [features.extractor_name, features.pooled, features.resize],
         "weights": features.weights_sha256,
         "torch-fidelity": metadata.version("torch-fidelity"),
-        "batch": batch_size(device),
+        "batch": batch_size(features, device),
         "device": torch.device(device).type,
     }
     name = sha256(canonical_json(key).encode())[:32]

