@@ -124,6 +124,8 @@ class Evaluation:
     """Whether an untrained copy and a Gaussian fit are measured too (`cqlib.metrics.baselines`)."""
     histogram: bool = omitted_at_default(False)
     """Whether the bits of a histogram per pixel are measured too (`metrics.bpd.histogram_nll`)."""
+    side: int = omitted_at_default(224)
+    """To which images are resized for the features that come with pip (`cqlib.metrics.calibration` chooses it)."""
     milestone_images: int | None = omitted_at_default(None)
     """n_real = n_fake of the Fréchet distance along training (`metrics.baselines.metrics_during_training`); None:
     measured at the best of the kept steps only."""

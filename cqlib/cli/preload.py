@@ -8,12 +8,13 @@ import torch._dynamo  # every optimiser imports it, in seconds
 from cqlib import data
 from cqlib.experiments import run  # noqa: F401
 from cqlib.metrics.features import lite0
+from cqlib.recipe import EVALUATION
 from cqlib.util.errors import UserError
 
 torch.set_num_threads(1)
 data.load("photos10", size=16)
 with suppress(UserError):
-    lite0().extractor()
+    lite0(EVALUATION["quick"].side).extractor()
 with suppress(ImportError):
     import papermill  # noqa: F401
 

@@ -89,7 +89,7 @@ def run_experiment(
         # A signal ends fetching and converting at once: there is nothing to save yet.
         images = load_data(e, data_dir)
         weights = Path(feature_weights) if feature_weights else None
-        features = features_for(weights, data_dir and Path(data_dir), profile=e.profile)
+        features = features_for(weights, data_dir and Path(data_dir), profile=e.profile, side=e.evaluation.side)
 
         def known() -> Record | None:
             record = finished(e, runs_dir)

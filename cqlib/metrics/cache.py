@@ -1,9 +1,9 @@
-"""Pooled features of real images, and metrics of them alone, computed once and stored by content: torch-fidelity's own
+"""Features of real images, and metrics of them alone, computed once and stored by content: torch-fidelity's own
 cache (0.4.0) goes by a name alone, and none is ever passed to it."""
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -27,16 +27,30 @@ def pooled_features(
     device: torch.device | str = "cpu",
     results: PartialResults = IN_MEMORY,
 ) -> Tensor:
-    """Pooled features: uint8 images (n, 3, H, W) -> float32 (n, d), from `cache_dir` when they are there by all that
-    they depend on, batch size and kind of device included. A damaged file is replaced; a cache that cannot be written
-    is a warning. `results` as in `extract`."""
+    """Pooled features: uint8 images (n, 3, H, W) -> float32 (n, d), otherwise as `features_of`."""
+    where: dict[str, Any] = {"cache_dir": cache_dir, "device": device, "results": results}
+    return features_of(images, (features.pooled,), features=features, **where)[features.pooled]
 
-    def compute() -> dict[str, Tensor]:
-        layers = extract(images, features, (features.pooled,), device=device, results=results)
-        return {"pooled": layers[features.pooled]}
 
-    path = None if cache_dir is None else _path(images, features, cache_dir, device)
-    return (compute() if path is None else _once(path, compute))["pooled"]
+def features_of(
+    images: Tensor,
+    layers: Sequence[str],
+    *,
+    features: Features,
+    cache_dir: Path | None = None,
+    device: torch.device | str = "cpu",
+    results: PartialResults = IN_MEMORY,
+) -> dict[str, Tensor]:
+    """uint8 images (n, 3, H, W) -> {layer: float32 (n, d)}, each from `cache_dir` when it is there by all that it
+    depends on, batch size and kind of device included; one pass for those that are not. A damaged file is replaced; a
+    cache that cannot be written is a warning. `results` as in `extract`."""
+    paths = {} if cache_dir is None else _paths(images, layers, features, cache_dir, device)
+    known = {layer: state["values"] for layer, path in paths.items() if (state := _read(path)) is not None}
+    if missing := tuple(layer for layer in layers if layer not in known):
+        known |= extract(images, features, missing, device=device, results=results)
+        for layer in missing if paths else ():
+            _keep(paths[layer], {"values": known[layer]})
+    return known
 
 
 def metrics_once(
@@ -54,20 +68,24 @@ def metrics_once(
 
 def _once(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What the file holds, or `compute()`, which is kept there."""
-    if (known := _read(path)) is not None:
-        return known
-    state = compute()
+    if (known := _read(path)) is None:
+        known = compute()
+        _keep(path, known)
+    return known
+
+
+def _keep(path: Path, state: dict[str, Any]) -> None:
     try:
         save_checkpoint(path, state, keep_previous=False)
     except OSError as error:  # the cache saves time, no more
-        warnings.warn(f"cannot keep features in {path}: {error.strerror}", stacklevel=3)
-    return state
+        warnings.warn(f"cannot keep features in {path}: {error.strerror}", stacklevel=4)
 
 
 def cached_features(images: Tensor, *, features: Features, cache_dir: Path) -> Tensor | None:
     """What `pooled_features` would read from `cache_dir` on a CPU; None where it would have to compute."""
-    known = _read(_path(images, features, cache_dir, "cpu"))
-    return None if known is None else known["pooled"]
+    (path,) = _paths(images, (features.pooled,), features, cache_dir, "cpu").values()
+    known = _read(path)
+    return None if known is None else known["values"]
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -77,15 +95,24 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _path(images: Tensor, features: Features, cache_dir: Path, device: torch.device | str) -> Path:
-    key = {
-        "images": hashlib.sha256(images.contiguous().cpu().numpy().data).hexdigest(),
-        "shape": list(images.shape),
-        "extractor": [features.extractor_name, features.pooled, features.resize],
-        "weights": features.weights_sha256,
-        "torch-fidelity": metadata.version("torch-fidelity"),
-        "batch": batch_size(features, device),
-        "device": torch.device(device).type,
-    }
-    name = sha256(canonical_json(key).encode())[:32]
-    return Path(cache_dir) / f"features-{features.name}-{name}.safetensors"
+def _paths(
+    images: Tensor, layers: Sequence[str], features: Features, cache_dir: Path, device: torch.device | str
+) -> dict[str, Path]:
+    """Layer -> file, named after the content of the images and all else that features depend on."""
+    content = hashlib.sha256(images.contiguous().cpu().numpy().data).hexdigest()
+    paths = {}
+    for layer in layers:
+        key = {
+            "images": content,
+            "shape": list(images.shape),
+            "extractor": features.extractor_name,
+            "layer": layer,
+            "resize": features.resize,
+            "weights": features.weights_sha256,
+            "torch-fidelity": metadata.version("torch-fidelity"),
+            "batch": batch_size(features, device),
+            "device": torch.device(device).type,
+        }
+        name = sha256(canonical_json(key).encode())[:32]
+        paths[layer] = Path(cache_dir) / f"features-{features.name}-{name}.safetensors"
+    return paths

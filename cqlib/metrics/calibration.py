@@ -5,8 +5,9 @@ distance is d = |mean difference| / sqrt((s0^2 + s1^2) / 2), the detectability o
 are the standard deviations over the draws. What the side s of the extractor's images and n should be follows by a rule
 that was written before any model was scored with the result:
 
-- For each side n is the largest multiple of `STEP`, at most the test split, at which to extract the features of n
-  images takes at most `COST` of the time of 1,000 images at side 224, which `quick` was measured with at first.
+- For each side n is the largest multiple of `STEP`, at most the test split, that costs at most `COST` of 1,000 images
+  at side 224, which `quick` was measured with at first. The cost is the number of pixels that the extractor looks at,
+  to which its multiply-adds are proportional: times are measured beside it, but n must not depend on a machine.
 - Of these (s, n) that one is chosen whose smallest distance, over all damages and scores, is the largest.
 - `study` keeps side 224, on which its records stand, unless at equal n another side's smallest distance is more than
   `WORTH` times as large: so much as four times the images would bring.
@@ -132,14 +133,18 @@ def scores(images: Tensor, features: Features, real: Tensor, draws: Sequence[np.
 class Seen:
     """What the scores see at one side and n. By score: of undamaged images the mean over draws and the standard
     deviation, by damage the distance in standard deviations; milliseconds per image to extract features, on one
-    thread, and the cost of n images in the time of `REFERENCE_N` at `FULL_SIDE`."""
+    thread."""
 
     side: Count
     n: Count
     milliseconds: NonNegative
-    cost: NonNegative
     undamaged: dict[Text, tuple[Number, NonNegative]]
     distances: dict[Text, dict[Text, NonNegative]]
+
+    @property
+    def cost(self) -> float:
+        """Of its pixels, in those of `REFERENCE_N` images at `FULL_SIDE`."""
+        return self.n * self.side**2 / (REFERENCE_N * FULL_SIDE**2)
 
     @property
     def smallest(self) -> float:
@@ -171,13 +176,11 @@ def calibrate(
 ) -> Calibration:
     """What the scores see on `data` at each side; of `n` images everywhere, or of as many as the rule allows."""
     milliseconds = times(data.test.images[:TIMED], sides)
-    reference = REFERENCE_N * milliseconds[FULL_SIDE]
     seen = []
     for side in sides:
-        affordable = REFERENCE_N if side == FULL_SIDE else int(COST * reference / milliseconds[side]) // STEP * STEP
-        count = min(n or affordable, len(data.test))
-        cost = round(count * milliseconds[side] / reference, 3)
-        seen.append(Seen(side, count, milliseconds[side], cost, *_seen(data, lite0(side), count, resamples)))
+        affordable = REFERENCE_N if side == FULL_SIDE else int(COST * REFERENCE_N * (FULL_SIDE / side) ** 2)
+        count = n or min(affordable // STEP * STEP, len(data.test))
+        seen.append(Seen(side, count, milliseconds[side], *_seen(data, lite0(side), count, resamples)))
     device = device_name(torch.device("cpu"), bf16=False, threads=1)
     return Calibration(data.name, data.size, data.test.fingerprint, resamples, device, tuple(seen))
 

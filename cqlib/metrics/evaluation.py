@@ -10,11 +10,11 @@ from torch import Tensor
 from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity, protocols
 from cqlib.metrics.bpd import BATCH, bits_per_dimension, by_batch, held_out_nll, histogram_nll
-from cqlib.metrics.cache import metrics_once, pooled_features
+from cqlib.metrics.cache import features_of, metrics_once, pooled_features
 from cqlib.metrics.features import Features, extract
 from cqlib.metrics.metric import MAX_PER_IMAGE, Metric
 from cqlib.metrics.precision import full_fp32
-from cqlib.metrics.quantities import DISTANCES
+from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.variational import VariationalModel
@@ -104,7 +104,7 @@ def quality(
     cache_dir: Path,
     results: PartialResults = IN_MEMORY,
 ) -> tuple[dict[str, Metric], dict[str, Tensor], list[str]]:
-    """All scores of samples at temperatures 1 and 0, the floors; the first samples of each temperature, uint8
+    """All scores of samples at temperatures 1 and 0, those of real images; the first samples of each temperature, uint8
     (n, C, H, W); and a note on each protocol that the data set is too small for. The distances and IS under each of
     `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]"; UsageError for an unknown one. A system
     without decoder noise is measured once and reported under both temperatures. Classes need more than one label."""
@@ -120,14 +120,18 @@ def quality(
     where: dict[str, Any] = {"features": features, "cache_dir": cache_dir, "device": device, "results": results}
     metrics: dict[str, Metric] = {}
     grids: dict[str, Tensor] = {}
-    train, test = (pooled_features(split.images[:n], **where) for split in (data.train, data.test))
+    layers = (features.pooled, features.logits)
+    train = pooled_features(data.train.images[:n], **where)
+    test = features_of(data.test.images[:n], layers, **where)
+    labelled = len(data.classes) > 1
 
-    def floor() -> dict[str, Metric]:
-        return fidelity.floor(train, test, features=features, protocol_name=main.name)
+    def bars() -> dict[str, Metric]:
+        labels = data.test.labels[:n] if labelled else None
+        return fidelity.real_images(train, test, main, features=features, labels=labels)
 
-    name = " ".join(["floor", main.name, *(quantity.id for quantity in DISTANCES)])
-    floors = metrics_once(name, train, test, features=features, cache_dir=cache_dir, compute=floor)
-    metrics |= {f"{features.label(kind)}-floor": metric for kind, metric in floors.items()}
+    name = " ".join(["real images", main.name, *(quantity.id for quantity in SCORES)])
+    real_images = metrics_once(name, train, *test.values(), features=features, cache_dir=cache_dir, compute=bars)
+    metrics |= {features.label(q.name) + q.real: real_images[q.name] for q in SCORES if q.name in real_images}
     n_real = {p.split: max(q.n_real for q in measured if q.split == p.split) for p in measured}
     real = {split: pooled_features(getattr(data, split).images[:most], **where) for split, most in n_real.items()}
     count = max(max(p.n_fake, p.is_images) for p in measured)
@@ -135,10 +139,9 @@ def quality(
     for temperature in TEMPERATURES:
         if temperature == TEMPERATURES[0] or model.decoder_noise:
             fake = draw(model, count, temperature=temperature, seed=10_000 + seed, results=results)
-            layers = (features.pooled, features.logits)
             extracted = extract(fake, features, layers, device=device, results=results)
             for p in measured:
-                labels = getattr(data, p.split).labels if len(data.classes) > 1 else None
+                labels = getattr(data, p.split).labels if labelled else None
                 scores[p.name] = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main,
                                                 labels=labels)  # fmt: skip
                 results.check()

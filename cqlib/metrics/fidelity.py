@@ -19,7 +19,7 @@ from cqlib.metrics.features import Features
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.protocols import Protocol
-from cqlib.metrics.quantities import DISTANCES, SCORES
+from cqlib.metrics.quantities import SCORES
 
 SEED = 0
 """Of the shuffle of IS and the subsets of KID."""
@@ -32,7 +32,8 @@ SPLITS = {"test": "held-out test split", "train": "training split"}
 @dataclass(frozen=True)
 class Sets:
     """What a score is computed from: pooled features (n, d) of samples and of real images, float32, the samples'
-    logits and the real images' labels, if any, and what the two sets are, in the words of a protocol."""
+    logits and the real images' labels, if any, and what the two sets are, in the words of a protocol; `counted` is what
+    it calls the number of images with `logits`."""
 
     features: Features
     fake: Tensor
@@ -43,6 +44,7 @@ class Sets:
     splits: int = 1
     note: str = ""
     protocol_name: str = ""
+    counted: str = "n_fake"
 
     @cached_property
     def neighbours(self) -> dict[str, float]:
@@ -91,7 +93,7 @@ def inception_score(sets: Sets) -> Metric:
         values = metric_isc.isc_features_to_metric(sets.logits, splits=sets.splits, rng_seed=SEED)
     mean, spread = values[metric_isc.KEY_METRIC_ISC_MEAN], values[metric_isc.KEY_METRIC_ISC_STD]
     n, classes = sets.logits.shape
-    how = _named(f"n_fake = {n} in {sets.splits} splits, shuffled with seed {SEED}", sets.protocol_name)
+    how = _named(f"{sets.counted} = {n} in {sets.splits} splits, shuffled with seed {SEED}", sets.protocol_name)
     words = sets.protocol("IS", how, f"{sets.features.title} logits ({classes} classes)")
     return Metric(mean, spread if sets.splits > 1 else None, n, words)
 
@@ -156,11 +158,17 @@ def _by_neighbours(sets: Sets, name: str, key: str) -> Metric:
     return Metric(sets.neighbours[getattr(metric_prc, key)], None, len(sets.fake), words)
 
 
-def floor(train: Tensor, test: Tensor, *, features: Features, protocol_name: str = "") -> dict[str, Metric]:
-    """The distances between real training and test images, pooled features (n, d) each: what a perfect model gets."""
+def real_images(
+    train: Tensor, test: Mapping[str, Tensor], protocol: Protocol, *, features: Features, labels: Tensor | None = None
+) -> dict[str, Metric]:
+    """What real images get, as a bar for samples: IS of test images; the distances (their floor), precision, recall and
+    classes of training images against test images. `train` are pooled features (n, d), `test` features by layer."""
+    pooled, logits = test[features.pooled], test[features.logits]
     against = f"n_train = n_test = {len(train)}, training split against held-out test split"
-    sets = Sets(features, train, test, _named(against, protocol_name), note=" floor")
-    return {q.name: resolve_name(q.how)(sets) for q in DISTANCES}
+    splits = max(1, min(protocol.is_splits, len(logits) // 10))
+    sets = Sets(features, train, pooled, _named(against, protocol.name), logits, labels, splits,
+                " of real images", protocol.name, "n_test")  # fmt: skip
+    return {q.name: resolve_name(q.how)(sets) for q in SCORES if labels is not None or not q.labelled}
 
 
 def frechet(fake: Tensor, real: Tensor, *, features: Features, split: str) -> Metric:

@@ -14,7 +14,7 @@ class Quantity:
     A claim's effect is in bits per dimension (`unit` "bpd") or in percent, and two systems are `equal` within so much.
     A score of samples has `how`, the function that computes it ("module:name", see `fidelity.score`), and its name on
     the features that come with pip in `lite0`; a record carries it at both temperatures, "FID@T1". `column`: it stands
-    in the tables of the paper; `distance`: real images have one from each other, its floor; `slow`: it is measured
+    in the tables of the paper; `distance`: what real images have from each other is its floor; `slow`: it is measured
     under the main protocol alone; `labelled`: there is none of data whose images all have one label.
     """
 
@@ -30,6 +30,11 @@ class Quantity:
     distance: bool = False
     slow: bool = False
     labelled: bool = False
+
+    @property
+    def real(self) -> str:
+        """How the name ends of what real images get, a bar for samples: "FD-lite0-floor", "IS-lite0-real"."""
+        return "-floor" if self.distance else "-real"
 
     @property
     def arrow(self) -> str:
@@ -55,7 +60,6 @@ QUANTITIES = {
 }  # fmt: skip
 SCORES = tuple(quantity for quantity in QUANTITIES.values() if quantity.how)
 """Those of samples, in the order in which records carry them."""
-DISTANCES = tuple(quantity for quantity in SCORES if quantity.distance)
 COLUMNS = tuple(quantity for quantity in SCORES if quantity.column)
 FEATURES = {"inception": tuple(q.name for q in COLUMNS), "lite0": tuple(q.lite0 for q in COLUMNS)}
 """Kind of features -> the names of `COLUMNS` on them."""

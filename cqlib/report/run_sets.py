@@ -3,7 +3,6 @@ project, or made on this machine) on the same images of one data set and size, w
 
 import json
 import statistics
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ from cqlib.experiments.rows import ROWS
 from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.quantities import decimal, digits
+from cqlib.recipe import Evaluation
 from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths
 
@@ -53,6 +53,8 @@ class RunSet:
     records: tuple[Record, ...] = field(repr=False)
     images: str = ""
     """Tells it from another run set of the same names whose images are not the same; else empty."""
+    scoring: str = ""
+    """Tells it from another one whose samples were scored otherwise ("scores at side 128, n = 2,000"); else empty."""
     changes: Changes = field(default_factory=dict, hash=False)
     """To the recipes of all its rows. Records with others count as rows of their own, by their `variant`."""
 
@@ -60,7 +62,7 @@ class RunSet:
     def label(self) -> str:
         """ "photos10 16×16, quick, λ 25"; of a folder of images only the last part of its path."""
         parts = [f"{without_paths(self.data)} {self.size}×{self.size}", self.images and f"images {self.images}",
-                 self.profile, in_words(self.changes)]  # fmt: skip
+                 self.profile, self.scoring, in_words(self.changes)]  # fmt: skip
         return ", ".join(filter(None, parts))
 
     @property
@@ -114,21 +116,30 @@ def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSe
     """The run sets of both origins, published first, each in the paper's order of rows, then by seed. Of two records of
     one run the first counts. Changed runs are a set of their own, but for `BESIDE`."""
     order = {row: i for i, row in enumerate(ROWS)}
-    sets: dict[tuple[str, str, int, str, str, str], dict[tuple[str, int], Record]] = {}
+    sets: dict[tuple[str, str, int, str, str, str, str], dict[tuple[str, int], Record]] = {}
     for origin, records in (("published", published), ("local", local)):
         for record in records:
             data, alone = record.data, record.changes and record.variant not in BESIDE
             changes = canonical_json(record.changes) if alone else ""
-            key = (origin, data.name, data.shape[-1], record.profile, changes, data.fingerprint)
+            key = (origin, data.name, data.shape[-1], record.profile, changes, data.fingerprint, _scoring(record))
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
-    same_name = Counter(key[:-1] for key in sets)  # the files behind a name may have changed
     result = []
-    for (origin, name, size, profile, changes, fingerprint), runs in sets.items():
+    for key, runs in sets.items():
+        (origin, name, size, profile, changes), fingerprint, scoring = key[:5], *key[5:]
         ordered = sorted(runs, key=lambda run: (order.get(run[0], 99), run))
-        images = fingerprint[:8] if same_name[origin, name, size, profile, changes] > 1 else ""
+        # The files behind a name may have changed, and how samples are scored.
+        images = fingerprint[:8] if any(k[:5] == key[:5] and k[5] != fingerprint for k in sets) else ""
+        scoring = scoring if any(k[:6] == key[:6] and k != key for k in sets) else ""
         records_ = tuple(runs[run] for run in ordered)
-        result.append(RunSet(origin, name, size, profile, records_, images, json.loads(changes or "{}")))
+        result.append(RunSet(origin, name, size, profile, records_, images, scoring, json.loads(changes or "{}")))
     return result
+
+
+def _scoring(record: Record) -> str:
+    """How its samples were scored, where its config says so."""
+    evaluation = record.config.get("evaluation", {})
+    n, side = evaluation.get("fidelity_images"), evaluation.get("side", Evaluation.side)
+    return f"scores at side {side}, n = {n:,}" if n else ""
 
 
 def mean_of(metrics: Iterable[Metric]) -> Mean | None:

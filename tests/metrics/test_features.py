@@ -21,6 +21,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, Featu
 from cqlib.metrics import cache, features, fidelity, lite0
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.precision import full_fp32
+from cqlib.metrics.protocols import default_protocol
 from cqlib.util.errors import UserError
 
 
@@ -300,7 +301,8 @@ def test_torch_fidelity_keeps_nothing_under_a_name(monkeypatch, tmp_path):
     assert shut > 10
     fake, real = noise_images(6, 16, 1), noise_images(6, 16, 2)
     score(fake, real, cache_dir=tmp_path)
-    fidelity.floor(pooled(fake, tmp_path), pooled(real, tmp_path), features=features.lite0())
+    of_test = cache.features_of(real, ("1280", "logits"), features=features.lite0(), cache_dir=tmp_path)
+    fidelity.real_images(pooled(fake, tmp_path), of_test, default_protocol(6), features=features.lite0())
 
 
 def test_inception_comes_from_where_the_library_has_it():
@@ -348,6 +350,30 @@ def forwards(monkeypatch):
 
 def pooled(images, folder):
     return cache.pooled_features(images, features=features.lite0(), cache_dir=folder)
+
+
+def test_layers_are_kept_apart_and_made_in_one_pass(forwards, tmp_path):
+    images, lite = noise_images(4), features.lite0()
+    both = cache.features_of(images, ("1280", "logits"), features=lite, cache_dir=tmp_path)
+    assert forwards == [4] and (both["1280"].shape, both["logits"].shape) == ((4, 1280), (4, 1000))
+    assert torch.equal(pooled(images, tmp_path), both["1280"]) and forwards == [4]
+    other = noise_images(4, seed=1)
+    pooled(other, tmp_path)
+    again = cache.features_of(other, ("1280", "logits"), features=lite, cache_dir=tmp_path)
+    fresh = features.extract(other, lite, ("logits",))["logits"]
+    assert forwards == [4, 4, 4, 4] and torch.equal(again["logits"], fresh)
+
+
+def test_another_side_has_other_features_protocol_and_cache(forwards, tmp_path):
+    images, small = noise_images(40), features.lite0(64)
+    at_64 = cache.pooled_features(images, features=small, cache_dir=tmp_path)
+    assert forwards == [40]  # 64 x 64 pixels: twelve times as many images fit the cache
+    assert "bilinear resize to 64" in fidelity.Sets(small, at_64, at_64, "").protocol("FID", "")
+    assert not torch.allclose(pooled(images[:4], tmp_path), at_64[:4], rtol=0.1)
+    assert torch.equal(cache.pooled_features(images, features=small, cache_dir=tmp_path), at_64)
+    assert sum(forwards) == 44
+    x = torch.nn.functional.interpolate(images[:1].float(), (64, 64), mode="bilinear", align_corners=False)
+    assert torch.equal(lite0.prepare(images[:1], 64), (x / 255 - 0.498) / 0.502)
 
 
 def test_cache_goes_by_content(forwards, tmp_path, monkeypatch):

@@ -11,8 +11,9 @@ import torch_fidelity
 from scores import Projection, expected_kid, frechet, gaussian, images_of, noise_images, score
 
 from cqlib.metrics import features, fidelity
-from cqlib.metrics.cache import pooled_features
+from cqlib.metrics.cache import features_of
 from cqlib.metrics.features import LITE0_NAME
+from cqlib.metrics.protocols import default_protocol
 
 KINDS = ("IS", "FID", "KID", "Precision", "Recall")
 
@@ -64,7 +65,8 @@ def test_a_set_against_itself(scores_of):
 
 def test_kid_against_its_closed_form_and_unbiased_about_zero():
     def kid(one, other):
-        return fidelity.floor(one.float(), other.float(), features=features.lite0())["KID"].value
+        sets = fidelity.Sets(features.lite0(), one.float(), other.float(), "")
+        return fidelity.kernel_distance(sets).value
 
     d, n = 6, 400
     mean = np.full(d, 0.6)
@@ -184,8 +186,9 @@ def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
     monkeypatch.setattr(fidelity, "SEED", 5)
     scores = score(fake, real, lite, cache_dir=tmp_path, split="train")
-    sets = (pooled_features(images, features=lite, cache_dir=tmp_path) for images in (fake, real))
-    floor = fidelity.floor(*sets, features=lite)
+    of_train, of_test = (features_of(images, ("1280", "logits"), features=lite, cache_dir=tmp_path)
+                         for images in (fake, real))  # fmt: skip
+    bars = fidelity.real_images(of_train["1280"], of_test, default_protocol(20), features=lite)
     assert torch.equal(torch.get_rng_state(), states[0]) and (np.random.get_state()[1] == states[1]).all()
     assert capfd.readouterr() == ("", "")
     tail = "EfficientNet-lite0 pooled features (16), bilinear resize to 224, torch-fidelity 0.4.0"
@@ -199,11 +202,15 @@ def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
         "IS-lite0: n_fake = 20 in 2 splits, shuffled with seed 5, EfficientNet-lite0 logits (16 classes), "
         "bilinear resize to 224, torch-fidelity 0.4.0"
     )
-    assert floor["FID"].protocol == (
-        f"FD-lite0 floor: n_train = n_test = 20, training split against held-out test split, {tail}"
+    assert bars["FID"].protocol == (
+        f"FD-lite0 of real images: n_train = n_test = 20, training split against held-out test split, {tail}"
     )
-    assert tuple(scores) == KINDS and tuple(floor) == ("FID", "KID")
-    assert {metric.n for metric in (*scores.values(), *floor.values())} == {20}
+    assert bars["IS"].protocol.startswith("IS-lite0 of real images: n_test = 20 in 2 splits, shuffled with seed 5, ")
+    of_tests = score(real, fake, lite)  # IS is of the first set alone, and of real images it is of those held out
+    assert bars["IS"].value == of_tests["IS"].value != scores["IS"].value
+    assert all(bars[kind].value == scores[kind].value for kind in KINDS[1:])  # the other set is the training images
+    assert tuple(scores) == tuple(bars) == KINDS
+    assert {metric.n for metric in (*scores.values(), *bars.values())} == {20}
     assert scores["IS"].std > 0 and scores["KID"].std > 0
     assert scores["FID"].std is scores["Precision"].std is scores["Recall"].std is None
     again = score(fake, real, lite, cache_dir=tmp_path, split="train")

@@ -15,7 +15,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from cqlib.data.dataset import Dataset, Split
 from cqlib.metrics import evaluation, features, fidelity, protocols
 from cqlib.metrics.protocols import PROTOCOLS, Protocol
-from cqlib.metrics.quantities import DISTANCES
+from cqlib.metrics.quantities import QUANTITIES, SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.recipe import Evaluation
 from cqlib.util.errors import StoppedEarly, UsageError
@@ -187,9 +187,9 @@ def measured(monkeypatch, tmp_path):
 
 def test_a_new_distance_has_its_floor_beside_those_that_were_kept(measured, monkeypatch):
     before = measured()
-    again = dataclasses.replace(DISTANCES[0], id="again", name="Again", lite0="Again-lite0")
-    for module in (evaluation, fidelity):
-        monkeypatch.setattr(module, "DISTANCES", (*DISTANCES, again))
+    again = dataclasses.replace(QUANTITIES["fid"], id="again", name="Again", lite0="Again-lite0")
+    for module in (evaluation, features, fidelity):
+        monkeypatch.setattr(module, "SCORES", (*SCORES, again))
     after = measured()
     assert "Again-lite0-floor" not in before.metrics
     assert after.metrics["Again-lite0-floor"] == before.metrics["FD-lite0-floor"] == after.metrics["FD-lite0-floor"]
@@ -209,8 +209,9 @@ def test_every_protocol_scores_the_same_samples(measured):
                     name = protocols.with_protocol(name, preset.name)
                 if preset.name == "paper" or kind in ("IS", "FID", "KID"):
                     assert found.metrics.pop(name) == metric, name
-    assert sorted(found.metrics) == ["FD-lite0-floor", "KD-lite0-floor"]
-    assert "floor: protocol paper, n_train = n_test = 40" in found.metrics["FD-lite0-floor"].protocol
+    bars = ["FD-lite0-floor", "IS-lite0-real", "KD-lite0-floor", "Precision-lite0-real", "Recall-lite0-real"]
+    assert sorted(found.metrics) == bars
+    assert "of real images: protocol paper, n_train = n_test = 40" in found.metrics["FD-lite0-floor"].protocol
 
 
 def test_a_protocol_that_the_data_set_cannot_fill_is_left_out_and_noted(measured):

@@ -32,8 +32,8 @@ def test_means_are_over_finished_seeds_and_the_spread_is_that_of_a_sample():
     assert [run.seed for run in runs_of.records_of("table2/gan")] == [0, 1, 2, 3] and len(runs_of.finished) == 3
 
 
-def test_run_sets_are_of_one_origin_and_one_version_of_the_images():
-    """The files behind a name may have changed between two seeds; one run found twice counts once."""
+def test_run_sets_are_of_one_origin_one_version_of_the_images_and_one_way_to_score():
+    """Either may have changed between two seeds; one run found twice counts once."""
     before, after = record("table1/vae", 0), record("table1/vae", 1)
     changed = replace(after, data=replace(after.data, fingerprint="fedcba9876543210"))
     sets = run_sets([before, changed, before], [after])
@@ -45,6 +45,12 @@ def test_run_sets_are_of_one_origin_and_one_version_of_the_images():
     assert [len(runs.records) for runs in sets] == [1, 1, 1]
     (same,) = run_sets([record(), replace(record(), row="table2/cqf")], [])
     assert len(same.records_of("table1/cq-f")) == 1
+    scored = [record(seed=seed, config={"evaluation": how}) for seed, how in enumerate(
+        ({"fidelity_images": 1000}, {"fidelity_images": 2000, "side": 128}))]  # fmt: skip
+    assert [runs.label for runs in run_sets(scored, [])] == [
+        "photos10 16×16, quick, scores at side 224, n = 1,000",
+        "photos10 16×16, quick, scores at side 128, n = 2,000",
+    ]
     (named,) = run_sets([record(data="npz:/home/me/cats.npz")], [])
     assert named.label == "npz:cats.npz 16×16, quick" and named.data == "npz:/home/me/cats.npz"
 

@@ -125,7 +125,8 @@ def nearest_images(
     candidates = [pixels[name].index[: len(group), 0] for name, group in groups.items()]
     candidates += [memorisation.nearest(group.flip(3), train)[1][:, 0] for group in groups.values()]
     weights = Path(feature_weights) if feature_weights else None
-    features = features_for(weights, data_dir, profile=model.experiment.profile)
+    e = model.experiment
+    features = features_for(weights, data_dir, profile=e.profile, side=e.evaluation.side)
     near, compared = _in_features(model, groups, torch.cat(candidates).unique(), features, Path(runs_dir) / "features")
     description += f"\nin features ({features.title}): {len(groups['samples'])} samples against {compared:,} of them"
     return NearestImages(images, pixels, near, description)
