@@ -124,7 +124,7 @@ def profile_nets(profile: str, size: int, *, large: bool = False) -> Hierarchica
     return HierarchicalConfig(
         size, tuple(base * factor for factor in growth), latent, blocks=blocks, iaf_width=iaf_width, residual=residual,
         critic=CriticConfig(critic_widths, s.penalty_weight, s.penalty_every, critic_blocks),
-        quality_weight=s.quality_weight, critic_input=s.critic_input, flow_updated_by=s.flow_updated_by,
+        quality_weight=s.quality_weight, critic_input="mean", flow_updated_by="coverage",
     )  # fmt: skip
 
 
