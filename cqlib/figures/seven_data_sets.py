@@ -104,8 +104,8 @@ def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: 
 
 def _group(sets: Sequence[RunSet], data: str, profile: str, data_dir: Path | str | None) -> Group:
     lines = [line for row in ROWS for line in _lines(sets, data, row)]
-    lines += [replace(line, label="Floor", detail=f"training against test images; {_where(runs)}")
-              for runs in sets if runs.data == data for line in tables.floors(runs)]  # fmt: skip
+    lines += [replace(line, label="Real images", detail=f"training against test images; {_where(runs)}")
+              for runs in sets if runs.data == data for line in tables.real_images(runs)]  # fmt: skip
     absent = [row for row in ROWS if not _of(sets, data, row)]
     if data in SEVEN:
         profile = "paper"

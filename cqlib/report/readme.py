@@ -7,6 +7,7 @@ from cqlib.data.catalogue import ENTRIES
 from cqlib.data.photos10 import PHOTOS
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record, load_records
+from cqlib.metrics.quantities import SCORES, TEMPERATURES
 from cqlib.report.claim_cards import cards, count_claims
 from cqlib.report.run_sets import RunSet, run_sets
 from cqlib.util.errors import UserError
@@ -17,6 +18,8 @@ from cqlib.util.text import markdown_table
 README, DATA = ROOT / "README.md", ROOT / "docs" / "data.md"
 DECIMALS = {"BPD": 2, "IS-lite0@T1": 2, "FD-lite0@T1": 1, "FD-lite0@T0": 1, "KD-lite0@T1": 3}
 """The measured columns and their decimals."""
+REAL = {f"{q.lite0}@{t}": f"{q.lite0}{q.real}" for q in SCORES for t in TEMPERATURES}
+"""A score of samples -> the same of real images, which have no temperature."""
 BESIDE = {"table2": ("table3/cqf-2-scales",)}
 """Rows shown with a table that they do not stand in."""
 HEADLINES = {
@@ -54,14 +57,17 @@ def table(which: paper.Table, sets: Sequence[RunSet]) -> str:
         cells += [_mean(runs, row.id, name) for name in DECIMALS] + [str(len(runs.done(row.id)) or "none yet")]
         label = row.label + (f" [{', '.join(row.ticks)}]" if row.ticks and which.id == "table2" else "")
         lines.append([label, *cells])
-    floor = runs.records[0].metrics["FD-lite0-floor"].value
+    bars = [runs.real_images(REAL[name]) if name in REAL else None for name in DECIMALS]
+    texts = ["—" if bar is None else f"{bar.value:.{n}f}" for bar, n in zip(bars, DECIMALS.values(), strict=True)]
+    lines.append(["real images", "", "", "", *texts, ""])
     counts = sorted({run.metrics["FD-lite0@T1"].n for run in runs.records if "FD-lite0@T1" in run.metrics})
     footnote = paper.FOOTNOTES["frozen-gan"]
     return (
         f"{markdown_table(header, lines)}\n\n"
         f"The paper: CIFAR-10, Inception features. Measured: {runs.label}, EfficientNet-lite0 features (FD, not "
-        f"FID), n = {' or '.join(f'{n:,}' for n in counts)}; mean ± standard deviation over seeds. FD-lite0 between "
-        f"training and test images at the same n: {floor:.1f}. \\*: {footnote[0].lower()}{footnote[1:]}."
+        f"FID), n = {' or '.join(f'{n:,}' for n in counts)}; mean ± standard deviation over seeds. Real images: IS "
+        "of test images, FD and KD of training images against test images, at the same n. "
+        f"\\*: {footnote[0].lower()}{footnote[1:]}."
     )
 
 

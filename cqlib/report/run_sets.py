@@ -104,6 +104,10 @@ class RunSet:
         """The metric's mean over the row's finished runs; None where none has measured it."""
         return mean_of(run.metrics[metric] for run in self.done(row) if metric in run.metrics)
 
+    def real_images(self, name: str) -> Metric | None:
+        """What real images got, the same in all runs, by the name of a score and `Quantity.real`; None if unknown."""
+        return next((run.metrics[name] for run in self.records if name in run.metrics), None)
+
     def cell(self, row: str, metric: str) -> Cell:
         """`mean`, to print."""
         if (mean := self.mean(row, metric)) is None:

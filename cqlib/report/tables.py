@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cqlib.experiments import paper
-from cqlib.metrics.quantities import COLUMNS, FEATURES, TEMPERATURES, decimal
+from cqlib.metrics.quantities import COLUMNS, FEATURES, SCORES, TEMPERATURES, decimal
 from cqlib.report.run_sets import ORIGINS, Cell, RunSet
 from cqlib.report.verdicts import NUMBER_LABELS, NumberVerdict, compare, temperatures
 
@@ -73,7 +73,7 @@ class View:
     title: str
     data: str
     groups: tuple[Group, ...]
-    floors: tuple[Line, ...]
+    real_images: tuple[Line, ...]
     footnotes: tuple[str, ...]
     remarks: tuple[str, ...]
     columns: tuple[str, str] = ("Model", "Source")
@@ -103,7 +103,7 @@ def view(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool =
         table.title,
         ", ".join(paper.DATA_SETS[name].label for name in table.data),
         tuple(_group(row, table, sets, profile, alone) for row in table.rows),
-        tuple(line for runs in sets if any(map(runs.records_of, rows)) for line in floors(runs)),
+        tuple(line for runs in sets if any(map(runs.records_of, rows)) for line in real_images(runs)),
         table.footnotes,
         remarks(sets, rows),
     )
@@ -175,13 +175,15 @@ def _judgements(row: paper.Row, table: paper.Table, runs: RunSet) -> Iterator[Ju
         yield Judgement(", ".join(texts), *verdict)
 
 
-def floors(runs: RunSet) -> Iterator[Line]:
-    """Training images against test images, as many of each as were sampled: what a perfect model gets."""
-    for kind, (_, *distances) in FEATURES.items():
-        measured = [(name, metric) for run in runs.records for name in distances
-                    if (metric := run.metrics.get(f"{name}-floor"))]  # fmt: skip
+def real_images(runs: RunSet) -> Iterator[Line]:
+    """What real images get: IS of test images, the distances of training images from as many test images, which no
+    model can be expected to beat, and in the remark the scores without a column. A dash for what no record has."""
+    for kind in FEATURES:
+        names = {q: (q.lite0 if kind == "lite0" else q.name) + q.real for q in SCORES}
+        measured = {q: metric for q, name in names.items() if (metric := runs.real_images(name))}
         if measured:
-            texts = {name: decimal(name, metric.value) for name, metric in measured}
-            cells = [Cell(texts.get(name, "—"), span=2) for name in distances]
-            detail = f"{runs.label}; n = {max(metric.n for _, metric in measured):,}"
-            yield Line(runs.origin, ORIGINS[runs.origin], detail, kind, (Cell("—"), Cell("—", span=2), *cells))
+            texts = {q: decimal(names[q], metric.value) for q, metric in measured.items()}
+            cells = (Cell("—"), *(Cell(texts.get(q, "—"), span=2) for q in COLUMNS))
+            detail = f"{runs.label}; n = {max(metric.n for metric in measured.values()):,}"
+            remark = ", ".join(f"{q.name} {text}" for q, text in texts.items() if not q.column)
+            yield Line(runs.origin, ORIGINS[runs.origin], detail, kind, cells, remark=remark)

@@ -83,7 +83,7 @@ def test_a_cell_that_was_not_run_says_what_it_needs(published, tmp_path):
     )
     assert "by hand: sign up" in table["ImageNet"] and "11.2 GB" in table["LSUN-tower *"]
     photos = table["photos10"]
-    assert "CQ-F published, 16×16, quick; lite0 features" in photos and "Floor" in photos and "the paper" not in photos
+    assert "CQ-F published, 16×16, quick; lite0 features" in photos and "Real images" in photos and "the paper" not in photos
     # of a data set that was begun every missing row has its own command
     assert "not run. ./run_all.sh --only table3/cqf-2-scales" in photos and "All three" not in photos
     assert table["tiny-imagenet"].endswith("./run_all.sh --profile study --only table4 --data tiny-imagenet")
@@ -112,7 +112,7 @@ def test_runs_on_other_images_of_one_name_are_told_apart(published, tmp_path):
     _, sets, shown = read(tmp_path)
     photos = groups(seven_data_sets.joint(sets, shown, "quick", tmp_path))["photos10"]
     for images in ("01234567", "fedcba98"):
-        assert photos.count(f"published, 16×16, images {images}, quick") == 2  # CQ-F and the floor
+        assert photos.count(f"published, 16×16, images {images}, quick") == 2  # CQ-F and real images
 
 
 def test_a_verdict_stands_where_the_paper_has_a_number(published, tmp_path):

@@ -88,14 +88,17 @@ def test_a_reason_has_one_letter_below_its_table():
     assert next(iter(view.letters)).startswith("BPD: other data (photos10, not CIFAR-10), other profile (quick, not")
 
 
-def test_floors_name_their_data_and_n_and_what_published_data_is():
+def test_real_images_name_their_data_and_n_and_what_published_data_is():
     run = record("table1/vae", data="npz:cifar10-jpeg")
+    run.metrics["IS-lite0-real"] = Metric(12.345, 0.2, 1000, "of real images")
+    run.metrics["Recall-lite0-real"] = Metric(0.654, None, 1000, "of real images")
     (published,) = run_sets([], [run])
-    (floor,) = tables.floors(published)
-    assert floor.detail == "npz:cifar10-jpeg 16×16, quick; n = 1,000"
-    del run.metrics["FD-lite0-floor"]
-    (floor,) = tables.floors(published)
-    assert [cell.text for cell in floor.cells[2:]] == ["—", "0.400"] and floor.detail.endswith("n = 1,000")
+    (line,) = tables.real_images(published)
+    assert line.detail == "npz:cifar10-jpeg 16×16, quick; n = 1,000" and line.remark == "Recall 0.65"
+    assert [cell.text for cell in line.cells] == ["—", "12.35", "310.0", "0.400"]
+    del run.metrics["FD-lite0-floor"], run.metrics["IS-lite0-real"]
+    (line,) = tables.real_images(published)  # of an older record
+    assert [cell.text for cell in line.cells] == ["—", "—", "—", "0.400"] and line.detail.endswith("n = 1,000")
     (remark,) = tables.remarks([published], ["table1/vae"])
     assert remark.startswith("npz:cifar10-jpeg is the whole of CIFAR-10")
     assert tables.remarks(run_sets([run], []), ["table1/vae"]) == ()  # anyone's may have that name
@@ -150,8 +153,11 @@ def test_scores_without_a_column_at_both_temperatures():
         del run.metrics["Recall-lite0@T1"]
         for name in ("Precision-lite0@T0", "Precision-lite0@T1", "Recall-lite0@T0", "Classes-lite0@T0"):
             run.metrics[name] = Metric(0.25 + run.seed / 2, None, 9, "p")
-    ((label, _, *cells, seeds),) = small_tables.coverage(run_sets(runs, []), ["table1/vae", "table1/gan"])
+    runs[1].metrics["Recall-lite0-real"] = Metric(0.82, None, 9, "p")
+    lines = small_tables.coverage(run_sets(runs, []), ["table1/vae", "table1/gan"])
+    (label, _, *cells, seeds), (last, _, *bars, none) = lines
     assert (label, seeds) == ("VAE", "2") and [cell.text for cell in cells] == ["0.50"] * 2 + ["—", "0.50"] * 2
+    assert (last, none) == ("Real images", "") and [cell.text for cell in bars] == ["—"] * 2 + ["0.82"] * 2 + ["—"] * 2
 
 
 def test_protocols_that_differ_in_numbers_of_images_are_told_once():
