@@ -1,5 +1,5 @@
-"""IS, FID, KID, precision and recall of samples: torch-fidelity's own functions on features extracted once; and the
-share of classes that samples reach.
+"""IS, FID, KID, precision and recall of samples: torch-fidelity's own functions on features extracted once, but for
+KID of few images, whose numbers are the same; and the share of classes that samples reach.
 
 Sources: IS, Salimans et al., arXiv:1606.03498; FID, Heusel et al., arXiv:1706.08500; KID, Binkowski et al.,
 arXiv:1801.01401; precision and recall, Kynkaanniemi et al., arXiv:1904.06991 (3 nearest neighbours).
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cqlib.metrics.features import Features
+from cqlib.metrics.kernel import subset_distances
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.protocols import Protocol
@@ -113,12 +114,16 @@ def kernel_distance(sets: Sets) -> Metric:
     from torch_fidelity import metric_kid
 
     size = min(KID_SUBSET_SIZE, len(sets.fake) // 2, len(sets.real) // 2)
-    with full_fp32():
-        values = metric_kid.kid_features_to_metric(sets.fake, sets.real, kid_subsets=KID_SUBSETS, kid_subset_size=size,
-                                                   rng_seed=SEED, verbose=False)  # fmt: skip
+    if max(len(sets.fake), len(sets.real)) ** 2 <= KID_SUBSETS * size**2:  # fewer pairs than in all subsets
+        distances = subset_distances(sets.fake, sets.real, subsets=KID_SUBSETS, size=size, seed=SEED)
+        mean, spread = float(distances.mean()), float(distances.std(correction=0))
+    else:
+        with full_fp32():
+            values = metric_kid.kid_features_to_metric(sets.fake, sets.real, kid_subsets=KID_SUBSETS,
+                                                       kid_subset_size=size, rng_seed=SEED, verbose=False)  # fmt: skip
+        mean, spread = values[metric_kid.KEY_METRIC_KID_MEAN], values[metric_kid.KEY_METRIC_KID_STD]
     subsets = f"mean over {KID_SUBSETS} subsets of {size} drawn with seed {SEED}, cubic polynomial kernel"
     words = sets.protocol("KID", f"{sets.against}, {subsets}")
-    mean, spread = values[metric_kid.KEY_METRIC_KID_MEAN], values[metric_kid.KEY_METRIC_KID_STD]
     return Metric(mean, spread, len(sets.fake), words)
 
 

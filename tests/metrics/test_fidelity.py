@@ -9,8 +9,9 @@ import pytest
 import torch
 import torch_fidelity
 from scores import Projection, expected_kid, frechet, gaussian, images_of, noise_images, score
+from torch_fidelity import metric_kid
 
-from cqlib.metrics import features, fidelity
+from cqlib.metrics import features, fidelity, kernel
 from cqlib.metrics.cache import features_of
 from cqlib.metrics.features import LITE0_NAME
 from cqlib.metrics.protocols import default_protocol
@@ -82,6 +83,23 @@ def test_kid_against_its_closed_form_and_unbiased_about_zero():
     assert abs(np.mean(same)) < np.mean(biased) / 2  # the biased estimator would stand this far above 0
     assert min(same) < 0 < max(same)
     assert np.mean(shifted) == pytest.approx(expected_kid(d, np.sum(mean**2)), rel=0.05)
+
+
+def test_kernel_distances_of_subsets_from_one_kernel_are_those_of_each_subset_by_itself(monkeypatch):
+    """Mean and spread of torch-fidelity, which computes the kernel of every subset anew; matrices in several parts."""
+    monkeypatch.setattr(kernel, "ROWS", 16)
+    rng = np.random.default_rng(10)
+    fake, real = (torch.from_numpy(rng.standard_normal((n, 5)) + shift) for n, shift in ((50, 0.2), (43, 0.0)))
+    for one in (real, real + 3):
+        found = kernel.subset_distances(fake, one, subsets=7, size=20, seed=fidelity.SEED)
+        theirs = metric_kid.kid_features_to_metric(fake, one, kid_subsets=7, kid_subset_size=20, verbose=False,
+                                                   rng_seed=fidelity.SEED)  # fmt: skip
+        assert float(found.mean()) == pytest.approx(theirs[metric_kid.KEY_METRIC_KID_MEAN], rel=1e-9)
+        assert float(found.std(correction=0)) == pytest.approx(theirs[metric_kid.KEY_METRIC_KID_STD], rel=1e-9)
+    sets = fidelity.Sets(features.lite0(), fake.float(), real.float(), "")
+    by_one = fidelity.kernel_distance(sets)
+    monkeypatch.setattr(fidelity, "KID_SUBSETS", 5)  # now there are more pairs than in all subsets
+    assert fidelity.kernel_distance(sets).value == pytest.approx(by_one.value, abs=3 * by_one.std)
 
 
 def test_inception_score_of_handmade_logits(scores_of):
