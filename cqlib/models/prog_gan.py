@@ -15,8 +15,6 @@ Deviations:
 - Averaged-down images keep their fractions (the authors' are rounded to 8 bits), and pixels are centres of their
   cells, (v + 1/2) / 128 - 1, where the authors have v / 127.5 - 1.
 - 48 pixels (STL-10, not in the paper) start from 3x3 and are trained as CIFAR-10 is.
-- `quick` and `study` learn at 5e-3: weights of variance 1 that are scaled when they are used move by the rate a step at
-  most, and there are a thousandth of the steps.
 - G is linear at its end: the critic sees its output, samples and the frozen-decoder BPD have it clamped to [-1, 1].
 """
 
@@ -111,4 +109,4 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     paper = TrainingConfig(steps, 16, betas=(0.0, 0.99), flips=False, autocast="off", log_every=200)
     base, most = NETS[profile]
     config = ProgGANConfig(size, latent=most, fmap_base=base, fmap_max=most)
-    return gan_recipe(config, paper, profile, quick=1000, study=1200, learning_rate=5e-3)
+    return gan_recipe(config, paper, profile, quick=1000, study=1200)
