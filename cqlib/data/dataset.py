@@ -21,11 +21,13 @@ def fixed_order(n: int) -> np.ndarray:
 @dataclass(frozen=True, eq=False)
 class Split:
     """One split. `images` uint8 (N, C, H, W) in 0..255, `labels` int64 (N,), both contiguous on the CPU and read-only:
-    a data set is built once and shared. ValueError on a wrong dtype, shape or count, or an empty split."""
+    a data set is built once and shared. ValueError on a wrong dtype, shape or count, or an empty split. Images of one
+    of `groups`, int64 (N,), are not independent: they overlap, or were cut from one place."""
 
     name: str
     images: Tensor
     labels: Tensor
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.name not in ("train", "test"):
@@ -66,7 +68,10 @@ class Split:
         """The first n images (all of them when there are fewer)."""
         if n < 1:
             raise ValueError(f"a split needs at least one image, not {n}")
-        return self if n >= len(self) else replace(self, images=self.images[:n], labels=self.labels[:n])
+        if n >= len(self):
+            return self
+        groups = None if self.groups is None else self.groups[:n]
+        return replace(self, images=self.images[:n], labels=self.labels[:n], groups=groups)
 
 
 @dataclass(frozen=True, eq=False)

@@ -136,22 +136,23 @@ def level_shares(total: int, n: int) -> list[int]:
     return shares
 
 
-def tile_mask(height: int, width: int, size: int, stream: np.random.PCG64) -> Array:
-    """bool (H, W): the test tiles. They lie on the coarsest level's grid, one at random in each cell."""
+def tile_numbers(height: int, width: int, size: int, stream: np.random.PCG64) -> Array:
+    """int (H, W): which test tile a pixel lies in, from 1; 0 outside all. They lie on the coarsest level's grid, one at
+    random in each cell."""
     grid = 1 << levels(height, width, size)[-1]
     tile = size * grid * 5 // 4  # a multiple of `grid`, as size is one of 4
     cells = [max(1, round(length / (CELL_TILES * tile))) for length in (height, width)]
-    mask = np.zeros((height, width), bool)
+    numbers = np.zeros((height, width), np.int16)
 
     def corner(index: int, count: int, length: int) -> int:
         first = -(-(length * index // count) // grid)
         last = (length * (index + 1) // count - tile) // grid
         return grid * (first + stream.random_raw() % (last - first + 1))
 
-    for row, column in np.ndindex(*cells):
+    for number, (row, column) in enumerate(np.ndindex(*cells), 1):
         y, x = corner(row, cells[0], height), corner(column, cells[1], width)
-        mask[y : y + tile, x : x + tile] = True
-    return mask
+        numbers[y : y + tile, x : x + tile] = number
+    return numbers
 
 
 def draw(candidates: Array, n: int, stream: np.random.PCG64) -> Array:
@@ -161,13 +162,15 @@ def draw(candidates: Array, n: int, stream: np.random.PCG64) -> Array:
     return candidates[np.argsort(stream.random_raw(len(candidates)), kind="stable")[:n]]
 
 
-def _cut(name: str, size: int) -> Iterator[tuple[list[Box], Array]]:
-    """For training, then for test: the boxes of a photograph's crops and the crops uint8 (n, S, S, 3)."""
+def _cut(name: str, size: int) -> Iterator[tuple[list[Box], Array, list[int]]]:
+    """For training, then for test: the boxes of a photograph's crops, the crops uint8 (n, S, S, 3), and the number of
+    the test tile that each lies in, of its photograph and no other; for training 0."""
     label = CLASSES.index(name)
     stream = np.random.PCG64([SEED, label, size])
     image = photo(name)
     height, width = image.shape[:2]
-    mask = tile_mask(height, width, size, stream)
+    numbers = tile_numbers(height, width, size, stream)
+    mask = numbers > 0
     used = levels(height, width, size)
     pyramid = {level: average(image, level) for level in used}
     contrast = {level: has_contrast(pyramid[level], size) for level in used}
@@ -184,7 +187,7 @@ def _cut(name: str, size: int) -> Iterator[tuple[list[Box], Array]]:
             boxes += [Box(label, y, x, size << level, level) for y, x in corners.tolist()]
         boxes = [boxes[i] for i in draw(np.arange(len(boxes)), len(boxes), stream)]
         crops = [pyramid[box.level][box.y >> box.level :, box.x >> box.level :][:size, :size] for box in boxes]
-        yield boxes, np.stack(crops)
+        yield boxes, np.stack(crops), [1000 * label + int(numbers[box.y, box.x]) if tested else 0 for box in boxes]
 
 
 @functools.cache
@@ -196,7 +199,9 @@ def build(size: int) -> tuple[Dataset, dict[str, tuple[Box, ...]]]:
         crops = np.stack([photo[i][1] for photo in photos], axis=1).reshape(-1, size, size, 3)
         boxes[split] = tuple(itertools.chain(*zip(*(photo[i][0] for photo in photos), strict=True)))
         images = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
-        splits[split] = Split(split, images, torch.tensor([box.photo for box in boxes[split]]))
+        tiles = torch.tensor([photo[i][2] for photo in photos]).T.flatten()
+        labels = torch.tensor([box.photo for box in boxes[split]])
+        splits[split] = Split(split, images, labels, tiles if split == "test" else None)
     return Dataset("photos10", size, CLASSES, splits["train"], splits["test"]), boxes
 
 

@@ -1,23 +1,27 @@
 """What the slides claim or show, as data: two rows, one metric, and which way the difference goes. A claim can be
-tested on any data set, unless it is bound: those for STL-10 are exceptions to what holds on CIFAR-10."""
+tested on any data set, unless it is bound: those for STL-10 are exceptions to what holds on CIFAR-10. Claims that are
+`own` are this project's, beside the paper's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cqlib.metrics.quantities import QUANTITIES
 
+_COVERAGE = ("recall", "classes")
 _STL10 = ("cqf-2-scales", "cqf-large-d")
 NARROW = "In all profiles but `paper`, f is also half as wide at its first scale where it has two."
 SCALES = (
     "Table 3 has no CQF of one scale with the smaller discriminator: the one with the large is compared, so that the "
     f"two differ in both. {NARROW}"
 )
+FULL_SUPPORT = "The paper says “full support” and prints BPD alone; this is a test of it by other means."
 SAME_CRITIC = f"Against Table 2's CQF [IAF, Residual], whose discriminator is the same. {NARROW}"
 
 
 @dataclass(frozen=True)
 class Claim:
     """`row_a` is lower, higher or equal in `metric` than `row_b` on `data`; "cost" is a "higher" that is bad. A `bound`
-    claim is tested on its own data set only; `note` is what a reader has to know of the comparison."""
+    claim is tested on its own data set only; `note` is what a reader has to know of the comparison. An `own` claim is
+    this project's and not the paper's."""
 
     id: str
     sentence: str
@@ -28,19 +32,35 @@ class Claim:
     kind: str
     bound: bool = False
     note: str = ""
+    own: bool = False
+
+    @property
+    def table(self) -> str:
+        """The table that it is about, "table1"; what begins its id."""
+        return self.id.partition("/")[0]
 
     @property
     def unit(self) -> str:
-        """Unit of the effect: "bpd", or "%" of row_b's score."""
+        """Unit of the effect: "bpd", "%" of row_b's score, or percentage "points"."""
         return QUANTITIES[self.metric].unit
 
-    def effect(self, a: float, b: float, scale: float | None = None) -> float:
-        """The difference between values `a` of row_a and `b` of row_b, in bits per dimension for "bpd", else in percent
-        of `scale` (default: `b`), a score of row_b. Positive is as claimed; for "equal", where row_a is better."""
+    @property
+    def sign(self) -> int:
+        """Of a difference, row_a's value less row_b's, that is as claimed, or, for "equal", where row_a is better."""
         better = QUANTITIES[self.metric].better
-        rises = self.kind in ("higher", "cost") or (self.kind == "equal" and better == "higher")
-        difference = a - b if rises else b - a
-        return difference if self.unit == "bpd" else 100 * difference / (b if scale is None else scale)
+        return 1 if self.kind in ("higher", "cost") or (self.kind == "equal" and better == "higher") else -1
+
+    @property
+    def check(self) -> "Claim | None":
+        """The same claim by another score of the same thing, KID for FID; None where there is none."""
+        other = QUANTITIES[self.metric].checked_by
+        return replace(self, metric=other) if other else None
+
+    def effect(self, a: float, b: float) -> float:
+        """The difference between values `a` of row_a and `b` of row_b in `unit`. Positive is as claimed; for "equal",
+        where row_a is better."""
+        scale = {"bpd": 1.0, "points": 100.0}
+        return self.sign * (a - b) * (100 / b if self.unit == "%" else scale[self.unit])
 
 
 Spec = tuple[str, str, str, str, str, str]
@@ -69,14 +89,16 @@ def _scales(id: str, row_b: str, start: str) -> list[Spec]:
     ]
 
 
-def _group(prefix: str, data: str, *specs: Spec, bound: bool = False, note: str = "") -> list[Claim]:
+def _group(
+    prefix: str, data: str, *specs: Spec, bound: bool = False, note: str = "", own: bool = False
+) -> list[Claim]:  # fmt: skip
     """Claims on one data set; a row of another table has its full name."""
 
     def full(row: str) -> str:
         return row if "/" in row else f"{prefix}/{row}"
 
     return [
-        Claim(f"{prefix}/{id}", sentence, data, metric, full(a), full(b), kind, bound, note)
+        Claim(f"{prefix}/{id}", sentence, data, metric, full(a), full(b), kind, bound, note, own)
         for id, metric, kind, a, b, sentence in specs
     ]
 
@@ -94,6 +116,12 @@ CLAIMS: tuple[Claim, ...] = (
         ("vae-gan-bpd", "bpd", "lower", "vae", "gan", "A VAE covers the data better than a GAN: lower BPD"),
         ("gan-vae-is", "is", "higher", "gan", "vae", "A GAN's samples are better than a VAE's: higher IS"),
         ("gan-vae-fid", "fid", "lower", "gan", "vae", "A GAN's samples are better than a VAE's: lower FID"),
+    ),
+    *_group(
+        "table1", "cifar10",
+        *_trio("cq-f-gan", "cq-f", "gan", "CQ-F covers the data better than a GAN, by {metric}", *_COVERAGE),
+        *_trio("cq-gan", "cq", "gan", "CQ covers the data better than a GAN, by {metric}", *_COVERAGE),
+        note=FULL_SUPPORT, own=True,
     ),
     *_group(
         "table2", "cifar10",

@@ -67,7 +67,7 @@ class Record:
     `changes` are those to the row's recipe; `config` is plain JSON; `parameters` counts by part, with "total" (without
     critic) and "critic"; `seconds` is wall clock; `started` and `finished` are ISO 8601 in UTC. `per_image` holds one
     value per test image, in the unit of the metric it is named after (bits per dimension for "BPD"), in test order, at
-    most 500; `curve` holds thinned learning curves, at most 60 (step, value) pairs each. `best_step`,
+    most 500, and `GROUP`; `curve` holds thinned learning curves, at most 60 (step, value) pairs each. `best_step`,
     `images_per_second` and `peak_memory_bytes` are None where nothing was trained or measured.
     """
 

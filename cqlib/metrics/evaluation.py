@@ -12,7 +12,7 @@ from cqlib.metrics import fidelity, protocols
 from cqlib.metrics.bpd import BATCH, bits_per_dimension, by_batch, held_out_nll, histogram_nll
 from cqlib.metrics.cache import features_of, metrics_once, pooled_features
 from cqlib.metrics.features import Features, extract
-from cqlib.metrics.metric import MAX_PER_IMAGE, Metric
+from cqlib.metrics.metric import GROUP, MAX_PER_IMAGE, Metric
 from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
@@ -68,6 +68,8 @@ def likelihood(
         else:
             gain = plain[: len(bpd)] - bpd[: len(plain)]
             metrics[f"{name}-gain"] = _mean_over_images(gain, f"{note}BPD less {name}, {where} {len(gain)} for both")
+    if data.test.groups is not None:
+        per_image[GROUP] = data.test.groups[: len(per_image["BPD"])].tolist()
     if evaluation.histogram:
         images = data.test.images[: evaluation.bpd_images]
         bits = float(bits_per_dimension(histogram_nll(data.train.images, images).mean(), dimensions))

@@ -5,6 +5,8 @@ from pydantic.dataclasses import dataclass
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text
 
 MAX_PER_IMAGE = 500
+GROUP = "group"
+"""Among a record's values per image: images of equal numbers overlap, or were cut from one place."""
 
 STARRED = "starred recipe"
 """How the protocol of a BPD begins that was obtained round a frozen generator."""

@@ -4,24 +4,26 @@ A new score of samples is an entry here, and a function in `cqlib.metrics.fideli
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Quantity:
     """`id` as claims call it, `name` as records do; `better`: the direction; `digits`: decimals, None: by size.
 
-    A claim's effect is in bits per dimension (`unit` "bpd") or in percent, and two systems are `equal` within so much.
-    A score of samples has `how`, the function that computes it ("module:name", see `fidelity.score`), and its name on
-    the features that come with pip in `lite0`; a record carries it at both temperatures, "FID@T1". `column`: it stands
-    in the tables of the paper; `distance`: what real images have from each other is its floor; `slow`: it is measured
-    under the main protocol alone; `labelled`: there is none of data whose images all have one label.
+    A claim's effect is in bits per dimension (`unit` "bpd"), in percent of the other system's score, or, between
+    shares, in percentage "points", and two systems are `equal` within so much. A score of samples has `how`, the
+    function that computes it ("module:name", see `fidelity.score`), and its name on the features that come with pip in
+    `lite0`; a record carries it at both temperatures, "FID@T1". `column`: it stands in the tables of the paper;
+    `distance`: what real images have from each other is its floor; `slow`: it is measured under the main protocol
+    alone; `labelled`: there is none of data whose images all have one label; `checked_by`: the id of another score of
+    the same thing, which claims tell beside this one.
     """
 
     id: str
     name: str
     better: Literal["lower", "higher"] = "lower"
-    unit: Literal["bpd", "%"] = "%"
+    unit: Literal["bpd", "%", "points"] = "%"
     digits: int | None = None
     equal: float = 10.0
     how: str = ""
@@ -30,6 +32,7 @@ class Quantity:
     distance: bool = False
     slow: bool = False
     labelled: bool = False
+    checked_by: str = ""
 
     @property
     def real(self) -> str:
@@ -43,18 +46,19 @@ class Quantity:
 
 
 _MODULE = "cqlib.metrics.fidelity"
+_SHARE: dict[str, Any] = {"unit": "points", "digits": 2, "equal": 5.0, "slow": True}
 QUANTITIES = {
     quantity.id: quantity
     for quantity in (
         Quantity("bpd", "BPD", unit="bpd", digits=2, equal=0.05),
         Quantity("is", "IS", "higher", digits=2, how=f"{_MODULE}:inception_score", lite0="IS-lite0", column=True),
-        Quantity("fid", "FID", how=f"{_MODULE}:frechet_distance", lite0="FD-lite0", column=True, distance=True),
+        Quantity("fid", "FID", how=f"{_MODULE}:frechet_distance", lite0="FD-lite0", column=True, distance=True,
+                 checked_by="kid"),
         Quantity("kid", "KID", how=f"{_MODULE}:kernel_distance", lite0="KD-lite0", column=True, distance=True),
-        Quantity("precision", "Precision", "higher", digits=2, how=f"{_MODULE}:precision", lite0="Precision-lite0",
-                 slow=True),
-        Quantity("recall", "Recall", "higher", digits=2, how=f"{_MODULE}:recall", lite0="Recall-lite0", slow=True),
-        Quantity("classes", "Classes", "higher", digits=2, how=f"{_MODULE}:class_coverage", lite0="Classes-lite0",
-                 slow=True, labelled=True),
+        Quantity("precision", "Precision", "higher", how=f"{_MODULE}:precision", lite0="Precision-lite0", **_SHARE),
+        Quantity("recall", "Recall", "higher", how=f"{_MODULE}:recall", lite0="Recall-lite0", **_SHARE),
+        Quantity("classes", "Classes", "higher", how=f"{_MODULE}:class_coverage", lite0="Classes-lite0", labelled=True,
+                 **_SHARE),
         Quantity("seconds", "seconds"),
     )
 }  # fmt: skip
@@ -65,6 +69,22 @@ FEATURES = {"inception": tuple(q.name for q in COLUMNS), "lite0": tuple(q.lite0 
 """Kind of features -> the names of `COLUMNS` on them."""
 TEMPERATURES = ("T1", "T0")
 """Of the samples, as metric names have them: "FID@T1"."""
+
+
+def temperatures(metric: str) -> tuple[float | None, ...]:
+    """The temperatures at which `metric`, an id, is compared: for scores of samples 0, the mean of the decoder, which
+    is the paper's G_theta(z) and read first, and 1; else None."""
+    return (0.0, 1.0) if QUANTITIES[metric].how else (None,)
+
+
+def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
+    """Names of `metric` in records, the paper's features first: ("FID@T1", "FD-lite0@T1"). ValueError for another T."""
+    if temperature not in temperatures(metric):
+        raise ValueError(f"no metric '{metric}' at temperature {temperature}")
+    quantity = QUANTITIES[metric]
+    if temperature is None:
+        return (quantity.name,)
+    return tuple(f"{name}@T{temperature:.0f}" for name in (quantity.name, quantity.lite0))
 
 
 def digits(name: str, value: float) -> int:

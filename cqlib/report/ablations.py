@@ -13,8 +13,9 @@ from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import default_data
 from cqlib.experiments.variants import in_words, shown
+from cqlib.metrics.quantities import temperatures
 from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import claim_result, temperatures
+from cqlib.report.verdicts import claim_result
 from cqlib.util.text import named
 
 BESIDE = {

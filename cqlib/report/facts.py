@@ -74,7 +74,8 @@ def lacking(sets: Sequence[RunSet]) -> str:
 def shortfalls(sets: Sequence[RunSet], all_cards: Sequence[Card]) -> list[str]:
     """What the report cannot show, in sentences."""
     lines = []
-    if against := [card.claim.sentence for card in all_cards if card.verdict == "does not hold"]:
+    papers = [card for card in all_cards if not card.claim.own]
+    if against := [card.claim.sentence for card in papers if card.verdict == "does not hold"]:
         lines.append(f"{counted(len(against), 'claim')} of the paper did not hold here: {'; '.join(against)}.")
     ran = {row for runs in sets for row in runs.rows}
     if missing := [label_of(row) for row in paper.ROWS if paper.canonical(row) == row and row not in ran]:

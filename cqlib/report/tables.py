@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cqlib.experiments import paper
-from cqlib.metrics.quantities import COLUMNS, FEATURES, SCORES, TEMPERATURES, decimal
+from cqlib.metrics.quantities import COLUMNS, FEATURES, SCORES, TEMPERATURES, decimal, temperatures
+from cqlib.report.numbers import NUMBER_LABELS, NumberVerdict, compare
 from cqlib.report.run_sets import ORIGINS, Cell, RunSet
-from cqlib.report.verdicts import NUMBER_LABELS, NumberVerdict, compare, temperatures
 
 PUBLISHED_DATA = {
     "npz:cifar10-first-3500": (

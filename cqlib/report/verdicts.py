@@ -1,52 +1,38 @@
-"""Verdicts: does a claim of the paper hold in our runs, at whatever scale, and is a number of the paper reproduced, by
-runs of its recipe on its data?"""
+"""Verdicts: does a claim hold in our runs, at whatever scale?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from cqlib.experiments.claims import Claim, applies
-from cqlib.experiments.paper import CLOSE, DATA_SETS, TOLERANCES, Number
+from cqlib.experiments.paper import DATA_SETS
 from cqlib.experiments.record import Record
-from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
-from cqlib.metrics.quantities import QUANTITIES
-from cqlib.report.run_sets import ORIGINS, RunSet, mean_of
+from cqlib.experiments.rows import short_label
+from cqlib.metrics.metric import GROUP
+from cqlib.metrics.quantities import QUANTITIES, metric_names
+from cqlib.report.inference import LEVEL, Welch, bootstrap_interval
+from cqlib.report.run_sets import ORIGINS, RunSet
 from cqlib.util.text import counted, named, signed
 
-NUMBER_LABELS = ("reproduced", "close", "not reproduced", "not comparable", "not run")
-DIGITS = {"bpd": 2, "%": 1}
+DIGITS = {"bpd": 2, "%": 1, "points": 1}
 """Decimals of an effect in that unit."""
-RESAMPLES = 2_000
-CONFIDENCE = 0.95
-PROFILE = "paper"  # the only profile whose recipe and data are the paper's
-MIN_SAMPLES = 10_000  # samples (or the whole test split) below which IS and FID are another, biased quantity
+DECIDED = ("holds", "does not hold")
 
-Pair = tuple[Record, Record]
-
-
-def temperatures(metric: str) -> tuple[float | None, ...]:
-    """The temperatures at which a claim or number of `metric` is tested: 1 and 0 for scores of samples, else None."""
-    return (1.0, 0.0) if QUANTITIES[metric].how else (None,)
-
-
-def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
-    """Names of `metric` in records, the paper's features first: ("FID@T1", "FD-lite0@T1"). ValueError for another T."""
-    if temperature not in temperatures(metric):
-        raise ValueError(f"no metric '{metric}' at temperature {temperature}")
-    quantity = QUANTITIES[metric]
-    if temperature is None:
-        return (quantity.name,)
-    return tuple(f"{name}@T{temperature:.0f}" for name in (quantity.name, quantity.lite0))
+Sides = tuple[list[Record], list[Record]]
+"""The runs of row_a and those of row_b."""
 
 
 @dataclass(frozen=True)
 class ClaimResult:
     """A claim tested on `runs`: `effect`, 95 % interval in `claim.unit`, positive as claimed; `direction` "as claimed",
-    "contrary" or ""; `missing_kind`: what it lacks to be run, 0 a comparable pair, 1 or 2 rows, 3 its data."""
+    "contrary" or ""; `missing_kind`: what it lacks to be run, 0 comparable runs, 1 or 2 rows, 3 its data.
+
+    `seeds` of both rows were compared, `left_out` names others. Of several seeds: `p` (see `judge`), `detectable` and
+    `spread` in `claim.unit` (see `Welch`); p by Holm, `adjusted` for the number of `tests`; `check`: its `claim.check`.
+    """
 
     claim: Claim
     runs: RunSet
@@ -56,11 +42,17 @@ class ClaimResult:
     effect: float | None = None
     low: float | None = None
     high: float | None = None
-    seeds: tuple[int, ...] = ()
-    unpaired_seeds: tuple[int, ...] = ()
+    seeds: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    left_out: tuple[str, ...] = ()
     metric_name: str = ""
     direction: str = ""
     missing_kind: int = 0
+    p: float | None = None
+    detectable: float | None = None
+    spread: float | None = None
+    adjusted: float | None = None
+    tests: int = 0
+    check: "ClaimResult | None" = None
 
     @property
     def verdict(self) -> str:
@@ -88,9 +80,42 @@ class ClaimResult:
 
     @property
     def source(self) -> str:
-        """ "published, 5 seeds", and the seeds that are left out."""
-        left_out = f"; without a comparable partner: {named('seed', self.unpaired_seeds)}" * bool(self.unpaired_seeds)
-        return f"{ORIGINS[self.runs.origin].lower()}, {counted(len(self.seeds), 'seed')}{left_out}"
+        """ "published, 5 seeds", "published, 3 and 5 seeds", and those that are left out."""
+        a, b = map(len, self.seeds)
+        seeds = counted(a, "seed") if a == b else f"{a} and {b} seeds"
+        left_out = f"; not comparable: {', '.join(self.left_out)}" * bool(self.left_out)
+        return f"{ORIGINS[self.runs.origin].lower()}, {seeds}{left_out}"
+
+    @property
+    def survives(self) -> bool:
+        """Whether it is decided after Holm's correction, too."""
+        return self.label in DECIDED and self.tests > 1 and self.adjusted is not None and self.adjusted <= LEVEL
+
+    @property
+    def power(self) -> str:
+        """Of an undecided claim: what its seeds could have detected, "0.21 bpd"; else empty."""
+        if self.label != "undecided" or self.detectable is None:
+            return ""
+        return f"{self.detectable:.{DIGITS[self.claim.unit]}f} {self.claim.unit}"
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether the check was run and comes to another verdict."""
+        return self.check is not None and self.check.label != "not run" and self.check.verdict != self.verdict
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a card tells below the interval."""
+        remarks = []
+        if self.check is not None and self.check.label != "not run":
+            word = f"disagrees: {self.check.verdict}" if self.disagrees else "agrees"
+            remarks.append(", ".join(filter(None, (f"{self.check.score} {word}", self.check.text))))
+        if self.survives:
+            table = f"Table {self.claim.table.removeprefix('table')}"
+            remarks.append(f"survives Holm’s correction over the {self.tests} tests of {table}")
+        if self.power:
+            remarks.append(f"could have detected {self.power}")
+        return remarks
 
 
 def effect_text(effect: float, unit: str) -> str:
@@ -101,10 +126,11 @@ def effect_text(effect: float, unit: str) -> str:
 def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -> ClaimResult:
     """Test `claim` on a run set, scores of samples at `temperature` (ValueError where the metric has no such).
 
-    Runs of the two rows pair by seed; a pair counts when both are done, measured on the same images with the same
-    protocol (for BPD it may differ in its kind: exact, bound), and ran in the same precision unless their recipes ask
-    for different ones. Two pairs or more get `judge`'s label on the t interval; one is "seen once", with a bootstrap
-    over test images for BPD.
+    All runs of the two rows count that are done, measured on the same images with the same protocol (for BPD it may
+    differ in its kind: exact, bound), and that ran in the same precision unless their recipes ask for different ones.
+    Runs share nothing but the test images, seeds of the same number too, so that the rows are not paired: `judge` sees
+    Welch's test. Where a row has one run the claim is "seen once"; for BPD the two rows are then paired by test image,
+    in a bootstrap that knows of the noise of these images and not of that of training.
     """
     names = metric_names(claim.metric, temperature)
     result = partial(ClaimResult, claim, runs, temperature=temperature)
@@ -113,165 +139,108 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
         return result("not run", f"claimed for {labels[0]}, not for {labels[1]}", missing_kind=3)
     if missing := [row for row in (claim.row_a, claim.row_b) if not runs.done(row)]:
         return result("not run", f"no finished run of {' and '.join(missing)}", missing_kind=len(missing))
-    name, pairs = _pairs(claim, runs, names)
-    if not pairs:
-        return result("not run", f"no two runs of one seed have {names[-1]} on the same images, in the same precision "
+    name, sides = _comparable(claim, runs, names)
+    if not name:
+        return result("not run", f"no runs of both rows have {names[-1]} on the same images, in the same precision "
                                  "and by the same protocol")  # fmt: skip
 
-    a, b = (np.array([record.metrics[name].value for record in side]) for side in zip(*pairs, strict=True))
-    seeds = tuple(record.seed for record, _ in pairs)
-    all_seeds = {record.seed for row in (claim.row_a, claim.row_b) for record in runs.done(row)}
-    unpaired = tuple(sorted(all_seeds - {*seeds}))
-    tested: dict[str, Any] = {"seeds": seeds, "unpaired_seeds": unpaired, "metric_name": name}
-    if claim.unit == "%" and b.mean() <= 0:
-        return result("undecided", f"{name} of {claim.row_b} is not positive: no percentages", **tested)
-    effects = np.array([claim.effect(x, y, b.mean()) for x, y in zip(a, b, strict=True)])
-    effect, margin = float(effects.mean()), QUANTITIES[claim.metric].equal
-    as_claimed = abs(effect) <= margin if claim.kind == "equal" else effect > 0
+    scale = 100 if claim.unit == "points" else 1
+    a, b = ([scale * record.metrics[name].value for record in side] for side in sides)
+    seeds = tuple(tuple(record.seed for record in side) for side in sides)
+    tested: dict[str, Any] = {"seeds": seeds, "metric_name": name, "left_out": _left_out(claim, runs, sides)}
+    margin = QUANTITIES[claim.metric].equal
+    mean_a, mean_b = (float(np.mean(side)) for side in (a, b))
+    effect = None if claim.unit == "%" and mean_b <= 0 else claim.effect(mean_a / scale, mean_b / scale)
+    rises = claim.sign * (mean_a - mean_b) > 0
+    as_claimed = rises if claim.kind != "equal" else effect is not None and abs(effect) <= margin
     tested |= {"effect": effect, "direction": "as claimed" if as_claimed else "contrary"}
-    if len(pairs) == 1:
-        low, high = _bootstrap(claim, *pairs[0], name, effect)
+    if min(len(a), len(b)) == 1:
+        low, high = _over_images(claim, sides, name, effect)
         return result("seen once", f"one seed, {tested['direction']}", low=low, high=high, **tested)
-    low, high = t_interval(effects)
-    label, reason = judge(claim.kind, low, high, margin)
-    left_out = f"; left out, without a comparable partner: seed {', '.join(map(str, unpaired))}" if unpaired else ""
-    return result(label, f"{len(pairs)} seeds: the interval {reason}{left_out}", low=low, high=high, **tested)
+    test = Welch(a, b, claim.sign, claim.unit == "%")
+    label, reason, p = judge(claim.kind, test, margin)
+    low, high = test.interval() or (None, None)
+    unbounded = f"; {name} of {claim.row_b} may be 0, so that percentages have no bound" if low is None else ""
+    if effect is not None:
+        tested |= {"detectable": test.detectable, "spread": test.spread}
+    return result(label, f"{counted(len(a), 'seed')} against {len(b)}: {reason}{unbounded}", low=low, high=high, p=p,
+                  **tested)  # fmt: skip
 
 
-def judge(kind: str, low: float, high: float, margin: float) -> tuple[str, str]:
-    """The label of an interval [low, high] of oriented effects, and why ("lies above 0").
+def judge(kind: str, test: Welch, margin: float) -> tuple[str, str, float]:
+    """The label of a claim, why ("the 95 % interval lies above 0"), and the p value of its own question.
 
-    For a directional claim ("lower", "higher", "cost") an interval above 0 *holds* and one below 0 *does not hold*,
-    however small the effect. One that contains 0 is *equal* inside [-margin, margin], else *undecided*. An "equal"
-    claim *holds* inside the margin, *does not hold* wholly outside, else is *undecided*.
+    A directional claim ("lower", "higher", "cost") asks whether there is an effect: where Welch's two-sided p is at
+    most 5 % (the 95 % interval lies above or below 0) it *holds* or *does not hold*, however small the effect. Else the
+    rows are *equal* where two one-sided tests say so, each at 5 % (the 90 % interval lies inside ±margin), or the claim
+    is *undecided*. A claim of equality *holds* by these two tests, *does not hold* where the 95 % interval lies outside
+    the margin, and else is *undecided*; its p is the smaller of the two questions', of which only one can err.
     """
-    inside = -margin <= low and high <= margin
+    equal, different = test.p_equal(margin), test.p_different(margin)
     if kind == "equal":
-        if inside:
-            return "holds", "lies within the margin of equality"
-        if low > margin or high < -margin:
-            return "does not hold", "lies outside the margin of equality"
-        return "undecided", "crosses the margin of equality"
-    small = ", within the margin of equality" if inside else ""
-    if low > 0:
-        return "holds", f"lies above 0{small}"
-    if high < 0:
-        return "does not hold", f"lies below 0{small}"
-    return ("equal", f"contains 0{small}") if inside else ("undecided", "contains 0 and exceeds the margin")
+        p = min(equal, different)
+        if equal <= LEVEL:
+            return "holds", "the 90 % interval lies within the margin of equality", p
+        if different <= LEVEL:
+            return "does not hold", "the 95 % interval lies outside the margin of equality", p
+        return "undecided", "the interval crosses the margin of equality", p
+    if test.p <= LEVEL:
+        label, side = ("holds", "above") if test.t() > 0 else ("does not hold", "below")
+        return label, f"the 95 % interval lies {side} 0", test.p
+    if equal <= LEVEL:
+        return "equal", "the 90 % interval lies within the margin of equality", test.p
+    return "undecided", "the interval contains 0 and exceeds the margin of equality", test.p
 
 
-def t_interval(effects: np.ndarray) -> tuple[float, float]:
-    """95 % Student-t interval of the mean of paired effects, n >= 2; two or three seeds give a wide one."""
-    mean, error = effects.mean(), effects.std(ddof=1) / np.sqrt(len(effects))
-    half = error * stdtrit(len(effects) - 1, (1 + CONFIDENCE) / 2)
-    return float(mean - half), float(mean + half)
-
-
-def bootstrap_interval(differences: np.ndarray) -> tuple[float, float]:
-    """95 % percentile interval of the mean of paired per-image differences, 2,000 seeded resamples."""
-    picks = np.random.default_rng(0).integers(len(differences), size=(RESAMPLES, len(differences)))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(differences[picks].mean(axis=1), [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _pairs(claim: Claim, runs: RunSet, names: tuple[str, ...]) -> tuple[str, list[Pair]]:
-    """Which of `names` most comparable pairs carry (the first of equals), and those pairs in the order of seeds. The
-    words of a protocol may name the seed; of pairs on different numbers of images the largest group is taken."""
-    runs_a, runs_b = ({record.seed: record for record in runs.done(row)} for row in (claim.row_a, claim.row_b))
-    best: tuple[str, list[Pair]] = "", []
+def _comparable(claim: Claim, runs: RunSet, names: Sequence[str]) -> tuple[str, Sides]:
+    """Which of `names` most comparable runs carry (the first of equals), and those runs of both rows by seed: of all
+    that are alike, the most by the row that has fewer. A run whose recipe asks for its precision is alike to any."""
+    best: tuple[str, Sides] = "", ([], [])
     for name in names:
-        groups: dict[tuple[str, int], list[Pair]] = {}
-        for pair in ((runs_a[seed], runs_b[seed]) for seed in runs_a if seed in runs_b):
-            if all(name in record.metrics for record in pair) and not _mixed_precision(*pair):
-                images, others = ((record.data.split, record.metrics[name].n) for record in pair)
-                protocols = {record.metrics[name].protocol for record in pair}
-                if images == others and (name == "BPD" or len(protocols) == 1):
-                    groups.setdefault(images, []).append(pair)
-        largest = max(groups.values(), key=len, default=[])
-        best = max(best, (name, largest), key=lambda pairs: len(pairs[1]))
-    return best
+        a, b = ([run for run in runs.done(row) if name in run.metrics] for row in (claim.row_a, claim.row_b))
+        for kind in dict.fromkeys((_measured(run, name), _precision(run)) for run in (*a, *b)):
+            alike = _alike(a, name, *kind), _alike(b, name, *kind)
+            best = max(best, (name, alike), key=lambda found: (min(map(len, found[1])), sum(map(len, found[1]))))
+    return best if all(best[1]) else ("", ([], []))
 
 
-def _mixed_precision(a: Record, b: Record) -> bool:
-    """Whether one ran in bf16 and the other in fp32 though both recipes leave that to the device."""
-    training = (record.config.get("recipe", {}).get("training", {}) for record in (a, b))
-    left_open = all(config.get("autocast", "auto") == "auto" for config in training)
-    return left_open and a.device.rpartition(", ")[2] != b.device.rpartition(", ")[2]
+def _alike(side: Sequence[Record], name: str, measured: tuple[str, int, str], precision: str) -> list[Record]:
+    return [run for run in side if _measured(run, name) == measured and _precision(run) in (precision, "")]
 
 
-def _bootstrap(claim: Claim, a: Record, b: Record, name: str, effect: float) -> tuple[float, float] | tuple[None, None]:
-    """One seed's interval for BPD, moved to lie about `effect`, as records hold the values of some test images alone;
-    (None, None) without any."""
-    first, second = a.per_image.get(name), b.per_image.get(name)
-    if claim.metric != "bpd" or not first or not second or len(first) != len(second):
+def _measured(run: Record, name: str) -> tuple[str, int, str]:
+    """On which images and how; whatever the kind of a BPD is (exact, bound)."""
+    metric = run.metrics[name]
+    return run.data.split, metric.n, "" if name == "BPD" else metric.protocol
+
+
+def _precision(run: Record) -> str:
+    """Of the device, where the recipe leaves it to that; else empty."""
+    training = run.config.get("recipe", {}).get("training", {})
+    return run.device.rpartition(", ")[2] if training.get("autocast", "auto") == "auto" else ""
+
+
+def _left_out(claim: Claim, runs: RunSet, sides: Sides) -> tuple[str, ...]:
+    """ "VAE seed 2": finished runs that are not compared."""
+    texts = []
+    for row, side in zip((claim.row_a, claim.row_b), sides, strict=True):
+        if others := sorted({run.seed for run in runs.done(row)} - {run.seed for run in side}):
+            texts.append(f"{short_label(row)} {named('seed', others)}")
+    return tuple(texts)
+
+
+def _over_images(
+    claim: Claim, sides: Sides, name: str, effect: float | None
+) -> tuple[float, float] | tuple[None, None]:
+    """The interval of "seen once" for BPD, moved to lie about `effect`, as records hold the values of some test images
+    alone, and of clusters of them where they say which are; (None, None) without any."""
+    per_image = [[run.per_image.get(name, []) for run in side] for side in sides]
+    lengths = {len(values) for side in per_image for values in side}
+    if claim.metric != "bpd" or effect is None or len(lengths) != 1 or 0 in lengths:
         return None, None
-    differences = np.array([claim.effect(x, y) for x, y in zip(first, second, strict=True)])
-    low, high = bootstrap_interval(differences)
+    a, b = (np.mean(side, axis=0) for side in per_image)
+    differences = claim.sign * (a - b)
+    groups = sides[0][0].per_image.get(GROUP)
+    low, high = bootstrap_interval(differences, groups)
     shift = effect - float(differences.mean())
     return low + shift, high + shift
-
-
-class NumberVerdict(NamedTuple):
-    """The label of a paper number and why."""
-
-    label: str
-    reason: str
-
-
-def compare(number: Number, runs: Sequence[Record], temperature: float | None = None) -> NumberVerdict:
-    """Compare a number of the paper with runs of its row, one record per seed, averaged over those that are comparable:
-    of profile "paper", on the paper's data at its size, scored on held-out images, with Inception features and at least
-    10,000 samples. Else the reason names what differs."""
-    if number.value is None:
-        return NumberVerdict("not comparable", "the slides print no number here")
-    done = [record for record in runs if record.status == "done"]
-    if not done:
-        statuses = ", ".join(sorted({record.status for record in runs}))
-        return NumberVerdict("not run", f"no finished run: {statuses}" if statuses else "no run")
-    names = metric_names(number.metric, temperature)
-    measured = [record for record in done if any(name in record.metrics for name in names)]
-    if not measured:
-        return NumberVerdict("not run", f"no finished run has measured {names[0]}")
-    differences = [list(_differences(number, record, names[0])) for record in measured]
-    if fewest := min(differences, key=len):
-        return NumberVerdict("not comparable", "other " + ", other ".join(fewest))
-    comparable = [record.metrics[names[0]] for record, found in zip(measured, differences, strict=True) if not found]
-
-    mean = mean_of(comparable)
-    assert mean is not None
-    unit = "bpd" if number.metric == "bpd" else "%"
-    difference = (mean.value - number.value) * (1 if unit == "bpd" else 100 / number.value)
-    tolerance = TOLERANCES[number.metric]
-    steps = round(abs(difference) / tolerance, 9)  # so that 3.95 against 3.90 is exactly one tolerance
-    label = "reproduced" if steps <= 1 else "close" if steps <= CLOSE else "not reproduced"
-    runs_in_words = f"{'mean of ' * (mean.n > 1)}{counted(mean.n, 'run')}"
-    distance = f"{difference:+.2f} {unit} from the paper's {number.text}"
-    return NumberVerdict(label, f"{runs_in_words}: {distance} (tolerance {tolerance:g})")
-
-
-def _differences(number: Number, record: Record, name: str) -> Iterator[str]:
-    """What keeps `record` from being comparable with `number`, as "data (photos10)"."""
-    paper, data = DATA_SETS[number.data], record.data
-    size, papers_size = ("x".join(map(str, shape)) for shape in (data.shape[-3:], paper.shape))
-    n_train = record.config.get("n_train")
-    if data.name != number.data:
-        yield f"data ({data.name}, not {paper.label})"
-    elif size != papers_size:
-        yield f"data (images of {size}, not {papers_size})"
-    elif isinstance(n_train, int) and paper.n_train and n_train != paper.n_train:
-        yield f"training set ({n_train:,} images, not {paper.n_train:,})"
-    if record.profile != PROFILE:
-        yield f"profile ({record.profile}, not {PROFILE})"
-    if name not in record.metrics:
-        yield "features (lite0, not Inception)"
-        return
-    if UNKNOWN_WEIGHTS in record.metrics[name].protocol:
-        yield f"features ({UNKNOWN_WEIGHTS}, not torch-fidelity's)"
-    n = record.metrics[name].n
-    if data.split != "test":
-        yield f"protocol (measured on the {data.split} split, not on held-out images)"
-    elif number.metric == "bpd" and paper.n_test and data.name == number.data and n != paper.n_test:
-        yield f"protocol ({n:,} test images, not {paper.n_test:,})"
-    elif number.metric != "bpd" and n < (least := min(MIN_SAMPLES, paper.n_test or MIN_SAMPLES)):
-        yield f"protocol ({n:,} samples, fewer than {least:,})"

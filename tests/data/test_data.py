@@ -164,7 +164,8 @@ def test_photos10_has_the_promised_shape_and_balance(size):
 
 @pytest.mark.parametrize("size", [16, *(pytest.param(size, marks=pytest.mark.slow) for size in (32, 48, 64))])
 def test_photos10_splits_share_no_pixel_and_are_spread_over_each_photograph(size):
-    boxes = photos10.build(size)[1]
+    chosen, boxes = photos10.build(size)
+    groups = chosen.test.groups
     for label, name in enumerate(photos10.CLASSES):
         height, width = photos10.photo(name).shape[:2]
         touched = {}
@@ -177,7 +178,12 @@ def test_photos10_splits_share_no_pixel_and_are_spread_over_each_photograph(size
                 assert 0 <= box.y <= height - box.side and 0 <= box.x <= width - box.side
                 mask[box.y : box.y + box.side, box.x : box.x + box.side] = True
         assert not (touched["train"] & touched["test"]).any()
-        tiles = photos10.tile_mask(height, width, size, np.random.PCG64([photos10.SEED, label, size]))
+        numbers = photos10.tile_numbers(height, width, size, np.random.PCG64([photos10.SEED, label, size]))
+        tiles, of_crop = numbers > 0, groups[chosen.test.labels == label]
+        assert numbers.max() > 3 and len({*of_crop.tolist()}) > 3
+        for box, group in zip([box for box in boxes["test"] if box.photo == label], of_crop.tolist(), strict=True):
+            inside = numbers[box.y : box.y + box.side, box.x : box.x + box.side]
+            assert (inside == group % 1000).all() and group // 1000 == label
         assert 0.1 < tiles.mean() < 0.3 and not (touched["test"] & ~tiles).any()
         for rows in (slice(0, height // 2), slice(height // 2, height)):
             for columns in (slice(0, width // 2), slice(width // 2, width)):

@@ -85,8 +85,8 @@ def test_effects_pair_a_changed_row_with_the_unchanged_other(tmp_path):
     table = tried.tables(tmp_path)[0][CLAIM]
     assert table.where == "photos10 16×16, quick, seed 100"
     assert effects(table) == {"as it is": "−0.50", f"λ 25 instead of 100 ({ablations.NATS})": "−0.20"}
-    assert table.columns[1:] == ("Without f, the quality loss lowers FID, T = 1",
-                                 "Without f, the quality loss lowers FID, T = 0", "parameters of each")  # fmt: skip
+    assert table.columns[1:] == ("Without f, the quality loss lowers FID, T = 0",
+                                 "Without f, the quality loss lowers FID, T = 1", "parameters of each")  # fmt: skip
     assert all("%" in cell for cell in table.lines[1][2:4]) and " and " in table.lines[1][4]
     written(tmp_path, "twice-the-steps", ("table1/vae", 4.7))
     assert effects(tried.tables(tmp_path)[0][CLAIM])["steps: 3,000 instead of 1,500"] == "−0.20"

@@ -1,4 +1,4 @@
-"""Verdicts on handmade records: every label, the intervals against scipy, the orientation of effects."""
+"""Verdicts on handmade records: every label, which runs count, the orientation of effects."""
 
 from __future__ import annotations
 
@@ -6,54 +6,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from handmade import record, runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from cqlib.experiments import paper
-from cqlib.experiments.claims import BY_ID, CLAIMS, Claim
-from cqlib.experiments.record import DataInfo, Record
+from cqlib.experiments.claims import BY_ID, Claim
+from cqlib.experiments.record import Record
 from cqlib.metrics.features import lite0
-from cqlib.metrics.metric import Metric
-from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
-from cqlib.report.claim_cards import VERDICTS, cards, count_claims, verdict
-from cqlib.report.run_sets import RunSet, run_sets
-from cqlib.report.verdicts import (
-    NUMBER_LABELS,
-    ClaimResult,
-    bootstrap_interval,
-    claim_result,
-    compare,
-    judge,
-    metric_names,
-    t_interval,
-)
-from cqlib.util.provenance import GitInfo
-
-SHAPES = {"photos10": (2000, 3, 16, 16), "cifar10": (10_000, 3, 32, 32), "stl10": (8_000, 3, 48, 48)}
-
-
-def record(row: str, seed: int = 0, *, data="photos10", profile="quick", n=None, **more) -> Record:
-    """A record with metrics as keywords: BPD=4.8, FD=1700.0 (lite0 at T 1), metrics={name: value}."""
-    values = dict(more.pop("metrics", {}))
-    short = {"BPD": "BPD", "FD": "FD-lite0@T1", "IS": "IS-lite0@T1"}
-    values |= {name: more.pop(key) for key, name in short.items() if key in more}
-    n = n or (SHAPES[data][0] if data in SHAPES else 1000)
-    fields = {
-        "row": row, "status": "done", "seed": seed, "profile": profile,
-        "data": DataInfo(data, "test", "0123456789abcdef", SHAPES.get(data, (3, 16, 16))),
-        "metrics": {name: Metric(value, None, n, "a protocol") for name, value in values.items()},
-        "config": {}, "config_hash": "c", "parameters": {"total": 1}, "steps": 1, "best_step": 1,
-        "seconds": 1.0, "images_per_second": None, "peak_memory_bytes": None, "device": "cpu", "versions": {},
-        "git": GitInfo(None, None), "started": "2025-01-31T12:00:00Z", "finished": "2025-01-31T12:00:00Z",
-    }  # fmt: skip
-    return Record(**{**fields, **more})
-
-
-def runs(a: str, b: str, values_a, values_b, key="BPD", **more) -> list[Record]:
-    """Records of rows `a` and `b`, one per value, seeds from 0."""
-    side_a = [record(a, seed, **{key: value}, **more) for seed, value in enumerate(values_a)]
-    return side_a + [record(b, seed, **{key: value}, **more) for seed, value in enumerate(values_b)]
+from cqlib.metrics.metric import GROUP, Metric
+from cqlib.metrics.quantities import metric_names
+from cqlib.report.inference import Welch, bootstrap_interval
+from cqlib.report.run_sets import run_sets
+from cqlib.report.verdicts import ClaimResult, claim_result, judge
 
 
 def outcome(claim: Claim, records: list[Record], temperature: float | None = None) -> ClaimResult:
@@ -61,7 +27,6 @@ def outcome(claim: Claim, records: list[Record], temperature: float | None = Non
     return claim_result(claim, run_set, temperature)
 
 
-NOTHING = RunSet("local", "", 0, "", ())
 F_BPD = BY_ID["table1/f-bpd"]  # VAE-F is lower than VAE
 EQUAL_BPD = BY_ID["table1/quality-loss-bpd"]  # CQ equals VAE
 COST = BY_ID["table1/quality-loss-f-bpd"]  # CQ-F costs bpd against VAE-F
@@ -91,7 +56,9 @@ def test_labels_of_bpd_claims(claim, a, b, label):
     result = outcome(claim, runs(claim.row_a, claim.row_b, a, b))
     assert result.label == label
     assert result.metric_name == ("" if label == "not run" else "BPD")
-    assert len(result.seeds) == min(len(a), len(b)) and result.temperature is None
+    assert result.temperature is None
+    if label != "not run":
+        assert result.seeds == (tuple(range(len(a))), tuple(range(len(b))))
     if label not in ("not run", "seen once"):
         assert result.low <= result.effect <= result.high
 
@@ -133,48 +100,65 @@ def test_swapping_the_rows_flips_the_sign_and_the_label(pairs, kind, metric):
     scale = 1.0 if metric == "bpd" else np.mean(b) / np.mean(a)
     assert other.effect == pytest.approx(-one.effect * scale, abs=1e-9)
     if len(pairs) > 1:
-        assert (other.low, other.high) == pytest.approx((-one.high * scale, -one.low * scale), abs=1e-7)
-        away = 1e-9 < min(abs(one.low), abs(one.high))  # at 0 exactly, rounding decides
+        assert other.p == pytest.approx(one.p)
         mirror = {"holds": "does not hold", "does not hold": "holds"}
-        if away and one.label in mirror:
+        if abs(one.p - 0.05) > 1e-9 and one.label in mirror:  # at 5 % exactly, rounding decides
             assert other.label == mirror[one.label]
 
 
-@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0.01, 0.5))
-def test_every_interval_has_one_label_and_a_claim_and_its_reverse_never_both_hold(low, width, margin):
-    high = low + width
-    label, reverse = judge("lower", low, high, margin)[0], judge("lower", -high, -low, margin)[0]
-    assert not label == reverse == "holds"
+@given(st.floats(-1, 1), st.floats(0.01, 1), st.floats(0.01, 0.5), st.booleans())
+@settings(deadline=None)
+def test_labels_follow_the_intervals_of_95_and_90_percent(mean, half, margin, relative):
+    """Every claim has one label, and a claim and its reverse never both hold."""
+    spread = half * np.array([-1.0, 0.2, 0.8])
+    test = Welch(5 + mean + spread, 5 + spread[::-1], 1, relative)
+    margin *= 20 if relative else 1
+    (low, high), (inner_low, inner_high) = test.interval(), test.interval(0.90)
+    label, reason, p = judge("lower", test, margin)
     assert (label == "holds") == (low > 0) and (label == "does not hold") == (high < 0)
-    assert (label == "equal") == (low <= 0 <= high and -margin <= low and high <= margin)
-    equal = judge("equal", low, high, margin)[0]
-    assert (equal == "holds") == (-margin <= low and high <= margin)
-    assert (equal == "does not hold") == (low > margin or high < -margin)
+    assert (label == "equal") == (low <= 0 <= high and -margin < inner_low and inner_high < margin)
+    assert (p <= 0.05) == (label in ("holds", "does not hold")) and reason
+    reverse = judge("lower", replace(test, a=test.b, b=test.a), margin)[0]
+    assert not label == reverse == "holds"
+    label, _, p = judge("equal", test, margin)
+    assert (label == "holds") == (-margin < inner_low and inner_high < margin)
+    assert (label == "does not hold") == (low > margin or high < -margin)
+    assert (p <= 0.05) == (label != "undecided")
 
 
 # --- claims: intervals
 
 
-@pytest.mark.parametrize("n", [2, 3, 5])
-def test_interval_over_seeds_is_that_of_the_paired_t_test(n):
-    rng = np.random.default_rng(n)
-    a, b = rng.normal(2000, 50, n), rng.normal(2100, 50, n)
+@pytest.mark.parametrize("n_a, n_b", [(2, 2), (3, 3), (3, 5), (5, 2)])
+def test_intervals_over_seeds_are_those_of_unpaired_welch_tests(n_a, n_b):
+    rng = np.random.default_rng([n_a, n_b])
+    a, b = rng.normal(2000, 50, n_a), rng.normal(2100, 60, n_b)
     result = outcome(FID, runs(FID.row_a, FID.row_b, a, b, "FD"), 1.0)
-    interval = stats.ttest_rel(b, a).confidence_interval(0.95)
-    assert result.low == pytest.approx(100 * interval.low / b.mean())
-    assert result.high == pytest.approx(100 * interval.high / b.mean())
-    assert t_interval(np.array([0.5] * n)) == (0.5, 0.5)
+    assert (result.low, result.high) == pytest.approx(Welch(a, b, -1, relative=True).interval())
+    assert result.p == pytest.approx(stats.ttest_ind(a, b, equal_var=False).pvalue)
+    assert result.effect == pytest.approx(100 * (1 - a.mean() / b.mean()))
+    bpd = outcome(F_BPD, runs(F_BPD.row_a, F_BPD.row_b, a / 400, b / 400))
+    interval = stats.ttest_ind(b / 400, a / 400, equal_var=False).confidence_interval(0.95)
+    assert (bpd.low, bpd.high) == pytest.approx((interval.low, interval.high))
+    assert bpd.spread == pytest.approx(np.sqrt(a.var(ddof=1) + b.var(ddof=1)) / 400)
 
 
-def test_bootstrap_interval_covers_the_mean_as_often_as_it_says_and_is_seeded():
-    rng = np.random.default_rng(0)
-    samples = rng.normal(0.3, 1.0, (200, 80))
-    covered = [low <= 0.3 <= high for low, high in map(bootstrap_interval, samples)]
-    assert 0.90 <= np.mean(covered) <= 0.99
-    many = rng.gamma(2.0, 1.0, 5_000)  # of so many images the interval is that of the normal distribution
-    half = stats.norm.ppf(0.975) * stats.sem(many)
-    assert bootstrap_interval(many) == pytest.approx((many.mean() - half, many.mean() + half), abs=0.1 * half)
-    assert bootstrap_interval(samples[0]) == bootstrap_interval(samples[0])
+def test_what_seeds_could_have_detected_is_told_where_a_claim_is_undecided():
+    a, b = [4.9, 5.3, 4.8], [5.1, 5.0, 5.0]
+    undecided = outcome(F_BPD, runs(F_BPD.row_a, F_BPD.row_b, a, b))
+    assert undecided.label == "undecided" and undecided.power == f"{Welch(a, b).detectable:.2f} bpd"
+    assert undecided.remarks == [f"could have detected {undecided.power}"]
+    decided = outcome(F_BPD, runs(F_BPD.row_a, F_BPD.row_b, [4.0, 4.01], [5.0, 5.01]))
+    assert decided.label == "holds" and decided.power == ""
+
+
+def test_shares_differ_in_points():
+    recall = BY_ID["table1/cq-f-gan-recall"]
+    values = {recall.row_a: (0.20, 0.25, 0.24), recall.row_b: (0.0, 0.001, 0.002)}
+    records = [record(row, seed, metrics={"Recall-lite0@T0": value})
+               for row, of_row in values.items() for seed, value in enumerate(of_row)]  # fmt: skip
+    result = outcome(recall, records, 0.0)
+    assert recall.own and result.label == "holds" and result.text.startswith("+22.9 points [+")
 
 
 def test_one_seed_has_a_paired_bootstrap_over_images_for_bpd_alone():
@@ -195,20 +179,41 @@ def test_one_seed_has_a_paired_bootstrap_over_images_for_bpd_alone():
     assert fid.label == "seen once" and fid.low is None
 
 
+def test_one_seed_resamples_whole_tiles_where_its_record_tells_them():
+    """Also against the mean of several seeds, image by image."""
+    rng = np.random.default_rng(2)
+    tiles = np.repeat(np.arange(30.0), 10).tolist()
+    gain = rng.normal(0.2, 0.1, 30).repeat(10)  # images of a tile gain alike
+    image = rng.normal(5.0, 1.0, 300)
+    alone = record("table1/vae-f", BPD=5.0, per_image={"BPD": (image - gain).tolist(), GROUP: tiles})
+    noise = rng.normal(0, 0.3, 300)
+    several = [record("table1/vae", seed, BPD=5.2, per_image={"BPD": (image + side * noise).tolist(), GROUP: tiles})
+               for seed, side in enumerate((-1, 1))]  # fmt: skip
+    result = outcome(F_BPD, [alone, *several])
+    low, high = bootstrap_interval(gain, tiles)
+    assert result.label == "seen once" and result.seeds == ((0,), (0, 1))
+    assert (result.low, result.high) == pytest.approx((low + 0.2 - gain.mean(), high + 0.2 - gain.mean()))
+    without = [replace(run, per_image={"BPD": run.per_image["BPD"]}) for run in (alone, *several)]
+    single = outcome(F_BPD, without)
+    assert result.high - result.low > 2 * (single.high - single.low)
+
+
 # --- claims: which records count
 
 
-def test_finished_runs_pair_by_seed():
+def test_all_finished_runs_count_whatever_their_seeds():
     records = runs("table1/vae-f", "table1/vae", [4.7, 4.8, 4.75], [5.9, 6.0])
     records.append(record("table1/vae", 2, BPD=1.0, status="diverged"))
     result = outcome(F_BPD, records[::-1])
-    assert (result.seeds, result.unpaired_seeds) == ((0, 1), (2,)) and result.effect == pytest.approx(1.2)
-    assert "left out" in result.reason and "seed 2" in result.reason
+    assert (result.seeds, result.left_out) == (((0, 1, 2), (0, 1)), ()) and result.effect == pytest.approx(1.2)
+    assert result.reason.startswith("3 seeds against 2") and result.source == "this machine, 3 and 2 seeds"
+    others = [record("table1/vae-f", seed, BPD=4.7 + seed / 100) for seed in (5, 6)]
+    assert outcome(F_BPD, [*records[3:5], *others]).label == "holds"
     stopped = outcome(F_BPD, [replace(item, status="stopped") for item in records])
     assert stopped.label == "not run" and "table1/vae-f" in stopped.reason and stopped.missing_kind == 2
 
 
-def test_pairs_need_the_same_images_and_protocol():
+def test_runs_need_the_same_images_and_protocol():
     a, b = record("table1/cq-f", FD=1500.0), record("table1/cq", FD=2000.0)
     metric = b.metrics["FD-lite0@T1"]
     other_protocol = replace(b, metrics={"FD-lite0@T1": replace(metric, protocol="train split")})
@@ -219,22 +224,17 @@ def test_pairs_need_the_same_images_and_protocol():
         assert result.label == "not run" and "the same images, in the same precision" in result.reason
     mixed = [record("table1/cq-f", seed, FD=1500.0) for seed in (0, 1, 2)]
     mixed += [other_n, *(record("table1/cq", seed, FD=2000.0) for seed in (1, 2))]
-    assert outcome(FID, mixed, 1.0).seeds == (1, 2)
+    result = outcome(FID, mixed, 1.0)
+    assert result.seeds == ((0, 1, 2), (1, 2)) and result.source.endswith("; not comparable: CQ seed 0")
 
 
-def test_words_of_a_protocol_may_name_the_seed_and_for_bpd_differ_in_kind():
-    records = [
-        replace(item, metrics={"IS-lite0@T1": Metric(2.0 + rank, None, 9, f"seed {item.seed}")})
-        for rank, row in enumerate(("table1/cq", "table1/cq-f"))
-        for item in (record(row, 0), record(row, 1))
-    ]
-    assert outcome(IS, records, 1.0).seeds == (0, 1)
+def test_a_bound_of_bpd_is_compared_with_an_exact_one():
     claim = BY_ID["table3/pixelrnn-bpd"]
     bound = replace(record(claim.row_b), metrics={"BPD": Metric(3.1, None, 2000, "ELBO")})
     assert outcome(claim, [record(claim.row_a, BPD=3.0), bound]).label == "seen once"
 
 
-def test_pairs_of_two_precisions_count_only_where_the_recipes_ask_for_them():
+def test_runs_of_two_precisions_are_compared_only_where_the_recipes_ask_for_them():
     fast, exact = {"device": "CPU X, 1 thread, bf16 convolutions"}, {"device": "CPU X, 1 thread, fp32"}
     mixed = [record("table1/vae-f", 0, BPD=4.0, **fast), record("table1/vae", 0, BPD=5.0, **exact)]
     assert outcome(F_BPD, mixed).label == "not run"
@@ -242,7 +242,9 @@ def test_pairs_of_two_precisions_count_only_where_the_recipes_ask_for_them():
     assert outcome(F_BPD, asked).label == "seen once"
     equal = runs("table1/vae-f", "table1/vae", [4.0, 4.1], [5.0, 5.0], **exact)
     result = outcome(F_BPD, [*(replace(run, seed=run.seed + 1) for run in equal), *mixed])
-    assert (result.seeds, result.unpaired_seeds) == ((1, 2), (0,)) and "partner: seed 0" in result.reason
+    assert result.seeds == ((1, 2), (0, 1, 2)) and result.left_out == ("VAE-F seed 0",)  # the fp32 run of VAE counts
+    more = [record("table1/vae-f", 3, BPD=4.0, **fast), replace(asked[1], seed=4)]
+    assert outcome(F_BPD, [*equal, *more]).seeds == ((0, 1), (0, 1, 4))
 
 
 def test_temperatures_and_features_pick_the_metric():
@@ -253,8 +255,8 @@ def test_temperatures_and_features_pick_the_metric():
     cold = outcome(FID, records, 0.0)
     assert cold.metric_name == "FD-lite0@T0" and cold.effect == pytest.approx(-25.0)
     records += [record("table1/cq-f", 1, FD=90.0), record("table1/cq", 1, FD=100.0)]
-    result = outcome(FID, records, 1.0)  # of two kinds of features the one of most pairs
-    assert (result.metric_name, result.seeds) == ("FD-lite0@T1", (0, 1))
+    result = outcome(FID, records, 1.0)  # of two kinds of features the one of most runs
+    assert (result.metric_name, result.seeds) == ("FD-lite0@T1", ((0, 1), (0, 1)))
     for claim, temperature in ((FID, None), (F_BPD, 1.0), (FID, 0.5)):
         with pytest.raises(ValueError, match="temperature"):
             outcome(claim, records, temperature)
@@ -270,9 +272,23 @@ def test_rows_of_one_model_share_records():
     assert outcome(BY_ID["table2/residual-bpd"], records).effect == pytest.approx(0.1)
 
 
-def test_a_score_that_is_not_positive_gives_no_percentages():
-    result = outcome(FID, runs(FID.row_a, FID.row_b, [1.0, 2.0], [0.0, 0.0], "FD"), 1.0)
-    assert result.label == "undecided" and result.effect is None
+def test_a_score_that_may_be_0_gives_no_percentages_and_a_verdict_all_the_same():
+    kid = FID.check
+    assert (kid.metric, kid.kind, F_BPD.check) == ("kid", "lower", None)
+
+    def tested(a, b):
+        sides = ((kid.row_a, a), (kid.row_b, b))
+        records = [
+            record(row, seed, metrics={"KD-lite0@T1": value}) for row, v in sides for seed, value in enumerate(v)
+        ]
+        return outcome(kid, records, 1.0)
+
+    negative = tested([0.030, 0.031], [-0.001, -0.002])
+    assert (negative.label, negative.text, negative.direction) == ("does not hold", "", "contrary")
+    assert "no bound" in negative.reason and tested([0.1], [-0.1]).verdict == "seen once, contrary"
+    near = tested([0.030, 0.031, 0.030], [0.001, -0.001, 0.002])
+    assert near.label == "does not hold" and near.low is None and near.text == f"−{-near.effect:.1f} %"
+    assert tested([0.001, -0.002], [-0.001, 0.0]).label == "undecided"
 
 
 def test_claims_bound_to_stl10_are_not_tested_elsewhere():
@@ -280,149 +296,3 @@ def test_claims_bound_to_stl10_are_not_tested_elsewhere():
     result = outcome(claim, runs(claim.row_a, claim.row_b, [4.7], [4.8]))
     assert result.label == "not run" and "STL-10" in result.reason and result.missing_kind == 3
     assert outcome(claim, runs(claim.row_a, claim.row_b, [4.7], [4.8], data="stl10")).label == "seen once"
-
-
-# --- cards
-
-
-@pytest.mark.parametrize(
-    "labels, together",
-    [
-        (("holds", "holds"), "holds"),
-        (("holds", "does not hold"), "depends on the temperature"),
-        (("undecided", "does not hold"), "depends on the temperature"),
-        (("holds", "undecided"), "undecided"),
-        (("equal", "holds"), "undecided"),
-        (("seen once", "seen once"), "seen once, depends on the temperature"),
-        (("seen once", "does not hold"), "depends on the temperature"),
-    ],
-)
-def test_a_claim_holds_only_where_it_holds_at_both_temperatures(labels, together):
-    sides = zip(labels, ("as claimed", "contrary"), strict=True)
-    results = [ClaimResult(FID, NOTHING, label, "", direction=side) for label, side in sides]
-    assert verdict(results) == together in VERDICTS
-
-
-def card_of(claim: Claim, local, published=()):
-    all_cards = cards(run_sets(local, published))
-    assert sorted(card.claim.id for card in all_cards) == sorted(claim.id for claim in CLAIMS)
-    order = [list(VERDICTS).index(card.verdict) for card in all_cards]
-    assert order == sorted(order) and sum(count_claims(all_cards).values()) == len(CLAIMS)
-    return next(card for card in all_cards if card.claim is claim)
-
-
-def test_a_card_has_effect_interval_seeds_and_data():
-    both = {"FD-lite0@T1": 1500.0, "FD-lite0@T0": 1700.0}
-    local = [record("table1/cq-f", seed, metrics={k: v + seed for k, v in both.items()}) for seed in (0, 1, 2)]
-    local += [record("table1/cq", seed, metrics=dict.fromkeys(both, 1600.0)) for seed in (0, 1)]
-    card = card_of(FID, local)
-    (results,) = card.tests
-    assert card.verdict == "depends on the temperature" and results[0].score == "FD-lite0"
-    assert results[0].runs.label == "photos10 16×16, quick"
-    assert results[0].source == "this machine, 2 seeds; without a comparable partner: seed 2"
-    warm, cold = results
-    assert (warm.at, warm.verdict, cold.at, cold.verdict) == ("T = 1", "holds", "T = 0", "does not hold")
-    assert warm.text == "+6.2 % [+5.8, +6.6]" and cold.text == "−6.3 % [−6.7, −5.9]"
-    assert card.published == "+52.2 %" and card.reach == pytest.approx(11.0)  # 1.1 times the band of equality
-    bar = card.bar(cold)
-    assert bar["low"] < bar["effect"] < bar["high"] < 100 and bar["right"] == 190.9
-
-
-def test_which_run_set_decides():
-    """One of the paper's recipe on its data; else most seeds, this machine's at a tie; smoke runs last."""
-
-    def side(low, n, **more):
-        return runs("table1/vae-f", "table1/vae", [low + 0.01 * seed for seed in range(n)], [5.0] * n, **more)
-
-    def sources(card):
-        return [results[0].source for results in card.tests]
-
-    card = card_of(F_BPD, [*side(4.0, 2, data="npz:mine"), *side(4.0, 3)], side(4.0, 3))
-    assert sources(card) == ["this machine, 3 seeds", "published, 3 seeds", "this machine, 2 seeds"]
-    assert len({card.bar(results[0])["left"] for results in card.tests}) == 1  # all bars have one scale
-    papers = side(6.0, 2, data="cifar10", profile="paper")
-    assert card_of(F_BPD, [*papers, *side(4.0, 5)]).verdict == "does not hold"
-    assert card_of(F_BPD, [*side(6.0, 5, profile="smoke"), *side(4.0, 1)]).verdict == "seen once, as claimed"
-
-
-def test_why_a_claim_was_not_tested_is_that_of_the_runs_that_lack_least():
-    local = [record("table1/vae", 0, BPD=5.0), record("table1/vae-f", 1, BPD=4.0)]
-    elsewhere = [record("table1/gan", data="npz:mine")]
-    assert card_of(F_BPD, local, elsewhere).reason.startswith("no two runs of one seed")
-    assert card_of(EQUAL_BPD, local, elsewhere).reason == "no finished run of table1/cq"
-    local.append(record("table3/cqf-2-scales", data="stl10"))
-    stl10 = card_of(BY_ID["table3/stl10-scales-bpd"], local)
-    assert stl10.reason == "no finished run of table3/cqf-large-d"
-
-
-# --- numbers
-
-BPD = paper.number("table2/cqf", "cifar10", "bpd")  # 3.90
-FID_NUMBER = paper.number("table1/cq-f", "cifar10", "fid")  # 28.0
-
-
-def real(row="table1/cq-f", seed=0, **more) -> Record:
-    return record(row, seed, **{"data": "cifar10", "profile": "paper", **more})
-
-
-@pytest.mark.parametrize(
-    "bpd, label",
-    [(3.95, "reproduced"), (3.85, "reproduced"), (3.951, "close"), (4.0, "close"), (3.8, "close"),
-     (4.001, "not reproduced"), (3.0, "not reproduced")],
-)  # fmt: skip
-def test_labels_of_numbers_in_bpd(bpd, label):
-    result = compare(BPD, [real(BPD=bpd)])
-    assert result.label == label in NUMBER_LABELS
-    assert f"1 run: {bpd - 3.9:+.2f} bpd from the paper's 3.90" in result.reason
-
-
-@pytest.mark.parametrize(
-    "metric, name, factor, label",
-    [
-        ("fid", "FID@T1", 1.0999, "reproduced"),
-        ("fid", "FID@T1", 0.81, "close"),
-        ("fid", "FID@T1", 1.21, "not reproduced"),
-        ("is", "IS@T1", 1.0499, "reproduced"),
-        ("is", "IS@T1", 0.91, "close"),
-        ("is", "IS@T1", 0.89, "not reproduced"),
-    ],
-)
-def test_labels_of_scores(metric, name, factor, label):
-    number = paper.number("table1/cq-f", "cifar10", metric)
-    result = compare(number, [real(metrics={name: factor * number.value})], 1.0)
-    assert result.label == label and f"1 run: {100 * (factor - 1):+.2f} % from the paper's" in result.reason
-
-
-def test_comparable_seeds_are_averaged_and_others_left_out():
-    records = [real(seed=0, BPD=3.8), real(seed=1, BPD=4.0), real(seed=2, BPD=9.0, n=500)]
-    result = compare(BPD, records)
-    assert result.label == "reproduced" and "mean of 2 runs: +0.00 bpd" in result.reason.replace("-", "+")
-    assert "protocol (500 test images" in compare(BPD, records[2:]).reason
-
-
-@pytest.mark.parametrize(
-    "change, what",
-    [
-        ({"data": DataInfo("cifar10-jpeg", "test", "f", (3, 32, 32))}, "data (cifar10-jpeg"),
-        ({"data": DataInfo("cifar10", "test", "f", (3, 16, 16))}, "data (images of 3x16x16"),
-        ({"data": DataInfo("cifar10", "train", "f", (3, 32, 32))}, "protocol (measured on the train split"),
-        ({"profile": "study"}, "profile (study"),
-        ({"config": {"n_train": 4000}}, "training set (4,000 images"),
-        ({"metrics": {"FID@T1": Metric(28.0, None, 5000, "p")}}, "protocol (5,000 samples"),
-        ({"metrics": {"FID@T1": Metric(28.0, None, 10_000, f"FID: {UNKNOWN_WEIGHTS}")}}, "features (unknown weights"),
-        ({"metrics": {"FD-lite0@T1": Metric(28.0, None, 10_000, "p")}}, "features (lite0"),
-    ],
-)
-def test_what_differs_is_named(change, what):
-    same = real(metrics={"FID@T1": 28.0})
-    assert compare(FID_NUMBER, [same], 1.0).label == "reproduced"
-    result = compare(FID_NUMBER, [replace(same, **change)], 1.0)
-    assert result.label == "not comparable" and result.reason.startswith(f"other {what}")
-
-
-def test_numbers_that_were_not_run_or_not_printed():
-    assert compare(BPD, []).label == "not run"
-    assert "diverged" in compare(BPD, [real(BPD=3.9, status="diverged")]).reason
-    result = compare(FID_NUMBER, [real(BPD=3.9)], 1.0)
-    assert result.label == "not run" and "FID@T1" in result.reason
-    assert compare(paper.number("table2/gan-residual", "cifar10", "bpd"), []).label == "not comparable"

@@ -1,0 +1,129 @@
+"""The statistics of claims: Welch's test, equality by two one-sided tests, power, Holm's correction, a bootstrap."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import nctdtrinc, stdtr, stdtrit
+
+LEVEL = 0.05
+"""Of all tests; intervals are of 95 %."""
+POWER = 0.8
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Welch:
+    """Is the effect e? Of values `a` and `b` of two rows, at least two seeds each, which share no noise.
+
+    The effect is `sign` (mean a - mean b), or that in percent of b's mean where `relative`. Effect e is tested by
+    Welch's t of `a` against `b` moved by e: sign (mean a - r mean b - d) / sqrt(s_a^2 / n_a + r^2 s_b^2 / n_b), with
+    r = 1 and d = sign e, or, in percent, r = 1 + sign e / 100 and d = 0, which gives Fieller's interval of a ratio.
+    Degrees of freedom are those of Welch and Satterthwaite for `a` and `b`, whatever e.
+    """
+
+    a: Sequence[float]
+    b: Sequence[float]
+    sign: int = 1
+    relative: bool = False
+
+    @cached_property
+    def means(self) -> tuple[float, float]:
+        """Of `a` and of `b`."""
+        return float(np.mean(self.a)), float(np.mean(self.b))
+
+    @cached_property
+    def variances(self) -> tuple[float, float]:
+        """Of the two means."""
+        return float(np.var(self.a, ddof=1)) / len(self.a), float(np.var(self.b, ddof=1)) / len(self.b)
+
+    @property
+    def freedom(self) -> float:
+        """Welch and Satterthwaite's degrees of freedom."""
+        (v_a, v_b), n_a, n_b = self.variances, len(self.a), len(self.b)
+        if v_a + v_b == 0:
+            return n_a + n_b - 2
+        return (v_a + v_b) ** 2 / (v_a**2 / (n_a - 1) + v_b**2 / (n_b - 1))
+
+    @property
+    def unit(self) -> float:
+        """Effects of a difference of 1: 1, or 100 / b's mean. NaN where that is not positive: no percentages."""
+        b = self.means[1]
+        return 1.0 if not self.relative else 100 / b if b > 0 else float("nan")
+
+    @property
+    def effect(self) -> float:
+        """As measured; NaN where it has no percentages."""
+        return self.sign * (self.means[0] - self.means[1]) * self.unit
+
+    def t(self, effect: float = 0.0) -> float:
+        """The statistic against that effect; positive where the measured one is larger."""
+        (a, b), (v_a, v_b) = self.means, self.variances
+        ratio, shift = (1 + self.sign * effect / 100, 0.0) if self.relative else (1.0, self.sign * effect)
+        difference, error = self.sign * (a - ratio * b - shift), np.sqrt(v_a + ratio**2 * v_b)
+        return float(difference / error) if error > 0 else float(np.copysign(np.inf, difference)) if difference else 0.0
+
+    def interval(self, confidence: float = 1 - LEVEL) -> tuple[float, float] | None:
+        """The effects that are not rejected; None where those in percent have no bound, as b may be 0."""
+        (a, b), (v_a, v_b) = self.means, self.variances
+        t = stdtrit(self.freedom, (1 + confidence) / 2)
+        if not self.relative:
+            half = t * np.sqrt(v_a + v_b)
+            return float(self.effect - half), float(self.effect + half)
+        rest = b**2 - t**2 * v_b
+        if b <= 0 or rest <= 0:
+            return None
+        half = t * np.sqrt(v_a * rest + v_b * a**2) / rest
+        low, high = sorted(self.sign * 100 * (a * b / rest + end - 1) for end in (-half, half))
+        return float(low), float(high)
+
+    @property
+    def p(self) -> float:
+        """Two-sided, of no effect."""
+        return float(2 * stdtr(self.freedom, -abs(self.t())))
+
+    def p_equal(self, margin: float) -> float:
+        """Of two one-sided tests (Schuirmann 1987): that the effect is not within ±margin. Below 5 % the interval of
+        90 % is."""
+        if np.isnan(self.effect):
+            return 1.0
+        return float(max(stdtr(self.freedom, -self.t(-margin)), stdtr(self.freedom, self.t(margin))))
+
+    def p_different(self, margin: float) -> float:
+        """Two-sided, that the effect is within ±margin. Below 5 % the interval of 95 % lies outside."""
+        if np.isnan(self.effect):
+            return 1.0
+        return float(min(1, 2 * min(stdtr(self.freedom, -self.t(margin)), stdtr(self.freedom, self.t(-margin)))))
+
+    @property
+    def detectable(self) -> float:
+        """The smallest effect that the two-sided test at 5 % finds in 80 % of all trials: the standard error times that
+        noncentrality of Student's t for which t exceeds its critical value with probability 0.8."""
+        critical = stdtrit(self.freedom, 1 - LEVEL / 2)
+        return float(nctdtrinc(self.freedom, 1 - POWER, critical) * np.sqrt(sum(self.variances)) * self.unit)
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the effect of one seed of each row."""
+        return float(np.sqrt(np.var(self.a, ddof=1) + np.var(self.b, ddof=1)) * self.unit)
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """p values adjusted for their number by Holm's step-down procedure (1979): tests whose adjusted value is at most
+    5 % hold together, all with probability 95 %."""
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.maximum.accumulate(np.asarray(p)[order] * np.arange(len(order), 0, -1)).clip(max=1)
+    return adjusted
+
+
+def bootstrap_interval(differences: np.ndarray, clusters: Sequence[float] | None = None) -> tuple[float, float]:
+    """95 % percentile interval of the mean of paired per-image differences, of 2,000 seeded resamples: of whole
+    `clusters`, numbers that images of one place share; of images where there are none."""
+    _, which = np.unique(np.arange(len(differences)) if clusters is None else clusters, return_inverse=True)
+    totals, counts = np.bincount(which, differences), np.bincount(which)
+    picks = np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))
+    means = totals[picks].sum(axis=1) / counts[picks].sum(axis=1)
+    low, high = np.quantile(means, [LEVEL / 2, 1 - LEVEL / 2])
+    return float(low), float(high)

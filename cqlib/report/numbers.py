@@ -1,0 +1,80 @@
+"""Is a number of the paper reproduced, by runs of its recipe on its data?"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from cqlib.experiments.paper import CLOSE, DATA_SETS, TOLERANCES, Number
+from cqlib.experiments.record import Record
+from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
+from cqlib.metrics.quantities import metric_names
+from cqlib.report.run_sets import mean_of
+from cqlib.util.text import counted
+
+NUMBER_LABELS = ("reproduced", "close", "not reproduced", "not comparable", "not run")
+PROFILE = "paper"  # the only profile whose recipe and data are the paper's
+MIN_SAMPLES = 10_000  # samples (or the whole test split) below which IS and FID are another, biased quantity
+
+
+class NumberVerdict(NamedTuple):
+    """The label of a paper number and why."""
+
+    label: str
+    reason: str
+
+
+def compare(number: Number, runs: Sequence[Record], temperature: float | None = None) -> NumberVerdict:
+    """Compare a number of the paper with runs of its row, one record per seed, averaged over those that are comparable:
+    of profile "paper", on the paper's data at its size, scored on held-out images, with Inception features and at least
+    10,000 samples. Else the reason names what differs."""
+    if number.value is None:
+        return NumberVerdict("not comparable", "the slides print no number here")
+    done = [record for record in runs if record.status == "done"]
+    if not done:
+        statuses = ", ".join(sorted({record.status for record in runs}))
+        return NumberVerdict("not run", f"no finished run: {statuses}" if statuses else "no run")
+    names = metric_names(number.metric, temperature)
+    measured = [record for record in done if any(name in record.metrics for name in names)]
+    if not measured:
+        return NumberVerdict("not run", f"no finished run has measured {names[0]}")
+    differences = [list(_differences(number, record, names[0])) for record in measured]
+    if fewest := min(differences, key=len):
+        return NumberVerdict("not comparable", "other " + ", other ".join(fewest))
+    comparable = [record.metrics[names[0]] for record, found in zip(measured, differences, strict=True) if not found]
+
+    mean = mean_of(comparable)
+    assert mean is not None
+    unit = "bpd" if number.metric == "bpd" else "%"
+    difference = (mean.value - number.value) * (1 if unit == "bpd" else 100 / number.value)
+    tolerance = TOLERANCES[number.metric]
+    steps = round(abs(difference) / tolerance, 9)  # so that 3.95 against 3.90 is exactly one tolerance
+    label = "reproduced" if steps <= 1 else "close" if steps <= CLOSE else "not reproduced"
+    runs_in_words = f"{'mean of ' * (mean.n > 1)}{counted(mean.n, 'run')}"
+    distance = f"{difference:+.2f} {unit} from the paper's {number.text}"
+    return NumberVerdict(label, f"{runs_in_words}: {distance} (tolerance {tolerance:g})")
+
+
+def _differences(number: Number, record: Record, name: str) -> Iterator[str]:
+    """What keeps `record` from being comparable with `number`, as "data (photos10)"."""
+    paper, data = DATA_SETS[number.data], record.data
+    size, papers_size = ("x".join(map(str, shape)) for shape in (data.shape[-3:], paper.shape))
+    n_train = record.config.get("n_train")
+    if data.name != number.data:
+        yield f"data ({data.name}, not {paper.label})"
+    elif size != papers_size:
+        yield f"data (images of {size}, not {papers_size})"
+    elif isinstance(n_train, int) and paper.n_train and n_train != paper.n_train:
+        yield f"training set ({n_train:,} images, not {paper.n_train:,})"
+    if record.profile != PROFILE:
+        yield f"profile ({record.profile}, not {PROFILE})"
+    if name not in record.metrics:
+        yield "features (lite0, not Inception)"
+        return
+    if UNKNOWN_WEIGHTS in record.metrics[name].protocol:
+        yield f"features ({UNKNOWN_WEIGHTS}, not torch-fidelity's)"
+    n = record.metrics[name].n
+    if data.split != "test":
+        yield f"protocol (measured on the {data.split} split, not on held-out images)"
+    elif number.metric == "bpd" and paper.n_test and data.name == number.data and n != paper.n_test:
+        yield f"protocol ({n:,} test images, not {paper.n_test:,})"
+    elif number.metric != "bpd" and n < (least := min(MIN_SAMPLES, paper.n_test or MIN_SAMPLES)):
+        yield f"protocol ({n:,} samples, fewer than {least:,})"

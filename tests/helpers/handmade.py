@@ -1,0 +1,32 @@
+"""Handmade records for tests of verdicts: metrics given one by one, all else alike."""
+
+from __future__ import annotations
+
+from cqlib.experiments.record import DataInfo, Record
+from cqlib.metrics.metric import Metric
+from cqlib.util.provenance import GitInfo
+
+SHAPES = {"photos10": (2000, 3, 16, 16), "cifar10": (10_000, 3, 32, 32), "stl10": (8_000, 3, 48, 48)}
+
+
+def record(row: str, seed: int = 0, *, data="photos10", profile="quick", n=None, **more) -> Record:
+    """A record with metrics as keywords: BPD=4.8, FD=1700.0 (lite0 at T 1), metrics={name: value}."""
+    values = dict(more.pop("metrics", {}))
+    short = {"BPD": "BPD", "FD": "FD-lite0@T1", "IS": "IS-lite0@T1"}
+    values |= {name: more.pop(key) for key, name in short.items() if key in more}
+    n = n or (SHAPES[data][0] if data in SHAPES else 1000)
+    fields = {
+        "row": row, "status": "done", "seed": seed, "profile": profile,
+        "data": DataInfo(data, "test", "0123456789abcdef", SHAPES.get(data, (3, 16, 16))),
+        "metrics": {name: Metric(value, None, n, "a protocol") for name, value in values.items()},
+        "config": {}, "config_hash": "c", "parameters": {"total": 1}, "steps": 1, "best_step": 1,
+        "seconds": 1.0, "images_per_second": None, "peak_memory_bytes": None, "device": "cpu", "versions": {},
+        "git": GitInfo(None, None), "started": "2025-01-31T12:00:00Z", "finished": "2025-01-31T12:00:00Z",
+    }  # fmt: skip
+    return Record(**{**fields, **more})
+
+
+def runs(a: str, b: str, values_a, values_b, key="BPD", **more) -> list[Record]:
+    """Records of rows `a` and `b`, one per value, seeds from 0."""
+    side_a = [record(a, seed, **{key: value}, **more) for seed, value in enumerate(values_a)]
+    return side_a + [record(b, seed, **{key: value}, **more) for seed, value in enumerate(values_b)]

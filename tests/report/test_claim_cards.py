@@ -1,0 +1,160 @@
+"""Cards of claims: the verdict on all run sets and temperatures, Holm's correction, what is told beside it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from handmade import record, runs
+
+from cqlib.experiments.claims import BY_ID, CLAIMS, Claim
+from cqlib.report.claim_cards import VERDICTS, at_temperatures, cards, corrected, count_claims, verdict
+from cqlib.report.inference import holm
+from cqlib.report.run_sets import RunSet, run_sets
+from cqlib.report.verdicts import ClaimResult
+
+NOTHING = RunSet("local", "", 0, "", ())
+F_BPD = BY_ID["table1/f-bpd"]  # VAE-F is lower than VAE
+EQUAL_BPD = BY_ID["table1/quality-loss-bpd"]  # CQ equals VAE
+COST = BY_ID["table1/quality-loss-f-bpd"]  # CQ-F costs bpd against VAE-F
+FID = BY_ID["table1/f-quality-fid"]  # CQ-F is lower than CQ
+IS = BY_ID["table1/f-quality-is"]
+
+
+@pytest.mark.parametrize(
+    "labels, together",
+    [
+        (("holds", "holds"), "holds"),
+        (("holds", "does not hold"), "depends on the temperature"),
+        (("undecided", "does not hold"), "depends on the temperature"),
+        (("does not hold", "undecided"), "depends on the temperature"),
+        (("holds", "undecided"), "holds"),
+        (("undecided", "holds"), "undecided"),
+        (("equal", "holds"), "equal"),
+        (("seen once", "seen once"), "seen once, depends on the temperature"),
+        (("seen once", "does not hold"), "depends on the temperature"),
+    ],
+)
+def test_the_first_temperature_decides_unless_a_claim_fails_at_one(labels, together):
+    sides = zip(labels, ("as claimed", "contrary"), strict=True)
+    results = [ClaimResult(FID, NOTHING, label, "", direction=side) for label, side in sides]
+    assert verdict(results) == together in VERDICTS
+
+
+def card_of(claim: Claim, local, published=()):
+    all_cards = cards(run_sets(local, published))
+    assert sorted(card.claim.id for card in all_cards) == sorted(claim.id for claim in CLAIMS)
+    order = [list(VERDICTS).index(card.verdict) for card in all_cards]
+    assert order == sorted(order) and sum(count_claims(all_cards).values()) == len(CLAIMS)
+    return next(card for card in all_cards if card.claim is claim)
+
+
+def test_a_card_has_effect_interval_seeds_and_data():
+    both = {"FD-lite0@T1": 1500.0, "FD-lite0@T0": 1700.0}
+    local = [record("table1/cq-f", seed, metrics={k: v + seed for k, v in both.items()}) for seed in (0, 1, 2)]
+    local += [record("table1/cq", seed, metrics=dict.fromkeys(both, 1600.0)) for seed in (0, 1)]
+    card = card_of(FID, local)
+    (results,) = card.tests
+    assert card.verdict == "depends on the temperature" and results[0].score == "FD-lite0"
+    assert card.words == "does not hold at T = 0, holds at T = 1"
+    assert results[0].runs.label == "photos10 16×16, quick"
+    assert results[0].source == "this machine, 3 and 2 seeds"
+    cold, warm = results
+    assert (warm.at, warm.verdict, cold.at, cold.verdict) == ("T = 1", "holds", "T = 0", "does not hold")
+    assert warm.text == "+6.2 % [+6.0, +6.3]" and cold.text == "−6.3 % [−6.5, −6.2]"
+    assert card.published == "+52.2 %" and card.reach == pytest.approx(11.0)  # 1.1 times the band of equality
+    bar = card.bar(cold)
+    assert bar["low"] < bar["effect"] < bar["high"] < 100 and bar["right"] == 190.9
+
+
+def test_which_run_set_decides():
+    """One of the paper's recipe on its data; else most seeds, this machine's at a tie; smoke runs last."""
+
+    def side(low, n, **more):
+        return runs("table1/vae-f", "table1/vae", [low + 0.01 * seed for seed in range(n)], [5.0] * n, **more)
+
+    def sources(card):
+        return [results[0].source for results in card.tests]
+
+    card = card_of(F_BPD, [*side(4.0, 2, data="npz:mine"), *side(4.0, 3)], side(4.0, 3))
+    assert sources(card) == ["this machine, 3 seeds", "published, 3 seeds", "this machine, 2 seeds"]
+    assert len({card.bar(results[0])["left"] for results in card.tests}) == 1  # all bars have one scale
+    papers = side(6.0, 2, data="cifar10", profile="paper")
+    assert card_of(F_BPD, [*papers, *side(4.0, 5)]).verdict == "does not hold"
+    assert card_of(F_BPD, [*side(6.0, 5, profile="smoke"), *side(4.0, 1)]).verdict == "seen once, as claimed"
+
+
+def test_why_a_claim_was_not_tested_is_that_of_the_runs_that_lack_least():
+    local = [record("table1/vae", 0, BPD=5.0), record("table1/vae-f", 1, BPD=4.0)]
+    elsewhere = [record("table1/gan", data="npz:mine")]
+    local[1] = replace(local[1], metrics={"BPD": replace(local[1].metrics["BPD"], n=9)})
+    assert card_of(F_BPD, local, elsewhere).reason.startswith("no runs of both rows have BPD")
+    assert card_of(EQUAL_BPD, local, elsewhere).reason == "no finished run of table1/cq"
+    local.append(record("table3/cqf-2-scales", data="stl10"))
+    stl10 = card_of(BY_ID["table3/stl10-scales-bpd"], local)
+    assert stl10.reason == "no finished run of table3/cqf-large-d"
+
+
+def test_claims_that_survive_holms_correction_over_their_table():
+    """At each temperature with those of BPD, which have none and need to survive with either."""
+    claims = [(F_BPD, None), (COST, None), (IS, 0.0), (FID, 0.0), (IS, 1.0), (FID, 1.0)]
+    p = [0.001, 0.02, 0.012, 0.5, 0.018, None]
+    results = corrected([ClaimResult(claim, NOTHING, "holds", "", t, p=value)
+                         for (claim, t), value in zip(claims, p, strict=True)])  # fmt: skip
+    cold, warm = holm([0.001, 0.02, 0.012, 0.5]), holm([0.001, 0.02, 0.018])
+    assert [result.adjusted for result in results] == pytest.approx([
+        cold[0], max(cold[1], warm[1]), cold[2], cold[3], warm[2], None])  # fmt: skip
+    assert [result.tests for result in results] == [4, 4, 4, 4, 3, 0]
+    assert [result.survives for result in results] == [True, True, True, False, True, False]
+    assert results[0].remarks == ["survives Holm’s correction over the 4 tests of Table 1"]
+    assert not replace(results[0], label="undecided").survives and not replace(results[0], tests=1).survives
+
+
+def test_cards_are_corrected_within_table_and_run_set():
+    both = runs("table1/vae-f", "table1/vae", [4.0, 4.1, 4.05], [5.0, 5.1, 5.05])
+    both += runs("table3/pixelcnnpp", "table3/pixelrnn", [3.0, 3.1], [4.0, 4.1])
+    elsewhere = runs("table1/vae-f", "table1/vae", [4.0, 4.1], [5.0, 5.1], data="npz:mine")
+    both += runs("table1/cq", "table1/gan", [5.0, 5.1, 5.2], [7.0, 7.1])
+    card = card_of(F_BPD, [*both, *elsewhere])
+    tests = {results[0].runs.data: results[0].tests for results in card.tests}
+    tested = {"table1/f-bpd", "table1/quality-loss-bpd", "table1/vae-gan-bpd"}
+    assert tests == {"photos10": len(tested), "npz:mine": 1}
+    assert [card.claim.id for card in cards(run_sets(both, []), "table1/f-b")] == [F_BPD.id]
+    assert cards(run_sets(both, []), "table1/f-b")[0].tests[0][0].tests == len(tested)
+
+
+def test_kid_is_told_beside_fid_and_disagreement_in_words():
+    def tested(kd_a, kd_b):
+        values = {"table1/cq-f": (90.0, kd_a), "table1/cq": (100.0, kd_b)}
+        records = [record(row, seed, metrics={"FD-lite0@T0": fd + seed / 10, "KD-lite0@T0": kd + seed / 1000})
+                   for row, (fd, kd) in values.items() for seed in range(3)]  # fmt: skip
+        return card_of(FID, records).tests[0][0]
+
+    assert tested(0.08, 0.1).remarks[0].startswith("KD-lite0 agrees, +19.8 % [") and not tested(0.08, 0.1).disagrees
+    against = tested(0.12, 0.1)
+    assert against.disagrees and against.remarks[0].startswith("KD-lite0 disagrees: does not hold, −19.8 % [")
+    assert tested(0.12, -0.1).remarks[0] == "KD-lite0 disagrees: does not hold"
+    assert card_of(IS, runs(IS.row_a, IS.row_b, [3.0, 3.1], [2.0, 2.1], "IS")).tests[0][0].check is None
+
+
+def test_what_was_seen_once_is_told_with_the_spread_over_seeds_elsewhere():
+    once = runs("table1/vae-f", "table1/vae", [4.0], [5.0], data="npz:mine")
+    a, b = [4.0, 4.1, 4.3], [5.0, 5.2, 5.1]
+    card = card_of(F_BPD, once, runs("table1/vae-f", "table1/vae", a, b))
+    spread = np.sqrt(np.var(a, ddof=1) + np.var(b, ddof=1))
+    assert f"a standard deviation of {spread:.2f} bpd over seeds (Published: photos10 16×16, quick)" in card.spread
+    assert card_of(F_BPD, once).spread == "" == card_of(F_BPD, [], runs("table1/vae-f", "table1/vae", a, b)).spread
+
+
+def test_bars_reach_to_every_effect_and_to_the_interval_that_decides():
+    wide = runs("table1/vae-f", "table1/vae", [3.0, 5.0], [5.0, 4.0], data="npz:mine")
+    card = card_of(F_BPD, [*runs("table1/vae-f", "table1/vae", [4.0, 4.1, 4.05], [5.0, 5.1, 5.05]), *wide])
+    deciding, other = (results[0] for results in card.tests)
+    assert card.reach == pytest.approx(1.1 * deciding.high) and other.high > card.reach and card.cut
+    assert not replace(card, tests=card.tests[:1]).cut
+
+
+def test_verdicts_at_temperatures_in_words():
+    assert at_temperatures([("holds", "T = 0"), ("equal", "T = 1")]) == "holds at T = 0, equal at T = 1"
+    assert at_temperatures([("holds", "T = 0"), ("holds", "T = 1")]) == at_temperatures([("holds", "")]) == "holds"
