@@ -51,21 +51,21 @@ LAMBDA, STEPS = "system.quality_weight", "training.steps"
 NATS = "L_C is in nats per image: at 16×16 λ = 100 weighs four times as much against it as at 32×32"
 
 ABLATIONS = (
-    Ablation("lambda-25", (COSTS_BPD,), {CQ: {LAMBDA: 25.0}}, NATS),
+    Ablation("lambda-25", (COSTS_BPD, BEATS_GAN), {row: {LAMBDA: 25.0} for row in (CQ, CQ_F)}, NATS),
     Ablation("penalty-10", (COSTS_BPD,), {CQ: {"system.critic.penalty_weight": 10.0}}),
-    Ablation("critic-sees-mean", (COSTS_BPD,), {CQ: {"system.critic_input": "mean"}}),
-    Ablation("twice-the-steps", (COSTS_BPD, LOWERS_FID), {row: {STEPS: 3000} for row in (VAE, VAE_F, CQ)}),
+    Ablation("critic-sees-samples", (COSTS_BPD, BEATS_GAN, RESIDUAL_FID),
+             {row: {"system.critic_input": "sample"} for row in (CQ, CQ_F, RESIDUAL)}),
+    Ablation("f-by-both-losses", (BEATS_GAN, RESIDUAL_FID),
+             {row: {"system.flow_updated_by": "both"} for row in (CQ_F, RESIDUAL)}),
+    Ablation("twice-the-steps", (COSTS_BPD, LOWERS_FID), {row: {STEPS: 6000} for row in (VAE, VAE_F, CQ)}),
     Ablation("six-couplings", (LOWERS_FID,), {VAE_F: {"system.flow.couplings": 6}}),
     Ablation("f-of-two-scales", (LOWERS_FID,), {VAE_F: {"system.flow.scales": 2}}),
-    Ablation("cq-f-lambda-200", (BEATS_GAN, RESIDUAL_FID), {row: {LAMBDA: 200.0} for row in (CQ_F, RESIDUAL)}),
-    Ablation("cq-f-critic-sees-mean", (BEATS_GAN, RESIDUAL_FID),
-             {row: {"system.critic_input": "mean"} for row in (CQ_F, RESIDUAL)}),
-    Ablation("cq-f-f-by-coverage", (BEATS_GAN,), {CQ_F: {"system.flow_updated_by": "coverage"}}),
-    Ablation("residual-large-critic", (RESIDUAL_FID,),
-             {RESIDUAL: {"system.critic.widths": [40, 80, 160], "system.critic.blocks": 2}}),
+    Ablation("cq-f-wide-f", (BEATS_GAN,), {CQ_F: {"system.flow.width": 32}}),
+    Ablation("cq-f-lambda-400", (BEATS_GAN, RESIDUAL_FID), {row: {LAMBDA: 400.0} for row in (CQ_F, RESIDUAL)}),
+    Ablation("residual-small-critic", (RESIDUAL_FID,), {RESIDUAL: {"system.critic.widths": [32, 64, 128]}}),
     Ablation("two-scales-lambda-25", (NVP,), {TWO_SCALES: {LAMBDA: 25.0}}, NATS),
     Ablation("two-scales-wide-f", (NVP,), {TWO_SCALES: {"system.flow.width": 32}}),
-    Ablation("two-scales-steps", (NVP,), {TWO_SCALES: {STEPS: 3000}}),
+    Ablation("two-scales-steps", (NVP,), {TWO_SCALES: {STEPS: 6000}}),
     Ablation("iaf-one-scale", (IAF,), {VAE_IAF: {"system.pixel_scales": False, "system.log_scale": -4.0}}),
     Ablation("iaf-latents", (IAF,), {VAE_IAF: {"system.latent": 32}}),
     Ablation("iaf-layers", (IAF,), {VAE_IAF: {"system.blocks": 4}}),
@@ -75,9 +75,9 @@ WIDTHS = {
         "system.widths": widths, "system.critic.widths": critic, "system.flow.width": flow}},
         words=f"width {percent} %")
     for percent, widths, critic, flow in (
-        (50, [14, 30, 58], [16, 32, 64], 16),
-        (75, [22, 42, 86], [24, 48, 96], 24),
-        (150, [42, 84, 168], [48, 96, 192], 48),
+        (50, [16, 30, 62], [16, 32, 64], 8),
+        (75, [24, 46, 94], [24, 48, 96], 12),
+        (150, [48, 94, 186], [48, 96, 192], 24),
     )
 }  # fmt: skip
 """All nets of CQ-F at so many percent of their width: BPD and FD against size, on the seeds of the tables."""

@@ -16,25 +16,26 @@ The encoder is trained by L_C alone, for L_Q does not contain it. L_Q reaches th
 
 Deviations (what the sources leave open):
 - L = L_C + lambda L_Q with L_C in nats per image (`quality_weight` = lambda); the paper does not state the unit.
-- `critic_input`: the critic sees "sample", x ~ p_theta of Eq. (1), or "mean", f^-1(mu(z)), the G_theta(z) of Eq. (2).
-- `flow_updated_by`: "both" losses, or "coverage" (the paper as remembered), where L_Q reaches the decoder through f^-1
-  and leaves f's parameters alone.
+- `critic_input`: the critic sees "mean", f^-1(mu(z)), the G_theta(z) of Eq. (2), or "sample", x ~ p_theta of Eq. (1).
+- `flow_updated_by`: "coverage", where L_Q reaches the decoder through f^-1 and leaves f's parameters alone, or "both"
+  losses.
 - f acts on dequantised pixels in [-1, 1), with no logit layer.
 - sigma(z) is a standard deviation per feature, with a floor `sigma_floor` (in units of [-1, 1]) against collapse on
   quantised data. The slides write the diagonal of a covariance.
 - Group normalisation (`norm`): batch statistics would mix posterior and prior codes.
 - The critic sees f^-1 of its input as it is, beyond [-1, 1] too; samples are clamped before they are scored.
 - BPD is the single-sample ELBO, and an importance-weighted bound is reported beside it.
-- `paper`: critic on the mean, f by L_C alone. Not known and chosen: 200,000 steps at a constant rate, averaged weights,
-  flips, the widths of all nets, 128 latent codes, batches of 32 above 32x32.
-- `quick` and `study` (`TUNING.md`): critic on samples, f by both losses, Adam at 1e-3 (above 32x32 half of it) for few
-  steps, a gradient penalty of weight 1 every fourth step, bf16 where that is fast.
+- In every profile the critic sees G_theta(z) of Eq. (2), and L_C alone updates f, as the paper is remembered.
+- Not known and chosen for `paper`: 200,000 steps at a constant rate, averaged weights, flips, the widths of all nets,
+  128 latent codes, batches of 32 above 32x32.
+- `quick` and `study` (`docs/tuning.md`): nets half as wide, 64 latent codes, few steps in batches of 32 by Adam at 1e-3
+  (above 32x32 half of it), falling to 0, with shorter moments for the critic and for a GAN's generator, a gradient
+  penalty of weight 1 every fourth step, bf16 where that is fast.
 """
 
 import functools
 from bisect import bisect_left
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Generator, Tensor
@@ -86,9 +87,13 @@ class ProfileSettings:
     penalty_weight: float
     penalty_every: int
     quality_weight: float
-    critic_input: Literal["mean", "sample"]
-    flow_updated_by: Literal["both", "coverage"]
     training: TrainingConfig
+
+    @property
+    def gan_training(self) -> TrainingConfig:
+        """That of a GAN: its generator has the critic's optimiser, as no likelihood is there to be optimised."""
+        training = self.training
+        return replace(training, betas=training.critic_betas or training.betas, critic_betas=None)
 
 
 def profile_settings(profile: str, size: int) -> ProfileSettings:
@@ -96,15 +101,16 @@ def profile_settings(profile: str, size: int) -> ProfileSettings:
     if profile == "paper":
         training = TrainingConfig(200_000, 64 if size <= 32 else 32, "adamax", learning_rate=2e-3, betas=(0.9, 0.999),
                                   autocast="off", log_every=200)  # fmt: skip
-        return ProfileSettings(64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1, 100.0, "mean", "coverage", training)
-    # at 64x64 a critic without normalisation, two layers deeper, grows without bound at 1e-3 (TUNING.md)
-    training = TrainingConfig(steps=1500, decay_from=0.5, learning_rate=1e-3 if size <= 32 else 5e-4)
-    quick = ProfileSettings(32, 64, FlowConfig(3, 32, 2), 32, 1.0, 4, 100.0, "sample", "both", training)
+        return ProfileSettings(64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1, 100.0, training)
+    # at 64x64 a critic without normalisation, two layers deeper, grows without bound at 1e-3 (docs/tuning.md)
+    training = TrainingConfig(steps=3000, batch_size=32, learning_rate=1e-3 if size <= 32 else 5e-4, betas=(0.9, 0.999),
+                              critic_betas=(0.5, 0.99), decay_from=0.5)  # fmt: skip
+    quick = ProfileSettings(32, 64, FlowConfig(3, 16, 2), 32, 1.0, 4, 100.0, training)
     tiny = replace(training, steps=20, batch_size=16, log_every=5)
     return {
         "quick": quick,
-        "study": replace(quick, training=replace(training, steps=2000)),
-        "smoke": replace(quick, base=8, latent=16, flow=FlowConfig(3, 8, 1), critic_base=8, training=tiny),
+        "study": replace(quick, training=replace(training, steps=4000)),
+        "smoke": replace(quick, base=8, latent=16, flow=FlowConfig(3, 4, 1), critic_base=8, training=tiny),
     }[profile]
 
 
@@ -120,8 +126,6 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
             config,
             critic=CriticConfig(pyramid(s.critic_base, size), s.penalty_weight, s.penalty_every),
             quality_weight=s.quality_weight,
-            critic_input=s.critic_input,
-            flow_updated_by=s.flow_updated_by,
         )
     return Recipe(with_flow(config, s.flow) if "flow" in parts else config, s.training)
 

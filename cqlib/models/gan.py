@@ -70,8 +70,8 @@ ROWS, CONFIG, SYSTEM = ("table1/gan",), GANConfig, GAN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Decoder, critic and training of CQ in a profile, at `size` pixels."""
+    """Decoder and critic of CQ in a profile, at `size` pixels, and their training."""
     s = profile_settings(profile, size)
     critic = CriticConfig(pyramid(s.critic_base, size), s.penalty_weight, s.penalty_every)
     config = GANConfig(size, pyramid(s.base, size), critic, latent=s.latent)
-    return Recipe(config, s.training, profile_stage(config, profile))
+    return Recipe(config, s.gan_training, profile_stage(config, profile))

@@ -18,8 +18,7 @@ Deviations (and those of `coverage_quality.py` and `nets/hierarchical.py`):
 - The larger discriminator is one block per resolution deeper, and under `paper` a quarter wider; nothing else changes.
 - Free bits are off (`free_bits` 0): whether the authors kept them is not known. They enter the objective alone.
 - IAF has no KL in closed form: its KL is one draw's ln q - ln p.
-- The two-scale row of Table 3 is the IAF row with a two-scale f; below `paper` its nets are half as wide at the first
-  scale, so that a step takes about as long.
+- The two-scale row of Table 3 is the IAF row with a two-scale f.
 """
 
 from dataclasses import dataclass, replace
@@ -124,15 +123,13 @@ def profile_nets(profile: str, size: int, *, large: bool = False) -> Hierarchica
     return HierarchicalConfig(
         size, tuple(base * factor for factor in growth), latent, blocks=blocks, iaf_width=iaf_width, residual=residual,
         critic=CriticConfig(critic_widths, s.penalty_weight, s.penalty_every, critic_blocks),
-        quality_weight=s.quality_weight, critic_input="mean", flow_updated_by="coverage",
+        quality_weight=s.quality_weight,
     )  # fmt: skip
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """Config and training of one of `ROWS` in a profile, at `size` pixels. Training is that of Table 1's CQ-F."""
     changes, s = ROWS[row], profile_settings(profile, size)
-    flow = s.flow
-    if "scales" in changes:
-        flow = replace(flow, width=flow.width if profile == "paper" else flow.width // 2, scales=2)
+    flow = replace(s.flow, scales=2) if "scales" in changes else s.flow
     nets = profile_nets(profile, size, large="large" in changes)
     return Recipe(replace(nets, flow=flow, posterior="iaf" if "iaf" in changes else "gaussian"), s.training)

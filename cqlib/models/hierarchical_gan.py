@@ -45,11 +45,12 @@ ROWS, CONFIG, SYSTEM = ("table2/gan-residual",), HierarchicalGANConfig, Hierarch
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """Generator, critic and training of the residual CQ-F, but for the generator's learning rate below `paper`."""
-    nets, training = profile_nets(profile, size), profile_settings(profile, size).training
+    nets, s = profile_nets(profile, size), profile_settings(profile, size)
     blocks, residual, critic = nets.blocks, nets.residual, nets.critic
     config = HierarchicalGANConfig(size, nets.widths, critic, nets.latent, blocks=blocks, residual=residual)  # type: ignore[arg-type]
     encoder = HierarchicalFrozenDecoderConfig(size, nets.widths, nets.latent, blocks=blocks, residual=residual)
-    stage = FrozenDecoderStage(encoder, half(training))
+    stage = FrozenDecoderStage(encoder, half(s.training))
+    training = s.gan_training
     if profile != "paper":
         training = replace(training, learning_rate=3e-4, critic_learning_rate=training.learning_rate)
     return Recipe(config, training, stage)

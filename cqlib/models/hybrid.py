@@ -37,8 +37,8 @@ class CoverageQualityConfig:
     flow: FlowConfig | None = None
     critic: CriticConfig | None = None
     quality_weight: float = 100.0
-    critic_input: Literal["mean", "sample"] = "sample"
-    flow_updated_by: Literal["both", "coverage"] = "both"
+    critic_input: Literal["mean", "sample"] = "mean"
+    flow_updated_by: Literal["both", "coverage"] = "coverage"
 
 
 def mean_and_log_sigma(raw: Tensor, sigma_floor: float) -> tuple[Tensor, Tensor]:
