@@ -13,8 +13,8 @@ Deviations (and those of `coverage_quality.py` and `nets/hierarchical.py`):
   resolution, doubling to 256, two blocks per resolution; 32 latent channels per layer as remembered.
 - `residual` 0.1 is the reference's, for twenty blocks; below `paper`, with few blocks, it is 1 (docs/tuning.md).
 - Two blocks per resolution (`smoke`: one): with one, opposite corners of the image share no noise.
-- The critic has as many parameters under `quick` as Table 1's, within 5 %. Where images are larger that would cost 2.6
-  times as much: it has two thirds of them under `study`, three quarters under `paper`.
+- The critic has as many parameters under `quick` as Table 1's, within 5 %. At 32x32 that would take 2.5 times its
+  multiplications: it has two thirds of the parameters under `study`, three quarters under `paper`.
 - The larger discriminator is one block per resolution deeper, and under `paper` a quarter wider; nothing else changes.
 - Free bits are off (`free_bits` 0): whether the authors kept them is not known. They enter the objective alone.
 - IAF has no KL in closed form: its KL is one draw's ln q - ln p.
