@@ -24,6 +24,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from cqlib.data.dataset import Dataset
+from cqlib.metrics import kernel
 from cqlib.metrics.features import FULL_SIDE, Features, extract, lite0
 from cqlib.util.provenance import device_name
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text
@@ -93,19 +94,11 @@ def frechet_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) -
 
 
 def kernel_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
-    """KID's estimate for each draw of `pool` (N, d) against `real` (n, d): of all n at once, without subsets. The
-    kernels of all pairs are taken once."""
-
-    def kernel(x: Tensor, y: Tensor) -> Tensor:
-        return (x @ y.T / x.shape[1] + 1).pow(3).double()
-
-    inside = torch.zeros(len(draws), len(pool), dtype=torch.float64)
-    for row, draw in zip(inside, draws, strict=True):
-        row[draw] = 1
-    n, m = len(draws[0]), len(real)
-    within_pool, within_real = (kernel(x, x).fill_diagonal_(0) for x in (pool, real))
-    own = ((inside @ within_pool) * inside).sum(1) / (n * (n - 1)) + within_real.sum() / (m * (m - 1))
-    return (own - 2 * inside @ kernel(pool, real).sum(1) / (n * m)).tolist()
+    """KID's estimate for each draw of `pool` (N, d) against `real` (n, d): of all n at once, without subsets."""
+    drawn = torch.zeros(len(pool), len(draws), dtype=torch.float64)
+    for column, draw in enumerate(draws):
+        drawn[draw, column] = 1
+    return kernel.distances(pool, drawn, real, torch.ones(len(real), len(draws), dtype=torch.float64)).tolist()
 
 
 def inception_scores(logits: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
@@ -168,6 +161,17 @@ class Calibration:
     def chosen(self) -> Seen:
         """By the rule for `quick`."""
         return max((seen for seen in self.sides if seen.cost <= COST), key=lambda seen: seen.smallest)
+
+    @property
+    def chosen_at_equal_n(self) -> Seen:
+        """By the rule for `study`."""
+        best = max(self.sides, key=lambda seen: seen.smallest)
+        return best if best.smallest > WORTH * self.full.smallest else self.full
+
+    @property
+    def full(self) -> Seen:
+        """What is seen at `FULL_SIDE`."""
+        return next(seen for seen in self.sides if seen.side == FULL_SIDE)
 
 
 

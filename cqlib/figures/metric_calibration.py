@@ -1,0 +1,103 @@
+"""The notebook on the metric: what each score sees of known damage to real images, at each side of the extractor's
+images, as it was measured once and is published."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from IPython.display import HTML
+from pydantic import TypeAdapter, ValidationError
+
+from cqlib import data as data_sets
+from cqlib.figures.strips import strips
+from cqlib.metrics.calibration import COST, Calibration, Seen, calibrate, pools
+from cqlib.metrics.quantities import decimal, digits
+from cqlib.recipe import EVALUATION
+from cqlib.report import plots
+from cqlib.report.cells import Format, log_scale, number, panels, picture, table
+from cqlib.util.errors import UserError
+from cqlib.util.files import write_atomic
+from cqlib.util.paths import PUBLISHED
+from cqlib.util.schema import first_error
+
+FOLDER = PUBLISHED / "calibration"
+
+
+def read(data: str, size: int) -> Calibration:
+    """The published calibration on a data set at that size. UserError where there is none, or a damaged one."""
+    path = _file(data, size)
+    try:
+        return TypeAdapter(Calibration).validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; set `measure = True` to measure it, in minutes") from error
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged: {first_error(error)}") from error
+
+
+def measure(data: str, size: int, n: int | None = None, data_dir: Path | str | None = None) -> Calibration:
+    """`calibrate` a data set, and keep the result where `read` finds it."""
+    found = calibrate(data_sets.load(data, size=size, data_dir=data_dir), n=n)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    write_atomic(_file(data, size), json.dumps(asdict(found), indent=1) + "\n")
+    return found
+
+
+def _file(data: str, size: int) -> Path:
+    return FOLDER / f"{data}-{size}.json"
+
+
+def damaged(data: str, size: int, data_dir: Path | str | None = None, n: int = 9) -> HTML:
+    """The first training images, then the same with each damage; a row of the first classes alone."""
+    rows = pools(data_sets.load(data, size=size, data_dir=data_dir), n)
+    return picture(strips(rows), f"Real images at {size}×{size}: {', '.join(rows)}")
+
+
+def compared(found: Calibration) -> HTML:
+    """A line for each side and score: the score of undamaged images, and the distance of each damage from it."""
+    lines = []
+    for seen in found.sides:
+        for score, (mean, spread) in seen.undamaged.items():
+            undamaged = f"{decimal(score, mean)} ± {decimal(score, spread, digits(score, mean))}"
+            lines.append([f"{seen.side}, {score}", undamaged, *(by[score] for by in seen.distances.values())])
+    formats: dict[str, Format | None] = {"Side, score": None, "Undamaged": None}
+    what = f"{found.data} {found.size}×{found.size}, {found.resamples} draws"
+    caption = f"Real images ({what}): distances from undamaged ones, in standard deviations"
+    return table(caption, formats | dict.fromkeys(found.sides[0].distances, 1), lines)
+
+
+def costs(found: Calibration) -> HTML:
+    """n of each side, the time of an image, the cost of n, and the smallest distance over scores and damages."""
+    lines = [[str(s.side), s.n, s.milliseconds, 100 * s.cost, s.smallest] for s in found.sides]
+    formats = {"Side": None, "n": 0, "Milliseconds an image": 1, "Cost, %": 0, "Smallest distance": 2}
+    return table(f"What it costs, and the smallest distance ({found.device})", formats, lines)
+
+
+def distances(found: Calibration) -> HTML:
+    """The distances against the side, a panel for each score, a line for each damage; those below 0.1 at 0.1."""
+    sides = sorted(found.sides, key=lambda seen: seen.side)
+    x = [seen.side for seen in sides]
+    names = list(sides[0].distances)
+    lines = {
+        score: {name: (x, [max(seen.distances[name][score], 0.1) for seen in sides], *plots.mark(i), "-")
+                for i, name in enumerate(names)}
+        for score in sides[0].undamaged
+    }  # fmt: skip
+    figure = panels(lines, xlabel="side, pixels", ylabel="standard deviations")
+    log_scale(figure.axes[0])
+    return picture(figure, f"Distance of damaged from real images against the side, for {', '.join(names)}")
+
+
+def chosen(found: Calibration) -> HTML:
+    """What the rule for `quick` takes of this calibration, in a sentence."""
+    return HTML(f"<p>At most {COST:.0%} of the cost: {_words(found.chosen)}; {_words(found.full)}.</p>")
+
+
+def chosen_at_equal_n(found: Calibration) -> HTML:
+    """What the rule for `study` takes of this calibration, and where it stands, in a sentence."""
+    best, side = found.chosen_at_equal_n, EVALUATION["study"].side
+    end = "" if best.side == side else f" <code>study</code> stays at {side} until all of its records are made again."
+    return HTML(f"<p>At equal n: {_words(best)}; {_words(found.full)}.{end}</p>")
+
+
+def _words(seen: Seen) -> str:
+    return f"side {seen.side} with n = {seen.n:,} has the smallest distance {number(seen.smallest)}"

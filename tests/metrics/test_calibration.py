@@ -1,0 +1,140 @@
+"""What scores see of damage to real images: scores of many draws against the plain ones, distances, the rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scores import frechet, gaussian, noise_images
+from torch_fidelity.metric_kid import kernel_mmd
+
+from cqlib.data.dataset import Dataset, Split
+from cqlib.figures import metric_calibration
+from cqlib.metrics import calibration, fidelity
+from cqlib.metrics.calibration import Calibration, Seen
+from cqlib.metrics.features import lite0
+from cqlib.recipe import EVALUATION
+from cqlib.util.errors import UserError
+
+KERNEL = {"kid_kernel": "poly", "kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}
+DRAWS = [np.random.default_rng(seed).permutation(60)[:40] for seed in range(3)]
+
+
+def test_scores_of_draws_are_those_of_each_draw():
+    """torch-fidelity's of one draw after the other."""
+    generator = torch.Generator().manual_seed(0)
+    pool, real, logits = (torch.randn(n, d, generator=generator) for n, d in ((60, 20), (40, 20), (60, 30)))
+    real = real * torch.linspace(0.5, 2, 20) + 0.3
+    distances = calibration.frechet_distances(pool, real, DRAWS)
+    kernels = calibration.kernel_distances(pool, real, DRAWS)
+    scores = calibration.inception_scores(logits, DRAWS)
+    for draw, distance, kernel, score in zip(DRAWS, distances, kernels, scores, strict=True):
+        sets = fidelity.Sets(lite0(), pool[draw], real, "", logits[draw])
+        assert distance == pytest.approx(fidelity.frechet_distance(sets).value, rel=1e-6)
+        assert kernel == pytest.approx(kernel_mmd(pool[draw].numpy(), real.numpy(), **KERNEL), rel=1e-4)
+        assert score == pytest.approx(fidelity.inception_score(sets).value, rel=1e-9)
+
+
+def test_frechet_distance_of_gaussians_with_known_moments():
+    covariances = [root @ root.T for root in np.random.default_rng(1).standard_normal((2, 4, 8))]
+    pool, real = gaussian(60, np.zeros(4), covariances[0], 2), gaussian(50, np.ones(4), covariances[1], 3)
+    (found,) = calibration.frechet_distances(pool, real, [np.arange(60)])
+    assert found == pytest.approx(frechet(np.zeros(4), covariances[0], np.ones(4), covariances[1]), rel=1e-4)
+
+
+def test_damage():
+    images = noise_images(200, 8) // 2 + 64  # 64 to 191: noise of 4 % reaches neither end
+    noisy = calibration.noise(images, 0.04).double() - images
+    assert noisy.std().item() == pytest.approx(0.04 * 255, rel=0.02) and abs(noisy.mean().item()) < 0.2
+    assert torch.equal(calibration.noise(images, 0.04).double() - images, noisy)  # the same again
+    swapped = calibration.swap_quarters(images)
+    assert torch.equal(swapped[..., :4, :4], images[..., 4:, 4:])
+    assert torch.equal(swapped[..., 4:, :4], images[..., :4, 4:])
+    spot = torch.zeros(1, 1, 6, 6, dtype=torch.uint8)
+    spot[..., 2, 3] = 90
+    blurred = calibration.blur(spot)[0, 0]
+    assert (blurred[1:4, 2:5] == 10).all() and blurred.sum() == 90
+    assert (calibration.blur(torch.full((1, 3, 4, 4), 7, dtype=torch.uint8)) == 7).all()  # the border, too
+
+
+def made(n_train: int = 240, n_test: int = 40) -> Dataset:
+    """Smooth images of four classes that differ in brightness."""
+    splits = []
+    for name, n in (("train", n_train), ("test", n_test)):
+        labels = torch.arange(n) % 4
+        images = noise_images(n, 8, seed=n) // 8 + (60 * labels).to(torch.uint8)[:, None, None, None]
+        splits.append(Split(name, images, labels))
+    return Dataset("made", 8, tuple("abcd"), *splits)
+
+
+def test_half_of_the_classes_are_the_first_ones():
+    data = made()
+    pools = calibration.pools(data, 60)
+    assert {len(images) for images in pools.values()} == {60}
+    assert torch.equal(pools[calibration.UNDAMAGED], data.train.images[:60])
+    assert torch.equal(pools[calibration.FEWER_CLASSES], data.train.images[data.train.labels < 2][:60])
+
+
+def test_what_is_large_is_seen_and_nothing_is_not(monkeypatch):
+    monkeypatch.setattr(calibration, "ROUNDS", 1)
+    monkeypatch.setattr(calibration, "DAMAGES", {"none": torch.clone, "black": torch.zeros_like})
+    found = calibration.calibrate(made(), n=40, sides=(32, 224), resamples=5)
+    assert [(seen.side, seen.n) for seen in found.sides] == [(32, 40), (224, 40)]
+    for seen in found.sides:
+        assert set(seen.distances) == {"none", "black", calibration.FEWER_CLASSES} and seen.milliseconds > 0
+        assert set(seen.distances["none"].values()) == {0} and seen.smallest == 0
+        assert min(seen.distances["black"].values()) > 2 and seen.distances["black"]["FD-lite0"] > 5
+        assert seen.undamaged["IS-lite0"][0] > 1 and all(spread > 0 for _, spread in seen.undamaged.values())
+    assert found.sides[0].cost == pytest.approx(40 / 1000 * (32 / 224) ** 2)
+
+
+def test_spread_is_that_of_new_images_and_not_of_draws_from_a_pool(monkeypatch):
+    """The mean of n independent features has standard deviation 1 / sqrt(n), whatever share of the pool is drawn."""
+    monkeypatch.setattr(calibration, "extract", lambda images, *_: {"1280": images, "logits": images})
+    monkeypatch.setattr(calibration, "scores", lambda images, _, __, draws: {"mean": np.array(
+        [float(images[draw].mean()) for draw in draws])})  # fmt: skip
+    values = torch.randn(300, generator=torch.Generator().manual_seed(5))
+    monkeypatch.setattr(calibration, "pools", lambda *_: {"undamaged": values, "shifted": values + 1})
+    undamaged, distances = calibration._seen(made(), lite0(), 200, 400)
+    assert undamaged["mean"][1] == pytest.approx(200**-0.5, rel=0.15)
+    assert distances["shifted"]["mean"] == pytest.approx(200**0.5, rel=0.15)
+
+
+def seen(side: int, n: int, *distances: float) -> Seen:
+    return Seen(side, n, 1.0, {"FD": (1.0, 0.1)}, {str(i): {"FD": value} for i, value in enumerate(distances)})
+
+
+def test_the_rule_takes_the_largest_smallest_distance_that_is_cheap_enough():
+    sides = (seen(224, 1000, 9, 9), seen(160, 1000, 4, 1), seen(128, 1750, 3, 2), seen(96, 2000, 8, 1.5))
+    found = Calibration("made", 8, "0" * 16, 20, "a CPU", sides)
+    assert found.chosen == sides[2] and sides[2].cost == pytest.approx(1.75 * (128 / 224) ** 2)
+    assert sides[0].cost == 1
+    equal = (seen(224, 500, 9, 1.1), seen(160, 500, 4, 2), seen(96, 500, 1, 1))
+    assert Calibration("made", 8, "0" * 16, 20, "a CPU", equal).chosen_at_equal_n == equal[0]  # less than twice as far
+    worth = (equal[0], seen(160, 500, 4, 2.3), equal[2])
+    assert Calibration("made", 8, "0" * 16, 20, "a CPU", worth).chosen_at_equal_n == worth[1]
+
+
+def test_n_is_the_most_that_the_cost_allows(monkeypatch):
+    monkeypatch.setattr(calibration, "times", lambda _, sides: dict.fromkeys(sides, 1.0))
+    monkeypatch.setattr(calibration, "_seen", lambda *_: ({}, {}))
+    found = calibration.calibrate(made(n_test=2000))
+    assert {seen.side: seen.n for seen in found.sides} == {224: 1000, 160: 1000, 128: 1750, 96: 2000, 64: 2000}
+    assert all(seen.cost <= calibration.COST for seen in found.sides[1:])
+
+
+def test_quick_is_scored_as_the_published_calibration_chooses(tmp_path, monkeypatch):
+    found = metric_calibration.read("photos10", 16)
+    assert (found.chosen.side, found.chosen.n) == (EVALUATION["quick"].side, EVALUATION["quick"].fidelity_images)
+    assert EVALUATION["smoke"].side == EVALUATION["quick"].side and EVALUATION["study"].side == 224
+    table, costs = metric_calibration.compared(found).data, metric_calibration.costs(found).data
+    assert table.count("<tr>") == 1 + 3 * len(found.sides) and f"{found.chosen.smallest:.2f}" in costs
+    assert f"side {found.chosen.side} with n = {found.chosen.n:,}" in metric_calibration.chosen(found).data
+    monkeypatch.setattr(metric_calibration, "FOLDER", tmp_path)
+    with pytest.raises(UserError, match="measure = True"):
+        metric_calibration.read("photos10", 16)
+    monkeypatch.setattr(metric_calibration, "calibrate", lambda data, n: found)
+    assert metric_calibration.measure("photos10", 16) == metric_calibration.read("photos10", 16) == found
+    (tmp_path / "photos10-16.json").write_text('{"data": 3}')
+    with pytest.raises(UserError, match="is damaged"):
+        metric_calibration.read("photos10", 16)
