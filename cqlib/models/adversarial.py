@@ -64,8 +64,13 @@ class AdversarialSystem(System):
         real = dequantise(x)
         with torch.no_grad():
             fake = self.fakes(len(x))
-        discriminator = losses.discriminator_loss(self.critic(real), self.critic(fake))
+        discriminator = self.discriminator_loss(real, fake)
         return with_gradient_penalty(discriminator, self.critic, real, fake, step, *self.penalty)
+
+    def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Eq. (1) on real and generated images, both in one pass of the critic, which judges each by itself."""
+        real_logits, fake_logits = self.critic(torch.cat([real, fake])).split([len(real), len(fake)])
+        return losses.discriminator_loss(real_logits, fake_logits)
 
     def quality_loss(self, fake: Tensor) -> Tensor:
         """Eq. (2) on generated images; no gradient is kept for the critic."""

@@ -134,7 +134,7 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         g, c = real.split((1, CHROMA), dim=1)
         with torch.no_grad():
             fake = self.fakes_of(g)
-        discriminator = losses.discriminator_loss(self.critic(real), self.critic(fake))
+        discriminator = self.discriminator_loss(real, fake)
 
         def critic_of_chroma(c: Tensor) -> Tensor:
             return self.critic(torch.cat([g, c], dim=1))

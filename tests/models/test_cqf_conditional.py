@@ -242,9 +242,9 @@ def test_the_critic_sees_greys_of_the_batch_and_the_penalty_is_along_chroma():
     model.critic = Watched()
     terms = model.critic_losses(x, step=0)
     grey = model.continuous(x)[:, :1]
-    assert len(seen) == 3 and all(torch.equal(v[:, :1], grey) for v in seen)
-    assert not torch.equal(seen[0][:, 1:], seen[1][:, 1:])
-    between = seen[2].requires_grad_()
+    (real, fake), between = seen[0].chunk(2), seen[1].requires_grad_()
+    assert len(seen) == 2 and all(torch.equal(v[:, :1], grey) for v in (real, fake, between))
+    assert not torch.equal(real[:, 1:], fake[:, 1:])
     (slope,) = torch.autograd.grad(critic(between).sum(), between)
     expected = (slope[:, 1:].flatten(1).norm(dim=1) - 1).square().mean()
     torch.testing.assert_close(terms["gradient_penalty"].detach(), expected)

@@ -18,6 +18,7 @@ from torch.nn.utils import parameters_to_vector
 
 from benchmarks import plain
 from cqlib.experiments.experiment import experiment
+from cqlib.losses import discriminator_loss
 from cqlib.metrics.precision import full_fp32
 from cqlib.models.registry import build
 from cqlib.nets.coupling import CouplingNet
@@ -93,6 +94,18 @@ def test_either_memory_layout_to_rounding_and_bf16_within_its_bound(row):
             assert coarse[name] == pytest.approx(value, rel=BF16_LOSS, abs=BF16_LOSS), name
         assert (close - gradient).norm() < 1e-3 * gradient.norm()
         assert cosine_similarity(near, gradient, dim=0) > BF16_DIRECTION
+
+
+@pytest.mark.parametrize("row", ["table1/cq-f", "table2/cqf-residual"])
+def test_one_pass_of_the_critic_gives_the_gradient_of_two(row):
+    torch.manual_seed(0)
+    system = build(experiment(row, "smoke").recipe.system).double()
+    real, fake = (torch.rand(n, *system.shape, dtype=torch.float64) * 2 - 1 for n in (6, 5))
+    once = system.discriminator_loss(real, fake)
+    twice = discriminator_loss(system.critic(real), system.critic(fake))
+    parameters = system.critic_parameters()
+    for one, two in zip(*(torch.autograd.grad(loss, parameters) for loss in (once, twice)), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
