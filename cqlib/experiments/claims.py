@@ -8,13 +8,12 @@ from cqlib.metrics.quantities import QUANTITIES
 
 _COVERAGE = ("recall", "classes")
 _STL10 = ("cqf-2-scales", "cqf-large-d")
-NARROW = "In all profiles but `paper`, f is also half as wide at its first scale where it has two."
 SCALES = (
     "Table 3 has no CQF of one scale with the smaller discriminator: the one with the large is compared, so that the "
-    f"two differ in both. {NARROW}"
+    "two differ in both."
 )
 FULL_SUPPORT = "The paper says “full support” and prints BPD alone; this is a test of it by other means."
-SAME_CRITIC = f"Against Table 2's CQF [IAF, Residual], whose discriminator is the same. {NARROW}"
+SAME_CRITIC = "Against Table 2's CQF [IAF, Residual], whose discriminator is the same."
 
 
 @dataclass(frozen=True)

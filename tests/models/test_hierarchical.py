@@ -427,11 +427,8 @@ def test_bf16_ends_at_the_densities():
 
 
 @pytest.mark.parametrize("profile", ["quick", "study", "paper"])
-def test_two_scales_differ_from_one_by_what_the_claims_say(profile):
-    """`NARROW` of cqlib.experiments.claims."""
+def test_two_scales_differ_from_one_by_their_number(profile):
     one, two = (experiment(row, profile).recipe for row in ("table2/cqf-iaf-residual", "table3/cqf-2-scales"))
     assert (one.system.flow.scales, two.system.flow.scales) == (1, 2)
-    narrow = 1 if profile == "paper" else 2
-    assert two.system.flow.width == one.system.flow.width // narrow
-    flow = replace(two.system.flow, scales=1, width=one.system.flow.width)
-    assert replace(two, system=replace(two.system, flow=flow)) == one
+    assert replace(two, system=replace(two.system, flow=one.system.flow)) == one
+    assert replace(two.system.flow, scales=1) == one.system.flow
