@@ -86,7 +86,7 @@ def test_effects_pair_a_changed_row_with_the_unchanged_other(tmp_path):
                                  "Without f, the quality loss lowers FID, T = 1", "parameters of each")  # fmt: skip
     assert all("%" in cell for cell in table.lines[1][2:4]) and " and " in table.lines[1][4]
     written(tmp_path, "twice-the-steps", ("table1/vae", 4.7))
-    assert effects(tried.tables(tmp_path)[0][CLAIM])["steps: 6,000 instead of 3,000"] == "−0.20"
+    assert effects(tried.tables(tmp_path)[0][CLAIM])["steps: 9,000 instead of 4,500"] == "−0.20"
     assert tried.tables(tmp_path / "nothing") == ({}, [])
 
 
