@@ -17,8 +17,6 @@ Deviations:
 - Residual nets for 48 pixels are from memory too (table 5; the port mimicry has the same): widths 64 to 512 up, 64 to
   1024 down. For 64 pixels they are those of sngan_projection.
 - The residual code updates the generator before the critic, here it comes after.
-- `quick` and `study`: the critic of cross-entropy learns at 6e-4, three times as fast as its generator; at one rate its
-  loss stays at 2 ln 2 (docs/tuning.md).
 - The power iteration starts with 15 rounds, not with one (torch's default).
 """
 
@@ -90,6 +88,4 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         return gan_recipe(config, paper, profile, quick=400, study=1000)
     config = SNGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size), loss=loss)
     steps = 200_000 if loss == "hinge" and size >= 48 else 100_000
-    paper = replace(ADAM, steps=steps, betas=(0.5, 0.999))
-    faster = 6e-4 if loss == "cross-entropy" else None
-    return gan_recipe(config, paper, profile, quick=1500, study=4000, critic_learning_rate=faster)
+    return gan_recipe(config, replace(ADAM, steps=steps, betas=(0.5, 0.999)), profile, quick=1500, study=4000)

@@ -125,7 +125,8 @@ def test_shorter_profiles_keep_the_papers_optimiser_and_have_what_table_1_has(ro
     paper = recipe(row, "paper").training
     for profile in ("quick", "study"):
         r, table1 = recipe(row, profile).training, recipe("table1/cq", profile).training
-        kept = ("optimiser", "learning_rate", "betas", "epsilon", "n_critic", "n_generator", "generator_batch")
+        kept = ("optimiser", "learning_rate", "critic_learning_rate", "betas", "epsilon", "n_critic", "n_generator",
+                "generator_batch")  # fmt: skip
         assert all(getattr(r, name) == getattr(paper, name) for name in kept)
         assert all(getattr(r, name) == getattr(table1, name) for name in ("ema", "flips", "decay_from"))
         assert r.steps < paper.steps and r.snapshots == (3 if profile == "quick" else 0)
