@@ -9,8 +9,8 @@ that was written before any model was scored with the result:
   at side 224, which `quick` was measured with at first. The cost is the number of pixels that the extractor looks at,
   to which its multiply-adds are proportional: times are measured beside it, but n must not depend on a machine.
 - Of these (s, n) that one is chosen whose smallest distance, over all damages and scores, is the largest.
-- `study` keeps side 224, on which its records stand, unless at equal n another side's smallest distance is more than
-  `WORTH` times as large: so much as four times the images would bring.
+- For `study`, whose first records stand on side 224, another side is chosen only where at equal n its smallest distance
+  is more than `WORTH` times as large: so much as four times the images would bring.
 """
 
 import math

@@ -123,10 +123,11 @@ def test_n_is_the_most_that_the_cost_allows(monkeypatch):
     assert all(seen.cost <= calibration.COST for seen in found.sides[1:])
 
 
-def test_quick_is_scored_as_the_published_calibration_chooses(tmp_path, monkeypatch):
+def test_profiles_are_scored_as_the_published_calibrations_choose(tmp_path, monkeypatch):
     found = metric_calibration.read("photos10", 16)
     assert (found.chosen.side, found.chosen.n) == (EVALUATION["quick"].side, EVALUATION["quick"].fidelity_images)
-    assert EVALUATION["smoke"].side == EVALUATION["quick"].side and EVALUATION["study"].side == 224
+    assert EVALUATION["smoke"].side == EVALUATION["quick"].side
+    assert metric_calibration.read("photos10", 32).chosen.side == EVALUATION["study"].side
     table, costs = metric_calibration.compared(found).data, metric_calibration.costs(found).data
     assert table.count("<tr>") == 1 + 3 * len(found.sides) and f"{found.chosen.smallest:.2f}" in costs
     assert f"side {found.chosen.side} with n = {found.chosen.n:,}" in metric_calibration.chosen(found).data
