@@ -67,8 +67,8 @@ SCORES = tuple(quantity for quantity in QUANTITIES.values() if quantity.how)
 COLUMNS = tuple(quantity for quantity in SCORES if quantity.column)
 FEATURES = {"inception": tuple(q.name for q in COLUMNS), "lite0": tuple(q.lite0 for q in COLUMNS)}
 """Kind of features -> the names of `COLUMNS` on them."""
-TEMPERATURES = ("T1", "T0")
-"""Of the samples, as metric names have them: "FID@T1"."""
+TEMPERATURES = ("T0", "T1")
+"""Of the samples, as metric names have them ("FID@T1"), in the order of columns: what the critic saw comes first."""
 
 
 def temperatures(metric: str) -> tuple[float | None, ...]:

@@ -76,7 +76,8 @@ def _grids(records: Sequence[Record], label: str, folder: Path, out: Path | None
         if files:
             images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
                       for at, file in files.items()]  # fmt: skip
-            shown = "T = 1 left, T = 0 right" if len(files) > 1 else f"T = {next(iter(files))[1]}"
+            places = ("", "") if len(files) == 1 else (" left", " right")
+            shown = ", ".join(f"T = {at[1]}{place}" for at, place in zip(files, places, strict=False))
             lossy = LOSSY if any(map(_is_lossy, files.values())) else ""
             return {"label": label, "text": f"{shown}; seed {run.seed}{lossy}", "images": images}
     return None

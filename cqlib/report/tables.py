@@ -77,6 +77,7 @@ class View:
     footnotes: tuple[str, ...]
     remarks: tuple[str, ...]
     columns: tuple[str, str] = ("Model", "Source")
+    temperature_names: tuple[str, ...] = tuple(f"T = {at[1]}" for at in TEMPERATURES)
 
     @property
     def scores(self) -> tuple[str, ...]:

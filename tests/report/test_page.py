@@ -144,7 +144,7 @@ def test_samples_stand_side_by_side_beside_real_images(full):
     images = [figure.find_all("img") for figure in full.find(id="samples").find_all("figure")]
     assert [len(pair) for pair in images] == [1, 2, 2, 2, 2, 2]
     assert images[0][0]["alt"] == "Real test images of photos10"
-    assert images[1][0]["alt"].endswith("at temperature 1") and images[1][1]["alt"].endswith("at temperature 0")
+    assert images[1][0]["alt"].endswith("at temperature 0") and images[1][1]["alt"].endswith("at temperature 1")
     kinds = [{image["src"].partition(";")[0] for image in pair} for pair in images]
     assert kinds == [{"data:image/webp"}, *[{"data:image/png"}] * len(SCORES)]
 

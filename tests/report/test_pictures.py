@@ -59,7 +59,7 @@ def test_the_published_page_shows_real_images_only_of_what_any_machine_has(tmp_p
     found = [pictures.grids(shown, ["table1/vae"], tmp_path, None, out) for out in (tmp_path, None, tmp_path / "else")]
     labels = [[figure["label"] for figure in figures] for figures in found[:2]]
     sources = [figures[-1]["images"][0]["src"].partition(";")[0] for figures in found]
-    assert sources[0].endswith("/samples_T1.png") and sources[1:] == ["data:image/png"] * 2  # linked below the page
+    assert sources[0].endswith("/samples_T0.png") and sources[1:] == ["data:image/png"] * 2  # linked below the page
     assert labels == [["Real test images", "VAE"] if data == "photos10" else ["VAE"], ["Real test images", "VAE"]]
     (block,) = pictures.samples_of([shown], {"published": tmp_path}, None, tmp_path)
     assert bool(block["note"]) == (data != "photos10")

@@ -64,9 +64,9 @@ def test_the_columns_are_the_two_temperatures_and_features_have_a_line_each():
     view = tables.view(paper.TABLE1, run_sets([both], []), "quick")
     lines = view.groups[0].lines
     assert [line.features for line in lines] == ["", "inception", "lite0"]
-    assert lines[1].cells[3].text == "171.0"
+    assert [cell.text for cell in lines[1].cells[3:5]] == ["—", "171.0"]  # at T = 0, at T = 1
     texts = [float(cell.text.replace(",", "")) for cell in lines[2].cells]
-    names = ["BPD", *(f"{score}-lite0@{t}" for score in ("IS", "FD", "KD") for t in ("T1", "T0"))]
+    names = ["BPD", *(f"{score}-lite0@{t}" for score in ("IS", "FD", "KD") for t in ("T0", "T1"))]
     np.testing.assert_allclose(texts, [both.metrics[name].value for name in names], rtol=0.01)
     assert view.scores == ("IS / IS-lite0 ↑", "FID / FD-lite0 ↓", "KID / KD-lite0 ↓") and view.name == "Table 1"
 
@@ -156,7 +156,7 @@ def test_scores_without_a_column_at_both_temperatures():
     runs[1].metrics["Recall-lite0-real"] = Metric(0.82, None, 9, "p")
     lines = small_tables.coverage(run_sets(runs, []), ["table1/vae", "table1/gan"])
     (label, _, *cells, seeds), (last, _, *bars, none) = lines
-    assert (label, seeds) == ("VAE", "2") and [cell.text for cell in cells] == ["0.50"] * 2 + ["—", "0.50"] * 2
+    assert (label, seeds) == ("VAE", "2") and [cell.text for cell in cells] == ["0.50"] * 3 + ["—", "0.50", "—"]
     assert (last, none) == ("Real images", "") and [cell.text for cell in bars] == ["—"] * 2 + ["0.82"] * 2 + ["—"] * 2
 
 
