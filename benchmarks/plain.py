@@ -65,7 +65,7 @@ def plain_stepper(
     generator = kind(system.generator_parameters(), lr=rate, betas=config.betas)
     critic_rate = config.critic_learning_rate or rate
     weights = system.critic_parameters()
-    critic = kind(weights, lr=critic_rate, betas=config.betas) if weights else None
+    critic = kind(weights, lr=critic_rate, betas=config.critic_betas or config.betas) if weights else None
     batches = flipped_bytes(images, config.batch_size)
     done = config.steps // 2
 

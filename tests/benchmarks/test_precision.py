@@ -44,8 +44,3 @@ def test_one_seed_that_changes_sides_is_turned_round_and_both_bpd_are_told(tmp_p
         next((tmp_path / place).glob("table1_vae-f*")).unlink()
     text = precision.precision(tmp_path)
     assert "verdicts" not in text and "|" not in text and "VAE 6.00 and 6.00 (seed 0). (bf16: " in text
-
-
-def test_bf16_turns_no_published_verdict_of_quick_round():
-    (told,) = [line for line in precision.precision().splitlines() if ", quick, trained in bf16" in line]
-    assert ", 0 turned round." in told

@@ -139,7 +139,7 @@ def test_claims_are_complete_and_well_formed():
 def test_every_claim_is_true_of_the_printed_numbers():
     for claim in claims.CLAIMS:
         effect = paper.published_effect(claim)
-        if claim.metric == "seconds":
+        if claim.metric == "seconds" or claim.own:  # the slides print none
             assert effect is None
         else:
             assert abs(effect) <= QUANTITIES[claim.metric].equal if claim.kind == "equal" else effect > 0, claim.id
@@ -148,7 +148,7 @@ def test_every_claim_is_true_of_the_printed_numbers():
 def test_sentences_say_the_metric_and_the_direction_of_their_claim():
     for claim in claims.CLAIMS:
         words = f"{claim.sentence} "
-        assert claim.metric == "seconds" or claim.metric.upper() in words
+        assert claim.metric == "seconds" or QUANTITIES[claim.metric].name in words
         for verb, kind in (("lower", "lower"), ("raise", "higher"), ("higher", "higher"), ("equal", "equal")):
             assert f": {verb} " not in words and f" {verb}s " not in words or claim.kind == kind, claim.id
     assert claims.BY_ID["table2/iaf-is"].sentence == "IAF posteriors raise IS"

@@ -48,8 +48,8 @@ def test_the_published_run_stands_in_for_one_that_is_not_there(tmp_path, monkeyp
 def test_changes_choose_other_runs_and_a_wrong_one_is_refused_at_once(tmp_path):
     with pytest.raises(UsageError, match="did you mean 'training.steps'"):
         Selection(profile="smoke", changes={"training.step": 7}, runs_dir=tmp_path)
-    chosen = Selection(("table1/cq-f", "table1/vae"), "smoke", changes={"system.flow.width": 4}, runs_dir=tmp_path)
-    assert chosen.first("table1/cq-f").changes == {"system.flow.width": 4}
+    chosen = Selection(("table1/cq-f", "table1/vae"), "smoke", changes={"system.flow.width": 6}, runs_dir=tmp_path)
+    assert chosen.first("table1/cq-f").changes == {"system.flow.width": 6}
     with pytest.raises(UsageError, match="table1/vae"):
         chosen.run()
     assert not list(tmp_path.iterdir())

@@ -21,6 +21,7 @@ from cqlib.metrics import cache
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.features import lite0
 from cqlib.models.base import System
+from cqlib.recipe import EVALUATION
 from cqlib.util.errors import UserError
 
 
@@ -90,7 +91,7 @@ def test_features_that_the_run_stored_are_read(tmp_path, monkeypatch):
     model, folder = subject(), tmp_path / "features"
     train = model.data.train.images
     folder.mkdir()
-    cache.pooled_features(train[:64], features=lite0(), cache_dir=folder)
+    cache.pooled_features(train[:64], features=lite0(EVALUATION["smoke"].side), cache_dir=folder)
     computed.clear()
     found = neighbours.nearest_images(model, runs_dir=tmp_path)
     assert 64 not in computed and int(found.description.split("against ")[-1].split()[0]) > 64

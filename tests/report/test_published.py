@@ -30,7 +30,7 @@ MOST = 12_000_000
 
 
 def test_it_is_small():
-    assert not PROBLEMS and len(RECORDS) > 80
+    assert not PROBLEMS and len(RECORDS) > 40
     assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < MOST
 
 
