@@ -155,7 +155,7 @@ def test_the_command_trains_what_an_ablation_needs(monkeypatch):
         return [(e.row, e.changes, e.seed) for e in plan(options).experiments]
 
     cq = ("table1/cq", {"system.critic.penalty_weight": 10.0}, 100)
-    assert planned("penalty-10") == [cq, ("table1/cq", {}, 100), ("table1/vae", {}, 100)]
+    assert planned("penalty-10") == [cq, ("table1/cq", {}, 100), ("table1/vae", {}, 100), ("table1/gan", {}, 100)]
     everything = planned("ablations")
     assert all((row, dict(changes), 100) in everything for a in ALL for row, changes in a.runs)
     with pytest.raises(UserError, match="of --profile quick, not of paper"):  # whose widths, say, are others
