@@ -82,6 +82,7 @@ def execute(job: Job) -> None:
 
 
 def _execute(job: Job) -> None:
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     failure: str | None = None
@@ -105,6 +106,8 @@ def _execute(job: Job) -> None:
             _papermill(job, running)
         except PapermillExecutionError as error:
             failure = f"{job.source.name}: {error.ename}: {one_line(str(error.evalue).strip().split(chr(10))[0])}"
+        except DeadKernelError as error:  # killed, perhaps for want of memory: there is no page to write
+            raise UserError(f"{job.source.name}: its kernel died; run it again to resume") from error
         finally:
             signal.signal(signal.SIGTERM, before)
             if stopped:

@@ -1,11 +1,17 @@
-"""Handmade records for tests of verdicts: metrics given one by one, all else alike."""
+"""Handmade records for tests of verdicts, metrics given one by one and all else alike, and the claims they test."""
 
 from __future__ import annotations
 
+from cqlib.experiments.claims import BY_ID
 from cqlib.experiments.record import DataInfo, Record
 from cqlib.metrics.metric import Metric
 from cqlib.util.provenance import GitInfo
 
+F_BPD = BY_ID["table1/f-bpd"]  # VAE-F is lower than VAE
+EQUAL_BPD = BY_ID["table1/quality-loss-bpd"]  # CQ equals VAE
+COST = BY_ID["table1/quality-loss-f-bpd"]  # CQ-F costs bpd against VAE-F
+FID = BY_ID["table1/f-quality-fid"]  # CQ-F is lower than CQ
+IS = BY_ID["table1/f-quality-is"]
 SHAPES = {"photos10": (2000, 3, 16, 16), "cifar10": (10_000, 3, 32, 32), "stl10": (8_000, 3, 48, 48)}
 
 

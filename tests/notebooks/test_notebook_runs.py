@@ -26,10 +26,12 @@ $$\\mathrm{KL}(q\\,\\|\\,p) \\ge 0$$
 | 1 | 2 |
 """
 CODE = """
-import sys, time
+import os, signal, sys, time
 print(profile, sys.executable)
 if profile == "fails":
     raise ValueError("no such thing")
+if profile == "dies":
+    os.kill(os.getpid(), signal.SIGKILL)
 if profile == "waits":
     open(runs_dir + "/waiting", "w").close()
     try:
@@ -86,6 +88,14 @@ def test_a_failing_cell_is_named_and_not_done(job):
     outcome = run(failing)
     assert outcome.status == "failed" and outcome.message.startswith("figure_x.ipynb: ValueError: no such thing")
     assert not failing.done() and "ValueError" in failing.page.read_text()
+
+
+def test_a_kernel_that_dies_is_one_line_and_nothing_is_done(job):
+    dies = replace(job, parameters={**job.parameters, "profile": "dies"})
+    outcome = run(dies)
+    message = "figure_x.ipynb: its kernel died; run it again to resume; see "
+    assert outcome.status == "failed" and outcome.message.startswith(message) and "\n" not in outcome.message
+    assert not dies.done() and not job.target.exists()
 
 
 def test_sigterm_reaches_the_kernel_and_leaves_no_half_file(job):

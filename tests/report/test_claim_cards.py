@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from handmade import record, runs
+from handmade import COST, EQUAL_BPD, F_BPD, FID, IS, record, runs
 
 from cqlib.experiments.claims import BY_ID, CLAIMS, Claim
 from cqlib.report.claim_cards import VERDICTS, at_temperatures, cards, corrected, count_claims, verdict
@@ -15,11 +15,6 @@ from cqlib.report.run_sets import RunSet, run_sets
 from cqlib.report.verdicts import ClaimResult
 
 NOTHING = RunSet("local", "", 0, "", ())
-F_BPD = BY_ID["table1/f-bpd"]  # VAE-F is lower than VAE
-EQUAL_BPD = BY_ID["table1/quality-loss-bpd"]  # CQ equals VAE
-COST = BY_ID["table1/quality-loss-f-bpd"]  # CQ-F costs bpd against VAE-F
-FID = BY_ID["table1/f-quality-fid"]  # CQ-F is lower than CQ
-IS = BY_ID["table1/f-quality-is"]
 
 
 @pytest.mark.parametrize(

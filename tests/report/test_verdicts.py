@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from handmade import record, runs
+from handmade import COST, EQUAL_BPD, F_BPD, FID, IS, record, runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -27,11 +27,6 @@ def outcome(claim: Claim, records: list[Record], temperature: float | None = Non
     return claim_result(claim, run_set, temperature)
 
 
-F_BPD = BY_ID["table1/f-bpd"]  # VAE-F is lower than VAE
-EQUAL_BPD = BY_ID["table1/quality-loss-bpd"]  # CQ equals VAE
-COST = BY_ID["table1/quality-loss-f-bpd"]  # CQ-F costs bpd against VAE-F
-FID = BY_ID["table1/f-quality-fid"]  # CQ-F is lower than CQ
-IS = BY_ID["table1/f-quality-is"]
 
 
 # --- claims: labels
