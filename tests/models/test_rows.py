@@ -25,6 +25,16 @@ def generator():
     return torch.Generator().manual_seed(1)
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_rows_of_table_1_share_their_training_and_gans_have_the_critics_optimiser_for_both_nets(profile):
+    trainings = [recipe(f"table1/{name}", profile).training for name in ("vae", "vae-f", "cq", "cq-f")]
+    assert all(training == trainings[0] for training in trainings)
+    of_critic = trainings[0].critic_betas or trainings[0].betas
+    for row in ("table1/gan", "table2/gan-residual"):
+        gan = recipe(row, profile).training
+        assert (gan.betas, gan.critic_betas or gan.betas) == (of_critic, of_critic)
+
+
 @pytest.mark.parametrize("row", ROWS)
 @pytest.mark.parametrize("size", sorted(BOTTOM))
 def test_every_size_has_samples_and_finite_losses(row, size):

@@ -4,6 +4,7 @@ import json
 import re
 from pkgutil import resolve_name
 
+from fake_records import records
 from published_records import of_todays_data
 
 from cqlib.experiments import paper
@@ -11,6 +12,7 @@ from cqlib.experiments.record import load_records
 from cqlib.experiments.rows import PROFILES, notebooks
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import readme
+from cqlib.report.run_sets import run_sets
 from cqlib.util.paths import PUBLISHED, ROOT
 
 TEXT = readme.README.read_text()
@@ -31,6 +33,14 @@ def test_rendering_changes_when_a_number_does():
     bpd = replace(first.metrics["BPD"], value=first.metrics["BPD"].value + 1)
     changed = [r if r is not first else replace(r, metrics={**r.metrics, "BPD": bpd}) for r in records]
     assert readme.render(TEXT, ["table1"], changed) != TEXT
+
+
+def test_a_table_is_of_quick_where_it_has_all_rows_and_else_of_what_has_more():
+    fuller = run_sets([], [*records(1), *records(2, profile="study")])
+    assert readme._fullest(paper.TABLE1, fuller).profile == "quick"
+    rows = tuple(row.id for row in paper.TABLE1.rows)
+    lacking = run_sets([], [*records(3, rows[1:]), *records(1, profile="study")])
+    assert readme._fullest(paper.TABLE1, lacking).profile == "study"
 
 
 def test_links_lead_somewhere():
