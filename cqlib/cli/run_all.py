@@ -20,7 +20,7 @@ from cqlib.cli.tasks import Outcome, Task, run_tasks, slots
 from cqlib.data.catalogue import entry_of
 from cqlib.experiments import ablations
 from cqlib.experiments.record import Record, load_records
-from cqlib.experiments.rows import NOTEBOOK_ROWS, ROWS, default_data, notebooks
+from cqlib.experiments.rows import ROWS, default_data, notebook_runs, notebooks
 from cqlib.experiments.variants import Changes
 from cqlib.util.errors import UsageError, UserError, one_line_errors
 from cqlib.util.files import remove_leftovers, write_atomic
@@ -67,8 +67,7 @@ def plan(opts: Options) -> Plan:
         of_name = {short: file for short, file in books.items() if name in ("", "all", short, file.stem)}
         files += of_name.values()
         for short in of_name if name else ():
-            shown = NOTEBOOK_ROWS.get(short, ())
-            rows += [(row, {}, short) for row in ROWS if row.startswith(f"{short}/") or row in shown]
+            rows += [(row, changes, short) for row, changes in notebook_runs(short, opts.profile)]
         rows += [(row, {}, "") for row in ROWS if name == "all" or (name == "" and row.startswith("table1/"))]
     experiments = [
         experiment(row, opts.profile, data, seed, {**changes, **opts.changes})

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from cqlib import data as registry
-from cqlib.experiments import ablations, paper
+from cqlib.experiments import ablations, paper, trade_off
 from cqlib.experiments.variants import Changes, as_options, in_words, row_and_changes
 from cqlib.util.errors import unknown
 from cqlib.util.paths import ROOT
@@ -45,6 +45,7 @@ NOTEBOOK_ROWS = {
     ),
     "colourisation": ("extra/cq-f-conditional", "table1/cq-f"),
     "figure_samples": ("table1/cq-f",),
+    trade_off.NOTEBOOK: tuple(row.id for row in paper.TABLE1.rows),
     "figure_nvp_comparison": ("table1/cq-f", TWO_SCALES, "table3/nvp"),
     "table4": ("table1/cq-f", "table3/cqf-large-d", TWO_SCALES),
 }  # fmt: skip
@@ -55,6 +56,13 @@ NOTEBOOK_DATA = {
     "table4": tuple(paper.DATA_SETS),
 }
 """Short name of a notebook -> the data sets that it takes its rows on under `paper`; elsewhere those of the rows."""
+
+
+def notebook_runs(name: str, profile: str) -> list[tuple[str, Changes]]:
+    """The rows, and their changes, that a notebook (by short name) needs under a profile."""
+    shown = NOTEBOOK_ROWS.get(name, ())
+    plain: list[tuple[str, Changes]] = [(row, {}) for row in ROWS if row.startswith(f"{name}/") or row in shown]
+    return plain + (trade_off.changed(profile) if name == trade_off.NOTEBOOK else [])
 
 
 def notebooks(folder: Path | None = None) -> dict[str, Path]:

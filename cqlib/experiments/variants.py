@@ -31,6 +31,7 @@ WORDS = {
     "system.log_scale": "ln s starts at",
     "system.widths": "widths:",
     "training.steps": "steps:",
+    "training.autocast": "autocast to bf16:",
 }
 """Places in a recipe, as they are called; others by their path."""
 

@@ -59,6 +59,7 @@ QUANTITIES = {
         Quantity("recall", "Recall", "higher", how=f"{_MODULE}:recall", lite0="Recall-lite0", **_SHARE),
         Quantity("classes", "Classes", "higher", how=f"{_MODULE}:class_coverage", lite0="Classes-lite0", labelled=True,
                  **_SHARE),
+        Quantity("hypervolume", "HV", "higher", "points", digits=3, equal=1.0, lite0="HV-lite0"),
         Quantity("seconds", "seconds"),
     )
 }  # fmt: skip
@@ -74,7 +75,7 @@ TEMPERATURES = ("T0", "T1")
 def temperatures(metric: str) -> tuple[float | None, ...]:
     """The temperatures at which `metric`, an id, is compared: for scores of samples 0, the mean of the decoder, which
     is the paper's G_theta(z) and read first, and 1; else None."""
-    return (0.0, 1.0) if QUANTITIES[metric].how else (None,)
+    return (0.0, 1.0) if QUANTITIES[metric].lite0 else (None,)
 
 
 def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:

@@ -1,21 +1,36 @@
-"""What the ablations (`cqlib.experiments.ablations`) did to the claims that do not hold: a small table for each."""
+"""What the ablations (`cqlib.experiments.ablations`) did: to the claims that do not hold, a small table for each; and
+to the scores of each row that they change, a line each."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 from cqlib.experiments import ablations
-from cqlib.experiments.ablations import ABLATIONS, PROFILE, PUBLISHED, STEPS, Ablation
+from cqlib.experiments.ablations import (
+    ABLATIONS,
+    BY_NAME,
+    FOLDER,
+    PROFILE,
+    PUBLISHED,
+    QUESTIONS,
+    SEEDS,
+    STEPS,
+    Ablation,
+    Question,
+)
 from cqlib.experiments.claims import BY_ID, Claim
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
-from cqlib.experiments.rows import default_data
+from cqlib.experiments.rows import default_data, short_label
 from cqlib.experiments.variants import in_words, shown
-from cqlib.metrics.quantities import temperatures
+from cqlib.metrics.quantities import QUANTITIES, temperatures
+from cqlib.report.claim_cards import bar
 from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import claim_result
+from cqlib.report.verdicts import ClaimResult, claim_result
 from cqlib.util.text import named
 
 BESIDE = {
@@ -79,6 +94,78 @@ def _table(claim: Claim, records: Sequence[Record], problems: list[str]) -> Tabl
     return Table(where, (*columns, "parameters of each"), tuple(body))
 
 
+SCORES = ("bpd", "fid", "kid", "is", "recall")
+"""What `effects` tells."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a change did to a row: a result for each of `SCORES`, positive where the changed row is better."""
+
+    words: str
+    row: str
+    results: tuple[ClaimResult, ...]
+    seeds: Sequence[int]
+    failed: str
+    """How those runs ended that are not done."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is any result."""
+        return any(result.effect is not None for result in self.results)
+
+
+def effects(records: Sequence[Record], temperature: float) -> dict[Question, list[Effect]]:
+    """Question -> what its ablations did to each row that they change, against the row as it is on the same images."""
+    asked = {question: [BY_NAME[name] for name in question.ablations] for question in QUESTIONS}
+    return {
+        question: [_effect(ablation, row, records, temperature) for ablation in tried for row in ablation.changes]
+        for question, tried in asked.items()
+    }
+
+
+WORDS = {"holds": "better", "does not hold": "worse", "equal": "no difference"}
+"""Labels of `claim_result` where a claim is that a change makes a row better."""
+
+
+def effect_table(records: Sequence[Record], temperature: float) -> dict[str, Any]:
+    """`effects` for the macro `effect_table`: names of columns, and every result with its words, tone and picture, all
+    of a column on one scale."""
+    found = effects(records, temperature)
+    columns = list(zip(*(effect.results for lines in found.values() for effect in lines), strict=True))
+    margins = [QUANTITIES[metric].equal for metric in SCORES]
+    reach = [1.1 * max(margin, *(abs(result.effect or 0) for result in column))
+             for margin, column in zip(margins, columns, strict=True)]  # fmt: skip
+
+    def cell(result: ClaimResult, reach: float) -> dict[str, Any]:
+        tone = {"holds": "good", "does not hold": "bad"}.get(result.label, "plain")
+        text, at = result.text, {} if result.effect is None else bar(result, reach)
+        return {"word": WORDS.get(result.label, result.label), "tone": tone, "text": text, "at": at}
+
+    groups = [(question, [(effect, list(map(cell, effect.results, reach))) for effect in lines])
+              for question, lines in found.items()]  # fmt: skip
+    names = [next((result.score for result in column if result.metric_name), QUANTITIES[metric].name)
+             for metric, column in zip(SCORES, columns, strict=True)]  # fmt: skip
+    seeds = sorted({seed for lines in found.values() for effect in lines for seed in effect.seeds})
+    command = f"./run_all.sh --only {{}} --seeds {','.join(map(str, SEEDS))} --runs-dir runs/{FOLDER}"
+    return {"names": names, "groups": groups, "at": f"T = {temperature:g}", "seeds": seeds, "command": command}
+
+
+def _effect(ablation: Ablation, row: str, records: Sequence[Record], temperature: float) -> Effect:
+    """Of one row; `claim_result` sees to it that only runs of one protocol and precision are compared."""
+    changed = ablation.variant(row)
+    found = _by_seed(records, (changed, row))
+    seeds = sorted(set.intersection(*map(set, found.values())))
+    runs = tuple(by_seed[seed] for by_seed in found.values() for seed in seeds)
+    run_set = RunSet("published", default_data(row, PROFILE)[0], runs[0].data.shape[-1] if runs else 0, PROFILE, runs)
+    results = []
+    for metric in SCORES:
+        claim = Claim(f"ablations/{metric}", "", run_set.data, metric, changed, row, QUANTITIES[metric].better)
+        results.append(claim_result(claim, run_set, temperature if temperature in temperatures(metric) else None))
+    failed = ", ".join(sorted({run.status for run in runs if run.status != "done"}))
+    return Effect(_words(ablation, {row: found[row]}), short_label(row), tuple(results), seeds, failed)
+
+
 def _by_seed(records: Sequence[Record], variants: Iterable[str]) -> dict[str, dict[int, Record]]:
     def matches(record: Record, name: str) -> bool:
         place = (default_data(record.row, PROFILE)[0], PROFILE)
@@ -99,17 +186,16 @@ def _words(ablation: Ablation, baseline: Runs) -> str:
     changes = []
     for row in (row for row in baseline if row in ablation.changes):
         for path, value in ablation.changes[row].items():
-            change = f"{in_words({path: value})} instead of {_setting(baseline[row], path)}"
+            change = f"{in_words({path: value})} instead of {_setting(row, baseline[row], path)}"
             if path == STEPS and kept:
-                change += f" (the other row's stay {_setting(baseline[kept[0]], path)})"
+                change += f" (the other row's stay {_setting(kept[0], baseline[kept[0]], path)})"
             changes.append(change)
     return "; ".join(dict.fromkeys(changes)) + (f" ({ablation.why})" if ablation.why else "")
 
 
-def _setting(runs: Mapping[int, Record], path: str) -> str:
-    """What a setting was in the recipe of `runs`; today's where they are older than it."""
-    run = next(iter(runs.values()))
-    try:
-        return shown(reduce(dict.__getitem__, path.split("."), run.config["recipe"]))
-    except KeyError:
-        return shown(reduce(getattr, path.split("."), experiment(run.row, PROFILE).recipe))
+def _setting(row: str, runs: Mapping[int, Record], path: str) -> str:
+    """What a setting was in the recipe of a row's `runs`; today's where there are none, or they are older than it."""
+    for run in runs.values():
+        with suppress(KeyError):
+            return shown(reduce(dict.__getitem__, path.split("."), run.config["recipe"]))
+    return shown(reduce(getattr, path.split("."), experiment(row, PROFILE).recipe))

@@ -92,9 +92,14 @@ class Card:
 
     def bar(self, result: ClaimResult) -> dict[str, float]:
         """Positions of effect, interval and band of equality on a line of WIDTH with 0 in its middle."""
-        margin = QUANTITIES[self.claim.metric].equal
-        ends = {"effect": result.effect, "low": result.low, "high": result.high, "left": -margin, "right": margin}
-        return {name: round(WIDTH / 2 * (1 + end / self.reach), 1) for name, end in ends.items() if end is not None}
+        return bar(result, self.reach)
+
+
+def bar(result: ClaimResult, reach: float) -> dict[str, float]:
+    """Positions of effect, interval and band of equality on a line of WIDTH from -reach to reach."""
+    margin = QUANTITIES[result.claim.metric].equal
+    ends = {"effect": result.effect, "low": result.low, "high": result.high, "left": -margin, "right": margin}
+    return {name: round(WIDTH / 2 * (1 + end / reach), 1) for name, end in ends.items() if end is not None}
 
 
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:

@@ -88,7 +88,11 @@ class Welch:
         90 % is."""
         if np.isnan(self.effect):
             return 1.0
-        return float(max(stdtr(self.freedom, -self.t(-margin)), stdtr(self.freedom, self.t(margin))))
+        return max(self.p_above(-margin), float(stdtr(self.freedom, self.t(margin))))
+
+    def p_above(self, effect: float) -> float:
+        """One-sided, that the effect is not above that one."""
+        return 1.0 if np.isnan(self.effect) else float(stdtr(self.freedom, -self.t(effect)))
 
     def p_different(self, margin: float) -> float:
         """Two-sided, that the effect is within ±margin. Below 5 % the interval of 95 % lies outside."""

@@ -22,7 +22,7 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import TWO_SCALES, marks, short_label
 from cqlib.metrics.quantities import FEATURES, TEMPERATURES
 from cqlib.report import plots
-from cqlib.report.run_sets import RunSet, mean_of
+from cqlib.report.run_sets import BESIDE, RunSet, mean_of
 from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
 
@@ -132,7 +132,8 @@ def plots_of(sets: Sequence[RunSet], alone: bool = False) -> list[dict[str, Any]
 
 
 def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
-    """Which rows share a picture: (name of a table, its rows that ran), unless they all stand in an earlier one."""
+    """Which rows share a picture: (name of a table, its rows that ran), unless they all stand in an earlier one.
+    Changed rows have pictures of their own: `by_width`, `cqlib.report.trade_off`."""
     shared: dict[str, list[str]] = {}
     shown: set[str] = set()
     for table in paper.TABLES:
@@ -140,7 +141,7 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
         if not shown.issuperset(map(paper.canonical, ran)):
             shared[f"Table {table.id.removeprefix('table')}"] = ran
             shown.update(map(paper.canonical, ran))
-    if others := [row for row in runs.rows if row not in shown]:
+    if others := [row for row in runs.rows if row not in shown and row not in BESIDE]:
         shared["Beside the tables"] = others
     return list(shared.items())
 

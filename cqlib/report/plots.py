@@ -8,7 +8,7 @@ import re
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -124,15 +124,14 @@ def quality_against_likelihood(
     over seeds. The axis of BPD is broken where one gap would take half of it. `marks` as in `learning_curves`; a
     `legend` of such numbers makes the plot larger.
     """
-    ranges = _ranges([(point.bpd - point.bpd_std, point.bpd + point.bpd_std) for point in points])
-    widths = [high - low for low, high in ranges]
-    options: dict[str, Any] = {"squeeze": False, "sharey": True, "width_ratios": widths, "style": PLAIN}
-    with subplots(*((6.6, 4.8) if legend else (4.9, 3.6)), 1, len(ranges), **options) as (figure, axes):
-        panels, labels, lines = axes[0], [], []
+    bars = [(point.bpd - point.bpd_std, point.bpd + point.bpd_std) for point in points]
+    size = (6.6, 4.8) if legend else (4.9, 3.6)
+    with likelihood_axes(bars, f"{distance} (lower is better)", *size) as (figure, axes_at):
+        labels, lines = [], []
         for name in dict.fromkeys(point.label for point in sorted(points, key=lambda point: point.bpd)):
             mine = [point for point in points if point.label == name]
             colour, marker = mark(marks[name])
-            ax = panels[sum(mine[0].bpd > high for _, high in ranges)]
+            ax = axes_at(mine[0].bpd)
             lines.append((ax, [p.bpd for p in mine], [p.distance for p in mine], colour))
             for p in mine:
                 fill, above = colour if p.temperature else PAPER, 2 + p.temperature
@@ -142,13 +141,6 @@ def quality_against_likelihood(
             labels.append(Label(name, ax, [(p.bpd, p.distance) for p in mine], colour))
         for ax, x, y, colour in lines:
             ax.plot(x, y, color=colour, linewidth=0.8, zorder=1)
-        for ax, (low, high) in zip(panels, ranges, strict=True):
-            ax.set_xlim(low, high)
-            ax.xaxis.set_major_locator(MaxNLocator(max(1, round(6 * (high - low) / sum(widths)))))
-        _break(panels)
-        panels[0].margins(y=0.14)
-        panels[0].set_ylabel(f"{distance} (lower is better)")
-        figure.supxlabel("bits per dimension (lower is better)", fontsize=STYLE["axes.labelsize"])
         if legend:
             handles = []
             for kind, (colour, marker) in ((kind, mark(i)) for kind, i in legend.items()):
@@ -157,6 +149,27 @@ def quality_against_likelihood(
             figure.legend(handles=handles, ncols=len(handles), **where)
         place(figure, labels, [line[:3] for line in lines])
     return figure
+
+
+@contextmanager
+def likelihood_axes(
+    bars: Sequence[tuple[float, float]], ylabel: str, width: float, height: float
+) -> Iterator[tuple[Figure, Callable[[float], Axes]]]:
+    """A figure with BPD across, broken where one gap between `bars`, (low, high) each, would take half of the axis; and
+    the axes that hold a BPD."""
+    parts = _ranges(bars)
+    widths = [high - low for low, high in parts]
+    options: dict[str, Any] = {"squeeze": False, "sharey": True, "width_ratios": widths, "style": PLAIN}
+    with subplots(width, height, 1, len(parts), **options) as (figure, axes):
+        panels = axes[0]
+        for ax, (low, high) in zip(panels, parts, strict=True):
+            ax.set_xlim(low, high)
+            ax.xaxis.set_major_locator(MaxNLocator(max(1, round(6 * (high - low) / sum(widths)))))
+        _break(panels)
+        panels[0].margins(y=0.14)
+        panels[0].set_ylabel(ylabel)
+        figure.supxlabel("bits per dimension (lower is better)", fontsize=STYLE["axes.labelsize"])
+        yield figure, lambda bpd: panels[sum(bpd > high for _, high in parts[:-1])]
 
 
 def mark(i: int) -> tuple[str, str]:

@@ -4,22 +4,23 @@ project, or made on this machine) on the same images of one data set and size, w
 import json
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from cqlib.experiments import ablations, paper
+from cqlib.experiments import ablations, paper, trade_off
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS
 from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.quantities import decimal, digits
 from cqlib.recipe import Evaluation
+from cqlib.report.fronts import hypervolumes
 from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths
 
 ORIGINS = {"published": "Published", "local": "This machine"}
-BESIDE = {ablation.variant(row) for ablation in ablations.WIDTHS.values() for row in ablation.changes}
-"""Changed rows that stand beside the plain ones; others are a run set of their own."""
+BESIDE = trade_off.VARIANTS | {a.variant(row) for a in ablations.WIDTHS.values() for row in a.changes}
+"""Changed rows that stand beside the plain ones, where there are any; others are a run set of their own."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,11 @@ def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSe
     order = {row: i for i, row in enumerate(ROWS)}
     sets: dict[tuple[str, str, int, str, str, str, str], dict[tuple[str, int], Record]] = {}
     for origin, records in (("published", published), ("local", local)):
-        for record in records:
-            data, alone = record.data, record.changes and record.variant not in BESIDE
-            changes = canonical_json(record.changes) if alone else ""
-            key = (origin, data.name, data.shape[-1], record.profile, changes, data.fingerprint, _scoring(record))
+        for record in sorted(records, key=lambda record: bool(record.changes)):
+            data, scoring = record.data, _scoring(record)
+            plain = (origin, data.name, data.shape[-1], record.profile, "", data.fingerprint, scoring)
+            beside = not record.changes or (record.variant in BESIDE and plain in sets)
+            key = plain if beside else (*plain[:4], canonical_json(record.changes), *plain[5:])
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     result = []
     for key, runs in sets.items():
@@ -135,8 +137,20 @@ def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSe
         images = fingerprint[:8] if any(k[:5] == key[:5] and k[5] != fingerprint for k in sets) else ""
         scoring = scoring if any(k[:6] == key[:6] and k != key for k in sets) else ""
         records_ = tuple(runs[run] for run in ordered)
-        result.append(RunSet(origin, name, size, profile, records_, images, scoring, json.loads(changes or "{}")))
+        made = RunSet(origin, name, size, profile, records_, images, scoring, json.loads(changes or "{}"))
+        result.append(_with_hypervolumes(made))
     return result
+
+
+def _with_hypervolumes(runs: RunSet) -> RunSet:
+    """`runs` whose records of CQ and CQ-F have the hypervolume of their front over lambda, where it is whole."""
+    found = hypervolumes(runs.done, runs.profile)
+
+    def extended(run: Record) -> Record:
+        more = found.get((run.variant, run.seed))
+        return replace(run, metrics={**run.metrics, **more}) if more else run
+
+    return replace(runs, records=tuple(map(extended, runs.records))) if found else runs
 
 
 def _scoring(record: Record) -> str:

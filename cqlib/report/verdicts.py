@@ -111,7 +111,7 @@ class ClaimResult:
             word = f"disagrees: {self.check.verdict}" if self.disagrees else "agrees"
             remarks.append(", ".join(filter(None, (f"{self.check.score} {word}", self.check.text))))
         if self.survives:
-            table = f"Table {self.claim.table.removeprefix('table')}"
+            table = self.claim.table.replace("table", "Table ").replace("trade-off", "the trade-off")
             remarks.append(f"survives Holm’s correction over the {self.tests} tests of {table}")
         if self.power:
             remarks.append(f"could have detected {self.power}")
@@ -152,7 +152,8 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     mean_a, mean_b = (float(np.mean(side)) for side in (a, b))
     effect = None if claim.unit == "%" and mean_b <= 0 else claim.effect(mean_a / scale, mean_b / scale)
     rises = claim.sign * (mean_a - mean_b) > 0
-    as_claimed = rises if claim.kind != "equal" else effect is not None and abs(effect) <= margin
+    within = effect is not None and (effect if claim.kind == "kept" else -abs(effect)) >= -margin
+    as_claimed = within if claim.kind in ("equal", "kept") else rises
     tested |= {"effect": effect, "direction": "as claimed" if as_claimed else "contrary"}
     if min(len(a), len(b)) == 1:
         low, high = _over_images(claim, sides, name, effect)
@@ -175,7 +176,15 @@ def judge(kind: str, test: Welch, margin: float) -> tuple[str, str, float]:
     rows are *equal* where two one-sided tests say so, each at 5 % (the 90 % interval lies inside ±margin), or the claim
     is *undecided*. A claim of equality *holds* by these two tests, *does not hold* where the 95 % interval lies outside
     the margin, and else is *undecided*; its p is the smaller of the two questions', of which only one can err.
+    A claim that something is "kept" *does not hold* where the 95 % interval lies below 0, *holds* where a one-sided
+    test at 5 % rules out a loss of more than the margin, and else is *undecided*.
     """
+    if kind == "kept":
+        if test.p <= LEVEL and test.t() < 0:
+            return "does not hold", "the 95 % interval lies below 0", test.p
+        kept = test.p_above(-margin)
+        label, ruled_out = ("holds", "is ruled out") if kept <= LEVEL else ("undecided", "is not ruled out")
+        return label, f"a loss of more than the margin of equality {ruled_out}", kept
     equal, different = test.p_equal(margin), test.p_different(margin)
     if kind == "equal":
         p = min(equal, different)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from bs4 import BeautifulSoup
 from fake_records import record
 from published_records import of_todays_data
 
@@ -172,3 +173,58 @@ def test_published_ablations_are_of_todays_experiments():
         assert run.config_hash == experiment_of(run).config_hash and run.git.dirty is False, run.folder
         assert not run.changes or run.variant in {a.variant(run.row) for a in ALL}
         assert (run.seed in ablations.SEEDS) == (run in found)
+
+
+def test_every_ablation_answers_one_question():
+    asked = [name for question in ablations.QUESTIONS for name in question.ablations]
+    assert sorted(asked) == sorted(ablation.name for ablation in ABLATIONS)
+
+
+def of_runs(*runs):
+    """Records of (row, name of an ablation or "", seed, BPD, FD at both temperatures)."""
+    found = []
+    for row, name, seed, bpd, distance in runs:
+        made = replace(record(seed=seed), row=row)
+        values = {"BPD": bpd, "FD-lite0@T0": distance, "FD-lite0@T1": 2 * distance}
+        metrics = {**made.metrics, **{key: replace(made.metrics[key], value=value) for key, value in values.items()}}
+        found.append(replace(made, metrics=metrics, changes=dict(BY_NAME[name].changes[row]) if name else {}))
+    return found
+
+
+def test_effects_are_positive_where_the_changed_row_is_better():
+    runs = of_runs(
+        *(("table1/cq", "", seed, 5.0 + seed / 1e4, 400.0 + seed) for seed in ablations.SEEDS),
+        *(("table1/cq", "penalty-10", seed, 5.3 + seed / 1e4, 300.0 + seed) for seed in (*ablations.SEEDS, 102)),
+    )
+    lines = {effect.row: effect for question, lines in tried.effects(runs, 0.0).items() for effect in lines
+             if question.ablations == ("penalty-10",)}  # fmt: skip
+    bpd, distance, *_ = lines["CQ"].results
+    assert bpd.effect == pytest.approx(-0.3) and bpd.label == "does not hold" and lines["CQ"].seeds == [100, 101]
+    assert distance.effect == pytest.approx(100 * 100 / 500.5) and distance.label == "holds"
+    assert lines["CQ"].words == "gradient penalty 10 instead of 1" and lines["CQ"].measured
+    at_1 = tried.effects(runs, 1.0)
+    (effect,) = [e for lines in at_1.values() for e in lines if e.measured]
+    assert effect.results[1].metric_name == "FD-lite0@T1"
+
+
+def test_the_table_of_effects_reads_well_with_none_some_and_all():
+    from cqlib.report import page
+
+    def text(runs):
+        table = page.macro("effect_table", tried.effect_table(runs, 0.0))
+        return " ".join(BeautifulSoup(table, "html.parser").get_text(" ").split())
+
+    count = sum(len(ablation.changes) for ablation in ABLATIONS)
+    nothing = text([])
+    assert nothing.count("not trained yet") == count and "seen once" not in nothing
+    assert nothing.count("./run_all.sh --only") == len(ablations.QUESTIONS)
+    one = of_runs(*(("table1/cq", name, 100, 5.0, 400.0) for name in ("", "penalty-10")))
+    some = text(one)
+    assert some.count("not trained yet") == count - 1 and "seen once" in some
+    assert "--only penalty-10" not in some and "--only fp32 --seeds 100,101 --runs-dir runs/ablations" in some
+    stuck = text([replace(run, status="diverged") if run.changes else run for run in one])
+    assert "diverged" in stuck
+    rows = {row for ablation in ABLATIONS for row in ablation.changes}
+    every = [("", row) for row in rows] + [(a.name, row) for a in ABLATIONS for row in a.changes]
+    every = [(row, name, seed, 5.0 + seed / 1e3, 400.0 + seed) for name, row in every for seed in (100, 101)]
+    assert "not trained yet" not in text(of_runs(*every))

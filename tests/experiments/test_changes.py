@@ -139,7 +139,7 @@ def test_changed_records_make_a_set_of_their_own_but_for_widths_of_cq_f():
     found = [replace(record("table1/cq", seed), changes={"training.steps": 7}) for seed in (0, 1)]
     width = WIDTHS[50].changes["table1/cq-f"]
     plain, named = record("table1/cq", 0), replace(record("table1/cq-f", 0), changes=dict(width))
-    first, second = run_sets([*found, plain, named], [])
+    second, first = run_sets([*found, plain, named], [])
     assert (first.label, len(first.done("table1/cq"))) == ("photos10 16×16, quick, steps: 7", 2)
     assert second.done("table1/cq") == [plain] and second.label == "photos10 16×16, quick"
     assert second.done(variant("table1/cq-f", width)) == [named]

@@ -1,0 +1,78 @@
+"""The notebook on the trade-off: CQ and CQ-F with more and more weight on the quality loss."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from IPython.display import HTML
+
+from cqlib.experiments.record import Record
+from cqlib.experiments.rows import notebook_runs, short_label
+from cqlib.experiments.selection import Selection
+from cqlib.experiments.trade_off import GAN, NOTEBOOK, front
+from cqlib.figures.common import sets_of
+from cqlib.metrics.quantities import TEMPERATURES
+from cqlib.report import page
+from cqlib.report.cells import table
+from cqlib.report.claim_cards import cards
+from cqlib.report.run_sets import RunSet
+from cqlib.report.trade_off import FRONTS, SCORES, figures, not_trained, story
+
+
+def selections(chosen: Selection) -> list[Selection]:
+    """One for each run of the fronts, and the GAN: what is chosen, with that row's lambda."""
+    return [replace(chosen, rows=(row,), changes={**chosen.changes, **changes})
+            for row, changes in notebook_runs(NOTEBOOK, chosen.profile)]  # fmt: skip
+
+
+def train(chosen: Selection) -> None:
+    """Whatever is missing, one run after the other."""
+    for selection in selections(chosen):
+        selection.run()
+
+
+def read(chosen: Selection) -> tuple[list[Record], RunSet]:
+    """The finished runs here, and the run set with most of the fronts' points: this machine's or the published one."""
+    records = [record for selection in selections(chosen) for record in selection.finished()]
+
+    def points(runs: RunSet) -> tuple[int, bool, bool]:
+        ran = sum(bool(runs.done(row)) for along in FRONTS.values() for row in front(along, runs.profile).values())
+        return ran, runs.profile == chosen.profile, runs.origin == "local"
+
+    return records, max(sets_of(records), key=points)
+
+
+def pictures(runs: RunSet, more: bool = False) -> HTML:
+    """BPD against the paper's distance at both temperatures, or against the other scores; and what is not trained."""
+    found = [figure for figure in figures(runs) if figure["more"] == more]
+    lines = [line for line in (not_trained(runs),) if line]
+    return HTML((page.macro("figures", found) if found else "") + (page.macro("sentences", lines) if lines else ""))
+
+
+def says(runs: RunSet) -> HTML:
+    """Where the fronts cross, or that they do not, and what that means."""
+    return HTML(page.macro("sentences", story(runs) or ["Nothing yet: a front takes two points."]))
+
+
+def points(runs: RunSet) -> HTML:
+    """A line for every point: lambda, BPD, scores at both temperatures, seeds."""
+    names = [(quantity, name) for quantity in SCORES for name in (quantity.name, quantity.lite0)
+             if any(f"{name}@T1" in runs.metrics_of(row) for row in runs.rows)]  # fmt: skip
+    scores = [f"{name} {quantity.arrow}, T = {t[1]}" for quantity, name in names for t in TEMPERATURES]
+    lines: list[Sequence[object]] = []
+    for along in FRONTS.values():
+        for weight, row in front(along, runs.profile).items():
+            lines.append([short_label(row).partition(",")[0], f"{weight:,g}", *_cells(runs, row, names)])
+    lines.append([short_label(GAN), "", *_cells(runs, GAN, names)])
+    caption = f"{runs.title}; means ± standard deviations over seeds"
+    return table(caption, ["Model", "λ", "BPD ↓", *scores, "Seeds"], lines)
+
+
+def _cells(runs: RunSet, row: str, names: Sequence[tuple[object, str]]) -> list[object]:
+    cells = [runs.cell(row, score) for score in ("BPD", *(f"{name}@{t}" for _, name in names for t in TEMPERATURES))]
+    return [*cells, str(len(runs.done(row)) or "not trained yet")]
+
+
+def claims(records: Sequence[Record]) -> HTML:
+    """This project's claims on the trade-off, those that have been tested."""
+    tested = [card for card in cards(sets_of(records), "trade-off/") if card.tests]
+    return HTML(page.macro("claim_list", tested) if tested else "<p>No claim has been tested yet.</p>")

@@ -1,0 +1,91 @@
+"""The fronts of the trade-off as measured: BPD against a score along lambda; how much lies behind one, where two cross.
+
+Both coordinates are better when lower, but for scores such as IS, which have fronts and no hypervolume here.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, pairwise
+from statistics import fmean
+from typing import NamedTuple
+
+from cqlib.experiments.record import Record
+from cqlib.experiments.trade_off import CQ, NOTHING, front
+from cqlib.metrics.metric import Metric
+from cqlib.metrics.quantities import metric_names
+
+Point = tuple[float, float]
+"""BPD and a score."""
+Runs = Callable[[str], Sequence[Record]]
+"""The finished runs of a row, or of a changed one, by the name of `variants.variant`."""
+
+
+class Crossing(NamedTuple):
+    """Where two fronts cross, and between which two lambdas of either."""
+
+    at: Point
+    first: tuple[float, float]
+    second: tuple[float, float]
+
+
+def measured(runs: Runs, row: str, profile: str, score: str) -> dict[float, dict[int, Point]]:
+    """lambda -> seed -> BPD and `score` of CQ or CQ-F (`row`) with it; lambdas without a run of both are left out."""
+    points = {weight: points_of(runs(name), score) for weight, name in front(row, profile).items()}
+    return {weight: by_seed for weight, by_seed in points.items() if by_seed}
+
+
+def points_of(records: Iterable[Record], score: str) -> dict[int, Point]:
+    """Seed -> BPD and `score`, of those that have measured both."""
+    both = ((run.seed, run.metrics) for run in records if run.metrics.keys() >= {"BPD", score})
+    return {seed: (metrics["BPD"].value, metrics[score].value) for seed, metrics in both}
+
+
+def mean(points: Iterable[Point]) -> Point:
+    """Of each coordinate."""
+    bpd, score = zip(*points, strict=True)
+    return fmean(bpd), fmean(score)
+
+
+def hypervolume(points: Iterable[Point], reference: Point) -> float:
+    """How much lies between `reference` and the points that are better in both coordinates: the area that any of them
+    dominates, as a share of the rectangle from 0 to `reference` (Zitzler and Thiele 1998, in two dimensions)."""
+    (right, top), area = reference, 0.0
+    lowest = top
+    for x, y in sorted(point for point in points if point[0] < right and point[1] < top):
+        if y < lowest:
+            area += (right - x) * (lowest - y)
+            lowest = y
+    return area / (right * top)
+
+
+def crossings(first: Mapping[float, Point], second: Mapping[float, Point]) -> list[Crossing]:
+    """Where the lines through the points of two fronts, by lambda, cross; in the order of the first."""
+    found = []
+    for (a, (ax, ay)), (b, (bx, by)) in pairwise(sorted(first.items())):
+        for (c, (cx, cy)), (d, (dx, dy)) in pairwise(sorted(second.items())):
+            (ux, uy), (vx, vy), (wx, wy) = (bx - ax, by - ay), (dx - cx, dy - cy), (cx - ax, cy - ay)
+            turn = ux * vy - uy * vx
+            if turn == 0:  # parallel
+                continue
+            along, across = (wx * vy - wy * vx) / turn, (wx * uy - wy * ux) / turn
+            if 0 <= along < 1 and 0 <= across < 1:
+                found.append((a, along, Crossing((ax + along * ux, ay + along * uy), (a, b), (c, d))))
+    return [crossing for _, _, crossing in sorted(found, key=lambda one: one[:2])]
+
+
+def hypervolumes(runs: Runs, profile: str) -> dict[tuple[str, int], dict[str, Metric]]:
+    """(CQ or CQ-F, seed) -> the hypervolumes of the front that runs of that seed make, "HV-lite0@T0" and so on, where
+    it has all lambdas of the profile. The reference is VAE: its BPD and distance, means over seeds."""
+    found: dict[tuple[str, int], dict[str, Metric]] = {}
+    names = [zip(*(metric_names(id, t) for id in ("hypervolume", "fid")), strict=True) for t in (0.0, 1.0)]
+    for name, distance in chain(*names):
+        references = points_of(runs(NOTHING[CQ]), distance)
+        for row in NOTHING if references else ():
+            points = measured(runs, row, profile, distance)
+            if points.keys() == front(row, profile).keys():
+                weights = ", ".join(f"{weight:,g}" for weight in points)
+                protocol = (f"share of the rectangle from 0 to VAE's BPD and {distance}, means over {len(references)} "
+                            f"seeds, that the points of lambda = {weights} dominate")  # fmt: skip
+                for seed in set.intersection(*map(set, points.values())):
+                    share = hypervolume((by_seed[seed] for by_seed in points.values()), mean(references.values()))
+                    found.setdefault((row, seed), {})[name] = Metric(share, None, len(points), protocol)
+    return found

@@ -1,0 +1,157 @@
+"""The trade-off: hypervolumes and crossings against closed forms, and which runs a front is made of."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fake_records import record
+
+from cqlib.cli.options import parse
+from cqlib.cli.run_all import plan
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA, NOTHING, TIMES_USUAL, USUAL, VARIANTS, front
+from cqlib.experiments.variants import row_and_changes
+from cqlib.report import trade_off
+from cqlib.report.claim_cards import cards
+from cqlib.report.fronts import crossings, hypervolume, measured
+from cqlib.report.run_sets import run_sets
+
+
+def test_hypervolumes_are_those_of_closed_forms():
+    assert hypervolume([], (2.0, 4.0)) == 0
+    assert hypervolume([(1.0, 1.0)], (2.0, 4.0)) == pytest.approx(1 * 3 / 8)
+    assert hypervolume([(1.0, 1.0), (1.5, 2.0), (0.5, 9.0), (3.0, 0.0)], (2.0, 4.0)) == pytest.approx(3 / 8)
+    for n in (2, 5, 50):  # points of the line y = 1 - x leave half of the square, but for n steps
+        stairs = [(i / n, 1 - i / n) for i in range(n + 1)]
+        assert hypervolume(stairs[::-1], (1.0, 1.0)) == pytest.approx((n - 1) / (2 * n))
+
+
+def test_a_hypervolume_is_the_share_of_random_points_that_are_beaten():
+    rng = np.random.default_rng(0)
+    points = rng.uniform(0, 3, (7, 2))
+    thrown = rng.uniform(0, (2.0, 2.5), (100_000, 2))
+    beaten = (points[:, None] < thrown).all(2).any(0).mean()
+    assert hypervolume(map(tuple, points), (2.0, 2.5)) == pytest.approx(beaten, abs=0.005)
+
+
+def test_fronts_cross_where_their_lines_meet():
+    falling = {0.0: (0.0, 2.0), 25.0: (1.0, 1.0), 100.0: (3.0, 0.0)}
+    rising = {0.0: (0.0, 0.0), 100.0: (2.0, 2.0)}
+    (crossing,) = crossings(falling, rising)  # in a corner of the first: once
+    assert crossing.at == pytest.approx((1, 1)) and crossing.first == (25.0, 100.0)
+    (crossing,) = crossings(rising, {0.0: (0.0, 3.0), 400.0: (2.0, 1.0), 1600.0: (9.0, 1.0)})
+    assert crossing == (pytest.approx((1.5, 1.5)), (0.0, 100.0), (0.0, 400.0))
+    shifted = {weight: (x + 0.1, y + 0.1) for weight, (x, y) in falling.items()}
+    assert crossings(falling, shifted) == [] == crossings(falling, {0.0: (0.0, 0.0)})
+
+
+def made(name, seed, bpd, distance, recall=0.2):
+    """A run of a point of a front, with these numbers at both temperatures."""
+    row, changes = row_and_changes(name)
+    run = replace(record(row, seed), changes=changes)
+    values = {"BPD": bpd, **{f"FD-lite0@{at}": distance for at in ("T0", "T1")},
+              **{f"Recall-lite0@{at}": recall for at in ("T0", "T1")}}  # fmt: skip
+    return replace(run, metrics={**run.metrics, **{k: replace(run.metrics[k], value=v) for k, v in values.items()}})
+
+
+def whole(seeds=3, with_f=-0.5, recall=0.0):
+    """Both fronts: each λ costs 0.1 bpd and takes 100 off the distance; f takes 0.5 bpd and 10 of the distance."""
+    runs = []
+    for row in NOTHING:
+        for step, name in enumerate(front(row, "quick").values()):
+            for seed in range(seeds):
+                bpd, distance, noise = 5 + 0.1 * step, 900 - 100 * step, 0.01 * seed
+                if row == CQ:
+                    runs.append(made(name, seed, bpd + noise, distance, 0.2 + noise))
+                else:
+                    runs.append(made(name, seed, bpd + with_f + noise, distance - 10, 0.2 + recall + noise))
+    return [*runs, *(made(GAN, seed, 7.0, 500) for seed in range(seeds))]
+
+
+def test_points_of_a_front_stand_beside_table_1_and_make_hypervolumes_of_their_seed():
+    (runs,) = run_sets(whole(), [])
+    points = measured(runs.done, CQ_F, "quick", "FD-lite0@T0")
+    assert list(points) == [0, 25, 100, 400, 1600] and all(set(seeds) == {0, 1, 2} for seeds in points.values())
+    assert points[25.0][1] == pytest.approx((4.61, 790))
+    for run in runs.done(CQ_F):
+        along = [(4.5 + 0.1 * step + 0.01 * run.seed, 890 - 100 * step) for step in range(5)]
+        assert run.metrics["HV-lite0@T0"].value == pytest.approx(hypervolume(along, (5.01, 900.0)))
+    assert [run.metrics["HV-lite0@T1"].value for run in runs.done(CQ)] == [0, 0, 0]  # never better than VAE in both
+    assert "HV-lite0@T0" not in runs.metrics_of("table1/vae-f")
+
+
+def test_a_front_without_one_of_its_points_has_no_hypervolume():
+    lacks = [run for run in whole() if run.changes != {LAMBDA: 400.0}]
+    (runs,) = run_sets(lacks, [])
+    assert not any("HV" in name for row in runs.rows for name in runs.metrics_of(row))
+    one_seed_less = [run for run in whole() if (run.changes, run.seed) != ({LAMBDA: 400.0}, 2)]
+    (runs,) = run_sets(one_seed_less, [])
+    assert ["HV-lite0@T0" in run.metrics for run in runs.done(CQ)] == [True, True, False]
+
+
+def test_another_lambda_alone_is_a_run_set_of_its_own():
+    (runs,) = run_sets([made(front(CQ_F, "quick")[25.0], 0, 4.6, 800)], [])
+    assert runs.changes == {LAMBDA: 25.0} and runs.done(CQ_F)
+
+
+def verdicts(records):
+    return {card.claim.id: card.verdict for card in cards(run_sets(records, []), "trade-off/")}
+
+
+def test_claims_on_the_trade_off():
+    found = verdicts(whole())
+    assert found == dict.fromkeys(found, "holds") and len(found) == 8
+    assert "trade-off/f-bpd-25" in found and "trade-off/f-recall-100" in found and "trade-off/front" in found
+    against = verdicts(whole(with_f=0.5, recall=-0.1))
+    recall = {id for id in found if "recall" in id}
+    assert {id for id, verdict in against.items() if verdict == "does not hold"} == {
+        *recall, *(id for id in found if "bpd" in id)}  # fmt: skip
+    assert set(verdicts([]).values()) == {"not run"}
+    assert verdicts(whole(recall=-0.045))["trade-off/f-recall-25"] == "does not hold"  # less, if within the margin
+    assert verdicts(whole(recall=0.3))["trade-off/f-recall-25"] == "holds"
+
+
+@pytest.mark.parametrize("profile", TIMES_USUAL)
+def test_the_usual_lambda_is_that_of_every_recipe(profile):
+    for row in NOTHING:
+        assert experiment(row, profile).recipe.system.quality_weight == USUAL
+        assert {0.0, USUAL} < front(row, profile).keys() and set(front(row, profile).values()) <= VARIANTS
+
+
+def test_the_command_trains_the_fronts_and_shares_the_runs_of_table_1(monkeypatch):
+    monkeypatch.setattr("cqlib.experiments.changes._try", lambda *_: None)
+
+    def planned(*options):
+        return plan(parse(["--only", "figure_trade_off", *options])).experiments
+
+    quick = planned("--seeds", "3")
+    assert len(quick) == 3 * 11 and len({e.folder for e in quick}) == 33
+    assert {e.variant for e in quick} == {GAN, *front(CQ, "quick").values(), *front(CQ_F, "quick").values()}
+    table1 = {e.config_hash for e in plan(parse(["--only", "table1", "--seeds", "3"])).experiments}
+    assert len(table1) == 15 and table1 < {e.config_hash for e in quick}
+    assert len(planned("--profile", "study")) == 9 and len(planned("--profile", "smoke")) == 7
+
+
+def test_what_pictures_say_is_computed():
+    (runs,) = run_sets(whole(), [])
+    first, second = trade_off.story(runs)
+    assert first.startswith("At T = 0, of the 5 points without f 5 are beaten") and "do not cross: whatever" in first
+    assert second.startswith("At T = 1")
+    assert not trade_off.not_trained(runs)
+    steep = [run if run.row in (CQ, "table1/vae", GAN) else made(run.variant, run.seed, 5.55 - v / 2000, v)
+             for run in runs.records for v in [run.metrics["FD-lite0@T0"].value]]  # fmt: skip
+    found = trade_off.story(run_sets(steep, [])[0])  # on y = 11,100 - 2,000 x; without f on y = 5,910 - 1,000 x
+    between = "between λ 25 and 100 without f and λ 25 and 100 with f"
+    assert all(f"The fronts cross at 5.19 bits and FD-lite0 720.0, {between}" in text for text in found)
+    (nothing,) = run_sets([record("table1/vae")], [])
+    assert trade_off.story(nothing) == [] == trade_off.figures(nothing)
+    assert "CQ-F, λ 1,600" in trade_off.not_trained(nothing)
+
+
+def test_pictures_show_every_point_once():
+    (runs,) = run_sets(whole(seeds=2), [])
+    found = trade_off.figures(runs)
+    assert [figure["more"] for figure in found] == [False] * 2 + [True] * 6
+    for label in ("VAE, λ 0", "VAE-F, λ 0", "CQ, λ 100", "CQ-F, λ 100", "GAN"):
+        assert f">{label}<" in found[0]["svg"], label
+    assert found[0]["svg"].count(">λ 25<") == 2
