@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from benchmarks import precision
 from benchmarks.measuring import SAME_WORK
 from cqlib.util.paths import ROOT
-from cqlib.util.text import markdown_table, megabytes
+from cqlib.util.text import fill, markdown_table, megabytes
 
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "reports" / "published" / "bench"
@@ -19,20 +18,16 @@ HEADER = ("row", "against", "ours", "other", "ratio (least to most)", "target", 
 
 
 def render(text: str) -> str:
-    """The page's `text` with both parts, each between `<!-- NAME -->` and `<!-- /NAME -->`, rendered anew."""
-    for name, part in (("bench", tables()), ("precision", precision.precision())):
-        pattern = re.compile(f"(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)", re.DOTALL)
-        text, found = pattern.subn(part.replace("\\", r"\\"), text)
-        if found != 1:
-            raise ValueError(f"{PAGE.name} has no part <!-- {name} --> … <!-- /{name} -->")
-    return text
+    """The page's `text` with both parts rendered anew."""
+    return fill(text, {"bench": tables(), "precision": precision.precision()})
 
 
 def tables(folder: Path = RESULTS) -> str:
     """A Markdown table of ratios for each machine in `folder`, and what was missed."""
     parts = []
-    for path in sorted(folder.glob("*.json")):
-        results = json.loads(path.read_text())
+    for results in (json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))):
+        if not isinstance(results, list):  # the time of the default command
+            continue
         table = markdown_table(HEADER, map(_cells, results))
         parts += [f"{results[0]['device']}:", "", table, "", _missed(results), ""]
     return "\n".join(parts).strip() or "Not measured yet."

@@ -178,7 +178,7 @@ def publish(options: argparse.Namespace) -> int:
 
 @command()
 def readme(options: argparse.Namespace) -> int:
-    """write the tables of README.md anew from the published records"""
+    """render README.md and docs anew from the published records"""
     from cqlib.report import readme
 
     readme.write()

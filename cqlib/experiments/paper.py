@@ -171,19 +171,15 @@ TABLES = (TABLE1, TABLE2, TABLE3)
 ROWS = {row.id: row for table in TABLES for row in table.rows}
 
 EQUATIONS = (
-    ("The discriminator's objective, maximised: binary cross-entropy between real images and samples",
-     "cqlib.losses:discriminator_loss"),
-    ("The quality loss, both of Goodfellow's losses added: KL(model || data) for an optimal discriminator",
-     "cqlib.losses:quality_loss"),
-    ("The coverage loss, maximum likelihood: KL(data || model) up to the data's entropy", "cqlib.losses:coverage_loss"),
-    ("The coverage loss on n training images: it sees the mass on them and not where the rest goes",
-     "cqlib.losses:coverage_loss"),
-    ("The basic decoder: pixels are independent given z", "cqlib.losses:gaussian_log_density"),
-    ("The decoder over features: independent features y given z", "cqlib.losses:gaussian_log_density"),
-    ("From features to the image, through the inverse of f", "cqlib.models.hybrid:HybridModel.image"),
-    ("The decoder over images: change of variables, so that pixels depend on each other given z",
-     "cqlib.losses:decoder_log_density"),
-)  # fmt: skip
+    ("the discriminator's objective", "cqlib.losses:discriminator_loss"),
+    ("quality loss: KL(model || data), D optimal", "cqlib.losses:quality_loss"),
+    ("coverage loss: KL(data || model)", "cqlib.losses:coverage_loss"),
+    ("on n images", "cqlib.losses:coverage_loss"),
+    ("decoder of independent pixels", "cqlib.losses:gaussian_log_density"),
+    ("of features", "cqlib.losses:gaussian_log_density"),
+    ("features to image, by f⁻¹", "cqlib.models.hybrid:HybridModel.image"),
+    ("decoder over images: change of variables", "cqlib.losses:decoder_log_density"),
+)
 """Numbered from 1: what an equation is, module and name of what computes it."""
 
 

@@ -16,9 +16,9 @@ from cqlib.util.text import without_paths
 
 PROFILES = {
     "smoke": "tests: tiny nets, tens of steps",
-    "quick": "the default: real photographs at 16x16 on a CPU, half an hour",
+    "quick": "the default: small nets, minutes on a CPU",
     "study": "an evening on a CPU, minutes on a GPU",
-    "paper": "the paper's recipes on the paper's data sets: a GPU, days in all",
+    "paper": "the paper's recipes: a GPU, days in all",
 }
 
 DEVELOPMENT_DATA = "photos10"

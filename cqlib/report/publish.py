@@ -1,4 +1,4 @@
-"""Finished runs -> reports/published and README: records made from committed code, grids of first seeds, `MODELS`."""
+"""Finished runs -> reports/published, README, docs: committed records, grids of first seeds and `MODELS`."""
 
 import shutil
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Recor
 
 
 def publish(runs_dir: Path) -> list[Path]:
-    """Copy records and first grids, draw the picture, render README and page; the files written."""
+    """Copy records and first grids, draw the picture, render README, docs and page; the files written."""
     records = [r for r in publishable(runs_dir) if not r.changes or r.variant in BESIDE]
     finished = {record.folder for record in records}  # others may finish meanwhile
     tried = publishable(runs_dir / ablations.FOLDER, STATUSES)
@@ -71,7 +71,7 @@ def publish(runs_dir: Path) -> list[Path]:
     if picture:
         written.append(write_atomic(PUBLISHED / "table1.webp", picture))
     readme.write()
-    return [*written, readme.README, report.render(PUBLISHED, runs_dir=PUBLISHED)]
+    return [*written, *readme.DOCUMENTS, report.render(PUBLISHED, runs_dir=PUBLISHED)]
 
 
 def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:

@@ -1,7 +1,7 @@
 """Durations and numbers in words, and text from outside made safe to show."""
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 
 def duration(seconds: float) -> str:
@@ -63,3 +63,16 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table; a bar within a cell does not end it."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def fill(text: str, parts: Mapping[str, str]) -> str:
+    """Markdown with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced by `parts[NAME]`, on lines of its
+    own or within one. ValueError where the marks of a part are missing."""
+    for name, part in parts.items():
+        before, start, rest = text.partition(f"<!-- {name} -->")
+        inside, end, after = rest.partition(f"<!-- /{name} -->")
+        if not end:
+            raise ValueError(f"there is no part <!-- {name} --> … <!-- /{name} -->")
+        line = "\n" if inside.startswith("\n") else ""
+        text = f"{before}{start}{line}{part}{line}{end}{after}"
+    return text

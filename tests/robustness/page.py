@@ -1,4 +1,4 @@
-"""docs/robustness.md, from the figures in reports/published: `python tests/robustness/page.py`."""
+"""The tables of docs/robustness.md, from the figures in reports/published: `python tests/robustness/page.py`."""
 
 from __future__ import annotations
 
@@ -11,22 +11,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from cqlib.util.files import write_atomic  # noqa: E402
 from cqlib.util.paths import PUBLISHED, ROOT  # noqa: E402
-from cqlib.util.text import markdown_table  # noqa: E402
+from cqlib.util.text import fill, markdown_table  # noqa: E402
 
 FILE = ROOT / "docs" / "robustness.md"
-INTRODUCTION = """# Robustness
-
-Faults at random moments of trainings and reports, and bad input by the thousand: what was kept, what was said, and with
-which exit code it ended. `python tests/robustness/page.py` writes this page.
-
-These figures were measured before the package was divided into rooms, and keep the words and readers of that time
-(CIFAR-10's binary batches and STL-10's archives are read otherwise now). The commands below measure today's code."""
 
 
-def page(folder: Path = PUBLISHED) -> str:
-    """The page as Markdown."""
+def render(text: str, folder: Path = PUBLISHED) -> str:
+    """The page's `text` with both parts rendered anew."""
     faults, inputs = (json.loads((folder / f"robustness_{name}.json").read_text()) for name in ("faults", "inputs"))
-    return "\n\n".join([INTRODUCTION, "## Faults", _faults(faults), "## Bad input", _inputs(inputs)]) + "\n"
+    return fill(text, {"faults": _faults(faults), "inputs": _inputs(inputs)})
 
 
 def _faults(figures: dict[str, Any]) -> str:
@@ -58,4 +51,4 @@ def _inputs(figures: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    write_atomic(FILE, page())
+    write_atomic(FILE, render(FILE.read_text()))
