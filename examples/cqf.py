@@ -1,0 +1,150 @@
+"""CQ-F in one file: a VAE with a Gaussian decoder in the feature space of an invertible f, trained by L_C + lambda L_Q.
+
+    z ~ N(0, I),   y ~ N(mu(z), diag(sigma(z)^2)),   x = f^-1(y)
+
+`python examples/cqf.py` trains it on photographs and draws real images, G(z) (T = 0) and samples (T = 1) in cqf.png.
+The method is all here, in plain PyTorch: only the images come from the package, and a test holds the equations equal.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+from torchvision.utils import save_image
+
+from cqlib import data
+
+LATENT, WIDTH, LAMBDA, SIGMA_FLOOR = 64, 32, 100.0, 1 / 256
+
+
+def narrowing(outputs: int, act: nn.Module) -> nn.Sequential:
+    """(N, 3, 16, 16) -> (N, outputs): the encoder, and the critic's logit l(x) of D(x) = sigmoid(l(x))."""
+    first = nn.Conv2d(3, WIDTH, 3, padding=1)
+    second, third = (nn.Conv2d(a, 2 * a, 4, stride=2, padding=1) for a in (WIDTH, 2 * WIDTH))
+    return nn.Sequential(first, act, second, act, third, act, nn.Flatten(), nn.Linear(4 * WIDTH * 4 * 4, outputs))
+
+
+def widening(outputs: int) -> nn.Sequential:
+    """z (N, 64) -> (N, outputs, 16, 16): the decoder."""
+    first = nn.Linear(LATENT, 4 * WIDTH * 4 * 4)
+    second, third = (nn.ConvTranspose2d(2 * a, a, 4, stride=2, padding=1) for a in (2 * WIDTH, WIDTH))
+    last = nn.Conv2d(WIDTH, outputs, 3, padding=1)
+    return nn.Sequential(first, nn.ELU(), nn.Unflatten(1, (4 * WIDTH, 4, 4)), second, nn.ELU(), third, nn.ELU(), last)
+
+
+def coupling_net(width: int = WIDTH // 2) -> nn.Sequential:
+    """(N, 3, S, S) -> (N, 6, S, S): t and ln s, both 0 at the start, so that f starts as the identity."""
+    first, second, last = (nn.Conv2d(a, b, 3, padding=1) for a, b in ((3, width), (width, width), (width, 6)))
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), last)
+
+
+class Flow(nn.ModuleList):
+    """f, images x -> features y: per net a coupling y1 = x1, y2 = t(x1) + s(x1) x2 of a checkerboard's two colours."""
+
+    def t_and_log_s(self, k: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of coupling k, (N, 3, S, S): functions of the pixels x1 of one colour, and 0 there. ln s stays below 4."""
+        rows, columns = (torch.arange(side) for side in x.shape[2:])
+        second = ((rows[:, None] + columns + k) % 2).to(x)
+        t, raw = self[k]((1 - second) * x).chunk(2, dim=1)
+        return second * t, second * 4 * torch.tanh(raw / 4)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """y = f(x), and ln |det df/dx| = sum ln s (N,)."""
+        log_det = x.new_zeros(len(x))
+        for k in range(len(self)):
+            t, log_s = self.t_and_log_s(k, x)
+            x, log_det = t + log_s.exp() * x, log_det + log_s.flatten(1).sum(1)
+        return x, log_det
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """x = f^-1(y), Eq. (7): as fast, for t and s need no inverse."""
+        for k in reversed(range(len(self))):
+            t, log_s = self.t_and_log_s(k, y)
+            y = (y - t) * (-log_s).exp()
+        return y
+
+
+class CQF(nn.Module):
+    """Encoder q(z|x), decoder mu(z) and sigma(z), and f."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = narrowing(2 * LATENT, nn.ELU()), widening(6)
+        self.flow = Flow(coupling_net() for _ in range(3))
+
+    def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """mu(z) and ln sigma(z) of Eq. (6), in feature space."""
+        mean, raw = self.decoder(z).chunk(2, dim=1)
+        return mean, (SIGMA_FLOOR + softplus(raw - 1.5)).log()
+
+    def log_density(self, x: Tensor, z: Tensor) -> Tensor:
+        """Eq. (8): ln p_x(x|z) = ln N(f(x); mu(z), sigma(z)) + ln |det df/dx|, in nats (N,)."""
+        y, log_det = self.flow(x)
+        mean, log_sigma = self.decode(z)
+        terms = -0.5 * ((y - mean) / log_sigma.exp()) ** 2 - log_sigma - 0.5 * math.log(2 * math.pi)
+        return terms.flatten(1).sum(1) + log_det
+
+    def coverage(self, x: Tensor) -> Tensor:
+        """L_C, Eqs. (3) and (4), by the ELBO: KL(q(z|x) || p(z)) - ln p(x|z), mean over images, in nats."""
+        mean, log_variance = self.encoder(x).chunk(2, dim=1)
+        z = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
+        return (kl - self.log_density(x, z)).mean()
+
+    def sample(self, n: int, temperature: float = 0.0) -> Tensor:
+        """x = f^-1(mu(z) + T sigma(z) eps); T = 0 is the G(z) that the critic sees, T = 1 the model's distribution."""
+        mean, log_sigma = self.decode(torch.randn(n, LATENT))
+        return self.flow.inverse(mean + temperature * log_sigma.exp() * torch.randn_like(mean))
+
+
+def critic_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """Eq. (1), negated, and a penalty on slopes |grad l| other than 1 between real and generated images."""
+    between = torch.lerp(fake, real, torch.rand(len(real), 1, 1, 1)).requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+    return softplus(-critic(real)).mean() + softplus(critic(fake)).mean() + penalty
+
+
+def model_loss(model: CQF, critic: nn.Module, x: Tensor) -> Tensor:
+    """L_C + lambda L_Q, where L_Q = -E[ln D / (1 - D)] = -E[l], Eq. (2), reaches mu through f^-1 and leaves f alone."""
+    l_c = model.coverage(x)
+    model.flow.requires_grad_(False)
+    l_q = -critic(model.sample(len(x))).mean()
+    model.flow.requires_grad_(True)
+    return l_c + LAMBDA * l_q
+
+
+def in_cells(pixels: Tensor) -> Tensor:
+    """uint8 -> [-1, 1): a random point of each pixel's cell, 1/128 wide, so that densities bound probabilities."""
+    return (pixels + torch.rand(pixels.shape)) / 128 - 1
+
+
+def main(steps: int = 1000) -> None:
+    torch.manual_seed(100)
+    photos10 = data.load("photos10")
+    train, test = photos10.train.images, photos10.test.images
+    model, critic = CQF(), narrowing(1, nn.LeakyReLU(0.2))
+    adam = torch.optim.Adam(model.parameters(), lr=1e-3)
+    critic_adam = torch.optim.Adam(critic.parameters(), lr=1e-3, betas=(0.5, 0.99))
+    for step in range(steps + 1):
+        x = in_cells(train[torch.randint(len(train), (16,))])
+        critic_adam.zero_grad()
+        critic_loss(critic, x, model.sample(len(x)).detach()).backward()
+        critic_adam.step()
+        adam.zero_grad()
+        model_loss(model, critic, x).backward()
+        adam.step()
+        if step % 100 == 0:
+            with torch.no_grad():
+                nats = model.coverage(in_cells(test[:500])) / test[0].numel()
+            print(f"step {step}: {(nats + math.log(128)) / math.log(2):.2f} bits per dimension on held-out images")
+    with torch.no_grad():
+        rows = [in_cells(test[:16]), model.sample(16), model.sample(16, temperature=1.0)]
+    save_image(torch.cat(rows).clamp(-1, 1), "cqf.png", nrow=16, normalize=True, value_range=(-1, 1))
+
+
+if __name__ == "__main__":
+    main()
