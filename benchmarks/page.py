@@ -14,12 +14,24 @@ from cqlib.util.text import fill, markdown_table, megabytes
 
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "reports" / "published" / "bench"
+DEFAULT = RESULTS / "default_run.json"
 HEADER = ("row", "against", "ours", "other", "ratio (least to most)", "target", "")
 
 
 def render(text: str) -> str:
-    """The page's `text` with both parts rendered anew."""
-    return fill(text, {"bench": tables(), "precision": precision.precision()})
+    """The page's `text` with its parts rendered anew."""
+    return fill(text, {"default": default_run(), "bench": tables(), "precision": precision.precision()})
+
+
+def default_run(file: Path = DEFAULT) -> str:
+    """What `benchmarks/default_run.py` measured of the default command, in a sentence."""
+    r = json.loads(file.read_text())
+    restricted = ", ".join(f"{name}={value}" for name, value in r["restricted to"].items())
+    machine = f"{r['machine']}{f' (restricted by `{restricted}`)' if restricted else ''}"
+    return (
+        f"From nothing, on {machine}: {r['seconds']:,} s, at most {megabytes(1e6 * r['memory_mb'])} of memory. Run "
+        f"again, when all is done: {r['seconds_again']} s. Commit {r['commit'][:7]}."
+    )
 
 
 def tables(folder: Path = RESULTS) -> str:

@@ -122,7 +122,7 @@ def in_cells(pixels: Tensor) -> Tensor:
     return (pixels + torch.rand(pixels.shape)) / 128 - 1
 
 
-def main(steps: int = 1000) -> None:
+def main(steps: int = 800) -> None:
     torch.manual_seed(100)
     photos10 = data.load("photos10")
     train, test = photos10.train.images, photos10.test.images

@@ -34,6 +34,7 @@ def package():
     with torch.no_grad():
         for p in system.parameters():
             p.add_(0.1 * torch.randn_like(p))
+        system.critic.head.weight.mul_(100)  # lambda L_Q as large as L_C
     return system
 
 
@@ -79,7 +80,7 @@ def pixels():
 def test_f_its_determinant_and_its_inverse(example, package, pixels):
     x = dequantise(pixels)
     (y, log_det), (expected, of_package) = example.flow(x), package.flow(x)
-    assert (expected - x).abs().max() > 0.1 and of_package.abs().min() > 1
+    assert (expected - x).abs().max() > 0.1 and of_package.abs().min() > 0.1
     torch.testing.assert_close(y, expected)
     torch.testing.assert_close(log_det, of_package)
     torch.testing.assert_close(example.flow.inverse(y), x, atol=1e-5, rtol=0)
@@ -94,7 +95,7 @@ def test_own_coupling_nets_give_the_jacobian_that_they_say(cqf):
     x = torch.randn(1, 3, 4, 4, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda x: flow(x)[0], x).reshape(48, 48)
     y, log_det = flow(x)
-    assert log_det.item() == pytest.approx(torch.linalg.slogdet(jacobian).logabsdet.item(), abs=1e-9)
+    assert log_det.item() == pytest.approx(torch.linalg.slogdet(jacobian).logabsdet.item(), rel=1e-9)
     assert abs(log_det.item()) > 0.1
     torch.testing.assert_close(flow.inverse(y), x)
 
