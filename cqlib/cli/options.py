@@ -185,6 +185,8 @@ RUN_ALL: dict[str, dict[str, Any]] = {
     "--cluster": {"type": address, "metavar": "ADDRESS",
                   "help": "run the rows on a Ray cluster, given as HOST:PORT (extra: cluster)"},
     "--time-budget": OPTIONS["--time-budget"],
+    "--no-train": {"action": "store_true",
+                   "help": "train nothing: notebooks and report from what there is, here and published"},
     "--list": {"action": "store_true",
                "help": "list rows, notebooks, data sets and profiles, and the time and memory that the rows of this "
                        "command take here, then stop"},
@@ -208,6 +210,7 @@ class Options:
     jobs: int | None
     cluster: str | None
     time_budget: float | None
+    no_train: bool
     list: bool
 
 

@@ -50,7 +50,8 @@ class Pending(NamedTuple):
 
 
 def plan(opts: Options) -> Plan:
-    """The plan for `--only` (default: every notebook, and the rows of Table 1), `--data` and `--seeds`."""
+    """The plan for `--only` (default: every notebook, and the rows of Table 1), `--data` and `--seeds`; without
+    experiments for `--no-train`."""
     from cqlib.experiments.experiment import experiment
 
     books = notebooks()
@@ -76,7 +77,7 @@ def plan(opts: Options) -> Plan:
         for seed in opts.seeds
     ]
     once = {(e.variant, e.data, e.seed): e for e in experiments}
-    return Plan(tuple(once.values()), tuple(dict.fromkeys(files)))
+    return Plan(() if opts.no_train else tuple(once.values()), tuple(dict.fromkeys(files)))
 
 
 def pending(opts: Options, todo: Plan, features: Features | None = None) -> Pending:
@@ -148,8 +149,9 @@ def show(opts: Options, stop: StopRequest) -> int:
 
 
 def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
-    """One task per notebook whose inputs are not those of its last run. Every notebook declares these parameters."""
-    from cqlib.cli.papermill import Job
+    """One task per notebook whose inputs are not those of its last run. Every notebook declares these parameters, and
+    `train` where it can train."""
+    from cqlib.cli.papermill import Job, declared
 
     parameters = {
         "profile": opts.profile,
@@ -161,7 +163,9 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
         "feature_weights": None if opts.feature_weights is None else str(opts.feature_weights),
     }
     folder, records = opts.out / "notebooks", (opts.runs_dir, RECORDS)
-    jobs = [Job(file, parameters, folder / file.stem, records) for file in todo.notebooks]
+    given = {file: {**parameters, "train": False} if opts.no_train and "train" in declared(file) else parameters
+             for file in todo.notebooks}  # fmt: skip
+    jobs = [Job(file, values, folder / file.stem, records) for file, values in given.items()]
     return [Task(job.out.name, "cqlib.cli.papermill:execute", job) for job in jobs if not job.done()]
 
 

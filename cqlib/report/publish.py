@@ -26,7 +26,7 @@ from cqlib.util.text import without_paths
 
 PICTURE = {"profile": "quick", "data": "photos10"}
 """The run set of README's picture of Table 1, seed 0, and of the published models."""
-MODELS = ("table1/cq-f", "table2/cqf-residual", "extra/cq-f-conditional")
+MODELS = (*(row.id for row in paper.TABLE1.rows), "table2/cqf-residual", "extra/cq-f-conditional")
 """Rows whose first seed is published with its weights, so that a reader can sample at once; 6 MB in all."""
 GRID_ROWS = 6
 """Grids are published as WebP without repeated pixels, the first rows of them; of images above 32 pixels fewer."""

@@ -145,6 +145,16 @@ def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
     }
 
 
+def test_without_training_notebooks_are_all_that_runs_and_train_nothing_either(tmp_path, books):
+    given = chosen(tmp_path, "--only", "table1", "--no-train")
+    todo = suite.plan(given)
+    assert todo.experiments == () and [file.stem for file in todo.notebooks] == ["table1_objectives"]
+    (task,) = suite.notebook_tasks(given, todo)
+    assert "train" not in task.argument.parameters  # it declares no such parameter
+    (real,) = suite.notebook_tasks(given, todo._replace(notebooks=(notebooks(ROOT / "notebooks")["table1"],)))
+    assert real.argument.parameters == {**task.argument.parameters, "train": False}
+
+
 def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch):
     monkeypatch.setattr(tasks, "cores", lambda: 7)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
