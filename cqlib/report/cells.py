@@ -1,7 +1,9 @@
 """What a notebook cell shows: pictures with a text for screen readers, tables, panels, sliders in a live kernel."""
 
 import html
+import inspect
 import os
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +26,8 @@ SYSTEMS = ("VAE", "VAE-F", "CQ", "CQ-F", "GAN")
 """Systems in the order of their colours; any other label comes after."""
 SIGNED = "coolwarm"
 """Colours of values on either side of 0, which is grey: neither end is lost on a light or on a dark page."""
+DRAWING = ("cqlib.figures.", "cqlib.lessons.")
+"""Packages whose functions draw pictures."""
 
 Format = int | Callable[[float], str]
 """Of the numbers of a column: their decimals, or a function."""
@@ -33,8 +37,21 @@ Line = tuple[Sequence[float], Sequence[float], str, str, str]
 
 
 def picture(figure: Figure, alt: str) -> HTML:
-    """A figure in the colours of the page; `alt` describes it in words."""
-    return HTML(page.scoped(plots.to_svg(figure, alt)))
+    """A figure in the colours of the page, and the code that drew it, folded; `alt` describes it in words."""
+    return HTML(page.scoped(plots.to_svg(figure, alt) + how_drawn()))
+
+
+def how_drawn() -> str:
+    """The functions of figures and lessons that are being called, the outermost first, as HTML that unfolds."""
+    sources, frame = [], inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(DRAWING):
+            sources.append(textwrap.dedent(inspect.getsource(frame.f_code)).strip())
+        frame = frame.f_back
+    if not sources:
+        return ""
+    code = html.escape("\n\n\n".join(reversed(sources)))
+    return f'<details class="how"><summary>how this was drawn</summary><pre tabindex="0">{code}</pre></details>'
 
 
 def pixels(images: Tensor, alt: str, *, columns: int = 8, scale: int | None = None) -> HTML:

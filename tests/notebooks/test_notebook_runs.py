@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
 
 from cqlib.cli import papermill as notebooks
 from cqlib.cli.papermill import mathml, page
@@ -119,6 +120,13 @@ def test_unknown_parameters_and_bad_files_are_refused(job, tmp_path):
     nbformat.write(nbformat.v4.new_notebook(), tmp_path / "plain.ipynb")
     with pytest.raises(UserError, match="no cell tagged 'parameters'"):
         notebooks.declared(tmp_path / "plain.ipynb")
+
+
+def test_cells_for_colab_are_not_on_the_page():
+    v4 = nbformat.v4
+    cells = [v4.new_markdown_cell("[a badge](https://x.org)", metadata={"tags": ["colab"]}), v4.new_code_cell("x = 1")]
+    text = BeautifulSoup(page(v4.new_notebook(cells=cells), ".", "x"), "html.parser").find("main").get_text()
+    assert "x = 1" in text and "badge" not in text
 
 
 def test_formulas_are_mathml_and_never_cost_the_page(monkeypatch):

@@ -1,0 +1,92 @@
+"""Cells for Colab, the same in all notebooks; and students' copies, their teacher's without the solutions."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+spec = importlib.util.spec_from_file_location("notebooks", ROOT / "tools" / "notebooks.py")
+notebooks = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(notebooks)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of notebooks with one teacher's copy that has been run, and a notebook that is no walkthrough."""
+    v4 = nbformat.v4
+    cells = [v4.new_markdown_cell("# Title"), v4.new_code_cell("x = 1"), v4.new_markdown_cell("## Exercises"),
+             v4.new_code_cell("print(x)"), v4.new_code_cell("seeds = [0]")]  # fmt: skip
+    cells[3].metadata["tags"] = ["solution"]
+    cells[3].outputs = [v4.new_output("stream", text="1\n")]
+    cells[1].execution_count = 7
+    cells[1].metadata["execution"] = {"started": "today"}
+    cells[4].metadata["tags"] = ["parameters"]
+    (tmp_path / "notebooks" / "solutions").mkdir(parents=True)
+    teacher = v4.new_notebook(cells=cells, metadata={"kernelspec": {"name": "mine", "display_name": "Mine"}})
+    nbformat.write(teacher, tmp_path / "notebooks" / "solutions" / "01_x.ipynb")
+    nbformat.write(v4.new_notebook(cells=cells[:2]), tmp_path / "notebooks" / "table.ipynb")
+    return tmp_path / "notebooks"
+
+
+def test_the_student_gets_all_but_the_solutions_and_no_outputs(folder, capsys):
+    assert notebooks.main([], folder) == 0
+    copy = nbformat.read(folder / "01_x.ipynb", 4)
+    nbformat.validate(copy)
+    assert [cell.source for cell in copy.cells[2:]] == ["# Title", "x = 1", "## Exercises", "seeds = [0]"]
+    assert [cell.id for cell in copy.cells] == [*"012345"]
+    assert copy.cells[3].execution_count is None and not copy.cells[3].metadata
+    assert copy.cells[5].metadata.tags == ["parameters"] and copy.metadata.kernelspec.name == "python3"
+    teacher = nbformat.read(folder / "solutions" / "01_x.ipynb", 4)
+    assert [cell.id for cell in teacher.cells] == [*"0123456"]
+    assert not teacher.cells[5].outputs and teacher.cells[5].metadata.tags == ["solution"]
+    assert capsys.readouterr().out.count("written") == 3
+    assert notebooks.main([], folder) == 0 and capsys.readouterr().out == ""  # nothing left to do
+
+
+def test_every_notebook_begins_with_its_own_badge_and_today_s_setup(folder, monkeypatch):
+    notebooks.main([], folder)
+    for name in ("01_x", "solutions/01_x", "table"):
+        badge, setup, title, *_ = nbformat.read(folder / f"{name}.ipynb", 4).cells
+        assert badge.source.endswith(f"/github/your_account/cq-companion/blob/main/notebooks/{name}.ipynb)")
+        assert setup.source == notebooks.SETUP and title.source == "# Title"
+        assert badge.metadata.tags == setup.metadata.tags == ["colab"]
+    monkeypatch.setattr(notebooks, "SETUP", "pass")  # an older one is replaced
+    notebooks.main([], folder)
+    assert [cell.source for cell in nbformat.read(folder / "table.ipynb", 4).cells[1:]] == ["pass", "# Title", "x = 1"]
+
+
+def test_the_setup_does_something_on_colab_alone(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "project" / "notebooks").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    exec(notebooks.SETUP, {})
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    exec(notebooks.SETUP, {})  # cqlib is here
+    assert not commands and Path.cwd() == tmp_path
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    exec(notebooks.SETUP, {})
+    assert [command[:2] for command in commands] == [["git", "clone"], [sys.executable, "-m"]]
+    assert notebooks.REPOSITORY in commands[0] and Path.cwd() == tmp_path / "project" / "notebooks"
+    assert sys.path[0] == str(tmp_path / "project")
+
+
+def test_what_is_out_of_step_is_named_and_left_alone(folder, capsys):
+    notebooks.main([], folder)
+    path = folder / "01_x.ipynb"
+    changed = path.read_text().replace("# Title", "# Another")
+    path.write_text(changed)
+    capsys.readouterr()
+    assert notebooks.main(["--check"], folder) == 1
+    assert capsys.readouterr().out == "notebooks/01_x.ipynb: out of step\n"
+    assert path.read_text() == changed
+
+
+def test_the_notebooks_of_this_repository_are_in_step(capsys):
+    assert notebooks.main(["--check"]) == 0, capsys.readouterr().out

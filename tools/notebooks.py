@@ -1,0 +1,93 @@
+"""What notebooks have in common, written from one place: the cells for Colab, and the students' copies.
+
+    python tools/notebooks.py            write what is out of step
+    python tools/notebooks.py --check    write nothing; exit code 1 and one line per notebook that is out of step
+
+Each notebook begins with a badge that opens it in Colab, and a cell that fetches the project there. Of a walkthrough
+the teacher's copy, notebooks/solutions/NAME.ipynb, is the one to edit; the student's, notebooks/NAME.ipynb, is the same
+without the cells tagged `solution`. None has outputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+from nbformat.v4 import new_code_cell, new_markdown_cell
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "notebooks"
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["repository"]
+SOLUTION, COLAB = "solution", "colab"
+"""Tags of cells."""
+BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({})"
+SETUP = f"""\
+# On Google Colab this fetches the project, in some minutes; elsewhere it does nothing. (Colab itself was not tried.)
+import importlib.util
+import os
+import subprocess
+import sys
+
+if "google.colab" in sys.modules and importlib.util.find_spec("cqlib") is None:
+    subprocess.run(["git", "clone", "--depth=1", "{REPOSITORY}", "project"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--editable", "project"], check=True)
+    sys.path.insert(0, os.path.abspath("project"))
+    os.chdir("project/notebooks")"""
+
+
+def stripped(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
+    """`notebook` itself, the file `name` below notebooks/, with today's cells for Colab, and without outputs, execution
+    counts and whatever the last run left in its metadata."""
+    address = f"{REPOSITORY}/blob/main/notebooks/{name}".replace("github.com", "colab.research.google.com/github", 1)
+    tagged = {"metadata": {"tags": [COLAB]}}
+    others = [cell for cell in notebook.cells if COLAB not in cell.metadata.get("tags", [])]
+    notebook.cells = [new_markdown_cell(BADGE.format(address), **tagged), new_code_cell(SETUP, **tagged), *others]
+    for i, cell in enumerate(notebook.cells):
+        cell.id = str(i)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}})
+    return notebook
+
+
+def student(teacher: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
+    """`teacher` without its solutions; `teacher` stays as it is."""
+    copy = nbformat.from_dict(teacher)
+    copy.cells = [cell for cell in copy.cells if SOLUTION not in cell.metadata.get("tags", [])]
+    return stripped(copy, name)
+
+
+def wanted(folder: Path) -> dict[Path, str]:
+    """Every notebook, and the text that its file should have."""
+    teachers = sorted((folder / "solutions").glob("*.ipynb"))
+    books = {path: stripped(nbformat.read(path, 4), path.name) for path in sorted(folder.glob("*.ipynb"))}
+    for path in teachers:
+        teacher = nbformat.read(path, 4)
+        books[folder / path.name] = student(teacher, path.name)
+        books[path] = stripped(teacher, f"solutions/{path.name}")
+    return {path: nbformat.writes(book) + "\n" for path, book in books.items()}
+
+
+def main(argv: list[str] | None = None, folder: Path = FOLDER) -> int:
+    """Write or check; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, say what is out of step")
+    check = parser.parse_args(argv).check
+    stale = 0
+    for path, content in wanted(folder).items():
+        if path.is_file() and path.read_text(encoding="utf-8") == content:
+            continue
+        stale += 1
+        print(f"{path.relative_to(folder.parent)}: {'out of step' if check else 'written'}")
+        if not check:
+            path.write_text(content, encoding="utf-8")
+    return int(check and stale > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
