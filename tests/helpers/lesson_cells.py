@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,33 @@ import nbformat
 FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
 
 
+def sources(lesson: str) -> list[str]:
+    """The code of a notebook ("01"), cell by cell."""
+    (path,) = FOLDER.glob(f"{lesson}*.ipynb")
+    return [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
 def run_cell(lesson: str, text: str, **names: Any) -> dict[str, Any]:
     """All names after the one cell of a notebook ("01") that contains `text`, run with the notebook's imports and with
     `names`; "_" is the value that the cell shows, if any."""
-    (path,) = FOLDER.glob(f"{lesson}*.ipynb")
-    sources = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    return run_cells(lesson, [text], **names)
+
+
+def run_cells(lesson: str, texts: Sequence[str], swap: tuple[str, str] = ("", ""), **names: Any) -> dict[str, Any]:
+    """As `run_cell`, of several cells one after the other; in all of them the text `swap[0]` is replaced by `swap[1]`,
+    and it must be there."""
+    code = sources(lesson)
+    chosen = [source for text in texts for source in code if text in source]
+    assert len(chosen) == len(texts), f"not exactly one cell for each of {texts}"
     imports = [
-        node for source in sources for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)
+        node for source in code for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)
     ]
-    (body,) = [ast.parse(source).body for source in sources if text in source]
+    body = [*imports]
+    assert any(swap[0] in source for source in chosen)
+    for source in chosen:
+        body += ast.parse(source.replace(*swap) if swap[0] else source).body
     if isinstance(body[-1], ast.Expr):
         body[-1] = ast.Assign([ast.Name("_", ast.Store())], body[-1].value)
-    tree = ast.fix_missing_locations(ast.Module([*imports, *body], []))
-    exec(compile(tree, str(path), "exec"), names)
+    tree = ast.fix_missing_locations(ast.Module(body, []))
+    exec(compile(tree, f"lesson {lesson}", "exec"), names)
     return names

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from html_tables import cells, value
-from lesson_cells import run_cell
+from lesson_cells import run_cell, run_cells
 from sklearn.decomposition import PCA
 
 from cqlib import data as data_sets
@@ -92,9 +92,6 @@ def test_correlated_noise_is_the_covariance_of_the_residuals(v, moments):
     factorised = linear_decoder.fit(moments, 6)
     correlated = linear_decoder.correlated(factorised)
     assert torch.linalg.eigvalsh(correlated.noise).min() > 0
-    names = {"moments": moments, "codes": 6, "linear": "linear", "decoders": {"linear": factorised}}
-    (line,) = cells(run_cell("03", "The covariance that the codes leave", **names)["_"])
-    assert line[1] == line[2] and float(line[3]) < 1e-12
     draws = torch.cat([v - factorised.decode(factorised.infer(v, generator(s)).z)[0] for s in range(10)])
     noise = correlated.noise_like(torch.zeros(40_000, *SHAPE), generator())
     for x, tolerance in ((draws, 0.03), (noise, 0.05)):
@@ -137,26 +134,44 @@ def test_excess_kurtosis_of_known_laws():
     assert residuals.excess_kurtosis(5 + 2 * laplace) == pytest.approx(3, abs=0.3)
 
 
-def test_gain_of_a_covariance_is_a_divergence(v):
-    c = residuals.covariance(v)
-    zero, identity = torch.zeros(D, dtype=torch.float64), torch.eye(D, dtype=torch.float64)
-    p, unit = (torch.distributions.MultivariateNormal(zero, matrix) for matrix in (c.matrix, identity))
-    expected = float(torch.distributions.kl_divergence(p, unit))
-    assert c.scales + c.correlations == pytest.approx(expected, rel=1e-9)
-    assert float(c.gain(v).mean()) == pytest.approx(expected, rel=1e-9)
+@pytest.fixture(scope="module")
+def lesson():
+    """The Gaussians of the lesson, and what independence costs."""
+    return SimpleNamespace(**run_cells("03", ("class Factorised", "def cost("), seen={}))
+
+
+def test_gain_of_a_covariance_is_a_divergence(v, lesson):
     x = v.flatten(1).double()
-    torch.testing.assert_close(c.gain(v), p.log_prob(x) - unit.log_prob(x), rtol=1e-9, atol=1e-8)
-    white = c.whiten(v)
+    c = lesson.second_moments(x)
+    zero, identity = torch.zeros(D, dtype=torch.float64), torch.eye(D, dtype=torch.float64)
+    p, unit = (torch.distributions.MultivariateNormal(zero, matrix) for matrix in (c, identity))
+    expected = float(torch.distributions.kl_divergence(p, unit))
+    assert float(sum(lesson.cost(c))) == pytest.approx(expected, rel=1e-9)
+    assert lesson.gain(c, x) == pytest.approx(expected, rel=1e-9)
+    assert lesson.gain(c, x[:5]) == pytest.approx(float((p.log_prob(x[:5]) - unit.log_prob(x[:5])).mean()), rel=1e-9)
+    white = lesson.Correlated(0, c).whiten(x)
     torch.testing.assert_close(white.T @ white / len(white), identity, rtol=0, atol=1e-9)
 
 
-def test_gain_has_a_part_for_scales_and_one_for_correlations():
-    diagonal = residuals.Covariance(torch.diag(torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)))
-    assert diagonal.correlations == pytest.approx(0, abs=1e-12) and diagonal.scales > 0.1
+def test_draws_of_both_gaussians_have_their_moments(v, lesson):
+    x = v.flatten(1).double()
+    mean, c = x.mean(0), torch.cov(x.T)
+    for p, expected in (
+        (lesson.Factorised(mean, c.diagonal().sqrt()), torch.diag(c.diagonal())),
+        (lesson.Correlated(mean, c), c),
+    ):
+        draws = p.sample(40_000, generator())
+        torch.testing.assert_close(draws.mean(0), mean, rtol=0, atol=0.02)
+        assert (torch.cov(draws.T) - expected).norm() < 0.05 * expected.norm()
+
+
+def test_gain_has_a_part_for_scales_and_one_for_correlations(lesson):
+    scales, correlations = lesson.cost(torch.diag(torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)))
+    assert float(correlations) == pytest.approx(0, abs=1e-12) and scales > 0.1
     rho = 0.8
-    pair = residuals.Covariance(torch.tensor([[1, rho], [rho, 1]], dtype=torch.float64))
-    assert pair.scales == pytest.approx(0, abs=1e-12)
-    assert pair.correlations == pytest.approx(-0.5 * math.log(1 - rho**2))
+    scales, correlations = lesson.cost(torch.tensor([[1, rho], [rho, 1]], dtype=torch.float64))
+    assert float(scales) == pytest.approx(0, abs=1e-12)
+    assert float(correlations) == pytest.approx(-0.5 * math.log(1 - rho**2))
 
 
 def test_nats_of_a_reconstruction_are_those_of_the_model(photos):
@@ -206,15 +221,13 @@ def test_too_few_images_for_a_covariance_are_an_error():
         pictures.moments(Dataset("cats", 16, ("all",), *splits))
 
 
-def test_tables_agree_with_themselves(photos):
+def test_tables_agree_with_themselves(photos, lesson):
     moments = pictures.moments(photos)
     decoders = {"linear": linear_decoder.fit(moments, 16)}
     seen = pictures.reconstructions(decoders, photos)
     names = {"moments": moments, "images": photos, "decoders": decoders, "seen": seen, "with_f": {}, "seen_with_f": {}}
-    (line,) = cells(run_cell("03", "Eq. (5) on the first test image", **names)["_"])
-    assert line[1] == line[2] == line[3] and float(line[4]) < 1e-8
-    (line,) = cells(run_cell("03", "Gain of a Gaussian", **names)["_"])
-    assert value(line[1]) + value(line[2]) == pytest.approx(value(line[3]), abs=0.2) and float(line[4]) < 1e-9
+    (line,) = cells(run_cells("03", ("class Factorised", "def cost("), **names)["_"])
+    assert value(line[1]) + value(line[2]) == pytest.approx(value(line[3]), abs=0.2)
     lines = cells(run_cell("03", "numbers to learn", **names)["_"])
     assert lines[0][2] == lines[1][2] and value(lines[0][1]) > value(lines[1][1])
     lines = cells(run_cell("03", "What is correlated where", **names)["_"])

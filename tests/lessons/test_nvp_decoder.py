@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 from fake_records import records
+from functions import Functions
 from html_tables import cells, value
-from lesson_cells import run_cell
+from lesson_cells import run_cell, run_cells
 from torch import nn
 from torch.distributions import Normal
 
@@ -15,7 +16,6 @@ from cqlib import data as data_sets
 from cqlib.experiments.claims import CLAIMS
 from cqlib.experiments.selection import Selection
 from cqlib.lessons import models
-from cqlib.lessons.coupling_layers.inverse import Functions
 from cqlib.lessons.coupling_layers.jacobians import jacobian
 from cqlib.lessons.factorised_decoders import residuals
 from cqlib.lessons.nvp_decoder import change_of_variables, conditional_covariance, flow_effects, sensitivity
@@ -64,13 +64,13 @@ def linear(images):
 @pytest.fixture(scope="module")
 def values(model, images):
     """The variables of the notebook's cell."""
-    return run_cell("05", "# (7)", model=model, images=images)
+    return run_cells("05", ("class Decoder", "def elbo(", "y, drawn ="), model=model, images=images)
 
 
 def test_checks_agree_and_leave_the_model_unchanged(model, values):
     before = {name: p.clone() for name, p in model.state_dict().items()}
     lines = cells(run_cell("05", "The first test image", **values)["_"])
-    assert len(lines) == 5 and all(float(line[-1]) < 5e-3 for line in lines)
+    assert len(lines) == 6 and all(float(line[-1]) < 5e-3 for line in lines)
     assert abs(value(lines[2][1])) > 1  # a determinant that is not 1
     assert all(torch.equal(p, before[name]) and p.dtype == before[name].dtype for name, p in model.state_dict().items())
 

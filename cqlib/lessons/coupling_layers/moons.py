@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from cqlib.data import toy2d
+from cqlib.nets.coupling import alternate
 from cqlib.report import plots
 from cqlib.report.cells import picture, subplots
 
@@ -24,8 +25,8 @@ SIDE, SHOWN = 1.5, 1.1
 
 
 Flow = Any
-"""The notebook's flow of the plane, with `log_prob`, `inverse`, and `inverse_steps`, which yields the points after each
-coupling's inverse."""
+"""The notebook's flow of the plane: `couplings` that change the second coordinate, the first, …, `log_prob`, and
+`inverse`."""
 
 
 @torch.no_grad()
@@ -69,12 +70,19 @@ def densities(flow: Flow) -> HTML:
     return picture(figure, alt)
 
 
+def inverse_steps(flow: Flow, y: Tensor) -> list[Tensor]:
+    """y (N, 2), then the points after the inverse of the last coupling, of the last but one, …; the last ones are x."""
+    x = flow.inverse(y)
+    first = [alternate(flow.couplings[:k], x.chunk(2, dim=1))[0] for k in range(len(flow.couplings), 0, -1)]
+    return [*(torch.cat(groups, dim=1) for groups in first), x]
+
+
 @torch.no_grad()
 def inverse_board(flow: Flow) -> HTML:
     """Draws y of the Gaussian and a square grid, and both after the inverse of each coupling: the last panel is x."""
     y = torch.randn(1200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     lines = _grid_lines()
-    points, grids = list(flow.inverse_steps(y)), list(flow.inverse_steps(lines.view(-1, 2)))
+    points, grids = inverse_steps(flow, y), inverse_steps(flow, lines.view(-1, 2))
     last, columns = len(points) - 1, math.ceil(len(points) / 2)
     with subplots(2.15 * columns, 4.6, 2, columns) as (figure, axes):
         for k, (ax, some, grid) in enumerate(zip(axes.flat, points, grids, strict=False)):

@@ -114,24 +114,20 @@ def correlation_curves(decoders: Decoders, seen: Reconstructions) -> HTML:
     return picture(figure, f"Correlation over distance of residuals and of noise. {'; '.join(words)}")
 
 
-def linear_samples(codes: int, of: Moments, n: int = 16) -> HTML:
-    """The linear decoder's mean for n codes z ~ p(z), with independent noise, and with correlated noise."""
-    factorised = linear_decoder.fit(of, codes)
-    mean, _ = factorised.decode(factorised.prior(n, torch.Generator().manual_seed(0)))
-    board = {"μ(z)": to_uint8(mean)}
-    for title, decoder in (("factorised", factorised), ("correlated", linear_decoder.correlated(factorised))):
-        board[title] = to_uint8(mean + decoder.noise_like(mean, torch.Generator().manual_seed(1)))
+def linear_samples(draws: Mapping[str, Tensor], shape: Sequence[int]) -> HTML:
+    """Title -> images (N, D) of that shape: the linear decoder's means, and draws with independent and with correlated
+    noise."""
+    board = {title: to_uint8(x.view(-1, *shape)) for title, x in draws.items()}
     alt = "Samples from one set of codes: blurred means, the same under grainy noise, the same under smooth noise"
-    return picture(plots.sample_board({"": board}, columns=round(n**0.5)), alt)
+    return picture(plots.sample_board({"": board}, columns=4), alt)
 
 
-def tails(seen: Reconstructions) -> HTML:
-    """Densities of test residuals whitened by the covariance of training residuals, beside the standard normal."""
+def tails(whitened: Mapping[str, Tensor]) -> HTML:
+    """Densities of whitened residuals (N, D) by label, beside the standard normal."""
     edges = np.linspace(-8, 8, 65)
     middle, words = (edges[1:] + edges[:-1]) / 2, []
     with subplots(4.9, 3.2) as (figure, ax):
-        for label, parts in seen.items():
-            white = residuals.covariance(parts["train"].standardised).whiten(parts["test"].standardised)
+        for label, white in whitened.items():
             density = np.histogram(white.numpy(), edges)[0] / white.numel() / np.diff(edges)
             (colour, marker), shown = mark(label), density > 0
             words.append(f"{label}, excess kurtosis {number(residuals.excess_kurtosis(white), 1)}")

@@ -1,15 +1,9 @@
 """Residuals of a decoder, y - mu(z) with z ~ q(z|x), and their distance from the noise of its model.
 
-For a factorised Gaussian decoder e = (y - mu(z)) / sigma(z) is N(0, I). Let C be the second moments of the e of real
-images. On average over these images a Gaussian of covariance C is better by
-
-    KL(N(0, C) || N(0, I)) = 1/2 sum_i (C_ii - 1 - ln C_ii)  -  1/2 ln det R,   R = the correlations in C,
-
-nats: the first part is for wrong scales, the second for neglected correlations, and neither is ever negative.
+For a factorised Gaussian decoder e = (y - mu(z)) / sigma(z) is N(0, I).
 """
 
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cqlib import losses
-from cqlib.lessons.factorised_decoders.linear_decoder import LinearDecoder, log_normal
+from cqlib.lessons.factorised_decoders.linear_decoder import LinearDecoder
 from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import LN_LEVELS, dequantise
 
@@ -107,42 +101,3 @@ def excess_kurtosis(r: Tensor) -> float:
     """E[r^4] / E[r^2]^2 - 3 of each value of r (N, ...) about its mean, then the mean over values: 0 if Gaussian."""
     r = (r - r.mean(0)).double()
     return float((r.pow(4).mean(0) / r.square().mean(0).square()).mean() - 3)
-
-
-@dataclass(frozen=True)
-class Covariance:
-    """Second moments C of standardised residuals, float64 (D, D), and the gain of N(0, C) over N(0, I)."""
-
-    matrix: Tensor
-
-    @functools.cached_property
-    def root(self) -> Tensor:
-        """The lower-triangular root of C."""
-        return torch.linalg.cholesky(self.matrix)
-
-    @property
-    def scales(self) -> float:
-        """1/2 sum_i (C_ii - 1 - ln C_ii), nats per image."""
-        c = self.matrix.diagonal()
-        return float(0.5 * (c - 1 - c.log()).sum())
-
-    @property
-    def correlations(self) -> float:
-        """-1/2 ln det R, nats per image."""
-        return float(0.5 * self.matrix.diagonal().log().sum() - self.root.diagonal().log().sum())
-
-    def gain(self, e: Tensor) -> Tensor:
-        """ln N(e; 0, C) - ln N(e; 0, I) of standardised residuals e (N, C, H, W); -> (N,), nats."""
-        e = e.flatten(1).double()
-        independent = -0.5 * e.square().sum(1) - 0.5 * e.shape[1] * math.log(2 * math.pi)
-        return log_normal(e, self.root) - independent
-
-    def whiten(self, e: Tensor) -> Tensor:
-        """L^-1 e, flat (N, D): uncorrelated, if C is the covariance of e."""
-        return torch.linalg.solve_triangular(self.root, e.flatten(1).double().T, upper=False).T
-
-
-def covariance(e: Tensor) -> Covariance:
-    """Of standardised residuals e (N, C, H, W); N must exceed C H W."""
-    e = e.flatten(1).double()
-    return Covariance(e.T @ e / len(e))

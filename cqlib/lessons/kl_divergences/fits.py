@@ -54,23 +54,6 @@ def gradient(objective: Objective, q: Gaussians) -> Tensor:
     return torch.autograd.grad(objective(unpack(theta)), theta)[0]
 
 
-def natural_curvature(p: Gaussians, n: int = 50) -> float:
-    """The least eigenvalue of the Hessian of KL(p || q) in the natural parameters (m / s^2, -1 / 2 s^2) of q, over n
-    random Gaussians on the line. It is positive wherever KL(p || q) is convex in them."""
-
-    def divergence(natural: Tensor) -> Tensor:
-        variance = -0.5 / natural[1]
-        return kl(p, gaussian((variance * natural[0])[None], variance.sqrt().view(1, 1)), COARSE[1])
-
-    draws = torch.randn(n, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    least = []
-    for m, log_s in draws * torch.tensor([4, 0.7]):
-        precision = (-2 * log_s).exp()
-        hessian = torch.autograd.functional.hessian(divergence, torch.stack([m * precision, -0.5 * precision]))
-        least.append(float(torch.linalg.eigvalsh(hessian)[0]))
-    return min(least)
-
-
 def descend(objective: Objective, start: Gaussians, *, factorised: bool = False) -> Gaussians:
     """A local minimum of objective(q), by BFGS from `start`."""
 

@@ -14,19 +14,16 @@ from cqlib.lessons.kl_divergences.fits import (
     WEIGHT,
     Objective,
     branches,
-    descend,
     descent_path,
     forward,
-    gradient,
     minima,
     named_fits,
-    natural_curvature,
     two_modes,
     unpack,
 )
-from cqlib.lessons.kl_divergences.gaussians import Gaussians, entropy, gaussian, inside, kl, on_line
+from cqlib.lessons.kl_divergences.gaussians import Gaussians, inside, kl, on_line
 from cqlib.report import plots
-from cqlib.report.cells import Range, difference, legend, picture, slider, subplots, table
+from cqlib.report.cells import Range, legend, picture, slider, subplots, table
 
 FORWARD, REVERSE = plots.SERIES[0], plots.SERIES[1]
 X = "x (standard deviations of a mode)"
@@ -77,21 +74,6 @@ def integrands(p: Gaussians, reach: float = 8) -> HTML:
         axes[1, 0].set_ylabel("nats per unit of x")
     alt = "The forward fit covers both modes and the gap between them, the reverse fit lies on one mode. "
     return picture(figure, alt + "; ".join(words))
-
-
-def forward_checks(p: Gaussians) -> HTML:
-    """The closed form of the forward fit against descent from a distant start, its gradient, and its divergence."""
-    q = forward(p)
-    descended = descend(lambda q: kl(p, q), gaussian(q.means[0] + 3, 0.5 * q.roots[0]))
-    closed = 0.5 * math.log(2 * math.pi * math.e * float(q.roots[0, 0, 0]) ** 2) - float(entropy(p))
-    lines = [
-        ("mean", q.means, descended.means),
-        ("standard deviation", q.roots, descended.roots),
-        ("KL(p ‖ q)", closed, kl(p, q)),
-        ("gradient, largest entry", "0", difference(float(gradient(lambda q: kl(p, q), q).abs().max()))),
-        ("least curvature in (m/s², −1/2s²), 50 q", "> 0", difference(natural_curvature(p))),
-    ]
-    return table("The forward fit", {"": None, "closed form": 6, "quadrature and descent": 6}, lines)
 
 
 def landscape(p: Gaussians, starts: Sequence[float] = (-5, -2, 0, 2, 5)) -> HTML:
