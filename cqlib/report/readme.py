@@ -67,14 +67,12 @@ def _cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
 
 
 def _default_run() -> str:
-    """Where and by which code the default command was timed."""
+    """On what the default command was timed."""
     if not DEFAULT_RUN.is_file():
         return ""
     run = json.loads(DEFAULT_RUN.read_text())
-    return (
-        f"`quick` is the whole default command, on {run['machine']}, commit {run['commit'][:7]}; "
-        f"started again: {duration(run['seconds_again'])}."
-    )
+    again = duration(run["seconds_again"])
+    return f"`quick` is the whole default command, installation included, on {run['machine']}; started again, {again}."
 
 
 def _gpu_hours(part: str = "") -> float:
