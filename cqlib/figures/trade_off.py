@@ -1,5 +1,6 @@
 """The notebook on the trade-off: CQ and CQ-F with more and more weight on the quality loss."""
 
+import html
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from cqlib.report import page
 from cqlib.report.cells import table
 from cqlib.report.claim_cards import cards
 from cqlib.report.run_sets import RunSet
-from cqlib.report.trade_off import FRONTS, SCORES, figures, not_trained, story
+from cqlib.report.trade_off import FRONTS, SCORES, figures, fullest, not_trained
 
 
 def selections(chosen: Selection) -> list[Selection]:
@@ -33,24 +34,13 @@ def train(chosen: Selection) -> None:
 def read(chosen: Selection) -> tuple[list[Record], RunSet]:
     """The finished runs here, and the run set with most of the fronts' points: this machine's or the published one."""
     records = [record for selection in selections(chosen) for record in selection.finished()]
-
-    def points(runs: RunSet) -> tuple[int, bool, bool]:
-        ran = sum(bool(runs.done(row)) for along in FRONTS.values() for row in front(along, runs.profile).values())
-        return ran, runs.profile == chosen.profile, runs.origin == "local"
-
-    return records, max(sets_of(records), key=points)
+    return records, fullest(sets_of(records), chosen.profile)
 
 
 def pictures(runs: RunSet, more: bool = False) -> HTML:
-    """BPD against the paper's distance at both temperatures, or against the other scores; and what is not trained."""
+    """BPD against the paper's distance at both temperatures, with what that says; or against the other scores."""
     found = [figure for figure in figures(runs) if figure["more"] == more]
-    lines = [line for line in (not_trained(runs),) if line]
-    return HTML((page.macro("figures", found) if found else "") + (page.macro("sentences", lines) if lines else ""))
-
-
-def says(runs: RunSet) -> HTML:
-    """Where the fronts cross, or that they do not, and what that means."""
-    return HTML(page.macro("sentences", story(runs) or ["Nothing yet: a front takes two points."]))
+    return HTML(page.macro("figures", found) if found else f"<p>{html.escape(not_trained(runs))}</p>")
 
 
 def points(runs: RunSet) -> HTML:

@@ -4,7 +4,7 @@ Both coordinates are better when lower, but for scores such as IS, which have fr
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import chain, pairwise, product
 from statistics import fmean
 from typing import NamedTuple
 
@@ -20,11 +20,13 @@ Runs = Callable[[str], Sequence[Record]]
 
 
 class Crossing(NamedTuple):
-    """Where two fronts cross, and between which two lambdas of either."""
+    """Where two fronts cross, between which two lambdas of either, and whether the second one has the lower score where
+    there are more bits."""
 
     at: Point
     first: tuple[float, float]
     second: tuple[float, float]
+    second_is_lower_beyond: bool
 
 
 def measured(runs: Runs, row: str, profile: str, score: str) -> dict[float, dict[int, Point]]:
@@ -57,19 +59,29 @@ def hypervolume(points: Iterable[Point], reference: Point) -> float:
     return area / (right * top)
 
 
+def efficient(points: Mapping[float, Point]) -> dict[float, Point]:
+    """Those of a front that no other one beats in both coordinates, from the fewest bits on."""
+    by_bits = sorted(points.items(), key=lambda point: point[1])
+    return {w: (x, y) for w, (x, y) in by_bits if not any(u < x and v < y for u, v in points.values())}
+
+
 def crossings(first: Mapping[float, Point], second: Mapping[float, Point]) -> list[Crossing]:
-    """Where the lines through the points of two fronts, by lambda, cross; in the order of the first."""
+    """Where the lines through the efficient points of two fronts cross, from the fewest bits on."""
     found = []
-    for (a, (ax, ay)), (b, (bx, by)) in pairwise(sorted(first.items())):
-        for (c, (cx, cy)), (d, (dx, dy)) in pairwise(sorted(second.items())):
-            (ux, uy), (vx, vy), (wx, wy) = (bx - ax, by - ay), (dx - cx, dy - cy), (cx - ax, cy - ay)
-            turn = ux * vy - uy * vx
-            if turn == 0:  # parallel
-                continue
+    lines = (pairwise(efficient(front).items()) for front in (first, second))
+    for ((a, p), (b, q)), ((c, r), (d, s)) in product(*lines):
+        (ux, uy), (vx, vy), (wx, wy) = _minus(q, p), _minus(s, r), _minus(r, p)
+        turn = ux * vy - uy * vx
+        if turn:  # else they are parallel
             along, across = (wx * vy - wy * vx) / turn, (wx * uy - wy * ux) / turn
             if 0 <= along < 1 and 0 <= across < 1:
-                found.append((a, along, Crossing((ax + along * ux, ay + along * uy), (a, b), (c, d))))
-    return [crossing for _, _, crossing in sorted(found, key=lambda one: one[:2])]
+                at = (p[0] + along * ux, p[1] + along * uy)
+                found.append(Crossing(at, (a, b), (c, d), turn < 0))
+    return sorted(found)
+
+
+def _minus(a: Point, b: Point) -> Point:
+    return a[0] - b[0], a[1] - b[1]
 
 
 def hypervolumes(runs: Runs, profile: str) -> dict[tuple[str, int], dict[str, Metric]]:

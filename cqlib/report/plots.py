@@ -153,7 +153,8 @@ def quality_against_likelihood(
 
 @contextmanager
 def likelihood_axes(
-    bars: Sequence[tuple[float, float]], ylabel: str, width: float, height: float
+    bars: Sequence[tuple[float, float]], ylabel: str, width: float, height: float,
+    xlabel: str = "bits per dimension (lower is better)",
 ) -> Iterator[tuple[Figure, Callable[[float], Axes]]]:
     """A figure with BPD across, broken where one gap between `bars`, (low, high) each, would take half of the axis; and
     the axes that hold a BPD."""
@@ -168,7 +169,7 @@ def likelihood_axes(
         _break(panels)
         panels[0].margins(y=0.14)
         panels[0].set_ylabel(ylabel)
-        figure.supxlabel("bits per dimension (lower is better)", fontsize=STYLE["axes.labelsize"])
+        figure.supxlabel(xlabel, fontsize=STYLE["axes.labelsize"])
         yield figure, lambda bpd: panels[sum(bpd > high for _, high in parts[:-1])]
 
 

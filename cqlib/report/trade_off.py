@@ -1,37 +1,54 @@
 """The trade-off as pictures and in words: likelihood against quality along lambda, without f and with f."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, pairwise
 from typing import Any
 
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cqlib.experiments.rows import marks, short_label, training_command
-from cqlib.experiments.trade_off import CQ, CQ_F, GAN, NOTEBOOK, front
+from cqlib.experiments.rows import default_data, marks, short_label, training_command
+from cqlib.experiments.trade_off import CQ, CQ_F, GAN, NOTEBOOK, NOTHING, USUAL, front
 from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, Quantity, decimal
 from cqlib.report import plots
 from cqlib.report.fronts import Point, crossings, mean, measured, points_of
 from cqlib.report.label_placement import Label, place
 from cqlib.report.run_sets import RunSet
-from cqlib.util.text import counted
 
 FRONTS = {"without f": CQ, "with f": CQ_F}
-SCORES = tuple(QUANTITIES[id] for id in ("fid", "kid", "is", "recall"))
-"""What stands against BPD, the paper's score first."""
+REAL, COVERS = "samples look more real", "samples cover more of the real images"
+SCORES = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL), ("is", REAL), ("recall", COVERS))}
+"""What stands against BPD, the paper's score first -> what a better one means."""
+BITS = "bits per dimension: fewer = real images are covered better"
+TEMPERATURE = {"T0": "T = 0: the decoder’s mean", "T1": "T = 1: with the decoder’s noise"}
 Points = Mapping[float, Mapping[int, Point]]
 """lambda -> seed -> BPD and a score."""
 
 
+def fullest(sets: Iterable[RunSet], profile: str = "quick") -> RunSet:
+    """The run set with most points of the fronts; of equals one of `profile`, then this machine's. ValueError without
+    any."""
+
+    def rank(runs: RunSet) -> tuple[int, bool, bool]:
+        points = sum(bool(runs.done(name)) for row in NOTHING for name in front(row, runs.profile).values())
+        return points, runs.profile == profile, runs.origin == "local"
+
+    return max(sets, key=rank)
+
+
 def figures(runs: RunSet) -> list[dict[str, Any]]:
-    """BPD against each of `SCORES` at both temperatures: pictures for the macro `figures`; those of other scores than
-    the first are `more`. Empty where neither front has two points."""
+    """BPD against each of `SCORES` at both temperatures, for the macro `figures`: the first score's pictures tell the
+    story, others are `more`. Empty where neither front has two points."""
     return [
-        {"svg": Markup(plots.to_svg(*_picture(runs, quantity, name, at))), "caption": _caption(runs, name, at),
-         "more": quantity is not SCORES[0], "wide": False}
+        {"svg": Markup(plots.to_svg(*_picture(runs, quantity, name, at))),
+         "caption": caption(runs, quantity, name, at), "more": quantity is not FIRST, "wide": False}
         for quantity, name, at in _measured(runs)
     ]  # fmt: skip
+
+
+FIRST = next(iter(SCORES))
 
 
 def _measured(runs: RunSet) -> Iterator[tuple[Quantity, str, str]]:
@@ -59,80 +76,100 @@ def _picture(runs: RunSet, quantity: Quantity, name: str, at: str) -> tuple[Figu
     found: dict[str, Points] = {words: points for words, points in fronts(runs, score).items() if points}
     if gan := points_of(runs.done(GAN), score):
         found[short_label(GAN)] = {0.0: gan}
-    places = list(chain(*(points.values() for points in found.values())))
-    bars = [(min(x for x, _ in by_seed.values()), max(x for x, _ in by_seed.values())) for by_seed in places]
-    colours = {words: plots.mark(marks([row])[short_label(row)]) for words, row in {**FRONTS, "GAN": GAN}.items()}
-    with plots.likelihood_axes(bars, f"{name} ({quantity.better} is better)", 4.9, 4.1) as (figure, axes_at):
+    columns = [[x for x, _ in by_seed.values()] for points in found.values() for by_seed in points.values()]
+    bars = [(min(column), max(column)) for column in columns]
+    with plots.likelihood_axes(bars, f"{name}: {quantity.better} = {SCORES[quantity]}", 4.2, 4.0, BITS) as made:
+        figure, axes_at = made
+        figure.axes[0].set_title(TEMPERATURE[at])
         labels, segments, handles = [], [], []
+        _point_to_better(figure.axes[0], quantity.better)
         for words, points in found.items():
-            colour, marker = colours[words]
+            row = FRONTS.get(words, GAN)
+            colour, marker = plots.mark(marks([row])[short_label(row)])
             line = means(points)
             for axes in figure.axes:
                 axes.plot(*zip(*line.values(), strict=True), color=colour, linewidth=1.4, zorder=2)
-            for by_seed, (x, y) in zip(points.values(), line.values(), strict=True):
+            for (weight, by_seed), (x, y) in zip(points.items(), line.values(), strict=True):
                 axes = axes_at(x)
-                axes.scatter(*zip(*by_seed.values(), strict=True), s=9, color=colour, alpha=0.4, linewidth=0, zorder=1)
+                axes.scatter(*zip(*by_seed.values(), strict=True), s=9, color=colour, alpha=0.4, linewidth=0)
                 axes.scatter(x, y, s=42, color=colour, marker=marker, zorder=3)
-            for a, b in pairwise(line.values()):
-                if axes_at(a[0]) is axes_at(b[0]):
-                    segments.append((axes_at(a[0]), *zip(a, b, strict=True)))
-            labels += [Label(_point_label(words, weight), axes_at(p[0]), [p], colour) for weight, p in line.items()]
+                labels.append(Label(_point_label(words, weight), axes, [(x, y)], colour))
+                segments.append((axes, [x], [y]))
+            inside = [(a, b) for a, b in pairwise(line.values()) if axes_at(a[0]) is axes_at(b[0])]
+            segments += [(axes_at(a[0]), *zip(a, b, strict=True)) for a, b in inside]
             if words in FRONTS:
-                handles.append(Line2D([], [], color=colour, marker=marker, label=words))
-        segments += [(axes_at(x), [x], [y]) for points in found.values() for x, y in means(points).values()]
+                names = f"{words} ({short_label(NOTHING[row])}, {short_label(row)})"
+                handles.append(Line2D([], [], color=colour, marker=marker, label=names))
         figure.legend(handles=handles, ncols=2, loc="outside upper left", frameon=False)
         place(figure, labels, segments)
-    values = [f"{_point_label(words, weight)} {words} {x:.2f}, {decimal(name, y)}"
+    values = [f"{words} {_point_label(words, weight)} {x:.2f}, {decimal(name, y)}"
               for words, points in found.items() for weight, (x, y) in means(points).items()]  # fmt: skip
     return figure, f"{name} against bits per dimension at T = {at[1]}, {runs.title}: {'; '.join(values)}"
 
 
+def _point_to_better(axes: Axes, better: str) -> None:
+    """An arrow into the corner that is good at both."""
+    end, start, text = (0.015, 0.07, 0.08) if better == "lower" else (0.985, 0.93, 0.92)
+    arrow = {"arrowstyle": "->", "color": plots.FAINT, "linewidth": 1.2}
+    axes.annotate("", (0.015, end), (0.07, start), "axes fraction", "axes fraction", arrowprops=arrow)
+    axes.text(0.075, text, "better", transform=axes.transAxes, color=plots.FAINT, va="center", fontsize=8)
+
+
 def _point_label(words: str, weight: float) -> str:
-    """ "λ 25", with the name of what is a row of Table 1: "VAE, λ 0"."""
+    """lambda, where a line begins by its letter: "λ = 0", "25"."""
     if words not in FRONTS:
         return words
-    row = front(FRONTS[words], "quick")[weight]
-    return f"{short_label(row)}, λ {weight:,g}" if " " not in row else f"λ {weight:,g}"
+    return f"{weight:,g}" if weight else "λ = 0"
 
 
-def _caption(runs: RunSet, name: str, at: str) -> str:
-    seeds = {len(by_seed) for points in fronts(runs, f"{name}@{at}").values() for by_seed in points.values()}
-    several = "; marks are means over seeds, dots the seeds" if max(seeds) > 1 else ""
-    return (f"{name} against likelihood at T = {at[1]}, while λ, the weight of the quality loss, grows along each line"
-            f"{several}. {runs.title}.")  # fmt: skip
-
-
-def story(runs: RunSet) -> list[str]:
-    """What the pictures of BPD against the paper's distance say, a sentence or two for each temperature: which points
-    without f one with f beats in both, where the fronts cross, and what that means for the paper's message."""
-    return [_story(runs, name, at) for quantity, name, at in _measured(runs) if quantity is SCORES[0]]
+def caption(runs: RunSet, quantity: Quantity, name: str, at: str) -> str:
+    """Of the first score with what it says; of the very first picture with how to read it, and what is not trained."""
+    several = max(len(by_seed) for points in fronts(runs, f"{name}@{at}").values() for by_seed in points.values()) > 1
+    parts = [f"{name} against likelihood at T = {at[1]}. {runs.title}."]
+    if quantity is not FIRST:
+        return parts[0]
+    if at == TEMPERATURES[0]:
+        parts.append("Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is "
+                     f"VAE and VAE-F, {USUAL:g} CQ and CQ-F of Table 1. f is the invertible network that lets pixels "
+                     "depend on each other. The GAN’s bits are those of a VAE round its frozen generator."
+                     + " Dots are seeds, marks their means." * several)  # fmt: skip
+    parts.append(_story(runs, name, at))
+    if at == TEMPERATURES[0]:
+        parts.append(not_trained(runs))
+    return " ".join(filter(None, parts))
 
 
 def _story(runs: RunSet, name: str, at: str) -> str:
-    without, with_f = (means(points) for points in fronts(runs, f"{name}@{at}").values())
-    beaten = [w for w, (x, y) in without.items() if any(u < x and v < y for u, v in with_f.values())]
-    found = crossings(without, with_f)
-    best = {words: min(line.items(), key=lambda point: point[1][1]) for words, line in
-            (("without f", without), ("with f", with_f)) if line}  # fmt: skip
-    reached = " and ".join(f"{decimal(name, y)} {words} (λ = {w:,g})" for words, (w, (_, y)) in best.items())
-    count = f"{len(beaten) or 'none'} {'is' if len(beaten) == 1 else 'are'} beaten in both scores by one with f"
-    text = (f"At T = {at[1]}, of the {counted(len(without), 'point')} without f {count}; the lowest {name} is "
-            f"{reached}.")  # fmt: skip
-    for (x, y), first, second in found:
-        between = [f"λ {a:,g} and {b:,g} {words}" for words, (a, b) in (("without f", first), ("with f", second))]
-        text += f" The fronts cross at {x:.2f} bits and {name} {decimal(name, y)}, between {' and '.join(between)}."
-    if found:
-        return f"{text} Beyond that f does not make the two losses agree: there one loss is served better without it."
-    if len(beaten) == len(without):
-        return f"{text} The fronts do not cross: whatever weight the two losses have, f is better for both."
-    return f"{text} The fronts do not cross."
+    """Which points without f one with f beats in both, where the fronts cross, and what that means for the paper's
+    message; empty where one of them has no points."""
+    lines = {words: means(points) for words, points in fronts(runs, f"{name}@{at}").items()}
+    without, with_f = lines.values()
+    if not without or not with_f:
+        return ""
+    left = [w for w, (x, y) in without.items() if not any(u < x and v < y for u, v in with_f.values())]
+    best = {words: min((y, weight) for weight, (_, y) in line.items()) for words, line in lines.items()}
+    reached = " and ".join(f"{decimal(name, y)} {words} (λ = {weight:,g})" for words, (y, weight) in best.items())
+    beaten = f"{len(without) - len(left)} of the {len(without)} points without f"
+    text = [f"A point with f beats {beaten} in both; the lowest {name} is {reached}."]
+    for (x, y), *between, beyond in (found := crossings(without, with_f)):
+        where = " and ".join(f"λ = {a:,g} and {b:,g} {words}" for words, (a, b) in zip(FRONTS, between, strict=True))
+        fewer, more = list(FRONTS)[:: 1 if beyond else -1]
+        text.append(f"The fronts cross at {x:.2f} bits and {name} {decimal(name, y)}, between {where}: with fewer bits "
+                    f"quality is better {fewer}, with more {more}, so that the paper’s message holds on one side "
+                    "of it.")  # fmt: skip
+    if not found and left:
+        weights = " and ".join(f"{weight:,g}" for weight in left)
+        text.append(f"The fronts do not cross; what λ = {weights} without f has, no weight of these reaches with f.")
+    elif not found:
+        text.append("The fronts do not cross: f makes the two losses agree whatever their weight.")
+    return " ".join(text)
 
 
-def not_trained(runs: RunSet, seeds: Sequence[int] = ()) -> str:
+def not_trained(runs: RunSet) -> str:
     """The points of either front, and the GAN, that have no finished run, with the command; empty if all have one."""
     rows = dict.fromkeys([*chain(*(front(row, runs.profile).values() for row in FRONTS.values())), GAN])
     absent = [short_label(row) for row in rows if not runs.done(row)]
-    if not absent:
-        return ""
-    command = training_command(NOTEBOOK, runs.profile) + (f" --seeds {','.join(map(str, seeds))}," if seeds else "")
-    return f"Not trained yet: {', '.join(absent)}. {command}"
+    data = "" if (runs.data,) == default_data(GAN, runs.profile) else runs.data
+    seeds = max(len(runs.done(row)) for row in rows)
+    command = training_command(NOTEBOOK, runs.profile, data) + (f" --seeds {seeds}" if seeds > 1 else "")
+    return f"Not trained yet: {', '.join(absent)}; {command} trains them." if absent else ""

@@ -36,11 +36,12 @@ def test_a_hypervolume_is_the_share_of_random_points_that_are_beaten():
 
 def test_fronts_cross_where_their_lines_meet():
     falling = {0.0: (0.0, 2.0), 25.0: (1.0, 1.0), 100.0: (3.0, 0.0)}
-    rising = {0.0: (0.0, 0.0), 100.0: (2.0, 2.0)}
-    (crossing,) = crossings(falling, rising)  # in a corner of the first: once
-    assert crossing.at == pytest.approx((1, 1)) and crossing.first == (25.0, 100.0)
-    (crossing,) = crossings(rising, {0.0: (0.0, 3.0), 400.0: (2.0, 1.0), 1600.0: (9.0, 1.0)})
-    assert crossing == (pytest.approx((1.5, 1.5)), (0.0, 100.0), (0.0, 400.0))
+    steep = {0.0: (0.5, 2.0), 400.0: (1.5, 0.0)}
+    (crossing,) = crossings(falling, steep)  # in a corner of the first: once
+    assert crossing == (pytest.approx((1.0, 1.0)), (25.0, 100.0), (0.0, 400.0), True)
+    assert crossings(steep, falling) == [(pytest.approx((1.0, 1.0)), (0.0, 400.0), (25.0, 100.0), False)]
+    turned = {0.0: (0.0, 2.0), 25.0: (1.0, 1.0), 100.0: (3.0, 3.0)}  # its last point is beaten, and plays no part
+    assert crossings(turned, {0.0: (2.0, 4.0), 400.0: (2.5, 0.5)}) == []
     shifted = {weight: (x + 0.1, y + 0.1) for weight, (x, y) in falling.items()}
     assert crossings(falling, shifted) == [] == crossings(falling, {0.0: (0.0, 0.0)})
 
@@ -132,26 +133,38 @@ def test_the_command_trains_the_fronts_and_shares_the_runs_of_table_1(monkeypatc
     assert len(planned("--profile", "study")) == 9 and len(planned("--profile", "smoke")) == 7
 
 
+def captions(runs):
+    """Of FD at T = 0 and 1, and of KD."""
+    fid, kid = list(trade_off.SCORES)[:2]
+    shown = ((fid, "FD-lite0", "T0"), (fid, "FD-lite0", "T1"), (kid, "KD-lite0", "T0"))
+    return [trade_off.caption(runs, *of) for of in shown]
+
+
 def test_what_pictures_say_is_computed():
     (runs,) = run_sets(whole(), [])
-    first, second = trade_off.story(runs)
-    assert first.startswith("At T = 0, of the 5 points without f 5 are beaten") and "do not cross: whatever" in first
-    assert second.startswith("At T = 1")
-    assert not trade_off.not_trained(runs)
+    first, second, other = captions(runs)
+    agree = "A point with f beats 5 of the 5 points without f in both; the lowest FD-lite0 is 500.0 without f (λ ="
+    assert agree in first and agree in second and "beats" not in other
+    assert first.endswith("f makes the two losses agree whatever their weight.")  # nothing is left to train
     steep = [run if run.row in (CQ, "table1/vae", GAN) else made(run.variant, run.seed, 5.55 - v / 2000, v)
              for run in runs.records for v in [run.metrics["FD-lite0@T0"].value]]  # fmt: skip
-    found = trade_off.story(run_sets(steep, [])[0])  # on y = 11,100 - 2,000 x; without f on y = 5,910 - 1,000 x
-    between = "between λ 25 and 100 without f and λ 25 and 100 with f"
-    assert all(f"The fronts cross at 5.19 bits and FD-lite0 720.0, {between}" in text for text in found)
+    found = captions(run_sets(steep, [])[0])[:2]
+    # with f on y = 11,100 - 2,000 x; without f on y = 5,910 - 1,000 x
+    between = "between λ = 25 and 100 without f and λ = 25 and 100 with f"
+    side = "with fewer bits quality is better without f, with more with f"
+    assert all(f"The fronts cross at 5.19 bits and FD-lite0 720.0, {between}: {side}" in text for text in found)
     (nothing,) = run_sets([record("table1/vae")], [])
-    assert trade_off.story(nothing) == [] == trade_off.figures(nothing)
+    assert trade_off.figures(nothing) == []
     assert "CQ-F, λ 1,600" in trade_off.not_trained(nothing)
+    (some,) = run_sets([run for run in whole() if run.changes != {LAMBDA: 400.0}], [])
+    caption = captions(some)[0]
+    command = "./run_all.sh --only figure_trade_off --seeds 3"
+    assert caption.endswith(f"Not trained yet: CQ, λ 400, CQ-F, λ 400; {command} trains them.")
 
 
 def test_pictures_show_every_point_once():
     (runs,) = run_sets(whole(seeds=2), [])
     found = trade_off.figures(runs)
     assert [figure["more"] for figure in found] == [False] * 2 + [True] * 6
-    for label in ("VAE, λ 0", "VAE-F, λ 0", "CQ, λ 100", "CQ-F, λ 100", "GAN"):
-        assert f">{label}<" in found[0]["svg"], label
-    assert found[0]["svg"].count(">λ 25<") == 2
+    for label, times in {"λ = 0": 2, "25": 2, "100": 2, "400": 2, "1,600": 2, "GAN": 1}.items():
+        assert found[0]["svg"].count(f">{label}<") == times, label
