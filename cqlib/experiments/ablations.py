@@ -88,8 +88,9 @@ QUESTIONS = (
              "x ~ p_θ(x), Eq. (2) G_θ(z)", ("critic-sees-samples",)),
     Question("Who updates f?", "“Using NVP allows for non-factorial decoders in VAEs, improving likelihoods and sample "
              "quality”", ("f-by-both-losses",)),
-    Question("How much does the quality loss weigh?", "“We can have generative models with full support, and high "
-             "quality samples”", ("lambda-25", "cq-f-lambda-400", "two-scales-lambda-25")),
+    Question("How much does the quality loss weigh? (λ = 25 weighs as much at 16×16 as λ = 100 at 32×32)",
+             "“We can have generative models with full support, and high quality samples”",
+             ("lambda-25", "cq-f-lambda-400", "two-scales-lambda-25")),
     Question("How smooth must the critic be?", "“Adversarial loss is sensitive to mass off the train data, a "
              "“trainable” inductive bias beyond architecture design”", ("penalty-10",)),
     Question("How large must f be?", "“Non-factorial non-Gaussian conditional distribution p(x|z): better samples & "

@@ -12,7 +12,7 @@ from cqlib.figures.common import sets_of
 from cqlib.metrics.quantities import QUANTITIES, metric_names, temperatures
 from cqlib.report import ablations, page, plots
 from cqlib.report.ablations import SCORES
-from cqlib.report.cells import log_scale, picture, subplots
+from cqlib.report.cells import legend, log_scale, picture, subplots
 from cqlib.report.inference import Welch
 from cqlib.report.run_sets import RunSet
 
@@ -45,23 +45,23 @@ def detectable(runs: RunSet, row: str = CQ_F, most: int = 10) -> HTML:
     """The smallest effect that so many seeds of either recipe find in 80 % of all trials, for every score, in units of
     its margin of equality; by the spread of a row's published seeds."""
     counts, words = range(2, most + 1), []
-    with subplots(4.9, 3.4) as (figure, ax):
-        ends = []
+    with subplots(4.2, 3.6) as (figure, ax):
         for i, metric in enumerate(SCORES):
             quantity = QUANTITIES[metric]
             names = [name for name in metric_names(metric, temperatures(metric)[0]) if name in runs.metrics_of(row)]
-            if not names or (mean := runs.mean(row, names[0])) is None or not mean.std:
+            mean = runs.mean(row, names[0]) if names else None
+            if mean is None or not mean.std:
                 continue
             scale = {"bpd": 1.0, "points": 100.0, "%": 100 / mean.value}[quantity.unit] / quantity.equal
-            lines = [scale * like(mean.std, n).detectable for n in counts]
-            colour, marker = plots.mark(i)
-            ax.plot(counts, lines, color=colour, marker=marker, markersize=4)
-            ends.append((names[0].partition("@")[0], lines[-1], colour))
-            words.append(f"{ends[-1][0]} {lines[0]:.1f} with two seeds, {lines[-1]:.1f} with {most}")
+            effects = [scale * like(mean.std, n).detectable for n in counts]
+            (colour, marker), score = plots.mark(i), names[0].partition("@")[0]
+            ax.plot(counts, effects, color=colour, marker=marker, markersize=4, label=score)
+            words.append(f"{score} {effects[0]:.1f} with two seeds, {effects[-1]:.1f} with {most}")
         ax.axhline(1, color=plots.FAINT, linestyle="--", linewidth=1)
         log_scale(ax)
         ax.set(xlabel="seeds of either recipe", ylabel="detectable effect / margin of equality", xticks=counts)
-        plots.label_ends(ax, ends)
+        if words:
+            legend(ax)
     where = f"of {short_label(row)}, {runs.title}"
     if not words:
         return HTML(f"<p>The spread over seeds {where}, is not known yet: it takes two seeds.</p>")

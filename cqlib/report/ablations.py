@@ -72,7 +72,8 @@ def _table(claim: Claim, records: Sequence[Record], problems: list[str]) -> Tabl
         changed = any(tried[ablation.variant(row)] for row in rows if row in ablation.changes)
         if common := seeds & _paired(tried):
             seeds = common
-            lines.append((_words(ablation, baseline), tried))
+            why = f" ({ablation.why})" if ablation.why else ""
+            lines.append((_words(ablation, baseline) + why, tried))
         elif seeds and changed:
             problems.append(f"{ablation.name}: {claim.row_a} and {claim.row_b} lack a run of the seeds and device that "
                             "the other tries have")  # fmt: skip
@@ -190,7 +191,7 @@ def _words(ablation: Ablation, baseline: Runs) -> str:
             if path == STEPS and kept:
                 change += f" (the other row's stay {_setting(kept[0], baseline[kept[0]], path)})"
             changes.append(change)
-    return "; ".join(dict.fromkeys(changes)) + (f" ({ablation.why})" if ablation.why else "")
+    return "; ".join(dict.fromkeys(changes))
 
 
 def _setting(row: str, runs: Mapping[int, Record], path: str) -> str:

@@ -150,7 +150,7 @@ def _story(runs: RunSet, name: str, at: str) -> str:
     best = {words: min((y, weight) for weight, (_, y) in line.items()) for words, line in lines.items()}
     reached = " and ".join(f"{decimal(name, y)} {words} (λ = {weight:,g})" for words, (y, weight) in best.items())
     beaten = f"{len(without) - len(left)} of the {len(without)} points without f"
-    text = [f"A point with f beats {beaten} in both; the lowest {name} is {reached}."]
+    text = [f"By the means, a point with f beats {beaten} in both; the lowest {name} is {reached}."]
     for (x, y), *between, beyond in (found := crossings(without, with_f)):
         where = " and ".join(f"λ = {a:,g} and {b:,g} {words}" for words, (a, b) in zip(FRONTS, between, strict=True))
         fewer, more = list(FRONTS)[:: 1 if beyond else -1]
@@ -172,4 +172,4 @@ def not_trained(runs: RunSet) -> str:
     data = "" if (runs.data,) == default_data(GAN, runs.profile) else runs.data
     seeds = max(len(runs.done(row)) for row in rows)
     command = training_command(NOTEBOOK, runs.profile, data) + (f" --seeds {seeds}" if seeds > 1 else "")
-    return f"Not trained yet: {', '.join(absent)}; {command} trains them." if absent else ""
+    return f"Not trained yet: {'; '.join(absent)}. {command} trains them." if absent else ""

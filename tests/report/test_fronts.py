@@ -143,7 +143,7 @@ def captions(runs):
 def test_what_pictures_say_is_computed():
     (runs,) = run_sets(whole(), [])
     first, second, other = captions(runs)
-    agree = "A point with f beats 5 of the 5 points without f in both; the lowest FD-lite0 is 500.0 without f (λ ="
+    agree = "a point with f beats 5 of the 5 points without f in both; the lowest FD-lite0 is 500.0 without f (λ ="
     assert agree in first and agree in second and "beats" not in other
     assert first.endswith("f makes the two losses agree whatever their weight.")  # nothing is left to train
     steep = [run if run.row in (CQ, "table1/vae", GAN) else made(run.variant, run.seed, 5.55 - v / 2000, v)
@@ -159,7 +159,7 @@ def test_what_pictures_say_is_computed():
     (some,) = run_sets([run for run in whole() if run.changes != {LAMBDA: 400.0}], [])
     caption = captions(some)[0]
     command = "./run_all.sh --only figure_trade_off --seeds 3"
-    assert caption.endswith(f"Not trained yet: CQ, λ 400, CQ-F, λ 400; {command} trains them.")
+    assert caption.endswith(f"Not trained yet: CQ, λ 400; CQ-F, λ 400. {command} trains them.")
 
 
 def test_pictures_show_every_point_once():
