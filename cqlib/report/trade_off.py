@@ -1,6 +1,6 @@
 """The trade-off as pictures and in words: likelihood against quality along lambda, without f and with f."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from typing import Any
 
@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cqlib.experiments.rows import default_data, marks, short_label, training_command
-from cqlib.experiments.trade_off import CQ, CQ_F, GAN, NOTEBOOK, NOTHING, USUAL, front
+from cqlib.experiments.trade_off import CQ, CQ_F, GAN, NOTEBOOK, NOTHING, USUAL, changed, front
+from cqlib.experiments.variants import variant
 from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, Quantity, decimal
 from cqlib.report import plots
 from cqlib.report.fronts import Point, crossings, mean, measured, points_of
@@ -28,14 +29,21 @@ Points = Mapping[float, Mapping[int, Point]]
 
 
 def fullest(sets: Iterable[RunSet], profile: str = "quick") -> RunSet:
-    """The run set with most points of the fronts; of equals one of `profile`, then this machine's. ValueError without
-    any."""
+    """The run set with most of its profile's points; of equals one of `profile`, then this machine's. ValueError
+    without any."""
 
-    def rank(runs: RunSet) -> tuple[int, bool, bool]:
-        points = sum(bool(runs.done(name)) for row in NOTHING for name in front(row, runs.profile).values())
-        return points, runs.profile == profile, runs.origin == "local"
+    def rank(runs: RunSet) -> tuple[float, bool, bool]:
+        names = [name for row in NOTHING for name in front(row, runs.profile).values()]
+        ran = sum(bool(runs.done(name)) for name in names)
+        return ran / len(names), runs.profile == profile, runs.origin == "local"
 
     return max(sets, key=rank)
+
+
+def shown(sets: Sequence[RunSet], profile: str = "quick") -> list[RunSet]:
+    """The run sets that have runs with another lambda than Table 1's; without any the fullest one."""
+    others = [runs for runs in sets if any(runs.done(variant(row, c)) for row, c in changed(runs.profile))]
+    return others or [fullest(sets, profile)] if sets else []
 
 
 def figures(runs: RunSet) -> list[dict[str, Any]]:
