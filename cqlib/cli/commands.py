@@ -148,6 +148,19 @@ def sample(options: argparse.Namespace) -> int:
     return 0
 
 
+@command(
+    ("first", {"metavar": "A", "help": "a record's file, a run's folder, or the name of either"}),
+    ("second", {"metavar": "B"}),
+    "--runs-dir",
+)
+def compare(options: argparse.Namespace) -> int:
+    """say why the numbers of two runs differ: what is not the same, the weightiest first, and the spread over seeds"""
+    from cqlib.report.compare import find, lines
+
+    print(*lines(*(find(name, options.runs_dir) for name in (options.first, options.second))), sep="\n")
+    return 0
+
+
 @command("--runs-dir", "--data-dir")
 def doctor(options: argparse.Namespace) -> int:
     """show what is installed and present, what is missing, and which file to put where"""

@@ -1,0 +1,177 @@
+"""Why two runs have different numbers: what tells their records apart, the weightiest first, and whether a difference
+is more than two seeds of one recipe have between them."""
+
+import re
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scipy.stats import t as student
+
+from cqlib.experiments.load import RUNS
+from cqlib.experiments.record import Record, load_records, read_record
+from cqlib.metrics.quantities import FEATURES, decimal
+from cqlib.util.errors import UserError, unknown
+from cqlib.util.paths import PUBLISHED
+from cqlib.util.text import counted
+
+TOLD_OTHERWISE = ("row", "data", "profile", "seed", "size", "evaluation")
+"""Entries of a config that the record has outside of it, or that show in protocols."""
+THREADS, NUMBER_OF = r", (\d+) threads?", r"\b(n\w* = )+\d+"
+"""Within the name of a device, and within a protocol."""
+
+
+ASIDE = ("-real", "-floor", "seconds")
+"""How metrics end that say nothing of a model: those of real images, and what it cost."""
+
+
+class Difference(NamedTuple):
+    """What is not the same in two records: what it is, and what each of them has."""
+
+    what: str
+    first: str
+    second: str
+
+
+class Number(NamedTuple):
+    """A metric of both: values, and the most that two seeds differ by in 95 % of cases, of so many published seeds of
+    one recipe; None where there are fewer than two."""
+
+    name: str
+    first: float
+    second: float
+    spread: float | None
+    seeds: int
+
+    @property
+    def verdict(self) -> str:
+        """Whether seeds alone explain the difference."""
+        if self.first == self.second:
+            return "equal"
+        if self.spread is None:
+            return "the spread over seeds is not known"
+        inside = abs(self.second - self.first) <= self.spread
+        most = decimal(self.name, self.spread)
+        return f"{'inside' if inside else 'outside'} what two of {counted(self.seeds, 'seed')} differ by ({most})"
+
+
+def find(name: str, runs_dir: Path | str = RUNS) -> Record:
+    """The record in a file, of a run's folder, or of a run by the name of its folder, here or published. UserError
+    where there is none or it is damaged."""
+    path = Path(name).expanduser()
+    places = [path, path / "record.json", Path(runs_dir) / name / "record.json", PUBLISHED / "records" / f"{name}.json"]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        names = [place.stem for place in (PUBLISHED / "records").glob("*.json")]
+        names += [place.parent.name for place in Path(runs_dir).glob("*/record.json")]
+        raise UserError(str(unknown("record", name, names)))
+    try:
+        return read_record(file)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from error
+
+
+def shared(first: Record, second: Record) -> list[str]:
+    """The metrics of models that both have measured."""
+    return [name for name in first.metrics if name in second.metrics and not name.endswith(ASIDE)]
+
+
+def differences(first: Record, second: Record) -> list[Difference]:
+    """All that tells two records apart and can move a number, the weightiest first."""
+    return [difference for difference in _pairs(first, second) if difference.first != difference.second]
+
+
+def _pairs(first: Record, second: Record) -> Iterator[Difference]:
+    """What numbers depend on, in the order of weight, as each of two records has it."""
+
+    def both(what: str, of: Callable[[Record], object]) -> Difference:
+        return Difference(what, str(of(first)), str(of(second)))
+
+    yield both("model", lambda r: r.row)
+    yield both("status", lambda r: r.status)
+    yield both("data set", lambda r: r.data.name)
+    yield both("size of its images", lambda r: "×".join(map(str, r.data.shape[-3:])))
+    yield both("images (fingerprint)", lambda r: r.data.fingerprint)
+    yield both("split", lambda r: r.data.split)
+    for name in shared(first, second):
+        yield Difference(f"n of {name}", *(str(r.metrics[name].n) for r in (first, second)))
+    yield both("features", _features)
+    yield both("temperatures", lambda r: ", ".join(sorted({name.partition("@")[2] for name in r.metrics} - {""})))
+    yield from _protocols(first, second)
+    yield both("profile", lambda r: r.profile)
+    configs = [dict(_leaves(r.config)) for r in (first, second)]
+    paths = sorted(configs[0].keys() | configs[1].keys(), key=lambda path: (not path.startswith("recipe."), path))
+    yield from (Difference(p.removeprefix("recipe."), *(config.get(p, "—") for config in configs)) for p in paths)
+    yield both("steps taken", lambda r: r.steps)
+    yield both("seed", lambda r: r.seed)
+    yield both("precision", lambda r: r.device.rpartition(", ")[2])
+    yield both("device", lambda r: re.sub(THREADS, "", r.device.rpartition(", ")[0]))
+    yield both("threads", lambda r: "".join(re.findall(THREADS, r.device)))
+    yield both("commit", lambda r: f"{(r.git.commit or 'not known')[:12]}{' and changes' if r.git.dirty else ''}")
+    for library in sorted(first.versions.keys() | second.versions.keys()):
+        yield Difference(f"version of {library}", *(r.versions.get(library, "—") for r in (first, second)))
+
+
+def _features(record: Record) -> str:
+    scores = {name.partition("@")[0] for name in record.metrics}
+    return ", ".join(kind for kind, names in FEATURES.items() if scores.intersection(names))
+
+
+def _protocols(first: Record, second: Record) -> Iterator[Difference]:
+    """The parts of protocols, but for n, that one record has and the other has not; equal ones of metrics together."""
+    together: dict[tuple[str, str], dict[str, None]] = {}
+    for name in shared(first, second):
+        a, b = (re.split(", |: ", re.sub(NUMBER_OF, "", r.metrics[name].protocol)) for r in (first, second))
+        parts = (", ".join(part for part in a if part not in b), ", ".join(part for part in b if part not in a))
+        together.setdefault(parts, {})[name.partition("@")[0]] = None
+    yield from (Difference(f"protocol of {', '.join(of)}", *parts) for parts, of in together.items())
+
+
+def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Paths of a config and their values as texts, but for those that are told otherwise."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            if prefix or key not in TOLD_OTHERWISE:
+                yield from _leaves(value, f"{prefix}{key}.")
+        elif prefix or key not in TOLD_OTHERWISE:
+            yield prefix + key, str(value)
+
+
+def numbers(first: Record, second: Record, published: Sequence[Record]) -> list[Number]:
+    """The metrics that both have, with the spread over the published seeds of the first one's recipe, or, where there
+    are none, of the second's."""
+    made = []
+    for name in shared(first, second):
+        spread, seeds = None, 0
+        for record in (second, first):
+            values = [r.metrics[name].value for r in published if _same_recipe(r, record) and name in r.metrics]
+            if len(values) > 1:
+                quantile = float(student.ppf(0.975, len(values) - 1))
+                spread, seeds = quantile * 2**0.5 * statistics.stdev(values), len(values)
+        made.append(Number(name, first.metrics[name].value, second.metrics[name].value, spread, seeds))
+    return made
+
+
+def _same_recipe(a: Record, b: Record) -> bool:
+    return (a.status, a.config | {"seed": 0}, a.data) == ("done", b.config | {"seed": 0}, b.data)
+
+
+def lines(first: Record, second: Record) -> Iterator[str]:
+    """The answer in words, a line each."""
+    for letter, record in zip("AB", (first, second), strict=True):
+        yield f"{letter}: {record.variant} · {record.data.name} · {record.profile} · seed {record.seed}"
+    found = differences(first, second)
+    yield ""
+    yield "what is not the same, the weightiest first" if found else "the records differ in nothing that moves a number"
+    yield from _columns([(d.what, d.first, d.second) for d in found])
+    yield ""
+    table = numbers(first, second, load_records(PUBLISHED / "records")[0])
+    cells = [(n.name, decimal(n.name, n.first), decimal(n.name, n.second), n.verdict) for n in table]
+    yield from _columns([("metric", "A", "B", ""), *cells] if cells else [("no metric is in both",)])
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
+    for row in rows:
+        yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,0 +1,111 @@
+"""Why two numbers differ: the true cause is named first, and the spread over seeds is a quantile of theirs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from scipy.stats import norm, t
+
+from cqlib.experiments.record import read_record
+from cqlib.report import compare
+from cqlib.util.errors import UserError
+from cqlib.util.paths import PUBLISHED
+
+BASE = read_record(PUBLISHED / "records" / "table1_cq-f--photos10--quick--0.json")
+FD = "FD-lite0@T0"
+
+
+def metric(name: str, **values):
+    return {"metrics": {**BASE.metrics, name: replace(BASE.metrics[name], **values)}}
+
+
+def renamed(old: str, new: str):
+    return {"metrics": {name.replace(old, new): metric for name, metric in BASE.metrics.items()}}
+
+
+def recipe(part: str, **values):
+    changed = {**BASE.config["recipe"][part], **values}
+    return {"config": {**BASE.config, "recipe": {**BASE.config["recipe"], part: changed}}}
+
+
+def data(**values):
+    return {"data": replace(BASE.data, **values)}
+
+
+CASES = {
+    "model": {"row": "table1/cq"},
+    "status": {"status": "diverged"},
+    "data set": data(name="cifar10"),
+    "size of its images": data(shape=(2000, 3, 32, 32)),
+    "images (fingerprint)": data(fingerprint="0" * 16),
+    "split": data(split="train"),
+    f"n of {FD}": metric(FD, n=1000, protocol=BASE.metrics[FD].protocol.replace("= 2000", "= 1000")),
+    "features": renamed("FD-lite0", "FID"),
+    "temperatures": {"metrics": {name: m for name, m in BASE.metrics.items() if "@T1" not in name}},
+    "protocol of FD-lite0": metric(FD, protocol=BASE.metrics[FD].protocol.replace("resize to 96", "resize to 224")),
+    "profile": {"profile": "study"},
+    "system.quality_weight": recipe("system", quality_weight=25.0),
+    "training.steps": recipe("training", steps=9000),
+    "n_train": {"config": {**BASE.config, "n_train": 500}},
+    "steps taken": {"steps": 4000},
+    "seed": {"seed": 1},
+    "precision": {"device": "CPU AMD EPYC, 1 thread, fp32"},
+    "device": {"device": "CPU Intel Xeon, 1 thread, bf16 convolutions"},
+    "threads": {"device": "CPU AMD EPYC, 2 threads, bf16 convolutions"},
+    "commit": {"git": replace(BASE.git, dirty=True)},
+    "version of torch": {"versions": {**BASE.versions, "torch": "2.11.0"}},
+}
+"""In the order of weight: what differs, and a record in which it alone does."""
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_what_alone_differs_is_named_alone(what):
+    other = replace(BASE, **CASES[what])
+    assert [found.what for found in compare.differences(BASE, other)] == [what]
+
+
+@pytest.mark.parametrize("together", [("seed", "data set", "commit"), ("threads", "profile", f"n of {FD}"),
+                                      ("version of torch", "training.steps", "precision")])  # fmt: skip
+def test_of_three_the_weightiest_comes_first(together):
+    other = BASE
+    for what in together:
+        other = replace(other, **CASES[what])
+    assert [found.what for found in compare.differences(BASE, other)] == sorted(together, key=list(CASES).index)
+
+
+def test_a_record_and_its_copy_differ_in_nothing():
+    words = "\n".join(compare.lines(BASE, BASE))
+    assert compare.differences(BASE, BASE) == [] and "differ in nothing that moves a number" in words
+
+
+def seeds(*values: float):
+    bpd = BASE.metrics["BPD"]
+    config = [{**BASE.config, "seed": seed} for seed in range(len(values))]
+    return [replace(BASE, seed=seed, config=config[seed], metrics={"BPD": replace(bpd, value=value)})
+            for seed, value in enumerate(values)]  # fmt: skip
+
+
+def test_the_spread_is_that_of_the_difference_of_two_seeds():
+    """Of independent normal values with standard deviation s it is s sqrt(2) wide; s is estimated."""
+    runs = seeds(4.0, 4.2, 4.4)  # s = 0.2
+    (number,) = compare.numbers(runs[0], runs[2], runs)
+    assert number.spread == pytest.approx(t.ppf(0.975, 2) * 0.2 * 2**0.5) and "inside" in number.verdict
+    many = seeds(*(norm.ppf((k + 0.5) / 400) for k in range(400)))
+    assert compare.numbers(many[0], many[1], many)[0].spread == pytest.approx(1.96 * 2**0.5, rel=0.01)
+    far = seeds(9.0)[0]
+    assert "outside" in compare.numbers(runs[0], far, runs)[0].verdict
+    assert "not known" in compare.numbers(runs[0], far, runs[:1])[0].verdict
+
+
+def test_a_run_is_found_by_name_folder_or_file(tmp_path):
+    name = "table1_cq-f--photos10--quick--0"
+    assert compare.find(name, tmp_path) == compare.find(str(PUBLISHED / "records" / f"{name}.json")) == BASE
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "record.json").write_text((PUBLISHED / "records" / f"{name}.json").read_text())
+    assert compare.find("mine", tmp_path) == compare.find(str(tmp_path / "mine")) == BASE
+    with pytest.raises(UserError, match=f"did you mean '{name}'"):
+        compare.find(name[:-3] + "-0", tmp_path)
+    (tmp_path / "mine" / "record.json").write_text("{")
+    with pytest.raises(UserError, match="record.json: not JSON"):
+        compare.find("mine", tmp_path)
