@@ -19,9 +19,9 @@ from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.report import facts, page, pictures, plots, small_tables, tables
 from cqlib.report.cells import Range, picture, pixels, slider
-from cqlib.report.claim_cards import cards
+from cqlib.report.claim_cards import cards, matrix
 from cqlib.report.pictures import table_rows
-from cqlib.report.run_sets import RunSet, run_sets
+from cqlib.report.run_sets import RunSet, places, run_sets
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
@@ -32,10 +32,22 @@ PROFILES = ("quick", "study", "paper")
 
 def fullest(rows: Sequence[str], records: Sequence[Record]) -> RunSet:
     """Of `records` and the published ones, the run set with most of `rows`; this machine's first. UserError if none."""
-    sets = sets_of(records)
+    return fullest_of(rows, sets_of(records))
+
+
+def fullest_of(rows: Sequence[str], sets: Sequence[RunSet]) -> RunSet:
+    """Of `sets` the one with most of `rows`; this machine's first. UserError if there is none."""
     if not sets:
         raise UserError(f"there are no records yet: ./run_all.sh --only {rows[0]}")
     return max(sets, key=lambda runs: (sum(bool(runs.records_of(row)) for row in rows), runs.origin == "local"))
+
+
+def at_hand(rows: Sequence[str], records: Sequence[Record], profile: str) -> list[RunSet]:
+    """The run sets that a notebook of a table is about: this machine's under `profile`, beside each the published one
+    of its data set and profile; without any the published one with most of `rows`."""
+    found = places(sets_of(records), rows, profile)
+    here = [sets for sets in found if any((runs.origin, runs.profile) == ("local", profile) for runs in sets)]
+    return [runs for sets in here or found[:1] for runs in sets]
 
 
 def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str, *, required: bool = False) -> dict[str, System]:
@@ -74,16 +86,18 @@ def sets_of(records: Sequence[Record]) -> list[RunSet]:
     return run_sets(records, page.published_records())
 
 
-def table(name: str, records: Sequence[Record]) -> HTML:
-    """Table "table1", "table2" or "table3": the paper, the published records, and `records`."""
+def table(name: str, sets: Sequence[RunSet], profile: str) -> HTML:
+    """Table "table1", "table2" or "table3": the paper beside these run sets, and what `profile` has not trained yet."""
     (wanted,) = (item for item in paper.TABLES if item.id == name)
-    return HTML(page.macro("paper_table", tables.view(wanted, sets_of(records), "quick")))
+    results = [result for card in cards(sets, f"{name}/") for results in card.tests for result in results]
+    commands = tables.missing(wanted, sets, profile, alone=False)
+    return HTML(page.macro("paper_table", tables.view(wanted, sets, results, commands)))
 
 
-def claims(name: str, records: Sequence[Record]) -> HTML:
-    """The tested claims of a table on the published records and on `records`, those that do not hold first."""
-    tested = [card for card in cards(sets_of(records), f"{name}/") if card.tests]
-    return HTML(page.macro("claim_list", tested) if tested else "<p>No claim has been tested yet.</p>")
+def claims(name: str, sets: Sequence[RunSet]) -> HTML:
+    """The tested claims whose ids begin with `name` on these run sets, those that do not hold first."""
+    tested = matrix(cards(sets, f"{name}/"))
+    return HTML(page.macro("claim_matrix", tested) if tested.columns else "<p>No claim has been tested yet.</p>")
 
 
 def not_reproduced(records: Sequence[Record]) -> HTML:
@@ -92,14 +106,14 @@ def not_reproduced(records: Sequence[Record]) -> HTML:
     return HTML(page.macro("sentences", facts.shortfalls(sets, cards(sets)) + facts.unfinished(sets)))
 
 
-def costs(table: str, records: Sequence[Record]) -> HTML:
-    """Parameters, critics and time of a table's rows, in every run set."""
-    return HTML(page.macro("cost_table", small_tables.costs(sets_of(records), table_rows(table))))
+def costs(table: str, sets: Sequence[RunSet]) -> HTML:
+    """Parameters, critics and time of a table's rows."""
+    return HTML(page.macro("cost_table", small_tables.costs(sets, table_rows(table))))
 
 
-def baselines(table: str, records: Sequence[Record]) -> HTML:
-    """A table's rows against an untrained copy, Gaussian pixels and a histogram per pixel, in every run set."""
-    lines = small_tables.baselines(sets_of(records), table_rows(table))
+def baselines(table: str, sets: Sequence[RunSet]) -> HTML:
+    """A table's rows against an untrained copy, Gaussian pixels and a histogram per pixel."""
+    lines = small_tables.baselines(sets, table_rows(table))
     return HTML(page.macro("baseline_table", lines)) if lines else _not_trained(table)
 
 
@@ -148,12 +162,11 @@ def curves(table: str, runs: RunSet, name: str) -> HTML:
     return picture(figure, f"{name} over training steps for {', '.join(series)}")
 
 
-def quality(table: str, records: Sequence[Record], published: bool = True) -> HTML:
+def quality(table: str, sets: Sequence[RunSet]) -> HTML:
     """BPD against the Fréchet distance for a table's rows, at both temperatures, means over seeds: a picture for each
-    run set of `records`, and of the published ones, that has any row of its own."""
-    sets = sorted(run_sets(records, page.published_records() if published else ()), key=lambda runs: runs.origin)
-    boards = [(runs, rows, name) for runs in sets for name, rows in pictures.boards(runs)]
-    figures = [f for board in boards if board[2] == f"Table {table[-1]}" for f in pictures.quality(*board)]
+    run set that has any row of the table's own, this machine's first."""
+    boards = [(runs, *board) for runs in sorted(sets, key=lambda runs: runs.origin) for board in pictures.boards(runs)]
+    figures = [f for runs, name, rows in boards if name[-1] == table[-1] for f in pictures.quality(runs, rows, name)]
     return HTML(page.macro("figures", figures)) if figures else _not_trained(table)
 
 

@@ -2,7 +2,6 @@
 measured, and what the empty cells need."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -19,8 +18,8 @@ from cqlib.experiments.selection import Selection
 from cqlib.figures.common import PROFILES, samples_folder
 from cqlib.report import page, pictures, plots, tables
 from cqlib.report.cells import picture, subplots
-from cqlib.report.run_sets import ORIGINS, RunSet, run_sets
-from cqlib.report.tables import Group, Line, View
+from cqlib.report.run_sets import ORIGINS, Cell, RunSet, places, run_sets
+from cqlib.report.tables import Group, Line, Source, View
 from cqlib.util.text import without_paths
 
 ROWS = NOTEBOOK_ROWS["table4"]
@@ -64,8 +63,7 @@ def glance(sets: Sequence[RunSet], shown: Sequence[str], data_dir: Path | str | 
                 colour = plots.SERIES[2 if runs.profile == "paper" else 0] if runs else plots.FAINT
                 ax.add_patch(Rectangle((x + 0.03, y + 0.08), 0.94, 0.84, fill=bool(runs), color=colour, linewidth=0.8))
                 ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=plots.PAPER if runs else plots.INK)
-            printed = any(n.data == data and n.value is not None for row in ROWS for n in paper.ROWS[row].numbers)
-            ax.text(3.1, y + 0.5, "BPD, IS, FID" if printed else "—", va="center")
+            ax.text(3.1, y + 0.5, "BPD, IS, FID" if _printed(data) else "—", va="center")
             ax.text(3.95, y + 0.5, _files(data, data_dir), va="center")
         heads = [(x + 0.5, short_label(row), "center") for x, row in enumerate(ROWS)]
         for at, head, align in (*heads, (3.1, "On the slides", "left"), (3.95, "Files", "left")):
@@ -91,52 +89,68 @@ def _status(runs: RunSet, row: str) -> str:
 
 
 def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: Path | str | None = None) -> HTML:
-    """BPD and scores of every model on every data set: the paper's numbers, published and own runs; for what was not
-    run, what it needs."""
-    groups = tuple(_group(sets, data, profile, data_dir) for data in shown)
-    printed = [paper.DATA_SETS[data].label for data in paper.TABLE3.data]
-    notes = ("seven-data-sets",) if any(data in SEVEN and not paper.DATA_SETS[data].named for data in shown) else ()
-    remarks = tables.remarks(sets, ROWS)
-    view = View("table4", "Seven data sets", "Likelihood and quality together", ", ".join(printed), groups, (), notes,
-                remarks, ("Data set", "Model"))  # fmt: skip
+    """BPD and scores of every model on every data set: the paper's numbers beside the published runs of one profile and
+    this machine's; for what was not run, what it needs."""
+    sides = {data: _sides(sets, data, profile) for data in shown}
+    names = [tables.columns([side[i] for side in sides.values() if side[i]], ROWS) for i in range(len(ORIGINS))]
+    groups = [_group(side, names, data, profile, data_dir) for data, side in sides.items()]
+    measured = (tables.source(origin, "", columns) for origin, columns in zip(ORIGINS, names, strict=True))
+    inferred = any(data in SEVEN and not paper.DATA_SETS[data].named for data in shown)
+    of_paper = [paper.ROWS[row] for row in ROWS]
+    judged = [runs for data, side in sides.items() if _printed(data) for runs in side if runs]
+    notes = [note for runs in judged for note in tables.notes(of_paper, runs)]
+    view = View(
+        "table4", "Seven data sets", "Likelihood and quality together", "Model",
+        (Source("paper", "Paper", "", tables.PAPER), *measured), tuple(groups),
+        ("seven-data-sets",) if inferred else (), tuple(notes), tables.remarks(sets, ROWS),
+    )  # fmt: skip
     return HTML(page.macro("paper_table", view))
 
 
-def _group(sets: Sequence[RunSet], data: str, profile: str, data_dir: Path | str | None) -> Group:
-    lines = [line for row in ROWS for line in _lines(sets, data, row)]
-    lines += [replace(line, label="Real images", detail=f"training against test images; {_where(runs)}")
-              for runs in sets if runs.data == data for line in tables.real_images(runs)]  # fmt: skip
-    absent = [row for row in ROWS if not _of(sets, data, row)]
+def _sides(sets: Sequence[RunSet], data: str, profile: str) -> list[RunSet | None]:
+    """The published run set and this machine's on a data set, of one profile, each None where there is none."""
+    of_profile = profile if profile == "paper" else OFFLINE.get(data, profile)
+    place = next(iter(places([runs for runs in sets if runs.data == data], ROWS, of_profile)), [])
+    return [next((runs for runs in place if runs.origin == origin), None) for origin in ORIGINS]
+
+
+def _printed(data: str) -> bool:
+    """Do the slides print any number of `ROWS` on a data set?"""
+    return any(n.data == data and n.value is not None for row in ROWS for n in paper.ROWS[row].numbers)
+
+
+def _group(
+    side: Sequence[RunSet | None], names: Sequence[Sequence[str]], data: str, profile: str, data_dir: Path | str | None
+) -> Group:
+    """The lines of a data set: the paper's numbers, what was measured, real images, and what the rest needs."""
+    ran = [runs for runs in side if runs]
+    absent = [row for row in ROWS if not any(runs.records_of(row) for runs in ran)]
+    lines = []
+    for row in ROWS:
+        of_paper = paper.ROWS[row]
+        printed = tables.paper_cells(of_paper, data) or (Cell("", span=len(tables.PAPER)),)
+        if row not in absent or any(cell.text for cell in printed):
+            measured = (tables.judged_cells(of_paper, runs, n) if runs else tables.empty(n)
+                        for runs, n in zip(side, names, strict=True))  # fmt: skip
+            lines.append(Line(short_label(row), (printed, *measured)))
+    lines += tables.real_images([data], side, names)
     if data in SEVEN:
         profile = "paper"
     elif profile != "paper":  # beside runs, theirs
-        profile = OFFLINE.get(data) or next((runs.profile for runs in sets if runs.data == data), profile)
+        profile = OFFLINE.get(data) or next((runs.profile for runs in ran), profile)
     entry = missing_files(data, data_dir)
     remark = f"not run. Needs {entry.sources}; {entry.how}." if entry else "not run."
     for row in ["table4"] if len(absent) == len(ROWS) else absent:
         command = training_command(row, profile, "" if data == DEVELOPMENT_DATA else data)
         name = "All three" if row == "table4" else short_label(row)
-        lines.append(Line("none", name, remark=remark, command=command))
-    size = image_size(data, profile)
-    return Group(data, label(data), citation=f"{size}×{size}", lines=tuple(lines))
-
-
-def _lines(sets: Sequence[RunSet], data: str, row: str) -> list[Line]:
-    """The paper's numbers for a row on a data set, then those of every run set, named by the row."""
-    of_paper, name = paper.ROWS[row], short_label(row)
-    printed = tables.paper_line(of_paper, data)
-    lines = [replace(printed, label=name, detail="the paper")] if printed else []
-    for runs in _of(sets, data, row):
-        for line in tables.measured_lines(of_paper, paper.table_of(row), runs):
-            # a verdict stands beside a number of the paper only
-            judged = line.judgements if printed else ()
-            lines.append(replace(line, label=name, detail=_where(runs), judgements=judged))
-    return lines
+        lines.append(Line(name, remark=remark, command=command))
+    detail = ", ".join(dict.fromkeys(map(_where, ran))) or f"{image_size(data, profile)}×{image_size(data, profile)}"
+    return Group(tuple(lines), label(data), detail)
 
 
 def _where(runs: RunSet) -> str:
     images = f", images {runs.images}" if runs.images else ""
-    return f"{ORIGINS[runs.origin].lower()}, {runs.size}×{runs.size}{images}, {runs.profile}"
+    return f"{runs.size}×{runs.size}{images}, {runs.profile}"
 
 
 def grids(sets: Sequence[RunSet], runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:

@@ -54,7 +54,7 @@ QUANTITIES = {
         Quantity("is", "IS", "higher", digits=2, how=f"{_MODULE}:inception_score", lite0="IS-lite0", column=True),
         Quantity("fid", "FID", how=f"{_MODULE}:frechet_distance", lite0="FD-lite0", column=True, distance=True,
                  checked_by="kid"),
-        Quantity("kid", "KID", how=f"{_MODULE}:kernel_distance", lite0="KD-lite0", column=True, distance=True),
+        Quantity("kid", "KID", how=f"{_MODULE}:kernel_distance", lite0="KD-lite0", distance=True),
         Quantity("precision", "Precision", "higher", how=f"{_MODULE}:precision", lite0="Precision-lite0", **_SHARE),
         Quantity("recall", "Recall", "higher", how=f"{_MODULE}:recall", lite0="Recall-lite0", **_SHARE),
         Quantity("classes", "Classes", "higher", how=f"{_MODULE}:class_coverage", lite0="Classes-lite0", labelled=True,

@@ -1,4 +1,4 @@
-"""Claims as cards to show: what every run set says about a claim, and the verdict on it in all."""
+"""Claims as cards to show: what every run set says about a claim, the verdict on it in all, and a matrix of both."""
 
 import itertools
 from collections import Counter
@@ -15,23 +15,22 @@ from cqlib.report.verdicts import DIGITS, ClaimResult, claim_result, effect_text
 
 
 class Verdict(NamedTuple):
-    """How a verdict is shown: a sign and a tone that go with its words, and the heading of the claims that have it."""
+    """How a verdict is shown: a sign and a tone that go with its words."""
 
     sign: str
     tone: str  # CSS class: good, bad (contrary to the claim) or plain
-    heading: str
 
 
 VERDICTS = {
-    "does not hold": Verdict("✗", "bad", "Claims that do not hold"),
-    "depends on the temperature": Verdict("±", "bad", "Claims that depend on the temperature"),
-    "seen once, contrary": Verdict("✗", "bad", "Seen once, and contrary to the claim"),
-    "undecided": Verdict("?", "plain", "Undecided"),
-    "seen once, depends on the temperature": Verdict("?", "plain", "Seen once, and depending on the temperature"),
-    "equal": Verdict("=", "plain", "No difference"),
-    "holds": Verdict("✓", "good", "Claims that hold"),
-    "seen once, as claimed": Verdict("✓", "good", "Seen once, as claimed"),
-    "not run": Verdict("–", "plain", "Not tested"),
+    "does not hold": Verdict("✗", "bad"),
+    "depends on the temperature": Verdict("±", "bad"),
+    "seen once, contrary": Verdict("(✗)", "bad"),
+    "undecided": Verdict("?", "plain"),
+    "seen once, depends on the temperature": Verdict("(±)", "plain"),
+    "equal": Verdict("=", "plain"),
+    "holds": Verdict("✓", "good"),
+    "seen once, as claimed": Verdict("(✓)", "good"),
+    "not run": Verdict("–", "plain"),
 }
 """In the order of the report: what speaks against the paper first."""
 WIDTH = 200  # of the picture of an interval, in its own units
@@ -114,6 +113,48 @@ def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
         by_set = [tuple(results) for _, results in itertools.groupby(own, key=lambda result: id(result.runs))]
         all_cards.append(_card(claim, by_set))
     return sorted(all_cards, key=lambda card: list(VERDICTS).index(card.verdict))
+
+
+class Square(NamedTuple):
+    """What a run set says about a claim: verdict, effect in words (at T = 0, of those that have one), and whether it is
+    the run set that decides."""
+
+    verdict: str
+    effect: str
+    decides: bool
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Claims by run sets: under a heading each tested claim with a square, or None, for each of `columns`."""
+
+    columns: tuple[RunSet, ...]
+    groups: dict[str, list[tuple[Card, list[Square | None]]]]
+
+
+def matrix(all_cards: Iterable[Card]) -> Matrix:
+    """The cards that were tested, table by table, this project's own claims last; this machine's run sets first, then
+    those that test most."""
+    tested = [card for card in all_cards if card.tests]
+    counts = Counter(id(results[0].runs) for card in tested for results in card.tests)
+    runs = {id(results[0].runs): results[0].runs for card in tested for results in card.tests}
+    columns = sorted(runs.values(), key=lambda runs: (runs.origin != "local", -counts[id(runs)]))
+    groups: dict[str, list[tuple[Card, list[Square | None]]]] = {}
+    for card in sorted(tested, key=lambda card: (card.claim.own, card.claim.table)):
+        squares = {id(results[0].runs): _square(results, results is card.tests[0]) for results in card.tests}
+        groups.setdefault(_heading(card.claim), []).append((card, [squares.get(id(runs)) for runs in columns]))
+    return Matrix(tuple(columns), groups)
+
+
+def _heading(claim: Claim) -> str:
+    if claim.own:
+        return "Beside the paper: this project’s own claims"
+    return f"Table {claim.table[-1]}" if claim.table[:-1] == "table" else claim.table.capitalize()
+
+
+def _square(results: Results, decides: bool) -> Square:
+    effect = results[0].effect
+    return Square(verdict(results), "" if effect is None else effect_text(effect, results[0].claim.unit), decides)
 
 
 def count_claims(all_cards: Iterable[Card]) -> dict[str, int]:

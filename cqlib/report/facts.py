@@ -51,7 +51,7 @@ def towards_the_paper(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     if _comparable_numbers(sets):
         return []
     missing = ", ".join(_data_not_run(sets))
-    everything = "everything" + f", with the data sets that no run below took the whole of ({missing})" * bool(missing)
+    everything = "everything" + f", with the data sets that no run here took the whole of ({missing})" * bool(missing)
     hours = {(run["row"], run["data"]): run["hours"] for run in json.loads(GPU_HOURS.read_text())["runs"]}
     table1 = sum(hours.get((row.id, "cifar10"), 0.0) for row in paper.TABLE1.rows)
     command = "./run_all.sh --profile paper --only {} --data-dir DIR"
@@ -68,7 +68,7 @@ def lacking(sets: Sequence[RunSet]) -> str:
         run.profile == "paper" or "FID@T1" in run.metrics or (run.data.name, run.config.get("n_train")) == whole
         for runs in sets for run in runs.finished
     )  # fmt: skip
-    return "no run below has all three" if some else "no run below has any of them"
+    return "no run here has all three" if some else "no run here has any of them"
 
 
 def shortfalls(sets: Sequence[RunSet], all_cards: Sequence[Card]) -> list[str]:

@@ -18,9 +18,9 @@ from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import ablations, facts, pictures, small_tables, tables
-from cqlib.report.claim_cards import VERDICTS, cards, count_claims
-from cqlib.report.run_sets import ORIGINS, run_sets
-from cqlib.report.verdicts import DIGITS
+from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix
+from cqlib.report.run_sets import ORIGINS, RunSet, places, run_sets
+from cqlib.report.verdicts import DIGITS, ClaimResult
 from cqlib.util import VERSION
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
@@ -30,8 +30,8 @@ from cqlib.util.text import without_paths
 TITLE = "Coverage and Quality Driven Training of Generative Image Models"
 TONES = {"reproduced": "good", "close": "good", "not reproduced": "bad"}
 CONTENTS = {
-    "summary": "Summary", "claims": "Claims", "not-reproduced": "Not reproduced", "tables": "Tables",
-    "samples": "Samples", "curves": "Curves", "costs": "Costs", "protocol": "Protocol",
+    "table1": "Samples and Table 1", "claims": "Claims", "tables": "Tables 2 and 3", "not-reproduced": "Not reproduced",
+    "runs": "What was run", "samples": "More samples", "curves": "Curves", "costs": "Costs", "protocol": "Protocol",
     "notebooks": "Notebooks", "footnotes": "Footnotes", "provenance": "Provenance",
 }  # fmt: skip
 
@@ -58,7 +58,12 @@ def render(
     sets = run_sets(local, published)
     profile = profile or next((runs.profile for runs in sets if runs.origin == "local"), "quick")
     all_cards = cards(sets)
+    results = [result for card in all_cards for results in card.tests for result in results]
     folders = {"local": Path(runs_dir), "published": PUBLISHED / "samples"}
+    beside = out if alone else None
+    table1 = [row.id for row in paper.TABLE1.rows]
+    first = next(iter(places(sets, table1, profile)), [])
+    first_samples = pictures.strip(first, table1, folders, data_dir, beside)
     page = _environment().get_template("index.html.j2").render(
         title=TITLE,
         css=_css("style.css"),
@@ -70,20 +75,34 @@ def render(
         small_tables=small_tables,
         facts=facts,
         failures=[" ".join(line.split()) for line in (*failures, *problems)],
-        cards={name: [card for card in all_cards if card.verdict == name] for name in VERDICTS},
+        first=first,
+        first_samples=first_samples,
+        views=[_views(table, sets, results, profile, alone) for table in paper.TABLES],
+        trade_off=[],
+        claims=matrix(all_cards),
+        untested=[card for card in all_cards if not card.tests],
         claim_counts=count_claims(card for card in all_cards if not card.claim.own),
         own_counts=count_claims(card for card in all_cards if card.claim.own),
         tried=tried,
         shortfalls=facts.shortfalls(sets, all_cards),
-        views=[tables.view(table, sets, profile, alone) for table in paper.TABLES],
         systems=[row for row in ROWS if paper.canonical(row) == row],
-        table1=[row.id for row in paper.TABLE1.rows],
-        samples=pictures.samples_of(sets, folders, data_dir, out if alone else None),
-        plots=pictures.plots_of(sets, alone),
+        table1=table1,
+        samples=pictures.samples_of(sets, folders, data_dir, beside, {figure["of"] for figure in first_samples}),
+        plots=pictures.plots_of([*reversed(first), *(runs for runs in sets if runs not in first)], alone),
         notebooks=_links(out),
         fresh=functools.partial(next, itertools.count(1)),
     )  # fmt: skip
     return write_atomic(out / "index.html", page)
+
+
+def _views(
+    table: paper.Table, sets: Sequence[RunSet], results: Sequence[ClaimResult], profile: str, alone: bool
+) -> dict[str, Any]:
+    """A table as it is shown first, with the commands for what is missing, and as other runs have it."""
+    shown, *more = places(sets, [row.id for row in table.rows], profile) or [[]]
+    commands = tables.missing(table, sets, profile, alone)
+    others = [tables.view(table, place, results, suffix=f"-{i}") for i, place in enumerate(more, 2)]
+    return {"first": tables.view(table, shown, results, commands), "others": others}
 
 
 def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:

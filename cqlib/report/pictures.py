@@ -1,8 +1,8 @@
-"""The report's pictures: sample grids, learning curves, quality against likelihood, CQ-F by width."""
+"""The report's pictures: samples, learning curves, quality against likelihood, CQ-F by width."""
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,7 +22,7 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import TWO_SCALES, marks, short_label
 from cqlib.metrics.quantities import FEATURES, TEMPERATURES
 from cqlib.report import plots
-from cqlib.report.run_sets import BESIDE, RunSet, mean_of
+from cqlib.report.run_sets import BESIDE, ORIGINS, RunSet, mean_of
 from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
 
@@ -42,13 +42,34 @@ FAMILIES = {  # by which columns of Table 3 the slides fill
 }
 
 
+def strip(
+    sets: Sequence[RunSet], rows: Sequence[str], pictures: Mapping[str, Path | None], data_dir: Path | None,
+    out: Path | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Real test images, then the samples of each of `rows`, this machine's where it has some; `of`: whose they are.
+    Empty where there are none."""
+    figures = []
+    for row in rows:
+        for runs in sets[::-1]:
+            if figure := _grids(runs.records_of(row), short_label(row), pictures[runs.origin], out):
+                text = ORIGINS[runs.origin].lower() if len(sets) > 1 else ""
+                figures.append({**figure, "text": text, "of": (runs.title, row), "real": False})
+                break
+    if figures and (real := _real(sets[0], data_dir, out, columns=8)):
+        figures.insert(0, {**real, "text": "", "of": None, "real": True})
+    return figures
+
+
 def samples_of(
-    sets: Sequence[RunSet], pictures: Mapping[str, Path | None], data_dir: Path | None, out: Path | None = None
-) -> list[dict[str, Any]]:
-    """Per run set: real test images, then each row's samples, of its first seed; files below `out` are linked."""
+    sets: Sequence[RunSet], pictures: Mapping[str, Path | None], data_dir: Path | None, out: Path | None = None,
+    shown: Collection[tuple[str, str] | None] = (),
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Per run set: real test images, then each row's samples, of its first seed, but for those that are `shown` already
+    (run set's title, row); files below `out` are linked."""
     blocks = []
     for runs in sets:
-        if figures := grids(runs, runs.rows, pictures[runs.origin], data_dir, out):
+        rows = [row for row in runs.rows if (runs.title, row) not in shown]
+        if figures := grids(runs, rows, pictures[runs.origin], data_dir, out):
             note = "" if out is None or runs.data in WITHOUT_FILES else NOT_SHOWN
             blocks.append({"title": runs.title, "figures": figures, "note": note})
     return blocks
@@ -58,19 +79,26 @@ def grids(
     runs: RunSet, rows: Sequence[str], folder: Path | None, data_dir: Path | str | None, out: Path | None = None
 ) -> list[dict[str, Any]]:
     """Real test images, then the grids of `rows` in `folder`; empty where there is none."""
-    found = (_grids(runs.records_of(row), short_label(row), folder, out) for row in rows if folder)
+    found = (_grids(runs.records_of(row), short_label(row), folder, out) for row in rows)
     figures = [figure for figure in found if figure]
-    can_be_shown = out is None or runs.data in WITHOUT_FILES  # on a page that is the same everywhere
-    if figures and can_be_shown and (real := real_images(runs.data, runs.size, data_dir)):
-        image = _image(real, f"Real test images of {without_paths(runs.data)}")
-        text = "(the first ones)" + (LOSSY if runs.size > EXACT else "")
-        figures.insert(0, {"label": "Real test images", "text": text, "images": [image]})
+    if figures and (real := _real(runs, data_dir, out)):
+        figures.insert(0, real)
     return figures
 
 
-def _grids(records: Sequence[Record], label: str, folder: Path, out: Path | None) -> dict[str, Any] | None:
+def _real(runs: RunSet, data_dir: Path | str | None, out: Path | None, columns: int = 16) -> dict[str, Any] | None:
+    """Real test images of a run set's data, unless the page is the same everywhere and the data is not."""
+    can_be_shown = out is None or runs.data in WITHOUT_FILES
+    if not can_be_shown or not (content := real_images(runs.data, runs.size, data_dir, columns)):
+        return None
+    image = _image(content, f"Real test images of {without_paths(runs.data)}")
+    text = "(the first ones)" + (LOSSY if runs.size > EXACT else "")
+    return {"label": "Real test images", "text": text, "images": [image]}
+
+
+def _grids(records: Sequence[Record], label: str, folder: Path | None, out: Path | None) -> dict[str, Any] | None:
     """The samples of the first of `records` that has some."""
-    for run in records:
+    for run in records if folder else ():
         run_folder = folder / run.folder
         files = {at: file for at in TEMPERATURES if (file := sample_file(run_folder, at))}
         if files:
@@ -119,16 +147,17 @@ def _image(content: bytes, alt: str, link: str = "") -> dict[str, Any]:
     return {"src": Markup(source), "alt": alt, "width": picture.width, "height": picture.height}
 
 
-def plots_of(sets: Sequence[RunSet], alone: bool = False) -> list[dict[str, Any]]:
-    """Quality against likelihood, learning curves and scores by width of every run set, this machine's first. Losses
-    of published runs are for the page that is about them `alone`; `more` marks curves that a reader may skip."""
-    plots_of_sets = []
-    for runs in sorted(sets, key=lambda runs: runs.origin):
+def plots_of(sets: Sequence[RunSet], alone: bool = False) -> dict[str, list[dict[str, Any]]]:
+    """Title -> quality against likelihood, learning curves and scores by width of that run set. Losses of published
+    runs are for the page that is about them `alone`; `more` marks curves that a reader may skip."""
+    drawn: dict[str, list[dict[str, Any]]] = {}
+    for runs in sets:
+        figures = drawn.setdefault(runs.title, [])
         for name, rows in boards(runs):
             losses = alone or runs.origin == "local"
-            plots_of_sets += [*quality(runs, rows, name), *learning_curves(runs, rows, name, losses)]
-        plots_of_sets += by_width(runs)
-    return plots_of_sets
+            figures += [*quality(runs, rows, name), *learning_curves(runs, rows, name, losses)]
+        figures += by_width(runs)
+    return {title: figures for title, figures in drawn.items() if figures}
 
 
 def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
@@ -161,7 +190,7 @@ def family(row: str) -> str:
 def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
     """Quality against likelihood of `rows`, for every kind of features they were scored with."""
     figures = []
-    for _, distance, _ in FEATURES.values():
+    for _, distance in FEATURES.values():
         points = [point for row in rows for point in _points(runs, row, distance)]
         if points:
             kinds = {short_label(row): family(row) for row in rows} if name == "Table 3" else {}
@@ -243,7 +272,7 @@ def axis(name: str) -> str:
 def by_width(runs: RunSet) -> list[dict[str, Any]]:
     """BPD and distance of CQ-F against its number of parameters, for every kind of features; from three widths on."""
     bpd, figures = widths(runs, "BPD"), []
-    for _, distance, _ in FEATURES.values():
+    for _, distance in FEATURES.values():
         scores = {f"T = {t}": widths(runs, f"{distance}@T{t}") for t in (1, 0)}
         if min(map(len, (bpd, *scores.values()))) >= 3:
             scored = {p.percent: p.mean for p in scores["T = 1"]}
@@ -270,13 +299,14 @@ def _plot(figure: Figure, alt: str, caption: str, more: bool = False, wide: bool
     return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more, "wide": wide}
 
 
-def real_images(data: str, size: int, data_dir: Path | str | None) -> bytes | None:
-    """The first test images, 16 in a row, as a WebP; None where the data set cannot be loaded. Nothing is fetched."""
+def real_images(data: str, size: int, data_dir: Path | str | None, columns: int = 16) -> bytes | None:
+    """The first test images, eight rows of `columns` (of large images four), as a WebP; None where the data set cannot
+    be loaded. Nothing is fetched."""
     if missing_files(data, data_dir):
         return None
-    n, repeated = (128, 4) if size <= EXACT else (64, 1)
+    rows, repeated = (8, 4) if size <= EXACT else (4, 1)
     try:
-        images = load(data, size=size, data_dir=data_dir).test.images[:n]
-        return webp(grid(images, columns=16, scale=repeated), size)
+        images = load(data, size=size, data_dir=data_dir).test.images[: rows * columns]
+        return webp(grid(images, columns=columns, scale=repeated), size)
     except (UserError, OSError, ValueError):
         return None

@@ -153,6 +153,21 @@ def _with_hypervolumes(runs: RunSet) -> RunSet:
     return replace(runs, records=tuple(map(extended, runs.records))) if found else runs
 
 
+def places(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:
+    """The run sets that have any of `rows`, those of one data set, size and profile side by side, published first. The
+    first of the lists is to be shown first: what this machine ran under `profile`, else what has the most of `rows`."""
+    found: dict[tuple[str, int, str], list[RunSet]] = {}
+    for runs in (runs for runs in sets if any(map(runs.records_of, rows))):
+        found.setdefault((runs.data, runs.size, runs.profile), []).append(runs)
+
+    def rank(place: list[RunSet]) -> tuple[bool, int, bool, bool, int]:
+        here, asked = any(runs.origin == "local" for runs in place), place[0].profile == profile
+        ran = sum(any(runs.records_of(row) for runs in place) for row in rows)
+        return here and asked, ran, asked, here, sum(len(runs.records_of(row)) for runs in place for row in rows)
+
+    return sorted(found.values(), key=rank, reverse=True)
+
+
 def _scoring(record: Record) -> str:
     """How its samples were scored, where its config says so."""
     evaluation = record.config.get("evaluation", {})

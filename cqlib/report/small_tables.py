@@ -74,7 +74,7 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
     """The distance of the last and of the best step of `rows`, of an untrained copy and of independent Gaussian pixels;
     BPD and that of a histogram per pixel; and whether the model beats them. A line per run set and kind of features."""
     lines = []
-    for (runs, row), (_, distance, _) in itertools.product(_measured(sets, rows), FEATURES.values()):
+    for (runs, row), (_, distance) in itertools.product(_measured(sets, rows), FEATURES.values()):
         last, best = f"{distance}@T1", f"{distance}-best@T1"
         bars = [f"{distance}-untrained@T1", f"{distance}-gaussian@T1"]
         means = {name: mean.value for name in runs.metrics_of(row) if (mean := runs.mean(row, name))}
@@ -114,8 +114,9 @@ def coverage(sets: Sequence[RunSet], rows: Collection[str]) -> list[list[Any]]:
 
 
 def further_columns() -> list[str]:
-    """ "Recall, T = 1", "Recall, T = 0" and so on."""
-    return [f"{q.name}, T = {t[1:]}" for q in FURTHER for t in TEMPERATURES]
+    """ "KID / KD, T = 0", "Recall, T = 1" and so on."""
+    names = [" / ".join(dict.fromkeys((q.name, q.lite0.removesuffix("-lite0")))) for q in FURTHER]
+    return [f"{name}, T = {t[1:]}" for name in names for t in TEMPERATURES]
 
 
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:

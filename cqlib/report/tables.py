@@ -1,13 +1,14 @@
-"""The paper's tables as lines to show: for every row the paper's numbers, then what each run set measured."""
+"""The paper's tables as lines to show: a line for each row, the paper's numbers beside what run sets measured."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from cqlib.experiments import paper
-from cqlib.metrics.quantities import COLUMNS, FEATURES, SCORES, TEMPERATURES, decimal, temperatures
+from cqlib.experiments.rows import label_of
+from cqlib.metrics.quantities import COLUMNS, FEATURES, TEMPERATURES, Quantity, decimal, metric_names, temperatures
 from cqlib.report.numbers import NUMBER_LABELS, NumberVerdict, compare
 from cqlib.report.run_sets import ORIGINS, Cell, RunSet
+from cqlib.report.verdicts import ClaimResult
 
 PUBLISHED_DATA = {
     "npz:cifar10-first-3500": (
@@ -22,92 +23,122 @@ PUBLISHED_DATA = {
     "tiny-imagenet:64": "40,000 of Tiny ImageNet's 100,000 training images, 200 a class, at 64×64",
 }
 """What stands behind the names of the published records' data that their publishers do not describe."""
+PAPER = tuple((name, "") for name in paper.METRICS.values())
+"""The columns of the paper's numbers; the slides name no temperature."""
+COMPARABLE = NUMBER_LABELS[:3]
+"""The verdicts on numbers that can be set against the paper's."""
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """The verdict on the paper's numbers that share it: "BPD, IS" "not comparable" and why."""
+class Entry(Cell):
+    """A measured number with the verdicts on it: of the paper's claims about it, and against the paper's own number
+    where it can be set against that."""
 
-    metrics: str
-    label: str
-    reason: str
+    claims: tuple[ClaimResult, ...] = ()
+    number: NumberVerdict | None = None
 
-    @property
-    def text(self) -> str:
-        return f"{self.metrics}: {self.reason}"
+
+@dataclass(frozen=True)
+class Source:
+    """Columns that belong together, the paper's or a run set's ("paper", "published", "local"): what stands above them,
+    and of each its name and temperature."""
+
+    origin: str
+    title: str
+    detail: str
+    heads: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a row: its source ("paper", "published", "local", "none"), cells, or a remark in their place."""
+    """A row: its cells from each source, or a remark in their place."""
 
-    source: str
     label: str
-    detail: str = ""
-    features: str = ""
-    cells: tuple[Cell, ...] = ()
-    seeds: str = ""
-    judgements: tuple[Judgement, ...] = ()
+    cells: tuple[tuple[Cell, ...], ...] = ()
+    ticks: tuple[str, ...] = ()
+    citation: str = ""
+    footnotes: tuple[str, ...] = ()
     remark: str = ""
     command: str = ""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A row of the paper with all its lines."""
+    """Lines that stand together, under a heading if they have one."""
 
-    id: str
-    label: str
-    ticks: tuple[str, ...] = ()
-    citation: str = ""
-    footnotes: tuple[str, ...] = ()
-    lines: tuple[Line, ...] = ()
+    lines: tuple[Line, ...]
+    label: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True)
 class View:
-    """A whole table, ready for the template; `remarks` say what data the published lines are of."""
+    """A whole table, ready for the template. `notes` say how its numbers compare with the paper's, `remarks` what data
+    the published ones are of, `commands` how the rows that are missing are trained."""
 
     id: str
     name: str
     title: str
-    data: str
+    first: str
+    sources: tuple[Source, ...]
     groups: tuple[Group, ...]
-    real_images: tuple[Line, ...]
-    footnotes: tuple[str, ...]
-    remarks: tuple[str, ...]
-    columns: tuple[str, str] = ("Model", "Source")
-    temperature_names: tuple[str, ...] = tuple(f"T = {at[1]}" for at in TEMPERATURES)
+    footnotes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
 
     @property
-    def scores(self) -> tuple[str, ...]:
-        """The column names of IS, FID and KID, under each kind of features that stands in the table."""
-        used = {"inception", *(line.features for group in self.groups for line in group.lines)}
-        kinds = [scores for kind, scores in FEATURES.items() if kind in used]
-        columns = zip(*kinds, (quantity.arrow for quantity in COLUMNS), strict=True)
-        return tuple(f"{' / '.join(dict.fromkeys(names))} {arrow}" for *names, arrow in columns)
+    def comparable(self) -> bool:
+        """Can any number of it be set against the paper's?"""
+        return any(entry.number for entry in self._entries)
 
-    @cached_property
-    def letters(self) -> dict[str, str]:
-        """Why numbers are not comparable -> its letter: a reason that stands often is printed once, below the table."""
-        judged = (item for group in self.groups for line in group.lines for item in line.judgements)
-        texts = dict.fromkeys(item.text for item in judged if item.label == "not comparable")
-        return {text: chr(ord("a") + i % 26) * (1 + i // 26) for i, text in enumerate(texts)}
+    @property
+    def judged(self) -> bool:
+        """Does any claim about its numbers have a verdict?"""
+        return any(entry.claims for entry in self._entries)
+
+    @property
+    def _entries(self) -> Iterator[Entry]:
+        cells = (cell for group in self.groups for line in group.lines for cells in line.cells for cell in cells)
+        return (cell for cell in cells if isinstance(cell, Entry))
 
 
-def view(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool = False) -> View:
-    """`table` with every run set's numbers; rows not trained here (or published, if `alone`) get the command for it."""
+def view(
+    table: paper.Table, sets: Sequence[RunSet], results: Sequence[ClaimResult] = (),
+    commands: tuple[tuple[str, str], ...] = (), suffix: str = "",
+) -> View:  # fmt: skip
+    """`table` with the numbers of `sets`, each number with those of `results` that are about it; `suffix` tells its id
+    from that of another view of the table on the same page."""
+    papers = (Source("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
     rows = [row.id for row in table.rows]
+    names = [columns([runs], rows) for runs in sets]
+    lines = []
+    for row in table.rows:
+        measured = (judged_cells(row, *of, results) for of in zip(sets, names, strict=True))
+        cells = (*(paper_cells(row, data) for data in table.data), *measured)
+        lines.append(Line(row.label, cells, row.ticks, row.citation, row.footnotes))
+    lines += real_images(table.data, sets, names)
     return View(
-        table.id,
+        table.id + suffix,
         f"Table {table.id.removeprefix('table')}",
         table.title,
-        ", ".join(paper.DATA_SETS[name].label for name in table.data),
-        tuple(_group(row, table, sets, profile, alone) for row in table.rows),
-        tuple(line for runs in sets if any(map(runs.records_of, rows)) for line in real_images(runs)),
+        "Model",
+        (*papers, *(source(r.origin, r.label, n) for r, n in zip(sets, names, strict=True))),
+        (Group(tuple(lines)),),
         table.footnotes,
+        tuple(note for runs in sets for note in notes(table.rows, runs)),
         remarks(sets, rows),
+        commands,
     )
+
+
+def missing(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool) -> tuple[tuple[str, str], ...]:
+    """The rows not trained here (or published, if `alone`) with the command for each, or with one for all."""
+    here = [runs for runs in sets if alone or runs.origin == "local"]
+    absent = {row.id: label_of(row.id) for row in table.rows if not any(runs.records_of(row.id) for runs in here)}
+    if len(absent) == len(table.rows):
+        absent = {table.id: "all of them"}
+    return tuple((label, f"./run_all.sh --profile {profile} --only {name}") for name, label in absent.items())
 
 
 def remarks(sets: Sequence[RunSet], rows: Collection[str]) -> tuple[str, ...]:
@@ -128,63 +159,121 @@ def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
     return counts
 
 
-def _group(row: paper.Row, table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool) -> Group:
-    lines = [line for data in table.data if (line := paper_line(row, data)) is not None]
-    for runs in sets:
-        lines += measured_lines(row, table, runs)
-    if not any(line.source == "local" or alone and line.source == "published" for line in lines):
-        command = f"./run_all.sh --profile {profile} --only {row.id}"
-        lines.append(Line("none", ORIGINS["local"], remark="not trained here:", command=command))
-    return Group(row.id, row.label, row.ticks, row.citation, row.footnotes, tuple(lines))
+# --- columns
 
 
-def paper_line(row: paper.Row, data: str) -> Line | None:
-    """The printed numbers on `data`, if any, IS and FID over both temperatures: the slides name none."""
-    numbers = [number for number in row.numbers if number.data == data]
-    if not any(number.text for number in numbers):
-        return None
-    cells = [Cell(n.text or "—", mark=n.mark, span=1 if n.metric == "bpd" else 2) for n in numbers]
-    return Line("paper", "Paper", paper.DATA_SETS[data].label, cells=(*cells, Cell("—", span=2)))
+def source(origin: str, detail: str, names: Sequence[str]) -> Source:
+    """The columns `names` of measured numbers, and that of seeds."""
+    heads = [("BPD ↓", "")]
+    for score, _, at in (name.partition("@") for name in names[1:]):
+        heads.append((f"{score} {_quantity(score).arrow}", f"T = {at[1:]}"))
+    return Source(origin, ORIGINS[origin], detail, (*heads, ("Seeds", "")))
 
 
-def measured_lines(row: paper.Row, table: paper.Table, runs: RunSet) -> list[Line]:
-    """What `runs` has of a row: one line per kind of features, so that no cell has to say which kind it is."""
-    records, seeds = runs.records_of(row.id), len(runs.done(row.id))
-    if not seeds:
-        ends = ", ".join(f"seed {run.seed} {run.status} at step {run.steps:,}" for run in records)
-        return [Line(runs.origin, ORIGINS[runs.origin], runs.label, remark=ends)] if records else []
-    known, lines = runs.metrics_of(row.id), list[Line]()
-    for kind in [kind for kind, scores in FEATURES.items() if any(f"{s}@T1" in known for s in scores)] or [""]:
-        scores = [f"{name}@{at}" for name in FEATURES[kind or "inception"] for at in TEMPERATURES]
-        cells = tuple(runs.cell(row.id, name) for name in ("BPD", *scores))
-        judged = () if lines else tuple(_judgements(row, table, runs))
-        lines.append(Line(runs.origin, ORIGINS[runs.origin], runs.label, kind, cells, str(seeds), judged))
-    return lines
+def _quantity(score: str) -> Quantity:
+    return next(q for q in COLUMNS if score in (q.name, q.lite0))
 
 
-def _judgements(row: paper.Row, table: paper.Table, runs: RunSet) -> Iterator[Judgement]:
-    """Verdicts on the row's numbers for the run set's data, or the table's first; equal ones share a judgement."""
-    data = runs.data if runs.data in table.data else next((n.data for n in row.numbers if n.value is not None), "")
-    shared: dict[NumberVerdict, dict[str, None]] = {}
-    for number in (n for n in row.numbers if n.data == data and n.value is not None):
-        verdicts = {t: compare(number, runs.records_of(row.id), t) for t in temperatures(number.metric)}
-        same = len({*verdicts.values()}) == 1
-        for t, verdict in verdicts.items():
-            text = number.metric.upper() if same else f"{number.metric.upper()} at T = {t:g}"
-            shared.setdefault(verdict, {})[text] = None
-    for verdict, texts in shared.items():
-        yield Judgement(", ".join(texts), *verdict)
+def columns(sets: Sequence[RunSet], rows: Collection[str]) -> list[str]:
+    """The measured columns: BPD, and IS and FID under each kind of features that any of `sets` has, at each T."""
+    known = {name for runs in sets for row in rows for name in runs.metrics_of(row)}
+    kinds = [names for names in FEATURES.values() if any(f"{name}@T1" in known for name in names)]
+    return ["BPD", *(f"{name}@{at}" for names in kinds for name in names for at in TEMPERATURES)]
 
 
-def real_images(runs: RunSet) -> Iterator[Line]:
-    """What real images get: IS of test images, the distances of training images from as many test images, which no
-    model can be expected to beat, and in the remark the scores without a column. A dash for what no record has."""
-    for kind in FEATURES:
-        names = {q: (q.lite0 if kind == "lite0" else q.name) + q.real for q in SCORES}
-        measured = {q: metric for q, name in names.items() if (metric := runs.real_images(name))}
-        if measured:
-            texts = {q: decimal(names[q], metric.value) for q, metric in measured.items()}
-            cells = (Cell("—"), *(Cell(texts.get(q, "—"), span=2) for q in COLUMNS))
-            detail = f"{runs.label}; n = {max(metric.n for metric in measured.values()):,}"
-            remark = ", ".join(f"{q.name} {text}" for q, text in texts.items() if not q.column)
-            yield Line(runs.origin, ORIGINS[runs.origin], detail, kind, cells, remark=remark)
+# --- cells
+
+
+def paper_cells(row: paper.Row, data: str) -> tuple[Cell, ...]:
+    """The slides' numbers of a row on a data set, as printed."""
+    return tuple(Cell(n.text, mark=n.mark) for n in row.numbers if n.data == data)
+
+
+def measured_cells(runs: RunSet, row: str, names: Sequence[str]) -> tuple[Cell, ...]:
+    """What `runs` has of a row in the columns `names`, and its number of seeds; or how it ended."""
+    if seeds := len(runs.done(row)):
+        return (*(runs.cell(row, name) for name in names), Cell(str(seeds)))
+    ends = [f"seed {run.seed} {run.status} at step {run.steps:,}" for run in runs.records_of(row)]
+    return empty(names, ", ".join(ends) or "not run")
+
+
+def judged_cells(
+    row: paper.Row, runs: RunSet, names: Sequence[str], results: Sequence[ClaimResult] = ()
+) -> tuple[Cell, ...]:
+    """`measured_cells` with the verdicts on each: those of `results` on claims of the row's table, and the number's."""
+    cells = measured_cells(runs, row.id, names)
+    if len(cells) == 1:
+        return cells
+    table, row_a, numbers = paper.table_of(row.id).id, paper.canonical(row.id), number_verdicts(row, runs)
+    about = [r for r in results if r.runs is runs and (r.claim.table, paper.canonical(r.claim.row_a)) == (table, row_a)]
+    entries = (
+        Entry(c.text, c.std, c.mark, c.span, tuple(r for r in about if r.metric_name == name), numbers.get(name))
+        for name, c in zip(names, cells[:-1], strict=True)
+    )
+    return (*entries, cells[-1])
+
+
+def real_cells(runs: RunSet, names: Sequence[str]) -> tuple[Cell, ...]:
+    """What real images get in these columns: IS of test images, the FID of training images from as many test images,
+    which no model can be expected to beat, and how many; empty for what no record has."""
+    cells, counts = [Cell("")], []
+    for score in dict.fromkeys(name.partition("@")[0] for name in names[1:]):
+        measured = runs.real_images(score + _quantity(score).real)
+        cells.append(Cell(decimal(score, measured.value) if measured else "", span=len(TEMPERATURES)))
+        counts += [measured.n] if measured else []
+    return (*cells, Cell(f"n = {max(counts):,}" if counts else ""))
+
+
+def real_images(
+    data: Sequence[str], sets: Sequence[RunSet | None], names: Sequence[Sequence[str]]
+) -> Iterator[Line]:  # fmt: skip
+    """The line of real images under the paper's columns for `data` and those of `sets`; none where nothing is known."""
+    known = [real_cells(runs, columns) if runs else empty(columns) for runs, columns in zip(sets, names, strict=True)]
+    if any(cell.text for cells in known for cell in cells):
+        yield Line("Real images", (*((Cell("", span=len(PAPER)),) for _ in data), *known))
+
+
+def empty(names: Sequence[str], text: str = "") -> tuple[Cell, ...]:
+    """One cell in the place of those of `names` and of the seeds."""
+    return (Cell(text, span=len(names) + 1),)
+
+
+# --- against the paper's numbers
+
+
+def number_verdicts(row: paper.Row, runs: RunSet) -> dict[str, NumberVerdict]:
+    """Column -> the verdict on the paper's number, of those that can be set against it."""
+    judged = {name: verdict for number in _printed(row, runs) for name, _, verdict in _compared(number, runs)}
+    return {name: verdict for name, verdict in judged.items() if verdict.label in COMPARABLE}
+
+
+def notes(rows: Sequence[paper.Row], runs: RunSet) -> Iterator[str]:
+    """How a run set's numbers compare with the paper's, in sentences; rows are named where they differ."""
+    found: dict[str, dict[NumberVerdict, list[str]]] = {}
+    for row in (row for row in rows if runs.done(row.id)):
+        shared: dict[NumberVerdict, dict[str, None]] = {}
+        for number in _printed(row, runs):
+            compared = list(_compared(number, runs))
+            same = len({verdict for *_, verdict in compared}) == 1
+            for _, text, verdict in compared:
+                shared.setdefault(verdict, {})[number.metric.upper() if same else text] = None
+        for verdict, metrics in shared.items():
+            found.setdefault(", ".join(metrics), {}).setdefault(verdict, []).append(row.label)
+    for metrics, verdicts in found.items():
+        for verdict, labels in verdicts.items():
+            where = "" if len(verdicts) == 1 and verdict.label not in COMPARABLE else f" ({', '.join(labels)})"
+            yield f"{runs.title}: {metrics}{where} {verdict.label}: {verdict.reason}."
+
+
+def _printed(row: paper.Row, runs: RunSet) -> list[paper.Number]:
+    """The row's numbers on the run set's data, or on the first that the slides have any for."""
+    printed = [number for number in row.numbers if number.value is not None]
+    here = [number for number in row.numbers if number.data == runs.data]
+    return [n for n in here if n in printed] if here else [n for n in printed if n.data == printed[0].data]
+
+
+def _compared(number: paper.Number, runs: RunSet) -> Iterator[tuple[str, str, NumberVerdict]]:
+    """The verdict at each temperature: its column, "FID at T = 0", the verdict."""
+    for t in temperatures(number.metric):
+        text = number.metric.upper() + ("" if t is None else f" at T = {t:g}")
+        yield metric_names(number.metric, t)[0], text, compare(number, runs.records_of(number.row), t)

@@ -38,12 +38,14 @@ def test_pictures_are_of_the_run_set_with_most_rows_and_of_this_machine_first(pu
 
 
 @pytest.mark.slow
-def test_quality_has_a_picture_per_run_set_with_rows_of_its_own(published):
+def test_quality_has_a_picture_per_run_set_with_rows_of_its_own():
     assert "CQF + IAF + Residual" in words(show.quality("table2", [])) and not soup(show.quality("table2", [])).svg
-    published(*records(3, ROWS))
-    captions = [f.get_text() for f in soup(show.quality("table2", records(1))).find_all("figcaption")]
+    published = run_sets([], records(3, ROWS))
+    with_table1 = [*published, *run_sets(records(1), [])]
+    captions = [f.get_text() for f in soup(show.quality("table2", with_table1)).find_all("figcaption")]
     assert len(captions) == 1 and "Published" in captions[0] and "standard deviations" in captions[0]
-    captions = [f.get_text() for f in soup(show.quality("table2", records(1, ROWS))).find_all("figcaption")]
+    both = [*published, *run_sets(records(1, ROWS), [])]
+    captions = [f.get_text() for f in soup(show.quality("table2", both)).find_all("figcaption")]
     assert ["bars" in caption for caption in captions] == [False, True]  # one seed, then three
     assert "This machine" in captions[0]
 
@@ -97,12 +99,12 @@ def test_multiply_adds_of_a_critic_are_those_of_its_layers():
     assert critic_multiply_adds(with_critic("table2/cqf-iaf-residual")) == expected
 
 
-def test_costs_say_what_the_critics_take(published):
+def test_costs_say_what_the_critics_take():
     small, large = with_critic("table2/cqf-iaf-residual"), with_critic("table2/cqf-iaf-residual-large-d")
     assert critic_multiply_adds(large) > 2 * critic_multiply_adds(small)
     assert critic_multiply_adds(with_critic("table1/vae")) is None and critic_multiply_adds(record()) is None
     before = torch.random.get_rng_state()
-    text = words(show.costs("table2", [small, large, *records(1)]))
+    text = words(show.costs("table2", run_sets([small, large, *records(1)], [])))
     assert torch.equal(before, torch.random.get_rng_state())
     assert f"{critic_multiply_adds(large) / 1e6:.1f} M" in text and "CQF (large Discr.)" in text
     assert "VAE" not in text  # not of this table

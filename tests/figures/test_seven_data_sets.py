@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from fake_records import draw_samples, record, records
 from notebook_cells import soup
 from PIL import Image
@@ -17,13 +18,15 @@ from cqlib.experiments.selection import Selection
 from cqlib.figures import common as show
 from cqlib.figures import seven_data_sets
 from cqlib.metrics.metric import Metric
+from cqlib.report import page as report
+from cqlib.report.run_sets import run_sets
 
 ROWS = ("table1/cq-f", "table2/cqf-iaf-residual-large-d", "table3/cqf-2-scales")
 
 
 def groups(html) -> dict[str, str]:
     """Data set -> the words of all its lines."""
-    return {body.th.contents[0]: " ".join(body.get_text(" ").split()) for body in soup(html).find_all("tbody")}
+    return {body.th.contents[0].strip(): " ".join(body.get_text(" ").split()) for body in soup(html).find_all("tbody")}
 
 
 def read(tmp_path, **more):
@@ -76,15 +79,14 @@ def test_a_cell_that_was_not_run_says_what_it_needs(published, tmp_path):
     _, sets, shown = read(tmp_path)
     table = groups(seven_data_sets.joint(sets, shown, "quick", tmp_path))
     assert list(table)[:2] == ["CIFAR-10", "STL-10"] and len(table) == 9
-    assert "CQF (large Discr.) the paper 4.00 8.6 52.7" in table["STL-10"]
+    assert "CQF (large Discr.) 4.00 8.6 52.7" in table["STL-10"]
     need = "All three not run. Needs stl10_binary.tar.gz (2.6 GB) from"
     assert need in table["STL-10"] and table["STL-10"].endswith(
         "./run_all.sh --profile paper --only table4 --data stl10"
     )
     assert "by hand: sign up" in table["ImageNet"] and "11.2 GB" in table["LSUN-tower *"]
     photos = table["photos10"]
-    assert "CQ-F published, 16×16, quick; lite0 features" in photos and "Real images" in photos
-    assert "the paper" not in photos
+    assert photos.startswith("photos10 16×16, quick CQ-F ") and "Real images" in photos
     # of a data set that was begun every missing row has its own command
     assert "not run. ./run_all.sh --only table3/cqf-2-scales" in photos and "All three" not in photos
     assert table["tiny-imagenet"].endswith("./run_all.sh --profile study --only table4 --data tiny-imagenet")
@@ -99,7 +101,7 @@ def test_beside_runs_a_missing_cell_is_of_their_profile_and_size_and_no_path_is_
     _, sets, shown = read(tmp_path)
     table = groups(seven_data_sets.joint(sets, shown, "quick", tmp_path))
     text = table["npz:a$x_$b.npz"]
-    assert "32×32 CQ-F published, 32×32, study" in text and "16×16" not in text
+    assert "32×32, study CQ-F" in text and "16×16" not in text
     assert "./run_all.sh --profile study --only table3/cqf-2-scales --data npz:PATH/a$x_$b.npz" in text
     draw_samples([sets[0].records[0]], tmp_path)
     here = [replace(sets[0], origin="local")]
@@ -107,13 +109,21 @@ def test_beside_runs_a_missing_cell_is_of_their_profile_and_size_and_no_path_is_
         assert "a$x_$b.npz" in page.data and "someone" not in page.data
 
 
-def test_runs_on_other_images_of_one_name_are_told_apart(published, tmp_path):
-    runs = records(2, ("table1/cq-f",))
-    published(runs[0], replace(runs[1], data=replace(runs[1].data, fingerprint="fedcba9876543210")))
-    _, sets, shown = read(tmp_path)
-    photos = groups(seven_data_sets.joint(sets, shown, "quick", tmp_path))["photos10"]
-    for images in ("01234567", "fedcba98"):
-        assert photos.count(f"published, 16×16, images {images}, quick") == 2  # CQ-F and real images
+def test_beside_the_published_runs_of_a_profile_stand_this_machines(published, tmp_path):
+    """And no others, whatever has been published; those on other images are told apart."""
+    rows = ("table1/cq-f",)
+    published(*records(2, rows), *records(1, rows, profile="study"))
+    here = records(1, rows)[0]
+    here = replace(here, data=replace(here.data, fingerprint="fedcba9876543210"))
+    sets = run_sets([here], report.published_records())
+    table = soup(seven_data_sets.joint(sets, ("photos10",), "quick", tmp_path))
+    heads = [" ".join(head.get_text(" ").split()) for head in table.thead.tr.find_all("th")]
+    assert heads == ["Model", "Paper", "Published", "This machine"]
+    line = next(line for line in table.find_all("tr") if line.th.get_text().strip() == "CQ-F")
+    values = [np.mean([r.metrics["BPD"].value for r in runs]) for runs in (records(2, rows), [here])]
+    for origin, value in zip(("published", "local"), values, strict=True):
+        assert line.find("td", class_=origin).get_text().startswith(f"{value:.2f}")
+    assert [line.find_all("td", class_=origin)[-1].get_text() for origin in ("published", "local")] == ["2", "1"]
 
 
 def test_a_verdict_stands_where_the_paper_has_a_number(published, tmp_path):
@@ -124,8 +134,9 @@ def test_a_verdict_stands_where_the_paper_has_a_number(published, tmp_path):
     published(done, record("table3/cqf-2-scales"))
     _, sets, shown = read(tmp_path)
     table = groups(seven_data_sets.joint(sets, shown, "paper", tmp_path))
-    assert "reproduced BPD: 1 run: +0.01 bpd from the paper's 3.82" in table["STL-10"]
-    assert "comparable" not in table["photos10"]
+    assert f"{its + 0.01:.2f} reproduced" in table["STL-10"] and "reproduced" not in table["photos10"]
+    notes = soup(seven_data_sets.joint(sets, shown, "paper", tmp_path)).find(class_="notes").get_text()
+    assert "reproduced: 1 run: +0.01 bpd from the paper's 3.82" in notes and "not comparable" not in notes
     assert table["tiny-imagenet"].endswith("--profile paper --only table4 --data tiny-imagenet")
     assert "CQF, 2 scales on STL-10: paper, 1 seed" in soup(seven_data_sets.glance(sets, shown)).svg["aria-label"]
 

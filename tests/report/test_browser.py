@@ -140,7 +140,7 @@ def test_dark_and_light_differ_and_plots_follow(visit):
 
 
 @pytest.mark.parametrize("viewport", [PHONE, DESK], ids=["390", "1440"])
-@pytest.mark.parametrize("kind", ["#samples .pair", ".plots figure"])
+@pytest.mark.parametrize("kind", ["#table1 .strip .pair", ".plots figure"])
 def test_a_picture_opens_large_and_closes_where_it_was(visit, viewport, kind):
     page = visit(viewport=viewport)
     figure = page.locator(kind).first

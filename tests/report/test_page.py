@@ -20,6 +20,9 @@ from cqlib.figures import common
 from cqlib.metrics.metric import Metric
 from cqlib.report import ablations
 from cqlib.report import page as report
+from cqlib.report.claim_cards import VERDICTS, cards, verdict
+from cqlib.report.run_sets import run_sets
+from cqlib.report.verdicts import effect_text
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 
@@ -76,12 +79,36 @@ def test_the_document_is_accessible(full):
         assert around["tabindex"] == "0" and around["role"] == "region"
         assert around.get("aria-label") or full.find(id=around["aria-labelledby"])
         assert all(head.get("scope") for head in table.find_all("th"))
-    for verdict in full.find_all(class_="verdict"):  # none by colour alone
-        assert re.search(r"[a-z]{3}", words(verdict))
+    for shown in full.find_all(class_="verdict"):  # none by colour or sign alone
+        assert re.search(r"[a-z]{3}", shown["aria-label"] if shown.get("role") == "img" else words(shown))
     ids = [element["id"] for element in full.find_all(id=True)]
     assert len(ids) == len(set(ids))
     targets = {link["href"][1:] for link in full.find_all("a") if link["href"].startswith("#")}
     assert targets and targets <= set(ids)
+
+
+def test_what_it_looks_like_and_what_came_out_stand_before_how_it_was_made(full):
+    """Samples beside real images, Table 1, the claims, the other tables; and only then what is bookkeeping."""
+    order = [section["id"] for section in full.main.find_all("section")]
+    assert order[:3] == ["table1", "claims", "tables"] and order[-1] == "provenance"
+    first = full.find(id="table1")
+    assert first.find("img").find_all_next(id="table1-caption") and first.table["class"] == ["paper-table"]
+    alts = [figure.img["alt"] for figure in first.select(".strip figure")]
+    assert alts[0] == "Real test images of photos10"
+    assert [alt.split(" at ")[0] for alt in alts[1:]] == [f"Samples of {row.label}" for row in paper.TABLE1.rows]
+    for table in first.find_all("table"):  # what other runs found is folded
+        assert (table.find_parent("details") is None) == (table is first.table)
+
+
+def test_the_first_table_has_three_columns_the_paper_published_and_this_machine(full):
+    heads = [words(head) for head in full.find(id="table1").table.thead.tr.find_all("th")[1:]]
+    assert heads == ["Paper CIFAR-10", "Published photos10 16×16, quick", "This machine photos10 16×16, quick"]
+
+
+def cells_of(table, label: str, origin: str) -> list[str]:
+    """The cells of a row in the columns of an origin."""
+    line = next(line for line in table.find_all("tr") if line.th and words(line.th).split(" ")[0] == label)
+    return [words(cell) for cell in line.find_all("td", class_=origin)]
 
 
 def test_all_three_tables_hold_every_row_and_number_of_the_paper(full):
@@ -90,41 +117,65 @@ def test_all_three_tables_hold_every_row_and_number_of_the_paper(full):
         labels = [words(head) for head in shown.find_all("th", class_="model")]
         for row in table.rows:
             assert any(row.label in label for label in labels)
-        cells = [words(cell) for line in shown.find_all("tr", class_="paper") for cell in line.find_all("td")]
-        printed = [f"{n.text} {n.mark}".strip() for row in table.rows for n in row.numbers if n.text]
-        for text in printed:
-            assert cells.count(text) >= printed.count(text)
+        cells = [words(cell) for cell in shown.find_all("td", class_="paper")]
+        printed = [f"{n.text} {n.mark}".strip() for row in table.rows for n in row.numbers]
+        assert [text for text in cells if text] == [text for text in printed if text]
 
 
 def test_a_measured_line_holds_mean_and_standard_deviation_over_seeds(full):
     table = full.find(id="table1-caption").find_parent("table")
-    line = table.find_all("tr", class_="published")[3]  # CQ-F
     values = [record("table1/cq-f", seed).metrics["BPD"].value for seed in range(5)]
-    cells = [words(cell) for cell in line.find_all("td")]
-    assert cells[0] == f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
-    assert cells[7] == "5" and "not comparable" in cells[8]
+    cells = cells_of(table, "CQ-F", "published")
+    assert cells[0].startswith(f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}") and cells[-1] == "5"
     notes = words(table.find_parent(class_="scroll").find_next_sibling(class_="notes"))
-    assert "BPD: other data (photos10, not CIFAR-10), other profile (quick, not paper)" in notes
-    bar = next(head for head in table.find_all("th", class_="model") if "Real images" in words(head))
-    assert "310.0" in words(bar.find_parent("tbody"))
+    assert "None of these numbers can be set against the paper’s" in notes
+    assert "BPD not comparable: other data (photos10, not CIFAR-10), other profile (quick, not paper)" in notes
+    assert "310.0" in cells_of(table, "Real", "published")
+
+
+def test_every_claim_and_run_set_that_has_a_verdict_has_a_square_with_its_sign(full):
+    sets = run_sets([*records(1), record("table1/gan", 1, status="diverged")], records(5))
+    tested = {card.claim.sentence: card for card in cards(sets) if card.tests}
+    matrix = full.find("table", class_="matrix")
+    columns = [words(head) for head in matrix.thead.find_all("th")[1:]]
+    assert sorted(columns) == sorted(runs.title.replace(": ", " ") for runs in sets)
+    seen = {}
+    for line in matrix.select("tr[id]"):
+        card = tested[words(line.summary)]
+        by_set = {results[0].runs.title.replace(": ", " "): results for results in card.tests}
+        for column, square in zip(columns, line.find_all("td", recursive=False), strict=True):
+            if column not in by_set:
+                assert not words(square)
+                continue
+            found, sign = verdict(by_set[column]), square.find(class_="verdict")
+            assert (sign.get_text(), sign["aria-label"]) == (VERDICTS[found].sign, found)
+            assert VERDICTS[found].tone in sign["class"]
+            effect = by_set[column][0].effect
+            assert words(square.find(class_="effect")) == effect_text(effect, card.claim.unit)
+            assert bool(square.find(class_="decides")) == (by_set[column] is card.tests[0])
+            for result in by_set[column]:
+                assert result.text in words(line.details)  # the interval, at each temperature
+        seen[card.claim.sentence] = line
+    assert seen.keys() == tested.keys()
+    untested = [words(line.th) for line in full.select('[aria-label="Claims that were not tested"] tbody tr')]
+    assert sorted([*seen, *untested]) == sorted(claim.sentence for claim in CLAIMS)
 
 
 def test_claims_that_do_not_hold_stand_first_with_what_was_tried(full):
-    summary = full.find(id="summary")
-    assert [words(head) for head in summary.find_all("h3")][1] == "Claims that do not hold"
-    claims = summary.find_all("ul", class_="claims")[0]
-    assert "CQ-F beats GAN in FID" in words(claims) and "does not hold" in words(claims)
-    assert "What was tried" in words(claims) and "less of <it>" in words(claims) and "−0.20 bpd" in words(claims)
-    assert "Claims that hold" in words(full.find(id="claims"))
+    lines = full.find("table", class_="matrix").tbody.select("tr[id]")
+    assert "does not hold" in words(lines[0].details) and "does not hold" not in words(lines[-1].details)
+    failed = full.find(id="claim-table1-cq-f-gan-fid")
+    assert words(failed.summary) == "CQ-F beats GAN in FID" and "does not hold" in words(failed)
+    assert "What was tried" in words(failed) and "less of <it>" in words(failed) and "−0.20 bpd" in words(failed)
     assert "CQ-F beats GAN in FID" in words(full.find(id="not-reproduced"))
-    shown = [words(item.p).removesuffix(" (this project’s own claim)") for item in full.select("ul.claims > li")]
-    untested = [words(line.th) for line in full.select('[aria-label="Claims that were not tested"] tbody tr')]
-    assert sorted(shown + untested) == sorted(claim.sentence for claim in CLAIMS)
+    counts = [words(item) for item in full.select("#claims .counts li")]
+    assert counts[0].endswith("does not hold") and any(item.endswith("✓ holds") for item in counts)
 
 
 def test_every_section_has_its_content(full):
     assert "ten non-finite losses in a row" in words(full.find(id="not-reproduced"))
-    assert "gan.log" in words(full.find(class_="notice")) and "/home" not in words(full)
+    assert full.find(class_="notice").a["href"] == "#runs" and "1 failed" in words(full.find(class_="notice"))
+    assert "gan.log" in words(full.find(id="runs")) and "/home" not in words(full)
     costs = words(full.find(id="costs"))
     assert "551,000" in costs and "7.4 %" in costs and "610" in costs
     svgs = [svg["aria-label"] for svg in full.find(id="curves").find_all("svg")]
@@ -134,23 +185,27 @@ def test_every_section_has_its_content(full):
     protocol = words(full.find(id="protocol"))
     assert "n_real = n_fake = 1,000" in protocol and "literature’s protocols" not in protocol
     assert "All 140 measured numbers" in protocol
-    assert "Precision, recall, classes" in words(full.find(id="tables"))
+    assert "KID, Precision, Recall, Classes" in words(full.find(id="tables"))
     assert "torch 2.13.0" in words(full.find(id="provenance")) and "All 31 runs" in words(full.find(id="provenance"))
     assert full.find(id="notebooks").find("a")["href"] == "notebooks/table1_objectives.html"
     assert "lacks a minus sign" in words(full.find(id="footnotes"))
 
 
-def test_samples_stand_side_by_side_beside_real_images(full):
-    images = [figure.find_all("img") for figure in full.find(id="samples").find_all("figure")]
+def test_samples_stand_side_by_side_at_both_temperatures_and_once(tmp_path):
+    runs = records(1, (*SCORES, "table2/cqf-residual"))
+    draw_samples(runs, tmp_path / "runs")
+    soup = page(tmp_path, runs)
+    images = [figure.find_all("img") for figure in soup.select("#table1 .strip figure")]
     assert [len(pair) for pair in images] == [1, 2, 2, 2, 2, 2]
-    assert images[0][0]["alt"] == "Real test images of photos10"
     assert images[1][0]["alt"].endswith("at temperature 0") and images[1][1]["alt"].endswith("at temperature 1")
     kinds = [{image["src"].partition(";")[0] for image in pair} for pair in images]
     assert kinds == [{"data:image/webp"}, *[{"data:image/png"}] * len(SCORES)]
+    labels = [words(figure.b) for figure in soup.find(id="samples").find_all("figure")]
+    assert labels == ["Real test images", "CQF + Residual"]  # those above are not repeated
 
 
 def test_a_row_not_trained_here_shows_its_command(tmp_path):
-    text = words(page(tmp_path, local=[record("table1/vae")], profile="study").find(id="tables"))
+    text = words(page(tmp_path, local=[record("table1/vae")], profile="study").find(id="table1"))
     assert "./run_all.sh --profile study --only table1/cq-f" in text
     assert "--only table1/vae " not in text
 
@@ -158,7 +213,19 @@ def test_a_row_not_trained_here_shows_its_command(tmp_path):
 def test_the_report_of_nothing_says_so(tmp_path):
     soup = page(tmp_path)
     assert "nothing yet" in words(soup) and "No claim has been tested yet" in words(soup)
-    assert len(soup.find(id="tables").find_all("table")) == 3 and soup.find(id="baselines-caption") is None
+    assert len(soup.find_all(class_="paper-table")) == 3 and soup.find(id="baselines-caption") is None
+    assert not soup.select(".strip") and "There are no sample grids: no run has finished" in words(soup)
+
+
+def test_a_machine_with_nothing_trained_shows_the_published_runs(tmp_path):
+    published = records(3)
+    draw_samples(published[::3], tmp_path / "published" / "samples")
+    soup = page(tmp_path, published=published)
+    assert len(soup.select(".strip figure")) == 6 and "holds" in words(soup.find(id="claims"))
+    heads = [words(head) for head in soup.find(id="table1").table.thead.tr.find_all("th")[1:]]
+    assert heads == ["Paper CIFAR-10", "Published photos10 16×16, quick"]
+    assert "./run_all.sh --profile quick --only table1" in words(soup.find(id="table1"))
+    assert "nothing yet" in words(soup.find(id="runs"))
 
 
 def test_text_from_outside_is_escaped_and_no_path_gets_in(tmp_path):
@@ -201,7 +268,7 @@ def test_equal_input_gives_an_equal_page(tmp_path):
 
 
 def test_damaged_records_and_those_of_another_recipe_are_named_and_left_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(report.pictures, "plots_of", lambda *_: [])
+    monkeypatch.setattr(report.pictures, "plots_of", lambda *_: {})
     monkeypatch.setattr(report, "PUBLISHED", tmp_path / "published")
     (tmp_path / "runs" / "broken").mkdir(parents=True)
     (tmp_path / "runs" / "broken" / "record.json").write_text("{")
@@ -210,18 +277,31 @@ def test_damaged_records_and_those_of_another_recipe_are_named_and_left_out(tmp_
         write_record(record("table1/vae", seed, config_hash=config_hash), tmp_path / "runs")
     write_record(record("table1/gan", 0, config_hash="0123456789abcdef"), tmp_path / "runs")  # nothing of today's
     soup = BeautifulSoup(report.render(tmp_path / "out", runs_dir=tmp_path / "runs").read_text(), "html.parser")
-    notice = words(soup.find(class_="notice"))
+    notice = words(soup.find(id="runs"))
     assert "record left out: broken/record.json: not JSON" in notice
     assert "table1/vae on photos10, quick, seed 2 is of another recipe" in notice and "table1/gan" not in notice
     assert "--seeds 2, (and the comma)" in notice and options.seeds("2,") == (2,)
-    vae = next(line for line in soup.find_all("tr", class_="local") if "VAE" in words(line.find_parent("tbody")))
-    assert words(vae.find_all("td")[-2]) == "2"
+    assert cells_of(soup.find(id="table1").table, "VAE", "local")[-1] == "2"
 
 
 def test_notebooks_get_the_same_table_and_claims(monkeypatch):
-    monkeypatch.setattr(report, "published_records", tuple)
-    table = BeautifulSoup(common.table("table1", records(1)).data, "html.parser")
-    assert len(table.find_all("th", class_="model")) == 6 and "This machine" in words(table)
-    claims = words(BeautifulSoup(common.claims("table1", records(1)).data, "html.parser"))
+    study, other = records(2, profile="study"), records(1, profile="study", data="tiny-imagenet")
+    monkeypatch.setattr(report, "published_records", lambda: (*study, *records(1), *other))
+    rows = list(SCORES)
+    sets = common.at_hand(rows, records(1, profile="study"), "study")
+    assert [runs.title for runs in sets] == [
+        f"{where}: photos10 16×16, study" for where in ("Published", "This machine")
+    ]
+    table = BeautifulSoup(common.table("table1", sets, "study").data, "html.parser")
+    assert len(table.find_all("th", class_="model")) == 6
+    assert [words(head)[:12] for head in table.thead.tr.find_all("th")[1:]] == [
+        "Paper CIFAR-",
+        "Published ph",
+        "This machine",
+    ]
+    both = [record("table1/vae", data=name, profile="study") for name in ("photos10", "tiny-imagenet")]
+    assert len(common.at_hand(rows, both, "study")) == 4  # on each data set that was asked for
+    assert [runs.title for runs in common.at_hand(rows, [], "quick")] == ["Published: photos10 16×16, quick"]
+    claims = words(BeautifulSoup(common.claims("table1", sets).data, "html.parser"))
     assert "seen once, contrary" in claims and "IAF" not in claims
     assert "No claim" in common.claims("table2", []).data

@@ -19,7 +19,7 @@ from cqlib.experiments.rows import marks, short_label
 from cqlib.metrics.metric import Metric
 from cqlib.models.registry import build
 from cqlib.report import pictures, plots
-from cqlib.report.run_sets import run_sets
+from cqlib.report.run_sets import RunSet, run_sets
 
 ROWS = (*SCORES, *TABLE2)
 
@@ -124,7 +124,7 @@ def test_every_table_has_its_picture_and_two_scales_stand_with_table_2():
     assert len(boards["Table 2"]) == 7
     alone = run_sets(records(2), [])[0]
     assert [name for name, _ in pictures.boards(alone)] == ["Table 1"]  # Table 2 has no row of its own
-    found = pictures.plots_of([runs])
+    (found,) = pictures.plots_of([runs, RunSet("published", "photos10", 16, "quick", ())]).values()
     boards_of = [plot for plot in found if "quality against likelihood" in plot["caption"]]
     assert ["Table 1" in plot["caption"] for plot in boards_of] == [True, False]
     assert "bars" in boards_of[1]["caption"] and boards_of[1]["svg"].count("CQF + IAF + Residual") >= 2

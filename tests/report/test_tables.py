@@ -13,7 +13,8 @@ from cqlib.experiments import paper
 from cqlib.experiments.record import DataInfo
 from cqlib.metrics.metric import STARRED, Metric
 from cqlib.report import facts, small_tables, tables
-from cqlib.report.run_sets import Cell, mean_of, run_sets
+from cqlib.report.claim_cards import cards
+from cqlib.report.run_sets import Cell, mean_of, places, run_sets
 
 # --- run sets
 
@@ -55,53 +56,135 @@ def test_run_sets_are_of_one_origin_one_version_of_the_images_and_one_way_to_sco
     assert named.label == "npz:cats.npz 16×16, quick" and named.data == "npz:/home/me/cats.npz"
 
 
+def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_first():
+    """What was asked for here, however little of it; else what has most rows, of equals the profile asked for."""
+    rows = [row.id for row in paper.TABLE1.rows]
+
+    def first(local, published, profile="quick"):
+        return [runs.title for runs in next(iter(places(run_sets(local, published), rows, profile)), [])]
+
+    study = records(2, profile="study")
+    assert first([], [*study, *records(1)]) == ["Published: photos10 16×16, quick"]
+    assert first([], [*study, *records(1, rows[:4])]) == ["Published: photos10 16×16, study"]
+    here = [record("table1/vae", data="cifar10", profile="paper")]
+    assert first(here, records(1), "paper") == ["This machine: cifar10 16×16, paper"]
+    assert first([record("table1/vae")], records(1)) == [
+        "Published: photos10 16×16, quick", "This machine: photos10 16×16, quick"]  # fmt: skip
+    changed = replace(record("table1/cq"), changes={"system.quality_weight": 25.0})
+    assert first([changed], records(1))[1:] == ["This machine: photos10 16×16, quick, λ 25"]
+    assert first([], []) == first([record("table2/gan-residual")], []) == []
+    every = places(run_sets(here, [*study, *records(1)]), rows, "quick")
+    assert sorted(len(place) for place in every) == [1, 1, 1]
+
+
 # --- the paper's tables
 
 
-def test_the_columns_are_the_two_temperatures_and_features_have_a_line_each():
+def entries(view: tables.View, label: str, i: int = -1) -> dict[tuple[str, str], tables.Cell]:
+    """(Column, temperature) -> the cell of a row in the columns of the i-th source."""
+    line = next(line for group in view.groups for line in group.lines if line.label == label)
+    return dict(zip(view.sources[i].heads, line.cells[i], strict=True))
+
+
+def test_the_columns_are_those_that_were_measured_at_both_temperatures():
     both = record("table1/vae")
     both.metrics["FID@T1"] = Metric(171.0, None, 10_000, "Inception")
-    view = tables.view(paper.TABLE1, run_sets([both], []), "quick")
-    lines = view.groups[0].lines
-    assert [line.features for line in lines] == ["", "inception", "lite0"]
-    assert [cell.text for cell in lines[1].cells[3:5]] == ["—", "171.0"]  # at T = 0, at T = 1
-    texts = [float(cell.text.replace(",", "")) for cell in lines[2].cells]
-    names = ["BPD", *(f"{score}-lite0@{t}" for score in ("IS", "FD", "KD") for t in ("T0", "T1"))]
-    np.testing.assert_allclose(texts, [both.metrics[name].value for name in names], rtol=0.01)
-    assert view.scores == ("IS / IS-lite0 ↑", "FID / FD-lite0 ↓", "KID / KD-lite0 ↓") and view.name == "Table 1"
+    view = tables.view(paper.TABLE1, run_sets([both], [record("table1/vae")]))
+    assert [source.title for source in view.sources] == ["Paper", "Published", "This machine"]
+    assert [cell.text for cell in entries(view, "GAN", 0).values()] == ["7.0", "6.8", "31.4"]
+    assert ("FID ↓", "T = 1") in view.sources[2].heads and ("FID ↓", "T = 1") not in view.sources[1].heads
+    cells = entries(view, "VAE")
+    assert cells["FID ↓", "T = 1"].text == "171.0" and cells["IS ↑", "T = 0"].text == "—"
+    names = {("BPD ↓", ""): "BPD"}
+    for score, arrow in (("IS-lite0", "↑"), ("FD-lite0", "↓")):
+        names |= {(f"{score} {arrow}", f"T = {t}"): f"{score}@T{t}" for t in (0, 1)}
+    texts = [float(cells[head].text.replace(",", "")) for head in names]
+    np.testing.assert_allclose(texts, [both.metrics[name].value for name in names.values()], rtol=0.01)
+    assert cells["Seeds", ""].text == "1"
+    (cell,) = next(line for line in view.groups[0].lines if line.label == "CQ").cells[2]
+    assert (cell.text, cell.span) == ("not run", len(view.sources[2].heads))
+
+
+def test_a_run_that_did_not_finish_says_how_it_ended():
+    view = tables.view(paper.TABLE1, run_sets([record("table1/gan", 1, status="diverged")], []))
+    assert view.groups[0].lines[4].cells[1][0].text == "seed 1 diverged at step 3,000"
+
+
+def test_a_number_has_the_verdicts_of_the_claims_about_it_in_its_own_run_set():
+    """Of CQ-F's BPD: it costs against VAE-F, beats CQ and GAN; none of them in the column of another run set."""
+    sets = run_sets(records(1), records(5))
+    results = [result for card in cards(sets) for results in card.tests for result in results]
+    view = tables.view(paper.TABLE1, sets, results)
+    for i, runs in enumerate(sets, 1):
+        found = {head: cell.claims for head, cell in entries(view, "CQ-F", i).items() if isinstance(cell, tables.Entry)}
+        bpd = {result.claim.id: result.label == "seen once" for result in found["BPD ↓", ""]}
+        wanted = ("quality-loss-f-bpd", "f-quality-bpd", "cq-f-gan-bpd")
+        assert bpd == dict.fromkeys((f"table1/{name}" for name in wanted), runs.origin == "local")
+        for t in (0, 1):
+            assert {r.temperature for r in found["FD-lite0 ↓", f"T = {t}"]} == {float(t)}
+    shared = tables.view(paper.TABLE2, sets, results)  # the same model: no verdict of another table
+    assert not any(cell.claims for cell in entries(shared, "CQF").values() if isinstance(cell, tables.Entry))
 
 
 def test_data_of_the_paper_is_compared_with_its_own_column():
     data = DataInfo("stl10", "test", "0123456789abcdef", (8000, 3, 48, 48))
     run = replace(record(), row="table3/cqf-2-scales", data=data, profile="paper")
-    group = tables.view(paper.TABLE3, run_sets([run], []), "paper").groups[-1]
-    assert [line.detail for line in group.lines[:2]] == ["CIFAR-10", "STL-10"]
-    reasons = " ".join(item.reason for item in group.lines[2].judgements)
-    assert "2,000 test images, not 8,000" in reasons and "CIFAR" not in reasons
+    view = tables.view(paper.TABLE3, run_sets([run], []))
+    assert [source.detail for source in view.sources[:2]] == ["CIFAR-10", "STL-10"]
+    assert any("2,000 test images, not 8,000" in note for note in view.notes) and "CIFAR" not in "".join(view.notes)
+    assert not view.comparable
 
 
-def test_a_reason_has_one_letter_below_its_table():
-    view = tables.view(paper.TABLE1, run_sets(records(2), []), "quick")
-    judged = [item for group in view.groups for line in group.lines for item in line.judgements]
-    assert set(view.letters) == {item.text for item in judged} and len(view.letters) == 2 < len(judged)
-    assert list(view.letters.values()) == ["a", "b"]
-    assert next(iter(view.letters)).startswith("BPD: other data (photos10, not CIFAR-10), other profile (quick, not")
+def test_a_reason_stands_once_and_names_its_rows_where_they_differ():
+    view = tables.view(paper.TABLE1, run_sets(records(2), []))
+    assert len(view.notes) == 2
+    assert view.notes[0].startswith(
+        "This machine: photos10 16×16, quick: BPD not comparable: other data (photos10, not"
+    )
+    vae, *others = records(1)
+    (published,) = run_sets([], others)
+    vae = replace(vae, data=replace(vae.data, split="train"))
+    view = tables.view(paper.TABLE1, [replace(published, records=(vae, *others))])
+    bpd = [note for note in view.notes if " BPD" in note]
+    assert len(bpd) == 2 and "BPD (VAE) not comparable" in bpd[0] and "BPD (VAE-F, CQ, CQ-F, GAN)" in bpd[1]
 
 
-def test_real_images_name_their_data_and_n_and_what_published_data_is():
+def test_a_number_that_can_be_compared_has_its_verdict_beside_it():
+    run = record("table1/vae", profile="paper", data="cifar10")
+    run = replace(run, data=replace(run.data, shape=(10_000, 3, 32, 32)), config={})
+    run.metrics["BPD"] = Metric(4.41, None, 10_000, "ELBO")
+    run.metrics["FID@T0"] = Metric(300.0, None, 10_000, "Inception")
+    run.metrics["FID@T1"] = Metric(171.0, None, 1_000, "Inception, of too few samples")
+    view = tables.view(paper.TABLE1, run_sets([run], []))
+    cells = entries(view, "VAE")
+    assert cells["BPD ↓", ""].number.label == "reproduced" and view.comparable
+    assert cells["FID ↓", "T = 0"].number.label == "not reproduced" and cells["FID ↓", "T = 1"].number is None
+    assert any("BPD (VAE) reproduced: 1 run: +0.01 bpd" in note for note in view.notes)
+
+
+def test_real_images_name_their_n_and_what_published_data_is():
     run = record("table1/vae", data="npz:cifar10-jpeg")
     run.metrics["IS-lite0-real"] = Metric(12.345, 0.2, 1000, "of real images")
-    run.metrics["Recall-lite0-real"] = Metric(0.654, None, 1000, "of real images")
     (published,) = run_sets([], [run])
-    (line,) = tables.real_images(published)
-    assert line.detail == "npz:cifar10-jpeg 16×16, quick; n = 1,000" and line.remark == "Recall 0.65"
-    assert [cell.text for cell in line.cells] == ["—", "12.35", "310.0", "0.400"]
-    del run.metrics["FD-lite0-floor"], run.metrics["IS-lite0-real"]
-    (line,) = tables.real_images(published)  # of an older record
-    assert [cell.text for cell in line.cells] == ["—", "—", "—", "0.400"] and line.detail.endswith("n = 1,000")
-    (remark,) = tables.remarks([published], ["table1/vae"])
+    view = tables.view(paper.TABLE1, [published])
+    assert view.groups[0].lines[-1].label == "Real images"
+    assert [cell.text for cell in view.groups[0].lines[-1].cells[1]] == ["", "12.35", "310.0", "n = 1,000"]
+    (remark,) = view.remarks
     assert remark.startswith("npz:cifar10-jpeg is the whole of CIFAR-10")
     assert tables.remarks(run_sets([run], []), ["table1/vae"]) == ()  # anyone's may have that name
+    for name in ("FD-lite0-floor", "IS-lite0-real"):  # of an older record
+        del run.metrics[name]
+    assert tables.view(paper.TABLE1, [published]).groups[0].lines[-1].label == "GAN"
+
+
+def test_rows_that_were_not_trained_here_have_a_command_each():
+    sets = run_sets([record("table1/gan")], records(1))
+    assert dict(tables.missing(paper.TABLE2, sets, "study", alone=False))["CQF + Residual"] == (
+        "./run_all.sh --profile study --only table2/cqf-residual")  # fmt: skip
+    assert "GAN" not in dict(tables.missing(paper.TABLE2, sets, "study", alone=False))  # Table 1's
+    assert tables.missing(paper.TABLE1, sets, "quick", alone=True) == ()
+    ((_, command),) = tables.missing(paper.TABLE1, run_sets([], records(1)), "quick", alone=False)
+    assert command == "./run_all.sh --profile quick --only table1"
 
 
 def test_a_number_that_stands_in_two_tables_counts_once():
@@ -156,8 +239,12 @@ def test_scores_without_a_column_at_both_temperatures():
     runs[1].metrics["Recall-lite0-real"] = Metric(0.82, None, 9, "p")
     lines = small_tables.coverage(run_sets(runs, []), ["table1/vae", "table1/gan"])
     (label, _, *cells, seeds), (last, _, *bars, none) = lines
-    assert (label, seeds) == ("VAE", "2") and [cell.text for cell in cells] == ["0.50"] * 3 + ["—", "0.50", "—"]
-    assert (last, none) == ("Real images", "") and [cell.text for cell in bars] == ["—"] * 2 + ["0.82"] * 2 + ["—"] * 2
+    assert small_tables.further_columns()[:3] == ["KID / KD, T = 0", "KID / KD, T = 1", "Precision, T = 0"]
+    assert (label, seeds) == ("VAE", "2") and [cell.text for cell in cells[2:]] == ["0.50"] * 3 + ["—", "0.50", "—"]
+    kd = np.mean([run.metrics["KD-lite0@T0"].value for run in runs])
+    assert cells[0].text == f"{kd:.1f}"
+    assert (last, none) == ("Real images", "")
+    assert [cell.text for cell in bars] == ["0.400"] * 2 + ["—"] * 2 + ["0.82"] * 2 + ["—"] * 2
 
 
 def test_protocols_that_differ_in_numbers_of_images_are_told_once():
@@ -211,7 +298,7 @@ def test_a_run_that_tells_nothing_of_the_papers_numbers_does_not_silence_what_is
     sets = run_sets([run], [])
     (_, table1), (_, everything) = facts.towards_the_paper(sets)
     assert table1.startswith("Table 1, about") and "CelebA" in everything
-    assert facts.lacking(sets) == "no run below has " + ("all three" if run.status == "done" else "any of them")
+    assert facts.lacking(sets) == "no run here has " + ("all three" if run.status == "done" else "any of them")
     whole = replace(run, status="done", profile="quick", data=replace(run.data, name="cifar10"), config={})
     for n_train, words in ((50_000, "all three"), (300, "any of them")):
         assert facts.lacking(run_sets([replace(whole, config={"n_train": n_train})], [])).endswith(words)

@@ -279,7 +279,9 @@ def test_what_notebooks_show_of_hostile_names_is_text(of_hostile_names):
     assert records[0].data.name == name
     n = len(HOSTILE)
     assert f"images: {n} of {10 * n} images were converted to RGB: {n} grey" in records[0].notes
-    for shown in (show.table("table1", records), show.claims("table1", records)):
+    sets = show.at_hand([ROW], records, "smoke")
+    assert any(runs.data == name for runs in sets)
+    for shown in (show.table("table1", sets, "smoke"), show.claims("table1", sets)):
         harmless(shown.data)
 
 

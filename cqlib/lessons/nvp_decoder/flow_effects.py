@@ -14,7 +14,7 @@ from cqlib.lessons.factorised_decoders.residuals import Reconstruction
 from cqlib.metrics.quantities import FEATURES
 from cqlib.report import page as report
 from cqlib.report.cells import mark, panels, picture, table
-from cqlib.report.claim_cards import cards
+from cqlib.report.claim_cards import cards, matrix
 from cqlib.report.run_sets import RunSet, run_sets
 
 ROWS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f")
@@ -46,7 +46,7 @@ def residual_correlations(seen: Mapping[str, Reconstruction]) -> HTML:
 def scores(runs: RunSet) -> HTML:
     """BPD, and the scores at temperature 1, of the four systems; means over seeds with their spread."""
     known = {name for row in ROWS for record in runs.records_of(row) for name in record.metrics}
-    score, distance, _ = FEATURES["inception" if "FID@T1" in known else "lite0"]
+    score, distance = FEATURES["inception" if "FID@T1" in known else "lite0"]
     names = {"BPD": "BPD ↓", f"{score}@T1": f"{score} ↑", f"{distance}@T1": f"{distance} ↓"}
     lines = []
     for row in ROWS:
@@ -57,7 +57,6 @@ def scores(runs: RunSet) -> HTML:
 
 def verdicts(records: Sequence[Record]) -> HTML:
     """The tested claims about f, on the published records and on `records`; those that do not hold first."""
-    tested = [
-        card for card in cards(run_sets(records, report.published_records()), CLAIMS) if card.verdict != "not run"
-    ]
-    return HTML(report.macro("claim_list", tested) if tested else "<p>No claim about f has been tested yet.</p>")
+    tested = matrix(cards(run_sets(records, report.published_records()), CLAIMS))
+    untested = "<p>No claim about f has been tested yet.</p>"
+    return HTML(report.macro("claim_matrix", tested) if tested.columns else untested)
