@@ -18,8 +18,8 @@ NOTEBOOK = "figure_trade_off"
 
 
 def changed(profile: str) -> list[tuple[str, Changes]]:
-    """The rows whose lambda is another than the usual one, with that change."""
-    return [(row, {LAMBDA: times * USUAL}) for times in TIMES_USUAL[profile] for row in NOTHING]
+    """The rows whose lambda is another than the usual one, with that change; none of an unknown profile."""
+    return [(row, {LAMBDA: times * USUAL}) for times in TIMES_USUAL.get(profile, ()) for row in NOTHING]
 
 
 def front(row: str, profile: str) -> dict[float, str]:

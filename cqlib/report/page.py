@@ -17,7 +17,7 @@ from cqlib.experiments.experiment import experiment_of
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS
 from cqlib.metrics.quantities import QUANTITIES
-from cqlib.report import ablations, facts, pictures, small_tables, tables
+from cqlib.report import ablations, facts, pictures, small_tables, tables, trade_off
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix
 from cqlib.report.run_sets import ORIGINS, RunSet, places, run_sets
 from cqlib.report.verdicts import DIGITS, ClaimResult
@@ -64,6 +64,7 @@ def render(
     table1 = [row.id for row in paper.TABLE1.rows]
     first = next(iter(places(sets, table1, profile)), [])
     first_samples = pictures.strip(first, table1, folders, data_dir, beside)
+    ordered = [*reversed(first), *(runs for runs in sets if runs not in first)]
     page = _environment().get_template("index.html.j2").render(
         title=TITLE,
         css=_css("style.css"),
@@ -78,7 +79,7 @@ def render(
         first=first,
         first_samples=first_samples,
         views=[_views(table, sets, results, profile, alone) for table in paper.TABLES],
-        trade_off=[],
+        trade_off=_trade_off(ordered),
         claims=matrix(all_cards),
         untested=[card for card in all_cards if not card.tests],
         claim_counts=count_claims(card for card in all_cards if not card.claim.own),
@@ -88,7 +89,7 @@ def render(
         systems=[row for row in ROWS if paper.canonical(row) == row],
         table1=table1,
         samples=pictures.samples_of(sets, folders, data_dir, beside, {figure["of"] for figure in first_samples}),
-        plots=pictures.plots_of([*reversed(first), *(runs for runs in sets if runs not in first)], alone),
+        plots=pictures.plots_of(ordered, alone),
         notebooks=_links(out),
         fresh=functools.partial(next, itertools.count(1)),
     )  # fmt: skip
@@ -103,6 +104,12 @@ def _views(
     commands = tables.missing(table, sets, profile, alone)
     others = [tables.view(table, place, results, suffix=f"-{i}") for i, place in enumerate(more, 2)]
     return {"first": tables.view(table, shown, results, commands), "others": others}
+
+
+def _trade_off(sets: Sequence[RunSet]) -> dict[str, Any]:
+    """The pictures of the first run set that has both losses in several mixtures, and what they say; else empty."""
+    drawn = ((runs, trade_off.figures(runs)) for runs in sets)
+    return next(({"figures": figures, "story": trade_off.story(runs)} for runs, figures in drawn if figures), {})
 
 
 def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:

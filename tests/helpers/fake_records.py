@@ -107,4 +107,5 @@ def rendered_page(out: Path, local, published=(), plots=False, tried=None, **mor
         patched.enter_context(patch.object(page.ablations, "tables", return_value=(tried or {}, [])))
         if not plots:
             patched.enter_context(patch.object(page.pictures, "plots_of", return_value={}))
+            patched.enter_context(patch.object(page.trade_off, "figures", return_value=[]))
         return page.render(out, runs_dir=out / "runs", **more)

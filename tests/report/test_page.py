@@ -88,9 +88,9 @@ def test_the_document_is_accessible(full):
 
 
 def test_what_it_looks_like_and_what_came_out_stand_before_how_it_was_made(full):
-    """Samples beside real images, Table 1, the claims, the other tables; and only then what is bookkeeping."""
+    """Samples beside real images, Table 1, the trade-off, the claims, the other tables; then what is bookkeeping."""
     order = [section["id"] for section in full.main.find_all("section")]
-    assert order[:3] == ["table1", "claims", "tables"] and order[-1] == "provenance"
+    assert order[:4] == ["table1", "trade-off", "claims", "tables"] and order[-1] == "provenance"
     first = full.find(id="table1")
     assert first.find("img").find_all_next(id="table1-caption") and first.table["class"] == ["paper-table"]
     alts = [figure.img["alt"] for figure in first.select(".strip figure")]
@@ -226,6 +226,15 @@ def test_a_machine_with_nothing_trained_shows_the_published_runs(tmp_path):
     assert heads == ["Paper CIFAR-10", "Published photos10 16×16, quick"]
     assert "./run_all.sh --profile quick --only table1" in words(soup.find(id="table1"))
     assert "nothing yet" in words(soup.find(id="runs"))
+
+
+def test_the_trade_off_is_that_of_the_first_runs_that_show_one(tmp_path, full):
+    assert page(tmp_path, published=[record("table1/vae"), record("table1/gan")]).find(id="trade-off") is None
+    shown, *more = full.find(id="trade-off").find_all("figure")
+    assert words(shown.figcaption).startswith("FD-lite0 against likelihood at T = 0")
+    assert "This machine: photos10 16×16, quick" in words(shown.figcaption) and not shown.find_parent("details")
+    assert [f.find_parent("details") is None for f in more] == [True] + [False] * (len(more) - 1)
+    assert "points without f" in words(full.find(id="trade-off").p)
 
 
 def test_text_from_outside_is_escaped_and_no_path_gets_in(tmp_path):
