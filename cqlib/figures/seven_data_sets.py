@@ -92,7 +92,7 @@ def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: 
     """BPD and scores of every model on every data set: the paper's numbers beside the published runs of one profile and
     this machine's; for what was not run, what it needs."""
     sides = {data: _sides(sets, data, profile) for data in shown}
-    names = [tables.columns([side[i] for side in sides.values() if side[i]], ROWS) for i in range(len(ORIGINS))]
+    names = [tables.columns(list(filter(None, of_origin)), ROWS) for of_origin in zip(*sides.values(), strict=True)]
     groups = [_group(side, names, data, profile, data_dir) for data, side in sides.items()]
     measured = (tables.source(origin, "", columns) for origin, columns in zip(ORIGINS, names, strict=True))
     inferred = any(data in SEVEN and not paper.DATA_SETS[data].named for data in shown)

@@ -43,7 +43,7 @@ FAMILIES = {  # by which columns of Table 3 the slides fill
 
 
 def strip(
-    sets: Sequence[RunSet], rows: Sequence[str], pictures: Mapping[str, Path | None], data_dir: Path | None,
+    sets: Sequence[RunSet], rows: Sequence[str], pictures: Mapping[str, Path], data_dir: Path | None,
     out: Path | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Real test images, then the samples of each of `rows`, this machine's where it has some; `of`: whose they are.
@@ -61,7 +61,7 @@ def strip(
 
 
 def samples_of(
-    sets: Sequence[RunSet], pictures: Mapping[str, Path | None], data_dir: Path | None, out: Path | None = None,
+    sets: Sequence[RunSet], pictures: Mapping[str, Path], data_dir: Path | None, out: Path | None = None,
     shown: Collection[tuple[str, str] | None] = (),
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Per run set: real test images, then each row's samples, of its first seed, but for those that are `shown` already
@@ -76,7 +76,7 @@ def samples_of(
 
 
 def grids(
-    runs: RunSet, rows: Sequence[str], folder: Path | None, data_dir: Path | str | None, out: Path | None = None
+    runs: RunSet, rows: Sequence[str], folder: Path, data_dir: Path | str | None, out: Path | None = None
 ) -> list[dict[str, Any]]:
     """Real test images, then the grids of `rows` in `folder`; empty where there is none."""
     found = (_grids(runs.records_of(row), short_label(row), folder, out) for row in rows)
@@ -96,9 +96,9 @@ def _real(runs: RunSet, data_dir: Path | str | None, out: Path | None, columns: 
     return {"label": "Real test images", "text": text, "images": [image]}
 
 
-def _grids(records: Sequence[Record], label: str, folder: Path | None, out: Path | None) -> dict[str, Any] | None:
+def _grids(records: Sequence[Record], label: str, folder: Path, out: Path | None) -> dict[str, Any] | None:
     """The samples of the first of `records` that has some."""
-    for run in records if folder else ():
+    for run in records:
         run_folder = folder / run.folder
         files = {at: file for at in TEMPERATURES if (file := sample_file(run_folder, at))}
         if files:

@@ -257,8 +257,8 @@ def notes(rows: Sequence[paper.Row], runs: RunSet) -> Iterator[str]:
             same = len({verdict for *_, verdict in compared}) == 1
             for _, text, verdict in compared:
                 shared.setdefault(verdict, {})[number.metric.upper() if same else text] = None
-        for verdict, metrics in shared.items():
-            found.setdefault(", ".join(metrics), {}).setdefault(verdict, []).append(row.label)
+        for verdict, texts in shared.items():
+            found.setdefault(", ".join(texts), {}).setdefault(verdict, []).append(row.label)
     for metrics, verdicts in found.items():
         for verdict, labels in verdicts.items():
             where = "" if len(verdicts) == 1 and verdict.label not in COMPARABLE else f" ({', '.join(labels)})"
