@@ -1,6 +1,5 @@
 """The notebook on the trade-off: CQ and CQ-F with more and more weight on the quality loss."""
 
-import html
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from cqlib.report import page
 from cqlib.report.cells import table
 from cqlib.report.claim_cards import cards
 from cqlib.report.run_sets import RunSet
-from cqlib.report.trade_off import FRONTS, SCORES, figures, fullest, not_trained
+from cqlib.report.trade_off import FRONTS, SCORES, figures, fullest, story
 
 
 def selections(chosen: Selection) -> list[Selection]:
@@ -39,8 +38,8 @@ def read(chosen: Selection) -> tuple[list[Record], RunSet]:
 
 def pictures(runs: RunSet, more: bool = False) -> HTML:
     """BPD against the paper's distance at both temperatures, with what that says; or against the other scores."""
-    found = [figure for figure in figures(runs) if figure["more"] == more]
-    return HTML(page.macro("figures", found) if found else f"<p>{html.escape(not_trained(runs))}</p>")
+    found = page.macro("figures", [figure for figure in figures(runs) if figure["more"] == more])
+    return HTML(found if more else found + page.macro("sentences", story(runs)))
 
 
 def points(runs: RunSet) -> HTML:

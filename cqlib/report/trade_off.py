@@ -51,7 +51,7 @@ def figures(runs: RunSet) -> list[dict[str, Any]]:
     story, others are `more`. Empty where neither front has two points."""
     return [
         {"svg": Markup(plots.to_svg(*_picture(runs, quantity, name, at))),
-         "caption": caption(runs, quantity, name, at), "more": quantity is not FIRST, "wide": False}
+         "caption": _caption(runs, quantity, name, at), "more": quantity is not FIRST, "wide": False}
         for quantity, name, at in _measured(runs)
     ]  # fmt: skip
 
@@ -130,21 +130,24 @@ def _point_label(words: str, weight: float) -> str:
     return f"{weight:,g}" if weight else "λ = 0"
 
 
-def caption(runs: RunSet, quantity: Quantity, name: str, at: str) -> str:
-    """Of the first score with what it says; of the very first picture with how to read it, and what is not trained."""
+def _caption(runs: RunSet, quantity: Quantity, name: str, at: str) -> str:
+    """The first one says how to read all."""
     several = max(len(by_seed) for points in fronts(runs, f"{name}@{at}").values() for by_seed in points.values()) > 1
-    parts = [f"{name} against likelihood at T = {at[1]}. {runs.title}."]
-    if quantity is not FIRST:
-        return parts[0]
-    if at == TEMPERATURES[0]:
-        parts.append("Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is "
-                     f"VAE and VAE-F, {USUAL:g} CQ and CQ-F of Table 1. f is the invertible network that lets pixels "
-                     "depend on each other. The GAN’s bits are those of a VAE round its frozen generator."
-                     + " Dots are seeds, marks their means." * several)  # fmt: skip
-    parts.append(_story(runs, name, at))
-    if at == TEMPERATURES[0]:
-        parts.append(not_trained(runs))
-    return " ".join(filter(None, parts))
+    text = f"{name} against likelihood at T = {at[1]}. {runs.title}."
+    if quantity is FIRST and at == TEMPERATURES[0]:
+        text += (
+            " Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and "
+            f"VAE-F, {USUAL:g} CQ and CQ-F of Table 1. f is the invertible network that lets pixels depend on each "
+            "other. The GAN’s bits are those of a VAE round its frozen generator."
+        )
+        text += " Dots are seeds, marks their means." * several
+    return text
+
+
+def story(runs: RunSet) -> list[str]:
+    """What the pictures of the first score say, at each temperature, and what is not trained yet."""
+    found = [_story(runs, name, at) for quantity, name, at in _measured(runs) if quantity is FIRST]
+    return list(filter(None, (*found, not_trained(runs))))
 
 
 def _story(runs: RunSet, name: str, at: str) -> str:
@@ -158,7 +161,7 @@ def _story(runs: RunSet, name: str, at: str) -> str:
     best = {words: min((y, weight) for weight, (_, y) in line.items()) for words, line in lines.items()}
     reached = " and ".join(f"{decimal(name, y)} {words} (λ = {weight:,g})" for words, (y, weight) in best.items())
     beaten = f"{len(without) - len(left)} of the {len(without)} points without f"
-    text = [f"By the means, a point with f beats {beaten} in both; the lowest {name} is {reached}."]
+    text = [f"At T = {at[1]}, by the means, a point with f beats {beaten} in both; the lowest {name} is {reached}."]
     for (x, y), *between, beyond in (found := crossings(without, with_f)):
         where = " and ".join(f"λ = {a:,g} and {b:,g} {words}" for words, (a, b) in zip(FRONTS, between, strict=True))
         fewer, more = list(FRONTS)[:: 1 if beyond else -1]

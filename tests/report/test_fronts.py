@@ -133,22 +133,15 @@ def test_the_command_trains_the_fronts_and_shares_the_runs_of_table_1(monkeypatc
     assert len(planned("--profile", "study")) == 9 and len(planned("--profile", "smoke")) == 7
 
 
-def captions(runs):
-    """Of FD at T = 0 and 1, and of KD."""
-    fid, kid = list(trade_off.SCORES)[:2]
-    shown = ((fid, "FD-lite0", "T0"), (fid, "FD-lite0", "T1"), (kid, "KD-lite0", "T0"))
-    return [trade_off.caption(runs, *of) for of in shown]
-
-
 def test_what_pictures_say_is_computed():
     (runs,) = run_sets(whole(), [])
-    first, second, other = captions(runs)
+    first, second = trade_off.story(runs)  # nothing is left to train
     agree = "a point with f beats 5 of the 5 points without f in both; the lowest FD-lite0 is 500.0 without f (λ ="
-    assert agree in first and agree in second and "beats" not in other
-    assert first.endswith("f makes the two losses agree whatever their weight.")  # nothing is left to train
+    assert agree in first and agree in second
+    assert first.startswith("At T = 0") and first.endswith("f makes the two losses agree whatever their weight.")
     steep = [run if run.row in (CQ, "table1/vae", GAN) else made(run.variant, run.seed, 5.55 - v / 2000, v)
              for run in runs.records for v in [run.metrics["FD-lite0@T0"].value]]  # fmt: skip
-    found = captions(run_sets(steep, [])[0])[:2]
+    found = trade_off.story(run_sets(steep, [])[0])
     # with f on y = 11,100 - 2,000 x; without f on y = 5,910 - 1,000 x
     between = "between λ = 25 and 100 without f and λ = 25 and 100 with f"
     side = "with fewer bits quality is better without f, with more with f"
@@ -157,9 +150,8 @@ def test_what_pictures_say_is_computed():
     assert trade_off.figures(nothing) == []
     assert "CQ-F, λ 1,600" in trade_off.not_trained(nothing)
     (some,) = run_sets([run for run in whole() if run.changes != {LAMBDA: 400.0}], [])
-    caption = captions(some)[0]
     command = "./run_all.sh --only figure_trade_off --seeds 3"
-    assert caption.endswith(f"Not trained yet: CQ, λ 400; CQ-F, λ 400. {command} trains them.")
+    assert trade_off.story(some)[-1] == f"Not trained yet: CQ, λ 400; CQ-F, λ 400. {command} trains them."
 
 
 def test_pictures_show_every_point_once():
