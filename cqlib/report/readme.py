@@ -114,9 +114,9 @@ def _shown(file: Path) -> str:
 
 
 def lessons(_: Sequence[RunSet]) -> str:
-    """Links to the lessons, whose titles begin "01 · "."""
-    files = (file for name, file in notebooks().items() if name[0].isdigit())
-    return ", ".join(f"[{_title(file).partition(' · ')[2]}]({_shown(file)})" for file in files)
+    """Links to the lessons, whose titles begin "01 · ", and to the one to play in."""
+    files = (file for name, file in notebooks().items() if name[0].isdigit() or name == "explore")
+    return ", ".join(f"[{_title(file).rpartition(' · ')[2]}]({_shown(file)})" for file in files)
 
 
 def all_notebooks(_: Sequence[RunSet]) -> str:

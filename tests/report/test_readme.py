@@ -144,7 +144,7 @@ def test_readmes_python_does_what_it_says():
 def test_the_recipes_of_archives_work(tmp_path, monkeypatch):
     """On photos10, since CIFAR-10 is not at hand."""
     monkeypatch.chdir(tmp_path)
-    photos = data.load("photos10", size=32)
+    photos = data.load("photos10", size=16)
     monkeypatch.setattr(data, "load", lambda name: photos)
     for code in blocks(TEXT[readme.DOCS / "running.md"], "python"):
         exec(code, {})
