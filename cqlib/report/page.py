@@ -79,7 +79,7 @@ def render(
         first=first,
         first_samples=first_samples,
         views=[_views(table, sets, results, profile, alone) for table in paper.TABLES],
-        trade_off=_trade_off(ordered),
+        trade_off=[figure for runs in trade_off.shown(ordered, profile) for figure in trade_off.figures(runs)],
         claims=matrix(all_cards),
         untested=[card for card in all_cards if not card.tests],
         claim_counts=count_claims(card for card in all_cards if not card.claim.own),
@@ -104,12 +104,6 @@ def _views(
     commands = tables.missing(table, sets, profile, alone)
     others = [tables.view(table, place, results, suffix=f"-{i}") for i, place in enumerate(more, 2)]
     return {"first": tables.view(table, shown, results, commands), "others": others}
-
-
-def _trade_off(sets: Sequence[RunSet]) -> dict[str, Any]:
-    """The pictures of the first run set that has both losses in several mixtures, and what they say; else empty."""
-    drawn = ((runs, trade_off.figures(runs)) for runs in sets)
-    return next(({"figures": figures, "story": trade_off.story(runs)} for runs, figures in drawn if figures), {})
 
 
 def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:

@@ -228,13 +228,12 @@ def test_a_machine_with_nothing_trained_shows_the_published_runs(tmp_path):
     assert "nothing yet" in words(soup.find(id="runs"))
 
 
-def test_the_trade_off_is_that_of_the_first_runs_that_show_one(tmp_path, full):
+def test_the_trade_off_stands_open_by_the_papers_score_where_runs_show_one(tmp_path, full):
     assert page(tmp_path, published=[record("table1/vae"), record("table1/gan")]).find(id="trade-off") is None
     shown, *more = full.find(id="trade-off").find_all("figure")
     assert words(shown.figcaption).startswith("FD-lite0 against likelihood at T = 0")
-    assert "This machine: photos10 16×16, quick" in words(shown.figcaption) and not shown.find_parent("details")
+    assert not shown.find_parent("details")
     assert [f.find_parent("details") is None for f in more] == [True] + [False] * (len(more) - 1)
-    assert "points without f" in words(full.find(id="trade-off").p)
 
 
 def test_text_from_outside_is_escaped_and_no_path_gets_in(tmp_path):
