@@ -15,7 +15,7 @@ from cqlib.report import page
 from cqlib.report.cells import table
 from cqlib.report.claim_cards import cards
 from cqlib.report.run_sets import RunSet
-from cqlib.report.trade_off import FRONTS, SCORES, figures, fullest, story
+from cqlib.report.trade_off import FRONTS, SCORES, figures, fullest, not_trained
 
 
 def selections(chosen: Selection) -> list[Selection]:
@@ -38,8 +38,8 @@ def read(chosen: Selection) -> tuple[list[Record], RunSet]:
 
 def pictures(runs: RunSet, more: bool = False) -> HTML:
     """BPD against the paper's distance at both temperatures, with what that says; or against the other scores."""
-    found = page.macro("figures", [figure for figure in figures(runs) if figure["more"] == more])
-    return HTML(found if more else found + page.macro("sentences", story(runs)))
+    found = [figure for figure in figures(runs) if figure["more"] == more]
+    return HTML(page.macro("figures", found) if found or more else page.macro("sentences", [not_trained(runs)]))
 
 
 def points(runs: RunSet) -> HTML:

@@ -54,6 +54,7 @@ def render(
     local, stale = _of_one_recipe(local)
     published, damaged = load_records(PUBLISHED / "records")
     tried, left_out = ablations.tables(PUBLISHED / FOLDER)
+    changed = load_records(PUBLISHED / FOLDER)[0]
     problems = [f"record left out: {line}" for line in (*unreadable, *stale, *damaged, *left_out)]
     sets = run_sets(local, published)
     profile = profile or next((runs.profile for runs in sets if runs.origin == "local"), "quick")
@@ -85,6 +86,7 @@ def render(
         claim_counts=count_claims(card for card in all_cards if not card.claim.own),
         own_counts=count_claims(card for card in all_cards if card.claim.own),
         tried=tried,
+        effects=[ablations.effect_table(changed, t) for t in (0.0, 1.0) if changed],
         shortfalls=facts.shortfalls(sets, all_cards),
         systems=[row for row in ROWS if paper.canonical(row) == row],
         table1=table1,

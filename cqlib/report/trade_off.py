@@ -41,9 +41,10 @@ def fullest(sets: Iterable[RunSet], profile: str = "quick") -> RunSet:
 
 
 def shown(sets: Sequence[RunSet], profile: str = "quick") -> list[RunSet]:
-    """The run sets that have runs with another lambda than Table 1's; without any the fullest one."""
+    """The fullest run set, then all others that have runs with another lambda than Table 1's."""
+    first = [fullest(sets, profile)] if sets else []
     others = [runs for runs in sets if any(runs.done(variant(row, c)) for row, c in changed(runs.profile))]
-    return others or [fullest(sets, profile)] if sets else []
+    return first + [runs for runs in others if runs not in first]
 
 
 def figures(runs: RunSet) -> list[dict[str, Any]]:
@@ -131,26 +132,23 @@ def _point_label(words: str, weight: float) -> str:
 
 
 def _caption(runs: RunSet, quantity: Quantity, name: str, at: str) -> str:
-    """The first one says how to read all."""
+    """Of the first score with what it says; of the very first picture with how to read all, and what is not trained."""
     several = max(len(by_seed) for points in fronts(runs, f"{name}@{at}").values() for by_seed in points.values()) > 1
     text = f"{name} against likelihood at T = {at[1]}. {runs.title}."
-    if quantity is FIRST and at == TEMPERATURES[0]:
+    if quantity is not FIRST:
+        return text
+    first = at == TEMPERATURES[0]
+    if first:
         text += (
             " Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and "
             f"VAE-F, {USUAL:g} CQ and CQ-F of Table 1. f is the invertible network that lets pixels depend on each "
             "other. The GAN’s bits are those of a VAE round its frozen generator."
         )
         text += " Dots are seeds, marks their means." * several
-    return text
+    return " ".join(filter(None, (text, story(runs, name, at), not_trained(runs) if first else "")))
 
 
-def story(runs: RunSet) -> list[str]:
-    """What the pictures of the first score say, at each temperature, and what is not trained yet."""
-    found = [_story(runs, name, at) for quantity, name, at in _measured(runs) if quantity is FIRST]
-    return list(filter(None, (*found, not_trained(runs))))
-
-
-def _story(runs: RunSet, name: str, at: str) -> str:
+def story(runs: RunSet, name: str, at: str) -> str:
     """Which points without f one with f beats in both, where the fronts cross, and what that means for the paper's
     message; empty where one of them has no points."""
     lines = {words: means(points) for words, points in fronts(runs, f"{name}@{at}").items()}
@@ -161,7 +159,7 @@ def _story(runs: RunSet, name: str, at: str) -> str:
     best = {words: min((y, weight) for weight, (_, y) in line.items()) for words, line in lines.items()}
     reached = " and ".join(f"{decimal(name, y)} {words} (λ = {weight:,g})" for words, (y, weight) in best.items())
     beaten = f"{len(without) - len(left)} of the {len(without)} points without f"
-    text = [f"At T = {at[1]}, by the means, a point with f beats {beaten} in both; the lowest {name} is {reached}."]
+    text = [f"By the means, a point with f beats {beaten} in both; the lowest {name} is {reached}."]
     for (x, y), *between, beyond in (found := crossings(without, with_f)):
         where = " and ".join(f"λ = {a:,g} and {b:,g} {words}" for words, (a, b) in zip(FRONTS, between, strict=True))
         fewer, more = list(FRONTS)[:: 1 if beyond else -1]

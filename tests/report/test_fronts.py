@@ -133,15 +133,19 @@ def test_the_command_trains_the_fronts_and_shares_the_runs_of_table_1(monkeypatc
     assert len(planned("--profile", "study")) == 9 and len(planned("--profile", "smoke")) == 7
 
 
+def stories(runs):
+    return [trade_off.story(runs, "FD-lite0", at) for at in ("T0", "T1")]
+
+
 def test_what_pictures_say_is_computed():
     (runs,) = run_sets(whole(), [])
-    first, second = trade_off.story(runs)  # nothing is left to train
+    first, second = stories(runs)
     agree = "a point with f beats 5 of the 5 points without f in both; the lowest FD-lite0 is 500.0 without f (λ ="
     assert agree in first and agree in second
-    assert first.startswith("At T = 0") and first.endswith("f makes the two losses agree whatever their weight.")
+    assert first.endswith("f makes the two losses agree whatever their weight.") and not trade_off.not_trained(runs)
     steep = [run if run.row in (CQ, "table1/vae", GAN) else made(run.variant, run.seed, 5.55 - v / 2000, v)
              for run in runs.records for v in [run.metrics["FD-lite0@T0"].value]]  # fmt: skip
-    found = trade_off.story(run_sets(steep, [])[0])
+    found = stories(run_sets(steep, [])[0])
     # with f on y = 11,100 - 2,000 x; without f on y = 5,910 - 1,000 x
     between = "between λ = 25 and 100 without f and λ = 25 and 100 with f"
     side = "with fewer bits quality is better without f, with more with f"
@@ -151,12 +155,13 @@ def test_what_pictures_say_is_computed():
     assert "CQ-F, λ 1,600" in trade_off.not_trained(nothing)
     (some,) = run_sets([run for run in whole() if run.changes != {LAMBDA: 400.0}], [])
     command = "./run_all.sh --only figure_trade_off --seeds 3"
-    assert trade_off.story(some)[-1] == f"Not trained yet: CQ, λ 400; CQ-F, λ 400. {command} trains them."
+    assert trade_off.not_trained(some) == f"Not trained yet: CQ, λ 400; CQ-F, λ 400. {command} trains them."
 
 
 def test_pictures_show_every_point_once():
     (runs,) = run_sets(whole(seeds=2), [])
     found = trade_off.figures(runs)
     assert [figure["more"] for figure in found] == [False] * 2 + [True] * 6
+    assert ["points without f" in figure["caption"] for figure in found] == [True] * 2 + [False] * 6
     for label, times in {"λ = 0": 2, "25": 2, "100": 2, "400": 2, "1,600": 2, "GAN": 1}.items():
         assert found[0]["svg"].count(f">{label}<") == times, label
