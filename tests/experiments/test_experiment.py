@@ -63,7 +63,7 @@ def test_sizes_are_the_papers_or_the_data_sets_own_under_paper():
 
 
 def test_paper_is_trained_in_fp32():
-    """Its verdicts have a tolerance of 0.05 bpd; bf16 has moved BPD by more (README, below the bench)."""
+    """Its verdicts have a tolerance of 0.05 bpd; bf16 has moved BPD by more (docs/performance.md)."""
     for row in AVAILABLE:
         recipe = experiment(row, "paper").recipe
         stages = [recipe.training, *([recipe.frozen_decoder.training] if recipe.frozen_decoder else [])]
