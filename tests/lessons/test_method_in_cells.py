@@ -77,7 +77,11 @@ CHECKS = {
         (*PLANE, "The likelihood of a model"),
         slice(-1, None),
         2e-3,
-        (("0.5 * e.square()", "e.square()"), ("+ sigma.log()", "- sigma.log()"), ("- math.log(log_p.shape[-1])", "")),
+        (
+            ("0.5 * mean.square() * precision", "mean.square() * precision"),
+            ("+ sigma.log()", "- sigma.log()"),
+            ("- math.log(log_p.shape[-1])", ""),
+        ),
     ),
     "03 both Gaussians": Check(
         "03",
