@@ -103,6 +103,7 @@ SCORES = ("bpd", "fid", "kid", "is", "recall")
 class Effect:
     """What a change did to a row: a result for each of `SCORES`, positive where the changed row is better."""
 
+    ablation: str
     words: str
     row: str
     results: tuple[ClaimResult, ...]
@@ -130,8 +131,8 @@ WORDS = {"holds": "better", "does not hold": "worse", "equal": "no difference"}
 
 
 def effect_table(records: Sequence[Record], temperature: float) -> dict[str, Any]:
-    """`effects` for the macro `effect_table`: names of columns, and every result with its words, tone and picture, all
-    of a column on one scale."""
+    """`effects` for the macro `effect_table`: names of columns; per question every result with its words, tone and
+    picture, all of a column on one scale; and the command for what is not trained yet."""
     found = effects(records, temperature)
     columns = list(zip(*(effect.results for lines in found.values() for effect in lines), strict=True))
     margins = [QUANTITIES[metric].equal for metric in SCORES]
@@ -143,13 +144,16 @@ def effect_table(records: Sequence[Record], temperature: float) -> dict[str, Any
         text, at = result.text, {} if result.effect is None else bar(result, reach)
         return {"word": WORDS.get(result.label, result.label), "tone": tone, "text": text, "at": at}
 
-    groups = [(question, [(effect, list(map(cell, effect.results, reach))) for effect in lines])
-              for question, lines in found.items()]  # fmt: skip
+    groups = []
+    for question, lines in found.items():
+        missing = dict.fromkeys(effect.ablation for effect in lines if not effect.measured and not effect.failed)
+        seeds = ",".join(map(str, SEEDS))
+        command = f"./run_all.sh --only {','.join(missing)} --seeds {seeds} --runs-dir runs/{FOLDER}"
+        cells = [(effect, list(map(cell, effect.results, reach))) for effect in lines]
+        groups.append((question, cells, command if missing else ""))
     names = [next((result.score for result in column if result.metric_name), QUANTITIES[metric].name)
              for metric, column in zip(SCORES, columns, strict=True)]  # fmt: skip
-    seeds = sorted({seed for lines in found.values() for effect in lines for seed in effect.seeds})
-    command = f"./run_all.sh --only {{}} --seeds {','.join(map(str, SEEDS))} --runs-dir runs/{FOLDER}"
-    return {"names": names, "groups": groups, "at": f"T = {temperature:g}", "seeds": seeds, "command": command}
+    return {"names": names, "groups": groups, "at": f"T = {temperature:g}"}
 
 
 def _effect(ablation: Ablation, row: str, records: Sequence[Record], temperature: float) -> Effect:
@@ -164,7 +168,7 @@ def _effect(ablation: Ablation, row: str, records: Sequence[Record], temperature
         claim = Claim(f"ablations/{metric}", "", run_set.data, metric, changed, row, QUANTITIES[metric].better)
         results.append(claim_result(claim, run_set, temperature if temperature in temperatures(metric) else None))
     failed = ", ".join(sorted({run.status for run in runs if run.status != "done"}))
-    return Effect(_words(ablation, {row: found[row]}), short_label(row), tuple(results), seeds, failed)
+    return Effect(ablation.name, _words(ablation, {row: found[row]}), short_label(row), tuple(results), seeds, failed)
 
 
 def _by_seed(records: Sequence[Record], variants: Iterable[str]) -> dict[str, dict[int, Record]]:

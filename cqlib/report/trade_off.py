@@ -100,12 +100,13 @@ def _picture(runs: RunSet, quantity: Quantity, name: str, at: str) -> tuple[Figu
                 axes.plot(*zip(*line.values(), strict=True), color=colour, linewidth=1.4, zorder=2)
             for (weight, by_seed), (x, y) in zip(points.items(), line.values(), strict=True):
                 axes = axes_at(x)
-                axes.scatter(*zip(*by_seed.values(), strict=True), s=9, color=colour, alpha=0.4, linewidth=0)
+                xs, ys = zip(*by_seed.values(), strict=True)
+                axes.scatter(xs, ys, s=9, color=colour, alpha=0.4, linewidth=0)
                 axes.scatter(x, y, s=42, color=colour, marker=marker, zorder=3)
                 labels.append(Label(_point_label(words, weight), axes, [(x, y)], colour))
                 segments.append((axes, [x], [y]))
             inside = [(a, b) for a, b in pairwise(line.values()) if axes_at(a[0]) is axes_at(b[0])]
-            segments += [(axes_at(a[0]), *zip(a, b, strict=True)) for a, b in inside]
+            segments += [(axes_at(a[0]), [a[0], b[0]], [a[1], b[1]]) for a, b in inside]
             if words in FRONTS:
                 names = f"{words} ({short_label(NOTHING[row])}, {short_label(row)})"
                 handles.append(Line2D([], [], color=colour, marker=marker, label=names))

@@ -16,7 +16,7 @@ from cqlib.experiments.record import load_records, write_record
 from cqlib.report import ablations as tried
 from cqlib.report import publish
 from cqlib.report.claim_cards import VERDICTS, cards
-from cqlib.report.run_sets import run_sets
+from cqlib.report.run_sets import BESIDE, run_sets
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.provenance import GitInfo
@@ -167,11 +167,11 @@ def test_the_command_trains_what_an_ablation_needs(monkeypatch):
 
 def test_published_ablations_are_of_todays_experiments():
     found, problems = load_records(ablations.PUBLISHED)
-    widths, others = load_records(PUBLISHED / "records")
+    beside, others = load_records(PUBLISHED / "records")
     assert not problems and not others
-    for run in of_todays_data([*found, *(run for run in widths if run.changes)]):
+    for run in of_todays_data([*found, *(run for run in beside if run.changes)]):
         assert run.config_hash == experiment_of(run).config_hash and run.git.dirty is False, run.folder
-        assert not run.changes or run.variant in {a.variant(run.row) for a in ALL}
+        assert not run.changes or run.variant in BESIDE | {a.variant(run.row) for a in ALL}
         assert (run.seed in ablations.SEEDS) == (run in found)
 
 
