@@ -5,6 +5,7 @@ import functools
 import itertools
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def render(
         first=first,
         first_samples=first_samples,
         views=[_views(table, sets, results, profile, alone) for table in paper.TABLES],
-        trade_off=[figure for runs in trade_off.shown(ordered, profile) for figure in trade_off.figures(runs)],
+        trade_off=[figure for runs in trade_off.shown(first, profile) for figure in trade_off.figures(runs)],
         claims=matrix(all_cards),
         untested=[card for card in all_cards if not card.tests],
         claim_counts=count_claims(card for card in all_cards if not card.claim.own),
@@ -104,7 +105,10 @@ def _views(
     """A table as it is shown first, with the commands for what is missing, and as other runs have it."""
     shown, *more = places(sets, [row.id for row in table.rows], profile) or [[]]
     commands = tables.missing(table, sets, profile, alone)
-    others = [tables.view(table, place, results, suffix=f"-{i}") for i, place in enumerate(more, 2)]
+    others = [
+        replace(tables.view(table, place, results), id=f"{table.id}-{i}", title=place[0].label)
+        for i, place in enumerate(more, 2)
+    ]
     return {"first": tables.view(table, shown, results, commands), "others": others}
 
 

@@ -105,10 +105,9 @@ class View:
 
 def view(
     table: paper.Table, sets: Sequence[RunSet], results: Sequence[ClaimResult] = (),
-    commands: tuple[tuple[str, str], ...] = (), suffix: str = "",
+    commands: tuple[tuple[str, str], ...] = (),
 ) -> View:  # fmt: skip
-    """`table` with the numbers of `sets`, each number with those of `results` that are about it; `suffix` tells its id
-    from that of another view of the table on the same page."""
+    """`table` with the numbers of `sets`, each number with those of `results` that are about it."""
     papers = (Source("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
     rows = [row.id for row in table.rows]
     names = [columns([runs], rows) for runs in sets]
@@ -119,7 +118,7 @@ def view(
         lines.append(Line(row.label, cells, row.ticks, row.citation, row.footnotes))
     lines += real_images(table.data, sets, names)
     return View(
-        table.id + suffix,
+        table.id,
         f"Table {table.id.removeprefix('table')}",
         table.title,
         "Model",

@@ -110,6 +110,13 @@ def test_the_page_of_a_notebook_is_as_good(visit, tmp_path, stem):
         assert page.said == [] and all(url.startswith(("file:", "data:")) for url in page.asked)
 
 
+def test_the_first_1400_pixels_hold_the_samples_and_table_1(visit):
+    page = visit()
+    ends = "name => [...document.querySelectorAll(name)].map(e => e.getBoundingClientRect().bottom)"
+    pictures, (table, *_) = page.evaluate(ends, ".strip img"), page.evaluate(ends, "#table1 .paper-table")
+    assert len(pictures) == 11 and max(page.evaluate(ends, ".strip .crop")) < table < 1400
+
+
 def test_nothing_is_said_on_the_console_and_nothing_asked_of_the_network(visit, index):
     page = visit()
     page.wait_for_load_state("networkidle")
