@@ -9,11 +9,11 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import notebook_runs, short_label
 from cqlib.experiments.selection import Selection
 from cqlib.experiments.trade_off import GAN, NOTEBOOK, front
+from cqlib.figures import common
 from cqlib.figures.common import sets_of
 from cqlib.metrics.quantities import TEMPERATURES
 from cqlib.report import page
 from cqlib.report.cells import table
-from cqlib.report.claim_cards import cards
 from cqlib.report.run_sets import RunSet
 from cqlib.report.trade_off import FRONTS, SCORES, figures, fullest, not_trained
 
@@ -63,5 +63,4 @@ def _cells(runs: RunSet, row: str, names: Sequence[tuple[object, str]]) -> list[
 
 def claims(records: Sequence[Record]) -> HTML:
     """This project's claims on the trade-off, those that have been tested."""
-    tested = [card for card in cards(sets_of(records), "trade-off/") if card.tests]
-    return HTML(page.macro("claim_list", tested) if tested else "<p>No claim has been tested yet.</p>")
+    return common.claims("trade-off", sets_of(records))
