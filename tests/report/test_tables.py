@@ -72,6 +72,8 @@ def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_f
         "Published: photos10 16×16, quick", "This machine: photos10 16×16, quick"]  # fmt: skip
     changed = replace(record("table1/cq"), changes={"system.quality_weight": 25.0})
     assert first([changed], records(1))[1:] == ["This machine: photos10 16×16, quick, λ 25"]
+    smoke = [record("table1/vae", profile="smoke")]  # not what was asked for
+    assert first(smoke, records(1)) == ["Published: photos10 16×16, quick"]
     assert first([], []) == first([record("table2/gan-residual")], []) == []
     every = places(run_sets(here, [*study, *records(1)]), rows, "quick")
     assert sorted(len(place) for place in every) == [1, 1, 1]
