@@ -1,0 +1,68 @@
+"""The executed notebooks that are published: the text of notebooks/, and outputs that a code host can show."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PUBLISHED = sorted((ROOT / "reports" / "published" / "notebooks").glob("*.ipynb"))
+PICTURE = '<div class="cqlib"><style>p {}</style><svg aria-label="two lines"></svg>{code}</div>'
+CODE = '<details class="how"><summary>how this was drawn</summary><pre>plot()</pre></details>'
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("published_notebooks", ROOT / "tools" / "published_notebooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def html(text: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_output("display_data", data={"text/html": text, "text/plain": "<HTML object>"})
+
+
+def test_a_picture_becomes_png_and_its_code_follows(tool):
+    picture, code = tool.shown(html(PICTURE.replace("{code}", CODE)), lambda drawn: drawn.encode())
+    assert picture.data["text/plain"] == "two lines" and set(picture.data) == {"image/png", "text/plain"}
+    assert code.data == {"text/html": CODE}
+
+
+def test_a_table_keeps_its_text(tool):
+    (table,) = tool.shown(html("<style>td {}</style><table><td>4.73<svg></svg></td></table>"), None)
+    assert table.data == {"text/html": "<table><td>4.73</td></table>"}
+    stream = nbformat.v4.new_output("stream", text="4.73")
+    assert tool.shown(stream, None) == [stream]
+
+
+def test_parameters_of_the_run_and_folders_of_a_machine_stay_out(tool):
+    own, injected = nbformat.v4.new_code_cell("seeds = [0]"), nbformat.v4.new_code_cell('runs_dir = "/a"')
+    injected.metadata["tags"] = [tool.INJECTED]
+    book = nbformat.v4.new_notebook(cells=[own, injected])
+    assert [cell.source for cell in tool.published(book, None).cells] == ["seeds = [0]"]
+    own.outputs = [nbformat.v4.new_output("stream", text=f"see {ROOT}/runs")]
+    with pytest.raises(ValueError, match="a folder of this machine: seeds"):
+        tool.published(book, None)
+
+
+def test_each_notebook_is_published():
+    assert [file.name for file in PUBLISHED] == [file.name for file in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.stem)
+def test_it_has_the_text_of_its_source_and_outputs_that_a_host_shows(file):
+    """`./run_all.sh --no-train && python tools/published_notebooks.py` renews it."""
+    book, source = nbformat.read(file, 4), nbformat.read(ROOT / "notebooks" / file.name, 4)
+    assert [cell.source for cell in book.cells] == [cell.source for cell in source.cells]
+    outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert outputs and all(output.output_type != "error" for output in outputs)
+    for data in (output.get("data", {}) for output in outputs):
+        assert "image/png" not in data or "text/html" not in data
+        assert not re.search("<(svg|img|style)", data.get("text/html", ""))
+    assert not re.search(r"(?<![\w.])/(home|root|Users|tmp)/", json.dumps(book.cells))

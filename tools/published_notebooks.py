@@ -1,0 +1,91 @@
+"""Executed notebooks for a code host: `./run_all.sh --no-train`, then `python tools/published_notebooks.py`.
+
+Copies reports/local/notebooks/*.ipynb to reports/published/notebooks/. Hosts show tables of HTML, but neither its style
+nor SVG: pictures become PNG, as Chromium draws them. Of the parameters of the run nothing stays, for they name folders.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+from bs4 import BeautifulSoup
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+EXECUTED, PUBLISHED = ROOT / "reports" / "local" / "notebooks", ROOT / "reports" / "published" / "notebooks"
+INJECTED = "injected-parameters"
+"""papermill's tag of the cell that it adds."""
+WIDTH = 860
+"""Of a page, in pixels."""
+COLOURS = 256
+"""Of a PNG: a third of the bytes, and no eye sees it."""
+OUTER = '<main style="display: inline-block; padding: 4px">{}</main>'
+Shot = Callable[[str], bytes]
+"""A PNG of HTML."""
+
+
+def published(notebook: nbformat.NotebookNode, shot: Shot) -> nbformat.NotebookNode:
+    """A copy of an executed notebook with its pictures as PNG. ValueError where an output names a folder of this
+    machine."""
+    copy = nbformat.from_dict(notebook)
+    copy.cells = [cell for cell in copy.cells if INJECTED not in cell.metadata.get("tags", [])]
+    copy.metadata.pop("cqlib", None)
+    for cell in copy.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [new for output in cell.outputs for new in shown(output, shot)]
+            if any(str(folder) in str(cell.outputs) for folder in (ROOT, Path.home())):
+                raise ValueError(f"an output names a folder of this machine: {cell.source[:80]}")
+    return copy
+
+
+def shown(output: nbformat.NotebookNode, shot: Shot) -> list[nbformat.NotebookNode]:
+    """An output as a host shows it: a picture as PNG, and after it the code that drew it, which unfolds; tables and
+    texts without their style and their little drawings."""
+    html = output.get("data", {}).get("text/html")
+    if html is None:
+        return [output]
+    soup = BeautifulSoup(html, "html.parser")
+    if soup.table or not soup.select("svg, img"):
+        for part in soup.select("svg, style"):
+            part.decompose()
+        return [_output({"text/html": str(soup)})]
+    code = [str(part.extract()) for part in soup.select("details.how")]
+    words = [part.get("aria-label") or part.get("alt") for part in soup.select("svg[aria-label], img[alt]")]
+    picture = {"image/png": base64.b64encode(shot(str(soup))).decode(), "text/plain": " ".join(words)}
+    return [_output(picture), *(_output({"text/html": part}) for part in code)]
+
+
+def _output(data: dict[str, str]) -> nbformat.NotebookNode:
+    return nbformat.v4.new_output("display_data", data=data)
+
+
+def main(folder: Path = EXECUTED, target: Path = PUBLISHED) -> int:
+    """Publish every notebook of `folder`; the exit code."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": WIDTH, "height": 600})
+
+        def shot(html: str) -> bytes:
+            page.set_content(f'<body style="margin: 0; background: #fff; font: 14px sans-serif">{OUTER.format(html)}')
+            picture = Image.open(io.BytesIO(page.locator("main").screenshot())).convert("RGB")
+            picture.quantize(COLOURS).save(buffer := io.BytesIO(), format="PNG", optimize=True)
+            return buffer.getvalue()
+
+        target.mkdir(parents=True, exist_ok=True)
+        for file in sorted(folder.glob("*.ipynb")):
+            book = published(nbformat.read(file, as_version=4), shot)
+            (target / file.name).write_text(nbformat.writes(book) + "\n", encoding="utf-8")
+            print(target / file.name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(Path, sys.argv[1:])))
