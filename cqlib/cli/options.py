@@ -41,7 +41,8 @@ class Parser(argparse.ArgumentParser):
         """As argparse's, but nothing may be left over."""
         parsed, extra = super().parse_known_args(args, namespace)
         for action in self._actions:  # argparse before Python 3.13 reads "--out=--" as an option without a value
-            if action.option_strings and getattr(parsed, action.dest, None) == []:
+            value = getattr(parsed, action.dest, None)
+            if action.option_strings and (value == [] or (isinstance(value, list) and [] in value)):
                 raise UsageError(f"{'/'.join(action.option_strings)}: expected one argument")
         for word in extra:
             if word.startswith("-"):
