@@ -191,13 +191,13 @@ def test_nats_of_a_reconstruction_are_those_of_the_model(photos):
 
 
 def test_models_of_a_lesson(photos, tmp_path):
-    chosen = Selection(["table1/vae", "table1/cq-f"], "smoke", runs_dir=tmp_path)
+    chosen = Selection(["table3/sngan", "table1/cq-f"], "smoke", runs_dir=tmp_path)
     found = models.trained_models(chosen, photos)
     assert list(found) == ["table1/cq-f"] and found["table1/cq-f"].source == "photos10 16×16, quick, seed 0"
     other = SimpleNamespace(name="photos10", channels=3, size=32)
     assert not models.trained_models(chosen, other)  # trained on another size
     lines = cells(models.model_table(replace(chosen, profile="study", seeds=[3, 4]), found))
-    assert "./run_all.sh --profile study --only table1/vae --seeds 3," in lines[0][1] and "published" in lines[1][1]
+    assert "./run_all.sh --profile study --only table3/sngan --seeds 3," in lines[0][1] and "published" in lines[1][1]
     with pytest.raises(UsageError):
         models.load_images(replace(chosen, data=["toy2d"]))
 
