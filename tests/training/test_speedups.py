@@ -133,7 +133,10 @@ def test_compiled_gradients_are_the_eager_ones(row, backend, channels_last):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         name = f"{__file__}::test_compiled_gradients_are_the_eager_ones[{row}-{backend}-{channels_last}]"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        for _ in range(3):  # a compiler that crashes (by a signal) says nothing of gradients
+            done = subprocess.run(command, env=environment, capture_output=True, text=True)
+            if done.returncode >= 0:
+                break
         assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout[-2000:]
         return
     eager, compiled = (losses_and_gradients(row, channels_last=channels_last, backend=b) for b in (None, backend))
