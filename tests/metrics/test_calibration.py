@@ -75,6 +75,7 @@ def test_half_of_the_classes_are_the_first_ones():
     assert torch.equal(pools[calibration.FEWER_CLASSES], data.train.images[data.train.labels < 2][:60])
 
 
+@pytest.mark.slow
 def test_what_is_large_is_seen_and_nothing_is_not(monkeypatch):
     monkeypatch.setattr(calibration, "ROUNDS", 1)
     monkeypatch.setattr(calibration, "DAMAGES", {"none": torch.clone, "black": torch.zeros_like})

@@ -91,6 +91,7 @@ def test_a_failing_cell_is_named_and_not_done(job):
     assert not failing.done() and "ValueError" in failing.page.read_text()
 
 
+@pytest.mark.slow
 def test_a_kernel_that_dies_is_one_line_and_nothing_is_done(job):
     dies = replace(job, parameters={**job.parameters, "profile": "dies"})
     outcome = run(dies)
