@@ -63,13 +63,15 @@ def main(file: Path) -> None:
         clone, home, log = Path(parent, "clone"), Path(parent, "home"), file.with_suffix(".log")
         home.mkdir()
         subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
+        head = ["git", "-C", str(clone), "rev-parse", "HEAD"]
+        commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
         environment = {name: value for name, value in os.environ.items() if name not in OWN} | {"HOME": str(home)}
         (seconds, most), (again, _) = run(clone, environment, log), run(clone, environment, log)
     cpu = torch.device("cpu")
     result = {
         "machine": provenance.device_name(cpu, bf16=fast_bf16(cpu), threads=os.cpu_count()),
         "restricted to": {name: os.environ[name] for name in RESTRICTING if name in os.environ},
-        "commit": provenance.git().commit,
+        "commit": commit,
         "seconds": round(seconds),
         "seconds_again": round(again),
         "memory_mb": round(most / 1e6),

@@ -31,9 +31,10 @@ from cqlib.util.text import without_paths
 TITLE = "Coverage and Quality Driven Training of Generative Image Models"
 TONES = {"reproduced": "good", "close": "good", "not reproduced": "bad"}
 CONTENTS = {
-    "table1": "Samples and Table 1", "claims": "Claims", "tables": "Tables 2 and 3", "not-reproduced": "Not reproduced",
-    "runs": "What was run", "samples": "More samples", "curves": "Curves", "costs": "Costs", "protocol": "Protocol",
-    "notebooks": "Notebooks", "footnotes": "Footnotes", "provenance": "Provenance",
+    "table1": "Samples and Table 1", "trade-off": "Trade-off", "claims": "Claims", "tables": "Tables 2 and 3",
+    "not-reproduced": "Not reproduced", "runs": "What was run", "samples": "More samples", "curves": "Curves",
+    "costs": "Costs", "protocol": "Protocol", "notebooks": "Notebooks", "footnotes": "Footnotes",
+    "provenance": "Provenance",
 }  # fmt: skip
 
 
@@ -66,11 +67,12 @@ def render(
     table1 = [row.id for row in paper.TABLE1.rows]
     first = next(iter(places(sets, table1, profile)), [])
     first_samples = pictures.strip(first, table1, folders, data_dir, beside)
+    front = [figure for runs in trade_off.shown(first, profile) for figure in trade_off.figures(runs)]
     ordered = [*reversed(first), *(runs for runs in sets if runs not in first)]
     page = _environment().get_template("index.html.j2").render(
         title=TITLE,
         css=_css("style.css"),
-        contents=CONTENTS.items(),
+        contents=[(id, name) for id, name in CONTENTS.items() if front or id != "trade-off"],
         version=VERSION,
         alone=alone,
         sets=sets,
@@ -81,7 +83,7 @@ def render(
         first=first,
         first_samples=first_samples,
         views=[_views(table, sets, results, profile, alone) for table in paper.TABLES],
-        trade_off=[figure for runs in trade_off.shown(first, profile) for figure in trade_off.figures(runs)],
+        trade_off=front,
         claims=matrix(all_cards),
         untested=[card for card in all_cards if not card.tests],
         claim_counts=count_claims(card for card in all_cards if not card.claim.own),

@@ -17,6 +17,7 @@ from cqlib.report import plots
 from cqlib.report.fronts import Point, crossings, mean, measured, points_of
 from cqlib.report.label_placement import Label, place
 from cqlib.report.run_sets import RunSet
+from cqlib.util.text import counted
 
 FRONTS = {"without f": CQ, "with f": CQ_F}
 REAL, COVERS = "samples look more real", "samples cover more of the real images"
@@ -146,7 +147,8 @@ def _caption(runs: RunSet, quantity: Quantity, name: str, at: str) -> str:
             "other. The GAN’s bits are those of a VAE round its frozen generator."
         )
         text += " Dots are seeds, marks their means." * several
-    return " ".join(filter(None, (text, story(runs, name, at), not_trained(runs) if first else "")))
+    rest = (story(runs, name, at), of_seeds(runs, f"{name}@{at}"), not_trained(runs) if first else "")
+    return " ".join(filter(None, (text, *rest)))
 
 
 def story(runs: RunSet, name: str, at: str) -> str:
@@ -173,6 +175,17 @@ def story(runs: RunSet, name: str, at: str) -> str:
     elif not found:
         text.append("The fronts do not cross: f makes the two losses agree whatever their weight.")
     return " ".join(text)
+
+
+def of_seeds(runs: RunSet, score: str) -> str:
+    """How many seeds stand behind the points of both fronts: a mean of one says no more than that seed does."""
+    weights: dict[int, list[str]] = {}
+    points = fronts(runs, score)
+    for weight in sorted({weight for line in points.values() for weight in line}):
+        counts = [len(line[weight]) for line in points.values() if weight in line]
+        weights.setdefault(min(counts), []).append(f"{weight:,g}")
+    told = [f"{counted(n, 'seed')} at λ = {' and '.join(at)}" for n, at in sorted(weights.items())]
+    return f"{'; '.join(told)}." + " What one seed says, another may not." * (1 in weights)
 
 
 def not_trained(runs: RunSet) -> str:

@@ -1,9 +1,8 @@
 """examples/cqf.py computes what the package computes: its equations around the package's nets, digit for digit."""
 
-import importlib.util
-
 import pytest
 import torch
+from scripts import script
 from torch import nn
 
 from cqlib import losses
@@ -12,17 +11,13 @@ from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.models.hybrid import CoverageQualityConfig
 from cqlib.nets.coupling import FlowConfig, join_checkerboard, split_checkerboard
 from cqlib.pixels import LN_LEVELS, dequantise
-from cqlib.util.paths import ROOT
 
 N = 6
 
 
 @pytest.fixture(scope="module")
 def cqf():
-    spec = importlib.util.spec_from_file_location("cqf", ROOT / "examples" / "cqf.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("examples/cqf.py")
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ from types import ModuleType
 
 import nbformat
 import pytest
+from scripts import script
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-spec = importlib.util.spec_from_file_location("notebooks", ROOT / "tools" / "notebooks.py")
-notebooks = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(notebooks)
+notebooks = script("tools/notebooks.py")
 
 
 @pytest.fixture

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
+from scripts import script
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PUBLISHED = sorted((ROOT / "reports" / "published" / "notebooks").glob("*.ipynb"))
@@ -18,10 +18,7 @@ CODE = '<details class="how"><summary>how this was drawn</summary><pre>plot()</p
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("published_notebooks", ROOT / "tools" / "published_notebooks.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("tools/published_notebooks.py")
 
 
 def html(text: str) -> nbformat.NotebookNode:

@@ -85,6 +85,8 @@ def test_the_document_is_accessible(full):
     assert len(ids) == len(set(ids))
     targets = {link["href"][1:] for link in full.find_all("a") if link["href"].startswith("#")}
     assert targets and targets <= set(ids)
+    contents = [link["href"][1:] for link in full.nav.find_all("a")]
+    assert contents == [section["id"] for section in full.main.find_all("section", id=True)]
 
 
 def test_what_it_looks_like_and_what_came_out_stand_before_how_it_was_made(full):
