@@ -89,6 +89,12 @@ def test_the_document_is_accessible(full):
     assert contents == [section["id"] for section in full.main.find_all("section", id=True)]
 
 
+def test_contents_name_no_section_that_is_not_there(tmp_path):
+    few = page(tmp_path, [record("table3/dcgan")])
+    contents = [link["href"][1:] for link in few.nav.find_all("a")]
+    assert "trade-off" not in contents and set(contents) <= {element["id"] for element in few.find_all(id=True)}
+
+
 def test_what_it_looks_like_and_what_came_out_stand_before_how_it_was_made(full):
     """Samples beside real images, Table 1, the trade-off, the claims, the other tables; then what is bookkeeping."""
     order = [section["id"] for section in full.main.find_all("section")]
