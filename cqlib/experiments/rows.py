@@ -124,7 +124,7 @@ def label_of(row: str) -> str:
     if it has any ("CQ-F, λ 25")."""
     plain, changes = row_and_changes(row)
     if changes:
-        return f"{label_of(plain)}, {ablations.WORDS.get(row) or in_words(changes)}"
+        return f"{label_of(plain)}, {in_words(changes)}"
     if row not in paper.ROWS:
         return EXTRA.get(row, row)
     label, ticks = paper.ROWS[row].label, paper.ROWS[row].ticks

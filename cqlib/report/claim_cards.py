@@ -1,9 +1,9 @@
-"""Claims as cards to show: what every run set says about a claim, the verdict on it in all, and a matrix of both."""
+"""Claims as cards to show: what every run set says about a claim, and the verdict on it in all."""
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 from cqlib.experiments.claims import CLAIMS, Claim
@@ -11,7 +11,7 @@ from cqlib.experiments.paper import published_effect
 from cqlib.metrics.quantities import QUANTITIES, temperatures
 from cqlib.report.inference import holm
 from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import DIGITS, ClaimResult, claim_result, effect_text
+from cqlib.report.verdicts import DIGITS, ClaimResult, Results, claim_result, effect_text
 
 
 class Verdict(NamedTuple):
@@ -33,10 +33,6 @@ VERDICTS = {
     "not run": Verdict("–", "plain"),
 }
 """In the order of the report: what speaks against the paper first."""
-WIDTH = 200  # of the picture of an interval, in its own units
-
-Results = tuple[ClaimResult, ...]
-"""Of one claim and run set, one for each temperature, T = 0 first."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ class Card:
         """For what was seen once: how far one seed's effect is from another's, where a run set has several."""
         once = any(results[0].label == "seen once" for results in self.tests)
         several = next((results[0] for results in self.tests if results[0].spread is not None), None)
-        if not once or several is None or several.spread is None:
+        if not once or several is None:
             return ""
         deviation = f"{several.spread:.{DIGITS[self.claim.unit]}f} {self.claim.unit}"
         where = ", ".join(filter(None, (several.runs.title, several.at)))
@@ -78,58 +74,60 @@ class Card:
     def reach(self) -> float:
         """How far from 0 the pictures of all its intervals go, in the claim's unit: to every effect, and to the ends of
         the intervals that decide."""
-        results = list(itertools.chain(*self.tests))
-        ends = [r.effect for r in results] + [end for r in self.tests[0] for end in (r.low, r.high)] if results else []
-        margin = QUANTITIES[self.claim.metric].equal
-        return 1.1 * max([margin, *(abs(end) for end in ends if end is not None)])
+        ends = [r.effect for r in chain(*self.tests)] + [end for r in self.tests[0] for end in (r.low, r.high)]
+        return 1.1 * max([QUANTITIES[self.claim.metric].equal, *(abs(end) for end in ends if end is not None)])
 
-    @property
-    def cut(self) -> bool:
-        """Whether an interval goes further."""
-        ends = [end for r in itertools.chain(*self.tests) for end in (r.low, r.high) if end is not None]
-        return any(abs(end) > self.reach for end in ends)
-
-    def bar(self, result: ClaimResult) -> dict[str, float]:
-        """Positions of effect, interval and band of equality on a line of WIDTH with 0 in its middle."""
-        return bar(result, self.reach)
-
-
-def bar(result: ClaimResult, reach: float) -> dict[str, float]:
-    """Positions of effect, interval and band of equality on a line of WIDTH from -reach to reach."""
-    margin = QUANTITIES[result.claim.metric].equal
-    ends = {"effect": result.effect, "low": result.low, "high": result.high, "left": -margin, "right": margin}
-    return {name: round(WIDTH / 2 * (1 + end / reach), 1) for name, end in ends.items() if end is not None}
+    def on(self, runs: RunSet) -> Results:
+        """Its results in that run set; empty where it was not tested."""
+        return next((results for results in self.tests if results[0].runs is runs), ())
 
 
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
     """One card per claim (whose id begins with `prefix`), in the order of `VERDICTS`, then of the slides. The run set
     with most seeds decides; one of the paper's recipes on the claim's data goes before all others, smoke runs last."""
-    sets = sets or [RunSet("local", "", 0, "", ())]
-    tables = dict.fromkeys(claim.table for claim in CLAIMS if claim.id.startswith(prefix))
-    tested = [result for table in tables for runs in sets for result in _table(table, runs)]
-    all_cards = []
-    for claim in (claim for claim in CLAIMS if claim.id.startswith(prefix)):
-        own = (result for result in tested if result.claim is claim)
-        by_set = [tuple(results) for _, results in itertools.groupby(own, key=lambda result: id(result.runs))]
-        all_cards.append(_card(claim, by_set))
+    claims = [claim for claim in CLAIMS if claim.id.startswith(prefix)]
+    tables = dict.fromkeys(claim.table for claim in claims)
+    tested = [_tested(table, runs) for runs in sets or [RunSet("local", "", 0, "", ())] for table in tables]
+    all_cards = [_card(claim, [of_table[claim.id] for of_table in tested if claim.id in of_table]) for claim in claims]
     return sorted(all_cards, key=lambda card: list(VERDICTS).index(card.verdict))
 
 
-class Square(NamedTuple):
-    """What a run set says about a claim: verdict, effect in words (at T = 0, of those that have one), and whether it is
-    the run set that decides."""
-
-    verdict: str
-    effect: str
-    decides: bool
+def _tested(table: str, runs: RunSet) -> dict[str, Results]:
+    """Claim of a table -> its results in a run set."""
+    claims = [claim for claim in CLAIMS if claim.table == table]
+    results = corrected([claim_result(claim, runs, t) for claim in claims for t in temperatures(claim.metric)])
+    return {claim.id: tuple(result for result in results if result.claim is claim) for claim in claims}
 
 
-@dataclass(frozen=True)
-class Matrix:
-    """Claims by run sets: under a heading each tested claim with a square, or None, for each of `columns`."""
+def corrected(results: Sequence[ClaimResult]) -> list[ClaimResult]:
+    """The results of all claims of a table in one run set, with p values adjusted by Holm for their number: at each
+    temperature apart, and those that have none (BPD) with either, by the larger."""
+    adjusted: dict[int, list[tuple[float, int]]] = {}
+    for temperature in (0.0, 1.0):
+        family = [i for i, r in enumerate(results) if r.p is not None and r.temperature in (None, temperature)]
+        for i, p in zip(family, holm([p for i in family if (p := results[i].p) is not None]), strict=True):
+            adjusted.setdefault(i, []).append((float(p), len(family)))
+    best = {i: max(found) for i, found in adjusted.items()}
+    return [replace(r, adjusted=best[i][0], tests=best[i][1]) if i in best else r for i, r in enumerate(results)]
 
-    columns: tuple[RunSet, ...]
-    groups: dict[str, list[tuple[Card, list[Square | None]]]]
+
+def _card(claim: Claim, by_set: Sequence[Results]) -> Card:
+    def rank(results: Results) -> tuple[bool, bool, int, bool]:
+        runs = results[0].runs
+        papers_own = (runs.profile, runs.data) == ("paper", claim.data)
+        seeds = min(map(len, results[0].seeds))
+        return runs.profile == "smoke", not papers_own, -seeds, runs.origin != "local"
+
+    tests = [tuple(result for result in results if result.label != "not run") for results in by_set]
+    lacks_least = min(chain(*by_set), key=lambda result: result.missing_kind)
+    return Card(claim, tuple(sorted(filter(None, tests), key=rank)), lacks_least.reason)
+
+
+class Matrix(NamedTuple):
+    """Claims by run sets: the tested claims under their headings, and those run sets."""
+
+    columns: list[RunSet]
+    groups: dict[str, list[Card]]
 
 
 def matrix(all_cards: Iterable[Card]) -> Matrix:
@@ -139,22 +137,15 @@ def matrix(all_cards: Iterable[Card]) -> Matrix:
     counts = Counter(id(results[0].runs) for card in tested for results in card.tests)
     runs = {id(results[0].runs): results[0].runs for card in tested for results in card.tests}
     columns = sorted(runs.values(), key=lambda runs: (runs.origin != "local", -counts[id(runs)]))
-    groups: dict[str, list[tuple[Card, list[Square | None]]]] = {}
+    groups: dict[str, list[Card]] = {}
     for card in sorted(tested, key=lambda card: (card.claim.own, card.claim.table)):
-        squares = {id(results[0].runs): _square(results, results is card.tests[0]) for results in card.tests}
-        groups.setdefault(_heading(card.claim), []).append((card, [squares.get(id(runs)) for runs in columns]))
-    return Matrix(tuple(columns), groups)
+        heading = "Beside the paper: this project’s own claims" if card.claim.own else _heading(card.claim.table)
+        groups.setdefault(heading, []).append(card)
+    return Matrix(columns, groups)
 
 
-def _heading(claim: Claim) -> str:
-    if claim.own:
-        return "Beside the paper: this project’s own claims"
-    return f"Table {claim.table[-1]}" if claim.table[:-1] == "table" else claim.table.capitalize()
-
-
-def _square(results: Results, decides: bool) -> Square:
-    effect = results[0].effect
-    return Square(verdict(results), "" if effect is None else effect_text(effect, results[0].claim.unit), decides)
+def _heading(table: str) -> str:
+    return f"Table {table[-1]}" if table[:-1] == "table" else table.capitalize()
 
 
 def count_claims(all_cards: Iterable[Card]) -> dict[str, int]:
@@ -179,37 +170,3 @@ def at_temperatures(verdicts: Sequence[tuple[str, str]]) -> str:
     if len({words for words, _ in verdicts}) == 1:
         return verdicts[0][0]
     return ", ".join(f"{words} at {at}" for words, at in verdicts)
-
-
-def corrected(results: Sequence[ClaimResult]) -> list[ClaimResult]:
-    """The results of all claims of a table in one run set, with p values adjusted by Holm for their number: at each
-    temperature apart, and those that have none (BPD) with either, by the larger."""
-    adjusted: dict[int, list[tuple[float, int]]] = {}
-    for temperature in (0.0, 1.0):
-        family = [i for i, r in enumerate(results) if r.p is not None and r.temperature in (None, temperature)]
-        for i, p in zip(family, holm([p for i in family if (p := results[i].p) is not None]), strict=True):
-            adjusted.setdefault(i, []).append((float(p), len(family)))
-    best = {i: max(found) for i, found in adjusted.items()}
-    return [replace(r, adjusted=best[i][0], tests=best[i][1]) if i in best else r for i, r in enumerate(results)]
-
-
-def _table(table: str, runs: RunSet) -> list[ClaimResult]:
-    """The results of all claims of a table, the checks of each with it."""
-    results = []
-    for claim in (claim for claim in CLAIMS if claim.table == table):
-        for t in temperatures(claim.metric):
-            check = claim_result(claim.check, runs, t) if claim.check else None
-            results.append(replace(claim_result(claim, runs, t), check=check))
-    return corrected(results)
-
-
-def _card(claim: Claim, by_set: Sequence[Results]) -> Card:
-    def rank(results: Results) -> tuple[bool, bool, int, bool]:
-        runs = results[0].runs
-        papers_own = (runs.profile, runs.data) == ("paper", claim.data)
-        seeds = min(map(len, results[0].seeds))
-        return runs.profile == "smoke", not papers_own, -seeds, runs.origin != "local"
-
-    tests = [tuple(result for result in results if result.label != "not run") for results in by_set]
-    lacks_least = min(itertools.chain(*by_set), key=lambda result: result.missing_kind)
-    return Card(claim, tuple(sorted(filter(None, tests), key=rank)), lacks_least.reason)

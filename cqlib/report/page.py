@@ -19,7 +19,7 @@ from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import ablations, facts, pictures, small_tables, tables, trade_off
-from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix
+from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix, verdict
 from cqlib.report.run_sets import ORIGINS, RunSet, places, run_sets
 from cqlib.report.verdicts import DIGITS, ClaimResult
 from cqlib.util import VERSION
@@ -55,9 +55,8 @@ def render(
     local, unreadable = ([], []) if alone else load_records(runs_dir)
     local, stale = _of_one_recipe(local)
     published, damaged = load_records(PUBLISHED / "records")
-    tried, left_out = ablations.tables(PUBLISHED / FOLDER)
-    changed = load_records(PUBLISHED / FOLDER)[0]
-    problems = [f"record left out: {line}" for line in (*unreadable, *stale, *damaged, *left_out)]
+    changed, broken = load_records(PUBLISHED / FOLDER)
+    problems = [f"record left out: {line}" for line in (*unreadable, *stale, *damaged, *broken)]
     sets = run_sets(local, published)
     profile = profile or next((runs.profile for runs in sets if runs.origin == "local"), "quick")
     all_cards = cards(sets)
@@ -88,7 +87,7 @@ def render(
         untested=[card for card in all_cards if not card.tests],
         claim_counts=count_claims(card for card in all_cards if not card.claim.own),
         own_counts=count_claims(card for card in all_cards if card.claim.own),
-        tried=tried,
+        tried=ablations.tried(ablations.run_set(changed)),
         effects=[ablations.effect_table(changed, t) for t in (0.0, 1.0) if changed],
         shortfalls=facts.shortfalls(sets, all_cards),
         systems=[row for row in ROWS if paper.canonical(row) == row],
@@ -162,7 +161,8 @@ def _environment() -> Environment:
         finalize=lambda value: without_paths(value) if type(value) is str else value,
     )
     environment.globals.update(
-        tones=TONES, verdicts=VERDICTS, digits=DIGITS, footnotes=paper.FOOTNOTES, quantities=QUANTITIES, origins=ORIGINS
+        tones=TONES, verdicts=VERDICTS, together=verdict, better=ablations.BETTER, digits=DIGITS, origins=ORIGINS,
+        footnotes=paper.FOOTNOTES, quantities=QUANTITIES,
     )
     return environment
 

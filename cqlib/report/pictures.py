@@ -1,4 +1,4 @@
-"""The report's pictures: samples, learning curves, quality against likelihood, CQ-F by width."""
+"""The report's pictures: samples, learning curves, quality against likelihood."""
 
 import io
 import os
@@ -17,12 +17,12 @@ from cqlib.data.grids import EXACT, QUALITY, grid, webp
 from cqlib.data.published import missing_files
 from cqlib.data.reading import DAMAGE
 from cqlib.experiments import paper
-from cqlib.experiments.ablations import CQ_F, WIDTHS
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import TWO_SCALES, marks, short_label
+from cqlib.experiments.trade_off import VARIANTS
 from cqlib.metrics.quantities import FEATURES, TEMPERATURES
 from cqlib.report import plots
-from cqlib.report.run_sets import BESIDE, ORIGINS, RunSet, mean_of
+from cqlib.report.run_sets import ORIGINS, RunSet, mean_of
 from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
 
@@ -33,8 +33,6 @@ LOSSY = f"; WebP, quality {QUALITY}"
 MEASURED = ("BPD", "FD", "FID")  # along training, on held-out images
 NOT_SHOWN = "Real images of this set do not come with this project, and are not shown."
 MAX_LINES = 8  # curves in one plot that can still be told apart
-WIDTH_PERCENT = {CQ_F: 100, **{ablation.variant(CQ_F): percent for percent, ablation in WIDTHS.items()}}
-"""Row -> width of CQ-F's nets in percent of the profile's."""
 FAMILIES = {  # by which columns of Table 3 the slides fill
     (False, True): "adversarial (no likelihood: starred BPD)",
     (True, False): "likelihood",
@@ -148,7 +146,7 @@ def _image(content: bytes, alt: str, link: str = "") -> dict[str, Any]:
 
 
 def plots_of(sets: Sequence[RunSet], alone: bool = False) -> dict[str, list[dict[str, Any]]]:
-    """Title -> quality against likelihood, learning curves and scores by width of that run set. Losses of published
+    """Title -> quality against likelihood, and learning curves, of that run set. Losses of published
     runs are for the page that is about them `alone`; `more` marks curves that a reader may skip."""
     drawn: dict[str, list[dict[str, Any]]] = {}
     for runs in sets:
@@ -156,13 +154,12 @@ def plots_of(sets: Sequence[RunSet], alone: bool = False) -> dict[str, list[dict
         for name, rows in boards(runs):
             losses = alone or runs.origin == "local"
             figures += [*quality(runs, rows, name), *learning_curves(runs, rows, name, losses)]
-        figures += by_width(runs)
     return {title: figures for title, figures in drawn.items() if figures}
 
 
 def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
     """Which rows share a picture: (name of a table, its rows that ran), unless they all stand in an earlier one.
-    Changed rows have pictures of their own: `by_width`, `cqlib.report.trade_off`."""
+    Changed rows have a picture of their own, `cqlib.report.trade_off`."""
     shared: dict[str, list[str]] = {}
     shown: set[str] = set()
     for table in paper.TABLES:
@@ -170,7 +167,7 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
         if not shown.issuperset(map(paper.canonical, ran)):
             shared[f"Table {table.id.removeprefix('table')}"] = ran
             shown.update(map(paper.canonical, ran))
-    if others := [row for row in runs.rows if row not in shown and row not in BESIDE]:
+    if others := [row for row in runs.rows if row not in shown and row not in VARIANTS]:
         shared["Beside the tables"] = others
     return list(shared.items())
 
@@ -267,32 +264,6 @@ def curves(records: Sequence[Record], name: str) -> list[plots.Curve]:
 def axis(name: str) -> str:
     """The label of a curve's axis with its unit; a critic's loss, which is not always a cross-entropy, has none."""
     return name if "(" in name or name == "discriminator" else f"{name} (nats per image)"
-
-
-def by_width(runs: RunSet) -> list[dict[str, Any]]:
-    """BPD and distance of CQ-F against its number of parameters, for every kind of features; from three widths on."""
-    bpd, figures = widths(runs, "BPD"), []
-    for _, distance in FEATURES.values():
-        scores = {f"T = {t}": widths(runs, f"{distance}@T{t}") for t in (1, 0)}
-        if min(map(len, (bpd, *scores.values()))) >= 3:
-            scored = {p.percent: p.mean for p in scores["T = 1"]}
-            values = [f"width {p.percent} % {p.mean:.2f} bpd, {scored[p.percent]:,.0f}"
-                      for p in bpd if p.percent in scored]  # fmt: skip
-            figure = plots.by_parameters({"BPD": {"": bpd}, distance: scores})
-            caption = ("CQ-F by width of all its nets, in percent of the profile's; bars: standard deviations over "
-                       f"seeds, where there are several. {runs.title}.")  # fmt: skip
-            figures.append(_plot(figure, f"BPD and {distance} of CQ-F: {', '.join(values)}", caption))
-    return figures
-
-
-def widths(runs: RunSet, metric: str) -> list[plots.Size]:
-    """A metric of CQ-F by width, of finished runs."""
-    sizes = []
-    for row, percent in WIDTH_PERCENT.items():
-        if mean := runs.mean(row, metric):
-            millions = runs.done(row)[0].parameters.get("total", 0) / 1e6
-            sizes.append(plots.Size(percent, millions, mean.value, mean.std or 0.0))
-    return sorted(sizes)
 
 
 def _plot(figure: Figure, alt: str, caption: str, more: bool = False, wide: bool = False) -> dict[str, Any]:

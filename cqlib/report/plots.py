@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from cqlib.data.grids import grid
@@ -56,15 +56,6 @@ class Point(NamedTuple):
     temperature: int
     bpd_std: float = 0.0
     distance_std: float = 0.0
-
-
-class Size(NamedTuple):
-    """One mark of `by_parameters`: width of the nets in percent, mean and standard deviation of a metric over seeds."""
-
-    percent: int
-    millions: float
-    mean: float
-    std: float
 
 
 @contextmanager
@@ -200,26 +191,6 @@ def _break(panels: Sequence[Axes]) -> None:
         stroke: dict[str, Any] = {"marker": [(-0.5, -1), (0.5, 1)], "markersize": 8, "color": FAINT, "clip_on": False}
         left.plot([1], [0], transform=left.transAxes, **stroke)
         right.plot([0], [0], transform=right.transAxes, **stroke)
-
-
-def by_parameters(panels: Mapping[str, Mapping[str, Sequence[Size]]]) -> Figure:
-    """A panel per metric, against parameters on a logarithmic axis; `panels[metric][label]` is a line."""
-    with subplots(4.7, 1.9 * len(panels), len(panels), sharex=True, style=PLAIN) as (figure, axes):
-        for ax, (metric, lines) in zip(axes, panels.items(), strict=True):
-            ax.set_ylabel(metric)
-            for i, (label, sizes) in enumerate(lines.items()):
-                _, x, y, std = zip(*sizes, strict=True)
-                colour = mark(i)[0]
-                ax.errorbar(x, y, std, color=colour, marker="o", label=label, markerfacecolor=PAPER if i else colour)
-            if len(lines) > 1:
-                ax.legend(frameon=False)
-        ax.set_xscale("log")
-        ax.set_xlabel("parameters of encoder, decoder and f, in millions")
-        ticks = sorted({(s.millions, s.percent) for lines in panels.values() for line in lines.values() for s in line})
-        ax.xaxis.set_major_locator(FixedLocator([millions for millions, _ in ticks]))
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_xticklabels([f"{millions:.2g}\n{percent} %" for millions, percent in ticks])
-    return figure
 
 
 def to_svg(figure: Figure, alt: str) -> str:

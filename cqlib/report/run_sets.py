@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from cqlib.experiments import ablations, paper, trade_off
+from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS
+from cqlib.experiments.trade_off import VARIANTS
 from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.quantities import decimal, digits
@@ -19,8 +20,6 @@ from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths
 
 ORIGINS = {"published": "Published", "local": "This machine"}
-BESIDE = trade_off.VARIANTS | {a.variant(row) for a in ablations.WIDTHS.values() for row in a.changes}
-"""Changed rows that stand beside the plain ones, where there are any; others are a run set of their own."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +118,14 @@ class RunSet:
 
 def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
     """The run sets of both origins, published first, each in the paper's order of rows, then by seed. Of two records of
-    one run the first counts. Changed runs are a set of their own, but for `BESIDE`."""
+    one run the first counts. Changed runs are a set of their own, but for those of the trade-off."""
     order = {row: i for i, row in enumerate(ROWS)}
     sets: dict[tuple[str, str, int, str, str, str, str], dict[tuple[str, int], Record]] = {}
     for origin, records in (("published", published), ("local", local)):
         for record in sorted(records, key=lambda record: bool(record.changes)):
             data, scoring = record.data, _scoring(record)
             plain = (origin, data.name, data.shape[-1], record.profile, "", data.fingerprint, scoring)
-            beside = not record.changes or (record.variant in BESIDE and plain in sets)
+            beside = not record.changes or (record.variant in VARIANTS and plain in sets)
             key = plain if beside else (*plain[:4], canonical_json(record.changes), *plain[5:])
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     result = []

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -20,6 +19,8 @@ from cqlib.util.text import counted, named, signed
 DIGITS = {"bpd": 2, "%": 1, "points": 1}
 """Decimals of an effect in that unit."""
 DECIDED = ("holds", "does not hold")
+WIDTH = 200
+"""Of the picture of an interval, in its own units."""
 
 Sides = tuple[list[Record], list[Record]]
 """The runs of row_a and those of row_b."""
@@ -27,8 +28,9 @@ Sides = tuple[list[Record], list[Record]]
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim tested on `runs`: `effect`, 95 % interval in `claim.unit`, positive as claimed; `direction` "as claimed",
-    "contrary" or ""; `missing_kind`: what it lacks to be run, 0 comparable runs, 1 or 2 rows, 3 its data.
+    """A claim tested on `runs`: `effect`, 95 % interval in `claim.unit`, positive as claimed; `direction` "as claimed"
+    or "contrary". Where it is not run, `reason` says why; `missing_kind`: it lacks 0 comparable runs, 1 or 2 rows, 3
+    its data.
 
     `seeds` of both rows were compared, `left_out` names others. Of several seeds: `p` (see `judge`), `detectable` and
     `spread` in `claim.unit` (see `Welch`); p by Holm, `adjusted` for the number of `tests`; `check`: its `claim.check`.
@@ -37,8 +39,8 @@ class ClaimResult:
     claim: Claim
     runs: RunSet
     label: str
-    reason: str
     temperature: float | None = None
+    reason: str = ""
     effect: float | None = None
     low: float | None = None
     high: float | None = None
@@ -65,13 +67,21 @@ class ClaimResult:
         return "" if self.temperature is None else f"T = {self.temperature:g}"
 
     @property
+    def size(self) -> str:
+        """ "−0.30 bpd": the effect; empty where there is none."""
+        return "" if self.effect is None else effect_text(self.effect, self.claim.unit)
+
+    @property
     def text(self) -> str:
-        """ "−0.30 bpd [−0.45, −0.15]": effect and interval; empty where there is no effect."""
-        places = DIGITS[self.claim.unit]
-        text = "" if self.effect is None else effect_text(self.effect, self.claim.unit)
-        if self.low is None or self.high is None:
-            return text
-        return f"{text} [{signed(self.low, places)}, {signed(self.high, places)}]"
+        """ "−0.30 bpd [−0.45, −0.15]": effect and interval."""
+        ends = [signed(end, DIGITS[self.claim.unit]) for end in (self.low, self.high) if end is not None]
+        return f"{self.size} [{', '.join(ends)}]" if ends else self.size
+
+    def bar(self, reach: float) -> dict[str, float]:
+        """Positions of effect, interval and band of equality on a line of `WIDTH` from -reach to reach."""
+        margin = QUANTITIES[self.claim.metric].equal
+        ends = {"effect": self.effect, "low": self.low, "high": self.high, "left": -margin, "right": margin}
+        return {name: round(WIDTH / 2 * (1 + end / reach), 1) for name, end in ends.items() if end is not None}
 
     @property
     def score(self) -> str:
@@ -105,7 +115,7 @@ class ClaimResult:
 
     @property
     def remarks(self) -> list[str]:
-        """What a card tells below the interval."""
+        """What is told below the interval."""
         remarks = []
         if self.check is not None and self.check.label != "not run":
             word = f"disagrees: {self.check.verdict}" if self.disagrees else "agrees"
@@ -113,9 +123,11 @@ class ClaimResult:
         if self.survives:
             table = self.claim.table.replace("table", "Table ").replace("trade-off", "the trade-off")
             remarks.append(f"survives Holm’s correction over the {self.tests} tests of {table}")
-        if self.power:
-            remarks.append(f"could have detected {self.power}")
-        return remarks
+        return remarks + [f"could have detected {self.power}"] * bool(self.power)
+
+
+Results = tuple[ClaimResult, ...]
+"""Of one claim and run set, one for each temperature, T = 0 first."""
 
 
 def effect_text(effect: float, unit: str) -> str:
@@ -136,40 +148,43 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     result = partial(ClaimResult, claim, runs, temperature=temperature)
     if not applies(claim, runs.data):
         labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
-        return result("not run", f"claimed for {labels[0]}, not for {labels[1]}", missing_kind=3)
+        return result("not run", reason=f"claimed for {labels[0]}, not for {labels[1]}", missing_kind=3)
     if missing := [row for row in (claim.row_a, claim.row_b) if not runs.done(row)]:
-        return result("not run", f"no finished run of {' and '.join(missing)}", missing_kind=len(missing))
+        return result("not run", reason=f"no finished run of {' and '.join(missing)}", missing_kind=len(missing))
     name, sides = _comparable(claim, runs, names)
     if not name:
-        return result("not run", f"no runs of both rows have {names[-1]} on the same images, in the same precision "
-                                 "and by the same protocol")  # fmt: skip
+        return result("not run", reason=f"no runs of both rows have {names[-1]} on the same images, in the same "
+                                        "precision and by the same protocol")  # fmt: skip
 
     scale = 100 if claim.unit == "points" else 1
     a, b = ([scale * record.metrics[name].value for record in side] for side in sides)
-    seeds = tuple(tuple(record.seed for record in side) for side in sides)
-    tested: dict[str, Any] = {"seeds": seeds, "metric_name": name, "left_out": _left_out(claim, runs, sides)}
     margin = QUANTITIES[claim.metric].equal
     mean_a, mean_b = (float(np.mean(side)) for side in (a, b))
     effect = None if claim.unit == "%" and mean_b <= 0 else claim.effect(mean_a / scale, mean_b / scale)
     rises = claim.sign * (mean_a - mean_b) > 0
     within = effect is not None and (effect if claim.kind == "kept" else -abs(effect)) >= -margin
     as_claimed = within if claim.kind in ("equal", "kept") else rises
-    tested |= {"effect": effect, "direction": "as claimed" if as_claimed else "contrary"}
+    tested = partial(
+        result,
+        effect=effect,
+        direction="as claimed" if as_claimed else "contrary",
+        seeds=tuple(tuple(record.seed for record in side) for side in sides),
+        metric_name=name,
+        left_out=_left_out(claim, runs, sides),
+        check=claim_result(claim.check, runs, temperature) if claim.check else None,
+    )
     if min(len(a), len(b)) == 1:
         low, high = _over_images(claim, sides, name, effect)
-        return result("seen once", f"one seed, {tested['direction']}", low=low, high=high, **tested)
+        return tested("seen once", low=low, high=high)
     test = Welch(a, b, claim.sign, claim.unit == "%")
-    label, reason, p = judge(claim.kind, test, margin)
+    label, p = judge(claim.kind, test, margin)
     low, high = test.interval() or (None, None)
-    unbounded = f"; {name} of {claim.row_b} may be 0, so that percentages have no bound" if low is None else ""
-    if effect is not None:
-        tested |= {"detectable": test.detectable, "spread": test.spread}
-    return result(label, f"{counted(len(a), 'seed')} against {len(b)}: {reason}{unbounded}", low=low, high=high, p=p,
-                  **tested)  # fmt: skip
+    detectable, spread = (None, None) if effect is None else (test.detectable, test.spread)
+    return tested(label, low=low, high=high, p=p, detectable=detectable, spread=spread)
 
 
-def judge(kind: str, test: Welch, margin: float) -> tuple[str, str, float]:
-    """The label of a claim, why ("the 95 % interval lies above 0"), and the p value of its own question.
+def judge(kind: str, test: Welch, margin: float) -> tuple[str, float]:
+    """The label of a claim, and the p value of its own question.
 
     A directional claim ("lower", "higher", "cost") asks whether there is an effect: where Welch's two-sided p is at
     most 5 % (the 95 % interval lies above or below 0) it *holds* or *does not hold*, however small the effect. Else the
@@ -181,24 +196,16 @@ def judge(kind: str, test: Welch, margin: float) -> tuple[str, str, float]:
     """
     if kind == "kept":
         if test.p <= LEVEL and test.t() < 0:
-            return "does not hold", "the 95 % interval lies below 0", test.p
+            return "does not hold", test.p
         kept = test.p_above(-margin)
-        label, ruled_out = ("holds", "is ruled out") if kept <= LEVEL else ("undecided", "is not ruled out")
-        return label, f"a loss of more than the margin of equality {ruled_out}", kept
+        return "holds" if kept <= LEVEL else "undecided", kept
     equal, different = test.p_equal(margin), test.p_different(margin)
     if kind == "equal":
-        p = min(equal, different)
-        if equal <= LEVEL:
-            return "holds", "the 90 % interval lies within the margin of equality", p
-        if different <= LEVEL:
-            return "does not hold", "the 95 % interval lies outside the margin of equality", p
-        return "undecided", "the interval crosses the margin of equality", p
+        label = "holds" if equal <= LEVEL else "does not hold" if different <= LEVEL else "undecided"
+        return label, min(equal, different)
     if test.p <= LEVEL:
-        label, side = ("holds", "above") if test.t() > 0 else ("does not hold", "below")
-        return label, f"the 95 % interval lies {side} 0", test.p
-    if equal <= LEVEL:
-        return "equal", "the 90 % interval lies within the margin of equality", test.p
-    return "undecided", "the interval contains 0 and exceeds the margin of equality", test.p
+        return "holds" if test.t() > 0 else "does not hold", test.p
+    return "equal" if equal <= LEVEL else "undecided", test.p
 
 
 def _comparable(claim: Claim, runs: RunSet, names: Sequence[str]) -> tuple[str, Sides]:

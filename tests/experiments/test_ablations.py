@@ -1,4 +1,4 @@
-"""What was tried where a claim does not hold: each ablation changes what it says, and its effect is paired rightly."""
+"""Ablations: each changes what it says, and what it does to scores and claims is told of the right rows."""
 
 from dataclasses import replace
 
@@ -10,13 +10,17 @@ from published_records import of_todays_data
 from cqlib.cli.options import parse
 from cqlib.cli.run_all import plan
 from cqlib.experiments import ablations, variants
-from cqlib.experiments.ablations import ABLATIONS, ALL, BY_NAME, PROFILE
+from cqlib.experiments.ablations import ABLATIONS, BY_NAME, CQ_F, PROFILE
+from cqlib.experiments.claims import BY_ID
 from cqlib.experiments.experiment import experiment, experiment_of
+from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import load_records, write_record
+from cqlib.experiments.trade_off import VARIANTS
+from cqlib.models.registry import build
 from cqlib.report import ablations as tried
 from cqlib.report import publish
 from cqlib.report.claim_cards import VERDICTS, cards
-from cqlib.report.run_sets import BESIDE, run_sets
+from cqlib.report.run_sets import run_sets
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.provenance import GitInfo
@@ -25,19 +29,36 @@ CLAIM = "table1/quality-loss-bpd"
 CONTRARY = [name for name, verdict in VERDICTS.items() if verdict.tone == "bad"]
 
 
-@pytest.mark.parametrize("ablation", ALL, ids=lambda ablation: ablation.name)
+def compared(ablation):
+    """The rows that its claims compare."""
+    return {canonical(row) for id in ablation.claims for row in (BY_ID[id].row_a, BY_ID[id].row_b)}
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
 def test_an_ablation_changes_its_rows_and_bears_on_claims_that_compare_them(ablation, monkeypatch):
     monkeypatch.setattr("cqlib.experiments.changes._try", lambda *_: None)  # their published records show that
     assert ablation.changes and min(ablations.SEEDS) >= 100
-    for claim in ablation.claims:
-        assert ablation.changes.keys() & set(ablations.compared([claim])), claim
-    assert not ablation.claims or ablation.changes.keys() <= set(ablations.compared(ablation.claims))
+    for claim in map(BY_ID.get, ablation.claims):
+        assert ablation.claim(claim) != claim
+    assert not ablation.claims or ablation.changes.keys() <= compared(ablation)
     plain = [row for row, changes in ablation.runs if not changes]
-    assert set(plain) == {*ablation.changes, *ablations.compared(ablation.claims)}
+    assert set(plain) == {*ablation.changes, *compared(ablation)}
     for row, changes in ablation.changes.items():
         e = experiment(row, PROFILE, changes=changes)
         assert e.changes == changes and e.variant == ablation.variant(row)  # none is the default, all have their type
         assert e.config_hash != experiment(row, PROFILE).config_hash
+        assert changes.keys() <= variants.WORDS.keys()
+
+
+@pytest.mark.parametrize("percent", [50, 75, 150])
+def test_all_nets_have_the_width_that_the_ablation_says(percent):
+    changes = BY_NAME[f"cq-f-width-{percent}"].changes[CQ_F]
+    recipes = [experiment(CQ_F, changes=c).recipe for c in ({}, changes)]
+    whole, part = (build(recipe.system).parameter_counts() for recipe in recipes)
+    share = percent / 100
+    low, high = sorted((share, share**2))  # weights between layers go with the square, those at the ends do not
+    for net in ("encoder", "decoder", "flow", "critic"):
+        assert low < part[net] / whole[net] < high
 
 
 def test_every_claim_that_does_not_hold_has_three_ablations_or_more_and_names_are_folders():
@@ -46,82 +67,51 @@ def test_every_claim_that_does_not_hold_has_three_ablations_or_more_and_names_ar
     published = of_todays_data(load_records(PUBLISHED / "records")[0])
     contrary = {card.claim.id for card in cards(run_sets([], published)) if card.verdict in CONTRARY}
     assert all(tries.count(claim) >= 3 for claim in contrary | set(tries))
-    assert len(BY_NAME) == len(ALL)
+    assert len(BY_NAME) == len(ABLATIONS)
     assert all(name.replace("-", "").isalnum() for name in BY_NAME)
 
 
 def test_what_was_tried_is_published_under_every_claim_that_does_not_hold():
     made = cards(run_sets([], of_todays_data(load_records(PUBLISHED / "records")[0])))
-    tables, problems = tried.tables()
+    records, problems = load_records(ablations.PUBLISHED)
+    found = tried.tried(tried.run_set(records))
     assert not problems
-    if not tables:
+    if not found:
         pytest.skip("no ablation of today's recipes is published yet")
     for card in made:
         if card.verdict in CONTRARY:
-            assert len(tables[card.claim.id].lines) >= 4, card.claim.id  # three beside the recipe as it is
+            assert len(found[card.claim.id]) >= 4, card.claim.id  # three beside the recipe as it is
 
 
-def written(folder, name, *runs, device="CPU"):
-    """Records of (row, BPD) with the changes of that ablation; none of the baseline's."""
-    for row, bpd, *seeds in runs:
-        for seed in seeds or (100,):
-            found = record(row, seed)
-            changes = BY_NAME[name].changes[row] if name else {}
-            bpd_metric = replace(found.metrics["BPD"], value=bpd)
-            metrics = {**found.metrics, "BPD": bpd_metric}
-            write_record(replace(found, metrics=metrics, changes=dict(changes), device=device), folder)
+def runs(name, **bpd):
+    """Records of rows of Table 1 with that BPD, seed 100, changed as the ablation says."""
+    found = []
+    for row, value in bpd.items():
+        run = record(f"table1/{row}", 100)
+        metrics = {**run.metrics, "BPD": replace(run.metrics["BPD"], value=value)}
+        changes = dict(BY_NAME[name].changes[run.row]) if name else {}
+        found.append(replace(run, metrics=metrics, changes=changes))
+    return found
 
 
-def effects(table):
-    """Line -> the claim's own effect."""
-    return {words: effect.split(" bpd")[0] for words, effect, *_ in table.lines}
+def effects(records):
+    """What was changed -> the effect on `CLAIM`."""
+    found = tried.tried(tried.run_set(records)).get(CLAIM, ())
+    return {words: result.size for words, (result,) in found}
 
 
-def test_effects_pair_a_changed_row_with_the_unchanged_other(tmp_path):
+def test_a_claim_is_tested_between_the_rows_as_the_ablation_has_them():
     """CQ alone is changed by lambda-25; both by twice-the-steps, for which the unchanged VAE must not stand in."""
-    written(tmp_path, "", ("table1/vae", 5.0), ("table1/cq", 5.5))
-    written(tmp_path, "lambda-25", ("table1/cq", 5.2))
-    written(tmp_path, "twice-the-steps", ("table1/cq", 4.9))
-    table = tried.tables(tmp_path)[0][CLAIM]
-    assert table.where == "photos10 16×16, quick, seed 100"
-    assert effects(table) == {"as it is": "−0.50", f"λ 25 instead of 100 ({ablations.NATS})": "−0.20"}
-    assert table.columns[1:] == ("Without f, the quality loss lowers FID, T = 0",
-                                 "Without f, the quality loss lowers FID, T = 1", "parameters of each")  # fmt: skip
-    assert all("%" in cell for cell in table.lines[1][2:4]) and " and " in table.lines[1][4]
-    written(tmp_path, "twice-the-steps", ("table1/vae", 4.7))
-    assert effects(tried.tables(tmp_path)[0][CLAIM])["steps: 9,000 instead of 4,500"] == "−0.20"
-    assert tried.tables(tmp_path / "nothing") == ({}, [])
-
-
-def test_all_lines_are_of_the_same_seeds_and_devices(tmp_path):
-    written(tmp_path, "", ("table1/vae", 5.0, 100), ("table1/cq", 5.5, 100), ("table1/cq", 9.0, 101),
-            ("table1/vae", 5.0, 101))  # fmt: skip
-    written(tmp_path, "lambda-25", ("table1/cq", 5.2, 100))
-    written(tmp_path, "penalty-10", ("table1/cq", 5.1, 100), device="another")
-    written(tmp_path, "critic-sees-samples", ("table1/cq", 5.0, 101))
-    found, problems = tried.tables(tmp_path)
-    assert list(effects(found[CLAIM]).values()) == ["−0.50", "−0.20"] and found[CLAIM].where.endswith("seed 100")
-    lacks = "table1/cq and table1/vae lack a run of the seeds and device that the other tries have"
-    assert problems == [f"penalty-10: {lacks}", f"critic-sees-samples: {lacks}"]
-
-
-def test_what_diverged_is_told_and_what_is_damaged_is_named(tmp_path):
-    written(tmp_path, "", ("table1/vae", 5.0), ("table1/cq", 5.5))
-    written(tmp_path, "lambda-25", ("table1/cq", 5.2))
-    (path,) = tmp_path.glob("*quality-weight*")
-    path.write_text(path.read_text().replace('"status": "done"', '"status": "diverged"'))
-    found, problems = tried.tables(tmp_path)
-    assert found[CLAIM].lines[1][1:4] == ("diverged",) * 3 and not problems
-    path = tmp_path / "table1_cq--photos10--quick--100.json"
-    path.write_text("{")
-    found, (problem,) = tried.tables(tmp_path)
-    assert CLAIM not in found and problem.startswith(f"{path.name}: not JSON")
-
-
-def test_every_change_has_a_name_and_every_table_fits_its_claim():
-    assert {path for a in ABLATIONS for changes in a.changes.values() for path in changes} <= set(variants.WORDS)
-    for claim, others in tried.BESIDE.items():
-        assert set(ablations.compared([others])) == set(ablations.compared([claim]))
+    plain = runs("", vae=5.0, cq=5.5)
+    assert effects(plain) == effects([]) == {}
+    some = [*plain, *runs("lambda-25", cq=5.2), *runs("twice-the-steps", cq=4.9)]
+    assert effects(some) == {"as it is": "−0.50 bpd", "λ 25 instead of 100": "−0.20 bpd"}
+    some += runs("twice-the-steps", vae=4.7)
+    assert effects(some)["steps: 9,000 instead of 4,500"] == "−0.20 bpd"
+    diverged = [replace(run, status="diverged") if run.changes else run for run in some]
+    assert effects(diverged) == {}
+    other = [replace(run, device="a card, fp32") if "system.quality_weight" in run.changes else run for run in some]
+    assert "λ 25 instead of 100" not in effects(other)  # another precision
 
 
 def test_publishing_copies_what_is_finished_whatever_came_out(tmp_path, monkeypatch):
@@ -158,7 +148,7 @@ def test_the_command_trains_what_an_ablation_needs(monkeypatch):
     cq = ("table1/cq", {"system.critic.penalty_weight": 10.0}, 100)
     assert planned("penalty-10") == [cq, ("table1/cq", {}, 100), ("table1/vae", {}, 100), ("table1/gan", {}, 100)]
     everything = planned("ablations")
-    assert all((row, dict(changes), 100) in everything for a in ALL for row, changes in a.runs)
+    assert all((row, dict(changes), 100) in everything for a in ABLATIONS for row, changes in a.runs)
     with pytest.raises(UserError, match="of --profile quick, not of paper"):  # whose widths, say, are others
         plan(parse(["--only", "cq-f-width-50", "--profile", "paper"]))
     with pytest.raises(UserError, match="unknown name 'lambda-24': did you mean 'lambda-25'"):
@@ -171,13 +161,8 @@ def test_published_ablations_are_of_todays_experiments():
     assert not problems and not others
     for run in of_todays_data([*found, *(run for run in beside if run.changes)]):
         assert run.config_hash == experiment_of(run).config_hash and run.git.dirty is False, run.folder
-        assert not run.changes or run.variant in BESIDE | {a.variant(run.row) for a in ALL}
+        assert not run.changes or run.variant in VARIANTS | {a.variant(run.row) for a in ABLATIONS}
         assert (run.seed in ablations.SEEDS) == (run in found)
-
-
-def test_every_ablation_answers_one_question():
-    asked = [name for question in ablations.QUESTIONS for name in question.ablations]
-    assert sorted(asked) == sorted(ablation.name for ablation in ABLATIONS)
 
 
 def of_runs(*runs):
@@ -196,15 +181,18 @@ def test_effects_are_positive_where_the_changed_row_is_better():
         *(("table1/cq", "", seed, 5.0 + seed / 1e4, 400.0 + seed) for seed in ablations.SEEDS),
         *(("table1/cq", "penalty-10", seed, 5.3 + seed / 1e4, 300.0 + seed) for seed in (*ablations.SEEDS, 102)),
     )
-    lines = {effect.row: effect for question, lines in tried.effects(runs, 0.0).items() for effect in lines
-             if question.ablations == ("penalty-10",)}  # fmt: skip
-    bpd, distance, *_ = lines["CQ"].results
-    assert bpd.effect == pytest.approx(-0.3) and bpd.label == "does not hold" and lines["CQ"].seeds == [100, 101]
-    assert distance.effect == pytest.approx(100 * 100 / 500.5) and distance.label == "holds"
-    assert lines["CQ"].words == "gradient penalty 10 instead of 1" and lines["CQ"].measured
-    at_1 = tried.effects(runs, 1.0)
-    (effect,) = [e for lines in at_1.values() for e in lines if e.measured]
-    assert effect.results[1].metric_name == "FD-lite0@T1"
+    def measured(temperature):
+        found = tried.effects(tried.run_set(runs), temperature)
+        (effect,) = [effect for _, of_question in found for effect in of_question if effect.measured]
+        return effect
+
+    effect = measured(0.0)
+    bpd, distance, *_ = effect.results
+    assert (effect.ablation, effect.words) == ("penalty-10", "CQ: gradient penalty 10 instead of 1")
+    assert bpd.effect == pytest.approx(-0.3, abs=1e-3) and bpd.label == "does not hold"
+    assert bpd.seeds == ((100, 101, 102), (100, 101))
+    assert distance.effect == pytest.approx(100 * 99.5 / 500.5) and distance.label == "holds"
+    assert measured(1.0).results[1].metric_name == "FD-lite0@T1"
 
 
 def test_the_table_of_effects_reads_well_with_none_some_and_all():

@@ -8,7 +8,6 @@ import pytest
 from fake_records import record
 
 from cqlib.cli import commands
-from cqlib.experiments.ablations import WIDTHS
 from cqlib.experiments.changes import leaves
 from cqlib.experiments.experiment import AVAILABLE, experiment, experiment_of
 from cqlib.experiments.sheet import sheet
@@ -135,14 +134,14 @@ def test_random_paths_and_values_end_in_a_usage_error_or_a_recipe_that_trains():
     assert accepted >= 10
 
 
-def test_changed_records_make_a_set_of_their_own_but_for_widths_of_cq_f():
+def test_changed_records_make_a_set_of_their_own_but_for_those_of_the_trade_off():
     found = [replace(record("table1/cq", seed), changes={"training.steps": 7}) for seed in (0, 1)]
-    width = WIDTHS[50].changes["table1/cq-f"]
-    plain, named = record("table1/cq", 0), replace(record("table1/cq-f", 0), changes=dict(width))
+    weight = {LAMBDA: 25.0}
+    plain, named = record("table1/cq", 0), replace(record("table1/cq-f", 0), changes=dict(weight))
     second, first = run_sets([*found, plain, named], [])
     assert (first.label, len(first.done("table1/cq"))) == ("photos10 16×16, quick, steps: 7", 2)
     assert second.done("table1/cq") == [plain] and second.label == "photos10 16×16, quick"
-    assert second.done(variant("table1/cq-f", width)) == [named]
+    assert second.done(variant("table1/cq-f", weight)) == [named]
     assert experiment_of(named).changes == named.changes
 
 

@@ -97,14 +97,13 @@ def draw_samples(runs: list[Record], folder: Path) -> None:
             (place / f"{name}.png").write_bytes(grid_png(torch.from_numpy(noise), scale=2))
 
 
-def rendered_page(out: Path, local, published=(), plots=False, tried=None, **more) -> Path:
+def rendered_page(out: Path, local, published=(), plots=False, tried=(), **more) -> Path:
     """`out`/index.html of these records alone; plots, which take seconds, where they are wanted."""
-    for folder, records in (("runs", local), ("published/records", published)):
+    for folder, records in (("runs", local), ("published/records", published), ("published/ablations", tried)):
         for i, run in enumerate(records):
             write_record(run, out / folder / f"{i:02d}", "record.json")
     with ExitStack() as patched:
         patched.enter_context(patch.object(page, "PUBLISHED", out / "published"))
-        patched.enter_context(patch.object(page.ablations, "tables", return_value=(tried or {}, [])))
         if not plots:
             patched.enter_context(patch.object(page.pictures, "plots_of", return_value={}))
             patched.enter_context(patch.object(page.trade_off, "figures", return_value=[]))

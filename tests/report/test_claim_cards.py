@@ -33,7 +33,7 @@ NOTHING = RunSet("local", "", 0, "", ())
 )
 def test_the_first_temperature_decides_unless_a_claim_fails_at_one(labels, together):
     sides = zip(labels, ("as claimed", "contrary"), strict=True)
-    results = [ClaimResult(FID, NOTHING, label, "", direction=side) for label, side in sides]
+    results = [ClaimResult(FID, NOTHING, label, direction=side) for label, side in sides]
     assert verdict(results) == together in VERDICTS
 
 
@@ -59,7 +59,7 @@ def test_a_card_has_effect_interval_seeds_and_data():
     assert (warm.at, warm.verdict, cold.at, cold.verdict) == ("T = 1", "holds", "T = 0", "does not hold")
     assert warm.text == "+6.2 % [+6.0, +6.3]" and cold.text == "−6.3 % [−6.5, −6.2]"
     assert card.published == "+52.2 %" and card.reach == pytest.approx(11.0)  # 1.1 times the band of equality
-    bar = card.bar(cold)
+    bar = cold.bar(card.reach)
     assert bar["low"] < bar["effect"] < bar["high"] < 100 and bar["right"] == 190.9
 
 
@@ -74,7 +74,7 @@ def test_which_run_set_decides():
 
     card = card_of(F_BPD, [*side(4.0, 2, data="npz:mine"), *side(4.0, 3)], side(4.0, 3))
     assert sources(card) == ["this machine, 3 seeds", "published, 3 seeds", "this machine, 2 seeds"]
-    assert len({card.bar(results[0])["left"] for results in card.tests}) == 1  # all bars have one scale
+    assert len({results[0].bar(card.reach)["left"] for results in card.tests}) == 1  # all bars have one scale
     papers = side(6.0, 2, data="cifar10", profile="paper")
     assert card_of(F_BPD, [*papers, *side(4.0, 5)]).verdict == "does not hold"
     assert card_of(F_BPD, [*side(6.0, 5, profile="smoke"), *side(4.0, 1)]).verdict == "seen once, as claimed"
@@ -95,7 +95,7 @@ def test_claims_that_survive_holms_correction_over_their_table():
     """At each temperature with those of BPD, which have none and need to survive with either."""
     claims = [(F_BPD, None), (COST, None), (IS, 0.0), (FID, 0.0), (IS, 1.0), (FID, 1.0)]
     p = [0.001, 0.02, 0.012, 0.5, 0.018, None]
-    results = corrected([ClaimResult(claim, NOTHING, "holds", "", t, p=value)
+    results = corrected([ClaimResult(claim, NOTHING, "holds", t, p=value)
                          for (claim, t), value in zip(claims, p, strict=True)])  # fmt: skip
     cold, warm = holm([0.001, 0.02, 0.012, 0.5]), holm([0.001, 0.02, 0.018])
     assert [result.adjusted for result in results] == pytest.approx([
@@ -146,8 +146,7 @@ def test_bars_reach_to_every_effect_and_to_the_interval_that_decides():
     wide = runs("table1/vae-f", "table1/vae", [3.0, 5.0], [5.0, 4.0], data="npz:mine")
     card = card_of(F_BPD, [*runs("table1/vae-f", "table1/vae", [4.0, 4.1, 4.05], [5.0, 5.1, 5.05]), *wide])
     deciding, other = (results[0] for results in card.tests)
-    assert card.reach == pytest.approx(1.1 * deciding.high) and other.high > card.reach and card.cut
-    assert not replace(card, tests=card.tests[:1]).cut
+    assert card.reach == pytest.approx(1.1 * deciding.high) and other.high > card.reach
 
 
 def test_verdicts_at_temperatures_in_words():

@@ -13,21 +13,20 @@ from fake_records import SCORES, draw_samples, record, records, rendered_page
 
 from cqlib.cli import options
 from cqlib.experiments import paper
+from cqlib.experiments.ablations import BY_NAME
 from cqlib.experiments.claims import CLAIMS
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import write_record
 from cqlib.figures import common
 from cqlib.metrics.metric import Metric
-from cqlib.report import ablations
 from cqlib.report import page as report
 from cqlib.report.claim_cards import VERDICTS, cards, verdict
 from cqlib.report.run_sets import run_sets
-from cqlib.report.verdicts import effect_text
 
 HOSTILE = '<script>alert("x")</script><img src=x onerror=alert(1)>'
 
 
-def page(out: Path, local=(), published=(), plots=False, tried=None, **more) -> BeautifulSoup:
+def page(out: Path, local=(), published=(), plots=False, tried=(), **more) -> BeautifulSoup:
     """The parsed page of records; plots, which take seconds, where they are wanted."""
     return BeautifulSoup(rendered_page(out, local, published, plots, tried, **more).read_text(), "html.parser")
 
@@ -45,8 +44,8 @@ def full(tmp_path_factory) -> BeautifulSoup:
     draw_samples(local, out / "runs")
     (out / "notebooks").mkdir()
     (out / "notebooks" / "table1_objectives.html").touch()
-    lines = (("as it is", "−0.50 bpd", "1"), ("less of <it>", "−0.20 bpd", "2"))
-    tried = {"table1/cq-f-gan-fid": ablations.Table("photos10, seed 100", ("effect", "parameters"), lines)}
+    tried = [record(row, 100) for row in ("table1/gan", "table1/cq-f")]
+    tried.append(replace(tried[1], changes=dict(BY_NAME["cq-f-wide-f"].changes["table1/cq-f"])))
     return page(
         out,
         [*local, diverged],
@@ -158,8 +157,7 @@ def test_every_claim_and_run_set_that_has_a_verdict_has_a_square_with_its_sign(f
             found, sign = verdict(by_set[column]), square.find(class_="verdict")
             assert (sign.get_text(), sign["aria-label"]) == (VERDICTS[found].sign, found)
             assert VERDICTS[found].tone in sign["class"]
-            effect = by_set[column][0].effect
-            assert words(square.find(class_="effect")) == effect_text(effect, card.claim.unit)
+            assert words(square.find(class_="effect")) == by_set[column][0].size
             assert bool(square.find(class_="decides")) == (by_set[column] is card.tests[0])
             for result in by_set[column]:
                 assert result.text in words(line.details)  # the interval, at each temperature
@@ -174,7 +172,8 @@ def test_claims_that_do_not_hold_stand_first_with_what_was_tried(full):
     assert "does not hold" in words(lines[0].details) and "does not hold" not in words(lines[-1].details)
     failed = full.find(id="claim-table1-cq-f-gan-fid")
     assert words(failed.summary) == "CQ-F beats GAN in FID" and "does not hold" in words(failed)
-    assert "What was tried" in words(failed) and "less of <it>" in words(failed) and "−0.20 bpd" in words(failed)
+    tried = words(full.find(id="claim-table1-cq-f-gan-is"))
+    assert "What was tried" in tried and "as it is" in tried and "width of f 32 instead of 16" in tried
     assert "CQ-F beats GAN in FID" in words(full.find(id="not-reproduced"))
     counts = [words(item) for item in full.select("#claims .counts li")]
     assert counts[0].endswith("does not hold") and any(item.endswith("✓ holds") for item in counts)

@@ -13,11 +13,7 @@ from PIL import Image
 
 from cqlib import data as data_sets
 from cqlib.data.grids import grid_png, tiles, unscaled
-from cqlib.experiments.ablations import CQ_F, WIDTHS
-from cqlib.experiments.experiment import experiment
 from cqlib.experiments.rows import marks, short_label
-from cqlib.metrics.metric import Metric
-from cqlib.models.registry import build
 from cqlib.report import pictures, plots
 from cqlib.report.run_sets import RunSet, run_sets
 
@@ -158,40 +154,3 @@ def test_table_3_tells_families_apart_by_colour_and_marker():
     assert sorted(map(sorted, colours.values())) == sorted(map(sorted, by_kind.values()))
     (plot,) = pictures.quality(runs, rows, "Table 3")
     assert all(kind in plot["svg"] for kind in kinds.values())
-
-
-def of_widths(*percents):
-    """Two seeds of CQ-F at each width; BPD falls by 0.01 a percent, parameters go with the square of the width."""
-    found = []
-    for percent in percents:
-        changes = WIDTHS[percent].changes[CQ_F] if percent != 100 else {}
-        for seed in range(2):
-            made = replace(record(CQ_F, seed), changes=dict(changes), parameters={"total": 60 * percent**2})
-            made.metrics["BPD"] = Metric(6.0 - percent / 100 + 0.1 * seed, None, 10, "x")
-            found.append(made)
-    return run_sets(found, [])[0]
-
-
-def test_scores_by_width_take_three_widths_and_tell_them_in_order():
-    assert pictures.by_width(of_widths(150, 100)) == []
-    runs = of_widths(150, 100, 50)
-    sizes = pictures.widths(runs, "BPD")
-    assert [(size.percent, round(size.mean, 3)) for size in sizes] == [(50, 5.55), (100, 5.05), (150, 4.55)]
-    assert sizes[0].millions == pytest.approx(0.15) and sizes[0].std == pytest.approx(0.1 / 2**0.5)
-    (plot,) = pictures.by_width(runs)
-    assert "width 50 % 5.55 bpd" in plot["svg"] and "width" in plot["caption"] and plot["svg"].startswith("<svg")
-    alone = replace(runs.done(CQ_F)[0], changes=dict(WIDTHS[75].changes[CQ_F]), parameters={"total": 1})
-    alone = replace(alone, metrics={"BPD": alone.metrics["BPD"]})  # has no distance
-    (more,) = pictures.by_width(run_sets([*runs.records, alone], [])[0])
-    words = [found["svg"].split("CQ-F: ")[1].split('"')[0] for found in (plot, more)]
-    assert words[0] == words[1] and "75 %" in more["svg"]
-
-
-@pytest.mark.parametrize("percent", WIDTHS)
-def test_all_nets_have_the_width_that_the_ablation_says(percent):
-    recipes = [experiment(CQ_F, changes=changes).recipe for changes in ({}, WIDTHS[percent].changes[CQ_F])]
-    whole, part = (build(recipe.system).parameter_counts() for recipe in recipes)
-    share = percent / 100
-    low, high = sorted((share, share**2))  # weights between layers go with the square, those at the ends do not
-    for net in ("encoder", "decoder", "flow", "critic"):
-        assert low < part[net] / whole[net] < high

@@ -109,13 +109,13 @@ def test_labels_follow_the_intervals_of_95_and_90_percent(mean, half, margin, re
     test = Welch(5 + mean + spread, 5 + spread[::-1], 1, relative)
     margin *= 20 if relative else 1
     (low, high), (inner_low, inner_high) = test.interval(), test.interval(0.90)
-    label, reason, p = judge("lower", test, margin)
+    label, p = judge("lower", test, margin)
     assert (label == "holds") == (low > 0) and (label == "does not hold") == (high < 0)
     assert (label == "equal") == (low <= 0 <= high and -margin < inner_low and inner_high < margin)
-    assert (p <= 0.05) == (label in ("holds", "does not hold")) and reason
+    assert (p <= 0.05) == (label in ("holds", "does not hold"))
     reverse = judge("lower", replace(test, a=test.b, b=test.a), margin)[0]
     assert not label == reverse == "holds"
-    label, _, p = judge("equal", test, margin)
+    label, p = judge("equal", test, margin)
     assert (label == "holds") == (-margin < inner_low and inner_high < margin)
     assert (label == "does not hold") == (low > margin or high < -margin)
     assert (p <= 0.05) == (label != "undecided")
@@ -201,7 +201,7 @@ def test_all_finished_runs_count_whatever_their_seeds():
     records.append(record("table1/vae", 2, BPD=1.0, status="diverged"))
     result = outcome(F_BPD, records[::-1])
     assert (result.seeds, result.left_out) == (((0, 1, 2), (0, 1)), ()) and result.effect == pytest.approx(1.2)
-    assert result.reason.startswith("3 seeds against 2") and result.source == "this machine, 3 and 2 seeds"
+    assert result.source == "this machine, 3 and 2 seeds"
     others = [record("table1/vae-f", seed, BPD=4.7 + seed / 100) for seed in (5, 6)]
     assert outcome(F_BPD, [*records[3:5], *others]).label == "holds"
     stopped = outcome(F_BPD, [replace(item, status="stopped") for item in records])
@@ -280,7 +280,7 @@ def test_a_score_that_may_be_0_gives_no_percentages_and_a_verdict_all_the_same()
 
     negative = tested([0.030, 0.031], [-0.001, -0.002])
     assert (negative.label, negative.text, negative.direction) == ("does not hold", "", "contrary")
-    assert "no bound" in negative.reason and tested([0.1], [-0.1]).verdict == "seen once, contrary"
+    assert negative.low is None and tested([0.1], [-0.1]).verdict == "seen once, contrary"
     near = tested([0.030, 0.031, 0.030], [0.001, -0.001, 0.002])
     assert near.label == "does not hold" and near.low is None and near.text == f"−{-near.effect:.1f} %"
     assert tested([0.001, -0.002], [-0.001, 0.0]).label == "undecided"
