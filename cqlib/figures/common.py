@@ -150,7 +150,7 @@ def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str) -> tor
 
 def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
     """Real test images, then the sample grids of every row of the table, of its first seed."""
-    figures = pictures.grids(runs, table_rows(table), samples_folder(runs, runs_dir), data_dir)
+    figures = pictures.grids([runs], table_rows(table), {runs.origin: samples_folder(runs, runs_dir)}, data_dir)
     return HTML(page.macro("grids", figures))
 
 

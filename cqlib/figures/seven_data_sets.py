@@ -158,6 +158,6 @@ def grids(sets: Sequence[RunSet], runs_dir: Path | str, data_dir: Path | str | N
     ranked = sorted(sets, key=lambda s: (sum(bool(s.records_of(row)) for row in ROWS), s.origin == "local"))
     figures = []
     for runs in {runs.data: runs for runs in ranked}.values():
-        of_runs = pictures.grids(runs, ROWS, samples_folder(runs, runs_dir), data_dir)
+        of_runs = pictures.grids([runs], ROWS, {runs.origin: samples_folder(runs, runs_dir)}, data_dir)
         figures += [{**figure, "text": f"{without_paths(runs.label)}; {figure['text']}"} for figure in of_runs]
     return HTML(page.macro("grids", figures) if figures else "<p>No samples yet.</p>")

@@ -3,10 +3,11 @@
 Both coordinates are better when lower, but for scores such as IS, which have fronts and no hypervolume here.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain, pairwise, product
-from statistics import fmean
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import chain, pairwise
+from statistics import fmean, stdev
+
+import numpy as np
 
 from cqlib.experiments.record import Record
 from cqlib.experiments.trade_off import CQ, NOTHING, front
@@ -17,16 +18,6 @@ Point = tuple[float, float]
 """BPD and a score."""
 Runs = Callable[[str], Sequence[Record]]
 """The finished runs of a row, or of a changed one, by the name of `variants.variant`."""
-
-
-class Crossing(NamedTuple):
-    """Where two fronts cross, between which two lambdas of either, and whether the second one has the lower score where
-    there are more bits."""
-
-    at: Point
-    first: tuple[float, float]
-    second: tuple[float, float]
-    second_is_lower_beyond: bool
 
 
 def measured(runs: Runs, row: str, profile: str, score: str) -> dict[float, dict[int, Point]]:
@@ -47,6 +38,14 @@ def mean(points: Iterable[Point]) -> Point:
     return fmean(bpd), fmean(score)
 
 
+def spread(points: Collection[Point]) -> Point:
+    """The standard deviation of each coordinate; 0 for one point."""
+    if len(points) < 2:
+        return 0.0, 0.0
+    bpd, score = zip(*points, strict=True)
+    return stdev(bpd), stdev(score)
+
+
 def hypervolume(points: Iterable[Point], reference: Point) -> float:
     """How much lies between `reference` and the points that are better in both coordinates: the area that any of them
     dominates, as a share of the rectangle from 0 to `reference` (Zitzler and Thiele 1998, in two dimensions)."""
@@ -59,29 +58,23 @@ def hypervolume(points: Iterable[Point], reference: Point) -> float:
     return area / (right * top)
 
 
-def efficient(points: Mapping[float, Point]) -> dict[float, Point]:
+def efficient(points: Collection[Point]) -> list[Point]:
     """Those of a front that no other one beats in both coordinates, from the fewest bits on."""
-    by_bits = sorted(points.items(), key=lambda point: point[1])
-    return {w: (x, y) for w, (x, y) in by_bits if not any(u < x and v < y for u, v in points.values())}
+    return sorted((x, y) for x, y in points if not any(u < x and v < y for u, v in points))
 
 
-def crossings(first: Mapping[float, Point], second: Mapping[float, Point]) -> list[Crossing]:
-    """Where the lines through the efficient points of two fronts cross, from the fewest bits on."""
+def crossings(first: Collection[Point], second: Collection[Point]) -> list[tuple[Point, bool]]:
+    """Where the lines through the efficient points of two fronts cross, from the fewest bits on, and whether the second
+    has the lower score where there are more bits."""
+    (x, y), (u, v) = (np.transpose(efficient(front)) for front in (first, second))
+    bits = np.unique([bit for bit in (*x, *u) if max(x[0], u[0]) <= bit <= min(x[-1], u[-1])])
+    gaps = np.interp(bits, x, y) - np.interp(bits, u, v)
     found = []
-    lines = (pairwise(efficient(front).items()) for front in (first, second))
-    for ((a, p), (b, q)), ((c, r), (d, s)) in product(*lines):
-        (ux, uy), (vx, vy), (wx, wy) = _minus(q, p), _minus(s, r), _minus(r, p)
-        turn = ux * vy - uy * vx
-        if turn:  # else they are parallel
-            along, across = (wx * vy - wy * vx) / turn, (wx * uy - wy * ux) / turn
-            if 0 <= along < 1 and 0 <= across < 1:
-                at = (p[0] + along * ux, p[1] + along * uy)
-                found.append(Crossing(at, (a, b), (c, d), turn < 0))
-    return sorted(found)
-
-
-def _minus(a: Point, b: Point) -> Point:
-    return a[0] - b[0], a[1] - b[1]
+    for (a, before), (b, after) in pairwise(zip(bits, gaps, strict=True)):
+        if before * after < 0 or (before == 0 and after != 0):
+            at = float(a + (b - a) * before / (before - after))
+            found.append(((at, float(np.interp(at, x, y))), bool(after > 0)))
+    return found
 
 
 def hypervolumes(runs: Runs, profile: str) -> dict[tuple[str, int], dict[str, Metric]]:

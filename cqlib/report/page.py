@@ -65,7 +65,7 @@ def render(
     beside = out if alone else None
     table1 = [row.id for row in paper.TABLE1.rows]
     first = next(iter(places(sets, table1, profile)), [])
-    first_samples = pictures.strip(first, table1, folders, data_dir, beside)
+    first_samples = pictures.grids(first, table1, folders, data_dir, beside, columns=8)
     front = [figure for runs in trade_off.shown(first, profile) for figure in trade_off.figures(runs)]
     ordered = [*reversed(first), *(runs for runs in sets if runs not in first)]
     page = _environment().get_template("index.html.j2").render(

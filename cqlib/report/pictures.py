@@ -22,14 +22,15 @@ from cqlib.experiments.rows import TWO_SCALES, marks, short_label
 from cqlib.experiments.trade_off import VARIANTS
 from cqlib.metrics.quantities import FEATURES, TEMPERATURES
 from cqlib.report import plots
-from cqlib.report.run_sets import ORIGINS, RunSet, mean_of
+from cqlib.report.fronts import mean, points_of, spread
+from cqlib.report.run_sets import ORIGINS, RunSet
 from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
 
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two losses; others stand behind them
 WITHOUT_FILES = ("photos10",)  # data whose images any machine has
 KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
-LOSSY = f"; WebP, quality {QUALITY}"
+LOSSY = f"Published grids of these are WebP of quality {QUALITY}: not every pixel is exact."
 MEASURED = ("BPD", "FD", "FID")  # along training, on held-out images
 NOT_SHOWN = "Real images of this set do not come with this project, and are not shown."
 MAX_LINES = 8  # curves in one plot that can still be told apart
@@ -40,72 +41,52 @@ FAMILIES = {  # by which columns of Table 3 the slides fill
 }
 
 
-def strip(
-    sets: Sequence[RunSet], rows: Sequence[str], pictures: Mapping[str, Path], data_dir: Path | None,
-    out: Path | None = None,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Real test images, then the samples of each of `rows`, this machine's where it has some; `of`: whose they are.
-    Empty where there are none."""
-    figures = []
-    for row in rows:
-        for runs in sets[::-1]:
-            if figure := _grids(runs.records_of(row), short_label(row), pictures[runs.origin], out):
-                text = ORIGINS[runs.origin].lower() if len(sets) > 1 else ""
-                figures.append({**figure, "text": text, "of": (runs.title, row), "real": False})
-                break
-    if figures and (real := _real(sets[0], data_dir, out, columns=8)):
-        figures.insert(0, {**real, "text": "", "of": None, "real": True})
-    return figures
-
-
 def samples_of(
-    sets: Sequence[RunSet], pictures: Mapping[str, Path], data_dir: Path | None, out: Path | None = None,
+    sets: Sequence[RunSet], folders: Mapping[str, Path], data_dir: Path | None, out: Path | None = None,
     shown: Collection[tuple[str, str] | None] = (),
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Per run set: real test images, then each row's samples, of its first seed, but for those that are `shown` already
-    (run set's title, row); files below `out` are linked."""
+    """Per run set: `grids` of its rows, but for those that are `shown` already (run set's title, row), and what has to
+    be known of them."""
     blocks = []
     for runs in sets:
         rows = [row for row in runs.rows if (runs.title, row) not in shown]
-        if figures := grids(runs, rows, pictures[runs.origin], data_dir, out):
-            note = "" if out is None or runs.data in WITHOUT_FILES else NOT_SHOWN
-            blocks.append({"title": runs.title, "figures": figures, "note": note})
+        if figures := grids([runs], rows, folders, data_dir, out):
+            notes = [NOT_SHOWN] * (out is not None and runs.data not in WITHOUT_FILES) + [LOSSY] * (runs.size > EXACT)
+            blocks.append({"title": runs.title, "figures": figures, "note": " ".join(notes)})
     return blocks
 
 
 def grids(
-    runs: RunSet, rows: Sequence[str], folder: Path, data_dir: Path | str | None, out: Path | None = None
-) -> list[dict[str, Any]]:
-    """Real test images, then the grids of `rows` in `folder`; empty where there is none."""
-    found = (_grids(runs.records_of(row), short_label(row), folder, out) for row in rows)
-    figures = [figure for figure in found if figure]
-    if figures and (real := _real(runs, data_dir, out)):
+    sets: Sequence[RunSet], rows: Sequence[str], folders: Mapping[str, Path], data_dir: Path | str | None,
+    out: Path | None = None, columns: int = 16,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Real test images of run sets on the same data, `columns` in a line, unless the page is the same everywhere and
+    the data is not; then the samples of each of `rows`, of the first seed, from the last run set that has some. A
+    figure's `of` is that run set's title and the row; files below `out` are linked. Empty without samples."""
+    figures = []
+    for row in rows:
+        found = (_samples(runs, row, folders[runs.origin], out) for runs in sets[::-1])
+        figures += filter(None, [next(filter(None, found), None)])
+    can_be_shown = figures and (out is None or sets[0].data in WITHOUT_FILES)
+    if can_be_shown and (content := real_images(sets[0].data, sets[0].size, data_dir, columns)):
+        image = _image(content, f"Real test images of {without_paths(sets[0].data)}")
+        real = {"label": "Real test images", "text": "(the first ones)", "images": [image], "of": None, "origin": ""}
         figures.insert(0, real)
     return figures
 
 
-def _real(runs: RunSet, data_dir: Path | str | None, out: Path | None, columns: int = 16) -> dict[str, Any] | None:
-    """Real test images of a run set's data, unless the page is the same everywhere and the data is not."""
-    can_be_shown = out is None or runs.data in WITHOUT_FILES
-    if not can_be_shown or not (content := real_images(runs.data, runs.size, data_dir, columns)):
-        return None
-    image = _image(content, f"Real test images of {without_paths(runs.data)}")
-    text = "(the first ones)" + (LOSSY if runs.size > EXACT else "")
-    return {"label": "Real test images", "text": text, "images": [image]}
-
-
-def _grids(records: Sequence[Record], label: str, folder: Path, out: Path | None) -> dict[str, Any] | None:
-    """The samples of the first of `records` that has some."""
-    for run in records:
-        run_folder = folder / run.folder
-        files = {at: file for at in TEMPERATURES if (file := sample_file(run_folder, at))}
+def _samples(runs: RunSet, row: str, folder: Path, out: Path | None) -> dict[str, Any] | None:
+    """Those of the row's first seed that has some."""
+    label = short_label(row)
+    for run in runs.records_of(row):
+        files = {at: file for at in TEMPERATURES if (file := sample_file(folder / run.folder, at))}
         if files:
             images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
                       for at, file in files.items()]  # fmt: skip
             places = ("", "") if len(files) == 1 else (" left", " right")
             shown = ", ".join(f"T = {at[1]}{place}" for at, place in zip(files, places, strict=False))
-            lossy = LOSSY if any(map(_is_lossy, files.values())) else ""
-            return {"label": label, "text": f"{shown}; seed {run.seed}{lossy}", "images": images}
+            return {"label": label, "text": f"{shown}; seed {run.seed}", "images": images, "of": (runs.title, row),
+                    "origin": ORIGINS[runs.origin].lower()}  # fmt: skip
     return None
 
 
@@ -113,10 +94,6 @@ def sample_file(folder: Path, at: str) -> Path | None:
     """The grid of a run's samples at "T1" or "T0", PNG or WebP; None where there is no whole picture."""
     files = (folder / f"samples_{at}{suffix}" for suffix in KINDS)
     return next((file for file in files if _is_picture(file)), None)
-
-
-def _is_lossy(file: Path) -> bool:
-    return file.suffix == ".webp" and file.read_bytes()[12:16] != b"VP8L"
 
 
 def _is_picture(file: Path) -> bool:
@@ -188,32 +165,29 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
     """Quality against likelihood of `rows`, for every kind of features they were scored with."""
     figures = []
     for _, distance in FEATURES.values():
-        points = [point for row in rows for point in _points(runs, row, distance)]
+        points = [point for row in rows for point in points_of_row(runs, row, distance)]
         if points:
             kinds = {short_label(row): family(row) for row in rows} if name == "Table 3" else {}
             places = {kind: place for place, kind in enumerate(dict.fromkeys(kinds.values()))}
             legend = {kind: place for kind, place in places.items() if kind in {kinds[p.label] for p in points}}
-            numbers = {label: places[kind] for label, kind in kinds.items()} or marks(rows)
-            figure = plots.quality_against_likelihood(points, distance=distance, marks=numbers, legend=legend)
-            values = [f"{p.label} at T = {p.temperature} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
+            looks = {label: places[kind] for label, kind in kinds.items()} or marks(rows)
+            size = (6.6, 4.8) if legend else (4.9, 3.6)
+            figure = plots.quality_against_likelihood(
+                points, ylabel=f"{distance} (lower is better)", marks=looks, legend=legend, size=size
+            )
+            values = [f"{p.label} at T = {int(p.filled)} {p.bpd:.2f}, {p.distance:,.0f}" for p in points]
             alt = f"{distance} against BPD, {name}. {runs.title}. {', '.join(values)}"
-            spread = "; bars: standard deviations over seeds" if any(p.bpd_std for p in points) else ""
-            caption = f"{name}, quality against likelihood: filled T = 1, open T = 0{spread}; lower left is better."
+            bars = "; bars: standard deviations over seeds" if any(p.bpd_std for p in points) else ""
+            caption = f"{name}, quality against likelihood: filled T = 1, open T = 0{bars}; lower left is better."
             figures.append(_plot(figure, alt, f"{caption} {runs.title}.", wide=bool(legend)))
     return figures
 
 
-def _points(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
-    """The means of BPD and a distance, at temperatures 1 and 0, over the runs that have measured both."""
-    points = []
-    for temperature in (1, 0):
-        metrics = ("BPD", f"{distance}@T{temperature}")
-        both = [run.metrics for run in runs.done(row) if run.metrics.keys() >= {*metrics}]
-        bpd, score = (mean_of(measured[name] for measured in both) for name in metrics)
-        if bpd and score:
-            spreads = (bpd.std or 0.0, score.std or 0.0)
-            points.append(plots.Point(short_label(row), bpd.value, score.value, temperature, *spreads))
-    return points
+def points_of_row(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
+    """BPD and a distance, at temperatures 1 (filled) and 0, over the runs that have measured both."""
+    found = {t: points_of(runs.done(row), f"{distance}@T{t}").values() for t in (1, 0)}
+    return [plots.Point(short_label(row), *mean(points), bool(t), *spread(points))
+            for t, points in found.items() if points]  # fmt: skip
 
 
 def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) -> list[dict[str, Any]]:
@@ -231,29 +205,23 @@ def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) 
         caption = f"{name}, {curve} over training steps, one line per seed. {runs.title}."
         if left_out := [label for label in every if label not in series]:
             caption += f" Not drawn: {', '.join(left_out)}."
-        if measured and (settled := order(series)):
-            caption += f" {settled}"
+        if measured:
+            caption = f"{caption} {order(series)}".rstrip()
         figures.append(_plot(figure, alt, caption, more=not curve.startswith(FIRST)))
     return figures
 
 
 def order(series: Mapping[str, Sequence[plots.Curve]]) -> str:
-    """Since which step the means over seeds stand in their final order; empty for one model or more than a plot shows,
-    and where models were measured at different steps."""
-    curves = {label: [{step: value for step, value in line} for line in lines] for label, lines in series.items()}
-    all_steps = {tuple(sorted(curve)) for lines in curves.values() for curve in lines}
+    """The final order of the means over seeds, and since which step they have it; empty for one model or more than a
+    plot shows, and where models were measured at different steps."""
+    curves = {label: [dict(line) for line in lines] for label, lines in series.items()}
+    all_steps = {tuple(curve) for of in curves.values() for curve in of}
     if not 2 <= len(series) < MAX_LINES or len(all_steps) != 1:
         return ""
     (steps,) = all_steps
-    means = {label: [fmean(curve[step] for curve in lines) for step in steps] for label, lines in curves.items()}
-    ranks = [sorted(means, key=lambda label: means[label][k]) for k in range(len(steps))]
-    first = next(k for k in range(len(steps)) if all(rank == ranks[-1] for rank in ranks[k:]))
-    seeds = max(map(len, series.values()))
-    by = "in one seed" if seeds == 1 else f"by means over {seeds} seeds or fewer"
-    stands = f"stands since step {steps[first]:,} of {steps[-1]:,}"
-    stands = stands if first < len(steps) - 1 else "is that of the last step alone"
-    return (f"The order at the end {by}, {' < '.join(ranks[-1])}, {stands}; whether neighbours differ is for the "
-            "claims to say.")  # fmt: skip
+    ranks = [sorted(curves, key=lambda label: fmean(curve[step] for curve in curves[label])) for step in steps]
+    since = next(step for k, step in enumerate(steps) if all(rank == ranks[-1] for rank in ranks[k:]))
+    return f"Order of the means: {' < '.join(ranks[-1])}, since step {since:,} of {steps[-1]:,}."
 
 
 def curves(records: Sequence[Record], name: str) -> list[plots.Curve]:

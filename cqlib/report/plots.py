@@ -8,8 +8,10 @@ import re
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -48,14 +50,16 @@ Curve = Sequence[tuple[float, float]]  # [[step, value], ...]
 
 
 class Point(NamedTuple):
-    """A mark of `quality_against_likelihood` at temperature 1 or 0; standard deviations over seeds, 0 for one."""
+    """A mark of `quality_against_likelihood`, filled or open; standard deviations over seeds, 0 for one. A line joins
+    those of one `line` (empty: of one label)."""
 
     label: str
     bpd: float
     distance: float
-    temperature: int
+    filled: bool
     bpd_std: float = 0.0
     distance_std: float = 0.0
+    line: str = ""
 
 
 @contextmanager
@@ -107,61 +111,56 @@ def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks
 
 
 def quality_against_likelihood(
-    points: Sequence[Point], *, distance: str, marks: Mapping[str, int], legend: Mapping[str, int] | None = None
-) -> Figure:
-    """Likelihood (BPD, across) against image quality (a Fréchet-type distance, up): lower left is better.
+    points: Sequence[Point], *, ylabel: str, marks: Mapping[str, int], legend: Mapping[str, int] = MappingProxyType({}),
+    xlabel: str = "bits per dimension (lower is better)", title: str = "", size: tuple[float, float] = (4.9, 3.6),
+) -> Figure:  # fmt: skip
+    """Likelihood (BPD, across) against image quality (a score, up), with bars of standard deviations over seeds.
 
-    A filled marker is temperature 1, an open one 0; a line joins the two of one model; bars are standard deviations
-    over seeds. The axis of BPD is broken where one gap would take half of it. `marks` as in `learning_curves`; a
-    `legend` of such numbers makes the plot larger.
+    The axis of BPD is broken where one gap would take half of it. `marks`: line -> its number in `mark`; `legend`: what
+    stands above the plot -> such a number; `size` in inches.
     """
-    bars = [(point.bpd - point.bpd_std, point.bpd + point.bpd_std) for point in points]
-    size = (6.6, 4.8) if legend else (4.9, 3.6)
-    with likelihood_axes(bars, f"{distance} (lower is better)", *size) as (figure, axes_at):
-        labels, lines = [], []
-        for name in dict.fromkeys(point.label for point in sorted(points, key=lambda point: point.bpd)):
-            mine = [point for point in points if point.label == name]
-            colour, marker = mark(marks[name])
-            ax = axes_at(mine[0].bpd)
-            lines.append((ax, [p.bpd for p in mine], [p.distance for p in mine], colour))
-            for p in mine:
-                fill, above = colour if p.temperature else PAPER, 2 + p.temperature
-                ax.scatter(p.bpd, p.distance, s=42, marker=marker, facecolor=fill, edgecolor=colour, zorder=above)
-                lines.append((ax, [p.bpd - p.bpd_std, p.bpd + p.bpd_std], [p.distance] * 2, colour))
-                lines.append((ax, [p.bpd] * 2, [p.distance - p.distance_std, p.distance + p.distance_std], colour))
-            labels.append(Label(name, ax, [(p.bpd, p.distance) for p in mine], colour))
-        for ax, x, y, colour in lines:
-            ax.plot(x, y, color=colour, linewidth=0.8, zorder=1)
-        if legend:
-            handles = []
-            for kind, (colour, marker) in ((kind, mark(i)) for kind, i in legend.items()):
-                handles.append(Line2D([], [], linestyle="", color=colour, marker=marker, label=kind))
-            where: dict[str, Any] = {"loc": "outside upper left", "frameon": False, "handletextpad": 0.2}
-            figure.legend(handles=handles, ncols=len(handles), **where)
-        place(figure, labels, [line[:3] for line in lines])
-    return figure
-
-
-@contextmanager
-def likelihood_axes(
-    bars: Sequence[tuple[float, float]], ylabel: str, width: float, height: float,
-    xlabel: str = "bits per dimension (lower is better)",
-) -> Iterator[tuple[Figure, Callable[[float], Axes]]]:
-    """A figure with BPD across, broken where one gap between `bars`, (low, high) each, would take half of the axis; and
-    the axes that hold a BPD."""
-    parts = _ranges(bars)
+    parts = _ranges([(p.bpd - p.bpd_std, p.bpd + p.bpd_std) for p in points])
     widths = [high - low for low, high in parts]
     options: dict[str, Any] = {"squeeze": False, "sharey": True, "width_ratios": widths, "style": PLAIN}
-    with subplots(width, height, 1, len(parts), **options) as (figure, axes):
+    with subplots(*size, 1, len(parts), **options) as (figure, axes):
         panels = axes[0]
         for ax, (low, high) in zip(panels, parts, strict=True):
             ax.set_xlim(low, high)
             ax.xaxis.set_major_locator(MaxNLocator(max(1, round(6 * (high - low) / sum(widths)))))
         _break(panels)
         panels[0].margins(y=0.14)
-        panels[0].set_ylabel(ylabel)
+        panels[0].set(ylabel=ylabel, title=title)
         figure.supxlabel(xlabel, fontsize=STYLE["axes.labelsize"])
-        yield figure, lambda bpd: panels[sum(bpd > high for _, high in parts[:-1])]
+
+        def panel(point: Point) -> Axes:
+            return panels[sum(point.bpd > high for _, high in parts[:-1])]
+
+        labels, lines = [], []
+        for name in dict.fromkeys(p.line or p.label for p in sorted(points, key=lambda p: p.bpd)):
+            mine = [p for p in points if name == (p.line or p.label)]
+            colour, marker = mark(marks[name])
+            for p, q in pairwise(mine):
+                for ax in {panel(p), panel(q)}:
+                    lines.append((ax, [p.bpd, q.bpd], [p.distance, q.distance], colour))
+            for p in mine:
+                fill, above = colour if p.filled else PAPER, 2 + p.filled
+                panel(p).scatter(p.bpd, p.distance, s=42, marker=marker, facecolor=fill, edgecolor=colour, zorder=above)
+                lines.append((panel(p), [p.bpd - p.bpd_std, p.bpd + p.bpd_std], [p.distance] * 2, colour))
+                ends = [p.distance - p.distance_std, p.distance + p.distance_std]
+                lines.append((panel(p), [p.bpd] * 2, ends, colour))
+            for label in dict.fromkeys(p.label for p in mine):
+                anchors = [p for p in mine if p.label == label]
+                labels.append(Label(label, panel(anchors[0]), [(p.bpd, p.distance) for p in anchors], colour))
+        for ax, x, y, colour in lines:
+            ax.plot(x, y, color=colour, linewidth=0.9, zorder=1)
+        if legend:
+            looks = {label: mark(number) for label, number in legend.items()}
+            handles = [Line2D([], [], linestyle="", color=colour, marker=marker, label=label)
+                       for label, (colour, marker) in looks.items()]  # fmt: skip
+            where: dict[str, Any] = {"loc": "outside upper left", "frameon": False, "handletextpad": 0.2}
+            figure.legend(handles=handles, ncols=len(handles), **where)
+        place(figure, labels, [line[:3] for line in lines])
+    return figure
 
 
 def mark(i: int) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import label_of, short_label
-from cqlib.metrics.protocols import PROTOCOLS, split_name, with_protocol
+from cqlib.metrics.protocols import PROTOCOLS, split_name
 from cqlib.metrics.quantities import FEATURES, SCORES, TEMPERATURES, decimal
 from cqlib.models.adversarial import AdversarialSystem, CriticConfig
 from cqlib.report.run_sets import Cell, RunSet, most_common
@@ -34,23 +34,22 @@ def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[l
     for runs, row in _measured(sets, rows):
         device = most_common(run.device for run in runs.done(row))
         done = [run for run in runs.done(row) if run.device == device]
-
-        def average(name: str, unit: float = 1.0, done: Sequence[Record] = done) -> str:
-            values = [value for run in done if (value := getattr(run, name)) is not None]
-            return _whole(fmean(values) / unit if values else None)
-
         counts, critic = done[0].parameters, critic_multiply_adds(done[0])
         total, flow = counts.get("total"), counts.get("flow")
         share = f"{100 * flow / total:.1f} %" if total and flow else "—"
         passes = f"{critic / 1e6:,.1f} M" if critic else "—"
-        sizes = [_whole(total), share, _whole(counts.get("critic")), passes]
-        speed = [average("steps"), average("seconds"), average("images_per_second"), average("peak_memory_bytes", 1e6)]
-        lines.append([short_label(row), runs.title, device, *sizes, *speed])
+        megabytes = [(run.peak_memory_bytes or 0) / 1e6 for run in done]
+        speed = ([run.steps for run in done], [run.seconds for run in done],
+                 [run.images_per_second for run in done], megabytes)  # fmt: skip
+        lines.append([short_label(row), runs.title, device, _whole([total]), share, _whole([counts.get("critic")]),
+                      passes, *map(_whole, speed)])  # fmt: skip
     return lines
 
 
-def _whole(value: float | None) -> str:
-    return f"{value:,.0f}" if value else "—"
+def _whole(values: Sequence[float | None]) -> str:
+    """The mean of those that are known, to whole numbers."""
+    known = [value for value in values if value]
+    return f"{fmean(known):,.0f}" if known else "—"
 
 
 def critic_multiply_adds(record: Record) -> int | None:
@@ -120,7 +119,8 @@ def further_columns() -> list[str]:
 
 
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
-    """Every protocol once, whatever its numbers of images and the step chosen, with the metrics taken by it."""
+    """Every protocol once, whatever its numbers of images and the step chosen, with the metrics taken by it; what the
+    literature's are, where any was used, and which ones a data set was too small for."""
     merged: dict[tuple[str, ...], tuple[dict[str, None], list[set[int]]]] = {}
     for run in (run for runs in sets for run in runs.records):
         for name, metric in run.metrics.items():
@@ -135,27 +135,10 @@ def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
         counts = [" or ".join(f"{n:,}" for n in sorted(numbers)) for numbers in seen]
         words = "".join(count + part for count, part in zip(counts, parts, strict=True))
         texts.append((", ".join(metrics), first + words))
-    return texts
-
-
-def other_protocols(sets: Sequence[RunSet]) -> dict[str, Any]:
-    """Scores under further protocols beside the main one's: names, what each is, lines of cells, notes on gaps."""
-    scored: list[tuple[RunSet, str, str]] = []
-    used: set[str] = set()
-    for runs, row in _measured(sets):
-        others = [(score, name) for score, name in map(split_name, runs.metrics_of(row)) if name]
-        used |= {name for _, name in others}
-        scored += [(runs, row, score) for score in dict.fromkeys(score for score, _ in others)]
-    names = [name for name in PROTOCOLS if name in used] + sorted(used - PROTOCOLS.keys())
-    lines = [
-        {"label": label_of(row), "runs": runs.title, "metric": score,
-         "cells": [runs.cell(row, key) for key in (score, *(with_protocol(score, name) for name in names))]}
-        for runs, row, score in scored
-    ]  # fmt: skip
-    about = [(name, PROTOCOLS[name].about) for name in ("paper", *names) if name in PROTOCOLS] if names else []
-    notes = dict.fromkeys(f"{runs.label}: {note}" for runs in sets for run in runs.finished for note in run.notes
-                          if note.startswith("protocol "))  # fmt: skip
-    return {"names": names, "about": about, "lines": lines, "notes": list(notes)}
+    used = {split_name(name)[1] for metrics, _ in merged.values() for name in metrics} - {""}
+    texts += [(name, protocol.about) for name, protocol in PROTOCOLS.items() if used and name in {"paper", *used}]
+    left_out = ((runs.label, note) for runs in sets for run in runs.finished for note in run.notes)
+    return texts + list(dict.fromkeys(pair for pair in left_out if pair[1].startswith("protocol ")))
 
 
 def all_numbers(sets: Sequence[RunSet]) -> list[dict[str, Any]]:

@@ -86,21 +86,8 @@ class View:
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def comparable(self) -> bool:
-        """Can any number of it be set against the paper's?"""
-        return any(entry.number for entry in self._entries)
-
-    @property
-    def judged(self) -> bool:
-        """Does any claim about its numbers have a verdict?"""
-        return any(entry.claims for entry in self._entries)
-
-    @property
-    def _entries(self) -> Iterator[Entry]:
-        cells = (cell for group in self.groups for line in group.lines for cells in line.cells for cell in cells)
-        return (cell for cell in cells if isinstance(cell, Entry))
+    judged: bool = False
+    """Does any claim about its numbers have a verdict?"""
 
 
 def view(
@@ -128,6 +115,7 @@ def view(
         tuple(note for runs in sets for note in notes(table.rows, runs)),
         remarks(sets, rows),
         commands,
+        bool(results),
     )
 
 
@@ -188,28 +176,23 @@ def paper_cells(row: paper.Row, data: str) -> tuple[Cell, ...]:
     return tuple(Cell(n.text, mark=n.mark) for n in row.numbers if n.data == data)
 
 
-def measured_cells(runs: RunSet, row: str, names: Sequence[str]) -> tuple[Cell, ...]:
-    """What `runs` has of a row in the columns `names`, and its number of seeds; or how it ended."""
-    if seeds := len(runs.done(row)):
-        return (*(runs.cell(row, name) for name in names), Cell(str(seeds)))
-    ends = [f"seed {run.seed} {run.status} at step {run.steps:,}" for run in runs.records_of(row)]
-    return empty(names, ", ".join(ends) or "not run")
-
-
 def judged_cells(
     row: paper.Row, runs: RunSet, names: Sequence[str], results: Sequence[ClaimResult] = ()
 ) -> tuple[Cell, ...]:
-    """`measured_cells` with the verdicts on each: those of `results` on claims of the row's table, and the number's."""
-    cells = measured_cells(runs, row.id, names)
-    if len(cells) == 1:
-        return cells
-    table, row_a, numbers = paper.table_of(row.id).id, paper.canonical(row.id), number_verdicts(row, runs)
+    """What `runs` has of a row in the columns `names`, and its number of seeds, or how it ended; on each number the
+    verdicts of those `results` on claims of the row's table, and that on the paper's where it can be set against it."""
+    if not (seeds := len(runs.done(row.id))):
+        ends = [f"seed {run.seed} {run.status} at step {run.steps:,}" for run in runs.records_of(row.id)]
+        return empty(names, ", ".join(ends) or "not run")
+    table, row_a = paper.table_of(row.id).id, paper.canonical(row.id)
     about = [r for r in results if r.runs is runs and (r.claim.table, paper.canonical(r.claim.row_a)) == (table, row_a)]
-    entries = (
-        Entry(c.text, c.std, c.mark, c.span, tuple(r for r in about if r.metric_name == name), numbers.get(name))
-        for name, c in zip(names, cells[:-1], strict=True)
-    )
-    return (*entries, cells[-1])
+    numbers = {name: verdict for name, _, verdict in _compared(row, runs) if verdict.label in COMPARABLE}
+    entries = []
+    for name in names:
+        cell = runs.cell(row.id, name)
+        claims = tuple(r for r in about if r.metric_name == name)
+        entries.append(Entry(cell.text, cell.std, cell.mark, cell.span, claims, numbers.get(name)))
+    return (*entries, Cell(str(seeds)))
 
 
 def real_cells(runs: RunSet, names: Sequence[str]) -> tuple[Cell, ...]:
@@ -240,39 +223,26 @@ def empty(names: Sequence[str], text: str = "") -> tuple[Cell, ...]:
 # --- against the paper's numbers
 
 
-def number_verdicts(row: paper.Row, runs: RunSet) -> dict[str, NumberVerdict]:
-    """Column -> the verdict on the paper's number, of those that can be set against it."""
-    judged = {name: verdict for number in _printed(row, runs) for name, _, verdict in _compared(number, runs)}
-    return {name: verdict for name, verdict in judged.items() if verdict.label in COMPARABLE}
+def _compared(row: paper.Row, runs: RunSet) -> Iterator[tuple[str, str, NumberVerdict]]:
+    """The verdicts on a row's numbers on the run set's data, or on the first that the slides have any for, at each
+    temperature: its column, the metric, the verdict."""
+    printed = [number for number in row.numbers if number.value is not None]
+    data = runs.data if runs.data in {number.data for number in row.numbers} else printed[0].data if printed else ""
+    for number in (number for number in printed if number.data == data):
+        for t in temperatures(number.metric):
+            verdict = compare(number, runs.records_of(number.row), t)
+            yield metric_names(number.metric, t)[0], number.metric.upper(), verdict
 
 
 def notes(rows: Sequence[paper.Row], runs: RunSet) -> Iterator[str]:
     """How a run set's numbers compare with the paper's, in sentences; rows are named where they differ."""
-    found: dict[str, dict[NumberVerdict, list[str]]] = {}
+    found: dict[NumberVerdict, dict[str, dict[str, None]]] = {}
     for row in (row for row in rows if runs.done(row.id)):
-        shared: dict[NumberVerdict, dict[str, None]] = {}
-        for number in _printed(row, runs):
-            compared = list(_compared(number, runs))
-            same = len({verdict for *_, verdict in compared}) == 1
-            for _, text, verdict in compared:
-                shared.setdefault(verdict, {})[number.metric.upper() if same else text] = None
-        for verdict, texts in shared.items():
-            found.setdefault(", ".join(texts), {}).setdefault(verdict, []).append(row.label)
-    for metrics, verdicts in found.items():
-        for verdict, labels in verdicts.items():
-            where = "" if len(verdicts) == 1 and verdict.label not in COMPARABLE else f" ({', '.join(labels)})"
-            yield f"{runs.title}: {metrics}{where} {verdict.label}: {verdict.reason}."
-
-
-def _printed(row: paper.Row, runs: RunSet) -> list[paper.Number]:
-    """The row's numbers on the run set's data, or on the first that the slides have any for."""
-    printed = [number for number in row.numbers if number.value is not None]
-    here = [number for number in row.numbers if number.data == runs.data]
-    return [n for n in here if n in printed] if here else [n for n in printed if n.data == printed[0].data]
-
-
-def _compared(number: paper.Number, runs: RunSet) -> Iterator[tuple[str, str, NumberVerdict]]:
-    """The verdict at each temperature: its column, "FID at T = 0", the verdict."""
-    for t in temperatures(number.metric):
-        text = number.metric.upper() + ("" if t is None else f" at T = {t:g}")
-        yield metric_names(number.metric, t)[0], text, compare(number, runs.records_of(number.row), t)
+        for name, metric, verdict in _compared(row, runs):
+            text = name if verdict.label in COMPARABLE else metric
+            found.setdefault(verdict, {}).setdefault(text, {})[row.label] = None
+    for verdict, metrics in found.items():
+        alone = not any(metrics.keys() & other.keys() for other in found.values() if other is not metrics)
+        labels = dict.fromkeys(label for of_metric in metrics.values() for label in of_metric)
+        where = "" if alone and verdict.label not in COMPARABLE else f" ({', '.join(labels)})"
+        yield f"{runs.title}: {', '.join(metrics)}{where} {verdict.label}: {verdict.reason}."

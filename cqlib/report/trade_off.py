@@ -1,21 +1,19 @@
 """The trade-off as pictures and in words: likelihood against quality along lambda, without f and with f."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, pairwise
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, product
 from typing import Any
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from cqlib.experiments.rows import default_data, marks, short_label, training_command
 from cqlib.experiments.trade_off import CQ, CQ_F, GAN, NOTEBOOK, NOTHING, USUAL, changed, front
 from cqlib.experiments.variants import variant
 from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, Quantity, decimal
 from cqlib.report import plots
-from cqlib.report.fronts import Point, crossings, mean, measured, points_of
-from cqlib.report.label_placement import Label, place
+from cqlib.report.fronts import Point, crossings, mean, measured, points_of, spread
 from cqlib.report.run_sets import RunSet
 from cqlib.util.text import counted
 
@@ -24,11 +22,12 @@ REAL, COVERS = "samples look more real", "samples cover more of the real images"
 SCORES = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL), ("is", REAL), ("recall", COVERS))}
 """What stands against BPD, the paper's score first -> what a better one means."""
 BITS = "bits per dimension: fewer = real images are covered better"
+HOW_TO_READ = (
+    f"Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
+    f"{USUAL:g} CQ and CQ-F of Table 1. f is the invertible network that lets pixels depend on each other. The GAN’s "
+    "bits are those of a VAE round its frozen generator. Bars are standard deviations over seeds."
+)
 TEMPERATURE = {"T0": "T = 0: the decoder’s mean", "T1": "T = 1: with the decoder’s noise"}
-Points = Mapping[float, Mapping[int, Point]]
-"""lambda -> seed -> BPD and a score."""
-
-
 def fullest(sets: Iterable[RunSet], profile: str = "quick") -> RunSet:
     """The run set with most of its profile's points; of equals one of `profile`, then this machine's. ValueError
     without any."""
@@ -54,20 +53,13 @@ def figures(runs: RunSet) -> list[dict[str, Any]]:
     return [
         {"svg": Markup(plots.to_svg(*_picture(runs, quantity, name, at))),
          "caption": _caption(runs, quantity, name, at), "more": quantity is not FIRST, "wide": False}
-        for quantity, name, at in _measured(runs)
+        for quantity, name, at in product(SCORES, ("name", "lite0"), TEMPERATURES)
+        for name in [getattr(quantity, name)]
+        if max(map(len, fronts(runs, f"{name}@{at}").values())) > 1
     ]  # fmt: skip
 
 
 FIRST = next(iter(SCORES))
-
-
-def _measured(runs: RunSet) -> Iterator[tuple[Quantity, str, str]]:
-    """What there are pictures of: quantity, its name on the features at hand, and "T0" or "T1"."""
-    for quantity in SCORES:
-        for name in (quantity.name, quantity.lite0):
-            for at in TEMPERATURES:
-                if max(len(points) for points in fronts(runs, f"{name}@{at}").values()) > 1:
-                    yield quantity, name, at
 
 
 def fronts(runs: RunSet, score: str) -> dict[str, dict[float, dict[int, Point]]]:
@@ -75,7 +67,7 @@ def fronts(runs: RunSet, score: str) -> dict[str, dict[float, dict[int, Point]]]
     return {words: measured(runs.done, row, runs.profile, score) for words, row in FRONTS.items()}
 
 
-def means(points: Points) -> dict[float, Point]:
+def means(points: Mapping[float, Mapping[int, Point]]) -> dict[float, Point]:
     """lambda -> means over seeds."""
     return {weight: mean(by_seed.values()) for weight, by_seed in points.items()}
 
@@ -83,38 +75,22 @@ def means(points: Points) -> dict[float, Point]:
 def _picture(runs: RunSet, quantity: Quantity, name: str, at: str) -> tuple[Figure, str]:
     """The figure, and what it shows in words."""
     score = f"{name}@{at}"
-    found: dict[str, Points] = {words: points for words, points in fronts(runs, score).items() if points}
-    if gan := points_of(runs.done(GAN), score):
-        found[short_label(GAN)] = {0.0: gan}
-    columns = [[x for x, _ in by_seed.values()] for points in found.values() for by_seed in points.values()]
-    bars = [(min(column), max(column)) for column in columns]
-    with plots.likelihood_axes(bars, f"{name}: {quantity.better} = {SCORES[quantity]}", 4.2, 4.0, BITS) as made:
-        figure, axes_at = made
-        figure.axes[0].set_title(TEMPERATURE[at])
-        labels, segments, handles = [], [], []
-        _point_to_better(figure.axes[0], quantity.better)
-        for words, points in found.items():
-            row = FRONTS.get(words, GAN)
-            colour, marker = plots.mark(marks([row])[short_label(row)])
-            line = means(points)
-            for axes in figure.axes:
-                axes.plot(*zip(*line.values(), strict=True), color=colour, linewidth=1.4, zorder=2)
-            for (weight, by_seed), (x, y) in zip(points.items(), line.values(), strict=True):
-                axes = axes_at(x)
-                xs, ys = zip(*by_seed.values(), strict=True)
-                axes.scatter(xs, ys, s=9, color=colour, alpha=0.4, linewidth=0)
-                axes.scatter(x, y, s=42, color=colour, marker=marker, zorder=3)
-                labels.append(Label(_point_label(words, weight), axes, [(x, y)], colour))
-                segments.append((axes, [x], [y]))
-            inside = [(a, b) for a, b in pairwise(line.values()) if axes_at(a[0]) is axes_at(b[0])]
-            segments += [(axes_at(a[0]), [a[0], b[0]], [a[1], b[1]]) for a, b in inside]
-            if words in FRONTS:
-                names = f"{words} ({short_label(NOTHING[row])}, {short_label(row)})"
-                handles.append(Line2D([], [], color=colour, marker=marker, label=names))
-        figure.legend(handles=handles, ncols=2, loc="outside upper left", frameon=False)
-        place(figure, labels, segments)
-    values = [f"{words} {_point_label(words, weight)} {x:.2f}, {decimal(name, y)}"
-              for words, points in found.items() for weight, (x, y) in means(points).items()]  # fmt: skip
+    points = [
+        plots.Point(f"{weight:,g}" if weight else "λ = 0", *mean(of.values()), True, *spread(of.values()), words)
+        for words, front in fronts(runs, score).items() for weight, of in front.items()
+    ]  # fmt: skip
+    if gan := points_of(runs.done(GAN), score).values():
+        points.append(plots.Point(short_label(GAN), *mean(gan), True, *spread(gan)))
+    rows = {**FRONTS, short_label(GAN): GAN}
+    looks = {words: marks([row])[short_label(row)] for words, row in rows.items()}
+    legend = {f"{words} ({short_label(NOTHING[row])}, {short_label(row)})": looks[words]
+              for words, row in FRONTS.items()}  # fmt: skip
+    figure = plots.quality_against_likelihood(
+        points, ylabel=f"{name}: {quantity.better} = {SCORES[quantity]}", xlabel=BITS, title=TEMPERATURE[at],
+        marks=looks, legend=legend, size=(4.2, 4.0),
+    )  # fmt: skip
+    _point_to_better(figure.axes[0], quantity.better)
+    values = [f"{p.line} {p.label} {p.bpd:.2f}, {decimal(name, p.distance)}".lstrip() for p in points]
     return figure, f"{name} against bits per dimension at T = {at[1]}, {runs.title}: {'; '.join(values)}"
 
 
@@ -126,29 +102,14 @@ def _point_to_better(axes: Axes, better: str) -> None:
     axes.text(0.075, text, "better", transform=axes.transAxes, color=plots.FAINT, va="center", fontsize=8)
 
 
-def _point_label(words: str, weight: float) -> str:
-    """lambda, where a line begins by its letter: "λ = 0", "25"."""
-    if words not in FRONTS:
-        return words
-    return f"{weight:,g}" if weight else "λ = 0"
-
-
 def _caption(runs: RunSet, quantity: Quantity, name: str, at: str) -> str:
     """Of the first score with what it says; of the very first picture with how to read all, and what is not trained."""
-    several = max(len(by_seed) for points in fronts(runs, f"{name}@{at}").values() for by_seed in points.values()) > 1
-    text = f"{name} against likelihood at T = {at[1]}. {runs.title}."
-    if quantity is not FIRST:
-        return text
-    first = at == TEMPERATURES[0]
-    if first:
-        text += (
-            " Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and "
-            f"VAE-F, {USUAL:g} CQ and CQ-F of Table 1. f is the invertible network that lets pixels depend on each "
-            "other. The GAN’s bits are those of a VAE round its frozen generator."
-        )
-        text += " Dots are seeds, marks their means." * several
-    rest = (story(runs, name, at), of_seeds(runs, f"{name}@{at}"), not_trained(runs) if first else "")
-    return " ".join(filter(None, (text, *rest)))
+    parts = [f"{name} against likelihood at T = {at[1]}. {runs.title}."]
+    if quantity is FIRST:
+        first = at == TEMPERATURES[0]
+        parts += [HOW_TO_READ] * first
+        parts += [story(runs, name, at), of_seeds(runs, f"{name}@{at}"), not_trained(runs) if first else ""]
+    return " ".join(filter(None, parts))
 
 
 def story(runs: RunSet, name: str, at: str) -> str:
@@ -163,12 +124,10 @@ def story(runs: RunSet, name: str, at: str) -> str:
     reached = " and ".join(f"{decimal(name, y)} {words} (λ = {weight:,g})" for words, (y, weight) in best.items())
     beaten = f"{len(without) - len(left)} of the {len(without)} points without f"
     text = [f"By the means, a point with f beats {beaten} in both; the lowest {name} is {reached}."]
-    for (x, y), *between, beyond in (found := crossings(without, with_f)):
-        where = " and ".join(f"λ = {a:,g} and {b:,g} {words}" for words, (a, b) in zip(FRONTS, between, strict=True))
+    for (x, y), beyond in (found := crossings(without.values(), with_f.values())):
         fewer, more = list(FRONTS)[:: 1 if beyond else -1]
-        text.append(f"The fronts cross at {x:.2f} bits and {name} {decimal(name, y)}, between {where}: with fewer bits "
-                    f"quality is better {fewer}, with more {more}, so that the paper’s message holds on one side "
-                    "of it.")  # fmt: skip
+        text.append(f"The fronts cross at {x:.2f} bits and {name} {decimal(name, y)}: with fewer bits quality is "
+                    f"better {fewer}, with more {more}, so that the paper’s message holds on one side of it.")
     if not found and left:
         weights = " and ".join(f"{weight:,g}" for weight in left)
         text.append(f"The fronts do not cross; what λ = {weights} without f has, no weight of these reaches with f.")

@@ -52,22 +52,23 @@ def test_the_published_page_shows_real_images_only_of_what_any_machine_has(tmp_p
     real = grid_png(torch.zeros(1, 3, 16, 16, dtype=torch.uint8))
     monkeypatch.setattr(pictures, "real_images", lambda *_: real)
     (shown,) = run_sets([], runs)
-    found = [pictures.grids(shown, ["table1/vae"], tmp_path, None, out) for out in (tmp_path, None, tmp_path / "else")]
+    folders, places = {"published": tmp_path}, (tmp_path, None, tmp_path / "else")
+    found = [pictures.grids([shown], ["table1/vae"], folders, None, out) for out in places]
     labels = [[figure["label"] for figure in figures] for figures in found[:2]]
     sources = [figures[-1]["images"][0]["src"].partition(";")[0] for figures in found]
     assert sources[0].endswith("/samples_T0.png") and sources[1:] == ["data:image/png"] * 2  # linked below the page
     assert labels == [["Real test images", "VAE"] if data == "photos10" else ["VAE"], ["Real test images", "VAE"]]
-    (block,) = pictures.samples_of([shown], {"published": tmp_path}, None, tmp_path)
+    (block,) = pictures.samples_of([shown], folders, None, tmp_path)
     assert bool(block["note"]) == (data != "photos10")
 
 
 def test_the_order_of_models_is_told_with_the_step_since_which_it_stands():
     a, b = [[100, 9.0], [200, 4.0], [300, 3.0]], [[100, 8.0], [200, 5.0], [300, 4.0]]
     order = pictures.order
-    assert order({"A": [a], "B": [b]}).startswith("The order at the end in one seed, A < B, stands since step 200 of")
+    assert order({"A": [a], "B": [b]}) == "Order of the means: A < B, since step 200 of 300."
     assert "B < A" in order({"A": [b], "B": [a]})
     late = [[100, 9.0], [200, 9.0], [300, 3.5]]  # the mean of two seeds counts, not the first one's
-    assert "A < B, is that of the last step alone" in order({"A": [a, late], "B": [b, b]})
+    assert "A < B, since step 300 of 300" in order({"A": [a, late], "B": [b, b]})
     for untold in ({}, {"A": [a]}, {"A": [a], "B": [b[1:]]}, {"A": [a, b[1:]], "B": [b]}):
         assert order(untold) == ""
 
@@ -91,16 +92,16 @@ def test_marks_and_bars_are_mean_and_standard_deviation_of_the_seeds():
     runs = run_sets(records(3, ROWS), [])[0]
     (name, rows) = pictures.boards(runs)[1]
     assert name == "Table 2"
-    made = pictures._points(runs, "table2/cqf-residual", "FD-lite0")
+    made = pictures.points_of_row(runs, "table2/cqf-residual", "FD-lite0")
     mine = runs.records_of("table2/cqf-residual")
     for point, at in zip(made, ("T1", "T0"), strict=True):
-        assert (point.label, f"T{point.temperature}") == ("CQF + Residual", at)
+        assert (point.label, f"T{point.filled:d}") == ("CQF + Residual", at)
         for values, mean, std in (
             ([run.metrics["BPD"].value for run in mine], point.bpd, point.bpd_std),
             ([run.metrics[f"FD-lite0@{at}"].value for run in mine], point.distance, point.distance_std),
         ):
             assert mean == pytest.approx(np.mean(values)) and std == pytest.approx(np.std(values, ddof=1))
-    figure = plots.quality_against_likelihood(made, distance="FD-lite0", marks={"CQF + Residual": 0})
+    figure = plots.quality_against_likelihood(made, ylabel="FD-lite0", marks={"CQF + Residual": 0})
     marks = {tuple(np.round(m.get_offsets()[0], 6)): tuple(m.get_facecolor()[0]) for m in figure.axes[0].collections}
     assert set(marks) == {(round(p.bpd, 6), round(p.distance, 6)) for p in made}
     colours = list(marks.values())
@@ -108,7 +109,7 @@ def test_marks_and_bars_are_mean_and_standard_deviation_of_the_seeds():
     bars = [line.get_xydata() for line in figure.axes[0].lines]
     wide = [bar for bar in bars if np.ptp(bar[:, 0]) > 0]
     assert len(wide) == 2 and np.ptp(wide[0][:, 0]) == pytest.approx(2 * made[0].bpd_std)
-    assert pictures._points(run_sets(records(1, ROWS), [])[0], "table1/cq", "FD-lite0")[0].bpd_std == 0
+    assert pictures.points_of_row(run_sets(records(1, ROWS), [])[0], "table1/cq", "FD-lite0")[0].bpd_std == 0
 
 
 def test_every_table_has_its_picture_and_two_scales_stand_with_table_2():
@@ -138,11 +139,11 @@ def test_table_3_tells_families_apart_by_colour_and_marker():
     rows = dict(pictures.boards(runs))["Table 3"]
     assert len(rows) == len(TABLE3) + 2  # with the two rows of the paper's own
     families = {row: pictures.family(row) for row in rows}
-    points = [point for row in rows for point in pictures._points(runs, row, "FD-lite0")]
+    points = [point for row in rows for point in pictures.points_of_row(runs, row, "FD-lite0")]
     named = {short_label(row): kind for row, kind in families.items()}
     legend = {kind: i for i, kind in enumerate(kinds.values())}
     numbers = {label: legend[kind] for label, kind in named.items()}
-    figure = plots.quality_against_likelihood(points, distance="FD-lite0", marks=numbers, legend=legend)
+    figure = plots.quality_against_likelihood(points, ylabel="FD-lite0", marks=numbers, legend=legend)
     (legend,) = figure.legends
     assert {text.get_text() for text in legend.get_texts()} == set(kinds.values())
     colours = {}

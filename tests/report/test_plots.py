@@ -43,8 +43,8 @@ def random_points(seed: int) -> list[Point]:
     return points(values)
 
 
-def quality(points: list[Point], distance="FID"):
-    return plots.quality_against_likelihood(points, distance=distance, marks=numbered(p.label for p in points))
+def quality(points: list[Point]):
+    return plots.quality_against_likelihood(points, ylabel="FID", marks=numbered(p.label for p in points))
 
 
 def test_a_system_measured_at_one_temperature_alone_is_drawn():

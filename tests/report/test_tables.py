@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_records import record, records
+from fake_records import DEVICE, record, records
 
 from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.record import DataInfo
 from cqlib.metrics.metric import STARRED, Metric
+from cqlib.metrics.protocols import PROTOCOLS
 from cqlib.report import facts, small_tables, tables
 from cqlib.report.claim_cards import cards
 from cqlib.report.run_sets import Cell, mean_of, places, run_sets
@@ -134,7 +135,7 @@ def test_data_of_the_paper_is_compared_with_its_own_column():
     view = tables.view(paper.TABLE3, run_sets([run], []))
     assert [source.detail for source in view.sources[:2]] == ["CIFAR-10", "STL-10"]
     assert any("2,000 test images, not 8,000" in note for note in view.notes) and "CIFAR" not in "".join(view.notes)
-    assert not view.comparable
+    assert not any(getattr(cell, "number", None) for cell in entries(view, paper.ROWS[run.row].label).values())
 
 
 def test_a_reason_stands_once_and_names_its_rows_where_they_differ():
@@ -159,7 +160,7 @@ def test_a_number_that_can_be_compared_has_its_verdict_beside_it():
     run.metrics["FID@T1"] = Metric(171.0, None, 1_000, "Inception, of too few samples")
     view = tables.view(paper.TABLE1, run_sets([run], []))
     cells = entries(view, "VAE")
-    assert cells["BPD ↓", ""].number.label == "reproduced" and view.comparable
+    assert cells["BPD ↓", ""].number.label == "reproduced"
     assert cells["FID ↓", "T = 0"].number.label == "not reproduced" and cells["FID ↓", "T = 1"].number is None
     assert any("BPD (VAE) reproduced: 1 run: +0.01 bpd" in note for note in view.notes)
 
@@ -261,21 +262,16 @@ def test_protocols_that_differ_in_numbers_of_images_are_told_once():
     ]
 
 
-def test_scores_under_other_protocols_have_a_column_each():
+def test_other_protocols_and_what_was_left_out_are_told():
     runs = records(2, ("table1/vae", "table1/gan"), profile="paper")
-    for i, run in enumerate(runs):
-        for name, value in (("sngan", 31.5), ("50k/50k-train", 12.25), ("mine", 1.0)):
-            run.metrics[f"FD-lite0@T1 [{name}]"] = Metric(value + i % 2, None, 5000, f"FD-lite0: protocol {name}")
+    for run in runs:
+        run.metrics["FD-lite0@T1 [sngan]"] = Metric(31.5, None, 5000, "FD-lite0: protocol sngan")
     left_out = "protocol 50k/50k-train left out: it needs 50,000 training images and there are 300"
     runs.append(record("table1/cq", profile="paper", notes=[left_out, "training: slow"]))
-    found = small_tables.other_protocols(run_sets(runs, []))
-    assert found["names"] == ["50k/50k-train", "sngan", "mine"]
-    assert [name for name, _ in found["about"]] == ["paper", "50k/50k-train", "sngan"]
-    assert [(line["label"], line["metric"]) for line in found["lines"]] == [
-        ("VAE", "FD-lite0@T1"), ("GAN", "FD-lite0@T1")]  # fmt: skip
-    assert [cell.text for cell in found["lines"][0]["cells"][1:]] == ["12.8", "32.0", "1.50"]
-    assert found["notes"] == [f"photos10 16×16, paper: {left_out}"]
-    assert small_tables.other_protocols(run_sets(records(1), []))["lines"] == []
+    assert small_tables.protocols(run_sets(runs, []))[-3:] == [
+        ("paper", PROTOCOLS["paper"].about), ("sngan", PROTOCOLS["sngan"].about), ("photos10 16×16, paper", left_out)
+    ]  # fmt: skip
+    assert "paper" not in dict(small_tables.protocols(run_sets(records(1), [])))
 
 
 def test_every_measured_number_stands_in_the_line_of_its_metric_and_the_column_of_its_model():
@@ -297,14 +293,11 @@ def test_every_measured_number_stands_in_the_line_of_its_metric_and_the_column_o
     record("table1/vae", profile="paper"),
 ])  # fmt: skip
 def test_a_run_that_tells_nothing_of_the_papers_numbers_does_not_silence_what_is_missing(run):
-    sets = run_sets([run], [])
-    (_, table1), (_, everything) = facts.towards_the_paper(sets)
-    assert table1.startswith("Table 1, about") and "CelebA" in everything
-    assert facts.lacking(sets) == "no run here has " + ("all three" if run.status == "done" else "any of them")
-    whole = replace(run, status="done", profile="quick", data=replace(run.data, name="cifar10"), config={})
-    for n_train, words in ((50_000, "all three"), (300, "any of them")):
-        assert facts.lacking(run_sets([replace(whole, config={"n_train": n_train})], [])).endswith(words)
-    assert any("No run used" in line for line in facts.shortfalls(sets, []))
+    (line,) = (line for line in facts.shortfalls(run_sets([run], []), []) if "own numbers" in line)
+    assert "--only table1 --data-dir DIR takes about 6 hours" in line and "--only all" in line
+    told = replace(run, status="done", data=replace(run.data, name="cifar10", shape=(10_000, 3, 32, 32)), config={})
+    told.metrics["BPD"] = replace(told.metrics["BPD"], n=10_000)
+    assert not [line for line in facts.shortfalls(run_sets([told], []), []) if "own numbers" in line]
 
 
 def test_data_sets_of_the_slides_that_were_not_run_are_named():
@@ -317,12 +310,13 @@ def test_data_sets_of_the_slides_that_were_not_run_are_named():
     assert not [line for line in facts.shortfalls(run_sets(whole, []), []) if "seven data" in line]
 
 
-def test_the_first_screen_counts_runs_seeds_and_devices():
+def test_what_was_run_is_counted_with_seeds_time_and_devices():
     local = [*records(1), record("table1/gan", 1, status="diverged")]
     lines = dict(facts.summary(run_sets(local, records(5))))
-    assert lines["Run on this machine"].startswith("5 of 6 runs finished: CQ; CQ-F")
-    assert lines["Seeds"] == "0, 1" and lines["Time, all runs"] == "41 min"
-    assert lines["Published beside it"] == "25 runs on photos10 16×16, quick, seeds 0 to 4"
-    assert dict(facts.summary([]))["Run on this machine"] == "nothing yet"
+    here = f"6 runs, 5 finished, seeds 0, 1; 41 min, {DEVICE}; 2025-01-31"
+    assert lines["This machine: photos10 16×16, quick"] == here
+    assert lines["Published: photos10 16×16, quick"].startswith("25 runs, seeds 0 to 4; ")
+    assert lines["In all"].startswith("31 runs, ") and "This machine" not in lines
+    assert dict(facts.summary([]))["This machine"] == "nothing yet"
     alone = dict(facts.summary(run_sets([], records(1)), alone=True))
-    assert alone["Published"].endswith("seed 0") and "Run on this machine" not in alone
+    assert "This machine" not in alone and len(alone) == 2
