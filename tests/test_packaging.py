@@ -14,6 +14,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from scripts import script
 
 import cqlib
 
@@ -63,13 +64,53 @@ def test_every_range_has_a_lower_bound_and_admits_what_is_installed():
 
 def test_lock_is_clean_and_within_the_ranges():
     lines = (ROOT / "requirements.lock").read_text().splitlines()
-    pins = [line for line in lines if line and not line.startswith("#")]
-    assert [line for line in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line)] == []
-    locked = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in pins}
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    assert [str(pin) for pin in pins if not re.fullmatch(r"==[0-9][0-9a-z.]*", str(pin.specifier)) or pin.url] == []
+    locked = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
     assert PROJECT["name"] not in locked and len(locked) == len(pins)
-    for line in PROJECT["dependencies"] + TEST:
+    for line in PROJECT["dependencies"] + TEST + EXTRAS["data"] + EXTRAS["cluster"]:
         requirement = Requirement(line)
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), line
+
+
+FAKE = """#!/bin/sh
+echo "$(basename "$0") $*" >> "$LOG"
+case "$*" in *venv*) mkdir -p "$ROOT/.venv/bin" && cp "$0" "$ROOT/.venv/bin/python" ;; *satisfied*) exit 1 ;; esac
+"""
+
+
+@pytest.mark.parametrize("tools", [("python3",), ("python3", "uv")])
+@pytest.mark.parametrize("locked", [False, True])
+def test_the_environment_is_made_by_uv_where_it_is_there_else_by_pip(tmp_path, tools, locked):
+    root, log = tmp_path / "a b", tmp_path / "log"
+    for tool in tools:
+        (tmp_path / tool).write_text(FAKE)
+        (tmp_path / tool).chmod(0o755)
+    lines = f"set -euo pipefail; source {ROOT}/tools/environment.sh; prepare notebooks cluster"
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "ROOT": str(root), "root": str(root), "LOG": str(log)}
+    command = ["bash", "-c", lines + " --locked" * locked]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    made, installed = [line for line in log.read_text().splitlines() if re.search("venv --clear|--editable", line)]
+    if "uv" in tools:
+        assert made == f"uv venv --clear --python python3 {root}/.venv"
+        assert installed.startswith(f"uv pip install --quiet --python {root}/.venv/bin/python ")
+    else:
+        assert made == f"python3 -m venv --clear {root}/.venv"
+        assert installed.startswith("python -m pip install --quiet ")
+    assert installed.endswith(f" --editable {root}[notebooks,cluster]")
+    assert (f" --constraint {root}/requirements.lock " in installed) == locked
+
+
+def test_an_environment_of_other_versions_is_not_the_locked_one(tmp_path, monkeypatch):
+    satisfied = script("tools/satisfied.py")
+    monkeypatch.setattr(satisfied, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    has = metadata.version("numpy")
+    for pin, unmet in [(f"numpy=={has}", None), ("numpy==1.0", f"numpy==1.0 (it has {has})"), ("no-such==1.0", None),
+                       ("numpy==1.0 ; sys_platform == 'never'", None)]:  # fmt: skip
+        (tmp_path / "requirements.lock").write_text(f"# a comment\n{pin}\n")
+        assert satisfied.first_unmet(["notebooks"], installed=False, locked=True) == unmet
+        assert satisfied.first_unmet(["notebooks"], installed=False, locked=False) is None
 
 
 def test_every_import_of_the_package_is_declared():
@@ -98,9 +139,9 @@ def test_version_is_the_same_everywhere():
     assert any(key["value"] == "arXiv:1901.01091" for key in citation["references"][0]["identifiers"])
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_scripts_are_whole_and_executable(script):
-    path = ROOT / script
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_are_whole_and_executable(name):
+    path = ROOT / name
     subprocess.run(["bash", "-n", str(path)], check=True)
     if path.read_text().startswith("#!"):
         assert path.stat().st_mode & 0o111

@@ -13,12 +13,12 @@ find_python() {
       return
     fi
   done
-  say "Python 3.11 or newer is needed and was not found: install it, then start again"
+  say "Python 3.11 or newer is needed and was not found: install it (with uv: uv python install), then start again"
   return 1
 }
 
-# find_environment [EXTRA …]: sets $python to one whose environment satisfies the project: the active one as it is,
-# else .venv in the repository. Status 1, and $python that of .venv, if there is none.
+# find_environment [--locked] [EXTRA …]: sets $python to one whose environment satisfies the project: the active one as
+# it is, else .venv in the repository. Status 1, and $python that of .venv, if there is none.
 find_environment() {
   local active unmet
   for active in "${VIRTUAL_ENV:-}" "${CONDA_PREFIX:-}"; do
@@ -32,24 +32,31 @@ find_environment() {
   [ -x "$python" ] && "$python" -B "$root/tools/satisfied.py" --installed "$@" >/dev/null 2>&1
 }
 
-# prepare [EXTRA …]: as find_environment, but .venv is made or completed when it has to be.
+# prepare [--locked] [EXTRA …]: as find_environment, but .venv is made or completed when it has to be.
 prepare() { find_environment "$@" || make_environment "$@"; }
 
-# make_environment [EXTRA …]: makes .venv if need be and installs the project with the extras into it.
+# make_environment [--locked] [EXTRA …]: makes .venv if need be and installs the project with the extras into it, by uv
+# where it is there, else by pip; --locked: in the versions of requirements.lock.
 make_environment() {
-  local base installing ticker status=0 IFS=,
-  local extras=${1:+[$*]}
+  local base installing ticker word extras="" status=0
   base=$(find_python) || return 1
-  if ! { [ -x "$python" ] && "$python" -m pip --version && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; } >/dev/null 2>&1; then
+  local venv=("$base" -m venv --clear) install=("$python" -m pip install --quiet)
+  if command -v uv >/dev/null; then
+    venv=(uv venv --clear --python "$base") install=(uv pip install --quiet --python "$python")
+  fi
+  for word in "$@"; do
+    if [ "$word" = --locked ]; then install+=(--constraint "$root/requirements.lock"); else extras+=${extras:+,}$word; fi
+  done
+  if ! { [ -x "$python" ] && "${install[@]}" --help && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; } >/dev/null 2>&1; then
     say "making the environment .venv with $("$base" --version)"
-    if ! "$base" -m venv --clear "$root/.venv" >/dev/null 2>&1; then
-      say "$base cannot make a virtual environment in $root: install its venv module (Debian, Ubuntu: apt-get install python3-venv), then start again"
+    if ! "${venv[@]}" "$root/.venv" >/dev/null 2>&1; then
+      say "$base cannot make a virtual environment in $root: install its venv module (Debian, Ubuntu: apt-get install python3-venv) or uv, then start again"
       return 1
     fi
   fi
   say "installing the packages into .venv (once; 1 to 10 minutes)"
   SECONDS=0
-  "$python" -m pip install --quiet --disable-pip-version-check --editable "$root$extras" >&2 &
+  PIP_DISABLE_PIP_VERSION_CHECK=1 "${install[@]}" --editable "$root${extras:+[$extras]}" >&2 &
   installing=$!
   (while sleep 30 >/dev/null 2>&1; do say "still installing, $SECONDS s"; done) &
   ticker=$!

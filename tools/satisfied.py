@@ -1,9 +1,10 @@
 """Does this Python satisfy pyproject.toml? Used by tools/environment.sh; standard library first.
 
-    python tools/satisfied.py [--installed] [EXTRA …]
+    python tools/satisfied.py [--installed] [--locked] [EXTRA …]
 
-Exit 0 when it does. Else exit 1 and one line with the first requirement that is not met. `--installed` asks
-for the project itself as well: pip installs it last, so an installation cut short is seen.
+Exit 0 when it does. Else exit 1 and one line with the first requirement that is not met. `--installed` asks for the
+project itself as well: pip installs it last, so an installation cut short is seen. `--locked` asks that whatever
+requirements.lock names and is installed has the version named there.
 """
 
 from __future__ import annotations
@@ -12,8 +13,18 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
 
-def first_unmet(extras: list[str], installed: bool) -> str | None:
+
+def version(name: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def first_unmet(extras: list[str], installed: bool, locked: bool) -> str | None:
     """The first requirement of the project (with `extras`) that this environment does not meet, or None."""
     try:
         import tomllib  # from Python 3.11 on
@@ -21,7 +32,7 @@ def first_unmet(extras: list[str], installed: bool) -> str | None:
         from packaging.requirements import Requirement
     except ImportError as error:
         return str(error.name)
-    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = list(project["dependencies"])
     for extra in extras:
         lines += project["optional-dependencies"][extra]
@@ -31,20 +42,24 @@ def first_unmet(extras: list[str], installed: bool) -> str | None:
         requirement = Requirement(line)
         for extra in requirement.extras if requirement.name == project["name"] else ():
             lines += project["optional-dependencies"][extra]
-        if requirement.extras and requirement.name == project["name"]:
-            continue
-        try:
-            version = metadata.version(requirement.name)
-        except metadata.PackageNotFoundError:
+        if not (requirement.extras and requirement.name == project["name"]) and version(requirement.name) is None:
             return line
-        if not requirement.specifier.contains(version, prereleases=True):
-            return f"{line} (it has {version})"
+    if locked:
+        pins = (ROOT / "requirements.lock").read_text().splitlines()
+        lines += [line for line in pins if not line.startswith("#")]
+    for requirement in map(Requirement, lines):
+        has = version(requirement.name)
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        if has is not None and not requirement.specifier.contains(has, prereleases=True):
+            return f"{requirement} (it has {has})"
     return None
 
 
 if __name__ == "__main__":
+    flags = {"--installed", "--locked"}
     arguments = sys.argv[1:]
-    unmet = first_unmet([name for name in arguments if name != "--installed"], "--installed" in arguments)
+    unmet = first_unmet([n for n in arguments if n not in flags], "--installed" in arguments, "--locked" in arguments)
     if unmet:
         print(unmet)
         sys.exit(1)

@@ -186,6 +186,7 @@ RUN_ALL: dict[str, dict[str, Any]] = {
     "--cluster": {"type": address, "metavar": "ADDRESS",
                   "help": "run the rows on a Ray cluster, given as HOST:PORT (extra: cluster)"},
     "--time-budget": OPTIONS["--time-budget"],
+    "--locked": {"action": "store_true", "help": "install the versions that were tested (requirements.lock)"},
     "--no-train": {"action": "store_true",
                    "help": "train nothing: notebooks and report from what there is, here and published"},
     "--list": {"action": "store_true",
@@ -211,6 +212,7 @@ class Options:
     jobs: int | None
     cluster: str | None
     time_budget: float | None
+    locked: bool
     no_train: bool
     list: bool
 
