@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,9 @@ def load_system(e: Experiment, runs_dir: Path | str = RUNS) -> System:
             load_checkpoint(path)
         except CheckpointError as error:
             why = str(error)
+    if not PUBLISHED.is_dir():
+        address = metadata("cq-companion")["Project-URL"].rpartition(" ")[2]
+        raise UserError(f"{why}; published weights lie in the repository, {address}: start in a clone of it")
     raise UserError(f"{why}: {e.command}")
 
 

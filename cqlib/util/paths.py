@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent  # the repository, where this is a checkout
+_ABOVE = Path(__file__).resolve().parent.parent.parent
+ROOT = _ABOVE if (_ABOVE / "pyproject.toml").is_file() else Path.cwd()
+"""The repository; the current folder where this package was installed without it."""
 PUBLISHED = ROOT / "reports" / "published"
-"""The records, samples and small models that come with the project."""
+"""The records, samples and small models that come with the repository."""

@@ -1,7 +1,13 @@
 """The finder of trained models: local runs, published weights, and the sentence where there is neither."""
 
+import os
+import shutil
+import subprocess
+import sys
+
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import fetch_published, find_model
+from cqlib.util.paths import ROOT
 
 
 def test_a_published_model_is_found_with_its_images(tmp_path):
@@ -15,3 +21,19 @@ def test_a_local_run_comes_first(tmp_path):
     e = experiment("table1/cq-f", "quick", None, 0)
     assert fetch_published(e, tmp_path)
     assert find_model(experiment("table1/cq-f"), tmp_path).origin == "local"
+
+
+def test_installed_without_the_repository_it_says_where_weights_lie_and_works_in_the_current_folder(tmp_path):
+    shutil.copytree(ROOT / "cqlib", tmp_path / "site" / "cqlib", ignore=shutil.ignore_patterns("__pycache__"))
+    info = tmp_path / "site" / "cq_companion-1.dist-info"
+    for folder in (info, tmp_path / "here"):
+        folder.mkdir()
+    text = "Metadata-Version: 2.4\nName: cq-companion\nVersion: 1\nProject-URL: repository, https://a.host/project\n"
+    (info / "METADATA").write_text(text)
+    code = "import cqlib.experiments.load as l; print(l.RUNS, l.__file__); l.load('table1/cq-f')"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path / "here", env=environment, text=True,
+                          capture_output=True)  # fmt: skip
+    assert done.stdout == f"{tmp_path}/here/runs {tmp_path}/site/cqlib/experiments/load.py\n"
+    line = done.stderr.splitlines()[-1]
+    assert "published weights lie in the repository, https://a.host/project: start in a clone of it" in line

@@ -1,0 +1,57 @@
+"""The project as a web site: `./run_all.sh --no-train`, then `python tools/pages.py FOLDER`.
+
+README, docs and the other texts become pages, at their places in the repository, README the first; report and notebooks
+are those of reports/local. A link to any other file of the repository leads to its host.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+import tomllib
+from pathlib import Path, PurePosixPath
+
+from nbformat.v4 import new_markdown_cell, new_notebook
+
+from cqlib.cli.papermill import page
+
+ROOT = Path(__file__).resolve().parent.parent
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["repository"]
+LOCAL, PUBLISHED = "reports/local", "reports/published"
+LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
+"""The path of a link to a file, in Markdown."""
+
+
+def target(text: Path, link: str) -> str:
+    """Where `link` of the file `text` leads on the site."""
+    path = (text.parent / link).resolve().relative_to(ROOT)
+    if path.suffix == ".md":
+        return link.replace("README.md", "index.html").replace(".md", ".html")
+    if path.parent == Path(PUBLISHED, "notebooks"):
+        return link.replace(".ipynb", ".html")
+    if path == Path(PUBLISHED, "index.html") or path.suffix == ".webp":  # of these the first is there, others embedded
+        return link
+    kind = "tree" if (ROOT / path).is_dir() else "blob"
+    return f"{REPOSITORY}/{kind}/main/{PurePosixPath(path)}"
+
+
+def rendered(text: Path) -> str:
+    """The page of a Markdown file, with anchors as code hosts name them."""
+    source = LINK.sub(lambda link: target(text, link[1]), text.read_text())
+    title = source.partition("\n")[0].lstrip("# ")
+    body = page(new_notebook(cells=[new_markdown_cell(source)]), text.parent, title)
+    return re.sub(r'(?<=<h[1-6] id=")[^"]+', lambda anchor: anchor[0].lower(), body)
+
+
+def main(out: Path) -> None:
+    """Write the site into the new folder `out`."""
+    shutil.copytree(ROOT / LOCAL, out / PUBLISHED, ignore=shutil.ignore_patterns(".*"))
+    for text in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.md")]:
+        file = out / text.relative_to(ROOT).with_name(text.name.replace("README.md", "index.html")).with_suffix(".html")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(rendered(text))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
