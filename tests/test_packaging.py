@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from scripts import script
 
 import cqlib
+from cqlib.cli import options
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -146,6 +147,26 @@ def test_scripts_are_whole_and_executable(name):
     if path.read_text().startswith("#!"):
         assert path.stat().st_mode & 0o111
         assert "set -euo pipefail" in path.read_text()
+
+
+WORKFLOWS = {file.stem: yaml.safe_load(file.read_text()) for file in sorted((ROOT / ".github" / "workflows").glob("*"))}
+
+
+def test_workflows_call_the_commands_of_the_readme():
+    steps = [step for flow in WORKFLOWS.values() for job in flow["jobs"].values() for step in job["steps"]]
+    lines = [step["run"] for step in steps if "run" in step]
+    for line in lines:
+        program, *arguments = line.split()
+        if program == "./run_all.sh":
+            assert options.main(arguments) == 0
+        elif program == "./tests/run.sh":
+            assert all(word == "--fast" or (ROOT / word).exists() for word in arguments)
+        else:
+            assert line == ".venv/bin/python tools/pages.py site"
+    assert {line.split()[0] for line in lines} >= {"./run_all.sh", "./tests/run.sh"}
+    (matrix,) = [job["strategy"]["matrix"] for job in WORKFLOWS["tests"]["jobs"].values() if "strategy" in job]
+    lowest = PROJECT["requires-python"].removeprefix(">=")
+    assert matrix["python"][0] == lowest and {"ubuntu-latest", "macos-latest"} == set(matrix["os"])
 
 
 def test_no_file_names_a_machine_or_a_registry():

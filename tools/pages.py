@@ -21,6 +21,7 @@ REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["ur
 LOCAL, PUBLISHED = "reports/local", "reports/published"
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 """The path of a link to a file, in Markdown."""
+HEADING = re.compile(r"<h([1-6])>(.*?)</h\1>")
 
 
 def target(text: Path, link: str) -> str:
@@ -41,7 +42,12 @@ def rendered(text: Path) -> str:
     source = LINK.sub(lambda link: target(text, link[1]), text.read_text())
     title = source.partition("\n")[0].lstrip("# ")
     body = page(new_notebook(cells=[new_markdown_cell(source)]), text.parent, title)
-    return re.sub(r'(?<=<h[1-6] id=")[^"]+', lambda anchor: anchor[0].lower(), body)
+    return HEADING.sub(lambda h: f'<h{h[1]} id="{anchor(h[2])}">{h[2]}</h{h[1]}>', body)
+
+
+def anchor(heading: str) -> str:
+    """The name of a heading (HTML) in links."""
+    return re.sub(r"<[^>]+>|[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def main(out: Path) -> None:
