@@ -1,25 +1,36 @@
-"""Tables and claims of the published records in Markdown, for README.md and docs/results.md."""
+"""What `docs.md.j2` says in README.md and docs: of the published records, the notebooks and the data sets."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
 
+from cqlib.data.catalogue import ENTRIES as ENTRIES
+from cqlib.data.photos10 import PHOTOS as PHOTOS
 from cqlib.experiments import paper
+from cqlib.experiments.experiment import experiment_of, image_size
 from cqlib.experiments.record import slug
-from cqlib.experiments.rows import training_command
+from cqlib.experiments.rows import PROFILES, default_data
+from cqlib.experiments.rows import notebooks as notebooks
+from cqlib.experiments.rows import training_command as training_command
 from cqlib.metrics.quantities import SCORES, TEMPERATURES, decimal
-from cqlib.report.claim_cards import at_temperatures, cards, count_claims
-from cqlib.report.run_sets import RunSet
-from cqlib.report.verdicts import ClaimResult
+from cqlib.report.claim_cards import Card, at_temperatures, cards, count_claims
+from cqlib.report.facts import gpu_hours
+from cqlib.report.run_sets import RunSet, places
+from cqlib.report.verdicts import Results
 from cqlib.util.paths import PUBLISHED, ROOT
-from cqlib.util.text import counted, markdown_table
+from cqlib.util.text import counted, duration, megabytes
 
+EXECUTED = PUBLISHED / "notebooks"
+"""Executed notebooks, which are linked where they are there; else the sources are."""
+DEFAULT_RUN = PUBLISHED / "bench" / "default_run.json"
+"""Time and memory of the default command, as measured."""
 DECIMALS = {"BPD": 2, "IS-lite0@T0": 2, "FD-lite0@T0": 1, "KD-lite0@T0": 3, "FD-lite0@T1": 1, "Recall-lite0@T0": 2}
 """The measured columns and their decimals."""
-SLIM = ("BPD", "FD-lite0@T0")
-"""Those of README."""
 REAL = {f"{q.lite0}@{t}": f"{q.lite0}{q.real}" for q in SCORES for t in TEMPERATURES}
 """A score of samples -> the same of real images, which have no temperature."""
-BESIDE = {"table2": ("table3/cqf-2-scales",)}
-"""Rows shown with a table that they do not stand in."""
 HEADLINES = {
     "f lowers BPD, with and without L_Q": {"with": "f-quality-bpd", "without": "f-bpd"},
     "L_Q improves IS and FID without f": {"IS": "quality-loss-is", "FID": "quality-loss-fid"},
@@ -31,23 +42,20 @@ HEADLINES = {
     "CQ-F covers the data better than GAN by recall (our own claim)": {"": "cq-f-gan-recall"},
 }
 """What a reader wants to know first -> the claims of Table 1 that say it, each under the word for its part of it."""
-SURVIVES = "†"
 
 
-def headlines(sets: Sequence[RunSet]) -> str:
-    """The chief claims of Table 1 with their verdicts, a line each."""
-    runs = fullest(paper.TABLE1, sets)
+def headline_verdicts(runs: RunSet) -> dict[str, str]:
+    """The chief claims of Table 1 with their verdicts in words."""
     tests = {card.claim.id: card.tests for card in cards([runs], "table1")}
-    where = f"`{runs.data}`, {runs.size}×{runs.size} pixels, {counted(_seeds(runs, paper.TABLE1), 'seed')}"
-    lines = [f"What came out on {where} (T = 0: samples without the decoder's noise; T = 1: with it):", ""]
+    words = {}
     for text, claims in HEADLINES.items():
         found: dict[str, dict[str, list[str]]] = {}  # temperature -> verdict -> parts
         for part, claim in claims.items():
             for result in (result for results in tests[f"table1/{claim}"][:1] for result in results):
                 found.setdefault(result.at, {}).setdefault(result.verdict, []).append(part)
         verdicts = [(verdicts_of(of_parts), at) for at, of_parts in found.items()]
-        lines.append(f"- {text}: **{at_temperatures(verdicts) if verdicts else 'not run'}**.")
-    return "\n".join(lines)
+        words[text] = at_temperatures(verdicts) if verdicts else "not run"
+    return words
 
 
 def verdicts_of(parts: Mapping[str, Sequence[str]]) -> str:
@@ -57,73 +65,48 @@ def verdicts_of(parts: Mapping[str, Sequence[str]]) -> str:
     return " and ".join(f"{verdict} ({', '.join(names)})" for verdict, names in parts.items())
 
 
-def slim_table(which: paper.Table, sets: Sequence[RunSet]) -> str:
-    """BPD and the Fréchet distance of a table's rows, printed and measured, their weights and commands."""
-    runs, lines = fullest(which, sets), []
-    for row in which.rows:
-        printed = ", ".join(_printed(number) for number in row.numbers[:3] if number.metric in ("bpd", "fid"))
-        seeds = f"{training_command(row.id, runs.profile)} --seeds {len(runs.done(row.id)) or 1}"
-        lines.append([_with_weights(runs, row), printed, *(mean(runs, row.id, name) for name in SLIM), f"`{seeds}`"])
-    lines.append(["real images", "", *_real_images(runs, SLIM), ""])
-    header = ["model (link: weights)", "paper: BPD, FID", *map(_heading, SLIM), "command"]
-    return f"{_caption(runs, which)}\n\n{markdown_table(header, lines)}"
+def fullest(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
+    """The published run set with the most rows of a table; of such that of `quick`, which the default command trains,
+    else the one with the most records."""
+    return places(sets, [row.id for row in which.rows], "quick")[0][0]
 
 
-def _with_weights(runs: RunSet, row: paper.Row) -> str:
+def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
+    """Every other run set that has at least two of a table's rows."""
+    return [runs for runs in sets if runs != fullest(sets, which)
+            and sum(bool(runs.done(row.id)) for row in which.rows) > 1]  # fmt: skip
+
+
+def rows_of(which: paper.Table) -> list[paper.Row]:
+    """The rows of a table, and what stands with them."""
+    return [*which.rows, *([paper.ROWS["table3/cqf-2-scales"]] if which is paper.TABLE2 else [])]
+
+
+def with_weights(runs: RunSet, row: paper.Row) -> str:
     """The label of a row, a link to the published weights of its first seed if there are any."""
     file = PUBLISHED / "models" / f"{slug(paper.canonical(row.id), runs.data, runs.profile, 0)}.safetensors"
     return f"[{row.label}]({file.relative_to(ROOT)})" if file.is_file() else row.label
 
 
-def table(which: paper.Table, sets: Sequence[RunSet]) -> str:
-    """A table's printed numbers beside those of the fullest run set, means ± standard deviation over seeds."""
-    return _table(which, fullest(which, sets))
-
-
-def other_tables(which: paper.Table, sets: Sequence[RunSet]) -> str:
-    """`table` of every other run set that has at least two of its rows."""
-    others = [runs for runs in sets if runs != fullest(which, sets)]
-    return "\n\n".join(_table(which, runs) for runs in others if sum(bool(runs.done(row.id)) for row in which.rows) > 1)
-
-
-def _table(which: paper.Table, runs: RunSet) -> str:
-    lines = []
-    for row in (*which.rows, *(paper.ROWS[row] for row in BESIDE.get(which.id, ()))):
-        label = row.label + (f" [{', '.join(row.ticks)}]" if row.ticks and which.id == "table2" else "")
-        measured = [mean(runs, row.id, name) for name in DECIMALS]
-        lines.append([label, *map(_printed, row.numbers[:3]), *measured, str(len(runs.done(row.id)) or "none yet")])
-    lines.append(["real images", "", "", "", *_real_images(runs, tuple(DECIMALS)), ""])
-    header = ["", "paper: BPD", "paper: IS", "paper: FID", *map(_heading, DECIMALS), "seeds"]
-    return f"{_caption(runs, which)}\n\n{markdown_table(header, lines)}"
-
-
-def _printed(number: paper.Number) -> str:
+def printed(number: paper.Number) -> str:
     """A number of the paper with its mark."""
     return f"{number.text} {number.mark}".strip().replace("*", r"\*")
 
 
-def _heading(name: str) -> str:
-    """ "FD-lite0, T = 0" of "FD-lite0@T0"."""
-    return name.replace("@T", ", T = ")
+def seeds(runs: RunSet, which: paper.Table) -> str:
+    """ "5 seeds": the most that a row has."""
+    return counted(max(len(runs.done(row.id)) for row in which.rows), "seed")
 
 
-def _real_images(runs: RunSet, names: Sequence[str]) -> list[str]:
-    """What real images get in each score; BPD has none."""
-    bars = {name: runs.real_images(REAL[name]) if name in REAL else None for name in names}
-    return ["" if bar is None else decimal(name, bar.value, DECIMALS[name]) for name, bar in bars.items()]
+def sample_counts(runs: RunSet) -> str:
+    """How many samples stand behind the scores."""
+    counts = {run.metrics["FD-lite0@T1"].n for run in runs.records if "FD-lite0@T1" in run.metrics}
+    return " or ".join(f"{n:,}" for n in sorted(counts))
 
 
-def _caption(runs: RunSet, which: paper.Table) -> str:
-    """Of what run set a table is, and what its stars mean, if there are any."""
-    counts = sorted({run.metrics["FD-lite0@T1"].n for run in runs.records if "FD-lite0@T1" in run.metrics})
-    words = f"Here: {runs.label}, {counted(_seeds(runs, which), 'seed')}, n = {' or '.join(f'{n:,}' for n in counts)}."
-    footnote = paper.FOOTNOTES["frozen-gan"]
-    starred = any(bpd.starred for row in which.rows if (bpd := runs.mean(row.id, "BPD")))
-    return words + rf" \*: {footnote[0].lower()}{footnote[1:]}." * starred
-
-
-def _seeds(runs: RunSet, which: paper.Table) -> int:
-    return max(len(runs.done(row.id)) for row in which.rows)
+def starred(runs: RunSet, which: paper.Table) -> bool:
+    """Whether any BPD is that of a frozen GAN."""
+    return any(bpd.starred for row in which.rows if (bpd := runs.mean(row.id, "BPD")))
 
 
 def mean(runs: RunSet, row: str, metric: str) -> str:
@@ -134,45 +117,77 @@ def mean(runs: RunSet, row: str, metric: str) -> str:
     return decimal(metric, found.value, DECIMALS[metric]) + spread + r" \*" * found.starred
 
 
-def claims(which: paper.Table, sets: Sequence[RunSet]) -> str:
-    """The claims of a table by verdict."""
-    all_cards = cards([fullest(which, sets)], f"{which.id}/")
-    counts = []
+def of_real_images(runs: RunSet, name: str) -> str:
+    """What real images get in a score; BPD has none."""
+    bar = runs.real_images(REAL[name]) if name in REAL else None
+    return "" if bar is None else decimal(name, bar.value, DECIMALS[name])
+
+
+def claim_counts(all_cards: Sequence[Card], which: paper.Table) -> dict[str, dict[str, int]]:
+    """Whose claims -> how many have each verdict."""
+    counts = {}
     for own, whose in ((False, f"of Table {which.id[-1]}"), (True, "of this project's own")):
-        counted_claims = count_claims(card for card in all_cards if card.claim.own == own)
-        found = ", ".join(f"{name}: {count}" for name, count in counted_claims.items() if count)
-        counts += [f"{sum(counted_claims.values())} claims {whose}; {found}."] if found else []
-    lines = []
-    for card in (card for card in all_cards if card.tests):
-        results = [result for tested in card.tests for result in tested]
-        sentence = card.claim.sentence + " (this project's own claim)" * card.claim.own
-        lines.append([card.words, sentence, "; ".join(map(_effect, results)), _check(results)])
-    if not lines:
-        return " ".join(counts)
-    shown = markdown_table(["verdict", "claim", "measured effect and 95 % interval", "by KD"], lines)
-    number = which.id[-1]
-    mark = f"{SURVIVES}: survives Holm's correction for the number of tests of Table {number} at that temperature."
-    return f"{' '.join(counts)}\n\n{shown}" + f"\n\n{mark}" * (f" {SURVIVES}" in shown)
+        if of_whom := [card for card in all_cards if card.claim.own == own]:
+            counts[whose] = count_claims(of_whom)
+    return counts
 
 
-def _effect(result: ClaimResult) -> str:
-    """ "T = 0: +0.6 % [−11.0, +12.2] (could have detected 14.1 %)"."""
-    mark, power = SURVIVES * result.survives, f" (could have detected {result.power})" * bool(result.power)
-    return f"{result.at}{': ' * bool(result.at)}{result.text} {mark}".rstrip() + power
-
-
-def _check(results: Sequence[ClaimResult]) -> str:
+def by_kid(results: Results) -> str:
     """What KID says of a claim about FID: "agrees", or its own verdict; empty for others."""
     checks = [(f"**{r.check.verdict}**" if r.disagrees else "agrees", r.at) for r in results if r.check]
     return at_temperatures(checks) if checks else ""
 
 
-def fullest(which: paper.Table, sets: Sequence[RunSet]) -> RunSet:
-    """The published run set with the most rows of a table; of such that of `quick`, which the default command trains,
-    else the one with the most records."""
+def profile_runs(sets: Sequence[RunSet]) -> Iterator[tuple[str, str, RunSet | None]]:
+    """Each profile but that of tests, its images, and the run set in which CQ-F has been run by today's recipe."""
+    for profile in list(PROFILES)[1:]:
+        data = default_data("table1/cq-f", profile)[0]
+        size = image_size(data, profile)
+        names = (runs for runs in sets if (runs.profile, runs.data, runs.size) == (profile, data, size))
+        yield profile, f"`{data}` {size}×{size}", next((runs for runs in names if _is_of_today(runs)), None)
 
-    def full(runs: RunSet) -> tuple[int, bool, int]:
-        of_rows = [runs.records_of(row.id) for row in which.rows]
-        return sum(map(bool, of_rows)), runs.profile == "quick", sum(map(len, of_rows))
 
-    return max(sets, key=full)
+def _is_of_today(runs: RunSet) -> bool:
+    """Whether CQ-F has been run by today's recipe and scored by today's rule."""
+    done = runs.done("table1/cq-f")
+    return bool(done) and all(run.config_hash == experiment_of(run).config_hash for run in done)
+
+
+def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
+    """Time and memory: of the default command, as measured; of one seed of Table 1, by records or as estimated."""
+    if profile == "quick":
+        run = default_run()
+        return (duration(run["seconds"]), megabytes(run["memory_mb"] * 1e6)) if run else ("not timed yet",) * 2
+    if profile == "paper":
+        return f"{gpu_hours('Table 1'):.0f} h of an A100, estimated", "—"
+    done = [run for row in paper.TABLE1.rows for run in (runs.done(row.id)[:1] if runs else ())]
+    if len(done) < len(paper.TABLE1.rows):
+        return "—", "—"
+    memory = max(run.peak_memory_bytes or 0 for run in done)
+    return f"{duration(sum(run.seconds for run in done))} of a core", megabytes(memory)
+
+
+def default_run() -> dict[str, Any]:
+    """Time and memory of the default command, as measured; empty where they were not."""
+    return json.loads(DEFAULT_RUN.read_text()) if DEFAULT_RUN.is_file() else {}
+
+
+def equation_map() -> Iterator[tuple[str, Iterable[str], Iterable[str]]]:
+    """Where equations are computed, "module:name", with their numbers and what they are."""
+    numbered = [(where, f"({number})", what) for number, (what, where) in enumerate(paper.EQUATIONS, 1)]
+    for where, same in groupby(numbered, key=itemgetter(0)):
+        _, numbers, texts = zip(*same, strict=True)
+        yield where, numbers, texts
+
+
+def title(file: Path) -> str:
+    """The first heading of a notebook."""
+    cells = json.loads(file.read_text())["cells"]
+    lines = (line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"])
+    return next(line for line in lines if line.startswith("# ")).removeprefix("# ").strip()
+
+
+def shown(file: Path) -> str:
+    """Where a notebook can be read, from the root: executed, if that is published."""
+    executed = EXECUTED / file.name
+    return str((executed if executed.is_file() else file).relative_to(ROOT))

@@ -75,10 +75,10 @@ def test_readme_is_short():
 
 def test_a_table_is_of_quick_where_it_has_all_rows_and_else_of_what_has_more():
     fuller = run_sets([], [*records(1), *records(2, profile="study")])
-    assert markdown.fullest(paper.TABLE1, fuller).profile == "quick"
+    assert markdown.fullest(fuller, paper.TABLE1).profile == "quick"
     rows = tuple(row.id for row in paper.TABLE1.rows)
     lacking = run_sets([], [*records(3, rows[1:]), *records(1, profile="study")])
-    assert markdown.fullest(paper.TABLE1, lacking).profile == "study"
+    assert markdown.fullest(lacking, paper.TABLE1).profile == "study"
 
 
 def test_headlines_name_the_metric_where_verdicts_differ():
@@ -88,19 +88,19 @@ def test_headlines_name_the_metric_where_verdicts_differ():
 
 def test_the_default_command_has_the_time_that_was_measured(tmp_path, monkeypatch):
     file = tmp_path / "default_run.json"
-    monkeypatch.setattr(readme, "DEFAULT_RUN", file)
-    assert "| not timed yet |" in readme.profiles([])
+    monkeypatch.setattr(markdown, "DEFAULT_RUN", file)
+    assert "| not timed yet |" in readme.part("profiles", [])
     measured = {"seconds": 1020, "seconds_again": 14.6, "memory_mb": 3456.7, "machine": "2 cores"}
     file.write_text(json.dumps(measured))
-    assert "| 17 min | 3,457 MB |" in readme.profiles([])
-    assert "on 2 cores; started again, 15 s." in readme.profiles([])
+    assert "| 17 min | 3,457 MB |" in readme.part("profiles", [])
+    assert "on 2 cores; started again, 15 s." in readme.part("profiles", [])
 
 
 def test_executed_notebooks_are_linked_where_they_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(readme, "EXECUTED", ROOT / "notebooks" / "solutions")
-    assert "(notebooks/solutions/01_two_kl_divergences.ipynb)" in readme.lessons([])
-    monkeypatch.setattr(readme, "EXECUTED", tmp_path)
-    assert "(notebooks/01_two_kl_divergences.ipynb)" in readme.lessons([])
+    monkeypatch.setattr(markdown, "EXECUTED", ROOT / "notebooks" / "solutions")
+    assert "(notebooks/solutions/01_two_kl_divergences.ipynb)" in readme.part("lessons", [])
+    monkeypatch.setattr(markdown, "EXECUTED", tmp_path)
+    assert "(notebooks/01_two_kl_divergences.ipynb)" in readme.part("lessons", [])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
