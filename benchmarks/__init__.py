@@ -1,7 +1,8 @@
 """python -m benchmarks: what this project says is fast, against what it replaces, side by side in one run.
 
-`measuring` compares two sides, `sides` runs each in its own process, `machine` measures what the machine can do at
-best. `steps`, `flow`, `images`, `sampling`, `memory` and `two_workers` have a group of rows each; `plain`,
-`torchflows_nvp` and `sngan_example` are the other sides: a textbook loop, and public libraries. `table` holds all rows,
-`page` renders docs/performance.md.
+A row is measured by its `results` and registered in `table`. Most are a `comparison` of `sides`, each in its own
+process: `steps`, `flow`, `scores`, `feeding`, `sampling`; the others are `time_to_quality`, `memory`, `cost`,
+`workers`. `textbook`, `torchflows_nvp` and `sngan_example` are the other sides: a textbook loop, and public libraries.
+`machine` measures what the machine can do at best, `page` and `pictures` render docs/performance.md. `default_run` is a
+command of its own.
 """

@@ -14,18 +14,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure rows, or render docs/performance.md from what has been published; the exit code."""
     from benchmarks import page, table
     from cqlib.cli.options import Parser
-    from cqlib.util.files import write_atomic
 
     parser = Parser(prog="python -m benchmarks", description="Time what this project says is fast, side by side with "
                     "what it replaces.", formatter_class=argparse.RawDescriptionHelpFormatter,
                     epilog="rows: " + ", ".join(table.ROWS))  # fmt: skip
     parser.add_argument("rows", nargs="*", metavar="ROW", help="default: all that this kind of device has")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
-    parser.add_argument("--markdown", action="store_true", help="measure nothing, render docs/performance.md")
+    parser.add_argument("--json", type=Path, metavar="FILE",
+                        help="put results here; rows there of this commit are not measured again")  # fmt: skip
+    parser.add_argument("--markdown", action="store_true",
+                        help="measure nothing, render docs/performance.md and its pictures")  # fmt: skip
     with one_line_errors("python -m benchmarks"):
         options = parser.parse_args(argv)
         if options.markdown:
-            write_atomic(page.PAGE, page.render(page.PAGE.read_text()))
+            page.write()
             return 0
         return table.measure_rows(options.rows, options.json)
     raise AssertionError("unreachable")

@@ -7,7 +7,8 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from benchmarks.measuring import Measurement, Other, Side, Work, repeated
+from benchmarks.comparison import Comparison, Other
+from benchmarks.sides import Side, Work, repeated
 from benchmarks.steps import CQF, Recipes, torchflows_f
 from cqlib.models.registry import build
 from cqlib.training.device import fast_bf16, keep_freed_memory
@@ -44,8 +45,8 @@ def inverse(recipe: Recipes, *, library: bool = False, as_trained: bool = True, 
     return side
 
 
-MEASUREMENTS = (
-    Measurement("flow-inverse", inverse(CQF), (
+ROWS = (
+    Comparison("flow-inverse", inverse(CQF), (
         Other("the same, eager fp32, contiguous", inverse(CQF, as_trained=False)),
         Other("torchflows, the same nets, eager fp32", inverse(CQF, library=True, as_trained=False), cpu=1.5, cuda=1.5,
               needs="torchflows"),

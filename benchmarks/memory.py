@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 
 from benchmarks import sides
-from benchmarks.measuring import Result, Side, prepared
+from benchmarks.comparison import Ratio
+from benchmarks.sides import Side
 from benchmarks.steps import ours, random_images
 from cqlib.models.registry import RECIPES, build
-from cqlib.training.device import fast_bf16, wall_clock
+from cqlib.training.device import fast_bf16
 from cqlib.training.loop import train
 from cqlib.util import provenance
 
@@ -40,24 +41,24 @@ def growth(device: torch.device, first: int = 200, last: int = 1000) -> dict[str
 
 
 def _growth() -> dict[str, float]:
-    with sides.process("the growth of memory", "growth") as ask:
+    with sides.process("the growth of memory", "benchmarks.memory") as ask:
         return json.loads(ask())
 
 
-class Growth:
+class MemoryGrowth:
     """Memory must not grow over 1,000 training steps. Target 0.97, since allocators hold on to what they once had."""
 
     name = "memory-growth"
     kinds = ("cpu", "cuda")
 
-    def results(self, device: torch.device) -> list[Result]:
+    def results(self, device: torch.device) -> list[Ratio]:
         """Bytes after 200 steps against those after 1,000, in a process of its own."""
         found = _growth()
         ratio, target = found["before"] / found["after"], 0.97
         name = provenance.device_name(device, bf16=fast_bf16(device))
-        return [Result(self.name, found["late_s"], "CQ-F after 200 steps; ours: after 1,000", found["early_s"], ratio,
-                       target, ratio >= target, 1, name, ratio, ratio, "memory", found["after"],
-                       found["before"])]  # fmt: skip
+        return [Ratio(self.name, found["late_s"], "CQ-F after 200 steps", found["early_s"], ratio, target,
+                      ratio >= target, 1, name, ratio, ratio, "memory", "after 1,000", int(found["after"]),
+                      int(found["before"]))]  # fmt: skip
 
 
 class PaperMemory:
@@ -70,12 +71,18 @@ class PaperMemory:
         """The step itself."""
         return (ours(lambda _: RECIPES["table1/cq-f"]("table1/cq-f", "paper", 32)),)
 
-    def results(self, device: torch.device) -> list[Result]:
+    def results(self, device: torch.device) -> list[Ratio]:
         """The most memory on the card over a few training steps against 16 GB."""
-        used, limit = sides.peak(self.name, 0), 16 * 10**9
-        work = prepared(self.sides()[0], device)
-        work.run()
-        taken = wall_clock(work.run, device) / work.units
-        name = provenance.device_name(device, bf16=work.format is torch.bfloat16)
-        return [Result(self.name, taken, "16 GB", taken, limit / used, 1.0, used <= limit, 1, name, limit / used,
-                       limit / used, "memory", used, limit)]  # fmt: skip
+        with sides.turns(self.name, [0]) as (turn,):
+            _, used = turn()
+            taken, _ = turn()
+        limit = 16 * 10**9
+        name = provenance.device_name(device, bf16=False)
+        return [Ratio(self.name, taken, "16 GB", taken, limit / used, 1.0, used <= limit, 1, name, limit / used,
+                      limit / used, "memory", "", used, limit)]  # fmt: skip
+
+
+ROWS = (MemoryGrowth(), PaperMemory())
+
+if __name__ == "__main__":
+    print(json.dumps(growth(sides.this_device())), flush=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.measuring import Measurement, Other, Side, Work
+from benchmarks.comparison import Comparison, Other
+from benchmarks.sides import Side, Work
 from cqlib.models.pixelcnnpp import PixelCNNPPConfig
 from cqlib.models.pixelrnn import PixelRNN
 from cqlib.models.registry import RECIPES, build
@@ -64,11 +65,11 @@ def words(what: str, values: int, positions: int) -> str:
     return f"a full pass per {what} ({positions} of {values:,} timed a round)"
 
 
-MEASUREMENTS = (
-    Measurement("pixelcnnpp-sampling", pixelcnnpp(True), (
+ROWS = (
+    Comparison("pixelcnnpp-sampling", pixelcnnpp(True), (
         Other(words("pixel", 32 * 32, POSITIONS), pixelcnnpp(False), cpu=30, cuda=30),
     )),
-    Measurement("pixelrnn-sampling", pixelrnn(True), (
+    Comparison("pixelrnn-sampling", pixelrnn(True), (
         Other(words("value", 3 * 16 * 16, 4), pixelrnn(False), cpu=5, cuda=5),
     )),
 )  # fmt: skip

@@ -1,42 +1,77 @@
-"""Sides in processes of their own: what one sets for its process, such as how memory is kept
-(`cqlib.training.device.keep_freed_memory`), does not help the others, and its memory is its own.
+"""A side of a comparison: work that is prepared once and run again and again, in a process of its own. What one sets
+for its process, such as how memory is kept (`cqlib.training.device.keep_freed_memory`), does not help the others, and
+its memory is its own.
 
-`python -m benchmarks.sides time|memory NAME K` prepares side K (0: ours) of the measurement NAME; for each line that it
-reads, `time` runs the side once and prints the seconds of a unit, `memory` prints the bytes of preparing it and running
-it once. `python -m benchmarks.sides growth` prints what a long training takes (`benchmarks.memory.growth`).
+`python -m benchmarks.sides NAME K` prepares side K of the row NAME; for each line that it reads it runs the side once
+and prints the seconds of a unit, and the most bytes taken so far beyond those in use at its start.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import psutil
 import torch
 
-from benchmarks.measuring import Result, Side, Turn, prepared
+from cqlib.cli.tasks import thread_limits
 from cqlib.metrics.precision import full_fp32
 from cqlib.training.device import wall_clock
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
 
 
+@dataclass(frozen=True)
+class Work:
+    """One side, ready to run. What is compared is the time of a unit: a training step, a batch of images, …"""
+
+    run: Callable[[], object]
+    units: float = 1.0
+    """How many units one run does; a part of 1 where the rest of a unit is extrapolated."""
+    images: float = 0.0
+    """Images of a unit."""
+    format: torch.dtype | None = None
+    """Of the convolutions, where the share of the machine's peak is to be told."""
+
+
+Side = Callable[[torch.device], Work]
+Turn = Callable[[], tuple[float, int]]
+"""Runs a side once: the seconds of a unit, and the most bytes so far."""
+
+
+def repeated(action: Callable[[], object], units: int, *, images: float, format: torch.dtype | None = None) -> Work:
+    """`units` calls of what does one unit; nothing that it returns is kept."""
+
+    def run() -> None:
+        for _ in range(units):
+            action()
+
+    return Work(run, units, images, format)
+
+
+def prepared(side: Side, device: torch.device) -> Work:
+    """The side's work; each starts from the same random numbers."""
+    torch.manual_seed(0)
+    return side(device)
+
+
 @contextlib.contextmanager
-def process(name: str, *arguments: str) -> Iterator[Callable[[], str]]:
-    """A function that asks a fresh process of this module's command for its next line. UserError, with the last word of
-    the process, where it has ended; `name` is what it measures."""
-    command = [sys.executable, "-m", "benchmarks.sides", *arguments]
+def process(what: str, module: str, *arguments: str, threads: int | None = None) -> Iterator[Callable[[], str]]:
+    """A function that asks a fresh `python -m module arguments…`, of so many threads, for its next line. UserError,
+    with the last word of the process, where it has ended; `what` is measured there."""
+    environment = os.environ | (thread_limits(threads) if threads else {})
     with (
         tempfile.TemporaryFile("w+") as errors,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True) as child,
-    ):
+        subprocess.Popen([sys.executable, "-m", module, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         stderr=errors, text=True, env=environment) as child,
+    ):  # fmt: skip
         stdin, stdout = child.stdin, child.stdout
         assert stdin is not None and stdout is not None
 
@@ -48,7 +83,7 @@ def process(name: str, *arguments: str) -> Iterator[Callable[[], str]]:
                 return line
             errors.seek(0)
             last = (errors.read().strip().splitlines() or ["no word of why"])[-1]
-            raise UserError(f"{name} could not be measured: {last}")
+            raise UserError(f"{what} could not be measured: {last}")
 
         try:
             yield ask
@@ -59,28 +94,16 @@ def process(name: str, *arguments: str) -> Iterator[Callable[[], str]]:
 
 
 @contextlib.contextmanager
-def turns(name: str, sides: Sequence[int]) -> Iterator[list[Turn]]:
-    """For each of these sides of a measurement a function that runs it once more, in its process, and returns the
-    seconds of a unit."""
+def turns(name: str, numbers: Sequence[int]) -> Iterator[list[Turn]]:
+    """For each of these sides of a row a function that runs it once more, in its process."""
     with contextlib.ExitStack() as stack:
-        asks = [stack.enter_context(process(f"side {k} of {name}", "time", name, str(k))) for k in sides]
-        yield [partial(_number, ask) for ask in asks]
+        processes = [process(f"side {k} of {name}", "benchmarks.sides", name, str(k)) for k in numbers]
+        yield [partial(_turn, stack.enter_context(each)) for each in processes]
 
 
-def _number(ask: Callable[[], str]) -> float:
-    return float(ask())
-
-
-def peak(name: str, k: int) -> int:
-    """Bytes that side k of a measurement takes beyond the code's."""
-    with process(f"the memory of side {k} of {name}", "memory", name, str(k)) as ask:
-        return int(ask())
-
-
-def with_memory(name: str, sides: Sequence[int], results: Sequence[Result]) -> list[Result]:
-    """The results of a measurement of these sides, ours first, with the memory of both."""
-    ours, *others = (peak(name, k) for k in sides)
-    return [replace(r, ours_bytes=ours, other_bytes=other) for r, other in zip(results, others, strict=True)]
+def _turn(ask: Callable[[], str]) -> tuple[float, int]:
+    seconds, taken = ask().split()
+    return float(seconds), int(taken)
 
 
 def resident(device: torch.device) -> int:
@@ -98,32 +121,22 @@ def highest(device: torch.device) -> int:
     return provenance.peak_memory_bytes(device)
 
 
-def bytes_of(side: Side, device: torch.device) -> int:
-    """What preparing the side and running it once takes beyond what was in memory before."""
+def answer(side: Side, device: torch.device) -> None:
+    """Run the side once for each line of standard input."""
     before = resident(device)
-    with full_fp32():
-        prepared(side, device).run()
-    return max(0, highest(device) - before)
-
-
-def main(kind: str, name: str = "", k: str = "0") -> None:
-    """Answer each line of standard input."""
-    from benchmarks import memory
-    from benchmarks.table import ROWS
-
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if kind == "growth":
-        print(json.dumps(memory.growth(device)), flush=True)
-        return
-    side = ROWS[name].sides()[int(k)]
-    if kind == "memory":
-        print(bytes_of(side, device), flush=True)
-        return
     with full_fp32():
         work = prepared(side, device)
         for _ in sys.stdin:
-            print(wall_clock(work.run, device) / work.units, flush=True)
+            seconds = wall_clock(work.run, device) / work.units
+            print(seconds, max(0, highest(device) - before), flush=True)
+
+
+def this_device() -> torch.device:
+    """The GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    from benchmarks.table import ROWS
+
+    answer(ROWS[sys.argv[1]].sides()[int(sys.argv[2])], this_device())

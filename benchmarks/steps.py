@@ -13,9 +13,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measuring import Measurement, Other, Side, Work, repeated
-from benchmarks.plain import floats, plain_stepper
+from benchmarks.comparison import Comparison, Other
+from benchmarks.sides import Side, Work, repeated
 from benchmarks.sngan_example import critic_net, generator_net, sngan_stepper
+from benchmarks.textbook import TextbookLoop, floats
 from cqlib.experiments.experiment import IMAGE_SIZE
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
@@ -30,7 +31,7 @@ IMAGES = 2000
 """Random images that stand for a data set."""
 STEPS = 4
 """A run's: the lazy penalty comes every fourth."""
-PLAIN = "textbook loop: DataLoader, eager fp32, contiguous"
+TEXTBOOK = "textbook loop: DataLoader, eager fp32, contiguous"
 
 Recipes = Callable[[torch.device], Recipe]
 
@@ -40,12 +41,13 @@ def random_images(size: int, n: int = IMAGES) -> Tensor:
     return torch.randint(256, (n, 3, size, size), dtype=torch.uint8)
 
 
-def of_row(row: str) -> Recipes:
-    """The row's recipe of the profile that goes with the device; bf16 where it is fast, also under `paper`."""
+def of_row(row: str, size: int | None = None) -> Recipes:
+    """The row's recipe of the profile that goes with the device, by default at the profile's image size; bf16 where it
+    is fast, also under `paper`."""
 
     def recipe(device: torch.device) -> Recipe:
         profile = "paper" if device.type == "cuda" else "quick"
-        found = RECIPES[row](row, profile, IMAGE_SIZE[profile])
+        found = RECIPES[row](row, profile, size or IMAGE_SIZE[profile])
         return replace(found, training=replace(found.training, autocast="auto"))
 
     return recipe
@@ -71,15 +73,16 @@ def ours(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] =
     return side
 
 
-def plain(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] = lambda system: None) -> Side:
+def textbook(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] = lambda system: None) -> Side:
     """The textbook step on the same system, perhaps changed."""
 
     def side(device: torch.device) -> Work:
         r = recipe(device)
         system = build(r.system)
         change(system)
-        step = plain_stepper(system, random_images(r.system.size), r.training, device)
-        return repeated(step, steps, images=r.training.batch_size)
+        t = r.training
+        loop = TextbookLoop(system, random_images(r.system.size), t, device, done=t.steps // 2)
+        return repeated(loop.step, steps, images=t.batch_size)
 
     return side
 
@@ -129,21 +132,24 @@ def example(recipe: Recipes, steps: int = STEPS) -> Side:
 
 
 CQF, GAN, NVP = of_row("table1/cq-f"), of_row("table1/gan"), of_row("table3/nvp")
+PIXELCNNPP, VAE_IAF = of_row("table3/pixelcnnpp"), of_row("table3/vae-iaf")
 
-MEASUREMENTS = (
-    Measurement("cqf-step", ours(CQF), (
-        Other(PLAIN, plain(CQF), cpu=1.5, cuda=4.0),
-        Other("the same nets, f by torchflows, textbook loop", plain(CQF, change=torchflows_f), cpu=1.5,
+ROWS = (
+    Comparison("cqf-step", ours(CQF), (
+        Other(TEXTBOOK, textbook(CQF), cpu=1.5, cuda=4.0),
+        Other("the same nets, f by torchflows, textbook loop", textbook(CQF, change=torchflows_f), cpu=1.5,
               needs="torchflows"),
     )),
-    Measurement("gan-step", ours(GAN), (Other(PLAIN, plain(GAN)),)),
-    Measurement("sngan-step", ours(sngan_recipe, 1), (Other(PLAIN, plain(sngan_recipe, 1)),)),
-    Measurement("sngan-example-step", ours(sngan_recipe, 1, examples_nets), (
+    Comparison("gan-step", ours(GAN), (Other(TEXTBOOK, textbook(GAN)),)),
+    Comparison("sngan-step", ours(sngan_recipe, 1), (Other(TEXTBOOK, textbook(sngan_recipe, 1)),)),
+    Comparison("sngan-example-step", ours(sngan_recipe, 1, examples_nets), (
         Other("torch-fidelity's SNGAN example; ours: on its nets", example(sngan_recipe, 1)),
     )),
-    Measurement("nvp-step", ours(NVP), (
-        Other(PLAIN, plain(NVP)),
-        Other("nets of the same widths and blocks, couplings by torchflows", plain(NVP, change=torchflows_nvp),
+    Comparison("nvp-step", ours(NVP), (
+        Other(TEXTBOOK, textbook(NVP)),
+        Other("nets of the same widths and blocks, couplings by torchflows", textbook(NVP, change=torchflows_nvp),
               needs="torchflows"),
     )),
+    Comparison("pixelcnnpp-step", ours(PIXELCNNPP, 1), (Other(TEXTBOOK, textbook(PIXELCNNPP, 1)),)),
+    Comparison("vae-iaf-step", ours(VAE_IAF, 1), (Other(TEXTBOOK, textbook(VAE_IAF, 1)),)),
 )  # fmt: skip

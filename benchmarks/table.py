@@ -1,42 +1,51 @@
-"""All rows, and the table that is printed."""
+"""All rows, the files that keep what they gave, and the lines that are printed."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
+from pydantic import TypeAdapter
 
-from benchmarks import flow, images, memory, sampling, sides, steps
-from benchmarks.measuring import SAME_WORK, Measurement, Result, measure
-from benchmarks.two_workers import TwoWorkers
+from benchmarks import cost, feeding, flow, memory, sampling, scores, sides, steps, time_to_quality, workers
+from benchmarks.comparison import SAME_WORK, Ratio
+from benchmarks.cost import Growth, exponent
+from benchmarks.time_to_quality import Learning
 from cqlib.util import provenance
 from cqlib.util.errors import unknown
 from cqlib.util.files import write_atomic
 from cqlib.util.text import megabytes
 
-Row = Measurement | memory.Growth | memory.PaperMemory | TwoWorkers
+Entry = Ratio | Growth | Learning
+KINDS: dict[str, type] = {"ratios": Ratio, "growth": Growth, "learning": Learning}
+"""Of entries, as a file groups them."""
 
-ROWS: dict[str, Row] = {
-    row.name: row
-    for row in (
-        *steps.MEASUREMENTS,
-        *flow.MEASUREMENTS,
-        *images.MEASUREMENTS,
-        *sampling.MEASUREMENTS,
-        memory.Growth(),
-        memory.PaperMemory(),
-        TwoWorkers(),
-    )
-}
-"""Name -> what is measured under it."""
+
+class Row(Protocol):
+    """What is measured under a name, on some kinds of devices ("cpu", "cuda")."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kinds(self) -> tuple[str, ...]: ...
+
+    def results(self, device: torch.device) -> Sequence[Entry]:
+        """Measure it."""
+        ...
+
+
+MODULES = (time_to_quality, steps, flow, scores, feeding, sampling, memory, cost, workers)
+ROWS: dict[str, Any] = {row.name: row for module in MODULES for row in module.ROWS}
+"""Name -> `Row`."""
 
 
 def select(names: Sequence[str], kind: str) -> list[Row]:
-    """The rows of those names, by default all that a kind of device ("cpu", "cuda") has; UsageError for another."""
+    """The rows of those names, by default all that a kind of device has; UsageError for another."""
     found = [row for row in ROWS.values() if kind in row.kinds]
     for name in names:
         if name not in {row.name for row in found}:
@@ -44,27 +53,32 @@ def select(names: Sequence[str], kind: str) -> list[Row]:
     return [row for row in found if not names or row.name in names]
 
 
-def results(row: Row, device: torch.device) -> list[Result]:
-    """A row measured, with the memory of its sides; sides whose package is not installed are left out and named."""
-    if not isinstance(row, Measurement):
-        return row.results(device) if _installed(row, getattr(row, "needs", "")) else []
-    there = [k for k, other in enumerate(row.others) if _installed(row, other.needs)]
-    numbers = [0, *(k + 1 for k in there)]
-    with sides.turns(row.name, numbers) as turns:
-        timed = measure(replace(row, others=tuple(row.others[k] for k in there)), device, turns)
-    return sides.with_memory(row.name, numbers, timed)
+def read(path: Path) -> list[Entry]:
+    """The entries of a file; none where there is no file."""
+    if not path.exists():
+        return []
+    groups = json.loads(path.read_text())
+    return [entry for kind, of in groups.items() for entry in TypeAdapter(list[KINDS[kind]]).validate_python(of)]
 
 
-def _installed(row: Row, package: str) -> bool:
-    """Whether a package that may be missing is there; if not, it is named."""
-    if not package or importlib.util.find_spec(package) is not None:
-        return True
-    print(f"{row.name:<20} {package} is not installed: pip install -e '.[test]'", flush=True)
-    return False
+def write(path: Path, entries: Iterable[Entry]) -> None:
+    """Put entries into a file, in the order of `ROWS`, in place of those of their rows and of rows that are no more."""
+    new, order = list(entries), list(ROWS)
+    kept = [e for e in read(path) if e.name in ROWS and e.name not in {one.name for one in new}]
+    every = sorted([*kept, *new], key=lambda e: order.index(e.name))
+    groups = {kind: [asdict(e) for e in every if isinstance(e, of)] for kind, of in KINDS.items()}
+    write_atomic(path, json.dumps(groups, indent=1) + "\n")
 
 
-def lines(r: Result) -> list[str]:
-    """A result as text: the comparison, and under it what else is known of ours."""
+def lines(entry: Entry) -> list[str]:
+    """An entry as text: of a comparison the ratio, and under it what else is known of ours."""
+    if isinstance(entry, Learning):
+        return [f"{entry.name:<20} {entry.side}: {entry.steps[-1]} steps in {entry.seconds[-1]:.0f} s, {entry.last}"]
+    if isinstance(entry, Growth):
+        times, memory = exponent(entry.values, entry.medians), exponent(entry.values, entry.bytes)
+        return [f"{entry.name:<20} exponent of seconds {times[0]:.2f} ± {times[1]:.2f}, of memory {memory[0]:.2f} ± "
+                f"{memory[1]:.2f}"]  # fmt: skip
+    r = entry
     spread = f"{r.ratio_low:.3g} to {r.ratio_high:.3g}"
     verdict = "holds" if r.holds else "does not hold"
     first = f"{r.name:<20} {r.ours_s:9.3g} s {r.other_s:9.3g} s {r.ratio:7.3g} ({spread:^15}) {r.target:6.3g}  "
@@ -80,25 +94,29 @@ def lines(r: Result) -> list[str]:
         more.append(f"{r.work_ratio:.2f} times the other's multiply-adds")
     if r.ours_bytes is not None:
         more.append(f"memory {megabytes(r.ours_bytes)}, other {megabytes(r.other_bytes or 0)}")
-    return [f"{first}{verdict:<13}  {r.n}  {r.other}", *([f"{'':<20}   {'; '.join(more)}"] if more else [])]
+    words = f"{r.other}; ours: {r.ours}" if r.ours else r.other
+    return [f"{first}{verdict:<13}  {r.n}  {words}", *([f"{'':<20}   {'; '.join(more)}"] if more else [])]
 
 
 HEADER = f"{'':<20} {'ours':>11} {'other':>11} {'ratio':>7} {'(least, most)':^17} {'target':>6}  {'':<13}  n  other"
 
 
 def measure_rows(names: Sequence[str] = (), json_path: Path | None = None) -> int:
-    """Measure the named rows, or all; print each as it is done, and write them to `json_path`; the exit code. A target
-    that is missed is a result, no failure. UsageError for an unknown name."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Measure the named rows, or all; print each as it is done, and put it into `json_path`, where a row of this
+    commit is not measured again; the exit code. A target that is missed is a result, no failure. UsageError for an
+    unknown name."""
+    device = sides.this_device()
     rows = select(names, device.type)
     print(f"{provenance.device_name(device, bf16=False)}\n{HEADER}", flush=True)
-    measured: list[Result] = []
     git = provenance.git()
     commit = git.commit and git.commit + "+" * bool(git.dirty)
+    done = {e.name for e in read(json_path) if e.commit == commit} if json_path and commit and not git.dirty else {}
     for row in rows:
-        for result in results(row, device):
-            measured.append(replace(result, commit=commit))
-            print("\n".join(lines(result)), flush=True)
+        if row.name in done:
+            print(f"{row.name:<20} was measured at this commit", flush=True)
+            continue
+        entries = [replace(entry, commit=commit) for entry in row.results(device)]
+        print("\n".join(line for entry in entries for line in lines(entry)), flush=True)
         if json_path is not None:
-            write_atomic(json_path, json.dumps([asdict(r) for r in measured], indent=1) + "\n")
+            write(json_path, entries)
     return 0

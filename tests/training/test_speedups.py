@@ -15,8 +15,9 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 from torch.nn.utils import parameters_to_vector
+from torch.optim.swa_utils import AveragedModel
 
-from benchmarks import plain
+from benchmarks import textbook
 from cqlib.experiments.experiment import experiment
 from cqlib.losses import discriminator_loss
 from cqlib.metrics.precision import full_fp32
@@ -26,7 +27,7 @@ from cqlib.nets.norms import GroupNorm
 from cqlib.training import loop as training
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import fast_bf16, to_device
-from cqlib.training.optimisers import optimiser
+from cqlib.training.optimisers import Average, optimiser, warm_ema
 from cqlib.training.timing import stepper
 from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
@@ -167,6 +168,24 @@ def test_fused_optimisers_move_the_weights_as_loops_do(name):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
+def test_the_average_of_weights_and_buffers_is_that_of_torch():
+    """Whose update asks the device how many there were."""
+    torch.manual_seed(0)
+    system = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    ours, theirs = Average(system, 0.9), AveragedModel(system, multi_avg_fn=warm_ema(0.9), use_buffers=True)
+    for _ in range(12):
+        system(torch.randn(8, 3)).square().sum().backward()
+        with torch.no_grad():
+            for p in system.parameters():
+                p -= 0.1 * p.grad
+        ours.update_parameters(system)
+        theirs.update_parameters(system)
+    found, expected = ours.state_dict(), theirs.state_dict()
+    assert found.keys() == expected.keys() and found["module.1.num_batches_tracked"] == 12
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-6, atol=1e-7, msg=name)
+
+
 @pytest.mark.parametrize("n", [7, 40])
 def test_the_feed_is_the_loop_over_positions(n):
     """Batches that end an epoch, begin one, or span several: image k of epoch e is entry k of its permutation."""
@@ -193,13 +212,14 @@ CHANGED = [
 def test_a_step_is_that_of_the_textbook_loop(row, changes, monkeypatch):
     """On the same images with the same noise, in fp32: losses and weights after several steps."""
     recipe = experiment(row, "smoke").recipe
-    training = replace(recipe.training, autocast="off", channels_last=False, decay_from=1.0, **changes)
+    training = replace(recipe.training, autocast="off", channels_last=False, **changes)
     torch.manual_seed(0)
     images = torch.randint(256, (24, *build(recipe.system).shape), dtype=torch.uint8)
     monkeypatch.setattr(ImageBatches, "next", lambda self, size: (images[:size], {}))
-    monkeypatch.setattr(plain, "flipped_bytes", lambda data, size: iter(lambda: images[:size], None))
+    monkeypatch.setattr(textbook, "flipped_bytes", lambda data, size: iter(lambda: images[:size], None))
     weights, losses = [], []
-    for way in (stepper, plain.plain_stepper):
+    ways = (stepper, lambda *given: textbook.TextbookLoop(*given, done=training.steps // 2).step)
+    for way in ways:
         torch.manual_seed(0)
         system = build(recipe.system)
         start = parameters_to_vector(system.parameters()).detach()

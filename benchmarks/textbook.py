@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -54,39 +55,48 @@ def floats(images: Tensor, batch_size: int) -> Iterator[Tensor]:
     return endless(DataLoader(Images(images, steps, pil=True), batch_size, shuffle=True, drop_last=True))
 
 
-def plain_stepper(
-    system: System, images: Tensor, config: TrainingConfig, device: torch.device
-) -> Callable[[], dict[str, float]]:
-    """A call that takes a training step of the same mathematics as `training.stepper`, the textbook way: losses,
-    `backward`, `step`; and returns the last losses as numbers, as one logs them."""
-    system.to(device).train()
-    average = AveragedModel(system, multi_avg_fn=warm_ema(config.ema), use_buffers=True)
-    kind, rate = OPTIMISERS[config.optimiser], config.learning_rate
-    generator = kind(system.generator_parameters(), lr=rate, betas=config.betas)
-    critic_rate = config.critic_learning_rate or rate
-    weights = system.critic_parameters()
-    critic = kind(weights, lr=critic_rate, betas=config.critic_betas or config.betas) if weights else None
-    batches = flipped_bytes(images, config.batch_size)
-    done = config.steps // 2
+class TextbookLoop:
+    """Training of the same mathematics as `cqlib.training`, the textbook way: losses, `backward`, `step`; from step
+    `done` on."""
 
-    def update(losses: Losses, optimiser: torch.optim.Optimizer, clip: float | None = None) -> dict[str, float]:
+    def __init__(self, system: System, images: Tensor, config: TrainingConfig, device: torch.device, done: int = 0):
+        self.system, self.config, self.device, self.done = system.to(device).train(), config, device, done
+        self.average = AveragedModel(system, multi_avg_fn=warm_ema(config.ema), use_buffers=True)
+        self.batches = flipped_bytes(images, config.batch_size)
+        kind, rate = OPTIMISERS[config.optimiser], config.learning_rate
+        self.generator = kind(system.generator_parameters(), lr=rate, betas=config.betas)
+        critic_rate = config.critic_learning_rate or rate
+        weights = system.critic_parameters()
+        self.critic = kind(weights, lr=critic_rate, betas=config.critic_betas or config.betas) if weights else None
+        optimisers = [each for each in (self.generator, self.critic) if each is not None]
+        self.schedules = [LambdaLR(each, lambda k: self.falling(done + k)) for each in optimisers]
+
+    def falling(self, step: int) -> float:
+        """The share of the learning rate at a step: constant, then linear to 0, times a power."""
+        c, start = self.config, self.config.decay_from * self.config.steps
+        linear = 1.0 if step < start else max(0.0, (c.steps - step) / max(1.0, c.steps - start))
+        return linear * c.decay_per_step**step
+
+    def step(self) -> dict[str, float]:
+        """The next step; its last losses as numbers, as one logs them."""
+        c = self.config
+        self.system.schedule(self.done, c.steps)
+        if self.critic is not None:
+            for k in range(c.n_critic):
+                x = next(self.batches).to(self.device)
+                self._update(self.system.critic_losses(x, step=self.done * c.n_critic + k), self.critic)
+        x = next(self.batches).to(self.device)
+        named = self._update(self.system.generator_losses(x), self.generator, c.gradient_clip)
+        self.average.update_parameters(self.system)
+        for schedule in self.schedules:
+            schedule.step()
+        self.done += 1
+        return named
+
+    def _update(self, losses: Losses, optimiser: torch.optim.Optimizer, clip: float | None = None) -> dict[str, float]:
         optimiser.zero_grad()
         losses["total"].backward()
         if clip is not None:
             nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], clip)
         optimiser.step()
         return {name: value.item() for name, value in losses.items()}
-
-    def step() -> dict[str, float]:
-        nonlocal done
-        system.schedule(done, config.steps)
-        if critic is not None:
-            for k in range(config.n_critic):
-                x = next(batches).to(device)
-                update(system.critic_losses(x, step=done * config.n_critic + k), critic)
-        named = update(system.generator_losses(next(batches).to(device)), generator, config.gradient_clip)
-        average.update_parameters(system)
-        done += 1
-        return named
-
-    return step

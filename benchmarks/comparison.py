@@ -1,0 +1,150 @@
+"""How sides are compared: they take turns on one machine, and each turn is a ratio.
+
+In each round every side runs once, in this order and in the reverse by turns, so that all see the same machine; the
+first round warms up and is not counted. Medians are told.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Literal
+
+import torch
+
+from benchmarks import sides
+from benchmarks.machine import convolution_seconds, operations, peak_flops
+from benchmarks.sides import Side, Turn, prepared
+from cqlib.metrics.precision import full_fp32
+from cqlib.util import provenance
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Ours against one other. Times are medians over n rounds, in seconds for a unit; `ratio` is the median of other /
+    ours over the rounds, in each of which both saw the same machine.
+
+    `about` "memory": the ratio and its target are those of bytes, and times stand beside.
+    """
+
+    name: str
+    ours_s: float
+    other: str
+    other_s: float
+    ratio: float
+    target: float
+    holds: bool
+    n: int
+    device: str
+    ratio_low: float
+    """The smallest and the largest ratio of one round."""
+    ratio_high: float
+    about: Literal["time", "memory"] = "time"
+    ours: str = ""
+    """What ours is, where the name of the row does not say it."""
+    ours_bytes: int | None = None
+    """The most memory that the side takes in a process of its own, beyond the code's; on a GPU, on the card."""
+    other_bytes: int | None = None
+    images_per_s: float | None = None
+    """Of ours."""
+    flops_per_s: float | None = None
+    """Multiplications and additions of ours, and what the device reaches on large products of the same format."""
+    peak_flops_per_s: float | None = None
+    convolutions_s: float | None = None
+    """Of ours, on a CPU: the part within convolutions. It bounds the ratio where both sides call the same ones."""
+    work_ratio: float | None = None
+    """Multiplications and additions of ours over the other's, in convolutions and matrix products."""
+    commit: str | None = None
+    """Of the code that was measured, with "+" where it was changed after."""
+
+    @classmethod
+    def of_rounds(
+        cls, name: str, ours: list[float], other: str, theirs: list[float], target: float, device: str
+    ) -> Ratio:
+        """Of the seconds of both sides in each round."""
+        ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
+        ratio = median(ratios)
+        return cls(name, median(ours), other, median(theirs), ratio, target, ratio >= target, len(ratios), device,
+                   min(ratios), max(ratios))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Other:
+    """What ours is compared with, in words; and by how much ours is to be faster."""
+
+    words: str
+    side: Side
+    cpu: float = 1.0
+    cuda: float = 1.0
+    needs: str = ""
+    """A package that may be missing."""
+
+    def target(self, device: torch.device) -> float:
+        """Of the ratio of times, on that kind of device."""
+        return self.cuda if device.type == "cuda" else self.cpu
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row: several ways to the same result, the first of them ours."""
+
+    name: str
+    ours: Side
+    others: tuple[Other, ...]
+    rounds: int = 5
+    kinds: tuple[str, ...] = ("cpu", "cuda")
+    """Of devices on which it is a row."""
+
+    def sides(self) -> list[Side]:
+        """Ours, then the others."""
+        return [self.ours, *(other.side for other in self.others)]
+
+    def results(self, device: torch.device) -> list[Ratio]:
+        """A ratio for each other; those whose package is not installed are left out and named."""
+        there = [k for k, other in enumerate(self.others) if installed(self.name, other.needs)]
+        with sides.turns(self.name, [0, *(k + 1 for k in there)]) as turns:
+            return measure(replace(self, others=tuple(self.others[k] for k in there)), device, turns)
+
+
+def installed(name: str, package: str) -> bool:
+    """Whether a package that may be missing is there; if not, it is named, and the row that lacks it."""
+    if not package or importlib.util.find_spec(package) is not None:
+        return True
+    print(f"{name:<20} {package} is not installed: pip install -e '.[test]'", flush=True)
+    return False
+
+
+SAME_WORK = 0.05
+"""Sides whose multiply-adds differ by less do the same work."""
+
+
+def measure(row: Comparison, device: torch.device, turns: list[Turn]) -> list[Ratio]:
+    """Let all sides take their `turns`. Their operations are counted in this process, in true fp32 but for what a side
+    itself does in bf16; the state of random numbers stays as it was."""
+    (first, *rounds) = [one_round(turns, backwards=k % 2 == 1) for k in range(row.rounds + 1)]
+    times = [[each[k][0] for each in rounds] for k in range(len(turns))]
+    with full_fp32(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        works = [prepared(side, device) for side in row.sides()]
+        ours, counted = works[0], works[0].format is not None
+        counts = [operations(w.run) / w.units if counted else 0.0 for w in works]
+        peak = peak_flops(device, ours.format) if ours.format is not None else None
+        within = convolution_seconds(ours.run) / ours.units if counts[0] and device.type == "cpu" else None
+    name = provenance.device_name(device, bf16=ours.format is torch.bfloat16)
+    results = []
+    for k, other in enumerate(row.others, start=1):
+        one = Ratio.of_rounds(row.name, times[0], other.words, times[k], other.target(device), name)
+        one = replace(one, ours_bytes=first[0][1], other_bytes=first[k][1])
+        if ours.images:
+            one = replace(one, images_per_s=ours.images / one.ours_s)
+        if counted:
+            one = replace(one, flops_per_s=counts[0] / one.ours_s, peak_flops_per_s=peak, convolutions_s=within,
+                          work_ratio=counts[0] / counts[k] if counts[k] else None)  # fmt: skip
+        results.append(one)
+    return results
+
+
+def one_round(turns: list[Turn], *, backwards: bool) -> list[tuple[float, int]]:
+    """What each turn gives, in their order whichever way they went."""
+    found = {k: turns[k]() for k in (reversed(range(len(turns))) if backwards else range(len(turns)))}
+    return [found[k] for k in range(len(turns))]

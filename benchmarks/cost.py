@@ -1,0 +1,93 @@
+"""How a training step of CQ-F costs more as something grows: the side of the images, the batch, f's couplings, their
+width; seconds and memory, with the exponent of a power law through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+import torch
+
+from benchmarks import sides
+from benchmarks.comparison import one_round
+from benchmarks.sides import Side
+from benchmarks.steps import CQF, Recipes, of_row, ours
+from cqlib.recipe import Recipe
+from cqlib.training.device import fast_bf16
+from cqlib.util import provenance
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Seconds per step, for each value a number from each round, and the most bytes that the step takes."""
+
+    name: str
+    over: str
+    values: tuple[int, ...]
+    seconds: tuple[tuple[float, ...], ...]
+    bytes: tuple[int, ...]
+    device: str
+    commit: str | None = None
+
+    @property
+    def medians(self) -> list[float]:
+        """Seconds per step at each value."""
+        return [median(rounds) for rounds in self.seconds]
+
+
+def exponent(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """p of y = c x^p by least squares on logarithms, and its standard error: noise, and what is no power law."""
+    (slope, _), covariance = np.polyfit(np.log(x), np.log(y), 1, cov=True)
+    return float(slope), float(covariance[0, 0]) ** 0.5
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A row: the step of a recipe at each value of what grows, in turns."""
+
+    name: str
+    over: str
+    values: tuple[int, ...]
+    recipe: Callable[[int], Recipes]
+    rounds: int = 3
+    steps: int = 4
+    kinds: tuple[str, ...] = ("cpu", "cuda")
+
+    def sides(self) -> list[Side]:
+        """One for each value."""
+        return [ours(self.recipe(value), self.steps) for value in self.values]
+
+    def results(self, device: torch.device) -> list[Growth]:
+        """All values."""
+        with sides.turns(self.name, range(len(self.values))) as turns:
+            first, *rounds = [one_round(turns, backwards=k % 2 == 1) for k in range(self.rounds + 1)]
+        seconds = tuple(tuple(each[k][0] for each in rounds) for k in range(len(self.values)))
+        taken = tuple(size for _, size in first)
+        name = provenance.device_name(device, bf16=fast_bf16(device))
+        return [Growth(self.name, self.over, self.values, seconds, taken, name)]
+
+
+def changed(change: Callable[[Recipe, int], Recipe]) -> Callable[[int], Recipes]:
+    """CQ-F's recipe with something else in it."""
+    return lambda value: lambda device: change(CQF(device), value)
+
+
+def batch(recipe: Recipe, n: int) -> Recipe:
+    """Of n images."""
+    return replace(recipe, training=replace(recipe.training, batch_size=n))
+
+
+def flow(recipe: Recipe, **changes: int) -> Recipe:
+    """f is another, the other nets are the same."""
+    system = recipe.system
+    return replace(recipe, system=replace(system, flow=replace(system.flow, **changes)))
+
+
+ROWS = (
+    Cost("cost-over-side", "side of the images", (16, 32, 48, 64), lambda side: of_row("table1/cq-f", side)),
+    Cost("cost-over-batch", "images in a batch", (8, 16, 32, 64), changed(batch)),
+    Cost("cost-over-couplings", "couplings of f", (2, 4, 8, 16), changed(lambda r, n: flow(r, couplings=n))),
+    Cost("cost-over-width", "width of f", (8, 16, 32, 64), changed(lambda r, n: flow(r, width=n))),
+)

@@ -1,0 +1,224 @@
+"""Time to quality: seconds from nothing until CQ-F of `quick` is as good as its published records, by this package's
+training and by the textbook loop, both at once, on a thread each.
+
+As good is a BPD of at most the mean over the published seeds and their standard deviation, and so with the Fréchet
+distance at T = 0. Both are measured as for records, every `EVERY` steps from a third of the training on; the time of
+measuring is not counted, starting Python and reading the data is. Between two measurements the time at which a
+quantity passed its bound is interpolated. A side that does not get there within the recipe's steps, after which its
+learning rate is 0, counts with the seconds of all of them: of ours the target is missed then, of the other the ratio
+is a lower bound.
+
+`python -m benchmarks.time_to_quality ours|textbook` trains one side and prints a line of JSON for each measurement.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from benchmarks import sides
+from benchmarks.comparison import Ratio
+from benchmarks.steps import TEXTBOOK
+from benchmarks.textbook import TextbookLoop
+from cqlib.data.dataset import Dataset
+from cqlib.experiments.experiment import Experiment, experiment
+from cqlib.experiments.load import load_data
+from cqlib.experiments.record import load_records
+from cqlib.metrics import fidelity
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
+from cqlib.metrics.evaluation import draw
+from cqlib.metrics.features import extract, lite0
+from cqlib.models.base import System
+from cqlib.models.registry import build
+from cqlib.training.device import fast_bf16
+from cqlib.training.loop import CHECKPOINT_SECONDS, Loop
+from cqlib.util import provenance
+from cqlib.util.errors import StoppedEarly, UserError
+from cqlib.util.paths import PUBLISHED
+from cqlib.util.stop import StopRequest
+
+ROW, PROFILE, SEED = "table1/cq-f", "quick", 101
+"""The seed is one for tuning, of which no record is published."""
+EVERY = 250
+"""Steps; a multiple of those between two lines of the log."""
+BPD, DISTANCE = "BPD", "FD-lite0@T0"
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What a side had learned after so many steps and seconds; `bounds` are the qualities to be reached."""
+
+    name: str
+    side: str
+    seed: int
+    steps: tuple[int, ...]
+    seconds: tuple[float, ...]
+    qualities: dict[str, tuple[float, ...]]
+    bounds: dict[str, float]
+    device: str
+    commit: str | None = None
+
+    @property
+    def last(self) -> str:
+        """ "BPD 4.74, FD-lite0@T0 433": the last qualities."""
+        return ", ".join(f"{name} {values[-1]:.3g}" for name, values in self.qualities.items())
+
+    @property
+    def reached(self) -> float | None:
+        """Seconds until all qualities were within their bounds at once; None where that was never measured."""
+        within = [[value <= self.bounds[name] for value in values] for name, values in self.qualities.items()]
+        i = next((i for i, all_of in enumerate(zip(*within, strict=True)) if all(all_of)), None)
+        if i is None:
+            return None
+        if i == 0:
+            return self.seconds[0]
+        shares = [0.0]
+        for name, values in self.qualities.items():
+            before, after, bound = values[i - 1], values[i], self.bounds[name]
+            if before > bound:
+                shares.append((before - bound) / (before - after))
+        return self.seconds[i - 1] + max(shares) * (self.seconds[i] - self.seconds[i - 1])
+
+
+def bounds(folder: Path = PUBLISHED / "records") -> dict[str, float]:
+    """Mean and standard deviation, added, over the published seeds of `ROW`. UserError with fewer than two."""
+    records = [r for r in load_records(folder)[0] if (r.row, r.profile, r.changes) == (ROW, PROFILE, {})]
+    if len(records) < 2:
+        raise UserError(f"fewer than two seeds of {ROW} are published under {PROFILE}")
+    values = {name: [r.metrics[name].value for r in records] for name in (BPD, DISTANCE)}
+    return {name: statistics.mean(of) + statistics.stdev(of) for name, of in values.items()}
+
+
+def judge(e: Experiment, data: Dataset, device: torch.device) -> Callable[[System], dict[str, float]]:
+    """A function that measures a model as for a record of the experiment, the state of random numbers left alone."""
+    c, features = e.evaluation, lite0(e.evaluation.side)
+
+    def pooled(images: Tensor) -> Tensor:
+        return extract(images, features, (features.pooled,), device=device)[features.pooled]
+
+    @functools.cache
+    def real() -> Tensor:
+        return pooled(data.test.images[: c.fidelity_images])
+
+    def qualities(model: System) -> dict[str, float]:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            nll = held_out_nll(model, data.test.images[: c.bpd_images])
+            fake = pooled(draw(model, len(real()), temperature=0.0, seed=10_000 + e.seed))
+        distance = fidelity.frechet(fake, real(), features=features, split="test").value
+        return {BPD: float(bits_per_dimension(nll.mean(), data.train.images[0].numel())), DISTANCE: distance}
+
+    return qualities
+
+
+Note = Callable[[int, System], bool]
+"""(step, model with averaged weights) -> whether training is to go on."""
+
+
+def train_ours(system: System, data: Dataset, e: Experiment, device: torch.device, note: Note) -> None:
+    """As rows are trained, logs and checkpoints included."""
+    stop = StopRequest()
+
+    def progress(step: int, steps: int, left: float) -> None:
+        if not note(step, loop.average.module):
+            stop.requested = "as good as the records"
+
+    with tempfile.TemporaryDirectory() as folder, suppress(StoppedEarly):
+        loop = Loop(system, data.train.images, None, e.recipe.training, e.seed, Path(folder), "training", device)
+        loop.run(stop, progress, CHECKPOINT_SECONDS)
+
+
+def train_textbook(system: System, data: Dataset, e: Experiment, device: torch.device, note: Note) -> None:
+    """The same recipe and seed by the textbook loop."""
+    torch.manual_seed(e.seed)
+    loop = TextbookLoop(system, data.train.images, e.recipe.training, device)
+    for step in range(1, e.recipe.training.steps + 1):
+        loop.step()
+        if not note(step, loop.average.module):
+            return
+
+
+SIDES = {"ours": train_ours, "textbook": train_textbook}
+
+
+def learn(side: str, e: Experiment, device: torch.device, bound: dict[str, float], every: int = EVERY) -> None:
+    """Train until all qualities are within their bounds; prints a line of JSON for each measurement."""
+    began, measuring, steps = psutil.Process().create_time(), 0.0, e.recipe.training.steps
+    data = load_data(e, None)
+    qualities = judge(e, data, device)
+    torch.manual_seed(e.seed)
+    system = build(e.recipe.system)
+
+    def note(step: int, model: System) -> bool:
+        nonlocal measuring
+        if (step % every or 3 * step < steps) and step != steps:
+            return True
+        now = time.time()
+        found = qualities(model)
+        good = all(found[name] <= bound[name] for name in bound)
+        line = {"step": step, "seconds": now - began - measuring, "last": good or step == steps, **found}
+        print(json.dumps(line), flush=True)
+        measuring += time.time() - now
+        return not good
+
+    SIDES[side](system, data, e, device, note)
+
+
+class TimeToQuality:
+    """The row. Target: that of CQ-F's step."""
+
+    name = "time-to-quality"
+    kinds = ("cpu",)
+
+    def results(self, device: torch.device) -> list[Ratio | Learning]:
+        """Both sides at once, in one round."""
+        bound = bounds()
+        name = provenance.device_name(device, bf16=fast_bf16(device), threads=1)
+
+        def follow(side: str) -> Learning:
+            lines = list(_lines(side))
+            columns = {key: tuple(line[key] for line in lines) for key in ("step", "seconds", *bound)}
+            steps, seconds, *found = columns.values()
+            learned = Learning(self.name, side, SEED, steps, seconds, dict(zip(bound, found, strict=True)), bound, name)
+            print(f"{self.name:<20} {side}: {'reached' if learned.reached else 'not reached'}", flush=True)
+            return learned
+
+        with ThreadPoolExecutor() as pool:
+            ours, other = pool.map(follow, SIDES)
+        return [compared(ours, other), ours, other]
+
+
+def _lines(side: str) -> Iterator[dict[str, Any]]:
+    """What the process of a side prints."""
+    with sides.process(f"the time to quality of {side}", "benchmarks.time_to_quality", side, threads=1) as ask:
+        line: dict[str, Any] = {"last": False}
+        while not line["last"]:
+            line = json.loads(ask())
+            yield line
+
+
+def compared(ours: Learning, other: Learning, target: float = 1.5) -> Ratio:
+    """Seconds until the qualities were reached, or of the whole training of a side that did not."""
+    words = f"{TEXTBOOK}{'' if other.reached else ' (not reached, so at least)'}"
+    times = [[side.reached or side.seconds[-1]] for side in (ours, other)]
+    ratio = Ratio.of_rounds(ours.name, times[0], words, times[1], target, ours.device)
+    return ratio if ours.reached else replace(ratio, holds=False, ours="not reached, so at least")
+
+
+ROWS = (TimeToQuality(),)
+
+if __name__ == "__main__":
+    learn(sys.argv[1], experiment(ROW, PROFILE, seed=SEED), sides.this_device(), bounds())

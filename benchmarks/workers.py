@@ -1,0 +1,105 @@
+"""The rows of the default command, shortened, shared out in several ways: `--jobs`, threads, a Ray cluster of nodes
+with a core each; all on this machine, which needs two cores."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from benchmarks.comparison import Ratio, installed
+from cqlib.cli import cluster, cluster_nodes, tasks
+from cqlib.cli.tasks import Outcome, Task, thread_limits
+from cqlib.experiments.experiment import Experiment, experiment
+from cqlib.experiments.paper import TABLE1
+from cqlib.recipe import EVALUATION
+from cqlib.training.device import fast_bf16
+from cqlib.util import provenance
+from cqlib.util.errors import UserError
+from cqlib.util.stop import StopRequest
+
+STEPS = 120
+"""Of each training, whose measuring is that of `smoke`."""
+NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1", "include_log_monitor": False}
+TARGET = 1 / 0.6
+"""Two workers are to take at most 0.6 of the time of one."""
+
+RunTasks = Callable[[list[Task], Path], list[Outcome]]
+
+
+def shortened(row: str, steps: int = STEPS) -> Experiment:
+    """A row of `quick` of so few steps, hardly measured."""
+    e = experiment(row, "quick")
+    recipe = replace(e.recipe, training=replace(e.recipe.training, steps=steps))
+    if (stage := recipe.frozen_decoder) is not None:
+        recipe = replace(recipe, frozen_decoder=replace(stage, training=replace(stage.training, steps=steps)))
+    return replace(e, recipe=recipe, evaluation=EVALUATION["smoke"])
+
+
+def seconds(run: RunTasks) -> float:
+    """To train and measure the rows of Table 1 so, the longest first. UserError where one fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        experiments = sorted((shortened(row.id) for row in TABLE1.rows), key=lambda e: -e.cost)
+        todo = [Task(e.title, "cqlib.cli.tasks:train_row", {"e": e, "runs_dir": f"{folder}/runs"}) for e in experiments]
+        began = time.perf_counter()
+        outcomes = run(todo, Path(folder) / "logs")
+        taken = time.perf_counter() - began
+    for outcome in outcomes:
+        if outcome.status != "done":
+            raise UserError(f"bench: {outcome.task.name} ended as {outcome.status}: {outcome.message}")
+    return taken
+
+
+def here(processes: int, threads: int) -> float:
+    """In so many processes at a time, of so many threads each."""
+    slots = [thread_limits(threads)] * processes
+    return seconds(lambda todo, logs: tasks.run_tasks(todo, slots, stop=StopRequest(), logs=logs))
+
+
+@contextlib.contextmanager
+def nodes(count: int) -> Iterator[str]:
+    """The address of a Ray cluster of so many nodes on the loopback, for as long as this lasts."""
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # or 127.0.0.1 becomes another address
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False, "no_monitor": True})
+    try:
+        for _ in range(count - 1):
+            made.add_node(**NODE)
+        yield made.address
+    finally:
+        made.shutdown()
+
+
+def on_cluster(count: int) -> float:
+    """On so many nodes; Ray's own start is not counted."""
+    with nodes(count) as address, cluster_nodes.connected(address):
+        return seconds(lambda todo, logs: cluster.run_tasks(todo, stop=StopRequest(), logs=logs))
+
+
+class Workers:
+    """Two processes against one, against one of two threads; two nodes of a cluster against one."""
+
+    name = "workers"
+    kinds = ("cpu",)
+
+    def results(self, device: torch.device) -> list[Ratio]:
+        """One round."""
+        here(2, 1)  # processes are forked from one that takes seconds to start
+        two = here(2, 1)
+        ways = [("2 processes", two, "1 process", here(1, 1), TARGET),
+                ("2 processes", two, "1 process of 2 threads", here(1, 2), 1.0)]  # fmt: skip
+        if installed(self.name, "ray"):
+            ways.append(("2 Ray nodes", on_cluster(2), "1 Ray node", on_cluster(1), TARGET))
+        name = provenance.device_name(device, bf16=fast_bf16(device))
+        return [replace(Ratio.of_rounds(self.name, [ours_s], other, [other_s], target, name), ours=ours)
+                for ours, ours_s, other, other_s, target in ways]  # fmt: skip
+
+
+ROWS = (Workers(),)
