@@ -68,7 +68,7 @@ def words(what: str, values: int, positions: int) -> str:
 ROWS = (
     Comparison("pixelcnnpp-sampling", pixelcnnpp(True), (
         Other(words("pixel", 32 * 32, POSITIONS), pixelcnnpp(False), cpu=30, cuda=30),
-    )),
+    ), rounds=3),
     Comparison("pixelrnn-sampling", pixelrnn(True), (
         Other(words("value", 3 * 16 * 16, 4), pixelrnn(False), cpu=5, cuda=5),
     )),

@@ -100,7 +100,7 @@ def plain_kernel(fake: Tensor, real: Tensor) -> float:
 ROWS = (
     Comparison("features-lite0", our_features(), (
         Other("the package's model, batches of 64, contiguous", plain_features(), cpu=2.0),
-    )),
+    ), rounds=3),
     Comparison("frechet-distance", of_features(our_frechet), (
         Other("scipy's sqrtm of the product of covariances", of_features(plain_frechet)),
     ), rounds=3),

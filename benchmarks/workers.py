@@ -62,6 +62,12 @@ def here(processes: int, threads: int) -> float:
     return seconds(lambda todo, logs: tasks.run_tasks(todo, slots, stop=StopRequest(), logs=logs))
 
 
+def start() -> None:
+    """The process that others are forked from, which takes seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        tasks.run_tasks([Task("start", "builtins:len", ())], [thread_limits(1)], stop=StopRequest(), logs=Path(folder))
+
+
 @contextlib.contextmanager
 def nodes(count: int) -> Iterator[str]:
     """The address of a Ray cluster of so many nodes on the loopback, for as long as this lasts."""
@@ -91,7 +97,7 @@ class Workers:
 
     def results(self, device: torch.device) -> list[Ratio]:
         """One round."""
-        here(2, 1)  # processes are forked from one that takes seconds to start
+        start()
         two = here(2, 1)
         ways = [("2 processes", two, "1 process", here(1, 1), TARGET),
                 ("2 processes", two, "1 process of 2 threads", here(1, 2), 1.0)]  # fmt: skip

@@ -31,7 +31,7 @@ def target(text: Path, link: str) -> str:
         return link.replace("README.md", "index.html").replace(".md", ".html")
     if path.parent == Path(PUBLISHED, "notebooks"):
         return link.replace(".ipynb", ".html")
-    if path == Path(PUBLISHED, "index.html") or path.suffix == ".webp":  # of these the first is there, others embedded
+    if path == Path(PUBLISHED, "index.html") or path.suffix in (".webp", ".svg"):  # the first is there, others embedded
         return link
     kind = "tree" if (ROOT / path).is_dir() else "blob"
     return f"{REPOSITORY}/{kind}/main/{PurePosixPath(path)}"
