@@ -96,7 +96,7 @@ def table(name: str, sets: Sequence[RunSet], profile: str) -> HTML:
 
 def claims(name: str, sets: Sequence[RunSet]) -> HTML:
     """The tested claims whose ids begin with `name` on these run sets, those that do not hold first."""
-    tested = matrix(cards(sets, f"{name}/"))
+    tested = matrix(cards(sets, name))
     return HTML(page.macro("claim_matrix", tested) if tested.columns else "<p>No claim has been tested yet.</p>")
 
 

@@ -15,10 +15,10 @@ from torch.distributions import Normal
 from cqlib import data as data_sets
 from cqlib.experiments.claims import CLAIMS
 from cqlib.experiments.selection import Selection
-from cqlib.lessons import models
-from cqlib.lessons.coupling_layers.jacobians import jacobian
+from cqlib.figures import common as show
+from cqlib.lessons import models, nvp_decoder
+from cqlib.lessons.coupling_layers import jacobian
 from cqlib.lessons.factorised_decoders import residuals
-from cqlib.lessons.nvp_decoder import change_of_variables, conditional_covariance, flow_effects, sensitivity
 from cqlib.report.run_sets import run_sets
 
 
@@ -83,10 +83,10 @@ def test_checks_detect_a_wrong_value(values, name, row):
 
 
 def test_models_with_f(images, tmp_path):
-    chosen = Selection(change_of_variables.ROWS, "smoke", runs_dir=tmp_path)
-    assert change_of_variables.models_with_f(chosen, images)["table1/cq-f"].origin == "published"
+    chosen = Selection(nvp_decoder.ROWS, "smoke", runs_dir=tmp_path)
+    assert nvp_decoder.models_with_f(chosen, images)["table1/cq-f"].origin == "published"
     other = replace(images, name="npz:cats.npz")  # no run of these, and nothing is published
-    (m,) = change_of_variables.models_with_f(replace(chosen, data=[other.name]), other).values()
+    (m,) = nvp_decoder.models_with_f(replace(chosen, data=[other.name]), other).values()
     assert m.origin == "untrained" and m.model.shape == (3, 16, 16)
     again = models.untrained_model("table1/cq-f", other).model
     assert all(torch.equal(p, q) for p, q in zip(m.model.parameters(), again.parameters(), strict=True))
@@ -132,7 +132,7 @@ def test_a_curved_flow_is_less_gaussian_at_higher_temperature(conditional, model
 
 def test_images_by_contrast(model, images):
     of = residuals.reconstruct(model, images.test.images)
-    indices = conditional_covariance.images_by_contrast(of)
+    indices = nvp_decoder.images_by_contrast(of)
     spread = [float(of.x[i].std((1, 2)).mean()) for i in indices]
     assert len(set(indices)) == 3 and spread == sorted(spread)
 
@@ -152,7 +152,7 @@ def test_singular_values_multiply_to_the_determinant_and_stretch_their_direction
 
 
 def test_waves_are_a_basis_with_their_frequencies():
-    basis, frequency = sensitivity.waves(3, 8)
+    basis, frequency = nvp_decoder.waves(3, 8)
     flat = basis.flatten(1)
     torch.testing.assert_close(flat @ flat.T, torch.eye(192, dtype=torch.float64), rtol=0, atol=1e-12)
     constant = (basis[:64, 0].flatten(1).std(1) < 1e-9).nonzero()
@@ -167,19 +167,19 @@ def test_waves_are_a_basis_with_their_frequencies():
 def test_bands_hold_root_mean_squares():
     frequency = torch.tensor([0.0, 0.5, 1.0, 1.9, 2.0], dtype=torch.float64)
     energy = torch.tensor([1.0, 7.0, 9.0, 9.0, 5.0], dtype=torch.float64)
-    assert sensitivity.band_means(energy, frequency) == pytest.approx([2.0, 3.0])
+    assert nvp_decoder.band_means(energy, frequency) == pytest.approx([2.0, 3.0])
 
 
 # --- records -------------------------------------------------------------------------------------------------
 
 
 def test_table_1_with_and_without_f():
-    fakes = records(3, flow_effects.ROWS)
+    fakes = records(3, nvp_decoder.PAIRS)
     runs = run_sets(fakes, [])[0]
-    for row, line in zip(flow_effects.ROWS, cells(flow_effects.scores(runs)), strict=True):
+    for row, line in zip(nvp_decoder.PAIRS, cells(nvp_decoder.scores(runs)), strict=True):
         for name, text in zip(("BPD", "IS-lite0@T1", "FD-lite0@T1"), line[1:-1], strict=True):
             mean = sum(run.metrics[name].value for run in runs.records_of(row)) / 3
             assert value(text.split()[0]) == pytest.approx(mean, rel=2e-3)
-    claims = [claim for claim in CLAIMS if claim.id.startswith(flow_effects.CLAIMS)]
-    verdicts = flow_effects.verdicts(fakes).data
+    claims = [claim for claim in CLAIMS if claim.id.startswith("table1/f-")]
+    verdicts = show.claims("table1/f-", show.sets_of(fakes)).data
     assert len(claims) == 6 and all(claim.sentence in verdicts for claim in claims)

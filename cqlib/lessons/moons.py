@@ -1,0 +1,97 @@
+"""Lesson 04: a flow in the plane that turns two moons, whose density is known exactly, into a Gaussian, and back."""
+
+import math
+from typing import Any
+
+import torch
+from IPython.display import HTML
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from cqlib.data import toy2d
+from cqlib.lessons.coverage_and_quality.distances import SIDE as SIDE
+from cqlib.lessons.coverage_and_quality.distances import Lattice
+from cqlib.lessons.coverage_and_quality.mass_displacement import density_board
+from cqlib.nets.coupling import alternate
+from cqlib.report import plots
+from cqlib.report.cells import panels, picture, subplots
+
+DATA = toy2d.density("two-moons")
+Flow = Any
+"""The notebook's flow of the plane: `couplings` that change the second coordinate, the first, …, `log_prob`, and
+`inverse`."""
+
+
+def mass(flow: Flow) -> float:
+    """The integral of p_X over [-SIDE, SIDE)^2."""
+    lattice = Lattice(DATA)
+    return lattice.integral(lattice.log_density(flow.log_prob).exp())
+
+
+@torch.no_grad()
+def log_ratios(flow: Flow, n: int = 20_000) -> Tensor:
+    """ln p_data - ln p_X (n,) at fresh points of the data: their mean estimates KL(data || model) in nats."""
+    points = DATA.sample(n, torch.Generator().manual_seed(99))
+    return DATA.log_prob(points) - flow.log_prob(points)
+
+
+def densities(flow: Flow) -> HTML:
+    """The exact density of the moons beside the model's."""
+    lattice = Lattice(DATA)
+    shown = {"data, exact": lattice.log_p, "model p_X(x)": lattice.log_density(flow.log_prob)}
+    alt = "The density of two moons, and that of the flow, which has a thin bridge between them"
+    return density_board(lattice, [("", shown)], 6.6, 3.0, alt)
+
+
+def learning_curve(curve: list[tuple[int, float]]) -> HTML:
+    """The loss over training, and the entropy of the data, below which its expectation cannot fall."""
+    steps, values = zip(*curve, strict=True)
+    entropy = -float(DATA.log_prob(DATA.sample(20_000, torch.Generator().manual_seed(98))).mean())
+    lines = {"loss": (steps, values, plots.SERIES[0], "", "-"),
+             "entropy of the data": (steps, [entropy] * len(steps), plots.INK, "", "--")}  # fmt: skip
+    figure = panels({"": lines}, xlabel="training step", ylabel="−ln p_X(x), nats per point", width=4.3)
+    alt = f"The loss falls from {values[0]:.2f} to {values[-1]:.2f} nats; the entropy is {entropy:.2f}"
+    return picture(figure, alt)
+
+
+def inverse_steps(flow: Flow, y: Tensor) -> list[Tensor]:
+    """y (N, 2), then the points after the inverse of the last coupling, of the last but one, …; the last ones are x."""
+    x = flow.inverse(y)
+    first = [alternate(flow.couplings[:k], x.chunk(2, dim=1))[0] for k in range(len(flow.couplings), 0, -1)]
+    return [*(torch.cat(groups, dim=1) for groups in first), x]
+
+
+@torch.no_grad()
+def inverse_board(flow: Flow) -> HTML:
+    """Draws y of the Gaussian and a square grid, and both after the inverse of each coupling: the last panel is x."""
+    y = torch.randn(1200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    lines = _grid_lines()
+    points, grids = inverse_steps(flow, y), inverse_steps(flow, lines.view(-1, 2))
+    last, columns = len(points) - 1, math.ceil(len(points) / 2)
+    with subplots(2.15 * columns, 4.6, 2, columns) as (figure, axes):
+        for k, (ax, some, grid) in enumerate(zip(axes.flat, points, grids, strict=False)):
+            for half, colour in zip(grid.view(lines.shape).chunk(2), plots.SERIES, strict=False):
+                ax.add_collection(LineCollection(list(half.numpy()), colors=colour, linewidths=0.6))
+            ax.scatter(*some.T, s=1.5, color=plots.INK, linewidth=0, alpha=0.6)
+            ax.set_title({0: "y, Gaussian", last: "x, the moons"}.get(k, f"coupling {len(points) - k} undone"))
+            _frame(ax, 1.1 if k == last else 1.15 * float(some.abs().quantile(0.995)))
+        for ax in axes.flat[len(points) :]:
+            ax.set_axis_off()
+    alt = "A square grid under Gaussian points, bent and stretched coupling by coupling until the points are two moons"
+    return picture(figure, alt)
+
+
+def _grid_lines(n: int = 9, reach: float = 2.4, points: int = 150) -> Tensor:
+    """(2 n, points, 2): n lines along the first coordinate, then n along the second."""
+    along, across = torch.linspace(-reach, reach, points).double(), torch.linspace(-reach, reach, n).double()
+    a, b = torch.meshgrid(across, along, indexing="ij")
+    return torch.cat([torch.stack([b, a], -1), torch.stack([a, b], -1)])
+
+
+def _frame(ax: Axes, side: float) -> None:
+    ax.set(xlim=(-side, side), ylim=(-side, side), aspect="equal")
+    ax.grid(False)
+    ax.xaxis.set_major_locator(MaxNLocator(3))
+    ax.yaxis.set_major_locator(MaxNLocator(3))

@@ -1,0 +1,204 @@
+"""Lesson 05: images beside their features, what f takes away, images of one code, and what f stretches."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from IPython.display import HTML
+from scipy.fft import idctn
+from torch import Tensor
+
+from cqlib.data.dataset import Dataset
+from cqlib.experiments.load import ModelAndData
+from cqlib.experiments.rows import label_of
+from cqlib.experiments.selection import Selection
+from cqlib.lessons.factorised_decoders import residuals
+from cqlib.lessons.factorised_decoders.pictures import DASHED, DISTANCES, decoders_of
+from cqlib.lessons.factorised_decoders.residuals import Reconstruction
+from cqlib.lessons.models import trained_models, untrained_model
+from cqlib.metrics.quantities import FEATURES
+from cqlib.models.hybrid import HybridModel
+from cqlib.pixels import to_uint8
+from cqlib.report import plots
+from cqlib.report.cells import SIGNED, bare, log_scale, mark, panels, picture, stretched, subplots, table
+from cqlib.report.run_sets import RunSet
+
+ROWS = ("table1/cq-f", "table1/vae-f")
+"""The systems with f of Table 1; the lesson is about the first."""
+PAIRS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f")
+"""Those rows, each after its row without f."""
+Conditionals = Mapping[int, Any]
+"""The notebook's draws of p(x|z) by the index of the test image: `x` (n, C, S, S), `centre` (C, S, S), and the
+covariances (D, D) `covariance` and `linear_covariance`."""
+OfImages = Mapping[int, Tensor]
+"""By the index of the test image: df/dx (D, D); its singular values (D,), the largest first; or the directions of image
+space that these stretch, (D, C, S, S)."""
+
+
+def models_with_f(chosen: Selection, images: Dataset) -> dict[str, ModelAndData]:
+    """Row -> model, of those `ROWS` that have one; an untrained CQ-F where there is no trained one."""
+    models = trained_models(chosen, images)
+    return models if ROWS[0] in models else {ROWS[0]: untrained_model(ROWS[0], images)} | models
+
+
+def reconstructions(models: Mapping[str, ModelAndData], images: Dataset) -> dict[str, Reconstruction]:
+    """Label -> the test images as that model reconstructs them."""
+    decoders = decoders_of(list(models), models)
+    return {label: residuals.reconstruct(decoder, images.test.images) for label, decoder in decoders.items()}
+
+
+# --- image space and feature space ---------------------------------------------------------------------------
+
+
+def _draw(mean: Tensor, log_sigma: Tensor, generator: torch.Generator) -> Tensor:
+    return mean + log_sigma.exp() * torch.randn(mean.shape, generator=generator)
+
+
+@torch.no_grad()
+def spaces(model: HybridModel, of: Reconstruction, n: int = 16) -> HTML:
+    """n test images x and their features f(x); mu(z), y ~ N(mu(z), sigma(z)), and both in image space."""
+    y = _draw(of.mean[:n], of.log_sigma[:n], torch.Generator().manual_seed(0))
+    shown = {"x": of.x[:n], "f⁻¹(μ(z))": of.image_of_mean[:n], "f⁻¹(y), drawn": model.image(y)}
+    features = {"f(x)": of.y[:n], "μ(z)": of.mean[:n], "y ~ N(μ(z), σ²(z))": y}
+    board = {
+        "image space": {name: to_uint8(values) for name, values in shown.items()},
+        "feature space": {name: stretched(values, 0.8) for name, values in features.items()},
+    }
+    alt = "Test images, means and draws: natural in image space; in feature space flat parts are grey, edges stand out"
+    return picture(plots.sample_board(board, columns=round(n**0.5)), alt)
+
+
+@torch.no_grad()
+def samples(model: HybridModel, n: int = 36) -> HTML:
+    """n draws of the model from z ~ p(z): y and x = f^-1(y), then the mean in image space."""
+    generator = torch.Generator().manual_seed(0)
+    mean, log_sigma = model.decode(model.prior(n, generator))
+    y = _draw(mean, log_sigma, generator)
+    images = {"x = f⁻¹(y)": to_uint8(model.image(y)), "f⁻¹(μ(z))": to_uint8(model.image(mean))}
+    board = plots.sample_board({"": {"y ~ p(y|z)": stretched(y, 0.8), **images}}, columns=round(n**0.5))
+    return picture(board, "Draws in feature space and in image space")
+
+
+def residual_correlations(seen: Mapping[str, Reconstruction]) -> HTML:
+    """The correlation of residuals over distance, in image space and in feature space."""
+    lines, words = {}, []
+    for label, of in seen.items():
+        image, features = (residuals.distance_correlations(r, DISTANCES) for r in (of.image_residual, of.standardised))
+        lines[label] = {"in image space": (DISTANCES, image, *DASHED),
+                        "in feature space": (DISTANCES, features, *mark(label), "-")}  # fmt: skip
+        words.append(f"{label}: neighbours {image[1]:.2f} in image space, {features[1]:.2f} in feature space")
+    figure = panels(lines, xlabel="distance d (pixels)", ylabel="correlation of residuals")
+    return picture(figure, f"Residuals over distance. {'; '.join(words)}")
+
+
+# --- all images of one code ----------------------------------------------------------------------------------
+
+
+def images_by_contrast(of: Reconstruction) -> list[int]:
+    """Three test images of low, medium and high contrast within a colour, among the first 100; the last of them alone
+    where images are so large that a Jacobian takes minutes."""
+    contrast = of.x[:100].std((2, 3)).mean(1)
+    shares = (0.1, 0.6, 0.95) if of.x.shape[-1] <= 16 else (0.95,)
+    return [int(contrast.argsort()[int(share * (len(contrast) - 1))]) for share in shares]
+
+
+def pixel_correlations(conditionals: Conditionals, of: Reconstruction, channel: int = 1) -> HTML:
+    """For each image: it, a draw, the noise's standard deviation, and the correlation of the middle pixel's green with
+    the green of all others: by draws, and to first order. Under independent pixels the last two would be a single
+    dot."""
+    size, rows = of.x.shape[-1], len(conditionals)
+    middle = (channel * size + size // 2) * size + size // 2
+    titles = ("image x", "f⁻¹(μ(z))", "a draw", "noise of x|z, sd", "correlation, draws", "J⁻¹ σ² J⁻ᵀ")
+    limit = max(float(c.covariance.diagonal().max().sqrt()) for c in conditionals.values())
+    with subplots(8.6, 1.3 * rows + 0.3, rows, len(titles), squeeze=False) as (figure, axes):
+        for row, (i, c) in zip(axes, conditionals.items(), strict=True):
+            for ax, pixels in zip(row, (of.x[i], c.centre, c.x[0]), strict=False):
+                ax.imshow(to_uint8(pixels).permute(1, 2, 0), interpolation="none")
+            deviation = c.covariance.diagonal().sqrt().view(c.centre.shape)
+            row[3].imshow(deviation.mean(0), vmin=0, vmax=limit, interpolation="none")
+            for ax, matrix in zip(row[4:], (c.covariance, c.linear_covariance), strict=True):
+                r = matrix[middle] / (matrix.diagonal() * matrix[middle, middle]).sqrt()
+                image = ax.imshow(r.view(c.centre.shape)[channel], cmap=SIGNED, vmin=-1, vmax=1, interpolation="none")
+            row[0].set_ylabel(f"image {i}")
+        for ax in axes.flat:
+            bare(ax)
+        for ax, title in zip(axes[0], titles, strict=True):
+            ax.set_title(title, fontsize=8.5)
+        figure.colorbar(image, ax=list(axes[:, -1]), label="correlation", shrink=0.9)
+    alt = "Images, means, draws, the size of the noise, and the correlation of the middle pixel with all others: a "
+    alt += "spot a few pixels wide that differs from image to image, and which the first-order formula gives as well"
+    return picture(figure, alt)
+
+
+# --- what f stretches ----------------------------------------------------------------------------------------
+
+
+def spectrum(stretch: OfImages) -> HTML:
+    """The singular values of df/dx at some images, in order."""
+    lines = {f"image {i}": (range(1, len(values) + 1), values, plots.SERIES[5 + k], "", "-")
+             for k, (i, values) in enumerate(stretch.items())}  # fmt: skip
+    axes = {"xlabel": "direction, in the order of its stretching", "ylabel": "singular value of ∂f/∂x"}
+    figure = panels({"": lines}, **axes, width=4.5)
+    figure.axes[0].axhline(1, color=plots.FAINT, linewidth=0.8)
+    log_scale(figure.axes[0])
+    words = "; ".join(f"image {i}: {values[0]:.1f} to {values[-1]:.2f}" for i, values in stretch.items())
+    return picture(figure, f"Singular values of the Jacobian of f, the largest first. {words}")
+
+
+def direction_board(directions: OfImages, n: int = 9) -> HTML:
+    """The n directions of image space that f stretches most, and the n that it shrinks most."""
+    board = {
+        "stretched most": {f"image {i}": stretched(each[:n]) for i, each in directions.items()},
+        "shrunk most": {f"image {i}": stretched(each[-n:].flip(0)) for i, each in directions.items()},
+    }
+    alt = "Directions that f stretches are fine checks and colour differences; directions that it shrinks are smooth"
+    return picture(plots.sample_board(board, columns=round(n**0.5)), alt)
+
+
+def waves(channels: int, size: int) -> tuple[Tensor, Tensor]:
+    """An orthonormal basis of image space, the cosine waves of each colour, (D, C, S, S) float64, and their spatial
+    frequencies sqrt(i^2 + j^2) / 2 in cycles per image side, (D,)."""
+    single = idctn(np.eye(size * size).reshape(-1, size, size), axes=(1, 2), norm="ortho")
+    basis = np.einsum("cd,wij->cwdij", np.eye(channels), single)
+    frequency = np.tile(np.hypot(*np.mgrid[:size, :size]).ravel() / 2, channels)
+    return torch.from_numpy(basis.reshape(-1, channels, size, size)), torch.from_numpy(frequency)
+
+
+def band_means(energy: Tensor, frequency: Tensor) -> list[float]:
+    """The root of the mean of `energy` (D,) in each band of frequencies, [0, 1), [1, 2), …, one cycle wide."""
+    lows = range(int(frequency.max()))
+    return [float(energy[(frequency >= low) & (frequency < low + 1)].mean().sqrt()) for low in lows]
+
+
+def frequency_gain(matrices: OfImages, of: Reconstruction) -> HTML:
+    """By spatial frequency: how much f enlarges a wave (mean over images), how large that wave is in the residuals of
+    test images, and the product, which is flat where f whitens."""
+    basis, frequency = waves(*of.x.shape[1:3])
+    flat, residual = basis.flatten(1), of.image_residual.flatten(1).double()
+    gains = torch.stack([(matrix @ flat.T).square().sum(0) for matrix in matrices.values()]).mean(0)
+    energy = ((residual - residual.mean(0)) @ flat.T).square().mean(0)
+    gain, size = band_means(gains, frequency), band_means(energy, frequency)
+    product, middle = [a * b for a, b in zip(gain, size, strict=True)], [low + 0.5 for low in range(len(gain))]
+    lines = {
+        "gain of f": (middle, gain, *mark("CQ-F"), "-"),
+        "residual in image space": (middle, size, plots.INK, "o", "-"),
+        "product": (middle, product, *plots.mark(6), "-"),
+    }
+    axes = {"xlabel": "spatial frequency (cycles per image side)", "ylabel": "gain, or root mean square"}
+    figure = panels({"": lines}, **axes, width=5.0, height=3.4)
+    log_scale(figure.axes[0])
+    words = f"gain {gain[0]:.2f} to {gain[-1]:.2f}, residual {size[0]:.2f} to {size[-1]:.2f}"
+    return picture(figure, f"From low to high frequencies: {words}, product {product[0]:.2f} to {product[-1]:.2f}")
+
+
+# --- Table 1 -------------------------------------------------------------------------------------------------
+
+
+def scores(runs: RunSet) -> HTML:
+    """BPD, and the scores at temperature 1, of the systems with and without f; means over seeds with their spread."""
+    score, distance = FEATURES["inception" if any("FID@T1" in runs.metrics_of(row) for row in PAIRS) else "lite0"]
+    names = {"BPD": "BPD ↓", f"{score}@T1": f"{score} ↑", f"{distance}@T1": f"{distance} ↓"}
+    lines = [[label_of(row), *(runs.cell(row, name) for name in names), str(len(runs.records_of(row)))]
+             for row in PAIRS]  # fmt: skip
+    return table(f"With and without f, T = 1 ({runs.label}, {runs.origin})", ["Model", *names.values(), "seeds"], lines)
