@@ -137,18 +137,21 @@ def log_scale(ax: Axes) -> None:
 
 
 def panels(
-    lines: Mapping[str, Mapping[str, Line]], *, xlabel: str, ylabel: str, width: float = 3.3, height: float = 3.0
-) -> Figure:
-    """Plots side by side with one y axis, `lines[title][label]` is a line; each has its own legend."""
-    options: dict[str, Any] = {"squeeze": False, "sharey": True}
-    with subplots(width * len(lines) + 0.4, height, 1, len(lines), **options) as (figure, axes):
-        for ax, (title, of_panel) in zip(axes[0], lines.items(), strict=True):
+    lines: Mapping[str, Mapping[str, Line]], *, xlabel: str | Sequence[str], ylabel: str | Sequence[str],
+    width: float = 3.3, height: float = 3.0,
+) -> Figure:  # fmt: skip
+    """Plots side by side with one y axis, or with one for each of several `ylabel`; `lines[title][label]` is a line;
+    each has its own legend."""
+    shared, xlabels = isinstance(ylabel, str), [xlabel] * len(lines) if isinstance(xlabel, str) else xlabel
+    with subplots(width * len(lines) + 0.4, height, 1, len(lines), squeeze=False, sharey=shared) as (figure, axes):
+        for ax, (title, of_panel), text in zip(axes[0], lines.items(), xlabels, strict=True):
             for label, (x, y, colour, marker, style) in of_panel.items():
                 face = colour if style == "-" else plots.PAPER
                 ax.plot(x, y, style, color=colour, marker=marker, markersize=5, markerfacecolor=face, label=label)
-            ax.set(title=title, xlabel=xlabel)
+            ax.set(title=title, xlabel=text)
             legend(ax)
-        axes[0, 0].set_ylabel(ylabel)
+        for ax, text in zip(axes[0], [ylabel] if isinstance(ylabel, str) else ylabel, strict=False):
+            ax.set_ylabel(text)
     return figure
 
 

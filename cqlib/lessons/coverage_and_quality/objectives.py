@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from IPython.display import HTML
 from torch import Tensor
 
@@ -12,7 +11,7 @@ from cqlib.data import toy2d
 from cqlib.lessons.coverage_and_quality.distances import DROPPED_BELOW, Distance, Lattice
 from cqlib.lessons.coverage_and_quality.mass_displacement import density_board, single_density
 from cqlib.report import plots
-from cqlib.report.cells import legend, mark, number, picture, slider, subplots, table
+from cqlib.report.cells import Format, mark, number, panels, percent, picture, slider, table
 
 LAMBDA = 1.0
 OBJECTIVES: dict[str, dict[str, float]] = {
@@ -80,40 +79,30 @@ def _title(label: str, d: Distance) -> str:
 
 def distance_table(of: Comparison) -> HTML:
     """Both divergences, mass off the support, data missed, and modes covered, seed by seed."""
+    modes = of.lattice.data.modes
+    formats: dict[str, Format | None] = {"Model": None, "KL(p ‖ p_θ)": 2, "KL(p_θ ‖ p)": 2, "off the support": percent,
+                                         "data missed": percent}  # fmt: skip
+    if modes is not None:
+        formats |= {f"modes of {len(modes)}": 0, "poorest mode's share": 2}
     lines = []
     for label, each in of.distances.items():
-        columns = [
-            [number(d.coverage) for d in each],
-            [number(d.quality) for d in each],
-            [f"{d.off:.1%}" for d in each],
-            [f"{d.missed:.1%}" for d in each],
-            [str(d.modes) if d.mode_shares else "–" for d in each],
-            [number(min(d.mode_shares)) if d.mode_shares else "–" for d in each],
-        ]
-        lines.append([label, *(" / ".join(column) for column in columns)])
-    total = len(of.distances["VAE"][0].mode_shares)
-    header = ["Model", "KL(p ‖ p_θ)", "KL(p_θ ‖ p)", "off the support", "data missed",
-              f"modes of {total}" if total else "modes", "poorest mode's share"]  # fmt: skip
-    seeds = " / ".join(str(seed) for seed in of.seeds)
-    return table(f"{of.name}, {of.steps:,} steps, seeds {seeds}; divergences in nats", header, lines)
+        for seed, d in zip(of.seeds, each, strict=True):
+            of_modes = [] if modes is None else [d.modes, min(d.mode_shares)]
+            lines.append([f"{label}, seed {seed}", d.coverage, d.quality, d.off, d.missed, *of_modes])
+    return table(f"{of.name}, {of.steps:,} steps; divergences in nats", formats, lines)
 
 
 def mode_shares(of: Comparison) -> HTML:
     """Each mode's mass over its mass in the data, for the first seed, the richest first."""
     if of.lattice.data.modes is None:
         return HTML(f"<p>The density {of.name} has no modes.</p>")
-    with subplots(5.4, 2.9) as (figure, ax):
-        for label, each in of.distances.items():
-            shares = sorted(each[0].mode_shares, reverse=True)
-            colour, marker = mark(label)
-            ax.plot(np.arange(1, len(shares) + 1), shares, color=colour, marker=marker, markersize=5, label=label)
-        ax.axhline(1, color=plots.FAINT, linewidth=0.8)
-        ax.axhline(DROPPED_BELOW, color=plots.FAINT, linewidth=0.8, linestyle="--")
-        ax.annotate("below: dropped", (1, DROPPED_BELOW), (0, -3), textcoords="offset points", va="top", fontsize=8)
-        ax.set_ylim(bottom=0)
-        ax.set(xlabel="modes, the richest first", ylabel="mass over the data's")
-        ax.legend(frameon=False)
-    poorest = ", ".join(f"{label} {min(each[0].mode_shares):.2f}" for label, each in of.distances.items())
+    shares = {label: sorted(each[0].mode_shares, reverse=True) for label, each in of.distances.items()}
+    ranks = range(1, len(of.lattice.data.modes) + 1)
+    lines = {label: (ranks, values, *mark(label), "-") for label, values in shares.items()}
+    lines["dropped below"] = (ranks, [DROPPED_BELOW] * len(ranks), plots.FAINT, "", "--")
+    figure = panels({"": lines}, xlabel="modes, the richest first", ylabel="mass over the data's", width=5.0)
+    figure.axes[0].set_ylim(bottom=0)
+    poorest = ", ".join(f"{label} {values[-1]:.2f}" for label, values in shares.items())
     return picture(figure, f"Mass of each mode over its mass in the data; the poorest: {poorest}")
 
 
@@ -156,18 +145,17 @@ def weight_board(of: Comparison, weighted: Weighted) -> HTML:
 
 def weight_curves(weighted: Weighted) -> HTML:
     """Both divergences, and both shares, over the weight of L_Q."""
-    kinds = (("nats", {"KL(p ‖ p_θ)": "coverage", "KL(p_θ ‖ p)": "quality"}),
-             ("share", {"off the support": "off", "missed": "missed"}))  # fmt: skip
-    with subplots(8.0, 3.0, 1, 2) as (figure, axes):
-        for ax, (unit, lines) in zip(axes, kinds, strict=True):
-            for k, (label, field) in enumerate(lines.items()):
-                colour, marker = plots.mark(k)
-                values = [getattr(d, field) for _, d in weighted.values()]
-                ax.plot(range(len(values)), values, color=colour, marker=marker, markersize=5, label=label)
-            ax.set_xticks(range(len(weighted)), [name.replace("λ = ", "").replace(" alone", "") for name in weighted])
-            ax.set(xlabel="weight λ of L_Q", ylabel=unit)
-            ax.set_ylim(bottom=0)
-            legend(ax)
+    kinds = {"divergences": {"KL(p ‖ p_θ)": "coverage", "KL(p_θ ‖ p)": "quality"},
+             "shares": {"off the support": "off", "missed": "missed"}}  # fmt: skip
+    names = [name.replace("λ = ", "").replace(" alone", "") for name in weighted]
+    lines = {
+        title: {label: (names, [getattr(d, field) for _, d in weighted.values()], *plots.mark(k), "-")
+                for k, (label, field) in enumerate(fields.items())}
+        for title, fields in kinds.items()
+    }  # fmt: skip
+    figure = panels(lines, xlabel="weight λ of L_Q", ylabel=["nats", "share"], width=3.8)
+    for ax in figure.axes:
+        ax.set_ylim(bottom=0)
     ends = [f"{name}: {number(d.coverage)} and {number(d.quality)} nats" for name, (_, d) in weighted.items()]
     return picture(figure, f"Divergences over the weight of L_Q. {'; '.join(ends)}")
 

@@ -1,21 +1,22 @@
 """Lesson 03, pictures: decoders with independent pixels, Eq. (5), and the cost of that. One z ~ q(z|x) per image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from IPython.display import HTML
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.load import ModelAndData
 from cqlib.lessons.factorised_decoders import linear_decoder, residuals
-from cqlib.lessons.factorised_decoders.linear_decoder import LinearDecoder, Moments
-from cqlib.lessons.factorised_decoders.residuals import Decoder, Reconstruction
+from cqlib.lessons.factorised_decoders.linear_decoder import Moments
+from cqlib.lessons.factorised_decoders.residuals import Decoder, Reconstruction, model_noise
 from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import dequantise, to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import legend, mark, number, panels, picture, stretched, subplots
+from cqlib.report.cells import mark, number, panels, picture, stretched
 from cqlib.util.errors import UserError
 
 PIXELS = ("table1/vae", "table1/cq")
@@ -54,64 +55,64 @@ def reconstructions(decoders: Decoders, images: Dataset) -> dict[str, dict[str, 
     }
 
 
-@torch.no_grad()
-def model_noise(decoder: Decoder, of: Reconstruction, seed: int = 0) -> Tensor:
-    """Draws x ~ p(x|z) less f^-1(mu(z)), in image space, (N, C, H, W), for the z of `of`."""
-    generator = torch.Generator().manual_seed(seed)
-    if isinstance(decoder, LinearDecoder):
-        return decoder.noise_like(of.mean, generator)
-    eps = torch.randn(of.mean.shape, generator=generator)
-    draws = [decoder.image(y) for y in (of.mean + of.log_sigma.exp() * eps).split(residuals.BATCH)]
-    return torch.cat(draws) - of.image_of_mean
-
-
 # --- pictures ------------------------------------------------------------------------------------------------
+
+
+def _board(
+    decoders: Decoders, seen: Reconstructions, n: int, show: Callable[[Reconstruction, Tensor], dict[str, Tensor]]
+) -> Figure:
+    """A row per decoder of what `show` makes of its first n test images and of draws of its noise."""
+    board = {}
+    for label, decoder in decoders.items():
+        of = seen[label]["test"].first(n)
+        board[label] = show(of, model_noise(decoder, of))
+    return plots.sample_board(board, columns=round(n**0.5))
 
 
 def decoder_board(decoders: Decoders, seen: Reconstructions, n: int = 9) -> HTML:
     """n test images, their mu(z) and sigma(z), the noise sigma(z) eps, and the sum of mean and noise."""
-    board = {}
     white = max(float(seen[label]["test"].log_sigma[:n].exp().quantile(0.98)) for label in decoders)
-    for label, decoder in decoders.items():
-        of = seen[label]["test"]
-        noise, sigma = model_noise(decoder, of)[:n], of.log_sigma[:n].exp()
-        board[label] = {
-            "image x": to_uint8(of.x[:n]),
-            "μ(z)": to_uint8(of.mean[:n]),
-            f"σ(z), white: {number(1.5 * white)}": (170 * sigma / white).clamp(max=255).to(torch.uint8),
+
+    def show(of: Reconstruction, noise: Tensor) -> dict[str, Tensor]:
+        return {
+            "image x": to_uint8(of.x),
+            "μ(z)": to_uint8(of.mean),
+            f"σ(z), white: {number(1.5 * white)}": (170 * of.log_sigma.exp() / white).clamp(max=255).to(torch.uint8),
             "σ(z) ε": stretched(noise, 1.0),
-            "μ(z) + σ(z) ε": to_uint8(of.mean[:n] + noise),
+            "μ(z) + σ(z) ε": to_uint8(of.mean + noise),
         }
+
     alt = f"Test images, the mean that {', '.join(decoders)} give them, sigma, noise, and their sum, which is grainy"
-    return picture(plots.sample_board(board, columns=round(n**0.5)), alt)
+    return picture(_board(decoders, seen, n, show), alt)
 
 
 def residual_board(decoders: Decoders, seen: Reconstructions, n: int = 16) -> HTML:
     """Residuals of test images beside the noise of the decoder's model, each in units of sigma."""
-    board = {}
-    for label, decoder in decoders.items():
-        of = seen[label]["test"]
-        eps = model_noise(decoder, of)[:n] * (-of.log_sigma[:n]).exp()
-        board[label] = {
-            "real: (x − μ(z)) / σ(z)": stretched(of.standardised[:n], 3.0),
-            "believed: ε": stretched(eps, 3.0),
-        }
+
+    def show(of: Reconstruction, noise: Tensor) -> dict[str, Tensor]:
+        real, believed = of.standardised, noise * (-of.log_sigma).exp()
+        return {"real: (x − μ(z)) / σ(z)": stretched(real, 3.0), "believed: ε": stretched(believed, 3.0)}
+
     alt = "Residuals of real images, which show edges and patches of one colour, beside noise without structure"
-    return picture(plots.sample_board(board, columns=round(n**0.5)), alt)
+    return picture(_board(decoders, seen, n, show), alt)
 
 
-def correlation_curves(decoders: Decoders, seen: Reconstructions) -> HTML:
-    """The correlation of two values d pixels apart: of real residuals, and of the decoder's own noise."""
-    lines, words = {}, []
-    for label, decoder in decoders.items():
-        of, look = seen[label]["test"], (*mark(label), "-")
-        real, noise = (
-            residuals.distance_correlations(r, DISTANCES) for r in (of.image_residual, model_noise(decoder, of))
-        )
-        lines[label] = {"real images": (DISTANCES, real, *look), "the decoder's noise": (DISTANCES, noise, *DASHED)}
-        words.append(f"{label}: neighbours {real[1]:.2f} against {noise[1]:.2f}")
-    figure = panels(lines, xlabel="distance d (pixels)", ylabel="correlation at distance d")
-    return picture(figure, f"Correlation over distance of residuals and of noise. {'; '.join(words)}")
+def feature_board(decoders: Decoders, seen: Reconstructions, n: int = 16) -> HTML:
+    """With y = f(x): the image of the mean, a draw of p(x|z), its noise, and the residual of the real image."""
+    if not decoders:
+        return HTML("<p>No decoder with f is here: <code>./run_all.sh --only table1</code> trains two.</p>")
+
+    def show(of: Reconstruction, noise: Tensor) -> dict[str, Tensor]:
+        return {
+            "image x": to_uint8(of.x),
+            "f⁻¹(μ(z))": to_uint8(of.image_of_mean),
+            "a draw f⁻¹(y)": to_uint8(of.image_of_mean + noise),
+            "its noise, × 2": stretched(noise, 0.5),
+            "real: x − f⁻¹(μ(z)), × 2": stretched(of.image_residual, 0.5),
+        }
+
+    alt = "Test images, means, draws, and the noise of the draws, which is smooth, beside what the means leave"
+    return picture(_board(decoders, seen, n, show), alt)
 
 
 def linear_samples(draws: Mapping[str, Tensor], shape: Sequence[int]) -> HTML:
@@ -122,37 +123,31 @@ def linear_samples(draws: Mapping[str, Tensor], shape: Sequence[int]) -> HTML:
     return picture(plots.sample_board({"": board}, columns=4), alt)
 
 
+def correlation_curves(decoders: Decoders, seen: Reconstructions) -> HTML:
+    """The correlation of two values d pixels apart: of real residuals, and of the decoder's own noise."""
+    lines, words = {}, []
+    for label, decoder in decoders.items():
+        of = seen[label]["test"]
+        values = (of.image_residual, model_noise(decoder, of))
+        real, noise = (residuals.distance_correlations(r, DISTANCES) for r in values)
+        lines[label] = {"real images": (DISTANCES, real, *mark(label), "-"),
+                        "the decoder's noise": (DISTANCES, noise, *DASHED)}  # fmt: skip
+        words.append(f"{label}: neighbours {real[1]:.2f} against {noise[1]:.2f}")
+    figure = panels(lines, xlabel="distance d (pixels)", ylabel="correlation at distance d")
+    return picture(figure, f"Correlation over distance of residuals and of noise. {'; '.join(words)}")
+
+
 def tails(whitened: Mapping[str, Tensor]) -> HTML:
     """Densities of whitened residuals (N, D) by label, beside the standard normal."""
     edges = np.linspace(-8, 8, 65)
-    middle, words = (edges[1:] + edges[:-1]) / 2, []
-    with subplots(4.9, 3.2) as (figure, ax):
-        for label, white in whitened.items():
-            density = np.histogram(white.numpy(), edges)[0] / white.numel() / np.diff(edges)
-            (colour, marker), shown = mark(label), density > 0
-            words.append(f"{label}, excess kurtosis {number(residuals.excess_kurtosis(white), 1)}")
-            ax.plot(middle[shown], density[shown], color=colour, marker=marker, markersize=3, label=words[-1])
-        normal, near = np.exp(-(middle**2) / 2) / np.sqrt(2 * np.pi), np.abs(middle) < 5
-        ax.plot(middle[near], normal[near], "--", color=plots.INK, label="standard normal, 0")
-        ax.set(yscale="log", ylim=(1e-6, 3), xlabel="whitened residual (standard deviations)", ylabel="density")
-        legend(ax, loc="upper left")
-    return picture(figure, f"Whitened residuals have far more large values than a Gaussian. {'; '.join(words)}")
-
-
-def feature_board(decoders: Decoders, seen: Reconstructions, n: int = 16) -> HTML:
-    """With y = f(x): the image of the mean, a draw of p(x|z), its noise, and the residual of the real image."""
-    if not decoders:
-        return HTML("<p>No decoder with f is here: <code>./run_all.sh --only table1</code> trains two.</p>")
-    board = {}
-    for label, decoder in decoders.items():
-        of = seen[label]["test"]
-        noise = model_noise(decoder, of)[:n]
-        board[label] = {
-            "image x": to_uint8(of.x[:n]),
-            "f⁻¹(μ(z))": to_uint8(of.image_of_mean[:n]),
-            "a draw f⁻¹(y)": to_uint8(of.image_of_mean[:n] + noise),
-            "its noise, × 2": stretched(noise, 0.5),
-            "real: x − f⁻¹(μ(z)), × 2": stretched(of.image_residual[:n], 0.5),
-        }
-    alt = "Test images, means, draws, and the noise of the draws, which is smooth, beside what the means leave"
-    return picture(plots.sample_board(board, columns=round(n**0.5)), alt)
+    middle, lines = (edges[1:] + edges[:-1]) / 2, {}
+    for label, white in whitened.items():
+        density = np.histogram(white.numpy(), edges, density=True)[0]
+        name = f"{label}, excess kurtosis {number(residuals.excess_kurtosis(white), 1)}"
+        lines[name] = (middle[density > 0], density[density > 0], *mark(label), "-")
+    words, near = "; ".join(lines), middle[np.abs(middle) < 5]
+    lines["standard normal, 0"] = (near, np.exp(-(near**2) / 2) / np.sqrt(2 * np.pi), plots.INK, "", "--")
+    axes = {"xlabel": "whitened residual (standard deviations)", "ylabel": "density"}
+    figure = panels({"": lines}, **axes, width=4.5, height=3.2)
+    figure.axes[0].set(yscale="log", ylim=(1e-6, 3))
+    return picture(figure, f"Whitened residuals have far more large values than a Gaussian. {words}")

@@ -3,7 +3,6 @@
 For a factorised Gaussian decoder e = (y - mu(z)) / sigma(z) is N(0, I).
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +33,10 @@ class Reconstruction:
     log_ratio: Tensor
     """ln p(z) - ln q(z|x) at the draw, (N,)."""
 
+    def first(self, n: int) -> "Reconstruction":
+        """Of the first n images."""
+        return Reconstruction(*(values[:n] for values in vars(self).values()))
+
     @property
     def residual(self) -> Tensor:
         """y - mu(z)."""
@@ -44,7 +47,7 @@ class Reconstruction:
         """x - f^-1(mu(z)); without f the same as `residual`."""
         return self.x - self.image_of_mean
 
-    @functools.cached_property
+    @property
     def standardised(self) -> Tensor:
         """e = (y - mu(z)) / sigma(z)."""
         return self.residual * (-self.log_sigma).exp()
@@ -67,7 +70,17 @@ def reconstruct(decoder: Decoder, images: Tensor, seed: int = 0) -> Reconstructi
         mean, log_sigma = decoder.decode(q.z)
         y, log_det = decoder.features(v)
         parts.append((v, y, mean, log_sigma, decoder.image(mean), log_det, q.log_ratio))
-    return Reconstruction(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    return Reconstruction(*map(torch.cat, zip(*parts, strict=True)))
+
+
+@torch.no_grad()
+def model_noise(decoder: Decoder, of: Reconstruction) -> Tensor:
+    """Draws x ~ p(x|z) less f^-1(mu(z)), in image space, (N, C, H, W), for the z of `of`."""
+    generator = torch.Generator().manual_seed(0)
+    if isinstance(decoder, LinearDecoder):
+        return decoder.noise_like(of.mean, generator)
+    y = of.mean + of.log_sigma.exp() * torch.randn(of.mean.shape, generator=generator)
+    return torch.cat([decoder.image(batch) for batch in y.split(BATCH)]) - of.image_of_mean
 
 
 def offset_correlation(r: Tensor, down: int, across: int) -> float:
@@ -93,8 +106,8 @@ def colour_correlation(r: Tensor) -> float:
     """The mean correlation between two colours of one pixel, of r (N, C, H, W)."""
     r = r - r.mean(0)
     r = r / r.square().mean(0).sqrt()
-    pairs = [(i, j) for i in range(r.shape[1]) for j in range(i)]
-    return float(sum((r[:, i] * r[:, j]).mean() for i, j in pairs) / len(pairs))
+    pairs = torch.combinations(torch.arange(r.shape[1]))
+    return float((r[:, pairs[:, 0]] * r[:, pairs[:, 1]]).mean())
 
 
 def excess_kurtosis(r: Tensor) -> float:

@@ -112,30 +112,18 @@ def descent_path(p: Gaussians, start: Gaussians, time: float = 60.0) -> Tensor:
 # --- over the separation ---------------------------------------------------------------------------------------
 
 
-Branch = dict[float, Gaussians]
-"""A minimum of KL(q || p) by the separation of the modes of `two_modes`."""
-
-
-def branches(separations: Sequence[float], weight: float = WEIGHT) -> dict[str, Branch]:
-    """The minimum that covers both modes, traced as they part, and those at the left and at the right mode, traced as
-    they meet. A branch ends where descent falls into another minimum."""
-    order = sorted(separations)
-    return {
-        "both modes": _trace(order, 0, weight),
-        "left mode": _trace(order[::-1], -order[-1] / 2, weight),
-        "right mode": _trace(order[::-1], order[-1] / 2, weight),
-    }
-
-
-def _trace(separations: Sequence[float], mean: float, weight: float) -> Branch:
-    q = on_line([mean], [1], [1])
-    branch: Branch = {}
+def branches(separations: Sequence[float], weight: float = WEIGHT) -> dict[str, dict[float, Gaussians]]:
+    """By the separation of the modes, the minimum of KL(q || p) to which descent from the forward fit leads, and those
+    to which it leads from the left and from the right mode, where these are others."""
+    found: dict[str, dict[float, Gaussians]] = {"both modes": {}, "left mode": {}, "right mode": {}}
     for d in separations:
-        last, q = q, reverse(two_modes(d, weight), q)
-        if branch and distance(q, last) > 0.8:  # no minimum moves so far in one step
-            break
-        branch[d] = q
-    return branch
+        p = two_modes(d, weight)
+        found["both modes"][d] = both = reverse(p, forward(p))
+        for name, mean in (("left mode", -d / 2), ("right mode", d / 2)):
+            q = reverse(p, on_line([mean], [1], [1]))
+            if distance(q, both) > 0.5:
+                found[name][d] = q
+    return found
 
 
 def crossover(weight: float = WEIGHT, low: float = 5.0, high: float = 6.5) -> float:

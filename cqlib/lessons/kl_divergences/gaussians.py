@@ -10,6 +10,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -20,8 +21,8 @@ REACH = 9.0
 """Quadrature leaves out what lies further from a component's mean, in its standard deviations: 1e-18 of the mass."""
 NODES = {1: 1801, 2: 121}
 """Nodes per dimension."""
-REGION_NODES = {1: 14_400, 2: 200_000}
-"""Nodes in all for regions, whose borders fall between nodes."""
+FINE = {1: 7201, 2: 161}
+"""Those for regions, whose borders fall between nodes."""
 
 
 @functools.cache
@@ -99,9 +100,7 @@ def on_line(means: Sequence[float], sigmas: Sequence[float], weights: Sequence[f
 
 def in_plane(name: str) -> Gaussians:
     """A density of `cqlib.data.toy2d` that is a mixture of Gaussians, say "eight-gaussians"."""
-    found = toy2d.density(name)
-    if not isinstance(found, toy2d.GaussianMixture):
-        raise TypeError(f"toy2d:{name} is no mixture of Gaussians")
+    found = cast(toy2d.GaussianMixture, toy2d.density(name))
     k = len(found.centres)
     roots = found.sigma * torch.eye(2, dtype=torch.float64).expand(k, 2, 2)
     return Gaussians(torch.full((k,), 1 / k, dtype=torch.float64), found.centres, roots)
@@ -134,15 +133,9 @@ def mixed(p: Gaussians, q: Gaussians, share: float) -> Gaussians:
     )
 
 
-def _fine(p: Gaussians) -> tuple[Tensor, Tensor]:
-    """Nodes and weights for masses of regions."""
-    each = REGION_NODES[p.dimensions] / len(p.weights)
-    return p.nodes(round(each ** (1 / p.dimensions)))
-
-
 def region_level(p: Gaussians, mass: float = 0.99) -> float:
     """ln p at the border of p's smallest region that holds `mass`."""
-    x, weights = _fine(p)
+    x, weights = p.nodes(FINE[p.dimensions])
     log_p = p.log_prob(x)
     order = log_p.argsort(descending=True)
     at = int(torch.searchsorted(weights[order].cumsum(0), mass))
@@ -152,5 +145,5 @@ def region_level(p: Gaussians, mass: float = 0.99) -> float:
 def inside(p: Gaussians, q: Gaussians, mass: float = 0.99) -> float:
     """How much of p's mass lies in q's smallest region that holds `mass` of q; good to about 1e-3 on the line, 3e-3 in
     the plane."""
-    x, weights = _fine(p)
+    x, weights = p.nodes(FINE[p.dimensions])
     return float(weights[q.log_prob(x) >= region_level(q, mass)].sum())

@@ -1,13 +1,15 @@
-"""Lesson 01 on the line: where each divergence arises, its minima, and both fits while the modes of p move apart."""
+"""Lesson 01, pictures: where each divergence arises, its minima, both fits while the modes of p move apart, and fits in
+the plane."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from IPython.display import HTML
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from cqlib.lessons.kl_divergences.fits import (
@@ -23,7 +25,7 @@ from cqlib.lessons.kl_divergences.fits import (
 )
 from cqlib.lessons.kl_divergences.gaussians import Gaussians, inside, kl, on_line
 from cqlib.report import plots
-from cqlib.report.cells import Range, legend, picture, slider, subplots, table
+from cqlib.report.cells import Range, panels, picture, slider, subplots, table
 
 FORWARD, REVERSE = plots.SERIES[0], plots.SERIES[1]
 X = "x (standard deviations of a mode)"
@@ -58,12 +60,8 @@ def integrands(p: Gaussians, reach: float = 8) -> HTML:
             a, b = (p, q) if name == "forward" else (q, p)
             value, cost = float(kl(a, b)), a.log_prob(x).exp() * (a.log_prob(x) - b.log_prob(x))
             density(ax, p, x)
-            ax.plot(x, q.log_prob(x).exp(), color=colour)
-            for label, at, f, look in (
-                ("q", q.means + q.roots[0], q, {"xytext": (4, 2), "color": colour}),
-                ("p", p.means[-1:], p, {"xytext": (0, 3), "ha": "center"}),
-            ):
-                ax.annotate(label, (float(at), float(f.log_prob(at).exp())), textcoords="offset points", **look)
+            ax.plot(x, q.log_prob(x).exp(), color=colour, label="q")
+            ax.legend(frameon=False)
             ax.set_title(f"{name}: {divergence} = {value:.3f} nats")
             under.fill_between(x[:, 0], cost, color=colour, alpha=0.3, linewidth=0)
             under.plot(x, cost, color=colour)
@@ -151,25 +149,58 @@ def separation_curves(weight: float = WEIGHT, separations: Sequence[float] = SEP
     ps = {d: two_modes(d, weight) for d in separations}
     broad = {d: forward(p) for d, p in ps.items()}
     best = {d: min((b[d] for b in traced.values() if d in b), key=partial(kl, q=p)) for d, p in ps.items()}
-    with subplots(8.6, 3.4, 1, 2) as (figure, (left, right)):
-        costs = [float(kl(p, broad[d])) for d, p in ps.items()]
-        left.plot(separations, costs, color=FORWARD)
-        where = {"xytext": (0, 6), "textcoords": "offset points", "ha": "right"}
-        left.annotate("forward", (separations[-1], costs[-1]), color=FORWARD, **where)
-        for (name, branch), style in zip(traced.items(), ("-", "--", ":"), strict=True):
-            values = [float(kl(q, ps[d])) for d, q in branch.items()]
-            left.plot(list(branch), values, style, color=REVERSE, label=f"reverse, {name}")
-        left.set(ylim=(0, 1.35), ylabel="divergence (nats)", title="forward, and each minimum of reverse")
-        for d, text in ((-math.log(weight), f"−ln {weight:g}"), (-math.log(1 - weight), f"−ln {1 - weight:.2g}")):
-            left.axhline(d, color=plots.FAINT, linewidth=0.8, zorder=0)
-            left.annotate(text, (0, d), (0, 2), textcoords="offset points", color=plots.FAINT)
-        for name, fits, colour in (("forward", broad, FORWARD), ("best reverse", best, REVERSE)):
-            shares = [(inside(ps[d], fits[d]), inside(fits[d], ps[d])) for d in ps]
-            right.plot(list(ps), [s for s, _ in shares], color=colour, label=f"of p inside q, {name}")
-            right.plot(list(ps), [s for _, s in shares], "--", color=colour, label=f"of q inside p, {name}")
-        right.set(ylabel="share of mass", ylim=(0.5, 1.02), title="who lies inside whose 99 % region")
-        for ax, place in ((right, "lower left"), (left, "upper left")):
-            legend(ax, loc=place)
-            ax.set_xlabel("separation (standard deviations of a mode)")
+    costs = {"forward": (separations, [float(kl(p, broad[d])) for d, p in ps.items()], FORWARD, "", "-")}
+    for (name, branch), style in zip(traced.items(), ("-", "--", ":"), strict=True):
+        costs[f"reverse, {name}"] = (list(branch), [float(kl(q, ps[d])) for d, q in branch.items()], REVERSE, "", style)
+    shares = {}
+    for name, fits, colour in (("forward", broad, FORWARD), ("best reverse", best, REVERSE)):
+        of_p, of_q = zip(*((inside(ps[d], fits[d]), inside(fits[d], ps[d])) for d in ps), strict=True)
+        shares |= {f"of p inside q, {name}": (separations, of_p, colour, "", "-"),
+                   f"of q inside p, {name}": (separations, of_q, colour, "", "--")}  # fmt: skip
+    lines = {"forward, and each minimum of reverse": costs, "who lies inside whose 99 % region": shares}
+    axes = {"xlabel": "separation (standard deviations of a mode)", "ylabel": ["divergence (nats)", "share of mass"]}
+    figure = panels(lines, **axes, width=4.1, height=3.4)
+    left, right = figure.axes
+    right.set_ylim(0.5, 1.02)
+    for cost, text in ((-math.log(weight), f"−ln {weight:g}"), (-math.log(1 - weight), f"−ln {1 - weight:.2g}")):
+        left.axhline(cost, color=plots.FAINT, linewidth=0.8, zorder=0)
+        left.annotate(text, (separations[-1], cost), (0, 2), textcoords="offset points", color=plots.FAINT, ha="right")
     ends = "; ".join(f"{name} from {min(b):.1f} to {max(b):.1f}" for name, b in traced.items())
     return picture(figure, f"Divergences over the separation of the modes. Minima of the reverse one: {ends}")
+
+
+# --- in the plane ----------------------------------------------------------------------------------------------
+
+
+def correlated_modes() -> Gaussians:
+    """Two correlated modes of weights 0.6 and 0.4, in the manner of Bishop (2006), figure 10.3."""
+    covariances = torch.tensor([[[1, 0.7], [0.7, 1]], [[1, -0.6], [-0.6, 0.8]]], dtype=torch.float64)
+    means = torch.tensor([[-2.2, -1.2], [2.2, 1.2]], dtype=torch.float64)
+    return Gaussians(torch.tensor([0.6, 0.4], dtype=torch.float64), means, torch.linalg.cholesky(covariances))
+
+
+def contours(p: Gaussians, fits: Mapping[str, Gaussians], side: float) -> HTML:
+    """p in grey, and each fit by the ellipses that lie one and two standard deviations from its mean."""
+    axis = torch.linspace(-side, side, 161, dtype=torch.float64)
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    values = p.log_prob(torch.stack([x, y], -1).view(-1, 2)).exp().view(161, 161)
+    levels = [float(values.max()) * f for f in (0.03, 0.15, 0.35, 0.6, 0.85, 1.01)]
+    turn = torch.linspace(0, 2 * math.pi, 200, dtype=torch.float64)
+    circle, words = torch.stack([turn.cos(), turn.sin()], -1), []
+    with subplots(2.75 * len(fits), 3.4, 1, len(fits), sharey=True) as (figure, axes):
+        for ax, (name, q) in zip(axes, fits.items(), strict=True):
+            for low, high in zip(levels, levels[1:], strict=False):
+                ax.contourf(axis, axis, values, [low, high], colors=[plots.FAINT], alpha=0.15 + 0.7 * low / levels[-1])
+            first, second = (p, q) if name.startswith("forward") else (q, p)
+            for radius in (1, 2):
+                ellipse = q.means[0] + radius * circle @ q.roots[0].T
+                ax.plot(ellipse[:, 0], ellipse[:, 1], color=FORWARD if first is p else REVERSE)
+            value = float(kl(first, second))
+            title = f"{name}\n{'KL(p ‖ q)' if first is p else 'KL(q ‖ p)'} = {value:.2f} nats"
+            ax.set(title=title, aspect="equal", xlim=(-side, side), ylim=(-side, side), xlabel="x₁")
+            ax.grid(False)
+            ax.xaxis.set_major_locator(MaxNLocator(4))
+            ax.yaxis.set_major_locator(MaxNLocator(4))
+            words.append(f"{name} at ({float(q.means[0, 0]):.1f}, {float(q.means[0, 1]):.1f}), {value:.2f} nats")
+        axes[0].set_ylabel("x₂")
+    return picture(figure, f"Contours of p in the plane with fitted Gaussians: {'; '.join(words)}")
