@@ -1,6 +1,7 @@
 """What the notebooks of tables and figures share: finished runs, trained models, tables, sample grids, curves."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from IPython.display import HTML
 
 from cqlib import data as data_sets
 from cqlib.data.grids import tiles, unscaled
+from cqlib.data.published import missing_files
 from cqlib.experiments import paper
+from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import model_of
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import label_of, marks, short_label
+from cqlib.experiments.rows import DEVELOPMENT_DATA, label_of, marks, short_label, training_command
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
@@ -21,7 +24,7 @@ from cqlib.report import facts, page, pictures, plots, small_tables, tables
 from cqlib.report.cells import Range, picture, pixels, slider
 from cqlib.report.claim_cards import cards, matrix
 from cqlib.report.pictures import table_rows
-from cqlib.report.run_sets import RunSet, places, run_sets
+from cqlib.report.run_sets import RunSet, most_common, places, run_sets
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
@@ -74,6 +77,32 @@ def draw(model: System, n: int, temperature: float = 1.0) -> torch.Tensor:
 def bits(model: LikelihoodSystem, images: torch.Tensor) -> torch.Tensor:
     """Bits per dimension of uint8 images (N, C, S, S), by the bound of one draw: (N,) float64."""
     return bits_per_dimension(held_out_nll(model, images), images[0].numel())
+
+
+def batch_times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, bool]]:
+    """Row -> seconds of a batch of samples, the median over seeds, under the protocol (it names the device) that most
+    rows were timed under, and whether that is so; of a row without such a time under its own."""
+    timed = {row: [run.metrics["seconds"] for run in runs.records_of(row) if "seconds" in run.metrics] for row in rows}
+    protocols = [protocol for times in timed.values() for protocol in {time.protocol for time in times}]
+    medians = {}
+    for row, times in timed.items():
+        if times:
+            alike = [time for time in times if time.protocol == most_common(protocols)]
+            medians[row] = statistics.median(time.value for time in alike or times), bool(alike)
+    return medians
+
+
+def needs(data: str, profile: str, only: str, data_dir: Path | str | None) -> tuple[str, str]:
+    """What it takes to train `only` on a data set: its files, and the command."""
+    entry = missing_files(data, data_dir)
+    files = f"{entry.sources}; {entry.how}." if entry else "Its files are here."
+    return files, training_command(only, profile, "" if data == DEVELOPMENT_DATA else data)
+
+
+def sized(data: str, profile: str) -> str:
+    """ "photos10, 16×16"."""
+    size = image_size(data, profile)
+    return f"{without_paths(data)}, {size}×{size}"
 
 
 def signed(value: float) -> str:

@@ -2,14 +2,14 @@
 
 import math
 import statistics
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from IPython.display import HTML
 from torch import Tensor
 
 from cqlib.experiments.rows import NOTEBOOK_ROWS, short_label, training_command
-from cqlib.figures.common import draw, stored_samples
+from cqlib.figures.common import batch_times, draw, stored_samples
 from cqlib.metrics.evaluation import TIMED
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.hierarchical import Hierarchical
@@ -17,7 +17,7 @@ from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_iaf import VAEIAF
 from cqlib.report import plots
 from cqlib.report.cells import picture, table
-from cqlib.report.run_sets import RunSet, most_common
+from cqlib.report.run_sets import RunSet
 
 ROWS = NOTEBOOK_ROWS["figure_decoders"]
 OTHER_DEVICE = "†"
@@ -63,14 +63,14 @@ def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n:
 
 def compared(runs: RunSet) -> HTML:
     """BPD, KL, distance and parameters of each decoder, and the time of a batch of samples."""
-    times = _times(DECODERS, runs)
-    least = min((seconds for seconds, mark in times.values() if not mark), default=1.0)
+    times = batch_times(DECODERS, runs)
+    least = min((seconds for seconds, alike in times.values() if alike), default=1.0)
     lines = []
     for row, name in DECODERS.items():
         done = runs.records_of(row)
         bpd, *distances = (runs.cell(row, metric) for metric in ("BPD", "FD-lite0@T1", "FD-lite0@T0"))
         parameters = f"{done[0].parameters['total']:,}" if done else "—"
-        ratio = f"{times[row][0] / least:,.1f}{times[row][1]}" if row in times else "—"
+        ratio = f"{times[row][0] / least:,.1f}{OTHER_DEVICE * (not times[row][1])}" if row in times else "—"
         kls = [run.curve["KL"][-1][1] for run in done if run.curve.get("KL")]  # at the end of training
         kl = f"{statistics.mean(kls):,.1f}" if kls else "—"
         lines.append([name, bpd, kl, *distances, parameters, _milliseconds(times.get(row)), ratio])
@@ -81,7 +81,7 @@ def compared(runs: RunSet) -> HTML:
 
 def families(runs: RunSet) -> HTML:
     """The slides' families: what kind of likelihood, what latent space, the time of a batch, BPD and distance."""
-    times = _times([row for rows in FAMILIES.values() for row in rows], runs)
+    times = batch_times([row for rows in FAMILIES.values() for row in rows], runs)
     lines = []
     for family, row in ((family, row) for family, rows in FAMILIES.items() for row in rows):
         model = build(RECIPES[row](row, runs.profile, runs.size).system)
@@ -91,26 +91,12 @@ def families(runs: RunSet) -> HTML:
     return table(f"Families of generative models ({runs.label}{_note(times)})", head, lines)
 
 
-def _times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, str]]:
-    """Row -> seconds of a batch of samples, the median over seeds, under the protocol (it names the device) that most
-    rows were timed under; `OTHER_DEVICE` marks a row without such a time."""
-    timed = {row: [run.metrics["seconds"] for run in runs.records_of(row) if "seconds" in run.metrics] for row in rows}
-    protocols = [protocol for times in timed.values() for protocol in {time.protocol for time in times}]
-    medians = {}
-    for row, times in timed.items():
-        if times:
-            alike = [time for time in times if time.protocol == most_common(protocols)]
-            mark = "" if alike else OTHER_DEVICE
-            medians[row] = statistics.median(time.value for time in alike or times), mark
-    return medians
+def _note(times: Mapping[str, tuple[float, bool]]) -> str:
+    return "" if all(alike for _, alike in times.values()) else f"; {OTHER_DEVICE} timed on another device"
 
 
-def _note(times: Mapping[str, tuple[float, str]]) -> str:
-    return f"; {OTHER_DEVICE} timed on another device" if any(mark for _, mark in times.values()) else ""
-
-
-def _milliseconds(time: tuple[float, str] | None) -> str:
-    return "—" if time is None else f"{1000 * time[0]:,.1f} ms{time[1]}"
+def _milliseconds(time: tuple[float, bool] | None) -> str:
+    return "—" if time is None else f"{1000 * time[0]:,.1f} ms{OTHER_DEVICE * (not time[1])}"
 
 
 def likelihood(model: System) -> str:

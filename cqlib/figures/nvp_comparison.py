@@ -4,25 +4,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
-import matplotlib
-import numpy as np
 from IPython.display import HTML
+from torch import Tensor
 
-from cqlib.data.grids import grid
-from cqlib.data.published import missing_files
 from cqlib.experiments import paper
-from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import model_of
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label, training_command
+from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label, training_command
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import PROFILES, stored_samples
+from cqlib.figures.common import PROFILES, batch_times, needs, sets_of, sized, stored_samples
 from cqlib.metrics import evaluation
+from cqlib.metrics.evaluation import TIMED
 from cqlib.metrics.quantities import FEATURES
-from cqlib.report import page, plots
-from cqlib.report.cells import picture, subplots, table
-from cqlib.report.run_sets import ORIGINS, Cell, RunSet, most_common, run_sets
+from cqlib.report import plots
+from cqlib.report.cells import picture, table
+from cqlib.report.run_sets import ORIGINS, Cell, RunSet, most_common
 from cqlib.util.errors import UserError
 from cqlib.util.text import duration, without_paths
 
@@ -47,7 +45,7 @@ def read(chosen: Selection) -> tuple[list[Record], dict[str, RunSet]]:
         ours = sum(bool(runs.records_of(row)) for row in ROWS[:-1])
         return runs.profile == chosen.profile and local and nvp, bool(ours and nvp), ours, local
 
-    sets = [runs for runs in run_sets(records, page.published_records()) if any(map(runs.records_of, ROWS))]
+    sets = [runs for runs in sets_of(records) if any(map(runs.records_of, ROWS))]
     best = {runs.data: runs for runs in sorted(sets, key=rank)}
     names = chosen.data or [name for name in FOUR if name in best] or STAND_INS
     return records, {name: best[name] for name in names if name in best}
@@ -62,42 +60,25 @@ def overview(best: Mapping[str, RunSet]) -> str:
 
 
 def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
-    """A line per data set, at temperature 1: our models, then NVP; a panel without samples says so."""
+    """A line per data set, at temperature 1: our models, then NVP; the place of what has no samples stays empty."""
     if not best:
         return HTML(f"<p>No samples yet: <code>{training_command('figure_nvp_comparison', 'quick')}</code></p>")
-    panels = {(data, row): panel(runs, row, runs_dir) for data, runs in best.items() for row in ROWS}
-    columns = [row for row in ROWS if row in REQUIRED or any(panels[data, row] is not None for data in best)]
-    drawn, absent = [], []
-    width, height = 1.75 * len(columns), 0.25 + 1.8 * len(best)
-    plain = matplotlib.rc_context({"text.parse_math": False})
-    with plain, subplots(width, height, len(best), len(columns), squeeze=False) as (figure, axes):
-        for line, (data, runs) in zip(axes, best.items(), strict=True):
-            for ax, row in zip(line, columns, strict=True):
-                ax.set(title=short_label(row), xticks=[], yticks=[])
-                ax.grid(False)
-                sheet = panels[data, row]
-                ax.spines[:].set_visible(sheet is None)
-                if sheet is not None:
-                    ax.imshow(sheet, interpolation="none")
-                    drawn.append(f"{short_label(row)} on {without_paths(runs.label)}")
-                else:
-                    ax.set_aspect("equal")
-                    text = "not trained yet:\nthe command\nis below" if row in REQUIRED else "not trained"
-                    ax.text(0.5, 0.5, text, ha="center", va="center", color=plots.INK, transform=ax.transAxes)
-                    absent.append(f"{short_label(row)} on {without_paths(data)}")
-            line[0].set_ylabel(without_paths(runs.label))
-    alt = f"Samples at temperature 1: {', '.join(drawn)}" + (f"; no samples: {', '.join(absent)}" if absent else "")
-    return picture(figure, alt)
+    found = {runs: {row: samples_of(runs, row, runs_dir) for row in ROWS} for runs in best.values()}
+    columns = [row for row in ROWS if any(images[row] is not None for images in found.values())]
+    board = {without_paths(runs.label): {short_label(row): images[row] for row in columns}
+             for runs, images in found.items()}  # fmt: skip
+    drawn = (f"{row} on {label}" for label, images in board.items() for row in images if images[row] is not None)
+    return picture(plots.sample_board(board, columns=SIDE), f"Samples at temperature 1: {', '.join(drawn)}")
 
 
-def panel(runs: RunSet, row: str, runs_dir: Path | str) -> np.ndarray | None:
-    """The first samples of a row's first seed as one picture, from its run's stored grid, else drawn; or None."""
+def samples_of(runs: RunSet, row: str, runs_dir: Path | str) -> Tensor | None:
+    """The first samples of a row's first seed, from its run's stored grid, else drawn; or None."""
     images = stored_samples(runs, row, "T1", runs_dir)
     for record in runs.records_of(row)[:1] if images is None else ():
         with suppress(UserError):
             model = model_of(record, runs_dir)
             images = evaluation.draw(model, SIDE**2, temperature=1.0, seed=10_000 + record.seed)
-    return None if images is None else grid(images[: SIDE**2], columns=SIDE)
+    return None if images is None else images[: SIDE**2]
 
 
 def compared(best: Mapping[str, RunSet]) -> HTML:
@@ -112,7 +93,7 @@ def compared(best: Mapping[str, RunSet]) -> HTML:
     for data, runs in best.items():
         for row in rows[data]:
             scores = [runs.cell(row, name) for name in ("BPD", *(f"{d}@T{t}" for d in distances for t in (1, 0)))]
-            lines.append([short_label(row), without_paths(runs.label), *scores, *_cost(runs.records_of(row))])
+            lines.append([short_label(row), without_paths(runs.label), *scores, *_cost(row, runs)])
         for row, bpd, fid in printed[data]:
             source = f"{paper.DATA_SETS[data].label}; no temperature is named"
             scores = [Cell(text) for d in distances for text in (fid if d == "FID" else "—", "—")]
@@ -123,16 +104,14 @@ def compared(best: Mapping[str, RunSet]) -> HTML:
     return table(caption, head, lines)
 
 
-def _cost(records: Sequence[Record]) -> tuple[str, str, str]:
-    """Parameters; time per sample, the median over seeds; time of a run, the mean: of the device of most seeds."""
-    done = [run for run in records if run.status == "done"]
+def _cost(row: str, runs: RunSet) -> tuple[str, str, str]:
+    """Parameters; time per sample; time of a run, the mean over those on the device of most seeds."""
+    done, times = runs.done(row), batch_times([row], runs)
     if not done:
         return "—", "—", "—"
-    timed = [run.metrics["seconds"] for run in done if "seconds" in run.metrics]
-    alike = [time for time in timed if time.protocol == most_common(other.protocol for other in timed)]
-    per_sample = f"{1000 * float(np.median([time.value / time.n for time in alike])):,.2f} ms" if alike else "—"
     device = most_common(run.device for run in done)
-    seconds = float(np.mean([run.seconds for run in done if run.device == device]))
+    seconds = fmean(run.seconds for run in done if run.device == device)
+    per_sample = f"{1000 * times[row][0] / TIMED:,.2f} ms" if row in times else "—"
     return f"{done[0].parameters['total']:,}", per_sample, duration(seconds)
 
 
@@ -149,14 +128,11 @@ def missing(
     lines = []
     for name in data or (*FOUR, *STAND_INS):
         runs = best.get(name)
-        absent = [row for row in REQUIRED if runs is None or panel(runs, row, runs_dir) is None]
+        absent = [row for row in REQUIRED if runs is None or samples_of(runs, row, runs_dir) is None]
         if absent:
             profile = runs.profile if runs else STAND_INS.get(name, "paper")
-            size, entry = image_size(name, profile), missing_files(name, data_dir)
             only = "figure_nvp_comparison" if len(absent) == len(REQUIRED) else ",".join(absent)
-            lines.append([f"{without_paths(name)}, {size}×{size}", "; ".join(map(short_label, absent)),
-                          f"{entry.sources}; {entry.how}." if entry else "Its files are here.",
-                          training_command(only, profile, "" if name == DEVELOPMENT_DATA else name)])  # fmt: skip
-    if not lines:
-        return HTML("<p>Every panel is filled.</p>")
-    return HTML(page.macro("needs_table", "What the empty panels need", lines))
+            required = needs(name, profile, only, data_dir)
+            lines.append([sized(name, profile), "; ".join(map(short_label, absent)), *required])
+    head = ["Data set", "Missing", "Files", "Command"]
+    return table("What the empty panels need", head, lines) if lines else HTML("<p>Every panel is filled.</p>")

@@ -4,23 +4,20 @@ measured, and what the empty cells need."""
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 from IPython.display import HTML
-from matplotlib.patches import Rectangle
 
 from cqlib.data.catalogue import entry_of
 from cqlib.data.published import missing_files
 from cqlib.experiments import paper
-from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label, training_command
+from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import PROFILES, samples_folder
-from cqlib.report import page, pictures, plots, tables
-from cqlib.report.cells import picture, subplots
-from cqlib.report.run_sets import ORIGINS, Cell, RunSet, places, run_sets
+from cqlib.figures.common import PROFILES, needs, samples_folder, sets_of, sized
+from cqlib.report import page, pictures, tables
+from cqlib.report.cells import table
+from cqlib.report.run_sets import ORIGINS, Cell, RunSet, places
 from cqlib.report.tables import Group, Line, Source, View
-from cqlib.util.text import without_paths
+from cqlib.util.text import counted, without_paths
 
 ROWS = NOTEBOOK_ROWS["table4"]
 SEVEN = NOTEBOOK_DATA["table4"]
@@ -32,7 +29,7 @@ def read(chosen: Selection) -> tuple[list[Record], list[RunSet], tuple[str, ...]
     """The finished runs of `ROWS` here, on any data, of any profile but an unrequested `smoke`; their run sets and the
     published ones; and the data sets to show, in the paper's order."""
     records, data = chosen.finished({chosen.profile, *PROFILES}), chosen.data
-    sets = [runs for runs in run_sets(records, page.published_records())
+    sets = [runs for runs in sets_of(records)
             if any(map(runs.records_of, ROWS)) and (not data or runs.data in data)]  # fmt: skip
     return records, sets, tuple(dict.fromkeys(data or (*SEVEN, *OFFLINE, *(runs.data for runs in sets))))
 
@@ -44,35 +41,12 @@ def label(data: str) -> str:
     return paper.DATA_SETS[data].label + ("" if paper.DATA_SETS[data].named else " *")
 
 
-def _of(sets: Sequence[RunSet], data: str, row: str) -> list[RunSet]:
-    """The run sets that have `row` on `data`, with profile `paper` first, then this machine's."""
-    found = [s for s in sets if s.data == data and s.records_of(row)]
-    return sorted(found, key=lambda s: (s.profile != "paper", s.origin != "local"))
-
-
 def glance(sets: Sequence[RunSet], shown: Sequence[str], data_dir: Path | str | None = None) -> HTML:
-    """A square for every data set and model, filled where it was run; whether the slides print numbers; the files."""
-    words = []
-    with matplotlib.rc_context({"text.parse_math": False}), subplots(8.2, 0.6 + 0.36 * len(shown)) as (figure, ax):
-        ax.grid(False)
-        for y, data in enumerate(shown):
-            for x, row in enumerate(ROWS):
-                runs = next(iter(_of(sets, data, row)), None)
-                text = _status(runs, row) if runs else "not run"
-                words.append(f"{short_label(row)} on {label(data)}: {text}")
-                colour = plots.SERIES[2 if runs.profile == "paper" else 0] if runs else plots.FAINT
-                ax.add_patch(Rectangle((x + 0.03, y + 0.08), 0.94, 0.84, fill=bool(runs), color=colour, linewidth=0.8))
-                ax.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=plots.PAPER if runs else plots.INK)
-            ax.text(3.1, y + 0.5, "BPD, IS, FID" if _printed(data) else "—", va="center")
-            ax.text(3.95, y + 0.5, _files(data, data_dir), va="center")
-        heads = [(x + 0.5, short_label(row), "center") for x, row in enumerate(ROWS)]
-        for at, head, align in (*heads, (3.1, "On the slides", "left"), (3.95, "Files", "left")):
-            ax.text(at, -0.3, head, ha=align, va="center", weight="bold")
-        ax.set(xlim=(0, 5), ylim=(len(shown), -0.6), xticks=[])
-        ax.set_yticks([y + 0.5 for y in range(len(shown))], map(label, shown))
-        ax.tick_params(length=0)
-        ax.spines[:].set_visible(False)
-    return picture(figure, f"Which models were run on which data sets. {'; '.join(words)}")
+    """For every data set how each model was run on it; whether the slides print numbers; the files."""
+    lines = [[label(data), *(_status(sets, data, row) for row in ROWS), "BPD, IS, FID" if _printed(data) else "—",
+              _files(data, data_dir)] for data in shown]  # fmt: skip
+    head = ["Data set", *map(short_label, ROWS), "On the slides", "Files"]
+    return table("Which models were run on which data sets", head, lines)
 
 
 def _files(data: str, data_dir: Path | str | None) -> str:
@@ -82,10 +56,14 @@ def _files(data: str, data_dir: Path | str | None) -> str:
     return "here" if entry_of(data) else "comes with pip" if data == DEVELOPMENT_DATA else "your own files"
 
 
-def _status(runs: RunSet, row: str) -> str:
-    """ "quick, 3 seeds", or how the first run ended."""
-    n = len(runs.done(row))
-    return f"{runs.profile}, " + (f"{n} seed{'s' * (n > 1)}" if n else runs.records_of(row)[0].status)
+def _status(sets: Sequence[RunSet], data: str, row: str) -> str:
+    """ "quick, 3 seeds", or how the first run ended; of several run sets of profile `paper`, else of this machine."""
+    found = [runs for runs in sets if runs.data == data and runs.records_of(row)]
+    if not found:
+        return "—"
+    runs = min(found, key=lambda runs: (runs.profile != "paper", runs.origin != "local"))
+    done = runs.done(row)
+    return f"{runs.profile}, {counted(len(done), 'seed') if done else runs.records_of(row)[0].status}"
 
 
 def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: Path | str | None = None) -> HTML:
@@ -138,13 +116,11 @@ def _group(
         profile = "paper"
     elif profile != "paper":  # beside runs, theirs
         profile = OFFLINE.get(data) or next((runs.profile for runs in ran), profile)
-    entry = missing_files(data, data_dir)
-    remark = f"not run. Needs {entry.sources}; {entry.how}." if entry else "not run."
     for row in ["table4"] if len(absent) == len(ROWS) else absent:
-        command = training_command(row, profile, "" if data == DEVELOPMENT_DATA else data)
+        files, command = needs(data, profile, row, data_dir)
         name = "All three" if row == "table4" else short_label(row)
-        lines.append(Line(name, remark=remark, command=command))
-    detail = ", ".join(dict.fromkeys(map(_where, ran))) or f"{image_size(data, profile)}×{image_size(data, profile)}"
+        lines.append(Line(name, remark=f"not run. {files}", command=command))
+    detail = ", ".join(dict.fromkeys(map(_where, ran))) or sized(data, profile).rpartition(", ")[2]
     return Group(tuple(lines), label(data), detail)
 
 

@@ -1,7 +1,6 @@
 """Rows of images with a name each, and what they cost."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import matplotlib
 import torch
@@ -14,19 +13,11 @@ SIDE, LABEL, LINE, GAP = 0.62, 1.3, 0.17, 0.04
 """Inches: an image, the names of rows, a line of text, between rows."""
 
 
-def strips(
-    rows: Mapping[str, torch.Tensor],
-    *,
-    columns: Sequence[str] = (),
-    captions: Mapping[str, Sequence[str]] | None = None,
-) -> Figure:
+def strips(rows: Mapping[str, torch.Tensor], *, columns: Sequence[str] = ()) -> Figure:
     """One row of images (N, C, H, W) uint8 per name; `columns` are written above the first row, one per image (an
-    empty one for none), `captions[name]` below the images of a row."""
-    captions = captions or {}
+    empty one for none)."""
     most = max(len(images) for images in rows.values())
-    heights = {name: SIDE + GAP + LINE * (name in captions) for name in rows}
-    width, height = LABEL + SIDE * most, sum(heights.values()) + LINE * bool(columns)
-    small: dict[str, Any] = {"fontsize": 7.5, "ha": "center", "va": "top"}
+    width, height = LABEL + SIDE * most, (SIDE + GAP) * len(rows) + LINE * bool(columns)
     with matplotlib.rc_context(plots.STYLE):
         figure = plots.blank(width, height)
         figure.set_layout_engine("none")  # images of all rows in one lattice
@@ -39,9 +30,7 @@ def strips(
             ax.set_axis_off()
             ax.imshow(grid(images, columns=n), interpolation="none", aspect="auto")
             figure.text((LABEL - 0.06) / width, (top - SIDE / 2) / height, name, ha="right", va="center")
-            for k, text in enumerate(captions.get(name, ())):
-                figure.text((LABEL + (k + 0.5) * SIDE) / width, (top - SIDE - 0.03) / height, text, **small)
-            top -= heights[name]
+            top -= SIDE + GAP
         return figure
 
 

@@ -81,13 +81,6 @@ def _keep(path: Path, state: dict[str, Any]) -> None:
         warnings.warn(f"cannot keep features in {path}: {error.strerror}", stacklevel=4)
 
 
-def cached_features(images: Tensor, *, features: Features, cache_dir: Path) -> Tensor | None:
-    """What `pooled_features` would read from `cache_dir` on a CPU; None where it would have to compute."""
-    (path,) = _paths(images, (features.pooled,), features, cache_dir, "cpu").values()
-    known = _read(path)
-    return None if known is None else known["values"]
-
-
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         return load_checkpoint(path)

@@ -79,8 +79,8 @@ def blank(width: float, height: float) -> Figure:
     return figure
 
 
-def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int = 8) -> Figure:
-    """Grids side by side: `rows[row label][column title]` are images (N, C, H, W) uint8."""
+def sample_board(rows: Mapping[str, Mapping[str, Tensor | None]], *, columns: int = 8) -> Figure:
+    """Grids side by side: `rows[row label][column title]` are images (N, C, H, W) uint8, or None for an empty place."""
     across = max(len(row) for row in rows.values())
     beside: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "rotation": 90}
     with subplots(2.1 * across, 2.3 * len(rows), len(rows), across, squeeze=False) as (figure, axes):
@@ -89,8 +89,9 @@ def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int = 8) 
         for line, (label, row) in zip(axes, rows.items(), strict=True):
             line[0].annotate(label, (0, 0.5), (-3, 0), ha="right", va="center", weight="bold", **beside)
             for ax, (title, images) in zip(line, row.items(), strict=False):
-                ax.imshow(grid(images, columns=columns), interpolation="none")
-                ax.set_title(title)
+                if images is not None:
+                    ax.imshow(grid(images, columns=columns), interpolation="none")
+                    ax.set_title(title)
     return figure
 
 

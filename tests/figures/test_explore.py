@@ -14,8 +14,7 @@ from PIL import Image
 
 from cqlib.experiments.rows import notebooks
 from cqlib.experiments.selection import Selection
-from cqlib.figures.explore import inpainting, interpolation, latents, out_of_distribution
-from cqlib.figures.explore import models as explore
+from cqlib.figures.explore import inpainting, latents, out_of_distribution
 from cqlib.figures.strips import strips
 from cqlib.util.errors import UserError
 
@@ -28,16 +27,16 @@ def system():
 
 def test_the_published_model_stands_in_and_without_any_the_error_names_the_command(tmp_path, monkeypatch):
     assert "explore" in notebooks()
-    found = explore.find(Selection(explore.ROWS, "smoke", runs_dir=tmp_path))
+    found = latents.find(Selection(latents.ROWS, "smoke", runs_dir=tmp_path))
     assert next(iter(found)) == "CQ-F" and {one.source for one in found.values()} == {"photos10 16×16, quick, seed 0"}
     assert not any(p.requires_grad for p in found["CQ-F"].model.parameters())
-    assert "CQ-F" in explore.overview(found, 4).data
+    assert "CQ-F" in latents.overview(found, 4).data
     monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
     with pytest.raises(UserError, match="python -m cqlib train table1/cq-f"):
-        explore.find(Selection(explore.ROWS, runs_dir=tmp_path))
+        latents.find(Selection(latents.ROWS, runs_dir=tmp_path))
 
 
-@pytest.mark.parametrize("path", interpolation.PATHS.values())
+@pytest.mark.parametrize("path", latents.PATHS.values())
 def test_paths_end_at_their_codes(path):
     a, b = torch.randn(2, 5, 8)
     torch.testing.assert_close(path(a, b, 0.0), a)
@@ -49,10 +48,10 @@ def test_the_spherical_path_keeps_the_length_and_turns_evenly():
     b = 2 * b
     whole = torch.nn.functional.cosine_similarity(a, b).acos()
     for t in (0.2, 0.5, 0.9):
-        c = interpolation.spherical(a, b, t)
+        c = latents.spherical(a, b, t)
         torch.testing.assert_close(c.norm(dim=1), torch.full((6,), 1 + t))
         torch.testing.assert_close(torch.nn.functional.cosine_similarity(a, c).acos(), t * whole, rtol=1e-3, atol=1e-3)
-    same = interpolation.spherical(a, a, 0.5)  # no angle between them
+    same = latents.spherical(a, a, 0.5)  # no angle between them
     torch.testing.assert_close(same, a, rtol=0, atol=1e-3)
 
 
@@ -60,12 +59,12 @@ def test_lengths_of_midpoints_follow_the_formula(system):
     """The mean length of N(0, I), and that of a mean of two draws, N(0, I / 2)."""
     d = system.config.latent
     expected = math.sqrt(2) * math.gamma((d + 1) / 2) / math.gamma(d / 2)
-    page = interpolation.midpoints(system, 400).data
+    page = latents.midpoints(system, 400).data
     assert f"{expected:.2f}" in page and f"{expected / math.sqrt(2):.2f}" in page
-    a, b = interpolation.prior_pairs(system, 4000)
+    a, b = latents.prior_pairs(system, 4000)
     assert abs(float(a.norm(dim=1).mean()) - expected) < 0.05
-    assert abs(float(interpolation.linear(a, b, 0.5).norm(dim=1).mean()) - expected / math.sqrt(2)) < 0.05
-    assert abs(float(interpolation.spherical(a, b, 0.5).norm(dim=1).mean()) - expected) < 0.05
+    assert abs(float(latents.linear(a, b, 0.5).norm(dim=1).mean()) - expected / math.sqrt(2)) < 0.05
+    assert abs(float(latents.spherical(a, b, 0.5).norm(dim=1).mean()) - expected) < 0.05
 
 
 def test_the_kl_of_latents_sums_to_the_models(system):
@@ -79,10 +78,10 @@ def test_the_kl_of_latents_sums_to_the_models(system):
 
 def test_one_latent_is_moved_and_no_other(system):
     x = images(3)
-    z = explore.codes(system, x)
+    z = latents.codes(system, x)
     z[:, 5] = 2.0
-    assert torch.equal(latents.with_latent(system, x, 5, 2.0), explore.decoded(system, z))
-    assert not torch.equal(latents.with_latent(system, x, 5, 2.0), explore.decoded(system, explore.codes(system, x)))
+    assert torch.equal(latents.with_latent(system, x, 5, 2.0), latents.decoded(system, z))
+    assert not torch.equal(latents.with_latent(system, x, 5, 2.0), latents.decoded(system, latents.codes(system, x)))
     assert "z" in latents.traversals(system, x[0], x, n=2).data and "bits" in latents.latents_used(system, x).data
 
 
@@ -189,18 +188,18 @@ def test_a_picture_of_your_own(system, tmp_path):
 
 
 def test_strips_stand_in_one_lattice():
-    figure = strips({"a": images(3), "b": images(2)}, columns=["x", "y", "z"], captions={"b": ["one", "two"]})
+    figure = strips({"a": images(3), "b": images(2)}, columns=["x", "y", "z"])
     first, second = (ax.get_position() for ax in figure.axes)
     assert first.x0 == second.x0 and first.y0 > second.y1
     assert math.isclose(first.width / 3, second.width / 2)
-    assert [text.get_text() for text in figure.texts] == ["x", "y", "z", "a", "b", "one", "two"]
+    assert [text.get_text() for text in figure.texts] == ["x", "y", "z", "a", "b"]
 
 
 def test_widgets_stand_only_where_someone_can_move_them(system, live):
     models, x = {"CQ-F": system}, images(3)
 
     def widgets():
-        return [interpolation.interpolation_slider(models, 4), latents.latent_slider(models, x, x),
+        return [latents.interpolation_slider(models, 4), latents.latent_slider(models, x, x),
                 out_of_distribution.upload(system, x)]  # fmt: skip
 
     assert widgets() == [None, None, None]

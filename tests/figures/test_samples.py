@@ -17,11 +17,8 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import ModelAndData
 from cqlib.experiments.selection import Selection
 from cqlib.figures.samples import held_out, memorisation, neighbours
-from cqlib.metrics import cache
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
-from cqlib.metrics.features import lite0
 from cqlib.models.base import System
-from cqlib.recipe import EVALUATION
 from cqlib.util.errors import UserError
 
 
@@ -77,29 +74,12 @@ def test_mirrored_copies_are_found_in_features(copying):
     assert (near.index[:, :1] == sources[1]).double().mean() > 0.5
 
 
-def test_features_that_the_run_stored_are_read(tmp_path, monkeypatch):
-    computed = []
-
-    def feature(images):
-        return images.flatten(1).float()[:, :20].contiguous()
-
-    def extract(images, features, *_, **__):
-        computed.append(len(images))
-        return {features.pooled: feature(images)}
-
-    monkeypatch.setattr(cache, "extract", extract)
-    model, folder = subject(), tmp_path / "features"
-    train = model.data.train.images
-    folder.mkdir()
-    cache.pooled_features(train[:64], features=lite0(EVALUATION["smoke"].side), cache_dir=folder)
-    computed.clear()
-    found = neighbours.nearest_images(model, runs_dir=tmp_path)
-    assert 64 not in computed and int(found.description.split("against ")[-1].split()[0]) > 64
-    # whatever is the reference, a neighbour's index is its place among the training images
-    near = found.features["test"]
-    nearest = feature(train[near.index[:, 0]])
-    own = feature(found.images["test"][: len(nearest)])
-    assert torch.allclose((own - nearest).double().square().mean(1).sqrt(), near.nearest)
+def test_a_neighbour_in_features_is_named_by_its_place_among_the_training_images(copying):
+    """Of few training images features are taken: the place among those is another."""
+    model, found = copying
+    near = found.features["samples"]
+    assert near.nearest.max() == 0
+    assert torch.equal(model.data.train.images[near.index[:, 0]], found.images["samples"][: len(near.nearest)])
 
 
 @pytest.mark.parametrize(

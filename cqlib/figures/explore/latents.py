@@ -1,23 +1,141 @@
-"""Latent variables one at a time, and an image's ELBO in its two terms: the KL and the reconstruction."""
+"""What the notebook `explore` does with codes: paths between them, linear and spherical, one latent variable at a time,
+and an image's ELBO in its two terms, the KL and the reconstruction. Its models are Table 1's, which have one vector of
+latent variables and an encoder."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from IPython.display import HTML
+from scipy import stats
 from torch import Tensor
 
 from cqlib import losses
-from cqlib.figures.explore.models import codes, decoded
+from cqlib.experiments.load import ModelAndData
+from cqlib.experiments.selection import Selection
+from cqlib.figures.common import bits
 from cqlib.figures.strips import strips
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.pixels import LN_LEVELS, to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import Range, picture, pixels, slider, subplots, table
+from cqlib.report.cells import Range, panels, picture, pixels, slider, subplots, table
+from cqlib.util.errors import UserError
 
+ROWS = ("table1/cq-f", "table1/cq", "table1/vae-f", "table1/vae")  # the first is shown where the notebook names none
 STEPS = 9
 LN2 = math.log(2)
+
+
+def find(chosen: Selection) -> dict[str, ModelAndData]:
+    """Name -> model, as chosen, else the published ones of the default run. UserError without any."""
+    if not (found := chosen.find()):
+        raise UserError(f"there is no trained model yet: python -m cqlib train {ROWS[0]}")
+    for one in found.values():
+        one.model.requires_grad_(False)
+    return {one.name: one for one in found.values()}
+
+
+def overview(found: Mapping[str, ModelAndData], n: int = 250) -> HTML:
+    """Each model's latent variables, parameters and bits per dimension on the first n test images."""
+    first = next(iter(found.values()))
+    images, lines = first.data.test.images[:n], []
+    for name, model in ((name, one.model) for name, one in found.items()):
+        counts = model.parameter_counts()
+        lines.append([name, model.config.latent, counts["total"], counts.get("flow", 0), bits(model, images).mean()])
+    head = {"Model": None, "Latent variables": 0, "Parameters": 0, "of them in f": 0,
+            f"BPD, {len(images)} test images": 2}  # fmt: skip
+    return table(f"Trained models ({first.source})", head, lines)
+
+
+@torch.no_grad()
+def decoded(model: CoverageQuality, z: Tensor) -> Tensor:
+    """f^-1(mu(z)), the image without the decoder's noise: (N, latent) -> uint8 (N, C, S, S)."""
+    return to_uint8(model.image(model.decode(z)[0]))
+
+
+@torch.no_grad()
+def codes(model: CoverageQuality, x: Tensor) -> Tensor:
+    """The mean of q(z|x) for uint8 (N, C, S, S): (N, latent)."""
+    return model.encoder(model.continuous(x, torch.Generator().manual_seed(0)))[0]
+
+
+# --- between two codes ---------------------------------------------------------------------------------------------
+
+
+def linear(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
+    """(1 - t) a + t b; (..., d)."""
+    return (1 - t) * a + t * b
+
+
+def spherical(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
+    """(sin((1 - t) w) a + sin(t w) b) / sin w on directions a, b at the angle w, lengths in proportion; (..., d)."""
+    lengths = a.norm(dim=-1, keepdim=True), b.norm(dim=-1, keepdim=True)
+    a, b = a / lengths[0], b / lengths[1]
+    w = (a * b).sum(-1, keepdim=True).clamp(-1, 1).acos().clamp_min(1e-4)
+    return linear(*lengths, t) * (torch.sin((1 - t) * w) * a + torch.sin(t * w) * b) / torch.sin(w)
+
+
+PATHS: dict[str, Callable[..., Tensor]] = {"linear": linear, "spherical": spherical}
+
+
+def prior_pairs(model: CoverageQuality, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Two draws of n codes from p(z)."""
+    a, b = torch.randn(2, n, model.config.latent, generator=torch.Generator().manual_seed(seed))
+    return a, b
+
+
+def interpolations(model: CoverageQuality, n: int = 3, seed: int = 3) -> HTML:
+    """n pairs of codes, each joined in a straight line and on the sphere."""
+    a, b = prior_pairs(model, n, seed)
+    t = torch.linspace(0, 1, STEPS)[:, None]
+    rows = {f"{name}, {i + 1}": decoded(model, path(a[i], b[i], t)) for i in range(n) for name, path in PATHS.items()}
+    figure = strips(rows, columns=[f"{float(v):g}" for v in t])
+    return picture(figure, f"Images along {n} linear and {n} spherical paths between two codes, t from 0 to 1")
+
+
+def lengths(model: CoverageQuality, n: int = 500) -> HTML:
+    """‖z‖ along the two kinds of paths, mean over n pairs, beside the lengths of draws of the prior."""
+    (a, b), d = prior_pairs(model, n), model.config.latent
+    t = torch.linspace(0, 1, 41)
+    means = {name: torch.stack([path(a, b, v).norm(dim=1) for v in t]).mean(1) for name, path in PATHS.items()}
+    lines = {name: (t, values, plots.SERIES[i], "", "-") for i, (name, values) in enumerate(means.items())}
+    figure = panels({"": lines}, xlabel="position on the path, t", ylabel="length of the code, ‖z‖", width=4.8)
+    low, middle, high = stats.chi(d).ppf([0.005, 0.5, 0.995])
+    figure.axes[0].axhspan(low, high, color=plots.FAINT, alpha=0.2, linewidth=0)
+    figure.axes[0].text(0.02, high, "99 % of N(0, I)", va="top", fontsize=8)
+    figure.axes[0].set(xlim=(0, 1), ylim=(0.6 * middle, 1.05 * high))
+    alt = f"Mean length of codes along linear and spherical paths in {d} dimensions: the linear ones leave the shell "
+    return picture(figure, f"{alt}where the prior lies")
+
+
+def midpoints(model: CoverageQuality, n: int = 500) -> HTML:
+    """Midpoints of paths beside draws of the prior: length by the formula and measured, its probability, contrast."""
+    (a, b), d = prior_pairs(model, n), model.config.latent
+    length = stats.chi(d).mean()
+    groups = {"p(z)": (a, length), "linear, t = ½": (linear(a, b, 0.5), length / 2**0.5),
+              "spherical, t = ½": (spherical(a, b, 0.5), length)}  # fmt: skip
+    lines = []
+    for name, (z, expected) in groups.items():
+        contrast = decoded(model, z).float().flatten(2).std(2).mean()
+        lines.append([name, expected, z.norm(dim=1).mean(), stats.chi(d).cdf(expected), contrast])
+    head = {"Codes": None, "‖z‖ by the formula": 2, "measured": 2,
+            "P(shorter) under p(z)": lambda p: f"{p:.1e}" if p < 0.01 else f"{p:.2f}",
+            "contrast of the image, levels": 1}  # fmt: skip
+    return table(f"{n} pairs of codes in {d} dimensions", head, lines)
+
+
+def interpolation_slider(models: Mapping[str, CoverageQuality], n: int = 16) -> Any:
+    """A slider for the position on n paths, a choice of path and of model."""
+
+    def draw(model: str, path: str, t: float) -> HTML:
+        images = decoded(models[model], PATHS[path](*prior_pairs(models[model], n, seed=3), t))
+        return pixels(images, f"{n} images at t = {t:.2f} of {path} paths, {model}", columns=n // 2)
+
+    return slider(draw, model=list(models), path=["spherical", "linear"], t=Range(0, 1, 0.02, start=0.0))
+
+
+# --- one latent variable at a time, and what the code costs --------------------------------------------------------
 
 
 @torch.no_grad()

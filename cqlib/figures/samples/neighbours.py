@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,8 +19,8 @@ from cqlib.experiments.selection import Selection
 from cqlib.figures.samples import memorisation
 from cqlib.figures.strips import strips
 from cqlib.metrics import evaluation
-from cqlib.metrics.cache import cached_features, pooled_features
-from cqlib.metrics.features import Features, features_for
+from cqlib.metrics.cache import pooled_features
+from cqlib.metrics.features import features_for
 from cqlib.report import plots
 from cqlib.report.cells import live, picture, subplots, table
 from cqlib.util.errors import UserError
@@ -96,6 +97,11 @@ class NearestImages:
     features: Mapping[str, Neighbours] = field(repr=False)
     description: str
 
+    @property
+    def spaces(self) -> dict[str, Mapping[str, Neighbours]]:
+        """ "pixels", and "features" where there are some."""
+        return {"pixels": self.pixels} | ({"features": self.features} if self.features else {})
+
 
 def nearest_images(
     model: ModelAndData, *, n: int = 1000, runs_dir: Path | str, data_dir: Path | str | None = None,
@@ -105,10 +111,10 @@ def nearest_images(
     images, half as many, under noise or mirrored, which a test of copying has to find.
 
     Features are taken of the first `FEATURE_IMAGES` of each group, and of those training images that are nearest in
-    pixels to one of them or to its mirror image; those that the run's evaluation stored count as well.
+    pixels to one of them or to its mirror image.
     """
-    train, test = model.data.train.images[:MAX_REFERENCE], model.data.test.images[:n]
-    n, generator = len(test), torch.Generator().manual_seed(model.experiment.seed)
+    e, train, test = model.experiment, model.data.train.images[:MAX_REFERENCE], model.data.test.images[:n]
+    n, generator = len(test), torch.Generator().manual_seed(e.seed)
     images = {
         "samples": draw(model, n, 1.0),
         "mean": draw(model, n, 0.0),
@@ -120,74 +126,53 @@ def nearest_images(
     description = f"in pixels: {n:,} samples against {len(train):,} training images"
     if model.data.channels != 3:
         return NearestImages(images, pixels, {}, description)
-    most = min(FEATURE_IMAGES, model.experiment.evaluation.fidelity_images // 4)
+    most = min(FEATURE_IMAGES, e.evaluation.fidelity_images // 4)
     groups = {"samples": images["samples"][:most], "test": test[:most], "mirror": images["mirror"][: most // 2]}
     candidates = [pixels[name].index[: len(group), 0] for name, group in groups.items()]
     candidates += [memorisation.nearest(group.flip(3), train)[1][:, 0] for group in groups.values()]
+    index, cache = torch.cat(candidates).unique(), Path(runs_dir) / "features"
     weights = Path(feature_weights) if feature_weights else None
-    e = model.experiment
     features = features_for(weights, data_dir, profile=e.profile, side=e.evaluation.side)
-    near, compared = _in_features(model, groups, torch.cat(candidates).unique(), features, Path(runs_dir) / "features")
-    description += f"\nin features ({features.title}): {len(groups['samples'])} samples against {compared:,} of them"
+    pooled = partial(pooled_features, features=features, cache_dir=cache if cache.is_dir() else None)
+    reference = pooled(train[index])
+    found = {name: memorisation.nearest(pooled(group), reference, 3) for name, group in groups.items()}
+    near = {name: Neighbours(distances, index[places]) for name, (distances, places) in found.items()}
+    description += f"\nin features ({features.title}): {len(groups['samples'])} samples against {len(index):,} of them"
     return NearestImages(images, pixels, near, description)
-
-
-def _in_features(
-    model: ModelAndData, groups: Mapping[str, Tensor], index: Tensor, features: Features, cache: Path
-) -> tuple[dict[str, Neighbours], int]:
-    """The neighbours of every group in feature space, and among how many training images: `index` (m,) and those whose
-    features the folder `cache` has."""
-    folder, train = cache if cache.is_dir() else None, model.data.train.images
-    count = min(model.experiment.evaluation.fidelity_images, len(model.data.test), len(train))
-    known = cached_features(train[:count], features=features, cache_dir=folder) if folder else None
-    if known is not None:
-        index = index[index >= count]
-    pooled = [pooled_features(train[index], features=features, cache_dir=folder)] if len(index) else []
-    if known is not None:
-        pooled, index = [known, *pooled], torch.cat((torch.arange(count), index))
-    near = {}
-    for name, images in groups.items():
-        queries = pooled_features(images, features=features, cache_dir=folder)
-        distances, places = memorisation.nearest(queries, torch.cat(pooled), 3)
-        near[name] = Neighbours(distances, index[places])
-    return near, len(index)
 
 
 def board(model: ModelAndData, found: NearestImages, n: int = 6) -> HTML:
     """The first n samples, and the n with the lowest ratio of distances in pixels, each above its three nearest
     training images in pixels and in features; below, held-out images in the same way. Without training images where
     those may not be shown."""
-    train, shown = model.data.train.images, shows_training_images(model)
-    spaces = {"pixels": found.pixels} | ({"features": found.features} if found.features else {}) if shown else {}
-    rows = {}
+    train, shown, rows = model.data.train.images, shows_training_images(model), {}
     for group, title in (("samples", "samples"), ("test", "held out")):
         count = len(found.features[group].nearest) if found.features else len(found.images[group])
         columns = torch.cat((torch.arange(n), found.pixels[group].ratio[:count].argsort()[:n]))
         rows[title] = found.images[group][columns]
-        for name, space in spaces.items():
+        for name, space in found.spaces.items() if shown else ():
             rows |= {f"{title}, {name} {k + 1}": train[space[group].index[columns, k]] for k in range(3)}
-    heads = ["" for _ in columns]
+    heads = [""] * (2 * n)
     heads[n // 2], heads[n + n // 2] = f"the first {n}", f"the {n} most suspect"
     alt = f"Samples of {model.label} and held-out images, the first {n} and the {n} most suspect"
-    alt += f", each with three training images nearest in {' and in '.join(spaces)}" if spaces else ""
+    alt += f", each with three training images nearest in {' and in '.join(found.spaces)}" * shown
     remark = f"<p>Training images of {escape(model.source)} are not shown in a page that may be passed on.</p>"
-    return HTML(str(picture(strips(rows, columns=heads), alt).data) + ("" if shown else remark))
+    return HTML(str(picture(strips(rows, columns=heads), alt).data) + remark * (not shown))
 
 
 def distances(found: NearestImages) -> HTML:
     """What share of each group lies within a distance of its nearest training image; and the same for that distance
     over the one to the second nearest. Dots: medians. Grey line: the nearest 1 % of held-out images."""
-    spaces = [("pixels", "grey levels", found.pixels), ("features", "r.m.s.", found.features)]
-    spaces, words = [space for space in spaces if space[2]], []
-    with subplots(7.6, 0.4 + 2.5 * len(spaces), len(spaces), 2, squeeze=False) as (figure, axes):
-        for line, (name, unit, space) in zip(axes, spaces, strict=True):
+    units, words = {"pixels": "grey levels", "features": "r.m.s."}, []
+    with subplots(7.6, 0.4 + 2.5 * len(found.spaces), len(found.spaces), 2, squeeze=False) as (figure, axes):
+        for line, (name, space) in zip(axes, found.spaces.items(), strict=True):
             for ax, what in zip(line, ("nearest", "ratio"), strict=True):
                 for group in (group for group in LINES if group in space):
                     median = cumulative(ax, getattr(space[group], what), GROUPS[group], *LINES[group])
                     words.append(f"{name}, {what}: {GROUPS[group]} {median:.3g}")
                 ax.axvline(float(getattr(space["test"], what).quantile(QUANTILE)), color=plots.FAINT, linewidth=1)
                 ax.set_xlim(left=0)
-            line[0].set(xlabel=f"Distance to the nearest, {name} ({unit})", ylabel="share of images")
+            line[0].set(xlabel=f"Distance to the nearest, {name} ({units[name]})", ylabel="share of images")
             line[1].set_xlabel(f"Nearest over second nearest, {name}")
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=len(labels), frameon=False)
@@ -209,7 +194,7 @@ def suspects(found: NearestImages) -> HTML:
     """Medians of the distance to the nearest training image, how often it is less than a held-out image's, and the
     share of images nearer than the nearest 1 % of held-out images, with its 95 % interval; the same for the ratio."""
     lines = []
-    for name, space in (("pixels", found.pixels), ("features", found.features)):
+    for name, space in found.spaces.items():
         for group, near in space.items():
             line = [f"{GROUPS[group]}, {name}", f"{len(near.nearest):,}"]
             for what in ("nearest", "ratio"):

@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 from IPython.display import HTML
-from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
-from matplotlib.image import AxesImage
 from torch import Tensor
 
 from cqlib.data.toy2d import GaussianMixture
@@ -56,31 +54,23 @@ def displace(lattice: Lattice, place: str, eps: float, n: int = 5000) -> Displac
     return Displacement(log_q, -float(log_prob(train).mean()), distance.coverage, distance.quality, formula)
 
 
-def density(ax: Axes, lattice: Lattice, log_q: Tensor, title: str) -> AxesImage:
-    """A density (CELLS^2,), its square root in colour to make thin mass visible, with the outline of the data's
-    support."""
-    extent = (-SIDE, SIDE, -SIDE, SIDE)
-    norm = PowerNorm(0.5, vmin=0, vmax=float(lattice.log_p.max().exp()))
-    image = ax.imshow(log_q.exp().view(CELLS, CELLS), origin="lower", extent=extent, norm=norm, interpolation="none")
-    outline = lattice.support.view(CELLS, CELLS).double()
-    ax.contour(outline, [0.5], extent=extent, colors="#ffffff", linewidths=0.5)
-    ax.set_title(title, fontsize=8)
-    ax.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
-    ax.grid(False)
-    return image
-
-
 def density_board(
     lattice: Lattice, rows: Sequence[tuple[str, Mapping[str, Tensor]]], width: float, height: float, alt: str
 ) -> HTML:
-    """Rows of densities: the label of a row, and title -> log-density (CELLS^2,); one colour bar for all."""
-    columns = len(rows[0][1])
-    with subplots(width, height, len(rows), columns, sharex=True, sharey=True, squeeze=False) as (figure, axes):
-        for row, (label, densities) in zip(axes, rows, strict=True):
-            for ax, (title, log_q) in zip(row, densities.items(), strict=True):
-                image = density(ax, lattice, log_q, title)
-            if label:
-                row[0].set_ylabel(label)
+    """Rows of densities: the label of a row, and title -> log-density (CELLS^2,); their square roots in colour, to make
+    thin mass visible, with the outline of the data's support."""
+    extent, outline = (-SIDE, SIDE, -SIDE, SIDE), lattice.support.view(CELLS, CELLS).double()
+    look = {"norm": PowerNorm(0.5, vmin=0, vmax=float(lattice.log_p.max().exp())), "interpolation": "none"}
+    shared = {"sharex": True, "sharey": True, "squeeze": False}
+    with subplots(width, height, len(rows), len(rows[0][1]), **shared) as (figure, axes):
+        for line, (label, densities) in zip(axes, rows, strict=True):
+            for ax, (title, log_q) in zip(line, densities.items(), strict=True):
+                image = ax.imshow(log_q.exp().view(CELLS, CELLS), origin="lower", extent=extent, **look)
+                ax.contour(outline, [0.5], extent=extent, colors="#ffffff", linewidths=0.5)
+                ax.set_title(title, fontsize=8)
+                ax.set(aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+                ax.grid(False)
+            line[0].set_ylabel(label)
         figure.colorbar(image, ax=list(axes.flat), label="density", shrink=0.6)
     return picture(figure, alt)
 
@@ -101,14 +91,11 @@ def displacement_slider(lattice: Lattice) -> Any:
     """A slider for eps and a choice of place."""
 
     def draw(place: str, eps: float) -> HTML:
-        title, log_q = _titled(lattice, place, eps)
-        return single_density(lattice, log_q, title)
+        return single_density(lattice, *_titled(lattice, place, eps))
 
     return slider(draw, place=list(PLACES), eps=Range(0.0, 0.9, 0.01, start=0.1, label="ε"))
 
 
-def single_density(lattice: Lattice, log_q: Tensor, title: str) -> HTML:
-    """One density (CELLS^2,), without a colour bar."""
-    with subplots(4.2, 3.6) as (figure, ax):
-        density(ax, lattice, log_q, title)
-    return picture(figure, f"A density of the plane: {title}")
+def single_density(lattice: Lattice, title: str, log_q: Tensor) -> HTML:
+    """One density (CELLS^2,)."""
+    return density_board(lattice, [("", {title: log_q})], 4.2, 3.6, f"A density of the plane: {title}")

@@ -165,6 +165,6 @@ def weight_slider(of: Comparison, weighted: Weighted) -> Any:
 
     def draw(weight: str) -> HTML:
         log_q, distance = weighted[weight]
-        return single_density(of.lattice, log_q, _title(weight, distance))
+        return single_density(of.lattice, _title(weight, distance), log_q)
 
     return slider(draw, weight=list(weighted))

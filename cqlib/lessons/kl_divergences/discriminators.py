@@ -92,9 +92,8 @@ def moving_gaussian(p: Gaussians, reach: float = 12.0) -> HTML:
     descended, slopes = {}, {}
     looks = ((REVERSE, "", "-"), (FORWARD, "", "--"), (plots.SERIES[2], "", ":"))
     for loss, (name, divergence), look in zip(GENERATORS, divergences(p).items(), looks, strict=True):
-        short = loss.split(",")[0].split(" =")[0]
-        descended[f"{short}: {name}"] = (means, [float(divergence(q)) for q in qs], *look)
-        slopes[short] = (means, [float(gradient(divergence, q)[0]) for q in qs], *look)
+        descended[name] = (means, [float(divergence(q)) for q in qs], *look)
+        slopes[loss.split(",")[0].split(" =")[0]] = (means, [float(gradient(divergence, q)[0]) for q in qs], *look)
     lines = {"what is descended": descended, "slope ∂/∂m of the loss, D* held fixed": slopes}
     axes = {"xlabel": "mean m of q (standard deviations of a mode)", "ylabel": ["nats", "nats per unit of m"]}
     figure = panels(lines, **axes, width=4.1, height=3.5)

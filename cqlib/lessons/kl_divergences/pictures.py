@@ -161,6 +161,7 @@ def separation_curves(weight: float = WEIGHT, separations: Sequence[float] = SEP
     axes = {"xlabel": "separation (standard deviations of a mode)", "ylabel": ["divergence (nats)", "share of mass"]}
     figure = panels(lines, **axes, width=4.1, height=3.4)
     left, right = figure.axes
+    left.set_ylim(0, 1.35)
     right.set_ylim(0.5, 1.02)
     for cost, text in ((-math.log(weight), f"−ln {weight:g}"), (-math.log(1 - weight), f"−ln {1 - weight:.2g}")):
         left.axhline(cost, color=plots.FAINT, linewidth=0.8, zorder=0)
