@@ -12,7 +12,7 @@ from cqlib.figures.common import sets_of
 from cqlib.metrics.quantities import QUANTITIES, metric_names, temperatures
 from cqlib.report import ablations, page, plots
 from cqlib.report.ablations import SCORES
-from cqlib.report.cells import legend, log_scale, picture, subplots
+from cqlib.report.cells import log_scale, panels, picture
 from cqlib.report.inference import Welch
 from cqlib.report.run_sets import RunSet
 
@@ -44,27 +44,25 @@ def tables_runs() -> RunSet:
 def detectable(runs: RunSet, row: str = CQ_F, most: int = 10) -> HTML:
     """The smallest effect that so many seeds of either recipe find in 80 % of all trials, for every score, in units of
     its margin of equality; by the spread of a row's published seeds."""
-    counts, words = range(2, most + 1), []
-    with subplots(4.2, 3.6) as (figure, ax):
-        for i, metric in enumerate(SCORES):
-            quantity = QUANTITIES[metric]
-            names = [name for name in metric_names(metric, temperatures(metric)[0]) if name in runs.metrics_of(row)]
-            mean = runs.mean(row, names[0]) if names else None
-            if mean is None or not mean.std:
-                continue
+    counts, words, lines = range(2, most + 1), [], {}
+    for i, metric in enumerate(SCORES):
+        quantity = QUANTITIES[metric]
+        names = [name for name in metric_names(metric, temperatures(metric)[0]) if name in runs.metrics_of(row)]
+        mean = runs.mean(row, names[0]) if names else None
+        if mean is not None and mean.std:
             scale = {"bpd": 1.0, "points": 100.0, "%": 100 / mean.value}[quantity.unit] / quantity.equal
             effects = [scale * like(mean.std, n).detectable for n in counts]
-            (colour, marker), score = plots.mark(i), names[0].partition("@")[0]
-            ax.plot(counts, effects, color=colour, marker=marker, markersize=4, label=score)
+            score = names[0].partition("@")[0]
+            lines[score] = (counts, effects, *plots.mark(i), "-")
             words.append(f"{score} {effects[0]:.1f} with two seeds, {effects[-1]:.1f} with {most}")
-        ax.axhline(1, color=plots.FAINT, linestyle="--", linewidth=1)
-        log_scale(ax)
-        ax.set(xlabel="seeds of either recipe", ylabel="detectable effect / margin of equality", xticks=counts)
-        if words:
-            legend(ax)
     where = f"of {short_label(row)}, {runs.title}"
     if not words:
         return HTML(f"<p>The spread over seeds {where}, is not known yet: it takes two seeds.</p>")
+    x, y = "seeds of either recipe", "detectable effect / margin of equality"
+    figure = panels({"": lines}, xlabel=x, ylabel=y, width=3.8, height=3.6)
+    figure.axes[0].axhline(1, color=plots.FAINT, linestyle="--", linewidth=1)
+    figure.axes[0].set_xticks(counts)
+    log_scale(figure.axes[0])
     return picture(figure, f"Effects that can be detected, by the spread over seeds {where}: {'; '.join(words)}")
 
 

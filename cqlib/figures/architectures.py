@@ -15,7 +15,7 @@ from cqlib.models.hierarchical import Hierarchical
 from cqlib.nets.coupling import join_channels, join_checkerboard
 from cqlib.pixels import to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import picture, subplots
+from cqlib.report.cells import panels, picture
 from cqlib.report.pictures import table_rows
 from cqlib.report.run_sets import RunSet
 from cqlib.util.errors import UserError
@@ -36,23 +36,17 @@ def kl_by_layer(models: Mapping[str, System], runs: RunSet, data_dir: Path | str
         images = held_out_images(runs, data_dir)[:n]
     except UserError as error:
         return HTML(f"<p>{html.escape(without_paths(str(error)))}</p>")
-    series = {}
+    lines, words, numbers = {}, [], marks(table_rows("table2"))
     for label, model in layered.items():
         kls = model.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
-        series[label] = {name: kl.mean().item() for name, kl in kls.items()}
-    names = list(dict.fromkeys(name for layers in series.values() for name in layers))
-    numbers, ends = marks(table_rows("table2")), []
-    with subplots(4.9, 3.1, style=plots.PLAIN) as (figure, ax):
-        for label, layers in series.items():
-            colour, marker = plots.mark(numbers[label])
-            ax.plot([names.index(name) for name in layers], list(layers.values()), color=colour, marker=marker, ms=5)
-            ends.append((label, [*layers.values()][-1], colour))
-        ax.set_xticks(range(len(names)), names)
-        ax.set(xlabel="layer of latent variables, coarsest first", ylabel="KL (nats per image)")
-        ax.set_ylim(bottom=0)
-        plots.label_ends(ax, ends)
-    words = "; ".join(f"{label} " + ", ".join(f"{k} {v:.1f}" for k, v in kl.items()) for label, kl in series.items())
-    return picture(figure, f"KL of every layer of latent variables in nats per image, coarsest first. {words}")
+        means = {name: kl.mean().item() for name, kl in kls.items()}
+        lines[label] = (list(means), list(means.values()), *plots.mark(numbers[label]), "-")
+        words.append(f"{label} " + ", ".join(f"{name} {value:.1f}" for name, value in means.items()))
+    x, y = "layer of latent variables, coarsest first", "KL (nats per image)"
+    figure = panels({"": lines}, xlabel=x, ylabel=y, width=4.6, height=3.1)
+    figure.axes[0].set_ylim(bottom=0)
+    alt = "KL of every layer of latent variables in nats per image, coarsest first"
+    return picture(figure, f"{alt}. {'; '.join(words)}")
 
 
 def _layered(models: Mapping[str, System]) -> dict[str, Hierarchical]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cqlib import losses
 from cqlib.report import plots
-from cqlib.report.cells import picture, subplots
+from cqlib.report.cells import panels, picture
 
 
 def _of_one(loss: Callable[[Tensor, Tensor], Tensor], real: bool, score: Tensor) -> Tensor:
@@ -35,15 +35,14 @@ PANELS: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
 """Panel -> name -> loss of one score l(x)."""
 
 
-def losses_by_score(low: float = -4.0, high: float = 4.0) -> HTML:
+def losses_by_score() -> HTML:
     """Each loss over the critic's score, in nats where it is a cross-entropy."""
-    scores = torch.linspace(low, high, 161)
-    with subplots(8.4, 2.9, 1, len(PANELS)) as (figure, axes):
-        for ax, (title, panel) in zip(axes, PANELS.items(), strict=True):
-            for i, (name, loss) in enumerate(panel.items()):
-                values = torch.stack([loss(score[None]) for score in scores])
-                ax.plot(scores, values, color=plots.mark(i + 3 * (title == "generator"))[0], label=name)
-            ax.set(title=title, xlabel="score l(x)")
-            ax.legend(frameon=False, fontsize=7.5)
+    scores, lines = torch.linspace(-4, 4, 161), {}
+    for title, panel in PANELS.items():
+        values = {name: torch.stack([loss(score[None]) for score in scores]) for name, loss in panel.items()}
+        first = 3 * (title == "generator")  # of its colours
+        lines[title] = {name: (scores, loss, plots.mark(first + i)[0], "", "-")
+                        for i, (name, loss) in enumerate(values.items())}  # fmt: skip
+    figure = panels(lines, xlabel="score l(x)", ylabel=["loss", "", ""], width=2.7)
     names = "; ".join(f"{title}: {', '.join(panel)}" for title, panel in PANELS.items())
     return picture(figure, f"Losses over the critic's score. {names}")

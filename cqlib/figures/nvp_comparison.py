@@ -63,10 +63,9 @@ def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
     """A line per data set, at temperature 1: our models, then NVP; the place of what has no samples stays empty."""
     if not best:
         return HTML(f"<p>No samples yet: <code>{training_command('figure_nvp_comparison', 'quick')}</code></p>")
-    found = {runs: {row: samples_of(runs, row, runs_dir) for row in ROWS} for runs in best.values()}
-    columns = [row for row in ROWS if any(images[row] is not None for images in found.values())]
-    board = {without_paths(runs.label): {short_label(row): images[row] for row in columns}
-             for runs, images in found.items()}  # fmt: skip
+    found = [(runs.label, {row: samples_of(runs, row, runs_dir) for row in ROWS}) for runs in best.values()]
+    columns = [row for row in ROWS if any(images[row] is not None for _, images in found)]
+    board = {without_paths(label): {short_label(row): images[row] for row in columns} for label, images in found}
     drawn = (f"{row} on {label}" for label, images in board.items() for row in images if images[row] is not None)
     return picture(plots.sample_board(board, columns=SIDE), f"Samples at temperature 1: {', '.join(drawn)}")
 

@@ -120,13 +120,9 @@ def _group(
         files, command = needs(data, profile, row, data_dir)
         name = "All three" if row == "table4" else short_label(row)
         lines.append(Line(name, remark=f"not run. {files}", command=command))
-    detail = ", ".join(dict.fromkeys(map(_where, ran))) or sized(data, profile).rpartition(", ")[2]
+    shown = dict.fromkeys(runs.label.removeprefix(f"{without_paths(data)} ") for runs in ran)
+    detail = ", ".join(shown) or sized(data, profile).rpartition(", ")[2]
     return Group(tuple(lines), label(data), detail)
-
-
-def _where(runs: RunSet) -> str:
-    images = f", images {runs.images}" if runs.images else ""
-    return f"{runs.size}×{runs.size}{images}, {runs.profile}"
 
 
 def grids(sets: Sequence[RunSet], runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:

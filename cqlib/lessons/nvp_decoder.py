@@ -138,8 +138,8 @@ def spectrum(stretch: OfImages) -> HTML:
     """The singular values of df/dx at some images, in order."""
     lines = {f"image {i}": (range(1, len(values) + 1), values, plots.SERIES[5 + k], "", "-")
              for k, (i, values) in enumerate(stretch.items())}  # fmt: skip
-    axes = {"xlabel": "direction, in the order of its stretching", "ylabel": "singular value of ∂f/∂x"}
-    figure = panels({"": lines}, **axes, width=4.5)
+    x, y = "direction, in the order of its stretching", "singular value of ∂f/∂x"
+    figure = panels({"": lines}, xlabel=x, ylabel=y, width=4.5)
     figure.axes[0].axhline(1, color=plots.FAINT, linewidth=0.8)
     log_scale(figure.axes[0])
     words = "; ".join(f"image {i}: {values[0]:.1f} to {values[-1]:.2f}" for i, values in stretch.items())
@@ -185,8 +185,8 @@ def frequency_gain(matrices: OfImages, of: Reconstruction) -> HTML:
         "residual in image space": (middle, size, plots.INK, "o", "-"),
         "product": (middle, product, *plots.mark(6), "-"),
     }
-    axes = {"xlabel": "spatial frequency (cycles per image side)", "ylabel": "gain, or root mean square"}
-    figure = panels({"": lines}, **axes, width=5.0, height=3.4)
+    x, y = "spatial frequency (cycles per image side)", "gain, or root mean square"
+    figure = panels({"": lines}, xlabel=x, ylabel=y, width=5.0, height=3.4)
     log_scale(figure.axes[0])
     words = f"gain {gain[0]:.2f} to {gain[-1]:.2f}, residual {size[0]:.2f} to {size[-1]:.2f}"
     return picture(figure, f"From low to high frequencies: {words}, product {product[0]:.2f} to {product[-1]:.2f}")

@@ -32,8 +32,9 @@ DRAWING = ("cqlib.figures.", "cqlib.lessons.")
 Format = int | Callable[[float], str]
 """Of the numbers of a column: their decimals, or a function."""
 
-Line = tuple[Sequence[float], Sequence[float], str, str, str]
-"""x, y, colour, marker, and a matplotlib line style; dashed lines get open markers."""
+Line = tuple[Any, Any, str, str, str]
+"""x and y (sequences or tensors; x may be names), colour, marker, and a matplotlib line style; dashed lines get open
+markers."""
 
 
 def picture(figure: Figure, alt: str) -> HTML:

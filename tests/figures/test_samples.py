@@ -78,7 +78,7 @@ def test_a_neighbour_in_features_is_named_by_its_place_among_the_training_images
     """Of few training images features are taken: the place among those is another."""
     model, found = copying
     near = found.features["samples"]
-    assert near.nearest.max() == 0
+    assert near.nearest.max() < 1e-5
     assert torch.equal(model.data.train.images[near.index[:, 0]], found.images["samples"][: len(near.nearest)])
 
 

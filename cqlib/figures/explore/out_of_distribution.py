@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 import torch
 from IPython.display import HTML
 from markupsafe import escape
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
+from torchvision.transforms.functional import pil_to_tensor
 
 from cqlib.data import reading
+from cqlib.data.grids import grid
 from cqlib.data.photos10 import BASE_SIDE
 from cqlib.figures.common import bits, draw
 from cqlib.figures.strips import cost_board
@@ -75,20 +76,14 @@ def tiles(image: Image.Image, size: int, side: int = BASE_SIDE) -> tuple[Tensor,
     columns, rows = width // size, height // size
     if not (rows and columns):
         raise UserError(f"the picture has {image.width} × {image.height} pixels; a tile takes {size} × {size}")
-    pixels = _pixels(image.resize((width, height), Image.Resampling.BOX))[:, : rows * size, : columns * size]
-    cut = pixels.unflatten(2, (columns, size)).unflatten(1, (rows, size)).permute(1, 3, 0, 2, 4)
+    small = image.resize((width, height), Image.Resampling.BOX).crop((0, 0, columns * size, rows * size))
+    cut = pil_to_tensor(small).unflatten(2, (columns, size)).unflatten(1, (rows, size)).permute(1, 3, 0, 2, 4)
     return cut.flatten(0, 1).contiguous(), (rows, columns)
 
 
 def whole(image: Image.Image, size: int) -> Tensor:
     """The central square of the picture averaged down to uint8 (1, C, S, S)."""
-    return _pixels(ImageOps.fit(image, (size, size), Image.Resampling.BOX))[None]
-
-
-def _pixels(image: Image.Image) -> Tensor:
-    """uint8 (C, H, W)."""
-    pixels = np.array(image)
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).contiguous()
+    return pil_to_tensor(ImageOps.fit(image, (size, size), Image.Resampling.BOX))[None]
 
 
 def your_image(model: CoverageQuality, source: Path | str | bytes | None, test: Tensor) -> HTML:
@@ -99,8 +94,7 @@ def your_image(model: CoverageQuality, source: Path | str | bytes | None, test: 
     cut, (rows, columns) = tiles(image, size)
     tile_bits, test_bits, whole_bits = bits(model, cut), bits(model, test), bits(model, whole(image, size))
     with subplots(7.0, min(4.6, 0.6 + 3.0 * rows / columns), 1, 2) as (figure, (left, right)):
-        joined = cut.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
-        left.imshow(joined.expand(-1, -1, 3).numpy(), interpolation="none")
+        left.imshow(grid(cut, columns=columns), interpolation="none")
         left.set_title(f"{rows * columns} tiles of {size} × {size} pixels")
         heat = right.imshow(tile_bits.view(rows, columns).numpy(), interpolation="none", cmap="viridis")
         right.set_title("what each tile costs")

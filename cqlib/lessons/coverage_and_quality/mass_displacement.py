@@ -61,8 +61,8 @@ def density_board(
     thin mass visible, with the outline of the data's support."""
     extent, outline = (-SIDE, SIDE, -SIDE, SIDE), lattice.support.view(CELLS, CELLS).double()
     look = {"norm": PowerNorm(0.5, vmin=0, vmax=float(lattice.log_p.max().exp())), "interpolation": "none"}
-    shared = {"sharex": True, "sharey": True, "squeeze": False}
-    with subplots(width, height, len(rows), len(rows[0][1]), **shared) as (figure, axes):
+    columns = len(rows[0][1])
+    with subplots(width, height, len(rows), columns, sharex=True, sharey=True, squeeze=False) as (figure, axes):
         for line, (label, densities) in zip(axes, rows, strict=True):
             for ax, (title, log_q) in zip(line, densities.items(), strict=True):
                 image = ax.imshow(log_q.exp().view(CELLS, CELLS), origin="lower", extent=extent, **look)

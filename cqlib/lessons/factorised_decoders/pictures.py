@@ -147,7 +147,7 @@ def tails(whitened: Mapping[str, Tensor]) -> HTML:
         lines[name] = (middle[density > 0], density[density > 0], *mark(label), "-")
     words, near = "; ".join(lines), middle[np.abs(middle) < 5]
     lines["standard normal, 0"] = (near, np.exp(-(near**2) / 2) / np.sqrt(2 * np.pi), plots.INK, "", "--")
-    axes = {"xlabel": "whitened residual (standard deviations)", "ylabel": "density"}
-    figure = panels({"": lines}, **axes, width=4.5, height=3.2)
+    x, y = "whitened residual (standard deviations)", "density"
+    figure = panels({"": lines}, xlabel=x, ylabel=y, width=4.5, height=3.2)
     figure.axes[0].set(yscale="log", ylim=(1e-6, 3))
     return picture(figure, f"Whitened residuals have far more large values than a Gaussian. {words}")

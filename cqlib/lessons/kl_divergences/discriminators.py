@@ -17,7 +17,7 @@ from cqlib.lessons.kl_divergences.fits import Objective, gradient, pack, unpack
 from cqlib.lessons.kl_divergences.gaussians import Gaussians, jensen_shannon, kl, on_line
 from cqlib.lessons.kl_divergences.pictures import FORWARD, REVERSE, density, grid
 from cqlib.report import plots
-from cqlib.report.cells import number, panels, picture, subplots, table
+from cqlib.report.cells import Line, number, panels, picture, subplots, table
 
 Logit = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor], Tensor]
@@ -95,8 +95,8 @@ def moving_gaussian(p: Gaussians, reach: float = 12.0) -> HTML:
         descended[name] = (means, [float(divergence(q)) for q in qs], *look)
         slopes[loss.split(",")[0].split(" =")[0]] = (means, [float(gradient(divergence, q)[0]) for q in qs], *look)
     lines = {"what is descended": descended, "slope ∂/∂m of the loss, D* held fixed": slopes}
-    axes = {"xlabel": "mean m of q (standard deviations of a mode)", "ylabel": ["nats", "nats per unit of m"]}
-    figure = panels(lines, **axes, width=4.1, height=3.5)
+    x, y = "mean m of q (standard deviations of a mode)", ["nats", "nats per unit of m"]
+    figure = panels(lines, xlabel=x, ylabel=y, width=4.1, height=3.5)
     for ax, limits in zip(figure.axes, ((-0.3, 12), (-6, 6)), strict=True):
         ax.set_ylim(limits)
         for mode in p.means[:, 0]:
@@ -164,7 +164,7 @@ def logits(p: Gaussians, qs: Densities, learned: Discriminators, reach: float) -
 
 def convergence(p: Gaussians, qs: Densities, learned: Discriminators) -> HTML:
     """L_Q of the discriminator over its training, and the exact divergence."""
-    lines = {}
+    lines: dict[str, Line] = {}
     for (name, q), colour in zip(qs.items(), (FORWARD, REVERSE), strict=True):
         steps, estimates = zip(*learned[name].curve, strict=True)
         exact = float(kl(q, p))
@@ -179,14 +179,15 @@ def convergence(p: Gaussians, qs: Densities, learned: Discriminators) -> HTML:
 def uniform_curves(learned: Mapping[float, Discriminator]) -> HTML:
     """L_Q over the training of each discriminator, and the logit at its end."""
     x = torch.linspace(-1, 3.5, 400, dtype=torch.float64)[:, None]
-    estimates, logits = {}, {}
+    estimates: dict[str, Line] = {}
+    at_end: dict[str, Line] = {}
     looks = ((FORWARD, "", "-"), (plots.SERIES[2], "", "--"), (REVERSE, "", ":"))
     for (a, discriminator), look in zip(learned.items(), looks, strict=True):
         estimates[f"a = {a:g}"] = (*zip(*discriminator.curve, strict=True), *look)
-        logits[f"a = {a:g}"] = (x, discriminator.logit(x), *look)
-    lines = {"L_Q while D learns": estimates, "the logit at the end": logits}
-    axes = {"xlabel": ["training step of the discriminator", "x"], "ylabel": ["−E_q[l(x)], nats", "logit l(x), nats"]}
-    figure = panels(lines, **axes, width=4.1)
+        at_end[f"a = {a:g}"] = (x, discriminator.logit(x), *look)
+    lines = {"L_Q while D learns": estimates, "the logit at the end": at_end}
+    x, y = ["training step of the discriminator", "x"], ["−E_q[l(x)], nats", "logit l(x), nats"]
+    figure = panels(lines, xlabel=x, ylabel=y, width=4.1)
     figure.axes[1].axvspan(0, 1, color=plots.FAINT, alpha=0.25, linewidth=0)
     figure.axes[1].annotate("p", (0.5, 0.02), xycoords=("data", "axes fraction"), ha="center")
     ends = ", ".join(f"{d.curve[-1][1]:.1f} for a = {a:g}" for a, d in learned.items())

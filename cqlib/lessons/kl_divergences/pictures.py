@@ -25,7 +25,7 @@ from cqlib.lessons.kl_divergences.fits import (
 )
 from cqlib.lessons.kl_divergences.gaussians import Gaussians, inside, kl, on_line
 from cqlib.report import plots
-from cqlib.report.cells import Range, panels, picture, slider, subplots, table
+from cqlib.report.cells import Line, Range, panels, picture, slider, subplots, table
 
 FORWARD, REVERSE = plots.SERIES[0], plots.SERIES[1]
 X = "x (standard deviations of a mode)"
@@ -149,17 +149,17 @@ def separation_curves(weight: float = WEIGHT, separations: Sequence[float] = SEP
     ps = {d: two_modes(d, weight) for d in separations}
     broad = {d: forward(p) for d, p in ps.items()}
     best = {d: min((b[d] for b in traced.values() if d in b), key=partial(kl, q=p)) for d, p in ps.items()}
-    costs = {"forward": (separations, [float(kl(p, broad[d])) for d, p in ps.items()], FORWARD, "", "-")}
+    costs: dict[str, Line] = {"forward": (separations, [float(kl(p, broad[d])) for d, p in ps.items()], FORWARD, "", "-")}
     for (name, branch), style in zip(traced.items(), ("-", "--", ":"), strict=True):
         costs[f"reverse, {name}"] = (list(branch), [float(kl(q, ps[d])) for d, q in branch.items()], REVERSE, "", style)
-    shares = {}
+    shares: dict[str, Line] = {}
     for name, fits, colour in (("forward", broad, FORWARD), ("best reverse", best, REVERSE)):
         of_p, of_q = zip(*((inside(ps[d], fits[d]), inside(fits[d], ps[d])) for d in ps), strict=True)
         shares |= {f"of p inside q, {name}": (separations, of_p, colour, "", "-"),
                    f"of q inside p, {name}": (separations, of_q, colour, "", "--")}  # fmt: skip
     lines = {"forward, and each minimum of reverse": costs, "who lies inside whose 99 % region": shares}
-    axes = {"xlabel": "separation (standard deviations of a mode)", "ylabel": ["divergence (nats)", "share of mass"]}
-    figure = panels(lines, **axes, width=4.1, height=3.4)
+    x, y = "separation (standard deviations of a mode)", ["divergence (nats)", "share of mass"]
+    figure = panels(lines, xlabel=x, ylabel=y, width=4.1, height=3.4)
     left, right = figure.axes
     left.set_ylim(0, 1.35)
     right.set_ylim(0.5, 1.02)
