@@ -131,7 +131,7 @@ def missing(
         if absent:
             profile = runs.profile if runs else STAND_INS.get(name, "paper")
             only = "figure_nvp_comparison" if len(absent) == len(REQUIRED) else ",".join(absent)
-            required = needs(name, profile, only, data_dir)
-            lines.append([sized(name, profile), "; ".join(map(short_label, absent)), *required])
-    head = ["Data set", "Missing", "Files", "Command"]
+            required = " ".join(needs(name, profile, only, data_dir))
+            lines.append([sized(name, profile), "; ".join(map(short_label, absent)), required])
+    head = ["Data set", "Missing", "What it needs"]
     return table("What the empty panels need", head, lines) if lines else HTML("<p>Every panel is filled.</p>")

@@ -83,14 +83,14 @@ def test_empty_panels_name_files_and_commands(published_samples, tmp_path):
     published_samples(record("table1/cq-f"), record("table3/cqf-2-scales"), on("celeba", 64, "table3/nvp"))
     _, found = nvp_comparison.read(replace(CHOSEN, data=["photos10"], runs_dir=tmp_path))
     table = by_name(nvp_comparison.missing(found, tmp_path, data_dir=tmp_path))
-    assert table["photos10, 16×16"] == ["NVP", "Its files are here.", "./run_all.sh --only table3/nvp"]
-    absent, files, command = table["celeba, 64×64"]
-    assert absent == "CQ-F; CQF, 2 scales; NVP" and "img_align_celeba.zip (1.4 GB)" in files
-    assert command == "./run_all.sh --profile paper --only figure_nvp_comparison --data celeba"
+    assert table["photos10, 16×16"] == ["NVP", "Its files are here. ./run_all.sh --only table3/nvp"]
+    absent, what = table["celeba, 64×64"]
+    assert absent == "CQ-F; CQF, 2 scales; NVP" and "img_align_celeba.zip (1.4 GB)" in what
+    assert what.endswith("./run_all.sh --profile paper --only figure_nvp_comparison --data celeba")
     assert "sign up at image-net.org" in table["imagenet64, 64×64"][1]
     assert "by hand: no hash is published" in table["lsun-bedroom, 64×64"][1]
     command = "./run_all.sh --profile study --only figure_nvp_comparison --data tiny-imagenet:64"
-    assert table["tiny-imagenet:64, 64×64"][2] == command
+    assert table["tiny-imagenet:64, 64×64"][1].endswith(command)
     published_samples(*(record(row) for row in nvp_comparison.REQUIRED))
     _, found = nvp_comparison.read(replace(CHOSEN, data=["photos10"], runs_dir=tmp_path))
     assert "Every panel is filled" in nvp_comparison.missing(found, tmp_path, ["photos10"]).data

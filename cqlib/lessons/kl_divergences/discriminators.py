@@ -183,11 +183,12 @@ def uniform_curves(learned: Mapping[float, Discriminator]) -> HTML:
     at_end: dict[str, Line] = {}
     looks = ((FORWARD, "", "-"), (plots.SERIES[2], "", "--"), (REVERSE, "", ":"))
     for (a, discriminator), look in zip(learned.items(), looks, strict=True):
-        estimates[f"a = {a:g}"] = (*zip(*discriminator.curve, strict=True), *look)
+        steps, values = zip(*discriminator.curve, strict=True)
+        estimates[f"a = {a:g}"] = (steps, values, *look)
         at_end[f"a = {a:g}"] = (x, discriminator.logit(x), *look)
     lines = {"L_Q while D learns": estimates, "the logit at the end": at_end}
-    x, y = ["training step of the discriminator", "x"], ["−E_q[l(x)], nats", "logit l(x), nats"]
-    figure = panels(lines, xlabel=x, ylabel=y, width=4.1)
+    below, beside = ["training step of the discriminator", "x"], ["−E_q[l(x)], nats", "logit l(x), nats"]
+    figure = panels(lines, xlabel=below, ylabel=beside, width=4.1)
     figure.axes[1].axvspan(0, 1, color=plots.FAINT, alpha=0.25, linewidth=0)
     figure.axes[1].annotate("p", (0.5, 0.02), xycoords=("data", "axes fraction"), ha="center")
     ends = ", ".join(f"{d.curve[-1][1]:.1f} for a = {a:g}" for a, d in learned.items())

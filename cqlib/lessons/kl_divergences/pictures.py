@@ -149,7 +149,8 @@ def separation_curves(weight: float = WEIGHT, separations: Sequence[float] = SEP
     ps = {d: two_modes(d, weight) for d in separations}
     broad = {d: forward(p) for d, p in ps.items()}
     best = {d: min((b[d] for b in traced.values() if d in b), key=partial(kl, q=p)) for d, p in ps.items()}
-    costs: dict[str, Line] = {"forward": (separations, [float(kl(p, broad[d])) for d, p in ps.items()], FORWARD, "", "-")}
+    least = [float(kl(p, broad[d])) for d, p in ps.items()]
+    costs: dict[str, Line] = {"forward": (separations, least, FORWARD, "", "-")}
     for (name, branch), style in zip(traced.items(), ("-", "--", ":"), strict=True):
         costs[f"reverse, {name}"] = (list(branch), [float(kl(q, ps[d])) for d, q in branch.items()], REVERSE, "", style)
     shares: dict[str, Line] = {}
