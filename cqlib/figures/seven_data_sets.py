@@ -43,9 +43,9 @@ def label(data: str) -> str:
 
 def glance(sets: Sequence[RunSet], shown: Sequence[str], data_dir: Path | str | None = None) -> HTML:
     """For every data set how each model was run on it; whether the slides print numbers; the files."""
-    lines = [[label(data), *(_status(sets, data, row) for row in ROWS), "BPD, IS, FID" if _printed(data) else "—",
+    lines = [[label(data), *(_status(sets, data, row) for row in ROWS), "BPD, IS, FID" if _printed(data) else "none",
               _files(data, data_dir)] for data in shown]  # fmt: skip
-    head = ["Data set", *map(short_label, ROWS), "On the slides", "Files"]
+    head = ["Data set", *map(short_label, ROWS), "Numbers on the slides", "Files"]
     return table("Which models were run on which data sets", head, lines)
 
 
@@ -60,7 +60,7 @@ def _status(sets: Sequence[RunSet], data: str, row: str) -> str:
     """ "quick, 3 seeds", or how the first run ended; of several run sets of profile `paper`, else of this machine."""
     found = [runs for runs in sets if runs.data == data and runs.records_of(row)]
     if not found:
-        return "—"
+        return "not run"
     runs = min(found, key=lambda runs: (runs.profile != "paper", runs.origin != "local"))
     done = runs.done(row)
     return f"{runs.profile}, {counted(len(done), 'seed') if done else runs.records_of(row)[0].status}"

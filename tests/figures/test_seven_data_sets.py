@@ -64,8 +64,9 @@ def test_at_a_glance_every_cell_says_what_was_run(published, tmp_path):
     published(*records(3, ("table1/cq-f",)), record("table3/cqf-2-scales", status="diverged"))
     _, sets, shown = read(tmp_path)
     table = by_name(seven_data_sets.glance(sets, shown, tmp_path))
-    assert len(table) == 9 and table["photos10"] == ["quick, 3 seeds", "—", "quick, diverged", "—", "comes with pip"]
-    assert table["LSUN-tower *"][:3] == ["—"] * 3
+    assert len(table) == 9
+    assert table["photos10"] == ["quick, 3 seeds", "not run", "quick, diverged", "none", "comes with pip"]
+    assert table["LSUN-tower *"][:3] == ["not run"] * 3
     assert [line[3] for line in table.values()].count("BPD, IS, FID") == 2  # the slides print numbers for two of them
     assert table["STL-10"][-1] == "fetched when first used"
     (tmp_path / "stl10_binary").mkdir()
