@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from cqlib.cli.options import OPTIONS, Parser, absolute_data_path, check_folder, integer, number, path
 from cqlib.experiments.rows import ROWS, label_of
 from cqlib.util import VERSION
-from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown
+from cqlib.util.errors import UsageError, UserError, one_line, one_line_errors, unknown
+from cqlib.util.paths import CONTRIBUTED
 from cqlib.util.stop import interrupt_on_sigterm
 
 if TYPE_CHECKING:
@@ -187,6 +188,31 @@ def publish(options: argparse.Namespace) -> int:
     for file in publish(check_folder("RUNS_DIR", options.runs_dir)):
         print(file.relative_to(PUBLISHED.parent.parent))
     return 0
+
+
+@command(
+    ("run", {"type": path, "metavar": "RUN", "help": "a run's folder, or its name in --runs-dir"}),
+    "--runs-dir",
+    ("--name", {"required": True, "metavar": "NAME", "help": "yours, as the page shows it; no e-mail address"}),
+    ("--out", {"type": path, "default": CONTRIBUTED, "metavar": "DIR", "help": "default: reports/contributed/"}),
+)
+def contribute(options: argparse.Namespace) -> int:
+    """make a folder of a finished run's record, curve and samples that can be sent to this project"""
+    from cqlib.report.contributed import contribute
+
+    run = options.run if options.run.is_dir() else options.runs_dir / options.run.name
+    print(contribute(check_folder("RUN", run), options.name, options.out))
+    return 0
+
+
+@command(("folder", {"type": path, "metavar": "FOLDER", "help": "what `contribute` has made"}))
+def check(options: argparse.Namespace) -> int:
+    """say whether a contribution is whole, clean, of a known commit, of today's recipe, measured as today"""
+    from cqlib.report.contributed import check
+
+    problems = check(options.folder)
+    print(*map(one_line, problems or ["it can be taken"]), sep="\n")
+    return 1 if problems else 0
 
 
 @command()

@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+GRID_ROWS = 6
+"""Of a published grid; of images above 32 pixels fewer."""
 EXACT, QUALITY = 16, 90  # WebP: the side in pixels up to which an image keeps every pixel, and Pillow's quality above
 _GREY = 128  # between the images of a grid: neither glares on a dark page nor vanishes on a light one
 
@@ -47,6 +49,11 @@ def webp(picture: np.ndarray, size: int = 0) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="WEBP", method=6, **kind)
     return buffer.getvalue()
+
+
+def published_grid(picture: bytes, size: int) -> bytes:
+    """The first rows of a grid of images of `size` x `size` pixels, as a WebP without repeated pixels."""
+    return webp(unscaled(picture, size)[: GRID_ROWS * 32 // max(size, 32) * (size + 1) + 1], size)
 
 
 def grid_png(images: Tensor, *, columns: int = 8, scale: int = 4) -> bytes:

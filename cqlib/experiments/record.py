@@ -19,6 +19,7 @@ from cqlib.util.provenance import GitInfo
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text, first_error
 
 SCHEMA = 1
+"""The version of records that this code writes; it reads those up to it. One that does not say is of version 1."""
 Status = Literal["done", "stopped", "diverged", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 MAX_CURVE = 60
@@ -114,13 +115,13 @@ class Record:
     @classmethod
     def from_dict(cls, values: Any) -> "Record":
         """The inverse of `to_dict`. ValueError, one sentence, on a missing, unknown or wrong key or value."""
+        version = values.get("schema") if isinstance(values, dict) else None
+        if type(version) is int and version > SCHEMA:
+            raise ValueError(f"schema: {version} is newer than this code ({SCHEMA}): update it (git pull)")
         try:
-            record = _ADAPTER.validate_python(values)
+            return _ADAPTER.validate_python(values)
         except ValidationError as error:
             raise ValueError(first_error(error)) from None
-        if isinstance(values, dict) and "schema" not in values:
-            raise ValueError("schema: Field required")
-        return record
 
 
 _ADAPTER = TypeAdapter(Record)
@@ -130,10 +131,11 @@ def slug(row: str, data: str, profile: str, seed: int, changes: Changes = Mappin
     """A name for files and folders, one per run: "table1_cq-f--photos10--quick--0", and with changes
     "table1_cq-f--photos10--quick--0--quality-weight-25.0-1f0c2d3e". A data set named by a path ("npz:/a/cats.npz")
     gives "npz-cats-" and eight hex digits of the full name's hash."""
-    return "--".join((row.replace("/", "_"), _data_slug(data), profile, str(seed))) + file_part(changes)
+    return "--".join((row.replace("/", "_"), file_name(data), profile, str(seed))) + file_part(changes)
 
 
-def _data_slug(name: str) -> str:
+def file_name(name: str) -> str:
+    """A name for a file or folder, another for every `name`."""
     if re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", name):
         return name
     kind, _, path = name.partition(":")

@@ -41,6 +41,8 @@ from cqlib.util.errors import StoppedEarly, UserError, out_of_memory
 from cqlib.util.files import write_atomic
 from cqlib.util.stop import StopRequest
 
+LOG = "training.jsonl"
+
 
 def finished(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
     """The record of a finished run of exactly this experiment, or None."""
@@ -80,8 +82,8 @@ def run_experiment(
 
     `time_budget` is in minutes; `checkpoint_seconds` of work are lost at most when the process is killed, and of a
     finished row nothing. Where another process runs the same, `tell` gets a line that says so, and its record is
-    waited for. Raises UserError for data that is missing or damaged, a full disk or too little memory, StoppedEarly
-    (state saved) on SIGTERM, SIGINT or at the end of the time budget.
+    waited for; and where the folder holds another recipe's run. Raises UserError for data that is missing or damaged,
+    a full disk or too little memory, StoppedEarly (state saved) on SIGTERM, SIGINT or at the end of the time budget.
     """
     folder = Path(runs_dir) / e.folder
     stop = StopRequest(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
@@ -111,7 +113,7 @@ def run_experiment(
                     tidy_finished(folder)
                     return record
                 stages = Stages(e, images, folder, stop, progress, checkpoint_seconds)
-                return _run(stages, features, Path(runs_dir))
+                return _run(stages, features, Path(runs_dir), tell)
     except torch.OutOfMemoryError as error:
         why = f"{e.row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"
         raise UserError(f"{why}: free the card or take a larger one; the run is as it was") from error
@@ -136,10 +138,10 @@ def scored(record: Record, features: Features) -> bool:
     return UNKNOWN_WEIGHTS not in found.protocol
 
 
-def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:
+def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str], None]) -> Record:
     """Train (if need be), measure, write grids and record."""
     e, images, folder, device, stop = stages.e, stages.images, stages.folder, stages.device, stages.stop
-    set_stale_aside(e, stages.fingerprint, folder, runs_dir)
+    set_stale_aside(e, stages.fingerprint, folder, runs_dir, tell)
     started, clock = provenance.now(), time.monotonic()
     stages.notes += [f"images: {note}" for note in (images.how, *images.notes) if note]
     trained = stages.train_system()
@@ -157,7 +159,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path) -> Record:
     earlier = finished(e, runs_dir)
     metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == stages.fingerprint else {}
     best = earlier.best_step if earlier else trained.steps
-    curve = {**(earlier.curve if earlier else {}), **_curve(folder / "training.jsonl", images.train.images[0].numel())}
+    curve = {**(earlier.curve if earlier else {}), **curve_of(logged(folder / LOG), images.train.images[0].numel())}
     per_image: dict[str, list[float]] = {}
     if isinstance(likelihood_model, LikelihoodSystem):
         bounds, per_image = evaluation.likelihood(likelihood_model, images, e.evaluation, note=note, results=results)
@@ -220,15 +222,19 @@ def _kept(record: Record, features: Features) -> dict[str, Metric]:
     return {name: metric for name, metric in record.metrics.items() if UNKNOWN_WEIGHTS not in metric.protocol}
 
 
-def _curve(log: Path, dimensions: int) -> dict[str, list[tuple[int, float]]]:
-    """The losses of training, thinned; L_C in bits per dimension, the others as they are. Empty when the log is
-    lost or damaged: all else is measured on the weights."""
-    names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q", "critic/discriminator": "discriminator"}
+def logged(log: Path) -> list[dict[str, Any]]:
+    """The lines of a training's log, thinned to what a record's curve shows. Empty when it is lost or damaged: all else
+    is measured on the weights."""
     try:
         lines = [json.loads(line) for line in log.read_text().splitlines()]
     except (OSError, ValueError):
-        return {}
-    lines = lines[:: -(-len(lines) // MAX_CURVE)] if lines else []
+        return []
+    return lines[:: -(-len(lines) // MAX_CURVE)] if lines else []
+
+
+def curve_of(lines: list[dict[str, Any]], dimensions: int) -> dict[str, list[tuple[int, float]]]:
+    """The losses of training; L_C in bits per dimension, the others as they are."""
+    names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q", "critic/discriminator": "discriminator"}
     curves = {}
     for key, name in names.items():
         scale = bits_per_dimension(1.0, dimensions) if key == "coverage" else 1.0

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ KEPT_LOGS = 20
 """Tracebacks that stay in the logs folder, the newest."""
 
 
-def set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path) -> None:
-    """A folder that holds another experiment, or one on other data, is moved to `runs_dir`/stale, not lost."""
+def set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path, tell: Callable[[str], None]) -> None:
+    """A folder that holds another experiment (an older version's recipe), or one on other data, is moved to
+    `runs_dir`/stale, not lost; `tell` gets a line that says so."""
     mark = folder / "experiment.json"
     wanted = {"training_hash": e.training_hash, "data": data}
     content = json.dumps({**wanted, "config": e.config}, indent=1)
@@ -28,6 +30,7 @@ def set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path) -> N
         for item in sorted(folder.iterdir(), key=lambda item: item == mark):
             if not item.name.startswith(LOCK):
                 move(item, aside / item.name)
+        tell(f"{e.title}: the run of an older recipe, or on other data, is kept in {aside}; training anew")
     write_atomic(mark, content)
 
 

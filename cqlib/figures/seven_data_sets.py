@@ -15,10 +15,11 @@ from cqlib.experiments.selection import Selection
 from cqlib.figures.common import PROFILES, needs, samples_folder, sets_of, sized
 from cqlib.report import page, pictures, tables
 from cqlib.report.cells import table
-from cqlib.report.run_sets import ORIGINS, Cell, RunSet, places
+from cqlib.report.run_sets import Cell, RunSet, places
 from cqlib.report.tables import Group, Line, Source, View
 from cqlib.util.text import counted, without_paths
 
+SIDES = ("published", "local")
 ROWS = NOTEBOOK_ROWS["table4"]
 SEVEN = NOTEBOOK_DATA["table4"]
 OFFLINE = {"photos10": "quick", "tiny-imagenet": "study"}
@@ -72,7 +73,7 @@ def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: 
     sides = {data: _sides(sets, data, profile) for data in shown}
     names = [tables.columns(list(filter(None, of_origin)), ROWS) for of_origin in zip(*sides.values(), strict=True)]
     groups = [_group(side, names, data, profile, data_dir) for data, side in sides.items()]
-    measured = (tables.source(origin, "", columns) for origin, columns in zip(ORIGINS, names, strict=True))
+    measured = (tables.source(origin, "", columns) for origin, columns in zip(SIDES, names, strict=True))
     inferred = any(data in SEVEN and not paper.DATA_SETS[data].named for data in shown)
     of_paper = [paper.ROWS[row] for row in ROWS]
     judged = [runs for data, side in sides.items() if _printed(data) for runs in side if runs]
@@ -89,7 +90,7 @@ def _sides(sets: Sequence[RunSet], data: str, profile: str) -> list[RunSet | Non
     """The published run set and this machine's on a data set, of one profile, each None where there is none."""
     of_profile = profile if profile == "paper" else OFFLINE.get(data, profile)
     place = next(iter(places([runs for runs in sets if runs.data == data], ROWS, of_profile)), [])
-    return [next((runs for runs in place if runs.origin == origin), None) for origin in ORIGINS]
+    return [next((runs for runs in place if runs.origin == origin), None) for origin in SIDES]
 
 
 def _printed(data: str) -> bool:

@@ -84,7 +84,8 @@ class Card:
 
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
     """One card per claim (whose id begins with `prefix`), in the order of `VERDICTS`, then of the slides. The run set
-    with most seeds decides; one of the paper's recipes on the claim's data goes before all others, smoke runs last."""
+    with most seeds decides; one of the paper's recipes on the claim's data goes before all others, contributed ones
+    come after them, smoke runs last."""
     claims = [claim for claim in CLAIMS if claim.id.startswith(prefix)]
     tables = dict.fromkeys(claim.table for claim in claims)
     tested = [_tested(table, runs) for runs in sets or [RunSet("local", "", 0, "", ())] for table in tables]
@@ -112,11 +113,12 @@ def corrected(results: Sequence[ClaimResult]) -> list[ClaimResult]:
 
 
 def _card(claim: Claim, by_set: Sequence[Results]) -> Card:
-    def rank(results: Results) -> tuple[bool, bool, int, bool]:
+    def rank(results: Results) -> tuple[bool, bool, bool, int, bool]:
         runs = results[0].runs
         papers_own = (runs.profile, runs.data) == ("paper", claim.data)
         seeds = min(map(len, results[0].seeds))
-        return runs.profile == "smoke", not papers_own, -seeds, runs.origin != "local"
+        contributed = runs.origin == "contributed"
+        return runs.profile == "smoke", not papers_own, contributed, -seeds, runs.origin != "local"
 
     tests = [tuple(result for result in results if result.label != "not run") for results in by_set]
     lacks_least = min(chain(*by_set), key=lambda result: result.missing_kind)

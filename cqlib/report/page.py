@@ -20,12 +20,13 @@ from cqlib.experiments.rows import ROWS
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import ablations, facts, pictures, small_tables, tables, trade_off
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix, verdict
-from cqlib.report.run_sets import ORIGINS, RunSet, places, run_sets
+from cqlib.report.contributed import contributed
+from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first, places, run_sets
 from cqlib.report.verdicts import DIGITS, ClaimResult
 from cqlib.util import VERSION
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
-from cqlib.util.paths import PUBLISHED
+from cqlib.util.paths import CONTRIBUTED, PUBLISHED
 from cqlib.util.text import without_paths
 
 TITLE = "Coverage and Quality Driven Training of Generative Image Models"
@@ -45,10 +46,10 @@ def render(
     """Write `out`/index.html from the records and sample grids in `runs_dir`, the published ones, and `out`/notebooks,
     whole or not at all; its path. Equal input gives an equal page. OSError when `out` cannot be written.
 
-    Where `runs_dir` is `PUBLISHED`, the page is about those records alone and the same everywhere: grids below `out`
-    are linked, and real test images are shown of data that need no files; else of all that can be loaded (`data_dir`:
-    local copies). Beside `failures` it names each record that cannot be read or is of an older recipe than others of
-    its row. `profile` is the one of the commands shown.
+    Beside them stand the published records and those in `CONTRIBUTED`. Where `runs_dir` is `PUBLISHED`, the page is
+    about those alone and the same everywhere: grids below `out` are linked, and real test images are shown of data that
+    need no files; else of all that can be loaded (`data_dir`: local copies). Beside `failures` it names each record
+    that cannot be read or is of an older recipe than others of its row. `profile` is the one of the commands shown.
     """
     out = Path(out)
     alone = os.path.realpath(runs_dir) == os.path.realpath(PUBLISHED)  # a loop of links is no error
@@ -56,18 +57,19 @@ def render(
     local, stale = _of_one_recipe(local)
     published, damaged = load_records(PUBLISHED / "records")
     changed, broken = load_records(PUBLISHED / FOLDER)
-    problems = [f"record left out: {line}" for line in (*unreadable, *stale, *damaged, *broken)]
-    sets = run_sets(local, published)
+    others, refused = contributed(CONTRIBUTED)
+    problems = [f"record left out: {line}" for line in (*unreadable, *stale, *damaged, *refused, *broken)]
+    sets = run_sets(local, published, others)
     profile = profile or next((runs.profile for runs in sets if runs.origin == "local"), "quick")
     all_cards = cards(sets)
     results = [result for card in all_cards for results in card.tests for result in results]
-    folders = {"local": Path(runs_dir), "published": PUBLISHED / "samples"}
+    folders = {"local": Path(runs_dir), "published": PUBLISHED / "samples", "contributed": CONTRIBUTED}
     beside = out if alone else None
     table1 = [row.id for row in paper.TABLE1.rows]
     first = next(iter(places(sets, table1, profile)), [])
     first_samples = pictures.grids(first, table1, folders, data_dir, beside, columns=8)
     front = [figure for runs in trade_off.shown(first, profile) for figure in trade_off.figures(runs)]
-    ordered = [*reversed(first), *(runs for runs in sets if runs not in first)]
+    ordered = [*nearest_first(first), *(runs for runs in sets if runs not in first)]
     page = _environment().get_template("index.html.j2").render(
         title=TITLE,
         css=_css("style.css"),

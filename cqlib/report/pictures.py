@@ -17,13 +17,13 @@ from cqlib.data.grids import EXACT, QUALITY, grid, webp
 from cqlib.data.published import missing_files
 from cqlib.data.reading import DAMAGE
 from cqlib.experiments import paper
-from cqlib.experiments.record import Record
+from cqlib.experiments.record import Record, file_name
 from cqlib.experiments.rows import TWO_SCALES, marks, short_label
 from cqlib.experiments.trade_off import VARIANTS
 from cqlib.metrics.quantities import FEATURES, TEMPERATURES
 from cqlib.report import plots
 from cqlib.report.fronts import mean, points_of, spread
-from cqlib.report.run_sets import ORIGINS, RunSet
+from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first
 from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
 
@@ -61,11 +61,12 @@ def grids(
     out: Path | None = None, columns: int = 16,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Real test images of run sets on the same data, `columns` in a line, unless the page is the same everywhere and
-    the data is not; then the samples of each of `rows`, of the first seed, from the last run set that has some. A
+    the data is not; then the samples of each of `rows`, of the first seed, from the nearest run set that has some. A
     figure's `of` is that run set's title and the row; files below `out` are linked. Empty without samples."""
     figures = []
     for row in rows:
-        found = (_samples(runs, row, folders[runs.origin], out) for runs in sets[::-1])
+        found = (_samples(runs, row, folders[runs.origin] / (runs.by and file_name(runs.by)), out)
+                 for runs in nearest_first(sets))  # fmt: skip
         figures += filter(None, [next(filter(None, found), None)])
     can_be_shown = figures and (out is None or sets[0].data in WITHOUT_FILES)
     if can_be_shown and (content := real_images(sets[0].data, sets[0].size, data_dir, columns)):

@@ -10,7 +10,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cqlib import data as data_sets
-from cqlib.data.grids import unscaled, webp
+from cqlib.data.grids import webp
 from cqlib.experiments import ablations, paper
 from cqlib.experiments.load import load
 from cqlib.experiments.record import STATUSES, Record, load_records, slug, write_record
@@ -18,18 +18,16 @@ from cqlib.experiments.trade_off import VARIANTS
 from cqlib.metrics import evaluation
 from cqlib.report import page as report
 from cqlib.report import plots, readme
+from cqlib.report.contributed import published_grids, refusal
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED
-from cqlib.util.text import without_paths
 
 PICTURE = {"profile": "quick", "data": "photos10"}
 """The run set of README's picture of Table 1, seed 0, and of the published models."""
 MODELS = (*(row.id for row in paper.TABLE1.rows), "table2/cqf-residual", "extra/cq-f-conditional")
 """Rows whose first seed is published with its weights, so that a reader can sample at once; 6 MB in all."""
-GRID_ROWS = 6
-"""Grids are published as WebP without repeated pixels, the first rows of them; of images above 32 pixels fewer."""
 
 
 def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Record]:
@@ -40,10 +38,8 @@ def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Recor
         raise UserError(f"{folder}: {problems[0]}")
     ended = [record for record in records if record.status in statuses]
     for record in ended:
-        if record.data.name != without_paths(record.data.name):
-            raise UserError(f"{record.data.name} is a path of this machine: train on a name below --data-dir instead")
-        if record.git.dirty is not False:
-            raise UserError(f"{folder / record.folder} was made from uncommitted code: commit, then run it again")
+        if reason := refusal(record):
+            raise UserError(f"{folder / record.folder}: {reason}")
     return ended
 
 
@@ -75,12 +71,8 @@ def publish(runs_dir: Path) -> list[Path]:
 
 
 def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
-    """The grids of a run's images of `size` pixels; where the decoder adds no noise, one is enough."""
-    grids = {path.name: path.read_bytes() for path in sorted(folder.glob("samples_*.png"))}
-    if grids.get("samples_T0.png") == grids.get("samples_T1.png"):
-        grids.pop("samples_T0.png", None)
-    height = GRID_ROWS * 32 // max(size, 32) * (size + 1) + 1
-    grids = {f"{file[:-4]}.webp": webp(unscaled(png, size)[:height], size) for file, png in grids.items()}
+    """The grids of a run's images of `size` pixels."""
+    grids = published_grids(folder, size)
     for old in (PUBLISHED / "samples" / name).glob("samples_*"):
         if old.name not in grids:
             old.unlink()

@@ -1,11 +1,13 @@
 """Run sets: the runs that may be averaged, and their means. A run set holds the runs of one origin (published with this
-project, or made on this machine) on the same images of one data set and size, with one profile, of any seeds."""
+project, contributed by one person, or made on this machine) on the same images of one data set and size, with one
+profile, of any seeds."""
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
@@ -19,7 +21,7 @@ from cqlib.report.fronts import hypervolumes
 from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths
 
-ORIGINS = {"published": "Published", "local": "This machine"}
+ORIGINS = {"published": "Published", "contributed": "Contributed", "local": "This machine"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class RunSet:
-    """Runs of any rows that may be compared with each other; `origin` is "published" or "local"."""
+    """Runs of any rows that may be compared with each other; `origin` is one of `ORIGINS`."""
 
     origin: str
     data: str
@@ -57,12 +59,15 @@ class RunSet:
     """Tells it from another one whose samples were scored otherwise ("scores at side 128, n = 2,000"); else empty."""
     changes: Changes = field(default_factory=dict, hash=False)
     """To the recipes of all its rows. Records with others count as rows of their own, by their `variant`."""
+    by: str = ""
+    """Who contributed it."""
 
     @property
     def label(self) -> str:
-        """ "photos10 16×16, quick, λ 25"; of a folder of images only the last part of its path."""
+        """ "photos10 16×16, quick, λ 25", "cifar10 32×32, paper, by NAME"; of a folder of images only the last part of
+        its path."""
         parts = [f"{without_paths(self.data)} {self.size}×{self.size}", self.images and f"images {self.images}",
-                 self.profile, self.scoring, in_words(self.changes)]  # fmt: skip
+                 self.profile, self.scoring, in_words(self.changes), self.by and f"by {self.by}"]  # fmt: skip
         return ", ".join(filter(None, parts))
 
     @property
@@ -116,27 +121,33 @@ class RunSet:
         return Cell(decimal(metric, mean.value), std, "*" if mean.starred else "")
 
 
-def run_sets(local: Sequence[Record], published: Sequence[Record]) -> list[RunSet]:
-    """The run sets of both origins, published first, each in the paper's order of rows, then by seed. Of two records of
-    one run the first counts. Changed runs are a set of their own, but for those of the trade-off."""
+def run_sets(
+    local: Sequence[Record],
+    published: Sequence[Record],
+    contributed: Mapping[str, Sequence[Record]] = MappingProxyType({}),
+) -> list[RunSet]:
+    """The run sets of all `ORIGINS`, in their order, contributed ones by contributor; each in the paper's order of
+    rows, then by seed. Of two records of one run the first counts. Changed runs are a set of their own, but for those
+    of the trade-off."""
     order = {row: i for i, row in enumerate(ROWS)}
-    sets: dict[tuple[str, str, int, str, str, str, str], dict[tuple[str, int], Record]] = {}
-    for origin, records in (("published", published), ("local", local)):
+    sets: dict[tuple[tuple[str, str], str, int, str, str, str, str], dict[tuple[str, int], Record]] = {}
+    others = [(("contributed", name), records) for name, records in contributed.items()]
+    for source, records in ((("published", ""), published), *others, (("local", ""), local)):
         for record in sorted(records, key=lambda record: bool(record.changes)):
             data, scoring = record.data, _scoring(record)
-            plain = (origin, data.name, data.shape[-1], record.profile, "", data.fingerprint, scoring)
+            plain = (source, data.name, data.shape[-1], record.profile, "", data.fingerprint, scoring)
             beside = not record.changes or (record.variant in VARIANTS and plain in sets)
             key = plain if beside else (*plain[:4], canonical_json(record.changes), *plain[5:])
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     result = []
     for key, runs in sets.items():
-        (origin, name, size, profile, changes), fingerprint, scoring = key[:5], *key[5:]
+        ((origin, by), name, size, profile, changes), fingerprint, scoring = key[:5], *key[5:]
         ordered = sorted(runs, key=lambda run: (order.get(run[0], 99), run))
         # The files behind a name may have changed, and how samples are scored.
         images = fingerprint[:8] if any(k[:5] == key[:5] and k[5] != fingerprint for k in sets) else ""
         scoring = scoring if any(k[:6] == key[:6] and k != key for k in sets) else ""
         records_ = tuple(runs[run] for run in ordered)
-        made = RunSet(origin, name, size, profile, records_, images, scoring, json.loads(changes or "{}"))
+        made = RunSet(origin, name, size, profile, records_, images, scoring, json.loads(changes or "{}"), by)
         result.append(_with_hypervolumes(made))
     return result
 
@@ -152,8 +163,13 @@ def _with_hypervolumes(runs: RunSet) -> RunSet:
     return replace(runs, records=tuple(map(extended, runs.records))) if found else runs
 
 
+def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:
+    """In the order in which one of them is chosen to be shown: this machine's, published ones, contributed ones."""
+    return sorted(reversed(sets), key=lambda runs: runs.origin == "contributed")
+
+
 def places(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:
-    """The run sets that have any of `rows`, those of one data set, size and profile side by side, published first. The
+    """The run sets that have any of `rows`, those of one data set, size and profile side by side, as in `ORIGINS`. The
     first of the lists is to be shown first: what this machine ran under `profile`, else what has the most of `rows`."""
     found: dict[tuple[str, int, str], list[RunSet]] = {}
     for runs in (runs for runs in sets if any(map(runs.records_of, rows))):

@@ -1,4 +1,4 @@
 """Errors, files, locks, checkpoints, provenance: what every room may use."""
 
-VERSION = "0.1.0"
+VERSION = "1.0.0"
 """Of this package; pyproject.toml takes it from here."""

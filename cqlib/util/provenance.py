@@ -41,18 +41,25 @@ def now() -> str:
 
 def git() -> GitInfo:
     """Commit of the repository that this package lies in, and whether the package differs from it; None outside one."""
-
-    def ask(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=20)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    if ask("ls-files", "--error-unmatch", "cqlib/__init__.py") is None:  # installed inside another repository
+    if _ask_git("ls-files", "--error-unmatch", "cqlib/__init__.py") is None:  # installed inside another repository
         return GitInfo(None, None)
-    status = ask("status", "--porcelain", "--", "cqlib", "pyproject.toml")
-    return GitInfo(ask("rev-parse", "HEAD"), None if status is None else bool(status))
+    status = _ask_git("status", "--porcelain", "--", "cqlib", "pyproject.toml")
+    return GitInfo(_ask_git("rev-parse", "HEAD"), None if status is None else bool(status))
+
+
+def in_history(commit: str) -> bool:
+    """Whether this checkout's code comes from that commit, 40 hex digits."""
+    known = re.fullmatch("[0-9a-f]{40}", commit)
+    return bool(known) and _ask_git("merge-base", "--is-ancestor", commit, "HEAD") is not None
+
+
+def _ask_git(*words: str) -> str | None:
+    """What git prints about the repository; None where it fails."""
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def versions() -> dict[str, str]:

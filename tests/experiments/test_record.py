@@ -132,7 +132,7 @@ def broken(path: str, value) -> dict:
 @pytest.mark.parametrize(
     "path, value",
     [
-        *((key, ...) for key in (*ORDER, "metrics.BPD.std", "git.dirty")),
+        *((key, ...) for key in (*ORDER[1:], "metrics.BPD.std", "git.dirty")),
         *((key, 1) for key in ("colour", "data.path", "metrics.BPD.unit", "row", "data", "config", "metrics", "notes")),
         *(("metrics.BPD.value", value) for value in ("4.8", float("nan"), float("inf"), 10**400, 2.0**128, True)),
         *(("metrics.BPD.n", value) for value in (1.5, True, -1, 2**63)),
@@ -158,6 +158,12 @@ def test_wrong_values_are_refused_in_one_sentence_that_names_the_place(path, val
         Record.from_dict(broken(path, value))
     message = str(caught.value)
     assert message.startswith(path.removesuffix(".lr")) and "\n" not in message
+
+
+def test_a_record_that_names_no_version_is_of_the_first_and_a_newer_one_says_what_to_do():
+    assert Record.from_dict(broken("schema", ...)).to_dict()["schema"] == 1
+    with pytest.raises(ValueError, match=r"schema: 2 is newer than this code \(1\): update it"):
+        Record.from_dict({"schema": 2, "a field of tomorrow": 1})
 
 
 def test_a_record_cannot_be_made_wrong_either():

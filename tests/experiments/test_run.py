@@ -210,10 +210,14 @@ def with_steps(monkeypatch, steps):
 def test_another_recipe_trains_again_and_loses_nothing(vae, monkeypatch):
     runs, _, first = vae
     with_steps(monkeypatch, 3)
-    second = run.run("table1/vae", profile="smoke", runs_dir=runs)
+    lines = []
+    second = run.run("table1/vae", profile="smoke", runs_dir=runs, tell=lines.append)
     assert (first.steps, second.steps) == (20, 3)
     kept = list((runs / "stale").glob("*/record.json"))
     assert len(kept) == 1 and read_record(kept[0]) == first
+    assert len(lines) == 1 and str(kept[0].parent) in lines[0]
+    run.run("table1/vae", profile="smoke", runs_dir=runs, tell=lines.append)
+    assert len(lines) == 1
 
 
 @pytest.mark.slow

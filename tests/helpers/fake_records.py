@@ -104,6 +104,7 @@ def rendered_page(out: Path, local, published=(), plots=False, tried=(), **more)
             write_record(run, out / folder / f"{i:02d}", "record.json")
     with ExitStack() as patched:
         patched.enter_context(patch.object(page, "PUBLISHED", out / "published"))
+        patched.enter_context(patch.object(page, "CONTRIBUTED", out / "contributed"))
         if not plots:
             patched.enter_context(patch.object(page.pictures, "plots_of", return_value={}))
             patched.enter_context(patch.object(page.trade_off, "figures", return_value=[]))

@@ -22,7 +22,8 @@ from cqlib.report import markdown, readme
 from cqlib.report.run_sets import run_sets
 from cqlib.util.paths import PUBLISHED, ROOT
 
-PAGES = (readme.README, *sorted(readme.DOCS.glob("*.md")), ROOT / "notebooks" / "README.md")
+BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md", "reports/contributed/README.md")
+PAGES = (readme.README, *sorted(readme.DOCS.glob("*.md")), *(ROOT / name for name in BESIDE))
 TEXT = {page: page.read_text() for page in PAGES}
 README = TEXT[readme.README]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -1,0 +1,272 @@
+"""Records from others: one run as a small folder to send, and what is looked at before it is taken.
+
+    record.json         the run's record
+    training.jsonl      the lines of its log that the record's curve shows
+    samples_T1.webp, samples_T0.webp    sample grids, as published ones
+    contribution.json   the contributor's name, and the SHA-256 of each of the other files
+
+Accepted ones lie in reports/contributed/CONTRIBUTOR/RUN.
+"""
+
+import io
+import json
+import math
+import stat
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+from PIL import Image
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from cqlib.data.grids import published_grid
+from cqlib.data.reading import DAMAGE
+from cqlib.experiments.experiment import Experiment, experiment_of
+from cqlib.experiments.record import Record, file_name, read_record
+from cqlib.experiments.run import curve_of, logged
+from cqlib.metrics.protocols import UNKNOWN_WEIGHTS, default_protocol, protocol, with_protocol
+from cqlib.metrics.quantities import SCORES, TEMPERATURES
+from cqlib.util.errors import UsageError, UserError
+from cqlib.util.files import canonical_json, sha256, write_atomic
+from cqlib.util.paths import CONTRIBUTED
+from cqlib.util.provenance import in_history
+from cqlib.util.schema import STRICT, Text, first_error
+from cqlib.util.text import without_paths
+
+MANIFEST, RECORD, LOG = "contribution.json", "record.json", "training.jsonl"
+GRIDS = tuple(f"samples_{at}.webp" for at in TEMPERATURES)
+MAX_BYTES = 2**20
+"""Of a file; those of published runs have a tenth at most."""
+COLUMNS = 8  # of a grid
+AGAIN = "make the folder again with `python -m cqlib contribute`"
+
+
+def _name(value: str) -> str:
+    if not value.isprintable() or value != without_paths(value).strip() or "@" in value:
+        raise ValueError("must be a name in printable characters, and no address")
+    return value
+
+
+@dataclass(frozen=True, config=STRICT)
+class Contribution:
+    """What `contribution.json` says."""
+
+    contributor: Annotated[Text, Field(max_length=60), AfterValidator(_name)]
+    files: dict[Text, Text]
+
+
+def contribute(run: Path, name: str, out: Path = CONTRIBUTED) -> Path:
+    """Make the contribution of a run's folder, by a contributor of this name, below `out`; its folder. UsageError for a
+    wrong name, UserError for a run that would not be taken: then nothing is made."""
+    try:
+        Contribution(contributor=name, files={})
+    except ValidationError as error:
+        raise UsageError(f"--name: {first_error(error)}") from error
+    record = _read(run)
+    for problem in _unfit(record):
+        raise UserError(f"{run}: {problem}")
+    log = "".join(f"{json.dumps(line)}\n" for line in logged(run / LOG))
+    contents = {RECORD: (run / RECORD).read_bytes(), LOG: log.encode(), **published_grids(run, record.data.shape[-1])}
+    made = Contribution(name, {file: sha256(content) for file, content in contents.items()})
+    contents[MANIFEST] = TypeAdapter(Contribution).dump_json(made, indent=1) + b"\n"
+    with tempfile.TemporaryDirectory() as trial:
+        for place in (Path(trial), out):
+            folder = place / file_name(name) / record.folder
+            for file in GRIDS:
+                (folder / file).unlink(missing_ok=True)
+            for file, content in contents.items():
+                write_atomic(folder / file, content)
+            opened(folder)
+    return folder
+
+
+def published_grids(run: Path, size: int) -> dict[str, bytes]:
+    """Name -> content of the grids of a run's images of `size` pixels, as they are published; where the decoder adds no
+    noise, one is enough."""
+    grids = {path.stem: path.read_bytes() for path in sorted(run.glob("samples_*.png"))}
+    if grids.get("samples_T0") == grids.get("samples_T1"):
+        grids.pop("samples_T0", None)
+    return {f"{name}.webp": published_grid(png, size) for name, png in grids.items()}
+
+
+def contributed(folder: Path) -> tuple[dict[str, list[Record]], list[str]]:
+    """The records of each contributor, by name, of the contributions in `folder`; a line for each that is not whole."""
+    records: dict[str, list[Record]] = {}
+    problems = []
+    for path in sorted(folder.glob("*/*/")):
+        try:
+            name, record = opened(path)
+            records.setdefault(name, []).append(record)
+        except UserError as error:
+            problems.append(f"{path.parent.name}/{path.name}: {error}")
+    return records, problems
+
+
+def check(folder: Path) -> list[str]:
+    """Why a contribution cannot be taken: lines that say what to do; none for one that is whole, clean, of a known
+    commit, of today's recipe and measured as today."""
+    try:
+        return list(_unfit(opened(folder)[1]))
+    except UserError as error:
+        return [str(error)]
+
+
+def opened(folder: Path) -> tuple[str, Record]:
+    """The contributor and the record of a contribution. UserError, one line that says what to do, for one that is not
+    whole; no link is followed, and nothing large is read."""
+    if folder.is_symlink() or folder.parent.is_symlink() or not folder.is_dir():
+        raise UserError(f"{folder} is no folder: name one that `python -m cqlib contribute` has made")
+    try:
+        made = _manifest(folder)
+        record = _read(folder)
+        if folder.absolute().parts[-2:] != (file_name(made.contributor), record.folder):
+            raise UserError(f"its place is {file_name(made.contributor)}/{record.folder}: rename its folders")
+        _check_curve(folder, record)
+        _check_grids(folder, record)
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror}: make it readable") from error
+    return made.contributor, record
+
+
+def _manifest(folder: Path) -> Contribution:
+    """Who contributes; UserError unless just the files that it names are there, as they were."""
+    for path in sorted(folder.iterdir()):
+        state = path.lstat()
+        if stat.S_ISLNK(state.st_mode):
+            raise UserError(f"{path.name} is a symbolic link: put the file itself in its place")
+        if path.name not in (MANIFEST, RECORD, LOG, *GRIDS) or not stat.S_ISREG(state.st_mode):
+            raise UserError(f"{path.name} is no part of a contribution: remove it")
+        if state.st_size > MAX_BYTES:
+            raise UserError(f"{path.name} is larger than {MAX_BYTES // 1024} KiB, as no file of a run is: {AGAIN}")
+    if not (folder / MANIFEST).exists():
+        raise UserError(f"{MANIFEST} is missing: {AGAIN}")
+    try:
+        made = TypeAdapter(Contribution).validate_json((folder / MANIFEST).read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{MANIFEST}: {first_error(error)}: {AGAIN}") from error
+    there = {path.name for path in folder.iterdir()} - {MANIFEST}
+    for name in sorted({RECORD, LOG, *made.files} - there):
+        raise UserError(f"{name} is missing: {AGAIN}")
+    for name in sorted(there):
+        if sha256((folder / name).read_bytes()) != made.files.get(name):
+            raise UserError(f"{name} is not the file that was contributed (its SHA-256 is another): {AGAIN}")
+    return made
+
+
+def _read(folder: Path) -> Record:
+    try:
+        return read_record(folder / RECORD)
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{RECORD}: {what}; it must be the record of a finished run") from error
+
+
+def _check_curve(folder: Path, record: Record) -> None:
+    text = (folder / LOG).read_bytes().decode(errors="replace")
+    try:
+        curve = curve_of(logged(folder / LOG), math.prod(record.data.shape[-3:]))
+    except (ValueError, TypeError, LookupError, RecursionError):
+        curve = {}
+    foreign = any(record.curve.get(name) != points for name, points in curve.items())
+    if not curve or foreign or without_paths(text) != text:
+        raise UserError(f"{LOG} is not the log of this record's curve: {AGAIN}")
+
+
+def _check_grids(folder: Path, record: Record) -> None:
+    channels, _, size = record.data.shape[-3:]
+    if channels == 3 and not (folder / GRIDS[-1]).exists():
+        raise UserError(f"{GRIDS[-1]} is missing: {AGAIN}")
+    for name in (name for name in GRIDS if (folder / name).exists()):
+        try:
+            with Image.open(io.BytesIO((folder / name).read_bytes()), formats=["WEBP"]) as picture:
+                sides = [(side - 1) / (size + 1) for side in picture.size]
+                if any(side not in range(1, COLUMNS + 1) for side in sides):
+                    raise ValueError("of another size")
+                picture.load()
+        except DAMAGE as error:
+            raise UserError(f"{name} is no WebP grid of images of {size} pixels: {AGAIN}") from error
+
+
+def refusal(record: Record) -> str:
+    """Why a record is not for other eyes: made from code that was not committed, or with a path of a machine in it;
+    empty if it may be published."""
+    if path := next((text for text in _texts(record.to_dict()) if text != without_paths(text)), None):
+        return f"{path} is a path of this machine: train on a name below --data-dir instead"
+    return "" if record.git.dirty is False else "made from uncommitted code: commit, then run it again"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a JSON value, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in (*value, *value.values()) if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
+def _unfit(record: Record) -> Iterator[str]:
+    """What keeps a record from being taken, by what stands in it."""
+    if record.status != "done":
+        yield f"its status is {record.status}: run it again, to its end"
+    if record.profile == "smoke":
+        yield "its profile is smoke, whose numbers mean nothing: run it under another"
+    if record.data.name.startswith(("npz:", "folder:")):
+        yield "its images are your own, and nobody could run it again: train it on a data set with a name"
+    if reason := refusal(record):
+        yield reason
+    if not in_history(record.git.commit or ""):
+        yield (f"commit {record.git.commit} is not in the history of this checkout: if it is one of the project's, "
+               "git fetch --unshallow; else train it again from one that is")  # fmt: skip
+    try:
+        e = experiment_of(record)
+    except UserError as error:
+        yield f"{error}; train a row of today"
+        return
+    today = json.loads(canonical_json(e.config)) | {"n_train": record.config.get("n_train")}
+    if record.config_hash != e.config_hash or not _within(record.config, today):
+        yield f"its config is not today's recipe: train it again, {e.command}"
+        return
+    again = f"delete {RECORD}, then {e.command}"
+    expected = _expected(e, record)
+    if missing := [name for name in expected if name not in record.metrics]:
+        yield f"{', '.join(missing)} missing: {again}"
+    for name in (name for name in expected if name in record.metrics):
+        if lacking := [words for words in expected[name] if words not in record.metrics[name].protocol]:
+            yield f"the protocol of {name} is not today's, which says “{lacking[0]}”: {again}"
+            return
+    if any(UNKNOWN_WEIGHTS in metric.protocol for metric in record.metrics.values()):
+        yield "scored on Inception weights that are not torch-fidelity's: measure it again with --feature-weights"
+
+
+def _within(config: Any, today: Any) -> bool:
+    """Whether all values of a recorded config are today's; it may lack what came later."""
+    if isinstance(config, dict) and isinstance(today, dict):
+        return all(key in today and _within(value, today[key]) for key, value in config.items())
+    return config == today
+
+
+def _expected(e: Experiment, record: Record) -> dict[str, list[str]]:
+    """The metrics that this experiment has today, and words of the protocol of each."""
+    evaluation, (*counted, channels, _, _) = e.evaluation, record.data.shape
+    n_train, n_test = record.config.get("n_train"), sum(counted)
+    n_train = n_train if isinstance(n_train, int) else 0
+    expected = {"BPD": [f"n = {min(evaluation.bpd_images, n_test)}"]}
+    if channels != 3:
+        return expected
+    n = min(evaluation.fidelity_images, n_test, n_train)
+    main = default_protocol(n, evaluation.is_images)
+    others = [p for p in map(protocol, evaluation.protocols) if not p.lacks(n_train, n_test)]
+    inception = e.profile == "paper" or "FID@T1" in record.metrics
+    look = "TF bilinear resize to 299" if inception else f"bilinear resize to {evaluation.side}"
+    how = [look, f"torch-fidelity {metadata.version('torch-fidelity')}"]
+    for quantity in (q for q in SCORES if not q.labelled):
+        for at in TEMPERATURES:
+            name = f"{quantity.name if inception else quantity.lite0}@{at}"
+            images = f"n_fake = {main.is_images} in" if quantity.id == "is" else f"n_real = n_fake = {n},"
+            expected[name] = [images, *how, *([f"protocol {main.name}, "] if main.name else [])]
+            for p in others if not quantity.slow else ():
+                expected[with_protocol(name, p.name)] = [f"protocol {p.name}, ", *how]
+    return expected
