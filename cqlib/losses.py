@@ -19,7 +19,8 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def quality_loss(fake_logits: Tensor) -> Tensor:
     """Eq. (2): L_Q = -E[ln D(G(z)) / (1 - D(G(z)))] = -E[l(G(z))], since D = sigmoid(l); (N,) -> scalar.
 
-    The sum of Goodfellow's two generator losses; for the optimal D it is KL(p_theta || p_train).
+    The sum of Goodfellow's two generator losses; for the optimal D it is KL(p_theta || p_train). Also the generator's
+    loss beside the hinge loss (Miyato et al. 2018, Eq. 17) and W_1 (Arjovsky et al. 2017, theorem 3).
     """
     return -fake_logits.mean()
 
@@ -82,13 +83,3 @@ def hinge_discriminator(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
 def wasserstein_critic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
     """E_theta[l(x)] - E_train[l(x)]: minus the distance W_1 that a 1-Lipschitz l bounds (Arjovsky et al. 2017)."""
     return fake_scores.mean() - real_scores.mean()
-
-
-def linear_generator(fake_scores: Tensor) -> Tensor:
-    """-E[l(G(z))], beside the hinge loss (Miyato et al. 2018, Eq. 17) and W_1 (Arjovsky et al. 2017, theorem 3)."""
-    return -fake_scores.mean()
-
-
-def drift(real_scores: Tensor) -> Tensor:
-    """E_train[l(x)^2], which keeps scores from drifting away from 0 (Karras et al. 2018, appendix A.1)."""
-    return real_scores.square().mean()

@@ -14,8 +14,8 @@ from cqlib.experiments.paper import SAME_MODEL, TABLE1
 from cqlib.experiments.record import Record, slug
 from cqlib.experiments.rows import ROWS, check_data, check_profile, check_row, default_data
 from cqlib.experiments.variants import Changes, as_options, variant
+from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
-from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.registry import RECIPES
 from cqlib.recipe import EVALUATION, PROFILES, Evaluation, Recipe, hashable_config
 from cqlib.util.errors import UsageError, one_line, unknown

@@ -28,7 +28,7 @@ PANELS: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
     "critic, generated image": {name: partial(_of_one, loss, False) for name, loss in CRITICS.items()},
     "generator": {
         "non-saturating": losses.non_saturating_generator,
-        "hinge, Wasserstein, L_Q": losses.linear_generator,
+        "hinge, Wasserstein, L_Q": losses.quality_loss,
         "Improved Training GAN": lambda score: -torch.nn.functional.softplus(score).mean(),
     },
 }

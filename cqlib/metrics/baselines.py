@@ -2,10 +2,9 @@
 get worse again), and what a score has to beat."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +12,7 @@ from torch import Tensor
 from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
-from cqlib.metrics.cache import metrics_once, pooled_features
+from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.evaluation import draw
 from cqlib.metrics.features import Features
 from cqlib.metrics.metric import Metric
@@ -44,23 +43,21 @@ class Distances:
     def __post_init__(self) -> None:
         self.n = min(self.n, len(self.data.test), len(self.data.train))
         self.results = PartialResults(stop=self.stop)
+        self.cache = FeatureCache(self.features, self.cache_dir, self.device, self.results)
 
     def of(self, images: Tensor, split: str, *, once: bool = False) -> Metric:
         """FID of uint8 `images` (n, 3, S, S) against the first n of `split`; `once` keeps it for other runs."""
-        real_images = getattr(self.data, split).images[: self.n]
-        fake, real = (
-            pooled_features(x, features=self.features, cache_dir=cache, device=self.device, results=self.results)
-            for x, cache in ((images, self.cache_dir if once else None), (real_images, self.cache_dir))
-        )
+        cache = self.cache if once else replace(self.cache, folder=None)
+        fake, real = cache.pooled(images), self.cache.pooled(getattr(self.data, split).images[: self.n])
 
         def compute() -> dict[str, Metric]:
             return {"FID": fidelity.frechet(fake, real, features=self.features, split=split)}
 
-        where: dict[str, Any] = {"features": self.features, "cache_dir": self.cache_dir}
-        return (metrics_once(split, fake, real, **where, compute=compute) if once else compute())["FID"]
+        return cache.metrics(split, fake, real, compute=compute)["FID"]
 
     def of_system(self, system: System, split: str, seed: int) -> Metric:
-        """That of n samples at temperature 1."""
+        """That of n samples at temperature 1; `seed` is the run's."""
+        seed += SELECTION_SEED if split == "train" else TEST_SEED
         return self.of(draw(system, self.n, temperature=1.0, seed=seed, results=self.results), split)
 
     def name(self, suffix: str) -> str:
@@ -68,23 +65,23 @@ class Distances:
         return f"{self.features.label('FID')}{suffix}@T1"
 
 
+def along(model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]]) -> Iterator[tuple[int, System]]:
+    """Each step of `snapshots` (step -> weights) and `steps`, that of `model`, with the system as it was then."""
+    candidate = copy.deepcopy(model)
+    for step, weights in sorted({**snapshots, steps: model.state_dict()}.items()):
+        candidate.load_state_dict(weights)
+        yield step, candidate
+
+
 def best_step(
     model: System, steps: int, snapshots: Mapping[int, dict[str, Tensor]], distances: Distances, seed: int
 ) -> tuple[int, dict[str, Metric]]:
-    """The best of the steps of `snapshots` (step -> weights) and `steps`, that of `model`; its distance from the test
-    split: {"FD-lite0-best@T1": …}."""
-    candidate = copy.deepcopy(model)
-    scores = {steps: distances.of_system(model, "train", SELECTION_SEED + seed).value}
-    for step, weights in snapshots.items():
-        candidate.load_state_dict(weights)
-        scores[step] = distances.of_system(candidate, "train", SELECTION_SEED + seed).value
+    """The best step, and its distance from the test split: {"FD-lite0-best@T1": …}."""
+    scores = {step: distances.of_system(then, "train", seed).value for step, then in along(model, steps, snapshots)}
     best = min(scores, key=lambda step: (scores[step], -step))
-    if best == steps:
-        candidate = model
-    else:
-        candidate.load_state_dict(snapshots[best])
-    metric = distances.of_system(candidate, "test", TEST_SEED + seed)
-    values = ", ".join(f"{step}: {scores[step]:.1f}" for step in sorted(scores))
+    chosen = next(then for step, then in along(model, steps, snapshots) if step == best)
+    metric = distances.of_system(chosen, "test", seed)
+    values = ", ".join(f"{step}: {score:.1f}" for step, score in scores.items())
     protocol = f"step {best} of {steps}, chosen on training images ({values}); {metric.protocol}"
     return best, {distances.name("-best"): replace(metric, protocol=protocol)}
 
@@ -92,18 +89,16 @@ def best_step(
 def metrics_during_training(
     model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]], distances: Distances, seed: int
 ) -> Curves:
-    """BPD (where there is a likelihood) and Fréchet distance at temperature 1 at each snapshot (step -> weights) and at
-    step `steps`, the state of `model`: of the same held-out images, with the same random numbers."""
-    candidate = copy.deepcopy(model)
+    """BPD (where there is a likelihood) and Fréchet distance at temperature 1 at each step, of the same held-out images
+    and with the same random numbers."""
     x = distances.data.test.images[:BPD_IMAGES]
     bpd: list[tuple[int, float]] = []
     distance: list[tuple[int, float]] = []
-    for step in sorted({*snapshots, steps}):
-        candidate.load_state_dict(snapshots[step] if step in snapshots else model.state_dict())
-        if isinstance(candidate, LikelihoodSystem):
-            nll = held_out_nll(candidate, x, results=distances.results)
+    for step, then in along(model, steps, snapshots):
+        if isinstance(then, LikelihoodSystem):
+            nll = held_out_nll(then, x, results=distances.results)
             bpd.append((step, round(float(bits_per_dimension(nll.mean(), x[0].numel())), 4)))
-        distance.append((step, round(distances.of_system(candidate, "test", TEST_SEED + seed).value, 2)))
+        distance.append((step, round(distances.of_system(then, "test", seed).value, 2)))
     curves = {f"BPD on {len(x)} test images (bits/dim)": bpd} if bpd else {}
     return curves | {f"{distances.name('')} (n = {distances.n:,})": distance}
 
@@ -112,7 +107,7 @@ def baselines(untrained: System, distances: Distances, seed: int) -> dict[str, M
     """What any training has to beat: an untrained copy of the system, and independent Gaussian pixels."""
     pixels = gaussian_pixels(distances.data.train.images, distances.n)
     measured = (
-        ("-untrained", "samples of an untrained copy", distances.of_system(untrained, "test", TEST_SEED + seed)),
+        ("-untrained", "samples of an untrained copy", distances.of_system(untrained, "test", seed)),
         ("-gaussian", "independent Gaussian pixels", distances.of(pixels, "test", once=True)),
     )
     return {distances.name(end): replace(m, protocol=f"{what}; {m.protocol}") for end, what, m in measured}

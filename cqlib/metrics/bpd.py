@@ -21,8 +21,6 @@ HISTOGRAM_IMAGES = 50_000
 
 def bits_per_dimension(nats: TensorOrFloat, dimensions: int) -> TensorOrFloat:
     """nats per image -> bits per dimension: nats / (D ln 2); the 8 bits of dequantisation are counted already."""
-    if dimensions <= 0:
-        raise ValueError(f"dimensions must be positive, got {dimensions}")
     return nats / (dimensions * math.log(2))
 
 
@@ -49,15 +47,14 @@ def by_batch(
     results: PartialResults = IN_MEMORY,
 ) -> dict[str, Tensor]:
     """`measure(x, generator=…)`, values per image by name, of all images as in `held_out_nll`; kept under `name`."""
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(0)
+    generator = torch.Generator(model.device).manual_seed(0)
     was_training = model.training
     model.eval()
     parts = images.split(BATCH)
     try:
         with full_fp32():
             batches = results.collect(
-                name, len(parts), lambda i: measure(parts[i].to(device), generator=generator), generator
+                name, len(parts), lambda i: measure(parts[i].to(model.device), generator=generator), generator
             )
     finally:
         model.train(was_training)

@@ -174,7 +174,6 @@ class Calibration:
         return next(seen for seen in self.sides if seen.side == FULL_SIDE)
 
 
-
 def calibrate(
     data: Dataset, *, n: int | None = None, sides: Sequence[int] = SIDES, resamples: int = RESAMPLES
 ) -> Calibration:
@@ -215,10 +214,10 @@ def _seen(
     draws = [rng.permutation(size)[:n] for _ in range(resamples)]
     real = extract(data.test.images[:n], features, (features.pooled,))[features.pooled]
     drawn = {name: scores(images, features, real, draws) for name, images in pools(data, size).items()}
-    means = {name: {score: values.mean() for score, values in of.items()} for name, of in drawn.items()}
     # A draw of n out of N without replacement varies less than one of n new images, by the factor sqrt(1 - n / N).
     growth = (1 - n / size) ** -0.5
-    spread = {name: {score: growth * values.std(ddof=1) for score, values in of.items()} for name, of in drawn.items()}
+    means = {name: {s: values.mean() for s, values in of.items()} for name, of in drawn.items()}
+    spread = {name: {s: growth * values.std(ddof=1) for s, values in of.items()} for name, of in drawn.items()}
 
     def distance(name: str, score: str) -> float:
         pooled = math.sqrt((spread[name][score] ** 2 + spread[UNDAMAGED][score] ** 2) / 2)

@@ -1,8 +1,8 @@
 """What a trained system is measured by: bits per dimension, the quality of its samples, the time to draw them."""
 
 import statistics
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity, protocols
 from cqlib.metrics.bpd import BATCH, bits_per_dimension, by_batch, held_out_nll, histogram_nll
-from cqlib.metrics.cache import features_of, metrics_once, pooled_features
+from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import Features, extract
 from cqlib.metrics.metric import GROUP, MAX_PER_IMAGE, Metric
 from cqlib.metrics.precision import full_fp32
@@ -45,29 +45,22 @@ def likelihood(
     dimensions = data.train.images[0].numel()
     note += f"of P(x given {model.conditioned_on}), " if model.conditioned_on else ""
     metrics: dict[str, Metric] = {}
-    per_image: dict[str, list[float]] = {}
-    where = "held-out test split, n ="
-    for name, n, k in (
-        ("BPD", evaluation.bpd_images, 1),
-        ("BPD-IW", evaluation.importance_images, evaluation.importance_samples),
-    ):
-        if k > 1 and model.bound == "exact":  # nothing is sampled, so more samples change nothing
-            continue
-        images = data.test.images[:n]
-        nll = held_out_nll(model, images, importance_samples=k, results=results)
+    where, exact = "held-out test split, n =", model.bound == "exact"
+
+    def measured(name: str, kind: str, n: int, k: int) -> Tensor:
+        nll = held_out_nll(model, data.test.images[:n], importance_samples=k, results=results)
         bpd = bits_per_dimension(nll, dimensions)
-        kind = f"{model.bound}, 1 sample" if k == 1 else f"importance-weighted bound, k = {k}"
-        if model.bound == "exact":
-            kind = "exact"
-        elif model.dequantised:
-            kind += ", uniform dequantisation"
-        metrics[name] = _mean_over_images(bpd, f"{note}{kind}, {where} {len(images)}, averaged weights")
-        if k == 1:
-            plain = bpd
-            per_image[name] = [round(value, 4) for value in bpd[:MAX_PER_IMAGE].tolist()]
-        else:
-            gain = plain[: len(bpd)] - bpd[: len(plain)]
-            metrics[f"{name}-gain"] = _mean_over_images(gain, f"{note}BPD less {name}, {where} {len(gain)} for both")
+        drawn = "" if exact or not model.dequantised else ", uniform dequantisation"
+        metrics[name] = _mean_over_images(bpd, f"{note}{kind}{drawn}, {where} {len(bpd)}, averaged weights")
+        return bpd
+
+    plain = measured("BPD", "exact" if exact else f"{model.bound}, 1 sample", evaluation.bpd_images, 1)
+    if not exact:  # where nothing is sampled, more samples change nothing
+        k = evaluation.importance_samples
+        better = measured("BPD-IW", f"importance-weighted bound, k = {k}", evaluation.importance_images, k)
+        gain = plain[: len(better)] - better[: len(plain)]
+        metrics["BPD-IW-gain"] = _mean_over_images(gain, f"{note}BPD less BPD-IW, {where} {len(gain)} for both")
+    per_image = {"BPD": [round(value, 4) for value in plain[:MAX_PER_IMAGE].tolist()]}
     if data.test.groups is not None:
         per_image[GROUP] = data.test.groups[: len(per_image["BPD"])].tolist()
     if evaluation.histogram:
@@ -93,8 +86,7 @@ def _mean_over_images(bpd: Tensor, protocol: str) -> Metric:
 
 def draw(model: System, n: int, *, temperature: float, seed: int, results: PartialResults = IN_MEMORY) -> Tensor:
     """n samples, uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32; `results` as in `held_out_nll`."""
-    device = next(model.parameters()).device
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator(model.device).manual_seed(seed)
     model.eval()
 
     def batch(i: int) -> dict[str, Tensor]:
@@ -128,30 +120,25 @@ def quality(
             notes.append(f"protocol {p.name} left out: {lack}")
         else:
             measured.append(p)
-    device = next(model.parameters()).device
-    where: dict[str, Any] = {"features": features, "cache_dir": cache_dir, "device": device, "results": results}
+    cache = FeatureCache(features, cache_dir, model.device, results)
     metrics: dict[str, Metric] = {}
     grids: dict[str, Tensor] = {}
     layers = (features.pooled, features.logits)
-    train = pooled_features(data.train.images[:n], **where)
-    test = features_of(data.test.images[:n], layers, **where)
+    train, test = cache.pooled(data.train.images[:n]), cache.layers(data.test.images[:n], *layers)
     labelled = len(data.classes) > 1
-
-    def bars() -> dict[str, Metric]:
-        labels = data.test.labels[:n] if labelled else None
-        return fidelity.real_images(train, test, main, features=features, labels=labels)
-
+    bars = partial(fidelity.real_images, train, test, main, features=features,
+                   labels=data.test.labels[:n] if labelled else None)  # fmt: skip
     name = " ".join(["real images", main.name, *(quantity.id for quantity in SCORES)])
-    real_images = metrics_once(name, train, *test.values(), features=features, cache_dir=cache_dir, compute=bars)
+    real_images = cache.metrics(name, train, *test.values(), compute=bars)
     metrics |= {features.label(q.name) + q.real: real_images[q.name] for q in SCORES if q.name in real_images}
     n_real = {p.split: max(q.n_real for q in measured if q.split == p.split) for p in measured}
-    real = {split: pooled_features(getattr(data, split).images[:most], **where) for split, most in n_real.items()}
+    real = {split: cache.pooled(getattr(data, split).images[:most]) for split, most in n_real.items()}
     count = max(max(p.n_fake, p.is_images) for p in measured)
     scores: dict[str, dict[str, Metric]] = {}
     for temperature in TEMPERATURES:
         if temperature == TEMPERATURES[0] or model.decoder_noise:
             fake = draw(model, count, temperature=temperature, seed=10_000 + seed, results=results)
-            extracted = extract(fake, features, layers, device=device, results=results)
+            extracted = extract(fake, features, layers, device=model.device, results=results)
             for p in measured:
                 labels = getattr(data, p.split).labels if labelled else None
                 scores[p.name] = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main,
@@ -168,8 +155,7 @@ def quality(
 def sampling_time(model: System, *, results: PartialResults = IN_MEMORY) -> Metric:
     """Seconds to draw a batch of samples, the median of `REPEATS` after a first one; std over them. Random numbers go
     on as before."""
-    device = next(model.eval().parameters()).device
-    times = []
+    device, times = model.eval().device, []
     with full_fp32(), torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for _ in range(REPEATS + 1):
             times.append(wall_clock(lambda: model.sample(TIMED), device))

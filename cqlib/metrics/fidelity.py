@@ -58,9 +58,10 @@ class Sets:
 
     def protocol(self, kind: str, how: str, layer: str = "") -> str:
         """All that fixes the number, in words."""
+        name = self.protocol_name and f"protocol {self.protocol_name}"
         layer = layer or f"{self.features.title} pooled features ({self.real.shape[1]})"
         version = f"torch-fidelity {metadata.version('torch-fidelity')}"
-        parts = (how, layer, self.features.resize, self.features.weights_words, version)
+        parts = (name, how, layer, self.features.resize, self.features.weights_words, version)
         return f"{self.features.label(kind)}{self.note}: " + ", ".join(part for part in parts if part)
 
 
@@ -78,8 +79,8 @@ def score(
     fake, logits = extracted[features.pooled][: protocol.n_fake], extracted[features.logits][: protocol.is_images]
     real = real[: protocol.n_real]
     splits = max(1, min(protocol.is_splits, len(logits) // 10))
-    against = _named(_against(fake, real, protocol.split), protocol.name)
     labels = None if labels is None else labels[: protocol.n_real]
+    against = _against(fake, real, protocol.split)
     sets = Sets(features, fake, real, against, logits, labels, splits, protocol_name=protocol.name)
     asked = [q for q in SCORES if (slow or not q.slow) and (labels is not None or not q.labelled)]
     return {q.name: resolve_name(q.how)(sets) for q in asked}
@@ -94,7 +95,7 @@ def inception_score(sets: Sets) -> Metric:
         values = metric_isc.isc_features_to_metric(sets.logits, splits=sets.splits, rng_seed=SEED)
     mean, spread = values[metric_isc.KEY_METRIC_ISC_MEAN], values[metric_isc.KEY_METRIC_ISC_STD]
     n, classes = sets.logits.shape
-    how = _named(f"{sets.counted} = {n} in {sets.splits} splits, shuffled with seed {SEED}", sets.protocol_name)
+    how = f"{sets.counted} = {n} in {sets.splits} splits, shuffled with seed {SEED}"
     words = sets.protocol("IS", how, f"{sets.features.title} logits ({classes} classes)")
     return Metric(mean, spread if sets.splits > 1 else None, n, words)
 
@@ -171,8 +172,7 @@ def real_images(
     pooled, logits = test[features.pooled], test[features.logits]
     against = f"n_train = n_test = {len(train)}, training split against held-out test split"
     splits = max(1, min(protocol.is_splits, len(logits) // 10))
-    sets = Sets(features, train, pooled, _named(against, protocol.name), logits, labels, splits,
-                " of real images", protocol.name, "n_test")  # fmt: skip
+    sets = Sets(features, train, pooled, against, logits, labels, splits, " of real images", protocol.name, "n_test")
     return {q.name: resolve_name(q.how)(sets) for q in SCORES if labels is not None or not q.labelled}
 
 
@@ -185,6 +185,3 @@ def _against(fake: Tensor, real: Tensor, split: str) -> str:
     n = f"n_real = n_fake = {len(fake)}" if len(real) == len(fake) else f"n_real = {len(real)}, n_fake = {len(fake)}"
     return f"{n}, {SPLITS.get(split, split)}"
 
-
-def _named(how: str, name: str) -> str:
-    return f"protocol {name}, {how}" if name else how

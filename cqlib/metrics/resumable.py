@@ -13,7 +13,7 @@ from cqlib.util.errors import StoppedEarly
 from cqlib.util.stop import StopRequest
 
 
-@dataclass
+@dataclass(eq=False)
 class PartialResults:
     """Batches of several measurements, each in `folder`/measured-NAME.checkpoint, saved every `seconds` at least, and
     the request to stop, checked after each. Files of another `key` are not used; without a `folder` there are none."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ def with_gradient_penalty(
 
 
 class AdversarialSystem(System):
-    """A system whose samples a critic judges. Subclasses give `fakes`."""
+    """A system whose samples a critic judges."""
 
     critic: nn.Module
 
@@ -50,14 +51,8 @@ class AdversarialSystem(System):
         c: CriticConfig | None = config.critic
         if c is not None:
             self.penalty = (c.penalty_weight, c.penalty_every)
-            if c.blocks:
-                self.critic = ResidualCritic(config.size, c.widths, c.blocks, image_channels=config.image_channels)
-            else:
-                self.critic = Critic(config.size, c.widths, image_channels=config.image_channels)
-
-    def fakes(self, n: int) -> Tensor:
-        """n images as the critic sees them in training, (n, C, H, W), differentiable."""
-        raise NotImplementedError
+            net = partial(ResidualCritic, blocks=c.blocks) if c.blocks else Critic
+            self.critic = net(config.size, c.widths, image_channels=config.image_channels)
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
         """Eq. (1) on real and generated images, and the gradient penalty on their interpolates."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
@@ -39,9 +40,22 @@ class System(nn.Module):
         """Where the parameters are."""
         return next(self.parameters()).device
 
+    @torch.no_grad()
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images, float (n, C, H, W) in [-1, 1]; `temperature` scales the decoder's noise: 1 is p_theta."""
+        """n images, float (n, C, H, W) in [-1, 1]; `temperature` scales the decoder's noise, where it has any: 1 is
+        p_theta, 0 its mean."""
+        return self.generate(n, temperature, generator).clamp(-1, 1)
+
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """What `sample` clamps, differentiable where a critic trains it."""
         raise NotImplementedError
+
+    def fakes(self, n: int) -> Tensor:
+        """n images as the critic sees them in training, (n, C, H, W)."""
+        return self.generate(n)
+
+    def initialise(self, x: Tensor) -> None:
+        """Called with the first batch of a training, uint8 (N, C, H, W); sets weights that start from data."""
 
     def check_labels(self, labels: Tensor) -> None:
         """Called once before training with all training labels (N,), if the system uses them; UserError for labels that
@@ -74,8 +88,17 @@ class System(nn.Module):
         return {**counts, "total": own + sum(v for k, v in counts.items() if k != "critic")}
 
 
+@dataclass(frozen=True)
+class LikelihoodConfig:
+    """The fields that the configs of all likelihood baselines share."""
+
+    size: int
+    _: KW_ONLY
+    image_channels: int = 3
+
+
 class LikelihoodSystem(System):
-    """A system that also bounds the probability of an 8-bit image."""
+    """A system that also bounds the probability of an 8-bit image, and by default is trained by nothing else."""
 
     bound: str
     """The kind of number that `nats` is: "exact", "dequantisation bound" or "ELBO"."""
@@ -85,13 +108,18 @@ class LikelihoodSystem(System):
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
         """uint8 (N, C, H, W) -> (N,): an upper bound on -ln P(x), in nats per image, by k importance samples.
 
-        Exact models override this; the others give `log_weight`.
+        Exact models, for which nothing is drawn, override this; the others give `log_weight`.
         """
         return importance_weighted(torch.stack([self.log_weight(x, generator) for _ in range(importance_samples)]))
 
     def log_weight(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """ln w (N,) of one random draw for uint8 images (N, C, H, W), where E[w] = P(x)."""
         raise NotImplementedError
+
+    def generator_losses(self, x: Tensor) -> Losses:
+        """L_C = -(1/n) sum_i ln P(x_i), Eq. (3), or its bound."""
+        coverage = self.nats(x).mean()
+        return {"coverage": coverage, "total": coverage}
 
 
 @contextmanager

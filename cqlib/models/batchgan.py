@@ -7,8 +7,13 @@ Image i of a batch y of B images is real if beta_i = 1 and generated if beta_i =
 
     p ~ Beta(a, a),   beta_i ~ Bernoulli(p),   y_i = beta_i x_i + (1 - beta_i) G(z_i),   r = (1/B) sum_i beta_i
 
-The critic is symmetric (`nets.gan_cnn`) and gives logits l_i(y). With the cross-entropy to a ratio, s the sigmoid,
-L(l, r) = -r ln s(l) - (1 - r) ln(1 - s(l)), the discriminator minimises
+The critic gives logits l_i(y). Its layers read each image beside its batch's mean rho,
+
+    y_i = b + sqrt(B / (B + 1)) (Lambda x_i + Gamma rho(x)),   rho(x) = (1/B) sum_j x_j
+
+so that permuting the batch permutes the outputs. For independent x_i of mean 0 and variance 1, rho has variance 1/B:
+the root gives y_i the variance of Lambda x_i alone, for Gamma drawn as Lambda is. With the cross-entropy to a ratio, s
+the sigmoid, L(l, r) = -r ln s(l) - (1 - r) ln(1 - s(l)), the discriminator minimises
 
     BGAN:    L(mean_i l_i, r)      one prediction per batch
     M-BGAN:  mean_i L(l_i, r)      an ensemble of B predictions, never less than BGAN's loss (Jensen)
@@ -35,17 +40,21 @@ means fed to every layer, batch smoothing, two orders of averaging). The rest is
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Beta
+from torch.func import functional_call
 from torch.nn.functional import softplus
 
 from cqlib.models.adversarial import with_gradient_penalty
 from cqlib.models.base import Losses, frozen
 from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
-from cqlib.nets.gan_cnn import CNNGenerator, SymmetricCritic
+from cqlib.nets.conv import bottom_size
+from cqlib.nets.gan_cnn import CNNGenerator
+from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import dequantise
 from cqlib.recipe import Recipe
 
@@ -72,6 +81,53 @@ def ratio_loss(logits: Tensor, ratio: Tensor, average: Literal["logits", "losses
     return (softplus(predicted) - ratio * predicted).mean()
 
 
+SLOPE = 0.1
+"""Of the leaky ReLUs of the symmetric critic (Miyato et al. 2018, table 3)."""
+
+
+class Symmetric(nn.Module):
+    """The symmetric layer, `own` for Lambda and `batch`, of the same shape without bias, for Gamma.
+
+    Weights start by He et al. 2015, Eq. 14, `slope` being that of the leaky ReLU before it, 1 for none.
+    """
+
+    def __init__(self, own: Any, batch: Any, slope: float = SLOPE):
+        super().__init__()
+        self.own, self.batch = own, batch
+        for layer in (own, batch):
+            nn.init.kaiming_normal_(layer.weight, a=slope)
+        nn.init.zeros_(own.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        s = (len(x) / (len(x) + 1)) ** 0.5
+        own = functional_call(self.own, {"weight": s * self.own.weight}, x)
+        return own + s * self.batch(x.mean(0, keepdim=True))
+
+
+def symmetric_conv(a: int, b: int, kernel: int, *, stride: int = 1, slope: float = SLOPE) -> Symmetric:
+    """(B, a, H, W) -> (B, b, H / stride, W / stride)."""
+    own = nn.Conv2d(a, b, kernel, stride=stride, padding=1)
+    return Symmetric(own, nn.Conv2d(a, b, kernel, stride=stride, padding=1, bias=False), slope)
+
+
+class SymmetricCritic(nn.Module):
+    """A batch of images -> a logit for each, (B, C, S, S) -> (B,): `Critic` with every layer symmetric. Each logit
+    depends on the whole batch."""
+
+    def __init__(self, size: int, widths: tuple[int, ...], *, image_channels: int = 3):
+        super().__init__()
+        layers: list[nn.Module] = [symmetric_conv(image_channels, widths[0], 3, slope=1.0), nn.LeakyReLU(SLOPE)]
+        for a, b in pairwise(widths):
+            layers += [symmetric_conv(a, b, 4, stride=2), nn.LeakyReLU(SLOPE)]
+            layers += [symmetric_conv(b, b, 3), nn.LeakyReLU(SLOPE)]
+        self.body = nn.Sequential(*layers)
+        units = widths[-1] * bottom_size(size, widths) ** 2
+        self.head = Symmetric(nn.Linear(units, 1), nn.Linear(units, 1, bias=False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return at_least_fp32(self.head(self.body(x).flatten(1)).squeeze(1))
+
+
 class BatchGAN(GANBaseline):
     """x = G(z) against a critic of mixed batches."""
 
@@ -94,7 +150,6 @@ class BatchGAN(GANBaseline):
         return [(torch.where(beta, real, fake), ratio), (torch.where(beta, fake, real), 1 - ratio)]
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
-        """The cross-entropy to the true ratio, and the gradient penalty."""
         c = self.config
         real, fake = self.real_and_fake(x)
         both = [ratio_loss(self.critic(y), r, c.average) for y, r in self.mixed(real, fake)]
@@ -102,7 +157,7 @@ class BatchGAN(GANBaseline):
         return with_gradient_penalty(both[0] + both[1], self.critic, real, fake, step, *penalty)
 
     def generator_losses(self, x: Tensor) -> Losses:
-        """The cross-entropy of the predictions to ratio 1, on mixed batches of `x` and fresh samples."""
+        """-ln s: the cross-entropy to ratio 1, on mixed batches."""
         batches = self.mixed(dequantise(x), self.fakes(len(x)))
         with frozen(self.critic):
             both = [ratio_loss(self.critic(y), torch.ones_like(r), self.config.average) for y, r in batches]

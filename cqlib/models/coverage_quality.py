@@ -62,7 +62,6 @@ class CoverageQuality(HybridModel):
         return torch.randn(n, self.config.latent, device=self.device, generator=generator)
 
     def raw_decode(self, z: Tensor) -> Tensor:
-        """(N, latent) -> (N, 2 C, S, S)."""
         return self.decoder(z)
 
 

@@ -1,7 +1,8 @@
 """CQ-F given the grey image: a density of the colours that a grey image may have, and fast diverse colourings.
 
 References: the slides open with colourisation (Royer et al. 2017); the model is their CQ-F (`coverage_quality.py`) with
-every net reading the grey image g as well; the change of colours is JPEG 2000's (`cqlib.nets.colour`).
+every net reading the grey image g as well: the decoder as in a U-Net (Ronneberger et al. 2015), f as in Real NVP,
+whose s and t may read anything that is known on both sides. The change of colours is JPEG 2000's (`nets/colour.py`).
 
     x <-> (g, c) exactly,   z ~ N(0, I),   y ~ N(mu(z, g), diag(sigma(z, g)^2)),   c = f^-1(y; g)
 
@@ -20,9 +21,11 @@ Deviations:
 
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
+from torch.nn.functional import pixel_unshuffle
 
 from cqlib import losses
 from cqlib.models import coverage_quality
@@ -32,13 +35,76 @@ from cqlib.models.coverage_quality import profile_settings
 from cqlib.models.hybrid import CoverageQualityConfig, mean_and_log_sigma
 from cqlib.models.variational import VariationalModel
 from cqlib.nets import colour
-from cqlib.nets.conditional import ConditionalDecoder, ConditionalNVP
-from cqlib.nets.conv import Encoder, pyramid
+from cqlib.nets.conv import Encoder, bottom_size, doubling, halving, normalisation, pyramid
+from cqlib.nets.coupling import Coupling, FlowConfig, alternate, join_checkerboard, split_checkerboard, undo
+from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import LN_LEVELS, to_signed
 from cqlib.recipe import Recipe
 
 CHROMA = 2
 """Channels of c; g has one."""
+
+
+class ConditionalDecoder(nn.Module):
+    """z (N, latent), g (N, channels, S, S) -> (N, out_channels, S, S), linear at the end.
+
+    A pyramid of convolutions reads g from fine to coarse; the decoder goes from z at the bottom to the image, and at
+    every resolution reads what the pyramid holds there. `widths` are the decoder's, from fine to coarse, `seen` the
+    pyramid's.
+    """
+
+    def __init__(
+        self, size: int, widths: tuple[int, ...], seen: tuple[int, ...], latent: int, *, channels: int,
+        out_channels: int, norm: str,
+    ):  # fmt: skip
+        super().__init__()
+        side = bottom_size(size, widths)
+        self.bottom = (widths[-1], side, side)
+        self.down = nn.ModuleList([nn.Sequential(nn.Conv2d(channels, seen[0], 3, padding=1), nn.ELU())])
+        self.down.extend(nn.Sequential(*halving(a, b, norm)) for a, b in pairwise(seen))
+        self.head = nn.Linear(latent, widths[-1] * side**2)
+        self.start = nn.Sequential(normalisation(norm, widths[-1]), nn.ELU())
+        self.up = nn.ModuleList(
+            nn.Sequential(*doubling(widths[k] + seen[k], widths[k - 1], norm)) for k in range(len(widths) - 1, 0, -1)
+        )
+        self.out = nn.Conv2d(widths[0] + seen[0], out_channels, 3, padding=1)
+        with torch.no_grad():
+            self.out.weight.mul_(0.5)
+
+    def forward(self, z: Tensor, g: Tensor) -> Tensor:
+        found = []
+        for layer in self.down:
+            g = layer(g)
+            found.append(g)
+        h = self.start(self.head(z).unflatten(1, self.bottom))
+        for layer in self.up:
+            h = layer(torch.cat([h, found.pop()], dim=1))
+        return at_least_fp32(self.out(torch.cat([h, found.pop()], dim=1)))
+
+
+class ConditionalNVP(nn.Module):
+    """f of Eqs. (7) and (8) given an image: y = f(c; g), for every g an invertible map of c, (N, C, S, S) both.
+
+    The couplings of `RealNVP` at one scale; s and t read g besides, its 2x2 cells packed as channels.
+    """
+
+    def __init__(self, channels: int, context: int, config: FlowConfig):
+        super().__init__()
+        if config.scales != 1:
+            raise ValueError(f"a conditional f has one scale, not {config.scales}")
+        self.couplings = nn.ModuleList(
+            Coupling(2 * channels, width=config.width, blocks=config.blocks, context=4 * context)
+            for _ in range(config.couplings)
+        )
+
+    def forward(self, c: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+        """y = f(c; g), and ln |det df/dc| (N,)."""
+        groups, log_det = alternate(self.couplings, split_checkerboard(c), pixel_unshuffle(g, 2))
+        return join_checkerboard(*groups), log_det
+
+    def inverse(self, y: Tensor, g: Tensor) -> Tensor:
+        """c = f^-1(y; g), differentiable in both and in the parameters."""
+        return join_checkerboard(*undo(self.couplings, split_checkerboard(y), pixel_unshuffle(g, 2)))
 
 
 @dataclass(frozen=True)
@@ -57,8 +123,6 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
 
     def __init__(self, config: ConditionalConfig):
         super().__init__(config)
-        if config.image_channels != 1 + CHROMA:
-            raise ValueError(f"colours are drawn for images of three channels, not {config.image_channels}")
         c = config
         self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=1 + CHROMA, norm=c.norm)
         self.decoder = ConditionalDecoder(
@@ -77,7 +141,7 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         return torch.cat([to_signed(grey), colour.dequantise_chroma(chroma, generator=generator)], dim=1)
 
     def decode(self, z: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """mu(z, g) and ln sigma(z, g) of Eq. (6), two of (N, 2, S, S); g (N, 1, S, S) in [-1, 1)."""
+        """mu(z, g) and ln sigma(z, g), two of (N, 2, S, S); g (N, 1, S, S) in [-1, 1)."""
         return mean_and_log_sigma(self.decoder(z, g), self.config.sigma_floor)
 
     def log_density(self, v: Tensor, z: Tensor) -> Tensor:
@@ -90,7 +154,7 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         """`log_density` in units of the cells of chroma, each of volume 128^-(2 S^2)."""
         return self.log_density(v, z) - v[:, 1:].flatten(1).shape[1] * LN_LEVELS
 
-    def generate(self, g: Tensor, *, temperature: float, generator: Generator | None = None) -> Tensor:
+    def chroma(self, g: Tensor, temperature: float, generator: Generator | None = None) -> Tensor:
         """c = f^-1(mu(z, g) + T sigma(z, g) eps; g) for g (N, 1, S, S) in [-1, 1); differentiable."""
         z = torch.randn(len(g), self.config.latent, device=g.device, generator=generator)
         y, log_sigma = self.decode(z, g)
@@ -105,18 +169,18 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
     ) -> Tensor:
         """n colourings of each grey image: uint8 (N, 1, S, S) -> (N, n, 3, S, S), cell centres; their grey is exact."""
         grey = grey.repeat_interleave(n, dim=0)
-        c = self.generate(to_signed(grey), temperature=temperature, generator=generator)
+        c = self.chroma(to_signed(grey), temperature, generator)
         return to_signed(colour.into_gamut(grey, colour.to_chroma(c))).unflatten(0, (-1, n))
 
-    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images in (-1, 1): one colouring each of n kept greys (flat ones before training)."""
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """One colouring each of n kept greys (flat ones before training)."""
         index = torch.randint(max(1, int(self.filled)), (n,), device=self.greys.device, generator=generator)
         return self.colourise(self.greys[index], temperature=temperature, generator=generator).flatten(0, 1)
 
     def fakes_of(self, g: Tensor) -> Tensor:
         """The critic's input for grey images g: their g, and c ~ p_theta(c | g) or the decoder's mean."""
         with frozen(self.flow) if self.config.flow_updated_by == "coverage" else nullcontext():
-            c = self.generate(g, temperature=1.0 if self.config.critic_input == "sample" else 0.0)
+            c = self.chroma(g, 1.0 if self.config.critic_input == "sample" else 0.0)
         return torch.cat([g, c], dim=1)
 
     def generator_losses(self, x: Tensor) -> Losses:
@@ -134,12 +198,10 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         g, c = real.split((1, CHROMA), dim=1)
         with torch.no_grad():
             fake = self.fakes_of(g)
-        discriminator = self.discriminator_loss(real, fake)
-
-        def critic_of_chroma(c: Tensor) -> Tensor:
-            return self.critic(torch.cat([g, c], dim=1))
-
-        return with_gradient_penalty(discriminator, critic_of_chroma, c, fake[:, 1:], step, *self.penalty)
+        return with_gradient_penalty(
+            self.discriminator_loss(real, fake), lambda c: self.critic(torch.cat([g, c], dim=1)), c, fake[:, 1:], step,
+            *self.penalty,
+        )  # fmt: skip
 
     @torch.no_grad()
     def keep(self, x: Tensor) -> None:

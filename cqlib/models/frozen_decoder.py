@@ -58,13 +58,12 @@ class FrozenDecoder(VariationalModel):
         self.generator = generator.requires_grad_(False).eval()
         if isinstance(c, HierarchicalFrozenDecoderConfig):
             layers = Layers(c.latent, c.blocks, None, residual=c.residual)
-            self.encoder = FlatEncoder(c.size, c.widths, layers, image_channels=c.image_channels)
+            self.encoder = FlatEncoder(c.widths, layers, image_channels=c.image_channels)
         else:
             self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=c.image_channels, norm=c.norm)
         self.log_sigma = nn.Parameter(torch.tensor(math.log(c.sigma_start)))
 
     def train(self, mode: bool = True) -> FrozenDecoder:
-        """Switch the encoder's mode; the generator stays in evaluation mode."""
         super().train(mode)
         self.generator.eval()
         return self
@@ -77,12 +76,11 @@ class FrozenDecoder(VariationalModel):
         """ln sigma, not below that of half an 8-bit cell: a density must not collapse on quantised data."""
         return self.log_sigma.clamp(min=math.log(1 / 256))
 
-    @torch.no_grad()
-    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images in [-1, 1]: G(z) plus isotropic noise of temperature times sigma."""
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """G(z) and isotropic noise of temperature times sigma."""
         mean = self.generator.sample(n, generator=generator)
         noise = torch.randn(mean.shape, device=mean.device, generator=generator)
-        return (mean + temperature * self._log_sigma().exp() * noise).clamp(-1, 1)
+        return mean + temperature * self._log_sigma().exp() * noise
 
 
 def half(training: TrainingConfig) -> TrainingConfig:

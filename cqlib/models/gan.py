@@ -51,14 +51,8 @@ class GAN(AdversarialSystem):
         """G(z): (N, codes) -> (N, C, S, S) in [-1, 1]."""
         return torch.tanh(self.decoder(z))
 
-    def fakes(self, n: int, generator: Generator | None = None) -> Tensor:
-        """G(z) for n codes."""
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         return self.decode(torch.randn(n, self.codes, device=self.device, generator=generator))
-
-    @torch.no_grad()
-    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images in [-1, 1]; there is no decoder noise for a temperature to scale."""
-        return self.fakes(n, generator)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_Q, Eq. (2)."""

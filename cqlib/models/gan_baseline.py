@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
+from cqlib import losses
 from cqlib.models.base import Losses, System, frozen
 from cqlib.models.coverage_quality import profile_settings
 from cqlib.models.frozen_decoder import profile_stage
@@ -39,10 +40,13 @@ class TwoNetsConfig(GANBaselineConfig):
 
 
 class GANBaseline(System):
-    """A generator and a critic. Subclasses give `critic_losses`, and `generator_loss` or `generator_losses`."""
+    """A generator and a critic, by default trained by cross-entropy."""
 
     config: GANBaselineConfig
     critic: nn.Module
+    discriminator_loss: Any = staticmethod(losses.discriminator_loss)
+    generator_loss: Any = staticmethod(losses.non_saturating_generator)
+    """Of the critic's outputs (N,), on real and generated images, and on generated ones; -> scalar."""
 
     def __init__(self, config: GANBaselineConfig, generator: nn.Module, critic: nn.Module):
         """`generator` maps codes (N, latent) to images (N, C, S, S) in [-1, 1]."""
@@ -58,14 +62,8 @@ class GANBaseline(System):
         """G(z): (N, latent) -> (N, C, S, S) in [-1, 1]. Where the paper draws other codes, z is mapped to them here."""
         return at_least_fp32(self.generator(z))
 
-    def fakes(self, n: int) -> Tensor:
-        """G(z) for n codes, differentiable."""
-        return self.decode(self.codes(n))
-
-    @torch.no_grad()
-    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images in [-1, 1]; there is no decoder noise for a temperature to scale."""
-        return self.decode(self.codes(n, generator)).clamp(-1, 1)
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        return self.decode(self.codes(n, generator))
 
     def real_and_fake(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (N, C, S, S) -> the images dequantised, and as many generated ones without their graph."""
@@ -73,9 +71,11 @@ class GANBaseline(System):
             fake = self.fakes(len(x))
         return dequantise(x), fake
 
-    def generator_loss(self, fake_scores: Tensor) -> Tensor:
-        """The loss of the generator from the critic's output on generated images; (N,) -> scalar."""
-        raise NotImplementedError
+    def critic_losses(self, x: Tensor, *, step: int) -> Losses:
+        """`discriminator_loss` of real and generated images, which pass the critic one after the other."""
+        real, fake = self.real_and_fake(x)
+        loss = self.discriminator_loss(self.critic(real), self.critic(fake))
+        return {"discriminator": loss, "total": loss}
 
     def generator_losses(self, x: Tensor) -> Losses:
         """`generator_loss` on as many samples as there are images; the critic's parameters get no gradient."""

@@ -63,7 +63,6 @@ class LayeredLatents(VariationalModel):
         return self.decoder(self.decoder.noise(n, generator))[0]
 
     def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
-        """A draw from q(z|v), layer by layer from the top."""
         features, draws = self.decoder(self.decoder.noise(len(v), generator), self.encoder(v))
         kl = {name: draw.kl.flatten(1).sum(1) for name, draw in draws.items()}
         log_ratio = torch.stack([draw.log_ratio.flatten(1).sum(1) for draw in draws.values()]).sum(0)
@@ -78,7 +77,7 @@ class Hierarchical(LayeredLatents, HybridModel):
         super().__init__(config)
         c = config
         layers = Layers(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual)
-        self.encoder = BottomUp(c.size, c.widths, layers, image_channels=c.image_channels)
+        self.encoder = BottomUp(c.widths, layers, image_channels=c.image_channels)
         self.decoder = TopDown(c.size, c.widths, layers)
         self.head = Head(c.widths[0], 2 * c.image_channels)
         with torch.no_grad():  # sigma starts at 0.6: below 9 bits per dimension from the first step on
@@ -86,7 +85,6 @@ class Hierarchical(LayeredLatents, HybridModel):
         self.flow = RealNVP(c.image_channels, c.flow) if c.flow is not None else None
 
     def raw_decode(self, z: Tensor) -> Tensor:
-        """The feature map (N, width, S, S) -> (N, 2 C, S, S)."""
         return self.head(z)
 
 

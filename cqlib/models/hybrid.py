@@ -62,7 +62,6 @@ class HybridModel(VariationalModel, AdversarialSystem):
         """The decoder's output (N, 2 C, S, S): mu(z), and sigma(z) before its activation."""
         raise NotImplementedError
 
-
     def decode(self, z: Any) -> tuple[Tensor, Tensor]:
         """mu(z) and ln sigma(z) of Eq. (6), two of (N, C, S, S)."""
         return mean_and_log_sigma(self.raw_decode(z), self.config.sigma_floor)
@@ -75,18 +74,13 @@ class HybridModel(VariationalModel, AdversarialSystem):
         """x = f^-1(y), Eq. (7)."""
         return self.flow.inverse(y) if self.flow is not None else y
 
-    def generate(self, n: int, *, temperature: float, generator: Generator | None = None) -> Tensor:
-        """x = f^-1(mu(z) + T sigma(z) eps), not clamped; differentiable."""
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """x = f^-1(mu(z) + T sigma(z) eps)."""
         mean, log_sigma = self.decode(self.prior(n, generator))
         if temperature == 0:
             return self.image(mean)
         noise = torch.randn(mean.shape, device=mean.device, generator=generator)
         return self.image(mean + temperature * log_sigma.exp() * noise)
-
-    @torch.no_grad()
-    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images in [-1, 1]: temperature 1 samples p_theta, 0 decodes the mean."""
-        return self.generate(n, temperature=temperature, generator=generator).clamp(-1, 1)
 
     def log_density(self, v: Tensor, z: Any) -> Tensor:
         """ln p_x(v|z), Eq. (8)."""
@@ -97,7 +91,7 @@ class HybridModel(VariationalModel, AdversarialSystem):
         """The critic's input: x ~ p_theta, or the decoder's mean in image space."""
         kept = self.flow if self.config.flow_updated_by == "coverage" else None
         with nullcontext() if kept is None else frozen(kept):
-            return self.generate(n, temperature=1.0 if self.config.critic_input == "sample" else 0.0)
+            return self.generate(n, 1.0 if self.config.critic_input == "sample" else 0.0)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_C + lambda L_Q; L_C alone without a critic."""

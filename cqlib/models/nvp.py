@@ -22,8 +22,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import softplus
 
 from cqlib import losses
-from cqlib.models.base import Losses
-from cqlib.models.likelihood import LikelihoodBaseline, LikelihoodConfig
+from cqlib.models.base import LikelihoodConfig, LikelihoodSystem, Losses
 from cqlib.nets.real_nvp import DirectedConv2d, MaskedCoupling, MultiScaleConfig, MultiScaleRealNVP
 from cqlib.pixels import LN_LEVELS, dequantise
 from cqlib.recipe import Recipe, TrainingConfig, shortened
@@ -54,7 +53,7 @@ class NVPConfig(LikelihoodConfig):
     flow: MultiScaleConfig
 
 
-class NVP(LikelihoodBaseline):
+class NVP(LikelihoodSystem):
     """p(x) = N(f(x); 0, I) |det df/dx|, a density of dequantised images.
 
     In training mode every batch norm uses the batch, in evaluation mode its running averages.
@@ -86,18 +85,15 @@ class NVP(LikelihoodBaseline):
         return torch.stack([p.square().sum() for p in magnitudes + scales if p is not None]).sum()
 
     def generator_losses(self, x: Tensor) -> Losses:
-        """-ln p(x) and the penalty."""
         nats, penalty = self.nats(x).mean(), PENALTY * self.penalty()
         return {"coverage": nats, "penalty": penalty, "total": nats + penalty}
 
-    @torch.no_grad()
-    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images in [-1, 1]; there is no decoder noise for a temperature to scale."""
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         y = torch.randn(n, *self.shape, device=self.device, generator=generator)
         was_training = self.training
         x = self.eval().flow.inverse(y)
         self.train(was_training)
-        return from_logits(x).clamp(-1, 1)
+        return from_logits(x)
 
 
 ROWS, CONFIG, SYSTEM = ("table3/nvp",), NVPConfig, NVP

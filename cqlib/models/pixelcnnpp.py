@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from cqlib.models.likelihood import LikelihoodBaseline, LikelihoodConfig
+from cqlib.models.base import LikelihoodConfig, LikelihoodSystem
 from cqlib.nets.distributions import LogisticMixture, outputs_per_component
 from cqlib.nets.pixelcnnpp import PixelCNNPP
 from cqlib.nets.pixelcnnpp_cache import Cache, raster
@@ -44,7 +44,7 @@ class PixelCNNPPConfig(LikelihoodConfig):
     dropout: float
 
 
-class PixelCNNPPSystem(LikelihoodBaseline):
+class PixelCNNPPSystem(LikelihoodSystem):
     """x ~ prod_i P(x_i | x_<i)."""
 
     config: PixelCNNPPConfig
@@ -68,12 +68,10 @@ class PixelCNNPPSystem(LikelihoodBaseline):
         return LogisticMixture.of(self.net(to_signed(x).to(dtype)), x.shape[1]).log_probability(x)
 
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
-        """-ln P(x), exactly; nothing is drawn."""
         return -self.log_probabilities(x).flatten(1).sum(1)
 
-    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images, centres of 8-bit cells in (-1, 1), without dropout; there is no decoder noise for a temperature to
-        scale."""
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """n images, centres of 8-bit cells, without dropout."""
         channels, size, _ = self.shape
         bias = self.net.out.layer.bias
         u = torch.rand(n, 1 + channels, size, size, device=bias.device, generator=generator).to(bias.dtype)

@@ -8,6 +8,11 @@ images). The table's 8.8 is the best of their runs; the average over ten is 8.56
     critic     E_theta[l(x)] - E_train[l(x)] + 10 E[(||grad l|| / 750 - 1)^2] + 0.001 E_train[l(x)^2]
     generator  -E[l(G(z))]
 
+The last term of the critic keeps scores from drifting away from 0 (appendix A.1).
+
+Both nets hold the parameters of all resolutions from the start (3x3 is the coarsest for images of 48). Images always
+have their full size: at a coarser resolution the generator repeats pixels and the critic averages them.
+
 Deviations:
 - That commit updates both nets from one batch of samples (`separate_funcs=False`); here the generator follows the
   critic, on fresh ones, as in their first config.
@@ -18,17 +23,184 @@ Deviations:
 - G is linear at its end: the critic sees its output, samples and the frozen-decoder BPD have it clamped to [-1, 1].
 """
 
+import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, leaky_relu
 
 from cqlib import losses
 from cqlib.models.base import Losses
 from cqlib.models.gan_baseline import GANBaseline, GANBaselineConfig, gan_recipe
-from cqlib.nets.progressive import TICKS, ProgressiveCritic, ProgressiveGenerator
+from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import to_signed
 from cqlib.recipe import Recipe, TrainingConfig
+
+TICKS = 1000
+"""Ticks of the clock per phase."""
+
+
+def resolutions(size: int) -> tuple[int, ...]:
+    """Side lengths from the coarsest to `size`, each twice the one before: 4, 8, …, or 3, 6, … at 48 pixels."""
+    coarsest = 3 if size % 3 == 0 else 4
+    return tuple(coarsest * 2**level for level in range((size // coarsest).bit_length()))
+
+
+def feature_maps(size: int, base: int, most: int) -> tuple[int, ...]:
+    """Channels of the head and of each resolution, coarsest first: min(base / 2^k, most), k = 0, 1, …"""
+    return tuple(min(base // 2**k, most) for k in range(len(resolutions(size)) + 1))
+
+
+def enlarge(x: Tensor, factor: int = 2) -> Tensor:
+    """Nearest neighbour: (N, C, S, S) -> (N, C, factor S, factor S)."""
+    return interpolate(x, scale_factor=factor, mode="nearest") if factor > 1 else x
+
+
+def shrink(x: Tensor, factor: int = 2) -> Tensor:
+    """Average of factor x factor pixels: (N, C, S, S) -> (N, C, S / factor, S / factor)."""
+    return avg_pool2d(x, factor) if factor > 1 else x
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """x / sqrt(mean over channels of x^2 + 1e-8) at every pixel (section 4.2); (N, C, …) of any rank."""
+    return x * torch.rsqrt(at_least_fp32(x).square().mean(1, keepdim=True) + 1e-8).to(x.dtype)
+
+
+def minibatch_std(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C + 1, H, W): appends the standard deviation over the batch, averaged over features and
+    pixels (section 3)."""
+    h = at_least_fp32(x)
+    std = ((h - h.mean(0)).square().mean(0) + 1e-8).sqrt().mean()
+    return torch.cat([x, std.to(x.dtype).expand(len(x), 1, *x.shape[2:])], dim=1)
+
+
+class EqualisedConv(nn.Module):
+    """Convolution with weights from N(0, 1), scaled by gain / sqrt(fan-in) at run time (section 4.1): Adam then moves
+    all layers equally fast relative to He's initial scale."""
+
+    def __init__(self, a: int, b: int, kernel: int, *, padding: int = 0, gain: float = math.sqrt(2)):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(b, a, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(b))
+        self.padding, self.scale = padding, gain / math.sqrt(a * kernel**2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+class Activated(EqualisedConv):
+    """Convolution, leaky ReLU 0.2 and, with `norm`, pixel norm."""
+
+    def __init__(self, a: int, b: int, kernel: int, *, padding: int = 0, norm: bool = False):
+        super().__init__(a, b, kernel, padding=padding)
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = leaky_relu(super().forward(x), 0.2)
+        return pixel_norm(h) if self.norm else h
+
+
+class Growing(nn.Module):
+    """A net with a clock, in `TICKS` per phase. Each resolution after the first takes two phases: the coarser one
+    trains, then the new one fades in. A new net is fully grown. The clock is an integer buffer, saved with the weights.
+    """
+
+    clock: Tensor
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.sides = resolutions(size)
+        self.end = 2 * TICKS * (len(self.sides) - 1)
+        self.register_buffer("clock", torch.tensor(self.end))
+        self._set: int | None = None  # the clock as `grow` set it, without a read from the device
+
+    def grow(self, clock: int) -> None:
+        """Set the clock, at most to the end of the last fade-in."""
+        self._set = min(clock, self.end)
+        self.clock.fill_(self._set)
+
+    def stage(self) -> tuple[int, float]:
+        """The finest resolution in use, 0 for the coarsest, and its weight alpha in the fade-in, 0 < alpha <= 1."""
+        level, ticks = divmod(int(self.clock) if self._set is None else self._set, 2 * TICKS)
+        return (level, 1.0) if ticks <= TICKS else (level + 1, ticks / TICKS - 1)
+
+    def __getstate__(self) -> dict:
+        """A copy reads its clock from the buffer, which averaging overwrites."""
+        return {**self.__dict__, "_set": None}
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        self._set = None
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def below(self, level: int) -> int:
+        """The factor between the image's resolution and a level's."""
+        return self.sides[-1] // self.sides[level]
+
+    def coarsened(self, x: Tensor) -> Tensor:
+        """Real images at the current stage: averaged to its resolution, faded in by alpha; (N, C, S, S) -> same."""
+        level, alpha = self.stage()
+        h = shrink(x, self.below(level))
+        if alpha < 1:
+            h = torch.lerp(enlarge(shrink(h)), h, alpha)
+        return enlarge(h, self.below(level))
+
+
+class ProgressiveGenerator(Growing):
+    """z (N, latent), normalised to mean square 1 -> (N, image_channels, S, S), linear at the end."""
+
+    def __init__(self, size: int, latent: int, base: int, most: int, *, image_channels: int = 3):
+        super().__init__(size)
+        side, (_, *maps) = self.sides[0], feature_maps(size, base, most)
+        self.first = nn.Sequential(  # a "full" convolution of one pixel: side x side of them
+            Activated(latent, maps[0], side, padding=side - 1, norm=True),
+            Activated(maps[0], maps[0], 3, padding=1, norm=True),
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(Activated(a, b, 3, padding=1, norm=True), Activated(b, b, 3, padding=1, norm=True))
+            for a, b in pairwise(maps)
+        )
+        self.to_image = nn.ModuleList(EqualisedConv(b, image_channels, 1, gain=1.0) for b in maps)
+
+    def forward(self, z: Tensor) -> Tensor:
+        level, alpha = self.stage()
+        h = coarse = self.first(pixel_norm(z)[:, :, None, None])
+        for block in self.blocks[:level]:
+            coarse, h = h, block(enlarge(h))
+        image = at_least_fp32(self.to_image[level](h))
+        if alpha < 1:
+            image = torch.lerp(enlarge(at_least_fp32(self.to_image[level - 1](coarse))), image, alpha)
+        return enlarge(image, self.below(level))
+
+
+class ProgressiveCritic(Growing):
+    """(N, image_channels, S, S) -> scores (N,): the generator mirrored, with `minibatch_std` at the coarsest
+    resolution, so that a score depends on the whole batch."""
+
+    def __init__(self, size: int, base: int, most: int, *, image_channels: int = 3):
+        super().__init__(size)
+        side, (top, *maps) = self.sides[0], feature_maps(size, base, most)
+        self.from_image = nn.ModuleList(Activated(image_channels, b, 1) for b in maps)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(Activated(b, b, 3, padding=1), Activated(b, a, 3, padding=1))
+            for a, b in pairwise(maps)
+        )
+        self.head = nn.Sequential(
+            Activated(maps[0] + 1, maps[0], 3, padding=1),
+            Activated(maps[0], top, side),
+            EqualisedConv(top, 1, 1, gain=1.0),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        level, alpha = self.stage()
+        x = shrink(x, self.below(level))
+        h = self.from_image[level](x)
+        for k in range(level, 0, -1):
+            h = shrink(self.blocks[k - 1](h))
+            if k == level and alpha < 1:
+                h = torch.lerp(self.from_image[k - 1](shrink(x)), h, alpha)
+        return at_least_fp32(self.head(minibatch_std(h)).flatten())
 
 
 @dataclass(frozen=True)
@@ -63,7 +235,7 @@ class ProgGAN(GANBaseline):
             ProgressiveCritic(c.size, c.fmap_base, c.fmap_max, image_channels=channels),
         )
 
-    generator_loss = staticmethod(losses.linear_generator)
+    generator_loss = staticmethod(losses.quality_loss)
 
     def schedule(self, step: int, steps: int) -> None:
         """Grow both nets to the stage of step / steps; a phase is phase_kimg / total_kimg of the training."""
@@ -75,24 +247,22 @@ class ProgGAN(GANBaseline):
         """G(z), clamped: (N, latent) -> (N, C, S, S) in [-1, 1]."""
         return self.generator(z).clamp(-1, 1)
 
-    def fakes(self, n: int) -> Tensor:
-        """G(z) for n codes, differentiable, as the critic sees it: not clamped."""
-        return self.generator(self.codes(n))
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        return self.generator(self.codes(n, generator))
 
     def real_and_fake(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (N, C, S, S) -> the images as coarse as the current stage, and as many generated ones."""
+        """Images are as coarse as the current stage."""
         with torch.no_grad():
             return self.critic.coarsened(to_signed(x)), self.fakes(len(x))
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
-        """The Wasserstein loss, the penalty on a gradient norm other than gamma, and the drift of scores of images."""
         c = self.config
         real, fake = self.real_and_fake(x)
         scores = self.critic(real)
         terms = {
             "wasserstein": losses.wasserstein_critic(scores, self.critic(fake)),
             "gradient_penalty": losses.gradient_penalty(self.critic, real, fake, target=c.penalty_target),
-            "drift": losses.drift(scores),
+            "drift": scores.square().mean(),
         }
         total = terms["wasserstein"] + c.penalty_weight * terms["gradient_penalty"] + c.drift_weight * terms["drift"]
         return {**terms, "total": total}

@@ -23,12 +23,12 @@ Deviations:
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from cqlib import losses
-from cqlib.models.base import Losses
 from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
-from cqlib.nets.gan_cnn import CNNCritic, CNNGenerator
+from cqlib.nets.conv import Critic
+from cqlib.nets.gan_cnn import CNNGenerator, start_normal
 from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, shapes
 from cqlib.nets.norms import SpectrallyNormalised
 from cqlib.recipe import Recipe
@@ -55,23 +55,13 @@ class SNGAN(GANBaseline):
         critic: nn.Module
         if c.net == "cnn":
             generator = CNNGenerator(c.size, c.widths, c.latent, image_channels=channels)
-            critic = CNNCritic(c.size, c.critic, image_channels=channels, norm="none", slope=0.1)
+            critic = start_normal(Critic(c.size, c.critic, image_channels=channels, slope=0.1))
         else:
             generator = ResNetGenerator(c.size, c.widths, c.latent, image_channels=channels)
             critic = ResNetCritic(c.critic, c.halvings, image_channels=channels, pool="sum", bias=False)
         super().__init__(c, generator, SpectrallyNormalised(critic))
-
-    def critic_losses(self, x: Tensor, *, step: int) -> Losses:
-        """Cross-entropy or hinge loss."""
-        real, fake = self.real_and_fake(x)
-        formula = losses.hinge_discriminator if self.config.loss == "hinge" else losses.discriminator_loss
-        loss = formula(self.critic(real), self.critic(fake))
-        return {"discriminator": loss, "total": loss}
-
-    def generator_loss(self, fake_scores: Tensor) -> Tensor:
-        """The counterpart of the critic's loss; (N,) -> scalar."""
-        formula = losses.linear_generator if self.config.loss == "hinge" else losses.non_saturating_generator
-        return formula(fake_scores)
+        if c.loss == "hinge":
+            self.discriminator_loss, self.generator_loss = losses.hinge_discriminator, losses.quality_loss
 
 
 ROWS = ("table3/sngan", "table3/sngan-hinge", "table3/sngan-resnet-hinge")

@@ -1,7 +1,8 @@
 """A VAE whose decoder models correlations between pixels: a Gaussian p(x|z) that does not factorise.
 
 Reference: the slides name "full covariance" decoders beside factorised ones and no more; the rest is the VAE of Table 1
-(`coverage_quality.py`), its encoder, decoder and training.
+(`coverage_quality.py`), its encoder, decoder and training. For the density: Petersen and Pedersen, "The Matrix
+Cookbook", 2012, Eqs. (24) and (156) (determinant lemma and Woodbury identity).
 
     p(x|z) = N(mu(z), diag(sigma(z)^2) + L(z) L(z)^T),   L of `rank` columns
 
@@ -11,6 +12,7 @@ Deviations:
 - L starts small, at `FACTOR_START` times the decoder's output; at 0 it would have no gradient.
 """
 
+import math
 from dataclasses import dataclass, fields
 
 import torch
@@ -20,10 +22,29 @@ from cqlib.models import coverage_quality
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.models.hybrid import CoverageQualityConfig, mean_and_log_sigma
 from cqlib.nets.conv import Decoder
-from cqlib.nets.distributions import low_rank_log_density
 from cqlib.recipe import Recipe
 
 FACTOR_START = 0.1
+
+
+def low_rank_log_density(residual: Tensor, log_sigma: Tensor, factors: Tensor) -> Tensor:
+    """ln N(r; 0, diag(sigma^2) + L L^T) of r (N, D), for ln sigma (N, D) and L^T, `factors`, (N, k, D); -> (N,).
+
+    O(D k^2), in fp64. With e = r / sigma and W = L / sigma, the quadratic form is the least of |e - W a|^2 + |a|^2 over
+    a, attained at a = (I + W^T W)^-1 W^T e: a sum of squares, without cancellation. NaN where L is not finite.
+    """
+    with torch.autocast(residual.device.type, enabled=False):
+        scale = (-log_sigma).exp()
+        e = (residual * scale).double()
+        w = (factors * scale[:, None]).double()
+        identity = torch.eye(w.shape[1], dtype=w.dtype, device=w.device)
+        root, failed = torch.linalg.cholesky_ex(identity + w @ w.mT)
+        half = torch.linalg.solve_triangular(root, w @ e[..., None], upper=False)  # cholesky_solve may wait for a GPU
+        a = torch.linalg.solve_triangular(root.mT, half, upper=True)
+        quadratic = (e - (w.mT @ a).squeeze(-1)).square().sum(1) + a.square().sum((1, 2))
+        half_log_det = root.diagonal(dim1=1, dim2=2).log().sum(1)
+        log_p = -0.5 * quadratic - half_log_det - 0.5 * e.shape[1] * math.log(2 * math.pi)
+        return torch.where(failed == 0, log_p, torch.nan).to(residual.dtype) - log_sigma.sum(1)
 
 
 @dataclass(frozen=True)
@@ -45,7 +66,6 @@ class VAEFullCovariance(CoverageQuality):
         self.decoder = Decoder(c.size, c.widths, c.latent, out_channels=channels, norm=c.norm)
 
     def raw_decode(self, z: Tensor) -> Tensor:
-        """(N, latent) -> (N, 2 C, S, S)."""
         return self.decoder(z)[:, : 2 * self.shape[0]]
 
     def decode_all(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,12 +75,11 @@ class VAEFullCovariance(CoverageQuality):
         return *mean_and_log_sigma(raw, self.config.sigma_floor), factors
 
     def log_density(self, v: Tensor, z: Tensor) -> Tensor:
-        """ln p(v|z) of dequantised images v (N, C, S, S); -> (N,)."""
         mean, log_sigma, factors = self.decode_all(z)
         return low_rank_log_density((v - mean).flatten(1), log_sigma.flatten(1), factors.flatten(2))
 
-    def generate(self, n: int, *, temperature: float, generator: Generator | None = None) -> Tensor:
-        """x = mu(z) + T (sigma(z) eps + L(z) a), not clamped; differentiable."""
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """x = mu(z) + T (sigma(z) eps + L(z) a)."""
         mean, log_sigma, factors = self.decode_all(self.prior(n, generator))
         if temperature == 0:
             return mean

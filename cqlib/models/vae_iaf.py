@@ -33,9 +33,8 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
-from cqlib.models.base import Losses
+from cqlib.models.base import LikelihoodConfig
 from cqlib.models.hierarchical import LayeredLatents
-from cqlib.models.likelihood import LikelihoodBaseline, LikelihoodConfig
 from cqlib.nets.distributions import MIN_LOG_SCALE, discretised_logistic
 from cqlib.nets.hierarchical import BottomUp, Head, Layers, Posterior, TopDown
 from cqlib.nets.weight_norm import initialising
@@ -67,7 +66,7 @@ class VAEIAFConfig(LikelihoodConfig):
     """Whether s depends on z and differs between pixels and channels, by a factor from e^-2 to e^2."""
 
 
-class VAEIAF(LayeredLatents, LikelihoodBaseline):
+class VAEIAF(LayeredLatents):
     """P(x) = int p(z) P(x|z) dz over 8-bit images x; nothing is dequantised."""
 
     config: VAEIAFConfig
@@ -77,7 +76,7 @@ class VAEIAF(LayeredLatents, LikelihoodBaseline):
         super().__init__(config)
         c = config
         layers = Layers(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual, c.stem, c.start)
-        self.encoder = BottomUp(c.size, c.widths, layers, image_channels=c.image_channels)
+        self.encoder = BottomUp(c.widths, layers, image_channels=c.image_channels)
         self.decoder = TopDown(c.size, c.widths, layers)
         self.head = Head(c.widths[0], c.image_channels * (2 if c.pixel_scales else 1), c.stem)
         self.log_scale = nn.Parameter(torch.tensor(c.log_scale))
@@ -95,22 +94,16 @@ class VAEIAF(LayeredLatents, LikelihoodBaseline):
         with torch.autocast(x.device.type, enabled=False), initialising(self):
             self.head(self.infer(self.continuous(x)).z)
 
-    def generator_losses(self, x: Tensor) -> Losses:
-        """The ELBO, with free bits."""
-        self.initialise_once(x)
-        return self.coverage_losses(x)
-
     def log_probability(self, v: Tensor, z: Tensor) -> Tensor:
         """ln P(x|z) of the 8-bit images whose cells' centres are v (N, C, S, S), for a feature map z; (N,)."""
         log_p = discretised_logistic(to_uint8(v).to(v.dtype), *self.decode(z))
         return log_p.flatten(1).sum(1)
 
-    @torch.no_grad()
-    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images in [-1, 1]: mu(z) at temperature 0, else centres of the cells that the logistic noise falls into."""
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """mu(z) at temperature 0, else the centres of the cells that the logistic noise falls into."""
         mean, log_scale = self.decode(self.prior(n, generator))
         if temperature == 0:
-            return mean.clamp(-1, 1)
+            return mean
         noise = torch.rand(mean.shape, device=mean.device, generator=generator).logit()
         scale = log_scale.clamp(min=MIN_LOG_SCALE).exp()
         return to_signed(to_uint8(mean + temperature * scale * noise))

@@ -1,12 +1,16 @@
 """A VAE whose decoder is a conditional PixelCNN: given z, pixels depend on each other and are drawn one by one.
 
-References: Gulrajani et al., "PixelVAE", ICLR 2017; Chen et al., "Variational Lossy Autoencoder", ICLR 2017.
+References: Gulrajani et al., "PixelVAE", ICLR 2017; Chen et al., "Variational Lossy Autoencoder", ICLR 2017; van den
+Oord et al., "Conditional Image Generation with PixelCNN Decoders", NIPS 2016, Eq. (2) (gates and context).
 
     z ~ N(0, I),   P(x|z) = prod_i P(x_i | x_<i, s(z)),   -ln P(x) <= KL(q(z|x) || p(z)) - E_q[ln P(x|z)]
+    h <- h + V tanh(W_f * h + U_f s) sigma(W_g * h + U_g s)
 
 The encoder is that of Table 1's VAE; its decoder gives the context maps s(z).
 
-Deviations:
+Deviations (and those of `nets/raster.py`):
+- One stack of masked convolutions: pixels above to the right at a slope flatter than the kernel's are not seen. The
+  paper's two stacks see them; here the latent code can carry this.
 - One layer of latent codes, and smaller than either paper's: the row is there to compare decoders.
 - The PixelCNN sees a small window, so that what spans the image is left to z (Chen et al., section 3.1). Even so the KL
   collapsed to a few nats in so short a training: `quick` and `study` have free bits (Kingma et al. 2016), 32 nats of KL
@@ -18,18 +22,55 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
+from cqlib.models.base import LikelihoodConfig
 from cqlib.models.coverage_quality import profile_settings
-from cqlib.models.likelihood import LikelihoodConfig
 from cqlib.models.variational import Inference, VariationalModel
 from cqlib.nets.conv import Decoder, Encoder, pyramid
-from cqlib.nets.pixelcnn import PixelCNN
-from cqlib.nets.raster import AtPixel, LogitsAt, cached, pixel_nats, raster_sample, scaled
+from cqlib.nets.raster import (
+    AtPixel,
+    LogitsAt,
+    PixelSoftmax,
+    RasterConv2d,
+    Run,
+    cached,
+    on_maps,
+    pixel_nats,
+    raster_sample,
+    scaled,
+)
 from cqlib.pixels import to_uint8
 from cqlib.recipe import Recipe, omitted_at_default
 
 LEVELS = 256
+
+
+class PixelCNN(nn.Module):
+    """x (N, C, H, W) and its context -> logits of all values given those before them and the context,
+    (N, C, levels, H, W).
+
+    A convolution (A) of `stem` x `stem`; `blocks` gated residual blocks, each a 3x3 and a 1x1 convolution (B); softmax.
+    The context is U s of every block, by `contexts` from feature maps s (N, condition, H, W).
+    """
+
+    def __init__(self, features: int, blocks: int, width: int, *, stem: int, condition: int, colours: int, levels: int):
+        super().__init__()
+        self.stem = RasterConv2d("A", colours, features, (stem, stem), colours=colours)
+        self.gates = nn.ModuleList(
+            RasterConv2d("B", features, features, (3, 3), colours=colours, copies=2) for _ in range(blocks)
+        )
+        self.out = nn.ModuleList(RasterConv2d("B", features, features, (1, 1), colours=colours) for _ in range(blocks))
+        self.contexts = nn.Conv2d(condition, 2 * blocks * features, 1, bias=False)
+        self.head = PixelSoftmax(features, width, colours=colours, levels=levels)
+
+    def forward(self, x: Tensor, context: Tensor, run: Run = on_maps) -> Tensor:
+        """Of maps; or by `AtPixel` of one pixel, (N, C) and its context (N, …) -> (N, C, levels)."""
+        h = run(self.stem, x)
+        for gates, out, of_block in zip(self.gates, self.out, context.chunk(len(self.gates), 1), strict=True):
+            f, g = (run(gates, h) + of_block).chunk(2, 1)
+            h = h + run(out, f.tanh() * g.sigmoid())
+        return self.head(h, run)
 
 
 @dataclass(frozen=True)
@@ -72,7 +113,6 @@ class VAEPixelCNN(VariationalModel):
         return replace(q, free_bits=(self.config.free_bits - q.kl["z"].mean()).clamp(min=0))
 
     def log_density(self, v: Tensor, z: Tensor) -> Tensor:
-        """ln P(x|z) of that image; -> (N,)."""
         x = to_uint8(v)
         return -pixel_nats(self.logits(x, z), x)
 
@@ -86,9 +126,8 @@ class VAEPixelCNN(VariationalModel):
         """Of every value given z and those before it: uint8 (N, C, H, W), (N, latent) -> (N, C, 256, H, W)."""
         return self.pixelcnn(scaled(x, LEVELS, self.pixelcnn.stem.weight), self.context(z))
 
-    @torch.no_grad()
-    def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images, cell centres in (-1, 1): z, then pixel by pixel from caches."""
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """n images, centres of cells: z, then pixel by pixel from caches."""
         z, u = self.noise(n, generator)
         return scaled(raster_sample(self.cached_logits(z), u, temperature), LEVELS, u)
 
@@ -99,7 +138,7 @@ class VAEPixelCNN(VariationalModel):
         return z, torch.rand(n, *self.shape, device=like.device, dtype=like.dtype, generator=generator)
 
     def cached_logits(self, z: Tensor) -> LogitsAt:
-        """One pixel at a time, from what the layers gave at the pixels before it."""
+        """`logits` one pixel at a time, from what the layers gave at those before it."""
         context = self.context(z)
 
         def at_pixel(value: Tensor, run: AtPixel) -> Tensor:

@@ -78,7 +78,6 @@ class VariationalModel(LikelihoodSystem):
         return {**terms, "free_bits": q.free_bits, "total": terms["coverage"] + q.free_bits}
 
     def generator_losses(self, x: Tensor) -> Losses:
-        """L_C alone."""
         return self.coverage_losses(x)
 
     def kl_by_layer(self, x: Tensor, *, generator: Generator | None = None) -> dict[str, Tensor]:
@@ -86,7 +85,7 @@ class VariationalModel(LikelihoodSystem):
         return self.infer(self.continuous(x, generator), generator).kl
 
     def log_weight(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """ln p(v, z) / q(z|v) in units of 8-bit cells, for one draw of v and z; one sample gives the ELBO."""
+        """ln p(v, z) / q(z|v) in units of 8-bit cells; one draw of v and z gives the ELBO."""
         v = self.continuous(x, generator)
         q = self.infer(v, generator)
         return self.log_probability(v, q.z) + q.log_ratio

@@ -44,10 +44,9 @@ class WGANGP(GANBaseline):
         critic = ResNetCritic(c.critic, c.halvings, image_channels=channels, pool="mean", bias=True)
         super().__init__(c, generator, critic)
 
-    generator_loss = staticmethod(losses.linear_generator)
+    generator_loss = staticmethod(losses.quality_loss)
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
-        """Minus the estimated distance, and the gradient penalty."""
         real, fake = self.real_and_fake(x)
         distance = losses.wasserstein_critic(self.critic(real), self.critic(fake))
         penalty = losses.gradient_penalty(self.critic, real, fake)

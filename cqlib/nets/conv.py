@@ -1,9 +1,10 @@
-"""Convolutional encoder, decoder and critics for square images of 16, 32, 48 or 64 pixels.
+"""Convolutional encoder, decoder and critics for square images.
 
 The "standard CNN" of the GAN literature (Radford et al. 2016; Miyato et al. 2018, table 3): a pyramid of
 stride-2 convolutions down to a bottom of 4x4 (6x6 for 48 pixels) and its mirror image.
 
-`widths` lists the channels from the finest resolution to the bottom: (64, 128, 256, 512) at 32 pixels.
+`widths` lists the channels from the finest resolution to the bottom, which is S / 2^(len(widths) - 1) pixels wide:
+(64, 128, 256, 512) has its bottom at 4x4 for 32 pixels and 6x6 for 48.
 
 The residual critic follows He et al. 2016 (pre-activation); Gulrajani et al. 2017, appendix (average pooling) and
 section 4 (no normalisation); He et al. 2015, Eqs. 10 and 14 (initial weights: with torch's the slope starts near 0).
@@ -25,7 +26,15 @@ from cqlib.nets.norms import BatchNorm2d, GroupNorm
 from cqlib.nets.precision import at_least_fp32
 
 BOTTOM = {16: 4, 32: 4, 48: 6, 64: 4}
-"""Spatial size of the coarsest feature map, per image size."""
+"""Image size -> side of the coarsest feature map of the tables' nets."""
+
+
+def bottom_size(size: int, widths: tuple[int, ...]) -> int:
+    """Side of the coarsest feature map; ValueError if `size` cannot be halved so often."""
+    halvings = len(widths) - 1
+    if size % 2**halvings:
+        raise ValueError(f"{size} pixels cannot be halved {halvings} times")
+    return size // 2**halvings
 
 
 def levels(size: int) -> int:
@@ -44,19 +53,10 @@ def normalisation(kind: str, channels: int) -> nn.Module:
     """'batch', 'group' (groups of at least four channels, at most eight groups) or 'none'."""
     if kind == "batch":
         return BatchNorm2d(channels)
-    if kind == "group":
-        groups = max(g for g in (8, 4, 2, 1) if channels % g == 0 and channels // g >= min(4, channels))
-        return GroupNorm(groups, channels)
     if kind == "none":
         return nn.Identity()
-    raise ValueError(f"unknown normalisation '{kind}': batch, group or none")
-
-
-def check_widths(widths: tuple[int, ...], size: int, count: int | None = None) -> None:
-    """ValueError unless there are `count` widths, by default one per level."""
-    count = levels(size) if count is None else count
-    if len(widths) != count:
-        raise ValueError(f"{size} pixels need {count} widths, got {len(widths)}: {widths}")
+    groups = max(g for g in (8, 4, 2, 1) if channels % g == 0 and channels // g >= min(4, channels))
+    return GroupNorm(groups, channels)
 
 
 def halving(a: int, b: int, norm: str) -> list[nn.Module]:
@@ -74,12 +74,11 @@ class Encoder(nn.Module):
 
     def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3, norm: str):
         super().__init__()
-        check_widths(widths, size)
         layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.ELU()]
         for a, b in pairwise(widths):
             layers += halving(a, b, norm)
         self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(widths[-1] * BOTTOM[size] ** 2, 2 * latent)
+        self.head = nn.Linear(widths[-1] * bottom_size(size, widths) ** 2, 2 * latent)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = at_least_fp32(self.head(self.body(x).flatten(1))).chunk(2, dim=1)
@@ -94,9 +93,9 @@ class Decoder(nn.Module):
 
     def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, out_channels: int, norm: str):
         super().__init__()
-        check_widths(widths, size)
-        self.bottom = (widths[-1], BOTTOM[size], BOTTOM[size])
-        self.head = nn.Linear(latent, widths[-1] * BOTTOM[size] ** 2)
+        side = bottom_size(size, widths)
+        self.bottom = (widths[-1], side, side)
+        self.head = nn.Linear(latent, widths[-1] * side**2)
         layers: list[nn.Module] = [normalisation(norm, widths[-1]), nn.ELU()]
         for a, b in pairwise(widths[::-1]):
             layers += doubling(a, b, norm)
@@ -112,29 +111,25 @@ class Decoder(nn.Module):
         return at_least_fp32(self.out(self.body(h)))
 
 
-def critic_body(
-    channels: int, widths: tuple[int, ...], *, slope: float, norm: Callable[[int], nn.Module] | None = None
-) -> nn.Sequential:
-    """A 3x3 convolution per resolution and 4x4 ones of stride 2 between them, leaky ReLU of `slope`; `norm` after all
-    but the first: (N, channels, S, S) -> (N, widths[-1], bottom, bottom)."""
-    layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1), nn.LeakyReLU(slope)]
-    for a, b in pairwise(widths):
-        for convolution in (nn.Conv2d(a, b, 4, stride=2, padding=1), nn.Conv2d(b, b, 3, padding=1)):
-            layers += [convolution, *([norm(b)] if norm else []), nn.LeakyReLU(slope)]
-    return nn.Sequential(*layers)
-
-
 class Critic(nn.Module):
     """The discriminator as a logit l(x) = ln D(x) / (1 - D(x)): (N, C, S, S) -> (N,).
 
-    `critic_body` without normalisation: a gradient penalty is defined per image (Gulrajani et al. 2017, section 4).
+    A 3x3 convolution per resolution and 4x4 ones of stride 2 between them, leaky ReLU of `slope`, dense; `norm` after
+    all convolutions but the first. None with a gradient penalty, which is defined per image (Gulrajani et al. 2017,
+    section 4).
     """
 
-    def __init__(self, size: int, widths: tuple[int, ...], *, image_channels: int = 3):
+    def __init__(
+        self, size: int, widths: tuple[int, ...], *, image_channels: int = 3, slope: float = 0.2,
+        norm: Callable[[int], nn.Module] | None = None,
+    ):  # fmt: skip
         super().__init__()
-        check_widths(widths, size)
-        self.body = critic_body(image_channels, widths, slope=0.2)
-        self.head = nn.Linear(widths[-1] * BOTTOM[size] ** 2, 1)
+        layers: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 3, padding=1), nn.LeakyReLU(slope)]
+        for a, b in pairwise(widths):
+            for convolution in (nn.Conv2d(a, b, 4, stride=2, padding=1), nn.Conv2d(b, b, 3, padding=1)):
+                layers += [convolution, *([norm(b)] if norm else []), nn.LeakyReLU(slope)]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(widths[-1] * bottom_size(size, widths) ** 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return at_least_fp32(self.head(self.body(x).flatten(1)).squeeze(1))
@@ -173,7 +168,6 @@ class ResidualCritic(nn.Module):
 
     def __init__(self, size: int, widths: tuple[int, ...], blocks: int, *, image_channels: int = 3):
         super().__init__()
-        check_widths(widths, size)
         self.stem = nn.Conv2d(image_channels, widths[0], 3, padding=1)
         layers: list[nn.Module] = []
         for a, b in pairwise(widths):
@@ -182,7 +176,8 @@ class ResidualCritic(nn.Module):
         self.body = nn.Sequential(*layers, nn.ReLU())
         self.head = nn.Linear(widths[-1], 1)
         _initialise(self.stem, behind_relu=False)
-        nn.init.normal_(self.head.weight, std=(widths[-1] * BOTTOM[size] ** 2) ** -0.5)  # by all that is summed
+        summed = widths[-1] * bottom_size(size, widths) ** 2
+        nn.init.normal_(self.head.weight, std=summed**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         return at_least_fp32(self.head(self.body(self.stem(x)).sum((2, 3))).squeeze(1))

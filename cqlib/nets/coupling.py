@@ -97,17 +97,13 @@ class Coupling(nn.Module):
 
     def forward(self, x1: Tensor, x2: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """The changed group y2, and the log-determinant (N,)."""
-        t, log_s = self.net(_beside(x1, *context))
+        t, log_s = self.net(torch.cat([x1, *context], dim=1))
         return t + log_s.exp() * x2, log_s.flatten(1).sum(1)
 
     def inverse(self, y1: Tensor, y2: Tensor, *context: Tensor) -> Tensor:
         """The inverse of `forward`: x2 in one pass, since s and t need not be inverted."""
-        t, log_s = self.net(_beside(y1, *context))
+        t, log_s = self.net(torch.cat([y1, *context], dim=1))
         return (y2 - t) * (-log_s).exp()
-
-
-def _beside(x: Tensor, *context: Tensor) -> Tensor:
-    return torch.cat([x, *context], dim=1) if context else x
 
 
 def split_checkerboard(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,10 @@
-"""Distributions of pixels: discretised logistics and their mixtures, and Gaussians of low-rank covariance.
+"""Distributions of 8-bit pixels: discretised logistics and their mixtures.
 
-References: Kingma et al. 2016, appendix, and Salimans et al., "PixelCNN++", ICLR 2017, sections 2.1 and 2.2
-(discretised logistics); Petersen and Pedersen, "The Matrix Cookbook", 2012, Eqs. (24) and (156) (determinant lemma and
-Woodbury identity).
+References: Kingma et al. 2016, appendix; Salimans et al., "PixelCNN++", ICLR 2017, sections 2.1 and 2.2.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -98,23 +95,3 @@ class LogisticMixture:
         for c in range(x.shape[1]):
             x[:, c] = to_signed(to_uint8(one.mean(c, x[:, :c]) + noise[:, c])).squeeze(1)
         return x
-
-
-def low_rank_log_density(residual: Tensor, log_sigma: Tensor, factors: Tensor) -> Tensor:
-    """ln N(r; 0, diag(sigma^2) + L L^T) of r (N, D), for ln sigma (N, D) and L^T, `factors`, (N, k, D); -> (N,).
-
-    O(D k^2), in fp64. With e = r / sigma and W = L / sigma, the quadratic form is the least of |e - W a|^2 + |a|^2 over
-    a, attained at a = (I + W^T W)^-1 W^T e: a sum of squares, without cancellation. NaN where L is not finite.
-    """
-    with torch.autocast(residual.device.type, enabled=False):
-        scale = (-log_sigma).exp()
-        e = (residual * scale).double()
-        w = (factors * scale[:, None]).double()
-        identity = torch.eye(w.shape[1], dtype=w.dtype, device=w.device)
-        root, failed = torch.linalg.cholesky_ex(identity + w @ w.mT)
-        half = torch.linalg.solve_triangular(root, w @ e[..., None], upper=False)  # cholesky_solve may wait for a GPU
-        a = torch.linalg.solve_triangular(root.mT, half, upper=True)
-        quadratic = (e - (w.mT @ a).squeeze(-1)).square().sum(1) + a.square().sum((1, 2))
-        half_log_det = root.diagonal(dim1=1, dim2=2).log().sum(1)
-        log_p = -0.5 * quadratic - half_log_det - 0.5 * e.shape[1] * math.log(2 * math.pi)
-        return torch.where(failed == 0, log_p, torch.nan).to(residual.dtype) - log_sigma.sum(1)

@@ -14,8 +14,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from cqlib.nets.conv import levels, pyramid
-from cqlib.nets.gan_cnn import bottom_size
+from cqlib.nets.conv import bottom_size, levels, pyramid
 from cqlib.nets.norms import BatchNorm2d
 from cqlib.nets.precision import at_least_fp32
 
@@ -79,7 +78,7 @@ class DownBlock(nn.Module):
 class ResNetGenerator(nn.Module):
     """z (N, latent) -> (N, C, S, S) in [-1, 1]: dense layer, an `UpBlock` per doubling, then bn, relu, conv, tanh.
 
-    `widths` from the finest resolution to the bottom, as in `nets.gan_cnn`.
+    `widths` from the finest resolution to the bottom, as in `nets.conv`.
     """
 
     def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3):

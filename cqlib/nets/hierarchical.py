@@ -32,7 +32,7 @@ from torch.nn.functional import elu, interpolate
 from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.nets.autoregressive import IAFStep
-from cqlib.nets.conv import levels
+from cqlib.nets.conv import bottom_size
 from cqlib.nets.precision import at_least_fp32
 
 MAX_LOG_SD = 4.0
@@ -185,9 +185,9 @@ class DownBlock(nn.Module):
 class BottomUp(nn.Module):
     """The encoder: (N, C, S, S) -> evidence on every layer, in the generator's order (coarsest first)."""
 
-    def __init__(self, size: int, widths: tuple[int, ...], layers: Layers, *, image_channels: int = 3):
+    def __init__(self, widths: tuple[int, ...], layers: Layers, *, image_channels: int = 3):
         super().__init__()
-        plan = [(*level, k) for level in _levels(size, widths, layers.stem) for k in range(layers.blocks)]
+        plan = [(*level, k) for level in _levels(widths, layers.stem) for k in range(layers.blocks)]
         self.stem = conv(image_channels, widths[0], 2 * layers.stem + 1, stride=layers.stem)
         self.blocks = nn.ModuleList(
             UpBlock(b if k else a, b, layers, stride=1 if k else stride, last=position == len(plan) - 1)
@@ -212,11 +212,11 @@ class TopDown(nn.Module):
 
     def __init__(self, size: int, widths: tuple[int, ...], layers: Layers):
         super().__init__()
-        side = self.bottom = size // layers.stem // 2 ** (len(widths) - 1)
+        side = self.bottom = bottom_size(size // layers.stem, widths)
         self.start = nn.Parameter(torch.zeros(1, widths[-1], 1, 1))
         self.blocks = nn.ModuleList()
         self.shapes: dict[str, tuple[int, int, int]] = {}
-        for finer, width, stride in reversed(_levels(size, widths, layers.stem)):
+        for finer, width, stride in reversed(_levels(widths, layers.stem)):
             for k in range(layers.blocks):
                 last = k == layers.blocks - 1
                 self.blocks.append(DownBlock(width, finer if last else width, layers, double=last and stride == 2))
@@ -273,9 +273,9 @@ class FlatGenerator(nn.Module):
 class FlatEncoder(nn.Module):
     """q(z|x) of a `FlatGenerator`'s z: (N, C, S, S) -> mean and log-variance, each (N, codes)."""
 
-    def __init__(self, size: int, widths: tuple[int, ...], layers: Layers, *, image_channels: int = 3):
+    def __init__(self, widths: tuple[int, ...], layers: Layers, *, image_channels: int = 3):
         super().__init__()
-        self.bottom_up = BottomUp(size, widths, replace(layers, posterior=None), image_channels=image_channels)
+        self.bottom_up = BottomUp(widths, replace(layers, posterior=None), image_channels=image_channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         found = self.bottom_up(x)
@@ -284,11 +284,7 @@ class FlatEncoder(nn.Module):
         return mean, log_variance.clamp(-12.0, 12.0)
 
 
-def _levels(size: int, widths: tuple[int, ...], stem: int) -> list[tuple[int, int, int]]:
+def _levels(widths: tuple[int, ...], stem: int) -> list[tuple[int, int, int]]:
     """The resolutions that have layers, finest first: width of the one before it, its own, stride between them."""
-    most = levels(size) + 1 - stem
-    if not (len(widths) == most if stem == 1 else 1 <= len(widths) <= most):
-        wanted = f"{most}" if stem == 1 else f"1 to {most}"
-        raise ValueError(f"{size} pixels need {wanted} widths, got {len(widths)}: {widths}")
     halvings = [(a, b, 2) for a, b in pairwise(widths)]
     return halvings if stem == 1 else [(widths[0], widths[0], 1), *halvings]

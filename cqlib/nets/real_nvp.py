@@ -6,7 +6,9 @@ in `coupling.py`, which gives the splits and the order of couplings.
 
 Deviations:
 - The learned scale of ln s is clamped to [-`MAX_LOG_SCALE`, `MAX_LOG_SCALE`], so that exp never overflows.
-- Moments of output batch norm are over the changed pixels (`running_norm.py`).
+- Running averages start from the first batch (their rate falls as 1 / t down to `DECAY`), not at mean 0 and variance 1.
+- Moments of the norm after a coupling are over the pixels that it normalises. The authors' code includes the zeros of
+  masked pixels, which halves the variances, at a cost of up to (1 - ln 2) / 2 nats, 0.22 bits, per such dimension.
 """
 
 import math
@@ -14,13 +16,89 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
 from cqlib.nets.coupling import MultiScale
-from cqlib.nets.norms import HiddenNorm, OutputNorm
 from cqlib.nets.precision import at_least_fp32
 
 MAX_LOG_SCALE = 4.0
 """|ln s| stays below this: one coupling cannot scale by more than e^4 before its batch norm."""
+DECAY = 0.1
+"""Weight of a new batch in running averages."""
+EPSILON = 1e-4
+"""Added to every variance."""
+
+
+class RunningMoments(nn.Module):
+    """Mean and variance per channel, each (C,), averaged over training batches. A batch whose moments are not finite is
+    left out: the training loop skips its step, but a NaN in an average would stay."""
+
+    mean: Tensor
+    variance: Tensor
+    batches: Tensor
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("variance", torch.ones(channels))
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def update(self, mean: Tensor, variance: Tensor) -> None:
+        """Average in the moments of one batch."""
+        rate = (1 / (self.batches + 1)).clamp(min=DECAY)
+        finite = torch.isfinite(mean + variance).all()
+        for old, new in ((self.mean, mean), (self.variance, variance)):
+            old.copy_(torch.where(finite, old + rate * (new - old), old))
+        self.batches += finite
+
+
+class HiddenNorm(nn.Module):
+    """Inside the nets of a flow: (h - mean) / sqrt(variance + eps) + beta per channel, without scale; (N, C, H, W)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.beta = nn.Parameter(torch.zeros(channels))
+        self.running = RunningMoments(channels)
+
+    def forward(self, h: Tensor) -> Tensor:
+        r, one = self.running, torch.ones_like(self.beta)
+        if not self.training:
+            return batch_norm(h, r.mean, r.variance, one, self.beta, False, 0.0, EPSILON)
+        # at momentum 1 torch returns the batch's own moments, the variance with Bessel's correction, undone below
+        mean, variance = torch.zeros_like(r.mean), torch.zeros_like(r.variance)
+        out = batch_norm(h, mean, variance, one, self.beta, True, 1.0, EPSILON)
+        n = h.numel() // h.shape[1]
+        r.update(mean, variance * ((n - 1) / n))
+        return out
+
+
+class OutputNorm(nn.Module):
+    """After a coupling: (y - mean) / sqrt(variance + eps) per channel, an elementwise map of the flow."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.running = RunningMoments(channels)
+
+    def forward(self, y: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
+        """The normalised y (N, C, H, W), and ln |dy'/dy| of each of its elements per channel, (1, C, 1, 1). Moments are
+        over the places where `live` (1, 1, H, W) is 1: the batch's in training, the averages in evaluation."""
+        r = self.running
+        if self.training:
+            y = at_least_fp32(y)
+            count = len(y) * live.sum()
+            mean = (live * y).sum((0, 2, 3), keepdim=True) / count
+            variance = (live * (y - mean).square()).sum((0, 2, 3), keepdim=True) / count
+            r.update(mean.detach().flatten(), variance.detach().flatten())
+        else:
+            mean, variance = r.mean.view(1, -1, 1, 1), r.variance.view(1, -1, 1, 1)
+        variance = variance + EPSILON
+        return (y - mean) * variance.rsqrt(), -0.5 * variance.log()
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """The inverse of `forward` in evaluation mode."""
+        r = self.running
+        return y * (r.variance + EPSILON).sqrt().view(1, -1, 1, 1) + r.mean.view(1, -1, 1, 1)
 
 
 class DirectedConv2d(nn.Conv2d):

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,8 @@ READ_EVERY = 25
 """On a GPU: steps after which the host reads their losses, all at once, instead of waiting for the device in each."""
 CHECKPOINT_SECONDS = 60.0
 """Between two checkpoints: what a killed run loses at most, besides the step it is in."""
+KEPT = ("key", "step", "skipped", "seconds", "lines", "sums", "counts")
+"""Attributes of a loop that checkpoints keep as they are."""
 
 Status = Literal["done", "diverged"]
 Progress = Callable[[int, int, float], None]
@@ -147,24 +150,22 @@ class Loop:
     def one_step(self) -> tuple[Losses, Tensor]:
         """Critic updates, generator updates, average; the named losses, and whether all was finite (a bool tensor). On
         a GPU nothing waits, and the average takes in the (unchanged) weights of a bad step too."""
-        c = self.config
+        c, system = self.config, self.system
         named: Losses = {}
         finite = []
-        self.system.schedule(self.step, c.steps)
+        system.schedule(self.step, c.steps)
         for each, rate in zip(self.optimisers, self._rates(), strict=True):
             each.param_groups[0]["lr"] = rate
         for k in range(c.n_critic if len(self.optimisers) > 1 else 0):
-            x, labels = self.batches.next(c.batch_size)
-            with self.autocast:
-                losses = self.system.critic_losses(x, step=self.step * c.n_critic + k, **labels)
-            finite.append(self._update(losses, self.optimisers[1], None))
-            named |= {f"critic/{name}": value.detach() for name, value in losses.items()}
+            of_critic = partial(system.critic_losses, step=self.step * c.n_critic + k)
+            losses, good = self._update(of_critic, c.batch_size, self.optimisers[1], None)
+            named |= {f"critic/{name}": value for name, value in losses.items()}
+            finite.append(good)
         for _ in range(c.n_generator):
-            x, labels = self.batches.next(c.generator_batch or c.batch_size)
-            with self.autocast:
-                losses = self.system.generator_losses(x, **labels)
-            finite.append(self._update(losses, self.optimisers[0], c.gradient_clip))
-            named |= {name: value.detach() for name, value in losses.items()}
+            size = c.generator_batch or c.batch_size
+            losses, good = self._update(system.generator_losses, size, self.optimisers[0], c.gradient_clip)
+            named |= losses
+            finite.append(good)
         all_finite = torch.stack(finite).all()
         if not self.waits or all_finite:
             self.average.update_parameters(self.system)
@@ -177,22 +178,30 @@ class Loop:
         factor = 1.0 if self.step < start else max(0.0, (c.steps - self.step) / max(1.0, c.steps - start))
         return [rate * (factor * c.decay_per_step**self.step) for rate in self.rates]
 
-    def _update(self, losses: Losses, optimiser: torch.optim.Optimizer, clip: float | None) -> Tensor:
-        """One optimiser step on losses["total"] if all is finite, else none; whether it was (bool, no dimension)."""
+    def _update(
+        self, of: Callable[..., Losses], size: int, optimiser: torch.optim.Optimizer, clip: float | None
+    ) -> tuple[Losses, Tensor]:
+        """One optimiser step on `of`(the next `size` images)["total"] if all is finite, else none; the losses, and
+        whether it was (bool, no dimension)."""
+        x, labels = self.batches.next(size)
+        with self.autocast:
+            if self.step == 0 and self.batches.drawn == size:
+                self.system.initialise(x)
+            losses = of(x, **labels)
         parameters = optimiser.param_groups[0]["params"]
         optimiser.zero_grad(set_to_none=True)
         losses["total"].backward()
+        losses = {name: value.detach() for name, value in losses.items()}
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         finite = torch.isfinite(norm) & torch.isfinite(losses["total"])
-        if self.waits and not finite:
-            return finite
-        if clip is not None:
-            nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-        if self.waits:
-            optimiser.step()
-        else:
-            step_unless(optimiser, ~finite)
-        return finite
+        if not self.waits or finite:
+            if clip is not None:
+                nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+            if self.waits:
+                optimiser.step()
+            else:
+                step_unless(optimiser, ~finite)
+        return losses, finite
 
     def run(self, stop: StopRequest, progress: Progress | None, checkpoint_seconds: float) -> Status:
         """Take the steps that are left. Raises `StoppedEarly` after saving."""
@@ -260,14 +269,8 @@ class Loop:
     def save(self) -> None:
         """Write all that the next step depends on to one file; and the log up to here."""
         state = {
-            "key": self.key,
-            "step": self.step,
+            **{name: getattr(self, name) for name in KEPT},
             "drawn": self.batches.drawn,
-            "skipped": self.skipped,
-            "seconds": self.seconds,
-            "lines": self.lines,
-            "sums": self.sums,
-            "counts": self.counts,
             "devices": self.history.devices,
             "codes": self.history.codes,
             "system": dict(self.system.state_dict()),
@@ -287,9 +290,9 @@ class Loop:
         self.notes += [f"{problem}; {used}" for problem in problems]
         if state is None or state["key"] != self.key:
             return
-        self.step, self.batches.drawn, self.skipped = state["step"], state["drawn"], state["skipped"]
-        self.seconds, self.lines, self.skipped_in_a_row = state["seconds"], list(state["lines"]), 0
-        self.sums, self.counts = dict(state["sums"]), dict(state["counts"])
+        for name in KEPT:
+            setattr(self, name, state[name])
+        self.batches.drawn, self.skipped_in_a_row = state["drawn"], 0
         self.history.resume(state, self.step, self.config.steps)
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])

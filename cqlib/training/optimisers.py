@@ -22,10 +22,7 @@ def optimiser(
         return torch.optim.Adam(parameters, lr=rate, betas=betas, eps=config.epsilon, fused=True)
     if config.optimiser == "adamax":
         return torch.optim.Adamax(parameters, lr=rate, betas=betas, foreach=True, capturable=on_gpu)
-    if config.optimiser == "rmsprop":
-        alpha = betas[1]
-        return torch.optim.RMSprop(parameters, lr=rate, alpha=alpha, foreach=True, capturable=on_gpu)
-    raise ValueError(f"unknown optimiser '{config.optimiser}': adam, adamax or rmsprop")
+    return torch.optim.RMSprop(parameters, lr=rate, alpha=betas[1], foreach=True, capturable=on_gpu)
 
 
 def saved_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:

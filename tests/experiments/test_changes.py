@@ -71,7 +71,7 @@ def test_a_change_to_the_value_that_is_there_is_none():
         ("system.critic_input", "median", "takes mean or sample, not 'median'"),
         ("system.quality_weight", "nan", "takes a number"),
         ("system.quality_weight", float("inf"), "finite"),
-        ("system.widths", "8", "16 pixels need 3 widths"),
+        ("system.widths", "8,8,8,8,8,8", "16 pixels cannot be halved 5 times"),
         ("system.widths", "0,0,0", "cannot be trained"),
         ("training.betas", "2,2", "Invalid beta"),
         ("training.log_every", 0, "cannot be trained"),

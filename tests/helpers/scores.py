@@ -67,7 +67,7 @@ def score(fake, real, chosen=None, *, protocol=None, n_splits=10, split="test", 
     chosen = chosen or features.lite0()
     protocol = protocol or Protocol("", split, len(real), len(fake), len(fake), n_splits)
     extracted = features.extract(fake, chosen, (chosen.pooled, chosen.logits))
-    pooled = cache.pooled_features(real[: protocol.n_real], features=chosen, cache_dir=cache_dir)
+    pooled = cache.FeatureCache(chosen, cache_dir).pooled(real[: protocol.n_real])
     return fidelity.score(extracted, pooled, protocol, features=chosen, labels=labels)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
-from cqlib.nets.norms import RunningMoments
 from cqlib.nets.raster import scaled
+from cqlib.nets.real_nvp import RunningMoments
 from cqlib.recipe import Recipe, TrainingConfig
 from cqlib.training.loop import train
 from cqlib.util.stop import StopRequest

@@ -301,7 +301,7 @@ def test_torch_fidelity_keeps_nothing_under_a_name(monkeypatch, tmp_path):
     assert shut > 10
     fake, real = noise_images(6, 16, 1), noise_images(6, 16, 2)
     score(fake, real, cache_dir=tmp_path)
-    of_test = cache.features_of(real, ("1280", "logits"), features=features.lite0(), cache_dir=tmp_path)
+    of_test = cache.FeatureCache(features.lite0(), tmp_path).layers(real, "1280", "logits")
     fidelity.real_images(pooled(fake, tmp_path), of_test, default_protocol(6), features=features.lite0())
 
 
@@ -349,28 +349,28 @@ def forwards(monkeypatch):
 
 
 def pooled(images, folder):
-    return cache.pooled_features(images, features=features.lite0(), cache_dir=folder)
+    return cache.FeatureCache(features.lite0(), folder).pooled(images)
 
 
 def test_layers_are_kept_apart_and_made_in_one_pass(forwards, tmp_path):
     images, lite = noise_images(4), features.lite0()
-    both = cache.features_of(images, ("1280", "logits"), features=lite, cache_dir=tmp_path)
+    both = cache.FeatureCache(lite, tmp_path).layers(images, "1280", "logits")
     assert forwards == [4] and (both["1280"].shape, both["logits"].shape) == ((4, 1280), (4, 1000))
     assert torch.equal(pooled(images, tmp_path), both["1280"]) and forwards == [4]
     other = noise_images(4, seed=1)
     pooled(other, tmp_path)
-    again = cache.features_of(other, ("1280", "logits"), features=lite, cache_dir=tmp_path)
+    again = cache.FeatureCache(lite, tmp_path).layers(other, "1280", "logits")
     fresh = features.extract(other, lite, ("logits",))["logits"]
     assert forwards == [4, 4, 4, 4] and torch.equal(again["logits"], fresh)
 
 
 def test_another_side_has_other_features_protocol_and_cache(forwards, tmp_path):
     images, small = noise_images(40), features.lite0(64)
-    at_64 = cache.pooled_features(images, features=small, cache_dir=tmp_path)
+    at_64 = cache.FeatureCache(small, tmp_path).pooled(images)
     assert forwards == [40]  # 64 x 64 pixels: twelve times as many images fit the cache
     assert "bilinear resize to 64" in fidelity.Sets(small, at_64, at_64, "").protocol("FID", "")
     assert not torch.allclose(pooled(images[:4], tmp_path), at_64[:4], rtol=0.1)
-    assert torch.equal(cache.pooled_features(images, features=small, cache_dir=tmp_path), at_64)
+    assert torch.equal(cache.FeatureCache(small, tmp_path).pooled(images), at_64)
     assert sum(forwards) == 44
     x = torch.nn.functional.interpolate(images[:1].float(), (64, 64), mode="bilinear", align_corners=False)
     assert torch.equal(lite0.prepare(images[:1], 64), (x / 255 - 0.498) / 0.502)
@@ -391,7 +391,7 @@ def test_cache_goes_by_content(forwards, tmp_path, monkeypatch):
     assert forwards == [4, 4, 2, 2]
     renamed = dataclasses.replace(features.lite0(), weights_sha256="0" * 64)
     with pytest.raises(UserError, match="changed"):  # other weights: no hit, and none of that content here
-        cache.pooled_features(images, features=renamed, cache_dir=tmp_path)
+        cache.FeatureCache(renamed, tmp_path).pooled(images)
     assert len(list(tmp_path.iterdir())) == 3
     assert torch.equal(pooled(images, None), first)
 
@@ -419,7 +419,7 @@ def test_metrics_of_real_images_are_computed_once_for_their_features_and_name(tm
             asked.append(name)
             return made
 
-        return cache.metrics_once(name, *sets, features=features.lite0(), cache_dir=tmp_path, compute=compute)
+        return cache.FeatureCache(features.lite0(), tmp_path).metrics(name, *sets, compute=compute)
 
     one, other = torch.rand(2, 4, 3)
     assert once("floor", one, other) == once("floor", one, other) == made and asked == ["floor"]
@@ -434,6 +434,6 @@ def test_cache_that_cannot_be_written_is_a_warning(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.warns(UserWarning, match="cannot keep features") as said:
-        made = cache.pooled_features(noise_images(4), features=features.lite0(), cache_dir=blocked)
+        made = cache.FeatureCache(features.lite0(), blocked).pooled(noise_images(4))
     assert made.shape == (4, 1280)
     assert said[0].filename == __file__  # it points at the caller

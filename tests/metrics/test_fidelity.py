@@ -12,7 +12,7 @@ from scores import Projection, expected_kid, frechet, gaussian, images_of, noise
 from torch_fidelity import metric_kid
 
 from cqlib.metrics import features, fidelity, kernel
-from cqlib.metrics.cache import features_of
+from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import LITE0_NAME
 from cqlib.metrics.protocols import default_protocol
 
@@ -204,8 +204,7 @@ def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
     monkeypatch.setattr(fidelity, "SEED", 5)
     scores = score(fake, real, lite, cache_dir=tmp_path, split="train")
-    of_train, of_test = (features_of(images, ("1280", "logits"), features=lite, cache_dir=tmp_path)
-                         for images in (fake, real))  # fmt: skip
+    of_train, of_test = (FeatureCache(lite, tmp_path).layers(images, "1280", "logits") for images in (fake, real))
     bars = fidelity.real_images(of_train["1280"], of_test, default_protocol(20), features=lite)
     assert torch.equal(torch.get_rng_state(), states[0]) and (np.random.get_state()[1] == states[1]).all()
     assert capfd.readouterr() == ("", "")

@@ -17,6 +17,7 @@ from cqlib.metrics import evaluation, features, fidelity, protocols
 from cqlib.metrics.protocols import PROTOCOLS, Protocol
 from cqlib.metrics.quantities import QUANTITIES, SCORES
 from cqlib.metrics.resumable import PartialResults
+from cqlib.models.base import System
 from cqlib.recipe import Evaluation
 from cqlib.util.errors import StoppedEarly, UsageError
 from cqlib.util.stop import StopRequest
@@ -150,7 +151,7 @@ class Thumbnail(FeatureExtractorBase):
         return pooled, 30 * pooled
 
 
-class Drawing(nn.Module):
+class Drawing(System):
     """A system whose samples are noise of its generator, and that counts them."""
 
     def __init__(self, decoder_noise=True):

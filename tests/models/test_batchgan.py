@@ -9,8 +9,7 @@ from small_models import images, recipe, system
 from torch import nn
 
 from cqlib import losses
-from cqlib.models.batchgan import BatchGAN, ratio_loss
-from cqlib.nets.gan_cnn import Symmetric, SymmetricCritic, symmetric_conv
+from cqlib.models.batchgan import BatchGAN, Symmetric, SymmetricCritic, ratio_loss, symmetric_conv
 from cqlib.pixels import dequantise
 
 BGAN, MBGAN = "table3/batchgan", "extra/m-batchgan"

@@ -5,8 +5,8 @@ import torch
 from small_models import conv_size, count
 
 from cqlib.models import dcgan
-from cqlib.models.dcgan import DCGAN
-from cqlib.nets.gan_cnn import ShiftingBatchNorm, bottom_size
+from cqlib.models.dcgan import DCGAN, ShiftingBatchNorm
+from cqlib.nets.conv import bottom_size
 
 
 def system(profile="smoke", size=16):

@@ -9,8 +9,7 @@ from torch.distributions import LowRankMultivariateNormal, MultivariateNormal
 
 from cqlib.models import coverage_quality
 from cqlib.models.registry import build
-from cqlib.models.vae_full_covariance import VAEFullCovariance, recipe
-from cqlib.nets.distributions import low_rank_log_density
+from cqlib.models.vae_full_covariance import VAEFullCovariance, low_rank_log_density, recipe
 from cqlib.pixels import dequantise
 from cqlib.recipe import PROFILES
 

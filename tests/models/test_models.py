@@ -231,8 +231,6 @@ def test_a_real_model_gives_a_tiny_8_bit_space_at_most_mass_one():
 def test_nats_count_the_eight_bits():
     """A model that is uniform on [-1, 1) has 8 bits per dimension: density 1/2 on cells of width 1/128."""
     assert bits_per_dimension(LN_LEVELS + math.log(2), 1) == pytest.approx(8.0)
-    with pytest.raises(ValueError, match="positive"):
-        bits_per_dimension(1.0, 0)
 
 
 @pytest.mark.parametrize("row", ["table1/vae", "table1/cq-f", "table2/cqf-residual", "table2/cqf-iaf-residual"])

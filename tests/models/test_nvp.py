@@ -15,14 +15,17 @@ from cqlib.models.nvp import NVP, NVPConfig, from_logits, recipe, to_logits
 from cqlib.models.registry import build
 from cqlib.nets.conv import BOTTOM
 from cqlib.nets.coupling import split_checkerboard
-from cqlib.nets.norms import EPSILON, HiddenNorm, OutputNorm, RunningMoments
 from cqlib.nets.real_nvp import (
+    EPSILON,
     MAX_LOG_SCALE,
     CouplingResNet,
     DirectedConv2d,
+    HiddenNorm,
     MaskedCoupling,
     MultiScaleConfig,
     MultiScaleRealNVP,
+    OutputNorm,
+    RunningMoments,
     by_channel,
     by_place,
     checkerboard,

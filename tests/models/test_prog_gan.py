@@ -9,19 +9,20 @@ from small_models import StopAfter, images
 from torch import nn
 from torch.nn.functional import conv2d
 
-from cqlib.models.prog_gan import ProgGAN, recipe
-from cqlib.models.registry import build
-from cqlib.nets.conv import BOTTOM
-from cqlib.nets.progressive import (
+from cqlib.models.prog_gan import (
     TICKS,
     EqualisedConv,
     Growing,
+    ProgGAN,
     ProgressiveCritic,
     ProgressiveGenerator,
     minibatch_std,
     pixel_norm,
+    recipe,
     resolutions,
 )
+from cqlib.models.registry import build
+from cqlib.nets.conv import BOTTOM
 from cqlib.training.loop import train
 from cqlib.util.checkpoint import load_latest
 from cqlib.util.errors import StoppedEarly
@@ -61,8 +62,6 @@ def touched(net, x):
 def test_resolutions_double_from_4_or_3_pixels():
     found = {size: resolutions(size) for size in BOTTOM}
     assert found == {16: (4, 8, 16), 32: (4, 8, 16, 32), 48: (3, 6, 12, 24, 48), 64: (4, 8, 16, 32, 64)}
-    with pytest.raises(ValueError, match="image size 20"):
-        resolutions(20)
 
 
 @pytest.mark.parametrize(
@@ -253,9 +252,8 @@ def test_parameter_counts_of_the_reference():
     assert counts == {"generator": generator, "critic": critic, "total": generator}
 
 
-def test_parameter_counts_of_the_paper(monkeypatch):
+def test_parameter_counts_of_the_paper():
     """Its table 2: 23.1 million each, for 1024 pixels with fmap_base 8192."""
-    monkeypatch.setattr("cqlib.nets.progressive.BOTTOM", {1024: 4})
     with torch.device("meta"):
         both = ProgressiveGenerator(1024, 512, 8192, 512), ProgressiveCritic(1024, 8192, 512)
     assert [round(sum(p.numel() for p in net.parameters()) / 1e6, 1) for net in both] == [23.1, 23.1]

@@ -41,6 +41,7 @@ def test_every_size_has_samples_and_finite_losses(row, size):
     model, n = system(row, size), 2 if row in BASELINES else 1 + 2 * (size > 16)
     x = images(n, size)
     model.schedule(0, 10)
+    model.initialise(x)
     if model.critic is not None:
         assert torch.isfinite(model.critic_losses(x, step=0, **labels(model, n))["total"])
     assert all(torch.isfinite(value) for value in model.generator_losses(x, **labels(model, n)).values())

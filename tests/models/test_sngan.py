@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from cqlib.models import sngan
 from cqlib.models.sngan import SNGAN
-from cqlib.nets.gan_cnn import CNNCritic
+from cqlib.nets.conv import Critic
 from cqlib.nets.norms import SpectrallyNormalised
 
 CNN, RESNET = "table3/sngan", "table3/sngan-resnet-hinge"
@@ -111,7 +111,7 @@ def test_a_copy_is_normalised_and_independent():
 
 def test_scaling_a_weight_changes_nothing():
     torch.manual_seed(0)
-    net = SpectrallyNormalised(CNNCritic(16, (4, 8), norm="none", slope=0.1)).eval()
+    net = SpectrallyNormalised(Critic(16, (4, 8))).eval()
     x = torch.randn(3, 3, 16, 16)
     before = net(x)
     with torch.no_grad():

@@ -9,8 +9,8 @@ from small_models import full_pass, images, randomised
 from cqlib import losses
 from cqlib.models import coverage_quality
 from cqlib.models.registry import RECIPES, build
+from cqlib.models.vae_pixelcnn import PixelCNN
 from cqlib.nets.conv import Encoder
-from cqlib.nets.pixelcnn import PixelCNN
 from cqlib.nets.raster import pixel_nats, raster_sample, scaled
 from cqlib.pixels import dequantise, to_signed, to_uint8
 from cqlib.recipe import PROFILES

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.models.improved_gan import MinibatchDiscrimination
 from cqlib.models.registry import build
-from cqlib.nets.improved_gan import MinibatchDiscrimination
 from cqlib.nets.norms import BatchNorm1d, BatchNorm2d
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.training.loop import train

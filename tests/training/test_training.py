@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -256,6 +257,24 @@ def test_labels_come_with_their_images_and_only_to_those_who_use_them(tmp_path):
     train(Line(), IMAGES, config(), seed=0, folder=tmp_path / "b", labels=labels)  # would fail on a keyword
     with pytest.raises(ValueError, match="labels"):
         train(Labelled(), IMAGES, config(), seed=0, folder=tmp_path / "c")
+
+
+@pytest.mark.parametrize("critic", [False, True])
+def test_the_first_batch_of_a_training_and_no_other_starts_the_system(tmp_path, critic):
+    class Started(Line):
+        def initialise(self, x):
+            self.seen.append(("started from", x))
+
+    def run(steps):
+        system = Started(critic=critic)
+        with suppress(StoppedEarly):
+            train(system, IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(steps))
+        return [found for found in system.seen if isinstance(found, tuple)], system.seen
+
+    started, seen = run(3)
+    assert len(started) == 1 and seen[0] is started[0]
+    assert critic or torch.equal(seen[0][1], seen[1])
+    assert run(20)[0] == []  # it goes on from step 3
 
 
 def test_systems_are_told_how_far_training_is(tmp_path):

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +18,7 @@ from cqlib.experiments.selection import Selection
 from cqlib.figures.samples import memorisation
 from cqlib.figures.strips import strips
 from cqlib.metrics import evaluation
-from cqlib.metrics.cache import pooled_features
+from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import features_for
 from cqlib.report import plots
 from cqlib.report.cells import live, picture, subplots, table
@@ -133,7 +132,7 @@ def nearest_images(
     index, cache = torch.cat(candidates).unique(), Path(runs_dir) / "features"
     weights = Path(feature_weights) if feature_weights else None
     features = features_for(weights, data_dir, profile=e.profile, side=e.evaluation.side)
-    pooled = partial(pooled_features, features=features, cache_dir=cache if cache.is_dir() else None)
+    pooled = FeatureCache(features, cache if cache.is_dir() else None).pooled
     reference = pooled(train[index])
     found = {name: memorisation.nearest(pooled(group), reference, 3) for name, group in groups.items()}
     near = {name: Neighbours(distances, index[places]) for name, (distances, places) in found.items()}
