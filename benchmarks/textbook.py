@@ -80,6 +80,8 @@ class TextbookLoop:
     def step(self) -> dict[str, float]:
         """The next step; its last losses as numbers, as one logs them."""
         c = self.config
+        if self.done == 0:
+            self.system.initialise(next(self.batches).to(self.device))
         self.system.schedule(self.done, c.steps)
         if self.critic is not None:
             for k in range(c.n_critic):

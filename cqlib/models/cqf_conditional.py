@@ -46,28 +46,25 @@ CHROMA = 2
 
 
 class ConditionalDecoder(nn.Module):
-    """z (N, latent), g (N, channels, S, S) -> (N, out_channels, S, S), linear at the end.
+    """z (N, latent), g (N, 1, S, S) -> (N, 2 `CHROMA`, S, S), linear at the end.
 
     A pyramid of convolutions reads g from fine to coarse; the decoder goes from z at the bottom to the image, and at
     every resolution reads what the pyramid holds there. `widths` are the decoder's, from fine to coarse, `seen` the
     pyramid's.
     """
 
-    def __init__(
-        self, size: int, widths: tuple[int, ...], seen: tuple[int, ...], latent: int, *, channels: int,
-        out_channels: int, norm: str,
-    ):  # fmt: skip
+    def __init__(self, size: int, widths: tuple[int, ...], seen: tuple[int, ...], latent: int, *, norm: str):
         super().__init__()
         side = bottom_size(size, widths)
         self.bottom = (widths[-1], side, side)
-        self.down = nn.ModuleList([nn.Sequential(nn.Conv2d(channels, seen[0], 3, padding=1), nn.ELU())])
+        self.down = nn.ModuleList([nn.Sequential(nn.Conv2d(1, seen[0], 3, padding=1), nn.ELU())])
         self.down.extend(nn.Sequential(*halving(a, b, norm)) for a, b in pairwise(seen))
         self.head = nn.Linear(latent, widths[-1] * side**2)
         self.start = nn.Sequential(normalisation(norm, widths[-1]), nn.ELU())
         self.up = nn.ModuleList(
             nn.Sequential(*doubling(widths[k] + seen[k], widths[k - 1], norm)) for k in range(len(widths) - 1, 0, -1)
         )
-        self.out = nn.Conv2d(widths[0] + seen[0], out_channels, 3, padding=1)
+        self.out = nn.Conv2d(widths[0] + seen[0], 2 * CHROMA, 3, padding=1)
         with torch.no_grad():
             self.out.weight.mul_(0.5)
 
@@ -83,17 +80,17 @@ class ConditionalDecoder(nn.Module):
 
 
 class ConditionalNVP(nn.Module):
-    """f of Eqs. (7) and (8) given an image: y = f(c; g), for every g an invertible map of c, (N, C, S, S) both.
+    """f of Eqs. (7) and (8) given an image: y = f(c; g), for every g an invertible map of c, (N, `CHROMA`, S, S) both.
 
     The couplings of `RealNVP` at one scale; s and t read g besides, its 2x2 cells packed as channels.
     """
 
-    def __init__(self, channels: int, context: int, config: FlowConfig):
+    def __init__(self, config: FlowConfig):
         super().__init__()
         if config.scales != 1:
             raise ValueError(f"a conditional f has one scale, not {config.scales}")
         self.couplings = nn.ModuleList(
-            Coupling(2 * channels, width=config.width, blocks=config.blocks, context=4 * context)
+            Coupling(2 * CHROMA, width=config.width, blocks=config.blocks, context=4)
             for _ in range(config.couplings)
         )
 
@@ -125,10 +122,8 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         super().__init__(config)
         c = config
         self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=1 + CHROMA, norm=c.norm)
-        self.decoder = ConditionalDecoder(
-            c.size, c.widths, c.seen, c.latent, channels=1, out_channels=2 * CHROMA, norm=c.norm
-        )
-        self.flow = ConditionalNVP(CHROMA, 1, c.flow)  # type: ignore[arg-type]
+        self.decoder = ConditionalDecoder(c.size, c.widths, c.seen, c.latent, norm=c.norm)
+        self.flow = ConditionalNVP(c.flow)  # type: ignore[arg-type]
         self.greys: Tensor
         self.filled: Tensor
         self.register_buffer("greys", torch.full((c.greys, 1, c.size, c.size), 128, dtype=torch.uint8))

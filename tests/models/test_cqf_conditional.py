@@ -32,7 +32,7 @@ def model_of(**changes) -> ConditionalCQF:
 
 def flow(size=0.3) -> ConditionalNVP:
     torch.manual_seed(0)
-    f = ConditionalNVP(2, 1, FlowConfig(3, 8, 1))
+    f = ConditionalNVP(FlowConfig(3, 8, 1))
     with torch.no_grad():
         for p in f.parameters():
             p.add_(size * torch.randn_like(p))
@@ -58,14 +58,14 @@ def test_log_determinant_is_that_of_the_autograd_jacobian_along_c():
 
 def test_a_conditional_f_has_one_scale():
     with pytest.raises(ValueError, match="one scale"):
-        ConditionalNVP(2, 1, FlowConfig(3, 8, 1, scales=2))
+        ConditionalNVP(FlowConfig(3, 8, 1, scales=2))
 
 
 @pytest.mark.parametrize("size", sorted(BOTTOM))
 def test_the_decoder_reads_the_grey_image_at_every_resolution(size):
     """A change of one pixel of g reaches the whole bottom, and is felt most at its own place."""
     torch.manual_seed(0)
-    decoder = ConditionalDecoder(size, pyramid(8, size), pyramid(4, size), 5, channels=1, out_channels=4, norm="group")
+    decoder = ConditionalDecoder(size, pyramid(8, size), pyramid(4, size), 5, norm="group")
     z, g = torch.randn(2, 5), torch.rand(2, 1, size, size)
     out = decoder(z, g)
     assert out.shape == (2, 4, size, size)
