@@ -1,8 +1,11 @@
 """The command line: a function per command, which imports what it needs, so that --help comes at once."""
 
 import argparse
+import json
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cqlib.cli.options import OPTIONS, Parser, absolute_data_path, check_folder, integer, number, path
@@ -159,6 +162,37 @@ def compare(options: argparse.Namespace) -> int:
     from cqlib.report.compare import find, lines
 
     print(*lines(*(find(name, options.runs_dir) for name in (options.first, options.second))), sep="\n")
+    return 0
+
+
+@command(
+    ("row", {**OPTIONS["row"], "nargs": "?", "help": "its weights alone (default: all that are published)"}),
+    "--data-dir",
+    "--feature-weights",
+    ("--json", {"type": path, "metavar": "FILE", "help": "write the receipt there as well"}),
+)
+def verify(options: argparse.Namespace) -> int:
+    """measure the published weights anew and hold them against their records; exit status 1 where one is off"""
+    from cqlib.report.verify import lines, published, receipt, verify
+    from cqlib.util.files import write_atomic
+
+    checks = []
+    with tempfile.TemporaryDirectory() as folder:
+        where = {"data_dir": options.data_dir, "feature_weights": options.feature_weights}
+        for record in published(options.row):
+            checks.append(verify(record, Path(folder), **where))
+            print(*lines(checks[-1]), sep="\n", flush=True)
+    if options.json:
+        write_atomic(options.json, json.dumps(receipt(checks), indent=1) + "\n")
+    return 0 if all(check.passed for check in checks) else 1
+
+
+@command(*EXPERIMENT, "--runs-dir", ("folder", {"type": path, "metavar": "DIR", "help": "the folder to write"}))
+def card(options: argparse.Namespace) -> int:
+    """write a trained row or published weights to a folder as a model hub takes it: weights, config, card"""
+    from cqlib.report.model_card import write
+
+    print(*write(_experiment(options), options.runs_dir, options.folder), sep="\n")
     return 0
 
 

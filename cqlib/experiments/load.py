@@ -12,7 +12,7 @@ from torch import Tensor
 from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.experiment import TRAIN_IMAGES, Experiment, experiment, experiment_of
-from cqlib.experiments.record import Record
+from cqlib.experiments.record import Record, read_record
 from cqlib.experiments.rows import short_label
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import System
@@ -24,22 +24,39 @@ from cqlib.util.paths import PUBLISHED, ROOT
 from cqlib.util.text import without_paths
 
 RUNS = ROOT / "runs"
-WEIGHTS = "model.safetensors"
-"""In a run's folder: the averaged weights, with the hashes of the experiment and of the data that they belong to."""
+RECORD = "record.json"
+WEIGHTS, ENCODER = "model.safetensors", "encoder.safetensors"
+"""In a run's folder: the averaged weights, with the hashes of the experiment and of the data that they belong to; of
+the model, and of the encoder round a GAN's frozen decoder."""
+STORED: dict[str, Any] = {
+    "git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list,
+    "device": str,
+}  # fmt: skip
+"""Fields of a finished training's checkpoint, beside its hashes."""
 
 
 def load(row: str, *, runs_dir: Path | str = RUNS, device: torch.device | str = "cpu", **settings: Any) -> System:
     """The system of a finished run, or of a published checkpoint, with averaged weights, in evaluation mode.
 
-    `settings` are the `profile`, `data`, `seed` and `changes` of `experiment`. UserError, a sentence with the command
-    that trains it, where there is neither.
+    `settings` are the `profile`, `data`, `seed` and `changes` of `experiment`; in place of a row stands the folder of a
+    run or of a model card. UserError, a sentence with the command that trains it, where there is neither.
     """
-    return load_system(experiment(row, **settings), runs_dir).to(device)
+    file = Path(row) / RECORD
+    if not file.is_file():
+        return load_system(experiment(row, **settings), runs_dir).to(device)
+    try:
+        return _load(experiment_of(read_record(file)), file.with_name(WEIGHTS)).to(device)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from error
 
 
 def load_system(e: Experiment, runs_dir: Path | str = RUNS) -> System:
     """The trained system of an experiment, on the CPU. UserError as for `load`."""
-    paths = (Path(runs_dir) / e.folder / WEIGHTS, _published(e))
+    return _load(e, Path(runs_dir) / e.folder / WEIGHTS, published_weights(e.folder))
+
+
+def _load(e: Experiment, *paths: Path) -> System:
+    """The system of the first file that holds weights of this experiment."""
     for path in paths:
         stored = stored_training(path, e)
         if stored is not None:
@@ -64,18 +81,26 @@ def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
     return stored_training(Path(runs_dir) / e.folder / WEIGHTS, e) is not None
 
 
-def fetch_published(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
-    """Put the published weights of an experiment where its run would leave them, to be measured; False without any,
-    or where something lies already."""
-    target = Path(runs_dir) / e.folder / WEIGHTS
-    if target.exists() or stored_training(_published(e), e) is None:
+def fetch_published(e: Experiment, runs_dir: Path | str = RUNS, data: str | None = None) -> bool:
+    """Put the published weights of an experiment (on data of this fingerprint) where its run would leave them, to be
+    measured; False where some are lacking, or something lies already."""
+    folder = Path(runs_dir) / e.folder
+    files = {folder / file: published_weights(e.folder, file) for file in weight_files(e)}
+    if any(map(Path.exists, files)) or any(stored_training(file, e, data) is None for file in files.values()):
         return False
-    write_atomic(target, _published(e).read_bytes())
+    for target, source in files.items():
+        write_atomic(target, source.read_bytes())
     return True
 
 
-def _published(e: Experiment) -> Path:
-    return PUBLISHED / "models" / f"{e.folder}.safetensors"
+def weight_files(e: Experiment) -> tuple[str, ...]:
+    """The files of weights that a finished run has."""
+    return (WEIGHTS,) if e.recipe.frozen_decoder is None else (WEIGHTS, ENCODER)
+
+
+def published_weights(folder: str, file: str = WEIGHTS) -> Path:
+    """Where those of a run's folder are published, if they are."""
+    return PUBLISHED / "models" / (f"{folder}.safetensors" if file == WEIGHTS else f"{folder}.{file}")
 
 
 def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[str, Any] | None:
@@ -87,7 +112,8 @@ def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[
     same = state.pop("data", None) == data or data is None
     same &= state.pop("training_hash", None) == e.training_hash
     state.setdefault("device", "a device that was not noted")  # by earlier versions
-    return state if same and isinstance(state.get("weights"), dict) else None
+    whole = state.keys() == STORED.keys() and all(isinstance(state[key], kind) for key, kind in STORED.items())
+    return state if same and whole else None
 
 
 def load_weights(system: System, weights: dict[str, Tensor], path: Path) -> None:

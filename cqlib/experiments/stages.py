@@ -4,14 +4,13 @@ its averaged weights in the run's folder, with the hashes of its experiment and 
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.experiment import Experiment
-from cqlib.experiments.load import WEIGHTS, load_weights, stored_training
+from cqlib.experiments.load import ENCODER, STORED, WEIGHTS, load_weights, stored_training
 from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
@@ -25,11 +24,6 @@ from cqlib.util.stop import StopRequest
 
 UNLABELLED = "unlabelled"
 """Name of the class that images without a label are put in (STL-10)."""
-STORED: dict[str, Any] = {
-    "git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list,
-    "device": str,
-}  # fmt: skip
-"""Fields of a finished training's checkpoint, beside its hashes."""
 
 
 @dataclass
@@ -80,10 +74,10 @@ class Stages:
         return self._train("encoder", FrozenDecoder(stage.config, generator), stage.training)
 
     def _train(self, name: str, system: System, config: TrainingConfig) -> TrainingResult:
-        path = self.folder / (WEIGHTS if name == "training" else f"{name}.safetensors")
+        path = self.folder / (WEIGHTS if name == "training" else ENCODER)
         before = 0 if name == "training" else self.e.recipe.training.steps
         stored = stored_training(path, self.e, self.fingerprint)
-        if stored and stored.keys() == STORED.keys() and all(isinstance(stored[k], kind) for k, kind in STORED.items()):
+        if stored is not None:
             git = GitInfo(**stored.pop("git"))
             load_weights(system, stored.pop("weights"), path)
             result = TrainingResult(to_device(system, config, self.device).eval(), git=git, **stored)

@@ -14,7 +14,7 @@ from cqlib.experiments.record import Record, load_records, read_record
 from cqlib.metrics.quantities import FEATURES, decimal
 from cqlib.util.errors import UserError, unknown
 from cqlib.util.paths import PUBLISHED
-from cqlib.util.text import counted
+from cqlib.util.text import columns, counted
 
 TOLD_OTHERWISE = ("row", "data", "profile", "seed", "size", "evaluation")
 """Entries of a config that the record has outside of it, or that show in protocols."""
@@ -164,14 +164,8 @@ def lines(first: Record, second: Record) -> Iterator[str]:
     found = differences(first, second)
     yield ""
     yield "what is not the same, the weightiest first" if found else "the records differ in nothing that moves a number"
-    yield from _columns([(d.what, d.first, d.second) for d in found])
+    yield from columns([(d.what, d.first, d.second) for d in found])
     yield ""
     table = numbers(first, second, load_records(PUBLISHED / "records")[0])
     cells = [(n.name, decimal(n.name, n.first), decimal(n.name, n.second), n.verdict) for n in table]
-    yield from _columns([("metric", "A", "B", ""), *cells] if cells else [("no metric is in both",)])
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
-    for row in rows:
-        yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+    yield from columns([("metric", "A", "B", ""), *cells] if cells else [("no metric is in both",)])

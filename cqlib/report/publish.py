@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from cqlib import data as data_sets
 from cqlib.data.grids import webp
 from cqlib.experiments import ablations, paper
-from cqlib.experiments.load import load
+from cqlib.experiments.load import ENCODER, WEIGHTS, load, published_weights
 from cqlib.experiments.record import STATUSES, Record, load_records, slug, write_record
 from cqlib.experiments.trade_off import VARIANTS
 from cqlib.metrics import evaluation
@@ -27,7 +27,7 @@ from cqlib.util.paths import PUBLISHED
 PICTURE = {"profile": "quick", "data": "photos10"}
 """The run set of README's picture of Table 1, seed 0, and of the published models."""
 MODELS = (*(row.id for row in paper.TABLE1.rows), "table2/cqf-residual", "extra/cq-f-conditional")
-"""Rows whose first seed is published with its weights, so that a reader can sample at once; 6 MB in all."""
+"""Rows whose first seed is published with its weights, so that a reader can sample at once."""
 
 
 def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Record]:
@@ -60,14 +60,13 @@ def publish(runs_dir: Path) -> list[Path]:
         if name in finished:
             written += _publish_samples(runs_dir / name, name, record.data.shape[-1])
             if record.variant in MODELS and (record.data.name, record.profile) == (PICTURE["data"], PICTURE["profile"]):
-                written.append(_publish_model(runs_dir / name, name))
+                written += _publish_model(runs_dir / name, name)
     for folder in sorted((PUBLISHED / "samples").iterdir()):
         if folder.name not in names:
             shutil.rmtree(folder)  # of a later seed, published before the first
     if picture:
         written.append(write_atomic(PUBLISHED / "table1.webp", picture))
-    readme.write()
-    return [*written, *readme.DOCUMENTS, report.render(PUBLISHED, runs_dir=PUBLISHED)]
+    return [*written, *readme.write(), report.render(PUBLISHED, runs_dir=PUBLISHED)]
 
 
 def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
@@ -79,19 +78,20 @@ def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
     return [write_atomic(PUBLISHED / "samples" / name / file, content) for file, content in grids.items()]
 
 
-def _publish_model(folder: Path, name: str) -> Path:
-    """The weights of a run in half precision, without its critic."""
-    state = load_checkpoint(folder / "model.safetensors")
-    state["weights"] = {
-        key: value.half() if value.is_floating_point() else value
-        for key, value in state["weights"].items()
-        if not key.startswith("critic.")
-    }
-    state["notes"] = [*state["notes"], "weights as published, in half precision"]
-    target = PUBLISHED / "models" / f"{name}.safetensors"
-    if not (target.is_file() and _equal(load_checkpoint(target), state)):  # equal states give files that differ
-        save_checkpoint(target, state, keep_previous=False)
-    return target
+def _publish_model(folder: Path, name: str) -> list[Path]:
+    """The weights of a run in half precision, without its critic; for the BPD of a GAN also those of its encoder."""
+    targets = {file: published_weights(name, file) for file in (WEIGHTS, ENCODER) if (folder / file).is_file()}
+    for file, target in targets.items():
+        state = load_checkpoint(folder / file)
+        state["weights"] = {
+            key: value.half() if value.is_floating_point() else value
+            for key, value in state["weights"].items()
+            if "critic" not in key.split(".")
+        }
+        state["notes"] = [*state["notes"], "weights as published, in half precision"]
+        if not (target.is_file() and _equal(load_checkpoint(target), state)):  # equal states give files that differ
+            save_checkpoint(target, state, keep_previous=False)
+    return list(targets.values())
 
 
 def _equal(a: Any, b: Any) -> bool:

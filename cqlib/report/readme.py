@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record, load_records
-from cqlib.report import markdown
+from cqlib.report import claims_file, markdown
 from cqlib.report.run_sets import RunSet, run_sets
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
@@ -52,10 +52,12 @@ def render(text: str, parts: Mapping[str, str], published: Sequence[Record]) -> 
     return fill(text, {name: part(macro, sets) for name, macro in parts.items()})
 
 
-def write() -> None:
-    """Render `DOCUMENTS` in place. UserError where a published record cannot be read."""
+def write() -> list[Path]:
+    """Render `DOCUMENTS` in place, and the claims as data; the files written. UserError where a published record cannot
+    be read."""
     records, problems = load_records(PUBLISHED / "records")
     if problems or not records:
         raise UserError(problems[0] if problems else f"there are no records in {PUBLISHED / 'records'}")
     for file, parts in DOCUMENTS.items():
         write_atomic(file, render(file.read_text(), parts, records))
+    return [*DOCUMENTS, *claims_file.write(run_sets([], records))]

@@ -89,9 +89,10 @@ def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
     state = load_checkpoint(weights)
     save_checkpoint(weights, {**state, "device": "a card"})  # wherever it is measured, it was trained there
     first = replace(first, device="a card")
-    published = publish._publish_model(runs / name, name)
+    (published,) = publish._publish_model(runs / name, name)
     before = published.stat().st_mtime_ns
-    assert publish._publish_model(runs / name, name).stat().st_mtime_ns == before  # no new file for equal weights
+    publish._publish_model(runs / name, name)
+    assert published.stat().st_mtime_ns == before  # no new file for equal weights
     monkeypatch.setattr("cqlib.experiments.stages.train", None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path / "nothing")
@@ -167,10 +168,10 @@ def test_no_old_grid_stays_beside_new_ones(tmp_path, monkeypatch):
 def test_readmes_picture_is_drawn_where_all_models_of_its_own_run_set_are(tmp_path, monkeypatch, data_set, drawn):
     place = tmp_path / "published"
     monkeypatch.setattr(publish, "PUBLISHED", place)
-    monkeypatch.setattr(publish.readme, "write", lambda: None)
+    monkeypatch.setattr(publish.readme, "write", lambda: [])
     monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
     monkeypatch.setattr(publish, "_picture", lambda runs_dir: b"drawn")
-    monkeypatch.setattr(publish, "_publish_model", lambda folder, name: place)
+    monkeypatch.setattr(publish, "_publish_model", lambda folder, name: [])
     (place / "samples").mkdir(parents=True)
     for row in fake_records.SCORES:
         name = data_set if row != "table1/gan" else "photos10"
@@ -184,7 +185,7 @@ def test_samples_of_a_run_that_did_not_finish_are_not_published(tmp_path, monkey
     """Its row may have a record from before; or it finishes while others are published."""
     place, made = tmp_path / "published", fake_records.record("table3/sngan", 0)
     monkeypatch.setattr(publish, "PUBLISHED", place)
-    monkeypatch.setattr(publish.readme, "write", lambda: None)
+    monkeypatch.setattr(publish.readme, "write", lambda: [])
     monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
     name = slug("table3/sngan", "photos10", "quick", 0)
     (place / "samples").mkdir(parents=True)

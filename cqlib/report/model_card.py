@@ -1,0 +1,130 @@
+"""A trained model as a folder that a model hub takes: weights, record, config and a card, all from the record."""
+
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from cqlib.data.catalogue import entry_of
+from cqlib.data.photos10 import PHOTOS
+from cqlib.experiments import load
+from cqlib.experiments.experiment import Experiment
+from cqlib.experiments.record import Record, dumps
+from cqlib.experiments.rows import PROFILES, label_of
+from cqlib.metrics.quantities import decimal
+from cqlib.models.base import System
+from cqlib.report.compare import find, shared
+from cqlib.report.facts import commit
+from cqlib.util.errors import UserError
+from cqlib.util.files import write_atomic
+from cqlib.util.paths import PUBLISHED
+from cqlib.util.text import duration, without_paths
+
+SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&!$~])")
+"""What means something in Markdown."""
+
+
+def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
+    """Write the card's folder of a run that is trained here, else of a published one, to `folder`; its files. UserError
+    where there is neither, where record and weights differ, or the record names a path of this machine."""
+    system, files = load.load_system(e, runs_dir), _files(e, runs_dir)
+    record = find(str(files[load.RECORD]))
+    of_one_run = load.stored_training(files[load.WEIGHTS], e, record.data.fingerprint) is not None
+    if record.config_hash != e.config_hash or not of_one_run:
+        raise UserError(f"the record of {e.variant} is not of today's recipe and these weights: {e.command}")
+    if (text := dumps(record)) != without_paths(text):
+        raise UserError(f"{files[load.RECORD]} names a path of this machine: train on data below --data-dir instead")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, source in files.items():
+        shutil.copyfile(source, folder / name)
+    config = {"model_type": type(system).__name__, "image": system.shape, "row": record.row, **record.config}
+    texts = {"config.json": json.dumps(config, indent=1) + "\n", "README.md": card(record, system, list(files))}
+    return [*map(folder.joinpath, files), *(write_atomic(folder / name, text) for name, text in texts.items())]
+
+
+def _files(e: Experiment, runs_dir: Path) -> dict[str, Path]:
+    """Name in the folder -> the file that it is a copy of."""
+    if load.trained(e, runs_dir):
+        run = Path(runs_dir) / e.folder
+        sources, samples = {name: run / name for name in (load.RECORD, *load.weight_files(e))}, run
+    else:
+        sources = {load.RECORD: PUBLISHED / "records" / f"{e.folder}.json"}
+        sources |= {name: load.published_weights(e.folder, name) for name in load.weight_files(e)}
+        samples = PUBLISHED / "samples" / e.folder
+    return sources | {file.name: file for file in sorted(samples.glob("samples_T*"))}
+
+
+def card(record: Record, system: System, files: list[str]) -> str:
+    """The card in Markdown; what comes from the record is escaped, and absolute paths in it are cut."""
+    label, size = label_of(record.variant), "×".join(map(str, system.shape[1:]))
+    environment = Environment(
+        loader=PackageLoader("cqlib.report"), undefined=StrictUndefined, trim_blocks=True, finalize=_escaped,
+        keep_trailing_newline=True,
+    )  # fmt: skip
+    return environment.get_template("card.md.j2").render(
+        front=Markup(_front_matter(record, system, f"{label} on {record.data.name} {size}")),
+        record=record,
+        label=label,
+        images=f"{record.data.name}, {size} pixels",
+        pictures=[Markup(name) for name in files if name.startswith("samples")],
+        encoder="encoder.safetensors" in files,
+        shape=", ".join(map(str, system.shape)),
+        commit=commit(record, 40),
+        profile=PROFILES[record.profile],
+        time=duration(record.seconds),
+        versions=", ".join(f"{name} {version}" for name, version in record.versions.items()),
+        terms=_terms(record.data.name),
+        about=Markup(sys.modules[type(system).__module__].__doc__ or ""),
+        decimal=decimal,
+    )
+
+
+def _front_matter(record: Record, system: System, title: str) -> str:
+    """The card's metadata in YAML, of which JSON is a part."""
+    data = record.data
+    results = [
+        {"type": name.partition("@")[0].lower(), "name": name, "value": record.metrics[name].value,
+         "args": {"protocol": record.metrics[name].protocol}}
+        for name in shared(record, record)
+    ]  # fmt: skip
+    task = "image-to-image" if system.conditioned_on else "unconditional-image-generation"
+    values = {
+        "license": "mit",
+        "library_name": "cqlib",
+        "pipeline_tag": task,
+        "tags": ["image-generation", "coverage-and-quality", "arxiv:1901.01091", record.row],
+        "datasets": [data.name],
+        "metrics": list(dict.fromkeys(result["type"] for result in results)),
+        "model-index": [{
+            "name": title,
+            "results": [{
+                "task": {"type": task},
+                "dataset": {"name": data.name, "type": data.name, "split": data.split, "revision": data.fingerprint},
+                "metrics": results,
+            }],
+        }],
+    }  # fmt: skip
+    return "\n".join(f"{key}: {_yaml(value)}" for key, value in values.items())
+
+
+def _yaml(value: Any) -> str:
+    """A value as JSON that is indented below its key."""
+    return without_paths(json.dumps(value, indent=1, ensure_ascii=False).replace("\n", "\n "))
+
+
+def _terms(data: str) -> list[str]:
+    """Whose the images are."""
+    if data == "photos10":
+        return [f"{photo.shows}, by {photo.author}: {photo.terms}" for photo in PHOTOS.values()]
+    entry = entry_of(data)
+    return [entry.terms if entry else "Images of one's own: to be said here are their owner and terms."]
+
+
+def _escaped(value: Any) -> Any:
+    """A text from outside as one line of Markdown that shows it as it is; Markup and numbers stay as they are."""
+    return SPECIAL.sub(r"\\\1", without_paths(" ".join(value.split()))) if type(value) is str else value

@@ -1,0 +1,139 @@
+"""Published weights, measured anew and held against their records: what was recorded, what came out, a receipt."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cqlib.experiments import paper
+from cqlib.experiments.experiment import experiment_of
+from cqlib.experiments.load import fetch_published, load_data, published_weights, weight_files
+from cqlib.experiments.record import Record, load_records
+from cqlib.experiments.run import run_experiment
+from cqlib.experiments.stages import fingerprint
+from cqlib.metrics.quantities import QUANTITIES, decimal
+from cqlib.util import provenance
+from cqlib.util.checkpoint import CheckpointError, load_checkpoint
+from cqlib.util.errors import StoppedEarly, UserError
+from cqlib.util.files import sha256
+from cqlib.util.paths import PUBLISHED
+from cqlib.util.text import columns, duration, signed, without_paths
+
+BITS, SHARE = 0.01, 0.01
+"""How far bits per dimension may be off, and a Fréchet distance, as a share of it: weights are published in half
+precision, and machines differ."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A metric as it is in the record, as it was measured now, and the largest difference allowed."""
+
+    metric: str
+    recorded: float
+    measured: float
+    allowed: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is as recorded."""
+        return abs(self.measured - self.recorded) <= self.allowed
+
+
+@dataclass(frozen=True)
+class Check:
+    """A run whose weights are published, the hashes of their files, and its metrics held against its record, or the
+    `problem` for which there are none."""
+
+    run: str
+    weights: dict[str, str]
+    numbers: tuple[Held, ...]
+    problem: str
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the weights are whole, those of the record, and give its numbers."""
+        return bool(self.numbers) and all(number.passed for number in self.numbers)
+
+
+def published(row: str | None = None) -> list[Record]:
+    """The records whose weights are published, those of one row or all. UserError where there are none."""
+    records, problems = load_records(PUBLISHED / "records")
+    if problems:
+        raise UserError(f"{PUBLISHED / 'records'}: {problems[0]}")
+    found = [record for record in records if published_weights(record.folder).is_file()]
+    of_row = [record for record in found if row is None or record.row == paper.canonical(row)]
+    if not of_row:
+        there = ", ".join(record.row for record in found) or "none"
+        raise UserError(f"no weights of {row or 'any row'} are published; there are: {there}")
+    return of_row
+
+
+def verify(record: Record, runs_dir: Path, **options: Any) -> Check:
+    """Measure the published weights of a record, in a runs folder of no other use; `options` as for `run_experiment`.
+    Nothing is trained."""
+    clock = time.monotonic()
+    numbers, problem = [], ""
+    try:
+        numbers = list(_measured(record, runs_dir, **options))
+    except StoppedEarly:
+        raise
+    except (UserError, CheckpointError, OSError) as error:
+        problem = without_paths(str(error))
+    files = sorted((PUBLISHED / "models").glob(f"{record.folder}.*"))
+    hashes = {file.name: sha256(file.read_bytes()) for file in files}
+    return Check(record.folder, hashes, tuple(numbers), problem, round(time.monotonic() - clock, 1))
+
+
+def _measured(record: Record, runs_dir: Path, **options: Any) -> Iterator[Held]:
+    e = experiment_of(record)
+    if e.config_hash != record.config_hash:
+        raise UserError("the row's recipe is another one today than in the record")
+    if fingerprint(load_data(e, options.get("data_dir"))) != record.data.fingerprint:
+        raise UserError(f"{record.data.name} has other images here than in the record")
+    if not fetch_published(e, runs_dir, record.data.fingerprint):
+        for file in weight_files(e):
+            load_checkpoint(published_weights(e.folder, file))  # tells what is wrong with a file
+        raise UserError("the weights are those of another run: its config, seed or images are not the record's")
+    measured = run_experiment(e, runs_dir=runs_dir, **options).metrics
+    for name, metric in record.metrics.items():
+        if (most := allowed(name, metric.value)) is not None:
+            if name not in measured:
+                raise UserError(f"{name} cannot be measured here")
+            yield Held(name, metric.value, measured[name].value, most)
+
+
+def allowed(metric: str, recorded: float) -> float | None:
+    """How far a metric may be from its record; None for one that is not held against it."""
+    distances = (QUANTITIES["fid"].name, QUANTITIES["fid"].lite0)
+    if metric in ("BPD", "BPD-IW"):
+        return BITS
+    return SHARE * recorded if metric.partition("@")[0] in distances else None
+
+
+def lines(check: Check) -> Iterator[str]:
+    """A check in words."""
+    came_out = "as recorded" if check.passed else check.problem or "not as recorded"
+    yield f"{check.run}: {came_out} ({duration(check.seconds)})"
+    cells = [
+        (n.metric, decimal(n.metric, n.recorded, 4), decimal(n.metric, n.measured, 4),
+         signed(n.measured - n.recorded, 4), f"{n.allowed:.4f}", "" if n.passed else "off")
+        for n in check.numbers
+    ]  # fmt: skip
+    yield from columns([("", "recorded", "measured", "difference", "allowed", ""), *cells] if cells else [])
+
+
+def receipt(checks: Sequence[Check]) -> dict[str, Any]:
+    """All checks as plain JSON, with the code and the machine that made them."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return {
+        "passed": all(check.passed for check in checks),
+        "finished": provenance.now(),
+        "device": provenance.device_name(device, bf16=False),
+        "git": vars(provenance.git()),
+        "versions": provenance.versions(),
+        "runs": [{"passed": check.passed, **asdict(check)} for check in checks],
+    }

@@ -1,0 +1,12 @@
+"""Models for `torch.hub.load("OWNER/NAME", "cqlib_model", "table1/cq-f")`, or of a checkout with source="local"."""
+
+from typing import Any
+
+dependencies = ["torch", "torch_fidelity", "safetensors", "pydantic", "skimage"]
+
+
+def cqlib_model(row: str = "table1/cq-f", **settings: Any) -> Any:
+    """The system of a published row of the paper's tables, in evaluation mode (`cqlib.load`)."""
+    from cqlib import load
+
+    return load(row, **settings)

@@ -1,0 +1,126 @@
+"""A card's folder: its weights load and give the record's numbers, its metadata are YAML, and nothing in it is markup
+that came from a record."""
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+import torch
+import yaml
+
+import cqlib
+from cqlib.cli import commands as cli
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.load import load_data
+from cqlib.experiments.record import read_record, write_record
+from cqlib.experiments.run import run
+from cqlib.metrics.evaluation import draw, likelihood
+from cqlib.models.registry import build
+from cqlib.report import model_card
+from cqlib.util.checkpoint import save_checkpoint
+from cqlib.util.errors import UserError
+from cqlib.util.paths import ROOT
+
+PUBLISHED_ROW = "table1/cq-f"
+
+
+def front_matter(text):
+    start, front, body = text.split("---\n", 2)
+    assert start == ""
+    return yaml.safe_load(front), body
+
+
+def test_a_run_comes_back_from_its_folder(tmp_path, capsys):
+    """With its numbers, without a look at the runs or at what is published."""
+    record = run("table1/vae", profile="smoke", runs_dir=tmp_path / "runs")
+    assert cli.main(["card", "table1/vae", str(tmp_path / "card"), "--profile", "smoke",
+                     "--runs-dir", str(tmp_path / "runs")]) == 0  # fmt: skip
+    names = {line.rpartition("/")[2] for line in capsys.readouterr().out.splitlines()}
+    assert names == {path.name for path in (tmp_path / "card").iterdir()}
+    assert names == {"README.md", "config.json", "model.safetensors", "record.json", "samples_T0.png", "samples_T1.png"}
+    e = experiment("table1/vae", "smoke")
+    model = cqlib.load(str(tmp_path / "card"), runs_dir=tmp_path / "nothing")
+    metrics, _ = likelihood(model, load_data(e, None), e.evaluation)
+    assert metrics["BPD"].value == pytest.approx(record.metrics["BPD"].value, rel=1e-6)
+    save_checkpoint(tmp_path / "card" / "model.safetensors", {"weights": {}}, keep_previous=False)
+    with pytest.raises(UserError, match="has not been trained"):
+        cqlib.load(str(tmp_path / "card"), runs_dir=tmp_path / "runs")
+
+
+def test_a_published_model_has_a_card_with_its_numbers(tmp_path):
+    e = experiment(PUBLISHED_ROW)
+    model_card.write(e, tmp_path / "runs", tmp_path / "card")
+    record = read_record(tmp_path / "card" / "record.json")
+    meta, body = front_matter((tmp_path / "card" / "README.md").read_text())
+    (result,) = meta["model-index"][0]["results"]
+    values = {metric["name"]: (metric["value"], metric["args"]["protocol"]) for metric in result["metrics"]}
+    assert values["BPD"] == (record.metrics["BPD"].value, record.metrics["BPD"].protocol)
+    assert {"FD-lite0@T0", "FD-lite0@T1"} <= values.keys() and not any("real" in name for name in values)
+    assert all(metric["type"] in meta["metrics"] for metric in result["metrics"])
+    assert (meta["license"], meta["datasets"], result["dataset"]["type"]) == ("mit", ["photos10"], "photos10")
+    assert f"| FD-lite0-floor | {record.metrics['FD-lite0-floor'].value:.1f} |" in body and "CC BY 2.0" in body
+    assert record.git.commit in body and "](samples_T0.webp)" in body
+    config = json.loads((tmp_path / "card" / "config.json").read_text())
+    assert config["recipe"] == record.config["recipe"] and config["image"] == [3, 16, 16]
+    loaded, published = (cqlib.load(row, runs_dir=tmp_path) for row in (str(tmp_path / "card"), PUBLISHED_ROW))
+    assert torch.equal(draw(loaded, 4, temperature=1.0, seed=0), draw(published, 4, temperature=1.0, seed=0))
+
+
+def test_a_gan_has_its_encoder_and_weights_without_a_record_have_no_card(tmp_path):
+    names = {path.name for path in model_card.write(experiment("table1/gan"), tmp_path, tmp_path / "card")}
+    assert "encoder.safetensors" in names
+    e = experiment("table1/vae", "smoke")
+    stored = {"training_hash": e.training_hash, "data": "", "git": {}, "status": "done", "steps": 1, "seconds": 1.0,
+              "skipped": 0, "notes": [], "weights": dict(build(e.recipe.system).state_dict())}  # fmt: skip
+    (tmp_path / e.folder).mkdir()
+    save_checkpoint(tmp_path / e.folder / "model.safetensors", stored)
+    with pytest.raises(UserError):
+        model_card.write(e, tmp_path, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_record_of_other_weights_or_with_a_path_has_no_card(tmp_path):
+    e = experiment(PUBLISHED_ROW)
+    run_folder = tmp_path / e.folder
+    model_card.write(e, tmp_path, run_folder)  # which is a run's folder too
+    record = read_record(run_folder / "record.json")
+    for wrong in (
+        replace(record, config_hash="0" * 16),
+        replace(record, data=replace(record.data, fingerprint="0" * 16)),
+        replace(record, notes=["images: read from /home/someone/cats.npz"]),
+    ):
+        write_record(wrong, run_folder, "record.json")
+        with pytest.raises(UserError, match="not of today's recipe|a path of this machine"):
+            model_card.write(e, tmp_path, tmp_path / "card")
+    assert not (tmp_path / "card").exists()
+
+
+def test_what_comes_from_a_record_is_text(tmp_path):
+    """Not HTML, a link, a table's cell, a line of its own, a heading, nor YAML."""
+    e = experiment(PUBLISHED_ROW)
+    model_card.write(e, tmp_path, tmp_path / "card")
+    record = read_record(tmp_path / "card" / "record.json")
+    evil = 'x" ]\n---\n# <script>alert(1)</script> [a](javascript:b) | c | `d` /home/someone/secret.txt & \u202e'
+    metrics = record.metrics | {"BPD": replace(record.metrics["BPD"], protocol=evil)}
+    bad = replace(record, notes=[evil], device=evil, metrics=metrics, data=replace(record.data, name=evil),
+                  versions={evil: evil})  # fmt: skip
+    plain, text = (model_card.card(r, cqlib.load(PUBLISHED_ROW), []) for r in (record, bad))
+    meta, body = front_matter(text)
+    assert meta["model-index"][0]["results"][0]["dataset"]["name"].startswith('x" ]\n---\n# <script>')
+    tags = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: tags.append(tag)
+    parser.feed(body.replace("\\<", "&lt;"))  # as Markdown reads it
+    assert not tags and "\\<script\\>" in body
+    assert "someone" not in text and "\u202e" not in text and "](javascript" not in body.replace("\\]", "&#93;")
+    for start in ("#", "| BPD |", "---", "```"):
+        lines = [[line for line in page.splitlines() if line.startswith(start)] for page in (plain, text)]
+        assert len(lines[0]) == len(lines[1]), start
+        assert [line.replace("\\|", "").count("|") for line in lines[1]] == [line.count("|") for line in lines[0]]
+
+
+def test_torch_hub_loads_a_published_row():
+    models = torch.hub.load(str(ROOT), "cqlib_model", "table1/vae-f", source="local"), cqlib.load("table1/vae-f")
+    first, second = (draw(model, 2, temperature=0.0, seed=0) for model in models)
+    assert torch.equal(first, second)
