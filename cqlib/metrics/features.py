@@ -33,6 +33,7 @@ URL_INCEPTION_V3 = (
 )
 """torch-fidelity's own."""
 INCEPTION_FILE = URL_INCEPTION_V3.rsplit("/", 1)[1]
+INCEPTION_RESIZE = "TF bilinear resize to 299"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 TIMEOUT = 15.0  # seconds without an answer, after which there is no network
 CPU_BATCH, GPU_BATCH = 4, 128
@@ -138,7 +139,7 @@ def inception(weights: Path | None = None) -> Features:
             f"feature weights {path} are truncated or altered (sha256 begins {digest[:8]}, not "
             f"{INCEPTION_SHA256[:8]}): delete the file and get it again from {URL_INCEPTION_V3}"
         )
-    name, resize = "inception-v3-compat", "TF bilinear resize to 299"
+    name, resize = "inception-v3-compat", INCEPTION_RESIZE
     words = "" if own else f"{UNKNOWN_WEIGHTS} (sha256 {digest[:16]}, not torch-fidelity's)"
     return Features("inception", "", name, "2048", "logits_unbiased", "TF-Inception", resize, path, digest, words)
 

@@ -27,6 +27,7 @@ from cqlib.data.reading import DAMAGE
 from cqlib.experiments.experiment import Experiment, experiment_of
 from cqlib.experiments.record import Record, file_name, read_record
 from cqlib.experiments.run import curve_of, logged
+from cqlib.metrics.features import INCEPTION_RESIZE
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS, default_protocol, protocol, with_protocol
 from cqlib.metrics.quantities import SCORES, TEMPERATURES
 from cqlib.util.errors import UsageError, UserError
@@ -260,7 +261,7 @@ def _expected(e: Experiment, record: Record) -> dict[str, list[str]]:
     main = default_protocol(n, evaluation.is_images)
     others = [p for p in map(protocol, evaluation.protocols) if not p.lacks(n_train, n_test)]
     inception = e.profile == "paper" or "FID@T1" in record.metrics
-    look = "TF bilinear resize to 299" if inception else f"bilinear resize to {evaluation.side}"
+    look = INCEPTION_RESIZE if inception else f"bilinear resize to {evaluation.side}"
     how = [look, f"torch-fidelity {metadata.version('torch-fidelity')}"]
     for quantity in (q for q in SCORES if not q.labelled):
         for at in TEMPERATURES:

@@ -19,6 +19,7 @@ from cqlib.metrics.quantities import QUANTITIES, SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import System
 from cqlib.recipe import Evaluation
+from cqlib.report import contributed
 from cqlib.util.errors import StoppedEarly, UsageError
 from cqlib.util.stop import StopRequest
 
@@ -173,17 +174,34 @@ def measured(monkeypatch, tmp_path):
                for name, (n_real, n_fake) in small.items()}  # fmt: skip
     monkeypatch.setattr(protocols, "PROTOCOLS", presets)
 
-    def quality(wanted=("50k/50k-train", "sngan"), n_train=120, n_test=50, is_images=100, model=None, **more):
+    def quality(wanted=("50k/50k-train", "sngan"), n_train=120, n_test=50, is_images=100, model=None, on=LITE, **more):
         splits = (
             Split(name, noise_images(n, 8, seed) // 2, torch.zeros(n, dtype=torch.int64))
             for name, n, seed in (("train", n_train, 1), ("test", n_test, 2))
         )
         data, model = Dataset("d", 8, ("all",), *splits), model or Drawing()
         asked = Evaluation(40, 40, 1, 1, is_images=is_images, protocols=wanted)
-        metrics, grids, notes = evaluation.quality(model, data, asked, LITE, seed=0, cache_dir=tmp_path, **more)
-        return SimpleNamespace(metrics=metrics, grids=grids, notes=notes, data=data, model=model, presets=presets)
+        metrics, grids, notes = evaluation.quality(model, data, asked, on, seed=0, cache_dir=tmp_path, **more)
+        return SimpleNamespace(metrics=metrics, grids=grids, notes=notes, data=data, model=model, presets=presets,
+                               asked=asked)  # fmt: skip
 
     return quality
+
+
+INCEPTION = dataclasses.replace(LITE, name="inception", suffix="", resize=features.INCEPTION_RESIZE)
+"""In all that names and protocols say."""
+
+
+@pytest.mark.parametrize("on", [LITE, INCEPTION], ids=lambda on: on.name)
+@pytest.mark.parametrize("few", [{}, {"n_train": 99}, {"n_test": 30}, {"wanted": (), "is_images": None}], ids=str)
+def test_what_is_asked_of_contributed_records_is_what_is_measured(measured, on, few):
+    found = measured(on=on, **few)
+    config = {"n_train": len(found.data.train)}
+    record = SimpleNamespace(data=SimpleNamespace(shape=found.data.test.shape), config=config, metrics=found.metrics)
+    expected = contributed._expected(SimpleNamespace(profile="study", evaluation=found.asked), record)
+    assert expected.pop("BPD") and expected.keys() == {name for name in found.metrics if "@" in name}
+    for name, words in expected.items():
+        assert all(word in found.metrics[name].protocol for word in words), (name, words)
 
 
 def test_a_new_distance_has_its_floor_beside_those_that_were_kept(measured, monkeypatch):
