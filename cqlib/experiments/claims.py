@@ -2,14 +2,13 @@
 tested on any data set, unless it is bound: those for STL-10 are exceptions to what holds on CIFAR-10. Claims that are
 `own` are this project's, beside the paper's."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cqlib.experiments.trade_off import CQ, CQ_F, USUAL, front
 from cqlib.metrics.quantities import QUANTITIES
 
-_COVERAGE = ("recall", "classes")
-_STL10 = ("cqf-2-scales", "cqf-large-d")
 SCALES = (
     "Table 3 has no CQF of one scale with the smaller discriminator: the one with the large is compared, so that the "
     "two differ in both."
@@ -72,123 +71,107 @@ class Claim:
         return self.sign * (a - b) * (100 / b if self.unit == "%" else scale[self.unit])
 
 
-Spec = tuple[str, str, str, str, str, str]
-"""A claim within its group: id, metric, kind, row_a, row_b, sentence; ids and rows without the group's prefix."""
+KINDS = {"costs": "cost", "=": "equal"}
+WORSE = {"lower": "higher", "higher": "lower"}
+ALL = "bpd is fid"
 
 
-def _trio(id: str, row_a: str, row_b: str, sentence: str, *metrics: str) -> list[Spec]:
-    """`row_a` is better than `row_b` in BPD, IS and FID, or in those of `metrics`: a claim for each, "`id`-bpd" and so
-    on. In `sentence` "{lowers}" is "lowers BPD", "raises IS", "lowers FID"; {lower} its plural, {metric} "BPD"."""
-    claims: list[Spec] = []
-    for metric in metrics or ("bpd", "is", "fid"):
-        quantity = QUANTITIES[metric]
-        verb, name = {"higher": "raise", "lower": "lower"}[quantity.better], quantity.name
-        words = sentence.format(lowers=f"{verb}s {name}", lower=verb, metric=name)
-        claims.append((f"{id}-{metric}", metric, quantity.better, row_a, row_b, words))
-    return claims
+def _claims(prefix: str, data: str, *lines: tuple[str, str, str, str], **more: Any) -> Iterator[Claim]:
+    """A claim for each metric of each line (id, rows, metrics, sentence), with ids such as "table1/f-bpd".
+
+    Of the two rows the first is better (">"), worse ("<"), equal ("=") or as `KINDS` say; one of another table has its
+    full name. In a sentence "{lowers}" is "lowers BPD" or "raises IS", {lower} the plural of its verb, {metric} "BPD",
+    {kind} "lower".
+    """
+    for id, rows, metrics, sentence in lines:
+        a, sign, b = rows.split()
+        row_a, row_b = (row if "/" in row else f"{prefix}/{row}" for row in (a, b))
+        for metric in metrics.split():
+            quantity = QUANTITIES[metric]
+            kind = {">": quantity.better, "<": WORSE[quantity.better], **KINDS}[sign]
+            verb = {"higher": "raise", "lower": "lower"}[quantity.better]
+            words = {"lowers": f"{verb}s {quantity.name}", "lower": verb, "metric": quantity.name, "kind": kind}
+            yield Claim(f"{prefix}/{id}-{metric}", sentence.format(**words), data, metric, row_a, row_b, kind, **more)
 
 
-def _scales(id: str, row_b: str, start: str) -> list[Spec]:
-    """Two scales against one, on CIFAR-10."""
-    costs = f"{start}wo scales cost quality"
-    return [
-        (f"{id}-bpd", "bpd", "lower", "cqf-2-scales", row_b, f"{start}wo scales buy likelihood: lower BPD"),
-        (f"{id}-is", "is", "lower", "cqf-2-scales", row_b, f"{costs}: lower IS"),
-        (f"{id}-fid", "fid", "higher", "cqf-2-scales", row_b, f"{costs}: higher FID"),
-    ]
-
-
-def _along_lambda(id: str, metric: str, kind: str, sentence: str, known: Collection[float]) -> list[Spec]:
+def _along_lambda(metric: str, kind: str, sentence: str, known: Collection[float], note: str = "") -> Iterator[Claim]:
     """CQ-F against CQ at every lambda but those that are `known`."""
     pairs = zip(front(CQ_F, "quick").items(), front(CQ, "quick").values(), strict=True)
-    return [(f"{id}-{weight:g}", metric, kind, with_f, without, f"At λ = {weight:,g} {sentence}")
-            for (weight, with_f), without in pairs if weight not in known]  # fmt: skip
-
-
-def _group(
-    prefix: str, data: str, *specs: Spec, bound: bool = False, note: str = "", own: bool = False
-) -> list[Claim]:  # fmt: skip
-    """Claims on one data set; a row of another table has its full name."""
-
-    def full(row: str) -> str:
-        return row if "/" in row else f"{prefix}/{row}"
-
-    return [
-        Claim(f"{prefix}/{id}", sentence, data, metric, full(a), full(b), kind, bound, note, own)
-        for id, metric, kind, a, b, sentence in specs
-    ]
+    for (weight, with_f), without in pairs:
+        if weight not in known:
+            id, words = f"trade-off/f-{metric}-{weight:g}", f"At λ = {weight:,g} {sentence}"
+            yield Claim(id, words, "cifar10", metric, with_f, without, kind, note=note, own=True)
 
 
 CLAIMS: tuple[Claim, ...] = (
-    *_group(
+    *_claims(
         "table1", "cifar10",
-        *_trio("quality-loss", "cq", "vae", "Without f, the quality loss {lowers}", "is", "fid"),
-        ("quality-loss-bpd", "bpd", "equal", "cq", "vae", "Without f, the quality loss leaves BPD as it is"),
-        *_trio("quality-loss-f", "cq-f", "vae-f", "With f, the quality loss {lowers}", "is", "fid"),
-        ("quality-loss-f-bpd", "bpd", "cost", "cq-f", "vae-f", "With f, the quality loss costs BPD"),
-        *_trio("f", "vae-f", "vae", "Without the quality loss, f {lowers}"),
-        *_trio("f-quality", "cq-f", "cq", "With the quality loss, f {lowers}: CQ-F beats CQ"),
-        *_trio("cq-f-gan", "cq-f", "gan", "CQ-F beats GAN in {metric}"),
-        ("vae-gan-bpd", "bpd", "lower", "vae", "gan", "A VAE covers the data better than a GAN: lower BPD"),
-        ("gan-vae-is", "is", "higher", "gan", "vae", "A GAN's samples are better than a VAE's: higher IS"),
-        ("gan-vae-fid", "fid", "lower", "gan", "vae", "A GAN's samples are better than a VAE's: lower FID"),
+        ("quality-loss", "cq > vae", "is fid", "Without f, the quality loss {lowers}"),
+        ("quality-loss", "cq = vae", "bpd", "Without f, the quality loss leaves BPD as it is"),
+        ("quality-loss-f", "cq-f > vae-f", "is fid", "With f, the quality loss {lowers}"),
+        ("quality-loss-f", "cq-f costs vae-f", "bpd", "With f, the quality loss costs BPD"),
+        ("f", "vae-f > vae", ALL, "Without the quality loss, f {lowers}"),
+        ("f-quality", "cq-f > cq", ALL, "With the quality loss, f {lowers}: CQ-F beats CQ"),
+        ("cq-f-gan", "cq-f > gan", ALL, "CQ-F beats GAN in {metric}"),
+        ("vae-gan", "vae > gan", "bpd", "A VAE covers the data better than a GAN: {kind} {metric}"),
+        ("gan-vae", "gan > vae", "is fid", "A GAN's samples are better than a VAE's: {kind} {metric}"),
     ),
-    *_group(
+    *_claims(
         "table1", "cifar10",
-        *_trio("cq-f-gan", "cq-f", "gan", "CQ-F covers the data better than a GAN, by {metric}", *_COVERAGE),
-        *_trio("cq-gan", "cq", "gan", "CQ covers the data better than a GAN, by {metric}", *_COVERAGE),
+        ("cq-f-gan", "cq-f > gan", "recall classes", "CQ-F covers the data better than a GAN, by {metric}"),
+        ("cq-gan", "cq > gan", "recall classes", "CQ covers the data better than a GAN, by {metric}"),
         note=FULL_SUPPORT, own=True,
     ),
-    *_group(
-        "trade-off", "cifar10", *_along_lambda("f-bpd", "bpd", "lower", "too, f lowers BPD", (0, USUAL)), own=True
-    ),
-    *_group(
-        "trade-off", "cifar10", *_along_lambda("f-recall", "recall", "kept", "f does not cost recall", (0,)),
-        note=NO_COST, own=True,
-    ),
-    *_group(
-        "trade-off", "cifar10",
-        ("front", "hypervolume", "higher", CQ_F, CQ, "With f the trade-off over λ has the larger hypervolume"),
-        note=DOMINATED, own=True,
-    ),
-    *_group(
+    *_along_lambda("bpd", "lower", "too, f lowers BPD", (0, USUAL)),
+    *_along_lambda("recall", "kept", "f does not cost recall", (0,), NO_COST),
+    Claim("trade-off/front", "With f the trade-off over λ has the larger hypervolume", "cifar10", "hypervolume", CQ_F,
+          CQ, "higher", note=DOMINATED, own=True),
+    *_claims(
         "table2", "cifar10",
-        *_trio("residual-gan", "gan-residual", "gan", "Residual nets {lower} a GAN's {metric}", "is", "fid"),
-        *_trio("residual", "cqf-residual", "cqf", "Residual nets {lower} CQF's {metric}"),
-        *_trio("iaf", "cqf-iaf-residual", "cqf-residual", "IAF posteriors {lower} {metric}"),
-        *_trio("large-d", "cqf-iaf-residual-large-d", "cqf-iaf-residual", "A larger discriminator {lowers}"),
+        ("residual-gan", "gan-residual > gan", "is fid", "Residual nets {lower} a GAN's {metric}"),
+        ("residual", "cqf-residual > cqf", ALL, "Residual nets {lower} CQF's {metric}"),
+        ("iaf", "cqf-iaf-residual > cqf-residual", ALL, "IAF posteriors {lower} {metric}"),
+        ("large-d", "cqf-iaf-residual-large-d > cqf-iaf-residual", ALL, "A larger discriminator {lowers}"),
     ),
-    *_group("table3", "cifar10", *_scales("scales", "cqf-large-d", "T"), note=SCALES),
-    *_group(
+    *_claims(
         "table3", "cifar10",
-        *_scales("scales-same-critic", "table2/cqf-iaf-residual", "With one discriminator, t"),
+        ("scales", "cqf-2-scales > cqf-large-d", "bpd", "Two scales buy likelihood: {kind} {metric}"),
+        ("scales", "cqf-2-scales < cqf-large-d", "is fid", "Two scales cost quality: {kind} {metric}"),
+        note=SCALES,
+    ),
+    *_claims(
+        "table3", "cifar10",
+        ("scales-same-critic", "cqf-2-scales > table2/cqf-iaf-residual", "bpd",
+         "With one discriminator, two scales buy likelihood: {kind} {metric}"),
+        ("scales-same-critic", "cqf-2-scales < table2/cqf-iaf-residual", "is fid",
+         "With one discriminator, two scales cost quality: {kind} {metric}"),
         note=SAME_CRITIC,
     ),
-    *_group(
+    *_claims(
         "table3", "cifar10",
-        ("sngan-fid", "fid", "lower", "cqf-large-d", "sngan-resnet-hinge", "CQF beats SNGAN-ResNet-Hinge in FID"),
-        ("nvp-bpd", "bpd", "equal", "cqf-2-scales", "nvp", "CQF with two scales matches Real NVP's BPD"),
-        ("pixelcnnpp-bpd", "bpd", "lower", "pixelcnnpp", "pixelrnn", "PixelCNN++ beats PixelRNN in BPD"),
-        ("pixelrnn-bpd", "bpd", "lower", "pixelrnn", "vae-iaf", "PixelRNN beats VAE-IAF in BPD"),
-        ("vae-iaf-bpd", "bpd", "lower", "vae-iaf", "nvp", "VAE-IAF beats NVP in BPD"),
+        ("sngan", "cqf-large-d > sngan-resnet-hinge", "fid", "CQF beats SNGAN-ResNet-Hinge in FID"),
+        ("nvp", "cqf-2-scales = nvp", "bpd", "CQF with two scales matches Real NVP's BPD"),
+        ("pixelcnnpp", "pixelcnnpp > pixelrnn", "bpd", "PixelCNN++ beats PixelRNN in BPD"),
+        ("pixelrnn", "pixelrnn > vae-iaf", "bpd", "PixelRNN beats VAE-IAF in BPD"),
+        ("vae-iaf", "vae-iaf > nvp", "bpd", "VAE-IAF beats NVP in BPD"),
     ),
-    *_group(
+    *_claims(
         "table3", "stl10",
-        ("stl10-scales-bpd", "bpd", "lower", *_STL10, "On STL-10 too, two scales buy likelihood: lower BPD"),
-        ("stl10-scales-is", "is", "equal", *_STL10, "On STL-10 two scales cost no quality: equal IS"),
-        ("stl10-scales-fid", "fid", "equal", *_STL10, "On STL-10 two scales cost no quality: equal FID"),
+        ("stl10-scales", "cqf-2-scales > cqf-large-d", "bpd",
+         "On STL-10 too, two scales buy likelihood: {kind} {metric}"),
+        ("stl10-scales", "cqf-2-scales = cqf-large-d", "is fid",
+         "On STL-10 two scales cost no quality: {kind} {metric}"),
         bound=True, note=SCALES,
     ),
-    *_group(
+    *_claims(
         "table3", "stl10",
-        ("stl10-sngan-fid", "fid", "higher", "cqf-large-d", "sngan-resnet-hinge",
+        ("stl10-sngan", "cqf-large-d < sngan-resnet-hinge", "fid",
          "On STL-10 CQF does not beat SNGAN-ResNet-Hinge's FID"),
         bound=True,
     ),
-    *_group(
+    *_claims(
         "decoders", "cifar10",
-        ("pixelcnn-seconds", "seconds", "higher", "extra/vae-pixelcnn", "table1/vae-f",
-         "A PixelCNN decoder samples more slowly than f"),
+        ("pixelcnn", "extra/vae-pixelcnn < table1/vae-f", "seconds", "A PixelCNN decoder samples more slowly than f"),
     ),
 )  # fmt: skip
 BY_ID = {claim.id: claim for claim in CLAIMS}

@@ -1,4 +1,4 @@
-"""The report's smaller tables, from run sets: costs, baselines, precision and recall, protocols, all numbers."""
+"""The report's smaller tables, from run sets: costs, baselines, protocols, all numbers."""
 
 import itertools
 import re
@@ -13,9 +13,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import label_of, short_label
 from cqlib.metrics.protocols import PROTOCOLS, split_name
-from cqlib.metrics.quantities import FEATURES, SCORES, TEMPERATURES, decimal
+from cqlib.metrics.quantities import FEATURES
 from cqlib.models.adversarial import AdversarialSystem, CriticConfig
-from cqlib.report.run_sets import Cell, RunSet, most_common
+from cqlib.report.run_sets import RunSet, most_common
 
 BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]*\)")
 COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
@@ -87,35 +87,6 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
                 "steps": ", ".join(f"{step:,}" for step in sorted(steps)) or "—", "seeds": len(runs.done(row)),
             })  # fmt: skip
     return lines
-
-
-FURTHER = tuple(quantity for quantity in SCORES if not quantity.column)
-"""The scores that have no column in the paper's tables."""
-
-
-def coverage(sets: Sequence[RunSet], rows: Collection[str]) -> list[list[Any]]:
-    """Model, runs, each of `FURTHER` at both temperatures, seeds, of `rows` and of real images, which have none; no
-    line where none is measured."""
-    lines: list[list[Any]] = []
-    kinds = list(zip(*((q.name, q.lite0) for q in FURTHER), strict=True))
-    for runs, row in _measured(sets, rows):
-        known = runs.metrics_of(row)
-        for names in kinds:
-            if any(f"{name}@{TEMPERATURES[0]}" in known for name in names):
-                cells = [runs.cell(row, f"{name}@{t}") for name in names for t in TEMPERATURES]
-                lines.append([short_label(row), runs.title, *cells, str(len(runs.done(row)))])
-    for runs, names in itertools.product(sets, kinds) if lines else ():
-        bars = [runs.real_images(name + q.real) for name, q in zip(names, FURTHER, strict=True)]
-        if any(bars) and any(map(runs.done, rows)):
-            texts = ["—" if bar is None else decimal(name, bar.value) for name, bar in zip(names, bars, strict=True)]
-            lines.append(["Real images", runs.title, *(Cell(text) for text in texts for _ in TEMPERATURES), ""])
-    return lines
-
-
-def further_columns() -> list[str]:
-    """ "KID / KD, T = 0", "Recall, T = 1" and so on."""
-    names = [" / ".join(dict.fromkeys((q.name, q.lite0.removesuffix("-lite0")))) for q in FURTHER]
-    return [f"{name}, T = {t[1:]}" for name in names for t in TEMPERATURES]
 
 
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:

@@ -233,23 +233,6 @@ def test_rivals_stand_against_their_baselines():
     assert (line["steps"], line["beats"]) == ("—", True)
 
 
-def test_scores_without_a_column_at_both_temperatures():
-    runs = records(2, ("table1/vae",))
-    for run in runs:
-        del run.metrics["Recall-lite0@T1"]
-        for name in ("Precision-lite0@T0", "Precision-lite0@T1", "Recall-lite0@T0", "Classes-lite0@T0"):
-            run.metrics[name] = Metric(0.25 + run.seed / 2, None, 9, "p")
-    runs[1].metrics["Recall-lite0-real"] = Metric(0.82, None, 9, "p")
-    lines = small_tables.coverage(run_sets(runs, []), ["table1/vae", "table1/gan"])
-    (label, _, *cells, seeds), (last, _, *bars, none) = lines
-    assert small_tables.further_columns()[:3] == ["KID / KD, T = 0", "KID / KD, T = 1", "Precision, T = 0"]
-    assert (label, seeds) == ("VAE", "2") and [cell.text for cell in cells[2:]] == ["0.50"] * 3 + ["—", "0.50", "—"]
-    kd = np.mean([run.metrics["KD-lite0@T0"].value for run in runs])
-    assert cells[0].text == f"{kd:.1f}"
-    assert (last, none) == ("Real images", "")
-    assert [cell.text for cell in bars] == ["0.400"] * 2 + ["—"] * 2 + ["0.82"] * 2 + ["—"] * 2
-
-
 def test_protocols_that_differ_in_numbers_of_images_are_told_once():
     few, many = record("table1/vae"), record("table1/vae", data="cifar10")
     for run, n, step in ((few, 500, 100), (many, 2000, 300)):
