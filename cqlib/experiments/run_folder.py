@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,21 +68,19 @@ def _of_training(folder: Path) -> list[Path]:
     return [path for pattern in ("*.checkpoint*", "*.step-*", "*.new") for path in folder.glob(pattern)]
 
 
+ROOM = {"runs": "", "checkpoints": " (go when they are done)", "features": "", "logs": "",
+        "stale": " (earlier recipes or data: delete it when you like)"}  # fmt: skip
+"""What a runs folder holds."""
+
+
 def room(runs_dir: Path) -> str:
     """One line on what the runs folder holds, in MB."""
-    sizes = {"runs": 0, "features": 0, "stale": 0, "logs": 0}
-    checkpoints = 0
+    sizes = dict.fromkeys(ROOM, 0)
     for path in runs_dir.rglob("*"):
-        try:
-            size = path.stat().st_size if path.is_file() else 0
-        except OSError:  # gone meanwhile
-            continue
-        part = path.relative_to(runs_dir).parts[0]
-        sizes[part if part in sizes else "runs"] += size
-        checkpoints += size * (".checkpoint" in path.name or ".step-" in path.name)
-    parts = [f"{megabytes(sizes['runs'], 1)} in runs"]
-    parts += [f"of which {megabytes(checkpoints, 1)} go when they are done"] if checkpoints else []
-    parts += [f"{megabytes(sizes[part], 1)} in {part}" for part in ("features", "logs") if sizes[part]]
-    if sizes["stale"]:
-        parts.append(f"{megabytes(sizes['stale'], 1)} in stale (earlier recipes or data: delete it when you like)")
+        with suppress(OSError):  # gone meanwhile
+            part = path.relative_to(runs_dir).parts[0]
+            kind = "checkpoints" if ".checkpoint" in path.name or ".step-" in path.name else "runs"
+            sizes[part if part in sizes else kind] += path.stat().st_size if path.is_file() else 0
+    shown = {part: note for part, note in ROOM.items() if sizes[part] or part == "runs"}
+    parts = [f"{megabytes(sizes[part], 1)} in {part}{note}" for part, note in shown.items()]
     return f"disk: {megabytes(sum(sizes.values()), 1)} in {runs_dir}: {', '.join(parts)}"

@@ -20,7 +20,7 @@ from cqlib.experiments.rows import DEVELOPMENT_DATA, label_of, marks, short_labe
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.report import facts, page, pictures, plots, small_tables, tables
+from cqlib.report import page, pictures, plots, small_tables, tables
 from cqlib.report.cells import Range, picture, pixels, slider
 from cqlib.report.claim_cards import cards, matrix
 from cqlib.report.pictures import table_rows
@@ -132,7 +132,7 @@ def claims(name: str, sets: Sequence[RunSet]) -> HTML:
 def not_reproduced(records: Sequence[Record]) -> HTML:
     """What is missing or did not come out, in sentences."""
     sets = sets_of(records)
-    return HTML(page.macro("sentences", facts.shortfalls(sets, cards(sets)) + facts.unfinished(sets)))
+    return HTML(page.macro("shortfalls", sets, cards(sets)))
 
 
 def costs(table: str, sets: Sequence[RunSet]) -> HTML:

@@ -16,7 +16,7 @@ from cqlib.figures.common import PROFILES, needs, samples_folder, sets_of, sized
 from cqlib.report import page, pictures, tables
 from cqlib.report.cells import table
 from cqlib.report.run_sets import Cell, RunSet, places
-from cqlib.report.tables import Group, Line, Source, View
+from cqlib.report.tables import Line, Source, View
 from cqlib.util.text import counted, without_paths
 
 SIDES = ("published", "local")
@@ -79,9 +79,9 @@ def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: 
     judged = [runs for data, side in sides.items() if _printed(data) for runs in side if runs]
     notes = [note for runs in judged for note in tables.notes(of_paper, runs)]
     view = View(
-        "table4", "Seven data sets", "Likelihood and quality together", "Model",
-        (Source("paper", "Paper", "", tables.PAPER), *measured), tuple(groups),
-        ("seven-data-sets",) if inferred else (), tuple(notes), tables.remarks(sets, ROWS),
+        "table4", "Seven data sets. Likelihood and quality together",
+        (Source("paper", "Paper", "", tables.PAPER), *measured), dict(groups),
+        ("seven-data-sets",) if inferred else (), (*notes, *tables.remarks(sets, ROWS)),
     )  # fmt: skip
     return HTML(page.macro("paper_table", view))
 
@@ -100,8 +100,8 @@ def _printed(data: str) -> bool:
 
 def _group(
     side: Sequence[RunSet | None], names: Sequence[Sequence[str]], data: str, profile: str, data_dir: Path | str | None
-) -> Group:
-    """The lines of a data set: the paper's numbers, what was measured, real images, and what the rest needs."""
+) -> tuple[tuple[str, str], list[Line]]:
+    """Heading and lines of a data set: the paper's numbers, what was measured, real images, and what the rest needs."""
     ran = [runs for runs in side if runs]
     absent = [row for row in ROWS if not any(runs.records_of(row) for runs in ran)]
     lines = []
@@ -123,7 +123,7 @@ def _group(
         lines.append(Line(name, remark=f"not run. {files}", command=command))
     shown = dict.fromkeys(runs.label.removeprefix(f"{without_paths(data)} ") for runs in ran)
     detail = ", ".join(shown) or sized(data, profile).rpartition(", ")[2]
-    return Group(tuple(lines), label(data), detail)
+    return (label(data), detail), lines
 
 
 def grids(sets: Sequence[RunSet], runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:

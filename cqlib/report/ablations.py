@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cqlib.experiments.ablations import ABLATIONS, CQ_F, FOLDER, PROFILE, QUESTIONS, SEEDS, Ablation, Question
+from cqlib.experiments.ablations import ABLATIONS, CQ_F, PROFILE, QUESTIONS, Ablation, Question
 from cqlib.experiments.changes import leaves
 from cqlib.experiments.claims import CLAIMS, Claim
 from cqlib.experiments.experiment import experiment
@@ -80,19 +80,12 @@ def _effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> E
 
 
 def effect_table(records: Sequence[Record], temperature: float) -> dict[str, Any]:
-    """`effects` for the macro `effect_table`: names of columns and how far the pictures of each reach; per question its
-    effects, and the command for what is not trained yet."""
+    """`effects` for the macro `effect_table`, with names of columns and how far the pictures of each reach."""
     found = effects(run_set(records), temperature)
     columns: list[Results] = list(zip(*(effect.results for _, of in found for effect in of), strict=True))
     names = [next((r.score for r in column if r.metric_name), QUANTITIES[metric].name)
              for metric, column in zip(SCORES, columns, strict=True)]  # fmt: skip
-    seeds = ",".join(map(str, SEEDS))
-    groups = []
-    for question, of_question in found:
-        missing = dict.fromkeys(effect.ablation for effect in of_question if not effect.measured and not effect.failed)
-        command = f"./run_all.sh --only {','.join(missing)} --seeds {seeds} --runs-dir runs/{FOLDER}"
-        groups.append((question, of_question, command if missing else ""))
-    return {"names": names, "reach": list(map(reach, columns)), "groups": groups, "at": f"T = {temperature:g}"}
+    return {"names": names, "reach": list(map(reach, columns)), "groups": found, "at": f"T = {temperature:g}"}
 
 
 def reach(results: Sequence[ClaimResult]) -> float:

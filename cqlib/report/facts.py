@@ -1,4 +1,4 @@
-"""What the report says around its tables, as short texts: what ran, what is missing, provenance."""
+"""What the report says around its tables: what ran, what is missing, provenance."""
 
 import json
 from collections import Counter
@@ -8,7 +8,6 @@ from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import label_of
-from cqlib.report.claim_cards import Card
 from cqlib.report.run_sets import ORIGINS, RunSet
 from cqlib.report.tables import count_numbers
 from cqlib.util.paths import PUBLISHED
@@ -55,38 +54,21 @@ def gpu_hours(part: str = "") -> float:
     return sum(run["hours"] for run in json.loads(GPU_HOURS.read_text())["runs"] if part in run["part"])
 
 
-def shortfalls(sets: Sequence[RunSet], all_cards: Sequence[Card]) -> list[str]:
-    """What the report cannot show, in sentences, with the commands that would."""
-    lines = []
-    papers = [card for card in all_cards if not card.claim.own]
-    if against := [card.claim.sentence for card in papers if card.verdict == "does not hold"]:
-        lines.append(f"{counted(len(against), 'claim')} of the paper did not hold here: {'; '.join(against)}.")
+def missing_rows(sets: Sequence[RunSet]) -> list[str]:
+    """The models of the paper's tables that never ran."""
     ran = {row for runs in sets for row in runs.rows}
-    if missing := [label_of(row) for row in paper.ROWS if paper.canonical(row) == row and row not in ran]:
-        lines.append(f"Not trained: {', '.join(missing)}; the tables name the commands.")
-    command = "./run_all.sh --profile paper --only {} --data-dir DIR"
-    comparable = (n for name, n in count_numbers(sets).items() if name not in ("not comparable", "not run"))
-    if not any(comparable):
-        lines.append("None of the paper’s own numbers could be reproduced or contradicted: that takes its recipes, its "
-                     "data as published and Inception features; claims were tested at a smaller scale. On an A100 "
-                     f"(estimated, one seed) {command.format('table1')} takes about {gpu_hours('Table 1'):,.0f} hours, "
-                     f"{command.format('all')} {gpu_hours():,.0f}.")  # fmt: skip
+    return [label_of(row) for row in paper.ROWS if paper.canonical(row) == row and row not in ran]
+
+
+def missing_data(sets: Sequence[RunSet]) -> list[str]:
+    """Those of the slides' data sets that no run took the whole of."""
     whole = {(run.data.name, run.config.get("n_train")) for runs in sets for run in runs.finished}
-    if data := [data.label for name, data in paper.DATA_SETS.items() if (name, ENTRIES[name].train) not in whole]:
-        lines.append("Of the slides’ seven data sets (LSUN tower and church are inferred) no run here took the whole "
-                     f"of {', '.join(data)}: {command.format('table4')}.")  # fmt: skip
-    lines.append("The slides leave open the exact nets, latent sizes, iterations, pixel scaling and how many "
-                 "samples stand behind IS and FID; what was chosen is in each record’s config.")  # fmt: skip
-    return lines
+    return [data.label for name, data in paper.DATA_SETS.items() if (name, ENTRIES[name].train) not in whole]
 
 
-def unfinished(sets: Sequence[RunSet]) -> list[str]:
-    """One line per run that stopped, diverged or failed, with its notes."""
-    return [
-        ": ".join([f"{label_of(run.variant)} on {runs.label}, seed {run.seed} ({ORIGINS[runs.origin].lower()})",
-                   f"{run.status} at step {run.steps:,}", *run.notes])
-        for runs in sets for run in runs.records if run.status != "done"
-    ]  # fmt: skip
+def comparable(sets: Sequence[RunSet]) -> bool:
+    """Can any of the paper's numbers be set against a run?"""
+    return any(n for name, n in count_numbers(sets).items() if name not in ("not comparable", "not run"))
 
 
 def provenance(sets: Iterable[RunSet]) -> list[tuple[str, str]]:

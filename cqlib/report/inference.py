@@ -83,22 +83,22 @@ class Welch:
         """Two-sided, of no effect."""
         return float(2 * stdtr(self.freedom, -abs(self.t())))
 
-    def p_equal(self, margin: float) -> float:
-        """Of two one-sided tests (Schuirmann 1987): that the effect is not within ±margin. Below 5 % the interval of
-        90 % is."""
-        if np.isnan(self.effect):
-            return 1.0
-        return max(self.p_above(-margin), float(stdtr(self.freedom, self.t(margin))))
-
     def p_above(self, effect: float) -> float:
         """One-sided, that the effect is not above that one."""
         return 1.0 if np.isnan(self.effect) else float(stdtr(self.freedom, -self.t(effect)))
 
+    def p_below(self, effect: float) -> float:
+        """One-sided, that the effect is not below that one."""
+        return 1.0 if np.isnan(self.effect) else float(stdtr(self.freedom, self.t(effect)))
+
+    def p_equal(self, margin: float) -> float:
+        """Of two one-sided tests (Schuirmann 1987): that the effect is not within ±margin. Below 5 % the interval of
+        90 % is."""
+        return max(self.p_above(-margin), self.p_below(margin))
+
     def p_different(self, margin: float) -> float:
         """Two-sided, that the effect is within ±margin. Below 5 % the interval of 95 % lies outside."""
-        if np.isnan(self.effect):
-            return 1.0
-        return float(min(1, 2 * min(stdtr(self.freedom, -self.t(margin)), stdtr(self.freedom, self.t(-margin)))))
+        return min(1.0, 2 * min(self.p_above(margin), self.p_below(-margin)))
 
     @property
     def detectable(self) -> float:

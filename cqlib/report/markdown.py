@@ -16,7 +16,8 @@ from cqlib.experiments.rows import PROFILES, default_data
 from cqlib.experiments.rows import notebooks as notebooks
 from cqlib.experiments.rows import training_command as training_command
 from cqlib.metrics.quantities import SCORES, TEMPERATURES, decimal
-from cqlib.report.claim_cards import Card, at_temperatures, cards, count_claims
+from cqlib.report.claim_cards import at_temperatures, cards
+from cqlib.report.claim_cards import count_claims as count_claims
 from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import RunSet, places
 from cqlib.report.verdicts import Results
@@ -77,11 +78,6 @@ def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
             and sum(bool(runs.done(row.id)) for row in which.rows) > 1]  # fmt: skip
 
 
-def rows_of(which: paper.Table) -> list[paper.Row]:
-    """The rows of a table, and what stands with them."""
-    return [*which.rows, *([paper.ROWS["table3/cqf-2-scales"]] if which is paper.TABLE2 else [])]
-
-
 def with_weights(runs: RunSet, row: paper.Row) -> str:
     """The label of a row, a link to the published weights of its first seed if there are any."""
     file = PUBLISHED / "models" / f"{slug(paper.canonical(row.id), runs.data, runs.profile, 0)}.safetensors"
@@ -121,15 +117,6 @@ def of_real_images(runs: RunSet, name: str) -> str:
     """What real images get in a score; BPD has none."""
     bar = runs.real_images(REAL[name]) if name in REAL else None
     return "" if bar is None else decimal(name, bar.value, DECIMALS[name])
-
-
-def claim_counts(all_cards: Sequence[Card], which: paper.Table) -> dict[str, dict[str, int]]:
-    """Whose claims -> how many have each verdict."""
-    counts = {}
-    for own, whose in ((False, f"of Table {which.id[-1]}"), (True, "of this project's own")):
-        if of_whom := [card for card in all_cards if card.claim.own == own]:
-            counts[whose] = count_claims(of_whom)
-    return counts
 
 
 def by_kid(results: Results) -> str:

@@ -13,10 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cqlib.experiments import paper
-from cqlib.experiments.ablations import FOLDER
+from cqlib.experiments.ablations import FOLDER, SEEDS
 from cqlib.experiments.experiment import experiment_of
 from cqlib.experiments.record import Record, load_records
-from cqlib.experiments.rows import ROWS
+from cqlib.experiments.rows import ROWS, label_of
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import ablations, facts, pictures, small_tables, tables, trade_off
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix, verdict
@@ -31,12 +31,6 @@ from cqlib.util.text import without_paths
 
 TITLE = "Coverage and Quality Driven Training of Generative Image Models"
 TONES = {"reproduced": "good", "close": "good", "not reproduced": "bad"}
-CONTENTS = {
-    "table1": "Samples and Table 1", "trade-off": "Trade-off", "claims": "Claims", "tables": "Tables 2 and 3",
-    "not-reproduced": "Not reproduced", "runs": "What was run", "samples": "More samples", "curves": "Curves",
-    "costs": "Costs", "protocol": "Protocol", "notebooks": "Notebooks", "footnotes": "Footnotes",
-    "provenance": "Provenance",
-}  # fmt: skip
 
 
 def render(
@@ -68,33 +62,34 @@ def render(
     table1 = [row.id for row in paper.TABLE1.rows]
     first = next(iter(places(sets, table1, profile)), [])
     first_samples = pictures.grids(first, table1, folders, data_dir, beside, columns=8)
-    front = [figure for runs in trade_off.shown(first, profile) for figure in trade_off.figures(runs)]
+    shown = [figure["of"] for figure in first_samples]
+    rest = [(runs, [row for row in runs.rows if (runs.title, row) not in shown]) for runs in sets]
+    more = [(runs, pictures.grids([runs], rows, folders, data_dir, beside)) for runs, rows in rest]
     ordered = [*nearest_first(first), *(runs for runs in sets if runs not in first)]
     page = _environment().get_template("index.html.j2").render(
         title=TITLE,
         css=_css("style.css"),
-        contents=[(id, name) for id, name in CONTENTS.items() if front or id != "trade-off"],
         version=VERSION,
         alone=alone,
         sets=sets,
         tables=tables,
         small_tables=small_tables,
-        facts=facts,
         failures=[" ".join(line.split()) for line in (*failures, *problems)],
         first=first,
         first_samples=first_samples,
         views=[_views(table, sets, results, profile, alone) for table in paper.TABLES],
-        trade_off=front,
+        trade_off=[figure for runs in trade_off.shown(first, profile) for figure in trade_off.figures(runs)],
         claims=matrix(all_cards),
         untested=[card for card in all_cards if not card.tests],
         claim_counts=count_claims(card for card in all_cards if not card.claim.own),
         own_counts=count_claims(card for card in all_cards if card.claim.own),
         tried=ablations.tried(ablations.run_set(changed)),
         effects=[ablations.effect_table(changed, t) for t in (0.0, 1.0) if changed],
-        shortfalls=facts.shortfalls(sets, all_cards),
+        all_cards=all_cards,
         systems=[row for row in ROWS if paper.canonical(row) == row],
         table1=table1,
-        samples=pictures.samples_of(sets, folders, data_dir, beside, {figure["of"] for figure in first_samples}),
+        samples=[(runs, found) for runs, found in more if found],
+        exact=pictures.EXACT,
         plots=pictures.plots_of(ordered, alone),
         notebooks=_links(out),
         fresh=functools.partial(next, itertools.count(1)),
@@ -104,15 +99,14 @@ def render(
 
 def _views(
     table: paper.Table, sets: Sequence[RunSet], results: Sequence[ClaimResult], profile: str, alone: bool
-) -> dict[str, Any]:
-    """A table as it is shown first, with the commands for what is missing, and as other runs have it."""
+) -> list[tables.View]:
+    """A table as it is shown first, with the commands for what is missing, then as other runs have it."""
     shown, *more = places(sets, [row.id for row in table.rows], profile) or [[]]
-    commands = tables.missing(table, sets, profile, alone)
-    others = [
-        replace(tables.view(table, place, results), id=f"{table.id}-{i}", title=place[0].label)
-        for i, place in enumerate(more, 2)
-    ]
-    return {"first": tables.view(table, shown, results, commands), "others": others}
+    views = [tables.view(table, shown, results, tables.missing(table, sets, profile, alone))]
+    for i, place in enumerate(more, 2):
+        title = f"{tables.name(table)}. {place[0].label}"
+        views.append(replace(tables.view(table, place, results), id=f"{table.id}-{i}", title=title))
+    return views
 
 
 def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
@@ -164,7 +158,8 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         tones=TONES, verdicts=VERDICTS, together=verdict, better=ablations.BETTER, digits=DIGITS, origins=ORIGINS,
-        footnotes=paper.FOOTNOTES, quantities=QUANTITIES,
+        footnotes=paper.FOOTNOTES, quantities=QUANTITIES, facts=facts, label_of=label_of,
+        tuning_seeds=",".join(map(str, SEEDS)),
     )
     return environment
 

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cqlib.data import load
-from cqlib.data.grids import EXACT, QUALITY, grid, webp
+from cqlib.data.grids import EXACT, grid, webp
 from cqlib.data.published import missing_files
 from cqlib.data.reading import DAMAGE
 from cqlib.experiments import paper
@@ -30,30 +30,13 @@ from cqlib.util.text import without_paths
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two losses; others stand behind them
 WITHOUT_FILES = ("photos10",)  # data whose images any machine has
 KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
-LOSSY = f"Published grids of these are WebP of quality {QUALITY}: not every pixel is exact."
 MEASURED = ("BPD", "FD", "FID")  # along training, on held-out images
-NOT_SHOWN = "Real images of this set do not come with this project, and are not shown."
 MAX_LINES = 8  # curves in one plot that can still be told apart
 FAMILIES = {  # by which columns of Table 3 the slides fill
     (False, True): "adversarial (no likelihood: starred BPD)",
     (True, False): "likelihood",
     (True, True): "both losses",
 }
-
-
-def samples_of(
-    sets: Sequence[RunSet], folders: Mapping[str, Path], data_dir: Path | None, out: Path | None = None,
-    shown: Collection[tuple[str, str] | None] = (),
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Per run set: `grids` of its rows, but for those that are `shown` already (run set's title, row), and what has to
-    be known of them."""
-    blocks = []
-    for runs in sets:
-        rows = [row for row in runs.rows if (runs.title, row) not in shown]
-        if figures := grids([runs], rows, folders, data_dir, out):
-            notes = [NOT_SHOWN] * (out is not None and runs.data not in WITHOUT_FILES) + [LOSSY] * (runs.size > EXACT)
-            blocks.append({"title": runs.title, "figures": figures, "note": " ".join(notes)})
-    return blocks
 
 
 def grids(
@@ -63,7 +46,7 @@ def grids(
     """Real test images of run sets on the same data, `columns` in a line, unless the page is the same everywhere and
     the data is not; then the samples of each of `rows`, of the first seed, from the nearest run set that has some. A
     figure's `of` is that run set's title and the row; files below `out` are linked. Empty without samples."""
-    figures = []
+    figures: list[dict[str, Any]] = []
     for row in rows:
         found = (_samples(runs, row, folders[runs.origin] / (runs.by and file_name(runs.by)), out)
                  for runs in nearest_first(sets))  # fmt: skip

@@ -141,7 +141,7 @@ def quality_against_likelihood(
             mine = [p for p in points if name == (p.line or p.label)]
             colour, marker = mark(marks[name])
             for p, q in pairwise(mine):
-                for ax in {panel(p), panel(q)}:
+                for ax in dict.fromkeys((panel(p), panel(q))):
                     lines.append((ax, [p.bpd, q.bpd], [p.distance, q.distance], colour))
             for p in mine:
                 fill, above = colour if p.filled else PAPER, 2 + p.filled

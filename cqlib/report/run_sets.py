@@ -53,10 +53,8 @@ class RunSet:
     size: int
     profile: str
     records: tuple[Record, ...] = field(repr=False)
-    images: str = ""
-    """Tells it from another run set of the same names whose images are not the same; else empty."""
-    scoring: str = ""
-    """Tells it from another one whose samples were scored otherwise ("scores at side 128, n = 2,000"); else empty."""
+    apart: str = ""
+    """Tells it from another run set of the same names: "images 01234567", "scores at side 128, n = 2,000"."""
     changes: Changes = field(default_factory=dict, hash=False)
     """To the recipes of all its rows. Records with others count as rows of their own, by their `variant`."""
     by: str = ""
@@ -66,8 +64,8 @@ class RunSet:
     def label(self) -> str:
         """ "photos10 16×16, quick, λ 25", "cifar10 32×32, paper, by NAME"; of a folder of images only the last part of
         its path."""
-        parts = [f"{without_paths(self.data)} {self.size}×{self.size}", self.images and f"images {self.images}",
-                 self.profile, self.scoring, in_words(self.changes), self.by and f"by {self.by}"]  # fmt: skip
+        parts = (f"{without_paths(self.data)} {self.size}×{self.size}", self.profile, self.apart,
+                 in_words(self.changes), self.by and f"by {self.by}")  # fmt: skip
         return ", ".join(filter(None, parts))
 
     @property
@@ -105,6 +103,11 @@ class RunSet:
         """The names of all metrics that finished runs of `row` have measured."""
         return list(dict.fromkeys(name for run in self.done(row) for name in run.metrics))
 
+    @property
+    def metrics(self) -> list[str]:
+        """The names of all metrics that finished runs of any row have measured."""
+        return list(dict.fromkeys(name for row in self.rows for name in self.metrics_of(row)))
+
     def mean(self, row: str, metric: str) -> Mean | None:
         """The metric's mean over the row's finished runs; None where none has measured it."""
         return mean_of(run.metrics[metric] for run in self.done(row) if metric in run.metrics)
@@ -130,24 +133,24 @@ def run_sets(
     rows, then by seed. Of two records of one run the first counts. Changed runs are a set of their own, but for those
     of the trade-off."""
     order = {row: i for i, row in enumerate(ROWS)}
-    sets: dict[tuple[tuple[str, str], str, int, str, str, str, str], dict[tuple[str, int], Record]] = {}
+    sets: dict[tuple[tuple[tuple[str, str], str, int, str], str, str, str], dict[tuple[str, int], Record]] = {}
     others = [(("contributed", name), records) for name, records in contributed.items()]
     for source, records in ((("published", ""), published), *others, (("local", ""), local)):
         for record in sorted(records, key=lambda record: bool(record.changes)):
-            data, scoring = record.data, _scoring(record)
-            plain = (source, data.name, data.shape[-1], record.profile, "", data.fingerprint, scoring)
-            beside = not record.changes or (record.variant in VARIANTS and plain in sets)
-            key = plain if beside else (*plain[:4], canonical_json(record.changes), *plain[5:])
+            place = (source, record.data.name, record.data.shape[-1], record.profile)
+            how = (f"images {record.data.fingerprint[:8]}", _scoring(record))
+            beside = not record.changes or (record.variant in VARIANTS and (place, "{}", *how) in sets)
+            key = (place, "{}" if beside else canonical_json(record.changes), *how)
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     result = []
-    for key, runs in sets.items():
-        ((origin, by), name, size, profile, changes), fingerprint, scoring = key[:5], *key[5:]
-        ordered = sorted(runs, key=lambda run: (order.get(run[0], 99), run))
+    for (place, changes, images, scoring), runs in sets.items():
+        (origin, by), *where = place
+        ordered = tuple(runs[run] for run in sorted(runs, key=lambda run: (order.get(run[0], 99), run)))
         # The files behind a name may have changed, and how samples are scored.
-        images = fingerprint[:8] if any(k[:5] == key[:5] and k[5] != fingerprint for k in sets) else ""
-        scoring = scoring if any(k[:6] == key[:6] and k != key for k in sets) else ""
-        records_ = tuple(runs[run] for run in ordered)
-        made = RunSet(origin, name, size, profile, records_, images, scoring, json.loads(changes or "{}"), by)
+        alike = [(key[2], key[3]) for key in sets if key[:2] == (place, changes)]
+        apart = [images] * any(other != images for other, _ in alike)
+        apart += [scoring] * any(other != scoring for same, other in alike if same == images)
+        made = RunSet(origin, *where, ordered, ", ".join(filter(None, apart)), json.loads(changes), by)
         result.append(_with_hypervolumes(made))
     return result
 

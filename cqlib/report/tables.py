@@ -1,6 +1,6 @@
 """The paper's tables as lines to show: a line for each row, the paper's numbers beside what run sets measured."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cqlib.experiments import paper
@@ -63,31 +63,19 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Lines that stand together, under a heading if they have one."""
-
-    lines: tuple[Line, ...]
-    label: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True)
 class View:
-    """A whole table, ready for the template. `notes` say how its numbers compare with the paper's, `remarks` what data
-    the published ones are of, `commands` how the rows that are missing are trained."""
+    """A whole table, ready for the template: lines that stand together under a heading and what is said beside it, ""
+    for none. `notes` say how its numbers compare with the paper's and what data the published ones are of, `commands`
+    how the rows that are missing are trained; `judged`: whether claims about its numbers have verdicts."""
 
     id: str
-    name: str
     title: str
-    first: str
     sources: tuple[Source, ...]
-    groups: tuple[Group, ...]
+    groups: Mapping[tuple[str, str], Sequence[Line]]
     footnotes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
     judged: bool = False
-    """Does any claim about its numbers have a verdict?"""
 
 
 def view(
@@ -95,7 +83,6 @@ def view(
     commands: tuple[tuple[str, str], ...] = (),
 ) -> View:  # fmt: skip
     """`table` with the numbers of `sets`, each number with those of `results` that are about it."""
-    papers = (Source("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
     rows = [row.id for row in table.rows]
     names = [columns([runs], rows) for runs in sets]
     lines = []
@@ -103,20 +90,18 @@ def view(
         measured = (judged_cells(row, *of, results) for of in zip(sets, names, strict=True))
         cells = (*(paper_cells(row, data) for data in table.data), *measured)
         lines.append(Line(row.label, cells, row.ticks, row.citation, row.footnotes))
-    lines += real_images(table.data, sets, names)
+    papers = (Source("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
+    measured_here = (source(runs.origin, runs.label, n) for runs, n in zip(sets, names, strict=True))
+    notes_ = (*(note for runs in sets for note in notes(table.rows, runs)), *remarks(sets, rows))
     return View(
-        table.id,
-        f"Table {table.id.removeprefix('table')}",
-        table.title,
-        "Model",
-        (*papers, *(source(r.origin, r.label, n) for r, n in zip(sets, names, strict=True))),
-        (Group(tuple(lines)),),
-        table.footnotes,
-        tuple(note for runs in sets for note in notes(table.rows, runs)),
-        remarks(sets, rows),
-        commands,
-        bool(results),
-    )
+        table.id, f"{name(table)}. {table.title}", (*papers, *measured_here),
+        {("", ""): [*lines, *real_images(table.data, sets, names)]}, table.footnotes, notes_, commands, bool(results),
+    )  # fmt: skip
+
+
+def name(table: paper.Table) -> str:
+    """ "Table 1"."""
+    return f"Table {table.id.removeprefix('table')}"
 
 
 def missing(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool) -> tuple[tuple[str, str], ...]:

@@ -50,13 +50,14 @@ def shown(sets: Sequence[RunSet], profile: str = "quick") -> list[RunSet]:
 def figures(runs: RunSet) -> list[dict[str, Any]]:
     """BPD against each of `SCORES` at both temperatures, for the macro `figures`: the first score's pictures tell the
     story, others are `more`. Empty where neither front has two points."""
-    return [
-        {"svg": Markup(plots.to_svg(*_picture(runs, quantity, name, at))),
-         "caption": _caption(runs, quantity, name, at), "more": quantity is not FIRST, "wide": False}
-        for quantity, name, at in product(SCORES, ("name", "lite0"), TEMPERATURES)
-        for name in [getattr(quantity, name)]
-        if max(map(len, fronts(runs, f"{name}@{at}").values())) > 1
-    ]  # fmt: skip
+    found = []
+    for quantity, features, at in product(SCORES, ("name", "lite0"), TEMPERATURES):
+        name = getattr(quantity, features)
+        if max(map(len, fronts(runs, f"{name}@{at}").values())) > 1:
+            svg = Markup(plots.to_svg(*_picture(runs, quantity, name, at)))
+            caption = _caption(runs, quantity, name, at)
+            found.append({"svg": svg, "caption": caption, "more": quantity is not FIRST, "wide": False})
+    return found
 
 
 FIRST = next(iter(SCORES))
@@ -138,13 +139,12 @@ def story(runs: RunSet, name: str, at: str) -> str:
 
 def of_seeds(runs: RunSet, score: str) -> str:
     """How many seeds stand behind the points of both fronts: a mean of one says no more than that seed does."""
-    weights: dict[int, list[str]] = {}
-    points = fronts(runs, score)
-    for weight in sorted({weight for line in points.values() for weight in line}):
-        counts = [len(line[weight]) for line in points.values() if weight in line]
-        weights.setdefault(min(counts), []).append(f"{weight:,g}")
-    told = [f"{counted(n, 'seed')} at λ = {' and '.join(at)}" for n, at in sorted(weights.items())]
-    return f"{'; '.join(told)}." + " What one seed says, another may not." * (1 in weights)
+    points = fronts(runs, score).values()
+    weights = sorted({*chain(*points)})
+    counts = {weight: min(len(line[weight]) for line in points if weight in line) for weight in weights}
+    told = [f"{counted(n, 'seed')} at λ = {' and '.join(f'{w:,g}' for w, of in counts.items() if of == n)}"
+            for n in sorted({*counts.values()})]  # fmt: skip
+    return f"{'; '.join(told)}." + " What one seed says, another may not." * (1 in counts.values())
 
 
 def not_trained(runs: RunSet) -> str:

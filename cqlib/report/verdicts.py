@@ -113,18 +113,6 @@ class ClaimResult:
         """Whether the check was run and comes to another verdict."""
         return self.check is not None and self.check.label != "not run" and self.check.verdict != self.verdict
 
-    @property
-    def remarks(self) -> list[str]:
-        """What is told below the interval."""
-        remarks = []
-        if self.check is not None and self.check.label != "not run":
-            word = f"disagrees: {self.check.verdict}" if self.disagrees else "agrees"
-            remarks.append(", ".join(filter(None, (f"{self.check.score} {word}", self.check.text))))
-        if self.survives:
-            table = self.claim.table.replace("table", "Table ").replace("trade-off", "the trade-off")
-            remarks.append(f"survives Holm’s correction over the {self.tests} tests of {table}")
-        return remarks + [f"could have detected {self.power}"] * bool(self.power)
-
 
 Results = tuple[ClaimResult, ...]
 """Of one claim and run set, one for each temperature, T = 0 first."""

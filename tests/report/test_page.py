@@ -191,7 +191,7 @@ def test_every_section_has_its_content(full):
         assert any(label.startswith("L_") and origin in label for label in svgs) == losses
     protocol = words(full.find(id="protocol"))
     assert "n_real = n_fake = 1,000" in protocol
-    assert "All 140 measured numbers, KID, precision, recall" in words(full.find(id="tables"))
+    assert "All measured numbers, KID, precision, recall" in words(full.find(id="tables"))
     assert "torch 2.13.0" in words(full.find(id="provenance")) and "All 31 runs" in words(full.find(id="provenance"))
     assert full.find(id="notebooks").find("a")["href"] == "notebooks/table1_objectives.html"
     assert "lacks a minus sign" in words(full.find(id="footnotes"))
@@ -259,6 +259,20 @@ def test_text_from_outside_is_escaped_and_no_path_gets_in(tmp_path):
     assert words(soup).count('alert("x")') > 8
     assert str(tmp_path) not in str(soup)
     assert "npz:cats.npz" in words(soup) and "worker.log" in words(soup) and "file.bin" in words(soup)
+
+
+def test_every_measured_number_stands_in_the_line_of_its_metric_and_the_column_of_its_model(tmp_path):
+    runs = [*records(2), record("table3/dcgan"), record("table1/vae", 2, status="diverged"), record(data="npz:mine")]
+    first, second = page(tmp_path, published=runs).select('[aria-label^="All numbers, "] table')
+    heads = [words(head) for head in first.thead.find_all("th")[1:]]
+    lines = {words(line.th): dict(zip(heads, map(words, line.find_all("td")), strict=True))
+             for line in first.tbody.find_all("tr")}  # fmt: skip
+    bpd = [run.metrics["BPD"].value for run in runs if (run.row, run.status) == ("table1/vae", "done")]
+    assert lines["BPD"]["VAE"].startswith(f"{np.mean(bpd):.2f} ± ")
+    assert lines["FD-lite0-best@T1"]["VAE"] == "" and lines["FD-lite0-best@T1"]["DCGAN"]
+    assert lines["seeds"] == {**dict.fromkeys(("VAE", "VAE-F", "CQ", "CQ-F", "GAN"), "2"), "DCGAN": "1"}
+    filled = sum(bool(cell) for name, line in lines.items() for cell in line.values() if name != "seeds")
+    assert filled == 5 * 14 + 17 and len(second.tbody.find_all("tr")) == 14 + 1
 
 
 def test_further_protocols_stand_among_all_numbers_and_baselines_in_a_table(tmp_path):

@@ -58,8 +58,6 @@ def test_the_published_page_shows_real_images_only_of_what_any_machine_has(tmp_p
     sources = [figures[-1]["images"][0]["src"].partition(";")[0] for figures in found]
     assert sources[0].endswith("/samples_T0.png") and sources[1:] == ["data:image/png"] * 2  # linked below the page
     assert labels == [["Real test images", "VAE"] if data == "photos10" else ["VAE"], ["Real test images", "VAE"]]
-    (block,) = pictures.samples_of([shown], folders, None, tmp_path)
-    assert bool(block["note"]) == (data != "photos10")
 
 
 def test_the_order_of_models_is_told_with_the_step_since_which_it_stands():
