@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -122,3 +123,23 @@ def test_the_time_of_measuring_is_not_counted(monkeypatch, capsys):
     monkeypatch.setattr(time_to_quality.psutil.Process, "create_time", lambda self: -3.0)
     learn("ours", experiment("table1/cq-f", "smoke"), CPU, {BPD: 0.0}, every=5)
     assert [json.loads(line)["seconds"] for line in capsys.readouterr().out.splitlines()] == [13.0, 18.0, 23.0]
+
+
+def test_both_sides_are_followed_in_processes_of_one_thread_until_their_last_line(monkeypatch, capsys):
+    told = {
+        "ours": [{"step": 5, "seconds": 4.0, "last": True, BPD: 4.5, DISTANCE: 390.0}],
+        "textbook": [{"step": 5, "seconds": 6.0, "last": False, BPD: 6.0, DISTANCE: 390.0},
+                     {"step": 9, "seconds": 9.0, "last": True, BPD: 5.5, DISTANCE: 390.0}],
+    }  # fmt: skip
+
+    def process(what, module, side, threads):
+        assert (module, threads) == ("benchmarks.time_to_quality", 1)
+        return nullcontext(map(json.dumps, told[side]).__next__)
+
+    monkeypatch.setattr(time_to_quality.sides, "process", process)
+    monkeypatch.setattr(time_to_quality, "bounds", lambda: {BPD: 5.0, DISTANCE: 400.0})
+    ratio, ours, other = time_to_quality.TimeToQuality().results(CPU)
+    assert (ratio.ours_s, ratio.other_s, ratio.holds) == (4.0, 9.0, True) and "1 thread" in ratio.device
+    assert (ours.reached, other.reached, other.steps, other.qualities[BPD]) == (4.0, None, (5, 9), (6.0, 5.5))
+    out = capsys.readouterr().out
+    assert "time-to-quality      ours: reached" in out and "textbook: not reached" in out
