@@ -28,6 +28,7 @@ from cqlib.experiments.variants import Changes
 from cqlib.metrics import evaluation
 from cqlib.metrics.baselines import Distances, baselines, best_step, metrics_during_training
 from cqlib.metrics.bpd import bits_per_dimension
+from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import Features, features_for
 from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
@@ -166,15 +167,14 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
         metrics |= bounds
     metrics["seconds"] = evaluation.sampling_time(model, results=results)
     if images.channels == 3:
-        cache = runs_dir / "features"
-        scores, grids, notes = evaluation.quality(
-            model, images, e.evaluation, features, seed=e.seed, cache_dir=cache, results=results
-        )
+        cache = FeatureCache(features, runs_dir / "features", device, results)
+        scores, grids, notes = evaluation.quality(model, images, e.evaluation, cache, seed=e.seed)
         metrics |= scores
         stages.notes += notes
         for name, grid in grids.items():
             write_atomic(folder / f"{name}.png", grid_png(grid))
-        distances = Distances(images, e.evaluation.fidelity_images, features, cache, device, stop)
+        unsaved = replace(cache, results=PartialResults(stop=stop))
+        distances = Distances(images, e.evaluation.fidelity_images, unsaved)
         kept = snapshots(folder, "training", stages.key)
         if kept and (n := e.evaluation.milestone_images) is not None:
             fewer = replace(distances, n=n)

@@ -3,8 +3,7 @@ get worse again), and what a score has to beat."""
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,11 +13,8 @@ from cqlib.metrics import fidelity
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.evaluation import draw
-from cqlib.metrics.features import Features
 from cqlib.metrics.metric import Metric
-from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.util.stop import StopRequest
 
 SELECTION_SEED, TEST_SEED = 20_000, 10_000
 """Added to a run's seed: for the samples that choose a step, and for those that are reported."""
@@ -35,15 +31,10 @@ class Distances:
 
     data: Dataset
     n: int
-    features: Features
-    cache_dir: Path
-    device: torch.device
-    stop: StopRequest = field(default_factory=StopRequest)
+    cache: FeatureCache
 
     def __post_init__(self) -> None:
         self.n = min(self.n, len(self.data.test), len(self.data.train))
-        self.results = PartialResults(stop=self.stop)
-        self.cache = FeatureCache(self.features, self.cache_dir, self.device, self.results)
 
     def of(self, images: Tensor, split: str, *, once: bool = False) -> Metric:
         """FID of uint8 `images` (n, 3, S, S) against the first n of `split`; `once` keeps it for other runs."""
@@ -51,18 +42,18 @@ class Distances:
         fake, real = cache.pooled(images), self.cache.pooled(getattr(self.data, split).images[: self.n])
 
         def compute() -> dict[str, Metric]:
-            return {"FID": fidelity.frechet(fake, real, features=self.features, split=split)}
+            return {"FID": fidelity.frechet(fake, real, features=self.cache.features, split=split)}
 
         return cache.metrics(split, fake, real, compute=compute)["FID"]
 
     def of_system(self, system: System, split: str, seed: int) -> Metric:
         """That of n samples at temperature 1; `seed` is the run's."""
         seed += SELECTION_SEED if split == "train" else TEST_SEED
-        return self.of(draw(system, self.n, temperature=1.0, seed=seed, results=self.results), split)
+        return self.of(draw(system, self.n, temperature=1.0, seed=seed, results=self.cache.results), split)
 
     def name(self, suffix: str) -> str:
         """ "FD-lite0-best@T1" or "FID-best@T1" for "-best"."""
-        return f"{self.features.label('FID')}{suffix}@T1"
+        return f"{self.cache.features.label('FID')}{suffix}@T1"
 
 
 def along(model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]]) -> Iterator[tuple[int, System]]:
@@ -96,7 +87,7 @@ def metrics_during_training(
     distance: list[tuple[int, float]] = []
     for step, then in along(model, steps, snapshots):
         if isinstance(then, LikelihoodSystem):
-            nll = held_out_nll(then, x, results=distances.results)
+            nll = held_out_nll(then, x, results=distances.cache.results)
             bpd.append((step, round(float(bits_per_dimension(nll.mean(), x[0].numel())), 4)))
         distance.append((step, round(distances.of_system(then, "test", seed).value, 2)))
     curves = {f"BPD on {len(x)} test images (bits/dim)": bpd} if bpd else {}

@@ -2,7 +2,6 @@
 
 import statistics
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity, protocols
 from cqlib.metrics.bpd import BATCH, bits_per_dimension, by_batch, held_out_nll, histogram_nll
 from cqlib.metrics.cache import FeatureCache
-from cqlib.metrics.features import Features, extract
+from cqlib.metrics.features import extract
 from cqlib.metrics.metric import GROUP, MAX_PER_IMAGE, Metric
 from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.quantities import SCORES
@@ -99,14 +98,7 @@ def draw(model: System, n: int, *, temperature: float, seed: int, results: Parti
 
 
 def quality(
-    model: System,
-    data: Dataset,
-    evaluation: Evaluation,
-    features: Features,
-    *,
-    seed: int,
-    cache_dir: Path,
-    results: PartialResults = IN_MEMORY,
+    model: System, data: Dataset, evaluation: Evaluation, cache: FeatureCache, *, seed: int
 ) -> tuple[dict[str, Metric], dict[str, Tensor], list[str]]:
     """All scores of samples at temperatures 1 and 0, those of real images; the first samples of each temperature, uint8
     (n, C, H, W); and a note on each protocol that the data set is too small for. The distances and IS under each of
@@ -120,7 +112,7 @@ def quality(
             notes.append(f"protocol {p.name} left out: {lack}")
         else:
             measured.append(p)
-    cache = FeatureCache(features, cache_dir, model.device, results)
+    features, results = cache.features, cache.results
     metrics: dict[str, Metric] = {}
     grids: dict[str, Tensor] = {}
     layers = (features.pooled, features.logits)
@@ -138,7 +130,7 @@ def quality(
     for temperature in TEMPERATURES:
         if temperature == TEMPERATURES[0] or model.decoder_noise:
             fake = draw(model, count, temperature=temperature, seed=10_000 + seed, results=results)
-            extracted = extract(fake, features, layers, device=model.device, results=results)
+            extracted = extract(fake, features, layers, device=cache.device, results=results)
             for p in measured:
                 labels = getattr(data, p.split).labels if labelled else None
                 scores[p.name] = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main,

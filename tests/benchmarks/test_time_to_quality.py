@@ -15,6 +15,7 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import load_data
 from cqlib.experiments.record import write_record
 from cqlib.metrics import evaluation
+from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import lite0
 from cqlib.models.registry import build
 from cqlib.util.errors import UserError
@@ -73,7 +74,7 @@ def test_a_model_is_judged_as_for_a_record_and_random_numbers_go_on_as_before(tm
     found = time_to_quality.judge(e, data, CPU)(model)
     assert torch.equal(torch.get_rng_state(), state)
     likelihood, _ = evaluation.likelihood(model, data, e.evaluation)
-    scores, _, _ = evaluation.quality(model, data, e.evaluation, lite0(96), seed=101, cache_dir=tmp_path)
+    scores, _, _ = evaluation.quality(model, data, e.evaluation, FeatureCache(lite0(96), tmp_path), seed=101)
     assert found == pytest.approx({BPD: likelihood[BPD].value, DISTANCE: scores[DISTANCE].value}, rel=1e-6)
 
 

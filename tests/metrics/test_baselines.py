@@ -12,6 +12,7 @@ from cqlib.metrics import baselines as module
 from cqlib.metrics import features
 from cqlib.metrics.baselines import Distances, baselines, best_step, gaussian_pixels, metrics_during_training
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
+from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.metric import Metric
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
@@ -36,7 +37,7 @@ class Copies(System):
 def distances(tmp_path, monkeypatch):
     extractor = Projection()
     monkeypatch.setattr(features, "_extractor", lambda *_: extractor)
-    return Distances(DATA, 16, features.lite0(), tmp_path, torch.device("cpu"))
+    return Distances(DATA, 16, FeatureCache(features.lite0(), tmp_path))
 
 
 def weights(noise):

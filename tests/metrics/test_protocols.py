@@ -14,6 +14,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 from cqlib.data.dataset import Dataset, Split
 from cqlib.metrics import evaluation, features, fidelity, protocols
+from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.protocols import PROTOCOLS, Protocol
 from cqlib.metrics.quantities import QUANTITIES, SCORES
 from cqlib.metrics.resumable import PartialResults
@@ -181,7 +182,7 @@ def measured(monkeypatch, tmp_path):
         )
         data, model = Dataset("d", 8, ("all",), *splits), model or Drawing()
         asked = Evaluation(40, 40, 1, 1, is_images=is_images, protocols=wanted)
-        metrics, grids, notes = evaluation.quality(model, data, asked, on, seed=0, cache_dir=tmp_path, **more)
+        metrics, grids, notes = evaluation.quality(model, data, asked, FeatureCache(on, tmp_path, **more), seed=0)
         return SimpleNamespace(metrics=metrics, grids=grids, notes=notes, data=data, model=model, presets=presets,
                                asked=asked)  # fmt: skip
 
