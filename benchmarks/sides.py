@@ -23,7 +23,7 @@ import torch
 
 from cqlib.cli.tasks import thread_limits
 from cqlib.metrics.precision import full_fp32
-from cqlib.training.device import wall_clock
+from cqlib.training.device import chosen, wall_clock
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
 
@@ -132,8 +132,8 @@ def answer(side: Side, device: torch.device) -> None:
 
 
 def this_device() -> torch.device:
-    """The GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """$CQLIB_DEVICE, else the GPU if there is one."""
+    return chosen()
 
 
 if __name__ == "__main__":

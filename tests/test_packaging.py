@@ -116,7 +116,8 @@ def test_an_environment_of_other_versions_is_not_the_locked_one(tmp_path, monkey
 
 def test_every_import_of_the_package_is_declared():
     modules = metadata.packages_distributions()
-    declared = set(ranges(PROJECT["dependencies"] + EXTRAS["notebooks"] + EXTRAS["data"] + EXTRAS["cluster"]))
+    optional = [line for name in ("notebooks", "data", "cluster", "completion") for line in EXTRAS[name]]
+    declared = set(ranges(PROJECT["dependencies"] + optional))
     declared |= {"nbformat", "traitlets", "markupsafe", "ipython"}  # what nbconvert, jinja2 and jupyterlab hand out
     undeclared = set()
     for file in [*(ROOT / "cqlib").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:

@@ -3,10 +3,10 @@ another, and each resumes from its checkpoint. One actor, the board, carries pro
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +20,32 @@ from cqlib.util.text import gibibytes
 LOSSES = 5
 """How many nodes may be lost under a task before it counts as failed: it may be what brings them down."""
 
+PASSED = ("CQLIB_DEVICE", "CQLIB_TENSORBOARD")
+"""What nodes get of this machine's environment."""
+
 
 class _Board:
-    """What the driver and the tasks know of each other, by names of tasks."""
+    """What the driver and the tasks know of each other: starts and shares done by name; why to stop, and signals."""
 
     def __init__(self) -> None:
         self.starts: dict[str, int] = {}
         self.shares: dict[str, float] = {}
-        self.stop: tuple[str | None, int] = (None, 0)
+        self.stop: tuple[Any, ...] = (None, 0)
 
-    def report(self, name: str, share: float | None) -> tuple[str | None, int]:
+    def report(self, name: str, share: float | None) -> tuple[Any, ...]:
         """From a task, the share done, None when a node starts it; the answer is (why to stop or None, signals)."""
         if share is None:
             self.starts[name] = self.starts.get(name, 0) + 1
         self.shares[name] = share or 0.0
         return self.stop
 
-    def request_stop(self, reason: str, signals: int) -> None:
-        """From the driver."""
-        self.stop = (reason, signals)
-
-    def state(self) -> tuple[dict[str, int], dict[str, float]]:
-        """How often each task was started; share done."""
+    def state(self, *stop: Any) -> tuple[dict[str, int], dict[str, float]]:
+        """From the driver, which may request a stop; the answer is starts and shares."""
+        self.stop = stop or self.stop
         return self.starts, self.shares
 
 
-def _run(task: Task, logs: Path, board: Any) -> Outcome:
+def _run(task: Task, logs: Path, board: Any, environment: dict[str, str]) -> Outcome:
     """One task on a node, in a child process; about once a second it reports its progress and hears whether to stop."""
     import ray
 
@@ -75,7 +75,7 @@ def _run(task: Task, logs: Path, board: Any) -> Outcome:
     talking = threading.Thread(target=talk, daemon=True)
     talking.start()
     heard.wait()
-    (outcome,) = run_here([task], [thread_limits(1)], stop=stop, logs=logs, listener=share)
+    (outcome,) = run_here([task], [{**thread_limits(1), **environment}], stop=stop, logs=logs, listener=share)
     over.set()
     talking.join()
     return outcome
@@ -96,20 +96,18 @@ def run_tasks(
     listener = listener or Listener()
     board: Any = ray.remote(_Board).options(**on(ray.get_runtime_context().get_node_id())).remote()
     run, waiting, outcomes = ray.remote(_run), list(tasks), []
+    # of "cuda:1" the kind: Ray shows a task the card that is its own
+    environment = {name: value.partition(":")[0] for name, value in os.environ.items() if name in PASSED}
     running: dict[Any, Task] = {}
     starts: dict[str, int] = {}
-    began: dict[str, float] = {}
     asked: float | None = None
 
     def end(outcome: Outcome) -> None:
-        if outcome.task.name in began:
-            outcome = replace(outcome, seconds=time.monotonic() - began[outcome.task.name])
         outcomes.append(outcome)
         listener.ended(outcome)
 
     while waiting or running:
         if (reason := stop.reason()) is not None:
-            board.request_stop.remote(reason, stop.signals)
             for task in waiting:
                 end(Outcome(task, "stopped", reason, 0.0))
             waiting, asked = [], asked or time.monotonic()
@@ -120,16 +118,16 @@ def run_tasks(
         while waiting and (jobs is None or len(running) < jobs):
             task = waiting.pop(0)
             try:
-                running[run.options(**_resources(task), max_retries=LOSSES).remote(task, logs, board)] = task
+                placed = run.options(**_resources(task), max_retries=LOSSES)
+                running[placed.remote(task, logs, board, environment)] = task
             except UserError as error:
                 end(Outcome(task, "failed", str(error), 0.0))
         ready, _ = ray.wait(list(running), timeout=0.5) if running else ([], [])
-        counts, shares = ray.get(board.state.remote())
+        counts, shares = ray.get(board.state.remote(*[reason, stop.signals] if reason else []))
         for task in running.values():
             if counts.get(task.name, 0) > starts.get(task.name, 0):
                 listener.started(task, again=task.name in starts)
                 starts[task.name] = counts[task.name]
-                began.setdefault(task.name, time.monotonic())
             if task.name in starts:
                 listener.progress(task, shares[task.name])
         for ref in ready:
@@ -144,7 +142,8 @@ def _resources(task: Task) -> dict[str, float]:
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     memory = task.resources.memory_bytes
-    gpus = task.resources.gpus if any(node.get("GPU") for node in nodes) else 0
+    wanted = os.environ.get("CQLIB_DEVICE") != "cpu" and any(node.get("GPU") for node in nodes)
+    gpus = task.resources.gpus if wanted else 0
     needed = {"CPU": 1, "memory": memory, "GPU": gpus}
     if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
         more = f", {gpus:g} GPU" if gpus else ""

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -65,9 +65,9 @@ def check_nodes(runs_dir: Path, others: Sequence[Path] = ()) -> None:
     runs_dir.mkdir(parents=True, exist_ok=True)
     problems = []
     with tempfile.NamedTemporaryFile(dir=runs_dir, prefix=".cluster-") as mark:
-        look = ray.remote(_look(identity(), mark.name, [str(path) for path in others]))
         nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
-        asked = {look.options(**on(node)).remote(): name for node, name in nodes.items()}
+        question = (identity(), Path(mark.name), others)
+        asked = {ray.remote(_look).options(**on(node)).remote(*question): name for node, name in nodes.items()}
         ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER)
         for ref, name in asked.items():
             try:
@@ -75,7 +75,7 @@ def check_nodes(runs_dir: Path, others: Sequence[Path] = ()) -> None:
             except ray.exceptions.GetTimeoutError:
                 problem = f"does not answer within {ANSWER:.0f} s"
             except ray.exceptions.RayError as error:
-                problem = f"cannot run anything ({one_line(error)[:200]})"
+                problem = f"cannot run cqlib ({one_line(error)[-200:]}): install this repository and its packages there"
             problems += [f"node {name} {problem}"] if problem else []
     if problems:
         raise UserError(f"--cluster: {'; '.join(dict.fromkeys(problems))}")
@@ -88,27 +88,15 @@ def on(node: str) -> dict[str, Any]:
     return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
-def _look(here: dict[str, str], mark: str, others: list[str]) -> Callable[[], str]:
-    """What a node is asked; it answers a problem or "". A function inside a function travels as code, without cqlib."""
-
-    def look() -> str:
-        import os
-
-        try:
-            from cqlib.cli import cluster_nodes
-        except ImportError as error:
-            return f"cannot import cqlib ({error}): install this repository and its packages there"
-        there = cluster_nodes.identity()
-        for name, version in here.items():
-            if there[name] != version:
-                return f"has {name} {there[name]}, this machine {version}: install the same there"
-        folder = os.path.dirname(mark)
-        if not os.path.exists(mark) or not os.access(folder, os.W_OK):
-            return f"does not see {folder} to write to: put --runs-dir on a file system that all nodes share"
-        unseen = [path for path in others if not os.path.exists(path)]
-        return f"does not see {unseen[0]}: put it on a file system that all nodes share" if unseen else ""
-
-    return look
+def _look(here: dict[str, str], mark: Path, others: Sequence[Path]) -> str:
+    """What a node is asked; a problem or ""."""
+    for name, version in identity().items():
+        if here[name] != version:
+            return f"has {name} {version}, this machine {here[name]}: install the same there"
+    if not mark.exists() or not os.access(mark.parent, os.W_OK):
+        return f"does not see {mark.parent} to write to: put --runs-dir on a file system that all nodes share"
+    unseen = [path for path in others if not path.exists()]
+    return f"does not see {unseen[0]}: put it on a file system that all nodes share" if unseen else ""
 
 
 def identity() -> dict[str, str]:

@@ -5,33 +5,48 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cqlib.cli.options import OPTIONS, Parser, absolute_data_path, check_folder, integer, number, path
-from cqlib.experiments.rows import ROWS, label_of
+from cqlib.cli.options import (
+    OPTIONS,
+    Parser,
+    absolute_data_path,
+    check_folder,
+    examples,
+    number,
+    path,
+    set_environment,
+    settings,
+)
+from cqlib.data import SOURCES
+from cqlib.experiments.rows import PROFILES, ROWS, label_of
 from cqlib.util import VERSION
-from cqlib.util.errors import UsageError, UserError, one_line, one_line_errors, unknown
+from cqlib.util.errors import UsageError, UserError, one_line, one_line_errors, to_stderr, unknown
 from cqlib.util.paths import CONTRIBUTED
-from cqlib.util.stop import interrupt_on_sigterm
+from cqlib.util.stop import StopRequest, interrupt_on_sigterm
 
 if TYPE_CHECKING:
     from cqlib.experiments.experiment import Experiment
 
 PROGRAM = "python -m cqlib"
 EXPERIMENT = ("row", "--profile", "--data", "--seed", "--set")
-TRAINING = (*EXPERIMENT, "--runs-dir", "--data-dir", "--time-budget", "--feature-weights")
+TRAINING = (*EXPERIMENT, "--runs-dir", "--data-dir", "--time-budget", "--feature-weights", "--device", "--tensorboard")
+COMPLETIONS = {"row": ROWS, "profile": PROFILES, "data": SOURCES, "device": ("auto", "cpu", "cuda", "mps")}
+"""Values of an option that a shell proposes, with argcomplete."""
 
 Run = Callable[[argparse.Namespace], int]
-COMMANDS: dict[str, tuple[Run, dict[str, dict[str, Any]]]] = {}
-"""Name -> the function that runs it and returns the exit code, its options."""
+COMMANDS: dict[str, tuple[Run, dict[str, dict[str, Any]], tuple[str, ...]]] = {}
+"""Name -> the function that runs it and returns the exit code, its options, examples of what follows its name."""
 
 
-def command(*options: str | tuple[str, dict[str, Any]]) -> Callable[[Run], Run]:
-    """Make a function a command with these options: names of shared ones, or (flag, settings of argparse)."""
+def command(*options: str | tuple[str, dict[str, Any]], ends: Sequence[str]) -> Callable[[Run], Run]:
+    """Make a function a command with these options of `settings`; `ends`: what may follow its name, for --help."""
 
     def register(run: Run) -> Run:
-        COMMANDS[run.__name__] = run, dict((o, OPTIONS[o]) if isinstance(o, str) else o for o in options)
+        COMMANDS[run.__name__] = run, settings(*options), tuple(ends)
         return run
 
     return register
@@ -43,7 +58,7 @@ def _experiment(options: argparse.Namespace) -> "Experiment":
     return experiment(options.row, options.profile, options.data, options.seed, dict(options.changes or ()))
 
 
-@command("--profile", "--data", "--seed", "--runs-dir")
+@command("--profile", "--data", "--seed", "--runs-dir", ends=["", "--profile study"])
 def rows(options: argparse.Namespace) -> int:
     """list the rows of the tables, and which are finished"""
     from cqlib.experiments.experiment import AVAILABLE, experiment
@@ -60,7 +75,7 @@ def rows(options: argparse.Namespace) -> int:
     return 0
 
 
-@command(*EXPERIMENT)
+@command(*EXPERIMENT, ends=["table1/cq-f", "table1/cq-f --profile paper"])
 def show(options: argparse.Namespace) -> int:
     """print the recipe of a row: every value, where `paper` has another, and the parameters of each net"""
     from cqlib.experiments.sheet import sheet
@@ -69,27 +84,24 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-@command(*TRAINING)
+@command(*TRAINING, ends=["table1/cq-f --seed 3", "table1/vae --profile study --set training.steps=3000 --device cpu"])
 def train(options: argparse.Namespace) -> int:
     """train and evaluate a row; a finished row is not run again"""
     return _train(_experiment(options), options)
 
 
 def _train(e: "Experiment", options: argparse.Namespace) -> int:
-    import torch
-
-    from cqlib.cli import costs
+    from cqlib.cli import costs, tasks
     from cqlib.experiments.load import load_data, trained
     from cqlib.experiments.run import run_experiment
     from cqlib.experiments.run_folder import room
 
     if e.profile == "paper" and not trained(e, options.runs_dir):
         load_data(e, options.data_dir)  # reports missing data before anything is measured
-        hardware = costs.hardware(torch.get_num_threads())
         options.runs_dir.mkdir(parents=True, exist_ok=True)
-        expected = costs.known(e, options.runs_dir, (), hardware)
-        expected = expected or costs.estimate_and_keep(e, options.runs_dir, hardware)
-        print(f"{e.row} on {e.data}: {expected}", file=sys.stderr, flush=True)
+        slots, stop = tasks.slots(1), StopRequest()
+        for line in costs.lines({e: 1}, runs_dir=options.runs_dir, records=(), slots=slots, stop=stop):
+            to_stderr(line)
 
     def progress(step: int, steps: int, left: float) -> None:
         end = "\r" if sys.stderr.isatty() else "\n"
@@ -107,11 +119,11 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
         print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")
-    print(room(options.runs_dir), file=sys.stderr)
+    to_stderr(room(options.runs_dir))
     return 0 if record.status == "done" else 1
 
 
-@command(*TRAINING)
+@command(*TRAINING, ends=["table1/cq-f", "table1/cq-f --feature-weights weights.pth"])
 def evaluate(options: argparse.Namespace) -> int:
     """show the metrics of a trained row, measuring those that are missing"""
     from cqlib.experiments.load import fetch_published, trained
@@ -123,7 +135,7 @@ def evaluate(options: argparse.Namespace) -> int:
         published = options.runs_dir / "published"
         if (folder / "model.safetensors").exists() or not (fetch_published(e, published) or trained(e, published)):
             raise UserError(f"{e.variant} has not been trained in {folder}: {e.command}")
-        print(f"not trained here: the published weights are measured, in {published}", file=sys.stderr)
+        to_stderr(f"not trained here: the published weights are measured, in {published}")
         options.runs_dir = published
     return _train(e, options)
 
@@ -131,10 +143,12 @@ def evaluate(options: argparse.Namespace) -> int:
 @command(
     *EXPERIMENT,
     "--runs-dir",
-    ("--n", {"type": integer(1, 10_000), "default": 64, "metavar": "N", "help": "how many images (default: 64)"}),
+    ("--n", {"type": number(1, 10_000, int), "default": 64, "metavar": "N", "help": "how many images (default: 64)"}),
     ("--out", {"type": path, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
     ("--temperature", {"type": number(0, 2), "default": 1.0, "metavar": "T",
                        "help": "1: the model's own distribution (default); 0: the decoder's mean"}),
+    "--device",
+    ends=["table1/cq-f --out samples.png", "table1/cq-f --n 100 --temperature 0 --out means.png"],
 )  # fmt: skip
 def sample(options: argparse.Namespace) -> int:
     """draw images from a trained row or published weights"""
@@ -143,9 +157,10 @@ def sample(options: argparse.Namespace) -> int:
     from cqlib.data.grids import grid_png
     from cqlib.experiments.load import load_system
     from cqlib.metrics.evaluation import draw
+    from cqlib.training.device import chosen
     from cqlib.util.files import write_atomic
 
-    model = load_system(_experiment(options), options.runs_dir)
+    model = load_system(_experiment(options), options.runs_dir).to(chosen())
     images = draw(model, options.n, temperature=options.temperature, seed=options.seed)
     write_atomic(options.out, grid_png(images, columns=round(options.n**0.5), scale=4))
     print(options.out)
@@ -156,6 +171,7 @@ def sample(options: argparse.Namespace) -> int:
     ("first", {"metavar": "A", "help": "a record's file, a run's folder, or the name of either"}),
     ("second", {"metavar": "B"}),
     "--runs-dir",
+    ends=["table1_cq-f--photos10--quick--0 table1_cq-f--photos10--quick--1", "record.json theirs.json"],
 )
 def compare(options: argparse.Namespace) -> int:
     """say why the numbers of two runs differ: what is not the same, the weightiest first, and the spread over seeds"""
@@ -169,7 +185,9 @@ def compare(options: argparse.Namespace) -> int:
     ("row", {**OPTIONS["row"], "nargs": "?", "help": "its weights alone (default: all that are published)"}),
     "--data-dir",
     "--feature-weights",
+    "--device",
     ("--json", {"type": path, "metavar": "FILE", "help": "write the receipt there as well"}),
+    ends=["", "table1/cq-f --json receipt.json"],
 )
 def verify(options: argparse.Namespace) -> int:
     """measure the published weights anew and hold them against their records; exit status 1 where one is off"""
@@ -187,7 +205,8 @@ def verify(options: argparse.Namespace) -> int:
     return 0 if all(check.passed for check in checks) else 1
 
 
-@command(*EXPERIMENT, "--runs-dir", ("folder", {"type": path, "metavar": "DIR", "help": "the folder to write"}))
+@command(*EXPERIMENT, "--runs-dir", ("folder", {"type": path, "metavar": "DIR", "help": "the folder to write"}),
+         ends=["table1/cq-f my-model"])  # fmt: skip
 def card(options: argparse.Namespace) -> int:
     """write a trained row or published weights to a folder as a model hub takes it: weights, config, card"""
     from cqlib.report.model_card import write
@@ -196,7 +215,7 @@ def card(options: argparse.Namespace) -> int:
     return 0
 
 
-@command("--runs-dir", "--data-dir")
+@command("--runs-dir", "--data-dir", ends=["", "--data-dir ~/data"])
 def doctor(options: argparse.Namespace) -> int:
     """show what is installed and present, what is missing, and which file to put where"""
     from cqlib.cli.doctor import report
@@ -205,7 +224,10 @@ def doctor(options: argparse.Namespace) -> int:
     return 0
 
 
-@command(("--from", {**OPTIONS["--runs-dir"], "dest": "runs_dir", "help": "the records (default: runs/)"}), "--out")
+FROM = ("--from", {**OPTIONS["--runs-dir"], "dest": "runs_dir", "help": "the records (default: runs/)"})
+
+
+@command(FROM, "--out", ends=["", "--from runs --out reports/local"])
 def report(options: argparse.Namespace) -> int:
     """render the report from records; nothing is trained"""
     from cqlib.report.page import render
@@ -214,7 +236,21 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
-@command(("runs_dir", {"type": path, "metavar": "RUNS_DIR", "help": "a folder of finished runs"}))
+@command(FROM, ("--csv", {"type": path, "required": True, "metavar": "FILE", "help": "the table to write"}),
+         ends=["--csv records.csv"])  # fmt: skip
+def export(options: argparse.Namespace) -> int:
+    """write all records, of this machine, published and contributed, to a table: a line per record and metric"""
+    from cqlib.cli.export import write_csv
+    from cqlib.experiments.record import load_records
+    from cqlib.util.paths import PUBLISHED
+
+    places = {"here": options.runs_dir, "published": PUBLISHED / "records", "contributed": CONTRIBUTED}
+    lines = write_csv(options.csv, {name: load_records(folder)[0] for name, folder in places.items()})
+    print(f"{options.csv}: {lines} lines")
+    return 0
+
+
+@command(("runs_dir", {"type": path, "metavar": "RUNS_DIR", "help": "a folder of finished runs"}), ends=["runs"])
 def publish(options: argparse.Namespace) -> int:
     """copy the records, samples and small models of finished runs to reports/published/"""
     from cqlib.report.publish import PUBLISHED, publish
@@ -229,6 +265,7 @@ def publish(options: argparse.Namespace) -> int:
     "--runs-dir",
     ("--name", {"required": True, "metavar": "NAME", "help": "yours, as the page shows it; no e-mail address"}),
     ("--out", {"type": path, "default": CONTRIBUTED, "metavar": "DIR", "help": "default: reports/contributed/"}),
+    ends=['table1_cq-f--photos10--quick--0 --name "A. Name"'],
 )
 def contribute(options: argparse.Namespace) -> int:
     """make a folder of a finished run's record, curve and samples that can be sent to this project"""
@@ -239,7 +276,8 @@ def contribute(options: argparse.Namespace) -> int:
     return 0
 
 
-@command(("folder", {"type": path, "metavar": "FOLDER", "help": "what `contribute` has made"}))
+@command(("folder", {"type": path, "metavar": "FOLDER", "help": "what `contribute` has made"}),
+         ends=["reports/contributed/table1_cq-f--cifar10--paper--0"])  # fmt: skip
 def check(options: argparse.Namespace) -> int:
     """say whether a contribution is whole, clean, of a known commit, of today's recipe, measured as today"""
     from cqlib.report.contributed import check
@@ -249,7 +287,7 @@ def check(options: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-@command()
+@command(ends=[""])
 def readme(options: argparse.Namespace) -> int:
     """render README.md and docs anew from the published records"""
     from cqlib.report import readme
@@ -258,7 +296,8 @@ def readme(options: argparse.Namespace) -> int:
     return 0
 
 
-@command(("names", {"nargs": "+", "metavar": "NAME", "help": "cifar10, celeba, …"}), "--data-dir")
+@command(("names", {"nargs": "+", "metavar": "NAME", "help": "cifar10, celeba, …"}), "--data-dir",
+         ends=["cifar10 celeba --data-dir ~/data"])  # fmt: skip
 def fetch(options: argparse.Namespace) -> int:
     """download published data sets"""
     from cqlib import data
@@ -269,6 +308,28 @@ def fetch(options: argparse.Namespace) -> int:
     return 0
 
 
+def _values(option: str, **_: Any) -> Sequence[str]:
+    return tuple(COMPLETIONS.get(option, ()))
+
+
+def parser() -> Parser:
+    """The parser of all commands, whose values a shell can complete."""
+    made = Parser(prog=PROGRAM, epilog="exit status: 0 done; 1 failed; 2 wrong usage; 3 stopped, its state saved")
+    made.add_argument("--version", action="version", version=f"cqlib {VERSION}")
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (run, arguments, ends) in COMMANDS.items():
+        about, shown = str(run.__doc__), examples(*(f"{PROGRAM} {name} {end}".rstrip() for end in ends))
+        sub = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=shown)
+        for flag, values in arguments.items():
+            action: Any = sub.add_argument(flag, **values)
+            action.completer = partial(_values, action.dest)
+    with suppress(ImportError):
+        import argcomplete
+
+        argcomplete.autocomplete(made)
+    return made
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Errors are one line on stderr (`cqlib.util.errors.one_line_errors`)."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -276,15 +337,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupt_on_sigterm()  # until there is something to save
         if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
             raise unknown("command", argv[0], COMMANDS)
-        parser = Parser(prog=PROGRAM, epilog="exit status: 0 done; 1 failed; 2 wrong usage; 3 stopped, its state saved")
-        parser.add_argument("--version", action="version", version=f"cqlib {VERSION}")
-        commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-        for name, (run, arguments) in COMMANDS.items():
-            about = str(run.__doc__)
-            sub = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-            for flag, settings in arguments.items():
-                sub.add_argument(flag, **settings)
-        options = parser.parse_args(argv)
+        options = parser().parse_args(argv)
+        set_environment(options)
         if getattr(options, "data", None) is not None:
             options.data = absolute_data_path(options.data, getattr(options, "data_dir", None))
         return COMMANDS[vars(options).pop("command")][0](options)

@@ -64,22 +64,20 @@ def _features(data_dir: Path | None) -> Iterator[str]:
 
     def verified(found: features.Features) -> str:
         size = megabytes(found.weights.stat().st_size)
-        return f"{found.weights} ({size}, SHA-256 {found.weights_sha256[:16]}… as published)"
+        return f"{found.weights} ({size}, SHA-256 {found.weights_sha256[:16]}… as published); Apache 2.0"
 
     try:
-        yield f"+ lite0 features: {verified(features.lite0())}; Apache 2.0, comes with pip"
+        yield f"+ lite0 features: {verified(features.lite0())}, comes with pip"
     except UserError as error:
         yield f"- lite0 features: {error}"
     try:
-        path = features.local_inception(data_dir)
-        if path is not None:  # a damaged file is refused
-            yield f"+ Inception features: {verified(features.inception(path))}; Apache 2.0; profile paper takes them"
+        if path := features.local_inception(data_dir):  # a damaged file is refused
+            yield f"+ Inception features: {verified(features.inception(path))}; profile paper takes them"
             yield f"    by itself, other profiles with ./run_all.sh --feature-weights {path}"
             return
-        why = f"not in {published.home(data_dir)}, nor where torch-fidelity keeps it"
+        yield f"- Inception features: not in {published.home(data_dir)}, nor where torch-fidelity keeps it"
     except UserError as error:
-        why = str(error)
-    yield f"- Inception features: {why}"
+        yield f"- Inception features: {error}"
     weights = f"{features.INCEPTION_FILE} (95 MB, SHA-256 {features.INCEPTION_SHA256[:8]}…)"
     yield f"    put there {weights} from {features.URL_INCEPTION_V3}"
     yield "    or give any file by --feature-weights; profile paper also fetches it by itself; Apache 2.0"

@@ -6,11 +6,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cqlib.data import SOURCES, is_path
+from cqlib.data import SOURCES, find, is_path, local_folder
 from cqlib.experiments.ablations import BY_NAME
 from cqlib.experiments.rows import (
     PROFILES,
@@ -22,8 +22,13 @@ from cqlib.experiments.rows import (
     label_of,
     notebooks,
 )
-from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown
+from cqlib.util.errors import UsageError, UserError, one_line_errors, to_stderr, unknown
 from cqlib.util.paths import ROOT
+
+
+def examples(*commands: str) -> str:
+    """The block of a command's --help."""
+    return "".join(["examples:\n", *(f"  {command}\n" for command in commands), "\n"])
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,40 +57,49 @@ class Parser(argparse.ArgumentParser):
         return parsed, []
 
 
-def integer(low: int, high: int) -> Callable[[str], int]:
-    """A parser of integers from `low` to `high`, in plain digits."""
-
-    def parse(text: str) -> int:
-        if not re.fullmatch("[0-9]{1,20}", text) or not low <= int(text) <= high:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def number(low: float, high: float) -> Callable[[str], float]:
+def number(low: float, high: float, kind: type[int] | type[float] = float) -> Callable[[str], Any]:
     """A parser of numbers from `low` to `high`."""
 
     def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"'{text}' is not a number from {low:g} to {high:g}")
-        return value
+        with suppress(ValueError):
+            if text.isascii() and low <= (value := kind(text)) <= high:
+                return value
+        name = "whole number" if kind is int else "number"
+        raise argparse.ArgumentTypeError(f"'{text}' is not a {name} from {low} to {high}")
 
     return parse
 
 
-seed = integer(0, 2**31 - 1)
+seed = number(0, 2**31 - 1, int)
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """`5`: seeds 0 to 4; `0,3`: those two; `7,`: seed 7 alone."""
-    if "," in text:
-        return comma_separated(seed)(text)
-    return tuple(range(integer(1, 1000)(text)))
+    """`5`, `0-4`: seeds 0 to 4; `0,3`: those two; `7,`: seed 7 alone."""
+    if "," not in text and "-" not in text:
+        return tuple(range(number(1, 1000, int)(text)))
+    found: list[int] = []
+    for part in comma_separated(str)(text):
+        first, dash, last = part.partition("-")
+        begin = seed(first)
+        found += range(begin, number(begin, begin + 999, int)(last if dash else first) + 1)
+    return tuple(dict.fromkeys(found))
+
+
+def device(text: str) -> str:
+    """The name of a device; whether there is one is seen once torch is there."""
+    if not re.fullmatch("auto|cpu|mps|cuda(:[0-9]{1,2})?", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a device: auto, cpu, cuda, cuda:1, … or mps")
+    return text
+
+
+def set_environment(options: argparse.Namespace) -> None:
+    """Hand the device and the wish for TensorBoard to all that this process does and starts; before torch is loaded,
+    which MPS's way out to the CPU needs."""
+    os.environ |= {"CQLIB_DEVICE": options.device} if getattr(options, "device", None) else {}
+    os.environ |= {"CQLIB_TENSORBOARD": "1"} if getattr(options, "tensorboard", False) else {}
+    if os.environ.get("CQLIB_DEVICE") == "mps":
+        os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+        to_stderr("device mps: operators that it lacks run on the CPU (PYTORCH_ENABLE_MPS_FALLBACK)")
 
 
 def comma_separated(parse_part: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
@@ -137,16 +151,11 @@ def absolute_data_path(name: str, data_dir: Path | None) -> str:
     """The data set `name` with its path, if it has one, absolute: notebooks and workers run in other folders. A path
     that lies under `data_dir` (default: $CQLIB_DATA), searched first, or does not exist stays as it is."""
     kind, _, text = name.partition(":")
-    if f"{kind}:PATH" not in SOURCES:
+    folder = local_folder(data_dir)
+    if f"{kind}:PATH" not in SOURCES or (folder and find(text, folder) == folder / text):
         return name
-    folder = data_dir or os.environ.get("CQLIB_DATA")
-    try:
-        file = Path(text).expanduser()
-        if folder and not file.is_absolute() and (Path(folder).expanduser() / file).exists():
-            return name
-        return f"{kind}:{file.absolute()}" if file.exists() else name
-    except (OSError, RuntimeError, ValueError):  # too long, no such ~user, a NUL: loading it reports that
-        return name
+    found = find(text, Path())
+    return f"{kind}:{found.absolute()}" if found else name
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -163,71 +172,64 @@ OPTIONS: dict[str, dict[str, Any]] = {
               "help": "the report (default: reports/local/)"},
     "--data-dir": {"type": path, "metavar": "DIR", "help": "local data sets (default: $CQLIB_DATA, else data/)"},
     "--feature-weights": {"type": path, "metavar": "FILE", "help": "torch-fidelity's Inception weights"},
-    "--time-budget": {"type": number(0.01, 1e6), "metavar": "MINUTES", "help": "stop after this time; resumed later"},
+    "--time-budget": {"type": number(0.01, 10**6), "metavar": "MINUTES", "help": "stop after this time; resumed later"},
+    "--device": {"type": device, "metavar": "NAME",
+                 "help": "auto, cpu, cuda, cuda:1, mps (default: $CQLIB_DEVICE, else auto: a CUDA GPU, or the CPU)"},
+    "--tensorboard": {"action": "store_true", "help": "the losses for TensorBoard too, in the run's folder"},
 }  # fmt: skip
 """Options that several commands share."""
 
-RUN_ALL: dict[str, dict[str, Any]] = {
-    "--profile": OPTIONS["--profile"],
-    "--only": {"type": comma_separated(check_target), "default": (), "metavar": "NAME,…",
-               "help": "notebooks (table1, figure_samples), rows (table1/cq-f), ablations or all; "
-                       "default: every notebook, with the rows of Table 1"},
-    "--data": {"type": comma_separated(check_data), "default": (), "metavar": "NAME,…",
-               "help": "data sets (default: photos10; for paper those of the table)"},
-    "--data-dir": OPTIONS["--data-dir"],
-    "--feature-weights": OPTIONS["--feature-weights"],
-    "--seeds": {"type": seeds, "default": (0,), "metavar": "N|LIST",
-                "help": "5: seeds 0 to 4; 0,3: these two; 7,: seed 7 alone (default: seed 0)"},
-    "--set": OPTIONS["--set"],
-    "--runs-dir": OPTIONS["--runs-dir"],
-    "--out": OPTIONS["--out"],
-    "--jobs": {"type": integer(1, 10**6), "metavar": "N",
-               "help": "rows at a time, each with its share of the cores (default: one per core, or per GPU)"},
-    "--cluster": {"type": address, "metavar": "ADDRESS",
-                  "help": "run the rows on a Ray cluster, given as HOST:PORT (extra: cluster)"},
-    "--time-budget": OPTIONS["--time-budget"],
-    "--locked": {"action": "store_true", "help": "install the versions that were tested (requirements.lock)"},
-    "--no-train": {"action": "store_true",
-                   "help": "train nothing: notebooks and report from what there is, here and published"},
-    "--list": {"action": "store_true",
-               "help": "list rows, notebooks, data sets and profiles, and the time and memory that the rows of this "
-                       "command take here, then stop"},
-}  # fmt: skip
+
+def settings(*options: str | tuple[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Flag -> settings of argparse, of shared options by their names and of others by both."""
+    return dict((option, OPTIONS[option]) if isinstance(option, str) else option for option in options)
+
+
+RUN_ALL = settings(
+    "--profile",
+    ("--only", {"type": comma_separated(check_target), "default": (), "metavar": "NAME,…",
+                "help": "notebooks (table1, figure_samples), rows (table1/cq-f), ablations or all; "
+                        "default: every notebook, with the rows of Table 1"}),
+    ("--data", {"type": comma_separated(check_data), "default": (), "metavar": "NAME,…",
+                "help": "data sets (default: photos10; for paper those of the table)"}),
+    "--data-dir", "--feature-weights",
+    ("--seeds", {"type": seeds, "default": (0,), "metavar": "N|LIST",
+                 "help": "5 or 0-4: seeds 0 to 4; 0,3: these two; 7,: seed 7 alone (default: seed 0)"}),
+    "--set", "--runs-dir", "--out",
+    ("--jobs", {"type": number(1, 10**6, int), "metavar": "N",
+                "help": "rows at a time, each with its share of the cores (default: one per core, or per GPU)"}),
+    ("--cluster", {"type": address, "metavar": "ADDRESS",
+                   "help": "run the rows on a Ray cluster, given as HOST:PORT (extra: cluster)"}),
+    "--time-budget", "--device", "--tensorboard",
+    ("--locked", {"action": "store_true", "help": "install the versions that were tested (requirements.lock)"}),
+    ("--no-train", {"action": "store_true",
+                    "help": "train nothing: notebooks and report from what there is, here and published"}),
+    ("--list", {"action": "store_true",
+                "help": "list rows, notebooks, data sets and profiles, and the time and memory that the rows of this "
+                        "command take here, then stop"}),
+)  # fmt: skip
 """Options of run_all.sh."""
+PROGRAM = "./run_all.sh"
+EXAMPLES = ("./run_all.sh --no-train", "./run_all.sh --only table1/cq-f --seeds 0-4", "./run_all.sh --only all --list",
+            "./run_all.sh --profile paper --only table1 --data-dir ~/data --time-budget 600")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of run_all.sh. Paths are absolute; `only` and `data` are empty by default."""
-
-    profile: str
-    only: tuple[str, ...]
-    data: tuple[str, ...]
-    data_dir: Path | None
-    feature_weights: Path | None
-    seeds: tuple[int, ...]
-    changes: dict[str, str]
-    runs_dir: Path
-    out: Path
-    jobs: int | None
-    cluster: str | None
-    time_budget: float | None
-    locked: bool
-    no_train: bool
-    list: bool
+Options = argparse.Namespace
+"""Those of run_all.sh by name. Paths are absolute; `changes` is a dict; `only` and `data` are empty by default."""
 
 
 def parse(argv: Sequence[str]) -> Options:
     """The options in `argv`. UsageError for a wrong one, UserError for a missing file, SystemExit(0) after --help."""
     parser = Parser(
-        prog="./run_all.sh",
+        prog=PROGRAM,
         description="Trains what is missing, runs the notebooks and renders one report: the paper's tables\n"
         "and figures, paper number beside measured number, with verdicts.",
-        epilog="exit status: 0 all done; 1 something failed, the report names it; 2 wrong usage, nothing\n"
+        epilog=examples(*EXAMPLES)
+        + "exit status: 0 all done; 1 something failed, the report names it; 2 wrong usage, nothing\n"
         "written; 3 stopped early (time budget, Ctrl-C, SIGTERM): run it again to resume.",
     )
-    for flag, settings in RUN_ALL.items():
-        parser.add_argument(flag, **settings)
+    for flag, values in RUN_ALL.items():
+        parser.add_argument(flag, **values)
     parsed = parser.parse_args(argv)
     parsed.changes = dict(parsed.changes or ())
     parsed.data = tuple(dict.fromkeys(absolute_data_path(name, parsed.data_dir) for name in parsed.data))
@@ -238,7 +240,7 @@ def parse(argv: Sequence[str]) -> Options:
     for flag, folder in (("--runs-dir", parsed.runs_dir), ("--out", parsed.out)):
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{flag}: {folder} is a file, not a folder")
-    return Options(**vars(parsed))
+    return parsed
 
 
 def listing() -> str:

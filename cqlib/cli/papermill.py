@@ -157,16 +157,13 @@ class _Renderer(IPythonRenderer):
         return mathml(body)
 
 
-class _Exporter(HTMLExporter):
-    @pass_context
-    def markdown2html(self, context: Any, source: str) -> str:
-        """nbconvert's filter of this name, with `_Renderer`."""
-        attachments = context.get("cell", {}).get("attachments", {})
-        path = context.get("resources", {}).get("metadata", {}).get("path", "")
-        renderer = _Renderer(
-            escape=False, attachments=attachments, embed_images=True, path=path, exclude_anchor_links=True
-        )
-        return MarkdownWithMath(renderer=renderer).render(source)
+@pass_context
+def _to_html(context: Any, source: str) -> str:
+    """nbconvert's filter of Markdown, with `_Renderer`."""
+    attachments = context.get("cell", {}).get("attachments", {})
+    path = context.get("resources", {}).get("metadata", {}).get("path", "")
+    renderer = _Renderer(escape=False, attachments=attachments, embed_images=True, path=path, exclude_anchor_links=True)
+    return MarkdownWithMath(renderer=renderer).render(source)
 
 
 def mathml(latex: str, display: str = "inline") -> str:
@@ -185,7 +182,6 @@ def page(notebook: nbformat.NotebookNode, folder: Path | str, name: str) -> str:
     shown = [cell for cell in notebook.cells if "colab" not in cell.metadata.get("tags", [])]
     notebook = nbformat.from_dict({**notebook, "cells": shown})
     template = (TEMPLATES / "executed.html.j2").read_text()
-    exporter = _Exporter(config=Config(HTMLExporter={"embed_images": True}), raw_template=template)
-    resources = {"metadata": {"path": str(folder), "name": name}}
-    body, _ = exporter.from_notebook_node(notebook, resources)
+    exporter = HTMLExporter(embed_images=True, raw_template=template, filters={"markdown2html": _to_html})
+    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"path": str(folder), "name": name}})
     return body

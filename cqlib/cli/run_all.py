@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +17,13 @@ from cqlib.cli import cluster, cluster_nodes, options
 from cqlib.cli.options import Options
 from cqlib.cli.progress import Progress
 from cqlib.cli.tasks import Outcome, Task, run_tasks, slots
+from cqlib.data import local_folder
 from cqlib.data.catalogue import entry_of
 from cqlib.experiments import ablations
-from cqlib.experiments.record import Record, load_records
+from cqlib.experiments.record import load_records
 from cqlib.experiments.rows import ROWS, default_data, notebook_runs, notebooks
 from cqlib.experiments.variants import Changes
-from cqlib.util.errors import UsageError, UserError, one_line_errors
+from cqlib.util.errors import UsageError, UserError, one_line_errors, to_stderr
 from cqlib.util.files import remove_leftovers, write_atomic
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.stop import StopRequest
@@ -35,18 +36,13 @@ RECORDS = PUBLISHED / "records"
 
 
 class Plan(NamedTuple):
-    """What to do: experiments, each once, and notebooks by file."""
+    """What to do: experiments, each once, and notebooks by file; how many more are finished, and a failure per data set
+    that cannot be loaded."""
 
     experiments: tuple[Experiment, ...]
     notebooks: tuple[Path, ...]
-
-
-class Pending(NamedTuple):
-    """How many experiments are finished; those to run; a failure per data set that cannot be loaded."""
-
-    finished: int
-    experiments: tuple[Experiment, ...]
-    absent: tuple[Outcome, ...]
+    finished: int = 0
+    absent: tuple[Outcome, ...] = ()
 
 
 def plan(opts: Options) -> Plan:
@@ -80,9 +76,10 @@ def plan(opts: Options) -> Plan:
     return Plan(() if opts.no_train else tuple(once.values()), tuple(dict.fromkeys(files)))
 
 
-def pending(opts: Options, todo: Plan, features: Features | None = None) -> Pending:
-    """What is finished, with scores on `features` (None: on any), what is to run, and which of its data sets cannot be
-    loaded. Large data sets are converted here, once, before anything trains."""
+def pending(opts: Options, todo: Plan, features: Features | None = None) -> Plan:
+    """What is left of a plan: an experiment is finished with scores on `features` (None: on any). Large data sets are
+    converted here, once, before anything trains. UserError, one line, when nothing is finished and no data set can be
+    loaded."""
     from cqlib.experiments.load import load_data
     from cqlib.experiments.run import finished, scored
     from cqlib.experiments.run_folder import tidied
@@ -105,45 +102,41 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Pend
                 problems[e.data] = Outcome(Task(f"data set {e.data}", "", None), "failed", str(error), 0.0)
         if problems[e.data] is None:
             to_run.append(e)
-    return Pending(done, tuple(to_run), tuple(filter(None, problems.values())))
+    absent = tuple(filter(None, problems.values()))
+    if absent and not to_run and not done:
+        raise UserError("; ".join(outcome.message for outcome in absent))
+    return Plan(tuple(to_run), todo.notebooks, done, absent)
 
 
 def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
     """One task per experiment, the longest first."""
-    from cqlib.cli.costs import needs
+    from cqlib.cli.costs import NEEDS
 
-    records = _records(opts)
-    data_dir = opts.data_dir or os.environ.get("CQLIB_DATA")  # a node of a cluster has another environment
+    data_dir = local_folder(opts.data_dir)  # a node of a cluster has another environment
     common = {"runs_dir": opts.runs_dir, "data_dir": data_dir, "feature_weights": opts.feature_weights}
     train = "cqlib.cli.tasks:train_row"
-    tasks = [Task(e.title, train, {"e": e, **common}, e.cost, needs(e, records)) for e in experiments]
+    tasks = [Task(e.title, train, {"e": e, **common}, e.cost, NEEDS[e.profile]) for e in experiments]
     return sorted(tasks, key=lambda task: -task.cost)
 
 
-def _records(opts: Options) -> list[Record]:
-    """What was measured here and elsewhere."""
-    return load_records(opts.runs_dir)[0] + load_records(RECORDS)[0]
-
-
-def expected_costs(
-    opts: Options, to_run: Iterable[Experiment], stop: StopRequest, listed: Iterable[Experiment] = ()
-) -> Iterator[str]:
-    """Lines on the time and the memory that `to_run` takes here, and, finished or not, the rows of `listed`."""
+def expected_costs(opts: Options, todo: Plan, stop: StopRequest, *, listed: bool = False) -> Iterator[str]:
+    """Lines on the time and the memory that what is not finished takes here; if `listed`, on what is finished too."""
     from cqlib.cli import costs
+    from cqlib.experiments.run import finished
 
-    seeds = Counter({replace(e, seed=0): 0 for e in listed})
-    seeds.update(replace(e, seed=0) for e in to_run)
-    return costs.lines(seeds, runs_dir=opts.runs_dir, records=_records(opts), slots=slots(opts.jobs), stop=stop)
+    seeds: Counter[Experiment] = Counter()
+    for e in todo.experiments:
+        open_seeds = int(finished(e, opts.runs_dir) is None)
+        if listed or open_seeds:
+            seeds[replace(e, seed=0)] += open_seeds
+    records = load_records(opts.runs_dir)[0] + load_records(RECORDS)[0]
+    return costs.lines(seeds, runs_dir=opts.runs_dir, records=records, slots=slots(opts.jobs), stop=stop)
 
 
 def show(opts: Options, stop: StopRequest) -> int:
     """What `--list` says of the rows that the same command without it would run; the exit code."""
-    from cqlib.experiments.run import finished
-
-    todo = plan(opts)
-    to_run = [e for e in todo.experiments if finished(e, opts.runs_dir) is None]
     print("\nrows of this command, and what they take on this machine", flush=True)
-    for line in expected_costs(opts, to_run, stop, todo.experiments):
+    for line in expected_costs(opts, plan(opts), stop, listed=True):
         print(line, flush=True)
     return 3 if stop.requested else 0
 
@@ -159,8 +152,8 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
         "seeds": list(opts.seeds),
         "changes": opts.changes,
         "runs_dir": str(opts.runs_dir),
-        "data_dir": None if opts.data_dir is None else str(opts.data_dir),
-        "feature_weights": None if opts.feature_weights is None else str(opts.feature_weights),
+        "data_dir": opts.data_dir and str(opts.data_dir),
+        "feature_weights": opts.feature_weights and str(opts.feature_weights),
     }
     folder, records = opts.out / "notebooks", (opts.runs_dir, RECORDS)
     given = {file: {**parameters, "train": False} if opts.no_train and "train" in declared(file) else parameters
@@ -191,12 +184,6 @@ def collect_records(runs_dir: Path, out: Path) -> None:
         write_atomic(out / "records" / f"{file.parent.name}.json", file.read_bytes())
 
 
-def _refuse_without_data(found: Pending) -> None:
-    """UserError, one line, when no data set can be loaded and nothing was finished before."""
-    if found.absent and not found.experiments and not found.finished:
-        raise UserError("; ".join(outcome.message for outcome in found.absent))
-
-
 def _files_read(experiments: Sequence[Experiment], opts: Options) -> list[Path]:
     """The files and folders that the experiments read and that do not come with the packages."""
     from cqlib.data import published
@@ -211,36 +198,36 @@ def reproduce(opts: Options, stop: StopRequest) -> int:
     """Everything, in order; the exit code."""
     with cluster_nodes.connected(opts.cluster) if opts.cluster else nullcontext():
         from cqlib.metrics.features import features_for
+        from cqlib.training import device, tensorboard
 
+        device.chosen(), tensorboard.wanted()  # which say what is missing
         if opts.time_budget is not None:
             stop.deadline = time.monotonic() + 60 * opts.time_budget
         todo = plan(opts)
         with stop.at_once():  # while data sets are fetched and converted, for there is nothing to save
             if opts.profile == "paper":  # where the features may have to be fetched
-                _refuse_without_data(pending(opts, todo))
+                pending(opts, todo)
             features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile)
             features.check()  # once, before many processes do
-            opts = replace(opts, feature_weights=features.weights if features.name == "inception" else None)
+            opts.feature_weights = features.weights if features.name == "inception" else None
             found = pending(opts, todo, features)
-        _refuse_without_data(found)
         opts.out.mkdir(parents=True, exist_ok=True)
         if not os.access(opts.out, os.W_OK | os.X_OK):  # now, not after days of training
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(opts.out))
-        outcomes = list(found.absent)
-        for outcome in outcomes:
-            _say(f"{outcome.task.name}: {outcome.message}")
-        _say(f"rows: {len(todo.experiments)} in all, {found.finished} finished before, {len(found.experiments)} to run")
+        for outcome in found.absent:
+            to_stderr(f"{outcome.task.name}: {outcome.message}")
+        rows, open_rows = len(todo.experiments), len(found.experiments)
+        to_stderr(f"rows: {rows} in all, {found.finished} finished before, {open_rows} to run")
         if opts.cluster is not None and found.experiments:
             with stop.at_once():
                 cluster_nodes.check_nodes(opts.runs_dir, _files_read(found.experiments, opts))
         elif opts.profile == "paper":
-            for line in expected_costs(opts, found.experiments, stop):
-                _say(line)
-        outcomes += work(row_tasks(opts, found.experiments), opts, stop)
-        opts = replace(opts, cluster=None)  # notebooks read what the rows have left
-        tasks = notebook_tasks(opts, todo)
-        books = len(todo.notebooks)
-        _say(f"notebooks: {books} in all, {books - len(tasks)} up to date, {len(tasks)} to run")
+            for line in expected_costs(opts, found, stop):
+                to_stderr(line)
+        outcomes = [*found.absent, *work(row_tasks(opts, found.experiments), opts, stop)]
+        opts.cluster = None  # notebooks read what the rows have left
+        tasks, books = notebook_tasks(opts, todo), len(todo.notebooks)
+        to_stderr(f"notebooks: {books} in all, {books - len(tasks)} up to date, {len(tasks)} to run")
         outcomes += work(tasks, opts, stop)
         return _report(opts, [outcome for outcome in outcomes if outcome.status != "done"], stop)
 
@@ -258,16 +245,12 @@ def _report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
                         profile=opts.profile)  # fmt: skip
     failed = sum(outcome.status == "failed" for outcome in bad)
     if failed:
-        _say(f"{failed} failed; run it again to retry them; the logs are in {_logs(opts)}")
+        to_stderr(f"{failed} failed; run it again to retry them; the logs are in {_logs(opts)}")
     if any(outcome.status == "stopped" for outcome in bad):
-        _say(f"{f'stopped: {stop.requested}' if stop.requested else 'stopped'}; run it again to resume")
-    _say(run_folder.room(opts.runs_dir))
+        to_stderr(f"{f'stopped: {stop.requested}' if stop.requested else 'stopped'}; run it again to resume")
+    to_stderr(run_folder.room(opts.runs_dir))
     print(f"report: {index}", flush=True)
     return 1 if failed == len(bad) > 0 else 3 if bad else 0
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -276,6 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with stop.listening():
         with one_line_errors("run_all.sh"):
             opts = options.parse(sys.argv[1:] if argv is None else argv)
+            options.set_environment(opts)
         with one_line_errors("run_all.sh", opts.runs_dir / "logs"):
             return show(opts, stop) if opts.list else reproduce(opts, stop)
     raise AssertionError("unreachable")

@@ -17,12 +17,14 @@ from pkgutil import resolve_name
 from typing import Any, Literal
 
 from cqlib.util.errors import UserError, one_line
-from cqlib.util.files import remove_leftovers
 from cqlib.util.paths import ROOT
 from cqlib.util.stop import StopRequest, interrupt_on_sigterm
 
 GRACE = 120.0
 """Seconds between SIGTERM, upon which a child saves its state, and SIGKILL."""
+
+
+Status = Literal["done", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -49,28 +51,20 @@ class Outcome:
     """How a task ended, with one line that says why when it did not succeed."""
 
     task: Task
-    status: Literal["done", "stopped", "failed"]
+    status: Status
     message: str
     seconds: float
 
 
 class Listener:
-    """What `run_tasks` calls as tasks proceed."""
+    """What `run_tasks` calls as tasks proceed: one has begun (`again`: a node takes over what another one began), has
+    done a share in [0, 1], has a line for the user, has ended or never began; and `waiting` at least twice a second."""
 
-    def started(self, task: Task, *, again: bool = False) -> None:
-        """A process has begun; `again` where another node of a cluster resumes the task of a lost one."""
-
-    def progress(self, task: Task, share: float) -> None:
-        """The share in [0, 1] that is done."""
-
-    def note(self, task: Task, text: str) -> None:
-        """A line for the user."""
-
-    def ended(self, outcome: Outcome) -> None:
-        """The process has ended, or never began."""
-
-    def waiting(self) -> None:
-        """Called at least twice a second."""
+    def started(self, task: Task, *, again: bool = False) -> None: ...
+    def progress(self, task: Task, share: float) -> None: ...
+    def note(self, task: Task, text: str) -> None: ...
+    def ended(self, outcome: Outcome) -> None: ...
+    def waiting(self) -> None: ...
 
 
 def cores() -> int:
@@ -88,14 +82,18 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
     the cores, as threads, and a GPU if there are any. $OMP_NUM_THREADS, where set, is the number of threads."""
     import torch
 
+    from cqlib.training.device import chosen
+
     gpus: list[str] = []
-    if torch.cuda.is_available():
+    if (device := chosen()).type == "cuda":
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         gpus = visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
-    count = jobs or len(gpus) or cores()
+        gpus = gpus if device.index is None else [gpus[device.index]]
+    count = jobs or len(gpus) or (1 if device.type == "mps" else cores())
     threads = os.environ.get("OMP_NUM_THREADS", "")
     limits = thread_limits(int(threads) if threads.isdigit() else max(1, cores() // count))
-    return [{**limits, **({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {})} for i in range(count)]
+    cards = [{"CUDA_VISIBLE_DEVICES": gpu, "CQLIB_DEVICE": "cuda"} for gpu in gpus] or [{}]
+    return [{**limits, **cards[i % len(cards)]} for i in range(count)]
 
 
 def prepare(slot: Mapping[str, str]) -> Any:
@@ -132,7 +130,6 @@ def run_tasks(
     running: list[_Child] = []
     context = prepare(slots[0])
     logs.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(logs, older=86400.0)
 
     def end(outcome: Outcome) -> None:
         outcomes.append(outcome)
@@ -148,11 +145,10 @@ def run_tasks(
         while waiting and free:
             running.append(_Child(waiting.pop(0), free.pop(0), logs, context))
             listener.started(running[-1].task)
-        ready = wait([child.awaited for child in running], timeout=0.5)
-        for child in [child for child in running if child.awaited in ready]:
-            if child.open:
-                child.receive(listener)
-            else:
+        ended = wait([child.process.sentinel for child in running], timeout=0.5)
+        for child in list(running):
+            child.receive(listener)
+            if child.process.sentinel in ended:
                 running.remove(child)
                 free.append(child.slot)
                 end(child.outcome(stop))
@@ -164,34 +160,25 @@ class _Child:
     """A task's process."""
 
     def __init__(self, task: Task, slot: Mapping[str, str], logs: Path, context: Any) -> None:
-        self.task, self.slot, self.began = task, slot, time.monotonic()
-        self.message, self.open = "", True
+        self.task, self.slot, self.message, self.began = task, slot, "", time.monotonic()
         self.asked: float | None = None  # when it was asked to stop
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in task.name)
-        self.log, self.kept = logs / f".{name}.{os.getpid()}.tmp", logs / f"{name}.log"
+        self.log = logs / f"{name}.log"
         self.messages, theirs = context.Pipe(duplex=False)
         self.process = context.Process(target=_child, args=(task, dict(slot), self.log, theirs), daemon=True)
         self.process.start()
         theirs.close()
 
-    @property
-    def awaited(self) -> Any:
-        """Its messages, and when there will be no more its end."""
-        return self.messages if self.open else self.process.sentinel
-
     def receive(self, listener: Listener) -> None:
-        """Take one message, or see that there will be no more."""
-        try:
-            message = self.messages.recv()
-        except (EOFError, OSError):
-            self.open = False
-            self.messages.close()
-            return
-        self.message = message.get("message", self.message)
-        if "note" in message:
-            listener.note(self.task, message["note"])
-        if "progress" in message:
-            listener.progress(self.task, message["progress"])
+        """Take the messages that have come."""
+        with suppress(EOFError, OSError):  # there will be no more
+            while self.messages.poll():
+                message = self.messages.recv()
+                self.message = message.get("message", self.message)
+                if "note" in message:
+                    listener.note(self.task, message["note"])
+                if "progress" in message:
+                    listener.progress(self.task, message["progress"])
 
     def stop(self, now: bool) -> None:
         """SIGTERM once; SIGKILL when `now` or when the grace is over."""
@@ -204,22 +191,23 @@ class _Child:
     def outcome(self, stop: StopRequest) -> Outcome:
         """How it ended; the log of a failure stays."""
         self.process.join()
-        code, seconds = self.process.exitcode, time.monotonic() - self.began
-        log = None
-        with suppress(OSError):  # the folder was cleared meanwhile
-            if code and self.log.stat().st_size:
-                log = self.log.replace(self.kept)
-            else:
-                self.log.unlink()
+        status: Status = "failed"
+        code, message = self.process.exitcode, self.message
         if code == 0:
-            return Outcome(self.task, "done", self.message, seconds)
-        if code == 3 or (self.asked is not None and code < 0):
-            return Outcome(self.task, "stopped", self.message or stop.requested or "", seconds)
-        message = self.message or f"exit code {code}"
-        if code < 0:
+            status = "done"
+        elif code == 3 or (self.asked is not None and code < 0):
+            status, message = "stopped", message or stop.requested or ""
+        elif code < 0:
             message = f"killed by {signal.Signals(-code).name}"
             message += ", perhaps for lack of memory: try a smaller --jobs" if code == -signal.SIGKILL else ""
-        return Outcome(self.task, "failed", f"{message}; see {log}" if log else message, seconds)
+        else:
+            message = message or f"exit code {code}"
+        with suppress(OSError):  # the folder was cleared meanwhile
+            if status == "failed" and self.log.stat().st_size:
+                message += f"; see {self.log}"
+            else:
+                self.log.unlink()
+        return Outcome(self.task, status, message, time.monotonic() - self.began)
 
 
 _parent: Connection | None = None

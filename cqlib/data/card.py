@@ -1,6 +1,6 @@
 """The card of a published data set: its files, sizes, hashes and terms. Standard library only."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 Array: TypeAlias = "np.ndarray"
-Images: TypeAlias = tuple[Array, Iterable[Array]]
-"""One split in the order of its source: labels int64 (N,), and images uint8 (3, S, S), read as they are asked for."""
+Images: TypeAlias = tuple[Sequence[int], Iterable[Array]]
+"""One split in the order of its source: labels, and images uint8 (3, S, S), read as they are asked for."""
 GDRIVE = "https://drive.google.com/uc?id="
 
 

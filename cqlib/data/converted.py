@@ -22,8 +22,9 @@ import torch
 
 from cqlib.data.card import Reading
 from cqlib.data.dataset import Dataset, Split, fixed_order
-from cqlib.data.reading import AGAIN, DAMAGE, damaged, fault, progress
+from cqlib.data.reading import AGAIN, DAMAGE, damaged, fault, progress, require
 from cqlib.util import locks
+from cqlib.util.errors import to_stderr
 from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, write_atomic
 
 VERSION = 2
@@ -43,8 +44,9 @@ def load(name: str, size: int, sources: Sequence[Path], read: Callable[[], Readi
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with locks.held(cache / f"{folder.name}.lock", folder.name):
-            if _open(folder, name, size, state) is None:
+            if (data := _open(folder, name, size, state)) is None:
                 _convert(folder, size, sources[0].parent, state, read)
+                data = _open(folder, name, size, state)
     except OSError as error:
         full, why = error.errno in FULL, error.strerror or error
         what = f"has no room for {name} at {size}x{size}" if full else f"cannot be written to ({why})"
@@ -92,7 +94,7 @@ def _convert(folder: Path, size: int, source: Path, state: str, read: Callable[[
     if shutil.disk_usage(cache).free < n * (3 * size * size + 8) + 10**6:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if n > QUICK and not sys.stderr.isatty():
-        print(f"converting {n:,} images to {folder}, once", file=sys.stderr, flush=True)
+        to_stderr(f"converting {n:,} images to {folder}, once")
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".tmp", dir=cache))
     try:
         temporary.chmod(0o755)
@@ -111,8 +113,8 @@ def _write(split: str, reading: Reading, source: Path, folder: Path, size: int) 
     """The two arrays of a split; its fingerprint."""
     numbers, images = reading.train if split == "train" else reading.test
     n = len(numbers)
-    if n == 0 or numbers.min() < 0 or numbers.max() >= len(reading.classes):
-        raise fault(source, f"has no {split} images, or labels of no class", AGAIN)
+    known = n > 0 and min(numbers) >= 0 and max(numbers) < len(reading.classes)
+    require(known, source, f"has no {split} images, or labels of no class", AGAIN)
     pixels = _array(folder / f"{split}-images.npy", (n, 3, size, size), np.uint8)
     labels = _array(folder / f"{split}-labels.npy", (n,), np.int64)
     places = np.argsort(fixed_order(n)) if reading.shuffle else np.arange(n)  # number i of the source goes to places[i]

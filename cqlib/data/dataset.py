@@ -32,11 +32,10 @@ class Split:
     def __post_init__(self) -> None:
         if self.name not in ("train", "test"):
             raise ValueError(f"a split is 'train' or 'test', not '{self.name}'")
-        images, labels = (f"{tensor.dtype} {tuple(tensor.shape)}" for tensor in (self.images, self.labels))
         if self.images.dtype != torch.uint8 or self.images.dim() != 4 or self.images.numel() == 0:
-            raise ValueError(f"{self.name} images must be non-empty uint8 (N, C, H, W), not {images}")
+            raise ValueError(f"{self.name} images must be uint8 (N, C, H, W), not {self.images.dtype} {self.shape}")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            raise ValueError(f"{self.name} labels must be int64 ({len(self.images)},), not {labels}")
+            raise ValueError(f"{self.name} labels must be int64 ({len(self.images)},), not {self.labels.dtype}")
         if not (self.images.is_contiguous() and self.labels.is_contiguous()):
             raise ValueError(f"{self.name} tensors must be contiguous")
 
@@ -91,13 +90,12 @@ class Dataset:
     def __post_init__(self) -> None:
         if (self.train.name, self.test.name) != ("train", "test"):
             raise ValueError(f"{self.name}: the splits are swapped")
+        shape = (self.channels, self.size, self.size)
         for split in (self.train, self.test):
-            which, shape = f"{self.name}: {split.name}", (self.channels, self.size, self.size)
             if split.shape[1:] != shape:
-                raise ValueError(f"{which} images of shape {split.shape[1:]} in a data set of {shape}")
-            low, high = int(split.labels.min()), int(split.labels.max())
-            if low < 0 or high >= len(self.classes):
-                raise ValueError(f"{which} labels run from {low} to {high}, but there are {len(self.classes)} classes")
+                raise ValueError(f"{self.name}: {split.name} images of shape {split.shape[1:]}, not {shape}")
+            if split.labels.min() < 0 or split.labels.max() >= len(self.classes):
+                raise ValueError(f"{self.name}: {split.name} labels of none of the {len(self.classes)} classes")
 
     @property
     def channels(self) -> int:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from psutil import virtual_memory
 
-from cqlib.data import IMAGE_SIZES
+from cqlib.data import IMAGE_SIZES, find
 from cqlib.data.dataset import Dataset, Split, fixed_order
-from cqlib.data.reading import DAMAGE, Array, fault, npz, progress, reason, rgb, square, threaded
+from cqlib.data.reading import DAMAGE, Array, fault, npz, progress, reason, require, rgb, square, threaded
 from cqlib.util.errors import printable
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
@@ -21,52 +21,43 @@ MAX_CLASSES = 2**16
 _SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
 
 
-def locate(path: str, data_dir: Path | None) -> Path:
-    """`path`, looked for under `data_dir` first when it is relative. UserError when it does not exist."""
-    relative = Path(path)
-    try:
-        relative = relative.expanduser()
-        for place in (relative,) if data_dir is None else (data_dir / relative, relative):
-            if place.exists():
-                return place
-    except (OSError, RuntimeError, ValueError):  # too long a name, no such ~user, a NUL
-        pass
-    also = "" if data_dir is None or relative.is_absolute() else f", nor under {data_dir}"
-    raise fault(relative, f"does not exist{also}", "check the path or set --data-dir")
+def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
+    """The images of "npz:PATH" or "folder:PATH"; a relative path is looked for under `data_dir` first."""
+    kind, _, argument = name.partition(":")
+    path = find(argument, *filter(None, (data_dir, Path())))
+    if path is None:
+        also = "" if data_dir is None or Path(argument).is_absolute() else f", nor under {data_dir}"
+        raise fault(Path(argument), f"does not exist{also}", "check the path or set --data-dir")
+    return _npz(name, path, size) if kind == "npz" else _folder(name, path, size)
 
 
-def load_npz(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
+def _npz(name: str, path: Path, size: int | None) -> Dataset:
     """A file, or a folder with train.npz and test.npz (or val.npz). A file holds `images` uint8 (N, H, W, 3), (N, 3, H,
     W) or, grey, without the 3 or with 1 for it, and perhaps `labels` (N,), integers from 0; a tenth, drawn from all
     over it, is the test split. Or it holds both splits: `train_images`, `test_images`, `train_labels`, ... Perhaps also
     `classes`, the names. `size`, when given, must be the images' own. UserError otherwise."""
-    path = locate(argument, data_dir)
     if path.is_dir():
-        test = next((path / f for f in ("test.npz", "val.npz") if (path / f).is_file()), path / "test.npz")
-        for file in (path / "train.npz", test):
-            if not file.is_file():
-                raise fault(file, "does not exist", "a folder for npz: holds train.npz and test.npz")
-        train = _read_npz(path / "train.npz")
-        splits = [(path / "train.npz", train, ""), (test, _read_npz(test), "")]
+        tests = (path / "test.npz", path / "val.npz")
+        files = [path / "train.npz", next(filter(Path.is_file, tests), tests[0])]
+        for file in files:
+            require(file.is_file(), file, "does not exist", "a folder for npz: holds train.npz and test.npz")
+        splits = [(file, _read_npz(file), "") for file in files]
     else:
-        train = _read_npz(path)
-        splits = [(path, train, prefix) for prefix in (("train_", "test_") if "train_images" in train else ("",))]
+        content = _read_npz(path)
+        splits = [(path, content, prefix) for prefix in (("train_", "test_") if "train_images" in content else ("",))]
     images, labels, grey = zip(*(_arrays(*split) for split in splits), strict=True)
     if len(splits) == 1:  # one file, one array: split it
         cut = len(images[0]) - max(1, len(images[0]) // TEST_EVERY)
-        if cut == 0:
-            raise fault(path, "holds one image", "give at least two, for training and for testing")
+        require(cut, path, "holds one image", "give at least two, for training and for testing")
         order = fixed_order(len(images[0]))
         images, labels = ((array[0][order[:cut]], array[0][order[cut:]]) for array in (images, labels))
     side, other = images[0].shape[-1], images[1].shape[-1]
-    if size not in (None, side):
-        remedy = f"ask for size {side}, or give the images as files with folder:PATH"
-        raise fault(path, f"holds {side}x{side} images, not {size}x{size}", remedy)
-    if other != side:
-        what = f"holds {other}x{other} test images beside training images of {side}x{side}"
-        raise fault(splits[1][0], what, "make them equal")
-    classes = _class_names(splits[0][0], train, 1 + max(int(part.max()) for part in labels))
-    return _dataset(f"npz:{argument}", classes, images, labels, Counter(grey=sum(grey)), sum(grey))
+    remedy = f"ask for size {side}, or give the images as files with folder:PATH"
+    require(size in (None, side), path, f"holds {side}x{side} images, not {size}x{size}", remedy)
+    what = f"holds {other}x{other} test images beside training images of {side}x{side}"
+    require(other == side, splits[-1][0], what, "make them equal")
+    classes = _class_names(splits[0][0], splits[0][1], 1 + max(int(part.max()) for part in labels))
+    return _dataset(name, classes, images, labels, Counter(grey=sum(grey)), sum(grey))
 
 
 def _read_npz(path: Path) -> dict[str, Array]:
@@ -74,45 +65,41 @@ def _read_npz(path: Path) -> dict[str, Array]:
     with npz(path, "replace it by a good copy") as content:
         members = content.zip.infolist() if content.zip else []
         unpacked, free = sum(member.file_size for member in members), virtual_memory().available
-        if unpacked > free:
-            raise fault(path, f"takes {unpacked / 1e9:,.0f} GB of memory", f"{free / 1e9:,.0f} GB are free")
+        what = f"takes {unpacked / 1e9:,.0f} GB of memory"
+        require(unpacked <= free, path, what, f"{free / 1e9:,.0f} GB are free")
         arrays = {key: content[key] for key in content.files}
-    for key, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # numpy gives the bytes of what is no .npy file
-            raise fault(path, f"holds '{key}', which is no array", "save it by np.savez")
+    for key, array in arrays.items():  # numpy gives the bytes of what is no .npy file
+        require(isinstance(array, np.ndarray), path, f"holds '{key}', which is no array", "save it by np.savez")
     return arrays
 
 
 def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, Array, int]:
     """Images uint8 (N, 3, S, S) and labels int64 (N,) of one split, checked; how many were grey."""
     key = f"{prefix}images"
-    if key not in content:
-        held = ", ".join(content) or "nothing"
-        raise fault(path, f"has no array '{key}' (it holds {held})", f"save the images as '{key}'")
+    held = ", ".join(content) or "nothing"
+    require(key in content, path, f"has no array '{key}' (it holds {held})", f"save the images as '{key}'")
     images = content[key]
-    shape = "x".join(map(str, images.shape))
-    if images.dtype != np.uint8:
-        raise fault(path, f"has '{key}' of type {images.dtype}", "convert them to uint8, 0 to 255")
+    require(images.dtype == np.uint8, path, f"has '{key}' of type {images.dtype}", "convert them to uint8, 0 to 255")
+    what = f"has '{key}' of shape {'x'.join(map(str, images.shape))}"
     if images.ndim == 3:
         images = images[:, None]
     if images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] not in (1, 3):
         images = images.transpose(0, 3, 1, 2)
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise fault(path, f"has '{key}' of shape {shape}", "save them as (N, H, W, 3) or (N, 3, H, W)")
-    if len(images) == 0:
-        raise fault(path, f"has no images in '{key}'", "give at least one")
-    if what := _unsupported(images.shape[3], images.shape[2]):
-        raise fault(path, what, "give the images as files with folder:PATH, where a size converts them")
+    colours = images.ndim == 4 and images.shape[1] in (1, 3)
+    require(colours, path, what, "save them as (N, H, W, 3) or (N, 3, H, W)")
+    n, channels, height, width = images.shape
+    require(n, path, f"has no images in '{key}'", "give at least one")
+    what = _unsupported(width, height)
+    require(not what, path, what, "give the images as files with folder:PATH, where a size converts them")
     key = f"{prefix}labels"
-    labels = content.get(key, np.zeros(len(images), np.int64))
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
-        what = f"has '{key}' of shape {'x'.join(map(str, labels.shape))} and type {labels.dtype}"
-        raise fault(path, what, f"one integer for each of the {len(images)} images is needed")
-    if labels.min() < 0 or labels.max() >= MAX_CLASSES:
-        what = f"has '{key}' from {labels.min()} to {labels.max()}"
-        raise fault(path, what, f"count the classes from 0, {MAX_CLASSES:,} at most")
-    grey = len(images) if images.shape[1] == 1 else 0
-    return np.broadcast_to(images, (len(images), 3, *images.shape[2:])), labels.astype(np.int64), grey
+    labels = content.get(key, np.zeros(n, np.int64))
+    what = f"has '{key}' of shape {'x'.join(map(str, labels.shape))} and type {labels.dtype}"
+    whole = labels.shape == (n,) and labels.dtype.kind in "iu"
+    require(whole, path, what, f"one integer for each of the {n} images is needed")
+    what = f"has '{key}' from {labels.min()} to {labels.max()}"
+    known = labels.min() >= 0 and labels.max() < MAX_CLASSES
+    require(known, path, what, f"count the classes from 0, {MAX_CLASSES:,} at most")
+    return np.broadcast_to(images, (n, 3, height, width)), labels.astype(np.int64), n if channels == 1 else 0
 
 
 def _class_names(path: Path, content: dict[str, Array], count: int) -> tuple[str, ...]:
@@ -125,16 +112,14 @@ def _class_names(path: Path, content: dict[str, Array], count: int) -> tuple[str
     raise fault(path, "has 'classes' that do not fit its labels or are no text", f"give {count} names, as strings")
 
 
-def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Dataset:
+def _folder(name: str, path: Path, size: int | None) -> Dataset:
     """Image files: the sub-folders of a split are its classes; without any there is one class, "all".
 
     `train/` beside `test/` or `val/` are the splits; else every tenth file in sorted order is for testing. With `size`
     the middle square of every image is averaged down to it; without, all images must have one size of `IMAGE_SIZES`.
     Hidden files and other file types are ignored. UserError, naming the first few, where files cannot be used.
     """
-    path = locate(argument, data_dir)
-    if not path.is_dir():
-        raise fault(path, "is not a folder", "folder: wants a folder of images; for .npz files use npz:PATH")
+    require(path.is_dir(), path, "is not a folder", "folder: wants a folder of images; for .npz files use npz:PATH")
     splits = _splits(path)
     classes = tuple(sorted({name for name, _ in splits[0]}))
     files = [file for split in splits for _, file in split]
@@ -150,33 +135,31 @@ def load_folder(argument: str, size: int | None, data_dir: Path | None) -> Datas
             faults.append(f"{printable(str(file.relative_to(path)))} {what}")
         kinds.update(how)
         converted += bool(how)
-    if faults:
-        named = "; ".join(faults[:3]) + ("; …" if len(faults) > 3 else "")
-        what = f"has {len(faults):,} of {len(files):,} images that cannot be used ({named})"
-        raise fault(path, what, "replace or remove them" + ("" if size else f", or ask for a size of {_SIZES}"))
+    what = f"has {len(faults):,} of {len(files):,} images that cannot be used ({'; '.join(faults[:3])}"
+    what += "; …)" if len(faults) > 3 else ")"
+    remedy = "replace or remove them" + ("" if size else f", or ask for a size of {_SIZES}")
+    require(not faults, path, what, remedy)
     labels = [np.array([classes.index(name) for name, _ in split], np.int64) for split in splits]
     arrays = np.split(np.stack(images), [len(splits[0])])
-    return _dataset(f"folder:{argument}", classes, arrays, labels, kinds, converted)
+    return _dataset(name, classes, arrays, labels, kinds, converted)
 
 
 def _splits(path: Path) -> list[list[tuple[str, Path]]]:
     """(class, file) of every image for training, and for testing."""
     test = next((path / f for f in ("test", "val") if (path / f).is_dir()), None)
     if test is None or not (path / "train").is_dir():
-        if len(files := _list(path)) < 2:
-            count = "1 image" if files else "no images"
-            raise fault(path, f"holds {count}", f"put at least two there ({', '.join(EXTENSIONS)})")
+        files = _list(path)
+        count = "1 image" if files else "no images"
+        require(len(files) > 1, path, f"holds {count}", f"put at least two there ({', '.join(EXTENSIONS)})")
         every = min(TEST_EVERY, len(files))
         return [[file for i, file in enumerate(files, 1) if i % every], files[every - 1 :: every]]
     splits = [_list(path / "train"), _list(test)]
     for folder, files in zip((path / "train", test), splits, strict=True):
-        if not files:
-            raise fault(folder, "holds no images", f"put files there ({', '.join(EXTENSIONS)})")
+        require(files, folder, "holds no images", f"put files there ({', '.join(EXTENSIONS)})")
     classes = sorted({name for name, _ in splits[0]})
+    remedy = f"give the splits the same sub-folders ({', '.join(classes[:5])}, …)"
     for name, file in splits[1]:
-        if name not in classes:
-            remedy = f"give the splits the same sub-folders ({', '.join(classes[:5])}, …)"
-            raise fault(file, f"is of class '{name}', which has no training images", remedy)
+        require(name in classes, file, f"is of class '{name}', which has no training images", remedy)
     return splits
 
 

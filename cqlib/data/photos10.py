@@ -15,7 +15,6 @@ import functools
 import importlib.util
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +26,7 @@ from cqlib.data.dataset import Dataset, Split
 from cqlib.util.errors import UserError
 
 
-@dataclass(frozen=True)
-class Photo:
+class Photo(NamedTuple):
     """A photograph: its file inside the installed wheel, what it shows, by whom it is, and the terms it comes under."""
 
     file: str
@@ -55,8 +53,7 @@ PHOTOS = {
                     "vultilion, flickr.com/photos/vultilion/6056698931", _BY),
 }  # fmt: skip
 """By the name of its class."""
-PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}
-"""Import name -> name for pip."""
+PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}  # names for import, pip
 CLASSES = tuple(PHOTOS)
 N_TRAIN, N_TEST = 20_000, 2_000
 SEED = 10
@@ -156,9 +153,7 @@ def tile_numbers(height: int, width: int, size: int, stream: np.random.PCG64) ->
 
 
 def draw(candidates: Array, n: int, stream: np.random.PCG64) -> Array:
-    """n different entries of `candidates` in random order. RuntimeError when there are fewer."""
-    if len(candidates) < n:
-        raise RuntimeError(f"only {len(candidates)} crops where {n} are wanted")
+    """n different entries of `candidates`, which are as many at least, in random order."""
     return candidates[np.argsort(stream.random_raw(len(candidates)), kind="stable")[:n]]
 
 
@@ -205,6 +200,6 @@ def build(size: int) -> tuple[Dataset, dict[str, tuple[Box, ...]]]:
     return Dataset("photos10", size, CLASSES, splits["train"], splits["test"]), boxes
 
 
-def load(_: str, size: int, __: Path | None = None) -> Dataset:
+def load(_: str, size: int | None = None, __: Path | None = None) -> Dataset:
     """photos10 at size x size pixels."""
-    return build(size)[0]
+    return build(size or 16)[0]

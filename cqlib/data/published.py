@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from cqlib.data import local_folder
 from cqlib.data.card import GDRIVE, Entry, File
 from cqlib.data.catalogue import ENTRIES, entry_of
 from cqlib.util import locks
-from cqlib.util.errors import UserError, one_line
+from cqlib.util.errors import UserError, one_line, to_stderr
 from cqlib.util.files import move
 from cqlib.util.paths import ROOT
 from cqlib.util.text import megabytes
@@ -30,10 +31,9 @@ CONNECT, READ = 5, 60
 def home(data_dir: Path | str | None = None) -> Path:
     """The folder of local copies: `data_dir`, else $CQLIB_DATA, else data/ of the repository (made when needed).
     UserError when one was named and does not exist."""
-    named = data_dir or os.environ.get("CQLIB_DATA")
-    if not named:
+    folder = local_folder(data_dir)
+    if folder is None:
         return ROOT / "data"
-    folder = Path(named).expanduser()
     if not folder.is_dir():
         raise UserError(f"--data-dir or $CQLIB_DATA: there is no folder {folder}")
     return folder
@@ -79,12 +79,13 @@ def describe(entry: Entry, folder: Path) -> Iterator[str]:
 
 
 def load(name: str, size: int | None, data_dir: Path | None) -> "Dataset":
-    """The data set `name` at `size` (default: its first), from a local copy, which is fetched where that is allowed.
-    UserError when it is missing, with file, size, source and folder, or damaged."""
+    """The data set `name` at `size` (default: that in its name, or its first), from a local copy, which is fetched
+    where that is allowed. UserError when it is missing, with file, size, source and folder, or damaged."""
     from cqlib.data import converted
 
+    name, _, fixed = name.partition(":")
     entry, folder = ENTRIES[name], home(data_dir)
-    path, side = find(entry, folder) or fetch(entry, folder), size or entry.sizes[0]
+    path, side = find(entry, folder) or fetch(entry, folder), size or int(fixed or entry.sizes[0])
     sources = [path / part for part in entry.parts]
     data = converted.load(name, side, sources, lambda: entry.read(path, side), cache(folder))
     counts = (("training", len(data.train), entry.train), ("test", len(data.test), entry.test))
@@ -125,7 +126,7 @@ def _get(file: File, folder: Path, work: Path) -> None:
         free, needed = shutil.disk_usage(folder).free, file.bytes * (3 if file.folder else 1)
         if free < needed:
             raise ValueError(f"{megabytes(needed)} are needed and {megabytes(free)} are free")
-        print(f"fetching {file.name} ({file.size}) from {file.url} to {folder}", file=sys.stderr, flush=True)
+        to_stderr(f"fetching {file.name} ({file.size}) from {file.url} to {folder}")
         archive = work / file.name
         _download(file, archive)
     with open(archive, "rb") as opened:

@@ -40,6 +40,12 @@ def fault(path: Path, what: str, remedy: str) -> UserError:
     return UserError(f"{printable(os.fspath(path))} {what}: {remedy}")
 
 
+def require(good: object, path: Path, what: str, remedy: str) -> None:
+    """The `fault` unless `good`."""
+    if not good:
+        raise fault(path, what, remedy)
+
+
 def reason(path: Path, error: BaseException) -> str:
     """Why `path` cannot be read, for an `error` that is one of DAMAGE."""
     if isinstance(error, PermissionError):
@@ -56,8 +62,7 @@ def damaged(path: Path, error: BaseException, remedy: str = AGAIN) -> UserError:
 @contextmanager
 def npz(path: Path, remedy: str = AGAIN) -> Iterator[np.lib.npyio.NpzFile]:
     """An .npz archive, whose arrays are read as they are asked for. UserError for whatever is wrong with it."""
-    if not path.is_file():  # reading a pipe would wait for ever
-        raise fault(path, "is not a file", "give an .npz file")
+    require(path.is_file(), path, "is not a file", "give an .npz file")  # reading a pipe would wait for ever
     try:
         with open(path, "rb") as file:
             if file.read(4) not in (b"PK\x03\x04", b"PK\x05\x06"):

@@ -1,14 +1,13 @@
-"""toy2d: densities in the plane that are known exactly, also after rounding to 8 bits.
+"""toy2d: densities in the plane that are known exactly.
 
-A point (x, y) of [-1, 1)^2 is an "image" of 2 channels and 1 x 1 pixel; the best possible number is `entropy()`. A
-pixel value v owns the cell [v/128 - 1, (v+1)/128 - 1); what falls outside the square is counted in the outermost cells.
+A point (x, y) of [-1, 1)^2 is an "image" of 2 channels and 1 x 1 pixel. A pixel value v owns the cell [v/128 - 1,
+(v+1)/128 - 1); what falls outside the square is counted in the outermost cells.
 """
 
 import math
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,30 +33,6 @@ class Density:
         """n independent points, float64 (n, 2)."""
         raise NotImplementedError
 
-    def log_cell_prob(self) -> Tensor:
-        """float64 (256, 256): ln P(first channel = i, second channel = j); exp of it sums to 1. By Gauss-Legendre
-        quadrature with 4 x 4 nodes per cell, for a density that is smooth inside every cell (of `TwoMoons` the relative
-        error is 1e-11); what lies outside the square is shared out."""
-        nodes, weights = (torch.from_numpy(array) / 2 for array in np.polynomial.legendre.leggauss(4))
-        axis = ((torch.arange(256, dtype=torch.float64)[:, None] + nodes + 0.5) / 128 - 1).flatten()
-        density = self.log_prob(torch.cartesian_prod(axis, axis)).exp().view(256, 4, 256, 4)
-        mass = torch.einsum("iajb,a,b->ij", density, weights, weights)
-        return (mass / mass.sum()).log()
-
-
-def entropy(density: Density) -> float:
-    """Entropy of the 8-bit pair in bits per dimension: no model's expected BPD can be lower."""
-    log_p = density.log_cell_prob()
-    return float(torch.special.entr(log_p.exp()).sum() / (2 * math.log(2)))
-
-
-def _log_normal_mass(low: Tensor, high: Tensor) -> Tensor:
-    """ln of the standard normal's mass in [low, high], exact far out in the tails too."""
-    mirrored = low > 0  # the upper tail loses all digits; use the lower one instead
-    low, high = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
-    log_high, log_low = torch.special.log_ndtr(high), torch.special.log_ndtr(low)
-    return log_high + torch.log1p(-(log_low - log_high).exp())
-
 
 class GaussianMixture(Density):
     """Equal round Gaussians: p(x) = (1/K) sum_k N(x; centre_k, sigma^2 I), `centres` (K, 2). `modal`: whether every
@@ -79,19 +54,10 @@ class GaussianMixture(Density):
         noise = torch.randn(n, 2, generator=generator, dtype=torch.float64)
         return self.centres[which] + self.sigma * noise
 
-    def log_cell_prob(self) -> Tensor:
-        """float64 (256, 256), in closed form: differences of the normal distribution function."""
-        edges = torch.arange(257, dtype=torch.float64) / 128 - 1
-        edges[0], edges[-1] = -math.inf, math.inf
-        z = (edges - self.centres[..., None]) / self.sigma  # (K, 2, 257)
-        log_mass = _log_normal_mass(z[..., :-1], z[..., 1:])  # (K, 2, 256)
-        joint = log_mass[:, 0, :, None] + log_mass[:, 1, None, :]
-        return torch.logsumexp(joint, 0) - math.log(len(self.centres))
-
 
 class TwoMoons(Density):
     """Two half rings that clasp each other: p(x) = 1/2 sum over moons of N(r; R, sigma^2) / (pi r), r the distance from
-    the moon's centre. The cut of each half ring lies on a border of cells: the density is smooth inside every cell."""
+    the moon's centre."""
 
     RADIUS, SIGMA = 0.5, 0.05
     CENTRES = torch.tensor([[-0.25, -0.125], [0.25, 0.125]], dtype=torch.float64)
@@ -112,7 +78,7 @@ class TwoMoons(Density):
 
 
 class Checkerboard(Density):
-    """Uniform over the 8 dark squares of a 4 x 4 board on [-0.75, 0.75)^2; its borders are cell borders."""
+    """Uniform over the 8 dark squares of a 4 x 4 board on [-0.75, 0.75)^2."""
 
     HALF, SQUARE = 0.75, 0.375
 
@@ -148,9 +114,8 @@ def _spiral() -> Density:
     return GaussianMixture(torch.cat([arm, -arm]), 0.03, modal=False)
 
 
-DENSITIES: dict[str, Callable[[], Density]] = dict(
-    zip(TOY2D, (_eight_gaussians, _grid, TwoMoons, _spiral, Checkerboard), strict=True)
-)
+MADE = (_eight_gaussians, _grid, TwoMoons, _spiral, Checkerboard)
+DENSITIES: dict[str, Callable[[], Density]] = dict(zip(TOY2D, MADE, strict=True))
 DEFAULT = TOY2D[0]
 
 
@@ -159,9 +124,10 @@ def density(name: str = DEFAULT) -> Density:
     return DENSITIES[name]()
 
 
-def load(name: str = DEFAULT, _: int | None = None, __: Path | None = None) -> Dataset:
+def load(name: str, _: int | None = None, __: Path | None = None) -> Dataset:
     """20,000 training and 2,000 test points as uint8 (N, 2, 1, 1); the label is the nearest mode, or 0."""
-    target = density(name)
+    name = name.removesuffix(f":{DEFAULT}")
+    target = density(name.partition(":")[2] or DEFAULT)
     classes = ("all",) if target.modes is None else tuple(f"mode {k}" for k in range(len(target.modes)))
     generator = torch.Generator().manual_seed(SEED)
 
@@ -172,5 +138,4 @@ def load(name: str = DEFAULT, _: int | None = None, __: Path | None = None) -> D
             labels = torch.cdist(points, target.modes).argmin(1)
         return Split(kind, to_uint8(points).view(n, 2, 1, 1), labels)
 
-    title = "toy2d" if name == DEFAULT else f"toy2d:{name}"
-    return Dataset(title, 1, classes, split("train", N_TRAIN), split("test", N_TEST))
+    return Dataset(name, 1, classes, split("train", N_TRAIN), split("test", N_TEST))

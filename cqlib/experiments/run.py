@@ -35,8 +35,10 @@ from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem
+from cqlib.training.device import chosen
 from cqlib.training.loop import CHECKPOINT_SECONDS, Progress
 from cqlib.training.snapshots import snapshots
+from cqlib.training.tensorboard import write_scalars
 from cqlib.util import locks, provenance
 from cqlib.util.errors import StoppedEarly, UserError, out_of_memory
 from cqlib.util.files import write_atomic
@@ -78,15 +80,18 @@ def run_experiment(
     progress: Progress | None = None,
     tell: Callable[[str], None] = locks.to_stderr,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    device: str | None = None,
 ) -> Record:
     """Train and evaluate what is missing of an experiment, and return its record.
 
-    `time_budget` is in minutes; `checkpoint_seconds` of work are lost at most when the process is killed, and of a
-    finished row nothing. Where another process runs the same, `tell` gets a line that says so, and its record is
-    waited for; and where the folder holds another recipe's run. Raises UserError for data that is missing or damaged,
-    a full disk or too little memory, StoppedEarly (state saved) on SIGTERM, SIGINT or at the end of the time budget.
+    `device` as for `cqlib.training.device.chosen`. `time_budget` is in minutes; `checkpoint_seconds` of work are lost
+    at most when the process is killed, and of a finished row nothing. Where another process runs the same, `tell` gets
+    a line that says so, and its record is waited for; and where the folder holds another recipe's run. Raises UserError
+    for data that is missing or damaged, a full disk or too little memory, StoppedEarly (state saved) on SIGTERM, SIGINT
+    or at the end of the time budget.
     """
     folder = Path(runs_dir) / e.folder
+    where = chosen(device)
     stop = StopRequest(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     try:
         # A signal ends fetching and converting at once: there is nothing to save yet.
@@ -113,7 +118,7 @@ def run_experiment(
                 if record := known():
                     tidy_finished(folder)
                     return record
-                stages = Stages(e, images, folder, stop, progress, checkpoint_seconds)
+                stages = Stages(e, images, folder, stop, progress, checkpoint_seconds, device=where)
                 return _run(stages, features, Path(runs_dir), tell)
     except torch.OutOfMemoryError as error:
         why = f"{e.row} on {e.data} does not fit the GPU's memory with batches of {e.recipe.training.batch_size}"
@@ -210,6 +215,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
         curve=curve,
     )
     write_record(record, folder, "record.json")
+    write_scalars(folder / "tensorboard" / "curves", ((name, *point) for name in curve for point in curve[name]))
     tidy_finished(folder)
     return record
 

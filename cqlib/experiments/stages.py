@@ -15,7 +15,7 @@ from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
 from cqlib.recipe import FrozenDecoderStage, TrainingConfig
-from cqlib.training.device import to_device
+from cqlib.training.device import chosen, to_device
 from cqlib.training.loop import Progress, TrainingResult, train
 from cqlib.util import provenance
 from cqlib.util.checkpoint import save_checkpoint
@@ -38,7 +38,7 @@ class Stages:
     checkpoint_seconds: float
     git: GitInfo = field(default_factory=lambda: provenance.git())
     """The code of the row's own training, dirty if it was in any training or now."""
-    device: torch.device = field(default_factory=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    device: torch.device = field(default_factory=chosen)
     ran_on: str = ""
     """The device and precision of the row's own training, wherever it is measured."""
     notes: list[str] = field(default_factory=list)

@@ -11,7 +11,7 @@ from cqlib.experiments.selection import Selection
 from cqlib.experiments.trade_off import GAN, NOTEBOOK, front
 from cqlib.figures import common
 from cqlib.figures.common import sets_of
-from cqlib.metrics.quantities import TEMPERATURES
+from cqlib.metrics.quantities import TEMPERATURES, heading
 from cqlib.report import page
 from cqlib.report.cells import table
 from cqlib.report.run_sets import RunSet
@@ -46,7 +46,7 @@ def points(runs: RunSet) -> HTML:
     """A line for every point: lambda, BPD, scores at both temperatures, seeds."""
     names = [(quantity, name) for quantity in SCORES for name in (quantity.name, quantity.lite0)
              if any(f"{name}@T1" in runs.metrics_of(row) for row in runs.rows)]  # fmt: skip
-    scores = [f"{name} {quantity.arrow}, T = {t[1]}" for quantity, name in names for t in TEMPERATURES]
+    scores = [heading(f"{name}@{t}") for _, name in names for t in TEMPERATURES]
     lines: list[Sequence[object]] = []
     for along in FRONTS.values():
         for weight, row in front(along, runs.profile).items():

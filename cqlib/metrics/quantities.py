@@ -3,6 +3,7 @@
 A new score of samples is an entry here, and a function in `cqlib.metrics.fidelity`. Standard library only.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,6 +71,14 @@ FEATURES = {"inception": tuple(q.name for q in COLUMNS), "lite0": tuple(q.lite0 
 """Kind of features -> the names of `COLUMNS` on them."""
 TEMPERATURES = ("T0", "T1")
 """Of the samples, as metric names have them ("FID@T1"), in the order of columns: what the critic saw comes first."""
+
+
+def heading(name: str) -> str:
+    """A metric's name with its direction and temperature: "FD-lite0@T0" gives "FD-lite0 ↓, T = 0"."""
+    score, at, temperature = name.partition("@T")
+    of = (q for q in QUANTITIES.values() if re.match(rf"({q.name}|{q.lite0 or q.name})\b", score))
+    words = " ".join([score, *(q.arrow for q in of)])
+    return f"{words}, T = {temperature}" if at else words
 
 
 def temperatures(metric: str) -> tuple[float | None, ...]:

@@ -16,6 +16,7 @@ from cqlib.experiments.rows import PROFILES, default_data
 from cqlib.experiments.rows import notebooks as notebooks
 from cqlib.experiments.rows import training_command as training_command
 from cqlib.metrics.quantities import SCORES, TEMPERATURES, decimal
+from cqlib.metrics.quantities import heading as heading
 from cqlib.report.claim_cards import at_temperatures, cards
 from cqlib.report.claim_cards import count_claims as count_claims
 from cqlib.report.facts import gpu_hours

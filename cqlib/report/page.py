@@ -17,7 +17,7 @@ from cqlib.experiments.ablations import FOLDER, SEEDS
 from cqlib.experiments.experiment import experiment_of
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS, label_of
-from cqlib.metrics.quantities import QUANTITIES
+from cqlib.metrics.quantities import QUANTITIES, heading
 from cqlib.report import ablations, facts, pictures, small_tables, tables, trade_off
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix, verdict
 from cqlib.report.contributed import contributed
@@ -158,7 +158,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         tones=TONES, verdicts=VERDICTS, together=verdict, better=ablations.BETTER, digits=DIGITS, origins=ORIGINS,
-        footnotes=paper.FOOTNOTES, quantities=QUANTITIES, facts=facts, label_of=label_of,
+        footnotes=paper.FOOTNOTES, quantities=QUANTITIES, facts=facts, label_of=label_of, heading=heading,
         tuning_seeds=",".join(map(str, SEEDS)),
     )
     return environment

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import experiment_of
 from cqlib.experiments.load import fetch_published, load_data, published_weights, weight_files
@@ -15,6 +13,7 @@ from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.run import run_experiment
 from cqlib.experiments.stages import fingerprint
 from cqlib.metrics.quantities import QUANTITIES, decimal
+from cqlib.training.device import chosen
 from cqlib.util import provenance
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.errors import StoppedEarly, UserError
@@ -128,7 +127,7 @@ def lines(check: Check) -> Iterator[str]:
 
 def receipt(checks: Sequence[Check]) -> dict[str, Any]:
     """All checks as plain JSON, with the code and the machine that made them."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen()
     return {
         "passed": all(check.passed for check in checks),
         "finished": provenance.now(),

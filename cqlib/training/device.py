@@ -17,6 +17,20 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Parameters of `mallopt`, as numbered in <malloc.h>."""
 
 
+def chosen(name: str | None = None) -> torch.device:
+    """The device `name` ("cpu", "cuda", "cuda:1", "mps"), by default $CQLIB_DEVICE; where that is "auto" or not set, a
+    CUDA GPU, or without any the CPU. UserError where there is no such device."""
+    name = name or os.environ.get("CQLIB_DEVICE") or "auto"
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    here = ["cpu", *["mps"] * torch.backends.mps.is_available(), *["cuda"] * (cards > 0)]
+    if name == "auto":
+        return torch.device("cuda" if cards else "cpu")
+    if name not in (*here, *(f"cuda:{index}" for index in range(cards))):
+        more = f", with {cards} cards" if cards > 1 else ""
+        raise UserError(f"there is no device {name} here: there is {', '.join(here)}{more}")
+    return torch.device(name)
+
+
 def fast_bf16(device: torch.device) -> bool:
     """Whether the device computes bf16 convolutions in hardware; $CQLIB_BF16 = 0 denies it. UserError unless 0 or 1."""
     wish = os.environ.get("CQLIB_BF16") or "1"

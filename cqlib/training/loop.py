@@ -20,6 +20,7 @@ from cqlib.training.device import fast_bf16, keep_freed_memory, to_device
 from cqlib.training.history import History
 from cqlib.training.optimisers import Average, load_state, optimiser, saved_state, step_unless
 from cqlib.training.snapshots import snapshot_path
+from cqlib.training.tensorboard import write_scalars
 from cqlib.util import provenance
 from cqlib.util.checkpoint import load_latest, save_checkpoint
 from cqlib.util.errors import StoppedEarly
@@ -243,7 +244,8 @@ class Loop:
     def read(self) -> bool:
         """Add up the losses of the last steps; whether too many in a row were not finite."""
         steps, self.unread = self.unread, []
-        values = [value.double() for losses, finite in steps for value in (finite, *losses.values())]
+        exact = torch.float32 if self.device.type == "mps" else torch.float64  # which MPS has not
+        values = [value.to(exact) for losses, finite in steps for value in (finite, *losses.values())]
         numbers = iter(torch.stack(values).tolist() if values else ())  # all at once: one wait for the device
         for losses, _ in steps:
             bad = 1 - int(next(numbers))
@@ -282,6 +284,9 @@ class Loop:
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
         save_checkpoint(self.path, state)
         write_atomic(self.log_path, "".join(line + "\n" for line in self.lines))
+        lines = map(json.loads, self.lines)
+        points = ((name, line["step"], value) for line in lines for name, value in line.items())
+        write_scalars(self.log_path.parent / "tensorboard" / self.log_path.stem, points)
 
     def resume(self) -> None:
         """Load the newest whole checkpoint of this training, if there is one."""

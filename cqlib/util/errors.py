@@ -32,6 +32,11 @@ class StoppedEarly(UserError):
     exit_code = 3
 
 
+def to_stderr(text: str) -> None:
+    """Print one line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory of the machine, or what this process may use of it, is used up."""
     messages = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "can't start new thread",
@@ -83,7 +88,7 @@ def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
         code, line = 1, _line(error) or f"{type(error).__name__}: {one_line(error)} ({_log(logs)})"
     else:
         return
-    print(f"{program}: {line}", file=sys.stderr)
+    to_stderr(f"{program}: {line}")
     sys.exit(code)
 
 

@@ -2,22 +2,16 @@
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from cqlib.util.errors import UserError
+from cqlib.util.errors import UserError, to_stderr
 from cqlib.util.files import write_atomic
 
 EVERY = 0.5  # seconds between two tries
-
-
-def to_stderr(text: str) -> None:
-    """Print one line on stderr."""
-    print(text, file=sys.stderr, flush=True)
 
 
 @contextmanager

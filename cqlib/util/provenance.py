@@ -76,6 +76,8 @@ def device_name(device: torch.device, *, bf16: bool, threads: int | None = None)
     precision = "bf16 convolutions" if bf16 else "fp32"
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {precision}"
+    if device.type == "mps":
+        return f"Apple {_processor()} GPU, operators that MPS lacks on the CPU, {precision}"
     threads = threads or torch.get_num_threads()
     return f"CPU {_processor()}, {threads} thread{'s' if threads > 1 else ''}, {precision}"
 

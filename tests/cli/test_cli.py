@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import fake_records
 import numpy as np
 import pytest
 import torch
@@ -20,6 +23,7 @@ from cqlib.cli import options
 from cqlib.data import grids as images
 from cqlib.data.catalogue import ENTRIES
 from cqlib.experiments.experiment import experiment
+from cqlib.experiments.record import write_record
 from cqlib.experiments.rows import PROFILES, ROWS, notebooks
 from cqlib.metrics import evaluation
 from cqlib.util.errors import UsageError, UserError, one_line_errors
@@ -57,6 +61,9 @@ WRONG = [
     (["--jobs", "-1"], "--jobs: '-1' is not a whole number from 1"),
     (["--time-budget", "nan"], "--time-budget: 'nan' is not a number from 0.01"),
     (["--only", ","], "--only: the list is empty"),
+    (["--seeds", "0-x"], "--seeds: 'x' is not a whole number"),
+    (["--seeds", "4-0"], "--seeds: '0' is not a whole number from 4 to 1003"),
+    (["--device", "gpu"], "--device: 'gpu' is not a device: auto, cpu, cuda, cuda:1, … or mps"),
     (["--cluster", "ray://x"], "--cluster: 'ray://x' is not an address: write HOST:PORT, or auto"),
     (["table1"], "unexpected argument 'table1'"),
     (["--out", "run_all.sh"], "is a file, not a folder"),
@@ -155,7 +162,7 @@ def test_evaluate_does_not_train(tmp_path, monkeypatch, capsys):
 
 def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, capsys):
     class Noise(torch.nn.Linear):
-        batches = []
+        batches, device = [], torch.device("cpu")
 
         def sample(self, n, *, temperature, generator):
             self.batches.append(n)
@@ -192,6 +199,59 @@ def test_every_command_has_help_and_there_is_a_version(tmp_path, capsys):
     assert done.returncode == 0 and done.stdout == f"cqlib {cqlib.__version__}\n"
 
 
+def test_the_examples_of_every_help_are_commands(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "data").mkdir()
+    mains = {f"{cli.PROGRAM} {name}": (cli.parser(), [name], [f"{cli.PROGRAM} {name} {end}".strip() for end in ends])
+             for name, (_, _, ends) in cli.COMMANDS.items()}  # fmt: skip
+    for program, (parser, first, lines) in mains.items():
+        assert lines and all(parser.parse_args([*first, *shlex.split(line.removeprefix(program))]) for line in lines)
+        with pytest.raises(SystemExit):
+            cli.main([*first, "--help"])
+        assert "examples:\n" + "".join(f"  {line}\n" for line in lines) in capsys.readouterr().out
+    for line in options.EXAMPLES:
+        assert options.parse(shlex.split(line.removeprefix(options.PROGRAM)))
+    with pytest.raises(SystemExit):
+        options.main(["--help"])
+    assert all(f"  {line}\n" in capsys.readouterr().out for line in options.EXAMPLES[:1])
+
+
+@pytest.mark.parametrize(
+    ("typed", "proposed"),
+    [
+        ("cqlib tr", {"train"}),
+        ("cqlib train table1/va", {"table1/vae", "table1/vae-f"}),
+        ("cqlib train table1/vae --dev", {"--device"}),
+        ("cqlib sample table1/vae --profile s", {"smoke", "study"}),
+    ],
+)
+def test_a_shell_completes(tmp_path, typed, proposed):
+    pytest.importorskip("argcomplete")
+    code = "import sys; from cqlib.cli.commands import main; sys.argv = ['cqlib']; main()"
+    call(sys.executable, "-c", code, cwd=tmp_path, COMP_LINE=typed, COMP_POINT=str(len(typed)), _ARGCOMPLETE="1",
+         _ARGCOMPLETE_IFS="\n", _ARGCOMPLETE_STDOUT_FILENAME=str(tmp_path / "out"))  # fmt: skip
+    assert {word.strip() for word in (tmp_path / "out").read_text().splitlines()} == proposed
+
+
+def test_all_records_are_one_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("cqlib.util.paths.PUBLISHED", tmp_path / "published")
+    made = [fake_records.record("table1/vae"), fake_records.record("table1/gan", 3, status="diverged")]
+    write_record(made[0], tmp_path / "runs" / "one", "record.json")
+    write_record(made[1], tmp_path / "published" / "records", "two.json")
+    arguments = ("export", "--csv", str(tmp_path / "all.csv"), "--from", str(tmp_path / "runs"))
+    assert cli.main(arguments) == 0 and capsys.readouterr().out.startswith(f"{tmp_path / 'all.csv'}: ")
+    with open(tmp_path / "all.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    for place, record in zip(("here", "published"), made, strict=True):
+        mine = {line["metric"]: line for line in lines if line["from"] == place}
+        assert mine.keys() == record.metrics.keys()
+        for name, metric in record.metrics.items():
+            line = mine[name]
+            assert (float(line["value"]), line["std"]) == (metric.value, "" if metric.std is None else str(metric.std))
+            assert (line["row"], line["seed"], line["protocol"]) == (record.row, str(record.seed), metric.protocol)
+            assert (line["status"], line["commit"], line["device"]) == (record.status, record.git.commit, record.device)
+
+
 def test_doctor_names_every_file_and_its_place(tmp_path, capsys):
     place = tmp_path / "data"
     place.mkdir()
@@ -215,6 +275,8 @@ def test_seeds():
     assert options.seeds("5") == (0, 1, 2, 3, 4)
     assert options.seeds("0,3") == (0, 3)
     assert options.seeds("7,") == (7,)
+    assert options.seeds("0-4") == (0, 1, 2, 3, 4) and options.seeds("3-3") == (3,)
+    assert options.seeds("7-8,0,8") == (7, 8, 0)
     assert options.parse([]).seeds == (0,)
 
 
@@ -252,8 +314,8 @@ def test_data_of_a_command_becomes_absolute(tmp_path, monkeypatch):
     monkeypatch.delenv("CQLIB_DATA", raising=False)
     seen = []
     for command in ("rows", "train"):
-        arguments = cli.COMMANDS[command][1]
-        monkeypatch.setitem(cli.COMMANDS, command, (lambda options: seen.append(options.data), arguments))
+        _, *rest = cli.COMMANDS[command]
+        monkeypatch.setitem(cli.COMMANDS, command, (lambda options: seen.append(options.data), *rest))
         cli.main([command, *["table1/vae"] * (command == "train"), "--data", "folder:cats"])
     cli.main(["rows"])
     assert seen == [f"folder:{tmp_path}/cats"] * 2 + [None]

@@ -98,14 +98,14 @@ def children(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     original = cluster._run
 
-    def with_path(task, logs, board):
+    def with_path(task, logs, board, environment):
         import multiprocessing
 
         from cqlib.cli import tasks
 
         sys.path.insert(0, str(tmp_path))
         tasks.prepare = lambda slot: multiprocessing.get_context("spawn")  # which imports no torch
-        return original(task, logs, board)
+        return original(task, logs, board, environment)
 
     monkeypatch.setattr(cluster, "_run", with_path)
     return tmp_path
@@ -139,8 +139,8 @@ def test_nodes_are_asked_what_they_see_and_have(nodes, tmp_path, monkeypatch):
             cluster_nodes.check_nodes(tmp_path / "runs")
         assert "\n" not in str(caught.value)
         monkeypatch.undo()
-        look = cluster_nodes._look(cluster_nodes.identity(), str(tmp_path / "elsewhere" / "mark"), [])
-        assert "does not see" in look() and "put --runs-dir on a file system that all nodes share" in look()
+        said = cluster_nodes._look(cluster_nodes.identity(), tmp_path / "elsewhere" / "mark", [])
+        assert "does not see" in said and "put --runs-dir on a file system that all nodes share" in said
 
 
 def test_another_version_of_ray_is_one_line(nodes, monkeypatch):

@@ -2,6 +2,9 @@
 
 import hashlib
 import importlib.metadata
+import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,8 +62,10 @@ def test_a_wrong_size_is_told_the_nearest_valid_one(name, size, nearest):
 
 def test_a_new_data_set_is_one_entry(monkeypatch):
     made = Dataset("mine:abc", 16, ("a", "b"), split(), split("test"))
-    monkeypatch.setitem(data.SOURCES, "mine:PATH", data.Source("mine", (16,), lambda *given: (made, given)))
-    assert data.load("mine:abc", size=16, data_dir="d")[1][:2] == ("abc", 16)
+    module = types.SimpleNamespace(load=lambda *given: (made, given))
+    monkeypatch.setitem(sys.modules, "cqlib.data.mine", module)
+    monkeypatch.setitem(data.SOURCES, "mine:PATH", data.Source("mine", (16,), "mine"))
+    assert data.load("mine:abc", size=16, data_dir="d") == (made, ("mine:abc", 16, Path("d")))
 
 
 # ---- Split and Dataset ------------------------------------------------------------------------------------

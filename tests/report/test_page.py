@@ -268,8 +268,9 @@ def test_every_measured_number_stands_in_the_line_of_its_metric_and_the_column_o
     lines = {words(line.th): dict(zip(heads, map(words, line.find_all("td")), strict=True))
              for line in first.tbody.find_all("tr")}  # fmt: skip
     bpd = [run.metrics["BPD"].value for run in runs if (run.row, run.status) == ("table1/vae", "done")]
-    assert lines["BPD"]["VAE"].startswith(f"{np.mean(bpd):.2f} ± ")
-    assert lines["FD-lite0-best@T1"]["VAE"] == "" and lines["FD-lite0-best@T1"]["DCGAN"]
+    assert lines["BPD ↓"]["VAE"].startswith(f"{np.mean(bpd):.2f} ± ")
+    best = lines["FD-lite0-best ↓, T = 1"]
+    assert best["VAE"] == "" and best["DCGAN"] and "IS-lite0 ↑, T = 0" in lines
     assert lines["seeds"] == {**dict.fromkeys(("VAE", "VAE-F", "CQ", "CQ-F", "GAN"), "2"), "DCGAN": "1"}
     filled = sum(bool(cell) for name, line in lines.items() for cell in line.values() if name != "seeds")
     assert filled == 5 * 14 + 17 and len(second.tbody.find_all("tr")) == 14 + 1
@@ -282,7 +283,7 @@ def test_further_protocols_stand_among_all_numbers_and_baselines_in_a_table(tmp_
     soup = page(tmp_path, local=runs)
     section = soup.find(id="protocol")
     lines = soup.find(id="tables").find_all("tr")
-    (line,) = (line for line in lines if line.th and words(line.th) == "FD-lite0@T1 [sngan]")
+    (line,) = (line for line in lines if line.th and words(line.th) == "FD-lite0 ↓, T = 1 [sngan]")
     assert words(line.td) == "32.0 ± 0.7"
     assert "held-out images" in words(section) and "guess" in words(section)  # what the protocols are
     assert "yes" in soup.find(id="baselines-caption").find_parent("table").get_text()

@@ -129,8 +129,8 @@ def test_every_command_can_be_typed(command, tmp_path, monkeypatch):
         if "--help" not in words:
             options.parse(words)
         return
-    for name, (_, arguments) in commands.COMMANDS.items():
-        monkeypatch.setitem(commands.COMMANDS, name, (lambda _: 0, arguments))
+    for name, (_, *rest) in commands.COMMANDS.items():
+        monkeypatch.setitem(commands.COMMANDS, name, (lambda _: 0, *rest))
     assert commands.main(words[2:]) == 0
 
 

@@ -40,7 +40,7 @@ PROFILES, ROWS, SETS = (*PROFILES, "quik"), (*ROWS, "table1/vea"), (*SOURCES, "p
 FLAGS = (
     "--profile", "--data", "--seed", "--runs-dir", "--data-dir", "--time-budget", "--feature-weights", "--n",
     "--out", "--temperature", "--json", "--from", "--only", "--seeds", "--jobs", "--cluster", "--list", "--help",
-    "-h", "--hlep", "--set",
+    "-h", "--hlep", "--set", "--csv",
 )  # fmt: skip
 COMMANDS = [name for name in cli.COMMANDS if name not in ("publish", "readme")]
 """Those that neither write to this repository nor train by the hour."""

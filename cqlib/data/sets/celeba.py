@@ -1,20 +1,15 @@
-"""CelebA (Liu et al. 2015)."""
+"""CelebA (Liu et al. 2015): the middle 148 x 148 of each aligned face, the usual crop since Larsen et al. (2016),
+averaged down to 64 x 64. Training and test are partitions 0 and 2 of the list; 1, for validation, is not used."""
 
+from functools import partial
 from pathlib import Path
 
 from cqlib.data.card import GDRIVE, Entry, File, Images, Reading
 
 
 def read(folder: Path, size: int) -> Reading:
-    """CelebA (Liu et al. 2015): the middle 148 x 148 of each aligned face, the usual crop since Larsen et al. (2016),
-    averaged down to 64 x 64. Training and test are partitions 0 and 2 of the list; 1, for validation, is not used."""
-    import os
-    from functools import partial
-
-    import numpy as np
-
     from cqlib.data.catalogue import ENTRIES
-    from cqlib.data.reading import AGAIN, decode, fault, threaded, verify
+    from cqlib.data.reading import AGAIN, decode, require, threaded, verify
 
     images, partition = folder / "img_align_celeba", folder / "list_eval_partition.txt"
     verify(folder, [(file.name, file.md5 or "") for file in ENTRIES["celeba"].files if not file.folder])
@@ -22,13 +17,12 @@ def read(folder: Path, size: int) -> Reading:
     for line in partition.read_text("ascii").splitlines():
         name, number = line.split()
         names[number].append(name)
-    if lacking := {*names["0"], *names["2"]}.difference(os.listdir(images)):
-        what = f"lacks {len(lacking):,} of the images of {partition.name} (such as {min(lacking)})"
-        raise fault(images, what, AGAIN)
+    lacking = {*names["0"], *names["2"]}.difference(file.name for file in images.iterdir())
+    such = min(lacking, default="")
+    require(not lacking, images, f"lacks {len(lacking):,} of the images of {partition.name} (such as {such})", AGAIN)
 
     def split(names: list[str]) -> Images:
-        face = partial(decode, size=size, crop=148)
-        return np.zeros(len(names), np.int64), threaded(face, (images / name for name in names))
+        return [0] * len(names), threaded(partial(decode, size=size, crop=148), (images / name for name in names))
 
     how = f"centre crop 148, area-averaged to {size}x{size}"
     return Reading(("all",), split(names["0"]), split(names["2"]), how)

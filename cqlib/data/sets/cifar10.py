@@ -1,4 +1,5 @@
-"""CIFAR-10 (Krizhevsky 2009)."""
+"""CIFAR-10 (Krizhevsky 2009): 50,000 training and 10,000 test images of 32 x 32, in the official order. The batches are
+pickles, which can run any code: torchvision unpickles them once their MD5 is the published one."""
 
 from pathlib import Path
 
@@ -6,9 +7,6 @@ from cqlib.data.card import Entry, File, Images, Reading
 
 
 def read(folder: Path, size: int) -> Reading:
-    """CIFAR-10 (Krizhevsky 2009): 50,000 training and 10,000 test images of 32 x 32, in the official order. The batches
-    are pickles, which can run any code: torchvision unpickles them once their MD5 is the published one."""
-    import numpy as np
     from torchvision import datasets
 
     from cqlib.data.reading import averaged, verify
@@ -19,7 +17,7 @@ def read(folder: Path, size: int) -> Reading:
 
     def split(train: bool) -> Images:
         batches = kind(folder, train=train)
-        return np.array(batches.targets, np.int64), batches.data.transpose(0, 3, 1, 2)
+        return batches.targets, batches.data.transpose(0, 3, 1, 2)
 
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     return Reading(classes, split(True), split(False), averaged(32, size), shuffle=False)

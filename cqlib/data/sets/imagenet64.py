@@ -1,4 +1,5 @@
-"""ImageNet at 64 x 64, downsampled officially (Chrabaszcz, Loshchilov and Hutter 2017)."""
+"""ImageNet at 64 x 64, the official batches of Chrabaszcz, Loshchilov and Hutter (2017) as .npz: 1,281,167 + 50,000
+images; the classes are numbered from 1, in an order of their own, and not named."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,10 +10,6 @@ _IMAGENET = "https://image-net.org/download-images.php"
 
 
 def read(folder: Path, size: int) -> Reading:
-    """ImageNet at 64 x 64, the official batches of Chrabaszcz, Loshchilov and Hutter (2017) as .npz: 1,281,167 + 50,000
-    images; the classes are numbered from 1, in an order of their own, and not named."""
-    import numpy as np
-
     from cqlib.data.reading import npz
 
     def images(names: Sequence[str]) -> Iterator[Array]:
@@ -21,11 +18,11 @@ def read(folder: Path, size: int) -> Reading:
                 yield from arrays["data"].reshape(-1, 3, 64, 64)
 
     def split(*names: str) -> Images:
-        labels = []
+        labels: list[int] = []
         for name in names:
             with npz(folder / name) as arrays:
-                labels.append(arrays["labels"].astype(np.int64) - 1)
-        return np.concatenate(labels), images(names)
+                labels.extend(arrays["labels"].astype(int) - 1)
+        return labels, images(names)
 
     *train, test = ENTRIES[0].parts
     classes = tuple(f"class {number}" for number in range(1, 1001))

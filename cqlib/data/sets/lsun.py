@@ -1,5 +1,8 @@
 """LSUN (Yu et al. 2015): bedrooms, towers and churches."""
 
+import io
+import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,11 +20,6 @@ def read(folder: Path, size: int, category: str) -> Reading:
     evenly spaced in the order of the keys (hashes: a random order): number i is held out where
     floor((i + 1) h / n) > floor(i h / n). In smaller copies h is at most n / 10.
     """
-    import io
-    import itertools
-
-    import numpy as np
-
     from cqlib.data.reading import decode, threaded
 
     training, validation = (folder / f"{category}_{part}_lmdb" for part in ("train", "val"))
@@ -38,18 +36,15 @@ def read(folder: Path, size: int, category: str) -> Reading:
     def held_out(i: int) -> bool:
         return (i + 1) * h // n > i * h // n
 
-    train = np.zeros(n - h, np.int64), images(training, lambda i: not held_out(i))
+    train = [0] * (n - h), images(training, lambda i: not held_out(i))
     tested = itertools.chain(images(validation, lambda i: True), images(training, held_out))
     how = f"middle square, area-averaged to {size}x{size}; test: {n_validation:,} validation images and {h:,} held out"
-    test = np.zeros(n_validation + h, np.int64), tested
-    return Reading(("all",), train, test, f"{how} from training", shuffle=False)
+    return Reading(("all",), train, ([0] * (n_validation + h), tested), f"{how} from training", shuffle=False)
 
 
 @contextmanager
 def _database(path: Path) -> Iterator[tuple[int, Any]]:
     """Number of entries and a transaction of an LMDB folder. UserError for whatever is wrong with it."""
-    import os
-
     from cqlib.data.reading import DAMAGE, damaged
 
     try:

@@ -1,16 +1,14 @@
-"""STL-10 (Coates, Ng and Lee 2011)."""
+"""STL-10 (Coates, Ng and Lee 2011): 96 x 96 images, averaged down to the 48 x 48 of the paper. Training: the 5,000
+labelled images and the 100,000 unlabelled ones, with a label of their own, as in SNGAN (Miyato et al. 2018)."""
 
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from cqlib.data.card import Array, Entry, File, Images, Reading
 
 
 def read(folder: Path, size: int) -> Reading:
-    """STL-10 (Coates, Ng and Lee 2011): 96 x 96 images, averaged down to the 48 x 48 of the paper. Training: the 5,000
-    labelled images and the 100,000 unlabelled ones, with a label of their own, as in SNGAN (Miyato et al. 2018)."""
-    import itertools
-    from functools import partial
-
     import numpy as np
     from PIL import Image
     from torchvision import datasets
@@ -24,17 +22,14 @@ def read(folder: Path, size: int) -> Reading:
     def pixels(name: str) -> Array:  # stored as (channel, column, row)
         return np.memmap(root / f"{name}_X.bin", np.uint8, "r").reshape(-1, 3, 96, 96).transpose(0, 3, 2, 1)
 
-    def labels(name: str) -> Array:
-        return np.fromfile(root / f"{name}_y.bin", np.uint8).astype(np.int64) - 1
-
-    def split(labels: Array, *parts: Array) -> Images:
-        images = (Image.fromarray(image) for image in itertools.chain(*parts))
+    def split(name: str, *unlabelled: Array) -> Images:
+        labels = [number - 1 for number in (root / f"{name}_y.bin").read_bytes()]
+        labels += [len(classes) - 1] * sum(map(len, unlabelled))
+        images = (Image.fromarray(image) for image in chain(pixels(name), *unlabelled))
         return labels, threaded(partial(square, size=size), images)
 
-    unlabelled = pixels("unlabeled")
-    train = np.concatenate([labels("train"), np.full(len(unlabelled), len(classes) - 1)])
     how = f"{averaged(96, size)}; training with the unlabelled images"
-    return Reading(classes, split(train, pixels("train"), unlabelled), split(labels("test"), pixels("test")), how)
+    return Reading(classes, split("train", pixels("unlabeled")), split("test"), how)
 
 
 ENTRIES = (

@@ -1,18 +1,14 @@
-"""Tiny ImageNet: 200 classes of ImageNet."""
+"""Tiny ImageNet: 200 classes of ImageNet at 64 x 64, or averaged down to 32 x 32, or fewer in the same layout. Its
+validation images are the test, as those of test/ have no labels."""
 
+from functools import partial
 from pathlib import Path
 
 from cqlib.data.card import Entry, File, Images, Reading
 
 
 def read(folder: Path, size: int) -> Reading:
-    """Tiny ImageNet: 200 classes of ImageNet at 64 x 64, or averaged down to 32 x 32, or fewer in the same layout. Its
-    validation images are the test, as those of test/ have no labels."""
-    from functools import partial
-
-    import numpy as np
-
-    from cqlib.data.reading import AGAIN, averaged, decode, fault, threaded
+    from cqlib.data.reading import AGAIN, averaged, decode, require, threaded
 
     root = folder / "tiny-imagenet-200"
     wnids = (root / "wnids.txt").read_text().split()
@@ -23,20 +19,19 @@ def read(folder: Path, size: int) -> Reading:
     folders = {path.name: path / "images" for path in (root / "train").iterdir()}
     for label, wnid in enumerate(wnids):
         files = sorted(folders[wnid].glob("*.JPEG")) if wnid in folders else []
-        if not files:
-            raise fault(root, f"has no images in train/{wnid}/images", AGAIN)
+        require(files, root, f"has no images in train/{wnid}/images", AGAIN)
         train += [(file, label) for file in files]
     validation = {file.name: file for file in (root / "val" / "images").glob("*")}
     annotations = root / "val" / "val_annotations.txt"  # lines of file, wnid and a box
     for number, line in enumerate(annotations.read_text("utf-8", "replace").splitlines(), 1):
         name, wnid = (*line.split("\t"), "", "")[:2]
-        if name not in validation or wnid not in wnids:
-            raise fault(annotations, f"names no image and class that exist in line {number}", AGAIN)
+        known = name in validation and wnid in wnids
+        require(known, annotations, f"names no image and class that exist in line {number}", AGAIN)
         test.append((validation[name], wnids.index(wnid)))
 
     def split(members: list[tuple[Path, int]]) -> Images:
-        labels = np.array([label for _, label in members], np.int64)
-        return labels, threaded(partial(decode, size=size, side=64), (file for file, _ in members))
+        files, labels = zip(*members, strict=True)
+        return labels, threaded(partial(decode, size=size, side=64), files)
 
     return Reading(tuple(words.get(wnid, wnid) for wnid in wnids), split(train), split(test), averaged(64, size))
 

@@ -44,7 +44,7 @@ def overview(found: Mapping[str, ModelAndData], n: int = 250) -> HTML:
         counts = model.parameter_counts()
         lines.append([name, model.config.latent, counts["total"], counts.get("flow", 0), bits(model, images).mean()])
     head = {"Model": None, "Latent variables": 0, "Parameters": 0, "of them in f": 0,
-            f"BPD, {len(images)} test images": 2}  # fmt: skip
+            f"BPD ↓, {len(images)} test images": 2}  # fmt: skip
     return table(f"Trained models ({first.source})", head, lines)
 
 

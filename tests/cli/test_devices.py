@@ -1,0 +1,100 @@
+"""--device and --tensorboard: what a run gets of them, and the one line where it cannot be had."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import types
+
+import pytest
+import torch
+from small_models import system
+
+from cqlib.cli import options, tasks
+from cqlib.recipe import TrainingConfig
+from cqlib.training.device import chosen
+from cqlib.training.loop import train
+from cqlib.training.tensorboard import wanted
+from cqlib.util import provenance
+from cqlib.util.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch):
+    """Nothing is asked for; what a test sets is gone after it."""
+    for name in ("CQLIB_DEVICE", "CQLIB_TENSORBOARD", "PYTORCH_ENABLE_MPS_FALLBACK", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+def cards(monkeypatch, n: int) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: n > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n)
+
+
+def test_a_device_is_the_named_one_or_the_environment_s_or_a_card_or_the_cpu(monkeypatch):
+    cards(monkeypatch, 0)
+    assert chosen() == chosen("auto") == chosen("cpu") == torch.device("cpu")
+    cards(monkeypatch, 2)
+    assert chosen() == torch.device("cuda") and chosen("cuda:1") == torch.device("cuda:1")
+    monkeypatch.setenv("CQLIB_DEVICE", "cpu")
+    assert chosen() == torch.device("cpu") and chosen("cuda") == torch.device("cuda")
+
+
+@pytest.mark.parametrize(("n", "name", "there"), [(0, "cuda", "cpu"), (2, "cuda:2", "cpu, cuda, with 2 cards"),
+                                                  (1, "cuda:1", "cpu, cuda"), (0, "tpu", "cpu")])  # fmt: skip
+def test_a_device_that_is_not_there_is_one_line(monkeypatch, n, name, there):
+    cards(monkeypatch, n)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(UserError) as caught:
+        chosen(name)
+    assert str(caught.value) == f"there is no device {name} here: there is {there}"
+
+
+def test_rows_run_on_the_device_of_the_command(monkeypatch):
+    cards(monkeypatch, 2)
+    options.set_environment(argparse.Namespace(device="cuda:1"))
+    (slot,) = tasks.slots(None)
+    assert (slot["CUDA_VISIBLE_DEVICES"], slot["CQLIB_DEVICE"]) == ("1", "cuda")  # the one that its process sees
+    options.set_environment(argparse.Namespace(device="cpu"))
+    assert all("CUDA_VISIBLE_DEVICES" not in slot for slot in tasks.slots(3))
+    options.set_environment(argparse.Namespace(device=None))  # without the option the environment's stays
+    assert chosen() == torch.device("cpu")
+
+
+def test_mps_falls_back_to_the_cpu_and_says_so(monkeypatch, capsys):
+    options.set_environment(argparse.Namespace(device="mps"))
+    assert options.os.environ["PYTORCH_ENABLE_MPS_FALLBACK"] == "1" and "run on the CPU" in capsys.readouterr().err
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert chosen() == torch.device("mps") and len(tasks.slots(None)) == 1
+    assert "on the CPU, fp32" in provenance.device_name(torch.device("mps"), bf16=False)
+
+
+def test_tensorboard_gets_the_losses_of_the_log(monkeypatch, tmp_path):
+    scalars = []
+
+    class Writer:
+        def __init__(self, folder):
+            scalars.clear()
+            assert folder == str(tmp_path / "tensorboard" / "training")
+
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda self, *_: None  # noqa: E731
+
+        def add_scalar(self, name, value, step):
+            scalars.append((name, value, step))
+
+    images = torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8)
+    config = TrainingConfig(steps=4, batch_size=4, log_every=2)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=Writer))
+    train(system("table1/vae"), images, config, seed=0, folder=tmp_path / "quiet")
+    assert scalars == []
+    options.set_environment(argparse.Namespace(tensorboard=True))
+    train(system("table1/vae"), images, config, seed=0, folder=tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "training.jsonl").read_text().splitlines()]
+    assert scalars == [(name, value, line["step"]) for line in lines for name, value in line.items()]
+    assert [step for name, _, step in scalars if name == "total"] == [2, 4]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match="--tensorboard needs a package: pip install tensorboard"):
+        wanted()
