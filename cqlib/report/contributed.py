@@ -42,7 +42,7 @@ GRIDS = tuple(f"samples_{at}.webp" for at in TEMPERATURES)
 MAX_BYTES = 2**20
 """Of a file; those of published runs have a tenth at most."""
 COLUMNS = 8  # of a grid
-AGAIN = "make the folder again with `python -m cqlib contribute`"
+AGAIN = "make it again with `python -m cqlib contribute`, from a run as training left it"
 
 
 def _name(value: str) -> str:

@@ -168,6 +168,8 @@ BROKEN = {
     "no log in the log": (lambda f: rewrite(f, "training.jsonl", lambda _: b'[1]\n"step"\n7\n'), "is not the log"),
     "log without an end": (lambda f: rewrite(f, "training.jsonl", lambda _: b"[" * 10**5), "is not the log"),
     "cut samples": (lambda f: rewrite(f, "samples_T1.webp", lambda image: image[:-999]), "is no WebP grid of images"),
+    "samples that do not decode": (
+        lambda f: rewrite(f, "samples_T1.webp", lambda image: image[:40] + bytes(len(image) - 40)), "is no WebP grid"),
     "PNG as WebP": (
         lambda f: rewrite(f, "samples_T1.webp", lambda _: grid_png(torch.zeros(64, 3, 16, 16, dtype=torch.uint8))),
         "is no WebP grid of images of 16 pixels"),
@@ -179,7 +181,9 @@ BROKEN = {
     "linked contributor": (lambda f: link(f.parent), "is no folder"),
     "too large": (lambda f: rewrite(f, "training.jsonl", lambda log: log + b" " * MAX_BYTES), "larger than 1024 KiB"),
     "another file": (lambda f: (f / "model.safetensors").touch(), "model.safetensors is no part of a contribution"),
-    "folder as a file": (lambda f: (f / "samples_T2.webp").mkdir(), "samples_T2.webp is no part"),
+    "another folder": (lambda f: (f / "samples_T2.webp").mkdir(), "samples_T2.webp is no part"),
+    "folder in the place of a file": (
+        lambda f: ((f / "samples_T0.webp").unlink(), (f / "samples_T0.webp").mkdir()), "samples_T0.webp is no part"),
     "e-mail": (lambda f: seal(f, contributor="some@one.org"), f"{MANIFEST}: contributor: must be a name"),
     "name with a line end": (lambda f: seal(f, contributor="some\none"), f"{MANIFEST}: contributor: must be a name"),
     "no name": (lambda f: seal(f, contributor=""), f"{MANIFEST}: contributor: "),
