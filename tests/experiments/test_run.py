@@ -157,7 +157,7 @@ def test_load_takes_a_published_model_without_its_critic(finished, tmp_path, mon
     monkeypatch.setattr(publish, "PUBLISHED", tmp_path)
     monkeypatch.setattr("cqlib.experiments.load.PUBLISHED", tmp_path)
     folder = runs / experiment("table1/gan", "smoke").folder
-    path = publish._publish_model(folder, folder.name)
+    path, *_ = publish._publish_model(folder, folder.name)
     assert path.stat().st_size < (folder / "model.safetensors").stat().st_size
     model = cqlib.load("table1/gan", profile="smoke", runs_dir=tmp_path / "nothing here")
     trained = cqlib.load("table1/gan", profile="smoke", runs_dir=runs)
