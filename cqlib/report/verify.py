@@ -119,7 +119,7 @@ def lines(check: Check) -> Iterator[str]:
     yield f"{check.run}: {came_out} ({duration(check.seconds)})"
     cells = [
         (n.metric, decimal(n.metric, n.recorded, 4), decimal(n.metric, n.measured, 4),
-         signed(n.measured - n.recorded, 4), f"{n.allowed:.4f}", "" if n.passed else "off")
+         signed(n.measured - n.recorded, 5), f"{n.allowed:.5g}", "" if n.passed else "off")
         for n in check.numbers
     ]  # fmt: skip
     yield from columns([("", "recorded", "measured", "difference", "allowed", ""), *cells] if cells else [])
