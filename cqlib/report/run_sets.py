@@ -144,13 +144,14 @@ def run_sets(
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     result = []
     for (place, changes, images, scoring), runs in sets.items():
-        (origin, by), *where = place
+        (origin, by), data, size, profile = place
         ordered = tuple(runs[run] for run in sorted(runs, key=lambda run: (order.get(run[0], 99), run)))
         # The files behind a name may have changed, and how samples are scored.
         alike = [(key[2], key[3]) for key in sets if key[:2] == (place, changes)]
         apart = [images] * any(other != images for other, _ in alike)
         apart += [scoring] * any(other != scoring for same, other in alike if same == images)
-        made = RunSet(origin, *where, ordered, ", ".join(filter(None, apart)), json.loads(changes), by)
+        note = ", ".join(filter(None, apart))
+        made = RunSet(origin, data, size, profile, ordered, note, json.loads(changes), by)
         result.append(_with_hypervolumes(made))
     return result
 
