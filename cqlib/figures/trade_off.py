@@ -44,21 +44,17 @@ def pictures(runs: RunSet, more: bool = False) -> HTML:
 
 def points(runs: RunSet) -> HTML:
     """A line for every point: lambda, BPD, scores at both temperatures, seeds."""
-    names = [(quantity, name) for quantity in SCORES for name in (quantity.name, quantity.lite0)
-             if any(f"{name}@T1" in runs.metrics_of(row) for row in runs.rows)]  # fmt: skip
-    scores = [heading(f"{name}@{t}") for _, name in names for t in TEMPERATURES]
-    lines: list[Sequence[object]] = []
-    for along in FRONTS.values():
-        for weight, row in front(along, runs.profile).items():
-            lines.append([short_label(row).partition(",")[0], f"{weight:,g}", *_cells(runs, row, names)])
-    lines.append([short_label(GAN), "", *_cells(runs, GAN, names)])
+    known = {name for row in runs.rows for name in runs.metrics_of(row)}
+    scores = [f"{name}@{at}" for quantity in SCORES for name in (quantity.name, quantity.lite0)
+              if f"{name}@T1" in known for at in TEMPERATURES]  # fmt: skip
+    rows = [(short_label(row).partition(",")[0], f"{weight:,g}", row)
+            for along in FRONTS.values() for weight, row in front(along, runs.profile).items()]  # fmt: skip
+    lines = []
+    for label, weight, row in [*rows, (short_label(GAN), "", GAN)]:
+        cells = (runs.cell(row, score) for score in ("BPD", *scores))
+        lines.append([label, weight, *cells, str(len(runs.done(row)) or "not trained yet")])
     caption = f"{runs.title}; means ± standard deviations over seeds"
-    return table(caption, ["Model", "λ", "BPD ↓", *scores, "Seeds"], lines)
-
-
-def _cells(runs: RunSet, row: str, names: Sequence[tuple[object, str]]) -> list[object]:
-    cells = [runs.cell(row, score) for score in ("BPD", *(f"{name}@{t}" for _, name in names for t in TEMPERATURES))]
-    return [*cells, str(len(runs.done(row)) or "not trained yet")]
+    return table(caption, ["Model", "λ", "BPD ↓", *map(heading, scores), "Seeds"], lines)
 
 
 def claims(records: Sequence[Record]) -> HTML:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cqlib import losses
 from cqlib.lessons.kl_divergences.fits import Objective, gradient, pack, unpack
 from cqlib.lessons.kl_divergences.gaussians import Gaussians, jensen_shannon, kl, on_line
-from cqlib.lessons.kl_divergences.pictures import FORWARD, REVERSE, density, grid
+from cqlib.lessons.kl_divergences.pictures import FORWARD, REVERSE, X, density, grid
 from cqlib.report import plots
 from cqlib.report.cells import Line, number, panels, picture, subplots, table
 
@@ -156,7 +156,7 @@ def logits(p: Gaussians, qs: Densities, learned: Discriminators, reach: float) -
             density(under, p, x)
             under.plot(x, q.log_prob(x).exp(), color=colour, label="q")
             under.legend(frameon=False, fontsize=8.5, loc="upper right")
-            under.set_xlabel("x (standard deviations of a mode)")
+            under.set_xlabel(X)
         axes[0, 0].set_ylabel("logit l(x), nats")
         axes[1, 0].set_ylabel("density")
     return picture(figure, "Learned logits follow the exact log-ratio where p or q has mass, and leave it beyond")
