@@ -61,11 +61,12 @@ def test_runs_are_read_on_whatever_data_they_were_made(published, tmp_path):
 
 
 def test_at_a_glance_every_cell_says_what_was_run(published, tmp_path):
-    published(*records(3, ("table1/cq-f",)), record("table3/cqf-2-scales", status="diverged"))
+    twice = [record("table2/cqf-iaf-residual-large-d", profile=profile) for profile in ("study", "paper")]
+    published(*records(3, ("table1/cq-f",)), record("table3/cqf-2-scales", status="diverged"), *twice)
     _, sets, shown = read(tmp_path)
     table = by_name(seven_data_sets.glance(sets, shown, tmp_path))
     assert len(table) == 9
-    assert table["photos10"] == ["quick, 3 seeds", "not run", "quick, diverged", "none", "comes with pip"]
+    assert table["photos10"] == ["quick, 3 seeds", "paper, 1 seed", "quick, diverged", "none", "comes with pip"]
     assert table["LSUN-tower *"][:3] == ["not run"] * 3
     assert [line[3] for line in table.values()].count("BPD, IS, FID") == 2  # the slides print numbers for two of them
     assert table["STL-10"][-1] == "fetched when first used"
