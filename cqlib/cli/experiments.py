@@ -1,0 +1,125 @@
+"""Commands on rows: list them, show a recipe, train, evaluate, sample."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from cqlib.cli.options import number, path
+from cqlib.cli.registry import EXPERIMENT, command, named
+from cqlib.experiments.rows import ROWS, label_of
+from cqlib.util.errors import UsageError, UserError, to_stderr
+from cqlib.util.stop import StopRequest
+
+if TYPE_CHECKING:
+    from cqlib.experiments.experiment import Experiment
+
+TRAINING = (*EXPERIMENT, "--runs-dir", "--data-dir", "--time-budget", "--feature-weights", "--device", "--tensorboard")
+
+
+@command("--profile", "--data", "--seed", "--runs-dir", ends=["", "--profile study"])
+def rows(options: argparse.Namespace) -> int:
+    """list the rows of the tables, and which are finished"""
+    from cqlib.experiments.experiment import AVAILABLE, experiment
+    from cqlib.experiments.run import finished
+
+    for row in ROWS:
+        state = "not part of this version yet"
+        if row in AVAILABLE:
+            record = finished(experiment(row, options.profile, options.data, options.seed), options.runs_dir)
+            state = "not run" if record is None else "finished"
+            if record is not None and "BPD" in record.metrics:
+                state += f", {record.metrics['BPD'].value:.3f} bpd"
+        print(f"{row:<32} {label_of(row):<34} {state}")
+    return 0
+
+
+@command(*EXPERIMENT, ends=["table1/cq-f", "table1/cq-f --profile paper"])
+def show(options: argparse.Namespace) -> int:
+    """print the recipe of a row: every value, where `paper` has another, and the parameters of each net"""
+    from cqlib.experiments.sheet import sheet
+
+    print(*sheet(named(options)), sep="\n")
+    return 0
+
+
+@command(*TRAINING, ends=["table1/cq-f --seed 3", "table1/vae --profile study --set training.steps=3000 --device cpu"])
+def train(options: argparse.Namespace) -> int:
+    """train and evaluate a row; a finished row is not run again"""
+    return _train(named(options), options)
+
+
+def _train(e: "Experiment", options: argparse.Namespace) -> int:
+    from cqlib.cli import costs, tasks
+    from cqlib.experiments.load import load_data, trained
+    from cqlib.experiments.run import run_experiment
+    from cqlib.experiments.run_folder import room
+
+    if e.profile == "paper" and not trained(e, options.runs_dir):
+        load_data(e, options.data_dir)  # reports missing data before anything is measured
+        options.runs_dir.mkdir(parents=True, exist_ok=True)
+        slots, stop = tasks.slots(1), StopRequest()
+        for line in costs.lines({e: 1}, runs_dir=options.runs_dir, records=(), slots=slots, stop=stop):
+            to_stderr(line)
+
+    def progress(step: int, steps: int, left: float) -> None:
+        end = "\r" if sys.stderr.isatty() else "\n"
+        print(f"step {step} of {steps}, {left:.0f} s left   ", end=end, file=sys.stderr, flush=True)
+
+    record = run_experiment(
+        e,
+        runs_dir=options.runs_dir,
+        data_dir=options.data_dir,
+        feature_weights=options.feature_weights,
+        time_budget=options.time_budget,
+        progress=progress,
+    )
+    print(f"{record.variant} · {record.data.name} · {record.profile} · seed {record.seed}: {record.status}")
+    for name, metric in record.metrics.items():
+        spread = "" if metric.std is None else f" ± {metric.std:.3g}"
+        print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")
+    to_stderr(room(options.runs_dir))
+    return 0 if record.status == "done" else 1
+
+
+@command(*TRAINING, ends=["table1/cq-f", "table1/cq-f --feature-weights weights.pth"])
+def evaluate(options: argparse.Namespace) -> int:
+    """show the metrics of a trained row, measuring those that are missing"""
+    from cqlib.experiments.load import fetch_published, trained
+
+    e = named(options)
+    if not trained(e, options.runs_dir):
+        # Published weights are measured in a folder of their own: no report takes them for this machine's.
+        folder = options.runs_dir / e.folder
+        published = options.runs_dir / "published"
+        if (folder / "model.safetensors").exists() or not (fetch_published(e, published) or trained(e, published)):
+            raise UserError(f"{e.variant} has not been trained in {folder}: {e.command}")
+        to_stderr(f"not trained here: the published weights are measured, in {published}")
+        options.runs_dir = published
+    return _train(e, options)
+
+
+@command(
+    *EXPERIMENT,
+    "--runs-dir",
+    ("--n", {"type": number(1, 10_000, int), "default": 64, "metavar": "N", "help": "how many images (default: 64)"}),
+    ("--out", {"type": path, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
+    ("--temperature", {"type": number(0, 2), "default": 1.0, "metavar": "T",
+                       "help": "1: the model's own distribution (default); 0: the decoder's mean"}),
+    "--device",
+    ends=["table1/cq-f --out samples.png", "table1/cq-f --n 100 --temperature 0 --out means.png"],
+)  # fmt: skip
+def sample(options: argparse.Namespace) -> int:
+    """draw images from a trained row or published weights"""
+    if options.out.suffix.lower() != ".png":
+        raise UsageError(f"--out: '{options.out}' should end in .png")
+    from cqlib.data.grids import grid_png
+    from cqlib.experiments.load import load_system
+    from cqlib.metrics.evaluation import draw
+    from cqlib.training.device import chosen
+    from cqlib.util.files import write_atomic
+
+    model = load_system(named(options), options.runs_dir).to(chosen())
+    images = draw(model, options.n, temperature=options.temperature, seed=options.seed)
+    write_atomic(options.out, grid_png(images, columns=round(options.n**0.5), scale=4))
+    print(options.out)
+    return 0

@@ -1,0 +1,131 @@
+"""Commands on what is finished: compare, verify, pass on, report, publish."""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+from cqlib.cli.options import OPTIONS, check_folder, path
+from cqlib.cli.registry import EXPERIMENT, command, named
+from cqlib.util.errors import one_line
+from cqlib.util.paths import CONTRIBUTED
+
+
+@command(
+    ("first", {"metavar": "A", "help": "a record's file, a run's folder, or the name of either"}),
+    ("second", {"metavar": "B"}),
+    "--runs-dir",
+    ends=["table1_cq-f--photos10--quick--0 table1_cq-f--photos10--quick--1", "record.json theirs.json"],
+)
+def compare(options: argparse.Namespace) -> int:
+    """say why the numbers of two runs differ: what is not the same, the weightiest first, and the spread over seeds"""
+    from cqlib.report.compare import find, lines
+
+    print(*lines(*(find(name, options.runs_dir) for name in (options.first, options.second))), sep="\n")
+    return 0
+
+
+@command(
+    ("row", {**OPTIONS["row"], "nargs": "?", "help": "its weights alone (default: all that are published)"}),
+    "--data-dir",
+    "--feature-weights",
+    "--device",
+    ("--json", {"type": path, "metavar": "FILE", "help": "write the receipt there as well"}),
+    ends=["", "table1/cq-f --json receipt.json"],
+)
+def verify(options: argparse.Namespace) -> int:
+    """measure the published weights anew and hold them against their records; exit status 1 where one is off"""
+    from cqlib.report.verify import lines, published, receipt, verify
+    from cqlib.util.files import write_atomic
+
+    checks = []
+    with tempfile.TemporaryDirectory() as folder:
+        where = {"data_dir": options.data_dir, "feature_weights": options.feature_weights}
+        for record in published(options.row):
+            checks.append(verify(record, Path(folder), **where))
+            print(*lines(checks[-1]), sep="\n", flush=True)
+    if options.json:
+        write_atomic(options.json, json.dumps(receipt(checks), indent=1) + "\n")
+    return 0 if all(check.passed for check in checks) else 1
+
+
+@command(*EXPERIMENT, "--runs-dir", ("folder", {"type": path, "metavar": "DIR", "help": "the folder to write"}),
+         ends=["table1/cq-f my-model"])  # fmt: skip
+def card(options: argparse.Namespace) -> int:
+    """write a trained row or published weights to a folder as a model hub takes it: weights, config, card"""
+    from cqlib.report.model_card import write
+
+    print(*write(named(options), options.runs_dir, options.folder), sep="\n")
+    return 0
+
+
+FROM = ("--from", {**OPTIONS["--runs-dir"], "dest": "runs_dir", "help": "the records (default: runs/)"})
+
+
+@command(FROM, "--out", ends=["", "--from runs --out reports/local"])
+def report(options: argparse.Namespace) -> int:
+    """render the report from records; nothing is trained"""
+    from cqlib.report.page import render
+
+    print(f"report: {render(options.out, runs_dir=check_folder('--from', options.runs_dir))}")
+    return 0
+
+
+@command(FROM, ("--csv", {"type": path, "required": True, "metavar": "FILE", "help": "the table to write"}),
+         ends=["--csv records.csv"])  # fmt: skip
+def export(options: argparse.Namespace) -> int:
+    """write all records, of this machine, published and contributed, to a table: a line per record and metric"""
+    from cqlib.cli.export import write_csv
+    from cqlib.experiments.record import load_records
+    from cqlib.util.paths import PUBLISHED
+
+    places = {"here": options.runs_dir, "published": PUBLISHED / "records", "contributed": CONTRIBUTED}
+    lines = write_csv(options.csv, {name: load_records(folder)[0] for name, folder in places.items()})
+    print(f"{options.csv}: {lines} lines")
+    return 0
+
+
+@command(("runs_dir", {"type": path, "metavar": "RUNS_DIR", "help": "a folder of finished runs"}), ends=["runs"])
+def publish(options: argparse.Namespace) -> int:
+    """copy the records, samples and small models of finished runs to reports/published/"""
+    from cqlib.report.publish import PUBLISHED, publish
+
+    for file in publish(check_folder("RUNS_DIR", options.runs_dir)):
+        print(file.relative_to(PUBLISHED.parent.parent))
+    return 0
+
+
+@command(
+    ("run", {"type": path, "metavar": "RUN", "help": "a run's folder, or its name in --runs-dir"}),
+    "--runs-dir",
+    ("--name", {"required": True, "metavar": "NAME", "help": "yours, as the page shows it; no e-mail address"}),
+    ("--out", {"type": path, "default": CONTRIBUTED, "metavar": "DIR", "help": "default: reports/contributed/"}),
+    ends=['table1_cq-f--photos10--quick--0 --name "A. Name"'],
+)
+def contribute(options: argparse.Namespace) -> int:
+    """make a folder of a finished run's record, curve and samples that can be sent to this project"""
+    from cqlib.report.contributed import contribute
+
+    run = options.run if options.run.is_dir() else options.runs_dir / options.run.name
+    print(contribute(check_folder("RUN", run), options.name, options.out))
+    return 0
+
+
+@command(("folder", {"type": path, "metavar": "FOLDER", "help": "what `contribute` has made"}),
+         ends=["reports/contributed/table1_cq-f--cifar10--paper--0"])  # fmt: skip
+def check(options: argparse.Namespace) -> int:
+    """say whether a contribution is whole, clean, of a known commit, of today's recipe, measured as today"""
+    from cqlib.report.contributed import check
+
+    problems = check(options.folder)
+    print(*map(one_line, problems or ["it can be taken"]), sep="\n")
+    return 1 if problems else 0
+
+
+@command(ends=[""])
+def readme(options: argparse.Namespace) -> int:
+    """render README.md and docs anew from the published records"""
+    from cqlib.report import readme
+
+    readme.write()
+    return 0
