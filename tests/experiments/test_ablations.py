@@ -118,7 +118,7 @@ def test_publishing_copies_what_is_finished_whatever_came_out(tmp_path, monkeypa
     runs, place = tmp_path / "runs", tmp_path / "published"
     monkeypatch.setattr(publish, "PUBLISHED", place)
     monkeypatch.setattr(ablations, "PUBLISHED", place / "ablations")
-    monkeypatch.setattr(publish.readme, "write", lambda: None)
+    monkeypatch.setattr(publish.readme, "write", lambda: [])
     monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
     (place / "samples").mkdir(parents=True)
     for row, status in (("table1/cq", "diverged"), ("table1/vae", "done")):
