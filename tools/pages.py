@@ -60,4 +60,6 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not (ROOT / LOCAL).is_dir():
+        sys.exit("usage: python tools/pages.py NEW_FOLDER, after ./run_all.sh --no-train")
     main(Path(sys.argv[1]))

@@ -20,7 +20,7 @@ from cqlib.util.text import gibibytes
 LOSSES = 5
 """How many nodes may be lost under a task before it counts as failed: it may be what brings them down."""
 
-PASSED = ("CQLIB_DEVICE", "CQLIB_TENSORBOARD")
+PASSED = ("CQLIB_BF16", "CQLIB_DEVICE", "CQLIB_TENSORBOARD")
 """What nodes get of this machine's environment."""
 
 

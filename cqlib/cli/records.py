@@ -3,11 +3,12 @@
 import argparse
 import json
 import tempfile
+from itertools import chain
 from pathlib import Path
 
 from cqlib.cli.options import OPTIONS, check_folder, path
 from cqlib.cli.registry import EXPERIMENT, command, named
-from cqlib.util.errors import one_line
+from cqlib.util.errors import StoppedEarly, UserError, one_line, to_stderr
 from cqlib.util.paths import CONTRIBUTED
 
 
@@ -28,7 +29,6 @@ def compare(options: argparse.Namespace) -> int:
 @command(
     ("row", {**OPTIONS["row"], "nargs": "?", "help": "its weights alone (default: all that are published)"}),
     "--data-dir",
-    "--feature-weights",
     "--device",
     ("--json", {"type": path, "metavar": "FILE", "help": "write the receipt there as well"}),
     ends=["", "table1/cq-f --json receipt.json"],
@@ -40,10 +40,12 @@ def verify(options: argparse.Namespace) -> int:
 
     checks = []
     with tempfile.TemporaryDirectory() as folder:
-        where = {"data_dir": options.data_dir, "feature_weights": options.feature_weights}
-        for record in published(options.row):
-            checks.append(verify(record, Path(folder), **where))
-            print(*lines(checks[-1]), sep="\n", flush=True)
+        try:
+            for record in published(options.row):
+                checks.append(verify(record, Path(folder), data_dir=options.data_dir))
+                print(*lines(checks[-1]), sep="\n", flush=True)
+        except StoppedEarly as error:
+            raise UserError("stopped; nothing of it is kept: run it again") from error
     if options.json:
         write_atomic(options.json, json.dumps(receipt(checks), indent=1) + "\n")
     return 0 if all(check.passed for check in checks) else 1
@@ -77,10 +79,16 @@ def export(options: argparse.Namespace) -> int:
     """write all records, of this machine, published and contributed, to a table: a line per record and metric"""
     from cqlib.cli.export import write_csv
     from cqlib.experiments.record import load_records
+    from cqlib.report.contributed import contributed
     from cqlib.util.paths import PUBLISHED
 
-    places = {"here": options.runs_dir, "published": PUBLISHED / "records", "contributed": CONTRIBUTED}
-    lines = write_csv(options.csv, {name: load_records(folder)[0] for name, folder in places.items()})
+    here, damaged = load_records(options.runs_dir)
+    published, unreadable = load_records(PUBLISHED / "records")
+    others, broken = contributed(CONTRIBUTED)
+    for problem in (*damaged, *unreadable, *broken):
+        to_stderr(f"left out: {one_line(problem)}")
+    places = {"here": here, "published": published, "contributed": chain(*others.values())}
+    lines = write_csv(options.csv, places)
     print(f"{options.csv}: {lines} lines")
     return 0
 
@@ -112,7 +120,7 @@ def contribute(options: argparse.Namespace) -> int:
 
 
 @command(("folder", {"type": path, "metavar": "FOLDER", "help": "what `contribute` has made"}),
-         ends=["reports/contributed/table1_cq-f--cifar10--paper--0"])  # fmt: skip
+         ends=["reports/contributed/NAME/table1_cq-f--cifar10--paper--0"])  # fmt: skip
 def check(options: argparse.Namespace) -> int:
     """say whether a contribution is whole, clean, of a known commit, of today's recipe, measured as today"""
     from cqlib.report.contributed import check

@@ -18,7 +18,7 @@ from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import System
 from cqlib.models.registry import build
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
-from cqlib.util.errors import UserError
+from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, ROOT
 from cqlib.util.text import without_paths
@@ -44,6 +44,8 @@ def load(row: str, *, runs_dir: Path | str = RUNS, device: torch.device | str = 
     file = Path(row) / RECORD
     if not file.is_file():
         return load_system(experiment(row, **settings), runs_dir).to(device)
+    if settings:
+        raise UsageError(f"{row} is one run's folder: leave out {', '.join(settings)}")
     try:
         return _load(experiment_of(read_record(file)), file.with_name(WEIGHTS)).to(device)
     except ValueError as error:

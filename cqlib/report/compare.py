@@ -4,6 +4,7 @@ is more than two seeds of one recipe have between them."""
 import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +60,9 @@ class Number(NamedTuple):
 def find(name: str, runs_dir: Path | str = RUNS) -> Record:
     """The record in a file, of a run's folder, or of a run by the name of its folder, here or published. UserError
     where there is none or it is damaged."""
-    path = Path(name).expanduser()
+    path = Path(name)
+    with suppress(RuntimeError):  # of a user who does not exist
+        path = path.expanduser()
     places = [path, path / "record.json", Path(runs_dir) / name / "record.json", PUBLISHED / "records" / f"{name}.json"]
     file = next((place for place in places if place.is_file()), None)
     if file is None:

@@ -22,6 +22,7 @@ from PIL import Image
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from cqlib.data import IMAGE_SIZES
 from cqlib.data.grids import published_grid
 from cqlib.data.reading import DAMAGE
 from cqlib.experiments.experiment import Experiment, experiment_of
@@ -70,7 +71,11 @@ def contribute(run: Path, name: str, out: Path = CONTRIBUTED) -> Path:
     for problem in _unfit(record):
         raise UserError(f"{run}: {problem}")
     log = "".join(f"{json.dumps(line)}\n" for line in logged(run / LOG))
-    contents = {RECORD: (run / RECORD).read_bytes(), LOG: log.encode(), **published_grids(run, record.data.shape[-1])}
+    try:
+        grids = published_grids(run, record.data.shape[-1])
+    except DAMAGE as error:
+        raise UserError(f"{run}: its samples cannot be read: delete {RECORD} there and train it again") from error
+    contents = {RECORD: (run / RECORD).read_bytes(), LOG: log.encode(), **grids}
     made = Contribution(name, {file: sha256(content) for file, content in contents.items()})
     contents[MANIFEST] = TypeAdapter(Contribution).dump_json(made, indent=1) + b"\n"
     with tempfile.TemporaryDirectory() as trial:
@@ -169,7 +174,7 @@ def _check_curve(folder: Path, record: Record) -> None:
     text = (folder / LOG).read_bytes().decode(errors="replace")
     try:
         curve = curve_of(logged(folder / LOG), math.prod(record.data.shape[-3:]))
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except (ArithmeticError, ValueError, TypeError, LookupError, RecursionError):
         curve = {}
     foreign = any(record.curve.get(name) != points for name, points in curve.items())
     if not curve or foreign or without_paths(text) != text:
@@ -178,6 +183,8 @@ def _check_curve(folder: Path, record: Record) -> None:
 
 def _check_grids(folder: Path, record: Record) -> None:
     channels, _, size = record.data.shape[-3:]
+    if size not in IMAGE_SIZES:
+        raise UserError(f"{RECORD}: images of {size} pixels are of no recipe: train a row of today")
     if channels == 3 and not (folder / GRIDS[-1]).exists():
         raise UserError(f"{GRIDS[-1]} is missing: {AGAIN}")
     for name in (name for name in GRIDS if (folder / name).exists()):
@@ -194,7 +201,11 @@ def _check_grids(folder: Path, record: Record) -> None:
 def refusal(record: Record) -> str:
     """Why a record is not for other eyes: made from code that was not committed, or with a path of a machine in it;
     empty if it may be published."""
-    if path := next((text for text in _texts(record.to_dict()) if text != without_paths(text)), None):
+    try:
+        path = next((text for text in _texts(record.to_dict()) if text != without_paths(text)), None)
+    except (ValueError, RecursionError):  # what pydantic says of a config nested too deeply
+        return "its config is no recipe's: train a row of today"
+    if path:
         return f"{path} is a path of this machine: train on a name below --data-dir instead"
     return "" if record.git.dirty is False else "made from uncommitted code: commit, then run it again"
 
@@ -230,6 +241,9 @@ def _unfit(record: Record) -> Iterator[str]:
     if record.config_hash != e.config_hash or not _within(record.config, today):
         yield f"its config is not today's recipe: train it again, {e.command}"
         return
+    if record.data.shape[-1] != e.size:
+        yield f"its images have {record.data.shape[-1]} pixels a side, those of its recipe {e.size}: train it again"
+        return
     again = f"delete {RECORD}, then {e.command}"
     expected = _expected(e, record)
     if missing := [name for name in expected if name not in record.metrics]:
@@ -262,7 +276,8 @@ def _expected(e: Experiment, record: Record) -> dict[str, list[str]]:
     others = [p for p in map(protocol, evaluation.protocols) if not p.lacks(n_train, n_test)]
     inception = e.profile == "paper" or "FID@T1" in record.metrics
     look = INCEPTION_RESIZE if inception else f"bilinear resize to {evaluation.side}"
-    how = [look, f"torch-fidelity {metadata.version('torch-fidelity')}"]
+    series = metadata.version("torch-fidelity").rsplit(".", 1)[0]  # whose scores are the same
+    how = [look, f"torch-fidelity {series}."]
     for quantity in (q for q in SCORES if not q.labelled):
         for at in TEMPERATURES:
             name = f"{quantity.name if inception else quantity.lite0}@{at}"

@@ -20,7 +20,7 @@ from cqlib.metrics.quantities import decimal
 from cqlib.models.base import System
 from cqlib.report.compare import find, shared
 from cqlib.report.facts import commit
-from cqlib.util.errors import UserError
+from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import duration, without_paths
@@ -33,12 +33,16 @@ def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
     """Write the card's folder of a run that is trained here, else of a published one, to `folder`; its files. UserError
     where there is neither, where record and weights differ, or the record names a path of this machine."""
     system, files = load.load_system(e, runs_dir), _files(e, runs_dir)
+    if not files[load.RECORD].is_file():
+        raise UserError(f"{e.variant} has not been measured: {e.command}")
     record = find(str(files[load.RECORD]))
     of_one_run = load.stored_training(files[load.WEIGHTS], e, record.data.fingerprint) is not None
     if record.config_hash != e.config_hash or not of_one_run:
         raise UserError(f"the record of {e.variant} is not of today's recipe and these weights: {e.command}")
     if (text := dumps(record)) != without_paths(text):
         raise UserError(f"{files[load.RECORD]} names a path of this machine: train on data below --data-dir instead")
+    if folder.resolve() in {source.parent.resolve() for source in files.values()}:
+        raise UsageError(f"{folder} is where the run itself lies: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in files.items():
         shutil.copyfile(source, folder / name)

@@ -58,12 +58,11 @@ def images_to_device(images: Tensor, device: torch.device) -> Tensor:
 
 def wall_clock(action: Callable[[], object], device: torch.device) -> float:
     """Seconds that one call takes, the device's work included."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait = {"cuda": lambda: torch.cuda.synchronize(device), "mps": torch.mps.synchronize}.get(device.type, lambda: None)
+    wait()
     began = time.perf_counter()
     action()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    wait()
     return time.perf_counter() - began
 
 

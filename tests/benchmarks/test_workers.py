@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks import workers
-from cqlib.cli.tasks import Outcome, thread_limits
+from cqlib.cli.tasks import Outcome, Task, thread_limits
 from cqlib.util.errors import UserError
 
 CPU = torch.device("cpu")
@@ -41,6 +41,12 @@ def test_processes_share_out_the_rows(monkeypatch):
 @pytest.mark.slow
 def test_the_process_that_others_are_forked_from_starts():
     workers.start()
+
+
+def test_one_that_does_not_start_is_an_error(monkeypatch):
+    monkeypatch.setattr(workers, "Task", lambda name, *_: Task(name, "math:sqrt", (-1,)))
+    with pytest.raises(UserError, match="does not start: .*math domain"):
+        workers.start()
 
 
 def test_ways_are_set_against_each_other(monkeypatch):

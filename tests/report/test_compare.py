@@ -106,6 +106,8 @@ def test_a_run_is_found_by_name_folder_or_file(tmp_path):
     assert compare.find("mine", tmp_path) == compare.find(str(tmp_path / "mine")) == BASE
     with pytest.raises(UserError, match=f"did you mean '{name}'"):
         compare.find(name[:-3] + "-0", tmp_path)
+    with pytest.raises(UserError, match="unknown record '~nobody/at/all'"):
+        compare.find("~nobody/at/all", tmp_path)
     (tmp_path / "mine" / "record.json").write_text("{")
     with pytest.raises(UserError, match="record.json: not JSON"):
         compare.find("mine", tmp_path)

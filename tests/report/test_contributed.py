@@ -121,6 +121,10 @@ def without(folder: Path, name: str) -> dict:
     return {key: metric for key, metric in record_of(folder).metrics.items() if key != name}
 
 
+def nested(levels):
+    return [nested(levels - 1)] if levels else 1
+
+
 BROKEN = {
     "no record": (lambda f: (f / "record.json").unlink(), "record.json is missing: make"),
     "no samples": (lambda f: (f / "samples_T1.webp").unlink(), "samples_T1.webp is missing: make"),
@@ -167,6 +171,15 @@ BROKEN = {
         lambda f: edit(f, curve={"L_C (bits/dim)": [(1, 2.0)]}), "training.jsonl is not the log of this record's"),
     "no log in the log": (lambda f: rewrite(f, "training.jsonl", lambda _: b'[1]\n"step"\n7\n'), "is not the log"),
     "log without an end": (lambda f: rewrite(f, "training.jsonl", lambda _: b"[" * 10**5), "is not the log"),
+    "images without a side": (
+        lambda f: edit(f, data=replace(record_of(f).data, shape=(2000, 3, 0, 16))), "is not the log"),
+    "a number without end": (
+        lambda f: rewrite(f, "training.jsonl", lambda _: b'{"step": 1, "coverage": %s}\n' % (b"9" * 400)),
+        "is not the log"),
+    "a config nested without end": (
+        lambda f: edit(f, config={**record_of(f).config, "n_train": nested(300)}), "its config is no recipe's"),
+    "large images": (
+        lambda f: edit(f, data=replace(record_of(f).data, shape=(2000, 3, 8000, 8000))), "training.jsonl is not"),
     "cut samples": (lambda f: rewrite(f, "samples_T1.webp", lambda image: image[:-999]), "is no WebP grid of images"),
     "samples that do not decode": (
         lambda f: rewrite(f, "samples_T1.webp", lambda image: image[:40] + bytes(len(image) - 40)), "is no WebP grid"),
@@ -259,6 +272,16 @@ def test_on_the_page_they_are_a_column_with_their_contributors_name(folder, tmp_
     assert f"{folder.parent.name}/broken: {MANIFEST} is missing" in page.find(id="runs").get_text()
     without = rendered_page(tmp_path / "none", [], published).read_text()
     assert "Contributed" not in without and "contributed\"" not in without
+
+
+def test_they_stand_in_the_table_of_all_records(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("cqlib.cli.records.CONTRIBUTED", tmp_path / "contributed")
+    (folder.parent / "broken").mkdir()
+    arguments = ["export", "--csv", str(tmp_path / "all.csv"), "--from", str(tmp_path / "none")]
+    assert cli.main(arguments) == 0 and f"left out: {folder.parent.name}/broken" in capsys.readouterr().err
+    lines = (tmp_path / "all.csv").read_text().splitlines()
+    record = record_of(folder)
+    assert len([line for line in lines if line.startswith(f"contributed,{record.row},")]) == len(record.metrics)
 
 
 def test_contributors_are_not_averaged(folder, tmp_path):

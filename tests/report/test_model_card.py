@@ -19,7 +19,7 @@ from cqlib.metrics.evaluation import draw, likelihood
 from cqlib.models.registry import build
 from cqlib.report import model_card
 from cqlib.util.checkpoint import save_checkpoint
-from cqlib.util.errors import UserError
+from cqlib.util.errors import UsageError, UserError
 from cqlib.util.paths import ROOT
 
 PUBLISHED_ROW = "table1/cq-f"
@@ -43,6 +43,14 @@ def test_a_run_comes_back_from_its_folder(tmp_path, capsys):
     model = cqlib.load(str(tmp_path / "card"), runs_dir=tmp_path / "nothing")
     metrics, _ = likelihood(model, load_data(e, None), e.evaluation)
     assert metrics["BPD"].value == pytest.approx(record.metrics["BPD"].value, rel=1e-6)
+    with pytest.raises(UsageError, match="leave out seed"):
+        cqlib.load(str(tmp_path / "card"), seed=3)
+    own = tmp_path / "runs" / e.folder
+    with pytest.raises(UsageError, match="name another folder"):
+        model_card.write(e, tmp_path / "runs", own)
+    (own / "record.json").unlink()
+    with pytest.raises(UserError, match="has not been measured: "):
+        model_card.write(e, tmp_path / "runs", tmp_path / "another")
     save_checkpoint(tmp_path / "card" / "model.safetensors", {"weights": {}}, keep_previous=False)
     with pytest.raises(UserError, match="has not been trained"):
         cqlib.load(str(tmp_path / "card"), runs_dir=tmp_path / "runs")
