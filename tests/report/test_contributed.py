@@ -121,8 +121,10 @@ def without(folder: Path, name: str) -> dict:
     return {key: metric for key, metric in record_of(folder).metrics.items() if key != name}
 
 
-def nested(levels):
-    return [nested(levels - 1)] if levels else 1
+def deepened(text: bytes) -> bytes:
+    """A record with 300 lists within each other in its config."""
+    record = json.loads(text)
+    return json.dumps({**record, "config": {**record["config"], "n_train": json.loads("[" * 300 + "]" * 300)}}).encode()
 
 
 BROKEN = {
@@ -177,7 +179,7 @@ BROKEN = {
         lambda f: rewrite(f, "training.jsonl", lambda _: b'{"step": 1, "coverage": %s}\n' % (b"9" * 400)),
         "is not the log"),
     "a config nested without end": (
-        lambda f: edit(f, config={**record_of(f).config, "n_train": nested(300)}), "its config is no recipe's"),
+        lambda f: rewrite(f, "record.json", deepened), "its config is no recipe's"),
     "large images": (
         lambda f: edit(f, data=replace(record_of(f).data, shape=(2000, 3, 8000, 8000))), "training.jsonl is not"),
     "cut samples": (lambda f: rewrite(f, "samples_T1.webp", lambda image: image[:-999]), "is no WebP grid of images"),
