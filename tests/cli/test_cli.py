@@ -146,7 +146,7 @@ def refused(capsys, *arguments: str, main=cli.main) -> tuple[int, str]:
 
 @pytest.mark.slow
 def test_evaluate_does_not_train(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "train", lambda given: pytest.fail("it trains"))
+    monkeypatch.setattr("cqlib.cli.experiments._train", lambda *_: pytest.fail("it trains"))
     arguments = ("evaluate", "table1/vae", "--profile", "smoke", "--runs-dir", str(tmp_path))
     stale = tmp_path / experiment("table1/vae", "smoke").folder / "model.safetensors"
     stale.parent.mkdir()
@@ -154,7 +154,7 @@ def test_evaluate_does_not_train(tmp_path, monkeypatch, capsys):
     code, line = refused(capsys, *arguments)
     assert code == 1 and f"table1/vae has not been trained in {stale.parent}" in line
     assert "python -m cqlib train table1/vae --profile smoke --data photos10 --seed 0" in line
-    monkeypatch.setattr(cli, "train", lambda given: 0)
+    monkeypatch.setattr("cqlib.cli.experiments._train", lambda *_: 0)
     known = ("table1/vae", tmp_path)
     monkeypatch.setattr("cqlib.experiments.load.trained", lambda e, runs_dir: (e.row, runs_dir) == known)
     assert cli.main(arguments) == 0
