@@ -223,7 +223,8 @@ def test_a_broken_contribution_is_refused_in_lines_that_say_what_to_do(folder, k
     (folder,) = [path for path in folder.parent.iterdir() if path.name != "elsewhere"]
     problems = check(folder)
     assert line in problems[0] and not any("\n" in problem for problem in problems)
-    assert len(problems) == 1 or kind in ("smoke", "images of one's own", "a config nested without end")  # of another recipe, too
+    of_another_recipe_too = ("smoke", "images of one's own", "a config nested without end")
+    assert len(problems) == 1 or kind in of_another_recipe_too
     assert cli.main(["check", str(folder)]) == 1 and capsys.readouterr().out.count("\n") == len(problems)
 
 
