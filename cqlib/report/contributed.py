@@ -40,6 +40,7 @@ from cqlib.util.text import without_paths
 
 MANIFEST, RECORD, LOG = "contribution.json", "record.json", "training.jsonl"
 GRIDS = tuple(f"samples_{at}.webp" for at in TEMPERATURES)
+PARTS = (MANIFEST, RECORD, LOG, *GRIDS)
 MAX_BYTES = 2**20
 """Of a file; those of published runs have a tenth at most."""
 COLUMNS = 8  # of a grid
@@ -75,6 +76,7 @@ def contribute(run: Path, name: str, out: Path = CONTRIBUTED) -> Path:
         grids = published_grids(run, record.data.shape[-1])
     except DAMAGE as error:
         raise UserError(f"{run}: its samples cannot be read: delete {RECORD} there and train it again") from error
+    _no_others(out / file_name(name) / record.folder)
     contents = {RECORD: (run / RECORD).read_bytes(), LOG: log.encode(), **grids}
     made = Contribution(name, {file: sha256(content) for file, content in contents.items()})
     contents[MANIFEST] = TypeAdapter(Contribution).dump_json(made, indent=1) + b"\n"
@@ -137,13 +139,21 @@ def opened(folder: Path) -> tuple[str, Record]:
     return made.contributor, record
 
 
+def _no_others(folder: Path) -> None:
+    """UserError for what is no part of a contribution, in the folder of one; it need not be there."""
+    for path in sorted(folder.glob("*")):
+        if path.name not in PARTS:
+            raise UserError(f"{path.name} is no part of a contribution: remove it from {path.parent}")
+
+
 def _manifest(folder: Path) -> Contribution:
     """Who contributes; UserError unless just the files that it names are there, as they were."""
+    _no_others(folder)
     for path in sorted(folder.iterdir()):
         state = path.lstat()
         if stat.S_ISLNK(state.st_mode):
             raise UserError(f"{path.name} is a symbolic link: put the file itself in its place")
-        if path.name not in (MANIFEST, RECORD, LOG, *GRIDS) or not stat.S_ISREG(state.st_mode):
+        if not stat.S_ISREG(state.st_mode):
             raise UserError(f"{path.name} is no part of a contribution: remove it")
         if state.st_size > MAX_BYTES:
             raise UserError(f"{path.name} is larger than {MAX_BYTES // 1024} KiB, as no file of a run is: {AGAIN}")

@@ -22,7 +22,7 @@ from cqlib.report import contributed as module
 from cqlib.report.claim_cards import cards
 from cqlib.report.contributed import MANIFEST, MAX_BYTES, check, contribute, contributed, opened
 from cqlib.report.page import PUBLISHED
-from cqlib.report.run_sets import run_sets
+from cqlib.report.run_sets import nearest_first, run_sets
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import sha256
 from cqlib.util.paths import CONTRIBUTED
@@ -236,6 +236,15 @@ def test_what_would_not_be_taken_is_not_made(tmp_path, changes):
     assert not list((tmp_path / "contributed").rglob("*"))
 
 
+def test_nothing_is_written_beside_a_file_of_ones_own(tmp_path):
+    own = tmp_path / "contributed" / module.file_name(NAME) / RUN / "notes.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(UserError, match="notes.txt is no part of a contribution: remove it from"):
+        contribute(run_folder(PUBLISHED_RUN, tmp_path / RUN), NAME, tmp_path / "contributed")
+    assert [*own.parent.iterdir()] == [own] and own.read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["", " ", "a@b.org", "x" * 61, "a\x1b[31m", "/home/someone/b", "\u202eeno"])
 def test_a_name_is_a_name(tmp_path, name):
     with pytest.raises(UsageError, match="--name: contributor: "):
@@ -295,6 +304,7 @@ def test_contributors_are_not_averaged(folder, tmp_path):
     assert [(runs.origin, runs.by) for runs in sets] == [
         ("published", ""), ("contributed", "another"), ("contributed", NAME), ("local", ""),
     ]  # fmt: skip
+    assert [runs.origin for runs in nearest_first(sets)] == ["local", "published", "contributed", "contributed"]
 
 
 def test_where_both_test_a_claim_published_runs_decide_unless_the_contributed_alone_are_of_the_papers_recipe():
