@@ -1,6 +1,7 @@
 """Tasks as child processes, a few at a time, which send messages with `say` and end with exit code 0 (done), 3
 (stopped, its state saved) or another one (failed). On Linux they are forked from a process that has torch."""
 
+import io
 import multiprocessing
 import os
 import signal
@@ -230,6 +231,8 @@ def _child(task: Task, environment: dict[str, str], log: Path, parent: Connectio
     with log.open("wb") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a process that is killed leaves what it said
     os.environ.update(environment)
     if "torch" in sys.modules and "OMP_NUM_THREADS" in environment:
         sys.modules["torch"].set_num_threads(int(environment["OMP_NUM_THREADS"]))

@@ -216,8 +216,8 @@ def _seen(
     drawn = {name: scores(images, features, real, draws) for name, images in pools(data, size).items()}
     # A draw of n out of N without replacement varies less than one of n new images, by the factor sqrt(1 - n / N).
     growth = (1 - n / size) ** -0.5
-    means = {name: {s: values.mean() for s, values in of.items()} for name, of in drawn.items()}
-    spread = {name: {s: growth * values.std(ddof=1) for s, values in of.items()} for name, of in drawn.items()}
+    means = {name: {s: float(values.mean()) for s, values in of.items()} for name, of in drawn.items()}
+    spread = {name: {s: growth * float(values.std(ddof=1)) for s, values in of.items()} for name, of in drawn.items()}
 
     def distance(name: str, score: str) -> float:
         pooled = math.sqrt((spread[name][score] ** 2 + spread[UNDAMAGED][score] ** 2) / 2)

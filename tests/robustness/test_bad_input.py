@@ -117,8 +117,9 @@ def test_a_path_that_is_none(place, option, value):
 
 
 def test_two_dashes_are_no_value(place):
-    assert "--feature-weights: expected one argument" in refused(place, "--feature-weights=--", main=suite.main)
-    assert "--set: expected one argument" in refused(place, "--set=training.steps=3", "--set=--", main=suite.main)
+    """Python 3.11 takes them away, 3.13 hands them on."""
+    assert "--feature-weights: " in refused(place, "--feature-weights=--", main=suite.main)
+    assert "--set: " in refused(place, "--set=training.steps=3", "--set=--", main=suite.main)
 
 
 def test_what_the_system_refuses_is_one_line_without_a_log(place):

@@ -6,6 +6,7 @@ their tests beside those of the nets, the losses and the metrics.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -130,6 +131,8 @@ def test_compiled_gradients_are_the_eager_ones(row, backend, channels_last):
     """The first captures the graphs of both passes and runs them kernel by kernel: seconds instead of minutes. In
     channels-last memory it takes gradients of the encoder wrongly (torch 2.11). The other one, after the tests of a
     worker, may take its process down, and gets one of its own."""
+    if backend == "inductor" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        pytest.skip("no C++ compiler")
     if backend == "inductor" and "PYTEST_XDIST_WORKER" in os.environ:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         name = f"{__file__}::test_compiled_gradients_are_the_eager_ones[{row}-{backend}-{channels_last}]"
@@ -293,14 +296,14 @@ def test_a_training_keeps_what_it_frees(monkeypatch):
 
 
 FREED_TWICE = """
-import resource, sys, torch
+import numpy, resource, sys
 from cqlib.training.device import keep_freed_memory
 if not keep_freed_memory():
     sys.exit("not glibc")
 pages = []
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.zeros(100, 1 << 20, dtype=torch.uint8)
+    numpy.full(24 << 20, 1, numpy.uint8)  # torch aligns, and finds no room again before glibc 2.38
     pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 print(*pages)
 """
