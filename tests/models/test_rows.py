@@ -138,7 +138,8 @@ def test_shorter_profiles_keep_the_papers_optimiser_and_have_what_table_1_has(ro
         r, table1 = recipe(row, profile).training, recipe("table1/cq", profile).training
         kept = ("optimiser", "learning_rate", "critic_learning_rate", "betas", "epsilon", "n_critic", "n_generator",
                 "generator_batch")  # fmt: skip
-        assert all(getattr(r, name) == getattr(paper, name) for name in kept)
+        others = {"learning_rate", "n_generator"} if "improved-gan" in row else set()  # docs/tuning.md
+        assert {name for name in kept if getattr(r, name) != getattr(paper, name)} == others
         assert all(getattr(r, name) == getattr(table1, name) for name in ("ema", "flips", "decay_from"))
         assert r.steps < paper.steps and r.snapshots == (3 if profile == "quick" else 0)
     assert recipe(row, "smoke").training.generator_batch == (None if paper.generator_batch is None else 32)
