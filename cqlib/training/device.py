@@ -70,6 +70,5 @@ def wall_clock(action: Callable[[], object], device: torch.device) -> float:
 def keep_freed_memory() -> bool:
     """Let this process keep the memory it frees, for the next step's blocks. Whether it works: on glibc alone."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None or not mallopt(TRIM_THRESHOLD, 1 << 30):
-        return False
-    return any(mallopt(MMAP_THRESHOLD, 1 << bits) for bits in (30, 25))  # bytes; glibc 2.36 refuses more than 2^25
+    limits = (1 << 30, 1 << 25)  # bytes; older versions of glibc refuse more than the second
+    return mallopt is not None and any(mallopt(MMAP_THRESHOLD, n) and mallopt(TRIM_THRESHOLD, n) for n in limits)
