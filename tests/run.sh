@@ -9,6 +9,7 @@ cd "$root"
 # One thread per test process: the cores are kept busy by the processes.
 export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 "$python" -m ruff check .
+unset PYTHONUNBUFFERED # which would hide what a killed process has not written yet
 if [ "${1:-}" = --fast ]; then
   shift
   set -- -m "not slow and not browser" "$@"

@@ -253,7 +253,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     bottom, finest = {"paper": (512, 96), "study": (128, 32), "quick": (128, 32), "smoke": (32, 8)}[profile]
     count = levels(size)
     widths = tuple(bottom >> k for k in reversed(range(count - 1)))
-    critic = (finest, *[2 * finest] * max(1, count - 3))  # with one stage it sees 11 pixels at most, and no lattice
+    critic = (finest, *[2 * finest] * max(1, count - 3))  # one does not do: docs/tuning.md
     config = ImprovedGANConfig(size, widths, critic, ROWS[row], latent=100)
     # In so few steps a critic with noise and dropout does not keep up with three updates of G.
     return gan_recipe(config, paper, profile, quick=2000, study=3000, n_generator=1, learning_rate=1e-3)

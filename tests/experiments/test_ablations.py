@@ -74,8 +74,12 @@ def test_every_claim_that_does_not_hold_has_three_ablations_or_more_and_names_ar
 def test_what_was_tried_is_published_under_every_claim_that_does_not_hold():
     made = cards(run_sets([], of_todays_data(load_records(PUBLISHED / "records")[0])))
     records, problems = load_records(ablations.PUBLISHED)
-    found = tried.tried(tried.run_set(records))
+    runs = tried.run_set(records)
+    found = tried.tried(runs)
     assert not problems
+    changed = {run.variant for run in runs.finished if run.changes}
+    shown = [effect for _, effects in tried.effects(runs, 0.0) for effect in effects if effect.measured]
+    assert len(shown) == len(changed)  # whatever has been trained is shown
     contrary = [card.claim.id for card in made if card.verdict in CONTRARY]
     short = [claim for claim in contrary if len(found.get(claim, ())) < 4]  # three beside the recipe as it is
     if short:
