@@ -18,7 +18,7 @@ from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
 from cqlib.models.registry import RECIPES
 from cqlib.recipe import EVALUATION, PROFILES, Evaluation, Recipe, hashable_config
-from cqlib.util.errors import UsageError, one_line, unknown
+from cqlib.util.errors import UsageError, UserError, one_line, unknown
 from cqlib.util.files import canonical_json, sha256
 
 AVAILABLE = tuple(row for row in ROWS if SAME_MODEL.get(row, row) in RECIPES)
@@ -145,6 +145,14 @@ def experiment_of(record: Record) -> Experiment:
     """The experiment that left a record, as it is today. UsageError for names that are no more."""
     plain = experiment(record.row, record.profile, record.data.name, record.seed)
     return plain.with_changes(record.changes, trial=False)
+
+
+def is_current(record: Record) -> bool:
+    """Whether the record is of today's recipe of its row, measured as today."""
+    try:
+        return experiment_of(record).config_hash == record.config_hash
+    except UserError:  # a row or data set that no longer exists
+        return False
 
 
 def image_size(data: str, profile: str) -> int:

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from cqlib.experiments.claims import CLAIMS, Claim
 from cqlib.experiments.paper import published_effect
 from cqlib.metrics.quantities import QUANTITIES, temperatures
-from cqlib.report.inference import holm
+from cqlib.report.inference import difference_interval, holm
 from cqlib.report.run_sets import RunSet
 from cqlib.report.verdicts import DIGITS, ClaimResult, Results, claim_result, effect_text
+from cqlib.util.text import without_paths
 
 
 class Verdict(NamedTuple):
@@ -71,6 +72,18 @@ class Card:
         return f"The effect of one seed of each model has a standard deviation of {deviation} over seeds ({where})."
 
     @property
+    def growth(self) -> tuple[str, ...]:
+        """Of each data set that run sets of today's recipes have at several sizes: what the claim says at the smallest
+        and at the largest, and whether its effect grows with size and training (those of the profile, together)."""
+        found: dict[str, dict[int, ClaimResult]] = {}
+        for results in self.tests:
+            runs, first = results[0].runs, results[0]
+            if not (runs.former or runs.changes or runs.profile == "smoke" or first.effect is None):
+                found.setdefault(runs.data, {}).setdefault(runs.size, first)
+        ends = {data: (sizes[min(sizes)], sizes[max(sizes)]) for data, sizes in found.items() if len(sizes) > 1}
+        return tuple(f"{without_paths(data)}: {_growth(*pair)}" for data, pair in ends.items())
+
+    @property
     def reach(self) -> float:
         """How far from 0 the pictures of all its intervals go, in the claim's unit: to every effect, and to the ends of
         the intervals that decide."""
@@ -85,7 +98,7 @@ class Card:
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
     """One card per claim (whose id begins with `prefix`), in the order of `VERDICTS`, then of the slides. The run set
     with most seeds decides; one of the paper's recipes on the claim's data goes before all others, contributed ones
-    come after them, smoke runs last."""
+    come after them, then those of former recipes, smoke runs last."""
     claims = [claim for claim in CLAIMS if claim.id.startswith(prefix)]
     tables = dict.fromkeys(claim.table for claim in claims)
     tested = [_tested(table, runs) for runs in sets or [RunSet("local", "", 0, "", ())] for table in tables]
@@ -113,16 +126,33 @@ def corrected(results: Sequence[ClaimResult]) -> list[ClaimResult]:
 
 
 def _card(claim: Claim, by_set: Sequence[Results]) -> Card:
-    def rank(results: Results) -> tuple[bool, bool, bool, int, bool]:
+    def rank(results: Results) -> tuple[bool, bool, bool, bool, int, bool]:
         runs = results[0].runs
         papers_own = (runs.profile, runs.data) == ("paper", claim.data)
         seeds = min(map(len, results[0].seeds))
         contributed = runs.origin == "contributed"
-        return runs.profile == "smoke", not papers_own, contributed, -seeds, runs.origin != "local"
+        return runs.profile == "smoke", runs.former, not papers_own, contributed, -seeds, runs.origin != "local"
 
     tests = [tuple(result for result in results if result.label != "not run") for results in by_set]
     lacks_least = min(chain(*by_set), key=lambda result: result.missing_kind)
     return Card(claim, tuple(sorted(filter(None, tests), key=rank)), lacks_least.reason)
+
+
+def _growth(small: ClaimResult, large: ClaimResult) -> str:
+    both = [f"{r.verdict} at {r.runs.size}×{r.runs.size} ({r.runs.profile}, {r.text})" for r in (small, large)]
+    return f"{', '.join(both)}; {_trend(small, large)}."
+
+
+def _trend(small: ClaimResult, large: ClaimResult) -> str:
+    a, b = ((r.effect, r.low, r.high) for r in (small, large))
+    if "seen once" in (small.label, large.label) or None in (*a, *b):
+        return "one seed does not say whether the effect grows"
+    if max(a[1], b[1]) > 0 > min(a[2], b[2]):
+        return "its intervals lie on opposite sides of 0, so that the claim depends on size and training"
+    low, high = difference_interval(b, a)
+    if low <= 0 <= high:
+        return "with size and training its effect changes by no more than these seeds can tell"
+    return f"its effect {'grows' if low > 0 else 'shrinks'} with size and training"
 
 
 class Matrix(NamedTuple):
@@ -134,11 +164,11 @@ class Matrix(NamedTuple):
 
 def matrix(all_cards: Iterable[Card]) -> Matrix:
     """The cards that were tested, table by table, this project's own claims last; this machine's run sets first, then
-    those that test most."""
+    those that test most, and former recipes."""
     tested = [card for card in all_cards if card.tests]
     counts = Counter(id(results[0].runs) for card in tested for results in card.tests)
     runs = {id(results[0].runs): results[0].runs for card in tested for results in card.tests}
-    columns = sorted(runs.values(), key=lambda runs: (runs.origin != "local", -counts[id(runs)]))
+    columns = sorted(runs.values(), key=lambda runs: (runs.origin != "local", runs.former, -counts[id(runs)]))
     groups: dict[str, list[Card]] = {}
     for card in sorted(tested, key=lambda card: (card.claim.own, card.claim.table)):
         heading = "Beside the paper: this project’s own claims" if card.claim.own else _heading(card.claim.table)

@@ -1,5 +1,6 @@
 """The statistics of claims: Welch's test, equality by two one-sided tests, power, Holm's correction, a bootstrap."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,6 +112,13 @@ class Welch:
     def spread(self) -> float:
         """The standard deviation of the effect of one seed of each row."""
         return float(np.sqrt(np.var(self.a, ddof=1) + np.var(self.b, ddof=1)) * self.unit)
+
+
+def difference_interval(a: tuple[float, float, float], b: tuple[float, float, float]) -> tuple[float, float]:
+    """The interval of a - b for two independent effects, each with its own interval (effect, low, high), as Zou and
+    Donner (2008) recover it from these, which need not be symmetric."""
+    (x, x_low, x_high), (y, y_low, y_high) = a, b
+    return x - y - math.hypot(x - x_low, y_high - y), x - y + math.hypot(x_high - x, y - y_low)
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

@@ -14,7 +14,6 @@ from markupsafe import Markup
 
 from cqlib.experiments import paper
 from cqlib.experiments.ablations import FOLDER, SEEDS
-from cqlib.experiments.experiment import experiment_of
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS, label_of
 from cqlib.metrics.quantities import QUANTITIES, heading
@@ -24,7 +23,6 @@ from cqlib.report.contributed import contributed
 from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first, places, run_sets
 from cqlib.report.verdicts import DIGITS, ClaimResult
 from cqlib.util import VERSION
-from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import CONTRIBUTED, PUBLISHED
 from cqlib.util.text import without_paths
@@ -48,11 +46,10 @@ def render(
     out = Path(out)
     alone = os.path.realpath(runs_dir) == os.path.realpath(PUBLISHED)  # a loop of links is no error
     local, unreadable = ([], []) if alone else load_records(runs_dir)
-    local, stale = _of_one_recipe(local)
     published, damaged = load_records(PUBLISHED / "records")
     changed, broken = load_records(PUBLISHED / FOLDER)
     others, refused = contributed(CONTRIBUTED)
-    problems = [f"record left out: {line}" for line in (*unreadable, *stale, *damaged, *refused, *broken)]
+    problems = [f"record left out: {line}" for line in (*unreadable, *damaged, *refused, *broken)]
     sets = run_sets(local, published, others)
     profile = profile or next((runs.profile for runs in sets if runs.origin == "local"), "quick")
     all_cards = cards(sets)
@@ -107,28 +104,6 @@ def _views(
         title = f"{tables.name(table)}. {place[0].label}"
         views.append(replace(tables.view(table, place, results), id=f"{table.id}-{i}", title=title))
     return views
-
-
-def _of_one_recipe(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
-    """The records without those of another recipe than today's beside some of today's, and a line for each of those."""
-
-    def is_current(record: Record) -> bool:
-        try:
-            return experiment_of(record).config_hash == record.config_hash
-        except UserError:  # a row or data set that no longer exists
-            return False
-
-    def kind(record: Record) -> tuple[str, ...]:
-        return paper.canonical(record.variant), record.profile, record.data.name
-
-    old = [record for record in records if not is_current(record)]
-    renewed = {kind(record) for record in records if record not in old}
-    stale = [record for record in old if kind(record) in renewed]
-    return [record for record in records if record not in stale], [
-        f"{r.variant} on {without_paths(r.data.name)}, {r.profile}, seed {r.seed} is of another recipe than today's; "
-        f"trained again with --seeds {r.seed}, (and the comma) it is of the same"
-        for r in stale
-    ]
 
 
 @functools.cache

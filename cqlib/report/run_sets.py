@@ -1,6 +1,6 @@
 """Run sets: the runs that may be averaged, and their means. A run set holds the runs of one origin (published with this
 project, contributed by one person, or made on this machine) on the same images of one data set and size, with one
-profile, of any seeds."""
+profile and its recipes of today, or with former ones, of any seeds."""
 
 import json
 import statistics
@@ -10,6 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from cqlib.experiments import paper
+from cqlib.experiments.experiment import is_current
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import ROWS
 from cqlib.experiments.trade_off import VARIANTS
@@ -59,13 +60,15 @@ class RunSet:
     """To the recipes of all its rows. Records with others count as rows of their own, by their `variant`."""
     by: str = ""
     """Who contributed it."""
+    former: bool = False
+    """Whether the recipes of its rows, or how they are measured, have changed since."""
 
     @property
     def label(self) -> str:
         """ "photos10 16×16, quick, λ 25", "cifar10 32×32, paper, by NAME"; of a folder of images only the last part of
         its path."""
-        parts = (f"{without_paths(self.data)} {self.size}×{self.size}", self.profile, self.apart,
-                 in_words(self.changes), self.by and f"by {self.by}")  # fmt: skip
+        parts = (f"{without_paths(self.data)} {self.size}×{self.size}", self.profile,
+                 "former recipes" * self.former, self.apart, in_words(self.changes), self.by and f"by {self.by}")
         return ", ".join(filter(None, parts))
 
     @property
@@ -133,25 +136,25 @@ def run_sets(
     rows, then by seed. Of two records of one run the first counts. Changed runs are a set of their own, but for those
     of the trade-off."""
     order = {row: i for i, row in enumerate(ROWS)}
-    sets: dict[tuple[tuple[tuple[str, str], str, int, str], str, str, str], dict[tuple[str, int], Record]] = {}
+    sets: dict[tuple[tuple[tuple[str, str], str, int, str, bool], str, str, str], dict[tuple[str, int], Record]] = {}
     others = [(("contributed", name), records) for name, records in contributed.items()]
     for source, records in ((("published", ""), published), *others, (("local", ""), local)):
         for record in sorted(records, key=lambda record: bool(record.changes)):
-            place = (source, record.data.name, record.data.shape[-1], record.profile)
+            place = (source, record.data.name, record.data.shape[-1], record.profile, not is_current(record))
             how = (f"images {record.data.fingerprint[:8]}", _scoring(record))
             beside = not record.changes or (record.variant in VARIANTS and (place, "{}", *how) in sets)
             key = (place, "{}" if beside else canonical_json(record.changes), *how)
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
     result = []
     for (place, changes, images, scoring), runs in sets.items():
-        (origin, by), data, size, profile = place
+        (origin, by), data, size, profile, former = place
         ordered = tuple(runs[run] for run in sorted(runs, key=lambda run: (order.get(run[0], 99), run)))
         # The files behind a name may have changed, and how samples are scored.
         alike = [(key[2], key[3]) for key in sets if key[:2] == (place, changes)]
         apart = [images] * any(other != images for other, _ in alike)
         apart += [scoring] * any(other != scoring for same, other in alike if same == images)
         note = ", ".join(filter(None, apart))
-        made = RunSet(origin, data, size, profile, ordered, note, json.loads(changes), by)
+        made = RunSet(origin, data, size, profile, ordered, note, json.loads(changes), by, former)
         result.append(_with_hypervolumes(made))
     return result
 
@@ -168,21 +171,24 @@ def _with_hypervolumes(runs: RunSet) -> RunSet:
 
 
 def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:
-    """In the order in which one of them is chosen to be shown: this machine's, published ones, contributed ones."""
-    return sorted(reversed(sets), key=lambda runs: runs.origin == "contributed")
+    """In the order in which one of them is chosen to be shown: this machine's, published ones, contributed ones; those
+    of former recipes last."""
+    return sorted(reversed(sets), key=lambda runs: (runs.former, runs.origin == "contributed"))
 
 
 def places(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:
     """The run sets that have any of `rows`, those of one data set, size and profile side by side, as in `ORIGINS`. The
-    first of the lists is to be shown first: what this machine ran under `profile`, else what has the most of `rows`."""
-    found: dict[tuple[str, int, str], list[RunSet]] = {}
+    first of the lists is to be shown first: what this machine ran under `profile`, else what has the most of `rows`;
+    former recipes come last."""
+    found: dict[tuple[str, int, str, bool], list[RunSet]] = {}
     for runs in (runs for runs in sets if any(map(runs.records_of, rows))):
-        found.setdefault((runs.data, runs.size, runs.profile), []).append(runs)
+        found.setdefault((runs.data, runs.size, runs.profile, runs.former), []).append(runs)
 
-    def rank(place: list[RunSet]) -> tuple[bool, int, bool, bool, int]:
+    def rank(place: list[RunSet]) -> tuple[bool, bool, int, bool, bool, int]:
         here, asked = any(runs.origin == "local" for runs in place), place[0].profile == profile
         ran = sum(any(runs.records_of(row) for runs in place) for row in rows)
-        return here and asked, ran, asked, here, sum(len(runs.records_of(row)) for runs in place for row in rows)
+        count = sum(len(runs.records_of(row)) for runs in place for row in rows)
+        return not place[0].former, here and asked, ran, asked, here, count
 
     return sorted(found.values(), key=rank, reverse=True)
 

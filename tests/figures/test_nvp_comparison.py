@@ -9,6 +9,7 @@ import torch
 from fake_records import TABLE3, record
 from lesson_cells import run_cell
 from notebook_cells import by_name, lines, soup
+from todays import of_today
 
 from cqlib.data.catalogue import ENTRIES
 from cqlib.data.grids import grid, grid_png, unscaled
@@ -30,7 +31,7 @@ def records_of_nvp(monkeypatch):
 
 def on(data: str, size: int, row: str, profile: str = "paper"):
     """A record on images of that size."""
-    return replace(record(row, profile=profile), data=DataInfo(data, "test", "0" * 16, (9, 3, size, size)))
+    return of_today(replace(record(row, profile=profile), data=DataInfo(data, "test", "0" * 16, (9, 3, size, size))))
 
 
 def test_the_slides_data_sets_come_first_and_stand_ins_only_without_them(published, tmp_path):
@@ -119,7 +120,7 @@ def test_times_are_means_over_the_device_that_most_runs_had(published, tmp_path)
     runs = [replace(on("cifar10", 32, "table3/nvp"), seed=seed, seconds=run, device="CPU" if seed < 2 else "another",
                     metrics={"seconds": Metric(batch, None, 64, f"wall clock, {seed // 2}")})
             for seed, (batch, run) in enumerate(took)]  # fmt: skip
-    published(*runs)
+    published(*map(of_today, runs))
     _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
     (line,) = [line for line in lines(nvp_comparison.compared(found)) if line[0] == "NVP"]
     assert line[-2:] == ["7.50 ms", "2 min"]

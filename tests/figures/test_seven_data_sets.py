@@ -52,7 +52,7 @@ def test_runs_are_read_on_whatever_data_they_were_made(published, tmp_path):
         e = experiment(row, "study", data)
         done = record(row, data=data, profile="study", config_hash=e.config_hash)
         write_record(done, tmp_path / experiment(row, "study", data).folder, "record.json")
-    stale = record("table1/cq-f", data="stl10", profile="study")
+    stale = record("table1/cq-f", data="stl10", profile="study", config_hash="of a former recipe")
     write_record(stale, tmp_path / experiment("table1/cq-f", "study", "stl10").folder, "record.json")
     found, sets, shown = read(tmp_path)
     assert {(r.row, r.data.name) for r in found} == {("table1/cq-f", "cifar10"), ("table3/cqf-2-scales", "photos10")}
@@ -102,7 +102,7 @@ def test_beside_runs_a_missing_cell_is_of_their_profile_and_size_and_no_path_is_
     _, sets, shown = read(tmp_path)
     table = groups(seven_data_sets.joint(sets, shown, "quick", tmp_path))
     text = table["npz:a$x_$b.npz"]
-    assert "32×32, study CQ-F" in text and "16×16" not in text
+    assert "32×32, study, former recipes CQ-F" in text  # no file of that name is here and "16×16" not in text
     assert "./run_all.sh --profile study --only table3/cqf-2-scales --data npz:PATH/a$x_$b.npz" in text
     draw_samples([sets[0].records[0]], tmp_path)
     here = [replace(sets[0], origin="local")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from todays import of_today
+
 from cqlib.experiments.claims import BY_ID
 from cqlib.experiments.record import DataInfo, Record
 from cqlib.metrics.metric import Metric
@@ -29,7 +31,8 @@ def record(row: str, seed: int = 0, *, data="photos10", profile="quick", n=None,
         "seconds": 1.0, "images_per_second": None, "peak_memory_bytes": None, "device": "cpu", "versions": {},
         "git": GitInfo(None, None), "started": "2025-01-31T12:00:00Z", "finished": "2025-01-31T12:00:00Z",
     }  # fmt: skip
-    return Record(**{**fields, **more})
+    made = Record(**{**fields, **more})
+    return made if "config_hash" in more else of_today(made)
 
 
 def runs(a: str, b: str, values_a, values_b, key="BPD", **more) -> list[Record]:

@@ -10,6 +10,7 @@ from bs4 import BeautifulSoup
 from handmade import COST, EQUAL_BPD, F_BPD, FID, IS, record, runs
 
 from cqlib.experiments.claims import BY_ID, CLAIMS, Claim
+from cqlib.experiments.record import DataInfo
 from cqlib.report import page
 from cqlib.report.claim_cards import VERDICTS, at_temperatures, cards, corrected, count_claims, verdict
 from cqlib.report.inference import holm
@@ -147,6 +148,36 @@ def test_what_was_seen_once_is_told_with_the_spread_over_seeds_elsewhere():
     spread = np.sqrt(np.var(a, ddof=1) + np.var(b, ddof=1))
     assert f"a standard deviation of {spread:.2f} bpd over seeds (Published: photos10 16×16, quick)" in card.spread
     assert card_of(F_BPD, once).spread == "" == card_of(F_BPD, [], runs("table1/vae-f", "table1/vae", a, b)).spread
+
+
+def test_growth_says_at_which_sizes_a_claim_holds_and_how_its_effect_changes():
+    def growth(small, large):
+        """Of "f lowers BPD" from 16 to 32 pixels: VAE-F has these values, VAE 5.00 and 5.01, one of both or three."""
+        images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
+        found = runs("table1/vae-f", "table1/vae", small, [5.0, 5.01])
+        found += [replace(run, data=images) for run in
+                  runs("table1/vae-f", "table1/vae", large, [5.0, 5.01][: len(large)], profile="study")]  # fmt: skip
+        (text,) = card_of(F_BPD, found).growth
+        return text
+
+    text = growth([4.5, 4.51], [4.0, 4.01])
+    assert text.startswith("photos10: holds at 16×16 (quick, +0.50 bpd [")
+    assert "), holds at 32×32 (study, +1.00 bpd [" in text
+    assert text.endswith("its effect grows with size and training.")
+    assert "its effect shrinks" in growth([4.0, 4.01], [4.5, 4.51])
+    assert "by no more than these seeds can tell" in growth([4.5, 4.51], [4.49, 4.51])
+    assert "opposite sides of 0" in growth([4.5, 4.51], [5.5, 5.51]) and "opposite" in growth([5.5, 5.51], [4.5, 4.51])
+    assert "one seed does not say" in growth([4.5, 4.51], [4.0])
+
+
+def test_growth_is_of_todays_recipes_as_they_are():
+    pair = ("table1/vae-f", "table1/vae", [4.5, 4.51], [5.0, 5.01])
+    images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
+    large = [replace(run, data=images) for run in runs(*pair, profile="study")]
+    assert card_of(F_BPD, [*runs(*pair), *large]).growth
+    for other in ({"config_hash": "former"}, {"changes": {"training.steps": 7}}, {"profile": "smoke"}):
+        assert not card_of(F_BPD, [*runs(*pair), *(replace(run, **other) for run in large)]).growth
+    assert card_of(F_BPD, large).growth == ()
 
 
 def test_bars_reach_to_every_effect_and_to_the_interval_that_decides():

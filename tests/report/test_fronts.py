@@ -49,7 +49,7 @@ def test_fronts_cross_where_their_lines_meet():
 def made(name, seed, bpd, distance, recall=0.2):
     """A run of a point of a front, with these numbers at both temperatures."""
     row, changes = row_and_changes(name)
-    run = replace(record(row, seed), changes=changes)
+    run = record(row, seed, changes=changes)
     values = {"BPD": bpd, **{f"FD-lite0@{at}": distance for at in ("T0", "T1")},
               **{f"Recall-lite0@{at}": recall for at in ("T0", "T1")}}  # fmt: skip
     return replace(run, metrics={**run.metrics, **{k: replace(run.metrics[k], value=v) for k, v in values.items()}})

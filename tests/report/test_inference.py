@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cqlib.report.inference import Welch, bootstrap_interval, holm
+from cqlib.report.inference import Welch, bootstrap_interval, difference_interval, holm
 
 SIZES = [(2, 2), (5, 5), (3, 5), (5, 3)]
 
@@ -101,6 +101,19 @@ def test_values_without_spread_and_scores_that_may_be_0():
     negative = Welch([0.5, 0.6], [-0.3, -0.1], relative=True)
     assert np.isnan(negative.effect) and negative.interval() is None
     assert negative.p_equal(10) == negative.p_different(10) == 1 and negative.t() > 0
+
+
+def test_the_interval_of_a_difference_of_effects_covers_it_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    found = 0
+    for _ in range(1500):  # effects 20 % and 50 %, whose difference is 30
+        small = Welch(rng.normal(1.2, 0.05, 5), rng.normal(1.0, 0.05, 5), relative=True)
+        large = Welch(rng.normal(1.5, 0.02, 4), rng.normal(1.0, 0.1, 6), relative=True)
+        a, b = ((test.effect, *test.interval()) for test in (large, small))
+        low, high = difference_interval(a, b)
+        found += low <= 30 <= high
+    assert found / 1500 == pytest.approx(0.955, abs=0.015)
+    assert difference_interval((5.0, 2.0, 8.0), (1.0, -3.0, 5.0)) == (-1.0, 9.0)  # of symmetric ones: 4 ± hypot(3, 4)
 
 
 def test_holm_as_worked_by_hand():

@@ -16,7 +16,7 @@ from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.protocols import PROTOCOLS
 from cqlib.report import facts, page, small_tables, tables
 from cqlib.report.claim_cards import cards
-from cqlib.report.run_sets import Cell, mean_of, places, run_sets
+from cqlib.report.run_sets import Cell, mean_of, nearest_first, places, run_sets
 
 # --- run sets
 
@@ -72,13 +72,24 @@ def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_f
     assert first(here, records(1), "paper") == ["This machine: cifar10 16×16, paper"]
     assert first([record("table1/vae")], records(1)) == [
         "Published: photos10 16×16, quick", "This machine: photos10 16×16, quick"]  # fmt: skip
-    changed = replace(record("table1/cq"), changes={"system.quality_weight": 25.0})
+    changed = record("table1/cq", changes={"system.quality_weight": 25.0})
     assert first([changed], records(1))[1:] == ["This machine: photos10 16×16, quick, λ 25"]
     smoke = [record("table1/vae", profile="smoke")]  # not what was asked for
     assert first(smoke, records(1)) == ["Published: photos10 16×16, quick"]
     assert first([], []) == first([record("table2/gan-residual")], []) == []
     every = places(run_sets(here, [*study, *records(1)]), rows, "quick")
     assert sorted(len(place) for place in every) == [1, 1, 1]
+
+
+def test_former_recipes_stand_apart_after_todays():
+    rows = [row.id for row in paper.TABLE1.rows]
+    former = [record(row, seed, config_hash="of a former recipe") for row in rows for seed in range(3)]
+    sets = run_sets([], [*former, *records(1, rows[:2])])
+    assert [runs.label for runs in nearest_first(sets)] == [
+        "photos10 16×16, quick", "photos10 16×16, quick, former recipes"]  # fmt: skip
+    assert [len(place[0].records) for place in places(sets, rows, "quick")] == [2, 15]
+    (card,) = cards(sets, "table1/f-bpd")
+    assert [results[0].runs.former for results in card.tests] == [False, True]
 
 
 # --- the paper's tables
