@@ -8,14 +8,13 @@ import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from cqlib.util import provenance
 from cqlib.util.errors import UserError, one_line
 from cqlib.util.paths import ROOT
 
-LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANSWER = 60.0  # seconds that a node has to start its first process and answer
 
@@ -90,9 +89,10 @@ def on(node: str) -> dict[str, Any]:
 
 def _look(here: dict[str, str], mark: Path, others: Sequence[Path]) -> str:
     """What a node is asked; a problem or ""."""
-    for name, version in identity().items():
-        if here[name] != version:
-            return f"has {name} {version}, this machine {here[name]}: install the same there"
+    there = identity()
+    for name, version in here.items():
+        if there.get(name) != version:
+            return f"has {name} {there.get(name)}, this machine {version}: install the same there"
     if not mark.exists() or not os.access(mark.parent, os.W_OK):
         return f"does not see {mark.parent} to write to: put --runs-dir on a file system that all nodes share"
     unseen = [path for path in others if not path.exists()]
@@ -100,9 +100,8 @@ def _look(here: dict[str, str], mark: Path, others: Sequence[Path]) -> str:
 
 
 def identity() -> dict[str, str]:
-    """This package's code by its hash, and the versions of what numbers depend on."""
+    """The versions of what numbers depend on, and this package's code by its hash."""
     digest = hashlib.sha256()
     for path in sorted((ROOT / "cqlib").rglob("*.py")):
         digest.update(path.read_bytes())
-    installed = {name: [found.version for found in metadata.distributions(name=name)] for name in LIBRARIES}
-    return {"cqlib": digest.hexdigest()[:12]} | {name: (v or ["not installed"])[0] for name, v in installed.items()}
+    return {**provenance.versions(), "cqlib": digest.hexdigest()[:12]}

@@ -12,17 +12,12 @@ from cqlib.data.catalogue import ENTRIES, entry_of
 from cqlib.util.errors import UserError
 from cqlib.util.text import gibibytes, megabytes
 
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
-
 
 def report(runs_dir: Path, data_dir: Path | None = None) -> Iterator[str]:
     """The lines of `python -m cqlib doctor`; "-" begins what is missing, "+" what is there."""
     yield from _device()
     yield from _data(data_dir)
     yield from _features(data_dir)
-    browser = next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    missing = "- browser for the tests: none (they skip); Debian, Ubuntu: apt-get install chromium"
-    yield f"+ browser for the tests: {browser}" if browser else missing
     yield from _disk(runs_dir)
 
 

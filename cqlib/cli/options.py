@@ -11,17 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cqlib.data import SOURCES, find, is_path, local_folder
-from cqlib.experiments.ablations import BY_NAME
-from cqlib.experiments.rows import (
-    PROFILES,
-    ROWS,
-    check_data,
-    check_profile,
-    check_row,
-    check_target,
-    label_of,
-    notebooks,
-)
+from cqlib.experiments import rows
+from cqlib.experiments.ablations import ABLATIONS
 from cqlib.util.errors import UsageError, UserError, one_line_errors, to_stderr, unknown
 from cqlib.util.paths import ROOT
 
@@ -159,10 +150,10 @@ def absolute_data_path(name: str, data_dir: Path | None) -> str:
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "row": {"type": check_row, "metavar": "ROW", "help": "table1/cq-f, …; `python -m cqlib rows` lists them"},
-    "--profile": {"type": check_profile, "default": "quick", "metavar": "NAME",
-                  "help": " | ".join(PROFILES) + " (default: quick)"},
-    "--data": {"type": check_data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
+    "row": {"type": rows.check_row, "metavar": "ROW", "help": "table1/cq-f, …; `python -m cqlib rows` lists them"},
+    "--profile": {"type": rows.check_profile, "default": "quick", "metavar": "NAME",
+                  "help": " | ".join(rows.PROFILES) + " (default: quick)"},
+    "--data": {"type": rows.check_data, "metavar": "NAME", "help": "a data set (default: the profile's)"},
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "default: 0"},
     "--set": {"type": change, "action": "append", "metavar": "PATH=VALUE", "dest": "changes",
               "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},
@@ -187,10 +178,10 @@ def settings(*options: str | tuple[str, dict[str, Any]]) -> dict[str, dict[str, 
 
 RUN_ALL = settings(
     "--profile",
-    ("--only", {"type": comma_separated(check_target), "default": (), "metavar": "NAME,…",
+    ("--only", {"type": comma_separated(rows.check_target), "default": (), "metavar": "NAME,…",
                 "help": "notebooks (table1, figure_samples), rows (table1/cq-f), ablations or all; "
                         "default: every notebook, with the rows of Table 1"}),
-    ("--data", {"type": comma_separated(check_data), "default": (), "metavar": "NAME,…",
+    ("--data", {"type": comma_separated(rows.check_data), "default": (), "metavar": "NAME,…",
                 "help": "data sets (default: photos10; for paper those of the table)"}),
     "--data-dir", "--feature-weights",
     ("--seeds", {"type": seeds, "default": (0,), "metavar": "N|LIST",
@@ -245,11 +236,14 @@ def parse(argv: Sequence[str]) -> Options:
 
 def listing() -> str:
     """Every name that the options take, for `--list`."""
-    books = {name: file.name for name, file in notebooks().items()}
-    sets = {name: source.about for name, source in SOURCES.items()}
-    lines = ["rows", *(f"  {row}" for row in ROWS)]
-    changed = {name: "; ".join(label_of(a.variant(row)) for row in a.changes) for name, a in BY_NAME.items()}
-    for title, entries in (("profiles", PROFILES), ("notebooks", books), ("data sets", sets), ("ablations", changed)):
+    named = {
+        "profiles": rows.PROFILES,
+        "notebooks": {name: file.name for name, file in rows.notebooks().items()},
+        "data sets": {name: source.about for name, source in SOURCES.items()},
+        "ablations": {a.name: "; ".join(rows.label_of(a.variant(row)) for row in a.changes) for a in ABLATIONS},
+    }
+    lines = ["rows", *(f"  {row}" for row in rows.ROWS)]
+    for title, entries in named.items():
         width = max((len(name) for name in entries), default=0)
         lines += ["", title, *(f"  {name:<{width}}  {text}" for name, text in entries.items())]
     return "\n".join(lines)

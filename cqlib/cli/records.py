@@ -1,6 +1,8 @@
 """Commands on what is finished: compare, verify, pass on, report, publish."""
 
 import argparse
+import csv
+import io
 import json
 import tempfile
 from itertools import chain
@@ -73,13 +75,17 @@ def report(options: argparse.Namespace) -> int:
     return 0
 
 
+COLUMNS = ("from", "row", "changes", "data", "profile", "seed", "metric", "value", "std", "n", "protocol", "status",
+           "steps", "seconds", "device", "commit", "dirty", "config_hash", "finished")  # fmt: skip
+
+
 @command(FROM, ("--csv", {"type": path, "required": True, "metavar": "FILE", "help": "the table to write"}),
          ends=["--csv records.csv"])  # fmt: skip
 def export(options: argparse.Namespace) -> int:
     """write all records, of this machine, published and contributed, to a table: a line per record and metric"""
-    from cqlib.cli.export import write_csv
     from cqlib.experiments.record import load_records
     from cqlib.report.contributed import contributed
+    from cqlib.util.files import write_atomic
     from cqlib.util.paths import PUBLISHED
 
     here, damaged = load_records(options.runs_dir)
@@ -88,8 +94,16 @@ def export(options: argparse.Namespace) -> int:
     for problem in (*damaged, *unreadable, *broken):
         to_stderr(f"left out: {one_line(problem)}")
     places = {"here": here, "published": published, "contributed": chain(*others.values())}
-    lines = write_csv(options.csv, places)
-    print(f"{options.csv}: {lines} lines")
+    lines = [
+        (place, r.row, " ".join(f"{path}={value}" for path, value in r.changes.items()), r.data.name, r.profile, r.seed,
+         name, metric.value, metric.std, metric.n, metric.protocol, r.status, r.steps, r.seconds, r.device,
+         r.git.commit, r.git.dirty, r.config_hash, r.finished)
+        for place, found in places.items() for r in found for name, metric in r.metrics.items()
+    ]  # fmt: skip
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *lines])
+    write_atomic(options.csv, text.getvalue())
+    print(f"{options.csv}: {len(lines)} lines")
     return 0
 
 

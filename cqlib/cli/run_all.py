@@ -82,7 +82,7 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Plan
     loaded."""
     from cqlib.experiments.load import load_data
     from cqlib.experiments.run import finished, scored
-    from cqlib.experiments.run_folder import tidied
+    from cqlib.experiments.run_folder import of_training
 
     to_run: list[Experiment] = []
     problems: dict[str, Outcome | None] = {}
@@ -91,7 +91,7 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Plan
         record = finished(e, opts.runs_dir)
         # Files of the user's may have changed since: `run` compares them with the record.
         if record is not None and ":" not in e.data and (features is None or scored(record, features)):
-            if tidied(opts.runs_dir / e.folder):
+            if not of_training(opts.runs_dir / e.folder):
                 done += 1
                 continue
         if e.data not in problems:
@@ -180,7 +180,7 @@ def _logs(opts: Options) -> Path:
 
 def collect_records(runs_dir: Path, out: Path) -> None:
     """Copy every record of the runs folder to `out`/records, where the report and its reader find them."""
-    for file in sorted(file for file in runs_dir.glob("*/record.json") if file.is_file()):
+    for file in filter(Path.is_file, runs_dir.glob("*/record.json")):
         write_atomic(out / "records" / f"{file.parent.name}.json", file.read_bytes())
 
 

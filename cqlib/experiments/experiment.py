@@ -8,20 +8,19 @@ from typing import Any
 
 from cqlib import data as registry
 from cqlib.data.catalogue import ENTRIES
-from cqlib.experiments import rows
 from cqlib.experiments.changes import changed
-from cqlib.experiments.paper import SAME_MODEL, TABLE1
+from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, slug
-from cqlib.experiments.rows import ROWS, check_data, check_profile, check_row, default_data
+from cqlib.experiments.rows import ROWS, check_profile, check_row, default_data
 from cqlib.experiments.variants import Changes, as_options, variant
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
 from cqlib.models.registry import RECIPES
-from cqlib.recipe import EVALUATION, PROFILES, Evaluation, Recipe, hashable_config
+from cqlib.recipe import EVALUATION, Evaluation, Recipe, hashable_config
 from cqlib.util.errors import UsageError, UserError, one_line, unknown
 from cqlib.util.files import canonical_json, sha256
 
-AVAILABLE = tuple(row for row in ROWS if SAME_MODEL.get(row, row) in RECIPES)
+AVAILABLE = tuple(row for row in ROWS if canonical(row) in RECIPES)
 """The rows that this version can train, aliases included."""
 
 IMAGE_SIZE = {"smoke": 16, "quick": 16, "study": 32, "paper": 32}
@@ -120,24 +119,23 @@ def experiment(
     check_row(row)
     check_profile(profile)
     data = data or default_data(row, profile)[0]
-    check_data(data)
+    size = image_size(data, profile)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         raise UsageError(f"seed {seed!r} is not a whole number from 0 to {2**31 - 1}")
-    canonical = SAME_MODEL.get(row, row)
-    if canonical not in RECIPES:
+    if row not in AVAILABLE:
         raise unknown("trainable row", row, AVAILABLE)
     if data.startswith("toy2d"):
         raise UsageError(f"data set '{data}' holds points of the plane, and row '{row}' is a model of images")
-    size = image_size(data, profile)
-    recipe, evaluation = RECIPES[canonical](canonical, profile, size), EVALUATION[profile]
+    row = canonical(row)
+    recipe, evaluation = RECIPES[row](row, profile, size), EVALUATION[profile]
     if isinstance(recipe.system, GANBaselineConfig):
         evaluation = replace(evaluation, baselines=True)
     if isinstance(recipe.system, LikelihoodConfig):
         evaluation = replace(evaluation, histogram=True)
-    if profile == "study" and canonical in {row.id for row in TABLE1.rows}:
+    if profile == "study" and row.startswith("table1/"):
         recipe = replace(recipe, training=replace(recipe.training, snapshots=MILESTONES))
         evaluation = replace(evaluation, milestone_images=MILESTONE_IMAGES)
-    plain = Experiment(canonical, profile, data, size, seed, recipe, evaluation)
+    plain = Experiment(row, profile, data, size, seed, recipe, evaluation)
     return plain if changes is None else plain.with_changes(changes)
 
 
@@ -161,6 +159,3 @@ def image_size(data: str, profile: str) -> int:
     if profile == "paper" and data in ENTRIES:
         return ENTRIES[data].sizes[0]
     return min(registry.sizes(data), key=lambda size: abs(size - IMAGE_SIZE[profile]))
-
-
-assert set(PROFILES) == set(rows.PROFILES) == set(EVALUATION)

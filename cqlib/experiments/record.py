@@ -43,7 +43,7 @@ def _utc(value: str) -> str:
 def _as_json(value: Any) -> Any:
     """`value` as JSON gives it back: tuples become lists."""
     try:
-        return json.loads(canonical_json(value), object_pairs_hook=_unique)
+        return json.loads(canonical_json(value))
     except (TypeError, ValueError, RecursionError):
         raise ValueError("must be plain JSON with finite numbers") from None
 
@@ -124,7 +124,7 @@ class Record:
             raise ValueError(first_error(error)) from None
 
 
-_ADAPTER = TypeAdapter(Record)
+_ADAPTER, _OBJECT = TypeAdapter(Record), TypeAdapter(dict[str, Any])
 
 
 def slug(row: str, data: str, profile: str, seed: int, changes: Changes = MappingProxyType({})) -> str:
@@ -172,34 +172,10 @@ def read_record(path: Path | str) -> Record:
         raise ValueError("not a file")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"larger than a record can be ({MAX_BYTES // 2**20} MiB)")
-    raw = path.read_bytes()
-    if not raw.strip():
-        raise ValueError("the file is empty")
     try:
-        values = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_refuse_constant)
-        json.dumps(values, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON, or cut short: {error}") from None
-    except UnicodeDecodeError:
-        raise ValueError("not a text file in UTF-8") from None
-    except UnicodeEncodeError:  # "\\ud800"
-        raise ValueError("holds half a character, which no page can show") from None
-    except RecursionError:
-        raise ValueError("not a record: nested too deeply") from None
-    return Record.from_dict(values)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For `object_pairs_hook` of json: an object in which no key occurs twice."""
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        raise ValueError("a key occurs twice in one object")
-    return values
-
-
-def _refuse_constant(name: str) -> None:
-    """For `parse_constant` of json: NaN and Infinity are not strict JSON."""
-    raise ValueError(f"{name} is not a number that a record may hold")
+        return Record.from_dict(_OBJECT.validate_json(path.read_bytes()))
+    except ValidationError as error:
+        raise ValueError(error.errors()[0]["msg"]) from None
 
 
 def load_records(folder: Path | str) -> tuple[list[Record], list[str]]:

@@ -4,6 +4,7 @@ Standard library only: the options of run_all.sh are checked before anything is 
 """
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -65,28 +66,22 @@ def notebook_runs(name: str, profile: str) -> list[tuple[str, Changes]]:
     return plain + (trade_off.changed(profile) if name == trade_off.NOTEBOOK else [])
 
 
-def notebooks(folder: Path | None = None) -> dict[str, Path]:
-    """Short name -> file of every notebook in `folder` (default: the repository's `notebooks/`).
-
-    A table's short name is the part before the first underscore (`table1`), any other's the file's stem.
-    """
-    files = sorted((folder or ROOT / "notebooks").glob("*.ipynb"))
-    return {short_name(file): file for file in files}
+def notebooks() -> dict[str, Path]:
+    """Short name -> file of every notebook: a table's is the part before the first underscore (`table1`), any other's
+    the file's stem (`figure_samples`)."""
+    files = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    return {file.stem.split("_")[0] if file.stem.startswith("table") else file.stem: file for file in files}
 
 
-def short_name(file: Path) -> str:
-    """`table1_objectives.ipynb` -> `table1`; `figure_samples.ipynb` -> `figure_samples`."""
-    return file.stem.split("_")[0] if file.stem.startswith("table") else file.stem
+def _check(kind: str, valid: Collection[str], name: str) -> str:
+    """`name` if it is one of `valid`; else UsageError with the nearest one."""
+    if name not in valid:
+        raise unknown(kind, name, valid)
+    return name
 
 
-def check_profile(name: str) -> str:
-    """`name` if it is a profile; else UsageError with the nearest one."""
-    return _check("profile", name, PROFILES)
-
-
-def check_row(name: str) -> str:
-    """`name` if it is a row of the tables; else UsageError with the nearest one."""
-    return _check("row", name, ROWS)
+check_profile = partial(_check, "profile", PROFILES)
+check_row = partial(_check, "row", ROWS)
 
 
 def check_data(name: str) -> str:
@@ -100,13 +95,7 @@ def check_target(name: str) -> str:
     UsageError."""
     books = notebooks()
     stems = (file.stem for file in books.values())
-    return _check("name", name, ["all", *books, *stems, *ROWS, "ablations", *ablations.BY_NAME])
-
-
-def _check(kind: str, name: str, valid: Collection[str]) -> str:
-    if name not in valid:
-        raise unknown(kind, name, valid)
-    return name
+    return _check("name", ["all", *books, *stems, *ROWS, "ablations", *ablations.BY_NAME], name)
 
 
 def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from cqlib.data.grids import grid_png
 from cqlib.experiments.experiment import Experiment, experiment
 from cqlib.experiments.load import RUNS, load_data
 from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, write_record
-from cqlib.experiments.run_folder import LOCK, set_stale_aside, tidied, tidy, tidy_finished
+from cqlib.experiments.run_folder import LOCK, of_training, set_stale_aside, tidy, tidy_finished
 from cqlib.experiments.stages import Stages, fingerprint
 from cqlib.experiments.variants import Changes
 from cqlib.metrics import evaluation
@@ -108,7 +108,7 @@ def run_experiment(
             if reason := stop.reason():
                 raise StoppedEarly(f"stopped while another process runs {folder.name}: {reason}")
 
-        if (record := known()) and tidied(folder):  # nothing is written: a folder that is read only will do
+        if (record := known()) and not of_training(folder):  # nothing is written: a folder that is read only will do
             return record
         features.check()  # while nothing has been written yet
         with stop.listening(second_interrupts=True):
@@ -202,10 +202,10 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
         parameters=trained.system.parameter_counts(),
         steps=trained.steps,
         best_step=best,
-        seconds=round(stages.seconds + time.monotonic() - clock - stages.spent, 1),
+        seconds=round(sum(r.seconds for r in stages.results) + time.monotonic() - clock - stages.spent, 1),
         images_per_second=round(trained.steps * e.recipe.training.batch_size / max(trained.seconds, 1e-9), 1),
         peak_memory_bytes=provenance.peak_memory_bytes(device),
-        device=stages.ran_on,
+        device=trained.device,
         versions=provenance.versions(),
         git=stages.git,
         started=started,

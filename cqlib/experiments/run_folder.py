@@ -53,19 +53,15 @@ def tidy(folder: Path, runs_dir: Path) -> None:
         old.unlink(missing_ok=True)
 
 
+def of_training(folder: Path) -> list[Path]:
+    """The files in a run's folder that are of use in training alone."""
+    return [path for pattern in ("*.checkpoint*", "*.step-*", "*.new") for path in folder.glob(pattern)]
+
+
 def tidy_finished(folder: Path) -> None:
     """Remove what is of use in training alone, once the record is written."""
-    for path in _of_training(folder):
+    for path in of_training(folder):
         path.unlink(missing_ok=True)
-
-
-def tidied(folder: Path) -> bool:
-    """Whether `tidy_finished` was not cut off."""
-    return not _of_training(folder)
-
-
-def _of_training(folder: Path) -> list[Path]:
-    return [path for pattern in ("*.checkpoint*", "*.step-*", "*.new") for path in folder.glob(pattern)]
 
 
 ROOM = {"runs": "", "checkpoints": " (go when they are done)", "features": "", "logs": "",

@@ -14,9 +14,6 @@ from cqlib.experiments.run import finished, run_experiment
 from cqlib.experiments.variants import Changes
 from cqlib.util.errors import UserError
 
-PUBLISHED = ("quick", None, 0, None)
-"""Profile, data, seed and changes of the default run, whose models come with the project."""
-
 
 @dataclass(frozen=True)
 class Selection:
@@ -73,12 +70,11 @@ class Selection:
         Without any (or without any of `required`) those of the default run, which are published; empty without these,
         too.
         """
-        first = (self.profile, self.data[0] if self.data else None, self.seeds[0] if self.seeds else 0, self.changes)
-        for setting in (first, PUBLISHED):
+        for chosen in (self.first, experiment):
             models: dict[str, ModelAndData] = {}
             for row in self.rows:
                 with suppress(UserError):  # not trained, or a row without what is changed
-                    models[row] = find_model(experiment(row, *setting), self.runs_dir, self.data_dir)
+                    models[row] = find_model(chosen(row), self.runs_dir, self.data_dir)
             if models.keys() & (required or self.rows):
                 return models
         return {}

@@ -15,7 +15,7 @@ from cqlib.models.base import System
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
 from cqlib.recipe import FrozenDecoderStage, TrainingConfig
-from cqlib.training.device import chosen, to_device
+from cqlib.training.device import to_device
 from cqlib.training.loop import Progress, TrainingResult, train
 from cqlib.util import provenance
 from cqlib.util.checkpoint import save_checkpoint
@@ -36,26 +36,20 @@ class Stages:
     stop: StopRequest
     progress: Progress | None
     checkpoint_seconds: float
-    git: GitInfo = field(default_factory=lambda: provenance.git())
-    """The code of the row's own training, dirty if it was in any training or now."""
-    device: torch.device = field(default_factory=chosen)
-    ran_on: str = ""
-    """The device and precision of the row's own training, wherever it is measured."""
+    device: torch.device
+    results: list[TrainingResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    """Seconds of training, those before an interruption included."""
     spent: float = 0.0
-    """Seconds of training in this call."""
+    """Seconds of training in this call; those of `results` count what came before an interruption, too."""
 
     def __post_init__(self) -> None:
-        self.here, self.fingerprint = self.git, fingerprint(self.images)
-        second = self.e.recipe.frozen_decoder
-        self.steps = self.e.recipe.training.steps + (second.training.steps if second else 0)
+        self.code, self.fingerprint = provenance.git(), fingerprint(self.images)
+        self.key = self.e.training_hash + self.fingerprint  # what a checkpoint must carry to be of this run
 
     @property
-    def key(self) -> str:
-        """What a checkpoint must carry to be of this run."""
-        return self.e.training_hash + self.fingerprint
+    def git(self) -> GitInfo:
+        """The code of the row's own training, dirty if it was in any training or now."""
+        return self.results[0].git.after(self.code, *(result.git for result in self.results))
 
     def train_system(self) -> TrainingResult:
         """The system of the row."""
@@ -96,15 +90,13 @@ class Stages:
                 stop=self.stop,
                 progress=self._shown_after(before),
                 checkpoint_seconds=self.checkpoint_seconds,
-                git=self.here,
+                git=self.code,
             )
             self.spent += time.monotonic() - clock
             state = {key: getattr(result, key) for key in STORED if key not in ("git", "weights")}
             state |= {"training_hash": self.e.training_hash, "data": self.fingerprint, "git": dict(vars(result.git))}
             save_checkpoint(path, {**state, "weights": dict(result.system.state_dict())}, keep_previous=False)
-        self.git = (result.git if name == "training" else self.git).after(self.git, result.git)
-        self.seconds += result.seconds
-        self.ran_on = self.ran_on or result.device
+        self.results.append(result)
         self.notes += [f"{name}: {note}" for note in result.notes]
         if result.skipped:
             self.notes.append(f"{name}: {result.skipped} non-finite steps skipped")
@@ -114,10 +106,12 @@ class Stages:
         """The progress of a training, of which `before` steps of the run come first, as one of the whole run."""
         if (show := self.progress) is None:
             return None
+        second = self.e.recipe.frozen_decoder
+        all_steps = self.e.recipe.training.steps + (second.training.steps if second else 0)
 
         def shown(step: int, steps: int, left: float) -> None:
             pace = left / (steps - step) if step < steps else 0.0
-            show(before + step, self.steps, pace * (self.steps - before - step))
+            show(before + step, all_steps, pace * (all_steps - before - step))
 
         return shown
 

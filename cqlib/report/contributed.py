@@ -211,10 +211,7 @@ def _check_grids(folder: Path, record: Record) -> None:
 def refusal(record: Record) -> str:
     """Why a record is not for other eyes: made from code that was not committed, or with a path of a machine in it;
     empty if it may be published."""
-    try:
-        path = next((text for text in _texts(record.to_dict()) if text != without_paths(text)), None)
-    except (ValueError, RecursionError):  # what pydantic says of a config nested too deeply
-        return "its config is no recipe's: train a row of today"
+    path = next((text for text in _texts(record.to_dict()) if text != without_paths(text)), None)
     if path:
         return f"{path} is a path of this machine: train on a name below --data-dir instead"
     return "" if record.git.dirty is False else "made from uncommitted code: commit, then run it again"

@@ -18,7 +18,7 @@ from cqlib.cli import run_all as suite
 from cqlib.cli.tasks import Outcome
 from cqlib.experiments import rows
 from cqlib.experiments.experiment import experiment
-from cqlib.experiments.rows import default_data, notebooks, short_name
+from cqlib.experiments.rows import default_data, notebooks
 from cqlib.metrics import features
 from cqlib.report import page
 from cqlib.util.errors import UserError
@@ -38,9 +38,7 @@ def books(tmp_path, monkeypatch) -> Path:
         cell = nbformat.v4.new_code_cell(PARAMETERS)
         cell.metadata["tags"] = ["parameters"]
         nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / f"{name}.ipynb")
-    found = notebooks(folder)
-    for module in (rows, suite):
-        monkeypatch.setattr(module, "notebooks", lambda folder=None: found)
+    monkeypatch.setattr(rows, "ROOT", tmp_path)
     return folder
 
 
@@ -79,7 +77,7 @@ def test_the_default_trains_table_1_alone_and_runs_every_notebook(tmp_path):
 def test_plan_of_all_has_every_row_once(tmp_path, books):
     todo = suite.plan(chosen(tmp_path, "--only", "all"))
     assert {(row, "photos10") for row in TABLE1} <= set(pairs(todo)) and len(set(pairs(todo))) == len(pairs(todo))
-    assert {short_name(file) for file in todo.notebooks} == {"table1", "figure_samples"}
+    assert {file.stem for file in todo.notebooks} == {"table1_objectives", "figure_samples"}
 
 
 def test_rows_times_seeds_the_longest_first(tmp_path, books):
@@ -151,7 +149,8 @@ def test_without_training_notebooks_are_all_that_runs_and_train_nothing_either(t
     assert todo.experiments == () and [file.stem for file in todo.notebooks] == ["table1_objectives"]
     (task,) = suite.notebook_tasks(given, todo)
     assert "train" not in task.argument.parameters  # it declares no such parameter
-    (real,) = suite.notebook_tasks(given, todo._replace(notebooks=(notebooks(ROOT / "notebooks")["table1"],)))
+    trains = ROOT / "notebooks" / "table1_objectives.ipynb"
+    (real,) = suite.notebook_tasks(given, todo._replace(notebooks=(trains,)))
     assert real.argument.parameters == {**task.argument.parameters, "train": False}
 
 

@@ -137,7 +137,7 @@ def test_publishing_copies_what_is_finished_whatever_came_out(tmp_path, monkeypa
     with pytest.raises(UserError, match="ablations.table1_vae.*uncommitted"):
         publish.publish(runs)
     path.write_text("{")
-    with pytest.raises(UserError, match="ablations.*not JSON"):
+    with pytest.raises(UserError, match="ablations.*Invalid JSON"):
         publish.publish(runs)
 
 

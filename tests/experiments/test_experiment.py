@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from cqlib.experiments import paper, rows
-from cqlib.experiments.experiment import AVAILABLE, PROFILES, experiment, image_size
+from cqlib.experiments.experiment import AVAILABLE, experiment, image_size
 from cqlib.models.registry import RECIPES
+from cqlib.recipe import EVALUATION, PROFILES
 from cqlib.util.errors import UsageError
 
 
@@ -71,5 +72,5 @@ def test_paper_is_trained_in_fp32():
 
 
 def test_profiles_are_those_of_the_command_line():
-    assert set(PROFILES) == set(rows.PROFILES)
+    assert set(PROFILES) == set(rows.PROFILES) == set(EVALUATION)
     assert set(AVAILABLE) <= set(rows.ROWS)

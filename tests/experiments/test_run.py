@@ -184,7 +184,7 @@ def test_what_was_made_from_uncommitted_code_is_not_published(finished, tmp_path
         publish.publishable(tmp_path)
     (tmp_path / "a.json").unlink()
     (tmp_path / "damaged.json").write_text("{")
-    with pytest.raises(UserError, match=r"damaged\.json: not JSON"):
+    with pytest.raises(UserError, match=r"damaged\.json: Invalid JSON"):
         publish.publishable(tmp_path)
 
 

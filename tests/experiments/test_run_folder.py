@@ -1,6 +1,6 @@
 """The folder of a run: what killed writers left goes, and how much room runs take is told."""
 
-from cqlib.experiments.run_folder import KEPT_LOGS, room, tidied, tidy, tidy_finished
+from cqlib.experiments.run_folder import KEPT_LOGS, of_training, room, tidy, tidy_finished
 
 
 def test_what_killed_writers_left_goes_and_no_more_than_the_newest_tracebacks_stay(tmp_path):
@@ -22,9 +22,10 @@ def test_a_finished_run_keeps_nothing_of_its_training(tmp_path):
     for name in ("training.checkpoint", "training.checkpoint.previous", "training.step-4.safetensors",
                  "model.safetensors.new", "model.safetensors", "record.json"):  # fmt: skip
         (tmp_path / name).touch()
-    assert not tidied(tmp_path)
+    assert of_training(tmp_path)
     tidy_finished(tmp_path)
-    assert tidied(tmp_path) and sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "record.json"]
+    assert not of_training(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "record.json"]
 
 
 def test_room_is_told_by_kind(tmp_path):

@@ -109,5 +109,5 @@ def test_a_run_is_found_by_name_folder_or_file(tmp_path):
     with pytest.raises(UserError, match="unknown record '~nobody/at/all'"):
         compare.find("~nobody/at/all", tmp_path)
     (tmp_path / "mine" / "record.json").write_text("{")
-    with pytest.raises(UserError, match="record.json: not JSON"):
+    with pytest.raises(UserError, match="record.json: Invalid JSON"):
         compare.find("mine", tmp_path)

@@ -306,7 +306,7 @@ def test_damaged_records_are_named_and_those_of_another_recipe_stand_apart(tmp_p
     write_record(record("table1/gan", 0, config_hash="0123456789abcdef"), tmp_path / "runs")  # nothing of today's
     soup = BeautifulSoup(report.render(tmp_path / "out", runs_dir=tmp_path / "runs").read_text(), "html.parser")
     notice = words(soup.find(id="runs"))
-    assert "record left out: broken/record.json: not JSON" in notice
+    assert "record left out: broken/record.json: Invalid JSON" in notice
     assert "photos10 16×16, quick, former recipes 2 runs, seeds 0, 2" in notice
     assert cells_of(soup.find(id="table1").table, "VAE", "local")[-1] == "2"
 
