@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cqlib.cli.tasks import cores
 from cqlib.data import SOURCES
-from cqlib.data.catalogue import ENTRIES, entry_of
+from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util.errors import UserError
 from cqlib.util.text import gibibytes, megabytes
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cqlib.data.catalogue import ENTRIES
+from cqlib.data.sets import ENTRIES
 from cqlib.util.errors import UsageError, unknown
 
 if TYPE_CHECKING:

@@ -32,13 +32,12 @@ def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
 
 
 def _npz(name: str, path: Path, size: int | None) -> Dataset:
-    """A file, or a folder with train.npz and test.npz (or val.npz). A file holds `images` uint8 (N, H, W, 3), (N, 3, H,
-    W) or, grey, without the 3 or with 1 for it, and perhaps `labels` (N,), integers from 0; a tenth, drawn from all
-    over it, is the test split. Or it holds both splits: `train_images`, `test_images`, `train_labels`, ... Perhaps also
-    `classes`, the names. `size`, when given, must be the images' own. UserError otherwise."""
+    """A file, or a folder with train.npz and test.npz. A file holds `images` uint8 (N, H, W, 3), (N, 3, H, W) or, grey,
+    without the 3 or with 1 for it, and perhaps `labels` (N,), integers from 0; a tenth, drawn from all over it, is the
+    test split. Or it holds both splits: `train_images`, `test_images`, `train_labels`, ... `size`, when given, must be
+    the images' own. UserError otherwise."""
     if path.is_dir():
-        tests = (path / "test.npz", path / "val.npz")
-        files = [path / "train.npz", next(filter(Path.is_file, tests), tests[0])]
+        files = (path / "train.npz", path / "test.npz")
         for file in files:
             require(file.is_file(), file, "does not exist", "a folder for npz: holds train.npz and test.npz")
         splits = [(file, _read_npz(file), "") for file in files]
@@ -56,7 +55,8 @@ def _npz(name: str, path: Path, size: int | None) -> Dataset:
     require(size in (None, side), path, f"holds {side}x{side} images, not {size}x{size}", remedy)
     what = f"holds {other}x{other} test images beside training images of {side}x{side}"
     require(other == side, splits[-1][0], what, "make them equal")
-    classes = _class_names(splits[0][0], splits[0][1], 1 + max(int(part.max()) for part in labels))
+    count = 1 + max(int(part.max()) for part in labels)
+    classes = tuple(map(str, range(count))) if count > 1 else ("all",)
     return _dataset(name, classes, images, labels, Counter(grey=sum(grey)), sum(grey))
 
 
@@ -100,16 +100,6 @@ def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, 
     known = labels.min() >= 0 and labels.max() < MAX_CLASSES
     require(known, path, what, f"count the classes from 0, {MAX_CLASSES:,} at most")
     return np.broadcast_to(images, (n, 3, height, width)), labels.astype(np.int64), n if channels == 1 else 0
-
-
-def _class_names(path: Path, content: dict[str, Array], count: int) -> tuple[str, ...]:
-    classes = content.get("classes", np.array([str(k) for k in range(count)] if count > 1 else ["all"]))
-    try:
-        if classes.ndim == 1 and classes.dtype.kind == "U" and len(classes) >= count:
-            return tuple(str(name).encode().decode() for name in classes)
-    except ValueError:  # half characters, or numbers that are none
-        pass
-    raise fault(path, "has 'classes' that do not fit its labels or are no text", f"give {count} names, as strings")
 
 
 def _folder(name: str, path: Path, size: int | None) -> Dataset:

@@ -13,7 +13,6 @@ decoding all is integer arithmetic, with PCG64's raw stream: the data set is bit
 
 import functools
 import importlib.util
-import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -67,16 +66,6 @@ CELL_TILES = 2.25
 MIN_CONTRAST = 4
 
 Array = np.ndarray
-
-
-class Box(NamedTuple):
-    """The square of `side` = S 2^level pixels at (y, x) of the full-size photograph CLASSES[photo], which is a crop."""
-
-    photo: int
-    y: int
-    x: int
-    side: int
-    level: int
 
 
 def photo(name: str) -> Array:
@@ -157,49 +146,46 @@ def draw(candidates: Array, n: int, stream: np.random.PCG64) -> Array:
     return candidates[np.argsort(stream.random_raw(len(candidates)), kind="stable")[:n]]
 
 
-def _cut(name: str, size: int) -> Iterator[tuple[list[Box], Array, list[int]]]:
-    """For training, then for test: the boxes of a photograph's crops, the crops uint8 (n, S, S, 3), and the number of
-    the test tile that each lies in, of its photograph and no other; for training 0."""
-    label = CLASSES.index(name)
-    stream = np.random.PCG64([SEED, label, size])
+def cut(name: str, size: int) -> Iterator[tuple[Array, Array, Array]]:
+    """The crops of a photograph for training, then for test: int (n, 3), each one's level of the pyramid and its corner
+    (y, x) there; the crops uint8 (n, S, S, 3); and int64 (n,), the number of the test tile that each lies in, 0 for
+    none."""
+    stream = np.random.PCG64([SEED, CLASSES.index(name), size])
     image = photo(name)
     height, width = image.shape[:2]
     numbers = tile_numbers(height, width, size, stream)
-    mask = numbers > 0
     used = levels(height, width, size)
     pyramid = {level: average(image, level) for level in used}
     contrast = {level: has_contrast(pyramid[level], size) for level in used}
     # a tile lies on the grid of every level, so one pixel of a block speaks for all
-    tiles = {level: mask[:: 1 << level, :: 1 << level][: len(p), : p.shape[1]] for level, p in pyramid.items()}
-    tiled = {level: window_sums(tile, size) for level, tile in tiles.items()}
+    tiles = {level: numbers[:: 1 << level, :: 1 << level][: len(p), : p.shape[1]] for level, p in pyramid.items()}
+    tiled = {level: window_sums(tile > 0, size) for level, tile in tiles.items()}
     for tested, total in ((False, N_TRAIN), (True, N_TEST)):
         boxes = []
-        shares = level_shares(total // len(CLASSES), len(used))
-        for i, level in enumerate(used):
+        for level, share in zip(used, level_shares(total // len(CLASSES), len(used)), strict=True):
             allowed = (tiled[level] == (size * size if tested else 0)) & contrast[level]
-            places = draw(np.flatnonzero(allowed), shares[i], stream)
-            corners = np.transpose(np.unravel_index(places, allowed.shape)) << level
-            boxes += [Box(label, y, x, size << level, level) for y, x in corners.tolist()]
-        boxes = [boxes[i] for i in draw(np.arange(len(boxes)), len(boxes), stream)]
-        crops = [pyramid[box.level][box.y >> box.level :, box.x >> box.level :][:size, :size] for box in boxes]
-        yield boxes, np.stack(crops), [1000 * label + int(numbers[box.y, box.x]) if tested else 0 for box in boxes]
+            places = draw(np.flatnonzero(allowed), share, stream)
+            boxes.append(np.stack([np.full(share, level), *np.unravel_index(places, allowed.shape)], axis=1))
+        drawn = np.concatenate(boxes)
+        drawn = draw(drawn, len(drawn), stream)
+        crops = np.stack([pyramid[level][y : y + size, x : x + size] for level, y, x in drawn])
+        yield drawn, crops, np.array([tiles[level][y, x] for level, y, x in drawn], np.int64)
 
 
 @functools.cache
-def build(size: int) -> tuple[Dataset, dict[str, tuple[Box, ...]]]:
-    """The data set, and for each split the boxes of its crops in the order of the images; built once."""
-    photos = [list(_cut(name, size)) for name in CLASSES]
-    splits, boxes = {}, {}
-    for i, split in enumerate(("train", "test")):  # (n per class, class, ...): the classes take turns
-        crops = np.stack([photo[i][1] for photo in photos], axis=1).reshape(-1, size, size, 3)
-        boxes[split] = tuple(itertools.chain(*zip(*(photo[i][0] for photo in photos), strict=True)))
-        images = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
-        tiles = torch.tensor([photo[i][2] for photo in photos]).T.flatten()
-        labels = torch.tensor([box.photo for box in boxes[split]])
-        splits[split] = Split(split, images, labels, tiles if split == "test" else None)
-    return Dataset("photos10", size, CLASSES, splits["train"], splits["test"]), boxes
+def build(size: int) -> Dataset:
+    """The data set, built once."""
+    photos = [list(cut(name, size)) for name in CLASSES]
+    splits = []
+    for name, of_photos in zip(("train", "test"), zip(*photos, strict=True), strict=True):
+        _, crops, tiles = (np.stack(arrays, axis=1) for arrays in zip(*of_photos, strict=True))  # classes take turns
+        images = torch.from_numpy(np.ascontiguousarray(crops.reshape(-1, size, size, 3).transpose(0, 3, 1, 2)))
+        labels = torch.arange(len(images)) % len(CLASSES)
+        groups = 1000 * labels + torch.from_numpy(tiles.flatten()) if name == "test" else None
+        splits.append(Split(name, images, labels, groups))
+    return Dataset("photos10", size, CLASSES, *splits)
 
 
 def load(_: str, size: int | None = None, __: Path | None = None) -> Dataset:
     """photos10 at size x size pixels."""
-    return build(size or 16)[0]
+    return build(size or 16)

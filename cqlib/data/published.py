@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from cqlib.data import local_folder
 from cqlib.data.card import GDRIVE, Entry, File
-from cqlib.data.catalogue import ENTRIES, entry_of
+from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util import locks
 from cqlib.util.errors import UserError, one_line, to_stderr
 from cqlib.util.files import move

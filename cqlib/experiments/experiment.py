@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cqlib import data as registry
-from cqlib.data.catalogue import ENTRIES
+from cqlib.data.sets import ENTRIES
 from cqlib.experiments.changes import changed
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, slug

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from IPython.display import HTML
 
-from cqlib.data.catalogue import entry_of
 from cqlib.data.published import missing_files
+from cqlib.data.sets import entry_of
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label

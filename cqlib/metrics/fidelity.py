@@ -42,9 +42,8 @@ class Sets:
     against: str
     logits: Tensor | None = None
     labels: Tensor | None = None
-    splits: int = 1
+    under: Protocol | None = None
     note: str = ""
-    protocol_name: str = ""
     counted: str = "n_fake"
 
     @cached_property
@@ -58,7 +57,7 @@ class Sets:
 
     def protocol(self, kind: str, how: str, layer: str = "") -> str:
         """All that fixes the number, in words."""
-        name = self.protocol_name and f"protocol {self.protocol_name}"
+        name = f"protocol {self.under.name}" if self.under and self.under.name else ""
         layer = layer or f"{self.features.title} pooled features ({self.real.shape[1]})"
         version = f"torch-fidelity {metadata.version('torch-fidelity')}"
         parts = (name, how, layer, self.features.resize, self.features.weights_words, version)
@@ -78,26 +77,28 @@ def score(
     """
     fake, logits = extracted[features.pooled][: protocol.n_fake], extracted[features.logits][: protocol.is_images]
     real = real[: protocol.n_real]
-    splits = max(1, min(protocol.is_splits, len(logits) // 10))
     labels = None if labels is None else labels[: protocol.n_real]
-    against = _against(fake, real, protocol.split)
-    sets = Sets(features, fake, real, against, logits, labels, splits, protocol_name=protocol.name)
-    asked = [q for q in SCORES if (slow or not q.slow) and (labels is not None or not q.labelled)]
-    return {q.name: resolve_name(q.how)(sets) for q in asked}
+    return _scores(Sets(features, fake, real, _against(fake, real, protocol.split), logits, labels, protocol), slow)
+
+
+def _scores(sets: Sets, slow: bool = True) -> dict[str, Metric]:
+    asked = [q for q in SCORES if (slow or not q.slow) and (sets.labels is not None or not q.labelled)]
+    return {q.name: resolve_name(f"{__name__}:{q.how}")(sets) for q in asked}
 
 
 def inception_score(sets: Sets) -> Metric:
     """exp E KL(p(class | sample) || p(class)): the mean over splits of the samples."""
     from torch_fidelity import metric_isc
 
-    assert sets.logits is not None
-    with full_fp32():
-        values = metric_isc.isc_features_to_metric(sets.logits, splits=sets.splits, rng_seed=SEED)
-    mean, spread = values[metric_isc.KEY_METRIC_ISC_MEAN], values[metric_isc.KEY_METRIC_ISC_STD]
+    assert sets.logits is not None and sets.under is not None
     n, classes = sets.logits.shape
-    how = f"{sets.counted} = {n} in {sets.splits} splits, shuffled with seed {SEED}"
+    splits = max(1, min(sets.under.is_splits, n // 10))
+    with full_fp32():
+        values = metric_isc.isc_features_to_metric(sets.logits, splits=splits, rng_seed=SEED)
+    mean, spread = values[metric_isc.KEY_METRIC_ISC_MEAN], values[metric_isc.KEY_METRIC_ISC_STD]
+    how = f"{sets.counted} = {n} in {splits} splits, shuffled with seed {SEED}"
     words = sets.protocol("IS", how, f"{sets.features.title} logits ({classes} classes)")
-    return Metric(mean, spread if sets.splits > 1 else None, n, words)
+    return Metric(mean, spread if splits > 1 else None, n, words)
 
 
 def frechet_distance(sets: Sets) -> Metric:
@@ -171,9 +172,7 @@ def real_images(
     classes of training images against test images. `train` are pooled features (n, d), `test` features by layer."""
     pooled, logits = test[features.pooled], test[features.logits]
     against = f"n_train = n_test = {len(train)}, training split against held-out test split"
-    splits = max(1, min(protocol.is_splits, len(logits) // 10))
-    sets = Sets(features, train, pooled, against, logits, labels, splits, " of real images", protocol.name, "n_test")
-    return {q.name: resolve_name(q.how)(sets) for q in SCORES if labels is not None or not q.labelled}
+    return _scores(Sets(features, train, pooled, against, logits, labels, protocol, " of real images", "n_test"))
 
 
 def frechet(fake: Tensor, real: Tensor, *, features: Features, split: str) -> Metric:

@@ -14,11 +14,11 @@ class Quantity:
 
     A claim's effect is in bits per dimension (`unit` "bpd"), in percent of the other system's score, or, between
     shares, in percentage "points", and two systems are `equal` within so much. A score of samples has `how`, the
-    function that computes it ("module:name", see `fidelity.score`), and its name on the features that come with pip in
-    `lite0`; a record carries it at both temperatures, "FID@T1". `column`: it stands in the tables of the paper;
-    `distance`: what real images have from each other is its floor; `slow`: it is measured under the main protocol
-    alone; `labelled`: there is none of data whose images all have one label; `checked_by`: the id of another score of
-    the same thing, which claims tell beside this one.
+    function of `cqlib.metrics.fidelity` that computes it, and its name on the features that come with pip in `lite0`; a
+    record carries it at both temperatures, "FID@T1". `column`: it stands in the tables of the paper; `distance`: what
+    real images have from each other is its floor; `slow`: it is measured under the main protocol alone; `labelled`:
+    there is none of data whose images all have one label; `checked_by`: the id of another score of the same thing,
+    which claims tell beside this one.
     """
 
     id: str
@@ -46,20 +46,17 @@ class Quantity:
         return "↓" if self.better == "lower" else "↑"
 
 
-_MODULE = "cqlib.metrics.fidelity"
 _SHARE: dict[str, Any] = {"unit": "points", "digits": 2, "equal": 5.0, "slow": True}
 QUANTITIES = {
     quantity.id: quantity
     for quantity in (
         Quantity("bpd", "BPD", unit="bpd", digits=2, equal=0.05),
-        Quantity("is", "IS", "higher", digits=2, how=f"{_MODULE}:inception_score", lite0="IS-lite0", column=True),
-        Quantity("fid", "FID", how=f"{_MODULE}:frechet_distance", lite0="FD-lite0", column=True, distance=True,
-                 checked_by="kid"),
-        Quantity("kid", "KID", how=f"{_MODULE}:kernel_distance", lite0="KD-lite0", distance=True),
-        Quantity("precision", "Precision", "higher", how=f"{_MODULE}:precision", lite0="Precision-lite0", **_SHARE),
-        Quantity("recall", "Recall", "higher", how=f"{_MODULE}:recall", lite0="Recall-lite0", **_SHARE),
-        Quantity("classes", "Classes", "higher", how=f"{_MODULE}:class_coverage", lite0="Classes-lite0", labelled=True,
-                 **_SHARE),
+        Quantity("is", "IS", "higher", digits=2, how="inception_score", lite0="IS-lite0", column=True),
+        Quantity("fid", "FID", how="frechet_distance", lite0="FD-lite0", column=True, distance=True, checked_by="kid"),
+        Quantity("kid", "KID", how="kernel_distance", lite0="KD-lite0", distance=True),
+        Quantity("precision", "Precision", "higher", how="precision", lite0="Precision-lite0", **_SHARE),
+        Quantity("recall", "Recall", "higher", how="recall", lite0="Recall-lite0", **_SHARE),
+        Quantity("classes", "Classes", "higher", how="class_coverage", lite0="Classes-lite0", labelled=True, **_SHARE),
         Quantity("hypervolume", "HV", "higher", "points", digits=3, equal=1.0, lite0="HV-lite0"),
         Quantity("seconds", "seconds"),
     )

@@ -7,8 +7,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from cqlib.data.catalogue import ENTRIES as ENTRIES
 from cqlib.data.photos10 import PHOTOS as PHOTOS
+from cqlib.data.sets import ENTRIES as ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import experiment_of, image_size
 from cqlib.experiments.record import slug

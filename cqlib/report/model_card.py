@@ -10,8 +10,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from cqlib.data.catalogue import entry_of
 from cqlib.data.photos10 import PHOTOS
+from cqlib.data.sets import entry_of
 from cqlib.experiments import load
 from cqlib.experiments.experiment import Experiment
 from cqlib.experiments.record import Record, dumps

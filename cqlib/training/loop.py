@@ -18,7 +18,7 @@ from cqlib.recipe import TrainingConfig
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import fast_bf16, keep_freed_memory, to_device
 from cqlib.training.history import History
-from cqlib.training.optimisers import Average, load_state, optimiser, saved_state, step_unless
+from cqlib.training.optimisers import Average, load_state, optimiser, step_unless
 from cqlib.training.snapshots import snapshot_path
 from cqlib.training.tensorboard import write_scalars
 from cqlib.util import provenance
@@ -277,7 +277,7 @@ class Loop:
             "codes": self.history.codes,
             "system": dict(self.system.state_dict()),
             "average": dict(self.average.state_dict()),
-            "optimisers": [saved_state(each) for each in self.optimisers],
+            "optimisers": [each.state_dict() for each in self.optimisers],
             "rng": torch.get_rng_state(),
         }
         if self.device.type == "cuda":

@@ -25,15 +25,9 @@ def optimiser(
     return torch.optim.RMSprop(parameters, lr=rate, alpha=betas[1], foreach=True, capturable=on_gpu)
 
 
-def saved_state(optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """The state of `optimiser` for a file, without the learning rate, which is set before every step."""
-    state = optimiser.state_dict()
-    return {**state, "param_groups": [{**group, "lr": 0.0} for group in state["param_groups"]]}
-
-
 def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load what `saved_state` returned, perhaps elsewhere, into an optimiser of the same parameters: the count of steps
-    goes where it expects that, each other tensor gets its parameter's memory layout, which the file does not keep."""
+    """Load a `state_dict` from a file, perhaps of another device, into an optimiser of the same parameters: the count
+    of steps goes where it expects that, each other tensor gets its parameter's memory layout, which no file keeps."""
     own = [{key: group[key] for key in group.keys() & {"lr", "capturable"}} for group in optimiser.param_groups]
     optimiser.load_state_dict(state)
     for group, kept in zip(optimiser.param_groups, own, strict=True):
@@ -75,8 +69,7 @@ class Average(AveragedModel):
     module: System
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self.rule = warm_ema(decay)
-        super().__init__(model, multi_avg_fn=self.rule, use_buffers=True)
+        super().__init__(model, multi_avg_fn=warm_ema(decay), use_buffers=True)
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
@@ -92,7 +85,7 @@ class Average(AveragedModel):
             if count == 0:
                 torch._foreach_copy_(averages, currents)
             else:
-                self.rule(averages, currents, count)
+                self.multi_avg_fn(averages, currents, count)
         self.n_averaged += 1
 
 

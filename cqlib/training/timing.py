@@ -16,17 +16,15 @@ def measure(system: System, config: TrainingConfig, device: torch.device) -> flo
     """Seconds per training step in the middle of training, over two after a first one, on random images."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         images = torch.randint(256, (2 * config.batch_size, *system.shape), dtype=torch.uint8)
-        labels = torch.zeros(len(images), dtype=torch.long)
-        step = stepper(system, images, config, device, labels)
+        step = stepper(system, images, config, device)
         step()
         return wall_clock(lambda: (step(), step()), device) / 2
 
 
-def stepper(
-    system: System, images: Tensor, config: TrainingConfig, device: torch.device, labels: Tensor | None = None
-) -> Callable[[], Losses]:
-    """A function that takes the next training step on `images`, from the middle of training on, and returns the losses.
-    The global state of random numbers is set to that of seed 0; nothing is saved."""
+def stepper(system: System, images: Tensor, config: TrainingConfig, device: torch.device) -> Callable[[], Losses]:
+    """A function that takes the next training step on `images`, all of label 0, from the middle of training on, and
+    returns the losses. The global state of random numbers is set to that of seed 0; nothing is saved."""
+    labels = torch.zeros(len(images), dtype=torch.long)
     loop = Loop(system, images, labels, config, 0, Path(), "steps", device)
     loop.step = config.steps // 2  # a system that grows is cheap at its start
 

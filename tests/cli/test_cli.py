@@ -21,7 +21,7 @@ import cqlib
 from cqlib.cli import commands as cli
 from cqlib.cli import options
 from cqlib.data import grids as images
-from cqlib.data.catalogue import ENTRIES
+from cqlib.data.sets import ENTRIES
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import write_record
 from cqlib.experiments.rows import PROFILES, ROWS, notebooks

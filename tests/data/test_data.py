@@ -169,44 +169,44 @@ def test_photos10_has_the_promised_shape_and_balance(size):
 
 @pytest.mark.parametrize("size", [16, *(pytest.param(size, marks=pytest.mark.slow) for size in (32, 48, 64))])
 def test_photos10_splits_share_no_pixel_and_are_spread_over_each_photograph(size):
-    chosen, boxes = photos10.build(size)
-    groups = chosen.test.groups
+    chosen = data.load("photos10", size=size)
     for label, name in enumerate(photos10.CLASSES):
         height, width = photos10.photo(name).shape[:2]
-        touched = {}
-        for part, all_boxes in boxes.items():
-            mask = touched[part] = np.zeros((height, width), bool)
-            mine = [box for box in all_boxes if box.photo == label]
-            assert len(set(mine)) == len(mine) == len(all_boxes) // 10  # no crop twice
-            for box in mine:
-                assert box.side == size << box.level
-                assert 0 <= box.y <= height - box.side and 0 <= box.x <= width - box.side
-                mask[box.y : box.y + box.side, box.x : box.x + box.side] = True
-        assert not (touched["train"] & touched["test"]).any()
         numbers = photos10.tile_numbers(height, width, size, np.random.PCG64([photos10.SEED, label, size]))
-        tiles, of_crop = numbers > 0, groups[chosen.test.labels == label]
-        assert numbers.max() > 3 and len({*of_crop.tolist()}) > 3
-        for box, group in zip([box for box in boxes["test"] if box.photo == label], of_crop.tolist(), strict=True):
-            inside = numbers[box.y : box.y + box.side, box.x : box.x + box.side]
-            assert (inside == group % 1000).all() and group // 1000 == label
-        assert 0.1 < tiles.mean() < 0.3 and not (touched["test"] & ~tiles).any()
+        touched = []
+        for (boxes, _, inside), part in zip(photos10.cut(name, size), (chosen.train, chosen.test), strict=True):
+            mask = np.zeros((height, width), bool)
+            assert len({*map(tuple, boxes.tolist())}) == len(boxes) == len(part) // 10  # no crop twice
+            for (level, row, column), tile in zip(boxes.tolist(), inside.tolist(), strict=True):
+                side, y, x = size << level, row << level, column << level
+                assert 0 <= y <= height - side and 0 <= x <= width - side
+                mask[y : y + side, x : x + side] = True
+                assert (numbers[y : y + side, x : x + side] == tile).all()
+            touched.append(mask)
+        assert not (touched[0] & touched[1]).any()
+        of_crop = chosen.test.groups[chosen.test.labels == label]
+        assert (of_crop == 1000 * label + torch.from_numpy(inside)).all()
+        assert numbers.max() > 3 and len({*inside.tolist()}) > 3
+        tiles = numbers > 0
+        assert 0.1 < tiles.mean() < 0.3 and not (touched[1] & ~tiles).any()
         for rows in (slice(0, height // 2), slice(height // 2, height)):
             for columns in (slice(0, width // 2), slice(width // 2, width)):
                 assert tiles[rows, columns].mean() > 0.05
 
 
 def test_photos10_crops_are_what_the_boxes_say():
-    chosen = data.load("photos10", size=16)
-    for part in (chosen.train, chosen.test):
-        boxes = photos10.build(16)[1][part.name]
-        assert {box.level for box in boxes} == {0, 1, 2, 3}
-        for i in range(0, len(boxes), 191):
-            box = boxes[i]
-            square = photos10.photo(photos10.CLASSES[box.photo])[box.y :, box.x :][: box.side, : box.side]
-            k = 1 << box.level
-            mean = square.reshape(16, k, 16, k, 3).mean((1, 3))  # exact: k^2 is a power of 2
-            assert np.array_equal(part.images[i].permute(1, 2, 0).numpy(), np.floor(mean + 0.5))
-            assert part.labels[i] == box.photo
+    chosen, levels = data.load("photos10", size=16), set()
+    for label, name in enumerate(photos10.CLASSES):
+        photograph = photos10.photo(name)
+        for (boxes, _, _), part in zip(photos10.cut(name, 16), (chosen.train, chosen.test), strict=True):
+            images = part.images[part.labels == label].permute(0, 2, 3, 1).numpy()
+            for image, (level, y, x) in list(zip(images, boxes.tolist(), strict=True))[::19]:
+                levels.add(level)
+                k = 1 << level
+                square = photograph[y * k :, x * k :][: 16 * k, : 16 * k]
+                mean = square.reshape(16, k, 16, k, 3).mean((1, 3))  # exact: k^2 is a power of 2
+                assert np.array_equal(image, np.floor(mean + 0.5))
+    assert levels == {0, 1, 2, 3}
 
 
 def test_photos10_never_changes():

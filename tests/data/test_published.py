@@ -19,7 +19,7 @@ from torchvision import datasets
 from cqlib import data
 from cqlib.data import published
 from cqlib.data.card import GDRIVE, File
-from cqlib.data.catalogue import ENTRIES
+from cqlib.data.sets import ENTRIES
 from cqlib.util.errors import UsageError, UserError
 
 FETCHED = ("cifar10", "stl10", "celeba", "tiny-imagenet")
@@ -58,7 +58,7 @@ def entry_of(content=CONTENT, /, **changes):
     return replace(ENTRIES["cifar10"], name="made", files=(replace(file, **changes),), parts=("made",))
 
 
-# ---- the catalogue --------------------------------------------------------------------------------------------
+# ---- the cards ------------------------------------------------------------------------------------------------
 
 
 def test_files_and_hashes_are_those_of_torchvision():

@@ -11,7 +11,7 @@ from cqlib.util.paths import ROOT
 
 
 def test_options_and_names_need_no_installed_package():
-    code = "import cqlib.cli.options, cqlib.experiments.rows, cqlib.data.catalogue"
+    code = "import cqlib.cli.options, cqlib.experiments.rows, cqlib.data.sets"
     subprocess.run([sys.executable, "-S", "-c", code], check=True, cwd=ROOT)
 
 

@@ -11,9 +11,9 @@ from lesson_cells import run_cell
 from notebook_cells import by_name, lines, soup
 from todays import of_today
 
-from cqlib.data.catalogue import ENTRIES
 from cqlib.data.grids import grid, grid_png, unscaled
 from cqlib.data.published import missing_files
+from cqlib.data.sets import ENTRIES
 from cqlib.experiments.record import DataInfo
 from cqlib.experiments.rows import training_command
 from cqlib.experiments.selection import Selection

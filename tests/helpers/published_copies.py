@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torchvision import datasets
 
-from cqlib.data.catalogue import ENTRIES
+from cqlib.data.sets import ENTRIES
 
 RNG = np.random.default_rng(0)
 WNIDS = ("n02000001", "n01000000", "n03000000")  # not sorted: label k is the k-th line of wnids.txt

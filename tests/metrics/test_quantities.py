@@ -1,14 +1,13 @@
 """What is measured: each score has a function, a name of its own on both kinds of features, and a way to be printed."""
 
-from pkgutil import resolve_name
-
 import pytest
 
+from cqlib.metrics import fidelity
 from cqlib.metrics.quantities import FEATURES, QUANTITIES, SCORES, decimal
 
 
 def test_every_score_is_computed_and_named_once():
-    assert all(callable(resolve_name(quantity.how)) for quantity in SCORES)
+    assert all(callable(getattr(fidelity, quantity.how)) for quantity in SCORES)
     names = [name for quantity in SCORES for name in (quantity.name, quantity.lite0)]
     assert len(set(names)) == len(names) and all(names)
     assert FEATURES == {"inception": ("IS", "FID"), "lite0": ("IS-lite0", "FD-lite0")}

@@ -9,7 +9,7 @@ import pytest
 from bs4 import BeautifulSoup
 from fake_records import DEVICE, record, records
 
-from cqlib.data.catalogue import ENTRIES
+from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.record import DataInfo
 from cqlib.metrics.metric import STARRED, Metric

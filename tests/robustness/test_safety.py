@@ -33,7 +33,7 @@ import cqlib
 from cqlib import data
 from cqlib.data import published
 from cqlib.data.card import File
-from cqlib.data.catalogue import ENTRIES
+from cqlib.data.sets import ENTRIES
 from cqlib.experiments import run
 from cqlib.experiments.load import load
 from cqlib.experiments.record import load_records

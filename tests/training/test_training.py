@@ -18,7 +18,7 @@ from cqlib.models.registry import build
 from cqlib.recipe import TrainingConfig
 from cqlib.training import loop as training
 from cqlib.training.loop import Loop, train
-from cqlib.training.optimisers import load_state, optimiser, saved_state, step_unless, warm_ema
+from cqlib.training.optimisers import load_state, optimiser, step_unless, warm_ema
 from cqlib.training.snapshots import snapshot_path, snapshots
 from cqlib.training.timing import measure
 from cqlib.util.checkpoint import load_latest, save_checkpoint
@@ -483,7 +483,7 @@ def test_a_state_from_a_card_goes_on_on_a_cpu(name):
                 load_state(one, state)
             weight.grad = torch.tensor([0.5, -1.0])
             one.step()
-            state = saved_state(one)
+            state = one.state_dict()
             for group in state["param_groups"]:
                 group["capturable"] = from_card
         return weight.detach()

@@ -1,5 +1,22 @@
-"""A file for each published data set: its card and its reader.
+"""A file for each published data set, its card and its reader, found by itself.
 
 A new one is a file here with `ENTRIES`, cards whose `read` is a function of that file. What it imports beyond the
 standard library and `cqlib.data.card`, it imports within the function: names are listed before anything is installed.
 """
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from cqlib.data.card import Entry
+
+ENTRIES: dict[str, Entry] = {
+    entry.name: entry
+    for module in iter_modules(__path__)
+    for entry in import_module(f"{__name__}.{module.name}").ENTRIES
+}
+"""Name -> its entry."""
+
+
+def entry_of(name: str) -> Entry | None:
+    """The published data set behind a name, as "tiny-imagenet:64"; None for photos10, toy2d and your own images."""
+    return ENTRIES.get(name.partition(":")[0])

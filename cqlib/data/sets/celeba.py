@@ -8,8 +8,8 @@ from cqlib.data.card import GDRIVE, Entry, File, Images, Reading
 
 
 def read(folder: Path, size: int) -> Reading:
-    from cqlib.data.catalogue import ENTRIES
     from cqlib.data.reading import AGAIN, decode, require, threaded, verify
+    from cqlib.data.sets import ENTRIES
 
     images, partition = folder / "img_align_celeba", folder / "list_eval_partition.txt"
     verify(folder, [(file.name, file.md5 or "") for file in ENTRIES["celeba"].files if not file.folder])
