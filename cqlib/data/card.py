@@ -16,16 +16,14 @@ GDRIVE = "https://drive.google.com/uc?id="
 
 @dataclass(frozen=True)
 class File:
-    """One file as its publisher gives it out."""
+    """One file as its publisher gives it out: its size (a round number is an estimate), an address that can be
+    downloaded, or a page on which one agrees to terms first, and the `folder` that it holds if it is an archive."""
 
     name: str
     bytes: int
-    """Its size; a round number is an estimate."""
     url: str
-    """An address that can be downloaded, or a page on which one agrees to terms first."""
     md5: str | None = None
     folder: str = ""
-    """The folder that an archive holds."""
 
     @property
     def size(self) -> str:
@@ -50,24 +48,24 @@ class Reading:
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set as its publisher describes it."""
+    """A data set as its publisher describes it.
+
+    Of the `sizes` that can be asked for the first is the paper's, or the set's own; `parts` are the files and folders
+    that are read, unpacked; `by_hand` says why it is not downloaded, and what to do, and is empty where it is: only
+    over https and with a published hash. `read` makes of the folder that holds the parts, and a side in pixels, both
+    splits; UserError for what is missing, an error of `reading.DAMAGE` for what is damaged in another way.
+    """
 
     name: str
     title: str
     sizes: tuple[int, ...]
-    """Sides in pixels that can be asked for; the first is the paper's, or the set's own."""
     train: int
     test: int
     files: tuple[File, ...]
     parts: tuple[str, ...]
-    """Files and folders that are read, unpacked, relative to the folder of the data set."""
     terms: str
     by_hand: str = ""
-    """Why it is not downloaded, and what to do; empty where it is: only over https and with a published hash."""
-
     read: Callable[[Path, int], Reading] = field(kw_only=True)
-    """Folder that holds the parts, side in pixels -> labels and pixels of both splits. UserError for what is missing;
-    an error of `reading.DAMAGE` for what is damaged in another way."""
 
     @property
     def about(self) -> str:

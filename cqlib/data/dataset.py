@@ -75,7 +75,8 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """`train` and `test` of square images of side `size`; label k means `classes[k]`. ValueError where they differ."""
+    """`train` and `test` of square images of side `size`; label k means `classes[k]`; `how` is the preprocessing in
+    words, for the protocol, and `notes` are for readers of the results. ValueError where the splits differ."""
 
     name: str
     size: int
@@ -83,9 +84,7 @@ class Dataset:
     train: Split
     test: Split
     how: str = ""
-    """The preprocessing in words, for the protocol."""
     notes: tuple[str, ...] = ()
-    """What a reader of its results should know, for the record: "12 of 340 images were converted: 12 grey"."""
 
     def __post_init__(self) -> None:
         if (self.train.name, self.test.name) != ("train", "test"):

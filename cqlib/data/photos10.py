@@ -183,7 +183,7 @@ def build(size: int) -> Dataset:
         labels = torch.arange(len(images)) % len(CLASSES)
         groups = 1000 * labels + torch.from_numpy(tiles.flatten()) if name == "test" else None
         splits.append(Split(name, images, labels, groups))
-    return Dataset("photos10", size, CLASSES, *splits)
+    return Dataset("photos10", size, CLASSES, splits[0], splits[1])
 
 
 def load(_: str, size: int | None = None, __: Path | None = None) -> Dataset:

@@ -24,7 +24,6 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from cqlib.data.dataset import Dataset
-from cqlib.metrics import kernel
 from cqlib.metrics.features import FULL_SIDE, Features, extract, lite0
 from cqlib.util.provenance import device_name
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text
@@ -91,24 +90,17 @@ def frechet_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) -
     return distances
 
 
-def kernel_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
-    """KID's estimate for each draw of `pool` (N, d) against `real` (n, d): of all n at once, without subsets."""
-    drawn = torch.zeros(len(pool), len(draws), dtype=torch.float64)
-    for column, draw in enumerate(draws):
-        drawn[draw, column] = 1
-    return kernel.distances(pool, drawn, real, torch.ones(len(real), len(draws), dtype=torch.float64)).tolist()
-
-
 def scores(images: Tensor, features: Features, real: Tensor, draws: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Name of a score -> its values, one for each draw of uint8 `images` (N, C, S, S), against `real` pooled features
-    (n, d)."""
+    (n, d); KID of all n at once, without subsets."""
     from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
+    from torch_fidelity.metric_kid import kernel_mmd
 
     extracted = extract(images, features, (features.pooled, features.logits))
     pool, logits = extracted[features.pooled], extracted[features.logits]
     values = {
         "FID": frechet_distances(pool, real, draws),
-        "KID": kernel_distances(pool, real, draws),
+        "KID": [kernel_mmd(pool[draw].double().numpy(), real.double().numpy()) for draw in draws],
         "IS": [isc_features_to_metric(logits[draw], splits=1)[KEY_METRIC_ISC_MEAN] for draw in draws],
     }
     return {features.label(kind): np.array(drawn) for kind, drawn in values.items()}
@@ -139,12 +131,11 @@ class Seen:
 
 @dataclass(frozen=True, config=STRICT)
 class Calibration:
-    """What the scores see on a data set at each side."""
+    """What the scores see on a data set, whose test split has this fingerprint, at each side."""
 
     data: Text
     size: Count
     fingerprint: Text
-    """Of the test split."""
     resamples: Count
     device: Text
     sides: tuple[Seen, ...]

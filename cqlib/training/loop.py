@@ -43,21 +43,17 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass
 class TrainingResult:
-    """The outcome of a training."""
+    """The outcome of a training: the system with its averaged weights, in evaluation mode; the steps `skipped` as not
+    finite; the `device`, with its precision, and the code of the last step, dirty if that of any step was."""
 
     system: System
-    """With the averaged weights, in evaluation mode."""
     status: Status
     steps: int
     seconds: float
     skipped: int
-    """Steps that were not finite."""
     notes: list[str] = field(default_factory=list)
-    """Changes of device, precision and code among them."""
     device: str = ""
-    """The device and precision of the last step."""
     git: GitInfo = UNKNOWN
-    """The code of the last step, dirty if that of any step was."""
 
 
 def train(

@@ -69,7 +69,8 @@ class Average(AveragedModel):
     module: System
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        super().__init__(model, multi_avg_fn=warm_ema(decay), use_buffers=True)
+        self.rule = warm_ema(decay)
+        super().__init__(model, multi_avg_fn=self.rule, use_buffers=True)
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
@@ -85,7 +86,7 @@ class Average(AveragedModel):
             if count == 0:
                 torch._foreach_copy_(averages, currents)
             else:
-                self.multi_avg_fn(averages, currents, count)
+                self.rule(averages, currents, count)
         self.n_averaged += 1
 
 
