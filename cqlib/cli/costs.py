@@ -22,7 +22,7 @@ from cqlib.training.device import chosen, fast_bf16
 from cqlib.util import provenance
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.stop import StopRequest
-from cqlib.util.text import counted, gibibytes, rough_duration
+from cqlib.util.text import counted, duration, megabytes
 
 NEEDS = {
     "smoke": Resources(2**30, 0.25),
@@ -43,7 +43,7 @@ class Cost:
     runs: int = 0
 
     def __str__(self) -> str:
-        time, memory, runs = rough_duration(self.seconds), gibibytes(self.memory_bytes), self.runs
+        time, memory, runs = duration(self.seconds), megabytes(self.memory_bytes), self.runs
         measured = f"{time}, {memory} (measured in {counted(runs, 'run')})"
         return measured if runs else f"about {time} of training, {memory} (estimated)"
 
@@ -129,4 +129,4 @@ def lines(
     total = [(cost.seconds, seeds[e]) for e, cost in costs.items() if cost is not None and seeds[e]]
     if total:  # as long as the longest run at least
         seconds = max(sum(time * n for time, n in total) / len(slots), *(time for time, _ in total), 0.0)
-        yield f"  in all about {rough_duration(seconds)} with {len(slots)} at a time"
+        yield f"  in all about {duration(seconds)} with {len(slots)} at a time"

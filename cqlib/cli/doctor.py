@@ -10,7 +10,7 @@ from cqlib.cli.tasks import cores
 from cqlib.data import SOURCES
 from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util.errors import UserError
-from cqlib.util.text import gibibytes, megabytes
+from cqlib.util.text import megabytes
 
 
 def report(runs_dir: Path, data_dir: Path | None = None) -> Iterator[str]:
@@ -26,7 +26,7 @@ def _device() -> Iterator[str]:
 
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            memory = gibibytes(torch.cuda.get_device_properties(index).total_memory, 0)
+            memory = megabytes(torch.cuda.get_device_properties(index).total_memory)
             yield f"+ device: {torch.cuda.get_device_name(index)}, {memory}"
     else:
         yield f"+ device: CPU, {cores()} cores (no GPU: profiles smoke, quick and study are made for this)"
@@ -84,4 +84,4 @@ def _disk(runs_dir: Path) -> Iterator[str]:
     free = shutil.disk_usage(folder).free
     writable = os.access(folder, os.W_OK)
     mark, problem = "+" if free > 2 * 2**30 and writable else "-", "" if writable else ", not writable"
-    yield f"{mark} runs in {runs_dir.absolute()}: {gibibytes(free, 0)} free{problem}"
+    yield f"{mark} runs in {runs_dir.absolute()}: {megabytes(free)} free{problem}"

@@ -5,29 +5,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 
 def duration(seconds: float) -> str:
-    """ "3 h 05 min", "12 min", "40 s"."""
+    """ "40 s", "12 min", "3 h 05 min", "6.5 days"."""
+    minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def rough_duration(seconds: float) -> str:
-    """ "40 s", "12 min", "31 h", "6.5 days": two digits at most."""
-    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
-        if seconds < limit * size:
-            return f"{max(1, round(seconds / size))} {unit}"
-    return f"{seconds / 86400:.2g} days" if seconds < 8.6e6 else f"{seconds / 86400:,.0f} days"
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes < 48 * 60 else f"{minutes / 1440:,.1f} days"
 
 
 def megabytes(size: float, digits: int = 0) -> str:
-    """ "1,204 MB", of bytes."""
-    return f"{size / 1e6:,.{digits}f} MB"
-
-
-def gibibytes(size: float, digits: int = 1) -> str:
-    """ "1.5 GiB", of bytes."""
-    return f"{size / 2**30:.{digits}f} GiB"
+    """ "1,204 MB" or "63 GB", of bytes."""
+    return f"{size / 1e6:,.{digits}f} MB" if size < 1e10 else f"{size / 1e9:,.0f} GB"
 
 
 def counted(n: int, noun: str) -> str:

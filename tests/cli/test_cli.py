@@ -262,7 +262,7 @@ def test_doctor_names_every_file_and_its_place(tmp_path, capsys):
     assert done.returncode == 0 and not done.stderr
     assert "\\xe9: " in done.stdout  # what its terminal cannot show
     weights = "weights-inception-2015-12-05-6726825d.pth"
-    for word in ("device", "photos10", "lite0", "GiB free", f"put there {weights} (95 MB", f"in {place}"):
+    for word in ("device", "photos10", "lite0", "B free", f"put there {weights} (95 MB", f"in {place}"):
         assert word in done.stdout
     for entry in ENTRIES.values():
         assert f"not in {place}: put {entry.sources} there" in done.stdout

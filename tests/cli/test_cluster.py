@@ -180,7 +180,7 @@ def test_failures_stops_and_what_no_node_has(nodes, children):
             "fine": "done", "fails": "failed", "large": "failed",
         }  # fmt: skip
         assert outcomes["fails"].message == "no such file x.npz"
-        assert "no node of the cluster has 1 CPU, 1048576.0 GiB of memory" in outcomes["large"].message
+        assert "no node of the cluster has 1 CPU, 1,125,900 GB of memory" in outcomes["large"].message
 
 
 def test_a_stop_lets_rows_save_and_there_are_no_more_of_them_than_cores(nodes, children):

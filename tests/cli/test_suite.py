@@ -189,7 +189,7 @@ def test_a_listing_says_what_the_rows_of_the_command_take_and_runs_none(tmp_path
         for number, handler in before.items():
             signal.signal(number, handler)
     lines = capsys.readouterr().out.splitlines()
-    said = "about 10 min of training, 1.0 GiB (estimated), 2 seeds"
+    said = "about 10 min of training, 1,074 MB (estimated), 2 seeds"
     assert lines[2:] == [f"  table1/vae on photos10: {said}", f"  table1/gan on photos10: {said}",
                          "  in all about 10 min with 4 at a time"]  # fmt: skip
     assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()

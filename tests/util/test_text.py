@@ -5,7 +5,10 @@ import pytest
 from cqlib.util.text import duration, markdown_table, without_paths
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(40, "40 s"), (200, "3 min"), (11_100, "3 h 05 min"), (89.6, "90 s")])
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(40, "40 s"), (11_100, "3 h 05 min"), (89.6, "90 s"), (172_700, "47 h 58 min"), (1e8, "1,157.4 days")],
+)
 def test_durations_read_well(seconds, text):
     assert duration(seconds) == text
 
