@@ -58,7 +58,7 @@ class AdversarialSystem(System):
         """Eq. (1) on real and generated images, and the gradient penalty on their interpolates."""
         real = dequantise(x)
         with torch.no_grad():
-            fake = self.fakes(len(x))
+            fake = self.fakes(x)
         discriminator = self.discriminator_loss(real, fake)
         return with_gradient_penalty(discriminator, self.critic, real, fake, step, *self.penalty)
 

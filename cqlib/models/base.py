@@ -50,9 +50,9 @@ class System(nn.Module):
         """What `sample` clamps, differentiable where a critic trains it."""
         raise NotImplementedError
 
-    def fakes(self, n: int) -> Tensor:
-        """n images as the critic sees them in training, (n, C, H, W)."""
-        return self.generate(n)
+    def fakes(self, x: Tensor) -> Tensor:
+        """Generated images as the critic sees them in training, (N, C, H, W), beside uint8 images x (N, C, H, W)."""
+        return self.generate(len(x))
 
     def initialise(self, x: Tensor) -> None:
         """Called with the first batch of a training, uint8 (N, C, H, W); sets weights that start from data."""
@@ -125,11 +125,8 @@ class LikelihoodSystem(System):
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Inside, gradients flow through `module` to its inputs, but not to its parameters."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    for p in parameters:
-        p.requires_grad_(False)
+    module.requires_grad_(False)
     try:
         yield
     finally:
-        for p in parameters:
-            p.requires_grad_(True)
+        module.requires_grad_(True)

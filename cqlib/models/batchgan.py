@@ -11,9 +11,8 @@ The critic gives logits l_i(y). Its layers read each image beside its batch's me
 
     y_i = b + sqrt(B / (B + 1)) (Lambda x_i + Gamma rho(x)),   rho(x) = (1/B) sum_j x_j
 
-so that permuting the batch permutes the outputs. For independent x_i of mean 0 and variance 1, rho has variance 1/B:
-the root gives y_i the variance of Lambda x_i alone, for Gamma drawn as Lambda is. With the cross-entropy to a ratio, s
-the sigmoid, L(l, r) = -r ln s(l) - (1 - r) ln(1 - s(l)), the discriminator minimises
+so that permuting the batch permutes the outputs; the root gives y_i the variance of Lambda x_i alone. With the
+cross-entropy to a ratio, L(l, r) = -r ln s(l) - (1 - r) ln(1 - s(l)), s the sigmoid, the discriminator minimises
 
     BGAN:    L(mean_i l_i, r)      one prediction per batch
     M-BGAN:  mean_i L(l_i, r)      an ensemble of B predictions, never less than BGAN's loss (Jensen)
@@ -25,14 +24,13 @@ ln 2, with equality only if E[r | y] = 1/2 for all y. Then for any f, by E[r] = 
 
 so that G's optimum is p_G = p_data alone. B = 1 is the usual GAN.
 
-Deviations. Only the paper's abstract, figure 1 and a summary were read (mixed batches, prediction of the ratio, batch
-means fed to every layer, batch smoothing, two orders of averaging). The rest is derived, or from memory, unverified:
+Deviations. Only the paper's abstract, figure 1 and a summary were read; what follows is derived, or from memory,
+unverified:
 - The formulas above, and logits (not probabilities) as what BGAN averages.
 - An update's real and generated images make two mixed batches, beta and 1 - beta, of the same law; losses are sums
   over both, at B = 1 exactly those of a GAN.
 - a = 1: the number of real images is uniform on 0..B. The paper's Beta parameters are not known.
-- G descends -ln s (each batch should look real as a whole) instead of ascending L, as in Goodfellow et al. 2014,
-  section 3. Its gradient reaches G through batch means too.
+- G descends -ln s (each batch should look real as a whole) instead of ascending L (Goodfellow et al. 2014, section 3).
 - A gradient penalty of weight 10 on the summed logits; the paper is remembered to have one, with no weight.
 - Nets and training of SNGAN's standard CNN, without spectral norm: widths, optimiser, 100,000 steps, batch 64.
 - The smaller profiles have narrower nets and the penalty of Table 1's GAN: weight 1, every fourth step.
@@ -73,10 +71,8 @@ class BatchGANConfig(TwoNetsConfig):
 
 
 def ratio_loss(logits: Tensor, ratio: Tensor, average: Literal["logits", "losses"]) -> Tensor:
-    """The cross-entropy between the ratio of real images and its prediction: (B,), () -> scalar, in nats.
-
-    `average` = "logits" is L(mean_i l_i, r), "losses" is mean_i L(l_i, r); L(l, r) = ln(1 + e^l) - r l.
-    """
+    """The cross-entropy between the ratio of real images and its prediction, (B,), () -> scalar: L(mean_i l_i, r) or,
+    for "losses", mean_i L(l_i, r), with L(l, r) = ln(1 + e^l) - r l."""
     predicted = logits.mean() if average == "logits" else logits
     return (softplus(predicted) - ratio * predicted).mean()
 
@@ -86,10 +82,8 @@ SLOPE = 0.1
 
 
 class Symmetric(nn.Module):
-    """The symmetric layer, `own` for Lambda and `batch`, of the same shape without bias, for Gamma.
-
-    Weights start by He et al. 2015, Eq. 14, `slope` being that of the leaky ReLU before it, 1 for none.
-    """
+    """The symmetric layer, `own` for Lambda and `batch`, of the same shape without bias, for Gamma. Weights start by He
+    et al. 2015, Eq. 14, `slope` being that of the leaky ReLU before it, 1 for none."""
 
     def __init__(self, own: Any, batch: Any, slope: float = SLOPE):
         super().__init__()
@@ -158,7 +152,7 @@ class BatchGAN(GANBaseline):
 
     def generator_losses(self, x: Tensor) -> Losses:
         """-ln s: the cross-entropy to ratio 1, on mixed batches."""
-        batches = self.mixed(dequantise(x), self.fakes(len(x)))
+        batches = self.mixed(dequantise(x), self.fakes(x))
         with frozen(self.critic):
             both = [ratio_loss(self.critic(y), torch.ones_like(r), self.config.average) for y, r in batches]
         return {"generator": both[0] + both[1], "total": both[0] + both[1]}

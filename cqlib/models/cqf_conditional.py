@@ -19,8 +19,7 @@ Deviations:
 - `sample(n)` colours greys of the first training batches, which are kept with the weights.
 """
 
-from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -29,14 +28,13 @@ from torch.nn.functional import pixel_unshuffle
 
 from cqlib import losses
 from cqlib.models import coverage_quality
-from cqlib.models.adversarial import AdversarialSystem, with_gradient_penalty
-from cqlib.models.base import Losses, frozen
+from cqlib.models.adversarial import with_gradient_penalty
+from cqlib.models.base import Losses
 from cqlib.models.coverage_quality import profile_settings
-from cqlib.models.hybrid import CoverageQualityConfig, mean_and_log_sigma
-from cqlib.models.variational import VariationalModel
+from cqlib.models.hybrid import CoverageQualityConfig, HybridModel
 from cqlib.nets import colour
 from cqlib.nets.conv import Encoder, bottom_size, doubling, halving, normalisation, pyramid
-from cqlib.nets.coupling import Coupling, FlowConfig, alternate, join_checkerboard, split_checkerboard, undo
+from cqlib.nets.coupling import RealNVP
 from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import LN_LEVELS, to_signed
 from cqlib.recipe import Recipe
@@ -79,31 +77,6 @@ class ConditionalDecoder(nn.Module):
         return at_least_fp32(self.out(torch.cat([h, found.pop()], dim=1)))
 
 
-class ConditionalNVP(nn.Module):
-    """f of Eqs. (7) and (8) given an image: y = f(c; g), for every g an invertible map of c, (N, `CHROMA`, S, S) both.
-
-    The couplings of `RealNVP` at one scale; s and t read g besides, its 2x2 cells packed as channels.
-    """
-
-    def __init__(self, config: FlowConfig):
-        super().__init__()
-        if config.scales != 1:
-            raise ValueError(f"a conditional f has one scale, not {config.scales}")
-        self.couplings = nn.ModuleList(
-            Coupling(2 * CHROMA, width=config.width, blocks=config.blocks, context=4)
-            for _ in range(config.couplings)
-        )
-
-    def forward(self, c: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """y = f(c; g), and ln |det df/dc| (N,)."""
-        groups, log_det = alternate(self.couplings, split_checkerboard(c), pixel_unshuffle(g, 2))
-        return join_checkerboard(*groups), log_det
-
-    def inverse(self, y: Tensor, g: Tensor) -> Tensor:
-        """c = f^-1(y; g), differentiable in both and in the parameters."""
-        return join_checkerboard(*undo(self.couplings, split_checkerboard(y), pixel_unshuffle(g, 2)))
-
-
 @dataclass(frozen=True)
 class ConditionalConfig(CoverageQualityConfig):
     """CQ-F's config; widths of the pyramid that reads g; the number of greys kept for `sample`."""
@@ -112,20 +85,22 @@ class ConditionalConfig(CoverageQualityConfig):
     greys: int = 256
 
 
-class ConditionalCQF(VariationalModel, AdversarialSystem):
-    """p_theta(x | g) for g = the grey image of x, P(x | g) = int p(z) P(c | z, g) dz; images have three channels."""
+class ConditionalCQF(HybridModel):
+    """p_theta(x | g) for g = the grey image of x, P(x | g) = int p(z) P(c | z, g) dz; images have three channels. The
+    decoder's argument is (z, g), g (N, 1, S, S) in [-1, 1); f reads g besides, its 2x2 cells packed as channels."""
 
     conditioned_on = "the grey image"
     config: ConditionalConfig
+    flow: RealNVP
+    greys: Tensor
+    filled: Tensor
 
     def __init__(self, config: ConditionalConfig):
         super().__init__(config)
         c = config
         self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=1 + CHROMA, norm=c.norm)
         self.decoder = ConditionalDecoder(c.size, c.widths, c.seen, c.latent, norm=c.norm)
-        self.flow = ConditionalNVP(c.flow)  # type: ignore[arg-type]
-        self.greys: Tensor
-        self.filled: Tensor
+        self.flow = RealNVP(CHROMA, c.flow, context=4)  # type: ignore[arg-type]
         self.register_buffer("greys", torch.full((c.greys, 1, c.size, c.size), 128, dtype=torch.uint8))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
         self._full = False  # known without asking the device
@@ -135,15 +110,14 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         grey, chroma = colour.split(x)
         return torch.cat([to_signed(grey), colour.dequantise_chroma(chroma, generator=generator)], dim=1)
 
-    def decode(self, z: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-        """mu(z, g) and ln sigma(z, g), two of (N, 2, S, S); g (N, 1, S, S) in [-1, 1)."""
-        return mean_and_log_sigma(self.decoder(z, g), self.config.sigma_floor)
+    def raw_decode(self, z: tuple[Tensor, Tensor]) -> Tensor:
+        return self.decoder(*z)
 
     def log_density(self, v: Tensor, z: Tensor) -> Tensor:
         """ln p(c | z, g) for v = (g, c) by Eq. (8); -> (N,)."""
         g, c = v.split((1, CHROMA), dim=1)
-        y, log_det = self.flow(c, g)
-        return losses.decoder_log_density(y, log_det, *self.decode(z, g))
+        y, log_det = self.flow(c, pixel_unshuffle(g, 2))
+        return losses.decoder_log_density(y, log_det, *self.decode((z, g)))
 
     def log_probability(self, v: Tensor, z: Tensor) -> Tensor:
         """`log_density` in units of the cells of chroma, each of volume 128^-(2 S^2)."""
@@ -152,11 +126,7 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
     def chroma(self, g: Tensor, temperature: float, generator: Generator | None = None) -> Tensor:
         """c = f^-1(mu(z, g) + T sigma(z, g) eps; g) for g (N, 1, S, S) in [-1, 1); differentiable."""
         z = torch.randn(len(g), self.config.latent, device=g.device, generator=generator)
-        y, log_sigma = self.decode(z, g)
-        if temperature > 0:
-            noise = torch.randn(y.shape, device=g.device, generator=generator)
-            y = y + temperature * log_sigma.exp() * noise
-        return self.flow.inverse(y, g)
+        return self.flow.inverse(self.draw((z, g), temperature, generator), pixel_unshuffle(g, 2))
 
     @torch.no_grad()
     def colourise(
@@ -172,27 +142,22 @@ class ConditionalCQF(VariationalModel, AdversarialSystem):
         index = torch.randint(max(1, int(self.filled)), (n,), device=self.greys.device, generator=generator)
         return self.colourise(self.greys[index], temperature=temperature, generator=generator).flatten(0, 1)
 
-    def fakes_of(self, g: Tensor) -> Tensor:
-        """The critic's input for grey images g: their g, and c ~ p_theta(c | g) or the decoder's mean."""
-        with frozen(self.flow) if self.config.flow_updated_by == "coverage" else nullcontext():
-            c = self.chroma(g, 1.0 if self.config.critic_input == "sample" else 0.0)
-        return torch.cat([g, c], dim=1)
+    def like(self, x: Tensor, temperature: float) -> Tensor:
+        """(g, c) with the greys of x."""
+        g = to_signed(colour.split(x)[0])
+        return torch.cat([g, self.chroma(g, temperature)], dim=1)
 
     def generator_losses(self, x: Tensor) -> Losses:
-        """L_C + lambda L_Q, both given the greys of x; L_C alone without a critic."""
+        """L_C + lambda L_Q, both given the greys of x."""
         self.keep(x)
-        terms = self.coverage_losses(x)
-        if self.critic is None:
-            return terms
-        terms["quality"] = self.quality_loss(self.fakes_of(to_signed(colour.split(x)[0])))
-        return {**terms, "total": terms["total"] + self.config.quality_weight * terms["quality"]}
+        return super().generator_losses(x)
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
         """Eq. (1) on real and generated (g, c) of the same greys, and the gradient penalty along c."""
         real = self.continuous(x)
         g, c = real.split((1, CHROMA), dim=1)
         with torch.no_grad():
-            fake = self.fakes_of(g)
+            fake = self.fakes(x)
         return with_gradient_penalty(
             self.discriminator_loss(real, fake), lambda c: self.critic(torch.cat([g, c], dim=1)), c, fake[:, 1:], step,
             *self.penalty,
@@ -217,6 +182,5 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     """Config and training of CQ-F in a profile, at `size` pixels, with narrower nets and half the latent codes, since
     two channels of three are drawn and the shapes are given."""
     cqf, s = coverage_quality.recipe("table1/cq-f", profile, size), profile_settings(profile, size)
-    shared = {f.name: getattr(cqf.system, f.name) for f in fields(CoverageQualityConfig)}
     nets = {"widths": pyramid(0.75 * s.base, size), "seen": pyramid(0.375 * s.base, size), "latent": s.latent // 2}
-    return Recipe(ConditionalConfig(**{**shared, **nets}), cqf.training)
+    return Recipe(ConditionalConfig(**vars(cqf.system) | nets), cqf.training)

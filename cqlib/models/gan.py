@@ -56,7 +56,7 @@ class GAN(AdversarialSystem):
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_Q, Eq. (2)."""
-        quality = self.quality_loss(self.fakes(len(x)))
+        quality = self.quality_loss(self.fakes(x))
         return {"quality": quality, "total": quality}
 
 

@@ -44,6 +44,8 @@ class GANBaseline(System):
 
     config: GANBaselineConfig
     critic: nn.Module
+    real: Any = staticmethod(dequantise)
+    """uint8 images (N, C, S, S) -> what the critic sees of them."""
     discriminator_loss: Any = staticmethod(losses.discriminator_loss)
     generator_loss: Any = staticmethod(losses.non_saturating_generator)
     """Of the critic's outputs (N,), on real and generated images, and on generated ones; -> scalar."""
@@ -66,10 +68,10 @@ class GANBaseline(System):
         return self.decode(self.codes(n, generator))
 
     def real_and_fake(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """uint8 (N, C, S, S) -> the images dequantised, and as many generated ones without their graph."""
+        """`real` of uint8 images (N, C, S, S), and as many generated ones without their graph."""
         with torch.no_grad():
-            fake = self.fakes(len(x))
-        return dequantise(x), fake
+            fake = self.fakes(x)
+        return self.real(x), fake
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
         """`discriminator_loss` of real and generated images, which pass the critic one after the other."""
@@ -79,7 +81,7 @@ class GANBaseline(System):
 
     def generator_losses(self, x: Tensor) -> Losses:
         """`generator_loss` on as many samples as there are images; the critic's parameters get no gradient."""
-        fake = self.fakes(len(x))
+        fake = self.fakes(x)
         with frozen(self.critic):
             loss = self.generator_loss(self.critic(fake))
         return {"generator": loss, "total": loss}

@@ -55,8 +55,13 @@ class LayeredLatents(VariationalModel):
     """Prior and posterior of L layers of latent maps; the z of `log_density` is the top-down net's last feature map."""
 
     config: Any
-    encoder: BottomUp
-    decoder: TopDown
+
+    def __init__(self, config: Any, layers: Layers, channels: int):
+        """`channels` is how many the `head` makes of the feature map."""
+        super().__init__(config)
+        self.encoder = BottomUp(config.widths, layers, image_channels=config.image_channels)
+        self.decoder = TopDown(config.size, config.widths, layers)
+        self.head = Head(config.widths[0], channels, layers.stem)
 
     def prior(self, n: int, generator: Generator | None = None) -> Tensor:
         """The feature map (n, width, S, S) of draws from the learned priors."""
@@ -74,12 +79,9 @@ class Hierarchical(LayeredLatents, HybridModel):
     """p_theta(x) = int p(z) p(x|z) dz with L layers of latent maps."""
 
     def __init__(self, config: HierarchicalConfig):
-        super().__init__(config)
         c = config
         layers = Layers(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual)
-        self.encoder = BottomUp(c.widths, layers, image_channels=c.image_channels)
-        self.decoder = TopDown(c.size, c.widths, layers)
-        self.head = Head(c.widths[0], 2 * c.image_channels)
+        super().__init__(c, layers, 2 * c.image_channels)
         with torch.no_grad():  # sigma starts at 0.6: below 9 bits per dimension from the first step on
             self.head.out.bias[c.image_channels :] = 1.3
         self.flow = RealNVP(c.image_channels, c.flow) if c.flow is not None else None

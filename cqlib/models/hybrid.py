@@ -74,29 +74,37 @@ class HybridModel(VariationalModel, AdversarialSystem):
         """x = f^-1(y), Eq. (7)."""
         return self.flow.inverse(y) if self.flow is not None else y
 
-    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """x = f^-1(mu(z) + T sigma(z) eps)."""
-        mean, log_sigma = self.decode(self.prior(n, generator))
+    def draw(self, z: Any, temperature: float, generator: Generator | None = None) -> Tensor:
+        """y = mu(z) + T sigma(z) eps, (N, C, S, S)."""
+        mean, log_sigma = self.decode(z)
         if temperature == 0:
-            return self.image(mean)
+            return mean
         noise = torch.randn(mean.shape, device=mean.device, generator=generator)
-        return self.image(mean + temperature * log_sigma.exp() * noise)
+        return mean + temperature * log_sigma.exp() * noise
+
+    def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
+        """x = f^-1(y)."""
+        return self.image(self.draw(self.prior(n, generator), temperature, generator))
 
     def log_density(self, v: Tensor, z: Any) -> Tensor:
         """ln p_x(v|z), Eq. (8)."""
         y, log_det = self.features(v)
         return losses.decoder_log_density(y, log_det, *self.decode(z))
 
-    def fakes(self, n: int) -> Tensor:
+    def fakes(self, x: Tensor) -> Tensor:
         """The critic's input: x ~ p_theta, or the decoder's mean in image space."""
         kept = self.flow if self.config.flow_updated_by == "coverage" else None
         with nullcontext() if kept is None else frozen(kept):
-            return self.generate(n, 1.0 if self.config.critic_input == "sample" else 0.0)
+            return self.like(x, 1.0 if self.config.critic_input == "sample" else 0.0)
+
+    def like(self, x: Tensor, temperature: float) -> Tensor:
+        """As many images as uint8 x has, of the same condition where there is one."""
+        return self.generate(len(x), temperature)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_C + lambda L_Q; L_C alone without a critic."""
         terms = self.coverage_losses(x)
         if self.critic is None:
             return terms
-        terms["quality"] = self.quality_loss(self.fakes(len(x)))
+        terms["quality"] = self.quality_loss(self.fakes(x))
         return {**terms, "total": terms["total"] + self.config.quality_weight * terms["quality"]}

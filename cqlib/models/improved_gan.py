@@ -14,16 +14,15 @@ It descends their sum, G descends E_G[ln(1 - D(x))], three times as often. Witho
 L_unlabelled is all there is. `real_target` is a switch for one-sided label smoothing.
 
 Deviations:
-- The paper's 8.09 is of all its techniques together; the published code has neither virtual batch normalisation nor
-  label smoothing nor historical averaging. This is the code.
+- The paper's 8.09 is of all its techniques together; this is the published code, which has neither virtual batch
+  normalisation nor label smoothing nor historical averaging.
 - The code draws labelled images in batches of their own, 100 a step; here they are those with a label among the
   batch's images, about 8 of 100 on CIFAR-10. A batch without any leaves L_labelled at 0.
 - Samples are normalised by running statistics, the code's by those of their batch.
 - Layers start from the first batch (100 images) instead of 500 labelled ones.
 - The code averages D's weights, for classification; here G's, below `paper`.
-- The code's Adam divides by sqrt(v + 1e-8), torch's by sqrt(v) + epsilon: with epsilon = 1e-4 both are 1e-4 at v = 0,
-  and torch's is never more than sqrt(2) times the code's. With torch's own 1e-8 G's saturating loss, whose gradients
-  are small while D is right, would take far larger steps.
+- The code's Adam divides by sqrt(v + 1e-8), torch's by sqrt(v) + epsilon: with 1e-4, which is at most sqrt(2) times the
+  code's. With 1e-8 G's saturating loss would take far larger steps.
 - The paper's row without labels (6.86) had historical averaging, with an unpublished weight: left out.
 - Sizes other than 32: stages of the nets are added or left out; the critic has two at least.
 - Below `paper` G descends once a step, and both nets at a rate of 1e-3.
@@ -63,10 +62,8 @@ class _Shift(nn.Module):
 
 
 class ImprovedGenerator(nn.Module):
-    """u (N, latent) in [0, 1] -> (N, C, S, S) in [-1, 1]: dense layer, 5x5 transposed convolutions, tanh.
-
-    `widths` are the channels from half the image's resolution to the bottom: (128, 256, 512) at 32 pixels.
-    """
+    """u (N, latent) in [0, 1] -> (N, C, S, S) in [-1, 1]: dense layer, 5x5 transposed convolutions, tanh. `widths` go
+    from half the image's resolution to the bottom: (128, 256, 512) at 32 pixels."""
 
     def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3):
         super().__init__()
@@ -104,12 +101,12 @@ class _Noise(nn.Module):
 
 
 class MinibatchDiscrimination(DataInitialised):
-    """f (N, a) -> (N, a + kernels): f, and per kernel k how close an image's features are to those of the others,
+    """f (N, a) -> (N, a + kernels): f, and per kernel k how close an image's features are to the others' (section 3.2),
 
         o_k(i) = b_k + sum_{j != i} exp(-|M_ik - M_jk|_1),   M_ik = T_k f_i in `dimensions` dimensions.
 
-    (section 3.2). The columns of T have length exp(`log_scale`). Initialisation sets it so that the nearest neighbour
-    of an image is on average at distance 2, and b so that o has mean 0.
+    Columns of T have length exp(`log_scale`), initially such that an image's nearest neighbour is on average at
+    distance 2; b starts such that o has mean 0.
     """
 
     def __init__(self, features: int, kernels: int = 100, dimensions: int = 5):
@@ -136,7 +133,7 @@ class MinibatchDiscrimination(DataInitialised):
 
 
 class ImprovedCritic(nn.Module):
-    """(N, C, S, S) -> logits of the classes, (N, classes); real images of no known class raise their log-sum-exp.
+    """(N, C, S, S) -> logits of the classes, (N, classes).
 
     Gaussian noise of 0.2 on the image; stages of three 3x3 convolutions, the last of stride 2, and dropout; one valid
     3x3 and two 1x1 convolutions; global average; `kernels` minibatch features (0: none). Leaky ReLU 0.2, weight
@@ -194,6 +191,7 @@ class ImprovedGAN(GANBaseline):
 
     config: ImprovedGANConfig
     critic: ImprovedCritic
+    real = staticmethod(to_signed)
 
     def __init__(self, config: ImprovedGANConfig):
         c = config
@@ -212,14 +210,12 @@ class ImprovedGAN(GANBaseline):
     def initialise(self, x: Tensor) -> None:
         """Both nets start from one pass of samples and of images."""
         with initialising(self.generator):
-            self.fakes(len(x))
+            self.fakes(x)
         with initialising(self.critic):
             self.critic(to_signed(x))
 
     def critic_losses(self, x: Tensor, *, step: int, labels: Tensor | None = None) -> Losses:
-        real = to_signed(x)
-        with torch.no_grad():
-            fake = self.fakes(len(x))
+        real, fake = self.real_and_fake(x)
         logits = self.critic(real)
         terms = {"unlabelled": unlabelled_loss(logits, self.critic(fake), self.config.real_target)}
         if labels is not None and self.uses_labels:
@@ -227,7 +223,7 @@ class ImprovedGAN(GANBaseline):
         return {**terms, "total": torch.stack(list(terms.values())).sum()}
 
     def generator_losses(self, x: Tensor, *, labels: Tensor | None = None) -> Losses:
-        fake = self.fakes(len(x))
+        fake = self.fakes(x)
         with frozen(self.critic):
             total = -softplus(self.critic(fake).logsumexp(1)).mean()
         return {"generator": total, "total": total}
@@ -246,8 +242,7 @@ CONFIG, SYSTEM = ImprovedGANConfig, ImprovedGAN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of one of `ROWS` in a profile, at `size` pixels. 600,000 steps are the code's 1,200 epochs,
-    after 800 of which its rate falls."""
+    """600,000 steps are the code's 1,200 epochs, after 800 of which its rate falls."""
     paper = replace(ADAM, steps=600_000, batch_size=100, learning_rate=3e-4, betas=(0.5, 0.999), epsilon=1e-4,
                     decay_from=2 / 3, n_generator=3, labels_per_class=400, log_every=500)  # fmt: skip
     bottom, finest = {"paper": (512, 96), "study": (128, 32), "quick": (128, 32), "smoke": (32, 8)}[profile]

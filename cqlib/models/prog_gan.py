@@ -1,9 +1,8 @@
 """Prog-GAN: generator and critic grow from 4x4 pixels to the image's size while they train; WGAN-GP losses.
 
 Reference: Karras et al., "Progressive Growing of GANs for Improved Quality, Stability, and Variation", ICLR 2018;
-settings of its CIFAR-10 experiment as in the authors' Theano code (commit 597967f, "Small fixes to config.py to improve
-consistency with the paper"; their first config, 2609d1f, had 512 feature maps and latent variables and 15 million
-images). The table's 8.8 is the best of their runs; the average over ten is 8.56.
+settings of its CIFAR-10 experiment as in the authors' Theano code (commit 597967f; their first config, 2609d1f, had 512
+feature maps and 15 million images). The table's 8.8 is the best of their runs; the average over ten is 8.56.
 
     critic     E_theta[l(x)] - E_train[l(x)] + 10 E[(||grad l|| / 750 - 1)^2] + 0.001 E_train[l(x)^2]
     generator  -E[l(G(z))]
@@ -69,16 +68,14 @@ def pixel_norm(x: Tensor) -> Tensor:
 
 
 def minibatch_std(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C + 1, H, W): appends the standard deviation over the batch, averaged over features and
-    pixels (section 3)."""
+    """(N, C, H, W) -> (N, C + 1, H, W): appends the mean of the standard deviations over the batch (section 3)."""
     h = at_least_fp32(x)
     std = ((h - h.mean(0)).square().mean(0) + 1e-8).sqrt().mean()
     return torch.cat([x, std.to(x.dtype).expand(len(x), 1, *x.shape[2:])], dim=1)
 
 
 class EqualisedConv(nn.Module):
-    """Convolution with weights from N(0, 1), scaled by gain / sqrt(fan-in) at run time (section 4.1): Adam then moves
-    all layers equally fast relative to He's initial scale."""
+    """Convolution with weights from N(0, 1), scaled by gain / sqrt(fan-in) at run time (section 4.1)."""
 
     def __init__(self, a: int, b: int, kernel: int, *, padding: int = 0, gain: float = math.sqrt(2)):
         super().__init__()
@@ -103,9 +100,8 @@ class Activated(EqualisedConv):
 
 
 class Growing(nn.Module):
-    """A net with a clock, in `TICKS` per phase. Each resolution after the first takes two phases: the coarser one
-    trains, then the new one fades in. A new net is fully grown. The clock is an integer buffer, saved with the weights.
-    """
+    """A net with a clock, in `TICKS` per phase, saved with the weights. Each resolution after the first takes two
+    phases: the coarser one trains, then the new one fades in. A new net is fully grown."""
 
     clock: Tensor
 
@@ -175,8 +171,7 @@ class ProgressiveGenerator(Growing):
 
 
 class ProgressiveCritic(Growing):
-    """(N, image_channels, S, S) -> scores (N,): the generator mirrored, with `minibatch_std` at the coarsest
-    resolution, so that a score depends on the whole batch."""
+    """(N, image_channels, S, S) -> scores (N,): the generator mirrored, with `minibatch_std` at the coarsest level."""
 
     def __init__(self, size: int, base: int, most: int, *, image_channels: int = 3):
         super().__init__(size)
@@ -250,10 +245,9 @@ class ProgGAN(GANBaseline):
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         return self.generator(self.codes(n, generator))
 
-    def real_and_fake(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def real(self, x: Tensor) -> Tensor:
         """Images are as coarse as the current stage."""
-        with torch.no_grad():
-            return self.critic.coarsened(to_signed(x)), self.fakes(len(x))
+        return self.critic.coarsened(to_signed(x))
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
         c = self.config

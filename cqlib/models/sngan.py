@@ -11,11 +11,10 @@ sngan_projection (e84b1a5).
 | SNGAN-ResNet-Hinge | residual | hinge |
 
 Deviations:
-- The CNN's training is from memory: the paper's setting C (Adam 2e-4, betas 0.5 and 0.999, one critic update), batch
-  64, 100,000 updates; SNGAN-Hinge takes 200,000 at 48 pixels and above ("2x updates"). Which of its rows the table
-  shows is doubtful (footnote of the table).
-- Residual nets for 48 pixels are from memory too (table 5; the port mimicry has the same): widths 64 to 512 up, 64 to
-  1024 down. For 64 pixels they are those of sngan_projection.
+- The CNN's training is from memory: the paper's setting C, batch 64, 100,000 updates; SNGAN-Hinge takes 200,000 at 48
+  pixels and above ("2x updates"). Which of its rows the table shows is doubtful (footnote of the table).
+- Residual nets for 48 pixels are from memory too (table 5; the port mimicry has the same); for 64 pixels they are those
+  of sngan_projection.
 - The residual code updates the generator before the critic, here it comes after.
 - The power iteration starts with 15 rounds, not with one (torch's default).
 """

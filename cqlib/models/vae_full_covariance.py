@@ -13,7 +13,7 @@ Deviations:
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -96,5 +96,4 @@ RANK = {"smoke": 2, "quick": 8, "study": 8, "paper": 16}
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """Config and training of the VAE in a profile, at `size` pixels, and the rank."""
     vae = coverage_quality.recipe("table1/vae", profile, size)
-    shared = {f.name: getattr(vae.system, f.name) for f in fields(vae.system)}
-    return Recipe(FullCovarianceConfig(**shared, rank=RANK[profile]), vae.training)
+    return Recipe(FullCovarianceConfig(**vars(vae.system), rank=RANK[profile]), vae.training)

@@ -36,7 +36,7 @@ from torch import Generator, Tensor, nn
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.hierarchical import LayeredLatents
 from cqlib.nets.distributions import MIN_LOG_SCALE, discretised_logistic
-from cqlib.nets.hierarchical import BottomUp, Head, Layers, Posterior, TopDown
+from cqlib.nets.hierarchical import Layers, Posterior
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.recipe import Recipe, TrainingConfig, omitted_at_default, shortened
@@ -73,12 +73,9 @@ class VAEIAF(LayeredLatents):
     dequantised = False
 
     def __init__(self, config: VAEIAFConfig):
-        super().__init__(config)
         c = config
         layers = Layers(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual, c.stem, c.start)
-        self.encoder = BottomUp(c.widths, layers, image_channels=c.image_channels)
-        self.decoder = TopDown(c.size, c.widths, layers)
-        self.head = Head(c.widths[0], c.image_channels * (2 if c.pixel_scales else 1), c.stem)
+        super().__init__(c, layers, c.image_channels * (2 if c.pixel_scales else 1))
         self.log_scale = nn.Parameter(torch.tensor(c.log_scale))
 
     def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,6 @@ Deviations:
 - Hidden channels carry the highest channel of z that they may see, so that any width goes with any latent size.
 """
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
@@ -27,18 +25,16 @@ STEP = 0.1
 
 
 class MaskedConv2d(nn.Conv2d):
-    """A weight-normalised 3x3 convolution with an autoregressive mask over `latent` ordered channels.
-
-    The norm is taken over the weights that the mask leaves: `scale` is the length of each output's filter.
-    """
+    """A weight-normalised 3x3 convolution with an autoregressive mask over `latent` ordered channels; `scale` is the
+    length of each output's filter."""
 
     mask: Tensor
     bias: nn.Parameter
 
     def __init__(self, in_channels: int, out_channels: int, latent: int, *, strict: bool):
         super().__init__(in_channels, out_channels, 3, padding=1)
-        kind: Literal["A", "B"] = "A" if strict else "B"
-        mask = raster_mask(kind, degrees(in_channels, latent), degrees(out_channels, latent), (3, 3)).flip(2, 3)
+        of_channels = degrees(in_channels, latent), degrees(out_channels, latent)
+        mask = raster_mask("A" if strict else "B", *of_channels, 3).flip(2, 3)
         self.register_buffer("mask", mask, persistent=False)
         self.scale = nn.Parameter(torch.ones(out_channels, 1, 1, 1))
         with torch.no_grad():
@@ -52,10 +48,8 @@ class MaskedConv2d(nn.Conv2d):
 
 
 class IAFStep(nn.Module):
-    """z -> (z - m) / exp(s) with (m, s) autoregressive in z given a context: ln |det| = -sum s.
-
-    Two hidden masked layers with ELU, the context (N, width, H, W) added after the first.
-    """
+    """z -> (z - m) / exp(s) with (m, s) autoregressive in z given a context (N, width, H, W): ln |det| = -sum s. Two
+    hidden masked layers with ELU, the context added after the first."""
 
     def __init__(self, latent: int, width: int):
         super().__init__()

@@ -6,7 +6,7 @@ Reference: the reversible colour transform of JPEG 2000 (ISO/IEC 15444-1, annex 
     G = g - floor((U + V) / 4),     R = V + G,   B = U + G
 
 The map is a bijection, so P(x) = P(g) P(U, V | g), with grey g in {0..255} and chroma U, V in {-255..255}. Not every
-(g, U, V) is an 8-bit colour; `into_gamut` scales the chroma towards 0 until it is.
+(g, U, V) is an 8-bit colour.
 """
 
 import torch

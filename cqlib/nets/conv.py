@@ -1,10 +1,8 @@
 """Convolutional encoder, decoder and critics for square images.
 
-The "standard CNN" of the GAN literature (Radford et al. 2016; Miyato et al. 2018, table 3): a pyramid of
-stride-2 convolutions down to a bottom of 4x4 (6x6 for 48 pixels) and its mirror image.
-
-`widths` lists the channels from the finest resolution to the bottom, which is S / 2^(len(widths) - 1) pixels wide:
-(64, 128, 256, 512) has its bottom at 4x4 for 32 pixels and 6x6 for 48.
+The "standard CNN" of the GAN literature (Radford et al. 2016; Miyato et al. 2018, table 3): a pyramid of stride-2
+convolutions and its mirror image. `widths` lists the channels from the finest resolution to the bottom: (64, 128, 256,
+512) has its bottom at 4x4 for 32 pixels and 6x6 for 48.
 
 The residual critic follows He et al. 2016 (pre-activation); Gulrajani et al. 2017, appendix (average pooling) and
 section 4 (no normalisation); He et al. 2015, Eqs. 10 and 14 (initial weights: with torch's the slope starts near 0).
@@ -38,7 +36,7 @@ def bottom_size(size: int, widths: tuple[int, ...]) -> int:
 
 
 def levels(size: int) -> int:
-    """How many widths a net needs at `size`: one per resolution, 3 at 16, 4 at 32 and 48, 5 at 64."""
+    """How many widths a net needs at `size`: 3 at 16, 4 at 32 and 48, 5 at 64; ValueError for other sizes."""
     if size not in BOTTOM:
         raise ValueError(f"image size {size} is not one of {sorted(BOTTOM)}")
     return (size // BOTTOM[size]).bit_length()
@@ -86,10 +84,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """z (N, latent) -> (N, out_channels, S, S), linear at the end; the generator of GAN, CQ and CQ-F too.
-
-    ELU throughout; the last layer is small at the start, so that mu(z) starts near 0.
-    """
+    """z (N, latent) -> (N, out_channels, S, S), linear and small at the end, so that mu(z) starts near 0."""
 
     def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, out_channels: int, norm: str):
         super().__init__()
@@ -115,8 +110,7 @@ class Critic(nn.Module):
     """The discriminator as a logit l(x) = ln D(x) / (1 - D(x)): (N, C, S, S) -> (N,).
 
     A 3x3 convolution per resolution and 4x4 ones of stride 2 between them, leaky ReLU of `slope`, dense; `norm` after
-    all convolutions but the first. None with a gradient penalty, which is defined per image (Gulrajani et al. 2017,
-    section 4).
+    all convolutions but the first, but none beside a gradient penalty (Gulrajani et al. 2017, section 4).
     """
 
     def __init__(
@@ -161,10 +155,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualCritic(nn.Module):
-    """The discriminator as a logit l(x) = ln D(x) / (1 - D(x)): (N, C, S, S) -> (N,).
-
-    Per halving of the resolution one block that halves and `blocks` - 1 that do not; widths as above.
-    """
+    """As `Critic`: per halving of the resolution one block that halves and `blocks` - 1 that do not."""
 
     def __init__(self, size: int, widths: tuple[int, ...], blocks: int, *, image_channels: int = 3):
         super().__init__()

@@ -1,13 +1,10 @@
-"""Real-NVP coupling layers: the invertible f between image space x and feature space y, Eqs. (6) to (8).
-
-This is the f of CQ-F, on a packed checkerboard; `cqlib.nets.real_nvp` is the Real NVP of Table 3, as its authors' code.
+"""Real-NVP coupling layers: the invertible f of CQ-F between image space x and feature space y, Eqs. (6) to (8).
 
 Reference: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", ICLR 2017, sections 3.2 to 3.4.
 
 Deviations:
 - y2 = t(x1) + diag(s(x1)) x2 as on the slides (the reference code multiplies after adding).
-- Weight normalisation only: in hybrid training batch normalisation would see two populations, images in f and samples
-  in f^-1, with one set of running statistics.
+- Weight normalisation only: batch normalisation would see two populations, images in f and samples in f^-1.
 - Plainer nets than Real NVP's: no sum of skips from the blocks, and the input group without its negative and mask.
 - The log-scale is bounded by `MAX_LOG_SCALE`, so that exp never overflows.
 - The nets see the two colours of the checkerboard packed as channels at half the resolution (the reference code masks
@@ -47,11 +44,8 @@ class FlowConfig:
 
 
 class CouplingNet(nn.Module):
-    """The functions t and ln s: a weight-normalised residual CNN, (N, c_in, H, W) -> two of (N, c_out, H, W).
-
-    3x3 convolution, `blocks` pre-activation residual blocks of two 3x3 convolutions, 1x1 out.
-    ln s = MAX tanh(a r / MAX) with a learned scalar a that starts at 0: s = 1 at the start.
-    """
+    """The functions t and ln s, (N, c_in, H, W) -> two of (N, c_out, H, W): 3x3 convolution, `blocks` pre-activation
+    residual blocks, 1x1 convolution; ln s = MAX tanh(a r / MAX) with a learned scalar a that starts at 0."""
 
     def __init__(self, in_channels: int, out_channels: int, width: int, blocks: int):
         super().__init__()
@@ -79,17 +73,15 @@ class CouplingNet(nn.Module):
         return t, MAX_LOG_SCALE * torch.tanh(self.scale * r / MAX_LOG_SCALE)
 
     def _channels_last(self, x: Tensor) -> bool:
-        """Whether the weights were in channels-last order, which weight normalisation hides; CPUs alone gain by it."""
+        """Whether the weights are in channels-last order, which weight normalisation hides; CPUs alone gain by it."""
         weight = self.stem.parametrizations.weight.original1
         last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
         return last and x.device.type == "cpu"
 
 
 class Coupling(nn.Module):
-    """y1 = x1; y2 = t(x1) + s(x1) x2 on a pair of groups. ln |det| = sum ln s(x1).
-
-    t and s may read `context` channels besides, a condition that is not transformed.
-    """
+    """y1 = x1; y2 = t(x1) + s(x1) x2 on a pair of groups, ln |det| = sum ln s(x1); t and s may read `context` channels
+    besides, a condition that is not transformed."""
 
     def __init__(self, channels: int, *, width: int, blocks: int, context: int = 0):
         super().__init__()
@@ -154,7 +146,8 @@ class MultiScale(nn.Module):
     """An invertible map of images, x and y both (N, C, S, S): `couplings` between the groups of a checkerboard.
 
     With `coarser`, `channel_couplings` follow at half the resolution; then one colour of the checkerboard is factored
-    out, and `coarser` transforms the other as an image (N, 2C, S/2, S/2), which returns to its places.
+    out, and `coarser` transforms the other as an image (N, 2C, S/2, S/2), which returns to its places. The couplings of
+    the finest checkerboard may read a `context`, (N, …, S/2, S/2): for each the map is another one.
     """
 
     couplings: nn.ModuleList
@@ -170,9 +163,9 @@ class MultiScale(nn.Module):
         super().__init__()
         self.coarser: MultiScale | None = None
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """y = f(x), and ln |det df/dx| (N,)."""
-        groups, log_det = alternate(self.couplings, self.split(x))
+        groups, log_det = alternate(self.couplings, self.split(x), *context)
         y = self.join(*groups)
         if self.coarser is None:
             return y, log_det
@@ -181,23 +174,26 @@ class MultiScale(nn.Module):
         active, of_coarser = self.coarser(self.to_coarser(active))
         return join_checkerboard(self.from_coarser(active), done), log_det + of_channels + of_coarser
 
-    def inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor, *context: Tensor) -> Tensor:
         """x = f^-1(y), Eq. (7); as fast as `forward`, and differentiable in y and in the parameters."""
         if self.coarser is not None:
             active, done = split_checkerboard(y)
             y = join_checkerboard(self.from_coarser(self.coarser.inverse(self.to_coarser(active))), done)
             y = join_channels(*undo(self.channel_couplings, split_channels(y)))
-        return self.join(*undo(self.couplings, self.split(y)))
+        return self.join(*undo(self.couplings, self.split(y), *context))
 
 
 class RealNVP(MultiScale):
-    """f of Eqs. (7) and (8): S divisible by 2^scales."""
+    """f of Eqs. (7) and (8): S divisible by 2^scales; at one scale it may have `context` channels."""
 
-    def __init__(self, channels: int, config: FlowConfig):
+    def __init__(self, channels: int, config: FlowConfig, context: int = 0):
         super().__init__()
+        if context and config.scales != 1:
+            raise ValueError(f"a conditional f has one scale, not {config.scales}")
 
         def row(couplings: int, width: int) -> nn.ModuleList:
-            return nn.ModuleList(Coupling(2 * channels, width=width, blocks=config.blocks) for _ in range(couplings))
+            nets = {"width": width, "blocks": config.blocks, "context": context}
+            return nn.ModuleList(Coupling(2 * channels, **nets) for _ in range(couplings))
 
         self.couplings = row(config.couplings, config.width)
         if config.scales > 1:

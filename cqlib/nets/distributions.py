@@ -19,9 +19,8 @@ MIN_LOG_SCALE = -7.0
 
 def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     """ln P(v) of values v in {0..255} for a logistic of location `mean` and scale exp(`log_scale`), both in units of
-    [-1, 1]; elementwise over shapes that broadcast.
+    [-1, 1]; elementwise over shapes that broadcast. The first and the last cell reach to infinity: the sum is 1.
 
-    Cells are those of `cqlib.pixels`; the first and the last reach to infinity, so that the probabilities sum to 1.
     With a and b the standardised upper and lower edge and S the sigmoid, S(a) - S(b) = S(a) S(-b) (1 - e^(b - a)),
     which is exact in the tails, where the difference is 0.
     """

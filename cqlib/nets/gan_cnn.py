@@ -25,9 +25,8 @@ def start_normal(net: nn.Module) -> nn.Module:
 
 
 class CNNGenerator(nn.Module):
-    """z (N, latent) -> (N, C, S, S) in [-1, 1]: dense layer, 4x4 stride-2 deconvolutions, 3x3 convolution, tanh;
-    batch normalisation and ReLU between them. `first_norm`: over each channel of the bottom, or over each unit.
-    """
+    """z (N, latent) -> (N, C, S, S) in [-1, 1]: dense layer, 4x4 stride-2 deconvolutions, 3x3 convolution, tanh; batch
+    normalisation and ReLU between them, the first one over each channel of the bottom or over each unit."""
 
     def __init__(
         self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3,

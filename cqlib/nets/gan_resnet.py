@@ -2,10 +2,7 @@
 
 References: Gulrajani et al. 2017, appendix C, and its code improved_wgan_training (commit fa66c57); Miyato et al.
 2018, tables 4 and 5, and its code sngan_projection (e84b1a5). Both start from Glorot's uniform weights, sqrt(2)
-times as wide inside the blocks.
-
-A 1x1 convolution commutes with average pooling and with nearest-neighbour upsampling: the skips take the cheaper
-order.
+times as wide inside the blocks. Where a 1x1 convolution commutes with resampling, it takes the smaller map.
 """
 
 from itertools import pairwise
@@ -20,11 +17,8 @@ from cqlib.nets.precision import at_least_fp32
 
 
 def shapes(size: int, generator: int, critic: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-    """The generator's widths, the critic's, and how often the critic halves.
-
-    Up to 32 pixels every block has `generator` or `critic` channels (table 4; 256 and 128 there). Above, they double
-    from critic / 2 at each halving (table 5; 64 to 512, and to 1024 in the critic, at 48 pixels).
-    """
+    """The generator's widths, the critic's, and how often that halves: up to 32 pixels every block has `generator` or
+    `critic` channels (table 4); above, widths double from critic / 2 at each halving (table 5)."""
     if size <= 32:
         return (generator,) * levels(size), (critic,) * 4, 2
     base = critic // 2
@@ -60,8 +54,7 @@ class UpBlock(nn.Module):
 
 class DownBlock(nn.Module):
     """skip(x) + conv(relu(conv(relu(x)))), a -> b channels; `halve` average-pools the sum 2x2. The skip is a 1x1
-    convolution, or the identity where shapes stay. The `first` block of a net has no ReLU on its input.
-    """
+    convolution, or the identity where shapes stay; the `first` block of a net has no ReLU on its input."""
 
     def __init__(self, a: int, b: int, *, halve: bool, first: bool = False):
         super().__init__()
@@ -76,10 +69,7 @@ class DownBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """z (N, latent) -> (N, C, S, S) in [-1, 1]: dense layer, an `UpBlock` per doubling, then bn, relu, conv, tanh.
-
-    `widths` from the finest resolution to the bottom, as in `nets.conv`.
-    """
+    """z (N, latent) -> (N, C, S, S) in [-1, 1]: dense layer, an `UpBlock` per doubling, then bn, relu, conv, tanh."""
 
     def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3):
         super().__init__()
@@ -95,9 +85,7 @@ class ResNetGenerator(nn.Module):
 
 
 class ResNetCritic(nn.Module):
-    """(N, C, S, S) -> scores (N,): a `DownBlock` per width, the first `halvings` of which halve; ReLU, `pool` over
-    space, dense, with a bias or without.
-    """
+    """(N, C, S, S) -> scores (N,): a `DownBlock` per width, the first `halvings` of which halve; `pool`, dense."""
 
     def __init__(
         self, widths: tuple[int, ...], halvings: int, *, image_channels: int = 3, pool: Literal["mean", "sum"],

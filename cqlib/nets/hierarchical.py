@@ -15,9 +15,8 @@ Deviations:
   the reference the first batch sets them, as an option here (`nets/weight_norm.py`).
 - log-sds are bounded by `MAX_LOG_SD` through a tanh.
 - 3x3 stem and output at full resolution, widths that may grow with depth, 1x1 convolutions on skips where they
-  change. The reference has `stem` 2 and equal widths: 5x5 stem and output of stride 2, first layers at half resolution.
+  change. The reference has `stem` 2 and equal widths.
 - Doubling the resolution is a 4x4 transposed convolution, which covers pixels evenly (the reference: 3x3).
-- No deterministic output from the last bottom-up block, which nothing would read.
 """
 
 import math
@@ -83,8 +82,7 @@ class Draw:
 
 
 def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: bool = False) -> Any:
-    """A weight-normalised convolution, 3x3 unless `kernel` says otherwise, that divides the resolution by `stride`; or,
-    4x4, doubles it."""
+    """A weight-normalised convolution, by default 3x3, that divides the resolution by `stride`; or, 4x4, doubles it."""
     kernel = kernel or (4 if double else 3)
     layer: Any
     if double:
@@ -100,7 +98,7 @@ def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: 
 
 
 def _start_small(layer: Any, channels: int, start: float) -> None:
-    """Scale the first output channels by `start`, also where a first batch sets them (`nets/weight_norm.py`)."""
+    """Scale the first output channels by `start`, also where a first batch sets them."""
     g = layer.parametrizations.weight.original0
     with torch.no_grad():
         g.flatten()[:channels].mul_(start)
@@ -204,11 +202,9 @@ class BottomUp(nn.Module):
 
 
 class TopDown(nn.Module):
-    """The generator: noise of every layer -> a feature map (N, widths[0], S, S), layer after layer from a learned h.
-
-    h starts as one vector, the same at every place, initially 0 as in the reference. Layers stand at the bottom's
-    resolution and at each doubling of it but the last; with stem 2 also at the map's, half of the image's.
-    """
+    """The generator: noise of every layer -> a feature map (N, widths[0], S, S), from a learned h, one vector for all
+    places. Layers stand at the bottom's resolution and at each doubling of it but the last; with stem 2 also at the
+    map's, half of the image's."""
 
     def __init__(self, size: int, widths: tuple[int, ...], layers: Layers):
         super().__init__()

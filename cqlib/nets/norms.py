@@ -1,10 +1,4 @@
-"""Normalisation layers.
-
-| layer | statistics | reference |
-|---|---|---|
-| `BatchNorm1d`, `BatchNorm2d` | torch's | Ioffe and Szegedy 2015 |
-| `GroupNorm` | torch's | Wu and He 2018 |
-| `SpectrallyNormalised` | weights divided by their largest singular value | Miyato et al. 2018, sec. 2.1 |
+"""Normalisation layers: batch (Ioffe and Szegedy 2015), group (Wu and He 2018) and spectral (Miyato et al. 2018).
 
 A batch whose statistics are not finite leaves all running averages as they were: the training loop skips its step, but
 a NaN in an average would stay.
@@ -69,10 +63,9 @@ class SpectrallyNormalised(nn.Module):
     def __init__(self, net: nn.Module):
         """`net` has its initial weights, from which the power iteration starts."""
         super().__init__()
-        for layer in net.modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                spectral_norm(layer)
         self.net = net
+        for layer in self.layers():
+            spectral_norm(layer)
 
     def layers(self) -> list[nn.Module]:
         """The layers whose `weight` is normalised."""

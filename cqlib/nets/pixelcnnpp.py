@@ -2,8 +2,7 @@
 
 Reference: Salimans, Karpathy, Chen, Kingma, "PixelCNN++", ICLR 2017, sections 2.3 to 2.5, layer by layer as in their
 code openai/pixel-cnn. Two streams: the vertical one sees the rows above, the horizontal one these and the pixels to
-the left. Convolutions are shifted instead of masked. Three resolutions; what the way down to the coarsest one computed
-returns by short-cuts on the way back up.
+the left. Convolutions are shifted instead of masked; short-cuts lead from the way down to the way back up.
 
 Deviations: the first batch sets up a transposed convolution by what is left after cropping.
 """
@@ -82,8 +81,8 @@ class GatedBlock(nn.Module):
 class Stage(nn.Module):
     """One resolution on the way down and back up, with the coarser ones in between: both streams -> both streams.
 
-    `blocks` blocks per stream down; as many up, and one more where a coarser stage comes in between, so that each
-    block on the way up has the output of one on the way down, or the stage's input, by its short-cut.
+    `blocks` blocks per stream down; as many up, and one more where a coarser stage comes in between: each on the way
+    up has the output of one on the way down, or the stage's input, by its short-cut.
     """
 
     def __init__(self, width: int, blocks: int, dropout: float, stages: int):

@@ -1,10 +1,9 @@
 """Cached sampling from PixelCNN++: each activation is computed once, so that an image costs about one forward pass.
 
 Reference: Ramachandran et al., "Fast generation for convolutional autoregressive models", ICLR workshop 2017. The
-vertical stream sees only the rows above and is computed row by row, each layer from two rows of its input. The
-horizontal stream is computed pixel by pixel: each layer keeps the row above and the pixel to the left of its input, and
-what the row above and the vertical stream contribute is computed once per row. Coarser stages run at every second or
-fourth row and pixel.
+vertical stream is computed row by row, each layer from two rows of its input; the horizontal one pixel by pixel, each
+layer from the row above and the pixel to the left, where what the row above and the vertical stream contribute is
+computed once per row. Coarser stages run at every second or fourth row and pixel.
 """
 
 from collections.abc import Callable
@@ -99,7 +98,6 @@ class _HorizontalBlock:
         self.from_way_down: Any = None
         if half == 2:
             self.from_way_down = torch.cat([parts[1], parts[3]], dim=1).flatten(1).t().contiguous()
-        self.signs = weight.new_tensor([[1.0], [-1.0]])
 
     def begin(self, v: Tensor) -> None:
         """Start a row, given the vertical stream v (N, width, 1, W)."""
@@ -108,16 +106,12 @@ class _HorizontalBlock:
 
     def __call__(self, c: int, h: Tensor, short: Tensor | None = None) -> Tensor:
         """h (N, width) at column c -> (N, width); `short` (N, 2 width) is the short-cut, after its concatenated ELU."""
-        self._activate(h, self.first.slots[c])
+        self.first.slots[c].copy_(concat_elu(h))
         a = self.first(c)
         if short is not None:
             a.addmm_(short, self.from_way_down)
-        self._activate(a, self.second.slots[c])
+        self.second.slots[c].copy_(concat_elu(a))
         return h + glu(self.second(c), dim=1)
-
-    def _activate(self, h: Tensor, slot: Tensor) -> None:
-        both = slot.unflatten(1, (2, -1))
-        elu(torch.mul(h.unsqueeze(1), self.signs, out=both), inplace=True)
 
 
 class _CachedStage:

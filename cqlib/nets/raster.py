@@ -7,10 +7,8 @@ Reference: van den Oord, Kalchbrenner, Kavukcuoglu, "Pixel Recurrent Neural Netw
 i runs through the rows from the top, each from the left. Features at a pixel are divided into a group per colour: group
 k of what follows a mask A has seen the colours before k at that pixel, and a mask B keeps it so.
 
-Deviations:
-- A number of features that three does not divide is divided as evenly as it can be (`degrees`).
-- Cached sampling is not in the paper. A net applies every layer that reads other pixels through `run`, which calls
-  the layer on maps, or for one pixel from caches (`AtPixel`).
+Deviations: features that three does not divide are divided as evenly as they can be (`degrees`); cached sampling, for
+which a net applies every layer that reads other pixels through `run`, is not in the paper.
 """
 
 from __future__ import annotations
@@ -24,13 +22,13 @@ from torch.nn.functional import cross_entropy, relu
 
 from cqlib.nets.precision import at_least_fp32
 
+Kind = Literal["A", "B"]
 Run = Callable[[Any, Tensor], Tensor]
 """(layer, input) -> output: maps (N, F, H, W) to maps, or one pixel (N, F) to the same pixel."""
 
 
-def on_maps(layer: nn.Module, x: Tensor) -> Tensor:
-    """The `Run` of training: all pixels at once."""
-    return layer(x)
+on_maps: Run = nn.Module.__call__
+"""The `Run` of training: all pixels at once."""
 
 
 def degrees(channels: int, groups: int) -> Tensor:
@@ -39,32 +37,27 @@ def degrees(channels: int, groups: int) -> Tensor:
     return (torch.arange(1, channels + 1) * groups + channels - 1).div(channels, rounding_mode="floor") - 1
 
 
-def raster_mask(kind: Literal["A", "B"], in_degrees: Tensor, out_degrees: Tensor, kernel: tuple[int, int]) -> Tensor:
-    """(out, in, *kernel) of 0 and 1: above and left of the centre all is seen, below and right nothing; at the centre
-    the groups before an output's own (A), or its own too (B)."""
-    mask = torch.zeros(len(out_degrees), len(in_degrees), *kernel)
-    i, j = kernel[0] // 2, kernel[1] // 2
-    mask[:, :, :i] = mask[:, :, i, :j] = 1
-    seen = in_degrees < out_degrees[:, None] if kind == "A" else in_degrees <= out_degrees[:, None]
-    mask[:, :, i, j] = seen.float()
+def raster_mask(kind: Kind, in_degrees: Tensor, out_degrees: Tensor, kernel: int) -> Tensor:
+    """(out, in, kernel, kernel) of 0 and 1: above and left of the centre all is seen, below and right nothing; at the
+    centre the groups before an output's own (A), or its own too (B)."""
+    mask = torch.zeros(len(out_degrees), len(in_degrees), kernel, kernel)
+    k = kernel // 2
+    mask[:, :, :k] = mask[:, :, k, :k] = 1
+    mask[:, :, k, k] = in_degrees < out_degrees[:, None] if kind == "A" else in_degrees <= out_degrees[:, None]
     return mask
 
 
 class RasterConv2d(nn.Conv2d):
-    """A convolution with mask A or B between features in `colours` groups; odd kernels, the size of the map kept.
-
-    The output is `copies` times `out_features` features, each copy with all the groups (the gates of an LSTM).
-    """
+    """A convolution with mask A or B between features in `colours` groups, odd `kernel`, the size of the map kept. The
+    output is `copies` times `out_features` features, each copy with all the groups (the gates of an LSTM)."""
 
     mask: Tensor
     bias: nn.Parameter
 
     def __init__(
-        self, kind: Literal["A", "B"], in_features: int, out_features: int, kernel: tuple[int, int], *, colours: int,
-        copies: int = 1,
-    ):  # fmt: skip
-        padding = (kernel[0] // 2, kernel[1] // 2)
-        super().__init__(in_features, copies * out_features, kernel, padding=padding)
+        self, kind: Kind, in_features: int, out_features: int, kernel: int, *, colours: int, copies: int = 1
+    ):
+        super().__init__(in_features, copies * out_features, kernel, padding=kernel // 2)
         out_degrees = degrees(out_features, colours).repeat(copies)
         mask = raster_mask(kind, degrees(in_features, colours), out_degrees, kernel)
         self.register_buffer("mask", mask, persistent=False)
@@ -81,20 +74,20 @@ class ConvAtPixel:
     """The output of a `RasterConv2d` at one pixel, from a cache of its input at all earlier ones."""
 
     def __init__(self, conv: RasterConv2d, n: int, height: int, width: int):
-        self.rows, self.left = (side // 2 for side in conv.kernel_size)
-        self.kernel, self.bias = conv.kernel_size[1], conv.bias
-        seen = (conv.weight * conv.mask)[:, :, : self.rows + 1]  # no row below the pixel counts
+        self.bias, self.kernel = conv.bias, conv.kernel_size[0]
+        k = self.radius = self.kernel // 2
+        seen = (conv.weight * conv.mask)[:, :, : k + 1]  # no row below the pixel counts
         self.matrix = seen.permute(2, 3, 1, 0).flatten(0, 2)
-        self.map = conv.weight.new_zeros(n, height + self.rows, width + 2 * self.left, conv.in_channels)
+        self.map = conv.weight.new_zeros(n, height + k, width + 2 * k, conv.in_channels)
 
     def remember(self, value: Tensor, row: int, column: int) -> None:
         """Set the input at a pixel, (n, in)."""
-        self.map[:, row + self.rows, column + self.left] = value
+        self.map[:, row + self.radius, column + self.radius] = value
 
     def __call__(self, value: Tensor, row: int, column: int) -> Tensor:
         """(n, in) at the pixel -> (n, out) at the pixel."""
         self.remember(value, row, column)
-        window = self.map[:, row : row + self.rows + 1, column : column + self.kernel]
+        window = self.map[:, row : row + self.radius + 1, column : column + self.kernel]
         return torch.addmm(self.bias, window.flatten(1), self.matrix)
 
 
@@ -117,10 +110,10 @@ class PixelSoftmax(nn.Module):
 
     def __init__(self, features: int, width: int, *, colours: int, levels: int):
         super().__init__()
-        one, self.shape = (1, 1), (colours, levels)
-        self.first = RasterConv2d("B", features, width, one, colours=colours)
-        self.second = RasterConv2d("B", width, width, one, colours=colours)
-        self.logits = RasterConv2d("B", width, colours * levels, one, colours=colours)
+        self.shape = (colours, levels)
+        self.first = RasterConv2d("B", features, width, 1, colours=colours)
+        self.second = RasterConv2d("B", width, width, 1, colours=colours)
+        self.logits = RasterConv2d("B", width, colours * levels, 1, colours=colours)
 
     def forward(self, h: Tensor, run: Run = on_maps) -> Tensor:
         """(N, features, H, W) -> (N, colours, levels, H, W), or (N, features) -> (N, colours, levels); fp32."""

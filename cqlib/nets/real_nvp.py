@@ -1,8 +1,7 @@
 """Real NVP as its authors' code has it: masked couplings at full resolution, batch and weight norm, several scales.
 
 Reference: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", ICLR 2017, sections 3.3 to 3.7, and the
-authors' code (tensorflow/models, research/real_nvp). This is the Real NVP of Table 3; the f of CQ-F is the smaller one
-in `coupling.py`, which gives the splits and the order of couplings.
+authors' code (tensorflow/models, research/real_nvp). The f of CQ-F is the smaller one in `coupling.py`.
 
 Deviations:
 - The learned scale of ln s is clamped to [-`MAX_LOG_SCALE`, `MAX_LOG_SCALE`], so that exp never overflows.
@@ -30,8 +29,7 @@ EPSILON = 1e-4
 
 
 class RunningMoments(nn.Module):
-    """Mean and variance per channel, each (C,), averaged over training batches. A batch whose moments are not finite is
-    left out: the training loop skips its step, but a NaN in an average would stay."""
+    """Mean and variance per channel, each (C,), averaged over training batches whose moments are finite."""
 
     mean: Tensor
     variance: Tensor
@@ -45,7 +43,7 @@ class RunningMoments(nn.Module):
 
     @torch.no_grad()
     def update(self, mean: Tensor, variance: Tensor) -> None:
-        """Average in the moments of one batch."""
+        """Average in the moments of one batch, each (C,)."""
         rate = (1 / (self.batches + 1)).clamp(min=DECAY)
         finite = torch.isfinite(mean + variance).all()
         for old, new in ((self.mean, mean), (self.variance, variance)):
@@ -102,10 +100,8 @@ class OutputNorm(nn.Module):
 
 
 class DirectedConv2d(nn.Conv2d):
-    """A k x k convolution with filters v / |v|, times a learned magnitude by output if `magnitude`.
-
-    v ~ U(-s, s) with s = sqrt(2 / in); magnitudes start at s sqrt(k^2 in / 12).
-    """
+    """A k x k convolution with filters v / |v|, v ~ U(-s, s), s = sqrt(2 / in), times a learned magnitude by output,
+    at first s sqrt(k^2 in / 12), if `magnitude`."""
 
     def __init__(self, a: int, b: int, kernel: int, *, bias: bool = True, magnitude: bool = True):
         super().__init__(a, b, kernel, padding=kernel // 2, bias=bias)
@@ -200,8 +196,7 @@ class MaskedCoupling(nn.Module):
 
 @dataclass(frozen=True)
 class MultiScaleConfig:
-    """`scales`, and for the nets of the finest checkerboard couplings `width` channels and `blocks` residual blocks;
-    nets are twice as wide wherever the resolution is halved."""
+    """`width` channels and `blocks` residual blocks of the finest couplings' nets; each halving doubles the width."""
 
     scales: int
     width: int

@@ -66,8 +66,8 @@ def _normalise_outputs(layer: Any, _inputs: tuple, h: Tensor) -> Tensor:
 
 
 class WeightNormed(DataInitialised):
-    """`layer` (Conv2d, ConvTranspose2d or Linear, with its bias) with filters g v / |v|, as in the code of Salimans et
-    al. 2016: initialisation gives standard deviation `start`, and g trains only with `train_scale`."""
+    """`layer`, which has a bias, with filters g v / |v|, as in the code of Salimans et al. 2016: initialisation gives
+    standard deviation `start`, and g trains only with `train_scale`."""
 
     g: Tensor
     layer: Any

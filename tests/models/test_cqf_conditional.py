@@ -7,15 +7,16 @@ import pytest
 import torch
 from small_models import images, system, touched
 from torch import nn
+from torch.nn.functional import pixel_unshuffle
 
 from cqlib.data.dataset import Dataset, Split
 from cqlib.experiments.experiment import experiment
 from cqlib.metrics import evaluation
-from cqlib.models.cqf_conditional import ConditionalCQF, ConditionalDecoder, ConditionalNVP
+from cqlib.models.cqf_conditional import ConditionalCQF, ConditionalDecoder
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets import colour
 from cqlib.nets.conv import BOTTOM, pyramid
-from cqlib.nets.coupling import FlowConfig
+from cqlib.nets.coupling import FlowConfig, RealNVP
 from cqlib.pixels import to_uint8
 from cqlib.recipe import EVALUATION
 from cqlib.training.loop import train
@@ -30,9 +31,9 @@ def model_of(**changes) -> ConditionalCQF:
 # --- f given g -----------------------------------------------------------------------------------------------
 
 
-def flow(size=0.3) -> ConditionalNVP:
+def flow(size=0.3) -> RealNVP:
     torch.manual_seed(0)
-    f = ConditionalNVP(FlowConfig(3, 8, 1))
+    f = RealNVP(2, FlowConfig(3, 8, 1), context=4)
     with torch.no_grad():
         for p in f.parameters():
             p.add_(size * torch.randn_like(p))
@@ -41,7 +42,7 @@ def flow(size=0.3) -> ConditionalNVP:
 
 def test_f_is_invertible_for_every_g_and_another_map_for_another():
     f = flow()
-    c, g = torch.randn(5, 2, 8, 8), torch.rand(5, 1, 8, 8)
+    c, g = torch.randn(5, 2, 8, 8), torch.rand(5, 4, 4, 4)
     with torch.no_grad():
         y, log_det = f(c, g)
         torch.testing.assert_close(f.inverse(y, g), c, rtol=0, atol=1e-4)
@@ -51,14 +52,14 @@ def test_f_is_invertible_for_every_g_and_another_map_for_another():
 
 def test_log_determinant_is_that_of_the_autograd_jacobian_along_c():
     f = flow().double()
-    c, g = torch.randn(1, 2, 4, 4, dtype=torch.double), torch.rand(1, 1, 4, 4, dtype=torch.double)
+    c, g = torch.randn(1, 2, 4, 4, dtype=torch.double), torch.rand(1, 4, 2, 2, dtype=torch.double)
     jacobian = torch.autograd.functional.jacobian(lambda v: f(v, g)[0], c).view(32, 32)
     torch.testing.assert_close(f(c, g)[1][0], torch.linalg.slogdet(jacobian)[1])
 
 
 def test_a_conditional_f_has_one_scale():
     with pytest.raises(ValueError, match="one scale"):
-        ConditionalNVP(FlowConfig(3, 8, 1, scales=2))
+        RealNVP(2, FlowConfig(3, 8, 1, scales=2), context=4)
 
 
 @pytest.mark.parametrize("size", sorted(BOTTOM))
@@ -109,7 +110,7 @@ def exact_nats(model: ConditionalCQF, x):
     """-ln P(c | g) with independent pixels, differences of the normal distribution function over cells of 1/128; and
     what uniform dequantisation adds to it, to second order in the cell: sum of r^2 / 24 sigma^2, r in sigmas."""
     grey, chroma = colour.split(x)
-    mean, log_sigma = model.decode(torch.zeros(len(x), 1), (grey + 0.5) / 128 - 1)
+    mean, log_sigma = model.decode((torch.zeros(len(x), 1), (grey + 0.5) / 128 - 1))
     sigma = log_sigma.exp().double()
     normal = torch.distributions.Normal(mean.double(), sigma)
     p = normal.cdf((chroma + 1) / 128) - normal.cdf(chroma / 128)
@@ -133,7 +134,7 @@ def test_the_chroma_of_a_pixel_have_probabilities_that_sum_to_one():
     """The oracle of the test above: over all 511^2 values of (U, V)."""
     model = model_of()
     model.decoder = FixedDecoder()
-    mean, log_sigma = model.decode(torch.zeros(1, 1), torch.full((1, 1, 16, 16), 0.2))
+    mean, log_sigma = model.decode((torch.zeros(1, 1), torch.full((1, 1, 16, 16), 0.2)))
     cells = torch.arange(-255, 256).double() / 128
     total = 1.0
     for k in range(2):
@@ -153,8 +154,8 @@ def test_nats_are_a_density_of_chroma_by_the_change_of_variables():
     generator = torch.Generator().manual_seed(1)
     torch.rand(c.shape, generator=generator)
     z = mean + (0.5 * log_variance).exp() * torch.randn(mean.shape, generator=generator)
-    mu, log_sigma = model.decode(z, g)
-    y, log_det = model.flow(c, g)
+    mu, log_sigma = model.decode((z, g))
+    y, log_det = model.flow(c, pixel_unshuffle(g, 2))
     normal, prior = torch.distributions.Normal, torch.distributions.Normal(0, 1)
     log_p = normal(mu, log_sigma.exp()).log_prob(y).flatten(1).sum(1) + log_det - 2 * 256 * math.log(128)
     ratio = (prior.log_prob(z) - normal(mean, (0.5 * log_variance).exp()).log_prob(z)).sum(1)
@@ -184,7 +185,7 @@ def test_at_temperature_zero_nothing_is_drawn_beside_the_code():
     used, alone = (torch.Generator().manual_seed(0) for _ in range(2))
     c = model.chroma(g, 0.0, used)
     z = torch.randn(2, model.config.latent, generator=alone)
-    assert torch.equal(c, model.flow.inverse(model.decode(z, g)[0], g))
+    assert torch.equal(c, model.flow.inverse(model.decode((z, g))[0], pixel_unshuffle(g, 2)))
     assert torch.equal(used.get_state(), alone.get_state())
 
 

@@ -321,7 +321,7 @@ def test_free_bits_enter_the_objective_alone(row):
 @pytest.mark.parametrize("row", [GAUSSIAN, IAF])
 def test_quality_loss_reaches_the_top_down_nets_and_not_the_bottom_up_one(row):
     model = system(row, shake=0.05, flow_updated_by="both")
-    model.quality_loss(model.fakes(4)).backward()
+    model.quality_loss(model.fakes(images(4))).backward()
     assert touched(model.decoder) and touched(model.head) and touched(model.flow)
     assert not touched(model.encoder) and not touched(model.critic)
     assert all(touched(block) for block in model.decoder.blocks)

@@ -189,7 +189,7 @@ def test_both_nets_start_from_data():
     model.initialise(images(6))
     assert all((g != 1).all() for g in scales)
     with torch.no_grad():  # the generator's output has deviation 0.1 before the tanh
-        assert torch.atanh(model.fakes(64)).std().item() == pytest.approx(0.1, rel=0.2)
+        assert torch.atanh(model.fakes(images(64))).std().item() == pytest.approx(0.1, rel=0.2)
 
 
 # --- training ------------------------------------------------------------------------------------------------

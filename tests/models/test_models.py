@@ -58,7 +58,7 @@ def test_parameter_counts_add_up():
 @pytest.mark.parametrize("flow_updated_by", ["both", "coverage"])
 def test_quality_loss_reaches_decoder_not_encoder_and_f_by_the_switch(critic_input, flow_updated_by):
     model = system("table1/cq-f", shake=0.05, critic_input=critic_input, flow_updated_by=flow_updated_by)
-    model.quality_loss(model.fakes(4)).backward()
+    model.quality_loss(model.fakes(images(4))).backward()
     assert touched(model.decoder) and not touched(model.encoder) and not touched(model.critic)
     assert touched(model.flow) == (flow_updated_by == "both")
     assert all(p.requires_grad for p in model.parameters())  # the switch leaves nothing frozen behind
@@ -69,7 +69,7 @@ def test_flow_updated_by_coverage_gives_the_decoder_the_same_gradient():
     for switch in ("both", "coverage"):
         model = system("table1/cq-f", shake=0.05, flow_updated_by=switch)
         torch.manual_seed(1)
-        model.quality_loss(model.fakes(4)).backward()
+        model.quality_loss(model.fakes(images(4))).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.decoder.parameters()]))
     torch.testing.assert_close(*gradients)
 
@@ -105,7 +105,7 @@ def test_critic_input_says_what_the_critic_sees():
         fakes = []
         for model in (mean, sample):
             torch.manual_seed(5)
-            fakes.append(model.fakes(2))
+            fakes.append(model.fakes(images(2)))
         torch.manual_seed(5)
         z = torch.randn(2, mean.config.latent)
         torch.testing.assert_close(fakes[0], mean.image(mean.decode(z)[0]))

@@ -38,7 +38,7 @@ def test_critic_loss_of_a_linear_critic_is_closed_form(slope):
     torch.manual_seed(3)
     terms = model.critic_losses(x, step=0)
     torch.manual_seed(3)
-    fake, real = model.fakes(6), dequantise(x)
+    fake, real = model.fakes(x), dequantise(x)
     expected = (model.critic(fake).mean() - model.critic(real).mean()).item()
     assert terms["wasserstein"].item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
     assert terms["total"].item() == pytest.approx(expected + 10 * (slope - 1) ** 2, rel=1e-4, abs=1e-4)

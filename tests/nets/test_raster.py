@@ -29,11 +29,11 @@ def order(groups):
 def near(kernel):
     """(HW, HW): whether a pixel lies in the window of another."""
     i, j = torch.arange(HEIGHT * WIDTH) // WIDTH, torch.arange(HEIGHT * WIDTH) % WIDTH
-    return ((i[:, None] - i).abs() <= kernel[0] // 2) & ((j[:, None] - j).abs() <= kernel[1] // 2)
+    return ((i[:, None] - i).abs() <= kernel // 2) & ((j[:, None] - j).abs() <= kernel // 2)
 
 
 @pytest.mark.parametrize("kind", ["A", "B"])
-@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (1, 3), (5, 5)])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("features, out, colours, copies", [(3, 3, 3, 1), (5, 4, 3, 2), (6, 7, 3, 1), (2, 3, 1, 2)])
 def test_a_layer_sees_exactly_what_comes_before(kind, kernel, features, out, colours, copies):
     """Every allowed entry of the Jacobian is there, and no other, at every position and for every feature."""
@@ -46,13 +46,13 @@ def test_a_layer_sees_exactly_what_comes_before(kind, kernel, features, out, col
 
 def test_features_of_colours_are_those_of_the_paper():
     """Mask A on pixels: red sees no colour of its own pixel, green red, blue both."""
-    centre = RasterConv2d("A", 3, 3, (7, 7), colours=3).mask[:, :, 3, 3]
+    centre = RasterConv2d("A", 3, 3, 7, colours=3).mask[:, :, 3, 3]
     assert centre.tolist() == [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
     assert degrees(3 * 256, 3).tolist() == [0] * 256 + [1] * 256 + [2] * 256
 
 
 @pytest.mark.parametrize("kind", ["A", "B"])
-@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (1, 3), (7, 7)])
+@pytest.mark.parametrize("kernel", [1, 3, 7])
 def test_a_layer_at_one_pixel_is_the_layer(kind, kernel):
     layer = randomised(RasterConv2d(kind, 4, 6, kernel, colours=3))
     x = torch.randn(2, 4, HEIGHT, WIDTH).double()
@@ -73,7 +73,7 @@ def test_the_logits_of_a_colour_come_from_its_own_features_and_those_before(feat
         head.second.bias.fill_(500.0)
     found = jacobian(head, torch.rand(1, features, HEIGHT, WIDTH)) != 0
     before, after = order(degrees(features, colours)), order(torch.arange(colours).repeat_interleave(4))
-    here = near((1, 1)).repeat(colours * 4, features)
+    here = near(1).repeat(colours * 4, features)
     assert torch.equal(found, (before <= after[:, None]) & here)
 
 
@@ -128,7 +128,7 @@ class Tiny(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.stem = RasterConv2d("A", 2, 6, (3, 3), colours=2)
+        self.stem = RasterConv2d("A", 2, 6, 3, colours=2)
         self.head = PixelSoftmax(6, 6, colours=2, levels=3)
 
     def forward(self, x, run=lambda layer, v: layer(v)):
