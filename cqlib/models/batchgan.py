@@ -50,8 +50,7 @@ from torch.nn.functional import softplus
 from cqlib.models.adversarial import with_gradient_penalty
 from cqlib.models.base import Losses, frozen
 from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
-from cqlib.nets.conv import bottom_size
-from cqlib.nets.gan_cnn import CNNGenerator
+from cqlib.nets.conv import CNNGenerator, bottom_size
 from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import dequantise
 from cqlib.recipe import Recipe

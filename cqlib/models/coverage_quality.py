@@ -16,16 +16,14 @@ The encoder is trained by L_C alone, for L_Q does not contain it. L_Q reaches th
 
 Deviations (what the sources leave open):
 - L = L_C + lambda L_Q with L_C in nats per image (`quality_weight` = lambda); the paper does not state the unit.
-- `critic_input`: the critic sees "mean", f^-1(mu(z)), the G_theta(z) of Eq. (2), or "sample", x ~ p_theta of Eq. (1).
-- `flow_updated_by`: "coverage", where L_Q reaches the decoder through f^-1 and leaves f's parameters alone, or "both"
-  losses.
+- `critic_input`: the critic sees "mean", f^-1(mu(z)), the G_theta(z) of Eq. (2), or "sample", x ~ p_theta of Eq. (1);
+  `flow_updated_by` "coverage" alone, or "both" losses. Every profile has the former, as the paper is remembered.
 - f acts on dequantised pixels in [-1, 1), with no logit layer.
 - sigma(z) is a standard deviation per feature, with a floor `sigma_floor` (in units of [-1, 1]) against collapse on
   quantised data. The slides write the diagonal of a covariance.
 - Group normalisation (`norm`): batch statistics would mix posterior and prior codes.
 - The critic sees f^-1 of its input as it is, beyond [-1, 1] too; samples are clamped before they are scored.
 - BPD is the single-sample ELBO, and an importance-weighted bound is reported beside it.
-- In every profile the critic sees G_theta(z) of Eq. (2), and L_C alone updates f, as the paper is remembered.
 - Not known and chosen for `paper`: 200,000 steps at a constant rate, averaged weights, flips, the widths of all nets,
   128 latent codes, batches of 32 above 32x32.
 - `quick` and `study` (`docs/tuning.md`): nets half as wide, 64 latent codes, few steps in batches of 16 by Adam at 1e-3
@@ -114,10 +112,7 @@ def profile_settings(profile: str, size: int) -> ProfileSettings:
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of one of `ROWS` in a profile, at `size` pixels.
-
-    A row with f has as many parameters as the one without, within 2 %: its encoder and decoder are narrower.
-    """
+    """A row with f has as many parameters as the one without, within 2 %: its encoder and decoder are narrower."""
     parts, s = ROWS[row], profile_settings(profile, size)
     config = CoverageQualityConfig(size, pyramid(s.base, size), s.latent)
     if "critic" in parts:

@@ -7,8 +7,8 @@ whose s and t may read anything that is known on both sides. The change of colou
     x <-> (g, c) exactly,   z ~ N(0, I),   y ~ N(mu(z, g), diag(sigma(z, g)^2)),   c = f^-1(y; g)
 
 x is written as grey g and chroma c, an invertible map of 8-bit values, so that P(x | g) = P(c | g): c is dequantised,
-and p(c | g) is CQ-F's density of 2 S^2 dimensions. As P(x) = P(g) P(x | g), -ln P(x | g) per dimension of the *colour*
-image compares with the unconditional BPD: the difference is what the grey image costs.
+and p(c | g) is CQ-F's density of 2 S^2 dimensions. Per dimension of the *colour* image, -ln P(x | g) compares with the
+unconditional BPD: the difference is what the grey image costs.
 
 Deviations:
 - The slides show the idea without a model; this one is our choice; its nets are narrower than CQ-F's.
@@ -46,9 +46,8 @@ CHROMA = 2
 class ConditionalDecoder(nn.Module):
     """z (N, latent), g (N, 1, S, S) -> (N, 2 `CHROMA`, S, S), linear at the end.
 
-    A pyramid of convolutions reads g from fine to coarse; the decoder goes from z at the bottom to the image, and at
-    every resolution reads what the pyramid holds there. `widths` are the decoder's, from fine to coarse, `seen` the
-    pyramid's.
+    A pyramid of convolutions, of widths `seen`, reads g from fine to coarse; the decoder, of `widths`, goes from z at
+    the bottom to the image, and at every resolution reads what the pyramid holds there.
     """
 
     def __init__(self, size: int, widths: tuple[int, ...], seen: tuple[int, ...], latent: int, *, norm: str):
@@ -138,7 +137,7 @@ class ConditionalCQF(HybridModel):
         return to_signed(colour.into_gamut(grey, colour.to_chroma(c))).unflatten(0, (-1, n))
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """One colouring each of n kept greys (flat ones before training)."""
+        """One colouring each of n kept greys (flat before training)."""
         index = torch.randint(max(1, int(self.filled)), (n,), device=self.greys.device, generator=generator)
         return self.colourise(self.greys[index], temperature=temperature, generator=generator).flatten(0, 1)
 
@@ -179,8 +178,7 @@ ROWS, CONFIG, SYSTEM = ("extra/cq-f-conditional",), ConditionalConfig, Condition
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of CQ-F in a profile, at `size` pixels, with narrower nets and half the latent codes, since
-    two channels of three are drawn and the shapes are given."""
+    """CQ-F's with narrower nets and half the latent codes: two channels of three are drawn and the shapes are given."""
     cqf, s = coverage_quality.recipe("table1/cq-f", profile, size), profile_settings(profile, size)
     nets = {"widths": pyramid(0.75 * s.base, size), "seen": pyramid(0.375 * s.base, size), "latent": s.latent // 2}
     return Recipe(ConditionalConfig(**vars(cqf.system) | nets), cqf.training)

@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
-from cqlib.nets.conv import Critic
-from cqlib.nets.gan_cnn import CNNGenerator, start_normal
+from cqlib.nets.conv import CNNGenerator, Critic, start_normal
 from cqlib.nets.norms import BatchNorm2d
 from cqlib.recipe import Recipe
 
@@ -44,7 +43,7 @@ class DCGAN(GANBaseline):
         c = config
         super().__init__(
             c,
-            CNNGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels, first_norm="unit"),
+            CNNGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels, per_unit=True),
             start_normal(Critic(c.size, c.critic, image_channels=c.image_channels, norm=ShiftingBatchNorm)),
         )
 

@@ -3,8 +3,7 @@
 Reference: Eqs. (1) and (2) of the slides; Goodfellow et al. 2014; the sum of both generator losses after Sonderby
 et al. 2017. Its BPD comes from `frozen_decoder.py`.
 
-Deviations: a tanh keeps G(z) in [-1, 1] (the decoders with a likelihood are linear there, since mu(z) is a feature
-y and not a pixel); the rest is `CoverageQuality`'s decoder and critic.
+Deviations: a tanh keeps G(z) in [-1, 1] (decoders with a likelihood are linear, since mu(z) is a feature y).
 """
 
 from dataclasses import dataclass
@@ -64,7 +63,7 @@ ROWS, CONFIG, SYSTEM = ("table1/gan",), GANConfig, GAN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Decoder and critic of CQ in a profile, at `size` pixels, and their training."""
+    """Decoder, critic and training of CQ."""
     s = profile_settings(profile, size)
     critic = CriticConfig(pyramid(s.critic_base, size), s.penalty_weight, s.penalty_every)
     config = GANConfig(size, pyramid(s.base, size), critic, latent=s.latent)

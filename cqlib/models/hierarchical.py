@@ -13,12 +13,11 @@ Deviations (and those of `coverage_quality.py` and `nets/hierarchical.py`):
   resolution, doubling to 256, two blocks per resolution; 32 latent channels per layer as remembered.
 - `residual` 0.1 is the reference's, for twenty blocks; below `paper`, with few blocks, it is 1 (docs/tuning.md).
 - Two blocks per resolution (`smoke`: one): with one, opposite corners of the image share no noise.
-- The critic has as many parameters under `quick` as Table 1's, within 5 %. At 32x32 that would take 2.5 times its
-  multiplications: it has two thirds of the parameters under `study`, three quarters under `paper`.
+- The critic has as many parameters under `quick` as Table 1's, within 5 %; two thirds under `study` and three quarters
+  under `paper`, where as many would take 2.5 times its multiplications.
 - The larger discriminator is one block per resolution deeper, and under `paper` a quarter wider; nothing else changes.
-- Free bits are off (`free_bits` 0): whether the authors kept them is not known. They enter the objective alone.
+- Free bits are off (`free_bits` 0): whether the authors kept them is not known.
 - IAF has no KL in closed form: its KL is one draw's ln q - ln p.
-- The two-scale row of Table 3 is the IAF row with a two-scale f.
 """
 
 from dataclasses import dataclass, replace
@@ -128,7 +127,7 @@ def profile_nets(profile: str, size: int, *, large: bool = False) -> Hierarchica
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of one of `ROWS` in a profile, at `size` pixels. Training is that of Table 1's CQ-F."""
+    """Training is that of Table 1's CQ-F."""
     changes, s = ROWS[row], profile_settings(profile, size)
     flow = replace(s.flow, scales=2) if "scales" in changes else s.flow
     nets = profile_nets(profile, size, large="large" in changes)

@@ -1,12 +1,9 @@
 """The equations of CQ-F: a Gaussian decoder in the feature space of f, trained by L_C + lambda L_Q.
 
-Reference: Lucas, Shmelkov, Alahari, Schmid, Verbeek, "Coverage and Quality Driven Training of Generative Image
-Models", arXiv 1901.01091; Eqs. (1) to (8) of its slides.
-
     z ~ p(z),   y ~ N(mu(z), diag(sigma(z)^2)),   x = f^-1(y)
 
-Subclasses give the nets: latent variables with prior and posterior, the decoder, f. Deviations are listed in
-`coverage_quality.py`.
+Subclasses give the nets: latent variables with prior and posterior, the decoder, f. Reference and deviations are those
+of `coverage_quality.py`.
 """
 
 from contextlib import nullcontext

@@ -52,16 +52,6 @@ def feature_maps(size: int, base: int, most: int) -> tuple[int, ...]:
     return tuple(min(base // 2**k, most) for k in range(len(resolutions(size)) + 1))
 
 
-def enlarge(x: Tensor, factor: int = 2) -> Tensor:
-    """Nearest neighbour: (N, C, S, S) -> (N, C, factor S, factor S)."""
-    return interpolate(x, scale_factor=factor, mode="nearest") if factor > 1 else x
-
-
-def shrink(x: Tensor, factor: int = 2) -> Tensor:
-    """Average of factor x factor pixels: (N, C, S, S) -> (N, C, S / factor, S / factor)."""
-    return avg_pool2d(x, factor) if factor > 1 else x
-
-
 def pixel_norm(x: Tensor) -> Tensor:
     """x / sqrt(mean over channels of x^2 + 1e-8) at every pixel (section 4.2); (N, C, …) of any rank."""
     return x * torch.rsqrt(at_least_fp32(x).square().mean(1, keepdim=True) + 1e-8).to(x.dtype)
@@ -137,10 +127,10 @@ class Growing(nn.Module):
     def coarsened(self, x: Tensor) -> Tensor:
         """Real images at the current stage: averaged to its resolution, faded in by alpha; (N, C, S, S) -> same."""
         level, alpha = self.stage()
-        h = shrink(x, self.below(level))
+        h = avg_pool2d(x, self.below(level))
         if alpha < 1:
-            h = torch.lerp(enlarge(shrink(h)), h, alpha)
-        return enlarge(h, self.below(level))
+            h = torch.lerp(interpolate(avg_pool2d(h, 2), scale_factor=2), h, alpha)
+        return interpolate(h, scale_factor=self.below(level))
 
 
 class ProgressiveGenerator(Growing):
@@ -163,11 +153,12 @@ class ProgressiveGenerator(Growing):
         level, alpha = self.stage()
         h = coarse = self.first(pixel_norm(z)[:, :, None, None])
         for block in self.blocks[:level]:
-            coarse, h = h, block(enlarge(h))
+            coarse, h = h, block(interpolate(h, scale_factor=2))
         image = at_least_fp32(self.to_image[level](h))
         if alpha < 1:
-            image = torch.lerp(enlarge(at_least_fp32(self.to_image[level - 1](coarse))), image, alpha)
-        return enlarge(image, self.below(level))
+            coarser = at_least_fp32(self.to_image[level - 1](coarse))
+            image = torch.lerp(interpolate(coarser, scale_factor=2), image, alpha)
+        return interpolate(image, scale_factor=self.below(level))
 
 
 class ProgressiveCritic(Growing):
@@ -189,12 +180,12 @@ class ProgressiveCritic(Growing):
 
     def forward(self, x: Tensor) -> Tensor:
         level, alpha = self.stage()
-        x = shrink(x, self.below(level))
+        x = avg_pool2d(x, self.below(level))
         h = self.from_image[level](x)
         for k in range(level, 0, -1):
-            h = shrink(self.blocks[k - 1](h))
+            h = avg_pool2d(self.blocks[k - 1](h), 2)
             if k == level and alpha < 1:
-                h = torch.lerp(self.from_image[k - 1](shrink(x)), h, alpha)
+                h = torch.lerp(self.from_image[k - 1](avg_pool2d(x, 2)), h, alpha)
         return at_least_fp32(self.head(minibatch_std(h)).flatten())
 
 

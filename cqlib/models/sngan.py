@@ -26,8 +26,7 @@ from torch import nn
 
 from cqlib import losses
 from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
-from cqlib.nets.conv import Critic
-from cqlib.nets.gan_cnn import CNNGenerator, start_normal
+from cqlib.nets.conv import CNNGenerator, Critic, start_normal
 from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, shapes
 from cqlib.nets.norms import SpectrallyNormalised
 from cqlib.recipe import Recipe

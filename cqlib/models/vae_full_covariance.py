@@ -94,6 +94,6 @@ RANK = {"smoke": 2, "quick": 8, "study": 8, "paper": 16}
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of the VAE in a profile, at `size` pixels, and the rank."""
+    """The VAE's, with L(z) beside."""
     vae = coverage_quality.recipe("table1/vae", profile, size)
     return Recipe(FullCovarianceConfig(**vars(vae.system), rank=RANK[profile]), vae.training)

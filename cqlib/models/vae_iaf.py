@@ -6,8 +6,7 @@ Autoregressive Flow", NIPS 2016, section 5 and its code openai/iaf, `tf_train.py
     z ~ p(z) and q(z|x) as in `models/hierarchical.py`,   P(x|z): a logistic of location mu(z) and one scale s,
     cut into the cells of the 256 values (`cqlib.nets.distributions`)
 
-Free bits hold up the KL in the training objective alone. Lengths and biases of all weight-normalised layers start from
-the first batch (`nets/weight_norm.py`).
+Free bits hold up the KL in the training objective. Weight-normalised layers start from the first batch.
 
 Deviations (and those of `nets/hierarchical.py` and `nets/autoregressive.py`):
 - One device takes 256 images a step, where the code averages the gradients of eight times 32: free bits and the first
@@ -110,8 +109,7 @@ ROWS, CONFIG, SYSTEM = ("table3/vae-iaf",), VAEIAFConfig, VAEIAF
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config and training of the row in a profile, at `size` pixels. `paper` is the code's depth=1, num_blocks=20,
-    kl_min=0.1, learning_rate=0.002, and 256 images a step."""
+    """`paper` is the code's depth=1, num_blocks=20, kl_min=0.1, learning_rate=0.002, and 256 images a step."""
     config = VAEIAFConfig(size, (160,))
     paper = TrainingConfig(200_000, 256, "adamax", learning_rate=2e-3, betas=(0.9, 0.999), flips=False,
                            autocast="off", log_every=200)  # fmt: skip

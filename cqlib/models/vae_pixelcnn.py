@@ -13,8 +13,7 @@ Deviations (and those of `nets/raster.py`):
   paper's two stacks see them; here the latent code can carry this.
 - One layer of latent codes, and smaller than either paper's: the row is there to compare decoders.
 - The PixelCNN sees a small window, so that what spans the image is left to z (Chen et al., section 3.1). Even so the KL
-  collapsed to a few nats in so short a training: `quick` and `study` have free bits (Kingma et al. 2016), 32 nats of KL
-  that the objective does not push. The reported bound has the true KL.
+  collapsed in so short a training: `quick` and `study` have 32 nats of free bits (Kingma et al. 2016) in the objective.
 - Temperature divides the logits; at 0 every value is the most probable one given those before it.
 """
 
@@ -151,7 +150,7 @@ ROWS, CONFIG, SYSTEM = ("extra/vae-pixelcnn",), VAEPixelCNNConfig, VAEPixelCNN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Config of the row in a profile, at `size` pixels; encoder, decoder and training are those of Table 1's VAE."""
+    """Encoder, decoder and training are those of Table 1's VAE."""
     s = profile_settings(profile, size)
     condition, features, blocks, width, free_bits = {
         "paper": (64, 64, 4, 256, 0.0),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import elu
 
 from cqlib.nets.precision import at_least_fp32
-from cqlib.nets.raster import degrees, raster_mask
+from cqlib.nets.raster import RasterConv2d
 
 MAX_LOG_SCALE = 4.0
 """|s| stays below this: one step cannot scale by more than e^4."""
@@ -24,18 +24,13 @@ STEP = 0.1
 """(m, s) is this share of what the net returns, so that the step starts near the identity."""
 
 
-class MaskedConv2d(nn.Conv2d):
+class MaskedConv2d(RasterConv2d):
     """A weight-normalised 3x3 convolution with an autoregressive mask over `latent` ordered channels; `scale` is the
     length of each output's filter."""
 
-    mask: Tensor
-    bias: nn.Parameter
-
     def __init__(self, in_channels: int, out_channels: int, latent: int, *, strict: bool):
-        super().__init__(in_channels, out_channels, 3, padding=1)
-        of_channels = degrees(in_channels, latent), degrees(out_channels, latent)
-        mask = raster_mask("A" if strict else "B", *of_channels, 3).flip(2, 3)
-        self.register_buffer("mask", mask, persistent=False)
+        super().__init__("A" if strict else "B", in_channels, out_channels, 3, colours=latent)
+        self.mask = self.mask.flip(2, 3)
         self.scale = nn.Parameter(torch.ones(out_channels, 1, 1, 1))
         with torch.no_grad():
             self.weight.normal_()

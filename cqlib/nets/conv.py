@@ -1,6 +1,7 @@
-"""Convolutional encoder, decoder and critics for square images.
+"""Convolutional encoder, decoder, generator and critics for square images.
 
-The "standard CNN" of the GAN literature (Radford et al. 2016; Miyato et al. 2018, table 3): a pyramid of stride-2
+The "standard CNN" of the GAN literature (Radford et al. 2016; Miyato et al. 2018, table 3; layers of the generator as
+in the public codes chainer-gan-lib, commit cf9efba, and pytorch-gan-collections, 860e90b): a pyramid of stride-2
 convolutions and its mirror image. `widths` lists the channels from the finest resolution to the bottom: (64, 128, 256,
 512) has its bottom at 4x4 for 32 pixels and 6x6 for 48.
 
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.init import kaiming_normal_, zeros_
 
-from cqlib.nets.norms import BatchNorm2d, GroupNorm
+from cqlib.nets.norms import BatchNorm1d, BatchNorm2d, GroupNorm
 from cqlib.nets.precision import at_least_fp32
 
 BOTTOM = {16: 4, 32: 4, 48: 6, 64: 4}
@@ -127,6 +128,40 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return at_least_fp32(self.head(self.body(x).flatten(1)).squeeze(1))
+
+
+def start_normal(net: nn.Module) -> nn.Module:
+    """`net` with weights from N(0, 0.02^2), biases 0 (Radford et al. 2016, section 4)."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return net
+
+
+class CNNGenerator(nn.Module):
+    """z (N, latent) -> (N, C, S, S) in [-1, 1]: dense layer, 4x4 stride-2 deconvolutions, 3x3 convolution, tanh; batch
+    normalisation and ReLU between them, the first one over each channel of the bottom or, with `per_unit`, unit."""
+
+    def __init__(
+        self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3, per_unit: bool = False
+    ):
+        super().__init__()
+        bottom = bottom_size(size, widths)
+        self.bottom = (widths[-1], bottom, bottom)
+        units = widths[-1] * bottom**2
+        self.head = nn.Linear(latent, units)
+        self.unit_norm = BatchNorm1d(units) if per_unit else nn.Identity()
+        layers: list[nn.Module] = [nn.ReLU()] if per_unit else [BatchNorm2d(widths[-1]), nn.ReLU()]
+        for a, b in pairwise(widths[::-1]):
+            layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), BatchNorm2d(b), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.out = nn.Conv2d(widths[0], image_channels, 3, padding=1)
+        start_normal(self)
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = self.unit_norm(self.head(z)).unflatten(1, self.bottom)
+        return at_least_fp32(self.out(self.body(h))).tanh()
 
 
 def _initialise(layer: Any, *, behind_relu: bool = True) -> None:

@@ -37,19 +37,13 @@ def degrees(channels: int, groups: int) -> Tensor:
     return (torch.arange(1, channels + 1) * groups + channels - 1).div(channels, rounding_mode="floor") - 1
 
 
-def raster_mask(kind: Kind, in_degrees: Tensor, out_degrees: Tensor, kernel: int) -> Tensor:
-    """(out, in, kernel, kernel) of 0 and 1: above and left of the centre all is seen, below and right nothing; at the
-    centre the groups before an output's own (A), or its own too (B)."""
-    mask = torch.zeros(len(out_degrees), len(in_degrees), kernel, kernel)
-    k = kernel // 2
-    mask[:, :, :k] = mask[:, :, k, :k] = 1
-    mask[:, :, k, k] = in_degrees < out_degrees[:, None] if kind == "A" else in_degrees <= out_degrees[:, None]
-    return mask
-
-
 class RasterConv2d(nn.Conv2d):
     """A convolution with mask A or B between features in `colours` groups, odd `kernel`, the size of the map kept. The
-    output is `copies` times `out_features` features, each copy with all the groups (the gates of an LSTM)."""
+    output is `copies` times `out_features` features, each copy with all the groups (the gates of an LSTM).
+
+    Above and left of a pixel all is seen, below and right nothing; at the pixel itself the groups before an output's
+    own (A), or its own too (B).
+    """
 
     mask: Tensor
     bias: nn.Parameter
@@ -58,8 +52,10 @@ class RasterConv2d(nn.Conv2d):
         self, kind: Kind, in_features: int, out_features: int, kernel: int, *, colours: int, copies: int = 1
     ):
         super().__init__(in_features, copies * out_features, kernel, padding=kernel // 2)
-        out_degrees = degrees(out_features, colours).repeat(copies)
-        mask = raster_mask(kind, degrees(in_features, colours), out_degrees, kernel)
+        inputs, outputs = degrees(in_features, colours), degrees(out_features, colours).repeat(copies)[:, None]
+        mask, k = torch.zeros(self.weight.shape), kernel // 2
+        mask[:, :, :k] = mask[:, :, k, :k] = 1
+        mask[:, :, k, k] = inputs < outputs if kind == "A" else inputs <= outputs
         self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -117,6 +117,10 @@ class DirectedConv2d(nn.Conv2d):
         return self._conv_forward(x, weight if self.magnitude is None else self.magnitude * weight, self.bias)
 
 
+def _normalised(a: int, b: int, kernel: int, **options: bool) -> list[nn.Module]:
+    return [HiddenNorm(a), nn.ReLU(), DirectedConv2d(a, b, kernel, **options)]
+
+
 class CouplingResNet(nn.Module):
     """(N, a, H, W) -> (N, b, H, W): 3x3 convolution, `blocks` pre-activation residual blocks, and a 1x1 convolution
     of the sum of the outputs of stem and blocks, each through a 1x1 convolution of its own (the skip path)."""
@@ -126,18 +130,11 @@ class CouplingResNet(nn.Module):
         w = width
         self.stem = DirectedConv2d(a, w, 3, magnitude=False)
         self.blocks = nn.ModuleList(
-            nn.Sequential(
-                HiddenNorm(w),
-                nn.ReLU(),
-                DirectedConv2d(w, w, 3, bias=False, magnitude=False),
-                HiddenNorm(w),
-                nn.ReLU(),
-                DirectedConv2d(w, w, 3),
-            )
+            nn.Sequential(*_normalised(w, w, 3, bias=False, magnitude=False), *_normalised(w, w, 3))
             for _ in range(blocks)
         )
         self.skips = nn.ModuleList(DirectedConv2d(w, w, 1) for _ in range(blocks + 1))
-        self.out = nn.Sequential(HiddenNorm(w), nn.ReLU(), DirectedConv2d(w, b, 1))
+        self.out = nn.Sequential(*_normalised(w, b, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.stem(x)
