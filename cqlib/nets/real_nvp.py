@@ -193,7 +193,7 @@ class MaskedCoupling(nn.Module):
 
 @dataclass(frozen=True)
 class MultiScaleConfig:
-    """`width` channels and `blocks` residual blocks of the finest couplings' nets; each halving doubles the width."""
+    """`scales`, and of the finest couplings' nets `width`, doubled at each halving, and residual `blocks`."""
 
     scales: int
     width: int
