@@ -7,8 +7,7 @@ PROFILES = ("smoke", "quick", "study", "paper")
 
 
 def omitted_at_default(default: Any) -> Any:
-    """A config field that `hashable_config` omits while it has its default: fields that came after the first records
-    leave their hashes as they are."""
+    """A config field that `hashable_config` omits while it has its default, so that older hashes stay."""
     return field(default=default, metadata={"omitted at default": True})
 
 
@@ -23,8 +22,6 @@ def hashable_config(config: Any) -> Any:
         }
     if isinstance(config, tuple | list):
         return [hashable_config(value) for value in config]
-    if isinstance(config, dict):
-        return {key: hashable_config(value) for key, value in config.items()}
     return config
 
 
@@ -55,8 +52,7 @@ class TrainingConfig:
     flips: bool = True
     """Random horizontal flips of training images."""
     autocast: Literal["off", "auto"] = "auto"
-    """auto: bf16 convolutions where the hardware has them; losses and densities are always fp32. Losses are within 2 %
-    of those of fp32, and the cosine between gradients is above 0.9 (`tests/training/test_speedups.py`)."""
+    """auto: bf16 convolutions where the hardware has them; losses and densities are always fp32."""
     channels_last: bool = True
     compile: bool = False
     """torch.compile on the forward pass of encoder, decoder and f (not f^-1); never on the critic, whose penalty

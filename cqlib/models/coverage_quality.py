@@ -12,7 +12,7 @@ Models", arXiv 1901.01091; Eqs. (1) to (8) of its slides.
 | CQ    | yes | yes |   |
 | CQ-F  | yes | yes | yes |
 
-The encoder is trained by L_C alone, for L_Q does not contain it. L_Q reaches the decoder through f^-1.
+The encoder is trained by L_C alone; L_Q reaches the decoder through f^-1.
 
 Deviations (what the sources leave open):
 - L = L_C + lambda L_Q with L_C in nats per image (`quality_weight` = lambda); the paper does not state the unit.
@@ -26,9 +26,8 @@ Deviations (what the sources leave open):
 - BPD is the single-sample ELBO, and an importance-weighted bound is reported beside it.
 - Not known and chosen for `paper`: 200,000 steps at a constant rate, averaged weights, flips, the widths of all nets,
   128 latent codes, batches of 32 above 32x32.
-- `quick` and `study` (`docs/tuning.md`): nets half as wide, 64 latent codes, few steps in batches of 16 by Adam at 1e-3
-  (above 32x32 half of it), falling to 0, with shorter moments for the critic and for a GAN's generator, a gradient
-  penalty of weight 1 every fourth step, bf16 where that is fast.
+- `quick` and `study` (`docs/tuning.md`): nets half as wide, few steps in batches of 16 by Adam at 1e-3 (above 32x32
+  half of it), falling to 0, a gradient penalty of weight 1 every fourth step, bf16 where that is fast.
 """
 
 import functools

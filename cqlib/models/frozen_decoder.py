@@ -89,8 +89,7 @@ def half(training: TrainingConfig) -> TrainingConfig:
 
 
 def profile_stage(config: Any, profile: str) -> FrozenDecoderStage:
-    """The stage for a GAN's `config` (its `size`, `latent`, `image_channels`): encoder and training of the profile's
-    VAE, for half of the steps."""
+    """The stage for a GAN's `config`: encoder and training of the profile's VAE, for half of the steps."""
     vae = profile_settings(profile, config.size)
     encoder = FrozenDecoderConfig(config.size, pyramid(vae.base, config.size), config.latent, config.image_channels)
     return FrozenDecoderStage(encoder, half(vae.training))

@@ -1,8 +1,8 @@
 """The GANs of Table 3: x = G(z), z ~ N(0, I), trained by a critic alone; BPD comes from `frozen_decoder.py`.
 
 Deviations: `quick` and `study` have narrower nets, batches of 64 and far fewer steps of the papers' optimisers, in bf16
-where that is fast; and, for a fair comparison, what Table 1's rows have and most of the papers lack: averaged weights,
-flips, and rates that fall to 0 over the second half. What else differs there stands in each row's file.
+where that is fast; and what Table 1's rows have and most of the papers lack: averaged weights, flips, and rates that
+fall to 0 over the second half.
 """
 
 from dataclasses import KW_ONLY, dataclass

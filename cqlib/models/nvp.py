@@ -7,9 +7,8 @@ Deviations (those of the net are in its files):
 - Samples are drawn with running averages in every batch norm, and the squeeze of pixels into [0.05, 0.95] is undone.
   The authors' code draws with batch statistics within the nets and leaves the squeeze as it is.
 - 200,000 updates: the sources give none.
-- At 32 and 16 pixels `paper` is the paper's CIFAR-10 model (2 scales, 8 residual blocks, 64 channels); at 64 its model
-  for that size, as remembered (5 scales, 2 blocks, 32 channels; the code's documentation has 4 blocks); at 48, for
-  which there is none, the same with 4 scales.
+- At 32 and 16 pixels `paper` is the paper's CIFAR-10 model; at 64 its model for that size, as remembered (the code's
+  documentation has 4 blocks); at 48, for which there is none, the same with 4 scales.
 - `quick` and `study` have smaller nets, averaged weights and far fewer updates; the learning rate falls to 0, so that
   running averages become those of the final weights.
 """
@@ -54,10 +53,8 @@ class NVPConfig(LikelihoodConfig):
 
 
 class NVP(LikelihoodSystem):
-    """p(x) = N(f(x); 0, I) |det df/dx|, a density of dequantised images.
-
-    In training mode every batch norm uses the batch, in evaluation mode its running averages.
-    """
+    """p(x) = N(f(x); 0, I) |det df/dx|, a density of dequantised images. In training mode every batch norm uses the
+    batch, in evaluation mode its running averages."""
 
     config: NVPConfig
     bound = "dequantisation bound"
@@ -78,8 +75,7 @@ class NVP(LikelihoodSystem):
         return self.log_density(dequantise(x, generator=generator)) - math.prod(self.shape) * LN_LEVELS
 
     def penalty(self) -> Tensor:
-        """The sum of squares of all magnitudes of filters and scales of checkerboard couplings: the authors' code picks
-        variables by name, and that of channel couplings has another."""
+        """The sum of squares of all filters' magnitudes and checkerboard couplings' scales, as in the authors' code."""
         magnitudes = [m.magnitude for m in self.modules() if isinstance(m, DirectedConv2d)]
         scales = [m.scale for m in self.modules() if isinstance(m, MaskedCoupling) and m.parity is not None]
         return torch.stack([p.square().sum() for p in magnitudes + scales if p is not None]).sum()

@@ -11,11 +11,10 @@ Deviations:
 - Pixels enter as the centres of their cells, (v + 1/2) / 128 - 1, not as v / 127.5 - 1; the probability of a cell is
   never approximated by a density.
 - Samples are exact: u is not kept away from 0 and 1, and each channel is rounded to 8 bits before the next one.
-- The code trains until it is stopped (five days on eight GPUs, as remembered); here 300,000 steps, about 770 epochs of
-  CIFAR-10. It sets weights up by 16 images, here by the first batch.
-- Its Adam divides by sqrt(v + 1e-8), torch's by sqrt(v) + 1e-8: the same where gradients are far above 1e-4, as those
-  of nats per image are.
-- The averaged weights' decay warms up (`cqlib.training.optimisers.warm_ema`).
+- The code trains until it is stopped; here 300,000 steps, about 770 epochs of CIFAR-10. It sets weights up by 16
+  images, here by the first batch.
+- Its Adam divides by sqrt(v + 1e-8), torch's by sqrt(v) + 1e-8: the same for gradients far above 1e-4, as these are.
+- The averaged weights' decay warms up.
 - `quick` and `study`: narrower nets, no dropout, flips, and far fewer steps on smaller batches, in bf16 where that is
   fast.
 """

@@ -13,15 +13,13 @@ Deviations (and those of `nets/raster.py`):
 - `skew` keeps the columns of the skewed map without their padding: half of the work, and a state outside the image
   is 0, where the state of a padded position would be what the biases make of it.
 - The paper does not say where its skip connections end: here a 1x1 convolution (B) of each LSTM's h is added to the
-  last layer's output, before the convolutions that lead to the softmax.
-- The softmax's logits are a third 1x1 convolution, after the two of `width` features.
+  last layer's output; logits are a third 1x1 convolution, after the two of `width` features.
 - Remembered, not read: 12 layers of h = 128 units, a first convolution of 7x7, output convolutions of 1024, RMSProp
   and batches of 16 for CIFAR-10.
 - Not known, and chosen: a constant learning rate of 1e-3, decay 0.99 of the squares, 200,000 steps, neither averaged
-  weights nor flips.
-- Pixel values enter as points of (-1, 1).
+  weights nor flips; pixel values as points of (-1, 1).
 - `quick` and `study` are narrower and shallower, average their weights, flip images, and learn at 3e-3, which falls
-  linearly to 0 over the second half, in bf16 where that is fast.
+  to 0 over the second half, in bf16 where that is fast.
 """
 
 from dataclasses import dataclass
@@ -55,16 +53,14 @@ def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def diagonals(height: int, width: int, device: torch.device | None = None) -> tuple[Tensor, list[int]]:
-    """Raster positions (height * width,) diagonal by diagonal, each from the top row down; and their lengths. Made on
-    the device, for which nobody waits then."""
+    """Raster positions (height * width,) diagonal by diagonal, each from the top row down; and their lengths."""
     row, column = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)
     lengths = [min(k + 1, height, width, height + width - 1 - k) for k in range(height + width - 1)]
     return (row + column).flatten().argsort(stable=True), lengths
 
 
 def skew(x: Tensor) -> list[Tensor]:
-    """(D, H, W, ...) -> its H + W - 1 diagonals (D, L, ...): those of the columns of the paper's skewed map, each row
-    one further to the right than the row above it, that lie in the image."""
+    """(D, H, W, ...) -> its H + W - 1 diagonals (D, L, ...): what of the paper's skewed columns lies in the image."""
     order, lengths = diagonals(x.shape[1], x.shape[2], x.device)
     return list(x.flatten(1, 2).index_select(1, order).split(lengths, 1))
 
@@ -145,9 +141,8 @@ class PixelRNNNet(nn.Module):
 
 
 class LSTMAtPixel:
-    """A `DiagonalBiLSTM` at one pixel after the other. A pixel is visited once per colour, each time with more of its
-    input known; later pixels see its last state. From the right the LSTM runs when a row is whole, for the row below.
-    """
+    """A `DiagonalBiLSTM` at one pixel after the other, which is visited once per colour, each time with more of its
+    input known. From the right the LSTM runs when a row is whole, for the row below."""
 
     def __init__(self, lstm: DiagonalBiLSTM, n: int, height: int, width: int):
         self.input_to_state = lstm.input_to_state.at_pixel(n, height, width)

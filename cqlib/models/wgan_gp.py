@@ -10,8 +10,7 @@ with x' on segments between images and samples.
 Deviations:
 - The code's default uses labels (its 8.42); the table's 7.9 is the unconditional model, with both switches off.
 - The code normalises samples by the statistics of their batch; here running statistics do that in evaluation.
-- Nets for 48 pixels are those of the port mimicry, which are SNGAN's without spectral normalisation; the paper has
-  none. For 64 pixels they are made the same way.
+- Nets for 48 and 64 pixels, for which the paper has none, are SNGAN's without spectral normalisation, as in mimicry.
 """
 
 from dataclasses import dataclass, replace

@@ -17,6 +17,7 @@ Deviations:
 - 3x3 stem and output at full resolution, widths that may grow with depth, 1x1 convolutions on skips where they
   change. The reference has `stem` 2 and equal widths.
 - Doubling the resolution is a 4x4 transposed convolution, which covers pixels evenly (the reference: 3x3).
+- No deterministic output from the last bottom-up block, which nothing would read.
 """
 
 import math
