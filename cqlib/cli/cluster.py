@@ -141,14 +141,12 @@ def _resources(task: Task) -> dict[str, float]:
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    memory = task.resources.memory_bytes
     wanted = os.environ.get("CQLIB_DEVICE") != "cpu" and any(node.get("GPU") for node in nodes)
-    gpus = task.resources.gpus if wanted else 0
-    needed = {"CPU": 1, "memory": memory, "GPU": gpus}
+    gpus = task.gpus if wanted else 0
+    needed = {"CPU": 1, "memory": task.memory_bytes, "GPU": gpus}
     if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
         more = f", {gpus:g} GPU" if gpus else ""
-        raise UserError(f"no node of the cluster has 1 CPU, {megabytes(memory)} of memory{more}")
-    return {"num_cpus": 1, "num_gpus": gpus, "memory": memory}
+        raise UserError(f"no node of the cluster has 1 CPU, {megabytes(task.memory_bytes)} of memory{more}")
 
 
 def _outcome(ref: Any, task: Task, stop: StopRequest) -> Outcome:

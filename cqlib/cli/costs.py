@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from cqlib.cli.tasks import Resources, Task, run_tasks
+from cqlib.cli.tasks import Task, run_tasks
 from cqlib.experiments.experiment import Experiment
 from cqlib.experiments.record import Record
 from cqlib.models.frozen_decoder import FrozenDecoder
@@ -24,14 +24,9 @@ from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.stop import StopRequest
 from cqlib.util.text import counted, duration, megabytes
 
-NEEDS = {
-    "smoke": Resources(2**30, 0.25),
-    "quick": Resources(3 * 2**29, 0.25),
-    "study": Resources(4 * 2**30, 0.25),
-    "paper": Resources(8 * 2**30, 1.0),
-}
-"""What a cluster keeps free for a run of a profile: more memory than any published run took; four nets that are small
-share a card."""
+NEEDS = {"smoke": (2**30, 0.25), "quick": (3 * 2**29, 0.25), "study": (4 * 2**30, 0.25), "paper": (8 * 2**30, 1.0)}
+"""What a cluster keeps free for a run of a profile: bytes of memory, more than any published run took, and a share of a
+GPU: four nets that are small share one."""
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,7 @@ def device(text: str) -> str:
 
 
 def set_environment(options: argparse.Namespace) -> None:
-    """Hand the device and the wish for TensorBoard to all that this process does and starts; before torch is loaded,
-    which MPS's way out to the CPU needs."""
+    """Pass the device and the wish for TensorBoard on, to children too; before torch is loaded, for MPS's fallback."""
     os.environ |= {"CQLIB_DEVICE": options.device} if getattr(options, "device", None) else {}
     os.environ |= {"CQLIB_TENSORBOARD": "1"} if getattr(options, "tensorboard", False) else {}
     if os.environ.get("CQLIB_DEVICE") == "mps":

@@ -177,8 +177,7 @@ def mathml(latex: str, display: str = "inline") -> str:
 
 
 def page(notebook: nbformat.NotebookNode, folder: Path | str, name: str) -> str:
-    """The page of an executed notebook, without its cells for Colab. `folder`: where the images that its Markdown names
-    lie."""
+    """The page of an executed notebook, without its cells for Colab; images that its Markdown names are in `folder`."""
     shown = [cell for cell in notebook.cells if "colab" not in cell.metadata.get("tags", [])]
     notebook = nbformat.from_dict({**notebook, "cells": shown})
     template = (TEMPLATES / "executed.html.j2").read_text()

@@ -36,8 +36,7 @@ RECORDS = PUBLISHED / "records"
 
 
 class Plan(NamedTuple):
-    """What to do: experiments, each once, and notebooks by file; how many more are finished, and a failure per data set
-    that cannot be loaded."""
+    """Experiments and notebooks to run, each once; how many more are finished; a failure per absent data set."""
 
     experiments: tuple[Experiment, ...]
     notebooks: tuple[Path, ...]
@@ -115,7 +114,7 @@ def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
     data_dir = local_folder(opts.data_dir)  # a node of a cluster has another environment
     common = {"runs_dir": opts.runs_dir, "data_dir": data_dir, "feature_weights": opts.feature_weights}
     train = "cqlib.cli.tasks:train_row"
-    tasks = [Task(e.title, train, {"e": e, **common}, e.cost, NEEDS[e.profile]) for e in experiments]
+    tasks = [Task(e.title, train, {"e": e, **common}, e.cost, *NEEDS[e.profile]) for e in experiments]
     return sorted(tasks, key=lambda task: -task.cost)
 
 
@@ -142,8 +141,7 @@ def show(opts: Options, stop: StopRequest) -> int:
 
 
 def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
-    """One task per notebook whose inputs are not those of its last run. Every notebook declares these parameters, and
-    `train` where it can train."""
+    """One task per notebook whose inputs are not those of its last run; all declare these parameters, some `train`."""
     from cqlib.cli.papermill import Job, declared
 
     parameters = {

@@ -29,22 +29,16 @@ Status = Literal["done", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
-class Resources:
-    """What a cluster keeps free for a task beside a core: bytes of memory, a share in (0, 1] of a GPU if it has any."""
-
-    memory_bytes: int = 0
-    gpus: float = 1.0
-
-
-@dataclass(frozen=True)
 class Task:
-    """A call of `function` ("module:name") with `argument`; a text that it returns is the outcome's message."""
+    """A call of `function` ("module:name") with `argument`; a text that it returns is the outcome's message. A cluster
+    keeps free for it, beside a core, bytes of memory and a share in (0, 1] of a GPU, if it has any."""
 
     name: str
     function: str
     argument: Any
     cost: float = 1.0  # the expected share of the time
-    resources: Resources = Resources()
+    memory_bytes: int = 0
+    gpus: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -114,8 +114,7 @@ class Experiment:
 def experiment(
     row: str, profile: str = "quick", data: str | None = None, seed: int = 0, changes: Changes | None = None
 ) -> Experiment:
-    """The experiment for a row of the tables, with changes to its recipe; UsageError for a name, a seed or a change
-    that is none."""
+    """The experiment for a row of the tables, with `changes` to its recipe. UsageError where one of these is wrong."""
     check_row(row)
     check_profile(profile)
     data = data or default_data(row, profile)[0]

@@ -113,14 +113,12 @@ def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[
         return None
     same = state.pop("data", None) == data or data is None
     same &= state.pop("training_hash", None) == e.training_hash
-    state.setdefault("device", "a device that was not noted")  # by earlier versions
     whole = state.keys() == STORED.keys() and all(isinstance(state[key], kind) for key, kind in STORED.items())
     return state if same and whole else None
 
 
 def load_weights(system: System, weights: dict[str, Tensor], path: Path) -> None:
-    """Load the weights that were found at `path`; published ones have no critic. UserError where they are not those of
-    this system."""
+    """Load the weights found at `path`; published ones have no critic. UserError where they are of another system."""
     if not any(name.startswith("critic.") for name in weights):
         system.critic = None
     try:

@@ -91,8 +91,7 @@ def check_data(name: str) -> str:
 
 
 def check_target(name: str) -> str:
-    """`name` if `--only` takes it: `all`, a row, a notebook by short name or stem, an ablation or `ablations`; else
-    UsageError."""
+    """`name` if `--only` takes it (`all`, a row, a notebook or its stem, an ablation, `ablations`); else UsageError."""
     books = notebooks()
     stems = (file.stem for file in books.values())
     return _check("name", ["all", *books, *stems, *ROWS, "ablations", *ablations.BY_NAME], name)
@@ -126,8 +125,7 @@ def short_label(row: str) -> str:
 
 
 def marks(rows: Collection[str]) -> dict[str, int]:
-    """Short label -> its number in `plots.mark`: a system has the same colour and marker everywhere, whatever it is
-    called in a table."""
+    """Short label -> its number in `plots.mark`: the same for a system everywhere, whatever a table calls it."""
     systems = list(dict.fromkeys(map(paper.canonical, ROWS)))
     numbers = {system: number for number, system in enumerate(systems)}
     return {short_label(row): numbers.get(paper.canonical(row), len(numbers)) for row in rows}

@@ -65,8 +65,7 @@ def run(
     changes: Changes | None = None,
     **options: Any,
 ) -> Record:
-    """`run_experiment` for a row of the tables, with changes to its recipe, {"system.quality_weight": 25.0}.
-    UsageError for a wrong name or change."""
+    """`run_experiment` for a row of the tables, with `changes` such as {"system.quality_weight": 25.0}. UsageError."""
     return run_experiment(experiment(row, profile, data, seed, changes), **options)
 
 
@@ -221,16 +220,14 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
 
 
 def _kept(record: Record, features: Features) -> dict[str, Metric]:
-    """What stays beside new scores on `features`: those on others, but on other Inception weights, for they bear the
-    same names."""
+    """What stays beside new scores: those on other features, but on other Inception weights, which are named alike."""
     if features.name != "inception":
         return dict(record.metrics)
     return {name: metric for name, metric in record.metrics.items() if UNKNOWN_WEIGHTS not in metric.protocol}
 
 
 def logged(log: Path) -> list[dict[str, Any]]:
-    """The lines of a training's log, thinned to what a record's curve shows. Empty when it is lost or damaged: all else
-    is measured on the weights."""
+    """The lines of a training's log, thinned to a record's curve; empty when it is lost or damaged."""
     try:
         lines = [json.loads(line) for line in log.read_text().splitlines()]
     except (OSError, ValueError):

@@ -18,8 +18,7 @@ KEPT_LOGS = 20
 
 
 def set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path, tell: Callable[[str], None]) -> None:
-    """A folder that holds another experiment (an older version's recipe), or one on other data, is moved to
-    `runs_dir`/stale, not lost; `tell` gets a line that says so."""
+    """Move a folder that holds another experiment (an older recipe), or other data, to `runs_dir`/stale; `tell` so."""
     mark = folder / "experiment.json"
     wanted = {"training_hash": e.training_hash, "data": data}
     content = json.dumps({**wanted, "config": e.config}, indent=1)

@@ -130,11 +130,16 @@ MODULE = [
 
 
 @pytest.mark.parametrize(("arguments", "line"), MODULE, ids=[" ".join(a) or "none" for a, _ in MODULE])
-def test_python_m_cqlib_refuses_in_one_line(tmp_path, arguments, line):
-    done = call(sys.executable, "-m", "cqlib", *arguments, cwd=tmp_path)
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.count("\n") == 1 and line in done.stderr
+def test_a_command_refuses_in_one_line(tmp_path, monkeypatch, capsys, arguments, line):
+    monkeypatch.chdir(tmp_path)
+    code, error = refused(capsys, *arguments)
+    assert code == 2 and error.startswith("python -m cqlib: ") and line in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_python_m_cqlib_refuses_in_one_line(tmp_path):
+    done = call(sys.executable, "-m", "cqlib", *MODULE[1][0], cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and MODULE[1][1] in done.stderr
 
 
 def refused(capsys, *arguments: str, main=cli.main) -> tuple[int, str]:

@@ -23,7 +23,7 @@ from ray.cluster_utils import Cluster  # noqa: E402
 
 from cqlib.cli import cluster, cluster_nodes, options  # noqa: E402
 from cqlib.cli import run_all as suite  # noqa: E402
-from cqlib.cli.tasks import Listener, Outcome, Resources, Task  # noqa: E402
+from cqlib.cli.tasks import Listener, Outcome, Task  # noqa: E402
 from cqlib.experiments import run  # noqa: E402
 from cqlib.experiments.experiment import experiment  # noqa: E402
 from cqlib.experiments.record import Record  # noqa: E402
@@ -174,7 +174,7 @@ def test_handlers_of_signals_stay_and_the_suite_chooses_the_cluster(nodes, child
 def test_failures_stops_and_what_no_node_has(nodes, children):
     with cluster_nodes.connected(nodes.address):
         tasks = [Task(name, "child:main", name) for name in ("fine", "fails")]
-        tasks.append(Task("large", "child:main", "fine", resources=Resources(memory_bytes=2**50)))
+        tasks.append(Task("large", "child:main", "fine", memory_bytes=2**50))
         outcomes = go(children, tasks)
         assert {name: outcome.status for name, outcome in outcomes.items()} == {
             "fine": "done", "fails": "failed", "large": "failed",

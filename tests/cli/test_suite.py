@@ -199,7 +199,7 @@ def test_rows_say_what_they_need_and_where_their_data_is(tmp_path, books, monkey
     monkeypatch.setenv("CQLIB_DATA", str(tmp_path))
     given = chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke")
     (task,) = suite.row_tasks(given, [experiment("table1/vae", "smoke")])
-    assert task.resources.memory_bytes == 2**30 and 0 < task.resources.gpus < 1
+    assert task.memory_bytes == 2**30 and 0 < task.gpus < 1
     assert task.argument["data_dir"] == tmp_path
     read = [experiment("table1/vae", "smoke", data) for data in ("photos10", "npz:cats.npz")]
     assert suite._files_read(read, given) == [tmp_path / "cats.npz"]
