@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.comparison import Ratio, installed
-from cqlib.cli import cluster, cluster_nodes, tasks
+from cqlib.cli import cluster_nodes, tasks
 from cqlib.cli.tasks import Outcome, Task, thread_limits
 from cqlib.experiments.experiment import Experiment, experiment
 from cqlib.experiments.paper import TABLE1
@@ -89,6 +89,8 @@ def nodes(count: int) -> Iterator[str]:
 def on_cluster(count: int) -> float:
     """On so many nodes; Ray's own start is not counted."""
     with nodes(count) as address, cluster_nodes.connected(address):
+        from cqlib.cli import cluster
+
         return seconds(lambda todo, logs: cluster.run_tasks(todo, stop=StopRequest(), logs=logs))
 
 

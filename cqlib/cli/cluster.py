@@ -1,5 +1,5 @@
 """Rows on a Ray cluster (extra `cluster`), which all see the runs folder: where a node is lost, Ray starts its tasks on
-another, and each resumes from its checkpoint. One actor, the board, carries progress and the request to stop."""
+another, and each resumes from its checkpoint. An actor, the board, carries progress and the request to stop."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import ray
 
 from cqlib.cli.cluster_nodes import ANSWER, on
 from cqlib.cli.tasks import GRACE, Listener, Outcome, Task, thread_limits
@@ -47,8 +49,6 @@ class _Board:
 
 def _run(task: Task, logs: Path, board: Any, environment: dict[str, str]) -> Outcome:
     """One task on a node, in a child process; about once a second it reports its progress and hears whether to stop."""
-    import ray
-
     class Share(Listener):
         done = 0.0
 
@@ -91,8 +91,6 @@ def run_tasks(
 ) -> list[Outcome]:
     """As `cqlib.cli.tasks.run_tasks`, but each task runs where the cluster has its resources, at most `jobs` at a time
     (None: as many as there is room for). Names of tasks differ."""
-    import ray
-
     listener = listener or Listener()
     board: Any = ray.remote(_Board).options(**on(ray.get_runtime_context().get_node_id())).remote()
     run, waiting, outcomes = ray.remote(_run), list(tasks), []
@@ -138,8 +136,6 @@ def run_tasks(
 
 def _resources(task: Task) -> dict[str, float]:
     """What Ray is to keep free for a task. UserError when no node will ever have it."""
-    import ray
-
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     wanted = os.environ.get("CQLIB_DEVICE") != "cpu" and any(node.get("GPU") for node in nodes)
     gpus = task.gpus if wanted else 0
@@ -147,11 +143,10 @@ def _resources(task: Task) -> dict[str, float]:
     if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
         more = f", {gpus:g} GPU" if gpus else ""
         raise UserError(f"no node of the cluster has 1 CPU, {megabytes(task.memory_bytes)} of memory{more}")
+    return {"num_cpus": 1, "num_gpus": gpus, "memory": task.memory_bytes}
 
 
 def _outcome(ref: Any, task: Task, stop: StopRequest) -> Outcome:
-    import ray
-
     try:
         return ray.get(ref)
     except ray.exceptions.TaskCancelledError:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cqlib.cli import cluster, cluster_nodes, options
+from cqlib.cli import cluster_nodes, options
 from cqlib.cli.options import Options
 from cqlib.cli.progress import Progress
 from cqlib.cli.tasks import Outcome, Task, run_tasks, slots
@@ -166,6 +166,8 @@ def work(tasks: Sequence[Task], opts: Options, stop: StopRequest) -> list[Outcom
         return []
     with closing(Progress(tasks)) as progress:
         if opts.cluster is not None:
+            from cqlib.cli import cluster
+
             return cluster.run_tasks(tasks, opts.jobs, stop=stop, logs=_logs(opts), listener=progress)
         return run_tasks(tasks, slots(opts.jobs), stop=stop, logs=_logs(opts), listener=progress)
 

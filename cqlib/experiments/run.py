@@ -20,7 +20,7 @@ import torch
 
 from cqlib.data.grids import grid_png
 from cqlib.experiments.experiment import Experiment, experiment
-from cqlib.experiments.load import RUNS, load_data
+from cqlib.experiments.load import RECORD, RUNS, load_data
 from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, write_record
 from cqlib.experiments.run_folder import LOCK, of_training, set_stale_aside, tidy, tidy_finished
 from cqlib.experiments.stages import Stages, fingerprint
@@ -50,7 +50,7 @@ LOG = "training.jsonl"
 def finished(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
     """The record of a finished run of exactly this experiment, or None."""
     try:
-        record = read_record(Path(runs_dir) / e.folder / "record.json")
+        record = read_record(Path(runs_dir) / e.folder / RECORD)
     except (OSError, ValueError):
         return None
     return record if record.status == "done" and record.config_hash == e.config_hash else None
@@ -213,7 +213,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
         notes=stages.notes,
         curve=curve,
     )
-    write_record(record, folder, "record.json")
+    write_record(record, folder, RECORD)
     write_scalars(folder / "tensorboard" / "curves", ((name, *point) for name in curve for point in curve[name]))
     tidy_finished(folder)
     return record

@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from cqlib.experiments.experiment import Experiment
 from cqlib.util.files import move, remove_leftovers, write_atomic
@@ -22,7 +21,7 @@ def set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path, tell
     mark = folder / "experiment.json"
     wanted = {"training_hash": e.training_hash, "data": data}
     content = json.dumps({**wanted, "config": e.config}, indent=1)
-    if mark.exists() and _mark(mark) != wanted:
+    if mark.exists() and not _says(mark, wanted):
         stale = runs_dir / "stale"
         stale.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=stale))
@@ -34,13 +33,11 @@ def set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path, tell
     write_atomic(mark, content)
 
 
-def _mark(path: Path) -> dict[str, Any] | None:
-    """What a run's folder says it holds; None when that cannot be read."""
-    try:
-        found = json.loads(path.read_text())
-        return {"training_hash": found["training_hash"], "data": found["data"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _says(mark: Path, wanted: dict[str, str]) -> bool:
+    """Whether the mark of a run's folder can be read, and it holds what is wanted."""
+    with suppress(OSError, ValueError, AttributeError):
+        return wanted.items() <= json.loads(mark.read_text()).items()
+    return False
 
 
 def tidy(folder: Path, runs_dir: Path) -> None:

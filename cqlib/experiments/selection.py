@@ -10,7 +10,7 @@ from cqlib.experiments.load import RUNS, ModelAndData, find_model
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import default_data
-from cqlib.experiments.run import finished, run_experiment
+from cqlib.experiments.run import run_experiment
 from cqlib.experiments.variants import Changes
 from cqlib.util.errors import UserError
 
@@ -61,7 +61,7 @@ class Selection:
             if canonical(r.row) in order and asked and r.data.name in (self.data or [r.data.name]):
                 with suppress(UserError):  # of a data set that no longer exists
                     e = experiment(r.row, r.profile, r.data.name, r.seed, self.changes)
-                    records += filter(None, [finished(e, self.runs_dir) if e.folder == r.folder else None])
+                    records += [r] if r.status == "done" and r.config_hash == e.config_hash else []
         return sorted(records, key=lambda record: (order[canonical(record.row)], record.seed))
 
     def find(self, required: Collection[str] = ()) -> dict[str, ModelAndData]:
