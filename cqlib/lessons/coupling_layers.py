@@ -6,7 +6,7 @@ Of one: y1 = x1, y2 = t(x1) + s(x1) x2, dy/dx = [[I, 0], [dy2/dx1, diag(s(x1))]]
 
 import math
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +16,12 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn.functional import pad, pixel_unshuffle
 
-from cqlib.nets.coupling import (
-    MAX_LOG_SCALE,
-    Coupling,
-    CouplingNet,
-    FlowConfig,
-    RealNVP,
-    join_channels,
-    join_checkerboard,
-    split_checkerboard,
-)
+from cqlib.nets import coupling
+from cqlib.nets.coupling import MAX_LOG_SCALE, join_checkerboard
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.report import plots
 from cqlib.report.cells import bare, heat, legend, picture, stretched, subplots
+from cqlib.util.text import counted
 
 KEPT, CHANGED = plots.SERIES[0], plots.SERIES[1]
 SMALL = (1, 4, 4)
@@ -36,15 +29,15 @@ SMALL = (1, 4, 4)
 
 
 @torch.no_grad()
-def random_flow(couplings: int, channels: int = 1, *, blocks: int = 1, scales: int = 1) -> RealNVP:
+def random_flow(couplings: int, channels: int = 1, *, blocks: int = 1, scales: int = 1) -> coupling.RealNVP:
     """f with random weights from a fixed seed, away from its initialisation (s = 1, t near 0): |ln s| and |t| of about
     1, as after training. In fp64 and in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        flow = RealNVP(channels, FlowConfig(couplings, 16, blocks, scales))
+        flow = coupling.RealNVP(channels, coupling.FlowConfig(couplings, 16, blocks, scales))
     generator = torch.Generator().manual_seed(0)
     for net in flow.modules():
-        if isinstance(net, CouplingNet):
+        if isinstance(net, coupling.CouplingNet):
             for p in net.parameters():
                 p.add_(0.1 * torch.randn(p.shape, generator=generator))
             net.scale.fill_(1.0)
@@ -57,9 +50,6 @@ def random_image(shape: tuple[int, int, int] = SMALL, seed: int = 3) -> Tensor:
     return torch.rand(1, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
 
 
-# --- partition, keep and transform ---------------------------------------------------------------------------
-
-
 def masks() -> HTML:
     """The three ways to partition 16 pixels: a checkerboard, its complement, and channels of a squeezed image."""
     numbers = torch.arange(1, 17).double().view(1, 1, 4, 4)
@@ -69,7 +59,7 @@ def masks() -> HTML:
         "checkerboard, 1st layer": (numbers[0, 0], join_checkerboard(zero, one)[0, 0]),
         "checkerboard, 2nd layer": (numbers[0, 0], join_checkerboard(one, zero)[0, 0]),
         "squeezed: 4 channels": (apart.reshape(6, 6)[:5, :5], (torch.arange(5) > 2)[:, None].expand(5, 5)),
-        "channels, in the image": (numbers[0, 0], join_channels(zero, one)[0, 0]),
+        "channels, in the image": (numbers[0, 0], coupling.join_channels(zero, one)[0, 0]),
     }
     with subplots(8.6, 2.5, 1, len(panels)) as (figure, axes):
         for ax, (title, (cells, changed)) in zip(axes, panels.items(), strict=True):
@@ -89,25 +79,22 @@ def masks() -> HTML:
 
 
 @torch.no_grad()
-def transform_board(images: Tensor, n: int = 9) -> HTML:
-    """n images uint8 (N, 3, S, S): what a coupling keeps of them, t and s of the other half, and y."""
-    x = to_signed(images[:n]).double()
-    coupling = cast(Coupling, random_flow(1, x.shape[1]).couplings[0])
-    x1, x2 = split_checkerboard(x)
-    t, log_s = coupling.net(x1)
+def transform_board(images: Tensor) -> HTML:
+    """The first nine of the images uint8 (N, 3, S, S): what a coupling keeps of them, t and s of the rest, and y."""
+    x = to_signed(images[:9]).double()
+    layer: Any = random_flow(1, channels=3).couplings[0]
+    x1, x2 = coupling.split_checkerboard(x)
+    t, log_s = layer.net(x1)
     grey = torch.zeros_like(x1)
     board = {
         "x": to_uint8(x),
         "x₁, kept": to_uint8(join_checkerboard(x1, grey)),
         "t(x₁)": stretched(join_checkerboard(grey, t), 1.5),
         "ln s(x₁)": stretched(join_checkerboard(grey, log_s), 1.5),
-        "y": to_uint8(join_checkerboard(x1, coupling(x1, x2)[0])),
+        "y": to_uint8(join_checkerboard(x1, layer(x1, x2)[0])),
     }
     alt = "Images, their kept pixels, shift and log-scale of the others, and y, in which every second pixel changed"
-    return picture(plots.sample_board({"": board}, columns=round(n**0.5)), alt)
-
-
-# --- Jacobians -----------------------------------------------------------------------------------------------
+    return picture(plots.sample_board({"": board}, columns=3), alt)
 
 
 def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -124,7 +111,7 @@ def log_abs_det(matrix: Tensor) -> float:
 def in_order(matrix: Tensor) -> Tensor:
     """A Jacobian (16, 16) of `SMALL` images with x1, the pixels of even row + column, before x2 in rows and columns."""
     index = torch.arange(16).view(1, *SMALL)
-    order = torch.cat([group.flatten() for group in split_checkerboard(index)])
+    order = torch.cat([group.flatten() for group in coupling.split_checkerboard(index)])
     return matrix[order][:, order]
 
 
@@ -141,7 +128,7 @@ def triangle() -> HTML:
 
 def composition() -> HTML:
     """The Jacobians of 1, 2 and 3 alternating couplings on 16 pixels, x1 before x2."""
-    matrices = {_count(k): in_order(_of_couplings(k)) for k in (1, 2, 3)}  # each flow begins with the one before
+    matrices = {counted(k, "coupling"): in_order(_of_couplings(k)) for k in (1, 2, 3)}  # each begins with the former
     alt = "Jacobians after one, two and three couplings: the empty block of the first is filled by the second"
     return _matrices(matrices, alt)
 
@@ -149,10 +136,6 @@ def composition() -> HTML:
 def _of_couplings(k: int) -> Tensor:
     f = random_flow(k)
     return jacobian(lambda v: f(v)[0], random_image()[0])
-
-
-def _count(k: int) -> str:
-    return f"{k} coupling{'s' if k > 1 else ''}"
 
 
 def _matrices(matrices: Mapping[str, Tensor], alt: str) -> HTML:
@@ -173,29 +156,25 @@ def _matrices(matrices: Mapping[str, Tensor], alt: str) -> HTML:
     return picture(figure, alt)
 
 
-def influence(size: int = 16) -> HTML:
+def influence() -> HTML:
     """Which pixels of x one pixel of y depends on: |dy/dx| summed over colours, after 1, 2 and 3 couplings and with two
     scales. The nets have no residual blocks: their receptive field is a 3x3 convolution of packed pixels."""
-    x = random_image((3, size, size), seed=1)
-    flows = {_count(k): random_flow(k, 3, blocks=0) for k in (1, 2, 3)}
+    x = random_image((3, 16, 16), seed=1)
+    flows = {counted(k, "coupling"): random_flow(k, 3, blocks=0) for k in (1, 2, 3)}
     flows["2 scales"] = random_flow(3, 3, blocks=0, scales=2)
-    row, column = size // 2, size // 2 + 1  # changed by the first coupling
     with subplots(8.6, 2.4, 1, len(flows)) as (figure, axes):
         counts = []
         for ax, (title, f) in zip(axes, flows.items(), strict=True):
             v = x.clone().requires_grad_()
-            (gradient,) = torch.autograd.grad(f(v)[0][0, 0, row, column], v)
+            (gradient,) = torch.autograd.grad(f(v)[0][0, 0, 8, 9], v)  # a pixel that the first coupling changes
             strength = gradient[0].abs().sum(0)
             shown = np.ma.masked_equal(strength.numpy(), 0.0)
             image = ax.imshow(shown / shown.max(), norm=LogNorm(1e-3, 1.0), interpolation="none")
             ax.set_title(title)
             bare(ax)
-            counts.append(f"{title}: {int((strength > 0).sum())} of {size * size}")
+            counts.append(f"{title}: {int((strength > 0).sum())} of {strength.numel()}")
         figure.colorbar(image, ax=list(axes), label="|∂y / ∂x|, largest = 1", shrink=0.85)
     return picture(figure, f"How many pixels of x one pixel of y depends on. {'; '.join(counts)}")
-
-
-# --- bounded scales ------------------------------------------------------------------------------------------
 
 
 def round_trip_error(log_s: float, dtype: torch.dtype) -> float:
@@ -213,12 +192,11 @@ def bound_and_errors() -> HTML:
         left.plot(r, r, "--", color=plots.INK, label="no bound")
         left.plot(r, MAX_LOG_SCALE * (r / MAX_LOG_SCALE).tanh(), color=plots.SERIES[0], label="ln s = 4 tanh(r / 4)")
         left.set(xlabel="output of the net, r", ylabel="log-scale ln s", ylim=(-10, 10))
-        for dtype, colour in ((torch.float32, plots.SERIES[1]), (torch.float64, plots.SERIES[0])):
-            label = f"fp{torch.finfo(dtype).bits}"
+        for label, dtype, k in (("fp32", torch.float32, 1), ("fp64", torch.float64, 0)):
             errors = [max(round_trip_error(s, dtype), 1e-17) for s in scales.tolist()]
-            right.plot(scales, errors, color=colour, label=label)
+            right.plot(scales, errors, color=plots.SERIES[k], label=label)
             rounding = torch.finfo(dtype).eps * (-scales).exp().clamp(min=1)
-            right.plot(scales, rounding, ":", color=colour, label=f"{label}: ε max(1, |t| / s)")
+            right.plot(scales, rounding, ":", color=plots.SERIES[k], label=f"{label}: ε max(1, |t| / s)")
         right.axvspan(-MAX_LOG_SCALE, MAX_LOG_SCALE, color=plots.FAINT, alpha=0.25, linewidth=0)
         right.set(yscale="log", ylim=(1e-17, 1e2), xlabel="log-scale ln s (grey: within the bound)")
         right.set_ylabel("largest error of x₂")

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from IPython.display import HTML
-from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
@@ -67,7 +66,8 @@ def inverse_steps(flow: Flow, y: Tensor) -> list[Tensor]:
 def inverse_board(flow: Flow) -> HTML:
     """Draws y of the Gaussian and a square grid, and both after the inverse of each coupling: the last panel is x."""
     y = torch.randn(1200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    lines = _grid_lines()
+    a, b = torch.meshgrid(torch.linspace(-2.4, 2.4, 9), torch.linspace(-2.4, 2.4, 150), indexing="ij")
+    lines = torch.cat([torch.stack([b, a], -1), torch.stack([a, b], -1)]).double()  # 9 across, then 9 upwards
     points, grids = inverse_steps(flow, y), inverse_steps(flow, lines.view(-1, 2))
     last, columns = len(points) - 1, math.ceil(len(points) / 2)
     with subplots(2.15 * columns, 4.6, 2, columns) as (figure, axes):
@@ -75,23 +75,13 @@ def inverse_board(flow: Flow) -> HTML:
             for half, colour in zip(grid.view(lines.shape).chunk(2), plots.SERIES, strict=False):
                 ax.add_collection(LineCollection(list(half.numpy()), colors=colour, linewidths=0.6))
             ax.scatter(*some.T, s=1.5, color=plots.INK, linewidth=0, alpha=0.6)
-            ax.set_title({0: "y, Gaussian", last: "x, the moons"}.get(k, f"coupling {len(points) - k} undone"))
-            _frame(ax, 1.1 if k == last else 1.15 * float(some.abs().quantile(0.995)))
+            side = 1.1 if k == last else 1.15 * float(some.abs().quantile(0.995))
+            title = {0: "y, Gaussian", last: "x, the moons"}.get(k, f"coupling {len(points) - k} undone")
+            ax.set(title=title, xlim=(-side, side), ylim=(-side, side), aspect="equal")
+            ax.xaxis.set_major_locator(MaxNLocator(3))
+            ax.yaxis.set_major_locator(MaxNLocator(3))
+            ax.grid(False)
         for ax in axes.flat[len(points) :]:
             ax.set_axis_off()
     alt = "A square grid under Gaussian points, bent and stretched coupling by coupling until the points are two moons"
     return picture(figure, alt)
-
-
-def _grid_lines(n: int = 9, reach: float = 2.4, points: int = 150) -> Tensor:
-    """(2 n, points, 2): n lines along the first coordinate, then n along the second."""
-    along, across = torch.linspace(-reach, reach, points).double(), torch.linspace(-reach, reach, n).double()
-    a, b = torch.meshgrid(across, along, indexing="ij")
-    return torch.cat([torch.stack([b, a], -1), torch.stack([a, b], -1)])
-
-
-def _frame(ax: Axes, side: float) -> None:
-    ax.set(xlim=(-side, side), ylim=(-side, side), aspect="equal")
-    ax.grid(False)
-    ax.xaxis.set_major_locator(MaxNLocator(3))
-    ax.yaxis.set_major_locator(MaxNLocator(3))

@@ -28,12 +28,8 @@ ROWS = ("table1/cq-f", "table1/vae-f")
 """The systems with f of Table 1; the lesson is about the first."""
 PAIRS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f")
 """Those rows, each after its row without f."""
-Conditionals = Mapping[int, Any]
-"""The notebook's draws of p(x|z) by the index of the test image: `x` (n, C, S, S), `centre` (C, S, S), and the
-covariances (D, D) `covariance` and `linear_covariance`."""
 OfImages = Mapping[int, Tensor]
-"""By the index of the test image: df/dx (D, D); its singular values (D,), the largest first; or the directions of image
-space that these stretch, (D, C, S, S)."""
+"""By the index of the test image."""
 
 
 def models_with_f(chosen: Selection, images: Dataset) -> dict[str, ModelAndData]:
@@ -46,9 +42,6 @@ def reconstructions(models: Mapping[str, ModelAndData], images: Dataset) -> dict
     """Label -> the test images as that model reconstructs them."""
     decoders = decoders_of(list(models), models)
     return {label: residuals.reconstruct(decoder, images.test.images) for label, decoder in decoders.items()}
-
-
-# --- image space and feature space ---------------------------------------------------------------------------
 
 
 def _draw(mean: Tensor, log_sigma: Tensor, generator: torch.Generator) -> Tensor:
@@ -92,9 +85,6 @@ def residual_correlations(seen: Mapping[str, Reconstruction]) -> HTML:
     return picture(figure, f"Residuals over distance. {'; '.join(words)}")
 
 
-# --- all images of one code ----------------------------------------------------------------------------------
-
-
 def images_by_contrast(of: Reconstruction) -> list[int]:
     """Three test images of low, medium and high contrast within a colour, among the first 100; the last of them alone
     where images are so large that a Jacobian takes minutes."""
@@ -103,12 +93,12 @@ def images_by_contrast(of: Reconstruction) -> list[int]:
     return [int(contrast.argsort()[int(share * (len(contrast) - 1))]) for share in shares]
 
 
-def pixel_correlations(conditionals: Conditionals, of: Reconstruction, channel: int = 1) -> HTML:
-    """For each image: it, a draw, the noise's standard deviation, and the correlation of the middle pixel's green with
-    the green of all others: by draws, and to first order. Under independent pixels the last two would be a single
-    dot."""
-    size, rows = of.x.shape[-1], len(conditionals)
-    middle = (channel * size + size // 2) * size + size // 2
+def pixel_correlations(conditionals: Mapping[int, Any], of: Reconstruction) -> HTML:
+    """For each test image by its index: it, a draw, the noise's standard deviation, and the correlation of the middle
+    pixel's green with the green of all others: by draws, and to first order. Under independent pixels the last two
+    would be a single dot. Draws are the notebook's: `x` (n, C, S, S), `centre` (C, S, S), two covariances (D, D)."""
+    size, rows, green = of.x.shape[-1], len(conditionals), 1
+    middle = (green * size + size // 2) * size + size // 2
     titles = ("image x", "f⁻¹(μ(z))", "a draw", "noise of x|z, sd", "correlation, draws", "J⁻¹ σ² J⁻ᵀ")
     limit = max(float(c.covariance.diagonal().max().sqrt()) for c in conditionals.values())
     with subplots(8.6, 1.3 * rows + 0.3, rows, len(titles), squeeze=False) as (figure, axes):
@@ -119,7 +109,7 @@ def pixel_correlations(conditionals: Conditionals, of: Reconstruction, channel: 
             row[3].imshow(deviation.mean(0), vmin=0, vmax=limit, interpolation="none")
             for ax, matrix in zip(row[4:], (c.covariance, c.linear_covariance), strict=True):
                 r = matrix[middle] / (matrix.diagonal() * matrix[middle, middle]).sqrt()
-                image = ax.imshow(r.view(c.centre.shape)[channel], cmap=SIGNED, vmin=-1, vmax=1, interpolation="none")
+                image = ax.imshow(r.view(c.centre.shape)[green], cmap=SIGNED, vmin=-1, vmax=1, interpolation="none")
             row[0].set_ylabel(f"image {i}")
         for ax in axes.flat:
             bare(ax)
@@ -131,11 +121,8 @@ def pixel_correlations(conditionals: Conditionals, of: Reconstruction, channel: 
     return picture(figure, alt)
 
 
-# --- what f stretches ----------------------------------------------------------------------------------------
-
-
 def spectrum(stretch: OfImages) -> HTML:
-    """The singular values of df/dx at some images, in order."""
+    """The singular values (D,) of df/dx at some images, the largest first."""
     lines = {f"image {i}": (range(1, len(values) + 1), values, plots.SERIES[5 + k], "", "-")
              for k, (i, values) in enumerate(stretch.items())}  # fmt: skip
     x, y = "direction, in the order of its stretching", "singular value of ∂f/∂x"
@@ -146,14 +133,15 @@ def spectrum(stretch: OfImages) -> HTML:
     return picture(figure, f"Singular values of the Jacobian of f, the largest first. {words}")
 
 
-def direction_board(directions: OfImages, n: int = 9) -> HTML:
-    """The n directions of image space that f stretches most, and the n that it shrinks most."""
+def direction_board(directions: OfImages) -> HTML:
+    """Of the directions (D, C, S, S) of image space the nine that f stretches most, and the nine that it shrinks most,
+    which are last."""
     board = {
-        "stretched most": {f"image {i}": stretched(each[:n]) for i, each in directions.items()},
-        "shrunk most": {f"image {i}": stretched(each[-n:].flip(0)) for i, each in directions.items()},
+        "stretched most": {f"image {i}": stretched(each[:9]) for i, each in directions.items()},
+        "shrunk most": {f"image {i}": stretched(each[-9:].flip(0)) for i, each in directions.items()},
     }
     alt = "Directions that f stretches are fine checks and colour differences; directions that it shrinks are smooth"
-    return picture(plots.sample_board(board, columns=round(n**0.5)), alt)
+    return picture(plots.sample_board(board, columns=3), alt)
 
 
 def waves(channels: int, size: int) -> tuple[Tensor, Tensor]:
@@ -172,8 +160,8 @@ def band_means(energy: Tensor, frequency: Tensor) -> list[float]:
 
 
 def frequency_gain(matrices: OfImages, of: Reconstruction) -> HTML:
-    """By spatial frequency: how much f enlarges a wave (mean over images), how large that wave is in the residuals of
-    test images, and the product, which is flat where f whitens."""
+    """By spatial frequency: how much f, of Jacobians (D, D), enlarges a wave (mean over images), how large that wave is
+    in the residuals of test images, and the product, which is flat where f whitens."""
     basis, frequency = waves(*of.x.shape[1:3])
     flat, residual = basis.flatten(1), of.image_residual.flatten(1).double()
     gains = torch.stack([(matrix @ flat.T).square().sum(0) for matrix in matrices.values()]).mean(0)
@@ -190,9 +178,6 @@ def frequency_gain(matrices: OfImages, of: Reconstruction) -> HTML:
     log_scale(figure.axes[0])
     words = f"gain {gain[0]:.2f} to {gain[-1]:.2f}, residual {size[0]:.2f} to {size[-1]:.2f}"
     return picture(figure, f"From low to high frequencies: {words}, product {product[0]:.2f} to {product[-1]:.2f}")
-
-
-# --- Table 1 -------------------------------------------------------------------------------------------------
 
 
 def scores(runs: RunSet) -> HTML:

@@ -48,13 +48,9 @@ class LinearDecoder:
         gain = torch.cholesky_solve(self.weights, self.marginal.scale_tril).T
         unit, zero = torch.eye(len(gain), dtype=gain.dtype), gain.new_zeros(len(gain))
         prior, error = MultivariateNormal(zero, unit), MultivariateNormal(zero, unit - gain @ self.weights)
-        drawn = self.prior(len(v), generator) @ error.scale_tril.T
+        drawn = torch.randn(len(v), len(gain), generator=generator, dtype=gain.dtype) @ error.scale_tril.T
         z = (v.flatten(1).double() - self.images.mean) @ gain.T + drawn
         return Inference(z, {}, prior.log_prob(z) - error.log_prob(drawn))
-
-    def prior(self, n: int, generator: Generator | None = None) -> Tensor:
-        """z ~ N(0, I), (n, k)."""
-        return torch.randn(n, self.weights.shape[1], generator=generator, dtype=torch.float64)
 
     def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """mu(z), and the log of each pixel's standard deviation: two of (N, C, H, W)."""

@@ -55,23 +55,18 @@ def reconstructions(decoders: Decoders, images: Dataset) -> dict[str, dict[str, 
     }
 
 
-# --- pictures ------------------------------------------------------------------------------------------------
-
-
 def _board(
-    decoders: Decoders, seen: Reconstructions, n: int, show: Callable[[Reconstruction, Tensor], dict[str, Tensor]]
+    decoders: Decoders, seen: Reconstructions, side: int, show: Callable[[Reconstruction, Tensor], dict[str, Tensor]]
 ) -> Figure:
-    """A row per decoder of what `show` makes of its first n test images and of draws of its noise."""
-    board = {}
-    for label, decoder in decoders.items():
-        of = seen[label]["test"].first(n)
-        board[label] = show(of, model_noise(decoder, of))
-    return plots.sample_board(board, columns=round(n**0.5))
+    """A row per decoder of what `show` makes of its first side^2 test images and of draws of its noise."""
+    firsts = {label: seen[label]["test"].first(side**2) for label in decoders}
+    board = {label: show(of, model_noise(decoders[label], of)) for label, of in firsts.items()}
+    return plots.sample_board(board, columns=side)
 
 
-def decoder_board(decoders: Decoders, seen: Reconstructions, n: int = 9) -> HTML:
-    """n test images, their mu(z) and sigma(z), the noise sigma(z) eps, and the sum of mean and noise."""
-    white = max(float(seen[label]["test"].log_sigma[:n].exp().quantile(0.98)) for label in decoders)
+def decoder_board(decoders: Decoders, seen: Reconstructions) -> HTML:
+    """Test images, their mu(z) and sigma(z), the noise sigma(z) eps, and the sum of mean and noise."""
+    white = max(float(seen[label]["test"].log_sigma[:9].exp().quantile(0.98)) for label in decoders)
 
     def show(of: Reconstruction, noise: Tensor) -> dict[str, Tensor]:
         return {
@@ -83,10 +78,10 @@ def decoder_board(decoders: Decoders, seen: Reconstructions, n: int = 9) -> HTML
         }
 
     alt = f"Test images, the mean that {', '.join(decoders)} give them, sigma, noise, and their sum, which is grainy"
-    return picture(_board(decoders, seen, n, show), alt)
+    return picture(_board(decoders, seen, 3, show), alt)
 
 
-def residual_board(decoders: Decoders, seen: Reconstructions, n: int = 16) -> HTML:
+def residual_board(decoders: Decoders, seen: Reconstructions) -> HTML:
     """Residuals of test images beside the noise of the decoder's model, each in units of sigma."""
 
     def show(of: Reconstruction, noise: Tensor) -> dict[str, Tensor]:
@@ -94,10 +89,10 @@ def residual_board(decoders: Decoders, seen: Reconstructions, n: int = 16) -> HT
         return {"real: (x − μ(z)) / σ(z)": stretched(real, 3.0), "believed: ε": stretched(believed, 3.0)}
 
     alt = "Residuals of real images, which show edges and patches of one colour, beside noise without structure"
-    return picture(_board(decoders, seen, n, show), alt)
+    return picture(_board(decoders, seen, 4, show), alt)
 
 
-def feature_board(decoders: Decoders, seen: Reconstructions, n: int = 16) -> HTML:
+def feature_board(decoders: Decoders, seen: Reconstructions) -> HTML:
     """With y = f(x): the image of the mean, a draw of p(x|z), its noise, and the residual of the real image."""
     if not decoders:
         return HTML("<p>No decoder with f is here: <code>./run_all.sh --only table1</code> trains two.</p>")
@@ -112,7 +107,7 @@ def feature_board(decoders: Decoders, seen: Reconstructions, n: int = 16) -> HTM
         }
 
     alt = "Test images, means, draws, and the noise of the draws, which is smooth, beside what the means leave"
-    return picture(_board(decoders, seen, n, show), alt)
+    return picture(_board(decoders, seen, 4, show), alt)
 
 
 def linear_samples(draws: Mapping[str, Tensor], shape: Sequence[int]) -> HTML:

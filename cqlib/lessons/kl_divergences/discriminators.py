@@ -19,11 +19,10 @@ from cqlib.lessons.kl_divergences.pictures import FORWARD, REVERSE, X, density, 
 from cqlib.report import plots
 from cqlib.report.cells import Line, number, panels, picture, subplots, table
 
-Logit = Callable[[Tensor], Tensor]
 Loss = Callable[[Tensor], Tensor]
 
 
-def optimal_logit(p: Gaussians, q: Gaussians) -> Logit:
+def optimal_logit(p: Gaussians, q: Gaussians) -> Callable[[Tensor], Tensor]:
     """l*: points (n, d) -> logits (n,) of the optimal discriminator of p (real) and q (generated)."""
     return lambda x: p.log_prob(x) - q.log_prob(x)
 
@@ -40,9 +39,6 @@ GENERATORS: dict[str, Loss] = {
     "non-saturating, −E[ln D]": losses.non_saturating_generator,
 }
 """The three losses that a generator can have beside the discriminator of Eq. (1)."""
-
-
-# --- gradients -------------------------------------------------------------------------------------------------
 
 
 def generator_gradient(p: Gaussians, q: Gaussians, loss: Loss) -> Tensor:
@@ -75,19 +71,17 @@ def gradients(p: Gaussians, q: Gaussians) -> HTML:
     def entries(vector: Tensor) -> str:
         return ", ".join(number(float(v), 4) for v in vector)
 
-    pairs = zip(GENERATORS.items(), divergences(p).items(), strict=True)
-    lines = [
-        (name, entries(generator_gradient(p, q, loss)), entries(gradient(divergence, q)), meaning)
-        for (name, loss), (meaning, divergence) in pairs
-    ]
+    lines = []
+    for (name, loss), (meaning, divergence) in zip(GENERATORS.items(), divergences(p).items(), strict=True):
+        lines.append((name, entries(generator_gradient(p, q, loss)), entries(gradient(divergence, q)), meaning))
     lines.append(("left out: E_q[∂ ln q / ∂θ]", entries(score_mean(q)), "0, 0", "a mass that is always 1"))
     header = ["Loss, D* held fixed", "∂/∂m, ∂/∂ln s", "of the divergence", "which one"]
     return table("Gradients for the mean m and for ln s of q", header, lines)
 
 
-def moving_gaussian(p: Gaussians, reach: float = 12.0) -> HTML:
+def moving_gaussian(p: Gaussians) -> HTML:
     """What each generator's loss descends, and its slope, while the mean of q = N(m, 1) moves across p."""
-    means = torch.linspace(-reach, reach, 121, dtype=torch.float64)
+    means = torch.linspace(-12, 12, 121, dtype=torch.float64)
     qs = [on_line([float(m)], [1], [1]) for m in means]
     descended, slopes = {}, {}
     looks = ((REVERSE, "", "-"), (FORWARD, "", "--"), (plots.SERIES[2], "", ":"))

@@ -31,9 +31,6 @@ def forward(p: Gaussians) -> Gaussians:
     return gaussian(mean, torch.linalg.cholesky(covariance))
 
 
-# --- q as an unconstrained vector ------------------------------------------------------------------------------
-
-
 def pack(q: Gaussians) -> Tensor:
     """A single Gaussian as (m, ln diag L, L_21 if d = 2)."""
     return torch.cat([q.means[0], q.roots[0].diagonal().log(), q.roots[0, 1:, 0]])
@@ -62,8 +59,7 @@ def descend(objective: Objective, start: Gaussians, *, factorised: bool = False)
         value = objective(unpack(theta, factorised=factorised))
         return float(value.detach()), torch.autograd.grad(value, theta)[0].numpy()
 
-    # gtol below what rounding allows: BFGS then stops by itself, at the last digit it can resolve
-    options = {"gtol": 1e-9}
+    options = {"gtol": 1e-9}  # below what rounding allows: BFGS stops at the last digit it can resolve
     result = optimize.minimize(value_and_gradient, pack(start).numpy(), jac=True, method="BFGS", options=options)
     return unpack(torch.tensor(result.x), factorised=factorised)
 
@@ -100,24 +96,21 @@ def distance(a: Gaussians, b: Gaussians) -> float:
     return float((pack(a) - pack(b)).abs().max())
 
 
-def descent_path(p: Gaussians, start: Gaussians, time: float = 60.0) -> Tensor:
+def descent_path(p: Gaussians, start: Gaussians) -> Tensor:
     """The path (steps, 2) of (m, ln s) of a Gaussian on the line under steepest descent of KL(q || p)."""
 
     def velocity(_: float, theta: np.ndarray) -> np.ndarray:
         return -gradient(lambda q: kl(q, p, COARSE[1]), unpack(torch.tensor(theta))).numpy()
 
-    return torch.tensor(integrate.solve_ivp(velocity, (0, time), pack(start).numpy(), method="LSODA", rtol=1e-5).y.T)
+    return torch.tensor(integrate.solve_ivp(velocity, (0, 60), pack(start).numpy(), method="LSODA", rtol=1e-5).y.T)
 
 
-# --- over the separation ---------------------------------------------------------------------------------------
-
-
-def branches(separations: Sequence[float], weight: float = WEIGHT) -> dict[str, dict[float, Gaussians]]:
+def branches(separations: Sequence[float]) -> dict[str, dict[float, Gaussians]]:
     """By the separation of the modes, the minimum of KL(q || p) to which descent from the forward fit leads, and those
     to which it leads from the left and from the right mode, where these are others."""
     found: dict[str, dict[float, Gaussians]] = {"both modes": {}, "left mode": {}, "right mode": {}}
     for d in separations:
-        p = two_modes(d, weight)
+        p = two_modes(d)
         found["both modes"][d] = both = reverse(p, forward(p))
         for name, mean in (("left mode", -d / 2), ("right mode", d / 2)):
             q = reverse(p, on_line([mean], [1], [1]))
@@ -126,7 +119,7 @@ def branches(separations: Sequence[float], weight: float = WEIGHT) -> dict[str, 
     return found
 
 
-def crossover(weight: float = WEIGHT, low: float = 5.0, high: float = 6.5) -> float:
+def crossover(weight: float) -> float:
     """The separation at which the best reverse fit changes from both modes to the left one: KL(q || p) is equal."""
 
     def gap(d: float) -> float:
@@ -134,4 +127,4 @@ def crossover(weight: float = WEIGHT, low: float = 5.0, high: float = 6.5) -> fl
         left, both = reverse(p, on_line([-d / 2], [1], [1])), reverse(p, forward(p))
         return float(kl(left, p) - kl(both, p))
 
-    return float(optimize.brentq(gap, low, high, xtol=1e-4))
+    return float(optimize.brentq(gap, 5.0, 6.5, xtol=1e-4))

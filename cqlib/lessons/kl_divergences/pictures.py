@@ -1,9 +1,9 @@
-"""Lesson 01, pictures: where each divergence arises, its minima, both fits while the modes of p move apart, and fits in
-the plane."""
+"""Lesson 01, pictures: both divergences, their minima, and fits while the modes of p move apart and in the plane."""
 
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,17 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from cqlib.lessons.kl_divergences.fits import (
-    WEIGHT,
-    Objective,
-    branches,
-    descent_path,
-    forward,
-    minima,
-    named_fits,
-    two_modes,
-    unpack,
-)
+from cqlib.lessons.kl_divergences import fits
 from cqlib.lessons.kl_divergences.gaussians import Gaussians, inside, kl, on_line
 from cqlib.report import plots
 from cqlib.report.cells import Line, Range, panels, picture, slider, subplots, table
@@ -43,20 +33,20 @@ def density(ax: Axes, p: Gaussians, x: Tensor) -> None:
     ax.fill_between(x[:, 0], p.log_prob(x).exp(), color=plots.FAINT, alpha=0.35, linewidth=0, label="p")
 
 
-def both_divergences(p: Gaussians, fits: dict[str, Gaussians]) -> HTML:
+def both_divergences(p: Gaussians, qs: Mapping[str, Gaussians]) -> HTML:
     """KL(p || q) and KL(q || p) of every fit, and the share of one density in the other one's 99 % region."""
-    lines = [(name, kl(p, q), kl(q, p), f"{inside(p, q):.0%}", f"{inside(q, p):.0%}") for name, q in fits.items()]
+    lines = [(name, kl(p, q), kl(q, p), f"{inside(p, q):.0%}", f"{inside(q, p):.0%}") for name, q in qs.items()]
     columns = {"q": None, "KL(p ‖ q)": 3, "KL(q ‖ p)": 3, "of p inside q": None, "of q inside p": None}
     return table("Both divergences of every fit, in nats", columns, lines)
 
 
-def integrands(p: Gaussians, reach: float = 8) -> HTML:
+def integrands(p: Gaussians) -> HTML:
     """Both fits, and under each the integrand of its divergence: the signed area is the divergence."""
-    x, fits, words = grid(reach), named_fits(p), []
+    x, qs, words = grid(8), fits.named_fits(p), []
     cases = (("forward", FORWARD, "p ln(p / q)", "KL(p ‖ q)"), ("reverse", REVERSE, "q ln(q / p)", "KL(q ‖ p)"))
     with subplots(8.2, 4.4, 2, 2, sharex=True, sharey="row") as (figure, axes):
         for (ax, under), (name, colour, formula, divergence) in zip(axes.T, cases, strict=True):
-            q = fits[f"{name} fit"]
+            q = qs[f"{name} fit"]
             a, b = (p, q) if name == "forward" else (q, p)
             value, cost = float(kl(a, b)), a.log_prob(x).exp() * (a.log_prob(x) - b.log_prob(x))
             density(ax, p, x)
@@ -74,26 +64,26 @@ def integrands(p: Gaussians, reach: float = 8) -> HTML:
     return picture(figure, alt + "; ".join(words))
 
 
-def landscape(p: Gaussians, starts: Sequence[float] = (-5, -2, 0, 2, 5)) -> HTML:
+def landscape(p: Gaussians) -> HTML:
     """Both divergences over the mean and the standard deviation of q, and paths of steepest descent in reverse."""
-    fits = minima(p)
+    minima = fits.minima(p)
     with subplots(8.6, 3.5, 1, 2, sharey=True) as (figure, (first, second)):
         _contours(first, lambda q: kl(p, q, 201), FORWARD, "KL(p ‖ q)")
         _contours(second, lambda q: kl(q, p, 201), REVERSE, "KL(q ‖ p)")
-        for mean in starts:
-            path = descent_path(p, on_line([mean], [1], [1]))
+        for mean in (-5, -2, 0, 2, 5):
+            path = fits.descent_path(p, on_line([mean], [1], [1]))
             second.plot(path[:, 0], path[:, 1].exp(), color=plots.INK, linewidth=1)
             second.plot(mean, 1.0, "o", color=plots.INK, markersize=3)
-        for ax, minimum in [(first, forward(p)), *((second, q) for q in fits)]:
+        for ax, minimum in [(first, fits.forward(p)), *((second, q) for q in minima)]:
             ax.plot(float(minimum.means), float(minimum.roots), "P", color=plots.INK, markersize=8, clip_on=False)
         first.set_ylabel("standard deviation s of q")
-    places = ", ".join(f"m = {float(q.means):.1f} with s = {float(q.roots):.1f}" for q in fits)
-    return picture(figure, f"KL(p || q) has one minimum; KL(q || p) has {len(fits)}, at {places}")
+    places = ", ".join(f"m = {float(q.means):.1f} with s = {float(q.roots):.1f}" for q in minima)
+    return picture(figure, f"KL(p || q) has one minimum; KL(q || p) has {len(minima)}, at {places}")
 
 
-def _contours(ax: Axes, objective: Objective, colour: str, title: str) -> None:
+def _contours(ax: Axes, objective: fits.Objective, colour: str, title: str) -> None:
     m, t = torch.linspace(-6, 6, 49).double(), torch.linspace(math.log(0.4), math.log(5), 33).double()
-    values = torch.stack([torch.stack([objective(unpack(torch.stack([a, b]))) for a in m]) for b in t])
+    values = torch.stack([torch.stack([objective(fits.unpack(torch.stack([a, b]))) for a in m]) for b in t])
     levels = float(values.min()) + torch.linspace(0.1, 5.5, 22).square()
     ax.contour(m, t.exp(), values, levels=levels, colors=colour, linewidths=0.8)
     ax.set(title=title, xlabel="mean m of q", yscale="log")
@@ -105,7 +95,7 @@ def _contours(ax: Axes, objective: Objective, colour: str, title: str) -> None:
 # --- the modes move apart --------------------------------------------------------------------------------------
 
 
-def separation_board(separations: Sequence[float] = (2, 4, 4.8, 6), weight: float = WEIGHT) -> HTML:
+def separation_board(separations: Sequence[float] = (2, 4, 4.8, 6), weight: float = fits.WEIGHT) -> HTML:
     """p, the forward fit, the best reverse fit, and dashed the other minima, for several separations of the modes: the
     still picture of the slider."""
     columns = min(2, len(separations))
@@ -113,8 +103,8 @@ def separation_board(separations: Sequence[float] = (2, 4, 4.8, 6), weight: floa
     width = 8.8 if columns == 2 else 6.6
     with subplots(width, 2.5 * rows + 0.3, rows, columns, squeeze=False, sharey=True) as (figure, axes):
         for ax, d in zip(axes.ravel(), separations, strict=False):
-            p, x = two_modes(d, weight), grid(max(6, d / 2 + 4))
-            broad, (best, *others) = forward(p), minima(p)
+            p, x = fits.two_modes(d, weight), grid(max(6, d / 2 + 4))
+            broad, (best, *others) = fits.forward(p), fits.minima(p)
             density(ax, p, x)
             ax.plot(x, broad.log_prob(x).exp(), color=FORWARD, label="forward fit")
             ax.plot(x, best.log_prob(x).exp(), color=REVERSE, label="reverse fit")
@@ -138,40 +128,37 @@ def separation_slider() -> Any:
     return slider(
         lambda separation, weight: separation_board([separation], weight),
         separation=Range(0.0, 9.0, 0.2, start=6.0),
-        weight=Range(0.5, 0.95, 0.05, start=WEIGHT, label="weight of the left mode"),
+        weight=Range(0.5, 0.95, 0.05, start=fits.WEIGHT, label="weight of the left mode"),
     )
 
 
-def separation_curves(weight: float = WEIGHT, separations: Sequence[float] = SEPARATIONS) -> HTML:
+def separation_curves() -> HTML:
     """The least KL(p || q), and KL(q || p) at each of its minima, over the separation; and the mass of one density in
     the other one's 99 % region."""
-    traced = branches(separations, weight)
-    ps = {d: two_modes(d, weight) for d in separations}
-    broad = {d: forward(p) for d, p in ps.items()}
+    traced = fits.branches(SEPARATIONS)
+    ps = {d: fits.two_modes(d) for d in SEPARATIONS}
+    broad = {d: fits.forward(p) for d, p in ps.items()}
     best = {d: min((b[d] for b in traced.values() if d in b), key=partial(kl, q=p)) for d, p in ps.items()}
     least = [float(kl(p, broad[d])) for d, p in ps.items()]
-    costs: dict[str, Line] = {"forward": (separations, least, FORWARD, "", "-")}
+    costs: dict[str, Line] = {"forward": (SEPARATIONS, least, FORWARD, "", "-")}
     for (name, branch), style in zip(traced.items(), ("-", "--", ":"), strict=True):
         costs[f"reverse, {name}"] = (list(branch), [float(kl(q, ps[d])) for d, q in branch.items()], REVERSE, "", style)
     shares: dict[str, Line] = {}
-    for name, fits, colour in (("forward", broad, FORWARD), ("best reverse", best, REVERSE)):
-        of_p, of_q = zip(*((inside(ps[d], fits[d]), inside(fits[d], ps[d])) for d in ps), strict=True)
-        shares |= {f"of p inside q, {name}": (separations, of_p, colour, "", "-"),
-                   f"of q inside p, {name}": (separations, of_q, colour, "", "--")}  # fmt: skip
+    for name, qs, colour in (("forward", broad, FORWARD), ("best reverse", best, REVERSE)):
+        shares[f"of p inside q, {name}"] = (SEPARATIONS, [inside(ps[d], qs[d]) for d in ps], colour, "", "-")
+        shares[f"of q inside p, {name}"] = (SEPARATIONS, [inside(qs[d], ps[d]) for d in ps], colour, "", "--")
     lines = {"forward, and each minimum of reverse": costs, "who lies inside whose 99 % region": shares}
     x, y = "separation (standard deviations of a mode)", ["divergence (nats)", "share of mass"]
     figure = panels(lines, xlabel=x, ylabel=y, width=4.1, height=3.4)
     left, right = figure.axes
     left.set_ylim(0, 1.35)
     right.set_ylim(0.5, 1.02)
-    for cost, text in ((-math.log(weight), f"−ln {weight:g}"), (-math.log(1 - weight), f"−ln {1 - weight:.2g}")):
+    for weight in (fits.WEIGHT, 1 - fits.WEIGHT):
+        cost, look = -math.log(weight), {"color": plots.FAINT, "ha": "right"}
         left.axhline(cost, color=plots.FAINT, linewidth=0.8, zorder=0)
-        left.annotate(text, (separations[-1], cost), (0, 2), textcoords="offset points", color=plots.FAINT, ha="right")
+        left.annotate(f"−ln {weight:g}", (SEPARATIONS[-1], cost), (0, 2), textcoords="offset points", **look)
     ends = "; ".join(f"{name} from {min(b):.1f} to {max(b):.1f}" for name, b in traced.items())
     return picture(figure, f"Divergences over the separation of the modes. Minima of the reverse one: {ends}")
-
-
-# --- in the plane ----------------------------------------------------------------------------------------------
 
 
 def correlated_modes() -> Gaussians:
@@ -181,7 +168,7 @@ def correlated_modes() -> Gaussians:
     return Gaussians(torch.tensor([0.6, 0.4], dtype=torch.float64), means, torch.linalg.cholesky(covariances))
 
 
-def contours(p: Gaussians, fits: Mapping[str, Gaussians], side: float) -> HTML:
+def contours(p: Gaussians, qs: Mapping[str, Gaussians], side: float) -> HTML:
     """p in grey, and each fit by the ellipses that lie one and two standard deviations from its mean."""
     axis = torch.linspace(-side, side, 161, dtype=torch.float64)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
@@ -189,16 +176,16 @@ def contours(p: Gaussians, fits: Mapping[str, Gaussians], side: float) -> HTML:
     levels = [float(values.max()) * f for f in (0.03, 0.15, 0.35, 0.6, 0.85, 1.01)]
     turn = torch.linspace(0, 2 * math.pi, 200, dtype=torch.float64)
     circle, words = torch.stack([turn.cos(), turn.sin()], -1), []
-    with subplots(2.75 * len(fits), 3.4, 1, len(fits), sharey=True) as (figure, axes):
-        for ax, (name, q) in zip(axes, fits.items(), strict=True):
-            for low, high in zip(levels, levels[1:], strict=False):
+    with subplots(2.75 * len(qs), 3.4, 1, len(qs), sharey=True) as (figure, axes):
+        for ax, (name, q) in zip(axes, qs.items(), strict=True):
+            for low, high in pairwise(levels):
                 ax.contourf(axis, axis, values, [low, high], colors=[plots.FAINT], alpha=0.15 + 0.7 * low / levels[-1])
-            first, second = (p, q) if name.startswith("forward") else (q, p)
+            is_forward = name.startswith("forward")
             for radius in (1, 2):
                 ellipse = q.means[0] + radius * circle @ q.roots[0].T
-                ax.plot(ellipse[:, 0], ellipse[:, 1], color=FORWARD if first is p else REVERSE)
-            value = float(kl(first, second))
-            title = f"{name}\n{'KL(p ‖ q)' if first is p else 'KL(q ‖ p)'} = {value:.2f} nats"
+                ax.plot(ellipse[:, 0], ellipse[:, 1], color=FORWARD if is_forward else REVERSE)
+            divergence, value = ("KL(p ‖ q)", float(kl(p, q))) if is_forward else ("KL(q ‖ p)", float(kl(q, p)))
+            title = f"{name}\n{divergence} = {value:.2f} nats"
             ax.set(title=title, aspect="equal", xlim=(-side, side), ylim=(-side, side), xlabel="x₁")
             ax.grid(False)
             ax.xaxis.set_major_locator(MaxNLocator(4))
