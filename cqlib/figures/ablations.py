@@ -18,8 +18,7 @@ from cqlib.report.run_sets import RunSet
 
 
 def read(runs_dir: Path | str) -> list[Record]:
-    """The runs of ablations that come with the project, and those in the folder for them beside `runs_dir`'s, which
-    replace published ones of the same name."""
+    """The published runs of ablations, and those below `runs_dir`, which replace published ones of the same name."""
     local, published = (load_records(folder)[0] for folder in (Path(runs_dir) / FOLDER, PUBLISHED))
     return [*published, *local]
 
@@ -41,21 +40,21 @@ def tables_runs() -> RunSet:
     return max((runs for runs in sets_of([]) if runs.profile == PROFILE), key=lambda runs: len(runs.done(CQ_F)))
 
 
-def detectable(runs: RunSet, row: str = CQ_F, most: int = 10) -> HTML:
+def detectable(runs: RunSet) -> HTML:
     """The smallest effect that so many seeds of either recipe find in 80 % of all trials, for every score, in units of
-    its margin of equality; by the spread of a row's published seeds."""
-    counts, words, lines = range(2, most + 1), [], {}
+    its margin of equality; by the spread of the seeds of CQ-F."""
+    counts, words, lines = range(2, 11), [], {}
     for i, metric in enumerate(SCORES):
         quantity = QUANTITIES[metric]
-        names = [name for name in metric_names(metric, temperatures(metric)[0]) if name in runs.metrics_of(row)]
-        mean = runs.mean(row, names[0]) if names else None
+        names = [name for name in metric_names(metric, temperatures(metric)[0]) if name in runs.metrics_of(CQ_F)]
+        mean = runs.mean(CQ_F, names[0]) if names else None
         if mean is not None and mean.std:
             scale = {"bpd": 1.0, "points": 100.0, "%": 100 / mean.value}[quantity.unit] / quantity.equal
             effects = [scale * like(mean.std, n).detectable for n in counts]
             score = names[0].partition("@")[0]
             lines[score] = (counts, effects, *plots.mark(i), "-")
-            words.append(f"{score} {effects[0]:.1f} with two seeds, {effects[-1]:.1f} with {most}")
-    where = f"of {short_label(row)}, {runs.title}"
+            words.append(f"{score} {effects[0]:.1f} with two seeds, {effects[-1]:.1f} with {counts[-1]}")
+    where = f"of {short_label(CQ_F)}, {runs.title}"
     if not words:
         return HTML(f"<p>The spread over seeds {where}, is not known yet: it takes two seeds.</p>")
     x, y = "seeds of either recipe", "detectable effect / margin of equality"

@@ -29,8 +29,7 @@ NONE = HTML(
 @torch.no_grad()
 def kl_by_layer(models: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 500) -> HTML:
     """The mean KL(q || p) of every layer in nats per image, coarsest first, on the first n test images of `runs`."""
-    layered = _layered(models)
-    if not layered:
+    if not (layered := _layered(models)):
         return NONE
     try:
         images = held_out_images(runs, data_dir)[:n]
@@ -58,32 +57,26 @@ def redrawn(models: Mapping[str, System], n: int = 16) -> HTML:
     """The decoder's mean for n draws of all layers, and again with more and more of the lowest layers redrawn."""
     rows: dict[str, dict[str, Tensor]] = {}
     for label, model in _layered(models).items():
-        generator = torch.Generator().manual_seed(0)
+        generator, rows[label] = torch.Generator().manual_seed(0), {}
         kept, fresh = (model.decoder.noise(n, generator) for _ in range(2))
-        layers = list(model.decoder.shapes)
-        titles = ["all redrawn", *(f"{name} and below redrawn" for name in layers[1:]), "one draw"]
-        rows[label] = {}
-        for k in range(len(layers), -1, -1):
+        titles = ["all redrawn", *(f"{name} and below redrawn" for name in list(model.decoder.shapes)[1:]), "one draw"]
+        for k, title in reversed([*enumerate(titles)]):
             features = model.decoder(kept[:k] + fresh[k:])[0]
-            rows[label][titles[k]] = to_uint8(model.image(model.decode(features)[0]).clamp(-1, 1))
+            rows[label][title] = to_uint8(model.image(model.decode(features)[0]).clamp(-1, 1))
     if not rows:
         return NONE
     alt = f"Decoder means of {', '.join(rows)}: one draw, then with more and more of the lower layers redrawn"
     return picture(plots.sample_board(rows, columns=round(n**0.5)), alt)
 
 
-def partitions(size: int = 8) -> HTML:
-    """Which parts of an image the couplings of a two-scale f keep (dark) and change (light) first; factored-out pixels
-    are orange."""
-
-    def halves(channels: int, side: int) -> tuple[Tensor, Tensor]:
-        return torch.zeros(1, channels, side, side), torch.ones(1, channels, side, side)
-
-    remaining = join_checkerboard(*halves(12, size // 4))
+def partitions() -> HTML:
+    """What the couplings of a two-scale f keep (dark) and change (light) first; factored-out pixels are orange."""
+    kept, changed = torch.zeros(1, 6, 4, 4), torch.ones(1, 6, 4, 4)
+    remaining = join_checkerboard(torch.zeros(1, 12, 2, 2), torch.ones(1, 12, 2, 2))
     orange = torch.tensor([0.9, 0.9, 0.6, 0.6, 0.2, 0.2]).view(1, 6, 1, 1)  # two pixels of each colour
     stages = {
-        "fine checkerboard": join_checkerboard(*halves(6, size // 2)),
-        "channels of 2×2 cells": join_channels(*halves(6, size // 2)),
+        "fine checkerboard": join_checkerboard(kept, changed),
+        "channels of 2×2 cells": join_channels(kept, changed),
         "coarse checkerboard": join_checkerboard(remaining, orange.expand_as(remaining)),
     }
     board = {"": {title: (255 * image).to(torch.uint8) for title, image in stages.items()}}

@@ -24,8 +24,7 @@ ROWS = NOTEBOOK_ROWS["colourisation"]  # the conditional model, and the uncondit
 
 
 def find(chosen: Selection) -> tuple[ModelAndData, LikelihoodSystem | None]:
-    """The conditional model as chosen, else the published one of the default run; and the unconditional model of
-    the same run, if it is there. UserError where there is no conditional model."""
+    """The conditional model, as chosen or published, and that run's unconditional one, if any. UserError without."""
     found = chosen.find(required=ROWS[:1])
     if not found:
         raise UserError("there is no trained model of colours yet: ./run_all.sh --only colourisation")
@@ -35,11 +34,10 @@ def find(chosen: Selection) -> tuple[ModelAndData, LikelihoodSystem | None]:
 def change_of_variables(x: Tensor) -> HTML:
     """Images x (N, 3, S, S), their grey images, and their chroma without the grey (U and V on mid-grey)."""
     grey, chroma = colour.split(x)
-    middle = torch.full_like(grey, 128)
-    zero = torch.zeros_like(chroma[:, :1])
-    single = {"U": torch.cat([chroma[:, :1], zero], dim=1), "V": torch.cat([zero, chroma[:, 1:]], dim=1)}
-    rows = {"x": x, "grey g": _grey(x)}
-    rows |= {f"{name} alone": colour.into_gamut(middle, c) for name, c in single.items()}
+    u, v, middle = chroma.clone(), chroma.clone(), torch.full_like(grey, 128)
+    u[:, 1], v[:, 0] = 0, 0
+    alone = {"U alone": colour.into_gamut(middle, u), "V alone": colour.into_gamut(middle, v)}
+    rows = {"x": x, "grey g": _grey(x)} | alone
     return picture(strips(rows), f"{len(x)} test images, their grey images, and U and V on grey of one brightness")
 
 
@@ -59,13 +57,13 @@ def _shown(found: ModelAndData, shown: Sequence[int]) -> tuple[Tensor, list[str]
     return test.images[shown], [f"{i}, {found.data.classes[int(test.labels[i])]}" for i in shown]
 
 
-def colourings(found: ModelAndData, shown: Sequence[int], n: int = 6, temperature: float = 1.0) -> HTML:
-    """The grey image of each of the test images `shown`, n colourings, and the truth."""
+def colourings(found: ModelAndData, shown: Sequence[int], n: int = 6) -> HTML:
+    """The grey image of each of the test images `shown`, n colourings at temperature 1, and the truth."""
     x, names = _shown(found, shown)
-    drawn, grey = draw(found.model, x, n, temperature), _grey(x)
+    drawn, grey = draw(found.model, x, n), _grey(x)
     rows = {name: torch.cat([grey[[i]], drawn[i], x[[i]]]) for i, name in enumerate(names)}
     figure = strips(rows, columns=["grey", *map(str, range(1, n + 1)), "truth"])
-    return picture(figure, f"{len(x)} grey test images, {n} colourings of each at T = {temperature:g}, the truth")
+    return picture(figure, f"{len(x)} grey test images, {n} colourings of each at T = 1, the truth")
 
 
 def colouring_slider(found: ModelAndData, shown: Sequence[int], n: int = 8) -> Any:
@@ -83,8 +81,7 @@ def colouring_slider(found: ModelAndData, shown: Sequence[int], n: int = 8) -> A
 
 
 def spread_maps(model: ConditionalCQF, x: Tensor, n: int = 32) -> HTML:
-    """Where colourings differ: the mean of n of them, and their standard deviation per pixel in steps of grey (white:
-    64 levels of chroma or more)."""
+    """The mean of n colourings, and their standard deviation per pixel (white: 64 levels of chroma or more)."""
     grey, chroma = colour.split(draw(model, x, n).flatten(0, 1))
     chroma = chroma.float().unflatten(0, (-1, n))
     spread = chroma.var(1).sum(1, keepdim=True).sqrt()
@@ -131,19 +128,17 @@ def histogram_bits(train: Tensor, x: Tensor) -> Tensor:
     return -(u + v) / x[0].numel()
 
 
-def costs(found: ModelAndData, unconditional: LikelihoodSystem | None, n: int = 1000) -> HTML:
+def costs(found: ModelAndData, unconditional: LikelihoodSystem | None) -> HTML:
     """-log2 P(x | g) beside -log2 P(x), per dimension of the colour image, per chroma value, and per image."""
-    x = found.data.test.images[:n]
+    x = found.data.test.images[:1000]
     given = bits(found.model, x)
     measured = {"P(x | g), CQ-F given grey": given,
                 "P(x | g), independent histograms of U and V": histogram_bits(found.data.train.images, x)}  # fmt: skip
     if unconditional is not None:
         measured["P(x), CQ-F"] = whole = bits(unconditional, x)
         measured["difference: what the grey image costs"] = whole - given
-    lines = []
-    for name, values in measured.items():
-        mean = values.mean()
-        lines.append([name, mean_and_error(values), 1.5 * mean if "| g" in name else "—", mean * x[0].numel()])
+    lines = [[name, mean_and_error(values), 1.5 * values.mean() if "| g" in name else "—", values.mean() * x[0].numel()]
+             for name, values in measured.items()]  # fmt: skip
     head = {"Bound on −log₂ of": None, "bits per dimension of x": None, "per value of U, V": 2, "bits per image": 0}
     return table(f"{found.source}, {len(x)} test images", head, lines)
 

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,15 @@ from cqlib.report.cells import Range, picture, pixels, slider
 from cqlib.report.claim_cards import cards, matrix
 from cqlib.report.pictures import table_rows
 from cqlib.report.run_sets import RunSet, most_common, places, run_sets
+from cqlib.util import text
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
 
 PROFILES = ("quick", "study", "paper")
 """Profiles whose runs are results; `smoke` is for tests."""
+signed = partial(text.signed, digits=3)
+"""A difference with its sign: "+0.012" or "−0.012"."""
 
 
 def fullest(rows: Sequence[str], records: Sequence[Record]) -> RunSet:
@@ -85,10 +89,9 @@ def batch_times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, b
     timed = {row: [run.metrics["seconds"] for run in runs.records_of(row) if "seconds" in run.metrics] for row in rows}
     protocols = [protocol for times in timed.values() for protocol in {time.protocol for time in times}]
     medians = {}
-    for row, times in timed.items():
-        if times:
-            alike = [time for time in times if time.protocol == most_common(protocols)]
-            medians[row] = statistics.median(time.value for time in alike or times), bool(alike)
+    for row, times in ((row, times) for row, times in timed.items() if times):
+        alike = [time for time in times if time.protocol == most_common(protocols)]
+        medians[row] = statistics.median(time.value for time in alike or times), bool(alike)
     return medians
 
 
@@ -103,11 +106,6 @@ def sized(data: str, profile: str) -> str:
     """ "photos10, 16×16"."""
     size = image_size(data, profile)
     return f"{without_paths(data)}, {size}×{size}"
-
-
-def signed(value: float) -> str:
-    """A difference with its sign: "+0.012" or "−0.012"."""
-    return f"{value:+.3f}".replace("-", "−")
 
 
 def sets_of(records: Sequence[Record]) -> list[RunSet]:
@@ -205,9 +203,9 @@ def quality_of(rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
     return HTML(page.macro("figures", figures) if figures else "<p>No run has measured both yet.</p>")
 
 
-def temperatures(model: System, label: str, n: int = 16) -> HTML:
+def temperatures(model: System, label: str) -> HTML:
     """The same latent codes decoded with less and more noise: the still picture of the slider."""
-    board = {"": {f"T = {t:g}": draw(model, n, t) for t in (0, 0.25, 0.5, 0.75, 1)}}
+    board = {"": {f"T = {t:g}": draw(model, 16, t) for t in (0, 0.25, 0.5, 0.75, 1)}}
     return picture(plots.sample_board(board, columns=4), f"Samples of {label} at temperatures 0 to 1")
 
 

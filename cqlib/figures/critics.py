@@ -39,10 +39,9 @@ def losses_by_score() -> HTML:
     """Each loss over the critic's score, in nats where it is a cross-entropy."""
     scores, lines = torch.linspace(-4, 4, 161), {}
     for title, panel in PANELS.items():
-        values = {name: torch.stack([loss(score[None]) for score in scores]) for name, loss in panel.items()}
         first = 3 * (title == "generator")  # of its colours
-        lines[title] = {name: (scores, loss, plots.mark(first + i)[0], "", "-")
-                        for i, (name, loss) in enumerate(values.items())}  # fmt: skip
+        lines[title] = {name: (scores, [float(loss(s[None])) for s in scores], plots.mark(first + i)[0], "", "-")
+                        for i, (name, loss) in enumerate(panel.items())}  # fmt: skip
     figure = panels(lines, xlabel="score l(x)", ylabel=["loss", "", ""], width=2.7)
     names = "; ".join(f"{title}: {', '.join(panel)}" for title, panel in PANELS.items())
     return picture(figure, f"Losses over the critic's score. {names}")

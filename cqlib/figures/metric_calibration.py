@@ -1,5 +1,4 @@
-"""The notebook on the metric: what each score sees of known damage to real images, at each side of the extractor's
-images, as it was measured once and is published."""
+"""The notebook on the metric: what each score sees of known damage to real images, at each side of its input."""
 
 import json
 from dataclasses import asdict
@@ -37,7 +36,6 @@ def read(data: str, size: int) -> Calibration:
 def measure(data: str, size: int, n: int | None = None, data_dir: Path | str | None = None) -> Calibration:
     """`calibrate` a data set, and keep the result where `read` finds it."""
     found = calibrate(data_sets.load(data, size=size, data_dir=data_dir), n=n)
-    FOLDER.mkdir(parents=True, exist_ok=True)
     write_atomic(_file(data, size), json.dumps(asdict(found), indent=1) + "\n")
     return found
 
@@ -46,9 +44,9 @@ def _file(data: str, size: int) -> Path:
     return FOLDER / f"{data}-{size}.json"
 
 
-def damaged(data: str, size: int, data_dir: Path | str | None = None, n: int = 9) -> HTML:
+def damaged(data: str, size: int, data_dir: Path | str | None = None) -> HTML:
     """The first training images, then the same with each damage; a row of the first classes alone."""
-    rows = pools(data_sets.load(data, size=size, data_dir=data_dir), n)
+    rows = pools(data_sets.load(data, size=size, data_dir=data_dir), 9)
     return picture(strips(rows), f"Real images at {size}×{size}: {', '.join(rows)}")
 
 

@@ -1,5 +1,4 @@
-"""The notebook on seven data sets: likelihood and quality of the paper's full model on each, as far as they have been
-measured, and what the empty cells need."""
+"""The notebook on seven data sets: likelihood and quality of the paper's models on each, and what is missing."""
 
 from collections.abc import Sequence
 from pathlib import Path

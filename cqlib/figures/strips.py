@@ -14,8 +14,7 @@ SIDE, LABEL, LINE, GAP = 0.62, 1.3, 0.17, 0.04
 
 
 def strips(rows: Mapping[str, torch.Tensor], *, columns: Sequence[str] = ()) -> Figure:
-    """One row of images (N, C, H, W) uint8 per name; `columns` are written above the first row, one per image (an
-    empty one for none)."""
+    """One row of images (N, C, H, W) uint8 per name; above the first row `columns`, a text per image or none."""
     most = max(len(images) for images in rows.values())
     width, height = LABEL + SIDE * most, (SIDE + GAP) * len(rows) + LINE * bool(columns)
     with matplotlib.rc_context(plots.STYLE):
@@ -41,9 +40,7 @@ def cost_board(
     costs (N,) in `unit`, with a line at the mean of kind `reference`. The figure, and what it shows in words."""
     means = {name: float(values.mean()) for name, values in costs.items()}
     order = sorted(images, key=means.__getitem__)
-    with matplotlib.rc_context(plots.STYLE):
-        figure = plots.blank(7.0, 0.42 * len(order) + 0.5)
-        left, ax = figure.subplots(1, 2, width_ratios=[1.6, 5])
+    with plots.subplots(7.0, 0.42 * len(order) + 0.5, 1, 2, width_ratios=[1.6, 5]) as (figure, (left, ax)):
         left.set_axis_off()
         examples = torch.cat([images[name][:4] for name in order])
         left.imshow(grid(examples, columns=4), interpolation="none", aspect="auto")

@@ -44,9 +44,8 @@ def pictures(runs: RunSet, more: bool = False) -> HTML:
 
 def points(runs: RunSet) -> HTML:
     """A line for every point: lambda, BPD, scores at both temperatures, seeds."""
-    known = {name for row in runs.rows for name in runs.metrics_of(row)}
     scores = [f"{name}@{at}" for quantity in SCORES for name in (quantity.name, quantity.lite0)
-              if f"{name}@T1" in known for at in TEMPERATURES]  # fmt: skip
+              if f"{name}@T1" in runs.metrics for at in TEMPERATURES]  # fmt: skip
     rows = [(short_label(row).partition(",")[0], f"{weight:,g}", row)
             for along in FRONTS.values() for weight, row in front(along, runs.profile).items()]  # fmt: skip
     lines = []

@@ -18,8 +18,7 @@ from cqlib.util.errors import UsageError
 
 
 def load_images(chosen: Selection) -> Dataset:
-    """The first of the chosen data, at its size nearest to 16 pixels. UserError where it cannot be read or is not in
-    colour."""
+    """The first of the chosen data, at its size nearest to 16 pixels. UserError if unreadable or without colour."""
     name = chosen.first(chosen.rows[0]).data
     images = data_sets.load(name, size=image_size(name, "smoke"), data_dir=chosen.data_dir)
     if images.channels != 3:

@@ -19,8 +19,7 @@ from cqlib.report.cells import panels, picture, subplots
 
 DATA = toy2d.density("two-moons")
 Flow = Any
-"""The notebook's flow of the plane: `couplings` that change the second coordinate, the first, …, `log_prob`, and
-`inverse`."""
+"""The notebook's flow: `couplings` that change the second, the first coordinate, …, `log_prob`, `inverse`."""
 
 
 def mass(flow: Flow) -> float:

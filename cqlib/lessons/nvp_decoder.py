@@ -49,27 +49,28 @@ def _draw(mean: Tensor, log_sigma: Tensor, generator: torch.Generator) -> Tensor
 
 
 @torch.no_grad()
-def spaces(model: HybridModel, of: Reconstruction, n: int = 16) -> HTML:
-    """n test images x and their features f(x); mu(z), y ~ N(mu(z), sigma(z)), and both in image space."""
-    y = _draw(of.mean[:n], of.log_sigma[:n], torch.Generator().manual_seed(0))
-    shown = {"x": of.x[:n], "f⁻¹(μ(z))": of.image_of_mean[:n], "f⁻¹(y), drawn": model.image(y)}
-    features = {"f(x)": of.y[:n], "μ(z)": of.mean[:n], "y ~ N(μ(z), σ²(z))": y}
+def spaces(model: HybridModel, of: Reconstruction) -> HTML:
+    """Test images x and their features f(x); mu(z), y ~ N(mu(z), sigma(z)), and both in image space."""
+    of = of.first(16)
+    y = _draw(of.mean, of.log_sigma, torch.Generator().manual_seed(0))
+    shown = {"x": of.x, "f⁻¹(μ(z))": of.image_of_mean, "f⁻¹(y), drawn": model.image(y)}
+    features = {"f(x)": of.y, "μ(z)": of.mean, "y ~ N(μ(z), σ²(z))": y}
     board = {
         "image space": {name: to_uint8(values) for name, values in shown.items()},
         "feature space": {name: stretched(values, 0.8) for name, values in features.items()},
     }
     alt = "Test images, means and draws: natural in image space; in feature space flat parts are grey, edges stand out"
-    return picture(plots.sample_board(board, columns=round(n**0.5)), alt)
+    return picture(plots.sample_board(board, columns=4), alt)
 
 
 @torch.no_grad()
-def samples(model: HybridModel, n: int = 36) -> HTML:
-    """n draws of the model from z ~ p(z): y and x = f^-1(y), then the mean in image space."""
+def samples(model: HybridModel) -> HTML:
+    """Draws of the model from z ~ p(z): y and x = f^-1(y), then the mean in image space."""
     generator = torch.Generator().manual_seed(0)
-    mean, log_sigma = model.decode(model.prior(n, generator))
+    mean, log_sigma = model.decode(model.prior(36, generator))
     y = _draw(mean, log_sigma, generator)
     images = {"x = f⁻¹(y)": to_uint8(model.image(y)), "f⁻¹(μ(z))": to_uint8(model.image(mean))}
-    board = plots.sample_board({"": {"y ~ p(y|z)": stretched(y, 0.8), **images}}, columns=round(n**0.5))
+    board = plots.sample_board({"": {"y ~ p(y|z)": stretched(y, 0.8), **images}}, columns=6)
     return picture(board, "Draws in feature space and in image space")
 
 
@@ -134,8 +135,7 @@ def spectrum(stretch: OfImages) -> HTML:
 
 
 def direction_board(directions: OfImages) -> HTML:
-    """Of the directions (D, C, S, S) of image space the nine that f stretches most, and the nine that it shrinks most,
-    which are last."""
+    """Of directions (D, C, S, S) the first nine, which f stretches most, and the last nine, which it shrinks."""
     board = {
         "stretched most": {f"image {i}": stretched(each[:9]) for i, each in directions.items()},
         "shrunk most": {f"image {i}": stretched(each[-9:].flip(0)) for i, each in directions.items()},

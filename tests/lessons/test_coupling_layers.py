@@ -13,7 +13,7 @@ from cqlib.data import toy2d
 from cqlib.lessons import coupling_layers, moons
 from cqlib.lessons.coupling_layers import jacobian, random_flow, random_image, round_trip_error
 from cqlib.lessons.coverage_and_quality.distances import Lattice
-from cqlib.nets.coupling import MAX_LOG_SCALE, FlowConfig, RealNVP
+from cqlib.nets.coupling import MAX_LOG_SCALE, FlowConfig, RealNVP, split_checkerboard
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_in_the_order_of_the_partition_the_jacobian_is_a_triangle():
     assert torch.equal(arranged[:8, :8], torch.eye(8, dtype=torch.float64))
     assert (arranged[:8, 8:] == 0).all() and (arranged[8:, :8] != 0).all()
     scales = arranged[8:, 8:]
-    _, log_s = f.couplings[0].net(coupling_layers.split_checkerboard(x)[0])
+    _, log_s = f.couplings[0].net(split_checkerboard(x)[0])
     torch.testing.assert_close(scales, torch.diag(log_s.exp().flatten()))
     assert scales.diagonal().std() > 0.05 and not torch.equal(matrix.triu(1), torch.zeros_like(matrix))
 

@@ -28,18 +28,18 @@ TOLERANCE = 2 / LEVELS_PER_UNIT  # tau: two levels of 8-bit pixels
 
 def search(
     render: Callable[[Tensor, Tensor], Tensor], z0: Tensor, e0: Tensor, target: Tensor, known: Tensor, *,
-    tolerance: float = TOLERANCE, steps: int = 150, rate: float = 0.1, generator: torch.Generator | None = None,
+    tolerance: float, steps: int, generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The minimum above from each start z0 (N, d), e0 (N, …), by Adam: (z, e). `target` and the bool `known` broadcast
     to `render(z, e)`. tau falls from 1/2 to `tolerance` over the first 70 % of the steps: coarse to fine."""
     z, e = z0.clone().requires_grad_(), e0.clone().requires_grad_()
     with torch.no_grad():
         noise = torch.randn(render(z0, e0).shape, generator=generator)
-    adam = torch.optim.Adam([z, e], lr=rate, betas=(0.9, 0.99))
+    adam = torch.optim.Adam([z, e], betas=(0.9, 0.99))
     for step in range(steps):
         done = (step + 1) / steps
         tau = 0.5 * (2 * tolerance) ** min(1.0, done / 0.7)
-        adam.param_groups[0]["lr"] = rate * min(1.0, 0.02 + (1 - done) / 0.3)
+        adam.param_groups[0]["lr"] = 0.1 * min(1.0, 0.02 + (1 - done) / 0.3)
         misfit = (render(z, e) - target - tolerance * noise) * known / tau
         moved = ((z - z0).square().sum() + (e - e0).square().sum()) / 2
         adam.zero_grad()
@@ -48,12 +48,10 @@ def search(
     return z.detach(), e.detach()
 
 
-def complete(
-    model: CoverageQuality, x: Tensor, known: Tensor, n: int, *, steps: int = 150, seed: int = 0
-) -> tuple[Tensor, Tensor]:
+def complete(model: CoverageQuality, x: Tensor, known: Tensor, n: int, *, steps: int) -> tuple[Tensor, Tensor]:
     """n completions of each uint8 image x (N, C, S, S) from its pixels `known`, bool (S, S); and the model's images
     before the known pixels are pasted in: two of (N, n, C, S, S) uint8."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     target = to_signed(x).repeat_interleave(n, dim=0)
     z0 = torch.randn(len(target), model.config.latent, generator=generator)
     e0 = torch.randn(target.shape, generator=generator)
@@ -62,7 +60,7 @@ def complete(
         mean, log_sigma = model.decode(z)
         return model.image(mean + log_sigma.exp() * e)
 
-    z, e = search(render, z0, e0, target, known, steps=steps, generator=generator)
+    z, e = search(render, z0, e0, target, known, tolerance=TOLERANCE, steps=steps, generator=generator)
     with torch.no_grad():
         rendered = to_uint8(render(z, e))
     pasted = torch.where(known, x.repeat_interleave(n, dim=0), rendered)
@@ -83,7 +81,7 @@ Completions = dict[str, tuple[Tensor, Tensor, Tensor]]
 """Name of a mask -> known pixels, completions, the model's own images."""
 
 
-def completions(model: CoverageQuality, x: Tensor, n: int = 6, *, steps: int = 150) -> Completions:
+def completions(model: CoverageQuality, x: Tensor, n: int = 6, *, steps: int) -> Completions:
     """`complete` under each of `masks`."""
     return {name: (known, *complete(model, x, known, n, steps=steps)) for name, known in masks(x.shape[-1]).items()}
 

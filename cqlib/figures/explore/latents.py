@@ -60,9 +60,6 @@ def codes(model: CoverageQuality, x: Tensor) -> Tensor:
     return model.encoder(model.continuous(x, torch.Generator().manual_seed(0)))[0]
 
 
-# --- between two codes ---------------------------------------------------------------------------------------------
-
-
 def linear(a: Tensor, b: Tensor, t: float | Tensor) -> Tensor:
     """(1 - t) a + t b; (..., d)."""
     return (1 - t) * a + t * b
@@ -85,18 +82,17 @@ def prior_pairs(model: CoverageQuality, n: int, seed: int = 0) -> tuple[Tensor, 
     return a, b
 
 
-def interpolations(model: CoverageQuality, n: int = 3, seed: int = 3) -> HTML:
-    """n pairs of codes, each joined in a straight line and on the sphere."""
-    a, b = prior_pairs(model, n, seed)
-    t = torch.linspace(0, 1, STEPS)[:, None]
-    rows = {f"{name}, {i + 1}": decoded(model, path(a[i], b[i], t)) for i in range(n) for name, path in PATHS.items()}
+def interpolations(model: CoverageQuality) -> HTML:
+    """Three pairs of codes, each joined in a straight line and on the sphere."""
+    (a, b), t = prior_pairs(model, 3, seed=3), torch.linspace(0, 1, STEPS)[:, None]
+    rows = {f"{name}, {i + 1}": decoded(model, path(a[i], b[i], t)) for i in range(3) for name, path in PATHS.items()}
     figure = strips(rows, columns=[f"{float(v):g}" for v in t])
-    return picture(figure, f"Images along {n} linear and {n} spherical paths between two codes, t from 0 to 1")
+    return picture(figure, "Images along 3 linear and 3 spherical paths between two codes, t from 0 to 1")
 
 
-def lengths(model: CoverageQuality, n: int = 500) -> HTML:
-    """‖z‖ along the two kinds of paths, mean over n pairs, beside the lengths of draws of the prior."""
-    (a, b), d = prior_pairs(model, n), model.config.latent
+def lengths(model: CoverageQuality) -> HTML:
+    """‖z‖ along the two kinds of paths, mean over 500 pairs, beside the lengths of draws of the prior."""
+    (a, b), d = prior_pairs(model, 500), model.config.latent
     t = torch.linspace(0, 1, 41)
     means = {name: torch.stack([path(a, b, v).norm(dim=1) for v in t]).mean(1) for name, path in PATHS.items()}
     lines = {name: (t, values, plots.SERIES[i], "", "-") for i, (name, values) in enumerate(means.items())}
@@ -135,15 +131,12 @@ def interpolation_slider(models: Mapping[str, CoverageQuality], n: int = 16) -> 
     return slider(draw, model=list(models), path=["spherical", "linear"], t=Range(0, 1, 0.02, start=0.0))
 
 
-# --- one latent variable at a time, and what the code costs --------------------------------------------------------
-
-
 @torch.no_grad()
 def kl_by_latent(model: CoverageQuality, x: Tensor) -> Tensor:
     """KL(q(z_k|x) || p(z_k)) in bits, mean over uint8 images x: (latent,)."""
-    mean, log_variance = model.encoder(model.continuous(x, torch.Generator().manual_seed(0)))
-    one = [losses.kl_to_standard_normal(mean[:, [k]], log_variance[:, [k]]) for k in range(mean.shape[1])]
-    return torch.stack(one).mean(1) / LN2
+    both = model.encoder(model.continuous(x, torch.Generator().manual_seed(0)))
+    kl = losses.kl_to_standard_normal(*(values.reshape(-1, 1) for values in both))
+    return kl.view(len(x), -1).mean(0) / LN2
 
 
 def latents_used(model: CoverageQuality, x: Tensor) -> HTML:

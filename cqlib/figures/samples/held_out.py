@@ -29,8 +29,7 @@ COPIER = "Copier"
 
 @dataclass(frozen=True)
 class Bits:
-    """Bits per dimension of n training and of n held-out images, in this order: under each model by its name, and of
-    their PNG files; and the images' classes."""
+    """Of n training and of n held-out images: bits per dimension by model and as PNG files, and their classes."""
 
     models: Mapping[str, tuple[Tensor, Tensor]] = field(repr=False)
     png: tuple[Tensor, Tensor] = field(repr=False)

@@ -23,13 +23,8 @@ MIN_CLASSES = 5  # that a standard error over classes takes
 def nearest(queries: Tensor, reference: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     """The k nearest of `reference` (N, …) for each of `queries` (n, …): root mean square differences (n, k) float64 in
     the units of the values, nearest first, and indices (n, k) into `reference`."""
-    a, squares, index = _flat(queries), [], []
-    for start in range(0, len(reference), CHUNK):
-        chunk = _squares(a, _flat(reference[start : start + CHUNK]))
-        smallest = chunk.topk(min(k, chunk.shape[1]), largest=False)
-        squares.append(smallest.values)
-        index.append(smallest.indices + start)
-    best = torch.cat(index, 1).gather(1, torch.cat(squares, 1).topk(k, largest=False).indices)
+    a = _flat(queries)
+    best = torch.cat([torch.cdist(a, _flat(part)) for part in reference.split(CHUNK)], 1).topk(k, largest=False).indices
     # the search in float32 loses digits in |a|^2 - 2ab + |b|^2; the distances returned do not
     neighbours = reference[best.flatten()].flatten(1).view(len(a), k, -1).double()
     rms, order = (queries.flatten(1).double()[:, None] - neighbours).square().mean(2).sqrt().sort(1)
@@ -49,8 +44,8 @@ def copier_nats(train: Tensor, images: Tensor, *, sigma: float, generator: torch
     the centres of the pixels' cells. uint8 (n, C, H, W) -> nats per image (n,) float64, from one u for each."""
     a = _flat(images) + torch.rand(len(images), images[0].numel(), generator=generator) - 0.5
     total = torch.full((len(a),), -math.inf, dtype=torch.float64)
-    for start in range(0, len(train), CHUNK):
-        squares = _squares(a, _flat(train[start : start + CHUNK])).double()
+    for part in train.split(CHUNK):
+        squares = torch.cdist(a, _flat(part)).double().square()
         total = torch.logaddexp(total, (-squares / (2 * sigma**2)).logsumexp(1))
     return math.log(len(train)) + a.shape[1] * math.log(sigma * math.sqrt(2 * math.pi)) - total
 
@@ -60,14 +55,8 @@ def _flat(values: Tensor) -> Tensor:
     return values.flatten(1).float() - (128 if values.dtype == torch.uint8 else 0)
 
 
-def _squares(a: Tensor, b: Tensor) -> Tensor:
-    """Squared Euclidean distances, (n, D) and (m, D) -> (n, m)."""
-    return (a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T).clamp_(min=0)
-
-
 def probability_nearer(distances: Tensor, others: Tensor) -> float:
-    """P(one of `distances` (n,) < one of `others` (m,)), a tie counting half: the statistic of Mann and Whitney over
-    n m, 0.5 where both come from one distribution."""
+    """P(one of `distances` (n,) < one of `others` (m,)), a tie counting half: Mann and Whitney's statistic over n m."""
     return float(stats.mannwhitneyu(others, distances).statistic) / (len(distances) * len(others))
 
 

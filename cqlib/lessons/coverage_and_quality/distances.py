@@ -44,8 +44,7 @@ class Distance:
 
 
 class Lattice:
-    """The data's density on the lattice, and the distance of models from it. Values are (CELLS^2,), float64, a row of
-    cells per second coordinate."""
+    """The data on the lattice, and the distance of models from it. Values are float64 (CELLS^2,), row by row."""
 
     def __init__(self, data: toy2d.Density):
         axis = (torch.arange(CELLS, dtype=torch.float64) + 0.5) * 2 * SIDE / CELLS - SIDE

@@ -37,15 +37,15 @@ class Displacement:
     """(1 - eps) ln(1 - eps) + eps (ln eps + KL(u || p)): the quality where u is off the support of p."""
 
 
-def displace(lattice: Lattice, place: str, eps: float, n: int = 5000) -> Displacement:
-    """The data with a share eps < 1 of its mass at `place`; L_C by n training points."""
+def displace(lattice: Lattice, place: str, eps: float) -> Displacement:
+    """The data with a share eps < 1 of its mass at `place`; L_C by 5,000 training points."""
     u, formula = PLACES[place], 0.0
 
     def log_prob(x: Tensor) -> Tensor:
         rest = lattice.data.log_prob(x) + math.log1p(-eps)
         return torch.logaddexp(rest, u.log_prob(x) + math.log(eps)) if eps else rest
 
-    train = lattice.data.sample(n, torch.Generator().manual_seed(0))
+    train = lattice.data.sample(5000, torch.Generator().manual_seed(0))
     log_q = lattice.log_density(log_prob)
     distance = lattice.distance(log_q)
     if eps:

@@ -111,8 +111,7 @@ def feature_board(decoders: Decoders, seen: Reconstructions) -> HTML:
 
 
 def linear_samples(draws: Mapping[str, Tensor], shape: Sequence[int]) -> HTML:
-    """Title -> images (N, D) of that shape: the linear decoder's means, and draws with independent and with correlated
-    noise."""
+    """Title -> images (N, D) of that shape: the linear decoder's means, and draws with either kind of noise."""
     board = {title: to_uint8(x.view(-1, *shape)) for title, x in draws.items()}
     alt = "Samples from one set of codes: blurred means, the same under grainy noise, the same under smooth noise"
     return picture(plots.sample_board({"": board}, columns=4), alt)

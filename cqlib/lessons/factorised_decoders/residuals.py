@@ -84,8 +84,7 @@ def model_noise(decoder: Decoder, of: Reconstruction) -> Tensor:
 
 
 def offset_correlation(r: Tensor, down: int, across: int) -> float:
-    """The correlation between values of r (N, C, H, W) that are `down` and `across` pixels apart, in one colour: over
-    the N images at every place, and then the mean over places and colours."""
+    """The correlation over N of values of r (N, C, H, W) `down` and `across` apart; mean over places, colours."""
     h, w = r.shape[2:]
     r = r - r.mean(0)
     a, b = r[:, :, : h - down, : w - across], r[:, :, down:, across:]

@@ -28,8 +28,7 @@ def optimal_logit(p: Gaussians, q: Gaussians) -> Callable[[Tensor], Tensor]:
 
 
 def saturating(fake_logits: Tensor) -> Tensor:
-    """E[ln(1 - D(G(z)))], the generator's side of Eq. (1); (N,) -> scalar. With `losses.non_saturating_generator` it
-    adds up to `losses.quality_loss`."""
+    """E[ln(1 - D(G(z)))], the generator's side of Eq. (1): L_Q less the non-saturating loss; (N,) -> scalar."""
     return losses.quality_loss(fake_logits) - losses.non_saturating_generator(fake_logits)
 
 

@@ -71,8 +71,7 @@ def reverse(p: Gaussians, start: Gaussians, *, factorised: bool = False) -> Gaus
 
 
 def minima(p: Gaussians, starts: Iterable[Gaussians] | None = None) -> list[Gaussians]:
-    """The distinct minima of KL(q || p) to which descent leads, the lowest first; the default starts are the components
-    of p and the forward fit."""
+    """The minima of KL(q || p) that descent finds, the lowest first; by default from p's modes and forward fit."""
     if starts is None:
         starts = [gaussian(m, root) for m, root in zip(p.means, p.roots, strict=True)] + [forward(p)]
     distinct: list[Gaussians] = []

@@ -96,8 +96,7 @@ def _contours(ax: Axes, objective: fits.Objective, colour: str, title: str) -> N
 
 
 def separation_board(separations: Sequence[float] = (2, 4, 4.8, 6), weight: float = fits.WEIGHT) -> HTML:
-    """p, the forward fit, the best reverse fit, and dashed the other minima, for several separations of the modes: the
-    still picture of the slider."""
+    """p, its forward and best reverse fit, and dashed the other minima, for several separations of the modes."""
     columns = min(2, len(separations))
     rows, words = math.ceil(len(separations) / columns), []
     width = 8.8 if columns == 2 else 6.6
@@ -133,8 +132,7 @@ def separation_slider() -> Any:
 
 
 def separation_curves() -> HTML:
-    """The least KL(p || q), and KL(q || p) at each of its minima, over the separation; and the mass of one density in
-    the other one's 99 % region."""
+    """The least KL(p || q) and each minimum of KL(q || p) over the separation; and `inside` of both fits."""
     traced = fits.branches(SEPARATIONS)
     ps = {d: fits.two_modes(d) for d in SEPARATIONS}
     broad = {d: fits.forward(p) for d, p in ps.items()}
