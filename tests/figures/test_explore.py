@@ -169,9 +169,6 @@ def test_a_picture_is_cut_into_tiles_in_reading_order():
     assert out_of_distribution.tiles(picture(210, 150), 16, side=50)[1] == (3, 4)  # scaled down
     with pytest.raises(UserError, match="20 × 9 pixels"):
         out_of_distribution.tiles(picture(20, 9), 16)
-    small = out_of_distribution.whole(picture(96, 64), 16)[0]  # the central square, averaged
-    assert small.shape == (3, 16, 16)
-    assert abs(int(small[0, 0, 0]) - (16 + 1.5)) <= 1 and abs(int(small[1, 15, 0]) - 61.5) <= 1
 
 
 def test_a_picture_of_your_own(system, tmp_path):

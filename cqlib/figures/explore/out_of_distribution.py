@@ -76,14 +76,9 @@ def tiles(image: Image.Image, size: int, side: int = BASE_SIDE) -> tuple[Tensor,
     columns, rows = width // size, height // size
     if not (rows and columns):
         raise UserError(f"the picture has {image.width} × {image.height} pixels; a tile takes {size} × {size}")
-    small = image.resize((width, height), Image.Resampling.BOX).crop((0, 0, columns * size, rows * size))
-    cut = pil_to_tensor(small).unflatten(2, (columns, size)).unflatten(1, (rows, size)).permute(1, 3, 0, 2, 4)
+    small = pil_to_tensor(image.resize((width, height), Image.Resampling.BOX))
+    cut = small.unfold(1, size, size).unfold(2, size, size).permute(1, 2, 0, 3, 4)
     return cut.flatten(0, 1).contiguous(), (rows, columns)
-
-
-def whole(image: Image.Image, size: int) -> Tensor:
-    """The central square of the picture averaged down to uint8 (1, C, S, S)."""
-    return pil_to_tensor(ImageOps.fit(image, (size, size), Image.Resampling.BOX))[None]
 
 
 def your_image(model: CoverageQuality, source: Path | str | bytes | None, test: Tensor) -> HTML:
@@ -92,7 +87,8 @@ def your_image(model: CoverageQuality, source: Path | str | bytes | None, test: 
     size = model.shape[-1]
     image = read(PORTRAIT if source is None else source, model.shape[0])
     cut, (rows, columns) = tiles(image, size)
-    tile_bits, test_bits, whole_bits = bits(model, cut), bits(model, test), bits(model, whole(image, size))
+    whole = pil_to_tensor(ImageOps.fit(image, (size, size), Image.Resampling.BOX))[None]  # the central square
+    tile_bits, test_bits, whole_bits = bits(model, cut), bits(model, test), bits(model, whole)
     with subplots(7.0, min(4.6, 0.6 + 3.0 * rows / columns), 1, 2) as (figure, (left, right)):
         left.imshow(grid(cut, columns=columns), interpolation="none")
         left.set_title(f"{rows * columns} tiles of {size} × {size} pixels")

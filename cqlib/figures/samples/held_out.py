@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -31,9 +31,9 @@ COPIER = "Copier"
 class Bits:
     """Of n training and of n held-out images: bits per dimension by model and as PNG files, and their classes."""
 
-    models: Mapping[str, tuple[Tensor, Tensor]] = field(repr=False)
-    png: tuple[Tensor, Tensor] = field(repr=False)
-    labels: tuple[Tensor, Tensor] = field(repr=False)
+    models: Mapping[str, tuple[Tensor, Tensor]]
+    png: tuple[Tensor, Tensor]
+    labels: tuple[Tensor, Tensor]
 
 
 def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000) -> Bits:

@@ -1,7 +1,7 @@
 """Nearest training images of samples, beside those of held-out images and of known copies: are samples copies?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -91,9 +91,9 @@ class NearestImages:
     """Images by group (`GROUPS`) and their neighbours in both spaces (`features` of the first images of some groups,
     none of grey images); `description` says how many were compared."""
 
-    images: Mapping[str, Tensor] = field(repr=False)
-    pixels: Mapping[str, Neighbours] = field(repr=False)
-    features: Mapping[str, Neighbours] = field(repr=False)
+    images: Mapping[str, Tensor]
+    pixels: Mapping[str, Neighbours]
+    features: Mapping[str, Neighbours]
     description: str
 
     @property

@@ -25,10 +25,9 @@ SHARES = (0.03, 0.1, 0.3)
 
 @dataclass(frozen=True)
 class Displacement:
-    """q for one place and one eps, with its costs in nats."""
+    """q for one place and one eps, on the lattice, with its costs in nats."""
 
     log_q: Tensor
-    """On the lattice."""
     likelihood: float
     """L_C of Eq. (4), on training points."""
     coverage: float

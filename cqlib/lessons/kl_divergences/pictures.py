@@ -92,9 +92,6 @@ def _contours(ax: Axes, objective: fits.Objective, colour: str, title: str) -> N
     ax.grid(False)
 
 
-# --- the modes move apart --------------------------------------------------------------------------------------
-
-
 def separation_board(separations: Sequence[float] = (2, 4, 4.8, 6), weight: float = fits.WEIGHT) -> HTML:
     """p, its forward and best reverse fit, and dashed the other minima, for several separations of the modes."""
     columns = min(2, len(separations))
