@@ -143,8 +143,8 @@ def costs(found: ModelAndData, unconditional: LikelihoodSystem | None) -> HTML:
     return table(f"{found.source}, {len(x)} test images", head, lines)
 
 
-def recoloured(x: Tensor, model: ConditionalCQF | None = None) -> dict[str, Tensor]:
-    """The images x and others with exactly their grey images: wrong colours, none, and with `model` its own."""
+def recoloured(x: Tensor, model: ConditionalCQF) -> dict[str, Tensor]:
+    """The images x and others with exactly their grey images: wrong colours, none, and those of the model."""
     grey, c = colour.split(x)
     chromas = {
         "colours of the next image": c.roll(1, dims=0),
@@ -155,9 +155,7 @@ def recoloured(x: Tensor, model: ConditionalCQF | None = None) -> dict[str, Tens
         "no colour": torch.zeros_like(c),
     }
     images = {"true colours": x} | {name: colour.into_gamut(grey, chroma) for name, chroma in chromas.items()}
-    if model is not None:
-        images |= {f"the model’s, T = {t:g}": draw(model, x, 1, t)[:, 0] for t in (1.0, 0.0)}
-    return images
+    return images | {f"the model’s, T = {t:g}": draw(model, x, 1, t)[:, 0] for t in (1.0, 0.0)}
 
 
 def true_or_wrong(images: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> HTML:

@@ -164,14 +164,14 @@ def samples_folder(runs: RunSet, runs_dir: Path | str) -> Path:
     return Path(runs_dir) if runs.origin == "local" else PUBLISHED / "samples"
 
 
-def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str) -> torch.Tensor | None:
-    """The samples at "T1" or "T0" in the grid of a row's first seed, local or published: uint8 (N, 3, S, S), or None.
-    Without a grid at temperature 0 that at 1 stands in: the decoder adds no noise."""
+def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str, n: int) -> torch.Tensor | None:
+    """The first n samples at "T1" or "T0" in the grid of a row's first seed, uint8 (n, 3, S, S), or None. Without a
+    grid at temperature 0 that at 1 stands in: the decoder adds no noise."""
     for run in runs.records_of(row)[:1]:
         folder = samples_folder(runs, runs_dir) / run.folder
         file = pictures.sample_file(folder, at) or pictures.sample_file(folder, "T1")
         if file is not None:
-            return tiles(unscaled(file.read_bytes(), runs.size), runs.size)
+            return tiles(unscaled(file.read_bytes(), runs.size), runs.size)[:n]
     return None
 
 

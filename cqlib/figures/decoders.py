@@ -44,10 +44,8 @@ def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n:
     `models` (by short label), else the first of those stored by its run; and which decoders have neither."""
 
     def images(row: str, t: int) -> Tensor | None:
-        if short_label(row) in models:
-            return draw(models[short_label(row)], n, t)
-        stored = stored_samples(runs, row, f"T{t}", runs_dir)
-        return None if stored is None else stored[:n]
+        model = models.get(short_label(row))
+        return stored_samples(runs, row, f"T{t}", runs_dir, n) if model is None else draw(model, n, t)
 
     board = {f"T = {t}": {name: x for row, name in DECODERS.items() if (x := images(row, t)) is not None}
              for t in (1, 0)}  # fmt: skip

@@ -1,27 +1,22 @@
 """The notebook on NVP samples: the paper's models beside NVP, data set by data set, as on the slides."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
 from IPython.display import HTML
-from torch import Tensor
 
 from cqlib.experiments import paper
-from cqlib.experiments.load import model_of
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label, training_command
 from cqlib.experiments.selection import Selection
 from cqlib.figures.common import PROFILES, batch_times, needs, sets_of, sized, stored_samples
-from cqlib.metrics import evaluation
 from cqlib.metrics.evaluation import TIMED
 from cqlib.metrics.quantities import FEATURES
 from cqlib.report import plots
 from cqlib.report.cells import picture, table
 from cqlib.report.run_sets import ORIGINS, Cell, RunSet, most_common
-from cqlib.util.errors import UserError
 from cqlib.util.text import duration, without_paths
 
 NVP = "table3/nvp"
@@ -63,21 +58,12 @@ def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
     """A line per data set, at temperature 1: our models, then NVP; the place of what has no samples stays empty."""
     if not best:
         return HTML(f"<p>No samples yet: <code>{training_command('figure_nvp_comparison', 'quick')}</code></p>")
-    found = [(runs.label, {row: samples_of(runs, row, runs_dir) for row in ROWS}) for runs in best.values()]
+    found = [(runs.label, {row: stored_samples(runs, row, "T1", runs_dir, SIDE**2) for row in ROWS})
+             for runs in best.values()]  # fmt: skip
     columns = [row for row in ROWS if any(images[row] is not None for _, images in found)]
     board = {without_paths(label): {short_label(row): images[row] for row in columns} for label, images in found}
     drawn = (f"{row} on {label}" for label, images in board.items() for row in images if images[row] is not None)
     return picture(plots.sample_board(board, columns=SIDE), f"Samples at temperature 1: {', '.join(drawn)}")
-
-
-def samples_of(runs: RunSet, row: str, runs_dir: Path | str) -> Tensor | None:
-    """The first samples of a row's first seed, from its run's stored grid, else drawn; or None."""
-    images = stored_samples(runs, row, "T1", runs_dir)
-    for record in runs.records_of(row)[:1] if images is None else ():
-        with suppress(UserError):
-            model = model_of(record, runs_dir)
-            images = evaluation.draw(model, SIDE**2, temperature=1.0, seed=10_000 + record.seed)
-    return None if images is None else images[: SIDE**2]
 
 
 def compared(best: Mapping[str, RunSet]) -> HTML:
@@ -127,7 +113,7 @@ def missing(
     lines = []
     for name in data or (*FOUR, *STAND_INS):
         runs = best.get(name)
-        absent = [row for row in REQUIRED if runs is None or samples_of(runs, row, runs_dir) is None]
+        absent = [row for row in REQUIRED if runs is None or stored_samples(runs, row, "T1", runs_dir, 1) is None]
         if absent:
             profile = runs.profile if runs else STAND_INS.get(name, "paper")
             only = "figure_nvp_comparison" if len(absent) == len(REQUIRED) else ",".join(absent)

@@ -102,7 +102,8 @@ def test_costs_are_in_bits_per_dimension_of_the_colour_image(conditional):
 
 def test_won_compares_pair_by_pair(conditional):
     x = conditional.data.test.images
-    images = {name: one for name, one in colourisation.recoloured(x).items() if name in ("true colours", "no colour")}
+    recoloured = colourisation.recoloured(x, conditional.model)
+    images = {name: recoloured[name] for name in ("true colours", "no colour")}
     bits = {name: colourisation.bits(conditional.model, one) for name, one in images.items()}
     (line,) = lines(colourisation.won(bits, conditional))
     more = bits["no colour"] - bits["true colours"]

@@ -90,7 +90,7 @@ def test_samples_without_weights_are_those_that_the_run_left(tmp_path, monkeypat
     left = torch.randint(256, (64, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     for at, images in (("T1", left), ("T0", left.flip(0))):
         write_atomic(tmp_path / "table1_vae-f--photos10--quick--0" / f"samples_{at}.png", grid_png(images))
-        assert torch.equal(show.stored_samples(runs, "table1/vae-f", at, tmp_path), images)
+        assert torch.equal(show.stored_samples(runs, "table1/vae-f", at, tmp_path, 64), images)
     board = {}
     monkeypatch.setattr(decoders.plots, "sample_board", lambda rows, columns: board.update(rows))
     monkeypatch.setattr(decoders, "picture", lambda figure, alt: HTML(alt))
