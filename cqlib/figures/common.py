@@ -89,9 +89,10 @@ def batch_times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, b
     timed = {row: [run.metrics["seconds"] for run in runs.records_of(row) if "seconds" in run.metrics] for row in rows}
     protocols = [protocol for times in timed.values() for protocol in {time.protocol for time in times}]
     medians = {}
-    for row, times in ((row, times) for row, times in timed.items() if times):
-        alike = [time for time in times if time.protocol == most_common(protocols)]
-        medians[row] = statistics.median(time.value for time in alike or times), bool(alike)
+    for row, times in timed.items():
+        if times:
+            alike = [time for time in times if time.protocol == most_common(protocols)]
+            medians[row] = statistics.median(time.value for time in alike or times), bool(alike)
     return medians
 
 

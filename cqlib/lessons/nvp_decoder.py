@@ -25,9 +25,8 @@ from cqlib.report.cells import SIGNED, bare, log_scale, mark, panels, picture, s
 from cqlib.report.run_sets import RunSet
 
 ROWS = ("table1/cq-f", "table1/vae-f")
-"""The systems with f of Table 1; the lesson is about the first."""
 PAIRS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f")
-"""Those rows, each after its row without f."""
+"""The systems with f of Table 1, the lesson's own first; and each after that without f."""
 OfImages = Mapping[int, Tensor]
 """By the index of the test image."""
 

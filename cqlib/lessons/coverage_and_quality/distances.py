@@ -26,16 +26,15 @@ SUPPORT_MASS, MISSED_BELOW, DROPPED_BELOW = 0.99, 1 / 5, 1 / 2
 
 @dataclass(frozen=True)
 class Distance:
-    """Distances of a model from the data; shares are of 1, divergences in nats."""
+    """Distances of a model from the data, divergences in nats; `mode_shares`: each mode's mass under the model over
+    that under the data, empty without modes; `mass`: the model's on the lattice, 1 but for what lies outside."""
 
     coverage: float
     quality: float
     off: float
     missed: float
     mode_shares: tuple[float, ...]
-    """Mass of each mode under the model over its mass under the data; empty where the density has no modes."""
     mass: float
-    """The model's mass on the whole lattice, 1 but for what lies outside."""
 
     @property
     def modes(self) -> int:

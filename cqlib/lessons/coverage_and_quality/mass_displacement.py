@@ -25,15 +25,14 @@ SHARES = (0.03, 0.1, 0.3)
 
 @dataclass(frozen=True)
 class Displacement:
-    """q for one place and one eps, on the lattice, with its costs in nats."""
+    """q for one place and one eps, on the lattice, and in nats L_C of Eq. (4) on training points, both divergences, and
+    `formula`, the quality where u is off the support of p: (1 - eps) ln(1 - eps) + eps (ln eps + KL(u || p))."""
 
     log_q: Tensor
     likelihood: float
-    """L_C of Eq. (4), on training points."""
     coverage: float
     quality: float
     formula: float
-    """(1 - eps) ln(1 - eps) + eps (ln eps + KL(u || p)): the quality where u is off the support of p."""
 
 
 def displace(lattice: Lattice, place: str, eps: float) -> Displacement:

@@ -21,39 +21,35 @@ OBJECTIVES: dict[str, dict[str, float]] = {
 }
 """Weights of L_C and L_Q, by their names in Table 1."""
 OTHER_LAMBDAS = (0.3, 3.0, 10.0)
-DENSITIES = (toy2d.DEFAULT, "spiral")
-"""The default densities."""
 LIMIT = 0.1
 """Share off the support, or missed, that counts as over-generalisation, or as dropping."""
 Weighted = dict[str, tuple[Tensor, Distance]]
-Train = Callable[..., Any]
-"""(data, steps, coverage=, quality=, seeds=) -> one trained model per seed."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models of one density by objective, a model per seed, and their distances from the data."""
+    """Models of one density by objective, a model per seed, their ln q (S, CELLS^2), and distances from the data.
+    `train` (data, steps, coverage=, quality=, seeds=) gives such models."""
 
     name: str
     lattice: Lattice
-    train: Train
+    train: Callable[..., Any]
     seeds: tuple[int, ...]
     steps: int
     models: dict[str, Any]
     log_q: dict[str, Tensor]
-    """Of (S, CELLS^2)."""
     distances: dict[str, list[Distance]]
 
 
 def densities(data: Sequence[str]) -> list[str]:
-    """Two densities: those among the names of data sets in `data`, then `DENSITIES`."""
+    """Two densities: those among the names of data sets in `data`, then the default ones."""
     names = [name.partition(":")[2] or toy2d.DEFAULT for name in data if name.startswith("toy2d")]
     if others := [name for name in data if not name.startswith("toy2d")]:
         print(f"{', '.join(others)}: no known density, left out")
-    return list(dict.fromkeys([*names, *DENSITIES]))[:2]
+    return list(dict.fromkeys([*names, toy2d.DEFAULT, "spiral"]))[:2]
 
 
-def compare(name: str, train: Train, seeds: Sequence[int], steps: int) -> Comparison:
+def compare(name: str, train: Callable[..., Any], seeds: Sequence[int], steps: int) -> Comparison:
     """Train all objectives on the density `name`, once per seed: the same starts, only the loss differs."""
     data = toy2d.density(name)
     lattice = Lattice(data)

@@ -30,13 +30,12 @@ def moments(v: Tensor) -> Moments:
 
 @dataclass(frozen=True)
 class LinearDecoder:
-    """z ~ N(0, I) of k dimensions, x = m + W z + noise of covariance Sigma. Images are (N, C, H, W) in [-1, 1)."""
+    """z ~ N(0, I) of k dimensions, x = m + W z + noise of covariance Sigma: `weights` W (D, k), `noise` Sigma (D, D),
+    float64. Images are (N, C, H, W) in [-1, 1)."""
 
     images: Moments
     weights: Tensor
-    """W, float64 (D, k)."""
     noise: Tensor
-    """Sigma, float64 (D, D)."""
 
     @functools.cached_property
     def marginal(self) -> MultivariateNormal:

@@ -20,9 +20,8 @@ from cqlib.report.cells import mark, number, panels, picture, stretched
 from cqlib.util.errors import UserError
 
 PIXELS = ("table1/vae", "table1/cq")
-"""Rows of Table 1 whose decoder factorises over pixels."""
 FEATURES = ("table1/vae-f", "table1/cq-f")
-"""Rows whose decoder factorises over features y = f(x)."""
+"""Rows of Table 1 whose decoder factorises over pixels, and over features y = f(x)."""
 ROWS = (*PIXELS, *FEATURES)
 DISTANCES = range(9)
 DASHED = (plots.INK, "o", "--")

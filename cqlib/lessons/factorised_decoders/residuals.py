@@ -20,18 +20,16 @@ Decoder = LinearDecoder | HybridModel
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Images x, features y = f(x), and the decoder's mu(z) and ln sigma(z) for one z ~ q(z|x) each: (N, C, H, W)."""
+    """Images x, features y = f(x), mu(z) and ln sigma(z) for one z ~ q(z|x) each, and f^-1(mu(z)): (N, C, H, W).
+    `log_det`: ln |det df/dx|, `log_ratio`: ln p(z) - ln q(z|x) at the draw, (N,)."""
 
     x: Tensor
     y: Tensor
     mean: Tensor
     log_sigma: Tensor
     image_of_mean: Tensor
-    """f^-1(mu(z))."""
     log_det: Tensor
-    """ln |det df/dx|, (N,)."""
     log_ratio: Tensor
-    """ln p(z) - ln q(z|x) at the draw, (N,)."""
 
     def first(self, n: int) -> "Reconstruction":
         """Of the first n images."""

@@ -20,9 +20,8 @@ from cqlib.data import toy2d
 REACH = 9.0
 """Quadrature leaves out what lies further from a component's mean, in its standard deviations: 1e-18 of the mass."""
 NODES = {1: 1801, 2: 121}
-"""Nodes per dimension."""
 FINE = {1: 7201, 2: 161}
-"""Those for regions, whose borders fall between nodes."""
+"""Nodes per dimension, for integrals and for regions, whose borders fall between nodes."""
 
 
 @functools.cache
