@@ -30,11 +30,10 @@ def search(
     render: Callable[[Tensor, Tensor], Tensor], z0: Tensor, e0: Tensor, target: Tensor, known: Tensor, *,
     tolerance: float, steps: int, generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The minimum above from each start z0 (N, d), e0 (N, …), by Adam: (z, e). `target` and the bool `known` broadcast
-    to `render(z, e)`. tau falls from 1/2 to `tolerance` over the first 70 % of the steps: coarse to fine."""
+    """The minimum above from each start z0 (N, d), e0 (N, …), by Adam: (z, e). `render(z, e)` has e's shape; `target`
+    and the bool `known` broadcast to it. tau falls from 1/2 to `tolerance` over 70 % of the steps: coarse to fine."""
     z, e = z0.clone().requires_grad_(), e0.clone().requires_grad_()
-    with torch.no_grad():
-        noise = torch.randn(render(z0, e0).shape, generator=generator)
+    noise = torch.randn(e0.shape, generator=generator)
     adam = torch.optim.Adam([z, e], betas=(0.9, 0.99))
     for step in range(steps):
         done = (step + 1) / steps

@@ -103,16 +103,16 @@ class NearestImages:
 
 
 def nearest_images(
-    model: ModelAndData, *, n: int = 1000, runs_dir: Path | str, data_dir: Path | str | None = None,
+    model: ModelAndData, *, runs_dir: Path | str, data_dir: Path | str | None = None,
     feature_weights: Path | str | None = None,
 ) -> NearestImages:  # fmt: skip
-    """Nearest training images of n samples at each temperature and of n held-out images; and of copies of training
-    images, half as many, under noise or mirrored, which a test of copying has to find.
+    """Nearest training images of 1,000 held-out images, if there are so many, and of as many samples at each
+    temperature; and of half as many copies of training images, noisy or mirrored, which a test of copying has to find.
 
     Features are taken of the first `FEATURE_IMAGES` of each group, and of those training images that are nearest in
     pixels to one of them or to its mirror image.
     """
-    e, train, test = model.experiment, model.data.train.images[:MAX_REFERENCE], model.data.test.images[:n]
+    e, train, test = model.experiment, model.data.train.images[:MAX_REFERENCE], model.data.test.images[:1000]
     n, generator = len(test), torch.Generator().manual_seed(e.seed)
     images = {
         "samples": draw(model, n, 1.0),
