@@ -1,6 +1,5 @@
-"""What the notebook `explore` does with codes: paths between them, linear and spherical, one latent variable at a time,
-and an image's ELBO in its two terms, the KL and the reconstruction. Its models are Table 1's, which have one vector of
-latent variables and an encoder."""
+"""What the notebook `explore` does with the codes of Table 1's models: paths between them, linear and spherical, one
+latent variable at a time, and an image's ELBO in its two terms, the KL and the reconstruction."""
 
 import math
 from collections.abc import Callable, Mapping
