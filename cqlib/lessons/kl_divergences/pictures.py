@@ -148,10 +148,11 @@ def separation_curves() -> HTML:
     left, right = figure.axes
     left.set_ylim(0, 1.35)
     right.set_ylim(0.5, 1.02)
+    beside: dict[str, Any] = {"textcoords": "offset points", "color": plots.FAINT, "ha": "right"}
     for weight in (fits.WEIGHT, 1 - fits.WEIGHT):
-        cost, look = -math.log(weight), {"color": plots.FAINT, "ha": "right"}
+        cost = -math.log(weight)
         left.axhline(cost, color=plots.FAINT, linewidth=0.8, zorder=0)
-        left.annotate(f"−ln {weight:g}", (SEPARATIONS[-1], cost), (0, 2), textcoords="offset points", **look)
+        left.annotate(f"−ln {weight:g}", (SEPARATIONS[-1], cost), (0, 2), **beside)
     ends = "; ".join(f"{name} from {min(b):.1f} to {max(b):.1f}" for name, b in traced.items())
     return picture(figure, f"Divergences over the separation of the modes. Minima of the reverse one: {ends}")
 
