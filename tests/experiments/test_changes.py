@@ -135,9 +135,13 @@ def test_random_paths_and_values_end_in_a_usage_error_or_a_recipe_that_trains():
 
 
 def test_changed_records_make_a_set_of_their_own_but_for_those_of_the_trade_off():
-    found = [replace(record("table1/cq", seed), changes={"training.steps": 7}) for seed in (0, 1)]
+    def of_today(row, seed, changes):
+        made = replace(record(row, seed), changes=changes)
+        return replace(made, config_hash=experiment_of(made).config_hash)
+
+    found = [of_today("table1/cq", seed, {"training.steps": 7}) for seed in (0, 1)]
     weight = {LAMBDA: 25.0}
-    plain, named = record("table1/cq", 0), replace(record("table1/cq-f", 0), changes=dict(weight))
+    plain, named = of_today("table1/cq", 0, {}), of_today("table1/cq-f", 0, dict(weight))
     second, first = run_sets([*found, plain, named], [])
     assert (first.label, len(first.done("table1/cq"))) == ("photos10 16×16, quick, steps: 7", 2)
     assert second.done("table1/cq") == [plain] and second.label == "photos10 16×16, quick"
