@@ -56,7 +56,7 @@ class SNGAN(GANBaseline):
             critic = start_normal(Critic(c.size, c.critic, image_channels=channels, slope=0.1))
         else:
             generator = ResNetGenerator(c.size, c.widths, c.latent, image_channels=channels)
-            critic = ResNetCritic(c.critic, c.halvings, image_channels=channels, pool="sum", bias=False)
+            critic = ResNetCritic(c.critic, c.halvings, image_channels=channels, summed=True)
         super().__init__(c, generator, SpectrallyNormalised(critic))
         if c.loss == "hinge":
             self.discriminator_loss, self.generator_loss = losses.hinge_discriminator, losses.quality_loss

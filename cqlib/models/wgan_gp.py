@@ -40,7 +40,7 @@ class WGANGP(GANBaseline):
     def __init__(self, config: WGANGPConfig):
         c, channels = config, config.image_channels
         generator = ResNetGenerator(c.size, c.widths, c.latent, image_channels=channels)
-        critic = ResNetCritic(c.critic, c.halvings, image_channels=channels, pool="mean", bias=True)
+        critic = ResNetCritic(c.critic, c.halvings, image_channels=channels, summed=False)
         super().__init__(c, generator, critic)
 
     generator_loss = staticmethod(losses.quality_loss)

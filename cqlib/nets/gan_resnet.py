@@ -6,8 +6,8 @@ times as wide inside the blocks. Where a 1x1 convolution commutes with resamplin
 """
 
 from itertools import pairwise
-from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
@@ -85,21 +85,17 @@ class ResNetGenerator(nn.Module):
 
 
 class ResNetCritic(nn.Module):
-    """(N, C, S, S) -> scores (N,): a `DownBlock` per width, the first `halvings` of which halve; `pool`, dense."""
+    """(N, C, S, S) -> scores (N,): a `DownBlock` per width, the first `halvings` of which halve; ReLU; the mean over
+    space and a dense layer; or, with `summed`, their sum and one without bias."""
 
-    def __init__(
-        self, widths: tuple[int, ...], halvings: int, *, image_channels: int = 3, pool: Literal["mean", "sum"],
-        bias: bool,
-    ):  # fmt: skip
+    def __init__(self, widths: tuple[int, ...], halvings: int, *, image_channels: int = 3, summed: bool):
         super().__init__()
         inputs = (image_channels, *widths)
         self.body = nn.Sequential(
             *(DownBlock(inputs[k], b, halve=k < halvings, first=k == 0) for k, b in enumerate(widths)), nn.ReLU()
         )
-        self.pool = pool
-        self.head = glorot(nn.Linear(widths[-1], 1, bias=bias))
+        self.pool = torch.sum if summed else torch.mean
+        self.head = glorot(nn.Linear(widths[-1], 1, bias=not summed))
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.body(x)
-        pooled = h.mean((2, 3)) if self.pool == "mean" else h.sum((2, 3))
-        return at_least_fp32(self.head(pooled).squeeze(1))
+        return at_least_fp32(self.head(self.pool(self.body(x), (2, 3))).squeeze(1))
