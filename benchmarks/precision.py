@@ -57,7 +57,7 @@ def _precision(exact: Sequence[Record], records: Sequence[Record]) -> str:
 
 
 def _mean(records: Sequence[Record], row: str) -> float:
-    return mean_of(r.metrics["BPD"] for r in records if r.row == row).value
+    return mean_of([r.metrics["BPD"] for r in records if r.row == row]).value
 
 
 def _label(records: Sequence[Record]) -> str:

@@ -20,7 +20,7 @@ from cqlib.nets import coupling
 from cqlib.nets.coupling import MAX_LOG_SCALE, join_checkerboard
 from cqlib.pixels import to_signed, to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import bare, heat, legend, picture, stretched, subplots
+from cqlib.report.cells import SIGNED, bare, legend, picture, stretched, subplots
 from cqlib.util.text import counted
 
 KEPT, CHANGED = plots.SERIES[0], plots.SERIES[1]
@@ -143,7 +143,10 @@ def _matrices(matrices: Mapping[str, Tensor], alt: str) -> HTML:
     limit = max(float(matrix.abs().max()) for matrix in matrices.values())
     with subplots(2.7 * len(matrices) + 0.7, 3.1, 1, len(matrices)) as (figure, axes):
         for ax, (title, matrix) in zip(axes, matrices.items(), strict=True):
-            image = heat(ax, matrix, limit=limit, title=title)
+            shown = np.ma.masked_equal(matrix.double().numpy(), 0.0)
+            image = ax.imshow(shown, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="none")
+            ax.set_title(title)
+            ax.grid(False)
             if title == "pixel by pixel":
                 ax.set(xlabel="pixel of x", ylabel="pixel of y", xticks=range(0, 16, 5), yticks=range(0, 16, 5))
                 ax.set(xticklabels=range(1, 17, 5), yticklabels=range(1, 17, 5))

@@ -25,8 +25,7 @@ BETTER = {"holds": "better", "does not hold": "worse", "equal": "no difference"}
 
 @dataclass(frozen=True)
 class Effect:
-    """What a change did to a row: a result for each of `SCORES`, positive where the changed row is better. `failed`:
-    how those runs ended that are not done."""
+    """What a change did to a row: a result for each of `SCORES`, positive where it is better; how runs `failed`."""
 
     ablation: str
     words: str
@@ -47,20 +46,16 @@ def run_set(records: Sequence[Record]) -> RunSet:
 
 
 def tried(runs: RunSet) -> dict[str, list[tuple[str, Results]]]:
-    """Claim -> in words what was changed, and what the claim comes to between the changed rows, "as it is" first; of
-    those claims that an ablation was run for."""
+    """Claim that an ablation was run for -> what was changed, "as it is" first, and the claim between such rows."""
     found: dict[str, list[tuple[str, Results]]] = {}
     for claim in CLAIMS:
         bears = {_change(a, (claim.row_a, claim.row_b)): a.claim(claim) for a in ABLATIONS if claim.id in a.claims}
-        lines = [(words, _tested(changed, runs)) for words, changed in {"as it is": claim, **bears}.items()]
+        lines = [(words, tuple(claim_result(changed, runs, t) for t in temperatures(claim.metric)))
+                 for words, changed in {"as it is": claim, **bears}.items()]  # fmt: skip
         lines = [(words, results) for words, results in lines if results[0].label != "not run"]
         if [words for words, _ in lines] not in ([], ["as it is"]):
             found[claim.id] = lines
     return found
-
-
-def _tested(claim: Claim, runs: RunSet) -> Results:
-    return tuple(claim_result(claim, runs, t) for t in temperatures(claim.metric))
 
 
 def effects(runs: RunSet, temperature: float) -> list[tuple[Question, list[Effect]]]:

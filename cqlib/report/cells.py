@@ -7,13 +7,11 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from IPython import get_ipython
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator
 from torch import Tensor
 
@@ -33,8 +31,7 @@ Format = int | Callable[[float], str]
 """Of the numbers of a column: their decimals, or a function."""
 
 Line = tuple[Any, Any, str, str, str]
-"""x and y (sequences or tensors; x may be names), colour, marker, and a matplotlib line style; dashed lines get open
-markers."""
+"""x and y (sequences or tensors; x may be names), colour, marker, line style; dashed lines get open markers."""
 
 
 def picture(figure: Figure, alt: str) -> HTML:
@@ -112,16 +109,6 @@ def bare(ax: Axes) -> None:
     ax.grid(False)
 
 
-def heat(ax: Axes, values: Tensor, *, limit: float | None = None, title: str = "") -> AxesImage:
-    """A matrix in `SIGNED` colours from -limit to limit; what is exactly 0 stays empty."""
-    array = np.ma.masked_equal(np.asarray(values.detach(), dtype=float), 0.0)
-    limit = limit or float(np.abs(array).max())
-    image = ax.imshow(array, cmap=SIGNED, vmin=-limit, vmax=limit, interpolation="none")
-    ax.set_title(title)
-    ax.grid(False)
-    return image
-
-
 def legend(ax: Axes, **where: Any) -> None:
     """The labels of an axes' lines, each in the colour of its line."""
     box = ax.legend(frameon=False, fontsize=8.5, **where)
@@ -141,8 +128,7 @@ def panels(
     lines: Mapping[str, Mapping[str, Line]], *, xlabel: str | Sequence[str], ylabel: str | Sequence[str],
     width: float = 3.3, height: float = 3.0,
 ) -> Figure:  # fmt: skip
-    """Plots side by side with one y axis, or with one for each of several `ylabel`; `lines[title][label]` is a line;
-    each has its own legend."""
+    """Plots side by side, of lines `lines[title][label]`, with one y axis, or with one for each of several `ylabel`."""
     shared, xlabels = isinstance(ylabel, str), [xlabel] * len(lines) if isinstance(xlabel, str) else xlabel
     with subplots(width * len(lines) + 0.4, height, 1, len(lines), squeeze=False, sharey=shared) as (figure, axes):
         for ax, (title, of_panel), text in zip(axes[0], lines.items(), xlabels, strict=True):

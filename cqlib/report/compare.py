@@ -4,7 +4,6 @@ is more than two seeds of one recipe have between them."""
 import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,23 +20,14 @@ TOLD_OTHERWISE = ("row", "data", "profile", "seed", "size", "evaluation")
 """Entries of a config that the record has outside of it, or that show in protocols."""
 THREADS, NUMBER_OF = r", (\d+) threads?", r"\b(n\w* = )+\d+"
 """Within the name of a device, and within a protocol."""
-
-
 ASIDE = ("-real", "-floor", "seconds")
 """How metrics end that say nothing of a model: those of real images, and what it cost."""
-
-
-class Difference(NamedTuple):
-    """What is not the same in two records: what it is, and what each of them has."""
-
-    what: str
-    first: str
-    second: str
+Difference = tuple[str, str, str]
+"""What may differ in two records, and what each of them has."""
 
 
 class Number(NamedTuple):
-    """A metric of both: values, and the most that two seeds differ by in 95 % of cases, of so many published seeds of
-    one recipe; None where there are fewer than two."""
+    """A metric of both, and the most that two seeds differ by in 95 % of cases, of `seeds` published ones."""
 
     name: str
     first: float
@@ -58,11 +48,8 @@ class Number(NamedTuple):
 
 
 def find(name: str, runs_dir: Path | str = RUNS) -> Record:
-    """The record in a file, of a run's folder, or of a run by the name of its folder, here or published. UserError
-    where there is none or it is damaged."""
+    """The record in a file, in a run's folder, or of a run by that folder's name; UserError without a whole one."""
     path = Path(name)
-    with suppress(RuntimeError):  # of a user who does not exist
-        path = path.expanduser()
     places = [path, path / "record.json", Path(runs_dir) / name / "record.json", PUBLISHED / "records" / f"{name}.json"]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
@@ -82,14 +69,14 @@ def shared(first: Record, second: Record) -> list[str]:
 
 def differences(first: Record, second: Record) -> list[Difference]:
     """All that tells two records apart and can move a number, the weightiest first."""
-    return [difference for difference in _pairs(first, second) if difference.first != difference.second]
+    return [(what, a, b) for what, a, b in _pairs(first, second) if a != b]
 
 
 def _pairs(first: Record, second: Record) -> Iterator[Difference]:
     """What numbers depend on, in the order of weight, as each of two records has it."""
 
     def both(what: str, of: Callable[[Record], object]) -> Difference:
-        return Difference(what, str(of(first)), str(of(second)))
+        return what, str(of(first)), str(of(second))
 
     yield both("model", lambda r: r.row)
     yield both("status", lambda r: r.status)
@@ -98,14 +85,15 @@ def _pairs(first: Record, second: Record) -> Iterator[Difference]:
     yield both("images (fingerprint)", lambda r: r.data.fingerprint)
     yield both("split", lambda r: r.data.split)
     for name in shared(first, second):
-        yield Difference(f"n of {name}", *(str(r.metrics[name].n) for r in (first, second)))
+        yield f"n of {name}", str(first.metrics[name].n), str(second.metrics[name].n)
     yield both("features", _features)
     yield both("temperatures", lambda r: ", ".join(sorted({name.partition("@")[2] for name in r.metrics} - {""})))
     yield from _protocols(first, second)
     yield both("profile", lambda r: r.profile)
-    configs = [dict(_leaves(r.config)) for r in (first, second)]
+    configs = [dict(_leaves({key: value for key, value in r.config.items() if key not in TOLD_OTHERWISE}))
+               for r in (first, second)]  # fmt: skip
     paths = sorted(configs[0].keys() | configs[1].keys(), key=lambda path: (not path.startswith("recipe."), path))
-    yield from (Difference(p.removeprefix("recipe."), *(config.get(p, "—") for config in configs)) for p in paths)
+    yield from ((p.removeprefix("recipe."), configs[0].get(p, "—"), configs[1].get(p, "—")) for p in paths)
     yield both("steps taken", lambda r: r.steps)
     yield both("seed", lambda r: r.seed)
     yield both("precision", lambda r: r.device.rpartition(", ")[2])
@@ -113,7 +101,7 @@ def _pairs(first: Record, second: Record) -> Iterator[Difference]:
     yield both("threads", lambda r: "".join(re.findall(THREADS, r.device)))
     yield both("commit", lambda r: f"{(r.git.commit or 'not known')[:12]}{' and changes' if r.git.dirty else ''}")
     for library in sorted(first.versions.keys() | second.versions.keys()):
-        yield Difference(f"version of {library}", *(r.versions.get(library, "—") for r in (first, second)))
+        yield f"version of {library}", first.versions.get(library, "—"), second.versions.get(library, "—")
 
 
 def _features(record: Record) -> str:
@@ -128,22 +116,20 @@ def _protocols(first: Record, second: Record) -> Iterator[Difference]:
         a, b = (re.split(", |: ", re.sub(NUMBER_OF, "", r.metrics[name].protocol)) for r in (first, second))
         parts = (", ".join(part for part in a if part not in b), ", ".join(part for part in b if part not in a))
         together.setdefault(parts, {})[name.partition("@")[0]] = None
-    yield from (Difference(f"protocol of {', '.join(of)}", *parts) for parts, of in together.items())
+    yield from ((f"protocol of {', '.join(of)}", *parts) for parts, of in together.items())
 
 
 def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Paths of a config and their values as texts, but for those that are told otherwise."""
+    """Paths of a config and their values as texts."""
     for key, value in config.items():
         if isinstance(value, Mapping):
-            if prefix or key not in TOLD_OTHERWISE:
-                yield from _leaves(value, f"{prefix}{key}.")
-        elif prefix or key not in TOLD_OTHERWISE:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
             yield prefix + key, str(value)
 
 
 def numbers(first: Record, second: Record, published: Sequence[Record]) -> list[Number]:
-    """The metrics that both have, with the spread over the published seeds of the first one's recipe, or, where there
-    are none, of the second's."""
+    """The metrics that both have, with the spread over published seeds of the first one's recipe, else the second's."""
     made = []
     for name in shared(first, second):
         spread, seeds = None, 0
@@ -167,7 +153,7 @@ def lines(first: Record, second: Record) -> Iterator[str]:
     found = differences(first, second)
     yield ""
     yield "what is not the same, the weightiest first" if found else "the records differ in nothing that moves a number"
-    yield from columns([(d.what, d.first, d.second) for d in found])
+    yield from columns(found)
     yield ""
     table = numbers(first, second, load_records(PUBLISHED / "records")[0])
     cells = [(n.name, decimal(n.name, n.first), decimal(n.name, n.second), n.verdict) for n in table]

@@ -8,10 +8,8 @@
 Accepted ones lie in reports/contributed/CONTRIBUTOR/RUN.
 """
 
-import io
 import json
 import math
-import stat
 import tempfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -26,7 +24,7 @@ from cqlib.data import IMAGE_SIZES
 from cqlib.data.grids import published_grid
 from cqlib.data.reading import DAMAGE
 from cqlib.experiments.experiment import Experiment, experiment_of
-from cqlib.experiments.record import Record, file_name, read_record
+from cqlib.experiments.record import Record, dumps, file_name, read_record
 from cqlib.experiments.run import curve_of, logged
 from cqlib.metrics.features import INCEPTION_RESIZE
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS, default_protocol, protocol, with_protocol
@@ -92,8 +90,7 @@ def contribute(run: Path, name: str, out: Path = CONTRIBUTED) -> Path:
 
 
 def published_grids(run: Path, size: int) -> dict[str, bytes]:
-    """Name -> content of the grids of a run's images of `size` pixels, as they are published; where the decoder adds no
-    noise, one is enough."""
+    """Name -> content of a run's grids as they are published; where the decoder adds no noise, one is enough."""
     grids = {path.stem: path.read_bytes() for path in sorted(run.glob("samples_*.png"))}
     if grids.get("samples_T0") == grids.get("samples_T1"):
         grids.pop("samples_T0", None)
@@ -114,8 +111,7 @@ def contributed(folder: Path) -> tuple[dict[str, list[Record]], list[str]]:
 
 
 def check(folder: Path) -> list[str]:
-    """Why a contribution cannot be taken: lines that say what to do; none for one that is whole, clean, of a known
-    commit, of today's recipe and measured as today."""
+    """Why a contribution cannot be taken, in lines that say what to do; none for one that can."""
     try:
         return list(_unfit(opened(folder)[1]))
     except UserError as error:
@@ -150,12 +146,11 @@ def _manifest(folder: Path) -> Contribution:
     """Who contributes; UserError unless just the files that it names are there, as they were."""
     _no_others(folder)
     for path in sorted(folder.iterdir()):
-        state = path.lstat()
-        if stat.S_ISLNK(state.st_mode):
+        if path.is_symlink():
             raise UserError(f"{path.name} is a symbolic link: put the file itself in its place")
-        if not stat.S_ISREG(state.st_mode):
+        if not path.is_file():
             raise UserError(f"{path.name} is no part of a contribution: remove it")
-        if state.st_size > MAX_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path.name} is larger than {MAX_BYTES // 1024} KiB, as no file of a run is: {AGAIN}")
     if not (folder / MANIFEST).exists():
         raise UserError(f"{MANIFEST} is missing: {AGAIN}")
@@ -164,9 +159,9 @@ def _manifest(folder: Path) -> Contribution:
     except ValidationError as error:
         raise UserError(f"{MANIFEST}: {first_error(error)}: {AGAIN}") from error
     there = {path.name for path in folder.iterdir()} - {MANIFEST}
-    for name in sorted({RECORD, LOG, *made.files} - there):
-        raise UserError(f"{name} is missing: {AGAIN}")
-    for name in sorted(there):
+    for name in sorted({RECORD, LOG, *made.files, *there}):
+        if name not in there:
+            raise UserError(f"{name} is missing: {AGAIN}")
         if sha256((folder / name).read_bytes()) != made.files.get(name):
             raise UserError(f"{name} is not the file that was contributed (its SHA-256 is another): {AGAIN}")
     return made
@@ -199,7 +194,7 @@ def _check_grids(folder: Path, record: Record) -> None:
         raise UserError(f"{GRIDS[-1]} is missing: {AGAIN}")
     for name in (name for name in GRIDS if (folder / name).exists()):
         try:
-            with Image.open(io.BytesIO((folder / name).read_bytes()), formats=["WEBP"]) as picture:
+            with Image.open(folder / name, formats=["WEBP"]) as picture:
                 sides = [(side - 1) / (size + 1) for side in picture.size]
                 if any(side not in range(1, COLUMNS + 1) for side in sides):
                     raise ValueError("of another size")
@@ -211,19 +206,10 @@ def _check_grids(folder: Path, record: Record) -> None:
 def refusal(record: Record) -> str:
     """Why a record is not for other eyes: made from code that was not committed, or with a path of a machine in it;
     empty if it may be published."""
-    path = next((text for text in _texts(record.to_dict()) if text != without_paths(text)), None)
-    if path:
+    texts = dumps(record).replace("\\\\", "\\").split('"')
+    if path := next((text for text in texts if text != without_paths(text)), ""):
         return f"{path} is a path of this machine: train on a name below --data-dir instead"
     return "" if record.git.dirty is False else "made from uncommitted code: commit, then run it again"
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in a JSON value, keys too."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for part in (*value, *value.values()) if isinstance(value, dict) else value:
-            yield from _texts(part)
 
 
 def _unfit(record: Record) -> Iterator[str]:
@@ -248,15 +234,11 @@ def _unfit(record: Record) -> Iterator[str]:
     if record.config_hash != e.config_hash or not _within(record.config, today):
         yield f"its config is not today's recipe: train it again, {e.command}"
         return
-    if record.data.shape[-1] != e.size:
-        yield f"its images have {record.data.shape[-1]} pixels a side, those of its recipe {e.size}: train it again"
-        return
     again = f"delete {RECORD}, then {e.command}"
-    expected = _expected(e, record)
-    if missing := [name for name in expected if name not in record.metrics]:
-        yield f"{', '.join(missing)} missing: {again}"
-    for name in (name for name in expected if name in record.metrics):
-        if lacking := [words for words in expected[name] if words not in record.metrics[name].protocol]:
+    for name, protocol_words in _expected(e, record):
+        if name not in record.metrics:
+            yield f"{name} missing: {again}"
+        elif lacking := [words for words in protocol_words if words not in record.metrics[name].protocol]:
             yield f"the protocol of {name} is not today's, which says “{lacking[0]}”: {again}"
             return
     if any(UNKNOWN_WEIGHTS in metric.protocol for metric in record.metrics.values()):
@@ -270,14 +252,14 @@ def _within(config: Any, today: Any) -> bool:
     return config == today
 
 
-def _expected(e: Experiment, record: Record) -> dict[str, list[str]]:
+def _expected(e: Experiment, record: Record) -> Iterator[tuple[str, list[str]]]:
     """The metrics that this experiment has today, and words of the protocol of each."""
     evaluation, (*counted, channels, _, _) = e.evaluation, record.data.shape
     n_train, n_test = record.config.get("n_train"), sum(counted)
     n_train = n_train if isinstance(n_train, int) else 0
-    expected = {"BPD": [f"n = {min(evaluation.bpd_images, n_test)}"]}
+    yield "BPD", [f"n = {min(evaluation.bpd_images, n_test)}"]
     if channels != 3:
-        return expected
+        return
     n = min(evaluation.fidelity_images, n_test, n_train)
     main = default_protocol(n, evaluation.is_images)
     others = [p for p in map(protocol, evaluation.protocols) if not p.lacks(n_train, n_test)]
@@ -289,7 +271,6 @@ def _expected(e: Experiment, record: Record) -> dict[str, list[str]]:
         for at in TEMPERATURES:
             name = f"{quantity.name if inception else quantity.lite0}@{at}"
             images = f"n_fake = {main.is_images} in" if quantity.id == "is" else f"n_real = n_fake = {n},"
-            expected[name] = [images, *how, *([f"protocol {main.name}, "] if main.name else [])]
+            yield name, [images, *how, *([f"protocol {main.name}, "] if main.name else [])]
             for p in others if not quantity.slow else ():
-                expected[with_protocol(name, p.name)] = [f"protocol {p.name}, ", *how]
-    return expected
+                yield with_protocol(name, p.name), [f"protocol {p.name}, ", *how]

@@ -17,13 +17,13 @@ GPU_HOURS = PUBLISHED / "gpu_hours.json"
 
 
 def summary(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]]:
-    """What each run set holds: runs, seeds, training images, time, devices, dates; that nothing ran here, unless the
-    page is about published runs `alone`."""
+    """What each run set holds, in words; that nothing ran here, unless the page is about published runs `alone`."""
     lines = [(runs.title, _summary(runs.records)) for runs in sets]
     if not alone and not any(runs.origin == "local" for runs in sets):
         lines.append((ORIGINS["local"], "nothing yet"))
     everything = [run for runs in sets for run in runs.records]
-    return [*lines, ("In all", f"{counted(len(everything), 'run')}, {_time(everything)}")]
+    time = duration(sum(run.seconds for run in everything))
+    return [*lines, ("In all", f"{counted(len(everything), 'run')}, {time}")]
 
 
 def _summary(runs: Sequence[Record]) -> str:
@@ -35,12 +35,9 @@ def _summary(runs: Sequence[Record]) -> str:
     whole = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
     named = f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
     start, end = min(run.started for run in runs)[:10], max(run.finished for run in runs)[:10]
-    return (f"{count}, seed{'s' * (len(seeds) > 1)} {named}{trained_on}; {_time(runs)}, {device_counts(runs)}; "
+    time = duration(sum(run.seconds for run in runs))
+    return (f"{count}, seed{'s' * (len(seeds) > 1)} {named}{trained_on}; {time}, {device_counts(runs)}; "
             f"{' to '.join(dict.fromkeys((start, end)))}")  # fmt: skip
-
-
-def _time(records: Sequence[Record]) -> str:
-    return duration(sum(run.seconds for run in records))
 
 
 def device_counts(runs: Sequence[Record]) -> str:

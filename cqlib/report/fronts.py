@@ -64,8 +64,7 @@ def efficient(points: Collection[Point]) -> list[Point]:
 
 
 def crossings(first: Collection[Point], second: Collection[Point]) -> list[tuple[Point, bool]]:
-    """Where the lines through the efficient points of two fronts cross, from the fewest bits on, and whether the second
-    has the lower score where there are more bits."""
+    """Where the lines through two fronts' efficient points cross, and whether the second is lower at more bits."""
     (x, y), (u, v) = (np.transpose(efficient(front)) for front in (first, second))
     bits = np.unique([bit for bit in (*x, *u) if max(x[0], u[0]) <= bit <= min(x[-1], u[-1])])
     gaps = np.interp(bits, x, y) - np.interp(bits, u, v)

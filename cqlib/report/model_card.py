@@ -113,12 +113,8 @@ def _front_matter(record: Record, system: System, title: str) -> str:
             }],
         }],
     }  # fmt: skip
-    return "\n".join(f"{key}: {_yaml(value)}" for key, value in values.items())
-
-
-def _yaml(value: Any) -> str:
-    """A value as JSON that is indented below its key."""
-    return without_paths(json.dumps(value, indent=1, ensure_ascii=False).replace("\n", "\n "))
+    lines = (f"{key}: {json.dumps(value, indent=1, ensure_ascii=False)}" for key, value in values.items())
+    return without_paths("\n".join(line.replace("\n", "\n ") for line in lines))
 
 
 def _terms(data: str) -> list[str]:

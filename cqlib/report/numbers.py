@@ -39,10 +39,7 @@ def compare(number: Number, runs: Sequence[Record], temperature: float | None = 
     differences = [list(_differences(number, record, names[0])) for record in measured]
     if fewest := min(differences, key=len):
         return NumberVerdict("not comparable", "other " + ", other ".join(fewest))
-    comparable = [record.metrics[names[0]] for record, found in zip(measured, differences, strict=True) if not found]
-
-    mean = mean_of(comparable)
-    assert mean is not None
+    mean = mean_of([run.metrics[names[0]] for run, found in zip(measured, differences, strict=True) if not found])
     unit = "bpd" if number.metric == "bpd" else "%"
     difference = (mean.value - number.value) * (1 if unit == "bpd" else 100 / number.value)
     tolerance = TOLERANCES[number.metric]

@@ -35,15 +35,13 @@ def render(
     out: Path, *, runs_dir: Path, failures: Sequence[str] = (), data_dir: Path | None = None,
     profile: str | None = None,
 ) -> Path:  # fmt: skip
-    """Write `out`/index.html from the records and sample grids in `runs_dir`, the published ones, and `out`/notebooks,
-    whole or not at all; its path. Equal input gives an equal page. OSError when `out` cannot be written.
+    """Write `out`/index.html, whole or not at all, from the records and grids in `runs_dir`, the published and the
+    contributed ones, and `out`/notebooks; its path. Equal input gives an equal page. OSError if it cannot be.
 
-    Beside them stand the published records and those in `CONTRIBUTED`. Where `runs_dir` is `PUBLISHED`, the page is
-    about those alone and the same everywhere: grids below `out` are linked, and real test images are shown of data that
-    need no files; else of all that can be loaded (`data_dir`: local copies). Beside `failures` it names each record
-    that cannot be read or is of an older recipe than others of its row. `profile` is the one of the commands shown.
+    Where `runs_dir` is `PUBLISHED`, the page is about those alone and the same everywhere: grids below `out` are linked
+    and real test images are shown of data without files; else of all that can be loaded (`data_dir`: local copies).
+    Beside `failures` it names records that cannot be read; `profile` is the one of the commands shown.
     """
-    out = Path(out)
     alone = os.path.realpath(runs_dir) == os.path.realpath(PUBLISHED)  # a loop of links is no error
     local, unreadable = ([], []) if alone else load_records(runs_dir)
     published, damaged = load_records(PUBLISHED / "records")
@@ -84,7 +82,6 @@ def render(
         effects=[ablations.effect_table(changed, t) for t in (0.0, 1.0) if changed],
         all_cards=all_cards,
         systems=[row for row in ROWS if paper.canonical(row) == row],
-        table1=table1,
         samples=[(runs, found) for runs, found in more if found],
         exact=pictures.EXACT,
         plots=pictures.plots_of(ordered, alone),

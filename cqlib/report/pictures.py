@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -76,20 +77,13 @@ def _samples(runs: RunSet, row: str, folder: Path, out: Path | None) -> dict[str
 
 def sample_file(folder: Path, at: str) -> Path | None:
     """The grid of a run's samples at "T1" or "T0", PNG or WebP; None where there is no whole picture."""
-    files = (folder / f"samples_{at}{suffix}" for suffix in KINDS)
-    return next((file for file in files if _is_picture(file)), None)
-
-
-def _is_picture(file: Path) -> bool:
-    """Whether the file is whole and of its kind; what else lies there is passed over."""
-    try:
+    for suffix, kind in KINDS.items():
+        file = folder / f"samples_{at}{suffix}"
         if file.is_file():
-            with Image.open(file, formats=[KINDS[file.suffix]]) as image:
-                image.verify() if image.format == "PNG" else image.load()  # a WebP's `verify` looks at its head alone
-            return True
-    except DAMAGE:
-        pass
-    return False
+            with suppress(*DAMAGE), Image.open(file, formats=[kind]) as image:
+                image.verify() if kind == "PNG" else image.load()  # a WebP's `verify` looks at its head alone
+                return file
+    return None
 
 
 def _link(file: Path, out: Path | None) -> str:
@@ -163,7 +157,7 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
             alt = f"{distance} against BPD, {name}. {runs.title}. {', '.join(values)}"
             bars = "; bars: standard deviations over seeds" if any(p.bpd_std for p in points) else ""
             caption = f"{name}, quality against likelihood: filled T = 1, open T = 0{bars}; lower left is better."
-            figures.append(_plot(figure, alt, f"{caption} {runs.title}.", wide=bool(legend)))
+            figures.append(plot(figure, alt, f"{caption} {runs.title}.", wide=bool(legend)))
     return figures
 
 
@@ -191,13 +185,12 @@ def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) 
             caption += f" Not drawn: {', '.join(left_out)}."
         if measured:
             caption = f"{caption} {order(series)}".rstrip()
-        figures.append(_plot(figure, alt, caption, more=not curve.startswith(FIRST)))
+        figures.append(plot(figure, alt, caption, more=not curve.startswith(FIRST)))
     return figures
 
 
 def order(series: Mapping[str, Sequence[plots.Curve]]) -> str:
-    """The final order of the means over seeds, and since which step they have it; empty for one model or more than a
-    plot shows, and where models were measured at different steps."""
+    """The final order of means over seeds, and since which step; empty for one model, too many, or unequal steps."""
     curves = {label: [dict(line) for line in lines] for label, lines in series.items()}
     all_steps = {tuple(curve) for of in curves.values() for curve in of}
     if not 2 <= len(series) < MAX_LINES or len(all_steps) != 1:
@@ -218,13 +211,13 @@ def axis(name: str) -> str:
     return name if "(" in name or name == "discriminator" else f"{name} (nats per image)"
 
 
-def _plot(figure: Figure, alt: str, caption: str, more: bool = False, wide: bool = False) -> dict[str, Any]:
+def plot(figure: Figure, alt: str, caption: str, more: bool = False, wide: bool = False) -> dict[str, Any]:
+    """A picture for the macro `figures`; `more` marks one that a reader may skip."""
     return {"svg": Markup(plots.to_svg(figure, alt)), "caption": caption, "more": more, "wide": wide}
 
 
 def real_images(data: str, size: int, data_dir: Path | str | None, columns: int = 16) -> bytes | None:
-    """The first test images, eight rows of `columns` (of large images four), as a WebP; None where the data set cannot
-    be loaded. Nothing is fetched."""
+    """The first test images, eight rows (of large ones four), as a WebP; None where they are not here."""
     if missing_files(data, data_dir):
         return None
     rows, repeated = (8, 4) if size <= EXACT else (4, 1)

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -96,8 +95,7 @@ def sample_board(rows: Mapping[str, Mapping[str, Tensor | None]], *, columns: in
 
 
 def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks: Mapping[str, int]) -> Figure:
-    """Curves over training steps: `series[label]` holds one [[step, value], ...] per seed. `marks`: label -> its number
-    in `mark`, so that a system looks the same in every plot."""
+    """Curves over training steps: `series[label]` holds one per seed. `marks`: label -> its number in `mark`."""
     with subplots(4.7, 3.1, style=PLAIN) as (figure, ax):
         ends = []
         for label, curves in series.items():
@@ -112,7 +110,7 @@ def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks
 
 
 def quality_against_likelihood(
-    points: Sequence[Point], *, ylabel: str, marks: Mapping[str, int], legend: Mapping[str, int] = MappingProxyType({}),
+    points: Sequence[Point], *, ylabel: str, marks: Mapping[str, int], legend: Mapping[str, int],
     xlabel: str = "bits per dimension (lower is better)", title: str = "", size: tuple[float, float] = (4.9, 3.6),
 ) -> Figure:  # fmt: skip
     """Likelihood (BPD, across) against image quality (a score, up), with bars of standard deviations over seeds.

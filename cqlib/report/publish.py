@@ -31,8 +31,7 @@ MODELS = (*(row.id for row in paper.TABLE1.rows), "table2/cqf-residual", "extra/
 
 
 def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Record]:
-    """The records in a folder of runs that ended so; UserError for one that is damaged, was made from code that was
-    not committed, or names a path of this machine."""
+    """The records in a folder of runs that ended so; UserError for one that is damaged or that `refusal` names."""
     records, problems = load_records(folder)
     if problems:
         raise UserError(f"{folder}: {problems[0]}")

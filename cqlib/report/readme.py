@@ -1,19 +1,32 @@
-"""The rendered parts of README.md and docs, between `<!-- NAME -->` and `<!-- /NAME -->`; a test keeps them so."""
+"""The rendered parts of README.md and docs, between `<!-- NAME -->` and `<!-- /NAME -->`, and what `docs.md.j2` says in
+them of the published records, the notebooks and the data sets; a test keeps them so."""
 
-from collections.abc import Mapping, Sequence
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cqlib.data.photos10 import PHOTOS
+from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
-from cqlib.experiments.record import Record, load_records
-from cqlib.report import claims_file, markdown
-from cqlib.report.run_sets import RunSet, run_sets
+from cqlib.experiments.experiment import image_size
+from cqlib.experiments.record import Record, load_records, slug
+from cqlib.experiments.rows import PROFILES, default_data, notebooks, training_command
+from cqlib.metrics.quantities import SCORES, TEMPERATURES, decimal, heading
+from cqlib.report import claims_file
+from cqlib.report.claim_cards import at_temperatures, cards, count_claims
+from cqlib.report.facts import gpu_hours
+from cqlib.report.run_sets import RunSet, places, run_sets
+from cqlib.report.verdicts import Results
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, ROOT
-from cqlib.util.text import fill
+from cqlib.util.text import counted, duration, fill, megabytes
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 TABLES = {table.id: table for table in paper.TABLES}
@@ -34,13 +47,33 @@ DOCUMENTS: Mapping[Path, Mapping[str, str]] = {
     DOCS / "data.md": {"photos10": "photographs", "datasets": "data_sets"},
 }
 """File -> its parts by name -> the macro of `docs.md.j2`, and the table that it is about."""
+EXECUTED = PUBLISHED / "notebooks"
+"""Executed notebooks, which are linked where they are there; else the sources are."""
+DECIMALS = {"BPD": 2, "IS-lite0@T0": 2, "FD-lite0@T0": 1, "KD-lite0@T0": 3, "FD-lite0@T1": 1, "Recall-lite0@T0": 2}
+"""The measured columns and their decimals."""
+REAL = {f"{q.lite0}@{t}": f"{q.lite0}{q.real}" for q in SCORES for t in TEMPERATURES}
+"""A score of samples -> the same of real images, which have no temperature."""
+HEADLINES = {
+    "f lowers BPD, with and without L_Q": {"with": "f-quality-bpd", "without": "f-bpd"},
+    "L_Q improves IS and FID without f": {"IS": "quality-loss-is", "FID": "quality-loss-fid"},
+    "L_Q improves IS and FID with f": {"IS": "quality-loss-f-is", "FID": "quality-loss-f-fid"},
+    "L_Q leaves BPD as it is without f": {"": "quality-loss-bpd"},
+    "CQ-F beats CQ in IS and FID": {"IS": "f-quality-is", "FID": "f-quality-fid"},
+    "CQ-F beats GAN in IS and FID": {"IS": "cq-f-gan-is", "FID": "cq-f-gan-fid"},
+    "CQ-F covers the data better than GAN by BPD": {"": "cq-f-gan-bpd"},
+    "CQ-F covers the data better than GAN by recall (our own claim)": {"": "cq-f-gan-recall"},
+}
+"""What a reader wants to know first -> the claims of Table 1 that say it, each under the word for its part of it."""
 
 
 def part(macro: str, sets: Sequence[RunSet]) -> str:
     """What a macro makes of the published run sets."""
     environment = Environment(loader=PackageLoader("cqlib.report"), undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["printed"] = markdown.printed
-    environment.globals |= {**TABLES, "sets": sets, "m": markdown}
+    environment.filters["printed"] = printed
+    environment.globals |= {
+        **TABLES, "sets": sets, "m": sys.modules[__name__], "ENTRIES": ENTRIES, "PHOTOS": PHOTOS, "heading": heading,
+        "notebooks": notebooks, "training_command": training_command, "count_claims": count_claims,
+    }  # fmt: skip
     name, _, which = macro.partition(" ")
     module: Any = environment.get_template("docs.md.j2").module
     return str(getattr(module, name)(*([TABLES[which]] if which else []))).strip()
@@ -53,11 +86,142 @@ def render(text: str, parts: Mapping[str, str], published: Sequence[Record]) -> 
 
 
 def write() -> list[Path]:
-    """Render `DOCUMENTS` in place, and the claims as data; the files written. UserError where a published record cannot
-    be read."""
+    """Render `DOCUMENTS` in place, and the claims as data; the files written. UserError for a damaged record."""
     records, problems = load_records(PUBLISHED / "records")
     if problems or not records:
         raise UserError(problems[0] if problems else f"there are no records in {PUBLISHED / 'records'}")
     for file, parts in DOCUMENTS.items():
         write_atomic(file, render(file.read_text(), parts, records))
     return [*DOCUMENTS, *claims_file.write(run_sets([], records))]
+
+
+# --- what the template asks
+
+
+def headline_verdicts(runs: RunSet) -> dict[str, str]:
+    """The chief claims of Table 1 with their verdicts in words."""
+    tests = {card.claim.id: card.tests for card in cards([runs], "table1")}
+    words = {}
+    for text, claims in HEADLINES.items():
+        found: dict[str, dict[str, list[str]]] = {}  # temperature -> verdict -> parts
+        for part, claim in claims.items():
+            for result in (result for results in tests[f"table1/{claim}"][:1] for result in results):
+                found.setdefault(result.at, {}).setdefault(result.verdict, []).append(part)
+        verdicts = [(verdicts_of(of_parts), at) for at, of_parts in found.items()]
+        words[text] = at_temperatures(verdicts) if verdicts else "not run"
+    return words
+
+
+def verdicts_of(parts: Mapping[str, Sequence[str]]) -> str:
+    """ "holds", or "undecided (IS) and equal (FID)"."""
+    if len(parts) == 1:
+        return next(iter(parts))
+    return " and ".join(f"{verdict} ({', '.join(names)})" for verdict, names in parts.items())
+
+
+def fullest(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
+    """The published run set with the most rows of a table; of equals that of `quick`, else that of most records."""
+    return places(sets, [row.id for row in which.rows], "quick")[0][0]
+
+
+def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
+    """Every other run set that has at least two of a table's rows."""
+    return [runs for runs in sets if runs != fullest(sets, which)
+            and sum(bool(runs.done(row.id)) for row in which.rows) > 1]  # fmt: skip
+
+
+def with_weights(runs: RunSet, row: paper.Row) -> str:
+    """The label of a row, a link to the published weights of its first seed if there are any."""
+    file = PUBLISHED / "models" / f"{slug(paper.canonical(row.id), runs.data, runs.profile, 0)}.safetensors"
+    return f"[{row.label}]({file.relative_to(ROOT)})" if file.is_file() else row.label
+
+
+def printed(number: paper.Number) -> str:
+    """A number of the paper with its mark."""
+    return f"{number.text} {number.mark}".strip().replace("*", r"\*")
+
+
+def seeds(runs: RunSet, which: paper.Table) -> str:
+    """ "5 seeds": the most that a row has."""
+    return counted(max(len(runs.done(row.id)) for row in which.rows), "seed")
+
+
+def sample_counts(runs: RunSet) -> str:
+    """How many samples stand behind the scores."""
+    counts = {run.metrics["FD-lite0@T1"].n for run in runs.records if "FD-lite0@T1" in run.metrics}
+    return " or ".join(f"{n:,}" for n in sorted(counts))
+
+
+def starred(runs: RunSet, which: paper.Table) -> bool:
+    """Whether any BPD is that of a frozen GAN."""
+    return any(bpd.starred for row in which.rows if (bpd := runs.mean(row.id, "BPD")))
+
+
+def mean(runs: RunSet, row: str, metric: str) -> str:
+    """ "5.25 ± 0.05" over seeds; empty where the metric has not been measured."""
+    if (found := runs.mean(row, metric)) is None:
+        return ""
+    spread = "" if found.std is None else f" ± {decimal(metric, found.std, DECIMALS[metric])}"
+    return decimal(metric, found.value, DECIMALS[metric]) + spread + r" \*" * found.starred
+
+
+def of_real_images(runs: RunSet, name: str) -> str:
+    """What real images get in a score; BPD has none."""
+    bar = runs.real_images(REAL[name]) if name in REAL else None
+    return "" if bar is None else decimal(name, bar.value, DECIMALS[name])
+
+
+def by_kid(results: Results) -> str:
+    """What KID says of a claim about FID: "agrees", or its own verdict; empty for others."""
+    checks = [(f"**{r.check.verdict}**" if r.disagrees else "agrees", r.at) for r in results if r.check]
+    return at_temperatures(checks) if checks else ""
+
+
+def profile_runs(sets: Sequence[RunSet]) -> Iterator[tuple[str, str, RunSet | None]]:
+    """Each profile but that of tests, its images, and the run set in which CQ-F has been run by today's recipe."""
+    for profile in list(PROFILES)[1:]:
+        data = default_data("table1/cq-f", profile)[0]
+        size = image_size(data, profile)
+        wanted = (profile, data, size, False)
+        found = (runs for runs in sets if (runs.profile, runs.data, runs.size, runs.former) == wanted)
+        yield profile, f"`{data}` {size}×{size}", next((runs for runs in found if runs.done("table1/cq-f")), None)
+
+
+def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
+    """Time and memory: of the default command, as measured; of one seed of Table 1, by records or as estimated."""
+    if profile == "quick":
+        run = default_run()
+        return duration(run["seconds"]), megabytes(run["memory_mb"] * 1e6)
+    if profile == "paper":
+        return f"{gpu_hours('Table 1'):.0f} h of an A100, estimated", "—"
+    done = [run for row in paper.TABLE1.rows for run in (runs.done(row.id)[:1] if runs else ())]
+    if len(done) < len(paper.TABLE1.rows):
+        return "—", "—"
+    memory = max(run.peak_memory_bytes or 0 for run in done)
+    return f"{duration(sum(run.seconds for run in done))} of a core", megabytes(memory)
+
+
+def default_run() -> dict[str, Any]:
+    """Time and memory of the default command, as measured."""
+    return json.loads((PUBLISHED / "bench" / "default_run.json").read_text())
+
+
+def equation_map() -> Iterator[tuple[str, Iterable[str], Iterable[str]]]:
+    """Where equations are computed, "module:name", with their numbers and what they are."""
+    numbered = [(where, f"({number})", what) for number, (what, where) in enumerate(paper.EQUATIONS, 1)]
+    for where, same in groupby(numbered, key=itemgetter(0)):
+        _, numbers, texts = zip(*same, strict=True)
+        yield where, numbers, texts
+
+
+def title(file: Path) -> str:
+    """The first heading of a notebook."""
+    cells = json.loads(file.read_text())["cells"]
+    lines = (line for cell in cells if cell["cell_type"] == "markdown" for line in cell["source"])
+    return next(line for line in lines if line.startswith("# ")).removeprefix("# ").strip()
+
+
+def shown(file: Path) -> str:
+    """Where a notebook can be read, from the root: executed, if that is published."""
+    executed = EXECUTED / file.name
+    return str((executed if executed.is_file() else file).relative_to(ROOT))

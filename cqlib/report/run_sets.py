@@ -1,6 +1,6 @@
 """Run sets: the runs that may be averaged, and their means. A run set holds the runs of one origin (published with this
-project, contributed by one person, or made on this machine) on the same images of one data set and size, with one
-profile and its recipes of today, or with former ones, of any seeds."""
+project, contributed by one person, or made here) on the same images, of one size, with one profile and its recipes of
+today, or with former ones, of any seeds."""
 
 import json
 import statistics
@@ -65,8 +65,7 @@ class RunSet:
 
     @property
     def label(self) -> str:
-        """ "photos10 16×16, quick, λ 25", "cifar10 32×32, paper, by NAME"; of a folder of images only the last part of
-        its path."""
+        """ "photos10 16×16, quick, λ 25", "cifar10 32×32, paper, by NAME"; of a path only its last part."""
         parts = (f"{without_paths(self.data)} {self.size}×{self.size}", self.profile,
                  "former recipes" * self.former, self.apart, in_words(self.changes), self.by and f"by {self.by}")
         return ", ".join(filter(None, parts))
@@ -77,12 +76,8 @@ class RunSet:
         return f"{ORIGINS[self.origin]}: {self.label}"
 
     @cached_property
-    def rows(self) -> tuple[str, ...]:
-        """The rows that ran, each model once under its first id, in the order of the records."""
-        return tuple(self._by_row)
-
-    @cached_property
-    def _by_row(self) -> dict[str, list[Record]]:
+    def rows(self) -> dict[str, list[Record]]:
+        """The rows that ran, each model once under its first id, in the order of the records; theirs, by seed."""
         runs: dict[str, list[Record]] = {}
         for record in self.records:
             name = record.row if record.changes == self.changes else record.variant
@@ -91,7 +86,7 @@ class RunSet:
 
     def records_of(self, row: str) -> list[Record]:
         """The records of `row`, or of the same model under another id, in the order of seeds."""
-        return list(self._by_row.get(paper.canonical(row), ()))
+        return list(self.rows.get(paper.canonical(row), ()))
 
     def done(self, row: str) -> list[Record]:
         """The records of the row's finished runs, in the order of seeds."""
@@ -113,7 +108,8 @@ class RunSet:
 
     def mean(self, row: str, metric: str) -> Mean | None:
         """The metric's mean over the row's finished runs; None where none has measured it."""
-        return mean_of(run.metrics[metric] for run in self.done(row) if metric in run.metrics)
+        measured = [run.metrics[metric] for run in self.done(row) if metric in run.metrics]
+        return mean_of(measured) if measured else None
 
     def real_images(self, name: str) -> Metric | None:
         """What real images got, the same in all runs, by the name of a score and `Quantity.real`; None if unknown."""
@@ -132,9 +128,8 @@ def run_sets(
     published: Sequence[Record],
     contributed: Mapping[str, Sequence[Record]] = MappingProxyType({}),
 ) -> list[RunSet]:
-    """The run sets of all `ORIGINS`, in their order, contributed ones by contributor; each in the paper's order of
-    rows, then by seed. Of two records of one run the first counts. Changed runs are a set of their own, but for those
-    of the trade-off."""
+    """The run sets of all `ORIGINS`, each in the paper's order of rows, then by seed. Of two records of one run the
+    first counts. Changed runs are a set of their own, but for those of the trade-off."""
     order = {row: i for i, row in enumerate(ROWS)}
     sets: dict[tuple[tuple[tuple[str, str], str, int, str, bool], str, str, str], dict[tuple[str, int], Record]] = {}
     others = [(("contributed", name), records) for name, records in contributed.items()]
@@ -200,11 +195,8 @@ def _scoring(record: Record) -> str:
     return f"scores at side {side}, n = {n:,}" if n else ""
 
 
-def mean_of(metrics: Iterable[Metric]) -> Mean | None:
-    """The mean over seeds of one metric; None where there is none."""
-    metrics = list(metrics)
-    if not metrics:
-        return None
+def mean_of(metrics: Sequence[Metric]) -> Mean:
+    """The mean over seeds of one metric; of one seed at least."""
     values = [metric.value for metric in metrics]
     std = statistics.stdev(values) if len(values) > 1 else None
     starred = any(metric.protocol.startswith(STARRED) for metric in metrics)

@@ -28,8 +28,7 @@ def _measured(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> It
 
 
 def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """What each of `rows`, by default every row that ran, takes: its runs on their most common device, parameters by
-    part, multiply-adds of its critic."""
+    """What each of `rows`, by default all that ran, takes: runs on their most common device, parameters, critic."""
     lines = []
     for runs, row in _measured(sets, rows):
         device = most_common(run.device for run in runs.done(row))

@@ -31,8 +31,7 @@ COMPARABLE = NUMBER_LABELS[:3]
 
 @dataclass(frozen=True)
 class Entry(Cell):
-    """A measured number with the verdicts on it: of the paper's claims about it, and against the paper's own number
-    where it can be set against that."""
+    """A measured number with the verdicts on claims about it, and that on the paper's, where the two compare."""
 
     claims: tuple[ClaimResult, ...] = ()
     number: NumberVerdict | None = None
@@ -40,8 +39,7 @@ class Entry(Cell):
 
 @dataclass(frozen=True)
 class Source:
-    """Columns that belong together, the paper's or a run set's ("paper", "published", "local"): what stands above them,
-    and of each its name and temperature."""
+    """Columns of the "paper" or of a run set's origin: what stands above them, and the name and temperature of each."""
 
     origin: str
     title: str

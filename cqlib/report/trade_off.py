@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, product
+from statistics import fmean
 from typing import Any
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -14,13 +14,16 @@ from cqlib.experiments.variants import variant
 from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, Quantity, decimal
 from cqlib.report import plots
 from cqlib.report.fronts import Point, crossings, mean, measured, points_of, spread
+from cqlib.report.pictures import plot
 from cqlib.report.run_sets import RunSet
 from cqlib.util.text import counted
 
 FRONTS = {"without f": CQ, "with f": CQ_F}
 REAL, COVERS = "samples look more real", "samples cover more of the real images"
 SCORES = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL), ("is", REAL), ("recall", COVERS))}
-"""What stands against BPD, the paper's score first -> what a better one means."""
+"""What stands against BPD -> what a better one means."""
+FIRST = QUANTITIES["fid"]
+"""The paper's score, whose pictures tell the story."""
 BITS = "bits per dimension: fewer = real images are covered better"
 HOW_TO_READ = (
     f"Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
@@ -28,14 +31,14 @@ HOW_TO_READ = (
     "bits are those of a VAE round its frozen generator. Bars are standard deviations over seeds."
 )
 TEMPERATURE = {"T0": "T = 0: the decoder’s mean", "T1": "T = 1: with the decoder’s noise"}
+
+
 def fullest(sets: Iterable[RunSet], profile: str = "quick") -> RunSet:
-    """The run set with most of its profile's points; of equals one of `profile`, then this machine's. ValueError
-    without any."""
+    """The run set with most of its profile's points; of equals one of `profile`, then this machine's."""
 
     def rank(runs: RunSet) -> tuple[float, bool, bool]:
-        names = [name for row in NOTHING for name in front(row, runs.profile).values()]
-        ran = sum(bool(runs.done(name)) for name in names)
-        return ran / len(names), runs.profile == profile, runs.origin == "local"
+        ran = fmean(bool(runs.done(name)) for row in NOTHING for name in front(row, runs.profile).values())
+        return ran, runs.profile == profile, runs.origin == "local"
 
     return max(sets, key=rank)
 
@@ -48,19 +51,14 @@ def shown(sets: Sequence[RunSet], profile: str = "quick") -> list[RunSet]:
 
 
 def figures(runs: RunSet) -> list[dict[str, Any]]:
-    """BPD against each of `SCORES` at both temperatures, for the macro `figures`: the first score's pictures tell the
-    story, others are `more`. Empty where neither front has two points."""
+    """BPD against each of `SCORES` at both temperatures, where a front has two points; but for the first `more`."""
     found = []
     for quantity, features, at in product(SCORES, ("name", "lite0"), TEMPERATURES):
         name = getattr(quantity, features)
         if max(map(len, fronts(runs, f"{name}@{at}").values())) > 1:
-            svg = Markup(plots.to_svg(*_picture(runs, quantity, name, at)))
-            caption = _caption(runs, quantity, name, at)
-            found.append({"svg": svg, "caption": caption, "more": quantity is not FIRST, "wide": False})
+            more = quantity is not FIRST
+            found.append(plot(*_picture(runs, quantity, name, at), _caption(runs, quantity, name, at), more))
     return found
-
-
-FIRST = next(iter(SCORES))
 
 
 def fronts(runs: RunSet, score: str) -> dict[str, dict[float, dict[int, Point]]]:
@@ -114,8 +112,7 @@ def _caption(runs: RunSet, quantity: Quantity, name: str, at: str) -> str:
 
 
 def story(runs: RunSet, name: str, at: str) -> str:
-    """Which points without f one with f beats in both, where the fronts cross, and what that means for the paper's
-    message; empty where one of them has no points."""
+    """Which points without f one with f beats in both, where the fronts cross, and what that means for the paper."""
     lines = {words: means(points) for words, points in fronts(runs, f"{name}@{at}").items()}
     without, with_f = lines.values()
     if not without or not with_f:

@@ -126,11 +126,10 @@ def effect_text(effect: float, unit: str) -> str:
 def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -> ClaimResult:
     """Test `claim` on a run set, scores of samples at `temperature` (ValueError where the metric has no such).
 
-    All runs of the two rows count that are done, measured on the same images with the same protocol (for BPD it may
-    differ in its kind: exact, bound), and that ran in the same precision unless their recipes ask for different ones.
-    Runs share nothing but the test images, seeds of the same number too, so that the rows are not paired: `judge` sees
-    Welch's test. Where a row has one run the claim is "seen once"; for BPD the two rows are then paired by test image,
-    in a bootstrap that knows of the noise of these images and not of that of training.
+    All finished runs of the two rows count that were measured on the same images with the same protocol (for BPD it may
+    differ in its kind: exact, bound), in the same precision unless their recipes ask for different ones. They share
+    nothing but the test images, so that `judge` sees Welch's unpaired test. Where a row has one run the claim is "seen
+    once"; its BPD is then paired by test image, in a bootstrap that knows nothing of the noise of training.
     """
     names = metric_names(claim.metric, temperature)
     result = partial(ClaimResult, claim, runs, temperature=temperature)
@@ -226,11 +225,9 @@ def _precision(run: Record) -> str:
 
 def _left_out(claim: Claim, runs: RunSet, sides: Sides) -> tuple[str, ...]:
     """ "VAE seed 2": finished runs that are not compared."""
-    texts = []
-    for row, side in zip((claim.row_a, claim.row_b), sides, strict=True):
-        if others := sorted({run.seed for run in runs.done(row)} - {run.seed for run in side}):
-            texts.append(f"{short_label(row)} {named('seed', others)}")
-    return tuple(texts)
+    others = {row: sorted({run.seed for run in runs.done(row)} - {run.seed for run in side})
+              for row, side in zip((claim.row_a, claim.row_b), sides, strict=True)}  # fmt: skip
+    return tuple(f"{short_label(row)} {named('seed', seeds)}" for row, seeds in others.items() if seeds)
 
 
 def _over_images(

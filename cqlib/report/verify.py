@@ -22,8 +22,7 @@ from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import columns, duration, signed, without_paths
 
 BITS, SHARE = 0.01, 0.01
-"""How far bits per dimension may be off, and a Fréchet distance, as a share of it: weights are published in half
-precision, and machines differ."""
+"""How far bits per dimension may be off, and a share of a Fréchet distance: published weights are in half precision."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ def published(row: str | None = None) -> list[Record]:
 
 
 def verify(record: Record, runs_dir: Path, **options: Any) -> Check:
-    """Measure the published weights of a record, in a runs folder of no other use; `options` as for `run_experiment`.
-    Nothing is trained."""
+    """Measure a record's published weights, in a runs folder of no other use; `options` as for `run_experiment`."""
     clock = time.monotonic()
     numbers, problem = [], ""
     try:

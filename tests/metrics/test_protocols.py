@@ -199,7 +199,7 @@ def test_what_is_asked_of_contributed_records_is_what_is_measured(measured, on, 
     found = measured(on=on, **few)
     config = {"n_train": len(found.data.train)}
     record = SimpleNamespace(data=SimpleNamespace(shape=found.data.test.shape), config=config, metrics=found.metrics)
-    expected = contributed._expected(SimpleNamespace(profile="study", evaluation=found.asked), record)
+    expected = dict(contributed._expected(SimpleNamespace(profile="study", evaluation=found.asked), record))
     assert expected.pop("BPD") and expected.keys() == {name for name in found.metrics if "@" in name}
     for name, words in expected.items():
         assert all(word in found.metrics[name].protocol for word in words), (name, words)

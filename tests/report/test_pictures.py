@@ -99,7 +99,7 @@ def test_marks_and_bars_are_mean_and_standard_deviation_of_the_seeds():
             ([run.metrics[f"FD-lite0@{at}"].value for run in mine], point.distance, point.distance_std),
         ):
             assert mean == pytest.approx(np.mean(values)) and std == pytest.approx(np.std(values, ddof=1))
-    figure = plots.quality_against_likelihood(made, ylabel="FD-lite0", marks={"CQF + Residual": 0})
+    figure = plots.quality_against_likelihood(made, ylabel="FD-lite0", marks={"CQF + Residual": 0}, legend={})
     marks = {tuple(np.round(m.get_offsets()[0], 6)): tuple(m.get_facecolor()[0]) for m in figure.axes[0].collections}
     assert set(marks) == {(round(p.bpd, 6), round(p.distance, 6)) for p in made}
     colours = list(marks.values())

@@ -44,7 +44,7 @@ def random_points(seed: int) -> list[Point]:
 
 
 def quality(points: list[Point]):
-    return plots.quality_against_likelihood(points, ylabel="FID", marks=numbered(p.label for p in points))
+    return plots.quality_against_likelihood(points, ylabel="FID", marks=numbered(p.label for p in points), legend={})
 
 
 def test_a_system_measured_at_one_temperature_alone_is_drawn():
