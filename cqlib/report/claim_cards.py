@@ -144,8 +144,8 @@ def _growth(small: ClaimResult, large: ClaimResult) -> str:
 
 
 def _trend(small: ClaimResult, large: ClaimResult) -> str:
-    a, b = ((r.effect, r.low, r.high) for r in (small, large))
-    if "seen once" in (small.label, large.label) or None in (*a, *b):
+    a, b = small.interval, large.interval
+    if "seen once" in (small.label, large.label) or a is None or b is None:
         return "one seed does not say whether the effect grows"
     if max(a[1], b[1]) > 0 > min(a[2], b[2]):
         return "its intervals lie on opposite sides of 0, so that the claim depends on size and training"

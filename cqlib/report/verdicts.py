@@ -67,6 +67,13 @@ class ClaimResult:
         return "" if self.temperature is None else f"T = {self.temperature:g}"
 
     @property
+    def interval(self) -> tuple[float, float, float] | None:
+        """Effect and ends of its interval; None where it has none."""
+        if self.effect is None or self.low is None or self.high is None:
+            return None
+        return self.effect, self.low, self.high
+
+    @property
     def size(self) -> str:
         """ "−0.30 bpd": the effect; empty where there is none."""
         return "" if self.effect is None else effect_text(self.effect, self.claim.unit)
