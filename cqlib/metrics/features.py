@@ -121,10 +121,9 @@ def lite0(side: int = FULL_SIDE) -> Features:
     return Features("lite0", "-lite0", LITE0_NAME, "1280", "logits", title, resize, path, digest, side=side)
 
 
-def inception(weights: Path | None = None) -> Features:
-    """torch-fidelity's Inception features; `weights` None: its own file, fetched once (95 MB, hash checked). Of another
-    file every protocol says so. UserError when it cannot be read or fetched, or is a damaged one of the own name."""
-    path = _downloaded() if weights is None else Path(weights)
+def inception(path: Path) -> Features:
+    """torch-fidelity's Inception features with the weights in a file; of another file than its own every protocol says
+    so. UserError when it cannot be read, or is a damaged one of the own name."""
     try:
         if path.exists() and not path.is_file():  # a folder; or a device, which has no end
             raise OSError(errno.EINVAL, "not a file")
@@ -148,11 +147,9 @@ def _hub_file() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
 
 
-def _downloaded() -> Path:
-    """torch-fidelity's Inception file, fetched if absent. UserError when it cannot be had."""
+def _fetched() -> Path:
+    """torch-fidelity's Inception file (95 MB), whose hash is checked. UserError when it cannot be had."""
     path = _hub_file()
-    if path.is_file():
-        return path
     pooch.get_logger().setLevel(logging.ERROR)
     _print_once(f"fetching {INCEPTION_FILE} (95 MB) from {URL_INCEPTION_V3}")
     try:
@@ -165,28 +162,22 @@ def _downloaded() -> Path:
     return path
 
 
-def local_inception(data_dir: Path | str | None = None) -> Path | None:
+def local_inception(data_dir: Path | str | None) -> Path | None:
     """torch-fidelity's Inception file in `data_dir` (default: $CQLIB_DATA, else data/) or in its own cache; or None."""
     folder = local_folder(data_dir) or ROOT / "data"
     return next((path for path in (folder / INCEPTION_FILE, _hub_file()) if path.is_file()), None)
 
 
 def features_for(
-    feature_weights: Path | None = None,
-    data_dir: Path | str | None = None,
-    *,
-    profile: str = "quick",
-    side: int = FULL_SIDE,
+    feature_weights: Path | None, data_dir: Path | str | None, *, profile: str, side: int = FULL_SIDE
 ) -> Features:
     """The features of a run: Inception with the weights file given, or, for profile `paper`, that of `local_inception`
     or one that is fetched; else lite0 at `side`, for `paper` with a warning on stderr. UserError for a file that is
     damaged."""
-    if feature_weights is not None:
-        return inception(feature_weights)
-    if profile != "paper":
+    if feature_weights is None and profile != "paper":
         return lite0(side)
     try:
-        path = local_inception(data_dir) or _downloaded()
+        path = feature_weights or local_inception(data_dir) or _fetched()
     except UserError as error:
         _print_once(
             f"warning: {error}; until then scores are IS-lite0 and FD-lite0, not IS and FID, and "

@@ -101,7 +101,7 @@ def test_float32_whatever_surrounds_it():
 
 
 def test_made_once_and_frozen():
-    made = features.features_for(None)
+    made = features.features_for(None, None, profile="quick")
     assert made == features.lite0() and (made.name, made.suffix) == ("lite0", "-lite0")
     assert made.extractor() is made.extractor("cpu")
     assert not made.extractor().training
@@ -133,7 +133,7 @@ def random_inception_weights(path, monkeypatch):
 
 @pytest.mark.slow
 def test_inception_from_a_weights_file(monkeypatch, tmp_path, capfd):
-    chosen = features.features_for(random_inception_weights(tmp_path / "weights.pth", monkeypatch))
+    chosen = features.inception(random_inception_weights(tmp_path / "weights.pth", monkeypatch))
     assert (chosen.name, chosen.suffix) == ("inception", "")
     monkeypatch.setattr(metric_fid, "fid_statistics_to_metric", lambda *_, **__: {metric_fid.KEY_METRIC_FID: 1.0})
     scores = score(noise_images(4, 16, 1), noise_images(4, 16, 2), chosen)  # of 2048 features it takes seconds
@@ -161,7 +161,7 @@ class Harmful:
 def test_weights_files_that_will_not_do(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"absent\.pth: No such file.*weights-inception-2015-12-05"):
-        features.features_for(tmp_path / "absent.pth")
+        features.inception(tmp_path / "absent.pth")
     harmful, other, broken = (tmp_path / name for name in ("harmful.pth", "other.pth", "broken.pth"))
     torch.save({"fc.weight": Harmful()}, harmful)
     torch.save({"fc.weight": torch.zeros(3)}, other)
@@ -172,11 +172,11 @@ def test_weights_files_that_will_not_do(monkeypatch, tmp_path):
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             with pytest.raises(UserError, match=f"{path.name} do not fit inception-v3-compat") as caught:
-                features.features_for(path).extractor()
+                features.inception(path).extractor()
         assert [str(line.message) for line in said] == []
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "harm").exists()
-    chosen = features.features_for(other)
+    chosen = features.inception(other)
     other.write_bytes(b"changed")
     with pytest.raises(UserError, match="changed while in use"):
         chosen.extractor()
@@ -207,7 +207,7 @@ def official(path, monkeypatch, content=b"the weights"):
 
 def test_no_network(places):
     with pytest.raises(UserError, match="--feature-weights FILE"):
-        features.inception()
+        features._fetched()
 
 
 def test_the_order_in_which_weights_are_found(places, monkeypatch, tmp_path, capfd):
@@ -217,17 +217,17 @@ def test_the_order_in_which_weights_are_found(places, monkeypatch, tmp_path, cap
     official(hub, monkeypatch)
     assert features.features_for(None, folder, profile="paper").weights == hub
     named = official(tmp_path / "environment" / features.INCEPTION_FILE, monkeypatch)
-    assert features.features_for(None, profile="paper").weights == named
+    assert features.features_for(None, None, profile="paper").weights == named
     local = official(folder / features.INCEPTION_FILE, monkeypatch)
     found = features.features_for(None, str(folder), profile="paper")
     assert (found.weights, found.name, found.weights_words) == (local, "inception", "")
     assert features.features_for(given, folder, profile="paper").weights == given
-    assert features.features_for(given, folder).weights == given
+    assert features.features_for(given, folder, profile="quick").weights == given
     for profile in ("smoke", "quick", "study"):
         assert features.features_for(None, folder, profile=profile) == features.lite0()
     monkeypatch.delenv("CQLIB_DATA")
     monkeypatch.setattr(features, "ROOT", tmp_path)  # tmp_path / "data" is `folder`
-    assert features.local_inception() == local
+    assert features.local_inception(None) == local
     assert capfd.readouterr().err == ""
 
 
@@ -239,7 +239,7 @@ def test_without_weights_the_paper_profile_warns_once_in_one_line(places, capfd)
     assert fetching.startswith("fetching weights-inception")
     for words in ("warning: ", "IS-lite0 and FD-lite0", "evaluate", "--feature-weights", "without training again"):
         assert words in line
-    assert features.features_for(None, folder) == features.lite0() and capfd.readouterr().err == ""
+    assert features.features_for(None, folder, profile="quick") == features.lite0() and capfd.readouterr().err == ""
 
 
 class Answer:
@@ -270,7 +270,7 @@ def test_weights_are_fetched_whole_and_checked_or_not_at_all(places, monkeypatch
     assert features.features_for(None, folder, profile="paper").weights == hub
     assert hub.read_bytes() == b"the weights"
     monkeypatch.setattr(requests, "get", lambda *_, **__: pytest.fail("fetched twice"))
-    assert features.inception().weights == hub
+    assert features.features_for(None, folder, profile="paper").weights == hub
 
 
 @pytest.mark.parametrize("where", ["given", "data", "hub"])
@@ -284,7 +284,7 @@ def test_a_damaged_file_under_the_official_name_is_refused(places, where):
         features.features_for(given, folder, profile="quick" if given else "paper")
     assert "\n" not in str(caught.value)
     renamed = path.rename(path.with_name("mine.pth"))
-    assert "unknown weights" in features.features_for(renamed).weights_words
+    assert "unknown weights" in features.inception(renamed).weights_words
 
 
 # --- faults of torch-fidelity 0.4.0 ---

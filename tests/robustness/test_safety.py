@@ -169,7 +169,7 @@ def test_a_pickle_in_place_of_any_artefact_is_not_run(finished, tmp_path, monkey
         with pytest.raises(CheckpointError):
             load_checkpoint(tmp_path / "x.checkpoint")
         with pytest.raises(UserError):
-            features.features_for(weights).extractor()
+            features.inception(weights).extractor()
         with pytest.raises(UserError):
             data.load(f"npz:{npz}")
         for path in kinds if hostile is content else ():
