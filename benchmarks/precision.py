@@ -1,5 +1,6 @@
 """What bf16 does to the claims of Table 1, for docs/performance.md: runs in bf16 beside runs of the same rows and seeds
-in fp32, from the published records."""
+in fp32, from records of both, of one recipe, that are kept for it: those of the tables are renewed with their
+recipes."""
 
 from __future__ import annotations
 
@@ -18,8 +19,7 @@ OPPOSITE = ({"holds", "does not hold"}, {"seen once, as claimed", "seen once, co
 
 def precision(folder: Path = PUBLISHED) -> str:
     """The claims of Table 1 from runs in fp32 beside those of the same rows and seeds in bf16, for each run set."""
-    exact, _ = load_records(folder / "fp32")
-    fast, _ = load_records(folder / "records")
+    exact, fast = (load_records(folder / "precision" / name)[0] for name in ("fp32", "bf16"))
     parts = [_precision(runs.records, fast) for runs in run_sets([], exact)]
     return "\n\n".join(part for part in parts if part) or "Not measured yet."
 
