@@ -16,7 +16,7 @@ from cqlib.report import plots
 from cqlib.report.fronts import Point, crossings, mean, measured, points_of, spread
 from cqlib.report.pictures import plot
 from cqlib.report.run_sets import RunSet
-from cqlib.util.text import counted
+from cqlib.util.text import counted, listed
 
 FRONTS = {"without f": CQ, "with f": CQ_F}
 REAL, COVERS = "samples look more real", "samples cover more of the real images"
@@ -127,7 +127,7 @@ def story(runs: RunSet, name: str, at: str) -> str:
         text.append(f"The fronts cross at {x:.2f} bits and {name} {decimal(name, y)}: with fewer bits quality is "
                     f"better {fewer}, with more {more}, so that the paper’s message holds on one side of it.")
     if not found and left:
-        weights = " and ".join(f"{weight:,g}" for weight in left)
+        weights = listed(f"{weight:,g}" for weight in left)
         text.append(f"The fronts do not cross; what λ = {weights} without f has, no weight of these reaches with f.")
     elif not found:
         text.append("The fronts do not cross: f makes the two losses agree whatever their weight.")
@@ -139,7 +139,7 @@ def of_seeds(runs: RunSet, score: str) -> str:
     points = fronts(runs, score).values()
     weights = sorted({*chain(*points)})
     counts = {weight: min(len(line[weight]) for line in points if weight in line) for weight in weights}
-    told = [f"{counted(n, 'seed')} at λ = {' and '.join(f'{w:,g}' for w, of in counts.items() if of == n)}"
+    told = [f"{counted(n, 'seed')} at λ = {listed(f'{w:,g}' for w, of in counts.items() if of == n)}"
             for n in sorted({*counts.values()})]  # fmt: skip
     return f"{'; '.join(told)}." + " What one seed says, another may not." * (1 in counts.values())
 

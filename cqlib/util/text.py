@@ -29,6 +29,11 @@ def named(noun: str, values: Collection[object]) -> str:
     return f"{noun}{'s' * (len(values) > 1)} {', '.join(map(str, values))}"
 
 
+def listed(words: Iterable[str]) -> str:
+    """ "25, 400 and 1,600"."""
+    return " and ".join(", ".join(words).rsplit(", ", 1))
+
+
 def signed(value: float, digits: int) -> str:
     """ "+0.24" or "−0.40", with a true minus."""
     return f"{value:+.{digits}f}".replace("-", "−")

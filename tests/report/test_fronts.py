@@ -160,14 +160,14 @@ def test_what_pictures_say_is_computed():
 def test_points_of_few_seeds_are_named():
     """A point of one seed beside points of many is not to be taken for as sure as they are."""
     (even,) = run_sets(whole(), [])
-    assert trade_off.of_seeds(even, "FD-lite0@T0") == "3 seeds at λ = 0 and 25 and 100 and 400 and 1,600."
+    assert trade_off.of_seeds(even, "FD-lite0@T0") == "3 seeds at λ = 0, 25, 100, 400 and 1,600."
     usual = [run for run in whole() if run.seed == 0 or not run.changes]
     (mixed,) = run_sets(usual, [])
     told = trade_off.of_seeds(mixed, "FD-lite0@T0")
-    assert told == "1 seed at λ = 25 and 400 and 1,600; 3 seeds at λ = 0 and 100. What one seed says, another may not."
+    assert told == "1 seed at λ = 25, 400 and 1,600; 3 seeds at λ = 0 and 100. What one seed says, another may not."
     assert all(told in figure["caption"] for figure in trade_off.figures(mixed) if not figure["more"])
     (uneven,) = run_sets([run for run in whole() if run.row != CQ or run.seed < 2 or not run.changes], [])
-    assert trade_off.of_seeds(uneven, "FD-lite0@T0").startswith("2 seeds at λ = 25 and 400 and 1,600; 3 seeds")
+    assert trade_off.of_seeds(uneven, "FD-lite0@T0").startswith("2 seeds at λ = 25, 400 and 1,600; 3 seeds")
 
 
 def test_pictures_show_every_point_once():
