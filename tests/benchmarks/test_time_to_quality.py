@@ -66,6 +66,7 @@ def test_the_seed_is_none_of_the_tables():
     assert time_to_quality.SEED >= 100
 
 
+@pytest.mark.slow
 def test_a_model_is_judged_as_for_a_record_and_random_numbers_go_on_as_before(tmp_path):
     e = experiment("table1/cq-f", "smoke", seed=101)
     data = load_data(e, None)

@@ -43,6 +43,7 @@ def test_the_process_that_others_are_forked_from_starts():
     workers.start()
 
 
+@pytest.mark.slow
 def test_one_that_does_not_start_is_an_error(monkeypatch):
     monkeypatch.setattr(workers, "Task", lambda name, *_: Task(name, "builtins:len", 7))
     with pytest.raises(UserError, match="does not start: .*has no len"):

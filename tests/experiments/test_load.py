@@ -5,6 +5,8 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import fetch_published, find_model
 from cqlib.util.paths import ROOT
@@ -23,6 +25,7 @@ def test_a_local_run_comes_first(tmp_path):
     assert find_model(experiment("table1/cq-f"), tmp_path).origin == "local"
 
 
+@pytest.mark.slow
 def test_installed_without_the_repository_it_says_where_weights_lie_and_works_in_the_current_folder(tmp_path):
     shutil.copytree(ROOT / "cqlib", tmp_path / "site" / "cqlib", ignore=shutil.ignore_patterns("__pycache__"))
     info = tmp_path / "site" / "cq_companion-1.dist-info"

@@ -100,6 +100,7 @@ def test_a_kernel_that_dies_is_one_line_and_nothing_is_done(job):
     assert not dies.done() and not job.target.exists()
 
 
+@pytest.mark.slow
 def test_sigterm_reaches_the_kernel_and_leaves_no_half_file(job):
     runs = job.records[0]
 

@@ -170,6 +170,7 @@ def test_points_of_few_seeds_are_named():
     assert trade_off.of_seeds(uneven, "FD-lite0@T0").startswith("2 seeds at λ = 25, 400 and 1,600; 3 seeds")
 
 
+@pytest.mark.slow
 def test_pictures_show_every_point_once():
     (runs,) = run_sets(whole(seeds=2), [])
     found = trade_off.figures(runs)

@@ -31,6 +31,7 @@ def front_matter(text):
     return yaml.safe_load(front), body
 
 
+@pytest.mark.slow
 def test_a_run_comes_back_from_its_folder(tmp_path, capsys):
     """With its numbers, without a look at the runs or at what is published."""
     record = run("table1/vae", profile="smoke", runs_dir=tmp_path / "runs")

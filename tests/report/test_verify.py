@@ -14,6 +14,8 @@ from cqlib.report import publish
 from cqlib.report.verify import Held, allowed
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 
+pytestmark = pytest.mark.slow  # weights are loaded and measured
+
 VAE, GAN = "table1/vae", "table1/gan"
 
 
