@@ -24,6 +24,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from cqlib.data.dataset import Dataset
+from cqlib.metrics import kernel
 from cqlib.metrics.features import FULL_SIDE, Features, extract, lite0
 from cqlib.util.provenance import device_name
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text
@@ -34,6 +35,8 @@ REFERENCE_N, STEP = 1000, 250
 RESAMPLES = 20
 POOL = 1.5
 """Images that draws of n are taken from, in n; drawn without replacement."""
+ROUNDS, TIMED = 10, 48
+"""How often the time of how many images is taken; the least counts, for other work can only lengthen it."""
 SEED = 0
 UNDAMAGED = "undamaged"
 
@@ -90,18 +93,31 @@ def frechet_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) -
     return distances
 
 
+def kernel_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
+    """KID's estimate for each draw of `pool` (N, d) against `real` (n, d): of all n at once, without subsets."""
+    drawn = torch.zeros(len(pool), len(draws), dtype=torch.float64)
+    for column, draw in enumerate(draws):
+        drawn[draw, column] = 1
+    return kernel.distances(pool, drawn, real, torch.ones(len(real), len(draws), dtype=torch.float64)).tolist()
+
+
+def inception_scores(logits: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
+    """exp E KL(p(class | image) || p(class)) of each draw of images with these logits (N, classes)."""
+    p, log_p = logits.double().softmax(1), logits.double().log_softmax(1)
+    entropy = (p * log_p).sum(1)  # minus the entropy, of each image
+    means = [(p[draw].mean(0), entropy[draw].mean()) for draw in draws]
+    return [math.exp(own - (mean * mean.log()).sum()) for mean, own in means]
+
+
 def scores(images: Tensor, features: Features, real: Tensor, draws: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Name of a score -> its values, one for each draw of uint8 `images` (N, C, S, S), against `real` pooled features
-    (n, d); KID of all n at once, without subsets."""
-    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
-    from torch_fidelity.metric_kid import kernel_mmd
-
+    (n, d)."""
     extracted = extract(images, features, (features.pooled, features.logits))
     pool, logits = extracted[features.pooled], extracted[features.logits]
     values = {
         "FID": frechet_distances(pool, real, draws),
-        "KID": [kernel_mmd(pool[draw].double().numpy(), real.double().numpy()) for draw in draws],
-        "IS": [isc_features_to_metric(logits[draw], splits=1)[KEY_METRIC_ISC_MEAN] for draw in draws],
+        "KID": kernel_distances(pool, real, draws),
+        "IS": inception_scores(logits, draws),
     }
     return {features.label(kind): np.array(drawn) for kind, drawn in values.items()}
 
@@ -109,8 +125,8 @@ def scores(images: Tensor, features: Features, real: Tensor, draws: Sequence[np.
 @dataclass(frozen=True, config=STRICT)
 class Seen:
     """What the scores see at one side and n. By score: of undamaged images the mean over draws and the standard
-    deviation, by damage the distance in standard deviations; milliseconds of the processor to extract the features of
-    an image."""
+    deviation, by damage the distance in standard deviations; milliseconds per image to extract features, on one
+    thread."""
 
     side: Count
     n: Count
@@ -131,11 +147,12 @@ class Seen:
 
 @dataclass(frozen=True, config=STRICT)
 class Calibration:
-    """What the scores see on a data set, whose test split has this fingerprint, at each side."""
+    """What the scores see on a data set at each side."""
 
     data: Text
     size: Count
     fingerprint: Text
+    """Of the test split."""
     resamples: Count
     device: Text
     sides: tuple[Seen, ...]
@@ -157,26 +174,45 @@ class Calibration:
         return next(seen for seen in self.sides if seen.side == FULL_SIDE)
 
 
-def calibrate(data: Dataset, *, n: int | None = None) -> Calibration:
+def calibrate(
+    data: Dataset, *, n: int | None = None, sides: Sequence[int] = SIDES, resamples: int = RESAMPLES
+) -> Calibration:
     """What the scores see on `data` at each side; of `n` images everywhere, or of as many as the rule allows."""
+    milliseconds = times(data.test.images[:TIMED], sides)
     seen = []
-    for side in SIDES:
+    for side in sides:
         affordable = REFERENCE_N if side == FULL_SIDE else int(COST * REFERENCE_N * (FULL_SIDE / side) ** 2)
         count = n or min(affordable // STEP * STEP, len(data.test))
-        seen.append(_seen(data, side, count))
-    device = device_name(torch.device("cpu"), bf16=False)
-    return Calibration(data.name, data.size, data.test.fingerprint, RESAMPLES, device, tuple(seen))
+        seen.append(Seen(side, count, milliseconds[side], *_seen(data, lite0(side), count, resamples)))
+    device = device_name(torch.device("cpu"), bf16=False, threads=1)
+    return Calibration(data.name, data.size, data.test.fingerprint, resamples, device, tuple(seen))
 
 
-def _seen(data: Dataset, side: int, n: int) -> Seen:
-    features = lite0(side)
-    features.extractor()  # which takes a while to load
+def times(images: Tensor, sides: Sequence[int]) -> dict[int, float]:
+    """Side -> milliseconds in which one thread extracts the features of one of `images`, the least of `ROUNDS`, in
+    which the sides take turns."""
+    least = dict.fromkeys(sides, math.inf)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _ in range(ROUNDS):
+            for side in sides:
+                features, started = lite0(side), time.process_time()
+                extract(images, features, (features.pooled, features.logits))
+                least[side] = min(least[side], time.process_time() - started)
+    finally:
+        torch.set_num_threads(threads)
+    return {side: round(1000 * seconds / len(images), 2) for side, seconds in least.items()}
+
+
+def _seen(
+    data: Dataset, features: Features, n: int, resamples: int
+) -> tuple[dict[str, tuple[float, float]], dict[str, dict[str, float]]]:
+    """`Seen.undamaged` and `Seen.distances`."""
     size = round(POOL * n)
     rng = np.random.default_rng(SEED)
-    draws = [rng.permutation(size)[:n] for _ in range(RESAMPLES)]
-    started = time.process_time()
+    draws = [rng.permutation(size)[:n] for _ in range(resamples)]
     real = extract(data.test.images[:n], features, (features.pooled,))[features.pooled]
-    milliseconds = round(1000 * (time.process_time() - started) / n, 2)
     drawn = {name: scores(images, features, real, draws) for name, images in pools(data, size).items()}
     # A draw of n out of N without replacement varies less than one of n new images, by the factor sqrt(1 - n / N).
     growth = (1 - n / size) ** -0.5
@@ -188,5 +224,4 @@ def _seen(data: Dataset, side: int, n: int) -> Seen:
         return round(abs(means[name][score] - means[UNDAMAGED][score]) / pooled, 2)
 
     undamaged = {s: (round(mean, 4), round(spread[UNDAMAGED][s], 5)) for s, mean in means[UNDAMAGED].items()}
-    distances = {name: {s: distance(name, s) for s in undamaged} for name in drawn if name != UNDAMAGED}
-    return Seen(side, n, milliseconds, undamaged, distances)
+    return undamaged, {name: {s: distance(name, s) for s in undamaged} for name in drawn if name != UNDAMAGED}

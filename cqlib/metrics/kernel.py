@@ -18,9 +18,14 @@ def subset_distances(fake: Tensor, real: Tensor, *, subsets: int, size: int, see
     for k in range(subsets):
         for members in (a, b):
             members[torch.from_numpy(rng.choice(len(members), size, replace=False)), k] = 1
-    x, y, pairs = fake.double().cpu(), real.double().cpu(), size * (size - 1)
-    within = (_sums(x, a, x, a) - _own(x, a)) / pairs + (_sums(y, b, y, b) - _own(y, b)) / pairs
-    return within - 2 * _sums(x, a, y, b) / size**2
+    return distances(fake, a, real, b)
+
+
+def distances(fake: Tensor, a: Tensor, real: Tensor, b: Tensor) -> Tensor:
+    """The same of the subsets whose indicators are the columns of a (n, subsets) and b (m, subsets), float64."""
+    (x, y), (n, m) = (features.double().cpu() for features in (fake, real)), (a.sum(0), b.sum(0))
+    within = (_sums(x, a, x, a) - _own(x, a)) / (n * (n - 1)) + (_sums(y, b, y, b) - _own(y, b)) / (m * (m - 1))
+    return within - 2 * _sums(x, a, y, b) / (n * m)
 
 
 def _own(x: Tensor, a: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scores import frechet, gaussian, noise_images
+from torch_fidelity.metric_kid import kernel_mmd
 
 from cqlib.data.dataset import Dataset, Split
 from cqlib.figures import metric_calibration
@@ -15,18 +16,23 @@ from cqlib.metrics.features import lite0
 from cqlib.recipe import EVALUATION
 from cqlib.util.errors import UserError
 
+KERNEL = {"kid_kernel": "poly", "kid_kernel_poly_degree": 3, "kid_kernel_poly_gamma": None, "kid_kernel_poly_coef0": 1}
 DRAWS = [np.random.default_rng(seed).permutation(60)[:40] for seed in range(3)]
 
 
-def test_frechet_distances_of_draws_are_those_of_each_draw():
+def test_scores_of_draws_are_those_of_each_draw():
     """torch-fidelity's of one draw after the other."""
     generator = torch.Generator().manual_seed(0)
-    pool, real = (torch.randn(n, d, generator=generator) for n, d in ((60, 20), (40, 20)))
+    pool, real, logits = (torch.randn(n, d, generator=generator) for n, d in ((60, 20), (40, 20), (60, 30)))
     real = real * torch.linspace(0.5, 2, 20) + 0.3
     distances = calibration.frechet_distances(pool, real, DRAWS)
-    for draw, distance in zip(DRAWS, distances, strict=True):
-        sets = fidelity.Sets(lite0(), pool[draw], real, "")
+    kernels = calibration.kernel_distances(pool, real, DRAWS)
+    scores = calibration.inception_scores(logits, DRAWS)
+    for draw, distance, kernel, score in zip(DRAWS, distances, kernels, scores, strict=True):
+        sets = fidelity.Sets(lite0(), pool[draw], real, "", logits[draw])
         assert distance == pytest.approx(fidelity.frechet_distance(sets).value, rel=1e-6)
+        assert kernel == pytest.approx(kernel_mmd(pool[draw].numpy(), real.numpy(), **KERNEL), rel=1e-4)
+        assert score == pytest.approx(fidelity.inception_score(sets).value, rel=1e-9)
 
 
 def test_frechet_distance_of_gaussians_with_known_moments():
@@ -71,10 +77,9 @@ def test_half_of_the_classes_are_the_first_ones():
 
 @pytest.mark.slow
 def test_what_is_large_is_seen_and_nothing_is_not(monkeypatch):
+    monkeypatch.setattr(calibration, "ROUNDS", 1)
     monkeypatch.setattr(calibration, "DAMAGES", {"none": torch.clone, "black": torch.zeros_like})
-    monkeypatch.setattr(calibration, "SIDES", (32, 224))
-    monkeypatch.setattr(calibration, "RESAMPLES", 5)
-    found = calibration.calibrate(made(), n=40)
+    found = calibration.calibrate(made(), n=40, sides=(32, 224), resamples=5)
     assert [(seen.side, seen.n) for seen in found.sides] == [(32, 40), (224, 40)]
     for seen in found.sides:
         assert set(seen.distances) == {"none", "black", calibration.FEWER_CLASSES} and seen.milliseconds > 0
@@ -91,10 +96,9 @@ def test_spread_is_that_of_new_images_and_not_of_draws_from_a_pool(monkeypatch):
         [float(images[draw].mean()) for draw in draws])})  # fmt: skip
     values = torch.randn(300, generator=torch.Generator().manual_seed(5))
     monkeypatch.setattr(calibration, "pools", lambda *_: {"undamaged": values, "shifted": values + 1})
-    monkeypatch.setattr(calibration, "RESAMPLES", 400)
-    found = calibration._seen(made(), 224, 200)
-    assert found.undamaged["mean"][1] == pytest.approx(200**-0.5, rel=0.15)
-    assert found.distances["shifted"]["mean"] == pytest.approx(200**0.5, rel=0.15)
+    undamaged, distances = calibration._seen(made(), lite0(), 200, 400)
+    assert undamaged["mean"][1] == pytest.approx(200**-0.5, rel=0.15)
+    assert distances["shifted"]["mean"] == pytest.approx(200**0.5, rel=0.15)
 
 
 def seen(side: int, n: int, *distances: float) -> Seen:
@@ -113,7 +117,8 @@ def test_the_rule_takes_the_largest_smallest_distance_that_is_cheap_enough():
 
 
 def test_n_is_the_most_that_the_cost_allows(monkeypatch):
-    monkeypatch.setattr(calibration, "_seen", lambda _, side, n: seen(side, n, 1.0))
+    monkeypatch.setattr(calibration, "times", lambda _, sides: dict.fromkeys(sides, 1.0))
+    monkeypatch.setattr(calibration, "_seen", lambda *_: ({}, {}))
     found = calibration.calibrate(made(n_test=2000))
     assert {seen.side: seen.n for seen in found.sides} == {224: 1000, 160: 1000, 128: 1750, 96: 2000, 64: 2000}
     assert all(seen.cost <= calibration.COST for seen in found.sides[1:])
