@@ -113,7 +113,8 @@ def test_the_interval_of_a_difference_of_effects_covers_it_as_often_as_it_says()
         low, high = difference_interval(a, b)
         found += low <= 30 <= high
     assert found / 1500 == pytest.approx(0.955, abs=0.015)
-    assert difference_interval((5.0, 2.0, 8.0), (1.0, -3.0, 5.0)) == (-1.0, 9.0)  # of symmetric ones: 4 ± hypot(3, 4)
+    # 4 - hypot(3 below, 4 above) and 4 + hypot(4 above, 3 below)
+    assert difference_interval((5.0, 2.0, 9.0), (1.0, -2.0, 5.0)) == (-1.0, 9.0)
 
 
 def test_holm_as_worked_by_hand():
