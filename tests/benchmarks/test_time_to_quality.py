@@ -92,6 +92,7 @@ def smoke(monkeypatch):
 
 
 @pytest.mark.parametrize("side", time_to_quality.SIDES)
+@pytest.mark.slow
 def test_sides_are_measured_on_their_averaged_weights_until_they_are_good_enough(side, smoke, capsys):
     e = experiment("table1/cq-f", "smoke", seed=101)
     learn(side, e, CPU, {BPD: 0.0, DISTANCE: 0.0}, every=5)

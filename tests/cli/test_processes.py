@@ -87,6 +87,7 @@ def test_a_child_has_the_threads_of_its_slot(run):
     assert run("threads", slots=[{"OMP_NUM_THREADS": "3"}])["threads"].message == "3 3"
 
 
+@pytest.mark.slow
 def test_notes_are_heard(run):
     listener = Hears()
     run("notes", listener=listener)

@@ -169,6 +169,7 @@ def test_only_the_forward_divergence_is_convex_in_natural_parameters(swap, conve
     assert (min(least) > 0) == convex
 
 
+@pytest.mark.slow
 def test_branches_begin_and_end_where_the_minima_do():
     both, left, right = fits.branches([0.4 * i for i in range(21)]).values()
     assert len(both) == 21 and min(left) == pytest.approx(4.8) and min(right) == pytest.approx(5.2)
@@ -177,6 +178,7 @@ def test_branches_begin_and_end_where_the_minima_do():
         assert float(q.means) == pytest.approx(4 * side, abs=0.01) and float(q.roots) == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.slow
 def test_at_the_crossover_both_minima_cost_the_same():
     d = fits.crossover(0.6)
     p = fits.two_modes(d)
@@ -187,6 +189,7 @@ def test_at_the_crossover_both_minima_cost_the_same():
     assert fits.crossover(0.5) > d
 
 
+@pytest.mark.slow
 def test_fits_to_the_ring():
     shown = run_cell("01", "eight-gaussians")
     ring, (covers, one, wide) = shown["ring"], shown["ring_fits"].values()
@@ -199,6 +202,7 @@ def test_fits_to_the_ring():
 # --- tables and pictures -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_tables_of_fits():
     named = fits.named_fits(P)
     lines = cells(pictures.both_divergences(P, named))

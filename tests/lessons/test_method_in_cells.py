@@ -213,5 +213,6 @@ CASES = {f"{name}: {new}": (check, (old, new)) for name, check in CHECKS.items()
 
 
 @pytest.mark.parametrize(("check", "swap"), CASES.values(), ids=CASES)
+@pytest.mark.slow
 def test_a_mistake_in_the_cells_is_seen_in_their_table(check, swap, names):
     assert largest(check, names[check.lesson], swap) > 10 * check.limit

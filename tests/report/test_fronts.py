@@ -157,6 +157,7 @@ def test_what_pictures_say_is_computed():
     assert trade_off.not_trained(some) == f"Not trained yet: CQ, λ 400; CQ-F, λ 400. {command} trains them."
 
 
+@pytest.mark.slow
 def test_points_of_few_seeds_are_named():
     """A point of one seed beside points of many is not to be taken for as sure as they are."""
     (even,) = run_sets(whole(), [])

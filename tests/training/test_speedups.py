@@ -125,8 +125,9 @@ def test_convolutions_of_f_see_the_layout_that_training_asks_for(channels_last):
 
 @pytest.mark.parametrize(
     ("row", "backend", "channels_last"),
-    [("table1/vae", "aot_eager", False), pytest.param("table1/cq-f", "inductor", True, marks=pytest.mark.slow)],
+    [("table1/vae", "aot_eager", False), ("table1/cq-f", "inductor", True)],
 )
+@pytest.mark.slow
 def test_compiled_gradients_are_the_eager_ones(row, backend, channels_last):
     """The first captures the graphs of both passes and runs them kernel by kernel: seconds instead of minutes. In
     channels-last memory it takes gradients of the encoder wrongly (torch 2.11). The other one, after the tests of a
