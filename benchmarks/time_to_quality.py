@@ -118,8 +118,8 @@ def judge(e: Experiment, data: Dataset, device: torch.device) -> Callable[[Syste
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             nll = held_out_nll(model, data.test.images[: c.bpd_images])
             fake = pooled(draw(model, len(real()), temperature=0.0, seed=10_000 + e.seed))
-        distance = fidelity.frechet(fake, real(), features=features, split="test").value
-        return {BPD: float(bits_per_dimension(nll.mean(), data.train.images[0].numel())), DISTANCE: distance}
+        distance = fidelity.pooled_scores(fake, real(), ("fid",), features=features, split="test")["FID"]
+        return {BPD: float(bits_per_dimension(nll.mean(), data.train.images[0].numel())), DISTANCE: distance.value}
 
     return qualities
 

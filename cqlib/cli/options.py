@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from cqlib.data import SOURCES, find, is_path, local_folder
 from cqlib.experiments import rows
-from cqlib.experiments.ablations import ABLATIONS
+from cqlib.experiments.ablations import BY_NAME
 from cqlib.util.errors import UsageError, UserError, one_line_errors, to_stderr, unknown
 from cqlib.util.paths import ROOT
 
@@ -239,7 +239,7 @@ def listing() -> str:
         "profiles": rows.PROFILES,
         "notebooks": {name: file.name for name, file in rows.notebooks().items()},
         "data sets": {name: source.about for name, source in SOURCES.items()},
-        "ablations": {a.name: "; ".join(rows.label_of(a.variant(row)) for row in a.changes) for a in ABLATIONS},
+        "ablations": {a.name: "; ".join(rows.label_of(a.variant(row)) for row in a.changes) for a in BY_NAME.values()},
     }
     lines = ["rows", *(f"  {row}" for row in rows.ROWS)]
     for title, entries in named.items():

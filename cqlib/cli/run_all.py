@@ -53,9 +53,9 @@ def plan(opts: Options) -> Plan:
     rows: list[tuple[str, Changes, str]] = []  # with the notebook that shows it, whose data sets may be its own
     files: list[Path] = []
     for name in opts.only or ("",):
-        tried = [ablation for ablation in ablations.ABLATIONS if name in ("ablations", ablation.name)]
-        if tried and opts.profile != ablations.PROFILE:
-            raise UsageError(f"ablations change the recipes of --profile {ablations.PROFILE}, not of {opts.profile}")
+        tried = ablations.ABLATIONS if name == "ablations" else tuple(filter(None, [ablations.BY_NAME.get(name)]))
+        if any(ablation.profile != opts.profile for ablation in tried):
+            raise UsageError(f"{name}: changes the recipes of --profile {tried[0].profile}, not of {opts.profile}")
         rows += [(row, changes, "") for ablation in tried for row, changes in ablation.runs]
         if name in ROWS:
             rows.append((name, {}, ""))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from cqlib.experiments.claims import BY_ID, Claim
 from cqlib.experiments.paper import canonical
-from cqlib.experiments.trade_off import CQ, CQ_F, LAMBDA
+from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA, VARIANTS
 from cqlib.experiments.variants import Changes, variant
 from cqlib.util.paths import ROOT
 
@@ -29,6 +29,7 @@ class Ablation:
     name: str
     changes: Mapping[str, Changes]
     claims: tuple[str, ...] = ()
+    profile: str = PROFILE
 
     def variant(self, row: str) -> str:
         """The row as this ablation has it, changed or not, by the name that its runs have."""
@@ -141,4 +142,9 @@ QUESTIONS = (
     )),
 )  # fmt: skip
 ABLATIONS = tuple(ablation for question in QUESTIONS for ablation in question.ablations)
-BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}
+LONG_RUNS = Ablation("long-runs", {row: {STEPS: 18_000} for row in (CQ, CQ_F, GAN)}, profile="study")
+"""Is the order of the three settled? Three times the steps of `study`, on a seed of the tables, whose runs they stand
+beside: `--data tiny-imagenet`."""
+BY_NAME = {ablation.name: ablation for ablation in (*ABLATIONS, LONG_RUNS)}
+PUBLISHED_CHANGES = VARIANTS | {LONG_RUNS.variant(row) for row in LONG_RUNS.changes}
+"""Changed runs of the seeds of the tables that are published beside them."""

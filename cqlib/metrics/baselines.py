@@ -2,8 +2,9 @@
 get worse again), and what a score has to beat."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.cache import FeatureCache
-from cqlib.metrics.evaluation import draw
+from cqlib.metrics.evaluation import TEMPERATURES, draw
 from cqlib.metrics.metric import Metric
 from cqlib.models.base import LikelihoodSystem, System
 
@@ -20,6 +21,8 @@ SELECTION_SEED, TEST_SEED = 20_000, 10_000
 """Added to a run's seed: for the samples that choose a step, and for those that are reported."""
 BPD_IMAGES = 250
 """Test images of the BPD along training."""
+ALONG = ("fid", "kid", "recall")
+"""Ids of the scores along training."""
 
 Curves = dict[str, list[tuple[int, float]]]
 """Name -> [[step, value], …]."""
@@ -38,13 +41,14 @@ class Distances:
 
     def of(self, images: Tensor, split: str, *, once: bool = False) -> Metric:
         """FID of uint8 `images` (n, 3, S, S) against the first n of `split`; `once` keeps it for other runs."""
+        return self.scores(images, split, ("fid",), once=once)["FID"]
+
+    def scores(self, images: Tensor, split: str, ids: Sequence[str], *, once: bool = False) -> dict[str, Metric]:
+        """As `of`, all scores `ids` (see `fidelity.pooled_scores`), by name."""
         cache = self.cache if once else replace(self.cache, folder=None)
         fake, real = cache.pooled(images), self.cache.pooled(getattr(self.data, split).images[: self.n])
-
-        def compute() -> dict[str, Metric]:
-            return {"FID": fidelity.frechet(fake, real, features=self.cache.features, split=split)}
-
-        return cache.metrics(split, fake, real, compute=compute)["FID"]
+        compute = partial(fidelity.pooled_scores, fake, real, ids, features=self.cache.features, split=split)
+        return cache.metrics(" ".join([split, *ids]), fake, real, compute=compute)
 
     def of_system(self, system: System, split: str, seed: int) -> Metric:
         """That of n samples at temperature 1; `seed` is the run's."""
@@ -80,18 +84,25 @@ def best_step(
 def metrics_during_training(
     model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]], distances: Distances, seed: int
 ) -> Curves:
-    """BPD (where there is a likelihood) and Fréchet distance at temperature 1 at each step, of the same held-out images
-    and with the same random numbers."""
-    x = distances.data.test.images[:BPD_IMAGES]
-    bpd: list[tuple[int, float]] = []
-    distance: list[tuple[int, float]] = []
+    """BPD (where there is a likelihood) and `ALONG` at both temperatures at each step, of the same held-out images and
+    with the same random numbers; of a system without decoder noise both are one measurement."""
+    x, cache = distances.data.test.images[:BPD_IMAGES], distances.cache
+    curves: Curves = {}
     for step, then in along(model, steps, snapshots):
+        found: dict[str, float] = {}
         if isinstance(then, LikelihoodSystem):
-            nll = held_out_nll(then, x, results=distances.cache.results)
-            bpd.append((step, round(float(bits_per_dimension(nll.mean(), x[0].numel())), 4)))
-        distance.append((step, round(distances.of_system(then, "test", seed).value, 2)))
-    curves = {f"BPD on {len(x)} test images (bits/dim)": bpd} if bpd else {}
-    return curves | {f"{distances.name('')} (n = {distances.n:,})": distance}
+            nll = held_out_nll(then, x, results=cache.results)
+            found[f"BPD on {len(x)} test images (bits/dim)"] = float(bits_per_dimension(nll.mean(), x[0].numel()))
+        scores: dict[str, Metric] = {}
+        for temperature in TEMPERATURES:
+            if then.decoder_noise or not scores:
+                images = draw(then, distances.n, temperature=temperature, seed=TEST_SEED + seed, results=cache.results)
+                scores = distances.scores(images, "test", ALONG)
+            at = f"@T{temperature:g} (n = {distances.n:,})"
+            found |= {f"{cache.features.label(name)}{at}": metric.value for name, metric in scores.items()}
+        for name, value in found.items():
+            curves.setdefault(name, []).append((step, round(value, 4)))
+    return curves
 
 
 def baselines(untrained: System, distances: Distances, seed: int) -> dict[str, Metric]:

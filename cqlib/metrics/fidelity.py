@@ -6,7 +6,7 @@ arXiv:1801.01401; precision and recall, Kynkaanniemi et al., arXiv:1904.06991 (3
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -20,7 +20,7 @@ from cqlib.metrics.kernel import subset_distances
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.protocols import Protocol
-from cqlib.metrics.quantities import SCORES
+from cqlib.metrics.quantities import QUANTITIES, SCORES, Quantity
 
 SEED = 0
 """Of the shuffle of IS and the subsets of KID."""
@@ -83,6 +83,10 @@ def score(
 
 def _scores(sets: Sets, slow: bool = True) -> dict[str, Metric]:
     asked = [q for q in SCORES if (slow or not q.slow) and (sets.labels is not None or not q.labelled)]
+    return _computed(sets, asked)
+
+
+def _computed(sets: Sets, asked: Iterable[Quantity]) -> dict[str, Metric]:
     return {q.name: resolve_name(f"{__name__}:{q.how}")(sets) for q in asked}
 
 
@@ -175,9 +179,12 @@ def real_images(
     return _scores(Sets(features, train, pooled, against, logits, labels, protocol, " of real images", "n_test"))
 
 
-def frechet(fake: Tensor, real: Tensor, *, features: Features, split: str) -> Metric:
-    """FID alone, from pooled features (n, d) of samples and of real images of `split`."""
-    return frechet_distance(Sets(features, fake, real, _against(fake, real, split)))
+def pooled_scores(
+    fake: Tensor, real: Tensor, ids: Sequence[str], *, features: Features, split: str
+) -> dict[str, Metric]:
+    """The scores `ids` that need no logits, by name, from pooled features (n, d) of samples and of real images of
+    `split`."""
+    return _computed(Sets(features, fake, real, _against(fake, real, split)), (QUANTITIES[id] for id in ids))
 
 
 def _against(fake: Tensor, real: Tensor, split: str) -> str:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import NamedTuple
 
+from cqlib.experiments.ablations import STEPS
 from cqlib.experiments.claims import CLAIMS, Claim
 from cqlib.experiments.paper import published_effect
+from cqlib.experiments.variants import in_words
 from cqlib.metrics.quantities import QUANTITIES, temperatures
 from cqlib.report.inference import difference_interval, holm
 from cqlib.report.run_sets import RunSet
@@ -73,13 +75,14 @@ class Card:
 
     @property
     def growth(self) -> tuple[str, ...]:
-        """Of each data set that run sets of today's recipes have at several sizes: what the claim says at the smallest
-        and at the largest, and whether its effect grows with size and training (those of the profile, together)."""
-        found: dict[str, dict[int, ClaimResult]] = {}
+        """Of each data set that run sets of today's recipes have at several sizes, or of several numbers of steps: what
+        the claim says at the smallest and at the largest, and whether its effect grows with size and training (those of
+        the profile, together)."""
+        found: dict[str, dict[tuple[int, int], ClaimResult]] = {}
         for results in self.tests:
             runs, first = results[0].runs, results[0]
-            if not (runs.former or runs.changes or runs.profile == "smoke" or first.effect is None):
-                found.setdefault(runs.data, {}).setdefault(runs.size, first)
+            if not (runs.former or runs.changes.keys() - {STEPS} or runs.profile == "smoke" or first.effect is None):
+                found.setdefault(runs.data, {}).setdefault((runs.size, runs.done(self.claim.row_a)[0].steps), first)
         ends = {data: (sizes[min(sizes)], sizes[max(sizes)]) for data, sizes in found.items() if len(sizes) > 1}
         return tuple(f"{without_paths(data)}: {_growth(*pair)}" for data, pair in ends.items())
 
@@ -139,7 +142,10 @@ def _card(claim: Claim, by_set: Sequence[Results]) -> Card:
 
 
 def _growth(small: ClaimResult, large: ClaimResult) -> str:
-    both = [f"{r.verdict} at {r.runs.size}×{r.runs.size} ({r.runs.profile}, {r.text})" for r in (small, large)]
+    both = []
+    for r in (small, large):
+        how = ", ".join(filter(None, (r.runs.profile, in_words(r.runs.changes), r.text)))
+        both.append(f"{r.verdict} at {r.runs.size}×{r.runs.size} ({how})")
     return f"{', '.join(both)}; {_trend(small, large)}."
 
 

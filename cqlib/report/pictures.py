@@ -31,7 +31,7 @@ from cqlib.util.text import without_paths
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two losses; others stand behind them
 WITHOUT_FILES = ("photos10",)  # data whose images any machine has
 KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
-MEASURED = ("BPD", "FD", "FID")  # along training, on held-out images
+MEASURED = ("BPD", "FD", "FID", "KD", "KID", "Recall")  # along training, on held-out images
 MAX_LINES = 8  # curves in one plot that can still be told apart
 FAMILIES = {  # by which columns of Table 3 the slides fill
     (False, True): "adversarial (no likelihood: starred BPD)",
@@ -184,7 +184,7 @@ def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) 
         if left_out := [label for label in every if label not in series]:
             caption += f" Not drawn: {', '.join(left_out)}."
         if measured:
-            caption = f"{caption} {order(series)}".rstrip()
+            caption = " ".join(filter(None, (caption, order(series), levelling(series))))
         figures.append(plot(figure, alt, caption, more=not curve.startswith(FIRST)))
     return figures
 
@@ -199,6 +199,21 @@ def order(series: Mapping[str, Sequence[plots.Curve]]) -> str:
     ranks = [sorted(curves, key=lambda label: fmean(curve[step] for curve in curves[label])) for step in steps]
     since = next(step for k, step in enumerate(steps) if all(rank == ranks[-1] for rank in ranks[k:]))
     return f"Order of the means: {' < '.join(ranks[-1])}, since step {since:,} of {steps[-1]:,}."
+
+
+def levelling(series: Mapping[str, Sequence[plots.Curve]]) -> str:
+    """By how much each model's mean over seeds still changes over the last third of training or a little more."""
+    changes: dict[tuple[int, int], list[str]] = {}
+    for label, lines in series.items():
+        steps = [step for step, _ in lines[0]]
+        if len(steps) < 3 or any([step for step, _ in line] != steps for line in lines):
+            continue
+        begins = max((step for step in steps if 3 * step <= 2 * steps[-1]), default=steps[0])
+        before, after = (fmean(dict(line)[step] for line in lines) for step in (begins, steps[-1]))
+        if before:
+            percent = f"{100 * (after - before) / abs(before):+.1f}".replace("-", "−")
+            changes.setdefault((begins, steps[-1]), []).append(f"{label} {percent} %")
+    return " ".join(f"From step {begins:,} to {ends:,}: {', '.join(of)}." for (begins, ends), of in changes.items())
 
 
 def curves(records: Sequence[Record], name: str) -> list[plots.Curve]:

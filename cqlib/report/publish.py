@@ -14,7 +14,6 @@ from cqlib.data.grids import webp
 from cqlib.experiments import ablations, paper
 from cqlib.experiments.load import ENCODER, WEIGHTS, load, published_weights
 from cqlib.experiments.record import STATUSES, Record, load_records, slug, write_record
-from cqlib.experiments.trade_off import VARIANTS
 from cqlib.metrics import evaluation
 from cqlib.report import page as report
 from cqlib.report import plots, readme
@@ -44,7 +43,7 @@ def publishable(folder: Path, statuses: Sequence[str] = ("done",)) -> list[Recor
 
 def publish(runs_dir: Path) -> list[Path]:
     """Copy records and first grids, draw the picture, render README, docs and page; the files written."""
-    records = [r for r in publishable(runs_dir) if not r.changes or r.variant in VARIANTS]
+    records = [r for r in publishable(runs_dir) if not r.changes or r.variant in ablations.PUBLISHED_CHANGES]
     finished = {record.folder for record in records}  # others may finish meanwhile
     tried = publishable(runs_dir / ablations.FOLDER, STATUSES)
     drawn = [slug(row.id, PICTURE["data"], PICTURE["profile"], 0) for row in paper.TABLE1.rows]

@@ -15,7 +15,6 @@ from cqlib.experiments.claims import BY_ID
 from cqlib.experiments.experiment import experiment, experiment_of
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import load_records, write_record
-from cqlib.experiments.trade_off import VARIANTS
 from cqlib.models.registry import build
 from cqlib.report import ablations as tried
 from cqlib.report import publish
@@ -67,7 +66,7 @@ def test_every_claim_that_does_not_hold_has_three_ablations_or_more_and_names_ar
     published = of_todays_data(load_records(PUBLISHED / "records")[0])
     contrary = {card.claim.id for card in cards(run_sets([], published)) if card.verdict in CONTRARY}
     assert all(tries.count(claim) >= 3 for claim in contrary | set(tries))
-    assert len(BY_NAME) == len(ABLATIONS)
+    assert len(BY_NAME) == len(ABLATIONS) + 1
     assert all(name.replace("-", "").isalnum() for name in BY_NAME)
 
 
@@ -152,10 +151,24 @@ def test_the_command_trains_what_an_ablation_needs(monkeypatch):
     assert planned("penalty-10") == [cq, ("table1/cq", {}, 100), ("table1/vae", {}, 100), ("table1/gan", {}, 100)]
     everything = planned("ablations")
     assert all((row, dict(changes), 100) in everything for a in ABLATIONS for row, changes in a.runs)
-    with pytest.raises(UserError, match="of --profile quick, not of paper"):  # whose widths, say, are others
-        plan(parse(["--only", "cq-f-width-50", "--profile", "paper"]))
+    for name, own, asked in (("cq-f-width-50", "quick", "paper"), ("ablations", "quick", "paper"),
+                             ("long-runs", "study", "quick")):  # fmt: skip
+        with pytest.raises(UserError, match=f"^{name}: .* of --profile {own}, not of {asked}"):
+            plan(parse(["--only", name, "--profile", asked]))
     with pytest.raises(UserError, match="unknown name 'lambda-24': did you mean 'lambda-25'"):
         planned("lambda-24")
+
+
+def test_long_runs_are_three_times_those_of_study_and_stand_beside_them(monkeypatch):
+    monkeypatch.setattr("cqlib.experiments.changes._try", lambda *_: None)
+    options = parse(["--only", "long-runs", "--profile", "study", "--data", "tiny-imagenet"])
+    runs = plan(options).experiments
+    long = {e.row: e.recipe.training for e in runs if e.changes}
+    plain = {e.row: e.recipe.training for e in runs if not e.changes}
+    assert {*long} == {*plain} == {"table1/cq", "table1/cq-f", "table1/gan"}
+    assert all(training.steps == 3 * plain[row].steps and training.snapshots > 2 for row, training in long.items())
+    assert all((e.data, e.seed) == ("tiny-imagenet", 0) for e in runs)
+    assert {e.variant for e in runs if e.changes} <= ablations.PUBLISHED_CHANGES
 
 
 def test_published_ablations_are_of_todays_experiments():
@@ -164,7 +177,8 @@ def test_published_ablations_are_of_todays_experiments():
     assert not problems and not others
     for run in of_todays_data([*found, *(run for run in beside if run.changes)]):
         assert run.config_hash == experiment_of(run).config_hash and run.git.dirty is False, run.folder
-        assert not run.changes or run.variant in VARIANTS | {a.variant(run.row) for a in ABLATIONS}
+        known = {a.variant(run.row) for a in ABLATIONS} if run in found else ablations.PUBLISHED_CHANGES
+        assert not run.changes or run.variant in known
         assert (run.seed in ablations.SEEDS) == (run in found)
 
 

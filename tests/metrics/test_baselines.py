@@ -9,15 +9,19 @@ from torch import nn
 
 from cqlib import data as data_sets
 from cqlib.metrics import baselines as module
-from cqlib.metrics import features
+from cqlib.metrics import features, fidelity
 from cqlib.metrics.baselines import Distances, baselines, best_step, gaussian_pixels, metrics_during_training
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.cache import FeatureCache
+from cqlib.metrics.evaluation import draw
+from cqlib.metrics.features import extract
 from cqlib.metrics.metric import Metric
+from cqlib.metrics.protocols import default_protocol
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
 
 DATA = data_sets.load("photos10").first(24, 24)
+FEATURES = features.lite0()
 
 
 class Copies(System):
@@ -80,15 +84,23 @@ def test_along_training_each_step_is_measured_with_its_own_weights(distances, ro
         models.append(build(RECIPES[row](row, "smoke", 16).system).eval())
     before, last = (copy.deepcopy(model) for model in models)
     curves = metrics_during_training(last, 20, {10: before.state_dict()}, distances, seed=0)
-    assert len(curves) == kinds and all([step for step, _ in curve] == [10, 20] for curve in curves.values())
+    assert len(curves) == kinds - 1 + 6 and all([step for step, _ in of] == [10, 20] for of in curves.values())
     for k, model in enumerate((before, last)):
         distance = distances.of_system(model, "test", 0).value
-        assert curves["FD-lite0@T1 (n = 16)"][k][1] == round(distance, 2)
+        assert curves["FD-lite0@T1 (n = 16)"][k][1] == round(distance, 4)
+        for at in ("T1", "T0"):  # as for a record
+            images = draw(model, 16, temperature=float(at[1]), seed=10_000)
+            layers = extract(images, FEATURES, (FEATURES.pooled, FEATURES.logits))
+            real = distances.cache.pooled(DATA.test.images[:16])
+            found = fidelity.score(layers, real, default_protocol(16, None), features=FEATURES)
+            for name in ("FID", "KID", "Recall"):
+                assert curves[f"{FEATURES.label(name)}@{at} (n = 16)"][k][1] == round(found[name].value, 4)
         if kinds == 2:
             nll = held_out_nll(model, DATA.test.images)
             bpd = float(bits_per_dimension(nll.mean(), 3 * 16 * 16))
             assert curves["BPD on 24 test images (bits/dim)"][k][1] == round(bpd, 4)
     assert curves["FD-lite0@T1 (n = 16)"][0][1] != curves["FD-lite0@T1 (n = 16)"][1][1]
+    assert (curves["FD-lite0@T1 (n = 16)"] == curves["FD-lite0@T0 (n = 16)"]) == (row == "table1/gan")
 
 
 def test_baselines_are_an_untrained_copy_and_gaussian_pixels(distances, monkeypatch):
@@ -96,7 +108,7 @@ def test_baselines_are_an_untrained_copy_and_gaussian_pixels(distances, monkeypa
     assert list(found) == ["FD-lite0-untrained@T1", "FD-lite0-gaussian@T1"]
     assert all(m.value > distances.of_system(Copies(0.0), "test", 0).value for m in found.values())
     assert "untrained copy" in found["FD-lite0-untrained@T1"].protocol
-    monkeypatch.setattr(module.fidelity, "frechet", lambda *_, **__: Metric(1.0, None, 16, "a distance"))
+    monkeypatch.setattr(module.fidelity, "pooled_scores", lambda *_, **__: {"FID": Metric(1.0, None, 16, "one")})
     again = baselines(Copies(3.0), distances, seed=1)  # the pixels do not depend on the run
     assert list(found.values())[1] == list(again.values())[1] != list(again.values())[0]
 

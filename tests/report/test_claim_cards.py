@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from handmade import COST, EQUAL_BPD, F_BPD, FID, IS, record, runs
+from todays import of_today
 
+from cqlib.experiments.ablations import STEPS
 from cqlib.experiments.claims import BY_ID, CLAIMS, Claim
 from cqlib.experiments.record import DataInfo
 from cqlib.report import page
@@ -175,9 +177,21 @@ def test_growth_is_of_todays_recipes_as_they_are():
     images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
     large = [replace(run, data=images) for run in runs(*pair, profile="study")]
     assert card_of(F_BPD, [*runs(*pair), *large]).growth
-    for other in ({"config_hash": "former"}, {"changes": {"training.steps": 7}}, {"profile": "smoke"}):
-        assert not card_of(F_BPD, [*runs(*pair), *(replace(run, **other) for run in large)]).growth
+    narrow = [of_today(replace(run, changes={"system.widths": [8, 16, 32, 64]})) for run in large]
+    others = [[replace(run, **other) for run in large] for other in ({"config_hash": "former"}, {"profile": "smoke"})]
+    assert not any(card_of(F_BPD, [*runs(*pair), *other]).growth for other in (*others, narrow))
     assert card_of(F_BPD, large).growth == ()
+
+
+def test_growth_is_with_steps_too_whichever_runs_come_first():
+    def made(f, **changes):
+        both = runs("table1/vae-f", "table1/vae", [f, f + 0.01], [5.0, 5.01], profile="study")
+        return [of_today(replace(run, changes=changes, steps=changes.get(STEPS, 6000))) for run in both]
+
+    for local, published in ((made(4.5), made(4.0, **{STEPS: 18_000})), (made(4.0, **{STEPS: 18_000}), made(4.5))):
+        (text,) = card_of(F_BPD, local, published).growth
+        assert text.startswith("photos10: holds at 16×16 (study, +0.50 bpd [")
+        assert "), holds at 16×16 (study, steps: 18,000, +1.00 bpd [" in text and text.endswith("size and training.")
 
 
 def test_bars_reach_to_every_effect_and_to_the_interval_that_decides():

@@ -71,6 +71,19 @@ def test_the_order_of_models_is_told_with_the_step_since_which_it_stands():
         assert order(untold) == ""
 
 
+def test_the_last_third_of_training_tells_what_still_changes():
+    a = [[100, 9.0], [200, 4.0], [300, 3.0]]
+    b = [[100, 8.0], [200, 5.0], [300, 6.0]]
+    rising = [[100, 9.0], [200, 4.0], [300, 5.0]]  # the mean of two seeds counts
+    told = pictures.levelling({"A-F": [a], "B": [b], "C": [a, rising]})
+    assert told == "From step 200 to 300: A-F −25.0 %, B +20.0 %, C +0.0 %."
+    longer = [[50 * k, 10.0 - k] for k in range(1, 9)]
+    assert pictures.levelling({"A": [longer]}) == "From step 250 to 400: A −60.0 %."
+    assert "From step 200 to 300: B +20.0 %. From" in pictures.levelling({"B": [b], "A": [longer]})
+    for untold in ({}, {"A": [a[1:]]}, {"A": [a, longer]}):
+        assert pictures.levelling(untold) == ""
+
+
 @pytest.mark.parametrize("name, label", [("KL", "KL (nats per image)"), ("discriminator", "discriminator"),
                                          ("L_C (bits/dim)", "L_C (bits/dim)")])  # fmt: skip
 def test_an_axis_has_the_unit_of_its_loss(name, label):
