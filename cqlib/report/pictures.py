@@ -203,7 +203,7 @@ def order(series: Mapping[str, Sequence[plots.Curve]]) -> str:
 
 def levelling(series: Mapping[str, Sequence[plots.Curve]]) -> str:
     """By how much each model's mean over seeds still changes over the last third of training or a little more."""
-    changes: dict[tuple[int, int], list[str]] = {}
+    changes: dict[tuple[float, float], list[str]] = {}
     for label, lines in series.items():
         steps = [step for step, _ in lines[0]]
         if len(steps) < 3 or any([step for step, _ in line] != steps for line in lines):
