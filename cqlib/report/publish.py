@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def publish(runs_dir: Path) -> list[Path]:
     drawn = [slug(row.id, PICTURE["data"], PICTURE["profile"], 0) for row in paper.TABLE1.rows]
     picture = _picture(runs_dir) if finished.issuperset(drawn) else None
     written = [write_record(record, PUBLISHED / "records") for record in records]
-    written += [write_record(record, ablations.PUBLISHED) for record in tried]
+    # No effect of theirs is taken from single images or curves, which are more than half of a record.
+    written += [write_record(replace(record, per_image={}, curve={}), ablations.PUBLISHED) for record in tried]
     first: dict[tuple[str, str, str], Record] = {}
     for record in sorted(load_records(PUBLISHED / "records")[0], key=lambda record: record.seed):
         first.setdefault((record.variant, record.data.name, record.profile), record)

@@ -124,13 +124,18 @@ def test_publishing_copies_what_is_finished_whatever_came_out(tmp_path, monkeypa
     monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
     (place / "samples").mkdir(parents=True)
     for row, status in (("table1/cq", "diverged"), ("table1/vae", "done")):
-        run = replace(record(row, 100), status=status)
+        run = replace(record(row, 100), status=status, per_image={"BPD": [5.0]}, curve={"L_Q": [(1, 2.0)]})
         write_record(run, runs / "ablations" / row.replace("/", "_"), "record.json")
     another = replace(record("table1/vae"), changes={"training.steps": 7})  # of nobody's claim
     write_record(another, runs / "mine", "record.json")
     publish.publish(runs)
     assert [r.status for r in load_records(place / "ablations")[0]] == ["diverged", "done"]
+    assert not any(r.per_image or r.curve for r in load_records(place / "ablations")[0])
     assert not list((place / "records").glob("*"))
+    long = replace(record("table1/cq", profile="study"), changes=dict(ablations.LONG_RUNS.changes["table1/cq"]))
+    write_record(long, runs / "long", "record.json")
+    publish.publish(runs)
+    assert [r.changes for r in load_records(place / "records")[0]] == [{"training.steps": 18_000}]
     path = runs / "ablations" / "table1_vae" / "record.json"
     write_record(replace(record("table1/vae", 100), git=GitInfo("0" * 40, True)), path.parent, path.name)
     with pytest.raises(UserError, match="ablations.table1_vae.*uncommitted"):
