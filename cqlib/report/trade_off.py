@@ -50,14 +50,15 @@ def shown(sets: Sequence[RunSet], profile: str = "quick") -> list[RunSet]:
     return first + [runs for runs in others if runs not in first]
 
 
-def figures(runs: RunSet) -> list[dict[str, Any]]:
-    """BPD against each of `SCORES` at both temperatures, where a front has two points; but for the first `more`."""
+def figures(runs: RunSet, how_to_read: bool = True) -> list[dict[str, Any]]:
+    """BPD against each of `SCORES` at both temperatures, where a front has two points; but for the first `more`. The
+    very first says `how_to_read` them."""
     found = []
     for quantity, features, at in product(SCORES, ("name", "lite0"), TEMPERATURES):
         name = getattr(quantity, features)
         if max(map(len, fronts(runs, f"{name}@{at}").values())) > 1:
-            more = quantity is not FIRST
-            found.append(plot(*_picture(runs, quantity, name, at), _caption(runs, quantity, name, at), more))
+            caption = _caption(runs, quantity, name, at, how_to_read)
+            found.append(plot(*_picture(runs, quantity, name, at), caption, more=quantity is not FIRST))
     return found
 
 
@@ -101,12 +102,12 @@ def _point_to_better(axes: Axes, better: str) -> None:
     axes.text(0.075, text, "better", transform=axes.transAxes, color=plots.FAINT, va="center", fontsize=8)
 
 
-def _caption(runs: RunSet, quantity: Quantity, name: str, at: str) -> str:
+def _caption(runs: RunSet, quantity: Quantity, name: str, at: str, how_to_read: bool) -> str:
     """Of the first score with what it says; of the very first picture with how to read all, and what is not trained."""
     parts = [f"{name} against likelihood at T = {at[1]}. {runs.title}."]
     if quantity is FIRST:
         first = at == TEMPERATURES[0]
-        parts += [HOW_TO_READ] * first
+        parts += [HOW_TO_READ] * (first and how_to_read)
         parts += [story(runs, name, at), of_seeds(runs, f"{name}@{at}"), not_trained(runs) if first else ""]
     return " ".join(filter(None, parts))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from fake_records import SCORES, draw_samples, record, records, rendered_page
+from todays import of_today
 
 from cqlib.experiments import paper
 from cqlib.experiments.ablations import BY_NAME
@@ -239,6 +240,21 @@ def test_the_trade_off_stands_open_by_the_papers_score_where_runs_show_one(tmp_p
     assert words(shown.figcaption).startswith("FD-lite0 against likelihood at T = 0")
     assert not shown.find_parent("details")
     assert [f.find_parent("details") is None for f in more] == [True] + [False] * (len(more) - 1)
+
+
+def test_fronts_of_all_sizes_are_shown_and_how_to_read_them_is_told_once(tmp_path, monkeypatch):
+    rows = ("table1/vae", "table1/cq", "table1/vae-f", "table1/cq-f", "table1/gan")
+    heavy = {"system.quality_weight": 400.0}
+    runs = [*map(record, rows), replace(record("table1/cq"), changes=heavy)]
+    large = [replace(run, profile="study", data=replace(run.data, shape=(5000, 3, 32, 32))) for run in runs]
+    monkeypatch.setattr(report.pictures, "plots_of", lambda *_: {})
+    monkeypatch.setattr(report.trade_off, "SCORES", {report.trade_off.FIRST: "better"})
+    soup = page(tmp_path, published=map(of_today, [*runs, *large]), plots=True)
+    told = [words(figure.figcaption) for figure in soup.find(id="trade-off").find_all("figure")]
+    sizes = [re.search("photos10 (16×16, quick|32×32, study)[.]", text)[1] for text in told]
+    assert sizes == ["32×32, study"] * 2 + ["16×16, quick"] * 2  # first the front with more of its points
+    assert ["how" for text in told if report.trade_off.HOW_TO_READ in text] == ["how"]
+    assert report.trade_off.HOW_TO_READ in told[0]
 
 
 def test_text_from_outside_is_escaped_and_no_path_gets_in(tmp_path):
