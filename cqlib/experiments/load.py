@@ -16,6 +16,7 @@ from cqlib.experiments.record import Record, read_record
 from cqlib.experiments.rows import short_label
 from cqlib.metrics.fidelity import NEIGHBOURS
 from cqlib.models.base import System
+from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.errors import UsageError, UserError
@@ -118,11 +119,13 @@ def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[
 
 
 def load_weights(system: System, weights: dict[str, Tensor], path: Path) -> None:
-    """Load the weights found at `path`; published ones have no critic. UserError where they are of another system."""
+    """Load the weights found at `path`; published ones have no critic, and none of the generator that an encoder was
+    trained for, which `system` has. UserError where they are of another system."""
     if not any(name.startswith("critic.") for name in weights):
         system.critic = None
+    own = system.state_dict() if isinstance(system, FrozenDecoder) else {}
     try:
-        system.load_state_dict(weights)
+        system.load_state_dict({name: value for name, value in own.items() if name.startswith("generator.")} | weights)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise UserError(f"{path} holds other weights than its name says: delete it, then train or fetch it") from error
 

@@ -79,14 +79,15 @@ def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
 
 
 def _publish_model(folder: Path, name: str) -> list[Path]:
-    """The weights of a run in half precision, without its critic; for the BPD of a GAN also those of its encoder."""
+    """The weights of a run in half precision, without its critic; for the BPD of a GAN also those of its encoder,
+    which hold its generator's once more: these stay away."""
     targets = {file: published_weights(name, file) for file in (WEIGHTS, ENCODER) if (folder / file).is_file()}
     for file, target in targets.items():
-        state = load_checkpoint(folder / file)
+        state, unused = load_checkpoint(folder / file), {"critic", *["generator"] * (file == ENCODER)}
         state["weights"] = {
             key: value.half() if value.is_floating_point() else value
             for key, value in state["weights"].items()
-            if "critic" not in key.split(".")
+            if unused.isdisjoint(key.split("."))
         }
         state["notes"] = [*state["notes"], "weights as published, in half precision"]
         if not (target.is_file() and _equal(load_checkpoint(target), state)):  # equal states give files that differ

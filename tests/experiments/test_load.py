@@ -6,9 +6,20 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from cqlib.experiments.experiment import experiment
-from cqlib.experiments.load import fetch_published, find_model
+from cqlib.experiments.load import (
+    ENCODER,
+    fetch_published,
+    find_model,
+    load_system,
+    load_weights,
+    published_weights,
+    stored_training,
+)
+from cqlib.models.frozen_decoder import FrozenDecoder
+from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
 
 
@@ -23,6 +34,21 @@ def test_a_local_run_comes_first(tmp_path):
     e = experiment("table1/cq-f", "quick", None, 0)
     assert fetch_published(e, tmp_path)
     assert find_model(experiment("table1/cq-f"), tmp_path).origin == "local"
+
+
+def test_a_published_encoder_takes_the_generator_that_it_was_trained_for(tmp_path):
+    e = experiment("table1/gan")
+    generator = load_system(e, tmp_path)
+    file = published_weights(e.folder, ENCODER)
+    stored = stored_training(file, e)["weights"]
+    assert not any("generator" in name for name in stored)
+    model = FrozenDecoder(e.recipe.frozen_decoder.config, generator)
+    load_weights(model, dict(stored), file)
+    assert all(torch.equal(model.state_dict()[name], value.float()) for name, value in stored.items())
+    assert all(torch.equal(of, model.state_dict()[f"generator.{name}"]) for name, of in generator.state_dict().items())
+    stored.popitem()
+    with pytest.raises(UserError, match="holds other weights than its name says"):
+        load_weights(model, stored, file)
 
 
 @pytest.mark.slow
