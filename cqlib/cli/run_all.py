@@ -53,7 +53,8 @@ def plan(opts: Options) -> Plan:
     rows: list[tuple[str, Changes, str]] = []  # with the notebook that shows it, whose data sets may be its own
     files: list[Path] = []
     for name in opts.only or ("",):
-        tried = ablations.ABLATIONS if name == "ablations" else tuple(filter(None, [ablations.BY_NAME.get(name)]))
+        named = [ablation for ablation in ablations.BY_NAME.values() if ablation.name == name]
+        tried = ablations.ABLATIONS if name == "ablations" else named
         if any(ablation.profile != opts.profile for ablation in tried):
             raise UsageError(f"{name}: changes the recipes of --profile {tried[0].profile}, not of {opts.profile}")
         rows += [(row, changes, "") for ablation in tried for row, changes in ablation.runs]

@@ -1,4 +1,4 @@
-"""Ablations: named sets of changes to recipes of `quick`, question by question.
+"""Ablations: named sets of changes to recipes of `quick`, question by question; and long runs of `study`.
 
 `./run_all.sh --only NAME`, or `ablations` for all, trains the changed rows and, beside them, the plain ones, on seeds
 that no table reports (`--seeds 100,101 --runs-dir runs/ablations`); `python -m cqlib publish runs` copies what is
@@ -23,8 +23,8 @@ PUBLISHED = ROOT / "reports" / "published" / FOLDER
 
 @dataclass(frozen=True)
 class Ablation:
-    """`changes`: row -> {"system.critic.penalty_weight": 10.0, …}, paths in its recipe and their values; `claims`, by
-    id, are those that it bears on."""
+    """`changes`: row -> {"system.critic.penalty_weight": 10.0, …}, paths in its recipe of `profile` and their values;
+    `claims`, by id, are those that it bears on."""
 
     name: str
     changes: Mapping[str, Changes]
@@ -143,8 +143,8 @@ QUESTIONS = (
 )  # fmt: skip
 ABLATIONS = tuple(ablation for question in QUESTIONS for ablation in question.ablations)
 LONG_RUNS = Ablation("long-runs", {row: {STEPS: 18_000} for row in (CQ, CQ_F, GAN)}, profile="study")
-"""Is the order of the three settled? Three times the steps of `study`, on a seed of the tables, whose runs they stand
-beside: `--data tiny-imagenet`."""
+"""Is the order of the three settled? Three times the steps of `study`, on a seed of the tables, beside whose runs they
+stand: `./run_all.sh --profile study --only long-runs --data tiny-imagenet`."""
 BY_NAME = {ablation.name: ablation for ablation in (*ABLATIONS, LONG_RUNS)}
 PUBLISHED_CHANGES = VARIANTS | {LONG_RUNS.variant(row) for row in LONG_RUNS.changes}
 """Changed runs of the seeds of the tables that are published beside them."""
