@@ -37,6 +37,8 @@ def published(notebook: nbformat.NotebookNode, shot: Shot) -> nbformat.NotebookN
     copy.cells = [cell for cell in copy.cells if INJECTED not in cell.metadata.get("tags", [])]
     copy.metadata.pop("cqlib", None)
     for cell in copy.cells:
+        if cell.cell_type == "markdown":
+            cell.source = cell.source.replace("](../", "](../../../")  # links from a folder that is deeper
         if cell.cell_type == "code":
             cell.outputs = [new for output in cell.outputs for new in shown(output, shot)]
             if any(str(folder) in str(cell.outputs) for folder in (ROOT, Path.home())):

@@ -154,7 +154,7 @@ def _not_trained(table: str) -> HTML:
 def samples(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 25) -> HTML:
     """Real test images, then every system at temperature 1 (upper row) and 0 (lower row)."""
     real = held_out_images(runs, data_dir)
-    rows = {f"T = {t}": {"real": images} | {label: draw(system, n, t) for label, system in systems.items()}
+    rows = {f"T = {t}": {"real, no T": images} | {label: draw(system, n, t) for label, system in systems.items()}
             for t, images in ((1, real[:n]), (0, real[n : 2 * n]))}  # fmt: skip
     alt = f"Real test images beside samples of {', '.join(systems)} at temperature 1 and 0"
     return picture(plots.sample_board(rows, columns=round(n**0.5)), alt)

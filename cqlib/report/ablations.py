@@ -8,7 +8,7 @@ from typing import Any
 from cqlib.experiments.ablations import ABLATIONS, CQ_F, PROFILE, QUESTIONS, Ablation, Question
 from cqlib.experiments.changes import leaves
 from cqlib.experiments.claims import CLAIMS, Claim
-from cqlib.experiments.experiment import experiment
+from cqlib.experiments.experiment import experiment, image_size
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import default_data, short_label
@@ -42,7 +42,7 @@ def run_set(records: Sequence[Record]) -> RunSet:
     """The runs of ablations; changed rows in it are rows beside the plain ones, by the name of `variants.variant`."""
     (data,) = default_data(CQ_F, PROFILE)
     runs = tuple(run for run in records if (run.data.name, run.profile) == (data, PROFILE))
-    return RunSet("published", data, runs[0].data.shape[-1] if runs else 0, PROFILE, runs)
+    return RunSet("published", data, image_size(data, PROFILE), PROFILE, runs)
 
 
 def tried(runs: RunSet) -> dict[str, list[tuple[str, Results]]]:
@@ -60,9 +60,11 @@ def tried(runs: RunSet) -> dict[str, list[tuple[str, Results]]]:
 
 def effects(runs: RunSet, temperature: float) -> list[tuple[Question, list[Effect]]]:
     """What the ablations of each question did to each row that they change, against that row as it is."""
-    return [(question, [_effect(ablation, row, runs, temperature)
-                        for ablation in question.ablations for row in ablation.changes])
-            for question in QUESTIONS]  # fmt: skip
+    found = []
+    for question in QUESTIONS:
+        of = (_effect(ablation, row, runs, temperature) for ablation in question.ablations for row in ablation.changes)
+        found.append((question, list({effect.words: effect for effect in of}.values())))  # two may share a run
+    return found
 
 
 def _effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> Effect:
@@ -80,7 +82,8 @@ def effect_table(records: Sequence[Record], temperature: float) -> dict[str, Any
     columns: list[Results] = list(zip(*(effect.results for _, of in found for effect in of), strict=True))
     names = [next((r.score for r in column if r.metric_name), QUANTITIES[metric].name)
              for metric, column in zip(SCORES, columns, strict=True)]  # fmt: skip
-    return {"names": names, "reach": list(map(reach, columns)), "groups": found, "at": f"T = {temperature:g}"}
+    return {"names": names, "reach": list(map(reach, columns)), "groups": found,
+            "at": f"T = {temperature:g}", "label": run_set(records).label}  # fmt: skip
 
 
 def reach(results: Sequence[ClaimResult]) -> float:

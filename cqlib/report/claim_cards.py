@@ -30,6 +30,7 @@ VERDICTS = {
     "seen once, contrary": Verdict("(✗)", "bad"),
     "undecided": Verdict("?", "plain"),
     "seen once, depends on the temperature": Verdict("(±)", "plain"),
+    "seen once, undecided": Verdict("(?)", "plain"),
     "equal": Verdict("=", "plain"),
     "holds": Verdict("✓", "good"),
     "seen once, as claimed": Verdict("(✓)", "good"),
@@ -84,7 +85,8 @@ class Card:
             if not (runs.former or runs.changes.keys() - {STEPS} or runs.profile == "smoke" or first.effect is None):
                 found.setdefault(runs.data, {}).setdefault((runs.size, runs.done(self.claim.row_a)[0].steps), first)
         ends = {data: (sizes[min(sizes)], sizes[max(sizes)]) for data, sizes in found.items() if len(sizes) > 1}
-        return tuple(f"{without_paths(data)}: {_growth(*pair)}" for data, pair in ends.items())
+        return tuple(f"{', '.join(filter(None, (without_paths(data), pair[0].at)))}: {_growth(*pair)}"
+                     for data, pair in ends.items())  # fmt: skip
 
     @property
     def reach(self) -> float:

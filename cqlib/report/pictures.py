@@ -223,7 +223,7 @@ def curves(records: Sequence[Record], name: str) -> list[plots.Curve]:
 
 def axis(name: str) -> str:
     """The label of a curve's axis with its unit; a critic's loss, which is not always a cross-entropy, has none."""
-    return name if "(" in name or name == "discriminator" else f"{name} (nats per image)"
+    return "discriminator's loss" if name == "discriminator" else name if "(" in name else f"{name} (nats per image)"
 
 
 def plot(figure: Figure, alt: str, caption: str, more: bool = False, wide: bool = False) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def _picture(runs_dir: Path, n: int = 36) -> bytes:
     models = {row.label: load(row.id, **PICTURE, seed=0, runs_dir=runs_dir) for row in paper.TABLE1.rows}
     real = data_sets.load(PICTURE["data"], size=models["CQ-F"].shape[-1]).test.images
     board = {
-        f"T = {t:g}": {"real": real[n * i : n * (i + 1)]}
+        f"T = {t:g}": {"real, no T": real[n * i : n * (i + 1)]}
         | {label: evaluation.draw(model, n, temperature=t, seed=1) for label, model in models.items()}
         for i, t in enumerate(evaluation.TEMPERATURES)
     }

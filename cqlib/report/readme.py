@@ -18,6 +18,7 @@ from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import Record, load_records, slug
 from cqlib.experiments.rows import PROFILES, default_data, notebooks, training_command
 from cqlib.metrics.quantities import SCORES, TEMPERATURES, decimal, heading
+from cqlib.recipe import Evaluation
 from cqlib.report import claims_file
 from cqlib.report.claim_cards import at_temperatures, cards, count_claims
 from cqlib.report.facts import gpu_hours
@@ -49,7 +50,8 @@ DOCUMENTS: Mapping[Path, Mapping[str, str]] = {
 """File -> its parts by name -> the macro of `docs.md.j2`, and the table that it is about."""
 EXECUTED = PUBLISHED / "notebooks"
 """Executed notebooks, which are linked where they are there; else the sources are."""
-DECIMALS = {"BPD": 2, "IS-lite0@T0": 2, "FD-lite0@T0": 1, "KD-lite0@T0": 3, "FD-lite0@T1": 1, "Recall-lite0@T0": 2}
+DECIMALS = {"BPD": 2, "IS-lite0@T0": 2, "FD-lite0@T0": 1, "KD-lite0@T0": 3, "FD-lite0@T1": 1,
+            "Precision-lite0@T0": 2, "Recall-lite0@T0": 2}  # fmt: skip
 """The measured columns and their decimals."""
 REAL = {f"{q.lite0}@{t}": f"{q.lite0}{q.real}" for q in SCORES for t in TEMPERATURES}
 """A score of samples -> the same of real images, which have no temperature."""
@@ -146,10 +148,12 @@ def seeds(runs: RunSet, which: paper.Table) -> str:
     return counted(max(len(runs.done(row.id)) for row in which.rows), "seed")
 
 
-def sample_counts(runs: RunSet) -> str:
-    """How many samples stand behind the scores."""
-    counts = {run.metrics["FD-lite0@T1"].n for run in runs.records if "FD-lite0@T1" in run.metrics}
-    return " or ".join(f"{n:,}" for n in sorted(counts))
+def scoring(runs: RunSet) -> str:
+    """ "n = 2,000 at side 96": how many samples stand behind the scores, and how large the features see them."""
+    scored = [run for run in runs.records if "FD-lite0@T1" in run.metrics]
+    counts = sorted({run.metrics["FD-lite0@T1"].n for run in scored})
+    sides = sorted({run.config["evaluation"].get("side", Evaluation.side) for run in scored})
+    return f"n = {' or '.join(f'{n:,}' for n in counts)} at side {' or '.join(map(str, sides))}"
 
 
 def starred(runs: RunSet, which: paper.Table) -> bool:
@@ -172,8 +176,8 @@ def of_real_images(runs: RunSet, name: str) -> str:
 
 
 def by_kid(results: Results) -> str:
-    """What KID says of a claim about FID: "agrees", or its own verdict; empty for others."""
-    checks = [(f"**{r.check.verdict}**" if r.disagrees else "agrees", r.at) for r in results if r.check]
+    """What KID says of a claim about FID, its own verdict in bold; empty for others."""
+    checks = [(f"**{r.agreement}**" if r.disagrees else r.agreement, r.at) for r in results if r.agreement]
     return at_temperatures(checks) if checks else ""
 
 

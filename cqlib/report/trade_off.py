@@ -27,7 +27,8 @@ FIRST = QUANTITIES["fid"]
 BITS = "bits per dimension: fewer = real images are covered better"
 HOW_TO_READ = (
     f"Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
-    f"{USUAL:g} CQ and CQ-F of Table 1. f is the invertible network that lets pixels depend on each other. The GAN’s "
+    f"{USUAL:g} CQ and CQ-F of Table 1. Its points that no other one of it beats in both are its front. f is the "
+    "invertible network that lets pixels depend on each other. The GAN’s "
     "bits are those of a VAE round its frozen generator. Bars are standard deviations over seeds."
 )
 TEMPERATURE = {"T0": "T = 0: the decoder’s mean", "T1": "T = 1: with the decoder’s noise"}
@@ -109,6 +110,8 @@ def _caption(runs: RunSet, quantity: Quantity, name: str, at: str, how_to_read: 
         first = at == TEMPERATURES[0]
         parts += [HOW_TO_READ] * (first and how_to_read)
         parts += [story(runs, name, at), of_seeds(runs, f"{name}@{at}"), not_trained(runs) if first else ""]
+    else:
+        parts.append("Bars are standard deviations over seeds.")
     return " ".join(filter(None, parts))
 
 
@@ -129,9 +132,9 @@ def story(runs: RunSet, name: str, at: str) -> str:
                     f"better {fewer}, with more {more}, so that the paper’s message holds on one side of it.")
     if not found and left:
         weights = listed(f"{weight:,g}" for weight in left)
-        text.append(f"The fronts do not cross; what λ = {weights} without f has, no weight of these reaches with f.")
+        text.append(f"What λ = {weights} without f has, no weight of these reaches with f.")
     elif not found:
-        text.append("The fronts do not cross: f makes the two losses agree whatever their weight.")
+        text.append("Whatever the weight, f is better at both.")
     return " ".join(text)
 
 

@@ -29,8 +29,8 @@ Sides = tuple[list[Record], list[Record]]
 @dataclass(frozen=True)
 class ClaimResult:
     """A claim tested on `runs`: `effect`, 95 % interval in `claim.unit`, positive as claimed; `direction` "as claimed"
-    or "contrary". Where it is not run, `reason` says why; `missing_kind`: it lacks 0 comparable runs, 1 or 2 rows, 3
-    its data.
+    or "contrary", "undecided" where one seed shows no difference. Where it is not run, `reason` says why;
+    `missing_kind`: it lacks 0 comparable runs, 1 or 2 rows, 3 its data.
 
     `seeds` of both rows were compared, `left_out` names others. Of several seeds: `p` (see `judge`), `detectable` and
     `spread` in `claim.unit` (see `Welch`); p by Holm, `adjusted` for the number of `tests`; `check`: its `claim.check`.
@@ -82,6 +82,8 @@ class ClaimResult:
     def text(self) -> str:
         """ "−0.30 bpd [−0.45, −0.15]": effect and interval."""
         ends = [signed(end, DIGITS[self.claim.unit]) for end in (self.low, self.high) if end is not None]
+        if self.p is not None and self.effect is not None:  # Fieller's interval of a ratio may have no ends
+            ends = ends or ["unbounded"]
         return f"{self.size} [{', '.join(ends)}]" if ends else self.size
 
     def bar(self, reach: float) -> dict[str, float]:
@@ -100,7 +102,7 @@ class ClaimResult:
         """ "published, 5 seeds", "published, 3 and 5 seeds", and those that are left out."""
         a, b = map(len, self.seeds)
         seeds = counted(a, "seed") if a == b else f"{a} and {b} seeds"
-        left_out = f"; not comparable: {', '.join(self.left_out)}" * bool(self.left_out)
+        left_out = f"; not compared: {', '.join(self.left_out)}" * bool(self.left_out)
         return f"{ORIGINS[self.runs.origin].lower()}, {seeds}{left_out}"
 
     @property
@@ -120,6 +122,13 @@ class ClaimResult:
         """Whether the check was run and comes to another verdict."""
         return self.check is not None and self.check.label != "not run" and self.check.verdict != self.verdict
 
+    @property
+    def agreement(self) -> str:
+        """What the check says: its own verdict where it `disagrees`, "agrees", or that it is undecided too."""
+        if self.check is None or self.check.label == "not run":
+            return ""
+        return self.check.verdict if self.disagrees else "undecided too" if self.label == "undecided" else "agrees"
+
 
 Results = tuple[ClaimResult, ...]
 """Of one claim and run set, one for each temperature, T = 0 first."""
@@ -136,7 +145,8 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     All finished runs of the two rows count that were measured on the same images with the same protocol (for BPD it may
     differ in its kind: exact, bound), in the same precision unless their recipes ask for different ones. They share
     nothing but the test images, so that `judge` sees Welch's unpaired test. Where a row has one run the claim is "seen
-    once"; its BPD is then paired by test image, in a bootstrap that knows nothing of the noise of training.
+    once"; its BPD is then paired by test image, in a bootstrap that knows nothing of the noise of training, and where
+    its interval holds 0 the direction is "undecided".
     """
     names = metric_names(claim.metric, temperature)
     result = partial(ClaimResult, claim, runs, temperature=temperature)
@@ -169,6 +179,8 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     )
     if min(len(a), len(b)) == 1:
         low, high = _over_images(claim, sides, name, effect)
+        if claim.kind not in ("equal", "kept") and (mean_a == mean_b or (low or 0) < 0 < (high or 0)):
+            tested = partial(tested, direction="undecided")
         return tested("seen once", low=low, high=high)
     test = Welch(a, b, claim.sign, claim.unit == "%")
     label, p = judge(claim.kind, test, margin)

@@ -140,6 +140,9 @@ def test_kid_is_told_beside_fid_and_disagreement_in_words():
     against = tested(0.12, 0.1)
     assert against.disagrees and "KD-lite0 disagrees: does not hold, −19.8 % [" in remarks(against)
     assert remarks(tested(0.12, -0.1)).endswith("KD-lite0 disagrees: does not hold")
+    unsure = replace(tested(0.08, 0.1), label="undecided")
+    too = replace(unsure, check=replace(unsure.check, label="undecided"))
+    assert unsure.agreement == "holds" and "KD-lite0 undecided too, +19.8 %" in remarks(too)
     assert card_of(IS, runs(IS.row_a, IS.row_b, [3.0, 3.1], [2.0, 2.1], "IS")).tests[0][0].check is None
 
 
@@ -170,6 +173,14 @@ def test_growth_says_at_which_sizes_a_claim_holds_and_how_its_effect_changes():
     assert "by no more than these seeds can tell" in growth([4.5, 4.51], [4.49, 4.51])
     assert "opposite sides of 0" in growth([4.5, 4.51], [5.5, 5.51]) and "opposite" in growth([5.5, 5.51], [4.5, 4.51])
     assert "one seed does not say" in growth([4.5, 4.51], [4.0])
+
+
+def test_growth_of_a_score_names_its_temperature():
+    small = [record(row, metrics={"FD-lite0@T0": fd}) for row, fd in (("table1/cq-f", 90.0), ("table1/cq", 100.0))]
+    images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
+    large = [of_today(replace(run, data=images, profile="study")) for run in small]
+    (text,) = card_of(FID, [*small, *large]).growth
+    assert text.startswith("photos10, T = 0: seen once, as claimed at 16×16 (quick, +10.0 %)")
 
 
 def test_growth_is_of_todays_recipes_as_they_are():

@@ -84,7 +84,7 @@ def test_the_last_third_of_training_tells_what_still_changes():
         assert pictures.levelling(untold) == ""
 
 
-@pytest.mark.parametrize("name, label", [("KL", "KL (nats per image)"), ("discriminator", "discriminator"),
+@pytest.mark.parametrize("name, label", [("KL", "KL (nats per image)"), ("discriminator", "discriminator's loss"),
                                          ("L_C (bits/dim)", "L_C (bits/dim)")])  # fmt: skip
 def test_an_axis_has_the_unit_of_its_loss(name, label):
     """A critic's loss has none: some are hinge losses."""

@@ -174,6 +174,20 @@ def test_one_seed_has_a_paired_bootstrap_over_images_for_bpd_alone():
     assert fid.label == "seen once" and fid.low is None
 
 
+@pytest.mark.parametrize("gain, verdict", [
+    (0.2, "seen once, as claimed"), (-0.2, "seen once, contrary"), (0.01, "seen once, undecided"),
+    (-0.01, "seen once, undecided")])  # fmt: skip
+def test_one_seed_whose_images_say_nothing_is_undecided(gain, verdict):
+    image = np.random.default_rng(1).normal(5.0, 1.0, 300)
+    other = image + gain + np.random.default_rng(2).normal(0.0, 0.5, 300)  # whose mean is known to about 0.03
+    pair = [record("table1/vae-f", BPD=5.0, per_image={"BPD": image.tolist()}),
+            record("table1/vae", BPD=5.0 + gain, per_image={"BPD": other.tolist()})]  # fmt: skip
+    assert outcome(F_BPD, pair).verdict == verdict
+    recall = BY_ID["table1/cq-f-gan-recall"]
+    none = [record(row, metrics={"Recall-lite0@T0": 0.0}) for row in (recall.row_a, recall.row_b)]
+    assert outcome(recall, none, 0.0).verdict == "seen once, undecided"
+
+
 def test_one_seed_resamples_whole_tiles_where_its_record_tells_them():
     """Also against the mean of several seeds, image by image."""
     rng = np.random.default_rng(2)
@@ -220,7 +234,7 @@ def test_runs_need_the_same_images_and_protocol():
     mixed = [record("table1/cq-f", seed, FD=1500.0) for seed in (0, 1, 2)]
     mixed += [other_n, *(record("table1/cq", seed, FD=2000.0) for seed in (1, 2))]
     result = outcome(FID, mixed, 1.0)
-    assert result.seeds == ((0, 1, 2), (1, 2)) and result.source.endswith("; not comparable: CQ seed 0")
+    assert result.seeds == ((0, 1, 2), (1, 2)) and result.source.endswith("; not compared: CQ seed 0")
 
 
 def test_a_bound_of_bpd_is_compared_with_an_exact_one():
@@ -282,7 +296,7 @@ def test_a_score_that_may_be_0_gives_no_percentages_and_a_verdict_all_the_same()
     assert (negative.label, negative.text, negative.direction) == ("does not hold", "", "contrary")
     assert negative.low is None and tested([0.1], [-0.1]).verdict == "seen once, contrary"
     near = tested([0.030, 0.031, 0.030], [0.001, -0.001, 0.002])
-    assert near.label == "does not hold" and near.low is None and near.text == f"−{-near.effect:.1f} %"
+    assert near.label == "does not hold" and near.low is None and near.text == f"−{-near.effect:.1f} % [unbounded]"
     assert tested([0.001, -0.002], [-0.001, 0.0]).label == "undecided"
 
 
