@@ -19,7 +19,7 @@ NO_COST = (
 )
 DOMINATED = (
     "What one of a front’s points beats in both BPD and the distance, up to VAE’s, which was chosen before any other "
-    "point ran, as a share of all that VAE beats. Points with more bits than VAE add nothing, so that without f it may "
+    "point ran, as a share of all that beats VAE. Points with more bits than VAE add nothing, so that without f it may "
     "be 0."
 )
 SLOW_IAF = (

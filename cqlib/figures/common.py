@@ -128,10 +128,10 @@ def claims(name: str, sets: Sequence[RunSet]) -> HTML:
     return HTML(page.macro("claim_matrix", tested) if tested.columns else "<p>No claim has been tested yet.</p>")
 
 
-def not_reproduced(records: Sequence[Record]) -> HTML:
-    """What is missing or did not come out, in sentences."""
+def not_reproduced(table: str, records: Sequence[Record]) -> HTML:
+    """What is missing or did not come out of the claims whose ids begin with `table`, in sentences."""
     sets = sets_of(records)
-    return HTML(page.macro("shortfalls", sets, cards(sets)))
+    return HTML(page.macro("shortfalls", sets, cards(sets, table)))
 
 
 def costs(table: str, sets: Sequence[RunSet]) -> HTML:

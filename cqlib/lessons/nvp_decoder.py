@@ -58,7 +58,7 @@ def spaces(model: HybridModel, of: Reconstruction) -> HTML:
         "image space": {name: to_uint8(values) for name, values in shown.items()},
         "feature space": {name: stretched(values, 0.8) for name, values in features.items()},
     }
-    alt = "Test images, means and draws: natural in image space; in feature space flat parts are grey, edges stand out"
+    alt = "Test images, means and draws: natural in image space; in feature space edges stand out"
     return picture(plots.sample_board(board, columns=4), alt)
 
 
@@ -99,8 +99,8 @@ def pixel_correlations(conditionals: Mapping[int, Any], of: Reconstruction) -> H
     would be a single dot. Draws are the notebook's: `x` (n, C, S, S), `centre` (C, S, S), two covariances (D, D)."""
     size, rows, green = of.x.shape[-1], len(conditionals), 1
     middle = (green * size + size // 2) * size + size // 2
-    titles = ("image x", "f⁻¹(μ(z))", "a draw", "noise of x|z, sd", "correlation, draws", "J⁻¹ σ² J⁻ᵀ")
     limit = max(float(c.covariance.diagonal().max().sqrt()) for c in conditionals.values())
+    titles = ("image x", "f⁻¹(μ(z))", "a draw", f"noise, sd 0 to {limit:.2f}", "correlation, draws", "J⁻¹ σ² J⁻ᵀ")
     with subplots(8.6, 1.3 * rows + 0.3, rows, len(titles), squeeze=False) as (figure, axes):
         for row, (i, c) in zip(axes, conditionals.items(), strict=True):
             for ax, pixels in zip(row, (of.x[i], c.centre, c.x[0]), strict=False):

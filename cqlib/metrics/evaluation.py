@@ -26,7 +26,7 @@ TEMPERATURES = (1.0, 0.0)
 GRID = 64
 """Samples in a grid."""
 TIMED = 64
-"""Samples whose time is taken: a batch of training."""
+"""Samples whose time is taken, in one batch."""
 REPEATS = 5
 
 

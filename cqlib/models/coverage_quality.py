@@ -25,9 +25,10 @@ Deviations (what the sources leave open):
 - The critic sees f^-1 of its input as it is, beyond [-1, 1] too; samples are clamped before they are scored.
 - BPD is the single-sample ELBO, and an importance-weighted bound is reported beside it.
 - Not known and chosen for `paper`: 200,000 steps at a constant rate, averaged weights, flips, the widths of all nets,
-  128 latent codes, batches of 32 above 32x32.
+  128 latent codes.
 - `quick` and `study` (`docs/tuning.md`): nets half as wide, few steps in batches of 16 by Adam at 1e-3 (above 32x32
-  half of it), falling to 0, a gradient penalty of weight 1 every fourth step, bf16 where that is fast.
+  half of it), falling to 0, with shorter moments for the critic, a gradient penalty of weight 1 every fourth step, bf16
+  where that is fast.
 """
 
 import functools

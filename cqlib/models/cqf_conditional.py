@@ -1,6 +1,6 @@
 """CQ-F given the grey image: a density of the colours that a grey image may have, and fast diverse colourings.
 
-References: the slides open with colourisation (Royer et al. 2017); the model is their CQ-F (`coverage_quality.py`) with
+References: the slides show colourisation (Royer et al. 2017); the model is their CQ-F (`coverage_quality.py`) with
 every net reading the grey image g as well: the decoder as in a U-Net (Ronneberger et al. 2015), f as in Real NVP,
 whose s and t may read anything that is known on both sides. The change of colours is JPEG 2000's (`nets/colour.py`).
 

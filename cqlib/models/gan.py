@@ -63,7 +63,7 @@ ROWS, CONFIG, SYSTEM = ("table1/gan",), GANConfig, GAN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Decoder, critic and training of CQ."""
+    """Decoder, critic and training of CQ, but for the generator's moments (`gan_training`)."""
     s = profile_settings(profile, size)
     critic = CriticConfig(pyramid(s.critic_base, size), s.penalty_weight, s.penalty_every)
     config = GANConfig(size, pyramid(s.base, size), critic, latent=s.latent)

@@ -10,7 +10,8 @@ top-down net's last feature map, f and the losses are those of Table 1, the crit
 
 Deviations (and those of `coverage_quality.py` and `nets/hierarchical.py`):
 - Widths, blocks per resolution and the size of the larger discriminator are not known. `paper`: 64 channels at full
-  resolution, doubling to 256, two blocks per resolution; 32 latent channels per layer as remembered.
+  resolution, doubling to 256, two blocks per resolution; 32 latent channels per layer as remembered. The first
+  convolutions of encoder and critic, remembered with 16 channels, have as many as what follows.
 - `residual` 0.1 is the reference's, for twenty blocks; below `paper`, with few blocks, it is 1 (docs/tuning.md).
 - Two blocks per resolution (`smoke`: one): with one, opposite corners of the image share no noise.
 - The critic has as many parameters under `quick` as Table 1's, within 5 %; two thirds under `study` and three quarters

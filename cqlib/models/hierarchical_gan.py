@@ -44,7 +44,7 @@ ROWS, CONFIG, SYSTEM = ("table2/gan-residual",), HierarchicalGANConfig, Hierarch
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """The residual CQ-F's, but for the generator's learning rate below `paper`."""
+    """The residual CQ-F's, but for the generator's moments (`gan_training`) and, below `paper`, its learning rate."""
     nets, s = profile_nets(profile, size), profile_settings(profile, size)
     blocks, residual, critic = nets.blocks, nets.residual, nets.critic
     config = HierarchicalGANConfig(size, nets.widths, critic, nets.latent, blocks=blocks, residual=residual)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """A VAE whose decoder models correlations between pixels: a Gaussian p(x|z) that does not factorise.
 
-Reference: the slides name "full covariance" decoders beside factorised ones and no more; the rest is the VAE of Table 1
+Reference: the slides name it ("First idea: use non-factorial Gaussian") and no more; the rest is the VAE of Table 1
 (`coverage_quality.py`), its encoder, decoder and training. For the density: Petersen and Pedersen, "The Matrix
 Cookbook", 2012, Eqs. (24) and (156) (determinant lemma and Woodbury identity).
 

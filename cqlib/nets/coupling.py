@@ -10,7 +10,8 @@ Deviations:
 - The nets see the two colours of the checkerboard packed as channels at half the resolution (the reference code masks
   them at full resolution). Partition, Jacobian and inverse are the same; a 3x3 convolution spans 6x6 pixels.
 - More scales follow the reference code, except that the nets of channel couplings start with s = 1 too, and that
-  features keep the places of their pixels, since the decoder that predicts them is convolutional.
+  features keep the places of their pixels, since the decoder that predicts them is convolutional; from the third scale
+  on, which no row has, channels stand by colour of the checkerboard and not by place.
 """
 
 from collections.abc import Iterable, Sequence

@@ -108,9 +108,9 @@ def verdicts(*comparisons: Comparison) -> HTML:
     for of in comparisons:
         for text, label, value, over in (
             ("MLE over-generalises", "VAE", "off", True),
-            ("a GAN drops", "GAN", "missed", True),
+            ("a GAN misses data", "GAN", "missed", True),
             ("CQ does not over-generalise", "CQ", "off", False),
-            ("CQ does not drop", "CQ", "missed", False),
+            ("CQ does not miss data", "CQ", "missed", False),
         ):
             shares = [getattr(d, value) for d in of.distances[label]]
             count = sum((v > LIMIT) == over for v in shares)
