@@ -134,7 +134,7 @@ def story(runs: RunSet, name: str, at: str) -> str:
         weights = listed(f"{weight:,g}" for weight in left)
         text.append(f"What λ = {weights} without f has, no weight of these reaches with f.")
     elif not found:
-        text.append("Whatever the weight, f is better at both.")
+        text.append("Whatever one weight gives without f, some weight gives better at both with f.")
     return " ".join(text)
 
 

@@ -272,7 +272,7 @@ def test_gradients_with_the_discriminator_fixed_are_those_of_the_divergences(q):
 
 
 def test_narrow_gaussians_have_their_closed_form():
-    lines = cells(run_cell("01", "Two at a distance")["_"])
+    lines = cells(run_cell("01", "Two Gaussians at a distance")["_"])
     assert all(row[1] == row[2] for row in lines) and value(lines[-1][3]) == pytest.approx(math.log(2), abs=1e-4)
 
 

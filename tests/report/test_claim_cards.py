@@ -215,3 +215,15 @@ def test_bars_reach_to_every_effect_and_to_the_interval_that_decides():
 def test_verdicts_at_temperatures_in_words():
     assert at_temperatures([("holds", "T = 0"), ("equal", "T = 1")]) == "holds at T = 0, equal at T = 1"
     assert at_temperatures([("holds", "T = 0"), ("holds", "T = 1")]) == at_temperatures([("holds", "")]) == "holds"
+
+
+def test_what_did_not_come_out_names_those_of_one_temperature_and_of_one_seed_too():
+    once = runs("table1/vae-f", "table1/vae", [5.1], [5.0])
+    scores = {"table1/cq-f": (110.0, 80.0), "table1/cq": (100.0, 100.0)}
+    both = [record(row, seed, metrics={"FD-lite0@T0": cold + seed, "FD-lite0@T1": warm + seed})
+            for row, (cold, warm) in scores.items() for seed in range(3)]  # fmt: skip
+    sets = run_sets([*once, *both], [])
+    told = BeautifulSoup(page.macro("shortfalls", sets, cards(sets, "table1")), "html.parser").get_text()
+    assert "1 claim of the paper did not hold at one temperature: With the quality loss, f lowers FID" in told
+    assert "1 claim of the paper came out the other way in one seed: Without the quality loss, f lowers BPD" in told
+    assert "did not hold here" not in told
