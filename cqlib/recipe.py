@@ -123,7 +123,7 @@ class Evaluation:
     side: int = omitted_at_default(224)
     """To which images are resized for the features that come with pip (`cqlib.metrics.calibration` chooses it)."""
     milestone_images: int | None = omitted_at_default(None)
-    """n_real = n_fake of the Fréchet distance along training (`metrics.baselines.metrics_during_training`); None:
+    """n_real = n_fake of FID, KID and recall along training (`metrics.baselines.metrics_during_training`); None:
     measured at the best of the kept steps only."""
 
 

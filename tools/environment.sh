@@ -2,7 +2,7 @@
 
 say() { printf '%s\n' "$*" >&2; }
 
-# find_python: prints a Python of at least 3.11. The user's own `python3` comes first.
+# find_python: prints a Python of at least 3.11. An active environment comes first, then the user's own `python3`.
 find_python() {
   local candidate
   for candidate in "${VIRTUAL_ENV:+$VIRTUAL_ENV/bin/python}" "${CONDA_PREFIX:+$CONDA_PREFIX/bin/python}" \

@@ -27,8 +27,8 @@ def connected(address: str) -> Iterator[None]:
         host, _, port = address.rpartition(":")
         try:
             socket.create_connection((host, int(port)), timeout=5).close()
-        except OSError as error:
-            why = f"nothing answers there ({error.strerror or error})"
+        except (OSError, UnicodeError) as error:  # the latter of a host that no name can be
+            why = f"nothing answers there ({getattr(error, 'strerror', '') or one_line(error)})"
             raise UserError(f"--cluster {address}: {why}; ray start --head --port={port} starts a cluster") from error
         if host in LOOPBACK:  # or Ray replaces it by this machine's address in its network
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -118,8 +119,9 @@ def lines(
             (outcome,) = run_tasks([task], slots[:1], stop=stop, logs=Path(logs))
         if outcome.status == "done":
             costs[e] = Cost(**json.loads(outcome.message))
-            if runs_dir.is_dir():
-                write_atomic(_estimate_file(e, runs_dir, device), outcome.message)
+            with suppress(OSError):  # of a folder that is read only
+                if runs_dir.is_dir():
+                    write_atomic(_estimate_file(e, runs_dir, device), outcome.message)
         yield line(e, costs[e] or f"no estimate ({outcome.message})")
     total = [(cost.seconds, seeds[e]) for e, cost in costs.items() if cost is not None and seeds[e]]
     if total:  # as long as the longest run at least

@@ -90,7 +90,8 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Plan
     for e in todo.experiments:
         record = finished(e, opts.runs_dir)
         # Files of the user's may have changed since: `run` compares them with the record.
-        if record is not None and ":" not in e.data and (features is None or scored(record, features)):
+        theirs = ":" in e.data and entry_of(e.data) is None
+        if record is not None and not theirs and (features is None or scored(record, features)):
             if not of_training(opts.runs_dir / e.folder):
                 done += 1
                 continue
@@ -154,7 +155,8 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
         "data_dir": opts.data_dir and str(opts.data_dir),
         "feature_weights": opts.feature_weights and str(opts.feature_weights),
     }
-    folder, records = opts.out / "notebooks", (opts.runs_dir, RECORDS)
+    folder = opts.out / "notebooks"
+    records = (opts.runs_dir, RECORDS, opts.runs_dir / ablations.FOLDER, ablations.PUBLISHED, PUBLISHED / "calibration")
     given = {file: {**parameters, "train": False} if opts.no_train and "train" in declared(file) else parameters
              for file in todo.notebooks}  # fmt: skip
     jobs = [Job(file, values, folder / file.stem, records) for file, values in given.items()]
@@ -180,7 +182,7 @@ def _logs(opts: Options) -> Path:
 
 
 def collect_records(runs_dir: Path, out: Path) -> None:
-    """Copy every record of the runs folder to `out`/records, where the report and its reader find them."""
+    """Copy every record of the runs folder to `out`/records, beside the report, for whoever gets it."""
     for file in filter(Path.is_file, runs_dir.glob("*/record.json")):
         write_atomic(out / "records" / f"{file.parent.name}.json", file.read_bytes())
 

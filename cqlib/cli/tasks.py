@@ -86,7 +86,7 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
         gpus = gpus if device.index is None else [gpus[device.index]]
     count = jobs or len(gpus) or (1 if device.type == "mps" else cores())
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    limits = thread_limits(int(threads) if threads.isdigit() else max(1, cores() // count))
+    limits = thread_limits((threads.isdecimal() and int(threads)) or max(1, cores() // count))
     cards = [{"CUDA_VISIBLE_DEVICES": gpu, "CQLIB_DEVICE": "cuda"} for gpu in gpus] or [{}]
     return [{**limits, **cards[i % len(cards)]} for i in range(count)]
 

@@ -22,7 +22,7 @@ import torch
 
 from cqlib.data.card import Reading
 from cqlib.data.dataset import Dataset, Split, fixed_order
-from cqlib.data.reading import AGAIN, DAMAGE, damaged, fault, progress, require
+from cqlib.data.reading import DAMAGE, damaged, fault, progress, require
 from cqlib.util import locks
 from cqlib.util.errors import to_stderr
 from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, write_atomic
@@ -32,6 +32,8 @@ VERSION = 2
 ARRAYS = tuple(f"{split}-{kind}.npy" for split in ("train", "test") for kind in ("images", "labels"))
 QUICK = 10_000
 """Images that are converted in seconds."""
+REPAIR = "see to the files of this data set in it, or fetch them again"
+"""Of a folder that may hold other data sets too."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -44,9 +46,8 @@ def load(name: str, size: int, sources: Sequence[Path], read: Callable[[], Readi
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with locks.held(cache / f"{folder.name}.lock", folder.name):
-            if (data := _open(folder, name, size, state)) is None:
+            if _open(folder, name, size, state) is None:  # no other process has made it meanwhile
                 _convert(folder, size, sources[0].parent, state, read)
-                data = _open(folder, name, size, state)
     except OSError as error:
         full, why = error.errno in FULL, error.strerror or error
         what = f"has no room for {name} at {size}x{size}" if full else f"cannot be written to ({why})"
@@ -89,7 +90,7 @@ def _convert(folder: Path, size: int, source: Path, state: str, read: Callable[[
     try:
         reading = read()
     except DAMAGE as error:
-        raise damaged(source, error) from error
+        raise damaged(source, error, REPAIR) from error
     n = len(reading.train[0]) + len(reading.test[0])
     if shutil.disk_usage(cache).free < n * (3 * size * size + 8) + 10**6:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -114,7 +115,7 @@ def _write(split: str, reading: Reading, source: Path, folder: Path, size: int) 
     numbers, images = reading.train if split == "train" else reading.test
     n = len(numbers)
     known = n > 0 and min(numbers) >= 0 and max(numbers) < len(reading.classes)
-    require(known, source, f"has no {split} images, or labels of no class", AGAIN)
+    require(known, source, f"has no {split} images, or labels of no class", REPAIR)
     pixels = _array(folder / f"{split}-images.npy", (n, 3, size, size), np.uint8)
     labels = _array(folder / f"{split}-labels.npy", (n,), np.int64)
     places = np.argsort(fixed_order(n)) if reading.shuffle else np.arange(n)  # number i of the source goes to places[i]
@@ -129,7 +130,7 @@ def _write(split: str, reading: Reading, source: Path, folder: Path, size: int) 
         if done < n:
             raise ValueError(f"{done:,} {split} images for {n:,} labels")
     except DAMAGE as error:
-        raise damaged(source, error) from error
+        raise damaged(source, error, REPAIR) from error
     pixels.flush()
     labels.flush()
     return Split(split, torch.from_numpy(pixels), torch.from_numpy(labels)).fingerprint

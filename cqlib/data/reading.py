@@ -128,14 +128,15 @@ def averaged(side: int, size: int) -> str:
     return "pixels as published" if side == size else f"{side}x{side} area-averaged to {size}x{size}"
 
 
-def verify(folder: Path, files: Iterable[Iterable[str]]) -> None:
-    """UserError unless every (name, MD5) is a file of `folder` with this content."""
+def verify(folder: Path, files: Iterable[Iterable[str]], remedy: str = "") -> None:
+    """UserError unless every (name, MD5) is a file of `folder` with this content; `remedy`: other than to fetch the
+    folder again."""
     from torchvision.datasets.utils import check_integrity  # which takes seconds
 
     for name, md5 in files:
         if not check_integrity(folder / name, md5):
             what = "is truncated or altered (another MD5 than published)" if (folder / name).is_file() else "is missing"
-            raise fault(folder / name, what, f"delete {folder.name} and fetch it again")
+            raise fault(folder / name, what, remedy or f"delete {folder.name} and fetch it again")
 
 
 def decode(file: Path, content: BinaryIO | None = None, *, size: int, crop: int | None = None, side: int = 0) -> Array:

@@ -45,13 +45,13 @@ class FeatureCache:
         return self.layers(images, self.features.pooled)[self.features.pooled]
 
     def metrics(self, name: str, *sets: Tensor, compute: Callable[[], dict[str, Metric]]) -> dict[str, Metric]:
-        """`compute()`: metrics of `sets` of pooled features (n, d), kept by `name`, content of the sets, extractor and
-        torch-fidelity's version."""
+        """`compute()`: metrics of `sets` of features (n, d) and labels (n,), kept by `name`, content of the sets,
+        extractor and torch-fidelity's version."""
         if self.folder is None:
             return compute()
         digest = hashlib.sha256(f"{name} {self.features} {metadata.version('torch-fidelity')}".encode())
-        for pooled in sets:
-            digest.update(pooled.numpy().data)
+        for values in sets:
+            digest.update(values.contiguous().numpy().data)
         path = self.folder / f"metrics-{self.features.name}-{digest.hexdigest()[:32]}.safetensors"
         if (stored := _read(path)) is None:
             stored = {kind: asdict(metric) for kind, metric in compute().items()}

@@ -118,10 +118,10 @@ def quality(
     layers = (features.pooled, features.logits)
     train, test = cache.pooled(data.train.images[:n]), cache.layers(data.test.images[:n], *layers)
     labelled = len(data.classes) > 1
-    bars = partial(fidelity.real_images, train, test, main, features=features,
-                   labels=data.test.labels[:n] if labelled else None)  # fmt: skip
+    known = [data.test.labels[:n]] if labelled else []
+    bars = partial(fidelity.real_images, train, test, main, features=features, labels=known[0] if labelled else None)
     name = " ".join(["real images", main.name, *(quantity.id for quantity in SCORES)])
-    real_images = cache.metrics(name, train, *test.values(), compute=bars)
+    real_images = cache.metrics(name, train, *test.values(), *known, compute=bars)
     metrics |= {features.label(q.name) + q.real: real_images[q.name] for q in SCORES if q.name in real_images}
     n_real = {p.split: max(q.n_real for q in measured if q.split == p.split) for p in measured}
     real = {split: cache.pooled(getattr(data, split).images[:most]) for split, most in n_real.items()}

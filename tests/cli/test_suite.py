@@ -143,6 +143,27 @@ def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
     }
 
 
+def test_a_notebook_runs_again_when_an_ablation_has(tmp_path, books):
+    given = chosen(tmp_path, "--only", "figure_samples")
+    (job,) = (task.argument for task in suite.notebook_tasks(given, suite.plan(given)))
+    before, run = job.inputs(), tmp_path / "runs" / "ablations" / "table1_cq--photos10--quick--100"
+    run.mkdir(parents=True)
+    (run / "record.json").write_text("{}")
+    assert job.inputs() != before
+
+
+def test_a_finished_run_on_published_images_is_finished_without_them_and_one_on_own_images_is_not(
+    tmp_path, books, monkeypatch
+):
+    from cqlib.experiments import load, run
+
+    monkeypatch.setattr(run, "finished", lambda e, folder: "its record")
+    monkeypatch.setattr(load, "load_data", lambda e, folder: None)
+    given = chosen(tmp_path, "--only", "table1/vae", "--profile", "study", "--data", "tiny-imagenet:64,npz:cats.npz")
+    left = suite.pending(given, suite.plan(given))
+    assert left.finished == 1 and [e.data for e in left.experiments] == ["npz:cats.npz"]
+
+
 def test_without_training_notebooks_are_all_that_runs_and_train_nothing_either(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--no-train")
     todo = suite.plan(given)
@@ -165,6 +186,9 @@ def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch):
     assert threads(None) == ["1"] * 7 and threads(1) == ["7"] and threads(3) == ["2"] * 3 and threads(9) == ["1"] * 9
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert threads(None) == ["2"] * 7
+    for none in ("0", "00", "", "two", "²"):
+        monkeypatch.setenv("OMP_NUM_THREADS", none)
+        assert threads(None) == ["1"] * 7
     monkeypatch.delenv("OMP_NUM_THREADS")
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -113,7 +113,7 @@ def test_celeba_damage(home, monkeypatch):
     (images / "000006.jpg").unlink()  # for validation, and not missed
     fails("celeba", home, "lacks 1 of the images of list_eval_partition.txt (such as 000009.jpg)")
     listed.write_text(listed.read_text().replace("000001.jpg", "../../secret.jpg"))
-    fails("celeba", home, "list_eval_partition.txt is truncated or altered")
+    fails("celeba", home, "list_eval_partition.txt is truncated or altered", "delete it and fetch it again")
     listed.unlink()
     fails("celeba", home, "list_eval_partition.txt is missing", "could not be fetched")
 

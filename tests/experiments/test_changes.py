@@ -9,7 +9,8 @@ from fake_records import record
 
 from cqlib.cli import commands
 from cqlib.experiments.changes import leaves
-from cqlib.experiments.experiment import AVAILABLE, experiment, experiment_of
+from cqlib.experiments.experiment import experiment, experiment_of
+from cqlib.experiments.rows import ROWS
 from cqlib.experiments.sheet import sheet
 from cqlib.experiments.variants import row_and_changes, variant
 from cqlib.report.run_sets import run_sets
@@ -92,7 +93,7 @@ def test_rows_without_a_setting_are_named():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", AVAILABLE)
+@pytest.mark.parametrize("row", ROWS)
 def test_every_row_takes_changes(row):
     assert changed(row, training__steps=7).recipe.training.steps == 7
 

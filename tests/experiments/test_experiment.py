@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from cqlib.experiments import paper, rows
-from cqlib.experiments.experiment import AVAILABLE, experiment, image_size
+from cqlib.experiments.experiment import experiment, image_size
 from cqlib.models.registry import RECIPES
 from cqlib.recipe import EVALUATION, PROFILES
 from cqlib.util.errors import UsageError
@@ -19,14 +19,14 @@ def test_aliases_share_one_experiment():
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_hashes_tell_experiments_apart(profile):
-    for row in AVAILABLE:
+    for row in rows.ROWS:
         e = experiment(row, profile)
         assert e.config_hash == experiment(row, profile).config_hash
         assert e.config_hash != experiment(row, profile, seed=1).config_hash
         assert e.training_hash != experiment(row, profile, "npz:x.npz").training_hash
         assert e.cost > 0
-    systems = {experiment(row, profile).row for row in AVAILABLE}
-    assert len({experiment(row, profile).config_hash for row in AVAILABLE}) == len(systems)
+    systems = {experiment(row, profile).row for row in rows.ROWS}
+    assert len({experiment(row, profile).config_hash for row in rows.ROWS}) == len(systems)
 
 
 def test_hash_depends_on_every_part_but_training_not_on_evaluation():
@@ -65,7 +65,7 @@ def test_sizes_are_the_papers_or_the_data_sets_own_under_paper():
 
 def test_paper_is_trained_in_fp32():
     """Its verdicts have a tolerance of 0.05 bpd; bf16 has moved BPD by more (docs/performance.md)."""
-    for row in AVAILABLE:
+    for row in rows.ROWS:
         recipe = experiment(row, "paper").recipe
         stages = [recipe.training, *([recipe.frozen_decoder.training] if recipe.frozen_decoder else [])]
         assert {stage.autocast for stage in stages} == {"off"}, row
@@ -73,4 +73,3 @@ def test_paper_is_trained_in_fp32():
 
 def test_profiles_are_those_of_the_command_line():
     assert set(PROFILES) == set(rows.PROFILES) == set(EVALUATION)
-    assert set(AVAILABLE) <= set(rows.ROWS)

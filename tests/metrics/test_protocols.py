@@ -175,18 +175,25 @@ def measured(monkeypatch, tmp_path):
                for name, (n_real, n_fake) in small.items()}  # fmt: skip
     monkeypatch.setattr(protocols, "PROTOCOLS", presets)
 
-    def quality(wanted=("50k/50k-train", "sngan"), n_train=120, n_test=50, is_images=100, model=None, on=LITE, **more):
+    def quality(
+        wanted=("50k/50k-train", "sngan"), n_train=120, n_test=50, is_images=100, model=None, on=LITE, classes=1, **more
+    ):
         splits = (
-            Split(name, noise_images(n, 8, seed) // 2, torch.zeros(n, dtype=torch.int64))
+            Split(name, noise_images(n, 8, seed) // 2, torch.arange(n) % classes)
             for name, n, seed in (("train", n_train, 1), ("test", n_test, 2))
         )
-        data, model = Dataset("d", 8, ("all",), *splits), model or Drawing()
+        data, model = Dataset("d", 8, tuple(map(str, range(classes))), *splits), model or Drawing()
         asked = Evaluation(40, 40, 1, 1, is_images=is_images, protocols=wanted)
         metrics, grids, notes = evaluation.quality(model, data, asked, FeatureCache(on, tmp_path, **more), seed=0)
         return SimpleNamespace(metrics=metrics, grids=grids, notes=notes, data=data, model=model, presets=presets,
                                asked=asked)  # fmt: skip
 
     return quality
+
+
+def test_the_bars_of_real_images_are_those_of_their_labels(measured, tmp_path):
+    assert "Classes-lite0-real" not in measured(wanted=()).metrics
+    assert "Classes-lite0-real" in measured(wanted=(), classes=2).metrics  # of the same images, in the same folder
 
 
 INCEPTION = dataclasses.replace(LITE, name="inception", suffix="", resize=features.INCEPTION_RESIZE)

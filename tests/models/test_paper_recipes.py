@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.experiments.experiment import AVAILABLE, image_size
+from cqlib.experiments.experiment import image_size
 from cqlib.experiments.paper import canonical
-from cqlib.experiments.rows import default_data
+from cqlib.experiments.rows import ROWS, default_data
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
@@ -21,7 +21,7 @@ from cqlib.recipe import TrainingConfig
 from cqlib.training.loop import Loop
 
 SIZES = list(dict.fromkeys((canonical(row), image_size(data, "paper"))
-                           for row in AVAILABLE for data in default_data(row, "paper")))  # fmt: skip
+                           for row in ROWS for data in default_data(row, "paper")))  # fmt: skip
 """(row, image size): a recipe depends on a data set by its size alone."""
 PIXEL_BY_PIXEL = ("table3/pixelrnn", "table3/pixelcnnpp", "extra/vae-pixelcnn")
 """Drawing from these takes minutes on a CPU; the tests of their models draw from small nets."""
@@ -71,7 +71,7 @@ def one_step(system: System, training: TrainingConfig, data: Dataset, folder) ->
 
 
 def test_every_row_is_here():
-    assert {row for row, _ in SIZES} == {canonical(row) for row in AVAILABLE} and SIZES
+    assert {row for row, _ in SIZES} == {canonical(row) for row in ROWS} and SIZES
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.rows import ROWS
 from cqlib.models.improved_gan import MinibatchDiscrimination
 from cqlib.models.registry import build
 from cqlib.nets.norms import BatchNorm1d, BatchNorm2d
@@ -148,7 +149,7 @@ def test_a_batch_that_is_not_finite_leaves_no_trace(ours, theirs, shape):
     assert torch.equal(a.eval()(x), b.eval()(x))
 
 
-@pytest.mark.parametrize("row", [row for row in AVAILABLE if row.startswith("table3/") and "pixel" not in row])
+@pytest.mark.parametrize("row", [row for row in ROWS if row.startswith("table3/") and "pixel" not in row])
 def test_no_system_loses_its_averages_to_a_bad_batch(row, tmp_path):
     """A step amid the others whose codes are NaN is skipped, and samples are finite all the same."""
     recipe = experiment(row, "smoke").recipe

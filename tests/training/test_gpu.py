@@ -6,8 +6,9 @@ import torch
 
 from cqlib import data as data_sets
 from cqlib.experiments import run
-from cqlib.experiments.experiment import AVAILABLE, experiment
+from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import load
+from cqlib.experiments.rows import ROWS
 from cqlib.metrics import evaluation, features
 from cqlib.metrics.bpd import held_out_nll
 from cqlib.metrics.precision import full_fp32
@@ -38,7 +39,7 @@ def weights(system):
     return torch.cat([p.detach().flatten().cpu() for p in system.parameters()])
 
 
-@pytest.mark.parametrize("row", AVAILABLE)
+@pytest.mark.parametrize("row", ROWS)
 def test_every_row_trains_and_is_measured(row, tmp_path):
     result = trained(row, tmp_path)
     assert result.status == "done" and result.skipped == 0
@@ -116,7 +117,7 @@ def test_images_lie_on_the_card_unless_they_are_too_many(monkeypatch):
                             experiment("table1/cq-f", "smoke").recipe.training, CUDA) > 0  # fmt: skip
 
 
-@pytest.mark.parametrize("row", AVAILABLE)
+@pytest.mark.parametrize("row", ROWS)
 def test_no_step_waits_for_the_card(row, tmp_path):
     """The host runs ahead: whatever would make it wait is an error here."""
     e = experiment(row, "smoke")

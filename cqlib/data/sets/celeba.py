@@ -12,7 +12,7 @@ def read(folder: Path, size: int) -> Reading:
     from cqlib.data.sets import ENTRIES
 
     images, partition = folder / "img_align_celeba", folder / "list_eval_partition.txt"
-    verify(folder, [(file.name, file.md5 or "") for file in ENTRIES["celeba"].files if not file.folder])
+    verify(folder, [(file.name, file.md5 or "") for file in ENTRIES["celeba"].files if not file.folder], AGAIN)
     names: dict[str, list[str]] = {"0": [], "1": [], "2": []}
     for line in partition.read_text("ascii").splitlines():
         name, number = line.split()
