@@ -127,7 +127,7 @@ class ClaimResult:
         """What the check says: its own verdict where it `disagrees`, "agrees", or that it is undecided too."""
         if self.check is None or self.check.label == "not run":
             return ""
-        return self.check.verdict if self.disagrees else "undecided too" if self.label == "undecided" else "agrees"
+        return self.check.verdict if self.disagrees else "undecided too" if "undecided" in self.verdict else "agrees"
 
 
 Results = tuple[ClaimResult, ...]
