@@ -28,7 +28,7 @@ DEVELOPMENT_DATA = "photos10"
 TWO_SCALES = "table3/cqf-2-scales"
 
 EXTRA = {
-    "extra/vae-full-covariance": "VAE, full covariance",
+    "extra/vae-full-covariance": "VAE, correlated Gaussian",
     "extra/vae-pixelcnn": "VAE, PixelCNN decoder",
     "extra/cq-f-conditional": "CQ-F, colourisation",
     "extra/improved-gan-unlabelled": "Improved GAN, no labels",

@@ -80,7 +80,7 @@ def heading(name: str) -> str:
 
 def temperatures(metric: str) -> tuple[float | None, ...]:
     """The temperatures at which `metric`, an id, is compared: for scores of samples 0, the mean of the decoder, which
-    is the paper's G_theta(z) and read first, and 1; else None."""
+    is read first, the paper's G_theta(z) as it is remembered, and 1; else None."""
     return (0.0, 1.0) if QUANTITIES[metric].lite0 else (None,)
 
 

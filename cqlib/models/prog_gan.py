@@ -16,6 +16,7 @@ Deviations:
 - That commit updates both nets from one batch of samples (`separate_funcs=False`); here the generator follows the
   critic, on fresh ones, as in their first config.
 - Adam keeps its moments where the resolution changes; the authors' code resets them.
+- The decay of the averaged weights warms up, (1 + t) / (10 + t); the authors' is constant.
 - Averaged-down images keep their fractions (the authors' are rounded to 8 bits), and pixels are centres of their
   cells, (v + 1/2) / 128 - 1, where the authors have v / 127.5 - 1.
 - 48 pixels (STL-10, not in the paper) start from 3x3 and are trained as CIFAR-10 is.
