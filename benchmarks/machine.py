@@ -15,8 +15,8 @@ from cqlib.training.device import wall_clock
 
 
 @functools.cache
-def peak_flops(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> float:
-    """Multiplications and additions per second: the best of `repeats` of a large matrix product and of a large 3x3
+def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
+    """Multiplications and additions per second: the best of five of a large matrix product and of a large 3x3
     convolution, operands in `dtype`, random: a GPU draws less power, and so runs faster, on equal ones."""
     side, batch = (8192, 512) if device.type == "cuda" else (2048, 32)
     channels, pixels = 256, 32
@@ -30,7 +30,7 @@ def peak_flops(device: torch.device, dtype: torch.dtype, repeats: int = 5) -> fl
     with torch.no_grad():
         for work, operations in (product, convolution):
             work()
-            for _ in range(repeats):
+            for _ in range(5):
                 best = max(best, operations / wall_clock(work, device))
     return best
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks import pictures, precision, table
+from benchmarks import pictures, table
 from benchmarks.comparison import SAME_WORK, Ratio
 from benchmarks.cost import Growth, exponent
 from benchmarks.time_to_quality import Learning
@@ -45,7 +45,6 @@ def render(text: str, found: Sequence[table.Entry]) -> str:
         "cost": cost([e for e in found if isinstance(e, Growth)]),
         "workers": efficiency(ratios),
         "met": met(ratios),
-        "precision": precision.precision(),
     }
     return fill(text, parts)
 
@@ -69,9 +68,9 @@ def met(ratios: Sequence[Ratio]) -> str:
     return "\n\n".join(parts) or NOT_YET
 
 
-def default_run(file: Path = DEFAULT) -> str:
+def default_run() -> str:
     """What `benchmarks/default_run.py` measured of the default command, in a sentence."""
-    r = json.loads(file.read_text())
+    r = json.loads(DEFAULT.read_text())
     restricted = ", ".join(f"{name}={value}" for name, value in r["restricted to"].items())
     machine = f"{r['machine']}{f' (restricted by `{restricted}`)' if restricted else ''}"
     return (
@@ -128,9 +127,9 @@ def _picture(name: str) -> str:
 
 
 def _commits(found: Iterable[table.Entry]) -> str:
-    """ "commit 0123456"; of what was measured before commits were noted "an older commit"."""
-    known = dict.fromkeys(e.commit and e.commit[:7] + "+" * e.commit.endswith("+") for e in found)
-    names = [commit or "an older one" for commit in known]
+    """ "commit 0123456", or "commits 0123456, 89abcde+"; a plus: with changes."""
+    commits = (e.commit or "unknown" for e in found)
+    names = dict.fromkeys(commit[:7] + "+" * commit.endswith("+") for commit in commits)
     return f"commit{'s' * (len(names) > 1)} {', '.join(names)}"
 
 

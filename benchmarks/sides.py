@@ -131,12 +131,7 @@ def answer(side: Side, device: torch.device) -> None:
             print(seconds, max(0, highest(device) - before), flush=True)
 
 
-def this_device() -> torch.device:
-    """$CQLIB_DEVICE, else the GPU if there is one."""
-    return chosen()
-
-
 if __name__ == "__main__":
     from benchmarks.table import ROWS
 
-    answer(ROWS[sys.argv[1]].sides()[int(sys.argv[2])], this_device())
+    answer(ROWS[sys.argv[1]].sides()[int(sys.argv[2])], chosen())

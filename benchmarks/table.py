@@ -11,10 +11,11 @@ from typing import Any, Protocol
 import torch
 from pydantic import TypeAdapter
 
-from benchmarks import cost, feeding, flow, memory, sampling, scores, sides, steps, time_to_quality, workers
+from benchmarks import cost, feeding, flow, memory, sampling, scores, steps, time_to_quality, workers
 from benchmarks.comparison import SAME_WORK, Ratio
 from benchmarks.cost import Growth, exponent
 from benchmarks.time_to_quality import Learning
+from cqlib.training.device import chosen
 from cqlib.util import provenance
 from cqlib.util.errors import unknown
 from cqlib.util.files import write_atomic
@@ -105,7 +106,7 @@ def measure_rows(names: Sequence[str] = (), json_path: Path | None = None) -> in
     """Measure the named rows, or all; print each as it is done, and put it into `json_path`, where a row of this
     commit is not measured again; the exit code. A target that is missed is a result, no failure. UsageError for an
     unknown name."""
-    device = sides.this_device()
+    device = chosen()
     rows = select(names, device.type)
     print(f"{provenance.device_name(device, bf16=False)}\n{HEADER}", flush=True)
     git = provenance.git()

@@ -44,7 +44,7 @@ from cqlib.metrics.evaluation import draw
 from cqlib.metrics.features import extract, lite0
 from cqlib.models.base import System
 from cqlib.models.registry import build
-from cqlib.training.device import fast_bf16
+from cqlib.training.device import chosen, fast_bf16
 from cqlib.training.loop import CHECKPOINT_SECONDS, Loop
 from cqlib.util import provenance
 from cqlib.util.errors import StoppedEarly, UserError
@@ -210,15 +210,15 @@ def _lines(side: str) -> Iterator[dict[str, Any]]:
             yield line
 
 
-def compared(ours: Learning, other: Learning, target: float = 1.5) -> Ratio:
+def compared(ours: Learning, other: Learning) -> Ratio:
     """Seconds until the qualities were reached, or of the whole training of a side that did not."""
     words = f"{TEXTBOOK}{'' if other.reached else ' (not reached, so at least)'}"
     times = [[side.reached or side.seconds[-1]] for side in (ours, other)]
-    ratio = Ratio.of_rounds(ours.name, times[0], words, times[1], target, ours.device)
+    ratio = Ratio.of_rounds(ours.name, times[0], words, times[1], 1.5, ours.device)
     return ratio if ours.reached else replace(ratio, holds=False, ours="not reached, so at least")
 
 
 ROWS = (TimeToQuality(),)
 
 if __name__ == "__main__":
-    learn(sys.argv[1], experiment(ROW, PROFILE, seed=SEED), sides.this_device(), bounds())
+    learn(sys.argv[1], experiment(ROW, PROFILE, seed=SEED), chosen(), bounds())

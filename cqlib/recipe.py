@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-PROFILES = ("smoke", "quick", "study", "paper")
-
 
 def omitted_at_default(default: Any) -> Any:
     """A config field that `hashable_config` omits while it has its default, so that older hashes stay."""

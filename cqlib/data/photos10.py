@@ -68,19 +68,25 @@ MIN_CONTRAST = 4
 Array = np.ndarray
 
 
-def photo(name: str) -> Array:
-    """The photograph as uint8 (H, W, 3), read from the installed package. UserError when it is not there."""
-    package, _, inside = PHOTOS[name].file.partition("/")
+def installed(file: str) -> Path:
+    """Where pip has put a file of one of `PACKAGES`, "skimage/data/astronaut.png". UserError without the package."""
+    package, _, inside = file.partition("/")
     pip_name = PACKAGES[package]
     spec = importlib.util.find_spec(package)  # finds without importing: sklearn alone takes a second
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"photos10 needs {pip_name}: pip install {pip_name}")
-    path = Path(spec.submodule_search_locations[0]) / inside
+    return Path(spec.submodule_search_locations[0]) / inside
+
+
+def photo(name: str) -> Array:
+    """The photograph as uint8 (H, W, 3), read from the installed package. UserError when it is not there."""
+    path = installed(PHOTOS[name].file)
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
         what = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
+        pip_name = PACKAGES[PHOTOS[name].file.partition("/")[0]]
         raise UserError(f"{path} {what}: pip install --force-reinstall {pip_name}") from error
 
 

@@ -32,9 +32,9 @@ SAME_CRITIC = "Against Table 2's CQF [IAF, Residual], whose discriminator is the
 @dataclass(frozen=True)
 class Claim:
     """`row_a` is lower, higher or equal in `metric` than `row_b` on `data`; "cost" is a "higher" that is bad, "kept" is
-    not worse. Rows may be changed ones, by the name of `variants.variant`. A `bound`
-    claim is tested on its own data set only, others on any but `elsewhere`, where another takes their place; `note` is what
-    a reader has to know of the comparison. An `own` claim is this project's and not the paper's."""
+    not worse. Rows may be changed ones, by the name of `variants.variant`. A `bound` claim is tested on its own data
+    set only, others on any but `elsewhere`, where another takes their place; `note` is what a reader has to know of the
+    comparison. An `own` claim is this project's and not the paper's."""
 
     id: str
     sentence: str

@@ -67,12 +67,12 @@ FOOTNOTES = {
     "frozen-gan": "Obtained using VAE with frozen GAN decoder",
     "starred": "Obtained as in Table 1, using a VAE round the frozen generator; the slide leaves these cells empty.",
     "sngan-hinge-stl10": (
-        "On STL-10 the slides put IS 8.7 and FID 47.5 against SNGAN-Hinge. As remembered and not checked, the cited paper gives "
-        "8.69 and 47.5 for twice the updates with the cross-entropy loss, and 8.79 and 43.2 for the hinge loss: the "
-        "label looks inaccurate."
+        "On STL-10 the slides put IS 8.7 and FID 47.5 against SNGAN-Hinge. From memory, unverified: the cited paper "
+        "gives 8.69 and 47.5 for twice the updates with the cross-entropy loss, and 8.79 and 43.2 for the hinge loss: "
+        "the label looks inaccurate."
     ),
     "batchgan-m": (
-        "BatchGAN is BGAN here, which predicts the share of real images once per batch. As remembered and not checked, "
+        "BatchGAN is BGAN here, which predicts the share of real images once per batch. From memory, unverified: "
         "the cited paper has 7.05 and 36.5 for it, and 7.5 and 23.7 for M-BGAN, which predicts it once per image: the "
         "extra row M-BatchGAN."
     ),

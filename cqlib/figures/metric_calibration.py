@@ -11,7 +11,6 @@ from cqlib import data as data_sets
 from cqlib.figures.strips import strips
 from cqlib.metrics.calibration import COST, Calibration, Seen, calibrate, pools
 from cqlib.metrics.quantities import decimal, digits
-from cqlib.recipe import EVALUATION
 from cqlib.report import plots
 from cqlib.report.cells import Format, log_scale, number, panels, picture, table
 from cqlib.util.errors import UserError
@@ -91,10 +90,8 @@ def chosen(found: Calibration) -> HTML:
 
 
 def chosen_at_equal_n(found: Calibration) -> HTML:
-    """What the rule for `study` takes of this calibration, and where it stands, in a sentence."""
-    best, side = found.chosen_at_equal_n, EVALUATION["study"].side
-    end = "" if best.side == side else f" <code>study</code> stays at {side} until all of its records are made again."
-    return HTML(f"<p>At equal n: {_words(best)}; {_words(found.full)}.{end}</p>")
+    """What the rule for `study` takes of this calibration, in a sentence."""
+    return HTML(f"<p>At equal n: {_words(found.chosen_at_equal_n)}; {_words(found.full)}.</p>")
 
 
 def _words(seen: Seen) -> str:

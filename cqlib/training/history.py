@@ -16,9 +16,9 @@ class History:
 
     def resume(self, state: dict[str, Any], step: int, steps: int) -> None:
         """Put what a checkpoint at `step` of `steps` holds before the present device and code, which count where a step
-        is left. Checkpoints of earlier versions hold no code."""
-        self.devices = _joined(state.get("devices", []), self.devices[-1], step, steps)
-        self.codes = _joined(state.get("codes", [[0, None, None]]), self.codes[-1], step, steps)
+        is left."""
+        self.devices = _joined(state["devices"], self.devices[-1], step, steps)
+        self.codes = _joined(state["codes"], self.codes[-1], step, steps)
 
     def git(self) -> GitInfo:
         """The code of the last step, dirty if that of any step was."""

@@ -35,7 +35,7 @@ def test_what_is_missed_is_said_with_its_machine_and_commit():
 
 def test_each_machine_has_its_table_of_what_is_met():
     text = page.met([ROW, MET, replace(MET, name="other", commit=None)])
-    assert "cqf-step" not in text and text.startswith("CPU Y (commits bbbbbbb+, an older one):")
+    assert "cqf-step" not in text and text.startswith("CPU Y (commits bbbbbbb+, unknown):")
     line = "| `memory-growth` | after 200 steps; ours: after 1,000 | 373 MB | 0 MB | 1.2 (one round) | 1.5 |  | 75% |"
     assert line in text.splitlines()
 

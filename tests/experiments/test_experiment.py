@@ -7,7 +7,7 @@ import pytest
 from cqlib.experiments import paper, rows
 from cqlib.experiments.experiment import experiment, image_size
 from cqlib.models.registry import RECIPES
-from cqlib.recipe import EVALUATION, PROFILES
+from cqlib.recipe import EVALUATION
 from cqlib.util.errors import UsageError
 
 
@@ -17,7 +17,7 @@ def test_aliases_share_one_experiment():
             assert experiment(alias) == experiment(row) and experiment(alias).row == row
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", rows.PROFILES)
 def test_hashes_tell_experiments_apart(profile):
     for row in rows.ROWS:
         e = experiment(row, profile)
@@ -72,4 +72,4 @@ def test_paper_is_trained_in_fp32():
 
 
 def test_profiles_are_those_of_the_command_line():
-    assert set(PROFILES) == set(rows.PROFILES) == set(EVALUATION)
+    assert set(rows.PROFILES) == set(EVALUATION)

@@ -103,7 +103,7 @@ def test_what_a_kill_left_of_a_finished_training_goes_at_the_next_start(finished
 def test_scores_on_other_weights_are_not_taken_for_those_asked_for(finished):
     _, record, _ = finished
     lite0 = features.lite0()
-    own = replace(lite0, name="inception", suffix="", weights_words="")
+    own = replace(lite0, name="inception", weights_words="")
     one, other = (replace(own, weights_words=f"{UNKNOWN_WEIGHTS} (sha256 {digit})") for digit in "ab")
     assert run.scored(record, lite0) and not any(run.scored(record, given) for given in (own, one, other))
 

@@ -12,6 +12,7 @@ from notebook_cells import smoke_model
 from notebook_cells import smooth_images as images
 from PIL import Image
 
+from cqlib.data.photos10 import PHOTOS
 from cqlib.experiments.rows import notebooks
 from cqlib.experiments.selection import Selection
 from cqlib.figures.explore import inpainting, latents, out_of_distribution
@@ -178,6 +179,7 @@ def test_a_picture_of_your_own(system, tmp_path):
     page = out_of_distribution.your_image(system, str(path), images(8)).data
     assert "12 tiles of 16 × 16 pixels" in page and "bits per dimension" in page and str(tmp_path) not in page
     assert "tiles" in out_of_distribution.your_image(system, None, images(8)).data
+    assert out_of_distribution.PICTURE not in {photo.file for photo in PHOTOS.values()}  # no model has seen it
     for source in (broken, b"no picture", tmp_path / "absent.png"):
         with pytest.raises(UserError, match="no picture that can be read"):
             out_of_distribution.read(source)

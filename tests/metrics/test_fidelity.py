@@ -193,7 +193,7 @@ def test_names():
     assert [lite.label(kind) for kind in KINDS] == [
         "IS-lite0", "FD-lite0", "KD-lite0", "Precision-lite0", "Recall-lite0",
     ]  # fmt: skip
-    inception = replace(lite, name="inception", suffix="")
+    inception = replace(lite, name="inception")
     assert tuple(inception.label(kind) for kind in KINDS) == KINDS
 
 

@@ -196,7 +196,7 @@ def test_the_bars_of_real_images_are_those_of_their_labels(measured, tmp_path):
     assert "Classes-lite0-real" in measured(wanted=(), classes=2).metrics  # of the same images, in the same folder
 
 
-INCEPTION = dataclasses.replace(LITE, name="inception", suffix="", resize=features.INCEPTION_RESIZE)
+INCEPTION = dataclasses.replace(LITE, name="inception", resize=features.INCEPTION_RESIZE)
 """In all that names and protocols say."""
 
 

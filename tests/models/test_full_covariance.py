@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.distributions import LowRankMultivariateNormal, MultivariateNormal
 
+from cqlib.experiments.rows import PROFILES
 from cqlib.models import coverage_quality
 from cqlib.models.registry import build
 from cqlib.models.vae_full_covariance import VAEFullCovariance, low_rank_log_density, recipe
 from cqlib.pixels import dequantise
-from cqlib.recipe import PROFILES
 
 ROW = "extra/vae-full-covariance"
 

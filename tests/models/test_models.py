@@ -7,6 +7,7 @@ import torch
 from small_models import images, recipe, system, touched
 from torch import nn
 
+from cqlib.experiments.rows import PROFILES
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models import coverage_quality
 from cqlib.models.coverage_quality import CoverageQuality, with_flow
@@ -16,7 +17,6 @@ from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import BOTTOM, pyramid
 from cqlib.nets.coupling import FlowConfig
 from cqlib.pixels import LN_LEVELS
-from cqlib.recipe import PROFILES
 
 ROWS = [*coverage_quality.ROWS, "table1/gan"]
 

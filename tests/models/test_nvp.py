@@ -10,6 +10,7 @@ import torch
 from small_models import shaken_flow as shaken
 from torch import nn
 
+from cqlib.experiments.rows import PROFILES
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.nvp import NVP, NVPConfig, from_logits, recipe, to_logits
 from cqlib.models.registry import build
@@ -31,7 +32,6 @@ from cqlib.nets.real_nvp import (
     checkerboard,
 )
 from cqlib.pixels import dequantise
-from cqlib.recipe import PROFILES
 from cqlib.training.loop import train
 
 ROW = "table3/nvp"

@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_models import images
 
+from cqlib.experiments.rows import PROFILES
 from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
 from cqlib.models.registry import RECIPES, build
@@ -13,7 +14,7 @@ from cqlib.nets.distributions import LogisticMixture
 from cqlib.nets.pixelcnnpp_cache import Cache, raster
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.pixels import to_signed, to_uint8
-from cqlib.recipe import PROFILES, TrainingConfig
+from cqlib.recipe import TrainingConfig
 
 ROW = "table3/pixelcnnpp"
 SIZES = (16, 32, 48, 64)

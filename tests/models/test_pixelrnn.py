@@ -6,10 +6,10 @@ import pytest
 import torch
 from small_models import full_pass, jacobian, randomised
 
+from cqlib.experiments.rows import PROFILES
 from cqlib.models.pixelrnn import DiagonalBiLSTM, PixelRNN, PixelRNNConfig, PixelRNNNet, skew, unskew
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.raster import AtPixel, cached, degrees, raster_sample, scaled
-from cqlib.recipe import PROFILES
 
 ROW = "table3/pixelrnn"
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from small_models import StopAfter, flat, images, labels, recipe, system, touched, trained
 
+from cqlib.experiments.rows import PROFILES
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.gan_baseline import GANBaseline
 from cqlib.models.registry import RECIPES, SYSTEMS
 from cqlib.nets.conv import BOTTOM
 from cqlib.pixels import to_signed, to_uint8
-from cqlib.recipe import PROFILES
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import StoppedEarly
 

@@ -7,13 +7,13 @@ import torch
 from small_models import full_pass, images, randomised
 
 from cqlib import losses
+from cqlib.experiments.rows import PROFILES
 from cqlib.models import coverage_quality
 from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_pixelcnn import PixelCNN
 from cqlib.nets.conv import Encoder
 from cqlib.nets.raster import pixel_nats, raster_sample, scaled
 from cqlib.pixels import dequantise, to_signed, to_uint8
-from cqlib.recipe import PROFILES
 
 ROW = "extra/vae-pixelcnn"
 

@@ -28,8 +28,6 @@ def outcome(claim: Claim, records: list[Record], temperature: float | None = Non
     return claim_result(claim, run_set, temperature)
 
 
-
-
 # --- claims: labels
 
 
@@ -272,7 +270,7 @@ def test_temperatures_and_features_pick_the_metric():
     for metric, kind in (("is", "IS"), ("fid", "FID")):
         for temperature in (1.0, 0.0):
             lite = lite0()
-            written = tuple(f"{f.label(kind)}@T{temperature:g}" for f in (replace(lite, suffix=""), lite))
+            written = tuple(f"{f.label(kind)}@T{temperature:g}" for f in (replace(lite, name="inception"), lite))
             assert written == metric_names(metric, temperature)
 
 

@@ -21,7 +21,7 @@ from cqlib.training.loop import Loop, train
 from cqlib.training.optimisers import load_state, optimiser, step_unless, warm_ema
 from cqlib.training.snapshots import snapshot_path, snapshots
 from cqlib.training.timing import measure
-from cqlib.util.checkpoint import load_latest, save_checkpoint
+from cqlib.util.checkpoint import load_latest
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.provenance import GitInfo
 from cqlib.util.stop import StopRequest
@@ -115,16 +115,6 @@ def test_other_code_on_the_way_is_noted_and_makes_a_training_dirty_for_good(tmp_
     assert result.notes == [f"up to step 6 with the code of {a}, then with the code of {b}"]
     assert result.git == GitInfo(b, True)
     assert train(Line(), IMAGES, config(), seed=0, folder=tmp_path / "whole", git=GitInfo(b, False)).notes == []
-
-
-def test_steps_of_a_checkpoint_that_names_no_code_are_of_unknown_code(tmp_path):
-    with pytest.raises(StoppedEarly):
-        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(5))
-    path = tmp_path / "training.checkpoint"
-    state, _ = load_latest(path)
-    save_checkpoint(path, {key: value for key, value in state.items() if key != "codes"})
-    here = GitInfo("a" * 40, False)
-    assert train(Line(), IMAGES, config(), seed=0, folder=tmp_path, git=here).git == GitInfo("a" * 40, None)
 
 
 def test_code_that_made_no_step_is_none_of_a_trainings_code(tmp_path):

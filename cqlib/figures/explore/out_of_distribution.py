@@ -8,7 +8,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import torch
 from IPython.display import HTML
 from markupsafe import escape
@@ -19,14 +18,15 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from cqlib.data import reading
 from cqlib.data.grids import grid
-from cqlib.data.photos10 import BASE_SIDE
+from cqlib.data.photos10 import BASE_SIDE, installed
 from cqlib.figures.common import bits, draw
 from cqlib.figures.strips import cost_board
 from cqlib.models.coverage_quality import CoverageQuality
 from cqlib.report.cells import live, picture, subplots
 from cqlib.util.errors import UserError, one_line
 
-PORTRAIT = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"  # in no data set here
+PICTURE = "skimage/data/camera.png"
+"""A grey photograph by Lav Varshney (CC0 1.0) in the installed package, and in no data set here."""
 MAX_TILES = 1_250  # what a CPU measures in some seconds; a photograph of 16:9 has fewer
 
 
@@ -82,10 +82,10 @@ def tiles(image: Image.Image, size: int, side: int = BASE_SIDE) -> tuple[Tensor,
 
 
 def your_image(model: CoverageQuality, source: Path | str | bytes | None, test: Tensor) -> HTML:
-    """A picture file (None: a portrait that comes with matplotlib) beside the bits per dimension of each of its tiles;
+    """A picture file (None: `PICTURE`) beside the bits per dimension of each of its tiles;
     and a sentence that compares them with test images. UserError for a file that cannot be read."""
     size = model.shape[-1]
-    image = read(PORTRAIT if source is None else source, model.shape[0])
+    image = read(installed(PICTURE) if source is None else source, model.shape[0])
     cut, (rows, columns) = tiles(image, size)
     whole = pil_to_tensor(ImageOps.fit(image, (size, size), Image.Resampling.BOX))[None]  # the central square
     tile_bits, test_bits, whole_bits = bits(model, cut), bits(model, test), bits(model, whole)
