@@ -50,6 +50,18 @@ class Table:
     data: tuple[str, ...]
     rows: tuple[Row, ...]
     footnotes: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    """Rows of another table that stand in the pictures of this one."""
+
+    @property
+    def name(self) -> str:
+        """ "Table 1"."""
+        return f"Table {self.id.removeprefix('table')}"
+
+    @property
+    def shown(self) -> tuple[Row, ...]:
+        """Its rows, and those beside."""
+        return (*self.rows, *(ROWS[row] for row in self.beside))
 
 
 @dataclass(frozen=True)
@@ -143,6 +155,7 @@ TABLE2 = Table(
         _row("table2/cqf-iaf-residual-large-d", "CQF (large Discr.)", "3.74 | 8.1 | 18.6", "IAF Residual"),
     ),
     ("frozen-gan",),
+    ("table3/cqf-2-scales",),
 )
 
 _MIYATO = "Miyato et al., 2018"
@@ -192,6 +205,11 @@ EQUATIONS = (
 def canonical(row: str) -> str:
     """The id under which a row's run is recorded: "table2/cqf" gives "table1/cq-f"; most give themselves."""
     return SAME_MODEL.get(row, row)
+
+
+def rows_shown(table: str) -> list[str]:
+    """The ids of the rows that stand together in the pictures of "table1", "table2" or "table3"."""
+    return [row.id for item in TABLES if item.id == table for row in item.shown]
 
 
 def table_of(row: str) -> Table:

@@ -8,6 +8,7 @@ import torch
 from IPython.display import HTML
 from torch import Tensor
 
+from cqlib.experiments.paper import rows_shown
 from cqlib.experiments.rows import marks
 from cqlib.figures.common import held_out_images
 from cqlib.models.base import System
@@ -16,7 +17,6 @@ from cqlib.nets.coupling import join_channels, join_checkerboard
 from cqlib.pixels import to_uint8
 from cqlib.report import plots
 from cqlib.report.cells import panels, picture
-from cqlib.report.pictures import table_rows
 from cqlib.report.run_sets import RunSet
 from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
@@ -35,7 +35,7 @@ def kl_by_layer(models: Mapping[str, System], runs: RunSet, data_dir: Path | str
         images = held_out_images(runs, data_dir)[:n]
     except UserError as error:
         return HTML(f"<p>{html.escape(without_paths(str(error)))}</p>")
-    lines, words, numbers = {}, [], marks(table_rows("table2"))
+    lines, words, numbers = {}, [], marks(rows_shown("table2"))
     for label, model in layered.items():
         kls = model.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
         means = {name: kl.mean().item() for name, kl in kls.items()}

@@ -13,12 +13,10 @@ from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.cache import FeatureCache
-from cqlib.metrics.evaluation import TEMPERATURES, draw
+from cqlib.metrics.evaluation import SELECTION_SEED, TEMPERATURES, TEST_SEED, draw
 from cqlib.metrics.metric import Metric
 from cqlib.models.base import LikelihoodSystem, System
 
-SELECTION_SEED, TEST_SEED = 20_000, 10_000
-"""Added to a run's seed: for the samples that choose a step, and for those that are reported."""
 BPD_IMAGES = 250
 """Test images of the BPD along training."""
 ALONG = ("fid", "kid", "recall")

@@ -23,6 +23,8 @@ from cqlib.training.device import wall_clock
 from cqlib.util.provenance import device_name
 
 TEMPERATURES = (1.0, 0.0)
+TEST_SEED, SELECTION_SEED = 10_000, 20_000
+"""Added to a run's seed: for the samples that are reported, and for those that choose a step."""
 GRID = 64
 """Samples in a grid."""
 TIMED = 64
@@ -129,7 +131,7 @@ def quality(
     scores: dict[str, dict[str, Metric]] = {}
     for temperature in TEMPERATURES:
         if temperature == TEMPERATURES[0] or model.decoder_noise:
-            fake = draw(model, count, temperature=temperature, seed=10_000 + seed, results=results)
+            fake = draw(model, count, temperature=temperature, seed=TEST_SEED + seed, results=results)
             extracted = extract(fake, features, layers, device=cache.device, results=results)
             for p in measured:
                 labels = getattr(data, p.split).labels if labelled else None

@@ -116,7 +116,7 @@ def gaussian_kl(mean: Tensor, log_sd: Tensor, prior_mean: Tensor, prior_log_sd: 
     return prior_log_sd - log_sd + 0.5 * (squares - 1)
 
 
-class UpBlock(nn.Module):
+class BottomUpBlock(nn.Module):
     """Bottom-up: x (N, a, H, W) -> evidence on this layer's z, and the stream (N, b, H / stride, W / stride)."""
 
     def __init__(self, a: int, b: int, layers: Layers, *, stride: int, last: bool):
@@ -141,7 +141,7 @@ class UpBlock(nn.Module):
         return evidence, self.skip(skipped) + self.residual * self.second(elu(h))
 
 
-class DownBlock(nn.Module):
+class TopDownBlock(nn.Module):
     """Top-down: h (N, a, H, W) -> z by prior or posterior, and the stream (N, b, H, W), doubled with `double`."""
 
     def __init__(self, a: int, b: int, layers: Layers, *, double: bool):
@@ -189,7 +189,7 @@ class BottomUp(nn.Module):
         plan = [(*level, k) for level in _levels(widths, layers.stem) for k in range(layers.blocks)]
         self.stem = conv(image_channels, widths[0], 2 * layers.stem + 1, stride=layers.stem)
         self.blocks = nn.ModuleList(
-            UpBlock(b if k else a, b, layers, stride=1 if k else stride, last=position == len(plan) - 1)
+            BottomUpBlock(b if k else a, b, layers, stride=1 if k else stride, last=position == len(plan) - 1)
             for position, (a, b, stride, k) in enumerate(plan)
         )
 
@@ -216,7 +216,7 @@ class TopDown(nn.Module):
         for finer, width, stride in reversed(_levels(widths, layers.stem)):
             for k in range(layers.blocks):
                 last = k == layers.blocks - 1
-                self.blocks.append(DownBlock(width, finer if last else width, layers, double=last and stride == 2))
+                self.blocks.append(TopDownBlock(width, finer if last else width, layers, double=last and stride == 2))
                 self.shapes[f"{side}x{side}-{k + 1}"] = (layers.latent, side, side)
             side *= stride
 

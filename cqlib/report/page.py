@@ -99,7 +99,7 @@ def _views(
     shown, *more = places(sets, [row.id for row in table.rows], profile) or [[]]
     views = [tables.view(table, shown, results, tables.missing(table, sets, profile, alone))]
     for i, place in enumerate(more, 2):
-        title = f"{tables.name(table)}. {place[0].label}"
+        title = f"{table.name}. {place[0].label}"
         views.append(replace(tables.view(table, place, results), id=f"{table.id}-{i}", title=title))
     return views
 

@@ -19,7 +19,7 @@ from cqlib.data.published import missing_files
 from cqlib.data.reading import DAMAGE
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record, file_name
-from cqlib.experiments.rows import TWO_SCALES, marks, short_label
+from cqlib.experiments.rows import marks, short_label
 from cqlib.experiments.trade_off import VARIANTS
 from cqlib.metrics.quantities import FEATURES, TEMPERATURES
 from cqlib.report import plots
@@ -118,19 +118,13 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
     shared: dict[str, list[str]] = {}
     shown: set[str] = set()
     for table in paper.TABLES:
-        ran = [row for row in table_rows(table.id) if runs.records_of(row)]
+        ran = [row.id for row in table.shown if runs.records_of(row.id)]
         if not shown.issuperset(map(paper.canonical, ran)):
-            shared[f"Table {table.id.removeprefix('table')}"] = ran
+            shared[table.name] = ran
             shown.update(map(paper.canonical, ran))
     if others := [row for row in runs.rows if row not in shown and row not in VARIANTS]:
         shared["Beside the tables"] = others
     return list(shared.items())
-
-
-def table_rows(table: str) -> list[str]:
-    """The ids of the rows that stand together in the pictures of "table1", "table2" or "table3"."""
-    rows = [row.id for item in paper.TABLES if item.id == table for row in item.rows]
-    return [*rows, TWO_SCALES] if table == "table2" else rows
 
 
 def family(row: str) -> str:

@@ -101,14 +101,9 @@ def view(
     measured_here = (source(runs.origin, runs.label, n) for runs, n in zip(sets, names, strict=True))
     notes_ = (*(note for runs in sets for note in notes(table.rows, runs)), *remarks(sets, rows))
     return View(
-        table.id, f"{name(table)}. {table.title}", (*papers, *measured_here),
+        table.id, f"{table.name}. {table.title}", (*papers, *measured_here),
         {("", ""): [*lines, *real_images(table.data, sets, names)]}, table.footnotes, notes_, commands, bool(results),
     )  # fmt: skip
-
-
-def name(table: paper.Table) -> str:
-    """ "Table 1"."""
-    return f"Table {table.id.removeprefix('table')}"
 
 
 def missing(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool) -> tuple[tuple[str, str], ...]:

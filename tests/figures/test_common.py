@@ -10,6 +10,7 @@ import torch
 from fake_records import TABLE2, draw_samples, record, records
 from notebook_cells import smoke_model, soup, words
 
+from cqlib.experiments import paper
 from cqlib.experiments.experiment import experiment
 from cqlib.figures import architectures
 from cqlib.figures import common as show
@@ -18,7 +19,7 @@ from cqlib.report.small_tables import critic_multiply_adds
 from cqlib.util.errors import UserError
 
 ROWS = ("table1/gan", "table1/cq-f", *TABLE2)
-TABLE2_ROWS = show.table_rows("table2")
+TABLE2_ROWS = paper.rows_shown("table2")
 
 
 @pytest.fixture(scope="module")

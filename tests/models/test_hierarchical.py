@@ -18,14 +18,14 @@ from cqlib.nets.conv import BOTTOM, levels, pyramid
 from cqlib.nets.hierarchical import (
     MAX_LOG_SD,
     BottomUp,
-    DownBlock,
+    BottomUpBlock,
     Draw,
     Evidence,
     FlatEncoder,
     FlatGenerator,
     Layers,
     TopDown,
-    UpBlock,
+    TopDownBlock,
     gaussian_kl,
 )
 from cqlib.pixels import dequantise
@@ -74,8 +74,8 @@ def test_skips_are_nearest_neighbour_and_branches_are_scaled():
     torch.manual_seed(0)
     layers = Layers(2, 1, None, residual=0.1)
     x = torch.randn(2, 4, 8, 8)
-    up = UpBlock(4, 4, layers, stride=2, last=False)
-    down = DownBlock(4, 4, layers, double=True)
+    up = BottomUpBlock(4, 4, layers, stride=2, last=False)
+    down = TopDownBlock(4, 4, layers, double=True)
     noise = torch.randn(2, 2, 8, 8)
     full = [up(x)[1], down(x, noise)[0]]
     for block in (up, down):
@@ -92,7 +92,7 @@ def test_skips_are_nearest_neighbour_and_branches_are_scaled():
 
 def test_a_posterior_adds_means_and_log_sds_of_both_ways():
     """q = N(m_r + m_q, (s_r s_q)^2), bounded; p = N(m_p, s_p^2); z is read off the noise."""
-    block = shaken(DownBlock(4, 4, Layers(2, 1, "gaussian"), double=False), 0.3, seed=0)
+    block = shaken(TopDownBlock(4, 4, Layers(2, 1, "gaussian"), double=False), 0.3, seed=0)
     h, noise = torch.randn(3, 4, 5, 5), torch.randn(3, 2, 5, 5)
     evidence = Evidence(torch.randn(3, 2, 5, 5), 0.3 * torch.randn(3, 2, 5, 5))
     statistics = block.first(nn.functional.elu(h))[:, :8]
@@ -114,7 +114,7 @@ def test_gaussian_kl_is_that_of_torch():
 
 
 def test_log_sds_are_bounded():
-    block = DownBlock(4, 4, Layers(2, 1, "gaussian"), double=False)
+    block = TopDownBlock(4, 4, Layers(2, 1, "gaussian"), double=False)
     evidence = Evidence(torch.zeros(1, 2, 3, 3), torch.full((1, 2, 3, 3), 1e4))
     noise = torch.ones(1, 2, 3, 3)
     for sign in (1, -1):
@@ -207,7 +207,7 @@ def test_kl_of_each_layer_is_a_monte_carlo_mean(row):
 
 def test_iaf_draws_have_the_density_that_is_reported():
     """ln q of a layer's z by the change of variables: the noise's density less the autograd log-determinant."""
-    block = shaken(DownBlock(3, 3, Layers(2, 1, "iaf", iaf_width=4), double=False), 0.5, seed=0).double()
+    block = shaken(TopDownBlock(3, 3, Layers(2, 1, "iaf", iaf_width=4), double=False), 0.5, seed=0).double()
     side = 3
     h = torch.randn(1, 3, side, side).double()
     evidence = Evidence(*torch.randn(2, 1, 2, side, side).double(), torch.randn(1, 4, side, side).double())
@@ -268,7 +268,7 @@ def test_weights_of_a_layer_have_mean_one():
     for row in (GAUSSIAN, IAF):
         torch.manual_seed(0)
         layers = Layers(1, 1, "gaussian" if row == GAUSSIAN else "iaf", iaf_width=2)
-        block = shaken(DownBlock(2, 2, layers, double=False), 0.3, seed=0).double()
+        block = shaken(TopDownBlock(2, 2, layers, double=False), 0.3, seed=0).double()
         h = torch.randn(1, 2, 2, 2).double().expand(40_000, -1, -1, -1)
         context = torch.randn(1, 2, 2, 2).double().expand(40_000, -1, -1, -1)
         evidence = Evidence(torch.full((1, 1, 2, 2), 0.2), torch.full((1, 1, 2, 2), -0.2), context)

@@ -52,7 +52,8 @@ def find(chosen: Selection) -> tuple[ModelAndData, str]:
 
 def draw(model: ModelAndData, n: int, temperature: float) -> Tensor:
     """n samples uint8 (n, C, H, W), the same ones whenever this is called."""
-    return evaluation.draw(model.model, n, temperature=temperature, seed=20_000 + model.experiment.seed)
+    seed = evaluation.SELECTION_SEED + model.experiment.seed
+    return evaluation.draw(model.model, n, temperature=temperature, seed=seed)
 
 
 def shows_training_images(model: ModelAndData) -> bool:
