@@ -103,8 +103,8 @@ class Experiment:
         system, training = self.recipe.system, self.recipe.training
         adversarial = isinstance(system, GANBaselineConfig) or getattr(system, "critic", None) is not None
         flow = getattr(system, "flow", None) is not None
-        rival = 6.0 if isinstance(system, LikelihoodConfig) else 0.0  # deep nets, as measured under `quick`
-        generator = training.n_generator * (1.0 + 0.6 * flow * (1 + adversarial) + rival)
+        deep = 6.0 if isinstance(system, LikelihoodConfig) else 0.0  # as measured under `quick`
+        generator = training.n_generator * (1.0 + 0.6 * flow * (1 + adversarial) + deep)
         return training.steps * (generator + 2.5 * adversarial * training.n_critic)
 
 
