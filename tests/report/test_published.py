@@ -13,11 +13,13 @@ from published_records import of_todays_data
 
 from cqlib import data
 from cqlib.cli import commands as cli
-from cqlib.data.grids import grid, grid_png, unscaled, webp
+from cqlib.data.grids import grid, grid_png, tiles, unscaled, webp
 from cqlib.experiments import run
 from cqlib.experiments.experiment import experiment, experiment_of
-from cqlib.experiments.load import trained
+from cqlib.experiments.load import load, trained
 from cqlib.experiments.record import load_records, read_record, slug, write_record
+from cqlib.metrics import evaluation
+from cqlib.metrics.bpd import BATCH, bits_per_dimension, held_out_nll
 from cqlib.report import page as report
 from cqlib.report import pictures as report_pictures
 from cqlib.report import publish
@@ -73,6 +75,23 @@ def test_the_page_is_what_the_records_give(monkeypatch):
     assert 'src="samples/table1_cq-f--photos10--quick--0/samples_T1.webp"' in page and "nothing yet" not in page
     order = ['id="table1-caption"', 'id="claims"', 'id="not-reproduced"', "--only table1</code> takes about 6 hours"]
     assert sorted(order, key=page.index) == order
+
+
+@pytest.mark.parametrize("row", publish.MODELS)
+def test_published_weights_give_the_published_bits_and_samples(row, tmp_path):
+    """So nets, losses and the sampler are what they were when the weights were trained, but for half precision."""
+    (record,) = (r for r in of_todays_data(load_records(FOLDER / "records")[0])
+                 if (r.row, r.profile, r.seed, r.changes) == (row, "quick", 0, {}))  # fmt: skip
+    model, test = load(row, runs_dir=tmp_path), data.load("photos10", size=16).test.images[:BATCH]
+    if row != "table1/gan":  # whose bits are an encoder's
+        bits = bits_per_dimension(held_out_nll(model, test), test[0].numel())
+        assert bits.tolist() == pytest.approx(record.per_image["BPD"][:BATCH], abs=0.02)
+    for file in (FOLDER / "samples" / record.folder).glob("*.webp"):
+        if row != "extra/cq-f-conditional":  # whose grid shows colourings
+            shown = tiles(unscaled(file.read_bytes(), 16), 16)
+            temperature = float(file.stem.removeprefix("samples_T"))
+            drawn = evaluation.draw(model, BATCH, temperature=temperature, seed=evaluation.TEST_SEED)[: len(shown)]
+            assert (drawn.float() - shown.float()).abs().max() <= 4
 
 
 @pytest.mark.slow
