@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softplus
 from torch.special import ndtr
 
+from cqlib import losses
 from cqlib.models.base import Losses, frozen
 from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, gan_recipe
 from cqlib.nets.conv import bottom_size, levels
@@ -168,7 +169,8 @@ class ImprovedGANConfig(TwoNetsConfig):
     """K with labels; without them K is 1."""
     kernels: int = 100
     """Minibatch discrimination features; 0: none."""
-    generator_loss: Literal["adversarial"] = "adversarial"
+    generator_loss: Literal["adversarial", "non-saturating"] = "adversarial"
+    """What G descends: E_G[ln(1 - D(x))], or -E_G[ln D(x)]."""
     real_target: float = 1.0
     """D's target for real images; below 1: one-sided label smoothing."""
     norm: Literal["batch"] = "batch"
@@ -225,7 +227,9 @@ class ImprovedGAN(GANBaseline):
     def generator_losses(self, x: Tensor, *, labels: Tensor | None = None) -> Losses:
         fake = self.fakes(x)
         with frozen(self.critic):
-            total = -softplus(self.critic(fake).logsumexp(1)).mean()
+            scores = self.critic(fake).logsumexp(1)
+        saturating = self.config.generator_loss == "adversarial"
+        total = -softplus(scores).mean() if saturating else losses.non_saturating_generator(scores)
         return {"generator": total, "total": total}
 
     def check_labels(self, labels: Tensor) -> None:

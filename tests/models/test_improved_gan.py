@@ -79,13 +79,15 @@ def test_without_labels_there_is_one_class_and_a_gan():
     torch.testing.assert_close(terms["total"], losses.discriminator_loss(real, fake) / 2)
 
 
-def test_the_generator_descends_ln_one_minus_d():
-    model, x = system(), images(6)
+@pytest.mark.parametrize("loss", ["adversarial", "non-saturating"])
+def test_the_generator_descends_ln_one_minus_d_or_minus_ln_d(loss):
+    model, x = system(generator_loss=loss), images(6)
     seen = []
     model.critic.register_forward_hook(lambda module, inputs, output: seen.append(output))
     total = model.generator_losses(x)["total"]
     z = seen[0].exp().sum(1)
-    torch.testing.assert_close(total, (1 - z / (z + 1)).log().mean())
+    d = z / (z + 1)
+    torch.testing.assert_close(total, (1 - d).log().mean() if loss == "adversarial" else -d.log().mean())
     total.backward()
     assert all(p.grad is None for p in model.critic.parameters())
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.generator.parameters() if p.dim() > 1)
