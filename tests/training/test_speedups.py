@@ -9,11 +9,11 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
+from one_step import losses_and_gradients
 from torch.nn.functional import cosine_similarity
 from torch.nn.utils import parameters_to_vector
 from torch.optim.swa_utils import AveragedModel
@@ -53,35 +53,6 @@ def noise_of_any_layout(monkeypatch):
 
     monkeypatch.setattr(torch.nn.functional, "dropout", dropout)
     monkeypatch.setattr(torch, "randn_like", lambda x: torch.randn(x.shape))
-
-
-def losses_and_gradients(row, *, channels_last=False, bf16=False, backend=None):
-    """[(losses, gradient)] of the generator and of the critic, where there is one; the same weights, images and noise
-    for every way. `backend`: all but the critic is compiled by it."""
-    recipe = experiment(row, "smoke").recipe
-    torch.manual_seed(1)
-    system = to_device(build(recipe.system), replace(recipe.training, channels_last=channels_last), CPU).train()
-    system.schedule(recipe.training.steps // 2, recipe.training.steps)
-    with torch.no_grad():
-        for p in system.parameters():  # at the start some ReLUs stand at exactly 0, where rounding decides
-            p.add_(0.01 * torch.randn(p.shape))
-    if backend is not None:
-        for name, child in system.named_children():
-            if name != "critic":
-                child.compile(backend=backend)
-    x = torch.randint(256, (8, *system.shape), dtype=torch.uint8)
-    labels = {"labels": torch.arange(8) % 4} if system.uses_labels else {}
-    found = []
-    for critic, parameters in ((False, system.generator_parameters()), (True, system.critic_parameters())):
-        if not parameters:
-            continue
-        torch.manual_seed(2)
-        with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
-            of = system.critic_losses(x, step=0, **labels) if critic else system.generator_losses(x, **labels)
-        gradients = torch.autograd.grad(of["total"], parameters, allow_unused=True)
-        named = {name: value.item() for name, value in of.items()}
-        found.append((named, torch.cat([g.flatten() for g in gradients if g is not None])))
-    return found
 
 
 @pytest.mark.parametrize("row", ROWS)
