@@ -389,10 +389,16 @@ def test_cache_goes_by_content(forwards, tmp_path, monkeypatch):
         patch.setattr(features, "CPU_BATCH", 2)
         pooled(images, tmp_path)
     assert forwards == [4, 4, 2, 2]
+    resized = dataclasses.replace(features.lite0(), resize="in another way")
+    cache.FeatureCache(resized, tmp_path).pooled(images)
+    flat = torch.zeros(4, 3, 8, 32, dtype=torch.uint8)
+    for of_equal_bytes in (flat, flat.view(4, 3, 16, 16)):
+        pooled(of_equal_bytes, tmp_path)
+    assert forwards == [4, 4, 2, 2, 4, 4, 4]
     renamed = dataclasses.replace(features.lite0(), weights_sha256="0" * 64)
     with pytest.raises(UserError, match="changed"):  # other weights: no hit, and none of that content here
         cache.FeatureCache(renamed, tmp_path).pooled(images)
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 6
     assert torch.equal(pooled(images, None), first)
 
 
@@ -414,12 +420,12 @@ def test_metrics_of_real_images_are_computed_once_for_their_features_and_name(tm
     made = {"FID": Metric(1.25, None, 4, "a distance"), "KID": Metric(0.1 + 0.2, 1e-17, 4, "another")}
     asked = []
 
-    def once(name, *sets):
+    def once(name, *sets, side=224):
         def compute():
             asked.append(name)
             return made
 
-        return cache.FeatureCache(features.lite0(), tmp_path).metrics(name, *sets, compute=compute)
+        return cache.FeatureCache(features.lite0(side), tmp_path).metrics(name, *sets, compute=compute)
 
     one, other = torch.rand(2, 4, 3)
     assert once("floor", one, other) == once("floor", one, other) == made and asked == ["floor"]
@@ -427,7 +433,8 @@ def test_metrics_of_real_images_are_computed_once_for_their_features_and_name(tm
         path.write_bytes(path.read_bytes()[:-1])
     for call in (("floor", one, other), ("floor", other, one), ("floor", one, one), ("pixels", one, other)):
         once(*call)
-    assert len(asked) == 5
+    once("floor", one, other, side=96)
+    assert len(asked) == 6
 
 
 def test_cache_that_cannot_be_written_is_a_warning(tmp_path):

@@ -98,6 +98,10 @@ def test_kernel_distances_of_subsets_from_one_kernel_are_those_of_each_subset_by
         assert float(found.std(correction=0)) == pytest.approx(theirs[metric_kid.KEY_METRIC_KID_STD], rel=1e-9)
     sets = fidelity.Sets(features.lite0(), fake.float(), real.float(), "")
     by_one = fidelity.kernel_distance(sets)
+    assert "over 100 subsets of 21 drawn" in by_one.protocol  # half of the smaller set at most
+    with monkeypatch.context() as patch:
+        patch.setattr(fidelity, "KID_SUBSET_SIZE", 9)
+        assert "over 100 subsets of 9 drawn" in fidelity.kernel_distance(sets).protocol
     monkeypatch.setattr(fidelity, "KID_SUBSETS", 5)  # now there are more pairs than in all subsets
     assert fidelity.kernel_distance(sets).value == pytest.approx(by_one.value, abs=3 * by_one.std)
 

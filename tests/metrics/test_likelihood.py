@@ -6,7 +6,9 @@ from small_models import images
 from torch import nn
 
 from cqlib.data.dataset import Dataset, Split
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.evaluation import likelihood
+from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem
 from cqlib.recipe import Evaluation
 
@@ -39,3 +41,19 @@ def test_an_exact_number_is_measured_once_and_a_bound_twice(bound, words):
     for name, start in words.items():
         assert metrics[name].protocol.startswith(start)
         assert metrics[name].value == pytest.approx(0 if "gain" in name else 8)
+
+
+class Noisy(Uniform):
+    """Weights that are drawn, in nats some way round those of `Uniform`."""
+
+    def log_weight(self, x, generator=None):
+        return super().log_weight(x) + 50 * torch.randn(len(x), generator=generator)
+
+
+def test_the_spread_is_the_standard_error_and_results_that_are_kept_are_those_of_their_own_measurement(tmp_path):
+    asked = Evaluation(4, 4, 2, 3)
+    metrics, _ = likelihood(Noisy("ELBO"), DATA, asked)
+    bits = bits_per_dimension(held_out_nll(Noisy("ELBO"), DATA.test.images), 768)
+    assert metrics["BPD"].std == pytest.approx(float(bits.std()) / 2)
+    again = [likelihood(Noisy("ELBO"), DATA, asked, results=PartialResults(tmp_path, "k"))[0] for _ in range(2)]
+    assert metrics["BPD"].value != metrics["BPD-IW"].value and again == [metrics] * 2

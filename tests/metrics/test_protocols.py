@@ -176,7 +176,7 @@ def measured(monkeypatch, tmp_path):
     monkeypatch.setattr(protocols, "PROTOCOLS", presets)
 
     def quality(
-        wanted=("50k/50k-train", "sngan"), n_train=120, n_test=50, is_images=100, model=None, on=LITE, classes=1, **more
+        wanted=("50k/50k-train", "sngan"), n_train=120, n_test=50, is_images=100, model=None, on=LITE, classes=1, seed=0, **more
     ):
         splits = (
             Split(name, noise_images(n, 8, seed) // 2, torch.arange(n) % classes)
@@ -184,11 +184,17 @@ def measured(monkeypatch, tmp_path):
         )
         data, model = Dataset("d", 8, tuple(map(str, range(classes))), *splits), model or Drawing()
         asked = Evaluation(40, 40, 1, 1, is_images=is_images, protocols=wanted)
-        metrics, grids, notes = evaluation.quality(model, data, asked, FeatureCache(on, tmp_path, **more), seed=0)
+        metrics, grids, notes = evaluation.quality(model, data, asked, FeatureCache(on, tmp_path, **more), seed=seed)
         return SimpleNamespace(metrics=metrics, grids=grids, notes=notes, data=data, model=model, presets=presets,
                                asked=asked)  # fmt: skip
 
     return quality
+
+
+def test_a_run_has_samples_of_its_own_and_no_more_images_than_the_smaller_split(measured):
+    first, other = (measured(wanted=(), seed=seed).grids["samples_T1"] for seed in (0, 1))
+    assert not torch.equal(first, other)
+    assert measured(wanted=(), n_train=30).metrics["FD-lite0@T1"].n == 30
 
 
 def test_the_bars_of_real_images_are_those_of_their_labels(measured, tmp_path):

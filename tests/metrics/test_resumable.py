@@ -6,7 +6,7 @@ import torch
 from cqlib.metrics.evaluation import draw
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models import coverage_quality
-from cqlib.models.registry import build
+from cqlib.models.registry import RECIPES, build
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.stop import StopRequest
 
@@ -46,6 +46,17 @@ def test_drawing_resumes_bit_for_bit(model, tmp_path, monkeypatch):
     assert torch.equal(samples(model, folder=tmp_path, key="k"), whole) and sizes == [3, 1]
     assert torch.equal(samples(model, folder=tmp_path, key="k"), whole) and sizes == [3, 1]  # all was kept
     assert torch.equal(samples(model, folder=tmp_path, key="other"), whole) and sizes == [3, 1, 3, 3, 3, 1]
+
+
+def test_temperatures_are_kept_apart_and_nets_are_in_evaluation_mode(tmp_path):
+    torch.manual_seed(0)
+    model = build(RECIPES["table3/sngan"]("table3/sngan", "smoke", 16).system)
+    whole = draw(model.eval(), 4, temperature=1.0, seed=3)
+    assert torch.equal(draw(model.train(), 4, temperature=1.0, seed=3), whole)  # batch norm by running moments
+    torch.manual_seed(0)
+    model, kept = build(coverage_quality.recipe("table1/vae", "smoke", 16).system), PartialResults(tmp_path, "k")
+    noisy, mean = (draw(model, 4, temperature=t, seed=3, results=kept) for t in (1.0, 0.0))
+    assert torch.equal(mean, draw(model, 4, temperature=0.0, seed=3)) and not torch.equal(mean, noisy)
 
 
 def test_a_kill_loses_no_more_than_the_time_between_two_saves(tmp_path, monkeypatch):
