@@ -1,12 +1,15 @@
 """Bits per dimension on held-out images: an exact number stands alone, a bound is also measured with more samples."""
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 from small_models import images
 from torch import nn
 
 from cqlib.data.dataset import Dataset, Split
-from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
+from cqlib.metrics.bpd import bits_per_dimension, held_out_nll, histogram_nll
 from cqlib.metrics.evaluation import likelihood
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem
@@ -57,3 +60,20 @@ def test_the_spread_is_the_standard_error_and_results_that_are_kept_are_those_of
     assert metrics["BPD"].std == pytest.approx(float(bits.std()) / 2)
     again = [likelihood(Noisy("ELBO"), DATA, asked, results=PartialResults(tmp_path, "k"))[0] for _ in range(2)]
     assert metrics["BPD"].value != metrics["BPD-IW"].value and again == [metrics] * 2
+
+
+class Brightness(Uniform):
+    """Bits that tell which image it was."""
+
+    def log_weight(self, x, generator=None):
+        return super().log_weight(x) + x.float().mean((1, 2, 3))
+
+
+def test_bits_and_the_histogram_beside_them_are_of_test_images():
+    test = torch.randint(200, 256, (4, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    data = replace(DATA, test=Split("test", test, torch.zeros(4).long()))
+    metrics, per_image = likelihood(Brightness("exact"), data, Evaluation(4, 4, 2, 3, histogram=True))
+    bits = bits_per_dimension(768 * math.log(256) - test.float().mean((1, 2, 3)), 768)
+    assert per_image["BPD"] == pytest.approx(bits.tolist(), abs=1e-4)
+    expected = bits_per_dimension(histogram_nll(data.train.images, test).mean(), 768)
+    assert metrics["BPD-histogram"].value == pytest.approx(float(expected))

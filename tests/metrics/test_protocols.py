@@ -179,7 +179,7 @@ def measured(monkeypatch, tmp_path):
         wanted=("50k/50k-train", "sngan"), n_train=120, n_test=50, is_images=100, model=None, on=LITE, classes=1, seed=0, **more
     ):
         splits = (
-            Split(name, noise_images(n, 8, seed) // 2, torch.arange(n) % classes)
+            Split(name, noise_images(n, 8, seed) // 2, (torch.arange(n) + (name == "test")) % classes)
             for name, n, seed in (("train", n_train, 1), ("test", n_test, 2))
         )
         data, model = Dataset("d", 8, tuple(map(str, range(classes))), *splits), model or Drawing()
@@ -200,6 +200,18 @@ def test_a_run_has_samples_of_its_own_and_no_more_images_than_the_smaller_split(
 def test_the_bars_of_real_images_are_those_of_their_labels(measured, tmp_path):
     assert "Classes-lite0-real" not in measured(wanted=()).metrics
     assert "Classes-lite0-real" in measured(wanted=(), classes=2).metrics  # of the same images, in the same folder
+
+
+def test_labels_are_those_of_the_real_images_that_samples_are_held_against(measured, monkeypatch):
+    asked, bars, score, real_images = [], [], fidelity.score, fidelity.real_images
+    monkeypatch.setattr(fidelity, "score", lambda fake, real, of, **more: (asked.append((of.split, more["labels"])),
+                                                                           score(fake, real, of, **more))[1])  # fmt: skip
+    monkeypatch.setattr(fidelity, "real_images", lambda *sets, **more: (bars.append(more["labels"]),
+                                                                        real_images(*sets, **more))[1])  # fmt: skip
+    data = measured(classes=2).data
+    assert {split for split, _ in asked} == {"train", "test"}
+    assert all(torch.equal(labels, getattr(data, split).labels) for split, labels in asked)
+    assert torch.equal(*bars, data.test.labels[: len(*bars)])
 
 
 INCEPTION = dataclasses.replace(LITE, name="inception", resize=features.INCEPTION_RESIZE)

@@ -281,6 +281,14 @@ def test_systems_are_told_how_far_training_is(tmp_path):
     assert told == [(5, 10), (6, 10), (7, 10)]  # one to start with and the two that are timed, from the middle on
 
 
+def test_the_result_is_the_averaged_weights_in_evaluation_mode(tmp_path):
+    system = Line()
+    result = train(system, IMAGES, config(ema=0.9), seed=0, folder=tmp_path)
+    state, _ = load_latest(tmp_path / "training.checkpoint")
+    assert result.system.weight == state["average"]["module.weight"] and not result.system.training
+    assert result.system.weight > system.weight + 1e-3  # on its way down the average lags behind
+
+
 def test_snapshots_hold_the_averaged_weights_of_their_step(tmp_path):
     train(Line(), IMAGES, config(steps=8, snapshots=3), seed=0, folder=tmp_path, key="k")
     found = snapshots(tmp_path, "training", "k")
