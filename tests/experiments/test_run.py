@@ -14,11 +14,13 @@ import pytest
 import torch
 
 import cqlib
+from cqlib.data.grids import grid_png
 from cqlib.experiments import run, stages
 from cqlib.experiments.experiment import experiment
+from cqlib.experiments.load import model_of
 from cqlib.experiments.record import read_record, write_record
 from cqlib.experiments.selection import Selection
-from cqlib.metrics import features
+from cqlib.metrics import evaluation, features
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
@@ -84,6 +86,19 @@ def test_record_says_everything(finished):
     assert str(runs) not in (folder / "record.json").read_text()
     assert {"samples_T1.png", "samples_T0.png", "model.safetensors"} <= {p.name for p in folder.iterdir()}
     assert not list(folder.glob("*.checkpoint*"))
+
+
+def test_of_steps_that_were_kept_the_best_is_measured_and_what_has_to_be_beaten(tmp_path):
+    record = run.run("table3/dcgan", profile="smoke", runs_dir=tmp_path, seed=1,
+                     changes={"training.snapshots": 3, "training.steps": 8})  # fmt: skip
+    best = record.metrics["FD-lite0-best@T1"]
+    assert f"step {record.best_step} of 8" in best.protocol and best.protocol.count(": ") >= 4
+    assert {"FD-lite0-untrained@T1", "FD-lite0-gaussian@T1"} <= record.metrics.keys()
+    other = run.run("table3/dcgan", profile="smoke", runs_dir=tmp_path, seed=2,
+                    changes={"training.steps": 8})  # fmt: skip
+    assert other.metrics["FD-lite0-untrained@T1"].value != record.metrics["FD-lite0-untrained@T1"].value
+    drawn = evaluation.draw(model_of(other, tmp_path), 6, temperature=1.0, seed=evaluation.TEST_SEED + 2)
+    assert (tmp_path / other.folder / "samples_T1.png").read_bytes() == grid_png(drawn)  # those of its own seed
 
 
 def test_a_finished_run_is_read_and_not_run_again(finished, monkeypatch):

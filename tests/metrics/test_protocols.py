@@ -176,7 +176,8 @@ def measured(monkeypatch, tmp_path):
     monkeypatch.setattr(protocols, "PROTOCOLS", presets)
 
     def quality(
-        wanted=("50k/50k-train", "sngan"), n_train=120, n_test=50, is_images=100, model=None, on=LITE, classes=1, seed=0, **more
+        wanted=("50k/50k-train", "sngan"), n_train=120, n_test=50, is_images=100, model=None, on=LITE, classes=1,
+        seed=0, **more,
     ):
         splits = (
             Split(name, noise_images(n, 8, seed) // 2, (torch.arange(n) + (name == "test")) % classes)
@@ -204,10 +205,17 @@ def test_the_bars_of_real_images_are_those_of_their_labels(measured, tmp_path):
 
 def test_labels_are_those_of_the_real_images_that_samples_are_held_against(measured, monkeypatch):
     asked, bars, score, real_images = [], [], fidelity.score, fidelity.real_images
-    monkeypatch.setattr(fidelity, "score", lambda fake, real, of, **more: (asked.append((of.split, more["labels"])),
-                                                                           score(fake, real, of, **more))[1])  # fmt: skip
-    monkeypatch.setattr(fidelity, "real_images", lambda *sets, **more: (bars.append(more["labels"]),
-                                                                        real_images(*sets, **more))[1])  # fmt: skip
+
+    def asked_score(fake, real, of, **more):
+        asked.append((of.split, more["labels"]))
+        return score(fake, real, of, **more)
+
+    def asked_bars(*sets, **more):
+        bars.append(more["labels"])
+        return real_images(*sets, **more)
+
+    monkeypatch.setattr(fidelity, "score", asked_score)
+    monkeypatch.setattr(fidelity, "real_images", asked_bars)
     data = measured(classes=2).data
     assert {split for split, _ in asked} == {"train", "test"}
     assert all(torch.equal(labels, getattr(data, split).labels) for split, labels in asked)
