@@ -88,6 +88,9 @@ def test_which_run_set_decides():
     papers = side(6.0, 2, data="cifar10", profile="paper")
     assert card_of(F_BPD, [*papers, *side(4.0, 5)]).verdict == "does not hold"
     assert card_of(F_BPD, [*side(6.0, 5, profile="smoke"), *side(4.0, 1)]).verdict == "seen once, as claimed"
+    more = [record("table1/vae", seed, data="npz:mine", BPD=5.0) for seed in (2, 3, 4)]
+    card = card_of(F_BPD, [*side(4.0, 2, data="npz:mine"), *more, *side(4.0, 3)])  # the row with fewer seeds counts
+    assert [len(results[0].seeds[0]) for results in card.tests] == [3, 2]
 
 
 def test_why_a_claim_was_not_tested_is_that_of_the_runs_that_lack_least():
@@ -173,6 +176,7 @@ def test_growth_says_at_which_sizes_a_claim_holds_and_how_its_effect_changes():
     assert "by no more than these seeds can tell" in growth([4.5, 4.51], [4.49, 4.51])
     assert "opposite sides of 0" in growth([4.5, 4.51], [5.5, 5.51]) and "opposite" in growth([5.5, 5.51], [4.5, 4.51])
     assert "one seed does not say" in growth([4.5, 4.51], [4.0])
+    assert "by no more than these seeds can tell" in growth([4.9, 4.91], [4.9, 5.2])  # on both sides of 0, undecided
 
 
 def test_growth_of_a_score_names_its_temperature():

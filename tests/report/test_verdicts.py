@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -118,6 +119,28 @@ def test_labels_follow_the_intervals_of_95_and_90_percent(mean, half, margin, re
     assert (label == "holds") == (-margin < inner_low and inner_high < margin)
     assert (label == "does not hold") == (low > margin or high < -margin)
     assert (p <= 0.05) == (label != "undecided")
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "two_sided", "equal", "different", "kept", "label"),
+    [
+        ("lower", 1, 0.05, 0.9, 0.9, 0.9, "holds"),
+        ("cost", -1, 0.05, 0.01, 0.9, 0.9, "does not hold"),
+        ("higher", 1, 0.06, 0.05, 0.9, 0.9, "equal"),
+        ("higher", 1, 0.06, 0.06, 0.9, 0.9, "undecided"),
+        ("equal", 1, 0.01, 0.05, 0.9, 0.9, "holds"),
+        ("equal", 1, 0.01, 0.06, 0.05, 0.9, "does not hold"),
+        ("equal", 1, 0.01, 0.06, 0.06, 0.9, "undecided"),
+        ("kept", -1, 0.05, 0.9, 0.9, 0.01, "does not hold"),
+        ("kept", -1, 0.06, 0.9, 0.9, 0.05, "holds"),
+        ("kept", -1, 0.06, 0.9, 0.9, 0.06, "undecided"),
+        ("kept", 1, 0.01, 0.9, 0.9, 0.05, "holds"),
+    ],
+)
+def test_each_label_asks_its_own_question_at_5_percent(kind, side, two_sided, equal, different, kept, label):
+    test = SimpleNamespace(p=two_sided, t=lambda: side, p_equal=lambda margin: equal, p_above=lambda effect: kept,
+                           p_different=lambda margin: different, p_below=lambda effect: two_sided / 2)  # fmt: skip
+    assert judge(kind, test, 1.0)[0] == label
 
 
 # --- claims: intervals
