@@ -1,0 +1,54 @@
+"""Where numbers come from: the commit, and whether the code was another."""
+
+import subprocess
+
+import pytest
+
+from cqlib.util import provenance
+from cqlib.util.provenance import GitInfo
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with one commit, of a package and a page of documentation; its folder and a function for git."""
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+
+    def git(*words):
+        who = ("-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false")
+        done = subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    (tmp_path / "cqlib").mkdir()
+    for name in ("cqlib/__init__.py", "pyproject.toml", "page.md"):
+        (tmp_path / name).write_text("1\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    return tmp_path, git
+
+
+def test_the_commit_is_named_and_only_changed_code_makes_it_dirty(repository):
+    folder, git = repository
+    commit = git("rev-parse", "HEAD")
+    assert provenance.git() == GitInfo(commit, False)
+    (folder / "page.md").write_text("2\n")
+    assert provenance.git() == GitInfo(commit, False)
+    for name in ("pyproject.toml", "cqlib/__init__.py", "cqlib/new.py"):
+        (folder / name).write_text("2\n")
+        assert provenance.git() == GitInfo(commit, True), name
+        git("stash", "-qu")
+
+
+def test_a_commit_of_another_history_is_none_of_this_code(repository):
+    folder, git = repository
+    first = git("rev-parse", "HEAD")
+    git("checkout", "-q", "--orphan", "other")
+    git("commit", "-qm", "another beginning")
+    other = git("rev-parse", "HEAD")
+    assert provenance.in_history(other) and not provenance.in_history(first)
+    assert not provenance.in_history("0" * 40) and not provenance.in_history("--help")
+
+
+def test_a_package_that_lies_in_no_repository_has_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    assert provenance.git() == GitInfo(None, None)
