@@ -420,6 +420,16 @@ def test_on_a_gpu_no_step_waits_for_the_device(row, tmp_path, monkeypatch):
             loop.one_step()
 
 
+def test_every_net_but_the_critic_is_compiled(tmp_path, monkeypatch):
+    """Its penalty is a double backward."""
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda net: compiled.append(net))
+    e = experiment("table1/cq-f", "smoke")
+    system, asked = build(e.recipe.system), replace(e.recipe.training, compile=True)
+    Loop(system, IMAGES, torch.zeros(len(IMAGES)).long(), asked, 0, tmp_path, "x", torch.device("cpu"))
+    assert compiled == [net for net in system.children() if net is not system.critic] and len(compiled) > 2
+
+
 @pytest.mark.parametrize("name", ["adam", "adamax", "rmsprop"])
 def test_a_step_is_taken_unless_the_device_says_that_it_is_bad(name):
     """Also the first, in which the state begins; the same as a step that the host decides on, bit for bit."""
