@@ -24,7 +24,7 @@ NOT_YET = "Not measured yet."
 def write() -> None:
     """Render the page and its pictures anew."""
     found = entries()
-    write_atomic(PAGE, render(PAGE.read_text(), found))
+    write_atomic(PAGE, render(PAGE.read_text(encoding="utf-8"), found))
     for name, (_, draw) in pictures.PICTURES.items():
         if svg := draw(found):
             write_atomic(PAGE.parent / "performance" / f"{name}.svg", svg)

@@ -43,6 +43,7 @@ def ranges(lines: list[str]) -> dict[str, str]:
 def test_conda_environment_equals_pyproject():
     entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     (from_pip,) = [entry["pip"] for entry in entries if isinstance(entry, dict)]
+    assert from_pip.pop() == "--editable ."
     conda = ranges([entry for entry in entries if isinstance(entry, str)] + from_pip)
     assert conda.pop("python") == PROJECT["requires-python"]
     assert conda.pop("pip") == ""

@@ -39,7 +39,7 @@ def target(text: Path, link: str) -> str:
 
 def rendered(text: Path) -> str:
     """The page of a Markdown file, with anchors as code hosts name them."""
-    source = LINK.sub(lambda link: target(text, link[1]), text.read_text())
+    source = LINK.sub(lambda link: target(text, link[1]), text.read_text(encoding="utf-8"))
     title = source.partition("\n")[0].lstrip("# ")
     body = page(new_notebook(cells=[new_markdown_cell(source)]), text.parent, title)
     return HEADING.sub(lambda h: f'<h{h[1]} id="{anchor(h[2])}">{h[2]}</h{h[1]}>', body)
@@ -56,7 +56,7 @@ def main(out: Path) -> None:
     for text in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.md")]:
         file = out / text.relative_to(ROOT).with_name(text.name.replace("README.md", "index.html")).with_suffix(".html")
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(rendered(text))
+        file.write_text(rendered(text), encoding="utf-8")
 
 
 if __name__ == "__main__":

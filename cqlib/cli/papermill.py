@@ -180,7 +180,7 @@ def page(notebook: nbformat.NotebookNode, folder: Path | str, name: str) -> str:
     """The page of an executed notebook, without its cells for Colab; images that its Markdown names are in `folder`."""
     shown = [cell for cell in notebook.cells if "colab" not in cell.metadata.get("tags", [])]
     notebook = nbformat.from_dict({**notebook, "cells": shown})
-    template = (TEMPLATES / "executed.html.j2").read_text()
+    template = (TEMPLATES / "executed.html.j2").read_text(encoding="utf-8")
     exporter = HTMLExporter(embed_images=True, raw_template=template, filters={"markdown2html": _to_html})
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"path": str(folder), "name": name}})
     return body

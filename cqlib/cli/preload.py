@@ -1,6 +1,10 @@
 """What the process that children are forked from has loaded. One thread: a pool would not survive the fork."""
 
+import os
 from contextlib import suppress
+
+with suppress(OSError):  # Ctrl-C and signals to the group are for the parent, which stops its children by this process
+    os.setsid()
 
 import torch
 import torch._dynamo  # every optimiser imports it, in seconds

@@ -71,7 +71,9 @@ def report(options: argparse.Namespace) -> int:
     """render the report from records; nothing is trained"""
     from cqlib.report.page import render
 
-    print(f"report: {render(options.out, runs_dir=check_folder('--from', options.runs_dir))}")
+    if options.runs_dir != OPTIONS["--runs-dir"]["default"]:  # without that one the published records stand alone
+        check_folder("--from", options.runs_dir)
+    print(f"report: {render(options.out, runs_dir=options.runs_dir)}")
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cqlib.data.sets import ENTRIES
-from cqlib.util.errors import UsageError, unknown
+from cqlib.util.errors import UsageError, UserError, unknown
 
 if TYPE_CHECKING:
     from cqlib.data.dataset import Dataset
@@ -54,7 +54,10 @@ def is_path(text: str) -> bool:
 def local_folder(data_dir: Path | str | None = None) -> Path | None:
     """The folder of local copies that is named: `data_dir`, else $CQLIB_DATA."""
     named = data_dir or os.environ.get("CQLIB_DATA")
-    return Path(named).expanduser() if named else None
+    try:
+        return Path(named).expanduser() if named else None
+    except RuntimeError as error:  # ~somebody who has no home
+        raise UserError(f"the folder of data sets {named} ($CQLIB_DATA or --data-dir): no such user") from error
 
 
 def find(path: str, *folders: Path) -> Path | None:

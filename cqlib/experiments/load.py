@@ -62,17 +62,17 @@ def _load(e: Experiment, *paths: Path) -> System:
     """The system of the first file that holds weights of this experiment."""
     for path in paths:
         stored = stored_training(path, e)
+        if stored is None and path.is_file():
+            try:  # a damaged run is not replaced by published weights without a word
+                load_checkpoint(path)
+            except CheckpointError as error:
+                raise UserError(f"{error}: {e.command}") from error
         if stored is not None:
             with torch.random.fork_rng(devices=[]):
                 system = build(e.recipe.system)
             load_weights(system, stored["weights"], path)
             return system.eval()
     why = f"{e.variant} has not been trained with profile {e.profile} on {e.data}, seed {e.seed}"
-    for path in filter(Path.is_file, paths):
-        try:
-            load_checkpoint(path)
-        except CheckpointError as error:
-            why = str(error)
     if not PUBLISHED.is_dir():
         address = metadata("cq-companion")["Project-URL"].rpartition(" ")[2]
         raise UserError(f"{why}; published weights lie in the repository, {address}: start in a clone of it")

@@ -200,7 +200,7 @@ def verdict(results: Sequence[ClaimResult]) -> str:
     if len({*verdicts}) == 1:
         return verdicts[0]
     if {result.label for result in results} == {"seen once"}:
-        return "seen once, depends on the temperature"
+        return "seen once, depends on the temperature" if "seen once, contrary" in verdicts else verdicts[0]
     return "depends on the temperature" if "does not hold" in verdicts else verdicts[0]
 
 

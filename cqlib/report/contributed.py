@@ -144,6 +144,8 @@ def _no_others(folder: Path) -> None:
 
 def _manifest(folder: Path) -> Contribution:
     """Who contributes; UserError unless just the files that it names are there, as they were."""
+    if not (folder / MANIFEST).exists():
+        raise UserError(f"{MANIFEST} is missing: {AGAIN}")
     _no_others(folder)
     for path in sorted(folder.iterdir()):
         if path.is_symlink():
@@ -152,8 +154,6 @@ def _manifest(folder: Path) -> Contribution:
             raise UserError(f"{path.name} is no part of a contribution: remove it")
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path.name} is larger than {MAX_BYTES // 1024} KiB, as no file of a run is: {AGAIN}")
-    if not (folder / MANIFEST).exists():
-        raise UserError(f"{MANIFEST} is missing: {AGAIN}")
     try:
         made = TypeAdapter(Contribution).validate_json((folder / MANIFEST).read_bytes())
     except ValidationError as error:

@@ -13,6 +13,7 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.trade_off import CQ, NOTHING, front
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.quantities import metric_names
+from cqlib.util.text import counted
 
 Point = tuple[float, float]
 """BPD and a score."""
@@ -87,8 +88,8 @@ def hypervolumes(runs: Runs, profile: str) -> dict[tuple[str, int], dict[str, Me
             points = measured(runs, row, profile, distance)
             if points.keys() == front(row, profile).keys():
                 weights = ", ".join(f"{weight:,g}" for weight in points)
-                protocol = (f"share of the rectangle from 0 to VAE's BPD and {distance}, means over {len(references)} "
-                            f"seeds, that the points of lambda = {weights} dominate")  # fmt: skip
+                of_vae = f"VAE's BPD and {distance}, means over {counted(len(references), 'seed')}"
+                protocol = f"share of the rectangle from 0 to {of_vae}, that the points of lambda = {weights} dominate"
                 for seed in set.intersection(*map(set, points.values())):
                     share = hypervolume((by_seed[seed] for by_seed in points.values()), mean(references.values()))
                     found.setdefault((row, seed), {})[name] = Metric(share, None, len(points), protocol)

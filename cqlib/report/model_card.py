@@ -31,7 +31,8 @@ SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&!$~])")
 
 def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
     """Write the card's folder of a run that is trained here, else of a published one, to `folder`; its files. UserError
-    where there is neither, where record and weights differ, or the record names a path of this machine."""
+    where there is neither, where record and weights differ, the record names a path of this machine, or `folder` holds
+    other files."""
     system, files = load.load_system(e, runs_dir), _files(e, runs_dir)
     if not files[load.RECORD].is_file():
         raise UserError(f"{e.variant} has not been measured: {e.command}")
@@ -43,6 +44,8 @@ def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
         raise UserError(f"{files[load.RECORD]} names a path of this machine: train on data below --data-dir instead")
     if folder.resolve() in {source.parent.resolve() for source in files.values()}:
         raise UsageError(f"{folder} is where the run itself lies: name another folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / load.RECORD).is_file():
+        raise UsageError(f"{folder} holds other files, and no card: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in files.items():
         shutil.copyfile(source, folder / name)

@@ -192,7 +192,8 @@ def order(series: Mapping[str, Sequence[plots.Curve]]) -> str:
     (steps,) = all_steps
     ranks = [sorted(curves, key=lambda label: fmean(curve[step] for curve in curves[label])) for step in steps]
     since = next(step for k, step in enumerate(steps) if all(rank == ranks[-1] for rank in ranks[k:]))
-    return f"Order of the means: {' < '.join(ranks[-1])}, since step {since:,} of {steps[-1]:,}."
+    when = f"since step {since:,} of {steps[-1]:,}" if since < steps[-1] else "at the last step alone"
+    return f"Order of the means: {' < '.join(ranks[-1])}, {when}."
 
 
 def levelling(series: Mapping[str, Sequence[plots.Curve]]) -> str:

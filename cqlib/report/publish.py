@@ -71,10 +71,10 @@ def publish(runs_dir: Path) -> list[Path]:
 
 
 def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
-    """The grids of a run's images of `size` pixels."""
+    """The grids of a run's images of `size` pixels; those that are published stay where it has none."""
     grids = published_grids(folder, size)
     for old in (PUBLISHED / "samples" / name).glob("samples_*"):
-        if old.name not in grids:
+        if grids and old.name not in grids:
             old.unlink()
     return [write_atomic(PUBLISHED / "samples" / name / file, content) for file, content in grids.items()]
 

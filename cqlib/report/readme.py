@@ -93,7 +93,7 @@ def write() -> list[Path]:
     if problems or not records:
         raise UserError(problems[0] if problems else f"there are no records in {PUBLISHED / 'records'}")
     for file, parts in DOCUMENTS.items():
-        write_atomic(file, render(file.read_text(), parts, records))
+        write_atomic(file, render(file.read_text(encoding="utf-8"), parts, records))
     return [*DOCUMENTS, *claims_file.write(run_sets([], records))]
 
 

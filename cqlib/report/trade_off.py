@@ -27,9 +27,9 @@ FIRST = QUANTITIES["fid"]
 BITS = "bits per dimension: fewer = real images are covered better"
 HOW_TO_READ = (
     f"Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
-    f"{USUAL:g} CQ and CQ-F of Table 1. Its points that no other one of it beats in both are its front. f is the "
-    "invertible network that lets pixels depend on each other. The GAN’s "
-    "bits are those of a VAE round its frozen generator. Bars are standard deviations over seeds."
+    f"{USUAL:g} CQ and CQ-F of Table 1. The points of a line that no other of its points beats in both are its front. "
+    "f is the invertible network that lets pixels depend on each other. The GAN’s bits are those of a VAE round its "
+    "frozen generator. Bars are standard deviations over seeds."
 )
 TEMPERATURE = {"T0": "T = 0: the decoder’s mean", "T1": "T = 1: with the decoder’s noise"}
 
@@ -111,7 +111,8 @@ def _caption(runs: RunSet, quantity: Quantity, name: str, at: str, how_to_read: 
         parts += [HOW_TO_READ] * (first and how_to_read)
         parts += [story(runs, name, at), of_seeds(runs, f"{name}@{at}"), not_trained(runs) if first else ""]
     else:
-        parts.append("Bars are standard deviations over seeds.")
+        bars = any(len(runs.done(row)) > 1 for row in runs.rows)
+        parts.append("Bars are standard deviations over seeds." if bars else of_seeds(runs, f"{name}@{at}"))
     return " ".join(filter(None, parts))
 
 

@@ -112,6 +112,6 @@ def _log(folder: Path | None) -> str:
     for place in (folder or temporary, temporary):
         with suppress(OSError):  # no permission, a full disk
             place.mkdir(parents=True, exist_ok=True)
-            (place / name).write_text(traceback.format_exc())
+            (place / name).write_text(traceback.format_exc(), encoding="utf-8", errors="backslashreplace")
             return f"details: {place / name}"
     return "details could not be written"

@@ -35,8 +35,8 @@ def listed(words: Iterable[str]) -> str:
 
 
 def signed(value: float, digits: int) -> str:
-    """ "+0.24" or "−0.40", with a true minus."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """ "+0.24" or "−0.40", with a true minus; what rounds to 0 has none."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
 _PATH = re.compile(r"(?<![\w/.<])(?:[A-Za-z]:\\|~?/)(?:[^\s/\\'\"<>:,;()]+[/\\])+([^\s/\\'\"<>:,;()]*)")

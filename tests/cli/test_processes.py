@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from multiprocessing import forkserver
 
 import pytest
 
@@ -102,6 +105,14 @@ def test_a_stop_lets_children_save_and_starts_nothing_new(run):
     assert outcomes["saves"].status == outcomes["fine"].status == "stopped"
     assert outcomes["saves"].message == "saved"
     assert outcomes["saves"].seconds < 50 and outcomes["fine"].seconds == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="children are forked on Linux alone")
+def test_a_signal_to_the_group_does_not_reach_the_process_that_children_are_forked_from(run):
+    """`timeout`, Slurm and Ctrl-C signal all of a group, and without it the end of a child is not told."""
+    run("fine")
+    server = forkserver._forkserver._forkserver_pid
+    assert os.getpgid(server) == server != os.getpgid(0)
 
 
 def test_a_second_signal_kills(run):

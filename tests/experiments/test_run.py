@@ -398,6 +398,15 @@ def test_a_damaged_model_is_named_when_it_is_to_be_loaded(tmp_path, monkeypatch)
         cqlib.load(**ROW, runs_dir=tmp_path)
 
 
+def test_a_damaged_model_is_not_replaced_by_the_published_one(tmp_path):
+    assert cqlib.load("table1/cq-f", runs_dir=tmp_path)
+    path = tmp_path / experiment("table1/cq-f").folder / "model.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"model\.safetensors is not a checkpoint"):
+        cqlib.load("table1/cq-f", runs_dir=tmp_path)
+
+
 @pytest.mark.slow
 def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
     real = stages.train

@@ -42,6 +42,12 @@ def test_the_first_temperature_decides_unless_a_claim_fails_at_one(labels, toget
     assert verdict(results) == together in VERDICTS
 
 
+def test_what_was_seen_once_depends_on_the_temperature_where_it_is_contrary_at_one():
+    for sides in (("as claimed", "undecided"), ("undecided", "as claimed")):
+        results = [ClaimResult(FID, NOTHING, "seen once", direction=side) for side in sides]
+        assert verdict(results) == f"seen once, {sides[0]}"
+
+
 def card_of(claim: Claim, local, published=()):
     all_cards = cards(run_sets(local, published))
     assert sorted(card.claim.id for card in all_cards) == sorted(claim.id for claim in CLAIMS)

@@ -76,6 +76,14 @@ def test_a_published_model_has_a_card_with_its_numbers(tmp_path):
     assert torch.equal(draw(loaded, 4, temperature=1.0, seed=0), draw(published, 4, temperature=1.0, seed=0))
 
 
+def test_a_folder_with_files_of_ones_own_is_left_alone(tmp_path):
+    mine = tmp_path / "README.md"
+    mine.write_text("mine")
+    with pytest.raises(UsageError, match="holds other files, and no card: name another folder"):
+        model_card.write(experiment("table1/cq-f"), tmp_path / "runs", tmp_path)
+    assert mine.read_text() == "mine" and list(tmp_path.iterdir()) == [mine]
+
+
 def test_a_gan_has_its_encoder_and_weights_without_a_record_have_no_card(tmp_path):
     names = {path.name for path in model_card.write(experiment("table1/gan"), tmp_path, tmp_path / "card")}
     assert "encoder.safetensors" in names

@@ -143,6 +143,7 @@ def test_samples_are_published_once_and_of_the_first_seed(tmp_path, monkeypatch)
     (file,) = publish._publish_samples(place, "x", 16)
     assert file.name == "samples_T1.webp" and file.stat().st_size < (place / "samples_T1.png").stat().st_size
     assert np.array_equal(unscaled(file.read_bytes(), 16), grid(images[:48]))
+    assert not publish._publish_samples(tmp_path, "x", 16) and file.is_file()  # a run without grids takes none away
     (place / "samples_T0.png").write_bytes(grid_png(images.flip(0)))
     assert [path.name for path in publish._publish_samples(place, "x", 16)] == [
         "samples_T0.webp", "samples_T1.webp",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cqlib.util.text import duration, markdown_table, without_paths
+from cqlib.util.text import duration, markdown_table, signed, without_paths
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,10 @@ def test_durations_read_well(seconds, text):
 )
 def test_only_absolute_paths_are_cut(text, kept):
     assert without_paths(text) == (text if kept is None else kept)
+
+
+def test_signed_numbers_have_a_true_minus_and_zero_has_none():
+    assert [signed(x, 2) for x in (0.244, -0.4, -0.004, 0.0)] == ["+0.24", "−0.40", "+0.00", "+0.00"]
 
 
 def test_a_bar_in_a_cell_does_not_end_it():
