@@ -1,1 +1,15 @@
 """The command line: commands, run_all, its tasks, notebooks and cluster."""
+
+import sys
+from types import TracebackType
+
+
+def _in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Ctrl-C while modules are imported, before any command listens: a line, and no traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("stopped before anything began; run it again", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _in_one_line
