@@ -16,7 +16,7 @@ from cqlib.util.paths import CONTRIBUTED
 
 @command(
     ("first", {"metavar": "A", "help": "a record's file, a run's folder, or the name of either"}),
-    ("second", {"metavar": "B"}),
+    ("second", {"metavar": "B", "help": "another, as A"}),
     "--runs-dir",
     ends=["table1_cq-f--photos10--quick--0 table1_cq-f--photos10--quick--1", "record.json theirs.json"],
 )
@@ -46,10 +46,10 @@ def verify(options: argparse.Namespace) -> int:
             for record in published(options.row):
                 checks.append(verify(record, Path(folder), data_dir=options.data_dir))
                 print(*lines(checks[-1]), sep="\n", flush=True)
+                if options.json:
+                    write_atomic(options.json, json.dumps(receipt(checks), indent=1) + "\n")
         except StoppedEarly as error:
             raise UserError("stopped; nothing of it is kept: run it again") from error
-    if options.json:
-        write_atomic(options.json, json.dumps(receipt(checks), indent=1) + "\n")
     return 0 if all(check.passed for check in checks) else 1
 
 
@@ -71,10 +71,14 @@ def report(options: argparse.Namespace) -> int:
     """render the report from records; nothing is trained"""
     from cqlib.report.page import render
 
-    if options.runs_dir != OPTIONS["--runs-dir"]["default"]:  # without that one the published records stand alone
-        check_folder("--from", options.runs_dir)
-    print(f"report: {render(options.out, runs_dir=options.runs_dir)}")
+    print(f"report: {render(options.out, runs_dir=_records(options))}")
     return 0
+
+
+def _records(options: argparse.Namespace) -> Path:
+    """The folder of records; UserError where one is named and not there; without runs/ there are published ones."""
+    default = options.runs_dir == OPTIONS["--runs-dir"]["default"]
+    return options.runs_dir if default else check_folder("--from", options.runs_dir)
 
 
 COLUMNS = ("from", "row", "changes", "data", "profile", "seed", "metric", "value", "std", "n", "protocol", "status",
@@ -90,7 +94,7 @@ def export(options: argparse.Namespace) -> int:
     from cqlib.util.files import write_atomic
     from cqlib.util.paths import PUBLISHED
 
-    here, damaged = load_records(options.runs_dir)
+    here, damaged = load_records(_records(options))
     published, unreadable = load_records(PUBLISHED / "records")
     others, broken = contributed(CONTRIBUTED)
     for problem in (*damaged, *unreadable, *broken):

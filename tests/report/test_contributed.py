@@ -289,6 +289,7 @@ def test_on_the_page_they_are_a_column_with_their_contributors_name(folder, tmp_
 def test_they_stand_in_the_table_of_all_records(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("cqlib.cli.records.CONTRIBUTED", tmp_path / "contributed")
     (folder.parent / "broken").mkdir()
+    (tmp_path / "none").mkdir()
     arguments = ["export", "--csv", str(tmp_path / "all.csv"), "--from", str(tmp_path / "none")]
     assert cli.main(arguments) == 0 and f"left out: {folder.parent.name}/broken" in capsys.readouterr().err
     lines = (tmp_path / "all.csv").read_text().splitlines()
