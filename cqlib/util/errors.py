@@ -44,11 +44,18 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(message in str(error) for message in messages)
 
 
+NAMED = 6
+"""Valid names that are told to someone whose own is like none of them."""
+
+
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:
-    """A `UsageError` for an unknown name: "unknown row 'table1/vea': did you mean 'table1/vae'?"."""
-    close = difflib.get_close_matches(name.lower(), list(valid), n=1, cutoff=0.0)
-    hint = f": did you mean '{close[0]}'?" if close else ""
-    return UsageError(f"unknown {kind} '{name}'{hint}")
+    """A `UsageError` for an unknown name: "unknown row 'table1/vea': did you mean 'table1/vae'?"; where none is near,
+    the first ones that there are."""
+    names = list(valid)
+    if close := difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4):
+        return UsageError(f"unknown {kind} '{name}': did you mean '{close[0]}'?")
+    there_are = f": there are {', '.join(names[:NAMED])}{' …' if len(names) > NAMED else ''}" if names else ""
+    return UsageError(f"unknown {kind} '{name}'{there_are}")
 
 
 def printable(text: str) -> str:

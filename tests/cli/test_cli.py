@@ -62,6 +62,8 @@ WRONG = [
     (["--profile", "quik"], "unknown profile 'quik': did you mean 'quick'?"),
     (["--prof", "quick"], "unknown option '--prof': did you mean '--profile'?"),
     (["--only", "table1/vae,table1/vea"], "unknown name 'table1/vea': did you mean 'table1/vae'?"),
+    (["--profile", "x"], "unknown profile 'x': there are smoke, quick, study, paper"),
+    (["--only", "zzz"], "unknown name 'zzz': there are all, 01_two_kl_divergences, "),
     (["--data", "photo10"], "unknown data set 'photo10': did you mean 'photos10'?"),
     (["--data", "npz:"], "npz:PATH"),
     (["--seeds"], "--seeds: expected one argument"),
