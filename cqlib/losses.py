@@ -17,7 +17,7 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 
 
 def quality_loss(fake_logits: Tensor) -> Tensor:
-    """Eq. (2): L_Q = -E[ln D(G(z)) / (1 - D(G(z)))] = -E[l(G(z))], since D = sigmoid(l); (N,) -> scalar.
+    """Eq. (2): L_Q = -E[ln (D(G(z)) / (1 - D(G(z))))] = -E[l(G(z))], since D = sigmoid(l); (N,) -> scalar.
 
     The sum of Goodfellow's two generator losses; for the optimal D it is KL(p_theta || p_train). Also the generator's
     loss beside the hinge loss (Miyato et al. 2018, Eq. 17) and W_1 (Arjovsky et al. 2017, theorem 3).
@@ -26,7 +26,7 @@ def quality_loss(fake_logits: Tensor) -> Tensor:
 
 
 def coverage_loss(log_p_x_given_z: Tensor, kl: Tensor) -> Tensor:
-    """Eqs. (3) and (4): L_C >= -(1/n) sum ln p_theta(x_i), by the evidence lower bound; (N,), (N,) -> scalar.
+    """Minus the evidence lower bound, above L_C = -(1/n) sum ln p_theta(x_i), Eqs. (3) and (4); (N,), (N,) -> scalar.
 
     The slides' Eq. (4) lacks the minus sign before the sum.
     """

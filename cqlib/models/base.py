@@ -19,7 +19,7 @@ class System(nn.Module):
 
     shape: tuple[int, int, int]
     decoder_noise: bool = False
-    """Whether p(x|z) has noise of its own, so that temperature 0 (its mean) differs from temperature 1."""
+    """Whether p(x|z) has noise of its own, so that temperature 0 (none of it) differs from temperature 1."""
     critic: nn.Module | None
     """The net that judges samples; None where likelihood alone trains."""
     conditioned_on: str = ""
@@ -43,7 +43,7 @@ class System(nn.Module):
     @torch.no_grad()
     def sample(self, n: int, *, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images, float (n, C, H, W) in [-1, 1]; `temperature` scales the decoder's noise, where it has any: 1 is
-        p_theta, 0 its mean."""
+        p_theta, 0 the image of the decoder's mean."""
         return self.generate(n, temperature, generator).clamp(-1, 1)
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:

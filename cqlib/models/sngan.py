@@ -43,7 +43,7 @@ class SNGANConfig(TwoNetsConfig):
 
 
 class SNGAN(GANBaseline):
-    """x = G(z) against a critic that is 1-Lipschitz in each of its layers."""
+    """x = G(z) against a critic whose weights, as one matrix a layer, have spectral norm 1."""
 
     config: SNGANConfig
 

@@ -108,7 +108,7 @@ class Decoder(nn.Module):
 
 
 class Critic(nn.Module):
-    """The discriminator as a logit l(x) = ln D(x) / (1 - D(x)): (N, C, S, S) -> (N,).
+    """The discriminator as a logit l(x) = ln (D(x) / (1 - D(x))): (N, C, S, S) -> (N,).
 
     A 3x3 convolution per resolution and 4x4 ones of stride 2 between them, leaky ReLU of `slope`, dense; `norm` after
     all convolutions but the first, but none beside a gradient penalty (Gulrajani et al. 2017, section 4).

@@ -33,7 +33,7 @@ def saturating(fake_logits: Tensor) -> Tensor:
 
 
 GENERATORS: dict[str, Loss] = {
-    "L_Q = −E[ln D / (1 − D)]": losses.quality_loss,
+    "L_Q = −E[ln (D / (1 − D))]": losses.quality_loss,
     "saturating, E[ln(1 − D)]": saturating,
     "non-saturating, −E[ln D]": losses.non_saturating_generator,
 }
