@@ -109,7 +109,7 @@ def critic_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def model_loss(model: CQF, critic: nn.Module, x: Tensor) -> Tensor:
-    """L_C + lambda L_Q, where L_Q = -E[ln (D / (1 - D))] = -E[l], Eq. (2), reaches mu through f^-1 and leaves f alone."""
+    """L_C + lambda L_Q; L_Q = -E[ln (D / (1 - D))] = -E[l], Eq. (2), reaches mu through f^-1 and leaves f alone."""
     l_c = model.coverage(x)
     model.flow.requires_grad_(False)
     l_q = -critic(model.sample(len(x))).mean()

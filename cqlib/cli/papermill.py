@@ -98,6 +98,7 @@ def _execute(job: Job) -> None:
         if len(stopped) == 1 and not psutil.Process().children():
             raise KeyboardInterrupt
 
+    inputs = job.inputs()  # of before: what another process writes meanwhile, it may not have seen
     before = signal.signal(signal.SIGTERM, stop)
     # papermill saves as it goes, and in place: with a file of its own a kill never leaves half of one.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -116,7 +117,7 @@ def _execute(job: Job) -> None:
     for part in (notebook, *notebook.cells):
         part.metadata.pop("papermill", None)  # machine paths and clock times
     if failure is None:
-        notebook.metadata["cqlib"] = {**notebook.metadata.get("cqlib", {}), "inputs": job.inputs()}
+        notebook.metadata["cqlib"] = {**notebook.metadata.get("cqlib", {}), "inputs": inputs}
     write_atomic(job.page, page(notebook, job.source.parent, job.out.name))
     write_atomic(job.target, nbformat.writes(notebook) + "\n")
     if failure is not None:

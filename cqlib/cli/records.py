@@ -43,13 +43,14 @@ def verify(options: argparse.Namespace) -> int:
     checks = []
     with tempfile.TemporaryDirectory() as folder:
         try:
-            for record in published(options.row):
+            for record in (records := published(options.row)):
                 checks.append(verify(record, Path(folder), data_dir=options.data_dir))
                 print(*lines(checks[-1]), sep="\n", flush=True)
                 if options.json:
-                    write_atomic(options.json, json.dumps(receipt(checks), indent=1) + "\n")
+                    write_atomic(options.json, json.dumps(receipt(checks, of=len(records)), indent=1) + "\n")
         except StoppedEarly as error:
-            raise UserError("stopped; nothing of it is kept: run it again") from error
+            kept = f"{options.json} has what was measured" if options.json and checks else "nothing of it is kept"
+            raise UserError(f"stopped; {kept}: run it again") from error
     return 0 if all(check.passed for check in checks) else 1
 
 
@@ -89,17 +90,23 @@ COLUMNS = ("from", "row", "changes", "data", "profile", "seed", "metric", "value
          ends=["--csv records.csv"])  # fmt: skip
 def export(options: argparse.Namespace) -> int:
     """write all records, of this machine, published and contributed, to a table: a line per record and metric"""
+    from cqlib.experiments import ablations
     from cqlib.experiments.record import load_records
     from cqlib.report.contributed import contributed
     from cqlib.util.files import write_atomic
     from cqlib.util.paths import PUBLISHED
 
-    here, damaged = load_records(_records(options))
-    published, unreadable = load_records(PUBLISHED / "records")
+    folders = {"here": _records(options), "published": PUBLISHED / "records"}
+    tried = {"here": folders["here"] / ablations.FOLDER, "published": ablations.PUBLISHED}
+    places, problems = {}, []
+    for place, folder in folders.items():
+        found = load_records(folder), load_records(tried[place])
+        places[place] = [record for records, _ in found for record in records]
+        problems += [problem for _, told in found for problem in told]
     others, broken = contributed(CONTRIBUTED)
-    for problem in (*damaged, *unreadable, *broken):
+    places["contributed"] = [*chain(*others.values())]
+    for problem in (*problems, *broken):
         to_stderr(f"left out: {one_line(problem)}")
-    places = {"here": here, "published": published, "contributed": chain(*others.values())}
     lines = [
         (place, r.row, " ".join(f"{path}={value}" for path, value in r.changes.items()), r.data.name, r.profile, r.seed,
          name, metric.value, metric.std, metric.n, metric.protocol, r.status, r.steps, r.seconds, r.device,

@@ -182,9 +182,14 @@ def _logs(opts: Options) -> Path:
 
 
 def collect_records(runs_dir: Path, out: Path) -> None:
-    """Copy every record of the runs folder to `out`/records, beside the report, for whoever gets it."""
-    for file in filter(Path.is_file, runs_dir.glob("*/record.json")):
-        write_atomic(out / "records" / f"{file.parent.name}.json", file.read_bytes())
+    """Copy every record of the runs folder to `out`/records, beside the report, for whoever gets it; none that is gone
+    stays."""
+    files = {f"{file.parent.name}.json": file for file in runs_dir.glob("*/record.json") if file.is_file()}
+    for old in (out / "records").glob("*.json"):
+        if old.name not in files:
+            old.unlink()
+    for name, file in files.items():
+        write_atomic(out / "records" / name, file.read_bytes())
 
 
 def _files_read(experiments: Sequence[Experiment], opts: Options) -> list[Path]:
@@ -248,7 +253,9 @@ def _report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
                         profile=opts.profile)  # fmt: skip
     failed = sum(outcome.status == "failed" for outcome in bad)
     if failed:
-        to_stderr(f"{failed} failed; run it again to retry them; the logs are in {_logs(opts)}")
+        diverged = sum(outcome.message.startswith("diverged") for outcome in bad)
+        retry = "; run it again to retry them" * (failed > diverged)
+        to_stderr(f"{failed} failed{retry}; the logs are in {_logs(opts)}")
     if any(outcome.status == "stopped" for outcome in bad):
         to_stderr(f"{f'stopped: {stop.requested}' if stop.requested else 'stopped'}; run it again to resume")
     to_stderr(run_folder.room(opts.runs_dir))

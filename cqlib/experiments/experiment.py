@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -64,8 +65,8 @@ class Experiment:
     @property
     def command(self) -> str:
         """What trains it."""
-        options = f"--profile {self.profile} --data {self.data} --seed {self.seed}{as_options(self.changes)}"
-        return f"python -m cqlib train {self.row} {options}"
+        where = f"--profile {self.profile} --data {shlex.quote(self.data)} --seed {self.seed}"
+        return f"python -m cqlib train {self.row} {where}{as_options(self.changes)}"
 
     def with_changes(self, changes: Changes, trial: bool = True) -> Experiment:
         """This experiment with other values in its recipe, beside those it has; `trial`: whether a training step is

@@ -86,13 +86,15 @@ def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
 
 def fetch_published(e: Experiment, runs_dir: Path | str = RUNS, data: str | None = None) -> bool:
     """Put the published weights of an experiment (on data of this fingerprint) where its run would leave them, to be
-    measured; False where some are lacking, or something lies already."""
+    measured, or those that are lacking there; False where none are, or are published, or others lie there."""
     folder = Path(runs_dir) / e.folder
     files = {folder / file: published_weights(e.folder, file) for file in weight_files(e)}
-    if any(map(Path.exists, files)) or any(stored_training(file, e, data) is None for file in files.values()):
+    lacking = [target for target in files if not target.exists()]
+    needed = [*files.values(), *(target for target in files if target not in lacking)]
+    if not lacking or any(stored_training(file, e, data) is None for file in needed):
         return False
-    for target, source in files.items():
-        write_atomic(target, source.read_bytes())
+    for target in lacking:
+        write_atomic(target, files[target].read_bytes())
     return True
 
 

@@ -3,6 +3,7 @@
 Standard library only: the options of run_all.sh are checked before anything is installed (`cqlib/cli/options.py`).
 """
 
+import shlex
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -139,6 +140,7 @@ def training_command(
     if data != without_paths(data):
         data = without_paths(data).replace(":", ":PATH/", 1)
     options = "" if profile == "quick" else f" --profile {profile}"
-    options += f" --only {only}" + (f" --data {data}" if data else "") + (f" --seeds {seed}," if seed else "")
+    options += f" --only {only}" + (f" --data {shlex.quote(data)}" if data else "")
+    options += f" --seeds {seed}," if seed else ""
     options += as_options(changes)
     return f"./run_all.sh{options}"

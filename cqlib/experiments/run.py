@@ -49,11 +49,23 @@ LOG = "training.jsonl"
 
 def finished(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
     """The record of a finished run of exactly this experiment, or None."""
+    record = ended(e, runs_dir)
+    return record if record and record.status == "done" else None
+
+
+def ended(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
+    """The record of a run of exactly this experiment, finished or diverged, or None."""
+    record = _record_in(Path(runs_dir) / e.folder)
+    same = record and record.status in ("done", "diverged") and record.config_hash == e.config_hash
+    return record if same else None
+
+
+def _record_in(folder: Path) -> Record | None:
+    """The record of whatever was measured last, None where none can be read."""
     try:
-        record = read_record(Path(runs_dir) / e.folder / RECORD)
+        return read_record(folder / RECORD)
     except (OSError, ValueError):
         return None
-    return record if record.status == "done" and record.config_hash == e.config_hash else None
 
 
 def run(
@@ -99,7 +111,7 @@ def run_experiment(
         features = features_for(weights, data_dir and Path(data_dir), profile=e.profile, side=e.evaluation.side)
 
         def known() -> Record | None:
-            record = finished(e, runs_dir)
+            record = ended(e, runs_dir)
             right = record and record.data.fingerprint == fingerprint(images) and scored(record, features)
             return record if right else None
 
@@ -164,6 +176,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
     earlier = finished(e, runs_dir)
     metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == stages.fingerprint else {}
     best = earlier.best_step if earlier else trained.steps
+    before = None if stages.spent else _record_in(folder)  # of this training, which is measured again
     curve = {**(earlier.curve if earlier else {}), **curve_of(logged(folder / LOG), images.train.images[0].numel())}
     per_image: dict[str, list[float]] = {}
     if isinstance(likelihood_model, LikelihoodSystem):
@@ -203,9 +216,9 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
         best_step=best,
         seconds=round(sum(r.seconds for r in stages.results) + time.monotonic() - clock - stages.spent, 1),
         images_per_second=round(trained.steps * e.recipe.training.batch_size / max(trained.seconds, 1e-9), 1),
-        peak_memory_bytes=provenance.peak_memory_bytes(device),
+        peak_memory_bytes=max(provenance.peak_memory_bytes(device), (before and before.peak_memory_bytes) or 0),
         device=trained.device,
-        versions=provenance.versions(),
+        versions=before.versions if before else provenance.versions(),
         git=stages.git,
         started=started,
         finished=provenance.now(),

@@ -20,7 +20,7 @@ from cqlib.report.run_sets import RunSet
 def read(runs_dir: Path | str) -> list[Record]:
     """The published runs of ablations, and those below `runs_dir`, which replace published ones of the same name."""
     local, published = (load_records(folder)[0] for folder in (Path(runs_dir) / FOLDER, PUBLISHED))
-    return [*published, *local]
+    return list({record.folder: record for record in (*published, *local)}.values())
 
 
 def overview(records: list[Record]) -> str:

@@ -103,7 +103,7 @@ class Card:
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
     """One card per claim (whose id begins with `prefix`), in the order of `VERDICTS`, then of the slides. The run set
     with most seeds decides; one of the paper's recipes on the claim's data goes before all others, contributed ones
-    come after them, then those of former recipes, smoke runs last."""
+    come after them, then those of changed and of former recipes, smoke runs last."""
     claims = [claim for claim in CLAIMS if claim.id.startswith(prefix)]
     tables = dict.fromkeys(claim.table for claim in claims)
     tested = [_tested(table, runs) for runs in sets or [RunSet("local", "", 0, "", ())] for table in tables]
@@ -131,12 +131,14 @@ def corrected(results: Sequence[ClaimResult]) -> list[ClaimResult]:
 
 
 def _card(claim: Claim, by_set: Sequence[Results]) -> Card:
-    def rank(results: Results) -> tuple[bool, bool, bool, bool, int, bool]:
+    def rank(results: Results) -> tuple[bool, bool, bool, bool, bool, int, bool]:
         runs = results[0].runs
+        changed = bool(runs.changes)
         papers_own = (runs.profile, runs.data) == ("paper", claim.data)
         seeds = min(map(len, results[0].seeds))
         contributed = runs.origin == "contributed"
-        return runs.profile == "smoke", runs.former, not papers_own, contributed, -seeds, runs.origin != "local"
+        here = runs.origin == "local"
+        return runs.profile == "smoke", runs.former, changed, not papers_own, contributed, -seeds, not here
 
     tests = [tuple(result for result in results if result.label != "not run") for results in by_set]
     lacks_least = min(chain(*by_set), key=lambda result: result.missing_kind)
@@ -157,6 +159,8 @@ def _trend(small: ClaimResult, large: ClaimResult) -> str:
         return "one seed does not say whether the effect grows"
     if max(a[1], b[1]) > 0 > min(a[2], b[2]):
         return "its intervals lie on opposite sides of 0, so that the claim depends on size and training"
+    if max(a[0], b[0]) < 0:  # a contrary effect grows downwards
+        a, b = ((-effect, -high, -low) for effect, low, high in (a, b))
     low, high = difference_interval(b, a)
     if low <= 0 <= high:
         return "with size and training its effect changes by no more than these seeds can tell"

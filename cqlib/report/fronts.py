@@ -13,6 +13,7 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.trade_off import CQ, NOTHING, front
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.quantities import metric_names
+from cqlib.report import alike
 from cqlib.util.text import counted
 
 Point = tuple[float, float]
@@ -27,10 +28,10 @@ def measured(runs: Runs, row: str, profile: str, score: str) -> dict[float, dict
     return {weight: by_seed for weight, by_seed in points.items() if by_seed}
 
 
-def points_of(records: Iterable[Record], score: str) -> dict[int, Point]:
-    """Seed -> BPD and `score`, of those that have measured both."""
-    both = ((run.seed, run.metrics) for run in records if run.metrics.keys() >= {"BPD", score})
-    return {seed: (metrics["BPD"].value, metrics[score].value) for seed, metrics in both}
+def points_of(records: Sequence[Record], score: str) -> dict[int, Point]:
+    """Seed -> BPD and `score`, of the most that have measured both alike."""
+    return {run.seed: (run.metrics["BPD"].value, run.metrics[score].value)
+            for run in alike.most(records, "BPD", score)}  # fmt: skip
 
 
 def mean(points: Iterable[Point]) -> Point:

@@ -25,6 +25,7 @@ from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import duration, without_paths
 
+CONFIG = "config.json"
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&!$~])")
 """What means something in Markdown."""
 
@@ -44,13 +45,17 @@ def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
         raise UserError(f"{files[load.RECORD]} names a path of this machine: train on data below --data-dir instead")
     if folder.resolve() in {source.parent.resolve() for source in files.values()}:
         raise UsageError(f"{folder} is where the run itself lies: name another folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / load.RECORD).is_file():
+    earlier = all((folder / name).is_file() for name in (load.RECORD, CONFIG))  # a run's folder has the former alone
+    if folder.is_dir() and any(folder.iterdir()) and not earlier:
         raise UsageError(f"{folder} holds other files, and no card: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
+    for old in (*folder.glob("samples_T*"), folder / load.ENCODER):  # of the earlier card
+        if old.name not in files:
+            old.unlink(missing_ok=True)
     for name, source in files.items():
         shutil.copyfile(source, folder / name)
     config = {"model_type": type(system).__name__, "image": system.shape, "row": record.row, **record.config}
-    texts = {"config.json": json.dumps(config, indent=1) + "\n", "README.md": card(record, system, list(files))}
+    texts = {CONFIG: json.dumps(config, indent=1) + "\n", "README.md": card(record, system, list(files))}
     return [*map(folder.joinpath, files), *(write_atomic(folder / name, text) for name, text in texts.items())]
 
 
@@ -79,7 +84,7 @@ def card(record: Record, system: System, files: list[str]) -> str:
         label=label,
         images=f"{record.data.name}, {size} pixels",
         pictures=[Markup(name) for name in files if name.startswith("samples")],
-        encoder="encoder.safetensors" in files,
+        encoder=load.ENCODER in files,
         shape=", ".join(map(str, system.shape)),
         commit=commit(record, 40),
         profile=PROFILES[record.profile],

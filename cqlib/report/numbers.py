@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from cqlib.experiments.experiment import is_current
 from cqlib.experiments.paper import CLOSE, DATA_SETS, TOLERANCES, Number
 from cqlib.experiments.record import Record
+from cqlib.experiments.variants import in_words
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import metric_names
 from cqlib.report.run_sets import mean_of
@@ -24,8 +26,8 @@ class NumberVerdict(NamedTuple):
 
 def compare(number: Number, runs: Sequence[Record], temperature: float | None = None) -> NumberVerdict:
     """Compare a number of the paper with runs of its row, one record per seed, averaged over those that are comparable:
-    of profile "paper", on the paper's data at its size, scored on held-out images, with Inception features and at least
-    10,000 samples. Else the reason names what differs."""
+    of today's recipe under profile "paper", on the paper's data at its size, scored on held-out images, with Inception
+    features and at least 10,000 samples. Else the reason names what differs."""
     if number.value is None:
         return NumberVerdict("not comparable", "the slides print no number here")
     done = [record for record in runs if record.status == "done"]
@@ -63,6 +65,10 @@ def _differences(number: Number, record: Record, name: str) -> Iterator[str]:
         yield f"training set ({n_train:,} images, not {paper.n_train:,})"
     if record.profile != PROFILE:
         yield f"profile ({record.profile}, not {PROFILE})"
+    if record.changes:
+        yield f"recipe ({in_words(record.changes)})"
+    elif not is_current(record):
+        yield "recipe (a former one)"
     if name not in record.metrics:
         yield "features (lite0, not Inception)"
         return

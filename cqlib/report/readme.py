@@ -122,7 +122,7 @@ def verdicts_of(parts: Mapping[str, Sequence[str]]) -> str:
 
 
 def fullest(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
-    """The published run set with the most rows of a table; of equals that of `quick`, else that of most records."""
+    """The published run set with the most rows of a table; of equals that of `quick`."""
     return places(sets, [row.id for row in which.rows], "quick")[0][0]
 
 

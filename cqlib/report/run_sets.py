@@ -18,6 +18,7 @@ from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.quantities import decimal, digits
 from cqlib.recipe import Evaluation
+from cqlib.report import alike
 from cqlib.report.fronts import hypervolumes
 from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths
@@ -107,9 +108,14 @@ class RunSet:
         return list(dict.fromkeys(name for row in self.rows for name in self.metrics_of(row)))
 
     def mean(self, row: str, metric: str) -> Mean | None:
-        """The metric's mean over the row's finished runs; None where none has measured it."""
-        measured = [run.metrics[metric] for run in self.done(row) if metric in run.metrics]
-        return mean_of(measured) if measured else None
+        """The metric's mean over the row's finished runs, the most that measured it alike; None where none has."""
+        measured = alike.most(self.done(row), metric)
+        return mean_of([run.metrics[metric] for run in measured]) if measured else None
+
+    def left_out(self, row: str, metric: str) -> list[int]:
+        """The seeds that `mean` leaves out, as they measured the metric otherwise or in another precision."""
+        measured = alike.most(self.done(row), metric)
+        return [run.seed for run in self.done(row) if metric in run.metrics and run not in measured]
 
     def real_images(self, name: str) -> Metric | None:
         """What real images got, the same in all runs, by the name of a score and `Quantity.real`; None if unknown."""

@@ -18,6 +18,7 @@ from cqlib.metrics.quantities import (
 from cqlib.report.numbers import NUMBER_LABELS, NumberVerdict, compare
 from cqlib.report.run_sets import ORIGINS, Cell, RunSet
 from cqlib.report.verdicts import ClaimResult
+from cqlib.util.text import named
 
 PUBLISHED_DATA = {
     "npz:cifar10-first-3500": (
@@ -108,7 +109,7 @@ def view(
 
 def missing(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool) -> tuple[tuple[str, str], ...]:
     """The rows not trained here (or published, if `alone`) with the command for each, or with one for all."""
-    here = [runs for runs in sets if alone or runs.origin == "local"]
+    here = [runs for runs in sets if (alone or runs.origin == "local") and not runs.changes]
     absent = {row.id: label_of(row.id) for row in table.rows if not any(runs.records_of(row.id) for runs in here)}
     if len(absent) == len(table.rows):
         absent = {table.id: "all of them"}
@@ -243,3 +244,11 @@ def notes(rows: Sequence[paper.Row], runs: RunSet) -> Iterator[str]:
         labels = dict.fromkeys(label for of_metric in metrics.values() for label in of_metric)
         where = "" if alone and verdict.label not in COMPARABLE else f" ({', '.join(labels)})"
         yield f"{runs.title}: {', '.join(metrics)}{where} {verdict.label}: {verdict.reason}."
+    for row in rows:
+        left_out: dict[tuple[int, ...], list[str]] = {}
+        for metric in runs.metrics_of(row.id):
+            left_out.setdefault(tuple(runs.left_out(row.id, metric)), []).append(metric)
+        for seeds, names in left_out.items():
+            if seeds:
+                without = f"without {named('seed', seeds)}, measured otherwise or in another precision"
+                yield f"{runs.title}: {', '.join(names)} of {row.label}: {without}."

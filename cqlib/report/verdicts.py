@@ -12,6 +12,7 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
 from cqlib.metrics.metric import GROUP
 from cqlib.metrics.quantities import QUANTITIES, metric_names
+from cqlib.report import alike
 from cqlib.report.inference import LEVEL, Welch, bootstrap_interval
 from cqlib.report.run_sets import ORIGINS, RunSet
 from cqlib.util.text import counted, named, signed
@@ -220,26 +221,14 @@ def _comparable(claim: Claim, runs: RunSet, names: Sequence[str]) -> tuple[str, 
     best: tuple[str, Sides] = "", ([], [])
     for name in names:
         a, b = ([run for run in runs.done(row) if name in run.metrics] for row in (claim.row_a, claim.row_b))
-        for kind in dict.fromkeys((_measured(run, name), _precision(run)) for run in (*a, *b)):
-            alike = _alike(a, name, *kind), _alike(b, name, *kind)
-            best = max(best, (name, alike), key=lambda found: (min(map(len, found[1])), sum(map(len, found[1]))))
+        for kind in dict.fromkeys((alike.measured(run, name), alike.precision(run)) for run in (*a, *b)):
+            both = _alike(a, name, *kind), _alike(b, name, *kind)
+            best = max(best, (name, both), key=lambda found: (min(map(len, found[1])), sum(map(len, found[1]))))
     return best if all(best[1]) else ("", ([], []))
 
 
 def _alike(side: Sequence[Record], name: str, measured: tuple[str, int, str], precision: str) -> list[Record]:
-    return [run for run in side if _measured(run, name) == measured and _precision(run) in (precision, "")]
-
-
-def _measured(run: Record, name: str) -> tuple[str, int, str]:
-    """On which images and how; whatever the kind of a BPD is (exact, bound)."""
-    metric = run.metrics[name]
-    return run.data.split, metric.n, "" if name == "BPD" else metric.protocol
-
-
-def _precision(run: Record) -> str:
-    """Of the device, where the recipe leaves it to that; else empty."""
-    training = run.config.get("recipe", {}).get("training", {})
-    return run.device.rpartition(", ")[2] if training.get("autocast", "auto") == "auto" else ""
+    return [run for run in side if alike.measured(run, name) == measured and alike.precision(run) in (precision, "")]
 
 
 def _left_out(claim: Claim, runs: RunSet, sides: Sides) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import fake_records
@@ -256,12 +257,16 @@ def test_all_records_are_one_table(tmp_path, monkeypatch, capsys):
     made = [fake_records.record("table1/vae"), fake_records.record("table1/gan", 3, status="diverged")]
     write_record(made[0], tmp_path / "runs" / "one", "record.json")
     write_record(made[1], tmp_path / "published" / "records", "two.json")
+    monkeypatch.setattr("cqlib.experiments.ablations.PUBLISHED", tmp_path / "published" / "ablations")
+    for folder, seed in ((tmp_path / "runs", 100), (tmp_path / "published", 101)):
+        write_record(replace(made[0], seed=seed), folder / "ablations")
     arguments = ("export", "--csv", str(tmp_path / "all.csv"), "--from", str(tmp_path / "runs"))
     assert cli.main(arguments) == 0 and capsys.readouterr().out.startswith(f"{tmp_path / 'all.csv'}: ")
     with open(tmp_path / "all.csv", newline="") as file:
         lines = list(csv.DictReader(file))
+    assert {(line["from"], line["seed"]) for line in lines} >= {("here", "100"), ("published", "101")}
     for place, record in zip(("here", "published"), made, strict=True):
-        mine = {line["metric"]: line for line in lines if line["from"] == place}
+        mine = {line["metric"]: line for line in lines if line["from"] == place and len(line["seed"]) == 1}
         assert mine.keys() == record.metrics.keys()
         for name, metric in record.metrics.items():
             line = mine[name]

@@ -11,6 +11,7 @@ import torch
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import (
     ENCODER,
+    WEIGHTS,
     fetch_published,
     find_model,
     load_system,
@@ -34,6 +35,20 @@ def test_a_local_run_comes_first(tmp_path):
     e = experiment("table1/cq-f", "quick", None, 0)
     assert fetch_published(e, tmp_path)
     assert find_model(experiment("table1/cq-f"), tmp_path).origin == "local"
+
+
+def test_what_a_cut_fetch_left_out_is_fetched(tmp_path):
+    """Else the encoder round a GAN would be trained anew, and its BPD not that of the published weights."""
+    e = experiment("table1/gan")
+    assert fetch_published(e, tmp_path)
+    encoder = tmp_path / e.folder / ENCODER
+    whole = encoder.read_bytes()
+    encoder.unlink()
+    assert fetch_published(e, tmp_path) and encoder.read_bytes() == whole
+    assert not fetch_published(e, tmp_path)
+    encoder.unlink()
+    (tmp_path / e.folder / WEIGHTS).write_bytes(b"of another run")
+    assert not fetch_published(e, tmp_path) and not encoder.exists()
 
 
 def test_a_published_encoder_takes_the_generator_that_it_was_trained_for(tmp_path):

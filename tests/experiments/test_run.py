@@ -187,7 +187,10 @@ def test_what_was_made_from_uncommitted_code_is_not_published(finished, tmp_path
     clean = replace(record, git=replace(record.git, dirty=False))
     write_record(clean, tmp_path)
     write_record(replace(clean, status="stopped", seed=1), tmp_path)
-    assert publish.publishable(tmp_path) == [clean]
+    trial = replace(clean, changes={"training.steps": 7}, git=replace(clean.git, dirty=True))
+    write_record(trial, tmp_path, "trial.json")  # stays with who made it, whatever its code
+    assert publish.publishable(tmp_path, publish.of_tables) == [clean]
+    (tmp_path / "trial.json").unlink()
     for dirty in (True, None):
         write_record(replace(record, git=replace(record.git, dirty=dirty)), tmp_path)
         with pytest.raises(UserError, match="uncommitted"):
@@ -203,13 +206,26 @@ def test_what_was_made_from_uncommitted_code_is_not_published(finished, tmp_path
         publish.publishable(tmp_path)
 
 
+def test_a_damaged_published_record_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "PUBLISHED", tmp_path)
+    for folder in ("records", "samples/its"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "records" / "its.json").write_text("{")
+    with pytest.raises(UserError, match=r"its\.json: Invalid JSON"):
+        publish.publish(tmp_path / "runs")
+    assert (tmp_path / "samples" / "its").is_dir()
+
+
 def test_another_evaluation_does_not_train_again(finished, monkeypatch):
     runs, record, _ = finished
     monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained again"))
     monkeypatch.setitem(EVALUATION, "smoke", replace(EVALUATION["smoke"], bpd_images=8))
+    facts = {"versions": {"torch": "of the training"}, "peak_memory_bytes": 10**15}
+    write_record(replace(record, **facts), runs / record.folder, "record.json")
     again = run.run(**ROW, runs_dir=runs)
     assert again.metrics["BPD"].n == 8 and again.config_hash != record.config_hash
     assert again.metrics["FD-lite0@T1"] == record.metrics["FD-lite0@T1"]  # the same weights
+    assert again.versions == {"torch": "of the training"} and again.peak_memory_bytes == 10**15
 
 
 def with_steps(monkeypatch, steps):
@@ -416,4 +432,7 @@ def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
         return replace(result, status="diverged") if name == "encoder" else result
 
     monkeypatch.setattr(stages, "train", diverging)
-    assert run.run(**ROW, runs_dir=tmp_path).status == "diverged"
+    record = run.run(**ROW, runs_dir=tmp_path)
+    assert record.status == "diverged" and run.finished(experiment("table1/gan", "smoke"), tmp_path) is None
+    monkeypatch.setattr(run, "_run", lambda *a: pytest.fail("measured again"))
+    assert run.run(**ROW, runs_dir=tmp_path) == record

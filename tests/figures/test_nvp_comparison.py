@@ -14,6 +14,7 @@ from todays import of_today
 from cqlib.data.grids import grid, grid_png, unscaled
 from cqlib.data.published import missing_files
 from cqlib.data.sets import ENTRIES
+from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import DataInfo
 from cqlib.experiments.rows import training_command
 from cqlib.experiments.selection import Selection
@@ -138,3 +139,5 @@ def test_files_are_looked_for_and_nothing_is_fetched(tmp_path):
     (tmp_path / "stl10_binary").mkdir()
     assert missing_files("stl10", tmp_path) is None and missing_files("stl10", tmp_path / "nowhere") is ENTRIES["stl10"]
     assert training_command("table4", "quick") == "./run_all.sh --only table4"
+    assert training_command("table1", "quick", "folder:my cats") == "./run_all.sh --only table1 --data 'folder:my cats'"
+    assert "--data 'folder:my cats' --seed 0" in replace(experiment("table1/vae"), data="folder:my cats").command

@@ -94,6 +94,8 @@ def test_which_run_set_decides():
     papers = side(6.0, 2, data="cifar10", profile="paper")
     assert card_of(F_BPD, [*papers, *side(4.0, 5)]).verdict == "does not hold"
     assert card_of(F_BPD, [*side(6.0, 5, profile="smoke"), *side(4.0, 1)]).verdict == "seen once, as claimed"
+    short = [of_today(replace(run, changes={STEPS: 100})) for run in side(6.0, 5)]  # a set of its own
+    assert card_of(F_BPD, [*short, *side(4.0, 2)]).words == "holds" and card_of(F_BPD, short).words == "does not hold"
     more = [record("table1/vae", seed, data="npz:mine", BPD=5.0) for seed in (2, 3, 4)]
     card = card_of(F_BPD, [*side(4.0, 2, data="npz:mine"), *more, *side(4.0, 3)])  # the row with fewer seeds counts
     assert [len(results[0].seeds[0]) for results in card.tests] == [3, 2]
@@ -179,6 +181,8 @@ def test_growth_says_at_which_sizes_a_claim_holds_and_how_its_effect_changes():
     assert "), holds at 32×32 (study, +1.00 bpd [" in text
     assert text.endswith("its effect grows with size and training.")
     assert "its effect shrinks" in growth([4.0, 4.01], [4.5, 4.51])
+    assert "its effect shrinks" in growth([6.0, 6.01], [5.5, 5.51])  # contrary ones, −1.00 and −0.50 bpd
+    assert "its effect grows" in growth([5.5, 5.51], [6.0, 6.01])
     assert "by no more than these seeds can tell" in growth([4.5, 4.51], [4.49, 4.51])
     assert "opposite sides of 0" in growth([4.5, 4.51], [5.5, 5.51]) and "opposite" in growth([5.5, 5.51], [4.5, 4.51])
     assert "one seed does not say" in growth([4.5, 4.51], [4.0])

@@ -2,6 +2,7 @@
 that came from a record."""
 
 import json
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -47,8 +48,11 @@ def test_a_run_comes_back_from_its_folder(tmp_path, capsys):
     with pytest.raises(UsageError, match="leave out seed"):
         cqlib.load(str(tmp_path / "card"), seed=3)
     own = tmp_path / "runs" / e.folder
-    with pytest.raises(UsageError, match="name another folder"):
-        model_card.write(e, tmp_path / "runs", own)
+    another = tmp_path / "runs" / "another seed's run"
+    shutil.copytree(own, another)
+    for folder in (own, another):
+        with pytest.raises(UsageError, match="name another folder"):
+            model_card.write(e, tmp_path / "runs", folder)
     (own / "record.json").unlink()
     with pytest.raises(UserError, match="has not been measured: "):
         model_card.write(e, tmp_path / "runs", tmp_path / "another")
@@ -87,6 +91,10 @@ def test_a_folder_with_files_of_ones_own_is_left_alone(tmp_path):
 def test_a_gan_has_its_encoder_and_weights_without_a_record_have_no_card(tmp_path):
     names = {path.name for path in model_card.write(experiment("table1/gan"), tmp_path, tmp_path / "card")}
     assert "encoder.safetensors" in names
+    (tmp_path / "card" / "samples_T1.png").touch()  # of a run that a card was written of before
+    names = {path.name for path in model_card.write(experiment("table1/vae"), tmp_path, tmp_path / "card")}
+    assert names == {path.name for path in (tmp_path / "card").iterdir()}
+    assert "samples_T1.webp" in names and "encoder.safetensors" not in names
     e = experiment("table1/vae", "smoke")
     stored = {"training_hash": e.training_hash, "data": "", "git": {}, "status": "done", "steps": 1, "seconds": 1.0,
               "skipped": 0, "notes": [], "weights": dict(build(e.recipe.system).state_dict())}  # fmt: skip

@@ -64,6 +64,8 @@ def test_comparable_seeds_are_averaged_and_others_left_out():
         ({"data": DataInfo("cifar10", "train", "f", (3, 32, 32))}, "protocol (measured on the train split"),
         ({"profile": "study"}, "profile (study"),
         ({"config": {"n_train": 4000}}, "training set (4,000 images"),
+        ({"changes": {"training.steps": 1000}}, "recipe (steps: 1,000"),
+        ({"config_hash": "former"}, "recipe (a former one"),
         ({"metrics": {"FID@T1": Metric(28.0, None, 5000, "p")}}, "protocol (5,000 samples"),
         ({"metrics": {"FID@T1": Metric(28.0, None, 10_000, f"FID: {UNKNOWN_WEIGHTS}")}}, "features (unknown weights"),
         ({"metrics": {"FD-lite0@T1": Metric(28.0, None, 10_000, "p")}}, "features (lite0"),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from fake_records import DEVICE, record, records
+from todays import of_today
 
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
@@ -33,6 +34,24 @@ def test_means_are_over_finished_seeds_and_the_spread_is_that_of_a_sample():
     assert runs_of.cell("table1/gan", "FID@T1") == Cell("—") and runs_of.mean("table1/vae", "BPD") is None
     assert mean_of([Metric(4.0, None, 1, "p")]).std is None
     assert [run.seed for run in runs_of.records_of("table2/gan")] == [0, 1, 2, 3] and len(runs_of.finished) == 3
+
+
+@pytest.mark.parametrize("other", [
+    lambda run: replace(run, device=run.device.replace("fp32", "bf16 convolutions")),
+    lambda run: replace(run, metrics=run.metrics | {"BPD": replace(run.metrics["BPD"], n=10)}),
+    lambda run: replace(run, metrics=run.metrics | {n: replace(m, protocol="on unknown weights")
+                                                    for n, m in run.metrics.items() if n == "FD-lite0@T1"}),
+], ids=["precision", "n", "protocol"])  # fmt: skip
+def test_a_mean_is_of_seeds_that_were_measured_alike_and_the_others_are_named(other):
+    runs = [replace(record("table1/vae", seed), device="CPU X, 1 thread, fp32") for seed in range(3)]
+    (runs_of,) = run_sets([other(runs[0]), *runs[1:]], [])
+    left_out = [name for name in runs_of.metrics if runs_of.left_out("table1/vae", name)]
+    assert left_out and ({"BPD", "FD-lite0@T1"} & {*left_out} != set())
+    for name in left_out:
+        assert runs_of.left_out("table1/vae", name) == [0]
+        assert runs_of.mean("table1/vae", name) == mean_of([run.metrics[name] for run in runs[1:]])
+    (note,) = [note for note in tables.notes(paper.TABLE1.rows, runs_of) if "without seed 0" in note]
+    assert f"{', '.join(left_out)} of VAE: without seed 0, measured otherwise" in note
 
 
 def test_run_sets_are_of_one_origin_one_version_of_the_images_and_one_way_to_score():
@@ -207,6 +226,9 @@ def test_rows_that_were_not_trained_here_have_a_command_each():
     assert dict(tables.missing(paper.TABLE2, sets, "study", alone=False))["CQF + Residual"] == (
         "./run_all.sh --profile study --only table2/cqf-residual")  # fmt: skip
     assert "GAN" not in dict(tables.missing(paper.TABLE2, sets, "study", alone=False))  # Table 1's
+    changed = run_sets([replace(record("table1/gan"), changes={"training.steps": 100})], [])
+    assert tables.missing(paper.TABLE1, changed, "quick", alone=False)[0][1].endswith("--only table1")
+    assert "GAN" in facts.missing_rows(changed)
     assert tables.missing(paper.TABLE1, sets, "quick", alone=True) == ()
     ((_, command),) = tables.missing(paper.TABLE1, run_sets([], records(1)), "quick", alone=False)
     assert command == "./run_all.sh --profile quick --only table1"
@@ -303,7 +325,8 @@ def shortfalls(sets) -> str:
 def test_a_run_that_tells_nothing_of_the_papers_numbers_does_not_silence_what_is_missing(run):
     missing = shortfalls(run_sets([run], []))
     assert "--data-dir DIR --only table1 takes about 6 hours" in missing and "--only all" in missing
-    told = replace(run, status="done", data=replace(run.data, name="cifar10", shape=(10_000, 3, 32, 32)), config={})
+    data = replace(run.data, name="cifar10", shape=(10_000, 3, 32, 32))
+    told = of_today(replace(run, status="done", data=data, config={}))
     told.metrics["BPD"] = replace(told.metrics["BPD"], n=10_000)
     assert "own numbers" not in shortfalls(run_sets([told], []))
 

@@ -11,8 +11,9 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import read_record, write_record
 from cqlib.experiments.run import run
 from cqlib.report import publish
-from cqlib.report.verify import Held, allowed
+from cqlib.report.verify import Check, Held, allowed
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
+from cqlib.util.errors import StoppedEarly
 
 pytestmark = pytest.mark.slow  # weights are loaded and measured
 
@@ -154,3 +155,19 @@ def test_the_tolerance():
     assert {allowed(name, 1.0) for name in ("FD-lite0-floor", "IS-lite0@T1", "seconds", "BPD-IW-gain")} == {None}
     assert Held("BPD", 5.0, 4.991, 0.01).passed and not Held("BPD", 5.0, 5.011, 0.01).passed
     assert not Held("BPD", 5.0, float("nan"), 0.01).passed
+
+
+def test_a_receipt_of_what_was_stopped_is_not_one_of_all(tmp_path, monkeypatch, capsys):
+    passed = iter([Check("a", {}, (Held("BPD", 4.0, 4.0, 0.01),), "", 1.0)])
+
+    def stopped_in_the_second(*a, **k):
+        if check := next(passed, None):
+            return check
+        raise StoppedEarly("SIGINT")
+
+    monkeypatch.setattr("cqlib.report.verify.verify", stopped_in_the_second)
+    with pytest.raises(SystemExit):
+        cli.main(["verify", "--json", str(tmp_path / "receipt.json")])
+    assert "receipt.json has what was measured: run it again" in capsys.readouterr().err
+    receipt = json.loads((tmp_path / "receipt.json").read_text())
+    assert not receipt["passed"] and receipt["of"] > len(receipt["runs"]) == 1 and receipt["runs"][0]["passed"]

@@ -1,0 +1,25 @@
+"""Which runs may be averaged and compared: those that measured a score on the same images, by one protocol and in one
+precision."""
+
+from collections.abc import Sequence
+
+from cqlib.experiments.record import Record
+
+
+def measured(run: Record, name: str) -> tuple[str, int, str]:
+    """On which images, how many, and how; whatever the kind of a BPD is (exact, bound)."""
+    metric = run.metrics[name]
+    return run.data.split, metric.n, "" if name == "BPD" else metric.protocol
+
+
+def precision(run: Record) -> str:
+    """Of the device, where the recipe leaves it to that; else empty."""
+    training = run.config.get("recipe", {}).get("training", {})
+    return run.device.rpartition(", ")[2] if training.get("autocast", "auto") == "auto" else ""
+
+
+def most(runs: Sequence[Record], *names: str) -> list[Record]:
+    """Those of one row's runs that have metrics `names` and measured all of them alike: of such, the most."""
+    have = [run for run in runs if run.metrics.keys() >= {*names}]
+    kinds = [([measured(run, name) for name in names], precision(run)) for run in have]
+    return [run for run, kind in zip(have, kinds, strict=True) if kind == max(kinds, key=kinds.count)]
