@@ -1,15 +1,24 @@
 """Which runs may be averaged and compared: those that measured a score on the same images, by one protocol and in one
 precision."""
 
+import re
 from collections.abc import Sequence
 
 from cqlib.experiments.record import Record
+from cqlib.metrics.metric import Metric
+
+BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]*\)")
+
+
+def protocol(metric: Metric) -> str:
+    """How it was measured, without what a seed's best step was."""
+    return BEST_STEP.sub("the best of the kept steps, chosen on training images", metric.protocol)
 
 
 def measured(run: Record, name: str) -> tuple[str, int, str]:
     """On which images, how many, and how; whatever the kind of a BPD is (exact, bound)."""
     metric = run.metrics[name]
-    return run.data.split, metric.n, "" if name == "BPD" else metric.protocol
+    return run.data.split, metric.n, "" if name == "BPD" else protocol(metric)
 
 
 def precision(run: Record) -> str:

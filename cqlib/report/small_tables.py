@@ -14,9 +14,9 @@ from cqlib.experiments.rows import short_label
 from cqlib.metrics.protocols import PROTOCOLS, split_name
 from cqlib.metrics.quantities import FEATURES
 from cqlib.models.adversarial import AdversarialSystem, CriticConfig
+from cqlib.report import alike
 from cqlib.report.run_sets import RunSet, most_common
 
-BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]*\)")
 COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
 """A number of images in the words of a protocol: n = 250, n_real = n_fake = 1000, subsets of 500."""
 ANY = "\0"
@@ -81,7 +81,7 @@ def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     merged: dict[str, tuple[dict[str, None], list[list[int]]]] = {}
     for run in (run for runs in sets for run in runs.records):
         for name, metric in run.metrics.items():
-            text = BEST_STEP.sub("the best of the kept steps, chosen on training images", metric.protocol)
+            text = alike.protocol(metric)
             metrics, counts = merged.setdefault(COUNT.sub(ANY, text), ({}, []))
             metrics[name] = None
             counts.append([int(count) for count in COUNT.findall(text)])

@@ -54,6 +54,15 @@ def test_a_mean_is_of_seeds_that_were_measured_alike_and_the_others_are_named(ot
     assert f"{', '.join(left_out)} of VAE: without seed 0, measured otherwise" in note
 
 
+def test_the_best_step_of_each_seed_does_not_tell_them_apart():
+    runs = [record("table1/gan", seed) for seed in range(3)]
+    for run in runs:
+        best = f"step {100 + run.seed} of 400, chosen on training images (100: 9.{run.seed}, 400: 7.0); FD: n = 500"
+        run.metrics["FD-lite0-best@T1"] = Metric(9.0, None, 500, best)
+    (runs_of,) = run_sets(runs, [])
+    assert runs_of.mean("table1/gan", "FD-lite0-best@T1").n == 3
+
+
 def test_run_sets_are_of_one_origin_one_version_of_the_images_and_one_way_to_score():
     """Either may have changed between two seeds; one run found twice counts once."""
     before, after = record("table1/vae", 0), record("table1/vae", 1)
