@@ -25,8 +25,9 @@ Deviations:
   code's. With 1e-8 G's saturating loss would take far larger steps.
 - The paper's row without labels (6.86) had historical averaging, with an unpublished weight: left out.
 - Sizes other than 32: stages of the nets are added or left out; the critic has two at least.
-- Below `paper` G descends once a step, and both nets at a rate of 1e-3. Without labels it descends -E_G[ln D(x)] there:
-  soon the critic tells all apart, and ln(1 - D(x)) has no slope left (docs/tuning.md).
+- Below `paper` G descends once a step, and both nets at a rate of 1e-3. Without labels G descends -E_G[ln D(x)] there,
+  and D's target for real images is 0.9, the paper's one-sided label smoothing: else D soon tells all apart for good
+  (docs/tuning.md).
 """
 
 from dataclasses import dataclass, replace
@@ -256,6 +257,6 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     critic = (finest, *[2 * finest] * max(1, count - 3))  # one does not do: docs/tuning.md
     config = ImprovedGANConfig(size, widths, critic, ROWS[row], latent=100)
     if profile != "paper" and not config.labels:
-        config = replace(config, generator_loss="non-saturating")
+        config = replace(config, generator_loss="non-saturating", real_target=0.9)
     # In so few steps a critic with noise and dropout does not keep up with three updates of G.
     return gan_recipe(config, paper, profile, quick=2000, study=3000, n_generator=1, learning_rate=1e-3)
