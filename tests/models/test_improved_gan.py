@@ -69,7 +69,7 @@ def test_labels_reach_the_critic_where_there_are_some():
 
 
 def test_without_labels_there_is_one_class_and_a_gan():
-    model, x = system(UNLABELLED), images(6)
+    model, x = system(UNLABELLED, real_target=1.0), images(6)
     assert not model.uses_labels and system(LABELLED).uses_labels
     seen = []
     model.critic.register_forward_hook(lambda module, inputs, output: seen.append(output))
