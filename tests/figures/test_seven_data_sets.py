@@ -8,6 +8,7 @@ import numpy as np
 from fake_records import draw_samples, record, records
 from notebook_cells import by_name, soup
 from PIL import Image
+from todays import of_today
 
 from cqlib.cli import options
 from cqlib.cli import run_all as suite
@@ -103,7 +104,7 @@ def test_beside_runs_a_missing_cell_is_of_their_profile_and_size_and_no_path_is_
     table = groups(seven_data_sets.joint(sets, shown, "quick", tmp_path))
     text = table["npz:a$x_$b.npz"]
     assert "32×32, study, former recipes CQ-F" in text  # no file of that name is here and "16×16" not in text
-    assert "./run_all.sh --profile study --only table3/cqf-2-scales --data npz:PATH/a$x_$b.npz" in text
+    assert "./run_all.sh --profile study --only table3/cqf-2-scales --data 'npz:PATH/a$x_$b.npz'" in text
     draw_samples([sets[0].records[0]], tmp_path)
     here = [replace(sets[0], origin="local")]
     for page in (seven_data_sets.glance(sets, shown, tmp_path), seven_data_sets.grids(here, tmp_path)):
@@ -131,7 +132,7 @@ def test_a_verdict_stands_where_the_paper_has_a_number(published, tmp_path):
     its = paper.number("table3/cqf-2-scales", "stl10", "bpd").value
     metrics = {"BPD": Metric(its + 0.01, 0.01, 8000, "ELBO")}
     info = DataInfo("stl10", "test", "0" * 16, (8000, 3, 48, 48))
-    done = replace(record("table3/cqf-2-scales", profile="paper"), data=info, metrics=metrics)
+    done = of_today(replace(record("table3/cqf-2-scales", profile="paper"), data=info, metrics=metrics))
     published(done, record("table3/cqf-2-scales"))
     _, sets, shown = read(tmp_path)
     table = groups(seven_data_sets.joint(sets, shown, "paper", tmp_path))
