@@ -182,14 +182,9 @@ def _logs(opts: Options) -> Path:
 
 
 def collect_records(runs_dir: Path, out: Path) -> None:
-    """Copy every record of the runs folder to `out`/records, beside the report, for whoever gets it; none that is gone
-    stays."""
-    files = {f"{file.parent.name}.json": file for file in runs_dir.glob("*/record.json") if file.is_file()}
-    for old in (out / "records").glob("*.json"):
-        if old.name not in files:
-            old.unlink()
-    for name, file in files.items():
-        write_atomic(out / "records" / name, file.read_bytes())
+    """Copy every record of the runs folder to `out`/records, beside the report, for whoever gets it."""
+    for file in filter(Path.is_file, runs_dir.glob("*/record.json")):
+        write_atomic(out / "records" / f"{file.parent.name}.json", file.read_bytes())
 
 
 def _files_read(experiments: Sequence[Experiment], opts: Options) -> list[Path]:

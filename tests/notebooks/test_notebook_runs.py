@@ -113,6 +113,22 @@ def test_sigterm_reaches_the_kernel_and_leaves_no_half_file(job):
     assert (runs / "saved").exists() and not waiting.target.exists() and not waiting.page.exists()
 
 
+def test_a_record_that_comes_while_it_runs_makes_it_run_again(job, monkeypatch):
+    """It may have been read before: what has not been seen does not count as shown."""
+    real = notebooks._papermill
+
+    def meanwhile(job, running):
+        real(job, running)
+        (job.records[0] / "one" / "record.json").write_text('{"seed": 1}')
+
+    monkeypatch.setattr(notebooks, "_papermill", meanwhile)
+    notebooks.execute(job)
+    assert job.target.is_file() and not job.done()
+    monkeypatch.setattr(notebooks, "_papermill", real)
+    notebooks.execute(job)
+    assert job.done()
+
+
 def test_unknown_parameters_and_bad_files_are_refused(job, tmp_path):
     with pytest.raises(UserError, match=r"figure_x.ipynb has no parameter 'profil'"):
         notebooks.execute(replace(job, parameters={"profil": "smoke"}))

@@ -143,18 +143,6 @@ def test_pipes_and_devices_are_not_read(place):
     suite.collect_records(place.runs, place.out)
 
 
-def test_a_record_that_is_gone_does_not_stay_beside_the_report(place):
-    record = place.runs / "table1_vae--photos10--quick--0" / "record.json"
-    record.parent.mkdir(exist_ok=True)
-    record.write_text("{}")
-    suite.collect_records(place.runs, place.out)
-    copy = place.out / "records" / f"{record.parent.name}.json"
-    assert copy.read_text() == "{}"
-    record.unlink()
-    suite.collect_records(place.runs, place.out)
-    assert not copy.exists()
-
-
 def test_an_archive_larger_than_memory_is_not_unpacked(place, monkeypatch):
     with zipfile.ZipFile(place.root / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images.npy", bytes(10**7))
