@@ -98,7 +98,12 @@ def batch_times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, b
 def needs(data: str, profile: str, only: str, data_dir: Path | str | None) -> tuple[str, str]:
     """What it takes to train `only` on a data set: its files, and the command."""
     entry = missing_files(data, data_dir)
-    files = f"{entry.sources}; {entry.how}." if entry else "Its files are here."
+    if entry:
+        files = f"{entry.sources}; {entry.how}."
+    elif data.startswith(("npz:", "folder:")):
+        files = "It is made of one's own files: docs/data.md."
+    else:
+        files = "Its files are here."
     return files, training_command(only, profile, "" if data == DEVELOPMENT_DATA else data)
 
 

@@ -14,8 +14,8 @@ Deviations (and those of `coverage_quality.py` and `nets/hierarchical.py`):
   convolutions of encoder and critic, remembered with 16 channels, have as many as what follows.
 - `residual` 0.1 is the reference's, for twenty blocks; below `paper`, with few blocks, it is 1 (docs/tuning.md).
 - Two blocks per resolution (`smoke`: one): with one, opposite corners of the image share no noise.
-- The critic has as many parameters under `quick` as Table 1's, within 5 %; two thirds under `study` and three quarters
-  under `paper`, where as many would take 2.5 times its multiplications.
+- The critic has as many parameters under `quick` as Table 1's, within 5 %; at 32x32 two thirds under `study` and three
+  quarters under `paper`, where as many would take 2.5 and 2.1 times its multiplications; at 64x64 under a third.
 - The larger discriminator is one block per resolution deeper, and under `paper` a quarter wider; nothing else changes.
 - Free bits are off (`free_bits` 0): whether the authors kept them is not known.
 - IAF has no KL in closed form: its KL is one draw's ln q - ln p.

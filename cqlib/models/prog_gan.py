@@ -260,7 +260,7 @@ NETS = {"smoke": (64, 16), "quick": (256, 64), "study": (512, 128), "paper": (40
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    # fp32 as the authors' code: scores and their gradients are hundreds of times those of other critics
+    # `paper` in fp32, as the authors' code: scores and their gradients are hundreds of times those of other critics
     steps = 1000 * ProgGANConfig.total_kimg // 16
     paper = TrainingConfig(steps, 16, betas=(0.0, 0.99), flips=False, autocast="off", log_every=200)
     base, most = NETS[profile]

@@ -164,7 +164,9 @@ def _trend(small: ClaimResult, large: ClaimResult) -> str:
     low, high = difference_interval(b, a)
     if low <= 0 <= high:
         return "with size and training its effect changes by no more than these seeds can tell"
-    return f"its effect {'grows' if low > 0 else 'shrinks'} with size and training"
+    as_far = ", as far as scores of images magnified to two sides compare"
+    at_two_sides = small.temperature is not None and small.runs.sides != large.runs.sides
+    return f"its effect {'grows' if low > 0 else 'shrinks'} with size and training" + as_far * at_two_sides
 
 
 class Matrix(NamedTuple):

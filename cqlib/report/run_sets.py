@@ -107,6 +107,12 @@ class RunSet:
         """The names of all metrics that finished runs of any row have measured."""
         return list(dict.fromkeys(name for row in self.rows for name in self.metrics_of(row)))
 
+    @property
+    def sides(self) -> list[int]:
+        """The sides to which images are magnified before lite0 scores them, in pixels."""
+        scored = (run for run in self.records if "FD-lite0@T1" in run.metrics)
+        return sorted({run.config.get("evaluation", {}).get("side", Evaluation.side) for run in scored})
+
     def mean(self, row: str, metric: str) -> Mean | None:
         """The metric's mean over the row's finished runs, the most that measured it alike; None where none has."""
         measured = alike.most(self.done(row), metric)

@@ -92,6 +92,7 @@ def test_a_cell_that_was_not_run_says_what_it_needs(published, tmp_path):
     missing = "not run. Its files are here. ./run_all.sh --only table3/cqf-2-scales"
     assert missing in photos and "All three" not in photos
     assert table["tiny-imagenet"].endswith("./run_all.sh --profile study --only table4 --data tiny-imagenet")
+    assert "docs/data.md" in show.needs("npz:mine.npz", "study", "table1/cq", tmp_path)[0]
     notes = soup(seven_data_sets.joint(sets, shown, "quick", tmp_path)).find(class_="notes").get_text()
     assert "LSUN tower and church are inferred" in notes
     assert "inferred" not in seven_data_sets.joint(sets, ("photos10",), "quick").data

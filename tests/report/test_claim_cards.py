@@ -197,6 +197,22 @@ def test_growth_of_a_score_names_its_temperature():
     assert text.startswith("photos10, T = 0: seen once, as claimed at 16×16 (quick, +10.0 %)")
 
 
+def test_growth_of_a_score_says_that_images_are_magnified_to_two_sides():
+    def scored(row, fd, side, **more):
+        config = {"evaluation": {"side": side}}
+        return [record(row, seed, FD=fd + seed, config=config, **more) for seed in range(3)]
+
+    def growth(side):
+        small = [*scored("table1/cq-f", 90.0, 96), *scored("table1/cq", 100.0, 96)]
+        images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
+        pair = [*scored("table1/cq-f", 50.0, side, profile="study"), *scored("table1/cq", 100.0, side, profile="study")]
+        (text,) = card_of(FID, [*small, *(replace(run, data=images) for run in pair)]).growth
+        return text
+
+    assert growth(160).endswith("with size and training, as far as scores of images magnified to two sides compare.")
+    assert growth(96).endswith("its effect grows with size and training.")
+
+
 def test_growth_is_of_todays_recipes_as_they_are():
     pair = ("table1/vae-f", "table1/vae", [4.5, 4.51], [5.0, 5.01])
     images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from fake_records import records
+from handmade import record
 
 from cqlib import data
 from cqlib.cli import commands, options
@@ -85,6 +86,43 @@ def test_a_table_is_of_quick_where_it_has_all_rows_and_else_of_what_has_more():
 def test_headlines_name_the_metric_where_verdicts_differ():
     assert readme.verdicts_of({"holds": ["IS", "FID"]}) == "holds"
     assert readme.verdicts_of({"undecided": ["IS"], "equal": ["FID"]}) == "undecided (IS) and equal (FID)"
+    assert readme.verdicts_of({"holds": ["IS", "FID‡"]}) == "holds (IS, FID‡)"
+
+
+def test_a_headline_has_a_mark_where_kid_says_otherwise():
+    def headline(kd_gan):
+        rows = (("table1/cq-f", 90.0, 0.1), ("table1/gan", 190.0, kd_gan))
+        runs = [
+            record(row, seed, metrics={"FD-lite0@T0": fd + seed, "KD-lite0@T0": kd + seed / 1000})
+            for row, fd, kd in rows
+            for seed in range(3)
+        ]
+        return readme.headline_verdicts(run_sets([], runs)[0])["CQ-F beats GAN in IS and FID"]
+
+    assert headline(0.3) == "holds"
+    assert headline(0.05) == "holds (FID‡)"
+
+
+def test_time_of_a_seed_is_the_sum_of_the_medians_over_seeds():
+    seconds = (60.0, 120.0, 3600.0)
+    runs = [replace(run, seconds=seconds[run.seed]) for run in records(3, profile="study")]
+    assert readme.cost("study", run_sets([], runs)[0])[0] == "10 min of a core"
+
+
+def test_rows_that_an_untrained_copy_matches_are_named():
+    def named(fd):
+        runs = [record("table1/cq", metrics={"FD-lite0@T1": fd, "FD-lite0-untrained@T1": 836.7})]
+        return list(readme.no_better_than_untrained(run_sets([], runs)[0], paper.TABLE1))
+
+    assert named(838.7) == ["CQ (838.7 against 836.7)"] and named(830.0) == []
+
+
+def test_what_speaks_against_the_paper_elsewhere_is_listed():
+    bpd = {"table1/vae": 5.0, "table1/vae-f": 5.5, "table1/cq": 5.6, "table1/cq-f": 4.0}
+    once = [record(row, data="npz:mine", BPD=value, FD=400.0) for row, value in bpd.items()]
+    text = readme.part("other_tables table1", run_sets([], [*records(2), *once]))
+    assert "- Without the quality loss, f lowers BPD: seen once, contrary." in text
+    assert "CQ-F beats CQ: " not in text
 
 
 def test_the_default_command_has_the_time_that_was_measured(monkeypatch):
