@@ -151,8 +151,9 @@ def printed(number: paper.Number) -> str:
 
 
 def seeds(runs: RunSet, which: paper.Table) -> str:
-    """ "5 seeds": the most that a row has."""
-    return counted(max(len(runs.done(row.id)) for row in which.rows), "seed")
+    """ "5 seeds"; "up to 5 seeds" where rows have fewer."""
+    counts = {len(runs.done(row.id)) for row in which.rows} - {0}
+    return "up to " * (len(counts) > 1) + counted(max(counts, default=0), "seed")
 
 
 def scoring(runs: RunSet) -> str:

@@ -81,8 +81,9 @@ class ClaimResult:
 
     @property
     def text(self) -> str:
-        """ "−0.30 bpd [−0.45, −0.15]": effect and interval."""
-        ends = [signed(end, DIGITS[self.claim.unit]) for end in (self.low, self.high) if end is not None]
+        """ "−0.30 bpd [−0.45, −0.15]": effect and interval, an end near 0 with one more digit."""
+        digits = DIGITS[self.claim.unit]
+        ends = [signed(end, digits + (round(end, digits) == 0)) for end in (self.low, self.high) if end is not None]
         if self.p is not None and self.effect is not None:  # Fieller's interval of a ratio may have no ends
             ends = ends or ["unbounded"]
         return f"{self.size} [{', '.join(ends)}]" if ends else self.size

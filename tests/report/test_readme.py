@@ -109,6 +109,12 @@ def test_time_of_a_seed_is_the_sum_of_the_medians_over_seeds():
     assert readme.cost("study", run_sets([], runs)[0])[0] == "10 min of a core"
 
 
+def test_a_caption_says_where_rows_have_fewer_seeds():
+    runs = [run for run in records(3) if run.row != "table1/vae" or run.seed == 0]
+    assert readme.seeds(run_sets([], runs)[0], paper.TABLE1) == "up to 3 seeds"
+    assert readme.seeds(run_sets([], records(3))[0], paper.TABLE1) == "3 seeds"
+
+
 def test_rows_that_an_untrained_copy_matches_are_named():
     def named(fd):
         runs = [record("table1/cq", metrics={"FD-lite0@T1": fd, "FD-lite0-untrained@T1": 836.7})]

@@ -20,7 +20,7 @@ from cqlib.metrics.features import lite0
 from cqlib.metrics.metric import GROUP, Metric
 from cqlib.metrics.quantities import metric_names
 from cqlib.report.inference import Welch, bootstrap_interval
-from cqlib.report.run_sets import run_sets
+from cqlib.report.run_sets import RunSet, run_sets
 from cqlib.report.verdicts import ClaimResult, claim_result, judge
 
 
@@ -326,3 +326,9 @@ def test_claims_bound_to_stl10_are_not_tested_elsewhere():
     result = outcome(claim, runs(claim.row_a, claim.row_b, [4.7], [4.8]))
     assert result.label == "not run" and "STL-10" in result.reason and result.missing_kind == 3
     assert outcome(claim, runs(claim.row_a, claim.row_b, [4.7], [4.8], data="stl10")).label == "seen once"
+
+
+def test_an_end_near_zero_has_one_more_digit():
+    result = ClaimResult(F_BPD, RunSet("local", "", 0, "", ()), "holds", effect=0.03, low=0.0026, high=0.06)
+    assert result.text == "+0.03 bpd [+0.003, +0.06]"
+    assert replace(result, low=-0.0026).text == "+0.03 bpd [−0.003, +0.06]"
