@@ -9,14 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+import fake_records
 import nbformat
 import pytest
 import torch
 
-from cqlib.cli import costs, options, papermill, tasks
+from cqlib.cli import commands, costs, options, papermill, tasks
 from cqlib.cli import run_all as suite
 from cqlib.cli.tasks import Outcome
-from cqlib.experiments import rows
+from cqlib.experiments import load, rows, run
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.rows import default_data, notebooks
 from cqlib.metrics import features
@@ -306,3 +307,20 @@ def test_stopped_and_taken_up_again_and_then_all_is_there(tmp_path):
     out, err = (process := start(tmp_path, *only)).communicate(timeout=200)
     assert process.returncode == 0 and "1 finished before, 0 to run" in err
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("record.json")}
+
+
+def test_a_finished_row_is_measured_again_where_other_features_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "finished", lambda e, folder: "its record")
+    monkeypatch.setattr(run, "scored", lambda record, on: on == "these")
+    monkeypatch.setattr(load, "load_data", lambda e, folder: None)
+    given = chosen(tmp_path, "--only", "table1/vae")
+    plans = [suite.pending(given, suite.plan(given), on) for on in (None, "these", "others")]
+    assert [(plan.finished, len(plan.experiments)) for plan in plans] == [(1, 0), (1, 0), (0, 1)]
+
+
+def test_a_row_that_diverged_is_a_failure(tmp_path, monkeypatch):
+    gone = fake_records.record("table1/vae", status="diverged", notes=["too many"])
+    monkeypatch.setattr(run, "run_experiment", lambda *_, **__: gone)
+    with pytest.raises(UserError, match="diverged: too many"):
+        tasks.train_row({})
+    assert commands.main(["train", "table1/vae", "--profile", "smoke", "--runs-dir", str(tmp_path)]) == 1

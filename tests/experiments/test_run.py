@@ -1,5 +1,6 @@
 """One run from images to record: cached, resumable, evaluated again without training again."""
 
+import itertools
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from cqlib.data.grids import grid_png
 from cqlib.experiments import run, stages
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import model_of
-from cqlib.experiments.record import read_record, write_record
+from cqlib.experiments.record import MAX_CURVE, read_record, write_record
 from cqlib.experiments.selection import Selection
 from cqlib.metrics import evaluation, features
 from cqlib.metrics.metric import Metric
@@ -436,3 +437,36 @@ def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
     assert record.status == "diverged" and run.finished(experiment("table1/gan", "smoke"), tmp_path) is None
     monkeypatch.setattr(run, "_run", lambda *a: pytest.fail("measured again"))
     assert run.run(**ROW, runs_dir=tmp_path) == record
+
+
+@pytest.mark.parametrize("n", [1, 60, 61, 119, 4500])
+def test_a_log_is_thinned_to_what_a_record_takes(tmp_path, n):
+    log = tmp_path / "training.jsonl"
+    log.write_text("".join(f'{{"step": {step}}}\n' for step in range(1, n + 1)))
+    lines = run.logged(log)
+    assert min(n, MAX_CURVE // 2) <= len(lines) <= MAX_CURVE and lines[0] == {"step": 1}
+
+
+def test_scores_on_other_features_stand_beside_what_was_measured_before(vae, monkeypatch):
+    runs, folder, first = vae
+    told = replace(first, best_step=7, curve={**first.curve, "FD-lite0 along": [(1, 2.0)]})
+    write_record(told, folder, "record.json")
+    monkeypatch.setattr(run, "features_for", lambda *_, **__: replace(features.lite0(), name="inception"))
+    second = run.run("table1/vae", profile="smoke", runs_dir=runs)
+    assert {"FID@T1", "FD-lite0@T1"} <= second.metrics.keys()
+    assert (second.best_step, second.curve) == (7, told.curve)
+
+
+def test_a_records_seconds_count_every_training_once(tmp_path, monkeypatch):
+    real, clock = stages.train, itertools.count(step=0.001)
+
+    def trained(*args, **more):
+        for _ in range(50_000):  # 50 s by this clock
+            next(clock)
+        return replace(real(*args, **more), seconds=100.0)
+
+    monkeypatch.setattr(stages, "train", trained)
+    for module in (run, stages):
+        monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    record = run.run("table1/vae", profile="smoke", runs_dir=tmp_path)
+    assert 100 <= record.seconds < 149  # not 150: those 50 are in the 100

@@ -11,6 +11,7 @@ from torch import nn
 from cqlib.data.dataset import Dataset, Split
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll, histogram_nll
 from cqlib.metrics.evaluation import likelihood
+from cqlib.metrics.metric import GROUP
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem
 from cqlib.recipe import Evaluation
@@ -77,3 +78,10 @@ def test_bits_and_the_histogram_beside_them_are_of_test_images():
     assert per_image["BPD"] == pytest.approx(bits.tolist(), abs=1e-4)
     expected = bits_per_dimension(histogram_nll(data.train.images, test).mean(), 768)
     assert metrics["BPD-histogram"].value == pytest.approx(float(expected))
+
+
+def test_which_photograph_each_image_is_of_is_told_with_their_bits():
+    """So that intervals over images resample photographs, not single crops."""
+    data = replace(DATA, test=replace(DATA.test, groups=torch.tensor([7, 7, 8, 8])))
+    assert likelihood(Uniform("exact"), data, Evaluation(3, 3, 2, 3))[1][GROUP] == [7, 7, 8]
+    assert GROUP not in likelihood(Uniform("exact"), DATA, Evaluation(3, 3, 2, 3))[1]

@@ -91,6 +91,7 @@ def test_which_run_set_decides():
     card = card_of(F_BPD, [*side(4.0, 2, data="npz:mine"), *side(4.0, 3)], side(4.0, 3))
     assert sources(card) == ["this machine, 3 seeds", "published, 3 seeds", "this machine, 2 seeds"]
     assert len({results[0].bar(card.reach)["left"] for results in card.tests}) == 1  # all bars have one scale
+    assert card_of(F_BPD, [*side(6.0, 2, profile="paper"), *side(4.0, 5)]).verdict == "holds"  # its recipe alone
     papers = side(6.0, 2, data="cifar10", profile="paper")
     assert card_of(F_BPD, [*papers, *side(4.0, 5)]).verdict == "does not hold"
     assert card_of(F_BPD, [*side(6.0, 5, profile="smoke"), *side(4.0, 1)]).verdict == "seen once, as claimed"
@@ -172,7 +173,8 @@ def test_growth_says_at_which_sizes_a_claim_holds_and_how_its_effect_changes():
         images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
         found = runs("table1/vae-f", "table1/vae", small, [5.0, 5.01])
         found += [replace(run, data=images) for run in
-                  runs("table1/vae-f", "table1/vae", large, [5.0, 5.01][: len(large)], profile="study")]  # fmt: skip
+                  runs("table1/vae-f", "table1/vae", large, [5.0, 5.01][: len(large)], profile="study",
+                       per_image={"BPD": [5.0, 5.1]})]  # fmt: skip
         (text,) = card_of(F_BPD, found).growth
         return text
 
@@ -183,6 +185,7 @@ def test_growth_says_at_which_sizes_a_claim_holds_and_how_its_effect_changes():
     assert "its effect shrinks" in growth([4.0, 4.01], [4.5, 4.51])
     assert "its effect shrinks" in growth([6.0, 6.01], [5.5, 5.51])  # contrary ones, −1.00 and −0.50 bpd
     assert "its effect grows" in growth([5.5, 5.51], [6.0, 6.01])
+    assert "its effect grows" in growth([5.005, 5.015], [4.0, 4.01])  # from contrary by nothing to as claimed
     assert "by no more than these seeds can tell" in growth([4.5, 4.51], [4.49, 4.51])
     assert "opposite sides of 0" in growth([4.5, 4.51], [5.5, 5.51]) and "opposite" in growth([5.5, 5.51], [4.5, 4.51])
     assert "one seed does not say" in growth([4.5, 4.51], [4.0])
@@ -257,3 +260,19 @@ def test_what_did_not_come_out_names_those_of_one_temperature_and_of_one_seed_to
     assert "1 claim of the paper did not hold at one temperature: With the quality loss, f lowers FID" in told
     assert "1 claim of the paper came out the other way in one seed: Without the quality loss, f lowers BPD" in told
     assert "did not hold here" not in told
+
+
+def test_growth_is_from_the_smallest_to_the_largest_images_by_the_runs_that_decide():
+    images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
+
+    def side(f, n=2, steps=1, large=False, **more):
+        values = ([f + seed / 100 for seed in range(n)], [5 + seed / 100 for seed in range(n)])
+        found = [replace(run, steps=steps) for run in runs("table1/vae-f", "table1/vae", *values, **more)]
+        return [replace(run, data=images) for run in found] if large else found
+
+    large = side(4.0, steps=6000, large=True, profile="study")
+    long = [of_today(replace(run, changes={STEPS: 18_000})) for run in side(4.5, steps=18_000, profile="study")]
+    (text,) = card_of(F_BPD, [*large, *long]).growth  # size goes before steps
+    assert text.startswith("photos10: holds at 16×16 (study, steps: 18,000, +0.50 bpd")
+    (text,) = card_of(F_BPD, [*side(4.5, 3), *large], side(4.9)).growth  # three seeds here decide, not two published
+    assert text.startswith("photos10: holds at 16×16 (quick, +0.50 bpd") and "at 32×32 (study, +1.00 bpd" in text

@@ -13,7 +13,7 @@ from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA, NOTHING, TIMES_US
 from cqlib.experiments.variants import row_and_changes
 from cqlib.report import trade_off
 from cqlib.report.claim_cards import cards
-from cqlib.report.fronts import crossings, hypervolume, measured
+from cqlib.report.fronts import crossings, hypervolume, measured, spread
 from cqlib.report.run_sets import run_sets
 
 
@@ -79,6 +79,11 @@ def test_points_of_a_front_stand_beside_table_1_and_make_hypervolumes_of_their_s
         assert run.metrics["HV-lite0@T0"].value == pytest.approx(hypervolume(along, (5.01, 900.0)))
     assert [run.metrics["HV-lite0@T1"].value for run in runs.done(CQ)] == [0, 0, 0]  # never better than VAE in both
     assert "HV-lite0@T0" not in runs.metrics_of("table1/vae-f")
+
+
+def test_bars_of_a_point_are_its_standard_deviations_over_seeds():
+    points = [(4.0, 100.0), (4.5, 130.0), (4.3, 90.0)]
+    assert spread(points) == pytest.approx(np.std(points, axis=0, ddof=1)) and spread(points[:1]) == (0.0, 0.0)
 
 
 def test_a_front_without_one_of_its_points_has_no_hypervolume():
@@ -149,6 +154,8 @@ def test_what_pictures_say_is_computed():
     # with f on y = 11,100 - 2,000 x; without f on y = 5,910 - 1,000 x
     side = "with fewer bits quality is better without f, with more with f"
     assert all(f"The fronts cross at 5.19 bits and FD-lite0 720.0: {side}" in text for text in found)
+    # without f (5.01, 900) to (5.41, 500), with f (5.105, 890) to (5.305, 490)
+    assert all("a point with f beats 3 of the 5 points without f in both" in text for text in found)
     (nothing,) = run_sets([record("table1/vae")], [])
     assert trade_off.figures(nothing) == []
     assert "CQ-F, λ 1,600" in trade_off.not_trained(nothing)

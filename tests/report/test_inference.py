@@ -82,6 +82,7 @@ def test_the_detectable_effect_is_found_in_four_of_five_trials(n_a, n_b):
     percent = Welch(a, b, relative=True)
     assert percent.detectable == pytest.approx(100 * test.detectable / b.mean())
     assert test.spread == pytest.approx(np.sqrt(a.var(ddof=1) + b.var(ddof=1)))
+    assert percent.spread == pytest.approx(100 * test.spread / b.mean())
 
 
 def test_power_by_simulation():

@@ -1,5 +1,6 @@
 """What is published: small, whole, of today's code, and the same page again from the records alone."""
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import replace
@@ -197,6 +198,26 @@ def test_readmes_picture_is_drawn_where_all_models_of_its_own_run_set_are(tmp_pa
                      "record.json")  # fmt: skip
     publish.publish(tmp_path / "runs")
     assert (place / "table1.webp").exists() == drawn
+
+
+def test_grids_and_weights_are_those_of_a_rows_first_seed(tmp_path, monkeypatch):
+    """Whichever was published first; weights of `quick` alone."""
+    place, models = tmp_path / "published", []
+    monkeypatch.setattr(publish, "PUBLISHED", place)
+    monkeypatch.setattr(publish.readme, "write", lambda: [])
+    monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
+    monkeypatch.setattr(publish, "_publish_model", lambda folder, name: models.append(name) or [])
+    (place / "samples").mkdir(parents=True)
+    for seeds in ([11], [2, 10]):
+        for seed, profile in itertools.product(seeds, ("quick", "study")):
+            made = fake_records.record("table1/vae", seed, profile=profile)
+            write_record(made, tmp_path / "runs" / made.folder, "record.json")
+            grid_of = grid_png(torch.zeros(64, 3, 16, 16, dtype=torch.uint8))
+            (tmp_path / "runs" / made.folder / "samples_T1.png").write_bytes(grid_of)
+        publish.publish(tmp_path / "runs")
+    first = [slug("table1/vae", "photos10", profile, 2) for profile in ("quick", "study")]
+    assert sorted(path.name for path in (place / "samples").iterdir()) == first
+    assert models == [slug("table1/vae", "photos10", "quick", seed) for seed in (11, 2)]
 
 
 def test_samples_of_a_run_that_did_not_finish_are_not_published(tmp_path, monkeypatch):

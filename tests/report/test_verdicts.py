@@ -332,3 +332,18 @@ def test_an_end_near_zero_has_one_more_digit():
     result = ClaimResult(F_BPD, RunSet("local", "", 0, "", ()), "holds", effect=0.03, low=0.0026, high=0.06)
     assert result.text == "+0.03 bpd [+0.003, +0.06]"
     assert replace(result, low=-0.0026).text == "+0.03 bpd [−0.003, +0.06]"
+
+
+def test_the_most_pairs_that_are_alike_are_compared_and_not_the_most_runs():
+    fast, exact = ({"device": f"CPU X, 1 thread, {precision}"} for precision in ("bf16 convolutions", "fp32"))
+    many = [record("table1/vae-f", seed, BPD=4 + seed / 100, **fast) for seed in range(5)]
+    pair = runs("table1/vae-f", "table1/vae", [4.0, 4.1], [5.0, 5.1], **exact)
+    pair = [of_today(replace(run, seed=run.seed + 5)) for run in pair]
+    assert outcome(F_BPD, [*many, *pair]).seeds == ((5, 6), (5, 6))
+
+
+def test_one_seed_that_is_better_is_as_claimed_where_something_is_to_be_kept():
+    claim = BY_ID["trade-off/f-recall-100"]
+    recall = {claim.row_a: 0.4, claim.row_b: 0.2}
+    pair = [record(row, metrics={"Recall-lite0@T0": value}) for row, value in recall.items()]
+    assert outcome(claim, pair, 0.0).verdict == "seen once, as claimed"
