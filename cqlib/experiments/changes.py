@@ -137,7 +137,8 @@ def _step(system: System, training: TrainingConfig, folder: Path) -> None:
     images = torch.randint(256, (IMAGES, *system.shape), dtype=torch.uint8)
     config = replace(training, steps=min(training.steps, 1), batch_size=min(training.batch_size, IMAGES), compile=False)
     labels = torch.zeros(IMAGES, dtype=torch.int64) if system.uses_labels else None
-    trained = train(system, images, config, seed=0, folder=folder, labels=labels, name=type(system).__name__).system
-    trained.sample(IMAGES)
-    if isinstance(trained, LikelihoodSystem):
-        trained.nats(images[:1])
+    result = train(system, images, config, seed=0, folder=folder, labels=labels, name=type(system).__name__)
+    result.system.sample(IMAGES)
+    nats = result.system.nats(images[:1]) if isinstance(result.system, LikelihoodSystem) else torch.zeros(1)
+    if result.status != "done" or result.skipped or not nats.isfinite().all():
+        raise ValueError("its first step is not finite")

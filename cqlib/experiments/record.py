@@ -6,7 +6,7 @@ import re
 from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -17,11 +17,11 @@ from cqlib.util.errors import one_line
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.provenance import GitInfo
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text, first_error
+from cqlib.util.text import without_paths
 
 SCHEMA = 1
 """The version of records that this code writes; it reads those up to it. One that does not say is of version 1."""
 Status = Literal["done", "stopped", "diverged", "failed"]
-STATUSES: tuple[Status, ...] = get_args(Status)
 MAX_CURVE = 60
 OPTIONAL = ("changes", "per_image", "notes", "curve")
 MAX_BYTES = 16 * 2**20
@@ -102,6 +102,19 @@ class Record:
         """The row with its changes: "table1/cq-f", "table1/cq-f system.quality_weight=25.0"."""
         return variant(self.row, self.changes)
 
+    def setting(self, *path: str) -> Any:
+        """`setting("evaluation", "side")`: a value of `config`, which may hold anything; None where it is not there."""
+        value: Any = self.config
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+    @property
+    def n_train(self) -> int | None:
+        """How many training images there were; None where its config does not say."""
+        n = self.setting("n_train")
+        return n if isinstance(n, int) else None
+
     @property
     def folder(self) -> str:
         """Name of the run's folder and files."""
@@ -152,6 +165,12 @@ def dumps(record: Record) -> str:
     """The record's text: strict JSON, inner keys sorted, lists and small dictionaries on one line each."""
     lines = [f"  {json.dumps(key)}: {_render(value, 2)}" for key, value in record.to_dict().items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def machine_path(record: Record) -> str:
+    """The first text of a record with a path of a machine in it, or ""."""
+    texts = dumps(record).replace("\\\\", "\\").split('"')
+    return next((text for text in texts if text != without_paths(text)), "")
 
 
 def _render(value: Any, indent: int) -> str:

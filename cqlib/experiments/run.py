@@ -3,9 +3,11 @@
 A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/, its name longer where the recipe is changed:
 
     record.json         what was measured (`cqlib.experiments.record`)
+    experiment.json     whose folder it is
     model.safetensors   the averaged weights, with the hash of the experiment they belong to
-    samples_T1.png, samples_T0.png    sample grids
     training.jsonl      losses, in nats per image
+    encoder.safetensors, encoder.jsonl    the same of the encoder that gives a GAN its BPD
+    samples_T1.png, samples_T0.png        sample grids
     *.checkpoint        while training
 """
 
@@ -36,15 +38,17 @@ from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem
 from cqlib.training.device import chosen
-from cqlib.training.loop import CHECKPOINT_SECONDS, Progress
+from cqlib.training.loop import CHECKPOINT_SECONDS, Progress, TrainingResult
 from cqlib.training.snapshots import snapshots
 from cqlib.training.tensorboard import write_scalars
 from cqlib.util import locks, provenance
-from cqlib.util.errors import StoppedEarly, UserError, out_of_memory
+from cqlib.util.errors import StoppedEarly, UserError, out_of_memory, to_stderr
 from cqlib.util.files import write_atomic
 from cqlib.util.stop import StopRequest
 
 LOG = "training.jsonl"
+Curve = dict[str, list[tuple[int, float]]]
+"""Name -> (step, value)."""
 
 
 def finished(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
@@ -89,7 +93,7 @@ def run_experiment(
     feature_weights: Path | str | None = None,
     time_budget: float | None = None,
     progress: Progress | None = None,
-    tell: Callable[[str], None] = locks.to_stderr,
+    tell: Callable[[str], None] = to_stderr,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     device: str | None = None,
 ) -> Record:
@@ -145,11 +149,11 @@ def run_experiment(
 
 
 def scored(record: Record, features: Features) -> bool:
-    """Whether the record has all scores on just these features, weights included; none are taken of grey images."""
+    """Whether the record has all scores on just these features, weights included."""
     names = [f"{features.label(q.name)}@T1" for q in SCORES if not q.labelled]
     found = record.metrics.get(names[0])
     if found is None or not record.metrics.keys() >= set(names):
-        return not any("@T1" in name for name in record.metrics)
+        return False
     if features.weights_words:
         return features.weights_words in found.protocol
     return UNKNOWN_WEIGHTS not in found.protocol
@@ -166,16 +170,13 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
     if model.conditioned_on:
         of = f"{model.conditioned_on} of training images"
         stages.notes.append(f"samples are drawn for {of}, and scored as all others")
-    statuses = {trained.status}
     if (stage := e.recipe.frozen_decoder) is not None:
-        second = stages.train_encoder(trained.system, stage)
-        likelihood_model, note = second.system, f"{STARRED} (frozen generator, trained encoder and sigma): "
-        statuses.add(second.status)
+        likelihood_model = stages.train_encoder(model, stage).system
+        note = f"{STARRED} (frozen generator, trained encoder and sigma): "
 
     results = PartialResults(folder, f"{e.config_hash} {stages.key}", stages.checkpoint_seconds, stop)
     earlier = finished(e, runs_dir)
     metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == stages.fingerprint else {}
-    best = earlier.best_step if earlier else trained.steps
     before = None if stages.spent else _record_in(folder)  # of this training, which is measured again
     curve = {**(earlier.curve if earlier else {}), **curve_of(logged(folder / LOG), images.train.images[0].numel())}
     per_image: dict[str, list[float]] = {}
@@ -183,27 +184,13 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
         bounds, per_image = evaluation.likelihood(likelihood_model, images, e.evaluation, note=note, results=results)
         metrics |= bounds
     metrics["seconds"] = evaluation.sampling_time(model, results=results)
-    if images.channels == 3:
-        cache = FeatureCache(features, runs_dir / "features", device, results)
-        scores, grids, notes = evaluation.quality(model, images, e.evaluation, cache, seed=e.seed)
-        metrics |= scores
-        stages.notes += notes
-        for name, grid in grids.items():
-            write_atomic(folder / f"{name}.png", grid_png(grid))
-        unsaved = replace(cache, results=PartialResults(stop=stop))
-        distances = Distances(images, e.evaluation.fidelity_images, unsaved)
-        kept = snapshots(folder, "training", stages.key)
-        if kept and (n := e.evaluation.milestone_images) is not None:
-            fewer = replace(distances, n=n)
-            curve |= metrics_during_training(model, trained.steps, kept, fewer, e.seed)
-        elif kept:
-            best, scores = best_step(model, trained.steps, kept, distances, e.seed)
-            metrics |= scores
-        if e.evaluation.baselines:
-            metrics |= baselines(stages.untrained(), distances, e.seed)
+    cache = FeatureCache(features, runs_dir / "features", device, results)
+    scores, along, best_of_kept = _quality(stages, trained, cache)
+    metrics |= scores
+    curve |= along
     record = Record(
         row=e.row,
-        status="done" if statuses == {"done"} else "diverged",
+        status="done" if all(result.status == "done" for result in stages.results) else "diverged",
         seed=e.seed,
         changes=e.changes,
         profile=e.profile,
@@ -213,7 +200,7 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
         config_hash=e.config_hash,
         parameters=trained.system.parameter_counts(),
         steps=trained.steps,
-        best_step=best,
+        best_step=best_of_kept or (earlier.best_step if earlier else trained.steps),
         seconds=round(sum(r.seconds for r in stages.results) + time.monotonic() - clock - stages.spent, 1),
         images_per_second=round(trained.steps * e.recipe.training.batch_size / max(trained.seconds, 1e-9), 1),
         peak_memory_bytes=max(provenance.peak_memory_bytes(device), (before and before.peak_memory_bytes) or 0),
@@ -232,6 +219,31 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
     return record
 
 
+def _quality(
+    stages: Stages, trained: TrainingResult, cache: FeatureCache
+) -> tuple[dict[str, Metric], Curve, int | None]:
+    """The scores of samples, and what has to be beaten; scores during training; of steps that were kept the best, None
+    where none were. Writes the sample grids."""
+    e, images, model = stages.e, stages.images, trained.system
+    metrics, grids, notes = evaluation.quality(model, images, e.evaluation, cache, seed=e.seed)
+    stages.notes += notes
+    for name, grid in grids.items():
+        write_atomic(stages.folder / f"{name}.png", grid_png(grid))
+    curve: Curve = {}
+    best = None
+    unsaved = replace(cache, results=PartialResults(stop=stages.stop))
+    distances = Distances(images, e.evaluation.fidelity_images, unsaved)
+    kept = snapshots(stages.folder, "training", stages.key)
+    if kept and (n := e.evaluation.milestone_images) is not None:
+        curve = metrics_during_training(model, trained.steps, kept, replace(distances, n=n), e.seed)
+    elif kept:
+        best, scores = best_step(model, trained.steps, kept, distances, e.seed)
+        metrics |= scores
+    if e.evaluation.baselines:
+        metrics |= baselines(stages.untrained(), distances, e.seed)
+    return metrics, curve, best
+
+
 def _kept(record: Record, features: Features) -> dict[str, Metric]:
     """What stays beside new scores: those on other features, but on other Inception weights, which are named alike."""
     if features.name != "inception":
@@ -248,7 +260,7 @@ def logged(log: Path) -> list[dict[str, Any]]:
     return lines[:: -(-len(lines) // MAX_CURVE)] if lines else []
 
 
-def curve_of(lines: list[dict[str, Any]], dimensions: int) -> dict[str, list[tuple[int, float]]]:
+def curve_of(lines: list[dict[str, Any]], dimensions: int) -> Curve:
     """The losses of training; L_C in bits per dimension, the others as they are."""
     names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q", "critic/discriminator": "discriminator"}
     curves = {}

@@ -10,20 +10,16 @@ from cqlib import data as data_sets
 from cqlib.data.dataset import Dataset
 from cqlib.experiments.experiment import experiment, image_size
 from cqlib.experiments.load import ModelAndData
-from cqlib.experiments.rows import DEVELOPMENT_DATA, default_data, label_of, training_command
+from cqlib.experiments.rows import default_data, label_of, training_command
 from cqlib.experiments.selection import Selection
 from cqlib.models.registry import build
 from cqlib.report import cells
-from cqlib.util.errors import UsageError
 
 
 def load_images(chosen: Selection) -> Dataset:
-    """The first of the chosen data, at its size nearest to 16 pixels. UserError if unreadable or without colour."""
+    """The first of the chosen data, at its size nearest to 16 pixels. UserError if unreadable."""
     name = chosen.first(chosen.rows[0]).data
-    images = data_sets.load(name, size=image_size(name, "smoke"), data_dir=chosen.data_dir)
-    if images.channels != 3:
-        raise UsageError(f"data set '{name}' is not of colour images: try {DEVELOPMENT_DATA}")
-    return images
+    return data_sets.load(name, size=image_size(name, "smoke"), data_dir=chosen.data_dir)
 
 
 def trained_models(chosen: Selection, images: Dataset) -> dict[str, ModelAndData]:

@@ -23,8 +23,8 @@ def measured(run: Record, name: str) -> tuple[str, int, str]:
 
 def precision(run: Record) -> str:
     """Of the device, where the recipe leaves it to that; else empty."""
-    training = run.config.get("recipe", {}).get("training", {})
-    return run.device.rpartition(", ")[2] if training.get("autocast", "auto") == "auto" else ""
+    chosen = run.setting("recipe", "training", "autocast") in (None, "auto")
+    return run.device.rpartition(", ")[2] if chosen else ""
 
 
 def most(runs: Sequence[Record], *names: str) -> list[Record]:

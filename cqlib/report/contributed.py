@@ -24,7 +24,7 @@ from cqlib.data import IMAGE_SIZES
 from cqlib.data.grids import published_grid
 from cqlib.data.reading import DAMAGE
 from cqlib.experiments.experiment import Experiment, experiment_of
-from cqlib.experiments.record import Record, dumps, file_name, read_record
+from cqlib.experiments.record import Record, file_name, machine_path, read_record
 from cqlib.experiments.run import curve_of, logged
 from cqlib.metrics.features import INCEPTION_RESIZE
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS, default_protocol, protocol, with_protocol
@@ -187,10 +187,10 @@ def _check_curve(folder: Path, record: Record) -> None:
 
 
 def _check_grids(folder: Path, record: Record) -> None:
-    channels, _, size = record.data.shape[-3:]
-    if size not in IMAGE_SIZES:
-        raise UserError(f"{RECORD}: images of {size} pixels are of no recipe: train a row of today")
-    if channels == 3 and not (folder / GRIDS[-1]).exists():
+    size = record.data.shape[-1]
+    if record.data.shape[-3:] != (3, size, size) or size not in IMAGE_SIZES:
+        raise UserError(f"{RECORD}: images of {record.data.shape[-3:]} are of no recipe: train a row of today")
+    if not (folder / GRIDS[-1]).exists():
         raise UserError(f"{GRIDS[-1]} is missing: {AGAIN}")
     for name in (name for name in GRIDS if (folder / name).exists()):
         try:
@@ -206,8 +206,7 @@ def _check_grids(folder: Path, record: Record) -> None:
 def refusal(record: Record) -> str:
     """Why a record is not for other eyes: made from code that was not committed, or with a path of a machine in it;
     empty if it may be published."""
-    texts = dumps(record).replace("\\\\", "\\").split('"')
-    if path := next((text for text in texts if text != without_paths(text)), ""):
+    if path := machine_path(record):
         return f"{path} is a path of this machine: train on a name below --data-dir instead"
     return "" if record.git.dirty is False else "made from uncommitted code: commit, then run it again"
 
@@ -254,12 +253,9 @@ def _within(config: Any, today: Any) -> bool:
 
 def _expected(e: Experiment, record: Record) -> Iterator[tuple[str, list[str]]]:
     """The metrics that this experiment has today, and words of the protocol of each."""
-    evaluation, (*counted, channels, _, _) = e.evaluation, record.data.shape
-    n_train, n_test = record.config.get("n_train"), sum(counted)
-    n_train = n_train if isinstance(n_train, int) else 0
+    evaluation, (*counted, _, _, _) = e.evaluation, record.data.shape
+    n_train, n_test = record.n_train or 0, sum(counted)
     yield "BPD", [f"n = {min(evaluation.bpd_images, n_test)}"]
-    if channels != 3:
-        return
     n = min(evaluation.fidelity_images, n_test, n_train)
     main = default_protocol(n, evaluation.is_images)
     others = [p for p in map(protocol, evaluation.protocols) if not p.lacks(n_train, n_test)]

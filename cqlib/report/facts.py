@@ -29,7 +29,7 @@ def summary(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]
 def _summary(runs: Sequence[Record]) -> str:
     done = sum(run.status == "done" for run in runs)
     count = counted(len(runs), "run") + f", {done} finished" * (done < len(runs))
-    images = sorted({n for run in runs if isinstance(n := run.config.get("n_train"), int)})
+    images = sorted({n for run in runs if (n := run.n_train) is not None})
     trained_on = f", {' or '.join(f'{n:,}' for n in images)} training images" if images else ""
     seeds = sorted({run.seed for run in runs})
     whole = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
@@ -59,7 +59,7 @@ def missing_rows(sets: Sequence[RunSet]) -> list[str]:
 
 def missing_data(sets: Sequence[RunSet]) -> list[str]:
     """Those of the slides' data sets that no run took the whole of."""
-    whole = {(run.data.name, run.config.get("n_train")) for runs in sets for run in runs.finished}
+    whole = {(run.data.name, run.n_train) for runs in sets for run in runs.finished}
     return [data.label for name, data in paper.DATA_SETS.items() if (name, ENTRIES[name].train) not in whole]
 
 

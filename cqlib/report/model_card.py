@@ -14,7 +14,7 @@ from cqlib.data.photos10 import PHOTOS
 from cqlib.data.sets import entry_of
 from cqlib.experiments import load
 from cqlib.experiments.experiment import Experiment
-from cqlib.experiments.record import Record, dumps
+from cqlib.experiments.record import Record, machine_path
 from cqlib.experiments.rows import PROFILES, label_of
 from cqlib.metrics.quantities import decimal
 from cqlib.models.base import System
@@ -41,8 +41,9 @@ def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
     of_one_run = load.stored_training(files[load.WEIGHTS], e, record.data.fingerprint) is not None
     if record.config_hash != e.config_hash or not of_one_run:
         raise UserError(f"the record of {e.variant} is not of today's recipe and these weights: {e.command}")
-    if (text := dumps(record)) != without_paths(text):
-        raise UserError(f"{files[load.RECORD]} names a path of this machine: train on data below --data-dir instead")
+    if path := machine_path(record):
+        why = f"names {path}, a path of this machine"
+        raise UserError(f"{files[load.RECORD]} {why}: train on data below --data-dir instead")
     if folder.resolve() in {source.parent.resolve() for source in files.values()}:
         raise UsageError(f"{folder} is where the run itself lies: name another folder")
     earlier = all((folder / name).is_file() for name in (load.RECORD, CONFIG))  # a run's folder has the former alone

@@ -56,13 +56,12 @@ def _differences(number: Number, record: Record, name: str) -> Iterator[str]:
     """What keeps `record` from being comparable with `number`, as "data (photos10)"."""
     paper, data = DATA_SETS[number.data], record.data
     size, papers_size = ("x".join(map(str, shape)) for shape in (data.shape[-3:], paper.shape))
-    n_train = record.config.get("n_train")
     if data.name != number.data:
         yield f"data ({data.name}, not {paper.label})"
     elif size != papers_size:
         yield f"data (images of {size}, not {papers_size})"
-    elif isinstance(n_train, int) and paper.n_train and n_train != paper.n_train:
-        yield f"training set ({n_train:,} images, not {paper.n_train:,})"
+    elif record.n_train is not None and paper.n_train and record.n_train != paper.n_train:
+        yield f"training set ({record.n_train:,} images, not {paper.n_train:,})"
     if record.profile != PROFILE:
         yield f"profile ({record.profile}, not {PROFILE})"
     if record.changes:

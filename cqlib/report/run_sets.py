@@ -111,7 +111,7 @@ class RunSet:
     def sides(self) -> list[int]:
         """The sides to which images are magnified before lite0 scores them, in pixels."""
         scored = (run for run in self.records if "FD-lite0@T1" in run.metrics)
-        return sorted({run.config.get("evaluation", {}).get("side", Evaluation.side) for run in scored})
+        return sorted({_side(run) for run in scored})
 
     def mean(self, row: str, metric: str) -> Mean | None:
         """The metric's mean over the row's finished runs, the most that measured it alike; None where none has."""
@@ -202,9 +202,13 @@ def places(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[li
 
 def _scoring(record: Record) -> str:
     """How its samples were scored, where its config says so."""
-    evaluation = record.config.get("evaluation", {})
-    n, side = evaluation.get("fidelity_images"), evaluation.get("side", Evaluation.side)
-    return f"scores at side {side}, n = {n:,}" if n else ""
+    n = record.setting("evaluation", "fidelity_images")
+    return f"scores at side {_side(record)}, n = {n:,}" if isinstance(n, int) and n else ""
+
+
+def _side(record: Record) -> int:
+    side = record.setting("evaluation", "side")
+    return side if isinstance(side, int) else Evaluation.side
 
 
 def mean_of(metrics: Sequence[Metric]) -> Mean:

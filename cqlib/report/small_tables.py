@@ -40,14 +40,11 @@ def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[d
 
 def critic_multiply_adds(record: Record) -> int | None:
     """Multiply-adds of the record's critic for one image; None where it has none, or one of another kind."""
-    try:
-        system = record.config["recipe"]["system"]
-        critic, channels, size = (system[name] for name in ("critic", "image_channels", "size"))
-    except KeyError:  # a likelihood model, or the record of another version
+    widths, blocks = (record.setting("recipe", "system", "critic", name) for name in ("widths", "blocks"))
+    channels, size = (record.setting("recipe", "system", name) for name in ("image_channels", "size"))
+    if not isinstance(widths, list) or not all(isinstance(n, int) for n in (*widths, channels, size, blocks or 0)):
         return None
-    if not isinstance(critic, dict):  # none, or the widths of a GAN of the literature
-        return None
-    config = CriticConfig(tuple(critic["widths"]), blocks=critic.get("blocks", 0))
+    config = CriticConfig(tuple(widths), blocks=blocks or 0)
     with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
         net = AdversarialSystem(SimpleNamespace(critic=config, image_channels=channels, size=size)).critic
         with FlopCounterMode(display=False) as counter:

@@ -245,3 +245,11 @@ def test_code_is_dirty_if_any_was_and_unknown_if_one_is_not_known(states, dirty)
     here, before = (GitInfo(letter * 40, state) for letter, state in zip("ab", states, strict=True))
     assert here.after(before) == GitInfo("a" * 40, dirty)
     assert before.after(here) == GitInfo("b" * 40, dirty)
+
+
+def test_a_config_may_hold_anything_and_is_asked_for_what_it_should():
+    known = Record(**{**FIELDS, "config": {"n_train": 300, "evaluation": {"side": 96}}})
+    assert (known.setting("evaluation", "side"), known.n_train) == (96, 300)
+    assert known.setting("evaluation", "side", "x") is None and known.setting("recipe", "system") is None
+    odd = Record(**{**FIELDS, "config": {"n_train": [1], "evaluation": []}})
+    assert odd.setting("evaluation", "side") is None and odd.n_train is None

@@ -146,6 +146,9 @@ BROKEN = {
     "no such row": (lambda f: (edit(f, row="table1/vea"), f.rename(f.parent / record_of(f).folder)), "unknown row"),
     "no BPD": (lambda f: edit(f, metrics=without(f, "BPD")), "BPD missing: delete record.json, then python -m cqlib"),
     "no recall": (lambda f: edit(f, metrics=without(f, "Recall-lite0@T0")), "Recall-lite0@T0 missing: delete"),
+    "grey images, which have no scores": (
+        lambda f: edit(f, data=replace(record_of(f).data, shape=(2000, 1, 48, 16)), metrics=without(f, "IS-lite0@T0")),
+        "images of (1, 48, 16) are of no recipe"),
     "fewer images": (
         lambda f: edit(f, metrics=with_protocol(f, "n_fake = 2000", "n_fake = 500")), "which says “n_"),
     "another side": (

@@ -114,6 +114,7 @@ def test_a_record_of_other_weights_or_with_a_path_has_no_card(tmp_path):
         replace(record, config_hash="0" * 16),
         replace(record, data=replace(record.data, fingerprint="0" * 16)),
         replace(record, notes=["images: read from /home/someone/cats.npz"]),
+        replace(record, notes=["images: read from C:\\Users\\me\\cats.npz"]),
     ):
         write_record(wrong, run_folder, "record.json")
         with pytest.raises(UserError, match="not of today's recipe|a path of this machine"):

@@ -360,3 +360,17 @@ def test_what_was_run_is_counted_with_seeds_time_and_devices():
     assert dict(facts.summary([]))["This machine"] == "nothing yet"
     alone = dict(facts.summary(run_sets([], records(1)), alone=True))
     assert "This machine" not in alone and len(alone) == 2
+
+
+ODD = (
+    {"evaluation": []}, {"evaluation": {"fidelity_images": "x", "side": {}}}, {"recipe": "x"}, {"n_train": [1]},
+    {"recipe": {"training": 3, "system": {"critic": {}, "size": 16, "image_channels": 3}}},
+    {"recipe": {"system": {"critic": {"widths": ["x"]}, "size": 16, "image_channels": 3}}},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("config", ODD, ids=str)
+def test_an_odd_config_stops_no_page(config):
+    """What reads configs: run sets, what may be compared, costs, what is missing."""
+    sets = run_sets([record(seed=seed, config=config) for seed in (0, 1)], [])
+    assert sets[0].sides and cards(sets) and small_tables.costs(sets) and facts.missing_data(sets)

@@ -13,6 +13,8 @@ from bad_arrays import altered as altered_bytes
 from bad_options import HOSTILE, pick
 from hypothesis import strategies as st
 
+from cqlib.experiments.experiment import experiment
+
 MARKUP = (
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", '"><svg onload=alert(1)>', "'\"`",
     "</td></table></style>", "javascript:alert(1)", "{{ 7 * 7 }}", "{% raw %}", "[a](javascript:alert(1))",
@@ -66,7 +68,7 @@ def _texts(value: Any, draw: Callable[[], str]) -> Any:
 def altered(draw: st.DrawFn) -> dict[str, Any]:
     """A record in which up to four things are another value, gone, or new."""
     row = draw(st.sampled_from((*fake_records.SCORES, *fake_records.TABLE3)))
-    values = fake_records.record(row, draw(st.integers(0, 3))).to_dict()
+    values = fake_records.record(row, draw(st.integers(0, 3)), config=experiment(row).config).to_dict()
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.sampled_from(_places(values)))
         inner = values

@@ -58,11 +58,10 @@ def costs_by_kind(model: CoverageQuality, x: Tensor) -> HTML:
     return picture(*cost_board(images, values, "photographs", "bits per dimension", alt))
 
 
-def read(source: Path | str | bytes, channels: int = 3) -> Image.Image:
-    """A picture from a file or from its bytes, in colour or (1 channel) grey. UserError where it cannot be read."""
+def read(source: Path | str | bytes) -> Image.Image:
+    """A picture from a file or from its bytes, in colour. UserError where it cannot be read."""
     try:
-        image, _ = reading.rgb(io.BytesIO(source) if isinstance(source, bytes) else Path(source))
-        return image if channels == 3 else image.convert("L")
+        return reading.rgb(io.BytesIO(source) if isinstance(source, bytes) else Path(source))[0]
     except (OSError, ValueError) as error:
         name = "the upload" if isinstance(source, bytes) else source
         raise UserError(one_line(f"{name} is no picture that can be read: {error}")) from error
@@ -85,7 +84,7 @@ def your_image(model: CoverageQuality, source: Path | str | bytes | None, test: 
     """A picture file (None: `PICTURE`) beside the bits per dimension of each of its tiles;
     and a sentence that compares them with test images. UserError for a file that cannot be read."""
     size = model.shape[-1]
-    image = read(installed(PICTURE) if source is None else source, model.shape[0])
+    image = read(installed(PICTURE) if source is None else source)
     cut, (rows, columns) = tiles(image, size)
     whole = pil_to_tensor(ImageOps.fit(image, (size, size), Image.Resampling.BOX))[None]  # the central square
     tile_bits, test_bits, whole_bits = bits(model, cut), bits(model, test), bits(model, whole)

@@ -89,8 +89,8 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class NearestImages:
-    """Images by group (`GROUPS`) and their neighbours in both spaces (`features` of the first images of some groups,
-    none of grey images); `description` says how many were compared."""
+    """Images by group (`GROUPS`) and their neighbours in both spaces (`features` of the first images of some
+    groups); `description` says how many were compared."""
 
     images: Mapping[str, Tensor]
     pixels: Mapping[str, Neighbours]
@@ -99,8 +99,8 @@ class NearestImages:
 
     @property
     def spaces(self) -> dict[str, Mapping[str, Neighbours]]:
-        """ "pixels", and "features" where there are some."""
-        return {"pixels": self.pixels} | ({"features": self.features} if self.features else {})
+        """By name."""
+        return {"pixels": self.pixels, "features": self.features}
 
 
 def nearest_images(
@@ -124,8 +124,6 @@ def nearest_images(
     }
     pixels = {name: Neighbours(*memorisation.nearest(group, train, 3)) for name, group in images.items()}
     description = f"in pixels: {n:,} samples against {len(train):,} training images"
-    if model.data.channels != 3:
-        return NearestImages(images, pixels, {}, description)
     most = min(FEATURE_IMAGES, e.evaluation.fidelity_images // 4)
     groups = {"samples": images["samples"][:most], "test": test[:most], "mirror": images["mirror"][: most // 2]}
     candidates = [pixels[name].index[: len(group), 0] for name, group in groups.items()]
