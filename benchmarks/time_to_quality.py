@@ -48,7 +48,7 @@ from cqlib.training.device import chosen, fast_bf16
 from cqlib.training.loop import CHECKPOINT_SECONDS, Loop
 from cqlib.util import provenance
 from cqlib.util.errors import StoppedEarly, UserError
-from cqlib.util.paths import PUBLISHED
+from cqlib.util.paths import RECORDS
 from cqlib.util.stop import StopRequest
 
 ROW, PROFILE, SEED = "table1/cq-f", "quick", 101
@@ -94,7 +94,7 @@ class Learning:
         return self.seconds[i - 1] + max(shares) * (self.seconds[i] - self.seconds[i - 1])
 
 
-def bounds(folder: Path = PUBLISHED / "records") -> dict[str, float]:
+def bounds(folder: Path = RECORDS) -> dict[str, float]:
     """Mean and standard deviation, added, over the published seeds of `ROW`. UserError with fewer than two."""
     records = [r for r in load_records(folder)[0] if (r.row, r.profile, r.changes) == (ROW, PROFILE, {})]
     if len(records) < 2:

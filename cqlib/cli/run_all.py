@@ -25,14 +25,12 @@ from cqlib.experiments.rows import ROWS, default_data, notebook_runs, notebooks
 from cqlib.experiments.variants import Changes
 from cqlib.util.errors import UsageError, UserError, one_line_errors, to_stderr
 from cqlib.util.files import remove_leftovers, write_atomic
-from cqlib.util.paths import PUBLISHED
+from cqlib.util.paths import PUBLISHED, RECORDS
 from cqlib.util.stop import StopRequest
 
 if TYPE_CHECKING:
     from cqlib.experiments.experiment import Experiment
     from cqlib.metrics.features import Features
-
-RECORDS = PUBLISHED / "records"
 
 
 class Plan(NamedTuple):

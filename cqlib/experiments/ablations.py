@@ -12,13 +12,13 @@ from cqlib.experiments.claims import BY_ID, Claim
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA, VARIANTS
 from cqlib.experiments.variants import Changes, variant
-from cqlib.util.paths import ROOT
+from cqlib.util import paths
 
 PROFILE = "quick"
 SEEDS = (100, 101)
 FOLDER = "ablations"
 """In a folder of runs, and of published records: apart, for their seeds enter no table."""
-PUBLISHED = ROOT / "reports" / "published" / FOLDER
+PUBLISHED = paths.PUBLISHED / FOLDER
 
 
 @dataclass(frozen=True)

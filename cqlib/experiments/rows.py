@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from cqlib import data as registry
 from cqlib.experiments import ablations, paper, trade_off
+from cqlib.experiments.ablations import TWO_SCALES
 from cqlib.experiments.variants import Changes, as_options, in_words, row_and_changes
 from cqlib.util.errors import unknown
 from cqlib.util.paths import ROOT
@@ -25,8 +26,6 @@ PROFILES = {
 
 DEVELOPMENT_DATA = "photos10"
 """The default data set of every profile but `paper`."""
-
-TWO_SCALES = "table3/cqf-2-scales"
 
 EXTRA = {
     "extra/vae-full-covariance": "VAE, correlated Gaussian",

@@ -13,7 +13,7 @@ from cqlib.experiments.load import RUNS
 from cqlib.experiments.record import Record, load_records, read_record
 from cqlib.metrics.quantities import FEATURES, decimal
 from cqlib.util.errors import UserError, unknown
-from cqlib.util.paths import PUBLISHED
+from cqlib.util.paths import RECORDS
 from cqlib.util.text import columns, counted
 
 TOLD_OTHERWISE = ("row", "data", "profile", "seed", "size", "evaluation")
@@ -50,10 +50,10 @@ class Number(NamedTuple):
 def find(name: str, runs_dir: Path | str = RUNS) -> Record:
     """The record in a file, in a run's folder, or of a run by that folder's name; UserError without a whole one."""
     path = Path(name)
-    places = [path, path / "record.json", Path(runs_dir) / name / "record.json", PUBLISHED / "records" / f"{name}.json"]
+    places = [path, path / "record.json", Path(runs_dir) / name / "record.json", RECORDS / f"{name}.json"]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
-        names = [place.stem for place in (PUBLISHED / "records").glob("*.json")]
+        names = [place.stem for place in RECORDS.glob("*.json")]
         names += [place.parent.name for place in Path(runs_dir).glob("*/record.json")]
         raise UserError(str(unknown("record", name, names)))
     try:
@@ -128,7 +128,7 @@ def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + key, str(value)
 
 
-def numbers(first: Record, second: Record, published: Sequence[Record]) -> list[Number]:
+def shared_numbers(first: Record, second: Record, published: Sequence[Record]) -> list[Number]:
     """The metrics that both have, with the spread over published seeds of the first one's recipe, else the second's."""
     made = []
     for name in shared(first, second):
@@ -155,6 +155,6 @@ def lines(first: Record, second: Record) -> Iterator[str]:
     yield "what is not the same, the weightiest first" if found else "the records differ in nothing that moves a number"
     yield from columns(found)
     yield ""
-    table = numbers(first, second, load_records(PUBLISHED / "records")[0])
+    table = shared_numbers(first, second, load_records(RECORDS)[0])
     cells = [(n.name, decimal(n.name, n.first), decimal(n.name, n.second), n.verdict) for n in table]
     yield from columns([("metric", "A", "B", ""), *cells] if cells else [("no metric is in both",)])

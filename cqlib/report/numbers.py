@@ -24,7 +24,7 @@ class NumberVerdict(NamedTuple):
     reason: str
 
 
-def compare(number: Number, runs: Sequence[Record], temperature: float | None = None) -> NumberVerdict:
+def number_verdict(number: Number, runs: Sequence[Record], temperature: float | None = None) -> NumberVerdict:
     """Compare a number of the paper with runs of its row, one record per seed, averaged over those that are comparable:
     of today's recipe under profile "paper", on the paper's data at its size, scored on held-out images, with Inception
     features and at least 10,000 samples. Else the reason names what differs."""

@@ -26,7 +26,7 @@ from cqlib.report.run_sets import RunSet, places, run_sets
 from cqlib.report.verdicts import Results
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
-from cqlib.util.paths import PUBLISHED, ROOT
+from cqlib.util.paths import PUBLISHED, RECORDS, ROOT
 from cqlib.util.text import counted, duration, fill, megabytes
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
@@ -95,9 +95,9 @@ def render(text: str, parts: Mapping[str, str], published: Sequence[Record]) -> 
 
 def write() -> list[Path]:
     """Render `DOCUMENTS` in place, and the claims as data; the files written. UserError for a damaged record."""
-    records, problems = load_records(PUBLISHED / "records")
+    records, problems = load_records(RECORDS)
     if problems or not records:
-        raise UserError(problems[0] if problems else f"there are no records in {PUBLISHED / 'records'}")
+        raise UserError(problems[0] if problems else f"there are no records in {RECORDS}")
     for file, parts in DOCUMENTS.items():
         write_atomic(file, render(file.read_text(encoding="utf-8"), parts, records))
     return [*DOCUMENTS, *claims_file.write(run_sets([], records))]

@@ -15,7 +15,7 @@ from cqlib.metrics.quantities import (
     metric_names,
     temperatures,
 )
-from cqlib.report.numbers import NUMBER_LABELS, NumberVerdict, compare
+from cqlib.report.numbers import NUMBER_LABELS, NumberVerdict, number_verdict
 from cqlib.report.run_sets import ORIGINS, Cell, RunSet
 from cqlib.report.verdicts import ClaimResult
 from cqlib.util.text import named
@@ -129,8 +129,8 @@ def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
     counts = dict.fromkeys(NUMBER_LABELS, 0)
     for number in printed.values():
         temperature = temperatures(number.metric)[0]
-        labels = [compare(number, runs.records_of(number.row), temperature).label for runs in sets] or ["not run"]
-        counts[min(labels, key=NUMBER_LABELS.index)] += 1
+        verdicts = [number_verdict(number, runs.records_of(number.row), temperature) for runs in sets]
+        counts[min((v.label for v in verdicts), key=NUMBER_LABELS.index, default="not run")] += 1
     return counts
 
 
@@ -228,7 +228,7 @@ def _compared(row: paper.Row, runs: RunSet) -> Iterator[tuple[str, str, NumberVe
     data = runs.data if runs.data in {number.data for number in row.numbers} else printed[0].data if printed else ""
     for number in (number for number in printed if number.data == data):
         for t in temperatures(number.metric):
-            verdict = compare(number, runs.records_of(number.row), t)
+            verdict = number_verdict(number, runs.records_of(number.row), t)
             yield metric_names(number.metric, t)[0], number.metric.upper(), verdict
 
 

@@ -7,5 +7,6 @@ ROOT = _ABOVE if (_ABOVE / "pyproject.toml").is_file() else Path.cwd()
 """The repository; the current folder where this package was installed without it."""
 PUBLISHED = ROOT / "reports" / "published"
 """The records, samples and small models that come with the repository."""
+RECORDS = PUBLISHED / "records"
 CONTRIBUTED = ROOT / "reports" / "contributed"
 """Records and samples from others (`cqlib.report.contributed`)."""

@@ -21,7 +21,7 @@ from cqlib.report import publish
 from cqlib.report.claim_cards import VERDICTS, cards
 from cqlib.report.run_sets import run_sets
 from cqlib.util.errors import UserError
-from cqlib.util.paths import PUBLISHED
+from cqlib.util.paths import RECORDS
 from cqlib.util.provenance import GitInfo
 
 CLAIM = "table1/quality-loss-bpd"
@@ -63,7 +63,7 @@ def test_all_nets_have_the_width_that_the_ablation_says(percent):
 def test_every_claim_that_does_not_hold_has_three_ablations_or_more_and_names_are_folders():
     """On the run set that the claim's card leads with; one that does not hold at one temperature counts."""
     tries = [claim for ablation in ABLATIONS for claim in ablation.claims]
-    published = of_todays_data(load_records(PUBLISHED / "records")[0])
+    published = of_todays_data(load_records(RECORDS)[0])
     contrary = {card.claim.id for card in cards(run_sets([], published)) if card.verdict in CONTRARY}
     assert all(tries.count(claim) >= 3 for claim in contrary | set(tries))
     assert len(BY_NAME) == len(ABLATIONS) + 1
@@ -71,7 +71,7 @@ def test_every_claim_that_does_not_hold_has_three_ablations_or_more_and_names_ar
 
 
 def test_what_was_tried_is_published_under_every_claim_that_does_not_hold():
-    made = cards(run_sets([], of_todays_data(load_records(PUBLISHED / "records")[0])))
+    made = cards(run_sets([], of_todays_data(load_records(RECORDS)[0])))
     records, problems = load_records(ablations.PUBLISHED)
     runs = tried.run_set(records)
     found = tried.tried(runs)
@@ -178,7 +178,7 @@ def test_long_runs_are_three_times_those_of_study_and_stand_beside_them(monkeypa
 
 def test_published_ablations_are_of_todays_experiments():
     found, problems = load_records(ablations.PUBLISHED)
-    beside, others = load_records(PUBLISHED / "records")
+    beside, others = load_records(RECORDS)
     assert not problems and not others
     for run in of_todays_data([*found, *(run for run in beside if run.changes)]):
         assert run.config_hash == experiment_of(run).config_hash and run.git.dirty is False, run.folder

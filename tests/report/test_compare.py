@@ -10,9 +10,9 @@ from scipy.stats import norm, t
 from cqlib.experiments.record import read_record
 from cqlib.report import compare
 from cqlib.util.errors import UserError
-from cqlib.util.paths import PUBLISHED
+from cqlib.util.paths import RECORDS
 
-BASE = read_record(PUBLISHED / "records" / "table1_cq-f--photos10--quick--0.json")
+BASE = read_record(RECORDS / "table1_cq-f--photos10--quick--0.json")
 FD = "FD-lite0@T0"
 
 
@@ -89,20 +89,20 @@ def seeds(*values: float):
 def test_the_spread_is_that_of_the_difference_of_two_seeds():
     """Of independent normal values with standard deviation s it is s sqrt(2) wide; s is estimated."""
     runs = seeds(4.0, 4.2, 4.4)  # s = 0.2
-    (number,) = compare.numbers(runs[0], runs[2], runs)
+    (number,) = compare.shared_numbers(runs[0], runs[2], runs)
     assert number.spread == pytest.approx(t.ppf(0.975, 2) * 0.2 * 2**0.5) and "inside" in number.verdict
     many = seeds(*(norm.ppf((k + 0.5) / 400) for k in range(400)))
-    assert compare.numbers(many[0], many[1], many)[0].spread == pytest.approx(1.96 * 2**0.5, rel=0.01)
+    assert compare.shared_numbers(many[0], many[1], many)[0].spread == pytest.approx(1.96 * 2**0.5, rel=0.01)
     far = seeds(9.0)[0]
-    assert "outside" in compare.numbers(runs[0], far, runs)[0].verdict
-    assert "not known" in compare.numbers(runs[0], far, runs[:1])[0].verdict
+    assert "outside" in compare.shared_numbers(runs[0], far, runs)[0].verdict
+    assert "not known" in compare.shared_numbers(runs[0], far, runs[:1])[0].verdict
 
 
 def test_a_run_is_found_by_name_folder_or_file(tmp_path):
     name = "table1_cq-f--photos10--quick--0"
-    assert compare.find(name, tmp_path) == compare.find(str(PUBLISHED / "records" / f"{name}.json")) == BASE
+    assert compare.find(name, tmp_path) == compare.find(str(RECORDS / f"{name}.json")) == BASE
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "record.json").write_text((PUBLISHED / "records" / f"{name}.json").read_text())
+    (tmp_path / "mine" / "record.json").write_text((RECORDS / f"{name}.json").read_text())
     assert compare.find("mine", tmp_path) == compare.find(str(tmp_path / "mine")) == BASE
     with pytest.raises(UserError, match=f"did you mean '{name}'"):
         compare.find(name[:-3] + "-0", tmp_path)

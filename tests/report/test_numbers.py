@@ -11,7 +11,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.record import DataInfo, Record
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
-from cqlib.report.numbers import NUMBER_LABELS, compare
+from cqlib.report.numbers import NUMBER_LABELS, number_verdict
 
 BPD = paper.number("table2/cqf", "cifar10", "bpd")  # 3.90
 FID_NUMBER = paper.number("table1/cq-f", "cifar10", "fid")  # 28.0
@@ -27,7 +27,7 @@ def real(row="table1/cq-f", seed=0, **more) -> Record:
      (4.001, "not reproduced"), (3.0, "not reproduced")],
 )  # fmt: skip
 def test_labels_of_numbers_in_bpd(bpd, label):
-    result = compare(BPD, [real(BPD=bpd)])
+    result = number_verdict(BPD, [real(BPD=bpd)])
     assert result.label == label in NUMBER_LABELS
     assert f"1 run: {bpd - 3.9:+.2f} bpd from the paper's 3.90" in result.reason
 
@@ -45,15 +45,15 @@ def test_labels_of_numbers_in_bpd(bpd, label):
 )
 def test_labels_of_scores(metric, name, factor, label):
     number = paper.number("table1/cq-f", "cifar10", metric)
-    result = compare(number, [real(metrics={name: factor * number.value})], 1.0)
+    result = number_verdict(number, [real(metrics={name: factor * number.value})], 1.0)
     assert result.label == label and f"1 run: {100 * (factor - 1):+.2f} % from the paper's" in result.reason
 
 
 def test_comparable_seeds_are_averaged_and_others_left_out():
     records = [real(seed=0, BPD=3.8), real(seed=1, BPD=4.0), real(seed=2, BPD=9.0, n=500)]
-    result = compare(BPD, records)
+    result = number_verdict(BPD, records)
     assert result.label == "reproduced" and "mean of 2 runs: +0.00 bpd" in result.reason.replace("-", "+")
-    assert "protocol (500 test images" in compare(BPD, records[2:]).reason
+    assert "protocol (500 test images" in number_verdict(BPD, records[2:]).reason
 
 
 @pytest.mark.parametrize(
@@ -73,14 +73,14 @@ def test_comparable_seeds_are_averaged_and_others_left_out():
 )
 def test_what_differs_is_named(change, what):
     same = real(metrics={"FID@T1": 28.0})
-    assert compare(FID_NUMBER, [same], 1.0).label == "reproduced"
-    result = compare(FID_NUMBER, [replace(same, **change)], 1.0)
+    assert number_verdict(FID_NUMBER, [same], 1.0).label == "reproduced"
+    result = number_verdict(FID_NUMBER, [replace(same, **change)], 1.0)
     assert result.label == "not comparable" and result.reason.startswith(f"other {what}")
 
 
 def test_numbers_that_were_not_run_or_not_printed():
-    assert compare(BPD, []).label == "not run"
-    assert "diverged" in compare(BPD, [real(BPD=3.9, status="diverged")]).reason
-    result = compare(FID_NUMBER, [real(BPD=3.9)], 1.0)
+    assert number_verdict(BPD, []).label == "not run"
+    assert "diverged" in number_verdict(BPD, [real(BPD=3.9, status="diverged")]).reason
+    result = number_verdict(FID_NUMBER, [real(BPD=3.9)], 1.0)
     assert result.label == "not run" and "FID@T1" in result.reason
-    assert compare(paper.number("table2/gan-residual", "cifar10", "bpd"), []).label == "not comparable"
+    assert number_verdict(paper.number("table2/gan-residual", "cifar10", "bpd"), []).label == "not comparable"

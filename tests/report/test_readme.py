@@ -21,7 +21,7 @@ from cqlib.experiments.rows import PROFILES, notebooks
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import facts, readme
 from cqlib.report.run_sets import run_sets
-from cqlib.util.paths import PUBLISHED, ROOT
+from cqlib.util.paths import RECORDS, ROOT
 
 BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md", "reports/contributed/README.md")
 PAGES = (readme.README, *sorted(readme.DOCS.glob("*.md")), *(ROOT / name for name in BESIDE))
@@ -52,7 +52,7 @@ def anchors(text: str) -> set[str]:
 
 
 def test_rendered_parts_are_those_of_the_published_records():
-    published, problems = load_records(PUBLISHED / "records")
+    published, problems = load_records(RECORDS)
     assert not problems and published
     for file, parts in readme.DOCUMENTS.items():
         assert readme.render(TEXT[file], parts, published) == TEXT[file], "run: python -m cqlib readme"
@@ -61,7 +61,7 @@ def test_rendered_parts_are_those_of_the_published_records():
 
 
 def test_rendering_changes_when_a_number_does():
-    published, _ = load_records(PUBLISHED / "records")
+    published, _ = load_records(RECORDS)
     first = next(r for r in published if r.variant == "table1/cq-f" and r.profile == "quick")
     bpd = replace(first.metrics["BPD"], value=first.metrics["BPD"].value + 1)
     changed = [r if r is not first else replace(r, metrics={**r.metrics, "BPD": bpd}) for r in published]
