@@ -16,7 +16,7 @@ import torch
 from benchmarks import sides
 from benchmarks.machine import convolution_seconds, operations, peak_flops
 from benchmarks.sides import Side, Turn, prepared
-from cqlib.metrics.precision import full_fp32
+from cqlib.metrics.fp32 import full_fp32
 from cqlib.util import provenance
 
 

@@ -22,7 +22,7 @@ import psutil
 import torch
 
 from cqlib.cli.tasks import thread_limits
-from cqlib.metrics.precision import full_fp32
+from cqlib.metrics.fp32 import full_fp32
 from cqlib.training.device import chosen, wall_clock
 from cqlib.util import provenance
 from cqlib.util.errors import UserError

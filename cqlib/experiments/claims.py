@@ -58,6 +58,11 @@ class Claim:
         return self.id.partition("/")[0]
 
     @property
+    def heading(self) -> str:
+        """What it is about in words: "Table 1", "trade-off"."""
+        return self.table.replace("table", "Table ")
+
+    @property
     def unit(self) -> str:
         """Unit of the effect: "bpd", "%" of row_b's score, or percentage "points"."""
         return QUANTITIES[self.metric].unit

@@ -13,7 +13,7 @@ from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.cache import FeatureCache
-from cqlib.metrics.evaluation import SELECTION_SEED, TEMPERATURES, TEST_SEED, draw
+from cqlib.metrics.evaluation import DRAWN, SELECTION_SEED, TEST_SEED, draw
 from cqlib.metrics.metric import Metric
 from cqlib.models.base import LikelihoodSystem, System
 
@@ -92,7 +92,7 @@ def metrics_during_training(
             nll = held_out_nll(then, x, results=cache.results)
             found[f"BPD on {len(x)} test images (bits/dim)"] = float(bits_per_dimension(nll.mean(), x[0].numel()))
         scores: dict[str, Metric] = {}
-        for temperature in TEMPERATURES:
+        for temperature in DRAWN:
             if then.decoder_noise or not scores:
                 images = draw(then, distances.n, temperature=temperature, seed=TEST_SEED + seed, results=cache.results)
                 scores = distances.scores(images, "test", ALONG)

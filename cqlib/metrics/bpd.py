@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from cqlib.metrics.precision import full_fp32
+from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem
 

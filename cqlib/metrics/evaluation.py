@@ -11,9 +11,9 @@ from cqlib.metrics import fidelity, protocols
 from cqlib.metrics.bpd import BATCH, bits_per_dimension, by_batch, held_out_nll, histogram_nll
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import extract
+from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.metric import GROUP, MAX_PER_IMAGE, Metric
-from cqlib.metrics.precision import full_fp32
-from cqlib.metrics.quantities import SCORES
+from cqlib.metrics.quantities import SCORES, T_VALUES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.variational import VariationalModel
@@ -22,7 +22,9 @@ from cqlib.recipe import Evaluation
 from cqlib.training.device import wall_clock
 from cqlib.util.provenance import device_name
 
-TEMPERATURES = (1.0, 0.0)
+DRAWN = T_VALUES[::-1]
+"""Temperatures in the order in which samples are drawn, measured and recorded."""
+TEMPERATURES = DRAWN  # for cqlib/figures/samples/neighbours.py
 TEST_SEED, SELECTION_SEED = 10_000, 20_000
 """Added to a run's seed: for the samples that are reported, and for those that choose a step."""
 GRID = 64
@@ -129,8 +131,8 @@ def quality(
     real = {split: cache.pooled(getattr(data, split).images[:most]) for split, most in n_real.items()}
     count = max(max(p.n_fake, p.is_images) for p in measured)
     scores: dict[str, dict[str, Metric]] = {}
-    for temperature in TEMPERATURES:
-        if temperature == TEMPERATURES[0] or model.decoder_noise:
+    for temperature in DRAWN:
+        if temperature == DRAWN[0] or model.decoder_noise:
             fake = draw(model, count, temperature=temperature, seed=TEST_SEED + seed, results=results)
             extracted = extract(fake, features, layers, device=cache.device, results=results)
             for p in measured:

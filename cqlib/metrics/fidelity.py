@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from cqlib.metrics.features import Features
+from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.kernel import subset_distances
 from cqlib.metrics.metric import Metric
-from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.protocols import Protocol
 from cqlib.metrics.quantities import QUANTITIES, SCORES, Quantity
 

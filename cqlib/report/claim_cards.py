@@ -10,7 +10,7 @@ from cqlib.experiments.ablations import STEPS
 from cqlib.experiments.claims import CLAIMS, Claim
 from cqlib.experiments.paper import published_effect
 from cqlib.experiments.variants import in_words
-from cqlib.metrics.quantities import QUANTITIES, temperatures
+from cqlib.metrics.quantities import QUANTITIES, T_VALUES, temperatures
 from cqlib.report.inference import difference_interval, holm
 from cqlib.report.run_sets import RunSet
 from cqlib.report.verdicts import DIGITS, ClaimResult, Results, claim_result, effect_text
@@ -122,7 +122,7 @@ def corrected(results: Sequence[ClaimResult]) -> list[ClaimResult]:
     """The results of all claims of a table in one run set, with p values adjusted by Holm for their number: at each
     temperature apart, and those that have none (BPD) with either, by the larger."""
     adjusted: dict[int, list[tuple[float, int]]] = {}
-    for temperature in (0.0, 1.0):
+    for temperature in T_VALUES:
         family = [i for i, r in enumerate(results) if r.p is not None and r.temperature in (None, temperature)]
         for i, p in zip(family, holm([p for i in family if (p := results[i].p) is not None]), strict=True):
             adjusted.setdefault(i, []).append((float(p), len(family)))
@@ -185,13 +185,9 @@ def matrix(all_cards: Iterable[Card]) -> Matrix:
     columns = sorted(runs.values(), key=lambda runs: (runs.origin != "local", runs.former, -counts[id(runs)]))
     groups: dict[str, list[Card]] = {}
     for card in sorted(tested, key=lambda card: (card.claim.own, card.claim.table)):
-        heading = "Beside the paper: this project’s own claims" if card.claim.own else _heading(card.claim.table)
+        heading = "Beside the paper: this project’s own claims" if card.claim.own else card.claim.heading.capitalize()
         groups.setdefault(heading, []).append(card)
     return Matrix(columns, groups)
-
-
-def _heading(table: str) -> str:
-    return f"Table {table[-1]}" if table[:-1] == "table" else table.capitalize()
 
 
 def count_claims(all_cards: Iterable[Card]) -> dict[str, int]:

@@ -120,7 +120,7 @@ def _picture(runs_dir: Path, n: int = 36) -> bytes:
     board = {
         f"T = {t:g}": {"real, no T": real[n * i : n * (i + 1)]}
         | {label: evaluation.draw(model, n, temperature=t, seed=1) for label, model in models.items()}
-        for i, t in enumerate(evaluation.TEMPERATURES)
+        for i, t in enumerate(evaluation.DRAWN)
     }
     figure = plots.sample_board(board, columns=6)
     figure.set_dpi(plots.STYLE["savefig.dpi"])

@@ -157,9 +157,9 @@ def run_sets(
         (origin, by), data, size, profile, former = place
         ordered = tuple(runs[run] for run in sorted(runs, key=lambda run: (order.get(run[0], 99), run)))
         # The files behind a name may have changed, and how samples are scored.
-        alike = [(key[2], key[3]) for key in sets if key[:2] == (place, changes)]
-        apart = [images] * any(other != images for other, _ in alike)
-        apart += [scoring] * any(other != scoring for same, other in alike if same == images)
+        versions = [(key[2], key[3]) for key in sets if key[:2] == (place, changes)]
+        apart = [images] * any(other != images for other, _ in versions)
+        apart += [scoring] * any(other != scoring for same, other in versions if same == images)
         note = ", ".join(filter(None, apart))
         made = RunSet(origin, data, size, profile, ordered, note, json.loads(changes), by, former)
         result.append(_with_hypervolumes(made))

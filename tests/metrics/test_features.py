@@ -19,8 +19,8 @@ from torch_fidelity import metric_fid, utils
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
 from cqlib.metrics import cache, features, fidelity, lite0
+from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.metric import Metric
-from cqlib.metrics.precision import full_fp32
 from cqlib.metrics.protocols import default_protocol
 from cqlib.util.errors import UserError
 

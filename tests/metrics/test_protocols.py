@@ -251,7 +251,7 @@ def test_a_new_distance_has_its_floor_beside_those_that_were_kept(measured, monk
 def test_every_protocol_scores_the_same_samples(measured):
     found = measured()
     assert found.model.drawn == 200 and found.notes == []  # 100 for each temperature, once
-    for temperature in evaluation.TEMPERATURES:
+    for temperature in evaluation.DRAWN:
         fake = evaluation.draw(Drawing(), 100, temperature=temperature, seed=10_000)
         assert torch.equal(found.grids[f"samples_T{temperature:g}"], fake[:64])
         for preset in found.presets.values():

@@ -11,7 +11,7 @@ from cqlib.experiments.load import load
 from cqlib.experiments.rows import ROWS
 from cqlib.metrics import evaluation, features
 from cqlib.metrics.bpd import held_out_nll
-from cqlib.metrics.precision import full_fp32
+from cqlib.metrics.fp32 import full_fp32
 from cqlib.models.base import LikelihoodSystem
 from cqlib.models.registry import build
 from cqlib.training import timing

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from benchmarks import textbook
 from cqlib.experiments.experiment import experiment
 from cqlib.losses import discriminator_loss
-from cqlib.metrics.precision import full_fp32
+from cqlib.metrics.fp32 import full_fp32
 from cqlib.models.registry import build
 from cqlib.nets.coupling import CouplingNet
 from cqlib.nets.norms import GroupNorm
