@@ -63,23 +63,26 @@ def importance_weighted(log_weights: Tensor) -> Tensor:
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, *, target: float = 1.0) -> Tensor:
     """E[(||grad_x l(x)||_2 / gamma - 1)^2] on random interpolates of real and fake (N, C, H, W), gamma = `target`
-    (Gulrajani et al. 2017; Karras et al. 2018, appendix A.1, for gamma other than 1)."""
+    (Gulrajani et al. 2017; Karras et al. 2018, appendix A.1, for gamma other than 1); -> scalar."""
     alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
     x = torch.lerp(fake.detach(), real, alpha).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
     return (gradient.flatten(1).norm(dim=1) / target - 1).square().mean()
 
 
-def non_saturating_generator(fake_scores: Tensor) -> Tensor:
-    """-E[ln D(G(z))], the generator's loss beside `discriminator_loss` (Goodfellow et al. 2014, section 3)."""
-    return softplus(-fake_scores).mean()
+def non_saturating_generator(fake_logits: Tensor) -> Tensor:
+    """-E[ln D(G(z))], the generator's loss beside `discriminator_loss` (Goodfellow et al. 2014, section 3);
+    (N,) -> scalar."""
+    return softplus(-fake_logits).mean()
 
 
-def hinge_discriminator(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """E_train[max(0, 1 - l(x))] + E_theta[max(0, 1 + l(x))] (Miyato et al. 2018, Eq. 16, negated for descent)."""
-    return relu(1 - real_scores).mean() + relu(1 + fake_scores).mean()
+def hinge_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E_train[max(0, 1 - l(x))] + E_theta[max(0, 1 + l(x))] (Miyato et al. 2018, Eq. 16, negated for descent);
+    logits (N,), (M,) -> scalar."""
+    return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
 
 
-def wasserstein_critic(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
-    """E_theta[l(x)] - E_train[l(x)]: minus the distance W_1 that a 1-Lipschitz l bounds (Arjovsky et al. 2017)."""
-    return fake_scores.mean() - real_scores.mean()
+def wasserstein_critic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """E_theta[l(x)] - E_train[l(x)]: minus the distance W_1 that a 1-Lipschitz l bounds (Arjovsky et al. 2017);
+    logits (N,), (M,) -> scalar."""
+    return fake_logits.mean() - real_logits.mean()

@@ -60,9 +60,9 @@ def hardware(threads: int) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() or "GPU"
 
 
-def known(e: Experiment, runs_dir: Path, records: Sequence[Record], hardware: str) -> Cost | None:
-    """From finished runs of this experiment, with any seed, on this hardware in its precision, else a kept estimate."""
-    device = hardware if e.recipe.training.autocast == "auto" else f"{hardware.rsplit(', ', 1)[0]}, fp32"
+def known(e: Experiment, runs_dir: Path, records: Sequence[Record], machine: str) -> Cost | None:
+    """From finished runs of this experiment, with any seed, on `machine` in its precision, else a kept estimate."""
+    device = machine if e.recipe.training.autocast == "auto" else f"{machine.rsplit(', ', 1)[0]}, fp32"
     key = (e.row, e.profile, "done", device)
     alike = [r for r in records if (r.row, r.profile, r.status, r.device) == key]
     runs = [r for r in alike if r.config_hash == replace(e, seed=r.seed).config_hash]
@@ -70,13 +70,13 @@ def known(e: Experiment, runs_dir: Path, records: Sequence[Record], hardware: st
         memory = max(r.peak_memory_bytes or 0 for r in runs)
         return Cost(sum(r.seconds for r in runs) / len(runs), memory, len(runs))
     try:
-        return Cost(**json.loads(_estimate_file(e, runs_dir, hardware).read_text()))
+        return Cost(**json.loads(_estimate_file(e, runs_dir, machine).read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _estimate_file(e: Experiment, runs_dir: Path, hardware: str) -> Path:
-    key = canonical_json({"recipe": asdict(e.recipe), "device": hardware})
+def _estimate_file(e: Experiment, runs_dir: Path, machine: str) -> Path:
+    key = canonical_json({"recipe": asdict(e.recipe), "device": machine})
     return runs_dir / "estimates" / f"{sha256(key.encode())[:16]}.json"
 
 

@@ -103,7 +103,7 @@ def profile_settings(profile: str, size: int) -> ProfileSettings:
     training = TrainingConfig(steps=4500, batch_size=16, learning_rate=1e-3 if size <= 32 else 5e-4, betas=(0.9, 0.999),
                               critic_betas=(0.5, 0.99), decay_from=0.5)  # fmt: skip
     quick = ProfileSettings(32, 64, FlowConfig(3, 16, 2), 32, 1.0, 4, 100.0, training)
-    tiny = replace(training, steps=20, batch_size=16, log_every=5)
+    tiny = replace(training, steps=20, log_every=5)
     return {
         "quick": quick,
         "study": replace(quick, training=replace(training, steps=6000)),

@@ -194,7 +194,6 @@ class ProgressiveCritic(Growing):
 class ProgGANConfig(GANBaselineConfig):
     """Both nets, the critic's loss and the schedule of the growth."""
 
-    latent: int = 128
     fmap_base: int = 4096
     """Feature maps at a resolution: min(fmap_base / 2^k, fmap_max), k = 1 for the coarsest, 2 for the next, …"""
     fmap_max: int = 128

@@ -176,7 +176,7 @@ class Loop:
         return [rate * (factor * c.decay_per_step**self.step) for rate in self.rates]
 
     def _update(
-        self, of: Callable[..., Losses], size: int, optimiser: torch.optim.Optimizer, clip: float | None
+        self, of: Callable[..., Losses], size: int, optim: torch.optim.Optimizer, clip: float | None
     ) -> tuple[Losses, Tensor]:
         """One optimiser step on `of`(the next `size` images)["total"] if all is finite, else none; the losses, and
         whether it was (bool, no dimension)."""
@@ -185,8 +185,8 @@ class Loop:
             if self.step == 0 and self.batches.drawn == size:
                 self.system.initialise(x)
             losses = of(x, **labels)
-        parameters = optimiser.param_groups[0]["params"]
-        optimiser.zero_grad(set_to_none=True)
+        parameters = optim.param_groups[0]["params"]
+        optim.zero_grad(set_to_none=True)
         losses["total"].backward()
         losses = {name: value.detach() for name, value in losses.items()}
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
@@ -195,9 +195,9 @@ class Loop:
             if clip is not None:
                 nn.utils.clip_grads_with_norm_(parameters, clip, norm)
             if self.waits:
-                optimiser.step()
+                optim.step()
             else:
-                step_unless(optimiser, ~finite)
+                step_unless(optim, ~finite)
         return losses, finite
 
     def run(self, stop: StopRequest, progress: Progress | None, checkpoint_seconds: float) -> Status:

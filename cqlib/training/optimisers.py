@@ -25,16 +25,16 @@ def optimiser(
     return torch.optim.RMSprop(parameters, lr=rate, alpha=betas[1], foreach=True, capturable=on_gpu)
 
 
-def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+def load_state(optim: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Load a `state_dict` from a file, perhaps of another device, into an optimiser of the same parameters: the count
     of steps goes where it expects that, each other tensor gets its parameter's memory layout, which no file keeps."""
-    own = [{key: group[key] for key in group.keys() & {"lr", "capturable"}} for group in optimiser.param_groups]
-    optimiser.load_state_dict(state)
-    for group, kept in zip(optimiser.param_groups, own, strict=True):
+    own = [{key: group[key] for key in group.keys() & {"lr", "capturable"}} for group in optim.param_groups]
+    optim.load_state_dict(state)
+    for group, kept in zip(optim.param_groups, own, strict=True):
         group.update(kept)
         on_device = group.get("capturable") or group.get("fused")
         for p in group["params"]:
-            kept_state = optimiser.state.get(p, {})
+            kept_state = optim.state.get(p, {})
             for key, value in kept_state.items():
                 if key == "step" and isinstance(value, Tensor):
                     kept_state[key] = value.to(p.device if on_device else "cpu")
@@ -42,25 +42,25 @@ def load_state(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
                     kept_state[key] = torch.empty_like(p).copy_(value)
 
 
-def step_unless(optimiser: torch.optim.Optimizer, bad: Tensor) -> None:
-    """A step of `optimiser`, unless `bad` (bool, no dimension, on the parameters' device), without waiting for it."""
-    group = optimiser.param_groups[0]
+def step_unless(optim: torch.optim.Optimizer, bad: Tensor) -> None:
+    """A step of `optim`, unless `bad` (bool, no dimension, on the parameters' device), without waiting for it."""
+    group = optim.param_groups[0]
     if group.get("fused"):
-        optimiser.found_inf = bad.float()  # type: ignore[attr-defined]  # as torch.amp.GradScaler does
-        optimiser.step()
+        optim.found_inf = bad.float()  # type: ignore[attr-defined]  # as torch.amp.GradScaler does
+        optim.step()
         return
     params = [p for p in group["params"] if p.grad is not None]
-    before = {p: {key: value.detach().clone() for key, value in _tensors(optimiser, p).items()} for p in params}
-    optimiser.step()
+    before = {p: {key: value.detach().clone() for key, value in _tensors(optim, p).items()} for p in params}
+    optim.step()
     with torch.no_grad():
         for p in params:
-            for key, value in _tensors(optimiser, p).items():  # state that this step has made is to be zeros
+            for key, value in _tensors(optim, p).items():  # state that this step has made is to be zeros
                 value.copy_(torch.where(bad, before[p].get(key, torch.zeros_like(value)), value))
 
 
-def _tensors(optimiser: torch.optim.Optimizer, p: nn.Parameter) -> dict[str, Tensor]:
+def _tensors(optim: torch.optim.Optimizer, p: nn.Parameter) -> dict[str, Tensor]:
     """What a step changes: the parameter and its state."""
-    return {"": p, **optimiser.state.get(p, {})}
+    return {"": p, **optim.state.get(p, {})}
 
 
 class Average(AveragedModel):
@@ -70,7 +70,7 @@ class Average(AveragedModel):
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.rule = warm_ema(decay)
-        super().__init__(model, multi_avg_fn=self.rule, use_buffers=True)
+        super().__init__(model)
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:

@@ -167,7 +167,7 @@ def test_a_picture_is_cut_into_tiles_in_reading_order():
     second_row_third = cut[1 * 4 + 2]
     assert torch.equal(second_row_third[0], torch.arange(32, 48).expand(16, -1).to(torch.uint8))
     assert torch.equal(second_row_third[1], torch.arange(16, 32)[:, None].expand(-1, 16).to(torch.uint8))
-    assert out_of_distribution.tiles(picture(210, 150), 16, side=50)[1] == (3, 4)  # scaled down
+    assert out_of_distribution.tiles(picture(1000, 800), 16)[1] == (25, 31)  # scaled down to 500 × 400
     with pytest.raises(UserError, match="20 × 9 pixels"):
         out_of_distribution.tiles(picture(20, 9), 16)
 

@@ -188,9 +188,7 @@ def reconstructions(model: CoverageQuality, x: Tensor) -> HTML:
     """Test images, f^-1(mu(z)) of their codes, and one draw of p(x|z) for each."""
     z = codes(model, x)
     with torch.no_grad():
-        mean, log_sigma = model.decode(z)
-        noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(0))
-        sample = to_uint8(model.image(mean + log_sigma.exp() * noise))
+        sample = to_uint8(model.image(model.draw(z, 1.0, torch.Generator().manual_seed(0))))
     rows = {"test image x": x, "f⁻¹(μ(z))": decoded(model, z), "a draw of p(x|z)": sample}
     return picture(strips(rows), f"{len(x)} test images, their reconstructions and draws of p(x given z)")
 

@@ -67,10 +67,10 @@ def read(source: Path | str | bytes) -> Image.Image:
         raise UserError(one_line(f"{name} is no picture that can be read: {error}")) from error
 
 
-def tiles(image: Image.Image, size: int, side: int = BASE_SIDE) -> tuple[Tensor, tuple[int, int]]:
-    """The picture with its shorter side scaled to `side` pixels (never up; a long one further down) and cut into at
+def tiles(image: Image.Image, size: int) -> tuple[Tensor, tuple[int, int]]:
+    """The picture with its shorter side scaled to BASE_SIDE pixels (never up; a long one further down) and cut into at
     most MAX_TILES tiles: uint8 (N, C, S, S), and rows and columns. UserError where it is smaller than one tile."""
-    scale = min(1.0, side / min(image.size), size * math.sqrt(MAX_TILES / (image.width * image.height)))
+    scale = min(1.0, BASE_SIDE / min(image.size), size * math.sqrt(MAX_TILES / (image.width * image.height)))
     width, height = (math.floor(length * scale + 1e-6) for length in image.size)
     columns, rows = width // size, height // size
     if not (rows and columns):

@@ -1,6 +1,5 @@
 """What training and held-out images cost in bits, under models with a likelihood and under one that copies."""
 
-import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from cqlib.figures import common
 from cqlib.figures.common import signed
 from cqlib.figures.samples import memorisation
 from cqlib.figures.samples.neighbours import LINES, MAX_REFERENCE, SIGMA, cumulative
+from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.models.base import LikelihoodSystem
 from cqlib.report.cells import picture, subplots, table
 from cqlib.util.errors import UserError
@@ -52,7 +52,7 @@ def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000) -> Bits:
 
     def copier(images: Tensor) -> Tensor:
         nats = memorisation.copier_nats(reference, images, sigma=SIGMA, generator=generator)
-        return nats / (images[0].numel() * math.log(2))
+        return bits_per_dimension(nats, images[0].numel())
 
     models = {short_label(row): pair(partial(common.bits, system)) for row, system in systems.items()
               if isinstance(system, LikelihoodSystem)}  # fmt: skip
