@@ -11,7 +11,7 @@ from cqlib.experiments.selection import Selection
 from cqlib.experiments.trade_off import GAN, NOTEBOOK, front
 from cqlib.figures import common
 from cqlib.figures.common import sets_of
-from cqlib.metrics.quantities import TEMPERATURES, heading
+from cqlib.metrics.quantities import AT, heading
 from cqlib.report import page
 from cqlib.report.cells import table
 from cqlib.report.run_sets import RunSet
@@ -45,7 +45,7 @@ def pictures(runs: RunSet, more: bool = False) -> HTML:
 def points(runs: RunSet) -> HTML:
     """A line for every point: lambda, BPD, scores at both temperatures, seeds."""
     scores = [f"{name}@{at}" for quantity in SCORES for name in (quantity.name, quantity.lite0)
-              if f"{name}@T1" in runs.metrics for at in TEMPERATURES]  # fmt: skip
+              if f"{name}@T1" in runs.metrics for at in AT]  # fmt: skip
     rows = [(short_label(row).partition(",")[0], f"{weight:,g}", row)
             for along in FRONTS.values() for weight, row in front(along, runs.profile).items()]  # fmt: skip
     lines = []

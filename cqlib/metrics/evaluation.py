@@ -13,7 +13,7 @@ from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import extract
 from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.metric import GROUP, MAX_PER_IMAGE, Metric
-from cqlib.metrics.quantities import SCORES, T_VALUES
+from cqlib.metrics.quantities import SCORES, TEMPERATURES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.models.variational import VariationalModel
@@ -22,9 +22,8 @@ from cqlib.recipe import Evaluation
 from cqlib.training.device import wall_clock
 from cqlib.util.provenance import device_name
 
-DRAWN = T_VALUES[::-1]
+DRAWN = TEMPERATURES[::-1]
 """Temperatures in the order in which samples are drawn, measured and recorded."""
-TEMPERATURES = DRAWN  # for cqlib/figures/samples/neighbours.py
 TEST_SEED, SELECTION_SEED = 10_000, 20_000
 """Added to a run's seed: for the samples that are reported, and for those that choose a step."""
 GRID = 64

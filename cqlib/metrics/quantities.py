@@ -66,9 +66,9 @@ SCORES = tuple(quantity for quantity in QUANTITIES.values() if quantity.how)
 COLUMNS = tuple(quantity for quantity in SCORES if quantity.column)
 FEATURES = {"inception": tuple(q.name for q in COLUMNS), "lite0": tuple(q.lite0 for q in COLUMNS)}
 """Kind of features -> the names of `COLUMNS` on them."""
-T_VALUES = (0.0, 1.0)
+TEMPERATURES = (0.0, 1.0)
 """Temperatures T of the samples, in the order of columns: what the critic saw comes first."""
-TEMPERATURES = tuple(f"T{t:g}" for t in T_VALUES)
+AT = tuple(f"T{t:g}" for t in TEMPERATURES)
 """The same as metric names have them ("FID@T1")."""
 
 
@@ -83,7 +83,7 @@ def heading(name: str) -> str:
 def temperatures(metric: str) -> tuple[float | None, ...]:
     """The temperatures at which `metric`, an id, is compared: for scores of samples 0, the mean of the decoder, which
     is read first, the paper's G_theta(z) as it is remembered, and 1; else None."""
-    return T_VALUES if QUANTITIES[metric].lite0 else (None,)
+    return TEMPERATURES if QUANTITIES[metric].lite0 else (None,)
 
 
 def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from cqlib.experiments.ablations import STEPS
 from cqlib.experiments.claims import CLAIMS, Claim
 from cqlib.experiments.paper import published_effect
 from cqlib.experiments.variants import in_words
-from cqlib.metrics.quantities import QUANTITIES, T_VALUES, temperatures
+from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, temperatures
 from cqlib.report.inference import difference_interval, holm
 from cqlib.report.run_sets import RunSet
 from cqlib.report.verdicts import DIGITS, ClaimResult, Results, claim_result, effect_text
@@ -122,7 +122,7 @@ def corrected(results: Sequence[ClaimResult]) -> list[ClaimResult]:
     """The results of all claims of a table in one run set, with p values adjusted by Holm for their number: at each
     temperature apart, and those that have none (BPD) with either, by the larger."""
     adjusted: dict[int, list[tuple[float, int]]] = {}
-    for temperature in T_VALUES:
+    for temperature in TEMPERATURES:
         family = [i for i, r in enumerate(results) if r.p is not None and r.temperature in (None, temperature)]
         for i, p in zip(family, holm([p for i in family if (p := results[i].p) is not None]), strict=True):
             adjusted.setdefault(i, []).append((float(p), len(family)))

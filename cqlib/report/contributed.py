@@ -28,7 +28,7 @@ from cqlib.experiments.record import Record, file_name, machine_path, read_recor
 from cqlib.experiments.run import curve_of, logged
 from cqlib.metrics.features import INCEPTION_RESIZE
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS, default_protocol, protocol, with_protocol
-from cqlib.metrics.quantities import SCORES, TEMPERATURES
+from cqlib.metrics.quantities import AT, SCORES
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.paths import CONTRIBUTED
@@ -37,7 +37,7 @@ from cqlib.util.schema import STRICT, Text, first_error
 from cqlib.util.text import without_paths
 
 MANIFEST, RECORD, LOG = "contribution.json", "record.json", "training.jsonl"
-GRIDS = tuple(f"samples_{at}.webp" for at in TEMPERATURES)
+GRIDS = tuple(f"samples_{at}.webp" for at in AT)
 PARTS = (MANIFEST, RECORD, LOG, *GRIDS)
 MAX_BYTES = 2**20
 """Of a file; those of published runs have a tenth at most."""
@@ -264,7 +264,7 @@ def _expected(e: Experiment, record: Record) -> Iterator[tuple[str, list[str]]]:
     series = metadata.version("torch-fidelity").rsplit(".", 1)[0]  # whose scores are the same
     how = [look, f"torch-fidelity {series}."]
     for quantity in (q for q in SCORES if not q.labelled):
-        for at in TEMPERATURES:
+        for at in AT:
             name = f"{quantity.name if inception else quantity.lite0}@{at}"
             images = f"n_fake = {main.is_images} in" if quantity.id == "is" else f"n_real = n_fake = {n},"
             yield name, [images, *how, *([f"protocol {main.name}, "] if main.name else [])]

@@ -12,7 +12,7 @@ import numpy as np
 from cqlib.experiments.record import Record
 from cqlib.experiments.trade_off import CQ, NOTHING, front
 from cqlib.metrics.metric import Metric
-from cqlib.metrics.quantities import T_VALUES, metric_names
+from cqlib.metrics.quantities import TEMPERATURES, metric_names
 from cqlib.report import alike
 from cqlib.util.text import counted
 
@@ -82,7 +82,7 @@ def hypervolumes(runs: Runs, profile: str) -> dict[tuple[str, int], dict[str, Me
     """(CQ or CQ-F, seed) -> the hypervolumes of the front that runs of that seed make, "HV-lite0@T0" and so on, where
     it has all lambdas of the profile. The reference is VAE: its BPD and distance, means over seeds."""
     found: dict[tuple[str, int], dict[str, Metric]] = {}
-    names = [zip(*(metric_names(id, t) for id in ("hypervolume", "fid")), strict=True) for t in T_VALUES]
+    names = [zip(*(metric_names(id, t) for id in ("hypervolume", "fid")), strict=True) for t in TEMPERATURES]
     for name, distance in chain(*names):
         references = points_of(runs(NOTHING[CQ]), distance)
         for row in NOTHING if references else ():

@@ -16,7 +16,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.ablations import FOLDER, SEEDS
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import ROWS, label_of
-from cqlib.metrics.quantities import QUANTITIES, T_VALUES, heading
+from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, heading
 from cqlib.report import ablations, facts, pictures, small_tables, tables, trade_off
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix, verdict
 from cqlib.report.contributed import contributed
@@ -80,7 +80,7 @@ def render(
         claim_counts=count_claims(card for card in all_cards if not card.claim.own),
         own_counts=count_claims(card for card in all_cards if card.claim.own),
         tried=ablations.tried(ablations.run_set(changed)),
-        effects=[ablations.effect_table(changed, t) for t in T_VALUES if changed],
+        effects=[ablations.effect_table(changed, t) for t in TEMPERATURES if changed],
         all_cards=all_cards,
         systems=[row for row in ROWS if paper.canonical(row) == row],
         samples=[(runs, found) for runs, found in more if found],

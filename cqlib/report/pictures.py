@@ -21,7 +21,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.record import Record, file_name
 from cqlib.experiments.rows import marks, short_label
 from cqlib.experiments.trade_off import VARIANTS
-from cqlib.metrics.quantities import FEATURES, TEMPERATURES
+from cqlib.metrics.quantities import AT, FEATURES
 from cqlib.report import plots
 from cqlib.report.fronts import mean, points_of, spread
 from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first
@@ -64,7 +64,7 @@ def _samples(runs: RunSet, row: str, folder: Path, out: Path | None) -> dict[str
     """Those of the row's first seed that has some."""
     label = short_label(row)
     for run in runs.records_of(row):
-        files = {at: file for at in TEMPERATURES if (file := sample_file(folder / run.folder, at))}
+        files = {at: file for at in AT if (file := sample_file(folder / run.folder, at))}
         if files:
             images = [_image(file.read_bytes(), f"Samples of {label} at temperature {at[1]}", _link(file, out))
                       for at, file in files.items()]  # fmt: skip

@@ -18,7 +18,7 @@ from cqlib.experiments import paper
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import Record, load_records, slug
 from cqlib.experiments.rows import PROFILES, default_data, notebooks, training_command
-from cqlib.metrics.quantities import SCORES, TEMPERATURES, decimal, heading
+from cqlib.metrics.quantities import AT, SCORES, decimal, heading
 from cqlib.report import claims_file
 from cqlib.report.claim_cards import at_temperatures, cards, count_claims
 from cqlib.report.facts import gpu_hours
@@ -53,7 +53,7 @@ EXECUTED = PUBLISHED / "notebooks"
 DECIMALS = {"BPD": 2, "IS-lite0@T0": 2, "FD-lite0@T0": 1, "KD-lite0@T0": 3, "FD-lite0@T1": 1,
             "Precision-lite0@T0": 2, "Recall-lite0@T0": 2}  # fmt: skip
 """The measured columns and their decimals."""
-REAL = {f"{q.lite0}@{t}": f"{q.lite0}{q.real}" for q in SCORES for t in TEMPERATURES}
+REAL = {f"{q.lite0}@{t}": f"{q.lite0}{q.real}" for q in SCORES for t in AT}
 """A score of samples -> the same of real images, which have no temperature."""
 HEADLINES = {
     "f lowers BPD, with and without L_Q": {"with": "f-quality-bpd", "without": "f-bpd"},

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from cqlib.experiments import paper
 from cqlib.experiments.rows import label_of
 from cqlib.metrics.quantities import (
+    AT,
     COLUMNS,
     FEATURES,
     QUANTITIES,
-    TEMPERATURES,
     Quantity,
     decimal,
     metric_names,
@@ -153,7 +153,7 @@ def columns(sets: Sequence[RunSet], rows: Collection[str]) -> list[str]:
     """The measured columns: BPD, and IS and FID under each kind of features that any of `sets` has, at each T."""
     known = {name for runs in sets for row in rows for name in runs.metrics_of(row)}
     kinds = [names for names in FEATURES.values() if any(f"{name}@T1" in known for name in names)]
-    return ["BPD", *(f"{name}@{at}" for names in kinds for name in names for at in TEMPERATURES)]
+    return ["BPD", *(f"{name}@{at}" for names in kinds for name in names for at in AT)]
 
 
 # --- cells
@@ -189,7 +189,7 @@ def real_cells(runs: RunSet, names: Sequence[str]) -> tuple[Cell, ...]:
     cells, counts = [Cell("")], []
     for score in dict.fromkeys(name.partition("@")[0] for name in names[1:]):
         measured = runs.real_images(score + _quantity(score).real)
-        cells.append(Cell(decimal(score, measured.value) if measured else "", span=len(TEMPERATURES)))
+        cells.append(Cell(decimal(score, measured.value) if measured else "", span=len(AT)))
         counts += [measured.n] if measured else []
     return (*cells, Cell(f"n = {max(counts):,}" if counts else ""))
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from cqlib.experiments.rows import default_data, marks, short_label, training_command
 from cqlib.experiments.trade_off import CQ, CQ_F, GAN, NOTEBOOK, NOTHING, USUAL, changed, front
 from cqlib.experiments.variants import variant
-from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, Quantity, decimal
+from cqlib.metrics.quantities import AT, QUANTITIES, Quantity, decimal
 from cqlib.report import plots
 from cqlib.report.fronts import Point, crossings, mean, measured, points_of, spread
 from cqlib.report.pictures import plot
@@ -55,7 +55,7 @@ def figures(runs: RunSet, how_to_read: bool = True) -> list[dict[str, Any]]:
     """BPD against each of `SCORES` at both temperatures, where a front has two points; but for the first `more`. The
     very first says `how_to_read` them."""
     found = []
-    for quantity, features, at in product(SCORES, ("name", "lite0"), TEMPERATURES):
+    for quantity, features, at in product(SCORES, ("name", "lite0"), AT):
         name = getattr(quantity, features)
         if max(map(len, fronts(runs, f"{name}@{at}").values())) > 1:
             caption = _caption(runs, quantity, name, at, how_to_read)
@@ -107,7 +107,7 @@ def _caption(runs: RunSet, quantity: Quantity, name: str, at: str, how_to_read: 
     """Of the first score with what it says; of the very first picture with how to read all, and what is not trained."""
     parts = [f"{name} against likelihood at T = {at[1]}. {runs.title}."]
     if quantity is FIRST:
-        first = at == TEMPERATURES[0]
+        first = at == AT[0]
         parts += [HOW_TO_READ] * (first and how_to_read)
         parts += [story(runs, name, at), of_seeds(runs, f"{name}@{at}"), not_trained(runs) if first else ""]
     else:

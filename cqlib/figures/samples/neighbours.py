@@ -65,7 +65,7 @@ def beside_real(model: ModelAndData, n: int = 64) -> HTML:
     """Training images, or held-out ones where those may not be shown, and samples at T = 1 and T = 0."""
     shown = shows_training_images(model)
     name, split = ("training images", model.data.train) if shown else ("held-out images", model.data.test)
-    board = {name: split.images[:n]} | {f"samples, T = {t:g}": draw(model, n, t) for t in evaluation.TEMPERATURES}
+    board = {name: split.images[:n]} | {f"samples, T = {t:g}": draw(model, n, t) for t in evaluation.DRAWN}
     return picture(plots.sample_board({"": board}, columns=8), f"{n} {name}, then {n} samples of {model.label}")
 
 
