@@ -230,8 +230,8 @@ INCEPTION = dataclasses.replace(LITE, name="inception", resize=features.INCEPTIO
 @pytest.mark.parametrize("few", [{}, {"n_train": 99}, {"n_test": 30}, {"wanted": (), "is_images": None}], ids=str)
 def test_what_is_asked_of_contributed_records_is_what_is_measured(measured, on, few):
     found = measured(on=on, **few)
-    config = {"n_train": len(found.data.train)}
-    record = SimpleNamespace(data=SimpleNamespace(shape=found.data.test.shape), config=config, metrics=found.metrics)
+    train, shape = len(found.data.train), SimpleNamespace(shape=found.data.test.shape)
+    record = SimpleNamespace(data=shape, n_train=train, metrics=found.metrics)
     expected = dict(contributed._expected(SimpleNamespace(profile="study", evaluation=found.asked), record))
     assert expected.pop("BPD") and expected.keys() == {name for name in found.metrics if "@" in name}
     for name, words in expected.items():
