@@ -39,7 +39,7 @@ def densities(flow: Flow) -> HTML:
     """The exact density of the moons beside the model's."""
     lattice = Lattice(DATA)
     shown = {"data, exact": lattice.log_p, "model p_X(x)": lattice.log_density(flow.log_prob)}
-    alt = "The density of two moons, and that of the flow, which has a thin bridge between them"
+    alt = "The density of two moons, and that of the flow, which has a bridge between them and threads beyond"
     return density_board(lattice, [("", shown)], 6.6, 3.0, alt)
 
 
