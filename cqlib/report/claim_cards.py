@@ -39,6 +39,10 @@ VERDICTS = {
 """In the order of the report: what speaks against the paper first."""
 
 
+OPPOSITE = "lie on opposite sides of 0"
+"""What is said of a claim's intervals at the smallest and at the largest images where it turns round between them."""
+
+
 @dataclass(frozen=True)
 class Card:
     """A claim, its results in each run set that tests it (the one that decides first); or why there are none."""
@@ -78,15 +82,15 @@ class Card:
     def growth(self) -> tuple[str, ...]:
         """Of each data set that run sets of today's recipes have at several sizes, or of several numbers of steps: what
         the claim says at the smallest and at the largest, and whether its effect grows with size and training (those of
-        the profile, together)."""
-        found: dict[str, dict[tuple[int, int], ClaimResult]] = {}
-        for results in self.tests:
-            runs, first = results[0].runs, results[0]
-            if not (runs.former or runs.changes.keys() - {STEPS} or runs.profile == "smoke" or first.effect is None):
-                found.setdefault(runs.data, {}).setdefault((runs.size, runs.done(self.claim.row_a)[0].steps), first)
-        ends = {data: (sizes[min(sizes)], sizes[max(sizes)]) for data, sizes in found.items() if len(sizes) > 1}
-        return tuple(f"{', '.join(filter(None, (without_paths(data), pair[0].at)))}: {_growth(*pair)}"
-                     for data, pair in ends.items())  # fmt: skip
+        the profile, together); at each temperature."""
+        found: dict[tuple[str, str], dict[tuple[int, int], ClaimResult]] = {}
+        for result in chain(*self.tests):
+            runs = result.runs
+            if not (runs.former or runs.changes.keys() - {STEPS} or runs.profile == "smoke" or result.effect is None):
+                place = runs.size, runs.done(self.claim.row_a)[0].steps
+                found.setdefault((without_paths(runs.data), result.at), {}).setdefault(place, result)
+        return tuple(f"{', '.join(filter(None, where))}: {_growth(at[min(at)], at[max(at)])}"
+                     for where, at in found.items() if len(at) > 1)  # fmt: skip
 
     @property
     def reach(self) -> float:
@@ -158,15 +162,17 @@ def _trend(small: ClaimResult, large: ClaimResult) -> str:
     if "seen once" in (small.label, large.label) or a is None or b is None:
         return "one seed does not say whether the effect grows"
     if max(a[1], b[1]) > 0 > min(a[2], b[2]):
-        return "its intervals lie on opposite sides of 0, so that the claim depends on size and training"
+        return f"its intervals {OPPOSITE}, so that the claim depends on size and training"
+    effect, (up, down) = "effect", ("grows", "shrinks") if a[0] * b[0] > 0 else ("rises", "falls")
     if max(a[0], b[0]) < 0:  # a contrary effect grows downwards
+        effect = "contrary effect"
         a, b = ((-effect, -high, -low) for effect, low, high in (a, b))
     low, high = difference_interval(b, a)
     if low <= 0 <= high:
         return "with size and training its effect changes by no more than these seeds can tell"
     as_far = ", as far as scores of images magnified to two sides compare"
     at_two_sides = small.temperature is not None and small.runs.sides != large.runs.sides
-    return f"its effect {'grows' if low > 0 else 'shrinks'} with size and training" + as_far * at_two_sides
+    return f"its {effect} {up if low > 0 else down} with size and training" + as_far * at_two_sides
 
 
 class Matrix(NamedTuple):

@@ -121,6 +121,15 @@ def headline_verdicts(runs: RunSet) -> dict[str, str]:
     return words
 
 
+def otherwise_elsewhere(sets: Sequence[RunSet], runs: RunSet) -> tuple[RunSet, int] | None:
+    """The other run set of today's recipes with as many seeds of Table 1, and how many headlines differ there."""
+    for other in others(sets, paper.TABLE1):
+        if not other.former and seeds(other, paper.TABLE1) == seeds(runs, paper.TABLE1):
+            here, there = headline_verdicts(runs), headline_verdicts(other)
+            return other, sum(here[text] != there[text] for text in here)
+    return None
+
+
 def verdicts_of(parts: Mapping[str, Sequence[str]]) -> str:
     """ "holds", or "undecided (IS) and equal (FID)"; a part with a mark is named in any case."""
     if len(parts) == 1 and not any(name.endswith(OTHERWISE) for names in parts.values() for name in names):
@@ -134,9 +143,10 @@ def fullest(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
 
 
 def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
-    """Every other run set that has at least two of a table's rows."""
-    return [runs for runs in sets if runs != fullest(sets, which)
-            and sum(bool(runs.done(row.id)) for row in which.rows) > 1]  # fmt: skip
+    """Every other run set that has at least two of a table's rows, those of former recipes last."""
+    found = [runs for runs in sets if runs != fullest(sets, which)
+             and sum(bool(runs.done(row.id)) for row in which.rows) > 1]  # fmt: skip
+    return sorted(found, key=lambda runs: runs.former)
 
 
 def with_weights(runs: RunSet, row: paper.Row) -> str:

@@ -14,7 +14,7 @@ from cqlib.experiments.ablations import STEPS
 from cqlib.experiments.claims import BY_ID, CLAIMS, Claim
 from cqlib.experiments.record import DataInfo
 from cqlib.report import page
-from cqlib.report.claim_cards import VERDICTS, at_temperatures, cards, corrected, count_claims, verdict
+from cqlib.report.claim_cards import OPPOSITE, VERDICTS, at_temperatures, cards, corrected, count_claims, verdict
 from cqlib.report.inference import holm
 from cqlib.report.run_sets import RunSet, run_sets
 from cqlib.report.verdicts import ClaimResult
@@ -183,9 +183,10 @@ def test_growth_says_at_which_sizes_a_claim_holds_and_how_its_effect_changes():
     assert "), holds at 32×32 (study, +1.00 bpd [" in text
     assert text.endswith("its effect grows with size and training.")
     assert "its effect shrinks" in growth([4.0, 4.01], [4.5, 4.51])
-    assert "its effect shrinks" in growth([6.0, 6.01], [5.5, 5.51])  # contrary ones, −1.00 and −0.50 bpd
-    assert "its effect grows" in growth([5.5, 5.51], [6.0, 6.01])
-    assert "its effect grows" in growth([5.005, 5.015], [4.0, 4.01])  # from contrary by nothing to as claimed
+    assert "its contrary effect shrinks" in growth([6.0, 6.01], [5.5, 5.51])  # −1.00 and −0.50 bpd
+    assert "its contrary effect grows" in growth([5.5, 5.51], [6.0, 6.01])
+    assert "its effect rises" in growth([5.005, 5.015], [4.0, 4.01])  # from contrary by nothing to as claimed
+    assert "its effect falls" in growth([4.0, 4.01], [5.005, 5.015])
     assert "by no more than these seeds can tell" in growth([4.5, 4.51], [4.49, 4.51])
     assert "opposite sides of 0" in growth([4.5, 4.51], [5.5, 5.51]) and "opposite" in growth([5.5, 5.51], [4.5, 4.51])
     assert "one seed does not say" in growth([4.5, 4.51], [4.0])
@@ -214,6 +215,19 @@ def test_growth_of_a_score_says_that_images_are_magnified_to_two_sides():
 
     assert growth(160).endswith("with size and training, as far as scores of images magnified to two sides compare.")
     assert growth(96).endswith("its effect grows with size and training.")
+
+
+def test_growth_is_told_at_each_temperature():
+    def side(row, cold, warm, **more):
+        metrics = [{"FD-lite0@T0": cold + seed, "FD-lite0@T1": warm + seed} for seed in range(3)]
+        return [record(row, seed, metrics=of_seed, **more) for seed, of_seed in enumerate(metrics)]
+
+    images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
+    large = side("table1/cq-f", 50.0, 150.0, profile="study") + side("table1/cq", 100.0, 100.0, profile="study")
+    small = side("table1/cq-f", 90.0, 80.0) + side("table1/cq", 100.0, 100.0)
+    cold, warm = card_of(FID, [*small, *(replace(run, data=images) for run in large)]).growth
+    assert cold.startswith("photos10, T = 0: holds at 16×16") and OPPOSITE not in cold
+    assert warm.startswith("photos10, T = 1: holds at 16×16") and OPPOSITE in warm
 
 
 def test_growth_is_of_todays_recipes_as_they_are():

@@ -11,12 +11,13 @@ import pytest
 import yaml
 from fake_records import records
 from handmade import record
+from todays import of_today
 
 from cqlib import data
 from cqlib.cli import commands, options
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import experiment
-from cqlib.experiments.record import load_records
+from cqlib.experiments.record import DataInfo, load_records
 from cqlib.experiments.rows import PROFILES, notebooks
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import facts, readme
@@ -89,6 +90,17 @@ def test_headlines_name_the_metric_where_verdicts_differ():
     assert readme.verdicts_of({"holds": ["IS", "FID‡"]}) == "holds (IS, FID‡)"
 
 
+def test_headlines_say_how_many_differ_at_another_size():
+    images = DataInfo("photos10", "test", "89abcdef01234567", (2000, 3, 32, 32))
+    large = [of_today(replace(run, data=images)) for run in records(3, profile="study")]
+    same = readme.part("headlines", run_sets([], [*records(3), *large]))
+    assert "At 32×32 (study) [0 of these differ](docs/results.md#on-other-images)." in same
+    worse = [replace(run, metrics={**run.metrics, "BPD": replace(run.metrics["BPD"], value=9.0 + run.seed / 100)})
+             if run.row == "table1/vae-f" else run for run in large]  # fmt: skip
+    assert "(study) [1 of these differ]" in readme.part("headlines", run_sets([], [*records(3), *worse]))
+    assert "differ" not in readme.part("headlines", run_sets([], [*records(3), *large[::2]]))  # of fewer seeds
+
+
 def test_a_headline_has_a_mark_where_kid_says_otherwise():
     def headline(kd_gan):
         rows = (("table1/cq-f", 90.0, 0.1), ("table1/gan", 190.0, kd_gan))
@@ -125,7 +137,7 @@ def test_rows_that_an_untrained_copy_matches_are_named():
 
 def test_what_speaks_against_the_paper_elsewhere_is_listed():
     bpd = {"table1/vae": 5.0, "table1/vae-f": 5.5, "table1/cq": 5.6, "table1/cq-f": 4.0}
-    once = [record(row, data="npz:mine", BPD=value, FD=400.0) for row, value in bpd.items()]
+    once = [record(row, data="npz:mine", BPD=value, FD=400.0, config_hash="former") for row, value in bpd.items()]
     text = readme.part("other_tables table1", run_sets([], [*records(2), *once]))
     assert "- Without the quality loss, f lowers BPD: seen once, contrary." in text
     assert "CQ-F beats CQ: " not in text
