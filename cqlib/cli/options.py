@@ -84,7 +84,10 @@ def device(text: str) -> str:
 
 
 def set_environment(options: argparse.Namespace) -> None:
-    """Pass the device and the wish for TensorBoard on, to children too; before torch is loaded, for MPS's fallback."""
+    """Pass the device and the wish for TensorBoard on, to children too, and where data sets are, whatever folder these
+    run in; before torch is loaded, for MPS's fallback."""
+    if folder := os.environ.get("CQLIB_DATA"):
+        os.environ["CQLIB_DATA"] = folder if folder.startswith("~") else str(Path(folder).absolute())
     os.environ |= {"CQLIB_DEVICE": options.device} if getattr(options, "device", None) else {}
     os.environ |= {"CQLIB_TENSORBOARD": "1"} if getattr(options, "tensorboard", False) else {}
     if os.environ.get("CQLIB_DEVICE") == "mps":

@@ -1,9 +1,12 @@
 """What the process that children are forked from has loaded. One thread: a pool would not survive the fork."""
 
 import os
+import signal
 from contextlib import suppress
 
-with suppress(OSError):  # Ctrl-C and signals to the group are for the parent, which stops its children by this process
+# Ctrl-C and signals to the group, or to all processes, are for the parent, which stops its children by this process.
+with suppress(OSError, ValueError):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.setsid()
 
 import torch

@@ -55,7 +55,7 @@ def local_folder(data_dir: Path | str | None = None) -> Path | None:
     """The folder of local copies that is named: `data_dir`, else $CQLIB_DATA."""
     named = data_dir or os.environ.get("CQLIB_DATA")
     try:
-        return Path(named).expanduser() if named else None
+        return Path(named).expanduser().absolute() if named else None
     except RuntimeError as error:  # ~somebody who has no home
         raise UserError(f"the folder of data sets {named} ($CQLIB_DATA or --data-dir): no such user") from error
 

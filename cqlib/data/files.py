@@ -51,7 +51,7 @@ def _npz(name: str, path: Path, size: int | None) -> Dataset:
         order = fixed_order(len(images[0]))
         images, labels = ((array[0][order[:cut]], array[0][order[cut:]]) for array in (images, labels))
     side, other = images[0].shape[-1], images[1].shape[-1]
-    remedy = f"ask for size {side}, or give the images as files with folder:PATH"
+    remedy = f"ask for size {side} (commands: 16 by --profile quick, 32 by study), or give files with folder:PATH"
     require(size in (None, side), path, f"holds {side}x{side} images, not {size}x{size}", remedy)
     what = f"holds {other}x{other} test images beside training images of {side}x{side}"
     require(other == side, splits[-1][0], what, "make them equal")

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib.metadata import metadata
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +73,7 @@ def _load(e: Experiment, *paths: Path) -> System:
             return system.eval()
     why = f"{e.variant} has not been trained with profile {e.profile} on {e.data}, seed {e.seed}"
     if not PUBLISHED.is_dir():
-        address = metadata("cq-companion")["Project-URL"].rpartition(" ")[2]
-        raise UserError(f"{why}; published weights lie in the repository, {address}: start in a clone of it")
+        raise UserError(f"{why}; published weights lie in the repository: start in a clone of it")
     raise UserError(f"{why}: {e.command}")
 
 

@@ -35,7 +35,7 @@ def set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path, tell
 
 def _says(mark: Path, wanted: dict[str, str]) -> bool:
     """Whether the mark of a run's folder can be read, and it holds what is wanted."""
-    with suppress(OSError, ValueError, AttributeError):
+    with suppress(ValueError, AttributeError):
         return wanted.items() <= json.loads(mark.read_text()).items()
     return False
 

@@ -208,7 +208,9 @@ def refusal(record: Record) -> str:
     empty if it may be published."""
     if path := machine_path(record):
         return f"{path} is a path of this machine: train on a name below --data-dir instead"
-    return "" if record.git.dirty is False else "made from uncommitted code: commit, then run it again"
+    if record.git.dirty is None:
+        return "made from code of unknown state, for want of git or of a clone: commit it in a clone, then run it again"
+    return "made from uncommitted code: commit, then run it again" if record.git.dirty else ""
 
 
 def _unfit(record: Record) -> Iterator[str]:

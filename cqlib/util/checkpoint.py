@@ -63,10 +63,13 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The state that `save_checkpoint` wrote, on the CPU. CheckpointError if the file is damaged or foreign."""
+    """The state that `save_checkpoint` wrote, on the CPU. CheckpointError if the file is damaged or foreign; OSError
+    where it cannot be opened, which says nothing of what is in it."""
+    if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+        raise CheckpointError(f"{path} is not a checkpoint of cqlib: not a file")
+    with path.open("rb"):
+        pass
     try:
-        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
-            raise ValueError("not a file")
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 import cqlib
+from cqlib import data
 from cqlib.cli import commands as cli
 from cqlib.cli import options
 from cqlib.data import grids as images
@@ -391,3 +392,12 @@ def test_lazy_names():
     assert callable(cqlib.load) and callable(cqlib.run)
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         _ = cqlib.lode
+
+
+def test_a_relative_folder_of_data_sets_is_the_same_in_every_working_folder(tmp_path, monkeypatch):
+    """Kernels of notebooks have another one than the command."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CQLIB_DATA", "sets")
+    options.set_environment(options.parse([]))
+    monkeypatch.chdir("/")
+    assert data.local_folder() == tmp_path / "sets"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from multiprocessing import forkserver
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +114,20 @@ def test_a_signal_to_the_group_does_not_reach_the_process_that_children_are_fork
     run("fine")
     server = forkserver._forkserver._forkserver_pid
     assert os.getpgid(server) == server != os.getpgid(0)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="children are forked on Linux alone")
+def test_a_signal_to_all_processes_lets_children_save(run):
+    """As a cluster or an init system ends a job: the process that children are forked from outlives them."""
+    stop = StopRequest()
+
+    def to_all():
+        server = forkserver._forkserver._forkserver_pid
+        for process in (server, *map(int, Path(f"/proc/{server}/task/{server}/children").read_text().split())):
+            os.kill(process, signal.SIGTERM)
+        stop.requested = "SIGTERM"
+
+    assert run("saves", stop=stop, slots=[{}], listener=Hears(to_all))["saves"].message == "saved"
 
 
 def test_a_second_signal_kills(run):

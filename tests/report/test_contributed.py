@@ -139,7 +139,7 @@ BROKEN = {
         "samples_T0.webp is not the file that was contributed"),
     "file that is not listed": (lambda f: seal(f, files={}), "is not the file that was contributed"),
     "dirty tree": (lambda f: edit(f, git=replace(record_of(f).git, dirty=True)), "commit, then run it again"),
-    "tree of unknown state": (lambda f: edit(f, git=replace(record_of(f).git, dirty=None)), "commit, then run it"),
+    "tree of unknown state": (lambda f: edit(f, git=replace(record_of(f).git, dirty=None)), "of unknown state"),
     "unknown commit": (lambda f: edit(f, git=replace(record_of(f).git, commit="0" * 40)), "git fetch --unshallow"),
     "config of another recipe": (lambda f: edit(f, config=with_config(f)), "config is not today's recipe: train it"),
     "hash of another recipe": (lambda f: edit(f, config_hash="0" * 16), "config is not today's recipe: train it"),

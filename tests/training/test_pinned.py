@@ -1,5 +1,5 @@
 """A step of every row and its samples are what they were when the published records were made: what moves them asks for
-new records. `python tests/training/test_pinned.py` pins them anew."""
+new records. `python tests/training/test_pinned.py` pins rows that are new, and with names of rows those anew."""
 
 import json
 import sys
@@ -44,5 +44,7 @@ def test_a_step_and_samples_are_what_they_were(row):
 
 
 if __name__ == "__main__":
-    pinned = {row: {name: float(f"{value:.6g}") for name, value in numbers(row).items()} for row in CANONICAL}
-    FILE.write_text(json.dumps(pinned, indent=1) + "\n")
+    pinned = json.loads(FILE.read_text())
+    for row in {*CANONICAL} - pinned.keys() | {*sys.argv[1:]}:
+        pinned[row] = {name: float(f"{value:.6g}") for name, value in numbers(row).items()}
+    FILE.write_text(json.dumps({row: pinned[row] for row in CANONICAL}, indent=1) + "\n")

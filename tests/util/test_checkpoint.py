@@ -1,5 +1,6 @@
 """Checkpoints: whole or refused, with the previous one to fall back on, and nothing in them that runs."""
 
+import errno
 import pickle
 
 import pytest
@@ -160,3 +161,18 @@ def test_too_little_memory_is_not_taken_for_damage(tmp_path, monkeypatch):
             attempt()
     monkeypatch.undo()
     assert load_checkpoint(path)["step"] == 1 and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_be_opened_just_now_is_not_taken_for_damaged(tmp_path, monkeypatch):
+    """A network drive that is away for a moment must not cost a training its state."""
+    path = tmp_path / "state"
+    for step in (1, 2):
+        save_checkpoint(path, {"step": step})
+
+    def away(*_, **__):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="Stale"):
+        patched.setattr(type(path), "open", away)
+        load_latest(path)
+    assert load_latest(path) == ({"step": 2}, [])
