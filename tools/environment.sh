@@ -38,7 +38,7 @@ prepare() { find_environment "$@" || make_environment "$@"; }
 # make_environment [--locked] [EXTRA …]: makes .venv if need be and installs the project with the extras into it, by uv
 # where it is there, else by pip; --locked: in the versions of requirements.lock.
 make_environment() {
-  local base installing ticker word extras="" status=0
+  local base installing ticker why word extras="" status=0
   base=$(find_python) || return 1
   local venv=("$base" -m venv --clear) install=("$python" -m pip install --quiet)
   if command -v uv >/dev/null; then
@@ -49,8 +49,8 @@ make_environment() {
   done
   if ! { [ -x "$python" ] && "${install[@]}" --help && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; } >/dev/null 2>&1; then
     say "making the environment .venv with $("$base" --version)"
-    if ! "${venv[@]}" "$root/.venv" >/dev/null 2>&1; then
-      say "$base cannot make a virtual environment in $root: install its venv module (Debian, Ubuntu: apt-get install python3-venv) or uv, then start again"
+    if ! why=$("${venv[@]}" "$root/.venv" 2>&1); then
+      say "$base cannot make a virtual environment in $root (${why##*$'\n'}): install its venv module (Debian, Ubuntu: apt-get install python3-venv) or uv, then start again"
       return 1
     fi
   fi

@@ -122,7 +122,7 @@ def fetch(entry: Entry, folder: Path) -> Path:
 def _get(file: File, folder: Path, work: Path) -> None:
     """One file or, of an archive, the folder that it holds."""
     archive = folder / file.name
-    if not archive.is_file():
+    if missing := not archive.is_file():
         free, needed = shutil.disk_usage(folder).free, file.bytes * (3 if file.folder else 1)
         if free < needed:
             raise ValueError(f"{megabytes(needed)} are needed and {megabytes(free)} are free")
@@ -133,8 +133,13 @@ def _get(file: File, folder: Path, work: Path) -> None:
         if hashlib.file_digest(opened, "md5").hexdigest() != file.md5:
             raise ValueError(f"{archive} is truncated or altered: delete it")
     if file.folder:
+        if missing:  # unpacking may be cut short: then it need not be fetched again
+            move(archive, folder / file.name)
+            archive = folder / file.name
         _unpack(archive, work)
     move(work / (file.folder or file.name), folder / (file.folder or file.name))
+    if file.folder and missing:
+        archive.unlink()
 
 
 def _unpack(archive: Path, folder: Path) -> None:

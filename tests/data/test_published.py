@@ -1,5 +1,6 @@
 """The published data sets: what is known of them, how they are fetched, and the line that says how to get them."""
 
+import errno
 import hashlib
 import http.server
 import io
@@ -166,6 +167,18 @@ def test_an_archive_is_fetched_once_checked_and_unpacked(tmp_path, server, capsy
     assert (folder / "made" / "file").read_text() == "content" and server.requests == ["/good"]
     assert sorted(path.name for path in folder.iterdir()) == [".made.lock", "made"]
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_archive_that_could_not_be_unpacked_is_not_fetched_again(tmp_path, server, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    entry = entry_of(url=f"{server.url}/good")
+    with monkeypatch.context() as patched, pytest.raises(UserError, match="No space left"):
+        patched.setattr(published, "_unpack", full)
+        published.fetch(entry, tmp_path)
+    published.fetch(entry, tmp_path)
+    assert (tmp_path / "made" / "file").read_text() == "content" and server.requests == ["/good"]
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
