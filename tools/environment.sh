@@ -50,7 +50,7 @@ make_environment() {
   if ! { [ -x "$python" ] && "${install[@]}" --help && "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; } >/dev/null 2>&1; then
     say "making the environment .venv with $("$base" --version)"
     if ! why=$("${venv[@]}" "$root/.venv" 2>&1); then
-      say "$base cannot make a virtual environment in $root (${why##*$'\n'}): install its venv module (Debian, Ubuntu: apt-get install python3-venv) or uv, then start again"
+      say "$base cannot make a virtual environment in $root${why:+ (${why##*$'\n'})}: install its venv module (Debian, Ubuntu: apt-get install python3-venv) or uv, then start again"
       return 1
     fi
   fi
