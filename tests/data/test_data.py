@@ -65,7 +65,7 @@ def test_a_new_data_set_is_one_entry(monkeypatch):
     module = types.SimpleNamespace(load=lambda *given: (made, given))
     monkeypatch.setitem(sys.modules, "cqlib.data.mine", module)
     monkeypatch.setitem(data.SOURCES, "mine:PATH", data.Source("mine", (16,), "mine"))
-    assert data.load("mine:abc", size=16, data_dir="d") == (made, ("mine:abc", 16, Path("d")))
+    assert data.load("mine:abc", size=16, data_dir="d") == (made, ("mine:abc", 16, Path("d").absolute()))
 
 
 # ---- Split and Dataset ------------------------------------------------------------------------------------
