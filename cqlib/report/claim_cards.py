@@ -88,9 +88,10 @@ class Card:
             runs = result.runs
             if not (runs.former or runs.changes.keys() - {STEPS} or runs.profile == "smoke" or result.effect is None):
                 place = runs.size, runs.done(self.claim.row_a)[0].steps
-                found.setdefault((without_paths(runs.data), result.at), {}).setdefault(place, result)
-        return tuple(f"{', '.join(filter(None, where))}: {_growth(at[min(at)], at[max(at)])}"
-                     for where, at in found.items() if len(at) > 1)  # fmt: skip
+                found.setdefault((runs.data, result.at), {}).setdefault(place, result)
+        pairs = {where: (ends[min(ends)], ends[max(ends)]) for where, ends in found.items() if len(ends) > 1}
+        return tuple(f"{', '.join(filter(None, (without_paths(data), at)))}: {_growth(*pair)}"
+                     for (data, at), pair in pairs.items())  # fmt: skip
 
     @property
     def reach(self) -> float:

@@ -64,14 +64,11 @@ HEADLINES = {
     "CQ-F beats CQ in IS and FID": {"IS": "f-quality-is", "FID": "f-quality-fid"},
     "CQ-F beats GAN in IS and FID": {"IS": "cq-f-gan-is", "FID": "cq-f-gan-fid"},
     "CQ-F beats GAN in BPD": {"": "cq-f-gan-bpd"},
-    "CQ-F beats GAN in recall and classes (ours)": {
-        "recall": "cq-f-gan-recall",
-        "classes": "cq-f-gan-classes",
-    },
+    "CQ-F beats GAN in recall and classes (ours)": {"recall": "cq-f-gan-recall", "classes": "cq-f-gan-classes"},
 }
+"""What a reader wants to know first -> the claims of Table 1 that say it, each under the word for its part of it."""
 OTHERWISE = "‡"
 """Marks a verdict on FID where that by KID is another one."""
-"""What a reader wants to know first -> the claims of Table 1 that say it, each under the word for its part of it."""
 
 
 def part(macro: str, sets: Sequence[RunSet]) -> str:
@@ -106,26 +103,26 @@ def write() -> list[Path]:
 # --- what the template asks
 
 
-def headline_verdicts(runs: RunSet) -> dict[str, str]:
-    """The chief claims of Table 1 with their verdicts in words."""
+def headline_verdicts(runs: RunSet, mark: str = OTHERWISE) -> dict[str, str]:
+    """The chief claims of Table 1 with their verdicts in words, with a `mark` where KID disagrees."""
     tests = {card.claim.id: card.tests for card in cards([runs], "table1")}
     words = {}
     for text, claims in HEADLINES.items():
         found: dict[str, dict[str, list[str]]] = {}  # temperature -> verdict -> parts
         for part, claim in claims.items():
             for result in (result for results in tests[f"table1/{claim}"][:1] for result in results):
-                mark = OTHERWISE * result.disagrees
-                found.setdefault(result.at, {}).setdefault(result.verdict, []).append(part + mark)
+                found.setdefault(result.at, {}).setdefault(result.verdict, []).append(part + mark * result.disagrees)
         verdicts = [(verdicts_of(of_parts), at) for at, of_parts in found.items()]
         words[text] = at_temperatures(verdicts) if verdicts else "not run"
     return words
 
 
 def otherwise_elsewhere(sets: Sequence[RunSet], runs: RunSet) -> tuple[RunSet, int] | None:
-    """The other run set of today's recipes with as many seeds of Table 1, and how many headlines differ there."""
+    """The other run set of today's recipes with as many seeds of Table 1, and how many headlines have other verdicts
+    there."""
     for other in others(sets, paper.TABLE1):
         if not other.former and seeds(other, paper.TABLE1) == seeds(runs, paper.TABLE1):
-            here, there = headline_verdicts(runs), headline_verdicts(other)
+            here, there = (headline_verdicts(each, mark="") for each in (runs, other))
             return other, sum(here[text] != there[text] for text in here)
     return None
 

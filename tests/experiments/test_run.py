@@ -102,6 +102,12 @@ def test_of_steps_that_were_kept_the_best_is_measured_and_what_has_to_be_beaten(
     assert (tmp_path / other.folder / "samples_T1.png").read_bytes() == grid_png(drawn)  # those of its own seed
 
 
+def test_the_best_step_in_a_record_is_the_one_that_was_chosen(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "best_step", lambda *_: (4, {}))
+    changes = {"training.snapshots": 3, "training.steps": 8}
+    assert run.run("table3/dcgan", profile="smoke", runs_dir=tmp_path, changes=changes).best_step == 4
+
+
 def test_a_finished_run_is_read_and_not_run_again(finished, monkeypatch):
     runs, record, _ = finished
     monkeypatch.setattr(run, "_run", lambda *a: pytest.fail("ran again"))

@@ -1,6 +1,12 @@
 """The folder of a run: what killed writers left goes, and how much room runs take is told."""
 
-from cqlib.experiments.run_folder import KEPT_LOGS, of_training, room, tidy, tidy_finished
+import errno
+from pathlib import Path
+
+import pytest
+
+from cqlib.experiments.experiment import experiment
+from cqlib.experiments.run_folder import KEPT_LOGS, of_training, room, set_stale_aside, tidy, tidy_finished
 
 
 def test_what_killed_writers_left_goes_and_no_more_than_the_newest_tracebacks_stay(tmp_path):
@@ -36,3 +42,22 @@ def test_room_is_told_by_kind(tmp_path):
     assert line.startswith("disk: 9.0 MB in ")
     assert "2.0 MB in runs, 3.0 MB in checkpoints (go when they are done)" in line
     assert "4.0 MB in stale (earlier recipes or data: delete it when you like)" in line
+
+
+def test_a_run_whose_mark_cannot_be_read_just_now_is_not_set_aside(tmp_path, monkeypatch):
+    e, run = experiment("table1/vae", "smoke"), tmp_path / "a-run"
+    run.mkdir()
+    set_stale_aside(e, "0" * 16, run, tmp_path, print)
+    (run / "model.safetensors").touch()
+
+    def away(*_, **__):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="Stale"):
+        patched.setattr(Path, "read_text", away)
+        set_stale_aside(e, "0" * 16, run, tmp_path, print)
+    set_stale_aside(e, "0" * 16, run, tmp_path, pytest.fail)
+    assert (run / "model.safetensors").exists() and not (tmp_path / "stale").exists()
+    told = []
+    set_stale_aside(e, "1" * 16, run, tmp_path, told.append)  # other data
+    assert len(told) == 1 and not (run / "model.safetensors").exists()

@@ -290,3 +290,14 @@ def test_growth_is_from_the_smallest_to_the_largest_images_by_the_runs_that_deci
     assert text.startswith("photos10: holds at 16×16 (study, steps: 18,000, +0.50 bpd")
     (text,) = card_of(F_BPD, [*side(4.5, 3), *large], side(4.9)).growth  # three seeds here decide, not two published
     assert text.startswith("photos10: holds at 16×16 (quick, +0.50 bpd") and "at 32×32 (study, +1.00 bpd" in text
+
+
+def test_growth_is_not_told_of_two_data_sets_whose_files_have_one_name():
+    def cats(folder, size, profile):
+        found = runs("table1/vae-f", "table1/vae", [4.5, 4.51], [5.0, 5.01], profile=profile)
+        info = DataInfo(f"npz:/{folder}/cats.npz", "test", "89abcdef01234567", (1000, 3, size, size))
+        return [of_today(replace(run, data=info)) for run in found]
+
+    (text,) = card_of(F_BPD, [*cats("a", 16, "quick"), *cats("a", 32, "study")]).growth
+    assert text.startswith("npz:cats.npz: holds at 16×16 (quick")
+    assert card_of(F_BPD, [*cats("a", 16, "quick"), *cats("b", 32, "study")]).growth == ()

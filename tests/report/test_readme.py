@@ -97,6 +97,9 @@ def test_headlines_say_how_many_differ_at_another_size():
     assert "At 32×32 (study) [0 of these differ](docs/results.md#on-other-images)." in same
     worse = [replace(run, metrics={**run.metrics, "BPD": replace(run.metrics["BPD"], value=9.0 + run.seed / 100)})
              if run.row == "table1/vae-f" else run for run in large]  # fmt: skip
+    by_kid = [replace(run, metrics={**run.metrics, "KD-lite0@T0": replace(run.metrics["KD-lite0@T0"], value=run.seed)})
+              if run.row == "table1/cq-f" else run for run in large]  # fmt: skip
+    assert "(study) [0 of these differ]" in readme.part("headlines", run_sets([], [*records(3), *by_kid]))
     assert "(study) [1 of these differ]" in readme.part("headlines", run_sets([], [*records(3), *worse]))
     assert "differ" not in readme.part("headlines", run_sets([], [*records(3), *large[::2]]))  # of fewer seeds
 
