@@ -63,7 +63,7 @@ def importance_weighted(log_weights: Tensor) -> Tensor:
 
 def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, *, target: float = 1.0) -> Tensor:
     """E[(||grad_x l(x)||_2 / gamma - 1)^2] on random interpolates of real and fake (N, C, H, W), gamma = `target`
-    (Gulrajani et al. 2017; Karras et al. 2018, appendix A.1, for gamma other than 1); -> scalar."""
+    (Gulrajani et al. 2017; Karras et al. 2018, section 6.5, for gamma other than 1); -> scalar."""
     alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
     x = torch.lerp(fake.detach(), real, alpha).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)

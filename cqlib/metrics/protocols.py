@@ -34,7 +34,7 @@ PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol("paper", "test", 10_000, 10_000, IS_IMAGES,
-            about="The paper's rule that scores are taken on held-out images. How many images and samples it used "
+            about="Held-out images, as remembered of the paper. How many images and samples it used "
             "is not known; 10,000 is CIFAR-10's whole test split."),
         Protocol("50k/50k-train", "train", 50_000, 50_000, IS_IMAGES,
             about="What most GAN code reports, for example mimicry's baselines (arXiv:2005.02494): 50,000 training "

@@ -1,7 +1,7 @@
 """A VAE whose decoder is a conditional PixelCNN: given z, pixels depend on each other and are drawn one by one.
 
 References: Gulrajani et al., "PixelVAE", ICLR 2017; Chen et al., "Variational Lossy Autoencoder", ICLR 2017; van den
-Oord et al., "Conditional Image Generation with PixelCNN Decoders", NIPS 2016, Eq. (2) (gates and context).
+Oord et al., "Conditional Image Generation with PixelCNN Decoders", NIPS 2016, Eqs. (2) and (5) (gates, context maps).
 
     z ~ N(0, I),   P(x|z) = prod_i P(x_i | x_<i, s(z)),   -ln P(x) <= KL(q(z|x) || p(z)) - E_q[ln P(x|z)]
     h <- h + V tanh(W_f * h + U_f s) sigma(W_g * h + U_g s)

@@ -147,8 +147,8 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     All finished runs of the two rows count that were measured on the same images with the same protocol (for BPD it may
     differ in its kind: exact, bound), in the same precision unless their recipes ask for different ones. They share
     nothing but the test images, so that `judge` sees Welch's unpaired test. Where a row has one run the claim is "seen
-    once"; its BPD is then paired by test image, in a bootstrap that knows nothing of the noise of training, and where
-    its interval holds 0 the direction is "undecided".
+    once"; its BPD is then paired by test image, in a bootstrap that knows nothing of the noise of training. Where its
+    interval holds 0, or the effect as it is printed is 0, the direction is "undecided".
     """
     names = metric_names(claim.metric, temperature)
     result = partial(ClaimResult, claim, runs, temperature=temperature)
@@ -181,7 +181,8 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     )
     if min(len(a), len(b)) == 1:
         low, high = _over_images(claim, sides, name, effect)
-        if claim.kind not in ("equal", "kept") and (mean_a == mean_b or (low or 0) < 0 < (high or 0)):
+        nothing = mean_a == mean_b or (effect is not None and round(effect, DIGITS[claim.unit]) == 0)
+        if claim.kind not in ("equal", "kept") and (nothing or (low or 0) < 0 < (high or 0)):
             tested = partial(tested, direction="undecided")
         return tested("seen once", low=low, high=high)
     test = Welch(a, b, claim.sign, claim.unit == "%")

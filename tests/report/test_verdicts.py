@@ -205,8 +205,9 @@ def test_one_seed_whose_images_say_nothing_is_undecided(gain, verdict):
             record("table1/vae", BPD=5.0 + gain, per_image={"BPD": other.tolist()})]  # fmt: skip
     assert outcome(F_BPD, pair).verdict == verdict
     recall = BY_ID["table1/cq-f-gan-recall"]
-    none = [record(row, metrics={"Recall-lite0@T0": 0.0}) for row in (recall.row_a, recall.row_b)]
-    assert outcome(recall, none, 0.0).verdict == "seen once, undecided"
+    for value, verdict in ((0.0, "undecided"), (0.0004, "undecided"), (0.0006, "as claimed")):
+        pair = [record(row, metrics={"Recall-lite0@T0": v}) for row, v in ((recall.row_a, value), (recall.row_b, 0.0))]
+        assert outcome(recall, pair, 0.0).verdict == f"seen once, {verdict}"
 
 
 def test_one_seed_resamples_whole_tiles_where_its_record_tells_them():
