@@ -9,11 +9,6 @@ from typing import Any
 from cqlib.experiments.trade_off import CQ, CQ_F, USUAL, front
 from cqlib.metrics.quantities import QUANTITIES
 
-SCALES = (
-    "Table 3 has no CQF of one scale with the smaller discriminator: the one with the large is compared, so that the "
-    "two differ in both."
-)
-FULL_SUPPORT = "The paper says “full support” and prints BPD alone; this is a test of it by other means."
 NO_COST = (
     "It holds where recall is not lower (95 % interval) and more than the margin of equality lower is ruled out (5 %)."
 )
@@ -22,19 +17,29 @@ DOMINATED = (
     "point ran, as a share of all that beats VAE. Points with more bits than VAE add nothing, so that without f it may "
     "be 0."
 )
-SLOW_IAF = (
-    "The paper's VAE-IAF has twenty layers and, presumably, some 10⁵ steps. In the smaller profiles its few layers end "
-    "long before they are trained; NVP, whose couplings see the neighbours of a pixel, is fast."
-)
-SMALL_RIVAL = (
-    "In the smaller profiles the rival is the smaller net, with a third of the time or less, and its widths and steps "
-    "were hardly tuned."
-)
-OTHER_SIZE = "In the smaller profiles the two differ in size and time: PixelRNN is the smallest and quickest."
-OTHER_COST = "Under quick CQF has half as many parameters again as Real NVP, and three times its time."
-MORE_PARAMETERS = "Under quick the residual CQF has twice, the residual GAN's generator three times the parameters."
-SHOWN = "The slides show the samples side by side and print no score of Real NVP's."
-SAME_CRITIC = "Against Table 2's CQF [IAF, Residual], whose discriminator is the same."
+FULL_SUPPORT = {
+    "note": "The paper says “full support” and prints BPD alone; this is a test of it by other means.", "own": True
+}  # fmt: skip
+MORE_PARAMETERS = {
+    "note": "Under quick the residual CQF has twice, the residual GAN's generator three times the parameters."
+}
+SCALES = {
+    "note": "Table 3 has no CQF of one scale with the smaller discriminator: the one with the large is compared, so "
+            "that the two differ in both."
+}  # fmt: skip
+SAME_CRITIC = {"note": "Against Table 2's CQF [IAF, Residual], whose discriminator is the same."}
+RIVAL = {
+    "note": "In the smaller profiles the rival is the smaller net, with a third of the time or less, and its widths "
+            "and steps were hardly tuned."
+}  # fmt: skip
+SHOWN = {"note": "The slides show the samples side by side and print no score of Real NVP's.", "own": True}
+OTHER_COST = {"note": "Under quick CQF has half as many parameters again as Real NVP, and three times its time."}
+OTHER_SIZE = {"note": "In the smaller profiles the two differ in size and time: PixelRNN is the smallest and quickest."}
+SLOW_IAF = {
+    "note": "The paper's VAE-IAF has twenty layers and, presumably, some 10⁵ steps. In the smaller profiles its few "
+            "layers end long before they are trained; NVP, whose couplings see the neighbours of a pixel, is fast."
+}  # fmt: skip
+NOT_ON_STL10, ON_STL10 = {"elsewhere": "stl10"}, {"bound": True}
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,15 @@ WORSE = {"lower": "higher", "higher": "lower"}
 ALL = "bpd is fid"
 
 
-def _claims(prefix: str, data: str, *lines: tuple[str, str, str, str], **more: Any) -> Iterator[Claim]:
-    """A claim for each metric of each line (id, rows, metrics, sentence), with ids such as "table1/f-bpd".
+def _claims(prefix: str, data: str, *lines: tuple[Any, ...]) -> Iterator[Claim]:
+    """A claim for each metric of each line (id, rows, metrics, sentence), with ids such as "table1/f-bpd"; a line may
+    end with more fields of its claims.
 
     Of the two rows the first is better (">"), worse ("<"), equal ("=") or as `KINDS` say; one of another table has its
     full name. In a sentence "{lowers}" is "lowers BPD" or "raises IS", {lower} the plural of its verb, {metric} "BPD",
     {kind} "lower".
     """
-    for id, rows, metrics, sentence in lines:
+    for id, rows, metrics, sentence, *fields in lines:
         a, sign, b = rows.split()
         row_a, row_b = (row if "/" in row else f"{prefix}/{row}" for row in (a, b))
         for metric in metrics.split():
@@ -110,7 +116,8 @@ def _claims(prefix: str, data: str, *lines: tuple[str, str, str, str], **more: A
             kind = {">": quantity.better, "<": WORSE[quantity.better], **KINDS}[sign]
             verb = {"higher": "raise", "lower": "lower"}[quantity.better]
             words = {"lowers": f"{verb}s {quantity.name}", "lower": verb, "metric": quantity.name, "kind": kind}
-            yield Claim(f"{prefix}/{id}-{metric}", sentence.format(**words), data, metric, row_a, row_b, kind, **more)
+            id_, sentence_ = f"{prefix}/{id}-{metric}", sentence.format(**words)
+            yield Claim(id_, sentence_, data, metric, row_a, row_b, kind, **dict(*fields))
 
 
 def _along_lambda(metric: str, kind: str, sentence: str, known: Collection[float], note: str = "") -> Iterator[Claim]:
@@ -134,12 +141,9 @@ CLAIMS: tuple[Claim, ...] = (
         ("cq-f-gan", "cq-f > gan", ALL, "CQ-F beats GAN in {metric}"),
         ("vae-gan", "vae > gan", "bpd", "A VAE covers the data better than a GAN: {kind} {metric}"),
         ("gan-vae", "gan > vae", "is fid", "A GAN's samples are better than a VAE's: {kind} {metric}"),
-    ),
-    *_claims(
-        "table1", "cifar10",
-        ("cq-f-gan", "cq-f > gan", "recall classes", "CQ-F covers the data better than a GAN, by {metric}"),
-        ("cq-gan", "cq > gan", "recall classes", "CQ covers the data better than a GAN, by {metric}"),
-        note=FULL_SUPPORT, own=True,
+        ("cq-f-gan", "cq-f > gan", "recall classes", "CQ-F covers the data better than a GAN, by {metric}",
+         FULL_SUPPORT),
+        ("cq-gan", "cq > gan", "recall classes", "CQ covers the data better than a GAN, by {metric}", FULL_SUPPORT),
     ),
     *_along_lambda("bpd", "lower", "too, f lowers BPD", (0, USUAL)),
     *_along_lambda("recall", "kept", "f does not cost recall", (0,), NO_COST),
@@ -147,12 +151,8 @@ CLAIMS: tuple[Claim, ...] = (
           CQ, "higher", note=DOMINATED, own=True),
     *_claims(
         "table2", "cifar10",
-        ("residual-gan", "gan-residual > gan", "is fid", "Residual nets {lower} a GAN's {metric}"),
-        ("residual", "cqf-residual > cqf", ALL, "Residual nets {lower} CQF's {metric}"),
-        note=MORE_PARAMETERS,
-    ),
-    *_claims(
-        "table2", "cifar10",
+        ("residual-gan", "gan-residual > gan", "is fid", "Residual nets {lower} a GAN's {metric}", MORE_PARAMETERS),
+        ("residual", "cqf-residual > cqf", ALL, "Residual nets {lower} CQF's {metric}", MORE_PARAMETERS),
         ("cqf-gan-residual", "cqf-residual > gan-residual", "is", "With residual nets CQF beats GAN in {metric}"),
         ("gan-cqf-residual", "gan-residual > cqf-residual", "fid", "With residual nets GAN beats CQF in {metric}"),
         ("iaf", "cqf-iaf-residual > cqf-residual", ALL, "IAF posteriors {lower} {metric}"),
@@ -160,69 +160,43 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     *_claims(
         "table3", "cifar10",
-        ("scales", "cqf-2-scales > cqf-large-d", "bpd", "Two scales buy likelihood: {kind} {metric}"),
-        ("scales", "cqf-2-scales < cqf-large-d", "is fid", "Two scales cost quality: {kind} {metric}"),
-        note=SCALES, elsewhere="stl10",
-    ),
-    *_claims(
-        "table3", "cifar10",
+        ("scales", "cqf-2-scales > cqf-large-d", "bpd", "Two scales buy likelihood: {kind} {metric}",
+         SCALES | NOT_ON_STL10),
+        ("scales", "cqf-2-scales < cqf-large-d", "is fid", "Two scales cost quality: {kind} {metric}",
+         SCALES | NOT_ON_STL10),
         ("scales-same-critic", "cqf-2-scales > table2/cqf-iaf-residual", "bpd",
-         "With one discriminator, two scales buy likelihood: {kind} {metric}"),
-        note=SAME_CRITIC,
-    ),
-    *_claims(
-        "table3", "cifar10",
+         "With one discriminator, two scales buy likelihood: {kind} {metric}", SAME_CRITIC),
         ("scales-same-critic", "cqf-2-scales < table2/cqf-iaf-residual", "is fid",
-         "With one discriminator, two scales cost quality: {kind} {metric}"),
-        note=SAME_CRITIC, elsewhere="stl10",
-    ),
-    *_claims(
-        "table3", "cifar10",
-        ("dcgan", "cqf-large-d > dcgan", "is", "CQF beats DCGAN in {metric}"),
-        ("sngan", "cqf-large-d > sngan", "is fid", "CQF beats SNGAN in {metric}"),
-        ("wgan-gp", "cqf-large-d > wgan-gp", "is", "CQF beats WGAN-GP in {metric}"),
-        ("improved-gan", "cqf-large-d = improved-gan", "is", "CQF matches Improved Training GAN's {metric}"),
-        ("sngan-resnet-hinge", "cqf-large-d < sngan-resnet-hinge", "is", "SNGAN-ResNet-Hinge beats CQF in {metric}"),
-        ("prog-gan", "cqf-large-d < prog-gan", "is", "Prog-GAN beats CQF in {metric}"),
-        note=SMALL_RIVAL,
-    ),
-    *_claims(
-        "table3", "cifar10",
-        ("batchgan", "cqf-large-d > batchgan", "is fid", "CQF beats BatchGAN in {metric}"),
-        ("sngan-resnet-hinge", "cqf-large-d > sngan-resnet-hinge", "fid", "CQF beats SNGAN-ResNet-Hinge in {metric}"),
-        note=SMALL_RIVAL, elsewhere="stl10",
-    ),
-    *_claims("table3", "cifar10", ("nvp", "cqf-2-scales = nvp", "bpd", "CQF with two scales matches Real NVP's BPD"),
-             note=OTHER_COST),
-    *_claims("table3", "cifar10", ("nvp", "cqf-2-scales > nvp", "is fid", "CQF with two scales beats NVP in {metric}"),
-             note=SHOWN, own=True),
-    *_claims(
-        "table3", "cifar10",
-        ("pixelcnnpp", "pixelcnnpp > pixelrnn", "bpd", "PixelCNN++ beats PixelRNN in BPD"),
-        ("pixelrnn", "pixelrnn > vae-iaf", "bpd", "PixelRNN beats VAE-IAF in BPD"),
-        note=OTHER_SIZE,
-    ),
-    *_claims(
-        "table3", "cifar10",
-        ("vae-iaf", "vae-iaf > nvp", "bpd", "VAE-IAF beats NVP in BPD"),
-        ("vae-iaf-cqf", "vae-iaf > cqf-2-scales", "bpd", "VAE-IAF beats CQF with two scales in BPD"),
-        note=SLOW_IAF,
+         "With one discriminator, two scales cost quality: {kind} {metric}", SAME_CRITIC | NOT_ON_STL10),
+        ("dcgan", "cqf-large-d > dcgan", "is", "CQF beats DCGAN in {metric}", RIVAL),
+        ("sngan", "cqf-large-d > sngan", "is fid", "CQF beats SNGAN in {metric}", RIVAL),
+        ("batchgan", "cqf-large-d > batchgan", "is fid", "CQF beats BatchGAN in {metric}", RIVAL | NOT_ON_STL10),
+        ("wgan-gp", "cqf-large-d > wgan-gp", "is", "CQF beats WGAN-GP in {metric}", RIVAL),
+        ("improved-gan", "cqf-large-d = improved-gan", "is", "CQF matches Improved Training GAN's {metric}", RIVAL),
+        ("sngan-resnet-hinge", "cqf-large-d < sngan-resnet-hinge", "is", "SNGAN-ResNet-Hinge beats CQF in {metric}",
+         RIVAL),
+        ("sngan-resnet-hinge", "cqf-large-d > sngan-resnet-hinge", "fid", "CQF beats SNGAN-ResNet-Hinge in {metric}",
+         RIVAL | NOT_ON_STL10),
+        ("prog-gan", "cqf-large-d < prog-gan", "is", "Prog-GAN beats CQF in {metric}", RIVAL),
+        ("nvp", "cqf-2-scales = nvp", "bpd", "CQF with two scales matches Real NVP's BPD", OTHER_COST),
+        ("nvp", "cqf-2-scales > nvp", "is fid", "CQF with two scales beats Real NVP in {metric}", SHOWN),
+        ("pixelcnnpp", "pixelcnnpp > pixelrnn", "bpd", "PixelCNN++ beats PixelRNN in BPD", OTHER_SIZE),
+        ("pixelrnn", "pixelrnn > vae-iaf", "bpd", "PixelRNN beats VAE-IAF in BPD", OTHER_SIZE),
+        ("vae-iaf", "vae-iaf > nvp", "bpd", "VAE-IAF beats NVP in BPD", SLOW_IAF),
+        ("vae-iaf-cqf", "vae-iaf > cqf-2-scales", "bpd", "VAE-IAF beats CQF with two scales in BPD", SLOW_IAF),
     ),
     *_claims(
         "table3", "stl10",
         ("stl10-scales", "cqf-2-scales > cqf-large-d", "bpd",
-         "On STL-10 too, two scales buy likelihood: {kind} {metric}"),
+         "On STL-10 too, two scales buy likelihood: {kind} {metric}", SCALES | ON_STL10),
         ("stl10-scales", "cqf-2-scales = cqf-large-d", "is fid",
-         "On STL-10 two scales cost no quality: {kind} {metric}"),
-        bound=True, note=SCALES,
-    ),
-    *_claims(
-        "table3", "stl10",
-        ("stl10-sngan-hinge", "cqf-large-d < sngan-hinge", "is fid", "On STL-10 SNGAN-Hinge beats CQF in {metric}"),
-        ("stl10-batchgan", "cqf-large-d < batchgan", "is fid", "On STL-10 BatchGAN beats CQF in {metric}"),
+         "On STL-10 two scales cost no quality: {kind} {metric}", SCALES | ON_STL10),
+        ("stl10-sngan-hinge", "cqf-large-d < sngan-hinge", "is fid", "On STL-10 SNGAN-Hinge beats CQF in {metric}",
+         RIVAL | ON_STL10),
+        ("stl10-batchgan", "cqf-large-d < batchgan", "is fid", "On STL-10 BatchGAN beats CQF in {metric}",
+         RIVAL | ON_STL10),
         ("stl10-sngan-resnet-hinge", "cqf-large-d < sngan-resnet-hinge", "fid",
-         "On STL-10 SNGAN-ResNet-Hinge beats CQF in {metric}"),
-        bound=True, note=SMALL_RIVAL,
+         "On STL-10 SNGAN-ResNet-Hinge beats CQF in {metric}", RIVAL | ON_STL10),
     ),
     *_claims(
         "decoders", "cifar10",
