@@ -23,6 +23,8 @@ PROFILES = {
     "study": "an evening on a CPU, minutes on a GPU",
     "paper": "the paper's recipes: a GPU, days in all",
 }
+OF_RESULTS = tuple(PROFILES)[1:]
+"""Profiles whose runs are results; `smoke` is for tests."""
 
 DEVELOPMENT_DATA = "photos10"
 """The default data set of every profile but `paper`."""

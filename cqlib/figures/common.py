@@ -30,8 +30,6 @@ from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import without_paths
 
-OF_RESULTS = ("quick", "study", "paper")
-"""Profiles whose runs are results; `smoke` is for tests."""
 signed = partial(text.signed, digits=3)
 """A difference with its sign: "+0.012" or "−0.012"."""
 

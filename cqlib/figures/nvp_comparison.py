@@ -9,9 +9,9 @@ from IPython.display import HTML
 
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label, training_command
+from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, OF_RESULTS, short_label, training_command
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import OF_RESULTS, batch_times, needs, sets_of, sized, stored_samples
+from cqlib.figures.common import batch_times, needs, sets_of, sized, stored_samples
 from cqlib.metrics.evaluation import TIMED
 from cqlib.metrics.quantities import FEATURES
 from cqlib.report import plots

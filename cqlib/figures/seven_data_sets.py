@@ -9,9 +9,9 @@ from cqlib.data.published import missing_files
 from cqlib.data.sets import entry_of
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, short_label
+from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, OF_RESULTS, short_label
 from cqlib.experiments.selection import Selection
-from cqlib.figures.common import OF_RESULTS, needs, samples_folder, sets_of, sized
+from cqlib.figures.common import needs, samples_folder, sets_of, sized
 from cqlib.report import page, pictures, tables
 from cqlib.report.cells import table
 from cqlib.report.run_sets import Cell, RunSet, places

@@ -19,7 +19,7 @@ from cqlib.data.published import missing_files
 from cqlib.data.reading import DAMAGE
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record, file_name
-from cqlib.experiments.rows import marks, short_label
+from cqlib.experiments.rows import DEVELOPMENT_DATA, marks, short_label
 from cqlib.experiments.trade_off import VARIANTS
 from cqlib.metrics.quantities import AT, FEATURES
 from cqlib.report import plots
@@ -29,7 +29,6 @@ from cqlib.util.errors import UserError
 from cqlib.util.text import without_paths
 
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two losses; others stand behind them
-WITHOUT_FILES = ("photos10",)  # data whose images any machine has
 KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
 MEASURED = ("BPD", "FD", "FID", "KD", "KID", "Recall")  # along training, on held-out images
 MAX_LINES = 8  # curves in one plot that can still be told apart
@@ -52,7 +51,7 @@ def grids(
         found = (_samples(runs, row, folders[runs.origin] / (runs.by and file_name(runs.by)), out)
                  for runs in nearest_first(sets))  # fmt: skip
         figures += filter(None, [next(filter(None, found), None)])
-    can_be_shown = figures and (out is None or sets[0].data in WITHOUT_FILES)
+    can_be_shown = figures and (out is None or sets[0].data == DEVELOPMENT_DATA)
     if can_be_shown and (content := real_images(sets[0].data, sets[0].size, data_dir, columns)):
         image = _image(content, f"Real test images of {without_paths(sets[0].data)}")
         real = {"label": "Real test images", "text": "(the first ones)", "images": [image], "of": None, "origin": ""}

@@ -14,7 +14,7 @@ from cqlib import data as data_sets
 from cqlib.data.grids import webp
 from cqlib.experiments import ablations, paper
 from cqlib.experiments.load import ENCODER, WEIGHTS, load, published_weights
-from cqlib.experiments.record import Record, load_records, slug, write_record
+from cqlib.experiments.record import Record, slug, undamaged_records, write_record
 from cqlib.metrics import evaluation
 from cqlib.report import page as report
 from cqlib.report import plots, readme
@@ -33,19 +33,11 @@ room of the records, and have their grids."""
 
 def publishable(folder: Path, wanted: Callable[[Record], bool] = lambda record: True) -> list[Record]:
     """The `wanted` records in a folder of runs; UserError where any is damaged, or one of these is refused."""
-    found = [record for record in readable(folder) if wanted(record)]
+    found = [record for record in undamaged_records(folder) if wanted(record)]
     for record in found:
         if reason := refusal(record):
             raise UserError(f"{folder / record.folder}: {reason}")
     return found
-
-
-def readable(folder: Path) -> list[Record]:
-    """The records in a folder; UserError for one that is damaged."""
-    records, problems = load_records(folder)
-    if problems:
-        raise UserError(f"{folder}: {problems[0]}")
-    return records
 
 
 def of_tables(record: Record) -> bool:
@@ -56,7 +48,7 @@ def of_tables(record: Record) -> bool:
 def publish(runs_dir: Path) -> list[Path]:
     """Copy records and first grids, draw the picture, render README, docs and page; the files written."""
     records = publishable(runs_dir, of_tables)
-    readable(PUBLISHED / "records")  # before anything is written
+    undamaged_records(PUBLISHED / "records")  # before anything is written
     finished = {record.folder for record in records}  # others may finish meanwhile
     tried = publishable(runs_dir / ablations.FOLDER)
     drawn = [slug(row.id, PICTURE["data"], PICTURE["profile"], 0) for row in paper.TABLE1.rows]
@@ -65,7 +57,7 @@ def publish(runs_dir: Path) -> list[Path]:
     # No effect of theirs is taken from single images or curves, which are more than half of a record.
     written += [write_record(replace(record, per_image={}, curve={}), ablations.PUBLISHED) for record in tried]
     first: dict[tuple[str, str, str], Record] = {}
-    for record in sorted(readable(PUBLISHED / "records"), key=lambda record: record.seed):
+    for record in sorted(undamaged_records(PUBLISHED / "records"), key=lambda record: record.seed):
         first.setdefault((record.variant, record.data.name, record.profile), record)
     names = {record.folder: record for record in first.values()}
     for name, record in names.items():

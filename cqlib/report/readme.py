@@ -16,8 +16,8 @@ from cqlib.data.photos10 import PHOTOS
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import image_size
-from cqlib.experiments.record import Record, load_records, slug
-from cqlib.experiments.rows import PROFILES, default_data, notebooks, training_command
+from cqlib.experiments.record import Record, slug, undamaged_records
+from cqlib.experiments.rows import OF_RESULTS, default_data, notebooks, training_command
 from cqlib.metrics.quantities import AT, SCORES, decimal, heading
 from cqlib.report import claims_file
 from cqlib.report.claim_cards import at_temperatures, cards, count_claims
@@ -92,9 +92,8 @@ def render(text: str, parts: Mapping[str, str], published: Sequence[Record]) -> 
 
 def write() -> list[Path]:
     """Render `DOCUMENTS` in place, and the claims as data; the files written. UserError for a damaged record."""
-    records, problems = load_records(RECORDS)
-    if problems or not records:
-        raise UserError(problems[0] if problems else f"there are no records in {RECORDS}")
+    if not (records := undamaged_records(RECORDS)):
+        raise UserError(f"there are no records in {RECORDS}")
     for file, parts in DOCUMENTS.items():
         write_atomic(file, render(file.read_text(encoding="utf-8"), parts, records))
     return [*DOCUMENTS, *claims_file.write(run_sets([], records))]
@@ -204,7 +203,7 @@ def by_kid(results: Results) -> str:
 
 def profile_runs(sets: Sequence[RunSet]) -> Iterator[tuple[str, str, RunSet | None]]:
     """Each profile but that of tests, its images, and the run set in which CQ-F has been run by today's recipe."""
-    for profile in list(PROFILES)[1:]:
+    for profile in OF_RESULTS:
         data = default_data("table1/cq-f", profile)[0]
         size = image_size(data, profile)
         wanted = (profile, data, size, False)

@@ -122,12 +122,12 @@ class ClaimResult:
     @property
     def disagrees(self) -> bool:
         """Whether the check was run and comes to another verdict."""
-        return self.check is not None and self.check.label != "not run" and self.check.verdict != self.verdict
+        return self.check is not None and self.check.verdict != self.verdict
 
     @property
     def agreement(self) -> str:
         """What the check says: its own verdict where it `disagrees`, "agrees", or that it is undecided too."""
-        if self.check is None or self.check.label == "not run":
+        if self.check is None:
             return ""
         return self.check.verdict if self.disagrees else "undecided too" if "undecided" in self.verdict else "agrees"
 
@@ -151,6 +151,7 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     interval holds 0, or the effect as it is printed is 0, the direction is "undecided".
     """
     names = metric_names(claim.metric, temperature)
+    check = claim_result(claim.check, runs, temperature) if claim.check else None
     result = partial(ClaimResult, claim, runs, temperature=temperature)
     if not applies(claim, runs.data):
         labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
@@ -177,7 +178,7 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
         seeds=tuple(tuple(record.seed for record in side) for side in sides),
         metric_name=name,
         left_out=_left_out(claim, runs, sides),
-        check=claim_result(claim.check, runs, temperature) if claim.check else None,
+        check=check if check and check.label != "not run" else None,
     )
     if min(len(a), len(b)) == 1:
         low, high = _over_images(claim, sides, name, effect)

@@ -9,7 +9,7 @@ from typing import Any
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import experiment_of
 from cqlib.experiments.load import fetch_published, load_data, published_weights, weight_files
-from cqlib.experiments.record import Record, load_records
+from cqlib.experiments.record import Record, undamaged_records
 from cqlib.experiments.run import run_experiment
 from cqlib.experiments.stages import fingerprint
 from cqlib.metrics.quantities import QUANTITIES, decimal
@@ -59,9 +59,7 @@ class Check:
 
 def published(row: str | None = None) -> list[Record]:
     """The records whose weights are published, those of one row or all. UserError where there are none."""
-    records, problems = load_records(PUBLISHED / "records")
-    if problems:
-        raise UserError(f"{PUBLISHED / 'records'}: {problems[0]}")
+    records = undamaged_records(PUBLISHED / "records")
     found = [record for record in records if published_weights(record.folder).is_file()]
     of_row = [record for record in found if row is None or record.row == paper.canonical(row)]
     if not of_row:
