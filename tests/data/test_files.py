@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from published_copies import bag
 
 from cqlib import data
 from cqlib.data.dataset import fixed_order
@@ -22,11 +23,6 @@ def save(path, image=None, size=16, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path, **options)
     return image
-
-
-def bag(images, labels):
-    """Images (N, C, H, W) with their labels, whatever their order."""
-    return sorted((np.asarray(x).tobytes(), int(y)) for x, y in zip(images, labels, strict=True))
 
 
 def fault(name, path, **options):

@@ -14,11 +14,6 @@ from cqlib.data.dataset import fixed_order
 from cqlib.util.errors import UsageError, UserError
 
 
-def bag(images, labels):
-    """Images with their labels, whatever their order."""
-    return sorted((np.asarray(x).tobytes(), int(y)) for x, y in zip(images, labels, strict=True))
-
-
 def fails(name, home, *words):
     """Loading `name` gives one line with `words`, and nothing is left but locks."""
     with pytest.raises(UserError) as caught:
@@ -76,8 +71,8 @@ def test_stl10_trains_with_the_unlabelled_images(home, monkeypatch):
 
     made = data.load("stl10", data_dir=home)
     images = halved(np.concatenate([parts["train"], parts["unlabeled"]]))
-    assert bag(made.train.images, made.train.labels) == bag(images, [0, 1, 2, 3] + [10] * 5)
-    assert bag(made.test.images, made.test.labels) == bag(halved(parts["test"]), [0, 1, 2])
+    assert copies.bag(made.train.images, made.train.labels) == copies.bag(images, [0, 1, 2, 3] + [10] * 5)
+    assert copies.bag(made.test.images, made.test.labels) == copies.bag(halved(parts["test"]), [0, 1, 2])
     assert made.classes[10] == "unlabelled" and made.how.startswith("96x96 area-averaged to 48x48; training with")
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from lesson_cells import run_cell
-from notebook_cells import by_name, lines, smoke_model, smooth_images
+from notebook_cells import by_name, cells, smoke_model, smooth_images
 
 from cqlib.data.dataset import Dataset, Split
 from cqlib.experiments.experiment import experiment
@@ -34,12 +34,12 @@ def test_the_rows_are_those_of_the_notebook():
 
 @pytest.mark.slow
 def test_every_colour_comes_back_and_one_that_does_not_is_counted(monkeypatch):
-    (line,) = lines(run_cell("colourisation", "for every colour of 8 bits")["_"])
+    (line,) = cells(run_cell("colourisation", "for every colour of 8 bits")["_"])
     assert line[0] == "16,777,216" and line[1] == "0" and line[-1] == "261,121"
     assert line[2] == "13" and line[-2] == "1"  # R + 2 G + B <= 3 has 13 solutions, >= 1020 one
     join = colour.join
     monkeypatch.setattr(colour, "join", lambda grey, chroma: join(grey, chroma) + (grey == 7))
-    changed = int(lines(run_cell("colourisation", "for every colour of 8 bits")["_"])[0][1].replace(",", ""))
+    changed = int(cells(run_cell("colourisation", "for every colour of 8 bits")["_"])[0][1].replace(",", ""))
     assert changed == sum(28 <= r + 2 * g + b < 32 for r in range(32) for g in range(16) for b in range(32))
 
 
@@ -97,7 +97,7 @@ def test_costs_are_in_bits_per_dimension_of_the_colour_image(conditional):
     assert table[name][0].startswith(f"{given:.3f} ± ")
     assert table[name][1:] == [f"{given * 768 / 512:.2f}", f"{given * 768:,.0f}"]
     assert table["difference: what the grey image costs"][0].startswith(f"{whole - given:.3f} ± ".replace("-", "−"))
-    assert len(lines(colourisation.costs(conditional, None))) == 2
+    assert len(cells(colourisation.costs(conditional, None))) == 2
 
 
 def test_won_compares_pair_by_pair(conditional):
@@ -105,7 +105,7 @@ def test_won_compares_pair_by_pair(conditional):
     recoloured = colourisation.recoloured(x, conditional.model)
     images = {name: recoloured[name] for name in ("true colours", "no colour")}
     bits = {name: colourisation.bits(conditional.model, one) for name, one in images.items()}
-    (line,) = lines(colourisation.won(bits, conditional))
+    (line,) = cells(colourisation.won(bits, conditional))
     more = bits["no colour"] - bits["true colours"]
     assert line[:2] == ["no colour", f"{float((more > 0).double().mean()):.0%}"]
     assert line[2].startswith(f"{float(more.mean()) * 768:+,.0f} ± ")

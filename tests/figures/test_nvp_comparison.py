@@ -8,7 +8,7 @@ import pytest
 import torch
 from fake_records import TABLE3, record
 from lesson_cells import run_cell
-from notebook_cells import by_name, lines, soup
+from notebook_cells import by_name, cells, soup
 from todays import of_today
 
 from cqlib.data.grids import grid, grid_png, unscaled
@@ -105,7 +105,7 @@ def test_numbers_are_those_of_the_records(published, tmp_path):
     _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
     html = nvp_comparison.compared(found)
     head = [cell.get_text() for cell in soup(html).thead.find_all("th")][1:]
-    table = {line[0]: dict(zip(head, line[1:], strict=True)) for line in lines(html)}
+    table = {line[0]: dict(zip(head, line[1:], strict=True)) for line in cells(html)}
     assert table["NVP"]["Data"] == "cifar10 32×32, paper" and table["NVP"]["BPD ↓"] == f"{run.metrics['BPD'].value:.2f}"
     assert table["NVP"]["Time per sample"] == "5.00 ms" and set([*table["CQ-F"].values()][1:]) == {"—"}
     # a distance on other features than the paper's never stands in its column
@@ -123,12 +123,12 @@ def test_times_are_means_over_the_device_that_most_runs_had(published, tmp_path)
             for seed, (batch, run) in enumerate(took)]  # fmt: skip
     published(*map(of_today, runs))
     _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path))
-    (line,) = [line for line in lines(nvp_comparison.compared(found)) if line[0] == "NVP"]
+    (line,) = [line for line in cells(nvp_comparison.compared(found)) if line[0] == "NVP"]
     assert line[-2:] == ["7.50 ms", "2 min"]
 
 
 def test_the_sum_of_log_scales_is_the_determinant():
-    for name, total, whole, difference, error in lines(run_cell("figure_nvp", "The change of variables on")["_"]):
+    for name, total, whole, difference, error in cells(run_cell("figure_nvp", "The change of variables on")["_"]):
         assert total == whole and abs(float(total.replace("−", "-"))) > 0.1, name
         assert float(difference.replace("−", "-")) < 1e-9 and float(error.replace("−", "-")) < 1e-9
 

@@ -27,6 +27,11 @@ def encoded(pixels, kind="PNG"):
     return buffer.getvalue()
 
 
+def bag(images, labels):
+    """Images with their labels, whatever their order."""
+    return sorted((np.asarray(x).tobytes(), int(y)) for x, y in zip(images, labels, strict=True))
+
+
 def smooth(side, seed):
     """Pixels (side, side, 3) that JPEG keeps roughly."""
     small = np.random.default_rng(seed).integers(256, size=(8, 8, 3), dtype=np.uint8)

@@ -13,11 +13,6 @@ from cqlib.metrics.protocols import Protocol
 SIDE = 8
 
 
-def noise_images(n, side=16, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (n, 3, side, side), dtype=torch.uint8, generator=generator)
-
-
 class Table(FeatureExtractorBase):
     """An extractor that looks features up: an image's first three pixels spell its row."""
 

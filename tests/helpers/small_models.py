@@ -24,10 +24,12 @@ def recipe(row: str, profile: str = "smoke", size: int = 16) -> Recipe:
     return RECIPES[row](row, profile, size)
 
 
-def system(row: str, size: int = 16, *, seed: int = 0, shake: float = 0.0, **changes: Any) -> Any:
-    """The smoke model of a row with changes to its config; `shake` moves every parameter away from its start."""
+def system(
+    row: str, size: int = 16, *, profile: str = "smoke", seed: int = 0, shake: float = 0.0, **changes: Any
+) -> Any:
+    """The model of a row with changes to its config; `shake` moves every parameter away from its start."""
     torch.manual_seed(seed)
-    model = build(replace(recipe(row, size=size).system, **changes))
+    model = build(replace(recipe(row, profile, size).system, **changes))
     return shaken(model, shake) if shake else model
 
 
@@ -61,10 +63,14 @@ def randomised(module: nn.Module, *, seed: int = 0, scale: float = 1.0) -> nn.Mo
     return module.double()
 
 
+def generator(seed: int = 1) -> torch.Generator:
+    """A source of random numbers."""
+    return torch.Generator().manual_seed(seed)
+
+
 def images(n: int = 4, size: int = 16, channels: int = 3, seed: int = 0) -> Tensor:
     """Noise, uint8 (n, channels, size, size)."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8, generator=generator)
+    return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8, generator=generator(seed))
 
 
 def labels(model: System, n: int) -> dict[str, Tensor]:
@@ -103,14 +109,13 @@ def jacobian(function: Any, x: Tensor) -> Tensor:
 
 
 class StopAfter(StopRequest):
-    """Asks to stop after so many steps."""
+    """Asks to stop once `reason` was asked for so many times, as it is before each step of a training."""
 
     def __init__(self, steps: int):
         super().__init__()
         self.left = steps
 
     def reason(self) -> str | None:
-        """A reason once all steps are done."""
         self.left -= 1
         return "a test" if self.left < 0 else None
 

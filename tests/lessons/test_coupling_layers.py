@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from functions import Functions
-from html_tables import cells, value
 from lesson_cells import run_cell, run_cells
+from notebook_cells import cells, value
 
 from cqlib.data import toy2d
 from cqlib.lessons import coupling_layers, moons

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from html_tables import cells, value
 from lesson_cells import run_cell, run_cells
+from notebook_cells import cells, value
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from cqlib.data import toy2d

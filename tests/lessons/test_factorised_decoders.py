@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from html_tables import cells, value
 from lesson_cells import run_cell, run_cells
+from notebook_cells import cells, value
 from sklearn.decomposition import PCA
 
 from cqlib import data as data_sets

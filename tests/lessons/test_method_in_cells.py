@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from html_tables import cells
 from lesson_cells import run_cells
+from notebook_cells import cells
 
 from cqlib import data as data_sets
 from cqlib.data import toy2d

@@ -7,8 +7,8 @@ import pytest
 import torch
 from fake_records import records
 from functions import Functions
-from html_tables import cells, value
 from lesson_cells import run_cell, run_cells
+from notebook_cells import cells, value
 from torch import nn
 from torch.distributions import Normal
 

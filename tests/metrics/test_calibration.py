@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scores import frechet, gaussian, noise_images
+from scores import frechet, gaussian
+from small_models import images as noise_images
 from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 from torch_fidelity.metric_kid import kernel_mmd
 

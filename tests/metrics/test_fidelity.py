@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 import torch_fidelity
-from scores import Projection, expected_kid, frechet, gaussian, images_of, noise_images, score
+from scores import Projection, expected_kid, frechet, gaussian, images_of, score
+from small_models import images as noise_images
 from torch_fidelity import metric_kid
 
 from cqlib.metrics import features, fidelity, kernel
@@ -156,7 +157,7 @@ def test_share_of_classes_that_samples_reach(scores_of, real_labels, fake_labels
 @pytest.mark.slow
 def test_equal_to_torch_fidelity_as_a_whole():
     """The same numbers as torch-fidelity's own front door with this extractor."""
-    fake, real = noise_images(20, 16, 1), noise_images(20, 16, 2) // 2
+    fake, real = noise_images(20, seed=1), noise_images(20, seed=2) // 2
     scores = score(fake, real, n_splits=10)
     whole = torch_fidelity.calculate_metrics(
         input1=Images(fake), input2=Images(real), isc=True, fid=True, kid=True, prc=True,
@@ -204,7 +205,7 @@ def test_names():
 def test_protocols_and_manners(tmp_path, capfd, monkeypatch):
     lite, extractor = features.lite0(), Projection()
     monkeypatch.setattr(features, "_extractor", lambda *_: extractor)
-    fake, real = noise_images(20, 16, 1), noise_images(20, 16, 2) // 2
+    fake, real = noise_images(20, seed=1), noise_images(20, seed=2) // 2
     states = torch.get_rng_state(), np.random.get_state()[1].copy()
     monkeypatch.setattr(fidelity, "SEED", 5)
     scores = score(fake, real, lite, cache_dir=tmp_path, split="train")

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from scores import expected_kid, frechet, gaussian, images_of, noise_images, score
+from scores import expected_kid, frechet, gaussian, images_of, score
+from small_models import images as noise_images
 from torch import nn
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
@@ -180,7 +181,7 @@ def measured(monkeypatch, tmp_path):
         seed=0, **more,
     ):
         splits = (
-            Split(name, noise_images(n, 8, seed) // 2, (torch.arange(n) + (name == "test")) % classes)
+            Split(name, noise_images(n, 8, seed=seed) // 2, (torch.arange(n) + (name == "test")) % classes)
             for name, n, seed in (("train", n_train, 1), ("test", n_test, 2))
         )
         data, model = Dataset("d", 8, tuple(map(str, range(classes))), *splits), model or Drawing()

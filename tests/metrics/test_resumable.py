@@ -2,33 +2,19 @@
 
 import pytest
 import torch
+from small_models import StopAfter
 
 from cqlib.metrics.evaluation import draw
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models import coverage_quality
 from cqlib.models.registry import RECIPES, build
 from cqlib.util.errors import StoppedEarly
-from cqlib.util.stop import StopRequest
 
 
 @pytest.fixture
 def model():
     torch.manual_seed(0)
     return build(coverage_quality.recipe("table1/vae-f", "smoke", 16).system)
-
-
-class StopAfter(StopRequest):
-    """A request to stop after n batches."""
-
-    def __init__(self, n):
-        super().__init__()
-        self.left = n
-
-    def reason(self):
-        self.left -= 1
-        if self.left == 0:
-            self.requested = "a test"
-        return self.requested
 
 
 def samples(model, **results):
@@ -40,7 +26,7 @@ def samples(model, **results):
 def test_drawing_resumes_bit_for_bit(model, tmp_path, monkeypatch):
     whole = samples(model)
     with pytest.raises(StoppedEarly, match="while measuring: a test"):
-        samples(model, folder=tmp_path, key="k", seconds=1e9, stop=StopAfter(2))
+        samples(model, folder=tmp_path, key="k", seconds=1e9, stop=StopAfter(1))  # asked after each batch
     sizes, sample = [], model.sample
     monkeypatch.setattr(model, "sample", lambda n, **rest: sizes.append(n) or sample(n, **rest))
     assert torch.equal(samples(model, folder=tmp_path, key="k"), whole) and sizes == [3, 1]

@@ -1,21 +1,20 @@
 """DCGAN: uniform codes, batch normalisation in both nets, the layers of the reference, both losses."""
 
+from functools import partial
+
 import pytest
 import torch
-from small_models import conv_size, count
+from small_models import conv_size, count, system
 
 from cqlib.models import dcgan
-from cqlib.models.dcgan import DCGAN, ShiftingBatchNorm
+from cqlib.models.dcgan import ShiftingBatchNorm
 from cqlib.nets.conv import bottom_size
 
-
-def system(profile="smoke", size=16):
-    torch.manual_seed(0)
-    return DCGAN(dcgan.recipe("table3/dcgan", profile, size).system)
+system = partial(system, "table3/dcgan")
 
 
 def test_parameters_are_those_of_the_reference():
-    model = system("paper", 32)
+    model = system(32, profile="paper")
     generator = (128 + 1) * 4 * 4 * 512 + 2 * 4 * 4 * 512  # dense; scale and shift of each unit
     for a, b in ((512, 256), (256, 128), (128, 64)):
         generator += conv_size(a, b, 4) + 2 * b

@@ -1,10 +1,10 @@
 """The correlated Gaussian decoder: densities are torch's, integrate to 1, and samples have the covariance claimed."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
+from small_models import images, shaken, system
 from torch.distributions import LowRankMultivariateNormal, MultivariateNormal
 
 from cqlib.experiments.rows import PROFILES
@@ -20,20 +20,12 @@ def double(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
 
 
-def system(size=16, channels=1) -> VAEFullCovariance:
+def tiny() -> VAEFullCovariance:
     """A tiny model of grey images in fp64, moved away from its start."""
-    torch.manual_seed(0)
-    model = build(replace(recipe(ROW, "smoke", size).system, image_channels=channels)).double()
+    model = shaken(system(ROW, image_channels=1).double(), 0.03)
     with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.03 * torch.randn_like(p))
         model.decoder.out.weight[2:].mul_(20)  # factors that matter
     return model.eval()
-
-
-def images(n=3, size=16, channels=1):
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8, generator=generator)
 
 
 def covariance(model: VAEFullCovariance, z: torch.Tensor) -> torch.Tensor:
@@ -97,8 +89,8 @@ def test_low_rank_density_of_two_dimensions_integrates_to_one():
 
 
 def test_the_decoders_density_is_the_dense_gaussian():
-    model = system()
-    v, z = dequantise(images()).double(), double(3, model.config.latent)
+    model = tiny()
+    v, z = dequantise(images(3, channels=1)).double(), double(3, model.config.latent)
     with torch.no_grad():
         dense = covariance(model, z)
         mean, _ = model.decode(z)
@@ -109,7 +101,7 @@ def test_the_decoders_density_is_the_dense_gaussian():
 
 
 def test_samples_have_the_mean_and_the_covariance_of_the_decoder(monkeypatch):
-    model = system()
+    model = tiny()
     z = double(1, model.config.latent)
     decoded = model.decode_all(z)
     monkeypatch.setattr(model, "prior", lambda n, generator=None: z.expand(n, -1))
@@ -134,16 +126,16 @@ def test_samples_have_the_mean_and_the_covariance_of_the_decoder(monkeypatch):
 
 
 def test_samples_come_from_the_generator_and_gradients_reach_all_parameters():
-    model = system().float()
+    model = tiny().float()
     first, second = (model.sample(3, generator=torch.Generator().manual_seed(4)) for _ in range(2))
     assert torch.equal(first, second) and first.shape == (3, 1, 16, 16) and first.abs().max() <= 1
-    model.train().generator_losses(images(4))["total"].backward()
+    model.train().generator_losses(images(4, channels=1))["total"].backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
 
 
 def test_an_image_alone_and_in_a_batch_has_the_same_density():
-    model = system()
-    v, z = dequantise(images(4)).double(), double(4, model.config.latent)
+    model = tiny()
+    v, z = dequantise(images(4, channels=1)).double(), double(4, model.config.latent)
     with torch.no_grad():
         alone = torch.cat([model.log_density(v[i : i + 1], z[i : i + 1]) for i in range(4)])
         torch.testing.assert_close(model.log_density(v, z), alone)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_models import images, recipe, shaken, system, touched
+from small_models import generator, images, recipe, shaken, system, touched
 from torch import nn
 from torch.distributions import Normal
 
@@ -31,10 +31,6 @@ from cqlib.nets.hierarchical import (
 from cqlib.pixels import dequantise
 
 GAUSSIAN, IAF = "table2/cqf-residual", "table2/cqf-iaf-residual"
-
-
-def generator(seed=1):
-    return torch.Generator().manual_seed(seed)
 
 
 # --- shapes --------------------------------------------------------------------------------------------------

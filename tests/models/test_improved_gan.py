@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_models import count, images
+from small_models import count, images, system
 from torch import nn
 
 from cqlib import losses
 from cqlib.models import improved_gan
-from cqlib.models.improved_gan import ImprovedGAN, labelled_loss, unlabelled_loss
+from cqlib.models.improved_gan import labelled_loss, unlabelled_loss
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.pixels import to_signed
 from cqlib.recipe import TrainingConfig
@@ -17,11 +17,6 @@ from cqlib.training.loop import train
 from cqlib.util.errors import UserError
 
 LABELLED, UNLABELLED = "table3/improved-gan", "extra/improved-gan-unlabelled"
-
-
-def system(row=LABELLED, profile="smoke", size=16, **changes):
-    torch.manual_seed(0)
-    return ImprovedGAN(replace(improved_gan.recipe(row, profile, size).system, **changes))
 
 
 # --- the objective -------------------------------------------------------------------------------------------
@@ -49,7 +44,7 @@ def test_a_batch_without_labels_trains_by_the_rest():
     loss = labelled_loss(logits, torch.full((4,), -1))
     loss.backward()
     assert loss == 0 and logits.grad.abs().sum() == 0
-    model, x = system(), images(6)
+    model, x = system(LABELLED), images(6)
     terms = model.critic_losses(x, step=0, labels=torch.full((6,), -1))
     terms["total"].backward()
     assert torch.equal(terms["total"], terms["unlabelled"])
@@ -58,7 +53,7 @@ def test_a_batch_without_labels_trains_by_the_rest():
 
 def test_labels_reach_the_critic_where_there_are_some():
     def gradient(labels):
-        model, x = system(), torch.full((6, 3, 16, 16), 100, dtype=torch.uint8)
+        model, x = system(LABELLED), torch.full((6, 3, 16, 16), 100, dtype=torch.uint8)
         torch.manual_seed(2)
         model.critic_losses(x, step=1, labels=torch.tensor(labels))["total"].backward()
         return model.critic.head.layer.weight.grad
@@ -81,7 +76,7 @@ def test_without_labels_there_is_one_class_and_a_gan():
 
 @pytest.mark.parametrize("loss", ["adversarial", "non-saturating"])
 def test_the_generator_descends_ln_one_minus_d_or_minus_ln_d(loss):
-    model, x = system(generator_loss=loss), images(6)
+    model, x = system(LABELLED, generator_loss=loss), images(6)
     seen = []
     model.critic.register_forward_hook(lambda module, inputs, output: seen.append(output))
     total = model.generator_losses(x)["total"]
@@ -96,7 +91,7 @@ def test_the_generator_descends_ln_one_minus_d_or_minus_ln_d(loss):
 def test_more_classes_than_logits_are_a_one_line_error_before_training(tmp_path):
     wrong = torch.tensor([3, 10, -1])
     with pytest.raises(UserError, match="knows 10 classes and the data has label 10: .*unlabelled") as error:
-        train(system(), images(3), TrainingConfig(steps=1), seed=0, folder=tmp_path, labels=wrong)
+        train(system(LABELLED), images(3), TrainingConfig(steps=1), seed=0, folder=tmp_path, labels=wrong)
     assert "\n" not in str(error.value)
 
 
@@ -108,7 +103,7 @@ def test_label_smoothing_is_one_sided():
     d_real, d_fake = (x.logsumexp(1).sigmoid() for x in (real, fake))
     expected = -0.5 * (0.9 * d_real.log() + 0.1 * (1 - d_real).log()).mean() - 0.5 * (1 - d_fake).log().mean()
     torch.testing.assert_close(unlabelled_loss(real, fake, 0.9), expected)
-    model, x = system(real_target=0.9), images(6)
+    model, x = system(LABELLED, real_target=0.9), images(6)
     seen = []
     model.critic.register_forward_hook(lambda module, inputs, output: seen.append(output))
     terms = model.critic_losses(x, step=1, labels=torch.full((6,), -1))
@@ -116,11 +111,11 @@ def test_label_smoothing_is_one_sided():
 
 
 def test_minibatch_discrimination_is_a_switch():
-    model = system(kernels=0)
+    model = system(LABELLED, kernels=0)
     assert torch.isfinite(model.critic_losses(images(6), step=0, labels=torch.zeros(6, dtype=torch.long))["total"])
     x = to_signed(images(6))
     for kernels, mixes in ((0, False), (100, True)):
-        critic = system(kernels=kernels).critic.eval()
+        critic = system(LABELLED, kernels=kernels).critic.eval()
         other = torch.cat([x[:5], 0.5 * x[4:5]])
         assert torch.allclose(critic(x)[:5], critic(other)[:5], atol=1e-6) != mixes
 
@@ -129,7 +124,7 @@ def test_minibatch_discrimination_is_a_switch():
 
 
 def test_parameters_are_those_of_the_authors_code():
-    model = system(LABELLED, "paper", 32)
+    model = system(LABELLED, 32, profile="paper")
     generator = 100 * 512 * 16 + 512 * 16  # dense without bias; a shift for each unit
     generator += 512 * 256 * 25 + 256 + 256 * 128 * 25 + 128
     generator += 128 * 3 * 25 + 2 * 3  # weight norm: shift and trained length
@@ -143,20 +138,20 @@ def test_parameters_are_those_of_the_authors_code():
 
 def test_feature_maps_are_those_of_the_authors_code_but_at_16_pixels():
     for size, bottom, top in ((16, 4, 2), (32, 4, 6), (48, 6, 10), (64, 4, 6)):
-        model = system(size=size)
+        model = system(LABELLED, size)
         assert model.generator.bottom[1:] == (bottom, bottom)
         assert model.critic.body(to_signed(images(2, size))).shape[2:] == (top, top)
 
 
 def test_codes_are_uniform_on_the_unit_interval():
-    model = system()
+    model = system(LABELLED)
     z = torch.tensor([[-1.0, 0.0, 2.0]])
     model.generator = nn.Identity()
     torch.testing.assert_close(model.decode(z), torch.distributions.Normal(0.0, 1.0).cdf(z))
 
 
 def test_noise_and_dropout_are_for_training():
-    critic, x = system().critic, to_signed(images(6))
+    critic, x = system(LABELLED).critic, to_signed(images(6))
     assert not torch.equal(critic(x), critic(x))
     critic.eval()
     assert torch.equal(critic(x), critic(x))
@@ -167,7 +162,7 @@ def test_noise_and_dropout_are_for_training():
 
 
 def test_every_layer_starts_from_the_first_batch():
-    model, x = system(), images(40)
+    model, x = system(LABELLED), images(40)
     seen = []
     critic = model.critic
     torch.manual_seed(1)
@@ -185,7 +180,7 @@ def test_every_layer_starts_from_the_first_batch():
 
 
 def test_both_nets_start_from_data():
-    model = system()
+    model = system(LABELLED)
     scales = [m.g for m in model.modules() if isinstance(m, WeightNormed)]
     assert all((g == 1).all() for g in scales)
     model.initialise(images(6))

@@ -2,10 +2,11 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
-from small_models import StopAfter, images
+from small_models import StopAfter, images, system
 from torch import nn
 from torch.nn.functional import conv2d
 
@@ -29,12 +30,7 @@ from cqlib.util.errors import StoppedEarly
 
 ROW = "table3/prog-gan"
 PAPER = recipe(ROW, "paper", 32)
-IMAGES = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-
-
-def system(size=16, seed=0, **changes):
-    torch.manual_seed(seed)
-    return build(replace(recipe(ROW, "smoke", size).system, **changes))
+system = partial(system, ROW)
 
 
 def nets(size=16):
@@ -313,11 +309,9 @@ def test_the_papers_training():
 
 def short(folder, stop=None, **changes):
     """Ten steps of two per phase: grown after eight."""
-    smoke = recipe(ROW, "smoke", 16)
-    torch.manual_seed(1)
-    model = build(replace(smoke.system, total_kimg=2000))
-    config = replace(smoke.training, **{"steps": 10, "batch_size": 4, **changes})
-    return model, train(model, IMAGES, config, seed=4, folder=folder, stop=stop).system
+    model = system(seed=1, total_kimg=2000)
+    config = replace(recipe(ROW, "smoke", 16).training, **{"steps": 10, "batch_size": 4, **changes})
+    return model, train(model, images(40), config, seed=4, folder=folder, stop=stop).system
 
 
 @pytest.fixture(scope="module")
@@ -336,8 +330,7 @@ def test_resuming_in_the_midst_of_growth_is_bit_equal(whole, tmp_path, at):
 
 
 def test_layers_that_wait_are_not_moved_and_those_that_grew_in_are(whole, tmp_path):
-    torch.manual_seed(1)
-    start = build(replace(recipe(ROW, "smoke", 16).system, total_kimg=2000)).state_dict()
+    start = system(seed=1, total_kimg=2000).state_dict()
     layers = {name for name in start if "clock" not in name}
     moved = {}
     for step in (2, 4, 10):

@@ -4,21 +4,15 @@ import copy
 
 import pytest
 import torch
-from small_models import conv_size, count
+from small_models import conv_size, count, system
 from torch import nn
 from torch.nn.functional import normalize
 
 from cqlib.models import sngan
-from cqlib.models.sngan import SNGAN
 from cqlib.nets.conv import Critic
 from cqlib.nets.norms import SpectrallyNormalised
 
 CNN, RESNET = "table3/sngan", "table3/sngan-resnet-hinge"
-
-
-def system(row=CNN, profile="smoke", size=16):
-    torch.manual_seed(0)
-    return SNGAN(sngan.recipe(row, profile, size).system)
 
 
 def largest_singular_value(weight):
@@ -50,7 +44,7 @@ def test_every_weight_of_the_critic_has_spectral_norm_one(row, layers):
 
 
 def test_training_takes_one_power_iteration_per_pass_and_evaluation_none():
-    critic = system().critic
+    critic = system(CNN).critic
     layer = critic.layers()[1]
     norm = layer.parametrizations.weight[0]
     with torch.no_grad():
@@ -69,7 +63,7 @@ def test_training_takes_one_power_iteration_per_pass_and_evaluation_none():
 
 
 def test_weights_are_normalised_in_fp32_under_autocast():
-    critic = system().critic
+    critic = system(CNN).critic
     seen = []
     for layer in critic.layers():
         layer.parametrizations.weight[0].register_forward_pre_hook(
@@ -96,7 +90,7 @@ def test_gradients_are_those_of_the_normalised_weight():
 
 
 def test_a_copy_is_normalised_and_independent():
-    critic = system().critic
+    critic = system(CNN).critic
     twin = copy.deepcopy(critic)
     x = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(twin.eval()(x), critic.eval()(x))
@@ -148,7 +142,7 @@ def test_losses_are_their_formulas(row):
 
 def test_parameters_of_the_cnn_are_those_of_the_reference():
     for size, bottom in ((32, 4), (48, 6)):
-        model = system(CNN, "paper", size)
+        model = system(CNN, size, profile="paper")
         generator = (128 + 1) * bottom**2 * 512 + 2 * 512
         for a, b in ((512, 256), (256, 128), (128, 64)):
             generator += conv_size(a, b, 4) + 2 * b
@@ -169,7 +163,7 @@ def down(a, b, hidden, skip):
 
 
 def test_parameters_of_the_residual_nets_are_those_of_the_reference():
-    model = system(RESNET, "paper", 32)
+    model = system(RESNET, 32, profile="paper")
     generator = (128 + 1) * 4 * 4 * 256 + 3 * up(256, 256) + 2 * 256 + conv_size(256, 3, 3)
     critic = down(3, 128, 128, True) + down(128, 128, 128, True) + 2 * down(128, 128, 128, False) + 128
     assert (count(model.generator), count(model.critic)) == (generator, critic)
@@ -177,7 +171,7 @@ def test_parameters_of_the_residual_nets_are_those_of_the_reference():
 
 
 def test_residual_nets_for_48_pixels():
-    model = system(RESNET, "paper", 48)
+    model = system(RESNET, 48, profile="paper")
     generator = (128 + 1) * 6 * 6 * 512 + up(512, 256) + up(256, 128) + up(128, 64) + 2 * 64 + conv_size(64, 3, 3)
     critic = down(3, 64, 64, True) + down(64, 128, 64, True) + down(128, 256, 128, True)
     critic += down(256, 512, 256, True) + down(512, 1024, 512, True) + 1024

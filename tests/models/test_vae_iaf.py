@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from notebook_cells import smooth_images
 from scipy.stats import logistic
-from small_models import flat, images
+from small_models import flat, generator, images, system
 from torch import nn
 
 from cqlib.data.dataset import Dataset, Split
@@ -24,20 +26,7 @@ from cqlib.pixels import to_signed, to_uint8
 from cqlib.training.loop import Loop
 
 ROW = "table3/vae-iaf"
-
-
-def generator(seed=1):
-    return torch.Generator().manual_seed(seed)
-
-
-def system(profile="smoke", size=16, channels=3, seed=0, noisy=0.05, **changes):
-    """The profile's model; `noisy`: with every weight moved, so that nothing is at its start."""
-    torch.manual_seed(seed)
-    model = build(replace(recipe(ROW, profile, size).system, image_channels=channels, **changes))
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(noisy * torch.randn_like(p))
-    return model
+system = partial(system, ROW, shake=0.05)  # nothing is at its start
 
 
 def without_noise(model):
@@ -120,7 +109,7 @@ def test_the_importance_weighted_bound_never_rises_with_k(posterior):
 @pytest.mark.parametrize("posterior", ["iaf", "gaussian"])
 def test_the_bound_is_exact_where_x_says_nothing_of_z(posterior):
     """With a decoder that ignores z and q = p every draw gives -ln P(x)."""
-    model = system(posterior=posterior, noisy=0)
+    model = system(posterior=posterior, shake=0)
     with torch.no_grad():
         model.head.out.parametrizations.weight.original0.zero_()
         model.head.out.bias.copy_(torch.tensor([-0.5, 0.0, 0.3, 0.0, 0.0, 0.0]))
@@ -198,7 +187,7 @@ def test_an_image_alone_and_in_a_batch_gets_the_same_answer():
 
 
 def test_samples_have_the_frequencies_of_the_discretised_logistic():
-    model = system(noisy=0, log_scale=-3.5)
+    model = system(shake=0, log_scale=-3.5)
     bias = torch.tensor([-0.97, 0.1, 0.97, 0.5, -1.0, 0.5])
     log_scales = -3.5 + 2 * torch.tanh(bias[3:] / 2)
     with torch.no_grad():
@@ -285,11 +274,6 @@ def recorded(model, x, seed):
     return found
 
 
-def smooth_images(n=16):
-    coarse = torch.rand(n, 3, 4, 4, generator=generator(2))
-    return (255 * nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear")).to(torch.uint8)
-
-
 FED_BY_A_CONSTANT = {f"decoder.blocks.0.{part}" for part in ("first", "context", "skip")}
 """These read the learned start alone, which no batch can tell a scale."""
 
@@ -297,7 +281,7 @@ FED_BY_A_CONSTANT = {f"decoder.blocks.0.{part}" for part in ("first", "context",
 @pytest.mark.parametrize("profile", ["smoke", "quick"])
 def test_the_first_batch_gives_every_layer_unit_pre_activations(profile):
     """All of them in one pass: 1 inside, `start` for means and log-sds, START for mu; before it they are elsewhere."""
-    model, x = system(profile, noisy=0), smooth_images()
+    model, x = system(profile=profile, shake=0), smooth_images(16, 2)
     torch.manual_seed(7)
     model.initialise(x)
     found = recorded(model, x, 7)
@@ -315,12 +299,12 @@ def test_the_first_batch_gives_every_layer_unit_pre_activations(profile):
     block = model.decoder.blocks[0]
     assert block.first.start[: 4 * latent] == [model.config.start] * 4 * latent
     assert set(block.first.start[4 * latent :]) == {1.0} and set(model.head.out.start) == {0.25}
-    before = recorded(system(profile, noisy=0), x, 7)
+    before = recorded(system(profile=profile, shake=0), x, 7)
     assert max((h.std((0, 2, 3)) / 1.0 - 1).abs().max() for name, h in before.items() if "second" in name) > 0.3
 
 
 def test_it_starts_from_data_in_full_precision():
-    model, x = system(noisy=0), smooth_images()
+    model, x = system(shake=0), smooth_images(16, 2)
     fresh = {name: p.clone() for name, p in model.named_parameters()}
     torch.manual_seed(0)
     with torch.autocast("cpu", torch.bfloat16):
@@ -330,7 +314,7 @@ def test_it_starts_from_data_in_full_precision():
     started = {name: p.clone() for name, p in model.named_parameters()}
     assert not torch.equal(started["head.out.bias"], fresh["head.out.bias"])
     torch.manual_seed(0)
-    other = system(noisy=0)
+    other = system(shake=0)
     torch.manual_seed(0)
     other.initialise(x)
     assert all(torch.equal(p, started[name]) for name, p in other.named_parameters())
@@ -344,9 +328,9 @@ def test_it_starts_from_data_in_full_precision():
 
 def test_averaged_weights_begin_with_the_started_ones(tmp_path):
     """After the first step the average is what the step left; then it follows at the rate of the warm-up."""
-    x = smooth_images(8)
+    x = smooth_images(8, 2)
     training = replace(recipe(ROW, "smoke", 16).training, batch_size=4, ema=0.999, autocast="off")
-    loop = Loop(system(noisy=0), x, None, training, 0, tmp_path, "training", torch.device("cpu"))
+    loop = Loop(system(shake=0), x, None, training, 0, tmp_path, "training", torch.device("cpu"))
     loop.one_step()
     first = flat(loop.system)
     assert torch.equal(flat(loop.average.module), first)

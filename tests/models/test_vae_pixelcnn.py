@@ -1,10 +1,10 @@
 """A VAE with a PixelCNN decoder: no leak, conditionals that sum to 1, a bound on P(x), caches that change nothing."""
 
-from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
-from small_models import full_pass, images, randomised
+from small_models import full_pass, generator, images, randomised, system
 
 from cqlib import losses
 from cqlib.experiments.rows import PROFILES
@@ -16,15 +16,7 @@ from cqlib.nets.raster import pixel_nats, raster_sample, scaled
 from cqlib.pixels import dequantise, to_signed, to_uint8
 
 ROW = "extra/vae-pixelcnn"
-
-
-def system(size=16, channels=3, **changes):
-    torch.manual_seed(0)
-    return build(replace(RECIPES[ROW](ROW, "smoke", size).system, image_channels=channels, **changes))
-
-
-def seed(value=1):
-    return torch.Generator().manual_seed(value)
+system = partial(system, ROW)
 
 
 # --- the decoder ---------------------------------------------------------------------------------------------
@@ -70,10 +62,10 @@ def test_probabilities_of_all_images_given_the_context_sum_to_one():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_cached_logits_and_images_are_the_naive_ones(channels):
-    model = randomised(system(channels=channels, features=5, blocks=2, width=7), scale=0.5)
+    model = randomised(system(image_channels=channels, features=5, blocks=2, width=7), scale=0.5)
     model.shape, whole = (channels, 6, 6), model.context  # a cut of the context, to be quick
     model.context = lambda z: whole(z)[..., 5:11, 5:11]
-    z, u = model.noise(3, seed())
+    z, u = model.noise(3, generator())
     assert u.shape == (3, channels, 6, 6) and z.dtype == u.dtype == torch.float64
 
     def kept(logits_at, into):
@@ -89,16 +81,16 @@ def test_cached_logits_and_images_are_the_naive_ones(channels):
     b = raster_sample(kept(full_pass(lambda x: model.pixelcnn(x, context), 256), slow), u)
     torch.testing.assert_close(torch.stack(fast), torch.stack(slow), rtol=0, atol=1e-10)
     assert torch.equal(a, b) and torch.stack(slow).std() > 0.1
-    assert torch.equal(model.sample(3, generator=seed()), scaled(a, 256, u))
+    assert torch.equal(model.sample(3, generator=generator()), scaled(a, 256, u))
 
 
 def test_temperature_zero_takes_the_most_probable_value_of_each():
     model = randomised(system(), scale=0.3).eval()
-    z, _ = model.noise(2, seed())
-    x = to_uint8(model.sample(2, temperature=0.0, generator=seed()))
+    z, _ = model.noise(2, generator())
+    x = to_uint8(model.sample(2, temperature=0.0, generator=generator()))
     with torch.no_grad():
         assert torch.equal(model.logits(x, z).argmax(2), x.long())
-    assert not torch.equal(x, to_uint8(model.sample(2, generator=seed()))) and model.decoder_noise
+    assert not torch.equal(x, to_uint8(model.sample(2, generator=generator()))) and model.decoder_noise
 
 
 # --- the bound -----------------------------------------------------------------------------------------------
@@ -109,7 +101,7 @@ def test_the_place_within_a_cell_does_not_matter():
     z = torch.randn(4, model.config.latent).double()
     results = []
     for v in (dequantise(x), dequantise(x), to_signed(x)):
-        q = model.infer(v, seed())
+        q = model.infer(v, generator())
         results.append(torch.cat([model.log_density(v, z), q.kl["z"], q.log_ratio]))
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
     torch.testing.assert_close(-results[0][:4], pixel_nats(model.logits(x, z), x), rtol=0, atol=0)
@@ -131,7 +123,7 @@ def test_coverage_is_reconstruction_and_kl():
 def test_free_bits_hold_up_the_kl_in_the_objective_alone():
     """Below the threshold its gradient is that of the reconstruction; above, that of the bound."""
     x = images()
-    kl = randomised(system(free_bits=0.0), scale=0.2).kl_by_layer(x, generator=seed())["z"].mean().item()
+    kl = randomised(system(free_bits=0.0), scale=0.2).kl_by_layer(x, generator=generator())["z"].mean().item()
     nats, gradients = [], []
     for free_bits in (0.0, 0.5 * kl, 2 * kl):
         model = randomised(system(free_bits=free_bits), scale=0.2)
@@ -141,7 +133,7 @@ def test_free_bits_hold_up_the_kl_in_the_objective_alone():
         torch.testing.assert_close(terms["total"], terms["coverage"] + surplus)
         terms["total"].backward()
         gradients.append(model.encoder.head.bias.grad)
-        nats.append(model.nats(x, generator=seed()))
+        nats.append(model.nats(x, generator=generator()))
     assert torch.equal(nats[0], nats[2]) and torch.equal(gradients[0], gradients[1])
     model = randomised(system(free_bits=0.0), scale=0.2)
     torch.manual_seed(3)
@@ -152,7 +144,7 @@ def test_free_bits_hold_up_the_kl_in_the_objective_alone():
 
 def test_the_bound_is_above_the_integral_over_z_and_falls_to_it():
     """One latent variable: -ln P(x) by quadrature. The ELBO lies above it, the importance-weighted bound between."""
-    model, x = randomised(system(latent=1, channels=1, features=3, width=4), scale=0.15), images(1, channels=1)
+    model, x = randomised(system(latent=1, image_channels=1, features=3, width=4), scale=0.15), images(1, channels=1)
     z = torch.linspace(-6, 6, 61).double()
     log_prior = torch.distributions.Normal(0.0, 1.0).log_prob(z)
     with torch.no_grad():
@@ -161,10 +153,10 @@ def test_the_bound_is_above_the_integral_over_z_and_falls_to_it():
         log_p = model.log_density(to_signed(x).expand(len(z), -1, -1, -1), z[:, None])
         exact = -torch.logsumexp(log_p + log_prior, 0) - (z[1] - z[0]).log()
         draws = x.expand(20, -1, -1, -1)
-        one = seed()
+        one = generator()
         elbos = torch.stack([model.nats(draws, generator=one) for _ in range(4)])
-        weighted = model.nats(draws, importance_samples=4, generator=seed())
-        many = model.nats(draws[:2], importance_samples=50, generator=seed())
+        weighted = model.nats(draws, importance_samples=4, generator=generator())
+        many = model.nats(draws[:2], importance_samples=50, generator=generator())
     torch.testing.assert_close(weighted, losses.importance_weighted(-elbos))
     assert (elbos.mean(0) > weighted).all() and elbos.mean() > weighted.mean() > exact
     torch.testing.assert_close(many.mean(), exact, rtol=0, atol=0.1)

@@ -1,22 +1,19 @@
 """WGAN-GP: the penalty in closed form, a critic without normalisation, blocks and sizes of the reference."""
 
+from functools import partial
+
 import pytest
 import torch
-from small_models import conv_size, count
+from small_models import conv_size, count, system
 from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate
 
 from cqlib.models import wgan_gp
-from cqlib.models.wgan_gp import WGANGP
 from cqlib.nets.gan_resnet import DownBlock, UpBlock
 from cqlib.pixels import dequantise
 
 ROW = "table3/wgan-gp"
-
-
-def system(profile="smoke", size=16):
-    torch.manual_seed(0)
-    return WGANGP(wgan_gp.recipe(ROW, profile, size).system)
+system = partial(system, ROW)
 
 
 class Slope(nn.Module):
@@ -55,7 +52,7 @@ def test_the_critic_judges_each_image_alone():
 
 
 def test_parameters_are_those_of_the_reference():
-    model = system("paper", 32)
+    model = system(32, profile="paper")
     up = 2 * 128 + conv_size(128, 128, 3) + 2 * 128 + conv_size(128, 128, 3) + conv_size(128, 128, 1)
     generator = (128 + 1) * 4 * 4 * 128 + 3 * up + 2 * 128 + conv_size(128, 3, 3)
     plain = 2 * conv_size(128, 128, 3)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_models import StopAfter, images
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -27,7 +28,7 @@ from cqlib.util.errors import StoppedEarly
 from cqlib.util.provenance import GitInfo
 from cqlib.util.stop import StopRequest
 
-IMAGES = torch.randint(0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+IMAGES = images(40)
 
 
 class Line(System):
@@ -60,18 +61,6 @@ def weights(result):
     return torch.cat([p.flatten() for p in result.system.state_dict().values()])
 
 
-class StopAt(StopRequest):
-    """Asks to stop before step n."""
-
-    def __init__(self, n):
-        super().__init__()
-        self.left = n
-
-    def reason(self):
-        self.left -= 1
-        return "a test" if self.left < 0 else None
-
-
 @pytest.mark.parametrize("row", ["table1/vae-f", "table1/cq-f", "table1/gan"])
 def test_resuming_is_bit_equal(tmp_path, row):
     recipe = (gan if row == "table1/gan" else coverage_quality).recipe(row, "smoke", 16)
@@ -83,7 +72,7 @@ def test_resuming_is_bit_equal(tmp_path, row):
 
     whole = go("whole")
     with pytest.raises(StoppedEarly, match="step 4 of 6"):
-        go("parts", StopAt(4))
+        go("parts", StopAfter(4))
     assert torch.equal(weights(go("parts")), weights(whole))
     logs = [(tmp_path / f / "training.jsonl").read_text().splitlines() for f in ("whole", "parts")]
     a, b = ([{**json.loads(line), "seconds": 0} for line in log] for log in logs)
@@ -100,7 +89,7 @@ def test_a_training_says_what_it_ran_on_and_every_change_of_it(tmp_path, monkeyp
 
     for bf16, steps in ((True, 2), (True, 1), (False, 3)):
         with pytest.raises(StoppedEarly):
-            go(bf16, StopAt(steps))
+            go(bf16, StopAfter(steps))
     result = go(False)
     assert result.device.endswith(", fp32")
     (note,) = result.notes
@@ -111,7 +100,7 @@ def test_other_code_on_the_way_is_noted_and_makes_a_training_dirty_for_good(tmp_
     a, b = "a" * 40, "b" * 40
     for git in (GitInfo(a, True), GitInfo(a, False), GitInfo(b, False)):
         with pytest.raises(StoppedEarly):
-            train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(3), git=git)
+            train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAfter(3), git=git)
     result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path, git=GitInfo(b, False))
     assert result.notes == [f"up to step 6 with the code of {a}, then with the code of {b}"]
     assert result.git == GitInfo(b, True)
@@ -122,7 +111,7 @@ def test_code_that_made_no_step_is_none_of_a_trainings_code(tmp_path):
     a, b = GitInfo("a" * 40, False), GitInfo("b" * 40, True)
     for git, stop in ((b, 0), (a, 5), (b, 0)):
         with pytest.raises(StoppedEarly):
-            train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(stop), git=git)
+            train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAfter(stop), git=git)
     for git in (a, b):  # the second finds all steps made
         result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path, git=git)
         assert result.git == a and result.notes == []
@@ -138,9 +127,9 @@ def test_training_leaves_the_callers_random_state_alone(tmp_path):
 
 def test_a_damaged_checkpoint_falls_back_on_the_previous_one(tmp_path):
     with pytest.raises(StoppedEarly):
-        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(5))
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAfter(5))
     with pytest.raises(StoppedEarly):
-        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(5))
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAfter(5))
     path = tmp_path / "training.checkpoint"
     path.write_bytes(path.read_bytes()[:100])
     result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path)
@@ -150,7 +139,7 @@ def test_a_damaged_checkpoint_falls_back_on_the_previous_one(tmp_path):
 
 def test_a_state_under_another_key_is_not_used(tmp_path):
     with pytest.raises(StoppedEarly):
-        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, key="a", stop=StopAt(5))
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, key="a", stop=StopAfter(5))
     other = Line()
     train(other, IMAGES, config(), seed=0, folder=tmp_path, key="b")
     assert other.calls == 20  # from the beginning
@@ -202,7 +191,7 @@ def test_too_many_in_a_row_stops_at_the_last_good_checkpoint(tmp_path):
     never = train(Line(bad=range(1, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / "never")
     assert (never.status, never.steps) == ("diverged", 0) and weights(never).item() == 5.0
     with pytest.raises(StoppedEarly):
-        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(6))
+        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAfter(6))
     result = train(Line(bad=range(2, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path)
     assert result.status == "diverged" and result.steps == 6 and result.skipped == 3
     assert "3 non-finite steps in a row" in result.notes[0]
@@ -259,7 +248,7 @@ def test_the_first_batch_of_a_training_and_no_other_starts_the_system(tmp_path, 
     def run(steps):
         system = Started(critic=critic)
         with suppress(StoppedEarly):
-            train(system, IMAGES, config(), seed=0, folder=tmp_path, stop=StopAt(steps))
+            train(system, IMAGES, config(), seed=0, folder=tmp_path, stop=StopAfter(steps))
         return [found for found in system.seen if isinstance(found, tuple)], system.seen
 
     started, seen = run(3)
@@ -295,7 +284,7 @@ def test_snapshots_hold_the_averaged_weights_of_their_step(tmp_path):
     found = snapshots(tmp_path, "training", "k")
     assert list(found) == [2, 4, 6]
     with pytest.raises(StoppedEarly):  # the same training, stopped before step 5
-        train(Line(), IMAGES, config(steps=8), seed=0, folder=tmp_path / "b", stop=StopAt(4))
+        train(Line(), IMAGES, config(steps=8), seed=0, folder=tmp_path / "b", stop=StopAfter(4))
     state, _ = load_latest(tmp_path / "b" / "training.checkpoint")
     assert torch.equal(found[4]["weight"], state["average"]["module.weight"])
     assert snapshots(tmp_path, "training", "other") == {}
@@ -538,6 +527,6 @@ def test_a_resumed_training_counts_the_seconds_before(tmp_path, monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr(training.time, "monotonic", lambda: float(next(clock)))
     with pytest.raises(StoppedEarly):
-        train(Line(), IMAGES, config(steps=20), seed=0, folder=tmp_path, stop=StopAt(19))
+        train(Line(), IMAGES, config(steps=20), seed=0, folder=tmp_path, stop=StopAfter(19))
     before = load_latest(tmp_path / "training.checkpoint")[0]["seconds"]
     assert train(Line(), IMAGES, config(steps=20), seed=0, folder=tmp_path).seconds > before > 19
