@@ -3,14 +3,15 @@
     python tools/notebooks.py            write what is out of step
     python tools/notebooks.py --check    write nothing; exit code 1 and one line per notebook that is out of step
 
-Each notebook begins with a badge that opens it in Colab, and a cell that fetches the project there. Of a walkthrough
-the teacher's copy, notebooks/solutions/NAME.ipynb, is the one to edit; the student's, notebooks/NAME.ipynb, is the same
-without the cells tagged `solution`. None has outputs.
+Each notebook begins with a badge that opens it in Colab, and a cell that fetches the project there; its `runs_dir` is
+the project's, seen from where it lies. Of a walkthrough the teacher's copy, notebooks/solutions/NAME.ipynb, is the one
+to edit; the student's, notebooks/NAME.ipynb, is the same without the cells tagged `solution`. None has outputs.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -24,7 +25,7 @@ REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["ur
 SOLUTION, COLAB = "solution", "colab"
 """Tags of cells."""
 BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({})"
-SETUP = f"""\
+SETUP = """\
 # On Google Colab this fetches the project, in some minutes; elsewhere it does nothing. (Colab itself was not tried.)
 import importlib.util
 import os
@@ -32,22 +33,26 @@ import subprocess
 import sys
 
 if "google.colab" in sys.modules and importlib.util.find_spec("cqlib") is None:
-    subprocess.run(["git", "clone", "--depth=1", "{REPOSITORY}", "project"], check=True)
+    subprocess.run(["git", "clone", "--depth=1", "{repository}", "project"], check=True)
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--editable", "project"], check=True)
     sys.path.insert(0, os.path.abspath("project"))
-    os.chdir("project/notebooks")"""
+    os.chdir("project/{folder}")"""
+RUNS = re.compile(r'^runs_dir = "(\.\./)+runs"', re.MULTILINE)
 
 
 def stripped(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
     """`notebook` itself, the file `name` below notebooks/, with today's cells for Colab, and without outputs, execution
     counts and whatever the last run left in its metadata."""
-    address = f"{REPOSITORY}/blob/main/notebooks/{name}".replace("github.com", "colab.research.google.com/github", 1)
+    path = Path("notebooks", name)
+    address = f"{REPOSITORY}/blob/main/{path}".replace("github.com", "colab.research.google.com/github", 1)
+    setup = SETUP.format(repository=REPOSITORY, folder=path.parent)
     tagged = {"metadata": {"tags": [COLAB]}}
     others = [cell for cell in notebook.cells if COLAB not in cell.metadata.get("tags", [])]
-    notebook.cells = [new_markdown_cell(BADGE.format(address), **tagged), new_code_cell(SETUP, **tagged), *others]
+    notebook.cells = [new_markdown_cell(BADGE.format(address), **tagged), new_code_cell(setup, **tagged), *others]
     for i, cell in enumerate(notebook.cells):
         cell.id = str(i)
         if cell.cell_type == "code":
+            cell.source = RUNS.sub(f'runs_dir = "{"../" * len(path.parent.parts)}runs"', cell.source)
             cell.outputs, cell.execution_count = [], None
         cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}

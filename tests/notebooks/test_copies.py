@@ -1,6 +1,7 @@
 """Cells for Colab, the same in all notebooks; and students' copies, their teacher's without the solutions."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,12 +48,32 @@ def test_the_student_gets_all_but_the_solutions_and_no_outputs(folder, capsys):
     assert notebooks.main([], folder) == 0 and capsys.readouterr().out == ""  # nothing left to do
 
 
+def setup_cell(folder: str = "notebooks") -> str:
+    return notebooks.SETUP.format(repository=notebooks.REPOSITORY, folder=folder)
+
+
+def test_every_copy_sees_the_projects_runs_from_where_it_lies(folder):
+    teacher = nbformat.read(folder / "solutions" / "01_x.ipynb", 4)
+    teacher.cells[4].source += '\nruns_dir = "elsewhere/runs"  # trained models'
+    teacher.cells[1].source = 'runs_dir = "../runs"  # trained models'
+    nbformat.write(teacher, folder / "solutions" / "01_x.ipynb")
+    notebooks.main([], folder)
+    for name, runs in (("01_x", "../runs"), ("solutions/01_x", "../../runs")):
+        cells = nbformat.read(folder / f"{name}.ipynb", 4).cells
+        assert cells[3].source == f'runs_dir = "{runs}"  # trained models'
+        assert 'runs_dir = "elsewhere/runs"' in cells[-1].source
+    for path in notebooks.FOLDER.rglob("*.ipynb"):
+        (runs,) = re.findall(r'^runs_dir = "(.*?)"', "\n".join(c.source for c in nbformat.read(path, 4).cells), re.M)
+        assert (path.parent / runs).resolve() == ROOT / "runs"
+
+
 def test_every_notebook_begins_with_its_own_badge_and_today_s_setup(folder, monkeypatch):
     notebooks.main([], folder)
     for name in ("01_x", "solutions/01_x", "table"):
         badge, setup, title, *_ = nbformat.read(folder / f"{name}.ipynb", 4).cells
         assert badge.source.endswith(f"/github/your_account/cq-companion/blob/main/notebooks/{name}.ipynb)")
-        assert setup.source == notebooks.SETUP and title.source == "# Title"
+        lies_in = str(Path("notebooks", name).parent)
+        assert setup.source == setup_cell(lies_in) and title.source == "# Title"
         assert badge.metadata.tags == setup.metadata.tags == ["colab"]
     monkeypatch.setattr(notebooks, "SETUP", "pass")  # an older one is replaced
     notebooks.main([], folder)
@@ -65,12 +86,12 @@ def test_the_setup_does_something_on_colab_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "project" / "notebooks").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    exec(notebooks.SETUP, {})
+    exec(setup_cell(), {})
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
-    exec(notebooks.SETUP, {})  # cqlib is here
+    exec(setup_cell(), {})  # cqlib is here
     assert not commands and Path.cwd() == tmp_path
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    exec(notebooks.SETUP, {})
+    exec(setup_cell(), {})
     assert [command[:2] for command in commands] == [["git", "clone"], [sys.executable, "-m"]]
     assert notebooks.REPOSITORY in commands[0] and Path.cwd() == tmp_path / "project" / "notebooks"
     assert sys.path[0] == str(tmp_path / "project")
