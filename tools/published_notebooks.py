@@ -48,14 +48,18 @@ def published(notebook: nbformat.NotebookNode, shot: Shot) -> nbformat.NotebookN
 
 def shown(output: nbformat.NotebookNode, shot: Shot) -> list[nbformat.NotebookNode]:
     """An output as a host shows it: a picture as PNG, and after it the code that drew it, which unfolds; tables and
-    texts without their style and their little drawings."""
+    texts without their style and their little drawings, with what hosts understand in the place of style."""
     html = output.get("data", {}).get("text/html")
     if html is None:
         return [output]
     soup = BeautifulSoup(html, "html.parser")
     if soup.table or not soup.select("svg, img"):
-        for part in soup.select("svg, style"):
+        for part in soup.select("svg, style, .of-bars"):
             part.decompose()
+        for part in soup.select("td .marks, td > .verdict:not([role]), caption .soft, th .soft"):
+            part.insert_before(soup.new_tag("br"))
+        for part in soup.select("th.text, td.text, tbody th"):
+            part["align"] = "left"
         return [_output({"text/html": str(soup)})]
     code = [str(part.extract()) for part in soup.select("details.how")]
     words = [part.get("aria-label") or part.get("alt") for part in soup.select("svg[aria-label], img[alt]")]

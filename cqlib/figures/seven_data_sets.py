@@ -57,39 +57,45 @@ def _files(data: str, data_dir: Path | str | None) -> str:
 
 
 def _status(sets: Sequence[RunSet], data: str, row: str) -> str:
-    """ "quick, 3 seeds", or how the first run ended; of several run sets of profile `paper`, else of this machine."""
+    """ "quick, 3 seeds", or how the first run ended; of several run sets of profile `paper`, else of today's recipes,
+    else of this machine."""
     found = [runs for runs in sets if runs.data == data and runs.records_of(row)]
     if not found:
         return "not run"
-    runs = min(found, key=lambda runs: (runs.profile != "paper", runs.origin != "local"))
-    done = runs.done(row)
-    return f"{runs.profile}, {counted(len(done), 'seed') if done else runs.records_of(row)[0].status}"
+    runs = min(found, key=lambda runs: (runs.profile != "paper", runs.former, runs.origin != "local"))
+    done, former = runs.done(row), ", former recipe" * runs.former
+    return f"{runs.profile}, {counted(len(done), 'seed') if done else runs.records_of(row)[0].status}{former}"
 
 
 def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: Path | str | None = None) -> HTML:
-    """BPD and scores of every model on every data set: the paper's numbers beside the published runs of one profile and
-    this machine's; for what was not run, what it needs."""
-    sides = {data: _sides(sets, data, profile) for data in shown}
-    names = [tables.columns(list(filter(None, of_origin)), ROWS) for of_origin in zip(*sides.values(), strict=True)]
-    groups = [_group(side, names, data, profile, data_dir) for data, side in sides.items()]
+    """BPD and scores of every model on every data set: the paper's numbers beside the published runs and this
+    machine's, those of each size and profile by themselves; for what was not run, what it needs."""
+    sides = [(data, side) for data in shown for side in _sides(sets, data, profile)]
+    of_origins = zip(*(side for _, side in sides), strict=True)
+    names = [tables.columns(list(filter(None, of_origin)), ROWS) for of_origin in of_origins]
+    groups = dict(_group(side, names, data, profile) for data, side in sides)
+    for data in shown:
+        heading = next(heading for heading in reversed(groups) if heading[0] == label(data))
+        ran = [runs for of, side in sides if of == data for runs in side if runs]
+        groups[heading] += _not_run(ran, data, profile, data_dir)
     measured = (tables.source(origin, "", columns) for origin, columns in zip(SIDES, names, strict=True))
     inferred = any(data in SEVEN and not paper.DATA_SETS[data].named for data in shown)
     of_paper = [paper.ROWS[row] for row in ROWS]
-    judged = [runs for data, side in sides.items() if _printed(data) for runs in side if runs]
+    judged = [runs for data, side in sides if _printed(data) for runs in side if runs]
     notes = [note for runs in judged for note in tables.notes(of_paper, runs)]
     view = View(
         "table4", "Seven data sets. Likelihood and quality together",
-        (Source("paper", "Paper", "", tables.PAPER), *measured), dict(groups),
+        (Source("paper", "Paper", "", tables.PAPER), *measured), groups,
         ("seven-data-sets",) if inferred else (), (*notes, *tables.remarks(sets, ROWS)),
     )  # fmt: skip
     return HTML(page.macro("paper_table", view))
 
 
-def _sides(sets: Sequence[RunSet], data: str, profile: str) -> list[RunSet | None]:
-    """The published run set and this machine's on a data set, of one profile, each None where there is none."""
+def _sides(sets: Sequence[RunSet], data: str, profile: str) -> list[list[RunSet | None]]:
+    """The published run set and this machine's on a data set, of each size and profile, None where there is none."""
     of_profile = profile if profile == "paper" else OFFLINE.get(data, profile)
-    place = next(iter(places([runs for runs in sets if runs.data == data], ROWS, of_profile)), [])
-    return [next((runs for runs in place if runs.origin == origin), None) for origin in SIDES]
+    found = places([runs for runs in sets if runs.data == data], ROWS, of_profile) or [[]]
+    return [[next((runs for runs in place if runs.origin == origin), None) for origin in SIDES] for place in found]
 
 
 def _printed(data: str) -> bool:
@@ -98,20 +104,28 @@ def _printed(data: str) -> bool:
 
 
 def _group(
-    side: Sequence[RunSet | None], names: Sequence[Sequence[str]], data: str, profile: str, data_dir: Path | str | None
+    side: Sequence[RunSet | None], names: Sequence[Sequence[str]], data: str, profile: str
 ) -> tuple[tuple[str, str], list[Line]]:
-    """Heading and lines of a data set: the paper's numbers, what was measured, real images, and what the rest needs."""
+    """Heading and lines of run sets on a data set: the paper's numbers, what was measured, real images."""
     ran = [runs for runs in side if runs]
-    absent = [row for row in ROWS if not any(runs.records_of(row) for runs in ran)]
     lines = []
     for row in ROWS:
         of_paper = paper.ROWS[row]
         printed = tables.paper_cells(of_paper, data) or (Cell("", span=len(tables.PAPER)),)
-        if row not in absent or any(cell.text for cell in printed):
+        if any(runs.records_of(row) for runs in ran) or any(cell.text for cell in printed):
             measured = (tables.judged_cells(of_paper, runs, n) if runs else tables.empty(n)
                         for runs, n in zip(side, names, strict=True))  # fmt: skip
             lines.append(Line(short_label(row), (printed, *measured)))
     lines += tables.real_images([data], side, names)
+    shown = dict.fromkeys(runs.label.removeprefix(f"{without_paths(data)} ") for runs in ran)
+    detail = ", ".join(shown) or sized(data, profile).rpartition(", ")[2]
+    return (label(data), detail), lines
+
+
+def _not_run(ran: Sequence[RunSet], data: str, profile: str, data_dir: Path | str | None) -> list[Line]:
+    """What those of `ROWS` need that none of the run sets has."""
+    absent = [row for row in ROWS if not any(runs.records_of(row) for runs in ran)]
+    lines = []
     if data in SEVEN:
         profile = "paper"
     elif profile != "paper":  # beside runs, theirs
@@ -120,16 +134,13 @@ def _group(
         files, command = needs(data, profile, row, data_dir)
         name = "All three" if row == "table4" else short_label(row)
         lines.append(Line(name, remark=f"not run. {files}", command=command))
-    shown = dict.fromkeys(runs.label.removeprefix(f"{without_paths(data)} ") for runs in ran)
-    detail = ", ".join(shown) or sized(data, profile).rpartition(", ")[2]
-    return (label(data), detail), lines
+    return lines
 
 
 def grids(sets: Sequence[RunSet], runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
-    """Real test images and the stored samples of each run, of every data set its fullest run set."""
-    ranked = sorted(sets, key=lambda s: (sum(bool(s.records_of(row)) for row in ROWS), s.origin == "local"))
+    """Real test images and the stored samples of each run, the sets with most models first."""
     figures = []
-    for runs in {runs.data: runs for runs in ranked}.values():
+    for runs in sorted(sets, key=lambda runs: -sum(bool(runs.records_of(row)) for row in ROWS)):
         of_runs = pictures.grids([runs], ROWS, {runs.origin: samples_folder(runs, runs_dir)}, data_dir)
         figures += [{**figure, "text": f"{without_paths(runs.label)}; {figure['text']}"} for figure in of_runs]
     return HTML(page.macro("grids", figures) if figures else "<p>No samples yet.</p>")

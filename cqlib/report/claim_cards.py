@@ -26,10 +26,10 @@ class Verdict(NamedTuple):
 
 VERDICTS = {
     "does not hold": Verdict("✗", "bad"),
-    "depends on the temperature": Verdict("±", "bad"),
+    "depends on the temperature": Verdict("✗/✓", "bad"),
     "seen once, contrary": Verdict("(✗)", "bad"),
     "undecided": Verdict("?", "plain"),
-    "seen once, depends on the temperature": Verdict("(±)", "plain"),
+    "seen once, depends on the temperature": Verdict("(✗/✓)", "plain"),
     "seen once, undecided": Verdict("(?)", "plain"),
     "equal": Verdict("=", "plain"),
     "holds": Verdict("✓", "good"),

@@ -95,10 +95,13 @@ def render(
 def _views(
     table: paper.Table, sets: Sequence[RunSet], results: Sequence[ClaimResult], profile: str, alone: bool
 ) -> list[tables.View]:
-    """A table as it is shown first, with the commands for what is missing, then as other runs have it."""
+    """A table as it is shown first, with the commands for what is missing, then as those other runs have it that have
+    more than an earlier table's rows."""
     shown, *more = places(sets, [row.id for row in table.rows], profile) or [[]]
     views = [tables.view(table, shown, results, tables.missing(table, sets, profile, alone))]
-    for i, place in enumerate(more, 2):
+    own = [row.id for row in table.rows if paper.canonical(row.id) == row.id]
+    others = (place for place in more if any(runs.records_of(row) for runs in place for row in own))
+    for i, place in enumerate(others, 2):
         title = f"{table.name}. {place[0].label}"
         views.append(replace(tables.view(table, place, results), id=f"{table.id}-{i}", title=title))
     return views

@@ -141,7 +141,7 @@ def run_sets(
     contributed: Mapping[str, Sequence[Record]] = MappingProxyType({}),
 ) -> list[RunSet]:
     """The run sets of all `ORIGINS`, each in the paper's order of rows, then by seed. Of two records of one run the
-    first counts. Changed runs are a set of their own, but for those of the trade-off."""
+    first counts. Changed runs are a set of their own, but for those of the trade-off, which follow by their lambda."""
     order = {row: i for i, row in enumerate(ROWS)}
     sets: dict[tuple[tuple[tuple[str, str], str, int, str, bool], str, str, str], dict[tuple[str, int], Record]] = {}
     others = [(("contributed", name), records) for name, records in contributed.items()]
@@ -155,7 +155,9 @@ def run_sets(
     result = []
     for (place, changes, images, scoring), runs in sets.items():
         (origin, by), data, size, profile, former = place
-        ordered = tuple(runs[run] for run in sorted(runs, key=lambda run: (order.get(run[0], 99), run)))
+        # Changed rows by the row that they change; of two values the longer name is the larger.
+        ordered = tuple(runs[run] for run in sorted(runs, key=lambda run: (
+            order.get(run[0], 99), order.get(runs[run].row, 99), len(run[0]), run)))  # fmt: skip
         # The files behind a name may have changed, and how samples are scored.
         versions = [(key[2], key[3]) for key in sets if key[:2] == (place, changes)]
         apart = [images] * any(other != images for other, _ in versions)

@@ -300,7 +300,7 @@ def test_further_protocols_stand_among_all_numbers_and_baselines_in_a_table(tmp_
     lines = soup.find(id="tables").find_all("tr")
     (line,) = (line for line in lines if line.th and words(line.th) == "FD-lite0 ↓, T = 1 [sngan]")
     assert words(line.td) == "32.0 ± 0.7"
-    assert "held-out images" in words(section) and "guess" in words(section)  # what the protocols are
+    assert "Held-out images, as remembered" in words(section) and "guess" in words(section)  # what the protocols are
     assert "yes" in soup.find(id="baselines-caption").find_parent("table").get_text()
 
 

@@ -86,6 +86,15 @@ def test_run_sets_are_of_one_origin_one_version_of_the_images_and_one_way_to_sco
     assert named.label == "npz:cats.npz 16×16, quick" and named.data == "npz:/home/me/cats.npz"
 
 
+def test_changed_rows_follow_by_row_and_lambda():
+    plain = [record(row) for row in ("table1/cq", "table1/cq-f")]
+    changed = [record(row, changes={"system.quality_weight": weight})
+               for row in ("table1/cq-f", "table1/cq") for weight in (1600.0, 25.0, 400.0)]  # fmt: skip
+    (runs,) = run_sets([], [*changed, *plain])
+    of_changes = [(run.row, run.changes["system.quality_weight"]) for run in runs.records if run.changes]
+    assert of_changes == [(row, weight) for row in ("table1/cq", "table1/cq-f") for weight in (25.0, 400.0, 1600.0)]
+
+
 def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_first():
     """What was asked for here, however little of it; else what has most rows, of equals the profile asked for."""
     rows = [row.id for row in paper.TABLE1.rows]
