@@ -1,16 +1,13 @@
 """The notebook of Table 2, beside its table: layers of latent variables, and the scales of f."""
 
-import html
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from IPython.display import HTML
 from torch import Tensor
 
 from cqlib.experiments.paper import rows_shown
-from cqlib.experiments.rows import marks
-from cqlib.figures.common import held_out_images
+from cqlib.experiments.rows import marks, short_label
 from cqlib.models.base import System
 from cqlib.models.hierarchical import Hierarchical
 from cqlib.nets.coupling import join_channels, join_checkerboard
@@ -18,33 +15,28 @@ from cqlib.pixels import to_uint8
 from cqlib.report import plots
 from cqlib.report.cells import panels, picture
 from cqlib.report.run_sets import RunSet
-from cqlib.util.errors import UserError
-from cqlib.util.text import without_paths
 
 NONE = HTML(
     "<p>No model with layers of latent variables here: <code>./run_all.sh --only table2</code> trains some.</p>"
 )
 
 
-@torch.no_grad()
-def kl_by_layer(models: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 500) -> HTML:
-    """The mean KL(q || p) of every layer in nats per image, coarsest first, on the first n test images of `runs`."""
-    if not (layered := _layered(models)):
-        return NONE
-    try:
-        images = held_out_images(runs, data_dir)[:n]
-    except UserError as error:
-        return HTML(f"<p>{html.escape(without_paths(str(error)))}</p>")
+def kl_by_layer(runs: RunSet) -> HTML:
+    """The mean KL(q || p) of every layer in bits per dimension, coarsest first, by the records of `runs`."""
     lines, words, numbers = {}, [], marks(rows_shown("table2"))
-    for label, model in layered.items():
-        kls = model.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
-        means = {name: kl.mean().item() for name, kl in kls.items()}
-        lines[label] = (list(means), list(means.values()), *plots.mark(numbers[label]), "-")
-        words.append(f"{label} " + ", ".join(f"{name} {value:.1f}" for name, value in means.items()))
-    x, y = "layer of latent variables, coarsest first", "KL (nats per image)"
+    for row in rows_shown("table2"):
+        layers = [name for name in runs.metrics_of(row) if name.startswith("KL-")]
+        means = {name.removeprefix("KL-"): mean.value for name in layers if (mean := runs.mean(row, name))}
+        if means:
+            label = short_label(row)
+            lines[label] = (list(means), list(means.values()), *plots.mark(numbers[label]), "-")
+            words.append(f"{label} " + ", ".join(f"{name} {value:.3f}" for name, value in means.items()))
+    if not lines:
+        return NONE
+    x, y = "layer of latent variables, coarsest first", "KL (bits per dimension)"
     figure = panels({"": lines}, xlabel=x, ylabel=y, width=4.6, height=3.1)
     figure.axes[0].set_ylim(bottom=0)
-    alt = "KL of every layer of latent variables in nats per image, coarsest first"
+    alt = f"KL of every layer of latent variables in bits per dimension, coarsest first, {runs.title}"
     return picture(figure, f"{alt}. {'; '.join(words)}")
 
 

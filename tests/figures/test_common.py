@@ -14,7 +14,8 @@ from cqlib.experiments import paper
 from cqlib.experiments.experiment import experiment
 from cqlib.figures import architectures
 from cqlib.figures import common as show
-from cqlib.report.run_sets import RunSet, run_sets
+from cqlib.metrics.metric import Metric
+from cqlib.report.run_sets import run_sets
 from cqlib.report.small_tables import critic_multiply_adds
 from cqlib.util.errors import UserError
 
@@ -112,19 +113,15 @@ def test_costs_say_what_the_critics_take():
     assert "What a run takes" in text
 
 
-def test_kl_by_layer_is_the_mean_over_test_images(residual):
-    runs = RunSet("local", "photos10", 16, "smoke", ())
-    label = soup(architectures.kl_by_layer(residual, runs, n=20)).svg["aria-label"]
-    images = show.held_out_images(runs, None)[:20]
-    system = residual["CQF + Residual"]
-    with torch.no_grad():
-        kl = system.kl_by_layer(images, generator=torch.Generator().manual_seed(0))
-    assert len(kl) == 2 and "CQF 4" not in label
-    for name, value in kl.items():
-        assert f"{name} {value.mean():.1f}" in label
-    assert "--only table2" in words(architectures.kl_by_layer({"CQF": residual["CQF"]}, runs))
-    nowhere = RunSet("local", "folder:/nowhere/at/all", 16, "smoke", ())
-    assert "/nowhere" not in words(architectures.kl_by_layer(residual, nowhere))
+def test_kl_by_layer_is_the_mean_over_seeds():
+    def run(seed: int, **layers: float):
+        metrics = {f"KL-{name}": Metric(value, None, 250, "KL") for name, value in layers.items()}
+        return replace(record("table2/cqf-residual", seed), metrics=metrics)
+
+    found, plain = [run(0, **{"4x4-1": 0.1, "8x8-1": 0.02}), run(1, **{"4x4-1": 0.2, "8x8-1": 0.03})], records(1)
+    label = soup(architectures.kl_by_layer(run_sets([*found, *plain], [])[0])).svg["aria-label"]
+    assert label.endswith("CQF + Residual 4x4-1 0.150, 8x8-1 0.025")
+    assert "--only table2" in words(architectures.kl_by_layer(run_sets(plain, [])[0]))
 
 
 @pytest.fixture
