@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter, SymmetricalLogLocator
 
 from cqlib.data.grids import grid
 from cqlib.report import plots
@@ -52,10 +53,14 @@ def cost_board(
             ax.plot(means[name], i, "o", color=colour, markersize=5)
             beside = {"textcoords": "offset points", "va": "center", "fontsize": 8.5}
             ax.annotate(f"{name}  {means[name]:.2f}", (max(high, means[name]), i), (6, 0), **beside)
+        ax.set_xscale("symlog", linthresh=1)  # one kind may cost twenty times another, or less than nothing
+        scale = ax.xaxis.get_transform()
+        ax.xaxis.set_major_locator(SymmetricalLogLocator(scale, subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.set_ylim(len(order) - 0.5, -0.5)
         ax.set_yticks([])
         ax.grid(True, axis="x")
-        low, high = ax.get_xlim()
-        ax.set_xlim(low, high + 0.22 * (high - low))  # room for the longest name
+        low, high = scale.transform(ax.get_xlim())
+        ax.set_xlim(*scale.inverted().transform([low, high + 0.35 * (high - low)]))  # room for the longest name
         ax.set_xlabel(f"{unit}: mean, and the middle 90 % of images")
     return figure, f"{what}: {', '.join(f'{name} {means[name]:.2f}' for name in order)}"

@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -26,7 +27,7 @@ from cqlib.report import plots
 from cqlib.report.fronts import mean, points_of, spread
 from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first
 from cqlib.util.errors import UserError
-from cqlib.util.text import without_paths
+from cqlib.util.text import signed, without_paths
 
 FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two losses; others stand behind them
 KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
@@ -137,7 +138,7 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
     figures = []
     for _, distance in FEATURES.values():
         points = [point for row in rows for point in points_of_row(runs, row, distance)]
-        if points:
+        if len({point.label for point in points}) > 1:
             kinds = {short_label(row): family(row) for row in rows} if name == "Table 3" else {}
             places = {kind: place for place, kind in enumerate(dict.fromkeys(kinds.values()))}
             legend = {kind: place for kind, place in places.items() if kind in {kinds[p.label] for p in points}}
@@ -177,26 +178,33 @@ def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) 
         if left_out := [label for label in every if label not in series]:
             caption += f" Not drawn: {', '.join(left_out)}."
         if measured:
-            caption = " ".join(filter(None, (caption, order(series), levelling(series))))
+            share = curve.startswith("Recall")
+            caption = " ".join(filter(None, (caption, order(series), levelling(series, share))))
+        caption += plots.cut_words(series)
         figures.append(plot(figure, alt, caption, more=not curve.startswith(FIRST)))
     return figures
 
 
 def order(series: Mapping[str, Sequence[plots.Curve]]) -> str:
-    """The final order of means over seeds, and since which step; empty for one model, too many, or unequal steps."""
+    """The final order of means over seeds, equal ones joined, and since which step; empty for one model, too many,
+    unequal steps, or means that are all equal."""
     curves = {label: [dict(line) for line in lines] for label, lines in series.items()}
     all_steps = {tuple(curve) for of in curves.values() for curve in of}
     if not 2 <= len(series) < MAX_LINES or len(all_steps) != 1:
         return ""
     (steps,) = all_steps
-    ranks = [sorted(curves, key=lambda label: fmean(curve[step] for curve in curves[label])) for step in steps]
+    means = [{label: fmean(curve[step] for curve in curves[label]) for label in curves} for step in steps]
+    ranks = [[" = ".join(same) for _, same in groupby(sorted(at, key=at.__getitem__), at.get)] for at in means]
+    if len(ranks[-1]) == 1:
+        return ""
     since = next(step for k, step in enumerate(steps) if all(rank == ranks[-1] for rank in ranks[k:]))
     when = f"since step {since:,} of {steps[-1]:,}" if since < steps[-1] else "at the last step alone"
     return f"Order of the means: {' < '.join(ranks[-1])}, {when}."
 
 
-def levelling(series: Mapping[str, Sequence[plots.Curve]]) -> str:
-    """By how much each model's mean over seeds still changes over the last third of training or a little more."""
+def levelling(series: Mapping[str, Sequence[plots.Curve]], share: bool = False) -> str:
+    """By how much each model's mean over seeds still changes over the last third of training or a little more: in
+    percent of itself, or, where it is a `share`, in points."""
     changes: dict[tuple[float, float], list[str]] = {}
     for label, lines in series.items():
         steps = [step for step, _ in lines[0]]
@@ -204,9 +212,9 @@ def levelling(series: Mapping[str, Sequence[plots.Curve]]) -> str:
             continue
         begins = max((step for step in steps if 3 * step <= 2 * steps[-1]), default=steps[0])
         before, after = (fmean(dict(line)[step] for line in lines) for step in (begins, steps[-1]))
-        if before:
-            percent = f"{100 * (after - before) / abs(before):+.1f}".replace("-", "−")
-            changes.setdefault((begins, steps[-1]), []).append(f"{label} {percent} %")
+        if share or before:
+            change = signed(100 * (after - before) / (1 if share else abs(before)), 1)
+            changes.setdefault((begins, steps[-1]), []).append(f"{label} {change} {'points' if share else '%'}")
     return " ".join(f"From step {begins:,} to {ends:,}: {', '.join(of)}." for (begins, ends), of in changes.items())
 
 

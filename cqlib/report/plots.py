@@ -105,8 +105,33 @@ def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks
             ends.append((label, float(np.mean([curve[-1][1] for curve in curves])), colour))
         ax.set(xlabel="training step", ylabel=ylabel)
         ax.margins(x=0.01)
+        if (limits := cut(series)) is not None:
+            ax.set_ylim(*limits)
         label_ends(ax, ends)
     return figure
+
+
+def cut(series: Mapping[str, Sequence[Curve]]) -> tuple[float, float] | None:
+    """The limits between which all but a few values lie, where those few would take more than half of the axis; they
+    hold the ends of all curves. None where there is nothing to cut."""
+    values = np.array([value for curves in series.values() for curve in curves for _, value in curve])
+    low, high = np.quantile(values, (0.01, 0.99))
+    ends = [curve[-1][1] for curves in series.values() for curve in curves]
+    low, high = min(low, *ends), max(high, *ends)
+    if np.ptp(values) <= 2 * (high - low):
+        return None
+    margin = 0.08 * (high - low)
+    return float(max(low - margin, values.min())), float(min(high + margin, values.max()))
+
+
+def cut_words(series: Mapping[str, Sequence[Curve]]) -> str:
+    """What `cut` leaves out, in words: " Cut: GAN reaches 41.0."; empty for nothing."""
+    if (limits := cut(series)) is None:
+        return ""
+    found = {label: {value for curve in curves for _, value in curve} for label, curves in series.items()}
+    beyond = [(label, end) for label, values in found.items() for end in (min(values), max(values))
+              if not limits[0] <= end <= limits[1]]  # fmt: skip
+    return f" Cut: {', '.join(f'{label} reaches {end:,.3g}'.replace('-', '−') for label, end in beyond)}."
 
 
 def quality_against_likelihood(

@@ -68,7 +68,8 @@ def test_the_order_of_models_is_told_with_the_step_since_which_it_stands():
     assert "B < A" in order({"A": [b], "B": [a]})
     late = [[100, 9.0], [200, 9.0], [300, 3.5]]  # the mean of two seeds counts, not the first one's
     assert "A < B, at the last step alone." in order({"A": [a, late], "B": [b, b]})
-    for untold in ({}, {"A": [a]}, {"A": [a], "B": [b[1:]]}, {"A": [a, b[1:]], "B": [b]}):
+    assert order({"A": [a], "B": [b], "C": [a]}) == "Order of the means: A = C < B, since step 200 of 300."
+    for untold in ({}, {"A": [a]}, {"A": [a], "B": [b[1:]]}, {"A": [a, b[1:]], "B": [b]}, {"A": [a], "B": [a]}):
         assert order(untold) == ""
 
 
@@ -78,6 +79,8 @@ def test_the_last_third_of_training_tells_what_still_changes():
     rising = [[100, 9.0], [200, 4.0], [300, 5.0]]  # the mean of two seeds counts
     told = pictures.levelling({"A-F": [a], "B": [b], "C": [a, rising]})
     assert told == "From step 200 to 300: A-F −25.0 %, B +20.0 %, C +0.0 %."
+    share = {"A": [[[100, 0.0], [200, 0.001], [300, 0.034]]], "B": [[[100, 0.2], [200, 0.0], [300, 0.0]]]}
+    assert pictures.levelling(share, share=True) == "From step 200 to 300: A +3.3 points, B +0.0 points."
     longer = [[50 * k, 10.0 - k] for k in range(1, 9)]
     assert pictures.levelling({"A": [longer]}) == "From step 250 to 400: A −60.0 %."
     assert "From step 200 to 300: B +20.0 %. From" in pictures.levelling({"B": [b], "A": [longer]})

@@ -52,6 +52,19 @@ def test_a_system_measured_at_one_temperature_alone_is_drawn():
     assert "CQ" in {text.get_text() for text in quality([point]).axes[0].texts}
 
 
+def test_a_few_values_far_off_are_cut_and_named_and_no_end_of_a_curve_is():
+    calm = [[(step, 1.0 + 0.01 * (step % 7)) for step in range(200)]]
+    spiky = [[(step, 41.0 if step == 50 else 0.5) for step in range(200)]]
+    series = {"CQ": calm, "GAN": spiky}
+    figure = plots.learning_curves(series, ylabel="L_Q", marks={"CQ": 0, "GAN": 1})
+    low, high = figure.axes[0].get_ylim()
+    assert low <= 0.5 and 1.06 <= high < 2 and plots.cut_words(series) == " Cut: GAN reaches 41."
+    falling = {"CQ": [[(step, 41.0 - step) for step in range(40)]]}
+    late = {"CQ": calm, "GAN": [[*spiky[0][:-1], (199, 60.0)]]}  # where a curve ends is what the picture is for
+    for whole in (falling, late, {"CQ": calm}):
+        assert plots.cut(whole) is None and plots.cut_words(whole) == ""
+
+
 def numbered(labels) -> dict[str, int]:
     return {label: i for i, label in enumerate(dict.fromkeys(labels))}
 
