@@ -81,14 +81,14 @@ def colouring_slider(found: ModelAndData, shown: Sequence[int], n: int = 8) -> A
 
 
 def spread_maps(model: ConditionalCQF, x: Tensor, n: int = 32) -> HTML:
-    """The mean of n colourings, and their standard deviation per pixel (white: 64 levels of chroma or more)."""
+    """The mean of n colourings, and their standard deviation per pixel (white: 128 levels of chroma or more)."""
     grey, chroma = colour.split(draw(model, x, n).flatten(0, 1))
     chroma = chroma.float().unflatten(0, (-1, n))
     spread = chroma.var(1).sum(1, keepdim=True).sqrt()
     rows = {
         "grey": _grey(x),
         f"mean of {n}": colour.into_gamut(grey[::n], chroma.mean(1).round().to(torch.int16)),
-        "how they differ": (4 * spread).clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1),
+        "how they differ": (2 * spread).clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1),
         "truth": x,
     }
     return picture(strips(rows), f"{len(x)} grey test images, the mean of {n} colourings, their spread, the truth")

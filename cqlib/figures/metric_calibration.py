@@ -56,7 +56,7 @@ def compared(found: Calibration) -> HTML:
         for score, (mean, spread) in seen.undamaged.items():
             undamaged = f"{decimal(score, mean)} ± {decimal(score, spread, digits(score, mean))}"
             lines.append([f"{seen.side}, {score}", undamaged, *(by[score] for by in seen.distances.values())])
-    formats: dict[str, Format | None] = {"Side, score": None, "Undamaged": None}
+    formats: dict[str, Format | None] = {"Side, score": None, "Score of undamaged": None}
     what = f"{found.data} {found.size}×{found.size}, {found.resamples} draws"
     caption = f"Real images ({what}): distances from undamaged ones, in standard deviations"
     return table(caption, formats | dict.fromkeys(found.sides[0].distances, 1), lines)
@@ -79,8 +79,10 @@ def distances(found: Calibration) -> HTML:
                 for i, name in enumerate(names)}
         for score in sides[0].undamaged
     }  # fmt: skip
-    figure = panels(lines, xlabel="side, pixels", ylabel="standard deviations")
+    figure = panels(lines, xlabel="side, pixels", ylabel="distance (standard deviations)")
     log_scale(figure.axes[0])
+    for ax in figure.axes:
+        ax.set_xticks(x)
     return picture(figure, f"Distance of damaged from real images against the side, for {', '.join(names)}")
 
 

@@ -19,7 +19,7 @@ from cqlib.report.run_sets import RunSet
 from cqlib.util.text import counted, listed
 
 FRONTS = {"without f": CQ, "with f": CQ_F}
-REAL, COVERS = "samples look more real", "samples cover more of the real images"
+REAL, COVERS = "samples look more real", "samples cover more"
 SCORES = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL), ("is", REAL), ("recall", COVERS))}
 """What stands against BPD -> what a better one means."""
 FIRST = QUANTITIES["fid"]
