@@ -86,7 +86,8 @@ def sample_board(rows: Mapping[str, Mapping[str, Tensor | None]], *, columns: in
         for ax in axes.flat:
             ax.set_axis_off()
         for line, (label, row) in zip(axes, rows.items(), strict=True):
-            line[0].annotate(label.replace(", ", ",\n"), (0, 0.5), (-3, 0), ha="right", va="center", weight="bold", **beside)
+            name = label.replace(", ", ",\n")
+            line[0].annotate(name, (0, 0.5), (-3, 0), ha="right", va="center", ma="center", weight="bold", **beside)
             for ax, (title, images) in zip(line, row.items(), strict=False):
                 if images is not None:
                     ax.imshow(grid(images, columns=columns), interpolation="none")
