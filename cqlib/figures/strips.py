@@ -55,12 +55,12 @@ def cost_board(
             ax.annotate(f"{name}  {means[name]:.2f}", (max(high, means[name]), i), (6, 0), **beside)
         ax.set_xscale("symlog", linthresh=1)  # one kind may cost twenty times another, or less than nothing
         scale = ax.xaxis.get_transform()
-        ax.xaxis.set_major_locator(SymmetricalLogLocator(scale, subs=(1, 2, 5)))
+        ax.xaxis.set_major_locator(SymmetricalLogLocator(scale, subs=(1, 3)))
         ax.xaxis.set_major_formatter(ScalarFormatter())
         ax.set_ylim(len(order) - 0.5, -0.5)
         ax.set_yticks([])
         ax.grid(True, axis="x")
         low, high = scale.transform(ax.get_xlim())
-        ax.set_xlim(*scale.inverted().transform([low, high + 0.35 * (high - low)]))  # room for the longest name
+        ax.set_xlim(*scale.inverted().transform([low, high + 0.25 * (high - low)]))  # room for the longest name
         ax.set_xlabel(f"{unit}: mean, and the middle 90 % of images")
     return figure, f"{what}: {', '.join(f'{name} {means[name]:.2f}' for name in order)}"
