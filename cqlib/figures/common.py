@@ -196,7 +196,8 @@ def quality(table: str, sets: Sequence[RunSet]) -> HTML:
     """BPD against the Fréchet distance for a table's rows, at both temperatures, means over seeds: a picture for each
     run set that has any row of the table's own, this machine's first."""
     boards = [(runs, *board) for runs in sorted(sets, key=lambda runs: runs.origin) for board in pictures.boards(runs)]
-    figures = [f for runs, name, rows in boards if name[-1] == table[-1] for f in pictures.quality(runs, rows, name)]
+    about = table.replace("table", "Table ")
+    figures = [f for runs, name, rows in boards if name.startswith(about) for f in pictures.quality(runs, rows, name)]
     return HTML(page.macro("figures", figures)) if figures else _not_trained(table)
 
 

@@ -38,6 +38,7 @@ FAMILIES = {  # by which columns of Table 3 the slides fill
     (True, False): "likelihood",
     (True, True): "both losses",
 }
+UNPRINTED = "no number on the slides"
 
 
 def grids(
@@ -120,7 +121,7 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
     for table in paper.TABLES:
         ran = [row.id for row in table.shown if runs.records_of(row.id)]
         if not shown.issuperset(map(paper.canonical, ran)):
-            shared[table.name] = ran
+            shared[" with ".join([table.name, *(short_label(row) for row in table.beside if row in ran)])] = ran
             shown.update(map(paper.canonical, ran))
     if others := [row for row in runs.rows if row not in shown and row not in VARIANTS]:
         shared["Beside the tables"] = others
@@ -130,7 +131,7 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
 def family(row: str) -> str:
     """Which kind of system a row of Table 3 is, in words."""
     printed = {number.metric for number in paper.ROWS[row].numbers if number.text}
-    return FAMILIES.get(("bpd" in printed, bool(printed & {"is", "fid"})), "no number on the slides")
+    return FAMILIES.get(("bpd" in printed, bool(printed & {"is", "fid"})), UNPRINTED)
 
 
 def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
@@ -140,8 +141,8 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
         points = [point for row in rows for point in points_of_row(runs, row, distance)]
         if len({point.label for point in points}) > 1:
             kinds = {short_label(row): family(row) for row in rows} if name == "Table 3" else {}
-            places = {kind: place for place, kind in enumerate(dict.fromkeys(kinds.values()))}
-            legend = {kind: place for kind, place in places.items() if kind in {kinds[p.label] for p in points}}
+            places = {kind: place for place, kind in enumerate((*FAMILIES.values(), UNPRINTED))}
+            legend = {kind: place for kind, place in places.items() if kind in {kinds.get(p.label) for p in points}}
             looks = {label: places[kind] for label, kind in kinds.items()} or marks(rows)
             size = (6.6, 4.8) if legend else (4.9, 3.6)
             figure = plots.quality_against_likelihood(

@@ -106,7 +106,7 @@ def test_curves_that_a_plot_has_no_room_for_are_named(monkeypatch):
 def test_marks_and_bars_are_mean_and_standard_deviation_of_the_seeds():
     runs = run_sets(records(3, ROWS), [])[0]
     (name, rows) = pictures.boards(runs)[1]
-    assert name == "Table 2"
+    assert name == "Table 2 with CQF, 2 scales"
     made = pictures.points_of_row(runs, "table2/cqf-residual", "FD-lite0")
     mine = runs.records_of("table2/cqf-residual")
     for point, at in zip(made, ("T1", "T0"), strict=True):
@@ -130,20 +130,19 @@ def test_marks_and_bars_are_mean_and_standard_deviation_of_the_seeds():
 def test_every_table_has_its_picture_and_two_scales_stand_with_table_2():
     runs = run_sets(records(2, ROWS), [])[0]
     boards = dict(pictures.boards(runs))
-    assert list(boards) == ["Table 1", "Table 2"]
+    table2 = "Table 2 with CQF, 2 scales"
+    assert list(boards) == ["Table 1", table2]
     assert boards["Table 1"] == ["table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f", "table1/gan"]
-    assert boards["Table 2"][0] == "table2/gan" and boards["Table 2"][-1] == "table3/cqf-2-scales"
-    assert len(boards["Table 2"]) == 7
+    assert boards[table2][0] == "table2/gan" and boards[table2][-1] == "table3/cqf-2-scales"
+    assert len(boards[table2]) == 7
     alone = run_sets(records(2), [])[0]
     assert [name for name, _ in pictures.boards(alone)] == ["Table 1"]  # Table 2 has no row of its own
     (found,) = pictures.plots_of([runs, RunSet("published", "photos10", 16, "quick", ())]).values()
     boards_of = [plot for plot in found if "quality against likelihood" in plot["caption"]]
     assert ["Table 1" in plot["caption"] for plot in boards_of] == [True, False]
     assert "bars" in boards_of[1]["caption"] and boards_of[1]["svg"].count("CQF + IAF + Residual") >= 2
-    assert (
-        'aria-label="FD-lite0 against BPD, Table 2. This machine: photos10 16×16, quick. GAN at T = 1'
-        in boards_of[1]["svg"]
-    )
+    told = f"FD-lite0 against BPD, {table2}. This machine: photos10 16×16, quick. GAN at T = 1"
+    assert f'aria-label="{told}' in boards_of[1]["svg"]
 
 
 def test_table_3_tells_families_apart_by_colour_and_marker():
