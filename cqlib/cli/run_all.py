@@ -251,8 +251,8 @@ def _report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
         to_stderr(f"{failed} failed{retry}; the logs are in {_logs(opts)}")
     if any(outcome.status == "stopped" for outcome in bad):
         to_stderr(f"{f'stopped: {stop.requested}' if stop.requested else 'stopped'}; run it again to resume")
-    to_stderr(run_folder.room(opts.runs_dir))
     print(f"report: {index}", flush=True)
+    to_stderr(run_folder.room(opts.runs_dir))
     return 1 if failed == len(bad) > 0 else 3 if bad else 0
 
 
