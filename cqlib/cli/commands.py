@@ -4,6 +4,7 @@ Commands on rows are in `experiments`, those on records in `records`; how a func
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,12 +12,12 @@ from functools import partial
 from typing import Any
 
 from cqlib.cli import experiments, records  # noqa: F401 (registers their commands)
-from cqlib.cli.options import Parser, absolute_data_path, examples, set_environment
+from cqlib.cli.options import OPTIONS, Parser, absolute_data_path, examples, set_environment
 from cqlib.cli.registry import COMMANDS, PROGRAM, command
 from cqlib.data import SOURCES
 from cqlib.experiments.rows import PROFILES, ROWS
 from cqlib.util import VERSION
-from cqlib.util.errors import one_line_errors, unknown
+from cqlib.util.errors import UserError, one_line_errors, unknown
 from cqlib.util.stop import interrupt_on_sigterm
 
 COMPLETIONS = {"row": ROWS, "profile": PROFILES, "data": SOURCES, "device": ("auto", "cpu", "cuda", "mps")}
@@ -39,7 +40,8 @@ def fetch(options: argparse.Namespace) -> int:
     from cqlib import data
 
     folder = data.fetch(*options.names, data_dir=options.data_dir)
-    for entry in map(data.ENTRIES.__getitem__, options.names):
+    for name in options.names:
+        entry = data.ENTRIES[name.partition(":")[0]]
         print(f"{entry.title}: in {folder}; terms: {entry.terms}")
     return 0
 
@@ -66,6 +68,13 @@ def parser() -> Parser:
     return made
 
 
+def _folders(options: argparse.Namespace) -> str:
+    """" --runs-dir DIR", " --data-dir DIR": those of a command's folders that are not the defaults."""
+    given = {flag: getattr(options, flag[2:].replace("-", "_"), None) for flag in ("--runs-dir", "--data-dir")}
+    return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in given.items()
+                   if value is not None and value != OPTIONS[flag].get("default"))  # fmt: skip
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. Errors are one line on stderr (`cqlib.util.errors.one_line_errors`)."""
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -77,5 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         set_environment(options)
         if getattr(options, "data", None) is not None:
             options.data = absolute_data_path(options.data, getattr(options, "data_dir", None))
-        return COMMANDS[vars(options).pop("command")][0](options)
+        try:
+            return COMMANDS[vars(options).pop("command")][0](options)
+        except UserError as error:  # the command that it names is to find the same folders
+            error.args = (str(error).replace(f"{PROGRAM} train", f"{PROGRAM} train{_folders(options)}"),)
+            raise
     raise AssertionError("unreachable")

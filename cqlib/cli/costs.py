@@ -115,8 +115,10 @@ def lines(
     yield from (line(e, cost) for e, cost in costs.items() if cost is not None)
     for e in unknown:
         task = Task(f"estimate of {e.variant} on {e.data}", "cqlib.cli.costs:estimate", e)
-        with tempfile.TemporaryDirectory() as logs:
-            (outcome,) = run_tasks([task], slots[:1], stop=stop, logs=Path(logs))
+        logs = Path(tempfile.mkdtemp(prefix="cqlib-"))
+        (outcome,) = run_tasks([task], slots[:1], stop=stop, logs=logs)
+        with suppress(OSError):  # a failure's log, which the line names, stays
+            logs.rmdir()
         if outcome.status == "done":
             costs[e] = Cost(**json.loads(outcome.message))
             with suppress(OSError):  # of a folder that is read only

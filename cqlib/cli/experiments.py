@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from cqlib.cli.options import number, path
+from cqlib.cli.options import new_file, number
 from cqlib.cli.registry import EXPERIMENT, command, named
 from cqlib.experiments.rows import ROWS, label_of
 from cqlib.util.errors import UsageError, UserError, to_stderr
@@ -100,7 +100,7 @@ def evaluate(options: argparse.Namespace) -> int:
     *EXPERIMENT,
     "--runs-dir",
     ("--n", {"type": number(1, 10_000, int), "default": 64, "metavar": "N", "help": "how many images (default: 64)"}),
-    ("--out", {"type": path, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
+    ("--out", {"type": new_file, "required": True, "metavar": "FILE.png", "help": "the picture to write"}),
     ("--temperature", {"type": number(0, 2), "default": 1.0, "metavar": "T",
                        "help": "1: the model's own distribution (default); 0: the decoder's mean"}),
     "--device",

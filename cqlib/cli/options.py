@@ -7,13 +7,14 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cqlib.data import SOURCES, find, is_path, local_folder
+from cqlib.data import SOURCES, existing, find, is_path, local_folder
 from cqlib.experiments import rows
 from cqlib.experiments.ablations import BY_NAME
-from cqlib.util.errors import UsageError, UserError, one_line_errors, to_stderr, unknown
+from cqlib.util.errors import UsageError, UserError, no_folder, one_line_errors, unknown
 from cqlib.util.paths import ROOT
 
 
@@ -70,6 +71,8 @@ def seeds(text: str) -> tuple[int, ...]:
         return tuple(range(number(1, 1000, int)(text)))
     found: list[int] = []
     for part in comma_separated(str)(text):
+        if not re.fullmatch("[^-]+(-[^-]+)?", part):
+            raise argparse.ArgumentTypeError(f"'{text}' is no list of seeds: 5 or 0-4, 0,3, or 7,")
         first, dash, last = part.partition("-")
         begin = seed(first)
         found += range(begin, number(begin, begin + 999, int)(last if dash else first) + 1)
@@ -92,7 +95,6 @@ def set_environment(options: argparse.Namespace) -> None:
     os.environ |= {"CQLIB_TENSORBOARD": "1"} if getattr(options, "tensorboard", False) else {}
     if os.environ.get("CQLIB_DEVICE") == "mps":
         os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-        to_stderr("device mps: operators that it lacks run on the CPU (PYTORCH_ENABLE_MPS_FALLBACK)")
 
 
 def comma_separated(parse_part: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
@@ -105,6 +107,18 @@ def comma_separated(parse_part: Callable[[str], Any]) -> Callable[[str], tuple[A
         return tuple(dict.fromkeys(parse_part(part) for part in parts))
 
     return parse
+
+
+def data_sets(text: str) -> tuple[str, ...]:
+    """Names of data sets, `a,b`."""
+    try:
+        names: tuple[str, ...] = comma_separated(rows.check_data)(text)
+    except UsageError as error:
+        if not any(f"{part.strip().partition(':')[0]}:PATH" in SOURCES for part in text.split(",")[:-1]):
+            raise
+        remedy = "a path with a comma cannot stand here: rename it, or use python -m cqlib train"
+        raise UsageError(f"{error}; {remedy}") from error
+    return names
 
 
 def change(text: str) -> tuple[str, str]:
@@ -123,14 +137,35 @@ def address(text: str) -> str:
     return text
 
 
+def absolute(path: Path) -> Path:
+    """`path`, absolute and without "..", but for one that follows a link: one place has one name."""
+    plain = Path(os.path.normpath(path.absolute()))
+    return plain if os.path.realpath(plain) == os.path.realpath(path) else path.absolute()
+
+
 def path(text: str) -> Path:
     """A path that the file system and UTF-8 can hold, made absolute; not empty."""
     try:
         if text and is_path(text):
-            return Path(text).expanduser().absolute()
+            return absolute(Path(text).expanduser())
     except RuntimeError:  # ~somebody who has no home
         pass
     raise argparse.ArgumentTypeError(f"'{text}' is not a path that can be used")
+
+
+def folder(text: str) -> Path:
+    """The path of a folder, or of one that no file keeps from being made."""
+    found = path(text)
+    if line := no_folder(found):
+        raise argparse.ArgumentTypeError(line)
+    return found
+
+
+def new_file(text: str) -> Path:
+    """The path of a file in such a folder."""
+    found = path(text)
+    folder(str(found.parent))
+    return found
 
 
 def check_folder(option: str, folder: Path) -> Path:
@@ -144,11 +179,11 @@ def absolute_data_path(name: str, data_dir: Path | None) -> str:
     """The data set `name` with its path, if it has one, absolute: notebooks and workers run in other folders. A path
     that lies under `data_dir` (default: $CQLIB_DATA), searched first, or does not exist stays as it is."""
     kind, _, text = name.partition(":")
-    folder = local_folder(data_dir)
-    if f"{kind}:PATH" not in SOURCES or (folder and find(text, folder) == folder / text):
+    local = local_folder(data_dir)
+    if f"{kind}:PATH" not in SOURCES or (local and not os.path.isabs(text) and find(text, local) == local / text):
         return name
     found = find(text, Path())
-    return f"{kind}:{found.absolute()}" if found else name
+    return f"{kind}:{absolute(found)}" if found else name
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -159,9 +194,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--seed": {"type": seed, "default": 0, "metavar": "N", "help": "default: 0"},
     "--set": {"type": change, "action": "append", "metavar": "PATH=VALUE", "dest": "changes",
               "help": "change a value of the recipe, may be repeated; `python -m cqlib show ROW` lists them"},
-    "--runs-dir": {"type": path, "default": ROOT / "runs", "metavar": "DIR",
+    "--runs-dir": {"type": folder, "default": ROOT / "runs", "metavar": "DIR",
                    "help": "checkpoints, logs and records (default: runs/)"},
-    "--out": {"type": path, "default": ROOT / "reports" / "local", "metavar": "DIR",
+    "--out": {"type": folder, "default": ROOT / "reports" / "local", "metavar": "DIR",
               "help": "the report (default: reports/local/)"},
     "--data-dir": {"type": path, "metavar": "DIR", "help": "local data sets (default: $CQLIB_DATA, else data/)"},
     "--feature-weights": {"type": path, "metavar": "FILE", "help": "torch-fidelity's Inception weights"},
@@ -180,13 +215,13 @@ def settings(*options: str | tuple[str, dict[str, Any]]) -> dict[str, dict[str, 
 
 RUN_ALL = settings(
     "--profile",
-    ("--only", {"type": comma_separated(rows.check_target), "default": (), "metavar": "NAME,…",
+    ("--only", {"type": comma_separated(rows.check_target), "action": "extend", "metavar": "NAME,…",
                 "help": "notebooks (table1, figure_samples), rows (table1/cq-f), ablations or all; "
                         "default: every notebook, with the rows of Table 1"}),
-    ("--data", {"type": comma_separated(rows.check_data), "default": (), "metavar": "NAME,…",
+    ("--data", {"type": data_sets, "action": "extend", "metavar": "NAME,…",
                 "help": "data sets (default: photos10; for paper those of the table)"}),
     "--data-dir", "--feature-weights",
-    ("--seeds", {"type": seeds, "default": (0,), "metavar": "N|LIST",
+    ("--seeds", {"type": seeds, "action": "extend", "metavar": "N|LIST",
                  "help": "5 or 0-4: seeds 0 to 4; 0,3: these two; 7,: seed 7 alone (default: seed 0)"}),
     "--set", "--runs-dir", "--out",
     ("--jobs", {"type": number(1, 10**6, int), "metavar": "N",
@@ -225,14 +260,18 @@ def parse(argv: Sequence[str]) -> Options:
         parser.add_argument(flag, **values)
     parsed = parser.parse_args(argv)
     parsed.changes = dict(parsed.changes or ())
-    parsed.data = tuple(dict.fromkeys(absolute_data_path(name, parsed.data_dir) for name in parsed.data))
+    parsed.only = tuple(dict.fromkeys(parsed.only or ()))
+    parsed.data = tuple(dict.fromkeys(absolute_data_path(name, parsed.data_dir) for name in parsed.data or ()))
+    parsed.seeds = tuple(dict.fromkeys(parsed.seeds or (0,)))
+    planned, books = rows.targets(parsed.only, parsed.profile)
+    for (row, _, _), name in product(planned, parsed.data):
+        rows.check_images(row, name)
+    if parsed.no_train and parsed.only and not books:
+        raise UsageError(f"--no-train runs notebooks, and --only {','.join(parsed.only)} names rows alone")
     if parsed.feature_weights is not None and not parsed.feature_weights.is_file():
         raise UserError(f"--feature-weights: there is no file {parsed.feature_weights}")
     if parsed.data_dir is not None:
-        check_folder("--data-dir", parsed.data_dir)
-    for flag, folder in (("--runs-dir", parsed.runs_dir), ("--out", parsed.out)):
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{flag}: {folder} is a file, not a folder")
+        existing(parsed.data_dir)
     return parsed
 
 

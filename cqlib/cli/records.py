@@ -4,11 +4,12 @@ import argparse
 import csv
 import io
 import json
+import os
 import tempfile
 from itertools import chain
 from pathlib import Path
 
-from cqlib.cli.options import OPTIONS, check_folder, path
+from cqlib.cli.options import OPTIONS, check_folder, folder, new_file, path
 from cqlib.cli.registry import EXPERIMENT, command, named
 from cqlib.util.errors import StoppedEarly, UserError, one_line, to_stderr
 from cqlib.util.paths import CONTRIBUTED
@@ -32,7 +33,7 @@ def compare(options: argparse.Namespace) -> int:
     ("row", {**OPTIONS["row"], "nargs": "?", "help": "its weights alone (default: all that are published)"}),
     "--data-dir",
     "--device",
-    ("--json", {"type": path, "metavar": "FILE", "help": "write the receipt there as well"}),
+    ("--json", {"type": new_file, "metavar": "FILE", "help": "write the receipt there as well"}),
     ends=["", "table1/cq-f --json receipt.json"],
 )
 def verify(options: argparse.Namespace) -> int:
@@ -54,7 +55,7 @@ def verify(options: argparse.Namespace) -> int:
     return 0 if all(check.passed for check in checks) else 1
 
 
-@command(*EXPERIMENT, "--runs-dir", ("folder", {"type": path, "metavar": "DIR", "help": "the folder to write"}),
+@command(*EXPERIMENT, "--runs-dir", ("folder", {"type": folder, "metavar": "DIR", "help": "the folder to write"}),
          ends=["table1/cq-f my-model"])  # fmt: skip
 def card(options: argparse.Namespace) -> int:
     """write a trained row or published weights to a folder as a model hub takes it: weights, config, card"""
@@ -86,7 +87,7 @@ COLUMNS = ("from", "row", "changes", "data", "profile", "seed", "metric", "value
            "steps", "seconds", "device", "commit", "dirty", "config_hash", "finished")  # fmt: skip
 
 
-@command(FROM, ("--csv", {"type": path, "required": True, "metavar": "FILE", "help": "the table to write"}),
+@command(FROM, ("--csv", {"type": new_file, "required": True, "metavar": "FILE", "help": "the table to write"}),
          ends=["--csv records.csv"])  # fmt: skip
 def export(options: argparse.Namespace) -> int:
     """write all records, of this machine, published and contributed, to a table: a line per record and metric"""
@@ -96,11 +97,13 @@ def export(options: argparse.Namespace) -> int:
     from cqlib.util.files import write_atomic
     from cqlib.util.paths import PUBLISHED
 
-    folders = {"here": _records(options), "published": PUBLISHED / "records"}
-    tried = {"here": folders["here"] / ablations.FOLDER, "published": ablations.PUBLISHED}
+    here = _records(options)
+    folders = {"here": (here, here / ablations.FOLDER), "published": (PUBLISHED / "records", ablations.PUBLISHED)}
+    if os.path.realpath(here) == os.path.realpath(PUBLISHED):  # as for the report: those alone
+        del folders["here"]
     places, problems = {}, []
-    for place, folder in folders.items():
-        found = load_records(folder), load_records(tried[place])
+    for place, of_place in folders.items():
+        found = [*map(load_records, of_place)]
         places[place] = [record for records, _ in found for record in records]
         problems += [problem for _, told in found for problem in told]
     others, broken = contributed(CONTRIBUTED)
@@ -134,7 +137,7 @@ def publish(options: argparse.Namespace) -> int:
     ("run", {"type": path, "metavar": "RUN", "help": "a run's folder, or its name in --runs-dir"}),
     "--runs-dir",
     ("--name", {"required": True, "metavar": "NAME", "help": "yours, as the page shows it; no e-mail address"}),
-    ("--out", {"type": path, "default": CONTRIBUTED, "metavar": "DIR", "help": "default: reports/contributed/"}),
+    ("--out", {"type": folder, "default": CONTRIBUTED, "metavar": "DIR", "help": "default: reports/contributed/"}),
     ends=['table1_cq-f--photos10--quick--0 --name "A. Name"'],
 )
 def contribute(options: argparse.Namespace) -> int:

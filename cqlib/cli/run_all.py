@@ -21,9 +21,8 @@ from cqlib.data import local_folder
 from cqlib.data.sets import entry_of
 from cqlib.experiments import ablations
 from cqlib.experiments.record import load_records
-from cqlib.experiments.rows import ROWS, default_data, notebook_runs, notebooks
-from cqlib.experiments.variants import Changes
-from cqlib.util.errors import UsageError, UserError, one_line_errors, to_stderr
+from cqlib.experiments.rows import default_data, targets
+from cqlib.util.errors import UserError, one_line_errors, to_stderr
 from cqlib.util.files import remove_leftovers, write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS
 from cqlib.util.stop import StopRequest
@@ -47,23 +46,7 @@ def plan(opts: Options) -> Plan:
     experiments for `--no-train`."""
     from cqlib.experiments.experiment import experiment
 
-    books = notebooks()
-    rows: list[tuple[str, Changes, str]] = []  # with the notebook that shows it, whose data sets may be its own
-    files: list[Path] = []
-    for name in opts.only or ("",):
-        named = [ablation for ablation in ablations.BY_NAME.values() if ablation.name == name]
-        tried = ablations.ABLATIONS if name == "ablations" else named
-        if any(ablation.profile != opts.profile for ablation in tried):
-            raise UsageError(f"{name}: changes the recipes of --profile {tried[0].profile}, not of {opts.profile}")
-        rows += [(row, changes, "") for ablation in tried for row, changes in ablation.runs]
-        if name in ROWS:
-            rows.append((name, {}, ""))
-            continue
-        of_name = {short: file for short, file in books.items() if name in ("", "all", short, file.stem)}
-        files += of_name.values()
-        for short in of_name if name else ():
-            rows += [(row, changes, short) for row, changes in notebook_runs(short, opts.profile)]
-        rows += [(row, {}, "") for row in ROWS if name == "all" or (name == "" and row.startswith("table1/"))]
+    rows, files = targets(opts.only, opts.profile)
     experiments = [
         experiment(row, opts.profile, data, seed, {**changes, **opts.changes})
         for row, changes, book in rows
@@ -251,8 +234,8 @@ def _report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
         to_stderr(f"{failed} failed{retry}; the logs are in {_logs(opts)}")
     if any(outcome.status == "stopped" for outcome in bad):
         to_stderr(f"{f'stopped: {stop.requested}' if stop.requested else 'stopped'}; run it again to resume")
-    to_stderr(run_folder.room(opts.runs_dir))
     print(f"report: {index}", flush=True)
+    to_stderr(run_folder.room(opts.runs_dir))
     return 1 if failed == len(bad) > 0 else 3 if bad else 0
 
 

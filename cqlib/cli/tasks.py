@@ -4,6 +4,7 @@
 import io
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ from pkgutil import resolve_name
 from typing import Any, Literal
 
 from cqlib.util.errors import UserError, one_line
+from cqlib.util.files import sha256
 from cqlib.util.paths import ROOT
 from cqlib.util.stop import StopRequest, interrupt_on_sigterm
 
@@ -151,14 +153,19 @@ def run_tasks(
     return outcomes
 
 
+def log_name(title: str) -> str:
+    """The name of a task's log, another for every title, and short enough for any disk."""
+    plain = re.sub("[^A-Za-z0-9_.-]", "_", title)[:100]
+    return f"{plain}.log" if plain == title else f"{plain}-{sha256(title.encode())[:8]}.log"
+
+
 class _Child:
     """A task's process."""
 
     def __init__(self, task: Task, slot: Mapping[str, str], logs: Path, context: Any) -> None:
         self.task, self.slot, self.message, self.began = task, slot, "", time.monotonic()
         self.asked: float | None = None  # when it was asked to stop
-        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in task.name)
-        self.log = logs / f"{name}.log"
+        self.log = logs / log_name(task.name)
         self.messages, theirs = context.Pipe(duplex=False)
         self.process = context.Process(target=_child, args=(task, dict(slot), self.log, theirs), daemon=True)
         self.process.start()

@@ -5,12 +5,13 @@ Importing this package needs the standard library only.
 """
 
 import os
+import shlex
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cqlib.data.sets import ENTRIES
+from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util.errors import UsageError, UserError, unknown
 
 if TYPE_CHECKING:
@@ -58,6 +59,14 @@ def local_folder(data_dir: Path | str | None = None) -> Path | None:
         return Path(named).expanduser().absolute() if named else None
     except RuntimeError as error:  # ~somebody who has no home
         raise UserError(f"the folder of data sets {named} ($CQLIB_DATA or --data-dir): no such user") from error
+
+
+def existing(folder: Path) -> Path:
+    """`folder`, which was named for local copies. UserError, with the remedy, where it does not exist."""
+    if not folder.is_dir():
+        remedy = f"make it (mkdir -p {shlex.quote(str(folder))}); published data sets are fetched to it"
+        raise UserError(f"--data-dir or $CQLIB_DATA: there is no folder {folder}: {remedy}")
+    return folder
 
 
 def find(path: str, *folders: Path) -> Path | None:
@@ -110,14 +119,17 @@ def load(name: str, *, size: int | None = None, data_dir: Path | str | None = No
 
 def fetch(*names: str, data_dir: Path | None = None) -> Path:
     """Fetch published data sets that are missing in `data_dir` (default: $CQLIB_DATA, else data/ of the repository);
-    that folder. UsageError for an unknown name, before anything is fetched; UserError where one cannot be fetched."""
+    that folder. UsageError for an unknown name, or one that needs no download, before anything is fetched; UserError
+    where one cannot be fetched."""
     from cqlib.data import published
 
     for name in names:
-        if name not in ENTRIES:
+        if name not in SOURCES:
             raise unknown("data set", name, ENTRIES)
+        if entry_of(name) is None:
+            raise UsageError(f"{name} needs no download")
     folder = published.home(data_dir)
-    for entry in map(ENTRIES.__getitem__, names):
+    for entry in filter(None, map(entry_of, names)):
         if published.find(entry, folder) is None:
             published.fetch(entry, folder)
     return folder

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cqlib.data import local_folder
+from cqlib.data import existing, local_folder
 from cqlib.data.card import GDRIVE, Entry, File
 from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util import locks
@@ -32,11 +32,7 @@ def home(data_dir: Path | str | None = None) -> Path:
     """The folder of local copies: `data_dir`, else $CQLIB_DATA, else data/ of the repository (made when needed).
     UserError when one was named and does not exist."""
     folder = local_folder(data_dir)
-    if folder is None:
-        return ROOT / "data"
-    if not folder.is_dir():
-        raise UserError(f"--data-dir or $CQLIB_DATA: there is no folder {folder}")
-    return folder
+    return ROOT / "data" if folder is None else existing(folder)
 
 
 def cache(folder: Path) -> Path:

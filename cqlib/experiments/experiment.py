@@ -12,7 +12,7 @@ from cqlib.data.sets import ENTRIES
 from cqlib.experiments.changes import changed
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, slug
-from cqlib.experiments.rows import check_profile, check_row, default_data
+from cqlib.experiments.rows import check_images, check_profile, check_row, default_data
 from cqlib.experiments.variants import Changes, as_options, variant
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.gan_baseline import GANBaselineConfig
@@ -119,8 +119,7 @@ def experiment(
     size = image_size(data, profile)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
         raise UsageError(f"seed {seed!r} is not a whole number from 0 to {2**31 - 1}")
-    if data.startswith("toy2d"):
-        raise UsageError(f"data set '{data}' holds points of the plane, and row '{row}' is a model of images")
+    check_images(row, data)
     row = canonical(row)
     recipe, evaluation = RECIPES[row](row, profile, size), EVALUATION[profile]
     if isinstance(recipe.system, GANBaselineConfig):

@@ -4,7 +4,7 @@ Standard library only: the options of run_all.sh are checked before anything is 
 """
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from cqlib import data as registry
 from cqlib.experiments import ablations, paper, trade_off
 from cqlib.experiments.ablations import TWO_SCALES
 from cqlib.experiments.variants import Changes, as_options, in_words, row_and_changes
-from cqlib.util.errors import unknown
+from cqlib.util.errors import UsageError, unknown
 from cqlib.util.paths import ROOT
 from cqlib.util.text import without_paths
 
@@ -97,6 +97,35 @@ def check_target(name: str) -> str:
     books = notebooks()
     stems = (file.stem for file in books.values())
     return _check("name", ["all", *books, *stems, *ROWS, "ablations", *ablations.BY_NAME], name)
+
+
+def check_images(row: str, data: str) -> None:
+    """UsageError for a data set that is not of images."""
+    if data.startswith("toy2d"):
+        raise UsageError(f"data set '{data}' holds points of the plane, and row '{row}' is a model of images")
+
+
+def targets(only: Sequence[str], profile: str) -> tuple[list[tuple[str, Changes, str]], list[Path]]:
+    """What `--only` names (default: every notebook, and the rows of Table 1): rows, their changes and the notebook that
+    shows them, whose data sets may be its own; notebooks. UsageError for an ablation of another profile."""
+    books = notebooks()
+    rows: list[tuple[str, Changes, str]] = []
+    files: list[Path] = []
+    for name in only or ("",):
+        named = [ablation for ablation in ablations.BY_NAME.values() if ablation.name == name]
+        tried = ablations.ABLATIONS if name == "ablations" else named
+        if any(ablation.profile != profile for ablation in tried):
+            raise UsageError(f"{name}: changes the recipes of --profile {tried[0].profile}, not of {profile}")
+        rows += [(row, changes, "") for ablation in tried for row, changes in ablation.runs]
+        if name in ROWS:
+            rows.append((name, {}, ""))
+            continue
+        of_name = {short: file for short, file in books.items() if name in ("", "all", short, file.stem)}
+        files += of_name.values()
+        for short in of_name if name else ():
+            rows += [(row, changes, short) for row, changes in notebook_runs(short, profile)]
+        rows += [(row, {}, "") for row in ROWS if name == "all" or (name == "" and row.startswith("table1/"))]
+    return rows, files
 
 
 def default_data(row: str, profile: str, notebook: str = "") -> tuple[str, ...]:

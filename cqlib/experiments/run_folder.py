@@ -1,6 +1,7 @@
 """The folder of a run: whose it is, what killed writers left in it, and how much room runs take."""
 
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -68,7 +69,8 @@ ROOM = {"runs": "", "checkpoints": " (go when they are done)", "features": "", "
 def room(runs_dir: Path) -> str:
     """One line on what the runs folder holds, in MB."""
     sizes = dict.fromkeys(ROOM, 0)
-    for path in runs_dir.rglob("*"):
+    files = (Path(folder, name) for folder, _, names in os.walk(runs_dir) for name in names)  # rglob wants all to stay
+    for path in files:
         with suppress(OSError):  # gone meanwhile
             part = path.relative_to(runs_dir).parts[0]
             kind = "checkpoints" if ".checkpoint" in path.name or ".step-" in path.name else "runs"

@@ -69,6 +69,13 @@ def one_line(text: object) -> str:
     return line if len(line) <= 600 else f"{line[:400]} … {line[-150:]}"
 
 
+def no_folder(path: Path) -> str:
+    """What keeps `path` from being a folder, in a line: it, or the nearest above it that exists, is a file. Empty where
+    nothing does."""
+    there = next((place for place in (path, *path.parents) if os.path.lexists(place)), Path.cwd())
+    return "" if os.path.isdir(there) else f"{there} is a file where a folder is needed: name another"
+
+
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 """Errors that another folder may avoid: no room, no permission, a failing disk."""
 
@@ -101,6 +108,8 @@ def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
 
 def _line(error: Exception) -> str | None:
     """What to tell the user of an error that the system or the environment causes; None for a bug."""
+    if isinstance(error, FileExistsError | NotADirectoryError) and (line := no_folder(Path(error.filename or ""))):
+        return one_line(line)
     if isinstance(error, OSError) and error.strerror is not None:
         line = one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
         return f"{line}; fix that, or name another folder, and try again" if error.errno in _DISK else line

@@ -1,6 +1,7 @@
-"""One process at a time: a file lock, and a line for whoever waits; its owner's number is in NAME.owner."""
+"""One process at a time: a file lock, and a line for whoever waits; its owner is named in NAME.owner."""
 
 import os
+import platform
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +37,7 @@ def held(
         if before := _read(owner):
             say(f"{what}: taken over from {before}, which ended before it was done")
         with suppress(OSError):  # a full disk: the lock holds without a name on it
-            write_atomic(owner, f"process {os.getpid()}")
+            write_atomic(owner, f"process {os.getpid()} on {platform.node()}")
         yield
     finally:
         with suppress(OSError):  # a folder that was deleted meanwhile
@@ -45,8 +46,9 @@ def held(
 
 
 def _read(owner: Path) -> str:
-    """ "process 1234", or nothing where there is no owner or the file is damaged."""
+    """ "process 1234 on a-host" (of older versions without the host), or nothing where there is no owner or the file is
+    damaged."""
     with suppress(OSError, ValueError):
-        if re.fullmatch(r"process \d{1,10}", text := owner.read_text()):
+        if re.fullmatch(r"process \d{1,10}( on [\w.-]{1,255})?", text := owner.read_text()):
             return text
     return ""

@@ -47,7 +47,9 @@ class StopRequest:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Inside, a signal raises KeyboardInterrupt: for work that has nothing to save."""
+        """Inside, a signal raises KeyboardInterrupt, as does one from before: for work that has nothing to save."""
+        if self.requested is not None:
+            raise KeyboardInterrupt
         self.interrupts = True
         try:
             yield

@@ -29,6 +29,7 @@ from cqlib.experiments.record import write_record
 from cqlib.experiments.rows import PROFILES, ROWS, notebooks
 from cqlib.metrics import evaluation
 from cqlib.util.errors import UsageError, UserError, one_line_errors
+from cqlib.util.files import write_atomic
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -80,7 +81,17 @@ WRONG = [
     (["--device", "gpu"], "--device: 'gpu' is not a device: auto, cpu, cuda, cuda:1, … or mps"),
     (["--cluster", "ray://x"], "--cluster: 'ray://x' is not an address: write HOST:PORT, or auto"),
     (["table1"], "unexpected argument 'table1'"),
-    (["--out", "run_all.sh"], "is a file, not a folder"),
+    (["--seeds", "-1"], "--seeds: '-1' is no list of seeds: 5 or 0-4, 0,3, or 7,"),
+    (["--seeds", "0-"], "--seeds: '0-' is no list of seeds"),
+    (["--seeds", "1,0-4-5"], "--seeds: '1,0-4-5' is no list of seeds"),
+    (["--data", "photos10,npz:/a,b.npz"], "a path with a comma cannot stand here: rename it, or use python -m cqlib"),
+    (["--data", "toy2d,npz:/a"], "data set 'toy2d' holds points of the plane, and row 'table1/"),
+    (["--only", "ablations", "--profile", "study"], "ablations: changes the recipes of --profile quick, not of study"),
+    (["--only", "long-runs"], "long-runs: changes the recipes of --profile study, not of quick"),
+    (["--only", "table1/cq-f,lambda-25", "--no-train"], "--no-train runs notebooks, and --only table1/cq-f,lambda-25 "
+                                                        "names rows alone"),
+    (["--runs-dir", "run_all.sh/x/y"], "run_all.sh is a file where a folder is needed: name another"),
+    (["--out", "run_all.sh"], "--out: "),
 ]
 
 
@@ -108,9 +119,8 @@ def test_help_and_list_need_no_environment(checkout):
     before = sorted(checkout.rglob("*"))
     told = call("bash", "run_all.sh", "--help", cwd=checkout, PYTHONPATH="")
     assert told.returncode == 0
-    wanted = "profile only data data-dir feature-weights seeds runs-dir out jobs cluster time-budget list"
-    for option in wanted.split():
-        assert f"--{option}" in told.stdout
+    for option in options.RUN_ALL:
+        assert f"  {option} " in told.stdout
     listed = call("bash", "run_all.sh", "--list", cwd=checkout, PYTHONPATH="", VIRTUAL_ENV="", CONDA_PREFIX="")
     assert listed.returncode == 0 and "once there is an environment" in listed.stderr
     for name in (*ROWS, *PROFILES, *notebooks(), "photos10", "npz:PATH"):
@@ -139,6 +149,9 @@ MODULE = [
     (["sample", "table1/vae", "--out", "x.png", "--n", "10001"], "--n: '10001' is not a whole number from 1 to 10000"),
     (["sample", "table1/vae", "--out", "x.png", "--temperature", "-1"], "not a number from 0 to 2"),
     (["fetch", "cifar1"], "unknown data set 'cifar1': did you mean 'cifar10'?"),
+    (["fetch", "cifar10", "photos10"], "photos10 needs no download"),
+    (["sample", "table1/vae", "--out", f"{__file__}/x.png"], f"{__file__} is a file where a folder is needed"),
+    (["card", "table1/vae", __file__], f"DIR: {__file__} is a file where a folder is needed: name another"),
     (["show", "table1/cq-f", "--set", "system.qualty_weight=2"], "did you mean 'system.quality_weight'?"),
 ]
 
@@ -172,11 +185,25 @@ def test_evaluate_does_not_train(tmp_path, monkeypatch, capsys):
     stale.write_bytes(b"of another version")
     code, line = refused(capsys, *arguments)
     assert code == 1 and f"table1/vae has not been trained in {stale.parent}" in line
-    assert "python -m cqlib train table1/vae --profile smoke --data photos10 --seed 0" in line
+    command = f"python -m cqlib train --runs-dir {tmp_path} table1/vae --profile smoke --data photos10 --seed 0"
+    assert line.endswith(f": {command}\n")
     monkeypatch.setattr("cqlib.cli.experiments._train", lambda *_: 0)
     known = ("table1/vae", tmp_path)
     monkeypatch.setattr("cqlib.experiments.load.trained", lambda e, runs_dir: (e.row, runs_dir) == known)
     assert cli.main(arguments) == 0
+
+
+def test_the_command_that_is_advised_has_the_folders_of_the_refused_one(tmp_path, monkeypatch, capsys):
+    row, command = ("table1/vae", "--profile", "smoke"), "table1/vae --profile smoke --data photos10 --seed 0"
+    monkeypatch.setitem(options.OPTIONS["--runs-dir"], "default", tmp_path)
+    monkeypatch.setattr("cqlib.experiments.load.fetch_published", lambda *_: False)
+    picture = ("--out", str(tmp_path / "x.png"))
+    assert refused(capsys, "sample", *row, *picture)[1].endswith(f": python -m cqlib train {command}\n")
+    runs, sets = tmp_path / "my runs", tmp_path / "sets"
+    line = refused(capsys, "sample", *row, *picture, "--runs-dir", str(runs))[1]
+    assert line.endswith(f": python -m cqlib train --runs-dir '{runs}' {command}\n")
+    line = refused(capsys, "evaluate", *row, "--runs-dir", str(runs), "--data-dir", str(sets))[1]
+    assert line.endswith(f": python -m cqlib train --runs-dir '{runs}' --data-dir {sets} {command}\n")
 
 
 def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, capsys):
@@ -276,6 +303,20 @@ def test_all_records_are_one_table(tmp_path, monkeypatch, capsys):
             assert (line["status"], line["commit"], line["device"]) == (record.status, record.git.commit, record.device)
 
 
+def test_the_published_records_are_no_runs_of_here(tmp_path, monkeypatch, capsys):
+    published, table = tmp_path / "published", tmp_path / "all.csv"
+    monkeypatch.setattr("cqlib.util.paths.PUBLISHED", published)
+    monkeypatch.setattr("cqlib.experiments.ablations.PUBLISHED", published / "ablations")
+    write_record(fake_records.record("table1/vae"), published / "records", "a.json")
+    write_record(fake_records.record("table1/vae", 100), published / "ablations")
+    (published / "claims.json").write_text("{}")
+    assert cli.main(["export", "--csv", str(table), "--from", str(published)]) == 0
+    assert str(published) not in capsys.readouterr().err
+    with open(table, newline="") as file:
+        places = [(line["from"], line["seed"]) for line in csv.DictReader(file) if line["metric"] == "BPD"]
+    assert [place for place in places if place[0] != "contributed"] == [("published", "0"), ("published", "100")]
+
+
 def test_doctor_names_every_file_and_its_place(tmp_path, capsys):
     place = tmp_path / "data"
     place.mkdir()
@@ -304,6 +345,27 @@ def test_seeds():
     assert options.parse([]).seeds == (0,)
 
 
+def test_a_list_may_be_given_in_parts():
+    given = options.parse("--only all --only table1/cq-f,all --data photos10 --data npz:x --seeds 2 --seeds 7,".split())
+    assert (given.only, given.data, given.seeds) == (("all", "table1/cq-f"), ("photos10", "npz:x"), (0, 1, 7))
+    plain = options.parse([])
+    assert (plain.only, plain.data, plain.seeds) == ((), (), (0,))
+
+
+def test_a_place_has_one_name_unless_a_link_makes_it_another_place(tmp_path, monkeypatch):
+    for place in ("here/cats", "far/deep", "far/cats"):
+        (tmp_path / place).mkdir(parents=True)
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "far" / "deep")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.delenv("CQLIB_DATA", raising=False)
+    here, far = tmp_path / "here", tmp_path / "far"
+    names = ("folder:cats", "folder:../here/cats", f"folder:{far}/../here/cats", f"folder:{here}/cats")
+    for more in ([], ["--data-dir", str(far / "deep")]):
+        assert options.parse(["--data", ",".join(names), *more]).data == (f"folder:{here}/cats",)
+    assert options.parse(["--data", "folder:link/../cats"]).data == (f"folder:{here}/link/../cats",)
+    assert options.parse(["--runs-dir", "../runs"]).runs_dir == tmp_path / "runs"
+
+
 def test_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = options.parse(["--runs-dir", "r", "--only", "all,table1/cq-f"])
@@ -322,8 +384,8 @@ def test_paths_of_data_become_absolute_unless_they_lie_in_the_data_folder(tmp_pa
     def data(names: str, *more: str) -> tuple[str, ...]:
         return options.parse(["--data", names, *more]).data
 
-    assert data("photos10,toy2d:grid,npz:a.npz,npz:none.npz,npz:~nobody-here/a.npz") == (
-        "photos10", "toy2d:grid", f"npz:{here}/a.npz", "npz:none.npz", "npz:~nobody-here/a.npz",
+    assert data("photos10,tiny-imagenet:64,npz:a.npz,npz:none.npz,npz:~nobody-here/a.npz") == (
+        "photos10", "tiny-imagenet:64", f"npz:{here}/a.npz", "npz:none.npz", "npz:~nobody-here/a.npz",
     )  # fmt: skip
     assert data("folder:cats,folder:./cats,folder:~/cats") == (f"folder:{here}/cats",)
     assert data("npz:a.npz,folder:cats", "--data-dir", "../there") == ("npz:a.npz", f"folder:{here}/cats")
@@ -357,6 +419,14 @@ def test_guard(error, code, line, capsys):
     with pytest.raises(SystemExit) as stop, one_line_errors("p"):
         raise error
     assert stop.value.code == code and capsys.readouterr().err == line
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for name in ("file/x", "file/below/x"):
+        with pytest.raises(SystemExit), one_line_errors("p"):
+            write_atomic(tmp_path / name, "")
+        assert capsys.readouterr().err == f"p: {tmp_path}/file is a file where a folder is needed: name another\n"
 
 
 def test_a_python_without_the_dependencies_is_told_where_they_are(capsys):

@@ -96,6 +96,23 @@ def test_measured_rows_are_told_at_once_and_others_are_timed_and_remembered(exam
     assert list(costs.lines(wanted, stop=StopRequest(), **settings)) == lines[1:]
 
 
+def test_the_log_that_a_line_names_stays(tmp_path, monkeypatch):
+    def fails(tasks, slots, *, stop, logs):
+        log = logs / "estimate.log"
+        log.write_text("why")
+        return [Outcome(tasks[0], "failed", f"exit code 1; see {log}", 1)]
+
+    monkeypatch.setattr(costs.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(costs, "hardware", lambda threads: HERE)
+    settings = {"runs_dir": tmp_path / "runs", "records": (), "slots": [{"OMP_NUM_THREADS": "1"}]}
+    for run, left in ((fails, 1), (lambda tasks, *_, **__: [Outcome(tasks[0], "stopped", "SIGINT", 1)], 1)):
+        monkeypatch.setattr(costs, "run_tasks", run)
+        *_, line = costs.lines({experiment("table1/vae", "smoke"): 1}, stop=StopRequest(), **settings)
+        assert "no estimate (" in line and len(list(tmp_path.iterdir())) == left
+    (log,) = tmp_path.glob("*/*.log")
+    assert log.read_text() == "why"
+
+
 def test_an_estimate_counts_every_stage_and_is_kept_for_its_recipe_and_hardware(tmp_path, monkeypatch):
     steps = []
 

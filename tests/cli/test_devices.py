@@ -65,9 +65,15 @@ def test_rows_run_on_the_device_of_the_command(monkeypatch):
 
 def test_mps_falls_back_to_the_cpu_and_says_so(monkeypatch, capsys):
     options.set_environment(argparse.Namespace(device="mps"))
-    assert options.os.environ["PYTORCH_ENABLE_MPS_FALLBACK"] == "1" and "run on the CPU" in capsys.readouterr().err
+    assert options.os.environ["PYTORCH_ENABLE_MPS_FALLBACK"] == "1"
+    with monkeypatch.context() as without, pytest.raises(UserError, match="no device mps"):
+        without.setattr(torch.backends.mps, "is_available", lambda: False)
+        chosen()
+    assert capsys.readouterr().err == ""
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert chosen() == torch.device("mps") and len(tasks.slots(None)) == 1
+    said = capsys.readouterr().err
+    assert "run on the CPU" in said and said.count("\n") == 1
     assert "on the CPU, fp32" in provenance.device_name(torch.device("mps"), bf16=False)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cqlib.cli.progress import Progress
-from cqlib.cli.tasks import Listener, Outcome, Task, run_tasks
+from cqlib.cli.tasks import Listener, Outcome, Task, log_name, run_tasks
 from cqlib.util.stop import StopRequest
 
 CHILD = """
@@ -94,6 +94,14 @@ def test_every_task_ends_and_a_failure_stops_nobody(run, tmp_path):
     assert "ZeroDivisionError" in (tmp_path / "logs" / "crashes.log").read_text()
     assert outcomes["fine"].message == "a result"
     assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["crashes.log", "fails.log", "killed.log"]
+
+
+def test_every_task_has_a_log_of_its_own_whatever_its_title():
+    titles = ["crashes", "table1_objectives", *(f"table1/vae on npz:/d/{name}.npz, seed 0" for name in ("a/b", "a_b")),
+              *(f"table1/vae on folder:/{'ñ' * 300}{name}, seed 0" for name in "ab")]  # fmt: skip
+    names = list(map(log_name, titles))
+    assert names[:2] == ["crashes.log", "table1_objectives.log"]
+    assert len(set(names)) == len(titles) and all(len(name.encode()) < 120 and "/" not in name for name in names)
 
 
 @pytest.mark.slow

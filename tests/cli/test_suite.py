@@ -259,7 +259,15 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
     told = capsys.readouterr()
     assert told.out.splitlines()[-1] == f"report: {tmp_path / 'out' / 'index.html'}"
     assert ("run it again to resume" in told.err) == ("stopped" in statuses)
+    assert ("1 failed; run it again to retry them; the logs are in" in told.err) == ("failed" in statuses)
     assert sum("no luck" in line for line in rendered[0]) == sum(status != "done" for status in statuses)
+
+
+def test_the_report_is_told_whatever_becomes_of_the_runs_folder(tmp_path, books, monkeypatch, capsys, rendered):
+    monkeypatch.setattr("cqlib.experiments.run_folder.room", lambda folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        suite._report(chosen(tmp_path), [], StopRequest())
+    assert capsys.readouterr().out.startswith("report: ")
 
 
 def test_committed_notebooks_declare_what_they_are_given():

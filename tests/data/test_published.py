@@ -113,7 +113,7 @@ def test_the_folder_is_the_named_one_or_the_repository_s(tmp_path, monkeypatch):
     assert published.cache(tmp_path) == tmp_path / "converted"
     monkeypatch.setattr("os.access", lambda *_: False)
     assert published.cache(tmp_path) == tmp_path / "repository" / "data" / "converted"
-    with pytest.raises(UserError, match=f"there is no folder {tmp_path}/x"):
+    with pytest.raises(UserError, match=rf"there is no folder {tmp_path}/x: make it \(mkdir -p {tmp_path}/x\)"):
         data.load("cifar10", data_dir=tmp_path / "x")
 
 
@@ -237,6 +237,13 @@ def test_celeba_comes_from_google_drive(home, monkeypatch):
     monkeypatch.setitem(sys.modules, "gdown", None)
     with pytest.raises(UserError, match="'gdown' is required"):
         published.fetch(entry, home.parent / "other")
+
+
+def test_a_name_with_a_size_is_fetched_as_the_one_without(home, monkeypatch):
+    fetched = []
+    monkeypatch.setattr(published, "fetch", lambda entry, folder: fetched.append(entry.name))
+    data.fetch("tiny-imagenet:64", data_dir=home)
+    assert fetched == ["tiny-imagenet"]
 
 
 def test_an_unknown_name_is_told_before_anything_is_fetched(home):

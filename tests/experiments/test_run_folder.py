@@ -1,6 +1,7 @@
 """The folder of a run: what killed writers left goes, and how much room runs take is told."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,21 @@ def test_room_is_told_by_kind(tmp_path):
     assert line.startswith("disk: 9.0 MB in ")
     assert "2.0 MB in runs, 3.0 MB in checkpoints (go when they are done)" in line
     assert "4.0 MB in stale (earlier recipes or data: delete it when you like)" in line
+
+
+def test_room_is_told_while_folders_vanish(tmp_path, monkeypatch):
+    scan = os.scandir
+
+    def gone(place):
+        if Path(place).name == "b":
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(place))
+        return scan(place)
+
+    for run in "abc":
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "model.safetensors").write_bytes(bytes(10**6))
+    monkeypatch.setattr(os, "scandir", gone)
+    assert room(tmp_path).startswith("disk: 2.0 MB in ")
 
 
 def test_a_run_whose_mark_cannot_be_read_just_now_is_not_set_aside(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from scipy.stats import norm, t
 
+from cqlib.cli import commands as cli
 from cqlib.experiments.record import read_record
 from cqlib.report import compare
 from cqlib.util.errors import UserError
@@ -109,3 +110,10 @@ def test_a_run_is_found_by_name_folder_or_file(tmp_path):
     (tmp_path / "mine" / "record.json").write_text("{")
     with pytest.raises(UserError, match="record.json: Invalid JSON"):
         compare.find("mine", tmp_path)
+
+
+def test_the_command_prints_the_answer(capsys):
+    first, second = (f"table1_cq-f--photos10--quick--{seed}" for seed in (0, 1))
+    assert cli.main(["compare", first, second]) == 0
+    records = (read_record(RECORDS / f"{name}.json") for name in (first, second))
+    assert capsys.readouterr().out.splitlines() == list(compare.lines(*records))

@@ -239,6 +239,14 @@ def test_what_would_not_be_taken_is_not_made(tmp_path, changes):
     assert not list((tmp_path / "contributed").rglob("*"))
 
 
+def test_a_run_is_given_by_its_folder_or_by_its_name_in_the_runs_folder(made, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    runs = made / "trained"
+    for k, run in enumerate(([RUN, "--runs-dir", str(runs)], [str(runs / RUN)])):
+        assert cli.main(["contribute", *run, "--name", NAME, "--out", str(tmp_path / f"{k}")]) == 0
+        assert check(Path(capsys.readouterr().out.strip())) == []
+
+
 def test_nothing_is_written_beside_a_file_of_ones_own(tmp_path):
     own = tmp_path / "contributed" / module.file_name(NAME) / RUN / "notes.txt"
     own.parent.mkdir(parents=True)

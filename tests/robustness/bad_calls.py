@@ -150,7 +150,8 @@ def _no_cluster(address: str) -> None:
 def call(place: Place, main: Callable[[Sequence[str]], int | None], argv: Sequence[str]) -> Outcome:
     """`main(argv)` as a user meets it. Where it refuses, runs and report are as they were."""
     before, logs = place.state(), set(place.logs())
-    outcome = judged(lambda: main(list(argv)))
+    with mock.patch.dict(os.environ):  # which --device sets
+        outcome = judged(lambda: main(list(argv)))
     if new := set(place.logs()) - logs:
         return Outcome("traceback", f"{outcome.said}\n{new.pop().read_text()}", outcome.code)
     if outcome.kind == LINE and place.state() != before:

@@ -37,11 +37,8 @@ PATHS = (
 """What `furnish` lays out, and what is not there."""
 NUMBERS = ("0", "1", "2", "3", "64", "0.5", "1.5", "2.5", "99", "1000", "5", "0,3", "7,")
 PROFILES, ROWS, SETS = (*PROFILES, "quik"), (*ROWS, "table1/vea"), (*SOURCES, "photo10")
-FLAGS = (
-    "--profile", "--data", "--seed", "--runs-dir", "--data-dir", "--time-budget", "--feature-weights", "--n",
-    "--out", "--temperature", "--json", "--from", "--only", "--seeds", "--jobs", "--cluster", "--list", "--help",
-    "-h", "--hlep", "--set", "--csv",
-)  # fmt: skip
+OF_COMMANDS = [flag for _, arguments, _ in cli.COMMANDS.values() for flag in arguments if flag.startswith("-")]
+FLAGS = tuple(dict.fromkeys([*OF_COMMANDS, *options.RUN_ALL, "--help", "-h", "--hlep"]))
 COMMANDS = [name for name in cli.COMMANDS if name not in ("publish", "readme")]
 """Those that neither write to this repository nor train by the hour."""
 MAINS = {"cqlib": cli.main, "suite": suite.main, "options": options.main}
@@ -64,6 +61,7 @@ values = {
     "--set": st.sampled_from(
         ("training.steps=3", "system.widths=0,0,0", "training.betas=x", "trainin.steps=3", "=", "a=b")
     ),
+    "--device": st.sampled_from(("auto", "cpu", "cuda", "cuda:1", "mps")),
     "--cluster": st.sampled_from(("auto", "localhost:1", "127.0.0.1:9")),
 }
 paths = st.sampled_from(PATHS)

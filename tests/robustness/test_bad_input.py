@@ -124,7 +124,8 @@ def test_two_dashes_are_no_value(place):
 
 def test_what_the_system_refuses_is_one_line_without_a_log(place):
     argv = ("sample", "table1/cq-f", "--n", "1", "--out", "file/x.png")
-    assert refused(place, *argv) == f"python -m cqlib: {place.root / 'file'}: File exists\n"
+    line = f"python -m cqlib: --out: {place.root / 'file'} is a file where a folder is needed: name another\n"
+    assert refused(place, *argv) == line
     assert "File name too long" in refused(place, "report", "--from", "x" * 300)
     assert refused(place, "--out", "/proc/x", main=suite.main).count("\n") == 1  # before anything is trained
 

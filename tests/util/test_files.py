@@ -41,9 +41,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError):
+    with pytest.raises(OSError) as caught:
         files.write_atomic(path, "new")
+    assert caught.value.filename == str(path)
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_names_the_file_that_was_to_be_written(tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name in ("folder", "x" * 300):
+        with pytest.raises(OSError) as caught:
+            files.write_atomic(tmp_path / name, "new")
+        assert caught.value.filename == str(tmp_path / name)
 
 
 def test_leftovers_go_and_what_may_be_being_written_stays(tmp_path):

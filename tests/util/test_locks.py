@@ -1,6 +1,7 @@
 """Locks: for whom one waits, and what becomes of a dead owner's."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from cqlib.util import locks
 from cqlib.util.errors import StoppedEarly, UserError
 
+HOST = platform.node()
 HOLDER = """
 import sys, time
 from pathlib import Path
@@ -34,13 +36,13 @@ def take(tmp_path, **options):
     """What is said when the lock is taken."""
     said = []
     with locks.held(tmp_path / ".lock", "a run", say=said.append, **options):
-        assert (tmp_path / ".lock.owner").read_text() == f"process {os.getpid()}"
+        assert (tmp_path / ".lock.owner").read_text() == f"process {os.getpid()} on {HOST}"
     return said
 
 
 def test_a_live_owner_is_waited_for_and_named(tmp_path, holder):
     (line,) = take(tmp_path, while_waiting=holder.stdin.close)
-    assert line == f"a run: waiting for process {holder.pid}"
+    assert line == f"a run: waiting for process {holder.pid} on {HOST}"
     assert holder.wait(20) == 0 and not (tmp_path / ".lock.owner").exists()
 
 
@@ -48,7 +50,7 @@ def test_a_dead_owner_s_lock_is_taken_over_and_that_is_said(tmp_path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait(20)
     (line,) = take(tmp_path)
-    assert line.startswith(f"a run: taken over from process {holder.pid}, ")
+    assert line.startswith(f"a run: taken over from process {holder.pid} on {HOST}, ")
     assert take(tmp_path) == []  # it was released
 
 
@@ -58,10 +60,16 @@ def test_waiting_can_be_given_up(tmp_path, holder):
 
     with pytest.raises(StoppedEarly):
         take(tmp_path, while_waiting=give_up)
-    assert (tmp_path / ".lock.owner").read_text() == f"process {holder.pid}"  # still its
+    assert (tmp_path / ".lock.owner").read_text() == f"process {holder.pid} on {HOST}"  # still its
 
 
-@pytest.mark.parametrize("content", [b"", b"process x", b"process 1\n2", b"\xff"])
+def test_an_owner_of_an_older_version_has_no_host(tmp_path):
+    (tmp_path / ".lock.owner").write_text("process 7")
+    (line,) = take(tmp_path)
+    assert line.startswith("a run: taken over from process 7, ")
+
+
+@pytest.mark.parametrize("content", [b"", b"process x", b"process 1\n2", b"process 1 on a\x1b[2J", b"\xff"])
 def test_a_damaged_owner_is_nobody(tmp_path, content):
     (tmp_path / ".lock.owner").write_bytes(content)
     assert take(tmp_path) == []

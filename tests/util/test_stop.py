@@ -47,6 +47,15 @@ def test_where_nothing_can_be_saved_a_signal_interrupts():
         assert stop.signals == 2
 
 
+def test_where_nothing_can_be_saved_a_signal_from_before_counts():
+    """It may come while torch is imported."""
+    stop = StopRequest()
+    with stop.listening():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), stop.at_once():
+            pytest.fail("the work began")
+
+
 def test_sigterm_interrupts_as_ctrl_c_does():
     before = signal.getsignal(signal.SIGTERM)
     try:
