@@ -49,11 +49,12 @@ class Ablation:
 VAE, VAE_F = "table1/vae", "table1/vae-f"
 RESIDUAL, TWO_SCALES, VAE_IAF = "table2/cqf-residual", "table3/cqf-2-scales", "table3/vae-iaf"
 COSTS_BPD, LOWERS_FID, BEATS_GAN = "table1/quality-loss-bpd", "table1/f-fid", "table1/cq-f-gan-is"
-F_RAISES_IS, REACHES_CLASSES, RESIDUAL_FID = "table1/f-is", "table1/cq-gan-classes", "table2/residual-fid"
+F_RAISES_IS, REACHES_CLASSES = "table1/f-is", "table1/cq-gan-classes"
 RESIDUAL_IAF, LARGE_CRITIC, PIXELRNN = "table2/cqf-iaf-residual", "table2/cqf-iaf-residual-large-d", "table3/pixelrnn"
 NVP, IAF, RNN = ("table3/nvp-bpd",), ("table3/vae-iaf-bpd",), ("table3/pixelrnn-bpd",)
-IAF_POSTERIOR, LARGE_CRITIC_FID = ("table2/iaf-bpd",), ("table2/large-d-fid",)
-QUALITY_FID = "table1/quality-loss-fid"
+IAF_POSTERIOR, QUALITY_FID = ("table2/iaf-bpd",), "table1/quality-loss-fid"
+RESIDUAL_ROWS = ("table2/residual-fid", "table2/cqf-gan-residual-is", "table2/gan-cqf-residual-fid")
+LARGE_CRITIC_ROWS = ("table2/large-d-fid", "table3/sngan-resnet-hinge-is", "table3/prog-gan-is")
 STEPS, PENALTY = "training.steps", "system.critic.penalty_weight"
 
 
@@ -76,27 +77,27 @@ QUESTIONS = (
     Question("What does the critic see?", "“Unlike MLE, discriminator is sensitive to model samples”: Eq. (1) shows it "
              "x ~ p_θ(x), Eq. (2) G_θ(z)", (
         Ablation("critic-sees-samples", {row: {"system.critic_input": "sample"} for row in (CQ, CQ_F, RESIDUAL)},
-                 (COSTS_BPD, QUALITY_FID, REACHES_CLASSES, BEATS_GAN, RESIDUAL_FID)),
+                 (COSTS_BPD, QUALITY_FID, REACHES_CLASSES, BEATS_GAN, *RESIDUAL_ROWS)),
     )),
     Question("Who updates f?", "“Using NVP allows for non-factorial decoders in VAEs, improving likelihoods and sample "
              "quality”", (
         Ablation("f-by-both-losses", {row: {"system.flow_updated_by": "both"} for row in (CQ_F, RESIDUAL)},
-                 (BEATS_GAN, RESIDUAL_FID)),
+                 (BEATS_GAN, *RESIDUAL_ROWS)),
     )),
     Question("How much does the quality loss weigh? (L_C is in nats per image: at 16×16 λ = 100 weighs four times as "
              "much against it as at 32×32)", "“We can have generative models with full support, and high quality "
              "samples”", (
         Ablation("lambda-25", {row: {LAMBDA: 25.0} for row in (CQ, CQ_F)},
                  (COSTS_BPD, QUALITY_FID, REACHES_CLASSES, BEATS_GAN)),
-        Ablation("cq-f-lambda-400", {row: {LAMBDA: 400.0} for row in (CQ_F, RESIDUAL)}, (BEATS_GAN, RESIDUAL_FID)),
+        Ablation("cq-f-lambda-400", {row: {LAMBDA: 400.0} for row in (CQ_F, RESIDUAL)}, (BEATS_GAN, *RESIDUAL_ROWS)),
         Ablation("two-scales-lambda-25", {TWO_SCALES: {LAMBDA: 25.0}}, NVP),
         Ablation("large-critic-lambda-400", {row: {LAMBDA: 400.0} for row in (RESIDUAL_IAF, LARGE_CRITIC)},
-                 LARGE_CRITIC_FID),
+                 LARGE_CRITIC_ROWS),
     )),
     Question("How smooth must the critic be?", "“Adversarial loss is sensitive to mass off the train data, a "
              "“trainable” inductive bias beyond architecture design”", (
         Ablation("penalty-10", {CQ: {PENALTY: 10.0}}, (COSTS_BPD, QUALITY_FID, REACHES_CLASSES)),
-        Ablation("large-critic-penalty-10", {LARGE_CRITIC: {PENALTY: 10.0}}, LARGE_CRITIC_FID),
+        Ablation("large-critic-penalty-10", {LARGE_CRITIC: {PENALTY: 10.0}}, LARGE_CRITIC_ROWS),
     )),
     Question("How large must f be?", "“Non-factorial non-Gaussian conditional distribution p(x|z): better samples & "
              "likelihoods”", (
@@ -107,7 +108,7 @@ QUESTIONS = (
     )),
     Question("Is it the residual nets, or their critic?", "“Evaluation of more advanced architectures”: CQF with "
              "residual nets has 3.84 bpd and FID 26.0, without 3.90 and 28.0", (
-        Ablation("residual-small-critic", {RESIDUAL: {"system.critic.widths": [32, 64, 128]}}, (RESIDUAL_FID,)),
+        Ablation("residual-small-critic", {RESIDUAL: {"system.critic.widths": [32, 64, 128]}}, RESIDUAL_ROWS),
     )),
     Question("Were the models trained long enough?", "“Impact of training objectives and NVP decoder”: with the "
              "quality loss VAE keeps its 4.4 bpd, and f takes its FID from 171 to 112", (
@@ -115,7 +116,7 @@ QUESTIONS = (
                  (COSTS_BPD, QUALITY_FID, LOWERS_FID, F_RAISES_IS)),
         Ablation("two-scales-steps", {TWO_SCALES: {STEPS: 9000}}, NVP),
         Ablation("iaf-posterior-steps", {row: {STEPS: 9000} for row in (RESIDUAL, RESIDUAL_IAF)}, IAF_POSTERIOR),
-        Ablation("large-critic-steps", {row: {STEPS: 9000} for row in (RESIDUAL_IAF, LARGE_CRITIC)}, LARGE_CRITIC_FID),
+        Ablation("large-critic-steps", {row: {STEPS: 9000} for row in (RESIDUAL_IAF, LARGE_CRITIC)}, LARGE_CRITIC_ROWS),
         Ablation("pixelrnn-steps", {PIXELRNN: {STEPS: 4000}}, RNN),
     )),
     Question("What does an IAF posterior need?", "“Evaluation of more advanced architectures”: IAF takes CQF with "

@@ -183,7 +183,6 @@ CLAIMS: tuple[Claim, ...] = (
         ("pixelcnnpp", "pixelcnnpp > pixelrnn", "bpd", "PixelCNN++ beats PixelRNN in BPD", OTHER_SIZE),
         ("pixelrnn", "pixelrnn > vae-iaf", "bpd", "PixelRNN beats VAE-IAF in BPD", OTHER_SIZE),
         ("vae-iaf", "vae-iaf > nvp", "bpd", "VAE-IAF beats NVP in BPD", SLOW_IAF),
-        ("vae-iaf-cqf", "vae-iaf > cqf-2-scales", "bpd", "VAE-IAF beats CQF with two scales in BPD", SLOW_IAF),
     ),
     *_claims(
         "table3", "stl10",

@@ -55,7 +55,7 @@ def find(name: str, runs_dir: Path | str = RUNS) -> Record:
     if file is None:
         names = [place.stem for place in RECORDS.glob("*.json")]
         names += [place.parent.name for place in Path(runs_dir).glob("*/record.json")]
-        raise UserError(str(unknown("record", name, names)))
+        raise UserError(str(unknown("record", name, sorted(names))))
     try:
         return read_record(file)
     except ValueError as error:
