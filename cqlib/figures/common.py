@@ -204,7 +204,7 @@ def quality(table: str, sets: Sequence[RunSet]) -> HTML:
 def quality_of(rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
     """BPD against the Fréchet distance for `rows` in every one of `sets`."""
     figures = [figure for runs in sets for figure in pictures.quality(runs, rows, without_paths(runs.data))]
-    return HTML(page.macro("figures", figures) if figures else "<p>No run has measured both yet.</p>")
+    return HTML(page.macro("figures", figures) if figures else "<p>No two models have measured both yet.</p>")
 
 
 def temperatures(model: System, label: str) -> HTML:

@@ -158,10 +158,12 @@ def test_a_verdict_stands_where_the_paper_has_a_number(published, tmp_path):
 
 
 def test_pictures_are_of_every_run_set(published, tmp_path, small_real_images):
-    published(*records(2, ("table1/cq-f",)))
+    published(*records(2, (ROWS[0], ROWS[2])))
     _, sets, _ = read(tmp_path)
     assert "photos10, quality against likelihood" in show.quality_of(ROWS, sets).data
-    assert "No run" in show.quality_of(ROWS, []).data and "No samples" in seven_data_sets.grids([], tmp_path).data
+    alone = run_sets([], records(2, ROWS[:1]))  # compares with nothing
+    assert "No two models" in show.quality_of(ROWS, []).data == show.quality_of(ROWS, alone).data
+    assert "No samples" in seven_data_sets.grids([], tmp_path).data
     folder = tmp_path / "published" / "samples" / "table1_cq-f--photos10--quick--0"
     folder.mkdir(parents=True)
     Image.new("RGB", (20, 20)).save(folder / "samples_T1.png")
