@@ -185,11 +185,12 @@ def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str |
 
 
 def curves(table: str, runs: RunSet, name: str) -> HTML:
-    """The learning curves called `name` (a record lists its own) of a table's rows, one line per seed."""
+    """The learning curves called `name` (a record lists its own) of a table's rows."""
     rows = paper.rows_shown(table)
     series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.records_of(row), name))}
     figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marks(rows))
-    return picture(figure, f"{name} over training steps for {', '.join(series)}")
+    alt = f"{name} over training steps for {', '.join(series)}"
+    return HTML(page.macro("figures", [pictures.plot(figure, alt, f"{name}, {plots.in_words(series)}.")]))
 
 
 def quality(table: str, sets: Sequence[RunSet]) -> HTML:

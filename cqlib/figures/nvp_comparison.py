@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 from IPython.display import HTML
+from torch import Tensor
 
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
@@ -55,14 +56,14 @@ def overview(best: Mapping[str, RunSet]) -> str:
 
 
 def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
-    """A line per data set, at temperature 1: our models, then NVP; the place of what has no samples stays empty."""
+    """A line per data set, at temperature 1: our models, then NVP, those that have samples."""
     if not best:
         return HTML(f"<p>No samples yet: <code>{training_command('figure_nvp_comparison', 'quick')}</code></p>")
-    found = [(runs.label, {row: stored_samples(runs, row, "T1", runs_dir, SIDE**2) for row in ROWS})
-             for runs in best.values()]  # fmt: skip
-    columns = [row for row in ROWS if any(images[row] is not None for _, images in found)]
-    board = {without_paths(label): {short_label(row): images[row] for row in columns} for label, images in found}
-    drawn = (f"{row} on {label}" for label, images in board.items() for row in images if images[row] is not None)
+    board: dict[str, dict[str, Tensor]] = {}
+    for runs in best.values():
+        images = {short_label(row): stored_samples(runs, row, "T1", runs_dir, SIDE**2) for row in ROWS}
+        board[without_paths(runs.label)] = {label: x for label, x in images.items() if x is not None}
+    drawn = (f"{model} on {label}" for label, images in board.items() for model in images)
     return picture(plots.sample_board(board, columns=SIDE), f"Samples at temperature 1: {', '.join(drawn)}")
 
 

@@ -109,9 +109,9 @@ def bare(ax: Axes) -> None:
     ax.grid(False)
 
 
-def legend(ax: Axes, **where: Any) -> None:
-    """The labels of an axes' lines, each in the colour of its line."""
-    box = ax.legend(frameon=False, fontsize=8.5, **where)
+def legend(of: Axes | Figure, **where: Any) -> None:
+    """The labels of lines, each in the colour of its line."""
+    box = of.legend(frameon=False, fontsize=8.5, **where)
     for text, line in zip(box.get_texts(), box.get_lines(), strict=True):
         text.set_color(line.get_color())
 
@@ -128,7 +128,8 @@ def panels(
     lines: Mapping[str, Mapping[str, Line]], *, xlabel: str | Sequence[str], ylabel: str | Sequence[str],
     width: float = 3.3, height: float = 3.0,
 ) -> Figure:  # fmt: skip
-    """Plots side by side, of lines `lines[title][label]`, with one y axis, or with one for each of several `ylabel`."""
+    """Plots side by side, of lines `lines[title][label]`, with one y axis, or with one for each of several `ylabel`.
+    Where lines of one label look alike in all, one legend stands above them."""
     shared, xlabels = isinstance(ylabel, str), [xlabel] * len(lines) if isinstance(xlabel, str) else xlabel
     with subplots(width * len(lines) + 0.4, height, 1, len(lines), squeeze=False, sharey=shared) as (figure, axes):
         for ax, (title, of_panel), text in zip(axes[0], lines.items(), xlabels, strict=True):
@@ -136,7 +137,13 @@ def panels(
                 face = colour if style == "-" else plots.PAPER
                 ax.plot(x, y, style, color=colour, marker=marker, markersize=5, markerfacecolor=face, label=label)
             ax.set(title=title, xlabel=text)
-            legend(ax)
+        looks = [{label: line[2:] for label, line in of_panel.items()} for of_panel in lines.values()]
+        if len(looks) > 1 and all(look == looks[0] for look in looks):
+            place: dict[str, Any] = {"loc": "outside upper left", "ncols": len(looks[0])}
+            legend(figure, handles=axes[0, 0].get_lines(), **place)
+        else:
+            for ax in axes[0]:
+                legend(ax)
         for ax, text in zip(axes[0], [ylabel] if isinstance(ylabel, str) else ylabel, strict=False):
             ax.set_ylabel(text)
     return figure

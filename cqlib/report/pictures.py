@@ -175,13 +175,12 @@ def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) 
         figure = plots.learning_curves(series, ylabel=axis(without_paths(curve)), marks=marks(rows))
         ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
         alt = f"{without_paths(curve)} over training steps, {name}. {runs.title}. At the end of the first seed: {ends}"
-        caption = f"{name}, {curve} over training steps, one line per seed. {runs.title}."
+        caption = f"{name}, {curve} over training steps, {plots.in_words(series)}. {runs.title}."
         if left_out := [label for label in every if label not in series]:
             caption += f" Not drawn: {', '.join(left_out)}."
         if measured:
             share = curve.startswith("Recall")
             caption = " ".join(filter(None, (caption, order(series), levelling(series, share))))
-        caption += plots.cut_words(series)
         figures.append(plot(figure, alt, caption, more=not curve.startswith(FIRST)))
     return figures
 

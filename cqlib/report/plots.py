@@ -10,7 +10,8 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import chain, pairwise
+from statistics import fmean
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -30,6 +31,7 @@ INK, FAINT, PAPER = "#1b1f24", "#8b929c", "#fdfdfb"
 SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563", "#b4174b", "#4d7c0f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHES = ("-", "--", ":")
+MANY = 5  # models up to here have a line per seed
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0,
     "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
@@ -78,8 +80,8 @@ def blank(width: float, height: float) -> Figure:
     return figure
 
 
-def sample_board(rows: Mapping[str, Mapping[str, Tensor | None]], *, columns: int = 8) -> Figure:
-    """Grids side by side: `rows[row label][column title]` are images (N, C, H, W) uint8, or None for an empty place."""
+def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int = 8) -> Figure:
+    """Grids side by side: `rows[row label][title]` are images (N, C, H, W) uint8."""
     across = max(len(row) for row in rows.values())
     beside: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "rotation": 90}
     with subplots(2.1 * across, 2.3 * len(rows), len(rows), across, squeeze=False) as (figure, axes):
@@ -89,17 +91,17 @@ def sample_board(rows: Mapping[str, Mapping[str, Tensor | None]], *, columns: in
             name = label.replace(", ", ",\n")
             line[0].annotate(name, (0, 0.5), (-3, 0), ha="right", va="center", ma="center", weight="bold", **beside)
             for ax, (title, images) in zip(line, row.items(), strict=False):
-                if images is not None:
-                    ax.imshow(grid(images, columns=columns), interpolation="none")
-                    ax.set_title(title)
+                ax.imshow(grid(images, columns=columns), interpolation="none")
+                ax.set_title(title)
     return figure
 
 
 def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks: Mapping[str, int]) -> Figure:
-    """Curves over training steps: `series[label]` holds one per seed. `marks`: label -> its number in `mark`."""
+    """Curves over training steps: `series[label]` holds one per seed. `marks`: label -> its number in `mark`. Of more
+    than `MANY` models the means over seeds; `in_words` says so."""
     with subplots(4.7, 3.1, style=PLAIN) as (figure, ax):
         ends = []
-        for label, curves in series.items():
+        for label, curves in _drawn(series).items():
             (colour, _), dash = mark(marks[label]), DASHES[marks[label] // len(SERIES) % len(DASHES)]
             for curve in curves:
                 ax.plot(*zip(*curve, strict=True), dash, color=colour, linewidth=1.7 if len(curves) == 1 else 1.0)
@@ -112,27 +114,45 @@ def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks
     return figure
 
 
+def _drawn(series: Mapping[str, Sequence[Curve]]) -> Mapping[str, Sequence[Curve]]:
+    if not _means(series):
+        return series
+    means = {}
+    for label, curves in series.items():
+        values: dict[float, list[float]] = {}
+        for step, value in chain(*curves):
+            values.setdefault(step, []).append(value)
+        means[label] = [[(step, fmean(values[step])) for step in sorted(values)]]
+    return means
+
+
+def _means(series: Mapping[str, Sequence[Curve]]) -> bool:
+    return len(series) > MANY and any(len(curves) > 1 for curves in series.values())
+
+
 def cut(series: Mapping[str, Sequence[Curve]]) -> tuple[float, float] | None:
-    """The limits between which all but a few values lie, where those few would take more than half of the axis; they
+    """The limits between which all but a few drawn values lie, where those few would take two thirds of the axis; they
     hold the ends of all curves. None where there is nothing to cut."""
+    series = _drawn(series)
     values = np.array([value for curves in series.values() for curve in curves for _, value in curve])
     low, high = np.quantile(values, (0.01, 0.99))
     ends = [curve[-1][1] for curves in series.values() for curve in curves]
     low, high = min(low, *ends), max(high, *ends)
-    if np.ptp(values) <= 2 * (high - low):
+    if np.ptp(values) <= 3 * (high - low):
         return None
     margin = 0.08 * (high - low)
     return float(max(low - margin, values.min())), float(min(high + margin, values.max()))
 
 
-def cut_words(series: Mapping[str, Sequence[Curve]]) -> str:
-    """What `cut` leaves out, in words: " Cut: GAN reaches 41.0."; empty for nothing."""
+def in_words(series: Mapping[str, Sequence[Curve]]) -> str:
+    """What the lines of `learning_curves` are, and what `cut` leaves out: "one line per seed; cut: GAN reaches 41"."""
+    lines = "means over seeds" if _means(series) else "one line per seed"
     if (limits := cut(series)) is None:
-        return ""
-    found = {label: {value for curve in curves for _, value in curve} for label, curves in series.items()}
-    beyond = [(label, end) for label, values in found.items() for end in (min(values), max(values))
-              if not limits[0] <= end <= limits[1]]  # fmt: skip
-    return f" Cut: {', '.join(f'{label} reaches {end:,.3g}'.replace('-', '−') for label, end in beyond)}."
+        return lines
+    found = {label: [value for _, value in chain(*curves)] for label, curves in _drawn(series).items()}
+    beyond = [f"{label} reaches {f'{end:,.3g}'.replace('-', '−')}" for label, values in found.items()
+              for end in (min(values), max(values)) if not limits[0] <= end <= limits[1]]  # fmt: skip
+    return f"{lines}; cut: {', '.join(beyond)}"
 
 
 def quality_against_likelihood(
@@ -169,7 +189,8 @@ def quality_against_likelihood(
                     lines.append((ax, [p.bpd, q.bpd], [p.distance, q.distance], colour))
             for p in mine:
                 fill, above = colour if p.filled else PAPER, 2 + p.filled
-                panel(p).scatter(p.bpd, p.distance, s=42, marker=marker, facecolor=fill, edgecolor=colour, zorder=above)
+                look: dict[str, Any] = {"facecolor": fill, "edgecolor": colour, "zorder": above, "clip_on": False}
+                panel(p).scatter(p.bpd, p.distance, s=42, marker=marker, **look)
                 lines.append((panel(p), [p.bpd - p.bpd_std, p.bpd + p.bpd_std], [p.distance] * 2, colour))
                 ends = [p.distance - p.distance_std, p.distance + p.distance_std]
                 lines.append((panel(p), [p.bpd] * 2, ends, colour))
@@ -178,6 +199,8 @@ def quality_against_likelihood(
                 labels.append(Label(label, panel(anchors[0]), [(p.bpd, p.distance) for p in anchors], colour))
         for ax, x, y, colour in lines:
             ax.plot(x, y, color=colour, linewidth=0.9, zorder=1)
+        if min(p.distance for p in points) >= 0:  # a score that has a least value
+            panels[0].set_ylim(bottom=max(0, panels[0].get_ylim()[0]))
         if legend:
             looks = {label: mark(number) for label, number in legend.items()}
             handles = [Line2D([], [], linestyle="", color=colour, marker=marker, label=label)

@@ -67,6 +67,9 @@ def test_curves_are_labelled_as_in_their_table():
     svg = soup(show.curves("table2", runs, "L_C (bits/dim)")).svg
     assert "CQF + Residual" in svg.get_text() and "CQ-F" not in svg.get_text()
     assert "CQ-F" in soup(show.curves("table1", runs, "L_C (bits/dim)")).svg.get_text()
+    for table, told in (("table1", "one line per seed"), ("table2", "means over seeds")):
+        caption = soup(show.curves(table, runs, "L_C (bits/dim)")).figcaption.get_text()
+        assert caption == f"L_C (bits/dim), {told}."
 
 
 def test_models_are_those_whose_weights_are_there(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from cqlib.data.photos10 import PHOTOS
 from cqlib.experiments.rows import notebooks
 from cqlib.experiments.selection import Selection
 from cqlib.figures.explore import inpainting, latents, out_of_distribution
-from cqlib.figures.strips import strips
+from cqlib.figures.strips import cost_board, strips
 from cqlib.util.errors import UserError
 
 
@@ -191,6 +191,15 @@ def test_strips_stand_in_one_lattice():
     assert first.x0 == second.x0 and first.y0 > second.y1
     assert math.isclose(first.width / 3, second.width / 2)
     assert [text.get_text() for text in figure.texts] == ["x", "y", "z", "a", "b"]
+
+
+def test_one_kind_that_costs_much_leaves_room_between_the_others():
+    costs = {name: torch.full((3,), value) for name, value in (("a", -0.5), ("b", 3.0), ("c", 5.0), ("d", 100.0))}
+    figure, alt = cost_board(dict.fromkeys(costs, images(4)), costs, "b", "bits", "Costs")
+    ax = figure.axes[1]
+    at = ax.transAxes.inverted().transform(ax.transData.transform([(v[0], 0) for v in costs.values()]))[:, 0]
+    assert at[2] - at[1] > 0.04 and 0 < at[0] < at[3] < 1  # on a linear scale 0.015
+    assert alt == "Costs: a -0.50, b 3.00, c 5.00, d 100.00"
 
 
 def test_widgets_stand_only_where_someone_can_move_them(system, live):

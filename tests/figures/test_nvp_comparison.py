@@ -69,6 +69,16 @@ def test_panels_hold_the_samples_that_there_are(published_samples, tmp_path):
     assert "--only figure_nvp_comparison" in nvp_comparison.samples({}, tmp_path).data
 
 
+def test_a_line_has_the_models_of_its_data_set_alone(published_samples, tmp_path, monkeypatch):
+    published_samples(record("table1/cq-f"), on("tiny-imagenet:64", 64, "table3/nvp", "study"))
+    _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path / "runs"))
+    monkeypatch.setattr(nvp_comparison, "picture", lambda figure, alt: figure)
+    figure = nvp_comparison.samples(found, tmp_path / "runs")
+    assert [ax.get_title(loc="left") for ax in figure.axes] == ["CQ-F", "NVP"]
+    names = ["photos10 16×16,\nquick", "tiny-imagenet:64 64×64,\nstudy"]
+    assert [ax.texts[0].get_text() for ax in figure.axes] == names
+
+
 def test_a_panel_is_cut_from_the_grid_that_a_run_left(published_samples, tmp_path):
     published_samples(record("table1/cq-f"))
     _, found = nvp_comparison.read(replace(CHOSEN, runs_dir=tmp_path / "runs"))

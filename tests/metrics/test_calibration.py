@@ -127,6 +127,15 @@ def test_n_is_the_most_that_the_cost_allows(monkeypatch):
     assert all(seen.cost <= calibration.COST for seen in found.sides[1:])
 
 
+def test_panels_have_a_tick_at_each_side_and_one_legend(monkeypatch):
+    monkeypatch.setattr(metric_calibration, "picture", lambda figure, alt: figure)
+    found = metric_calibration.read("photos10", 16)
+    figure = metric_calibration.distances(found)
+    assert all(ax.get_xticks().tolist() == sorted(seen.side for seen in found.sides) for ax in figure.axes)
+    assert len(figure.legends) == 1 and not any(ax.get_legend() for ax in figure.axes)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(found.sides[0].distances)
+
+
 def test_profiles_are_scored_as_the_published_calibrations_choose(tmp_path, monkeypatch):
     found = metric_calibration.read("photos10", 16)
     assert (found.chosen.side, found.chosen.n) == (EVALUATION["quick"].side, EVALUATION["quick"].fidelity_images)

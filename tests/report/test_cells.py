@@ -51,3 +51,10 @@ def test_a_picture_folds_the_functions_of_the_lesson_that_drew_it():
     assert fold.find_previous("svg") and not fold.has_attr("open")
     with plots.subplots(1, 1) as (figure, _):
         assert "<details" not in cells.picture(figure, "drawn elsewhere").data
+
+
+def test_panels_whose_lines_look_different_have_a_legend_each():
+    one, other = {"a": ([0, 1], [0, 1], "red", "", "-")}, {"a": ([0, 1], [1, 0], "blue", "", "-")}
+    for lines, above in (({"x": one, "y": one}, 1), ({"x": one, "y": other}, 0), ({"x": one}, 0)):
+        figure = cells.panels(lines, xlabel="x", ylabel="y")
+        assert len(figure.legends) == above and all(bool(ax.get_legend()) != above for ax in figure.axes)

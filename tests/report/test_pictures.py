@@ -127,6 +127,12 @@ def test_marks_and_bars_are_mean_and_standard_deviation_of_the_seeds():
     assert pictures.points_of_row(run_sets(records(1, ROWS), [])[0], "table1/cq", "FD-lite0")[0].bpd_std == 0
 
 
+def test_one_model_alone_is_no_comparison():
+    runs = run_sets(records(2, ROWS), [])[0]
+    assert pictures.quality(runs, ["table1/cq"], "Table 1") == []
+    assert len(pictures.quality(runs, ["table1/cq", "table1/cq-f"], "Table 1")) == 1
+
+
 def test_every_table_has_its_picture_and_two_scales_stand_with_table_2():
     runs = run_sets(records(2, ROWS), [])[0]
     boards = dict(pictures.boards(runs))
@@ -169,3 +175,6 @@ def test_table_3_tells_families_apart_by_colour_and_marker():
     assert sorted(map(sorted, colours.values())) == sorted(map(sorted, by_kind.values()))
     (plot,) = pictures.quality(runs, rows, "Table 3")
     assert all(kind in plot["svg"] for kind in kinds.values())
+    ours = [row for row in rows if families[row] == "both losses"]
+    (plot,) = pictures.quality(runs, ours, "Table 3")  # the look of a family is the same without the others
+    assert "--series-2," in plot["svg"] and "--series-0," not in plot["svg"]

@@ -55,14 +55,33 @@ def test_a_system_measured_at_one_temperature_alone_is_drawn():
 def test_a_few_values_far_off_are_cut_and_named_and_no_end_of_a_curve_is():
     calm = [[(step, 1.0 + 0.01 * (step % 7)) for step in range(200)]]
     spiky = [[(step, 41.0 if step == 50 else 0.5) for step in range(200)]]
-    series = {"CQ": calm, "GAN": spiky}
-    figure = plots.learning_curves(series, ylabel="L_Q", marks={"CQ": 0, "GAN": 1})
+    series = {"CQ-F": calm, "GAN": spiky}
+    figure = plots.learning_curves(series, ylabel="L_Q", marks={"CQ-F": 0, "GAN": 1})
     low, high = figure.axes[0].get_ylim()
-    assert low <= 0.5 and 1.06 <= high < 2 and plots.cut_words(series) == " Cut: GAN reaches 41."
+    assert low <= 0.5 and 1.06 <= high < 2 and plots.in_words(series) == "one line per seed; cut: GAN reaches 41"
     falling = {"CQ": [[(step, 41.0 - step) for step in range(40)]]}
     late = {"CQ": calm, "GAN": [[*spiky[0][:-1], (199, 60.0)]]}  # where a curve ends is what the picture is for
     for whole in (falling, late, {"CQ": calm}):
-        assert plots.cut(whole) is None and plots.cut_words(whole) == ""
+        assert plots.cut(whole) is None and plots.in_words(whole) == "one line per seed"
+    lower = {"CQ-F": [[(step, -41.0 if step == 50 else 0.5 + 0.01 * (step % 7)) for step in range(200)]]}
+    assert plots.in_words(lower) == "one line per seed; cut: CQ-F reaches −41"
+    assert plots.cut({"CQ": [[(step, step % 10 + 15.0 * (step == 50)) for step in range(200)]]}) is None
+
+
+def test_of_many_models_a_line_is_the_mean_over_seeds():
+    seeds = [[(0, 1.0), (10, 2.0)], [(0, 3.0), (10, 6.0)]]
+    for n, words, lines in ((5, "one line per seed", 10), (6, "means over seeds", 6)):
+        series = {str(i): seeds for i in range(n)}
+        drawn = plots.learning_curves(series, ylabel="L_Q", marks=numbered(series)).axes[0].lines
+        assert len(drawn) == lines and plots.in_words(series) == words
+    assert drawn[0].get_xydata().tolist() == [[0, 2], [10, 4]]
+    assert plots.in_words({str(i): seeds[:1] for i in range(6)}) == "one line per seed"
+
+
+def test_the_axis_of_a_score_that_has_a_least_value_begins_there():
+    made = quality([Point("CQ", 3.0, 0.0, True, 0.02, 0.01), Point("GAN", 4.0, 0.04, True, 0.02, 0.01)])
+    assert made.axes[0].get_ylim()[0] == 0 and not made.axes[0].collections[0].get_clip_on()
+    assert quality([Point("CQ", 3.0, -1.0, True), Point("GAN", 4.0, 1.0, True)]).axes[0].get_ylim()[0] < -1
 
 
 def numbered(labels) -> dict[str, int]:
