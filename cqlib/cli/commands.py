@@ -69,7 +69,7 @@ def parser() -> Parser:
 
 
 def _folders(options: argparse.Namespace) -> str:
-    """" --runs-dir DIR", " --data-dir DIR": those of a command's folders that are not the defaults."""
+    """ " --runs-dir DIR", " --data-dir DIR": those of a command's folders that are not the defaults."""
     given = {flag: getattr(options, flag[2:].replace("-", "_"), None) for flag in ("--runs-dir", "--data-dir")}
     return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in given.items()
                    if value is not None and value != OPTIONS[flag].get("default"))  # fmt: skip
