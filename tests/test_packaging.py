@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -102,6 +103,24 @@ def test_the_environment_is_made_by_uv_where_it_is_there_else_by_pip(tmp_path, t
         assert installed.startswith("python -m pip install --quiet ")
     assert installed.endswith(f" --editable {root}[notebooks,cluster]")
     assert (f" --constraint {root}/requirements.lock " in installed) == locked
+
+
+@pytest.mark.skipif(shutil.which("flock") is None, reason="no flock here")
+def test_of_two_commands_that_start_together_one_makes_the_environment(tmp_path):
+    root, log = tmp_path / "root", tmp_path / "log"
+    root.mkdir()
+    once = '*satisfied*) [ -e "$ROOT/done" ] ;; *--editable*) sleep 1; touch "$ROOT/done" ;;'
+    fake = FAKE.replace("*satisfied*) exit 1 ;;", once)
+    (tmp_path / "python3").write_text(fake)
+    (tmp_path / "python3").chmod(0o755)
+    line = f"set -euo pipefail; source {ROOT}/tools/environment.sh; prepare test; echo $python; ! true >&9"
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "ROOT": str(root), "root": str(root), "LOG": str(log)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(["bash", "-c", line], env=environment, **pipes) for _ in range(2)]
+    told = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0]  # and the lock is let go before what comes next
+    assert [out for out, _ in told] == [f"{root}/.venv/bin/python\n"] * 2
+    assert log.read_text().count("--editable") == 1 and sum("waiting for it" in err for _, err in told) == 1
 
 
 def test_an_environment_of_other_versions_is_not_the_locked_one(tmp_path, monkeypatch):

@@ -32,8 +32,19 @@ find_environment() {
   [ -x "$python" ] && "$python" -B "$root/tools/satisfied.py" --installed "$@" >/dev/null 2>&1
 }
 
-# prepare [--locked] [EXTRA …]: as find_environment, but .venv is made or completed when it has to be.
-prepare() { find_environment "$@" || make_environment "$@"; }
+# prepare [--locked] [EXTRA …]: as find_environment, but .venv is made or completed when it has to be, by one command at
+# a time where there is flock: who waited finds what the other has made.
+prepare() {
+  local status=0
+  find_environment "$@" && return
+  if command -v flock >/dev/null && [ -w "$root" ]; then
+    exec 9>>"$root/.venv.lock"
+    flock --nonblock 9 || { say "another command is making the environment .venv: waiting for it"; flock 9; }
+  fi
+  find_environment "$@" || make_environment "$@" || status=$?
+  exec 9>&- # whatever comes next is not to hold the lock
+  return "$status"
+}
 
 # make_environment [--locked] [EXTRA …]: makes .venv if need be and installs the project with the extras into it, by uv
 # where it is there, else by pip; --locked: in the versions of requirements.lock.
@@ -58,7 +69,7 @@ make_environment() {
   SECONDS=0
   PIP_DISABLE_PIP_VERSION_CHECK=1 "${install[@]}" --editable "$root${extras:+[$extras]}" >&2 &
   installing=$!
-  (while sleep 30 >/dev/null 2>&1; do say "still installing, $SECONDS s"; done) &
+  (while sleep 30 >/dev/null 2>&1; do say "still installing, $SECONDS s"; done) 9>&- &
   ticker=$!
   trap 'kill "$installing" "$ticker" 2>/dev/null || true; exit 3' INT TERM
   wait "$installing" || status=$?
