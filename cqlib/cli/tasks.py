@@ -64,9 +64,17 @@ class Listener:
     def waiting(self) -> None: ...
 
 
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of all cores that a container may use in so many of the clock, "200000 100000"; "max" for no limit."""
+
+
 def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use: those that it may run on, but no more than a container's share."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        share, period = map(int, QUOTA.read_text().split())
+        return min(here, max(1, round(share / period)))
+    return here
 
 
 def thread_limits(threads: int) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cqlib.cli import tasks
 from cqlib.cli.progress import Progress
 from cqlib.cli.tasks import Listener, Outcome, Task, log_name, run_tasks
 from cqlib.util.stop import StopRequest
@@ -105,6 +106,15 @@ def test_every_task_has_a_log_of_its_own_whatever_its_title():
 
 
 @pytest.mark.slow
+def test_cores_are_no_more_than_a_containers_share(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(tasks, "QUOTA", tmp_path / "cpu.max")
+    assert tasks.cores() == 8  # there is no such file
+    for text, count in (("200000 100000", 2), ("50000 100000", 1), ("9900000 100000", 8), ("max 100000", 8), ("", 8)):
+        tasks.QUOTA.write_text(f"{text}\n")
+        assert tasks.cores() == count
+
+
 def test_a_child_has_the_threads_of_its_slot(run):
     assert run("threads", slots=[{"OMP_NUM_THREADS": "3"}])["threads"].message == "3 3"
 
