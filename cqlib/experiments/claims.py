@@ -29,12 +29,12 @@ SCALES = {
 }  # fmt: skip
 SAME_CRITIC = {"note": "Against Table 2's CQF [IAF, Residual], whose discriminator is the same."}
 RIVAL = {
-    "note": "In the smaller profiles the rival is the smaller net, with a third of the time or less, and its widths "
-            "and steps were hardly tuned."
+    "note": "Under quick the rival is the smaller net, with about a third of the time or less, and its widths and "
+            "steps were hardly tuned."
 }  # fmt: skip
 SHOWN = {"note": "The slides show the samples side by side and print no score of Real NVP's.", "own": True}
 OTHER_COST = {"note": "Under quick CQF has half as many parameters again as Real NVP, and three times its time."}
-OTHER_SIZE = {"note": "In the smaller profiles the two differ in size and time: PixelRNN is the smallest and quickest."}
+OTHER_SIZE = {"note": "Under quick the two differ in size and time: PixelRNN is the smallest and quickest."}
 SLOW_IAF = {
     "note": "The paper's VAE-IAF has twenty layers and, presumably, some 10⁵ steps. In the smaller profiles its few "
             "layers end long before they are trained; NVP, whose couplings see the neighbours of a pixel, is fast."

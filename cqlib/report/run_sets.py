@@ -152,12 +152,15 @@ def run_sets(
             beside = not record.changes or (record.variant in VARIANTS and (place, "{}", *how) in sets)
             key = (place, "{}" if beside else canonical_json(record.changes), *how)
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
+
+    def numbers(changes: Changes) -> list[float]:
+        return [value for value in changes.values() if isinstance(value, int | float)]
+
     result = []
     for (place, changes, images, scoring), runs in sets.items():
         (origin, by), data, size, profile, former = place
-        # Changed rows by the row that they change; of two values the longer name is the larger.
         ordered = tuple(runs[run] for run in sorted(runs, key=lambda run: (
-            order.get(run[0], 99), order.get(runs[run].row, 99), len(run[0]), run)))  # fmt: skip
+            order.get(run[0], 99), order.get(runs[run].row, 99), numbers(runs[run].changes), run)))  # fmt: skip
         # The files behind a name may have changed, and how samples are scored.
         versions = [(key[2], key[3]) for key in sets if key[:2] == (place, changes)]
         apart = [images] * any(other != images for other, _ in versions)

@@ -151,7 +151,6 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     interval holds 0, or the effect as it is printed is 0, the direction is "undecided".
     """
     names = metric_names(claim.metric, temperature)
-    check = claim_result(claim.check, runs, temperature) if claim.check else None
     result = partial(ClaimResult, claim, runs, temperature=temperature)
     if not applies(claim, runs.data):
         labels = [DATA_SETS[data].label if data in DATA_SETS else data for data in (claim.data, runs.data)]
@@ -171,6 +170,7 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     rises = claim.sign * (mean_a - mean_b) > 0
     within = effect is not None and (effect if claim.kind == "kept" else -abs(effect)) >= -margin
     as_claimed = within if claim.kind in ("equal", "kept") else rises
+    check = claim_result(claim.check, runs, temperature) if claim.check else None
     tested = partial(
         result,
         effect=effect,

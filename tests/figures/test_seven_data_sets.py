@@ -131,12 +131,13 @@ def test_beside_the_published_runs_of_a_profile_stand_this_machines(published, t
 
 def test_runs_of_each_size_and_profile_have_lines_of_their_own_and_what_is_missing_stands_once(published, tmp_path):
     large, two = ROWS[1:]
-    published(*records(2, ROWS[:1]), record(large, config_hash="of a former recipe"))
+    former = [record(row, 0, config_hash="of a former recipe") for row in (ROWS[0], large)]
+    published(*former, *(record(ROWS[0], seed) for seed in (1, 2)))
     _, sets, shown = read(tmp_path)
     bodies = soup(seven_data_sets.joint(sets, shown, "quick", tmp_path)).find_all("tbody")
     today, former = [text for body in bodies if (text := " ".join(body.get_text(" ").split())).startswith("photos10")]
     assert "CQ-F" in today and "large Discr." not in today and "not run" not in today
-    assert former.startswith("photos10 16×16, quick, former recipes CQF (large Discr.)") and "CQ-F" not in former
+    assert former.startswith("photos10 16×16, quick, former recipes CQ-F ") and "CQF (large Discr.)" in former
     assert former.count("not run") == 1 and former.endswith("--only table3/cqf-2-scales")
     line = by_name(seven_data_sets.glance(sets, shown, tmp_path))["photos10"]
     assert line[:3] == ["quick, 2 seeds", "quick, 1 seed, former recipe", "not run"]

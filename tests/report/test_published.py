@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import statistics
 from collections import Counter
 from dataclasses import replace
 
@@ -15,9 +16,10 @@ from published_records import of_todays_data
 from cqlib import data
 from cqlib.cli import commands as cli
 from cqlib.data.grids import grid, grid_png, tiles, unscaled, webp
-from cqlib.experiments import run
+from cqlib.experiments import claims, run
 from cqlib.experiments.experiment import experiment, experiment_of
 from cqlib.experiments.load import load, trained
+from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import load_records, read_record, slug, write_record
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import BATCH, bits_per_dimension, held_out_nll
@@ -65,6 +67,27 @@ def shown(page: str) -> tuple[list[str], list[tuple[Counter, list[int]]]]:
 
 
 @pytest.mark.slow
+def test_what_notes_of_claims_say_of_sizes_and_times_is_so_in_the_records():
+    quick = [r for r in RECORDS if (r.profile, r.data.name, r.changes) == ("quick", "photos10", {})]
+    rows = {canonical(claim.row_b) for claim in claims.CLAIMS if claim.note == claims.RIVAL["note"]}
+
+    def size(row: str) -> int:
+        return next(run.parameters["total"] for run in quick if run.row == canonical(row))
+
+    def seconds(row: str) -> float:  # the median: other work lengthens single runs
+        return statistics.median(run.seconds for run in quick if run.row == canonical(row))
+
+    assert len(rows) == 8
+    for rival in rows:
+        assert size(rival) < size("table3/cqf-large-d") and seconds(rival) < 0.37 * seconds("table3/cqf-large-d")
+    assert round(size("table2/cqf-residual") / size("table2/cqf")) == 2
+    assert round(size("table2/gan-residual") / size("table2/gan")) == 3
+    assert 1.4 < size("table3/cqf-2-scales") / size("table3/nvp") < 1.6
+    assert round(seconds("table3/cqf-2-scales") / seconds("table3/nvp")) == 3
+    for other in ("table3/pixelcnnpp", "table3/vae-iaf"):
+        assert size("table3/pixelrnn") < size(other) and seconds("table3/pixelrnn") < seconds(other)
+
+
 def test_the_page_is_what_the_records_give(monkeypatch):
     written = {}
     monkeypatch.setattr(report, "write_atomic", lambda path, content: written.setdefault(path, content) and path)
