@@ -1,7 +1,8 @@
 """`python -m benchmarks.default_run FILE`: the default command from nothing, as a stranger meets it.
 
 A fresh clone of HEAD, an empty home, no environment: `./run_all.sh` installs, trains, measures, runs the notebooks and
-renders the report; then once more, when all is done. FILE gets seconds, memory and machine. Nothing else should run.
+renders the report; then once more, when all is done. FILE, a list, gets seconds, memory and machine as its last entry.
+Nothing else should run.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def run(folder: Path, environment: dict[str, str], log: Path) -> tuple[float, in
 
 
 def main(file: Path) -> None:
-    """Measure twice and write `file`."""
+    """Measure twice and add to `file`."""
     with tempfile.TemporaryDirectory() as parent:
         clone, home, log = Path(parent, "clone"), Path(parent, "home"), file.with_suffix(".log")
         home.mkdir()
@@ -76,7 +77,8 @@ def main(file: Path) -> None:
         "seconds_again": round(again),
         "memory_mb": round(most / 1e6),
     }
-    write_atomic(file, json.dumps(result, indent=1) + "\n")
+    earlier = json.loads(file.read_text()) if file.is_file() else []
+    write_atomic(file, json.dumps([*earlier, result], indent=1) + "\n")
 
 
 if __name__ == "__main__":

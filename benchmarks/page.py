@@ -69,14 +69,14 @@ def met(ratios: Sequence[Ratio]) -> str:
 
 
 def default_run() -> str:
-    """What `benchmarks/default_run.py` measured of the default command, in a sentence."""
-    r = json.loads(DEFAULT.read_text())
-    restricted = ", ".join(f"{name}={value}" for name, value in r["restricted to"].items())
-    machine = f"{r['machine']}{f' (restricted by `{restricted}`)' if restricted else ''}"
-    return (
-        f"From nothing, on {machine}: {r['seconds']:,} s, at most {megabytes(1e6 * r['memory_mb'])} of memory. Run "
-        f"again, when all is done: {r['seconds_again']} s. Commit {r['commit'][:7]}."
-    )
+    """What `benchmarks/default_run.py` measured of the default command, a line per measurement."""
+    rows = []
+    for r in json.loads(DEFAULT.read_text()):
+        restricted = ", ".join(f"`{name}={value}`" for name, value in r["restricted to"].items())
+        times = (f"{seconds:,} s" for seconds in (r["seconds"], r["seconds_again"]))
+        rows.append([r["machine"], restricted or "nothing", *times, megabytes(1e6 * r["memory_mb"]), r["commit"][:7]])
+    header = ("machine", "restricted by", "from nothing", "again, all done", "memory at most", "commit")
+    return markdown_table(header, rows)
 
 
 def quality(sides: Sequence[Learning]) -> str:

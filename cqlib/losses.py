@@ -34,17 +34,16 @@ def coverage_loss(log_p_x_given_z: Tensor, kl: Tensor) -> Tensor:
 
 
 def gaussian_log_density(y: Tensor, mean: Tensor, log_sigma: Tensor) -> Tensor:
-    """Eqs. (5) and (6): ln N(y; mu, diag(sigma^2)), summed over all but the first dimension; -> (N,).
-
-    `log_sigma` is the log of the standard deviation, of a shape that broadcasts to `y`.
-    """
+    """Eqs. (5) and (6): ln N(y; mu, diag(sigma^2)) in nats, summed over all but the first dimension:
+    y (N, ...) -> (N,). `mean` and `log_sigma`, the log of the standard deviation, broadcast to the shape of `y`."""
     squared = ((y - mean) * (-log_sigma).exp()).square()
     terms = -0.5 * squared - log_sigma - 0.5 * math.log(2 * math.pi)
     return terms.flatten(1).sum(1)
 
 
 def decoder_log_density(y: Tensor, log_det: Tensor, mean: Tensor, log_sigma: Tensor) -> Tensor:
-    """Eq. (8): ln p_x(x|z) = ln p_y(f(x)|z) + ln |det df/dx|, with y = f(x); -> (N,)."""
+    """Eq. (8): ln p_x(x|z) = ln p_y(f(x)|z) + ln |det df/dx| in nats, from y = f(x) (N, ...), `log_det` =
+    ln |det df/dx| (N,), and the decoder's `mean` and `log_sigma`, which broadcast to y; -> (N,)."""
     return gaussian_log_density(y, mean, log_sigma) + log_det
 
 
@@ -54,9 +53,10 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def importance_weighted(log_weights: Tensor) -> Tensor:
-    """-ln (1/k) sum_k w_k from log-weights (k, N) -> (N,); k = 1 is the ELBO (Burda et al. 2016, Eq. 8).
+    """-ln (1/k) sum_k w_k in nats, from ln w = ln p(x, z) - ln q(z|x) of k draws z, (k, N) -> (N,).
 
-    Its expectation never rises with k and never falls below -ln p(x).
+    The negative of Burda et al. 2016, Eq. 8; for k = 1 it is minus the ELBO. Its expectation never rises with k and
+    never falls below -ln p(x).
     """
     return math.log(len(log_weights)) - torch.logsumexp(log_weights, dim=0)
 

@@ -20,7 +20,7 @@ def dequantise(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor
 
 
 def inside_cells(values: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    """Whole numbers (...), at most 9 bits and a sign, -> float32 (...): v + u in [v, v + 1), u ~ U[0, 1)."""
+    """Integers v (...) with |v| < 512 -> float32 (...): v + u with u ~ U[0, 1), strictly inside [v, v + 1)."""
     u = torch.rand(values.shape, device=values.device, generator=generator)
     # v + u in float32 can round up to v + 1, the next cell; stay strictly inside
     return torch.minimum(values + u, values + (1 - 2**-10))

@@ -72,8 +72,9 @@ def shortened(
     paper: TrainingConfig, profile: str, *, quick: int, study: int, batch_size: int = 64, snapshots: int = 3,
     **changes: Any,
 ) -> TrainingConfig:  # fmt: skip
-    """The paper's training in a profile: `quick` or `study` steps of it with `changes`, in bf16 where that is fast;
-    the `snapshots` are those of `quick`."""
+    """The training of a profile. "paper": `paper` itself. "quick", "study": `paper` with `changes`, so many steps of
+    `batch_size`, and bf16 where that is fast; only "quick" keeps `snapshots`. "smoke": 20 steps of 16 images, with
+    `changes`."""
     if profile == "paper":
         return paper
     brief = replace(paper, **changes)

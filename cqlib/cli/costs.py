@@ -101,7 +101,8 @@ def lines(
     slots: Sequence[Mapping[str, str]],
     stop: StopRequest,
 ) -> Iterator[str]:
-    """A line per experiment, of which so many seeds are to run, unknown ones last; one on all, `slots` at a time."""
+    """A line on the cost of each experiment of `seeds` (-> how many of its seeds are to run), those that have to be
+    measured first last; then one on all of them together, len(`slots`) at a time."""
     device = hardware(int(slots[0]["OMP_NUM_THREADS"]))
     costs = {e: known(e, runs_dir, records, device) for e in seeds}
 

@@ -102,7 +102,8 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
 
 
 def prepare(slot: Mapping[str, str]) -> Any:
-    """The context in which children start; on Linux the process that they are forked from starts, as in `slot`."""
+    """The multiprocessing context of the children. On Linux the fork server is started, in the environment of `slot`;
+    elsewhere, and where it cannot start, children are spawned."""
     if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")

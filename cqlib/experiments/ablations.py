@@ -41,7 +41,8 @@ class Ablation:
 
     @property
     def runs(self) -> list[tuple[str, Changes]]:
-        """Rows and their changes: those that are changed, these as they are, and what `claims` compare with them."""
+        """(row, changes) of all runs it needs: each changed row, the same rows unchanged, and, unchanged, the rows that
+        `claims` compare them with."""
         compared = (canonical(row) for id in self.claims for row in (BY_ID[id].row_b, BY_ID[id].row_a))
         return [*self.changes.items(), *((row, {}) for row in dict.fromkeys([*self.changes, *compared]))]
 

@@ -10,22 +10,24 @@ from cqlib.experiments.trade_off import CQ, CQ_F, USUAL, front
 from cqlib.metrics.quantities import QUANTITIES
 
 NO_COST = (
-    "It holds where recall is not lower (95 % interval) and more than the margin of equality lower is ruled out (5 %)."
+    "It holds if recall is not found to be lower (95 % interval) and a loss beyond the margin of equality is ruled out "
+    "(at 5 %)."
 )
 DOMINATED = (
-    "What one of a front’s points beats in both BPD and the distance, up to VAE’s, which was chosen before any other "
-    "point ran, as a share of all that beats VAE. Points with more bits than VAE add nothing, so that without f it may "
-    "be 0."
+    "The area that a front’s points beat in both BPD and the distance, up to VAE’s point, as a share of all that beats "
+    "VAE. VAE’s point was chosen before any other ran. Points with more bits than VAE add nothing, so that without f "
+    "the share may be 0."
 )
 FULL_SUPPORT = {
-    "note": "The paper says “full support” and prints BPD alone; this is a test of it by other means.", "own": True
+    "note": "The paper claims “full support” and prints only BPD; this tests it by another score.", "own": True
 }  # fmt: skip
 MORE_PARAMETERS = {
-    "note": "Under quick the residual CQF has twice, the residual GAN's generator three times the parameters."
+    "note": "Under quick the residual CQF has twice the parameters of the plain one, the residual GAN's generator "
+            "three times."
 }
 SCALES = {
-    "note": "Table 3 has no CQF of one scale with the smaller discriminator: the one with the large is compared, so "
-            "that the two differ in both."
+    "note": "Table 3 has no one-scale CQF with the smaller discriminator, so the one with the larger discriminator is "
+            "compared: the two rows differ in scales and in discriminator."
 }  # fmt: skip
 SAME_CRITIC = {"note": "Against Table 2's CQF [IAF, Residual], whose discriminator is the same."}
 RIVAL = {
@@ -33,21 +35,25 @@ RIVAL = {
             "steps were hardly tuned."
 }  # fmt: skip
 SHOWN = {"note": "The slides show the samples side by side and print no score of Real NVP's.", "own": True}
-OTHER_COST = {"note": "Under quick CQF has half as many parameters again as Real NVP, and three times its time."}
+OTHER_COST = {"note": "Under quick CQF has 1.5 times the parameters of Real NVP, and three times its training time."}
 OTHER_SIZE = {"note": "Under quick the two differ in size and time: PixelRNN is the smallest and quickest."}
 SLOW_IAF = {
-    "note": "The paper's VAE-IAF has twenty layers and, presumably, some 10⁵ steps. In the smaller profiles its few "
-            "layers end long before they are trained; NVP, whose couplings see the neighbours of a pixel, is fast."
+    "note": "The paper's VAE-IAF has twenty layers and, presumably, some 10⁵ steps. In the smaller profiles it has few "
+            "layers, and its training ends long before it converges; NVP, whose couplings see a pixel's neighbours, "
+            "learns fast."
 }  # fmt: skip
 NOT_ON_STL10, ON_STL10 = {"elsewhere": "stl10"}, {"bound": True}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """`row_a` is lower, higher or equal in `metric` than `row_b` on `data`; "cost" is a "higher" that is bad, "kept" is
-    not worse. Rows may be changed ones, by the name of `variants.variant`. A `bound` claim is tested on its own data
-    set only, others on any but `elsewhere`, where another takes their place; `note` is what a reader has to know of the
-    comparison. An `own` claim is this project's and not the paper's."""
+    """How `row_a` compares with `row_b` in `metric` on `data`.
+
+    `kind`: "lower", "higher" or "equal" (within the metric's margin); "cost": higher, where that is bad; "kept": not
+    worse by more than the margin. Rows may be changed ones, by the name of `variants.variant`. A `bound` claim is
+    tested on `data` only, others on any data set but `elsewhere`, for which another claim takes their place. `note` is
+    what a reader has to know of the comparison. `own`: this project's claim, not the paper's.
+    """
 
     id: str
     sentence: str

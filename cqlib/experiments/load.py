@@ -83,8 +83,10 @@ def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
 
 
 def fetch_published(e: Experiment, runs_dir: Path | str = RUNS, data: str | None = None) -> bool:
-    """Put the published weights of an experiment (on data of this fingerprint) where its run would leave them, to be
-    measured, or those that are lacking there; False where none are, or are published, or others lie there."""
+    """Copy published weights to the folder of the experiment's run, so that they can be measured: those files of a
+    finished run that are missing there. Returns False, and copies nothing, where none is missing, or where one of the
+    published files, or of those that are there, is absent, damaged or of another experiment (or, if `data` is given, of
+    images with another fingerprint)."""
     folder = Path(runs_dir) / e.folder
     files = {folder / file: published_weights(e.folder, file) for file in weight_files(e)}
     lacking = [target for target in files if not target.exists()]
@@ -119,8 +121,9 @@ def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[
 
 
 def load_weights(system: System, weights: dict[str, Tensor], path: Path) -> None:
-    """Load the weights found at `path`; published ones have no critic, and none of the generator that an encoder was
-    trained for, which `system` has. UserError where they are of another system."""
+    """Load `weights`, read from `path`, into `system`. Published files lack the critic, and those of an encoder lack
+    the frozen generator: the former is then removed from `system`, the latter kept. UserError where names or shapes do
+    not fit."""
     if not any(name.startswith("critic.") for name in weights):
         system.critic = None
     own = system.state_dict() if isinstance(system, FrozenDecoder) else {}

@@ -88,10 +88,10 @@ FOOTNOTES = {
         "the cited paper has 7.05 and 36.5 for it, and 7.5 and 23.7 for M-BGAN, which predicts it once per image: the "
         "extra row M-BatchGAN."
     ),
-    "improved-gan-labels": "Improved Training GAN uses class labels (it is semi-supervised): no unconditional model.",
+    "improved-gan-labels": "Improved Training GAN uses class labels (it is semi-supervised), so it is not an unconditional model.",
     "iaf-samples": (
-        "VAE-IAF's 3.11 is of 10,000 importance samples, by the README of its authors' code, and 3.15 the bound of one "
-        "sample, which BPD is here."
+        "By the README of its authors' code, VAE-IAF's 3.11 is from 10,000 importance samples; with one sample, as for "
+        "BPD here, the bound is 3.15."
     ),
     "eq4-sign": "The slides' Eq. (4) lacks a minus sign before the sum; what is computed is −(1/n) Σ ln p(x_i).",
     "seven-data-sets": (

@@ -245,7 +245,8 @@ def _quality(
 
 
 def _kept(record: Record, features: Features) -> dict[str, Metric]:
-    """What stays beside new scores: those on other features, but on other Inception weights, which are named alike."""
+    """The metrics of an earlier record that stay beside new scores. All do, but where the new ones are on Inception
+    features, scores on unknown Inception weights, which have the same names, are dropped."""
     if features.name != "inception":
         return dict(record.metrics)
     return {name: metric for name, metric in record.metrics.items() if UNKNOWN_WEIGHTS not in metric.protocol}

@@ -67,8 +67,8 @@ class Selection:
     def find(self, required: Collection[str] = ()) -> dict[str, ModelAndData]:
         """Row -> model, of those rows that have been trained on the first data set with the first seed.
 
-        Without any (or without any of `required`) those of the default run, which are published; empty without these,
-        too.
+        If none of `required` (default: of all rows) has been trained so, the models of the default run, which are
+        published, are returned instead; {} if those are missing too.
         """
         for chosen in (self.first, experiment):
             models: dict[str, ModelAndData] = {}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 
 from IPython.display import HTML
 from torch import Tensor
@@ -86,17 +86,17 @@ def compared(best: Mapping[str, RunSet]) -> HTML:
             lines.append([f"{short_label(row)}, the paper", source, Cell(bpd), *scores, "—", "—", "—"])
     columns = [column for d in distances for column in (f"{d} ↓, T = 1", "T = 0")]
     head = ["Model", "Data", "BPD ↓", *columns, "Parameters", "Time per sample", "Time of a run"]
-    caption = "Our models and NVP (means over seeds; times: of the device that most seeds of a model have them from)"
+    caption = "Our models and NVP (means over seeds; times: medians, of the device that most seeds of a model have them from)"
     return table(caption, head, lines)
 
 
 def _cost(row: str, runs: RunSet) -> tuple[str, str, str]:
-    """Parameters; time per sample; time of a run, the mean over those on the device of most seeds."""
+    """Parameters; time per sample; time of a run, the median of those on the device of most seeds."""
     done, times = runs.done(row), batch_times([row], runs)
     if not done:
         return "—", "—", "—"
     device = most_common(run.device for run in done)
-    seconds = fmean(run.seconds for run in done if run.device == device)
+    seconds = median(run.seconds for run in done if run.device == device)
     per_sample = f"{1000 * times[row][0] / TIMED:,.2f} ms" if row in times else "—"
     return f"{done[0].parameters['total']:,}", per_sample, duration(seconds)
 

@@ -28,7 +28,8 @@ Curves = dict[str, list[tuple[int, float]]]
 
 @dataclass
 class Distances:
-    """The Fréchet distance of sets of images from `n` real ones (fewer where a split has fewer)."""
+    """Scores of sets of images against the first `n` real ones of a split; `n` is lowered to the size of the smaller
+    split."""
 
     data: Dataset
     n: int

@@ -20,7 +20,8 @@ HISTOGRAM_IMAGES = 50_000
 
 
 def bits_per_dimension(nats: TensorOrFloat, dimensions: int) -> TensorOrFloat:
-    """nats per image -> bits per dimension: nats / (D ln 2); the 8 bits of dequantisation are counted already."""
+    """nats per image -> bits per dimension: nats / (D ln 2). `nats` is of 8-bit images, as `LikelihoodSystem.nats`
+    gives it: nothing is to be added for dequantisation."""
     return nats / (dimensions * math.log(2))
 
 

@@ -48,7 +48,7 @@ def noise(images: Tensor, share: float) -> Tensor:
 
 
 def blur(images: Tensor) -> Tensor:
-    """Each pixel of uint8 `images` (N, C, S, S) is the mean of 3x3; the border's go on beyond it."""
+    """uint8 `images` (N, C, S, S) with each pixel the mean of its 3x3 neighbourhood; the border is replicated."""
     padded = F.pad(images.float(), (1, 1, 1, 1), mode="replicate")
     return F.avg_pool2d(padded, 3, stride=1).round().to(torch.uint8)
 

@@ -148,8 +148,8 @@ def quality(
 
 
 def sampling_time(model: System, *, results: PartialResults = IN_MEMORY) -> Metric:
-    """Seconds to draw a batch of samples, the median of `REPEATS` after a first one; std over them. Random numbers go
-    on as before."""
+    """Seconds to draw a batch of samples, the median of `REPEATS` after a first one; std over them. The global random
+    state is left as it was."""
     device, times = model.eval().device, []
     with full_fp32(), torch.no_grad(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for _ in range(REPEATS + 1):

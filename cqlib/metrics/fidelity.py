@@ -32,9 +32,12 @@ SPLITS = {"test": "held-out test split", "train": "training split"}
 
 @dataclass(frozen=True)
 class Sets:
-    """What a score is computed from: pooled features (n, d) of samples and of real images, float32, the samples'
-    logits and the real images' labels, if any, and what the two sets are, in the words of a protocol; `counted` is what
-    it calls the number of images with `logits`."""
+    """What a score is computed from.
+
+    `fake` (n, d) and `real` (m, d) are pooled features, float32, `logits` those of the fake images, `labels` those of
+    the real ones, where a score needs them. The rest is for the text of the protocol: `under`, the preset if there is
+    one; `against`, what the sets are; `note`, after the score's name; `counted`, the name of the number of `logits`.
+    """
 
     features: Features
     fake: Tensor

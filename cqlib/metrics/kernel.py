@@ -22,7 +22,8 @@ def subset_distances(fake: Tensor, real: Tensor, *, subsets: int, size: int, see
 
 
 def distances(fake: Tensor, a: Tensor, real: Tensor, b: Tensor) -> Tensor:
-    """The same of the subsets whose indicators are the columns of a (n, subsets) and b (m, subsets), float64."""
+    """The unbiased squared maximum mean discrepancy, (subsets,) float64, of weighted features: column k of a (n,
+    subsets) and of b (m, subsets), float64, is 1 for the members of subset k of `fake` (n, d) and `real` (m, d)."""
     (x, y), (n, m) = (features.double().cpu() for features in (fake, real)), (a.sum(0), b.sum(0))
     within = (_sums(x, a, x, a) - _own(x, a)) / (n * (n - 1)) + (_sums(y, b, y, b) - _own(y, b)) / (m * (m - 1))
     return within - 2 * _sums(x, a, y, b) / (n * m)

@@ -17,7 +17,8 @@ from cqlib.metrics.features import FULL_SIDE, LITE0_NAME
 
 class Lite0(FeatureExtractorBase):
     """uint8 (n, 3, H, W) -> "1280": pooled features (n, 1280), "logits": ImageNet classes (n, 1000); float32.
-    `feature_extractor_weights_path` is the state dict's file. Images are resized to `side`. ValueError for others."""
+    `feature_extractor_weights_path` is the state dict's file. Images are resized to `side`. ValueError for images of
+    another dtype or shape."""
 
     side = FULL_SIDE
 

@@ -15,8 +15,10 @@ from cqlib.util.stop import StopRequest
 
 @dataclass(eq=False)
 class PartialResults:
-    """Batches of several measurements, each in `folder`/measured-NAME.checkpoint, saved every `seconds` at least, and
-    the request to stop, checked after each. Files of another `key` are not used; without a `folder` there are none."""
+    """Results of measurements that run batch by batch, each kept in `folder`/measured-NAME.checkpoint so that it can
+    be resumed. A file is written once `seconds` have passed since the last one, at the end, and when `stop` is
+    requested, which is checked after every batch. Files of another `key` are ignored; without a `folder` nothing is
+    written."""
 
     folder: Path | None = None
     key: str = ""

@@ -32,7 +32,8 @@ def with_gradient_penalty(
     discriminator: Tensor, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, step: int, weight: float,
     every: int,
 ) -> Losses:  # fmt: skip
-    """The terms of a critic at update number `step`: every k-th has the gradient penalty, with k times its weight."""
+    """The critic's terms at its update number `step`: the loss `discriminator` (), and at every k-th update, k =
+    `every`, k `weight` times the gradient penalty between `real` and `fake` (N, C, H, W)."""
     if weight <= 0 or step % every:
         return {"discriminator": discriminator, "total": discriminator}
     penalty = losses.gradient_penalty(critic, real, fake)

@@ -51,7 +51,8 @@ class System(nn.Module):
         raise NotImplementedError
 
     def fakes(self, x: Tensor) -> Tensor:
-        """Generated images as the critic sees them in training, (N, C, H, W), beside uint8 images x (N, C, H, W)."""
+        """One generated image for each of the uint8 images x (N, C, H, W), as the critic sees it in training:
+        float (N, C, H, W), differentiable, not clamped."""
         return self.generate(len(x))
 
     def initialise(self, x: Tensor) -> None:
@@ -106,9 +107,10 @@ class LikelihoodSystem(System):
     """Whether `nats` draws a point of each pixel's cell; exact models and discrete decoders do not."""
 
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
-        """uint8 (N, C, H, W) -> (N,): an upper bound on -ln P(x), in nats per image, by k importance samples.
+        """uint8 (N, C, H, W) -> (N,), in nats per image: an estimate, by k importance samples, whose expectation is an
+        upper bound on -ln P(x).
 
-        Exact models, for which nothing is drawn, override this; the others give `log_weight`.
+        Models with an exact likelihood override this and draw nothing; all others define `log_weight`.
         """
         return importance_weighted(torch.stack([self.log_weight(x, generator) for _ in range(importance_samples)]))
 
@@ -117,14 +119,15 @@ class LikelihoodSystem(System):
         raise NotImplementedError
 
     def generator_losses(self, x: Tensor) -> Losses:
-        """L_C = -(1/n) sum_i ln P(x_i), Eq. (3), or its bound."""
+        """L_C = -(1/n) sum_i ln P(x_i), Eq. (4), or the upper bound on it that `nats` gives."""
         coverage = self.nats(x).mean()
         return {"coverage": coverage, "total": coverage}
 
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Inside, gradients flow through `module` to its inputs, but not to its parameters."""
+    """Inside, gradients flow through `module` to its inputs but not to its parameters. Afterwards all of its
+    parameters require gradients, whatever they did before."""
     module.requires_grad_(False)
     try:
         yield

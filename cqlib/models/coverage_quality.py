@@ -17,7 +17,8 @@ The encoder is trained by L_C alone; L_Q reaches the decoder through f^-1.
 Deviations (what the sources leave open):
 - L = L_C + lambda L_Q with L_C in nats per image (`quality_weight` = lambda); the paper does not state the unit.
 - `critic_input`: the critic sees "mean", f^-1(mu(z)), the G_theta(z) of Eq. (2), or "sample", x ~ p_theta of Eq. (1);
-  `flow_updated_by` "coverage" alone, or "both" losses. Every profile has the former, as the paper is remembered.
+  `flow_updated_by` "coverage" alone, or "both" losses. Every profile has the former of each, as the paper does (from
+  memory, unverified).
 - f acts on dequantised pixels in [-1, 1), with no logit layer.
 - sigma(z) is a standard deviation per feature, with a floor `sigma_floor` (in units of [-1, 1]) against collapse on
   quantised data. The slides write the diagonal of a covariance.
@@ -94,7 +95,7 @@ class ProfileSettings:
 
 
 def profile_settings(profile: str, size: int) -> ProfileSettings:
-    """Widths and training of a profile at `size` pixels; `paper` as remembered of the paper."""
+    """Widths and training of a profile at `size` pixels; those of `paper` are from memory, unverified."""
     if profile == "paper":
         training = TrainingConfig(200_000, 64 if size <= 32 else 32, "adamax", learning_rate=2e-3, betas=(0.9, 0.999),
                                   autocast="off", log_every=200)  # fmt: skip

@@ -48,7 +48,8 @@ class GANBaseline(System):
     """uint8 images (N, C, S, S) -> what the critic sees of them."""
     discriminator_loss: Any = staticmethod(losses.discriminator_loss)
     generator_loss: Any = staticmethod(losses.non_saturating_generator)
-    """Of the critic's outputs (N,), on real and generated images, and on generated ones; -> scalar."""
+    """`discriminator_loss(real, fake)` and `generator_loss(fake)` take the critic's outputs, each (N,), on real and on
+    generated images, and return a scalar."""
 
     def __init__(self, config: GANBaselineConfig, generator: nn.Module, critic: nn.Module):
         """`generator` maps codes (N, latent) to images (N, C, S, S) in [-1, 1]."""

@@ -23,7 +23,12 @@ from cqlib.nets.coupling import FlowConfig, RealNVP
 
 @dataclass(frozen=True)
 class CoverageQualityConfig:
-    """Nets and switches of a model; f and critic are absent where None."""
+    """Nets and switches of a model; f and critic are absent where None.
+
+    `latent` is the dimension of z; `norm` the normalisation of encoder and decoder; `sigma_floor` the least sigma, in
+    units of [-1, 1]; `quality_weight` lambda of L_C + lambda L_Q. The critic sees "mean", f^-1(mu(z)), or a "sample"
+    x ~ p_theta (`critic_input`); `flow_updated_by` says which losses train f.
+    """
 
     size: int
     widths: tuple[int, ...]
@@ -89,13 +94,15 @@ class HybridModel(VariationalModel, AdversarialSystem):
         return losses.decoder_log_density(y, log_det, *self.decode(z))
 
     def fakes(self, x: Tensor) -> Tensor:
-        """The critic's input: x ~ p_theta, or the decoder's mean in image space."""
+        """The critic's input (N, C, S, S): x ~ p_theta, or the decoder's mean in image space. With `flow_updated_by`
+        "coverage" no gradient reaches the parameters of f."""
         kept = self.flow if self.config.flow_updated_by == "coverage" else None
         with nullcontext() if kept is None else frozen(kept):
             return self.like(x, 1.0 if self.config.critic_input == "sample" else 0.0)
 
     def like(self, x: Tensor, temperature: float) -> Tensor:
-        """As many images as uint8 x has, of the same condition where there is one."""
+        """One generated image for each of x, uint8 (N, C, S, S), at `temperature`; a conditional model takes the
+        conditions of x."""
         return self.generate(len(x), temperature)
 
     def generator_losses(self, x: Tensor) -> Losses:

@@ -91,8 +91,8 @@ class DiagonalBiLSTM(nn.Module):
     def scan(self, lines: list[Tensor]) -> list[Tensor]:
         """Input-to-state parts of each diagonal (2, L, N, 4 h) -> h of each (2, L, N, h).
 
-        L positions look at L + 1 of the diagonal before; where there are fewer, 0 stands on either side. A position's
-        c continues that of the second of its neighbours.
+        A pixel reads h of two pixels on the diagonal before its own, the one above and the one before it in its row,
+        and continues the cell state c of the latter. Where one of them lies outside the image its state is 0.
         """
         _, length, n, _ = lines[0].shape
         h = c = lines[0].new_zeros(2, length + 1, n, self.hidden).to(self.state_to_state.dtype)

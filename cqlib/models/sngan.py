@@ -16,7 +16,7 @@ Deviations:
 - Residual nets for 48 pixels are from memory too (table 5; the port mimicry has the same); for 64 pixels they are those
   of sngan_projection.
 - The residual code updates the generator before the critic, here it comes after.
-- The power iteration starts with 15 rounds, not with one (torch's default).
+- The power iteration starts with 15 rounds, as torch's does; the authors' code starts with one.
 """
 
 from dataclasses import dataclass, replace

@@ -78,7 +78,8 @@ class VAEIAF(LayeredLatents):
         self.log_scale = nn.Parameter(torch.tensor(c.log_scale))
 
     def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """The logistic's mu(z) and ln s for a feature map z: (N, C, S, S), and the same or, of one scale, a scalar."""
+        """The logistic's mu(z), (N, C, S, S), for a feature map z, and its ln s: (N, C, S, S) with `pixel_scales`,
+        else one scalar."""
         if not self.config.pixel_scales:
             return self.head(z), self.log_scale
         mean, raw = self.head(z).chunk(2, dim=1)

@@ -31,8 +31,12 @@ class Inference:
 
 
 class VariationalModel(LikelihoodSystem):
-    """x ~ p(x|z), z ~ p(z). Subclasses give ln p(x|z), and q(z|x): by default N(mean, diag(variance)) of one vector by
-    `encoder`. Decoders of 8-bit values are not `dequantised`, and give `log_probability`."""
+    """x ~ p(x|z), z ~ p(z), trained and measured by the ELBO.
+
+    A subclass defines `log_density`, ln p(x|z), and has an `encoder` that returns mean and log-variance of a vector z,
+    or overrides `infer`. A subclass whose decoder gives probabilities of 8-bit values sets `dequantised` to False and
+    overrides `log_probability` instead of `log_density`.
+    """
 
     bound = "ELBO"
     decoder_noise = True

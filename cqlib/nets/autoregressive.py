@@ -8,7 +8,8 @@ at the pixel itself a channel depends on the channels before it.
 
 Deviations:
 - s is bounded by `MAX_LOG_SCALE` through a tanh, so that exp never overflows; near 0 it is what the reference has.
-- Hidden channels carry the highest channel of z that they may see, so that any width goes with any latent size.
+- Every hidden channel has a degree, the last channel of z that it may depend on, so that any width goes with any
+  number of latent channels.
 """
 
 import torch
@@ -25,8 +26,9 @@ STEP = 0.1
 
 
 class MaskedConv2d(RasterConv2d):
-    """A weight-normalised 3x3 convolution with an autoregressive mask over `latent` ordered channels; `scale` is the
-    length of each output's filter."""
+    """A weight-normalised 3x3 convolution with an autoregressive mask over `latent` ordered channels: (N, in, H, W) ->
+    (N, out, H, W). `strict`: mask A, no output depends on its own channel at its pixel; else mask B. `scale` is the
+    norm of each output channel's filter."""
 
     def __init__(self, in_channels: int, out_channels: int, latent: int, *, strict: bool):
         super().__init__("A" if strict else "B", in_channels, out_channels, 3, colours=latent)

@@ -10,7 +10,8 @@ section 4 (no normalisation); He et al. 2015, Eqs. 10 and 14 (initial weights: w
 
 Deviations (of the paper's residual critic the shape alone is remembered):
 - A block that halves pools before its second convolution, which then costs a quarter.
-- Features are summed over places, not averaged: the slope that the gradient penalty asks for is then near the start's.
+- Features are summed over positions, not averaged, so that the untrained critic's slope is already near the one that
+  the gradient penalty asks for.
 """
 
 from collections.abc import Callable
@@ -69,7 +70,7 @@ def doubling(a: int, b: int, norm: str) -> list[nn.Module]:
 
 
 class Encoder(nn.Module):
-    """q_phi(z|x): (N, C, S, S) -> mean and log-variance of z, each (N, latent)."""
+    """q_phi(z|x): (N, C, S, S) -> mean and log-variance of z, each (N, latent); the latter is clamped to [-12, 12]."""
 
     def __init__(self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3, norm: str):
         super().__init__()
@@ -140,8 +141,9 @@ def start_normal(net: nn.Module) -> nn.Module:
 
 
 class CNNGenerator(nn.Module):
-    """z (N, latent) -> (N, C, S, S) in [-1, 1]: dense layer, 4x4 stride-2 deconvolutions, 3x3 convolution, tanh; batch
-    normalisation and ReLU between them, the first one over each channel of the bottom or, with `per_unit`, unit."""
+    """z (N, latent) -> (N, C, S, S) in [-1, 1]: dense layer, 4x4 stride-2 deconvolutions, 3x3 convolution, tanh, with
+    batch normalisation and ReLU between them. After the dense layer each channel is normalised or, with `per_unit`,
+    each of its units."""
 
     def __init__(
         self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3, per_unit: bool = False

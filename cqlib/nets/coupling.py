@@ -146,9 +146,10 @@ def undo(couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor) -
 class MultiScale(nn.Module):
     """An invertible map of images, x and y both (N, C, S, S): `couplings` between the groups of a checkerboard.
 
-    With `coarser`, `channel_couplings` follow at half the resolution; then one colour of the checkerboard is factored
-    out, and `coarser` transforms the other as an image (N, 2C, S/2, S/2), which returns to its places. The couplings of
-    the finest checkerboard may read a `context`, (N, …, S/2, S/2): for each the map is another one.
+    With `coarser`, `channel_couplings` follow at half the resolution. Then one colour of the checkerboard is done (it
+    is "factored out"), and `coarser` transforms the pixels of the other, as an image (N, 2C, S/2, S/2), which are put
+    back where they were. The couplings of the finest checkerboard may read a `context` (N, …, S/2, S/2), on which the
+    map then depends.
     """
 
     couplings: nn.ModuleList
@@ -185,7 +186,8 @@ class MultiScale(nn.Module):
 
 
 class RealNVP(MultiScale):
-    """f of Eqs. (7) and (8): S divisible by 2^scales; at one scale it may have `context` channels."""
+    """f of Eqs. (7) and (8) on images (N, channels, S, S), S divisible by 2^scales. With one scale its couplings may
+    read `context` channels (N, context, S/2, S/2); ValueError for several scales with a context."""
 
     def __init__(self, channels: int, config: FlowConfig, context: int = 0):
         super().__init__()

@@ -17,8 +17,11 @@ from cqlib.nets.precision import at_least_fp32
 
 
 def shapes(size: int, generator: int, critic: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-    """The generator's widths, the critic's, and how often that halves: up to 32 pixels every block has `generator` or
-    `critic` channels (table 4); above, widths double from critic / 2 at each halving (table 5)."""
+    """(widths of the generator, widths of the critic, how many of the critic's blocks halve the resolution).
+
+    Up to 32 pixels every block has `generator` or `critic` channels (table 4); above, the widths of both nets double
+    from critic / 2 at each halving (table 5).
+    """
     if size <= 32:
         return (generator,) * levels(size), (critic,) * 4, 2
     base = critic // 2
@@ -85,8 +88,8 @@ class ResNetGenerator(nn.Module):
 
 
 class ResNetCritic(nn.Module):
-    """(N, C, S, S) -> scores (N,): a `DownBlock` per width, the first `halvings` of which halve; ReLU; the mean over
-    space and a dense layer; or, with `summed`, their sum and one without bias."""
+    """(N, C, S, S) -> scores (N,): a `DownBlock` per width, the first `halvings` of which halve the resolution; ReLU;
+    the mean over positions (with `summed`: the sum); a dense layer (with `summed`: without bias)."""
 
     def __init__(self, widths: tuple[int, ...], halvings: int, *, image_channels: int = 3, summed: bool):
         super().__init__()

@@ -58,7 +58,8 @@ class Layers:
     residual: float = 0.1
     """Factor of each block's residual branch."""
     stem: Literal[1, 2] = 1
-    """Stride of stem and output. 1: 3x3, the first layers follow a halving. 2: 5x5, the first layers follow."""
+    """Stride of the first and the last convolution. 1: 3x3 ones; the finest layers sit after the first halving.
+    2: 5x5 ones; the finest layers sit at the stem's own resolution, half of the image's."""
     start: float = START
     """Initial scale of means and log-sds, against 1 inside the nets."""
 
@@ -142,7 +143,8 @@ class BottomUpBlock(nn.Module):
 
 
 class TopDownBlock(nn.Module):
-    """Top-down: h (N, a, H, W) -> z by prior or posterior, and the stream (N, b, H, W), doubled with `double`."""
+    """One layer top-down: draws z from the prior, or from the posterior where the image's statistics are given, and
+    maps h (N, a, H, W) and z to the next h, (N, b, H, W), or (N, b, 2 H, 2 W) with `double`."""
 
     def __init__(self, a: int, b: int, layers: Layers, *, double: bool):
         super().__init__()
@@ -203,9 +205,12 @@ class BottomUp(nn.Module):
 
 
 class TopDown(nn.Module):
-    """The generator: noise of every layer -> a feature map (N, widths[0], S, S), from a learned h, one vector for all
-    places. Layers stand at the bottom's resolution and at each doubling of it but the last; with stem 2 also at the
-    map's, half of the image's."""
+    """The generator: noise of every layer -> a feature map (N, widths[0], S / stem, S / stem), starting from a learned
+    h that is the same vector at every position.
+
+    There are `blocks` layers at each resolution, from the coarsest up. The map's own resolution has layers only with
+    stem 2, where it is half of the image's.
+    """
 
     def __init__(self, size: int, widths: tuple[int, ...], layers: Layers):
         super().__init__()

@@ -29,12 +29,12 @@ def concat_elu(x: Tensor) -> Tensor:
 
 
 def down(x: Tensor) -> Tensor:
-    """Every row takes the place of the next one; the first is 0."""
+    """(N, C, H, W) shifted down by one row, the first row 0."""
     return pad(x[:, :, :-1], (0, 0, 1, 0))
 
 
 def right(x: Tensor) -> Tensor:
-    """Every column takes the place of the next one; the first is 0."""
+    """(N, C, H, W) shifted right by one column, the first column 0."""
     return pad(x[..., :-1], (1, 0))
 
 

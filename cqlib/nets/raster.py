@@ -136,8 +136,9 @@ LogitsAt = Callable[[Tensor, int, int], Tensor]
 def cached(
     forward: Callable[[Tensor, AtPixel], Tensor], stem: RasterConv2d, shape: tuple[int, int, int], levels: int
 ) -> LogitsAt:
-    """By `forward` of one pixel (n, C) and a `Run`, for images of shape (n, H, W); `stem` is its first layer. To be
-    asked in raster order."""
+    """Logits pixel by pixel, with every layer's state cached. `forward(pixel (n, C), run)` is the net at one pixel and
+    `stem` its first layer; `shape` is (n, H, W). Ask for pixels in raster order, for each once per colour: what was
+    drawn for the last colour of a pixel is written into the stem's cache when the next pixel is asked for."""
     run = AtPixel(*shape)
 
     def logits_at(x: Tensor, row: int, column: int) -> Tensor:

@@ -100,8 +100,10 @@ class OutputNorm(nn.Module):
 
 
 class DirectedConv2d(nn.Conv2d):
-    """A k x k convolution with filters v / |v|, v ~ U(-s, s), s = sqrt(2 / in), times a learned magnitude by output,
-    at first s sqrt(k^2 in / 12), if `magnitude`."""
+    """A weight-normalised k x k convolution: filters v / |v| times, if `magnitude`, a learned factor per output.
+
+    v starts from U(-s, s) with s = sqrt(2 / in_channels), the factors start at s sqrt(k^2 in_channels / 12).
+    """
 
     def __init__(self, a: int, b: int, kernel: int, *, bias: bool = True, magnitude: bool = True):
         super().__init__(a, b, kernel, padding=kernel // 2, bias=bias)
@@ -193,7 +195,8 @@ class MaskedCoupling(nn.Module):
 
 @dataclass(frozen=True)
 class MultiScaleConfig:
-    """`scales`, and of the finest couplings' nets `width`, doubled at each halving, and residual `blocks`."""
+    """Number of `scales`; `width` of the coupling nets at the finest scale, which doubles at each halving of the
+    resolution; residual `blocks` per coupling net."""
 
     scales: int
     width: int

@@ -4,6 +4,7 @@ escaped, absolute paths in it cut to their last part."""
 import functools
 import itertools
 import os
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -135,7 +136,7 @@ def _environment() -> Environment:
     environment.globals.update(
         tones=TONES, verdicts=VERDICTS, together=verdict, better=ablations.BETTER, digits=DIGITS, origins=ORIGINS,
         footnotes=paper.FOOTNOTES, quantities=QUANTITIES, facts=facts, label_of=label_of, heading=heading,
-        tuning_seeds=",".join(map(str, SEEDS)),
+        median=statistics.median, tuning_seeds=",".join(map(str, SEEDS)),
     )
     return environment
 

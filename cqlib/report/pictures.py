@@ -114,8 +114,8 @@ def plots_of(sets: Sequence[RunSet], alone: bool = False) -> dict[str, list[dict
 
 
 def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
-    """Which rows share a picture: (name of a table, its rows that ran), unless they all stand in an earlier one.
-    Changed rows have a picture of their own, `cqlib.report.trade_off`."""
+    """The rows that share a picture: (title, rows that ran) for each table that has a row which no earlier picture
+    shows, then for rows of no table. The points of the trade-off are left out (`cqlib.report.trade_off`)."""
     shared: dict[str, list[str]] = {}
     shown: set[str] = set()
     for table in paper.TABLES:

@@ -131,8 +131,8 @@ def _means(series: Mapping[str, Sequence[Curve]]) -> bool:
 
 
 def cut(series: Mapping[str, Sequence[Curve]]) -> tuple[float, float] | None:
-    """The limits between which all but a few drawn values lie, where those few would take two thirds of the axis; they
-    hold the ends of all curves. None where there is nothing to cut."""
+    """Limits of the y axis that leave outliers out: the 1 % and 99 % quantiles of what is drawn, widened to the end of
+    every curve, with some margin. None where all values span at most three times that range."""
     series = _drawn(series)
     values = np.array([value for curves in series.values() for curve in curves for _, value in curve])
     low, high = np.quantile(values, (0.01, 0.99))

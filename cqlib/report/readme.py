@@ -60,7 +60,7 @@ HEADLINES = {
     "f improves IS and FID without L_Q": {"IS": "f-is", "FID": "f-fid"},
     "L_Q improves IS and FID without f": {"IS": "quality-loss-is", "FID": "quality-loss-fid"},
     "L_Q improves IS and FID with f": {"IS": "quality-loss-f-is", "FID": "quality-loss-f-fid"},
-    "L_Q leaves BPD as it is without f": {"": "quality-loss-bpd"},
+    "Without f, L_Q leaves BPD unchanged": {"": "quality-loss-bpd"},
     "CQ-F beats CQ in IS and FID": {"IS": "f-quality-is", "FID": "f-quality-fid"},
     "CQ-F beats GAN in IS and FID": {"IS": "cq-f-gan-is", "FID": "cq-f-gan-fid"},
     "CQ-F beats GAN in BPD": {"": "cq-f-gan-bpd"},
@@ -228,8 +228,9 @@ def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
 
 
 def default_run() -> dict[str, Any]:
-    """Time and memory of the default command, as measured."""
-    return json.loads((PUBLISHED / "bench" / "default_run.json").read_text())
+    """Time and memory of the default command, of the slowest machine that it was measured on."""
+    measured = json.loads((PUBLISHED / "bench" / "default_run.json").read_text())
+    return max(measured, key=itemgetter("seconds"))
 
 
 def equation_map() -> Iterator[tuple[str, Iterable[str], Iterable[str]]]:

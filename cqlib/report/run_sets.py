@@ -140,8 +140,9 @@ def run_sets(
     published: Sequence[Record],
     contributed: Mapping[str, Sequence[Record]] = MappingProxyType({}),
 ) -> list[RunSet]:
-    """The run sets of all `ORIGINS`, each in the paper's order of rows, then by seed. Of two records of one run the
-    first counts. Changed runs are a set of their own, but for those of the trade-off, which follow by their lambda."""
+    """The run sets of all `ORIGINS`. Within one, records are in the paper's order of rows, then by seed; of two records
+    of one run the first is taken. Runs with changes make a set of their own, but for the points of the trade-off, which
+    join the set of unchanged runs, after their row and in the order of lambda."""
     order = {row: i for i, row in enumerate(ROWS)}
     sets: dict[tuple[tuple[tuple[str, str], str, int, str, bool], str, str, str], dict[tuple[str, int], Record]] = {}
     others = [(("contributed", name), records) for name, records in contributed.items()]
@@ -189,9 +190,9 @@ def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:
 
 
 def places(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:
-    """The run sets that have any of `rows`, those of one data set, size and profile side by side, as in `ORIGINS`. The
-    first of the lists is to be shown first: what this machine ran under `profile`, else what has the most of `rows`;
-    former recipes come last."""
+    """The run sets that have any of `rows`, in groups that a table shows side by side: of one data set, size, profile
+    and state of the recipes, a set per origin. The first group is what this machine ran under `profile`, if anything,
+    else the one with most of `rows`; groups of former recipes come last."""
     found: dict[tuple[str, int, str, bool], list[RunSet]] = {}
     for runs in (runs for runs in sets if any(map(runs.records_of, rows))):
         found.setdefault((runs.data, runs.size, runs.profile, runs.former), []).append(runs)

@@ -133,7 +133,7 @@ def story(runs: RunSet, name: str, at: str) -> str:
                     f"better {fewer}, with more {more}, so that the paper’s message holds on one side of it.")
     if not found and left:
         weights = listed(f"{weight:,g}" for weight in left)
-        text.append(f"What λ = {weights} without f has, no weight of these reaches with f.")
+        text.append(f"No weight with f beats λ = {weights} without f in both.")
     elif not found:
         text.append("Whatever one weight gives without f, some weight gives better at both with f.")
     return " ".join(text)

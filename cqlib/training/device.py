@@ -73,7 +73,8 @@ def wall_clock(action: Callable[[], object], device: torch.device) -> float:
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory it frees, for the next step's blocks. Whether it works: on glibc alone."""
+    """Make this process keep the memory that it frees, for the tensors of the next step. Returns whether that could be
+    set, which is so on glibc only."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     limits = (1 << 30, 1 << 25)  # bytes; older versions of glibc refuse more than the second
     return mallopt is not None and any(mallopt(MMAP_THRESHOLD, n) and mallopt(TRIM_THRESHOLD, n) for n in limits)

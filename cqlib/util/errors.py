@@ -70,8 +70,8 @@ def one_line(text: object) -> str:
 
 
 def no_folder(path: Path) -> str:
-    """What keeps `path` from being a folder, in a line: it, or the nearest above it that exists, is a file. Empty where
-    nothing does."""
+    """Why `path` is no folder and cannot be made one, in one line: it, or its nearest parent that exists, is a file.
+    "" where nothing stands in the way."""
     there = next((place for place in (path, *path.parents) if os.path.lexists(place)), Path.cwd())
     return "" if os.path.isdir(there) else f"{there} is a file where a folder is needed: name another"
 

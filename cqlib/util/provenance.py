@@ -29,7 +29,8 @@ class GitInfo:
     dirty: Flag | None
 
     def after(self, *others: Self) -> "GitInfo":
-        """This commit; dirty if it or any of the others was, None if that is not known of one."""
+        """This commit; dirty: True if it or any of the others was, else None if that is unknown for one of them, else
+        False."""
         states = {self.dirty, *(other.dirty for other in others)}
         return GitInfo(self.commit, True if True in states else None if None in states else False)
 
