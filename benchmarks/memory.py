@@ -16,7 +16,7 @@ from benchmarks.comparison import Ratio
 from benchmarks.sides import Side
 from benchmarks.steps import ours, random_images
 from cqlib.models.registry import RECIPES, build
-from cqlib.training.device import chosen, fast_bf16
+from cqlib.training.device import fast_bf16, select_device
 from cqlib.training.loop import train
 from cqlib.util import provenance
 
@@ -85,4 +85,4 @@ class PaperMemory:
 ROWS = (MemoryGrowth(), PaperMemory())
 
 if __name__ == "__main__":
-    print(json.dumps(growth(chosen())), flush=True)
+    print(json.dumps(growth(select_device())), flush=True)

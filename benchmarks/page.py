@@ -12,7 +12,7 @@ from benchmarks.cost import Growth, exponent
 from benchmarks.time_to_quality import Learning
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import ROOT
-from cqlib.util.text import fill, markdown_table, megabytes
+from cqlib.util.text import fill_sections, format_bytes, markdown_table
 
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "reports" / "published" / "bench"
@@ -46,7 +46,7 @@ def render(text: str, found: Sequence[table.Entry]) -> str:
         "workers": efficiency(ratios),
         "met": met(ratios),
     }
-    return fill(text, parts)
+    return fill_sections(text, parts)
 
 
 def missed(ratios: Sequence[Ratio]) -> str:
@@ -74,7 +74,8 @@ def default_run() -> str:
     for r in json.loads(DEFAULT.read_text()):
         restricted = ", ".join(f"`{name}={value}`" for name, value in r["restricted to"].items())
         times = (f"{seconds:,} s" for seconds in (r["seconds"], r["seconds_again"]))
-        rows.append([r["machine"], restricted or "nothing", *times, megabytes(1e6 * r["memory_mb"]), r["commit"][:7]])
+        memory = format_bytes(1e6 * r["memory_mb"])
+        rows.append([r["machine"], restricted or "nothing", *times, memory, r["commit"][:7]])
     header = ("machine", "restricted by", "from nothing", "again, all done", "memory at most", "commit")
     return markdown_table(header, rows)
 
@@ -102,7 +103,7 @@ def cost(growths: Sequence[Growth]) -> str:
     rows = []
     for g in growths:
         fits = [exponent(g.values, y) for y in (g.medians, g.bytes)]
-        ends = [f"{_seconds(seconds)}, {megabytes(size)}"
+        ends = [f"{_seconds(seconds)}, {format_bytes(size)}"
                 for seconds, size in ((g.medians[0], g.bytes[0]), (g.medians[-1], g.bytes[-1]))]  # fmt: skip
         rows.append([g.over, f"{g.values[0]} to {g.values[-1]}", *(f"{p:.2f} ± {error:.2f}" for p, error in fits),
                      *ends])  # fmt: skip
@@ -136,7 +137,7 @@ def _commits(found: Iterable[table.Entry]) -> str:
 def _cells(r: Ratio) -> list[str]:
     memory = r.about == "memory"
     sides = [(r.ours_bytes, r.ours_s), (r.other_bytes, r.other_s)]
-    values = [megabytes(size or 0) if memory else _seconds(seconds) for size, seconds in sides]
+    values = [format_bytes(size or 0) if memory else _seconds(seconds) for size, seconds in sides]
     spread = f"{r.ratio_low:.3g} to {r.ratio_high:.3g}" if r.n > 1 else "one round"
     other, work = f"{r.other}; ours: {r.ours}" if r.ours else r.other, r.work_ratio or 1
     if abs(work - 1) > SAME_WORK:

@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, NullLocator, StrMethodFo
 from benchmarks.comparison import Ratio
 from benchmarks.cost import Growth, exponent
 from benchmarks.time_to_quality import Learning
-from cqlib.report.plots import FAINT, INK, PAPER, PLAIN, mark, subplots, to_svg
+from cqlib.report.plots import FAINT, INK, PAPER, PLAIN, colour_and_marker, subplots, to_svg
 
 Drawing = Callable[[Sequence[Any]], str]
 """Of all entries; "" where there is nothing to draw."""
@@ -27,7 +27,7 @@ def time_to_quality(entries: Sequence[Any]) -> str:
     with subplots(7.0, 2.9, 1, len(bounds), style=PLAIN) as (figure, axes):
         for ax, (name, bound) in zip(axes, bounds.items(), strict=True):
             for i, side in enumerate(sides):
-                colour, marker = mark(i)
+                colour, marker = colour_and_marker(i)
                 ax.plot(side.seconds, side.qualities[name], color=colour, marker=marker, markersize=4, label=side.side)
             ax.axhline(bound, color=INK, linewidth=0.9, linestyle="--")
             where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
@@ -48,7 +48,7 @@ def cost(entries: Sequence[Any]) -> str:
     devices = list(dict.fromkeys(g.device for g in growths))
     with subplots(8.2, 4.2, 2, len(columns), squeeze=False, sharey="row", style=PLAIN) as (figure, axes):
         for g in growths:
-            column, (colour, marker) = columns.index(g.over), mark(devices.index(g.device))
+            column, (colour, marker) = columns.index(g.over), colour_and_marker(devices.index(g.device))
             spread = [[median - min(rounds), max(rounds) - median]
                       for median, rounds in zip(g.medians, g.seconds, strict=True)]  # fmt: skip
             panels = ((1e3, g.medians, spread), (1e-6, g.bytes, None))
@@ -88,7 +88,8 @@ def workers(entries: Sequence[Any]) -> str:
     seconds = {words: s for r in reversed(ways) for words, s in ((r.ours, r.ours_s), (r.other, r.other_s))}
     names = sorted(seconds, key=lambda name: ("Ray" not in name, seconds[name]))
     with subplots(5.6, 0.5 + 0.36 * len(names), style={**PLAIN, "axes.grid.axis": "x"}) as (figure, ax):
-        ax.barh(names, [seconds[name] for name in names], height=0.6, color=[mark("Ray" in name)[0] for name in names])
+        colours = [colour_and_marker("Ray" in name)[0] for name in names]
+        ax.barh(names, [seconds[name] for name in names], height=0.6, color=colours)
         for name in names:
             place = (seconds[name], name)
             ax.annotate(f"{seconds[name]:,.0f} s", place, (4, 0), textcoords="offset points", va="center")

@@ -64,9 +64,9 @@ def of_features(distance: Callable[[Tensor, Tensor], float], n: int = N, d: int 
     return side
 
 
-def sets(fake: Tensor, real: Tensor) -> fidelity.Sets:
+def sets(fake: Tensor, real: Tensor) -> fidelity.ScoreInputs:
     """As scores take them."""
-    return fidelity.Sets(lite0(), fake, real, "")
+    return fidelity.ScoreInputs(lite0(), fake, real, "")
 
 
 def our_frechet(fake: Tensor, real: Tensor) -> float:

@@ -23,7 +23,7 @@ import torch
 
 from cqlib.cli.tasks import thread_limits
 from cqlib.metrics.fp32 import full_fp32
-from cqlib.training.device import chosen, wall_clock
+from cqlib.training.device import select_device, wall_clock
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
 
@@ -134,4 +134,4 @@ def answer(side: Side, device: torch.device) -> None:
 if __name__ == "__main__":
     from benchmarks.table import ROWS
 
-    answer(ROWS[sys.argv[1]].sides()[int(sys.argv[2])], chosen())
+    answer(ROWS[sys.argv[1]].sides()[int(sys.argv[2])], select_device())

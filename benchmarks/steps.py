@@ -25,7 +25,7 @@ from cqlib.nets.coupling import CouplingNet
 from cqlib.nets.norms import SpectrallyNormalised
 from cqlib.recipe import Recipe
 from cqlib.training.device import fast_bf16
-from cqlib.training.timing import stepper
+from cqlib.training.timing import make_step
 
 IMAGES = 2000
 """Random images that stand for a data set."""
@@ -67,7 +67,7 @@ def ours(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] =
         format = torch.bfloat16 if r.training.autocast == "auto" and fast_bf16(device) else torch.float32
         system = build(r.system)
         change(system)
-        step = stepper(system, random_images(r.system.size), r.training, device)
+        step = make_step(system, random_images(r.system.size), r.training, device)
         return repeated(step, steps, images=r.training.batch_size, format=format)
 
     return side

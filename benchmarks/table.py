@@ -15,11 +15,11 @@ from benchmarks import cost, feeding, flow, memory, sampling, scores, steps, tim
 from benchmarks.comparison import SAME_WORK, Ratio
 from benchmarks.cost import Growth, exponent
 from benchmarks.time_to_quality import Learning
-from cqlib.training.device import chosen
+from cqlib.training.device import select_device
 from cqlib.util import provenance
-from cqlib.util.errors import unknown
+from cqlib.util.errors import unknown_name
 from cqlib.util.files import write_atomic
-from cqlib.util.text import megabytes
+from cqlib.util.text import format_bytes
 
 Entry = Ratio | Growth | Learning
 KINDS: dict[str, type] = {"ratios": Ratio, "growth": Growth, "learning": Learning}
@@ -50,7 +50,7 @@ def select(names: Sequence[str], kind: str) -> list[Row]:
     found = [row for row in ROWS.values() if kind in row.kinds]
     for name in names:
         if name not in {row.name for row in found}:
-            raise unknown("row", name, [row.name for row in found])
+            raise unknown_name("row", name, [row.name for row in found])
     return [row for row in found if not names or row.name in names]
 
 
@@ -94,7 +94,7 @@ def lines(entry: Entry) -> list[str]:
     if r.work_ratio is not None and abs(r.work_ratio - 1) > SAME_WORK:
         more.append(f"{r.work_ratio:.2f} times the other's multiply-adds")
     if r.ours_bytes is not None:
-        more.append(f"memory {megabytes(r.ours_bytes)}, other {megabytes(r.other_bytes or 0)}")
+        more.append(f"memory {format_bytes(r.ours_bytes)}, other {format_bytes(r.other_bytes or 0)}")
     words = f"{r.other}; ours: {r.ours}" if r.ours else r.other
     return [f"{first}{verdict:<13}  {r.n}  {words}", *([f"{'':<20}   {'; '.join(more)}"] if more else [])]
 
@@ -106,10 +106,10 @@ def measure_rows(names: Sequence[str] = (), json_path: Path | None = None) -> in
     """Measure the named rows, or all; print each as it is done, and put it into `json_path`, where a row of this
     commit is not measured again; the exit code. A target that is missed is a result, no failure. UsageError for an
     unknown name."""
-    device = chosen()
+    device = select_device()
     rows = select(names, device.type)
     print(f"{provenance.device_name(device, bf16=False)}\n{HEADER}", flush=True)
-    git = provenance.git()
+    git = provenance.git_info()
     commit = git.commit and git.commit + "+" * bool(git.dirty)
     done = {e.name for e in read(json_path) if e.commit == commit} if json_path and commit and not git.dirty else {}
     for row in rows:

@@ -40,11 +40,11 @@ from cqlib.experiments.load import load_data
 from cqlib.experiments.record import load_records
 from cqlib.metrics import fidelity
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
-from cqlib.metrics.evaluation import TEST_SEED, draw
+from cqlib.metrics.evaluation import TEST_SEED, draw_samples
 from cqlib.metrics.features import extract, lite0
 from cqlib.models.base import System
 from cqlib.models.registry import build
-from cqlib.training.device import chosen, fast_bf16
+from cqlib.training.device import fast_bf16, select_device
 from cqlib.training.loop import CHECKPOINT_SECONDS, Loop
 from cqlib.util import provenance
 from cqlib.util.errors import StoppedEarly, UserError
@@ -117,7 +117,7 @@ def judge(e: Experiment, data: Dataset, device: torch.device) -> Callable[[Syste
     def qualities(model: System) -> dict[str, float]:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             nll = held_out_nll(model, data.test.images[: c.bpd_images])
-            fake = pooled(draw(model, len(real()), temperature=0.0, seed=TEST_SEED + e.seed))
+            fake = pooled(draw_samples(model, len(real()), temperature=0.0, seed=TEST_SEED + e.seed))
         distance = fidelity.pooled_scores(fake, real(), ("fid",), features=features, split="test")["FID"]
         return {BPD: float(bits_per_dimension(nll.mean(), data.train.images[0].numel())), DISTANCE: distance.value}
 
@@ -221,4 +221,4 @@ def compared(ours: Learning, other: Learning) -> Ratio:
 ROWS = (TimeToQuality(),)
 
 if __name__ == "__main__":
-    learn(sys.argv[1], experiment(ROW, PROFILE, seed=SEED), chosen(), bounds())
+    learn(sys.argv[1], experiment(ROW, PROFILE, seed=SEED), select_device(), bounds())

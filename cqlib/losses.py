@@ -52,7 +52,7 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
 
 
-def importance_weighted(log_weights: Tensor) -> Tensor:
+def importance_weighted_bound(log_weights: Tensor) -> Tensor:
     """-ln (1/k) sum_k w_k in nats, from ln w = ln p(x, z) - ln q(z|x) of k draws z, (k, N) -> (N,).
 
     The negative of Burda et al. 2016, Eq. 8; for k = 1 it is minus the ELBO. Its expectation never rises with k and
@@ -70,19 +70,19 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     return (gradient.flatten(1).norm(dim=1) / target - 1).square().mean()
 
 
-def non_saturating_generator(fake_logits: Tensor) -> Tensor:
+def non_saturating_generator_loss(fake_logits: Tensor) -> Tensor:
     """-E[ln D(G(z))], the generator's loss beside `discriminator_loss` (Goodfellow et al. 2014, section 3);
     (N,) -> scalar."""
     return softplus(-fake_logits).mean()
 
 
-def hinge_discriminator(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """E_train[max(0, 1 - l(x))] + E_theta[max(0, 1 + l(x))] (Miyato et al. 2018, Eq. 16, negated for descent);
     logits (N,), (M,) -> scalar."""
     return relu(1 - real_logits).mean() + relu(1 + fake_logits).mean()
 
 
-def wasserstein_critic(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+def wasserstein_critic_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """E_theta[l(x)] - E_train[l(x)]: minus the distance W_1 that a 1-Lipschitz l bounds (Arjovsky et al. 2017);
     logits (N,), (M,) -> scalar."""
     return fake_logits.mean() - real_logits.mean()

@@ -16,19 +16,19 @@ LN_LEVELS = math.log(LEVELS_PER_UNIT)
 
 def dequantise(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     """uint8 (...) -> float32 (...) in [-1, 1): (x + u) / 128 - 1 with u ~ U[0, 1)."""
-    return inside_cells(x, generator=generator).div_(LEVELS_PER_UNIT).sub_(1)
+    return add_uniform_noise(x, generator=generator).div_(LEVELS_PER_UNIT).sub_(1)
 
 
-def inside_cells(values: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+def add_uniform_noise(values: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     """Integers v (...) with |v| < 512 -> float32 (...): v + u with u ~ U[0, 1), strictly inside [v, v + 1)."""
     u = torch.rand(values.shape, device=values.device, generator=generator)
     # v + u in float32 can round up to v + 1, the next cell; stay strictly inside
     return torch.minimum(values + u, values + (1 - 2**-10))
 
 
-def to_signed(x: Tensor) -> Tensor:
-    """uint8 (...) -> float32 (...) in (-1, 1): the centres of the cells."""
-    return (x + 0.5) / LEVELS_PER_UNIT - 1
+def cell_centres(x: Tensor, levels: int = 256, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Pixel values {0..levels-1} (...) -> floats (...) in (-1, 1): the centres of their cells."""
+    return (x.to(dtype) + 0.5) * (2 / levels) - 1
 
 
 def to_uint8(x: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class TrainingConfig:
     """How many times, evenly spaced before the end, the averaged weights are kept, to find the best step."""
 
 
-def shortened(
+def training_for_profile(
     paper: TrainingConfig, profile: str, *, quick: int, study: int, batch_size: int = 64, snapshots: int = 3,
     **changes: Any,
 ) -> TrainingConfig:  # fmt: skip

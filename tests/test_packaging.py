@@ -19,7 +19,7 @@ from scripts import script
 
 import cqlib
 from cqlib.cli import options
-from cqlib.util.provenance import git
+from cqlib.util.provenance import git_info
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -192,7 +192,7 @@ def test_workflows_call_the_commands_of_the_readme():
 
 
 def test_no_file_names_a_machine_or_a_registry():
-    if git().commit is None:
+    if git_info().commit is None:
         pytest.skip("not a git checkout")
     command = ["git", "ls-files", "-co", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -17,7 +17,7 @@ from cqlib.cli.tasks import GRACE, Listener, Outcome, Task, thread_limits
 from cqlib.cli.tasks import run_tasks as run_here
 from cqlib.util.errors import UserError, one_line
 from cqlib.util.stop import StopRequest
-from cqlib.util.text import megabytes
+from cqlib.util.text import format_bytes
 
 LOSSES = 5
 """How many nodes may be lost under a task before it counts as failed: it may be what brings them down."""
@@ -142,7 +142,7 @@ def _resources(task: Task) -> dict[str, float]:
     needed = {"CPU": 1, "memory": task.memory_bytes, "GPU": gpus}
     if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
         more = f", {gpus:g} GPU" if gpus else ""
-        raise UserError(f"no node of the cluster has 1 CPU, {megabytes(task.memory_bytes)} of memory{more}")
+        raise UserError(f"no node of the cluster has 1 CPU, {format_bytes(task.memory_bytes)} of memory{more}")
     return {"num_cpus": 1, "num_gpus": gpus, "memory": task.memory_bytes}
 
 

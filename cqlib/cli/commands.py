@@ -17,7 +17,7 @@ from cqlib.cli.registry import COMMANDS, PROGRAM, command
 from cqlib.data import SOURCES
 from cqlib.experiments.rows import PROFILES, ROWS
 from cqlib.util import VERSION
-from cqlib.util.errors import UserError, one_line_errors, unknown
+from cqlib.util.errors import UserError, one_line_errors, unknown_name
 from cqlib.util.stop import interrupt_on_sigterm
 
 COMPLETIONS = {"row": ROWS, "profile": PROFILES, "data": SOURCES, "device": ("auto", "cpu", "cuda", "mps")}
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with one_line_errors(PROGRAM):
         interrupt_on_sigterm()  # until there is something to save
         if argv and not argv[0].startswith("-") and argv[0] not in COMMANDS:
-            raise unknown("command", argv[0], COMMANDS)
+            raise unknown_name("command", argv[0], COMMANDS)
         options = parser().parse_args(argv)
         set_environment(options)
         if getattr(options, "data", None) is not None:

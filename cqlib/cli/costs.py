@@ -19,13 +19,13 @@ from cqlib.experiments.record import Record
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
 from cqlib.training import timing
-from cqlib.training.device import chosen, fast_bf16
+from cqlib.training.device import fast_bf16, select_device
 from cqlib.util import provenance
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.stop import StopRequest
-from cqlib.util.text import counted, duration, megabytes
+from cqlib.util.text import count_of, duration, format_bytes
 
-NEEDS = {"smoke": (2**30, 0.25), "quick": (3 * 2**29, 0.25), "study": (4 * 2**30, 0.25), "paper": (8 * 2**30, 1.0)}
+RESOURCES = {"smoke": (2**30, 0.25), "quick": (3 * 2**29, 0.25), "study": (4 * 2**30, 0.25), "paper": (8 * 2**30, 1.0)}
 """What a cluster keeps free for a run of a profile: bytes of memory, more than any published run took, and a share of a
 GPU: four nets that are small share one."""
 
@@ -39,14 +39,14 @@ class Cost:
     runs: int = 0
 
     def __str__(self) -> str:
-        time, memory, runs = duration(self.seconds), megabytes(self.memory_bytes), self.runs
-        measured = f"{time}, {memory} (measured in {counted(runs, 'run')})"
+        time, memory, runs = duration(self.seconds), format_bytes(self.memory_bytes), self.runs
+        measured = f"{time}, {memory} (measured in {count_of(runs, 'run')})"
         return measured if runs else f"about {time} of training, {memory} (estimated)"
 
 
 def device_name(threads: int | None = None) -> str:
     """The device of runs, as records name it."""
-    device = chosen()
+    device = select_device()
     return provenance.device_name(device, bf16=fast_bf16(device), threads=threads)
 
 
@@ -54,7 +54,7 @@ def device_name(threads: int | None = None) -> str:
 def hardware(threads: int) -> str:
     """The device of runs with so many threads, as records name it. Another process asks a card for its name: one in
     exclusive mode would be closed to children of this process."""
-    if chosen().type != "cuda":
+    if select_device().type != "cuda":
         return device_name(threads)
     code = "from cqlib.cli.costs import device_name; print(device_name())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() or "GPU"
@@ -83,13 +83,13 @@ def _estimate_file(e: Experiment, runs_dir: Path, machine: str) -> Path:
 def estimate(e: Experiment) -> str:
     """The `Cost` of all training on this device as JSON, from a few real steps on random images; a task, for in a
     process of its own no other row's memory counts."""
-    device = chosen()
+    device = select_device()
     with torch.random.fork_rng(devices=[]):
         system = build(e.recipe.system)
-        seconds = e.recipe.training.steps * timing.measure(system, e.recipe.training, device)
+        seconds = e.recipe.training.steps * timing.seconds_per_step(system, e.recipe.training, device)
         if (stage := e.recipe.frozen_decoder) is not None:
             second = FrozenDecoder(stage.config, system)
-            seconds += stage.training.steps * timing.measure(second, stage.training, device)
+            seconds += stage.training.steps * timing.seconds_per_step(second, stage.training, device)
     return json.dumps(asdict(Cost(seconds, provenance.peak_memory_bytes(device))))
 
 

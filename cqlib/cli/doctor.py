@@ -10,7 +10,7 @@ from cqlib.cli.tasks import cores
 from cqlib.data import SOURCES
 from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util.errors import UserError
-from cqlib.util.text import megabytes
+from cqlib.util.text import format_bytes
 
 
 def report(runs_dir: Path, data_dir: Path | None = None) -> Iterator[str]:
@@ -26,7 +26,7 @@ def _device() -> Iterator[str]:
 
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
-            memory = megabytes(torch.cuda.get_device_properties(index).total_memory)
+            memory = format_bytes(torch.cuda.get_device_properties(index).total_memory)
             yield f"+ device: {torch.cuda.get_device_name(index)}, {memory}"
     else:
         yield f"+ device: CPU, {cores()} cores (no GPU: profiles smoke, quick and study are made for this)"
@@ -42,15 +42,15 @@ def _data(data_dir: Path | None) -> Iterator[str]:
         if entry_of(name) is None:
             yield f"+   {name}: {source.about}"
     try:
-        folder = published.home(data_dir)
+        folder = published.data_folder(data_dir)
     except UserError as error:
         yield f"-   the published data sets: {error}"
         return
     for entry in ENTRIES.values():
         yield from published.describe(entry, folder)
-    if (cache := published.cache(folder)).is_dir():
+    if (cache := published.converted_folder(folder)).is_dir():
         size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())
-        yield f"+   converted copies in {cache}: {megabytes(size)}; they may be deleted"
+        yield f"+   converted copies in {cache}: {format_bytes(size)}; they may be deleted"
 
 
 def _features(data_dir: Path | None) -> Iterator[str]:
@@ -58,7 +58,7 @@ def _features(data_dir: Path | None) -> Iterator[str]:
     from cqlib.metrics import features
 
     def verified(found: features.Features) -> str:
-        size = megabytes(found.weights.stat().st_size)
+        size = format_bytes(found.weights.stat().st_size)
         return f"{found.weights} ({size}, SHA-256 {found.weights_sha256[:16]}… as published); Apache 2.0"
 
     try:
@@ -70,7 +70,7 @@ def _features(data_dir: Path | None) -> Iterator[str]:
             yield f"+ Inception features: {verified(features.inception(path))}; profile paper takes them"
             yield f"    by itself, other profiles with ./run_all.sh --feature-weights {path}"
             return
-        yield f"- Inception features: not in {published.home(data_dir)}, nor where torch-fidelity keeps it"
+        yield f"- Inception features: not in {published.data_folder(data_dir)}, nor where torch-fidelity keeps it"
     except UserError as error:
         yield f"- Inception features: {error}"
     weights = f"{features.INCEPTION_FILE} (95 MB, SHA-256 {features.INCEPTION_SHA256[:8]}…)"
@@ -84,4 +84,4 @@ def _disk(runs_dir: Path) -> Iterator[str]:
     free = shutil.disk_usage(folder).free
     writable = os.access(folder, os.W_OK)
     mark, problem = "+" if free > 2 * 2**30 and writable else "-", "" if writable else ", not writable"
-    yield f"{mark} runs in {runs_dir.absolute()}: {megabytes(free)} free{problem}"
+    yield f"{mark} runs in {runs_dir.absolute()}: {format_bytes(free)} free{problem}"

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from cqlib.cli.options import new_file, number
-from cqlib.cli.registry import EXPERIMENT, command, named
+from cqlib.cli.registry import EXPERIMENT, command, experiment_from_options
 from cqlib.experiments.rows import ROWS, label_of
 from cqlib.util.errors import UsageError, UserError, to_stderr
 from cqlib.util.stop import StopRequest
@@ -20,10 +20,10 @@ TRAINING = (*EXPERIMENT, "--runs-dir", "--data-dir", "--time-budget", "--feature
 def rows(options: argparse.Namespace) -> int:
     """list the rows of the tables, and which are finished"""
     from cqlib.experiments.experiment import experiment
-    from cqlib.experiments.run import finished
+    from cqlib.experiments.run import finished_record
 
     for row in ROWS:
-        record = finished(experiment(row, options.profile, options.data, options.seed), options.runs_dir)
+        record = finished_record(experiment(row, options.profile, options.data, options.seed), options.runs_dir)
         state = "not run" if record is None else "finished"
         if record is not None and "BPD" in record.metrics:
             state += f", {record.metrics['BPD'].value:.3f} bpd"
@@ -36,23 +36,23 @@ def show(options: argparse.Namespace) -> int:
     """print the recipe of a row: every value, where `paper` has another, and the parameters of each net"""
     from cqlib.experiments.sheet import sheet
 
-    print(*sheet(named(options)), sep="\n")
+    print(*sheet(experiment_from_options(options)), sep="\n")
     return 0
 
 
 @command(*TRAINING, ends=["table1/cq-f --seed 3", "table1/vae --profile study --set training.steps=3000 --device cpu"])
 def train(options: argparse.Namespace) -> int:
     """train and evaluate a row; a finished row is not run again"""
-    return _train(named(options), options)
+    return _train(experiment_from_options(options), options)
 
 
 def _train(e: "Experiment", options: argparse.Namespace) -> int:
     from cqlib.cli import costs, tasks
-    from cqlib.experiments.load import load_data, trained
+    from cqlib.experiments.load import is_trained, load_data
     from cqlib.experiments.run import run_experiment
-    from cqlib.experiments.run_folder import room
+    from cqlib.experiments.run_folder import disk_usage
 
-    if e.profile == "paper" and not trained(e, options.runs_dir):
+    if e.profile == "paper" and not is_trained(e, options.runs_dir):
         load_data(e, options.data_dir)  # reports missing data before anything is measured
         options.runs_dir.mkdir(parents=True, exist_ok=True)
         slots, stop = tasks.slots(1), StopRequest()
@@ -75,21 +75,21 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
     for name, metric in record.metrics.items():
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
         print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")
-    to_stderr(room(options.runs_dir))
+    to_stderr(disk_usage(options.runs_dir))
     return 0 if record.status == "done" else 1
 
 
 @command(*TRAINING, ends=["table1/cq-f", "table1/cq-f --feature-weights weights.pth"])
 def evaluate(options: argparse.Namespace) -> int:
     """show the metrics of a trained row, measuring those that are missing"""
-    from cqlib.experiments.load import fetch_published, trained
+    from cqlib.experiments.load import fetch_published, is_trained
 
-    e = named(options)
-    if not trained(e, options.runs_dir):
+    e = experiment_from_options(options)
+    if not is_trained(e, options.runs_dir):
         # Published weights are measured in a folder of their own: no report takes them for this machine's.
         folder = options.runs_dir / e.folder
         published = options.runs_dir / "published"
-        if (folder / "model.safetensors").exists() or not (fetch_published(e, published) or trained(e, published)):
+        if (folder / "model.safetensors").exists() or not (fetch_published(e, published) or is_trained(e, published)):
             raise UserError(f"{e.variant} has not been trained in {folder}: {e.command}")
         to_stderr(f"not trained here: the published weights are measured, in {published}")
         options.runs_dir = published
@@ -112,12 +112,12 @@ def sample(options: argparse.Namespace) -> int:
         raise UsageError(f"--out: '{options.out}' should end in .png")
     from cqlib.data.grids import grid_png
     from cqlib.experiments.load import load_system
-    from cqlib.metrics.evaluation import draw
-    from cqlib.training.device import chosen
+    from cqlib.metrics.evaluation import draw_samples
+    from cqlib.training.device import select_device
     from cqlib.util.files import write_atomic
 
-    model = load_system(named(options), options.runs_dir).to(chosen())
-    images = draw(model, options.n, temperature=options.temperature, seed=options.seed)
+    model = load_system(experiment_from_options(options), options.runs_dir).to(select_device())
+    images = draw_samples(model, options.n, temperature=options.temperature, seed=options.seed)
     write_atomic(options.out, grid_png(images, columns=round(options.n**0.5), scale=4))
     print(options.out)
     return 0

@@ -11,10 +11,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cqlib.data import SOURCES, existing, find, is_path, local_folder
+from cqlib.data import SOURCES, find_local, is_storable_path, local_folder, require_folder
 from cqlib.experiments import rows
 from cqlib.experiments.ablations import BY_NAME
-from cqlib.util.errors import UsageError, UserError, no_folder, one_line_errors, unknown
+from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown_name, why_not_a_folder
 from cqlib.util.paths import ROOT
 
 
@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
                 raise UsageError(f"{'/'.join(action.option_strings)}: expected one argument")
         for word in extra:
             if word.startswith("-"):
-                raise unknown("option", word.split("=")[0], self._option_string_actions)
+                raise unknown_name("option", word.split("=")[0], self._option_string_actions)
         if extra:
             raise UsageError(f"unexpected argument '{extra[0]}'")
         return parsed, []
@@ -146,7 +146,7 @@ def absolute(path: Path) -> Path:
 def path(text: str) -> Path:
     """A path that the file system and UTF-8 can hold, made absolute; not empty."""
     try:
-        if text and is_path(text):
+        if text and is_storable_path(text):
             return absolute(Path(text).expanduser())
     except RuntimeError:  # ~somebody who has no home
         pass
@@ -156,7 +156,7 @@ def path(text: str) -> Path:
 def folder(text: str) -> Path:
     """The path of a folder, or of one that no file keeps from being made."""
     found = path(text)
-    if line := no_folder(found):
+    if line := why_not_a_folder(found):
         raise argparse.ArgumentTypeError(line)
     return found
 
@@ -180,9 +180,9 @@ def absolute_data_path(name: str, data_dir: Path | None) -> str:
     that lies under `data_dir` (default: $CQLIB_DATA), searched first, or does not exist stays as it is."""
     kind, _, text = name.partition(":")
     local = local_folder(data_dir)
-    if f"{kind}:PATH" not in SOURCES or (local and not os.path.isabs(text) and find(text, local) == local / text):
+    if f"{kind}:PATH" not in SOURCES or (local and not os.path.isabs(text) and find_local(text, local) == local / text):
         return name
-    found = find(text, Path())
+    found = find_local(text, Path())
     return f"{kind}:{absolute(found)}" if found else name
 
 
@@ -271,7 +271,7 @@ def parse(argv: Sequence[str]) -> Options:
     if parsed.feature_weights is not None and not parsed.feature_weights.is_file():
         raise UserError(f"--feature-weights: there is no file {parsed.feature_weights}")
     if parsed.data_dir is not None:
-        existing(parsed.data_dir)
+        require_folder(parsed.data_dir)
     return parsed
 
 

@@ -17,10 +17,10 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from traitlets.config import Config
 
-from cqlib.cli.tasks import say
+from cqlib.cli.tasks import send_message
 from cqlib.util.errors import UserError, one_line
 from cqlib.util.files import canonical_json, sha256, write_atomic
-from cqlib.util.locks import held
+from cqlib.util.locks import file_lock
 
 PACKAGE = Path(__file__).parent.parent
 TEMPLATES = PACKAGE / "report" / "templates"
@@ -76,7 +76,7 @@ def execute(job: Job) -> None:
         raise UserError(f"{job.source.name} has no parameter '{unknown[0]}'")
     lock = job.out.parent.parent / ".locks" / job.out.name
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with held(lock, job.out.name, say=lambda text: say(note=text)):
+    with file_lock(lock, job.out.name, say=lambda text: send_message(note=text)):
         if not job.done():
             _execute(job)
 

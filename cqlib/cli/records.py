@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from cqlib.cli.options import OPTIONS, check_folder, folder, new_file, path
-from cqlib.cli.registry import EXPERIMENT, command, named
+from cqlib.cli.registry import EXPERIMENT, command, experiment_from_options
 from cqlib.util.errors import StoppedEarly, UserError, one_line, to_stderr
 from cqlib.util.paths import CONTRIBUTED
 
@@ -61,7 +61,7 @@ def card(options: argparse.Namespace) -> int:
     """write a trained row or published weights to a folder as a model hub takes it: weights, config, card"""
     from cqlib.report.model_card import write
 
-    print(*write(named(options), options.runs_dir, options.folder), sep="\n")
+    print(*write(experiment_from_options(options), options.runs_dir, options.folder), sep="\n")
     return 0
 
 

@@ -27,7 +27,7 @@ def command(*options: str | tuple[str, dict[str, Any]], ends: Sequence[str]) -> 
     return register
 
 
-def named(options: argparse.Namespace) -> "Experiment":
+def experiment_from_options(options: argparse.Namespace) -> "Experiment":
     """The experiment that the options of `EXPERIMENT` name."""
     from cqlib.experiments.experiment import experiment
 

@@ -62,18 +62,18 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Plan
     converted here, once, before anything trains. UserError, one line, when nothing is finished and no data set can be
     loaded."""
     from cqlib.experiments.load import load_data
-    from cqlib.experiments.run import finished, scored
-    from cqlib.experiments.run_folder import of_training
+    from cqlib.experiments.run import finished_record, has_scores
+    from cqlib.experiments.run_folder import training_files
 
     to_run: list[Experiment] = []
     problems: dict[str, Outcome | None] = {}
     done = 0
     for e in todo.experiments:
-        record = finished(e, opts.runs_dir)
+        record = finished_record(e, opts.runs_dir)
         # Files of the user's may have changed since: `run` compares them with the record.
         theirs = ":" in e.data and entry_of(e.data) is None
-        if record is not None and not theirs and (features is None or scored(record, features)):
-            if not of_training(opts.runs_dir / e.folder):
+        if record is not None and not theirs and (features is None or has_scores(record, features)):
+            if not training_files(opts.runs_dir / e.folder):
                 done += 1
                 continue
         if e.data not in problems:
@@ -92,23 +92,23 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Plan
 
 def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
     """One task per experiment, the longest first."""
-    from cqlib.cli.costs import NEEDS
+    from cqlib.cli.costs import RESOURCES
 
     data_dir = local_folder(opts.data_dir)  # a node of a cluster has another environment
     common = {"runs_dir": opts.runs_dir, "data_dir": data_dir, "feature_weights": opts.feature_weights}
     train = "cqlib.cli.tasks:train_row"
-    tasks = [Task(e.title, train, {"e": e, **common}, e.cost, *NEEDS[e.profile]) for e in experiments]
+    tasks = [Task(e.title, train, {"e": e, **common}, e.cost, *RESOURCES[e.profile]) for e in experiments]
     return sorted(tasks, key=lambda task: -task.cost)
 
 
 def expected_costs(opts: Options, todo: Plan, stop: StopRequest, *, listed: bool = False) -> Iterator[str]:
     """Lines on the time and the memory that what is not finished takes here; if `listed`, on what is finished too."""
     from cqlib.cli import costs
-    from cqlib.experiments.run import finished
+    from cqlib.experiments.run import finished_record
 
     seeds: Counter[Experiment] = Counter()
     for e in todo.experiments:
-        open_seeds = int(finished(e, opts.runs_dir) is None)
+        open_seeds = int(finished_record(e, opts.runs_dir) is None)
         if listed or open_seeds:
             seeds[replace(e, seed=0)] += open_seeds
     records = load_records(opts.runs_dir)[0] + load_records(RECORDS)[0]
@@ -172,7 +172,7 @@ def _files_read(experiments: Sequence[Experiment], opts: Options) -> list[Path]:
     """The files and folders that the experiments read and that do not come with the packages."""
     from cqlib.data import published
 
-    folder, sets = published.home(opts.data_dir), {e.data for e in experiments}
+    folder, sets = published.data_folder(opts.data_dir), {e.data for e in experiments}
     paths = [folder / name.partition(":")[2] for name in sets if ":" in name and entry_of(name) is None]
     paths += [folder] if any(map(entry_of, sets)) else []
     return paths + ([opts.feature_weights] if opts.feature_weights else [])
@@ -184,7 +184,7 @@ def reproduce(opts: Options, stop: StopRequest) -> int:
         from cqlib.metrics.features import features_for
         from cqlib.training import device, tensorboard
 
-        device.chosen(), tensorboard.wanted()  # which say what is missing
+        device.select_device(), tensorboard.summary_writer()  # which say what is missing
         if opts.time_budget is not None:
             stop.deadline = time.monotonic() + 60 * opts.time_budget
         todo = plan(opts)
@@ -235,7 +235,7 @@ def _report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
     if any(outcome.status == "stopped" for outcome in bad):
         to_stderr(f"{f'stopped: {stop.requested}' if stop.requested else 'stopped'}; run it again to resume")
     print(f"report: {index}", flush=True)
-    to_stderr(run_folder.room(opts.runs_dir))
+    to_stderr(run_folder.disk_usage(opts.runs_dir))
     return 1 if failed == len(bad) > 0 else 3 if bad else 0
 
 

@@ -1,4 +1,4 @@
-"""Tasks as child processes, a few at a time, which send messages with `say` and end with exit code 0 (done), 3
+"""Tasks as child processes, a few at a time, which send messages with `send_message` and end with exit code 0 (done), 3
 (stopped, its state saved) or another one (failed). On Linux they are forked from a process that has torch."""
 
 import io
@@ -87,10 +87,10 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
     the cores, as threads, and a GPU if there are any. $OMP_NUM_THREADS, where set, is the number of threads."""
     import torch
 
-    from cqlib.training.device import chosen
+    from cqlib.training.device import select_device
 
     gpus: list[str] = []
-    if (device := chosen()).type == "cuda":
+    if (device := select_device()).type == "cuda":
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         gpus = visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
         gpus = gpus if device.index is None else [gpus[device.index]]
@@ -224,7 +224,7 @@ class _Child:
 _parent: Connection | None = None
 
 
-def say(**message: Any) -> None:
+def send_message(**message: Any) -> None:
     """One message to the parent: progress (share done), note (a line for the user), message (the outcome's line). Where
     there is none any more, this stops as upon SIGTERM."""
     try:
@@ -257,14 +257,14 @@ def attempt(task: Task) -> int:
     except KeyboardInterrupt:
         return 3
     except UserError as error:
-        say(message=str(error))
+        send_message(message=str(error))
         return error.exit_code
     except Exception as error:
         traceback.print_exc()
-        say(message=f"{type(error).__name__}: {one_line(error)[:200]}")
+        send_message(message=f"{type(error).__name__}: {one_line(error)[:200]}")
         return 1
     if isinstance(result, str):
-        say(message=result)
+        send_message(message=result)
     return 0
 
 
@@ -274,8 +274,8 @@ def train_row(options: Mapping[str, Any]) -> None:
 
     record = run_experiment(
         **options,
-        progress=lambda step, steps, left: say(progress=0.9 * step / max(steps, 1)),
-        tell=lambda text: say(note=text),
+        progress=lambda step, steps, left: send_message(progress=0.9 * step / max(steps, 1)),
+        tell=lambda text: send_message(note=text),
     )
     if record.status != "done":
         raise UserError(f"{record.status}: {'; '.join(record.notes)}; another seed may fare better")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from cqlib.data.sets import ENTRIES, entry_of
-from cqlib.util.errors import UsageError, UserError, unknown
+from cqlib.util.errors import UsageError, UserError, unknown_name
 
 if TYPE_CHECKING:
     from cqlib.data.dataset import Dataset
@@ -47,7 +47,7 @@ SOURCES: dict[str, Source] = {
 }  # fmt: skip
 
 
-def is_path(text: str) -> bool:
+def is_storable_path(text: str) -> bool:
     """Whether a file can have the path `text`, and the path can be written in UTF-8 (into a record, a page)."""
     return "\0" not in text and text.encode(errors="ignore").decode() == text
 
@@ -61,7 +61,7 @@ def local_folder(data_dir: Path | str | None = None) -> Path | None:
         raise UserError(f"the folder of data sets {named} ($CQLIB_DATA or --data-dir): no such user") from error
 
 
-def existing(folder: Path) -> Path:
+def require_folder(folder: Path) -> Path:
     """`folder`, which was named for local copies. UserError, with the remedy, where it does not exist."""
     if not folder.is_dir():
         remedy = f"make it (mkdir -p {shlex.quote(str(folder))}); published data sets are fetched to it"
@@ -69,7 +69,7 @@ def existing(folder: Path) -> Path:
     return folder
 
 
-def find(path: str, *folders: Path) -> Path | None:
+def find_local(path: str, *folders: Path) -> Path | None:
     """The first of `folders` in which there is such a file or folder, with its `path`; None where there is none."""
     with suppress(OSError, RuntimeError, ValueError):  # too long a name, no such ~user, a NUL
         places = (folder / Path(path).expanduser() for folder in folders)
@@ -83,11 +83,12 @@ def _source(name: str) -> Source:
     key = f"{head}:PATH"
     if key not in SOURCES:
         if name not in SOURCES:
-            raise unknown("data set", name, [valid.replace(":PATH", f":{argument or 'PATH'}") for valid in SOURCES])
+            names = [valid.replace(":PATH", f":{argument or 'PATH'}") for valid in SOURCES]
+            raise unknown_name("data set", name, names)
         return SOURCES[name]
     if not argument or argument == "PATH":
         raise UsageError(f"data set '{name}' lacks its path: write {key} with your path for PATH")
-    if not is_path(argument):
+    if not is_storable_path(argument):
         raise UsageError(f"data set '{name}' has no path that can be used: give it a name that is plain text")
     return SOURCES[key]
 
@@ -125,11 +126,11 @@ def fetch(*names: str, data_dir: Path | None = None) -> Path:
 
     for name in names:
         if name not in SOURCES:
-            raise unknown("data set", name, ENTRIES)
+            raise unknown_name("data set", name, ENTRIES)
         if entry_of(name) is None:
             raise UsageError(f"{name} needs no download")
-    folder = published.home(data_dir)
+    folder = published.data_folder(data_dir)
     for entry in filter(None, map(entry_of, names)):
-        if published.find(entry, folder) is None:
+        if published.find_parts(entry, folder) is None:
             published.fetch(entry, folder)
     return folder

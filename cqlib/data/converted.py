@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cqlib.data.card import Reading
+from cqlib.data.catalogue import DecodedSplits
 from cqlib.data.dataset import Dataset, Split, fixed_order
-from cqlib.data.reading import DAMAGE, damaged, fault, progress, require
+from cqlib.data.reading import READ_ERRORS, damaged_file_error, file_error, progress, require
 from cqlib.util import locks
 from cqlib.util.errors import to_stderr
 from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, write_atomic
@@ -30,14 +30,14 @@ from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, wri
 VERSION = 2
 """Of the folder above and of what readers make of a source; a change converts everything anew."""
 ARRAYS = tuple(f"{split}-{kind}.npy" for split in ("train", "test") for kind in ("images", "labels"))
-QUICK = 10_000
+SILENT_UP_TO = 10_000
 """Images that are converted in seconds."""
 REPAIR = "see to the files of this data set in it, or fetch them again"
 """Of a folder that may hold other data sets too."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def load(name: str, size: int, sources: Sequence[Path], read: Callable[[], Reading], cache: Path) -> Dataset:
+def load(name: str, size: int, sources: Sequence[Path], read: Callable[[], DecodedSplits], cache: Path) -> Dataset:
     """The data set that `read` makes of the files and folders `sources`, from its copy in the folder `cache`. UserError
     for a damaged source, a full disk, or a folder that cannot be written to."""
     folder, state = cache / f"{name}-{size}", _state(sources)
@@ -45,16 +45,16 @@ def load(name: str, size: int, sources: Sequence[Path], read: Callable[[], Readi
         return data
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with locks.held(cache / f"{folder.name}.lock", folder.name):
+        with locks.file_lock(cache / f"{folder.name}.lock", folder.name):
             if _open(folder, name, size, state) is None:  # no other process has made it meanwhile
                 _convert(folder, size, sources[0].parent, state, read)
     except OSError as error:
         full, why = error.errno in FULL, error.strerror or error
         what = f"has no room for {name} at {size}x{size}" if full else f"cannot be written to ({why})"
-        raise fault(cache, what, "repair that or give another --data-dir, and try again") from error
+        raise file_error(cache, what, "repair that or give another --data-dir, and try again") from error
     if data := _open(folder, name, size, state):
         return data
-    raise fault(folder, "cannot be read back", "delete it and try again")
+    raise file_error(folder, "cannot be read back", "delete it and try again")
 
 
 def _state(paths: Sequence[Path]) -> str:
@@ -81,7 +81,7 @@ def _open(folder: Path, name: str, size: int, state: str) -> Dataset | None:
         return None
 
 
-def _convert(folder: Path, size: int, source: Path, state: str, read: Callable[[], Reading]) -> None:
+def _convert(folder: Path, size: int, source: Path, state: str, read: Callable[[], DecodedSplits]) -> None:
     """Build `folder`, under its lock: what has a temporary name was left by a killed process. OSError of the disk."""
     cache = folder.parent
     for leftover in cache.glob(f".{folder.name}-*.tmp"):
@@ -89,12 +89,12 @@ def _convert(folder: Path, size: int, source: Path, state: str, read: Callable[[
     remove_leftovers(cache, older=3600)
     try:
         reading = read()
-    except DAMAGE as error:
-        raise damaged(source, error, REPAIR) from error
+    except READ_ERRORS as error:
+        raise damaged_file_error(source, error, REPAIR) from error
     n = len(reading.train[0]) + len(reading.test[0])
     if shutil.disk_usage(cache).free < n * (3 * size * size + 8) + 10**6:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    if n > QUICK and not sys.stderr.isatty():
+    if n > SILENT_UP_TO and not sys.stderr.isatty():
         to_stderr(f"converting {n:,} images to {folder}, once")
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".tmp", dir=cache))
     try:
@@ -110,7 +110,7 @@ def _convert(folder: Path, size: int, source: Path, state: str, read: Callable[[
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(split: str, reading: Reading, source: Path, folder: Path, size: int) -> str:
+def _write(split: str, reading: DecodedSplits, source: Path, folder: Path, size: int) -> str:
     """The two arrays of a split; its fingerprint."""
     numbers, images = reading.train if split == "train" else reading.test
     n = len(numbers)
@@ -129,8 +129,8 @@ def _write(split: str, reading: Reading, source: Path, folder: Path, size: int) 
             done += 1
         if done < n:
             raise ValueError(f"{done:,} {split} images for {n:,} labels")
-    except DAMAGE as error:
-        raise damaged(source, error, REPAIR) from error
+    except READ_ERRORS as error:
+        raise damaged_file_error(source, error, REPAIR) from error
     pixels.flush()
     labels.flush()
     return Split(split, torch.from_numpy(pixels), torch.from_numpy(labels)).fingerprint

@@ -9,9 +9,20 @@ import numpy as np
 import torch
 from psutil import virtual_memory
 
-from cqlib.data import IMAGE_SIZES, find
+from cqlib.data import IMAGE_SIZES, find_local
 from cqlib.data.dataset import Dataset, Split, fixed_order
-from cqlib.data.reading import DAMAGE, Array, fault, npz, progress, reason, require, rgb, square, threaded
+from cqlib.data.reading import (
+    READ_ERRORS,
+    Array,
+    damage_in_words,
+    file_error,
+    npz,
+    progress,
+    require,
+    rgb,
+    square,
+    threaded,
+)
 from cqlib.util.errors import printable
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
@@ -24,10 +35,10 @@ _SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
 def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
     """The images of "npz:PATH" or "folder:PATH"; a relative path is looked for under `data_dir` first."""
     kind, _, argument = name.partition(":")
-    path = find(argument, *filter(None, (data_dir, Path())))
+    path = find_local(argument, *filter(None, (data_dir, Path())))
     if path is None:
         also = "" if data_dir is None or Path(argument).is_absolute() else f", nor under {data_dir}"
-        raise fault(Path(argument), f"does not exist{also}", "check the path or set --data-dir")
+        raise file_error(Path(argument), f"does not exist{also}", "check the path or set --data-dir")
     return _npz(name, path, size) if kind == "npz" else _folder(name, path, size)
 
 
@@ -160,7 +171,7 @@ def _list(folder: Path) -> list[tuple[str, Path]]:
     paths.sort(key=lambda path: path.parts)
     loose = [path for path in paths if len(path.parts) == 1]
     if loose and len(loose) < len(paths):
-        raise fault(folder / loose[0], "lies beside folders with images", "move it into the folder of its class")
+        raise file_error(folder / loose[0], "lies beside folders with images", "move it into the folder of its class")
     return [("all" if loose else path.parts[0], folder / path) for path in paths]
 
 
@@ -168,8 +179,8 @@ def _read(path: Path, size: int | None) -> tuple[Array | None, list[str], str]:
     """uint8 (3, S, S) and how it was converted; or, instead of the image, why it cannot be used."""
     try:
         image, how = rgb(path)
-    except DAMAGE as error:
-        return None, [], reason(path, error)
+    except READ_ERRORS as error:
+        return None, [], damage_in_words(path, error)
     what = _unsupported(*image.size) if size is None else ""
     if size and min(image.size) < size:
         what = f"is {image.width}x{image.height}, smaller than {size}x{size}"

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cqlib.data import existing, local_folder
-from cqlib.data.card import GDRIVE, Entry, File
+from cqlib.data import local_folder, require_folder
+from cqlib.data.catalogue import GDRIVE, File, PublishedDataset
 from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util import locks
 from cqlib.util.errors import UserError, one_line, to_stderr
 from cqlib.util.files import move
 from cqlib.util.paths import ROOT
-from cqlib.util.text import megabytes
+from cqlib.util.text import format_bytes
 
 if TYPE_CHECKING:
     from cqlib.data.dataset import Dataset
@@ -28,36 +28,36 @@ CONNECT, READ = 5, 60
 """Seconds to wait for a connection, and for more of a file."""
 
 
-def home(data_dir: Path | str | None = None) -> Path:
+def data_folder(data_dir: Path | str | None = None) -> Path:
     """The folder of local copies: `data_dir`, else $CQLIB_DATA, else data/ of the repository (made when needed).
     UserError when one was named and does not exist."""
     folder = local_folder(data_dir)
-    return ROOT / "data" if folder is None else existing(folder)
+    return ROOT / "data" if folder is None else require_folder(folder)
 
 
-def cache(folder: Path) -> Path:
+def converted_folder(folder: Path) -> Path:
     """Where the converted copies of `folder` are: in it, or, where that is read only, in data/ of the repository."""
     inside = folder / "converted"
     writable = os.access(inside if inside.exists() else folder, os.W_OK | os.X_OK)
     return inside if writable or not folder.exists() else ROOT / "data" / "converted"
 
 
-def find(entry: Entry, folder: Path) -> Path | None:
+def find_parts(entry: PublishedDataset, folder: Path) -> Path | None:
     """The folder that holds all parts of a data set, unpacked: `folder` or its sub-folder of the set's name."""
     homes = (folder, folder / entry.name, folder / entry.name.partition("-")[0])  # all of LSUN may share a folder
     return next((path for path in homes if all((path / part).exists() for part in entry.parts)), None)
 
 
-def missing_files(name: str, data_dir: Path | str | None = None) -> Entry | None:
+def missing_files(name: str, data_dir: Path | str | None = None) -> PublishedDataset | None:
     """The entry of `name` where that is a published data set whose files are not here; nothing is fetched."""
     entry = entry_of(name)
     try:
-        return entry if entry and find(entry, home(data_dir)) is None else None
+        return entry if entry and find_parts(entry, data_folder(data_dir)) is None else None
     except UserError:  # no such folder: the command says so when it is run
         return entry
 
 
-def lacks(entry: Entry, folder: Path) -> str:
+def missing_files_text(entry: PublishedDataset, folder: Path) -> str:
     """Which files of which size to put where."""
     missing = [part for part in entry.parts if not (folder / part).exists()]
     some = f" ({missing[0]} is missing)" if len(missing) < len(entry.parts) else ""
@@ -65,12 +65,12 @@ def lacks(entry: Entry, folder: Path) -> str:
     return f"not in {folder}{some}: put {entry.sources} there{unpacked}"
 
 
-def describe(entry: Entry, folder: Path) -> Iterator[str]:
+def describe(entry: PublishedDataset, folder: Path) -> Iterator[str]:
     """The lines of `doctor`: whether and where it is ("+" or "-"), else how to get it; its terms."""
-    path = find(entry, folder)
+    path = find_parts(entry, folder)
     yield f"{'-' if path is None else '+'}   {entry.name}: {entry.about}"
     hashes = ", ".join(f"{file.name} {file.md5}" for file in entry.files if file.md5) or "none is published"
-    yield f"      in {path}" if path else f"      {lacks(entry, folder)}; {entry.how}; MD5: {hashes}"
+    yield f"      in {path}" if path else f"      {missing_files_text(entry, folder)}; {entry.how}; MD5: {hashes}"
     yield f"      terms: {entry.terms}"
 
 
@@ -80,25 +80,25 @@ def load(name: str, size: int | None, data_dir: Path | None) -> "Dataset":
     from cqlib.data import converted
 
     name, _, fixed = name.partition(":")
-    entry, folder = ENTRIES[name], home(data_dir)
-    path, side = find(entry, folder) or fetch(entry, folder), size or int(fixed or entry.sizes[0])
+    entry, folder = ENTRIES[name], data_folder(data_dir)
+    path, side = find_parts(entry, folder) or fetch(entry, folder), size or int(fixed or entry.sizes[0])
     sources = [path / part for part in entry.parts]
-    data = converted.load(name, side, sources, lambda: entry.read(path, side), cache(folder))
+    data = converted.load(name, side, sources, lambda: entry.read(path, side), converted_folder(folder))
     counts = (("training", len(data.train), entry.train), ("test", len(data.test), entry.test))
     shortfall = ", ".join(f"{n:,} {split} images of {whole:,}" for split, n, whole in counts if n != whole)
     return replace(data, how=f"{data.how}; {shortfall}") if shortfall else data
 
 
-def fetch(entry: Entry, folder: Path) -> Path:
+def fetch(entry: PublishedDataset, folder: Path) -> Path:
     """Put the entry's files into `folder`, unpacked: downloaded, or from archives that are there already; `folder`.
     UserError, one line with files, sizes, sources and folder, when there is no network, no room or no way, or when an
     archive does not have the published hash: nothing of it is unpacked then."""
     if entry.by_hand:
-        raise UserError(f"{entry.name} is {lacks(entry, folder)}")
+        raise UserError(f"{entry.name} is {missing_files_text(entry, folder)}")
     work = folder / f".{entry.name}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with locks.held(folder / f".{entry.name}.lock", entry.name):  # several rows start at a time
+        with locks.file_lock(folder / f".{entry.name}.lock", entry.name):  # several rows start at a time
             try:
                 for file in entry.files:
                     if not (folder / (file.folder or file.name)).exists():
@@ -109,9 +109,10 @@ def fetch(entry: Entry, folder: Path) -> Path:
                 shutil.rmtree(work, ignore_errors=True)
     except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
         why = f"it could not be fetched: {getattr(error, 'strerror', None) or error}"
-        raise UserError(f"{entry.name} is {lacks(entry, folder)} ({why})") from error
-    if find(entry, folder) is None:
-        raise UserError(f"{entry.name} is {lacks(entry, folder)}, in place of the incomplete {entry.files[0].folder}/")
+        raise UserError(f"{entry.name} is {missing_files_text(entry, folder)} ({why})") from error
+    if find_parts(entry, folder) is None:
+        incomplete = f"in place of the incomplete {entry.files[0].folder}/"
+        raise UserError(f"{entry.name} is {missing_files_text(entry, folder)}, {incomplete}")
     return folder
 
 
@@ -121,7 +122,7 @@ def _get(file: File, folder: Path, work: Path) -> None:
     if missing := not archive.is_file():
         free, needed = shutil.disk_usage(folder).free, file.bytes * (3 if file.folder else 1)
         if free < needed:
-            raise ValueError(f"{megabytes(needed)} are needed and {megabytes(free)} are free")
+            raise ValueError(f"{format_bytes(needed)} are needed and {format_bytes(free)} are free")
         to_stderr(f"fetching {file.name} ({file.size}) from {file.url} to {folder}")
         archive = work / file.name
         _download(file, archive)

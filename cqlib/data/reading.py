@@ -20,7 +20,7 @@ from tqdm import tqdm
 from cqlib.util.errors import UserError, printable
 
 Array = np.ndarray
-AGAIN = "delete it and fetch it again"
+FETCH_AGAIN = "delete it and fetch it again"
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -28,39 +28,39 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
 """Of images. Pillow knows others and hands some of them (EPS) to programs of the system."""
 BLOCK = 2048
 """Images that are held in memory at a time: 25 MB at 64 x 64."""
-DAMAGE = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, LookupError,
+READ_ERRORS = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, LookupError,
           zipfile.BadZipFile, NotImplementedError, Image.DecompressionBombError)  # fmt: skip
 """What numpy, zipfile and Pillow raise on damaged files."""
 progress = partial(tqdm, unit="image", leave=False, disable=None)
 """(items, what is done, how many) -> the items, with a bar on stderr, on a terminal only."""
 
 
-def fault(path: Path, what: str, remedy: str) -> UserError:
+def file_error(path: Path, what: str, remedy: str) -> UserError:
     """One line, whatever the file's name holds: "PATH is too small: give it more"."""
     return UserError(f"{printable(os.fspath(path))} {what}: {remedy}")
 
 
 def require(good: object, path: Path, what: str, remedy: str) -> None:
-    """The `fault` unless `good`."""
+    """The `file_error` unless `good`."""
     if not good:
-        raise fault(path, what, remedy)
+        raise file_error(path, what, remedy)
 
 
-def reason(path: Path, error: BaseException) -> str:
-    """Why `path` cannot be read, for an `error` that is one of DAMAGE."""
+def damage_in_words(path: Path, error: BaseException) -> str:
+    """Why `path` cannot be read, for an `error` that is one of READ_ERRORS."""
     if isinstance(error, PermissionError):
         return "may not be read"
     words = (str(error).splitlines() or [""])[0].replace(os.fspath(path), "the file")[:120]
     return f"is damaged ({printable(words) or type(error).__name__})"
 
 
-def damaged(path: Path, error: BaseException, remedy: str = AGAIN) -> UserError:
-    """One line about a file that cannot be read for `error`, one of DAMAGE."""
-    return fault(path, reason(path, error), remedy)
+def damaged_file_error(path: Path, error: BaseException, remedy: str = FETCH_AGAIN) -> UserError:
+    """One line about a file that cannot be read for `error`, one of READ_ERRORS."""
+    return file_error(path, damage_in_words(path, error), remedy)
 
 
 @contextmanager
-def npz(path: Path, remedy: str = AGAIN) -> Iterator[np.lib.npyio.NpzFile]:
+def npz(path: Path, remedy: str = FETCH_AGAIN) -> Iterator[np.lib.npyio.NpzFile]:
     """An .npz archive, whose arrays are read as they are asked for. UserError for whatever is wrong with it."""
     require(path.is_file(), path, "is not a file", "give an .npz file")  # reading a pipe would wait for ever
     try:
@@ -72,7 +72,7 @@ def npz(path: Path, remedy: str = AGAIN) -> Iterator[np.lib.npyio.NpzFile]:
     except UserError:
         raise
     except Exception as error:  # numpy parses headers as Python: errors of many kinds
-        raise damaged(path, error, remedy) from error
+        raise damaged_file_error(path, error, remedy) from error
 
 
 def rgb(source: Path | BinaryIO) -> tuple[Image.Image, list[str]]:
@@ -136,7 +136,7 @@ def verify(folder: Path, files: Iterable[Iterable[str]], remedy: str = "") -> No
     for name, md5 in files:
         if not check_integrity(folder / name, md5):
             what = "is truncated or altered (another MD5 than published)" if (folder / name).is_file() else "is missing"
-            raise fault(folder / name, what, remedy or f"delete {folder.name} and fetch it again")
+            raise file_error(folder / name, what, remedy or f"delete {folder.name} and fetch it again")
 
 
 def decode(file: Path, content: BinaryIO | None = None, *, size: int, crop: int | None = None, side: int = 0) -> Array:
@@ -146,5 +146,5 @@ def decode(file: Path, content: BinaryIO | None = None, *, size: int, crop: int 
             if side and image.size != (side, side):
                 raise ValueError(f"{image.width}x{image.height} pixels instead of {side}x{side}")
             return square(image, size, crop)
-    except DAMAGE as error:
-        raise damaged(file, error) from error
+    except READ_ERRORS as error:
+        raise damaged_file_error(file, error) from error

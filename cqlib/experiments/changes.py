@@ -24,7 +24,7 @@ from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.registry import build
 from cqlib.recipe import Recipe, TrainingConfig
 from cqlib.training.loop import train
-from cqlib.util.errors import UsageError, one_line, unknown
+from cqlib.util.errors import UsageError, one_line, unknown_name
 
 OF_THE_DATA = ("size", "image_channels")
 """Fields that follow from the images."""
@@ -34,7 +34,7 @@ IMAGES = 4
 """Random images that a change is tried on."""
 
 
-def changed(row: str, recipe: Recipe, changes: Changes, trial: bool = True) -> tuple[Recipe, dict[str, Any]]:
+def apply_changes(row: str, recipe: Recipe, changes: Changes, trial: bool = True) -> tuple[Recipe, dict[str, Any]]:
     """The recipe with `changes`, and those of them that change something, sorted, with values as JSON has them.
 
     Values are of the field's type, or texts of such ("25", "true", "32,64,128"). UsageError, one line that names `row`,
@@ -44,7 +44,7 @@ def changed(row: str, recipe: Recipe, changes: Changes, trial: bool = True) -> t
     settings = dict(leaves(recipe))
     for path, value in sorted(changes.items(), key=str):
         if path not in settings:
-            raise unknown(f"setting of {row}", one_line(path), settings)
+            raise unknown_name(f"setting of {row}", one_line(path), settings)
         result, typed = _with(row, result, path, path, value)
         if typed != settings[path]:
             applied[path] = list(typed) if isinstance(typed, tuple) else typed

@@ -42,7 +42,7 @@ SLOW_IAF = {
             "layers, and its training ends long before it converges; NVP, whose couplings see a pixel's neighbours, "
             "learns fast."
 }  # fmt: skip
-NOT_ON_STL10, ON_STL10 = {"elsewhere": "stl10"}, {"bound": True}
+NOT_ON_STL10, ON_STL10 = {"replaced_on": "stl10"}, {"own_data_only": True}
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Claim:
     """How `row_a` compares with `row_b` in `metric` on `data`.
 
     `kind`: "lower", "higher" or "equal" (within the metric's margin); "cost": higher, where that is bad; "kept": not
-    worse by more than the margin. Rows may be changed ones, by the name of `variants.variant`. A `bound` claim is
-    tested on `data` only, others on any data set but `elsewhere`, for which another claim takes their place. `note` is
-    what a reader has to know of the comparison. `own`: this project's claim, not the paper's.
+    worse by more than the margin. Rows may be changed ones, by the name of `variants.variant`. A claim with
+    `own_data_only` is tested on `data` only, others on any data set but `replaced_on`, for which another claim takes
+    their place. `note` is what a reader has to know of the comparison. `own`: this project's claim, not the paper's.
     """
 
     id: str
@@ -62,8 +62,8 @@ class Claim:
     row_a: str
     row_b: str
     kind: str
-    bound: bool = False
-    elsewhere: str = ""
+    own_data_only: bool = False
+    replaced_on: str = ""
     note: str = ""
     own: bool = False
 
@@ -89,7 +89,7 @@ class Claim:
         return 1 if self.kind in ("higher", "cost") or (self.kind in ("equal", "kept") and better == "higher") else -1
 
     @property
-    def check(self) -> "Claim | None":
+    def cross_check(self) -> "Claim | None":
         """The same claim by another score of the same thing, KID for FID; None where there is none."""
         other = QUANTITIES[self.metric].checked_by
         return replace(self, metric=other) if other else None
@@ -212,5 +212,5 @@ BY_ID = {claim.id: claim for claim in CLAIMS}
 
 
 def applies(claim: Claim, data: str) -> bool:
-    """Can `claim` be tested on `data`? A bound one only at home; others wherever none takes their place."""
-    return data == claim.data if claim.bound else data != claim.elsewhere
+    """Can `claim` be tested on `data`? By `own_data_only` and `replaced_on`."""
+    return data == claim.data if claim.own_data_only else data != claim.replaced_on

@@ -9,7 +9,7 @@ from typing import Any
 
 from cqlib import data as registry
 from cqlib.data.sets import ENTRIES
-from cqlib.experiments.changes import changed
+from cqlib.experiments.changes import apply_changes
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record, slug
 from cqlib.experiments.rows import check_images, check_profile, check_row, default_data
@@ -76,7 +76,7 @@ class Experiment:
         if not changes:
             return self
         plain = experiment(self.row, self.profile, self.data, self.seed) if self.changes else self
-        recipe, applied = changed(self.row, plain.recipe, {**self.changes, **changes}, trial)
+        recipe, applied = apply_changes(self.row, plain.recipe, {**self.changes, **changes}, trial)
         return replace(self, recipe=recipe, changes=applied)
 
     @property

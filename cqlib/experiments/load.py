@@ -77,7 +77,7 @@ def _load(e: Experiment, *paths: Path) -> System:
     raise UserError(f"{why}: {e.command}")
 
 
-def trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
+def is_trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
     """Whether exactly this experiment has been trained here, whatever has been measured since."""
     return stored_training(Path(runs_dir) / e.folder / WEIGHTS, e) is not None
 
@@ -178,7 +178,7 @@ class ModelAndData:
 
 def find_model(e: Experiment, runs_dir: Path | str = RUNS, data_dir: Path | str | None = None) -> ModelAndData:
     """The model of an experiment. UserError, a sentence with the command that trains it, where there is none."""
-    return ModelAndData(e, load_system(e, runs_dir), "local" if trained(e, runs_dir) else "published", data_dir)
+    return ModelAndData(e, load_system(e, runs_dir), "local" if is_trained(e, runs_dir) else "published", data_dir)
 
 
 def model_of(record: Record, runs_dir: Path | str = RUNS) -> System:

@@ -14,7 +14,7 @@ CLOSE = 2.0  # "close" is within this many tolerances
 
 
 @dataclass(frozen=True)
-class Number:
+class PaperNumber:
     """One cell of a table: `text` as printed, "" where the slide leaves it empty, "—" for its dash."""
 
     row: str
@@ -35,7 +35,7 @@ class Row:
 
     id: str
     label: str
-    numbers: tuple[Number, ...]
+    numbers: tuple[PaperNumber, ...]
     ticks: tuple[str, ...] = ()
     citation: str = ""
     footnotes: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class DataSet:
+class PaperDataset:
     """A data set of the paper: label, (C, H, W), images in each split."""
 
     label: str
@@ -88,7 +88,9 @@ FOOTNOTES = {
         "the cited paper has 7.05 and 36.5 for it, and 7.5 and 23.7 for M-BGAN, which predicts it once per image: the "
         "extra row M-BatchGAN."
     ),
-    "improved-gan-labels": "Improved Training GAN uses class labels (it is semi-supervised), so it is not an unconditional model.",
+    "improved-gan-labels": (
+        "Improved Training GAN uses class labels (it is semi-supervised), so it is not an unconditional model."
+    ),
     "iaf-samples": (
         "By the README of its authors' code, VAE-IAF's 3.11 is from 10,000 importance samples; with one sample, as for "
         "BPD here, the bound is 3.15."
@@ -101,13 +103,13 @@ FOOTNOTES = {
 """By id: the first is the slides' own, the others are remarks of this project."""
 
 DATA_SETS = {
-    "cifar10": DataSet("CIFAR-10", (3, 32, 32), 10_000, 50_000),
-    "stl10": DataSet("STL-10", (3, 48, 48), 8_000),
-    "celeba": DataSet("CelebA", (3, 64, 64)),
-    "imagenet64": DataSet("ImageNet", (3, 64, 64), 50_000, 1_281_167),
-    "lsun-bedroom": DataSet("LSUN-bedrooms", (3, 64, 64)),
-    "lsun-tower": DataSet("LSUN-tower", (3, 64, 64), named=False),
-    "lsun-church": DataSet("LSUN-church", (3, 64, 64), named=False),
+    "cifar10": PaperDataset("CIFAR-10", (3, 32, 32), 10_000, 50_000),
+    "stl10": PaperDataset("STL-10", (3, 48, 48), 8_000),
+    "celeba": PaperDataset("CelebA", (3, 64, 64)),
+    "imagenet64": PaperDataset("ImageNet", (3, 64, 64), 50_000, 1_281_167),
+    "lsun-bedroom": PaperDataset("LSUN-bedrooms", (3, 64, 64)),
+    "lsun-tower": PaperDataset("LSUN-tower", (3, 64, 64), named=False),
+    "lsun-church": PaperDataset("LSUN-church", (3, 64, 64), named=False),
 }
 
 # Rows that are one model and share one run: the alias and the id its records carry.
@@ -124,7 +126,7 @@ def _row(id: str, label: str, numbers: str, ticks: str = "", citation: str = "",
     for index, cell in enumerate(numbers.split("|")):
         text, _, mark = cell.strip().partition(" ")
         data = ("cifar10", "stl10")[index // 3]
-        cells.append(Number(id, data, tuple(METRICS)[index % 3], text, mark))
+        cells.append(PaperNumber(id, data, tuple(METRICS)[index % 3], text, mark))
     return Row(id, label, tuple(cells), tuple(ticks.split()), citation, tuple(footnotes.split()))
 
 
@@ -217,7 +219,7 @@ def table_of(row: str) -> Table:
     return next(table for table in TABLES if row.startswith(f"{table.id}/"))
 
 
-def number(row: str, data: str, metric: str) -> Number | None:
+def number(row: str, data: str, metric: str) -> PaperNumber | None:
     """The cell of a row of `ROWS`; None where its table has no such column."""
     found = (cell for cell in ROWS[row].numbers if (cell.data, cell.metric) == (data, metric))
     return next(found, None)

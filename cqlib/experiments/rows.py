@@ -13,7 +13,7 @@ from cqlib import data as registry
 from cqlib.experiments import ablations, paper, trade_off
 from cqlib.experiments.ablations import TWO_SCALES
 from cqlib.experiments.variants import Changes, as_options, in_words, row_and_changes
-from cqlib.util.errors import UsageError, unknown
+from cqlib.util.errors import UsageError, unknown_name
 from cqlib.util.paths import ROOT
 from cqlib.util.text import without_paths
 
@@ -23,7 +23,7 @@ PROFILES = {
     "study": "an evening on a CPU, minutes on a GPU",
     "paper": "the paper's recipes: a GPU, days in all",
 }
-OF_RESULTS = tuple(PROFILES)[1:]
+RESULT_PROFILES = tuple(PROFILES)[1:]
 """Profiles whose runs are results; `smoke` is for tests."""
 
 DEVELOPMENT_DATA = "photos10"
@@ -65,7 +65,7 @@ def notebook_runs(name: str, profile: str) -> list[tuple[str, Changes]]:
     """The rows, and their changes, that a notebook (by short name) needs under a profile."""
     shown = NOTEBOOK_ROWS.get(name, ())
     plain: list[tuple[str, Changes]] = [(row, {}) for row in ROWS if row.startswith(f"{name}/") or row in shown]
-    return plain + (trade_off.changed(profile) if name == trade_off.NOTEBOOK else [])
+    return plain + (trade_off.changed_rows(profile) if name == trade_off.NOTEBOOK else [])
 
 
 def notebooks() -> dict[str, Path]:
@@ -78,7 +78,7 @@ def notebooks() -> dict[str, Path]:
 def _check(kind: str, valid: Collection[str], name: str) -> str:
     """`name` if it is one of `valid`; else UsageError with the nearest one."""
     if name not in valid:
-        raise unknown(kind, name, valid)
+        raise unknown_name(kind, name, valid)
     return name
 
 
@@ -155,8 +155,9 @@ def short_label(row: str) -> str:
     return {TWO_SCALES: "CQF, 2 scales", "table3/cqf-large-d": "CQF (large Discr.)"}.get(row) or label_of(row)
 
 
-def marks(rows: Collection[str]) -> dict[str, int]:
-    """Short label -> its number in `plots.mark`: the same for a system everywhere, whatever a table calls it."""
+def marker_numbers(rows: Collection[str]) -> dict[str, int]:
+    """Short label -> its number in `plots.colour_and_marker`: the same for a system everywhere, whatever a table calls
+    it."""
     systems = list(dict.fromkeys(map(paper.canonical, ROWS)))
     numbers = {system: number for number, system in enumerate(systems)}
     return {short_label(row): numbers.get(paper.canonical(row), len(numbers)) for row in rows}

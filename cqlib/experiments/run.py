@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -24,11 +24,11 @@ from cqlib.data.grids import grid_png
 from cqlib.experiments.experiment import Experiment, experiment
 from cqlib.experiments.load import RECORD, RUNS, load_data
 from cqlib.experiments.record import MAX_CURVE, DataInfo, Record, read_record, write_record
-from cqlib.experiments.run_folder import LOCK, of_training, set_stale_aside, tidy, tidy_finished
+from cqlib.experiments.run_folder import LOCK, archive_stale_run, tidy, tidy_finished, training_files
 from cqlib.experiments.stages import Stages, fingerprint
 from cqlib.experiments.variants import Changes
 from cqlib.metrics import evaluation
-from cqlib.metrics.baselines import Distances, baselines, best_step, metrics_during_training
+from cqlib.metrics.baselines import SampleScorer, baselines, best_step, metrics_during_training
 from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import Features, features_for
@@ -36,8 +36,8 @@ from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import PartialResults
-from cqlib.models.base import LikelihoodSystem
-from cqlib.training.device import chosen
+from cqlib.models.base import LikelihoodSystem, System
+from cqlib.training.device import select_device
 from cqlib.training.loop import CHECKPOINT_SECONDS, Progress, TrainingResult
 from cqlib.training.snapshots import snapshots
 from cqlib.training.tensorboard import write_scalars
@@ -51,13 +51,13 @@ Curve = dict[str, list[tuple[int, float]]]
 """Name -> (step, value)."""
 
 
-def finished(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
+def finished_record(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
     """The record of a finished run of exactly this experiment, or None."""
-    record = ended(e, runs_dir)
+    record = ended_record(e, runs_dir)
     return record if record and record.status == "done" else None
 
 
-def ended(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
+def ended_record(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
     """The record of a run of exactly this experiment, finished or diverged, or None."""
     record = _record_in(Path(runs_dir) / e.folder)
     same = record and record.status in ("done", "diverged") and record.config_hash == e.config_hash
@@ -99,14 +99,14 @@ def run_experiment(
 ) -> Record:
     """Train and evaluate what is missing of an experiment, and return its record.
 
-    `device` as for `cqlib.training.device.chosen`. `time_budget` is in minutes; `checkpoint_seconds` of work are lost
-    at most when the process is killed, and of a finished row nothing. Where another process runs the same, `tell` gets
-    a line that says so, and its record is waited for; and where the folder holds another recipe's run. Raises UserError
-    for data that is missing or damaged, a full disk or too little memory, StoppedEarly (state saved) on SIGTERM, SIGINT
-    or at the end of the time budget.
+    `device` as for `cqlib.training.device.select_device`. `time_budget` is in minutes; `checkpoint_seconds` of work are
+    lost at most when the process is killed, and of a finished row nothing. Where another process runs the same, `tell`
+    gets a line that says so, and its record is waited for; and where the folder holds another recipe's run. Raises
+    UserError for data that is missing or damaged, a full disk or too little memory, StoppedEarly (state saved) on
+    SIGTERM, SIGINT or at the end of the time budget.
     """
     folder = Path(runs_dir) / e.folder
-    where = chosen(device)
+    where = select_device(device)
     stop = StopRequest(deadline=None if time_budget is None else time.monotonic() + 60 * time_budget)
     try:
         # A signal ends fetching and converting at once: there is nothing to save yet.
@@ -115,20 +115,20 @@ def run_experiment(
         features = features_for(weights, data_dir and Path(data_dir), profile=e.profile, side=e.evaluation.side)
 
         def known() -> Record | None:
-            record = ended(e, runs_dir)
-            right = record and record.data.fingerprint == fingerprint(images) and scored(record, features)
+            record = ended_record(e, runs_dir)
+            right = record and record.data.fingerprint == fingerprint(images) and has_scores(record, features)
             return record if right else None
 
         def go_on() -> None:
             if reason := stop.reason():
                 raise StoppedEarly(f"stopped while another process runs {folder.name}: {reason}")
 
-        if (record := known()) and not of_training(folder):  # nothing is written: a folder that is read only will do
+        if (record := known()) and not training_files(folder):  # nothing is written: a folder that is read only will do
             return record
         features.check()  # while nothing has been written yet
         with stop.listening(second_interrupts=True):
             folder.mkdir(parents=True, exist_ok=True)
-            with locks.held(folder / LOCK, e.title, say=tell, while_waiting=go_on), torch.random.fork_rng():
+            with locks.file_lock(folder / LOCK, e.title, say=tell, while_waiting=go_on), torch.random.fork_rng():
                 tidy(folder, Path(runs_dir))
                 if record := known():
                     tidy_finished(folder)
@@ -148,7 +148,7 @@ def run_experiment(
         raise UserError(f"{error.filename or folder}: {error.strerror or error}; the run is as it was") from error
 
 
-def scored(record: Record, features: Features) -> bool:
+def has_scores(record: Record, features: Features) -> bool:
     """Whether the record has all scores on just these features, weights included."""
     names = [f"{features.label(q.name)}@T1" for q in SCORES if not q.labelled]
     found = record.metrics.get(names[0])
@@ -159,35 +159,32 @@ def scored(record: Record, features: Features) -> bool:
     return UNKNOWN_WEIGHTS not in found.protocol
 
 
+class _Measured(NamedTuple):
+    """What `_measure` adds to a record."""
+
+    metrics: dict[str, Metric]
+    per_image: dict[str, list[float]]
+    curve: Curve
+    best_step: int | None
+
+
 def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str], None]) -> Record:
     """Train (if need be), measure, write grids and record."""
-    e, images, folder, device, stop = stages.e, stages.images, stages.folder, stages.device, stages.stop
-    set_stale_aside(e, stages.fingerprint, folder, runs_dir, tell)
+    e, images, folder = stages.e, stages.images, stages.folder
+    archive_stale_run(e, stages.fingerprint, folder, runs_dir, tell)
     started, clock = provenance.now(), time.monotonic()
     stages.notes += [f"images: {note}" for note in (images.how, *images.notes) if note]
     trained = stages.train_system()
-    model, likelihood_model, note = trained.system, trained.system, ""
-    if model.conditioned_on:
-        of = f"{model.conditioned_on} of training images"
-        stages.notes.append(f"samples are drawn for {of}, and scored as all others")
+    if condition := trained.system.conditioned_on:
+        stages.notes.append(f"samples are drawn for {condition} of training images, and scored as all others")
+    likelihood_model, note = trained.system, ""
     if (stage := e.recipe.frozen_decoder) is not None:
-        likelihood_model = stages.train_encoder(model, stage).system
+        likelihood_model = stages.train_encoder(trained.system, stage).system
         note = f"{STARRED} (frozen generator, trained encoder and sigma): "
-
-    results = PartialResults(folder, f"{e.config_hash} {stages.key}", stages.checkpoint_seconds, stop)
-    earlier = finished(e, runs_dir)
-    metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == stages.fingerprint else {}
-    before = None if stages.spent else _record_in(folder)  # of this training, which is measured again
-    curve = {**(earlier.curve if earlier else {}), **curve_of(logged(folder / LOG), images.train.images[0].numel())}
-    per_image: dict[str, list[float]] = {}
-    if isinstance(likelihood_model, LikelihoodSystem):
-        bounds, per_image = evaluation.likelihood(likelihood_model, images, e.evaluation, note=note, results=results)
-        metrics |= bounds
-    metrics["seconds"] = evaluation.sampling_time(model, results=results)
-    cache = FeatureCache(features, runs_dir / "features", device, results)
-    scores, along, best_of_kept = _quality(stages, trained, cache)
-    metrics |= scores
-    curve |= along
+    # where nothing was trained now, memory and versions are those of the call that did train
+    when_trained = None if stages.spent else _record_in(folder)
+    measured = _measure(stages, trained, likelihood_model, note, finished_record(e, runs_dir), features, runs_dir)
+    memory = [provenance.peak_memory_bytes(stages.device), (when_trained and when_trained.peak_memory_bytes) or 0]
     record = Record(
         row=e.row,
         status="done" if all(result.status == "done" for result in stages.results) else "diverged",
@@ -195,28 +192,49 @@ def _run(stages: Stages, features: Features, runs_dir: Path, tell: Callable[[str
         changes=e.changes,
         profile=e.profile,
         data=DataInfo(e.data, "test", stages.fingerprint, images.test.shape),
-        metrics=metrics,
         config={**e.config, "n_train": len(images.train)},
         config_hash=e.config_hash,
         parameters=trained.system.parameter_counts(),
         steps=trained.steps,
-        best_step=best_of_kept or (earlier.best_step if earlier else trained.steps),
         seconds=round(sum(r.seconds for r in stages.results) + time.monotonic() - clock - stages.spent, 1),
         images_per_second=round(trained.steps * e.recipe.training.batch_size / max(trained.seconds, 1e-9), 1),
-        peak_memory_bytes=max(provenance.peak_memory_bytes(device), (before and before.peak_memory_bytes) or 0),
+        peak_memory_bytes=max(memory),
         device=trained.device,
-        versions=before.versions if before else provenance.versions(),
+        versions=when_trained.versions if when_trained else provenance.versions(),
         git=stages.git,
         started=started,
         finished=provenance.now(),
-        per_image=per_image,
         notes=stages.notes,
-        curve=curve,
+        **measured._asdict(),
     )
     write_record(record, folder, RECORD)
-    write_scalars(folder / "tensorboard" / "curves", ((name, *point) for name in curve for point in curve[name]))
+    points = ((name, *point) for name, curve in record.curve.items() for point in curve)
+    write_scalars(folder / "tensorboard" / "curves", points)
     tidy_finished(folder)
     return record
+
+
+def _measure(
+    stages: Stages, trained: TrainingResult, likelihood_model: System, note: str, earlier: Record | None,
+    features: Features, runs_dir: Path,
+) -> _Measured:  # fmt: skip
+    """Bounds, time and scores; beside them what stays of the `earlier` record of the same experiment, which was taken
+    on other features. Writes the sample grids."""
+    e, folder, model = stages.e, stages.folder, trained.system
+    results = PartialResults(folder, f"{e.config_hash} {stages.key}", stages.checkpoint_seconds, stages.stop)
+    metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == stages.fingerprint else {}
+    losses = loss_curves(read_log(folder / LOG), stages.images.train.images[0].numel())
+    per_image: dict[str, list[float]] = {}
+    if isinstance(likelihood_model, LikelihoodSystem):
+        bounds, per_image = evaluation.likelihood_metrics(likelihood_model, stages.images, e.evaluation, note=note,
+                                                  results=results)  # fmt: skip
+        metrics |= bounds
+    metrics["seconds"] = evaluation.sampling_time(model, results=results)
+    cache = FeatureCache(features, runs_dir / "features", stages.device, results)
+    scores, during_training, best = _quality(stages, trained, cache)
+    curve = {**(earlier.curve if earlier else {}), **losses, **during_training}
+    last = earlier.best_step if earlier else trained.steps
+    return _Measured(metrics | scores, per_image, curve, best or last)
 
 
 def _quality(
@@ -225,22 +243,22 @@ def _quality(
     """The scores of samples, and what has to be beaten; scores during training; of steps that were kept the best, None
     where none were. Writes the sample grids."""
     e, images, model = stages.e, stages.images, trained.system
-    metrics, grids, notes = evaluation.quality(model, images, e.evaluation, cache, seed=e.seed)
+    metrics, grids, notes = evaluation.sample_metrics(model, images, e.evaluation, cache, seed=e.seed)
     stages.notes += notes
     for name, grid in grids.items():
         write_atomic(stages.folder / f"{name}.png", grid_png(grid))
     curve: Curve = {}
     best = None
     unsaved = replace(cache, results=PartialResults(stop=stages.stop))
-    distances = Distances(images, e.evaluation.fidelity_images, unsaved)
+    scorer = SampleScorer(images, e.evaluation.fidelity_images, unsaved)
     kept = snapshots(stages.folder, "training", stages.key)
     if kept and (n := e.evaluation.milestone_images) is not None:
-        curve = metrics_during_training(model, trained.steps, kept, replace(distances, n=n), e.seed)
+        curve = metrics_during_training(model, trained.steps, kept, replace(scorer, n=n), e.seed)
     elif kept:
-        best, scores = best_step(model, trained.steps, kept, distances, e.seed)
+        best, scores = best_step(model, trained.steps, kept, scorer, e.seed)
         metrics |= scores
     if e.evaluation.baselines:
-        metrics |= baselines(stages.untrained(), distances, e.seed)
+        metrics |= baselines(stages.untrained(), scorer, e.seed)
     return metrics, curve, best
 
 
@@ -252,7 +270,7 @@ def _kept(record: Record, features: Features) -> dict[str, Metric]:
     return {name: metric for name, metric in record.metrics.items() if UNKNOWN_WEIGHTS not in metric.protocol}
 
 
-def logged(log: Path) -> list[dict[str, Any]]:
+def read_log(log: Path) -> list[dict[str, Any]]:
     """The lines of a training's log, thinned to a record's curve; empty when it is lost or damaged."""
     try:
         lines = [json.loads(line) for line in log.read_text().splitlines()]
@@ -261,7 +279,7 @@ def logged(log: Path) -> list[dict[str, Any]]:
     return lines[:: -(-len(lines) // MAX_CURVE)] if lines else []
 
 
-def curve_of(lines: list[dict[str, Any]], dimensions: int) -> Curve:
+def loss_curves(lines: list[dict[str, Any]], dimensions: int) -> Curve:
     """The losses of training; L_C in bits per dimension, the others as they are."""
     names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q", "critic/discriminator": "discriminator"}
     curves = {}

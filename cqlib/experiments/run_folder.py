@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cqlib.experiments.experiment import Experiment
 from cqlib.util.files import move, remove_leftovers, write_atomic
-from cqlib.util.text import megabytes
+from cqlib.util.text import format_bytes
 
 LOCK = ".lock"
 HOUR = 3600.0
@@ -17,7 +17,7 @@ KEPT_LOGS = 20
 """Tracebacks that stay in the logs folder, the newest."""
 
 
-def set_stale_aside(e: Experiment, data: str, folder: Path, runs_dir: Path, tell: Callable[[str], None]) -> None:
+def archive_stale_run(e: Experiment, data: str, folder: Path, runs_dir: Path, tell: Callable[[str], None]) -> None:
     """Move a folder that holds another experiment (an older recipe), or other data, to `runs_dir`/stale; `tell` so."""
     mark = folder / "experiment.json"
     wanted = {"training_hash": e.training_hash, "data": data}
@@ -50,14 +50,14 @@ def tidy(folder: Path, runs_dir: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-def of_training(folder: Path) -> list[Path]:
+def training_files(folder: Path) -> list[Path]:
     """The files in a run's folder that are of use in training alone."""
     return [path for pattern in ("*.checkpoint*", "*.step-*", "*.new") for path in folder.glob(pattern)]
 
 
 def tidy_finished(folder: Path) -> None:
     """Remove what is of use in training alone, once the record is written."""
-    for path in of_training(folder):
+    for path in training_files(folder):
         path.unlink(missing_ok=True)
 
 
@@ -66,7 +66,7 @@ ROOM = {"runs": "", "checkpoints": " (go when they are done)", "features": "", "
 """What a runs folder holds."""
 
 
-def room(runs_dir: Path) -> str:
+def disk_usage(runs_dir: Path) -> str:
     """One line on what the runs folder holds, in MB."""
     sizes = dict.fromkeys(ROOM, 0)
     files = (Path(folder, name) for folder, _, names in os.walk(runs_dir) for name in names)  # rglob wants all to stay
@@ -76,5 +76,5 @@ def room(runs_dir: Path) -> str:
             kind = "checkpoints" if ".checkpoint" in path.name or ".step-" in path.name else "runs"
             sizes[part if part in sizes else kind] += path.stat().st_size if path.is_file() else 0
     shown = {part: note for part, note in ROOM.items() if sizes[part] or part == "runs"}
-    parts = [f"{megabytes(sizes[part], 1)} in {part}{note}" for part, note in shown.items()]
-    return f"disk: {megabytes(sum(sizes.values()), 1)} in {runs_dir}: {', '.join(parts)}"
+    parts = [f"{format_bytes(sizes[part], 1)} in {part}{note}" for part, note in shown.items()]
+    return f"disk: {format_bytes(sum(sizes.values()), 1)} in {runs_dir}: {', '.join(parts)}"

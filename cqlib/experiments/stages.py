@@ -43,7 +43,7 @@ class Stages:
     """Seconds of training in this call; those of `results` count what came before an interruption, too."""
 
     def __post_init__(self) -> None:
-        self.code, self.fingerprint = provenance.git(), fingerprint(self.images)
+        self.code, self.fingerprint = provenance.git_info(), fingerprint(self.images)
         self.key = self.e.training_hash + self.fingerprint  # what a checkpoint must carry to be of this run
 
     @property

@@ -17,14 +17,14 @@ TIMES_USUAL = {"smoke": (4,), "quick": (1 / 4, 4, 16), "study": (1 / 4, 4), "pap
 NOTEBOOK = "figure_trade_off"
 
 
-def changed(profile: str) -> list[tuple[str, Changes]]:
+def changed_rows(profile: str) -> list[tuple[str, Changes]]:
     """The rows whose lambda is another than the usual one, with that change; none of an unknown profile."""
     return [(row, {LAMBDA: times * USUAL}) for times in TIMES_USUAL.get(profile, ()) for row in NOTHING]
 
 
 def front(row: str, profile: str) -> dict[float, str]:
     """lambda, from 0 up -> CQ or CQ-F with it, by the name that its runs have (`variants.variant`)."""
-    others = {changes[LAMBDA]: variant(name, changes) for name, changes in changed(profile) if name == row}
+    others = {changes[LAMBDA]: variant(name, changes) for name, changes in changed_rows(profile) if name == row}
     return dict(sorted({0.0: NOTHING[row], USUAL: row, **others}.items()))
 
 

@@ -67,14 +67,15 @@ def file_part(changes: Changes) -> str:
     return f"--{words}-{sha256(canonical_json(dict(changes)).encode())[:8]}"
 
 
-def shown(value: Any) -> str:
+def value_in_words(value: Any) -> str:
     """A value of a recipe in words: "32-64-128", "3,000"."""
     if isinstance(value, list | tuple):
-        return "-".join(map(shown, value))
+        return "-".join(map(value_in_words, value))
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return f"{value:,g}" if number else str(value)
 
 
 def in_words(changes: Changes) -> str:
     """ "λ 25, steps: 3,000"; of a foreign record's words only what a page may show."""
-    return without_paths(", ".join(f"{WORDS.get(path, path)} {shown(value)}" for path, value in changes.items()))
+    words = (f"{WORDS.get(path, path)} {value_in_words(value)}" for path, value in changes.items())
+    return without_paths(", ".join(words))

@@ -52,7 +52,7 @@ def detectable(runs: RunSet) -> HTML:
             scale = {"bpd": 1.0, "points": 100.0, "%": 100 / mean.value}[quantity.unit] / quantity.equal
             effects = [scale * like(mean.std, n).detectable for n in counts]
             score = names[0].partition("@")[0]
-            lines[score] = (counts, effects, *plots.mark(i), "-")
+            lines[score] = (counts, effects, *plots.colour_and_marker(i), "-")
             words.append(f"{score} {effects[0]:.1f} with two seeds, {effects[-1]:.1f} with {counts[-1]}")
     where = f"of {short_label(CQ_F)}, {runs.title}"
     if not words:

@@ -7,7 +7,7 @@ from IPython.display import HTML
 from torch import Tensor
 
 from cqlib.experiments.paper import rows_shown
-from cqlib.experiments.rows import marks, short_label
+from cqlib.experiments.rows import marker_numbers, short_label
 from cqlib.models.base import System
 from cqlib.models.hierarchical import Hierarchical
 from cqlib.nets.coupling import join_channels, join_checkerboard
@@ -23,13 +23,13 @@ NONE = HTML(
 
 def kl_by_layer(runs: RunSet) -> HTML:
     """The mean KL(q || p) of every layer in bits per dimension, coarsest first, by the records of `runs`."""
-    lines, words, numbers = {}, [], marks(rows_shown("table2"))
+    lines, words, numbers = {}, [], marker_numbers(rows_shown("table2"))
     for row in rows_shown("table2"):
         layers = [name for name in runs.metrics_of(row) if name.startswith("KL-")]
         means = {name.removeprefix("KL-"): mean.value for name in layers if (mean := runs.mean(row, name))}
         if means:
             label = short_label(row)
-            lines[label] = (list(means), list(means.values()), *plots.mark(numbers[label]), "-")
+            lines[label] = (list(means), list(means.values()), *plots.colour_and_marker(numbers[label]), "-")
             words.append(f"{label} " + ", ".join(f"{name} {value:.3f}" for name, value in means.items()))
     if not lines:
         return NONE

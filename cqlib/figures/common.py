@@ -17,14 +17,14 @@ from cqlib.experiments import paper
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import model_of
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import DEVELOPMENT_DATA, label_of, marks, short_label, training_command
+from cqlib.experiments.rows import DEVELOPMENT_DATA, label_of, marker_numbers, short_label, training_command
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
 from cqlib.report import page, pictures, plots, small_tables, tables
 from cqlib.report.cells import Range, picture, pixels, slider
 from cqlib.report.claim_cards import cards, matrix
-from cqlib.report.run_sets import RunSet, most_common, places, run_sets
+from cqlib.report.run_sets import RunSet, display_groups, most_common, run_sets
 from cqlib.util import text
 from cqlib.util.errors import UserError
 from cqlib.util.paths import PUBLISHED
@@ -49,7 +49,7 @@ def fullest_of(rows: Sequence[str], sets: Sequence[RunSet]) -> RunSet:
 def at_hand(rows: Sequence[str], records: Sequence[Record], profile: str) -> list[RunSet]:
     """The run sets that a notebook of a table is about: this machine's under `profile`, beside each the published one
     of its data set and profile; without any the published one with most of `rows`."""
-    found = places(sets_of(records), rows, profile)
+    found = display_groups(sets_of(records), rows, profile)
     here = [sets for sets in found if any((runs.origin, runs.profile) == ("local", profile) for runs in sets)]
     return [runs for sets in here or found[:1] for runs in sets]
 
@@ -72,7 +72,7 @@ def held_out_images(runs: RunSet, data_dir: Path | str | None = None) -> torch.T
 
 def draw(model: System, n: int, temperature: float = 1.0) -> torch.Tensor:
     """n samples as uint8 (n, C, H, W), of the same latent codes at every temperature."""
-    return evaluation.draw(model, n, temperature=temperature, seed=0)
+    return evaluation.draw_samples(model, n, temperature=temperature, seed=0)
 
 
 def bits(model: LikelihoodSystem, images: torch.Tensor) -> torch.Tensor:
@@ -188,9 +188,9 @@ def curves(table: str, runs: RunSet, name: str) -> HTML:
     """The learning curves called `name` (a record lists its own) of a table's rows."""
     rows = paper.rows_shown(table)
     series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.records_of(row), name))}
-    figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marks(rows))
+    figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marker_numbers(rows))
     alt = f"{name} over training steps for {', '.join(series)}"
-    return HTML(page.macro("figures", [pictures.plot(figure, alt, f"{name}, {plots.in_words(series)}.")]))
+    return HTML(page.macro("figures", [pictures.plot(figure, alt, f"{name}, {plots.describe_lines(series)}.")]))
 
 
 def quality(table: str, sets: Sequence[RunSet]) -> HTML:

@@ -20,14 +20,14 @@ def _of_one(loss: Callable[[Tensor, Tensor], Tensor], real: bool, score: Tensor)
 
 CRITICS = {
     "cross-entropy": losses.discriminator_loss,
-    "hinge": losses.hinge_discriminator,
-    "Wasserstein": losses.wasserstein_critic,
+    "hinge": losses.hinge_discriminator_loss,
+    "Wasserstein": losses.wasserstein_critic_loss,
 }
 PANELS: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
     "critic, real image": {name: partial(_of_one, loss, True) for name, loss in CRITICS.items()},
     "critic, generated image": {name: partial(_of_one, loss, False) for name, loss in CRITICS.items()},
     "generator": {
-        "non-saturating": losses.non_saturating_generator,
+        "non-saturating": losses.non_saturating_generator_loss,
         "hinge, Wasserstein, L_Q": losses.quality_loss,
         "Improved Training GAN": lambda score: -torch.nn.functional.softplus(score).mean(),
     },
@@ -40,8 +40,9 @@ def losses_by_score() -> HTML:
     scores, lines = torch.linspace(-4, 4, 161), {}
     for title, panel in PANELS.items():
         first = 3 * (title == "generator")  # of its colours
-        lines[title] = {name: (scores, [float(loss(s[None])) for s in scores], plots.mark(first + i)[0], "", "-")
-                        for i, (name, loss) in enumerate(panel.items())}  # fmt: skip
+        colours = (plots.colour_and_marker(first + i)[0] for i in range(len(panel)))
+        lines[title] = {name: (scores, [float(loss(s[None])) for s in scores], colour, "", "-")
+                        for colour, (name, loss) in zip(colours, panel.items(), strict=True)}  # fmt: skip
     figure = panels(lines, xlabel="score l(x)", ylabel=["loss", "", ""], width=2.7)
     names = "; ".join(f"{title}: {', '.join(panel)}" for title, panel in PANELS.items())
     return picture(figure, f"Losses over the critic's score. {names}")

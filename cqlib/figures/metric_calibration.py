@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cqlib import data as data_sets
 from cqlib.figures.strips import strips
-from cqlib.metrics.calibration import COST, Calibration, Seen, calibrate, pools
+from cqlib.metrics.calibration import COST, Calibration, SideResult, calibrate, damaged_sets
 from cqlib.metrics.quantities import decimal, digits
 from cqlib.report import plots
 from cqlib.report.cells import Format, log_scale, number, panels, picture, table
@@ -45,7 +45,7 @@ def _file(data: str, size: int) -> Path:
 
 def damaged(data: str, size: int, data_dir: Path | str | None = None) -> HTML:
     """The first training images, then the same with each damage; a row of the first classes alone."""
-    rows = pools(data_sets.load(data, size=size, data_dir=data_dir), 9)
+    rows = damaged_sets(data_sets.load(data, size=size, data_dir=data_dir), 9)
     return picture(strips(rows), f"Real images at {size}×{size}: {', '.join(rows)}")
 
 
@@ -75,7 +75,7 @@ def distances(found: Calibration) -> HTML:
     x = [seen.side for seen in sides]
     names = list(sides[0].distances)
     lines = {
-        score: {name: (x, [max(seen.distances[name][score], 0.1) for seen in sides], *plots.mark(i), "-")
+        score: {name: (x, [max(seen.distances[name][score], 0.1) for seen in sides], *plots.colour_and_marker(i), "-")
                 for i, name in enumerate(names)}
         for score in sides[0].undamaged
     }  # fmt: skip
@@ -96,5 +96,5 @@ def chosen_at_equal_n(found: Calibration) -> HTML:
     return HTML(f"<p>At equal n: {_words(found.chosen_at_equal_n)}; {_words(found.full)}.</p>")
 
 
-def _words(seen: Seen) -> str:
+def _words(seen: SideResult) -> str:
     return f"side {seen.side} with n = {seen.n:,} has the smallest distance {number(seen.smallest)}"

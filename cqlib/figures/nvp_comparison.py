@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, OF_RESULTS, short_label, training_command
+from cqlib.experiments.rows import NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES, short_label, training_command
 from cqlib.experiments.selection import Selection
 from cqlib.figures.common import batch_times, needs, sets_of, sized, stored_samples
 from cqlib.metrics.evaluation import TIMED
@@ -33,7 +33,7 @@ SIDE = 6  # images along a side of a panel
 def read(chosen: Selection) -> tuple[list[Record], dict[str, RunSet]]:
     """The finished runs of this notebook's rows, and for each data set to show the run set that fills most of its
     panels: of the chosen data, else of the slides' four, else of `STAND_INS`."""
-    records = replace(chosen, rows=ROWS).finished({chosen.profile, *OF_RESULTS})
+    records = replace(chosen, rows=ROWS).finished({chosen.profile, *RESULT_PROFILES})
 
     def rank(runs: RunSet) -> tuple[bool, bool, int, bool]:
         """Better is larger: the requested one, then NVP beside one of ours, the number of models, this machine."""
@@ -86,7 +86,7 @@ def compared(best: Mapping[str, RunSet]) -> HTML:
             lines.append([f"{short_label(row)}, the paper", source, Cell(bpd), *scores, "—", "—", "—"])
     columns = [column for d in distances for column in (f"{d} ↓, T = 1", "T = 0")]
     head = ["Model", "Data", "BPD ↓", *columns, "Parameters", "Time per sample", "Time of a run"]
-    caption = "Our models and NVP (means over seeds; times: medians, of the device that most seeds of a model have them from)"
+    caption = "Our models and NVP (means over seeds; times: medians, on the device of most seeds of a model)"
     return table(caption, head, lines)
 
 

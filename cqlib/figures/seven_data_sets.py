@@ -9,14 +9,14 @@ from cqlib.data.published import missing_files
 from cqlib.data.sets import entry_of
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
-from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, OF_RESULTS, short_label
+from cqlib.experiments.rows import DEVELOPMENT_DATA, NOTEBOOK_DATA, NOTEBOOK_ROWS, RESULT_PROFILES, short_label
 from cqlib.experiments.selection import Selection
 from cqlib.figures.common import needs, samples_folder, sets_of, sized
 from cqlib.report import page, pictures, tables
 from cqlib.report.cells import table
-from cqlib.report.run_sets import Cell, RunSet, places
-from cqlib.report.tables import Line, Source, View
-from cqlib.util.text import counted, without_paths
+from cqlib.report.run_sets import Cell, RunSet, display_groups
+from cqlib.report.tables import ColumnGroup, Line, View
+from cqlib.util.text import count_of, without_paths
 
 SIDES = ("published", "local")
 ROWS = NOTEBOOK_ROWS["table4"]
@@ -28,7 +28,7 @@ OFFLINE = {"photos10": "quick", "tiny-imagenet": "study"}
 def read(chosen: Selection) -> tuple[list[Record], list[RunSet], tuple[str, ...]]:
     """The finished runs of `ROWS` here, on any data, of any profile but an unrequested `smoke`; their run sets and the
     published ones; and the data sets to show, in the paper's order."""
-    records, data = chosen.finished({chosen.profile, *OF_RESULTS}), chosen.data
+    records, data = chosen.finished({chosen.profile, *RESULT_PROFILES}), chosen.data
     sets = [runs for runs in sets_of(records)
             if any(map(runs.records_of, ROWS)) and (not data or runs.data in data)]  # fmt: skip
     return records, sets, tuple(dict.fromkeys(data or (*SEVEN, *OFFLINE, *(runs.data for runs in sets))))
@@ -62,9 +62,9 @@ def _status(sets: Sequence[RunSet], data: str, row: str) -> str:
     found = [runs for runs in sets if runs.data == data and runs.records_of(row)]
     if not found:
         return "not run"
-    runs = min(found, key=lambda runs: (runs.profile != "paper", runs.former, runs.origin != "local"))
-    done, former = runs.done(row), ", former recipe" * runs.former
-    return f"{runs.profile}, {counted(len(done), 'seed') if done else runs.records_of(row)[0].status}{former}"
+    runs = min(found, key=lambda runs: (runs.profile != "paper", runs.outdated, runs.origin != "local"))
+    done, former = runs.done(row), ", former recipe" * runs.outdated
+    return f"{runs.profile}, {count_of(len(done), 'seed') if done else runs.records_of(row)[0].status}{former}"
 
 
 def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: Path | str | None = None) -> HTML:
@@ -85,7 +85,7 @@ def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: 
     notes = [note for runs in judged for note in tables.notes(of_paper, runs)]
     view = View(
         "table4", "Seven data sets. Likelihood and quality together",
-        (Source("paper", "Paper", "", tables.PAPER), *measured), groups,
+        (ColumnGroup("paper", "Paper", "", tables.PAPER), *measured), groups,
         ("seven-data-sets",) if inferred else (), (*notes, *tables.remarks(sets, ROWS)),
     )  # fmt: skip
     return HTML(page.macro("paper_table", view))
@@ -94,7 +94,7 @@ def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: 
 def _sides(sets: Sequence[RunSet], data: str, profile: str) -> list[list[RunSet | None]]:
     """The published run set and this machine's on a data set, of each size and profile, None where there is none."""
     of_profile = profile if profile == "paper" else OFFLINE.get(data, profile)
-    found = places([runs for runs in sets if runs.data == data], ROWS, of_profile) or [[]]
+    found = display_groups([runs for runs in sets if runs.data == data], ROWS, of_profile) or [[]]
     return [[next((runs for runs in place if runs.origin == origin), None) for origin in SIDES] for place in found]
 
 

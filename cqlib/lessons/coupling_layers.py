@@ -18,10 +18,10 @@ from torch.nn.functional import pad, pixel_unshuffle
 
 from cqlib.nets import coupling
 from cqlib.nets.coupling import MAX_LOG_SCALE, join_checkerboard
-from cqlib.pixels import to_signed, to_uint8
+from cqlib.pixels import cell_centres, to_uint8
 from cqlib.report import plots
 from cqlib.report.cells import SIGNED, bare, legend, picture, stretched, subplots
-from cqlib.util.text import counted
+from cqlib.util.text import count_of
 
 KEPT, CHANGED = plots.SERIES[0], plots.SERIES[1]
 SMALL = (1, 4, 4)
@@ -81,7 +81,7 @@ def masks() -> HTML:
 @torch.no_grad()
 def transform_board(images: Tensor) -> HTML:
     """The first nine of the images uint8 (N, 3, S, S): what a coupling keeps of them, t and s of the rest, and y."""
-    x = to_signed(images[:9]).double()
+    x = cell_centres(images[:9]).double()
     layer: Any = random_flow(1, channels=3).couplings[0]
     x1, x2 = coupling.split_checkerboard(x)
     t, log_s = layer.net(x1)
@@ -128,7 +128,7 @@ def triangle() -> HTML:
 
 def composition() -> HTML:
     """The Jacobians of 1, 2 and 3 alternating couplings on 16 pixels, x1 before x2."""
-    matrices = {counted(k, "coupling"): in_order(_of_couplings(k)) for k in (1, 2, 3)}  # each begins with the former
+    matrices = {count_of(k, "coupling"): in_order(_of_couplings(k)) for k in (1, 2, 3)}  # each begins with the former
     alt = "Jacobians after one, two and three couplings: the empty block of the first is filled by the second"
     return _matrices(matrices, alt)
 
@@ -163,7 +163,7 @@ def influence() -> HTML:
     """Which pixels of x one pixel of y depends on: |dy/dx| summed over colours, after 1, 2 and 3 couplings and with two
     scales. The nets have no residual blocks: their receptive field is a 3x3 convolution of packed pixels."""
     x = random_image((3, 16, 16), seed=1)
-    flows = {counted(k, "coupling"): random_flow(k, 3, blocks=0) for k in (1, 2, 3)}
+    flows = {count_of(k, "coupling"): random_flow(k, 3, blocks=0) for k in (1, 2, 3)}
     flows["2 scales"] = random_flow(3, 3, blocks=0, scales=2)
     with subplots(8.6, 2.4, 1, len(flows)) as (figure, axes):
         counts = []

@@ -13,7 +13,7 @@ from cqlib.data import toy2d
 from cqlib.lessons.coverage_and_quality.distances import SIDE as SIDE
 from cqlib.lessons.coverage_and_quality.distances import Lattice
 from cqlib.lessons.coverage_and_quality.mass_displacement import density_board
-from cqlib.nets.coupling import alternate
+from cqlib.nets.coupling import apply_couplings
 from cqlib.report import plots
 from cqlib.report.cells import panels, picture, subplots
 
@@ -57,7 +57,7 @@ def learning_curve(curve: list[tuple[int, float]]) -> HTML:
 def inverse_steps(flow: Flow, y: Tensor) -> list[Tensor]:
     """y (N, 2), then the points after the inverse of the last coupling, of the last but one, …; the last ones are x."""
     x = flow.inverse(y)
-    first = [alternate(flow.couplings[:k], x.chunk(2, dim=1))[0] for k in range(len(flow.couplings), 0, -1)]
+    first = [apply_couplings(flow.couplings[:k], x.chunk(2, dim=1))[0] for k in range(len(flow.couplings), 0, -1)]
     return [*(torch.cat(groups, dim=1) for groups in first), x]
 
 

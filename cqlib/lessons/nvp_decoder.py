@@ -21,7 +21,7 @@ from cqlib.metrics.quantities import FEATURES
 from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import SIGNED, bare, log_scale, mark, panels, picture, stretched, subplots, table
+from cqlib.report.cells import SIGNED, bare, log_scale, panels, picture, stretched, subplots, system_style, table
 from cqlib.report.run_sets import RunSet
 
 ROWS = ("table1/cq-f", "table1/vae-f")
@@ -79,7 +79,7 @@ def residual_correlations(seen: Mapping[str, Reconstruction]) -> HTML:
     for label, of in seen.items():
         image, features = (residuals.distance_correlations(r, DISTANCES) for r in (of.image_residual, of.standardised))
         lines[label] = {"in image space": (DISTANCES, image, *DASHED),
-                        "in feature space": (DISTANCES, features, *mark(label), "-")}  # fmt: skip
+                        "in feature space": (DISTANCES, features, *system_style(label), "-")}  # fmt: skip
         words.append(f"{label}: neighbours {image[1]:.2f} in image space, {features[1]:.2f} in feature space")
     figure = panels(lines, xlabel="distance d (pixels)", ylabel="correlation of residuals")
     return picture(figure, f"Residuals over distance. {'; '.join(words)}")
@@ -168,9 +168,9 @@ def frequency_gain(matrices: OfImages, of: Reconstruction) -> HTML:
     gain, size = band_means(gains, frequency), band_means(energy, frequency)
     product, middle = [a * b for a, b in zip(gain, size, strict=True)], [low + 0.5 for low in range(len(gain))]
     lines = {
-        "gain of f": (middle, gain, *mark("CQ-F"), "-"),
+        "gain of f": (middle, gain, *system_style("CQ-F"), "-"),
         "residual in image space": (middle, size, plots.INK, "o", "-"),
-        "product": (middle, product, *plots.mark(6), "-"),
+        "product": (middle, product, *plots.colour_and_marker(6), "-"),
     }
     x, y = "spatial frequency (cycles per image side)", "gain, or root mean square"
     figure = panels({"": lines}, xlabel=x, ylabel=y, width=5.0, height=3.4)

@@ -13,13 +13,13 @@ from cqlib.data.dataset import Dataset
 from cqlib.metrics import fidelity
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.cache import FeatureCache
-from cqlib.metrics.evaluation import DRAWN, SELECTION_SEED, TEST_SEED, draw
+from cqlib.metrics.evaluation import SELECTION_SEED, TEMPERATURES_AS_DRAWN, TEST_SEED, draw_samples
 from cqlib.metrics.metric import Metric
 from cqlib.models.base import LikelihoodSystem, System
 
 BPD_IMAGES = 250
 """Test images of the BPD along training."""
-ALONG = ("fid", "kid", "recall")
+CURVE_SCORES = ("fid", "kid", "recall")
 """Ids of the scores along training."""
 
 Curves = dict[str, list[tuple[int, float]]]
@@ -27,7 +27,7 @@ Curves = dict[str, list[tuple[int, float]]]
 
 
 @dataclass
-class Distances:
+class SampleScorer:
     """Scores of sets of images against the first `n` real ones of a split; `n` is lowered to the size of the smaller
     split."""
 
@@ -38,28 +38,30 @@ class Distances:
     def __post_init__(self) -> None:
         self.n = min(self.n, len(self.data.test), len(self.data.train))
 
-    def of(self, images: Tensor, split: str, *, once: bool = False) -> Metric:
-        """FID of uint8 `images` (n, 3, S, S) against the first n of `split`; `once` keeps it for other runs."""
-        return self.scores(images, split, ("fid",), once=once)["FID"]
+    def fid(self, images: Tensor, split: str, *, cached: bool = False) -> Metric:
+        """FID of uint8 `images` (n, 3, S, S) against the first n of `split`; `cached` keeps it for other runs."""
+        return self.scores(images, split, ("fid",), cached=cached)["FID"]
 
-    def scores(self, images: Tensor, split: str, ids: Sequence[str], *, once: bool = False) -> dict[str, Metric]:
-        """As `of`, all scores `ids` (see `fidelity.pooled_scores`), by name."""
-        cache = self.cache if once else replace(self.cache, folder=None)
+    def scores(self, images: Tensor, split: str, ids: Sequence[str], *, cached: bool = False) -> dict[str, Metric]:
+        """As `fid`, all scores `ids` (see `fidelity.pooled_scores`), by name."""
+        cache = self.cache if cached else replace(self.cache, folder=None)
         fake, real = cache.pooled(images), self.cache.pooled(getattr(self.data, split).images[: self.n])
         compute = partial(fidelity.pooled_scores, fake, real, ids, features=self.cache.features, split=split)
         return cache.metrics(" ".join([split, *ids]), fake, real, compute=compute)
 
-    def of_system(self, system: System, split: str, seed: int) -> Metric:
+    def fid_of_system(self, system: System, split: str, seed: int) -> Metric:
         """That of n samples at temperature 1; `seed` is the run's."""
         seed += SELECTION_SEED if split == "train" else TEST_SEED
-        return self.of(draw(system, self.n, temperature=1.0, seed=seed, results=self.cache.results), split)
+        return self.fid(draw_samples(system, self.n, temperature=1.0, seed=seed, results=self.cache.results), split)
 
     def name(self, suffix: str) -> str:
         """ "FD-lite0-best@T1" or "FID-best@T1" for "-best"."""
         return f"{self.cache.features.label('FID')}{suffix}@T1"
 
 
-def along(model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]]) -> Iterator[tuple[int, System]]:
+def models_along_training(
+    model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]]
+) -> Iterator[tuple[int, System]]:
     """Each step of `snapshots` (step -> weights) and `steps`, that of `model`, with the system as it was then."""
     candidate = copy.deepcopy(model)
     for step, weights in sorted({**snapshots, steps: model.state_dict()}.items()):
@@ -68,50 +70,53 @@ def along(model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor
 
 
 def best_step(
-    model: System, steps: int, snapshots: Mapping[int, dict[str, Tensor]], distances: Distances, seed: int
+    model: System, steps: int, snapshots: Mapping[int, dict[str, Tensor]], scorer: SampleScorer, seed: int
 ) -> tuple[int, dict[str, Metric]]:
     """The best step, and its distance from the test split: {"FD-lite0-best@T1": …}."""
-    scores = {step: distances.of_system(then, "train", seed).value for step, then in along(model, steps, snapshots)}
+    models = models_along_training(model, steps, snapshots)
+    scores = {step: scorer.fid_of_system(then, "train", seed).value for step, then in models}
     best = min(scores, key=lambda step: (scores[step], -step))
-    chosen = next(then for step, then in along(model, steps, snapshots) if step == best)
-    metric = distances.of_system(chosen, "test", seed)
+    chosen = next(then for step, then in models_along_training(model, steps, snapshots) if step == best)
+    metric = scorer.fid_of_system(chosen, "test", seed)
     values = ", ".join(f"{step}: {score:.1f}" for step, score in scores.items())
     protocol = f"step {best} of {steps}, chosen on training images ({values}); {metric.protocol}"
-    return best, {distances.name("-best"): replace(metric, protocol=protocol)}
+    return best, {scorer.name("-best"): replace(metric, protocol=protocol)}
 
 
 def metrics_during_training(
-    model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]], distances: Distances, seed: int
+    model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]], scorer: SampleScorer, seed: int
 ) -> Curves:
-    """BPD (where there is a likelihood) and `ALONG` at both temperatures at each step, of the same held-out images and
-    with the same random numbers; of a system without decoder noise both are one measurement."""
-    x, cache = distances.data.test.images[:BPD_IMAGES], distances.cache
+    """BPD (where there is a likelihood) and `CURVE_SCORES` at both temperatures at each step, of the same held-out
+    images and with the same random numbers; of a system without decoder noise both are one measurement."""
+    x, cache = scorer.data.test.images[:BPD_IMAGES], scorer.cache
     curves: Curves = {}
-    for step, then in along(model, steps, snapshots):
+    for step, then in models_along_training(model, steps, snapshots):
         found: dict[str, float] = {}
         if isinstance(then, LikelihoodSystem):
             nll = held_out_nll(then, x, results=cache.results)
             found[f"BPD on {len(x)} test images (bits/dim)"] = float(bits_per_dimension(nll.mean(), x[0].numel()))
         scores: dict[str, Metric] = {}
-        for temperature in DRAWN:
+        for temperature in TEMPERATURES_AS_DRAWN:
             if then.decoder_noise or not scores:
-                images = draw(then, distances.n, temperature=temperature, seed=TEST_SEED + seed, results=cache.results)
-                scores = distances.scores(images, "test", ALONG)
-            at = f"@T{temperature:g} (n = {distances.n:,})"
+                images = draw_samples(
+                    then, scorer.n, temperature=temperature, seed=TEST_SEED + seed, results=cache.results
+                )
+                scores = scorer.scores(images, "test", CURVE_SCORES)
+            at = f"@T{temperature:g} (n = {scorer.n:,})"
             found |= {f"{cache.features.label(name)}{at}": metric.value for name, metric in scores.items()}
         for name, value in found.items():
             curves.setdefault(name, []).append((step, round(value, 4)))
     return curves
 
 
-def baselines(untrained: System, distances: Distances, seed: int) -> dict[str, Metric]:
+def baselines(untrained: System, scorer: SampleScorer, seed: int) -> dict[str, Metric]:
     """What any training has to beat: an untrained copy of the system, and independent Gaussian pixels."""
-    pixels = gaussian_pixels(distances.data.train.images, distances.n)
+    pixels = gaussian_pixels(scorer.data.train.images, scorer.n)
     measured = (
-        ("-untrained", "samples of an untrained copy", distances.of_system(untrained, "test", seed)),
-        ("-gaussian", "independent Gaussian pixels", distances.of(pixels, "test", once=True)),
+        ("-untrained", "samples of an untrained copy", scorer.fid_of_system(untrained, "test", seed)),
+        ("-gaussian", "independent Gaussian pixels", scorer.fid(pixels, "test", cached=True)),
     )
-    return {distances.name(end): replace(m, protocol=f"{what}; {m.protocol}") for end, what, m in measured}
+    return {scorer.name(end): replace(m, protocol=f"{what}; {m.protocol}") for end, what, m in measured}
 
 
 def gaussian_pixels(train: Tensor, n: int) -> Tensor:

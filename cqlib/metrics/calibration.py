@@ -9,8 +9,8 @@ that was written before any model was scored with the result:
   at side 224, the reference. The cost is the number of pixels that the extractor looks at,
   to which its multiply-adds are proportional: times are measured beside it, but n must not depend on a machine.
 - Of these (s, n) that one is chosen whose smallest distance, over all damages and scores, is the largest.
-- For `study` another side than 224 is chosen only where at equal n its smallest distance is more than `WORTH` times as
-  large: so much as four times the images would bring.
+- For `study` another side than 224 is chosen only where at equal n its smallest distance is more than `MIN_GAIN` times
+  as large: so much as four times the images would bring.
 """
 
 import math
@@ -30,7 +30,7 @@ from cqlib.util.provenance import device_name
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text
 
 SIDES = (224, 160, 128, 96, 64)
-COST, WORTH = 0.6, 2.0
+COST, MIN_GAIN = 0.6, 2.0
 REFERENCE_N, STEP = 1000, 250
 RESAMPLES = 20
 POOL = 1.5
@@ -68,7 +68,7 @@ DAMAGES: dict[str, Callable[[Tensor], Tensor]] = {
 FEWER_CLASSES = "half the classes"
 
 
-def pools(data: Dataset, size: int) -> dict[str, Tensor]:
+def damaged_sets(data: Dataset, size: int) -> dict[str, Tensor]:
     """The first `size` training images, uint8 (size, C, S, S), undamaged and with each damage; and as many of the first
     half of the classes."""
     images, labels = data.train.images, data.train.labels
@@ -98,7 +98,7 @@ def kernel_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) ->
     drawn = torch.zeros(len(pool), len(draws), dtype=torch.float64)
     for column, draw in enumerate(draws):
         drawn[draw, column] = 1
-    return kernel.distances(pool, drawn, real, torch.ones(len(real), len(draws), dtype=torch.float64)).tolist()
+    return kernel.mmd_of_subsets(pool, drawn, real, torch.ones(len(real), len(draws), dtype=torch.float64)).tolist()
 
 
 def inception_scores(logits: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
@@ -123,7 +123,7 @@ def scores(images: Tensor, features: Features, real: Tensor, draws: Sequence[np.
 
 
 @dataclass(frozen=True, config=STRICT)
-class Seen:
+class SideResult:
     """What the scores see at one side and n. By score: of undamaged images the mean over draws and the standard
     deviation, by damage the distance in standard deviations; milliseconds per image to extract features, on one
     thread."""
@@ -155,21 +155,21 @@ class Calibration:
     """Of the test split."""
     resamples: Count
     device: Text
-    sides: tuple[Seen, ...]
+    sides: tuple[SideResult, ...]
 
     @property
-    def chosen(self) -> Seen:
+    def chosen(self) -> SideResult:
         """By the rule for `quick`."""
         return max((seen for seen in self.sides if seen.cost <= COST), key=lambda seen: seen.smallest)
 
     @property
-    def chosen_at_equal_n(self) -> Seen:
+    def chosen_at_equal_n(self) -> SideResult:
         """By the rule for `study`."""
         best = max(self.sides, key=lambda seen: seen.smallest)
-        return best if best.smallest > WORTH * self.full.smallest else self.full
+        return best if best.smallest > MIN_GAIN * self.full.smallest else self.full
 
     @property
-    def full(self) -> Seen:
+    def full(self) -> SideResult:
         """What is seen at `FULL_SIDE`."""
         return next(seen for seen in self.sides if seen.side == FULL_SIDE)
 
@@ -178,17 +178,17 @@ def calibrate(
     data: Dataset, *, n: int | None = None, sides: Sequence[int] = SIDES, resamples: int = RESAMPLES
 ) -> Calibration:
     """What the scores see on `data` at each side; of `n` images everywhere, or of as many as the rule allows."""
-    milliseconds = times(data.test.images[:TIMED], sides)
+    milliseconds = extraction_times(data.test.images[:TIMED], sides)
     seen = []
     for side in sides:
         affordable = REFERENCE_N if side == FULL_SIDE else int(COST * REFERENCE_N * (FULL_SIDE / side) ** 2)
         count = n or min(affordable // STEP * STEP, len(data.test))
-        seen.append(Seen(side, count, milliseconds[side], *_seen(data, lite0(side), count, resamples)))
+        seen.append(SideResult(side, count, milliseconds[side], *_measure_side(data, lite0(side), count, resamples)))
     device = device_name(torch.device("cpu"), bf16=False, threads=1)
     return Calibration(data.name, data.size, data.test.fingerprint, resamples, device, tuple(seen))
 
 
-def times(images: Tensor, sides: Sequence[int]) -> dict[int, float]:
+def extraction_times(images: Tensor, sides: Sequence[int]) -> dict[int, float]:
     """Side -> milliseconds in which one thread extracts the features of one of `images`, the least of `ROUNDS`, in
     which the sides take turns."""
     least = dict.fromkeys(sides, math.inf)
@@ -205,23 +205,30 @@ def times(images: Tensor, sides: Sequence[int]) -> dict[int, float]:
     return {side: round(1000 * seconds / len(images), 2) for side, seconds in least.items()}
 
 
-def _seen(
+def _measure_side(
     data: Dataset, features: Features, n: int, resamples: int
 ) -> tuple[dict[str, tuple[float, float]], dict[str, dict[str, float]]]:
-    """`Seen.undamaged` and `Seen.distances`."""
-    size = round(POOL * n)
+    """`SideResult.undamaged` and `SideResult.distances`."""
+    pool_size = round(POOL * n)
     rng = np.random.default_rng(SEED)
-    draws = [rng.permutation(size)[:n] for _ in range(resamples)]
+    draws = [rng.permutation(pool_size)[:n] for _ in range(resamples)]
     real = extract(data.test.images[:n], features, (features.pooled,))[features.pooled]
-    drawn = {name: scores(images, features, real, draws) for name, images in pools(data, size).items()}
-    # A draw of n out of N without replacement varies less than one of n new images, by the factor sqrt(1 - n / N).
-    growth = (1 - n / size) ** -0.5
-    means = {name: {s: float(values.mean()) for s, values in of.items()} for name, of in drawn.items()}
-    spread = {name: {s: growth * float(values.std(ddof=1)) for s, values in of.items()} for name, of in drawn.items()}
+    # A draw of n out of N without replacement varies less than n new images, by the factor sqrt(1 - n / N).
+    correction = (1 - n / pool_size) ** -0.5
+    moments: dict[str, dict[str, tuple[float, float]]] = {}  # damage -> score -> mean and standard deviation
+    for damage, images in damaged_sets(data, pool_size).items():
+        by_score = scores(images, features, real, draws)
+        moments[damage] = {score: (float(values.mean()), correction * float(values.std(ddof=1)))
+                           for score, values in by_score.items()}  # fmt: skip
+    plain = moments.pop(UNDAMAGED)
+    distances = {
+        damage: {score: _detectability(by_score[score], plain[score]) for score in plain}
+        for damage, by_score in moments.items()
+    }
+    return {score: (round(mean, 4), round(std, 5)) for score, (mean, std) in plain.items()}, distances
 
-    def distance(name: str, score: str) -> float:
-        pooled = math.sqrt((spread[name][score] ** 2 + spread[UNDAMAGED][score] ** 2) / 2)
-        return round(abs(means[name][score] - means[UNDAMAGED][score]) / pooled, 2)
 
-    undamaged = {s: (round(mean, 4), round(spread[UNDAMAGED][s], 5)) for s, mean in means[UNDAMAGED].items()}
-    return undamaged, {name: {s: distance(name, s) for s in undamaged} for name in drawn if name != UNDAMAGED}
+def _detectability(damaged: tuple[float, float], undamaged: tuple[float, float]) -> float:
+    """d of the module's docstring, of two (mean, standard deviation)."""
+    (mean, std), (plain_mean, plain_std) = damaged, undamaged
+    return round(abs(mean - plain_mean) / math.sqrt((std**2 + plain_std**2) / 2), 2)

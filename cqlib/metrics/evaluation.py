@@ -13,6 +13,7 @@ from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import extract
 from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.metric import GROUP, MAX_PER_IMAGE, Metric
+from cqlib.metrics.protocols import Protocol
 from cqlib.metrics.quantities import SCORES, TEMPERATURES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
 from cqlib.models.base import LikelihoodSystem, System
@@ -22,7 +23,7 @@ from cqlib.recipe import Evaluation
 from cqlib.training.device import wall_clock
 from cqlib.util.provenance import device_name
 
-DRAWN = TEMPERATURES[::-1]
+TEMPERATURES_AS_DRAWN = TEMPERATURES[::-1]
 """Temperatures in the order in which samples are drawn, measured and recorded."""
 TEST_SEED, SELECTION_SEED = 10_000, 20_000
 """Added to a run's seed: for the samples that are reported, and for those that choose a step."""
@@ -33,7 +34,7 @@ TIMED = 64
 REPEATS = 5
 
 
-def likelihood(
+def likelihood_metrics(
     model: LikelihoodSystem,
     data: Dataset,
     evaluation: Evaluation,
@@ -86,7 +87,9 @@ def _mean_over_images(bpd: Tensor, protocol: str) -> Metric:
     return Metric(float(bpd.mean()), error, len(bpd), protocol)
 
 
-def draw(model: System, n: int, *, temperature: float, seed: int, results: PartialResults = IN_MEMORY) -> Tensor:
+def draw_samples(
+    model: System, n: int, *, temperature: float, seed: int, results: PartialResults = IN_MEMORY
+) -> Tensor:
     """n samples, uint8 (n, C, H, W) on the CPU, in evaluation mode and fp32; `results` as in `held_out_nll`."""
     generator = torch.Generator(model.device).manual_seed(seed)
     model.eval()
@@ -100,51 +103,65 @@ def draw(model: System, n: int, *, temperature: float, seed: int, results: Parti
     return torch.cat([batch[""] for batch in batches])
 
 
-def quality(
+def sample_metrics(
     model: System, data: Dataset, evaluation: Evaluation, cache: FeatureCache, *, seed: int
 ) -> tuple[dict[str, Metric], dict[str, Tensor], list[str]]:
     """All scores of samples at temperatures 1 and 0, those of real images; the first samples of each temperature, uint8
     (n, C, H, W); and a note on each protocol that the data set is too small for. The distances and IS under each of
     `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]"; UsageError for an unknown one. A system
     without decoder noise is measured once and reported under both temperatures. Classes need more than one label."""
-    n = min(evaluation.fidelity_images, len(data.test), len(data.train))
-    main = protocols.default_protocol(n, evaluation.is_images)
-    measured, notes = [main], []
-    for p in map(protocols.protocol, evaluation.protocols):
-        if lack := p.lacks(len(data.train), len(data.test)):
-            notes.append(f"protocol {p.name} left out: {lack}")
-        else:
-            measured.append(p)
-    features, results = cache.features, cache.results
-    metrics: dict[str, Metric] = {}
+    features, (fitting, notes) = cache.features, _protocols_that_fit(data, evaluation)
+    main, labelled = fitting[0], len(data.classes) > 1
+    metrics = _of_real_images(data, main, cache, labelled)
+    n_real = {p.split: max(q.n_real for q in fitting if q.split == p.split) for p in fitting}
+    real = {split: cache.pooled(getattr(data, split).images[:n]) for split, n in n_real.items()}
+    n_samples = max(max(p.n_fake, p.is_images) for p in fitting)
     grids: dict[str, Tensor] = {}
-    layers = (features.pooled, features.logits)
-    train, test = cache.pooled(data.train.images[:n]), cache.layers(data.test.images[:n], *layers)
-    labelled = len(data.classes) > 1
-    known = [data.test.labels[:n]] if labelled else []
-    bars = partial(fidelity.real_images, train, test, main, features=features, labels=known[0] if labelled else None)
-    name = " ".join(["real images", main.name, *(quantity.id for quantity in SCORES)])
-    real_images = cache.metrics(name, train, *test.values(), *known, compute=bars)
-    metrics |= {features.label(q.name) + q.real: real_images[q.name] for q in SCORES if q.name in real_images}
-    n_real = {p.split: max(q.n_real for q in measured if q.split == p.split) for p in measured}
-    real = {split: cache.pooled(getattr(data, split).images[:most]) for split, most in n_real.items()}
-    count = max(max(p.n_fake, p.is_images) for p in measured)
-    scores: dict[str, dict[str, Metric]] = {}
-    for temperature in DRAWN:
-        if temperature == DRAWN[0] or model.decoder_noise:
-            fake = draw(model, count, temperature=temperature, seed=TEST_SEED + seed, results=results)
-            extracted = extract(fake, features, layers, device=cache.device, results=results)
-            for p in measured:
+    for temperature in TEMPERATURES_AS_DRAWN:
+        if not grids or model.decoder_noise:  # else the scores of the first temperature hold for both
+            samples = draw_samples(
+                model, n_samples, temperature=temperature, seed=TEST_SEED + seed, results=cache.results
+            )
+            layers = (features.pooled, features.logits)
+            extracted = extract(samples, features, layers, device=cache.device, results=cache.results)
+            scores = []
+            for p in fitting:
                 labels = getattr(data, p.split).labels if labelled else None
-                scores[p.name] = fidelity.score(extracted, real[p.split], p, features=features, slow=p is main,
-                                                labels=labels)  # fmt: skip
-                results.check()
-        for p in measured:
-            for kind, metric in scores[p.name].items():
+                scores.append(fidelity.score(extracted, real[p.split], p, features=features, slow=p is main,
+                                             labels=labels))  # fmt: skip
+                cache.results.check()
+        for p, by_kind in zip(fitting, scores, strict=True):
+            for kind, metric in by_kind.items():
                 name = f"{features.label(kind)}@T{temperature:g}"
                 metrics[name if p is main else protocols.with_protocol(name, p.name)] = metric
-        grids[f"samples_T{temperature:g}"] = fake[:GRID]
+        grids[f"samples_T{temperature:g}"] = samples[:GRID]
     return metrics, grids, notes
+
+
+def _protocols_that_fit(data: Dataset, evaluation: Evaluation) -> tuple[list[Protocol], list[str]]:
+    """The profile's own protocol, then those of `evaluation.protocols` that the data set is large enough for; and a
+    note on each of the others."""
+    n = min(evaluation.fidelity_images, len(data.test), len(data.train))
+    fitting, notes = [protocols.default_protocol(n, evaluation.is_images)], []
+    for p in map(protocols.protocol, evaluation.protocols):
+        if shortfall := p.shortfall(len(data.train), len(data.test)):
+            notes.append(f"protocol {p.name} left out: {shortfall}")
+        else:
+            fitting.append(p)
+    return fitting, notes
+
+
+def _of_real_images(data: Dataset, main: Protocol, cache: FeatureCache, labelled: bool) -> dict[str, Metric]:
+    """What real images get under the profile's own protocol, by the names of records: "FD-lite0-floor"."""
+    features, n = cache.features, main.n_real
+    train = cache.pooled(data.train.images[:n])
+    test = cache.layers(data.test.images[:n], features.pooled, features.logits)
+    labels = data.test.labels[:n] if labelled else None
+    compute = partial(fidelity.real_images, train, test, main, features=features, labels=labels)
+    inputs = [train, *test.values(), *([] if labels is None else [labels])]
+    name = " ".join(["real images", main.name, *(quantity.id for quantity in SCORES)])
+    scores = cache.metrics(name, *inputs, compute=compute)
+    return {features.label(q.name) + q.real: scores[q.name] for q in SCORES if q.name in scores}
 
 
 def sampling_time(model: System, *, results: PartialResults = IN_MEMORY) -> Metric:

@@ -31,12 +31,12 @@ SPLITS = {"test": "held-out test split", "train": "training split"}
 
 
 @dataclass(frozen=True)
-class Sets:
+class ScoreInputs:
     """What a score is computed from.
 
     `fake` (n, d) and `real` (m, d) are pooled features, float32, `logits` those of the fake images, `labels` those of
-    the real ones, where a score needs them. The rest is for the text of the protocol: `under`, the preset if there is
-    one; `against`, what the sets are; `note`, after the score's name; `counted`, the name of the number of `logits`.
+    the real ones, where a score needs them. The rest is for the text of the protocol: `preset`, if there is one;
+    `against`, what the sets are; `note`, after the score's name; `logits_count`, the name of the number of `logits`.
     """
 
     features: Features
@@ -45,9 +45,9 @@ class Sets:
     against: str
     logits: Tensor | None = None
     labels: Tensor | None = None
-    under: Protocol | None = None
+    preset: Protocol | None = None
     note: str = ""
-    counted: str = "n_fake"
+    logits_count: str = "n_fake"
 
     @cached_property
     def neighbours(self) -> dict[str, float]:
@@ -60,7 +60,7 @@ class Sets:
 
     def protocol(self, kind: str, how: str, layer: str = "") -> str:
         """All that fixes the number, in words."""
-        name = f"protocol {self.under.name}" if self.under and self.under.name else ""
+        name = f"protocol {self.preset.name}" if self.preset and self.preset.name else ""
         layer = layer or f"{self.features.title} pooled features ({self.real.shape[1]})"
         version = f"torch-fidelity {metadata.version('torch-fidelity')}"
         parts = (name, how, layer, self.features.resize, self.features.weights_words, version)
@@ -81,34 +81,35 @@ def score(
     fake, logits = extracted[features.pooled][: protocol.n_fake], extracted[features.logits][: protocol.is_images]
     real = real[: protocol.n_real]
     labels = None if labels is None else labels[: protocol.n_real]
-    return _scores(Sets(features, fake, real, _against(fake, real, protocol.split), logits, labels, protocol), slow)
+    against = _against(fake, real, protocol.split)
+    return _scores(ScoreInputs(features, fake, real, against, logits, labels, protocol), slow)
 
 
-def _scores(sets: Sets, slow: bool = True) -> dict[str, Metric]:
+def _scores(sets: ScoreInputs, slow: bool = True) -> dict[str, Metric]:
     asked = [q for q in SCORES if (slow or not q.slow) and (sets.labels is not None or not q.labelled)]
     return _computed(sets, asked)
 
 
-def _computed(sets: Sets, asked: Iterable[Quantity]) -> dict[str, Metric]:
+def _computed(sets: ScoreInputs, asked: Iterable[Quantity]) -> dict[str, Metric]:
     return {q.name: resolve_name(f"{__name__}:{q.how}")(sets) for q in asked}
 
 
-def inception_score(sets: Sets) -> Metric:
+def inception_score(sets: ScoreInputs) -> Metric:
     """exp E KL(p(class | sample) || p(class)): the mean over splits of the samples."""
     from torch_fidelity import metric_isc
 
-    assert sets.logits is not None and sets.under is not None
+    assert sets.logits is not None and sets.preset is not None
     n, classes = sets.logits.shape
-    splits = max(1, min(sets.under.is_splits, n // 10))
+    splits = max(1, min(sets.preset.is_splits, n // 10))
     with full_fp32():
         values = metric_isc.isc_features_to_metric(sets.logits, splits=splits, rng_seed=SEED)
     mean, spread = values[metric_isc.KEY_METRIC_ISC_MEAN], values[metric_isc.KEY_METRIC_ISC_STD]
-    how = f"{sets.counted} = {n} in {splits} splits, shuffled with seed {SEED}"
+    how = f"{sets.logits_count} = {n} in {splits} splits, shuffled with seed {SEED}"
     words = sets.protocol("IS", how, f"{sets.features.title} logits ({classes} classes)")
     return Metric(mean, spread if splits > 1 else None, n, words)
 
 
-def frechet_distance(sets: Sets) -> Metric:
+def frechet_distance(sets: ScoreInputs) -> Metric:
     """The Fréchet distance between Gaussians fitted to the two sets."""
     from torch_fidelity import metric_fid
 
@@ -118,7 +119,7 @@ def frechet_distance(sets: Sets) -> Metric:
     return Metric(value, None, len(sets.fake), sets.protocol("FID", sets.against))
 
 
-def kernel_distance(sets: Sets) -> Metric:
+def kernel_distance(sets: ScoreInputs) -> Metric:
     """The squared maximum mean discrepancy with a cubic kernel, the mean over subsets of the two sets."""
     from torch_fidelity import metric_kid
 
@@ -136,17 +137,17 @@ def kernel_distance(sets: Sets) -> Metric:
     return Metric(mean, spread, len(sets.fake), words)
 
 
-def precision(sets: Sets) -> Metric:
+def precision(sets: ScoreInputs) -> Metric:
     """The share of samples that lie near a real image, by nearest neighbours."""
     return _by_neighbours(sets, "Precision", "KEY_METRIC_PRECISION")
 
 
-def recall(sets: Sets) -> Metric:
+def recall(sets: ScoreInputs) -> Metric:
     """The share of real images that lie near a sample, by nearest neighbours."""
     return _by_neighbours(sets, "Recall", "KEY_METRIC_RECALL")
 
 
-def class_coverage(sets: Sets) -> Metric:
+def class_coverage(sets: ScoreInputs) -> Metric:
     """The share of classes that samples reach: exp(-KL(p || q)), p and q the shares of classes among samples and among
     real images, in (0, 1]. It is 1 where they agree, and k / K where samples have k of K equal classes alone.
 
@@ -165,7 +166,7 @@ def class_coverage(sets: Sets) -> Metric:
     return Metric(math.exp(-divergence), None, len(sets.fake), words)
 
 
-def _by_neighbours(sets: Sets, name: str, key: str) -> Metric:
+def _by_neighbours(sets: ScoreInputs, name: str, key: str) -> Metric:
     from torch_fidelity import metric_prc
 
     words = sets.protocol(name, f"{sets.against}, {NEIGHBOURS} nearest neighbours")
@@ -179,7 +180,7 @@ def real_images(
     classes of training images against test images. `train` are pooled features (n, d), `test` features by layer."""
     pooled, logits = test[features.pooled], test[features.logits]
     against = f"n_train = n_test = {len(train)}, training split against held-out test split"
-    return _scores(Sets(features, train, pooled, against, logits, labels, protocol, " of real images", "n_test"))
+    return _scores(ScoreInputs(features, train, pooled, against, logits, labels, protocol, " of real images", "n_test"))
 
 
 def pooled_scores(
@@ -187,7 +188,7 @@ def pooled_scores(
 ) -> dict[str, Metric]:
     """The scores `ids` that need no logits, by name, from pooled features (n, d) of samples and of real images of
     `split`."""
-    return _computed(Sets(features, fake, real, _against(fake, real, split)), (QUANTITIES[id] for id in ids))
+    return _computed(ScoreInputs(features, fake, real, _against(fake, real, split)), (QUANTITIES[id] for id in ids))
 
 
 def _against(fake: Tensor, real: Tensor, split: str) -> str:

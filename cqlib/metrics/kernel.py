@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-ROWS = 1000
+CHUNK = 1000
 """Of the kernel that are in memory at a time."""
 
 
@@ -18,10 +18,10 @@ def subset_distances(fake: Tensor, real: Tensor, *, subsets: int, size: int, see
     for k in range(subsets):
         for members in (a, b):
             members[torch.from_numpy(rng.choice(len(members), size, replace=False)), k] = 1
-    return distances(fake, a, real, b)
+    return mmd_of_subsets(fake, a, real, b)
 
 
-def distances(fake: Tensor, a: Tensor, real: Tensor, b: Tensor) -> Tensor:
+def mmd_of_subsets(fake: Tensor, a: Tensor, real: Tensor, b: Tensor) -> Tensor:
     """The unbiased squared maximum mean discrepancy, (subsets,) float64, of weighted features: column k of a (n,
     subsets) and of b (m, subsets), float64, is 1 for the members of subset k of `fake` (n, d) and `real` (m, d)."""
     (x, y), (n, m) = (features.double().cpu() for features in (fake, real)), (a.sum(0), b.sum(0))
@@ -36,7 +36,7 @@ def _own(x: Tensor, a: Tensor) -> Tensor:
 
 def _sums(x: Tensor, a: Tensor, y: Tensor, b: Tensor) -> Tensor:
     """sum_ij a_ik K(x_i, y_j) b_jk for each subset k, (subsets,)."""
-    parts = zip(x.split(ROWS), a.split(ROWS), strict=True)
+    parts = zip(x.split(CHUNK), a.split(CHUNK), strict=True)
     return torch.stack([(some_a * (_kernel(some_x @ y.T, x.shape[1]) @ b)).sum(0) for some_x, some_a in parts]).sum(0)
 
 

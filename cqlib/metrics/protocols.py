@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from cqlib.util.errors import unknown
+from cqlib.util.errors import unknown_name
 
 IS_IMAGES, IS_SPLITS = 50_000, 10  # Salimans et al., arXiv:1606.03498, and nearly everyone since
 UNKNOWN_WEIGHTS = "unknown weights"
@@ -23,7 +23,7 @@ class Protocol:
     is_splits: int = IS_SPLITS
     about: str = ""
 
-    def lacks(self, n_train: int, n_test: int) -> str:
+    def shortfall(self, n_train: int, n_test: int) -> str:
         """What a data set of these sizes lacks for it, as the end of a sentence; "" when nothing."""
         there = {"train": n_train, "test": n_test}[self.split]
         words = {"train": "training", "test": "test"}[self.split]
@@ -51,7 +51,7 @@ PROTOCOLS = {
 def protocol(name: str) -> Protocol:
     """The preset of that name; UsageError with the nearest one."""
     if name not in PROTOCOLS:
-        raise unknown("protocol", name, PROTOCOLS)
+        raise unknown_name("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
 
 

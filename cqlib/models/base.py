@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from cqlib.losses import importance_weighted
+from cqlib.losses import importance_weighted_bound
 
 Losses = dict[str, Tensor]
 """Named scalars, densities in nats per image; "total" is the one that is minimised."""
@@ -112,7 +112,8 @@ class LikelihoodSystem(System):
 
         Models with an exact likelihood override this and draw nothing; all others define `log_weight`.
         """
-        return importance_weighted(torch.stack([self.log_weight(x, generator) for _ in range(importance_samples)]))
+        log_weights = [self.log_weight(x, generator) for _ in range(importance_samples)]
+        return importance_weighted_bound(torch.stack(log_weights))
 
     def log_weight(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """ln w (N,) of one random draw for uint8 images (N, C, H, W), where E[w] = P(x)."""

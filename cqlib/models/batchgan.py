@@ -80,7 +80,7 @@ SLOPE = 0.1
 """Of the leaky ReLUs of the symmetric critic (Miyato et al. 2018, table 3)."""
 
 
-class Symmetric(nn.Module):
+class SymmetricLayer(nn.Module):
     """The symmetric layer, `own` for Lambda and `batch`, of the same shape without bias, for Gamma. Weights start by He
     et al. 2015, Eq. 14, `slope` being that of the leaky ReLU before it, 1 for none."""
 
@@ -97,10 +97,10 @@ class Symmetric(nn.Module):
         return own + s * self.batch(x.mean(0, keepdim=True))
 
 
-def symmetric_conv(a: int, b: int, kernel: int, *, stride: int = 1, slope: float = SLOPE) -> Symmetric:
+def symmetric_conv(a: int, b: int, kernel: int, *, stride: int = 1, slope: float = SLOPE) -> SymmetricLayer:
     """(B, a, H, W) -> (B, b, H / stride, W / stride)."""
     own = nn.Conv2d(a, b, kernel, stride=stride, padding=1)
-    return Symmetric(own, nn.Conv2d(a, b, kernel, stride=stride, padding=1, bias=False), slope)
+    return SymmetricLayer(own, nn.Conv2d(a, b, kernel, stride=stride, padding=1, bias=False), slope)
 
 
 class SymmetricCritic(nn.Module):
@@ -115,7 +115,7 @@ class SymmetricCritic(nn.Module):
             layers += [symmetric_conv(b, b, 3), nn.LeakyReLU(SLOPE)]
         self.body = nn.Sequential(*layers)
         units = widths[-1] * bottom_size(size, widths) ** 2
-        self.head = Symmetric(nn.Linear(units, 1), nn.Linear(units, 1, bias=False))
+        self.head = SymmetricLayer(nn.Linear(units, 1), nn.Linear(units, 1, bias=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return at_least_fp32(self.head(self.body(x).flatten(1)).squeeze(1))
@@ -133,11 +133,11 @@ class BatchGAN(GANBaseline):
             CNNGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels),
             SymmetricCritic(c.size, c.critic, image_channels=c.image_channels),
         )
-        self.ratio_law = Beta(c.smoothing, c.smoothing, validate_args=False)  # which the meta device cannot
+        self.ratio_distribution = Beta(c.smoothing, c.smoothing, validate_args=False)  # which the meta device cannot
 
     def mixed(self, real: Tensor, fake: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Two mixed batches (N, C, S, S) that share N real and N generated images, each with its ratio of real ones."""
-        real_first = torch.rand(len(real), device=real.device) < self.ratio_law.sample()
+        real_first = torch.rand(len(real), device=real.device) < self.ratio_distribution.sample()
         beta = real_first.view(-1, 1, 1, 1)
         ratio = real_first.float().mean()
         return [(torch.where(beta, real, fake), ratio), (torch.where(beta, fake, real), 1 - ratio)]

@@ -36,7 +36,7 @@ from cqlib.nets import colour
 from cqlib.nets.conv import Encoder, bottom_size, doubling, halving, normalisation, pyramid
 from cqlib.nets.coupling import RealNVP
 from cqlib.nets.precision import at_least_fp32
-from cqlib.pixels import LN_LEVELS, to_signed
+from cqlib.pixels import LN_LEVELS, cell_centres
 from cqlib.recipe import Recipe
 
 CHROMA = 2
@@ -107,7 +107,7 @@ class ConditionalCQF(HybridModel):
     def continuous(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """uint8 x (N, 3, S, S) -> v = (g, c) float (N, 3, S, S): grey in [-1, 1), dequantised chroma in [-2, 2)."""
         grey, chroma = colour.split(x)
-        return torch.cat([to_signed(grey), colour.dequantise_chroma(chroma, generator=generator)], dim=1)
+        return torch.cat([cell_centres(grey), colour.dequantise_chroma(chroma, generator=generator)], dim=1)
 
     def raw_decode(self, z: tuple[Tensor, Tensor]) -> Tensor:
         return self.decoder(*z)
@@ -125,7 +125,7 @@ class ConditionalCQF(HybridModel):
     def chroma(self, g: Tensor, temperature: float, generator: Generator | None = None) -> Tensor:
         """c = f^-1(mu(z, g) + T sigma(z, g) eps; g) for g (N, 1, S, S) in [-1, 1); differentiable."""
         z = torch.randn(len(g), self.config.latent, device=g.device, generator=generator)
-        return self.flow.inverse(self.draw((z, g), temperature, generator), pixel_unshuffle(g, 2))
+        return self.flow.inverse(self.sample_features((z, g), temperature, generator), pixel_unshuffle(g, 2))
 
     @torch.no_grad()
     def colourise(
@@ -133,17 +133,17 @@ class ConditionalCQF(HybridModel):
     ) -> Tensor:
         """n colourings of each grey image: uint8 (N, 1, S, S) -> (N, n, 3, S, S), cell centres; their grey is exact."""
         grey = grey.repeat_interleave(n, dim=0)
-        c = self.chroma(to_signed(grey), temperature, generator)
-        return to_signed(colour.into_gamut(grey, colour.to_chroma(c))).unflatten(0, (-1, n))
+        c = self.chroma(cell_centres(grey), temperature, generator)
+        return cell_centres(colour.into_gamut(grey, colour.to_chroma(c))).unflatten(0, (-1, n))
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """One colouring each of n kept greys (flat before training)."""
         index = torch.randint(max(1, int(self.filled)), (n,), device=self.greys.device, generator=generator)
         return self.colourise(self.greys[index], temperature=temperature, generator=generator).flatten(0, 1)
 
-    def like(self, x: Tensor, temperature: float) -> Tensor:
+    def generate_like(self, x: Tensor, temperature: float) -> Tensor:
         """(g, c) with the greys of x."""
-        g = to_signed(colour.split(x)[0])
+        g = cell_centres(colour.split(x)[0])
         return torch.cat([g, self.chroma(g, temperature)], dim=1)
 
     def generator_losses(self, x: Tensor) -> Losses:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
-from cqlib.nets.conv import CNNGenerator, Critic, start_normal
+from cqlib.nets.conv import CNNGenerator, Critic, init_normal
 from cqlib.nets.norms import BatchNorm2d
 from cqlib.recipe import Recipe
 
@@ -44,7 +44,7 @@ class DCGAN(GANBaseline):
         super().__init__(
             c,
             CNNGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels, per_unit=True),
-            start_normal(Critic(c.size, c.critic, image_channels=c.image_channels, norm=ShiftingBatchNorm)),
+            init_normal(Critic(c.size, c.critic, image_channels=c.image_channels, norm=ShiftingBatchNorm)),
         )
 
     def decode(self, z: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from cqlib import losses
 from cqlib.models.coverage_quality import profile_settings
 from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import Encoder, pyramid
-from cqlib.nets.hierarchical import FlatEncoder, Layers
+from cqlib.nets.hierarchical import FlatEncoder, HierarchyConfig
 from cqlib.recipe import FrozenDecoderStage, TrainingConfig
 
 
@@ -41,7 +41,7 @@ class FrozenDecoderConfig:
 
 @dataclass(frozen=True)
 class HierarchicalFrozenDecoderConfig(FrozenDecoderConfig):
-    """The encoder for a generator of hierarchical codes, as in `nets.hierarchical.Layers`."""
+    """The encoder for a generator of hierarchical codes, as in `nets.hierarchical.HierarchyConfig`."""
 
     norm: Literal["none"] = "none"
     blocks: int = 1
@@ -57,7 +57,7 @@ class FrozenDecoder(VariationalModel):
         c = config
         self.generator = generator.requires_grad_(False).eval()
         if isinstance(c, HierarchicalFrozenDecoderConfig):
-            layers = Layers(c.latent, c.blocks, None, residual=c.residual)
+            layers = HierarchyConfig(c.latent, c.blocks, None, residual=c.residual)
             self.encoder = FlatEncoder(c.widths, layers, image_channels=c.image_channels)
         else:
             self.encoder = Encoder(c.size, c.widths, c.latent, image_channels=c.image_channels, norm=c.norm)
@@ -83,13 +83,13 @@ class FrozenDecoder(VariationalModel):
         return mean + temperature * self._log_sigma().exp() * noise
 
 
-def half(training: TrainingConfig) -> TrainingConfig:
+def with_half_the_steps(training: TrainingConfig) -> TrainingConfig:
     """`training` for half of its steps."""
     return replace(training, steps=max(1, training.steps // 2))
 
 
-def profile_stage(config: Any, profile: str) -> FrozenDecoderStage:
+def frozen_decoder_stage(config: Any, profile: str) -> FrozenDecoderStage:
     """The stage for a GAN's `config`: encoder and training of the profile's VAE, for half of the steps."""
     vae = profile_settings(profile, config.size)
     encoder = FrozenDecoderConfig(config.size, pyramid(vae.base, config.size), config.latent, config.image_channels)
-    return FrozenDecoderStage(encoder, half(vae.training))
+    return FrozenDecoderStage(encoder, with_half_the_steps(vae.training))

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from cqlib.models.adversarial import AdversarialSystem, CriticConfig
 from cqlib.models.base import Losses
 from cqlib.models.coverage_quality import profile_settings
-from cqlib.models.frozen_decoder import profile_stage
+from cqlib.models.frozen_decoder import frozen_decoder_stage
 from cqlib.nets.conv import Decoder, pyramid
 from cqlib.recipe import Recipe
 
@@ -39,19 +39,19 @@ class GAN(AdversarialSystem):
 
     def __init__(self, config: GANConfig):
         super().__init__(config)
-        self.decoder, self.codes = self._generator()
+        self.decoder, self.latent_size = self._generator()
 
     def _generator(self) -> tuple[nn.Module, int]:
-        """The net before the tanh, and how many codes it takes."""
+        """The net before the tanh, and the size of its z."""
         c = self.config
         return Decoder(c.size, c.widths, c.latent, out_channels=c.image_channels, norm=c.norm), c.latent
 
     def decode(self, z: Tensor) -> Tensor:
-        """G(z): (N, codes) -> (N, C, S, S) in [-1, 1]."""
+        """G(z): (N, latent_size) -> (N, C, S, S) in [-1, 1]."""
         return torch.tanh(self.decoder(z))
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        return self.decode(torch.randn(n, self.codes, device=self.device, generator=generator))
+        return self.decode(torch.randn(n, self.latent_size, device=self.device, generator=generator))
 
     def generator_losses(self, x: Tensor) -> Losses:
         """L_Q, Eq. (2)."""
@@ -67,4 +67,4 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     s = profile_settings(profile, size)
     critic = CriticConfig(pyramid(s.critic_base, size), s.penalty_weight, s.penalty_every)
     config = GANConfig(size, pyramid(s.base, size), critic, latent=s.latent)
-    return Recipe(config, s.gan_training, profile_stage(config, profile))
+    return Recipe(config, s.gan_training, frozen_decoder_stage(config, profile))

@@ -14,11 +14,11 @@ from torch import Generator, Tensor, nn
 from cqlib import losses
 from cqlib.models.base import Losses, System, frozen
 from cqlib.models.coverage_quality import profile_settings
-from cqlib.models.frozen_decoder import profile_stage
+from cqlib.models.frozen_decoder import frozen_decoder_stage
 from cqlib.nets.conv import pyramid
 from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import dequantise
-from cqlib.recipe import Recipe, TrainingConfig, shortened
+from cqlib.recipe import Recipe, TrainingConfig, training_for_profile
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class GANBaseline(System):
     real: Any = staticmethod(dequantise)
     """uint8 images (N, C, S, S) -> what the critic sees of them."""
     discriminator_loss: Any = staticmethod(losses.discriminator_loss)
-    generator_loss: Any = staticmethod(losses.non_saturating_generator)
+    generator_loss: Any = staticmethod(losses.non_saturating_generator_loss)
     """`discriminator_loss(real, fake)` and `generator_loss(fake)` take the critic's outputs, each (N,), on real and on
     generated images, and return a scalar."""
 
@@ -57,7 +57,7 @@ class GANBaseline(System):
         self.generator = generator
         self.critic = critic
 
-    def codes(self, n: int, generator: Generator | None = None) -> Tensor:
+    def prior(self, n: int, generator: Generator | None = None) -> Tensor:
         """z ~ N(0, I), (n, latent)."""
         return torch.randn(n, self.config.latent, device=self.device, generator=generator)
 
@@ -66,7 +66,7 @@ class GANBaseline(System):
         return at_least_fp32(self.generator(z))
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        return self.decode(self.codes(n, generator))
+        return self.decode(self.prior(n, generator))
 
     def real_and_fake(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """`real` of uint8 images (N, C, S, S), and as many generated ones without their graph."""
@@ -99,8 +99,8 @@ def gan_recipe(
     the encoder that the frozen-decoder BPD needs."""
     table1 = profile_settings(profile, config.size).training
     changes = {"ema": table1.ema, "flips": table1.flips, "decay_from": table1.decay_from, **changes}
-    training = shortened(paper, profile, quick=quick, study=study, **changes)
-    return Recipe(config, training, profile_stage(config, profile))
+    training = training_for_profile(paper, profile, quick=quick, study=study, **changes)
+    return Recipe(config, training, frozen_decoder_stage(config, profile))
 
 
 def cnn_widths(profile: str, size: int) -> tuple[int, ...]:

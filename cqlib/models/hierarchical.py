@@ -31,15 +31,15 @@ from cqlib.models.adversarial import CriticConfig
 from cqlib.models.coverage_quality import profile_settings
 from cqlib.models.hybrid import CoverageQualityConfig, HybridModel
 from cqlib.models.variational import Inference, VariationalModel
-from cqlib.nets.conv import levels
+from cqlib.nets.conv import num_resolutions
 from cqlib.nets.coupling import RealNVP
-from cqlib.nets.hierarchical import BottomUp, Draw, Head, Layers, Posterior, TopDown
+from cqlib.nets.hierarchical import BottomUp, Head, HierarchyConfig, KLTerms, Posterior, TopDown
 from cqlib.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class HierarchicalConfig(CoverageQualityConfig):
-    """Nets and switches: `widths` of `cqlib.nets.conv`, layers as in `nets.hierarchical.Layers`."""
+    """Nets and switches: `widths` of `cqlib.nets.conv`, layers as in `nets.hierarchical.HierarchyConfig`."""
 
     latent: int = 32
     norm: Literal["none"] = "none"
@@ -56,7 +56,7 @@ class LayeredLatents(VariationalModel):
 
     config: Any
 
-    def __init__(self, config: Any, layers: Layers, channels: int):
+    def __init__(self, config: Any, layers: HierarchyConfig, channels: int):
         """`channels` is how many the `head` makes of the feature map."""
         super().__init__(config)
         self.encoder = BottomUp(config.widths, layers, image_channels=config.image_channels)
@@ -68,10 +68,10 @@ class LayeredLatents(VariationalModel):
         return self.decoder(self.decoder.noise(n, generator))[0]
 
     def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
-        features, draws = self.decoder(self.decoder.noise(len(v), generator), self.encoder(v))
-        kl = {name: draw.kl.flatten(1).sum(1) for name, draw in draws.items()}
-        log_ratio = torch.stack([draw.log_ratio.flatten(1).sum(1) for draw in draws.values()]).sum(0)
-        free_bits = free_bits_surplus(draws, self.config.free_bits) if self.config.free_bits > 0 else None
+        features, kl_terms = self.decoder(self.decoder.noise(len(v), generator), self.encoder(v))
+        kl = {name: terms.kl.flatten(1).sum(1) for name, terms in kl_terms.items()}
+        log_ratio = torch.stack([terms.log_ratio.flatten(1).sum(1) for terms in kl_terms.values()]).sum(0)
+        free_bits = free_bits_surplus(kl_terms, self.config.free_bits) if self.config.free_bits > 0 else None
         return Inference(features, kl, log_ratio, free_bits)
 
 
@@ -80,7 +80,7 @@ class Hierarchical(LayeredLatents, HybridModel):
 
     def __init__(self, config: HierarchicalConfig):
         c = config
-        layers = Layers(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual)
+        layers = HierarchyConfig(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual)
         super().__init__(c, layers, 2 * c.image_channels)
         with torch.no_grad():  # sigma starts at 0.6: below 9 bits per dimension from the first step on
             self.head.out.bias[c.image_channels :] = 1.3
@@ -90,10 +90,10 @@ class Hierarchical(LayeredLatents, HybridModel):
         return self.head(z)
 
 
-def free_bits_surplus(draws: dict[str, Draw], free_bits: float) -> Tensor:
+def free_bits_surplus(kl_terms: dict[str, KLTerms], free_bits: float) -> Tensor:
     """max(KL, free_bits) - KL of each latent channel (KL summed over pixels, averaged over the batch), summed over
     channels and layers: >= 0, in nats per image."""
-    channels = torch.cat([draw.kl.sum((2, 3)).mean(0) for draw in draws.values()])
+    channels = torch.cat([terms.kl.sum((2, 3)).mean(0) for terms in kl_terms.values()])
     return (free_bits - channels).clamp(min=0).sum()
 
 
@@ -107,7 +107,7 @@ ROWS = {
 CONFIG, SYSTEM = HierarchicalConfig, Hierarchical
 
 
-def profile_nets(profile: str, size: int, *, large: bool = False) -> HierarchicalConfig:
+def profile_config(profile: str, size: int, *, large: bool = False) -> HierarchicalConfig:
     """The profile's nets at `size` pixels, critic included, without f; `large`: the larger discriminator."""
     s = profile_settings(profile, size)
     base, latent, blocks, iaf_width, residual, critic_base, critic_blocks = {
@@ -118,7 +118,7 @@ def profile_nets(profile: str, size: int, *, large: bool = False) -> Hierarchica
     }[profile]
     if large:
         critic_base, critic_blocks = critic_base * 5 // 4 if profile == "paper" else critic_base, critic_blocks + 1
-    growth = [min(4, 2**k) for k in range(levels(size))]  # widths double at most twice
+    growth = [min(4, 2**k) for k in range(num_resolutions(size))]  # widths double at most twice
     critic_widths = tuple(critic_base * factor for factor in growth)
     return HierarchicalConfig(
         size, tuple(base * factor for factor in growth), latent, blocks=blocks, iaf_width=iaf_width, residual=residual,
@@ -131,5 +131,5 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     """Training is that of Table 1's CQ-F."""
     changes, s = ROWS[row], profile_settings(profile, size)
     flow = replace(s.flow, scales=2) if "scales" in changes else s.flow
-    nets = profile_nets(profile, size, large="large" in changes)
+    nets = profile_config(profile, size, large="large" in changes)
     return Recipe(replace(nets, flow=flow, posterior="iaf" if "iaf" in changes else "gaussian"), s.training)

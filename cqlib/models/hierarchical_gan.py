@@ -1,7 +1,7 @@
 """Residual GAN of Table 2: the top-down generator of the residual CQ-F, driven by the noise of all its layers.
 
 References: those of `gan.py` and `hierarchical.py`. Its BPD comes from `frozen_decoder.py`, with the bottom-up net
-as encoder: q(z|x) is factorised over the codes of all layers, and p(z) = N(0, I).
+as encoder: q(z|x) is factorised over the latent_size of all layers, and p(z) = N(0, I).
 
 Deviations: as in `gan.py` a tanh keeps G(z) in [-1, 1]; generator and critic have the widths of the residual CQ-F;
 below `paper` the generator learns more slowly than its critic, which it outran otherwise (docs/tuning.md).
@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from cqlib.models.coverage_quality import profile_settings
-from cqlib.models.frozen_decoder import HierarchicalFrozenDecoderConfig, half
+from cqlib.models.frozen_decoder import HierarchicalFrozenDecoderConfig, with_half_the_steps
 from cqlib.models.gan import GAN, GANConfig
-from cqlib.models.hierarchical import profile_nets
-from cqlib.nets.hierarchical import FlatGenerator, Layers
+from cqlib.models.hierarchical import profile_config
+from cqlib.nets.hierarchical import FlatGenerator, HierarchyConfig
 from cqlib.recipe import FrozenDecoderStage, Recipe
 
 
 @dataclass(frozen=True)
 class HierarchicalGANConfig(GANConfig):
-    """Generator and critic; layers of noise as in `nets.hierarchical.Layers`."""
+    """Generator and critic; layers of noise as in `nets.hierarchical.HierarchyConfig`."""
 
     latent: int = 32
     norm: Literal["none"] = "none"
@@ -35,9 +35,9 @@ class HierarchicalGAN(GAN):
 
     def _generator(self) -> tuple[FlatGenerator, int]:
         c = self.config
-        layers = Layers(c.latent, c.blocks, None, residual=c.residual)
+        layers = HierarchyConfig(c.latent, c.blocks, None, residual=c.residual)
         net = FlatGenerator(c.size, c.widths, layers, out_channels=c.image_channels)
-        return net, net.codes
+        return net, net.latent_size
 
 
 ROWS, CONFIG, SYSTEM = ("table2/gan-residual",), HierarchicalGANConfig, HierarchicalGAN
@@ -45,11 +45,11 @@ ROWS, CONFIG, SYSTEM = ("table2/gan-residual",), HierarchicalGANConfig, Hierarch
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """The residual CQ-F's, but for the generator's moments (`gan_training`) and, below `paper`, its learning rate."""
-    nets, s = profile_nets(profile, size), profile_settings(profile, size)
+    nets, s = profile_config(profile, size), profile_settings(profile, size)
     blocks, residual, critic = nets.blocks, nets.residual, nets.critic
     config = HierarchicalGANConfig(size, nets.widths, critic, nets.latent, blocks=blocks, residual=residual)  # type: ignore[arg-type]
     encoder = HierarchicalFrozenDecoderConfig(size, nets.widths, nets.latent, blocks=blocks, residual=residual)
-    stage = FrozenDecoderStage(encoder, half(s.training))
+    stage = FrozenDecoderStage(encoder, with_half_the_steps(s.training))
     training = s.gan_training
     if profile != "paper":
         training = replace(training, learning_rate=3e-4, critic_learning_rate=training.learning_rate)

@@ -76,7 +76,7 @@ class HybridModel(VariationalModel, AdversarialSystem):
         """x = f^-1(y), Eq. (7)."""
         return self.flow.inverse(y) if self.flow is not None else y
 
-    def draw(self, z: Any, temperature: float, generator: Generator | None = None) -> Tensor:
+    def sample_features(self, z: Any, temperature: float, generator: Generator | None = None) -> Tensor:
         """y = mu(z) + T sigma(z) eps, (N, C, S, S)."""
         mean, log_sigma = self.decode(z)
         if temperature == 0:
@@ -86,7 +86,7 @@ class HybridModel(VariationalModel, AdversarialSystem):
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """x = f^-1(y)."""
-        return self.image(self.draw(self.prior(n, generator), temperature, generator))
+        return self.image(self.sample_features(self.prior(n, generator), temperature, generator))
 
     def log_density(self, v: Tensor, z: Any) -> Tensor:
         """ln p_x(v|z), Eq. (8)."""
@@ -98,9 +98,9 @@ class HybridModel(VariationalModel, AdversarialSystem):
         "coverage" no gradient reaches the parameters of f."""
         kept = self.flow if self.config.flow_updated_by == "coverage" else None
         with nullcontext() if kept is None else frozen(kept):
-            return self.like(x, 1.0 if self.config.critic_input == "sample" else 0.0)
+            return self.generate_like(x, 1.0 if self.config.critic_input == "sample" else 0.0)
 
-    def like(self, x: Tensor, temperature: float) -> Tensor:
+    def generate_like(self, x: Tensor, temperature: float) -> Tensor:
         """One generated image for each of x, uint8 (N, C, S, S), at `temperature`; a conditional model takes the
         conditions of x."""
         return self.generate(len(x), temperature)

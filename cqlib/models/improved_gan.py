@@ -42,11 +42,11 @@ from torch.special import ndtr
 from cqlib import losses
 from cqlib.models.base import Losses, frozen
 from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, gan_recipe
-from cqlib.nets.conv import bottom_size, levels
+from cqlib.nets.conv import bottom_size, num_resolutions
 from cqlib.nets.norms import BatchNorm1d, BatchNorm2d
 from cqlib.nets.precision import at_least_fp32
 from cqlib.nets.weight_norm import DataInitialised, WeightNormed, initialising
-from cqlib.pixels import to_signed
+from cqlib.pixels import cell_centres
 from cqlib.recipe import Recipe
 from cqlib.util.errors import UserError
 
@@ -195,7 +195,7 @@ class ImprovedGAN(GANBaseline):
 
     config: ImprovedGANConfig
     critic: ImprovedCritic
-    real = staticmethod(to_signed)
+    real = staticmethod(cell_centres)
 
     def __init__(self, config: ImprovedGANConfig):
         c = config
@@ -216,7 +216,7 @@ class ImprovedGAN(GANBaseline):
         with initialising(self.generator):
             self.fakes(x)
         with initialising(self.critic):
-            self.critic(to_signed(x))
+            self.critic(cell_centres(x))
 
     def critic_losses(self, x: Tensor, *, step: int, labels: Tensor | None = None) -> Losses:
         real, fake = self.real_and_fake(x)
@@ -231,7 +231,7 @@ class ImprovedGAN(GANBaseline):
         with frozen(self.critic):
             scores = self.critic(fake).logsumexp(1)
         saturating = self.config.generator_loss == "adversarial"
-        total = -softplus(scores).mean() if saturating else losses.non_saturating_generator(scores)
+        total = -softplus(scores).mean() if saturating else losses.non_saturating_generator_loss(scores)
         return {"generator": total, "total": total}
 
     def check_labels(self, labels: Tensor) -> None:
@@ -252,7 +252,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     paper = replace(ADAM, steps=600_000, batch_size=100, learning_rate=3e-4, betas=(0.5, 0.999), epsilon=1e-4,
                     decay_from=2 / 3, n_generator=3, labels_per_class=400, log_every=500)  # fmt: skip
     bottom, finest = {"paper": (512, 96), "study": (128, 32), "quick": (128, 32), "smoke": (32, 8)}[profile]
-    count = levels(size)
+    count = num_resolutions(size)
     widths = tuple(bottom >> k for k in reversed(range(count - 1)))
     critic = (finest, *[2 * finest] * max(1, count - 3))  # one does not do: docs/tuning.md
     config = ImprovedGANConfig(size, widths, critic, ROWS[row], latent=100)

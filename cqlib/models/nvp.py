@@ -24,7 +24,7 @@ from cqlib import losses
 from cqlib.models.base import LikelihoodConfig, LikelihoodSystem, Losses
 from cqlib.nets.real_nvp import DirectedConv2d, MaskedCoupling, MultiScaleConfig, MultiScaleRealNVP
 from cqlib.pixels import LN_LEVELS, dequantise
-from cqlib.recipe import Recipe, TrainingConfig, shortened
+from cqlib.recipe import Recipe, TrainingConfig, training_for_profile
 
 SHARE = 0.9
 """Share of the logit's domain (0, 1), in its middle, that pixels are mapped to."""
@@ -104,5 +104,5 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         "smoke": MultiScaleConfig(2, 4, 1),
     }[profile]
     paper = TrainingConfig(200_000, betas=(0.9, 0.999), ema=0.0, gradient_clip=100.0, autocast="off", log_every=200)
-    training = shortened(paper, profile, quick=1000, study=1800, autocast="auto", decay_from=0.5, ema=0.999)
+    training = training_for_profile(paper, profile, quick=1000, study=1800, autocast="auto", decay_from=0.5, ema=0.999)
     return Recipe(NVPConfig(size, flow), training)

@@ -27,10 +27,10 @@ from torch import Generator, Tensor
 from cqlib.models.base import LikelihoodConfig, LikelihoodSystem
 from cqlib.nets.distributions import LogisticMixture, outputs_per_component
 from cqlib.nets.pixelcnnpp import PixelCNNPP
-from cqlib.nets.pixelcnnpp_cache import Cache, raster
+from cqlib.nets.pixelcnnpp_cache import CachedPixelCNNPP, sample_raster
 from cqlib.nets.weight_norm import initialising
-from cqlib.pixels import to_signed
-from cqlib.recipe import Recipe, TrainingConfig, shortened
+from cqlib.pixels import cell_centres
+from cqlib.recipe import Recipe, TrainingConfig, training_for_profile
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class PixelCNNPPSystem(LikelihoodSystem):
     def initialise(self, x: Tensor) -> None:
         """Every layer's outputs start with mean 0 and standard deviation 1, the blocks' last ones with 0.1."""
         with initialising(self.net):
-            self.net(to_signed(x))
+            self.net(cell_centres(x))
 
     def log_probabilities(self, x: Tensor) -> Tensor:
         """ln P(x_i | x_<i) of every pixel of uint8 images (N, C, S, S); -> (N, S, S)."""
         dtype = self.net.out.layer.bias.dtype
-        return LogisticMixture.of(self.net(to_signed(x).to(dtype)), x.shape[1]).log_probability(x)
+        return LogisticMixture.of(self.net(cell_centres(x).to(dtype)), x.shape[1]).log_probability(x)
 
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
         return -self.log_probabilities(x).flatten(1).sum(1)
@@ -74,7 +74,7 @@ class PixelCNNPPSystem(LikelihoodSystem):
         channels, size, _ = self.shape
         bias = self.net.out.layer.bias
         u = torch.rand(n, 1 + channels, size, size, device=bias.device, generator=generator).to(bias.dtype)
-        return raster(Cache(self.net, n, size), u)
+        return sample_raster(CachedPixelCNNPP(self.net, n, size), u)
 
 
 ROWS, CONFIG, SYSTEM = ("table3/pixelcnnpp",), PixelCNNPPConfig, PixelCNNPPSystem
@@ -88,5 +88,5 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         steps=300_000, batch_size=128, learning_rate=1e-3, betas=(0.95, 0.9995), decay_per_step=0.999995, ema=0.9995,
         flips=False, autocast="off", log_every=200,
     )  # fmt: skip
-    training = shortened(paper, profile, quick=1800, study=2400, batch_size=32, snapshots=0, flips=True)
+    training = training_for_profile(paper, profile, quick=1800, study=2400, batch_size=32, snapshots=0, flips=True)
     return Recipe(PixelCNNPPConfig(size, width, blocks, components, dropout), training)

@@ -32,17 +32,17 @@ from torch.nn.functional import pad
 from cqlib.models.base import LikelihoodConfig, LikelihoodSystem
 from cqlib.nets.precision import at_least_fp32
 from cqlib.nets.raster import (
+    ApplyLayer,
     LogitsAt,
     PixelSoftmax,
     RasterConv2d,
-    Run,
-    cached,
-    on_maps,
+    apply_to_maps,
+    cached_logits,
     pixel_nats,
     raster_sample,
-    scaled,
 )
-from cqlib.recipe import Recipe, TrainingConfig, shortened
+from cqlib.pixels import cell_centres
+from cqlib.recipe import Recipe, TrainingConfig, training_for_profile
 
 
 def cell(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,9 +107,9 @@ class DiagonalBiLSTM(nn.Module):
             states.append(h)
         return states
 
-    def at_pixel(self, n: int, height: int, width: int) -> "LSTMAtPixel":
+    def at_pixel(self, n: int, height: int, width: int) -> "CachedLSTM":
         """The layer for n images of which one pixel after the other becomes known."""
-        return LSTMAtPixel(self, n, height, width)
+        return CachedLSTM(self, n, height, width)
 
 
 class PixelRNNNet(nn.Module):
@@ -130,17 +130,17 @@ class PixelRNNNet(nn.Module):
         )
         self.head = PixelSoftmax(features, width, colours=colours, levels=levels)
 
-    def forward(self, x: Tensor, run: Run = on_maps) -> Tensor:
-        """Of maps, or by `AtPixel` of one pixel: (N, C) -> (N, C, levels)."""
-        h = run(self.stem, x)
+    def forward(self, x: Tensor, apply: ApplyLayer = apply_to_maps) -> Tensor:
+        """Of maps, or by `ApplyAtPixel` of one pixel: (N, C) -> (N, C, levels)."""
+        h = apply(self.stem, x)
         skipped = torch.zeros_like(h)
         for lstm, up, skip in zip(self.lstms, self.up, self.skip, strict=True):
-            state = run(lstm, h)
-            h, skipped = h + run(up, state), skipped + run(skip, state)
-        return self.head(h + skipped, run)
+            state = apply(lstm, h)
+            h, skipped = h + apply(up, state), skipped + apply(skip, state)
+        return self.head(h + skipped, apply)
 
 
-class LSTMAtPixel:
+class CachedLSTM:
     """A `DiagonalBiLSTM` at one pixel after the other, which is visited once per colour, each time with more of its
     input known. From the right the LSTM runs when a row is whole, for the row below."""
 
@@ -202,7 +202,7 @@ class PixelRNN(LikelihoodSystem):
 
     def logits(self, x: Tensor) -> Tensor:
         """Of every value given those before it: uint8 (N, C, H, W) -> (N, C, levels, H, W)."""
-        return self.net(scaled(x, self.config.levels, self.net.stem.weight))
+        return self.net(cell_centres(x, self.config.levels, self.net.stem.weight.dtype))
 
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
         return pixel_nats(self.logits(x), x)
@@ -211,11 +211,11 @@ class PixelRNN(LikelihoodSystem):
         """n images, centres of cells, from cached states."""
         like = self.net.stem.weight
         u = torch.rand(n, *self.shape, device=like.device, dtype=like.dtype, generator=generator)
-        return scaled(raster_sample(self.cached_logits(n), u), self.config.levels, u)
+        return cell_centres(raster_sample(self.cached_logits(n), u), self.config.levels, u.dtype)
 
     def cached_logits(self, n: int) -> LogitsAt:
         """Of n images, one pixel at a time, from the states of the pixels before it."""
-        return cached(self.net, self.net.stem, (n, *self.shape[1:]), self.config.levels)
+        return cached_logits(self.net, self.net.stem, (n, *self.shape[1:]), self.config.levels)
 
 
 ROWS, CONFIG, SYSTEM = ("table3/pixelrnn",), PixelRNNConfig, PixelRNN
@@ -225,6 +225,6 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     nets = {"paper": (128, 12, 1024), "study": (32, 4, 96), "quick": (32, 3, 64), "smoke": (6, 1, 12)}[profile]
     paper = TrainingConfig(200_000, 16, "rmsprop", betas=(0.0, 0.99), ema=0.0, flips=False, autocast="off",
                            log_every=200)  # fmt: skip
-    training = shortened(paper, profile, quick=2000, study=2000, batch_size=16, snapshots=0,
+    training = training_for_profile(paper, profile, quick=2000, study=2000, batch_size=16, snapshots=0,
                          learning_rate=3e-3, ema=0.999, flips=True, autocast="auto", decay_from=0.5)  # fmt: skip
     return Recipe(PixelRNNConfig(size, *nets), training)

@@ -35,7 +35,7 @@ from cqlib import losses
 from cqlib.models.base import Losses
 from cqlib.models.gan_baseline import GANBaseline, GANBaselineConfig, gan_recipe
 from cqlib.nets.precision import at_least_fp32
-from cqlib.pixels import to_signed
+from cqlib.pixels import cell_centres
 from cqlib.recipe import Recipe, TrainingConfig
 
 TICKS = 1000
@@ -48,9 +48,9 @@ def resolutions(size: int) -> tuple[int, ...]:
     return tuple(coarsest * 2**level for level in range((size // coarsest).bit_length()))
 
 
-def feature_maps(size: int, base: int, most: int) -> tuple[int, ...]:
-    """Channels of the head and of each resolution, coarsest first: min(base / 2^k, most), k = 0, 1, …"""
-    return tuple(min(base // 2**k, most) for k in range(len(resolutions(size)) + 1))
+def feature_maps(size: int, base: int, max_channels: int) -> tuple[int, ...]:
+    """Channels of the head and of each resolution, coarsest first: min(base / 2^k, max_channels), k = 0, 1, …"""
+    return tuple(min(base // 2**k, max_channels) for k in range(len(resolutions(size)) + 1))
 
 
 def pixel_norm(x: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class EqualisedConv(nn.Module):
         return conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
 
 
-class Activated(EqualisedConv):
+class ActivatedConv(EqualisedConv):
     """Convolution, leaky ReLU 0.2 and, with `norm`, pixel norm."""
 
     def __init__(self, a: int, b: int, kernel: int, *, padding: int = 0, norm: bool = False):
@@ -90,7 +90,7 @@ class Activated(EqualisedConv):
         return pixel_norm(h) if self.norm else h
 
 
-class Growing(nn.Module):
+class ProgressiveNet(nn.Module):
     """A net with a clock, in `TICKS` per phase, saved with the weights. Each resolution after the first takes two
     phases: the coarser one trains, then the new one fades in. A new net is fully grown."""
 
@@ -121,31 +121,31 @@ class Growing(nn.Module):
         self._set = None
         super()._load_from_state_dict(*args, **kwargs)
 
-    def below(self, level: int) -> int:
+    def downsampling(self, level: int) -> int:
         """The factor between the image's resolution and a level's."""
         return self.sides[-1] // self.sides[level]
 
-    def coarsened(self, x: Tensor) -> Tensor:
+    def at_current_resolution(self, x: Tensor) -> Tensor:
         """Real images at the current stage: averaged to its resolution, faded in by alpha; (N, C, S, S) -> same."""
         level, alpha = self.stage()
-        h = avg_pool2d(x, self.below(level))
+        h = avg_pool2d(x, self.downsampling(level))
         if alpha < 1:
             h = torch.lerp(interpolate(avg_pool2d(h, 2), scale_factor=2), h, alpha)
-        return interpolate(h, scale_factor=self.below(level))
+        return interpolate(h, scale_factor=self.downsampling(level))
 
 
-class ProgressiveGenerator(Growing):
+class ProgressiveGenerator(ProgressiveNet):
     """z (N, latent), normalised to mean square 1 -> (N, image_channels, S, S), linear at the end."""
 
-    def __init__(self, size: int, latent: int, base: int, most: int, *, image_channels: int = 3):
+    def __init__(self, size: int, latent: int, base: int, max_channels: int, *, image_channels: int = 3):
         super().__init__(size)
-        side, (_, *maps) = self.sides[0], feature_maps(size, base, most)
+        side, (_, *maps) = self.sides[0], feature_maps(size, base, max_channels)
         self.first = nn.Sequential(  # a "full" convolution of one pixel: side x side of them
-            Activated(latent, maps[0], side, padding=side - 1, norm=True),
-            Activated(maps[0], maps[0], 3, padding=1, norm=True),
+            ActivatedConv(latent, maps[0], side, padding=side - 1, norm=True),
+            ActivatedConv(maps[0], maps[0], 3, padding=1, norm=True),
         )
         self.blocks = nn.ModuleList(
-            nn.Sequential(Activated(a, b, 3, padding=1, norm=True), Activated(b, b, 3, padding=1, norm=True))
+            nn.Sequential(ActivatedConv(a, b, 3, padding=1, norm=True), ActivatedConv(b, b, 3, padding=1, norm=True))
             for a, b in pairwise(maps)
         )
         self.to_image = nn.ModuleList(EqualisedConv(b, image_channels, 1, gain=1.0) for b in maps)
@@ -159,29 +159,29 @@ class ProgressiveGenerator(Growing):
         if alpha < 1:
             coarser = at_least_fp32(self.to_image[level - 1](coarse))
             image = torch.lerp(interpolate(coarser, scale_factor=2), image, alpha)
-        return interpolate(image, scale_factor=self.below(level))
+        return interpolate(image, scale_factor=self.downsampling(level))
 
 
-class ProgressiveCritic(Growing):
+class ProgressiveCritic(ProgressiveNet):
     """(N, image_channels, S, S) -> scores (N,): the generator mirrored, with `minibatch_std` at the coarsest level."""
 
-    def __init__(self, size: int, base: int, most: int, *, image_channels: int = 3):
+    def __init__(self, size: int, base: int, max_channels: int, *, image_channels: int = 3):
         super().__init__(size)
-        side, (top, *maps) = self.sides[0], feature_maps(size, base, most)
-        self.from_image = nn.ModuleList(Activated(image_channels, b, 1) for b in maps)
+        side, (top, *maps) = self.sides[0], feature_maps(size, base, max_channels)
+        self.from_image = nn.ModuleList(ActivatedConv(image_channels, b, 1) for b in maps)
         self.blocks = nn.ModuleList(
-            nn.Sequential(Activated(b, b, 3, padding=1), Activated(b, a, 3, padding=1))
+            nn.Sequential(ActivatedConv(b, b, 3, padding=1), ActivatedConv(b, a, 3, padding=1))
             for a, b in pairwise(maps)
         )
         self.head = nn.Sequential(
-            Activated(maps[0] + 1, maps[0], 3, padding=1),
-            Activated(maps[0], top, side),
+            ActivatedConv(maps[0] + 1, maps[0], 3, padding=1),
+            ActivatedConv(maps[0], top, side),
             EqualisedConv(top, 1, 1, gain=1.0),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         level, alpha = self.stage()
-        x = avg_pool2d(x, self.below(level))
+        x = avg_pool2d(x, self.downsampling(level))
         h = self.from_image[level](x)
         for k in range(level, 0, -1):
             h = avg_pool2d(self.blocks[k - 1](h), 2)
@@ -234,18 +234,18 @@ class ProgGAN(GANBaseline):
         return self.generator(z).clamp(-1, 1)
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        return self.generator(self.codes(n, generator))
+        return self.generator(self.prior(n, generator))
 
     def real(self, x: Tensor) -> Tensor:
         """Images are as coarse as the current stage."""
-        return self.critic.coarsened(to_signed(x))
+        return self.critic.at_current_resolution(cell_centres(x))
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
         c = self.config
         real, fake = self.real_and_fake(x)
         scores = self.critic(real)
         terms = {
-            "wasserstein": losses.wasserstein_critic(scores, self.critic(fake)),
+            "wasserstein": losses.wasserstein_critic_loss(scores, self.critic(fake)),
             "gradient_penalty": losses.gradient_penalty(self.critic, real, fake, target=c.penalty_target),
             "drift": scores.square().mean(),
         }
@@ -262,6 +262,6 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     # `paper` in fp32, as the authors' code: scores and their gradients are hundreds of times those of other critics
     steps = 1000 * ProgGANConfig.total_kimg // 16
     paper = TrainingConfig(steps, 16, betas=(0.0, 0.99), flips=False, autocast="off", log_every=200)
-    base, most = NETS[profile]
-    config = ProgGANConfig(size, latent=most, fmap_base=base, fmap_max=most)
+    base, max_channels = NETS[profile]
+    config = ProgGANConfig(size, latent=max_channels, fmap_base=base, fmap_max=max_channels)
     return gan_recipe(config, paper, profile, quick=1000, study=1200)

@@ -26,8 +26,8 @@ from torch import nn
 
 from cqlib import losses
 from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
-from cqlib.nets.conv import CNNGenerator, Critic, start_normal
-from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, shapes
+from cqlib.nets.conv import CNNGenerator, Critic, init_normal
+from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, block_widths
 from cqlib.nets.norms import SpectrallyNormalised
 from cqlib.recipe import Recipe
 
@@ -53,13 +53,13 @@ class SNGAN(GANBaseline):
         critic: nn.Module
         if c.net == "cnn":
             generator = CNNGenerator(c.size, c.widths, c.latent, image_channels=channels)
-            critic = start_normal(Critic(c.size, c.critic, image_channels=channels, slope=0.1))
+            critic = init_normal(Critic(c.size, c.critic, image_channels=channels, slope=0.1))
         else:
             generator = ResNetGenerator(c.size, c.widths, c.latent, image_channels=channels)
             critic = ResNetCritic(c.critic, c.halvings, image_channels=channels, summed=True)
         super().__init__(c, generator, SpectrallyNormalised(critic))
         if c.loss == "hinge":
-            self.discriminator_loss, self.generator_loss = losses.hinge_discriminator, losses.quality_loss
+            self.discriminator_loss, self.generator_loss = losses.hinge_discriminator_loss, losses.quality_loss
 
 
 ROWS = ("table3/sngan", "table3/sngan-hinge", "table3/sngan-resnet-hinge")
@@ -70,7 +70,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     loss: Literal["cross-entropy", "hinge"] = "hinge" if "hinge" in row else "cross-entropy"
     if row == "table3/sngan-resnet-hinge":
         generator, critic = {"paper": (256, 128), "study": (64, 64), "quick": (64, 64), "smoke": (8, 8)}[profile]
-        nets = shapes(size, generator, critic)
+        nets = block_widths(size, generator, critic)
         config = SNGANConfig(size, *nets[:2], "resnet", nets[2], loss)
         paper = replace(ADAM, steps=50_000, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
         return gan_recipe(config, paper, profile, quick=400, study=1000)

@@ -35,10 +35,10 @@ from torch import Generator, Tensor, nn
 from cqlib.models.base import LikelihoodConfig
 from cqlib.models.hierarchical import LayeredLatents
 from cqlib.nets.distributions import MIN_LOG_SCALE, discretised_logistic
-from cqlib.nets.hierarchical import Layers, Posterior
+from cqlib.nets.hierarchical import HierarchyConfig, Posterior
 from cqlib.nets.weight_norm import initialising
-from cqlib.pixels import to_signed, to_uint8
-from cqlib.recipe import Recipe, TrainingConfig, omitted_at_default, shortened
+from cqlib.pixels import cell_centres, to_uint8
+from cqlib.recipe import Recipe, TrainingConfig, omitted_at_default, training_for_profile
 
 MAX_LOG_RATIO = 2.0
 """Between a pixel's scale and exp(`log_scale`)."""
@@ -46,7 +46,7 @@ MAX_LOG_RATIO = 2.0
 
 @dataclass(frozen=True)
 class VAEIAFConfig(LikelihoodConfig):
-    """Objective and nets: `widths` from the finest resolution on, layers as in `nets.hierarchical.Layers`."""
+    """Objective and nets: `widths` from the finest resolution on, layers as in `nets.hierarchical.HierarchyConfig`."""
 
     widths: tuple[int, ...]
     latent: int = 32
@@ -73,7 +73,7 @@ class VAEIAF(LayeredLatents):
 
     def __init__(self, config: VAEIAFConfig):
         c = config
-        layers = Layers(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual, c.stem, c.start)
+        layers = HierarchyConfig(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual, c.stem, c.start)
         super().__init__(c, layers, c.image_channels * (2 if c.pixel_scales else 1))
         self.log_scale = nn.Parameter(torch.tensor(c.log_scale))
 
@@ -103,7 +103,7 @@ class VAEIAF(LayeredLatents):
             return mean
         noise = torch.rand(mean.shape, device=mean.device, generator=generator).logit()
         scale = log_scale.clamp(min=MIN_LOG_SCALE).exp()
-        return to_signed(to_uint8(mean + temperature * scale * noise))
+        return cell_centres(to_uint8(mean + temperature * scale * noise))
 
 
 ROWS, CONFIG, SYSTEM = ("table3/vae-iaf",), VAEIAFConfig, VAEIAF
@@ -121,6 +121,6 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         config, widths=(width,) * count, latent=latent, blocks=blocks, iaf_width=width, residual=1.0, log_scale=-2.0,
         pixel_scales=True,
     )  # fmt: skip
-    training = shortened(paper, profile, quick=3000, study=2000, snapshots=0,
+    training = training_for_profile(paper, profile, quick=3000, study=2000, snapshots=0,
                          optimiser="adam", decay_from=0.5, flips=True, autocast="auto")  # fmt: skip
     return Recipe(config, training)

@@ -28,18 +28,17 @@ from cqlib.models.coverage_quality import profile_settings
 from cqlib.models.variational import Inference, VariationalModel
 from cqlib.nets.conv import Decoder, Encoder, pyramid
 from cqlib.nets.raster import (
-    AtPixel,
+    ApplyAtPixel,
+    ApplyLayer,
     LogitsAt,
     PixelSoftmax,
     RasterConv2d,
-    Run,
-    cached,
-    on_maps,
+    apply_to_maps,
+    cached_logits,
     pixel_nats,
     raster_sample,
-    scaled,
 )
-from cqlib.pixels import to_uint8
+from cqlib.pixels import cell_centres, to_uint8
 from cqlib.recipe import Recipe, omitted_at_default
 
 LEVELS = 256
@@ -63,13 +62,13 @@ class PixelCNN(nn.Module):
         self.contexts = nn.Conv2d(condition, 2 * blocks * features, 1, bias=False)
         self.head = PixelSoftmax(features, width, colours=colours, levels=levels)
 
-    def forward(self, x: Tensor, context: Tensor, run: Run = on_maps) -> Tensor:
-        """Of maps; or by `AtPixel` of one pixel, (N, C) and its context (N, …) -> (N, C, levels)."""
-        h = run(self.stem, x)
+    def forward(self, x: Tensor, context: Tensor, apply: ApplyLayer = apply_to_maps) -> Tensor:
+        """Of maps; or by `ApplyAtPixel` of one pixel, (N, C) and its context (N, …) -> (N, C, levels)."""
+        h = apply(self.stem, x)
         for gates, out, of_block in zip(self.gates, self.out, context.chunk(len(self.gates), 1), strict=True):
-            f, g = (run(gates, h) + of_block).chunk(2, 1)
-            h = h + run(out, f.tanh() * g.sigmoid())
-        return self.head(h, run)
+            f, g = (apply(gates, h) + of_block).chunk(2, 1)
+            h = h + apply(out, f.tanh() * g.sigmoid())
+        return self.head(h, apply)
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class VAEPixelCNN(VariationalModel):
 
     def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
         """A draw from q(z|x) for the image x (N, C, H, W) whose cells the points v lie in."""
-        q = super().infer(scaled(to_uint8(v), LEVELS, self.pixelcnn.stem.weight), generator)
+        q = super().infer(cell_centres(to_uint8(v), LEVELS, self.pixelcnn.stem.weight.dtype), generator)
         if self.config.free_bits == 0:
             return q
         return replace(q, free_bits=(self.config.free_bits - q.kl["z"].mean()).clamp(min=0))
@@ -123,12 +122,12 @@ class VAEPixelCNN(VariationalModel):
 
     def logits(self, x: Tensor, z: Tensor) -> Tensor:
         """Of every value given z and those before it: uint8 (N, C, H, W), (N, latent) -> (N, C, 256, H, W)."""
-        return self.pixelcnn(scaled(x, LEVELS, self.pixelcnn.stem.weight), self.context(z))
+        return self.pixelcnn(cell_centres(x, LEVELS, self.pixelcnn.stem.weight.dtype), self.context(z))
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         """n images, centres of cells: z, then pixel by pixel from caches."""
         z, u = self.noise(n, generator)
-        return scaled(raster_sample(self.cached_logits(z), u, temperature), LEVELS, u)
+        return cell_centres(raster_sample(self.cached_logits(z), u, temperature), LEVELS, u.dtype)
 
     def noise(self, n: int, generator: Generator | None = None) -> tuple[Tensor, Tensor]:
         """z ~ N(0, I) (n, latent), and u (n, C, H, W) in [0, 1): one image for each pair."""
@@ -140,10 +139,10 @@ class VAEPixelCNN(VariationalModel):
         """`logits` one pixel at a time, from what the layers gave at those before it."""
         context = self.context(z)
 
-        def at_pixel(value: Tensor, run: AtPixel) -> Tensor:
-            return self.pixelcnn(value, context[..., *run.place], run)
+        def at_pixel(value: Tensor, apply: ApplyAtPixel) -> Tensor:
+            return self.pixelcnn(value, context[..., *apply.place], apply)
 
-        return cached(at_pixel, self.pixelcnn.stem, (len(z), *self.shape[1:]), LEVELS)
+        return cached_logits(at_pixel, self.pixelcnn.stem, (len(z), *self.shape[1:]), LEVELS)
 
 
 ROWS, CONFIG, SYSTEM = ("extra/vae-pixelcnn",), VAEPixelCNNConfig, VAEPixelCNN

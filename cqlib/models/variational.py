@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from cqlib import losses
 from cqlib.models.base import LikelihoodSystem, Losses
-from cqlib.pixels import LN_LEVELS, dequantise, to_signed
+from cqlib.pixels import LN_LEVELS, cell_centres, dequantise
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class VariationalModel(LikelihoodSystem):
     def continuous(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """uint8 images x -> the nets' input v in [-1, 1): a uniform point of each pixel's cell, or its centre where the
         model is not `dequantised`."""
-        return dequantise(x, generator=generator) if self.dequantised else to_signed(x)
+        return dequantise(x, generator=generator) if self.dequantised else cell_centres(x)
 
     def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
         """A draw from q(z|v) for images v (N, C, H, W) in [-1, 1)."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from cqlib import losses
 from cqlib.models.base import Losses
 from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, gan_recipe
-from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, shapes
+from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, block_widths
 from cqlib.recipe import Recipe
 
 
@@ -47,7 +47,7 @@ class WGANGP(GANBaseline):
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
         real, fake = self.real_and_fake(x)
-        distance = losses.wasserstein_critic(self.critic(real), self.critic(fake))
+        distance = losses.wasserstein_critic_loss(self.critic(real), self.critic(fake))
         penalty = losses.gradient_penalty(self.critic, real, fake)
         total = distance + self.config.penalty_weight * penalty
         return {"wasserstein": distance, "gradient_penalty": penalty, "total": total}
@@ -58,6 +58,6 @@ ROWS, CONFIG, SYSTEM = ("table3/wgan-gp",), WGANGPConfig, WGANGP
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     width = {"paper": 128, "study": 32, "quick": 32, "smoke": 8}[profile]
-    config = WGANGPConfig(size, *shapes(size, width, width))
+    config = WGANGPConfig(size, *block_widths(size, width, width))
     paper = replace(ADAM, betas=(0.0, 0.9), decay_from=0.0, n_critic=5, generator_batch=128)
     return gan_recipe(config, paper, profile, quick=600, study=1000)

@@ -55,7 +55,7 @@ class IAFStep(nn.Module):
         self.shift = MaskedConv2d(width, latent, latent, strict=True)
         self.log_scale = MaskedConv2d(width, latent, latent, strict=True)
 
-    def parameters_of(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+    def shift_and_log_scale(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """m and s, each (N, latent, H, W)."""
         h = elu(self.second(elu(self.first(z) + context)))
         shift, log_scale = at_least_fp32(self.shift(h)), at_least_fp32(self.log_scale(h))
@@ -63,5 +63,5 @@ class IAFStep(nn.Module):
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """The new z and s, elementwise: ln q of the new z is ln q of the old one plus the sum of s."""
-        m, s = self.parameters_of(z, context)
+        m, s = self.shift_and_log_scale(z, context)
         return (z - m) * (-s).exp(), s

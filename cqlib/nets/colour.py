@@ -12,7 +12,7 @@ The map is a bijection, so P(x) = P(g) P(U, V | g), with grey g in {0..255} and 
 import torch
 from torch import Generator, Tensor
 
-from cqlib.pixels import LEVELS_PER_UNIT, inside_cells
+from cqlib.pixels import LEVELS_PER_UNIT, add_uniform_noise
 
 CHROMA_LIMIT = 255
 
@@ -56,7 +56,7 @@ def _scaled(chroma: Tensor, share: Tensor) -> Tensor:
 
 def dequantise_chroma(chroma: Tensor, *, generator: Generator | None = None) -> Tensor:
     """int16 (...) -> float32 (...) in [-255/128, 2): (c + u) / 128 with u ~ U[0, 1), as pixels are dequantised."""
-    return inside_cells(chroma, generator=generator) / LEVELS_PER_UNIT
+    return add_uniform_noise(chroma, generator=generator) / LEVELS_PER_UNIT
 
 
 def to_chroma(c: Tensor) -> Tensor:

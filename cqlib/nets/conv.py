@@ -37,7 +37,7 @@ def bottom_size(size: int, widths: tuple[int, ...]) -> int:
     return size // 2**halvings
 
 
-def levels(size: int) -> int:
+def num_resolutions(size: int) -> int:
     """How many widths a net needs at `size`: 3 at 16, 4 at 32 and 48, 5 at 64; ValueError for other sizes."""
     if size not in BOTTOM:
         raise ValueError(f"image size {size} is not one of {sorted(BOTTOM)}")
@@ -46,7 +46,7 @@ def levels(size: int) -> int:
 
 def pyramid(base: float, size: int, *, multiple: int = 1) -> tuple[int, ...]:
     """Widths that double at each halving of the resolution: `base`, 2 `base`, …, rounded to `multiple`."""
-    return tuple(max(multiple, round(base * 2**k / multiple) * multiple) for k in range(levels(size)))
+    return tuple(max(multiple, round(base * 2**k / multiple) * multiple) for k in range(num_resolutions(size)))
 
 
 def normalisation(kind: str, channels: int) -> nn.Module:
@@ -131,7 +131,7 @@ class Critic(nn.Module):
         return at_least_fp32(self.head(self.body(x).flatten(1)).squeeze(1))
 
 
-def start_normal(net: nn.Module) -> nn.Module:
+def init_normal(net: nn.Module) -> nn.Module:
     """`net` with weights from N(0, 0.02^2), biases 0 (Radford et al. 2016, section 4)."""
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -159,7 +159,7 @@ class CNNGenerator(nn.Module):
             layers += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), BatchNorm2d(b), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.out = nn.Conv2d(widths[0], image_channels, 3, padding=1)
-        start_normal(self)
+        init_normal(self)
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.unit_norm(self.head(z)).unflatten(1, self.bottom)

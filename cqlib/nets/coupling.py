@@ -124,7 +124,9 @@ def join_channels(lower: Tensor, upper: Tensor) -> Tensor:
     return pixel_shuffle(torch.cat([lower, upper], dim=1), 2)
 
 
-def alternate(couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor) -> tuple[list[Tensor], Tensor]:
+def apply_couplings(
+    couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor
+) -> tuple[list[Tensor], Tensor]:
     """Couplings that change the second group, the first, the second, …; and the sum of their ln |det| (N,)."""
     groups, log_det = list(groups), groups[0].new_zeros(len(groups[0]))
     for k, coupling in enumerate(couplings):
@@ -134,8 +136,8 @@ def alternate(couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tens
     return groups, log_det
 
 
-def undo(couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor) -> list[Tensor]:
-    """The inverse of `alternate`."""
+def invert_couplings(couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor) -> list[Tensor]:
+    """The inverse of `apply_couplings`."""
     groups = list(groups)
     for k, coupling in reversed(list(enumerate(couplings))):
         kept, changed = k % 2, 1 - k % 2
@@ -167,11 +169,11 @@ class MultiScale(nn.Module):
 
     def forward(self, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         """y = f(x), and ln |det df/dx| (N,)."""
-        groups, log_det = alternate(self.couplings, self.split(x), *context)
+        groups, log_det = apply_couplings(self.couplings, self.split(x), *context)
         y = self.join(*groups)
         if self.coarser is None:
             return y, log_det
-        groups, of_channels = alternate(self.channel_couplings, split_channels(y))
+        groups, of_channels = apply_couplings(self.channel_couplings, split_channels(y))
         active, done = split_checkerboard(join_channels(*groups))
         active, of_coarser = self.coarser(self.to_coarser(active))
         return join_checkerboard(self.from_coarser(active), done), log_det + of_channels + of_coarser
@@ -181,8 +183,8 @@ class MultiScale(nn.Module):
         if self.coarser is not None:
             active, done = split_checkerboard(y)
             y = join_checkerboard(self.from_coarser(self.coarser.inverse(self.to_coarser(active))), done)
-            y = join_channels(*undo(self.channel_couplings, split_channels(y)))
-        return self.join(*undo(self.couplings, self.split(y), *context))
+            y = join_channels(*invert_couplings(self.channel_couplings, split_channels(y)))
+        return self.join(*invert_couplings(self.couplings, self.split(y), *context))
 
 
 class RealNVP(MultiScale):

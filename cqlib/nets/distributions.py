@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from cqlib.pixels import LEVELS_PER_UNIT, to_signed, to_uint8
+from cqlib.pixels import LEVELS_PER_UNIT, cell_centres, to_uint8
 
 MIN_LOG_SCALE = -7.0
 """A scale below e^-7 is an eighth of a cell: smaller ones give the same probabilities."""
@@ -72,7 +72,7 @@ class LogisticMixture:
 
     def log_probability(self, x: Tensor) -> Tensor:
         """ln P of uint8 pixels (N, C, ...), -> (N, ...); of the first channels alone where x has fewer than C."""
-        centres = to_signed(x).to(self.means.dtype)
+        centres = cell_centres(x).to(self.means.dtype)
         terms = self.log_weights
         for c in range(x.shape[1]):
             mean = self.mean(c, centres[:, :c])
@@ -92,5 +92,5 @@ class LogisticMixture:
         noise = one.log_scales.clamp(min=MIN_LOG_SCALE).exp() * torch.logit(u[:, 1:]).unsqueeze(2)
         x = torch.empty_like(one.means.squeeze(2))
         for c in range(x.shape[1]):
-            x[:, c] = to_signed(to_uint8(one.mean(c, x[:, :c]) + noise[:, c])).squeeze(1)
+            x[:, c] = cell_centres(to_uint8(one.mean(c, x[:, :c]) + noise[:, c])).squeeze(1)
         return x

@@ -11,24 +11,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
-from cqlib.nets.conv import bottom_size, levels, pyramid
+from cqlib.nets.conv import bottom_size, num_resolutions, pyramid
 from cqlib.nets.norms import BatchNorm2d
 from cqlib.nets.precision import at_least_fp32
 
 
-def shapes(size: int, generator: int, critic: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+def block_widths(size: int, generator: int, critic: int) -> tuple[tuple[int, ...], tuple[int, ...], int]:
     """(widths of the generator, widths of the critic, how many of the critic's blocks halve the resolution).
 
     Up to 32 pixels every block has `generator` or `critic` channels (table 4); above, the widths of both nets double
     from critic / 2 at each halving (table 5).
     """
     if size <= 32:
-        return (generator,) * levels(size), (critic,) * 4, 2
+        return (generator,) * num_resolutions(size), (critic,) * 4, 2
     base = critic // 2
-    return pyramid(base, size), tuple(base * 2**k for k in range(5)), levels(size)
+    return pyramid(base, size), tuple(base * 2**k for k in range(5)), num_resolutions(size)
 
 
-def glorot(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Module:
+def init_glorot(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Module:
     """`layer` with Glorot's uniform weights times `gain` and, where it has one, a bias of 0."""
     nn.init.xavier_uniform_(layer.weight, gain)
     if layer.bias is not None:
@@ -38,7 +38,7 @@ def glorot(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Module:
 
 def convolution(a: int, b: int) -> nn.Module:
     """A 3x3 convolution inside a block."""
-    return glorot(nn.Conv2d(a, b, 3, padding=1), 2**0.5)
+    return init_glorot(nn.Conv2d(a, b, 3, padding=1), 2**0.5)
 
 
 class UpBlock(nn.Module):
@@ -48,7 +48,7 @@ class UpBlock(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = BatchNorm2d(a), BatchNorm2d(b)
         self.conv1, self.conv2 = convolution(a, b), convolution(b, b)
-        self.skip = glorot(nn.Conv2d(a, b, 1))
+        self.skip = init_glorot(nn.Conv2d(a, b, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(interpolate(self.norm1(x).relu(), scale_factor=2))
@@ -64,7 +64,7 @@ class DownBlock(nn.Module):
         self.halve, self.first = halve, first
         hidden = b if first else a
         self.conv1, self.conv2 = convolution(a, hidden), convolution(hidden, b)
-        self.skip = glorot(nn.Conv2d(a, b, 1)) if halve or a != b else nn.Identity()
+        self.skip = init_glorot(nn.Conv2d(a, b, 1)) if halve or a != b else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv2(self.conv1(x if self.first else x.relu()).relu())
@@ -78,10 +78,10 @@ class ResNetGenerator(nn.Module):
         super().__init__()
         bottom = bottom_size(size, widths)
         self.bottom = (widths[-1], bottom, bottom)
-        self.head = glorot(nn.Linear(latent, widths[-1] * bottom**2))
+        self.head = init_glorot(nn.Linear(latent, widths[-1] * bottom**2))
         blocks = [UpBlock(a, b) for a, b in pairwise(widths[::-1])]
         self.body = nn.Sequential(*blocks, BatchNorm2d(widths[0]), nn.ReLU())
-        self.out = glorot(nn.Conv2d(widths[0], image_channels, 3, padding=1))
+        self.out = init_glorot(nn.Conv2d(widths[0], image_channels, 3, padding=1))
 
     def forward(self, z: Tensor) -> Tensor:
         return at_least_fp32(self.out(self.body(self.head(z).unflatten(1, self.bottom)))).tanh()
@@ -98,7 +98,7 @@ class ResNetCritic(nn.Module):
             *(DownBlock(inputs[k], b, halve=k < halvings, first=k == 0) for k, b in enumerate(widths)), nn.ReLU()
         )
         self.pool = torch.sum if summed else torch.mean
-        self.head = glorot(nn.Linear(widths[-1], 1, bias=not summed))
+        self.head = init_glorot(nn.Linear(widths[-1], 1, bias=not summed))
 
     def forward(self, x: Tensor) -> Tensor:
         return at_least_fp32(self.head(self.pool(self.body(x), (2, 3))).squeeze(1))

@@ -24,7 +24,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
@@ -44,7 +44,7 @@ Posterior = Literal["gaussian", "iaf"]
 
 
 @dataclass(frozen=True)
-class Layers:
+class HierarchyConfig:
     """The latent variables of a hierarchy."""
 
     latent: int
@@ -65,7 +65,7 @@ class Layers:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class BottomUpStatistics:
     """The bottom-up net's output for one layer: m_q and ln s_q (N, latent, H, W), and a context for IAF."""
 
     mean: Tensor
@@ -74,8 +74,8 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Draw:
-    """One layer's draw from q, elementwise (N, latent, H, W)."""
+class KLTerms:
+    """The terms of one layer's KL at a draw from q, elementwise (N, latent, H, W)."""
 
     kl: Tensor
     """KL(q || p): in closed form for Gaussian posteriors, at the draw for IAF."""
@@ -111,6 +111,21 @@ def _bounded(log_sd: Tensor) -> Tensor:
     return MAX_LOG_SD * torch.tanh(log_sd / MAX_LOG_SD)
 
 
+class _Gaussian(NamedTuple):
+    """A diagonal Gaussian, (N, latent, H, W) each."""
+
+    mean: Tensor
+    log_sd: Tensor
+
+    def at(self, noise: Tensor) -> Tensor:
+        """The draw that standard normal `noise` gives."""
+        return self.mean + self.log_sd.exp() * noise
+
+    def log_density(self, z: Tensor) -> Tensor:
+        """Elementwise, without the constant -ln sqrt(2 pi)."""
+        return -0.5 * ((z - self.mean) * (-self.log_sd).exp()).square() - self.log_sd
+
+
 def gaussian_kl(mean: Tensor, log_sd: Tensor, prior_mean: Tensor, prior_log_sd: Tensor) -> Tensor:
     """KL(N(mean, sd^2) || N(prior_mean, prior_sd^2)), elementwise."""
     squares = ((2 * log_sd).exp() + (mean - prior_mean).square()) * (-2 * prior_log_sd).exp()
@@ -118,9 +133,9 @@ def gaussian_kl(mean: Tensor, log_sd: Tensor, prior_mean: Tensor, prior_log_sd: 
 
 
 class BottomUpBlock(nn.Module):
-    """Bottom-up: x (N, a, H, W) -> evidence on this layer's z, and the stream (N, b, H / stride, W / stride)."""
+    """Bottom-up: x (N, a, H, W) -> statistics of this layer's z, and the stream (N, b, H / stride, W / stride)."""
 
-    def __init__(self, a: int, b: int, layers: Layers, *, stride: int, last: bool):
+    def __init__(self, a: int, b: int, layers: HierarchyConfig, *, stride: int, last: bool):
         super().__init__()
         latent = self.latent = layers.latent
         self.stride, self.residual = stride, layers.residual
@@ -131,22 +146,22 @@ class BottomUpBlock(nn.Module):
         self.second = None if last else conv(b, b)
         self.skip = conv(a, b, 1) if a != b and not last else nn.Identity()
 
-    def forward(self, x: Tensor) -> tuple[Evidence, Tensor | None]:
+    def forward(self, x: Tensor) -> tuple[BottomUpStatistics, Tensor | None]:
         activated = elu(x)
         statistics, h = self.first(activated).tensor_split([2 * self.latent], dim=1)
         mean, log_sd = at_least_fp32(statistics).chunk(2, dim=1)
-        evidence = Evidence(mean, log_sd, self.context(activated) if self.context is not None else None)
+        of_z = BottomUpStatistics(mean, log_sd, self.context(activated) if self.context is not None else None)
         if self.second is None:
-            return evidence, None
+            return of_z, None
         skipped = x[:, :, :: self.stride, :: self.stride]  # nearest neighbour
-        return evidence, self.skip(skipped) + self.residual * self.second(elu(h))
+        return of_z, self.skip(skipped) + self.residual * self.second(elu(h))
 
 
 class TopDownBlock(nn.Module):
     """One layer top-down: draws z from the prior, or from the posterior where the image's statistics are given, and
     maps h (N, a, H, W) and z to the next h, (N, b, H, W), or (N, b, 2 H, 2 W) with `double`."""
 
-    def __init__(self, a: int, b: int, layers: Layers, *, double: bool):
+    def __init__(self, a: int, b: int, layers: HierarchyConfig, *, double: bool):
         super().__init__()
         latent = self.latent = layers.latent
         self.doubles, self.posterior, self.residual = double, layers.posterior, layers.residual
@@ -159,34 +174,43 @@ class TopDownBlock(nn.Module):
             self.context = conv(a, layers.iaf_width)
             self.iaf = IAFStep(latent, layers.iaf_width)
 
-    def forward(self, h: Tensor, noise: Tensor, evidence: Evidence | None = None) -> tuple[Tensor, Draw | None]:
-        """The stream, and the draw from q where there is `evidence`; `noise` (N, latent, H, W) is N(0, 1)."""
+    def forward(
+        self, h: Tensor, noise: Tensor, bottom_up: BottomUpStatistics | None = None
+    ) -> tuple[Tensor, KLTerms | None]:
+        """The next h, and the terms of the KL where `bottom_up` is given; `noise` (N, latent, H, W) is N(0, 1)."""
         activated = elu(h)
         statistics, deterministic = self.first(activated).tensor_split([self.statistics], dim=1)
-        statistics = at_least_fp32(statistics).chunk(self.statistics // self.latent, dim=1)
-        prior_mean, prior_log_sd = statistics[0], _bounded(statistics[1])
-        if evidence is None:
-            z, draw = prior_mean + prior_log_sd.exp() * noise, None
+        mean, log_sd, *top_down = at_least_fp32(statistics).chunk(self.statistics // self.latent, dim=1)
+        prior = _Gaussian(mean, _bounded(log_sd))
+        if bottom_up is None:
+            z, terms = prior.at(noise), None
         else:
-            mean, log_sd = statistics[2] + evidence.mean, _bounded(statistics[3] + evidence.log_sd)
-            z = mean + log_sd.exp() * noise
-            log_q = -0.5 * noise.square() - log_sd
-            if self.posterior == "iaf":
-                z, s = self.iaf(z, self.context(activated) + evidence.context)
-                log_q = log_q + s
-            log_p = -0.5 * ((z - prior_mean) * (-prior_log_sd).exp()).square() - prior_log_sd
-            log_ratio = log_p - log_q  # both without the constant ln sqrt(2 pi)
-            gaussian = self.posterior == "gaussian"
-            draw = Draw(gaussian_kl(mean, log_sd, prior_mean, prior_log_sd) if gaussian else -log_ratio, log_ratio)
+            z, terms = self._infer(prior, top_down, bottom_up, activated, noise)
         branch = self.residual * self.second(elu(torch.cat([deterministic, z.to(deterministic.dtype)], dim=1)))
         skipped = self.skip(h)
-        return (interpolate(skipped, scale_factor=2.0) if self.doubles else skipped) + branch, draw
+        return (interpolate(skipped, scale_factor=2.0) if self.doubles else skipped) + branch, terms
+
+    def _infer(
+        self, prior: _Gaussian, top_down: Sequence[Tensor], bottom_up: BottomUpStatistics, activated: Tensor,
+        noise: Tensor,
+    ) -> tuple[Tensor, KLTerms]:  # fmt: skip
+        """z ~ q, whose mean and log-sd are sums of the generator's m_r, ln s_r (`top_down`) and the encoder's m_q,
+        ln s_q; and the terms of its KL."""
+        mean_r, log_sd_r = top_down
+        q = _Gaussian(mean_r + bottom_up.mean, _bounded(log_sd_r + bottom_up.log_sd))
+        z, log_q = q.at(noise), -0.5 * noise.square() - q.log_sd
+        if self.posterior == "iaf":
+            z, s = self.iaf(z, self.context(activated) + bottom_up.context)
+            log_q = log_q + s
+        log_ratio = prior.log_density(z) - log_q  # both without the constant
+        kl = gaussian_kl(*q, *prior) if self.posterior == "gaussian" else -log_ratio
+        return z, KLTerms(kl, log_ratio)
 
 
 class BottomUp(nn.Module):
-    """The encoder: (N, C, S, S) -> evidence on every layer, in the generator's order (coarsest first)."""
+    """The encoder: (N, C, S, S) -> statistics of every layer's z, in the generator's order (coarsest first)."""
 
-    def __init__(self, widths: tuple[int, ...], layers: Layers, *, image_channels: int = 3):
+    def __init__(self, widths: tuple[int, ...], layers: HierarchyConfig, *, image_channels: int = 3):
         super().__init__()
         plan = [(*level, k) for level in _levels(widths, layers.stem) for k in range(layers.blocks)]
         self.stem = conv(image_channels, widths[0], 2 * layers.stem + 1, stride=layers.stem)
@@ -195,13 +219,13 @@ class BottomUp(nn.Module):
             for position, (a, b, stride, k) in enumerate(plan)
         )
 
-    def forward(self, x: Tensor) -> list[Evidence]:
+    def forward(self, x: Tensor) -> list[BottomUpStatistics]:
         h = self.stem(x)
-        found = []
+        statistics = []
         for block in self.blocks:
-            evidence, h = block(h)
-            found.append(evidence)
-        return found[::-1]
+            of_z, h = block(h)
+            statistics.append(of_z)
+        return statistics[::-1]
 
 
 class TopDown(nn.Module):
@@ -212,7 +236,7 @@ class TopDown(nn.Module):
     stem 2, where it is half of the image's.
     """
 
-    def __init__(self, size: int, widths: tuple[int, ...], layers: Layers):
+    def __init__(self, size: int, widths: tuple[int, ...], layers: HierarchyConfig):
         super().__init__()
         side = self.bottom = bottom_size(size // layers.stem, widths)
         self.start = nn.Parameter(torch.zeros(1, widths[-1], 1, 1))
@@ -231,17 +255,17 @@ class TopDown(nn.Module):
         return [torch.randn((n, *shape), device=device, generator=generator) for shape in self.shapes.values()]
 
     def forward(
-        self, noise: Sequence[Tensor], evidence: Sequence[Evidence] | None = None
-    ) -> tuple[Tensor, dict[str, Draw]]:
-        """The feature map; and with `evidence` each layer's draw from q, by name."""
+        self, noise: Sequence[Tensor], bottom_up: Sequence[BottomUpStatistics] | None = None
+    ) -> tuple[Tensor, dict[str, KLTerms]]:
+        """The feature map; and with `bottom_up` the terms of each layer's KL, by name."""
         h = self.start.expand(len(noise[0]), -1, self.bottom, self.bottom)
-        draws = {}
-        per_layer: Sequence[Evidence | None] = evidence or [None] * len(self.blocks)
-        for name, block, eps, seen in zip(self.shapes, self.blocks, noise, per_layer, strict=True):
-            h, draw = block(h, eps, seen)
-            if draw is not None:
-                draws[name] = draw
-        return h, draws
+        kl_terms = {}
+        per_layer: Sequence[BottomUpStatistics | None] = bottom_up or [None] * len(self.blocks)
+        for name, block, eps, of_z in zip(self.shapes, self.blocks, noise, per_layer, strict=True):
+            h, terms = block(h, eps, of_z)
+            if terms is not None:
+                kl_terms[name] = terms
+        return h, kl_terms
 
 
 class Head(nn.Module):
@@ -257,14 +281,15 @@ class Head(nn.Module):
 
 
 class FlatGenerator(nn.Module):
-    """z (N, codes) -> (N, out_channels, S, S): the top-down generator of a GAN, z the noise of all layers in order."""
+    """z (N, latent_size) -> (N, out_channels, S, S): the top-down generator of a GAN; z is the noise of all layers in
+    order."""
 
-    def __init__(self, size: int, widths: tuple[int, ...], layers: Layers, *, out_channels: int):
+    def __init__(self, size: int, widths: tuple[int, ...], layers: HierarchyConfig, *, out_channels: int):
         super().__init__()
         self.top_down = TopDown(size, widths, replace(layers, posterior=None))
         self.head = Head(widths[0], out_channels)
         self.sizes = [math.prod(shape) for shape in self.top_down.shapes.values()]
-        self.codes = sum(self.sizes)
+        self.latent_size = sum(self.sizes)
 
     def forward(self, z: Tensor) -> Tensor:
         shapes = self.top_down.shapes.values()
@@ -273,16 +298,16 @@ class FlatGenerator(nn.Module):
 
 
 class FlatEncoder(nn.Module):
-    """q(z|x) of a `FlatGenerator`'s z: (N, C, S, S) -> mean and log-variance, each (N, codes)."""
+    """q(z|x) of a `FlatGenerator`'s z: (N, C, S, S) -> mean and log-variance, each (N, latent_size)."""
 
-    def __init__(self, widths: tuple[int, ...], layers: Layers, *, image_channels: int = 3):
+    def __init__(self, widths: tuple[int, ...], layers: HierarchyConfig, *, image_channels: int = 3):
         super().__init__()
         self.bottom_up = BottomUp(widths, replace(layers, posterior=None), image_channels=image_channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        found = self.bottom_up(x)
-        mean = torch.cat([layer.mean.flatten(1) for layer in found], dim=1)
-        log_variance = 2 * torch.cat([layer.log_sd.flatten(1) for layer in found], dim=1)
+        statistics = self.bottom_up(x)
+        mean = torch.cat([layer.mean.flatten(1) for layer in statistics], dim=1)
+        log_variance = 2 * torch.cat([layer.log_sd.flatten(1) for layer in statistics], dim=1)
         return mean, log_variance.clamp(-12.0, 12.0)
 
 

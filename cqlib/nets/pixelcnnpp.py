@@ -28,12 +28,12 @@ def concat_elu(x: Tensor) -> Tensor:
     return elu(torch.cat([x, -x], dim=1))
 
 
-def down(x: Tensor) -> Tensor:
+def shift_down(x: Tensor) -> Tensor:
     """(N, C, H, W) shifted down by one row, the first row 0."""
     return pad(x[:, :, :-1], (0, 0, 1, 0))
 
 
-def right(x: Tensor) -> Tensor:
+def shift_right(x: Tensor) -> Tensor:
     """(N, C, H, W) shifted right by one column, the first column 0."""
     return pad(x[..., :-1], (1, 0))
 
@@ -141,8 +141,8 @@ class PixelCNNPP(nn.Module):
     def streams(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The vertical and the horizontal stream at their ends, each (N, width, S, S)."""
         x = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
-        v = down(self.rows_above(x))
-        return self.stage(v, down(self.row_above(x)) + right(self.column_left(x)))
+        v = shift_down(self.rows_above(x))
+        return self.stage(v, shift_down(self.row_above(x)) + shift_right(self.column_left(x)))
 
     def forward(self, x: Tensor) -> Tensor:
         _, h = self.streams(x)

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d, elu, glu, pad
 
 from cqlib.nets.distributions import LogisticMixture
-from cqlib.nets.pixelcnnpp import PixelCNNPP, ShiftedConv2d, Stage, concat_elu, right
+from cqlib.nets.pixelcnnpp import PixelCNNPP, ShiftedConv2d, Stage, concat_elu, shift_right
 
-Outputs = Callable[[Tensor, int, int], Tensor]
+OutputsAt = Callable[[Tensor, int, int], Tensor]
 """(x, r, c) -> the net's outputs (N, outputs) at pixel (r, c), given the pixels of x (N, C, S, S) before it."""
 
 
-def raster(outputs: Outputs, u: Tensor) -> Tensor:
+def sample_raster(outputs: OutputsAt, u: Tensor) -> Tensor:
     """Sample images (N, C, S, S) of cell centres in raster order, with uniform noise u (N, 1 + C, S, S) in [0, 1)."""
     x = torch.zeros_like(u[:, 1:])
     for r in range(u.shape[2]):
@@ -60,31 +60,35 @@ class _VerticalBlock:
 
 
 class _HorizontalConv:
-    """A down-right-shifted 2x2 convolution, pixel by pixel. Write the input (N, in) of column c into `slots[c]`.
+    """A down-right-shifted 2x2 convolution, one pixel at a time: its output at (r, c) reads the input at
+    (r - 1, c - 1), (r - 1, c), (r, c - 1) and (r, c).
 
-    One line of inputs is kept: this row's up to the current column, the row above's after it.
+    One line of inputs is kept, behind a 0 for column -1. While row r is computed it holds row r up to the current
+    column and row r - 1 after it. `slots` and `left_and_here` are views of that line: write the input (N, in) of column
+    c into `slots[c]`, then call with c.
     """
 
     def __init__(self, shifted: ShiftedConv2d, n: int, columns: int):
-        weight, self.bias = _filters(shifted.conv)
+        weight, self.bias = _filters(shifted.conv)  # (out, in, 2, 2): rows above and here, columns left and here
         channels, self.stride = weight.shape[1], shifted.conv.layer.stride[1]
-        self.above = weight[:, :, :1]
-        self.beside = weight[:, :, 1].permute(2, 1, 0).reshape(2 * channels, -1).contiguous()
-        line = weight.new_zeros(n, columns + 1, channels)  # column -1 is 0
-        self.line = line.permute(0, 2, 1).unsqueeze(2)
+        self.weight_above = weight[:, :, :1]  # applied to a whole row at once
+        self.weight_here = weight[:, :, 1].permute(2, 1, 0).reshape(2 * channels, -1).contiguous()
+        line = weight.new_zeros(n, columns + 1, channels)
+        self.line = line.permute(0, 2, 1).unsqueeze(2)  # (N, in, 1, 1 + columns)
         self.slots = line[:, 1:].unbind(1)
-        self.pairs = [line[:, c : c + 2].flatten(1) for c in range(columns)]
+        self.left_and_here = [line[:, c : c + 2].flatten(1) for c in range(columns)]  # (N, 2 in) each
 
     def begin(self, more: Tensor | None = None) -> None:
-        """Start a row: add up the contributions of the row above, the bias and `more` (N, out, 1, W / stride)."""
-        row = conv2d(self.line, self.above, self.bias, (1, self.stride))
+        """Start a row, while the line holds the row above: add up its contributions, the bias and `more` (N, out, 1,
+        W / stride)."""
+        above = conv2d(self.line, self.weight_above, self.bias, (1, self.stride))
         if more is not None:
-            row = row + more
-        self.row = row.squeeze(2).permute(2, 0, 1).contiguous().unbind(0)
+            above = above + more
+        self.above = above.squeeze(2).permute(2, 0, 1).contiguous().unbind(0)  # (N, out) for each output column
 
     def __call__(self, c: int) -> Tensor:
         """The output (N, out) for input column c, a multiple of the stride."""
-        return torch.addmm(self.row[c // self.stride], self.pairs[c], self.beside)
+        return torch.addmm(self.above[c // self.stride], self.left_and_here[c], self.weight_here)
 
 
 class _HorizontalBlock:
@@ -171,8 +175,8 @@ class _CachedStage:
         return h
 
 
-class Cache:
-    """`Outputs` of a net, without dropout, for n images of side `size`; call it for every pixel in raster order."""
+class CachedPixelCNNPP:
+    """`OutputsAt` of a net, without dropout, for n images of side `size`; call it for every pixel in raster order."""
 
     def __init__(self, net: PixelCNNPP, n: int, size: int):
         self.rows_above = _VerticalConv(net.rows_above)
@@ -202,5 +206,5 @@ class Cache:
             before = pad(x[:, :, r - 1, None], (0, 0, 0, 0, 0, 1), value=1.0)
             v, above = self.rows_above(before), conv2d(before, *self.row_above, padding=(0, 1))
         left = conv2d(before, self.column_above, self.column_bias + self.left_one)
-        self.heads = (above + right(left)).squeeze(2).permute(2, 0, 1).contiguous().unbind(0)
+        self.heads = (above + shift_right(left)).squeeze(2).permute(2, 0, 1).contiguous().unbind(0)
         self.stage.row(r, v)

@@ -8,7 +8,7 @@ i runs through the rows from the top, each from the left. Features at a pixel ar
 k of what follows a mask A has seen the colours before k at that pixel, and a mask B keeps it so.
 
 Deviations: features that three does not divide are divided as evenly as they can be (`degrees`); cached sampling, for
-which a net applies every layer that reads other pixels through `run`, is not in the paper.
+which a net applies every layer that reads other pixels through `apply`, is not in the paper.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
 
 from cqlib.nets.precision import at_least_fp32
+from cqlib.pixels import cell_centres
 
 Kind = Literal["A", "B"]
-Run = Callable[[Any, Tensor], Tensor]
+ApplyLayer = Callable[[Any, Tensor], Tensor]
 """(layer, input) -> output: maps (N, F, H, W) to maps, or one pixel (N, F) to the same pixel."""
 
 
-on_maps: Run = nn.Module.__call__
-"""The `Run` of training: all pixels at once."""
+apply_to_maps: ApplyLayer = nn.Module.__call__
+"""The `ApplyLayer` of training: all pixels at once."""
 
 
 def degrees(channels: int, groups: int) -> Tensor:
@@ -61,12 +62,12 @@ class RasterConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, self.weight * self.mask, self.bias)
 
-    def at_pixel(self, n: int, height: int, width: int) -> ConvAtPixel:
+    def at_pixel(self, n: int, height: int, width: int) -> CachedConv2d:
         """The layer for n images of which one pixel after the other becomes known."""
-        return ConvAtPixel(self, n, height, width)
+        return CachedConv2d(self, n, height, width)
 
 
-class ConvAtPixel:
+class CachedConv2d:
     """The output of a `RasterConv2d` at one pixel, from a cache of its input at all earlier ones."""
 
     def __init__(self, conv: RasterConv2d, n: int, height: int, width: int):
@@ -87,9 +88,9 @@ class ConvAtPixel:
         return torch.addmm(self.bias, window.flatten(1), self.matrix)
 
 
-class AtPixel:
-    """The `Run` of sampling: layers at the pixel `place`, to be set in raster order. Each layer makes its cache by
-    `at_pixel(n, height, width)` when it is first met."""
+class ApplyAtPixel:
+    """The `ApplyLayer` of sampling: layers at the pixel `place`, to be set in raster order. Each layer makes its cache
+    by `at_pixel(n, height, width)` when it is first met."""
 
     def __init__(self, n: int, height: int, width: int):
         self.shape, self.place = (n, height, width), (0, 0)
@@ -111,15 +112,10 @@ class PixelSoftmax(nn.Module):
         self.second = RasterConv2d("B", width, width, 1, colours=colours)
         self.logits = RasterConv2d("B", width, colours * levels, 1, colours=colours)
 
-    def forward(self, h: Tensor, run: Run = on_maps) -> Tensor:
+    def forward(self, h: Tensor, apply: ApplyLayer = apply_to_maps) -> Tensor:
         """(N, features, H, W) -> (N, colours, levels, H, W), or (N, features) -> (N, colours, levels); fp32."""
-        h = run(self.second, relu(run(self.first, relu(h))))
-        return at_least_fp32(run(self.logits, relu(h))).unflatten(1, self.shape)
-
-
-def scaled(x: Tensor, levels: int, like: Tensor) -> Tensor:
-    """Pixel values {0..levels-1} -> the centres of their cells in (-1, 1), of the type of `like`."""
-    return (x.to(like.dtype) + 0.5) * (2 / levels) - 1
+        h = apply(self.second, relu(apply(self.first, relu(h))))
+        return at_least_fp32(apply(self.logits, relu(h))).unflatten(1, self.shape)
 
 
 def pixel_nats(logits: Tensor, x: Tensor) -> Tensor:
@@ -133,24 +129,24 @@ LogitsAt = Callable[[Tensor, int, int], Tensor]
 """(x, row, column) -> logits (n, C, levels) at that pixel of x (n, C, H, W), int64, of which all before is known."""
 
 
-def cached(
-    forward: Callable[[Tensor, AtPixel], Tensor], stem: RasterConv2d, shape: tuple[int, int, int], levels: int
+def cached_logits(
+    forward: Callable[[Tensor, ApplyAtPixel], Tensor], stem: RasterConv2d, shape: tuple[int, int, int], levels: int
 ) -> LogitsAt:
-    """Logits pixel by pixel, with every layer's state cached. `forward(pixel (n, C), run)` is the net at one pixel and
-    `stem` its first layer; `shape` is (n, H, W). Ask for pixels in raster order, for each once per colour: what was
+    """Logits pixel by pixel, with every layer's state cached. `forward(pixel (n, C), apply)` is the net at one pixel
+    and `stem` its first layer; `shape` is (n, H, W). Ask for pixels in raster order, for each once per colour: what was
     drawn for the last colour of a pixel is written into the stem's cache when the next pixel is asked for."""
-    run = AtPixel(*shape)
+    apply, dtype = ApplyAtPixel(*shape), stem.weight.dtype
 
     def logits_at(x: Tensor, row: int, column: int) -> Tensor:
-        if (before := run.place) != (row, column):  # its last colour was drawn after the stem saw it
-            run.caches[stem].remember(scaled(x[:, :, *before], levels, stem.weight), *before)
-            run.place = (row, column)
-        return forward(scaled(x[:, :, row, column], levels, stem.weight), run)
+        if (before := apply.place) != (row, column):  # its last colour was drawn after the stem saw it
+            apply.caches[stem].remember(cell_centres(x[:, :, *before], levels, dtype), *before)
+            apply.place = (row, column)
+        return forward(cell_centres(x[:, :, row, column], levels, dtype), apply)
 
     return logits_at
 
 
-def choose(logits: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
+def sample_categorical(logits: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
     """The value at which the distribution function of softmax(logits / temperature) passes u in [0, 1): logits
     (n, levels), u (n,) -> (n,) int64. At temperature 0 the most probable value."""
     if temperature == 0:
@@ -168,5 +164,5 @@ def raster_sample(logits_at: LogitsAt, u: Tensor, temperature: float = 1.0) -> T
         for column in range(width):
             for k in range(colours):
                 logits = logits_at(x, row, column)[:, k]
-                x[:, k, row, column] = choose(logits, u[:, k, row, column], temperature)
+                x[:, k, row, column] = sample_categorical(logits, u[:, k, row, column], temperature)
     return x

@@ -168,7 +168,7 @@ class MaskedCoupling(nn.Module):
         self.net = CouplingResNet(2 * channels + masked, 2 * channels, width, blocks)
         self.scale = nn.Parameter(torch.tensor(0.0 if masked else 1.0))
 
-    def parameters_of(self, x1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def shift_and_log_scale(self, x1: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """t and ln s (N, C, H, W), and where the second group lives, (1, 1, H, W) of 0 and 1."""
         h = self.norm_in(x1)
         if self.parity is None:
@@ -183,13 +183,13 @@ class MaskedCoupling(nn.Module):
 
     def forward(self, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
         """The changed group y2, and the log-determinant (N,)."""
-        t, log_s, live = self.parameters_of(x1)
+        t, log_s, live = self.shift_and_log_scale(x1)
         y, of_norm = self.norm_out((x2 + t) * log_s.exp(), live)
         return live * y, (log_s + live * of_norm).flatten(1).sum(1)
 
     def inverse(self, y1: Tensor, y2: Tensor) -> Tensor:
         """The inverse of `forward` in evaluation mode: x2."""
-        t, log_s, live = self.parameters_of(y1)
+        t, log_s, live = self.shift_and_log_scale(y1)
         return live * (self.norm_out.inverse(y2) * (-log_s).exp() - t)
 
 

@@ -12,7 +12,7 @@ from cqlib.experiments.experiment import experiment, image_size
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import default_data, short_label
-from cqlib.experiments.variants import in_words, shown
+from cqlib.experiments.variants import in_words, value_in_words
 from cqlib.metrics.quantities import QUANTITIES, temperatures
 from cqlib.report.run_sets import RunSet
 from cqlib.report.verdicts import ClaimResult, Results, claim_result
@@ -97,5 +97,5 @@ def _change(ablation: Ablation, rows: Sequence[str]) -> str:
     for row in map(canonical, rows):
         plain = dict(leaves(experiment(row, PROFILE).recipe))
         for path, value in ablation.changes.get(row, {}).items():
-            changes[f"{in_words({path: value})} instead of {shown(plain[path])}"] = None
+            changes[f"{in_words({path: value})} instead of {value_in_words(plain[path])}"] = None
     return "; ".join(changes)

@@ -91,9 +91,9 @@ def mean_and_error(values: Tensor, digits: int = 3) -> str:
     return f"{number(float(values.mean()), digits)} ± {float(values.std()) / len(values) ** 0.5:.{digits}f}"
 
 
-def mark(label: str) -> tuple[str, str]:
+def system_style(label: str) -> tuple[str, str]:
     """Colour and marker of a system."""
-    return plots.mark(SYSTEMS.index(label) if label in SYSTEMS else len(SYSTEMS))
+    return plots.colour_and_marker(SYSTEMS.index(label) if label in SYSTEMS else len(SYSTEMS))
 
 
 def stretched(values: Tensor, limit: float | None = None) -> Tensor:

@@ -80,18 +80,19 @@ class Card:
 
     @property
     def growth(self) -> tuple[str, ...]:
-        """Of each data set that run sets of today's recipes have at several sizes, or of several numbers of steps: what
-        the claim says at the smallest and at the largest, and whether its effect grows with size and training (those of
-        the profile, together); at each temperature."""
-        found: dict[tuple[str, str], dict[tuple[int, int], ClaimResult]] = {}
+        """A sentence for each data set, at each temperature, on which today's recipes were run at several scales (image
+        size, steps): the verdicts at the smallest and the largest scale, and whether the effect grows between them."""
+        scales: dict[tuple[str, str], dict[tuple[int, int], ClaimResult]] = {}
         for result in chain(*self.tests):
-            runs = result.runs
-            if not (runs.former or runs.changes.keys() - {STEPS} or runs.profile == "smoke" or result.effect is None):
-                place = runs.size, runs.done(self.claim.row_a)[0].steps
-                found.setdefault((runs.data, result.at), {}).setdefault(place, result)
-        pairs = {where: (ends[min(ends)], ends[max(ends)]) for where, ends in found.items() if len(ends) > 1}
-        return tuple(f"{', '.join(filter(None, (without_paths(data), at)))}: {_growth(*pair)}"
-                     for (data, at), pair in pairs.items())  # fmt: skip
+            if _tells_of_growth(result):
+                steps = result.runs.done(self.claim.row_a)[0].steps
+                scales.setdefault((result.runs.data, result.at), {}).setdefault((result.runs.size, steps), result)
+        sentences = []
+        for (data, at), results in scales.items():
+            if len(results) > 1:
+                where = ", ".join(filter(None, (without_paths(data), at)))
+                sentences.append(f"{where}: {_growth(results[min(results)], results[max(results)])}")
+        return tuple(sentences)
 
     @property
     def reach(self) -> float:
@@ -132,7 +133,7 @@ def corrected(results: Sequence[ClaimResult]) -> list[ClaimResult]:
         for i, p in zip(family, holm([p for i in family if (p := results[i].p) is not None]), strict=True):
             adjusted.setdefault(i, []).append((float(p), len(family)))
     best = {i: max(found) for i, found in adjusted.items()}
-    return [replace(r, adjusted=best[i][0], tests=best[i][1]) if i in best else r for i, r in enumerate(results)]
+    return [replace(r, p_holm=best[i][0], n_tests=best[i][1]) if i in best else r for i, r in enumerate(results)]
 
 
 def _card(claim: Claim, by_set: Sequence[Results]) -> Card:
@@ -143,7 +144,7 @@ def _card(claim: Claim, by_set: Sequence[Results]) -> Card:
         seeds = min(map(len, results[0].seeds))
         contributed = runs.origin == "contributed"
         here = runs.origin == "local"
-        return runs.profile == "smoke", runs.former, changed, not papers_own, contributed, -seeds, not here
+        return runs.profile == "smoke", runs.outdated, changed, not papers_own, contributed, -seeds, not here
 
     tests = [tuple(result for result in results if result.label != "not run") for results in by_set]
     lacks_least = min(chain(*by_set), key=lambda result: result.missing_kind)
@@ -158,22 +159,31 @@ def _growth(small: ClaimResult, large: ClaimResult) -> str:
     return f"{', '.join(both)}; {_trend(small, large)}."
 
 
+def _tells_of_growth(result: ClaimResult) -> bool:
+    """Runs for tests, former recipes and recipes with other changes than their number of steps do not."""
+    runs = result.runs
+    changed = bool(runs.changes.keys() - {STEPS})
+    return not (runs.outdated or changed or runs.profile == "smoke") and result.effect is not None
+
+
 def _trend(small: ClaimResult, large: ClaimResult) -> str:
     a, b = small.interval, large.interval
     if "seen once" in (small.label, large.label) or a is None or b is None:
         return "one seed does not say whether the effect grows"
-    if max(a[1], b[1]) > 0 > min(a[2], b[2]):
+    (effect_a, low_a, high_a), (effect_b, low_b, high_b) = a, b
+    if (low_a > 0 > high_b) or (low_b > 0 > high_a):
         return f"its intervals {OPPOSITE}, so that the claim depends on size and training"
-    effect, (up, down) = "effect", ("grows", "shrinks") if a[0] * b[0] > 0 else ("rises", "falls")
-    if max(a[0], b[0]) < 0:  # a contrary effect grows downwards
-        effect = "contrary effect"
-        a, b = ((-effect, -high, -low) for effect, low, high in (a, b))
+    contrary = max(effect_a, effect_b) < 0
+    if contrary:  # it grows downwards: turn both intervals round
+        a, b = (-effect_a, -high_a, -low_a), (-effect_b, -high_b, -low_b)
     low, high = difference_interval(b, a)
     if low <= 0 <= high:
         return "with size and training its effect changes by no more than these seeds can tell"
-    as_far = ", as far as scores of images magnified to two sides compare"
-    at_two_sides = small.temperature is not None and small.runs.sides != large.runs.sides
-    return f"its {effect} {up if low > 0 else down} with size and training" + as_far * at_two_sides
+    same_sign = effect_a * effect_b > 0
+    verb = ("grows" if same_sign else "rises") if low > 0 else ("shrinks" if same_sign else "falls")
+    magnified = small.temperature is not None and small.runs.sides != large.runs.sides
+    limit = ", as far as scores of images magnified to two sides compare" if magnified else ""
+    return f"its {'contrary effect' if contrary else 'effect'} {verb} with size and training{limit}"
 
 
 class Matrix(NamedTuple):
@@ -189,7 +199,7 @@ def matrix(all_cards: Iterable[Card]) -> Matrix:
     tested = [card for card in all_cards if card.tests]
     counts = Counter(id(results[0].runs) for card in tested for results in card.tests)
     runs = {id(results[0].runs): results[0].runs for card in tested for results in card.tests}
-    columns = sorted(runs.values(), key=lambda runs: (runs.origin != "local", runs.former, -counts[id(runs)]))
+    columns = sorted(runs.values(), key=lambda runs: (runs.origin != "local", runs.outdated, -counts[id(runs)]))
     groups: dict[str, list[Card]] = {}
     for card in sorted(tested, key=lambda card: (card.claim.own, card.claim.table)):
         heading = "Beside the paper: this project’s own claims" if card.claim.own else card.claim.heading.capitalize()

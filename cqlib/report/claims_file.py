@@ -88,7 +88,7 @@ def _entry(card: Card) -> Entry:
 def _result(r: ClaimResult) -> Result:
     low, high = _rounded(r.low), _rounded(r.high)
     interval = None if low is None or high is None else (low, high)
-    effect, p, p_holm = map(_rounded, (r.effect, r.p, r.adjusted))
+    effect, p, p_holm = map(_rounded, (r.effect, r.p, r.p_holm))
     return Result(r.temperature, r.score, r.verdict, effect, interval, r.seeds, p, p_holm)
 
 

@@ -12,11 +12,11 @@ from scipy.stats import t as student
 from cqlib.experiments.load import RUNS
 from cqlib.experiments.record import Record, load_records, read_record
 from cqlib.metrics.quantities import FEATURES, decimal
-from cqlib.util.errors import UserError, unknown
+from cqlib.util.errors import UserError, unknown_name
 from cqlib.util.paths import RECORDS
-from cqlib.util.text import columns, counted
+from cqlib.util.text import columns, count_of
 
-TOLD_OTHERWISE = ("row", "data", "profile", "seed", "size", "evaluation")
+KEYS_COMPARED_ELSEWHERE = ("row", "data", "profile", "seed", "size", "evaluation")
 """Entries of a config that the record has outside of it, or that show in protocols."""
 THREADS, NUMBER_OF = r", (\d+) threads?", r"\b(n\w* = )+\d+"
 """Within the name of a device, and within a protocol."""
@@ -26,7 +26,7 @@ Difference = tuple[str, str, str]
 """What may differ in two records, and what each of them has."""
 
 
-class Number(NamedTuple):
+class MetricPair(NamedTuple):
     """A metric of both, and the most that two seeds differ by in 95 % of cases, of `seeds` published ones."""
 
     name: str
@@ -44,7 +44,7 @@ class Number(NamedTuple):
             return "the spread over seeds is not known"
         inside = abs(self.second - self.first) <= self.spread
         most = decimal(self.name, self.spread)
-        return f"{'inside' if inside else 'outside'} what two of {counted(self.seeds, 'seed')} differ by ({most})"
+        return f"{'inside' if inside else 'outside'} what two of {count_of(self.seeds, 'seed')} differ by ({most})"
 
 
 def find(name: str, runs_dir: Path | str = RUNS) -> Record:
@@ -55,7 +55,7 @@ def find(name: str, runs_dir: Path | str = RUNS) -> Record:
     if file is None:
         names = [place.stem for place in RECORDS.glob("*.json")]
         names += [place.parent.name for place in Path(runs_dir).glob("*/record.json")]
-        raise UserError(str(unknown("record", name, sorted(names))))
+        raise UserError(str(unknown_name("record", name, sorted(names))))
     try:
         return read_record(file)
     except ValueError as error:
@@ -90,7 +90,7 @@ def _pairs(first: Record, second: Record) -> Iterator[Difference]:
     yield both("temperatures", lambda r: ", ".join(sorted({name.partition("@")[2] for name in r.metrics} - {""})))
     yield from _protocols(first, second)
     yield both("profile", lambda r: r.profile)
-    configs = [dict(_leaves({key: value for key, value in r.config.items() if key not in TOLD_OTHERWISE}))
+    configs = [dict(_leaves({key: value for key, value in r.config.items() if key not in KEYS_COMPARED_ELSEWHERE}))
                for r in (first, second)]  # fmt: skip
     paths = sorted(configs[0].keys() | configs[1].keys(), key=lambda path: (not path.startswith("recipe."), path))
     yield from ((p.removeprefix("recipe."), configs[0].get(p, "—"), configs[1].get(p, "—")) for p in paths)
@@ -128,7 +128,7 @@ def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + key, str(value)
 
 
-def shared_numbers(first: Record, second: Record, published: Sequence[Record]) -> list[Number]:
+def shared_numbers(first: Record, second: Record, published: Sequence[Record]) -> list[MetricPair]:
     """The metrics that both have, with the spread over published seeds of the first one's recipe, else the second's."""
     made = []
     for name in shared(first, second):
@@ -138,7 +138,7 @@ def shared_numbers(first: Record, second: Record, published: Sequence[Record]) -
             if len(values) > 1:
                 quantile = float(student.ppf(0.975, len(values) - 1))
                 spread, seeds = quantile * 2**0.5 * statistics.stdev(values), len(values)
-        made.append(Number(name, first.metrics[name].value, second.metrics[name].value, spread, seeds))
+        made.append(MetricPair(name, first.metrics[name].value, second.metrics[name].value, spread, seeds))
     return made
 
 

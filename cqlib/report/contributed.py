@@ -22,10 +22,10 @@ from pydantic.dataclasses import dataclass
 
 from cqlib.data import IMAGE_SIZES
 from cqlib.data.grids import published_grid
-from cqlib.data.reading import DAMAGE
+from cqlib.data.reading import READ_ERRORS
 from cqlib.experiments.experiment import Experiment, experiment_of
 from cqlib.experiments.record import Record, file_name, machine_path, read_record
-from cqlib.experiments.run import curve_of, logged
+from cqlib.experiments.run import loss_curves, read_log
 from cqlib.metrics.features import INCEPTION_RESIZE
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS, default_protocol, protocol, with_protocol
 from cqlib.metrics.quantities import AT, SCORES
@@ -67,12 +67,12 @@ def contribute(run: Path, name: str, out: Path = CONTRIBUTED) -> Path:
     except ValidationError as error:
         raise UsageError(f"--name: {first_error(error)}") from error
     record = _read(run)
-    for problem in _unfit(record):
+    for problem in _problems(record):
         raise UserError(f"{run}: {problem}")
-    log = "".join(f"{json.dumps(line)}\n" for line in logged(run / LOG))
+    log = "".join(f"{json.dumps(line)}\n" for line in read_log(run / LOG))
     try:
         grids = published_grids(run, record.data.shape[-1])
-    except DAMAGE as error:
+    except READ_ERRORS as error:
         raise UserError(f"{run}: its samples cannot be read: delete {RECORD} there and train it again") from error
     _no_others(out / file_name(name) / record.folder)
     contents = {RECORD: (run / RECORD).read_bytes(), LOG: log.encode(), **grids}
@@ -85,7 +85,7 @@ def contribute(run: Path, name: str, out: Path = CONTRIBUTED) -> Path:
                 (folder / file).unlink(missing_ok=True)
             for file, content in contents.items():
                 write_atomic(folder / file, content)
-            opened(folder)
+            read_contribution(folder)
     return folder
 
 
@@ -103,7 +103,7 @@ def contributed(folder: Path) -> tuple[dict[str, list[Record]], list[str]]:
     problems = []
     for path in sorted(folder.glob("*/*/")):
         try:
-            name, record = opened(path)
+            name, record = read_contribution(path)
             records.setdefault(name, []).append(record)
         except UserError as error:
             problems.append(f"{path.parent.name}/{path.name}: {error}")
@@ -113,12 +113,12 @@ def contributed(folder: Path) -> tuple[dict[str, list[Record]], list[str]]:
 def check(folder: Path) -> list[str]:
     """Why a contribution cannot be taken, in lines that say what to do; none for one that can."""
     try:
-        return list(_unfit(opened(folder)[1]))
+        return list(_problems(read_contribution(folder)[1]))
     except UserError as error:
         return [str(error)]
 
 
-def opened(folder: Path) -> tuple[str, Record]:
+def read_contribution(folder: Path) -> tuple[str, Record]:
     """The contributor and the record of a contribution. UserError, one line that says what to do, for one that is not
     whole; no link is followed, and nothing large is read."""
     if folder.is_symlink() or folder.parent.is_symlink() or not folder.is_dir():
@@ -178,7 +178,7 @@ def _read(folder: Path) -> Record:
 def _check_curve(folder: Path, record: Record) -> None:
     text = (folder / LOG).read_bytes().decode(errors="replace")
     try:
-        curve = curve_of(logged(folder / LOG), math.prod(record.data.shape[-3:]))
+        curve = loss_curves(read_log(folder / LOG), math.prod(record.data.shape[-3:]))
     except (ArithmeticError, ValueError, TypeError, LookupError, RecursionError):
         curve = {}
     foreign = any(record.curve.get(name) != points for name, points in curve.items())
@@ -199,7 +199,7 @@ def _check_grids(folder: Path, record: Record) -> None:
                 if any(side not in range(1, COLUMNS + 1) for side in sides):
                     raise ValueError("of another size")
                 picture.load()
-        except DAMAGE as error:
+        except READ_ERRORS as error:
             raise UserError(f"{name} is no WebP grid of images of {size} pixels: {AGAIN}") from error
 
 
@@ -213,7 +213,7 @@ def refusal(record: Record) -> str:
     return "made from uncommitted code: commit, then run it again" if record.git.dirty else ""
 
 
-def _unfit(record: Record) -> Iterator[str]:
+def _problems(record: Record) -> Iterator[str]:
     """What keeps a record from being taken, by what stands in it."""
     if record.status != "done":
         yield f"its status is {record.status}: run it again, to its end"
@@ -260,7 +260,7 @@ def _expected(e: Experiment, record: Record) -> Iterator[tuple[str, list[str]]]:
     yield "BPD", [f"n = {min(evaluation.bpd_images, n_test)}"]
     n = min(evaluation.fidelity_images, n_test, n_train)
     main = default_protocol(n, evaluation.is_images)
-    others = [p for p in map(protocol, evaluation.protocols) if not p.lacks(n_train, n_test)]
+    others = [p for p in map(protocol, evaluation.protocols) if not p.shortfall(n_train, n_test)]
     inception = e.profile == "paper" or "FID@T1" in record.metrics
     look = INCEPTION_RESIZE if inception else f"bilinear resize to {evaluation.side}"
     series = metadata.version("torch-fidelity").rsplit(".", 1)[0]  # whose scores are the same

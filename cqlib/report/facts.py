@@ -11,7 +11,7 @@ from cqlib.experiments.rows import label_of
 from cqlib.report.run_sets import ORIGINS, RunSet
 from cqlib.report.tables import count_numbers
 from cqlib.util.paths import PUBLISHED
-from cqlib.util.text import counted, duration
+from cqlib.util.text import count_of, duration
 
 GPU_HOURS = PUBLISHED / "gpu_hours.json"
 
@@ -23,12 +23,12 @@ def summary(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]
         lines.append((ORIGINS["local"], "nothing yet"))
     everything = [run for runs in sets for run in runs.records]
     time = duration(sum(run.seconds for run in everything))
-    return [*lines, ("In all", f"{counted(len(everything), 'run')}, {time}")]
+    return [*lines, ("In all", f"{count_of(len(everything), 'run')}, {time}")]
 
 
 def _summary(runs: Sequence[Record]) -> str:
     done = sum(run.status == "done" for run in runs)
-    count = counted(len(runs), "run") + f", {done} finished" * (done < len(runs))
+    count = count_of(len(runs), "run") + f", {done} finished" * (done < len(runs))
     images = sorted({n for run in runs if (n := run.n_train) is not None})
     trained_on = f", {' or '.join(f'{n:,}' for n in images)} training images" if images else ""
     seeds = sorted({run.seed for run in runs})
@@ -43,7 +43,7 @@ def _summary(runs: Sequence[Record]) -> str:
 def device_counts(runs: Sequence[Record]) -> str:
     """ "85 runs on CPU X, 1 thread, bf16 convolutions; 4 runs on …", or the one device of all."""
     counts = Counter(run.device for run in runs).most_common()
-    return counts[0][0] if len(counts) == 1 else "; ".join(f"{counted(n, 'run')} on {name}" for name, n in counts)
+    return counts[0][0] if len(counts) == 1 else "; ".join(f"{count_of(n, 'run')} on {name}" for name, n in counts)
 
 
 def gpu_hours(part: str = "") -> float:

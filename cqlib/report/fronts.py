@@ -3,8 +3,8 @@
 Both coordinates are better when lower, but for scores such as IS, which have fronts and no hypervolume here.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from itertools import chain, pairwise
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import pairwise
 from statistics import fmean, stdev
 
 import numpy as np
@@ -13,8 +13,8 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.trade_off import CQ, NOTHING, front
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.quantities import TEMPERATURES, metric_names
-from cqlib.report import alike
-from cqlib.util.text import counted
+from cqlib.report import comparable
+from cqlib.util.text import count_of
 
 Point = tuple[float, float]
 """BPD and a score."""
@@ -31,7 +31,7 @@ def measured(runs: Runs, row: str, profile: str, score: str) -> dict[float, dict
 def points_of(records: Sequence[Record], score: str) -> dict[int, Point]:
     """Seed -> BPD and `score`, of the most that have measured both alike."""
     return {run.seed: (run.metrics["BPD"].value, run.metrics[score].value)
-            for run in alike.most(records, "BPD", score)}  # fmt: skip
+            for run in comparable.largest_comparable(records, "BPD", score)}  # fmt: skip
 
 
 def mean(points: Iterable[Point]) -> Point:
@@ -79,19 +79,30 @@ def crossings(first: Collection[Point], second: Collection[Point]) -> list[tuple
 
 
 def hypervolumes(runs: Runs, profile: str) -> dict[tuple[str, int], dict[str, Metric]]:
-    """(CQ or CQ-F, seed) -> the hypervolumes of the front that runs of that seed make, "HV-lite0@T0" and so on, where
-    it has all lambdas of the profile. The reference is VAE: its BPD and distance, means over seeds."""
+    """(CQ or CQ-F, seed) -> name such as "HV-lite0@T0" -> the hypervolume of that seed's front, where the seed has a
+    run at every lambda of the profile. The reference point is VAE's BPD and distance, means over seeds."""
     found: dict[tuple[str, int], dict[str, Metric]] = {}
-    names = [zip(*(metric_names(id, t) for id in ("hypervolume", "fid")), strict=True) for t in TEMPERATURES]
-    for name, distance in chain(*names):
-        references = points_of(runs(NOTHING[CQ]), distance)
-        for row in NOTHING if references else ():
-            points = measured(runs, row, profile, distance)
-            if points.keys() == front(row, profile).keys():
-                weights = ", ".join(f"{weight:,g}" for weight in points)
-                of_vae = f"VAE's BPD and {distance}, means over {counted(len(references), 'seed')}"
-                protocol = f"share of the rectangle from 0 to {of_vae}, that the points of lambda = {weights} dominate"
-                for seed in set.intersection(*map(set, points.values())):
-                    share = hypervolume((by_seed[seed] for by_seed in points.values()), mean(references.values()))
-                    found.setdefault((row, seed), {})[name] = Metric(share, None, len(points), protocol)
+    for temperature in TEMPERATURES:
+        names, distances = (metric_names(id, temperature) for id in ("hypervolume", "fid"))
+        for name, distance in zip(names, distances, strict=True):
+            for row, seed, metric in _of_distance(runs, profile, distance):
+                found.setdefault((row, seed), {})[name] = metric
     return found
+
+
+def _of_distance(runs: Runs, profile: str, distance: str) -> Iterator[tuple[str, int, Metric]]:
+    """(row, seed, hypervolume) by BPD and one distance."""
+    vae = points_of(runs(NOTHING[CQ]), distance)
+    if not vae:
+        return
+    reference = mean(vae.values())
+    of_vae = f"VAE's BPD and {distance}, means over {count_of(len(vae), 'seed')}"
+    for row in NOTHING:
+        points = measured(runs, row, profile, distance)
+        if points.keys() != front(row, profile).keys():
+            continue  # a front with gaps has no hypervolume
+        weights = ", ".join(f"{weight:,g}" for weight in points)
+        protocol = f"share of the rectangle from 0 to {of_vae}, that the points of lambda = {weights} dominate"
+        for seed in set.intersection(*map(set, points.values())):
+            share = hypervolume((by_seed[seed] for by_seed in points.values()), reference)
+            yield row, seed, Metric(share, None, len(points), protocol)

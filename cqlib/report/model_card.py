@@ -62,7 +62,7 @@ def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
 
 def _files(e: Experiment, runs_dir: Path) -> dict[str, Path]:
     """Name in the folder -> the file that it is a copy of."""
-    if load.trained(e, runs_dir):
+    if load.is_trained(e, runs_dir):
         run = Path(runs_dir) / e.folder
         sources, samples = {name: run / name for name in (load.RECORD, *load.weight_files(e))}, run
     else:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cqlib.experiments.experiment import is_current
-from cqlib.experiments.paper import CLOSE, DATA_SETS, TOLERANCES, Number
+from cqlib.experiments.paper import CLOSE, DATA_SETS, TOLERANCES, PaperNumber
 from cqlib.experiments.record import Record
 from cqlib.experiments.variants import in_words
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import metric_names
 from cqlib.report.run_sets import mean_of
-from cqlib.util.text import counted
+from cqlib.util.text import count_of
 
 NUMBER_LABELS = ("reproduced", "close", "not reproduced", "not comparable", "not run")
 PROFILE = "paper"  # the only profile whose recipe and data are the paper's
@@ -24,7 +24,7 @@ class NumberVerdict(NamedTuple):
     reason: str
 
 
-def number_verdict(number: Number, runs: Sequence[Record], temperature: float | None = None) -> NumberVerdict:
+def number_verdict(number: PaperNumber, runs: Sequence[Record], temperature: float | None = None) -> NumberVerdict:
     """Compare a number of the paper with runs of its row, one record per seed, averaged over those that are comparable:
     of today's recipe under profile "paper", on the paper's data at its size, scored on held-out images, with Inception
     features and at least 10,000 samples. Else the reason names what differs."""
@@ -47,12 +47,12 @@ def number_verdict(number: Number, runs: Sequence[Record], temperature: float | 
     tolerance = TOLERANCES[number.metric]
     steps = round(abs(difference) / tolerance, 9)  # so that 3.95 against 3.90 is exactly one tolerance
     label = "reproduced" if steps <= 1 else "close" if steps <= CLOSE else "not reproduced"
-    runs_in_words = f"{'mean of ' * (mean.n > 1)}{counted(mean.n, 'run')}"
+    runs_in_words = f"{'mean of ' * (mean.n > 1)}{count_of(mean.n, 'run')}"
     distance = f"{difference:+.2f} {unit} from the paper's {number.text}"
     return NumberVerdict(label, f"{runs_in_words}: {distance} (tolerance {tolerance:g})")
 
 
-def _differences(number: Number, record: Record, name: str) -> Iterator[str]:
+def _differences(number: PaperNumber, record: Record, name: str) -> Iterator[str]:
     """What keeps `record` from being comparable with `number`, as "data (photos10)"."""
     paper, data = DATA_SETS[number.data], record.data
     size, papers_size = ("x".join(map(str, shape)) for shape in (data.shape[-3:], paper.shape))

@@ -21,7 +21,7 @@ from cqlib.metrics.quantities import QUANTITIES, TEMPERATURES, heading
 from cqlib.report import ablations, facts, pictures, small_tables, tables, trade_off
 from cqlib.report.claim_cards import VERDICTS, cards, count_claims, matrix, verdict
 from cqlib.report.contributed import contributed
-from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first, places, run_sets
+from cqlib.report.run_sets import ORIGINS, RunSet, display_groups, nearest_first, run_sets
 from cqlib.report.verdicts import DIGITS, ClaimResult
 from cqlib.util import VERSION
 from cqlib.util.files import write_atomic
@@ -56,7 +56,7 @@ def render(
     folders = {"local": Path(runs_dir), "published": PUBLISHED / "samples", "contributed": CONTRIBUTED}
     beside = out if alone else None
     table1 = [row.id for row in paper.TABLE1.rows]
-    first = next(iter(places(sets, table1, profile)), [])
+    first = next(iter(display_groups(sets, table1, profile)), [])
     first_samples = pictures.grids(first, table1, folders, data_dir, beside, columns=8)
     shown = [figure["of"] for figure in first_samples]
     rest = [(runs, [row for row in runs.rows if (runs.title, row) not in shown]) for runs in sets]
@@ -98,7 +98,7 @@ def _views(
 ) -> list[tables.View]:
     """A table as it is shown first, with the commands for what is missing, then as those other runs have it that have
     more than an earlier table's rows."""
-    shown, *more = places(sets, [row.id for row in table.rows], profile) or [[]]
+    shown, *more = display_groups(sets, [row.id for row in table.rows], profile) or [[]]
     views = [tables.view(table, shown, results, tables.missing(table, sets, profile, alone))]
     own = [row.id for row in table.rows if paper.canonical(row.id) == row.id]
     others = (place for place in more if any(runs.records_of(row) for runs in place for row in own))

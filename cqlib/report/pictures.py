@@ -17,10 +17,10 @@ from PIL import Image
 from cqlib.data import load
 from cqlib.data.grids import EXACT, grid, webp
 from cqlib.data.published import missing_files
-from cqlib.data.reading import DAMAGE
+from cqlib.data.reading import READ_ERRORS
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record, file_name
-from cqlib.experiments.rows import DEVELOPMENT_DATA, marks, short_label
+from cqlib.experiments.rows import DEVELOPMENT_DATA, marker_numbers, short_label
 from cqlib.experiments.trade_off import VARIANTS
 from cqlib.metrics.quantities import AT, FEATURES
 from cqlib.report import plots
@@ -50,7 +50,7 @@ def grids(
     figure's `of` is that run set's title and the row; files below `out` are linked. Empty without samples."""
     figures: list[dict[str, Any]] = []
     for row in rows:
-        found = (_samples(runs, row, folders[runs.origin] / (runs.by and file_name(runs.by)), out)
+        found = (_samples(runs, row, folders[runs.origin] / (runs.contributor and file_name(runs.contributor)), out)
                  for runs in nearest_first(sets))  # fmt: skip
         figures += filter(None, [next(filter(None, found), None)])
     can_be_shown = figures and (out is None or sets[0].data == DEVELOPMENT_DATA)
@@ -81,7 +81,7 @@ def sample_file(folder: Path, at: str) -> Path | None:
     for suffix, kind in KINDS.items():
         file = folder / f"samples_{at}{suffix}"
         if file.is_file():
-            with suppress(*DAMAGE), Image.open(file, formats=[kind]) as image:
+            with suppress(*READ_ERRORS), Image.open(file, formats=[kind]) as image:
                 image.verify() if kind == "PNG" else image.load()  # a WebP's `verify` looks at its head alone
                 return file
     return None
@@ -143,7 +143,7 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
             kinds = {short_label(row): family(row) for row in rows} if name == "Table 3" else {}
             places = {kind: place for place, kind in enumerate((*FAMILIES.values(), UNPRINTED))}
             legend = {kind: place for kind, place in places.items() if kind in {kinds.get(p.label) for p in points}}
-            looks = {label: places[kind] for label, kind in kinds.items()} or marks(rows)
+            looks = {label: places[kind] for label, kind in kinds.items()} or marker_numbers(rows)
             size = (6.6, 4.8) if legend else (4.9, 3.6)
             figure = plots.quality_against_likelihood(
                 points, ylabel=f"{distance} (lower is better)", marks=looks, legend=legend, size=size
@@ -172,10 +172,10 @@ def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) 
             continue
         every = {short_label(row): lines for row in rows if (lines := curves(runs.records_of(row), curve))}
         series = dict(list(every.items())[:MAX_LINES])
-        figure = plots.learning_curves(series, ylabel=axis(without_paths(curve)), marks=marks(rows))
+        figure = plots.learning_curves(series, ylabel=axis(without_paths(curve)), marks=marker_numbers(rows))
         ends = ", ".join(f"{label} {lines[0][-1][1]:.2f}" for label, lines in series.items())
         alt = f"{without_paths(curve)} over training steps, {name}. {runs.title}. At the end of the first seed: {ends}"
-        caption = f"{name}, {curve} over training steps, {plots.in_words(series)}. {runs.title}."
+        caption = f"{name}, {curve} over training steps, {plots.describe_lines(series)}. {runs.title}."
         if left_out := [label for label in every if label not in series]:
             caption += f" Not drawn: {', '.join(left_out)}."
         if measured:

@@ -97,18 +97,18 @@ def sample_board(rows: Mapping[str, Mapping[str, Tensor]], *, columns: int = 8) 
 
 
 def learning_curves(series: Mapping[str, Sequence[Curve]], *, ylabel: str, marks: Mapping[str, int]) -> Figure:
-    """Curves over training steps: `series[label]` holds one per seed. `marks`: label -> its number in `mark`. Of more
-    than `MANY` models the means over seeds; `in_words` says so."""
+    """Curves over training steps: `series[label]` holds one per seed. `marks`: label -> its number in
+    `colour_and_marker`. Of more than `MANY` models the means over seeds; `describe_lines` says so."""
     with subplots(4.7, 3.1, style=PLAIN) as (figure, ax):
         ends = []
         for label, curves in _drawn(series).items():
-            (colour, _), dash = mark(marks[label]), DASHES[marks[label] // len(SERIES) % len(DASHES)]
+            (colour, _), dash = colour_and_marker(marks[label]), DASHES[marks[label] // len(SERIES) % len(DASHES)]
             for curve in curves:
                 ax.plot(*zip(*curve, strict=True), dash, color=colour, linewidth=1.7 if len(curves) == 1 else 1.0)
             ends.append((label, float(np.mean([curve[-1][1] for curve in curves])), colour))
         ax.set(xlabel="training step", ylabel=ylabel)
         ax.margins(x=0.01)
-        if (limits := cut(series)) is not None:
+        if (limits := y_limits(series)) is not None:
             ax.set_ylim(*limits)
         label_ends(ax, ends)
     return figure
@@ -130,7 +130,7 @@ def _means(series: Mapping[str, Sequence[Curve]]) -> bool:
     return len(series) > MANY and any(len(curves) > 1 for curves in series.values())
 
 
-def cut(series: Mapping[str, Sequence[Curve]]) -> tuple[float, float] | None:
+def y_limits(series: Mapping[str, Sequence[Curve]]) -> tuple[float, float] | None:
     """Limits of the y axis that leave outliers out: the 1 % and 99 % quantiles of what is drawn, widened to the end of
     every curve, with some margin. None where all values span at most three times that range."""
     series = _drawn(series)
@@ -144,10 +144,11 @@ def cut(series: Mapping[str, Sequence[Curve]]) -> tuple[float, float] | None:
     return float(max(low - margin, values.min())), float(min(high + margin, values.max()))
 
 
-def in_words(series: Mapping[str, Sequence[Curve]]) -> str:
-    """What the lines of `learning_curves` are, and what `cut` leaves out: "one line per seed; cut: GAN reaches 41"."""
+def describe_lines(series: Mapping[str, Sequence[Curve]]) -> str:
+    """What the lines of `learning_curves` are, and what `y_limits` leaves out: "one line per seed; cut: GAN reaches
+    41"."""
     lines = "means over seeds" if _means(series) else "one line per seed"
-    if (limits := cut(series)) is None:
+    if (limits := y_limits(series)) is None:
         return lines
     found = {label: [value for _, value in chain(*curves)] for label, curves in _drawn(series).items()}
     beyond = [f"{label} reaches {f'{end:,.3g}'.replace('-', '−')}" for label, values in found.items()
@@ -161,8 +162,8 @@ def quality_against_likelihood(
 ) -> Figure:  # fmt: skip
     """Likelihood (BPD, across) against image quality (a score, up), with bars of standard deviations over seeds.
 
-    The axis of BPD is broken where one gap would take half of it. `marks`: line -> its number in `mark`; `legend`: what
-    stands above the plot -> such a number; `size` in inches.
+    The axis of BPD is broken where one gap would take half of it. `marks`: line -> its number in
+    `colour_and_marker`; `legend`: what stands above the plot -> such a number; `size` in inches.
     """
     parts = _ranges([(p.bpd - p.bpd_std, p.bpd + p.bpd_std) for p in points])
     widths = [high - low for low, high in parts]
@@ -183,7 +184,7 @@ def quality_against_likelihood(
         labels, lines = [], []
         for name in dict.fromkeys(p.line or p.label for p in sorted(points, key=lambda p: p.bpd)):
             mine = [p for p in points if name == (p.line or p.label)]
-            colour, marker = mark(marks[name])
+            colour, marker = colour_and_marker(marks[name])
             for p, q in pairwise(mine):
                 for ax in dict.fromkeys((panel(p), panel(q))):
                     lines.append((ax, [p.bpd, q.bpd], [p.distance, q.distance], colour))
@@ -202,7 +203,7 @@ def quality_against_likelihood(
         if min(p.distance for p in points) >= 0:  # a score that has a least value
             panels[0].set_ylim(bottom=max(0, panels[0].get_ylim()[0]))
         if legend:
-            looks = {label: mark(number) for label, number in legend.items()}
+            looks = {label: colour_and_marker(number) for label, number in legend.items()}
             handles = [Line2D([], [], linestyle="", color=colour, marker=marker, label=label)
                        for label, (colour, marker) in looks.items()]  # fmt: skip
             where: dict[str, Any] = {"loc": "outside upper left", "frameon": False, "handletextpad": 0.2}
@@ -211,7 +212,7 @@ def quality_against_likelihood(
     return figure
 
 
-def mark(i: int) -> tuple[str, str]:
+def colour_and_marker(i: int) -> tuple[str, str]:
     """Colour and marker of the i-th series; of more than there are colours no two have both."""
     return SERIES[i % len(SERIES)], MARKERS[(i + i // len(SERIES)) % len(MARKERS)]
 

@@ -111,8 +111,8 @@ def _picture(runs_dir: Path, n: int = 36) -> bytes:
     real = data_sets.load(PICTURE["data"], size=models["CQ-F"].shape[-1]).test.images
     board = {
         f"T = {t:g}": {"real, no T": real[n * i : n * (i + 1)]}
-        | {label: evaluation.draw(model, n, temperature=t, seed=1) for label, model in models.items()}
-        for i, t in enumerate(evaluation.DRAWN)
+        | {label: evaluation.draw_samples(model, n, temperature=t, seed=1) for label, model in models.items()}
+        for i, t in enumerate(evaluation.TEMPERATURES_AS_DRAWN)
     }
     figure = plots.sample_board(board, columns=6)
     figure.set_dpi(plots.STYLE["savefig.dpi"])

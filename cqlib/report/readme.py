@@ -17,17 +17,17 @@ from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.record import Record, slug, undamaged_records
-from cqlib.experiments.rows import OF_RESULTS, default_data, notebooks, training_command
+from cqlib.experiments.rows import RESULT_PROFILES, default_data, notebooks, training_command
 from cqlib.metrics.quantities import AT, SCORES, decimal, heading
 from cqlib.report import claims_file
 from cqlib.report.claim_cards import at_temperatures, cards, count_claims
 from cqlib.report.facts import gpu_hours
-from cqlib.report.run_sets import RunSet, places, run_sets
+from cqlib.report.run_sets import RunSet, display_groups, run_sets
 from cqlib.report.verdicts import Results
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS, ROOT
-from cqlib.util.text import counted, duration, fill, megabytes
+from cqlib.util.text import count_of, duration, fill_sections, format_bytes
 
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 TABLES = {table.id: table for table in paper.TABLES}
@@ -87,7 +87,7 @@ def part(macro: str, sets: Sequence[RunSet]) -> str:
 def render(text: str, parts: Mapping[str, str], published: Sequence[Record]) -> str:
     """`text` with every one of `parts` rendered anew. ValueError when a part's marks are missing."""
     sets = run_sets([], published)
-    return fill(text, {name: part(macro, sets) for name, macro in parts.items()})
+    return fill_sections(text, {name: part(macro, sets) for name, macro in parts.items()})
 
 
 def write() -> list[Path]:
@@ -120,7 +120,7 @@ def otherwise_elsewhere(sets: Sequence[RunSet], runs: RunSet) -> tuple[RunSet, i
     """The other run set of today's recipes with as many seeds of Table 1, and how many headlines have other verdicts
     there."""
     for other in others(sets, paper.TABLE1):
-        if not other.former and seeds(other, paper.TABLE1) == seeds(runs, paper.TABLE1):
+        if not other.outdated and seeds(other, paper.TABLE1) == seeds(runs, paper.TABLE1):
             here, there = (headline_verdicts(each, mark="") for each in (runs, other))
             return other, sum(here[text] != there[text] for text in here)
     return None
@@ -135,14 +135,14 @@ def verdicts_of(parts: Mapping[str, Sequence[str]]) -> str:
 
 def fullest(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
     """The published run set with the most rows of a table; of equals that of `quick`."""
-    return places(sets, [row.id for row in which.rows], "quick")[0][0]
+    return display_groups(sets, [row.id for row in which.rows], "quick")[0][0]
 
 
 def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
     """Every other run set that has at least two of a table's rows, those of former recipes last."""
     found = [runs for runs in sets if runs != fullest(sets, which)
              and sum(bool(runs.done(row.id)) for row in which.rows) > 1]  # fmt: skip
-    return sorted(found, key=lambda runs: runs.former)
+    return sorted(found, key=lambda runs: runs.outdated)
 
 
 def with_weights(runs: RunSet, row: paper.Row) -> str:
@@ -151,7 +151,7 @@ def with_weights(runs: RunSet, row: paper.Row) -> str:
     return f"[{row.label}]({file.relative_to(ROOT)})" if file.is_file() else row.label
 
 
-def printed(number: paper.Number) -> str:
+def printed(number: paper.PaperNumber) -> str:
     """A number of the paper with its mark."""
     return f"{number.text} {number.mark}".strip().replace("*", r"\*")
 
@@ -159,7 +159,7 @@ def printed(number: paper.Number) -> str:
 def seeds(runs: RunSet, which: paper.Table) -> str:
     """ "5 seeds"; "up to 5 seeds" where rows have fewer."""
     counts = {len(runs.done(row.id)) for row in which.shown} - {0}
-    return "up to " * (len(counts) > 1) + counted(max(counts, default=0), "seed")
+    return "up to " * (len(counts) > 1) + count_of(max(counts, default=0), "seed")
 
 
 def scoring(runs: RunSet) -> str:
@@ -203,11 +203,11 @@ def by_kid(results: Results) -> str:
 
 def profile_runs(sets: Sequence[RunSet]) -> Iterator[tuple[str, str, RunSet | None]]:
     """Each profile but that of tests, its images, and the run set in which CQ-F has been run by today's recipe."""
-    for profile in OF_RESULTS:
+    for profile in RESULT_PROFILES:
         data = default_data("table1/cq-f", profile)[0]
         size = image_size(data, profile)
         wanted = (profile, data, size, False)
-        found = (runs for runs in sets if (runs.profile, runs.data, runs.size, runs.former) == wanted)
+        found = (runs for runs in sets if (runs.profile, runs.data, runs.size, runs.outdated) == wanted)
         yield profile, f"`{data}` {size}×{size}", next((runs for runs in found if runs.done("table1/cq-f")), None)
 
 
@@ -216,7 +216,7 @@ def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
     seeds or as estimated."""
     if profile == "quick":
         run = default_run()
-        return duration(run["seconds"]), megabytes(run["memory_mb"] * 1e6)
+        return duration(run["seconds"]), format_bytes(run["memory_mb"] * 1e6)
     if profile == "paper":
         return f"{gpu_hours('Table 1'):.0f} h of an A100, estimated", "—"
     done = [runs.done(row.id) if runs else [] for row in paper.TABLE1.rows]
@@ -224,7 +224,7 @@ def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
         return "—", "—"
     memory = max(run.peak_memory_bytes or 0 for of_row in done for run in of_row)
     seconds = sum(statistics.median(run.seconds for run in of_row) for of_row in done)
-    return f"{duration(seconds)} of a core", megabytes(memory)
+    return f"{duration(seconds)} of a core", format_bytes(memory)
 
 
 def default_run() -> dict[str, Any]:

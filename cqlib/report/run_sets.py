@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
+from typing import NamedTuple
 
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import is_current
@@ -18,11 +19,12 @@ from cqlib.experiments.variants import Changes, in_words
 from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.quantities import decimal, digits
 from cqlib.recipe import Evaluation
-from cqlib.report import alike
+from cqlib.report import comparable
 from cqlib.report.fronts import hypervolumes
 from cqlib.util.files import canonical_json
 from cqlib.util.text import without_paths
 
+ROW_ORDER = {row: i for i, row in enumerate(ROWS)}
 ORIGINS = {"published": "Published", "contributed": "Contributed", "local": "This machine"}
 
 
@@ -55,20 +57,21 @@ class RunSet:
     size: int
     profile: str
     records: tuple[Record, ...] = field(repr=False)
-    apart: str = ""
+    distinguished_by: str = ""
     """Tells it from another run set of the same names: "images 01234567", "scores at side 128, n = 2,000"."""
     changes: Changes = field(default_factory=dict, hash=False)
     """To the recipes of all its rows. Records with others count as rows of their own, by their `variant`."""
-    by: str = ""
+    contributor: str = ""
     """Who contributed it."""
-    former: bool = False
+    outdated: bool = False
     """Whether the recipes of its rows, or how they are measured, have changed since."""
 
     @property
     def label(self) -> str:
         """ "photos10 16×16, quick, λ 25", "cifar10 32×32, paper, by NAME"; of a path only its last part."""
         parts = (f"{without_paths(self.data)} {self.size}×{self.size}", self.profile,
-                 "former recipes" * self.former, self.apart, in_words(self.changes), self.by and f"by {self.by}")
+                 "former recipes" * self.outdated, self.distinguished_by, in_words(self.changes),
+                 self.contributor and f"by {self.contributor}")  # fmt: skip
         return ", ".join(filter(None, parts))
 
     @property
@@ -115,12 +118,12 @@ class RunSet:
 
     def mean(self, row: str, metric: str) -> Mean | None:
         """The metric's mean over the row's finished runs, the most that measured it alike; None where none has."""
-        measured = alike.most(self.done(row), metric)
+        measured = comparable.largest_comparable(self.done(row), metric)
         return mean_of([run.metrics[metric] for run in measured]) if measured else None
 
     def left_out(self, row: str, metric: str) -> list[int]:
         """The seeds that `mean` leaves out, as they measured the metric otherwise or in another precision."""
-        measured = alike.most(self.done(row), metric)
+        measured = comparable.largest_comparable(self.done(row), metric)
         return [run.seed for run in self.done(row) if metric in run.metrics and run not in measured]
 
     def real_images(self, name: str) -> Metric | None:
@@ -135,6 +138,23 @@ class RunSet:
         return Cell(decimal(metric, mean.value), std, "*" if mean.starred else "")
 
 
+class _Key(NamedTuple):
+    """What records must share to be averaged: there is a run set for each."""
+
+    origin: str
+    contributor: str
+    data: str
+    size: int
+    profile: str
+    outdated: bool
+    changes: str
+    """As canonical JSON: "{}" for the rows' own recipes."""
+    images: str
+    """The fingerprint in words; the files behind a name may have changed."""
+    scoring: str
+    """How samples are scored, in words; "" where the config does not say."""
+
+
 def run_sets(
     local: Sequence[Record],
     published: Sequence[Record],
@@ -143,33 +163,42 @@ def run_sets(
     """The run sets of all `ORIGINS`. Within one, records are in the paper's order of rows, then by seed; of two records
     of one run the first is taken. Runs with changes make a set of their own, but for the points of the trade-off, which
     join the set of unchanged runs, after their row and in the order of lambda."""
-    order = {row: i for i, row in enumerate(ROWS)}
-    sets: dict[tuple[tuple[tuple[str, str], str, int, str, bool], str, str, str], dict[tuple[str, int], Record]] = {}
-    others = [(("contributed", name), records) for name, records in contributed.items()]
-    for source, records in ((("published", ""), published), *others, (("local", ""), local)):
-        for record in sorted(records, key=lambda record: bool(record.changes)):
-            place = (source, record.data.name, record.data.shape[-1], record.profile, not is_current(record))
-            how = (f"images {record.data.fingerprint[:8]}", _scoring(record))
-            beside = not record.changes or (record.variant in VARIANTS and (place, "{}", *how) in sets)
-            key = (place, "{}" if beside else canonical_json(record.changes), *how)
+    others = (("contributed", name, records) for name, records in contributed.items())
+    sets: dict[_Key, dict[tuple[str, int], Record]] = {}
+    for origin, contributor, records in (("published", "", published), *others, ("local", "", local)):
+        for record in sorted(records, key=lambda record: bool(record.changes)):  # those without changes first
+            key = _key(record, origin, contributor)
+            unchanged = key._replace(changes="{}")
+            if record.variant in VARIANTS and unchanged in sets:  # a point of the trade-off joins the set of its rows
+                key = unchanged
             sets.setdefault(key, {}).setdefault((paper.canonical(record.variant), record.seed), record)
+    return [_with_hypervolumes(_run_set(key, runs, sets)) for key, runs in sets.items()]
 
-    def numbers(changes: Changes) -> list[float]:
-        return [value for value in changes.values() if isinstance(value, int | float)]
 
-    result = []
-    for (place, changes, images, scoring), runs in sets.items():
-        (origin, by), data, size, profile, former = place
-        ordered = tuple(runs[run] for run in sorted(runs, key=lambda run: (
-            order.get(run[0], 99), order.get(runs[run].row, 99), numbers(runs[run].changes), run)))  # fmt: skip
-        # The files behind a name may have changed, and how samples are scored.
-        versions = [(key[2], key[3]) for key in sets if key[:2] == (place, changes)]
-        apart = [images] * any(other != images for other, _ in versions)
-        apart += [scoring] * any(other != scoring for same, other in versions if same == images)
-        note = ", ".join(filter(None, apart))
-        made = RunSet(origin, data, size, profile, ordered, note, json.loads(changes), by, former)
-        result.append(_with_hypervolumes(made))
-    return result
+def _key(record: Record, origin: str, contributor: str) -> _Key:
+    data = record.data
+    return _Key(origin, contributor, data.name, data.shape[-1], record.profile, not is_current(record),
+                canonical_json(record.changes), f"images {data.fingerprint[:8]}", _scoring(record))  # fmt: skip
+
+
+def _run_set(key: _Key, runs: Mapping[tuple[str, int], Record], keys: Iterable[_Key]) -> RunSet:
+    records = tuple(runs[run] for run in sorted(runs, key=lambda run: _order(run, runs[run])))
+    return RunSet(key.origin, key.data, key.size, key.profile, records, _apart(key, keys), json.loads(key.changes),
+                  key.contributor, key.outdated)  # fmt: skip
+
+
+def _order(run: tuple[str, int], record: Record) -> tuple[int, int, list[float], tuple[str, int]]:
+    """The paper's order of rows, then changed rows by their row and the numbers they change; then seeds."""
+    numbers = [value for value in record.changes.values() if isinstance(value, int | float)]
+    return ROW_ORDER.get(run[0], 99), ROW_ORDER.get(record.row, 99), numbers, run
+
+
+def _apart(key: _Key, keys: Iterable[_Key]) -> str:
+    """What tells a set from others of the same name: its images, and its scoring where the images are the same."""
+    same_name = [k for k in keys if k._replace(images="", scoring="") == key._replace(images="", scoring="")]
+    parts = [key.images] * any(k.images != key.images for k in same_name)
+    parts += [key.scoring] * any(k.scoring != key.scoring for k in same_name if k.images == key.images)
+    return ", ".join(filter(None, parts))
 
 
 def _with_hypervolumes(runs: RunSet) -> RunSet:
@@ -186,22 +215,22 @@ def _with_hypervolumes(runs: RunSet) -> RunSet:
 def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:
     """In the order in which one of them is chosen to be shown: this machine's, published ones, contributed ones; those
     of former recipes last."""
-    return sorted(reversed(sets), key=lambda runs: (runs.former, runs.origin == "contributed"))
+    return sorted(reversed(sets), key=lambda runs: (runs.outdated, runs.origin == "contributed"))
 
 
-def places(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:
+def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:
     """The run sets that have any of `rows`, in groups that a table shows side by side: of one data set, size, profile
     and state of the recipes, a set per origin. The first group is what this machine ran under `profile`, if anything,
     else the one with most of `rows`; groups of former recipes come last."""
     found: dict[tuple[str, int, str, bool], list[RunSet]] = {}
     for runs in (runs for runs in sets if any(map(runs.records_of, rows))):
-        found.setdefault((runs.data, runs.size, runs.profile, runs.former), []).append(runs)
+        found.setdefault((runs.data, runs.size, runs.profile, runs.outdated), []).append(runs)
 
     def rank(place: list[RunSet]) -> tuple[bool, bool, int, bool, bool, int]:
         here, asked = any(runs.origin == "local" for runs in place), place[0].profile == profile
         ran = sum(any(runs.records_of(row) for runs in place) for row in rows)
         count = sum(len(runs.records_of(row)) for runs in place for row in rows)
-        return not place[0].former, here and asked, ran, asked, here, count
+        return not place[0].outdated, here and asked, ran, asked, here, count
 
     return sorted(found.values(), key=rank, reverse=True)
 

@@ -14,7 +14,7 @@ from cqlib.experiments.rows import short_label
 from cqlib.metrics.protocols import PROTOCOLS, split_name
 from cqlib.metrics.quantities import FEATURES
 from cqlib.models.adversarial import AdversarialSystem, CriticConfig
-from cqlib.report import alike
+from cqlib.report import comparable
 from cqlib.report.run_sets import RunSet, most_common
 
 COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
@@ -78,7 +78,7 @@ def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
     merged: dict[str, tuple[dict[str, None], list[list[int]]]] = {}
     for run in (run for runs in sets for run in runs.records):
         for name, metric in run.metrics.items():
-            text = alike.protocol(metric)
+            text = comparable.protocol_key(metric)
             metrics, counts = merged.setdefault(COUNT.sub(ANY, text), ({}, []))
             metrics[name] = None
             counts.append([int(count) for count in COUNT.findall(text)])

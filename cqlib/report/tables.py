@@ -18,7 +18,7 @@ from cqlib.metrics.quantities import (
 from cqlib.report.numbers import NUMBER_LABELS, NumberVerdict, number_verdict
 from cqlib.report.run_sets import ORIGINS, Cell, RunSet
 from cqlib.report.verdicts import ClaimResult
-from cqlib.util.text import named
+from cqlib.util.text import numbered
 
 PUBLISHED_DATA = {
     "npz:cifar10-first-3500": (
@@ -40,7 +40,7 @@ COMPARABLE = NUMBER_LABELS[:3]
 
 
 @dataclass(frozen=True)
-class Entry(Cell):
+class JudgedCell(Cell):
     """A measured number with the verdicts on claims about it, and that on the paper's, where the two compare."""
 
     claims: tuple[ClaimResult, ...] = ()
@@ -48,7 +48,7 @@ class Entry(Cell):
 
 
 @dataclass(frozen=True)
-class Source:
+class ColumnGroup:
     """Columns of the "paper" or of a run set's origin: what stands above them, and the name and temperature of each."""
 
     origin: str
@@ -78,7 +78,7 @@ class View:
 
     id: str
     title: str
-    sources: tuple[Source, ...]
+    sources: tuple[ColumnGroup, ...]
     groups: Mapping[tuple[str, str], Sequence[Line]]
     footnotes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ def view(
         measured = (judged_cells(row, *of, results) for of in zip(sets, names, strict=True))
         cells = (*(paper_cells(row, data) for data in table.data), *measured)
         lines.append(Line(row.label, cells, row.ticks, row.citation, row.footnotes))
-    papers = (Source("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
+    papers = (ColumnGroup("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)
     measured_here = (source(runs.origin, runs.label, n) for runs, n in zip(sets, names, strict=True))
     notes_ = (*(note for runs in sets for note in notes(table.rows, runs)), *remarks(sets, rows))
     return View(
@@ -137,12 +137,12 @@ def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
 # --- columns
 
 
-def source(origin: str, detail: str, names: Sequence[str]) -> Source:
+def source(origin: str, detail: str, names: Sequence[str]) -> ColumnGroup:
     """The columns `names` of measured numbers, and that of seeds."""
     heads = [("BPD ↓", "")]
     for score, _, at in (name.partition("@") for name in names[1:]):
         heads.append((f"{score} {_quantity(score).arrow}", f"T = {at[1:]}"))
-    return Source(origin, ORIGINS[origin], detail, (*heads, ("Seeds", "")))
+    return ColumnGroup(origin, ORIGINS[origin], detail, (*heads, ("Seeds", "")))
 
 
 def _quantity(score: str) -> Quantity:
@@ -179,7 +179,7 @@ def judged_cells(
     for name in names:
         cell = runs.cell(row.id, name)
         claims = tuple(r for r in about if r.metric_name == name)
-        entries.append(Entry(cell.text, cell.std, cell.mark, cell.span, claims, numbers.get(name)))
+        entries.append(JudgedCell(cell.text, cell.std, cell.mark, cell.span, claims, numbers.get(name)))
     return (*entries, Cell(str(seeds)))
 
 
@@ -250,5 +250,5 @@ def notes(rows: Sequence[paper.Row], runs: RunSet) -> Iterator[str]:
             left_out.setdefault(tuple(runs.left_out(row.id, metric)), []).append(metric)
         for seeds, names in left_out.items():
             if seeds:
-                without = f"without {named('seed', seeds)}, measured otherwise or in another precision"
+                without = f"without {numbered('seed', seeds)}, measured otherwise or in another precision"
                 yield f"{runs.title}: {', '.join(names)} of {row.label}: {without}."

@@ -8,15 +8,15 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cqlib.experiments.rows import default_data, marks, short_label, training_command
-from cqlib.experiments.trade_off import CQ, CQ_F, GAN, NOTEBOOK, NOTHING, USUAL, changed, front
+from cqlib.experiments.rows import default_data, marker_numbers, short_label, training_command
+from cqlib.experiments.trade_off import CQ, CQ_F, GAN, NOTEBOOK, NOTHING, USUAL, changed_rows, front
 from cqlib.experiments.variants import variant
 from cqlib.metrics.quantities import AT, QUANTITIES, Quantity, decimal
 from cqlib.report import plots
 from cqlib.report.fronts import Point, crossings, mean, measured, points_of, spread
 from cqlib.report.pictures import plot
 from cqlib.report.run_sets import RunSet
-from cqlib.util.text import counted, listed
+from cqlib.util.text import count_of, join_with_and
 
 FRONTS = {"without f": CQ, "with f": CQ_F}
 REAL, COVERS = "samples look more real", "samples cover more"
@@ -47,7 +47,7 @@ def fullest(sets: Iterable[RunSet], profile: str = "quick") -> RunSet:
 def shown(sets: Sequence[RunSet], profile: str = "quick") -> list[RunSet]:
     """The fullest run set, then all others that have runs with another lambda than Table 1's."""
     first = [fullest(sets, profile)] if sets else []
-    others = [runs for runs in sets if any(runs.done(variant(row, c)) for row, c in changed(runs.profile))]
+    others = [runs for runs in sets if any(runs.done(variant(row, c)) for row, c in changed_rows(runs.profile))]
     return first + [runs for runs in others if runs not in first]
 
 
@@ -83,7 +83,7 @@ def _picture(runs: RunSet, quantity: Quantity, name: str, at: str) -> tuple[Figu
     if gan := points_of(runs.done(GAN), score).values():
         points.append(plots.Point(short_label(GAN), *mean(gan), True, *spread(gan)))
     rows = {**FRONTS, short_label(GAN): GAN}
-    looks = {words: marks([row])[short_label(row)] for words, row in rows.items()}
+    looks = {words: marker_numbers([row])[short_label(row)] for words, row in rows.items()}
     legend = {f"{words} ({short_label(NOTHING[row])}, {short_label(row)})": looks[words]
               for words, row in FRONTS.items()}  # fmt: skip
     figure = plots.quality_against_likelihood(
@@ -132,7 +132,7 @@ def story(runs: RunSet, name: str, at: str) -> str:
         text.append(f"The fronts cross at {x:.2f} bits and {name} {decimal(name, y)}: with fewer bits quality is "
                     f"better {fewer}, with more {more}, so that the paper’s message holds on one side of it.")
     if not found and left:
-        weights = listed(f"{weight:,g}" for weight in left)
+        weights = join_with_and(f"{weight:,g}" for weight in left)
         text.append(f"No weight with f beats λ = {weights} without f in both.")
     elif not found:
         text.append("Whatever one weight gives without f, some weight gives better at both with f.")
@@ -144,7 +144,7 @@ def of_seeds(runs: RunSet, score: str) -> str:
     points = fronts(runs, score).values()
     weights = sorted({*chain(*points)})
     counts = {weight: min(len(line[weight]) for line in points if weight in line) for weight in weights}
-    told = [f"{counted(n, 'seed')} at λ = {listed(f'{w:,g}' for w, of in counts.items() if of == n)}"
+    told = [f"{count_of(n, 'seed')} at λ = {join_with_and(f'{w:,g}' for w, of in counts.items() if of == n)}"
             for n in sorted({*counts.values()})]  # fmt: skip
     return f"{'; '.join(told)}." + " What one seed says, another may not." * (1 in counts.values())
 

@@ -12,10 +12,10 @@ from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
 from cqlib.metrics.metric import GROUP
 from cqlib.metrics.quantities import QUANTITIES, metric_names
-from cqlib.report import alike
+from cqlib.report import comparable
 from cqlib.report.inference import LEVEL, Welch, bootstrap_interval
 from cqlib.report.run_sets import ORIGINS, RunSet
-from cqlib.util.text import counted, named, signed
+from cqlib.util.text import count_of, numbered, signed
 
 DIGITS = {"bpd": 2, "%": 1, "points": 1}
 """Decimals of an effect in that unit."""
@@ -34,7 +34,8 @@ class ClaimResult:
     `missing_kind`: it lacks 0 comparable runs, 1 or 2 rows, 3 its data.
 
     `seeds` of both rows were compared, `left_out` names others. Of several seeds: `p` (see `judge`), `detectable` and
-    `spread` in `claim.unit` (see `Welch`); p by Holm, `adjusted` for the number of `tests`; `check`: its `claim.check`.
+    `spread` in `claim.unit` (see `Welch`); `p_holm`: p adjusted by Holm for
+    `n_tests` tests; `cross_check`: the result of `claim.cross_check`.
     """
 
     claim: Claim
@@ -53,9 +54,9 @@ class ClaimResult:
     p: float | None = None
     detectable: float | None = None
     spread: float | None = None
-    adjusted: float | None = None
-    tests: int = 0
-    check: "ClaimResult | None" = None
+    p_holm: float | None = None
+    n_tests: int = 0
+    cross_check: "ClaimResult | None" = None
 
     @property
     def verdict(self) -> str:
@@ -103,14 +104,14 @@ class ClaimResult:
     def source(self) -> str:
         """ "published, 5 seeds", "published, 3 and 5 seeds", and those that are left out."""
         a, b = map(len, self.seeds)
-        seeds = counted(a, "seed") if a == b else f"{a} and {b} seeds"
+        seeds = count_of(a, "seed") if a == b else f"{a} and {b} seeds"
         left_out = f"; not compared: {', '.join(self.left_out)}" * bool(self.left_out)
         return f"{ORIGINS[self.runs.origin].lower()}, {seeds}{left_out}"
 
     @property
     def survives(self) -> bool:
         """Whether it is decided after Holm's correction, too."""
-        return self.label in DECIDED and self.tests > 1 and self.adjusted is not None and self.adjusted <= LEVEL
+        return self.label in DECIDED and self.n_tests > 1 and self.p_holm is not None and self.p_holm <= LEVEL
 
     @property
     def power(self) -> str:
@@ -122,14 +123,16 @@ class ClaimResult:
     @property
     def disagrees(self) -> bool:
         """Whether the check was run and comes to another verdict."""
-        return self.check is not None and self.check.verdict != self.verdict
+        return self.cross_check is not None and self.cross_check.verdict != self.verdict
 
     @property
     def agreement(self) -> str:
         """What the check says: its own verdict where it `disagrees`, "agrees", or that it is undecided too."""
-        if self.check is None:
+        if self.cross_check is None:
             return ""
-        return self.check.verdict if self.disagrees else "undecided too" if "undecided" in self.verdict else "agrees"
+        if self.disagrees:
+            return self.cross_check.verdict
+        return "undecided too" if "undecided" in self.verdict else "agrees"
 
 
 Results = tuple[ClaimResult, ...]
@@ -139,6 +142,10 @@ Results = tuple[ClaimResult, ...]
 def effect_text(effect: float, unit: str) -> str:
     """ "+0.85 bpd" or "−12.3 %"."""
     return f"{signed(effect, DIGITS[unit])} {unit}"
+
+
+WITHIN_MARGIN = ("equal", "kept")
+"""Kinds of claims that hold where the effect is inside the margin of equality."""
 
 
 def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -> ClaimResult:
@@ -161,36 +168,48 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     if not name:
         return result("not run", reason=f"no runs of both rows have {names[-1]} on the same images, in the same "
                                         "precision and by the same protocol")  # fmt: skip
-
-    scale = 100 if claim.unit == "points" else 1
+    scale = 100 if claim.unit == "points" else 1  # shares are tested in percentage points
     a, b = ([scale * record.metrics[name].value for record in side] for side in sides)
-    margin = QUANTITIES[claim.metric].equal
     mean_a, mean_b = (float(np.mean(side)) for side in (a, b))
-    effect = None if claim.unit == "%" and mean_b <= 0 else claim.effect(mean_a / scale, mean_b / scale)
-    rises = claim.sign * (mean_a - mean_b) > 0
-    within = effect is not None and (effect if claim.kind == "kept" else -abs(effect)) >= -margin
-    as_claimed = within if claim.kind in ("equal", "kept") else rises
-    check = claim_result(claim.check, runs, temperature) if claim.check else None
+    undefined = claim.unit == "%" and mean_b <= 0  # no percentages of a score that is not positive
+    effect = None if undefined else claim.effect(mean_a / scale, mean_b / scale)
+    check = claim_result(claim.cross_check, runs, temperature) if claim.cross_check else None
     tested = partial(
         result,
         effect=effect,
-        direction="as claimed" if as_claimed else "contrary",
+        direction="as claimed" if _as_claimed(claim, mean_a - mean_b, effect) else "contrary",
         seeds=tuple(tuple(record.seed for record in side) for side in sides),
         metric_name=name,
         left_out=_left_out(claim, runs, sides),
-        check=check if check and check.label != "not run" else None,
+        cross_check=check if check and check.label != "not run" else None,
     )
     if min(len(a), len(b)) == 1:
         low, high = _over_images(claim, sides, name, effect)
-        nothing = mean_a == mean_b or (effect is not None and round(effect, DIGITS[claim.unit]) == 0)
-        if claim.kind not in ("equal", "kept") and (nothing or (low or 0) < 0 < (high or 0)):
+        if claim.kind not in WITHIN_MARGIN and _shows_nothing(claim, mean_a == mean_b, effect, low, high):
             tested = partial(tested, direction="undecided")
         return tested("seen once", low=low, high=high)
     test = Welch(a, b, claim.sign, claim.unit == "%")
-    label, p = judge(claim.kind, test, margin)
+    label, p = judge(claim.kind, test, QUANTITIES[claim.metric].equal)
     low, high = test.interval() or (None, None)
     detectable, spread = (None, None) if effect is None else (test.detectable, test.spread)
     return tested(label, low=low, high=high, p=p, detectable=detectable, spread=spread)
+
+
+def _as_claimed(claim: Claim, difference: float, effect: float | None) -> bool:
+    """Whether the means alone are as claimed: by the sign of their difference or, for `WITHIN_MARGIN`, the effect."""
+    if claim.kind not in WITHIN_MARGIN:
+        return claim.sign * difference > 0
+    margin = QUANTITIES[claim.metric].equal
+    return effect is not None and (effect if claim.kind == "kept" else -abs(effect)) >= -margin
+
+
+def _shows_nothing(
+    claim: Claim, same: bool, effect: float | None, low: float | None, high: float | None
+) -> bool:
+    """Whether one seed of each row shows no difference: the means are equal, the effect is printed as 0, or the
+    interval over images holds 0."""
+    printed_as_0 = effect is not None and round(effect, DIGITS[claim.unit]) == 0
+    return same or printed_as_0 or (low is not None and high is not None and low < 0 < high)
 
 
 def judge(kind: str, test: Welch, margin: float) -> tuple[str, float]:
@@ -220,25 +239,21 @@ def judge(kind: str, test: Welch, margin: float) -> tuple[str, float]:
 
 def _comparable(claim: Claim, runs: RunSet, names: Sequence[str]) -> tuple[str, Sides]:
     """Which of `names` most comparable runs carry (the first of equals), and those runs of both rows by seed: of all
-    that are alike, the most by the row that has fewer. A run whose recipe asks for its precision is alike to any."""
+    that are comparable with one of them, the most by the row that has fewer."""
     best: tuple[str, Sides] = "", ([], [])
     for name in names:
         a, b = ([run for run in runs.done(row) if name in run.metrics] for row in (claim.row_a, claim.row_b))
-        for kind in dict.fromkeys((alike.measured(run, name), alike.precision(run)) for run in (*a, *b)):
-            both = _alike(a, name, *kind), _alike(b, name, *kind)
+        for run in (*a, *b):
+            both = comparable.to(run, a, name), comparable.to(run, b, name)
             best = max(best, (name, both), key=lambda found: (min(map(len, found[1])), sum(map(len, found[1]))))
     return best if all(best[1]) else ("", ([], []))
-
-
-def _alike(side: Sequence[Record], name: str, measured: tuple[str, int, str], precision: str) -> list[Record]:
-    return [run for run in side if alike.measured(run, name) == measured and alike.precision(run) in (precision, "")]
 
 
 def _left_out(claim: Claim, runs: RunSet, sides: Sides) -> tuple[str, ...]:
     """ "VAE seed 2": finished runs that are not compared."""
     others = {row: sorted({run.seed for run in runs.done(row)} - {run.seed for run in side})
               for row, side in zip((claim.row_a, claim.row_b), sides, strict=True)}  # fmt: skip
-    return tuple(f"{short_label(row)} {named('seed', seeds)}" for row, seeds in others.items() if seeds)
+    return tuple(f"{short_label(row)} {numbered('seed', seeds)}" for row, seeds in others.items() if seeds)
 
 
 def _over_images(

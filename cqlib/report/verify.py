@@ -13,7 +13,7 @@ from cqlib.experiments.record import Record, undamaged_records
 from cqlib.experiments.run import run_experiment
 from cqlib.experiments.stages import fingerprint
 from cqlib.metrics.quantities import QUANTITIES, decimal
-from cqlib.training.device import chosen
+from cqlib.training.device import select_device
 from cqlib.util import provenance
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
 from cqlib.util.errors import StoppedEarly, UserError
@@ -26,7 +26,7 @@ BITS, SHARE = 0.01, 0.01
 
 
 @dataclass(frozen=True)
-class Held:
+class MetricCheck:
     """A metric as it is in the record, as it was measured now, and the largest difference allowed."""
 
     metric: str
@@ -47,7 +47,7 @@ class Check:
 
     run: str
     weights: dict[str, str]
-    numbers: tuple[Held, ...]
+    numbers: tuple[MetricCheck, ...]
     problem: str
     seconds: float
 
@@ -83,7 +83,7 @@ def verify(record: Record, runs_dir: Path, **options: Any) -> Check:
     return Check(record.folder, hashes, tuple(numbers), problem, round(time.monotonic() - clock, 1))
 
 
-def _measured(record: Record, runs_dir: Path, **options: Any) -> Iterator[Held]:
+def _measured(record: Record, runs_dir: Path, **options: Any) -> Iterator[MetricCheck]:
     e = experiment_of(record)
     if e.config_hash != record.config_hash:
         raise UserError("the row's recipe is another one today than in the record")
@@ -98,7 +98,7 @@ def _measured(record: Record, runs_dir: Path, **options: Any) -> Iterator[Held]:
         if (most := allowed(name, metric.value)) is not None:
             if name not in measured:
                 raise UserError(f"{name} cannot be measured here")
-            yield Held(name, metric.value, measured[name].value, most)
+            yield MetricCheck(name, metric.value, measured[name].value, most)
 
 
 def allowed(metric: str, recorded: float) -> float | None:
@@ -123,13 +123,13 @@ def lines(check: Check) -> Iterator[str]:
 
 def receipt(checks: Sequence[Check], of: int) -> dict[str, Any]:
     """All checks as plain JSON, with the code and the machine that made them; passed once all that it is of have."""
-    device = chosen()
+    device = select_device()
     return {
         "passed": len(checks) == of and all(check.passed for check in checks),
         "of": of,
         "finished": provenance.now(),
         "device": provenance.device_name(device, bf16=False),
-        "git": vars(provenance.git()),
+        "git": vars(provenance.git_info()),
         "versions": provenance.versions(),
         "runs": [{"passed": check.passed, **asdict(check)} for check in checks],
     }

@@ -17,7 +17,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Parameters of `mallopt`, as numbered in <malloc.h>."""
 
 
-def chosen(name: str | None = None) -> torch.device:
+def select_device(name: str | None = None) -> torch.device:
     """The device `name` ("cpu", "cuda", "cuda:1", "mps"), by default $CQLIB_DEVICE; where that is "auto" or not set, a
     CUDA GPU, or without any the CPU. UserError where there is no such device."""
     name = name or os.environ.get("CQLIB_DEVICE") or "auto"

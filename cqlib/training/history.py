@@ -7,28 +7,28 @@ from typing import Any
 from cqlib.util.provenance import GitInfo
 
 
-class History:
+class RunProvenance:
     """Devices and states of the code, each as [first step, *value]; checkpoints keep both lists."""
 
     def __init__(self, device: str, git: GitInfo) -> None:
         self.devices: list[list[Any]] = [[0, device]]
-        self.codes: list[list[Any]] = [[0, git.commit, git.dirty]]
+        self.commits: list[list[Any]] = [[0, git.commit, git.dirty]]
 
     def resume(self, state: dict[str, Any], step: int, steps: int) -> None:
         """Put what a checkpoint at `step` of `steps` holds before the present device and code, which count where a step
         is left."""
         self.devices = _joined(state["devices"], self.devices[-1], step, steps)
-        self.codes = _joined(state["codes"], self.codes[-1], step, steps)
+        self.commits = _joined(state["codes"], self.commits[-1], step, steps)
 
     def git(self) -> GitInfo:
         """The code of the last step, dirty if that of any step was."""
-        *earlier, last = (GitInfo(commit, dirty) for _, commit, dirty in self.codes)
+        *earlier, last = (GitInfo(commit, dirty) for _, commit, dirty in self.commits)
         return last.after(*earlier)
 
     def notes(self) -> list[str]:
         """A note on each change of device or precision, and of the commit."""
         changes = []
-        for words, entries in (("on", self.devices), ("with the code of", [code for code in self.codes if code[1]])):
+        for words, entries in (("on", self.devices), ("with the code of", [code for code in self.commits if code[1]])):
             for (_, before, *_), (step, after, *_) in pairwise(entries):
                 if before != after:
                     changes.append(f"up to step {step} {words} {before}, then {words} {after}")

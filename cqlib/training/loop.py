@@ -17,8 +17,8 @@ from cqlib.models.base import Losses, System
 from cqlib.recipe import TrainingConfig
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import fast_bf16, keep_freed_memory, to_device
-from cqlib.training.history import History
-from cqlib.training.optimisers import Average, load_state, optimiser, step_unless
+from cqlib.training.history import RunProvenance
+from cqlib.training.optimisers import AveragedWeights, load_state, make_optimiser, step_unless
 from cqlib.training.snapshots import snapshot_path
 from cqlib.training.tensorboard import write_scalars
 from cqlib.util import provenance
@@ -85,10 +85,10 @@ def train(
         loop = Loop(system, images, labels, config, seed, folder, name, device, key, git)
         loop.resume()
         status = loop.run(stop or StopRequest(), progress, checkpoint_seconds)
-    notes, history = [*loop.notes, *loop.history.notes()], loop.history
+    notes, ran = [*loop.notes, *loop.provenance.notes()], loop.provenance
     average = loop.average.module
     average.eval()
-    device_name, code = history.devices[-1][1], history.git()
+    device_name, code = ran.devices[-1][1], ran.git()
     return TrainingResult(average, status, loop.step, loop.seconds, loop.skipped, notes, device_name, code)
 
 
@@ -117,23 +117,24 @@ class Loop:
         self.config, self.device, self.key = config, device, key
         bf16 = config.autocast == "auto" and fast_bf16(device)
         self.autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
-        self.history = History(provenance.device_name(device, bf16=bf16), git)
+        self.provenance = RunProvenance(provenance.device_name(device, bf16=bf16), git)
         self.path, self.log_path = folder / f"{name}.checkpoint", folder / f"{name}.jsonl"
         self.system = to_device(system, config, device).train()
-        self.average = Average(self.system, config.ema)
+        self.average = AveragedWeights(self.system, config.ema)
         labels = labels if system.uses_labels else None
         self.batches = ImageBatches(images, labels, seed=seed, flips=config.flips, device=device)
         if config.compile:
             for child_name, child in self.system.named_children():
                 if child_name != "critic":
                     child.compile()
-        self.rates = [config.learning_rate]
-        self.optimisers = [optimiser(self.system.generator_parameters(), config, self.rates[0], config.betas)]
+        self.base_rates = [config.learning_rate]
+        self.optimisers = [make_optimiser(self.system.generator_parameters(), config, self.base_rates[0], config.betas)]
         if critic := self.system.critic_parameters():
-            self.rates.append(config.critic_learning_rate or config.learning_rate)
-            self.optimisers.append(optimiser(critic, config, self.rates[1], config.critic_betas or config.betas))
+            rate, betas = config.critic_learning_rate or config.learning_rate, config.critic_betas or config.betas
+            self.base_rates.append(rate)
+            self.optimisers.append(make_optimiser(critic, config, rate, betas))
         self.step = self.skipped = self.skipped_in_a_row = 0
-        self.waits = self.device.type != "cuda"
+        self.synchronous = self.device.type != "cuda"
         """Whether the host decides after each step; a GPU is left to run ahead of it."""
         self.unread: list[tuple[Losses, Tensor]] = []
         """Of the last steps: losses, and whether all was finite."""
@@ -164,7 +165,7 @@ class Loop:
             named |= losses
             finite.append(good)
         all_finite = torch.stack(finite).all()
-        if not self.waits or all_finite:
+        if not self.synchronous or all_finite:
             self.average.update_parameters(self.system)
         return named, all_finite
 
@@ -173,7 +174,7 @@ class Loop:
         c = self.config
         start = c.decay_from * c.steps
         factor = 1.0 if self.step < start else max(0.0, (c.steps - self.step) / max(1.0, c.steps - start))
-        return [rate * (factor * c.decay_per_step**self.step) for rate in self.rates]
+        return [rate * (factor * c.decay_per_step**self.step) for rate in self.base_rates]
 
     def _update(
         self, of: Callable[..., Losses], size: int, optim: torch.optim.Optimizer, clip: float | None
@@ -191,10 +192,10 @@ class Loop:
         losses = {name: value.detach() for name, value in losses.items()}
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         finite = torch.isfinite(norm) & torch.isfinite(losses["total"])
-        if not self.waits or finite:
+        if not self.synchronous or finite:
             if clip is not None:
                 nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-            if self.waits:
+            if self.synchronous:
                 optim.step()
             else:
                 step_unless(optim, ~finite)
@@ -202,42 +203,52 @@ class Loop:
 
     def run(self, stop: StopRequest, progress: Progress | None, checkpoint_seconds: float) -> Status:
         """Take the steps that are left. Raises `StoppedEarly` after saving."""
-        config = self.config
-        began, saved = time.monotonic() - self.seconds, time.monotonic()
-        first_step, first_time = self.step, time.monotonic()
+        steps, first_step = self.config.steps, self.step
+        began, resumed, saved = time.monotonic() - self.seconds, time.monotonic(), time.monotonic()
         if self.step == 0:
             self.save()  # so that there is a good state to go back to from the first step on
-        while self.step < config.steps:
+        while self.step < steps:
             if reason := stop.reason():
-                if self.read():
+                if self.collect_losses():
                     return self._diverged()
                 self.save()
-                raise StoppedEarly(f"stopped at step {self.step} of {config.steps}: {reason}; the state is saved")
+                raise StoppedEarly(f"stopped at step {self.step} of {steps}: {reason}; the state is saved")
             self.unread.append(self.one_step())
             self.step += 1
-            keep, log = self.step in self.snapshots, self.step % config.log_every == 0 or self.step == config.steps
-            due = time.monotonic() - saved >= checkpoint_seconds
-            if (self.waits or keep or log or due or len(self.unread) >= READ_EVERY) and self.read():
+            snapshot_due = self.step in self.snapshots
+            log_due = self.step % self.config.log_every == 0 or self.step == steps
+            save_due = time.monotonic() - saved >= checkpoint_seconds
+            # whatever is written must hold the losses up to here; a GPU is otherwise left to run ahead
+            read_due = self.synchronous or snapshot_due or log_due or save_due or len(self.unread) >= READ_EVERY
+            if read_due and self.collect_losses():
                 return self._diverged()
-            if keep:
-                snapshot = {"key": self.key, "step": self.step, "weights": dict(self.average.module.state_dict())}
-                save_checkpoint(snapshot_path(self.path, self.step), snapshot, keep_previous=False)
+            if snapshot_due:
+                self._save_snapshot()
             self.seconds = time.monotonic() - began
-            if log:
-                means = {name: round(total / self.counts[name], 5) for name, total in self.sums.items()}
-                line = {"step": self.step, "seconds": round(self.seconds, 2), "skipped": self.skipped, **means}
-                self.lines.append(json.dumps(line))
-                self.sums, self.counts = {}, {}
+            if log_due:
+                self._log()
                 if progress is not None:
-                    pace = (time.monotonic() - first_time) / (self.step - first_step)
-                    progress(self.step, config.steps, pace * (config.steps - self.step))
-            if due:
+                    seconds_per_step = (time.monotonic() - resumed) / (self.step - first_step)
+                    progress(self.step, steps, seconds_per_step * (steps - self.step))
+            if save_due:
                 self.save()
                 saved = time.monotonic()
         self.save()
         return "done"
 
-    def read(self) -> bool:
+    def _save_snapshot(self) -> None:
+        """Keep the averaged weights of this step in a file of their own."""
+        snapshot = {"key": self.key, "step": self.step, "weights": dict(self.average.module.state_dict())}
+        save_checkpoint(snapshot_path(self.path, self.step), snapshot, keep_previous=False)
+
+    def _log(self) -> None:
+        """A line with the mean of each loss since the last one."""
+        means = {name: round(total / self.counts[name], 5) for name, total in self.sums.items()}
+        line = {"step": self.step, "seconds": round(self.seconds, 2), "skipped": self.skipped, **means}
+        self.lines.append(json.dumps(line))
+        self.sums, self.counts = {}, {}
+
+    def collect_losses(self) -> bool:
         """Add up the losses of the last steps; whether too many in a row were not finite."""
         steps, self.unread = self.unread, []
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # which MPS has not
@@ -269,8 +280,8 @@ class Loop:
         state = {
             **{name: getattr(self, name) for name in KEPT},
             "drawn": self.batches.drawn,
-            "devices": self.history.devices,
-            "codes": self.history.codes,
+            "devices": self.provenance.devices,
+            "codes": self.provenance.commits,
             "system": dict(self.system.state_dict()),
             "average": dict(self.average.state_dict()),
             "optimisers": [each.state_dict() for each in self.optimisers],
@@ -294,7 +305,7 @@ class Loop:
         for name in KEPT:
             setattr(self, name, state[name])
         self.batches.drawn, self.skipped_in_a_row = state["drawn"], 0
-        self.history.resume(state, self.step, self.config.steps)
+        self.provenance.resume(state, self.step, self.config.steps)
         self.system.load_state_dict(state["system"])
         self.average.load_state_dict(state["average"])
         for each, saved in zip(self.optimisers, state["optimisers"], strict=True):

@@ -13,7 +13,7 @@ from cqlib.recipe import TrainingConfig
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
-def optimiser(
+def make_optimiser(
     parameters: list[nn.Parameter], config: TrainingConfig, rate: float, betas: tuple[float, float]
 ) -> torch.optim.Optimizer:
     """The optimiser that `config` names, at learning rate `rate`; all its state is on the device of the parameters."""
@@ -63,7 +63,7 @@ def _tensors(optim: torch.optim.Optimizer, p: nn.Parameter) -> dict[str, Tensor]
     return {"": p, **optim.state.get(p, {})}
 
 
-class Average(AveragedModel):
+class AveragedWeights(AveragedModel):
     """`AveragedModel` of parameters and buffers that counts its updates on the host, without waiting for the device."""
 
     module: System

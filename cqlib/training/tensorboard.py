@@ -8,7 +8,7 @@ from typing import Any
 from cqlib.util.errors import UserError
 
 
-def wanted() -> Any:
+def summary_writer() -> Any:
     """TensorBoard's writer of scalars, or None where nobody asks for them. UserError without the package."""
     if os.environ.get("CQLIB_TENSORBOARD", "0") == "0":
         return None
@@ -21,7 +21,7 @@ def wanted() -> Any:
 
 def write_scalars(folder: Path, points: Iterable[tuple[str, int, float]]) -> None:
     """All points (name, step, value) to `folder`, in place of what was there; nothing where nobody asks for them."""
-    if (writer := wanted()) is None:
+    if (writer := summary_writer()) is None:
         return
     for earlier in folder.glob("events.*"):
         earlier.unlink(missing_ok=True)

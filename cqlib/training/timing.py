@@ -12,16 +12,16 @@ from cqlib.training.device import wall_clock
 from cqlib.training.loop import Loop
 
 
-def measure(system: System, config: TrainingConfig, device: torch.device) -> float:
+def seconds_per_step(system: System, config: TrainingConfig, device: torch.device) -> float:
     """Seconds per training step in the middle of training, over two after a first one, on random images."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         images = torch.randint(256, (2 * config.batch_size, *system.shape), dtype=torch.uint8)
-        step = stepper(system, images, config, device)
+        step = make_step(system, images, config, device)
         step()
         return wall_clock(lambda: (step(), step()), device) / 2
 
 
-def stepper(system: System, images: Tensor, config: TrainingConfig, device: torch.device) -> Callable[[], Losses]:
+def make_step(system: System, images: Tensor, config: TrainingConfig, device: torch.device) -> Callable[[], Losses]:
     """A function that takes the next training step on `images`, all of label 0, from the middle of training on, and
     returns the losses. The global state of random numbers is set to that of seed 0; nothing is saved."""
     labels = torch.zeros(len(images), dtype=torch.long)

@@ -44,17 +44,18 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(message in str(error) for message in messages)
 
 
-NAMED = 6
+MAX_SUGGESTIONS = 6
 """Valid names that are told to someone whose own is like none of them."""
 
 
-def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:
+def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UsageError:
     """A `UsageError` for an unknown name: "unknown row 'table1/vea': did you mean 'table1/vae'?"; where none is near,
     the first ones that there are."""
     names = list(valid)
     if close := difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.4):
         return UsageError(f"unknown {kind} '{name}': did you mean '{close[0]}'?")
-    there_are = f": there are {', '.join(names[:NAMED])}{' …' if len(names) > NAMED else ''}" if names else ""
+    more = " …" * (len(names) > MAX_SUGGESTIONS)
+    there_are = f": there are {', '.join(names[:MAX_SUGGESTIONS])}{more}" if names else ""
     return UsageError(f"unknown {kind} '{name}'{there_are}")
 
 
@@ -69,7 +70,7 @@ def one_line(text: object) -> str:
     return line if len(line) <= 600 else f"{line[:400]} … {line[-150:]}"
 
 
-def no_folder(path: Path) -> str:
+def why_not_a_folder(path: Path) -> str:
     """Why `path` is no folder and cannot be made one, in one line: it, or its nearest parent that exists, is a file.
     "" where nothing stands in the way."""
     there = next((place for place in (path, *path.parents) if os.path.lexists(place)), Path.cwd())
@@ -108,8 +109,9 @@ def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
 
 def _line(error: Exception) -> str | None:
     """What to tell the user of an error that the system or the environment causes; None for a bug."""
-    if isinstance(error, FileExistsError | NotADirectoryError) and (line := no_folder(Path(error.filename or ""))):
-        return one_line(line)
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        if line := why_not_a_folder(Path(error.filename or "")):
+            return one_line(line)
     if isinstance(error, OSError) and error.strerror is not None:
         line = one_line(f"{error.filename}: {error.strerror}" if error.filename else error.strerror)
         return f"{line}; fix that, or name another folder, and try again" if error.errno in _DISK else line

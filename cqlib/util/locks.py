@@ -12,11 +12,11 @@ from filelock import FileLock, Timeout
 from cqlib.util.errors import UserError, to_stderr
 from cqlib.util.files import write_atomic
 
-EVERY = 0.5  # seconds between two tries
+POLL_SECONDS = 0.5  # seconds between two tries
 
 
 @contextmanager
-def held(
+def file_lock(
     path: Path, what: str, *, say: Callable[[str], None] = to_stderr, while_waiting: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
     """Hold the lock at `path` on `what`; `say` one line when waiting for another process, or when the lock of a killed
@@ -24,7 +24,7 @@ def held(
     owner, lock, waited = path.with_name(path.name + ".owner"), FileLock(path), False
     while not lock.is_locked:
         try:
-            lock.acquire(timeout=EVERY)
+            lock.acquire(timeout=POLL_SECONDS)
         except Timeout:
             if not waited:
                 say(f"{what}: waiting for {_read(owner) or 'another process'}")

@@ -40,7 +40,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def git() -> GitInfo:
+def git_info() -> GitInfo:
     """Commit of the repository that this package lies in, and whether the package differs from it; None outside one."""
     if _ask_git("ls-files", "--error-unmatch", "cqlib/__init__.py") is None:  # installed inside another repository
         return GitInfo(None, None)

@@ -14,22 +14,22 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes < 48 * 60 else f"{minutes / 1440:,.1f} days"
 
 
-def megabytes(size: float, digits: int = 0) -> str:
+def format_bytes(size: float, digits: int = 0) -> str:
     """ "1,204 MB" or "63 GB", of bytes."""
     return f"{size / 1e6:,.{digits}f} MB" if size < 1e10 else f"{size / 1e9:,.0f} GB"
 
 
-def counted(n: int, noun: str) -> str:
+def count_of(n: int, noun: str) -> str:
     """ "1 run", "3 runs"."""
     return f"{n} {noun}{'s' * (n != 1)}"
 
 
-def named(noun: str, values: Collection[object]) -> str:
+def numbered(noun: str, values: Collection[object]) -> str:
     """ "seed 2", "seeds 0, 1"."""
     return f"{noun}{'s' * (len(values) > 1)} {', '.join(map(str, values))}"
 
 
-def listed(words: Iterable[str]) -> str:
+def join_with_and(words: Iterable[str]) -> str:
     """ "25, 400 and 1,600"."""
     return " and ".join(", ".join(words).rsplit(", ", 1))
 
@@ -66,7 +66,7 @@ def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def fill(text: str, parts: Mapping[str, str]) -> str:
+def fill_sections(text: str, parts: Mapping[str, str]) -> str:
     """Markdown with what stands between `<!-- NAME -->` and `<!-- /NAME -->` replaced by `parts[NAME]`, on lines of its
     own or within one. ValueError where the marks of a part are missing."""
     for name, part in parts.items():

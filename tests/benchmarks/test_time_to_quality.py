@@ -74,8 +74,8 @@ def test_a_model_is_judged_as_for_a_record_and_random_numbers_go_on_as_before(tm
     state = torch.get_rng_state()
     found = time_to_quality.judge(e, data, CPU)(model)
     assert torch.equal(torch.get_rng_state(), state)
-    likelihood, _ = evaluation.likelihood(model, data, e.evaluation)
-    scores, _, _ = evaluation.quality(model, data, e.evaluation, FeatureCache(lite0(96), tmp_path), seed=101)
+    likelihood, _ = evaluation.likelihood_metrics(model, data, e.evaluation)
+    scores, _, _ = evaluation.sample_metrics(model, data, e.evaluation, FeatureCache(lite0(96), tmp_path), seed=101)
     assert found == pytest.approx({BPD: likelihood[BPD].value, DISTANCE: scores[DISTANCE].value}, rel=1e-6)
 
 

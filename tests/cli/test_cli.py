@@ -189,7 +189,7 @@ def test_evaluate_does_not_train(tmp_path, monkeypatch, capsys):
     assert line.endswith(f": {command}\n")
     monkeypatch.setattr("cqlib.cli.experiments._train", lambda *_: 0)
     known = ("table1/vae", tmp_path)
-    monkeypatch.setattr("cqlib.experiments.load.trained", lambda e, runs_dir: (e.row, runs_dir) == known)
+    monkeypatch.setattr("cqlib.experiments.load.is_trained", lambda e, runs_dir: (e.row, runs_dir) == known)
     assert cli.main(arguments) == 0
 
 
@@ -219,7 +219,7 @@ def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, cap
     given = ["--n", "260", "--temperature", "0.5", "--seed", "3", "--out", str(out)]
     assert cli.main(["sample", "table1/vae", *given]) == 0 and capsys.readouterr().out == f"{out}\n"
     assert max(Noise.batches) <= 250 and sum(Noise.batches) == 260
-    drawn = evaluation.draw(Noise(1, 1), 260, temperature=0.5, seed=3)
+    drawn = evaluation.draw_samples(Noise(1, 1), 260, temperature=0.5, seed=3)
     with Image.open(out) as picture:
         assert np.array_equal(np.asarray(picture), images.grid(drawn, columns=16, scale=4))
     assert list(out.parent.iterdir()) == [out]

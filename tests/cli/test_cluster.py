@@ -35,18 +35,18 @@ from cqlib.util.stop import StopRequest  # noqa: E402
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1", "include_log_monitor": False}
 CHILD = """
 import time
-from cqlib.cli.tasks import say
+from cqlib.cli.tasks import send_message
 from cqlib.util.errors import UserError
 def main(what):
-    say(progress=0.5)
+    send_message(progress=0.5)
     if what == "fails":
         raise UserError("no such file x.npz")
     if what.startswith("saves"):
-        say(progress=0.7)
+        send_message(progress=0.7)
         try:
             time.sleep(60)
         except KeyboardInterrupt:
-            say(message="saved")
+            send_message(message="saved")
             raise
 """
 PAUSING = '''
@@ -249,5 +249,5 @@ def test_a_lost_node_loses_no_row_and_results_are_those_of_one_process(nodes, ch
         here = run.run_experiment(e, runs_dir=children / "here")
     finally:
         torch.set_num_threads(threads)
-    there = run.finished(e, children / "runs")
+    there = run.finished_record(e, children / "runs")
     assert content(there) == content(here)

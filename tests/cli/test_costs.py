@@ -66,9 +66,9 @@ def test_the_hardware_is_named_as_records_name_it():
 
 
 def test_a_cluster_keeps_free_more_than_any_published_run_took():
-    assert set(costs.NEEDS) == set(PROFILES) and costs.NEEDS["paper"][1] == 1
+    assert set(costs.RESOURCES) == set(PROFILES) and costs.RESOURCES["paper"][1] == 1
     for r in load_records(ROOT / "reports" / "published" / "records")[0]:
-        assert (r.peak_memory_bytes or 0) < costs.NEEDS[r.profile][0], r.row
+        assert (r.peak_memory_bytes or 0) < costs.RESOURCES[r.profile][0], r.row
 
 
 def test_measured_rows_are_told_at_once_and_others_are_timed_and_remembered(example, tmp_path, monkeypatch):
@@ -120,7 +120,7 @@ def test_an_estimate_counts_every_stage_and_is_kept_for_its_recipe_and_hardware(
         steps.append(config.steps)
         return 2.0
 
-    monkeypatch.setattr(timing, "measure", measure)
+    monkeypatch.setattr(timing, "seconds_per_step", measure)
     e, before = experiment("table1/gan", "smoke"), torch.get_rng_state()
     assert costs.known(e, tmp_path, (), HERE) is None
     cost = costs.Cost(**json.loads(costs.estimate(e)))

@@ -13,9 +13,9 @@ from small_models import system
 
 from cqlib.cli import options, tasks
 from cqlib.recipe import TrainingConfig
-from cqlib.training.device import chosen
+from cqlib.training.device import select_device
 from cqlib.training.loop import train
-from cqlib.training.tensorboard import wanted
+from cqlib.training.tensorboard import summary_writer
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
 
@@ -35,11 +35,11 @@ def cards(monkeypatch, n: int) -> None:
 
 def test_a_device_is_the_named_one_or_the_environment_s_or_a_card_or_the_cpu(monkeypatch):
     cards(monkeypatch, 0)
-    assert chosen() == chosen("auto") == chosen("cpu") == torch.device("cpu")
+    assert select_device() == select_device("auto") == select_device("cpu") == torch.device("cpu")
     cards(monkeypatch, 2)
-    assert chosen() == torch.device("cuda") and chosen("cuda:1") == torch.device("cuda:1")
+    assert select_device() == torch.device("cuda") and select_device("cuda:1") == torch.device("cuda:1")
     monkeypatch.setenv("CQLIB_DEVICE", "cpu")
-    assert chosen() == torch.device("cpu") and chosen("cuda") == torch.device("cuda")
+    assert select_device() == torch.device("cpu") and select_device("cuda") == torch.device("cuda")
 
 
 @pytest.mark.parametrize(("n", "name", "there"), [(0, "cuda", "cpu"), (2, "cuda:2", "cpu, cuda, with 2 cards"),
@@ -48,7 +48,7 @@ def test_a_device_that_is_not_there_is_one_line(monkeypatch, n, name, there):
     cards(monkeypatch, n)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UserError) as caught:
-        chosen(name)
+        select_device(name)
     assert str(caught.value) == f"there is no device {name} here: there is {there}"
 
 
@@ -60,7 +60,7 @@ def test_rows_run_on_the_device_of_the_command(monkeypatch):
     options.set_environment(argparse.Namespace(device="cpu"))
     assert all("CUDA_VISIBLE_DEVICES" not in slot for slot in tasks.slots(3))
     options.set_environment(argparse.Namespace(device=None))  # without the option the environment's stays
-    assert chosen() == torch.device("cpu")
+    assert select_device() == torch.device("cpu")
 
 
 def test_mps_falls_back_to_the_cpu_and_says_so(monkeypatch, capsys):
@@ -68,10 +68,10 @@ def test_mps_falls_back_to_the_cpu_and_says_so(monkeypatch, capsys):
     assert options.os.environ["PYTORCH_ENABLE_MPS_FALLBACK"] == "1"
     with monkeypatch.context() as without, pytest.raises(UserError, match="no device mps"):
         without.setattr(torch.backends.mps, "is_available", lambda: False)
-        chosen()
+        select_device()
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert chosen() == torch.device("mps") and len(tasks.slots(None)) == 1
+    assert select_device() == torch.device("mps") and len(tasks.slots(None)) == 1
     said = capsys.readouterr().err
     assert "run on the CPU" in said and said.count("\n") == 1
     assert "on the CPU, fp32" in provenance.device_name(torch.device("mps"), bf16=False)
@@ -103,4 +103,4 @@ def test_tensorboard_gets_the_losses_of_the_log(monkeypatch, tmp_path):
     assert [step for name, _, step in scalars if name == "total"] == [2, 4]
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(UserError, match="--tensorboard needs a package: pip install tensorboard"):
-        wanted()
+        summary_writer()

@@ -18,29 +18,29 @@ from cqlib.util.stop import StopRequest
 
 CHILD = """
 import os, signal, sys, time
-from cqlib.cli.tasks import say
+from cqlib.cli.tasks import send_message
 from cqlib.util.errors import UserError
 from cqlib.util.stop import StopRequest
 def main(what):
     print("of a library")
-    say(progress=0.5)
+    send_message(progress=0.5)
     if what == "saves":
         try:
-            say(progress=0.7)
+            send_message(progress=0.7)
             time.sleep(60)
         except KeyboardInterrupt:
-            say(message="saved")
+            send_message(message="saved")
             raise
     if what == "trains":
         stop = StopRequest()
         with stop.listening(second_interrupts=True):
-            say(progress=0.7)
+            send_message(progress=0.7)
             while not stop.reason():
                 time.sleep(0.01)
-            say(message="saved")
+            send_message(message="saved")
         raise KeyboardInterrupt
     if what == "notes":
-        say(note="waiting for process 7")
+        send_message(note="waiting for process 7")
     if what == "fails":
         raise UserError("no such file x.npz")
     if what == "crashes":
@@ -49,7 +49,7 @@ def main(what):
         os.kill(os.getpid(), signal.SIGKILL)
     if what == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        say(progress=0.7)
+        send_message(progress=0.7)
         time.sleep(60)
     if what == "threads":
         import torch

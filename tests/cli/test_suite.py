@@ -158,7 +158,7 @@ def test_a_finished_run_on_published_images_is_finished_without_them_and_one_on_
 ):
     from cqlib.experiments import load, run
 
-    monkeypatch.setattr(run, "finished", lambda e, folder: "its record")
+    monkeypatch.setattr(run, "finished_record", lambda e, folder: "its record")
     monkeypatch.setattr(load, "load_data", lambda e, folder: None)
     given = chosen(tmp_path, "--only", "table1/vae", "--profile", "study", "--data", "tiny-imagenet:64,npz:cats.npz")
     left = suite.pending(given, suite.plan(given))
@@ -264,7 +264,7 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
 
 
 def test_the_report_is_told_whatever_becomes_of_the_runs_folder(tmp_path, books, monkeypatch, capsys, rendered):
-    monkeypatch.setattr("cqlib.experiments.run_folder.room", lambda folder: 1 / 0)
+    monkeypatch.setattr("cqlib.experiments.run_folder.disk_usage", lambda folder: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         suite._report(chosen(tmp_path), [], StopRequest())
     assert capsys.readouterr().out.startswith("report: ")
@@ -318,8 +318,8 @@ def test_stopped_and_taken_up_again_and_then_all_is_there(tmp_path):
 
 
 def test_a_finished_row_is_measured_again_where_other_features_are_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "finished", lambda e, folder: "its record")
-    monkeypatch.setattr(run, "scored", lambda record, on: on == "these")
+    monkeypatch.setattr(run, "finished_record", lambda e, folder: "its record")
+    monkeypatch.setattr(run, "has_scores", lambda record, on: on == "these")
     monkeypatch.setattr(load, "load_data", lambda e, folder: None)
     given = chosen(tmp_path, "--only", "table1/vae")
     plans = [suite.pending(given, suite.plan(given), on) for on in (None, "these", "others")]

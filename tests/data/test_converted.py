@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cqlib.data import converted
-from cqlib.data.card import Reading
+from cqlib.data.catalogue import DecodedSplits
 from cqlib.data.dataset import Split, fixed_order
 from cqlib.util.errors import UserError
 
@@ -31,7 +31,7 @@ class Reader:
         self.calls += 1
         splits = ((np.arange(n) % 3 if self.labels is None else self.labels, self.images(m))
                   for n, m in zip((7, 3), self.counts, strict=True))  # fmt: skip
-        return Reading(("a", "b", "c"), *splits, "as made", self.shuffle)
+        return DecodedSplits(("a", "b", "c"), *splits, "as made", self.shuffle)
 
     def images(self, n):
         yield from pixels(n, self.size)
@@ -68,7 +68,7 @@ def test_images_labels_and_fingerprints(load, shuffle):
 
 
 def test_it_is_converted_once_per_state_of_the_source_and_size(load, source, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(converted, "QUICK", 5)
+    monkeypatch.setattr(converted, "SILENT_UP_TO", 5)
     reader = Reader()
     load(reader).train.images.zero_()  # in memory: the file stays
     assert np.array_equal(load(reader).train.images.numpy(), pixels(7)) and reader.calls == 1

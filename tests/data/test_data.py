@@ -14,7 +14,7 @@ from PIL import Image
 from cqlib import data
 from cqlib.data import photos10, toy2d
 from cqlib.data.dataset import Dataset, Split
-from cqlib.pixels import dequantise, to_signed, to_uint8
+from cqlib.pixels import cell_centres, dequantise, to_uint8
 from cqlib.util.errors import UsageError, UserError
 
 
@@ -137,10 +137,11 @@ def test_dequantise_is_safe_where_float32_rounds_up(monkeypatch):
     assert torch.equal(to_uint8(dequantise(x)), x)
 
 
-def test_to_signed_gives_the_centres_and_to_uint8_clamps():
+def test_cell_centres_are_centres_and_to_uint8_clamps():
     x = torch.arange(256, dtype=torch.uint8)
-    assert torch.equal(to_signed(x), (2 * torch.arange(256) - 255) / 256)
-    assert torch.equal(to_uint8(to_signed(x)), x)
+    assert torch.equal(cell_centres(x), (2 * torch.arange(256) - 255) / 256)
+    assert torch.equal(cell_centres(torch.arange(4), 4, torch.float64), torch.tensor([-3, -1, 1, 3]).double() / 4)
+    assert torch.equal(to_uint8(cell_centres(x)), x)
     assert to_uint8(torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0])).tolist() == [0, 0, 128, 255, 255]
 
 

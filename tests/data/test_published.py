@@ -19,7 +19,7 @@ from torchvision import datasets
 
 from cqlib import data
 from cqlib.data import published
-from cqlib.data.card import GDRIVE, File
+from cqlib.data.catalogue import GDRIVE, File
 from cqlib.data.sets import ENTRIES
 from cqlib.util.errors import UsageError, UserError
 
@@ -107,12 +107,12 @@ def test_without_a_network_one_line_names_file_size_source_and_folder(home, offl
 
 
 def test_the_folder_is_the_named_one_or_the_repository_s(tmp_path, monkeypatch):
-    assert published.home() == tmp_path / "repository" / "data"
+    assert published.data_folder() == tmp_path / "repository" / "data"
     monkeypatch.setenv("CQLIB_DATA", str(tmp_path))
-    assert published.home() == tmp_path
-    assert published.cache(tmp_path) == tmp_path / "converted"
+    assert published.data_folder() == tmp_path
+    assert published.converted_folder(tmp_path) == tmp_path / "converted"
     monkeypatch.setattr("os.access", lambda *_: False)
-    assert published.cache(tmp_path) == tmp_path / "repository" / "data" / "converted"
+    assert published.converted_folder(tmp_path) == tmp_path / "repository" / "data" / "converted"
     with pytest.raises(UserError, match=rf"there is no folder {tmp_path}/x: make it \(mkdir -p {tmp_path}/x\)"):
         data.load("cifar10", data_dir=tmp_path / "x")
 

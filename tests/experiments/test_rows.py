@@ -35,6 +35,6 @@ def test_labels_and_marks_are_unique_to_a_system():
     assert (
         len({rows.label_of(row) for row in systems}) == len({rows.short_label(row) for row in systems}) == len(systems)
     )
-    marks = rows.marks(systems)
+    marks = rows.marker_numbers(systems)
     assert len(set(marks.values())) == len(systems)
-    assert rows.marks(["table2/cqf"])["CQF"] == marks["CQ-F"]
+    assert rows.marker_numbers(["table2/cqf"])["CQF"] == marks["CQ-F"]

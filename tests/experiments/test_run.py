@@ -98,7 +98,7 @@ def test_of_steps_that_were_kept_the_best_is_measured_and_what_has_to_be_beaten(
     other = run.run("table3/dcgan", profile="smoke", runs_dir=tmp_path, seed=2,
                     changes={"training.steps": 8})  # fmt: skip
     assert other.metrics["FD-lite0-untrained@T1"].value != record.metrics["FD-lite0-untrained@T1"].value
-    drawn = evaluation.draw(model_of(other, tmp_path), 6, temperature=1.0, seed=evaluation.TEST_SEED + 2)
+    drawn = evaluation.draw_samples(model_of(other, tmp_path), 6, temperature=1.0, seed=evaluation.TEST_SEED + 2)
     assert (tmp_path / other.folder / "samples_T1.png").read_bytes() == grid_png(drawn)  # those of its own seed
 
 
@@ -127,7 +127,7 @@ def test_scores_on_other_weights_are_not_taken_for_those_asked_for(finished):
     lite0 = features.lite0()
     own = replace(lite0, name="inception", weights_words="")
     one, other = (replace(own, weights_words=f"{UNKNOWN_WEIGHTS} (sha256 {digit})") for digit in "ab")
-    assert run.scored(record, lite0) and not any(run.scored(record, given) for given in (own, one, other))
+    assert run.has_scores(record, lite0) and not any(run.has_scores(record, given) for given in (own, one, other))
 
     def on(given):
         names = [f"{quantity.name}@T1" for quantity in SCORES]
@@ -135,12 +135,12 @@ def test_scores_on_other_weights_are_not_taken_for_those_asked_for(finished):
         return replace(record, metrics={**record.metrics, **scores})
 
     for given in (own, one, other):
-        assert [run.scored(on(given), asked) for asked in (own, one, other)] == [
+        assert [run.has_scores(on(given), asked) for asked in (own, one, other)] == [
             given is asked for asked in (own, one, other)
         ]
     lacking = on(own)
     del lacking.metrics["Recall@T1"]  # a score that came later is measured too
-    assert not run.scored(lacking, own)
+    assert not run.has_scores(lacking, own)
     assert run._kept(on(one), other) == run._kept(on(one), own) == record.metrics
     assert run._kept(on(own), one).keys() == run._kept(on(one), lite0).keys() == on(one).metrics.keys()
 
@@ -353,16 +353,16 @@ def test_a_record_names_the_code_of_its_own_training_and_is_dirty_if_any_was(tmp
         trained, encoder, measured = codes[3 * k : 3 * k + 3]
         folder = tmp_path / dirty
         place = folder / experiment("table1/gan", "smoke").folder
-        monkeypatch.setattr(run.provenance, "git", lambda found=trained: found)
+        monkeypatch.setattr(run.provenance, "git_info", lambda found=trained: found)
         with monkeypatch.context() as only, pytest.raises(StoppedEarly):
             only.setattr(stages.Stages, "train_encoder", lambda *_: stop())
             run.run("table1/gan", profile="smoke", runs_dir=folder)
-        monkeypatch.setattr(run.provenance, "git", lambda found=encoder: found)
+        monkeypatch.setattr(run.provenance, "git_info", lambda found=encoder: found)
         with monkeypatch.context() as only, pytest.raises(StoppedEarly):
-            only.setattr(run.evaluation, "likelihood", lambda *_, **__: stop())
+            only.setattr(run.evaluation, "likelihood_metrics", lambda *_, **__: stop())
             run.run("table1/gan", profile="smoke", runs_dir=folder)
         assert load_checkpoint(place / "encoder.safetensors")["git"] == vars(encoder)
-        monkeypatch.setattr(run.provenance, "git", lambda found=measured: found)
+        monkeypatch.setattr(run.provenance, "git_info", lambda found=measured: found)
         record = run.run("table1/gan", profile="smoke", runs_dir=folder)
         assert record.git == GitInfo("a" * 40, True)
 
@@ -440,7 +440,7 @@ def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
 
     monkeypatch.setattr(stages, "train", diverging)
     record = run.run(**ROW, runs_dir=tmp_path)
-    assert record.status == "diverged" and run.finished(experiment("table1/gan", "smoke"), tmp_path) is None
+    assert record.status == "diverged" and run.finished_record(experiment("table1/gan", "smoke"), tmp_path) is None
     monkeypatch.setattr(run, "_run", lambda *a: pytest.fail("measured again"))
     assert run.run(**ROW, runs_dir=tmp_path) == record
 
@@ -449,7 +449,7 @@ def test_a_diverged_second_stage_is_told(tmp_path, monkeypatch):
 def test_a_log_is_thinned_to_what_a_record_takes(tmp_path, n):
     log = tmp_path / "training.jsonl"
     log.write_text("".join(f'{{"step": {step}}}\n' for step in range(1, n + 1)))
-    lines = run.logged(log)
+    lines = run.read_log(log)
     assert min(n, MAX_CURVE // 2) <= len(lines) <= MAX_CURVE and lines[0] == {"step": 1}
 
 

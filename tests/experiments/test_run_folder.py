@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cqlib.experiments.experiment import experiment
-from cqlib.experiments.run_folder import KEPT_LOGS, of_training, room, set_stale_aside, tidy, tidy_finished
+from cqlib.experiments.run_folder import KEPT_LOGS, archive_stale_run, disk_usage, tidy, tidy_finished, training_files
 
 
 def test_what_killed_writers_left_goes_and_no_more_than_the_newest_tracebacks_stay(tmp_path):
@@ -29,9 +29,9 @@ def test_a_finished_run_keeps_nothing_of_its_training(tmp_path):
     for name in ("training.checkpoint", "training.checkpoint.previous", "training.step-4.safetensors",
                  "model.safetensors.new", "model.safetensors", "record.json"):  # fmt: skip
         (tmp_path / name).touch()
-    assert of_training(tmp_path)
+    assert training_files(tmp_path)
     tidy_finished(tmp_path)
-    assert not of_training(tmp_path)
+    assert not training_files(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.safetensors", "record.json"]
 
 
@@ -39,7 +39,7 @@ def test_room_is_told_by_kind(tmp_path):
     for place, size in (("a/model.safetensors", 2), ("a/x.checkpoint.previous", 3), ("stale/b/model.safetensors", 4)):
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).write_bytes(bytes(size * 10**6))
-    line = room(tmp_path)
+    line = disk_usage(tmp_path)
     assert line.startswith("disk: 9.0 MB in ")
     assert "2.0 MB in runs, 3.0 MB in checkpoints (go when they are done)" in line
     assert "4.0 MB in stale (earlier recipes or data: delete it when you like)" in line
@@ -57,13 +57,13 @@ def test_room_is_told_while_folders_vanish(tmp_path, monkeypatch):
         (tmp_path / run).mkdir()
         (tmp_path / run / "model.safetensors").write_bytes(bytes(10**6))
     monkeypatch.setattr(os, "scandir", gone)
-    assert room(tmp_path).startswith("disk: 2.0 MB in ")
+    assert disk_usage(tmp_path).startswith("disk: 2.0 MB in ")
 
 
 def test_a_run_whose_mark_cannot_be_read_just_now_is_not_set_aside(tmp_path, monkeypatch):
     e, run = experiment("table1/vae", "smoke"), tmp_path / "a-run"
     run.mkdir()
-    set_stale_aside(e, "0" * 16, run, tmp_path, print)
+    archive_stale_run(e, "0" * 16, run, tmp_path, print)
     (run / "model.safetensors").touch()
 
     def away(*_, **__):
@@ -71,9 +71,9 @@ def test_a_run_whose_mark_cannot_be_read_just_now_is_not_set_aside(tmp_path, mon
 
     with monkeypatch.context() as patched, pytest.raises(OSError, match="Stale"):
         patched.setattr(Path, "read_text", away)
-        set_stale_aside(e, "0" * 16, run, tmp_path, print)
-    set_stale_aside(e, "0" * 16, run, tmp_path, pytest.fail)
+        archive_stale_run(e, "0" * 16, run, tmp_path, print)
+    archive_stale_run(e, "0" * 16, run, tmp_path, pytest.fail)
     assert (run / "model.safetensors").exists() and not (tmp_path / "stale").exists()
     told = []
-    set_stale_aside(e, "1" * 16, run, tmp_path, told.append)  # other data
+    archive_stale_run(e, "1" * 16, run, tmp_path, told.append)  # other data
     assert len(told) == 1 and not (run / "model.safetensors").exists()

@@ -79,10 +79,10 @@ def test_the_kl_of_latents_sums_to_the_models(system):
 
 def test_one_latent_is_moved_and_no_other(system):
     x = images(3)
-    z = latents.codes(system, x)
+    z = latents.encode(system, x)
     z[:, 5] = 2.0
     assert torch.equal(latents.with_latent(system, x, 5, 2.0), latents.decoded(system, z))
-    assert not torch.equal(latents.with_latent(system, x, 5, 2.0), latents.decoded(system, latents.codes(system, x)))
+    assert not torch.equal(latents.with_latent(system, x, 5, 2.0), latents.decoded(system, latents.encode(system, x)))
     assert "z" in latents.traversals(system, x[0], x, n=2).data and "bits" in latents.latents_used(system, x).data
 
 

@@ -58,7 +58,7 @@ def images_of(monkeypatch, fake, real, logits):
 
 
 def score(fake, real, chosen=None, *, protocol=None, n_splits=10, split="test", cache_dir=None, labels=None):
-    """`fidelity.score` of two sets of images: features, then scores, as `evaluation.quality` computes them."""
+    """`fidelity.score` of two sets of images: features, then scores, as `evaluation.sample_metrics` computes them."""
     chosen = chosen or features.lite0()
     protocol = protocol or Protocol("", split, len(real), len(fake), len(fake), n_splits)
     extracted = features.extract(fake, chosen, (chosen.pooled, chosen.logits))

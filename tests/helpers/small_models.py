@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
-from cqlib.nets.raster import scaled
 from cqlib.nets.real_nvp import RunningMoments
+from cqlib.pixels import cell_centres
 from cqlib.recipe import Recipe, TrainingConfig
 from cqlib.training.loop import train
 from cqlib.util.stop import StopRequest
@@ -100,7 +100,7 @@ def flat(module: nn.Module) -> Tensor:
 
 def full_pass(net: Callable[[Tensor], Tensor], levels: int) -> Callable[[Tensor, int, int], Tensor]:
     """The logits at a pixel by a pass over the whole images, for `raster_sample`; in fp64."""
-    return lambda x, row, column: net(scaled(x, levels, torch.zeros(1).double()))[..., row, column]
+    return lambda x, row, column: net(cell_centres(x, levels, torch.double))[..., row, column]
 
 
 def jacobian(function: Any, x: Tensor) -> Tensor:

@@ -69,8 +69,8 @@ def test_kl_matches_torch_distributions():
 
 def test_importance_weighted_is_minus_log_of_the_mean_weight():
     weights = torch.rand(5, 3) + 0.1
-    torch.testing.assert_close(losses.importance_weighted(weights.log()), -weights.mean(0).log())
-    shifted = losses.importance_weighted(weights.log() - 5000.0)  # exp would underflow
+    torch.testing.assert_close(losses.importance_weighted_bound(weights.log()), -weights.mean(0).log())
+    shifted = losses.importance_weighted_bound(weights.log() - 5000.0)  # exp would underflow
     torch.testing.assert_close(shifted, -weights.mean(0).log() + 5000.0)
 
 
@@ -114,17 +114,17 @@ def test_gradient_penalty_measures_in_units_of_its_target(target):
 def test_non_saturating_generator_is_minus_ln_d():
     logits = torch.randn(6)
     expected = -torch.sigmoid(logits).log().mean()
-    assert losses.non_saturating_generator(logits).item() == pytest.approx(expected.item(), rel=1e-6)
-    assert losses.non_saturating_generator(torch.tensor([-1e4])).item() == pytest.approx(1e4)
+    assert losses.non_saturating_generator_loss(logits).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert losses.non_saturating_generator_loss(torch.tensor([-1e4])).item() == pytest.approx(1e4)
 
 
 def test_hinge_losses_by_hand():
     real, fake = torch.tensor([2.0, 0.5, -1.0]), torch.tensor([-3.0, 0.25])
-    assert losses.hinge_discriminator(real, fake).item() == pytest.approx((0 + 0.5 + 2) / 3 + (0 + 1.25) / 2)
+    assert losses.hinge_discriminator_loss(real, fake).item() == pytest.approx((0 + 0.5 + 2) / 3 + (0 + 1.25) / 2)
     assert losses.quality_loss(fake).item() == pytest.approx((3 - 0.25) / 2)
 
 
 def test_wasserstein_losses_by_hand():
     real, fake = torch.tensor([2.0, 0.5, -1.0]), torch.tensor([-3.0, 0.25])
-    assert losses.wasserstein_critic(real, fake).item() == pytest.approx(-1.375 - 0.5)
+    assert losses.wasserstein_critic_loss(real, fake).item() == pytest.approx(-1.375 - 0.5)
     assert losses.quality_loss(fake).item() == pytest.approx(1.375)

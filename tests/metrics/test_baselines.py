@@ -10,10 +10,10 @@ from torch import nn
 from cqlib import data as data_sets
 from cqlib.metrics import baselines as module
 from cqlib.metrics import features, fidelity
-from cqlib.metrics.baselines import Distances, baselines, best_step, gaussian_pixels, metrics_during_training
+from cqlib.metrics.baselines import SampleScorer, baselines, best_step, gaussian_pixels, metrics_during_training
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.metrics.cache import FeatureCache
-from cqlib.metrics.evaluation import draw
+from cqlib.metrics.evaluation import draw_samples
 from cqlib.metrics.features import extract
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import default_protocol
@@ -41,7 +41,7 @@ class Copies(System):
 def distances(tmp_path, monkeypatch):
     extractor = Projection()
     monkeypatch.setattr(features, "_extractor", lambda *_: extractor)
-    return Distances(DATA, 16, FeatureCache(features.lite0(), tmp_path))
+    return SampleScorer(DATA, 16, FeatureCache(features.lite0(), tmp_path))
 
 
 def weights(noise):
@@ -50,14 +50,15 @@ def weights(noise):
 
 def test_the_best_step_is_chosen_on_training_images_and_measured_on_test_images(distances, monkeypatch):
     asked = []
-    of = Distances.of
-    monkeypatch.setattr(Distances, "of", lambda self, images, split: (asked.append(split), of(self, images, split))[1])
+    fid = SampleScorer.fid
+    recorded = lambda self, images, split: (asked.append(split), fid(self, images, split))[1]  # noqa: E731
+    monkeypatch.setattr(SampleScorer, "fid", recorded)
     last = Copies(1.0)
     best, metrics = best_step(last, 30, {10: weights(0.5), 20: weights(0.0)}, distances, seed=0)
     assert best == 20 and asked == ["train"] * 3 + ["test"]
     (name, metric), *rest = metrics.items()
     assert name == "FD-lite0-best@T1" and not rest and metric.n == 16
-    assert metric.value == pytest.approx(distances.of_system(Copies(0.0), "test", 0).value)
+    assert metric.value == pytest.approx(distances.fid_of_system(Copies(0.0), "test", 0).value)
     assert "step 20 of 30" in metric.protocol and "held-out test split" in metric.protocol
     assert last.noise == 1.0  # the model itself is left alone
 
@@ -65,13 +66,14 @@ def test_the_best_step_is_chosen_on_training_images_and_measured_on_test_images(
 def test_the_last_step_may_be_the_best_and_wins_a_tie(distances):
     last = Copies(0.0)
     best, metrics = best_step(last, 30, {10: weights(0.5), 20: weights(0.0)}, distances, seed=0)
-    assert best == 30 and metrics["FD-lite0-best@T1"].value == distances.of_system(last, "test", 0).value
+    assert best == 30 and metrics["FD-lite0-best@T1"].value == distances.fid_of_system(last, "test", 0).value
 
 
 def test_samples_that_choose_a_step_and_samples_that_are_reported_have_seeds_of_their_own(distances, monkeypatch):
     asked = []
-    draw = module.draw
-    monkeypatch.setattr(module, "draw", lambda *of, seed, **how: (asked.append(seed), draw(*of, seed=seed, **how))[1])
+    draw = module.draw_samples
+    recorded = lambda *of, seed, **how: (asked.append(seed), draw(*of, seed=seed, **how))[1]  # noqa: E731
+    monkeypatch.setattr(module, "draw_samples", recorded)
     best_step(Copies(0.0), 30, {10: weights(0.5)}, distances, seed=3)
     assert asked == [20_003, 20_003, 10_003]
 
@@ -86,10 +88,10 @@ def test_along_training_each_step_is_measured_with_its_own_weights(distances, ro
     curves = metrics_during_training(last, 20, {10: before.state_dict()}, distances, seed=2)
     assert len(curves) == kinds - 1 + 6 and all([step for step, _ in of] == [10, 20] for of in curves.values())
     for k, model in enumerate((before, last)):
-        distance = distances.of_system(model, "test", 2).value
+        distance = distances.fid_of_system(model, "test", 2).value
         assert curves["FD-lite0@T1 (n = 16)"][k][1] == round(distance, 4)
         for at in ("T1", "T0"):  # as for a record
-            images = draw(model, 16, temperature=float(at[1]), seed=10_002)
+            images = draw_samples(model, 16, temperature=float(at[1]), seed=10_002)
             layers = extract(images, FEATURES, (FEATURES.pooled, FEATURES.logits))
             real = distances.cache.pooled(DATA.test.images[:16])
             found = fidelity.score(layers, real, default_protocol(16, None), features=FEATURES)
@@ -105,13 +107,13 @@ def test_along_training_each_step_is_measured_with_its_own_weights(distances, ro
 
 def test_no_more_images_than_the_smaller_split_has(tmp_path):
     for train, test in ((10, 24), (24, 10)):
-        assert Distances(DATA.first(train, test), 16, FeatureCache(FEATURES, tmp_path)).n == 10
+        assert SampleScorer(DATA.first(train, test), 16, FeatureCache(FEATURES, tmp_path)).n == 10
 
 
 def test_baselines_are_an_untrained_copy_and_gaussian_pixels(distances, monkeypatch):
     found = baselines(Copies(3.0), distances, seed=0)
     assert list(found) == ["FD-lite0-untrained@T1", "FD-lite0-gaussian@T1"]
-    assert all(m.value > distances.of_system(Copies(0.0), "test", 0).value for m in found.values())
+    assert all(m.value > distances.fid_of_system(Copies(0.0), "test", 0).value for m in found.values())
     assert "untrained copy" in found["FD-lite0-untrained@T1"].protocol
     monkeypatch.setattr(module.fidelity, "pooled_scores", lambda *_, **__: {"FID": Metric(1.0, None, 16, "one")})
     again = baselines(Copies(3.0), distances, seed=1)  # the pixels do not depend on the run
@@ -131,5 +133,5 @@ def test_gaussian_pixels_have_the_moments_of_each_pixel_and_no_correlation(monke
     flat = made.flatten(1)[:, :4]
     correlation = torch.corrcoef(flat.T) - torch.eye(4)
     assert correlation.abs().max() < 0.05
-    monkeypatch.setattr(module, "draw", None)  # needs no model
+    monkeypatch.setattr(module, "draw_samples", None)  # needs no model
     assert torch.equal(gaussian_pixels(train, 5), gaussian_pixels(train, 5))

@@ -13,7 +13,7 @@ from torch_fidelity.metric_kid import kernel_mmd
 from cqlib.data.dataset import Dataset, Split
 from cqlib.figures import metric_calibration
 from cqlib.metrics import calibration, fidelity
-from cqlib.metrics.calibration import Calibration, Seen
+from cqlib.metrics.calibration import Calibration, SideResult
 from cqlib.metrics.features import lite0
 from cqlib.recipe import EVALUATION
 from cqlib.util.errors import UserError
@@ -31,7 +31,7 @@ def test_scores_of_draws_are_those_of_each_draw():
     kernels = calibration.kernel_distances(pool, real, DRAWS)
     scores = calibration.inception_scores(logits, DRAWS)
     for draw, distance, kernel, score in zip(DRAWS, distances, kernels, scores, strict=True):
-        sets = fidelity.Sets(lite0(), pool[draw], real, "")
+        sets = fidelity.ScoreInputs(lite0(), pool[draw], real, "")
         assert distance == pytest.approx(fidelity.frechet_distance(sets).value, rel=1e-6)
         assert kernel == pytest.approx(kernel_mmd(pool[draw].numpy(), real.numpy(), **KERNEL), rel=1e-4)
         theirs = isc_features_to_metric(logits[draw], splits=1)[KEY_METRIC_ISC_MEAN]
@@ -72,7 +72,7 @@ def made(n_train: int = 240, n_test: int = 40) -> Dataset:
 
 def test_half_of_the_classes_are_the_first_ones():
     data = made()
-    pools = calibration.pools(data, 60)
+    pools = calibration.damaged_sets(data, 60)
     assert {len(images) for images in pools.values()} == {60}
     assert torch.equal(pools[calibration.UNDAMAGED], data.train.images[:60])
     assert torch.equal(pools[calibration.FEWER_CLASSES], data.train.images[data.train.labels < 2][:60])
@@ -98,14 +98,14 @@ def test_spread_is_that_of_new_images_and_not_of_draws_from_a_pool(monkeypatch):
     monkeypatch.setattr(calibration, "scores", lambda images, _, __, draws: {"mean": np.array(
         [float(images[draw].mean()) for draw in draws])})  # fmt: skip
     values = torch.randn(300, generator=torch.Generator().manual_seed(5))
-    monkeypatch.setattr(calibration, "pools", lambda *_: {"undamaged": values, "shifted": values + 1})
-    undamaged, distances = calibration._seen(made(), lite0(), 200, 400)
+    monkeypatch.setattr(calibration, "damaged_sets", lambda *_: {"undamaged": values, "shifted": values + 1})
+    undamaged, distances = calibration._measure_side(made(), lite0(), 200, 400)
     assert undamaged["mean"][1] == pytest.approx(200**-0.5, rel=0.15)
     assert distances["shifted"]["mean"] == pytest.approx(200**0.5, rel=0.15)
 
 
-def seen(side: int, n: int, *distances: float) -> Seen:
-    return Seen(side, n, 1.0, {"FD": (1.0, 0.1)}, {str(i): {"FD": value} for i, value in enumerate(distances)})
+def seen(side: int, n: int, *distances: float) -> SideResult:
+    return SideResult(side, n, 1.0, {"FD": (1.0, 0.1)}, {str(i): {"FD": value} for i, value in enumerate(distances)})
 
 
 def test_the_rule_takes_the_largest_smallest_distance_that_is_cheap_enough():
@@ -120,8 +120,8 @@ def test_the_rule_takes_the_largest_smallest_distance_that_is_cheap_enough():
 
 
 def test_n_is_the_most_that_the_cost_allows(monkeypatch):
-    monkeypatch.setattr(calibration, "times", lambda _, sides: dict.fromkeys(sides, 1.0))
-    monkeypatch.setattr(calibration, "_seen", lambda *_: ({}, {}))
+    monkeypatch.setattr(calibration, "extraction_times", lambda _, sides: dict.fromkeys(sides, 1.0))
+    monkeypatch.setattr(calibration, "_measure_side", lambda *_: ({}, {}))
     found = calibration.calibrate(made(n_test=2000))
     assert {seen.side: seen.n for seen in found.sides} == {224: 1000, 160: 1000, 128: 1750, 96: 2000, 64: 2000}
     assert all(seen.cost <= calibration.COST for seen in found.sides[1:])

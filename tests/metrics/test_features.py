@@ -369,7 +369,7 @@ def test_another_side_has_other_features_protocol_and_cache(forwards, tmp_path):
     images, small = noise_images(40), features.lite0(64)
     at_64 = cache.FeatureCache(small, tmp_path).pooled(images)
     assert forwards == [40]  # 64 x 64 pixels: twelve times as many images fit the cache
-    assert "bilinear resize to 64" in fidelity.Sets(small, at_64, at_64, "").protocol("FID", "")
+    assert "bilinear resize to 64" in fidelity.ScoreInputs(small, at_64, at_64, "").protocol("FID", "")
     assert not torch.allclose(pooled(images[:4], tmp_path), at_64[:4], rtol=0.1)
     assert torch.equal(cache.FeatureCache(small, tmp_path).pooled(images), at_64)
     assert sum(forwards) == 44

@@ -67,7 +67,7 @@ def test_a_set_against_itself(scores_of):
 
 def test_kid_against_its_closed_form_and_unbiased_about_zero():
     def kid(one, other):
-        sets = fidelity.Sets(features.lite0(), one.float(), other.float(), "")
+        sets = fidelity.ScoreInputs(features.lite0(), one.float(), other.float(), "")
         return fidelity.kernel_distance(sets).value
 
     d, n = 6, 400
@@ -88,7 +88,7 @@ def test_kid_against_its_closed_form_and_unbiased_about_zero():
 
 def test_kernel_distances_of_subsets_from_one_kernel_are_those_of_each_subset_by_itself(monkeypatch):
     """Mean and spread of torch-fidelity, which computes the kernel of every subset anew; matrices in several parts."""
-    monkeypatch.setattr(kernel, "ROWS", 16)
+    monkeypatch.setattr(kernel, "CHUNK", 16)
     rng = np.random.default_rng(10)
     fake, real = (torch.from_numpy(rng.standard_normal((n, 5)) + shift) for n, shift in ((50, 0.2), (43, 0.0)))
     for one in (real, real + 3):
@@ -97,7 +97,7 @@ def test_kernel_distances_of_subsets_from_one_kernel_are_those_of_each_subset_by
                                                    rng_seed=fidelity.SEED)  # fmt: skip
         assert float(found.mean()) == pytest.approx(theirs[metric_kid.KEY_METRIC_KID_MEAN], rel=1e-9)
         assert float(found.std(correction=0)) == pytest.approx(theirs[metric_kid.KEY_METRIC_KID_STD], rel=1e-9)
-    sets = fidelity.Sets(features.lite0(), fake.float(), real.float(), "")
+    sets = fidelity.ScoreInputs(features.lite0(), fake.float(), real.float(), "")
     by_one = fidelity.kernel_distance(sets)
     assert "over 100 subsets of 21 drawn" in by_one.protocol  # half of the smaller set at most
     with monkeypatch.context() as patch:

@@ -10,7 +10,7 @@ from torch import nn
 
 from cqlib.data.dataset import Dataset, Split
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll, histogram_nll
-from cqlib.metrics.evaluation import likelihood
+from cqlib.metrics.evaluation import likelihood_metrics
 from cqlib.metrics.metric import GROUP
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem
@@ -39,7 +39,7 @@ class Uniform(LikelihoodSystem):
     ],
 )
 def test_an_exact_number_is_measured_once_and_a_bound_twice(bound, words):
-    metrics, per_image = likelihood(Uniform(bound), DATA, Evaluation(4, 4, 2, 3))
+    metrics, per_image = likelihood_metrics(Uniform(bound), DATA, Evaluation(4, 4, 2, 3))
     assert metrics.keys() == words.keys() and per_image == {"BPD": [8.0] * 4}
     assert [metrics[name].n for name in words] == [4, 3, 3][: len(words)]
     for name, start in words.items():
@@ -56,10 +56,10 @@ class Noisy(Uniform):
 
 def test_the_spread_is_the_standard_error_and_results_that_are_kept_are_those_of_their_own_measurement(tmp_path):
     asked = Evaluation(4, 4, 2, 3)
-    metrics, _ = likelihood(Noisy("ELBO"), DATA, asked)
+    metrics, _ = likelihood_metrics(Noisy("ELBO"), DATA, asked)
     bits = bits_per_dimension(held_out_nll(Noisy("ELBO"), DATA.test.images), 768)
     assert metrics["BPD"].std == pytest.approx(float(bits.std()) / 2)
-    again = [likelihood(Noisy("ELBO"), DATA, asked, results=PartialResults(tmp_path, "k"))[0] for _ in range(2)]
+    again = [likelihood_metrics(Noisy("ELBO"), DATA, asked, results=PartialResults(tmp_path, "k"))[0] for _ in range(2)]
     assert metrics["BPD"].value != metrics["BPD-IW"].value and again == [metrics] * 2
 
 
@@ -73,7 +73,7 @@ class Brightness(Uniform):
 def test_bits_and_the_histogram_beside_them_are_of_test_images():
     test = torch.randint(200, 256, (4, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     data = replace(DATA, test=Split("test", test, torch.zeros(4).long()))
-    metrics, per_image = likelihood(Brightness("exact"), data, Evaluation(4, 4, 2, 3, histogram=True))
+    metrics, per_image = likelihood_metrics(Brightness("exact"), data, Evaluation(4, 4, 2, 3, histogram=True))
     bits = bits_per_dimension(768 * math.log(256) - test.float().mean((1, 2, 3)), 768)
     assert per_image["BPD"] == pytest.approx(bits.tolist(), abs=1e-4)
     expected = bits_per_dimension(histogram_nll(data.train.images, test).mean(), 768)
@@ -83,5 +83,5 @@ def test_bits_and_the_histogram_beside_them_are_of_test_images():
 def test_which_photograph_each_image_is_of_is_told_with_their_bits():
     """So that intervals over images resample photographs, not single crops."""
     data = replace(DATA, test=replace(DATA.test, groups=torch.tensor([7, 7, 8, 8])))
-    assert likelihood(Uniform("exact"), data, Evaluation(3, 3, 2, 3))[1][GROUP] == [7, 7, 8]
-    assert GROUP not in likelihood(Uniform("exact"), DATA, Evaluation(3, 3, 2, 3))[1]
+    assert likelihood_metrics(Uniform("exact"), data, Evaluation(3, 3, 2, 3))[1][GROUP] == [7, 7, 8]
+    assert GROUP not in likelihood_metrics(Uniform("exact"), DATA, Evaluation(3, 3, 2, 3))[1]

@@ -124,9 +124,9 @@ def test_the_main_protocol_is_the_preset_only_at_its_size():
 
 
 def test_what_a_data_set_lacks():
-    assert PROTOCOLS["paper"].lacks(1, 10_000) == "" and PROTOCOLS["sngan"].lacks(10_000, 1) == ""
-    assert PROTOCOLS["50k/50k-train"].lacks(49_999, 10**6) == "it needs 50,000 training images and there are 49,999"
-    assert PROTOCOLS["paper"].lacks(10**6, 8000) == "it needs 10,000 test images and there are 8,000"
+    assert PROTOCOLS["paper"].shortfall(1, 10_000) == "" and PROTOCOLS["sngan"].lacks(10_000, 1) == ""
+    assert PROTOCOLS["50k/50k-train"].shortfall(49_999, 10**6) == "it needs 50,000 training images and there are 49,999"
+    assert PROTOCOLS["paper"].shortfall(10**6, 8000) == "it needs 10,000 test images and there are 8,000"
 
 
 @pytest.mark.parametrize("name", list(PROTOCOLS))
@@ -169,7 +169,7 @@ class Drawing(System):
 
 @pytest.fixture
 def measured(monkeypatch, tmp_path):
-    """`quality` with small presets, tiny features and few images, and its notes."""
+    """`sample_metrics` with small presets, tiny features and few images, and its notes."""
     monkeypatch.setattr(features, "_extractor", lambda *_: Thumbnail())
     small = {"paper": (40, 40), "50k/50k-train": (100, 100), "sngan": (60, 20)}
     presets = {name: dataclasses.replace(PROTOCOLS[name], n_real=n_real, n_fake=n_fake, is_images=100)
@@ -186,7 +186,8 @@ def measured(monkeypatch, tmp_path):
         )
         data, model = Dataset("d", 8, tuple(map(str, range(classes))), *splits), model or Drawing()
         asked = Evaluation(40, 40, 1, 1, is_images=is_images, protocols=wanted)
-        metrics, grids, notes = evaluation.quality(model, data, asked, FeatureCache(on, tmp_path, **more), seed=seed)
+        cache = FeatureCache(on, tmp_path, **more)
+        metrics, grids, notes = evaluation.sample_metrics(model, data, asked, cache, seed=seed)
         return SimpleNamespace(metrics=metrics, grids=grids, notes=notes, data=data, model=model, presets=presets,
                                asked=asked)  # fmt: skip
 
@@ -252,8 +253,8 @@ def test_a_new_distance_has_its_floor_beside_those_that_were_kept(measured, monk
 def test_every_protocol_scores_the_same_samples(measured):
     found = measured()
     assert found.model.drawn == 200 and found.notes == []  # 100 for each temperature, once
-    for temperature in evaluation.DRAWN:
-        fake = evaluation.draw(Drawing(), 100, temperature=temperature, seed=10_000)
+    for temperature in evaluation.TEMPERATURES_AS_DRAWN:
+        fake = evaluation.draw_samples(Drawing(), 100, temperature=temperature, seed=10_000)
         assert torch.equal(found.grids[f"samples_T{temperature:g}"], fake[:64])
         for preset in found.presets.values():
             real = getattr(found.data, preset.split).images

@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_models import StopAfter
 
-from cqlib.metrics.evaluation import draw
+from cqlib.metrics.evaluation import draw_samples
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models import coverage_quality
 from cqlib.models.registry import RECIPES, build
@@ -20,7 +20,7 @@ def model():
 def samples(model, **results):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cqlib.metrics.evaluation.BATCH", 3)
-        return draw(model, 10, temperature=1.0, seed=3, results=PartialResults(**results))
+        return draw_samples(model, 10, temperature=1.0, seed=3, results=PartialResults(**results))
 
 
 def test_drawing_resumes_bit_for_bit(model, tmp_path, monkeypatch):
@@ -37,12 +37,12 @@ def test_drawing_resumes_bit_for_bit(model, tmp_path, monkeypatch):
 def test_temperatures_are_kept_apart_and_nets_are_in_evaluation_mode(tmp_path):
     torch.manual_seed(0)
     model = build(RECIPES["table3/sngan"]("table3/sngan", "smoke", 16).system)
-    whole = draw(model.eval(), 4, temperature=1.0, seed=3)
-    assert torch.equal(draw(model.train(), 4, temperature=1.0, seed=3), whole)  # batch norm by running moments
+    whole = draw_samples(model.eval(), 4, temperature=1.0, seed=3)
+    assert torch.equal(draw_samples(model.train(), 4, temperature=1.0, seed=3), whole)  # batch norm by running moments
     torch.manual_seed(0)
     model, kept = build(coverage_quality.recipe("table1/vae", "smoke", 16).system), PartialResults(tmp_path, "k")
-    noisy, mean = (draw(model, 4, temperature=t, seed=3, results=kept) for t in (1.0, 0.0))
-    assert torch.equal(mean, draw(model, 4, temperature=0.0, seed=3)) and not torch.equal(mean, noisy)
+    noisy, mean = (draw_samples(model, 4, temperature=t, seed=3, results=kept) for t in (1.0, 0.0))
+    assert torch.equal(mean, draw_samples(model, 4, temperature=0.0, seed=3)) and not torch.equal(mean, noisy)
 
 
 def test_a_kill_loses_no_more_than_the_time_between_two_saves(tmp_path, monkeypatch):

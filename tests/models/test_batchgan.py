@@ -9,14 +9,14 @@ from small_models import images, recipe, system
 from torch import nn
 
 from cqlib import losses
-from cqlib.models.batchgan import BatchGAN, Symmetric, SymmetricCritic, ratio_loss, symmetric_conv
+from cqlib.models.batchgan import BatchGAN, SymmetricCritic, SymmetricLayer, ratio_loss, symmetric_conv
 from cqlib.pixels import dequantise
 
 BGAN, MBGAN = "table3/batchgan", "extra/m-batchgan"
 
 
 def symmetric_linear(a, b):
-    return Symmetric(torch.nn.Linear(a, b), torch.nn.Linear(a, b, bias=False))
+    return SymmetricLayer(torch.nn.Linear(a, b), torch.nn.Linear(a, b, bias=False))
 
 
 def critic():
@@ -44,7 +44,7 @@ def test_every_layer_has_a_mean_over_the_batch_and_nothing_else_mixes_images():
     net, y = critic(), torch.randn(5, 3, 16, 16, dtype=torch.float64)
     other = torch.cat([y[:4], torch.randn_like(y[4:])])
     assert (net(other)[:4] - net(y)[:4]).abs().min() > 1e-4
-    symmetric = [m for m in net.modules() if isinstance(m, Symmetric)]
+    symmetric = [m for m in net.modules() if isinstance(m, SymmetricLayer)]
     layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert len(layers) == 2 * len(symmetric) == 2 * (1 + 2 * 2 + 1)
     with torch.no_grad():
@@ -183,8 +183,8 @@ def test_of_one_image_it_is_a_gan():
     torch.testing.assert_close(loss, losses.discriminator_loss(real, fake))
     loss = model.generator_losses(x)["total"]
     real, fake = model.critic(seen["real"]), model.critic(seen["fake"])
-    constant = losses.non_saturating_generator(real)
-    torch.testing.assert_close(loss - constant, losses.non_saturating_generator(fake))
+    constant = losses.non_saturating_generator_loss(real)
+    torch.testing.assert_close(loss - constant, losses.non_saturating_generator_loss(fake))
 
 
 def test_the_generator_is_judged_among_the_real_images_it_is_given():

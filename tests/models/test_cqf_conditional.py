@@ -282,7 +282,7 @@ def test_a_short_training_learns_to_read_the_grey_image(tmp_path):
 def test_the_record_says_what_is_given():
     model = model_of()
     splits = [Split(name, images(4), torch.zeros(4, dtype=torch.long)) for name in ("train", "test")]
-    found, _ = evaluation.likelihood(model, Dataset("made", 16, ("a",), *splits), EVALUATION["smoke"])
+    found, _ = evaluation.likelihood_metrics(model, Dataset("made", 16, ("a",), *splits), EVALUATION["smoke"])
     for name in ("BPD", "BPD-IW"):
         assert found[name].protocol.startswith("of P(x given the grey image), ")
 

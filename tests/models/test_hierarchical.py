@@ -14,16 +14,16 @@ from cqlib.models import hierarchical
 from cqlib.models.frozen_decoder import FrozenDecoder
 from cqlib.models.hierarchical import free_bits_surplus
 from cqlib.models.registry import build
-from cqlib.nets.conv import BOTTOM, levels, pyramid
+from cqlib.nets.conv import BOTTOM, num_resolutions, pyramid
 from cqlib.nets.hierarchical import (
     MAX_LOG_SD,
     BottomUp,
     BottomUpBlock,
-    Draw,
-    Evidence,
+    BottomUpStatistics,
     FlatEncoder,
     FlatGenerator,
-    Layers,
+    HierarchyConfig,
+    KLTerms,
     TopDown,
     TopDownBlock,
     gaussian_kl,
@@ -41,10 +41,10 @@ GAUSSIAN, IAF = "table2/cqf-residual", "table2/cqf-iaf-residual"
 @pytest.mark.parametrize("posterior", ["gaussian", "iaf"])
 def test_up_and_down_agree_at_every_size(size, blocks, posterior):
     """`blocks` layers at each resolution from the bottom to half of the image's, coarsest first, in both nets."""
-    layers, widths = Layers(3, blocks, posterior, iaf_width=5), pyramid(4, size)
+    layers, widths = HierarchyConfig(3, blocks, posterior, iaf_width=5), pyramid(4, size)
     up, down = BottomUp(widths, layers), TopDown(size, widths, layers)
     found = up(torch.randn(3, 3, size, size))
-    sides = [BOTTOM[size] * 2**k for k in range(levels(size) - 1) for _ in range(blocks)]
+    sides = [BOTTOM[size] * 2**k for k in range(num_resolutions(size) - 1) for _ in range(blocks)]
     assert [shape[1] for shape in down.shapes.values()] == sides and sides[-1] == size // 2
     for evidence, shape in zip(found, down.shapes.values(), strict=True):
         assert evidence.mean.shape == evidence.log_sd.shape == (3, *shape)
@@ -68,7 +68,7 @@ def test_every_parameter_is_trained():
 def test_skips_are_nearest_neighbour_and_branches_are_scaled():
     """With the branch's last convolution at zero a block passes its input on, halved or doubled; and it is scaled."""
     torch.manual_seed(0)
-    layers = Layers(2, 1, None, residual=0.1)
+    layers = HierarchyConfig(2, 1, None, residual=0.1)
     x = torch.randn(2, 4, 8, 8)
     up = BottomUpBlock(4, 4, layers, stride=2, last=False)
     down = TopDownBlock(4, 4, layers, double=True)
@@ -88,9 +88,9 @@ def test_skips_are_nearest_neighbour_and_branches_are_scaled():
 
 def test_a_posterior_adds_means_and_log_sds_of_both_ways():
     """q = N(m_r + m_q, (s_r s_q)^2), bounded; p = N(m_p, s_p^2); z is read off the noise."""
-    block = shaken(TopDownBlock(4, 4, Layers(2, 1, "gaussian"), double=False), 0.3, seed=0)
+    block = shaken(TopDownBlock(4, 4, HierarchyConfig(2, 1, "gaussian"), double=False), 0.3, seed=0)
     h, noise = torch.randn(3, 4, 5, 5), torch.randn(3, 2, 5, 5)
-    evidence = Evidence(torch.randn(3, 2, 5, 5), 0.3 * torch.randn(3, 2, 5, 5))
+    evidence = BottomUpStatistics(torch.randn(3, 2, 5, 5), 0.3 * torch.randn(3, 2, 5, 5))
     statistics = block.first(nn.functional.elu(h))[:, :8]
     prior_mean, prior_raw, r_mean, r_raw = statistics.chunk(4, dim=1)
     bounded = lambda raw: MAX_LOG_SD * torch.tanh(raw / MAX_LOG_SD)  # noqa: E731
@@ -110,8 +110,8 @@ def test_gaussian_kl_is_that_of_torch():
 
 
 def test_log_sds_are_bounded():
-    block = TopDownBlock(4, 4, Layers(2, 1, "gaussian"), double=False)
-    evidence = Evidence(torch.zeros(1, 2, 3, 3), torch.full((1, 2, 3, 3), 1e4))
+    block = TopDownBlock(4, 4, HierarchyConfig(2, 1, "gaussian"), double=False)
+    evidence = BottomUpStatistics(torch.zeros(1, 2, 3, 3), torch.full((1, 2, 3, 3), 1e4))
     noise = torch.ones(1, 2, 3, 3)
     for sign in (1, -1):
         evidence = replace(evidence, log_sd=sign * evidence.log_sd)
@@ -203,10 +203,10 @@ def test_kl_of_each_layer_is_a_monte_carlo_mean(row):
 
 def test_iaf_draws_have_the_density_that_is_reported():
     """ln q of a layer's z by the change of variables: the noise's density less the autograd log-determinant."""
-    block = shaken(TopDownBlock(3, 3, Layers(2, 1, "iaf", iaf_width=4), double=False), 0.5, seed=0).double()
+    block = shaken(TopDownBlock(3, 3, HierarchyConfig(2, 1, "iaf", iaf_width=4), double=False), 0.5, seed=0).double()
     side = 3
     h = torch.randn(1, 3, side, side).double()
-    evidence = Evidence(*torch.randn(2, 1, 2, side, side).double(), torch.randn(1, 4, side, side).double())
+    evidence = BottomUpStatistics(*torch.randn(2, 1, 2, side, side).double(), torch.randn(1, 4, side, side).double())
     statistics = block.first(nn.functional.elu(h))[:, :8].chunk(4, dim=1)
 
     def z(noise):
@@ -263,11 +263,11 @@ def test_weights_of_a_layer_have_mean_one():
     """E_q[p(z) / q(z)] = 1: what is reported as ln q is the density that z is drawn from."""
     for row in (GAUSSIAN, IAF):
         torch.manual_seed(0)
-        layers = Layers(1, 1, "gaussian" if row == GAUSSIAN else "iaf", iaf_width=2)
+        layers = HierarchyConfig(1, 1, "gaussian" if row == GAUSSIAN else "iaf", iaf_width=2)
         block = shaken(TopDownBlock(2, 2, layers, double=False), 0.3, seed=0).double()
         h = torch.randn(1, 2, 2, 2).double().expand(40_000, -1, -1, -1)
         context = torch.randn(1, 2, 2, 2).double().expand(40_000, -1, -1, -1)
-        evidence = Evidence(torch.full((1, 1, 2, 2), 0.2), torch.full((1, 1, 2, 2), -0.2), context)
+        evidence = BottomUpStatistics(torch.full((1, 1, 2, 2), 0.2), torch.full((1, 1, 2, 2), -0.2), context)
         with torch.no_grad():
             noise = torch.randn(40_000, 1, 2, 2, generator=generator()).double()
             _, draw = block(h, noise, evidence)
@@ -282,11 +282,11 @@ def test_weights_of_a_layer_have_mean_one():
 def test_free_bits_add_only_what_is_below_them():
     kl = torch.tensor([[1.0, 3.0], [0.0, 1.0]]).view(2, 2, 1, 1)  # channel means 0.5 and 2.0
     for free_bits, surplus in ((0.1, 0.0), (0.8, 0.3), (2.5, 2.5)):
-        assert free_bits_surplus({"a": Draw(kl, kl)}, free_bits).item() == pytest.approx(surplus)
-    twice = free_bits_surplus({"a": Draw(kl, kl), "b": Draw(kl, kl)}, 0.8)
+        assert free_bits_surplus({"a": KLTerms(kl, kl)}, free_bits).item() == pytest.approx(surplus)
+    twice = free_bits_surplus({"a": KLTerms(kl, kl), "b": KLTerms(kl, kl)}, 0.8)
     assert twice.item() == pytest.approx(0.6)
     spread = kl.view(2, 2, 1, 1).expand(-1, -1, 2, 1) / 2  # summed over pixels it is the same
-    assert free_bits_surplus({"a": Draw(spread, spread)}, 0.8).item() == pytest.approx(0.3)
+    assert free_bits_surplus({"a": KLTerms(spread, spread)}, 0.8).item() == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("row", [GAUSSIAN, IAF])
@@ -330,23 +330,23 @@ def test_quality_loss_reaches_the_top_down_nets_and_not_the_bottom_up_one(row):
 
 def test_flat_codes_are_the_layers_noise_in_the_generators_order():
     torch.manual_seed(0)
-    net = FlatGenerator(16, (4, 8, 12), Layers(3, 2, None), out_channels=3)
+    net = FlatGenerator(16, (4, 8, 12), HierarchyConfig(3, 2, None), out_channels=3)
     noise = net.top_down.noise(2, generator())
-    assert net.codes == 3 * 2 * (16 + 64)
+    assert net.latent_size == 3 * 2 * (16 + 64)
     flat = torch.cat([eps.flatten(1) for eps in noise], dim=1)
     torch.testing.assert_close(net(flat), net.head(net.top_down(noise)[0]))
 
 
 def test_flat_encoder_says_of_each_code_what_the_layer_says():
     torch.manual_seed(0)
-    layers = Layers(3, 1, None)
+    layers = HierarchyConfig(3, 1, None)
     encoder, x = shaken(FlatEncoder((4, 8, 12), layers), seed=0), torch.randn(2, 3, 16, 16)
     mean, log_variance = encoder(x)
     coarse, fine = encoder.bottom_up(x)
     assert coarse.mean.shape == (2, 3, 4, 4) and fine.mean.shape == (2, 3, 8, 8)
     torch.testing.assert_close(mean[:, :48], coarse.mean.flatten(1))
     torch.testing.assert_close(log_variance[:, 48:], 2 * fine.log_sd.flatten(1))
-    assert mean.shape[1] == FlatGenerator(16, (4, 8, 12), layers, out_channels=3).codes
+    assert mean.shape[1] == FlatGenerator(16, (4, 8, 12), layers, out_channels=3).latent_size
 
 
 def test_starred_recipe_of_the_residual_gan():
@@ -360,10 +360,10 @@ def test_starred_recipe_of_the_residual_gan():
     terms["total"].backward()
     assert touched(model.encoder) and not touched(gan)
     q = model.infer(x / 128.0 - 1)
-    assert q.z.shape == (4, gan.codes) and (q.kl["z"] > 0).all()
+    assert q.z.shape == (4, gan.latent_size) and (q.kl["z"] > 0).all()
     torch.testing.assert_close(gan.decode(q.z), torch.tanh(gan.decoder(q.z)))
     assert torch.equal(
-        gan.sample(2, generator=generator()), gan.decode(torch.randn(2, gan.codes, generator=generator()))
+        gan.sample(2, generator=generator()), gan.decode(torch.randn(2, gan.latent_size, generator=generator()))
     )
 
 

@@ -11,7 +11,7 @@ from cqlib import losses
 from cqlib.models import improved_gan
 from cqlib.models.improved_gan import labelled_loss, unlabelled_loss
 from cqlib.nets.weight_norm import WeightNormed, initialising
-from cqlib.pixels import to_signed
+from cqlib.pixels import cell_centres
 from cqlib.recipe import TrainingConfig
 from cqlib.training.loop import train
 from cqlib.util.errors import UserError
@@ -113,7 +113,7 @@ def test_label_smoothing_is_one_sided():
 def test_minibatch_discrimination_is_a_switch():
     model = system(LABELLED, kernels=0)
     assert torch.isfinite(model.critic_losses(images(6), step=0, labels=torch.zeros(6, dtype=torch.long))["total"])
-    x = to_signed(images(6))
+    x = cell_centres(images(6))
     for kernels, mixes in ((0, False), (100, True)):
         critic = system(LABELLED, kernels=kernels).critic.eval()
         other = torch.cat([x[:5], 0.5 * x[4:5]])
@@ -140,7 +140,7 @@ def test_feature_maps_are_those_of_the_authors_code_but_at_16_pixels():
     for size, bottom, top in ((16, 4, 2), (32, 4, 6), (48, 6, 10), (64, 4, 6)):
         model = system(LABELLED, size)
         assert model.generator.bottom[1:] == (bottom, bottom)
-        assert model.critic.body(to_signed(images(2, size))).shape[2:] == (top, top)
+        assert model.critic.body(cell_centres(images(2, size))).shape[2:] == (top, top)
 
 
 def test_codes_are_uniform_on_the_unit_interval():
@@ -151,7 +151,7 @@ def test_codes_are_uniform_on_the_unit_interval():
 
 
 def test_noise_and_dropout_are_for_training():
-    critic, x = system(LABELLED).critic, to_signed(images(6))
+    critic, x = system(LABELLED).critic, cell_centres(images(6))
     assert not torch.equal(critic(x), critic(x))
     critic.eval()
     assert torch.equal(critic(x), critic(x))
@@ -167,12 +167,12 @@ def test_every_layer_starts_from_the_first_batch():
     critic = model.critic
     torch.manual_seed(1)
     with initialising(critic):
-        critic(to_signed(x))
+        critic(cell_centres(x))
     for m in critic.modules():
         if isinstance(m, WeightNormed):
             m.register_forward_hook(lambda module, inputs, output: seen.append(output.transpose(0, 1).flatten(1)))
     torch.manual_seed(1)  # the same noise
-    critic(to_signed(x))
+    critic(cell_centres(x))
     assert len(seen) == 2 * 3 + 3 + 1
     for y, deviation in zip(seen, [1.0] * 9 + [0.1], strict=True):
         torch.testing.assert_close(y.mean(1), torch.zeros(len(y)), atol=1e-3, rtol=0)

@@ -64,7 +64,7 @@ def test_coupling_is_the_formula_and_its_jacobian_is_diagonal_in_the_changed_gro
     x1 = x if parity is None else x * checkerboard(x, parity)
     live = torch.ones_like(x) if parity is None else checkerboard(x, 1 - parity).expand_as(x)
     x2 = torch.randn_like(x) * live
-    t, log_s, _ = coupling.parameters_of(x1)
+    t, log_s, _ = coupling.shift_and_log_scale(x1)
     y2, log_det = coupling(x1, x2)
     r = coupling.norm_out.running
     mean, variance = r.mean.view(1, 2, 1, 1), r.variance.view(1, 2, 1, 1) + EPSILON
@@ -84,7 +84,7 @@ def test_what_the_nets_see(parity):
     x1 = x1 if parity is None else x1 * checkerboard(x1, parity)
     seen = []
     coupling.net.register_forward_hook(lambda net, inputs, out: seen.append((inputs[0], out)))
-    t, log_s, _ = coupling.parameters_of(x1)
+    t, log_s, _ = coupling.shift_and_log_scale(x1)
     r = coupling.norm_in.running
     h = (x1 - r.mean.view(-1, 1, 1)) / (r.variance + EPSILON).sqrt().view(-1, 1, 1)
     h = h + coupling.norm_in.beta.view(-1, 1, 1)
@@ -104,7 +104,7 @@ def test_log_scale_is_bounded_whatever_the_weights():
     coupling = shaken(MaskedCoupling(2, width=6, blocks=1), size=30.0)
     with torch.no_grad():
         coupling.scale.fill_(-1e4)
-        t, log_s, _ = coupling.parameters_of(100 * torch.randn(3, 2, 4, 4))
+        t, log_s, _ = coupling.shift_and_log_scale(100 * torch.randn(3, 2, 4, 4))
     assert log_s.abs().max() == MAX_LOG_SCALE and torch.isfinite(t).all()
 
 
@@ -161,7 +161,7 @@ def test_agrees_with_torchflows_on_lists_of_pixels(scales):
                     select = changed.flatten()
                     places = seen.flatten()[select]
                     net_input = torch.where(changed, 0, current[:, seen.flatten()].view(3, *seen.shape))
-                t, log_s, _ = coupling.parameters_of(net_input)
+                t, log_s, _ = coupling.shift_and_log_scale(net_input)
                 r = coupling.norm_out.running
                 deviation = (r.variance + EPSILON).sqrt().view(-1, 1, 1)
                 log_alpha = (log_s - deviation.log()).flatten(1)[:, select]

@@ -82,7 +82,7 @@ def test_one_step_and_two_images(row, tmp_path):
     torch.manual_seed(0)
     model = one_step(build(recipe.system), recipe.training, data, tmp_path)
     if row not in PIXEL_BY_PIXEL:
-        drawn = evaluation.draw(model, 2, temperature=1.0, seed=0)
+        drawn = evaluation.draw_samples(model, 2, temperature=1.0, seed=0)
         assert drawn.shape == data.test.shape and drawn.dtype == torch.uint8
     measured = model
     if (stage := recipe.frozen_decoder) is not None:

@@ -11,9 +11,9 @@ from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.distributions import LogisticMixture
-from cqlib.nets.pixelcnnpp_cache import Cache, raster
+from cqlib.nets.pixelcnnpp_cache import CachedPixelCNNPP, sample_raster
 from cqlib.nets.weight_norm import WeightNormed, initialising
-from cqlib.pixels import to_signed, to_uint8
+from cqlib.pixels import cell_centres, to_uint8
 from cqlib.recipe import TrainingConfig
 
 ROW = "table3/pixelcnnpp"
@@ -31,7 +31,7 @@ def tiny(size=16, channels=3, *, width=4, blocks=1, dropout=0.5):
     config = PixelCNNPPConfig(size, width, blocks, 2, dropout, image_channels=channels)
     system = PixelCNNPPSystem(config).double().eval()
     with initialising(system.net):
-        system.net(to_signed(images(8, size, channels)).double())
+        system.net(cell_centres(images(8, size, channels)).double())
     return system
 
 
@@ -45,7 +45,7 @@ def test_no_stream_sees_its_pixel_or_a_later_one(size):
     rows = range(16) if size == 16 else (0, 1, size // 2 - 1, size - 1)
     positions = [(r, c) for r in rows for c in rows]
     order = torch.arange(size**2).view(size, size)
-    x = to_signed(images(1, size)).double().repeat(len(positions), 1, 1, 1).requires_grad_()
+    x = cell_centres(images(1, size)).double().repeat(len(positions), 1, 1, 1).requires_grad_()
     at = [torch.tensor(values) for values in zip(*positions, strict=True)]
     v, h = net.streams(x)
     for name, stream in {"vertical": v, "horizontal": h, **({"outputs": net(x)} if size == 16 else {})}.items():
@@ -81,7 +81,7 @@ def test_each_value_of_a_channel_sums_to_those_before():
         every = images(1, size).repeat(256, 1, 1, 1)
         every[:, channel, r, c] = torch.arange(256, dtype=torch.uint8)
         with torch.no_grad():
-            mixture = LogisticMixture.of(system.net(to_signed(every).double())[:, :, r, c], 3)
+            mixture = LogisticMixture.of(system.net(cell_centres(every).double())[:, :, r, c], 3)
             pixels = system.log_probabilities(every).flatten(1)[:, : size * r + c]
         assert torch.equal(pixels, pixels[:1].expand_as(pixels))
         upto = mixture.log_probability(every[:, : channel + 1, r, c]).logsumexp(0)
@@ -107,8 +107,8 @@ def test_an_image_alone_and_in_a_batch(size, monkeypatch):
 def test_cached_outputs_are_those_of_a_full_pass(size, channels, blocks):
     """At every pixel, given any pixels before; those after are other ones, and change nothing."""
     system = tiny(size, channels, blocks=blocks)
-    x = to_signed(images(2, size, channels, seed=1)).double()
-    full, cache, later = system.net(x), Cache(system.net, 2, size), torch.full_like(x, 7.0)
+    x = cell_centres(images(2, size, channels, seed=1)).double()
+    full, cache, later = system.net(x), CachedPixelCNNPP(system.net, 2, size), torch.full_like(x, 7.0)
     for r in range(size):
         for c in range(size):
             torch.testing.assert_close(cache(later, r, c), full[:, :, r, c], rtol=0, atol=1e-10)
@@ -119,7 +119,8 @@ def test_cached_outputs_are_those_of_a_full_pass(size, channels, blocks):
 def test_cached_sampling_gives_the_images_of_the_naive_one():
     system = tiny(8)
     u = torch.rand(3, 4, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    naive, cached = raster(lambda x, r, c: system.net(x)[:, :, r, c], u), raster(Cache(system.net, 3, 8), u)
+    naive = sample_raster(lambda x, r, c: system.net(x)[:, :, r, c], u)
+    cached = sample_raster(CachedPixelCNNPP(system.net, 3, 8), u)
     assert torch.equal(to_uint8(naive), to_uint8(cached)) and cached.std() > 0.1
 
 
@@ -128,8 +129,9 @@ def test_a_sample_at_a_half_is_the_median_of_each_conditional():
     """One component, u = 1/2: P(below v) <= 1/2 <= P(up to v), given what was drawn before."""
     torch.manual_seed(0)
     system = PixelCNNPPSystem(PixelCNNPPConfig(16, 4, 1, 1, 0.0)).double()
-    x = to_uint8(raster(Cache(system.net, 1, 16), torch.full((1, 4, 16, 16), 0.5, dtype=torch.float64)))
-    mixture = LogisticMixture.of(system.net(to_signed(x).double()), 3)
+    middle = torch.full((1, 4, 16, 16), 0.5, dtype=torch.float64)
+    x = to_uint8(sample_raster(CachedPixelCNNPP(system.net, 1, 16), middle))
+    mixture = LogisticMixture.of(system.net(cell_centres(x).double()), 3)
     wide = LogisticMixture(*(part.expand(256, *part.shape[1:]) for part in vars(mixture).values()))
     levels = torch.arange(256).view(256, 1, 1)
     for channel in range(3):
@@ -188,7 +190,7 @@ def test_a_gated_block_term_by_term():
 def test_the_last_layer_is_fp32_under_autocast(monkeypatch):
     """A mean in bf16 would be off by half a cell of 1/128."""
     torch.manual_seed(0)
-    net, x = build(recipe().system).net, to_signed(images(2))
+    net, x = build(recipe().system).net, cell_centres(images(2))
     h = torch.randn(2, 8, 16, 16).bfloat16()
     monkeypatch.setattr(net, "streams", lambda x: (h, h))
     with torch.autocast("cpu", torch.bfloat16):
@@ -225,7 +227,7 @@ def test_first_batch_gives_every_layer_mean_0_and_its_deviation(channels):
     for layer in layers:
         layer.register_forward_hook(hook)
     with torch.no_grad():
-        system.net(to_signed(x))
+        system.net(cell_centres(x))
     # the beginning; blocks on the way down and up, in both streams; strided layers; the end
     assert len(told) == len(layers) == 3 + 3 * (2 + 3) + (1 + 2 + 2) * (3 + 3) + 8 + 1
     for layer, (deviation, mean) in told.items():

@@ -13,10 +13,10 @@ from torch.nn.functional import conv2d
 from cqlib.models.prog_gan import (
     TICKS,
     EqualisedConv,
-    Growing,
     ProgGAN,
     ProgressiveCritic,
     ProgressiveGenerator,
+    ProgressiveNet,
     minibatch_std,
     pixel_norm,
     recipe,
@@ -93,7 +93,7 @@ def test_fade_in_starts_at_the_coarse_path_and_ends_at_the_fine_one(monkeypatch,
 
     def at(stage):
         with monkeypatch.context() as patch:
-            patch.setattr(Growing, "stage", lambda self: stage)
+            patch.setattr(ProgressiveNet, "stage", lambda self: stage)
             return net(x).detach()
 
     coarse, fine = at((level - 1, 1.0)), at((level, 1.0))
@@ -150,7 +150,7 @@ def test_coarse_images_are_blocks_and_the_critic_sees_averages(size):
     blocks = x.unflatten(3, (coarsest, -1)).unflatten(2, (coarsest, -1))
     flat = blocks.mean((3, 5), keepdim=True).expand_as(blocks).flatten(4, 5).flatten(2, 3)
     torch.testing.assert_close(critic(x), critic(flat))
-    torch.testing.assert_close(critic.coarsened(x), flat)
+    torch.testing.assert_close(critic.at_current_resolution(x), flat)
 
 
 def test_real_images_fade_in_as_made_ones_do():
@@ -255,7 +255,7 @@ def test_parameter_counts_of_the_paper():
     assert [round(sum(p.numel() for p in net.parameters()) / 1e6, 1) for net in both] == [23.1, 23.1]
 
 
-class Plane(Growing):
+class Plane(ProgressiveNet):
     """A critic whose gradient is w everywhere."""
 
     def __init__(self, w):
@@ -292,7 +292,7 @@ def test_samples_are_clamped_and_what_the_critic_sees_is_not():
     model = system()
     with torch.no_grad():
         model.generator.to_image[-1].bias.add_(5.0)
-    z = model.codes(3)
+    z = model.prior(3)
     assert model.decode(z).abs().max() <= 1 and model.sample(3).abs().max() <= 1 and model.fakes(images(3)).max() > 2
     draws = [model.sample(3, generator=torch.Generator().manual_seed(0)) for _ in range(2)]
     assert torch.equal(*draws) and not model.uses_labels and not model.decoder_noise
@@ -359,7 +359,7 @@ def test_the_averaged_model_grows_with_the_trained_one(whole, tmp_path):
 
 def test_the_clock_of_a_copy_or_of_loaded_weights_is_their_buffer():
     """An average, a snapshot: what was set before says nothing of them."""
-    grown = Growing(32)
+    grown = ProgressiveNet(32)
     grown.grow(0)
     assert grown.stage() == (0, 1.0)
     for other in (copy.deepcopy(grown), grown):

@@ -11,7 +11,7 @@ from cqlib.models.base import LikelihoodSystem
 from cqlib.models.gan_baseline import GANBaseline
 from cqlib.models.registry import RECIPES, SYSTEMS
 from cqlib.nets.conv import BOTTOM
-from cqlib.pixels import to_signed, to_uint8
+from cqlib.pixels import cell_centres, to_uint8
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import StoppedEarly
 
@@ -84,7 +84,7 @@ def test_samples_come_from_the_generator_alone_and_change_nothing(row):
     cold = model.sample(2, temperature=0.0, generator=generator())
     assert torch.equal(cold, sample) != model.decoder_noise
     if row in PIXEL_BY_PIXEL:
-        assert torch.equal(sample, to_signed(to_uint8(sample)))
+        assert torch.equal(sample, cell_centres(to_uint8(sample)))
 
 
 @pytest.mark.parametrize("row", ONE_PER_SYSTEM)
@@ -120,7 +120,7 @@ def test_codes_of_the_baselines_are_normal_and_their_images_bounded(row):
     model = system(row).eval()
     sample = model.sample(2, generator=generator())
     z = torch.randn(2, model.config.latent, generator=generator())
-    assert torch.equal(sample, model.decode(z)) and torch.equal(model.codes(2, generator()), z)
+    assert torch.equal(sample, model.decode(z)) and torch.equal(model.prior(2, generator()), z)
     for p in list(model.generator.parameters())[-2:]:
         p.data.mul_(1e3)
     assert model.decode(z).abs().max() <= 1

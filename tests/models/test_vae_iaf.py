@@ -14,15 +14,15 @@ from torch import nn
 
 from cqlib.data.dataset import Dataset, Split
 from cqlib.experiments.experiment import experiment
-from cqlib.metrics.evaluation import likelihood
+from cqlib.metrics.evaluation import likelihood_metrics
 from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_iaf import VAEIAF, recipe
 from cqlib.nets.autoregressive import IAFStep, MaskedConv2d
 from cqlib.nets.conv import BOTTOM
 from cqlib.nets.distributions import discretised_logistic
-from cqlib.nets.hierarchical import BottomUp, Head, Layers, TopDown, conv
+from cqlib.nets.hierarchical import BottomUp, Head, HierarchyConfig, TopDown, conv
 from cqlib.nets.weight_norm import initialising, lengths
-from cqlib.pixels import to_signed, to_uint8
+from cqlib.pixels import cell_centres, to_uint8
 from cqlib.training.loop import Loop
 
 ROW = "table3/vae-iaf"
@@ -45,7 +45,7 @@ def test_probability_given_z_is_the_product_of_differences_of_the_logistic(pixel
     x[0, 0, 0, :2] = torch.tensor([0, 255])
     with torch.no_grad():
         model.head.out.bias[:3] = torch.tensor([-1.5, 0.2, 1.5])  # mu may lie outside
-    found = model.log_probability(to_signed(x).double(), z)
+    found = model.log_probability(cell_centres(x).double(), z)
     with torch.no_grad():
         outputs, scale = model.head(z).numpy(), model.log_scale.exp().item()
     mean = outputs[:, :3]
@@ -68,7 +68,7 @@ def test_probabilities_of_all_values_of_a_pixel_sum_to_one():
         every = x.repeat(256, 1, 1, 1)
         every[:, *pixel] = torch.arange(256, dtype=torch.uint8)
         with torch.no_grad():
-            log_p = model.log_probability(to_signed(every).double(), z.expand(256, -1, -1, -1))
+            log_p = model.log_probability(cell_centres(every).double(), z.expand(256, -1, -1, -1))
             mean, log_scale = model.decode(z)
             own = discretised_logistic(x[0][pixel].double(), mean[0][pixel], log_scale[0][pixel])
         others = log_p[value] - own
@@ -80,11 +80,11 @@ def test_nothing_is_dequantised():
     model = without_noise(system())
     x, g = images(), generator()
     state = g.get_state()
-    assert torch.equal(model.continuous(x, g), to_signed(x)) and torch.equal(g.get_state(), state)
+    assert torch.equal(model.continuous(x, g), cell_centres(x)) and torch.equal(g.get_state(), state)
     nats = model.nats(x, generator=g)
     assert torch.equal(g.get_state(), state) and torch.equal(model.nats(x), nats)
     assert (model.bound, model.dequantised, model.decoder_noise) == ("ELBO", False, True)
-    q = model.infer(to_signed(x))
+    q = model.infer(cell_centres(x))
     log_p = discretised_logistic(x.float(), *model.decode(q.z)).flatten(1).sum(1)
     torch.testing.assert_close(nats, -(log_p + q.log_ratio))
 
@@ -141,8 +141,8 @@ def test_true_kl_is_reported_while_free_bits_act_in_the_objective_alone():
     for key in ("kl", "coverage", "kl/8x8-1", "kl/4x4-1"):
         assert torch.equal(free[key], true[key])
     torch.manual_seed(3)
-    q = model.infer(to_signed(x))
-    reconstruction = -model.log_probability(to_signed(x), q.z).mean()
+    q = model.infer(cell_centres(x))
+    reconstruction = -model.log_probability(cell_centres(x), q.z).mean()
     torch.testing.assert_close(true["total"], reconstruction + true["kl"])
     torch.testing.assert_close(free["total"], reconstruction + 1e4 * 2 * model.config.latent)
     gradients = [torch.autograd.grad(value, parameters, allow_unused=True) for value in (free["total"], reconstruction)]
@@ -210,9 +210,9 @@ def test_temperature_zero_is_the_mean_and_others_are_centres_of_cells():
         mean, half, full = (model.sample(6, temperature=t, generator=generator()) for t in (0.0, 0.5, 1.0))
         torch.testing.assert_close(mean, exact.clamp(-1, 1))
     assert mean.max() == 1 and exact.max() > 1 and mean.min() == -1 and exact.min() < -1
-    assert not torch.equal(mean, to_signed(to_uint8(mean)))
+    assert not torch.equal(mean, cell_centres(to_uint8(mean)))
     for sample in (half, full):
-        assert torch.equal(sample, to_signed(to_uint8(sample)))
+        assert torch.equal(sample, cell_centres(to_uint8(sample)))
     inside = mean.abs() < 0.5
     spread = [(sample - mean)[inside].abs().mean() for sample in (half, full)]
     assert spread[0] / spread[1] == pytest.approx(0.5, abs=0.05)
@@ -268,7 +268,7 @@ def recorded(model, x, seed):
     ]
     torch.manual_seed(seed)
     with torch.no_grad():
-        model.head(model.infer(to_signed(x)).z)
+        model.head(model.infer(cell_centres(x)).z)
     for handle in handles:
         handle.remove()
     return found
@@ -386,7 +386,7 @@ def test_the_papers_net_is_the_references():
 @pytest.mark.parametrize("widths", [(4,), (4, 6)])
 @pytest.mark.parametrize("posterior", ["gaussian", "iaf"])
 def test_up_and_down_agree_with_a_stem_of_stride_two(size, widths, posterior):
-    layers = Layers(3, 2, posterior, iaf_width=5, stem=2)
+    layers = HierarchyConfig(3, 2, posterior, iaf_width=5, stem=2)
     up, down, head = BottomUp(widths, layers), TopDown(size, widths, layers), Head(widths[0], 3, stem=2)
     found = up(torch.randn(2, 3, size, size))
     sides = [size // 2 // 2**k for k in reversed(range(len(widths))) for _ in range(2)]
@@ -423,7 +423,7 @@ def test_the_row_is_registered(profile):
 
 def test_what_is_measured_says_what_it_is():
     splits = [Split(name, images(6), torch.zeros(6, dtype=torch.long)) for name in ("train", "test")]
-    metrics, _ = likelihood(system(), Dataset("made", 16, ("a",), *splits), experiment(ROW, "smoke").evaluation)
+    metrics, _ = likelihood_metrics(system(), Dataset("made", 16, ("a",), *splits), experiment(ROW, "smoke").evaluation)
     assert set(metrics) == {"BPD", "BPD-IW", "BPD-IW-gain", "BPD-histogram", "KL-4x4-1", "KL-8x8-1"}
     assert metrics["BPD"].protocol.startswith("ELBO, 1 sample, held-out")
     assert metrics["BPD-IW"].protocol.startswith("importance-weighted bound, k = 2, held-out")
@@ -435,6 +435,6 @@ def test_what_is_measured_says_what_it_is():
 def test_bf16_ends_at_the_densities():
     model, x = system(), images()
     with torch.autocast("cpu", torch.bfloat16):
-        q = model.infer(to_signed(x))
-        log_p = model.log_probability(to_signed(x), q.z)
+        q = model.infer(cell_centres(x))
+        log_p = model.log_probability(cell_centres(x), q.z)
     assert {t.dtype for t in (q.log_ratio, log_p, *q.kl.values())} == {torch.float32}

@@ -41,7 +41,8 @@ def test_the_whole_net_is_strictly_autoregressive_with_a_context(width):
     context = torch.randn(1, width, SIDE, SIDE).double()
     before = order(LATENT).flatten()
     for part in (0, 1):
-        found = jacobian(lambda z, part=part: step.parameters_of(z, context)[part], torch.randn(1, LATENT, SIDE, SIDE))
+        z = torch.randn(1, LATENT, SIDE, SIDE)
+        found = jacobian(lambda z, part=part: step.shift_and_log_scale(z, context)[part], z)
         assert not (found != 0)[before >= before[:, None]].any()
         if width >= LATENT:  # and it sees all of the pixel after it: no dependence is lost on the way
             direct = order(LATENT)[:, 1, 1]
@@ -53,7 +54,7 @@ def test_the_context_reaches_every_output():
     step = randomised(IAFStep(LATENT, 8))
     z = torch.randn(1, LATENT, SIDE, SIDE).double()
     for part in (0, 1):
-        found = jacobian(lambda c, part=part: step.parameters_of(z, c)[part], torch.randn(1, 8, SIDE, SIDE))
+        found = jacobian(lambda c, part=part: step.shift_and_log_scale(z, c)[part], torch.randn(1, 8, SIDE, SIDE))
         later_pixels_and_channels = found.abs().sum(1)
         assert (later_pixels_and_channels > 0).sum() == LATENT * SIDE**2 - 1  # the first variable has none before
 
@@ -101,7 +102,7 @@ def test_the_step_can_be_undone_variable_by_variable():
     z, _ = step(z0, context)
     guess = torch.zeros_like(z0)
     for _ in range(2 * SIDE**2):
-        m, s = step.parameters_of(guess, context)
+        m, s = step.shift_and_log_scale(guess, context)
         guess = z * s.exp() + m
     torch.testing.assert_close(guess, z0)
 
@@ -110,7 +111,7 @@ def test_it_starts_near_the_identity_and_never_overflows():
     torch.manual_seed(0)
     step = IAFStep(4, 8)
     z, context = torch.randn(5, 4, 6, 6), torch.randn(5, 8, 6, 6)
-    m, s = step.parameters_of(z, context)
+    m, s = step.shift_and_log_scale(z, context)
     assert m.abs().mean() < 0.2 and s.abs().mean() < 0.2
     with torch.no_grad():
         step.log_scale.scale.fill_(1e6)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cqlib.nets.distributions import LogisticMixture, outputs_per_component
-from cqlib.pixels import to_signed, to_uint8
+from cqlib.pixels import cell_centres, to_uint8
 
 LEVELS = torch.arange(256, dtype=torch.uint8)
 
@@ -133,7 +133,7 @@ def test_samples_follow_the_channels_before_and_are_centres_of_cells():
     m = mixture(components=1, seed=5, spread=0.2)
     m = LogisticMixture(m.log_weights, m.means, torch.full_like(m.log_scales, -20.0), m.coefficients)
     x = m.sample(torch.full((1, 4), 0.5, dtype=torch.float64))
-    torch.testing.assert_close(to_signed(to_uint8(x)).double(), x, rtol=0, atol=0)
+    torch.testing.assert_close(cell_centres(to_uint8(x)).double(), x, rtol=0, atol=0)
     for c in range(3):
         assert to_uint8(m.mean(c, x[:, :c])).item() == to_uint8(x[:, c]).item()
     wide = LogisticMixture(m.log_weights, m.means, torch.full_like(m.log_scales, 3.0), m.coefficients)

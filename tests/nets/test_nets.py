@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cqlib.nets.conv import BOTTOM, Critic, Decoder, Encoder, levels, normalisation, pyramid
+from cqlib.nets.conv import BOTTOM, Critic, Decoder, Encoder, normalisation, num_resolutions, pyramid
 
 
 @pytest.mark.parametrize("size", sorted(BOTTOM))
@@ -20,12 +20,12 @@ def test_shapes(size, n, norm):
 
 @pytest.mark.parametrize("size", sorted(BOTTOM))
 def test_levels_lead_from_the_image_to_the_bottom(size):
-    assert size >> (levels(size) - 1) == BOTTOM[size]
+    assert size >> (num_resolutions(size) - 1) == BOTTOM[size]
 
 
 def test_unsupported_sizes_and_widths_are_named():
     with pytest.raises(ValueError, match="size 24"):
-        levels(24)
+        num_resolutions(24)
     with pytest.raises(ValueError, match="16 pixels cannot be halved 5 times"):
         Critic(16, (4,) * 6)
 

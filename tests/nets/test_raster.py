@@ -5,17 +5,15 @@ import torch
 from small_models import full_pass, jacobian, randomised
 
 from cqlib.nets.raster import (
-    AtPixel,
+    ApplyAtPixel,
     PixelSoftmax,
     RasterConv2d,
-    cached,
-    choose,
+    cached_logits,
     degrees,
     pixel_nats,
     raster_sample,
-    scaled,
+    sample_categorical,
 )
-from cqlib.pixels import to_signed
 
 HEIGHT, WIDTH = 4, 5
 
@@ -56,7 +54,7 @@ def test_features_of_colours_are_those_of_the_paper():
 def test_a_layer_at_one_pixel_is_the_layer(kind, kernel):
     layer = randomised(RasterConv2d(kind, 4, 6, kernel, colours=3))
     x = torch.randn(2, 4, HEIGHT, WIDTH).double()
-    run, whole = AtPixel(2, HEIGHT, WIDTH), layer(x)
+    run, whole = ApplyAtPixel(2, HEIGHT, WIDTH), layer(x)
     for i in range(HEIGHT):
         for j in range(WIDTH):
             run.place = (i, j)
@@ -86,26 +84,20 @@ def test_nats_are_the_sum_over_pixels_and_colours():
     torch.testing.assert_close(pixel_nats(logits, x.to(torch.uint8)), by_hand)
 
 
-def test_8_bit_values_enter_as_centres_of_their_cells():
-    x = torch.arange(256, dtype=torch.uint8)
-    torch.testing.assert_close(scaled(x, 256, torch.zeros(1)), to_signed(x), rtol=0, atol=1e-6)
-    assert scaled(torch.tensor([0, 1]), 2, torch.zeros(1).double()).tolist() == [-0.5, 0.5]
-
-
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_each_value_is_drawn_for_its_share_of_the_noise(temperature):
     logits = torch.tensor([[0.3, -1.0, 2.0, 0.5]]).double()
     u = ((torch.arange(20_000) + 0.5) / 20_000).double()
-    share = choose(logits.expand(len(u), 4), u, temperature).bincount(minlength=4) / len(u)
+    share = sample_categorical(logits.expand(len(u), 4), u, temperature).bincount(minlength=4) / len(u)
     torch.testing.assert_close(share.double(), torch.softmax(logits[0] / temperature, 0), rtol=0, atol=2e-4)
 
 
 def test_a_value_without_probability_is_never_drawn():
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]])
-    assert choose(logits, torch.tensor([0.0])).item() == 1
-    assert choose(logits, torch.tensor([0.5])).item() == 3
-    assert choose(logits, torch.tensor([1 - 2**-24])).item() == 3
-    assert choose(logits - torch.tensor([0, 0, 0, 1.0, 0]), torch.tensor([0.99]), 0.0).item() == 1
+    assert sample_categorical(logits, torch.tensor([0.0])).item() == 1
+    assert sample_categorical(logits, torch.tensor([0.5])).item() == 3
+    assert sample_categorical(logits, torch.tensor([1 - 2**-24])).item() == 3
+    assert sample_categorical(logits - torch.tensor([0, 0, 0, 1.0, 0]), torch.tensor([0.99]), 0.0).item() == 1
 
 
 def test_values_are_drawn_in_raster_order_each_given_those_before():
@@ -131,13 +123,13 @@ class Tiny(torch.nn.Module):
         self.stem = RasterConv2d("A", 2, 6, 3, colours=2)
         self.head = PixelSoftmax(6, 6, colours=2, levels=3)
 
-    def forward(self, x, run=lambda layer, v: layer(v)):
-        return self.head(run(self.stem, x), run)
+    def forward(self, x, apply=lambda layer, v: layer(v)):
+        return self.head(apply(self.stem, x), apply)
 
 
 def test_cached_and_naive_draw_the_same():
     """The stem has to learn a pixel's last colour, which is drawn after it was asked about that pixel."""
     net, u = randomised(Tiny()), torch.rand(8, 2, HEIGHT, WIDTH).double()
-    fast = raster_sample(cached(net, net.stem, (8, HEIGHT, WIDTH), 3), u)
+    fast = raster_sample(cached_logits(net, net.stem, (8, HEIGHT, WIDTH), 3), u)
     assert torch.equal(fast, raster_sample(full_pass(net, 3), u))
     assert len(fast.unique()) == 3

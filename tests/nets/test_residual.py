@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d, conv2d
 from cqlib import losses
 from cqlib.experiments.experiment import experiment
 from cqlib.models.adversarial import CriticConfig
-from cqlib.models.hierarchical import profile_nets
+from cqlib.models.hierarchical import profile_config
 from cqlib.models.registry import build
 from cqlib.nets.conv import BOTTOM, Critic, ResidualBlock, ResidualCritic, pyramid
 
@@ -95,7 +95,7 @@ def test_the_larger_discriminator_is_deeper_in_the_paper_wider_too_and_all_else_
     wider = {a < b for a, b in zip(small.widths, large.widths, strict=True)}
     assert large.blocks > small.blocks and wider == {profile == "paper"}
     assert replace(large, widths=small.widths, blocks=small.blocks) == small
-    assert profile_nets(profile, 32).widths == profile_nets(profile, 32, large=True).widths
+    assert profile_config(profile, 32).widths == profile_config(profile, 32, large=True).widths
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 3])

@@ -120,12 +120,12 @@ def test_claims_that_survive_holms_correction_over_their_table():
     results = corrected([ClaimResult(claim, NOTHING, "holds", t, p=value)
                          for (claim, t), value in zip(claims, p, strict=True)])  # fmt: skip
     cold, warm = holm([0.001, 0.02, 0.012, 0.5]), holm([0.001, 0.02, 0.018])
-    assert [result.adjusted for result in results] == pytest.approx([
+    assert [result.p_holm for result in results] == pytest.approx([
         cold[0], max(cold[1], warm[1]), cold[2], cold[3], warm[2], None])  # fmt: skip
-    assert [result.tests for result in results] == [4, 4, 4, 4, 3, 0]
+    assert [result.n_tests for result in results] == [4, 4, 4, 4, 3, 0]
     assert [result.survives for result in results] == [True, True, True, False, True, False]
     assert "survives Holm’s correction over the 4 tests of Table 1" in remarks(results[0])
-    assert not replace(results[0], label="undecided").survives and not replace(results[0], tests=1).survives
+    assert not replace(results[0], label="undecided").survives and not replace(results[0], n_tests=1).survives
 
 
 def test_cards_are_corrected_within_table_and_run_set():
@@ -134,11 +134,11 @@ def test_cards_are_corrected_within_table_and_run_set():
     elsewhere = runs("table1/vae-f", "table1/vae", [4.0, 4.1], [5.0, 5.1], data="npz:mine")
     both += runs("table1/cq", "table1/gan", [5.0, 5.1, 5.2], [7.0, 7.1])
     card = card_of(F_BPD, [*both, *elsewhere])
-    tests = {results[0].runs.data: results[0].tests for results in card.tests}
+    tests = {results[0].runs.data: results[0].n_tests for results in card.tests}
     tested = {"table1/f-bpd", "table1/quality-loss-bpd", "table1/vae-gan-bpd"}
     assert tests == {"photos10": len(tested), "npz:mine": 1}
     assert [card.claim.id for card in cards(run_sets(both, []), "table1/f-b")] == [F_BPD.id]
-    assert cards(run_sets(both, []), "table1/f-b")[0].tests[0][0].tests == len(tested)
+    assert cards(run_sets(both, []), "table1/f-b")[0].tests[0][0].n_tests == len(tested)
 
 
 def test_kid_is_told_beside_fid_and_disagreement_in_words():
@@ -153,9 +153,9 @@ def test_kid_is_told_beside_fid_and_disagreement_in_words():
     assert against.disagrees and "KD-lite0 disagrees: does not hold, −19.8 % [" in remarks(against)
     assert remarks(tested(0.12, -0.1)).endswith("KD-lite0 disagrees: does not hold")
     unsure = replace(tested(0.08, 0.1), label="undecided")
-    too = replace(unsure, check=replace(unsure.check, label="undecided"))
+    too = replace(unsure, cross_check=replace(unsure.cross_check, label="undecided"))
     assert unsure.agreement == "holds" and "KD-lite0 undecided too, +19.8 %" in remarks(too)
-    assert card_of(IS, runs(IS.row_a, IS.row_b, [3.0, 3.1], [2.0, 2.1], "IS")).tests[0][0].check is None
+    assert card_of(IS, runs(IS.row_a, IS.row_b, [3.0, 3.1], [2.0, 2.1], "IS")).tests[0][0].cross_check is None
 
 
 def test_what_was_seen_once_is_told_with_the_spread_over_seeds_elsewhere():

@@ -20,13 +20,13 @@ from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.metrics.quantities import SCORES
 from cqlib.report import contributed as module
 from cqlib.report.claim_cards import cards
-from cqlib.report.contributed import MANIFEST, MAX_BYTES, check, contribute, contributed, opened
+from cqlib.report.contributed import MANIFEST, MAX_BYTES, check, contribute, contributed, read_contribution
 from cqlib.report.page import PUBLISHED
 from cqlib.report.run_sets import nearest_first, run_sets
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import sha256
 from cqlib.util.paths import CONTRIBUTED
-from cqlib.util.provenance import git, in_history
+from cqlib.util.provenance import git_info, in_history
 
 NAME = "<b>Some One</b>"
 RUN = "table1_cq-f--photos10--quick--0"
@@ -216,7 +216,8 @@ def test_a_published_run_can_be_contributed_and_taken(folder, capsys):
     ]  # fmt: skip
     assert cli.main(["check", str(folder)]) == 0 and check(folder) == []
     assert (folder / "record.json").read_bytes() == (PUBLISHED / "records" / f"{RUN}.json").read_bytes()
-    assert opened(folder) == (NAME, record_of(folder)) and json.loads((folder / MANIFEST).read_text())["files"]
+    assert read_contribution(folder) == (NAME, record_of(folder))
+    assert json.loads((folder / MANIFEST).read_text())["files"]
 
 
 @pytest.mark.parametrize("kind", BROKEN)
@@ -265,7 +266,7 @@ def test_a_name_is_a_name(tmp_path, name):
 def test_all_published_records_of_today_would_be_taken():
     """What is asked of others holds of our own."""
     today = [r for r in load_records(PUBLISHED / "records")[0] if r.profile == "quick"]
-    assert len(today) > 20 and [line for record in today for line in module._unfit(record)] == []
+    assert len(today) > 20 and [line for record in today for line in module._problems(record)] == []
 
 
 def test_what_lies_in_the_folder_of_contributions_is_whole():
@@ -274,7 +275,7 @@ def test_what_lies_in_the_folder_of_contributions_is_whole():
 
 
 def test_a_commit_is_known_by_the_history_of_the_checkout():
-    if (here := git().commit) is None:
+    if (here := git_info().commit) is None:
         pytest.skip("not a git checkout")
     assert in_history(here)
     assert not any(map(in_history, ("0" * 40, "HEAD", "--help", "", here[:10], f"{here}\n")))
@@ -313,7 +314,7 @@ def test_contributors_are_not_averaged(folder, tmp_path):
     found, problems = contributed(tmp_path / "contributed")
     assert problems == [] and set(found) == {NAME, "another"} and other != folder
     sets = run_sets(records(1), records(1), found)
-    assert [(runs.origin, runs.by) for runs in sets] == [
+    assert [(runs.origin, runs.contributor) for runs in sets] == [
         ("published", ""), ("contributed", "another"), ("contributed", NAME), ("local", ""),
     ]  # fmt: skip
     assert [runs.origin for runs in nearest_first(sets)] == ["local", "published", "contributed", "contributed"]

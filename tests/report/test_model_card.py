@@ -16,7 +16,7 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.load import load_data
 from cqlib.experiments.record import read_record, write_record
 from cqlib.experiments.run import run
-from cqlib.metrics.evaluation import draw, likelihood
+from cqlib.metrics.evaluation import draw_samples, likelihood_metrics
 from cqlib.models.registry import build
 from cqlib.report import model_card
 from cqlib.util.checkpoint import save_checkpoint
@@ -43,7 +43,7 @@ def test_a_run_comes_back_from_its_folder(tmp_path, capsys):
     assert names == {"README.md", "config.json", "model.safetensors", "record.json", "samples_T0.png", "samples_T1.png"}
     e = experiment("table1/vae", "smoke")
     model = cqlib.load(str(tmp_path / "card"), runs_dir=tmp_path / "nothing")
-    metrics, _ = likelihood(model, load_data(e, None), e.evaluation)
+    metrics, _ = likelihood_metrics(model, load_data(e, None), e.evaluation)
     assert metrics["BPD"].value == pytest.approx(record.metrics["BPD"].value, rel=1e-6)
     with pytest.raises(UsageError, match="leave out seed"):
         cqlib.load(str(tmp_path / "card"), seed=3)
@@ -77,7 +77,8 @@ def test_a_published_model_has_a_card_with_its_numbers(tmp_path):
     config = json.loads((tmp_path / "card" / "config.json").read_text())
     assert config["recipe"] == record.config["recipe"] and config["image"] == [3, 16, 16]
     loaded, published = (cqlib.load(row, runs_dir=tmp_path) for row in (str(tmp_path / "card"), PUBLISHED_ROW))
-    assert torch.equal(draw(loaded, 4, temperature=1.0, seed=0), draw(published, 4, temperature=1.0, seed=0))
+    samples = [draw_samples(model, 4, temperature=1.0, seed=0) for model in (loaded, published)]
+    assert torch.equal(*samples)
 
 
 def test_a_folder_with_files_of_ones_own_is_left_alone(tmp_path):
@@ -148,5 +149,5 @@ def test_what_comes_from_a_record_is_text(tmp_path):
 
 def test_torch_hub_loads_a_published_row():
     models = torch.hub.load(str(ROOT), "cqlib_model", "table1/vae-f", source="local"), cqlib.load("table1/vae-f")
-    first, second = (draw(model, 2, temperature=0.0, seed=0) for model in models)
+    first, second = (draw_samples(model, 2, temperature=0.0, seed=0) for model in models)
     assert torch.equal(first, second)

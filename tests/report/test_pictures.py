@@ -14,7 +14,7 @@ from PIL import Image
 from cqlib import data as data_sets
 from cqlib.data.grids import grid_png, tiles, unscaled
 from cqlib.experiments import paper
-from cqlib.experiments.rows import marks, short_label
+from cqlib.experiments.rows import marker_numbers, short_label
 from cqlib.report import pictures, plots
 from cqlib.report.run_sets import RunSet, run_sets
 
@@ -23,11 +23,11 @@ ROWS = (*SCORES, *TABLE2)
 
 def test_one_system_has_one_colour_everywhere():
     """Whatever it is called; and no two in a picture share colour and marker."""
-    tables = {name: marks(paper.rows_shown(name)) for name in ("table1", "table2", "table3")}
+    tables = {name: marker_numbers(paper.rows_shown(name)) for name in ("table1", "table2", "table3")}
     assert tables["table1"]["CQ-F"] == tables["table2"]["CQF"] and tables["table1"]["GAN"] == tables["table2"]["GAN"]
     assert tables["table2"]["CQF (large Discr.)"] == tables["table3"]["CQF (large Discr.)"]
     for found in tables.values():
-        assert len({plots.mark(i) for i in found.values()}) == len(found)
+        assert len({plots.colour_and_marker(i) for i in found.values()}) == len(found)
     curves = {"CQ-F": [[[0, 2.0], [10, 1.0]]], "GAN": [[[0, 1.0], [10, 2.0]]]}
     for shown in (curves, dict(reversed(curves.items()))):
         lines = plots.learning_curves(shown, ylabel="L_C", marks=tables["table1"]).axes[0].lines

@@ -58,14 +58,14 @@ def test_a_few_values_far_off_are_cut_and_named_and_no_end_of_a_curve_is():
     series = {"CQ-F": calm, "GAN": spiky}
     figure = plots.learning_curves(series, ylabel="L_Q", marks={"CQ-F": 0, "GAN": 1})
     low, high = figure.axes[0].get_ylim()
-    assert low <= 0.5 and 1.06 <= high < 2 and plots.in_words(series) == "one line per seed; cut: GAN reaches 41"
+    assert low <= 0.5 and 1.06 <= high < 2 and plots.describe_lines(series) == "one line per seed; cut: GAN reaches 41"
     falling = {"CQ": [[(step, 41.0 - step) for step in range(40)]]}
     late = {"CQ": calm, "GAN": [[*spiky[0][:-1], (199, 60.0)]]}  # where a curve ends is what the picture is for
     for whole in (falling, late, {"CQ": calm}):
-        assert plots.cut(whole) is None and plots.in_words(whole) == "one line per seed"
+        assert plots.y_limits(whole) is None and plots.describe_lines(whole) == "one line per seed"
     lower = {"CQ-F": [[(step, -41.0 if step == 50 else 0.5 + 0.01 * (step % 7)) for step in range(200)]]}
-    assert plots.in_words(lower) == "one line per seed; cut: CQ-F reaches −41"
-    assert plots.cut({"CQ": [[(step, step % 10 + 15.0 * (step == 50)) for step in range(200)]]}) is None
+    assert plots.describe_lines(lower) == "one line per seed; cut: CQ-F reaches −41"
+    assert plots.y_limits({"CQ": [[(step, step % 10 + 15.0 * (step == 50)) for step in range(200)]]}) is None
 
 
 def test_of_many_models_a_line_is_the_mean_over_seeds():
@@ -73,9 +73,9 @@ def test_of_many_models_a_line_is_the_mean_over_seeds():
     for n, words, lines in ((5, "one line per seed", 10), (6, "means over seeds", 6)):
         series = {str(i): seeds for i in range(n)}
         drawn = plots.learning_curves(series, ylabel="L_Q", marks=numbered(series)).axes[0].lines
-        assert len(drawn) == lines and plots.in_words(series) == words
+        assert len(drawn) == lines and plots.describe_lines(series) == words
     assert drawn[0].get_xydata().tolist() == [[0, 2], [10, 4]]
-    assert plots.in_words({str(i): seeds[:1] for i in range(6)}) == "one line per seed"
+    assert plots.describe_lines({str(i): seeds[:1] for i in range(6)}) == "one line per seed"
 
 
 def test_the_axis_of_a_score_that_has_a_least_value_begins_there():
@@ -135,7 +135,7 @@ def test_a_wide_gap_breaks_the_axis_and_both_parts_have_one_scale():
 
 
 def test_of_more_series_than_colours_no_two_look_alike():
-    assert len({plots.mark(i) for i in range(40)}) == 40
+    assert len({plots.colour_and_marker(i) for i in range(40)}) == 40
     names = [str(i) for i in range(24)]
     curves = {name: [[[1, 2.0], [2, 1.0]]] for name in names}
     lines = plots.learning_curves(curves, ylabel="", marks=numbered(names)).axes[0].lines

@@ -18,7 +18,7 @@ from cqlib.cli import commands as cli
 from cqlib.data.grids import grid, grid_png, tiles, unscaled, webp
 from cqlib.experiments import claims, run
 from cqlib.experiments.experiment import experiment, experiment_of
-from cqlib.experiments.load import load, trained
+from cqlib.experiments.load import is_trained, load
 from cqlib.experiments.paper import canonical
 from cqlib.experiments.record import load_records, read_record, slug, write_record
 from cqlib.metrics import evaluation
@@ -114,7 +114,8 @@ def test_published_weights_give_the_published_bits_and_samples(row, tmp_path):
         if row != "extra/cq-f-conditional":  # whose grid shows colourings
             shown = tiles(unscaled(file.read_bytes(), 16), 16)
             temperature = float(file.stem.removeprefix("samples_T"))
-            drawn = evaluation.draw(model, BATCH, temperature=temperature, seed=evaluation.TEST_SEED)[: len(shown)]
+            drawn = evaluation.draw_samples(model, BATCH, temperature=temperature, seed=evaluation.TEST_SEED)
+            drawn = drawn[: len(shown)]
             assert (drawn.float() - shown.float()).abs().max() <= 4
 
 
@@ -141,7 +142,7 @@ def test_a_published_model_gives_its_record_again(tmp_path, monkeypatch):
             cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "again")])
     assert cli.main(["evaluate", row, "--profile", "smoke", "--runs-dir", str(tmp_path / "again")]) == 0
     again = read_record(tmp_path / "again" / "published" / name / "record.json")
-    assert not trained(experiment(row, "smoke"), tmp_path / "again")
+    assert not is_trained(experiment(row, "smoke"), tmp_path / "again")
     assert load_records(tmp_path / "again") == ([], [])
     assert again.device == first.device and any("published" in note for note in again.notes)
     assert again.metrics["BPD"].value == pytest.approx(first.metrics["BPD"].value, abs=0.01)

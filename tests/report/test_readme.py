@@ -149,7 +149,8 @@ def test_what_speaks_against_the_paper_elsewhere_is_listed():
 def test_the_default_command_has_the_time_of_the_slowest_machine_that_was_measured(tmp_path, monkeypatch):
     slow = {"seconds": 1020, "seconds_again": 14.6, "memory_mb": 3456.7, "machine": "2 cores"}
     (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "default_run.json").write_text(json.dumps([slow | {"seconds": 800, "machine": "others"}, slow]))
+    quick = slow | {"seconds": 800, "machine": "others"}
+    (tmp_path / "bench" / "default_run.json").write_text(json.dumps([quick, slow]))
     monkeypatch.setattr(readme, "PUBLISHED", tmp_path)
     assert "| 17 min | 3,457 MB |" in readme.part("profiles", [])
     assert "on 2 cores; started again, 15 s." in readme.part("profiles", [])

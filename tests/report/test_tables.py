@@ -17,7 +17,7 @@ from cqlib.metrics.metric import STARRED, Metric
 from cqlib.metrics.protocols import PROTOCOLS
 from cqlib.report import facts, page, small_tables, tables
 from cqlib.report.claim_cards import cards
-from cqlib.report.run_sets import Cell, mean_of, nearest_first, places, run_sets
+from cqlib.report.run_sets import Cell, display_groups, mean_of, nearest_first, run_sets
 
 # --- run sets
 
@@ -100,7 +100,7 @@ def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_f
     rows = [row.id for row in paper.TABLE1.rows]
 
     def first(local, published, profile="quick"):
-        return [runs.title for runs in next(iter(places(run_sets(local, published), rows, profile)), [])]
+        return [runs.title for runs in next(iter(display_groups(run_sets(local, published), rows, profile)), [])]
 
     study = records(2, profile="study")
     assert first([], [*study, *records(1)]) == ["Published: photos10 16×16, quick"]
@@ -114,7 +114,7 @@ def test_side_by_side_stand_the_runs_of_one_data_set_and_profile_this_machines_f
     smoke = [record("table1/vae", profile="smoke")]  # not what was asked for
     assert first(smoke, records(1)) == ["Published: photos10 16×16, quick"]
     assert first([], []) == first([record("table2/gan-residual")], []) == []
-    every = places(run_sets(here, [*study, *records(1)]), rows, "quick")
+    every = display_groups(run_sets(here, [*study, *records(1)]), rows, "quick")
     assert sorted(len(place) for place in every) == [1, 1, 1]
 
 
@@ -125,9 +125,9 @@ def test_former_recipes_stand_apart_after_todays():
     for order in (sets, sets[::-1]):
         assert [runs.label for runs in nearest_first(order)] == [
             "photos10 16×16, quick", "photos10 16×16, quick, former recipes"]  # fmt: skip
-    assert [len(place[0].records) for place in places(sets, rows, "quick")] == [2, 15]
+    assert [len(place[0].records) for place in display_groups(sets, rows, "quick")] == [2, 15]
     (card,) = cards(sets, "table1/f-bpd")
-    assert [results[0].runs.former for results in card.tests] == [False, True]
+    assert [results[0].runs.outdated for results in card.tests] == [False, True]
 
 
 # --- the paper's tables
@@ -175,14 +175,15 @@ def test_a_number_has_the_verdicts_of_the_claims_about_it_in_its_own_run_set():
     results = [result for card in cards(sets) for results in card.tests for result in results]
     view = tables.view(paper.TABLE1, sets, results)
     for i, runs in enumerate(sets, 1):
-        found = {head: cell.claims for head, cell in entries(view, "CQ-F", i).items() if isinstance(cell, tables.Entry)}
+        cells = entries(view, "CQ-F", i)
+        found = {head: cell.claims for head, cell in cells.items() if isinstance(cell, tables.JudgedCell)}
         bpd = {result.claim.id: result.label == "seen once" for result in found["BPD ↓", ""]}
         wanted = ("quality-loss-f-bpd", "f-quality-bpd", "cq-f-gan-bpd")
         assert bpd == dict.fromkeys((f"table1/{name}" for name in wanted), runs.origin == "local")
         for t in (0, 1):
             assert {r.temperature for r in found["FD-lite0 ↓", f"T = {t}"]} == {float(t)}
     shared = tables.view(paper.TABLE2, sets, results)  # the same model: no verdict of another table
-    assert not any(cell.claims for cell in entries(shared, "CQF").values() if isinstance(cell, tables.Entry))
+    assert not any(cell.claims for cell in entries(shared, "CQF").values() if isinstance(cell, tables.JudgedCell))
 
 
 def test_data_of_the_paper_is_compared_with_its_own_column():

@@ -304,10 +304,10 @@ def test_rows_of_one_model_share_records():
 
 
 def test_a_score_that_may_be_0_gives_no_percentages_and_a_verdict_all_the_same():
-    kid = FID.check
-    assert (kid.metric, kid.kind, F_BPD.check) == ("kid", "lower", None)
+    kid = FID.cross_check
+    assert (kid.metric, kid.kind, F_BPD.cross_check) == ("kid", "lower", None)
     without = outcome(FID, [record(row, metrics={"FD-lite0@T1": 9.0}) for row in (FID.row_a, FID.row_b)], 1.0)
-    assert without.label == "seen once" and without.check is None and without.agreement == ""
+    assert without.label == "seen once" and without.cross_check is None and without.agreement == ""
 
     def tested(a, b):
         sides = ((kid.row_a, a), (kid.row_b, b))

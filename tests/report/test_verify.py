@@ -11,7 +11,7 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import read_record, write_record
 from cqlib.experiments.run import run
 from cqlib.report import publish
-from cqlib.report.verify import Check, Held, allowed
+from cqlib.report.verify import Check, MetricCheck, allowed
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import StoppedEarly
 
@@ -153,12 +153,12 @@ def test_the_tolerance():
     """A hundredth of a bit, a hundredth of a Fréchet distance; nothing else, nor that of real images, is held."""
     assert (allowed("BPD", 5.0), allowed("FD-lite0@T0", 440.0), allowed("FID@T1", 20.0)) == (0.01, 4.4, 0.2)
     assert {allowed(name, 1.0) for name in ("FD-lite0-floor", "IS-lite0@T1", "seconds", "BPD-IW-gain")} == {None}
-    assert Held("BPD", 5.0, 4.991, 0.01).passed and not Held("BPD", 5.0, 5.011, 0.01).passed
-    assert not Held("BPD", 5.0, float("nan"), 0.01).passed
+    assert MetricCheck("BPD", 5.0, 4.991, 0.01).passed and not MetricCheck("BPD", 5.0, 5.011, 0.01).passed
+    assert not MetricCheck("BPD", 5.0, float("nan"), 0.01).passed
 
 
 def test_a_receipt_of_what_was_stopped_is_not_one_of_all(tmp_path, monkeypatch, capsys):
-    passed = iter([Check("a", {}, (Held("BPD", 4.0, 4.0, 0.01),), "", 1.0)])
+    passed = iter([Check("a", {}, (MetricCheck("BPD", 4.0, 4.0, 0.01),), "", 1.0)])
 
     def stopped_in_the_second(*a, **k):
         if check := next(passed, None):

@@ -227,7 +227,7 @@ def _told(counts: dict[str, Counter], kinds: dict[str, Kind], file: Path | None)
     for name, line in {**lines, "all": total}.items():
         print(f"{name:<16}" + "".join(f"{line[key]:>{max(10, len(key) + 2)},}" for key in columns))
     if file is not None:
-        git = provenance.git()
+        git = provenance.git_info()
         about = {"date": provenance.now()[:10], "commit": git.commit, "dirty": git.dirty}
         about["versions"] = provenance.versions()
         file.write_text(json.dumps({**about, "total": total, "kinds": lines}, indent=1) + "\n")

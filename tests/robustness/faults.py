@@ -118,7 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     given = p.parse_args(argv)
     from cqlib.util import provenance
 
-    found, began, commit = {}, time.monotonic(), provenance.git().commit
+    found, began, commit = {}, time.monotonic(), provenance.git_info().commit
     with tempfile.TemporaryDirectory() as folder:
         ground = Ground(Path(folder))
         for name in given.only or TABLE:

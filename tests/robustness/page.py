@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from cqlib.util.files import write_atomic  # noqa: E402
 from cqlib.util.paths import PUBLISHED, ROOT  # noqa: E402
-from cqlib.util.text import fill, markdown_table  # noqa: E402
+from cqlib.util.text import fill_sections, markdown_table  # noqa: E402
 
 FILE = ROOT / "docs" / "robustness.md"
 
@@ -19,7 +19,7 @@ FILE = ROOT / "docs" / "robustness.md"
 def render(text: str, folder: Path = PUBLISHED) -> str:
     """The page's `text` with both parts rendered anew."""
     faults, inputs = (json.loads((folder / f"robustness_{name}.json").read_text()) for name in ("faults", "inputs"))
-    return fill(text, {"faults": _faults(faults), "inputs": _inputs(inputs)})
+    return fill_sections(text, {"faults": _faults(faults), "inputs": _inputs(inputs)})
 
 
 def _faults(figures: dict[str, Any]) -> str:

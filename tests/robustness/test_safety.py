@@ -32,7 +32,7 @@ from scores import Projection
 import cqlib
 from cqlib import data
 from cqlib.data import published
-from cqlib.data.card import File
+from cqlib.data.catalogue import File
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments import run
 from cqlib.experiments.load import load

@@ -44,7 +44,7 @@ def test_every_row_trains_and_is_measured(row, tmp_path):
     result = trained(row, tmp_path)
     assert result.status == "done" and result.skipped == 0
     assert all(p.is_cuda for p in result.system.parameters())
-    fake = evaluation.draw(result.system, 8, temperature=1.0, seed=0)
+    fake = evaluation.draw_samples(result.system, 8, temperature=1.0, seed=0)
     assert fake.dtype == torch.uint8 and fake.device.type == "cpu" and len(fake) == 8
     if isinstance(result.system, LikelihoodSystem):
         images = data_sets.load("photos10", size=fake.shape[-1]).test.images[:8]
@@ -65,7 +65,7 @@ def test_a_whole_run_finds_the_card_by_itself(row, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "_run", lambda *_: pytest.fail("ran again"))
         assert run.run(row, profile="smoke", runs_dir=tmp_path) == record
-    assert len(evaluation.draw(load(row, profile="smoke", runs_dir=tmp_path), 2, temperature=1.0, seed=0)) == 2
+    assert len(evaluation.draw_samples(load(row, profile="smoke", runs_dir=tmp_path), 2, temperature=1.0, seed=0)) == 2
 
 
 def test_a_stopped_training_goes_on_where_it_was(tmp_path, monkeypatch):
@@ -105,7 +105,7 @@ def test_images_lie_on_the_card_unless_they_are_too_many(monkeypatch):
     assert images_to_device(images, CUDA).is_cuda
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (images.nbytes, 0))
     assert not images_to_device(images, CUDA).is_cuda
-    assert timing.measure(build(experiment("table1/cq-f", "smoke").recipe.system),
+    assert timing.seconds_per_step(build(experiment("table1/cq-f", "smoke").recipe.system),
                             experiment("table1/cq-f", "smoke").recipe.training, CUDA) > 0  # fmt: skip
 
 

@@ -28,8 +28,8 @@ from cqlib.nets.norms import GroupNorm
 from cqlib.training import loop as training
 from cqlib.training.batches import ImageBatches
 from cqlib.training.device import fast_bf16, to_device
-from cqlib.training.optimisers import Average, optimiser, warm_ema
-from cqlib.training.timing import stepper
+from cqlib.training.optimisers import AveragedWeights, make_optimiser, warm_ema
+from cqlib.training.timing import make_step
 from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
 
@@ -132,7 +132,7 @@ def test_fused_optimisers_move_the_weights_as_loops_do(name):
     torch.manual_seed(0)
     start = [torch.randn(5, 3), torch.randn(4, 3, 2, 2).contiguous(memory_format=torch.channels_last)]
     ours, theirs = ([torch.nn.Parameter(p.clone()) for p in start] for _ in range(2))
-    fast, slow = optimiser(ours, training, 0.01, training.betas), loops[name](theirs)
+    fast, slow = make_optimiser(ours, training, 0.01, training.betas), loops[name](theirs)
     for _ in range(3):
         for a, b in zip(ours, theirs, strict=True):
             a.grad = torch.empty_like(a).copy_(torch.randn(a.shape))  # in the layout of the weight, as autograd's are
@@ -147,7 +147,7 @@ def test_the_average_of_weights_and_buffers_is_that_of_torch():
     """Whose update asks the device how many there were."""
     torch.manual_seed(0)
     system = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
-    ours, theirs = Average(system, 0.9), AveragedModel(system, multi_avg_fn=warm_ema(0.9), use_buffers=True)
+    ours, theirs = AveragedWeights(system, 0.9), AveragedModel(system, multi_avg_fn=warm_ema(0.9), use_buffers=True)
     for _ in range(12):
         system(torch.randn(8, 3)).square().sum().backward()
         with torch.no_grad():
@@ -193,7 +193,7 @@ def test_a_step_is_that_of_the_textbook_loop(row, changes, monkeypatch):
     monkeypatch.setattr(ImageBatches, "next", lambda self, size: (images[:size], {}))
     monkeypatch.setattr(textbook, "flipped_bytes", lambda data, size: iter(lambda: images[:size], None))
     weights, losses = [], []
-    ways = (stepper, lambda *given: textbook.TextbookLoop(*given, done=training.steps // 2).step)
+    ways = (make_step, lambda *given: textbook.TextbookLoop(*given, done=training.steps // 2).step)
     for way in ways:
         torch.manual_seed(0)
         system = build(recipe.system)
@@ -263,7 +263,7 @@ def test_a_training_keeps_what_it_frees(monkeypatch):
     asked = []
     monkeypatch.setattr(training, "keep_freed_memory", lambda: asked.append(1))
     recipe = experiment("table1/vae", "smoke").recipe
-    stepper(build(recipe.system), torch.zeros(8, 3, 16, 16, dtype=torch.uint8), recipe.training, CPU)
+    make_step(build(recipe.system), torch.zeros(8, 3, 16, 16, dtype=torch.uint8), recipe.training, CPU)
     assert asked
 
 

@@ -20,9 +20,9 @@ from cqlib.models.registry import build
 from cqlib.recipe import TrainingConfig
 from cqlib.training import loop as training
 from cqlib.training.loop import Loop, train
-from cqlib.training.optimisers import load_state, optimiser, step_unless, warm_ema
+from cqlib.training.optimisers import load_state, make_optimiser, step_unless, warm_ema
 from cqlib.training.snapshots import snapshot_path, snapshots
-from cqlib.training.timing import measure
+from cqlib.training.timing import seconds_per_step
 from cqlib.util.checkpoint import load_latest
 from cqlib.util.errors import StoppedEarly
 from cqlib.util.provenance import GitInfo
@@ -202,7 +202,7 @@ def test_adams_epsilon_is_the_configs():
     for epsilon in (1e-8, 1e-4):
         weight = nn.Parameter(torch.tensor([1e-5, 1e-4, 1.0], dtype=torch.float64))
         gradient = weight.grad = weight.detach().clone()
-        optimiser([weight], config(epsilon=epsilon), 0.1, (0.5, 0.9)).step()
+        make_optimiser([weight], config(epsilon=epsilon), 0.1, (0.5, 0.9)).step()
         torch.testing.assert_close(weight.detach(), gradient - 0.1 * gradient / (gradient + epsilon))
 
 
@@ -267,7 +267,7 @@ def test_systems_are_told_how_far_training_is(tmp_path):
     train(Growing(), IMAGES, config(steps=3), seed=0, folder=tmp_path)
     assert told == [(0, 3), (1, 3), (2, 3)]
     told.clear()
-    assert measure(Growing(), config(steps=10), torch.device("cpu")) > 0
+    assert seconds_per_step(Growing(), config(steps=10), torch.device("cpu")) > 0
     assert told == [(5, 10), (6, 10), (7, 10)]  # one to start with and the two that are timed, from the middle on
 
 
@@ -397,7 +397,7 @@ def test_on_a_gpu_no_step_waits_for_the_device(row, tmp_path, monkeypatch):
     data = datasets.load("photos10", size=e.size).train.first(200)
     system, cpu = build(e.recipe.system), torch.device("cpu")
     loop = Loop(system, data.images, data.labels, e.recipe.training, 0, tmp_path, "x", cpu)
-    loop.waits = False
+    loop.synchronous = False
     while loop.step < 2 or not getattr(system, "_full", True):
         loop.one_step()
         loop.step += 1
@@ -426,7 +426,7 @@ def test_a_step_is_taken_unless_the_device_says_that_it_is_bad(name):
 
     def moved(bad, ask):
         weight = nn.Parameter(torch.tensor([1.0, -2.0]))
-        one = optimiser([weight], config(optimiser=name), 0.1, (0.5, 0.99))
+        one = make_optimiser([weight], config(optimiser=name), 0.1, (0.5, 0.99))
         for k, is_bad in enumerate(bad):
             weight.grad = torch.full((2,), float("nan")) if is_bad else torch.tensor([0.5, 0.1 * k])
             if ask and not is_bad:
@@ -446,7 +446,7 @@ def test_a_bad_step_leaves_parameters_of_every_layout_and_their_state(name):
     torch.manual_seed(0)
     maps = torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last)
     params = [nn.Parameter(p) for p in (maps, torch.randn(5), torch.tensor(2.0))]
-    one = optimiser(params, config(optimiser=name), 0.1, (0.5, 0.99))
+    one = make_optimiser(params, config(optimiser=name), 0.1, (0.5, 0.99))
 
     def take(bad, late):
         for p in params[: 2 + late]:
@@ -476,7 +476,7 @@ def test_a_state_from_a_card_goes_on_on_a_cpu(name):
     def end(from_card):
         weight, state = nn.Parameter(torch.tensor([1.0, -2.0])), None
         for _ in range(2):
-            one = optimiser([weight], config(optimiser=name), 0.1, (0.5, 0.99))
+            one = make_optimiser([weight], config(optimiser=name), 0.1, (0.5, 0.99))
             if state:
                 load_state(one, state)
             weight.grad = torch.tensor([0.5, -1.0])

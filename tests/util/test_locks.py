@@ -15,8 +15,8 @@ HOST = platform.node()
 HOLDER = """
 import sys, time
 from pathlib import Path
-from cqlib.util.locks import held
-with held(Path(sys.argv[1]), "a run"):
+from cqlib.util.locks import file_lock
+with file_lock(Path(sys.argv[1]), "a run"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -35,7 +35,7 @@ def holder(tmp_path):
 def take(tmp_path, **options):
     """What is said when the lock is taken."""
     said = []
-    with locks.held(tmp_path / ".lock", "a run", say=said.append, **options):
+    with locks.file_lock(tmp_path / ".lock", "a run", say=said.append, **options):
         assert (tmp_path / ".lock.owner").read_text() == f"process {os.getpid()} on {HOST}"
     return said
 

@@ -30,12 +30,12 @@ def repository(tmp_path, monkeypatch):
 def test_the_commit_is_named_and_only_changed_code_makes_it_dirty(repository):
     folder, git = repository
     commit = git("rev-parse", "HEAD")
-    assert provenance.git() == GitInfo(commit, False)
+    assert provenance.git_info() == GitInfo(commit, False)
     (folder / "page.md").write_text("2\n")
-    assert provenance.git() == GitInfo(commit, False)
+    assert provenance.git_info() == GitInfo(commit, False)
     for name in ("pyproject.toml", "cqlib/__init__.py", "cqlib/new.py"):
         (folder / name).write_text("2\n")
-        assert provenance.git() == GitInfo(commit, True), name
+        assert provenance.git_info() == GitInfo(commit, True), name
         git("stash", "-qu")
 
 
@@ -51,4 +51,4 @@ def test_a_commit_of_another_history_is_none_of_this_code(repository):
 
 def test_a_package_that_lies_in_no_repository_has_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "ROOT", tmp_path)
-    assert provenance.git() == GitInfo(None, None)
+    assert provenance.git_info() == GitInfo(None, None)

@@ -1,15 +1,16 @@
 """A file for each published data set, its card and its reader, found by itself.
 
 A new one is a file here with `ENTRIES`, cards whose `read` is a function of that file. What it imports beyond the
-standard library and `cqlib.data.card`, it imports within the function: names are listed before anything is installed.
+standard library and `cqlib.data.catalogue`, it imports within the function: names are listed before anything is
+installed.
 """
 
 from importlib import import_module
 from pkgutil import iter_modules
 
-from cqlib.data.card import Entry
+from cqlib.data.catalogue import PublishedDataset
 
-ENTRIES: dict[str, Entry] = {
+ENTRIES: dict[str, PublishedDataset] = {
     entry.name: entry
     for module in iter_modules(__path__)
     for entry in import_module(f"{__name__}.{module.name}").ENTRIES
@@ -17,6 +18,6 @@ ENTRIES: dict[str, Entry] = {
 """Name -> its entry."""
 
 
-def entry_of(name: str) -> Entry | None:
+def entry_of(name: str) -> PublishedDataset | None:
     """The published data set behind a name, as "tiny-imagenet:64"; None for photos10, toy2d and your own images."""
     return ENTRIES.get(name.partition(":")[0])

@@ -3,10 +3,10 @@ pickles, which can run any code: torchvision unpickles them once their MD5 is th
 
 from pathlib import Path
 
-from cqlib.data.card import Entry, File, Images, Reading
+from cqlib.data.catalogue import DecodedSplits, File, Images, PublishedDataset
 
 
-def read(folder: Path, size: int) -> Reading:
+def read(folder: Path, size: int) -> DecodedSplits:
     from torchvision import datasets
 
     from cqlib.data.reading import averaged, verify
@@ -20,11 +20,11 @@ def read(folder: Path, size: int) -> Reading:
         return batches.targets, batches.data.transpose(0, 3, 1, 2)
 
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-    return Reading(classes, split(True), split(False), averaged(32, size), shuffle=False)
+    return DecodedSplits(classes, split(True), split(False), averaged(32, size), shuffle=False)
 
 
 ENTRIES = (
-    Entry(
+    PublishedDataset(
         "cifar10", "CIFAR-10", (32,), 50_000, 10_000,
         (File("cifar-10-python.tar.gz", 170_498_071, "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
               "c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py"),),

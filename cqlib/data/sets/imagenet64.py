@@ -4,12 +4,12 @@ images; the classes are numbered from 1, in an order of their own, and not named
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cqlib.data.card import Array, Entry, File, Images, Reading
+from cqlib.data.catalogue import Array, DecodedSplits, File, Images, PublishedDataset
 
 _IMAGENET = "https://image-net.org/download-images.php"
 
 
-def read(folder: Path, size: int) -> Reading:
+def read(folder: Path, size: int) -> DecodedSplits:
     from cqlib.data.reading import npz
 
     def images(names: Sequence[str]) -> Iterator[Array]:
@@ -26,11 +26,12 @@ def read(folder: Path, size: int) -> Reading:
 
     *train, test = ENTRIES[0].parts
     classes = tuple(f"class {number}" for number in range(1, 1001))
-    return Reading(classes, split(*train), split(test), "official 64x64 batches (Chrabaszcz et al.)", shuffle=False)
+    note = "official 64x64 batches (Chrabaszcz et al.)"
+    return DecodedSplits(classes, split(*train), split(test), note, shuffle=False)
 
 
 ENTRIES = (
-    Entry(
+    PublishedDataset(
         "imagenet64", "ImageNet, downsampled officially", (64,), 1_281_167, 50_000,
         (File("Imagenet64_train_part1_npz.zip", 6_000_000_000, _IMAGENET),
          File("Imagenet64_train_part2_npz.zip", 6_000_000_000, _IMAGENET),

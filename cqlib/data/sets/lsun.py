@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cqlib.data.card import Array, Entry, File, Reading
+from cqlib.data.catalogue import Array, DecodedSplits, File, PublishedDataset
 from cqlib.util.errors import UserError
 
 
-def read(folder: Path, size: int, category: str) -> Reading:
+def read(folder: Path, size: int, category: str) -> DecodedSplits:
     """A category of LSUN (Yu et al. 2015): the middle square of each image, averaged down to 64 x 64.
 
     The test split is the 300 validation images of the category, then, to have 10,000, h of the n training images,
@@ -39,13 +39,13 @@ def read(folder: Path, size: int, category: str) -> Reading:
     train = [0] * (n - h), images(training, lambda i: not held_out(i))
     tested = itertools.chain(images(validation, lambda i: True), images(training, held_out))
     how = f"middle square, area-averaged to {size}x{size}; test: {n_validation:,} validation images and {h:,} held out"
-    return Reading(("all",), train, ([0] * (n_validation + h), tested), f"{how} from training", shuffle=False)
+    return DecodedSplits(("all",), train, ([0] * (n_validation + h), tested), f"{how} from training", shuffle=False)
 
 
 @contextmanager
 def _database(path: Path) -> Iterator[tuple[int, Any]]:
     """Number of entries and a transaction of an LMDB folder. UserError for whatever is wrong with it."""
-    from cqlib.data.reading import DAMAGE, damaged
+    from cqlib.data.reading import READ_ERRORS, damaged_file_error
 
     try:
         import lmdb
@@ -60,18 +60,18 @@ def _database(path: Path) -> Iterator[tuple[int, Any]]:
                 raise EOFError(f"{file.stat().st_size:,} of {needed:,} bytes")
             with environment.begin() as transaction:
                 yield environment.stat()["entries"], transaction
-    except (*DAMAGE, lmdb.Error) as error:
-        raise damaged(file, error, "unzip its archive again, or fetch it again") from error
+    except (*READ_ERRORS, lmdb.Error) as error:
+        raise damaged_file_error(file, error, "unzip its archive again, or fetch it again") from error
 
 
-def _entry(category: str, title: str, train: int, size: int) -> Entry:
+def _entry(category: str, title: str, train: int, size: int) -> PublishedDataset:
     url = "https://dl.yf.io/lsun/scenes/"
     parts = (f"{category}_train_lmdb", f"{category}_val_lmdb")
     files = tuple(File(f"{part}.zip", n, f"{url}{part}.zip") for part, n in zip(parts, (size, 6_000_000), strict=True))
     name = f"lsun-{category.removesuffix('_outdoor')}"
     terms, by_hand = "no licence is stated; for research (Yu et al. 2015)", "no hash is published to check it by"
     reader = partial(read, category=category)
-    return Entry(name, title, (64,), train - 9_700, 10_000, files, parts, terms, by_hand, read=reader)
+    return PublishedDataset(name, title, (64,), train - 9_700, 10_000, files, parts, terms, by_hand, read=reader)
 
 
 ENTRIES = (

@@ -5,10 +5,10 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from cqlib.data.card import Array, Entry, File, Images, Reading
+from cqlib.data.catalogue import Array, DecodedSplits, File, Images, PublishedDataset
 
 
-def read(folder: Path, size: int) -> Reading:
+def read(folder: Path, size: int) -> DecodedSplits:
     import numpy as np
     from PIL import Image
     from torchvision import datasets
@@ -29,11 +29,11 @@ def read(folder: Path, size: int) -> Reading:
         return labels, threaded(partial(square, size=size), images)
 
     how = f"{averaged(96, size)}; training with the unlabelled images"
-    return Reading(classes, split("train", pixels("unlabeled")), split("test"), how)
+    return DecodedSplits(classes, split("train", pixels("unlabeled")), split("test"), how)
 
 
 ENTRIES = (
-    Entry(
+    PublishedDataset(
         "stl10", "STL-10", (48,), 105_000, 8_000,
         (File("stl10_binary.tar.gz", 2_640_397_119, "https://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
               "91f7769df0f17e558f3565bffb0c7dfb", "stl10_binary"),),

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from cqlib.figures.strips import strips
 from cqlib.models.coverage_quality import CoverageQuality
-from cqlib.pixels import LEVELS_PER_UNIT, to_signed, to_uint8
+from cqlib.pixels import LEVELS_PER_UNIT, cell_centres, to_uint8
 from cqlib.report.cells import picture, table
 
 TOLERANCE = 2 / LEVELS_PER_UNIT  # tau: two levels of 8-bit pixels
@@ -51,7 +51,7 @@ def complete(model: CoverageQuality, x: Tensor, known: Tensor, n: int, *, steps:
     """n completions of each uint8 image x (N, C, S, S) from its pixels `known`, bool (S, S); and the model's images
     before the known pixels are pasted in: two of (N, n, C, S, S) uint8."""
     generator = torch.Generator().manual_seed(0)
-    target = to_signed(x).repeat_interleave(n, dim=0)
+    target = cell_centres(x).repeat_interleave(n, dim=0)
     z0 = torch.randn(len(target), model.config.latent, generator=generator)
     e0 = torch.randn(target.shape, generator=generator)
 

@@ -54,7 +54,7 @@ def decoded(model: CoverageQuality, z: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def codes(model: CoverageQuality, x: Tensor) -> Tensor:
+def encode(model: CoverageQuality, x: Tensor) -> Tensor:
     """The mean of q(z|x) for uint8 (N, C, S, S): (N, latent)."""
     return model.encoder(model.continuous(x, torch.Generator().manual_seed(0)))[0]
 
@@ -150,7 +150,7 @@ def latents_used(model: CoverageQuality, x: Tensor) -> HTML:
 
 def with_latent(model: CoverageQuality, x: Tensor, k: int, value: float | Tensor) -> Tensor:
     """The images of the codes of x with latent variable k set to `value`, (N, C, S, S) uint8."""
-    z = codes(model, x)
+    z = encode(model, x)
     z[:, k] = value
     return decoded(model, z)
 
@@ -186,9 +186,9 @@ def elbo_terms(model: CoverageQuality, x: Tensor, draws: int) -> dict[str, Tenso
 
 def reconstructions(model: CoverageQuality, x: Tensor) -> HTML:
     """Test images, f^-1(mu(z)) of their codes, and one draw of p(x|z) for each."""
-    z = codes(model, x)
+    z = encode(model, x)
     with torch.no_grad():
-        sample = to_uint8(model.image(model.draw(z, 1.0, torch.Generator().manual_seed(0))))
+        sample = to_uint8(model.image(model.sample_features(z, 1.0, torch.Generator().manual_seed(0))))
     rows = {"test image x": x, "f⁻¹(μ(z))": decoded(model, z), "a draw of p(x|z)": sample}
     return picture(strips(rows), f"{len(x)} test images, their reconstructions and draws of p(x given z)")
 

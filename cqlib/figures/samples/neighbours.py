@@ -53,7 +53,7 @@ def find(chosen: Selection) -> tuple[ModelAndData, str]:
 def draw(model: ModelAndData, n: int, temperature: float) -> Tensor:
     """n samples uint8 (n, C, H, W), the same ones whenever this is called."""
     seed = evaluation.SELECTION_SEED + model.experiment.seed
-    return evaluation.draw(model.model, n, temperature=temperature, seed=seed)
+    return evaluation.draw_samples(model.model, n, temperature=temperature, seed=seed)
 
 
 def shows_training_images(model: ModelAndData) -> bool:
@@ -65,7 +65,8 @@ def beside_real(model: ModelAndData, n: int = 64) -> HTML:
     """Training images, or held-out ones where those may not be shown, and samples at T = 1 and T = 0."""
     shown = shows_training_images(model)
     name, split = ("training images", model.data.train) if shown else ("held-out images", model.data.test)
-    board = {name: split.images[:n]} | {f"samples, T = {t:g}": draw(model, n, t) for t in evaluation.DRAWN}
+    samples = {f"samples, T = {t:g}": draw(model, n, t) for t in evaluation.TEMPERATURES_AS_DRAWN}
+    board = {name: split.images[:n]} | samples
     return picture(plots.sample_board({"": board}, columns=8), f"{n} {name}, then {n} samples of {model.label}")
 
 

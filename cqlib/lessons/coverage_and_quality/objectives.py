@@ -11,7 +11,7 @@ from cqlib.data import toy2d
 from cqlib.lessons.coverage_and_quality.distances import DROPPED_BELOW, Distance, Lattice
 from cqlib.lessons.coverage_and_quality.mass_displacement import density_board, single_density
 from cqlib.report import plots
-from cqlib.report.cells import Format, mark, number, panels, percent, picture, slider, table
+from cqlib.report.cells import Format, number, panels, percent, picture, slider, system_style, table
 
 LAMBDA = 1.0
 OBJECTIVES: dict[str, dict[str, float]] = {
@@ -94,7 +94,7 @@ def mode_shares(of: Comparison) -> HTML:
         return HTML(f"<p>The density {of.name} has no modes.</p>")
     shares = {label: sorted(each[0].mode_shares, reverse=True) for label, each in of.distances.items()}
     ranks = range(1, len(of.lattice.data.modes) + 1)
-    lines = {label: (ranks, values, *mark(label), "-") for label, values in shares.items()}
+    lines = {label: (ranks, values, *system_style(label), "-") for label, values in shares.items()}
     lines["dropped below"] = (ranks, [DROPPED_BELOW] * len(ranks), plots.FAINT, "", "--")
     figure = panels({"": lines}, xlabel="modes, the richest first", ylabel="mass over the data's", width=5.0)
     figure.axes[0].set_ylim(bottom=0)
@@ -145,7 +145,7 @@ def weight_curves(weighted: Weighted) -> HTML:
              "shares": {"off the support": "off", "missed": "missed"}}  # fmt: skip
     names = [name.replace("λ = ", "").replace(" alone", "") for name in weighted]
     lines = {
-        title: {label: (names, [getattr(d, field) for _, d in weighted.values()], *plots.mark(k), "-")
+        title: {label: (names, [getattr(d, field) for _, d in weighted.values()], *plots.colour_and_marker(k), "-")
                 for k, (label, field) in enumerate(fields.items())}
         for title, fields in kinds.items()
     }  # fmt: skip

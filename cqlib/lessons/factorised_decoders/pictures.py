@@ -16,7 +16,7 @@ from cqlib.lessons.factorised_decoders.residuals import Decoder, Reconstruction,
 from cqlib.models.hybrid import HybridModel
 from cqlib.pixels import dequantise, to_uint8
 from cqlib.report import plots
-from cqlib.report.cells import mark, number, panels, picture, stretched
+from cqlib.report.cells import number, panels, picture, stretched, system_style
 from cqlib.util.errors import UserError
 
 PIXELS = ("table1/vae", "table1/cq")
@@ -123,7 +123,7 @@ def correlation_curves(decoders: Decoders, seen: Reconstructions) -> HTML:
         of = seen[label]["test"]
         values = (of.image_residual, model_noise(decoder, of))
         real, noise = (residuals.distance_correlations(r, DISTANCES) for r in values)
-        lines[label] = {"real images": (DISTANCES, real, *mark(label), "-"),
+        lines[label] = {"real images": (DISTANCES, real, *system_style(label), "-"),
                         "the decoder's noise": (DISTANCES, noise, *DASHED)}  # fmt: skip
         words.append(f"{label}: neighbours {real[1]:.2f} against {noise[1]:.2f}")
     figure = panels(lines, xlabel="distance d (pixels)", ylabel="correlation at distance d")
@@ -137,7 +137,7 @@ def tails(whitened: Mapping[str, Tensor]) -> HTML:
     for label, white in whitened.items():
         density = np.histogram(white.numpy(), edges, density=True)[0]
         name = f"{label}, excess kurtosis {number(residuals.excess_kurtosis(white), 1)}"
-        lines[name] = (middle[density > 0], density[density > 0], *mark(label), "-")
+        lines[name] = (middle[density > 0], density[density > 0], *system_style(label), "-")
     words, near = "; ".join(lines), middle[np.abs(middle) < 5]
     lines["standard normal, 0"] = (near, np.exp(-(near**2) / 2) / np.sqrt(2 * np.pi), plots.INK, "", "--")
     x, y = "whitened residual (standard deviations)", "density"

@@ -29,13 +29,13 @@ def optimal_logit(p: Gaussians, q: Gaussians) -> Callable[[Tensor], Tensor]:
 
 def saturating(fake_logits: Tensor) -> Tensor:
     """E[ln(1 - D(G(z)))], the generator's side of Eq. (1): L_Q less the non-saturating loss; (N,) -> scalar."""
-    return losses.quality_loss(fake_logits) - losses.non_saturating_generator(fake_logits)
+    return losses.quality_loss(fake_logits) - losses.non_saturating_generator_loss(fake_logits)
 
 
 GENERATORS: dict[str, Loss] = {
     "L_Q = −E[ln (D / (1 − D))]": losses.quality_loss,
     "saturating, E[ln(1 − D)]": saturating,
-    "non-saturating, −E[ln D]": losses.non_saturating_generator,
+    "non-saturating, −E[ln D]": losses.non_saturating_generator_loss,
 }
 """The three losses that a generator can have beside the discriminator of Eq. (1)."""
 

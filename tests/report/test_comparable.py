@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from fake_records import record
 
-from cqlib.report import alike
+from cqlib.report import comparable
 
 
 def seeds(runs, *names):
-    return [run.seed for run in alike.most(runs, *names)]
+    return [run.seed for run in comparable.largest_comparable(runs, *names)]
 
 
 def test_the_most_runs_of_one_row_that_measured_every_score_alike():

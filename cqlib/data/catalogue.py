@@ -35,7 +35,7 @@ class File:
 
 
 @dataclass(frozen=True)
-class Reading:
+class DecodedSplits:
     """Both splits of a data set: label k means `classes[k]`, `how` is the preprocessing in words, and `shuffle` whether
     the source is sorted (by class, by name), so that each split is stored in a fixed random order."""
 
@@ -47,13 +47,13 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Entry:
+class PublishedDataset:
     """A data set as its publisher describes it.
 
     Of the `sizes` that can be asked for the first is the paper's, or the set's own; `parts` are the files and folders
     that are read, unpacked; `by_hand` says why it is not downloaded, and what to do, and is empty where it is: only
     over https and with a published hash. `read` makes of the folder that holds the parts, and a side in pixels, both
-    splits; UserError for what is missing, an error of `reading.DAMAGE` for what is damaged in another way.
+    splits; UserError for what is missing, an error of `reading.READ_ERRORS` for what is damaged in another way.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Entry:
     parts: tuple[str, ...]
     terms: str
     by_hand: str = ""
-    read: Callable[[Path, int], Reading] = field(kw_only=True)
+    read: Callable[[Path, int], DecodedSplits] = field(kw_only=True)
 
     @property
     def about(self) -> str:
