@@ -60,6 +60,7 @@ def run(folder: Path, environment: dict[str, str], log: Path) -> tuple[float, in
 
 def main(file: Path) -> None:
     """Measure twice and add to `file`."""
+    earlier = json.loads(file.read_text()) if file.is_file() else []
     with tempfile.TemporaryDirectory() as parent:
         clone, home, log = Path(parent, "clone"), Path(parent, "home"), file.with_suffix(".log")
         home.mkdir()
@@ -77,7 +78,6 @@ def main(file: Path) -> None:
         "seconds_again": round(again),
         "memory_mb": round(most / 1e6),
     }
-    earlier = json.loads(file.read_text()) if file.is_file() else []
     write_atomic(file, json.dumps([*earlier, result], indent=1) + "\n")
 
 

@@ -1,4 +1,4 @@
-"""The card of a published data set: its files, sizes, hashes and terms. Standard library only."""
+"""The description of a published data set: its files, sizes, hashes and terms. Standard library only."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field

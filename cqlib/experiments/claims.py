@@ -35,7 +35,9 @@ RIVAL = {
             "steps were hardly tuned."
 }  # fmt: skip
 SHOWN = {"note": "The slides show the samples side by side and print no score of Real NVP's.", "own": True}
-OTHER_COST = {"note": "Under quick CQF has 1.5 times the parameters of Real NVP, and three times its training time."}
+OTHER_COST = {
+    "note": "Under quick CQF has 1.6 times the parameters of Real NVP, and its runs take about three times as long."
+}
 OTHER_SIZE = {"note": "Under quick the two differ in size and time: PixelRNN is the smallest and quickest."}
 SLOW_IAF = {
     "note": "The paper's VAE-IAF has twenty layers and, presumably, some 10⁵ steps. In the smaller profiles it has few "

@@ -68,7 +68,7 @@ DAMAGES: dict[str, Callable[[Tensor], Tensor]] = {
 FEWER_CLASSES = "half the classes"
 
 
-def damaged_sets(data: Dataset, size: int) -> dict[str, Tensor]:
+def image_sets(data: Dataset, size: int) -> dict[str, Tensor]:
     """The first `size` training images, uint8 (size, C, S, S), undamaged and with each damage; and as many of the first
     half of the classes."""
     images, labels = data.train.images, data.train.labels
@@ -216,7 +216,7 @@ def _measure_side(
     # A draw of n out of N without replacement varies less than n new images, by the factor sqrt(1 - n / N).
     correction = (1 - n / pool_size) ** -0.5
     moments: dict[str, dict[str, tuple[float, float]]] = {}  # damage -> score -> mean and standard deviation
-    for damage, images in damaged_sets(data, pool_size).items():
+    for damage, images in image_sets(data, pool_size).items():
         by_score = scores(images, features, real, draws)
         moments[damage] = {score: (float(values.mean()), correction * float(values.std(ddof=1)))
                            for score, values in by_score.items()}  # fmt: skip

@@ -34,9 +34,10 @@ SPLITS = {"test": "held-out test split", "train": "training split"}
 class ScoreInputs:
     """What a score is computed from.
 
-    `fake` (n, d) and `real` (m, d) are pooled features, float32, `logits` those of the fake images, `labels` those of
-    the real ones, where a score needs them. The rest is for the text of the protocol: `preset`, if there is one;
-    `against`, what the sets are; `note`, after the score's name; `logits_count`, the name of the number of `logits`.
+    `fake` (n, d) and `real` (m, d) are pooled features, float32; `logits` those of the images that IS is taken of
+    (samples, or real test images), `labels` those of the real ones, where a score needs them. `scored_under`, the
+    protocol, tells IS its number of splits; the rest is for the text of it: `against`, what the sets are; `note`, after
+    the score's name; `logits_count`, the name of the number of `logits`.
     """
 
     features: Features
@@ -45,7 +46,7 @@ class ScoreInputs:
     against: str
     logits: Tensor | None = None
     labels: Tensor | None = None
-    preset: Protocol | None = None
+    scored_under: Protocol | None = None
     note: str = ""
     logits_count: str = "n_fake"
 
@@ -60,7 +61,7 @@ class ScoreInputs:
 
     def protocol(self, kind: str, how: str, layer: str = "") -> str:
         """All that fixes the number, in words."""
-        name = f"protocol {self.preset.name}" if self.preset and self.preset.name else ""
+        name = f"protocol {self.scored_under.name}" if self.scored_under and self.scored_under.name else ""
         layer = layer or f"{self.features.title} pooled features ({self.real.shape[1]})"
         version = f"torch-fidelity {metadata.version('torch-fidelity')}"
         parts = (name, how, layer, self.features.resize, self.features.weights_words, version)
@@ -98,9 +99,9 @@ def inception_score(sets: ScoreInputs) -> Metric:
     """exp E KL(p(class | sample) || p(class)): the mean over splits of the samples."""
     from torch_fidelity import metric_isc
 
-    assert sets.logits is not None and sets.preset is not None
+    assert sets.logits is not None and sets.scored_under is not None
     n, classes = sets.logits.shape
-    splits = max(1, min(sets.preset.is_splits, n // 10))
+    splits = max(1, min(sets.scored_under.is_splits, n // 10))
     with full_fp32():
         values = metric_isc.isc_features_to_metric(sets.logits, splits=splits, rng_seed=SEED)
     mean, spread = values[metric_isc.KEY_METRIC_ISC_MEAN], values[metric_isc.KEY_METRIC_ISC_STD]

@@ -1,7 +1,7 @@
 """Residual GAN of Table 2: the top-down generator of the residual CQ-F, driven by the noise of all its layers.
 
 References: those of `gan.py` and `hierarchical.py`. Its BPD comes from `frozen_decoder.py`, with the bottom-up net
-as encoder: q(z|x) is factorised over the latent_size of all layers, and p(z) = N(0, I).
+as encoder: q(z|x) is factorised over the codes of all layers, and p(z) = N(0, I).
 
 Deviations: as in `gan.py` a tanh keeps G(z) in [-1, 1]; generator and critic have the widths of the residual CQ-F;
 below `paper` the generator learns more slowly than its critic, which it outran otherwise (docs/tuning.md).

@@ -162,7 +162,7 @@ def run_sets(
 ) -> list[RunSet]:
     """The run sets of all `ORIGINS`. Within one, records are in the paper's order of rows, then by seed; of two records
     of one run the first is taken. Runs with changes make a set of their own, but for the points of the trade-off, which
-    join the set of unchanged runs, after their row and in the order of lambda."""
+    join the set of unchanged runs, after all its rows, by row and lambda."""
     others = (("contributed", name, records) for name, records in contributed.items())
     sets: dict[_Key, dict[tuple[str, int], Record]] = {}
     for origin, contributor, records in (("published", "", published), *others, ("local", "", local)):
@@ -220,8 +220,8 @@ def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:
 
 def display_groups(sets: Iterable[RunSet], rows: Sequence[str], profile: str) -> list[list[RunSet]]:
     """The run sets that have any of `rows`, in groups that a table shows side by side: of one data set, size, profile
-    and state of the recipes, a set per origin. The first group is what this machine ran under `profile`, if anything,
-    else the one with most of `rows`; groups of former recipes come last."""
+    and state of the recipes, in the order of `ORIGINS`. The first group is what this machine ran under `profile`, if
+    anything, else the one with most of `rows`; groups of former recipes come last."""
     found: dict[tuple[str, int, str, bool], list[RunSet]] = {}
     for runs in (runs for runs in sets if any(map(runs.records_of, rows))):
         found.setdefault((runs.data, runs.size, runs.profile, runs.outdated), []).append(runs)

@@ -85,10 +85,10 @@ def train(
         loop = Loop(system, images, labels, config, seed, folder, name, device, key, git)
         loop.resume()
         status = loop.run(stop or StopRequest(), progress, checkpoint_seconds)
-    notes, ran = [*loop.notes, *loop.provenance.notes()], loop.provenance
     average = loop.average.module
     average.eval()
-    device_name, code = ran.devices[-1][1], ran.git()
+    notes, device_name = [*loop.notes, *loop.provenance.notes()], loop.provenance.devices[-1][1]
+    code = loop.provenance.git()
     return TrainingResult(average, status, loop.step, loop.seconds, loop.skipped, notes, device_name, code)
 
 

@@ -38,7 +38,7 @@ class Copies(System):
 
 
 @pytest.fixture
-def distances(tmp_path, monkeypatch):
+def scorer(tmp_path, monkeypatch):
     extractor = Projection()
     monkeypatch.setattr(features, "_extractor", lambda *_: extractor)
     return SampleScorer(DATA, 16, FeatureCache(features.lite0(), tmp_path))
@@ -48,52 +48,52 @@ def weights(noise):
     return {"noise": torch.tensor(noise)}
 
 
-def test_the_best_step_is_chosen_on_training_images_and_measured_on_test_images(distances, monkeypatch):
+def test_the_best_step_is_chosen_on_training_images_and_measured_on_test_images(scorer, monkeypatch):
     asked = []
     fid = SampleScorer.fid
     recorded = lambda self, images, split: (asked.append(split), fid(self, images, split))[1]  # noqa: E731
     monkeypatch.setattr(SampleScorer, "fid", recorded)
     last = Copies(1.0)
-    best, metrics = best_step(last, 30, {10: weights(0.5), 20: weights(0.0)}, distances, seed=0)
+    best, metrics = best_step(last, 30, {10: weights(0.5), 20: weights(0.0)}, scorer, seed=0)
     assert best == 20 and asked == ["train"] * 3 + ["test"]
     (name, metric), *rest = metrics.items()
     assert name == "FD-lite0-best@T1" and not rest and metric.n == 16
-    assert metric.value == pytest.approx(distances.fid_of_system(Copies(0.0), "test", 0).value)
+    assert metric.value == pytest.approx(scorer.fid_of_system(Copies(0.0), "test", 0).value)
     assert "step 20 of 30" in metric.protocol and "held-out test split" in metric.protocol
     assert last.noise == 1.0  # the model itself is left alone
 
 
-def test_the_last_step_may_be_the_best_and_wins_a_tie(distances):
+def test_the_last_step_may_be_the_best_and_wins_a_tie(scorer):
     last = Copies(0.0)
-    best, metrics = best_step(last, 30, {10: weights(0.5), 20: weights(0.0)}, distances, seed=0)
-    assert best == 30 and metrics["FD-lite0-best@T1"].value == distances.fid_of_system(last, "test", 0).value
+    best, metrics = best_step(last, 30, {10: weights(0.5), 20: weights(0.0)}, scorer, seed=0)
+    assert best == 30 and metrics["FD-lite0-best@T1"].value == scorer.fid_of_system(last, "test", 0).value
 
 
-def test_samples_that_choose_a_step_and_samples_that_are_reported_have_seeds_of_their_own(distances, monkeypatch):
+def test_samples_that_choose_a_step_and_samples_that_are_reported_have_seeds_of_their_own(scorer, monkeypatch):
     asked = []
     draw = module.draw_samples
     recorded = lambda *of, seed, **how: (asked.append(seed), draw(*of, seed=seed, **how))[1]  # noqa: E731
     monkeypatch.setattr(module, "draw_samples", recorded)
-    best_step(Copies(0.0), 30, {10: weights(0.5)}, distances, seed=3)
+    best_step(Copies(0.0), 30, {10: weights(0.5)}, scorer, seed=3)
     assert asked == [20_003, 20_003, 10_003]
 
 
 @pytest.mark.parametrize(("row", "kinds"), [("table1/cq-f", 2), ("table1/gan", 1)])
-def test_along_training_each_step_is_measured_with_its_own_weights(distances, row, kinds):
+def test_along_training_each_step_is_measured_with_its_own_weights(scorer, row, kinds):
     models = []
     for seed in range(2):
         torch.manual_seed(seed)
         models.append(build(RECIPES[row](row, "smoke", 16).system).eval())
     before, last = (copy.deepcopy(model) for model in models)
-    curves = metrics_during_training(last, 20, {10: before.state_dict()}, distances, seed=2)
+    curves = metrics_during_training(last, 20, {10: before.state_dict()}, scorer, seed=2)
     assert len(curves) == kinds - 1 + 6 and all([step for step, _ in of] == [10, 20] for of in curves.values())
     for k, model in enumerate((before, last)):
-        distance = distances.fid_of_system(model, "test", 2).value
+        distance = scorer.fid_of_system(model, "test", 2).value
         assert curves["FD-lite0@T1 (n = 16)"][k][1] == round(distance, 4)
         for at in ("T1", "T0"):  # as for a record
             images = draw_samples(model, 16, temperature=float(at[1]), seed=10_002)
             layers = extract(images, FEATURES, (FEATURES.pooled, FEATURES.logits))
-            real = distances.cache.pooled(DATA.test.images[:16])
+            real = scorer.cache.pooled(DATA.test.images[:16])
             found = fidelity.score(layers, real, default_protocol(16, None), features=FEATURES)
             for name in ("FID", "KID", "Recall"):
                 assert curves[f"{FEATURES.label(name)}@{at} (n = 16)"][k][1] == round(found[name].value, 4)
@@ -110,13 +110,13 @@ def test_no_more_images_than_the_smaller_split_has(tmp_path):
         assert SampleScorer(DATA.first(train, test), 16, FeatureCache(FEATURES, tmp_path)).n == 10
 
 
-def test_baselines_are_an_untrained_copy_and_gaussian_pixels(distances, monkeypatch):
-    found = baselines(Copies(3.0), distances, seed=0)
+def test_baselines_are_an_untrained_copy_and_gaussian_pixels(scorer, monkeypatch):
+    found = baselines(Copies(3.0), scorer, seed=0)
     assert list(found) == ["FD-lite0-untrained@T1", "FD-lite0-gaussian@T1"]
-    assert all(m.value > distances.fid_of_system(Copies(0.0), "test", 0).value for m in found.values())
+    assert all(m.value > scorer.fid_of_system(Copies(0.0), "test", 0).value for m in found.values())
     assert "untrained copy" in found["FD-lite0-untrained@T1"].protocol
     monkeypatch.setattr(module.fidelity, "pooled_scores", lambda *_, **__: {"FID": Metric(1.0, None, 16, "one")})
-    again = baselines(Copies(3.0), distances, seed=1)  # the pixels do not depend on the run
+    again = baselines(Copies(3.0), scorer, seed=1)  # the pixels do not depend on the run
     assert list(found.values())[1] == list(again.values())[1] != list(again.values())[0]
 
 

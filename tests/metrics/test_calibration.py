@@ -72,7 +72,7 @@ def made(n_train: int = 240, n_test: int = 40) -> Dataset:
 
 def test_half_of_the_classes_are_the_first_ones():
     data = made()
-    pools = calibration.damaged_sets(data, 60)
+    pools = calibration.image_sets(data, 60)
     assert {len(images) for images in pools.values()} == {60}
     assert torch.equal(pools[calibration.UNDAMAGED], data.train.images[:60])
     assert torch.equal(pools[calibration.FEWER_CLASSES], data.train.images[data.train.labels < 2][:60])
@@ -98,7 +98,7 @@ def test_spread_is_that_of_new_images_and_not_of_draws_from_a_pool(monkeypatch):
     monkeypatch.setattr(calibration, "scores", lambda images, _, __, draws: {"mean": np.array(
         [float(images[draw].mean()) for draw in draws])})  # fmt: skip
     values = torch.randn(300, generator=torch.Generator().manual_seed(5))
-    monkeypatch.setattr(calibration, "damaged_sets", lambda *_: {"undamaged": values, "shifted": values + 1})
+    monkeypatch.setattr(calibration, "image_sets", lambda *_: {"undamaged": values, "shifted": values + 1})
     undamaged, distances = calibration._measure_side(made(), lite0(), 200, 400)
     assert undamaged["mean"][1] == pytest.approx(200**-0.5, rel=0.15)
     assert distances["shifted"]["mean"] == pytest.approx(200**0.5, rel=0.15)

@@ -124,7 +124,7 @@ def test_the_main_protocol_is_the_preset_only_at_its_size():
 
 
 def test_what_a_data_set_lacks():
-    assert PROTOCOLS["paper"].shortfall(1, 10_000) == "" and PROTOCOLS["sngan"].lacks(10_000, 1) == ""
+    assert PROTOCOLS["paper"].shortfall(1, 10_000) == "" and PROTOCOLS["sngan"].shortfall(10_000, 1) == ""
     assert PROTOCOLS["50k/50k-train"].shortfall(49_999, 10**6) == "it needs 50,000 training images and there are 49,999"
     assert PROTOCOLS["paper"].shortfall(10**6, 8000) == "it needs 10,000 test images and there are 8,000"
 

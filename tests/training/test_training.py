@@ -494,7 +494,8 @@ def test_losses_read_late_give_the_same_training(tmp_path, monkeypatch, bad):
     """As on a GPU; but that the average takes the weights before a bad step in once more."""
     made = {}
     for waits in (True, False):
-        monkeypatch.setattr(Loop, "waits", property(lambda self, w=waits: w, lambda self, value: None), raising=False)
+        fixed = property(lambda self, w=waits: w, lambda self, value: None)
+        monkeypatch.setattr(Loop, "synchronous", fixed, raising=False)
         made[waits] = train(Line(bad=bad), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / str(waits))
     logs = [[{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in
              (tmp_path / str(waits) / "training.jsonl").read_text().splitlines()] for waits in made]  # fmt: skip
@@ -502,7 +503,7 @@ def test_losses_read_late_give_the_same_training(tmp_path, monkeypatch, bad):
     assert made[True].skipped == made[False].skipped == len(bad)
     assert made[True].status == made[False].status == "done"  # three in all, but not in a row
     assert torch.allclose(weights(made[True]), weights(made[False]), atol=0.0 if not bad else 1e-2)
-    monkeypatch.setattr(Loop, "waits", property(lambda self: False, lambda self, value: None), raising=False)
+    monkeypatch.setattr(Loop, "synchronous", property(lambda self: False, lambda self, value: None), raising=False)
     never = train(Line(bad=range(4, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / "never")
     assert never.status == "diverged" and never.steps == 0 and weights(never).item() == 5.0
 

@@ -1,8 +1,8 @@
-"""A file for each published data set, its card and its reader, found by itself.
+"""A file for each published data set, its description and its reader, found by itself.
 
-A new one is a file here with `ENTRIES`, cards whose `read` is a function of that file. What it imports beyond the
-standard library and `cqlib.data.catalogue`, it imports within the function: names are listed before anything is
-installed.
+A new one is a file here with `ENTRIES`, each a `PublishedDataset` whose `read` is a function of that file. What it
+imports beyond the standard library and `cqlib.data.catalogue`, it imports within the function: names are listed before
+anything is installed.
 """
 
 from importlib import import_module
