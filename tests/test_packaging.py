@@ -1,4 +1,4 @@
-"""The files round the package agree: pyproject.toml, environment.yml, requirements.lock, scripts."""
+"""The files around the package agree: pyproject.toml, environment.yml, requirements.lock, scripts."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ pages = script("tools/pages.py")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
-    """The site round a report without content, of notebooks without content."""
+    """The site around a report without content, of notebooks without content."""
     out, local = tmp_path_factory.mktemp("pages") / "site", tmp_path_factory.mktemp("local")
     (local / "notebooks").mkdir()
     (local / ".locks").mkdir()

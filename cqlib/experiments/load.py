@@ -27,7 +27,7 @@ RUNS = ROOT / "runs"
 RECORD = "record.json"
 WEIGHTS, ENCODER = "model.safetensors", "encoder.safetensors"
 """In a run's folder: the averaged weights, with the hashes of the experiment and of the data that they belong to; of
-the model, and of the encoder round a GAN's frozen decoder."""
+the model, and of the encoder around a GAN's frozen decoder."""
 STORED: dict[str, Any] = {
     "git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list,
     "device": str,

@@ -1,5 +1,5 @@
-"""The trainings of one run, the row's own and, for the BPD of a GAN, an encoder's round its frozen decoder; each leaves
-its averaged weights in the run's folder, with the hashes of its experiment and data."""
+"""The trainings of one run, the row's own and, for the BPD of a GAN, an encoder's around its frozen decoder; each
+leaves its averaged weights in the run's folder, with the hashes of its experiment and data."""
 
 import time
 from dataclasses import dataclass, field
@@ -63,7 +63,7 @@ class Stages:
             return build(self.e.recipe.system).to(self.device).eval()
 
     def train_encoder(self, generator: System, stage: FrozenDecoderStage) -> TrainingResult:
-        """An encoder and sigma round the frozen `generator`, which give a GAN its BPD."""
+        """An encoder and sigma around the frozen `generator`, which give a GAN its BPD."""
         torch.manual_seed(self.e.seed)
         return self._train("encoder", FrozenDecoder(stage.config, generator), stage.training)
 

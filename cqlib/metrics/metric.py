@@ -9,7 +9,7 @@ GROUP = "group"
 """Among a record's values per image: images of equal numbers overlap, or were cut from one place."""
 
 STARRED = "starred recipe"
-"""How the protocol of a BPD begins that was obtained round a frozen generator."""
+"""How the protocol of a BPD begins that was obtained around a frozen generator."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -30,7 +30,7 @@ ORIGINS = {"published": "Published", "contributed": "Contributed", "local": "Thi
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of a metric over `n` seeds, its standard deviation (None for one seed); `starred`: BPD round a GAN."""
+    """The mean of a metric over `n` seeds, its standard deviation (None for one seed); `starred`: BPD around a GAN."""
 
     value: float
     std: float | None

@@ -28,7 +28,7 @@ BITS = "bits per dimension: fewer = real images are covered better"
 HOW_TO_READ = (
     f"Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
     f"{USUAL:g} CQ and CQ-F of Table 1. The points of a line that no other of its points beats in both are its front. "
-    "f is the invertible network that lets pixels depend on each other. The GAN’s bits are those of a VAE round its "
+    "f is the invertible network that lets pixels depend on each other. The GAN’s bits are those of a VAE around its "
     "frozen generator. Bars are standard deviations over seeds."
 )
 TEMPERATURE = {"T0": "T = 0: the decoder’s mean", "T1": "T = 1: with the decoder’s noise"}

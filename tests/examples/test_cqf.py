@@ -60,7 +60,7 @@ class InOne(nn.Module):
 
 @pytest.fixture
 def example(cqf, package):
-    """The example's CQF round the package's nets: they share their parameters."""
+    """The example's CQF around the package's nets: they share their parameters."""
     model = cqf.CQF()
     model.encoder, model.decoder = InOne(package.encoder), package.decoder
     model.flow = cqf.Flow(AtFullResolution(c.net, k % 2) for k, c in enumerate(package.flow.couplings))

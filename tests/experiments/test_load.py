@@ -38,7 +38,7 @@ def test_a_local_run_comes_first(tmp_path):
 
 
 def test_what_a_cut_fetch_left_out_is_fetched(tmp_path):
-    """Else the encoder round a GAN would be trained anew, and its BPD not that of the published weights."""
+    """Else the encoder around a GAN would be trained anew, and its BPD not that of the published weights."""
     e = experiment("table1/gan")
     assert fetch_published(e, tmp_path)
     encoder = tmp_path / e.folder / ENCODER

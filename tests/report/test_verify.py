@@ -53,7 +53,7 @@ def place(runs, tmp_path, monkeypatch):
 
 
 def test_what_was_published_passes_and_leaves_a_receipt(place, tmp_path, capsys):
-    """A GAN's BPD too, by the encoder that is published with it, round the generator that is published once."""
+    """A GAN's BPD too, by the encoder that is published with it, around the generator that is published once."""
     encoder = load_checkpoint(weights(place, GAN).with_suffix(".encoder.safetensors"))["weights"]
     assert encoder and not any(name.startswith("generator.") for name in encoder)
     assert cli.main(["verify", "--json", str(tmp_path / "receipt.json")]) == 0

@@ -57,7 +57,7 @@ def test_every_row_trains_and_is_measured(row, tmp_path):
 
 @pytest.mark.parametrize("row", ["table1/cq-f", "table1/gan"])
 def test_a_whole_run_finds_the_card_by_itself(row, tmp_path):
-    """The second also trains an encoder round its frozen generator."""
+    """The second also trains an encoder around its frozen generator."""
     record = run.run(row, profile="smoke", runs_dir=tmp_path)
     assert record.status == "done" and torch.cuda.get_device_name() in record.device
     assert ("bf16" in record.device) == fast_bf16(CUDA) and record.peak_memory_bytes > 10**6
