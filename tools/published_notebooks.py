@@ -40,6 +40,7 @@ def published(notebook: nbformat.NotebookNode, shot: Shot) -> nbformat.NotebookN
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace("](../", "](../../../")  # links from a folder that is deeper
         if cell.cell_type == "code":
+            cell.metadata.pop("execution", None)  # times of day, which change when nothing else does
             cell.outputs = [new for output in cell.outputs for new in shown(output, shot)]
             if any(str(folder) in str(cell.outputs) for folder in (ROOT, Path.home())):
                 raise ValueError(f"an output names a folder of this machine: {cell.source[:80]}")

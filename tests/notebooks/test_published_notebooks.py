@@ -42,11 +42,13 @@ def test_a_table_keeps_its_text(tool):
     assert tool.shown(stream, None) == [stream]
 
 
-def test_parameters_of_the_run_and_folders_of_a_machine_stay_out(tool):
+def test_parameters_of_the_run_times_and_folders_of_a_machine_stay_out(tool):
     own, injected = nbformat.v4.new_code_cell("seeds = [0]"), nbformat.v4.new_code_cell('runs_dir = "/a"')
-    injected.metadata["tags"] = [tool.INJECTED]
+    injected.metadata["tags"], own.metadata["tags"] = [tool.INJECTED], ["parameters"]
+    own.metadata["execution"] = {"iopub.execute_input": "2026-11-28T19:13:45.090402Z"}
     book = nbformat.v4.new_notebook(cells=[own, injected])
-    assert [cell.source for cell in tool.published(book, None).cells] == ["seeds = [0]"]
+    (cell,) = tool.published(book, None).cells
+    assert cell.source == "seeds = [0]" and cell.metadata == {"tags": ["parameters"]}
     own.outputs = [nbformat.v4.new_output("stream", text=f"see {ROOT}/runs")]
     with pytest.raises(ValueError, match="a folder of this machine: seeds"):
         tool.published(book, None)
