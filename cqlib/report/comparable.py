@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from cqlib.experiments.record import Record
 from cqlib.metrics.metric import Metric
 
+Measurement = tuple[str, int, str]
+"""Split, number of images, protocol."""
+Kind = tuple[Measurement, str]
+"""How a score was measured, and the precision of the run."""
 BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]*\)")
 
 
@@ -15,7 +19,7 @@ def protocol_key(metric: Metric) -> str:
     return BEST_STEP.sub("the best of the kept steps, chosen on training images", metric.protocol)
 
 
-def measurement_key(run: Record, name: str) -> tuple[str, int, str]:
+def measurement_key(run: Record, name: str) -> Measurement:
     """On which images, how many, and how; whatever the kind of a BPD is (exact, bound)."""
     metric = run.metrics[name]
     return run.data.split, metric.n, "" if name == "BPD" else protocol_key(metric)
@@ -31,11 +35,17 @@ def largest_comparable(runs: Sequence[Record], *names: str) -> list[Record]:
     """Those of one row's runs that have metrics `names` and measured all of them alike: of such, the most."""
     have = [run for run in runs if run.metrics.keys() >= {*names}]
     kinds = [([measurement_key(run, name) for name in names], precision_key(run)) for run in have]
-    return [run for run, kind in zip(have, kinds, strict=True) if kind == max(kinds, key=kinds.count)]
+    most = max(kinds, key=kinds.count, default=None)
+    return [run for run, its in zip(have, kinds, strict=True) if its == most]
 
 
-def to(run: Record, others: Sequence[Record], name: str) -> list[Record]:
-    """Those of `others` that measured `name` like `run`; one whose recipe asks for its precision compares with any."""
-    wanted, precision = measurement_key(run, name), precision_key(run)
-    alike = (other for other in others if measurement_key(other, name) == wanted)
-    return [other for other in alike if precision_key(other) in (precision, "")]
+def kind(run: Record, name: str) -> Kind:
+    """What runs share whose `name` can be compared: how it was measured, and the precision."""
+    return measurement_key(run, name), precision_key(run)
+
+
+def of_kind(runs: Sequence[Record], name: str, wanted: Kind) -> list[Record]:
+    """Those of `runs` whose `name` can be compared with that of a run of the kind `wanted`; where a recipe asks for its
+    precision, it may be another."""
+    measured, precision = wanted
+    return [run for run in runs if measurement_key(run, name) == measured and precision_key(run) in (precision, "")]

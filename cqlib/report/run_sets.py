@@ -183,8 +183,8 @@ def _key(record: Record, origin: str, contributor: str) -> _Key:
 
 def _run_set(key: _Key, runs: Mapping[tuple[str, int], Record], keys: Iterable[_Key]) -> RunSet:
     records = tuple(runs[run] for run in sorted(runs, key=lambda run: _order(run, runs[run])))
-    return RunSet(key.origin, key.data, key.size, key.profile, records, _apart(key, keys), json.loads(key.changes),
-                  key.contributor, key.outdated)  # fmt: skip
+    return RunSet(key.origin, key.data, key.size, key.profile, records, _distinguished_by(key, keys),
+                  json.loads(key.changes), key.contributor, key.outdated)  # fmt: skip
 
 
 def _order(run: tuple[str, int], record: Record) -> tuple[int, int, list[float], tuple[str, int]]:
@@ -193,7 +193,7 @@ def _order(run: tuple[str, int], record: Record) -> tuple[int, int, list[float],
     return ROW_ORDER.get(run[0], 99), ROW_ORDER.get(record.row, 99), numbers, run
 
 
-def _apart(key: _Key, keys: Iterable[_Key]) -> str:
+def _distinguished_by(key: _Key, keys: Iterable[_Key]) -> str:
     """What tells a set from others of the same name: its images, and its scoring where the images are the same."""
     same_name = [k for k in keys if k._replace(images="", scoring="") == key._replace(images="", scoring="")]
     parts = [key.images] * any(k.images != key.images for k in same_name)

@@ -243,8 +243,8 @@ def _comparable(claim: Claim, runs: RunSet, names: Sequence[str]) -> tuple[str, 
     best: tuple[str, Sides] = "", ([], [])
     for name in names:
         a, b = ([run for run in runs.done(row) if name in run.metrics] for row in (claim.row_a, claim.row_b))
-        for run in (*a, *b):
-            both = comparable.to(run, a, name), comparable.to(run, b, name)
+        for kind in dict.fromkeys(comparable.kind(run, name) for run in (*a, *b)):
+            both = comparable.of_kind(a, name, kind), comparable.of_kind(b, name, kind)
             best = max(best, (name, both), key=lambda found: (min(map(len, found[1])), sum(map(len, found[1]))))
     return best if all(best[1]) else ("", ([], []))
 
