@@ -1,5 +1,6 @@
 """The benchmark of the default command, on a command that takes nothing."""
 
+import json
 import subprocess
 
 import pytest
@@ -25,3 +26,13 @@ def test_a_run_that_fails_is_no_measurement(folder):
     with pytest.raises(subprocess.CalledProcessError) as caught:
         default_run.run(folder, {"PATH": "/usr/bin:/bin", "WORD": "no disk", "CODE": "1"}, folder / "log")
     assert "no disk" in caught.value.output
+
+
+def test_a_measurement_is_added_to_those_of_other_machines(tmp_path, monkeypatch):
+    measured = iter([(80.4, 2e9), (9.6, 1e9)])
+    monkeypatch.setattr(default_run, "run", lambda folder, environment, log: next(measured))
+    (file := tmp_path / "default_run.json").write_text('[{"seconds": 792}]')
+    default_run.main(file)
+    earlier, new = json.loads(file.read_text())
+    assert earlier == {"seconds": 792} and (new["seconds"], new["seconds_again"], new["memory_mb"]) == (80, 10, 2000)
+    assert len(new["commit"]) == 40
