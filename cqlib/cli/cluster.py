@@ -98,7 +98,7 @@ def run_tasks(
     environment = {name: value.partition(":")[0] for name, value in os.environ.items() if name in PASSED}
     running: dict[Any, Task] = {}
     starts: dict[str, int] = {}
-    asked: float | None = None
+    stopping_since: float | None = None
 
     def end(outcome: Outcome) -> None:
         outcomes.append(outcome)
@@ -108,8 +108,8 @@ def run_tasks(
         if (reason := stop.reason()) is not None:
             for task in waiting:
                 end(Outcome(task, "stopped", reason, 0.0))
-            waiting, asked = [], asked or time.monotonic()
-            hopeless = stop.signals > 1 or time.monotonic() - asked > GRACE + ANSWER
+            waiting, stopping_since = [], stopping_since or time.monotonic()
+            hopeless = stop.signals > 1 or time.monotonic() - stopping_since > GRACE + ANSWER
             for ref, task in running.items():
                 if hopeless or task.name not in starts:  # it waits for room
                     ray.cancel(ref)
@@ -137,8 +137,8 @@ def run_tasks(
 def _resources(task: Task) -> dict[str, float]:
     """What Ray is to keep free for a task. UserError when no node will ever have it."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    wanted = os.environ.get("CQLIB_DEVICE") != "cpu" and any(node.get("GPU") for node in nodes)
-    gpus = task.gpus if wanted else 0
+    use_gpus = os.environ.get("CQLIB_DEVICE") != "cpu" and any(node.get("GPU") for node in nodes)
+    gpus = task.gpus if use_gpus else 0
     needed = {"CPU": 1, "memory": task.memory_bytes, "GPU": gpus}
     if not any(all(node.get(name, 0) >= amount for name, amount in needed.items()) for node in nodes):
         more = f", {gpus:g} GPU" if gpus else ""

@@ -66,9 +66,9 @@ def check_nodes(runs_dir: Path, others: Sequence[Path] = ()) -> None:
     with tempfile.NamedTemporaryFile(dir=runs_dir, prefix=".cluster-") as mark:
         nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
         question = (identity(), Path(mark.name), others)
-        asked = {ray.remote(_look).options(**on(node)).remote(*question): name for node, name in nodes.items()}
-        ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER)
-        for ref, name in asked.items():
+        nodes_by_ref = {ray.remote(_look).options(**on(node)).remote(*question): name for node, name in nodes.items()}
+        ray.wait(list(nodes_by_ref), num_returns=len(nodes_by_ref), timeout=ANSWER)
+        for ref, name in nodes_by_ref.items():
             try:
                 problem = ray.get(ref, timeout=0)
             except ray.exceptions.GetTimeoutError:
@@ -87,12 +87,12 @@ def on(node: str) -> dict[str, Any]:
     return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
-def _look(here: dict[str, str], mark: Path, others: Sequence[Path]) -> str:
+def _look(expected: dict[str, str], mark: Path, others: Sequence[Path]) -> str:
     """What a node is asked; a problem or ""."""
-    there = identity()
-    for name, version in here.items():
-        if there.get(name) != version:
-            return f"has {name} {there.get(name)}, this machine {version}: install the same there"
+    installed = identity()
+    for name, version in expected.items():
+        if installed.get(name) != version:
+            return f"has {name} {installed.get(name)}, this machine {version}: install the same there"
     if not mark.exists() or not os.access(mark.parent, os.W_OK):
         return f"does not see {mark.parent} to write to: put --runs-dir on a file system that all nodes share"
     unseen = [path for path in others if not path.exists()]

@@ -52,26 +52,26 @@ def _values(option: str, **_: Any) -> Sequence[str]:
 
 def parser() -> Parser:
     """The parser of all commands, whose values a shell can complete."""
-    made = Parser(prog=PROGRAM, epilog="exit status: 0 done; 1 failed; 2 wrong usage; 3 stopped, its state saved")
-    made.add_argument("--version", action="version", version=f"cqlib {VERSION}")
-    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    top = Parser(prog=PROGRAM, epilog="exit status: 0 done; 1 failed; 2 wrong usage; 3 stopped, its state saved")
+    top.add_argument("--version", action="version", version=f"cqlib {VERSION}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (run, arguments, ends) in COMMANDS.items():
-        about, shown = str(run.__doc__), examples(*(f"{PROGRAM} {name} {end}".rstrip() for end in ends))
-        sub = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=shown)
+        about, epilog = str(run.__doc__), examples(*(f"{PROGRAM} {name} {end}".rstrip() for end in ends))
+        sub = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=epilog)
         for flag, values in arguments.items():
             action: Any = sub.add_argument(flag, **values)
             action.completer = partial(_values, action.dest)
     with suppress(ImportError):
         import argcomplete
 
-        argcomplete.autocomplete(made)
-    return made
+        argcomplete.autocomplete(top)
+    return top
 
 
 def _folders(options: argparse.Namespace) -> str:
     """ " --runs-dir DIR", " --data-dir DIR": those of a command's folders that are not the defaults."""
-    given = {flag: getattr(options, flag[2:].replace("-", "_"), None) for flag in ("--runs-dir", "--data-dir")}
-    return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in given.items()
+    folders = {flag: getattr(options, flag[2:].replace("-", "_"), None) for flag in ("--runs-dir", "--data-dir")}
+    return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in folders.items()
                    if value is not None and value != OPTIONS[flag].get("default"))  # fmt: skip
 
 

@@ -36,8 +36,8 @@ def _device() -> Iterator[str]:
 def _data(data_dir: Path | None) -> Iterator[str]:
     from cqlib.data import published
 
-    chosen = os.environ.get("CQLIB_DATA")
-    yield f"  data sets ($CQLIB_DATA is {chosen or 'not set'}; --data-dir DIR does the same)"
+    folder_set = os.environ.get("CQLIB_DATA")
+    yield f"  data sets ($CQLIB_DATA is {folder_set or 'not set'}; --data-dir DIR does the same)"
     for name, source in SOURCES.items():
         if entry_of(name) is None:
             yield f"+   {name}: {source.about}"
@@ -57,9 +57,9 @@ def _features(data_dir: Path | None) -> Iterator[str]:
     from cqlib.data import published
     from cqlib.metrics import features
 
-    def verified(found: features.Features) -> str:
-        size = format_bytes(found.weights.stat().st_size)
-        return f"{found.weights} ({size}, SHA-256 {found.weights_sha256[:16]}… as published); Apache 2.0"
+    def verified(kind: features.Features) -> str:
+        size = format_bytes(kind.weights.stat().st_size)
+        return f"{kind.weights} ({size}, SHA-256 {kind.weights_sha256[:16]}… as published); Apache 2.0"
 
     try:
         yield f"+ lite0 features: {verified(features.lite0())}, comes with pip"

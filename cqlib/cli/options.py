@@ -69,14 +69,14 @@ def seeds(text: str) -> tuple[int, ...]:
     """`5`, `0-4`: seeds 0 to 4; `0,3`: those two; `7,`: seed 7 alone."""
     if "," not in text and "-" not in text:
         return tuple(range(number(1, 1000, int)(text)))
-    found: list[int] = []
+    numbers: list[int] = []
     for part in comma_separated(str)(text):
         if not re.fullmatch("[^-]+(-[^-]+)?", part):
             raise argparse.ArgumentTypeError(f"'{text}' is no list of seeds: 5 or 0-4, 0,3, or 7,")
         first, dash, last = part.partition("-")
         begin = seed(first)
-        found += range(begin, number(begin, begin + 999, int)(last if dash else first) + 1)
-    return tuple(dict.fromkeys(found))
+        numbers += range(begin, number(begin, begin + 999, int)(last if dash else first) + 1)
+    return tuple(dict.fromkeys(numbers))
 
 
 def device(text: str) -> str:
@@ -155,17 +155,17 @@ def path(text: str) -> Path:
 
 def folder(text: str) -> Path:
     """The path of a folder, or of one that no file keeps from being made."""
-    found = path(text)
-    if line := why_not_a_folder(found):
+    place = path(text)
+    if line := why_not_a_folder(place):
         raise argparse.ArgumentTypeError(line)
-    return found
+    return place
 
 
 def new_file(text: str) -> Path:
     """The path of a file in such a folder."""
-    found = path(text)
-    folder(str(found.parent))
-    return found
+    file = path(text)
+    folder(str(file.parent))
+    return file
 
 
 def check_folder(option: str, folder: Path) -> Path:
@@ -182,8 +182,8 @@ def absolute_data_path(name: str, data_dir: Path | None) -> str:
     local = local_folder(data_dir)
     if f"{kind}:PATH" not in SOURCES or (local and not os.path.isabs(text) and find_local(text, local) == local / text):
         return name
-    found = find_local(text, Path())
-    return f"{kind}:{absolute(found)}" if found else name
+    existing = find_local(text, Path())
+    return f"{kind}:{absolute(existing)}" if existing else name
 
 
 OPTIONS: dict[str, dict[str, Any]] = {

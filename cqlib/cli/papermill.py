@@ -170,17 +170,17 @@ def _to_html(context: Any, source: str) -> str:
 def mathml(latex: str, display: str = "inline") -> str:
     """`latex` as a MathML element; what cannot be converted stays as its source in <code>."""
     try:
-        found = convert(latex, display=display)
+        element = convert(latex, display=display)
     except Exception:  # the converter raises many kinds; a formula must never cost the page
         return f"<code>{html.escape(latex)}</code>"
     # a wide formula scrolls, so the keyboard must reach it
-    return found.replace("<math ", '<math tabindex="0" ', 1) if display == "block" else found
+    return element.replace("<math ", '<math tabindex="0" ', 1) if display == "block" else element
 
 
 def page(notebook: nbformat.NotebookNode, folder: Path | str, name: str) -> str:
     """The page of an executed notebook, without its cells for Colab; images that its Markdown names are in `folder`."""
-    shown = [cell for cell in notebook.cells if "colab" not in cell.metadata.get("tags", [])]
-    notebook = nbformat.from_dict({**notebook, "cells": shown})
+    cells = [cell for cell in notebook.cells if "colab" not in cell.metadata.get("tags", [])]
+    notebook = nbformat.from_dict({**notebook, "cells": cells})
     template = (TEMPLATES / "executed.html.j2").read_text(encoding="utf-8")
     exporter = HTMLExporter(embed_images=True, raw_template=template, filters={"markdown2html": _to_html})
     body, _ = exporter.from_notebook_node(notebook, {"metadata": {"path": str(folder), "name": name}})

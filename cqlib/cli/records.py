@@ -97,15 +97,16 @@ def export(options: argparse.Namespace) -> int:
     from cqlib.util.files import write_atomic
     from cqlib.util.paths import PUBLISHED
 
-    here = _records(options)
-    folders = {"here": (here, here / ablations.FOLDER), "published": (PUBLISHED / "records", ablations.PUBLISHED)}
-    if os.path.realpath(here) == os.path.realpath(PUBLISHED):  # as for the report: those alone
+    runs_dir = _records(options)
+    folders = {"here": (runs_dir, runs_dir / ablations.FOLDER),
+               "published": (PUBLISHED / "records", ablations.PUBLISHED)}  # fmt: skip
+    if os.path.realpath(runs_dir) == os.path.realpath(PUBLISHED):  # as for the report: those alone
         del folders["here"]
     places, problems = {}, []
     for place, of_place in folders.items():
-        found = [*map(load_records, of_place)]
-        places[place] = [record for records, _ in found for record in records]
-        problems += [problem for _, told in found for problem in told]
+        loaded = [*map(load_records, of_place)]
+        places[place] = [record for records, _ in loaded for record in records]
+        problems += [problem for _, unreadable in loaded for problem in unreadable]
     others, broken = contributed(CONTRIBUTED)
     places["contributed"] = [*chain(*others.values())]
     for problem in (*problems, *broken):
@@ -114,7 +115,7 @@ def export(options: argparse.Namespace) -> int:
         (place, r.row, " ".join(f"{path}={value}" for path, value in r.changes.items()), r.data.name, r.profile, r.seed,
          name, metric.value, metric.std, metric.n, metric.protocol, r.status, r.steps, r.seconds, r.device,
          r.git.commit, r.git.dirty, r.config_hash, r.finished)
-        for place, found in places.items() for r in found for name, metric in r.metrics.items()
+        for place, records in places.items() for r in records for name, metric in r.metrics.items()
     ]  # fmt: skip
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *lines])

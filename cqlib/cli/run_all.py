@@ -71,8 +71,8 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Plan
     for e in todo.experiments:
         record = finished_record(e, opts.runs_dir)
         # Files of the user's may have changed since: `run` compares them with the record.
-        theirs = ":" in e.data and entry_of(e.data) is None
-        if record is not None and not theirs and (features is None or has_scores(record, features)):
+        of_user = ":" in e.data and entry_of(e.data) is None
+        if record is not None and not of_user and (features is None or has_scores(record, features)):
             if not training_files(opts.runs_dir / e.folder):
                 done += 1
                 continue
@@ -138,9 +138,9 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
     }
     folder = opts.out / "notebooks"
     records = (opts.runs_dir, RECORDS, opts.runs_dir / ablations.FOLDER, ablations.PUBLISHED, PUBLISHED / "calibration")
-    given = {file: {**parameters, "train": False} if opts.no_train and "train" in declared(file) else parameters
+    values_of = {file: {**parameters, "train": False} if opts.no_train and "train" in declared(file) else parameters
              for file in todo.notebooks}  # fmt: skip
-    jobs = [Job(file, values, folder / file.stem, records) for file, values in given.items()]
+    jobs = [Job(file, values, folder / file.stem, records) for file, values in values_of.items()]
     return [Task(job.out.name, "cqlib.cli.papermill:execute", job) for job in jobs if not job.done()]
 
 
@@ -194,21 +194,21 @@ def reproduce(opts: Options, stop: StopRequest) -> int:
             features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile)
             features.check()  # once, before many processes do
             opts.feature_weights = features.weights if features.name == "inception" else None
-            found = pending(opts, todo, features)
+            unfinished = pending(opts, todo, features)
         opts.out.mkdir(parents=True, exist_ok=True)
         if not os.access(opts.out, os.W_OK | os.X_OK):  # now, not after days of training
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(opts.out))
-        for outcome in found.absent:
+        for outcome in unfinished.absent:
             to_stderr(f"{outcome.task.name}: {outcome.message}")
-        rows, open_rows = len(todo.experiments), len(found.experiments)
-        to_stderr(f"rows: {rows} in all, {found.finished} finished before, {open_rows} to run")
-        if opts.cluster is not None and found.experiments:
+        rows, open_rows = len(todo.experiments), len(unfinished.experiments)
+        to_stderr(f"rows: {rows} in all, {unfinished.finished} finished before, {open_rows} to run")
+        if opts.cluster is not None and unfinished.experiments:
             with stop.at_once():
-                cluster_nodes.check_nodes(opts.runs_dir, _files_read(found.experiments, opts))
+                cluster_nodes.check_nodes(opts.runs_dir, _files_read(unfinished.experiments, opts))
         elif opts.profile == "paper":
-            for line in expected_costs(opts, found, stop):
+            for line in expected_costs(opts, unfinished, stop):
                 to_stderr(line)
-        outcomes = [*found.absent, *work(row_tasks(opts, found.experiments), opts, stop)]
+        outcomes = [*unfinished.absent, *work(row_tasks(opts, unfinished.experiments), opts, stop)]
         opts.cluster = None  # notebooks read what the rows have left
         tasks, books = notebook_tasks(opts, todo), len(todo.notebooks)
         to_stderr(f"notebooks: {books} in all, {books - len(tasks)} up to date, {len(tasks)} to run")

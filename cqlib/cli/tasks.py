@@ -70,11 +70,11 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 def cores() -> int:
     """How many cores this process may use: those that it may run on, but no more than a container's share."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):
         share, period = map(int, QUOTA.read_text().split())
-        return min(here, max(1, round(share / period)))
-    return here
+        return min(allowed, max(1, round(share / period)))
+    return allowed
 
 
 def thread_limits(threads: int) -> dict[str, str]:
@@ -175,10 +175,10 @@ class _Child:
         self.task, self.slot, self.message, self.began = task, slot, "", time.monotonic()
         self.asked: float | None = None  # when it was asked to stop
         self.log = logs / log_name(task.name)
-        self.messages, theirs = context.Pipe(duplex=False)
-        self.process = context.Process(target=_child, args=(task, dict(slot), self.log, theirs), daemon=True)
+        self.messages, child_end = context.Pipe(duplex=False)
+        self.process = context.Process(target=_child, args=(task, dict(slot), self.log, child_end), daemon=True)
         self.process.start()
-        theirs.close()
+        child_end.close()
 
     def receive(self, listener: Listener) -> None:
         """Take the messages that have come."""

@@ -114,8 +114,8 @@ def load(name: str, *, size: int | None = None, data_dir: Path | str | None = No
     unknown name or size; UserError, naming the file, for missing or damaged data.
     """
     check(name, size)
-    made: Dataset = import_module(f"cqlib.data.{_source(name).module}").load(name, size, local_folder(data_dir))
-    return made
+    dataset: Dataset = import_module(f"cqlib.data.{_source(name).module}").load(name, size, local_folder(data_dir))
+    return dataset
 
 
 def fetch(*names: str, data_dir: Path | None = None) -> Path:

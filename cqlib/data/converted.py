@@ -114,8 +114,8 @@ def _write(split: str, reading: DecodedSplits, source: Path, folder: Path, size:
     """The two arrays of a split; its fingerprint."""
     numbers, images = reading.train if split == "train" else reading.test
     n = len(numbers)
-    known = n > 0 and min(numbers) >= 0 and max(numbers) < len(reading.classes)
-    require(known, source, f"has no {split} images, or labels of no class", REPAIR)
+    usable = n > 0 and min(numbers) >= 0 and max(numbers) < len(reading.classes)
+    require(usable, source, f"has no {split} images, or labels of no class", REPAIR)
     pixels = _array(folder / f"{split}-images.npy", (n, 3, size, size), np.uint8)
     labels = _array(folder / f"{split}-labels.npy", (n,), np.int64)
     places = np.argsort(fixed_order(n)) if reading.shuffle else np.arange(n)  # number i of the source goes to places[i]

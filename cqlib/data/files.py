@@ -108,8 +108,8 @@ def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, 
     whole = labels.shape == (n,) and labels.dtype.kind in "iu"
     require(whole, path, what, f"one integer for each of the {n} images is needed")
     what = f"has '{key}' from {labels.min()} to {labels.max()}"
-    known = labels.min() >= 0 and labels.max() < MAX_CLASSES
-    require(known, path, what, f"count the classes from 0, {MAX_CLASSES:,} at most")
+    in_range = labels.min() >= 0 and labels.max() < MAX_CLASSES
+    require(in_range, path, what, f"count the classes from 0, {MAX_CLASSES:,} at most")
     return np.broadcast_to(images, (n, 3, height, width)), labels.astype(np.int64), n if channels == 1 else 0
 
 

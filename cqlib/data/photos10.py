@@ -172,10 +172,10 @@ def cut(name: str, size: int) -> Iterator[tuple[Array, Array, Array]]:
             allowed = (tiled[level] == (size * size if tested else 0)) & contrast[level]
             places = draw(np.flatnonzero(allowed), share, stream)
             boxes.append(np.stack([np.full(share, level), *np.unravel_index(places, allowed.shape)], axis=1))
-        drawn = np.concatenate(boxes)
-        drawn = draw(drawn, len(drawn), stream)
-        crops = np.stack([pyramid[level][y : y + size, x : x + size] for level, y, x in drawn])
-        yield drawn, crops, np.array([tiles[level][y, x] for level, y, x in drawn], np.int64)
+        corners = np.concatenate(boxes)
+        corners = draw(corners, len(corners), stream)
+        crops = np.stack([pyramid[level][y : y + size, x : x + size] for level, y, x in corners])
+        yield corners, crops, np.array([tiles[level][y, x] for level, y, x in corners], np.int64)
 
 
 @functools.cache

@@ -128,11 +128,11 @@ def _claims(prefix: str, data: str, *lines: tuple[Any, ...]) -> Iterator[Claim]:
             yield Claim(id_, sentence_, data, metric, row_a, row_b, kind, **dict(*fields))
 
 
-def _along_lambda(metric: str, kind: str, sentence: str, known: Collection[float], note: str = "") -> Iterator[Claim]:
-    """CQ-F against CQ at every lambda but those that are `known`."""
+def _along_lambda(metric: str, kind: str, sentence: str, omitted: Collection[float], note: str = "") -> Iterator[Claim]:
+    """CQ-F against CQ at every lambda but those `omitted`."""
     pairs = zip(front(CQ_F, "quick").items(), front(CQ, "quick").values(), strict=True)
     for (weight, with_f), without in pairs:
-        if weight not in known:
+        if weight not in omitted:
             id, words = f"trade-off/f-{metric}-{weight:g}", f"At λ = {weight:,g} {sentence}"
             yield Claim(id, words, "cifar10", metric, with_f, without, kind, note=note, own=True)
 

@@ -221,8 +221,8 @@ def table_of(row: str) -> Table:
 
 def number(row: str, data: str, metric: str) -> PaperNumber | None:
     """The cell of a row of `ROWS`; None where its table has no such column."""
-    found = (cell for cell in ROWS[row].numbers if (cell.data, cell.metric) == (data, metric))
-    return next(found, None)
+    cells = (cell for cell in ROWS[row].numbers if (cell.data, cell.metric) == (data, metric))
+    return next(cells, None)
 
 
 def published_effect(claim: Claim) -> float | None:

@@ -63,8 +63,8 @@ NOTEBOOK_DATA = {
 
 def notebook_runs(name: str, profile: str) -> list[tuple[str, Changes]]:
     """The rows, and their changes, that a notebook (by short name) needs under a profile."""
-    shown = NOTEBOOK_ROWS.get(name, ())
-    plain: list[tuple[str, Changes]] = [(row, {}) for row in ROWS if row.startswith(f"{name}/") or row in shown]
+    rows = NOTEBOOK_ROWS.get(name, ())
+    plain: list[tuple[str, Changes]] = [(row, {}) for row in ROWS if row.startswith(f"{name}/") or row in rows]
     return plain + (trade_off.changed_rows(profile) if name == trade_off.NOTEBOOK else [])
 
 
@@ -113,10 +113,10 @@ def targets(only: Sequence[str], profile: str) -> tuple[list[tuple[str, Changes,
     files: list[Path] = []
     for name in only or ("",):
         named = [ablation for ablation in ablations.BY_NAME.values() if ablation.name == name]
-        tried = ablations.ABLATIONS if name == "ablations" else named
-        if any(ablation.profile != profile for ablation in tried):
-            raise UsageError(f"{name}: changes the recipes of --profile {tried[0].profile}, not of {profile}")
-        rows += [(row, changes, "") for ablation in tried for row, changes in ablation.runs]
+        of_ablations = ablations.ABLATIONS if name == "ablations" else named
+        if any(ablation.profile != profile for ablation in of_ablations):
+            raise UsageError(f"{name}: changes the recipes of --profile {of_ablations[0].profile}, not of {profile}")
+        rows += [(row, changes, "") for ablation in of_ablations for row, changes in ablation.runs]
         if name in ROWS:
             rows.append((name, {}, ""))
             continue

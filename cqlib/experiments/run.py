@@ -151,12 +151,12 @@ def run_experiment(
 def has_scores(record: Record, features: Features) -> bool:
     """Whether the record has all scores on just these features, weights included."""
     names = [f"{features.label(q.name)}@T1" for q in SCORES if not q.labelled]
-    found = record.metrics.get(names[0])
-    if found is None or not record.metrics.keys() >= set(names):
+    metric = record.metrics.get(names[0])
+    if metric is None or not record.metrics.keys() >= set(names):
         return False
     if features.weights_words:
-        return features.weights_words in found.protocol
-    return UNKNOWN_WEIGHTS not in found.protocol
+        return features.weights_words in metric.protocol
+    return UNKNOWN_WEIGHTS not in metric.protocol
 
 
 class _Measured(NamedTuple):
@@ -251,11 +251,11 @@ def _quality(
     best = None
     unsaved = replace(cache, results=PartialResults(stop=stages.stop))
     scorer = SampleScorer(images, e.evaluation.fidelity_images, unsaved)
-    kept = snapshots(stages.folder, "training", stages.key)
-    if kept and (n := e.evaluation.milestone_images) is not None:
-        curve = metrics_during_training(model, trained.steps, kept, replace(scorer, n=n), e.seed)
-    elif kept:
-        best, scores = best_step(model, trained.steps, kept, scorer, e.seed)
+    saved = snapshots(stages.folder, "training", stages.key)
+    if saved and (n := e.evaluation.milestone_images) is not None:
+        curve = metrics_during_training(model, trained.steps, saved, replace(scorer, n=n), e.seed)
+    elif saved:
+        best, scores = best_step(model, trained.steps, saved, scorer, e.seed)
         metrics |= scores
     if e.evaluation.baselines:
         metrics |= baselines(stages.untrained(), scorer, e.seed)

@@ -20,9 +20,9 @@ KEPT_LOGS = 20
 def archive_stale_run(e: Experiment, data: str, folder: Path, runs_dir: Path, tell: Callable[[str], None]) -> None:
     """Move a folder that holds another experiment (an older recipe), or other data, to `runs_dir`/stale; `tell` so."""
     mark = folder / "experiment.json"
-    wanted = {"training_hash": e.training_hash, "data": data}
-    content = json.dumps({**wanted, "config": e.config}, indent=1)
-    if mark.exists() and not _says(mark, wanted):
+    identity = {"training_hash": e.training_hash, "data": data}
+    content = json.dumps({**identity, "config": e.config}, indent=1)
+    if mark.exists() and not _says(mark, identity):
         stale = runs_dir / "stale"
         stale.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=stale))
@@ -34,10 +34,10 @@ def archive_stale_run(e: Experiment, data: str, folder: Path, runs_dir: Path, te
     write_atomic(mark, content)
 
 
-def _says(mark: Path, wanted: dict[str, str]) -> bool:
+def _says(mark: Path, identity: dict[str, str]) -> bool:
     """Whether the mark of a run's folder can be read, and it holds what is wanted."""
     with suppress(ValueError, AttributeError):
-        return wanted.items() <= json.loads(mark.read_text()).items()
+        return identity.items() <= json.loads(mark.read_text()).items()
     return False
 
 
@@ -75,6 +75,6 @@ def disk_usage(runs_dir: Path) -> str:
             part = path.relative_to(runs_dir).parts[0]
             kind = "checkpoints" if ".checkpoint" in path.name or ".step-" in path.name else "runs"
             sizes[part if part in sizes else kind] += path.stat().st_size if path.is_file() else 0
-    shown = {part: note for part, note in ROOM.items() if sizes[part] or part == "runs"}
-    parts = [f"{format_bytes(sizes[part], 1)} in {part}{note}" for part, note in shown.items()]
+    used = {part: note for part, note in ROOM.items() if sizes[part] or part == "runs"}
+    parts = [f"{format_bytes(sizes[part], 1)} in {part}{note}" for part, note in used.items()]
     return f"disk: {format_bytes(sum(sizes.values()), 1)} in {runs_dir}: {', '.join(parts)}"

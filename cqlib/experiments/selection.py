@@ -57,8 +57,8 @@ class Selection:
         order = {canonical(row): i for i, row in reversed([*enumerate(self.rows)])}
         records: list[Record] = []
         for r in load_records(self.runs_dir)[0]:
-            asked = r.profile in (profiles or [self.profile]) and r.seed in self.seeds
-            if canonical(r.row) in order and asked and r.data.name in (self.data or [r.data.name]):
+            selected = r.profile in (profiles or [self.profile]) and r.seed in self.seeds
+            if canonical(r.row) in order and selected and r.data.name in (self.data or [r.data.name]):
                 with suppress(UserError):  # of a data set that no longer exists
                     e = experiment(r.row, r.profile, r.data.name, r.seed, self.changes)
                     records += [r] if r.status == "done" and r.config_hash == e.config_hash else []
@@ -70,11 +70,11 @@ class Selection:
         If none of `required` (default: of all rows) has been trained so, the models of the default run, which are
         published, are returned instead; {} if those are missing too.
         """
-        for chosen in (self.first, experiment):
+        for make in (self.first, experiment):
             models: dict[str, ModelAndData] = {}
             for row in self.rows:
                 with suppress(UserError):  # not trained, or a row without what is changed
-                    models[row] = find_model(chosen(row), self.runs_dir, self.data_dir)
+                    models[row] = find_model(make(row), self.runs_dir, self.data_dir)
             if models.keys() & (required or self.rows):
                 return models
         return {}

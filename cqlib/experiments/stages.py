@@ -118,13 +118,13 @@ class Stages:
 
 def labels(images: Dataset, per_class: int | None) -> Tensor:
     """The training labels (N,), -1 for none: all, or of the first `per_class` images of each class only."""
-    found = images.train.labels.clone()
+    known = images.train.labels.clone()
     if UNLABELLED in images.classes:
-        found[found == images.classes.index(UNLABELLED)] = -1
+        known[known == images.classes.index(UNLABELLED)] = -1
     if per_class is not None:
         for k in range(len(images.classes)):
-            found[(images.train.labels == k).nonzero().flatten()[per_class:]] = -1
-    return found
+            known[(images.train.labels == k).nonzero().flatten()[per_class:]] = -1
+    return known
 
 
 def fingerprint(images: Dataset) -> str:

@@ -23,12 +23,12 @@ from cqlib.util.errors import UserError
 ROWS = NOTEBOOK_ROWS["colourisation"]  # the conditional model, and the unconditional one beside it
 
 
-def find(chosen: Selection) -> tuple[ModelAndData, LikelihoodSystem | None]:
+def find(selection: Selection) -> tuple[ModelAndData, LikelihoodSystem | None]:
     """The conditional model, as chosen or published, and that run's unconditional one, if any. UserError without."""
-    found = chosen.find(required=ROWS[:1])
-    if not found:
+    models = selection.find(required=ROWS[:1])
+    if not models:
         raise UserError("there is no trained model of colours yet: ./run_all.sh --only colourisation")
-    return found[ROWS[0]], found[ROWS[1]].model if ROWS[1] in found else None
+    return models[ROWS[0]], models[ROWS[1]].model if ROWS[1] in models else None
 
 
 def change_of_variables(x: Tensor) -> HTML:
@@ -51,28 +51,28 @@ def draw(model: ConditionalCQF, x: Tensor, n: int, temperature: float = 1.0, see
     return to_uint8(model.colourise(colour.split(x)[0], n, temperature=temperature, generator=generator))
 
 
-def _shown(found: ModelAndData, shown: Sequence[int]) -> tuple[Tensor, list[str]]:
+def _shown(model: ModelAndData, numbers: Sequence[int]) -> tuple[Tensor, list[str]]:
     """Test images by number, and their names: number and class."""
-    test = found.data.test
-    return test.images[shown], [f"{i}, {found.data.classes[int(test.labels[i])]}" for i in shown]
+    test = model.data.test
+    return test.images[numbers], [f"{i}, {model.data.classes[int(test.labels[i])]}" for i in numbers]
 
 
-def colourings(found: ModelAndData, shown: Sequence[int], n: int = 6) -> HTML:
-    """The grey image of each of the test images `shown`, n colourings at temperature 1, and the truth."""
-    x, names = _shown(found, shown)
-    drawn, grey = draw(found.model, x, n), _grey(x)
-    rows = {name: torch.cat([grey[[i]], drawn[i], x[[i]]]) for i, name in enumerate(names)}
+def colourings(model: ModelAndData, numbers: Sequence[int], n: int = 6) -> HTML:
+    """The grey image of each of the test images `numbers`, n colourings at temperature 1, and the truth."""
+    x, names = _shown(model, numbers)
+    coloured, grey = draw(model.model, x, n), _grey(x)
+    rows = {name: torch.cat([grey[[i]], coloured[i], x[[i]]]) for i, name in enumerate(names)}
     figure = strips(rows, columns=["grey", *map(str, range(1, n + 1)), "truth"])
     return picture(figure, f"{len(x)} grey test images, {n} colourings of each at T = 1, the truth")
 
 
-def colouring_slider(found: ModelAndData, shown: Sequence[int], n: int = 8) -> Any:
+def colouring_slider(model: ModelAndData, numbers: Sequence[int], n: int = 8) -> Any:
     """Colourings that follow a slider for the temperature and one for the seed."""
-    x, names = _shown(found, shown)
+    x, names = _shown(model, numbers)
 
     def show(image: int, seed: int, T: float) -> HTML:  # noqa: N803
         one = x[[image]]
-        images = torch.cat([_grey(one), draw(found.model, one, n, T, seed)[0], one])
+        images = torch.cat([_grey(one), draw(model.model, one, n, T, seed)[0], one])
         alt = f"A grey image, {n} colourings at T = {T:.2f}, seed {seed}, and the truth"
         return pixels(images, alt, columns=n + 2)
 
@@ -94,20 +94,20 @@ def spread_maps(model: ConditionalCQF, x: Tensor, n: int = 32) -> HTML:
     return picture(strips(rows), f"{len(x)} grey test images, the mean of {n} colourings, their spread, the truth")
 
 
-def diversity(found: ModelAndData, x: Tensor, n: int = 16) -> HTML:
+def diversity(model: ModelAndData, x: Tensor, n: int = 16) -> HTML:
     """Root mean squares of chroma, in levels, over the grey images of x: between n colourings of one image, and from
     them to the truth, beside no colour and the mean training colour; and how much the grey has changed."""
     grey, truth = colour.split(x)
     lines: list[list[Any]] = []
     for name, temperature in (("colourings, T = 1", 1.0), ("colourings, T = 0", 0.0)):
-        back, chroma = colour.split(draw(found.model, x, n, temperature).flatten(0, 1))
+        back, chroma = colour.split(draw(model.model, x, n, temperature).flatten(0, 1))
         changed = int((back.int() - grey.repeat_interleave(n, 0)).abs().max())
         chroma = chroma.float().unflatten(0, (-1, n))
         errors = chroma.std(1), chroma - truth[:, None], chroma.mean(1) - truth
         lines.append([name, *map(_rms, errors), str(changed)])
-    train = colour.split(found.data.train.images[:2000])[1].float().mean((0, 2, 3)).view(2, 1, 1)
-    for name, constant, kept in (("no colour", torch.zeros(1), "0"), ("the mean training colour", train, "—")):
-        lines.append([name, 0.0, *[_rms(truth - constant)] * 2, kept])
+    train = colour.split(model.data.train.images[:2000])[1].float().mean((0, 2, 3)).view(2, 1, 1)
+    for name, constant, grey_change in (("no colour", torch.zeros(1), "0"), ("the mean training colour", train, "—")):
+        lines.append([name, 0.0, *[_rms(truth - constant)] * 2, grey_change])
     head = {f"{n} colourings of {len(x)} test images": None, "differ by": 1, "one is off the truth by": 1,
             "their mean is off by": 1, "grey changed by, at most": None}  # fmt: skip
     return table("Chroma, root mean squares in levels", head, lines)
@@ -128,19 +128,19 @@ def histogram_bits(train: Tensor, x: Tensor) -> Tensor:
     return -(u + v) / x[0].numel()
 
 
-def costs(found: ModelAndData, unconditional: LikelihoodSystem | None) -> HTML:
+def costs(model: ModelAndData, unconditional: LikelihoodSystem | None) -> HTML:
     """-log2 P(x | g) beside -log2 P(x), per dimension of the colour image, per chroma value, and per image."""
-    x = found.data.test.images[:1000]
-    given = bits(found.model, x)
-    measured = {"P(x | g), CQ-F given grey": given,
-                "P(x | g), independent histograms of U and V": histogram_bits(found.data.train.images, x)}  # fmt: skip
+    x = model.data.test.images[:1000]
+    conditional = bits(model.model, x)
+    measured = {"P(x | g), CQ-F given grey": conditional,
+                "P(x | g), independent histograms of U and V": histogram_bits(model.data.train.images, x)}  # fmt: skip
     if unconditional is not None:
         measured["P(x), CQ-F"] = whole = bits(unconditional, x)
-        measured["difference: what the grey image costs"] = whole - given
+        measured["difference: what the grey image costs"] = whole - conditional
     lines = [[name, mean_and_error(values), 1.5 * values.mean() if "| g" in name else "—", values.mean() * x[0].numel()]
              for name, values in measured.items()]  # fmt: skip
     head = {"Bound on −log₂ of": None, "bits per dimension of x": None, "per value of U, V": 2, "bits per image": 0}
-    return table(f"{found.source}, {len(x)} test images", head, lines)
+    return table(f"{model.source}, {len(x)} test images", head, lines)
 
 
 def recoloured(x: Tensor, model: ConditionalCQF) -> dict[str, Tensor]:
@@ -164,13 +164,13 @@ def true_or_wrong(images: Mapping[str, Tensor], values: Mapping[str, Tensor]) ->
     return picture(*cost_board(images, values, "true colours", "bits per dimension of x, given g", alt))
 
 
-def won(values: Mapping[str, Tensor], found: ModelAndData) -> HTML:
+def won(values: Mapping[str, Tensor], model: ModelAndData) -> HTML:
     """For how many images the true colours cost fewer bits than others of the same grey, and by how much."""
     lines, truth = [], values["true colours"]
     for name, others in values.items():
         if name != "true colours":
-            more = (others - truth) * math.prod(found.model.shape)
+            more = (others - truth) * math.prod(model.model.shape)
             error = float(more.std()) / len(more) ** 0.5
             lines.append([name, f"{float((more > 0).double().mean()):.0%}", f"{more.mean():+,.0f} ± {error:,.0f}"])
     head = ["Instead of the true colours", "true ones cost less", "the others cost more by, bits per image"]
-    return table(f"{len(truth)} test images, {found.source}", head, lines)
+    return table(f"{len(truth)} test images, {model.source}", head, lines)

@@ -49,20 +49,20 @@ def fullest_of(rows: Sequence[str], sets: Sequence[RunSet]) -> RunSet:
 def at_hand(rows: Sequence[str], records: Sequence[Record], profile: str) -> list[RunSet]:
     """The run sets that a notebook of a table is about: this machine's under `profile`, beside each the published one
     of its data set and profile; without any the published one with most of `rows`."""
-    found = display_groups(sets_of(records), rows, profile)
-    here = [sets for sets in found if any((runs.origin, runs.profile) == ("local", profile) for runs in sets)]
-    return [runs for sets in here or found[:1] for runs in sets]
+    groups = display_groups(sets_of(records), rows, profile)
+    local = [sets for sets in groups if any((runs.origin, runs.profile) == ("local", profile) for runs in sets)]
+    return [runs for sets in local or groups[:1] for runs in sets]
 
 
 def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str, *, required: bool = False) -> dict[str, System]:
     """Short label -> the trained model of each of `rows`, of its first seed; those whose weights are there, unless all
     are `required`: then UserError, with the command that trains the missing one."""
-    found = {}
+    systems = {}
     for row in rows:
         for record in runs.records_of(row)[:1]:
             with suppress(*(() if required else (UserError,))):
-                found[short_label(row)] = model_of(record, runs_dir)
-    return found
+                systems[short_label(row)] = model_of(record, runs_dir)
+    return systems
 
 
 def held_out_images(runs: RunSet, data_dir: Path | str | None = None) -> torch.Tensor:
@@ -118,10 +118,10 @@ def sets_of(records: Sequence[Record]) -> list[RunSet]:
 
 def table(name: str, sets: Sequence[RunSet], profile: str) -> HTML:
     """Table "table1", "table2" or "table3": the paper beside these run sets, and what `profile` has not trained yet."""
-    (wanted,) = (item for item in paper.TABLES if item.id == name)
+    (paper_table,) = (item for item in paper.TABLES if item.id == name)
     results = [result for card in cards(sets, f"{name}/") for results in card.tests for result in results]
-    commands = tables.missing(wanted, sets, profile, alone=False)
-    return HTML(page.macro("paper_table", tables.view(wanted, sets, results, commands)))
+    commands = tables.missing(paper_table, sets, profile, alone=False)
+    return HTML(page.macro("paper_table", tables.view(paper_table, sets, results, commands)))
 
 
 def claims(name: str, sets: Sequence[RunSet]) -> HTML:

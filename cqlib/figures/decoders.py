@@ -52,11 +52,11 @@ def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n:
     names = board["T = 1"]
     if not names:
         return NONE
-    shown = picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(names)}")
+    figure = picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(names)}")
     if absent := [name for name in DECODERS.values() if name not in names]:
         command = training_command("figure_decoders", runs.profile)
-        shown.data = f"{shown.data}<p>Not here: {', '.join(absent)}. <code>{command}</code> trains what is missing.</p>"
-    return shown
+        figure.data += f"<p>Not here: {', '.join(absent)}. <code>{command}</code> trains what is missing.</p>"
+    return figure
 
 
 def compared(runs: RunSet) -> HTML:

@@ -34,9 +34,9 @@ def read(data: str, size: int) -> Calibration:
 
 def measure(data: str, size: int, n: int | None = None, data_dir: Path | str | None = None) -> Calibration:
     """`calibrate` a data set, and keep the result where `read` finds it."""
-    found = calibrate(data_sets.load(data, size=size, data_dir=data_dir), n=n)
-    write_atomic(_file(data, size), json.dumps(asdict(found), indent=1) + "\n")
-    return found
+    calibration = calibrate(data_sets.load(data, size=size, data_dir=data_dir), n=n)
+    write_atomic(_file(data, size), json.dumps(asdict(calibration), indent=1) + "\n")
+    return calibration
 
 
 def _file(data: str, size: int) -> Path:
@@ -49,29 +49,29 @@ def damaged(data: str, size: int, data_dir: Path | str | None = None) -> HTML:
     return picture(strips(rows), f"Real images at {size}×{size}: {', '.join(rows)}")
 
 
-def compared(found: Calibration) -> HTML:
+def compared(calibration: Calibration) -> HTML:
     """A line for each side and score: the score of undamaged images, and the distance of each damage from it."""
     lines = []
-    for seen in found.sides:
+    for seen in calibration.sides:
         for score, (mean, spread) in seen.undamaged.items():
             undamaged = f"{decimal(score, mean)} ± {decimal(score, spread, digits(score, mean))}"
             lines.append([f"{seen.side}, {score}", undamaged, *(by[score] for by in seen.distances.values())])
     formats: dict[str, Format | None] = {"Side, score": None, "Score of undamaged": None}
-    what = f"{found.data} {found.size}×{found.size}, {found.resamples} draws"
+    what = f"{calibration.data} {calibration.size}×{calibration.size}, {calibration.resamples} draws"
     caption = f"Real images ({what}): distances from undamaged ones, in standard deviations"
-    return table(caption, formats | dict.fromkeys(found.sides[0].distances, 1), lines)
+    return table(caption, formats | dict.fromkeys(calibration.sides[0].distances, 1), lines)
 
 
-def costs(found: Calibration) -> HTML:
+def costs(calibration: Calibration) -> HTML:
     """n of each side, the time of an image, the cost of n, and the smallest distance over scores and damages."""
-    lines = [[str(s.side), s.n, s.milliseconds, 100 * s.cost, s.smallest] for s in found.sides]
+    lines = [[str(s.side), s.n, s.milliseconds, 100 * s.cost, s.smallest] for s in calibration.sides]
     formats = {"Side": None, "n": 0, "Milliseconds an image": 1, "Cost, %": 0, "Smallest distance": 2}
-    return table(f"What it costs, and the smallest distance ({found.device})", formats, lines)
+    return table(f"What it costs, and the smallest distance ({calibration.device})", formats, lines)
 
 
-def distances(found: Calibration) -> HTML:
+def distances(calibration: Calibration) -> HTML:
     """The distances against the side, a panel for each score, a line for each damage; those below 0.1 at 0.1."""
-    sides = sorted(found.sides, key=lambda seen: seen.side)
+    sides = sorted(calibration.sides, key=lambda seen: seen.side)
     x = [seen.side for seen in sides]
     names = list(sides[0].distances)
     lines = {
@@ -86,14 +86,14 @@ def distances(found: Calibration) -> HTML:
     return picture(figure, f"Distance of damaged from real images against the side, for {', '.join(names)}")
 
 
-def chosen(found: Calibration) -> HTML:
+def chosen(calibration: Calibration) -> HTML:
     """What the rule for `quick` takes of this calibration, in a sentence."""
-    return HTML(f"<p>At most {COST:.0%} of the cost: {_words(found.chosen)}; {_words(found.full)}.</p>")
+    return HTML(f"<p>At most {COST:.0%} of the cost: {_words(calibration.chosen)}; {_words(calibration.full)}.</p>")
 
 
-def chosen_at_equal_n(found: Calibration) -> HTML:
+def chosen_at_equal_n(calibration: Calibration) -> HTML:
     """What the rule for `study` takes of this calibration, in a sentence."""
-    return HTML(f"<p>At equal n: {_words(found.chosen_at_equal_n)}; {_words(found.full)}.</p>")
+    return HTML(f"<p>At equal n: {_words(calibration.chosen_at_equal_n)}; {_words(calibration.full)}.</p>")
 
 
 def _words(seen: SideResult) -> str:

@@ -30,29 +30,29 @@ STAND_INS = {"photos10": "quick", "tiny-imagenet:64": "study"}
 SIDE = 6  # images along a side of a panel
 
 
-def read(chosen: Selection) -> tuple[list[Record], dict[str, RunSet]]:
+def read(selection: Selection) -> tuple[list[Record], dict[str, RunSet]]:
     """The finished runs of this notebook's rows, and for each data set to show the run set that fills most of its
     panels: of the chosen data, else of the slides' four, else of `STAND_INS`."""
-    records = replace(chosen, rows=ROWS).finished({chosen.profile, *RESULT_PROFILES})
+    records = replace(selection, rows=ROWS).finished({selection.profile, *RESULT_PROFILES})
 
     def rank(runs: RunSet) -> tuple[bool, bool, int, bool]:
         """Better is larger: the requested one, then NVP beside one of ours, the number of models, this machine."""
         local, nvp = runs.origin == "local", bool(runs.records_of(NVP))
         ours = sum(bool(runs.records_of(row)) for row in ROWS[:-1])
-        return runs.profile == chosen.profile and local and nvp, bool(ours and nvp), ours, local
+        return runs.profile == selection.profile and local and nvp, bool(ours and nvp), ours, local
 
     sets = [runs for runs in sets_of(records) if any(map(runs.records_of, ROWS))]
     best = {runs.data: runs for runs in sorted(sets, key=rank)}
-    names = chosen.data or [name for name in FOUR if name in best] or STAND_INS
+    names = selection.data or [name for name in FOUR if name in best] or STAND_INS
     return records, {name: best[name] for name in names if name in best}
 
 
 def overview(best: Mapping[str, RunSet]) -> str:
     """In words: the run sets that are shown, and the slides' data sets that have not been run."""
-    shown = [f"{without_paths(runs.label)} ({ORIGINS[runs.origin].lower()})" for runs in best.values()]
+    labels = [f"{without_paths(runs.label)} ({ORIGINS[runs.origin].lower()})" for runs in best.values()]
     absent = [paper.DATA_SETS[name].label for name in FOUR if name not in best]
     note = f"\nof the slides' data sets, not run here: {', '.join(absent)}" if absent else ""
-    return f"shown: {'; '.join(shown) or 'nothing'}{note}"
+    return f"shown: {'; '.join(labels) or 'nothing'}{note}"
 
 
 def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
@@ -63,18 +63,18 @@ def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
     for runs in best.values():
         images = {short_label(row): stored_samples(runs, row, "T1", runs_dir, SIDE**2) for row in ROWS}
         board[without_paths(runs.label)] = {label: x for label, x in images.items() if x is not None}
-    drawn = (f"{model} on {label}" for label, images in board.items() for model in images)
-    return picture(plots.sample_board(board, columns=SIDE), f"Samples at temperature 1: {', '.join(drawn)}")
+    panels = (f"{model} on {label}" for label, images in board.items() for model in images)
+    return picture(plots.sample_board(board, columns=SIDE), f"Samples at temperature 1: {', '.join(panels)}")
 
 
 def compared(best: Mapping[str, RunSet]) -> HTML:
     """BPD, distances, size, the time that a sample takes and that a run took, model by model on every data set."""
     rows = {data: [row for row in ROWS if row in REQUIRED or runs.records_of(row)] for data, runs in best.items()}
-    known = {name for data, runs in best.items() for row in rows[data] for name in runs.metrics_of(row)}
+    metrics = {name for data, runs in best.items() for row in rows[data] for name in runs.metrics_of(row)}
     printed = {data: _printed(data) for data in best}
     # one column each: a distance on other features never stands under FID
     distances = [scores[1] for kind, scores in FEATURES.items()
-                 if f"{scores[1]}@T1" in known or kind == "inception" and any(printed.values())]  # fmt: skip
+                 if f"{scores[1]}@T1" in metrics or kind == "inception" and any(printed.values())]  # fmt: skip
     lines: list[list[Cell | str]] = []
     for data, runs in best.items():
         for row in rows[data]:

@@ -25,10 +25,10 @@ OFFLINE = {"photos10": "quick", "tiny-imagenet": "study"}
 """Data sets that stand in where the seven cannot be had, with the profile that is made for them."""
 
 
-def read(chosen: Selection) -> tuple[list[Record], list[RunSet], tuple[str, ...]]:
+def read(selection: Selection) -> tuple[list[Record], list[RunSet], tuple[str, ...]]:
     """The finished runs of `ROWS` here, on any data, of any profile but an unrequested `smoke`; their run sets and the
     published ones; and the data sets to show, in the paper's order."""
-    records, data = chosen.finished({chosen.profile, *RESULT_PROFILES}), chosen.data
+    records, data = selection.finished({selection.profile, *RESULT_PROFILES}), selection.data
     sets = [runs for runs in sets_of(records)
             if any(map(runs.records_of, ROWS)) and (not data or runs.data in data)]  # fmt: skip
     return records, sets, tuple(dict.fromkeys(data or (*SEVEN, *OFFLINE, *(runs.data for runs in sets))))
@@ -41,10 +41,10 @@ def label(data: str) -> str:
     return paper.DATA_SETS[data].label + ("" if paper.DATA_SETS[data].named else " *")
 
 
-def glance(sets: Sequence[RunSet], shown: Sequence[str], data_dir: Path | str | None = None) -> HTML:
+def glance(sets: Sequence[RunSet], names: Sequence[str], data_dir: Path | str | None = None) -> HTML:
     """For every data set how each model was run on it; whether the slides print numbers; the files."""
     lines = [[label(data), *(_status(sets, data, row) for row in ROWS), "BPD, IS, FID" if _printed(data) else "none",
-              _files(data, data_dir)] for data in shown]  # fmt: skip
+              _files(data, data_dir)] for data in names]  # fmt: skip
     head = ["Data set", *map(short_label, ROWS), "Numbers on the slides", "Files"]
     return table("Which models were run on which data sets", head, lines)
 
@@ -59,27 +59,27 @@ def _files(data: str, data_dir: Path | str | None) -> str:
 def _status(sets: Sequence[RunSet], data: str, row: str) -> str:
     """ "quick, 3 seeds", or how the first run ended; of several run sets of profile `paper`, else of today's recipes,
     else of this machine."""
-    found = [runs for runs in sets if runs.data == data and runs.records_of(row)]
-    if not found:
+    of_row = [runs for runs in sets if runs.data == data and runs.records_of(row)]
+    if not of_row:
         return "not run"
-    runs = min(found, key=lambda runs: (runs.profile != "paper", runs.outdated, runs.origin != "local"))
+    runs = min(of_row, key=lambda runs: (runs.profile != "paper", runs.outdated, runs.origin != "local"))
     done, former = runs.done(row), ", former recipe" * runs.outdated
     return f"{runs.profile}, {count_of(len(done), 'seed') if done else runs.records_of(row)[0].status}{former}"
 
 
-def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: Path | str | None = None) -> HTML:
+def joint(sets: Sequence[RunSet], data_names: Sequence[str], profile: str, data_dir: Path | str | None = None) -> HTML:
     """BPD and scores of every model on every data set: the paper's numbers beside the published runs and this
     machine's, those of each size and profile by themselves; for what was not run, what it needs."""
-    sides = [(data, side) for data in shown for side in _sides(sets, data, profile)]
+    sides = [(data, side) for data in data_names for side in _sides(sets, data, profile)]
     of_origins = zip(*(side for _, side in sides), strict=True)
     names = [tables.columns(list(filter(None, of_origin)), ROWS) for of_origin in of_origins]
     groups = dict(_group(side, names, data, profile) for data, side in sides)
-    for data in shown:
+    for data in data_names:
         heading = next(heading for heading in reversed(groups) if heading[0] == label(data))
         ran = [runs for of, side in sides if of == data for runs in side if runs]
         groups[heading] += _not_run(ran, data, profile, data_dir)
     measured = (tables.source(origin, "", columns) for origin, columns in zip(SIDES, names, strict=True))
-    inferred = any(data in SEVEN and not paper.DATA_SETS[data].named for data in shown)
+    inferred = any(data in SEVEN and not paper.DATA_SETS[data].named for data in data_names)
     of_paper = [paper.ROWS[row] for row in ROWS]
     judged = [runs for data, side in sides if _printed(data) for runs in side if runs]
     notes = [note for runs in judged for note in tables.notes(of_paper, runs)]
@@ -94,8 +94,8 @@ def joint(sets: Sequence[RunSet], shown: Sequence[str], profile: str, data_dir: 
 def _sides(sets: Sequence[RunSet], data: str, profile: str) -> list[list[RunSet | None]]:
     """The published run set and this machine's on a data set, of each size and profile, None where there is none."""
     of_profile = profile if profile == "paper" else OFFLINE.get(data, profile)
-    found = display_groups([runs for runs in sets if runs.data == data], ROWS, of_profile) or [[]]
-    return [[next((runs for runs in place if runs.origin == origin), None) for origin in SIDES] for place in found]
+    groups = display_groups([runs for runs in sets if runs.data == data], ROWS, of_profile) or [[]]
+    return [[next((runs for runs in place if runs.origin == origin), None) for origin in SIDES] for place in groups]
 
 
 def _printed(data: str) -> bool:
@@ -117,8 +117,8 @@ def _group(
                         for runs, n in zip(side, names, strict=True))  # fmt: skip
             lines.append(Line(short_label(row), (printed, *measured)))
     lines += tables.real_images([data], side, names)
-    shown = dict.fromkeys(runs.label.removeprefix(f"{without_paths(data)} ") for runs in ran)
-    detail = ", ".join(shown) or sized(data, profile).rpartition(", ")[2]
+    labels = dict.fromkeys(runs.label.removeprefix(f"{without_paths(data)} ") for runs in ran)
+    detail = ", ".join(labels) or sized(data, profile).rpartition(", ")[2]
     return (label(data), detail), lines
 
 

@@ -18,28 +18,28 @@ from cqlib.report.run_sets import RunSet
 from cqlib.report.trade_off import FRONTS, SCORES, figures, fullest, not_trained
 
 
-def selections(chosen: Selection) -> list[Selection]:
+def selections(selection: Selection) -> list[Selection]:
     """One for each run of the fronts, and the GAN: what is chosen, with that row's lambda."""
-    return [replace(chosen, rows=(row,), changes={**chosen.changes, **changes})
-            for row, changes in notebook_runs(NOTEBOOK, chosen.profile)]  # fmt: skip
+    return [replace(selection, rows=(row,), changes={**selection.changes, **changes})
+            for row, changes in notebook_runs(NOTEBOOK, selection.profile)]  # fmt: skip
 
 
-def train(chosen: Selection) -> None:
+def train(selection: Selection) -> None:
     """Whatever is missing, one run after the other."""
-    for selection in selections(chosen):
-        selection.run()
+    for point in selections(selection):
+        point.run()
 
 
-def read(chosen: Selection) -> tuple[list[Record], RunSet]:
+def read(selection: Selection) -> tuple[list[Record], RunSet]:
     """The finished runs here, and the run set with most of the fronts' points: this machine's or the published one."""
-    records = [record for selection in selections(chosen) for record in selection.finished()]
-    return records, fullest(sets_of(records), chosen.profile)
+    records = [record for point in selections(selection) for record in point.finished()]
+    return records, fullest(sets_of(records), selection.profile)
 
 
 def pictures(runs: RunSet, more: bool = False) -> HTML:
     """BPD against the paper's distance at both temperatures, with what that says; or against the other scores."""
-    found = [figure for figure in figures(runs) if figure["more"] == more]
-    return HTML(page.macro("figures", found) if found or more else page.macro("sentences", [not_trained(runs)]))
+    panels = [figure for figure in figures(runs) if figure["more"] == more]
+    return HTML(page.macro("figures", panels) if panels or more else page.macro("sentences", [not_trained(runs)]))
 
 
 def points(runs: RunSet) -> HTML:

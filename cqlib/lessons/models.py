@@ -16,18 +16,18 @@ from cqlib.models.registry import build
 from cqlib.report import cells
 
 
-def load_images(chosen: Selection) -> Dataset:
+def load_images(selection: Selection) -> Dataset:
     """The first of the chosen data, at its size nearest to 16 pixels. UserError if unreadable."""
-    name = chosen.first(chosen.rows[0]).data
-    return data_sets.load(name, size=image_size(name, "smoke"), data_dir=chosen.data_dir)
+    name = selection.first(selection.rows[0]).data
+    return data_sets.load(name, size=image_size(name, "smoke"), data_dir=selection.data_dir)
 
 
-def trained_models(chosen: Selection, images: Dataset) -> dict[str, ModelAndData]:
+def trained_models(selection: Selection, images: Dataset) -> dict[str, ModelAndData]:
     """Row -> its model as chosen, or the published one; rows without one trained on such `images` are left out."""
     shape = (images.channels, images.size, images.size)
     models: dict[str, ModelAndData] = {}
-    for row in chosen.rows:
-        models |= replace(chosen, rows=[row]).find()
+    for row in selection.rows:
+        models |= replace(selection, rows=[row]).find()
     return {row: m for row, m in models.items() if m.experiment.data == images.name and m.model.shape == shape}
 
 
@@ -39,11 +39,11 @@ def untrained_model(row: str, images: Dataset) -> ModelAndData:
         return ModelAndData(e, build(e.recipe.system).eval(), "untrained")
 
 
-def model_table(chosen: Selection, models: Mapping[str, ModelAndData]) -> HTML:
+def model_table(selection: Selection, models: Mapping[str, ModelAndData]) -> HTML:
     """The origin of each row's model, or the command that trains it."""
     lines = []
-    for row in chosen.rows:
-        e, model = chosen.first(row), models.get(row)
+    for row in selection.rows:
+        e, model = selection.first(row), models.get(row)
         data = "" if e.data in default_data(row, e.profile) else e.data
         command = training_command(row, e.profile, data, e.seed, e.changes)
         lines.append([label_of(row), f"{model.source} ({model.origin})" if model else f"not trained yet: {command}"])

@@ -31,9 +31,9 @@ OfImages = Mapping[int, Tensor]
 """By the index of the test image."""
 
 
-def models_with_f(chosen: Selection, images: Dataset) -> dict[str, ModelAndData]:
+def models_with_f(selection: Selection, images: Dataset) -> dict[str, ModelAndData]:
     """Row -> model, of those `ROWS` that have one; an untrained CQ-F where there is no trained one."""
-    models = trained_models(chosen, images)
+    models = trained_models(selection, images)
     return models if ROWS[0] in models else {ROWS[0]: untrained_model(ROWS[0], images)} | models
 
 
@@ -52,10 +52,10 @@ def spaces(model: HybridModel, of: Reconstruction) -> HTML:
     """Test images x and their features f(x); mu(z), y ~ N(mu(z), sigma(z)), and both in image space."""
     of = of.first(16)
     y = _draw(of.mean, of.log_sigma, torch.Generator().manual_seed(0))
-    shown = {"x": of.x, "f⁻¹(μ(z))": of.image_of_mean, "f⁻¹(y), drawn": model.image(y)}
+    images = {"x": of.x, "f⁻¹(μ(z))": of.image_of_mean, "f⁻¹(y), drawn": model.image(y)}
     features = {"f(x)": of.y, "μ(z)": of.mean, "y ~ N(μ(z), σ²(z))": y}
     board = {
-        "image space": {name: to_uint8(values) for name, values in shown.items()},
+        "image space": {name: to_uint8(values) for name, values in images.items()},
         "feature space": {name: stretched(values, 0.8) for name, values in features.items()},
     }
     alt = "Test images, means and draws: natural in image space; in feature space edges stand out"

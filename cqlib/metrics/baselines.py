@@ -74,10 +74,10 @@ def best_step(
 ) -> tuple[int, dict[str, Metric]]:
     """The best step, and its distance from the test split: {"FD-lite0-best@T1": …}."""
     models = models_along_training(model, steps, snapshots)
-    scores = {step: scorer.fid_of_system(then, "train", seed).value for step, then in models}
+    scores = {step: scorer.fid_of_system(candidate, "train", seed).value for step, candidate in models}
     best = min(scores, key=lambda step: (scores[step], -step))
-    chosen = next(then for step, then in models_along_training(model, steps, snapshots) if step == best)
-    metric = scorer.fid_of_system(chosen, "test", seed)
+    best_model = next(candidate for step, candidate in models_along_training(model, steps, snapshots) if step == best)
+    metric = scorer.fid_of_system(best_model, "test", seed)
     values = ", ".join(f"{step}: {score:.1f}" for step, score in scores.items())
     protocol = f"step {best} of {steps}, chosen on training images ({values}); {metric.protocol}"
     return best, {scorer.name("-best"): replace(metric, protocol=protocol)}
@@ -90,21 +90,21 @@ def metrics_during_training(
     images and with the same random numbers; of a system without decoder noise both are one measurement."""
     x, cache = scorer.data.test.images[:BPD_IMAGES], scorer.cache
     curves: Curves = {}
-    for step, then in models_along_training(model, steps, snapshots):
-        found: dict[str, float] = {}
-        if isinstance(then, LikelihoodSystem):
-            nll = held_out_nll(then, x, results=cache.results)
-            found[f"BPD on {len(x)} test images (bits/dim)"] = float(bits_per_dimension(nll.mean(), x[0].numel()))
+    for step, candidate in models_along_training(model, steps, snapshots):
+        values: dict[str, float] = {}
+        if isinstance(candidate, LikelihoodSystem):
+            nll = held_out_nll(candidate, x, results=cache.results)
+            values[f"BPD on {len(x)} test images (bits/dim)"] = float(bits_per_dimension(nll.mean(), x[0].numel()))
         scores: dict[str, Metric] = {}
         for temperature in TEMPERATURES_AS_DRAWN:
-            if then.decoder_noise or not scores:
+            if candidate.decoder_noise or not scores:
                 images = draw_samples(
-                    then, scorer.n, temperature=temperature, seed=TEST_SEED + seed, results=cache.results
+                    candidate, scorer.n, temperature=temperature, seed=TEST_SEED + seed, results=cache.results
                 )
                 scores = scorer.scores(images, "test", CURVE_SCORES)
             at = f"@T{temperature:g} (n = {scorer.n:,})"
-            found |= {f"{cache.features.label(name)}{at}": metric.value for name, metric in scores.items()}
-        for name, value in found.items():
+            values |= {f"{cache.features.label(name)}{at}": metric.value for name, metric in scores.items()}
+        for name, value in values.items():
             curves.setdefault(name, []).append((step, round(value, 4)))
     return curves
 

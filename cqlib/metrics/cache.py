@@ -33,12 +33,12 @@ class FeatureCache:
     def layers(self, images: Tensor, *layers: str) -> dict[str, Tensor]:
         """Layer -> float32 (n, d); one pass for those that are not known."""
         paths = self._paths(images, layers)
-        known = {layer: state["values"] for layer, path in paths.items() if (state := _read(path)) is not None}
-        if missing := tuple(layer for layer in layers if layer not in known):
-            known |= extract(images, self.features, missing, device=self.device, results=self.results)
+        values = {layer: state["values"] for layer, path in paths.items() if (state := _read(path)) is not None}
+        if missing := tuple(layer for layer in layers if layer not in values):
+            values |= extract(images, self.features, missing, device=self.device, results=self.results)
             for layer in missing if paths else ():
-                _keep(paths[layer], {"values": known[layer]})
-        return known
+                _keep(paths[layer], {"values": values[layer]})
+        return values
 
     def pooled(self, images: Tensor) -> Tensor:
         """Pooled features, float32 (n, d)."""

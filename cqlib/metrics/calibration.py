@@ -95,10 +95,10 @@ def frechet_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) -
 
 def kernel_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
     """KID's estimate for each draw of `pool` (N, d) against `real` (n, d): of all n at once, without subsets."""
-    drawn = torch.zeros(len(pool), len(draws), dtype=torch.float64)
+    members = torch.zeros(len(pool), len(draws), dtype=torch.float64)
     for column, draw in enumerate(draws):
-        drawn[draw, column] = 1
-    return kernel.mmd_of_subsets(pool, drawn, real, torch.ones(len(real), len(draws), dtype=torch.float64)).tolist()
+        members[draw, column] = 1
+    return kernel.mmd_of_subsets(pool, members, real, torch.ones(len(real), len(draws), dtype=torch.float64)).tolist()
 
 
 def inception_scores(logits: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
@@ -119,7 +119,7 @@ def scores(images: Tensor, features: Features, real: Tensor, draws: Sequence[np.
         "KID": kernel_distances(pool, real, draws),
         "IS": inception_scores(logits, draws),
     }
-    return {features.label(kind): np.array(drawn) for kind, drawn in values.items()}
+    return {features.label(kind): np.array(per_draw) for kind, per_draw in values.items()}
 
 
 @dataclass(frozen=True, config=STRICT)

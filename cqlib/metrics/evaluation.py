@@ -53,8 +53,8 @@ def likelihood_metrics(
     def measured(name: str, kind: str, n: int, k: int) -> Tensor:
         nll = held_out_nll(model, data.test.images[:n], importance_samples=k, results=results)
         bpd = bits_per_dimension(nll, dimensions)
-        drawn = "" if exact or not model.dequantised else ", uniform dequantisation"
-        metrics[name] = _mean_over_images(bpd, f"{note}{kind}{drawn}, {where} {len(bpd)}, averaged weights")
+        noise = "" if exact or not model.dequantised else ", uniform dequantisation"
+        metrics[name] = _mean_over_images(bpd, f"{note}{kind}{noise}, {where} {len(bpd)}, averaged weights")
         return bpd
 
     plain = measured("BPD", "exact" if exact else f"{model.bound}, 1 sample", evaluation.bpd_images, 1)

@@ -87,12 +87,12 @@ def score(
 
 
 def _scores(sets: ScoreInputs, slow: bool = True) -> dict[str, Metric]:
-    asked = [q for q in SCORES if (slow or not q.slow) and (sets.labels is not None or not q.labelled)]
-    return _computed(sets, asked)
+    quantities = [q for q in SCORES if (slow or not q.slow) and (sets.labels is not None or not q.labelled)]
+    return _computed(sets, quantities)
 
 
-def _computed(sets: ScoreInputs, asked: Iterable[Quantity]) -> dict[str, Metric]:
-    return {q.name: resolve_name(f"{__name__}:{q.how}")(sets) for q in asked}
+def _computed(sets: ScoreInputs, quantities: Iterable[Quantity]) -> dict[str, Metric]:
+    return {q.name: resolve_name(f"{__name__}:{q.how}")(sets) for q in quantities}
 
 
 def inception_score(sets: ScoreInputs) -> Metric:

@@ -25,9 +25,9 @@ class Protocol:
 
     def shortfall(self, n_train: int, n_test: int) -> str:
         """What a data set of these sizes lacks for it, as the end of a sentence; "" when nothing."""
-        there = {"train": n_train, "test": n_test}[self.split]
+        n = {"train": n_train, "test": n_test}[self.split]
         words = {"train": "training", "test": "test"}[self.split]
-        return "" if there >= self.n_real else f"it needs {self.n_real:,} {words} images and there are {there:,}"
+        return "" if n >= self.n_real else f"it needs {self.n_real:,} {words} images and there are {n:,}"
 
 
 PROTOCOLS = {

@@ -66,14 +66,14 @@ class ConditionalDecoder(nn.Module):
             self.out.weight.mul_(0.5)
 
     def forward(self, z: Tensor, g: Tensor) -> Tensor:
-        found = []
+        features = []
         for layer in self.down:
             g = layer(g)
-            found.append(g)
+            features.append(g)
         h = self.start(self.head(z).unflatten(1, self.bottom))
         for layer in self.up:
-            h = layer(torch.cat([h, found.pop()], dim=1))
-        return at_least_fp32(self.out(torch.cat([h, found.pop()], dim=1)))
+            h = layer(torch.cat([h, features.pop()], dim=1))
+        return at_least_fp32(self.out(torch.cat([h, features.pop()], dim=1)))
 
 
 @dataclass(frozen=True)

@@ -96,8 +96,8 @@ class HybridModel(VariationalModel, AdversarialSystem):
     def fakes(self, x: Tensor) -> Tensor:
         """The critic's input (N, C, S, S): x ~ p_theta, or the decoder's mean in image space. With `flow_updated_by`
         "coverage" no gradient reaches the parameters of f."""
-        kept = self.flow if self.config.flow_updated_by == "coverage" else None
-        with nullcontext() if kept is None else frozen(kept):
+        fixed = self.flow if self.config.flow_updated_by == "coverage" else None
+        with nullcontext() if fixed is None else frozen(fixed):
             return self.generate_like(x, 1.0 if self.config.critic_input == "sample" else 0.0)
 
     def generate_like(self, x: Tensor, temperature: float) -> Tensor:

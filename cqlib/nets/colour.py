@@ -44,10 +44,10 @@ def into_gamut(grey: Tensor, chroma: Tensor) -> Tensor:
     chroma = chroma.clamp(-CHROMA_LIMIT, CHROMA_LIMIT)
     low = torch.zeros_like(grey, dtype=torch.int32)  # in 256ths; 0 is always a colour
     for step in (128, 64, 32, 16, 8, 4, 2, 1):
-        tried = low + step
-        low = torch.where(is_colour(grey, _scaled(chroma, tried)), tried, low)
-    kept = torch.where(is_colour(grey, chroma), chroma, _scaled(chroma, low))
-    return join(grey, kept).to(torch.uint8)
+        candidate = low + step
+        low = torch.where(is_colour(grey, _scaled(chroma, candidate)), candidate, low)
+    fitted = torch.where(is_colour(grey, chroma), chroma, _scaled(chroma, low))
+    return join(grey, fitted).to(torch.uint8)
 
 
 def _scaled(chroma: Tensor, share: Tensor) -> Tensor:

@@ -47,24 +47,24 @@ def run_set(records: Sequence[Record]) -> RunSet:
 
 def tried(runs: RunSet) -> dict[str, list[tuple[str, Results]]]:
     """Claim that an ablation was run for -> what was changed, "as it is" first, and the claim between such rows."""
-    found: dict[str, list[tuple[str, Results]]] = {}
+    lines_by_claim: dict[str, list[tuple[str, Results]]] = {}
     for claim in CLAIMS:
         bears = {_change(a, (claim.row_a, claim.row_b)): a.claim(claim) for a in ABLATIONS if claim.id in a.claims}
         lines = [(words, tuple(claim_result(changed, runs, t) for t in temperatures(claim.metric)))
                  for words, changed in {"as it is": claim, **bears}.items()]  # fmt: skip
         lines = [(words, results) for words, results in lines if results[0].label != "not run"]
         if [words for words, _ in lines] not in ([], ["as it is"]):
-            found[claim.id] = lines
-    return found
+            lines_by_claim[claim.id] = lines
+    return lines_by_claim
 
 
 def effects(runs: RunSet, temperature: float) -> list[tuple[Question, list[Effect]]]:
     """What the ablations of each question did to each row that they change, against that row as it is."""
-    found = []
+    groups = []
     for question in QUESTIONS:
         of = (_effect(ablation, row, runs, temperature) for ablation in question.ablations for row in ablation.changes)
-        found.append((question, list({effect.words: effect for effect in of}.values())))  # two may share a run
-    return found
+        groups.append((question, list({effect.words: effect for effect in of}.values())))  # two may share a run
+    return groups
 
 
 def _effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> Effect:
@@ -78,11 +78,11 @@ def _effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> E
 
 def effect_table(records: Sequence[Record], temperature: float) -> dict[str, Any]:
     """`effects` for the macro `effect_table`, with names of columns and how far the pictures of each reach."""
-    found = effects(run_set(records), temperature)
-    columns: list[Results] = list(zip(*(effect.results for _, of in found for effect in of), strict=True))
+    groups = effects(run_set(records), temperature)
+    columns: list[Results] = list(zip(*(effect.results for _, of in groups for effect in of), strict=True))
     names = [next((r.score for r in column if r.metric_name), QUANTITIES[metric].name)
              for metric, column in zip(SCORES, columns, strict=True)]  # fmt: skip
-    return {"names": names, "reach": list(map(reach, columns)), "groups": found,
+    return {"names": names, "reach": list(map(reach, columns)), "groups": groups,
             "at": f"T = {temperature:g}", "label": run_set(records).label}  # fmt: skip
 
 

@@ -181,11 +181,11 @@ def slider(draw: Callable[..., HTML], **controls: Range | Mapping[str, Any] | Se
         limits = {"min": control.low, "max": control.high, "step": control.step, "continuous_update": False}
         return kind(control.start, style=style, description=control.label or name, **limits)
 
-    made = {name: widget(name, control) for name, control in controls.items()}
+    boxes = {name: widget(name, control) for name, control in controls.items()}
     view = widgets.HTML()
 
     def redraw(**values: Any) -> None:
         view.value = str(draw(**values).data)
 
-    widgets.interactive_output(redraw, made)
-    return widgets.VBox([widgets.HBox(list(made.values())), view])
+    widgets.interactive_output(redraw, boxes)
+    return widgets.VBox([widgets.HBox(list(boxes.values())), view])

@@ -132,7 +132,7 @@ def corrected(results: Sequence[ClaimResult]) -> list[ClaimResult]:
         family = [i for i, r in enumerate(results) if r.p is not None and r.temperature in (None, temperature)]
         for i, p in zip(family, holm([p for i in family if (p := results[i].p) is not None]), strict=True):
             adjusted.setdefault(i, []).append((float(p), len(family)))
-    best = {i: max(found) for i, found in adjusted.items()}
+    best = {i: max(pairs) for i, pairs in adjusted.items()}
     return [replace(r, p_holm=best[i][0], n_tests=best[i][1]) if i in best else r for i, r in enumerate(results)]
 
 
@@ -143,8 +143,8 @@ def _card(claim: Claim, by_set: Sequence[Results]) -> Card:
         papers_own = (runs.profile, runs.data) == ("paper", claim.data)
         seeds = min(map(len, results[0].seeds))
         contributed = runs.origin == "contributed"
-        here = runs.origin == "local"
-        return runs.profile == "smoke", runs.outdated, changed, not papers_own, contributed, -seeds, not here
+        local = runs.origin == "local"
+        return runs.profile == "smoke", runs.outdated, changed, not papers_own, contributed, -seeds, not local
 
     tests = [tuple(result for result in results if result.label != "not run") for results in by_set]
     lacks_least = min(chain(*by_set), key=lambda result: result.missing_kind)

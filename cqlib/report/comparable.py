@@ -27,8 +27,8 @@ def measurement_key(run: Record, name: str) -> Measurement:
 
 def precision_key(run: Record) -> str:
     """Of the device, where the recipe leaves it to that; else empty."""
-    chosen = run.setting("recipe", "training", "autocast") in (None, "auto")
-    return run.device.rpartition(", ")[2] if chosen else ""
+    by_device = run.setting("recipe", "training", "autocast") in (None, "auto")
+    return run.device.rpartition(", ")[2] if by_device else ""
 
 
 def largest_comparable(runs: Sequence[Record], *names: str) -> list[Record]:

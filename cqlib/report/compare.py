@@ -130,7 +130,7 @@ def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def shared_numbers(first: Record, second: Record, published: Sequence[Record]) -> list[MetricPair]:
     """The metrics that both have, with the spread over published seeds of the first one's recipe, else the second's."""
-    made = []
+    pairs = []
     for name in shared(first, second):
         spread, seeds = None, 0
         for record in (second, first):
@@ -138,8 +138,8 @@ def shared_numbers(first: Record, second: Record, published: Sequence[Record]) -
             if len(values) > 1:
                 quantile = float(student.ppf(0.975, len(values) - 1))
                 spread, seeds = quantile * 2**0.5 * statistics.stdev(values), len(values)
-        made.append(MetricPair(name, first.metrics[name].value, second.metrics[name].value, spread, seeds))
-    return made
+        pairs.append(MetricPair(name, first.metrics[name].value, second.metrics[name].value, spread, seeds))
+    return pairs
 
 
 def _same_recipe(a: Record, b: Record) -> bool:
@@ -150,10 +150,10 @@ def lines(first: Record, second: Record) -> Iterator[str]:
     """The answer in words, a line each."""
     for letter, record in zip("AB", (first, second), strict=True):
         yield f"{letter}: {record.variant} · {record.data.name} · {record.profile} · seed {record.seed}"
-    found = differences(first, second)
+    different = differences(first, second)
     yield ""
-    yield "what is not the same, the weightiest first" if found else "the records differ in nothing that moves a number"
-    yield from columns(found)
+    yield "what differs, the weightiest first" if different else "the records differ in nothing that moves a number"
+    yield from columns(different)
     yield ""
     table = shared_numbers(first, second, load_records(RECORDS)[0])
     cells = [(n.name, decimal(n.name, n.first), decimal(n.name, n.second), n.verdict) for n in table]

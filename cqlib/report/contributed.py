@@ -76,8 +76,8 @@ def contribute(run: Path, name: str, out: Path = CONTRIBUTED) -> Path:
         raise UserError(f"{run}: its samples cannot be read: delete {RECORD} there and train it again") from error
     _no_others(out / file_name(name) / record.folder)
     contents = {RECORD: (run / RECORD).read_bytes(), LOG: log.encode(), **grids}
-    made = Contribution(name, {file: sha256(content) for file, content in contents.items()})
-    contents[MANIFEST] = TypeAdapter(Contribution).dump_json(made, indent=1) + b"\n"
+    contribution = Contribution(name, {file: sha256(content) for file, content in contents.items()})
+    contents[MANIFEST] = TypeAdapter(Contribution).dump_json(contribution, indent=1) + b"\n"
     with tempfile.TemporaryDirectory() as trial:
         for place in (Path(trial), out):
             folder = place / file_name(name) / record.folder
@@ -124,15 +124,15 @@ def read_contribution(folder: Path) -> tuple[str, Record]:
     if folder.is_symlink() or folder.parent.is_symlink() or not folder.is_dir():
         raise UserError(f"{folder} is no folder: name one that `python -m cqlib contribute` has made")
     try:
-        made = _manifest(folder)
+        contribution = _manifest(folder)
         record = _read(folder)
-        if folder.absolute().parts[-2:] != (file_name(made.contributor), record.folder):
-            raise UserError(f"its place is {file_name(made.contributor)}/{record.folder}: rename its folders")
+        if folder.absolute().parts[-2:] != (file_name(contribution.contributor), record.folder):
+            raise UserError(f"its place is {file_name(contribution.contributor)}/{record.folder}: rename its folders")
         _check_curve(folder, record)
         _check_grids(folder, record)
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}: make it readable") from error
-    return made.contributor, record
+    return contribution.contributor, record
 
 
 def _no_others(folder: Path) -> None:
@@ -155,16 +155,16 @@ def _manifest(folder: Path) -> Contribution:
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path.name} is larger than {MAX_BYTES // 1024} KiB, as no file of a run is: {AGAIN}")
     try:
-        made = TypeAdapter(Contribution).validate_json((folder / MANIFEST).read_bytes())
+        contribution = TypeAdapter(Contribution).validate_json((folder / MANIFEST).read_bytes())
     except ValidationError as error:
         raise UserError(f"{MANIFEST}: {first_error(error)}: {AGAIN}") from error
-    there = {path.name for path in folder.iterdir()} - {MANIFEST}
-    for name in sorted({RECORD, LOG, *made.files, *there}):
-        if name not in there:
+    present = {path.name for path in folder.iterdir()} - {MANIFEST}
+    for name in sorted({RECORD, LOG, *contribution.files, *present}):
+        if name not in present:
             raise UserError(f"{name} is missing: {AGAIN}")
-        if sha256((folder / name).read_bytes()) != made.files.get(name):
+        if sha256((folder / name).read_bytes()) != contribution.files.get(name):
             raise UserError(f"{name} is not the file that was contributed (its SHA-256 is another): {AGAIN}")
-    return made
+    return contribution
 
 
 def _read(folder: Path) -> Record:

@@ -70,24 +70,24 @@ def crossings(first: Collection[Point], second: Collection[Point]) -> list[tuple
     (x, y), (u, v) = (np.transpose(efficient(front)) for front in (first, second))
     bits = np.unique([bit for bit in (*x, *u) if max(x[0], u[0]) <= bit <= min(x[-1], u[-1])])
     gaps = np.interp(bits, x, y) - np.interp(bits, u, v)
-    found = []
+    points = []
     for (a, before), (b, after) in pairwise(zip(bits, gaps, strict=True)):
         if before * after < 0 or (before == 0 and after != 0):
             at = float(a + (b - a) * before / (before - after))
-            found.append(((at, float(np.interp(at, x, y))), bool(after > 0)))
-    return found
+            points.append(((at, float(np.interp(at, x, y))), bool(after > 0)))
+    return points
 
 
 def hypervolumes(runs: Runs, profile: str) -> dict[tuple[str, int], dict[str, Metric]]:
     """(CQ or CQ-F, seed) -> name such as "HV-lite0@T0" -> the hypervolume of that seed's front, where the seed has a
     run at every lambda of the profile. The reference point is VAE's BPD and distance, means over seeds."""
-    found: dict[tuple[str, int], dict[str, Metric]] = {}
+    volumes: dict[tuple[str, int], dict[str, Metric]] = {}
     for temperature in TEMPERATURES:
         names, distances = (metric_names(id, temperature) for id in ("hypervolume", "fid"))
         for name, distance in zip(names, distances, strict=True):
             for row, seed, metric in _of_distance(runs, profile, distance):
-                found.setdefault((row, seed), {})[name] = metric
-    return found
+                volumes.setdefault((row, seed), {})[name] = metric
+    return volumes
 
 
 def _of_distance(runs: Runs, profile: str, distance: str) -> Iterator[tuple[str, int, Metric]]:

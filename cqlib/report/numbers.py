@@ -41,7 +41,7 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record], temperature: flo
     differences = [list(_differences(number, record, names[0])) for record in measured]
     if fewest := min(differences, key=len):
         return NumberVerdict("not comparable", "other " + ", other ".join(fewest))
-    mean = mean_of([run.metrics[names[0]] for run, found in zip(measured, differences, strict=True) if not found])
+    mean = mean_of([run.metrics[names[0]] for run, unequal in zip(measured, differences, strict=True) if not unequal])
     unit = "bpd" if number.metric == "bpd" else "%"
     difference = (mean.value - number.value) * (1 if unit == "bpd" else 100 / number.value)
     tolerance = TOLERANCES[number.metric]

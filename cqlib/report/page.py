@@ -58,8 +58,8 @@ def render(
     table1 = [row.id for row in paper.TABLE1.rows]
     first = next(iter(display_groups(sets, table1, profile)), [])
     first_samples = pictures.grids(first, table1, folders, data_dir, beside, columns=8)
-    shown = [figure["of"] for figure in first_samples]
-    rest = [(runs, [row for row in runs.rows if (runs.title, row) not in shown]) for runs in sets]
+    already = [figure["of"] for figure in first_samples]
+    rest = [(runs, [row for row in runs.rows if (runs.title, row) not in already]) for runs in sets]
     more = [(runs, pictures.grids([runs], rows, folders, data_dir, beside)) for runs, rows in rest]
     ordered = [*nearest_first(first), *(runs for runs in sets if runs not in first)]
     page = _environment().get_template("index.html.j2").render(
@@ -98,8 +98,8 @@ def _views(
 ) -> list[tables.View]:
     """A table as it is shown first, with the commands for what is missing, then as those other runs have it that have
     more than an earlier table's rows."""
-    shown, *more = display_groups(sets, [row.id for row in table.rows], profile) or [[]]
-    views = [tables.view(table, shown, results, tables.missing(table, sets, profile, alone))]
+    first, *more = display_groups(sets, [row.id for row in table.rows], profile) or [[]]
+    views = [tables.view(table, first, results, tables.missing(table, sets, profile, alone))]
     own = [row.id for row in table.rows if paper.canonical(row.id) == row.id]
     others = (place for place in more if any(runs.records_of(row) for runs in place for row in own))
     for i, place in enumerate(others, 2):

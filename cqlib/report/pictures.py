@@ -158,9 +158,9 @@ def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]
 
 def points_of_row(runs: RunSet, row: str, distance: str) -> list[plots.Point]:
     """BPD and a distance, at temperatures 1 (filled) and 0, over the runs that have measured both."""
-    found = {t: points_of(runs.done(row), f"{distance}@T{t}").values() for t in (1, 0)}
+    by_temperature = {t: points_of(runs.done(row), f"{distance}@T{t}").values() for t in (1, 0)}
     return [plots.Point(short_label(row), *mean(points), bool(t), *spread(points))
-            for t, points in found.items() if points]  # fmt: skip
+            for t, points in by_temperature.items() if points]  # fmt: skip
 
 
 def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) -> list[dict[str, Any]]:

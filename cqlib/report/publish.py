@@ -31,13 +31,13 @@ MODELS = (*(row.id for row in paper.TABLE1.rows), "extra/cq-f-conditional")
 room of the records, and have their grids."""
 
 
-def publishable(folder: Path, wanted: Callable[[Record], bool] = lambda record: True) -> list[Record]:
-    """The `wanted` records in a folder of runs; UserError where any is damaged, or one of these is refused."""
-    found = [record for record in undamaged_records(folder) if wanted(record)]
-    for record in found:
+def publishable(folder: Path, select: Callable[[Record], bool] = lambda record: True) -> list[Record]:
+    """The records that `select` takes of a folder of runs; UserError where any is damaged, or one of these is refused."""
+    records = [record for record in undamaged_records(folder) if select(record)]
+    for record in records:
         if reason := refusal(record):
             raise UserError(f"{folder / record.folder}: {reason}")
-    return found
+    return records
 
 
 def of_tables(record: Record) -> bool:
@@ -50,12 +50,12 @@ def publish(runs_dir: Path) -> list[Path]:
     records = publishable(runs_dir, of_tables)
     undamaged_records(PUBLISHED / "records")  # before anything is written
     finished = {record.folder for record in records}  # others may finish meanwhile
-    tried = publishable(runs_dir / ablations.FOLDER)
-    drawn = [slug(row.id, PICTURE["data"], PICTURE["profile"], 0) for row in paper.TABLE1.rows]
-    picture = _picture(runs_dir) if finished.issuperset(drawn) else None
+    changed = publishable(runs_dir / ablations.FOLDER)
+    in_picture = [slug(row.id, PICTURE["data"], PICTURE["profile"], 0) for row in paper.TABLE1.rows]
+    picture = _picture(runs_dir) if finished.issuperset(in_picture) else None
     written = [write_record(record, PUBLISHED / "records") for record in records]
     # No effect of theirs is taken from single images or curves, which are more than half of a record.
-    written += [write_record(replace(record, per_image={}, curve={}), ablations.PUBLISHED) for record in tried]
+    written += [write_record(replace(record, per_image={}, curve={}), ablations.PUBLISHED) for record in changed]
     first: dict[tuple[str, str, str], Record] = {}
     for record in sorted(undamaged_records(PUBLISHED / "records"), key=lambda record: record.seed):
         first.setdefault((record.variant, record.data.name, record.profile), record)

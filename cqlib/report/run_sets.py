@@ -203,13 +203,13 @@ def _distinguished_by(key: _Key, keys: Iterable[_Key]) -> str:
 
 def _with_hypervolumes(runs: RunSet) -> RunSet:
     """`runs` whose records of CQ and CQ-F have the hypervolume of their front over lambda, where it is whole."""
-    found = hypervolumes(runs.done, runs.profile)
+    volumes = hypervolumes(runs.done, runs.profile)
 
     def extended(run: Record) -> Record:
-        more = found.get((run.variant, run.seed))
+        more = volumes.get((run.variant, run.seed))
         return replace(run, metrics={**run.metrics, **more}) if more else run
 
-    return replace(runs, records=tuple(map(extended, runs.records))) if found else runs
+    return replace(runs, records=tuple(map(extended, runs.records))) if volumes else runs
 
 
 def nearest_first(sets: Sequence[RunSet]) -> list[RunSet]:

@@ -109,8 +109,8 @@ def view(
 
 def missing(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: bool) -> tuple[tuple[str, str], ...]:
     """The rows not trained here (or published, if `alone`) with the command for each, or with one for all."""
-    here = [runs for runs in sets if (alone or runs.origin == "local") and not runs.changes]
-    absent = {row.id: label_of(row.id) for row in table.rows if not any(runs.records_of(row.id) for runs in here)}
+    trained = [runs for runs in sets if (alone or runs.origin == "local") and not runs.changes]
+    absent = {row.id: label_of(row.id) for row in table.rows if not any(runs.records_of(row.id) for runs in trained)}
     if len(absent) == len(table.rows):
         absent = {table.id: "all of them"}
     return tuple((label, f"./run_all.sh --profile {profile} --only {name}") for name, label in absent.items())
@@ -151,8 +151,8 @@ def _quantity(score: str) -> Quantity:
 
 def columns(sets: Sequence[RunSet], rows: Collection[str]) -> list[str]:
     """The measured columns: BPD, and IS and FID under each kind of features that any of `sets` has, at each T."""
-    known = {name for runs in sets for row in rows for name in runs.metrics_of(row)}
-    kinds = [names for names in FEATURES.values() if any(f"{name}@T1" in known for name in names)]
+    metrics = {name for runs in sets for row in rows for name in runs.metrics_of(row)}
+    kinds = [names for names in FEATURES.values() if any(f"{name}@T1" in metrics for name in names)]
     return ["BPD", *(f"{name}@{at}" for names in kinds for name in names for at in AT)]
 
 
@@ -199,10 +199,11 @@ def real_images(
 ) -> Iterator[Line]:  # fmt: skip
     """The line of real images under the paper's columns for `data` and those of `sets`, beside its name their precision
     and recall; none where nothing is known."""
-    known = [real_cells(runs, columns) if runs else empty(columns) for runs, columns in zip(sets, names, strict=True)]
-    if any(cell.text for cells in known for cell in cells):
+    measured = [real_cells(runs, columns) if runs else empty(columns)
+                for runs, columns in zip(sets, names, strict=True)]  # fmt: skip
+    if any(cell.text for cells in measured for cell in cells):
         shares = next(filter(None, (", ".join(_shares(runs)) for runs in sets if runs)), "")
-        yield Line("Real images", (*((Cell("", span=len(PAPER)),) for _ in data), *known), citation=shares)
+        yield Line("Real images", (*((Cell("", span=len(PAPER)),) for _ in data), *measured), citation=shares)
 
 
 def _shares(runs: RunSet) -> Iterator[str]:
@@ -234,13 +235,13 @@ def _compared(row: paper.Row, runs: RunSet) -> Iterator[tuple[str, str, NumberVe
 
 def notes(rows: Sequence[paper.Row], runs: RunSet) -> Iterator[str]:
     """How a run set's numbers compare with the paper's, in sentences; rows are named where they differ."""
-    found: dict[NumberVerdict, dict[str, dict[str, None]]] = {}
+    by_verdict: dict[NumberVerdict, dict[str, dict[str, None]]] = {}
     for row in (row for row in rows if runs.done(row.id)):
         for name, metric, verdict in _compared(row, runs):
             text = name if verdict.label in COMPARABLE else metric
-            found.setdefault(verdict, {}).setdefault(text, {})[row.label] = None
-    for verdict, metrics in found.items():
-        alone = not any(metrics.keys() & other.keys() for other in found.values() if other is not metrics)
+            by_verdict.setdefault(verdict, {}).setdefault(text, {})[row.label] = None
+    for verdict, metrics in by_verdict.items():
+        alone = not any(metrics.keys() & other.keys() for other in by_verdict.values() if other is not metrics)
         labels = dict.fromkeys(label for of_metric in metrics.values() for label in of_metric)
         where = "" if alone and verdict.label not in COMPARABLE else f" ({', '.join(labels)})"
         yield f"{runs.title}: {', '.join(metrics)}{where} {verdict.label}: {verdict.reason}."

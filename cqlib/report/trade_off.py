@@ -54,13 +54,13 @@ def shown(sets: Sequence[RunSet], profile: str = "quick") -> list[RunSet]:
 def figures(runs: RunSet, how_to_read: bool = True) -> list[dict[str, Any]]:
     """BPD against each of `SCORES` at both temperatures, where a front has two points; but for the first `more`. The
     very first says `how_to_read` them."""
-    found = []
+    panels = []
     for quantity, features, at in product(SCORES, ("name", "lite0"), AT):
         name = getattr(quantity, features)
         if max(map(len, fronts(runs, f"{name}@{at}").values())) > 1:
             caption = _caption(runs, quantity, name, at, how_to_read)
-            found.append(plot(*_picture(runs, quantity, name, at), caption, more=quantity is not FIRST))
-    return found
+            panels.append(plot(*_picture(runs, quantity, name, at), caption, more=quantity is not FIRST))
+    return panels
 
 
 def fronts(runs: RunSet, score: str) -> dict[str, dict[float, dict[int, Point]]]:
@@ -127,14 +127,14 @@ def story(runs: RunSet, name: str, at: str) -> str:
     reached = " and ".join(f"{decimal(name, y)} {words} (λ = {weight:,g})" for words, (y, weight) in best.items())
     beaten = f"{len(without) - len(left)} of the {len(without)} points without f"
     text = [f"By the means, a point with f beats {beaten} in both; the lowest {name} is {reached}."]
-    for (x, y), beyond in (found := crossings(without.values(), with_f.values())):
+    for (x, y), beyond in (crossing_points := crossings(without.values(), with_f.values())):
         fewer, more = list(FRONTS)[:: 1 if beyond else -1]
         text.append(f"The fronts cross at {x:.2f} bits and {name} {decimal(name, y)}: with fewer bits quality is "
                     f"better {fewer}, with more {more}, so that the paper’s message holds on one side of it.")
-    if not found and left:
+    if not crossing_points and left:
         weights = join_with_and(f"{weight:,g}" for weight in left)
         text.append(f"No weight with f beats λ = {weights} without f in both.")
-    elif not found:
+    elif not crossing_points:
         text.append("Whatever one weight gives without f, some weight gives better at both with f.")
     return " ".join(text)
 
@@ -144,9 +144,9 @@ def of_seeds(runs: RunSet, score: str) -> str:
     points = fronts(runs, score).values()
     weights = sorted({*chain(*points)})
     counts = {weight: min(len(line[weight]) for line in points if weight in line) for weight in weights}
-    told = [f"{count_of(n, 'seed')} at λ = {join_with_and(f'{w:,g}' for w, of in counts.items() if of == n)}"
+    parts = [f"{count_of(n, 'seed')} at λ = {join_with_and(f'{w:,g}' for w, of in counts.items() if of == n)}"
             for n in sorted({*counts.values()})]  # fmt: skip
-    return f"{'; '.join(told)}." + " What one seed says, another may not." * (1 in counts.values())
+    return f"{'; '.join(parts)}." + " What one seed says, another may not." * (1 in counts.values())
 
 
 def not_trained(runs: RunSet) -> str:

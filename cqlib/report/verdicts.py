@@ -226,8 +226,8 @@ def judge(kind: str, test: Welch, margin: float) -> tuple[str, float]:
     if kind == "kept":
         if test.p <= LEVEL and test.t() < 0:
             return "does not hold", test.p
-        kept = test.p_above(-margin)
-        return "holds" if kept <= LEVEL else "undecided", kept
+        p_kept = test.p_above(-margin)
+        return "holds" if p_kept <= LEVEL else "undecided", p_kept
     equal, different = test.p_equal(margin), test.p_different(margin)
     if kind == "equal":
         label = "holds" if equal <= LEVEL else "does not hold" if different <= LEVEL else "undecided"
@@ -245,7 +245,7 @@ def _comparable(claim: Claim, runs: RunSet, names: Sequence[str]) -> tuple[str, 
         a, b = ([run for run in runs.done(row) if name in run.metrics] for row in (claim.row_a, claim.row_b))
         for kind in dict.fromkeys(comparable.kind(run, name) for run in (*a, *b)):
             both = comparable.of_kind(a, name, kind), comparable.of_kind(b, name, kind)
-            best = max(best, (name, both), key=lambda found: (min(map(len, found[1])), sum(map(len, found[1]))))
+            best = max(best, (name, both), key=lambda pick: (min(map(len, pick[1])), sum(map(len, pick[1]))))
     return best if all(best[1]) else ("", ([], []))
 
 

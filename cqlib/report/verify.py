@@ -60,11 +60,11 @@ class Check:
 def published(row: str | None = None) -> list[Record]:
     """The records whose weights are published, those of one row or all. UserError where there are none."""
     records = undamaged_records(PUBLISHED / "records")
-    found = [record for record in records if published_weights(record.folder).is_file()]
-    of_row = [record for record in found if row is None or record.row == paper.canonical(row)]
+    with_weights = [record for record in records if published_weights(record.folder).is_file()]
+    of_row = [record for record in with_weights if row is None or record.row == paper.canonical(row)]
     if not of_row:
-        there = ", ".join(record.row for record in found) or "none"
-        raise UserError(f"no weights of {row or 'any row'} are published; there are: {there}")
+        names = ", ".join(record.row for record in with_weights) or "none"
+        raise UserError(f"no weights of {row or 'any row'} are published; there are: {names}")
     return of_row
 
 

@@ -22,12 +22,12 @@ def select_device(name: str | None = None) -> torch.device:
     CUDA GPU, or without any the CPU. UserError where there is no such device."""
     name = name or os.environ.get("CQLIB_DEVICE") or "auto"
     cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    here = ["cpu", *["mps"] * torch.backends.mps.is_available(), *["cuda"] * (cards > 0)]
+    kinds = ["cpu", *["mps"] * torch.backends.mps.is_available(), *["cuda"] * (cards > 0)]
     if name == "auto":
         return torch.device("cuda" if cards else "cpu")
-    if name not in (*here, *(f"cuda:{index}" for index in range(cards))):
+    if name not in (*kinds, *(f"cuda:{index}" for index in range(cards))):
         more = f", with {cards} cards" if cards > 1 else ""
-        raise UserError(f"there is no device {name} here: there is {', '.join(here)}{more}")
+        raise UserError(f"there is no device {name} here: there is {', '.join(kinds)}{more}")
     if name == "mps" and os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK") == "1":
         _say_once("device mps: operators that it lacks run on the CPU (PYTORCH_ENABLE_MPS_FALLBACK)")
     return torch.device(name)

@@ -76,8 +76,8 @@ class AveragedWeights(AveragedModel):
     def update_parameters(self, model: nn.Module) -> None:
         """Average in the present weights of `model`; the first time, copy them."""
         groups: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
-        for ours, theirs in (self.module.parameters(), model.parameters()), (self.module.buffers(), model.buffers()):
-            for average, current in zip(ours, theirs, strict=True):
+        for ours, source in (self.module.parameters(), model.parameters()), (self.module.buffers(), model.buffers()):
+            for average, current in zip(ours, source, strict=True):
                 lists = groups.setdefault(average.dtype, ([], []))
                 lists[0].append(average.detach())
                 lists[1].append(current.detach())

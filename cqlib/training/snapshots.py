@@ -15,10 +15,10 @@ def snapshot_path(checkpoint: Path, step: int) -> Path:
 
 def snapshots(folder: Path, name: str, key: str) -> dict[int, dict[str, Tensor]]:
     """Step -> averaged weights of each whole snapshot of the training `name` with this `key`."""
-    found = {}
+    weights = {}
     for path in folder.glob(f"{name}.step-*.safetensors"):
         with suppress(CheckpointError):
             state = load_checkpoint(path)
             if state["key"] == key:
-                found[state["step"]] = state["weights"]
-    return dict(sorted(found.items()))
+                weights[state["step"]] = state["weights"]
+    return dict(sorted(weights.items()))

@@ -73,8 +73,8 @@ def one_line(text: object) -> str:
 def why_not_a_folder(path: Path) -> str:
     """Why `path` is no folder and cannot be made one, in one line: it, or its nearest parent that exists, is a file.
     "" where nothing stands in the way."""
-    there = next((place for place in (path, *path.parents) if os.path.lexists(place)), Path.cwd())
-    return "" if os.path.isdir(there) else f"{there} is a file where a folder is needed: name another"
+    nearest = next((place for place in (path, *path.parents) if os.path.lexists(place)), Path.cwd())
+    return "" if os.path.isdir(nearest) else f"{nearest} is a file where a folder is needed: name another"
 
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)

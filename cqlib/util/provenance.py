@@ -50,8 +50,8 @@ def git_info() -> GitInfo:
 
 def in_history(commit: str) -> bool:
     """Whether this checkout's code comes from that commit, 40 hex digits."""
-    known = re.fullmatch("[0-9a-f]{40}", commit)
-    return bool(known) and _ask_git("merge-base", "--is-ancestor", commit, "HEAD") is not None
+    is_hash = re.fullmatch("[0-9a-f]{40}", commit)
+    return bool(is_hash) and _ask_git("merge-base", "--is-ancestor", commit, "HEAD") is not None
 
 
 def _ask_git(*words: str) -> str | None:
@@ -65,11 +65,11 @@ def _ask_git(*words: str) -> str | None:
 
 def versions() -> dict[str, str]:
     """Python, cqlib and the libraries that numbers depend on; without local build tags."""
-    found = {"python": platform.python_version(), "cqlib": VERSION}
+    numbers = {"python": platform.python_version(), "cqlib": VERSION}
     for name in LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name).split("+")[0]
-    return found
+            numbers[name] = metadata.version(name).split("+")[0]
+    return numbers
 
 
 def device_name(device: torch.device, *, bf16: bool, threads: int | None = None) -> str:

@@ -25,8 +25,8 @@ def read(folder: Path, size: int) -> DecodedSplits:
     annotations = root / "val" / "val_annotations.txt"  # lines of file, wnid and a box
     for number, line in enumerate(annotations.read_text("utf-8", "replace").splitlines(), 1):
         name, wnid = (*line.split("\t"), "", "")[:2]
-        known = name in validation and wnid in wnids
-        require(known, annotations, f"names no image and class that exist in line {number}", FETCH_AGAIN)
+        exists = name in validation and wnid in wnids
+        require(exists, annotations, f"names no image and class that exist in line {number}", FETCH_AGAIN)
         test.append((validation[name], wnids.index(wnid)))
 
     def split(members: list[tuple[Path, int]]) -> Images:

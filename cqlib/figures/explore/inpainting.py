@@ -85,22 +85,22 @@ def completions(model: CoverageQuality, x: Tensor, n: int = 6, *, steps: int) ->
     return {name: (known, *complete(model, x, known, n, steps=steps)) for name, known in masks(x.shape[-1]).items()}
 
 
-def board(found: Completions, x: Tensor) -> HTML:
+def board(results: Completions, x: Tensor) -> HTML:
     """Each image with its known pixels, its completions, and the truth."""
     rows: dict[str, Tensor] = {}
-    for name, (known, pasted, _) in found.items():
+    for name, (known, pasted, _) in results.items():
         visible = torch.where(known, x, torch.full_like(x, 255))
         rows |= {f"{name}, {i + 1}": torch.cat([visible[[i]], pasted[i], x[[i]]]) for i in range(len(x))}
     n = pasted.shape[1]
-    alt = f"{len(x)} test images with pixels hidden in {len(found)} ways, {n} completions each, and the truth"
+    alt = f"{len(x)} test images with pixels hidden in {len(results)} ways, {n} completions each, and the truth"
     return picture(strips(rows, columns=["known", *map(str, range(1, n + 1)), "truth"]), alt)
 
 
-def scores(found: Completions, x: Tensor) -> HTML:
+def scores(results: Completions, x: Tensor) -> HTML:
     """How far the model's images are from the known pixels; how much completions differ elsewhere, and how far they are
     from the truth there, beside the mean colour of the known pixels."""
     lines, truth = [], x.float()
-    for name, (known, pasted, rendered) in found.items():
+    for name, (known, pasted, rendered) in results.items():
         filled, hidden = pasted.float()[..., ~known], truth[..., ~known]
         errors = ((rendered - truth[:, None])[..., known], filled.std(1), filled - hidden[:, None],
                   filled.mean(1) - hidden, truth[..., known].mean(-1, keepdim=True) - hidden)  # fmt: skip

@@ -26,20 +26,20 @@ STEPS = 9
 LN2 = math.log(2)
 
 
-def find(chosen: Selection) -> dict[str, ModelAndData]:
+def find(selection: Selection) -> dict[str, ModelAndData]:
     """Name -> model, as chosen, else the published ones of the default run. UserError without any."""
-    if not (found := chosen.find()):
+    if not (models := selection.find()):
         raise UserError(f"there is no trained model yet: python -m cqlib train {ROWS[0]}")
-    for one in found.values():
+    for one in models.values():
         one.model.requires_grad_(False)
-    return {one.name: one for one in found.values()}
+    return {one.name: one for one in models.values()}
 
 
-def overview(found: Mapping[str, ModelAndData], n: int = 250) -> HTML:
+def overview(models: Mapping[str, ModelAndData], n: int = 250) -> HTML:
     """Each model's latent variables, parameters and bits per dimension on the first n test images."""
-    first = next(iter(found.values()))
+    first = next(iter(models.values()))
     images, lines = first.data.test.images[:n], []
-    for name, model in ((name, one.model) for name, one in found.items()):
+    for name, model in ((name, one.model) for name, one in models.items()):
         counts = model.parameter_counts()
         lines.append([name, model.config.latent, counts["total"], counts.get("flow", 0), bits(model, images).mean()])
     head = {"Model": None, "Latent variables": 0, "Parameters": 0, "of them in f": 0,

@@ -38,14 +38,14 @@ GROUPS = {
 }  # fmt: skip
 
 
-def find(chosen: Selection) -> tuple[ModelAndData, str]:
+def find(selection: Selection) -> tuple[ModelAndData, str]:
     """The model of the first row, on the first data set and seed; the published CQ-F where the model or its data is
     missing. And a description, which says why another model is shown."""
     try:
-        model = find_model(chosen.first(chosen.rows[0]), chosen.runs_dir, chosen.data_dir)
+        model = find_model(selection.first(selection.rows[0]), selection.runs_dir, selection.data_dir)
         images, note = model.data, ""
     except UserError as error:
-        model = find_model(experiment("table1/cq-f"), chosen.runs_dir, chosen.data_dir)
+        model = find_model(experiment("table1/cq-f"), selection.runs_dir, selection.data_dir)
         images, note = model.data, f"{error}\nShown instead:\n"
     return model, f"{note}{model.label}: {len(images.train):,} training images, {len(images.test):,} held out"
 
@@ -63,8 +63,8 @@ def shows_training_images(model: ModelAndData) -> bool:
 
 def beside_real(model: ModelAndData, n: int = 64) -> HTML:
     """Training images, or held-out ones where those may not be shown, and samples at T = 1 and T = 0."""
-    shown = shows_training_images(model)
-    name, split = ("training images", model.data.train) if shown else ("held-out images", model.data.test)
+    training = shows_training_images(model)
+    name, split = ("training images", model.data.train) if training else ("held-out images", model.data.test)
     samples = {f"samples, T = {t:g}": draw(model, n, t) for t in evaluation.TEMPERATURES_AS_DRAWN}
     board = {name: split.images[:n]} | samples
     return picture(plots.sample_board({"": board}, columns=8), f"{n} {name}, then {n} samples of {model.label}")
@@ -134,37 +134,37 @@ def nearest_images(
     features = features_for(weights, data_dir, profile=e.profile, side=e.evaluation.side)
     pooled = FeatureCache(features, cache if cache.is_dir() else None).pooled
     reference = pooled(train[index])
-    found = {name: memorisation.nearest(pooled(group), reference, 3) for name, group in groups.items()}
-    near = {name: Neighbours(distances, index[places]) for name, (distances, places) in found.items()}
+    in_features = {name: memorisation.nearest(pooled(group), reference, 3) for name, group in groups.items()}
+    near = {name: Neighbours(distances, index[places]) for name, (distances, places) in in_features.items()}
     description += f"\nin features ({features.title}): {len(groups['samples'])} samples against {len(index):,} of them"
     return NearestImages(images, pixels, near, description)
 
 
-def board(model: ModelAndData, found: NearestImages, n: int = 6) -> HTML:
+def board(model: ModelAndData, images: NearestImages, n: int = 6) -> HTML:
     """The first n samples, and the n with the lowest ratio of distances in pixels, each above its three nearest
     training images in pixels and in features; below, held-out images in the same way. Without training images where
     those may not be shown."""
-    train, shown, rows = model.data.train.images, shows_training_images(model), {}
+    train, may_show, rows = model.data.train.images, shows_training_images(model), {}
     for group, title in (("samples", "samples"), ("test", "held out")):
-        count = len(found.features[group].nearest) if found.features else len(found.images[group])
-        columns = torch.cat((torch.arange(n), found.pixels[group].ratio[:count].argsort()[:n]))
-        rows[title] = found.images[group][columns]
-        for name, space in found.spaces.items() if shown else ():
+        count = len(images.features[group].nearest) if images.features else len(images.images[group])
+        columns = torch.cat((torch.arange(n), images.pixels[group].ratio[:count].argsort()[:n]))
+        rows[title] = images.images[group][columns]
+        for name, space in images.spaces.items() if may_show else ():
             rows |= {f"{title}, {name} {k + 1}": train[space[group].index[columns, k]] for k in range(3)}
     heads = [""] * (2 * n)
     heads[n // 2], heads[n + n // 2] = f"the first {n}", f"the {n} most suspect"
     alt = f"Samples of {model.label} and held-out images, the first {n} and the {n} most suspect"
-    alt += f", each with three training images nearest in {' and in '.join(found.spaces)}" * shown
+    alt += f", each with three training images nearest in {' and in '.join(images.spaces)}" * may_show
     remark = f"<p>Training images of {escape(model.source)} are not shown in a page that may be passed on.</p>"
-    return HTML(str(picture(strips(rows, columns=heads), alt).data) + remark * (not shown))
+    return HTML(str(picture(strips(rows, columns=heads), alt).data) + remark * (not may_show))
 
 
-def distances(found: NearestImages) -> HTML:
+def distances(images: NearestImages) -> HTML:
     """What share of each group lies within a distance of its nearest training image; and the same for that distance
     over the one to the second nearest. Dots: medians. Grey line: the nearest 1 % of held-out images."""
     units, words = {"pixels": "grey levels", "features": "r.m.s."}, []
-    with subplots(7.6, 0.4 + 2.5 * len(found.spaces), len(found.spaces), 2, squeeze=False) as (figure, axes):
-        for line, (name, space) in zip(axes, found.spaces.items(), strict=True):
+    with subplots(7.6, 0.4 + 2.5 * len(images.spaces), len(images.spaces), 2, squeeze=False) as (figure, axes):
+        for line, (name, space) in zip(axes, images.spaces.items(), strict=True):
             for ax, what in zip(line, ("nearest", "ratio"), strict=True):
                 for group in (group for group in LINES if group in space):
                     median = cumulative(ax, getattr(space[group], what), GROUPS[group], *LINES[group])
@@ -189,11 +189,11 @@ def cumulative(ax: Axes, values: Tensor, label: str, colour: str, style: str) ->
     return median
 
 
-def suspects(found: NearestImages) -> HTML:
+def suspects(images: NearestImages) -> HTML:
     """Medians of the distance to the nearest training image, how often it is less than a held-out image's, and the
     share of images nearer than the nearest 1 % of held-out images, with its 95 % interval; the same for the ratio."""
     lines = []
-    for name, space in found.spaces.items():
+    for name, space in images.spaces.items():
         for group, near in space.items():
             line = [f"{GROUPS[group]}, {name}", f"{len(near.nearest):,}"]
             for what in ("nearest", "ratio"):

@@ -47,9 +47,9 @@ class LinearDecoder:
         gain = torch.cholesky_solve(self.weights, self.marginal.scale_tril).T
         unit, zero = torch.eye(len(gain), dtype=gain.dtype), gain.new_zeros(len(gain))
         prior, error = MultivariateNormal(zero, unit), MultivariateNormal(zero, unit - gain @ self.weights)
-        drawn = torch.randn(len(v), len(gain), generator=generator, dtype=gain.dtype) @ error.scale_tril.T
-        z = (v.flatten(1).double() - self.images.mean) @ gain.T + drawn
-        return Inference(z, {}, prior.log_prob(z) - error.log_prob(drawn))
+        noise = torch.randn(len(v), len(gain), generator=generator, dtype=gain.dtype) @ error.scale_tril.T
+        z = (v.flatten(1).double() - self.images.mean) @ gain.T + noise
+        return Inference(z, {}, prior.log_prob(z) - error.log_prob(noise))
 
     def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """mu(z), and the log of each pixel's standard deviation: two of (N, C, H, W)."""

@@ -107,15 +107,15 @@ def descent_path(p: Gaussians, start: Gaussians) -> Tensor:
 def branches(separations: Sequence[float]) -> dict[str, dict[float, Gaussians]]:
     """By the separation of the modes, the minimum of KL(q || p) to which descent from the forward fit leads, and those
     to which it leads from the left and from the right mode, where these are others."""
-    found: dict[str, dict[float, Gaussians]] = {"both modes": {}, "left mode": {}, "right mode": {}}
+    minima: dict[str, dict[float, Gaussians]] = {"both modes": {}, "left mode": {}, "right mode": {}}
     for d in separations:
         p = two_modes(d)
-        found["both modes"][d] = both = reverse(p, forward(p))
+        minima["both modes"][d] = both = reverse(p, forward(p))
         for name, mean in (("left mode", -d / 2), ("right mode", d / 2)):
             q = reverse(p, on_line([mean], [1], [1]))
             if distance(q, both) > 0.5:
-                found[name][d] = q
-    return found
+                minima[name][d] = q
+    return minima
 
 
 def crossover(weight: float) -> float:

@@ -97,10 +97,10 @@ def on_line(means: Sequence[float], sigmas: Sequence[float], weights: Sequence[f
 
 def in_plane(name: str) -> Gaussians:
     """A density of `cqlib.data.toy2d` that is a mixture of Gaussians, say "eight-gaussians"."""
-    found = cast(toy2d.GaussianMixture, toy2d.density(name))
-    k = len(found.centres)
-    roots = found.sigma * torch.eye(2, dtype=torch.float64).expand(k, 2, 2)
-    return Gaussians(torch.full((k,), 1 / k, dtype=torch.float64), found.centres, roots)
+    mixture = cast(toy2d.GaussianMixture, toy2d.density(name))
+    k = len(mixture.centres)
+    roots = mixture.sigma * torch.eye(2, dtype=torch.float64).expand(k, 2, 2)
+    return Gaussians(torch.full((k,), 1 / k, dtype=torch.float64), mixture.centres, roots)
 
 
 def kl(p: Gaussians, q: Gaussians, n: int | None = None) -> Tensor:
