@@ -48,7 +48,7 @@ def verify(options: argparse.Namespace) -> int:
                 checks.append(verify(record, Path(folder), data_dir=options.data_dir))
                 print(*lines(checks[-1]), sep="\n", flush=True)
                 if options.json:
-                    write_atomic(options.json, json.dumps(receipt(checks, of=len(records)), indent=1) + "\n")
+                    write_atomic(options.json, json.dumps(receipt(checks, total=len(records)), indent=1) + "\n")
         except StoppedEarly as error:
             kept = f"{options.json} has what was measured" if options.json and checks else "nothing of it is kept"
             raise UserError(f"stopped; {kept}: run it again") from error

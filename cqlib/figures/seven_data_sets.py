@@ -76,7 +76,7 @@ def joint(sets: Sequence[RunSet], data_names: Sequence[str], profile: str, data_
     groups = dict(_group(side, names, data, profile) for data, side in sides)
     for data in data_names:
         heading = next(heading for heading in reversed(groups) if heading[0] == label(data))
-        ran = [runs for of, side in sides if of == data for runs in side if runs]
+        ran = [runs for name, side in sides if name == data for runs in side if runs]
         groups[heading] += _not_run(ran, data, profile, data_dir)
     measured = (tables.source(origin, "", columns) for origin, columns in zip(SIDES, names, strict=True))
     inferred = any(data in SEVEN and not paper.DATA_SETS[data].named for data in data_names)

@@ -48,12 +48,12 @@ def _draw(mean: Tensor, log_sigma: Tensor, generator: torch.Generator) -> Tensor
 
 
 @torch.no_grad()
-def spaces(model: HybridModel, of: Reconstruction) -> HTML:
+def spaces(model: HybridModel, reconstruction: Reconstruction) -> HTML:
     """Test images x and their features f(x); mu(z), y ~ N(mu(z), sigma(z)), and both in image space."""
-    of = of.first(16)
-    y = _draw(of.mean, of.log_sigma, torch.Generator().manual_seed(0))
-    images = {"x": of.x, "f⁻¹(μ(z))": of.image_of_mean, "f⁻¹(y), drawn": model.image(y)}
-    features = {"f(x)": of.y, "μ(z)": of.mean, "y ~ N(μ(z), σ²(z))": y}
+    reconstruction = reconstruction.first(16)
+    y = _draw(reconstruction.mean, reconstruction.log_sigma, torch.Generator().manual_seed(0))
+    images = {"x": reconstruction.x, "f⁻¹(μ(z))": reconstruction.image_of_mean, "f⁻¹(y), drawn": model.image(y)}
+    features = {"f(x)": reconstruction.y, "μ(z)": reconstruction.mean, "y ~ N(μ(z), σ²(z))": y}
     board = {
         "image space": {name: to_uint8(values) for name, values in images.items()},
         "feature space": {name: stretched(values, 0.8) for name, values in features.items()},
@@ -76,8 +76,9 @@ def samples(model: HybridModel) -> HTML:
 def residual_correlations(seen: Mapping[str, Reconstruction]) -> HTML:
     """The correlation of residuals over distance, in image space and in feature space."""
     lines, words = {}, []
-    for label, of in seen.items():
-        image, features = (residuals.distance_correlations(r, DISTANCES) for r in (of.image_residual, of.standardised))
+    for label, reconstruction in seen.items():
+        in_spaces = reconstruction.image_residual, reconstruction.standardised
+        image, features = (residuals.distance_correlations(residual, DISTANCES) for residual in in_spaces)
         lines[label] = {"in image space": (DISTANCES, image, *DASHED),
                         "in feature space": (DISTANCES, features, *system_style(label), "-")}  # fmt: skip
         words.append(f"{label}: neighbours {image[1]:.2f} in image space, {features[1]:.2f} in feature space")
@@ -85,25 +86,25 @@ def residual_correlations(seen: Mapping[str, Reconstruction]) -> HTML:
     return picture(figure, f"Residuals over distance. {'; '.join(words)}")
 
 
-def images_by_contrast(of: Reconstruction) -> list[int]:
+def images_by_contrast(reconstruction: Reconstruction) -> list[int]:
     """Three test images of low, medium and high contrast within a colour, among the first 100; the last of them alone
     where images are so large that a Jacobian takes minutes."""
-    contrast = of.x[:100].std((2, 3)).mean(1)
-    shares = (0.1, 0.6, 0.95) if of.x.shape[-1] <= 16 else (0.95,)
+    contrast = reconstruction.x[:100].std((2, 3)).mean(1)
+    shares = (0.1, 0.6, 0.95) if reconstruction.x.shape[-1] <= 16 else (0.95,)
     return [int(contrast.argsort()[int(share * (len(contrast) - 1))]) for share in shares]
 
 
-def pixel_correlations(conditionals: Mapping[int, Any], of: Reconstruction) -> HTML:
+def pixel_correlations(conditionals: Mapping[int, Any], reconstruction: Reconstruction) -> HTML:
     """For each test image by its index: it, a draw, the noise's standard deviation, and the correlation of the middle
     pixel's green with the green of all others: by draws, and to first order. Under independent pixels the last two
     would be a single dot. Draws are the notebook's: `x` (n, C, S, S), `centre` (C, S, S), two covariances (D, D)."""
-    size, rows, green = of.x.shape[-1], len(conditionals), 1
+    size, rows, green = reconstruction.x.shape[-1], len(conditionals), 1
     middle = (green * size + size // 2) * size + size // 2
     limit = max(float(c.covariance.diagonal().max().sqrt()) for c in conditionals.values())
     titles = ("image x", "f⁻¹(μ(z))", "a draw", f"noise, sd 0 to {limit:.2f}", "correlation, draws", "J⁻¹ σ² J⁻ᵀ")
     with subplots(8.6, 1.3 * rows + 0.3, rows, len(titles), squeeze=False) as (figure, axes):
         for row, (i, c) in zip(axes, conditionals.items(), strict=True):
-            for ax, pixels in zip(row, (of.x[i], c.centre, c.x[0]), strict=False):
+            for ax, pixels in zip(row, (reconstruction.x[i], c.centre, c.x[0]), strict=False):
                 ax.imshow(to_uint8(pixels).permute(1, 2, 0), interpolation="none")
             deviation = c.covariance.diagonal().sqrt().view(c.centre.shape)
             row[3].imshow(deviation.mean(0), vmin=0, vmax=limit, interpolation="none")
@@ -136,8 +137,8 @@ def spectrum(stretch: OfImages) -> HTML:
 def direction_board(directions: OfImages) -> HTML:
     """Of directions (D, C, S, S) the first nine, which f stretches most, and the last nine, which it shrinks."""
     board = {
-        "stretched most": {f"image {i}": stretched(each[:9]) for i, each in directions.items()},
-        "shrunk most": {f"image {i}": stretched(each[-9:].flip(0)) for i, each in directions.items()},
+        "stretched most": {f"image {i}": stretched(images[:9]) for i, images in directions.items()},
+        "shrunk most": {f"image {i}": stretched(images[-9:].flip(0)) for i, images in directions.items()},
     }
     alt = "Directions that f stretches are fine checks and colour differences; directions that it shrinks are smooth"
     return picture(plots.sample_board(board, columns=3), alt)
@@ -158,11 +159,11 @@ def band_means(energy: Tensor, frequency: Tensor) -> list[float]:
     return [float(energy[(frequency >= low) & (frequency < low + 1)].mean().sqrt()) for low in lows]
 
 
-def frequency_gain(matrices: OfImages, of: Reconstruction) -> HTML:
+def frequency_gain(matrices: OfImages, reconstruction: Reconstruction) -> HTML:
     """By spatial frequency: how much f, of Jacobians (D, D), enlarges a wave (mean over images), how large that wave is
     in the residuals of test images, and the product, which is flat where f whitens."""
-    basis, frequency = waves(*of.x.shape[1:3])
-    flat, residual = basis.flatten(1), of.image_residual.flatten(1).double()
+    basis, frequency = waves(*reconstruction.x.shape[1:3])
+    flat, residual = basis.flatten(1), reconstruction.image_residual.flatten(1).double()
     gains = torch.stack([(matrix @ flat.T).square().sum(0) for matrix in matrices.values()]).mean(0)
     energy = ((residual - residual.mean(0)) @ flat.T).square().mean(0)
     gain, size = band_means(gains, frequency), band_means(energy, frequency)

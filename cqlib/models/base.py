@@ -85,8 +85,8 @@ class System(nn.Module):
     def parameter_counts(self) -> dict[str, int]:
         """Parameters per direct child; "total" is the generative model with its encoder, without the critic."""
         counts = {name: sum(p.numel() for p in child.parameters()) for name, child in self.named_children()}
-        own = sum(p.numel() for p in self.parameters(recurse=False))
-        return {**counts, "total": own + sum(v for k, v in counts.items() if k != "critic")}
+        direct = sum(p.numel() for p in self.parameters(recurse=False))
+        return {**counts, "total": direct + sum(v for k, v in counts.items() if k != "critic")}
 
 
 @dataclass(frozen=True)

@@ -145,16 +145,16 @@ class BatchGAN(GANBaseline):
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
         c = self.config
         real, fake = self.real_and_fake(x)
-        both = [ratio_loss(self.critic(y), r, c.average) for y, r in self.mixed(real, fake)]
+        ratio_losses = [ratio_loss(self.critic(y), r, c.average) for y, r in self.mixed(real, fake)]
         penalty = (c.penalty_weight, c.penalty_every)
-        return with_gradient_penalty(both[0] + both[1], self.critic, real, fake, step, *penalty)
+        return with_gradient_penalty(ratio_losses[0] + ratio_losses[1], self.critic, real, fake, step, *penalty)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """-ln s: the cross-entropy to ratio 1, on mixed batches."""
         batches = self.mixed(dequantise(x), self.fakes(x))
         with frozen(self.critic):
-            both = [ratio_loss(self.critic(y), torch.ones_like(r), self.config.average) for y, r in batches]
-        return {"generator": both[0] + both[1], "total": both[0] + both[1]}
+            ratio_losses = [ratio_loss(self.critic(y), torch.ones_like(r), self.config.average) for y, r in batches]
+        return {"generator": ratio_losses[0] + ratio_losses[1], "total": ratio_losses[0] + ratio_losses[1]}
 
 
 ROWS: dict[str, Literal["logits", "losses"]] = {"table3/batchgan": "logits", "extra/m-batchgan": "losses"}

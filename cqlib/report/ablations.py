@@ -62,8 +62,9 @@ def effects(runs: RunSet, temperature: float) -> list[tuple[Question, list[Effec
     """What the ablations of each question did to each row that they change, against that row as it is."""
     groups = []
     for question in QUESTIONS:
-        of = (_effect(ablation, row, runs, temperature) for ablation in question.ablations for row in ablation.changes)
-        groups.append((question, list({effect.words: effect for effect in of}.values())))  # two may share a run
+        changed = ((ablation, row) for ablation in question.ablations for row in ablation.changes)
+        every = (_effect(ablation, row, runs, temperature) for ablation, row in changed)
+        groups.append((question, list({effect.words: effect for effect in every}.values())))  # two may share a run
     return groups
 
 
@@ -79,7 +80,7 @@ def _effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> E
 def effect_table(records: Sequence[Record], temperature: float) -> dict[str, Any]:
     """`effects` for the macro `effect_table`, with names of columns and how far the pictures of each reach."""
     groups = effects(run_set(records), temperature)
-    columns: list[Results] = list(zip(*(effect.results for _, of in groups for effect in of), strict=True))
+    columns: list[Results] = list(zip(*(effect.results for _, group in groups for effect in group), strict=True))
     names = [next((r.score for r in column if r.metric_name), QUANTITIES[metric].name)
              for metric, column in zip(SCORES, columns, strict=True)]  # fmt: skip
     return {"names": names, "reach": list(map(reach, columns)), "groups": groups,

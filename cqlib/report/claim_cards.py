@@ -152,11 +152,11 @@ def _card(claim: Claim, by_set: Sequence[Results]) -> Card:
 
 
 def _growth(small: ClaimResult, large: ClaimResult) -> str:
-    both = []
+    sizes = []
     for r in (small, large):
         how = ", ".join(filter(None, (r.runs.profile, in_words(r.runs.changes), r.text)))
-        both.append(f"{r.verdict} at {r.runs.size}×{r.runs.size} ({how})")
-    return f"{', '.join(both)}; {_trend(small, large)}."
+        sizes.append(f"{r.verdict} at {r.runs.size}×{r.runs.size} ({how})")
+    return f"{', '.join(sizes)}; {_trend(small, large)}."
 
 
 def _tells_of_growth(result: ClaimResult) -> bool:

@@ -79,7 +79,7 @@ def claims(sets: Sequence[RunSet]) -> Claims:
 
 def _entry(card: Card) -> Entry:
     c = card.claim
-    tests = tuple(Test(of[0].runs.label, verdict(of), tuple(map(_result, of))) for of in card.tests)
+    tests = tuple(Test(rs[0].runs.label, verdict(rs), tuple(map(_result, rs))) for rs in card.tests)
     published = _rounded(published_effect(c))
     return Entry(c.id, c.sentence, "own" if c.own else "paper", c.metric, c.kind, c.row_a, c.row_b, c.unit, published,
                  card.verdict, tests)  # fmt: skip

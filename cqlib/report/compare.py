@@ -69,14 +69,14 @@ def shared(first: Record, second: Record) -> list[str]:
 
 def differences(first: Record, second: Record) -> list[Difference]:
     """All that tells two records apart and can move a number, the weightiest first."""
-    return [(what, a, b) for what, a, b in _pairs(first, second) if a != b]
+    return [(name, a, b) for name, a, b in _pairs(first, second) if a != b]
 
 
 def _pairs(first: Record, second: Record) -> Iterator[Difference]:
     """What numbers depend on, in the order of weight, as each of two records has it."""
 
-    def both(what: str, of: Callable[[Record], object]) -> Difference:
-        return what, str(of(first)), str(of(second))
+    def both(name: str, value_of: Callable[[Record], object]) -> Difference:
+        return name, str(value_of(first)), str(value_of(second))
 
     yield both("model", lambda r: r.row)
     yield both("status", lambda r: r.status)
@@ -116,7 +116,7 @@ def _protocols(first: Record, second: Record) -> Iterator[Difference]:
         a, b = (re.split(", |: ", re.sub(NUMBER_OF, "", r.metrics[name].protocol)) for r in (first, second))
         parts = (", ".join(part for part in a if part not in b), ", ".join(part for part in b if part not in a))
         together.setdefault(parts, {})[name.partition("@")[0]] = None
-    yield from ((f"protocol of {', '.join(of)}", *parts) for parts, of in together.items())
+    yield from ((f"protocol of {', '.join(names)}", *parts) for parts, names in together.items())
 
 
 def _leaves(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

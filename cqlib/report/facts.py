@@ -70,7 +70,7 @@ def comparable(sets: Sequence[RunSet]) -> bool:
 
 def provenance(sets: Iterable[RunSet]) -> list[tuple[str, str]]:
     """Commits, versions, data fingerprints and devices of all runs."""
-    runs = [run for of in sets for run in of.records]
+    runs = [run for runs_of_set in sets for run in runs_of_set.records]
     data = {(run.data.name, run.data.split, "×".join(map(str, run.data.shape)), run.data.fingerprint) for run in runs}
     values = {
         "Code": {commit(run, 40) for run in runs},

@@ -189,7 +189,7 @@ def order(series: Mapping[str, Sequence[plots.Curve]]) -> str:
     """The final order of means over seeds, equal ones joined, and since which step; empty for one model, too many,
     unequal steps, or means that are all equal."""
     curves = {label: [dict(line) for line in lines] for label, lines in series.items()}
-    all_steps = {tuple(curve) for of in curves.values() for curve in of}
+    all_steps = {tuple(curve) for seeds in curves.values() for curve in seeds}
     if not 2 <= len(series) < MAX_LINES or len(all_steps) != 1:
         return ""
     (steps,) = all_steps
@@ -215,7 +215,7 @@ def levelling(series: Mapping[str, Sequence[plots.Curve]], share: bool = False) 
         if share or before:
             change = signed(100 * (after - before) / (1 if share else abs(before)), 1)
             changes.setdefault((begins, steps[-1]), []).append(f"{label} {change} {'points' if share else '%'}")
-    return " ".join(f"From step {begins:,} to {ends:,}: {', '.join(of)}." for (begins, ends), of in changes.items())
+    return " ".join(f"From step {a:,} to {b:,}: {', '.join(parts)}." for (a, b), parts in changes.items())
 
 
 def curves(records: Sequence[Record], name: str) -> list[plots.Curve]:

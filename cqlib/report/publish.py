@@ -32,7 +32,7 @@ room of the records, and have their grids."""
 
 
 def publishable(folder: Path, select: Callable[[Record], bool] = lambda record: True) -> list[Record]:
-    """The records that `select` takes of a folder of runs; UserError where any is damaged, or one of these is refused."""
+    """The records that `select` takes of a folder; UserError where any is damaged or one of these is refused."""
     records = [record for record in undamaged_records(folder) if select(record)]
     for record in records:
         if reason := refusal(record):

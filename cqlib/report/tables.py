@@ -95,7 +95,7 @@ def view(
     names = [columns([runs], rows) for runs in sets]
     lines = []
     for row in table.rows:
-        measured = (judged_cells(row, *of, results) for of in zip(sets, names, strict=True))
+        measured = (judged_cells(row, *pair, results) for pair in zip(sets, names, strict=True))
         cells = (*(paper_cells(row, data) for data in table.data), *measured)
         lines.append(Line(row.label, cells, row.ticks, row.citation, row.footnotes))
     papers = (ColumnGroup("paper", "Paper", paper.DATA_SETS[data].label, PAPER) for data in table.data)

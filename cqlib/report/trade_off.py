@@ -77,8 +77,8 @@ def _picture(runs: RunSet, quantity: Quantity, name: str, at: str) -> tuple[Figu
     """The figure, and what it shows in words."""
     score = f"{name}@{at}"
     points = [
-        plots.Point(f"{weight:,g}" if weight else "λ = 0", *mean(of.values()), True, *spread(of.values()), words)
-        for words, front in fronts(runs, score).items() for weight, of in front.items()
+        plots.Point(f"{weight:,g}" if weight else "λ = 0", *mean(seeds.values()), True, *spread(seeds.values()), words)
+        for words, front in fronts(runs, score).items() for weight, seeds in front.items()
     ]  # fmt: skip
     if gan := points_of(runs.done(GAN), score).values():
         points.append(plots.Point(short_label(GAN), *mean(gan), True, *spread(gan)))

@@ -121,12 +121,12 @@ def lines(check: Check) -> Iterator[str]:
     yield from columns([("", "recorded", "measured", "difference", "allowed", ""), *cells] if cells else [])
 
 
-def receipt(checks: Sequence[Check], of: int) -> dict[str, Any]:
+def receipt(checks: Sequence[Check], total: int) -> dict[str, Any]:
     """All checks as plain JSON, with the code and the machine that made them; passed once all that it is of have."""
     device = select_device()
     return {
-        "passed": len(checks) == of and all(check.passed for check in checks),
-        "of": of,
+        "passed": len(checks) == total and all(check.passed for check in checks),
+        "of": total,
         "finished": provenance.now(),
         "device": provenance.device_name(device, bf16=False),
         "git": vars(provenance.git_info()),

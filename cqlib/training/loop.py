@@ -177,15 +177,15 @@ class Loop:
         return [rate * (factor * c.decay_per_step**self.step) for rate in self.base_rates]
 
     def _update(
-        self, of: Callable[..., Losses], size: int, optim: torch.optim.Optimizer, clip: float | None
+        self, losses_of: Callable[..., Losses], size: int, optim: torch.optim.Optimizer, clip: float | None
     ) -> tuple[Losses, Tensor]:
-        """One optimiser step on `of`(the next `size` images)["total"] if all is finite, else none; the losses, and
-        whether it was (bool, no dimension)."""
+        """One optimiser step on `losses_of`(the next `size` images)["total"] if all is finite, else none; the losses,
+        and whether it was (bool, no dimension)."""
         x, labels = self.batches.next(size)
         with self.autocast:
             if self.step == 0 and self.batches.drawn == size:
                 self.system.initialise(x)
-            losses = of(x, **labels)
+            losses = losses_of(x, **labels)
         parameters = optim.param_groups[0]["params"]
         optim.zero_grad(set_to_none=True)
         losses["total"].backward()

@@ -30,9 +30,9 @@ def find(selection: Selection) -> dict[str, ModelAndData]:
     """Name -> model, as chosen, else the published ones of the default run. UserError without any."""
     if not (models := selection.find()):
         raise UserError(f"there is no trained model yet: python -m cqlib train {ROWS[0]}")
-    for one in models.values():
-        one.model.requires_grad_(False)
-    return {one.name: one for one in models.values()}
+    for model in models.values():
+        model.model.requires_grad_(False)
+    return {model.name: model for model in models.values()}
 
 
 def overview(models: Mapping[str, ModelAndData], n: int = 250) -> HTML:
@@ -133,8 +133,8 @@ def interpolation_slider(models: Mapping[str, CoverageQuality], n: int = 16) -> 
 @torch.no_grad()
 def kl_by_latent(model: CoverageQuality, x: Tensor) -> Tensor:
     """KL(q(z_k|x) || p(z_k)) in bits, mean over uint8 images x: (latent,)."""
-    both = model.encoder(model.continuous(x, torch.Generator().manual_seed(0)))
-    kl = losses.kl_to_standard_normal(*(values.reshape(-1, 1) for values in both))
+    posterior = model.encoder(model.continuous(x, torch.Generator().manual_seed(0)))
+    kl = losses.kl_to_standard_normal(*(values.reshape(-1, 1) for values in posterior))
     return kl.view(len(x), -1).mean(0) / LN2
 
 

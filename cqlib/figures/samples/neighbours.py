@@ -165,11 +165,11 @@ def distances(images: NearestImages) -> HTML:
     units, words = {"pixels": "grey levels", "features": "r.m.s."}, []
     with subplots(7.6, 0.4 + 2.5 * len(images.spaces), len(images.spaces), 2, squeeze=False) as (figure, axes):
         for line, (name, space) in zip(axes, images.spaces.items(), strict=True):
-            for ax, what in zip(line, ("nearest", "ratio"), strict=True):
+            for ax, quantity in zip(line, ("nearest", "ratio"), strict=True):
                 for group in (group for group in LINES if group in space):
-                    median = cumulative(ax, getattr(space[group], what), GROUPS[group], *LINES[group])
-                    words.append(f"{name}, {what}: {GROUPS[group]} {median:.3g}")
-                ax.axvline(float(getattr(space["test"], what).quantile(QUANTILE)), color=plots.FAINT, linewidth=1)
+                    median = cumulative(ax, getattr(space[group], quantity), GROUPS[group], *LINES[group])
+                    words.append(f"{name}, {quantity}: {GROUPS[group]} {median:.3g}")
+                ax.axvline(float(getattr(space["test"], quantity).quantile(QUANTILE)), color=plots.FAINT, linewidth=1)
                 ax.set_xlim(left=0)
             line[0].set(xlabel=f"Distance to the nearest, {name} ({units[name]})", ylabel="share of images")
             line[1].set_xlabel(f"Nearest over second nearest, {name}")
@@ -196,8 +196,8 @@ def suspects(images: NearestImages) -> HTML:
     for name, space in images.spaces.items():
         for group, near in space.items():
             line = [f"{GROUPS[group]}, {name}", f"{len(near.nearest):,}"]
-            for what in ("nearest", "ratio"):
-                values, test = getattr(near, what), getattr(space["test"], what)
+            for quantity in ("nearest", "ratio"):
+                values, test = getattr(near, quantity), getattr(space["test"], quantity)
                 count = int((values < float(test.quantile(QUANTILE))).sum())
                 interval = binomtest(count, len(values)).proportion_ci(0.95)  # Clopper and Pearson
                 share, low, high = (f"{100 * p:.1f}" for p in (count / len(values), interval.low, interval.high))

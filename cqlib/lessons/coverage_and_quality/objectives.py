@@ -55,45 +55,46 @@ def compare(name: str, train: Callable[..., Any], seeds: Sequence[int], steps: i
     lattice = Lattice(data)
     models = {label: train(data, steps, seeds=seeds, **weights) for label, weights in OBJECTIVES.items()}
     log_q = {label: lattice.log_density(m.log_prob) for label, m in models.items()}
-    distances = {label: [lattice.distance(q) for q in each] for label, each in log_q.items()}
+    distances = {label: [lattice.distance(q) for q in of_seeds] for label, of_seeds in log_q.items()}
     return Comparison(name, lattice, train, tuple(seeds), steps, models, log_q, distances)
 
 
-def board(of: Comparison) -> HTML:
+def board(comparison: Comparison) -> HTML:
     """Densities: a row per seed, the data and a column per objective."""
     rows = []
-    for i, seed in enumerate(of.seeds):
-        models = {_title(label, of.distances[label][i]): log_q[i] for label, log_q in of.log_q.items()}
-        rows.append((f"seed {seed}", {"data, exact": of.lattice.log_p} | models))
-    alt = f"The density {of.name} beside those of {', '.join(of.log_q)}, a row per seed, the support outlined"
-    return density_board(of.lattice, rows, 8.6, 2.05 * len(of.seeds) + 0.2, alt)
+    for i, seed in enumerate(comparison.seeds):
+        models = {_title(label, comparison.distances[label][i]): log_q[i] for label, log_q in comparison.log_q.items()}
+        rows.append((f"seed {seed}", {"data, exact": comparison.lattice.log_p} | models))
+    names = ", ".join(comparison.log_q)
+    alt = f"The density {comparison.name} beside those of {names}, a row per seed, the support outlined"
+    return density_board(comparison.lattice, rows, 8.6, 2.05 * len(comparison.seeds) + 0.2, alt)
 
 
 def _title(label: str, d: Distance) -> str:
     return f"{label}: {d.off:.0%} off, {d.missed:.0%} missed"
 
 
-def distance_table(of: Comparison) -> HTML:
+def distance_table(comparison: Comparison) -> HTML:
     """Both divergences, mass off the support, data missed, and modes covered, seed by seed."""
-    modes = of.lattice.data.modes
+    modes = comparison.lattice.data.modes
     formats: dict[str, Format | None] = {"Model": None, "KL(p ‖ p_θ)": 2, "KL(p_θ ‖ p)": 2, "off the support": percent,
                                          "data missed": percent}  # fmt: skip
     if modes is not None:
         formats |= {f"modes of {len(modes)}": 0, "poorest mode's share": 2}
     lines = []
-    for label, each in of.distances.items():
-        for seed, d in zip(of.seeds, each, strict=True):
+    for label, of_seeds in comparison.distances.items():
+        for seed, d in zip(comparison.seeds, of_seeds, strict=True):
             of_modes = [] if modes is None else [d.modes, min(d.mode_shares)]
             lines.append([f"{label}, seed {seed}", d.coverage, d.quality, d.off, d.missed, *of_modes])
-    return table(f"{of.name}, {of.steps:,} steps; divergences in nats", formats, lines)
+    return table(f"{comparison.name}, {comparison.steps:,} steps; divergences in nats", formats, lines)
 
 
-def mode_shares(of: Comparison) -> HTML:
+def mode_shares(comparison: Comparison) -> HTML:
     """Each mode's mass over its mass in the data, for the first seed, the richest first."""
-    if of.lattice.data.modes is None:
-        return HTML(f"<p>The density {of.name} has no modes.</p>")
-    shares = {label: sorted(each[0].mode_shares, reverse=True) for label, each in of.distances.items()}
-    ranks = range(1, len(of.lattice.data.modes) + 1)
+    if comparison.lattice.data.modes is None:
+        return HTML(f"<p>The density {comparison.name} has no modes.</p>")
+    shares = {label: sorted(of_seeds[0].mode_shares, reverse=True) for label, of_seeds in comparison.distances.items()}
+    ranks = range(1, len(comparison.lattice.data.modes) + 1)
     lines = {label: (ranks, values, *system_style(label), "-") for label, values in shares.items()}
     lines["dropped below"] = (ranks, [DROPPED_BELOW] * len(ranks), plots.FAINT, "", "--")
     figure = panels({"": lines}, xlabel="modes, the richest first", ylabel="mass over the data's", width=5.0)
@@ -105,38 +106,40 @@ def mode_shares(of: Comparison) -> HTML:
 def verdicts(*comparisons: Comparison) -> HTML:
     """The slides' three sentences, as shares against `LIMIT`, for each density."""
     lines = []
-    for of in comparisons:
+    for comparison in comparisons:
         for text, label, value, over in (
             ("MLE over-generalises", "VAE", "off", True),
             ("a GAN misses data", "GAN", "missed", True),
             ("CQ does not over-generalise", "CQ", "off", False),
             ("CQ does not miss data", "CQ", "missed", False),
         ):
-            shares = [getattr(d, value) for d in of.distances[label]]
+            shares = [getattr(d, value) for d in comparison.distances[label]]
             count = sum((v > LIMIT) == over for v in shares)
             verdict = "holds" if count == len(shares) else "does not hold" if count == 0 else "undecided"
             rule = f"{'off the support' if value == 'off' else 'missed'} {'>' if over else '≤'} {LIMIT:.0%}"
-            lines.append((f"{of.name}: {text}", rule, " / ".join(f"{v:.1%}" for v in shares), verdict))
+            lines.append((f"{comparison.name}: {text}", rule, " / ".join(f"{v:.1%}" for v in shares), verdict))
     return table("Said and measured, each seed by itself", ["Sentence", "means", "measured", "verdict"], lines)
 
 
 # --- the weight of L_Q ---------------------------------------------------------------------------------------
 
 
-def vary_weight(of: Comparison) -> Weighted:
+def vary_weight(comparison: Comparison) -> Weighted:
     """Log-density and distance by the weight of L_Q, from none to L_Q alone, for the first seed; from one start."""
-    more = of.train(of.lattice.data, of.steps, quality=OTHER_LAMBDAS, seeds=of.seeds[:1] * len(OTHER_LAMBDAS))
-    log_q = dict(zip(OTHER_LAMBDAS, of.lattice.log_density(more.log_prob), strict=True)) | {LAMBDA: of.log_q["CQ"][0]}
+    lattice, seeds = comparison.lattice, comparison.seeds[:1] * len(OTHER_LAMBDAS)
+    more = comparison.train(lattice.data, comparison.steps, quality=OTHER_LAMBDAS, seeds=seeds)
+    log_q = dict(zip(OTHER_LAMBDAS, lattice.log_density(more.log_prob), strict=True))
+    log_q |= {LAMBDA: comparison.log_q["CQ"][0]}
     named = {f"λ = {weight:g}": log_q[weight] for weight in sorted(log_q)}
-    both_ends = {"L_C alone": of.log_q["VAE"][0]} | named | {"L_Q alone": of.log_q["GAN"][0]}
-    return {name: (q, of.lattice.distance(q)) for name, q in both_ends.items()}
+    both_ends = {"L_C alone": comparison.log_q["VAE"][0]} | named | {"L_Q alone": comparison.log_q["GAN"][0]}
+    return {name: (q, lattice.distance(q)) for name, q in both_ends.items()}
 
 
-def weight_board(of: Comparison, weighted: Weighted) -> HTML:
+def weight_board(comparison: Comparison, weighted: Weighted) -> HTML:
     """A density per weight: the still picture of the slider."""
     titled = [(_title(name, d), log_q) for name, (log_q, d) in weighted.items()]
     rows = [("", dict(titled[:3])), ("", dict(titled[3:]))]
-    return density_board(of.lattice, rows, 7.6, 5.0, f"Densities for {', '.join(weighted)}")
+    return density_board(comparison.lattice, rows, 7.6, 5.0, f"Densities for {', '.join(weighted)}")
 
 
 def weight_curves(weighted: Weighted) -> HTML:
@@ -156,11 +159,11 @@ def weight_curves(weighted: Weighted) -> HTML:
     return picture(figure, f"Divergences over the weight of L_Q. {'; '.join(ends)}")
 
 
-def weight_slider(of: Comparison, weighted: Weighted) -> Any:
+def weight_slider(comparison: Comparison, weighted: Weighted) -> Any:
     """A choice of the weight."""
 
     def draw(weight: str) -> HTML:
         log_q, distance = weighted[weight]
-        return single_density(of.lattice, _title(weight, distance), log_q)
+        return single_density(comparison.lattice, _title(weight, distance), log_q)
 
     return slider(draw, weight=list(weighted))

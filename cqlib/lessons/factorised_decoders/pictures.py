@@ -59,7 +59,7 @@ def _board(
 ) -> Figure:
     """A row per decoder of what `show` makes of its first side^2 test images and of draws of its noise."""
     firsts = {label: seen[label]["test"].first(side**2) for label in decoders}
-    board = {label: show(of, model_noise(decoders[label], of)) for label, of in firsts.items()}
+    board = {label: show(first, model_noise(decoders[label], first)) for label, first in firsts.items()}
     return plots.sample_board(board, columns=side)
 
 
@@ -67,13 +67,13 @@ def decoder_board(decoders: Decoders, seen: Reconstructions) -> HTML:
     """Test images, their mu(z) and sigma(z), the noise sigma(z) eps, and the sum of mean and noise."""
     white = max(float(seen[label]["test"].log_sigma[:9].exp().quantile(0.98)) for label in decoders)
 
-    def show(of: Reconstruction, noise: Tensor) -> dict[str, Tensor]:
+    def show(first: Reconstruction, noise: Tensor) -> dict[str, Tensor]:
         return {
-            "image x": to_uint8(of.x),
-            "μ(z)": to_uint8(of.mean),
-            f"σ(z), white: {number(1.5 * white)}": (170 * of.log_sigma.exp() / white).clamp(max=255).to(torch.uint8),
+            "image x": to_uint8(first.x),
+            "μ(z)": to_uint8(first.mean),
+            f"σ(z), white: {number(1.5 * white)}": (170 * first.log_sigma.exp() / white).clamp(max=255).to(torch.uint8),
             "σ(z) ε": stretched(noise, 1.0),
-            "μ(z) + σ(z) ε": to_uint8(of.mean + noise),
+            "μ(z) + σ(z) ε": to_uint8(first.mean + noise),
         }
 
     alt = f"Test images, the mean that {', '.join(decoders)} give them, sigma, noise, and their sum, which is grainy"
@@ -83,8 +83,8 @@ def decoder_board(decoders: Decoders, seen: Reconstructions) -> HTML:
 def residual_board(decoders: Decoders, seen: Reconstructions) -> HTML:
     """Residuals of test images beside the noise of the decoder's model, each in units of sigma."""
 
-    def show(of: Reconstruction, noise: Tensor) -> dict[str, Tensor]:
-        real, believed = of.standardised, noise * (-of.log_sigma).exp()
+    def show(first: Reconstruction, noise: Tensor) -> dict[str, Tensor]:
+        real, believed = first.standardised, noise * (-first.log_sigma).exp()
         return {"real: (x − μ(z)) / σ(z)": stretched(real, 3.0), "believed: ε": stretched(believed, 3.0)}
 
     alt = "Residuals of real images, which show edges and patches of one colour, beside noise without structure"
@@ -96,13 +96,13 @@ def feature_board(decoders: Decoders, seen: Reconstructions) -> HTML:
     if not decoders:
         return HTML("<p>No decoder with f is here: <code>./run_all.sh --only table1</code> trains two.</p>")
 
-    def show(of: Reconstruction, noise: Tensor) -> dict[str, Tensor]:
+    def show(first: Reconstruction, noise: Tensor) -> dict[str, Tensor]:
         return {
-            "image x": to_uint8(of.x),
-            "f⁻¹(μ(z))": to_uint8(of.image_of_mean),
-            "a draw f⁻¹(y)": to_uint8(of.image_of_mean + noise),
+            "image x": to_uint8(first.x),
+            "f⁻¹(μ(z))": to_uint8(first.image_of_mean),
+            "a draw f⁻¹(y)": to_uint8(first.image_of_mean + noise),
             "its noise, × 2": stretched(noise, 0.5),
-            "real: x − f⁻¹(μ(z)), × 2": stretched(of.image_residual, 0.5),
+            "real: x − f⁻¹(μ(z)), × 2": stretched(first.image_residual, 0.5),
         }
 
     alt = "Test images, means, draws, and the noise of the draws, which is smooth, beside what the means leave"
@@ -120,8 +120,8 @@ def correlation_curves(decoders: Decoders, seen: Reconstructions) -> HTML:
     """The correlation of two values d pixels apart: of real residuals, and of the decoder's own noise."""
     lines, words = {}, []
     for label, decoder in decoders.items():
-        of = seen[label]["test"]
-        values = (of.image_residual, model_noise(decoder, of))
+        reconstruction = seen[label]["test"]
+        values = (reconstruction.image_residual, model_noise(decoder, reconstruction))
         real, noise = (residuals.distance_correlations(r, DISTANCES) for r in values)
         lines[label] = {"real images": (DISTANCES, real, *system_style(label), "-"),
                         "the decoder's noise": (DISTANCES, noise, *DASHED)}  # fmt: skip

@@ -72,13 +72,14 @@ def reconstruct(decoder: Decoder, images: Tensor, seed: int = 0) -> Reconstructi
 
 
 @torch.no_grad()
-def model_noise(decoder: Decoder, of: Reconstruction) -> Tensor:
+def model_noise(decoder: Decoder, reconstruction: Reconstruction) -> Tensor:
     """Draws x ~ p(x|z) less f^-1(mu(z)), in image space, (N, C, H, W), for the z of `of`."""
     generator = torch.Generator().manual_seed(0)
     if isinstance(decoder, LinearDecoder):
-        return decoder.noise_like(of.mean, generator)
-    y = of.mean + of.log_sigma.exp() * torch.randn(of.mean.shape, generator=generator)
-    return torch.cat([decoder.image(batch) for batch in y.split(BATCH)]) - of.image_of_mean
+        return decoder.noise_like(reconstruction.mean, generator)
+    mean, log_sigma = reconstruction.mean, reconstruction.log_sigma
+    y = mean + log_sigma.exp() * torch.randn(mean.shape, generator=generator)
+    return torch.cat([decoder.image(batch) for batch in y.split(BATCH)]) - reconstruction.image_of_mean
 
 
 def offset_correlation(r: Tensor, down: int, across: int) -> float:
