@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cqlib.util import provenance
-from cqlib.util.errors import UserError, one_line
+from cqlib.util.errors import UserError, cause_of, one_line
 from cqlib.util.paths import ROOT
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -28,7 +28,7 @@ def connected(address: str) -> Iterator[None]:
         try:
             socket.create_connection((host, int(port)), timeout=5).close()
         except (OSError, UnicodeError) as error:  # the latter of a host that no name can be
-            why = f"nothing answers there ({getattr(error, 'strerror', '') or one_line(error)})"
+            why = f"nothing answers there ({cause_of(error)})"
             raise UserError(f"--cluster {address}: {why}; ray start --head --port={port} starts a cluster") from error
         if host in LOOPBACK:  # or Ray replaces it by this machine's address in its network
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

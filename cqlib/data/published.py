@@ -16,7 +16,7 @@ from cqlib.data import local_folder, require_folder
 from cqlib.data.catalogue import GDRIVE, File, PublishedDataset
 from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util import locks
-from cqlib.util.errors import UserError, one_line, to_stderr
+from cqlib.util.errors import UserError, cause_of, one_line, to_stderr
 from cqlib.util.files import move
 from cqlib.util.paths import ROOT
 from cqlib.util.text import format_bytes
@@ -108,7 +108,7 @@ def fetch(entry: PublishedDataset, folder: Path) -> Path:
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
-        why = f"it could not be fetched: {getattr(error, 'strerror', None) or error}"
+        why = f"it could not be fetched: {cause_of(error)}"
         raise UserError(f"{entry.name} is {missing_files_text(entry, folder)} ({why})") from error
     if find_parts(entry, folder) is None:
         incomplete = f"in place of the incomplete {entry.files[0].folder}/"

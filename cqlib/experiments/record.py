@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from cqlib.experiments.variants import Changes, file_part, variant
 from cqlib.metrics.metric import MAX_PER_IMAGE, Metric
-from cqlib.util.errors import UserError, one_line
+from cqlib.util.errors import UserError, cause_of, one_line
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.provenance import GitInfo
 from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text, first_error
@@ -205,8 +205,7 @@ def load_records(folder: Path | str) -> tuple[list[Record], list[str]]:
         try:
             records.append(read_record(path))
         except (OSError, ValueError) as error:
-            what = error.strerror or "cannot be read" if isinstance(error, OSError) else str(error)
-            problems.append(one_line(f"{path.relative_to(folder)}: {what}"))
+            problems.append(one_line(f"{path.relative_to(folder)}: {cause_of(error)}"))
     return records, problems
 
 

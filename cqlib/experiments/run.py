@@ -42,7 +42,7 @@ from cqlib.training.loop import CHECKPOINT_SECONDS, Progress, TrainingResult
 from cqlib.training.snapshots import snapshots
 from cqlib.training.tensorboard import write_scalars
 from cqlib.util import locks, provenance
-from cqlib.util.errors import StoppedEarly, UserError, out_of_memory, to_stderr
+from cqlib.util.errors import StoppedEarly, UserError, cause_of, out_of_memory, to_stderr
 from cqlib.util.files import write_atomic
 from cqlib.util.stop import StopRequest
 
@@ -145,7 +145,7 @@ def run_experiment(
         why = f"{e.row} on {e.data} needs more memory than there is{f' ({words})' if words else ''}"
         raise UserError(f"{why}: free some, or run fewer rows at a time (--jobs); the run is as it was") from error
     except OSError as error:
-        raise UserError(f"{error.filename or folder}: {error.strerror or error}; the run is as it was") from error
+        raise UserError(f"{error.filename or folder}: {cause_of(error)}; the run is as it was") from error
 
 
 def has_scores(record: Record, features: Features) -> bool:

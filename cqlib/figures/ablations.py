@@ -9,7 +9,7 @@ from cqlib.experiments.ablations import ABLATIONS, CQ_F, FOLDER, PROFILE, PUBLIS
 from cqlib.experiments.record import Record, load_records
 from cqlib.experiments.rows import short_label
 from cqlib.figures.common import sets_of
-from cqlib.metrics.quantities import QUANTITIES, metric_names, temperatures
+from cqlib.metrics.quantities import QUANTITIES, metric_names, score_of, temperatures
 from cqlib.report import ablations, page, plots
 from cqlib.report.ablations import SCORES
 from cqlib.report.cells import log_scale, panels, picture
@@ -51,7 +51,7 @@ def detectable(runs: RunSet) -> HTML:
         if mean is not None and mean.std:
             scale = {"bpd": 1.0, "points": 100.0, "%": 100 / mean.value}[quantity.unit] / quantity.equal
             effects = [scale * like(mean.std, n).detectable for n in counts]
-            score = names[0].partition("@")[0]
+            score = score_of(names[0])
             lines[score] = (counts, effects, *plots.colour_and_marker(i), "-")
             words.append(f"{score} {effects[0]:.1f} with two seeds, {effects[-1]:.1f} with {counts[-1]}")
     where = f"of {short_label(CQ_F)}, {runs.title}"

@@ -13,7 +13,7 @@ from cqlib.metrics.calibration import COST, Calibration, SideResult, calibrate, 
 from cqlib.metrics.quantities import decimal, digits
 from cqlib.report import plots
 from cqlib.report.cells import Format, log_scale, number, panels, picture, table
-from cqlib.util.errors import UserError
+from cqlib.util.errors import UserError, cause_of
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED
 from cqlib.util.schema import first_error
@@ -27,7 +27,7 @@ def read(data: str, size: int) -> Calibration:
     try:
         return TypeAdapter(Calibration).validate_json(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; set `measure = True` to measure it, in minutes") from error
+        raise UserError(f"{path}: {cause_of(error)}; set `measure = True` to measure it, in minutes") from error
     except ValidationError as error:
         raise UserError(f"{path} is damaged: {first_error(error)}") from error
 

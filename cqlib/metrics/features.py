@@ -20,7 +20,7 @@ from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
-from cqlib.util.errors import UserError, to_stderr
+from cqlib.util.errors import UserError, cause_of, to_stderr
 from cqlib.util.files import sha256
 from cqlib.util.paths import ROOT
 
@@ -128,8 +128,7 @@ def inception(path: Path) -> Features:
             raise OSError(errno.EINVAL, "not a file")
         digest = sha256(path.read_bytes())
     except OSError as error:
-        why = error.strerror or "unreadable"
-        raise UserError(f"feature weights {path}: {why}; get the file from {URL_INCEPTION_V3}") from error
+        raise UserError(f"feature weights {path}: {cause_of(error)}; get the file from {URL_INCEPTION_V3}") from error
     own = digest == INCEPTION_SHA256
     if not own and path.name == INCEPTION_FILE:
         raise UserError(

@@ -72,11 +72,21 @@ AT = tuple(f"T{t:g}" for t in TEMPERATURES)
 """The same as metric names have them ("FID@T1")."""
 
 
+def score_of(name: str) -> str:
+    """ "FD-lite0" of "FD-lite0@T0", whatever the temperature and the protocol."""
+    return name.partition("@")[0]
+
+
+def temperature_of(name: str) -> str:
+    """ "0" of "FD-lite0@T0 [sngan]"; "" of "BPD", which has no temperature."""
+    return name.partition("@T")[2].partition(" ")[0]
+
+
 def heading(name: str) -> str:
     """A metric's name with its direction and temperature: "FD-lite0@T0" gives "FD-lite0 ↓, T = 0"."""
     score, at, temperature = name.partition("@T")
-    of = (q for q in QUANTITIES.values() if re.match(rf"({q.name}|{q.lite0 or q.name})\b", score))
-    words = " ".join([score, *(q.arrow for q in of)])
+    arrows = (q.arrow for q in QUANTITIES.values() if re.match(rf"({q.name}|{q.lite0 or q.name})\b", score))
+    words = " ".join([score, *arrows])
     return f"{words}, T = {temperature}" if at else words
 
 

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from cqlib.experiments.load import RUNS
 from cqlib.experiments.record import Record, load_records, read_record
-from cqlib.metrics.quantities import FEATURES, decimal
+from cqlib.metrics.quantities import FEATURES, decimal, score_of, temperature_of
 from cqlib.util.errors import UserError, unknown_name
 from cqlib.util.paths import RECORDS
 from cqlib.util.text import columns, count_of
@@ -87,7 +87,7 @@ def _pairs(first: Record, second: Record) -> Iterator[Difference]:
     for name in shared(first, second):
         yield f"n of {name}", str(first.metrics[name].n), str(second.metrics[name].n)
     yield both("features", _features)
-    yield both("temperatures", lambda r: ", ".join(sorted({name.partition("@")[2] for name in r.metrics} - {""})))
+    yield both("temperatures", lambda r: ", ".join(sorted({*map(temperature_of, r.metrics)} - {""})))
     yield from _protocols(first, second)
     yield both("profile", lambda r: r.profile)
     configs = [dict(_leaves({key: value for key, value in r.config.items() if key not in KEYS_COMPARED_ELSEWHERE}))
@@ -105,7 +105,7 @@ def _pairs(first: Record, second: Record) -> Iterator[Difference]:
 
 
 def _features(record: Record) -> str:
-    scores = {name.partition("@")[0] for name in record.metrics}
+    scores = {*map(score_of, record.metrics)}
     return ", ".join(kind for kind, names in FEATURES.items() if scores.intersection(names))
 
 
@@ -115,7 +115,7 @@ def _protocols(first: Record, second: Record) -> Iterator[Difference]:
     for name in shared(first, second):
         a, b = (re.split(", |: ", re.sub(NUMBER_OF, "", r.metrics[name].protocol)) for r in (first, second))
         parts = (", ".join(part for part in a if part not in b), ", ".join(part for part in b if part not in a))
-        together.setdefault(parts, {})[name.partition("@")[0]] = None
+        together.setdefault(parts, {})[score_of(name)] = None
     yield from ((f"protocol of {', '.join(names)}", *parts) for parts, names in together.items())
 
 

@@ -29,7 +29,7 @@ from cqlib.experiments.run import loss_curves, read_log
 from cqlib.metrics.features import INCEPTION_RESIZE
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS, default_protocol, protocol, with_protocol
 from cqlib.metrics.quantities import AT, SCORES
-from cqlib.util.errors import UsageError, UserError
+from cqlib.util.errors import UsageError, UserError, cause_of
 from cqlib.util.files import canonical_json, sha256, write_atomic
 from cqlib.util.paths import CONTRIBUTED
 from cqlib.util.provenance import in_history
@@ -131,7 +131,7 @@ def read_contribution(folder: Path) -> tuple[str, Record]:
         _check_curve(folder, record)
         _check_grids(folder, record)
     except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}: make it readable") from error
+        raise UserError(f"{error.filename}: {cause_of(error)}: make it readable") from error
     return contribution.contributor, record
 
 
@@ -171,8 +171,7 @@ def _read(folder: Path) -> Record:
     try:
         return read_record(folder / RECORD)
     except (OSError, ValueError) as error:
-        what = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{RECORD}: {what}; it must be the record of a finished run") from error
+        raise UserError(f"{RECORD}: {cause_of(error)}; it must be the record of a finished run") from error
 
 
 def _check_curve(folder: Path, record: Record) -> None:

@@ -16,7 +16,7 @@ from cqlib.experiments import load
 from cqlib.experiments.experiment import Experiment
 from cqlib.experiments.record import Record, machine_path
 from cqlib.experiments.rows import PROFILES, label_of
-from cqlib.metrics.quantities import decimal
+from cqlib.metrics.quantities import decimal, score_of
 from cqlib.models.base import System
 from cqlib.report.compare import find, shared
 from cqlib.report.facts import commit
@@ -101,7 +101,7 @@ def _front_matter(record: Record, system: System, title: str) -> str:
     """The card's metadata in YAML, of which JSON is a part."""
     data = record.data
     results = [
-        {"type": name.partition("@")[0].lower(), "name": name, "value": record.metrics[name].value,
+        {"type": score_of(name).lower(), "name": name, "value": record.metrics[name].value,
          "args": {"protocol": record.metrics[name].protocol}}
         for name in shared(record, record)
     ]  # fmt: skip

@@ -13,6 +13,8 @@ from cqlib.metrics.quantities import (
     Quantity,
     decimal,
     metric_names,
+    score_of,
+    temperature_of,
     temperatures,
 )
 from cqlib.report.numbers import NUMBER_LABELS, NumberVerdict, number_verdict
@@ -140,8 +142,8 @@ def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
 def source(origin: str, detail: str, names: Sequence[str]) -> ColumnGroup:
     """The columns `names` of measured numbers, and that of seeds."""
     heads = [("BPD ↓", "")]
-    for score, _, at in (name.partition("@") for name in names[1:]):
-        heads.append((f"{score} {_quantity(score).arrow}", f"T = {at[1:]}"))
+    for name in names[1:]:
+        heads.append((f"{score_of(name)} {_quantity(score_of(name)).arrow}", f"T = {temperature_of(name)}"))
     return ColumnGroup(origin, ORIGINS[origin], detail, (*heads, ("Seeds", "")))
 
 
@@ -187,7 +189,7 @@ def real_cells(runs: RunSet, names: Sequence[str]) -> tuple[Cell, ...]:
     """What real images get in these columns: IS of test images, the FID of training images from as many test images,
     which no model can be expected to beat, and how many; empty for what no record has."""
     cells, counts = [Cell("")], []
-    for score in dict.fromkeys(name.partition("@")[0] for name in names[1:]):
+    for score in dict.fromkeys(map(score_of, names[1:])):
         measured = runs.real_images(score + _quantity(score).real)
         cells.append(Cell(decimal(score, measured.value) if measured else "", span=len(AT)))
         counts += [measured.n] if measured else []

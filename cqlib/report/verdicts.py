@@ -11,7 +11,7 @@ from cqlib.experiments.paper import DATA_SETS
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
 from cqlib.metrics.metric import GROUP
-from cqlib.metrics.quantities import QUANTITIES, metric_names
+from cqlib.metrics.quantities import QUANTITIES, metric_names, score_of
 from cqlib.report import comparable
 from cqlib.report.inference import LEVEL, Welch, bootstrap_interval
 from cqlib.report.run_sets import ORIGINS, RunSet
@@ -98,7 +98,7 @@ class ClaimResult:
     @property
     def score(self) -> str:
         """ "FD-lite0": a score that is not FID says so."""
-        return self.metric_name.partition("@")[0]
+        return score_of(self.metric_name)
 
     @property
     def source(self) -> str:

@@ -12,7 +12,7 @@ from cqlib.experiments.load import fetch_published, load_data, published_weights
 from cqlib.experiments.record import Record, undamaged_records
 from cqlib.experiments.run import run_experiment
 from cqlib.experiments.stages import fingerprint
-from cqlib.metrics.quantities import QUANTITIES, decimal
+from cqlib.metrics.quantities import QUANTITIES, decimal, score_of
 from cqlib.training.device import select_device
 from cqlib.util import provenance
 from cqlib.util.checkpoint import CheckpointError, load_checkpoint
@@ -106,7 +106,7 @@ def allowed(metric: str, recorded: float) -> float | None:
     distances = (QUANTITIES["fid"].name, QUANTITIES["fid"].lite0)
     if metric in ("BPD", "BPD-IW"):
         return BITS
-    return SHARE * recorded if metric.partition("@")[0] in distances else None
+    return SHARE * recorded if score_of(metric) in distances else None
 
 
 def lines(check: Check) -> Iterator[str]:

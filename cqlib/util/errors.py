@@ -70,6 +70,11 @@ def one_line(text: object) -> str:
     return line if len(line) <= 600 else f"{line[:400]} … {line[-150:]}"
 
 
+def cause_of(error: BaseException) -> str:
+    """What the system says of an OSError, or the error's own words; one line."""
+    return one_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+
+
 def why_not_a_folder(path: Path) -> str:
     """Why `path` is no folder and cannot be made one, in one line: it, or its nearest parent that exists, is a file.
     "" where nothing stands in the way."""
