@@ -149,7 +149,8 @@ def test_share_of_classes_that_samples_reach(scores_of, real_labels, fake_labels
     centres = 20 * torch.from_numpy(rng.standard_normal((4, 6)))
     real, fake = (centres[which] + torch.from_numpy(rng.standard_normal((len(which), 6)))
                   for which in (real_labels, fake_labels))  # fmt: skip
-    scores = scores_of(fake, real, labels=torch.tensor(real_labels))
+    others = [7] * 50  # labels of images beyond those that are compared
+    scores = scores_of(fake, real, labels=torch.tensor(real_labels + others))
     assert scores["Classes"].value == pytest.approx(share) and scores["Classes"].n == len(fake_labels)
     assert "Classes" not in scores_of(fake, real)  # images without labels
 

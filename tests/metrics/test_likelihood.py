@@ -1,22 +1,25 @@
 """Bits per dimension on held-out images: an exact number stands alone, a bound is also measured with more samples."""
 
 import math
+import statistics
 from dataclasses import replace
 
 import pytest
 import torch
-from small_models import images
+from small_models import images, system
 from torch import nn
 
 from cqlib.data.dataset import Dataset, Split
+from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll, histogram_nll
-from cqlib.metrics.evaluation import likelihood_metrics
+from cqlib.metrics.evaluation import draw_samples, likelihood_metrics
 from cqlib.metrics.metric import GROUP
 from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem
 from cqlib.recipe import Evaluation
 
-DATA = Dataset("made", 16, ("a",), *(Split(name, images(4), torch.zeros(4).long()) for name in ("train", "test")))
+DATA = Dataset("made", 16, ("a",), *(Split(name, images(4, seed=seed), torch.zeros(4).long())
+                                     for seed, name in enumerate(("train", "test"))))  # fmt: skip
 
 
 class Uniform(LikelihoodSystem):
@@ -61,6 +64,26 @@ def test_the_spread_is_the_standard_error_and_results_that_are_kept_are_those_of
     assert metrics["BPD"].std == pytest.approx(float(bits.std()) / 2)
     again = [likelihood_metrics(Noisy("ELBO"), DATA, asked, results=PartialResults(tmp_path, "k"))[0] for _ in range(2)]
     assert metrics["BPD"].value != metrics["BPD-IW"].value and again == [metrics] * 2
+
+
+def test_bits_and_samples_are_fp32_whatever_surrounds_them():
+    model, x = system("table1/cq-f", shake=0.05), images()
+
+    def measured():
+        return held_out_nll(model, x), draw_samples(model, 4, temperature=1.0, seed=0)
+
+    alone = measured()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert all(map(torch.equal, alone, measured()))
+
+
+def test_sampling_time_is_the_median_after_a_first_batch(monkeypatch):
+    clock = iter([100.0, 1.0, 2.0, 3.0, 4.0, 10.0])
+    monkeypatch.setattr(evaluation, "wall_clock", lambda action, device: next(clock))
+    monkeypatch.setattr(evaluation, "REPEATS", 5)
+    found = evaluation.sampling_time(Uniform("exact"))
+    assert (found.value, found.std) == (3.0, pytest.approx(statistics.stdev([1, 2, 3, 4, 10]), abs=1e-6))
+    assert next(clock, None) is None
 
 
 class Brightness(Uniform):

@@ -264,6 +264,10 @@ def test_every_protocol_scores_the_same_samples(measured):
                     name = protocols.with_protocol(name, preset.name)
                 if preset.name == "paper" or kind in ("IS", "FID", "KID"):
                     assert found.metrics.pop(name) == metric, name
+    train, test = (split.images[:40] for split in (found.data.train, found.data.test))
+    for name, bar in (("FD-lite0-floor", score(train, test, protocol=found.presets["paper"])["FID"]),
+                      ("IS-lite0-real", score(test, train, protocol=found.presets["paper"])["IS"])):  # fmt: skip
+        assert found.metrics[name].value == pytest.approx(bar.value) and bar.value > 0
     bars = ["FD-lite0-floor", "IS-lite0-real", "KD-lite0-floor", "Precision-lite0-real", "Recall-lite0-real"]
     assert sorted(found.metrics) == bars
     assert "of real images: protocol paper, n_train = n_test = 40" in found.metrics["FD-lite0-floor"].protocol

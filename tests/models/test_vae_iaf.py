@@ -14,6 +14,7 @@ from torch import nn
 
 from cqlib.data.dataset import Dataset, Split
 from cqlib.experiments.experiment import experiment
+from cqlib.metrics.bpd import by_batch
 from cqlib.metrics.evaluation import likelihood_metrics
 from cqlib.models.registry import RECIPES, build
 from cqlib.models.vae_iaf import VAEIAF, recipe
@@ -422,14 +423,25 @@ def test_the_row_is_registered(profile):
 
 
 def test_what_is_measured_says_what_it_is():
-    splits = [Split(name, images(6), torch.zeros(6, dtype=torch.long)) for name in ("train", "test")]
-    metrics, _ = likelihood_metrics(system(), Dataset("made", 16, ("a",), *splits), experiment(ROW, "smoke").evaluation)
+    splits = [Split(name, images(6, seed=k), torch.zeros(6).long()) for k, name in enumerate(("train", "test"))]
+    model = system()
+    metrics, _ = likelihood_metrics(model, Dataset("made", 16, ("a",), *splits), experiment(ROW, "smoke").evaluation)
     assert set(metrics) == {"BPD", "BPD-IW", "BPD-IW-gain", "BPD-histogram", "KL-4x4-1", "KL-8x8-1"}
     assert metrics["BPD"].protocol.startswith("ELBO, 1 sample, held-out")
     assert metrics["BPD-IW"].protocol.startswith("importance-weighted bound, k = 2, held-out")
     gain = metrics["BPD"].value - metrics["BPD-IW"].value  # here both are of all six images
     assert metrics["BPD-IW-gain"].value == pytest.approx(gain) and gain > 0
     assert 0 < metrics["BPD-IW-gain"].std < metrics["BPD"].std  # the images' own differences cancel
+    for name, nats in by_batch(model, splits[1].images, model.kl_by_layer, name="kl").items():
+        assert metrics[f"KL-{name}"].value == pytest.approx(float(nats.mean()) / (768 * math.log(2)))
+
+
+def test_pixels_are_drawn_with_the_scale_of_their_likelihood(monkeypatch):
+    """Narrower ones have scale e^-7: a mean just above the edge of cell 128 is that cell with probability 0.634."""
+    model, mean = system(), torch.full((8, 3, 16, 16), 0.0005)
+    monkeypatch.setattr(model, "decode", lambda z: (mean, torch.full_like(mean, -20.0)))
+    share = (to_uint8(model.generate(8, generator=generator())) == 128).float().mean().item()
+    assert share == pytest.approx(1 / (1 + math.exp(-0.0005 * math.exp(7))), abs=0.03)
 
 
 def test_bf16_ends_at_the_densities():

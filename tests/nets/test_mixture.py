@@ -128,6 +128,18 @@ def test_a_uniform_grid_is_sampled_into_the_probabilities():
     torch.testing.assert_close(share.cumsum(0), p.cumsum(0), atol=3 / grid, rtol=0)
 
 
+def test_narrow_components_are_drawn_with_the_scale_of_their_likelihood():
+    """It is e^-7 at least: a mean just above the edge of cell 128 is drawn as that cell as often as that has mass."""
+    m = mixture(channels=1, components=1)
+    m = LogisticMixture(m.log_weights, torch.full_like(m.means, 0.0005), torch.full_like(m.log_scales, -20.0),
+                        m.coefficients)  # fmt: skip
+    u = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
+    share = (to_uint8(repeated(m, 1000).sample(torch.stack([torch.zeros_like(u), u], 1))) == 128).double().mean()
+    expected = m.log_probability(torch.tensor([[128]], dtype=torch.uint8)).exp()
+    assert 0.6 < expected < 0.7
+    torch.testing.assert_close(share, expected.squeeze(), atol=2e-3, rtol=0)
+
+
 def test_samples_follow_the_channels_before_and_are_centres_of_cells():
     """With a narrow scale a channel is its mean, rounded, and that mean holds the rounded channels before."""
     m = mixture(components=1, seed=5, spread=0.2)

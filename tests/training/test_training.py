@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cqlib import data as datasets
 from cqlib.experiments.experiment import experiment
-from cqlib.models import coverage_quality, gan
+from cqlib.models import coverage_quality
 from cqlib.models.base import System
 from cqlib.models.registry import build
 from cqlib.recipe import TrainingConfig
@@ -57,13 +57,24 @@ def config(**changes):
     return replace(TrainingConfig(steps=20, batch_size=8, log_every=5, flips=False), **changes)
 
 
+def loop_of(folder, system, data=IMAGES, *, seed=0, **changes):
+    """A training before its first step."""
+    return Loop(system, data, None, config(**changes), seed, folder, "x", torch.device("cpu"))
+
+
+def stopped(folder, after, system=None, **more):
+    """A training of 20 steps that is stopped after so many."""
+    with pytest.raises(StoppedEarly):
+        train(system or Line(), IMAGES, config(), seed=0, folder=folder, stop=StopAfter(after), **more)
+
+
 def weights(result):
     return torch.cat([p.flatten() for p in result.system.state_dict().values()])
 
 
-@pytest.mark.parametrize("row", ["table1/vae-f", "table1/cq-f", "table1/gan"])
-def test_resuming_is_bit_equal(tmp_path, row):
-    recipe = (gan if row == "table1/gan" else coverage_quality).recipe(row, "smoke", 16)
+def test_resuming_is_bit_equal(tmp_path):
+    """In weights and log, for the seed that is asked for; tests/models resumes every system."""
+    recipe = coverage_quality.recipe("table1/cq-f", "smoke", 16)
     run_config = replace(recipe.training, steps=6, log_every=3)
 
     def go(folder, stop=None):
@@ -99,8 +110,7 @@ def test_a_training_says_what_it_ran_on_and_every_change_of_it(tmp_path, monkeyp
 def test_other_code_on_the_way_is_noted_and_makes_a_training_dirty_for_good(tmp_path):
     a, b = "a" * 40, "b" * 40
     for git in (GitInfo(a, True), GitInfo(a, False), GitInfo(b, False)):
-        with pytest.raises(StoppedEarly):
-            train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAfter(3), git=git)
+        stopped(tmp_path, 3, git=git)
     result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path, git=GitInfo(b, False))
     assert result.notes == [f"up to step 6 with the code of {a}, then with the code of {b}"]
     assert result.git == GitInfo(b, True)
@@ -110,8 +120,7 @@ def test_other_code_on_the_way_is_noted_and_makes_a_training_dirty_for_good(tmp_
 def test_code_that_made_no_step_is_none_of_a_trainings_code(tmp_path):
     a, b = GitInfo("a" * 40, False), GitInfo("b" * 40, True)
     for git, stop in ((b, 0), (a, 5), (b, 0)):
-        with pytest.raises(StoppedEarly):
-            train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAfter(stop), git=git)
+        stopped(tmp_path, stop, git=git)
     for git in (a, b):  # the second finds all steps made
         result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path, git=git)
         assert result.git == a and result.notes == []
@@ -126,10 +135,8 @@ def test_training_leaves_the_callers_random_state_alone(tmp_path):
 
 
 def test_a_damaged_checkpoint_falls_back_on_the_previous_one(tmp_path):
-    with pytest.raises(StoppedEarly):
-        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAfter(5))
-    with pytest.raises(StoppedEarly):
-        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAfter(5))
+    stopped(tmp_path, 5)
+    stopped(tmp_path, 5)
     path = tmp_path / "training.checkpoint"
     path.write_bytes(path.read_bytes()[:100])
     result = train(Line(), IMAGES, config(), seed=0, folder=tmp_path)
@@ -138,8 +145,7 @@ def test_a_damaged_checkpoint_falls_back_on_the_previous_one(tmp_path):
 
 
 def test_a_state_under_another_key_is_not_used(tmp_path):
-    with pytest.raises(StoppedEarly):
-        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, key="a", stop=StopAfter(5))
+    stopped(tmp_path, 5, key="a")
     other = Line()
     train(other, IMAGES, config(), seed=0, folder=tmp_path, key="b")
     assert other.calls == 20  # from the beginning
@@ -148,7 +154,7 @@ def test_a_state_under_another_key_is_not_used(tmp_path):
 def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tmp_path):
     orders = []
     for seed in (0, 0, 1):
-        loop = Loop(Line(), IMAGES, None, config(), seed, tmp_path, "x", torch.device("cpu"))
+        loop = loop_of(tmp_path, Line(), seed=seed)
         epoch = torch.cat([loop.batches.next(8)[0] for _ in range(5)])
         match = (epoch[:, None] == IMAGES[None]).all(dim=(2, 3, 4))
         assert torch.equal(match.sum(0), torch.ones(40, dtype=torch.long))
@@ -156,12 +162,11 @@ def test_every_image_is_seen_once_per_epoch_and_the_order_depends_on_the_seed(tm
     assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
 
 
-def test_flips_are_horizontal_and_about_half(tmp_path):
-    loop = Loop(Line(), IMAGES[:1], None, config(flips=True), 0, tmp_path, "x", torch.device("cpu"))
-    batch, _ = loop.batches.next(200)
-    plain = (batch == IMAGES[:1]).all(dim=(1, 2, 3))
-    flipped = (batch == IMAGES[:1].flip(3)).all(dim=(1, 2, 3))
-    assert (plain | flipped).all() and 60 < plain.sum() < 140
+def test_flips_are_horizontal_and_half(tmp_path):
+    image = IMAGES[:1, :, :2, :2]
+    batch, _ = loop_of(tmp_path, Line(), image, flips=True).batches.next(10_000)
+    plain, flipped = ((batch == x).all(dim=(1, 2, 3)) for x in (image, image.flip(3)))
+    assert (plain ^ flipped).all() and abs(int(plain.sum()) - 5000) < 200  # four standard deviations
 
 
 def test_non_finite_steps_are_skipped_and_counted(tmp_path):
@@ -169,6 +174,25 @@ def test_non_finite_steps_are_skipped_and_counted(tmp_path):
     bad = train(Line(bad=[2]), IMAGES, config(steps=4), seed=0, folder=tmp_path / "bad")
     assert bad.skipped == 1 and good.skipped == 0 and bad.status == "done"
     assert torch.equal(weights(good), weights(bad))  # the bad step changed neither weights nor average
+
+
+def test_skipped_steps_are_counted_over_an_interruption(tmp_path):
+    stopped(tmp_path, 4, Line(bad=[2]))
+    assert train(Line(), IMAGES, config(), seed=0, folder=tmp_path).skipped == 1
+
+
+@pytest.mark.parametrize("seconds, step", [(0.0, 4), (1e9, 0)])
+def test_a_crash_loses_what_came_after_the_last_checkpoint(tmp_path, seconds, step):
+    class Dies(Line):
+        def generator_losses(self, x):
+            if self.calls == 4:
+                raise RuntimeError("power cut")
+            return super().generator_losses(x)
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(Dies(), IMAGES, config(), seed=0, folder=tmp_path, checkpoint_seconds=seconds)
+    state, _ = load_latest(tmp_path / "training.checkpoint")
+    assert state["step"] == step
 
 
 def test_the_log_has_the_means_of_what_was_finite_since_the_line_before(tmp_path):
@@ -190,8 +214,7 @@ def test_the_log_has_the_means_of_what_was_finite_since_the_line_before(tmp_path
 def test_too_many_in_a_row_stops_at_the_last_good_checkpoint(tmp_path):
     never = train(Line(bad=range(1, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path / "never")
     assert (never.status, never.steps) == ("diverged", 0) and weights(never).item() == 5.0
-    with pytest.raises(StoppedEarly):
-        train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopAfter(6))
+    stopped(tmp_path, 6)
     result = train(Line(bad=range(2, 99)), IMAGES, config(max_nonfinite=3), seed=0, folder=tmp_path)
     assert result.status == "diverged" and result.steps == 6 and result.skipped == 3
     assert "3 non-finite steps in a row" in result.notes[0]
@@ -273,7 +296,7 @@ def test_systems_are_told_how_far_training_is(tmp_path):
 
 def test_the_result_is_the_averaged_weights_in_evaluation_mode(tmp_path):
     system = Line()
-    result = train(system, IMAGES, config(ema=0.9), seed=0, folder=tmp_path)
+    result = train(system, IMAGES, config(), seed=0, folder=tmp_path)
     state, _ = load_latest(tmp_path / "training.checkpoint")
     assert result.system.weight == state["average"]["module.weight"] and not result.system.training
     assert result.system.weight > system.weight + 1e-3  # on its way down the average lags behind
@@ -292,19 +315,47 @@ def test_snapshots_hold_the_averaged_weights_of_their_step(tmp_path):
     assert list(snapshots(tmp_path, "training", "k")) == [4, 6]
 
 
-def test_gradient_clip_bounds_the_step(tmp_path):
-    moves = []
+def test_gradients_of_the_generator_alone_are_clipped_to_the_configs_norm(tmp_path):
+    norms = []
     for clip in (None, 1e-3):
-        system = Line()
-        loop = Loop(system, IMAGES, None, config(gradient_clip=clip), 0, tmp_path, "x", torch.device("cpu"))
+        torch.manual_seed(0)
+        system = Line(critic=True)
+        loop_of(tmp_path, system, gradient_clip=clip).one_step()
+        norms.append([p.grad.norm().item() for p in (system.weight, system.critic.weight)])
+    (generator, critic), clipped = norms
+    assert generator == pytest.approx(10.0) and critic > 0.01
+    assert clipped == pytest.approx([1e-3, critic])
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.2])
+def test_the_average_has_the_configs_decay(tmp_path, ema):
+    loop = loop_of(tmp_path, Line(), ema=ema, learning_rate=0.3)
+    average = None
+    for t in range(4):
         loop.one_step()
-        moves.append(system.weight.grad.abs().item())
-    assert moves[0] == pytest.approx(10.0) and moves[1] == pytest.approx(1e-3)
+        loop.step += 1
+        weight, decay = loop.system.weight.item(), min(ema, (1 + t) / (10 + t))  # 0.2 is passed at t = 2
+        average = weight if average is None else decay * average + (1 - decay) * weight
+    assert loop.average.module.weight.item() == pytest.approx(average)
+
+
+@pytest.mark.parametrize("autocast", ["auto", "off"])
+def test_bf16_is_used_where_it_is_asked_for_and_nowhere_else(tmp_path, monkeypatch, autocast):
+    monkeypatch.setattr(training, "fast_bf16", lambda device: True)
+    seen = []
+
+    class Spied(Line):
+        def generator_losses(self, x):
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return super().generator_losses(x)
+
+    result = train(Spied(), IMAGES, config(steps=1, autocast=autocast), seed=0, folder=tmp_path)
+    assert seen == [autocast == "auto"]
+    assert result.device.endswith("bf16 convolutions" if autocast == "auto" else ", fp32")
 
 
 def test_learning_rates_fall_linearly_after_decay_from(tmp_path):
-    loop = Loop(Line(critic=True), IMAGES, None, config(steps=100, decay_from=0.5, learning_rate=1.0,
-                 critic_learning_rate=4.0), 0, tmp_path, "x", torch.device("cpu"))  # fmt: skip
+    loop = loop_of(tmp_path, Line(critic=True), steps=100, decay_from=0.5, learning_rate=1.0, critic_learning_rate=4.0)
     seen = {}
     for step in (0, 50, 75, 100):
         loop.step = step
@@ -314,16 +365,8 @@ def test_learning_rates_fall_linearly_after_decay_from(tmp_path):
 
 @pytest.mark.parametrize("own, expected", [(None, (0.9, 0.999)), ((0.5, 0.99), (0.5, 0.99))])
 def test_a_critic_has_its_own_betas_where_they_are_given(tmp_path, own, expected):
-    chosen = config(betas=(0.9, 0.999), critic_betas=own)
-    loop = Loop(Line(critic=True), IMAGES, None, chosen, 0, tmp_path, "x", torch.device("cpu"))
+    loop = loop_of(tmp_path, Line(critic=True), betas=(0.9, 0.999), critic_betas=own)
     assert [each.param_groups[0]["betas"] for each in loop.optimisers] == [(0.9, 0.999), expected]
-
-
-@pytest.mark.parametrize("optimiser", ["adam", "adamax", "rmsprop"])
-def test_every_optimiser_minimises(tmp_path, optimiser):
-    system = Line()
-    train(system, IMAGES, config(steps=60, optimiser=optimiser, learning_rate=0.3), seed=0, folder=tmp_path)
-    assert system.weight.abs() < 1.0
 
 
 def test_average_forgets_the_start_and_then_decays():
@@ -345,21 +388,6 @@ def test_time_budget_stops_and_saves(tmp_path):
     with pytest.raises(StoppedEarly, match="time budget"):
         train(Line(), IMAGES, config(), seed=0, folder=tmp_path, stop=StopRequest(deadline=0.0))
     assert (tmp_path / "training.checkpoint").exists()
-
-
-@pytest.mark.parametrize("changes", [{"autocast": "off"}, {"channels_last": False}])
-def test_switches_change_the_arithmetic_and_not_the_mathematics(tmp_path, changes):
-    """fp32 against bf16, either memory layout: the same losses to the precision of bf16 after three steps."""
-    recipe = coverage_quality.recipe("table1/cq-f", "smoke", 16)
-    runs = {}
-    for name, variant in (("plain", {}), ("changed", changes)):
-        torch.manual_seed(1)
-        settings = replace(recipe.training, steps=3, log_every=1, **variant)
-        result = train(build(recipe.system), IMAGES, settings, seed=4, folder=tmp_path / name)
-        log = (tmp_path / name / "training.jsonl").read_text().splitlines()
-        runs[name] = json.loads(log[-1])["coverage"], weights(result)
-    assert runs["plain"][0] == pytest.approx(runs["changed"][0], rel=2e-3)
-    assert torch.isfinite(runs["changed"][1]).all()
 
 
 HANDED_OVER = "lift_fresh"
@@ -518,8 +546,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_though_the_loss_is(tmp_path):
 
 
 def test_the_rate_decays_by_a_factor_at_each_step(tmp_path):
-    loop = Loop(Line(), IMAGES, None, config(steps=100, learning_rate=1.0, decay_per_step=0.9), 0, tmp_path, "training",
-                torch.device("cpu"))  # fmt: skip
+    loop = loop_of(tmp_path, Line(), steps=100, learning_rate=1.0, decay_per_step=0.9)
     loop.step = 3
     assert loop._rates() == pytest.approx([0.9**3])
 
