@@ -101,8 +101,8 @@ def lines(
     slots: Sequence[Mapping[str, str]],
     stop: StopRequest,
 ) -> Iterator[str]:
-    """A line on the cost of each experiment of `seeds` (-> how many of its seeds are to run), those that have to be
-    measured first last; then one on all of them together, len(`slots`) at a time."""
+    """A line on the cost of each experiment of `seeds` (-> how many of its seeds are to run), those measured now at the
+    end; then one on all of them together, len(`slots`) at a time."""
     device = hardware(int(slots[0]["OMP_NUM_THREADS"]))
     costs = {e: known(e, runs_dir, records, device) for e in seeds}
 
@@ -112,7 +112,7 @@ def lines(
 
     unknown = [e for e, cost in costs.items() if cost is None]
     if unknown:
-        yield f"measuring a few steps of {len(unknown)} rows; Ctrl-C stops before anything has begun"
+        yield f"measuring a few steps of {count_of(len(unknown), 'row')}; Ctrl-C stops before anything has begun"
     yield from (line(e, cost) for e, cost in costs.items() if cost is not None)
     for e in unknown:
         task = Task(f"estimate of {e.variant} on {e.data}", "cqlib.cli.costs:estimate", e)
@@ -128,5 +128,5 @@ def lines(
         yield line(e, costs[e] or f"no estimate ({outcome.message})")
     total = [(cost.seconds, seeds[e]) for e, cost in costs.items() if cost is not None and seeds[e]]
     if total:  # as long as the longest run at least
-        seconds = max(sum(time * n for time, n in total) / len(slots), *(time for time, _ in total), 0.0)
+        seconds = max([sum(time * n for time, n in total) / len(slots), *(time for time, _ in total)])
         yield f"  in all about {duration(seconds)} with {len(slots)} at a time"

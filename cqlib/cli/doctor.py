@@ -10,7 +10,7 @@ from cqlib.cli.tasks import cores
 from cqlib.data import SOURCES
 from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util.errors import UserError
-from cqlib.util.text import format_bytes
+from cqlib.util.text import count_of, format_bytes
 
 
 def report(runs_dir: Path, data_dir: Path | None = None) -> Iterator[str]:
@@ -29,7 +29,7 @@ def _device() -> Iterator[str]:
             memory = format_bytes(torch.cuda.get_device_properties(index).total_memory)
             yield f"+ device: {torch.cuda.get_device_name(index)}, {memory}"
     else:
-        yield f"+ device: CPU, {cores()} cores (no GPU: profiles smoke, quick and study are made for this)"
+        yield f"+ device: CPU, {count_of(cores(), 'core')} (no GPU: profiles smoke, quick and study are made for this)"
     yield f"+ torch {torch.__version__}, torchvision {metadata.version('torchvision')}"
 
 

@@ -62,7 +62,8 @@ def number(low: float, high: float, kind: type[int] | type[float] = float) -> Ca
     return parse
 
 
-seed = number(0, 2**31 - 1, int)
+MAX_SEED = 2**31 - 1
+seed = number(0, MAX_SEED, int)
 
 
 def seeds(text: str) -> tuple[int, ...]:
@@ -75,7 +76,7 @@ def seeds(text: str) -> tuple[int, ...]:
             raise argparse.ArgumentTypeError(f"'{text}' is no list of seeds: 5 or 0-4, 0,3, or 7,")
         first, dash, last = part.partition("-")
         begin = seed(first)
-        numbers += range(begin, number(begin, begin + 999, int)(last if dash else first) + 1)
+        numbers += range(begin, number(begin, min(begin + 999, MAX_SEED), int)(last if dash else first) + 1)
     return tuple(dict.fromkeys(numbers))
 
 
@@ -162,9 +163,10 @@ def folder(text: str) -> Path:
 
 
 def new_file(text: str) -> Path:
-    """The path of a file in such a folder."""
+    """The path of a file, not of a folder, in such a folder."""
     file = path(text)
-    folder(str(file.parent))
+    if line := f"{file} is a folder" if file.is_dir() else why_not_a_folder(file.parent):
+        raise argparse.ArgumentTypeError(line)
     return file
 
 

@@ -52,7 +52,7 @@ class Progress(Listener):
         elif time.monotonic() - self.spoke >= EVERY:
             left = (time.monotonic() - self.began) * (self.total / done - 1) if done else 0.0
             words = f", about {duration(left)} left" if done else ""
-            parts = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+            parts = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items()) or "nothing runs yet"
             self._write(f"{done / self.total:.0%} done{words} ({parts})")
 
     def _line(self, task: Task, text: str) -> None:

@@ -196,8 +196,8 @@ class _Child:
         if now or (self.asked is not None and time.monotonic() - self.asked > GRACE):
             self.process.kill()
         elif self.asked is None:
-            self.asked = time.monotonic()
             self.process.terminate()
+        self.asked = self.asked or time.monotonic()
 
     def outcome(self, stop: StopRequest) -> Outcome:
         """How it ended; the log of a failure stays."""

@@ -125,8 +125,7 @@ def fetch(*names: str, data_dir: Path | None = None) -> Path:
     from cqlib.data import published
 
     for name in names:
-        if name not in SOURCES:
-            raise unknown_name("data set", name, ENTRIES)
+        check(name)
         if entry_of(name) is None:
             raise UsageError(f"{name} needs no download")
     folder = published.data_folder(data_dir)

@@ -122,7 +122,7 @@ def _folder(name: str, path: Path, size: int | None) -> Dataset:
     """
     require(path.is_dir(), path, "is not a folder", "folder: wants a folder of images; for .npz files use npz:PATH")
     splits = _splits(path)
-    classes = tuple(sorted({name for name, _ in splits[0]}))
+    classes = tuple(sorted({name for split in splits for name, _ in split}))
     files = [file for split in splits for _, file in split]
     images: list[Array] = []
     faults, kinds, converted = [], Counter[str](), 0

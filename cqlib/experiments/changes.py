@@ -77,7 +77,7 @@ def _typed(row: str, path: str, kind: Any, value: Any, own: Any) -> Any:
     """`value`, or what it says as a text, as a value of type `kind`; `own` is the recipe's."""
     candidates = [value]
     if isinstance(value, str):
-        with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             literals = {"true": "True", "false": "False", "null": "None", "none": "None"}
             candidates.append(ast.literal_eval(literals.get(value.lower(), value)))
             candidates.append((candidates[-1],))  # one number where several can stand
@@ -109,7 +109,7 @@ def _values_of(kind: Any) -> str:
         return " or ".join(map(str, get_args(kind)))
     if get_origin(kind) is tuple:
         return "whole numbers such as 32,64" if int in get_args(kind) else "numbers such as 0.5,0.9"
-    return " or ".join(names[part] for part in (get_args(kind) or (kind,)) if part in names)
+    return names.get(kind) or " or ".join(filter(None, map(_values_of, get_args(kind))))
 
 
 @functools.lru_cache(maxsize=64)

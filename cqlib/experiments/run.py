@@ -222,7 +222,9 @@ def _measure(
     on other features. Writes the sample grids."""
     e, folder, model = stages.e, stages.folder, trained.system
     results = PartialResults(folder, f"{e.config_hash} {stages.key}", stages.checkpoint_seconds, stages.stop)
-    metrics = _kept(earlier, features) if earlier and earlier.data.fingerprint == stages.fingerprint else {}
+    if earlier and earlier.data.fingerprint != stages.fingerprint:
+        earlier = None
+    metrics = _kept(earlier, features) if earlier else {}
     losses = loss_curves(read_log(folder / LOG), stages.images.train.images[0].numel())
     per_image: dict[str, list[float]] = {}
     if isinstance(likelihood_model, LikelihoodSystem):

@@ -49,7 +49,7 @@ def row_and_changes(name: str) -> tuple[str, dict[str, Any]]:
     row, *parts = re.split(r" (?=[a-z_]+(?:\.[a-z_]+)+=)", name)
     try:
         return row, {path: json.loads(value) for path, _, value in (part.partition("=") for part in parts)}
-    except ValueError:
+    except (ValueError, RecursionError):
         return name, {}
 
 
@@ -71,8 +71,9 @@ def value_in_words(value: Any) -> str:
     """A value of a recipe in words: "32-64-128", "3,000"."""
     if isinstance(value, list | tuple):
         return "-".join(map(value_in_words, value))
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value:,g}" if number else str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:,g}" if isinstance(value, float) else str(value)
 
 
 def in_words(changes: Changes) -> str:

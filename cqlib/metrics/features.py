@@ -71,7 +71,7 @@ class Features:
             self.extractor()
 
 
-@functools.lru_cache(maxsize=4)
+@functools.cache
 def _extractor(features: Features, device: torch.device) -> Any:
     from torch_fidelity.utils import create_feature_extractor
 

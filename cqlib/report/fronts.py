@@ -70,9 +70,10 @@ def crossings(first: Collection[Point], second: Collection[Point]) -> list[tuple
     (x, y), (u, v) = (np.transpose(efficient(front)) for front in (first, second))
     bits = np.unique([bit for bit in (*x, *u) if max(x[0], u[0]) <= bit <= min(x[-1], u[-1])])
     gaps = np.interp(bits, x, y) - np.interp(bits, u, v)
-    points = []
+    points, side = [], 0.0
     for (a, before), (b, after) in pairwise(zip(bits, gaps, strict=True)):
-        if before * after < 0 or (before == 0 and after != 0):
+        side = before or side  # the last gap that is not 0: fronts that only touch do not cross
+        if side * after < 0:
             at = float(a + (b - a) * before / (before - after))
             points.append(((at, float(np.interp(at, x, y))), bool(after > 0)))
     return points
@@ -93,9 +94,9 @@ def hypervolumes(runs: Runs, profile: str) -> dict[tuple[str, int], dict[str, Me
 def _of_distance(runs: Runs, profile: str, distance: str) -> Iterator[tuple[str, int, Metric]]:
     """(row, seed, hypervolume) by BPD and one distance."""
     vae = points_of(runs(NOTHING[CQ]), distance)
-    if not vae:
-        return
-    reference = mean(vae.values())
+    reference = mean(vae.values()) if vae else (0.0, 0.0)
+    if min(reference) <= 0:
+        return  # no VAE, or no area below it
     of_vae = f"VAE's BPD and {distance}, means over {count_of(len(vae), 'seed')}"
     for row in NOTHING:
         points = measured(runs, row, profile, distance)

@@ -59,7 +59,7 @@ def render(
     first = next(iter(display_groups(sets, table1, profile)), [])
     first_samples = pictures.grids(first, table1, folders, data_dir, beside, columns=8)
     already = [figure["of"] for figure in first_samples]
-    rest = [(runs, [row for row in runs.rows if (runs.title, row) not in already]) for runs in sets]
+    rest = [(runs, [row for row in runs.rows if (runs, row) not in already]) for runs in sets]
     more = [(runs, pictures.grids([runs], rows, folders, data_dir, beside)) for runs, rows in rest]
     ordered = [*nearest_first(first), *(runs for runs in sets if runs not in first)]
     page = _environment().get_template("index.html.j2").render(

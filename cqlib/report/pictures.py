@@ -47,7 +47,7 @@ def grids(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Real test images of run sets on the same data, `columns` in a line, unless the page is the same everywhere and
     the data is not; then the samples of each of `rows`, of the first seed, from the nearest run set that has some. A
-    figure's `of` is that run set's title and the row; files below `out` are linked. Empty without samples."""
+    figure's `of` is that run set and the row; files below `out` are linked. Empty without samples."""
     figures: list[dict[str, Any]] = []
     for row in rows:
         found = (_samples(runs, row, folders[runs.origin] / (runs.contributor and file_name(runs.contributor)), out)
@@ -71,7 +71,7 @@ def _samples(runs: RunSet, row: str, folder: Path, out: Path | None) -> dict[str
                       for at, file in files.items()]  # fmt: skip
             places = ("", "") if len(files) == 1 else (" left", " right")
             shown = ", ".join(f"T = {at[1]}{place}" for at, place in zip(files, places, strict=False))
-            return {"label": label, "text": f"{shown}; seed {run.seed}", "images": images, "of": (runs.title, row),
+            return {"label": label, "text": f"{shown}; seed {run.seed}", "images": images, "of": (runs, row),
                     "origin": ORIGINS[runs.origin].lower()}  # fmt: skip
     return None
 
@@ -80,7 +80,7 @@ def sample_file(folder: Path, at: str) -> Path | None:
     """The grid of a run's samples at "T1" or "T0", PNG or WebP; None where there is no whole picture."""
     for suffix, kind in KINDS.items():
         file = folder / f"samples_{at}{suffix}"
-        if file.is_file():
+        if os.path.isfile(file):  # also where its name is too long for a file's
             with suppress(*READ_ERRORS), Image.open(file, formats=[kind]) as image:
                 image.verify() if kind == "PNG" else image.load()  # a WebP's `verify` looks at its head alone
                 return file

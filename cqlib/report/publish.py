@@ -65,7 +65,7 @@ def publish(runs_dir: Path) -> list[Path]:
             written += _publish_samples(runs_dir / name, name, record.data.shape[-1])
             if record.variant in MODELS and (record.data.name, record.profile) == (PICTURE["data"], PICTURE["profile"]):
                 written += _publish_model(runs_dir / name, name)
-    for folder in sorted((PUBLISHED / "samples").iterdir()):
+    for folder in sorted((PUBLISHED / "samples").glob("*/")):
         if folder.name not in names:
             shutil.rmtree(folder)  # of a later seed, published before the first
     if picture:

@@ -195,7 +195,11 @@ def _order(run: tuple[str, int], record: Record) -> tuple[int, int, list[float],
 
 def _distinguished_by(key: _Key, keys: Iterable[_Key]) -> str:
     """What tells a set from others of the same name: its images, and its scoring where the images are the same."""
-    same_name = [k for k in keys if k._replace(images="", scoring="") == key._replace(images="", scoring="")]
+
+    def name(k: _Key) -> _Key:
+        return k._replace(data=without_paths(k.data), images="", scoring="")
+
+    same_name = [k for k in keys if name(k) == name(key)]
     parts = [key.images] * any(k.images != key.images for k in same_name)
     parts += [key.scoring] * any(k.scoring != key.scoring for k in same_name if k.images == key.images)
     return ", ".join(filter(None, parts))

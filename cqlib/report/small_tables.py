@@ -17,7 +17,7 @@ from cqlib.models.adversarial import AdversarialSystem, CriticConfig
 from cqlib.report import comparable
 from cqlib.report.run_sets import RunSet, most_common
 
-COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d+\b")
+COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d{1,18}\b")
 """A number of images in the words of a protocol: n = 250, n_real = n_fake = 1000, subsets of 500."""
 ANY = "\0"
 
@@ -42,13 +42,16 @@ def critic_multiply_adds(record: Record) -> int | None:
     """Multiply-adds of the record's critic for one image; None where it has none, or one of another kind."""
     widths, blocks = (record.setting("recipe", "system", "critic", name) for name in ("widths", "blocks"))
     channels, size = (record.setting("recipe", "system", name) for name in ("image_channels", "size"))
-    if not isinstance(widths, list) or not all(isinstance(n, int) for n in (*widths, channels, size, blocks or 0)):
+    if not isinstance(widths, list) or len(widths) > 10 or (blocks or 0) not in range(100):
         return None
     config = CriticConfig(tuple(widths), blocks=blocks or 0)
-    with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
-        net = AdversarialSystem(SimpleNamespace(critic=config, image_channels=channels, size=size)).critic
-        with FlopCounterMode(display=False) as counter:
-            net(torch.empty(1, channels, size, size))
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), torch.no_grad():
+            net = AdversarialSystem(SimpleNamespace(critic=config, image_channels=channels, size=size)).critic
+            with FlopCounterMode(display=False) as counter:
+                net(torch.empty(1, channels, size, size))
+    except Exception:  # whatever a net says of what a foreign record has in the place of numbers
+        return None
     return counter.get_total_flops() // 2
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 import numpy as np
 
@@ -262,12 +263,12 @@ def _over_images(
     """The interval of "seen once" for BPD, moved to lie about `effect`, as records hold the values of some test images
     alone, and of clusters of them where they say which are; (None, None) without any."""
     per_image = [[run.per_image.get(name, []) for run in side] for side in sides]
-    lengths = {len(values) for side in per_image for values in side}
+    groups = sides[0][0].per_image.get(GROUP)
+    lengths = {len(values) for values in chain(*per_image, [groups] if groups else [])}
     if claim.metric != "bpd" or effect is None or len(lengths) != 1 or 0 in lengths:
         return None, None
     a, b = (np.mean(side, axis=0) for side in per_image)
     differences = claim.sign * (a - b)
-    groups = sides[0][0].per_image.get(GROUP)
-    low, high = bootstrap_interval(differences, groups)
+    low, high = bootstrap_interval(differences, groups or None)
     shift = effect - float(differences.mean())
     return low + shift, high + shift

@@ -32,10 +32,9 @@ class StopRequest:
             return
 
         def handle(number: int, frame: object) -> None:
-            again = self.requested is not None
             self.signals += 1
             self.requested = signal.Signals(number).name
-            if self.interrupts or (second_interrupts and again and number == signal.SIGINT):
+            if self.interrupts or (second_interrupts and self.signals > 1 and number == signal.SIGINT):
                 raise KeyboardInterrupt
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -78,6 +78,7 @@ WRONG = [
     (["--only", ","], "--only: the list is empty"),
     (["--seeds", "0-x"], "--seeds: 'x' is not a whole number"),
     (["--seeds", "4-0"], "--seeds: '0' is not a whole number from 4 to 1003"),
+    (["--seeds", "2147483647-2147483650"], "'2147483650' is not a whole number from 2147483647 to 2147483647"),
     (["--device", "gpu"], "--device: 'gpu' is not a device: auto, cpu, cuda, cuda:1, … or mps"),
     (["--cluster", "ray://x"], "--cluster: 'ray://x' is not an address: write HOST:PORT, or auto"),
     (["table1"], "unexpected argument 'table1'"),
@@ -150,7 +151,9 @@ MODULE = [
     (["sample", "table1/vae", "--out", "x.png", "--temperature", "-1"], "not a number from 0 to 2"),
     (["fetch", "cifar1"], "unknown data set 'cifar1': did you mean 'cifar10'?"),
     (["fetch", "cifar10", "photos10"], "photos10 needs no download"),
+    (["fetch", "folder:cats"], "folder:cats needs no download"),
     (["sample", "table1/vae", "--out", f"{__file__}/x.png"], f"{__file__} is a file where a folder is needed"),
+    (["verify", "--json", str(Path(__file__).parent)], f"{Path(__file__).parent} is a folder"),
     (["card", "table1/vae", __file__], f"DIR: {__file__} is a file where a folder is needed: name another"),
     (["show", "table1/cq-f", "--set", "system.qualty_weight=2"], "did you mean 'system.quality_weight'?"),
 ]

@@ -86,7 +86,7 @@ def test_measured_rows_are_told_at_once_and_others_are_timed_and_remembered(exam
 
     lines = list(costs.lines(wanted, stop=StopRequest(requested="SIGTERM"), **settings))
     told = "  table1/vae on photos10: 2 min, 1,074 MB (measured in 1 run), finished"
-    assert lines == ["measuring a few steps of 1 rows; Ctrl-C stops before anything has begun", told,
+    assert lines == ["measuring a few steps of 1 row; Ctrl-C stops before anything has begun", told,
                      "  table1/gan on photos10: no estimate (SIGTERM), 2 seeds"]  # fmt: skip
     (tmp_path / "runs").mkdir()
     lines = list(costs.lines(wanted, stop=StopRequest(), **settings))

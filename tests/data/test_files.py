@@ -170,6 +170,13 @@ def test_folder_every_tenth_file_is_for_testing_and_sub_folders_are_classes(tmp_
     assert bag(chosen.train.images, chosen.train.labels) == bag(images[:9] + images[10:19], [0] * 9 + [1] * 9)
 
 
+def test_folder_with_a_class_whose_only_image_is_for_testing(tmp_path):
+    for name in "ab":
+        save(tmp_path / f"{name}/0.png")
+    chosen = data.load(f"folder:{tmp_path}")
+    assert chosen.classes == ("a", "b") and chosen.test.labels.tolist() == [1]
+
+
 @pytest.mark.parametrize("test", ["test", "val"])
 def test_folder_with_splits(tmp_path, test):
     for name in ("cat", "dog"):

@@ -71,6 +71,8 @@ def test_a_change_to_the_value_that_is_there_is_none():
         ("training.flips", 1, "takes true or false"),
         ("system.critic_input", "median", "takes mean or sample, not 'median'"),
         ("system.quality_weight", "nan", "takes a number"),
+        ("system.quality_weight", "{[]: 1}", "takes a number"),
+        ("training.critic_betas", "x", "takes numbers such as 0.5,0.9 or none, not 'x'"),
         ("system.quality_weight", float("inf"), "finite"),
         ("system.widths", "8,8,8,8,8,8", "16 pixels cannot be halved 5 times"),
         ("system.widths", "0,0,0", "cannot be trained"),
@@ -122,6 +124,7 @@ def test_random_paths_and_values_end_in_a_usage_error_or_a_recipe_that_trains():
         "None",
         "true",
         "{}",
+        "{[]: 1}",
     ]
     accepted = 0
     for _ in range(120):

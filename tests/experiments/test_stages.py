@@ -14,7 +14,8 @@ from cqlib.training.loop import TrainingResult
 from cqlib.util.stop import StopRequest
 
 LABELS = torch.tensor([0, 1, 0, 2, 1, 0, 2])
-DATA = Dataset("made", 16, ("a", "b", stages.UNLABELLED), *(Split(name, images(7), LABELS) for name in ("train", "test")))
+DATA = Dataset("made", 16, ("a", "b", stages.UNLABELLED),
+               *(Split(name, images(7, seed=seed), LABELS) for seed, name in enumerate(("train", "test"))))  # fmt: skip
 
 
 @pytest.fixture

@@ -42,6 +42,9 @@ def test_fronts_cross_where_their_lines_meet():
     assert crossings([(0.0, 3.0), (3.0, 0.0)], [(0.0, 2.0), (4.0, 0.0)]) == [(pytest.approx((2.0, 1.0)), False)]
     turned = [(0.0, 2.0), (1.0, 1.0), (3.0, 3.0)]  # its last point is beaten, and plays no part
     assert crossings(turned, [(2.0, 4.0), (2.5, 0.5)]) == []
+    above = [(0.0, 3.0), (1.0, 1.0), (3.0, 0.5)]  # which touches the first, and is nowhere below it
+    assert crossings(falling, above) == [] == crossings(above, falling)
+    assert crossings([(0.0, 2.0), (3.0, 0.0)], [(0.0, 2.0), (3.0, 0.5)]) == []
     shifted = [(x + 0.1, y + 0.1) for x, y in falling]
     assert crossings(falling, shifted) == [] == crossings(falling, [(0.0, 0.0)])
 

@@ -16,9 +16,9 @@ from cqlib.experiments import paper
 from cqlib.experiments.ablations import BY_NAME
 from cqlib.experiments.claims import CLAIMS
 from cqlib.experiments.experiment import experiment
-from cqlib.experiments.record import write_record
+from cqlib.experiments.record import Record, write_record
 from cqlib.figures import common
-from cqlib.metrics.metric import Metric
+from cqlib.metrics.metric import GROUP, Metric
 from cqlib.report import page as report
 from cqlib.report.claim_cards import VERDICTS, cards, verdict
 from cqlib.report.run_sets import run_sets
@@ -33,6 +33,33 @@ def page(out: Path, local=(), published=(), plots=False, tried=(), **more) -> Be
 
 def words(element) -> str:
     return " ".join(element.get_text(" ").split())
+
+
+def critic(number: int, size: object, widths: object, blocks: object = None) -> Record:
+    system = {"image_channels": 3, "size": size, "critic": {"widths": widths, "blocks": blocks}}
+    return record("table1/gan", number, config={"recipe": {"system": system}}, config_hash=f"{number}")
+
+
+FOREIGN = [
+    record(changes={"system.quality_weight": "{[]: 1}"}, config_hash="1"),
+    record(changes={"training.steps": 10**400}, config_hash="2"),
+    replace(record(), row="x a.b=" + "[" * 100_000),
+    replace(record(), row="r" * 300),
+    critic(0, 16, []), critic(1, 17, [8, 16, 32]), critic(2, 16, [-1]), critic(3, 16, [8, 16], 10**9),
+    record("table1/vae-f", per_image={"BPD": [5.0, 5.1, 5.2], GROUP: [0.0, 1.0]}),
+    record("table1/vae", per_image={"BPD": [5.0, 5.1, 5.2]}, parameters={"flow": 41_000}),
+    record("table1/cq", parameters={"flow": 1, "total": 0}),
+    *(replace(record(row), profile="theirs", metrics={name: Metric(0.0, None, 4, "n = " + "9" * 5000)
+                                                      for name in ("BPD", "FD-lite0@T0")})
+      for row in ("table1/vae", "table1/cq")),
+]  # fmt: skip
+"""Records that are read, with values that no run of ours has."""
+
+
+@pytest.mark.parametrize("place", ["local", "published"])
+def test_whatever_a_foreign_record_holds_there_is_a_page(tmp_path, place):
+    text = words(page(tmp_path, **{place: [*FOREIGN, record(device="Abacus 3")]}))
+    assert "record left out" not in text and "Abacus 3" in text
 
 
 @pytest.fixture(scope="module")

@@ -238,9 +238,10 @@ def test_grids_and_weights_are_those_of_a_rows_first_seed(tmp_path, monkeypatch)
             write_record(made, tmp_path / "runs" / made.folder, "record.json")
             grid_of = grid_png(torch.zeros(64, 3, 16, 16, dtype=torch.uint8))
             (tmp_path / "runs" / made.folder / "samples_T1.png").write_bytes(grid_of)
+        (place / "samples" / ".DS_Store").touch()
         publish.publish(tmp_path / "runs")
     first = [slug("table1/vae", "photos10", profile, 2) for profile in ("quick", "study")]
-    assert sorted(path.name for path in (place / "samples").iterdir()) == first
+    assert sorted(path.name for path in (place / "samples").glob("*/")) == first
     assert models == [slug("table1/vae", "photos10", "quick", seed) for seed in (11, 2)]
 
 

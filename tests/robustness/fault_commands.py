@@ -33,7 +33,7 @@ from fault_commands import notebook_job
 from cqlib.cli import tasks
 from cqlib.util.stop import interrupt_on_sigterm
 interrupt_on_sigterm()
-tasks.say = lambda **message: print(__import__("json").dumps(message), flush=True)
+tasks.send_message = lambda **message: print(__import__("json").dumps(message), flush=True)
 sys.exit(tasks.attempt(tasks.Task("figure_x", "cqlib.cli.papermill:execute", notebook_job(Path(sys.argv[1])))))
 """
 CELL = f"""

@@ -70,6 +70,9 @@ def test_the_time_budget_is_a_reason():
     assert StopRequest(deadline=time.monotonic() + 60).reason() is None
     stop = StopRequest(deadline=time.monotonic())
     assert stop.reason() == stop.requested == "the time budget is used up"
+    with stop.listening(second_interrupts=True):
+        signal.raise_signal(signal.SIGINT)  # the first signal: what is being saved is not cut short
+    assert stop.requested == "SIGINT"
 
 
 def test_outside_of_the_main_thread_handlers_stay():
