@@ -26,7 +26,8 @@ def quality_loss(fake_logits: Tensor) -> Tensor:
 
 
 def coverage_loss(log_p_x_given_z: Tensor, kl: Tensor) -> Tensor:
-    """Minus the evidence lower bound, above L_C = -(1/n) sum ln p_theta(x_i), Eqs. (3) and (4); (N,), (N,) -> scalar.
+    """Minus the evidence lower bound: an upper bound on L_C = -(1/n) sum ln p_theta(x_i), Eqs. (3) and (4);
+    (N,), (N,) -> scalar.
 
     The slides' Eq. (4) lacks the minus sign before the sum.
     """

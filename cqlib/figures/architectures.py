@@ -40,15 +40,12 @@ def kl_by_layer(runs: RunSet) -> HTML:
     return picture(figure, f"{alt}. {'; '.join(words)}")
 
 
-def _layered(models: Mapping[str, System]) -> dict[str, Hierarchical]:
-    return {label: model for label, model in models.items() if isinstance(model, Hierarchical)}
-
-
 @torch.no_grad()
 def redrawn(models: Mapping[str, System], n: int = 16) -> HTML:
     """The decoder's mean for n draws of all layers, and again with more and more of the lowest layers redrawn."""
+    layered = {label: model for label, model in models.items() if isinstance(model, Hierarchical)}
     rows: dict[str, dict[str, Tensor]] = {}
-    for label, model in _layered(models).items():
+    for label, model in layered.items():
         generator, rows[label] = torch.Generator().manual_seed(0), {}
         kept, fresh = (model.decoder.noise(n, generator) for _ in range(2))
         titles = ["all redrawn", *(f"{name} and below redrawn" for name in list(model.decoder.shapes)[1:]), "one draw"]

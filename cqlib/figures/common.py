@@ -65,11 +65,6 @@ def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str, *, required:
     return systems
 
 
-def held_out_images(runs: RunSet, data_dir: Path | str | None = None) -> torch.Tensor:
-    """The test images of a run set, uint8 (N, C, S, S). UserError where they cannot be had."""
-    return data_sets.load(runs.data, size=runs.size, data_dir=data_dir).test.images
-
-
 def draw(model: System, n: int, temperature: float = 1.0) -> torch.Tensor:
     """n samples as uint8 (n, C, H, W), of the same latent codes at every temperature."""
     return evaluation.draw_samples(model, n, temperature=temperature, seed=0)
@@ -155,7 +150,7 @@ def _not_trained(table: str) -> HTML:
 
 def samples(systems: Mapping[str, System], runs: RunSet, data_dir: Path | str | None = None, n: int = 25) -> HTML:
     """Real test images, then every system at temperature 1 (upper row) and 0 (lower row)."""
-    real = held_out_images(runs, data_dir)
+    real = data_sets.load(runs.data, size=runs.size, data_dir=data_dir).test.images
     rows = {f"T = {t}": {"real, no T": images} | {label: draw(system, n, t) for label, system in systems.items()}
             for t, images in ((1, real[:n]), (0, real[n : 2 * n]))}  # fmt: skip
     alt = f"Real test images beside samples of {', '.join(systems)} at temperature 1 and 0"

@@ -29,11 +29,11 @@ class CriticConfig:
 
 
 def with_gradient_penalty(
-    discriminator: Tensor, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, step: int, weight: float,
-    every: int,
-) -> Losses:  # fmt: skip
-    """The critic's terms at its update number `step`: the loss `discriminator` (), and at every k-th update, k =
-    `every`, k `weight` times the gradient penalty between `real` and `fake` (N, C, H, W)."""
+    discriminator: Tensor, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, step: int, config: Any
+) -> Losses:
+    """The critic's terms at its update number `step`: the loss `discriminator` (), and at every k-th update k w times
+    the gradient penalty between `real` and `fake` (N, C, H, W); k and w are `config`'s `penalty_every`, `_weight`."""
+    weight, every = config.penalty_weight, config.penalty_every
     if weight <= 0 or step % every:
         return {"discriminator": discriminator, "total": discriminator}
     penalty = losses.gradient_penalty(critic, real, fake)
@@ -51,7 +51,6 @@ class AdversarialSystem(System):
         super().__init__(config)
         c: CriticConfig | None = config.critic
         if c is not None:
-            self.penalty = (c.penalty_weight, c.penalty_every)
             net = partial(ResidualCritic, blocks=c.blocks) if c.blocks else Critic
             self.critic = net(config.size, c.widths, image_channels=config.image_channels)
 
@@ -61,7 +60,7 @@ class AdversarialSystem(System):
         with torch.no_grad():
             fake = self.fakes(x)
         discriminator = self.discriminator_loss(real, fake)
-        return with_gradient_penalty(discriminator, self.critic, real, fake, step, *self.penalty)
+        return with_gradient_penalty(discriminator, self.critic, real, fake, step, self.config.critic)
 
     def discriminator_loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Eq. (1) on real and generated images, both in one pass of the critic, which judges each by itself."""

@@ -143,18 +143,16 @@ class BatchGAN(GANBaseline):
         return [(torch.where(beta, real, fake), ratio), (torch.where(beta, fake, real), 1 - ratio)]
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:
-        c = self.config
         real, fake = self.real_and_fake(x)
-        ratio_losses = [ratio_loss(self.critic(y), r, c.average) for y, r in self.mixed(real, fake)]
-        penalty = (c.penalty_weight, c.penalty_every)
-        return with_gradient_penalty(ratio_losses[0] + ratio_losses[1], self.critic, real, fake, step, *penalty)
+        first, second = (ratio_loss(self.critic(y), r, self.config.average) for y, r in self.mixed(real, fake))
+        return with_gradient_penalty(first + second, self.critic, real, fake, step, self.config)
 
     def generator_losses(self, x: Tensor) -> Losses:
         """-ln s: the cross-entropy to ratio 1, on mixed batches."""
         batches = self.mixed(dequantise(x), self.fakes(x))
         with frozen(self.critic):
-            ratio_losses = [ratio_loss(self.critic(y), torch.ones_like(r), self.config.average) for y, r in batches]
-        return {"generator": ratio_losses[0] + ratio_losses[1], "total": ratio_losses[0] + ratio_losses[1]}
+            first, second = (ratio_loss(self.critic(y), torch.ones_like(r), self.config.average) for y, r in batches)
+        return {"generator": first + second, "total": first + second}
 
 
 ROWS: dict[str, Literal["logits", "losses"]] = {"table3/batchgan": "logits", "extra/m-batchgan": "losses"}

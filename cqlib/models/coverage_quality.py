@@ -84,7 +84,6 @@ class ProfileSettings:
     critic_base: int
     penalty_weight: float
     penalty_every: int
-    quality_weight: float
     training: TrainingConfig
 
     @property
@@ -99,11 +98,11 @@ def profile_settings(profile: str, size: int) -> ProfileSettings:
     if profile == "paper":
         training = TrainingConfig(200_000, 64 if size <= 32 else 32, "adamax", learning_rate=2e-3, betas=(0.9, 0.999),
                                   autocast="off", log_every=200)  # fmt: skip
-        return ProfileSettings(64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1, 100.0, training)
+        return ProfileSettings(64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1, training)
     # at 64x64 a critic without normalisation, two layers deeper, grows without bound at 1e-3 (docs/tuning.md)
     training = TrainingConfig(steps=4500, batch_size=16, learning_rate=1e-3 if size <= 32 else 5e-4, betas=(0.9, 0.999),
                               critic_betas=(0.5, 0.99), decay_from=0.5)  # fmt: skip
-    quick = ProfileSettings(32, 64, FlowConfig(3, 16, 2), 32, 1.0, 4, 100.0, training)
+    quick = ProfileSettings(32, 64, FlowConfig(3, 16, 2), 32, 1.0, 4, training)
     tiny = replace(training, steps=20, log_every=5)
     return {
         "quick": quick,
@@ -117,11 +116,7 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
     parts, s = ROWS[row], profile_settings(profile, size)
     config = CoverageQualityConfig(size, pyramid(s.base, size), s.latent)
     if "critic" in parts:
-        config = replace(
-            config,
-            critic=CriticConfig(pyramid(s.critic_base, size), s.penalty_weight, s.penalty_every),
-            quality_weight=s.quality_weight,
-        )
+        config = replace(config, critic=CriticConfig(pyramid(s.critic_base, size), s.penalty_weight, s.penalty_every))
     return Recipe(with_flow(config, s.flow) if "flow" in parts else config, s.training)
 
 

@@ -120,7 +120,7 @@ class ConditionalCQF(HybridModel):
 
     def log_probability(self, v: Tensor, z: Tensor) -> Tensor:
         """`log_density` in units of the cells of chroma, each of volume 128^-(2 S^2)."""
-        return self.log_density(v, z) - v[:, 1:].flatten(1).shape[1] * LN_LEVELS
+        return self.log_density(v, z) - CHROMA * self.config.size**2 * LN_LEVELS
 
     def chroma(self, g: Tensor, temperature: float, generator: Generator | None = None) -> Tensor:
         """c = f^-1(mu(z, g) + T sigma(z, g) eps; g) for g (N, 1, S, S) in [-1, 1); differentiable."""
@@ -159,7 +159,7 @@ class ConditionalCQF(HybridModel):
             fake = self.fakes(x)
         return with_gradient_penalty(
             self.discriminator_loss(real, fake), lambda c: self.critic(torch.cat([g, c], dim=1)), c, fake[:, 1:], step,
-            *self.penalty,
+            self.config.critic,
         )  # fmt: skip
 
     @torch.no_grad()

@@ -20,11 +20,11 @@ import torch
 from torch import Generator, Tensor, nn
 
 from cqlib import losses
-from cqlib.models.coverage_quality import profile_settings
+from cqlib.models import coverage_quality
 from cqlib.models.variational import VariationalModel
-from cqlib.nets.conv import Encoder, pyramid
+from cqlib.nets.conv import Encoder
 from cqlib.nets.hierarchical import FlatEncoder, HierarchyConfig
-from cqlib.recipe import FrozenDecoderStage, TrainingConfig
+from cqlib.recipe import FrozenDecoderStage
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,9 @@ class FrozenDecoder(VariationalModel):
         return mean + temperature * self._log_sigma().exp() * noise
 
 
-def with_half_the_steps(training: TrainingConfig) -> TrainingConfig:
-    """`training` for half of its steps."""
-    return replace(training, steps=max(1, training.steps // 2))
-
-
-def frozen_decoder_stage(config: Any, profile: str) -> FrozenDecoderStage:
-    """The stage for a GAN's `config`: encoder and training of the profile's VAE, for half of the steps."""
-    vae = profile_settings(profile, config.size)
-    encoder = FrozenDecoderConfig(config.size, pyramid(vae.base, config.size), config.latent, config.image_channels)
-    return FrozenDecoderStage(encoder, with_half_the_steps(vae.training))
+def frozen_decoder_stage(config: Any, profile: str, encoder: FrozenDecoderConfig | None = None) -> FrozenDecoderStage:
+    """The stage for a GAN's `config`: `encoder`, or one like that of the profile's VAE, and the VAE's training for half
+    of its steps."""
+    vae = coverage_quality.recipe("table1/vae", profile, config.size)
+    encoder = encoder or FrozenDecoderConfig(config.size, vae.system.widths, config.latent, config.image_channels)
+    return FrozenDecoderStage(encoder, replace(vae.training, steps=vae.training.steps // 2))

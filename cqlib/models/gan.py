@@ -12,11 +12,11 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor, nn
 
+from cqlib.models import coverage_quality
 from cqlib.models.adversarial import AdversarialSystem, CriticConfig
 from cqlib.models.base import Losses
-from cqlib.models.coverage_quality import profile_settings
 from cqlib.models.frozen_decoder import frozen_decoder_stage
-from cqlib.nets.conv import Decoder, pyramid
+from cqlib.nets.conv import Decoder
 from cqlib.recipe import Recipe
 
 
@@ -64,7 +64,7 @@ ROWS, CONFIG, SYSTEM = ("table1/gan",), GANConfig, GAN
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """Decoder, critic and training of CQ, but for the generator's moments (`gan_training`)."""
-    s = profile_settings(profile, size)
-    critic = CriticConfig(pyramid(s.critic_base, size), s.penalty_weight, s.penalty_every)
-    config = GANConfig(size, pyramid(s.base, size), critic, latent=s.latent)
-    return Recipe(config, s.gan_training, frozen_decoder_stage(config, profile))
+    cq = coverage_quality.recipe("table1/cq", profile, size).system
+    config = GANConfig(size, cq.widths, cq.critic, latent=cq.latent)
+    training = coverage_quality.profile_settings(profile, size).gan_training
+    return Recipe(config, training, frozen_decoder_stage(config, profile))

@@ -16,7 +16,6 @@ from cqlib.models.base import Losses, System, frozen
 from cqlib.models.coverage_quality import profile_settings
 from cqlib.models.frozen_decoder import frozen_decoder_stage
 from cqlib.nets.conv import pyramid
-from cqlib.nets.precision import at_least_fp32
 from cqlib.pixels import dequantise
 from cqlib.recipe import Recipe, TrainingConfig, training_for_profile
 
@@ -63,7 +62,7 @@ class GANBaseline(System):
 
     def decode(self, z: Tensor) -> Tensor:
         """G(z): (N, latent) -> (N, C, S, S) in [-1, 1]. Where the paper draws other codes, z is mapped to them here."""
-        return at_least_fp32(self.generator(z))
+        return self.generator(z)
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
         return self.decode(self.prior(n, generator))

@@ -117,13 +117,14 @@ def profile_config(profile: str, size: int, *, large: bool = False) -> Hierarchi
         "smoke": (8, 4, 1, 8, 1.0, 8, 1),
     }[profile]
     if large:
-        critic_base, critic_blocks = critic_base * 5 // 4 if profile == "paper" else critic_base, critic_blocks + 1
+        critic_blocks += 1
+        if profile == "paper":
+            critic_base = critic_base * 5 // 4
     growth = [min(4, 2**k) for k in range(num_resolutions(size))]  # widths double at most twice
     critic_widths = tuple(critic_base * factor for factor in growth)
     return HierarchicalConfig(
         size, tuple(base * factor for factor in growth), latent, blocks=blocks, iaf_width=iaf_width, residual=residual,
         critic=CriticConfig(critic_widths, s.penalty_weight, s.penalty_every, critic_blocks),
-        quality_weight=s.quality_weight,
     )  # fmt: skip
 
 

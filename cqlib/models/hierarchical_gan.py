@@ -8,14 +8,14 @@ below `paper` the generator learns more slowly than its critic, which it outran 
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from cqlib.models.coverage_quality import profile_settings
-from cqlib.models.frozen_decoder import HierarchicalFrozenDecoderConfig, with_half_the_steps
+from cqlib.models.frozen_decoder import HierarchicalFrozenDecoderConfig, frozen_decoder_stage
 from cqlib.models.gan import GAN, GANConfig
 from cqlib.models.hierarchical import profile_config
 from cqlib.nets.hierarchical import FlatGenerator, HierarchyConfig
-from cqlib.recipe import FrozenDecoderStage, Recipe
+from cqlib.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,10 @@ ROWS, CONFIG, SYSTEM = ("table2/gan-residual",), HierarchicalGANConfig, Hierarch
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     """The residual CQ-F's, but for the generator's moments (`gan_training`) and, below `paper`, its learning rate."""
-    nets, s = profile_config(profile, size), profile_settings(profile, size)
-    blocks, residual, critic = nets.blocks, nets.residual, nets.critic
-    config = HierarchicalGANConfig(size, nets.widths, critic, nets.latent, blocks=blocks, residual=residual)  # type: ignore[arg-type]
-    encoder = HierarchicalFrozenDecoderConfig(size, nets.widths, nets.latent, blocks=blocks, residual=residual)
-    stage = FrozenDecoderStage(encoder, with_half_the_steps(s.training))
-    training = s.gan_training
+    nets, training = profile_config(profile, size), profile_settings(profile, size).gan_training
+    layers: dict[str, Any] = {"latent": nets.latent, "blocks": nets.blocks, "residual": nets.residual}
+    config = HierarchicalGANConfig(size, nets.widths, nets.critic, **layers)  # type: ignore[arg-type]
+    stage = frozen_decoder_stage(config, profile, HierarchicalFrozenDecoderConfig(size, nets.widths, **layers))
     if profile != "paper":
         training = replace(training, learning_rate=3e-4, critic_learning_rate=training.learning_rate)
     return Recipe(config, training, stage)

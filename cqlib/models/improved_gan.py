@@ -120,7 +120,7 @@ class MinibatchDiscrimination(DataInitialised):
 
     def forward(self, f: Tensor) -> Tensor:
         with torch.autocast(f.device.type, enabled=False):  # bf16 is too coarse for exp(-distance)
-            f = f.float()
+            f = at_least_fp32(f)
             kernels = self.theta * (self.log_scale.exp() / self.theta.norm(dim=0))
             m = torch.einsum("na,akd->knd", f, kernels)
             distance = torch.cdist(m, m, p=1)  # (kernels, N, N)
@@ -159,7 +159,7 @@ class ImprovedCritic(nn.Module):
         self.head = WeightNormed(nn.Linear(top + kernels, classes), start=0.1, train_scale=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return at_least_fp32(self.head(self.minibatch(at_least_fp32(self.body(x).mean((2, 3))))))
+        return at_least_fp32(self.head(self.minibatch(self.body(x).mean((2, 3)))))
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class ImprovedGAN(GANBaseline):
         real, fake = self.real_and_fake(x)
         logits = self.critic(real)
         terms = {"unlabelled": unlabelled_loss(logits, self.critic(fake), self.config.real_target)}
-        if labels is not None and self.uses_labels:
+        if labels is not None:
             terms["labelled"] = labelled_loss(logits, labels)
         return {**terms, "total": torch.stack(list(terms.values())).sum()}
 

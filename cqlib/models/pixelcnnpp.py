@@ -27,7 +27,7 @@ from torch import Generator, Tensor
 from cqlib.models.base import LikelihoodConfig, LikelihoodSystem
 from cqlib.nets.distributions import LogisticMixture, outputs_per_component
 from cqlib.nets.pixelcnnpp import PixelCNNPP
-from cqlib.nets.pixelcnnpp_cache import CachedPixelCNNPP, sample_raster
+from cqlib.nets.pixelcnnpp_cache import CachedPixelCNNPP, sample_mixtures
 from cqlib.nets.weight_norm import initialising
 from cqlib.pixels import cell_centres
 from cqlib.recipe import Recipe, TrainingConfig, training_for_profile
@@ -74,7 +74,7 @@ class PixelCNNPPSystem(LikelihoodSystem):
         channels, size, _ = self.shape
         bias = self.net.out.layer.bias
         u = torch.rand(n, 1 + channels, size, size, device=bias.device, generator=generator).to(bias.dtype)
-        return sample_raster(CachedPixelCNNPP(self.net, n, size), u)
+        return sample_mixtures(CachedPixelCNNPP(self.net, n, size), u)
 
 
 ROWS, CONFIG, SYSTEM = ("table3/pixelcnnpp",), PixelCNNPPConfig, PixelCNNPPSystem

@@ -146,7 +146,7 @@ class CachedLSTM:
 
     def __init__(self, lstm: DiagonalBiLSTM, n: int, height: int, width: int):
         self.input_to_state = lstm.input_to_state.at_pixel(n, height, width)
-        self.weight, self.hidden, self.width = lstm.state_to_state, lstm.hidden, width
+        self.weight, self.width = lstm.state_to_state, width
         self.place: tuple[int, int] | None = None
         # from the left in this row, from the left and from the right in the one above; a column of 0 on either side
         self.h = lstm.state_to_state.new_zeros(n, width + 2, lstm.hidden)

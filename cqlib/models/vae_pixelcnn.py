@@ -13,7 +13,7 @@ Deviations (and those of `nets/raster.py`):
   paper's two stacks see them; here the latent code can carry this.
 - One layer of latent codes, and smaller than either paper's: the row is there to compare decoders.
 - The PixelCNN sees a small window, so that what spans the image is left to z (Chen et al., section 3.1). Even so the KL
-  collapsed in so short a training: `quick` and `study` have 32 nats of free bits (Kingma et al. 2016) in the objective.
+  collapsed in so short a training: the profiles below `paper` have 32 nats of free bits (Kingma et al. 2016).
 - Temperature divides the logits; at 0 every value is the most probable one given those before it.
 """
 
@@ -110,11 +110,10 @@ class VAEPixelCNN(VariationalModel):
             return q
         return replace(q, free_bits=(self.config.free_bits - q.kl["z"].mean()).clamp(min=0))
 
-    def log_density(self, v: Tensor, z: Tensor) -> Tensor:
+    def log_probability(self, v: Tensor, z: Tensor) -> Tensor:
+        """ln P(x|z) of the 8-bit images x whose cells the points v (N, C, H, W) lie in; -> (N,)."""
         x = to_uint8(v)
         return -pixel_nats(self.logits(x, z), x)
-
-    log_probability = log_density  # a probability of cells as it is
 
     def context(self, z: Tensor) -> Tensor:
         """The PixelCNN's context of z (N, latent): maps (N, ..., H, W)."""

@@ -22,7 +22,7 @@ Deviations:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -84,7 +84,8 @@ class KLTerms:
 
 
 def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: bool = False) -> Any:
-    """A weight-normalised convolution, by default 3x3, that divides the resolution by `stride`; or, 4x4, doubles it."""
+    """A weight-normalised convolution that divides the resolution by `stride` (3x3) or, with `double`, doubles it
+    (4x4); `kernel` replaces either size."""
     kernel = kernel or (4 if double else 3)
     layer: Any
     if double:
@@ -139,10 +140,9 @@ class BottomUpBlock(nn.Module):
         super().__init__()
         latent = self.latent = layers.latent
         self.stride, self.residual = stride, layers.residual
-        context = layers.iaf_width if layers.posterior == "iaf" else 0
         self.first = conv(a, 2 * latent + (0 if last else b), stride=stride)
         _start_small(self.first, 2 * latent, layers.start)
-        self.context = conv(a, context, stride=stride) if context else None
+        self.context = conv(a, layers.iaf_width, stride=stride) if layers.posterior == "iaf" else None
         self.second = None if last else conv(b, b)
         self.skip = conv(a, b, 1) if a != b and not last else nn.Identity()
 
@@ -281,13 +281,13 @@ class Head(nn.Module):
 
 
 class FlatGenerator(nn.Module):
-    """z (N, latent_size) -> (N, out_channels, S, S): the top-down generator of a GAN; z is the noise of all layers in
-    order."""
+    """z (N, latent_size) -> (N, out_channels, S, S): the top-down generator of a GAN; z is the noise of all `layers`,
+    which have no posterior, in order."""
 
     def __init__(self, size: int, widths: tuple[int, ...], layers: HierarchyConfig, *, out_channels: int):
         super().__init__()
-        self.top_down = TopDown(size, widths, replace(layers, posterior=None))
-        self.head = Head(widths[0], out_channels)
+        self.top_down = TopDown(size, widths, layers)
+        self.head = Head(widths[0], out_channels, layers.stem)
         self.sizes = [math.prod(shape) for shape in self.top_down.shapes.values()]
         self.latent_size = sum(self.sizes)
 
@@ -298,11 +298,12 @@ class FlatGenerator(nn.Module):
 
 
 class FlatEncoder(nn.Module):
-    """q(z|x) of a `FlatGenerator`'s z: (N, C, S, S) -> mean and log-variance, each (N, latent_size)."""
+    """q(z|x) of a `FlatGenerator`'s z: (N, C, S, S) -> mean and log-variance, each (N, latent_size);
+    `layers` as there."""
 
     def __init__(self, widths: tuple[int, ...], layers: HierarchyConfig, *, image_channels: int = 3):
         super().__init__()
-        self.bottom_up = BottomUp(widths, replace(layers, posterior=None), image_channels=image_channels)
+        self.bottom_up = BottomUp(widths, layers, image_channels=image_channels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         statistics = self.bottom_up(x)

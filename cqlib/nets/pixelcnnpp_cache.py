@@ -20,7 +20,7 @@ OutputsAt = Callable[[Tensor, int, int], Tensor]
 """(x, r, c) -> the net's outputs (N, outputs) at pixel (r, c), given the pixels of x (N, C, S, S) before it."""
 
 
-def sample_raster(outputs: OutputsAt, u: Tensor) -> Tensor:
+def sample_mixtures(outputs: OutputsAt, u: Tensor) -> Tensor:
     """Sample images (N, C, S, S) of cell centres in raster order, with uniform noise u (N, 1 + C, S, S) in [0, 1)."""
     x = torch.zeros_like(u[:, 1:])
     for r in range(u.shape[2]):

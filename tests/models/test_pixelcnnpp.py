@@ -11,7 +11,7 @@ from cqlib.metrics.bpd import held_out_nll
 from cqlib.models.pixelcnnpp import PixelCNNPPConfig, PixelCNNPPSystem
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.distributions import LogisticMixture
-from cqlib.nets.pixelcnnpp_cache import CachedPixelCNNPP, sample_raster
+from cqlib.nets.pixelcnnpp_cache import CachedPixelCNNPP, sample_mixtures
 from cqlib.nets.weight_norm import WeightNormed, initialising
 from cqlib.pixels import cell_centres, to_uint8
 from cqlib.recipe import TrainingConfig
@@ -119,8 +119,8 @@ def test_cached_outputs_are_those_of_a_full_pass(size, channels, blocks):
 def test_cached_sampling_gives_the_images_of_the_naive_one():
     system = tiny(8)
     u = torch.rand(3, 4, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    naive = sample_raster(lambda x, r, c: system.net(x)[:, :, r, c], u)
-    cached = sample_raster(CachedPixelCNNPP(system.net, 3, 8), u)
+    naive = sample_mixtures(lambda x, r, c: system.net(x)[:, :, r, c], u)
+    cached = sample_mixtures(CachedPixelCNNPP(system.net, 3, 8), u)
     assert torch.equal(to_uint8(naive), to_uint8(cached)) and cached.std() > 0.1
 
 
@@ -130,7 +130,7 @@ def test_a_sample_at_a_half_is_the_median_of_each_conditional():
     torch.manual_seed(0)
     system = PixelCNNPPSystem(PixelCNNPPConfig(16, 4, 1, 1, 0.0)).double()
     middle = torch.full((1, 4, 16, 16), 0.5, dtype=torch.float64)
-    x = to_uint8(sample_raster(CachedPixelCNNPP(system.net, 1, 16), middle))
+    x = to_uint8(sample_mixtures(CachedPixelCNNPP(system.net, 1, 16), middle))
     mixture = LogisticMixture.of(system.net(cell_centres(x).double()), 3)
     wide = LogisticMixture(*(part.expand(256, *part.shape[1:]) for part in vars(mixture).values()))
     levels = torch.arange(256).view(256, 1, 1)

@@ -103,7 +103,7 @@ def test_the_place_within_a_cell_does_not_matter():
     results = []
     for v in (dequantise(x), dequantise(x), cell_centres(x)):
         q = model.infer(v, generator())
-        results.append(torch.cat([model.log_density(v, z), q.kl["z"], q.log_ratio]))
+        results.append(torch.cat([model.log_probability(v, z), q.kl["z"], q.log_ratio]))
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
     torch.testing.assert_close(-results[0][:4], pixel_nats(model.logits(x, z), x), rtol=0, atol=0)
 
@@ -151,7 +151,7 @@ def test_the_bound_is_above_the_integral_over_z_and_falls_to_it():
     with torch.no_grad():
         model.pixelcnn.contexts.weight.mul_(4)  # z matters
         model.encoder.head.bias[1].add_(1.0)  # and q is too wide
-        log_p = model.log_density(cell_centres(x).expand(len(z), -1, -1, -1), z[:, None])
+        log_p = model.log_probability(cell_centres(x).expand(len(z), -1, -1, -1), z[:, None])
         exact = -torch.logsumexp(log_p + log_prior, 0) - (z[1] - z[0]).log()
         draws = x.expand(20, -1, -1, -1)
         one = generator()
@@ -166,8 +166,8 @@ def test_the_bound_is_above_the_integral_over_z_and_falls_to_it():
 def test_an_image_alone_and_in_a_batch():
     model, x = system().double().eval(), images()
     z = torch.randn(4, model.config.latent).double()
-    alone = torch.cat([model.log_density(cell_centres(x[k : k + 1]), z[k : k + 1]) for k in range(4)])
-    torch.testing.assert_close(model.log_density(cell_centres(x), z), alone, rtol=1e-13, atol=0)
+    alone = torch.cat([model.log_probability(cell_centres(x[k : k + 1]), z[k : k + 1]) for k in range(4)])
+    torch.testing.assert_close(model.log_probability(cell_centres(x), z), alone, rtol=1e-13, atol=0)
     kl = model.infer(cell_centres(x)).kl["z"]
     torch.testing.assert_close(model.infer(cell_centres(x[:1])).kl["z"], kl[:1], rtol=1e-12, atol=0)
 

@@ -39,9 +39,9 @@ def overview(models: Mapping[str, ModelAndData], n: int = 250) -> HTML:
     """Each model's latent variables, parameters and bits per dimension on the first n test images."""
     first = next(iter(models.values()))
     images, lines = first.data.test.images[:n], []
-    for name, model in ((name, one.model) for name, one in models.items()):
-        counts = model.parameter_counts()
-        lines.append([name, model.config.latent, counts["total"], counts.get("flow", 0), bits(model, images).mean()])
+    for name, one in models.items():
+        counts, latent = one.model.parameter_counts(), one.model.config.latent
+        lines.append([name, latent, counts["total"], counts.get("flow", 0), bits(one.model, images).mean()])
     head = {"Model": None, "Latent variables": 0, "Parameters": 0, "of them in f": 0,
             f"BPD ↓, {len(images)} test images": 2}  # fmt: skip
     return table(f"Trained models ({first.source})", head, lines)

@@ -146,7 +146,7 @@ def board(model: ModelAndData, images: NearestImages, n: int = 6) -> HTML:
     those may not be shown."""
     train, may_show, rows = model.data.train.images, shows_training_images(model), {}
     for group, title in (("samples", "samples"), ("test", "held out")):
-        count = len(images.features[group].nearest) if images.features else len(images.images[group])
+        count = len(images.features[group].nearest)
         columns = torch.cat((torch.arange(n), images.pixels[group].ratio[:count].argsort()[:n]))
         rows[title] = images.images[group][columns]
         for name, space in images.spaces.items() if may_show else ():

@@ -73,7 +73,7 @@ def reconstruct(decoder: Decoder, images: Tensor, seed: int = 0) -> Reconstructi
 
 @torch.no_grad()
 def model_noise(decoder: Decoder, reconstruction: Reconstruction) -> Tensor:
-    """Draws x ~ p(x|z) less f^-1(mu(z)), in image space, (N, C, H, W), for the z of `of`."""
+    """Draws x ~ p(x|z) less f^-1(mu(z)), in image space, (N, C, H, W), for the z of `reconstruction`."""
     generator = torch.Generator().manual_seed(0)
     if isinstance(decoder, LinearDecoder):
         return decoder.noise_like(reconstruction.mean, generator)
