@@ -47,6 +47,10 @@ SLOW_IAF = {
 NOT_ON_STL10, ON_STL10 = {"replaced_on": "stl10"}, {"own_data_only": True}
 
 
+WITHIN_MARGIN = ("equal", "kept")
+"""Kinds of claims that hold where the effect is inside the margin of equality."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """How `row_a` compares with `row_b` in `metric` on `data`.
@@ -88,7 +92,7 @@ class Claim:
     def sign(self) -> int:
         """Of a difference, row_a's value less row_b's, that is as claimed, or, for "equal", where row_a is better."""
         better = QUANTITIES[self.metric].better
-        return 1 if self.kind in ("higher", "cost") or (self.kind in ("equal", "kept") and better == "higher") else -1
+        return 1 if self.kind in ("higher", "cost") or (self.kind in WITHIN_MARGIN and better == "higher") else -1
 
     @property
     def cross_check(self) -> "Claim | None":

@@ -60,17 +60,16 @@ def load_system(e: Experiment, runs_dir: Path | str = RUNS) -> System:
 def _load(e: Experiment, *paths: Path) -> System:
     """The system of the first file that holds weights of this experiment."""
     for path in paths:
-        stored = stored_training(path, e)
-        if stored is None and path.is_file():
-            try:  # a damaged run is not replaced by published weights without a word
-                load_checkpoint(path)
-            except CheckpointError as error:
-                raise UserError(f"{error}: {e.command}") from error
-        if stored is not None:
+        if (stored := stored_training(path, e)) is not None:
             with torch.random.fork_rng(devices=[]):
                 system = build(e.recipe.system)
             load_weights(system, stored["weights"], path)
             return system.eval()
+        if path.is_file():
+            try:  # a damaged run is not replaced by published weights without a word
+                load_checkpoint(path)
+            except CheckpointError as error:
+                raise UserError(f"{error}: {e.command}") from error
     why = f"{e.variant} has not been trained with profile {e.profile} on {e.data}, seed {e.seed}"
     if not PUBLISHED.is_dir():
         raise UserError(f"{why}; published weights lie in the repository: start in a clone of it")

@@ -31,7 +31,7 @@ class PaperNumber:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: id of the contract, label as on the slide, ticks, numbers in column order."""
+    """One line of a table: id, as users type it, label as on the slide, ticks, numbers in column order."""
 
     id: str
     label: str

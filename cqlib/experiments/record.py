@@ -121,7 +121,7 @@ class Record:
         return slug(self.row, self.data.name, self.profile, self.seed, self.changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values in the order of the contract; those of `OPTIONAL` only where not empty."""
+        """Plain JSON values in the order of the fields; those of `OPTIONAL` only where not empty."""
         values = _ADAPTER.dump_python(self, mode="json")
         return {key: value for key, value in values.items() if value or key not in OPTIONAL}
 

@@ -57,11 +57,11 @@ class Selection:
         order = {canonical(row): i for i, row in reversed([*enumerate(self.rows)])}
         records: list[Record] = []
         for r in load_records(self.runs_dir)[0]:
-            selected = r.profile in (profiles or [self.profile]) and r.seed in self.seeds
-            if canonical(r.row) in order and selected and r.data.name in (self.data or [r.data.name]):
+            selected = r.status == "done" and r.profile in (profiles or [self.profile]) and r.seed in self.seeds
+            if selected and canonical(r.row) in order and r.data.name in (self.data or [r.data.name]):
                 with suppress(UserError):  # of a data set that no longer exists
-                    e = experiment(r.row, r.profile, r.data.name, r.seed, self.changes)
-                    records += [r] if r.status == "done" and r.config_hash == e.config_hash else []
+                    if r.config_hash == experiment(r.row, r.profile, r.data.name, r.seed, self.changes).config_hash:
+                        records.append(r)
         return sorted(records, key=lambda record: (order[canonical(record.row)], record.seed))
 
     def find(self, required: Collection[str] = ()) -> dict[str, ModelAndData]:

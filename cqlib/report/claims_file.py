@@ -71,9 +71,9 @@ class Claims:
     claims: tuple[Entry, ...]
 
 
-def claims(sets: Sequence[RunSet]) -> Claims:
-    """All claims with their tests on run sets, by id."""
-    entries = map(_entry, sorted(cards(sets), key=lambda card: card.claim.id))
+def claims(all_cards: Sequence[Card]) -> Claims:
+    """All claims with their tests, by id."""
+    entries = map(_entry, sorted(all_cards, key=lambda card: card.claim.id))
     return Claims(1, "arXiv:1901.01091", tuple(entries))
 
 
@@ -97,18 +97,18 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.4g}") + 0.0
 
 
-def badge(sets: Sequence[RunSet]) -> dict[str, Any]:
+def badge(all_cards: Sequence[Card]) -> dict[str, Any]:
     """What shields.io/endpoint shows: how many of the paper's claims that were tested hold."""
-    tested = [card for card in cards(sets) if card.tests and not card.claim.own]
+    tested = [card for card in all_cards if card.tests and not card.claim.own]
     holds = sum(card.verdict == "holds" for card in tested)
     return {"schemaVersion": 1, "label": "claims reproduced", "message": f"{holds} of {len(tested)}", "color": "blue"}
 
 
 def write(sets: Sequence[RunSet]) -> list[Path]:
     """Write `FILES` beside the published records; their paths."""
-    adapter = TypeAdapter(Claims)
-    values = adapter.dump_python(claims(sets), mode="json")
+    adapter, all_cards = TypeAdapter(Claims), cards(sets)
+    values = adapter.dump_python(claims(all_cards), mode="json")
     entries = [json.dumps(entry, separators=(",", ":"), ensure_ascii=False) for entry in values.pop("claims")]
     text = json.dumps(values).removesuffix("}") + ', "claims": [\n' + ",\n".join(entries) + "\n]}"
-    texts = text, json.dumps(adapter.json_schema(), indent=1), json.dumps(badge(sets))
+    texts = text, json.dumps(adapter.json_schema(), indent=1), json.dumps(badge(all_cards))
     return [write_atomic(PUBLISHED / name, f"{text}\n") for name, text in zip(FILES, texts, strict=True)]

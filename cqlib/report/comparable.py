@@ -31,17 +31,17 @@ def precision_key(run: Record) -> str:
     return run.device.rpartition(", ")[2] if by_device else ""
 
 
-def largest_comparable(runs: Sequence[Record], *names: str) -> list[Record]:
-    """Those of one row's runs that have metrics `names` and measured all of them alike: of such, the most."""
-    have = [run for run in runs if run.metrics.keys() >= {*names}]
-    kinds = [([measurement_key(run, name) for name in names], precision_key(run)) for run in have]
-    most = max(kinds, key=kinds.count, default=None)
-    return [run for run, its in zip(have, kinds, strict=True) if its == most]
-
-
 def kind(run: Record, name: str) -> Kind:
     """What runs share whose `name` can be compared: how it was measured, and the precision."""
     return measurement_key(run, name), precision_key(run)
+
+
+def largest_comparable(runs: Sequence[Record], *names: str) -> list[Record]:
+    """Those of one row's runs that have metrics `names` and measured all of them alike: of such, the most."""
+    have = [run for run in runs if run.metrics.keys() >= {*names}]
+    kinds = [[kind(run, name) for name in names] for run in have]
+    most = max(kinds, key=kinds.count, default=None)
+    return [run for run, its in zip(have, kinds, strict=True) if its == most]
 
 
 def of_kind(runs: Sequence[Record], name: str, wanted: Kind) -> list[Record]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from scipy.stats import t as student
 
-from cqlib.experiments.load import RUNS
+from cqlib.experiments.load import RECORD, RUNS
 from cqlib.experiments.record import Record, load_records, read_record
 from cqlib.metrics.quantities import FEATURES, decimal, score_of, temperature_of
 from cqlib.util.errors import UserError, unknown_name
@@ -50,11 +50,11 @@ class MetricPair(NamedTuple):
 def find(name: str, runs_dir: Path | str = RUNS) -> Record:
     """The record in a file, in a run's folder, or of a run by that folder's name; UserError without a whole one."""
     path = Path(name)
-    places = [path, path / "record.json", Path(runs_dir) / name / "record.json", RECORDS / f"{name}.json"]
+    places = [path, path / RECORD, Path(runs_dir) / name / RECORD, RECORDS / f"{name}.json"]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         names = [place.stem for place in RECORDS.glob("*.json")]
-        names += [place.parent.name for place in Path(runs_dir).glob("*/record.json")]
+        names += [place.parent.name for place in Path(runs_dir).glob(f"*/{RECORD}")]
         raise UserError(str(unknown_name("record", name, sorted(names))))
     try:
         return read_record(file)

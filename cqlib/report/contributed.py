@@ -24,8 +24,9 @@ from cqlib.data import IMAGE_SIZES
 from cqlib.data.grids import published_grid
 from cqlib.data.reading import READ_ERRORS
 from cqlib.experiments.experiment import Experiment, experiment_of
+from cqlib.experiments.load import RECORD
 from cqlib.experiments.record import Record, file_name, machine_path, read_record
-from cqlib.experiments.run import loss_curves, read_log
+from cqlib.experiments.run import LOG, loss_curves, read_log
 from cqlib.metrics.features import INCEPTION_RESIZE
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS, default_protocol, protocol, with_protocol
 from cqlib.metrics.quantities import AT, SCORES
@@ -36,7 +37,7 @@ from cqlib.util.provenance import in_history
 from cqlib.util.schema import STRICT, Text, first_error
 from cqlib.util.text import without_paths
 
-MANIFEST, RECORD, LOG = "contribution.json", "record.json", "training.jsonl"
+MANIFEST = "contribution.json"
 GRIDS = tuple(f"samples_{at}.webp" for at in AT)
 PARTS = (MANIFEST, RECORD, LOG, *GRIDS)
 MAX_BYTES = 2**20

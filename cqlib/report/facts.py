@@ -11,7 +11,7 @@ from cqlib.experiments.rows import label_of
 from cqlib.report.run_sets import ORIGINS, RunSet
 from cqlib.report.tables import count_numbers
 from cqlib.util.paths import PUBLISHED
-from cqlib.util.text import count_of, duration
+from cqlib.util.text import count_of, duration, numbered
 
 GPU_HOURS = PUBLISHED / "gpu_hours.json"
 
@@ -33,10 +33,10 @@ def _summary(runs: Sequence[Record]) -> str:
     trained_on = f", {' or '.join(f'{n:,}' for n in images)} training images" if images else ""
     seeds = sorted({run.seed for run in runs})
     whole = len(seeds) > 2 and seeds[-1] - seeds[0] == len(seeds) - 1
-    named = f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(map(str, seeds))
+    named = f"seeds {seeds[0]} to {seeds[-1]}" if whole else numbered("seed", seeds)
     start, end = min(run.started for run in runs)[:10], max(run.finished for run in runs)[:10]
     time = duration(sum(run.seconds for run in runs))
-    return (f"{count}, seed{'s' * (len(seeds) > 1)} {named}{trained_on}; {time}, {device_counts(runs)}; "
+    return (f"{count}, {named}{trained_on}; {time}, {device_counts(runs)}; "
             f"{' to '.join(dict.fromkeys((start, end)))}")  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from cqlib.experiments.record import Record, machine_path
 from cqlib.experiments.rows import PROFILES, label_of
 from cqlib.metrics.quantities import decimal, score_of
 from cqlib.models.base import System
-from cqlib.report.compare import find, shared
+from cqlib.report.compare import ASIDE, find
 from cqlib.report.facts import commit
 from cqlib.util.errors import UsageError, UserError
 from cqlib.util.files import write_atomic
@@ -103,7 +103,7 @@ def _front_matter(record: Record, system: System, title: str) -> str:
     results = [
         {"type": score_of(name).lower(), "name": name, "value": record.metrics[name].value,
          "args": {"protocol": record.metrics[name].protocol}}
-        for name in shared(record, record)
+        for name in record.metrics if not name.endswith(ASIDE)
     ]  # fmt: skip
     task = "image-to-image" if system.conditioned_on else "unconditional-image-generation"
     values = {

@@ -4,7 +4,7 @@ import io
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -52,7 +52,7 @@ def grids(
     for row in rows:
         found = (_samples(runs, row, folders[runs.origin] / (runs.contributor and file_name(runs.contributor)), out)
                  for runs in nearest_first(sets))  # fmt: skip
-        figures += filter(None, [next(filter(None, found), None)])
+        figures += islice(filter(None, found), 1)
     can_be_shown = figures and (out is None or sets[0].data == DEVELOPMENT_DATA)
     if can_be_shown and (content := real_images(sets[0].data, sets[0].size, data_dir, columns)):
         image = _image(content, f"Real test images of {without_paths(sets[0].data)}")
@@ -102,8 +102,8 @@ def _image(content: bytes, alt: str, link: str = "") -> dict[str, Any]:
 
 
 def plots_of(sets: Sequence[RunSet], alone: bool = False) -> dict[str, list[dict[str, Any]]]:
-    """Title -> quality against likelihood, and learning curves, of that run set. Losses of published
-    runs are for the page that is about them `alone`; `more` marks curves that a reader may skip."""
+    """Title -> quality against likelihood, and learning curves, of that run set. Losses of others than this machine's
+    runs are for the page about published ones `alone`; `more` marks curves that a reader may skip."""
     drawn: dict[str, list[dict[str, Any]]] = {}
     for runs in sets:
         figures = drawn.setdefault(runs.title, [])

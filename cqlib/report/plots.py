@@ -233,7 +233,7 @@ def _ranges(bars: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _break(panels: Sequence[Axes]) -> None:
     """Marks a broken axis: no spine between the panels, a slanted stroke on either side."""
-    for left, right in zip(panels, panels[1:], strict=False):
+    for left, right in pairwise(panels):
         right.spines["left"].set_visible(False)
         right.tick_params(left=False)
         stroke: dict[str, Any] = {"marker": [(-0.5, -1), (0.5, 1)], "markersize": 8, "color": FAINT, "clip_on": False}

@@ -87,7 +87,7 @@ def _publish_model(folder: Path, name: str) -> list[Path]:
     which hold its generator's once more: these stay away."""
     targets = {file: published_weights(name, file) for file in (WEIGHTS, ENCODER) if (folder / file).is_file()}
     for file, target in targets.items():
-        state, unused = load_checkpoint(folder / file), {"critic", *["generator"] * (file == ENCODER)}
+        state, unused = load_checkpoint(folder / file), {"critic", "generator"} if file == ENCODER else {"critic"}
         state["weights"] = {
             key: value.half() if value.is_floating_point() else value
             for key, value in state["weights"].items()
@@ -105,8 +105,9 @@ def _equal(a: Any, b: Any) -> bool:
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
-def _picture(runs_dir: Path, n: int = 36) -> bytes:
+def _picture(runs_dir: Path) -> bytes:
     """Real test images and samples of every row of Table 1, at temperatures 1 and 0, as a WebP."""
+    n = 36
     models = {row.label: load(row.id, **PICTURE, seed=0, runs_dir=runs_dir) for row in paper.TABLE1.rows}
     real = data_sets.load(PICTURE["data"], size=models["CQ-F"].shape[-1]).test.images
     board = {

@@ -5,7 +5,7 @@ import json
 import statistics
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from cqlib.data.photos10 import PHOTOS
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import image_size
-from cqlib.experiments.record import Record, slug, undamaged_records
+from cqlib.experiments.load import published_weights
+from cqlib.experiments.record import slug, undamaged_records
 from cqlib.experiments.rows import RESULT_PROFILES, default_data, notebooks, training_command
 from cqlib.metrics.quantities import AT, SCORES, decimal, heading
 from cqlib.report import claims_file
@@ -84,9 +85,8 @@ def part(macro: str, sets: Sequence[RunSet]) -> str:
     return str(getattr(module, name)(*([TABLES[which]] if which else []))).strip()
 
 
-def render(text: str, parts: Mapping[str, str], published: Sequence[Record]) -> str:
+def render(text: str, parts: Mapping[str, str], sets: Sequence[RunSet]) -> str:
     """`text` with every one of `parts` rendered anew. ValueError when a part's marks are missing."""
-    sets = run_sets([], published)
     return fill_sections(text, {name: part(macro, sets) for name, macro in parts.items()})
 
 
@@ -94,9 +94,10 @@ def write() -> list[Path]:
     """Render `DOCUMENTS` in place, and the claims as data; the files written. UserError for a damaged record."""
     if not (records := undamaged_records(RECORDS)):
         raise UserError(f"there are no records in {RECORDS}")
+    sets = run_sets([], records)
     for file, parts in DOCUMENTS.items():
-        write_atomic(file, render(file.read_text(encoding="utf-8"), parts, records))
-    return [*DOCUMENTS, *claims_file.write(run_sets([], records))]
+        write_atomic(file, render(file.read_text(encoding="utf-8"), parts, sets))
+    return [*DOCUMENTS, *claims_file.write(sets)]
 
 
 # --- what the template asks
@@ -107,11 +108,11 @@ def headline_verdicts(runs: RunSet, mark: str = OTHERWISE) -> dict[str, str]:
     tests = {card.claim.id: card.tests for card in cards([runs], "table1")}
     words = {}
     for text, claims in HEADLINES.items():
-        found: dict[str, dict[str, list[str]]] = {}  # temperature -> verdict -> parts
+        seen: dict[str, dict[str, list[str]]] = {}  # temperature -> verdict -> parts
         for part, claim in claims.items():
-            for result in (result for results in tests[f"table1/{claim}"][:1] for result in results):
-                found.setdefault(result.at, {}).setdefault(result.verdict, []).append(part + mark * result.disagrees)
-        verdicts = [(verdicts_of(of_parts), at) for at, of_parts in found.items()]
+            for result in chain(*tests[f"table1/{claim}"][:1]):
+                seen.setdefault(result.at, {}).setdefault(result.verdict, []).append(part + mark * result.disagrees)
+        verdicts = [(verdicts_of(of_parts), at) for at, of_parts in seen.items()]
         words[text] = at_temperatures(verdicts) if verdicts else "not run"
     return words
 
@@ -140,14 +141,14 @@ def fullest(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
 
 def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
     """Every other run set that has at least two of a table's rows, those of former recipes last."""
-    found = [runs for runs in sets if runs != fullest(sets, which)
-             and sum(bool(runs.done(row.id)) for row in which.rows) > 1]  # fmt: skip
-    return sorted(found, key=lambda runs: runs.outdated)
+    with_two = [runs for runs in sets if runs != fullest(sets, which)
+                and sum(bool(runs.done(row.id)) for row in which.rows) > 1]  # fmt: skip
+    return sorted(with_two, key=lambda runs: runs.outdated)
 
 
 def with_weights(runs: RunSet, row: paper.Row) -> str:
     """The label of a row, a link to the published weights of its first seed if there are any."""
-    file = PUBLISHED / "models" / f"{slug(paper.canonical(row.id), runs.data, runs.profile, 0)}.safetensors"
+    file = published_weights(slug(paper.canonical(row.id), runs.data, runs.profile, 0))
     return f"[{row.label}]({file.relative_to(ROOT)})" if file.is_file() else row.label
 
 

@@ -81,7 +81,7 @@ class RunSet:
 
     @cached_property
     def rows(self) -> dict[str, list[Record]]:
-        """The rows that ran, each model once under its first id, in the order of the records; theirs, by seed."""
+        """Row -> its records by seed: each model once, under its first id, in the order in which rows ran."""
         runs: dict[str, list[Record]] = {}
         for record in self.records:
             name = record.row if record.changes == self.changes else record.variant

@@ -12,9 +12,9 @@ from cqlib.metrics.quantities import (
     QUANTITIES,
     Quantity,
     decimal,
+    heading,
     metric_names,
     score_of,
-    temperature_of,
     temperatures,
 )
 from cqlib.report.numbers import NUMBER_LABELS, NumberVerdict, number_verdict
@@ -141,9 +141,7 @@ def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
 
 def source(origin: str, detail: str, names: Sequence[str]) -> ColumnGroup:
     """The columns `names` of measured numbers, and that of seeds."""
-    heads = [("BPD ↓", "")]
-    for name in names[1:]:
-        heads.append((f"{score_of(name)} {_quantity(score_of(name)).arrow}", f"T = {temperature_of(name)}"))
+    heads = (heading(name).partition(", ")[::2] for name in names)
     return ColumnGroup(origin, ORIGINS[origin], detail, (*heads, ("Seeds", "")))
 
 
@@ -179,9 +177,8 @@ def judged_cells(
     numbers = {name: verdict for name, _, verdict in _compared(row, runs) if verdict.label in COMPARABLE}
     entries = []
     for name in names:
-        cell = runs.cell(row.id, name)
         claims = tuple(r for r in about if r.metric_name == name)
-        entries.append(JudgedCell(cell.text, cell.std, cell.mark, cell.span, claims, numbers.get(name)))
+        entries.append(JudgedCell(**vars(runs.cell(row.id, name)), claims=claims, number=numbers.get(name)))
     return (*entries, Cell(str(seeds)))
 
 

@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from cqlib.experiments.claims import Claim, applies
+from cqlib.experiments.claims import WITHIN_MARGIN, Claim, applies
 from cqlib.experiments.paper import DATA_SETS
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
@@ -30,9 +30,9 @@ Sides = tuple[list[Record], list[Record]]
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim tested on `runs`: `effect`, 95 % interval in `claim.unit`, positive as claimed; `direction` "as claimed"
-    or "contrary", "undecided" where one seed shows no difference. Where it is not run, `reason` says why;
-    `missing_kind`: it lacks 0 comparable runs, 1 or 2 rows, 3 its data.
+    """A claim tested on `runs`: `effect`, 95 % interval in `claim.unit`, positive as claimed; `direction`, of one seed
+    alone: "as claimed", "contrary", or "undecided" where it shows no difference. Where it is not run, `reason` says why;
+    `missing_kind` says what is missing: 0 comparable runs, 1 or 2 the runs of so many rows, 3 the claim's own data.
 
     `seeds` of both rows were compared, `left_out` names others. Of several seeds: `p` (see `judge`), `detectable` and
     `spread` in `claim.unit` (see `Welch`); `p_holm`: p adjusted by Holm for
@@ -145,10 +145,6 @@ def effect_text(effect: float, unit: str) -> str:
     return f"{signed(effect, DIGITS[unit])} {unit}"
 
 
-WITHIN_MARGIN = ("equal", "kept")
-"""Kinds of claims that hold where the effect is inside the margin of equality."""
-
-
 def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -> ClaimResult:
     """Test `claim` on a run set, scores of samples at `temperature` (ValueError where the metric has no such).
 
@@ -178,7 +174,6 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     tested = partial(
         result,
         effect=effect,
-        direction="as claimed" if _as_claimed(claim, mean_a - mean_b, effect) else "contrary",
         seeds=tuple(tuple(record.seed for record in side) for side in sides),
         metric_name=name,
         left_out=_left_out(claim, runs, sides),
@@ -186,9 +181,8 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     )
     if min(len(a), len(b)) == 1:
         low, high = _over_images(claim, sides, name, effect)
-        if claim.kind not in WITHIN_MARGIN and _shows_nothing(claim, mean_a == mean_b, effect, low, high):
-            tested = partial(tested, direction="undecided")
-        return tested("seen once", low=low, high=high)
+        direction = _direction(claim, mean_a - mean_b, effect, low, high)
+        return tested("seen once", low=low, high=high, direction=direction)
     test = Welch(a, b, claim.sign, claim.unit == "%")
     label, p = judge(claim.kind, test, QUANTITIES[claim.metric].equal)
     low, high = test.interval() or (None, None)
@@ -196,21 +190,19 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     return tested(label, low=low, high=high, p=p, detectable=detectable, spread=spread)
 
 
-def _as_claimed(claim: Claim, difference: float, effect: float | None) -> bool:
-    """Whether the means alone are as claimed: by the sign of their difference or, for `WITHIN_MARGIN`, the effect."""
-    if claim.kind not in WITHIN_MARGIN:
-        return claim.sign * difference > 0
-    margin = QUANTITIES[claim.metric].equal
-    return effect is not None and (effect if claim.kind == "kept" else -abs(effect)) >= -margin
-
-
-def _shows_nothing(
-    claim: Claim, same: bool, effect: float | None, low: float | None, high: float | None
-) -> bool:
-    """Whether one seed of each row shows no difference: the means are equal, the effect is printed as 0, or the
-    interval over images holds 0."""
+def _direction(
+    claim: Claim, difference: float, effect: float | None, low: float | None, high: float | None
+) -> str:  # fmt: skip
+    """Which way one seed of each row points: for `WITHIN_MARGIN` by the effect and the margin; else "undecided" where
+    the means are equal, the effect is printed as 0 or the interval over images holds 0, or by the means."""
+    if claim.kind in WITHIN_MARGIN:
+        margin = QUANTITIES[claim.metric].equal
+        inside = effect is not None and (effect if claim.kind == "kept" else -abs(effect)) >= -margin
+        return "as claimed" if inside else "contrary"
     printed_as_0 = effect is not None and round(effect, DIGITS[claim.unit]) == 0
-    return same or printed_as_0 or (low is not None and high is not None and low < 0 < high)
+    if difference == 0 or printed_as_0 or (low is not None and high is not None and low < 0 < high):
+        return "undecided"
+    return "as claimed" if claim.sign * difference > 0 else "contrary"
 
 
 def judge(kind: str, test: Welch, margin: float) -> tuple[str, float]:

@@ -56,7 +56,7 @@ def test_rendered_parts_are_those_of_the_published_records():
     published, problems = load_records(RECORDS)
     assert not problems and published
     for file, parts in readme.DOCUMENTS.items():
-        assert readme.render(TEXT[file], parts, published) == TEXT[file], "run: python -m cqlib readme"
+        assert readme.render(TEXT[file], parts, run_sets([], published)) == TEXT[file], "run: python -m cqlib readme"
         assert set(re.findall(r"<!-- ([\w-]+) -->", TEXT[file])) == parts.keys()
         assert not re.search(r"^ *<!-- .* -->.", TEXT[file], re.MULTILINE)  # what follows would be raw HTML
 
@@ -68,7 +68,7 @@ def test_rendering_changes_when_a_number_does():
     changed = [r if r is not first else replace(r, metrics={**r.metrics, "BPD": bpd}) for r in published]
     parts = readme.DOCUMENTS[readme.README]
     for name in ("profiles", "table1"):
-        assert readme.render(README, {name: parts[name]}, changed) != README
+        assert readme.render(README, {name: parts[name]}, run_sets([], changed)) != README
 
 
 def test_readme_is_short():

@@ -317,7 +317,7 @@ def test_a_score_that_may_be_0_gives_no_percentages_and_a_verdict_all_the_same()
         return outcome(kid, records, 1.0)
 
     negative = tested([0.030, 0.031], [-0.001, -0.002])
-    assert (negative.label, negative.text, negative.direction) == ("does not hold", "", "contrary")
+    assert (negative.label, negative.text) == ("does not hold", "")
     assert negative.low is None and tested([0.1], [-0.1]).verdict == "seen once, contrary"
     near = tested([0.030, 0.031, 0.030], [0.001, -0.001, 0.002])
     assert near.label == "does not hold" and near.low is None and near.text == f"−{-near.effect:.1f} % [unbounded]"
