@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from cqlib.cli.options import Parser
 
     parser = Parser(prog="python -m benchmarks", description="Time what this project says is fast, side by side with "
-                    "what it replaces.", formatter_class=argparse.RawDescriptionHelpFormatter,
-                    epilog="rows: " + ", ".join(table.ROWS))  # fmt: skip
+                    "what it replaces.", epilog="rows: " + ", ".join(table.ROWS))  # fmt: skip
     parser.add_argument("rows", nargs="*", metavar="ROW", help="default: all that this kind of device has")
     parser.add_argument("--json", type=Path, metavar="FILE",
                         help="put results here; rows there of this commit are not measured again")  # fmt: skip

@@ -8,8 +8,6 @@ the project's, seen from where it lies. Of a walkthrough the teacher's copy, not
 to edit; the student's, notebooks/NAME.ipynb, is the same without the cells tagged `solution`. None has outputs.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

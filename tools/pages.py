@@ -4,8 +4,6 @@ README, docs and the other texts become pages, at their places in the repository
 are those of reports/local. A link to any other file of the repository leads to its host.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 import sys

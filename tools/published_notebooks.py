@@ -4,8 +4,6 @@ Copies reports/local/notebooks/*.ipynb to reports/published/notebooks/. Hosts sh
 nor SVG: pictures become PNG, as Chromium draws them. Of the parameters of the run nothing stays, for they name folders.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import shutil
@@ -72,8 +70,8 @@ def _output(data: dict[str, str]) -> nbformat.NotebookNode:
     return nbformat.v4.new_output("display_data", data=data)
 
 
-def main(folder: Path = EXECUTED, target: Path = PUBLISHED) -> int:
-    """Publish every notebook of `folder`; the exit code."""
+def main(folder: Path = EXECUTED, target: Path = PUBLISHED) -> None:
+    """Publish every notebook of `folder`."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -91,8 +89,7 @@ def main(folder: Path = EXECUTED, target: Path = PUBLISHED) -> int:
             book = published(nbformat.read(file, as_version=4), shot)
             (target / file.name).write_text(nbformat.writes(book) + "\n", encoding="utf-8")
             print(target / file.name)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(Path, sys.argv[1:])))
+    main(*map(Path, sys.argv[1:]))

@@ -40,9 +40,10 @@ def first_unmet(extras: list[str], installed: bool, locked: bool) -> str | None:
         lines.append(project["name"])
     for line in lines:  # grows: an extra may ask for another one of the project's own
         requirement = Requirement(line)
-        for extra in requirement.extras if requirement.name == project["name"] else ():
-            lines += project["optional-dependencies"][extra]
-        if not (requirement.extras and requirement.name == project["name"]) and version(requirement.name) is None:
+        if requirement.name == project["name"] and requirement.extras:
+            for extra in requirement.extras:
+                lines += project["optional-dependencies"][extra]
+        elif version(requirement.name) is None:
             return line
     if locked:
         pins = (ROOT / "requirements.lock").read_text().splitlines()

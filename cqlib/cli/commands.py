@@ -25,25 +25,22 @@ COMPLETIONS = {"row": ROWS, "profile": PROFILES, "data": SOURCES, "device": ("au
 
 
 @command("--runs-dir", "--data-dir", ends=["", "--data-dir ~/data"])
-def doctor(options: argparse.Namespace) -> int:
+def doctor(options: argparse.Namespace) -> None:
     """show what is installed and present, what is missing, and which file to put where"""
     from cqlib.cli.doctor import report
 
     print(*report(options.runs_dir, options.data_dir), sep="\n")
-    return 0
 
 
 @command(("names", {"nargs": "+", "metavar": "NAME", "help": "cifar10, celeba, …"}), "--data-dir",
          ends=["cifar10 celeba --data-dir ~/data"])  # fmt: skip
-def fetch(options: argparse.Namespace) -> int:
+def fetch(options: argparse.Namespace) -> None:
     """download published data sets"""
     from cqlib import data
 
     folder = data.fetch(*options.names, data_dir=options.data_dir)
-    for name in options.names:
-        entry = data.ENTRIES[name.partition(":")[0]]
+    for entry in filter(None, map(data.entry_of, options.names)):
         print(f"{entry.title}: in {folder}; terms: {entry.terms}")
-    return 0
 
 
 def _values(option: str, **_: Any) -> Sequence[str]:
@@ -87,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(options, "data", None) is not None:
             options.data = absolute_data_path(options.data, getattr(options, "data_dir", None))
         try:
-            return COMMANDS[vars(options).pop("command")][0](options)
+            return COMMANDS[vars(options).pop("command")][0](options) or 0
         except UserError as error:  # the command that it names is to find the same folders
             error.args = (str(error).replace(f"{PROGRAM} train", f"{PROGRAM} train{_folders(options)}"),)
             raise

@@ -17,7 +17,7 @@ TRAINING = (*EXPERIMENT, "--runs-dir", "--data-dir", "--time-budget", "--feature
 
 
 @command("--profile", "--data", "--seed", "--runs-dir", ends=["", "--profile study"])
-def rows(options: argparse.Namespace) -> int:
+def rows(options: argparse.Namespace) -> None:
     """list the rows of the tables, and which are finished"""
     from cqlib.experiments.experiment import experiment
     from cqlib.experiments.run import finished_record
@@ -28,16 +28,14 @@ def rows(options: argparse.Namespace) -> int:
         if record is not None and "BPD" in record.metrics:
             state += f", {record.metrics['BPD'].value:.3f} bpd"
         print(f"{row:<32} {label_of(row):<34} {state}")
-    return 0
 
 
 @command(*EXPERIMENT, ends=["table1/cq-f", "table1/cq-f --profile paper"])
-def show(options: argparse.Namespace) -> int:
+def show(options: argparse.Namespace) -> None:
     """print the recipe of a row: every value, where `paper` has another, and the parameters of each net"""
     from cqlib.experiments.sheet import sheet
 
     print(*sheet(experiment_from_options(options)), sep="\n")
-    return 0
 
 
 @command(*TRAINING, ends=["table1/cq-f --seed 3", "table1/vae --profile study --set training.steps=3000 --device cpu"])
@@ -106,7 +104,7 @@ def evaluate(options: argparse.Namespace) -> int:
     "--device",
     ends=["table1/cq-f --out samples.png", "table1/cq-f --n 100 --temperature 0 --out means.png"],
 )  # fmt: skip
-def sample(options: argparse.Namespace) -> int:
+def sample(options: argparse.Namespace) -> None:
     """draw images from a trained row or published weights"""
     if options.out.suffix.lower() != ".png":
         raise UsageError(f"--out: '{options.out}' should end in .png")
@@ -120,4 +118,3 @@ def sample(options: argparse.Namespace) -> int:
     images = draw_samples(model, options.n, temperature=options.temperature, seed=options.seed)
     write_atomic(options.out, grid_png(images, columns=round(options.n**0.5), scale=4))
     print(options.out)
-    return 0

@@ -21,12 +21,11 @@ from cqlib.util.paths import CONTRIBUTED
     "--runs-dir",
     ends=["table1_cq-f--photos10--quick--0 table1_cq-f--photos10--quick--1", "record.json theirs.json"],
 )
-def compare(options: argparse.Namespace) -> int:
+def compare(options: argparse.Namespace) -> None:
     """say why the numbers of two runs differ: what is not the same, the weightiest first, and the spread over seeds"""
     from cqlib.report.compare import find, lines
 
     print(*lines(*(find(name, options.runs_dir) for name in (options.first, options.second))), sep="\n")
-    return 0
 
 
 @command(
@@ -57,24 +56,22 @@ def verify(options: argparse.Namespace) -> int:
 
 @command(*EXPERIMENT, "--runs-dir", ("folder", {"type": folder, "metavar": "DIR", "help": "the folder to write"}),
          ends=["table1/cq-f my-model"])  # fmt: skip
-def card(options: argparse.Namespace) -> int:
+def card(options: argparse.Namespace) -> None:
     """write a trained row or published weights to a folder as a model hub takes it: weights, config, card"""
     from cqlib.report.model_card import write
 
     print(*write(experiment_from_options(options), options.runs_dir, options.folder), sep="\n")
-    return 0
 
 
 FROM = ("--from", {**OPTIONS["--runs-dir"], "dest": "runs_dir", "help": "the records (default: runs/)"})
 
 
 @command(FROM, "--out", ends=["", "--from runs --out reports/local"])
-def report(options: argparse.Namespace) -> int:
+def report(options: argparse.Namespace) -> None:
     """render the report from records; nothing is trained"""
     from cqlib.report.page import render
 
     print(f"report: {render(options.out, runs_dir=_records(options))}")
-    return 0
 
 
 def _records(options: argparse.Namespace) -> Path:
@@ -89,7 +86,7 @@ COLUMNS = ("from", "row", "changes", "data", "profile", "seed", "metric", "value
 
 @command(FROM, ("--csv", {"type": new_file, "required": True, "metavar": "FILE", "help": "the table to write"}),
          ends=["--csv records.csv"])  # fmt: skip
-def export(options: argparse.Namespace) -> int:
+def export(options: argparse.Namespace) -> None:
     """write all records, of this machine, published and contributed, to a table: a line per record and metric"""
     from cqlib.experiments import ablations
     from cqlib.experiments.record import load_records
@@ -98,40 +95,33 @@ def export(options: argparse.Namespace) -> int:
     from cqlib.util.paths import PUBLISHED
 
     runs_dir = _records(options)
-    folders = {"here": (runs_dir, runs_dir / ablations.FOLDER),
-               "published": (PUBLISHED / "records", ablations.PUBLISHED)}  # fmt: skip
-    if os.path.realpath(runs_dir) == os.path.realpath(PUBLISHED):  # as for the report: those alone
-        del folders["here"]
-    places, problems = {}, []
-    for place, of_place in folders.items():
-        loaded = [*map(load_records, of_place)]
-        places[place] = [record for records, _ in loaded for record in records]
-        problems += [problem for _, unreadable in loaded for problem in unreadable]
+    folders = [("published", PUBLISHED / "records"), ("published", ablations.PUBLISHED)]
+    if os.path.realpath(runs_dir) != os.path.realpath(PUBLISHED):  # else those alone, as in the report
+        folders = [("here", runs_dir), ("here", runs_dir / ablations.FOLDER), *folders]
     others, broken = contributed(CONTRIBUTED)
-    places["contributed"] = [*chain(*others.values())]
-    for problem in (*problems, *broken):
+    loaded = [(place, *load_records(source)) for place, source in folders]
+    loaded.append(("contributed", [*chain(*others.values())], broken))
+    for problem in chain(*(problems for _, _, problems in loaded)):
         to_stderr(f"left out: {one_line(problem)}")
     lines = [
         (place, r.row, " ".join(f"{path}={value}" for path, value in r.changes.items()), r.data.name, r.profile, r.seed,
          name, metric.value, metric.std, metric.n, metric.protocol, r.status, r.steps, r.seconds, r.device,
          r.git.commit, r.git.dirty, r.config_hash, r.finished)
-        for place, records in places.items() for r in records for name, metric in r.metrics.items()
+        for place, records, _ in loaded for r in records for name, metric in r.metrics.items()
     ]  # fmt: skip
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *lines])
     write_atomic(options.csv, text.getvalue())
     print(f"{options.csv}: {len(lines)} lines")
-    return 0
 
 
 @command(("runs_dir", {"type": path, "metavar": "RUNS_DIR", "help": "a folder of finished runs"}), ends=["runs"])
-def publish(options: argparse.Namespace) -> int:
+def publish(options: argparse.Namespace) -> None:
     """copy the records, samples and small models of finished runs to reports/published/"""
     from cqlib.report.publish import PUBLISHED, publish
 
     for file in publish(check_folder("RUNS_DIR", options.runs_dir)):
         print(file.relative_to(PUBLISHED.parent.parent))
-    return 0
 
 
 @command(
@@ -141,13 +131,12 @@ def publish(options: argparse.Namespace) -> int:
     ("--out", {"type": folder, "default": CONTRIBUTED, "metavar": "DIR", "help": "default: reports/contributed/"}),
     ends=['table1_cq-f--photos10--quick--0 --name "A. Name"'],
 )
-def contribute(options: argparse.Namespace) -> int:
+def contribute(options: argparse.Namespace) -> None:
     """make a folder of a finished run's record, curve and samples that can be sent to this project"""
     from cqlib.report.contributed import contribute
 
     run = options.run if options.run.is_dir() else options.runs_dir / options.run.name
     print(contribute(check_folder("RUN", run), options.name, options.out))
-    return 0
 
 
 @command(("folder", {"type": path, "metavar": "FOLDER", "help": "what `contribute` has made"}),
@@ -162,9 +151,8 @@ def check(options: argparse.Namespace) -> int:
 
 
 @command(ends=[""])
-def readme(options: argparse.Namespace) -> int:
+def readme(options: argparse.Namespace) -> None:
     """render README.md and docs anew from the published records"""
     from cqlib.report import readme
 
     readme.write()
-    return 0

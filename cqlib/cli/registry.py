@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 PROGRAM = "python -m cqlib"
 EXPERIMENT = ("row", "--profile", "--data", "--seed", "--set")
 
-Run = Callable[[argparse.Namespace], int]
+Run = Callable[[argparse.Namespace], int | None]
 COMMANDS: dict[str, tuple[Run, dict[str, dict[str, Any]], tuple[str, ...]]] = {}
-"""Name -> the function that runs it and returns the exit code, its options, examples of what follows its name."""
+"""Name -> the function that runs it and returns the exit code (None: 0), its options, and examples of what follows its
+name."""
 
 
 def command(*options: str | tuple[str, dict[str, Any]], ends: Sequence[str]) -> Callable[[Run], Run]:

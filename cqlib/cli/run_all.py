@@ -33,12 +33,18 @@ if TYPE_CHECKING:
 
 
 class Plan(NamedTuple):
-    """Experiments and notebooks to run, each once; how many more are finished; a failure per absent data set."""
+    """Experiments and notebooks to run, each once."""
 
     experiments: tuple[Experiment, ...]
     notebooks: tuple[Path, ...]
-    finished: int = 0
-    absent: tuple[Outcome, ...] = ()
+
+
+class Unfinished(NamedTuple):
+    """The experiments of a plan that are left to run, how many are finished, and a failure per absent data set."""
+
+    experiments: tuple[Experiment, ...]
+    finished: int
+    absent: tuple[Outcome, ...]
 
 
 def plan(opts: Options) -> Plan:
@@ -57,7 +63,7 @@ def plan(opts: Options) -> Plan:
     return Plan(() if opts.no_train else tuple(once.values()), tuple(dict.fromkeys(files)))
 
 
-def pending(opts: Options, todo: Plan, features: Features | None = None) -> Plan:
+def pending(opts: Options, todo: Plan, features: Features | None = None) -> Unfinished:
     """What is left of a plan: an experiment is finished with scores on `features` (None: on any). Large data sets are
     converted here, once, before anything trains. UserError, one line, when nothing is finished and no data set can be
     loaded."""
@@ -87,7 +93,7 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Plan
     absent = tuple(filter(None, problems.values()))
     if absent and not to_run and not done:
         raise UserError("; ".join(outcome.message for outcome in absent))
-    return Plan(tuple(to_run), todo.notebooks, done, absent)
+    return Unfinished(tuple(to_run), done, absent)
 
 
 def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
@@ -101,13 +107,15 @@ def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
     return sorted(tasks, key=lambda task: -task.cost)
 
 
-def expected_costs(opts: Options, todo: Plan, stop: StopRequest, *, listed: bool = False) -> Iterator[str]:
+def expected_costs(
+    opts: Options, experiments: Sequence[Experiment], stop: StopRequest, *, listed: bool = False
+) -> Iterator[str]:
     """Lines on the time and the memory that what is not finished takes here; if `listed`, on what is finished too."""
     from cqlib.cli import costs
     from cqlib.experiments.run import finished_record
 
     seeds: Counter[Experiment] = Counter()
-    for e in todo.experiments:
+    for e in experiments:
         open_seeds = int(finished_record(e, opts.runs_dir) is None)
         if listed or open_seeds:
             seeds[replace(e, seed=0)] += open_seeds
@@ -118,7 +126,7 @@ def expected_costs(opts: Options, todo: Plan, stop: StopRequest, *, listed: bool
 def show(opts: Options, stop: StopRequest) -> int:
     """What `--list` says of the rows that the same command without it would run; the exit code."""
     print("\nrows of this command, and what they take on this machine", flush=True)
-    for line in expected_costs(opts, plan(opts), stop, listed=True):
+    for line in expected_costs(opts, plan(opts).experiments, stop, listed=True):
         print(line, flush=True)
     return 3 if stop.requested else 0
 
@@ -206,7 +214,7 @@ def reproduce(opts: Options, stop: StopRequest) -> int:
             with stop.at_once():
                 cluster_nodes.check_nodes(opts.runs_dir, _files_read(unfinished.experiments, opts))
         elif opts.profile == "paper":
-            for line in expected_costs(opts, unfinished, stop):
+            for line in expected_costs(opts, unfinished.experiments, stop):
                 to_stderr(line)
         outcomes = [*unfinished.absent, *work(row_tasks(opts, unfinished.experiments), opts, stop)]
         opts.cluster = None  # notebooks read what the rows have left

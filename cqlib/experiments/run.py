@@ -28,7 +28,7 @@ from cqlib.experiments.run_folder import LOCK, archive_stale_run, tidy, tidy_fin
 from cqlib.experiments.stages import Stages, fingerprint
 from cqlib.experiments.variants import Changes
 from cqlib.metrics import evaluation
-from cqlib.metrics.baselines import SampleScorer, baselines, best_step, metrics_during_training
+from cqlib.metrics.baselines import Curves, SampleScorer, baselines, best_step, metrics_during_training
 from cqlib.metrics.bpd import bits_per_dimension
 from cqlib.metrics.cache import FeatureCache
 from cqlib.metrics.features import Features, features_for
@@ -47,8 +47,6 @@ from cqlib.util.files import write_atomic
 from cqlib.util.stop import StopRequest
 
 LOG = "training.jsonl"
-Curve = dict[str, list[tuple[int, float]]]
-"""Name -> (step, value)."""
 
 
 def finished_record(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
@@ -164,7 +162,7 @@ class _Measured(NamedTuple):
 
     metrics: dict[str, Metric]
     per_image: dict[str, list[float]]
-    curve: Curve
+    curve: Curves
     best_step: int | None
 
 
@@ -241,7 +239,7 @@ def _measure(
 
 def _quality(
     stages: Stages, trained: TrainingResult, cache: FeatureCache
-) -> tuple[dict[str, Metric], Curve, int | None]:
+) -> tuple[dict[str, Metric], Curves, int | None]:
     """The scores of samples, and what has to be beaten; scores during training; of steps that were kept the best, None
     where none were. Writes the sample grids."""
     e, images, model = stages.e, stages.images, trained.system
@@ -249,7 +247,7 @@ def _quality(
     stages.notes += notes
     for name, grid in grids.items():
         write_atomic(stages.folder / f"{name}.png", grid_png(grid))
-    curve: Curve = {}
+    curve: Curves = {}
     best = None
     unsaved = replace(cache, results=PartialResults(stop=stages.stop))
     scorer = SampleScorer(images, e.evaluation.fidelity_images, unsaved)
@@ -281,7 +279,7 @@ def read_log(log: Path) -> list[dict[str, Any]]:
     return lines[:: -(-len(lines) // MAX_CURVE)] if lines else []
 
 
-def loss_curves(lines: list[dict[str, Any]], dimensions: int) -> Curve:
+def loss_curves(lines: list[dict[str, Any]], dimensions: int) -> Curves:
     """The losses of training; L_C in bits per dimension, the others as they are."""
     names = {"coverage": "L_C (bits/dim)", "kl": "KL", "quality": "L_Q", "critic/discriminator": "discriminator"}
     curves = {}

@@ -23,7 +23,7 @@ CURVE_SCORES = ("fid", "kid", "recall")
 """Ids of the scores along training."""
 
 Curves = dict[str, list[tuple[int, float]]]
-"""Name -> [[step, value], …]."""
+"""Name -> (step, value), in the order of steps."""
 
 
 @dataclass

@@ -104,9 +104,9 @@ def kernel_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) ->
 def inception_scores(logits: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
     """exp E KL(p(class | image) || p(class)) of each draw of images with these logits (N, classes)."""
     p, log_p = logits.double().softmax(1), logits.double().log_softmax(1)
-    entropy = (p * log_p).sum(1)  # minus the entropy, of each image
-    means = [(p[draw].mean(0), entropy[draw].mean()) for draw in draws]
-    return [math.exp(entropy_term - (mean * mean.log()).sum()) for mean, entropy_term in means]
+    minus_entropy = (p * log_p).sum(1)
+    means = [(p[draw].mean(0), minus_entropy[draw].mean()) for draw in draws]
+    return [math.exp(own - (mean * mean.log()).sum()) for mean, own in means]
 
 
 def scores(images: Tensor, features: Features, real: Tensor, draws: Sequence[np.ndarray]) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
 from cqlib.metrics.resumable import IN_MEMORY, PartialResults
-from cqlib.util.errors import UserError, cause_of, to_stderr
+from cqlib.util.errors import UserError, cause_of, to_stderr_once
 from cqlib.util.files import sha256
 from cqlib.util.paths import ROOT
 
@@ -34,7 +34,6 @@ URL_INCEPTION_V3 = (
 INCEPTION_FILE = URL_INCEPTION_V3.rsplit("/", 1)[1]
 INCEPTION_RESIZE = "TF bilinear resize to 299"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-_print_once = functools.cache(to_stderr)
 TIMEOUT = 15.0  # seconds without an answer, after which there is no network
 CPU_BATCH, GPU_BATCH = 4, 128
 """Images at a time; the first fits the cache of a CPU, of images of `FULL_SIDE`."""
@@ -149,7 +148,7 @@ def _fetched() -> Path:
     """torch-fidelity's Inception file (95 MB), whose hash is checked. UserError when it cannot be had."""
     path = _hub_file()
     pooch.get_logger().setLevel(logging.ERROR)
-    _print_once(f"fetching {INCEPTION_FILE} (95 MB) from {URL_INCEPTION_V3}")
+    to_stderr_once(f"fetching {INCEPTION_FILE} (95 MB) from {URL_INCEPTION_V3}")
     try:
         pooch.retrieve(URL_INCEPTION_V3, f"sha256:{INCEPTION_SHA256}", path.name, path.parent,
                        downloader=pooch.HTTPDownloader(timeout=TIMEOUT))  # fmt: skip
@@ -177,7 +176,7 @@ def features_for(
     try:
         path = feature_weights or local_inception(data_dir) or _fetched()
     except UserError as error:
-        _print_once(
+        to_stderr_once(
             f"warning: {error}; until then scores are IS-lite0 and FD-lite0, not IS and FID, and "
             f"`python -m cqlib evaluate` with --feature-weights adds those without training again"
         )

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
-from pkgutil import resolve_name
 
 import torch
 from torch import Tensor
@@ -52,12 +51,14 @@ class ScoreInputs:
 
     @cached_property
     def neighbours(self) -> dict[str, float]:
-        """Precision and recall by torch-fidelity's names; their time grows as the square of n."""
+        """Precision and recall; their time grows as the square of n."""
         from torch_fidelity import metric_prc
 
         with full_fp32():  # in parts: memory stays small, the result is the same
-            return metric_prc.prc_features_to_metric(self.fake, self.real, prc_neighborhood=NEIGHBOURS,
-                                                     prc_batch_size=1000, save_cpu_ram=True, verbose=False)  # fmt: skip
+            values = metric_prc.prc_features_to_metric(self.fake, self.real, prc_neighborhood=NEIGHBOURS,
+                                                       prc_batch_size=1000, save_cpu_ram=True,
+                                                       verbose=False)  # fmt: skip
+        return {"Precision": values[metric_prc.KEY_METRIC_PRECISION], "Recall": values[metric_prc.KEY_METRIC_RECALL]}
 
     def protocol(self, kind: str, how: str, layer: str = "") -> str:
         """All that fixes the number, in words."""
@@ -92,7 +93,7 @@ def _scores(sets: ScoreInputs, slow: bool = True) -> dict[str, Metric]:
 
 
 def _computed(sets: ScoreInputs, quantities: Iterable[Quantity]) -> dict[str, Metric]:
-    return {q.name: resolve_name(f"{__name__}:{q.how}")(sets) for q in quantities}
+    return {q.name: globals()[q.how](sets) for q in quantities}
 
 
 def inception_score(sets: ScoreInputs) -> Metric:
@@ -140,12 +141,12 @@ def kernel_distance(sets: ScoreInputs) -> Metric:
 
 def precision(sets: ScoreInputs) -> Metric:
     """The share of samples that lie near a real image, by nearest neighbours."""
-    return _by_neighbours(sets, "Precision", "KEY_METRIC_PRECISION")
+    return _by_neighbours(sets, "Precision")
 
 
 def recall(sets: ScoreInputs) -> Metric:
     """The share of real images that lie near a sample, by nearest neighbours."""
-    return _by_neighbours(sets, "Recall", "KEY_METRIC_RECALL")
+    return _by_neighbours(sets, "Recall")
 
 
 def class_coverage(sets: ScoreInputs) -> Metric:
@@ -167,11 +168,9 @@ def class_coverage(sets: ScoreInputs) -> Metric:
     return Metric(math.exp(-divergence), None, len(sets.fake), words)
 
 
-def _by_neighbours(sets: ScoreInputs, name: str, key: str) -> Metric:
-    from torch_fidelity import metric_prc
-
+def _by_neighbours(sets: ScoreInputs, name: str) -> Metric:
     words = sets.protocol(name, f"{sets.against}, {NEIGHBOURS} nearest neighbours")
-    return Metric(sets.neighbours[getattr(metric_prc, key)], None, len(sets.fake), words)
+    return Metric(sets.neighbours[name], None, len(sets.fake), words)
 
 
 def real_images(

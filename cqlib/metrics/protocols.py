@@ -25,8 +25,7 @@ class Protocol:
 
     def shortfall(self, n_train: int, n_test: int) -> str:
         """What a data set of these sizes lacks for it, as the end of a sentence; "" when nothing."""
-        n = {"train": n_train, "test": n_test}[self.split]
-        words = {"train": "training", "test": "test"}[self.split]
+        words, n = {"train": ("training", n_train), "test": ("test", n_test)}[self.split]
         return "" if n >= self.n_real else f"it needs {self.n_real:,} {words} images and there are {n:,}"
 
 
@@ -71,7 +70,7 @@ def with_protocol(metric: str, name: str) -> str:
     return f"{metric} [{name}]"
 
 
-def split_name(name: str) -> tuple[str, str]:
-    """("FID@T1", "sngan") of "FID@T1 [sngan]"; ("FID@T1", "") of the main protocol's "FID@T1"."""
-    parts = re.fullmatch(r"(.+) \[(.+)\]", name)
-    return (parts[1], parts[2]) if parts else (name, "")
+def protocol_of(name: str) -> str:
+    """ "sngan" of "FID@T1 [sngan]"; "" of the main protocol's "FID@T1"."""
+    parts = re.fullmatch(r".+ \[(.+)\]", name)
+    return parts[1] if parts else ""

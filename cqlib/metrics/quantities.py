@@ -108,11 +108,9 @@ def metric_names(metric: str, temperature: float | None) -> tuple[str, ...]:
 
 def digits(name: str, value: float) -> int:
     """Decimals a metric of a record is printed with: those of its quantity, or by the size of the value."""
-    begins = (q for q in QUANTITIES.values() if name.startswith(q.name) and q.digits is not None)
-    if (quantity := next(begins, None)) is not None and quantity.digits is not None:
-        return quantity.digits
+    of_quantity = (q.digits for q in QUANTITIES.values() if name.startswith(q.name) and q.digits is not None)
     size = abs(value)
-    return 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4
+    return next(of_quantity, 0 if size >= 1000 else 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4)
 
 
 def decimal(name: str, value: float, places: int | None = None) -> str:

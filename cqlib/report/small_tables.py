@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cqlib.experiments.record import Record
 from cqlib.experiments.rows import short_label
-from cqlib.metrics.protocols import PROTOCOLS, split_name
+from cqlib.metrics.protocols import PROTOCOLS, protocol_of
 from cqlib.metrics.quantities import FEATURES
 from cqlib.models.adversarial import AdversarialSystem, CriticConfig
 from cqlib.report import comparable
@@ -90,7 +90,7 @@ def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
         for column in zip(*counts, strict=True):
             words = words.replace(ANY, " or ".join(f"{n:,}" for n in sorted({*column})), 1)
         texts.append((", ".join(metrics), words))
-    used = {split_name(name)[1] for metrics, _ in merged.values() for name in metrics} - {""}
+    used = {protocol_of(name) for metrics, _ in merged.values() for name in metrics} - {""}
     texts += [(name, protocol.about) for name, protocol in PROTOCOLS.items() if used and name in {"paper", *used}]
     left_out = ((runs.label, note) for runs in sets for run in runs.finished for note in run.notes)
     return texts + list(dict.fromkeys(pair for pair in left_out if pair[1].startswith("protocol ")))

@@ -31,8 +31,8 @@ Sides = tuple[list[Record], list[Record]]
 @dataclass(frozen=True)
 class ClaimResult:
     """A claim tested on `runs`: `effect`, 95 % interval in `claim.unit`, positive as claimed; `direction`, of one seed
-    alone: "as claimed", "contrary", or "undecided" where it shows no difference. Where it is not run, `reason` says why;
-    `missing_kind` says what is missing: 0 comparable runs, 1 or 2 the runs of so many rows, 3 the claim's own data.
+    alone: "as claimed", "contrary", or "undecided" where it shows no difference. Where it is not run, `reason` says
+    why; `missing_kind` what is missing: 0 comparable runs, 1 or 2 the runs of so many rows, 3 the claim's own data.
 
     `seeds` of both rows were compared, `left_out` names others. Of several seeds: `p` (see `judge`), `detectable` and
     `spread` in `claim.unit` (see `Welch`); `p_holm`: p adjusted by Holm for

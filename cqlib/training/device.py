@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cqlib.models.base import System
 from cqlib.recipe import TrainingConfig
-from cqlib.util.errors import UserError, to_stderr
+from cqlib.util.errors import UserError, to_stderr_once
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Parameters of `mallopt`, as numbered in <malloc.h>."""
@@ -29,11 +29,8 @@ def select_device(name: str | None = None) -> torch.device:
         more = f", with {cards} cards" if cards > 1 else ""
         raise UserError(f"there is no device {name} here: there is {', '.join(kinds)}{more}")
     if name == "mps" and os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK") == "1":
-        _say_once("device mps: operators that it lacks run on the CPU (PYTORCH_ENABLE_MPS_FALLBACK)")
+        to_stderr_once("device mps: operators that it lacks run on the CPU (PYTORCH_ENABLE_MPS_FALLBACK)")
     return torch.device(name)
-
-
-_say_once = functools.cache(to_stderr)
 
 
 def fast_bf16(device: torch.device) -> bool:

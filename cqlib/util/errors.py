@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import functools
 import io
 import os
 import sys
@@ -36,6 +37,9 @@ def to_stderr(text: str) -> None:
     """Print one line on stderr."""
     print(text, file=sys.stderr, flush=True)
 
+
+to_stderr_once = functools.cache(to_stderr)
+"""The same, each line once in a process."""
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory of the machine, or what this process may use of it, is used up."""
@@ -78,7 +82,7 @@ def cause_of(error: BaseException) -> str:
 def why_not_a_folder(path: Path) -> str:
     """Why `path` is no folder and cannot be made one, in one line: it, or its nearest parent that exists, is a file.
     "" where nothing stands in the way."""
-    nearest = next((place for place in (path, *path.parents) if os.path.lexists(place)), Path.cwd())
+    nearest = next(place for place in (path, *path.parents) if os.path.lexists(place))
     return "" if os.path.isdir(nearest) else f"{nearest} is a file where a folder is needed: name another"
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 
-def write_atomic(path: Path | str, content: bytes | str) -> Path:
+def write_atomic(path: Path, content: bytes | str) -> Path:
     """Write `content` (text as UTF-8) to `path` so that a reader sees the old file or the new one, never a part; its
     path. Raises OSError (disk full, no permission); the old file is then untouched."""
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
     try:
@@ -34,10 +33,10 @@ def write_atomic(path: Path | str, content: bytes | str) -> Path:
     return path
 
 
-def move(source: Path | str, target: Path | str) -> None:
+def move(source: Path | str, target: Path) -> None:
     """Rename `source`, whose content is on the disk already, to `target`, durably. Raises OSError."""
     os.replace(source, target)
-    folder = os.open(Path(target).parent, os.O_RDONLY)
+    folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

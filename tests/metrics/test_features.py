@@ -197,7 +197,7 @@ def places(monkeypatch, tmp_path):
     monkeypatch.setattr(requests, "get", unreachable)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setenv("CQLIB_DATA", str(tmp_path / "environment"))
-    features._print_once.cache_clear()
+    features.to_stderr_once.cache_clear()
     return tmp_path / "data", tmp_path / "hub" / "checkpoints" / features.INCEPTION_FILE
 
 

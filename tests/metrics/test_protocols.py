@@ -132,8 +132,8 @@ def test_what_a_data_set_lacks():
 @pytest.mark.parametrize("name", list(PROTOCOLS))
 def test_names_go_there_and_back(name):
     metric = "FD-lite0@T1"
-    assert protocols.split_name(protocols.with_protocol(metric, name)) == (metric, name)
-    assert protocols.split_name(metric) == (metric, "")
+    assert protocols.protocol_of(protocols.with_protocol(metric, name)) == name
+    assert protocols.protocol_of(metric) == ""
 
 
 # --- several protocols on one set of samples ---
