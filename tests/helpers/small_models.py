@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
+from cqlib.nets.raster import raster_sample
 from cqlib.nets.real_nvp import RunningMoments
 from cqlib.pixels import cell_centres
 from cqlib.recipe import Recipe, TrainingConfig
@@ -101,6 +102,18 @@ def flat(module: nn.Module) -> Tensor:
 def full_pass(net: Callable[[Tensor], Tensor], levels: int) -> Callable[[Tensor, int, int], Tensor]:
     """The logits at a pixel by a pass over the whole images, for `raster_sample`; in fp64."""
     return lambda x, row, column: net(cell_centres(x, levels, torch.double))[..., row, column]
+
+
+def sampled(logits_at: Callable[[Tensor, int, int], Tensor], u: Tensor) -> tuple[Tensor, Tensor]:
+    """The images of `raster_sample`, and the logits of each value drawn; each is asked for twice, which changes
+    nothing."""
+    seen: list[Tensor] = []
+
+    def asked(x: Tensor, row: int, column: int) -> Tensor:
+        seen.append(logits_at(x, row, column)[:, len(seen) % u.shape[1]])
+        return logits_at(x, row, column)
+
+    return raster_sample(asked, u), torch.stack(seen)
 
 
 def jacobian(function: Any, x: Tensor) -> Tensor:

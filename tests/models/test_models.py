@@ -4,19 +4,19 @@ import math
 
 import pytest
 import torch
-from small_models import images, recipe, system, touched
+from small_models import generator, images, recipe, system, touched
 from torch import nn
 
+from cqlib import losses
 from cqlib.experiments.rows import PROFILES
-from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
+from cqlib.metrics.bpd import held_out_nll
 from cqlib.models import coverage_quality
 from cqlib.models.coverage_quality import CoverageQuality, with_flow
 from cqlib.models.frozen_decoder import FrozenDecoder, FrozenDecoderConfig
 from cqlib.models.registry import build
 from cqlib.models.variational import VariationalModel
 from cqlib.nets.conv import BOTTOM, pyramid
-from cqlib.nets.coupling import FlowConfig
-from cqlib.pixels import LN_LEVELS
+from cqlib.nets.coupling import FlowConfig, RealNVP
 
 ROWS = [*coverage_quality.ROWS, "table1/gan"]
 
@@ -196,15 +196,14 @@ def test_probabilities_of_a_tiny_8_bit_space_sum_to_at_most_one(k):
         assert 0.15 < totals[1] < truth
 
 
-def test_a_real_model_gives_a_tiny_8_bit_space_at_most_mass_one():
-    """VAE-F's decoder on grey images of 2 x 2 pixels: the sum over all 256^4, estimated on uniform ones."""
+def test_the_probabilities_of_a_real_model_sum_to_the_share_of_its_samples_that_are_images():
+    """VAE-F's decoder on grey images of 2 x 2 pixels. A weight is P(x) on average, so that the mean over uniform x of
+    256^4 weights is the sum over all x: the mass of [-1, 1)^4, which the share of samples there is too."""
     torch.manual_seed(0)
 
     class Small(VariationalModel):
         def __init__(self):
             super().__init__()
-            from cqlib.nets.coupling import FlowConfig, RealNVP
-
             self.encoder_net = nn.Linear(4, 4)
             self.decoder = nn.Linear(2, 8)
             self.flow = RealNVP(1, FlowConfig(2, 4, 1))
@@ -213,24 +212,21 @@ def test_a_real_model_gives_a_tiny_8_bit_space_at_most_mass_one():
                     p.add_(0.2 * torch.randn_like(p))
             self.encoder = lambda v: self.encoder_net(v.flatten(1)).chunk(2, dim=1)
 
+        def features(self, z):
+            return self.decoder(z).view(-1, 2, 2, 2).chunk(2, dim=1)
+
         def log_density(self, v, z):
-            from cqlib import losses
+            return losses.decoder_log_density(*self.flow(v), *self.features(z))
 
-            mean, log_sigma = self.decoder(z).view(-1, 2, 2, 2).chunk(2, dim=1)
-            return losses.decoder_log_density(*self.flow(v), mean, log_sigma)
-
-    model = Small()
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randint(0, 256, (30_000, 1, 2, 2), dtype=torch.uint8, generator=generator)
+    model, source = Small().eval(), generator(0)
+    x = torch.randint(0, 256, (60_000, 1, 2, 2), dtype=torch.uint8, generator=source)
     with torch.no_grad():
-        nats = mean_nats(model, x, 4, 4)
-    mass = (-nats + 4 * math.log(256)).exp().mean().item()  # uniform x: an estimate of the sum over all 256^4
-    assert 0.02 < mass <= 1.05
-
-
-def test_nats_count_the_eight_bits():
-    """A model that is uniform on [-1, 1) has 8 bits per dimension: density 1/2 on cells of width 1/128."""
-    assert bits_per_dimension(LN_LEVELS + math.log(2), 1) == pytest.approx(8.0)
+        mass = (model.log_weight(x, source).double() + 4 * math.log(256)).exp().mean()
+        mean, log_sigma = model.features(torch.randn(100_000, 2, generator=source))
+        samples = model.flow.inverse(mean + log_sigma.exp() * torch.randn(mean.shape, generator=source))
+    share = ((samples >= -1) & (samples < 1)).flatten(1).all(1).double().mean()
+    assert 0.1 < share < 0.15
+    torch.testing.assert_close(mass, share, rtol=0.08, atol=0)
 
 
 @pytest.mark.parametrize("row", ["table1/vae", "table1/cq-f", "table2/cqf-residual", "table2/cqf-iaf-residual"])

@@ -89,10 +89,9 @@ def test_each_value_of_a_channel_sums_to_those_before():
         assert upto.item() == pytest.approx(before.item(), abs=1e-10)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_an_image_alone_and_in_a_batch(size, monkeypatch):
+def test_an_image_alone_and_in_a_batch(monkeypatch):
     monkeypatch.setattr("cqlib.metrics.bpd.BATCH", 2)
-    system, x = tiny(size), images(3, size)
+    system, x = tiny(16), images(3)
     with torch.no_grad():
         alone = torch.cat([system.nats(one) for one in x.split(1)])
         torch.testing.assert_close(system.nats(x, importance_samples=5), alone, rtol=1e-12, atol=0)
@@ -198,19 +197,17 @@ def test_the_last_layer_is_fp32_under_autocast(monkeypatch):
     torch.testing.assert_close(out, net.out(torch.nn.functional.elu(h.float())), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_size_trains_and_samples(size, channels):
+def test_a_step_in_bf16_and_a_sample(channels):
     torch.manual_seed(0)
-    system, x = build(recipe(size=size, channels=channels).system), images(2, size, channels)
+    system, x = build(recipe(channels=channels).system), images(2, channels=channels)
     with torch.autocast("cpu", torch.bfloat16):
         system.initialise(x)
         losses = system.generator_losses(x)
     losses["total"].backward()
     assert losses["total"].dtype == torch.float32 and torch.isfinite(losses["total"])
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in system.parameters())
-    if size == 16:
-        assert system.sample(1).shape == (1, channels, size, size)
+    assert system.sample(1).shape == (1, channels, 16, 16)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

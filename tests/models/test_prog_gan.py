@@ -320,10 +320,9 @@ def whole(tmp_path_factory):
     return short(tmp_path_factory.mktemp("whole"))
 
 
-@pytest.mark.parametrize("at", [2, 3, 7])
-def test_resuming_in_the_midst_of_growth_is_bit_equal(whole, tmp_path, at):
+def test_resuming_in_the_midst_of_growth_is_bit_equal(whole, tmp_path):
     with pytest.raises(StoppedEarly):
-        short(tmp_path / "parts", StopAfter(at))
+        short(tmp_path / "parts", StopAfter(3))
     _, parts = short(tmp_path / "parts")
     pairs = zip(parts.state_dict().values(), whole[1].state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)

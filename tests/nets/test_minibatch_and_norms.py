@@ -149,7 +149,13 @@ def test_a_batch_that_is_not_finite_leaves_no_trace(ours, theirs, shape):
     assert torch.equal(a.eval()(x), b.eval()(x))
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.startswith("table3/") and "pixel" not in row])
+def has_batch_norm(row):
+    with torch.device("meta"):
+        system = build(experiment(row, "smoke").recipe.system)
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in system.modules())
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.startswith("table3/") and has_batch_norm(row)])
 def test_no_system_loses_its_averages_to_a_bad_batch(row, tmp_path):
     """A step amid the others whose codes are NaN is skipped, and samples are finite all the same."""
     recipe = experiment(row, "smoke").recipe
@@ -163,8 +169,6 @@ def test_no_system_loses_its_averages_to_a_bad_batch(row, tmp_path):
         return (arguments[0] * float("nan"),) if seen == 5 and module.training else None
 
     normed = [m for m in system.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    if not normed:
-        pytest.skip("no batch norm")
     normed[0].register_forward_pre_hook(spoil)
     images = torch.randint(256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(40) % 10
