@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_models import flat
 
 import cqlib
 from cqlib.data.grids import grid_png
@@ -25,7 +26,7 @@ from cqlib.metrics import evaluation, features
 from cqlib.metrics.metric import Metric
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
-from cqlib.models.registry import RECIPES
+from cqlib.models.registry import RECIPES, build
 from cqlib.recipe import EVALUATION
 from cqlib.report import publish
 from cqlib.util.checkpoint import load_checkpoint
@@ -84,17 +85,24 @@ def test_record_says_everything(finished):
     mean = np.mean(record.per_image["BPD"])
     assert mean == pytest.approx(record.metrics["BPD"].value, abs=1e-3)
     assert record.parameters["critic"] > 0 and record.peak_memory_bytes > 10**7
+    seconds = json.loads((folder / "training.jsonl").read_text().splitlines()[-1])["seconds"]
+    images = record.steps * e.recipe.training.batch_size
+    assert record.images_per_second == pytest.approx(images / seconds, rel=0.1)
     assert str(runs) not in (folder / "record.json").read_text()
     assert {"samples_T1.png", "samples_T0.png", "model.safetensors"} <= {p.name for p in folder.iterdir()}
     assert not list(folder.glob("*.checkpoint*"))
 
 
-def test_of_steps_that_were_kept_the_best_is_measured_and_what_has_to_be_beaten(tmp_path):
+def test_of_steps_that_were_kept_the_best_is_measured_and_what_has_to_be_beaten(tmp_path, monkeypatch):
+    beaten, baselines = [], run.baselines
+    monkeypatch.setattr(run, "baselines", lambda system, *more: beaten.append(flat(system)) or baselines(system, *more))
     record = run.run("table3/dcgan", profile="smoke", runs_dir=tmp_path, seed=1,
                      changes={"training.snapshots": 3, "training.steps": 8})  # fmt: skip
     best = record.metrics["FD-lite0-best@T1"]
     assert f"step {record.best_step} of 8" in best.protocol and best.protocol.count(": ") >= 4
     assert {"FD-lite0-untrained@T1", "FD-lite0-gaussian@T1"} <= record.metrics.keys()
+    torch.manual_seed(1)
+    assert torch.equal(beaten[0], flat(build(experiment("table3/dcgan", "smoke").recipe.system)))
     other = run.run("table3/dcgan", profile="smoke", runs_dir=tmp_path, seed=2,
                     changes={"training.steps": 8})  # fmt: skip
     assert other.metrics["FD-lite0-untrained@T1"].value != record.metrics["FD-lite0-untrained@T1"].value
@@ -273,6 +281,7 @@ import sys
 sys.path.insert(0, {str(ROOT)!r})
 import pytest
 sys.path.insert(0, {os.path.dirname(__file__)!r})
+sys.path.insert(0, {str(ROOT / 'tests' / 'helpers')!r})
 from test_run import with_steps
 from cqlib.cli.commands import main
 with_steps(pytest.MonkeyPatch(), 10**6)

@@ -17,6 +17,15 @@ def test_shapes(size, norm):
     assert Critic(size, widths)(x).shape == (n,)
 
 
+def test_an_encoders_log_variance_stays_where_exp_is_finite():
+    encoder = Encoder(16, (4, 8, 16), 2, norm="none")
+    with torch.no_grad():
+        encoder.head.weight.zero_()
+        encoder.head.bias.copy_(torch.tensor([50.0, -50.0, 50.0, -50.0]))
+    mean, log_variance = encoder(torch.rand(1, 3, 16, 16))
+    assert (mean.tolist(), log_variance.tolist()) == ([[50.0, -50.0]], [[12.0, -12.0]])
+
+
 @pytest.mark.parametrize("size", sorted(BOTTOM))
 def test_levels_lead_from_the_image_to_the_bottom(size):
     assert size >> (num_resolutions(size) - 1) == BOTTOM[size]

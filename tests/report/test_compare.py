@@ -97,6 +97,10 @@ def test_the_spread_is_that_of_the_difference_of_two_seeds():
     far = seeds(9.0)[0]
     assert "outside" in compare.shared_numbers(runs[0], far, runs)[0].verdict
     assert "not known" in compare.shared_numbers(runs[0], far, runs[:1])[0].verdict
+    others = [replace(run, config={**run.config, "other": 1}) for run in seeds(1.0, 7.0)]
+    spreads = [compare.shared_numbers(*pair, [*runs, *others])[0].spread for pair in ((runs[0], others[0]), others)]
+    assert spreads[0] == number.spread < spreads[1]  # of the first one's recipe
+    assert compare.shared_numbers(far, others[0], others)[0].spread == spreads[1]  # else of the second's
 
 
 def test_a_run_is_found_by_name_folder_or_file(tmp_path):

@@ -262,6 +262,10 @@ def test_a_number_that_stands_in_two_tables_counts_once():
     comparable.metrics["BPD"] = Metric(4.4, None, 10_000, "ELBO")
     counts = tables.count_numbers(run_sets(records(1), [comparable]))
     assert counts["reproduced"] == 1 and counts["not comparable"] > 0
+    for at, reproduced in (("T0", 2), ("T1", 1)):  # the temperature that is read first counts
+        for t in ("T0", "T1"):
+            comparable.metrics[f"FID@{t}"] = Metric(171.0 if t == at else 300.0, None, 10_000, "p")
+        assert tables.count_numbers(run_sets([], [comparable]))["reproduced"] == reproduced
 
 
 # --- the smaller tables
