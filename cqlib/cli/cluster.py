@@ -1,6 +1,8 @@
 """Rows on a Ray cluster (extra `cluster`), which all see the runs folder: where a node is lost, Ray starts its tasks on
 another, and each resumes from its checkpoint. An actor, the board, carries progress and the request to stop."""
 
+from __future__ import annotations
+
 import os
 import threading
 import time

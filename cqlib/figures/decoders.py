@@ -55,7 +55,8 @@ def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n:
     figure = picture(plots.sample_board(board, columns=round(n**0.5)), f"Samples of decoders: {', '.join(names)}")
     if absent := [name for name in DECODERS.values() if name not in names]:
         command = training_command("figure_decoders", runs.profile)
-        figure.data += f"<p>Not here: {', '.join(absent)}. <code>{command}</code> trains what is missing.</p>"
+        missing = f"<p>Not here: {', '.join(absent)}. <code>{command}</code> trains what is missing.</p>"
+        figure.data = f"{figure.data}{missing}"
     return figure
 
 
