@@ -7,7 +7,7 @@ import torch
 from benchmarks.comparison import Comparison, Other
 from benchmarks.sides import Side, Work, repeated
 from benchmarks.steps import random_images
-from benchmarks.textbook import flipped_bytes
+from benchmarks.textbook import byte_batches
 from cqlib.training.batches import ImageBatches
 
 BATCH, SIZE, BATCHES = 64, 32, 30
@@ -27,7 +27,7 @@ def plain_feed(batches: int = BATCHES) -> Side:
     """A DataLoader over the same tensor."""
 
     def side(device: torch.device) -> Work:
-        source = flipped_bytes(random_images(SIZE), BATCH)
+        source = byte_batches(random_images(SIZE), BATCH)
         return repeated(lambda: next(source).to(device), batches, images=BATCH)
 
     return side
@@ -37,7 +37,7 @@ def torchvision_feed(workers: int, batches: int = BATCHES) -> Side:
     """A DataLoader over PIL images with torchvision's transforms; `workers` processes beside this one."""
 
     def side(device: torch.device) -> Work:
-        source = flipped_bytes(random_images(SIZE), BATCH, pil=True, workers=workers)
+        source = byte_batches(random_images(SIZE), BATCH, pil=True, workers=workers)
         return repeated(lambda: next(source).to(device), batches, images=BATCH)
 
     return side

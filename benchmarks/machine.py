@@ -28,10 +28,10 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     convolution = (lambda: conv2d(x, w, padding=1), 2.0 * batch * pixels**2 * channels**2 * 9)
     best = 0.0
     with torch.no_grad():
-        for work, operations in (product, convolution):
+        for work, count in (product, convolution):
             work()
             for _ in range(5):
-                best = max(best, operations / wall_clock(work, device))
+                best = max(best, count / wall_clock(work, device))
     return best
 
 

@@ -103,8 +103,8 @@ ROWS = (
     ), rounds=3),
     Comparison("frechet-distance", of_features(our_frechet), (
         Other("scipy's sqrtm of the product of covariances", of_features(plain_frechet)),
-    ), rounds=3),
+    ), rounds=3, kinds=("cpu",)),
     Comparison("kernel-distance", of_features(our_kernel), (
         Other("torch-fidelity, a kernel for each of 100 subsets", of_features(plain_kernel), cpu=3.0),
-    ), rounds=3),
+    ), rounds=3, kinds=("cpu",)),
 )  # fmt: skip

@@ -109,7 +109,7 @@ def measure_rows(names: Sequence[str] = (), json_path: Path | None = None) -> in
     device = select_device()
     rows = select(names, device.type)
     print(f"{provenance.device_name(device, bf16=False)}\n{HEADER}", flush=True)
-    git = provenance.git_info()
+    git = provenance.git_info("benchmarks")
     commit = git.commit and git.commit + "+" * bool(git.dirty)
     done = {e.name for e in read(json_path) if e.commit == commit} if json_path and commit and not git.dirty else {}
     for row in rows:

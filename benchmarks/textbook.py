@@ -40,10 +40,12 @@ def endless(loader: DataLoader) -> Iterator[Tensor]:
         yield from loader
 
 
-def flipped_bytes(images: Tensor, batch_size: int, *, pil: bool = False, workers: int = 0) -> Iterator[Tensor]:
-    """uint8 batches of flipped images from a DataLoader, each image by itself, in `workers` processes beside this one;
-    `pil` as for `Images`."""
-    steps = [transforms.RandomHorizontalFlip(), *([transforms.PILToTensor()] if pil else [])]
+def byte_batches(
+    images: Tensor, batch_size: int, *, flips: bool = True, pil: bool = False, workers: int = 0
+) -> Iterator[Tensor]:
+    """uint8 batches of images, perhaps flipped, from a DataLoader, each image by itself, in `workers` processes beside
+    this one; `pil` as for `Images`."""
+    steps = [*([transforms.RandomHorizontalFlip()] if flips else []), *([transforms.PILToTensor()] if pil else [])]
     data = Images(images, transforms.Compose(steps), pil=pil)
     return endless(DataLoader(data, batch_size, shuffle=True, drop_last=True, num_workers=workers,
                               persistent_workers=workers > 0))  # fmt: skip
@@ -62,7 +64,7 @@ class TextbookLoop:
     def __init__(self, system: System, images: Tensor, config: TrainingConfig, device: torch.device, done: int = 0):
         self.system, self.config, self.device, self.done = system.to(device).train(), config, device, done
         self.average = AveragedModel(system, multi_avg_fn=warm_ema(config.ema), use_buffers=True)
-        self.batches = flipped_bytes(images, config.batch_size)
+        self.batches = byte_batches(images, config.batch_size, flips=config.flips)
         kind, rate = OPTIMISERS[config.optimiser], config.learning_rate
         self.generator = kind(system.generator_parameters(), lr=rate, betas=config.betas)
         critic_rate = config.critic_learning_rate or rate

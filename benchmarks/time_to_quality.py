@@ -96,7 +96,8 @@ class Learning:
 
 def bounds(folder: Path = RECORDS) -> dict[str, float]:
     """Mean and standard deviation, added, over the published seeds of `ROW`. UserError with fewer than two."""
-    records = [r for r in load_records(folder)[0] if (r.row, r.profile, r.changes) == (ROW, PROFILE, {})]
+    wanted = (ROW, PROFILE, {}, experiment(ROW, PROFILE).data)
+    records = [r for r in load_records(folder)[0] if (r.row, r.profile, r.changes, r.data.name) == wanted]
     if len(records) < 2:
         raise UserError(f"fewer than two seeds of {ROW} are published under {PROFILE}")
     values = {name: [r.metrics[name].value for r in records] for name in (BPD, DISTANCE)}

@@ -52,7 +52,7 @@ def seconds(run: RunTasks) -> float:
         taken = time.perf_counter() - began
     for outcome in outcomes:
         if outcome.status != "done":
-            raise UserError(f"bench: {outcome.task.name} ended as {outcome.status}: {outcome.message}")
+            raise UserError(f"{outcome.task.name} ended as {outcome.status}: {outcome.message}")
     return taken
 
 
@@ -68,7 +68,7 @@ def start() -> None:
         todo = [Task("start", "builtins:len", ())]
         (outcome,) = tasks.run_tasks(todo, [thread_limits(1)], stop=StopRequest(), logs=Path(folder))
     if outcome.status != "done":
-        raise UserError(f"bench: the process that others are forked from does not start: {outcome.message}")
+        raise UserError(f"the process that others are forked from does not start: {outcome.message}")
 
 
 @contextlib.contextmanager

@@ -133,6 +133,10 @@ def test_an_environment_of_other_versions_is_not_the_locked_one(tmp_path, monkey
         (tmp_path / "requirements.lock").write_text(f"# a comment\n{pin}\n")
         assert satisfied.first_unmet(["notebooks"], installed=False, locked=True) == unmet
         assert satisfied.first_unmet(["notebooks"], installed=False, locked=False) is None
+    real = satisfied.version
+    monkeypatch.setattr(satisfied, "version", lambda name: None if name == PROJECT["name"] else real(name))
+    assert satisfied.first_unmet([], installed=True, locked=False) == PROJECT["name"]
+    assert satisfied.first_unmet([], installed=False, locked=False) is None
 
 
 def test_every_import_of_the_package_is_declared():

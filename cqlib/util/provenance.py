@@ -40,11 +40,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def git_info() -> GitInfo:
-    """Commit of the repository that this package lies in, and whether the package differs from it; None outside one."""
+def git_info(*more: str) -> GitInfo:
+    """Commit of the repository that this package lies in, and whether the package, or what lies at the paths `more`,
+    differs from it; None outside one."""
     if _ask_git("ls-files", "--error-unmatch", "cqlib/__init__.py") is None:  # installed inside another repository
         return GitInfo(None, None)
-    status = _ask_git("status", "--porcelain", "--", "cqlib", "pyproject.toml")
+    status = _ask_git("status", "--porcelain", "--", "cqlib", "pyproject.toml", *more)
     return GitInfo(_ask_git("rev-parse", "HEAD"), None if status is None else bool(status))
 
 

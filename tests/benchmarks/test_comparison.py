@@ -136,7 +136,7 @@ def rows(monkeypatch):
 
 def test_the_command_prints_each_row_and_writes_json(tmp_path, capsys, rows, monkeypatch):
     path = tmp_path / "new" / "bench.json"
-    monkeypatch.setattr(table.provenance, "git_info", lambda: GitInfo("ab" * 20, True))
+    monkeypatch.setattr(table.provenance, "git_info", lambda *_: GitInfo("ab" * 20, True))
     assert main(["--json", str(path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 6 and lines[0].startswith("CPU")
@@ -151,7 +151,7 @@ def test_the_command_prints_each_row_and_writes_json(tmp_path, capsys, rows, mon
 def test_rows_of_this_commit_are_not_measured_again_and_others_replaced(tmp_path, capsys, monkeypatch):
     """A row that was measured at another commit, or on changed code, is; one that is no more goes."""
     path, commit = tmp_path / "x.json", GitInfo("ab" * 20, False)
-    monkeypatch.setattr(table.provenance, "git_info", lambda: commit)
+    monkeypatch.setattr(table.provenance, "git_info", lambda *_: commit)
     ratio = comparison.Ratio.of_rounds("first", [1.0], "b", [2.0], 1.0, "CPU")
     for name in ("first", "second", "third", "gone"):
         monkeypatch.setitem(table.ROWS, name, made_up(name))
@@ -218,4 +218,4 @@ def test_registered_rows_and_their_targets():
     assert {"gan-step", "sngan-step", "nvp-step", "memory-growth", "cost-over-side"} <= set(table.ROWS)
     on = {kind: {row.name for row in table.select([], kind)} for kind in ("cpu", "cuda")}
     assert on["cuda"] - on["cpu"] == {"cqf-paper-memory"}
-    assert on["cpu"] - on["cuda"] == {"workers", "time-to-quality"}
+    assert on["cpu"] - on["cuda"] == {"workers", "time-to-quality", "frechet-distance", "kernel-distance"}

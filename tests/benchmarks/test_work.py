@@ -57,7 +57,7 @@ def test_the_other_feeds_give_the_images_of_the_set_flipped_or_as_floats():
     data = steps.random_images(4, 8)
     wide = torch.cat([data, data.flip(3)])
     for pil in (False, True):
-        batch = next(textbook.flipped_bytes(data, 8, pil=pil))
+        batch = next(textbook.byte_batches(data, 8, pil=pil))
         matches = (batch[:, None] == wide[None]).all(dim=(2, 3, 4))
         assert batch.dtype == torch.uint8 and matches.any(1).all() and not matches[:, :8].any(1).all()
     floats = next(textbook.floats(data, 8))

@@ -150,6 +150,29 @@ def test_another_version_of_ray_is_one_line(nodes, monkeypatch):
     assert "\n" not in str(caught.value) and not ray.is_initialized()
 
 
+def test_no_more_rows_at_a_time_than_jobs(nodes, children):
+    events = []
+
+    class Hears(Listener):
+        def started(self, task, *, again=False):
+            events.append(f"{task.name} began")
+
+        def ended(self, outcome):
+            events.append(f"{outcome.task.name} ended")
+
+    with cluster_nodes.connected(nodes.address):
+        go(children, [Task(name, "child:main", "fine") for name in "ab"], jobs=1, listener=Hears())
+    assert events == ["a began", "a ended", "b began", "b ended"]
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("auto", 0.25), ("cpu", 0)])
+def test_a_gpu_is_asked_for_where_a_node_has_one_and_it_is_wanted(monkeypatch, device, gpus):
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 8, "memory": 2**40, "GPU": 1}}])
+    monkeypatch.setenv("CQLIB_DEVICE", device)
+    task = Task("a", "x:y", None, memory_bytes=5, gpus=0.25)
+    assert cluster._resources(task) == {"num_cpus": 1, "num_gpus": gpus, "memory": 5}
+
+
 def test_no_cluster_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

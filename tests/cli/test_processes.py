@@ -105,7 +105,6 @@ def test_every_task_has_a_log_of_its_own_whatever_its_title():
     assert len(set(names)) == len(titles) and all(len(name.encode()) < 120 and "/" not in name for name in names)
 
 
-@pytest.mark.slow
 def test_cores_are_no_more_than_a_containers_share(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setattr(tasks, "QUOTA", tmp_path / "cpu.max")
@@ -115,6 +114,7 @@ def test_cores_are_no_more_than_a_containers_share(tmp_path, monkeypatch):
         assert tasks.cores() == count
 
 
+@pytest.mark.slow
 def test_a_child_has_the_threads_of_its_slot(run):
     assert run("threads", slots=[{"OMP_NUM_THREADS": "3"}])["threads"].message == "3 3"
 
@@ -171,6 +171,24 @@ def test_a_second_signal_kills(run):
 def test_the_time_budget_is_a_stop(run):
     outcomes = run("fine", stop=StopRequest(deadline=time.monotonic() - 1))
     assert outcomes["fine"].status == "stopped" and "time budget" in outcomes["fine"].message
+
+
+def test_plain_progress_tells_notes_shares_and_the_time_left(monkeypatch, capfd):
+    monkeypatch.setattr("cqlib.cli.progress.EVERY", 0.0)
+    a, b = Task("a", "x:y", None, cost=3.0), Task("b", "x:y", None)
+    shown = Progress([a, b])
+    shown.waiting()
+    shown.began -= 30
+    shown.started(a)
+    shown.progress(a, 0.5)
+    shown.note(a, "waiting for process 7")
+    shown.waiting()
+    shown.started(a, again=True)
+    shown.ended(Outcome(a, "done", "", 60.0))
+    assert capfd.readouterr().err.splitlines() == [
+        "0% done (nothing runs yet)", "[0/2] a: started", "waiting for process 7", "38% done, about 50 s left (a 50%)",
+        "[0/2] a: its node was lost; another resumes from the last checkpoint", "[1/2] a: done in 60 s",
+    ]  # fmt: skip
 
 
 def test_plain_progress_has_one_line_per_event(run, capfd):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import fake_records
@@ -14,9 +15,9 @@ import nbformat
 import pytest
 import torch
 
-from cqlib.cli import commands, costs, options, papermill, tasks
+from cqlib.cli import commands, costs, options, tasks
 from cqlib.cli import run_all as suite
-from cqlib.cli.tasks import Outcome
+from cqlib.cli.tasks import Outcome, Task
 from cqlib.experiments import load, rows, run
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.rows import default_data, notebooks
@@ -156,8 +157,6 @@ def test_a_notebook_runs_again_when_an_ablation_has(tmp_path, books):
 def test_a_finished_run_on_published_images_is_finished_without_them_and_one_on_own_images_is_not(
     tmp_path, books, monkeypatch
 ):
-    from cqlib.experiments import load, run
-
     monkeypatch.setattr(run, "finished_record", lambda e, folder: "its record")
     monkeypatch.setattr(load, "load_data", lambda e, folder: None)
     given = chosen(tmp_path, "--only", "table1/vae", "--profile", "study", "--data", "tiny-imagenet:64,npz:cats.npz")
@@ -270,10 +269,35 @@ def test_the_report_is_told_whatever_becomes_of_the_runs_folder(tmp_path, books,
     assert capsys.readouterr().out.startswith("report: ")
 
 
-def test_committed_notebooks_declare_what_they_are_given():
-    for file in (ROOT / "notebooks").glob("*.ipynb"):
-        given = {"profile", "data", "seeds", "changes", "runs_dir", "data_dir", "feature_weights"}
-        assert given <= papermill.declared(file)
+def test_jobs_reach_what_runs_the_rows(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(suite, "slots", lambda jobs: [{}] * (jobs or 1))
+    monkeypatch.setattr(suite, "run_tasks", lambda tasks, slots, **_: seen.append(len(slots)) or [])
+    suite.work([Task("a", "x:y", None)], chosen(tmp_path, "--jobs", "3"), StopRequest())
+    assert seen == [3]
+
+
+def test_the_time_budget_is_in_minutes(tmp_path, books, monkeypatch, rendered):
+    stop = StopRequest()
+    monkeypatch.setattr(suite, "work", lambda *_: [])
+    suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", "--time-budget", "10"), stop)
+    assert 500 < stop.deadline - time.monotonic() <= 600
+
+
+def test_rows_run_on_the_cluster_and_notebooks_here(tmp_path, books, monkeypatch, rendered):
+    seen = []
+    monkeypatch.setattr(suite.cluster_nodes, "connected", lambda address: nullcontext())
+    monkeypatch.setattr(suite.cluster_nodes, "check_nodes", lambda *_: None)
+    monkeypatch.setattr(suite, "work", lambda tasks, opts, stop: seen.append((len(tasks), opts.cluster)) or [])
+    given = chosen(tmp_path, "--only", "table1_objectives", "--profile", "smoke", "--cluster", "auto")
+    suite.reproduce(given, StopRequest())
+    assert seen == [(5, "auto"), (1, None)]
+
+
+def test_what_has_diverged_is_not_to_be_retried(tmp_path, books, monkeypatch, capsys, rendered):
+    monkeypatch.setattr(suite, "work", lambda tasks, *_: [Outcome(t, "failed", "diverged: x", 1.0) for t in tasks])
+    assert suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke"), StopRequest()) == 1
+    assert "1 failed; the logs are in" in capsys.readouterr().err
 
 
 PROGRAM = """
@@ -328,7 +352,9 @@ def test_a_finished_row_is_measured_again_where_other_features_are_asked_for(tmp
 
 def test_a_row_that_diverged_is_a_failure(tmp_path, monkeypatch):
     gone = fake_records.record("table1/vae", status="diverged", notes=["too many"])
-    monkeypatch.setattr(run, "run_experiment", lambda *_, **__: gone)
+    given = {}
+    monkeypatch.setattr(run, "run_experiment", lambda *_, **options: given.update(options) or gone)
     with pytest.raises(UserError, match="diverged: too many"):
         tasks.train_row({})
-    assert commands.main(["train", "table1/vae", "--profile", "smoke", "--runs-dir", str(tmp_path)]) == 1
+    command = ["train", "table1/vae", "--profile", "smoke", "--runs-dir", str(tmp_path), "--time-budget", "2"]
+    assert commands.main(command) == 1 and given["time_budget"] == 2

@@ -30,10 +30,7 @@ def run_cells(lesson: str, texts: Sequence[str], swap: tuple[str, str] = ("", ""
     code = sources(lesson)
     chosen = [source for text in texts for source in code if text in source]
     assert len(chosen) == len(texts), f"not exactly one cell for each of {texts}"
-    imports = [
-        node for source in code for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
-    body = [*imports]
+    body = [node for source in code for node in ast.parse(source).body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert any(swap[0] in source for source in chosen)
     for source in chosen:
         body += ast.parse(source.replace(*swap) if swap[0] else source).body

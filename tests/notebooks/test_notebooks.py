@@ -23,7 +23,7 @@ FOLDER = Path(__file__).resolve().parent.parent.parent / "notebooks"
 BOOKS = sorted(FOLDER.glob("*.ipynb"))
 TEACHERS = sorted(FOLDER.glob("solutions/*.ipynb"))
 TAUGHT = {path.stem for path in TEACHERS}
-PARAMETERS = {"profile", "data", "seeds", "runs_dir", "data_dir", "feature_weights"}
+PARAMETERS = {"profile", "data", "seeds", "changes", "runs_dir", "data_dir", "feature_weights"}
 EACH = pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
 ALL = pytest.mark.parametrize("path", BOOKS + TEACHERS, ids=lambda path: f"{path.parent.stem}/{path.stem}")
 TABLE1 = FOLDER / "table1_objectives.ipynb"
@@ -80,6 +80,7 @@ def test_every_section_has_something_to_see(path):
         if cell.cell_type == "markdown" and re.search(r"^## ", cell.source, re.MULTILINE):
             sections.append([])
         sections[-1].append(cell)
+    assert len(sections) > 3
     for cells in sections[1:-1]:  # the last one holds the exercises
         sources = [cell.source for cell in cells if cell.cell_type == "code"]
         assert sources, cells[0].source

@@ -76,4 +76,4 @@ def test_it_has_the_text_of_its_source_and_outputs_that_a_host_shows(file):
     for data in (output.get("data", {}) for output in outputs):
         assert "image/png" not in data or "text/html" not in data
         assert not re.search("<(svg|img|style)", data.get("text/html", ""))
-    assert not re.search(r"(?<![\w.])/(home|root|Users|tmp)/", json.dumps(book.cells))
+    assert not re.search(r"(?<![\w.])/(home|root|Users|tmp)/", json.dumps(book))

@@ -1,8 +1,8 @@
 """What becomes of a command line that is given something bad: a result, one clear line, or a fault of ours.
 
 `prepared` is a place without a network where nothing is trained: `cqlib.experiments.run._run` gives a record as soon
-as the images have been read and accepted, and the bench and the subprocesses of the suite are left out. All else is
-the real thing.
+as the images have been read and accepted, and the estimates of cost and the subprocesses of the suite are left out. All
+else is the real thing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import signal
 import stat
 import tempfile
 import traceback
-import urllib.error
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +27,9 @@ from cqlib.cli import cluster_nodes, commands, costs
 from cqlib.cli import run_all as suite
 from cqlib.cli.options import OPTIONS
 from cqlib.cli.tasks import Outcome as TaskOutcome
+from cqlib.data import published
 from cqlib.experiments import load, rows, run
+from cqlib.metrics import features
 from cqlib.report import page as report
 from cqlib.util.errors import UserError
 from cqlib.util.paths import ROOT
@@ -108,7 +109,8 @@ def prepared(root: Path) -> Iterator[Place]:
     (root / "published/models").symlink_to(ROOT / "reports/published/models")
     before = os.getcwd()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    environment = {"HOME": str(root / "home"), "TORCH_HOME": str(root / "home")}
+    offline = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_PROXY": ""}
+    environment = {"HOME": str(root / "home"), "TORCH_HOME": str(root / "home"), **offline}
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ, environment))
         os.environ.pop("CQLIB_DATA", None)
@@ -118,12 +120,13 @@ def prepared(root: Path) -> Iterator[Place]:
             (costs, "lines", lambda *_, **__: []),
             (cluster_nodes, "connected", _no_cluster),
             (rows, "ROOT", root),
+            (published, "ROOT", root),
+            (features, "ROOT", root),
             (load, "PUBLISHED", root / "published"),
             (report, "PUBLISHED", root / "published"),
             (tempfile, "tempdir", str(root / "tmp")),
         ):
             stack.enter_context(mock.patch.object(target, name, value))
-        stack.enter_context(mock.patch("urllib.request.urlopen", _offline))
         for settings, folder in (
             (OPTIONS["--runs-dir"], place.runs),
             (commands.COMMANDS["report"][1]["--from"], place.runs),
@@ -137,10 +140,6 @@ def prepared(root: Path) -> Iterator[Place]:
             os.chdir(before)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-
-
-def _offline(*_: object, **__: object) -> None:
-    raise urllib.error.URLError("Name or service not known")
 
 
 def _no_cluster(address: str) -> None:

@@ -83,7 +83,7 @@ def _in_folder(place: Place, case: tuple[tuple[bytes, str], str]) -> Outcome:
 
 
 def _own(place: Place, case: tuple[bytes, str]) -> Outcome:
-    system, test = load(bad_weights.ROW, device="cpu"), data.load("photos10").test.images[:20]
+    system, test = load(bad_weights.ROW, runs_dir=place.runs), data.load("photos10").test.images[:20]
 
     def show() -> None:
         out_of_distribution.your_image(system, case[0], test)
@@ -142,9 +142,8 @@ def _process(place: Place, case: Any) -> Outcome:
     modules = {"cqlib": "cqlib", "suite": "cqlib.cli.run_all", "options": "cqlib.cli.options"}
     command = [sys.executable, "-m", modules[program], *argv]
     (place.root / "sets").mkdir(exist_ok=True)
-    environment = {**os.environ, **dict.fromkeys(("https_proxy", "http_proxy"), "http://127.0.0.1:9"),
-                   "OMP_NUM_THREADS": "1", "CQLIB_DATA": str(place.root / "sets"), "PYTHONPATH": str(ROOT),
-                   "TMPDIR": tempfile.gettempdir()}  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CQLIB_DATA": str(place.root / "sets"),
+                   "PYTHONPATH": str(ROOT), "TMPDIR": tempfile.gettempdir()}  # fmt: skip
     before = place.state()
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=PROCESS_SECONDS, cwd=place.root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from hypothesis import strategies as st
@@ -94,8 +95,6 @@ def command_lines(draw: st.DrawFn) -> tuple[str, list[str]]:
 
 def furnish(root) -> None:
     """Lay out PATHS in `root`."""
-    import os
-
     (root / "file").write_text("x")
     for folder in ("empty", "folder.png"):
         (root / folder).mkdir()

@@ -29,10 +29,6 @@ NUMBERS = (
     float("nan"), float("inf"), -float("inf"), True, False, None, "", "1", [], {}, [[]], [{}], [1, "x"],
     {"a": {"b": []}}, "NaN",
 )  # fmt: skip
-TOP = (
-    "row", "status", "seed", "profile", "device", "steps", "best_step", "seconds", "started", "finished", "notes",
-    "curve", "per_image", "versions", "git", "data", "metrics", "config", "parameters", "schema", "config_hash",
-)  # fmt: skip
 NO_RECORDS = (
     b"", b" \n", b"null", b"[]", b"{}", b"1", b'"x"', b"[" * 100_000, b'{"a":' * 50_000, b"\x00" * 999, b"NaN",
     b"1" * 10_000, b'{"schema": 1}', b'{"schema": 1, "schema": 1}', b"\x1f\x8b\x08", b"PK\x03\x04", b"\xff\xfe",

@@ -33,8 +33,7 @@ def _state() -> dict[str, Any]:
 def _bytes(state: Any) -> bytes:
     """As `save_checkpoint` writes it, hash and all."""
     tensors: dict[str, torch.Tensor] = {}
-    text = canonical_json(_split(state, "", tensors))
-    return save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)})
+    return _crafted(canonical_json(_split(state, "", tensors)), tensors)
 
 
 def _crafted(text: str, tensors: dict[str, torch.Tensor]) -> bytes:

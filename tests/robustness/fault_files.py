@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from fault_ground import Fault, Ground, one_line, struck_until_done
+from fault_ground import Fault, Ground, one_line
 from fault_run import NAME, ROW, Run, go, result
 
 DAMAGE = ("empty", "cut", "foreign", "one bit")
@@ -270,11 +270,6 @@ def not_finite(ground: Ground, rng: random.Random) -> str:
     assert "non-finite steps skipped" in notes or diverged, notes
     assert all(np.isfinite(metric["value"]) for metric in record["metrics"].values())
     return "diverged, back at a good state" if diverged else "skipped and counted"
-
-
-def struck(number: int):
-    """A signal at a random moment, up to four times a run: `faults.py` counts each."""
-    return partial(struck_until_done, number=number)
 
 
 IN_RUN = "in a note of the record"

@@ -54,12 +54,11 @@ class Ground:
         shutil.copytree(self.whole / NAME, runs / NEIGHBOUR)
         return runs
 
-    def finishes(self, runs: Path, **options: Any) -> Ended:
+    def finishes(self, runs: Path, **options: Any) -> None:
         """The same command again comes to its end, with the result of the undisturbed run, and leaves nothing."""
         last = go(Run(runs, **options))
         assert last.code == 0, last.said
         self.check(runs)
-        return last
 
     def check(self, runs: Path) -> None:
         """The record is that of the undisturbed run, the neighbour's is as it was, and nothing is left over."""
@@ -115,7 +114,7 @@ def after_strike(runs: Path, last: Ended, number: int, every: float) -> str:
     else:
         assert last.code in (3, 0), (last.code, last.said)
         if last.code == 3:
-            one_line(last, "is saved", "goes on where it stopped", "same command")
+            one_line(last, "is saved", "run it again to resume")
     if here == "clearing":
         assert result(runs)["status"] == "done", "a finished row was lost"
     name, step = last.step

@@ -11,7 +11,6 @@ import argparse
 import functools
 import json
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -29,7 +28,6 @@ from fault_ground import Fault, Ground, struck_until_done  # noqa: E402
 
 from cqlib.util.files import write_atomic  # noqa: E402
 
-KILLS = {"SIGKILL": signal.SIGKILL, "SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT}
 TRAINER = {
     f"{name} to a training": Fault(
         "every finished row; of training at most the time between two checkpoints",
@@ -37,7 +35,7 @@ TRAINER = {
         "-9" if name == "SIGKILL" else "3",
         functools.partial(struck_until_done, number=number),
     )
-    for name, number in KILLS.items()
+    for name, number in fault_commands.BY_SIGNAL.items()
 }
 TABLE: dict[str, Fault] = {**TRAINER, **fault_files.FAULTS, **fault_commands.FAULTS}
 
@@ -96,7 +94,7 @@ def summary(found: dict[str, Tally], commit: str | None) -> dict:
         came = {"struck": one.struck, "outcomes": dict(one.outcomes), "not_as_expected": len(one.wrong)}
         faults[name] = {**expected, **came} | ({"stages": dict(one.stages)} if one.stages else {})
     words = "\n".join(line for one in found.values() for line in one.wrong)
-    signals = [one.struck for name, one in found.items() if " to " in name and name != "model to draw from"]
+    signals = [one.struck for name, one in found.items() if name.startswith("SIG")]
     return {
         "commit": commit,
         "kills": sum(signals),

@@ -32,8 +32,8 @@ def _faults(figures: dict[str, Any]) -> str:
     struck = sum(fault["struck"] for fault in figures["faults"].values())
     return (
         f"`python tests/robustness/faults.py`, {struck:,} faults at random moments, {figures['kills']:,} of them "
-        f"signals to a run: {figures['lost_finished_rows']} finished rows lost, {figures['differing_records']} records "
-        f"that differ in metrics, config or steps, {figures['not_as_expected']} outcomes not as expected.\n\n"
+        f"signals to a process: {figures['lost_finished_rows']} finished rows lost, {figures['differing_records']} "
+        f"records that differ in metrics, config or steps, {figures['not_as_expected']} outcomes not as expected.\n\n"
         + markdown_table(["fault", "times", "what is kept", "what is said", "exit code"], lines)
     )
 

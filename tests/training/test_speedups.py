@@ -191,7 +191,7 @@ def test_a_step_is_that_of_the_textbook_loop(row, changes, monkeypatch):
     torch.manual_seed(0)
     images = torch.randint(256, (24, *build(recipe.system).shape), dtype=torch.uint8)
     monkeypatch.setattr(ImageBatches, "next", lambda self, size: (images[:size], {}))
-    monkeypatch.setattr(textbook, "flipped_bytes", lambda data, size: iter(lambda: images[:size], None))
+    monkeypatch.setattr(textbook, "byte_batches", lambda data, size, **_: iter(lambda: images[:size], None))
     weights, losses = [], []
     ways = (make_step, lambda *given: textbook.TextbookLoop(*given, done=training.steps // 2).step)
     for way in ways:
