@@ -182,10 +182,12 @@ def notebook(whom: str, number: int):
         _, alive = psutil.wait_procs(kernels, timeout=20)
         assert not alive, "the kernel lives on"
         _said(process.returncode, out, whom, number, mark)
-        assert job.done() == (process.returncode == 0)
-        again = begin(*command)
-        _, err = again.communicate(timeout=300)
-        assert again.returncode == 0 and job.done(), err
+        assert process.returncode == 0 or not job.done()
+        for _ in range(2):  # the record that the notebook itself writes is among what it reads: done is the one after
+            again = begin(*command)
+            out, err = again.communicate(timeout=300)
+            assert again.returncode == 0, (out, err)
+        assert job.done()
         assert result(folder / "runs") == ground.wanted, "another result"
         return "went on, same result"
 
