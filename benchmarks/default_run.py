@@ -69,7 +69,8 @@ def main(file: Path) -> None:
         subprocess.run(["git", "clone", "-q", ROOT, clone], check=True)
         head = ["git", "-C", str(clone), "rev-parse", "HEAD"]
         commit = subprocess.run(head, capture_output=True, text=True, check=True).stdout.strip()
-        environment = {name: value for name, value in os.environ.items() if name not in OWN} | {"HOME": str(home)}
+        kept = {name: value for name, value in os.environ.items() if name not in OWN}
+        environment = kept | {"HOME": str(home), "CQLIB_DEVICE": "cpu"}
         (seconds, most), (again, _) = run(clone, environment, log), run(clone, environment, log)
     cpu = torch.device("cpu")
     result = {

@@ -164,7 +164,7 @@ def folder(text: str) -> Path:
 def new_file(text: str) -> Path:
     """The path of a file, not of a folder, in such a folder."""
     file = path(text)
-    if line := f"{file} is a folder" if file.is_dir() else why_not_a_folder(file.parent):
+    if line := f"{file} is a folder" if os.path.isdir(file) else why_not_a_folder(file.parent):
         raise argparse.ArgumentTypeError(line)
     return file
 

@@ -39,7 +39,7 @@ class Plan(NamedTuple):
     notebooks: tuple[Path, ...]
 
 
-class Unfinished(NamedTuple):
+class Pending(NamedTuple):
     """The experiments of a plan that are left to run, how many are finished, and a failure per absent data set."""
 
     experiments: tuple[Experiment, ...]
@@ -63,7 +63,7 @@ def plan(opts: Options) -> Plan:
     return Plan(() if opts.no_train else tuple(once.values()), tuple(dict.fromkeys(files)))
 
 
-def pending(opts: Options, todo: Plan, features: Features | None = None) -> Unfinished:
+def pending(opts: Options, todo: Plan, features: Features | None = None) -> Pending:
     """What is left of a plan: an experiment is finished with scores on `features` (None: on any). Large data sets are
     converted here, once, before anything trains. UserError, one line, when nothing is finished and no data set can be
     loaded."""
@@ -77,8 +77,8 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Unfi
     for e in todo.experiments:
         record = finished_record(e, opts.runs_dir)
         # Files of the user's may have changed since: `run` compares them with the record.
-        of_user = ":" in e.data and entry_of(e.data) is None
-        if record is not None and not of_user and (features is None or has_scores(record, features)):
+        own_files = ":" in e.data and entry_of(e.data) is None
+        if record is not None and not own_files and (features is None or has_scores(record, features)):
             if not training_files(opts.runs_dir / e.folder):
                 done += 1
                 continue
@@ -93,7 +93,7 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Unfi
     absent = tuple(filter(None, problems.values()))
     if absent and not to_run and not done:
         raise UserError("; ".join(outcome.message for outcome in absent))
-    return Unfinished(tuple(to_run), done, absent)
+    return Pending(tuple(to_run), done, absent)
 
 
 def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
@@ -147,7 +147,7 @@ def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
     folder = opts.out / "notebooks"
     records = (opts.runs_dir, RECORDS, opts.runs_dir / ablations.FOLDER, ablations.PUBLISHED, PUBLISHED / "calibration")
     values_of = {file: {**parameters, "train": False} if opts.no_train and "train" in declared(file) else parameters
-             for file in todo.notebooks}  # fmt: skip
+                 for file in todo.notebooks}  # fmt: skip
     jobs = [Job(file, values, folder / file.stem, records) for file, values in values_of.items()]
     return [Task(job.out.name, "cqlib.cli.papermill:execute", job) for job in jobs if not job.done()]
 
@@ -202,21 +202,21 @@ def reproduce(opts: Options, stop: StopRequest) -> int:
             features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile)
             features.check()  # once, before many processes do
             opts.feature_weights = features.weights if features.name == "inception" else None
-            unfinished = pending(opts, todo, features)
+            left = pending(opts, todo, features)
         opts.out.mkdir(parents=True, exist_ok=True)
         if not os.access(opts.out, os.W_OK | os.X_OK):  # now, not after days of training
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(opts.out))
-        for outcome in unfinished.absent:
+        for outcome in left.absent:
             to_stderr(f"{outcome.task.name}: {outcome.message}")
-        rows, open_rows = len(todo.experiments), len(unfinished.experiments)
-        to_stderr(f"rows: {rows} in all, {unfinished.finished} finished before, {open_rows} to run")
-        if opts.cluster is not None and unfinished.experiments:
+        rows, open_rows = len(todo.experiments), len(left.experiments)
+        to_stderr(f"rows: {rows} in all, {left.finished} finished before, {open_rows} to run")
+        if opts.cluster is not None and left.experiments:
             with stop.at_once():
-                cluster_nodes.check_nodes(opts.runs_dir, _files_read(unfinished.experiments, opts))
+                cluster_nodes.check_nodes(opts.runs_dir, _files_read(left.experiments, opts))
         elif opts.profile == "paper":
-            for line in expected_costs(opts, unfinished.experiments, stop):
+            for line in expected_costs(opts, left.experiments, stop):
                 to_stderr(line)
-        outcomes = [*unfinished.absent, *work(row_tasks(opts, unfinished.experiments), opts, stop)]
+        outcomes = [*left.absent, *work(row_tasks(opts, left.experiments), opts, stop)]
         opts.cluster = None  # notebooks read what the rows have left
         tasks, books = notebook_tasks(opts, todo), len(todo.notebooks)
         to_stderr(f"notebooks: {books} in all, {books - len(tasks)} up to date, {len(tasks)} to run")

@@ -35,7 +35,7 @@ def archive_stale_run(e: Experiment, data: str, folder: Path, runs_dir: Path, te
 
 
 def _says(mark: Path, identity: dict[str, str]) -> bool:
-    """Whether the mark of a run's folder can be read, and it holds what is wanted."""
+    """Whether the mark of a run's folder can be read, and it holds this `identity`."""
     with suppress(ValueError, AttributeError):
         return identity.items() <= json.loads(mark.read_text()).items()
     return False

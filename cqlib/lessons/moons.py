@@ -38,9 +38,9 @@ def log_ratios(flow: Flow, n: int = 20_000) -> Tensor:
 def densities(flow: Flow) -> HTML:
     """The exact density of the moons beside the model's."""
     lattice = Lattice(DATA)
-    panels = {"data, exact": lattice.log_p, "model p_X(x)": lattice.log_density(flow.log_prob)}
+    columns = {"data, exact": lattice.log_p, "model p_X(x)": lattice.log_density(flow.log_prob)}
     alt = "The density of two moons, and that of the flow, which has a bridge between them and threads beyond"
-    return density_board(lattice, [("", panels)], 6.6, 3.0, alt)
+    return density_board(lattice, [("", columns)], 6.6, 3.0, alt)
 
 
 def learning_curve(curve: list[tuple[int, float]]) -> HTML:

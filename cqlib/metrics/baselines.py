@@ -90,16 +90,16 @@ def metrics_during_training(
     images and with the same random numbers; of a system without decoder noise both are one measurement."""
     x, cache = scorer.data.test.images[:BPD_IMAGES], scorer.cache
     curves: Curves = {}
-    for step, candidate in models_along_training(model, steps, snapshots):
+    for step, system in models_along_training(model, steps, snapshots):
         values: dict[str, float] = {}
-        if isinstance(candidate, LikelihoodSystem):
-            nll = held_out_nll(candidate, x, results=cache.results)
+        if isinstance(system, LikelihoodSystem):
+            nll = held_out_nll(system, x, results=cache.results)
             values[f"BPD on {len(x)} test images (bits/dim)"] = float(bits_per_dimension(nll.mean(), x[0].numel()))
         scores: dict[str, Metric] = {}
         for temperature in TEMPERATURES_AS_DRAWN:
-            if candidate.decoder_noise or not scores:
+            if system.decoder_noise or not scores:
                 images = draw_samples(
-                    candidate, scorer.n, temperature=temperature, seed=TEST_SEED + seed, results=cache.results
+                    system, scorer.n, temperature=temperature, seed=TEST_SEED + seed, results=cache.results
                 )
                 scores = scorer.scores(images, "test", CURVE_SCORES)
             at = f"@T{temperature:g} (n = {scorer.n:,})"

@@ -31,8 +31,8 @@ class CriticConfig:
 def with_gradient_penalty(
     discriminator: Tensor, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, step: int, config: Any
 ) -> Losses:
-    """The critic's terms at its update number `step`: the loss `discriminator` (), and at every k-th update k w times
-    the gradient penalty between `real` and `fake` (N, C, H, W); k and w are `config`'s `penalty_every`, `_weight`."""
+    """The critic's terms at its update number `step`: the loss `discriminator` (), and at every k-th update k times w
+    times the gradient penalty between `real` and `fake` (N, C, H, W); k: config.penalty_every, w: .penalty_weight."""
     weight, every = config.penalty_weight, config.penalty_every
     if weight <= 0 or step % every:
         return {"discriminator": discriminator, "total": discriminator}

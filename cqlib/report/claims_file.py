@@ -79,7 +79,7 @@ def claims(all_cards: Sequence[Card]) -> Claims:
 
 def _entry(card: Card) -> Entry:
     c = card.claim
-    tests = tuple(Test(rs[0].runs.label, verdict(rs), tuple(map(_result, rs))) for rs in card.tests)
+    tests = tuple(Test(results[0].runs.label, verdict(results), tuple(map(_result, results))) for results in card.tests)
     published = _rounded(published_effect(c))
     return Entry(c.id, c.sentence, "own" if c.own else "paper", c.metric, c.kind, c.row_a, c.row_b, c.unit, published,
                  card.verdict, tests)  # fmt: skip

@@ -102,8 +102,8 @@ def _image(content: bytes, alt: str, link: str = "") -> dict[str, Any]:
 
 
 def plots_of(sets: Sequence[RunSet], alone: bool = False) -> dict[str, list[dict[str, Any]]]:
-    """Title -> quality against likelihood, and learning curves, of that run set. Losses of others than this machine's
-    runs are for the page about published ones `alone`; `more` marks curves that a reader may skip."""
+    """Title -> quality against likelihood, and learning curves, of that run set. Losses are shown of this machine's
+    runs, and on the page about published ones `alone` of all; `more` marks curves that a reader may skip."""
     drawn: dict[str, list[dict[str, Any]]] = {}
     for runs in sets:
         figures = drawn.setdefault(runs.title, [])

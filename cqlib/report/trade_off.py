@@ -145,7 +145,7 @@ def of_seeds(runs: RunSet, score: str) -> str:
     weights = sorted({*chain(*points)})
     counts = {weight: min(len(line[weight]) for line in points if weight in line) for weight in weights}
     parts = [f"{count_of(n, 'seed')} at λ = {join_with_and(f'{w:,g}' for w, of in counts.items() if of == n)}"
-            for n in sorted({*counts.values()})]  # fmt: skip
+             for n in sorted({*counts.values()})]  # fmt: skip
     return f"{'; '.join(parts)}." + " What one seed says, another may not." * (1 in counts.values())
 
 

@@ -190,9 +190,7 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
     return tested(label, low=low, high=high, p=p, detectable=detectable, spread=spread)
 
 
-def _direction(
-    claim: Claim, difference: float, effect: float | None, low: float | None, high: float | None
-) -> str:  # fmt: skip
+def _direction(claim: Claim, difference: float, effect: float | None, low: float | None, high: float | None) -> str:
     """Which way one seed of each row points: for `WITHIN_MARGIN` by the effect and the margin; else "undecided" where
     the means are equal, the effect is printed as 0 or the interval over images holds 0, or by the means."""
     if claim.kind in WITHIN_MARGIN:

@@ -41,6 +41,7 @@ def to_stderr(text: str) -> None:
 to_stderr_once = functools.cache(to_stderr)
 """The same, each line once in a process."""
 
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the memory of the machine, or what this process may use of it, is used up."""
     messages = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "can't start new thread",

@@ -178,10 +178,10 @@ def test_plain_progress_tells_notes_shares_and_the_time_left(monkeypatch, capfd)
     a, b = Task("a", "x:y", None, cost=3.0), Task("b", "x:y", None)
     shown = Progress([a, b])
     shown.waiting()
-    shown.began -= 30
     shown.started(a)
     shown.progress(a, 0.5)
     shown.note(a, "waiting for process 7")
+    shown.began = time.monotonic() - 30
     shown.waiting()
     shown.started(a, again=True)
     shown.ended(Outcome(a, "done", "", 60.0))

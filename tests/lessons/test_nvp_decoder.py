@@ -142,7 +142,7 @@ def test_images_by_contrast(model, images):
 
 def test_singular_values_multiply_to_the_determinant_and_stretch_their_directions(model, images):
     of = residuals.reconstruct(model, images.test.images[:1])
-    shown = run_cell("05", "U diag(s)", model=model, of=of, indices=[0])
+    shown = run_cell("05", "U diag(s)", model=model, reconstruction=of, indices=[0])
     matrix, values, flat = shown["matrices"][0], shown["stretch"][0], shown["directions"][0].flatten(1)
     (line,) = cells(run_cell("05", "and its determinant", **shown)["_"])
     assert line[3:5] == [f"{float(values.log().sum()):.3f}".replace("-", "−")] * 2 and abs(value(line[4])) > 1

@@ -10,6 +10,7 @@ from torch import nn
 
 from cqlib import losses
 from cqlib.models.batchgan import BatchGAN, SymmetricCritic, SymmetricLayer, ratio_loss, symmetric_conv
+from cqlib.pixels import dequantise
 
 BGAN, MBGAN = "table3/batchgan", "extra/m-batchgan"
 
@@ -205,11 +206,22 @@ def test_a_sample_learns_from_the_predictions_for_others():
 
 
 def test_the_penalty_is_lazy_and_weighted():
-    """The slope is that of all logits of a batch together, as each sees the others through their means."""
     model, x = system(BGAN, penalty_weight=3.0, penalty_every=4), images(6)
     assert "gradient_penalty" not in model.critic_losses(x, step=1)
     terms = model.critic_losses(x, step=4)
     torch.testing.assert_close(terms["total"], terms["discriminator"] + 12 * terms["gradient_penalty"])
+
+
+def test_the_penalised_slope_is_that_of_the_summed_logits():
+    """Of a critic whose logits hold the means of a batch."""
+
+    def mean_critic(y):
+        return 0.5 * y.mean(0).sum().expand(len(y))
+
+    real = dequantise(images(4))
+    # each of 4 logits is sum(y) / 8: their sum has slope 1/2 in each of the 768 values of an image
+    penalty = losses.gradient_penalty(mean_critic, real, -real)
+    assert penalty.item() == pytest.approx((0.5 * math.sqrt(768) - 1) ** 2, rel=1e-5)
 
 
 # --- recipes -------------------------------------------------------------------------------------------------

@@ -415,5 +415,3 @@ def test_bf16_ends_at_the_densities():
         q = model.infer(x / 128.0 - 1)
         mean, log_sigma = model.decode(q.z)
     assert {t.dtype for t in (q.log_ratio, *q.kl.values(), mean, log_sigma)} == {torch.float32}
-
-

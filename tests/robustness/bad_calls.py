@@ -109,7 +109,7 @@ def prepared(root: Path) -> Iterator[Place]:
     (root / "published/models").symlink_to(ROOT / "reports/published/models")
     before = os.getcwd()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    offline = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_PROXY": ""}
+    offline = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_PROXY": "", "no_proxy": ""}
     environment = {"HOME": str(root / "home"), "TORCH_HOME": str(root / "home"), **offline}
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.dict(os.environ, environment))

@@ -60,32 +60,32 @@ def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000) -> Bits:
     return Bits({**models, COPIER: pair(copier)}, pair(memorisation.png_bits), labels)
 
 
-def gaps(bits: Bits) -> HTML:
+def gaps(measured: Bits) -> HTML:
     """Each model's gap between training and held-out bits, with standard errors, measured and at equal PNG size."""
     lines = []
-    for name, pair in bits.models.items():
-        *_, gap, error, by_class = _gap(memorisation.at_equal_difficulty(*pair, *bits.png), bits)
-        lines.append([name, *_gap(pair, bits), f"{gap} ± {error}", by_class])
-    lines.append(["PNG file", *_gap(bits.png, bits), "—", "—"])
-    errors, n = ["s.e., images", "s.e., classes"], f"{len(bits.labels[0]):,}"
+    for name, pair in measured.models.items():
+        *_, gap, error, by_class = _gap(memorisation.at_equal_difficulty(*pair, *measured.png), measured)
+        lines.append([name, *_gap(pair, measured), f"{gap} ± {error}", by_class])
+    lines.append(["PNG file", *_gap(measured.png, measured), "—", "—"])
+    errors, n = ["s.e., images", "s.e., classes"], f"{len(measured.labels[0]):,}"
     head = ["Model", "Training", "Held out", "Gap", *errors, "Gap at equal PNG", errors[1]]
     return table(f"Bits per dimension of {n} training and {n} held-out images", head, lines)
 
 
-def _gap(pair: tuple[Tensor, Tensor], bits: Bits) -> list[str]:
+def _gap(pair: tuple[Tensor, Tensor], measured: Bits) -> list[str]:
     """Training, held out, the gap and its standard errors over images and over classes."""
     train, test = (float(values.mean()) for values in pair)
-    error, class_error = memorisation.gap_errors(*pair, *bits.labels)
+    error, class_error = memorisation.gap_errors(*pair, *measured.labels)
     return [f"{train:.2f}", f"{test:.2f}", signed(test - train), f"{error:.3f}",
             "—" if class_error is None else f"{class_error:.3f}"]  # fmt: skip
 
 
-def distributions(model: ModelAndData, bits: Bits) -> HTML:
+def distributions(model: ModelAndData, measured: Bits) -> HTML:
     """The spread of the bits of both splits under the model, if it has a likelihood, and under the copier."""
-    words, names = [], [name for name in (model.name, COPIER) if name in bits.models]
+    words, names = [], [name for name in (model.name, COPIER) if name in measured.models]
     with subplots(3.8 * len(names), 2.8, 1, len(names), squeeze=False) as (figure, axes):
         for ax, name in zip(axes[0], names, strict=True):
-            splits = zip(("training", "held out"), bits.models[name], ("samples", "test"), strict=True)
+            splits = zip(("training", "held out"), measured.models[name], ("samples", "test"), strict=True)
             for label, values, line in splits:
                 median = cumulative(ax, values, label, *LINES[line])
                 words.append(f"{name}, {label} {median:.2f}")

@@ -107,15 +107,15 @@ def descent_path(p: Gaussians, start: Gaussians) -> Tensor:
 def branches(separations: Sequence[float]) -> dict[str, dict[float, Gaussians]]:
     """By the separation of the modes, the minimum of KL(q || p) to which descent from the forward fit leads, and those
     to which it leads from the left and from the right mode, where these are others."""
-    minima: dict[str, dict[float, Gaussians]] = {"both modes": {}, "left mode": {}, "right mode": {}}
+    fits: dict[str, dict[float, Gaussians]] = {"both modes": {}, "left mode": {}, "right mode": {}}
     for d in separations:
         p = two_modes(d)
-        minima["both modes"][d] = both = reverse(p, forward(p))
+        fits["both modes"][d] = both = reverse(p, forward(p))
         for name, mean in (("left mode", -d / 2), ("right mode", d / 2)):
             q = reverse(p, on_line([mean], [1], [1]))
             if distance(q, both) > 0.5:
-                minima[name][d] = q
-    return minima
+                fits[name][d] = q
+    return fits
 
 
 def crossover(weight: float) -> float:
