@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from todays import of_today
 
 from cqlib.experiments.claims import BY_ID
@@ -14,7 +16,14 @@ EQUAL_BPD = BY_ID["table1/quality-loss-bpd"]  # CQ equals VAE
 COST = BY_ID["table1/quality-loss-f-bpd"]  # CQ-F costs bpd against VAE-F
 FID = BY_ID["table1/f-quality-fid"]  # CQ-F is lower than CQ
 IS = BY_ID["table1/f-quality-is"]
+LARGE = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
+"""Other images than those of `record`, of 32 pixels."""
 SHAPES = {"photos10": (2000, 3, 16, 16), "cifar10": (10_000, 3, 32, 32), "stl10": (8_000, 3, 48, 48)}
+
+
+def at_32(runs: list[Record]) -> list[Record]:
+    """The same runs, on `LARGE`."""
+    return [replace(run, data=LARGE) for run in runs]
 
 
 def record(row: str, seed: int = 0, *, data="photos10", profile="quick", n=None, **more) -> Record:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cqlib.data.dataset import Dataset, Split
 from cqlib.models.base import System
 from cqlib.models.registry import RECIPES, build
 from cqlib.nets.raster import raster_sample
@@ -72,6 +73,12 @@ def generator(seed: int = 1) -> torch.Generator:
 def images(n: int = 4, size: int = 16, channels: int = 3, seed: int = 0) -> Tensor:
     """Noise, uint8 (n, channels, size, size)."""
     return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8, generator=generator(seed))
+
+
+def dataset(train: Tensor, test: Tensor) -> Dataset:
+    """A data set of one class; splits should differ, for a test to see which is taken."""
+    splits = (Split(name, x, torch.zeros(len(x)).long()) for name, x in (("train", train), ("test", test)))
+    return Dataset("made", train.shape[-1], ("a",), *splits)
 
 
 def labels(model: System, n: int) -> dict[str, Tensor]:

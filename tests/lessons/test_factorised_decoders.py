@@ -10,9 +10,9 @@ import torch
 from lesson_cells import run_cell, run_cells
 from notebook_cells import cells, value
 from sklearn.decomposition import PCA
+from small_models import dataset
 
 from cqlib import data as data_sets
-from cqlib.data.dataset import Dataset, Split
 from cqlib.experiments.selection import Selection
 from cqlib.lessons import models
 from cqlib.lessons.factorised_decoders import linear_decoder, pictures, residuals
@@ -216,9 +216,8 @@ def test_noise_is_white_without_f_and_not_with_it(photos, tmp_path):
 
 def test_too_few_images_for_a_covariance_are_an_error():
     images = torch.zeros(100, 3, 16, 16, dtype=torch.uint8)
-    splits = [Split(name, images, torch.zeros(100, dtype=torch.int64)) for name in ("train", "test")]
     with pytest.raises(UserError, match="769 training images"):
-        pictures.moments(Dataset("cats", 16, ("all",), *splits))
+        pictures.moments(dataset(images, images))
 
 
 def test_tables_agree_with_themselves(photos, lesson):

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_models import images, system
+from small_models import dataset, images, system
 from torch import nn
 
-from cqlib.data.dataset import Dataset, Split
+from cqlib.data.dataset import Split
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll, histogram_nll
 from cqlib.metrics.evaluation import draw_samples, likelihood_metrics
@@ -18,8 +18,7 @@ from cqlib.metrics.resumable import PartialResults
 from cqlib.models.base import LikelihoodSystem
 from cqlib.recipe import Evaluation
 
-DATA = Dataset("made", 16, ("a",), *(Split(name, images(4, seed=seed), torch.zeros(4).long())
-                                     for seed, name in enumerate(("train", "test"))))  # fmt: skip
+DATA = dataset(images(4), images(4, seed=1))
 
 
 class Uniform(LikelihoodSystem):

@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_models import images, system, touched
+from small_models import dataset, images, system, touched
 from torch import nn
 from torch.nn.functional import pixel_unshuffle
 
-from cqlib.data.dataset import Dataset, Split
 from cqlib.experiments.experiment import experiment
 from cqlib.metrics import evaluation
 from cqlib.models.cqf_conditional import ConditionalCQF, ConditionalDecoder
@@ -281,8 +280,7 @@ def test_a_short_training_learns_to_read_the_grey_image(tmp_path):
 
 def test_the_record_says_what_is_given():
     model = model_of()
-    splits = [Split(name, images(4), torch.zeros(4, dtype=torch.long)) for name in ("train", "test")]
-    found, _ = evaluation.likelihood_metrics(model, Dataset("made", 16, ("a",), *splits), EVALUATION["smoke"])
+    found, _ = evaluation.likelihood_metrics(model, dataset(images(4), images(4, seed=1)), EVALUATION["smoke"])
     for name in ("BPD", "BPD-IW"):
         assert found[name].protocol.startswith("of P(x given the grey image), ")
 

@@ -9,10 +9,9 @@ import pytest
 import torch
 from notebook_cells import smooth_images
 from scipy.stats import logistic
-from small_models import flat, generator, images, system
+from small_models import dataset, flat, generator, images, system
 from torch import nn
 
-from cqlib.data.dataset import Dataset, Split
 from cqlib.experiments.experiment import experiment
 from cqlib.metrics.bpd import by_batch
 from cqlib.metrics.evaluation import likelihood_metrics
@@ -423,16 +422,15 @@ def test_the_row_is_registered(profile):
 
 
 def test_what_is_measured_says_what_it_is():
-    splits = [Split(name, images(6, seed=k), torch.zeros(6).long()) for k, name in enumerate(("train", "test"))]
-    model = system()
-    metrics, _ = likelihood_metrics(model, Dataset("made", 16, ("a",), *splits), experiment(ROW, "smoke").evaluation)
+    model, test = system(), images(6, seed=1)
+    metrics, _ = likelihood_metrics(model, dataset(images(6), test), experiment(ROW, "smoke").evaluation)
     assert set(metrics) == {"BPD", "BPD-IW", "BPD-IW-gain", "BPD-histogram", "KL-4x4-1", "KL-8x8-1"}
     assert metrics["BPD"].protocol.startswith("ELBO, 1 sample, held-out")
     assert metrics["BPD-IW"].protocol.startswith("importance-weighted bound, k = 2, held-out")
     gain = metrics["BPD"].value - metrics["BPD-IW"].value  # here both are of all six images
     assert metrics["BPD-IW-gain"].value == pytest.approx(gain) and gain > 0
     assert 0 < metrics["BPD-IW-gain"].std < metrics["BPD"].std  # the images' own differences cancel
-    for name, nats in by_batch(model, splits[1].images, model.kl_by_layer, name="kl").items():
+    for name, nats in by_batch(model, test, model.kl_by_layer, name="kl").items():
         assert metrics[f"KL-{name}"].value == pytest.approx(float(nats.mean()) / (768 * math.log(2)))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from bs4 import BeautifulSoup
-from handmade import COST, EQUAL_BPD, F_BPD, FID, IS, record, runs
+from handmade import COST, EQUAL_BPD, F_BPD, FID, IS, at_32, record, runs
 from todays import of_today
 
 from cqlib.experiments.ablations import STEPS
@@ -170,11 +170,9 @@ def test_what_was_seen_once_is_told_with_the_spread_over_seeds_elsewhere():
 def test_growth_says_at_which_sizes_a_claim_holds_and_how_its_effect_changes():
     def growth(small, large):
         """Of "f lowers BPD" from 16 to 32 pixels: VAE-F has these values, VAE 5.00 and 5.01, one of both or three."""
-        images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
         found = runs("table1/vae-f", "table1/vae", small, [5.0, 5.01])
-        found += [replace(run, data=images) for run in
-                  runs("table1/vae-f", "table1/vae", large, [5.0, 5.01][: len(large)], profile="study",
-                       per_image={"BPD": [5.0, 5.1]})]  # fmt: skip
+        found += at_32(runs("table1/vae-f", "table1/vae", large, [5.0, 5.01][: len(large)], profile="study",
+                            per_image={"BPD": [5.0, 5.1]}))  # fmt: skip
         (text,) = card_of(F_BPD, found).growth
         return text
 
@@ -195,8 +193,7 @@ def test_growth_says_at_which_sizes_a_claim_holds_and_how_its_effect_changes():
 
 def test_growth_of_a_score_names_its_temperature():
     small = [record(row, metrics={"FD-lite0@T0": fd}) for row, fd in (("table1/cq-f", 90.0), ("table1/cq", 100.0))]
-    images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
-    large = [of_today(replace(run, data=images, profile="study")) for run in small]
+    large = [of_today(replace(run, profile="study")) for run in at_32(small)]
     (text,) = card_of(FID, [*small, *large]).growth
     assert text.startswith("photos10, T = 0: seen once, as claimed at 16×16 (quick, +10.0 %)")
 
@@ -208,9 +205,8 @@ def test_growth_of_a_score_says_that_images_are_magnified_to_two_sides():
 
     def growth(side):
         small = [*scored("table1/cq-f", 90.0, 96), *scored("table1/cq", 100.0, 96)]
-        images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
         pair = [*scored("table1/cq-f", 50.0, side, profile="study"), *scored("table1/cq", 100.0, side, profile="study")]
-        (text,) = card_of(FID, [*small, *(replace(run, data=images) for run in pair)]).growth
+        (text,) = card_of(FID, [*small, *at_32(pair)]).growth
         return text
 
     assert growth(160).endswith("with size and training, as far as scores of images magnified to two sides compare.")
@@ -222,18 +218,16 @@ def test_growth_is_told_at_each_temperature():
         metrics = [{"FD-lite0@T0": cold + seed, "FD-lite0@T1": warm + seed} for seed in range(3)]
         return [record(row, seed, metrics=of_seed, **more) for seed, of_seed in enumerate(metrics)]
 
-    images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
     large = side("table1/cq-f", 50.0, 150.0, profile="study") + side("table1/cq", 100.0, 100.0, profile="study")
     small = side("table1/cq-f", 90.0, 80.0) + side("table1/cq", 100.0, 100.0)
-    cold, warm = card_of(FID, [*small, *(replace(run, data=images) for run in large)]).growth
+    cold, warm = card_of(FID, [*small, *at_32(large)]).growth
     assert cold.startswith("photos10, T = 0: holds at 16×16") and OPPOSITE not in cold
     assert warm.startswith("photos10, T = 1: holds at 16×16") and OPPOSITE in warm
 
 
 def test_growth_is_of_todays_recipes_as_they_are():
     pair = ("table1/vae-f", "table1/vae", [4.5, 4.51], [5.0, 5.01])
-    images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
-    large = [replace(run, data=images) for run in runs(*pair, profile="study")]
+    large = at_32(runs(*pair, profile="study"))
     assert card_of(F_BPD, [*runs(*pair), *large]).growth
     narrow = [of_today(replace(run, changes={"system.widths": [8, 16, 32, 64]})) for run in large]
     others = [[replace(run, **other) for run in large] for other in ({"config_hash": "former"}, {"profile": "smoke"})]
@@ -277,12 +271,10 @@ def test_what_did_not_come_out_names_those_of_one_temperature_and_of_one_seed_to
 
 
 def test_growth_is_from_the_smallest_to_the_largest_images_by_the_runs_that_decide():
-    images = DataInfo("photos10", "test", "89abcdef01234567", (5000, 3, 32, 32))
-
     def side(f, n=2, steps=1, large=False, **more):
         values = ([f + seed / 100 for seed in range(n)], [5 + seed / 100 for seed in range(n)])
         found = [replace(run, steps=steps) for run in runs("table1/vae-f", "table1/vae", *values, **more)]
-        return [replace(run, data=images) for run in found] if large else found
+        return at_32(found) if large else found
 
     large = side(4.0, steps=6000, large=True, profile="study")
     long = [of_today(replace(run, changes={STEPS: 18_000})) for run in side(4.5, steps=18_000, profile="study")]

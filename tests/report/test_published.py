@@ -207,15 +207,23 @@ def test_no_old_grid_stays_beside_new_ones(tmp_path, monkeypatch):
     assert [path.name for path in old.iterdir()] == ["samples_T1.webp"]
 
 
-@pytest.mark.parametrize(("data_set", "drawn"), [("photos10", True), ("npz:mine", False)])
-def test_readmes_picture_is_drawn_where_all_models_of_its_own_run_set_are(tmp_path, monkeypatch, data_set, drawn):
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Where `publish` writes to, without README and page."""
     place = tmp_path / "published"
+    (place / "samples").mkdir(parents=True)
     monkeypatch.setattr(publish, "PUBLISHED", place)
     monkeypatch.setattr(publish.readme, "write", lambda: [])
     monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
+    return place
+
+
+@pytest.mark.parametrize(("data_set", "drawn"), [("photos10", True), ("npz:mine", False)])
+def test_readmes_picture_is_drawn_where_all_models_of_its_own_run_set_are(
+    tmp_path, place, monkeypatch, data_set, drawn
+):
     monkeypatch.setattr(publish, "_picture", lambda runs_dir: b"drawn")
     monkeypatch.setattr(publish, "_publish_model", lambda folder, name: [])
-    (place / "samples").mkdir(parents=True)
     for row in fake_records.SCORES:
         name = data_set if row != "table1/gan" else "photos10"
         write_record(fake_records.record(row, 0, data=name), tmp_path / "runs" / slug(row, name, "quick", 0),
@@ -224,14 +232,10 @@ def test_readmes_picture_is_drawn_where_all_models_of_its_own_run_set_are(tmp_pa
     assert (place / "table1.webp").exists() == drawn
 
 
-def test_grids_and_weights_are_those_of_a_rows_first_seed(tmp_path, monkeypatch):
+def test_grids_and_weights_are_those_of_a_rows_first_seed(tmp_path, place, monkeypatch):
     """Whichever was published first; weights of `quick` alone."""
-    place, models = tmp_path / "published", []
-    monkeypatch.setattr(publish, "PUBLISHED", place)
-    monkeypatch.setattr(publish.readme, "write", lambda: [])
-    monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
+    models = []
     monkeypatch.setattr(publish, "_publish_model", lambda folder, name: models.append(name) or [])
-    (place / "samples").mkdir(parents=True)
     for seeds in ([11], [2, 10]):
         for seed, profile in itertools.product(seeds, ("quick", "study")):
             made = fake_records.record("table1/vae", seed, profile=profile)
@@ -245,14 +249,9 @@ def test_grids_and_weights_are_those_of_a_rows_first_seed(tmp_path, monkeypatch)
     assert models == [slug("table1/vae", "photos10", "quick", seed) for seed in (11, 2)]
 
 
-def test_samples_of_a_run_that_did_not_finish_are_not_published(tmp_path, monkeypatch):
+def test_samples_of_a_run_that_did_not_finish_are_not_published(tmp_path, place):
     """Its row may have a record from before; or it finishes while others are published."""
-    place, made = tmp_path / "published", fake_records.record("table3/sngan", 0)
-    monkeypatch.setattr(publish, "PUBLISHED", place)
-    monkeypatch.setattr(publish.readme, "write", lambda: [])
-    monkeypatch.setattr(publish.report, "render", lambda *_, **__: place)
-    name = slug("table3/sngan", "photos10", "quick", 0)
-    (place / "samples").mkdir(parents=True)
+    made, name = fake_records.record("table3/sngan", 0), slug("table3/sngan", "photos10", "quick", 0)
     write_record(made, place / "records")
     grids = tmp_path / "runs" / name / "samples_T1.png"
     write_record(replace(made, status="diverged"), grids.parent, "record.json")
