@@ -56,6 +56,7 @@ def test_bounds_are_those_of_the_published_seeds(tmp_path):
         write_record(record("table1/cq-f", seed), tmp_path)
     write_record(record("table1/cq", 0), tmp_path)
     write_record(record("table1/cq-f", 0, profile="study"), tmp_path)
+    write_record(record("table1/cq-f", 3, data="tiny-imagenet"), tmp_path)
     values = [record("table1/cq-f", seed).metrics[DISTANCE].value for seed in range(3)]
     assert bounds(tmp_path)[DISTANCE] == pytest.approx(statistics.mean(values) + statistics.stdev(values))
     with pytest.raises(UserError, match="fewer than two seeds"):

@@ -60,6 +60,8 @@ def test_the_other_feeds_give_the_images_of_the_set_flipped_or_as_floats():
         batch = next(textbook.byte_batches(data, 8, pil=pil))
         matches = (batch[:, None] == wide[None]).all(dim=(2, 3, 4))
         assert batch.dtype == torch.uint8 and matches.any(1).all() and not matches[:, :8].any(1).all()
+        plain = next(textbook.byte_batches(data, 8, flips=False, pil=pil))
+        assert (plain[:, None] == data[None]).all(dim=(2, 3, 4)).any(1).all()
     floats = next(textbook.floats(data, 8))
     torch.testing.assert_close(floats.sort(0).values, (data / 127.5 - 1).sort(0).values, rtol=0, atol=1e-6)
 

@@ -332,6 +332,18 @@ def test_a_damaged_record_is_measured_again(vae, monkeypatch):
     assert json.loads(path.read_text())["row"] == "table1/vae"
 
 
+def test_nothing_of_a_record_on_other_images_stays(vae, monkeypatch):
+    runs, folder, first = vae
+    monkeypatch.setattr(stages, "train", lambda *a, **k: pytest.fail("trained again"))
+    (folder / "experiment.json").unlink()
+    other = replace(first, data=replace(first.data, fingerprint="0" * 16), best_step=3, curve={"gone": [(1, 2.0)]},
+                    metrics={**first.metrics, "gone": first.metrics["BPD"]})  # fmt: skip
+    write_record(other, folder, "record.json")
+    again = run.run("table1/vae", profile="smoke", runs_dir=runs)
+    assert again.data == first.data and again.best_step == first.best_step
+    assert again.curve.keys() == first.curve.keys() and again.metrics.keys() == first.metrics.keys()
+
+
 def test_an_error_while_stopping_is_not_hidden():
     stop = StopRequest()
     with pytest.raises(OSError), stop.listening(second_interrupts=True):

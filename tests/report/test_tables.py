@@ -84,6 +84,10 @@ def test_run_sets_are_of_one_origin_one_version_of_the_images_and_one_way_to_sco
     ]
     (named,) = run_sets([record(data="npz:/home/me/cats.npz")], [])
     assert named.label == "npz:cats.npz 16×16, quick" and named.data == "npz:/home/me/cats.npz"
+    first, other = record(data="npz:/a/cats.npz"), record(data="npz:/b/cats.npz")
+    other = replace(other, data=replace(other.data, fingerprint="fedcba9876543210"))
+    assert [runs.label for runs in run_sets([first, other], [])] == [
+        "npz:cats.npz 16×16, quick, images 01234567", "npz:cats.npz 16×16, quick, images fedcba98"]  # fmt: skip
 
 
 def test_changed_rows_follow_by_row_and_lambda():

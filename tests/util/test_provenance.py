@@ -32,7 +32,7 @@ def test_the_commit_is_named_and_only_changed_code_makes_it_dirty(repository):
     commit = git("rev-parse", "HEAD")
     assert provenance.git_info() == GitInfo(commit, False)
     (folder / "page.md").write_text("2\n")
-    assert provenance.git_info() == GitInfo(commit, False)
+    assert provenance.git_info() == GitInfo(commit, False) and provenance.git_info("page.md") == GitInfo(commit, True)
     for name in ("pyproject.toml", "cqlib/__init__.py", "cqlib/new.py"):
         (folder / name).write_text("2\n")
         assert provenance.git_info() == GitInfo(commit, True), name
