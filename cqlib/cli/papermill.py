@@ -183,5 +183,13 @@ def page(notebook: nbformat.NotebookNode, folder: Path | str, name: str) -> str:
     notebook = nbformat.from_dict({**notebook, "cells": cells})
     template = (TEMPLATES / "executed.html.j2").read_text(encoding="utf-8")
     exporter = HTMLExporter(embed_images=True, raw_template=template, filters={"markdown2html": _to_html})
-    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"path": str(folder), "name": name}})
+    resources = {"metadata": {"path": str(folder), "name": name}, "credits": _credits(notebook)}
+    body, _ = exporter.from_notebook_node(notebook, resources)
     return body
+
+
+def _credits(notebook: nbformat.NotebookNode) -> tuple[str, ...]:
+    """Whose the photographs are that a page passes on, of a notebook that speaks of photos10."""
+    from cqlib.data.photos10 import CREDITS  # imports torch
+
+    return CREDITS if "photos10" in nbformat.writes(notebook) else ()

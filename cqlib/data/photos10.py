@@ -52,6 +52,8 @@ PHOTOS = {
                     "vultilion, flickr.com/photos/vultilion/6056698931", _BY),
 }  # fmt: skip
 """By the name of its class."""
+CREDITS = tuple(f"{photo.shows}, by {photo.author}: {photo.terms}" for photo in PHOTOS.values())
+"""To be named wherever crops are passed on."""
 PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}  # names for import, pip
 CLASSES = tuple(PHOTOS)
 N_TRAIN, N_TEST = 20_000, 2_000

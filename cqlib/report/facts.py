@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from cqlib.data.photos10 import CREDITS
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
 from cqlib.experiments.record import Record
@@ -69,13 +70,14 @@ def comparable(sets: Sequence[RunSet]) -> bool:
 
 
 def provenance(sets: Iterable[RunSet]) -> list[tuple[str, str]]:
-    """Commits, versions, data fingerprints and devices of all runs."""
+    """Commits, versions, data fingerprints and devices of all runs, and whose the photographs are."""
     runs = [run for runs_of_set in sets for run in runs_of_set.records]
     data = {(run.data.name, run.data.split, "×".join(map(str, run.data.shape)), run.data.fingerprint) for run in runs}
     values = {
         "Code": {commit(run, 40) for run in runs},
         "Versions": {f"{name} {version}" for run in runs for name, version in run.versions.items()},
         "Data": {f"{name} {split} {shape}: {fingerprint}" for name, split, shape, fingerprint in data},
+        "Photographs": {*CREDITS} if any(name == "photos10" for name, *_ in data) else set(),
         "Devices": {run.device for run in runs},
     }
     return [(name, "; ".join(sorted(texts))) for name, texts in values.items() if texts]

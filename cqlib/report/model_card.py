@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from cqlib.data.photos10 import PHOTOS
+from cqlib.data.photos10 import CREDITS
 from cqlib.data.sets import entry_of
 from cqlib.experiments import load
 from cqlib.experiments.experiment import Experiment
@@ -129,7 +129,7 @@ def _front_matter(record: Record, system: System, title: str) -> str:
 def _terms(data: str) -> list[str]:
     """Whose the images are."""
     if data == "photos10":
-        return [f"{photo.shows}, by {photo.author}: {photo.terms}" for photo in PHOTOS.values()]
+        return [*CREDITS]
     entry = entry_of(data)
     return [entry.terms if entry else "Images of one's own: to be said here are their owner and terms."]
 
