@@ -17,15 +17,15 @@ from cqlib.util.paths import CONTRIBUTED
 
 @command(
     ("first", {"metavar": "A", "help": "a record's file, a run's folder, or the name of either"}),
-    ("second", {"metavar": "B", "help": "another, as A"}),
+    ("second", {"metavar": "B", "nargs": "?", "help": "another, as A (default: the published run of A's name)"}),
     "--runs-dir",
-    ends=["table1_cq-f--photos10--quick--0 table1_cq-f--photos10--quick--1", "record.json theirs.json"],
+    ends=["table1_cq-f--photos10--quick--0", "record.json theirs.json"],
 )
 def compare(options: argparse.Namespace) -> None:
     """say why the numbers of two runs differ: what is not the same, the weightiest first, and the spread over seeds"""
-    from cqlib.report.compare import find, lines
+    from cqlib.report.compare import lines, pair
 
-    print(*lines(*(find(name, options.runs_dir) for name in (options.first, options.second))), sep="\n")
+    print(*lines(*pair(options.first, options.second, options.runs_dir)), sep="\n")
 
 
 @command(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from scipy.stats import t as student
 
+from cqlib.experiments import ablations
 from cqlib.experiments.load import RECORD, RUNS
 from cqlib.experiments.record import Record, load_records, read_record
 from cqlib.metrics.quantities import FEATURES, decimal, score_of, temperature_of
@@ -48,14 +49,40 @@ class MetricPair(NamedTuple):
 
 
 def find(name: str, runs_dir: Path | str = RUNS) -> Record:
-    """The record in a file, in a run's folder, or of a run by that folder's name; UserError without a whole one."""
-    path = Path(name)
-    places = [path, path / RECORD, Path(runs_dir) / name / RECORD, RECORDS / f"{name}.json"]
-    file = next((place for place in places if place.is_file()), None)
-    if file is None:
-        names = [place.stem for place in RECORDS.glob("*.json")]
-        names += [place.parent.name for place in Path(runs_dir).glob(f"*/{RECORD}")]
-        raise UserError(str(unknown_name("record", name, sorted(names))))
+    """The record in a file, in a run's folder, or of a run by that folder's name: one of this machine, else a published
+    one. UserError without a whole one."""
+    return _read(_find_file(name, runs_dir))
+
+
+def pair(first: str, second: str | None = None, runs_dir: Path | str = RUNS) -> tuple[Record, Record]:
+    """The records of two names, as `find` takes them. Without `second`, or where it names the same file as `first` (a
+    run here has the name of the published one), the published record of that run is the second. UserError as of `find`,
+    and where that run is not published."""
+    file = _find_file(first, runs_dir)
+    other = file if second is None else _find_file(second, runs_dir)
+    if other.samefile(file):
+        other = next(filter(Path.is_file, _published_files(_read(file).folder)), file)
+        if other.samefile(file):
+            raise UserError(f"{first}: no other record of this run is published or named: add the one to compare with")
+    return _read(file), _read(other)
+
+
+def _published_files(name: str) -> list[Path]:
+    """Where the record of a run of this name is, if it is published."""
+    return [folder / f"{name}.json" for folder in (RECORDS, ablations.PUBLISHED)]
+
+
+def _find_file(name: str, runs_dir: Path | str) -> Path:
+    path, folders = Path(name), (Path(runs_dir), Path(runs_dir) / ablations.FOLDER)
+    places = [path, path / RECORD, *(folder / name / RECORD for folder in folders), *_published_files(name)]
+    if file := next(filter(Path.is_file, places), None):
+        return file
+    names = [place.stem for folder in (RECORDS, ablations.PUBLISHED) for place in folder.glob("*.json")]
+    names += [place.parent.name for folder in folders for place in folder.glob(f"*/{RECORD}")]
+    raise UserError(str(unknown_name("record", name, sorted(names))))
+
+
+def _read(file: Path) -> Record:
     try:
         return read_record(file)
     except ValueError as error:

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import norm, t
 
 from cqlib.cli import commands as cli
-from cqlib.experiments.record import read_record
+from cqlib.experiments import ablations
+from cqlib.experiments.record import read_record, write_record
 from cqlib.report import compare
 from cqlib.util.errors import UserError
 from cqlib.util.paths import RECORDS
@@ -114,6 +115,20 @@ def test_a_run_is_found_by_name_folder_or_file(tmp_path):
     (tmp_path / "mine" / "record.json").write_text("{")
     with pytest.raises(UserError, match="record.json: Invalid JSON"):
         compare.find("mine", tmp_path)
+
+
+def test_a_run_is_set_beside_the_published_one_of_its_name(tmp_path):
+    """By that name, by its folder, or where both names mean the run here; never beside itself."""
+    name = "table1_cq-f--photos10--quick--0"
+    mine = replace(BASE, metrics={"BPD": replace(BASE.metrics["BPD"], value=9.0)})
+    write_record(mine, tmp_path / name, "record.json")
+    for names in ([name], [str(tmp_path / name)], [name, name], [name, str(RECORDS / f"{name}.json")]):
+        assert compare.pair(*names, runs_dir=tmp_path) == (mine, BASE)
+    for names in ([str(RECORDS / f"{name}.json")], [name, name]):
+        with pytest.raises(UserError, match="add the one to compare with"):
+            compare.pair(*names, runs_dir=tmp_path / "nowhere")
+    changed = sorted(ablations.PUBLISHED.glob("table1_cq-f--*--100--*.json"))[0]
+    assert compare.pair(changed.stem, name, tmp_path) == (read_record(changed), mine)
 
 
 def test_the_command_prints_the_answer(capsys):
