@@ -73,8 +73,8 @@ def compared(best: Mapping[str, RunSet]) -> HTML:
     metrics = {name for data, runs in best.items() for row in rows[data] for name in runs.metrics_of(row)}
     printed = {data: _printed(data) for data in best}
     # one column each: a distance on other features never stands under FID
-    distances = [scores[1] for kind, scores in FEATURES.items()
-                 if f"{scores[1]}@T1" in metrics or kind == "inception" and any(printed.values())]  # fmt: skip
+    distances = [distance for kind, (_, distance, _) in FEATURES.items()
+                 if f"{distance}@T1" in metrics or kind == "inception" and any(printed.values())]  # fmt: skip
     lines: list[list[Cell | str]] = []
     for data, runs in best.items():
         for row in rows[data]:

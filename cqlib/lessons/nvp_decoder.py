@@ -182,7 +182,7 @@ def frequency_gain(matrices: OfImages, reconstruction: Reconstruction) -> HTML:
 
 def scores(runs: RunSet) -> HTML:
     """BPD, and the scores at temperature 1, of the systems with and without f; means over seeds with their spread."""
-    score, distance = FEATURES["inception" if any("FID@T1" in runs.metrics_of(row) for row in PAIRS) else "lite0"]
+    score, distance, _ = FEATURES["inception" if any("FID@T1" in runs.metrics_of(row) for row in PAIRS) else "lite0"]
     names = {"BPD": "BPD ↓", f"{score}@T1": f"{score} ↑", f"{distance}@T1": f"{distance} ↓"}
     lines = [[label_of(row), *(runs.cell(row, name) for name in names), str(len(runs.records_of(row)))]
              for row in PAIRS]  # fmt: skip

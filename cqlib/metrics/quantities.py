@@ -53,7 +53,7 @@ QUANTITIES = {
         Quantity("bpd", "BPD", unit="bpd", digits=2, equal=0.05),
         Quantity("is", "IS", "higher", digits=2, how="inception_score", lite0="IS-lite0", column=True),
         Quantity("fid", "FID", how="frechet_distance", lite0="FD-lite0", column=True, distance=True, checked_by="kid"),
-        Quantity("kid", "KID", how="kernel_distance", lite0="KD-lite0", distance=True),
+        Quantity("kid", "KID", how="kernel_distance", lite0="KD-lite0", column=True, distance=True),
         Quantity("precision", "Precision", "higher", how="precision", lite0="Precision-lite0", **_SHARE),
         Quantity("recall", "Recall", "higher", how="recall", lite0="Recall-lite0", **_SHARE),
         Quantity("classes", "Classes", "higher", how="class_coverage", lite0="Classes-lite0", labelled=True, **_SHARE),
@@ -65,7 +65,7 @@ SCORES = tuple(quantity for quantity in QUANTITIES.values() if quantity.how)
 """Those of samples, in the order in which records carry them."""
 COLUMNS = tuple(quantity for quantity in SCORES if quantity.column)
 FEATURES = {"inception": tuple(q.name for q in COLUMNS), "lite0": tuple(q.lite0 for q in COLUMNS)}
-"""Kind of features -> the names of `COLUMNS` on them."""
+"""Kind of features -> the names of `COLUMNS` (IS, FID, KID) on them."""
 TEMPERATURES = (0.0, 1.0)
 """Temperatures T of the samples, in the order of columns: what the critic saw comes first."""
 AT = tuple(f"T{t:g}" for t in TEMPERATURES)

@@ -137,7 +137,7 @@ def family(row: str) -> str:
 def quality(runs: RunSet, rows: Sequence[str], name: str) -> list[dict[str, Any]]:
     """Quality against likelihood of `rows`, for every kind of features they were scored with."""
     figures = []
-    for _, distance in FEATURES.values():
+    for _, distance, _ in FEATURES.values():
         points = [point for row in rows for point in points_of_row(runs, row, distance)]
         if len({point.label for point in points}) > 1:
             kinds = {short_label(row): family(row) for row in rows} if name == "Table 3" else {}

@@ -24,7 +24,7 @@ from cqlib.report import claims_file
 from cqlib.report.claim_cards import at_temperatures, cards, count_claims
 from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import RunSet, display_groups, run_sets
-from cqlib.report.verdicts import Results
+from cqlib.report.verdicts import DECIDED, ClaimResult, Results
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import PUBLISHED, RECORDS, ROOT
@@ -51,8 +51,8 @@ DOCUMENTS: Mapping[Path, Mapping[str, str]] = {
 """File -> its parts by name -> the macro of `docs.md.j2`, and the table that it is about."""
 EXECUTED = PUBLISHED / "notebooks"
 """Executed notebooks, which are linked where they are there; else the sources are."""
-DECIMALS = {"BPD": 2, "IS-lite0@T0": 2, "FD-lite0@T0": 1, "KD-lite0@T0": 3, "FD-lite0@T1": 1,
-            "Precision-lite0@T0": 2, "Recall-lite0@T0": 2}  # fmt: skip
+DECIMALS = {"BPD": 2, "IS-lite0@T0": 2, "IS-lite0@T1": 2, "FD-lite0@T0": 1, "FD-lite0@T1": 1, "KD-lite0@T0": 3,
+            "KD-lite0@T1": 3, "Precision-lite0@T0": 2, "Recall-lite0@T0": 2}  # fmt: skip
 """The measured columns and their decimals."""
 REAL = {f"{q.lite0}@{t}": f"{q.lite0}{q.real}" for q in SCORES for t in AT}
 """A score of samples -> the same of real images, which have no temperature."""
@@ -117,6 +117,13 @@ def headline_verdicts(runs: RunSet, mark: str = OTHERWISE) -> dict[str, str]:
     return words
 
 
+def decided_headlines(runs: RunSet) -> list[ClaimResult]:
+    """The results of the chief claims that hold or do not hold, at each temperature."""
+    ids = {f"table1/{claim}" for claims in HEADLINES.values() for claim in claims.values()}
+    results = (r for card in cards([runs], "table1") if card.claim.id in ids for r in chain(*card.tests[:1]))
+    return [result for result in results if result.label in DECIDED]
+
+
 def otherwise_elsewhere(sets: Sequence[RunSet], runs: RunSet) -> tuple[RunSet, int] | None:
     """The other run set of today's recipes with as many seeds of Table 1, and how many headlines have other verdicts
     there."""
@@ -160,7 +167,12 @@ def printed(number: paper.PaperNumber) -> str:
 def seeds(runs: RunSet, which: paper.Table) -> str:
     """ "5 seeds"; "up to 5 seeds" where rows have fewer."""
     counts = {len(runs.done(row.id)) for row in which.shown} - {0}
-    return "up to " * (len(counts) > 1) + count_of(max(counts, default=0), "seed")
+    return "up to " * (len(counts) > 1) + count_of(most_seeds(runs, which), "seed")
+
+
+def most_seeds(runs: RunSet, which: paper.Table) -> int:
+    """How many seeds a table's row has at most."""
+    return max(len(runs.done(row.id)) for row in which.shown)
 
 
 def scoring(runs: RunSet) -> str:

@@ -59,7 +59,7 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
     """The distance of the last and of the best step of `rows`, of an untrained copy and of independent Gaussian pixels;
     BPD and that of a histogram per pixel; and whether the model beats them. A line per run set and kind of features."""
     lines = []
-    for (runs, row), (_, distance) in itertools.product(_measured(sets, rows), FEATURES.values()):
+    for (runs, row), (_, distance, _) in itertools.product(_measured(sets, rows), FEATURES.values()):
         names = [f"{distance}@T1", *(f"{distance}-{bar}@T1" for bar in ("best", "untrained", "gaussian")), "BPD",
                  "BPD-histogram"]  # fmt: skip
         last, _, untrained, gaussian, bpd, histogram = (runs.mean(row, name) for name in names)

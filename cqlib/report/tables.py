@@ -150,7 +150,7 @@ def _quantity(score: str) -> Quantity:
 
 
 def columns(sets: Sequence[RunSet], rows: Collection[str]) -> list[str]:
-    """The measured columns: BPD, and IS and FID under each kind of features that any of `sets` has, at each T."""
+    """The measured columns: BPD, and IS, FID and KID under each kind of features that any of `sets` has, at each T."""
     metrics = {name for runs in sets for row in rows for name in runs.metrics_of(row)}
     kinds = [names for names in FEATURES.values() if any(f"{name}@T1" in metrics for name in names)]
     return ["BPD", *(f"{name}@{at}" for names in kinds for name in names for at in AT)]

@@ -10,7 +10,7 @@ def test_every_score_is_computed_and_named_once():
     assert all(callable(getattr(fidelity, quantity.how)) for quantity in SCORES)
     names = [name for quantity in SCORES for name in (quantity.name, quantity.lite0)]
     assert len(set(names)) == len(names) and all(names)
-    assert FEATURES == {"inception": ("IS", "FID"), "lite0": ("IS-lite0", "FD-lite0")}
+    assert FEATURES == {"inception": ("IS", "FID", "KID"), "lite0": ("IS-lite0", "FD-lite0", "KD-lite0")}
     assert {id: quantity.arrow for id, quantity in QUANTITIES.items() if quantity.better == "higher"} == dict.fromkeys(
         ("is", "precision", "recall", "classes", "hypervolume"), "↑"
     )

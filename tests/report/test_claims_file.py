@@ -39,6 +39,9 @@ def test_every_claim_is_there_with_the_tests_that_the_page_shows():
                 assert written["effect"] == pytest.approx(result.effect, rel=1e-3)
                 interval = None if result.low is None else pytest.approx([result.low, result.high], rel=1e-3)
                 assert written["interval"] == interval
+                assert written["by_kid"] == (result.cross_check and result.cross_check.verdict)
+                assert (written["detectable"] is not None) == bool(result.power)
+                assert not result.power or written["detectable"] == pytest.approx(result.detectable, rel=1e-3)
 
 
 def test_the_badge_counts_the_papers_claims_that_hold():
@@ -54,7 +57,7 @@ def test_the_badge_counts_the_papers_claims_that_hold():
         lambda claims: claims["claims"][0].update(verdict="proved"),
         lambda claims: claims["claims"][0].update(more=1),
         lambda claims: claims["claims"][0].pop("tests"),
-        lambda claims: claims.update(version=2),
+        lambda claims: claims.update(version=1),
         lambda claims: next(e for e in claims["claims"] if e["tests"])["tests"][0]["results"][0].update(effect="0.1"),
     ],
 )

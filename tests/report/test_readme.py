@@ -22,7 +22,7 @@ from cqlib.experiments.rows import PROFILES, notebooks
 from cqlib.metrics.quantities import QUANTITIES
 from cqlib.report import facts, readme
 from cqlib.report.run_sets import run_sets
-from cqlib.util.paths import RECORDS, ROOT
+from cqlib.util.paths import PUBLISHED, RECORDS, ROOT
 
 BESIDE = ("CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md", "reports/contributed/README.md")
 PAGES = (readme.README, *sorted(readme.DOCS.glob("*.md")), *(ROOT / name for name in BESIDE))
@@ -94,14 +94,23 @@ def test_headlines_say_how_many_differ_at_another_size():
     images = DataInfo("photos10", "test", "89abcdef01234567", (2000, 3, 32, 32))
     large = [of_today(replace(run, data=images)) for run in records(3, profile="study")]
     same = readme.part("headlines", run_sets([], [*records(3), *large]))
-    assert "At 32×32 (study) [0 of these differ](docs/results.md#on-other-images)." in same
+    assert "At 32×32 [0 of these differ](docs/results.md#on-other-images)." in same
     worse = [replace(run, metrics={**run.metrics, "BPD": replace(run.metrics["BPD"], value=9.0 + run.seed / 100)})
              if run.row == "table1/vae-f" else run for run in large]  # fmt: skip
     by_kid = [replace(run, metrics={**run.metrics, "KD-lite0@T0": replace(run.metrics["KD-lite0@T0"], value=run.seed)})
               if run.row == "table1/cq-f" else run for run in large]  # fmt: skip
-    assert "(study) [0 of these differ]" in readme.part("headlines", run_sets([], [*records(3), *by_kid]))
-    assert "(study) [1 of these differ]" in readme.part("headlines", run_sets([], [*records(3), *worse]))
+    assert "At 32×32 [0 of these differ]" in readme.part("headlines", run_sets([], [*records(3), *by_kid]))
+    assert "At 32×32 [1 of these differ]" in readme.part("headlines", run_sets([], [*records(3), *worse]))
     assert "differ" not in readme.part("headlines", run_sets([], [*records(3), *large[::2]]))  # of fewer seeds
+
+
+def test_headlines_count_what_holms_correction_leaves():
+    claims = json.loads((PUBLISHED / "claims.json").read_text())["claims"]
+    ids = {f"table1/{claim}" for parts in readme.HEADLINES.values() for claim in parts.values()}
+    tests = [test for claim in claims if claim["id"] in ids for test in claim["tests"]]
+    decided = [result["p_holm"] <= 0.05 for test in tests if test["runs"] == "photos10 16×16, quick"
+               for result in test["results"] if result["verdict"] in ("holds", "does not hold")]  # fmt: skip
+    assert f"{sum(decided)} of {len(decided)} decided parts survive" in README and 0 < sum(decided) < len(decided)
 
 
 def test_a_headline_has_a_mark_where_kid_says_otherwise():
