@@ -21,7 +21,7 @@ from cqlib.experiments.rows import DEVELOPMENT_DATA, label_of, marker_numbers, s
 from cqlib.metrics import evaluation
 from cqlib.metrics.bpd import bits_per_dimension, held_out_nll
 from cqlib.models.base import LikelihoodSystem, System
-from cqlib.report import page, pictures, plots, small_tables, tables
+from cqlib.report import cells, page, pictures, plots, small_tables, tables
 from cqlib.report.cells import Range, picture, pixels, slider
 from cqlib.report.claim_cards import cards, matrix
 from cqlib.report.run_sets import RunSet, display_groups, most_common, run_sets
@@ -32,6 +32,8 @@ from cqlib.util.text import without_paths
 
 signed = partial(text.signed, digits=3)
 """A difference with its sign: "+0.012" or "−0.012"."""
+QUALITY = (pictures.quality, plots.quality_against_likelihood)
+"""What draws the pictures of `quality`."""
 
 
 def fullest(rows: Sequence[str], records: Sequence[Record]) -> RunSet:
@@ -185,7 +187,8 @@ def curves(table: str, runs: RunSet, name: str) -> HTML:
     series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.records_of(row), name))}
     figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marker_numbers(rows))
     alt = f"{name} over training steps for {', '.join(series)}"
-    return HTML(page.macro("figures", [pictures.plot(figure, alt, f"{name}, {plots.describe_lines(series)}.")]))
+    drawn = pictures.plot(figure, alt, f"{name}, {plots.describe_lines(series)}.")
+    return cells.figures([drawn], plots.learning_curves)
 
 
 def quality(table: str, sets: Sequence[RunSet]) -> HTML:
@@ -194,13 +197,13 @@ def quality(table: str, sets: Sequence[RunSet]) -> HTML:
     boards = [(runs, *board) for runs in sorted(sets, key=lambda runs: runs.origin) for board in pictures.boards(runs)]
     about = table.replace("table", "Table ")
     figures = [f for runs, name, rows in boards if name.startswith(about) for f in pictures.quality(runs, rows, name)]
-    return HTML(page.macro("figures", figures)) if figures else _not_trained(table)
+    return cells.figures(figures, *QUALITY) if figures else _not_trained(table)
 
 
 def quality_of(rows: Sequence[str], sets: Iterable[RunSet]) -> HTML:
     """BPD against the Fréchet distance for `rows` in every one of `sets`."""
     figures = [figure for runs in sets for figure in pictures.quality(runs, rows, without_paths(runs.data))]
-    return HTML(page.macro("figures", figures) if figures else "<p>No two models have measured both yet.</p>")
+    return cells.figures(figures, *QUALITY) if figures else HTML("<p>No two models have measured both yet.</p>")
 
 
 def temperatures(model: System, label: str) -> HTML:

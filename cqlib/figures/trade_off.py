@@ -12,10 +12,11 @@ from cqlib.experiments.trade_off import GAN, NOTEBOOK, front
 from cqlib.figures import common
 from cqlib.figures.common import sets_of
 from cqlib.metrics.quantities import AT, heading
-from cqlib.report import page
+from cqlib.report import cells, page
 from cqlib.report.cells import table
+from cqlib.report.plots import quality_against_likelihood
 from cqlib.report.run_sets import RunSet
-from cqlib.report.trade_off import FRONTS, SCORES, figures, fullest, not_trained
+from cqlib.report.trade_off import FRONTS, SCORES, draw_fronts, figures, fullest, not_trained
 
 
 def selections(selection: Selection) -> list[Selection]:
@@ -39,7 +40,9 @@ def read(selection: Selection) -> tuple[list[Record], RunSet]:
 def pictures(runs: RunSet, more: bool = False) -> HTML:
     """BPD against the paper's distance at both temperatures, with what that says; or against the other scores."""
     panels = [figure for figure in figures(runs) if figure["more"] == more]
-    return HTML(page.macro("figures", panels) if panels or more else page.macro("sentences", [not_trained(runs)]))
+    if not panels and not more:
+        return HTML(page.macro("sentences", [not_trained(runs)]))
+    return cells.figures(panels, draw_fronts, quality_against_likelihood)
 
 
 def points(runs: RunSet) -> HTML:

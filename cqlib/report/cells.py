@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from IPython import get_ipython
 from IPython.display import HTML
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -39,16 +40,24 @@ def picture(figure: Figure, alt: str) -> HTML:
     return HTML(page.scoped(plots.to_svg(figure, alt) + how_drawn()))
 
 
-def how_drawn() -> str:
-    """The functions of figures and lessons that are being called, the outermost first, as HTML that unfolds."""
-    sources, frame = [], inspect.currentframe()
+def figures(drawn: Sequence[Mapping[str, Any]], *by: Callable[..., Any]) -> HTML:
+    """Pictures of the report with their captions, and the code that drew them, `by` last, folded."""
+    return HTML(page.macro("figures", drawn, Markup(how_drawn(*by))))
+
+
+def how_drawn(*by: Callable[..., Any]) -> str:
+    """The functions of figures and lessons that are being called, the outermost first, then `by`, as HTML that
+    unfolds."""
+    called: list[Any] = []
+    frame = inspect.currentframe()
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith(DRAWING):
-            sources.append(textwrap.dedent(inspect.getsource(frame.f_code)).strip())
+            called.append(frame.f_code)
         frame = frame.f_back
-    if not sources:
+    if not called:
         return ""
-    code = html.escape("\n\n\n".join(reversed(sources)))
+    sources = (textwrap.dedent(inspect.getsource(code)).strip() for code in (*reversed(called), *by))
+    code = html.escape("\n\n\n".join(sources))
     return f'<details class="how"><summary>how this was drawn</summary><pre tabindex="0">{code}</pre></details>'
 
 

@@ -175,6 +175,13 @@ def most_seeds(runs: RunSet, which: paper.Table) -> int:
     return max(len(runs.done(row.id)) for row in which.shown)
 
 
+def command(runs: RunSet, which: paper.Table) -> str:
+    """What trains as many seeds of a table as `runs` have, by today's recipes."""
+    data = "" if runs.data in default_data(which.rows[0].id, runs.profile) else runs.data
+    text, n = training_command(which.id, runs.profile, data, changes=runs.changes), most_seeds(runs, which)
+    return text + f" --seeds {n}" * (n > 1)
+
+
 def scoring(runs: RunSet) -> str:
     """ "n = 2,000 at side 96": how many samples stand behind the scores, and how large the features see them."""
     counts = sorted({run.metrics["FD-lite0@T1"].n for run in runs.records if "FD-lite0@T1" in run.metrics})

@@ -59,7 +59,7 @@ def figures(runs: RunSet, how_to_read: bool = True) -> list[dict[str, Any]]:
         name = getattr(quantity, features)
         if max(map(len, fronts(runs, f"{name}@{at}").values())) > 1:
             caption = _caption(runs, quantity, name, at, how_to_read)
-            panels.append(plot(*_picture(runs, quantity, name, at), caption, more=quantity is not FIRST))
+            panels.append(plot(*draw_fronts(runs, quantity, name, at), caption, more=quantity is not FIRST))
     return panels
 
 
@@ -73,7 +73,7 @@ def means(points: Mapping[float, Mapping[int, Point]]) -> dict[float, Point]:
     return {weight: mean(by_seed.values()) for weight, by_seed in points.items()}
 
 
-def _picture(runs: RunSet, quantity: Quantity, name: str, at: str) -> tuple[Figure, str]:
+def draw_fronts(runs: RunSet, quantity: Quantity, name: str, at: str) -> tuple[Figure, str]:
     """The figure, and what it shows in words."""
     score = f"{name}@{at}"
     points = [

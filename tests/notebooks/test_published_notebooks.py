@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from pathlib import Path
 
 import nbformat
@@ -13,6 +14,8 @@ from scripts import script
 ROOT = Path(__file__).resolve().parent.parent.parent
 PUBLISHED = sorted((ROOT / "reports" / "published" / "notebooks").glob("*.ipynb"))
 PICTURE = '<div class="cqlib"><style>p {}</style><svg aria-label="two lines"></svg>{code}</div>'
+FOLD = re.compile('<details class="how">.*?<pre[^>]*>(.*?)</pre>', re.DOTALL)
+WITHOUT_PICTURES = {"figure_ablations", "table4_seven_datasets"}  # of their own: tables, stored grids
 CODE = '<details class="how"><summary>how this was drawn</summary><pre>plot()</pre></details>'
 
 
@@ -77,3 +80,18 @@ def test_it_has_the_text_of_its_source_and_outputs_that_a_host_shows(file):
         assert "image/png" not in data or "text/html" not in data
         assert not re.search("<(svg|img|style)", data.get("text/html", ""))
     assert not re.search(r"(?<![\w.])/(home|root|Users|tmp)/", json.dumps(book))
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.stem)
+def test_the_code_folded_under_its_pictures_is_that_of_today(file):
+    """Else `./run_all.sh --no-train && python tools/published_notebooks.py`."""
+    sources = "\n".join(unindented(path.read_text()) for path in (ROOT / "cqlib").rglob("*.py"))
+    outputs = [output for cell in nbformat.read(file, 4).cells for output in cell.get("outputs", [])]
+    folds = [fold for output in outputs for fold in FOLD.findall(output.get("data", {}).get("text/html", ""))]
+    functions = {function for fold in folds for function in unescape(fold).split("\n\n\n")}
+    assert [function for function in functions if unindented(function) not in sources] == []
+    assert folds or file.stem in WITHOUT_PICTURES
+
+
+def unindented(code: str) -> str:
+    return "\n".join(line.strip() for line in code.splitlines())
