@@ -10,6 +10,7 @@ from benchmarks import pictures, table
 from benchmarks.comparison import SAME_WORK, Ratio
 from benchmarks.cost import Growth, exponent
 from benchmarks.time_to_quality import Learning
+from cqlib.metrics.quantities import heading
 from cqlib.util.files import write_atomic
 from cqlib.util.paths import ROOT
 from cqlib.util.text import fill_sections, format_bytes, markdown_table
@@ -91,7 +92,8 @@ def quality(sides: Sequence[Learning]) -> str:
         reached = "not reached" if side.reached is None else f"{side.reached:,.0f} s"
         ends = [f"{values[-1]:.4g}" for values in side.qualities.values()]
         rows.append([side.side, reached, f"{side.steps[-1]:,}", f"{side.seconds[-1]:,.0f} s", *ends])
-    header = ("training by", "bounds reached after", "steps until the end", "seconds until the end", *first.qualities)
+    header = ("training by", "bounds reached after", "steps until the end", "seconds until the end",
+              *map(heading, first.qualities))  # fmt: skip
     words = f"{first.device}, seed {first.seed}, {_commits(sides)}; bounds: {bounds}."
     return f"{words}\n\n{markdown_table(header, rows)}\n\n{_picture('time_to_quality')}"
 

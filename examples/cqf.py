@@ -2,8 +2,8 @@
 
     z ~ N(0, I),   y ~ N(mu(z), diag(sigma(z)^2)),   x = f^-1(y)
 
-`python examples/cqf.py` trains it on photographs and draws real images, G(z) (T = 0) and samples (T = 1) in cqf.png.
-The method is all here, in plain PyTorch: only the images come from the package, and a test holds the equations equal.
+`python examples/cqf.py` trains for two minutes on photographs, to about 5.5 bits per dimension of held-out ones, and
+draws real images, G(z) (T = 0) and samples (T = 1) in cqf.png. Only the images come from the package.
 """
 
 import math

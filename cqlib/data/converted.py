@@ -58,7 +58,7 @@ def load(name: str, size: int, sources: Sequence[Path], read: Callable[[], Decod
 
 
 def _state(paths: Sequence[Path]) -> str:
-    """A hash that changes whenever a file in `paths` does, hidden ones and the lock of a database excepted."""
+    """A hash over names, sizes and times of the files in `paths`, hidden ones and the lock of a database excepted."""
     root = os.fspath(paths[0].parent)
     files = [os.fspath(path) for path in paths if path.is_file()]
     files += [os.path.join(home, name) for path in paths for home, _, names in os.walk(path) for name in names

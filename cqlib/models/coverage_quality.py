@@ -14,7 +14,7 @@ Models", arXiv 1901.01091; Eqs. (1) to (8) of its slides.
 
 The encoder is trained by L_C alone; L_Q reaches the decoder through f^-1.
 
-Deviations (what the sources leave open):
+Deviations (what the sources leave open; those of f are in `nets/coupling.py`):
 - L = L_C + lambda L_Q with L_C in nats per image (`quality_weight` = lambda); the paper does not state the unit.
 - `critic_input`: the critic sees "mean", f^-1(mu(z)), the G_theta(z) of Eq. (2), or "sample", x ~ p_theta of Eq. (1);
   `flow_updated_by` "coverage" alone, or "both" losses. Every profile has the former of each, as the paper does (from

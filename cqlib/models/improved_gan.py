@@ -15,7 +15,8 @@ L_unlabelled is all there is. `real_target` is a switch for one-sided label smoo
 
 Deviations:
 - The paper's 8.09 is of all its techniques together; this is the published code, which has neither virtual batch
-  normalisation nor label smoothing nor historical averaging.
+  normalisation nor label smoothing nor historical averaging. Feature matching, by which the paper classifies, is left
+  out.
 - The code draws labelled images in batches of their own, 100 a step; here they are those with a label among the
   batch's images, about 8 of 100 on CIFAR-10. A batch without any leaves L_labelled at 0.
 - Samples are normalised by running statistics, the code's by those of their batch.

@@ -14,6 +14,7 @@ Deviations (and those of `nets/raster.py`):
   is 0, where the state of a padded position would be what the biases make of it.
 - The paper does not say where its skip connections end: here a 1x1 convolution (B) of each LSTM's h is added to the
   last layer's output; logits are a third 1x1 convolution, after the two of `width` features.
+- The paper's Row LSTM, which it finds worse, is left out.
 - Remembered, not read: 12 layers of h = 128 units, a first convolution of 7x7, output convolutions of 1024, RMSProp
   and batches of 16 for CIFAR-10.
 - Not known, and chosen: a constant learning rate of 1e-3, decay 0.99 of the squares, 200,000 steps, neither averaged

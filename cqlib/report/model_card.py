@@ -16,7 +16,7 @@ from cqlib.experiments import load
 from cqlib.experiments.experiment import Experiment
 from cqlib.experiments.record import Record, machine_path
 from cqlib.experiments.rows import PROFILES, label_of
-from cqlib.metrics.quantities import decimal, score_of
+from cqlib.metrics.quantities import decimal, heading, score_of
 from cqlib.models.base import System
 from cqlib.report.compare import ASIDE, find
 from cqlib.report.facts import commit
@@ -94,6 +94,7 @@ def card(record: Record, system: System, files: list[str]) -> str:
         terms=_terms(record.data.name),
         about=Markup(sys.modules[type(system).__module__].__doc__ or ""),
         decimal=decimal,
+        heading=heading,
     )
 
 

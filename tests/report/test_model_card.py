@@ -72,7 +72,7 @@ def test_a_published_model_has_a_card_with_its_numbers(tmp_path):
     assert {"FD-lite0@T0", "FD-lite0@T1"} <= values.keys() and not any("real" in name for name in values)
     assert all(metric["type"] in meta["metrics"] for metric in result["metrics"])
     assert (meta["license"], meta["datasets"], result["dataset"]["type"]) == ("mit", ["photos10"], "photos10")
-    assert f"| FD-lite0-floor | {record.metrics['FD-lite0-floor'].value:.1f} |" in body and "CC BY 2.0" in body
+    assert f"| FD-lite0-floor ↓ | {record.metrics['FD-lite0-floor'].value:.1f} |" in body and "CC BY 2.0" in body
     assert record.git.commit in body and "](samples_T0.webp)" in body
     config = json.loads((tmp_path / "card" / "config.json").read_text())
     assert config["recipe"] == record.config["recipe"] and config["image"] == [3, 16, 16]
