@@ -148,6 +148,12 @@ def test_cells_for_colab_are_not_on_the_page():
     assert "x = 1" in text and "badge" not in text
 
 
+def test_a_page_with_photographs_names_whose_they_are():
+    for name, shown in (("photos10", True), ("cifar10", False)):
+        html = page(v4.new_notebook(cells=[v4.new_code_cell(f'data = ["{name}"]')]), ".", "x")
+        assert ("a flower, by vultilion" in html) == shown
+
+
 def test_formulas_are_mathml_and_never_cost_the_page(monkeypatch):
     assert mathml(r"\frac{a}{b}").startswith("<math") and "<mfrac>" in mathml(r"\frac{a}{b}")
     assert 'display="block"' in mathml("x", "block")

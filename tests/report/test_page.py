@@ -220,6 +220,7 @@ def test_every_section_has_its_content(full):
     assert "n_real = n_fake = 1,000" in protocol
     assert "All measured numbers, KID, precision, recall" in words(full.find(id="tables"))
     assert "torch 2.13.0" in words(full.find(id="provenance")) and "All 31 runs" in words(full.find(id="provenance"))
+    assert "a flower, by vultilion" in words(full.find(id="provenance"))
     assert full.find(id="notebooks").find("a")["href"] == "notebooks/table1_objectives.html"
     assert "lacks a minus sign" in words(full.find(id="footnotes"))
 

@@ -235,7 +235,7 @@ def test_real_images_name_their_n_and_what_published_data_is():
     for name, value in (("Precision-lite0-real", 0.551), ("Recall-lite0-real", 0.76)):
         run.metrics[name] = Metric(value, None, 1000, "of real images")
     assert only(tables.view(paper.TABLE1, [published]))[-1].citation == "precision 0.55, recall 0.76"
-    assert [cell.text for cell in only(view)[-1].cells[1]] == ["", "12.35", "310.0", "", "n = 1,000"]
+    assert [cell.text for cell in only(view)[-1].cells[1]] == ["", "12.35", "310.0", "0.400", "n = 1,000"]
     remark = view.notes[-1]
     assert remark.startswith("npz:cifar10-jpeg is the whole of CIFAR-10")
     assert tables.remarks(run_sets([run], []), ["table1/vae"]) == ()  # anyone's may have that name
