@@ -150,7 +150,8 @@ def test_cells_for_colab_are_not_on_the_page():
 
 def test_a_page_with_photographs_names_whose_they_are():
     for name, shown in (("photos10", True), ("cifar10", False)):
-        html = page(v4.new_notebook(cells=[v4.new_code_cell(f'data = ["{name}"]')]), ".", "x")
+        cell = nbformat.v4.new_code_cell(f'data = ["{name}"]')
+        html = page(nbformat.v4.new_notebook(cells=[cell]), ".", "x")
         assert ("a flower, by vultilion" in html) == shown
 
 
