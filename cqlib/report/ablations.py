@@ -33,7 +33,7 @@ class Effect:
     failed: str
 
     @property
-    def measured(self) -> bool:
+    def has_results(self) -> bool:
         """Whether there is any result."""
         return any(result.effect is not None for result in self.results)
 
