@@ -15,7 +15,7 @@ from benchmarks.comparison import Comparison, Other
 from benchmarks.sides import Side, Work
 from benchmarks.steps import random_images
 from cqlib.metrics import fidelity
-from cqlib.metrics.features import extract, lite0
+from cqlib.metrics.features import FULL_SIDE, extract, lite0
 from cqlib.metrics.lite0 import prepare
 
 BATCH, SIZE = 64, 32
@@ -45,7 +45,8 @@ def plain_features(n: int = BATCH) -> Side:
 
         def run() -> torch.Tensor:
             with torch.no_grad():
-                parts = [net.extract_features(prepare(x.to(device))).mean((2, 3)).cpu() for x in images.split(BATCH)]
+                batches = (prepare(x.to(device), FULL_SIDE) for x in images.split(BATCH))
+                parts = [net.extract_features(x).mean((2, 3)).cpu() for x in batches]
             return torch.cat(parts)
 
         return Work(run, images=n)

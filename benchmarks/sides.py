@@ -1,9 +1,6 @@
 """A side of a comparison: work that is prepared once and run again and again, in a process of its own. What one sets
 for its process, such as how memory is kept (`cqlib.training.device.keep_freed_memory`), does not help the others, and
 its memory is its own.
-
-`python -m benchmarks.sides NAME K` prepares side K of the row NAME; for each line that it reads it runs the side once
-and prints the seconds of a unit, and the most bytes taken so far beyond those in use at its start.
 """
 
 from __future__ import annotations
@@ -23,7 +20,7 @@ import torch
 
 from cqlib.cli.tasks import thread_limits
 from cqlib.metrics.fp32 import full_fp32
-from cqlib.training.device import select_device, wall_clock
+from cqlib.training.device import wall_clock
 from cqlib.util import provenance
 from cqlib.util.errors import UserError
 
@@ -97,7 +94,7 @@ def process(what: str, module: str, *arguments: str, threads: int | None = None)
 def turns(name: str, numbers: Sequence[int]) -> Iterator[list[Turn]]:
     """For each of these sides of a row a function that runs it once more, in its process."""
     with contextlib.ExitStack() as stack:
-        processes = [process(f"side {k} of {name}", "benchmarks.sides", name, str(k)) for k in numbers]
+        processes = [process(f"side {k} of {name}", "benchmarks.side_process", name, str(k)) for k in numbers]
         yield [partial(_turn, stack.enter_context(each)) for each in processes]
 
 
@@ -122,16 +119,11 @@ def highest(device: torch.device) -> int:
 
 
 def answer(side: Side, device: torch.device) -> None:
-    """Run the side once for each line of standard input."""
+    """Run the side once for each line of standard input; print the seconds of a unit, and the most bytes taken so far
+    beyond those in use at the start."""
     before = resident(device)
     with full_fp32():
         work = prepared(side, device)
         for _ in sys.stdin:
             seconds = wall_clock(work.run, device) / work.units
             print(seconds, max(0, highest(device) - before), flush=True)
-
-
-if __name__ == "__main__":
-    from benchmarks.table import ROWS
-
-    answer(ROWS[sys.argv[1]].sides()[int(sys.argv[2])], select_device())

@@ -74,7 +74,7 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
         spread = "" if metric.std is None else f" ± {metric.std:.3g}"
         print(f"  {name:<24} {metric.value:>12.4f}{spread}  ({metric.protocol})")
     to_stderr(disk_usage(options.runs_dir))
-    return 0 if record.status == "done" else 1
+    return 0 if record.done else 1
 
 
 @command(*TRAINING, ends=["table1/cq-f", "table1/cq-f --feature-weights weights.pth"])

@@ -11,7 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cqlib.data import SOURCES, find_local, is_storable_path, local_folder, require_folder
+from cqlib.data import SOURCES, is_storable_path
+from cqlib.data.folders import find_local, local_folder, require_folder
 from cqlib.experiments import rows
 from cqlib.experiments.ablations import BY_NAME
 from cqlib.util.errors import UsageError, UserError, one_line_errors, unknown_name, why_not_a_folder

@@ -97,7 +97,7 @@ def export(options: argparse.Namespace) -> None:
     runs_dir = _records(options)
     folders = [("published", PUBLISHED / "records"), ("published", ablations.PUBLISHED)]
     if os.path.realpath(runs_dir) != os.path.realpath(PUBLISHED):  # else those alone, as in the report
-        folders = [("here", runs_dir), ("here", runs_dir / ablations.FOLDER), *folders]
+        folders = [("local", runs_dir), ("local", runs_dir / ablations.FOLDER), *folders]
     others, broken = contributed(CONTRIBUTED)
     loaded = [(place, *load_records(source)) for place, source in folders]
     loaded.append(("contributed", [*chain(*others.values())], broken))

@@ -17,7 +17,7 @@ from cqlib.cli import cluster_nodes, options
 from cqlib.cli.options import Options
 from cqlib.cli.progress import Progress
 from cqlib.cli.tasks import Outcome, Task, run_tasks, slots
-from cqlib.data import local_folder
+from cqlib.data.folders import local_folder
 from cqlib.data.sets import entry_of
 from cqlib.experiments import ablations
 from cqlib.experiments.record import load_records

@@ -277,5 +277,5 @@ def train_row(options: Mapping[str, Any]) -> None:
         progress=lambda step, steps, left: send_message(progress=0.9 * step / max(steps, 1)),
         tell=lambda text: send_message(note=text),
     )
-    if record.status != "done":
+    if not record.done:
         raise UserError(f"{record.status}: {'; '.join(record.notes)}; another seed may fare better")

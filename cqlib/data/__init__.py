@@ -4,15 +4,13 @@ A published one is a file of `cqlib.data.sets`; any other a module here with a f
 Importing this package needs the standard library only.
 """
 
-import os
-import shlex
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from cqlib.data.folders import local_folder
 from cqlib.data.sets import ENTRIES, entry_of
-from cqlib.util.errors import UsageError, UserError, unknown_name
+from cqlib.util.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
     from cqlib.data.dataset import Dataset
@@ -50,31 +48,6 @@ SOURCES: dict[str, Source] = {
 def is_storable_path(text: str) -> bool:
     """Whether a file can have the path `text`, and the path can be written in UTF-8 (into a record, a page)."""
     return "\0" not in text and text.encode(errors="ignore").decode() == text
-
-
-def local_folder(data_dir: Path | str | None = None) -> Path | None:
-    """The folder of local copies that is named: `data_dir`, else $CQLIB_DATA."""
-    named = data_dir or os.environ.get("CQLIB_DATA")
-    try:
-        return Path(named).expanduser().absolute() if named else None
-    except RuntimeError as error:  # ~somebody who has no home
-        raise UserError(f"the folder of data sets {named} ($CQLIB_DATA or --data-dir): no such user") from error
-
-
-def require_folder(folder: Path) -> Path:
-    """`folder`, which was named for local copies. UserError, with the remedy, where it does not exist."""
-    if not folder.is_dir():
-        remedy = f"make it (mkdir -p {shlex.quote(str(folder))}); published data sets are fetched to it"
-        raise UserError(f"--data-dir or $CQLIB_DATA: there is no folder {folder}: {remedy}")
-    return folder
-
-
-def find_local(path: str, *folders: Path) -> Path | None:
-    """The first of `folders` in which there is such a file or folder, with its `path`; None where there is none."""
-    with suppress(OSError, RuntimeError, ValueError):  # too long a name, no such ~user, a NUL
-        places = (folder / Path(path).expanduser() for folder in folders)
-        return next((place for place in places if place.exists()), None)
-    return None
 
 
 def _source(name: str) -> Source:

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from psutil import virtual_memory
 
-from cqlib.data import IMAGE_SIZES, find_local
+from cqlib.data import IMAGE_SIZES
 from cqlib.data.dataset import Dataset, Split, fixed_order
+from cqlib.data.folders import find_local
 from cqlib.data.reading import (
     READ_ERRORS,
     Array,

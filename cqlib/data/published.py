@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cqlib.data import local_folder, require_folder
 from cqlib.data.catalogue import GDRIVE, File, PublishedDataset
+from cqlib.data.folders import local_folder, require_folder
 from cqlib.data.sets import ENTRIES, entry_of
 from cqlib.util import locks
 from cqlib.util.errors import UserError, cause_of, one_line, to_stderr

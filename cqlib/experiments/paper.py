@@ -59,7 +59,7 @@ class Table:
         return f"Table {self.id.removeprefix('table')}"
 
     @property
-    def shown(self) -> tuple[Row, ...]:
+    def all_rows(self) -> tuple[Row, ...]:
         """Its rows, and those beside."""
         return (*self.rows, *(ROWS[row] for row in self.beside))
 
@@ -209,9 +209,9 @@ def canonical(row: str) -> str:
     return SAME_MODEL.get(row, row)
 
 
-def rows_shown(table: str) -> list[str]:
+def row_ids(table: str) -> list[str]:
     """The ids of the rows that stand together in the pictures of "table1", "table2" or "table3"."""
-    return [row.id for item in TABLES if item.id == table for row in item.shown]
+    return [row.id for item in TABLES if item.id == table for row in item.all_rows]
 
 
 def table_of(row: str) -> Table:

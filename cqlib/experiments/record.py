@@ -98,6 +98,11 @@ class Record:
     curve: dict[Text, Annotated[list[tuple[Count, Number]], Field(max_length=MAX_CURVE)]] = field(default_factory=dict)
 
     @property
+    def done(self) -> bool:
+        """Whether it was trained to its end and measured."""
+        return self.status == "done"
+
+    @property
     def variant(self) -> str:
         """The row with its changes: "table1/cq-f", "table1/cq-f system.quality_weight=25.0"."""
         return variant(self.row, self.changes)

@@ -52,7 +52,7 @@ LOG = "training.jsonl"
 def finished_record(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:
     """The record of a finished run of exactly this experiment, or None."""
     record = ended_record(e, runs_dir)
-    return record if record and record.status == "done" else None
+    return record if record and record.done else None
 
 
 def ended_record(e: Experiment, runs_dir: Path | str = RUNS) -> Record | None:

@@ -57,7 +57,7 @@ class Selection:
         order = {canonical(row): i for i, row in reversed([*enumerate(self.rows)])}
         records: list[Record] = []
         for r in load_records(self.runs_dir)[0]:
-            selected = r.status == "done" and r.profile in (profiles or [self.profile]) and r.seed in self.seeds
+            selected = r.done and r.profile in (profiles or [self.profile]) and r.seed in self.seeds
             if selected and canonical(r.row) in order and r.data.name in (self.data or [r.data.name]):
                 with suppress(UserError):  # of a data set that no longer exists
                     if r.config_hash == experiment(r.row, r.profile, r.data.name, r.seed, self.changes).config_hash:

@@ -88,7 +88,7 @@ class Stages:
                 key=self.key,
                 device=self.device,
                 stop=self.stop,
-                progress=self._shown_after(before),
+                progress=self._progress_after(before),
                 checkpoint_seconds=self.checkpoint_seconds,
                 git=self.code,
             )
@@ -102,29 +102,29 @@ class Stages:
             self.notes.append(f"{name}: {result.skipped} non-finite steps skipped")
         return result
 
-    def _shown_after(self, before: int) -> Progress | None:
+    def _progress_after(self, before: int) -> Progress | None:
         """The progress of a training, of which `before` steps of the run come first, as one of the whole run."""
         if (show := self.progress) is None:
             return None
         second = self.e.recipe.frozen_decoder
         all_steps = self.e.recipe.training.steps + (second.training.steps if second else 0)
 
-        def shown(step: int, steps: int, left: float) -> None:
+        def progress(step: int, steps: int, left: float) -> None:
             pace = left / (steps - step) if step < steps else 0.0
             show(before + step, all_steps, pace * (all_steps - before - step))
 
-        return shown
+        return progress
 
 
 def labels(images: Dataset, per_class: int | None) -> Tensor:
     """The training labels (N,), -1 for none: all, or of the first `per_class` images of each class only."""
-    known = images.train.labels.clone()
+    targets = images.train.labels.clone()
     if UNLABELLED in images.classes:
-        known[known == images.classes.index(UNLABELLED)] = -1
+        targets[targets == images.classes.index(UNLABELLED)] = -1
     if per_class is not None:
         for k in range(len(images.classes)):
-            known[(images.train.labels == k).nonzero().flatten()[per_class:]] = -1
-    return known
+            targets[(images.train.labels == k).nonzero().flatten()[per_class:]] = -1
+    return targets
 
 
 def fingerprint(images: Dataset) -> str:

@@ -6,7 +6,7 @@ import torch
 from IPython.display import HTML
 from torch import Tensor
 
-from cqlib.experiments.paper import rows_shown
+from cqlib.experiments.paper import row_ids
 from cqlib.experiments.rows import marker_numbers, short_label
 from cqlib.models.base import System
 from cqlib.models.hierarchical import Hierarchical
@@ -23,8 +23,8 @@ NONE = HTML(
 
 def kl_by_layer(runs: RunSet) -> HTML:
     """The mean KL(q || p) of every layer in bits per dimension, coarsest first, by the records of `runs`."""
-    lines, words, numbers = {}, [], marker_numbers(rows_shown("table2"))
-    for row in rows_shown("table2"):
+    lines, words, numbers = {}, [], marker_numbers(row_ids("table2"))
+    for row in row_ids("table2"):
         layers = [name for name in runs.metrics_of(row) if name.startswith("KL-")]
         means = {name.removeprefix("KL-"): mean.value for name in layers if (mean := runs.mean(row, name))}
         if means:

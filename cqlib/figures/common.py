@@ -135,17 +135,17 @@ def not_reproduced(table: str, records: Sequence[Record]) -> HTML:
 
 def costs(table: str, sets: Sequence[RunSet]) -> HTML:
     """Parameters, critics and time of a table's rows."""
-    return HTML(page.macro("cost_table", small_tables.costs(sets, paper.rows_shown(table))))
+    return HTML(page.macro("cost_table", small_tables.costs(sets, paper.row_ids(table))))
 
 
 def baselines(table: str, sets: Sequence[RunSet]) -> HTML:
     """A table's rows against an untrained copy, Gaussian pixels and a histogram per pixel."""
-    lines = small_tables.baselines(sets, paper.rows_shown(table))
+    lines = small_tables.baselines(sets, paper.row_ids(table))
     return HTML(page.macro("baseline_table", lines)) if lines else _not_trained(table)
 
 
 def _not_trained(table: str) -> HTML:
-    rows = [label_of(row) for row in paper.rows_shown(table) if paper.canonical(row) == row]
+    rows = [label_of(row) for row in paper.row_ids(table) if paper.canonical(row) == row]
     command = f"<code>./run_all.sh --only {table}</code>"
     return HTML(f"<p>Not trained yet: {', '.join(rows)}. {command} trains them.</p>")
 
@@ -177,13 +177,13 @@ def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str, n: int
 
 def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str | None = None) -> HTML:
     """Real test images, then the sample grids of every row of the table, of its first seed."""
-    figures = pictures.grids([runs], paper.rows_shown(table), {runs.origin: samples_folder(runs, runs_dir)}, data_dir)
+    figures = pictures.grids([runs], paper.row_ids(table), {runs.origin: samples_folder(runs, runs_dir)}, data_dir)
     return HTML(page.macro("grids", figures))
 
 
 def curves(table: str, runs: RunSet, name: str) -> HTML:
     """The learning curves called `name` (a record lists its own) of a table's rows."""
-    rows = paper.rows_shown(table)
+    rows = paper.row_ids(table)
     series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.records_of(row), name))}
     figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marker_numbers(rows))
     alt = f"{name} over training steps for {', '.join(series)}"

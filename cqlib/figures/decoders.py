@@ -101,7 +101,7 @@ def _milliseconds(time: tuple[float, bool] | None) -> str:
 def likelihood(model: System) -> str:
     """ "exact", "bound: ELBO", … or "none"."""
     if not isinstance(model, LikelihoodSystem):
-        return "none (starred BPD)"
+        return "none; BPD of a VAE around it"
     return "exact" if model.bound == "exact" else f"bound: {model.bound.removesuffix(' bound')}"
 
 

@@ -52,10 +52,10 @@ def damaged(data: str, size: int, data_dir: Path | str | None = None) -> HTML:
 def compared(calibration: Calibration) -> HTML:
     """A line for each side and score: the score of undamaged images, and the distance of each damage from it."""
     lines = []
-    for seen in calibration.sides:
-        for score, (mean, spread) in seen.undamaged.items():
+    for result in calibration.sides:
+        for score, (mean, spread) in result.undamaged.items():
             undamaged = f"{decimal(score, mean)} ± {decimal(score, spread, digits(score, mean))}"
-            lines.append([f"{seen.side}, {score}", undamaged, *(by[score] for by in seen.distances.values())])
+            lines.append([f"{result.side}, {score}", undamaged, *(by[score] for by in result.distances.values())])
     formats: dict[str, Format | None] = {"Side, score": None, "Score of undamaged": None}
     what = f"{calibration.data} {calibration.size}×{calibration.size}, {calibration.resamples} draws"
     caption = f"Real images ({what}): distances from undamaged ones, in standard deviations"
@@ -71,11 +71,12 @@ def costs(calibration: Calibration) -> HTML:
 
 def distances(calibration: Calibration) -> HTML:
     """The distances against the side, a panel for each score, a line for each damage; those below 0.1 at 0.1."""
-    sides = sorted(calibration.sides, key=lambda seen: seen.side)
-    x = [seen.side for seen in sides]
+    sides = sorted(calibration.sides, key=lambda result: result.side)
+    x = [result.side for result in sides]
     names = list(sides[0].distances)
     lines = {
-        score: {name: (x, [max(seen.distances[name][score], 0.1) for seen in sides], *plots.colour_and_marker(i), "-")
+        score: {name: (x, [max(result.distances[name][score], 0.1) for result in sides],
+                       *plots.colour_and_marker(i), "-")
                 for i, name in enumerate(names)}
         for score in sides[0].undamaged
     }  # fmt: skip
@@ -86,15 +87,15 @@ def distances(calibration: Calibration) -> HTML:
     return picture(figure, f"Distance of damaged from real images against the side, for {', '.join(names)}")
 
 
-def chosen(calibration: Calibration) -> HTML:
+def choice(calibration: Calibration) -> HTML:
     """What the rule for `quick` takes of this calibration, in a sentence."""
-    return HTML(f"<p>At most {COST:.0%} of the cost: {_words(calibration.chosen)}; {_words(calibration.full)}.</p>")
+    return HTML(f"<p>At most {COST:.0%} of the cost: {_words(calibration.choice)}; {_words(calibration.full)}.</p>")
 
 
-def chosen_at_equal_n(calibration: Calibration) -> HTML:
+def choice_at_equal_n(calibration: Calibration) -> HTML:
     """What the rule for `study` takes of this calibration, in a sentence."""
-    return HTML(f"<p>At equal n: {_words(calibration.chosen_at_equal_n)}; {_words(calibration.full)}.</p>")
+    return HTML(f"<p>At equal n: {_words(calibration.choice_at_equal_n)}; {_words(calibration.full)}.</p>")
 
 
-def _words(seen: SideResult) -> str:
-    return f"side {seen.side} with n = {seen.n:,} has the smallest distance {number(seen.smallest)}"
+def _words(result: SideResult) -> str:
+    return f"side {result.side} with n = {result.n:,} has the smallest distance {number(result.smallest)}"

@@ -158,20 +158,20 @@ class Calibration:
     sides: tuple[SideResult, ...]
 
     @property
-    def chosen(self) -> SideResult:
+    def choice(self) -> SideResult:
         """By the rule for `quick`."""
-        return max((seen for seen in self.sides if seen.cost <= COST), key=lambda seen: seen.smallest)
+        return max((result for result in self.sides if result.cost <= COST), key=lambda result: result.smallest)
 
     @property
-    def chosen_at_equal_n(self) -> SideResult:
+    def choice_at_equal_n(self) -> SideResult:
         """By the rule for `study`."""
-        best = max(self.sides, key=lambda seen: seen.smallest)
+        best = max(self.sides, key=lambda result: result.smallest)
         return best if best.smallest > MIN_GAIN * self.full.smallest else self.full
 
     @property
     def full(self) -> SideResult:
         """What is seen at `FULL_SIDE`."""
-        return next(seen for seen in self.sides if seen.side == FULL_SIDE)
+        return next(result for result in self.sides if result.side == FULL_SIDE)
 
 
 def calibrate(
@@ -179,13 +179,13 @@ def calibrate(
 ) -> Calibration:
     """What the scores see on `data` at each side; of `n` images everywhere, or of as many as the rule allows."""
     milliseconds = extraction_times(data.test.images[:TIMED], sides)
-    seen = []
+    results = []
     for side in sides:
         affordable = REFERENCE_N if side == FULL_SIDE else int(COST * REFERENCE_N * (FULL_SIDE / side) ** 2)
         count = n or min(affordable // STEP * STEP, len(data.test))
-        seen.append(SideResult(side, count, milliseconds[side], *_measure_side(data, lite0(side), count, resamples)))
+        results.append(SideResult(side, count, milliseconds[side], *_measure_side(data, lite0(side), count, resamples)))
     device = device_name(torch.device("cpu"), bf16=False, threads=1)
-    return Calibration(data.name, data.size, data.test.fingerprint, resamples, device, tuple(seen))
+    return Calibration(data.name, data.size, data.test.fingerprint, resamples, device, tuple(results))
 
 
 def extraction_times(images: Tensor, sides: Sequence[int]) -> dict[int, float]:

@@ -50,17 +50,17 @@ def likelihood_metrics(
     metrics: dict[str, Metric] = {}
     where, exact = "held-out test split, n =", model.bound == "exact"
 
-    def measured(name: str, kind: str, n: int, k: int) -> Tensor:
+    def held_out_bits(name: str, kind: str, n: int, k: int) -> Tensor:
         nll = held_out_nll(model, data.test.images[:n], importance_samples=k, results=results)
         bpd = bits_per_dimension(nll, dimensions)
         noise = "" if exact or not model.dequantised else ", uniform dequantisation"
         metrics[name] = _mean_over_images(bpd, f"{note}{kind}{noise}, {where} {len(bpd)}, averaged weights")
         return bpd
 
-    plain = measured("BPD", "exact" if exact else f"{model.bound}, 1 sample", evaluation.bpd_images, 1)
+    plain = held_out_bits("BPD", "exact" if exact else f"{model.bound}, 1 sample", evaluation.bpd_images, 1)
     if not exact:  # where nothing is sampled, more samples change nothing
         k = evaluation.importance_samples
-        better = measured("BPD-IW", f"importance-weighted bound, k = {k}", evaluation.importance_images, k)
+        better = held_out_bits("BPD-IW", f"importance-weighted bound, k = {k}", evaluation.importance_images, k)
         gain = plain[: len(better)] - better[: len(plain)]
         metrics["BPD-IW-gain"] = _mean_over_images(gain, f"{note}BPD less BPD-IW, {where} {len(gain)} for both")
     per_image = {"BPD": [round(value, 4) for value in plain[:MAX_PER_IMAGE].tolist()]}

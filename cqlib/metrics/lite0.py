@@ -10,24 +10,20 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-from torch_fidelity.registry import FEATURE_EXTRACTORS_REGISTRY, register_feature_extractor
-
-from cqlib.metrics.features import FULL_SIDE, LITE0_NAME
 
 
 class Lite0(FeatureExtractorBase):
     """uint8 (n, 3, H, W) -> "1280": pooled features (n, 1280), "logits": ImageNet classes (n, 1000); float32.
-    `feature_extractor_weights_path` is the state dict's file. Images are resized to `side`. ValueError for images of
-    another dtype or shape."""
-
-    side = FULL_SIDE
+    `name` is the package's, `feature_extractor_weights_path` the state dict's file. Images are resized to `side`, at
+    first that of its training. ValueError for images of another dtype or shape."""
 
     def __init__(self, name, features_list, feature_extractor_weights_path, **_):
         super().__init__(name, features_list)
-        net = EfficientNet.from_name(LITE0_NAME)
+        net = EfficientNet.from_name(name)
         # The package's own from_pretrained would unpickle anything, and it prints.
         net.load_state_dict(torch.load(feature_extractor_weights_path, map_location="cpu", weights_only=True))
         self.net = fold_batch_norm(net.eval()).to(memory_format=torch.channels_last)
+        self.side = EfficientNet.get_image_size(name)
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -41,7 +37,7 @@ class Lite0(FeatureExtractorBase):
         return "1280", "logits"
 
 
-def prepare(images: Tensor, side: int = FULL_SIDE) -> Tensor:
+def prepare(images: Tensor, side: int) -> Tensor:
     """uint8 (n, 3, H, W) -> float32 (n, 3, side, side): bilinear, antialiased when shrinking; normalised."""
     if images.dtype != torch.uint8 or images.dim() != 4 or images.shape[1] != 3:
         raise ValueError(f"expected uint8 images (n, 3, H, W), got {images.dtype} {tuple(images.shape)}")
@@ -70,7 +66,3 @@ def fold_batch_norm(net: EfficientNet) -> EfficientNet:
         if hasattr(module, "_swish"):
             module._swish = nn.ReLU6(inplace=True)
     return net
-
-
-if LITE0_NAME not in FEATURE_EXTRACTORS_REGISTRY:  # a notebook may reload this module
-    register_feature_extractor(LITE0_NAME, Lite0)

@@ -33,7 +33,7 @@ class Effect:
     failed: str
 
     @property
-    def measured(self) -> bool:
+    def has_results(self) -> bool:
         """Whether there is any result."""
         return any(result.effect is not None for result in self.results)
 
@@ -73,7 +73,7 @@ def _effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> E
     for metric in SCORES:
         claim = Claim(f"ablations/{metric}", "", runs.data, metric, changed, row, QUANTITIES[metric].better)
         results.append(claim_result(claim, runs, temperature if temperature in temperatures(metric) else None))
-    failed = ", ".join(sorted({run.status for run in runs.records_of(changed) if run.status != "done"}))
+    failed = ", ".join(sorted({run.status for run in runs.records_of(changed) if not run.done}))
     return Effect(ablation.name, f"{short_label(row)}: {_change(ablation, (row,))}", tuple(results), failed)
 
 

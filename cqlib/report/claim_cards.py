@@ -40,7 +40,7 @@ VERDICTS = {
 
 
 OPPOSITE = "lie on opposite sides of 0"
-"""What is said of a claim's intervals at the smallest and at the largest images where it turns round between them."""
+"""Said of a claim's intervals at the smallest and at the largest images, where one speaks for it and one against."""
 
 
 @dataclass(frozen=True)

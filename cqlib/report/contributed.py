@@ -215,7 +215,7 @@ def refusal(record: Record) -> str:
 
 def _problems(record: Record) -> Iterator[str]:
     """What keeps a record from being taken, by what stands in it."""
-    if record.status != "done":
+    if not record.done:
         yield f"its status is {record.status}: run it again, to its end"
     if record.profile == "smoke":
         yield "its profile is smoke, whose numbers mean nothing: run it under another"

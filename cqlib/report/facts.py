@@ -28,7 +28,7 @@ def summary(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]
 
 
 def _summary(runs: Sequence[Record]) -> str:
-    done = sum(run.status == "done" for run in runs)
+    done = sum(run.done for run in runs)
     count = count_of(len(runs), "run") + f", {done} finished" * (done < len(runs))
     images = sorted({n for run in runs if (n := run.n_train) is not None})
     trained_on = f", {' or '.join(f'{n:,}' for n in images)} training images" if images else ""

@@ -22,7 +22,7 @@ Runs = Callable[[str], Sequence[Record]]
 """The finished runs of a row, or of a changed one, by the name of `variants.variant`."""
 
 
-def measured(runs: Runs, row: str, profile: str, score: str) -> dict[float, dict[int, Point]]:
+def points_by_weight(runs: Runs, row: str, profile: str, score: str) -> dict[float, dict[int, Point]]:
     """lambda -> seed -> BPD and `score` of CQ or CQ-F (`row`) with it; lambdas without a run of both are left out."""
     points = {weight: points_of(runs(name), score) for weight, name in front(row, profile).items()}
     return {weight: by_seed for weight, by_seed in points.items() if by_seed}
@@ -99,7 +99,7 @@ def _of_distance(runs: Runs, profile: str, distance: str) -> Iterator[tuple[str,
         return  # no VAE, or no area below it
     of_vae = f"VAE's BPD and {distance}, means over {count_of(len(vae), 'seed')}"
     for row in NOTHING:
-        points = measured(runs, row, profile, distance)
+        points = points_by_weight(runs, row, profile, distance)
         if points.keys() != front(row, profile).keys():
             continue  # a front with gaps has no hypervolume
         weights = ", ".join(f"{weight:,g}" for weight in points)

@@ -30,7 +30,7 @@ def number_verdict(number: PaperNumber, runs: Sequence[Record], temperature: flo
     features and at least 10,000 samples. Else the reason names what differs."""
     if number.value is None:
         return NumberVerdict("not comparable", "the slides print no number here")
-    done = [record for record in runs if record.status == "done"]
+    done = [record for record in runs if record.done]
     if not done:
         statuses = ", ".join(sorted({record.status for record in runs}))
         return NumberVerdict("not run", f"no finished run: {statuses}" if statuses else "no run")

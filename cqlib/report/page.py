@@ -74,7 +74,7 @@ def render(
         first=first,
         first_samples=first_samples,
         views=[_views(table, sets, results, profile, alone) for table in paper.TABLES],
-        trade_off=[figure for i, runs in enumerate(trade_off.shown(sets, profile))
+        trade_off=[figure for i, runs in enumerate(trade_off.sets_with_fronts(sets, profile))
                    for figure in trade_off.figures(runs, how_to_read=i == 0)],
         claims=matrix(all_cards),
         untested=[card for card in all_cards if not card.tests],

@@ -119,7 +119,7 @@ def boards(runs: RunSet) -> list[tuple[str, list[str]]]:
     shared: dict[str, list[str]] = {}
     shown: set[str] = set()
     for table in paper.TABLES:
-        ran = [row.id for row in table.shown if runs.records_of(row.id)]
+        ran = [row.id for row in table.all_rows if runs.records_of(row.id)]
         if not shown.issuperset(map(paper.canonical, ran)):
             shared[" with ".join([table.name, *(short_label(row) for row in table.beside if row in ran)])] = ran
             shown.update(map(paper.canonical, ran))

@@ -42,7 +42,7 @@ def publishable(folder: Path, select: Callable[[Record], bool] = lambda record: 
 
 def of_tables(record: Record) -> bool:
     """Whether it is finished, and unchanged but for what enters tables: trials stay with who made them."""
-    return record.status == "done" and (not record.changes or record.variant in ablations.PUBLISHED_CHANGES)
+    return record.done and (not record.changes or record.variant in ablations.PUBLISHED_CHANGES)
 
 
 def publish(runs_dir: Path) -> list[Path]:

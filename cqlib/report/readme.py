@@ -166,13 +166,13 @@ def printed(number: paper.PaperNumber) -> str:
 
 def seeds(runs: RunSet, which: paper.Table) -> str:
     """ "5 seeds"; "up to 5 seeds" where rows have fewer."""
-    counts = {len(runs.done(row.id)) for row in which.shown} - {0}
+    counts = {len(runs.done(row.id)) for row in which.all_rows} - {0}
     return "up to " * (len(counts) > 1) + count_of(most_seeds(runs, which), "seed")
 
 
 def most_seeds(runs: RunSet, which: paper.Table) -> int:
     """How many seeds a table's row has at most."""
-    return max(len(runs.done(row.id)) for row in which.shown)
+    return max(len(runs.done(row.id)) for row in which.all_rows)
 
 
 def command(runs: RunSet, which: paper.Table) -> str:
@@ -190,7 +190,7 @@ def scoring(runs: RunSet) -> str:
 
 def starred(runs: RunSet, which: paper.Table) -> bool:
     """Whether any BPD is that of a frozen GAN."""
-    return any(bpd.starred for row in which.shown if (bpd := runs.mean(row.id, "BPD")))
+    return any(bpd.starred for row in which.all_rows if (bpd := runs.mean(row.id, "BPD")))
 
 
 def mean(runs: RunSet, row: str, metric: str) -> str:
@@ -268,7 +268,7 @@ def title(file: Path) -> str:
     return next(line for line in lines if line.startswith("# ")).removeprefix("# ").strip()
 
 
-def shown(file: Path) -> str:
+def place(file: Path) -> str:
     """Where a notebook can be read, from the root: executed, if that is published."""
     executed = EXECUTED / file.name
     return str((executed if executed.is_file() else file).relative_to(ROOT))

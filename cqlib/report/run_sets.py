@@ -94,12 +94,12 @@ class RunSet:
 
     def done(self, row: str) -> list[Record]:
         """The records of the row's finished runs, in the order of seeds."""
-        return [record for record in self.records_of(row) if record.status == "done"]
+        return [record for record in self.records_of(row) if record.done]
 
     @property
     def finished(self) -> list[Record]:
         """The records of all finished runs."""
-        return [record for record in self.records if record.status == "done"]
+        return [record for record in self.records if record.done]
 
     def metrics_of(self, row: str) -> list[str]:
         """The names of all metrics that finished runs of `row` have measured."""

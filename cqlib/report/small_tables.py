@@ -22,7 +22,7 @@ COUNT = re.compile(r"(?:(?<=[nlet] = )|(?<=subsets of ))\d{1,18}\b")
 ANY = "\0"
 
 
-def _measured(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> Iterator[tuple[RunSet, str]]:
+def _rows_with_runs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> Iterator[tuple[RunSet, str]]:
     """Every run set with every one of `rows`, by default of its own, that has a finished run in it."""
     return ((runs, row) for runs in sets for row in rows or runs.rows if runs.done(row))
 
@@ -30,7 +30,7 @@ def _measured(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> It
 def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[dict[str, Any]]:
     """What each of `rows`, by default all that ran, takes: runs on their most common device, parameters, critic."""
     lines = []
-    for runs, row in _measured(sets, rows):
+    for runs, row in _rows_with_runs(sets, rows):
         device = most_common(run.device for run in runs.done(row))
         done = [run for run in runs.done(row) if run.device == device]
         lines.append({"label": short_label(row), "runs": runs.title, "device": device, "done": done,
@@ -59,7 +59,7 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
     """The distance of the last and of the best step of `rows`, of an untrained copy and of independent Gaussian pixels;
     BPD and that of a histogram per pixel; and whether the model beats them. A line per run set and kind of features."""
     lines = []
-    for (runs, row), (_, distance, _) in itertools.product(_measured(sets, rows), FEATURES.values()):
+    for (runs, row), (_, distance, _) in itertools.product(_rows_with_runs(sets, rows), FEATURES.values()):
         names = [f"{distance}@T1", *(f"{distance}-{bar}@T1" for bar in ("best", "untrained", "gaussian")), "BPD",
                  "BPD-histogram"]  # fmt: skip
         last, _, untrained, gaussian, bpd, histogram = (runs.mean(row, name) for name in names)

@@ -13,7 +13,7 @@ from cqlib.experiments.trade_off import CQ, CQ_F, GAN, NOTEBOOK, NOTHING, USUAL,
 from cqlib.experiments.variants import variant
 from cqlib.metrics.quantities import AT, QUANTITIES, Quantity, decimal
 from cqlib.report import plots
-from cqlib.report.fronts import Point, crossings, mean, measured, points_of, spread
+from cqlib.report.fronts import Point, crossings, mean, points_by_weight, points_of, spread
 from cqlib.report.pictures import plot
 from cqlib.report.run_sets import RunSet
 from cqlib.util.text import count_of, join_with_and
@@ -44,7 +44,7 @@ def fullest(sets: Iterable[RunSet], profile: str = "quick") -> RunSet:
     return max(sets, key=rank)
 
 
-def shown(sets: Sequence[RunSet], profile: str = "quick") -> list[RunSet]:
+def sets_with_fronts(sets: Sequence[RunSet], profile: str = "quick") -> list[RunSet]:
     """The fullest run set, then all others that have runs with another lambda than Table 1's."""
     first = [fullest(sets, profile)] if sets else []
     others = [runs for runs in sets if any(runs.done(variant(row, c)) for row, c in changed_rows(runs.profile))]
@@ -65,7 +65,7 @@ def figures(runs: RunSet, how_to_read: bool = True) -> list[dict[str, Any]]:
 
 def fronts(runs: RunSet, score: str) -> dict[str, dict[float, dict[int, Point]]]:
     """ "without f", "with f" -> lambda -> seed -> BPD and `score`, of what is finished."""
-    return {words: measured(runs.done, row, runs.profile, score) for words, row in FRONTS.items()}
+    return {words: points_by_weight(runs.done, row, runs.profile, score) for words, row in FRONTS.items()}
 
 
 def means(points: Mapping[float, Mapping[int, Point]]) -> dict[float, Point]:

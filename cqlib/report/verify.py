@@ -93,12 +93,12 @@ def _measured(record: Record, runs_dir: Path, **options: Any) -> Iterator[Metric
         for file in weight_files(e):
             load_checkpoint(published_weights(e.folder, file))  # tells what is wrong with a file
         raise UserError("the weights are those of another run: its config, seed or images are not the record's")
-    measured = run_experiment(e, runs_dir=runs_dir, **options).metrics
+    metrics = run_experiment(e, runs_dir=runs_dir, **options).metrics
     for name, metric in record.metrics.items():
         if (most := allowed(name, metric.value)) is not None:
-            if name not in measured:
+            if name not in metrics:
                 raise UserError(f"{name} cannot be measured here")
-            yield MetricCheck(name, metric.value, measured[name].value, most)
+            yield MetricCheck(name, metric.value, metrics[name].value, most)
 
 
 def allowed(metric: str, recorded: float) -> float | None:

@@ -28,7 +28,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = 
     were written, TypeError for a value of another type, and MemoryError; the old files are then as they were."""
     tensors: dict[str, Tensor] = {}
     text = canonical_json(_split(state, "", tensors))
-    new = _beside(path, NEW)
+    new = _sibling(path, NEW)
     write_atomic(new, save(tensors, metadata={"tree": text, "sha256": _digest(tensors, text)}))
     try:
         if not _is_whole(new):
@@ -37,7 +37,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, keep_previous: bool = 
         new.unlink(missing_ok=True)
         raise
     if keep_previous and _is_whole(path):
-        move(path, _beside(path, PREVIOUS))
+        move(path, _sibling(path, PREVIOUS))
     # if cut off here, `load_latest` finds the new state under its first name
     move(new, path)
 
@@ -58,7 +58,7 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _beside(path: Path, suffix: str) -> Path:
+def _sibling(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
@@ -91,7 +91,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def load_latest(path: Path) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest whole state at `path` or beside it, or None; and a line for each damaged file met."""
     problems: list[str] = []
-    for candidate in (_beside(path, NEW), path, _beside(path, PREVIOUS)):
+    for candidate in (_sibling(path, NEW), path, _sibling(path, PREVIOUS)):
         try:
             return load_checkpoint(candidate), problems
         except FileNotFoundError:  # ".new" exists only where a save was cut off, ".previous" after the second save

@@ -295,8 +295,8 @@ def test_all_records_are_one_table(tmp_path, monkeypatch, capsys):
     assert cli.main(arguments) == 0 and capsys.readouterr().out.startswith(f"{tmp_path / 'all.csv'}: ")
     with open(tmp_path / "all.csv", newline="") as file:
         lines = list(csv.DictReader(file))
-    assert {(line["from"], line["seed"]) for line in lines} >= {("here", "100"), ("published", "101")}
-    for place, record in zip(("here", "published"), made, strict=True):
+    assert {(line["from"], line["seed"]) for line in lines} >= {("local", "100"), ("published", "101")}
+    for place, record in zip(("local", "published"), made, strict=True):
         mine = {line["metric"]: line for line in lines if line["from"] == place and len(line["seed"]) == 1}
         assert mine.keys() == record.metrics.keys()
         for name, metric in record.metrics.items():

@@ -21,8 +21,7 @@ ray = pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 
 from ray.cluster_utils import Cluster  # noqa: E402
 
-from cqlib.cli import cluster, cluster_nodes, options  # noqa: E402
-from cqlib.cli import run_all as suite  # noqa: E402
+from cqlib.cli import cluster, cluster_nodes, options, run_all  # noqa: E402
 from cqlib.cli.tasks import Listener, Outcome, Task  # noqa: E402
 from cqlib.experiments import run  # noqa: E402
 from cqlib.experiments.experiment import experiment  # noqa: E402
@@ -182,13 +181,13 @@ def test_no_cluster_is_one_line():
 
 
 def test_handlers_of_signals_stay_and_the_suite_chooses_the_cluster(nodes, children, monkeypatch, capsys):
-    monkeypatch.setattr(suite, "row_tasks", lambda *_: [Task("fine", "child:main", "fine")])
-    monkeypatch.setattr(suite, "run_tasks", lambda *_, **__: pytest.fail("ran here"))
+    monkeypatch.setattr(run_all, "row_tasks", lambda *_: [Task("fine", "child:main", "fine")])
+    monkeypatch.setattr(run_all, "run_tasks", lambda *_, **__: pytest.fail("ran here"))
     monkeypatch.setattr(page, "render", lambda out, **_: out / "index.html")  # which takes long
     chosen = options.parse(["--profile", "smoke", "--only", "table1/vae", "--cluster", nodes.address,
                             "--runs-dir", str(children / "runs"), "--out", str(children / "out")])  # fmt: skip
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    assert suite.reproduce(chosen, StopRequest()) == 0
+    assert run_all.reproduce(chosen, StopRequest()) == 0
     assert before == {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     told = capsys.readouterr()
     assert "fine: done" in told.err and "ray" not in told.err.lower() and "index.html" in told.out

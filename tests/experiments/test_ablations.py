@@ -77,7 +77,7 @@ def test_what_was_tried_is_published_under_every_claim_that_does_not_hold():
     found = tried.tried(runs)
     assert not problems
     changed = {run.variant for run in runs.finished if run.changes}
-    shown = [effect for _, effects in tried.effects(runs, 0.0) for effect in effects if effect.measured]
+    shown = [effect for _, effects in tried.effects(runs, 0.0) for effect in effects if effect.has_results]
     assert len(shown) == len(changed)  # whatever has been trained is shown
     turned = {card.claim.id for card in made if card.claim.table == "table1" and OPPOSITE in " ".join(card.growth)}
     for claim in turned.union(card.claim.id for card in made if card.verdict in CONTRARY):
@@ -205,7 +205,7 @@ def test_effects_are_positive_where_the_changed_row_is_better():
     def measured(temperature):
         found = tried.effects(tried.run_set(runs), temperature)
         assert all(len({effect.words for effect in of}) == len(of) for _, of in found)  # though two share a run
-        (effect,) = [effect for _, of_question in found for effect in of_question if effect.measured]
+        (effect,) = [effect for _, of_question in found for effect in of_question if effect.has_results]
         return effect
 
     effect = measured(0.0)

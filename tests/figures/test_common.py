@@ -20,7 +20,7 @@ from cqlib.report.small_tables import critic_multiply_adds
 from cqlib.util.errors import UserError
 
 ROWS = ("table1/gan", "table1/cq-f", *TABLE2)
-TABLE2_ROWS = paper.rows_shown("table2")
+TABLE2_ROWS = paper.row_ids("table2")
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from cqlib.util.files import write_atomic
         ("table1/vae", "bound: ELBO", "16"),
         ("table2/cqf-residual", "bound: ELBO", "320 in 2 layers"),
         ("table3/vae-iaf", "bound: ELBO", None),
-        ("table3/sngan", "none (starred BPD)", "128"),
+        ("table3/sngan", "none; BPD of a VAE around it", "128"),
     ],
 )
 def test_families_by_their_likelihood_and_latent_space(row, likelihood, latent):

@@ -10,8 +10,7 @@ from notebook_cells import by_name, soup
 from PIL import Image
 from todays import of_today
 
-from cqlib.cli import options
-from cqlib.cli import run_all as suite
+from cqlib.cli import options, run_all
 from cqlib.experiments import paper
 from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import DataInfo, write_record
@@ -37,7 +36,7 @@ def read(tmp_path, **more):
 def test_table4_takes_its_rows_on_the_seven_data_sets(tmp_path):
     def planned(*arguments: str) -> set[tuple[str, str]]:
         opts = options.parse([*arguments, "--runs-dir", str(tmp_path)])
-        return {(e.row, e.data) for e in suite.plan(opts).experiments}
+        return {(e.row, e.data) for e in run_all.plan(opts).experiments}
 
     assert len(paper.DATA_SETS) == 7
     on_all = planned("--only", "table4", "--profile", "paper")

@@ -111,12 +111,12 @@ def seen(side: int, n: int, *distances: float) -> SideResult:
 def test_the_rule_takes_the_largest_smallest_distance_that_is_cheap_enough():
     sides = (seen(224, 1000, 9, 9), seen(160, 1000, 4, 1), seen(128, 1750, 3, 2), seen(96, 2000, 8, 1.5))
     found = Calibration("made", 8, "0" * 16, 20, "a CPU", sides)
-    assert found.chosen == sides[2] and sides[2].cost == pytest.approx(1.75 * (128 / 224) ** 2)
+    assert found.choice == sides[2] and sides[2].cost == pytest.approx(1.75 * (128 / 224) ** 2)
     assert sides[0].cost == 1
     equal = (seen(224, 500, 9, 1.1), seen(160, 500, 4, 2), seen(96, 500, 1, 1))
-    assert Calibration("made", 8, "0" * 16, 20, "a CPU", equal).chosen_at_equal_n == equal[0]  # less than twice as far
+    assert Calibration("made", 8, "0" * 16, 20, "a CPU", equal).choice_at_equal_n == equal[0]  # less than twice as far
     worth = (equal[0], seen(160, 500, 4, 2.3), equal[2])
-    assert Calibration("made", 8, "0" * 16, 20, "a CPU", worth).chosen_at_equal_n == worth[1]
+    assert Calibration("made", 8, "0" * 16, 20, "a CPU", worth).choice_at_equal_n == worth[1]
 
 
 def test_n_is_the_most_that_the_cost_allows(monkeypatch):
@@ -138,12 +138,12 @@ def test_panels_have_a_tick_at_each_side_and_one_legend(monkeypatch):
 
 def test_profiles_are_scored_as_the_published_calibrations_choose(tmp_path, monkeypatch):
     found = metric_calibration.read("photos10", 16)
-    assert (found.chosen.side, found.chosen.n) == (EVALUATION["quick"].side, EVALUATION["quick"].fidelity_images)
+    assert (found.choice.side, found.choice.n) == (EVALUATION["quick"].side, EVALUATION["quick"].fidelity_images)
     assert EVALUATION["smoke"].side == EVALUATION["quick"].side
-    assert metric_calibration.read("photos10", 32).chosen.side == EVALUATION["study"].side
+    assert metric_calibration.read("photos10", 32).choice.side == EVALUATION["study"].side
     table, costs = metric_calibration.compared(found).data, metric_calibration.costs(found).data
-    assert table.count("<tr>") == 1 + 3 * len(found.sides) and f"{found.chosen.smallest:.2f}" in costs
-    assert f"side {found.chosen.side} with n = {found.chosen.n:,}" in metric_calibration.chosen(found).data
+    assert table.count("<tr>") == 1 + 3 * len(found.sides) and f"{found.choice.smallest:.2f}" in costs
+    assert f"side {found.choice.side} with n = {found.choice.n:,}" in metric_calibration.choice(found).data
     monkeypatch.setattr(metric_calibration, "FOLDER", tmp_path)
     with pytest.raises(UserError, match="measure = True"):
         metric_calibration.read("photos10", 16)

@@ -67,17 +67,17 @@ def test_resize_enlarges_without_and_shrinks_with_antialias():
     stripes = torch.zeros(1, 3, 448, 448, dtype=torch.uint8)
     stripes[..., ::4] = 255
     stripes[..., 1::4] = 255
-    grey = lite0.prepare(stripes)
+    grey = lite0.prepare(stripes, 224)
     assert grey.shape == (1, 3, 224, 224)
     assert grey[..., 8:-8].mean().item() == pytest.approx((0.5 - 0.498) / 0.502, abs=1e-2)
     assert grey[..., 8:-8].std().item() < 0.8  # 1 without antialias
     ramp = torch.tensor([0, 255], dtype=torch.uint8).expand(1, 3, 2, 2)
-    row = lite0.prepare(ramp)[0, 0, 0]
+    row = lite0.prepare(ramp, 224)[0, 0, 0]
     assert row[0].item() == pytest.approx(-0.498 / 0.502) and row[-1].item() == pytest.approx(1, abs=1e-5)
     assert bool((row.diff() >= 0).all())
     for wrong in (torch.zeros(1, 3, 4, 4), noise_images(1)[:, :1], noise_images(1)[0]):
         with pytest.raises(ValueError, match="uint8"):
-            lite0.prepare(wrong)
+            lite0.prepare(wrong, 224)
 
 
 def test_float32_whatever_surrounds_it():

@@ -107,3 +107,13 @@ def test_which_photograph_each_image_is_of_is_told_with_their_bits():
     data = replace(DATA, test=replace(DATA.test, groups=torch.tensor([7, 7, 8, 8])))
     assert likelihood_metrics(Uniform("exact"), data, Evaluation(3, 3, 2, 3))[1][GROUP] == [7, 7, 8]
     assert GROUP not in likelihood_metrics(Uniform("exact"), DATA, Evaluation(3, 3, 2, 3))[1]
+
+
+def test_histogram_is_a_distribution_fitted_to_each_pixel():
+    train = torch.tensor([[[[0, 9]]], [[[0, 8]]], [[[1, 9]]]], dtype=torch.uint8)
+    first, second = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
+    every = torch.stack([first.flatten(), second.flatten()], 1).to(torch.uint8).view(-1, 1, 1, 2)
+    p = (-histogram_nll(train, every)).exp().view(256, 256)
+    assert p.sum().item() == pytest.approx(1, abs=1e-9)
+    assert p[0, 9].item() == pytest.approx(3 / 259 * 3 / 259) and p[5, 8].item() == pytest.approx(1 / 259 * 2 / 259)
+    assert histogram_nll(train[:1], train[:1]).item() == pytest.approx(-2 * math.log(2 / 257))

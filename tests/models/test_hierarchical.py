@@ -348,7 +348,7 @@ def test_flat_encoder_says_of_each_code_what_the_layer_says():
     assert mean.shape[1] == FlatGenerator(16, (4, 8, 12), layers, out_channels=3).latent_size
 
 
-def test_starred_recipe_of_the_residual_gan():
+def test_frozen_decoder_of_the_residual_gan():
     recipe_ = recipe("table2/gan-residual")
     gan = shaken(build(recipe_.system), seed=0)
     model = FrozenDecoder(recipe_.frozen_decoder.config, gan)

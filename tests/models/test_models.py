@@ -254,7 +254,7 @@ def test_held_out_nll_is_repeatable_and_in_evaluation_mode(monkeypatch):
     assert all(torch.equal(b, buffers[name]) for name, b in model.named_buffers())  # no statistics leak
 
 
-# --- GAN and its starred BPD ---------------------------------------------------------------------------------
+# --- GAN and the BPD around it ---------------------------------------------------------------------------------
 
 
 def frozen():

@@ -13,7 +13,7 @@ from cqlib.experiments.trade_off import CQ, CQ_F, GAN, LAMBDA, NOTHING, TIMES_US
 from cqlib.experiments.variants import row_and_changes
 from cqlib.report import trade_off
 from cqlib.report.claim_cards import cards
-from cqlib.report.fronts import crossings, hypervolume, measured, spread
+from cqlib.report.fronts import crossings, hypervolume, points_by_weight, spread
 from cqlib.report.run_sets import run_sets
 
 
@@ -74,7 +74,7 @@ def whole(seeds=3, with_f=-0.5, recall=0.0):
 
 def test_points_of_a_front_stand_beside_table_1_and_make_hypervolumes_of_their_seed():
     (runs,) = run_sets(whole(), [])
-    points = measured(runs.done, CQ_F, "quick", "FD-lite0@T0")
+    points = points_by_weight(runs.done, CQ_F, "quick", "FD-lite0@T0")
     assert list(points) == [0, 25, 100, 400, 1600] and all(set(seeds) == {0, 1, 2} for seeds in points.values())
     assert points[25.0][1] == pytest.approx((4.61, 790))
     for run in runs.done(CQ_F):

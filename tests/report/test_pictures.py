@@ -23,7 +23,7 @@ ROWS = (*SCORES, *TABLE2)
 
 def test_one_system_has_one_colour_everywhere():
     """Whatever it is called; and no two in a picture share colour and marker."""
-    tables = {name: marker_numbers(paper.rows_shown(name)) for name in ("table1", "table2", "table3")}
+    tables = {name: marker_numbers(paper.row_ids(name)) for name in ("table1", "table2", "table3")}
     assert tables["table1"]["CQ-F"] == tables["table2"]["CQF"] and tables["table1"]["GAN"] == tables["table2"]["GAN"]
     assert tables["table2"]["CQF (large Discr.)"] == tables["table3"]["CQF (large Discr.)"]
     for found in tables.values():

@@ -1,8 +1,8 @@
 """What becomes of a command line that is given something bad: a result, one clear line, or a fault of ours.
 
 `prepared` is a place without a network where nothing is trained: `cqlib.experiments.run._run` gives a record as soon
-as the images have been read and accepted, and the estimates of cost and the subprocesses of the suite are left out. All
-else is the real thing.
+as the images have been read and accepted, and the estimates of cost and the subprocesses of run_all.sh are left out.
+All else is the real thing.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from unittest import mock
 
 import fake_records
 
-from cqlib.cli import cluster_nodes, commands, costs
-from cqlib.cli import run_all as suite
+from cqlib.cli import cluster_nodes, commands, costs, run_all
 from cqlib.cli.options import OPTIONS
 from cqlib.cli.tasks import Outcome as TaskOutcome
 from cqlib.data import published
@@ -116,7 +115,7 @@ def prepared(root: Path) -> Iterator[Place]:
         os.environ.pop("CQLIB_DATA", None)
         for target, name, value in (
             (run, "_run", lambda stages, *_: replace(fake_records.record("table1/vae"), row=stages.e.row)),
-            (suite, "work", lambda tasks, *_: [TaskOutcome(task, "done", "", 0.0) for task in tasks]),
+            (run_all, "work", lambda tasks, *_: [TaskOutcome(task, "done", "", 0.0) for task in tasks]),
             (costs, "lines", lambda *_, **__: []),
             (cluster_nodes, "connected", _no_cluster),
             (rows, "ROOT", root),

@@ -139,7 +139,7 @@ def _process(place: Place, case: Any) -> Outcome:
     program, argv = case
     if any("\0" in word or "\ud800" in word for word in argv) or _command_line(place, case).kind != LINE:
         reject()
-    modules = {"cqlib": "cqlib", "suite": "cqlib.cli.run_all", "options": "cqlib.cli.options"}
+    modules = {"cqlib": "cqlib", "run_all": "cqlib.cli.run_all", "options": "cqlib.cli.options"}
     command = [sys.executable, "-m", modules[program], *argv]
     (place.root / "sets").mkdir(exist_ok=True)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CQLIB_DATA": str(place.root / "sets"),

@@ -8,8 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from cqlib.cli import commands as cli
-from cqlib.cli import options
-from cqlib.cli import run_all as suite
+from cqlib.cli import options, run_all
 from cqlib.data import SOURCES
 from cqlib.experiments.rows import PROFILES, ROWS
 
@@ -42,7 +41,7 @@ OF_COMMANDS = [flag for _, arguments, _ in cli.COMMANDS.values() for flag in arg
 FLAGS = tuple(dict.fromkeys([*OF_COMMANDS, *options.RUN_ALL, "--help", "-h", "--hlep"]))
 COMMANDS = [name for name in cli.COMMANDS if name not in ("publish", "readme")]
 """Those that neither write to this repository nor train by the hour."""
-MAINS = {"cqlib": cli.main, "suite": suite.main, "options": options.main}
+MAINS = {"cqlib": cli.main, "run_all": run_all.main, "options": options.main}
 
 anything = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(), max_size=20)).filter(
     lambda text: not text.startswith(("/", "..")) or text in HOSTILE
@@ -82,7 +81,7 @@ def options_of(draw: st.DrawFn) -> list[str]:
 @st.composite
 def command_lines(draw: st.DrawFn) -> tuple[str, list[str]]:
     """(which of MAINS, its arguments). Mostly a known command and, where it wants one, a known row."""
-    program = pick(draw, "cqlib", "cqlib", "cqlib", "suite", "options")
+    program = pick(draw, "cqlib", "cqlib", "cqlib", "run_all", "options")
     words = draw(options_of())
     if program == "cqlib":
         command = draw(st.one_of(st.sampled_from(COMMANDS), st.sampled_from(COMMANDS), anything))

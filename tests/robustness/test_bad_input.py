@@ -14,8 +14,7 @@ from bad_calls import FAULTS, LINE, RESULT, call, of_process, prepared
 from PIL import Image
 
 from cqlib.cli import commands as cli
-from cqlib.cli import options
-from cqlib.cli import run_all as suite
+from cqlib.cli import options, run_all
 from cqlib.experiments import record as records
 from cqlib.figures.explore import out_of_distribution
 from cqlib.util.errors import UserError, one_line
@@ -118,8 +117,8 @@ def test_a_path_that_is_none(place, option, value):
 
 def test_two_dashes_are_no_value(place):
     """Python 3.11 takes them away, 3.13 hands them on."""
-    assert "--feature-weights: " in refused(place, "--feature-weights=--", main=suite.main)
-    assert "--set: " in refused(place, "--set=training.steps=3", "--set=--", main=suite.main)
+    assert "--feature-weights: " in refused(place, "--feature-weights=--", main=run_all.main)
+    assert "--set: " in refused(place, "--set=training.steps=3", "--set=--", main=run_all.main)
 
 
 def test_what_the_system_refuses_is_one_line_without_a_log(place):
@@ -127,7 +126,7 @@ def test_what_the_system_refuses_is_one_line_without_a_log(place):
     line = f"python -m cqlib: --out: {place.root / 'file'} is a file where a folder is needed: name another\n"
     assert refused(place, *argv) == line
     assert "File name too long" in refused(place, "report", "--from", "x" * 300)
-    assert refused(place, "--out", "/proc/x", main=suite.main).count("\n") == 1  # before anything is trained
+    assert refused(place, "--out", "/proc/x", main=run_all.main).count("\n") == 1  # before anything is trained
 
 
 def test_pipes_and_devices_are_not_read(place):
@@ -141,7 +140,7 @@ def test_pipes_and_devices_are_not_read(place):
     assert not read and f"{run.name}/record.json: not a file" in problems
     assert call(place, cli.main, ["report", "--from", "runs", "--out", "out"]).kind == RESULT
     assert "has not been trained" in refused(place, "evaluate", "table1/vae", "--runs-dir", "runs")
-    suite.collect_records(place.runs, place.out)
+    run_all.collect_records(place.runs, place.out)
 
 
 def test_an_archive_larger_than_memory_is_not_unpacked(place, monkeypatch):

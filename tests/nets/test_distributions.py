@@ -1,17 +1,52 @@
-"""The mixture of discretised logistics is a distribution over pixels, channel by channel, and is sampled as it says."""
+"""The discretised logistic is a distribution over 256 values, and the mixture of them one over pixels, channel by
+channel, that is sampled as it says."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import logistic
 
-from cqlib.nets.distributions import LogisticMixture, outputs_per_component
+from cqlib.nets.distributions import MIN_LOG_SCALE, LogisticMixture, discretised_logistic, outputs_per_component
 from cqlib.pixels import cell_centres, to_uint8
 
 LEVELS = torch.arange(256, dtype=torch.uint8)
+
+
+def double(value):
+    return torch.tensor(value, dtype=torch.float64)
+
+
+@given(st.floats(-3, 3), st.floats(-9, 4))
+def test_sums_to_one_at_any_parameters(mean, log_scale):
+    log_p = discretised_logistic(LEVELS.double(), double(mean), double(log_scale))
+    assert log_p.exp().sum().item() == pytest.approx(1, abs=1e-12)
+    single = discretised_logistic(LEVELS.float(), torch.tensor(mean), torch.tensor(log_scale))
+    assert torch.isfinite(single).all() and single.exp().sum().item() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("mean, scale", [(0.1, 0.3), (-0.97, 0.02), (0.4, 2.0)])
+def test_equals_differences_of_the_distribution_function(mean, scale):
+    edges = torch.arange(257) / 128 - 1
+    cdf = torch.from_numpy(logistic.cdf(edges.double().numpy(), loc=mean, scale=scale))
+    cdf[0], cdf[-1] = 0, 1
+    log_p = discretised_logistic(LEVELS.double(), double(mean), double(math.log(scale)))
+    torch.testing.assert_close(log_p.exp(), cdf.diff(), rtol=0, atol=1e-12)
+
+
+def test_is_exact_far_from_the_mean_where_a_difference_of_sigmoids_is_zero():
+    mean, log_scale = double(-0.5), double(-6.0)
+    log_p = discretised_logistic(LEVELS.double(), mean, log_scale)
+    # deep in the tail the density falls by exp(-1 / (128 s)) from one value to the next
+    torch.testing.assert_close(log_p[201] - log_p[200], -(-log_scale).exp() / 128, rtol=1e-9, atol=0)
+    x = torch.tensor(200.0)
+    m = torch.tensor(-0.5, requires_grad=True)
+    discretised_logistic(x, m, torch.tensor(MIN_LOG_SCALE - 1)).backward()
+    assert torch.isfinite(m.grad) and m.grad > 0
 
 
 def outputs(n, components, channels, *, spread=1.0, seed=0, shape=()):

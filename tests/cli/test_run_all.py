@@ -15,8 +15,7 @@ import nbformat
 import pytest
 import torch
 
-from cqlib.cli import commands, costs, options, tasks
-from cqlib.cli import run_all as suite
+from cqlib.cli import commands, costs, options, run_all, tasks
 from cqlib.cli.tasks import Outcome, Task
 from cqlib.experiments import load, rows, run
 from cqlib.experiments.experiment import experiment
@@ -48,7 +47,7 @@ def chosen(tmp_path: Path, *arguments: str) -> options.Options:
     return options.parse([*arguments, "--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
 
 
-def pairs(todo: suite.Plan) -> list[tuple[str, str]]:
+def pairs(todo: run_all.Plan) -> list[tuple[str, str]]:
     return [(e.row, e.data) for e in todo.experiments]
 
 
@@ -65,26 +64,26 @@ def pairs(todo: suite.Plan) -> list[tuple[str, str]]:
     ],
 )
 def test_plan(tmp_path, books, only, rows, files):
-    todo = suite.plan(chosen(tmp_path, *(["--only", only] if only else [])))
+    todo = run_all.plan(chosen(tmp_path, *(["--only", only] if only else [])))
     assert pairs(todo) == [(row, "photos10") for row in rows]
     assert sorted(file.stem for file in todo.notebooks) == sorted(files)
 
 
 def test_the_default_trains_table_1_alone_and_runs_every_notebook(tmp_path):
-    todo = suite.plan(chosen(tmp_path))
+    todo = run_all.plan(chosen(tmp_path))
     assert pairs(todo) == [(row, "photos10") for row in TABLE1]
     assert set(todo.notebooks) == set(notebooks().values())
 
 
 def test_plan_of_all_has_every_row_once(tmp_path, books):
-    todo = suite.plan(chosen(tmp_path, "--only", "all"))
+    todo = run_all.plan(chosen(tmp_path, "--only", "all"))
     assert {(row, "photos10") for row in TABLE1} <= set(pairs(todo)) and len(set(pairs(todo))) == len(pairs(todo))
     assert {file.stem for file in todo.notebooks} == {"table1_objectives", "figure_samples"}
 
 
 def test_rows_times_seeds_the_longest_first(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--seeds", "2", "--profile", "smoke")
-    made = suite.row_tasks(given, suite.pending(given, suite.plan(given)).experiments)
+    made = run_all.row_tasks(given, run_all.pending(given, run_all.plan(given)).experiments)
     assert len(made) == 10
     assert [task.cost for task in made] == sorted((task.cost for task in made), reverse=True)
     assert made[0].argument["e"].cost == made[0].cost
@@ -93,7 +92,7 @@ def test_rows_times_seeds_the_longest_first(tmp_path, books):
 def test_without_its_data_set_a_run_ends_at_once_in_one_line(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--profile", "smoke", "--data", f"folder:{tmp_path}/nowhere")
     with pytest.raises(UserError, match="nowhere does not exist") as caught:
-        suite.reproduce(given, StopRequest())
+        run_all.reproduce(given, StopRequest())
     assert "\n" not in str(caught.value) and str(caught.value).count("does not exist") == 1
     assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
 
@@ -102,29 +101,29 @@ def test_without_its_data_set_a_paper_run_looks_for_no_features(tmp_path, books,
     monkeypatch.setattr(features, "features_for", lambda *_, **__: pytest.fail("looked for"))
     given = chosen(tmp_path, "--only", "table1", "--profile", "paper", "--data", f"folder:{tmp_path}/nowhere")
     with pytest.raises(UserError, match="nowhere does not exist"):
-        suite.reproduce(given, StopRequest())
+        run_all.reproduce(given, StopRequest())
 
 
 def test_weights_that_do_not_fit_are_told_before_anything_begins(tmp_path, books, monkeypatch):
-    monkeypatch.setattr(suite, "work", lambda *_: pytest.fail("began"))
+    monkeypatch.setattr(run_all, "work", lambda *_: pytest.fail("began"))
     (tmp_path / "mine.pth").write_bytes(b"half of the weights")
     weights = ("--feature-weights", str(tmp_path / "mine.pth"))
     with pytest.raises(UserError, match=r"mine\.pth do not fit inception"):
-        suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", *weights), StopRequest())
+        run_all.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", *weights), StopRequest())
     assert not (tmp_path / "runs").exists() and not (tmp_path / "out").exists()
 
 
 def test_one_data_set_that_is_absent_does_not_stop_the_others(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1/vae,table1/gan", "--profile", "smoke",
                    "--data", f"photos10,folder:{tmp_path}/nowhere")  # fmt: skip
-    found = suite.pending(given, suite.plan(given))
+    found = run_all.pending(given, run_all.plan(given))
     assert [(e.row, e.data) for e in found.experiments] == [("table1/vae", "photos10"), ("table1/gan", "photos10")]
     (failure,) = found.absent
     assert failure.status == "failed" and "does not exist" in failure.message
 
 
 def test_paper_rows_are_paired_with_the_data_of_their_table(tmp_path, books):
-    todo = suite.plan(chosen(tmp_path, "--only", "table1/vae", "--profile", "paper"))
+    todo = run_all.plan(chosen(tmp_path, "--only", "table1/vae", "--profile", "paper"))
     assert pairs(todo) == [("table1/vae", "cifar10")]
     assert default_data("table3/sngan", "paper") == ("cifar10", "stl10")
     assert default_data("table3/sngan", "study") == ("photos10",)
@@ -133,7 +132,7 @@ def test_paper_rows_are_paired_with_the_data_of_their_table(tmp_path, books):
 def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
     options = ("--data", "photos10,npz:/a/cats.npz", "--seeds", "2", "--set", "training.steps=7")
     given = chosen(tmp_path, "--only", "table1", *options)
-    (task,) = suite.notebook_tasks(given, suite.plan(given))
+    (task,) = run_all.notebook_tasks(given, run_all.plan(given))
     assert task.argument.parameters == {
         "profile": "quick",
         "data": ["photos10", "npz:/a/cats.npz"],
@@ -147,7 +146,7 @@ def test_notebooks_get_every_option_that_is_theirs(tmp_path, books):
 
 def test_a_notebook_runs_again_when_an_ablation_has(tmp_path, books):
     given = chosen(tmp_path, "--only", "figure_samples")
-    (job,) = (task.argument for task in suite.notebook_tasks(given, suite.plan(given)))
+    (job,) = (task.argument for task in run_all.notebook_tasks(given, run_all.plan(given)))
     before, run = job.inputs(), tmp_path / "runs" / "ablations" / "table1_cq--photos10--quick--100"
     run.mkdir(parents=True)
     (run / "record.json").write_text("{}")
@@ -160,18 +159,18 @@ def test_a_finished_run_on_published_images_is_finished_without_them_and_one_on_
     monkeypatch.setattr(run, "finished_record", lambda e, folder: "its record")
     monkeypatch.setattr(load, "load_data", lambda e, folder: None)
     given = chosen(tmp_path, "--only", "table1/vae", "--profile", "study", "--data", "tiny-imagenet:64,npz:cats.npz")
-    left = suite.pending(given, suite.plan(given))
+    left = run_all.pending(given, run_all.plan(given))
     assert left.finished == 1 and [e.data for e in left.experiments] == ["npz:cats.npz"]
 
 
 def test_without_training_notebooks_are_all_that_runs_and_train_nothing_either(tmp_path, books):
     given = chosen(tmp_path, "--only", "table1", "--no-train")
-    todo = suite.plan(given)
+    todo = run_all.plan(given)
     assert todo.experiments == () and [file.stem for file in todo.notebooks] == ["table1_objectives"]
-    (task,) = suite.notebook_tasks(given, todo)
+    (task,) = run_all.notebook_tasks(given, todo)
     assert "train" not in task.argument.parameters  # it declares no such parameter
     trains = ROOT / "notebooks" / "table1_objectives.ipynb"
-    (real,) = suite.notebook_tasks(given, todo._replace(notebooks=(trains,)))
+    (real,) = run_all.notebook_tasks(given, todo._replace(notebooks=(trains,)))
     assert real.argument.parameters == {**task.argument.parameters, "train": False}
 
 
@@ -201,14 +200,14 @@ def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch):
 
 
 def test_a_listing_says_what_the_rows_of_the_command_take_and_runs_none(tmp_path, books, monkeypatch, capsys):
-    monkeypatch.setattr(suite, "work", lambda *_: pytest.fail("began"))
-    monkeypatch.setattr(suite, "pending", lambda *_: pytest.fail("data sets were loaded"))
+    monkeypatch.setattr(run_all, "work", lambda *_: pytest.fail("began"))
+    monkeypatch.setattr(run_all, "pending", lambda *_: pytest.fail("data sets were loaded"))
     monkeypatch.setattr(costs, "known", lambda e, *_: costs.Cost(600, 2**30))
     arguments = ("--list", "--only", "table1/vae,table1/gan", "--profile", "smoke", "--seeds", "2", "--jobs", "4")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         folders = ("--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out"))
-        assert suite.main([*arguments, *folders]) == 0
+        assert run_all.main([*arguments, *folders]) == 0
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -222,13 +221,13 @@ def test_a_listing_says_what_the_rows_of_the_command_take_and_runs_none(tmp_path
 def test_rows_say_what_they_need_and_where_their_data_is(tmp_path, books, monkeypatch):
     monkeypatch.setenv("CQLIB_DATA", str(tmp_path))
     given = chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke")
-    (task,) = suite.row_tasks(given, [experiment("table1/vae", "smoke")])
+    (task,) = run_all.row_tasks(given, [experiment("table1/vae", "smoke")])
     assert task.memory_bytes == 2**30 and 0 < task.gpus < 1
     assert task.argument["data_dir"] == tmp_path
     read = [experiment("table1/vae", "smoke", data) for data in ("photos10", "npz:cats.npz")]
-    assert suite._files_read(read, given) == [tmp_path / "cats.npz"]
+    assert run_all._files_read(read, given) == [tmp_path / "cats.npz"]
     for name in ("cifar10", "tiny-imagenet:64"):
-        assert suite._files_read([experiment("table1/vae", "smoke", name)], given) == [tmp_path]
+        assert run_all._files_read([experiment("table1/vae", "smoke", name)], given) == [tmp_path]
 
 
 @pytest.fixture
@@ -252,9 +251,9 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
     def work(tasks, opts, stop):
         return [Outcome(task, status, "no luck", 1.0) for task, status in zip(tasks, statuses, strict=False)]
 
-    monkeypatch.setattr(suite, "work", work)
+    monkeypatch.setattr(run_all, "work", work)
     given = chosen(tmp_path, "--only", "table1/vae,table1/cq,table1/gan", "--profile", "smoke")
-    assert suite.reproduce(given, StopRequest()) == code
+    assert run_all.reproduce(given, StopRequest()) == code
     told = capsys.readouterr()
     assert told.out.splitlines()[-1] == f"report: {tmp_path / 'out' / 'index.html'}"
     assert ("run it again to resume" in told.err) == ("stopped" in statuses)
@@ -265,38 +264,38 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
 def test_the_report_is_told_whatever_becomes_of_the_runs_folder(tmp_path, books, monkeypatch, capsys, rendered):
     monkeypatch.setattr("cqlib.experiments.run_folder.disk_usage", lambda folder: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        suite._report(chosen(tmp_path), [], StopRequest())
+        run_all._report(chosen(tmp_path), [], StopRequest())
     assert capsys.readouterr().out.startswith("report: ")
 
 
 def test_jobs_reach_what_runs_the_rows(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(suite, "slots", lambda jobs: [{}] * (jobs or 1))
-    monkeypatch.setattr(suite, "run_tasks", lambda tasks, slots, **_: seen.append(len(slots)) or [])
-    suite.work([Task("a", "x:y", None)], chosen(tmp_path, "--jobs", "3"), StopRequest())
+    monkeypatch.setattr(run_all, "slots", lambda jobs: [{}] * (jobs or 1))
+    monkeypatch.setattr(run_all, "run_tasks", lambda tasks, slots, **_: seen.append(len(slots)) or [])
+    run_all.work([Task("a", "x:y", None)], chosen(tmp_path, "--jobs", "3"), StopRequest())
     assert seen == [3]
 
 
 def test_the_time_budget_is_in_minutes(tmp_path, books, monkeypatch, rendered):
     stop = StopRequest()
-    monkeypatch.setattr(suite, "work", lambda *_: [])
-    suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", "--time-budget", "10"), stop)
+    monkeypatch.setattr(run_all, "work", lambda *_: [])
+    run_all.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke", "--time-budget", "10"), stop)
     assert 500 < stop.deadline - time.monotonic() <= 600
 
 
 def test_rows_run_on_the_cluster_and_notebooks_here(tmp_path, books, monkeypatch, rendered):
     seen = []
-    monkeypatch.setattr(suite.cluster_nodes, "connected", lambda address: nullcontext())
-    monkeypatch.setattr(suite.cluster_nodes, "check_nodes", lambda *_: None)
-    monkeypatch.setattr(suite, "work", lambda tasks, opts, stop: seen.append((len(tasks), opts.cluster)) or [])
+    monkeypatch.setattr(run_all.cluster_nodes, "connected", lambda address: nullcontext())
+    monkeypatch.setattr(run_all.cluster_nodes, "check_nodes", lambda *_: None)
+    monkeypatch.setattr(run_all, "work", lambda tasks, opts, stop: seen.append((len(tasks), opts.cluster)) or [])
     given = chosen(tmp_path, "--only", "table1_objectives", "--profile", "smoke", "--cluster", "auto")
-    suite.reproduce(given, StopRequest())
+    run_all.reproduce(given, StopRequest())
     assert seen == [(5, "auto"), (1, None)]
 
 
 def test_what_has_diverged_is_not_to_be_retried(tmp_path, books, monkeypatch, capsys, rendered):
-    monkeypatch.setattr(suite, "work", lambda tasks, *_: [Outcome(t, "failed", "diverged: x", 1.0) for t in tasks])
-    assert suite.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke"), StopRequest()) == 1
+    monkeypatch.setattr(run_all, "work", lambda tasks, *_: [Outcome(t, "failed", "diverged: x", 1.0) for t in tasks])
+    assert run_all.reproduce(chosen(tmp_path, "--only", "table1/vae", "--profile", "smoke"), StopRequest()) == 1
     assert "1 failed; the logs are in" in capsys.readouterr().err
 
 
@@ -346,7 +345,7 @@ def test_a_finished_row_is_measured_again_where_other_features_are_asked_for(tmp
     monkeypatch.setattr(run, "has_scores", lambda record, on: on == "these")
     monkeypatch.setattr(load, "load_data", lambda e, folder: None)
     given = chosen(tmp_path, "--only", "table1/vae")
-    plans = [suite.pending(given, suite.plan(given), on) for on in (None, "these", "others")]
+    plans = [run_all.pending(given, run_all.plan(given), on) for on in (None, "these", "others")]
     assert [(plan.finished, len(plan.experiments)) for plan in plans] == [(1, 0), (1, 0), (0, 1)]
 
 

@@ -1,0 +1,33 @@
+"""Where local copies of data sets are, and the user's own files. Standard library only, as the package."""
+
+import os
+import shlex
+from contextlib import suppress
+from pathlib import Path
+
+from cqlib.util.errors import UserError
+
+
+def local_folder(data_dir: Path | str | None = None) -> Path | None:
+    """The folder of local copies that is named: `data_dir`, else $CQLIB_DATA."""
+    named = data_dir or os.environ.get("CQLIB_DATA")
+    try:
+        return Path(named).expanduser().absolute() if named else None
+    except RuntimeError as error:  # ~somebody who has no home
+        raise UserError(f"the folder of data sets {named} ($CQLIB_DATA or --data-dir): no such user") from error
+
+
+def require_folder(folder: Path) -> Path:
+    """`folder`, which was named for local copies. UserError, with the remedy, where it does not exist."""
+    if not folder.is_dir():
+        remedy = f"make it (mkdir -p {shlex.quote(str(folder))}); published data sets are fetched to it"
+        raise UserError(f"--data-dir or $CQLIB_DATA: there is no folder {folder}: {remedy}")
+    return folder
+
+
+def find_local(path: str, *folders: Path) -> Path | None:
+    """The first of `folders` in which there is such a file or folder, with its `path`; None where there is none."""
+    with suppress(OSError, RuntimeError, ValueError):  # too long a name, no such ~user, a NUL
+        places = (folder / Path(path).expanduser() for folder in folders)
+        return next((place for place in places if place.exists()), None)
+    return None
