@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cqlib.data import SOURCES, is_storable_path
+from cqlib.data import SOURCES, is_storable_path, split_size
 from cqlib.data.folders import find_local, local_folder, require_folder
 from cqlib.experiments import rows
 from cqlib.experiments.ablations import BY_NAME
@@ -180,12 +180,12 @@ def check_folder(option: str, folder: Path) -> Path:
 def absolute_data_path(name: str, data_dir: Path | None) -> str:
     """The data set `name` with its path, if it has one, absolute: notebooks and workers run in other folders. A path
     that lies under `data_dir` (default: $CQLIB_DATA), searched first, or does not exist stays as it is."""
-    kind, _, text = name.partition(":")
-    local = local_folder(data_dir)
+    kind, _, argument = name.partition(":")
+    (text, size), local = split_size(argument), local_folder(data_dir)
     if f"{kind}:PATH" not in SOURCES or (local and not os.path.isabs(text) and find_local(text, local) == local / text):
         return name
     existing = find_local(text, Path())
-    return f"{kind}:{absolute(existing)}" if existing else name
+    return f"{kind}:{absolute(existing)}" + (f":{size}" if size else "") if existing else name
 
 
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -17,6 +17,7 @@ from cqlib.cli import cluster_nodes, options
 from cqlib.cli.options import Options
 from cqlib.cli.progress import Progress
 from cqlib.cli.tasks import Outcome, Task, run_tasks, slots
+from cqlib.data import split_size
 from cqlib.data.folders import local_folder
 from cqlib.data.sets import entry_of
 from cqlib.experiments import ablations
@@ -181,7 +182,7 @@ def _files_read(experiments: Sequence[Experiment], opts: Options) -> list[Path]:
     from cqlib.data import published
 
     folder, sets = published.data_folder(opts.data_dir), {e.data for e in experiments}
-    paths = [folder / name.partition(":")[2] for name in sets if ":" in name and entry_of(name) is None]
+    paths = [folder / split_size(name.partition(":")[2])[0] for name in sets if ":" in name and entry_of(name) is None]
     paths += [folder] if any(map(entry_of, sets)) else []
     return paths + ([opts.feature_weights] if opts.feature_weights else [])
 

@@ -1,4 +1,4 @@
-"""The data sets by name: `load("photos10")`, `load("folder:~/cats", size=32)`.
+"""The data sets by name: `load("photos10")`, `load("folder:~/cats", size=32)`, `load("folder:~/cats:64")`.
 
 A published one is a file of `cqlib.data.sets`; any other a module here with a function `load` and an entry in SOURCES.
 Importing this package needs the standard library only.
@@ -40,8 +40,10 @@ SOURCES: dict[str, Source] = {
     **{name: Source(entry.about, entry.sizes, "published") for name, entry in ENTRIES.items()},
     **{f"{name}:{size}": Source(f"{entry.title} at {size} x {size}", (size,), "published")
        for name, entry in ENTRIES.items() if len(entry.sizes) > 1 for size in entry.sizes},
-    "npz:PATH": Source(f"{_YOURS}an .npz file, or a folder with train.npz and test.npz", IMAGE_SIZES, "files"),
-    "folder:PATH": Source(f"{_YOURS}a folder of PNG or JPEG files, sub-folders are classes", IMAGE_SIZES, "files"),
+    "npz:PATH": Source(f"{_YOURS}an .npz file, or a folder with train.npz and test.npz; npz:PATH:64 at 64 x 64",
+                       IMAGE_SIZES, "files"),
+    "folder:PATH": Source(f"{_YOURS}a folder of PNG or JPEG files, sub-folders are classes; folder:PATH:64 at 64 x 64",
+                          IMAGE_SIZES, "files"),
 }  # fmt: skip
 
 
@@ -63,13 +65,28 @@ def _source(name: str) -> Source:
         raise UsageError(f"data set '{name}' lacks its path: write {key} with your path for PATH")
     if not is_storable_path(argument):
         raise UsageError(f"data set '{name}' has no path that can be used: give it a name that is plain text")
-    return SOURCES[key]
+    source, (_, size) = SOURCES[key], split_size(argument)
+    if size is None:
+        return source
+    _check_size(name, size, source.sizes)
+    return source._replace(sizes=(size,))
+
+
+def split_size(path: str) -> tuple[str, int | None]:
+    """ "~/cats:64" gives "~/cats" and 64, a path without a number at its end itself and None."""
+    head, colon, size = path.rpartition(":")
+    return (head, int(size)) if colon and size.isdecimal() else (path, None)
 
 
 def check(name: str, size: int | None = None) -> None:
     """UsageError, with the nearest valid value, for an unknown data set or size. No file is read."""
     valid = sizes(name)
-    if size is not None and size not in valid:
+    if size is not None:
+        _check_size(name, size, valid)
+
+
+def _check_size(name: str, size: int, valid: tuple[int, ...]) -> None:
+    if size not in valid:
         best, every = min(valid, key=lambda other: abs(other - size)), ", ".join(map(str, valid))
         raise UsageError(f"data set '{name}' has no size {size}: did you mean {best}? (valid: {every})")
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from psutil import virtual_memory
 
-from cqlib.data import IMAGE_SIZES
+from cqlib.data import IMAGE_SIZES, split_size
 from cqlib.data.dataset import Dataset, Split, fixed_order
 from cqlib.data.folders import find_local
 from cqlib.data.reading import (
@@ -34,8 +34,11 @@ _SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
 
 
 def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
-    """The images of "npz:PATH" or "folder:PATH"; a relative path is looked for under `data_dir` first."""
+    """The images of "npz:PATH" or "folder:PATH", perhaps with ":SIZE" after it; a relative path is looked for under
+    `data_dir` first."""
     kind, _, argument = name.partition(":")
+    argument, own_size = split_size(argument)
+    size = size or own_size
     path = find_local(argument, *filter(None, (data_dir, Path())))
     if path is None:
         also = "" if data_dir is None or Path(argument).is_absolute() else f", nor under {data_dir}"
@@ -63,7 +66,7 @@ def _npz(name: str, path: Path, size: int | None) -> Dataset:
         order = fixed_order(len(images[0]))
         images, labels = ((array[0][order[:cut]], array[0][order[cut:]]) for array in (images, labels))
     side, other = images[0].shape[-1], images[1].shape[-1]
-    remedy = f"ask for size {side} (commands: 16 by --profile quick, 32 by study), or give files with folder:PATH"
+    remedy = f"write npz:PATH:{side} for their own size, or give files with folder:PATH"
     require(size in (None, side), path, f"holds {side}x{side} images, not {size}x{size}", remedy)
     what = f"holds {other}x{other} test images beside training images of {side}x{side}"
     require(other == side, splits[-1][0], what, "make them equal")

@@ -7,7 +7,9 @@ from PIL import Image
 from published_copies import bag
 
 from cqlib import data
+from cqlib.cli.options import absolute_data_path
 from cqlib.data.dataset import fixed_order
+from cqlib.experiments.experiment import experiment
 from cqlib.util.errors import UsageError, UserError
 
 RNG = np.random.default_rng(0)
@@ -205,6 +207,24 @@ def test_folder_size_averages_the_middle_square(tmp_path):
     assert "smaller than 64x64" in fault(f"folder:{tmp_path}", tmp_path, size=64)
     with pytest.raises(UsageError):
         data.load(f"folder:{tmp_path}", size=24)
+
+
+def test_a_size_after_the_path_is_that_of_the_images(tmp_path, monkeypatch):
+    """For every profile; other numbers are no sizes, and a relative path is made absolute before it."""
+    for n in range(20):
+        save(tmp_path / "cats" / f"{n}.png", size=80)
+    np.savez(tmp_path / "a.npz", images=pixels(20, 48))
+    for name, size in ((f"folder:{tmp_path}/cats:64", 64), (f"npz:{tmp_path}/a.npz:48", 48)):
+        chosen = data.load(name)
+        assert (chosen.size, chosen.name, data.sizes(name)) == (size, name, (size,))
+        assert experiment("table1/cq-f", "smoke", name).size == experiment("table1/cq-f", "study", name).size == size
+    with pytest.raises(UserError, match="has no size 20: did you mean 16"):
+        data.check(f"folder:{tmp_path}/cats:20")
+    with pytest.raises(UserError, match="has no size 32: did you mean 64"):
+        data.load(f"folder:{tmp_path}/cats:64", size=32)
+    monkeypatch.chdir(tmp_path)
+    assert absolute_data_path("folder:cats:64", None) == f"folder:{tmp_path}/cats:64"
+    assert absolute_data_path("folder:cats", None) == f"folder:{tmp_path}/cats"
 
 
 def test_folder_converts_what_is_not_rgb_and_counts_it(tmp_path):
