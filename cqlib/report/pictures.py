@@ -34,7 +34,7 @@ KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
 MEASURED = ("BPD", "FD", "FID", "KD", "KID", "Recall")  # along training, on held-out images
 MAX_LINES = 8  # curves in one plot that can still be told apart
 FAMILIES = {  # by which columns of Table 3 the slides fill
-    (False, True): "adversarial (no likelihood: starred BPD)",
+    (False, True): "adversarial (no likelihood: BPD by a VAE around it)",
     (True, False): "likelihood",
     (True, True): "both losses",
 }
