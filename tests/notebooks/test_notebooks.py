@@ -103,6 +103,10 @@ def test_each_exercise_has_a_solution(path):
     assert solved == [int(number) for number in re.findall(r"^(\d+)\. ", exercises, re.MULTILINE)]
 
 
+def test_each_notebook_has_solutions():
+    assert [path.name for path in TEACHERS] == [path.name for path in BOOKS]
+
+
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory):
     """One kernel for all notebooks of this process: it imports torch and matplotlib once."""
