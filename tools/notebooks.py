@@ -4,8 +4,10 @@
     python tools/notebooks.py --check    write nothing; exit code 1 and one line per notebook that is out of step
 
 Each notebook begins with a badge that opens it in Colab, and a cell that fetches the project there; its `runs_dir` is
-the project's, seen from where it lies. Of a walkthrough the teacher's copy, notebooks/solutions/NAME.ipynb, is the one
-to edit; the student's, notebooks/NAME.ipynb, is the same without the cells tagged `solution`. None has outputs.
+the project's, seen from where it lies. Solutions are cells tagged `solution` in notebooks/solutions/NAME.ipynb. Of a
+lesson (01 to 05) that is the whole notebook and the one to edit; the student's, notebooks/NAME.ipynb, is the same
+without them. Of other notebooks the student's is the one to edit; the teacher's has its parameters, the cell after them
+and the exercises, written from it, and then the solutions. None has outputs.
 """
 
 import argparse
@@ -35,6 +37,13 @@ if "google.colab" in sys.modules and importlib.util.find_spec("cqlib") is None:
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--editable", "project"], check=True)
     sys.path.insert(0, os.path.abspath("project"))
     os.chdir("project/{folder}")"""
+LESSON = re.compile(r"\d\d_")
+ANSWERS = """\
+# Solutions: {title}
+
+The exercises of [{name}](../{name}), and after them their solutions, which need no other cells than these. Nothing is
+trained."""
+TRAIN = re.compile(r"^train = True", re.MULTILINE)
 RUNS = re.compile(r'^runs_dir = "(\.\./)+runs"', re.MULTILINE)
 
 
@@ -65,14 +74,30 @@ def student(teacher: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
     return stripped(copy, name)
 
 
+def answers(book: nbformat.NotebookNode, teacher: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
+    """The teacher's copy of a notebook that is no lesson: of `book` the parameters, the cell after them and the
+    exercises, then the solutions of `teacher`."""
+    copy, solutions = nbformat.from_dict(book), nbformat.from_dict(teacher).cells
+    _, _, introduction, *cells = copy.cells
+    parameters, first = [cell for cell in cells if cell.cell_type == "code"][:2]
+    parameters.source = TRAIN.sub("train = False", parameters.source)
+    title = introduction.source.splitlines()[0].removeprefix("# ")
+    copy.cells = [new_markdown_cell(ANSWERS.format(title=title, name=name)), parameters, first, cells[-1]]
+    copy.cells += [cell for cell in solutions if SOLUTION in cell.metadata.get("tags", [])]
+    return stripped(copy, f"solutions/{name}")
+
+
 def wanted(folder: Path) -> dict[Path, str]:
     """Every notebook, and the text that its file should have."""
     teachers = sorted((folder / "solutions").glob("*.ipynb"))
     books = {path: stripped(nbformat.read(path, 4), path.name) for path in sorted(folder.glob("*.ipynb"))}
     for path in teachers:
         teacher = nbformat.read(path, 4)
-        books[folder / path.name] = student(teacher, path.name)
-        books[path] = stripped(teacher, f"solutions/{path.name}")
+        if LESSON.match(path.name):
+            books[folder / path.name] = student(teacher, path.name)
+            books[path] = stripped(teacher, f"solutions/{path.name}")
+        else:
+            books[path] = answers(books[folder / path.name], teacher, path.name)
     return {path: nbformat.writes(book) + "\n" for path, book in books.items()}
 
 

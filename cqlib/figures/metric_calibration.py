@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cqlib import data as data_sets
 from cqlib.figures.strips import strips
-from cqlib.metrics.calibration import COST, Calibration, SideResult, calibrate, image_sets
+from cqlib.metrics.calibration import COST, DAMAGES, Calibration, Damages, SideResult, calibrate, image_sets
 from cqlib.metrics.quantities import decimal, digits
 from cqlib.report import plots
 from cqlib.report.cells import Format, log_scale, number, panels, picture, table
@@ -43,9 +43,9 @@ def _file(data: str, size: int) -> Path:
     return FOLDER / f"{data}-{size}.json"
 
 
-def damaged(data: str, size: int, data_dir: Path | str | None = None) -> HTML:
+def damaged(data: str, size: int, data_dir: Path | str | None = None, damages: Damages = DAMAGES) -> HTML:
     """The first training images, then the same with each damage; a row of the first classes alone."""
-    rows = image_sets(data_sets.load(data, size=size, data_dir=data_dir), 9)
+    rows = image_sets(data_sets.load(data, size=size, data_dir=data_dir), 9, damages)
     return picture(strips(rows), f"Real images at {size}×{size}: {', '.join(rows)}")
 
 

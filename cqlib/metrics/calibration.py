@@ -15,7 +15,7 @@ that was written before any model was scored with the result:
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -59,7 +59,9 @@ def swap_quarters(images: Tensor) -> Tensor:
     return images.roll((half, half), (2, 3))
 
 
-DAMAGES: dict[str, Callable[[Tensor], Tensor]] = {
+Damages = Mapping[str, Callable[[Tensor], Tensor]]
+"""By name, from uint8 (N, C, S, S) to as many images of that shape."""
+DAMAGES: Damages = {
     "noise 0.01": lambda images: noise(images, 0.01),
     "noise 0.04": lambda images: noise(images, 0.04),
     "blur 3x3": blur,
@@ -68,12 +70,12 @@ DAMAGES: dict[str, Callable[[Tensor], Tensor]] = {
 FEWER_CLASSES = "half the classes"
 
 
-def image_sets(data: Dataset, size: int) -> dict[str, Tensor]:
+def image_sets(data: Dataset, size: int, damages: Damages = DAMAGES) -> dict[str, Tensor]:
     """The first `size` training images, uint8 (size, C, S, S), undamaged and with each damage; and as many of the first
     half of the classes."""
     images, labels = data.train.images, data.train.labels
     undamaged = images[:size]
-    damaged = {name: damage(undamaged) for name, damage in DAMAGES.items()}
+    damaged = {name: damage(undamaged) for name, damage in damages.items()}
     return {UNDAMAGED: undamaged} | damaged | {FEWER_CLASSES: images[labels < len(data.classes) // 2][:size]}
 
 
@@ -175,15 +177,18 @@ class Calibration:
 
 
 def calibrate(
-    data: Dataset, *, n: int | None = None, sides: Sequence[int] = SIDES, resamples: int = RESAMPLES
-) -> Calibration:
-    """What the scores see on `data` at each side; of `n` images everywhere, or of as many as the rule allows."""
+    data: Dataset, *, n: int | None = None, sides: Sequence[int] = SIDES, resamples: int = RESAMPLES,
+    damages: Damages = DAMAGES,
+) -> Calibration:  # fmt: skip
+    """What the scores see of `damages` on `data` at each side; of `n` images everywhere, or of as many as the rule
+    allows."""
     milliseconds = extraction_times(data.test.images[:TIMED], sides)
     results = []
     for side in sides:
         affordable = REFERENCE_N if side == FULL_SIDE else int(COST * REFERENCE_N * (FULL_SIDE / side) ** 2)
         count = n or min(affordable // STEP * STEP, len(data.test))
-        results.append(SideResult(side, count, milliseconds[side], *_measure_side(data, lite0(side), count, resamples)))
+        undamaged, distances = _measure_side(data, lite0(side), count, resamples, damages)
+        results.append(SideResult(side, count, milliseconds[side], undamaged, distances))
     device = device_name(torch.device("cpu"), bf16=False, threads=1)
     return Calibration(data.name, data.size, data.test.fingerprint, resamples, device, tuple(results))
 
@@ -206,7 +211,7 @@ def extraction_times(images: Tensor, sides: Sequence[int]) -> dict[int, float]:
 
 
 def _measure_side(
-    data: Dataset, features: Features, n: int, resamples: int
+    data: Dataset, features: Features, n: int, resamples: int, damages: Damages
 ) -> tuple[dict[str, tuple[float, float]], dict[str, dict[str, float]]]:
     """`SideResult.undamaged` and `SideResult.distances`."""
     pool_size = round(POOL * n)
@@ -216,7 +221,7 @@ def _measure_side(
     # A draw of n out of N without replacement varies less than n new images, by the factor sqrt(1 - n / N).
     correction = (1 - n / pool_size) ** -0.5
     moments: dict[str, dict[str, tuple[float, float]]] = {}  # damage -> score -> mean and standard deviation
-    for damage, images in image_sets(data, pool_size).items():
+    for damage, images in image_sets(data, pool_size, damages).items():
         by_score = scores(images, features, real, draws)
         moments[damage] = {score: (float(values.mean()), correction * float(values.std(ddof=1)))
                            for score, values in by_score.items()}  # fmt: skip

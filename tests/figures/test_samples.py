@@ -65,6 +65,13 @@ def test_a_model_that_copies_is_caught_in_both_spaces(copying):
     assert float(table["held-out images, pixels"][2]) == 0.5
 
 
+@pytest.mark.parametrize("sigma", [2, 32])
+def test_copies_have_the_noise_that_is_asked_for(copying, monkeypatch, sigma):
+    monkeypatch.setattr(neighbours, "FEATURE_IMAGES", 2)
+    noisy = neighbours.nearest_images(copying[0], runs_dir="nowhere", sigma=sigma).pixels["noise"].nearest
+    assert 0.75 * sigma < noisy.median() < 1.1 * sigma  # less where a pixel cannot be darker or brighter
+
+
 def test_mirrored_copies_are_found_in_features(copying):
     """Their sources are among the training images that features are taken of."""
     model, found = copying
@@ -132,6 +139,8 @@ def test_bits_are_of_equally_many_images_and_a_gan_has_none(tmp_path, monkeypatc
     gap = f"{test.mean() - train.mean():+.3f}".replace("-", "−")
     assert table["CQ-F"][:4] == [f"{train.mean():.2f}", f"{test.mean():.2f}", gap, f"{error:.3f}"]
     assert float(table["Copier"][2]) > 1  # it knows its training images by heart
+    wide = held_out.bits(model, runs_dir=tmp_path, n=50, sigma=32)
+    assert wide.models["Copier"][0].mean() > bits.models["Copier"][0].mean() + 1.9  # log2(32 / 8)
     gan = held_out.bits(subject(Copying(model.data.train.images)), runs_dir=tmp_path, n=20)
     assert list(gan.models) == ["VAE", "Copier"]
     assert soup(held_out.distributions(model, gan)).svg
@@ -140,7 +149,8 @@ def test_bits_are_of_equally_many_images_and_a_gan_has_none(tmp_path, monkeypatc
 def test_closed_forms_stand_beside_what_was_measured(copying):
     model, found = copying
     bits = held_out.bits(subject(), runs_dir="nowhere", n=50)
-    table = by_name(run_cell("figure_samples", "The equations in numbers", model=model, nearest=found, bits=bits)["_"])
+    values = {"model": model, "nearest": found, "bits": bits, "sigma": neighbours.SIGMA}
+    table = by_name(run_cell("figure_samples", "The equations in numbers", **values)["_"])
     assert len(table) == 3
     for closed, here, _ in table.values():
         assert float(here) == pytest.approx(float(closed), rel=0.05)

@@ -81,8 +81,8 @@ def test_half_of_the_classes_are_the_first_ones():
 @pytest.mark.slow
 def test_what_is_large_is_seen_and_nothing_is_not(monkeypatch):
     monkeypatch.setattr(calibration, "ROUNDS", 1)
-    monkeypatch.setattr(calibration, "DAMAGES", {"none": torch.clone, "black": torch.zeros_like})
-    found = calibration.calibrate(made(), n=40, sides=(32, 224), resamples=5)
+    damages = {"none": torch.clone, "black": torch.zeros_like}
+    found = calibration.calibrate(made(), n=40, sides=(32, 224), resamples=5, damages=damages)
     assert [(seen.side, seen.n) for seen in found.sides] == [(32, 40), (224, 40)]
     for seen in found.sides:
         assert set(seen.distances) == {"none", "black", calibration.FEWER_CLASSES} and seen.milliseconds > 0
@@ -99,7 +99,7 @@ def test_spread_is_that_of_new_images_and_not_of_draws_from_a_pool(monkeypatch):
         [float(images[draw].mean()) for draw in draws])})  # fmt: skip
     values = torch.randn(300, generator=torch.Generator().manual_seed(5))
     monkeypatch.setattr(calibration, "image_sets", lambda *_: {"undamaged": values, "shifted": values + 1})
-    undamaged, distances = calibration._measure_side(made(), lite0(), 200, 400)
+    undamaged, distances = calibration._measure_side(made(), lite0(), 200, 400, calibration.DAMAGES)
     assert undamaged["mean"][1] == pytest.approx(200**-0.5, rel=0.15)
     assert distances["shifted"]["mean"] == pytest.approx(200**0.5, rel=0.15)
 

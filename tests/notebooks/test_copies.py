@@ -48,6 +48,22 @@ def test_the_student_gets_all_but_the_solutions_and_no_outputs(folder, capsys):
     assert notebooks.main([], folder) == 0 and capsys.readouterr().out == ""  # nothing left to do
 
 
+def test_of_a_notebook_that_is_no_lesson_the_teacher_gets_exercises_and_solutions(folder):
+    v4 = nbformat.v4
+    cells = [v4.new_markdown_cell("# Figure\n\nA text."), v4.new_code_cell("train = True  # or not\nseeds = [0]"),
+             v4.new_markdown_cell("## Runs"), v4.new_code_cell("x = 1"), v4.new_code_cell("print(x)"),
+             v4.new_markdown_cell("## Exercises")]  # fmt: skip
+    solution = v4.new_code_cell("print(x + 1)", metadata={"tags": ["solution"]})
+    nbformat.write(v4.new_notebook(cells=cells), folder / "figure.ipynb")
+    nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("old"), solution]), folder / "solutions" / "figure.ipynb")
+    assert notebooks.main([], folder) == 0 and notebooks.main(["--check"], folder) == 0
+    student, teacher = (nbformat.read(folder / part / "figure.ipynb", 4).cells for part in (".", "solutions"))
+    assert [cell.source for cell in student[2:]] == [cell.source for cell in cells]
+    sources = [cell.source for cell in teacher[3:]]
+    assert sources == ["train = False  # or not\nseeds = [0]", "x = 1", "## Exercises", "print(x + 1)"]
+    assert teacher[2].source.startswith("# Solutions: Figure\n\nThe exercises of [figure.ipynb](../figure.ipynb)")
+
+
 def setup_cell(folder: str = "notebooks") -> str:
     return notebooks.SETUP.format(repository=notebooks.REPOSITORY, folder=folder)
 

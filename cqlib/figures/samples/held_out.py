@@ -36,8 +36,9 @@ class Bits:
     labels: tuple[Tensor, Tensor]
 
 
-def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000) -> Bits:
-    """Bits of the first n images of each split under the model, trained ones of `OTHERS`, and the copier."""
+def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000, sigma: float = SIGMA) -> Bits:
+    """Bits of the first n images of each split under the model, trained ones of `OTHERS`, and the copier with
+    noise of `sigma` grey levels."""
     e, data = model.experiment, model.data
     n = min(n, len(data.train), len(data.test))
     systems = {e.row: model.model}
@@ -51,7 +52,7 @@ def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000) -> Bits:
         return measure(data.train.images[:n]), measure(data.test.images[:n])
 
     def copier(images: Tensor) -> Tensor:
-        nats = memorisation.copier_nats(reference, images, sigma=SIGMA, generator=generator)
+        nats = memorisation.copier_nats(reference, images, sigma=sigma, generator=generator)
         return bits_per_dimension(nats, images[0].numel())
 
     models = {short_label(row): pair(partial(common.bits, system)) for row, system in systems.items()

@@ -25,7 +25,7 @@ from cqlib.report.cells import live, picture, subplots, table
 from cqlib.util.errors import UserError
 
 MAX_REFERENCE = 50_000  # training images that others are compared with, at most
-SIGMA = 8.0  # noise of the copier, in grey levels
+SIGMA = 8.0  # noise of the copier, in grey levels, where none is given
 QUANTILE = 0.01  # the share of held-out images nearest to the training images: what is nearer still is suspect
 FEATURE_IMAGES = 120  # samples, and held-out images, that features are taken of
 LINES = {
@@ -106,10 +106,11 @@ class NearestImages:
 
 def nearest_images(
     model: ModelAndData, *, runs_dir: Path | str, data_dir: Path | str | None = None,
-    feature_weights: Path | str | None = None,
+    feature_weights: Path | str | None = None, sigma: float = SIGMA,
 ) -> NearestImages:  # fmt: skip
     """Nearest training images of 1,000 held-out images, if there are so many, and of as many samples at each
-    temperature; and of half as many copies of training images, noisy or mirrored, which a test of copying has to find.
+    temperature; and of half as many copies of training images, under noise of `sigma` grey levels or mirrored, which a
+    test of copying has to find.
 
     Features are taken of the first `FEATURE_IMAGES` of each group, and of those training images that are nearest in
     pixels to one of them or to its mirror image.
@@ -120,7 +121,7 @@ def nearest_images(
         "samples": draw(model, n, 1.0),
         "mean": draw(model, n, 0.0),
         "test": test,
-        "noise": memorisation.copier_samples(train, n // 2, sigma=SIGMA, generator=generator),
+        "noise": memorisation.copier_samples(train, n // 2, sigma=sigma, generator=generator),
         "mirror": train[torch.randint(len(train), (n // 2,), generator=generator)].flip(3),
     }
     pixels = {name: Neighbours(*memorisation.nearest(group, train, 3)) for name, group in images.items()}
