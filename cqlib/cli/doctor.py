@@ -44,8 +44,8 @@ def _data(data_dir: Path | None) -> Iterator[str]:
     try:
         folder = published.data_folder(data_dir)
     except UserError as error:
-        yield f"-   the published data sets: {error}"
-        return
+        yield f"-   {error}"
+        folder = Path(os.path.expanduser(data_dir or folder_set or "")).absolute()
     for entry in ENTRIES.values():
         yield from published.describe(entry, folder)
     if (cache := published.converted_folder(folder)).is_dir():

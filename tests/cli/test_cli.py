@@ -21,7 +21,7 @@ from PIL import Image
 import cqlib
 from cqlib import data
 from cqlib.cli import commands as cli
-from cqlib.cli import options
+from cqlib.cli import doctor, options
 from cqlib.data import grids as images
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments.experiment import experiment
@@ -337,6 +337,16 @@ def test_doctor_names_every_file_and_its_place(tmp_path, capsys):
     assert not list(place.iterdir()) and list(tmp_path.iterdir()) == [place]
     (place / weights).write_bytes(b"half of it")
     assert cli.main(arguments) == 0 and f"{place / weights} are truncated or altered" in capsys.readouterr().out
+
+
+def test_doctor_lists_the_data_sets_of_a_folder_that_is_still_to_be_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "_features", lambda data_dir: ())
+    for named, variable in ((tmp_path / "x", ""), (None, "~/x")):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("CQLIB_DATA", variable)
+        told = "\n".join(doctor.report(tmp_path, named))
+        assert f"-   --data-dir or $CQLIB_DATA: there is no folder {tmp_path}/x: make it (mkdir -p" in told
+        assert all(f"not in {tmp_path}/x: put {entry.sources} there" in told for entry in ENTRIES.values())
 
 
 def test_seeds():
