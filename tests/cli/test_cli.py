@@ -253,6 +253,7 @@ def test_the_examples_of_every_help_are_commands(tmp_path, monkeypatch, capsys):
     (tmp_path / "data").mkdir()
     mains = {f"{cli.PROGRAM} {name}": (cli.parser(), [name], [f"{cli.PROGRAM} {name} {end}".strip() for end in ends])
              for name, (_, _, ends) in cli.COMMANDS.items()}  # fmt: skip
+    mains[cli.PROGRAM] = (cli.parser(), [], [f"{cli.PROGRAM} {end}" for end in cli.EXAMPLES])
     for program, (parser, first, lines) in mains.items():
         assert lines and all(parser.parse_args([*first, *shlex.split(line.removeprefix(program))]) for line in lines)
         with pytest.raises(SystemExit):
