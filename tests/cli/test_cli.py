@@ -209,6 +209,34 @@ def test_the_command_that_is_advised_has_the_folders_of_the_refused_one(tmp_path
     assert line.endswith(f": python -m cqlib train --runs-dir '{runs}' --data-dir {sets} {command}\n")
 
 
+def test_rows_tells_published_weights_from_what_is_not_run(tmp_path, capsys):
+    def states(*more):
+        assert cli.main(["rows", "--runs-dir", str(tmp_path), *more]) == 0
+        return {line.split()[0]: line[67:].strip() for line in capsys.readouterr().out.splitlines()}
+
+    plain = states()
+    assert plain["table1/cq-f"] == "not run; published weights" and plain["table3/sngan"] == "not run"
+    changed = states("--set", "system.quality_weight=25")
+    assert changed["table1/cq-f"] == "not run" and changed["table3/sngan"] == "does not take --set"
+    assert not any("published" in state for state in states("--seed", "7").values())
+    code, line = refused(capsys, "rows", "--set", "no.such=1")
+    assert code == 2 and "unknown setting of table1/vae 'no.such'" in line
+
+
+def test_a_row_without_weights_is_told_which_have_some(tmp_path, capsys):
+    arguments = ("sample", "table3/sngan", "--out", str(tmp_path / "x.png"), "--runs-dir", str(tmp_path))
+    code, line = refused(capsys, *arguments)
+    there = "extra/cq-f-conditional, table1/cq, table1/cq-f, table1/gan, table1/vae, table1/vae-f under quick"
+    assert code == 1 and f"(published weights: {there}): python -m cqlib train" in line
+
+
+def test_every_command_on_a_row_takes_the_same_options(tmp_path, capsys):
+    options = {"--profile", "--data", "--seed", "--runs-dir", "--set"}
+    for name in ("rows", "show", "train", "evaluate", "sample", "card"):
+        assert options <= set(cli.COMMANDS[name][1]), name
+    assert cli.main(["show", "table1/vae", "--runs-dir", str(tmp_path)]) == 0 and capsys.readouterr().out
+
+
 def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, capsys):
     class Noise(torch.nn.Linear):
         batches, device = [], torch.device("cpu")
