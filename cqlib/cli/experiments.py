@@ -9,6 +9,7 @@ from cqlib.cli.registry import EXPERIMENT, command, experiment_from_options
 from cqlib.experiments.rows import ROWS, label_of
 from cqlib.util.errors import UsageError, UserError, to_stderr
 from cqlib.util.stop import StopRequest
+from cqlib.util.text import duration
 
 if TYPE_CHECKING:
     from cqlib.experiments.experiment import Experiment
@@ -73,7 +74,7 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
 
     def progress(step: int, steps: int, left: float) -> None:
         end = "\r" if sys.stderr.isatty() else "\n"
-        print(f"step {step} of {steps}, {left:.0f} s left   ", end=end, file=sys.stderr, flush=True)
+        print(f"step {step} of {steps}, {duration(left)} left   ", end=end, file=sys.stderr, flush=True)
 
     record = run_experiment(
         e,
