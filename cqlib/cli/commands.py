@@ -22,6 +22,8 @@ from cqlib.util.stop import interrupt_on_sigterm
 
 COMPLETIONS = {"row": ROWS, "profile": PROFILES, "data": SOURCES, "device": ("auto", "cpu", "cuda", "mps")}
 """Values of an option that a shell proposes, with argcomplete."""
+EXAMPLES = ("rows", "train table1/cq-f --profile quick", "sample table1/cq-f --out samples.png")
+"""What follows the program's name, for --help."""
 
 
 @command("--runs-dir", "--data-dir", ends=["", "--data-dir ~/data"])
@@ -49,7 +51,8 @@ def _values(option: str, **_: Any) -> Sequence[str]:
 
 def parser() -> Parser:
     """The parser of all commands, whose values a shell can complete."""
-    top = Parser(prog=PROGRAM, epilog="exit status: 0 done; 1 failed; 2 wrong usage; 3 stopped, its state saved")
+    some = examples(*(f"{PROGRAM} {end}" for end in EXAMPLES))
+    top = Parser(prog=PROGRAM, epilog=f"{some}exit status: 0 done; 1 failed; 2 wrong usage; 3 stopped, its state saved")
     top.add_argument("--version", action="version", version=f"cqlib {VERSION}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (run, arguments, ends) in COMMANDS.items():

@@ -21,31 +21,43 @@ def report(runs_dir: Path, data_dir: Path | None = None) -> Iterator[str]:
     yield from _disk(runs_dir)
 
 
+def _variable(name: str) -> str:
+    """A variable of the environment as text, "not set" where it is not, or is empty."""
+    return os.environ.get(name) or "not set"
+
+
 def _device() -> Iterator[str]:
     import torch
 
-    if torch.cuda.is_available():
-        for index in range(torch.cuda.device_count()):
-            memory = format_bytes(torch.cuda.get_device_properties(index).total_memory)
-            yield f"+ device: {torch.cuda.get_device_name(index)}, {memory}"
-    else:
-        yield f"+ device: CPU, {count_of(cores(), 'core')} (no GPU: profiles smoke, quick and study are made for this)"
+    from cqlib.training.device import available_devices, select_device
+
+    try:
+        yield f"+ device: {select_device()} ($CQLIB_DEVICE is {_variable('CQLIB_DEVICE')}; --device NAME does the same)"
+    except UserError as error:
+        yield f"- device: $CQLIB_DEVICE: {error}"
+    cards = [name for name in available_devices() if ":" in name]
+    for name in cards:
+        memory = format_bytes(torch.cuda.get_device_properties(name).total_memory)
+        yield f"+   {name}: {torch.cuda.get_device_name(name)}, {memory}"
+    if "mps" in available_devices():
+        yield "+   mps: Apple's GPU, on which nothing was tried; used by --device mps alone"
+    no_gpu = "" if cards else " (no CUDA GPU: profiles smoke, quick and study are made for this)"
+    yield f"+   cpu: {count_of(cores(), 'core')}{no_gpu}"
     yield f"+ torch {torch.__version__}, torchvision {metadata.version('torchvision')}"
 
 
 def _data(data_dir: Path | None) -> Iterator[str]:
     from cqlib.data import published
 
-    folder_set = os.environ.get("CQLIB_DATA")
-    yield f"  data sets ($CQLIB_DATA is {folder_set or 'not set'}; --data-dir DIR does the same)"
+    yield f"  data sets ($CQLIB_DATA is {_variable('CQLIB_DATA')}; --data-dir DIR does the same)"
     for name, source in SOURCES.items():
         if entry_of(name) is None:
             yield f"+   {name}: {source.about}"
     try:
         folder = published.data_folder(data_dir)
     except UserError as error:
-        yield f"-   the published data sets: {error}"
-        return
+        yield f"-   {error}"
+        folder = Path(os.path.expanduser(data_dir or os.environ.get("CQLIB_DATA", ""))).absolute()
     for entry in ENTRIES.values():
         yield from published.describe(entry, folder)
     if (cache := published.converted_folder(folder)).is_dir():

@@ -4,11 +4,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from cqlib.cli.options import new_file, number
+from cqlib.cli.options import OPTIONS, new_file, number
 from cqlib.cli.registry import EXPERIMENT, command, experiment_from_options
 from cqlib.experiments.rows import ROWS, label_of
 from cqlib.util.errors import UsageError, UserError, to_stderr
 from cqlib.util.stop import StopRequest
+from cqlib.util.text import duration
 
 if TYPE_CHECKING:
     from cqlib.experiments.experiment import Experiment
@@ -16,21 +17,35 @@ if TYPE_CHECKING:
 TRAINING = (*EXPERIMENT, "--runs-dir", "--data-dir", "--time-budget", "--feature-weights", "--device", "--tensorboard")
 
 
-@command("--profile", "--data", "--seed", "--runs-dir", ends=["", "--profile study"])
+@command("--profile", "--data", "--seed", "--set", "--runs-dir", ends=["", "--profile study"])
 def rows(options: argparse.Namespace) -> None:
-    """list the rows of the tables, and which are finished"""
+    """list the rows of the tables, and which are finished or have published weights"""
     from cqlib.experiments.experiment import experiment
+    from cqlib.experiments.load import published_weights, stored_training
     from cqlib.experiments.run import finished_record
 
+    states, refused = {}, {}
     for row in ROWS:
-        record = finished_record(experiment(row, options.profile, options.data, options.seed), options.runs_dir)
-        state = "not run" if record is None else "finished"
-        if record is not None and "BPD" in record.metrics:
-            state += f", {record.metrics['BPD'].value:.3f} bpd"
+        plain = experiment(row, options.profile, options.data, options.seed)
+        try:
+            e = plain.with_changes(dict(options.changes or ()), trial=False)
+        except UsageError as error:
+            states[row], refused[row] = "does not take --set", error
+            continue
+        states[row] = "not run"
+        if (record := finished_record(e, options.runs_dir)) is not None:
+            bpd = f", {record.metrics['BPD'].value:.3f} bpd" if "BPD" in record.metrics else ""
+            states[row] = f"finished{bpd}"
+        elif stored_training(published_weights(e.folder), e) is not None:
+            states[row] = "not run; published weights"
+    if len(refused) == len(ROWS):
+        raise next(iter(refused.values()))
+    for row, state in states.items():
         print(f"{row:<32} {label_of(row):<34} {state}")
 
 
-@command(*EXPERIMENT, ends=["table1/cq-f", "table1/cq-f --profile paper"])
+@command(*EXPERIMENT, ("--runs-dir", {**OPTIONS["--runs-dir"], "help": "taken as by other commands; not needed here"}),
+         ends=["table1/cq-f", "table1/cq-f --profile paper"])  # fmt: skip
 def show(options: argparse.Namespace) -> None:
     """print the recipe of a row: every value, where `paper` has another, and the parameters of each net"""
     from cqlib.experiments.sheet import sheet
@@ -59,7 +74,7 @@ def _train(e: "Experiment", options: argparse.Namespace) -> int:
 
     def progress(step: int, steps: int, left: float) -> None:
         end = "\r" if sys.stderr.isatty() else "\n"
-        print(f"step {step} of {steps}, {left:.0f} s left   ", end=end, file=sys.stderr, flush=True)
+        print(f"step {step} of {steps}, {duration(left)} left   ", end=end, file=sys.stderr, flush=True)
 
     record = run_experiment(
         e,

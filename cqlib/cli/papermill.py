@@ -127,6 +127,23 @@ def _execute(job: Job) -> None:
 def _papermill(job: Job, running: Path) -> None:
     """papermill with this environment's own kernel, and none of the user's start-up files."""
     import papermill
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class Telling(NBClientEngine):
+        """Tells the share of the cells that have been run."""
+
+        @classmethod
+        def execute_managed_notebook(cls, manager: Any, kernel_name: str, **options: Any) -> Any:
+            complete, cells = manager.cell_complete, len(manager.nb.cells)
+
+            def tell(cell: Any, cell_index: int, **more: Any) -> None:
+                complete(cell, cell_index, **more)
+                send_message(progress=(cell_index + 1) / cells)
+
+            manager.cell_complete = tell
+            return super().execute_managed_notebook(manager, kernel_name, **options)
+
+    papermill_engines.register("telling", Telling)
 
     os.environ["JUPYTER_PATH"] = str(Path(sys.prefix) / "share" / "jupyter")
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
@@ -135,6 +152,7 @@ def _papermill(job: Job, running: Path) -> None:
         str(job.source),
         str(running),
         parameters=job.parameters,
+        engine_name="telling",
         kernel_name="python3",
         language="python",
         cwd=str(job.source.parent),

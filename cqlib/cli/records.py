@@ -30,10 +30,13 @@ def compare(options: argparse.Namespace) -> None:
 
 @command(
     ("row", {**OPTIONS["row"], "nargs": "?", "help": "its weights alone (default: all that are published)"}),
+    ("--profile", {**OPTIONS["--profile"], "default": None, "help": "those of one profile alone"}),
+    ("--data", {**OPTIONS["--data"], "help": "those of one data set alone"}),
+    ("--seed", {**OPTIONS["--seed"], "default": None, "help": "those of one seed alone"}),
     "--data-dir",
     "--device",
     ("--json", {"type": new_file, "metavar": "FILE", "help": "write the receipt there as well"}),
-    ends=["", "table1/cq-f --json receipt.json"],
+    ends=["", "table1/cq-f --json receipt.json", "--profile quick"],
 )
 def verify(options: argparse.Namespace) -> int:
     """measure the published weights anew and hold them against their records; exit status 1 where one is off"""
@@ -43,11 +46,12 @@ def verify(options: argparse.Namespace) -> int:
     checks = []
     with tempfile.TemporaryDirectory() as folder:
         try:
-            for record in (records := published(options.row)):
+            chosen = published(options.row, options.profile, options.data, options.seed)
+            for record in chosen:
                 checks.append(verify(record, Path(folder), data_dir=options.data_dir))
                 print(*lines(checks[-1]), sep="\n", flush=True)
                 if options.json:
-                    write_atomic(options.json, json.dumps(receipt(checks, total=len(records)), indent=1) + "\n")
+                    write_atomic(options.json, json.dumps(receipt(checks, total=len(chosen)), indent=1) + "\n")
         except StoppedEarly as error:
             kept = f"{options.json} has what was measured" if options.json and checks else "nothing of it is kept"
             raise UserError(f"stopped; {kept}: run it again") from error

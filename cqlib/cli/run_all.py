@@ -54,6 +54,8 @@ def plan(opts: Options) -> Plan:
     from cqlib.experiments.experiment import experiment
 
     rows, files = targets(opts.only, opts.profile)
+    if not rows and opts.changes:  # notebooks alone, whose first row it mostly is: refused now, not by their kernels
+        experiment("table1/cq-f", opts.profile, changes=opts.changes)
     experiments = [
         experiment(row, opts.profile, data, seed, {**changes, **opts.changes})
         for row, changes, book in rows
@@ -243,8 +245,10 @@ def _report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
         to_stderr(f"{failed} failed{retry}; the logs are in {_logs(opts)}")
     if any(outcome.status == "stopped" for outcome in bad):
         to_stderr(f"{f'stopped: {stop.requested}' if stop.requested else 'stopped'}; run it again to resume")
-    print(f"report: {index}", flush=True)
-    to_stderr(run_folder.disk_usage(opts.runs_dir))
+    try:
+        to_stderr(run_folder.disk_usage(opts.runs_dir))
+    finally:  # the last line, whatever has become of the runs folder
+        print(f"report: {index}", flush=True)
     return 1 if failed == len(bad) > 0 else 3 if bad else 0
 
 

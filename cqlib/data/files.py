@@ -25,11 +25,14 @@ from cqlib.data.reading import (
     threaded,
 )
 from cqlib.util.errors import printable
+from cqlib.util.text import format_bytes
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 TEST_EVERY = 10
 """Without a test split of their own, one image in ten is for testing."""
 MAX_CLASSES = 2**16
+NAMED = 20
+"""Files that cannot be used which are named, the first."""
 _SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
 
 
@@ -80,8 +83,7 @@ def _read_npz(path: Path) -> dict[str, Array]:
     with npz(path, "replace it by a good copy") as content:
         members = content.zip.infolist() if content.zip else []
         unpacked, free = sum(member.file_size for member in members), virtual_memory().available
-        what = f"takes {unpacked / 1e9:,.0f} GB of memory"
-        require(unpacked <= free, path, what, f"{free / 1e9:,.0f} GB are free")
+        require(unpacked <= free, path, f"takes {format_bytes(unpacked)} of memory", f"{format_bytes(free)} are free")
         arrays = {key: content[key] for key in content.files}
     for key, array in arrays.items():  # numpy gives the bytes of what is no .npy file
         require(isinstance(array, np.ndarray), path, f"holds '{key}', which is no array", "save it by np.savez")
@@ -122,7 +124,7 @@ def _folder(name: str, path: Path, size: int | None) -> Dataset:
 
     `train/` beside `test/` or `val/` are the splits; else every tenth file in sorted order is for testing. With `size`
     the middle square of every image is averaged down to it; without, all images must have one size of `IMAGE_SIZES`.
-    Hidden files and other file types are ignored. UserError, naming the first few, where files cannot be used.
+    Hidden files and other file types are ignored. UserError, naming the first `NAMED`, where files cannot be used.
     """
     require(path.is_dir(), path, "is not a folder", "folder: wants a folder of images; for .npz files use npz:PATH")
     splits = _splits(path)
@@ -140,8 +142,8 @@ def _folder(name: str, path: Path, size: int | None) -> Dataset:
             faults.append(f"{printable(str(file.relative_to(path)))} {what}")
         kinds.update(how)
         converted += bool(how)
-    what = f"has {len(faults):,} of {len(files):,} images that cannot be used ({'; '.join(faults[:3])}"
-    what += "; …)" if len(faults) > 3 else ")"
+    what = f"has {len(faults):,} of {len(files):,} images that cannot be used ({'; '.join(faults[:NAMED])}"
+    what += "; …)" if len(faults) > NAMED else ")"
     remedy = "replace or remove them" + ("" if size else f", or ask for a size of {_SIZES}")
     require(not faults, path, what, remedy)
     labels = [np.array([classes.index(name) for name, _ in split], np.int64) for split in splits]

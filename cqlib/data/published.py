@@ -7,6 +7,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from cqlib.util import locks
 from cqlib.util.errors import UserError, cause_of, one_line, to_stderr
 from cqlib.util.files import move
 from cqlib.util.paths import ROOT
-from cqlib.util.text import format_bytes
+from cqlib.util.text import count_of, format_bytes
 
 if TYPE_CHECKING:
     from cqlib.data.dataset import Dataset
@@ -45,7 +46,19 @@ def converted_folder(folder: Path) -> Path:
 def find_parts(entry: PublishedDataset, folder: Path) -> Path | None:
     """The folder that holds all parts of a data set, unpacked: `folder` or its sub-folder of the set's name."""
     homes = (folder, folder / entry.name, folder / entry.name.partition("-")[0])  # all of LSUN may share a folder
-    return next((path for path in homes if all((path / part).exists() for part in entry.parts)), None)
+    return next((path for path in homes if not _missing(entry, path)), None)
+
+
+def _missing(entry: PublishedDataset, folder: Path) -> list[str]:
+    """The parts of a data set that are not in `folder`, or are empty there."""
+    return [part for part in entry.parts if not _has_content(folder / part)]
+
+
+def _has_content(path: Path) -> bool:
+    """Whether `path` is a file or folder that is not empty."""
+    with suppress(OSError):
+        return any(path.iterdir()) if path.is_dir() else path.stat().st_size > 0
+    return False
 
 
 def missing_files(name: str, data_dir: Path | str | None = None) -> PublishedDataset | None:
@@ -59,18 +72,28 @@ def missing_files(name: str, data_dir: Path | str | None = None) -> PublishedDat
 
 def missing_files_text(entry: PublishedDataset, folder: Path) -> str:
     """Which files of which size to put where."""
-    missing = [part for part in entry.parts if not (folder / part).exists()]
+    missing = _missing(entry, folder)
     some = f" ({missing[0]} is missing)" if len(missing) < len(entry.parts) else ""
     unpacked = f", unpacked: {', '.join(entry.parts)}" if entry.by_hand else ""
     return f"not in {folder}{some}: put {entry.sources} there{unpacked}"
 
 
 def describe(entry: PublishedDataset, folder: Path) -> Iterator[str]:
-    """The lines of `doctor`: whether and where it is ("+" or "-"), else how to get it; its terms."""
+    """The lines of `doctor`: whether and where it is ("+" or "-"), else how to get it; its terms. No file is read."""
     path = find_parts(entry, folder)
     yield f"{'-' if path is None else '+'}   {entry.name}: {entry.about}"
-    hashes = ", ".join(f"{file.name} {file.md5}" for file in entry.files if file.md5) or "none is published"
-    yield f"      in {path}" if path else f"      {missing_files_text(entry, folder)}; {entry.how}; MD5: {hashes}"
+    if path is None:
+        hashes = ", ".join(f"{file.name} {file.md5}" for file in entry.files if file.md5) or "none is published"
+        yield f"      {missing_files_text(entry, folder)}; {entry.how}; MD5: {hashes}"
+        for file in entry.files:
+            if (archive := folder / file.name).is_file() and file.name not in entry.parts:
+                then = "unpack it" if entry.by_hand else f"`python -m cqlib fetch {entry.name}` checks and unpacks it"
+                size = format_bytes(archive.stat().st_size)
+                yield f"      {archive}: {size} of {file.size}, hash not checked; {then}"
+    else:
+        sizes = [file.stat().st_size for part in entry.parts for file in (path / part, *(path / part).rglob("*"))
+                 if file.is_file()]  # fmt: skip
+        yield f"      in {path}: {count_of(len(sizes), 'file')}, {format_bytes(sum(sizes))}, hash not checked"
     yield f"      terms: {entry.terms}"
 
 
@@ -101,7 +124,7 @@ def fetch(entry: PublishedDataset, folder: Path) -> Path:
         with locks.file_lock(folder / f".{entry.name}.lock", entry.name):  # several rows start at a time
             try:
                 for file in entry.files:
-                    if not (folder / (file.folder or file.name)).exists():
+                    if not _has_content(folder / (file.folder or file.name)):
                         shutil.rmtree(work, ignore_errors=True)  # left by a killed process
                         work.mkdir()
                         _get(file, folder, work)

@@ -73,7 +73,7 @@ def _load(e: Experiment, *paths: Path) -> System:
     why = f"{e.variant} has not been trained with profile {e.profile} on {e.data}, seed {e.seed}"
     if not PUBLISHED.is_dir():
         raise UserError(f"{why}; published weights lie in the repository: start in a clone of it")
-    raise UserError(f"{why}: {e.command}")
+    raise UserError(f"{why} (published weights: {_published_rows() or 'none'}): {e.command}")
 
 
 def is_trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
@@ -105,6 +105,16 @@ def weight_files(e: Experiment) -> tuple[str, ...]:
 def published_weights(folder: str, file: str = WEIGHTS) -> Path:
     """Where those of a run's folder are published, if they are."""
     return PUBLISHED / "models" / (f"{folder}.safetensors" if file == WEIGHTS else f"{folder}.{file}")
+
+
+def _published_rows() -> str:
+    """The rows of which weights are published, by profile: "table1/cq, table1/vae under quick"."""
+    rows: dict[str, list[str]] = {}
+    for file in sorted((PUBLISHED / "models").glob("*.safetensors")):
+        row, _, profile, *_ = file.name.split("--")
+        if not file.name.endswith(ENCODER):
+            rows.setdefault(profile, []).append(row.replace("_", "/", 1))
+    return "; ".join(f"{', '.join(names)} under {profile}" for profile, names in rows.items())
 
 
 def stored_training(path: Path, e: Experiment, data: str | None = None) -> dict[str, Any] | None:

@@ -57,15 +57,21 @@ class Check:
         return bool(self.numbers) and all(number.passed for number in self.numbers)
 
 
-def published(row: str | None = None) -> list[Record]:
-    """The records whose weights are published, those of one row or all. UserError where there are none."""
+def published(
+    row: str | None = None, profile: str | None = None, data: str | None = None, seed: int | None = None
+) -> list[Record]:
+    """The records whose weights are published: of one row, profile, data set or seed, or of all. UserError where there
+    are none."""
     records = undamaged_records(PUBLISHED / "records")
     with_weights = [record for record in records if published_weights(record.folder).is_file()]
-    of_row = [record for record in with_weights if row is None or record.row == paper.canonical(row)]
-    if not of_row:
-        names = ", ".join(record.row for record in with_weights) or "none"
-        raise UserError(f"no weights of {row or 'any row'} are published; there are: {names}")
-    return of_row
+    wanted = (row and paper.canonical(row), profile, data, seed)
+    found = [r for r in with_weights if all(one in (None, own) for one, own in
+             zip(wanted, (r.row, r.profile, r.data.name, r.seed), strict=True))]  # fmt: skip
+    if not found:
+        names = ", ".join(record.folder for record in with_weights) or "none"
+        which = " ".join(str(one) for one in (row, *wanted[1:]) if one is not None)
+        raise UserError(f"no weights{f' of {which}' * bool(which)} are published; there are: {names}")
+    return found
 
 
 def verify(record: Record, runs_dir: Path, **options: Any) -> Check:

@@ -17,17 +17,22 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 """Parameters of `mallopt`, as numbered in <malloc.h>."""
 
 
+def available_devices() -> list[str]:
+    """The devices here by name: "cpu", "mps", "cuda", "cuda:0", "cuda:1"."""
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cuda = ["cuda"] * (cards > 0) + [f"cuda:{index}" for index in range(cards)]
+    return ["cpu", *["mps"] * torch.backends.mps.is_available(), *cuda]
+
+
 def select_device(name: str | None = None) -> torch.device:
     """The device `name` ("cpu", "cuda", "cuda:1", "mps"), by default $CQLIB_DEVICE; where that is "auto" or not set, a
     CUDA GPU, or without any the CPU. UserError where there is no such device."""
     name = name or os.environ.get("CQLIB_DEVICE") or "auto"
-    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    kinds = ["cpu", *["mps"] * torch.backends.mps.is_available(), *["cuda"] * (cards > 0)]
+    there = available_devices()
     if name == "auto":
-        return torch.device("cuda" if cards else "cpu")
-    if name not in (*kinds, *(f"cuda:{index}" for index in range(cards))):
-        more = f", with {cards} cards" if cards > 1 else ""
-        raise UserError(f"there is no device {name} here: there is {', '.join(kinds)}{more}")
+        return torch.device("cuda" if "cuda" in there else "cpu")
+    if name not in there:
+        raise UserError(f"there is no device {name} here: there is {', '.join(there)}")
     if name == "mps" and os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK") == "1":
         to_stderr_once("device mps: operators that it lacks run on the CPU (PYTORCH_ENABLE_MPS_FALLBACK)")
     return torch.device(name)

@@ -1,10 +1,11 @@
-"""One process at a time: a file lock, and a line for whoever waits; its owner is named in NAME.owner."""
+"""One process at a time: a file lock, and a line for whoever waits; NAME.owner says who holds it, and since when."""
 
 import os
 import platform
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -37,7 +38,8 @@ def file_lock(
         if before := _read(owner):
             say(f"{what}: taken over from {before}, which ended before it was done")
         with suppress(OSError):  # a full disk: the lock holds without a name on it
-            write_atomic(owner, f"process {os.getpid()} on {platform.node()}")
+            since = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"  # the clock of a shared folder's other host may differ
+            write_atomic(owner, f"process {os.getpid()} on {platform.node()} since {since}")
         yield
     finally:
         with suppress(OSError):  # a folder that was deleted meanwhile
@@ -46,9 +48,9 @@ def file_lock(
 
 
 def _read(owner: Path) -> str:
-    """ "process 1234 on a-host" (of older versions without the host), or nothing where there is no owner or the file is
-    damaged."""
+    """ "process 1234 on a-host since 2026-01-31 12:05 UTC" (of older versions without the host or the time), or nothing
+    where there is no owner or the file is damaged."""
     with suppress(OSError, ValueError):
-        if re.fullmatch(r"process \d{1,10}( on [\w.-]{1,255})?", text := owner.read_text()):
+        if re.fullmatch(r"process \d{1,10}( on [\w.-]{1,255})?( since [\d :-]{16} UTC)?", text := owner.read_text()):
             return text
     return ""

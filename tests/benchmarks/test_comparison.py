@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks import comparison, machine, sides, table
-from benchmarks.__main__ import main
+from benchmarks.__main__ import EXAMPLES, PROGRAM, main, parser
 from benchmarks.comparison import Comparison, Other, measure
 from benchmarks.sides import Work
 from cqlib.util.provenance import GitInfo
@@ -177,6 +177,24 @@ def test_rows_are_selected_by_name_and_errors_are_one_line(capsys, rows):
             main(words)
         out, err = capsys.readouterr()
         assert caught.value.code == 2 and out == "" and message in err and len(err.splitlines()) == 1
+
+
+def test_help_has_examples_that_are_commands(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    for line in EXAMPLES:
+        given = parser().parse_args(line.removeprefix(PROGRAM).split())
+        assert f"  {line}\n" in shown and set(given.rows) <= set(table.ROWS)
+
+
+def test_the_device_is_that_of_the_option(monkeypatch, rows):
+    monkeypatch.setenv("CQLIB_DEVICE", "")
+    seen = []
+    monkeypatch.setattr(table, "select", lambda names, kind: seen.append(kind) or [])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert main(["--device", "cpu"]) == 0 and seen == ["cpu"]
 
 
 def test_what_is_done_is_written_before_the_next_one(tmp_path, monkeypatch, rows):

@@ -21,7 +21,7 @@ from PIL import Image
 import cqlib
 from cqlib import data
 from cqlib.cli import commands as cli
-from cqlib.cli import options
+from cqlib.cli import doctor, options
 from cqlib.data import grids as images
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments.experiment import experiment
@@ -209,6 +209,34 @@ def test_the_command_that_is_advised_has_the_folders_of_the_refused_one(tmp_path
     assert line.endswith(f": python -m cqlib train --runs-dir '{runs}' --data-dir {sets} {command}\n")
 
 
+def test_rows_tells_published_weights_from_what_is_not_run(tmp_path, capsys):
+    def states(*more):
+        assert cli.main(["rows", "--runs-dir", str(tmp_path), *more]) == 0
+        return {line.split()[0]: line[67:].strip() for line in capsys.readouterr().out.splitlines()}
+
+    plain = states()
+    assert plain["table1/cq-f"] == "not run; published weights" and plain["table3/sngan"] == "not run"
+    changed = states("--set", "system.quality_weight=25")
+    assert changed["table1/cq-f"] == "not run" and changed["table3/sngan"] == "does not take --set"
+    assert not any("published" in state for state in states("--seed", "7").values())
+    code, line = refused(capsys, "rows", "--set", "no.such=1")
+    assert code == 2 and "unknown setting of table1/vae 'no.such'" in line
+
+
+def test_a_row_without_weights_is_told_which_have_some(tmp_path, capsys):
+    arguments = ("sample", "table3/sngan", "--out", str(tmp_path / "x.png"), "--runs-dir", str(tmp_path))
+    code, line = refused(capsys, *arguments)
+    there = "extra/cq-f-conditional, table1/cq, table1/cq-f, table1/gan, table1/vae, table1/vae-f under quick"
+    assert code == 1 and f"(published weights: {there}): python -m cqlib train" in line
+
+
+def test_every_command_on_a_row_takes_the_same_options(tmp_path, capsys):
+    options = {"--profile", "--data", "--seed", "--runs-dir", "--set"}
+    for name in ("rows", "show", "train", "evaluate", "sample", "card"):
+        assert options <= set(cli.COMMANDS[name][1]), name
+    assert cli.main(["show", "table1/vae", "--runs-dir", str(tmp_path)]) == 0 and capsys.readouterr().out
+
+
 def test_sample_draws_in_batches_and_changes_no_pixel(tmp_path, monkeypatch, capsys):
     class Noise(torch.nn.Linear):
         batches, device = [], torch.device("cpu")
@@ -253,6 +281,7 @@ def test_the_examples_of_every_help_are_commands(tmp_path, monkeypatch, capsys):
     (tmp_path / "data").mkdir()
     mains = {f"{cli.PROGRAM} {name}": (cli.parser(), [name], [f"{cli.PROGRAM} {name} {end}".strip() for end in ends])
              for name, (_, _, ends) in cli.COMMANDS.items()}  # fmt: skip
+    mains[cli.PROGRAM] = (cli.parser(), [], [f"{cli.PROGRAM} {end}" for end in cli.EXAMPLES])
     for program, (parser, first, lines) in mains.items():
         assert lines and all(parser.parse_args([*first, *shlex.split(line.removeprefix(program))]) for line in lines)
         with pytest.raises(SystemExit):
@@ -337,6 +366,16 @@ def test_doctor_names_every_file_and_its_place(tmp_path, capsys):
     assert not list(place.iterdir()) and list(tmp_path.iterdir()) == [place]
     (place / weights).write_bytes(b"half of it")
     assert cli.main(arguments) == 0 and f"{place / weights} are truncated or altered" in capsys.readouterr().out
+
+
+def test_doctor_lists_the_data_sets_of_a_folder_that_is_still_to_be_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "_features", lambda data_dir: ())
+    for named, variable in ((tmp_path / "x", ""), (None, "~/x")):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("CQLIB_DATA", variable)
+        told = "\n".join(doctor.report(tmp_path, named))
+        assert f"-   --data-dir or $CQLIB_DATA: there is no folder {tmp_path}/x: make it (mkdir -p" in told
+        assert all(f"not in {tmp_path}/x: put {entry.sources} there" in told for entry in ENTRIES.values())
 
 
 def test_seeds():

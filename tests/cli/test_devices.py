@@ -11,7 +11,7 @@ import pytest
 import torch
 from small_models import system
 
-from cqlib.cli import options, tasks
+from cqlib.cli import doctor, options, tasks
 from cqlib.recipe import TrainingConfig
 from cqlib.training.device import select_device
 from cqlib.training.loop import train
@@ -42,14 +42,28 @@ def test_a_device_is_the_named_one_or_the_environment_s_or_a_card_or_the_cpu(mon
     assert select_device() == torch.device("cpu") and select_device("cuda") == torch.device("cuda")
 
 
-@pytest.mark.parametrize(("n", "name", "there"), [(0, "cuda", "cpu"), (2, "cuda:2", "cpu, cuda, with 2 cards"),
-                                                  (1, "cuda:1", "cpu, cuda"), (0, "tpu", "cpu")])  # fmt: skip
+@pytest.mark.parametrize(("n", "name", "there"), [(0, "cuda", "cpu"), (2, "cuda:2", "cpu, cuda, cuda:0, cuda:1"),
+                                                  (1, "cuda:1", "cpu, cuda, cuda:0"), (0, "tpu", "cpu")])  # fmt: skip
 def test_a_device_that_is_not_there_is_one_line(monkeypatch, n, name, there):
     cards(monkeypatch, n)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UserError) as caught:
         select_device(name)
     assert str(caught.value) == f"there is no device {name} here: there is {there}"
+
+
+def test_doctor_names_every_device_and_the_one_that_is_used(monkeypatch):
+    cards(monkeypatch, 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda name: argparse.Namespace(total_memory=8e9))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda name: "a card")
+    told = "\n".join(doctor._device())
+    assert told.startswith("+ device: cuda ($CQLIB_DEVICE is not set")
+    assert "+   cuda:1: a card, 8,000 MB" in told and "+   mps: " in told and "+   cpu: " in told
+    monkeypatch.setenv("CQLIB_DEVICE", "cpu")
+    assert next(doctor._device()).startswith("+ device: cpu ($CQLIB_DEVICE is cpu;")
+    monkeypatch.setenv("CQLIB_DEVICE", "cuda:7")
+    assert next(doctor._device()).startswith("- device: $CQLIB_DEVICE: there is no device cuda:7 here: there is cpu, ")
 
 
 def test_rows_run_on_the_device_of_the_command(monkeypatch):

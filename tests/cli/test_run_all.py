@@ -22,7 +22,7 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.rows import default_data, notebooks
 from cqlib.metrics import features
 from cqlib.report import page
-from cqlib.util.errors import UserError
+from cqlib.util.errors import UsageError, UserError
 from cqlib.util.stop import StopRequest
 
 ROOT = Path(__file__).parent.parent.parent
@@ -67,6 +67,13 @@ def test_plan(tmp_path, books, only, rows, files):
     todo = run_all.plan(chosen(tmp_path, *(["--only", only] if only else [])))
     assert pairs(todo) == [(row, "photos10") for row in rows]
     assert sorted(file.stem for file in todo.notebooks) == sorted(files)
+
+
+@pytest.mark.parametrize("only", ["explore", "01_two_kl_divergences", "figure_ablations", "figure_metrics"])
+def test_a_wrong_change_is_refused_where_notebooks_alone_are_run(tmp_path, only):
+    with pytest.raises(UsageError, match="unknown setting of table1/cq-f 'no.such'"):
+        suite.reproduce(chosen(tmp_path, "--only", only, "--profile", "smoke", "--set", "no.such=1"), StopRequest())
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_default_trains_table_1_alone_and_runs_every_notebook(tmp_path):
@@ -261,6 +268,13 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
     assert sum("no luck" in line for line in rendered[0]) == sum(status != "done" for status in statuses)
 
 
+def test_the_report_is_the_last_line_on_a_terminal(tmp_path, books, monkeypatch, capsys, rendered):
+    monkeypatch.setattr(suite, "to_stderr", print)
+    suite._report(chosen(tmp_path), [], StopRequest())
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("disk: ") and last.startswith("report: ")
+
+
 def test_the_report_is_told_whatever_becomes_of_the_runs_folder(tmp_path, books, monkeypatch, capsys, rendered):
     monkeypatch.setattr("cqlib.experiments.run_folder.disk_usage", lambda folder: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -347,6 +361,13 @@ def test_a_finished_row_is_measured_again_where_other_features_are_asked_for(tmp
     given = chosen(tmp_path, "--only", "table1/vae")
     plans = [run_all.pending(given, run_all.plan(given), on) for on in (None, "these", "others")]
     assert [(plan.finished, len(plan.experiments)) for plan in plans] == [(1, 0), (1, 0), (0, 1)]
+
+
+def test_the_time_left_is_told_in_words(tmp_path, monkeypatch, capsys):
+    record = fake_records.record("table1/vae")
+    monkeypatch.setattr(run, "run_experiment", lambda *_, progress, **__: progress(5, 10, 5400.0) or record)
+    commands.main(["train", "table1/vae", "--profile", "smoke", "--runs-dir", str(tmp_path)])
+    assert "step 5 of 10, 90 min left " in capsys.readouterr().err
 
 
 def test_a_row_that_diverged_is_a_failure(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """npz:PATH and folder:PATH: what is read, and the one line that tells what is wrong."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,10 @@ from published_copies import bag
 
 from cqlib import data
 from cqlib.cli.options import absolute_data_path
+from cqlib.data import files
 from cqlib.data.dataset import fixed_order
 from cqlib.experiments.experiment import experiment
-from cqlib.util.errors import UsageError, UserError
+from cqlib.util.errors import MAX_LINE, UsageError, UserError, one_line
 
 RNG = np.random.default_rng(0)
 
@@ -312,7 +315,18 @@ def test_all_files_that_cannot_be_used_are_named_together(tmp_path):
     said = fault(f"folder:{tmp_path}", tmp_path, size=32)
     assert said.startswith(f"{tmp_path} has 4 of 8 images that cannot be used (1.png is damaged (")
     assert "; 2.png is 16x16, smaller than 32x32; 7.tiff is damaged (floating-point" in said
-    assert said.endswith("; …): replace or remove them")
+    assert "; 8.png is 16x16, smaller than 32x32): replace or remove them" in said
+    for i in range(10, 40):
+        (tmp_path / f"{i}.png").write_bytes(b"")
+    said = fault(f"folder:{tmp_path}", tmp_path, size=32)
+    assert "has 34 of 38 images" in said and said.count(" is ") == 20 and said.endswith("; …): replace or remove them")
+    assert one_line(said, MAX_LINE) == said
+
+
+def test_npz_larger_than_memory(tmp_path, monkeypatch):
+    np.savez(tmp_path / "a.npz", images=pixels(10_000))
+    monkeypatch.setattr(files, "virtual_memory", lambda: SimpleNamespace(available=2e6))
+    assert "a.npz takes 8 MB of memory: 2 MB are free" in fault(f"npz:{tmp_path}/a.npz", tmp_path)
 
 
 def test_folder_wrong_sizes(tmp_path):

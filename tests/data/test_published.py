@@ -120,14 +120,41 @@ def test_the_folder_is_the_named_one_or_the_repository_s(tmp_path, monkeypatch):
 def test_doctor_s_lines(home):
     copies.tiny_imagenet(home)
     here = "\n".join(published.describe(ENTRIES["tiny-imagenet"], home))
-    assert here.startswith("+   tiny-imagenet") and f"in {home}" in here
+    assert here.startswith("+   tiny-imagenet") and f"in {home}: 23 files, 0 MB, hash not checked" in here
     (home / "img_align_celeba").mkdir()
+    (home / "img_align_celeba" / "1.jpg").write_bytes(b"content")
     for name in set(ENTRIES) - {"tiny-imagenet"}:
         lines, entry = "\n".join(published.describe(ENTRIES[name], home)), ENTRIES[name]
         assert lines.startswith(f"-   {name}") and f"not in {home}" in lines
         assert entry.sources in lines and entry.terms in lines and entry.how in lines
         assert all(file.md5 in lines for file in entry.files if file.md5)
         assert ("list_eval_partition.txt is missing" in lines) == (name == "celeba")
+
+
+def test_what_is_empty_or_not_whole_is_not_there(home, monkeypatch):
+    def begins(name):
+        return "\n".join(published.describe(ENTRIES[name], home))
+
+    for name, folder in (("cifar10", "cifar-10-batches-py"), ("stl10", "stl10_binary"), ("celeba", "img_align_celeba"),
+                         ("tiny-imagenet", "tiny-imagenet-200/train"), ("lsun-tower", "tower_train_lmdb")):  # fmt: skip
+        (home / folder).mkdir(parents=True)
+        assert begins(name).startswith(f"-   {name}")
+    (home / "cifar-10-batches-py").rmdir()
+    copies.cifar10(home, monkeypatch)
+    assert begins("cifar10").startswith("+   cifar10")
+    (home / "cifar-10-batches-py" / "test_batch").write_bytes(b"")
+    assert "(cifar-10-batches-py/test_batch is missing)" in begins("cifar10")
+    with pytest.raises(UserError, match="in place of the incomplete cifar-10-batches-py/"):
+        published.fetch(ENTRIES["cifar10"], home)
+
+
+def test_an_archive_that_is_not_unpacked_is_told_with_what_to_do(home):
+    (home / "cifar-10-python.tar.gz").write_bytes(bytes(3_000_000))
+    (home / "Imagenet64_val_npz.zip").write_bytes(bytes(3_000_000))
+    lines = [*published.describe(ENTRIES["cifar10"], home), *published.describe(ENTRIES["imagenet64"], home)]
+    words = "hash not checked; `python -m cqlib fetch cifar10` checks and unpacks it"
+    assert f"      {home}/cifar-10-python.tar.gz: 3 MB of 170 MB, {words}" in lines
+    assert f"      {home}/Imagenet64_val_npz.zip: 3 MB of about 500 MB, hash not checked; unpack it" in lines
 
 
 # ---- fetching -------------------------------------------------------------------------------------------------
@@ -162,6 +189,7 @@ def server(monkeypatch):
 
 def test_an_archive_is_fetched_once_checked_and_unpacked(tmp_path, server, capsys):
     folder = tmp_path / "new" / "data"
+    (folder / "made").mkdir(parents=True)  # an empty folder is none
     for _ in range(2):
         published.fetch(entry_of(url=f"{server.url}/good"), folder)
     assert (folder / "made" / "file").read_text() == "content" and server.requests == ["/good"]

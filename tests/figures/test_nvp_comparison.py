@@ -147,6 +147,9 @@ def test_files_are_looked_for_and_nothing_is_fetched(tmp_path):
     assert missing_files("photos10") is None and missing_files("npz:x.npz") is None
     assert missing_files("stl10", tmp_path) is ENTRIES["stl10"]
     (tmp_path / "stl10_binary").mkdir()
+    assert missing_files("stl10", tmp_path) is ENTRIES["stl10"]
+    for part in ENTRIES["stl10"].parts:
+        (tmp_path / part).write_text("content")
     assert missing_files("stl10", tmp_path) is None and missing_files("stl10", tmp_path / "nowhere") is ENTRIES["stl10"]
     assert training_command("table4", "quick") == "./run_all.sh --only table4"
     assert training_command("table1", "quick", "folder:my cats") == "./run_all.sh --only table1 --data 'folder:my cats'"

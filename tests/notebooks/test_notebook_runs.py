@@ -12,7 +12,7 @@ from bs4 import BeautifulSoup
 
 from cqlib.cli import papermill as notebooks
 from cqlib.cli.papermill import mathml, page
-from cqlib.cli.tasks import Outcome, Task, run_tasks
+from cqlib.cli.tasks import Listener, Outcome, Task, run_tasks
 from cqlib.util.errors import UserError
 from cqlib.util.stop import StopRequest
 
@@ -57,16 +57,19 @@ def job(tmp_path) -> notebooks.Job:
     return notebooks.Job(tmp_path / "figure_x.ipynb", parameters, tmp_path / "out" / "figure_x", (runs,))
 
 
-def run(job: notebooks.Job, stop: StopRequest | None = None) -> Outcome:
+def run(job: notebooks.Job, stop: StopRequest | None = None, listener: Listener | None = None) -> Outcome:
     task = Task("figure_x", "cqlib.cli.papermill:execute", job)
-    (outcome,) = run_tasks([task], [{}], stop=stop or StopRequest(), logs=job.out.parent / "logs")
+    (outcome,) = run_tasks([task], [{}], stop=stop or StopRequest(), logs=job.out.parent / "logs", listener=listener)
     return outcome
 
 
 @pytest.mark.slow
 def test_a_run_is_done_until_an_input_changes(job):
     assert not job.done()
-    assert run(job).status == "done" and job.done()
+    shares, listener = [], Listener()
+    listener.progress = lambda task, share: shares.append(share)
+    assert run(job, listener=listener).status == "done" and job.done()
+    assert shares == sorted(shares) and len(shares) > 1 and shares[-1] == 1
     executed = nbformat.read(job.target, as_version=4)
     assert not any("papermill" in part.metadata for part in (executed, *executed.cells))  # machine paths, times of day
     assert executed.cells[-1].outputs[0].text == f"smoke {sys.executable}\n"  # this interpreter's own kernel

@@ -66,6 +66,14 @@ def test_every_formula_is_understood_on_its_page(path):
     assert (pieces or path in TEACHERS) and not [piece.get_text(" ") for piece in pieces if "\\" in piece.get_text()]
 
 
+@ALL
+def test_it_refuses_a_wrong_profile_or_change(path):
+    """By making a `Selection` of them, whether or not it trains or reads runs."""
+    calls = [node for node in ast.walk(ast.parse("\n".join(code(path)))) if isinstance(node, ast.Call)]
+    used = [ast.unparse(call) for call in calls if getattr(call.func, "id", "") == "Selection"]
+    assert any("profile" in one and "changes" in one for one in used)
+
+
 @EACH
 def test_it_is_thin(path):
     """A lesson holds what it teaches, in cells that one can take in; other notebooks hold calls and short checks."""

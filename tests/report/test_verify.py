@@ -11,7 +11,7 @@ from cqlib.experiments.experiment import experiment
 from cqlib.experiments.record import read_record, write_record
 from cqlib.experiments.run import run
 from cqlib.report import publish
-from cqlib.report.verify import Check, MetricCheck, allowed
+from cqlib.report.verify import Check, MetricCheck, allowed, published
 from cqlib.util.checkpoint import load_checkpoint, save_checkpoint
 from cqlib.util.errors import StoppedEarly
 
@@ -144,9 +144,17 @@ def test_a_gan_without_its_encoder_fails(place, capsys):
 
 
 def test_a_row_without_weights_is_one_line(place, capsys):
-    with pytest.raises(SystemExit):
-        cli.main(["verify", "table1/cq"])
-    assert "no weights of table1/cq are published; there are: table1/gan, table1/vae" in capsys.readouterr().err
+    there = "table1_gan--photos10--smoke--0, table1_vae--photos10--smoke--0"
+    for given in ("table1/cq", "--profile study", "--data cifar10", "table1/vae --seed 1"):
+        with pytest.raises(SystemExit):
+            cli.main(["verify", *given.split()])
+        which = " ".join(word for word in given.split() if word[0] != "-")
+        assert f"no weights of {which} are published; there are: {there}\n" in capsys.readouterr().err
+
+
+def test_published_weights_are_chosen_by_what_other_commands_take(place):
+    for given, rows in ((), [GAN, VAE]), ((None, "smoke", "photos10", 0), [GAN, VAE]), ((VAE,), [VAE]):
+        assert [record.row for record in published(*given)] == rows
 
 
 def test_the_tolerance():

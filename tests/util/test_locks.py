@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from cqlib.util import locks
 from cqlib.util.errors import StoppedEarly, UserError
 
 HOST = platform.node()
+TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
 HOLDER = """
 import sys, time
 from pathlib import Path
@@ -36,13 +38,13 @@ def take(tmp_path, **options):
     """What is said when the lock is taken."""
     said = []
     with locks.file_lock(tmp_path / ".lock", "a run", say=said.append, **options):
-        assert (tmp_path / ".lock.owner").read_text() == f"process {os.getpid()} on {HOST}"
+        assert (tmp_path / ".lock.owner").read_text().startswith(f"process {os.getpid()} on {HOST} since 2")
     return said
 
 
 def test_a_live_owner_is_waited_for_and_named(tmp_path, holder):
     (line,) = take(tmp_path, while_waiting=holder.stdin.close)
-    assert line == f"a run: waiting for process {holder.pid} on {HOST}"
+    assert re.fullmatch(rf"a run: waiting for process {holder.pid} on {HOST} since {TIME}", line)
     assert holder.wait(20) == 0 and not (tmp_path / ".lock.owner").exists()
 
 
@@ -50,7 +52,7 @@ def test_a_dead_owner_s_lock_is_taken_over_and_that_is_said(tmp_path, holder):
     holder.send_signal(signal.SIGKILL)
     holder.wait(20)
     (line,) = take(tmp_path)
-    assert line.startswith(f"a run: taken over from process {holder.pid} on {HOST}, ")
+    assert re.match(rf"a run: taken over from process {holder.pid} on {HOST} since {TIME}, ", line)
     assert take(tmp_path) == []  # it was released
 
 
@@ -60,16 +62,18 @@ def test_waiting_can_be_given_up(tmp_path, holder):
 
     with pytest.raises(StoppedEarly):
         take(tmp_path, while_waiting=give_up)
-    assert (tmp_path / ".lock.owner").read_text() == f"process {holder.pid} on {HOST}"  # still its
+    assert (tmp_path / ".lock.owner").read_text().startswith(f"process {holder.pid} on {HOST}")  # still its
 
 
-def test_an_owner_of_an_older_version_has_no_host(tmp_path):
-    (tmp_path / ".lock.owner").write_text("process 7")
+@pytest.mark.parametrize("owner", ["process 7", "process 7 on a-host"])
+def test_an_owner_of_an_older_version_has_no_host_or_no_time(tmp_path, owner):
+    (tmp_path / ".lock.owner").write_text(owner)
     (line,) = take(tmp_path)
-    assert line.startswith("a run: taken over from process 7, ")
+    assert line.startswith(f"a run: taken over from {owner}, ")
 
 
-@pytest.mark.parametrize("content", [b"", b"process x", b"process 1\n2", b"process 1 on a\x1b[2J", b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"process x", b"process 1\n2", b"process 1 on a\x1b[2J",
+                                     b"process 1 on a since x", b"\xff"])  # fmt: skip
 def test_a_damaged_owner_is_nobody(tmp_path, content):
     (tmp_path / ".lock.owner").write_bytes(content)
     assert take(tmp_path) == []

@@ -28,7 +28,9 @@ ENTRIES = (
         "cifar10", "CIFAR-10", (32,), 50_000, 10_000,
         (File("cifar-10-python.tar.gz", 170_498_071, "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
               "c58f30108f718f92721af3b95e74349a", "cifar-10-batches-py"),),
-        ("cifar-10-batches-py",),
+        tuple(f"cifar-10-batches-py/{name}" for name in
+              ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch",
+               "batches.meta")),
         "no licence is stated; cite Krizhevsky (2009)", read=read,
     ),
 )  # fmt: skip
