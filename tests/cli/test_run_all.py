@@ -72,7 +72,7 @@ def test_plan(tmp_path, books, only, rows, files):
 @pytest.mark.parametrize("only", ["explore", "01_two_kl_divergences", "figure_ablations", "figure_metrics"])
 def test_a_wrong_change_is_refused_where_notebooks_alone_are_run(tmp_path, only):
     with pytest.raises(UsageError, match="unknown setting of table1/cq-f 'no.such'"):
-        suite.reproduce(chosen(tmp_path, "--only", only, "--profile", "smoke", "--set", "no.such=1"), StopRequest())
+        run_all.reproduce(chosen(tmp_path, "--only", only, "--profile", "smoke", "--set", "no.such=1"), StopRequest())
     assert not list(tmp_path.iterdir())
 
 
@@ -269,8 +269,8 @@ def test_exit_codes_and_the_report_names_what_failed(tmp_path, books, monkeypatc
 
 
 def test_the_report_is_the_last_line_on_a_terminal(tmp_path, books, monkeypatch, capsys, rendered):
-    monkeypatch.setattr(suite, "to_stderr", print)
-    suite._report(chosen(tmp_path), [], StopRequest())
+    monkeypatch.setattr(run_all, "to_stderr", print)
+    run_all._report(chosen(tmp_path), [], StopRequest())
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith("disk: ") and last.startswith("report: ")
 
