@@ -31,9 +31,10 @@ def _faults(figures: dict[str, Any]) -> str:
         lines.append([name, times, fault["kept"], fault["said"], str(fault["exit_code"])])
     struck = sum(fault["struck"] for fault in figures["faults"].values())
     return (
-        f"`python tests/robustness/faults.py`, {struck:,} faults at random moments, {figures['kills']:,} of them "
-        f"signals to a process: {figures['lost_finished_rows']} finished rows lost, {figures['differing_records']} "
-        f"records that differ in metrics, config or steps, {figures['not_as_expected']} outcomes not as expected.\n\n"
+        f"`python tests/robustness/faults.py` (commit {figures['commit'][:7]}), {struck:,} faults at random moments, "
+        f"{figures['kills']:,} of them signals to a process: {figures['lost_finished_rows']} finished rows lost, "
+        f"{figures['differing_records']} records that differ in metrics, config or steps, "
+        f"{figures['not_as_expected']} outcomes not as expected.\n\n"
         + markdown_table(["fault", "times", "what is kept", "what is said", "exit code"], lines)
     )
 
@@ -45,7 +46,8 @@ def _inputs(figures: dict[str, Any]) -> str:
     wrong = ", ".join(f"{total[name]:,} {name}" for name in names)
     lines = [[kind["about"], *(f"{kind[name]:,}" for name in (*columns, *names))] for kind in figures["kinds"].values()]
     return (
-        f"`python tests/robustness/bad_input.py`, {total['inputs']:,} inputs drawn by hypothesis: {wrong}.\n\n"
+        f"`python tests/robustness/bad_input.py` (commit {figures['commit'][:7]}), {total['inputs']:,} inputs drawn by "
+        f"hypothesis: {wrong}.\n\n"
         + markdown_table(["kind", *columns, *names], lines)
     )
 
