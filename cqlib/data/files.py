@@ -3,6 +3,7 @@ shuffled, in the same way everywhere; `Dataset.notes` counts images that had to 
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,8 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 TEST_EVERY = 10
 """Without a test split of their own, one image in ten is for testing."""
 MAX_CLASSES = 2**16
-NAMED = 20
-"""Files that cannot be used which are named, the first."""
+NAMES_ROOM = 350
+"""Characters for the names of files that cannot be used, and what is wrong with them, of the 600 of a line."""
 _SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
 
 
@@ -124,7 +125,8 @@ def _folder(name: str, path: Path, size: int | None) -> Dataset:
 
     `train/` beside `test/` or `val/` are the splits; else every tenth file in sorted order is for testing. With `size`
     the middle square of every image is averaged down to it; without, all images must have one size of `IMAGE_SIZES`.
-    Hidden files and other file types are ignored. UserError, naming the first `NAMED`, where files cannot be used.
+    Hidden files and other file types are ignored. UserError where files cannot be used, naming as many as a line has
+    room for.
     """
     require(path.is_dir(), path, "is not a folder", "folder: wants a folder of images; for .npz files use npz:PATH")
     splits = _splits(path)
@@ -142,8 +144,10 @@ def _folder(name: str, path: Path, size: int | None) -> Dataset:
             faults.append(f"{printable(str(file.relative_to(path)))} {what}")
         kinds.update(how)
         converted += bool(how)
-    what = f"has {len(faults):,} of {len(files):,} images that cannot be used ({'; '.join(faults[:NAMED])}"
-    what += "; …)" if len(faults) > NAMED else ")"
+    ends = accumulate(len(fault) for fault in faults)
+    named = [fault for fault, end in zip(faults, ends, strict=True) if end <= NAMES_ROOM] or faults[:1]
+    what = f"has {len(faults):,} of {len(files):,} images that cannot be used ({'; '.join(named)}"
+    what += "; …)" if len(faults) > len(named) else ")"
     remedy = "replace or remove them" + ("" if size else f", or ask for a size of {_SIZES}")
     require(not faults, path, what, remedy)
     labels = [np.array([classes.index(name) for name, _ in split], np.int64) for split in splits]

@@ -49,8 +49,6 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(message in str(error) for message in messages)
 
 
-MAX_LINE = 4000
-"""Characters of a line of our own, which may name twenty files."""
 MAX_SUGGESTIONS = 6
 """Valid names that are told to someone whose own is like none of them."""
 
@@ -71,10 +69,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def one_line(text: object, most: int = 600) -> str:
-    """`text` as one line that any terminal can show: no control characters, and of `most` characters at most."""
+def one_line(text: object) -> str:
+    """`text` as one line that any terminal can show: no control characters, and of 600 characters at most."""
     line = printable(" ".join(str(text).split()))
-    return line if len(line) <= most else f"{line[:2 * most // 3]} … {line[-most // 4:]}"
+    return line if len(line) <= 600 else f"{line[:400]} … {line[-150:]}"
 
 
 def cause_of(error: BaseException) -> str:
@@ -105,7 +103,7 @@ def one_line_errors(program: str, logs: Path | None = None) -> Iterator[None]:
                 warnings.simplefilter("ignore")
             yield
     except UserError as error:
-        code, line = error.exit_code, one_line(error, MAX_LINE)
+        code, line = error.exit_code, one_line(error)
     except KeyboardInterrupt:
         code, line = 3, "stopped; run it again to resume"
     except BrokenPipeError:  # nobody reads stdout any more
