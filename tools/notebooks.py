@@ -81,6 +81,7 @@ def answers(book: nbformat.NotebookNode, teacher: nbformat.NotebookNode, name: s
     _, _, introduction, *cells = copy.cells
     parameters, first = [cell for cell in cells if cell.cell_type == "code"][:2]
     parameters.source = TRAIN.sub("train = False", parameters.source)
+    cells[-1].source = cells[-1].source.replace("](../", "](../../")  # links from a folder that is deeper
     title = introduction.source.splitlines()[0].removeprefix("# ")
     copy.cells = [new_markdown_cell(ANSWERS.format(title=title, name=name)), parameters, first, cells[-1]]
     copy.cells += [cell for cell in solutions if SOLUTION in cell.metadata.get("tags", [])]

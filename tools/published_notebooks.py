@@ -13,12 +13,17 @@ from pathlib import Path
 
 import nbformat
 from bs4 import BeautifulSoup
+from nbformat.v4 import new_markdown_cell
 from PIL import Image
+
+from cqlib.cli.papermill import credits
 
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTED, PUBLISHED = ROOT / "reports" / "local" / "notebooks", ROOT / "reports" / "published" / "notebooks"
 INJECTED = "injected-parameters"
 """papermill's tag of the cell that it adds."""
+CREDITS = "credits"
+"""The id of the last cell of a notebook with photographs."""
 WIDTH = 860
 """Of a page, in pixels."""
 COLOURS, ROUNDS = 256, 4
@@ -34,6 +39,8 @@ def published(notebook: nbformat.NotebookNode, shot: Shot) -> nbformat.NotebookN
     copy = nbformat.from_dict(notebook)
     copy.cells = [cell for cell in copy.cells if INJECTED not in cell.metadata.get("tags", [])]
     copy.metadata.pop("cqlib", None)
+    if texts := credits(copy):
+        copy.cells.append(new_markdown_cell(f"The photographs of photos10 show {'; '.join(texts)}.", id=CREDITS))
     for cell in copy.cells:
         if cell.cell_type == "markdown":
             cell.source = cell.source.replace("](../", "](../../../")  # links from a folder that is deeper

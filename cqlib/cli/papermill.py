@@ -201,12 +201,12 @@ def page(notebook: nbformat.NotebookNode, folder: Path | str, name: str) -> str:
     notebook = nbformat.from_dict({**notebook, "cells": cells})
     template = (TEMPLATES / "executed.html.j2").read_text(encoding="utf-8")
     exporter = HTMLExporter(embed_images=True, raw_template=template, filters={"markdown2html": _to_html})
-    resources = {"metadata": {"path": str(folder), "name": name}, "credits": _credits(notebook)}
+    resources = {"metadata": {"path": str(folder), "name": name}, "credits": credits(notebook)}
     body, _ = exporter.from_notebook_node(notebook, resources)
     return body
 
 
-def _credits(notebook: nbformat.NotebookNode) -> tuple[str, ...]:
+def credits(notebook: nbformat.NotebookNode) -> tuple[str, ...]:
     """Whose the photographs are that a page passes on, of a notebook that speaks of photos10."""
     from cqlib.data.photos10 import CREDITS  # imports torch
 

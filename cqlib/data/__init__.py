@@ -4,6 +4,7 @@ A published one is a file of `cqlib.data.sets`; any other a module here with a f
 Importing this package needs the standard library only.
 """
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -61,21 +62,21 @@ def _source(name: str) -> Source:
             names = [valid.replace(":PATH", f":{argument or 'PATH'}") for valid in SOURCES]
             raise unknown_name("data set", name, names)
         return SOURCES[name]
-    if not argument or argument == "PATH":
+    path, size = split_size(argument)
+    if not path or path == "PATH":
         raise UsageError(f"data set '{name}' lacks its path: write {key} with your path for PATH")
     if not is_storable_path(argument):
         raise UsageError(f"data set '{name}' has no path that can be used: give it a name that is plain text")
-    source, (_, size) = SOURCES[key], split_size(argument)
     if size is None:
-        return source
-    _check_size(name, size, source.sizes)
-    return source._replace(sizes=(size,))
+        return SOURCES[key]
+    _check_size(name, size, SOURCES[key].sizes)
+    return SOURCES[key]._replace(sizes=(size,))
 
 
 def split_size(path: str) -> tuple[str, int | None]:
-    """ "~/cats:64" gives "~/cats" and 64, a path without a number at its end itself and None."""
-    head, colon, size = path.rpartition(":")
-    return (head, int(size)) if colon and size.isdecimal() else (path, None)
+    """ "~/cats:64" gives "~/cats" and 64, a path without ":NUMBER" at its end itself and None."""
+    sized = re.fullmatch(r"(.*):([1-9][0-9]{0,3})", path, re.DOTALL)
+    return (sized[1], int(sized[2])) if sized else (path, None)
 
 
 def check(name: str, size: int | None = None) -> None:

@@ -91,10 +91,17 @@ def describe(entry: PublishedDataset, folder: Path) -> Iterator[str]:
                 size = format_bytes(archive.stat().st_size)
                 yield f"      {archive}: {size} of {file.size}, hash not checked; {then}"
     else:
-        sizes = [file.stat().st_size for part in entry.parts for file in (path / part, *(path / part).rglob("*"))
-                 if file.is_file()]  # fmt: skip
+        sizes = [size for part in entry.parts for size in _sizes(path / part)]
         yield f"      in {path}: {count_of(len(sizes), 'file')}, {format_bytes(sum(sizes))}, hash not checked"
     yield f"      terms: {entry.terms}"
+
+
+def _sizes(part: Path) -> Iterator[int]:
+    """The bytes of a file, or of those in a folder that can be read."""
+    files = [part] if part.is_file() else (Path(home, name) for home, _, names in os.walk(part) for name in names)
+    for file in files:
+        with suppress(OSError):  # deleted meanwhile
+            yield file.stat().st_size
 
 
 def load(name: str, size: int | None, data_dir: Path | None) -> "Dataset":

@@ -109,11 +109,11 @@ def published_weights(folder: str, file: str = WEIGHTS) -> Path:
 
 def _published_rows() -> str:
     """The rows of which weights are published, by profile: "table1/cq, table1/vae under quick"."""
-    rows: dict[str, list[str]] = {}
+    rows: dict[str, dict[str, None]] = {}
     for file in sorted((PUBLISHED / "models").glob("*.safetensors")):
-        row, _, profile, *_ = file.name.split("--")
-        if not file.name.endswith(ENCODER):
-            rows.setdefault(profile, []).append(row.replace("_", "/", 1))
+        row, _, profile, *more = file.name.split("--") if file.name.count("--") > 2 else [""] * 4
+        if more[0] and not file.name.endswith(ENCODER):
+            rows.setdefault(profile, {})[row.replace("_", "/", 1)] = None
     return "; ".join(f"{', '.join(names)} under {profile}" for profile, names in rows.items())
 
 

@@ -41,8 +41,8 @@ def picture(figure: Figure, alt: str) -> HTML:
 
 
 def figures(drawn: Sequence[Mapping[str, Any]], *by: Callable[..., Any]) -> HTML:
-    """Pictures of the report with their captions, and the code that drew them, `by` last, folded."""
-    return HTML(page.macro("figures", drawn, Markup(how_drawn(*by))))
+    """Pictures of the report with their captions, and the code that drew them, `by` last, folded; nothing of none."""
+    return HTML(page.macro("figures", drawn, Markup(how_drawn(*by))) if drawn else "")
 
 
 def how_drawn(*by: Callable[..., Any]) -> str:

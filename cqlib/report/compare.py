@@ -63,7 +63,9 @@ def pair(first: str, second: str | None = None, runs_dir: Path | str = RUNS) -> 
     if other.samefile(file):
         other = next(filter(Path.is_file, _published_files(_read(file).folder)), file)
         if other.samefile(file):
-            raise UserError(f"{first}: no other record of this run is published or named: add the one to compare with")
+            published = file.resolve() in map(Path.resolve, _published_files(file.stem))
+            why = f"is published, and not in {runs_dir}" if published else "has no published run of its name"
+            raise UserError(f"{first} {why}: add the record to compare it with")
     return _read(file), _read(other)
 
 
@@ -182,6 +184,6 @@ def lines(first: Record, second: Record) -> Iterator[str]:
     yield "what differs, the weightiest first" if different else "the records differ in nothing that moves a number"
     yield from columns(different)
     yield ""
-    table = shared_numbers(first, second, load_records(RECORDS)[0])
+    table = shared_numbers(first, second, [*load_records(RECORDS)[0], *load_records(ablations.PUBLISHED)[0]])
     cells = [(n.name, decimal(n.name, n.first), decimal(n.name, n.second), n.verdict) for n in table]
     yield from columns([("metric", "A", "B", ""), *cells] if cells else [("no metric is in both",)])

@@ -24,6 +24,7 @@ from cqlib.report import claims_file
 from cqlib.report.claim_cards import at_temperatures, cards, count_claims
 from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import RunSet, display_groups, run_sets
+from cqlib.report.tables import PUBLISHED_DATA
 from cqlib.report.verdicts import DECIDED, ClaimResult, Results
 from cqlib.util.errors import UserError
 from cqlib.util.files import write_atomic
@@ -78,6 +79,7 @@ def part(macro: str, sets: Sequence[RunSet]) -> str:
     environment.filters["printed"] = printed
     environment.globals |= {
         **TABLES, "sets": sets, "m": sys.modules[__name__], "ENTRIES": ENTRIES, "PHOTOS": PHOTOS, "heading": heading,
+        "PUBLISHED_DATA": PUBLISHED_DATA,
         "notebooks": notebooks, "training_command": training_command, "count_claims": count_claims,
     }  # fmt: skip
     name, _, which = macro.partition(" ")
@@ -176,7 +178,7 @@ def most_seeds(runs: RunSet, which: paper.Table) -> int:
 
 
 def command(runs: RunSet, which: paper.Table) -> str:
-    """What trains as many seeds of a table as `runs` have, by today's recipes."""
+    """What trains a table by today's recipes, each row with as many seeds as the one of `runs` that has most."""
     data = "" if runs.data in default_data(which.rows[0].id, runs.profile) else runs.data
     text, n = training_command(which.id, runs.profile, data, changes=runs.changes), most_seeds(runs, which)
     return text + f" --seeds {n}" * (n > 1)

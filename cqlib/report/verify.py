@@ -69,7 +69,7 @@ def published(
              zip(wanted, (r.row, r.profile, r.data.name, r.seed), strict=True))]  # fmt: skip
     if not found:
         names = ", ".join(record.folder for record in with_weights) or "none"
-        which = " ".join(str(one) for one in (row, *wanted[1:]) if one is not None)
+        which = ", ".join(filter(None, (row, profile, data, None if seed is None else f"seed {seed}")))
         raise UserError(f"no weights{f' of {which}' * bool(which)} are published; there are: {names}")
     return found
 

@@ -223,6 +223,11 @@ def test_a_size_after_the_path_is_that_of_the_images(tmp_path, monkeypatch):
         assert experiment("table1/cq-f", "smoke", name).size == experiment("table1/cq-f", "study", name).size == size
     with pytest.raises(UserError, match="has no size 20: did you mean 16"):
         data.check(f"folder:{tmp_path}/cats:20")
+    for empty in ("folder::64", "npz:PATH:64"):
+        with pytest.raises(UserError, match="lacks its path"):
+            data.check(empty)
+    assert data.split_size("cats:064") == ("cats:064", None) and data.split_size("a:64:32") == ("a:64", 32)
+    assert data.split_size("cats:" + "9" * 5000)[1] is None
     with pytest.raises(UserError, match="has no size 32: did you mean 64"):
         data.load(f"folder:{tmp_path}/cats:64", size=32)
     monkeypatch.chdir(tmp_path)

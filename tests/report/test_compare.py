@@ -125,7 +125,7 @@ def test_a_run_is_set_beside_the_published_one_of_its_name(tmp_path):
     for names in ([name], [str(tmp_path / name)], [name, name], [name, str(RECORDS / f"{name}.json")]):
         assert compare.pair(*names, runs_dir=tmp_path) == (mine, BASE)
     for names in ([str(RECORDS / f"{name}.json")], [name, name]):
-        with pytest.raises(UserError, match="add the one to compare with"):
+        with pytest.raises(UserError, match="is published, and not in .*: add the record to compare it with"):
             compare.pair(*names, runs_dir=tmp_path / "nowhere")
     changed = sorted(ablations.PUBLISHED.glob("table1_cq-f--*--100--*.json"))[0]
     assert compare.pair(changed.stem, name, tmp_path) == (read_record(changed), mine)

@@ -145,10 +145,11 @@ def test_a_gan_without_its_encoder_fails(place, capsys):
 
 def test_a_row_without_weights_is_one_line(place, capsys):
     there = "table1_gan--photos10--smoke--0, table1_vae--photos10--smoke--0"
-    for given in ("table1/cq", "--profile study", "--data cifar10", "table1/vae --seed 1"):
+    cases = {"table1/cq": "table1/cq", "--profile study": "study", "--data cifar10": "cifar10",
+             "table1/vae --seed 1": "table1/vae, seed 1"}  # fmt: skip
+    for given, which in cases.items():
         with pytest.raises(SystemExit):
             cli.main(["verify", *given.split()])
-        which = " ".join(word for word in given.split() if word[0] != "-")
         assert f"no weights of {which} are published; there are: {there}\n" in capsys.readouterr().err
 
 
