@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import getsource
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from cqlib.experiments.experiment import experiment
 from cqlib.figures import architectures
 from cqlib.figures import common as show
 from cqlib.metrics.metric import Metric
+from cqlib.report import cells, pictures, plots
 from cqlib.report.run_sets import run_sets
 from cqlib.report.small_tables import critic_multiply_adds
 from cqlib.util.errors import UserError
@@ -60,6 +62,16 @@ def test_grids_are_those_that_the_runs_left(tmp_path, published, small_real_imag
               "CQF (large Discr.)", "CQF, 2 scales"]  # fmt: skip
     assert [figure.b.get_text() for figure in figures] == labels
     assert all(len(figure.find_all("img")) == 2 for figure in figures[1:])
+
+
+def test_pictures_fold_the_code_that_drew_them():
+    """What the notebook called, then what drew; nothing where there is no picture."""
+    (runs,) = run_sets([], records(1))
+    (fold,) = soup(show.curves("table1", runs, "L_C (bits/dim)")).select("details.how pre")
+    assert fold.get_text() == "\n\n\n".join(getsource(of).strip() for of in (show.curves, plots.learning_curves))
+    (fold,) = soup(show.quality_of(["table1/cq-f", "table1/gan"], [runs])).select("details.how pre")
+    assert fold.get_text().startswith("def quality_of(") and getsource(pictures.quality).strip() in fold.get_text()
+    assert cells.figures([], plots.learning_curves).data == ""
 
 
 def test_curves_are_labelled_as_in_their_table():
