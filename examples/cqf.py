@@ -2,7 +2,7 @@
 
     z ~ N(0, I),   y ~ N(mu(z), diag(sigma(z)^2)),   x = f^-1(y)
 
-`python examples/cqf.py` trains for two to four minutes on photographs, to 5.5 bits per dimension of held-out ones, and
+`python examples/cqf.py` trains for two to five minutes on photographs, to 5.5 bits per dimension of held-out ones, and
 draws real images, G(z) (T = 0) and samples (T = 1) in cqf.png. Only the images come from the package.
 """
 

@@ -46,12 +46,12 @@ def verify(options: argparse.Namespace) -> int:
     checks = []
     with tempfile.TemporaryDirectory() as folder:
         try:
-            chosen = published(options.row, options.profile, options.data, options.seed)
-            for record in chosen:
+            records = published(options.row, options.profile, options.data, options.seed)
+            for record in records:
                 checks.append(verify(record, Path(folder), data_dir=options.data_dir))
                 print(*lines(checks[-1]), sep="\n", flush=True)
                 if options.json:
-                    write_atomic(options.json, json.dumps(receipt(checks, total=len(chosen)), indent=1) + "\n")
+                    write_atomic(options.json, json.dumps(receipt(checks, total=len(records)), indent=1) + "\n")
         except StoppedEarly as error:
             kept = f"{options.json} has what was measured" if options.json and checks else "nothing of it is kept"
             raise UserError(f"stopped; {kept}: run it again") from error

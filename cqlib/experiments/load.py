@@ -111,9 +111,9 @@ def _published_rows() -> str:
     """The rows of which weights are published, by profile: "table1/cq, table1/vae under quick"."""
     rows: dict[str, dict[str, None]] = {}
     for file in sorted((PUBLISHED / "models").glob("*.safetensors")):
-        row, _, profile, *more = file.name.split("--") if file.name.count("--") > 2 else [""] * 4
-        if more[0] and not file.name.endswith(ENCODER):
-            rows.setdefault(profile, {})[row.replace("_", "/", 1)] = None
+        parts = file.name.split("--")
+        if len(parts) > 3 and not file.name.endswith(ENCODER):
+            rows.setdefault(parts[2], {})[parts[0].replace("_", "/", 1)] = None
     return "; ".join(f"{', '.join(names)} under {profile}" for profile, names in rows.items())
 
 

@@ -52,7 +52,7 @@ def test_of_a_notebook_that_is_no_lesson_the_teacher_gets_exercises_and_solution
     v4 = nbformat.v4
     cells = [v4.new_markdown_cell("# Figure\n\nA text."), v4.new_code_cell("train = True  # or not\nseeds = [0]"),
              v4.new_markdown_cell("## Runs"), v4.new_code_cell("x = 1"), v4.new_code_cell("print(x)"),
-             v4.new_markdown_cell("## Exercises")]  # fmt: skip
+             v4.new_markdown_cell("## Exercises of [losses](../cqlib/losses.py)")]  # fmt: skip
     solution = v4.new_code_cell("print(x + 1)", metadata={"tags": ["solution"]})
     nbformat.write(v4.new_notebook(cells=cells), folder / "figure.ipynb")
     nbformat.write(v4.new_notebook(cells=[v4.new_code_cell("old"), solution]), folder / "solutions" / "figure.ipynb")
@@ -60,7 +60,8 @@ def test_of_a_notebook_that_is_no_lesson_the_teacher_gets_exercises_and_solution
     student, teacher = (nbformat.read(folder / part / "figure.ipynb", 4).cells for part in (".", "solutions"))
     assert [cell.source for cell in student[2:]] == [cell.source for cell in cells]
     sources = [cell.source for cell in teacher[3:]]
-    assert sources == ["train = False  # or not\nseeds = [0]", "x = 1", "## Exercises", "print(x + 1)"]
+    exercises = "## Exercises of [losses](../../cqlib/losses.py)"  # a folder deeper
+    assert sources == ["train = False  # or not\nseeds = [0]", "x = 1", exercises, "print(x + 1)"]
     assert teacher[2].source.startswith("# Solutions: Figure\n\nThe exercises of [figure.ipynb](../figure.ipynb)")
 
 
