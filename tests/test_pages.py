@@ -11,6 +11,8 @@ from scripts import script
 from cqlib.util.paths import ROOT
 
 pages = script("tools/pages.py")
+MODULES = ["cqlib", "cqlib.losses", "cqlib.training", "cqlib.training.loop"]
+"""Stand for all, which take long."""
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +26,14 @@ def site(tmp_path_factory) -> Path:
         (local / "notebooks" / f"{book.stem}.html").write_text("a notebook")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pages, "LOCAL", local)  # an absolute path takes the place of ROOT / LOCAL
+        patch.setattr(pages, "MODULES", MODULES)
         pages.main(out)
     return out
 
 
 def test_every_link_leads_to_a_page_and_a_heading_of_the_site_or_to_a_file_of_the_repository(site):
-    files = {file: BeautifulSoup(file.read_text(), "html.parser") for file in site.rglob("*.html")}
+    modules = {site / "cqlib.html", *(site / "cqlib").rglob("*.html")}
+    files = {file: BeautifulSoup(file.read_text(), "html.parser") for file in {*site.rglob("*.html")} - modules}
     assert {"index.html", "docs/running.html", "notebooks/index.html"} <= {str(f.relative_to(site)) for f in files}
     inside = 0
     for file, page in files.items():
@@ -39,7 +43,7 @@ def test_every_link_leads_to_a_page_and_a_heading_of_the_site_or_to_a_file_of_th
                 assert (ROOT / match[2]).is_dir() if match[1] == "tree" else (ROOT / match[2]).is_file(), link
             elif not re.match("[a-z]+:", link):
                 target = (file.parent / path).resolve() if path else file
-                assert target in files, f"{file.relative_to(site)}: {link}"
+                assert target in {*files, *modules}, f"{file.relative_to(site)}: {link}"
                 assert not heading or files[target].find(id=unquote(heading)), f"{file.relative_to(site)}: {link}"
                 inside += 1
     assert inside >= 30
@@ -49,3 +53,13 @@ def test_pictures_are_inside_the_pages_and_nothing_hidden_is_copied(site):
     pictures = BeautifulSoup((site / "index.html").read_text(), "html.parser").select("main img")
     assert pictures and all(picture["src"].startswith("data:image/") for picture in pictures)
     assert [path for path in site.rglob("*") if path.name.startswith(".")] == []
+
+
+def test_modules_have_pages_with_docstrings_and_source_and_texts_link_to_them(site):
+    losses = BeautifulSoup((site / "cqlib" / "losses.html").read_text(), "html.parser")
+    quality_loss = losses.find(id="quality_loss")
+    assert "L_Q = -E[ln (D(G(z)) / (1 - D(G(z))))]" in quality_loss.text and "fake_logits.mean()" in quality_loss.text
+    links = BeautifulSoup((site / "docs" / "code.html").read_text(), "html.parser").find_all("a", href=True)
+    assert {"../cqlib/training.html", "../cqlib/losses.html", "../cqlib/training/loop.html"} <= {link["href"] for link in links}
+    assert {*MODULES} <= {*pages.MODULES}
+    assert not [name for name in pages.MODULES if name.startswith("cqlib.cli")]

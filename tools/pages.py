@@ -1,17 +1,22 @@
 """The project as a web site: `./run_all.sh --no-train`, then `python tools/pages.py FOLDER`.
 
-README, docs and the other texts become pages, at their places in the repository, README the first; report and notebooks
-are those of reports/local. A link to any other file of the repository leads to its host.
+README, docs and the other texts become pages, at their places in the repository, README the first; so do the package's
+modules, with docstrings and source, by pdoc. Report and notebooks are those of reports/local. A link to any other file
+of the repository leads to its host.
 """
 
+import pkgutil
 import re
 import shutil
 import sys
 import tomllib
+import warnings
 from pathlib import Path, PurePosixPath
 
+import pdoc
 from nbformat.v4 import new_markdown_cell, new_notebook
 
+import cqlib
 from cqlib.cli.papermill import page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +24,10 @@ REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["ur
 LOCAL, PUBLISHED = "reports/local", "reports/published"
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 """The path of a link to a file, in Markdown."""
+COMMANDS = "cqlib.cli", "cqlib.__main__"
+"""No pages: docs/running.md is about them."""
+MODULES = ["cqlib", *(module.name for module in pkgutil.walk_packages(cqlib.__path__, "cqlib.")
+                      if not module.name.startswith(COMMANDS))]  # fmt: skip
 HEADING = re.compile(r"<h([1-6])>(.*?)</h\1>")
 
 
@@ -29,6 +38,8 @@ def target(text: Path, link: str) -> str:
         return link.replace("README.md", "index.html").replace(".md", ".html")
     if path.parent == Path(PUBLISHED, "notebooks"):
         return link.replace(".ipynb", ".html")
+    if ".".join(path.with_suffix("").parts) in MODULES:
+        return link.rstrip("/").removesuffix(".py") + ".html"
     if path == Path(PUBLISHED, "index.html") or path.suffix in (".webp", ".svg"):  # the first is there, others embedded
         return link
     kind = "tree" if (ROOT / path).is_dir() else "blob"
@@ -50,6 +61,8 @@ def anchor(heading: str) -> str:
 
 def main(out: Path) -> None:
     """Write the site into the new folder `out`."""
+    with warnings.catch_warnings(action="ignore"):  # of types that only checkers can import
+        pdoc.pdoc(*MODULES, output_directory=out)
     shutil.copytree(ROOT / LOCAL, out / PUBLISHED, ignore=shutil.ignore_patterns(".*"))
     for text in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.md")]:
         file = out / text.relative_to(ROOT).with_name(text.name.replace("README.md", "index.html")).with_suffix(".html")

@@ -130,7 +130,7 @@ def otherwise_elsewhere(sets: Sequence[RunSet], runs: RunSet) -> tuple[RunSet, i
     """The other run set of today's recipes with as many seeds of Table 1, and how many headlines have other verdicts
     there."""
     for other in others(sets, paper.TABLE1):
-        if not other.outdated and seeds(other, paper.TABLE1) == seeds(runs, paper.TABLE1):
+        if not (other.outdated or other.changes) and seeds(other, paper.TABLE1) == seeds(runs, paper.TABLE1):
             here, there = (headline_verdicts(each, mark="") for each in (runs, other))
             return other, sum(here[text] != there[text] for text in here)
     return None
