@@ -188,8 +188,8 @@ def test_workflows_call_the_commands_of_the_readme():
         elif program == "./tests/run.sh":
             assert all(word == "--fast" or (ROOT / word).exists() for word in arguments)
         else:
-            site = "uv pip install --python .venv/bin/python --editable '.[site]'", ".venv/bin/python tools/pages.py site"
-            assert line in site
+            assert line in (".venv/bin/python tools/pages.py site",
+                            "uv pip install --python .venv/bin/python --editable '.[site]'")  # fmt: skip
     assert {line.split()[0] for line in lines} >= {"./run_all.sh", "./tests/run.sh"}
     (matrix,) = [job["strategy"]["matrix"] for job in WORKFLOWS["tests"]["jobs"].values() if "strategy" in job]
     lowest = PROJECT["requires-python"].removeprefix(">=")

@@ -1,0 +1,1 @@
+"""Building blocks of several systems: convolutional and residual nets, coupling layers, autoregressive nets."""

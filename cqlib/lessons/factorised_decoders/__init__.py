@@ -1,0 +1,1 @@
+"""Lesson 03: what decoders with independent pixels cannot say."""
