@@ -3,6 +3,7 @@ question, and to the claims that compare such rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from cqlib.experiments.ablations import ABLATIONS, CQ_F, PROFILE, QUESTIONS, Ablation, Question
@@ -62,10 +63,14 @@ def effects(runs: RunSet, temperature: float) -> list[tuple[Question, list[Effec
     """What the ablations of each question did to each row that they change, against that row as it is."""
     groups = []
     for question in QUESTIONS:
-        changed = ((ablation, row) for ablation in question.ablations for row in ablation.changes)
-        every = (_effect(ablation, row, runs, temperature) for ablation, row in changed)
+        every = chain.from_iterable(effects_of(ablation, runs, temperature) for ablation in question.ablations)
         groups.append((question, list({effect.words: effect for effect in every}.values())))  # two may share a run
     return groups
+
+
+def effects_of(ablation: Ablation, runs: RunSet, temperature: float) -> list[Effect]:
+    """What an ablation did to each row that it changes, against that row as it is."""
+    return [_effect(ablation, row, runs, temperature) for row in ablation.changes]
 
 
 def _effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> Effect:

@@ -5,6 +5,7 @@ import json
 import statistics
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -15,12 +16,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from cqlib.data.photos10 import PHOTOS
 from cqlib.data.sets import ENTRIES
 from cqlib.experiments import paper
+from cqlib.experiments.ablations import IN_FP32
 from cqlib.experiments.experiment import image_size
 from cqlib.experiments.load import published_weights
 from cqlib.experiments.record import slug, undamaged_records
-from cqlib.experiments.rows import RESULT_PROFILES, default_data, notebooks, training_command
-from cqlib.metrics.quantities import AT, SCORES, decimal, heading
+from cqlib.experiments.rows import RESULT_PROFILES, default_data, label_of, notebooks, training_command
+from cqlib.metrics.quantities import AT, SCORES, TEMPERATURES, decimal, heading, temperatures
 from cqlib.report import claims_file
+from cqlib.report.ablations import effects_of
 from cqlib.report.claim_cards import at_temperatures, cards, count_claims
 from cqlib.report.facts import gpu_hours
 from cqlib.report.run_sets import RunSet, display_groups, run_sets
@@ -46,6 +49,7 @@ DOCUMENTS: Mapping[Path, Mapping[str, str]] = {
         **{f"{name}-claims": f"claims {name}" for name in TABLES},
         "table1-elsewhere": "other_tables table1",
     },
+    DOCS / "performance.md": {"precision": "precision table1"},
     DOCS / "running.md": {"notebooks": "all_notebooks", "gpu-hours": "gpu_hours"},
     DOCS / "data.md": {"photos10": "photographs", "datasets": "data_sets"},
 }
@@ -149,10 +153,25 @@ def fullest(sets: Sequence[RunSet], which: paper.Table) -> RunSet:
 
 
 def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
-    """Every other run set that has at least two of a table's rows, those of former recipes last."""
-    with_two = [runs for runs in sets if runs != fullest(sets, which)
+    """The run sets on other images that have at least two of a table's rows, those of former recipes last."""
+    shown = fullest(sets, which)
+    with_two = [runs for runs in sets if (runs.data, runs.size) != (shown.data, shown.size)
                 and sum(bool(runs.done(row.id)) for row in which.rows) > 1]  # fmt: skip
     return sorted(with_two, key=lambda runs: runs.outdated)
+
+
+def in_fp32(sets: Sequence[RunSet], which: paper.Table) -> RunSet | None:
+    """The run set beside a table's whose only change is that it was trained in fp32."""
+    shown, changes = fullest(sets, which), next(iter(IN_FP32.changes.values()))
+    return next((runs for runs in sets if runs == replace(shown, changes=changes, records=runs.records)), None)
+
+
+def effects_of_fp32(runs: RunSet, fp32: RunSet) -> Iterator[tuple[str, list[ClaimResult]]]:
+    """The label of each row; what fp32 did to its BPD, FID and IS, T = 1 after T = 0, positive where it is better."""
+    both = replace(runs, records=(*runs.records, *fp32.records))
+    for row, *effects in zip(IN_FP32.changes, *(effects_of(IN_FP32, both, t) for t in TEMPERATURES), strict=True):
+        of = {(result.claim.metric, result.temperature): result for effect in effects for result in effect.results}
+        yield label_of(row), [of[metric, t] for metric in ("bpd", "fid", "is") for t in temperatures(metric)]
 
 
 def with_weights(runs: RunSet, row: paper.Row) -> str:

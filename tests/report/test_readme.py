@@ -139,6 +139,28 @@ def test_a_caption_says_where_rows_have_fewer_seeds():
     assert readme.seeds(run_sets([], records(3))[0], paper.TABLE1) == "3 seeds"
 
 
+def test_fp32_stands_beside_bf16_row_by_row_and_apart_from_other_images():
+    def part(*runs):
+        return readme.part("precision table1", run_sets([], [*records(3), *runs]))
+
+    def worse(run, changes):
+        by = {"BPD": 0.1, "FD-lite0@T0": 200.0}
+        metrics = {name: replace(metric, value=metric.value + by.get(name, 0)) for name, metric in run.metrics.items()}
+        config = {"recipe": {"training": {"autocast": "off"}}}
+        return of_today(replace(run, changes=changes, device="cpu, fp32", metrics=metrics, config=config))
+
+    assert part() == part(*(worse(run, {"system.quality_weight": 24.0}) for run in records(3))) == ""
+    fp32 = [worse(run, {"training.autocast": "off"}) for run in records(3)]
+    text = part(*fp32)
+    assert "in fp32 too, 3 seeds on photos10 16×16 under `quick` (cpu, fp32), beside the records in bf16 (cpu" in text
+    assert "| | BPD | FD-lite0, T = 0 | FD-lite0, T = 1 | IS-lite0, T = 0 | IS-lite0, T = 1 |\n| --- |" in text
+    lines = [line.strip("| ").split(" | ") for line in text.rpartition("| --- |")[2].splitlines()[1:]]
+    assert [line[0] for line in lines] == ["VAE", "VAE-F", "CQ", "CQ-F", "GAN"]
+    for _, bpd, fd_t0, fd_t1, *_ in lines:
+        assert "−0.10 bpd [" in bpd and fd_t0.startswith("**−") and fd_t1.startswith("+0.0 % [")
+    assert readme.others(run_sets([], [*records(3), *fp32]), paper.TABLE1) == []
+
+
 def test_rows_that_an_untrained_copy_matches_are_named():
     def named(fd):
         runs = [record("table1/cq", metrics={"FD-lite0@T1": fd, "FD-lite0-untrained@T1": 836.7})]
