@@ -97,6 +97,9 @@ def wanted(folder: Path) -> dict[Path, str]:
         if LESSON.match(path.name):
             books[folder / path.name] = student(teacher, path.name)
             books[path] = stripped(teacher, f"solutions/{path.name}")
+        elif folder / path.name not in books:
+            problem = f"there is no notebook of that name in {folder.name}: rename or delete it"
+            sys.exit(f"{path.relative_to(folder.parent)}: {problem}")
         else:
             books[path] = answers(books[folder / path.name], teacher, path.name)
     return {path: nbformat.writes(book) + "\n" for path, book in books.items()}

@@ -65,6 +65,13 @@ def test_of_a_notebook_that_is_no_lesson_the_teacher_gets_exercises_and_solution
     assert teacher[2].source.startswith("# Solutions: Figure\n\nThe exercises of [figure.ipynb](../figure.ipynb)")
 
 
+def test_solutions_of_no_notebook_are_refused_in_one_line_and_nothing_is_written(folder):
+    nbformat.write(nbformat.v4.new_notebook(), folder / "solutions" / "renamed.ipynb")
+    with pytest.raises(SystemExit, match=r"^notebooks/solutions/renamed.ipynb: there is no notebook of that name .*"):
+        notebooks.main([], folder)
+    assert not (folder / "01_x.ipynb").exists()
+
+
 def setup_cell(folder: str = "notebooks") -> str:
     return notebooks.SETUP.format(repository=notebooks.REPOSITORY, folder=folder)
 
