@@ -73,14 +73,14 @@ def training_for_profile(
     **changes: Any,
 ) -> TrainingConfig:  # fmt: skip
     """The training of a profile. "paper": `paper` itself. "quick", "study": `paper` with `changes`, so many steps of
-    `batch_size`, and bf16 where that is fast; only "quick" keeps `snapshots`. "smoke": 20 steps of 16 images, with
-    `changes`."""
+    `batch_size`, and, unless `changes` say otherwise, bf16 where that is fast; only "quick" keeps `snapshots`. "smoke":
+    20 steps of 16 images, with `changes`."""
     if profile == "paper":
         return paper
     brief = replace(paper, **changes)
     if profile == "smoke":
         return replace(brief, steps=20, batch_size=16, generator_batch=paper.generator_batch and 32, log_every=5)
-    brief = replace(brief, batch_size=batch_size, autocast="auto", log_every=50)
+    brief = replace(brief, batch_size=batch_size, autocast=changes.get("autocast", "auto"), log_every=50)
     return replace(brief, steps=quick, snapshots=snapshots) if profile == "quick" else replace(brief, steps=study)
 
 

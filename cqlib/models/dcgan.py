@@ -18,7 +18,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
+from cqlib.models.gan_baseline import ADAM, SMALL_BATCHES, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
 from cqlib.nets.conv import CNNGenerator, Critic, init_normal
 from cqlib.nets.norms import BatchNorm2d
 from cqlib.recipe import Recipe
@@ -57,4 +57,4 @@ ROWS, CONFIG, SYSTEM = ("table3/dcgan",), TwoNetsConfig, DCGAN
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
     config = TwoNetsConfig(size, cnn_widths(profile, size), cnn_widths(profile, size))
-    return gan_recipe(config, replace(ADAM, betas=(0.0, 0.9)), profile, quick=1500, study=4000)
+    return gan_recipe(config, replace(ADAM, betas=(0.0, 0.9)), profile, quick=6000, study=16_000, **SMALL_BATCHES)

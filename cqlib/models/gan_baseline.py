@@ -1,11 +1,12 @@
 """The GANs of Table 3: x = G(z), z ~ N(0, I), trained by a critic alone; BPD comes from `frozen_decoder.py`.
 
-Deviations: `quick` and `study` have narrower nets, batches of 64 and far fewer steps of the papers' optimisers, in bf16
-where that is fast; and what Table 1's rows have and most of the papers lack: averaged weights, flips, and rates that
-fall to 0 over the second half.
+Deviations: `quick` and `study` have narrower nets, batches of 64 or 16 and far fewer images for the papers' optimisers;
+and what Table 1's rows have and most of the papers lack: averaged weights, flips, and rates that fall to 0 over the
+second half. Rows whose recipe below `paper` was tuned in fp32 (`docs/tuning.md`) train in it, others in bf16 where that
+is fast.
 """
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import torch
@@ -89,17 +90,21 @@ class GANBaseline(System):
 
 ADAM = TrainingConfig(steps=100_000, learning_rate=2e-4, ema=0.0, flips=False, autocast="off", log_every=200)
 """What the papers' trainings share."""
+SMALL_BATCHES = {"batch_size": 16, "autocast": "off"}
+"""Below `paper`, of the nets that do better with more steps of fewer images."""
 
 
 def gan_recipe(
     config: GANBaselineConfig, paper: TrainingConfig, profile: str, *, quick: int, study: int, **changes: Any
 ) -> Recipe:
     """`paper`, shortened to a profile with `changes` and with Table 1's averaged weights, flips and falling rates; and
-    the encoder that the frozen-decoder BPD needs."""
+    the encoder that the frozen-decoder BPD needs, trained in the same precision where `changes` say which."""
     table1 = profile_settings(profile, config.size).training
     changes = {"ema": table1.ema, "flips": table1.flips, "decay_from": table1.decay_from, **changes}
     training = training_for_profile(paper, profile, quick=quick, study=study, **changes)
-    return Recipe(config, training, frozen_decoder_stage(config, profile))
+    stage = frozen_decoder_stage(config, profile)
+    encoder = replace(stage.training, autocast=changes.get("autocast", stage.training.autocast))
+    return Recipe(config, training, replace(stage, training=encoder))
 
 
 def cnn_widths(profile: str, size: int) -> tuple[int, ...]:

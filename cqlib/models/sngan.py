@@ -25,7 +25,7 @@ from typing import Literal
 from torch import nn
 
 from cqlib import losses
-from cqlib.models.gan_baseline import ADAM, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
+from cqlib.models.gan_baseline import ADAM, SMALL_BATCHES, GANBaseline, TwoNetsConfig, cnn_widths, gan_recipe
 from cqlib.nets.conv import CNNGenerator, Critic, init_normal
 from cqlib.nets.gan_resnet import ResNetCritic, ResNetGenerator, block_widths
 from cqlib.nets.norms import SpectrallyNormalised
@@ -76,4 +76,5 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
         return gan_recipe(config, paper, profile, quick=400, study=1000)
     config = SNGANConfig(size, cnn_widths(profile, size), cnn_widths(profile, size), loss=loss)
     steps = 200_000 if loss == "hinge" and size >= 48 else 100_000
-    return gan_recipe(config, replace(ADAM, steps=steps, betas=(0.5, 0.999)), profile, quick=1500, study=4000)
+    return gan_recipe(config, replace(ADAM, steps=steps, betas=(0.5, 0.999)), profile, quick=6000, study=16_000,
+                      **SMALL_BATCHES)  # fmt: skip
