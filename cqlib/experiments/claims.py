@@ -31,8 +31,7 @@ SCALES = {
 }  # fmt: skip
 SAME_CRITIC = {"note": "Against Table 2's CQF [IAF, Residual], whose discriminator is the same."}
 RIVAL = {
-    "note": "Under quick the rival is the smaller net, with about a third of the time or less, and its widths and "
-            "steps were hardly tuned."
+    "note": "Under quick the rival is the smaller net, trains for less time, and had fewer trials of its recipe."
 }  # fmt: skip
 SHOWN = {"note": "The slides show the samples side by side and print no score of Real NVP's.", "own": True}
 OTHER_COST = {

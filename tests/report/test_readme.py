@@ -149,7 +149,9 @@ def test_fp32_stands_beside_bf16_row_by_row_and_apart_from_other_images():
         config = {"recipe": {"training": {"autocast": "off"}}}
         return of_today(replace(run, changes=changes, device="cpu, fp32", metrics=metrics, config=config))
 
-    assert part() == part(*(worse(run, {"system.quality_weight": 24.0}) for run in records(3))) == ""
+    command = "`./run_all.sh --only table1-in-fp32 --seeds 3`"
+    nothing = f"The claims of Table 1 were not tested in fp32 yet: {command}."
+    assert part() == part(*(worse(run, {"system.quality_weight": 24.0}) for run in records(3))) == nothing
     fp32 = [worse(run, {"training.autocast": "off"}) for run in records(3)]
     text = part(*fp32)
     assert "in fp32 too, 3 seeds on photos10 16×16 under `quick` (cpu, fp32), beside the records in bf16 (cpu" in text
@@ -215,9 +217,10 @@ def test_every_command_can_be_typed(command, tmp_path, monkeypatch):
     for folder in ("data", "pictures"):
         (tmp_path / folder).mkdir()
     program, *words = shlex.split(command)
+    if "--help" in words:
+        return
     if program == "./run_all.sh":
-        if "--help" not in words:
-            options.parse(words)
+        options.parse(words)
         return
     for name, (_, *rest) in commands.COMMANDS.items():
         monkeypatch.setitem(commands.COMMANDS, name, (lambda _: 0, *rest))
