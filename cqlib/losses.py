@@ -1,4 +1,4 @@
-"""The equations of the paper, in its symbols, and of its baselines. Losses are means over the batch, in nats per image.
+"""The equations of the paper, in its symbols, and losses of its baselines. Losses are batch means, in nats per image.
 
 D(x) = sigmoid(l(x)): the nets return the logit l, so that every formula below is stable for any l.
 """
@@ -19,8 +19,9 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def quality_loss(fake_logits: Tensor) -> Tensor:
     """Eq. (2): L_Q = -E[ln (D(G(z)) / (1 - D(G(z))))] = -E[l(G(z))], since D = sigmoid(l); (N,) -> scalar.
 
-    The sum of Goodfellow's two generator losses; for the optimal D it is KL(p_theta || p_train). Also the generator's
-    loss beside the hinge loss (Miyato et al. 2018, Eq. 17) and W_1 (Arjovsky et al. 2017, theorem 3).
+    The sum of Goodfellow's two generator losses; for the optimal D it is KL(p_theta || p_train). It is also the
+    generator's loss where the critic has the hinge loss (Miyato et al. 2018, Eq. 17) or estimates W_1 (Arjovsky et al.
+    2017, theorem 3).
     """
     return -fake_logits.mean()
 
@@ -72,7 +73,7 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
 
 
 def non_saturating_generator_loss(fake_logits: Tensor) -> Tensor:
-    """-E[ln D(G(z))], the generator's loss beside `discriminator_loss` (Goodfellow et al. 2014, section 3);
+    """-E[ln D(G(z))], the generator's loss that goes with `discriminator_loss` (Goodfellow et al. 2014, section 3);
     (N,) -> scalar."""
     return softplus(-fake_logits).mean()
 
@@ -84,6 +85,6 @@ def hinge_discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor
 
 
 def wasserstein_critic_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-    """E_theta[l(x)] - E_train[l(x)]: minus the distance W_1 that a 1-Lipschitz l bounds (Arjovsky et al. 2017);
-    logits (N,), (M,) -> scalar."""
+    """E_theta[l(x)] - E_train[l(x)]: for a 1-Lipschitz l, minus a lower bound on the distance W_1 (Arjovsky et al.
+    2017); logits (N,), (M,) -> scalar."""
     return fake_logits.mean() - real_logits.mean()

@@ -1,4 +1,4 @@
-"""Between 8-bit pixels and the continuous range [-1, 1) in which models live.
+"""Conversions between 8-bit pixels and the continuous range [-1, 1) in which models work.
 
 A pixel value v in {0..255} owns the cell [v/128 - 1, (v+1)/128 - 1) of width 1/128. `dequantise` draws a
 uniform point of the cell, `to_uint8` maps every point of the cell back to v.
@@ -11,7 +11,7 @@ from torch import Tensor
 
 LEVELS_PER_UNIT = 128.0
 LN_LEVELS = math.log(LEVELS_PER_UNIT)
-"""-ln P(x) <= E_u[-ln p(dequantise(x))] + D ln 128 for D dimensions (Theis et al. 2016, section 3.1)."""
+"""ln 128: -ln P(x) <= E_u[-ln p(dequantise(x))] + D ln 128 for D dimensions (Theis et al. 2016, section 3.1)."""
 
 
 def dequantise(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
@@ -32,5 +32,5 @@ def cell_centres(x: Tensor, levels: int = 256, dtype: torch.dtype = torch.float3
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """float (...) -> uint8 (...): the cell a point lies in; values outside [-1, 1) are clamped."""
+    """float (...) -> uint8 (...): the value whose cell a point lies in; points outside [-1, 1) are clamped."""
     return ((x.float() + 1) * LEVELS_PER_UNIT).floor().clamp(0, 255).to(torch.uint8)

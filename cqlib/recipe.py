@@ -1,16 +1,21 @@
-"""The configs of a row's training and evaluation, and the values that its hash is taken over."""
+"""The configs of a row's training and evaluation, and the values that its hash is taken over.
+
+A row is one model of the tables. A profile ("smoke", "quick", "study" or "paper") says how large its nets are and how
+long they are trained; the first three are the smaller profiles.
+"""
 
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 
 def omitted_at_default(default: Any) -> Any:
-    """A config field that `hashable_config` omits while it has its default, so that older hashes stay."""
+    """A config field that `hashable_config` omits while it has its default: adding the field keeps older hashes."""
     return field(default=default, metadata={"omitted at default": True})
 
 
 def hashable_config(config: Any) -> Any:
-    """Nested dataclasses as plain values, without fields that are `omitted_at_default` and have their default."""
+    """`config` with nested dataclasses as dicts and tuples as lists, without those fields that are `omitted_at_default`
+    and have their default."""
     if is_dataclass(config):
         values = [(f, getattr(config, f.name)) for f in fields(config)]
         return {
@@ -25,7 +30,8 @@ def hashable_config(config: Any) -> Any:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a system is trained. A step is `n_critic` updates of the critic and `n_generator` of the generator."""
+    """How a system is trained. A step is `n_critic` updates of the critic, if there is one, then `n_generator`
+    updates of the generator."""
 
     steps: int
     batch_size: int = 64
@@ -34,47 +40,54 @@ class TrainingConfig:
     critic_learning_rate: float | None = None
     """None: the same as `learning_rate`."""
     betas: tuple[float, float] = (0.5, 0.99)
+    """RMSprop uses the second alone, as the decay of its mean squared gradient."""
     critic_betas: tuple[float, float] | None = omitted_at_default(None)
     """None: the same as `betas`."""
     epsilon: float = omitted_at_default(1e-8)
-    """Of Adam, added to the root of the mean squared gradient."""
+    """Adam adds this to the root of the mean squared gradient; the other optimisers keep torch's default."""
     decay_from: float = 1.0
     """Share of the steps after which both learning rates fall linearly to 0; 1 = constant."""
     decay_per_step: float = omitted_at_default(1.0)
     """Both learning rates are multiplied by this after every step."""
     n_critic: int = 1
     ema: float = 0.999
-    """Decay of the averaged weights, which are evaluated; it warms up as (1 + t) / (10 + t)."""
+    """Decay of the averaged weights, which are the ones evaluated; at update t it is at most (1 + t) / (10 + t). 0: the
+    weights themselves."""
     gradient_clip: float | None = None
     """Bound on the global norm of the generator's gradient, in nats per image."""
     flips: bool = True
     """Random horizontal flips of training images."""
     autocast: Literal["off", "auto"] = "auto"
-    """auto: bf16 convolutions where the hardware has them; losses and densities are always fp32."""
+    """auto: convolutions and matrix products in bf16 where the hardware has it; losses and densities are always fp32.
+    off: no bf16."""
     channels_last: bool = True
     compile: bool = False
     """torch.compile on the forward pass of encoder, decoder and f (not f^-1); never on the critic, whose penalty
     needs a double backward."""
     max_nonfinite: int = 10
-    """Updates with a non-finite loss or gradient are skipped; after so many in a row the run has diverged."""
+    """An update with a non-finite loss or gradient is skipped; after this many steps in a row with a skipped update the
+    run has diverged."""
     log_every: int = 50
     generator_batch: int | None = omitted_at_default(None)
     """Images per generator update; None: `batch_size`."""
     n_generator: int = omitted_at_default(1)
     """Generator updates per step."""
     labels_per_class: int | None = omitted_at_default(None)
-    """For systems that use labels: the number of images per class, the first ones, with a label; None: all."""
+    """For systems that use labels: only this many images of each class, the first ones, keep their label; None: all."""
     snapshots: int = omitted_at_default(0)
-    """How many times, evenly spaced before the end, the averaged weights are kept, to find the best step."""
+    """How many times the averaged weights are kept, at evenly spaced steps before the last, to find the best step."""
 
 
 def training_for_profile(
     paper: TrainingConfig, profile: str, *, quick: int, study: int, batch_size: int = 64, snapshots: int = 3,
     **changes: Any,
 ) -> TrainingConfig:  # fmt: skip
-    """The training of a profile. "paper": `paper` itself. "quick", "study": `paper` with `changes`, so many steps of
-    `batch_size`, and, unless `changes` say otherwise, bf16 where that is fast; only "quick" keeps `snapshots`. "smoke":
-    20 steps of 16 images, with `changes`."""
+    """The training config of a profile.
+
+    "paper": `paper` itself. "quick" and "study": `paper` with `changes` and with `quick` or `study` steps of
+    `batch_size` images, in bf16 where that is fast unless `changes` set `autocast`; only "quick" keeps `snapshots`.
+    "smoke": `paper` with `changes` and 20 steps of 16 images.
+    """
     if profile == "paper":
         return paper
     brief = replace(paper, **changes)
@@ -86,7 +99,7 @@ def training_for_profile(
 
 @dataclass(frozen=True)
 class FrozenDecoderStage:
-    """The second training of a system without a likelihood: an encoder for its frozen generator."""
+    """The second training of a system without a likelihood: that of an encoder for its frozen generator."""
 
     config: Any
     """`cqlib.models.frozen_decoder.FrozenDecoderConfig`."""
@@ -95,7 +108,7 @@ class FrozenDecoderStage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A system's config, its training, and for GANs the second stage that gives the frozen-decoder BPD."""
+    """A system's config, its training, and for GANs the second stage, for the frozen-decoder bits per dimension."""
 
     system: Any
     training: TrainingConfig
@@ -107,12 +120,14 @@ class Evaluation:
     """How a run is measured: numbers of images and of importance samples."""
 
     fidelity_images: int
-    """n_real = n_fake for IS, FID, KID, precision and recall; fewer where the test split is smaller."""
+    """n_real = n_fake for IS, FID, KID, precision and recall; fewer where the training or the test split is smaller."""
     bpd_images: int
+    """Test images for bits per dimension (BPD)."""
     importance_samples: int
     importance_images: int
+    """Test images for the importance-weighted bound on BPD, with `importance_samples` draws for each."""
     is_images: int | None = omitted_at_default(None)
-    """Samples for IS, if more than `fidelity_images`."""
+    """Samples for IS; None: as many as for the other scores."""
     protocols: tuple[str, ...] = omitted_at_default(())
     """Further protocols of the literature to measure (`cqlib.metrics.protocols`)."""
     baselines: bool = omitted_at_default(False)
@@ -120,10 +135,11 @@ class Evaluation:
     histogram: bool = omitted_at_default(False)
     """Whether the bits of a histogram per pixel are measured too (`metrics.bpd.histogram_nll`)."""
     side: int = omitted_at_default(224)
-    """To which images are resized for the features that come with pip (`cqlib.metrics.calibration` chooses it)."""
+    """Side in pixels to which images are resized for EfficientNet-lite0's features (`cqlib.metrics.calibration`
+    chooses it)."""
     milestone_images: int | None = omitted_at_default(None)
-    """n_real = n_fake of FID, KID and recall along training (`metrics.baselines.metrics_during_training`); None:
-    measured at the best of the kept steps only."""
+    """n_real = n_fake of FID, KID and recall during training (`metrics.baselines.metrics_during_training`); None: only
+    the best of the kept steps is measured."""
 
 
 EVALUATION = {

@@ -3,7 +3,7 @@
     z ~ N(0, I),   y ~ N(mu(z), diag(sigma(z)^2)),   x = f^-1(y)
 
 `python examples/cqf.py` trains for two to five minutes on photographs, to 5.5 bits per dimension of held-out ones, and
-draws real images, G(z) (T = 0) and samples (T = 1) in cqf.png. Only the images come from the package.
+saves cqf.png: a row of real images, one of G(z) (T = 0), one of samples (T = 1). Only the images come from the package.
 """
 
 import math
@@ -45,7 +45,7 @@ class Flow(nn.ModuleList):
     """f, images x -> features y: per net a coupling y1 = x1, y2 = t(x1) + s(x1) x2 of a checkerboard's two colours."""
 
     def t_and_log_s(self, k: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Of coupling k, (N, 3, S, S): functions of the pixels x1 of one colour, and 0 there. ln s stays below 4."""
+        """t and ln s of coupling k, (N, 3, S, S): functions of the pixels x1 of one colour, 0 at these; |ln s| < 4."""
         rows, columns = (torch.arange(side) for side in x.shape[2:])
         second = ((rows[:, None] + columns + k) % 2).to(x)
         t, raw = self[k]((1 - second) * x).chunk(2, dim=1)
@@ -60,7 +60,7 @@ class Flow(nn.ModuleList):
         return x, log_det
 
     def inverse(self, y: Tensor) -> Tensor:
-        """x = f^-1(y), Eq. (7): as fast, for t and s need no inverse."""
+        """x = f^-1(y), Eq. (7): as fast as f, since t and s need no inverse."""
         for k in reversed(range(len(self))):
             t, log_s = self.t_and_log_s(k, y)
             y = (y - t) * (-log_s).exp()
@@ -101,7 +101,7 @@ class CQF(nn.Module):
 
 
 def critic_loss(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """Eq. (1), negated, and a penalty on slopes |grad l| other than 1 between real and generated images."""
+    """Eq. (1), negated, plus a penalty on slopes |grad l| other than 1 between real and generated images."""
     between = torch.lerp(fake, real, torch.rand(len(real), 1, 1, 1)).requires_grad_()
     (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     penalty = (gradient.flatten(1).norm(dim=1) - 1).square().mean()

@@ -1,4 +1,5 @@
-"""A system per file, with nets that are its own: its source and deviations from it at the top, its recipe at the end.
+"""One system per file, with the nets that only it uses. Its source and the deviations from it are at the top, its
+recipe is at the end.
 
 `registry` finds them; `base` says what a system is.
 """

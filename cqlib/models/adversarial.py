@@ -31,8 +31,9 @@ class CriticConfig:
 def with_gradient_penalty(
     discriminator: Tensor, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, step: int, config: Any
 ) -> Losses:
-    """The critic's terms at its update number `step`: the loss `discriminator` (), and at every k-th update k times w
-    times the gradient penalty between `real` and `fake` (N, C, H, W); k: config.penalty_every, w: .penalty_weight."""
+    """The critic's terms at its update number `step`: the scalar loss `discriminator` and, at every k-th update, the
+    gradient penalty between `real` and `fake` (N, C, H, W) with weight k w, where k is `config.penalty_every` and w is
+    `config.penalty_weight`."""
     weight, every = config.penalty_weight, config.penalty_every
     if weight <= 0 or step % every:
         return {"discriminator": discriminator, "total": discriminator}
@@ -68,6 +69,6 @@ class AdversarialSystem(System):
         return losses.discriminator_loss(real_logits, fake_logits)
 
     def quality_loss(self, fake: Tensor) -> Tensor:
-        """Eq. (2) on generated images; no gradient is kept for the critic."""
+        """Eq. (2) on generated images; the critic's parameters get no gradient."""
         with frozen(self.critic):
             return losses.quality_loss(self.critic(fake))

@@ -1,4 +1,4 @@
-"""The interface of every system of the tables: samples, perhaps a likelihood, and losses to be trained by."""
+"""The interface of every system of the tables: it samples, has the losses that train it, perhaps a likelihood."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +21,13 @@ class System(nn.Module):
     decoder_noise: bool = False
     """Whether p(x|z) has noise of its own, so that temperature 0 (none of it) differs from temperature 1."""
     critic: nn.Module | None
-    """The net that judges samples; None where likelihood alone trains."""
+    """The net that judges samples; None for a system trained by its likelihood alone."""
     conditioned_on: str = ""
-    """The condition of samples and likelihood ("the grey image"), which `sample` takes from training images; or ""."""
+    """What samples and likelihood are conditioned on, in words ("the grey image"), which `sample` takes from training
+    images; "" for nothing."""
     uses_labels: bool = False
-    """Whether both losses take `labels` (N,), int64, -1 where an image has none. Others never see a label."""
+    """Whether `generator_losses` and `critic_losses` take `labels` (N,), int64, -1 where an image has none. Other
+    systems are never given labels."""
 
     def __init__(self, config: Any = None) -> None:
         """`config` has the images' `size` and `image_channels`; a system without one sets `shape` itself."""
@@ -47,7 +49,7 @@ class System(nn.Module):
         return self.generate(n, temperature, generator).clamp(-1, 1)
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """What `sample` clamps, differentiable where a critic trains it."""
+        """The images (n, C, H, W) of `sample`, not clamped; differentiable where `fakes` uses it to train."""
         raise NotImplementedError
 
     def fakes(self, x: Tensor) -> Tensor:
@@ -56,14 +58,14 @@ class System(nn.Module):
         return self.generate(len(x))
 
     def initialise(self, x: Tensor) -> None:
-        """Called with the first batch of a training, uint8 (N, C, H, W); sets weights that start from data."""
+        """Called with the first batch of a training, uint8 (N, C, H, W); sets weights that are initialised by data."""
 
     def check_labels(self, labels: Tensor) -> None:
         """Called once before training with all training labels (N,), if the system uses them; UserError for labels that
         it cannot use."""
 
     def schedule(self, step: int, steps: int) -> None:
-        """Called before each step, `step` of `steps`; systems that grow set their resolution by it."""
+        """Called before each `step` from 0 to `steps` - 1; systems that grow set their resolution here."""
 
     def generator_losses(self, x: Tensor) -> Losses:
         """The terms that the generative model minimises, on uint8 images (N, C, H, W)."""
@@ -74,7 +76,7 @@ class System(nn.Module):
         raise NotImplementedError
 
     def generator_parameters(self) -> list[nn.Parameter]:
-        """All trainable parameters but the critic's."""
+        """All trainable parameters except the critic's."""
         critic = set(self.critic.parameters()) if self.critic is not None else set()
         return [p for p in self.parameters() if p.requires_grad and p not in critic]
 
@@ -104,7 +106,7 @@ class LikelihoodSystem(System):
     bound: str
     """The kind of number that `nats` is: "exact", "dequantisation bound" or "ELBO"."""
     dequantised: bool = True
-    """Whether `nats` draws a point of each pixel's cell; exact models and discrete decoders do not."""
+    """Whether `nats` draws a random point in each pixel's cell; models of the 8-bit values themselves do not."""
 
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
         """uint8 (N, C, H, W) -> (N,), in nats per image: an estimate, by k importance samples, whose expectation is an

@@ -7,7 +7,7 @@ Image i of a batch y of B images is real if beta_i = 1 and generated if beta_i =
 
     p ~ Beta(a, a),   beta_i ~ Bernoulli(p),   y_i = beta_i x_i + (1 - beta_i) G(z_i),   r = (1/B) sum_i beta_i
 
-The critic gives logits l_i(y). Its layers read each image beside its batch's mean rho,
+The critic gives logits l_i(y). Each of its layers reads every x_i together with the batch's mean rho,
 
     y_i = b + sqrt(B / (B + 1)) (Lambda x_i + Gamma rho(x)),   rho(x) = (1/B) sum_j x_j
 
@@ -17,8 +17,8 @@ cross-entropy to a ratio, L(l, r) = -r ln s(l) - (1 - r) ln(1 - s(l)), s the sig
     BGAN:    L(mean_i l_i, r)      one prediction per batch
     M-BGAN:  mean_i L(l_i, r)      an ensemble of B predictions, never less than BGAN's loss (Jensen)
 
-and G opposes. The best prediction, D(y) = E[r | y], leaves the loss E[h(E[r | y])], h the entropy of a coin: at most
-ln 2, with equality only if E[r | y] = 1/2 for all y. Then for any f, by E[r] = 1/2,
+and G works against it. The best prediction, D(y) = E[r | y], has the loss E[h(E[r | y])], h the entropy of a coin: at
+most ln 2, with equality only if E[r | y] = 1/2 for all y. Then for any f, by E[r] = 1/2,
 
     0 = E[(r - 1/2) (1/B) sum_i f(y_i)] = Var(r) (E_data[f] - E_G[f])
 
@@ -27,11 +27,11 @@ so that G's optimum is p_G = p_data alone. B = 1 is the usual GAN.
 Deviations. Only the paper's abstract, figure 1 and a summary were read; what follows is derived, or from memory,
 unverified:
 - The formulas above, and logits (not probabilities) as what BGAN averages.
-- An update's real and generated images make two mixed batches, beta and 1 - beta, of the same law; losses are sums
-  over both, at B = 1 exactly those of a GAN.
+- An update's real and generated images make two mixed batches, by beta and by 1 - beta, which have the same
+  distribution; losses are sums over both, which at B = 1 are exactly those of a GAN.
 - a = 1: the number of real images is uniform on 0..B. The paper's Beta parameters are not known.
 - G descends -ln s (each batch should look real as a whole) instead of ascending L (Goodfellow et al. 2014, section 3).
-- A gradient penalty of weight 10 on the summed logits; the paper is remembered to have one, with no weight.
+- A gradient penalty of weight 10 on the summed logits; from memory the paper has one, of unknown weight.
 - Nets and training of SNGAN's standard CNN, without spectral norm: widths, optimiser, 100,000 steps, batch 64.
 - The smaller profiles have narrower nets and the penalty of Table 1's GAN: weight 1, every fourth step.
 - The tables' 7.5 and 23.7 are remembered as M-BGAN's (BGAN: 7.05 and 36.5); M-BGAN is `extra/m-batchgan`.
@@ -58,7 +58,7 @@ from cqlib.recipe import Recipe
 
 @dataclass(frozen=True)
 class BatchGANConfig(TwoNetsConfig):
-    """The order of averaging and loss, the law of the ratio, and the penalty."""
+    """The order of averaging and loss, the distribution of the ratio, and the penalty."""
 
     average: Literal["logits", "losses"] = "logits"
     """"logits": BGAN. "losses": M-BGAN."""
@@ -77,12 +77,12 @@ def ratio_loss(logits: Tensor, ratio: Tensor, average: Literal["logits", "losses
 
 
 SLOPE = 0.1
-"""Of the leaky ReLUs of the symmetric critic (Miyato et al. 2018, table 3)."""
+"""Negative slope of the leaky ReLUs of the symmetric critic (Miyato et al. 2018, table 3)."""
 
 
 class SymmetricLayer(nn.Module):
-    """The symmetric layer, `own` for Lambda and `batch`, of the same shape without bias, for Gamma. Weights start by He
-    et al. 2015, Eq. 14, `slope` being that of the leaky ReLU before it, 1 for none."""
+    """The symmetric layer: `own` is Lambda with the bias b; `batch`, of the same shape without bias, is Gamma. Weights
+    start as in He et al. 2015, Eq. 14; `slope` is that of the leaky ReLU before the layer, 1 if there is none."""
 
     def __init__(self, own: Any, batch: Any, slope: float = SLOPE):
         super().__init__()
@@ -133,7 +133,7 @@ class BatchGAN(GANBaseline):
             CNNGenerator(c.size, c.widths, c.latent, image_channels=c.image_channels),
             SymmetricCritic(c.size, c.critic, image_channels=c.image_channels),
         )
-        self.ratio_distribution = Beta(c.smoothing, c.smoothing, validate_args=False)  # which the meta device cannot
+        self.ratio_distribution = Beta(c.smoothing, c.smoothing, validate_args=False)  # the meta device cannot validate
 
     def mixed(self, real: Tensor, fake: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Two mixed batches (N, C, S, S) that share N real and N generated images, each with its ratio of real ones."""

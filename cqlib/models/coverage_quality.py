@@ -16,20 +16,20 @@ The encoder is trained by L_C alone; L_Q reaches the decoder through f^-1.
 
 Deviations (what the sources leave open; those of f are in `nets/coupling.py`):
 - L = L_C + lambda L_Q with L_C in nats per image (`quality_weight` = lambda); the paper does not state the unit.
-- `critic_input`: the critic sees "mean", f^-1(mu(z)), the G_theta(z) of Eq. (2), or "sample", x ~ p_theta of Eq. (1);
-  `flow_updated_by` "coverage" alone, or "both" losses. Every profile has the former of each, as the paper does (from
-  memory, unverified).
+- `critic_input`: the critic sees the "mean" f^-1(mu(z)), which is the G_theta(z) of Eq. (2), or a "sample" x ~ p_theta
+  as in Eq. (1). `flow_updated_by`: f is updated by "coverage" alone or by "both" losses. Every profile uses "mean" and
+  "coverage", as the paper does (from memory, unverified).
 - f acts on dequantised pixels in [-1, 1), with no logit layer.
 - sigma(z) is a standard deviation per feature, with a floor `sigma_floor` (in units of [-1, 1]) against collapse on
   quantised data. The slides write the diagonal of a covariance.
-- Group normalisation (`norm`): batch statistics would mix posterior and prior codes.
-- The critic sees f^-1 of its input as it is, beyond [-1, 1] too; samples are clamped before they are scored.
+- Group normalisation (`norm`): batch statistics would mix codes z from the posterior with codes from the prior.
+- The critic sees generated images as f^-1 gives them, also beyond [-1, 1]; samples are clamped before they are scored.
 - BPD is the single-sample ELBO, and an importance-weighted bound is reported beside it.
-- Not known and chosen for `paper`: 200,000 steps at a constant rate, averaged weights, flips, the widths of all nets,
-  128 latent codes.
-- `quick` and `study` (`docs/tuning.md`): nets half as wide, few steps in batches of 16 by Adam at 1e-3 (above 32x32
-  half of it), falling to 0, with shorter moments for the critic, a gradient penalty of weight 1 every fourth step, bf16
-  where that is fast.
+- Not known, and chosen for `paper`: 200,000 steps at a constant rate, averaged weights, flips, the widths of all nets,
+  a z of 128 dimensions.
+- `quick` and `study` (`docs/tuning.md`): nets half as wide; few steps in batches of 16; Adam at a rate of 1e-3 (half of
+  it above 32x32) that falls to 0, with smaller betas for the critic; a gradient penalty of weight 1 every fourth step;
+  bf16 where that is fast.
 """
 
 import functools
@@ -76,7 +76,8 @@ CONFIG, SYSTEM = CoverageQualityConfig, CoverageQuality
 
 @dataclass(frozen=True)
 class ProfileSettings:
-    """A profile's settings for the five models of Table 1."""
+    """A profile's settings for the five models of Table 1. `base` and `critic_base` are the channels at full resolution
+    of encoder and decoder, and of the critic; `latent` is the dimension of z."""
 
     base: int
     latent: int
@@ -88,7 +89,7 @@ class ProfileSettings:
 
     @property
     def gan_training(self) -> TrainingConfig:
-        """That of a GAN: its generator has the critic's optimiser, as no likelihood is there to be optimised."""
+        """The training of a GAN: its generator has the critic's betas, since it optimises no likelihood."""
         training = self.training
         return replace(training, betas=training.critic_betas or training.betas, critic_betas=None)
 
@@ -99,7 +100,7 @@ def profile_settings(profile: str, size: int) -> ProfileSettings:
         training = TrainingConfig(200_000, 64 if size <= 32 else 32, "adamax", learning_rate=2e-3, betas=(0.9, 0.999),
                                   autocast="off", log_every=200)  # fmt: skip
         return ProfileSettings(64, 128, FlowConfig(3, 32, 2), 64, 100.0, 1, training)
-    # at 64x64 a critic without normalisation, two layers deeper, grows without bound at 1e-3 (docs/tuning.md)
+    # at 64x64 the critic is two layers deeper and, without normalisation, grows without bound at 1e-3 (docs/tuning.md)
     training = TrainingConfig(steps=4500, batch_size=16, learning_rate=1e-3 if size <= 32 else 5e-4, betas=(0.9, 0.999),
                               critic_betas=(0.5, 0.99), decay_from=0.5)  # fmt: skip
     quick = ProfileSettings(32, 64, FlowConfig(3, 16, 2), 32, 1.0, 4, training)
@@ -112,7 +113,8 @@ def profile_settings(profile: str, size: int) -> ProfileSettings:
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """A row with f has as many parameters as the one without, within 2 %: its encoder and decoder are narrower."""
+    """The row's recipe. With f, encoder and decoder are narrower, so that the row has as many parameters as without f,
+    within 2 %."""
     parts, s = ROWS[row], profile_settings(profile, size)
     config = CoverageQualityConfig(size, pyramid(s.base, size), s.latent)
     if "critic" in parts:
@@ -122,13 +124,14 @@ def recipe(row: str, profile: str, size: int) -> Recipe:
 
 @functools.cache
 def with_flow(config: CoverageQualityConfig, flow: FlowConfig) -> CoverageQualityConfig:
-    """`config` with f, and widths shrunk so that the total of parameters stays as near as it can be."""
+    """`config` with f, and widths shrunk so that the number of parameters, the critic's aside, stays as close as
+    possible."""
 
     def total(candidate: CoverageQualityConfig) -> int:
         with torch.device("meta"):  # counting needs no weights
             return CoverageQuality(replace(candidate, critic=None)).parameter_counts()["total"]
 
-    target = 2 * total(config) - total(replace(config, flow=flow))  # of the other nets, where f is counted once
+    target = 2 * total(config) - total(replace(config, flow=flow))  # what f leaves for the other nets
     base = config.widths[0]
     candidates = [
         replace(config, widths=pyramid(base * share / 100, config.size, multiple=2)) for share in range(50, 101)

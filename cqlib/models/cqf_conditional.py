@@ -1,19 +1,19 @@
 """CQ-F given the grey image: a density of the colours that a grey image may have, and fast diverse colourings.
 
 References: the slides show colourisation (Royer et al. 2017); the model is their CQ-F (`coverage_quality.py`) with
-every net reading the grey image g as well: the decoder as in a U-Net (Ronneberger et al. 2015), f as in Real NVP,
-whose s and t may read anything that is known on both sides. The change of colours is JPEG 2000's (`nets/colour.py`).
+every net reading the grey image g as well: the decoder as in a U-Net (Ronneberger et al. 2015), f as in Real NVP, where
+s and t may read anything that is known to both f and f^-1. The change of colours is JPEG 2000's (`nets/colour.py`).
 
     x <-> (g, c) exactly,   z ~ N(0, I),   y ~ N(mu(z, g), diag(sigma(z, g)^2)),   c = f^-1(y; g)
 
 x is written as grey g and chroma c, an invertible map of 8-bit values, so that P(x | g) = P(c | g): c is dequantised,
-and p(c | g) is CQ-F's density of 2 S^2 dimensions. Per dimension of the *colour* image, -ln P(x | g) compares with the
-unconditional BPD: the difference is what the grey image costs.
+and p(c | g) is CQ-F's density of 2 S^2 dimensions. Divided by the 3 S^2 dimensions of the *colour* image,
+-ln P(x | g) compares with the unconditional BPD (bits per dimension): the difference is what the grey image costs.
 
 Deviations:
 - The slides show the idea without a model; this one is our choice; its nets are narrower than CQ-F's.
 - The critic sees (g, c), which is equivalent to (x, g). A generated image has the grey of a real one, and the gradient
-  penalty is on c alone: for every g a critic of slope 1.
+  penalty is on c alone: it asks for a slope of 1 in c at every g.
 - p(c | g) has mass outside the cube of colours; samples are moved towards grey until they are inside (other systems
   clamp). The grey of a colouring is exactly the input.
 - `sample(n)` colours greys of the first training batches, which are kept with the weights.
@@ -78,7 +78,7 @@ class ConditionalDecoder(nn.Module):
 
 @dataclass(frozen=True)
 class ConditionalConfig(CoverageQualityConfig):
-    """CQ-F's config; widths of the pyramid that reads g; the number of greys kept for `sample`."""
+    """CQ-F's config, the widths `seen` of the pyramid that reads g, and how many `greys` are kept for `sample`."""
 
     seen: tuple[int, ...] = ()
     greys: int = 256
@@ -86,7 +86,7 @@ class ConditionalConfig(CoverageQualityConfig):
 
 class ConditionalCQF(HybridModel):
     """p_theta(x | g) for g = the grey image of x, P(x | g) = int p(z) P(c | z, g) dz; images have three channels. The
-    decoder's argument is (z, g), g (N, 1, S, S) in [-1, 1); f reads g besides, its 2x2 cells packed as channels."""
+    decoder's argument is (z, g), g (N, 1, S, S) in [-1, 1); f reads g too, with its 2x2 cells packed as channels."""
 
     conditioned_on = "the grey image"
     config: ConditionalConfig
@@ -102,7 +102,7 @@ class ConditionalCQF(HybridModel):
         self.flow = RealNVP(CHROMA, c.flow, context=4)  # type: ignore[arg-type]
         self.register_buffer("greys", torch.full((c.greys, 1, c.size, c.size), 128, dtype=torch.uint8))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
-        self._full = False  # known without asking the device
+        self._full = False  # whether `greys` is filled, known without a read from the device
 
     def continuous(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """uint8 x (N, 3, S, S) -> v = (g, c) float (N, 3, S, S): grey in [-1, 1), dequantised chroma in [-2, 2)."""
@@ -137,12 +137,12 @@ class ConditionalCQF(HybridModel):
         return cell_centres(colour.into_gamut(grey, colour.to_chroma(c))).unflatten(0, (-1, n))
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """One colouring each of n kept greys (flat before training)."""
+        """One colouring each of n greys drawn from those that were kept (flat grey before training)."""
         index = torch.randint(max(1, int(self.filled)), (n,), device=self.greys.device, generator=generator)
         return self.colourise(self.greys[index], temperature=temperature, generator=generator).flatten(0, 1)
 
     def generate_like(self, x: Tensor, temperature: float) -> Tensor:
-        """(g, c) with the greys of x."""
+        """(g, c) (N, 3, S, S) with the greys g of x and generated chroma c."""
         g = cell_centres(colour.split(x)[0])
         return torch.cat([g, self.chroma(g, temperature)], dim=1)
 
@@ -178,7 +178,8 @@ ROWS, CONFIG, SYSTEM = ("extra/cq-f-conditional",), ConditionalConfig, Condition
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """CQ-F's with narrower nets and half the latent codes: two channels of three are drawn and the shapes are given."""
+    """CQ-F's recipe with narrower nets and half the dimensions of z, since g gives the shapes and one of the three
+    channels."""
     cqf, s = coverage_quality.recipe("table1/cq-f", profile, size), profile_settings(profile, size)
     nets = {"widths": pyramid(0.75 * s.base, size), "seen": pyramid(0.375 * s.base, size), "latent": s.latent // 2}
     return Recipe(ConditionalConfig(**vars(cqf.system) | nets), cqf.training)

@@ -8,7 +8,7 @@ meets the 6.6 of the table.
 
 Deviations:
 - The table's number was measured on a net that its source does not specify; the code named above reaches it.
-- The code updates both nets from one batch of samples; here the generator follows the critic, on fresh ones.
+- The code updates both nets from one batch of samples; here the generator is updated after the critic, on fresh ones.
 - Images are dequantised; the code maps pixels to [-1, 1] as they are.
 """
 

@@ -1,13 +1,13 @@
-"""Frozen-decoder BPD, starred in the tables: "obtained using VAE with frozen GAN decoder".
+"""Frozen-decoder BPD (bits per dimension), starred in the tables: "obtained using VAE with frozen GAN decoder".
 
 A trained generator G is frozen; an encoder q(z|x) and one isotropic sigma are trained for it:
 
     z ~ N(0, I),   x ~ N(G(z), sigma^2 I)
 
-which has full support, so that its ELBO bounds the bits per dimension that G's samples leave to the data.
+This model has full support, so that its ELBO gives a finite bound on the BPD of every image, which G alone does not.
 
-Deviations: the slides say no more than the sentence above. The encoder is like the VAE row's, the hierarchical GAN's is
-its bottom-up net; it is trained as the VAE row is, for half of the steps.
+Deviations: the slides say no more than the quoted words. The encoder is like that of the VAE row (for the hierarchical
+GAN it is the bottom-up net), and is trained as the VAE row is, for half as many steps.
 """
 
 from __future__ import annotations
@@ -73,19 +73,19 @@ class FrozenDecoder(VariationalModel):
         return losses.gaussian_log_density(v, self.generator.decode(z), self._log_sigma())
 
     def _log_sigma(self) -> Tensor:
-        """ln sigma, not below that of half an 8-bit cell: a density must not collapse on quantised data."""
+        """ln sigma, where sigma is at least half an 8-bit cell: a density must not collapse on quantised data."""
         return self.log_sigma.clamp(min=math.log(1 / 256))
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """G(z) and isotropic noise of temperature times sigma."""
+        """G(z) plus isotropic noise with a standard deviation of temperature times sigma."""
         mean = self.generator.sample(n, generator=generator)
         noise = torch.randn(mean.shape, device=mean.device, generator=generator)
         return mean + temperature * self._log_sigma().exp() * noise
 
 
 def frozen_decoder_stage(config: Any, profile: str, encoder: FrozenDecoderConfig | None = None) -> FrozenDecoderStage:
-    """The stage for a GAN's `config`: `encoder`, or one like that of the profile's VAE, and the VAE's training for half
-    of its steps."""
+    """The stage for a GAN's `config`: `encoder` (by default one like that of the profile's VAE), and the VAE's training
+    for half of its steps."""
     vae = coverage_quality.recipe("table1/vae", profile, config.size)
     encoder = encoder or FrozenDecoderConfig(config.size, vae.system.widths, config.latent, config.image_channels)
     return FrozenDecoderStage(encoder, replace(vae.training, steps=vae.training.steps // 2))

@@ -3,7 +3,8 @@
 Reference: Eqs. (1) and (2) of the slides; Goodfellow et al. 2014; the sum of both generator losses after Sonderby
 et al. 2017. Its BPD comes from `frozen_decoder.py`.
 
-Deviations: a tanh keeps G(z) in [-1, 1] (decoders with a likelihood are linear, since mu(z) is a feature y).
+Deviations: a tanh keeps G(z) in [-1, 1] (decoders with a likelihood end linearly, since mu(z) is in the space
+of features y).
 """
 
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ ROWS, CONFIG, SYSTEM = ("table1/gan",), GANConfig, GAN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Decoder, critic and training of CQ, but for the generator's moments (`gan_training`)."""
+    """Decoder, critic and training of CQ, except for the generator's betas (`gan_training`)."""
     cq = coverage_quality.recipe("table1/cq", profile, size).system
     config = GANConfig(size, cq.widths, cq.critic, latent=cq.latent)
     training = coverage_quality.profile_settings(profile, size).gan_training

@@ -1,9 +1,9 @@
 """The GANs of Table 3: x = G(z), z ~ N(0, I), trained by a critic alone; BPD comes from `frozen_decoder.py`.
 
-Deviations: `quick` and `study` have narrower nets, batches of 64 or 16 and far fewer images for the papers' optimisers;
-and what Table 1's rows have and most of the papers lack: averaged weights, flips, and rates that fall to 0 over the
-second half. Rows whose recipe below `paper` was tuned in fp32 (`docs/tuning.md`) train in it, others in bf16 where that
-is fast.
+Deviations: `quick` and `study` have narrower nets, batches of 64 or 16 and far fewer images, with the papers'
+optimisers. They also have what Table 1's rows have and most of the papers lack: averaged weights, flips, and learning
+rates that fall to 0 over the second half. Rows whose recipe for the smaller profiles was tuned in fp32
+(`docs/tuning.md`) train in fp32 there, others in bf16 where that is fast.
 """
 
 from dataclasses import KW_ONLY, dataclass, replace
@@ -33,7 +33,7 @@ class GANBaselineConfig:
 
 @dataclass(frozen=True)
 class TwoNetsConfig(GANBaselineConfig):
-    """Widths of both nets, from the finest resolution on."""
+    """`widths` of the generator and of the `critic`, from the finest resolution on."""
 
     widths: tuple[int, ...]
     critic: tuple[int, ...]
@@ -69,7 +69,7 @@ class GANBaseline(System):
         return self.decode(self.prior(n, generator))
 
     def real_and_fake(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`real` of uint8 images (N, C, S, S), and as many generated ones without their graph."""
+        """What the critic sees of uint8 images x (N, C, S, S), and as many generated images, without gradient."""
         with torch.no_grad():
             fake = self.fakes(x)
         return self.real(x), fake
@@ -89,16 +89,17 @@ class GANBaseline(System):
 
 
 ADAM = TrainingConfig(steps=100_000, learning_rate=2e-4, ema=0.0, flips=False, autocast="off", log_every=200)
-"""What the papers' trainings share."""
+"""The training settings that the papers share."""
 SMALL_BATCHES = {"batch_size": 16, "autocast": "off"}
-"""Below `paper`, of the nets that do better with more steps of fewer images."""
+"""Changes in the smaller profiles for nets that do better with more steps of fewer images."""
 
 
 def gan_recipe(
     config: GANBaselineConfig, paper: TrainingConfig, profile: str, *, quick: int, study: int, **changes: Any
 ) -> Recipe:
-    """`paper`, shortened to a profile with `changes` and with Table 1's averaged weights, flips and falling rates; and
-    the encoder that the frozen-decoder BPD needs, trained in the same precision where `changes` say which."""
+    """The recipe of a profile: `paper`, or in the smaller profiles `paper` with Table 1's averaged weights, flips and
+    falling rates and with `changes`, for `quick` or `study` steps; and the encoder that the frozen-decoder BPD needs,
+    trained in the precision that `changes` name, if they do."""
     table1 = profile_settings(profile, config.size).training
     changes = {"ema": table1.ema, "flips": table1.flips, "decay_from": table1.decay_from, **changes}
     training = training_for_profile(paper, profile, quick=quick, study=study, **changes)

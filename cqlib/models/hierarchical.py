@@ -10,12 +10,13 @@ top-down net's last feature map, f and the losses are those of Table 1, the crit
 
 Deviations (and those of `coverage_quality.py`, `nets/hierarchical.py` and `nets/conv.py`):
 - Widths, blocks per resolution and the size of the larger discriminator are not known. `paper`: 64 channels at full
-  resolution, doubling to 256, two blocks per resolution; 32 latent channels per layer as remembered. The first
-  convolutions of encoder and critic, remembered with 16 channels, have as many as what follows.
-- `residual` 0.1 is the reference's, for twenty blocks; below `paper`, with few blocks, it is 1 (docs/tuning.md).
-- Two blocks per resolution (`smoke`: one): with one, opposite corners of the image share no noise.
-- The critic has as many parameters under `quick` as Table 1's, within 5 %; at 32x32 two thirds under `study` and three
-  quarters under `paper`, where as many would take 2.5 and 2.1 times its multiplications; at 64x64 under a third.
+  resolution, doubling to 256, two blocks per resolution; 32 latent channels per layer, as remembered. The first
+  convolutions of encoder and critic are remembered with 16 channels; here they have as many as the blocks after them.
+- `residual` is 0.1 in the reference, which has twenty blocks; in the smaller profiles, with few, 1 (docs/tuning.md).
+- Two blocks per resolution (`smoke`: one): with only one, opposite corners of the image share no noise.
+- At 16x16 the critic has as many parameters under `quick` as Table 1's, within 5 %. At 32x32 it has two thirds as many
+  under `study` and three quarters under `paper`: as many would take 2.5 and 2.1 times the multiplications of Table 1's
+  critic. At 64x64 it has less than a third.
 - The larger discriminator is one block per resolution deeper, and under `paper` a quarter wider; nothing else changes.
 - Free bits are off (`free_bits` 0): whether the authors kept them is not known.
 - IAF has no KL in closed form: its KL is one draw's ln q - ln p.
@@ -39,7 +40,7 @@ from cqlib.recipe import Recipe
 
 @dataclass(frozen=True)
 class HierarchicalConfig(CoverageQualityConfig):
-    """Nets and switches: `widths` of `cqlib.nets.conv`, layers as in `nets.hierarchical.HierarchyConfig`."""
+    """Nets and switches: `widths` as in `cqlib.nets.conv`, layers as in `nets.hierarchical.HierarchyConfig`."""
 
     latent: int = 32
     norm: Literal["none"] = "none"
@@ -57,14 +58,14 @@ class LayeredLatents(VariationalModel):
     config: Any
 
     def __init__(self, config: Any, layers: HierarchyConfig, channels: int):
-        """`channels` is how many the `head` makes of the feature map."""
+        """`channels` is the number of output channels of the `head`."""
         super().__init__(config)
         self.encoder = BottomUp(config.widths, layers, image_channels=config.image_channels)
         self.decoder = TopDown(config.size, config.widths, layers)
         self.head = Head(config.widths[0], channels, layers.stem)
 
     def prior(self, n: int, generator: Generator | None = None) -> Tensor:
-        """The feature map (n, width, S, S) of draws from the learned priors."""
+        """The feature map (n, width, S / stem, S / stem) of draws from the learned priors."""
         return self.decoder(self.decoder.noise(n, generator))[0]
 
     def infer(self, v: Tensor, generator: Generator | None = None) -> Inference:
@@ -82,7 +83,7 @@ class Hierarchical(LayeredLatents, HybridModel):
         c = config
         layers = HierarchyConfig(c.latent, c.blocks, c.posterior, c.iaf_width, c.residual)
         super().__init__(c, layers, 2 * c.image_channels)
-        with torch.no_grad():  # sigma starts at 0.6: below 9 bits per dimension from the first step on
+        with torch.no_grad():  # sigma starts at 0.6, so that the first loss is below 9 bits per dimension
             self.head.out.bias[c.image_channels :] = 1.3
         self.flow = RealNVP(c.image_channels, c.flow) if c.flow is not None else None
 
@@ -129,7 +130,7 @@ def profile_config(profile: str, size: int, *, large: bool = False) -> Hierarchi
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """Training is that of Table 1's CQ-F."""
+    """The row's nets, with the training of Table 1's CQ-F."""
     changes, s = ROWS[row], profile_settings(profile, size)
     flow = replace(s.flow, scales=2) if "scales" in changes else s.flow
     nets = profile_config(profile, size, large="large" in changes)

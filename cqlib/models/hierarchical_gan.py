@@ -4,7 +4,7 @@ References: those of `gan.py` and `hierarchical.py`. Its BPD comes from `frozen_
 as encoder: q(z|x) is factorised over the codes of all layers, and p(z) = N(0, I).
 
 Deviations: as in `gan.py` a tanh keeps G(z) in [-1, 1]; generator and critic have the widths of the residual CQ-F;
-below `paper` the generator learns more slowly than its critic, which it outran otherwise (docs/tuning.md).
+in the smaller profiles the generator has a lower rate than its critic, which it outran at equal rates (docs/tuning.md).
 """
 
 from dataclasses import dataclass, replace
@@ -44,7 +44,8 @@ ROWS, CONFIG, SYSTEM = ("table2/gan-residual",), HierarchicalGANConfig, Hierarch
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """The residual CQ-F's, but for the generator's moments (`gan_training`) and, below `paper`, its learning rate."""
+    """The residual CQ-F's nets and training, except for the generator's betas (`gan_training`) and, in the smaller
+    profiles, its learning rate."""
     nets, training = profile_config(profile, size), profile_settings(profile, size).gan_training
     layers: dict[str, Any] = {"latent": nets.latent, "blocks": nets.blocks, "residual": nets.residual}
     config = HierarchicalGANConfig(size, nets.widths, nets.critic, **layers)  # type: ignore[arg-type]

@@ -25,9 +25,10 @@ from cqlib.nets.coupling import FlowConfig, RealNVP
 class CoverageQualityConfig:
     """Nets and switches of a model; f and critic are absent where None.
 
-    `latent` is the dimension of z; `norm` the normalisation of encoder and decoder; `sigma_floor` the least sigma, in
-    units of [-1, 1]; `quality_weight` lambda of L_C + lambda L_Q. The critic sees "mean", f^-1(mu(z)), or a "sample"
-    x ~ p_theta (`critic_input`); `flow_updated_by` says which losses train f.
+    `widths` and `norm` are the channels (finest resolution first) and the normalisation of encoder and decoder;
+    `latent` is the dimension of z; `sigma_floor` the least sigma, in units of [-1, 1]; `quality_weight` the lambda of
+    L_C + lambda L_Q. `critic_input`: the critic sees the "mean" f^-1(mu(z)) or a "sample" x ~ p_theta.
+    `flow_updated_by`: which losses train f.
     """
 
     size: int
@@ -46,7 +47,7 @@ class CoverageQualityConfig:
 def mean_and_log_sigma(raw: Tensor, sigma_floor: float) -> tuple[Tensor, Tensor]:
     """A decoder's output (N, 2 C, S, S) -> mu and ln sigma, (N, C, S, S) each; sigma > `sigma_floor`."""
     mean, raw = raw.chunk(2, dim=1)
-    # softplus(-1.5) = 0.2 at the start
+    # for raw near 0, as at the start of `Decoder`, sigma is near softplus(-1.5) = 0.2
     return mean, (sigma_floor + softplus(raw - 1.5)).log()
 
 
@@ -69,7 +70,7 @@ class HybridModel(VariationalModel, AdversarialSystem):
         return mean_and_log_sigma(self.raw_decode(z), self.config.sigma_floor)
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """y = f(x) and ln |det df/dx|; the identity and 0 without f."""
+        """y = f(x) and ln |det df/dx| (N,); without f, x itself and 0."""
         return self.flow(x) if self.flow is not None else (x, x.new_zeros(len(x)))
 
     def image(self, y: Tensor) -> Tensor:
@@ -77,7 +78,7 @@ class HybridModel(VariationalModel, AdversarialSystem):
         return self.flow.inverse(y) if self.flow is not None else y
 
     def sample_features(self, z: Any, temperature: float, generator: Generator | None = None) -> Tensor:
-        """y = mu(z) + T sigma(z) eps, (N, C, S, S)."""
+        """y = mu(z) + T sigma(z) eps, (N, C, S, S), with T = `temperature` and eps ~ N(0, I)."""
         mean, log_sigma = self.decode(z)
         if temperature == 0:
             return mean
@@ -94,7 +95,7 @@ class HybridModel(VariationalModel, AdversarialSystem):
         return losses.decoder_log_density(y, log_det, *self.decode(z))
 
     def fakes(self, x: Tensor) -> Tensor:
-        """The critic's input (N, C, S, S): x ~ p_theta, or the decoder's mean in image space. With `flow_updated_by`
+        """The critic's input (N, C, S, S): x ~ p_theta or f^-1(mu(z)), as `critic_input` says. With `flow_updated_by`
         "coverage" no gradient reaches the parameters of f."""
         fixed = self.flow if self.config.flow_updated_by == "coverage" else None
         with nullcontext() if fixed is None else frozen(fixed):

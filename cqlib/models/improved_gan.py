@@ -10,25 +10,25 @@ The discriminator gives K logits l_k(x), the logit of "generated" being fixed at
     L_labelled   = -E_labelled[ln p(k|x, real)]
     L_unlabelled = -1/2 E_data[ln D(x)] - 1/2 E_G[ln(1 - D(x))]
 
-It descends their sum, G descends E_G[ln(1 - D(x))], three times as often. Without labels K = 1, D = sigmoid(l), and
-L_unlabelled is all there is. `real_target` is a switch for one-sided label smoothing.
+The discriminator descends their sum, G descends E_G[ln(1 - D(x))] in three times as many updates. Without labels K = 1,
+D = sigmoid(l), and there is no L_labelled. `real_target` is a switch for one-sided label smoothing.
 
 Deviations:
-- The paper's 8.09 is of all its techniques together; this is the published code, which has neither virtual batch
-  normalisation nor label smoothing nor historical averaging. Feature matching, by which the paper classifies, is left
-  out.
-- The code draws labelled images in batches of their own, 100 a step; here they are those with a label among the
-  batch's images, about 8 of 100 on CIFAR-10. A batch without any leaves L_labelled at 0.
-- Samples are normalised by running statistics, the code's by those of their batch.
-- Layers start from the first batch (100 images) instead of 500 labelled ones.
-- The code averages D's weights, for classification; here G's, below `paper`.
-- The code's Adam divides by sqrt(v + 1e-8), torch's by sqrt(v) + epsilon: with 1e-4, which is at most sqrt(2) times the
-  code's. With 1e-8 G's saturating loss would take far larger steps.
+- The paper reaches 8.09 by all its techniques together; this is the published code, which has neither virtual batch
+  normalisation nor label smoothing nor historical averaging. Feature matching, which the paper uses to classify, is
+  left out.
+- The code draws labelled images in batches of their own, 100 a step; here they are the images of the batch that have a
+  label, about 8 of 100 on CIFAR-10. In a batch without any, L_labelled is 0.
+- In evaluation samples are normalised by running statistics, in the code by the statistics of their batch.
+- The first batch (100 images) sets initial scales and biases; in the code 500 labelled images do.
+- The code averages D's weights, for classification; here G's are averaged, in the smaller profiles.
+- The code's Adam divides by sqrt(v + 1e-8), torch's by sqrt(v) + epsilon. Here epsilon is 1e-4, with which torch's
+  divisor is at most sqrt(2) times the code's; with 1e-8 G's saturating loss would take far larger steps.
 - The paper's row without labels (6.86) had historical averaging, with an unpublished weight: left out.
-- Sizes other than 32: stages of the nets are added or left out; the critic has two at least.
-- Below `paper` G descends once a step, and both nets at a rate of 1e-3. Without labels G descends -E_G[ln D(x)] there,
-  D learns at the code's 3e-4, and its target for real images is 0.9, the paper's one-sided label smoothing: else D may
-  soon tell all apart for good (docs/tuning.md).
+- Sizes other than 32: stages of the nets are added or left out; the critic has at least two.
+- In the smaller profiles G has one update a step, and both nets a rate of 1e-3. Without labels G descends -E_G[ln D(x)]
+  there, D learns at the code's 3e-4, and D's target for real images is 0.9, the paper's one-sided label smoothing:
+  otherwise D may soon separate real from generated images for good (docs/tuning.md).
 """
 
 from dataclasses import dataclass, replace
@@ -139,9 +139,9 @@ class MinibatchDiscrimination(DataInitialised):
 class ImprovedCritic(nn.Module):
     """(N, C, S, S) -> logits of the classes, (N, classes).
 
-    Gaussian noise of 0.2 on the image; stages of three 3x3 convolutions, the last of stride 2, and dropout; one valid
-    3x3 and two 1x1 convolutions; global average; `kernels` minibatch features (0: none). Leaky ReLU 0.2, weight
-    norm. `widths` are those of the stages, (96, 192) at 32 pixels; the rest has the last one.
+    Gaussian noise of 0.2 on the image; stages of three 3x3 convolutions, the last of stride 2, and dropout; one 3x3
+    convolution without padding and two 1x1 ones; global average; `kernels` minibatch features (0: none). Leaky ReLU
+    0.2, weight norm. `widths` are those of the stages, (96, 192) at 32 pixels; later layers have the last of them.
     """
 
     def __init__(self, widths: tuple[int, ...], *, classes: int = 10, kernels: int = 100, image_channels: int = 3):
@@ -186,7 +186,8 @@ def labelled_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def unlabelled_loss(real: Tensor, fake: Tensor, target: float = 1.0) -> Tensor:
-    """Half the binary cross-entropy of D = Z / (Z + 1); logits (N, K), (M, K). `target` smooths that of real images."""
+    """L_unlabelled, half the binary cross-entropy of D = Z / (Z + 1), from logits (N, K), (M, K) -> scalar. `target` is
+    D's target for real images."""
     l_real, l_fake = real.logsumexp(1), fake.logsumexp(1)
     return 0.5 * (softplus(l_real) - target * l_real).mean() + 0.5 * softplus(l_fake).mean()
 
@@ -213,7 +214,7 @@ class ImprovedGAN(GANBaseline):
         return super().decode(ndtr(z))
 
     def initialise(self, x: Tensor) -> None:
-        """Both nets start from one pass of samples and of images."""
+        """One pass of samples through G and one of images through D set their initial scales and biases."""
         with initialising(self.generator):
             self.fakes(x)
         with initialising(self.critic):
@@ -249,16 +250,17 @@ CONFIG, SYSTEM = ImprovedGANConfig, ImprovedGAN
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """600,000 steps are the code's 1,200 epochs, after 800 of which its rate falls."""
+    """The row's recipe; the 600,000 steps of `paper` are the code's 1,200 epochs, after 800 of which its rate falls."""
     paper = replace(ADAM, steps=600_000, batch_size=100, learning_rate=3e-4, betas=(0.5, 0.999), epsilon=1e-4,
                     decay_from=2 / 3, n_generator=3, labels_per_class=400, log_every=500)  # fmt: skip
     bottom, finest = {"paper": (512, 96), "study": (128, 32), "quick": (128, 32), "smoke": (32, 8)}[profile]
     count = num_resolutions(size)
     widths = tuple(bottom >> k for k in reversed(range(count - 1)))
-    critic = (finest, *[2 * finest] * max(1, count - 3))  # one does not do: docs/tuning.md
+    critic = (finest, *[2 * finest] * max(1, count - 3))  # one stage is not enough: docs/tuning.md
     config = ImprovedGANConfig(size, widths, critic, ROWS[row], latent=100)
     below: dict[str, Any] = {"n_generator": 1, "learning_rate": 1e-3}
-    # In so few steps a critic with noise and dropout does not keep up with three updates of G; without labels it wins.
+    # In so few steps a critic with noise and dropout cannot keep up with three updates of G a step; the one without
+    # labels is too strong for G instead.
     if profile != "paper" and not config.labels:
         config = replace(config, generator_loss="non-saturating", real_target=0.9)
         below["critic_learning_rate"] = paper.learning_rate

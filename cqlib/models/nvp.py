@@ -27,9 +27,9 @@ from cqlib.pixels import LN_LEVELS, dequantise
 from cqlib.recipe import Recipe, TrainingConfig, training_for_profile
 
 SHARE = 0.9
-"""Share of the logit's domain (0, 1), in its middle, that pixels are mapped to."""
+"""Pixels are mapped to the middle of the logit's domain (0, 1) and fill this share of it."""
 PENALTY = 5e-5
-"""Weight of the squares of magnitudes and of checkerboard couplings' scales in the loss, in nats per image."""
+"""Weight of `NVP.penalty` in the loss, which is in nats per image."""
 
 
 def to_logits(v: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,7 +41,7 @@ def to_logits(v: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def from_logits(logits: Tensor) -> Tensor:
-    """The inverse of `to_logits`; beyond the range of pixels up to 1 / 0.9."""
+    """The inverse of `to_logits`, with values in (-1 / 0.9, 1 / 0.9), not only in the range of pixels."""
     return (0.5 * logits).tanh() / SHARE
 
 

@@ -10,9 +10,10 @@ The probability of an 8-bit image is exact: it sums to 1 over all images.
 Deviations:
 - Pixels enter as the centres of their cells, (v + 1/2) / 128 - 1, not as v / 127.5 - 1; the probability of a cell is
   never approximated by a density.
-- Samples are exact: u is not kept away from 0 and 1, and each channel is rounded to 8 bits before the next one.
-- The code trains until it is stopped; here 300,000 steps, about 770 epochs of CIFAR-10. It sets weights up by 16
-  images, here by the first batch.
+- Samples are exact: the uniform noise is not kept away from 0 and 1, and each channel is rounded to 8 bits before the
+  next one.
+- The code trains until it is stopped; here 300,000 steps, about 770 epochs of CIFAR-10. It initialises weights by
+  16 images; here the first batch does.
 - Its Adam divides by sqrt(v + 1e-8), torch's by sqrt(v) + 1e-8: the same for gradients far above 1e-4, as these are.
 - The averaged weights' decay warms up.
 - `quick` and `study`: narrower nets, no dropout, flips, and far fewer steps on smaller batches, in bf16 where that is
@@ -35,7 +36,7 @@ from cqlib.recipe import Recipe, TrainingConfig, training_for_profile
 
 @dataclass(frozen=True)
 class PixelCNNPPConfig(LikelihoodConfig):
-    """Width and depth of the net: `blocks` per stage and stream."""
+    """Width and depth of the net (`blocks` per stage and stream), its dropout, and the number of mixture components."""
 
     width: int
     blocks: int
@@ -57,7 +58,7 @@ class PixelCNNPPSystem(LikelihoodSystem):
         self.net = PixelCNNPP(c.image_channels, outputs, width=c.width, blocks=c.blocks, dropout=c.dropout)
 
     def initialise(self, x: Tensor) -> None:
-        """Every layer's outputs start with mean 0 and standard deviation 1, the blocks' last ones with 0.1."""
+        """Sets the layers by x: outputs get mean 0 and standard deviation 1, or 0.1 in the last layer of a block."""
         with initialising(self.net):
             self.net(cell_centres(x))
 

@@ -6,8 +6,8 @@ the Diagonal BiLSTM, section 3, Eq. (3): LSTMs that go over an image diagonal by
     [o, f, i, g] = K_ss * h' + K_is * x,   c = s(f) c' + s(i) tanh(g),   h = s(o) tanh(c)
 
 K_is is a 1x1 convolution with mask B; K_ss reads the states h' of the pixel above and of the one before in the row.
-One LSTM starts from the left and one, on mirrored maps, from the right. What comes from the right is moved down by one
-row before the two are added, for it has seen the rest of its row.
+One LSTM starts from the left and one, on mirrored maps, from the right. The map of the one from the right is moved down
+by one row before the two are added, for it has seen the rest of its row.
 
 Deviations (and those of `nets/raster.py`):
 - `skew` keeps the columns of the skewed map without their padding: half of the work, and a state outside the image
@@ -17,8 +17,8 @@ Deviations (and those of `nets/raster.py`):
 - The paper's Row LSTM, which it finds worse, is left out.
 - Remembered, not read: 12 layers of h = 128 units, a first convolution of 7x7, output convolutions of 1024, RMSProp
   and batches of 16 for CIFAR-10.
-- Not known, and chosen: a constant learning rate of 1e-3, decay 0.99 of the squares, 200,000 steps, neither averaged
-  weights nor flips; pixel values as points of (-1, 1).
+- Not known, and chosen: a constant learning rate of 1e-3, decay 0.99 of the mean squared gradient, 200,000 steps,
+  neither averaged weights nor flips; pixel values as points of (-1, 1).
 - `quick` and `study` are narrower and shallower, average their weights, flip images, and learn at 3e-3, which falls
   to 0 over the second half, in bf16 where that is fast.
 """
@@ -61,7 +61,7 @@ def diagonals(height: int, width: int, device: torch.device | None = None) -> tu
 
 
 def skew(x: Tensor) -> list[Tensor]:
-    """(D, H, W, ...) -> its H + W - 1 diagonals (D, L, ...): what of the paper's skewed columns lies in the image."""
+    """(D, H, W, ...) -> its H + W - 1 diagonals (D, L, ...): the paper's skewed columns without their padding."""
     order, lengths = diagonals(x.shape[1], x.shape[2], x.device)
     return list(x.flatten(1, 2).index_select(1, order).split(lengths, 1))
 
@@ -132,7 +132,7 @@ class PixelRNNNet(nn.Module):
         self.head = PixelSoftmax(features, width, colours=colours, levels=levels)
 
     def forward(self, x: Tensor, apply: ApplyLayer = apply_to_maps) -> Tensor:
-        """Of maps, or by `ApplyAtPixel` of one pixel: (N, C) -> (N, C, levels)."""
+        """Logits of whole maps, or with `ApplyAtPixel` of one pixel: (N, C) -> (N, C, levels)."""
         h = apply(self.stem, x)
         skipped = torch.zeros_like(h)
         for lstm, up, skip in zip(self.lstms, self.up, self.skip, strict=True):
@@ -142,17 +142,18 @@ class PixelRNNNet(nn.Module):
 
 
 class CachedLSTM:
-    """A `DiagonalBiLSTM` at one pixel after the other, which is visited once per colour, each time with more of its
-    input known. From the right the LSTM runs when a row is whole, for the row below."""
+    """A `DiagonalBiLSTM` at one pixel after the other. A pixel is visited once per colour, each time with more of its
+    input known. The LSTM from the right runs over a row when that is complete; the row below uses its output."""
 
     def __init__(self, lstm: DiagonalBiLSTM, n: int, height: int, width: int):
         self.input_to_state = lstm.input_to_state.at_pixel(n, height, width)
         self.weight, self.width = lstm.state_to_state, width
         self.place: tuple[int, int] | None = None
-        # from the left in this row, from the left and from the right in the one above; a column of 0 on either side
+        # h and c from the left in this row; h from the left and from the right in the row above; each map has a column
+        # of 0 on either side
         self.h = lstm.state_to_state.new_zeros(n, width + 2, lstm.hidden)
         self.c, self.h_above, self.right_h = (torch.zeros_like(self.h) for _ in range(3))
-        self.right_gates = self.h.new_zeros(n, width, 4 * lstm.hidden)  # from the right, of this row
+        self.right_gates = self.h.new_zeros(n, width, 4 * lstm.hidden)  # of the LSTM from the right, in this row
 
     def __call__(self, value: Tensor, row: int, column: int) -> Tensor:
         """(n, features) at the pixel -> (n, hidden) at the pixel."""
@@ -202,7 +203,7 @@ class PixelRNN(LikelihoodSystem):
         self.net = PixelRNNNet(c.hidden, c.layers, c.width, colours=c.image_channels, levels=c.levels)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Of every value given those before it: uint8 (N, C, H, W) -> (N, C, levels, H, W)."""
+        """Logits of every value given those before it: uint8 (N, C, H, W) -> (N, C, levels, H, W)."""
         return self.net(cell_centres(x, self.config.levels, self.net.stem.weight.dtype))
 
     def nats(self, x: Tensor, *, importance_samples: int = 1, generator: Generator | None = None) -> Tensor:
@@ -215,7 +216,7 @@ class PixelRNN(LikelihoodSystem):
         return cell_centres(raster_sample(self.cached_logits(n), u), self.config.levels, u.dtype)
 
     def cached_logits(self, n: int) -> LogitsAt:
-        """Of n images, one pixel at a time, from the states of the pixels before it."""
+        """`logits` of n images, one pixel at a time, from cached states of the pixels before it."""
         return cached_logits(self.net, self.net.stem, (n, *self.shape[1:]), self.config.levels)
 
 

@@ -13,16 +13,16 @@ Both nets hold the parameters of all resolutions from the start (3x3 is the coar
 have their full size: at a coarser resolution the generator repeats pixels and the critic averages them.
 
 Deviations:
-- That commit updates both nets from one batch of samples (`separate_funcs=False`); here the generator follows the
-  critic, on fresh ones, as in their first config.
+- That commit updates both nets from one batch of samples (`separate_funcs=False`); here the generator is updated
+  after the critic, on fresh samples, as in their first config.
 - Adam keeps its moments where the resolution changes; the authors' code resets them.
 - The decay of the averaged weights warms up, (1 + t) / (10 + t); the authors' is constant.
-- Averaged-down images keep their fractions (the authors' are rounded to 8 bits), and pixels are centres of their
+- Images averaged to a coarser resolution are not rounded (the authors' are, to 8 bits), and pixels are centres of their
   cells, (v + 1/2) / 128 - 1, where the authors have v / 127.5 - 1.
-- Below `paper` the penalty asks for a slope of 1 and not of 750, and the rate is 5e-3: used weights are small shares of
-  their parameters, of variance 1, which at 1e-3 hardly move in few steps (`docs/tuning.md`).
+- In the smaller profiles the penalty asks for a slope of 1 and not of 750, and the rate is 5e-3: a weight is a
+  parameter of variance 1 times a small factor, and at 1e-3 hardly moves in few steps (`docs/tuning.md`).
 - 48 pixels (STL-10, not in the paper) start from 3x3 and are trained as CIFAR-10 is.
-- G is linear at its end: the critic sees its output, samples and the frozen-decoder BPD have it clamped to [-1, 1].
+- G ends linearly: the critic sees its output as it is, samples and the frozen-decoder BPD clamp it to [-1, 1].
 """
 
 import math
@@ -93,8 +93,8 @@ class ActivatedConv(EqualisedConv):
 
 
 class ProgressiveNet(nn.Module):
-    """A net with a clock, in `TICKS` per phase, saved with the weights. Each resolution after the first takes two
-    phases: the coarser one trains, then the new one fades in. A new net is fully grown."""
+    """A net that grows by a clock of `TICKS` per phase, saved with the weights. Each resolution after the first takes
+    two phases: the coarser one trains, then the finer one fades in. Just built, a net is fully grown."""
 
     clock: Tensor
 
@@ -116,7 +116,7 @@ class ProgressiveNet(nn.Module):
         return (level, 1.0) if ticks <= TICKS else (level + 1, ticks / TICKS - 1)
 
     def __getstate__(self) -> dict:
-        """A copy reads its clock from the buffer, which averaging overwrites."""
+        """Copies read their clock from the buffer, since averaging the weights overwrites it and not `_set`."""
         return {**self.__dict__, "_set": None}
 
     def _load_from_state_dict(self, *args, **kwargs) -> None:
@@ -142,7 +142,7 @@ class ProgressiveGenerator(ProgressiveNet):
     def __init__(self, size: int, latent: int, base: int, max_channels: int, *, image_channels: int = 3):
         super().__init__(size)
         side, (_, *maps) = self.sides[0], feature_maps(size, base, max_channels)
-        self.first = nn.Sequential(  # a "full" convolution of one pixel: side x side of them
+        self.first = nn.Sequential(  # a "full" convolution turns one pixel into side x side
             ActivatedConv(latent, maps[0], side, padding=side - 1, norm=True),
             ActivatedConv(maps[0], maps[0], 3, padding=1, norm=True),
         )
@@ -204,7 +204,7 @@ class ProgGANConfig(GANBaselineConfig):
     """gamma: the norm of the gradient that the penalty asks for."""
     drift_weight: float = 1e-3
     phase_kimg: int = 400
-    """Thousands of images for which a resolution trains, and again while the next one fades in; of `total_kimg`."""
+    """Thousands of images per phase, in which a resolution trains or the next one fades in, out of `total_kimg`."""
     total_kimg: int = 20_000
 
 
@@ -239,7 +239,7 @@ class ProgGAN(GANBaseline):
         return self.generator(self.prior(n, generator))
 
     def real(self, x: Tensor) -> Tensor:
-        """Images are as coarse as the current stage."""
+        """uint8 images (N, C, S, S) -> what the critic sees of them: as coarse as the current stage, at full size."""
         return self.critic.at_current_resolution(cell_centres(x))
 
     def critic_losses(self, x: Tensor, *, step: int) -> Losses:

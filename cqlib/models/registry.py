@@ -1,7 +1,8 @@
 """Every system that can be trained, found in the modules of `cqlib.models`.
 
 A module that can be trained names its `ROWS` of the tables, its `CONFIG` and `SYSTEM` classes, and
-`recipe(row, profile, size) -> Recipe`: config and training of one of its rows in a profile, at `size` pixels.
+`recipe(row, profile, size) -> Recipe`: config and training of one of its rows in a profile, for images of `size` x
+`size` pixels.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""SNGAN: a critic whose every weight has spectral norm 1; cross-entropy or hinge loss, CNN or residual nets.
+"""SNGAN: a critic in which every weight matrix has spectral norm 1; cross-entropy or hinge loss, CNN or residual nets.
 
 References: Miyato, Kataoka, Koyama, Yoshida, "Spectral Normalization for Generative Adversarial Networks", ICLR 2018;
 CNNs as in pytorch-gan-collections (commit 860e90b), residual nets and their training as in the authors' code
@@ -15,7 +15,7 @@ Deviations:
   pixels and above ("2x updates"). Which of its rows the table shows is doubtful (footnote of the table).
 - Residual nets for 48 pixels are from memory too (table 5; the port mimicry has the same); for 64 pixels they are those
   of sngan_projection.
-- The residual code updates the generator before the critic, here it comes after.
+- The residual nets' code updates the generator before the critic, here after it.
 - The power iteration starts with 15 rounds, as torch's does; the authors' code starts with one.
 """
 

@@ -7,8 +7,8 @@ Cookbook", 2012, Eqs. (24) and (156) (determinant lemma and Woodbury identity).
     p(x|z) = N(mu(z), diag(sigma(z)^2) + L(z) L(z)^T),   L of `rank` columns
 
 Deviations:
-- A covariance that is full and depends on z would take D (D + 1) / 2 outputs of the decoder, 295,296 at 16 pixels: it
-  is of low rank beyond its diagonal.
+- A full covariance that depends on z would take D (D + 1) / 2 outputs of the decoder, 295,296 at 16 pixels: here it is
+  a diagonal plus a matrix of low rank.
 - L starts small, at `FACTOR_START` times the decoder's output; at 0 it would have no gradient.
 """
 
@@ -28,10 +28,12 @@ FACTOR_START = 0.1
 
 
 def low_rank_log_density(residual: Tensor, log_sigma: Tensor, factors: Tensor) -> Tensor:
-    """ln N(r; 0, diag(sigma^2) + L L^T) of r (N, D), for ln sigma (N, D) and L^T, `factors`, (N, k, D); -> (N,).
+    """ln N(r; 0, diag(sigma^2) + L L^T) of the `residual` r (N, D), for ln sigma (N, D) and L^T = `factors` (N, k, D);
+    -> (N,).
 
-    O(D k^2), in fp64. With e = r / sigma and W = L / sigma, the quadratic form is the least of |e - W a|^2 + |a|^2 over
-    a, attained at a = (I + W^T W)^-1 W^T e: a sum of squares, without cancellation. NaN where L is not finite.
+    O(D k^2), in fp64. With e = r / sigma and W = L / sigma, the quadratic form is the minimum over a of
+    |e - W a|^2 + |a|^2, attained at a = (I + W^T W)^-1 W^T e: a sum of squares, without cancellation. NaN where L is
+    not finite.
     """
     with torch.autocast(residual.device.type, enabled=False):
         scale = (-log_sigma).exp()
@@ -49,13 +51,13 @@ def low_rank_log_density(residual: Tensor, log_sigma: Tensor, factors: Tensor) -
 
 @dataclass(frozen=True)
 class FullCovarianceConfig(CoverageQualityConfig):
-    """The VAE's config, and the columns of L(z)."""
+    """The VAE's config, and the number of columns of L(z)."""
 
     rank: int = 8
 
 
 class VAEFullCovariance(CoverageQuality):
-    """z ~ N(0, I), x = mu(z) + L(z) a + sigma(z) eps with a and eps of N(0, I)."""
+    """z ~ N(0, I), x = mu(z) + L(z) a + sigma(z) eps with a and eps from N(0, I)."""
 
     config: FullCovarianceConfig
 
@@ -94,6 +96,6 @@ RANK = {"smoke": 2, "quick": 8, "study": 8, "paper": 16}
 
 
 def recipe(row: str, profile: str, size: int) -> Recipe:
-    """The VAE's, with L(z) beside."""
+    """The VAE's recipe, with a decoder that also gives L(z)."""
     vae = coverage_quality.recipe("table1/vae", profile, size)
     return Recipe(FullCovarianceConfig(**vars(vae.system), rank=RANK[profile]), vae.training)

@@ -6,23 +6,25 @@ Autoregressive Flow", NIPS 2016, section 5 and its code openai/iaf, `tf_train.py
     z ~ p(z) and q(z|x) as in `models/hierarchical.py`,   P(x|z): a logistic of location mu(z) and one scale s,
     cut into the cells of the 256 values (`cqlib.nets.distributions`)
 
-Free bits hold up the KL in the training objective. Weight-normalised layers start from the first batch.
+Free bits: training does not push a latent channel's KL below a threshold. The first batch sets the scales and biases of
+weight-normalised layers.
 
 Deviations (and those of `nets/hierarchical.py` and `nets/autoregressive.py`):
 - One device takes 256 images a step, where the code averages the gradients of eight times 32: free bits and the first
   batch's statistics are means over 256. The number of steps is not known.
-- BPD is the bound of one sample, 3.15 by the README of that code; the table's 3.11 is of 10,000 importance samples.
-- Layers start with outputs of standard deviation 1, mu of 0.25, means and log-sds of 0.1; the code aims at 1 inside IAF
-  and at 0.1 elsewhere, takes the third root of these scales, and trains the logarithms of lengths.
-- The first and the last cell reach to infinity, so that probabilities sum to 1. In the code what falls outside is lost,
-  1e-7 is added to each, and mu is kept between the outer cells' centres.
+- BPD is the bound of one sample, 3.15 by the README of that code; the table's 3.11 that of 10,000 importance samples.
+- Layers start with outputs of standard deviation 1, mu with 0.25, means and log-sds with 0.1; the code aims at 1 inside
+  IAF and at 0.1 elsewhere, takes the third root of these scales, and trains the logarithms of filter lengths.
+- The first and the last cell reach to infinity, so that probabilities sum to 1. In the code the probability outside the
+  cells is lost, 1e-7 is added to each cell's, and mu is kept between the outer cells' centres.
 - Images enter in [-1, 1], not in [-1/2, 1/2]; ln s starts at ln 2, which is the code's 0. Averaged weights warm up.
-- The first batch passes with z from the posterior, the code's with z from the prior; torch's Adamax corrects the bias
-  of its mean gradient, the code's does not. Both matter for the first steps alone.
+- While the first batch sets the layers, z is from the posterior (the code: from the prior); torch's Adamax corrects the
+  bias of its mean gradient, the code's does not. Both matter for the first steps alone.
 - `quick` and `study`: narrower nets with two layers at each of two or three resolutions, a residual scale of 1; flips;
-  Adam, for Adamax remembers the first steps' large gradients for too long; and a scale for each pixel and channel, for
-  in so few steps one cannot serve black sky and texture alike: ln s = `log_scale` + 2 tanh(r(z) / 2), r from the head.
-  It starts at -2: a step moves it by the learning rate at most, and from -4 the first steps blow up (docs/tuning.md).
+  Adam, since Adamax remembers the first steps' large gradients for too long; and a scale for each pixel and channel,
+  since in so few steps one cannot serve black sky and texture alike: ln s = `log_scale` + 2 tanh(r(z) / 2), r from the
+  head. `log_scale` starts at -2, not at ln 2: a step moves it by the learning rate at most; from -4 the first steps
+  blow up (docs/tuning.md).
 """
 
 import math
@@ -41,7 +43,7 @@ from cqlib.pixels import cell_centres, to_uint8
 from cqlib.recipe import Recipe, TrainingConfig, omitted_at_default, training_for_profile
 
 MAX_LOG_RATIO = 2.0
-"""Between a pixel's scale and exp(`log_scale`)."""
+"""Bound on |ln s - `log_scale`|, where s is the scale of a pixel and channel."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class VAEIAFConfig(LikelihoodConfig):
     residual: float = 0.1
     stem: Literal[1, 2] = 2
     start: float = 0.1
-    """Standard deviation of means and log-sds that the first batch sets, against 1 for what flows inside."""
+    """Standard deviation that the first batch gives to means and log-sds; features inside the nets get 1."""
     free_bits: float = 0.1
     """Nats per latent channel (summed over its pixels) below which training does not push the KL."""
     log_scale: float = math.log(2)
@@ -86,7 +88,7 @@ class VAEIAF(LayeredLatents):
         return mean, self.log_scale + MAX_LOG_RATIO * (raw / MAX_LOG_RATIO).tanh()
 
     def initialise(self, x: Tensor) -> None:
-        """One pass of the images through the nets sets lengths and biases."""
+        """One pass of the images through the nets sets filter lengths and biases."""
         # in fp32: bf16 would blur the statistics, and autocast keeps a copy of each bias from before
         with torch.autocast(x.device.type, enabled=False), initialising(self):
             self.head(self.infer(self.continuous(x)).z)

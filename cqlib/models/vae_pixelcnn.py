@@ -9,8 +9,8 @@ Oord et al., "Conditional Image Generation with PixelCNN Decoders", NIPS 2016, E
 The encoder is that of Table 1's VAE; its decoder gives the context maps s(z).
 
 Deviations (and those of `nets/raster.py`):
-- One stack of masked convolutions: pixels above to the right at a slope flatter than the kernel's are not seen. The
-  paper's two stacks see them; here the latent code can carry this.
+- One stack of masked convolutions has a blind spot: pixels above to the right, at a slope flatter than the kernel's.
+  Two stacks, as in van den Oord et al., see them; here z can carry what stands there.
 - One layer of latent codes, and smaller than either paper's: the row is there to compare decoders.
 - The PixelCNN sees a small window, so that what spans the image is left to z (Chen et al., section 3.1). Even so the KL
   collapsed in so short a training: the profiles below `paper` have 32 nats of free bits (Kingma et al. 2016).
@@ -49,7 +49,7 @@ class PixelCNN(nn.Module):
     (N, C, levels, H, W).
 
     A convolution (A) of `stem` x `stem`; `blocks` gated residual blocks, each a 3x3 and a 1x1 convolution (B); softmax.
-    The context is U s of every block, by `contexts` from feature maps s (N, condition, H, W).
+    The context holds the U s of all blocks, which `contexts` computes from feature maps s (N, condition, H, W).
     """
 
     def __init__(self, features: int, blocks: int, width: int, *, stem: int, condition: int, colours: int, levels: int):
@@ -63,7 +63,7 @@ class PixelCNN(nn.Module):
         self.head = PixelSoftmax(features, width, colours=colours, levels=levels)
 
     def forward(self, x: Tensor, context: Tensor, apply: ApplyLayer = apply_to_maps) -> Tensor:
-        """Of maps; or by `ApplyAtPixel` of one pixel, (N, C) and its context (N, …) -> (N, C, levels)."""
+        """Logits of whole maps; with `ApplyAtPixel` of one pixel: (N, C) and its context (N, …) -> (N, C, levels)."""
         h = apply(self.stem, x)
         for gates, out, of_block in zip(self.gates, self.out, context.chunk(len(self.gates), 1), strict=True):
             f, g = (apply(gates, h) + of_block).chunk(2, 1)
@@ -120,11 +120,11 @@ class VAEPixelCNN(VariationalModel):
         return self.pixelcnn.contexts(self.decoder(z))
 
     def logits(self, x: Tensor, z: Tensor) -> Tensor:
-        """Of every value given z and those before it: uint8 (N, C, H, W), (N, latent) -> (N, C, 256, H, W)."""
+        """Logits of every value given z and those before it: uint8 (N, C, H, W), (N, latent) -> (N, C, 256, H, W)."""
         return self.pixelcnn(cell_centres(x, LEVELS, self.pixelcnn.stem.weight.dtype), self.context(z))
 
     def generate(self, n: int, temperature: float = 1.0, generator: Generator | None = None) -> Tensor:
-        """n images, centres of cells: z, then pixel by pixel from caches."""
+        """n images, centres of cells: draws z, then pixel by pixel, with cached layers."""
         z, u = self.noise(n, generator)
         return cell_centres(raster_sample(self.cached_logits(z), u, temperature), LEVELS, u.dtype)
 
@@ -135,7 +135,7 @@ class VAEPixelCNN(VariationalModel):
         return z, torch.rand(n, *self.shape, device=like.device, dtype=like.dtype, generator=generator)
 
     def cached_logits(self, z: Tensor) -> LogitsAt:
-        """`logits` one pixel at a time, from what the layers gave at those before it."""
+        """`logits` one pixel at a time, from cached inputs of the layers at the pixels before it."""
         context = self.context(z)
 
         def at_pixel(value: Tensor, apply: ApplyAtPixel) -> Tensor:

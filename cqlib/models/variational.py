@@ -27,7 +27,7 @@ class Inference:
     log_ratio: Tensor
     """(N,): ln p(z) - ln q(z|v) at the draw."""
     free_bits: Tensor | None = None
-    """(): the training objective adds this to the true KL, >= 0; None without free bits."""
+    """(): >= 0, what the training objective adds to the true KL to make up the free bits; None without free bits."""
 
 
 class VariationalModel(LikelihoodSystem):
@@ -63,13 +63,14 @@ class VariationalModel(LikelihoodSystem):
         return Inference(z, {"z": kl}, log_prior - log_posterior)
 
     def log_probability(self, v: Tensor, z: Any) -> Tensor:
-        """ln P(x|z) of the 8-bit image, or the density ln p(v|z) in units of 8-bit cells, each of volume 128^-D."""
+        """ln P(x|z) of 8-bit images, (N,) in nats. For dequantised models: ln p(v|z) - D ln 128, the density times the
+        volume 128^-D of an 8-bit cell."""
         return self.log_density(v, z) - math.prod(v.shape[1:]) * LN_LEVELS
 
     def coverage_losses(self, x: Tensor) -> Losses:
-        """L_C, Eqs. (3) and (4), by one draw of z, on uint8 (N, C, H, W); "total" is L_C and the surplus of free bits.
+        """L_C, Eqs. (3) and (4), by one draw of z, on uint8 (N, C, H, W); "total" is L_C plus `Inference.free_bits`.
 
-        "kl" is the true KL over all layers, "kl/NAME" that of one where there are several.
+        "kl" is the true KL summed over layers; where there are several, "kl/NAME" is that of one.
         """
         v = self.continuous(x)
         q = self.infer(v)
@@ -89,7 +90,7 @@ class VariationalModel(LikelihoodSystem):
         return self.infer(self.continuous(x, generator), generator).kl
 
     def log_weight(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """ln p(v, z) / q(z|v) in units of 8-bit cells; one draw of v and z gives the ELBO."""
+        """ln (p(v, z) / q(z|v)) (N,), p(v|z) in units of 8-bit cells; the mean over draws of v and z is the ELBO."""
         v = self.continuous(x, generator)
         q = self.infer(v, generator)
         return self.log_probability(v, q.z) + q.log_ratio

@@ -26,7 +26,7 @@ from cqlib.recipe import Recipe
 
 @dataclass(frozen=True)
 class WGANGPConfig(TwoNetsConfig):
-    """How often the critic halves, and the penalty; widths as in `nets.gan_resnet`."""
+    """How many of the critic's blocks halve the resolution, and the penalty; widths as in `nets.gan_resnet`."""
 
     halvings: int
     penalty_weight: float = 10.0

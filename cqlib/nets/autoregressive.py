@@ -7,7 +7,7 @@ The order is that of the reference code: a pixel depends on the pixels to its ri
 at the pixel itself a channel depends on the channels before it.
 
 Deviations:
-- s is bounded by `MAX_LOG_SCALE` through a tanh, so that exp never overflows; near 0 it is what the reference has.
+- s is bounded by `MAX_LOG_SCALE` through a tanh, so that exp never overflows; near 0 it is close to the reference's s.
 - Every hidden channel has a degree, the last channel of z that it may depend on, so that any width goes with any
   number of latent channels.
 """

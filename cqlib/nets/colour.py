@@ -40,7 +40,7 @@ def is_colour(grey: Tensor, chroma: Tensor) -> Tensor:
 
 def into_gamut(grey: Tensor, chroma: Tensor) -> Tensor:
     """Grey (N, 1, H, W) and chroma int16 (N, 2, H, W) -> colours, uint8 (N, 3, H, W): chroma outside the gamut is
-    scaled by a k / 256 that fits, found by bisection, and `split` returns the same grey."""
+    scaled by a factor k / 256 that fits, found by bisection. `split` of the result returns the same grey."""
     chroma = chroma.clamp(-CHROMA_LIMIT, CHROMA_LIMIT)
     low = torch.zeros_like(grey, dtype=torch.int32)  # in 256ths; 0 is always a colour
     for step in (128, 64, 32, 16, 8, 4, 2, 1):

@@ -6,9 +6,10 @@ convolutions and its mirror image. `widths` lists the channels from the finest r
 512) has its bottom at 4x4 for 32 pixels and 6x6 for 48.
 
 The residual critic follows He et al. 2016 (pre-activation); Gulrajani et al. 2017, appendix (average pooling) and
-section 4 (no normalisation); He et al. 2015, Eqs. 10 and 14 (initial weights: with torch's the slope starts near 0).
+section 4 (no normalisation); He et al. 2015, Eqs. 10 and 14 (initial weights; with torch's defaults the critic's slope
+starts near 0).
 
-Deviations (of the paper's residual critic the shape alone is remembered):
+Deviations (only the shape of the paper's residual critic is remembered):
 - A block that halves pools before its second convolution, which then costs a quarter.
 - Features are summed over positions, not averaged, so that the untrained critic's slope is already near the one that
   the gradient penalty asks for.
@@ -50,7 +51,7 @@ def pyramid(base: float, size: int, *, multiple: int = 1) -> tuple[int, ...]:
 
 
 def normalisation(kind: str, channels: int) -> nn.Module:
-    """'batch', 'group' (groups of at least four channels, at most eight groups) or 'none'."""
+    """The layer of a `kind`: 'batch', 'group' (groups of at least four channels, at most eight groups) or 'none'."""
     if kind == "batch":
         return BatchNorm2d(channels)
     if kind == "none":
@@ -65,7 +66,7 @@ def halving(a: int, b: int, norm: str) -> list[nn.Module]:
 
 
 def doubling(a: int, b: int, norm: str) -> list[nn.Module]:
-    """The same, transposed: (N, a, S, S) -> (N, b, 2 S, 2 S)."""
+    """`halving` with a transposed convolution: (N, a, S, S) -> (N, b, 2 S, 2 S)."""
     return [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1, bias=norm == "none"), normalisation(norm, b), nn.ELU()]
 
 
@@ -111,8 +112,8 @@ class Decoder(nn.Module):
 class Critic(nn.Module):
     """The discriminator as a logit l(x) = ln (D(x) / (1 - D(x))): (N, C, S, S) -> (N,).
 
-    A 3x3 convolution per resolution and 4x4 ones of stride 2 between them, leaky ReLU of `slope`, dense; `norm` after
-    all convolutions but the first, but none beside a gradient penalty (Gulrajani et al. 2017, section 4).
+    A 3x3 convolution per resolution and 4x4 ones of stride 2 between them, leaky ReLU of `slope`, dense. `norm`
+    follows all convolutions but the first; with a gradient penalty it is left out (Gulrajani et al. 2017, section 4).
     """
 
     def __init__(
@@ -142,8 +143,8 @@ def init_normal(net: nn.Module) -> nn.Module:
 
 class CNNGenerator(nn.Module):
     """z (N, latent) -> (N, C, S, S) in [-1, 1]: dense layer, 4x4 stride-2 deconvolutions, 3x3 convolution, tanh, with
-    batch normalisation and ReLU between them. After the dense layer each channel is normalised or, with `per_unit`,
-    each of its units."""
+    batch normalisation and ReLU between them. The norm after the dense layer is per channel or, with `per_unit`,
+    per unit."""
 
     def __init__(
         self, size: int, widths: tuple[int, ...], latent: int, *, image_channels: int = 3, per_unit: bool = False
@@ -192,7 +193,8 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualCritic(nn.Module):
-    """As `Critic`: per halving of the resolution one block that halves and `blocks` - 1 that do not."""
+    """A logit per image as `Critic` gives, (N, C, S, S) -> (N,), by residual blocks: for each halving of the resolution
+    one block that halves and `blocks` - 1 that do not."""
 
     def __init__(self, size: int, widths: tuple[int, ...], blocks: int, *, image_channels: int = 3):
         super().__init__()

@@ -5,13 +5,14 @@ Reference: Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", IC
 Deviations:
 - y2 = t(x1) + diag(s(x1)) x2 as on the slides (the reference code multiplies after adding).
 - Weight normalisation only: batch normalisation would see two populations, images in f and samples in f^-1.
-- Plainer nets than Real NVP's: no sum of skips from the blocks, and the input group without its negative and mask.
+- Plainer nets than Real NVP's: no sum of skip outputs over the blocks, and as input x1 alone, without -x1 and the mask.
 - The log-scale is bounded by `MAX_LOG_SCALE`, so that exp never overflows.
-- The nets see the two colours of the checkerboard packed as channels at half the resolution (the reference code masks
-  them at full resolution). Partition, Jacobian and inverse are the same; a 3x3 convolution spans 6x6 pixels.
+- The nets see x1, one colour of the checkerboard, packed as channels at half the resolution (the reference code masks
+  the other colour at full resolution). Partition, Jacobian and inverse are the same; a 3x3 convolution spans 6x6
+  pixels.
 - More scales follow the reference code, except that the nets of channel couplings start with s = 1 too, and that
   features keep the places of their pixels, since the decoder that predicts them is convolutional; from the third scale
-  on, which no row has, channels stand by colour of the checkerboard and not by place.
+  on, which no row has, channels are ordered by colour of the checkerboard and not by place.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,8 +35,8 @@ MAX_LOG_SCALE = 4.0
 class FlowConfig:
     """f: `couplings` alternating checkerboard couplings, their nets `width` channels wide with `blocks` blocks.
 
-    With more `scales` every scale but the last has as many channel couplings as well, the last one more checkerboard
-    coupling, and each halving doubles the nets' width (Dinh et al. 2017, section 3.6).
+    With more `scales` every scale but the last has as many channel couplings too, the last scale has one checkerboard
+    coupling more, and the nets' width doubles at each halving of the resolution (Dinh et al. 2017, section 3.6).
     """
 
     couplings: int = 3
@@ -46,7 +47,7 @@ class FlowConfig:
 
 class CouplingNet(nn.Module):
     """The functions t and ln s, (N, c_in, H, W) -> two of (N, c_out, H, W): 3x3 convolution, `blocks` pre-activation
-    residual blocks, 1x1 convolution; ln s = MAX tanh(a r / MAX) with a learned scalar a that starts at 0."""
+    residual blocks, 1x1 convolution to t and r; ln s = MAX tanh(a r / MAX) with a learned scalar a that starts at 0."""
 
     def __init__(self, in_channels: int, out_channels: int, width: int, blocks: int):
         super().__init__()
@@ -74,15 +75,15 @@ class CouplingNet(nn.Module):
         return t, MAX_LOG_SCALE * torch.tanh(self.scale * r / MAX_LOG_SCALE)
 
     def _channels_last(self, x: Tensor) -> bool:
-        """Whether the weights are in channels-last order, which weight normalisation hides; CPUs alone gain by it."""
+        """Whether x is on a CPU, which alone gains by it, and the weights (before weight norm) are channels-last."""
         weight = self.stem.parametrizations.weight.original1
         last = weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
         return last and x.device.type == "cpu"
 
 
 class Coupling(nn.Module):
-    """y1 = x1; y2 = t(x1) + s(x1) x2 on a pair of groups, ln |det| = sum ln s(x1); t and s may read `context` channels
-    besides, a condition that is not transformed."""
+    """y1 = x1; y2 = t(x1) + s(x1) x2 on a pair of groups, ln |det| = sum ln s(x1); t and s may also read
+    `context` channels, a condition that is not transformed."""
 
     def __init__(self, channels: int, *, width: int, blocks: int, context: int = 0):
         super().__init__()
@@ -103,7 +104,7 @@ def split_checkerboard(x: Tensor) -> tuple[Tensor, Tensor]:
     """(N, C, H, W), H and W even -> the pixels with even and with odd row + column, each (N, 2C, H/2, W/2)."""
     n, c, h, w = x.shape
     cells = pixel_unshuffle(x, 2).view(n, c, 4, h // 2, w // 2)  # within a 2x2 cell: 0 1 / 2 3
-    return cells[:, :, ::3].flatten(1, 2), cells[:, :, 1:3].flatten(1, 2)  # slices: lists are copied to the device
+    return cells[:, :, ::3].flatten(1, 2), cells[:, :, 1:3].flatten(1, 2)  # slices: a list would go to the device
 
 
 def join_checkerboard(even: Tensor, odd: Tensor) -> Tensor:
@@ -127,7 +128,8 @@ def join_channels(lower: Tensor, upper: Tensor) -> Tensor:
 def apply_couplings(
     couplings: Iterable[Any], groups: Sequence[Tensor], *context: Tensor
 ) -> tuple[list[Tensor], Tensor]:
-    """Couplings that change the second group, the first, the second, …; and the sum of their ln |det| (N,)."""
+    """The groups after `couplings`, which change the second group, the first, the second, …; and the sum of their
+    ln |det| (N,)."""
     groups, log_det = list(groups), groups[0].new_zeros(len(groups[0]))
     for k, coupling in enumerate(couplings):
         kept, changed = k % 2, 1 - k % 2
@@ -158,10 +160,10 @@ class MultiScale(nn.Module):
     channel_couplings: nn.ModuleList
     split: Any = staticmethod(split_checkerboard)
     join: Any = staticmethod(join_checkerboard)
-    """Between an image and the groups of a checkerboard."""
+    """From an image to the two groups of a checkerboard, and back."""
     to_coarser: Any = staticmethod(lambda x: x)
     from_coarser: Any = staticmethod(lambda x: x)
-    """Between the channels of the colour that is not factored out and those of `coarser`."""
+    """From the channels of the colour that is not factored out to those of `coarser`, and back."""
 
     def __init__(self) -> None:
         super().__init__()

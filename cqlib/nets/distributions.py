@@ -14,7 +14,7 @@ from torch.nn.functional import logsigmoid
 from cqlib.pixels import LEVELS_PER_UNIT, cell_centres, to_uint8
 
 MIN_LOG_SCALE = -7.0
-"""A scale below e^-7 is an eighth of a cell: smaller ones give the same probabilities."""
+"""A scale of e^-7 is about an eighth of a cell; smaller ones are raised to it."""
 
 
 def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
 
 
 def outputs_per_component(channels: int) -> int:
-    """Numbers per pixel and component of a `LogisticMixture`: weight, means, scales and coefficients."""
+    """How many numbers describe a component of a `LogisticMixture` at a pixel: weight, means, scales, coefficients."""
     return 1 + 2 * channels + channels * (channels - 1) // 2
 
 
@@ -59,7 +59,7 @@ class LogisticMixture:
 
     @classmethod
     def of(cls, outputs: Tensor, channels: int) -> LogisticMixture:
-        """From a net's outputs, (N, K `outputs_per_component`, ...)."""
+        """The mixture that a net's outputs (N, K `outputs_per_component`, ...) describe."""
         pairs = channels * (channels - 1) // 2
         table = outputs.unflatten(1, (outputs_per_component(channels), -1))
         logits, means, log_scales, a = table.split([1, channels, channels, pairs], dim=1)

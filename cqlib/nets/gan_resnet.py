@@ -2,7 +2,7 @@
 
 References: Gulrajani et al. 2017, appendix C, and its code improved_wgan_training (commit fa66c57); Miyato et al.
 2018, tables 4 and 5, and its code sngan_projection (e84b1a5). Both start from Glorot's uniform weights, sqrt(2)
-times as wide inside the blocks. Where a 1x1 convolution commutes with resampling, it takes the smaller map.
+times as wide inside the blocks. Where a 1x1 convolution commutes with resampling, it is applied to the smaller map.
 """
 
 from itertools import pairwise

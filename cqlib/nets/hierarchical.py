@@ -11,8 +11,8 @@ with m_p, s_p, m_r, s_r from h and m_q, s_q from the image by the bottom-up net;
 `residual` being 0.1 in the reference. With "iaf" an autoregressive step follows the draw from q.
 
 Deviations:
-- Weights start by the fan-in, statistics and output at a quarter of that, so that means and log-sds start near 0. In
-  the reference the first batch sets them, as an option here (`nets/weight_norm.py`).
+- Initial weights are scaled by the fan-in, those of statistics and output are a quarter of that, so that means
+  and log-sds start near 0. In the reference the first batch sets them, an option here (`nets/weight_norm.py`).
 - log-sds are bounded by `MAX_LOG_SD` through a tanh.
 - 3x3 stem and output at full resolution, widths that may grow with depth, 1x1 convolutions on skips where they
   change. The reference has `stem` 2 and equal widths.
@@ -38,7 +38,7 @@ from cqlib.nets.precision import at_least_fp32
 MAX_LOG_SD = 4.0
 """|ln s| of every prior and posterior stays below this."""
 START = 0.25
-"""Initial scale of the output, against 1 inside the nets; also the default of means and log-sds."""
+"""Initial scale of the output, where features inside the nets have 1; also the default for means and log-sds."""
 
 Posterior = Literal["gaussian", "iaf"]
 
@@ -61,7 +61,7 @@ class HierarchyConfig:
     """Stride of the first and the last convolution. 1: 3x3 ones; the finest layers sit after the first halving.
     2: 5x5 ones; the finest layers sit at the stem's own resolution, half of the image's."""
     start: float = START
-    """Initial scale of means and log-sds, against 1 inside the nets."""
+    """Initial scale of means and log-sds, where features inside the nets have 1."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def conv(a: int, b: int, kernel: int | None = None, *, stride: int = 1, double: 
 
 
 def _start_small(layer: Any, channels: int, start: float) -> None:
-    """Scale the first output channels by `start`, also where a first batch sets them."""
+    """Scale the first `channels` output channels by `start`, also when a first batch sets the layer."""
     g = layer.parametrizations.weight.original0
     with torch.no_grad():
         g.flatten()[:channels].mul_(start)
@@ -123,7 +123,7 @@ class _Gaussian(NamedTuple):
         return self.mean + self.log_sd.exp() * noise
 
     def log_density(self, z: Tensor) -> Tensor:
-        """Elementwise, without the constant -ln sqrt(2 pi)."""
+        """ln N(z; mean, sd^2), elementwise, without the constant -ln sqrt(2 pi)."""
         return -0.5 * ((z - self.mean) * (-self.log_sd).exp()).square() - self.log_sd
 
 
@@ -299,7 +299,7 @@ class FlatGenerator(nn.Module):
 
 class FlatEncoder(nn.Module):
     """q(z|x) of a `FlatGenerator`'s z: (N, C, S, S) -> mean and log-variance, each (N, latent_size);
-    `layers` as there."""
+    `layers` as for the generator."""
 
     def __init__(self, widths: tuple[int, ...], layers: HierarchyConfig, *, image_channels: int = 3):
         super().__init__()
@@ -313,6 +313,6 @@ class FlatEncoder(nn.Module):
 
 
 def _levels(widths: tuple[int, ...], stem: int) -> list[tuple[int, int, int]]:
-    """The resolutions that have layers, finest first: width of the one before it, its own, stride between them."""
+    """Per resolution that has layers, finest first: width of the next finer one, its own width, stride between them."""
     halvings = [(a, b, 2) for a, b in pairwise(widths)]
     return halvings if stem == 1 else [(widths[0], widths[0], 1), *halvings]

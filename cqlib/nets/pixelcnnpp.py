@@ -1,10 +1,10 @@
-"""The net of PixelCNN++: for every pixel, numbers that depend on the pixels before it in raster order alone.
+"""The net of PixelCNN++: its outputs at a pixel depend only on the pixels before it in raster order.
 
 Reference: Salimans, Karpathy, Chen, Kingma, "PixelCNN++", ICLR 2017, sections 2.3 to 2.5, layer by layer as in their
 code openai/pixel-cnn. Two streams: the vertical one sees the rows above, the horizontal one these and the pixels to
 the left. Convolutions are shifted instead of masked; short-cuts lead from the way down to the way back up.
 
-Deviations: the first batch sets up a transposed convolution by what is left after cropping.
+Deviations: the first batch initialises a transposed convolution by its output after cropping.
 """
 
 from collections.abc import Callable
@@ -39,8 +39,8 @@ def shift_right(x: Tensor) -> Tensor:
 
 
 class ShiftedConv2d(nn.Module):
-    """A convolution that sees its own row and those above, and of the columns those on both sides ("down-shifted") or,
-    with `left`, its own and those to the left ("down-right-shifted"). Size S -> S / stride."""
+    """A convolution that sees its own row and rows above, in columns on both sides ("down-shifted") or, with `left`,
+    only in its own column and those to the left ("down-right-shifted"). Size S -> S / stride."""
 
     def __init__(
         self, channels: int, out: int, kernel: tuple[int, int], *, left: bool, stride: int = 1, start: float = 1.0
@@ -61,7 +61,7 @@ horizontal = partial(ShiftedConv2d, kernel=(2, 2), left=True)
 class GatedBlock(nn.Module):
     """h + a sigmoid(b), (a, b) = conv(dropout(f(conv(f(h)) + W f(aux)))), f the concatenated ELU; (N, width, S, S).
 
-    aux (N, `auxiliary`, S, S) is what comes by short-cuts; the block starts near the identity.
+    aux (N, `auxiliary`, S, S) comes from other blocks by short-cuts; the block starts near the identity.
     """
 
     def __init__(self, width: int, conv: Callable[..., ShiftedConv2d], auxiliary: int, dropout: float):
@@ -81,8 +81,8 @@ class GatedBlock(nn.Module):
 class Stage(nn.Module):
     """One resolution on the way down and back up, with the coarser ones in between: both streams -> both streams.
 
-    `blocks` blocks per stream down; as many up, and one more where a coarser stage comes in between: each on the way
-    up has the output of one on the way down, or the stage's input, by its short-cut.
+    Each stream has `blocks` blocks down and as many up, and one more up where a coarser stage comes in between. The
+    short-cut of a block on the way up brings the output of one on the way down, or the stage's input.
     """
 
     def __init__(self, width: int, blocks: int, dropout: float, stages: int):
@@ -126,12 +126,12 @@ class Stage(nn.Module):
 
 
 class PixelCNNPP(nn.Module):
-    """Images (N, C, S, S) in [-1, 1], S divisible by 4 -> (N, outputs, S, S): what stands at a pixel has seen the
-    pixels before it in raster order, and neither itself nor a later one."""
+    """Images (N, C, S, S) in [-1, 1], S divisible by 4 -> (N, outputs, S, S): the outputs at a pixel depend on
+    the pixels before it in raster order, neither on itself nor on later ones."""
 
     def __init__(self, image_channels: int, outputs: int, *, width: int, blocks: int, dropout: float):
         super().__init__()
-        seen = image_channels + 1  # a channel of ones tells the image from the zeros round it
+        seen = image_channels + 1  # a channel of ones distinguishes the image from the zeros that pad it
         self.rows_above = ShiftedConv2d(seen, width, (2, 3), left=False)
         self.row_above = ShiftedConv2d(seen, width, (1, 3), left=False)
         self.column_left = ShiftedConv2d(seen, width, (2, 1), left=True)

@@ -198,7 +198,8 @@ class CachedPixelCNNPP:
         return torch.addmm(bias, elu(self.stage.pixel(r, c, h)), weight)
 
     def _begin(self, x: Tensor, r: int) -> None:
-        """Compute row r of the vertical stream, and the horizontal stream's input but for the pixel to the left."""
+        """Compute row r of the vertical stream, and the horizontal stream's input but for the part of the pixel to the
+        left."""
         if r == 0:
             before = torch.zeros_like(x[:, :1, :1]).expand(-1, x.shape[1] + 1, -1, -1)
             v = above = before.new_zeros(len(x), len(self.column_bias), 1, x.shape[3])

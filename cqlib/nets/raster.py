@@ -4,11 +4,11 @@ Reference: van den Oord, Kalchbrenner, Kavukcuoglu, "Pixel Recurrent Neural Netw
 
     P(x) = prod_i P(x_i,R | x_<i) P(x_i,G | x_<i, x_i,R) P(x_i,B | x_<i, x_i,R, x_i,G)
 
-i runs through the rows from the top, each from the left. Features at a pixel are divided into a group per colour: group
-k of what follows a mask A has seen the colours before k at that pixel, and a mask B keeps it so.
+i runs through the rows from the top, each from the left. Features at a pixel are divided into a group per colour. After
+a convolution with mask A, group k has seen the colours before k at that pixel; those with mask B preserve this.
 
-Deviations: features that three does not divide are divided as evenly as they can be (`degrees`); cached sampling, for
-which a net applies every layer that reads other pixels through `apply`, is not in the paper.
+Deviations: if three does not divide the number of features, groups are as equal as they can be (`degrees`); cached
+sampling, for which a net applies every layer that reads other pixels through `apply`, is not in the paper.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def pixel_nats(logits: Tensor, x: Tensor) -> Tensor:
 
 
 LogitsAt = Callable[[Tensor, int, int], Tensor]
-"""(x, row, column) -> logits (n, C, levels) at that pixel of x (n, C, H, W), int64, of which all before is known."""
+"""(x, row, column) -> logits (n, C, levels) at that pixel of x (n, C, H, W), int64, with all earlier values known."""
 
 
 def cached_logits(
@@ -157,7 +157,7 @@ def sample_categorical(logits: Tensor, u: Tensor, temperature: float = 1.0) -> T
 
 @torch.no_grad()
 def raster_sample(logits_at: LogitsAt, u: Tensor, temperature: float = 1.0) -> Tensor:
-    """Pixel values (n, C, H, W), int64, by uniform noise u of that shape; `logits_at` is asked once per colour."""
+    """Pixel values (n, C, H, W), int64, drawn by uniform noise u of that shape; asks `logits_at` once per colour."""
     n, colours, height, width = u.shape
     x = torch.zeros(u.shape, dtype=torch.int64, device=u.device)
     for row in range(height):

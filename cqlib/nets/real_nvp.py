@@ -43,7 +43,7 @@ class RunningMoments(nn.Module):
 
     @torch.no_grad()
     def update(self, mean: Tensor, variance: Tensor) -> None:
-        """Average in the moments of one batch, each (C,)."""
+        """Add the moments of one batch, each (C,), to the averages."""
         rate = (1 / (self.batches + 1)).clamp(min=DECAY)
         finite = torch.isfinite(mean + variance).all()
         for old, new in ((self.mean, mean), (self.variance, variance)):
@@ -220,7 +220,7 @@ def by_channel(x: Tensor) -> Tensor:
 
 
 class MultiScaleRealNVP(MultiScale):
-    """S a multiple of 2^(scales - 1) and greater.
+    """The f of NVP on images (N, channels, S, S), S a multiple of 2^(scales - 1) and greater.
 
     Every scale but the last: three checkerboard couplings; squeezed, three channel couplings; then the pixels of odd
     row + column are factored out. The last scale: four checkerboard couplings. In evaluation mode it is invertible.

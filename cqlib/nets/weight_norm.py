@@ -19,7 +19,7 @@ from torch.func import functional_call
 from cqlib.nets.autoregressive import MaskedConv2d
 
 SMALLEST = 1e-6
-"""A channel whose standard deviation is below this determines no scale, and keeps its own."""
+"""A channel whose outputs have at most this standard deviation keeps its scale: there is none to set it by."""
 
 
 class DataInitialised(nn.Module):
@@ -66,8 +66,8 @@ def _normalise_outputs(layer: Any, _inputs: tuple, h: Tensor) -> Tensor:
 
 
 class WeightNormed(DataInitialised):
-    """`layer`, which has a bias, with filters g v / |v|, as in the code of Salimans et al. 2016: initialisation gives
-    standard deviation `start`, and g trains only with `train_scale`."""
+    """`layer`, which has a bias, with filters g v / |v|, as in the code of Salimans et al. 2016. A first batch sets g
+    and the bias so that outputs have standard deviation `start`; g trains only with `train_scale`."""
 
     g: Tensor
     layer: Any
