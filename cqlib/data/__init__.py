@@ -1,6 +1,7 @@
 """The data sets by name: `load("photos10")`, `load("folder:~/cats", size=32)`, `load("folder:~/cats:64")`.
 
-A published one is a file of `cqlib.data.sets`; any other a module here with a function `load` and an entry in SOURCES.
+A published one is a file of `cqlib.data.sets`; any other is a module here with a function `load`, and an entry in
+SOURCES.
 Importing this package needs the standard library only.
 """
 
@@ -74,7 +75,8 @@ def _source(name: str) -> Source:
 
 
 def split_size(path: str) -> tuple[str, int | None]:
-    """ "~/cats:64" gives "~/cats" and 64, a path without ":NUMBER" at its end itself and None."""
+    """A path and the size behind it: "~/cats:64" gives "~/cats" and 64; a path that does not end in ":NUMBER" gives
+    itself and None."""
     sized = re.fullmatch(r"(.*):([1-9][0-9]{0,3})", path, re.DOTALL)
     return (sized[1], int(sized[2])) if sized else (path, None)
 
@@ -110,9 +112,9 @@ def load(name: str, *, size: int | None = None, data_dir: Path | str | None = No
 
 
 def fetch(*names: str, data_dir: Path | None = None) -> Path:
-    """Fetch published data sets that are missing in `data_dir` (default: $CQLIB_DATA, else data/ of the repository);
-    that folder. UsageError for an unknown name, or one that needs no download, before anything is fetched; UserError
-    where one cannot be fetched."""
+    """Fetch published data sets that are missing in `data_dir` (default: $CQLIB_DATA, else data/ of the repository).
+    Returns that folder. UsageError for an unknown name, or one that needs no download, before anything is fetched;
+    UserError where one cannot be fetched."""
     from cqlib.data import published
 
     for name in names:

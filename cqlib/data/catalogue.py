@@ -27,7 +27,7 @@ class File:
 
     @property
     def size(self) -> str:
-        """ "170 MB", "about 2.4 GB"."""
+        """The size in words: "170 MB", "about 2.4 GB"."""
         unit, power = ("GB", 9) if self.bytes >= 10**9 else ("MB", 6)
         value = self.bytes / 10**power
         text = f"{value:.0f}" if value >= 20 else f"{value:.1f}".removesuffix(".0")
@@ -50,10 +50,11 @@ class DecodedSplits:
 class PublishedDataset:
     """A data set as its publisher describes it.
 
-    Of the `sizes` that can be asked for the first is the paper's, or the set's own; `parts` are the files and folders
-    that are read, unpacked; `by_hand` says why it is not downloaded, and what to do, and is empty where it is: only
-    over https and with a published hash. `read` makes of the folder that holds the parts, and a side in pixels, both
-    splits; UserError for what is missing, an error of `reading.READ_ERRORS` for what is damaged in another way.
+    `sizes` are the sides in pixels that can be asked for; the first is the paper's, or the set's own. `train` and
+    `test` count images. `parts` are the files and folders that are read, after unpacking. `by_hand` says why the set is
+    not downloaded and what to do; it is empty where the set is, which takes https and a published hash.
+    `read(folder, side)` makes both splits from the folder that holds the parts; it raises UserError for what is
+    missing, and an error of `reading.READ_ERRORS` for what is damaged in another way.
     """
 
     name: str

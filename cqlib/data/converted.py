@@ -4,8 +4,8 @@
         train-images.npy  train-labels.npy  test-images.npy  test-labels.npy
         meta.json         states of the source and of the arrays, classes, fingerprints, how
 
-The copy is used as long as names, sizes and times of all these files stay. It is built under a temporary name; a lock
-makes a second process wait for it.
+The copy is used as long as names, sizes and times of the source's files and of the arrays stay the same. It is built
+under a temporary name; a lock makes a second process wait for it.
 """
 
 import errno
@@ -28,12 +28,12 @@ from cqlib.util.errors import cause_of, to_stderr
 from cqlib.util.files import canonical_json, move, remove_leftovers, sha256, write_atomic
 
 VERSION = 2
-"""Of the folder above and of what readers make of a source; a change converts everything anew."""
+"""The version of the folder above, and of what readers make of a source; a change converts everything anew."""
 ARRAYS = tuple(f"{split}-{kind}.npy" for split in ("train", "test") for kind in ("images", "labels"))
 SILENT_UP_TO = 10_000
-"""Images that are converted in seconds."""
+"""So many images are converted in seconds: nothing is said about them."""
 REPAIR = "see to the files of this data set in it, or fetch them again"
-"""Of a folder that may hold other data sets too."""
+"""What to do about a damaged source: its folder may hold other data sets too."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -73,7 +73,7 @@ def _open(folder: Path, name: str, size: int, state: str) -> Dataset | None:
         meta = json.loads((folder / "meta.json").read_text())
         if (meta["source"], meta["arrays"]) != (state, _state([folder / array for array in ARRAYS])):
             return None
-        # mapped copy on write: whatever is done to them in memory, the files stay
+        # mapped copy-on-write: whatever is done to the arrays in memory, the files stay as they are
         x, y, x_test, y_test = (torch.from_numpy(np.load(folder / array, mmap_mode="c")) for array in ARRAYS)
         splits = Split.stored("train", x, y, meta["train"]), Split.stored("test", x_test, y_test, meta["test"])
         return Dataset(name, size, tuple(meta["classes"]), *splits, how=meta["how"])
@@ -82,7 +82,8 @@ def _open(folder: Path, name: str, size: int, state: str) -> Dataset | None:
 
 
 def _convert(folder: Path, size: int, source: Path, state: str, read: Callable[[], DecodedSplits]) -> None:
-    """Build `folder`, under its lock: what has a temporary name was left by a killed process. OSError of the disk."""
+    """Build `folder`. The caller holds its lock, so whatever has a temporary name was left by a killed process. OSError
+    if the disk is full or fails."""
     cache = folder.parent
     for leftover in cache.glob(f".{folder.name}-*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -111,7 +112,7 @@ def _convert(folder: Path, size: int, source: Path, state: str, read: Callable[[
 
 
 def _write(split: str, reading: DecodedSplits, source: Path, folder: Path, size: int) -> str:
-    """The two arrays of a split; its fingerprint."""
+    """Write the two arrays of a split. Returns its fingerprint."""
     numbers, images = reading.train if split == "train" else reading.test
     n = len(numbers)
     usable = n > 0 and min(numbers) >= 0 and max(numbers) < len(reading.classes)
@@ -137,7 +138,8 @@ def _write(split: str, reading: DecodedSplits, source: Path, folder: Path, size:
 
 
 def _array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
-    """A new .npy file to write to in memory; OSError now if the disk has no room for it, and not a signal later."""
+    """A new .npy file, mapped into memory to be written to. OSError now if the disk has no room for it, instead of a
+    fatal signal later."""
     array = np.lib.format.open_memmap(path, "w+", dtype, shape)
     if hasattr(os, "posix_fallocate"):
         with open(path, "r+b") as file:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 SEED = 20
-"""Of `fixed_order`."""
+"""The seed of `fixed_order`."""
 
 
 def fixed_order(n: int) -> np.ndarray:
@@ -21,8 +21,8 @@ def fixed_order(n: int) -> np.ndarray:
 @dataclass(frozen=True, eq=False)
 class Split:
     """One split. `images` uint8 (N, C, H, W) in 0..255, `labels` int64 (N,), both contiguous on the CPU and read-only:
-    a data set is built once and shared. ValueError on a wrong dtype, shape or count, or an empty split. Images of one
-    of `groups`, int64 (N,), are not independent: they overlap, or were cut from one place."""
+    a data set is built once and shared. ValueError on a wrong dtype, shape or count, or an empty split. Images with the
+    same number in `groups`, int64 (N,), are not independent: they overlap, or were cut from one place."""
 
     name: str
     images: Tensor
@@ -58,7 +58,7 @@ class Split:
 
     @classmethod
     def stored(cls, name: str, images: Tensor, labels: Tensor, fingerprint: str) -> Self:
-        """A split whose fingerprint was computed when it was written: nobody hashes 37 GB to look at them."""
+        """A split whose fingerprint was computed when it was written, so that 37 GB need not be hashed to be used."""
         split = cls(name, images, labels)
         split.__dict__["fingerprint"] = fingerprint  # where cached_property keeps it; `first` and `replace` drop it
         return split

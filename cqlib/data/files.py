@@ -33,7 +33,7 @@ TEST_EVERY = 10
 """Without a test split of their own, one image in ten is for testing."""
 MAX_CLASSES = 2**16
 NAMES_ROOM = 350
-"""Characters for the names of files that cannot be used, and what is wrong with them, of the 600 of a line."""
+"""How many of the 600 characters of an error may name files that cannot be used and say what is wrong with them."""
 _SIZES = f"{', '.join(map(str, IMAGE_SIZES[:-1]))} or {IMAGE_SIZES[-1]}"
 
 
@@ -51,10 +51,10 @@ def load(name: str, size: int | None, data_dir: Path | None) -> Dataset:
 
 
 def _npz(name: str, path: Path, size: int | None) -> Dataset:
-    """A file, or a folder with train.npz and test.npz. A file holds `images` uint8 (N, H, W, 3), (N, 3, H, W) or, grey,
-    without the 3 or with 1 for it, and perhaps `labels` (N,), integers from 0; a tenth, drawn from all over it, is the
-    test split. Or it holds both splits: `train_images`, `test_images`, `train_labels`, ... `size`, when given, must be
-    the images' own. UserError otherwise."""
+    """The data set in a file, or in a folder with train.npz and test.npz. A file holds `images` uint8 (N, H, W, 3),
+    (N, 3, H, W) or, grey, without the 3 or with 1 for it, and perhaps `labels` (N,), integers from 0; a random tenth is
+    the test split. Or it holds both splits: `train_images`, `test_images`, `train_labels`, ... `size`, when given, must
+    be the images' own. UserError otherwise."""
     if path.is_dir():
         files = (path / "train.npz", path / "test.npz")
         for file in files:
@@ -86,7 +86,7 @@ def _read_npz(path: Path) -> dict[str, Array]:
         unpacked, free = sum(member.file_size for member in members), virtual_memory().available
         require(unpacked <= free, path, f"takes {format_bytes(unpacked)} of memory", f"{format_bytes(free)} are free")
         arrays = {key: content[key] for key in content.files}
-    for key, array in arrays.items():  # numpy gives the bytes of what is no .npy file
+    for key, array in arrays.items():  # numpy returns the bytes of a member that is no .npy file
         require(isinstance(array, np.ndarray), path, f"holds '{key}', which is no array", "save it by np.savez")
     return arrays
 
@@ -121,7 +121,7 @@ def _arrays(path: Path, content: dict[str, Array], prefix: str) -> tuple[Array, 
 
 
 def _folder(name: str, path: Path, size: int | None) -> Dataset:
-    """Image files: the sub-folders of a split are its classes; without any there is one class, "all".
+    """The data set in a folder of image files: sub-folders of a split are its classes; without any there is one, "all".
 
     `train/` beside `test/` or `val/` are the splits; else every tenth file in sorted order is for testing. With `size`
     the middle square of every image is averaged down to it; without, all images must have one size of `IMAGE_SIZES`.

@@ -1,4 +1,4 @@
-"""Where local copies of data sets are, and the user's own files. Standard library only, as the package."""
+"""Where local copies of data sets, and the user's own files, are. Standard library only, like `cqlib.data` itself."""
 
 import os
 import shlex
@@ -9,7 +9,7 @@ from cqlib.util.errors import UserError
 
 
 def local_folder(data_dir: Path | str | None = None) -> Path | None:
-    """The folder of local copies that is named: `data_dir`, else $CQLIB_DATA."""
+    """The folder that is named for local copies: `data_dir`, else $CQLIB_DATA; None where neither names one."""
     named = data_dir or os.environ.get("CQLIB_DATA")
     try:
         return Path(named).expanduser().absolute() if named else None
@@ -26,7 +26,7 @@ def require_folder(folder: Path) -> Path:
 
 
 def find_local(path: str, *folders: Path) -> Path | None:
-    """The first of `folders` in which there is such a file or folder, with its `path`; None where there is none."""
+    """`path` in the first of `folders` that holds such a file or folder; None where none does."""
     with suppress(OSError, RuntimeError, ValueError):  # too long a name, no such ~user, a NUL
         places = (folder / Path(path).expanduser() for folder in folders)
         return next((place for place in places if place.exists()), None)

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 GRID_ROWS = 6
-"""Of a published grid; of images above 32 pixels fewer."""
+"""Rows of a published grid; fewer for images with sides above 32 pixels."""
 EXACT, QUALITY = 16, 90  # WebP: the side in pixels up to which an image keeps every pixel, and Pillow's quality above
 _GREY = 128  # between the images of a grid: neither glares on a dark page nor vanishes on a light one
 
@@ -30,7 +30,8 @@ def grid(images: Tensor, *, columns: int = 8, scale: int = 1) -> np.ndarray:
 
 
 def unscaled(picture: bytes, size: int, *, columns: int = 8) -> np.ndarray:
-    """What `grid` made of images of `size` x `size` pixels, from a file of it, repeated pixels once: (H', W', 3)."""
+    """The picture that `grid` made of images of `size` x `size` pixels, from the bytes of its file and with repeated
+    pixels only once: uint8 (H', W', 3)."""
     sheet = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
     scale = max(1, sheet.shape[1] // (columns * (size + 1) + 1))
     return sheet[scale // 2 :: scale, scale // 2 :: scale]
@@ -44,7 +45,8 @@ def tiles(sheet: np.ndarray, size: int) -> Tensor:
 
 
 def webp(picture: np.ndarray, size: int = 0) -> bytes:
-    """(H, W, 3 or 4) uint8 as WebP, of images of `size` pixels: without loss up to `EXACT`, else with `QUALITY`."""
+    """The bytes of a WebP file of `picture`, uint8 (H, W, 3 or 4), which shows images with sides of `size` pixels:
+    without loss for a `size` up to `EXACT`, else with `QUALITY`."""
     kind = {"lossless": True, "quality": 75} if size <= EXACT else {"quality": QUALITY}
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="WEBP", method=6, **kind)

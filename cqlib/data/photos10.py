@@ -2,9 +2,9 @@
 class. All may be shown and passed on, two of them with their authors' names: `PHOTOS` has the terms.
 
 A crop is S x S pixels (S in 16, 32, 48, 64) of a level l of an image pyramid, which averages blocks of 2^l x 2^l
-pixels. 20,000 training and 2,000 test crops, equally many per class, in turn; each level gives half as many as the
-finer one. Flat ones (clear sky, the black frame of the retina) are left out: the root mean square distance of a crop's
-pixels from its mean colour is at least 4 of 255 levels per channel.
+pixels. There are 20,000 training and 2,000 test crops, equally many per class, and the classes take turns; each level
+gives half as many crops as the next finer one. Flat crops (clear sky, the black frame of the retina) are left out: the
+root mean square distance of a crop's pixels from its mean colour is at least 4 of 255 levels per channel.
 
 Every photograph is divided into equal cells, each with one square test tile, a quarter wider than the widest crop, at a
 random place. A test crop lies wholly inside a test tile, a training crop touches none: the splits share no pixel. After
@@ -51,7 +51,7 @@ PHOTOS = {
     "flower": Photo("sklearn/datasets/images/flower.jpg", "a flower",
                     "vultilion, flickr.com/photos/vultilion/6056698931", _BY),
 }  # fmt: skip
-"""By the name of its class."""
+"""Class -> its photograph."""
 CREDITS = tuple(f"{photo.shows}, by {photo.author}: {photo.terms}" for photo in PHOTOS.values())
 """To be named wherever crops are passed on."""
 PACKAGES = {"skimage": "scikit-image", "sklearn": "scikit-learn", "matplotlib": "matplotlib"}  # names for import, pip
@@ -131,10 +131,10 @@ def level_shares(total: int, n: int) -> list[int]:
 
 
 def tile_numbers(height: int, width: int, size: int, stream: np.random.PCG64) -> Array:
-    """int (H, W): which test tile a pixel lies in, from 1; 0 outside all. They lie on the coarsest level's grid, one at
-    random in each cell."""
+    """int (H, W): the number, from 1, of the test tile that each pixel lies in; 0 outside all tiles. Each cell has one
+    tile, at a random place on the coarsest level's grid."""
     grid = 1 << levels(height, width, size)[-1]
-    tile = size * grid * 5 // 4  # a multiple of `grid`, as size is one of 4
+    tile = size * grid * 5 // 4  # a multiple of `grid`, because size is a multiple of 4
     cells = [max(1, round(length / (CELL_TILES * tile))) for length in (height, width)]
     numbers = np.zeros((height, width), np.int16)
 
@@ -150,14 +150,14 @@ def tile_numbers(height: int, width: int, size: int, stream: np.random.PCG64) ->
 
 
 def draw(candidates: Array, n: int, stream: np.random.PCG64) -> Array:
-    """n different entries of `candidates`, which are as many at least, in random order."""
+    """n different entries of `candidates`, of which there are at least n, in random order."""
     return candidates[np.argsort(stream.random_raw(len(candidates)), kind="stable")[:n]]
 
 
 def cut(name: str, size: int) -> Iterator[tuple[Array, Array, Array]]:
-    """The crops of a photograph for training, then for test: int (n, 3), each one's level of the pyramid and its corner
-    (y, x) there; the crops uint8 (n, S, S, 3); and int64 (n,), the number of the test tile that each lies in, 0 for
-    none."""
+    """Yield the crops of a photograph for training, then for test: int (n, 3), the pyramid level of each crop and its
+    corner (y, x) there; the crops, uint8 (n, S, S, 3); and int64 (n,), the number of the test tile that each lies in, 0
+    for none."""
     stream = np.random.PCG64([SEED, CLASSES.index(name), size])
     image = photo(name)
     height, width = image.shape[:2]

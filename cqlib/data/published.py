@@ -106,7 +106,7 @@ def _sizes(part: Path) -> Iterator[int]:
 
 def load(name: str, size: int | None, data_dir: Path | None) -> "Dataset":
     """The data set `name` at `size` (default: that in its name, or its first), from a local copy, which is fetched
-    where that is allowed. UserError when it is missing, with file, size, source and folder, or damaged."""
+    where that is allowed. UserError when it is damaged, or missing; that names file, size, source and folder."""
     from cqlib.data import converted
 
     name, _, fixed = name.partition(":")
@@ -120,9 +120,9 @@ def load(name: str, size: int | None, data_dir: Path | None) -> "Dataset":
 
 
 def fetch(entry: PublishedDataset, folder: Path) -> Path:
-    """Put the entry's files into `folder`, unpacked: downloaded, or from archives that are there already; `folder`.
-    UserError, one line with files, sizes, sources and folder, when there is no network, no room or no way, or when an
-    archive does not have the published hash: nothing of it is unpacked then."""
+    """Put the entry's files into `folder`, unpacked: downloaded, or from archives that are there already. Returns
+    `folder`. UserError, one line with files, sizes, sources and folder, when there is no network or no room, for a set
+    that is only to be had by hand, or when a file does not have the published hash: it is not unpacked then."""
     if entry.by_hand:
         raise UserError(f"{entry.name} is {missing_files_text(entry, folder)}")
     work = folder / f".{entry.name}.part"
@@ -147,7 +147,7 @@ def fetch(entry: PublishedDataset, folder: Path) -> Path:
 
 
 def _get(file: File, folder: Path, work: Path) -> None:
-    """One file or, of an archive, the folder that it holds."""
+    """Put one file or, for an archive, the folder that it holds into `folder`; `work` holds what is not whole yet."""
     archive = folder / file.name
     if missing := not archive.is_file():
         free, needed = shutil.disk_usage(folder).free, file.bytes * (3 if file.folder else 1)
@@ -172,7 +172,7 @@ def _get(file: File, folder: Path, work: Path) -> None:
 def _unpack(archive: Path, folder: Path) -> None:
     """Unpack a .zip or .tar.gz; ValueError for what would lie outside `folder`, and for a link or device."""
     if ".tar" not in archive.name:
-        shutil.unpack_archive(archive, folder)  # looks at the names by itself
+        shutil.unpack_archive(archive, folder)  # checks the names itself
         return
     with tarfile.open(archive) as members:  # by hand: Python has filters from 3.11.4 on
         for member in members:
@@ -186,7 +186,7 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 
 def _download(file: File, target: Path) -> None:
-    if file.url.startswith(GDRIVE):  # asks before it hands out large files, and has quotas
+    if file.url.startswith(GDRIVE):  # it asks before it hands out large files, and has quotas
         from torchvision.datasets.utils import download_file_from_google_drive
 
         try:
@@ -200,7 +200,7 @@ def _download(file: File, target: Path) -> None:
         bar = sys.stderr.isatty()
         pooch.HTTPDownloader(progressbar=bar, timeout=(CONNECT, READ), chunk_size=2**20)(file.url, target, None)
     except OSError as error:
-        if error.errno is not None:  # the disk; those of the network have no number
+        if error.errno is not None:  # an error of the disk; those of the network have no number
             raise
         host, status = urlsplit(file.url).hostname, getattr(getattr(error, "response", None), "status_code", None)
         why = f"{host} answered {status}" if status else f"no connection to {host}, or it broke off"

@@ -25,7 +25,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF")
-"""Of images. Pillow knows others and hands some of them (EPS) to programs of the system."""
+"""Formats of images that are read. Pillow knows others, and hands some of them (EPS) to programs of the system."""
 BLOCK = 2048
 """Images that are held in memory at a time: 25 MB at 64 x 64."""
 READ_ERRORS = (OSError, ValueError, SyntaxError, EOFError, MemoryError, struct.error, zlib.error, LookupError,
@@ -41,7 +41,7 @@ def file_error(path: Path, what: str, remedy: str) -> UserError:
 
 
 def require(good: object, path: Path, what: str, remedy: str) -> None:
-    """The `file_error` unless `good`."""
+    """Raise the `file_error` unless `good`."""
     if not good:
         raise file_error(path, what, remedy)
 
@@ -82,7 +82,7 @@ def rgb(source: Path | BinaryIO) -> tuple[Image.Image, list[str]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(source, formats=FORMATS) as opened:
-                deep = ";16" in str(opened.tile)  # of colours Pillow keeps the upper 8 bits
+                deep = ";16" in str(opened.tile)  # of 16-bit colours Pillow itself keeps the upper 8 bits
                 rotated = opened.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
                 image = ImageOps.exif_transpose(opened)
     except (OSError, ValueError):
@@ -129,8 +129,8 @@ def averaged(side: int, size: int) -> str:
 
 
 def verify(folder: Path, files: Iterable[Iterable[str]], remedy: str = "") -> None:
-    """UserError unless every (name, MD5) is a file of `folder` with this content; `remedy`: other than to fetch the
-    folder again."""
+    """UserError unless every (name, MD5) is a file of `folder` with this hash; `remedy` is what to do then, by default
+    to fetch the folder again."""
     from torchvision.datasets.utils import check_integrity  # which takes seconds
 
     for name, md5 in files:
@@ -140,7 +140,8 @@ def verify(folder: Path, files: Iterable[Iterable[str]], remedy: str = "") -> No
 
 
 def decode(file: Path, content: BinaryIO | None = None, *, size: int, crop: int | None = None, side: int = 0) -> Array:
-    """`square` of an image file (or of its `content`, read already), of `side` x `side` pixels if that is known."""
+    """`square` of an image file (or of its `content`, if already read). UserError if it cannot be read, or is not of
+    `side` x `side` pixels where `side` is given."""
     try:
         with Image.open(content or file, formats=FORMATS) as image:
             if side and image.size != (side, side):

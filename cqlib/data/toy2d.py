@@ -23,7 +23,7 @@ class Density:
     """A density on the plane. All numbers are natural logarithms, in float64."""
 
     modes: Tensor | None = None
-    """float64 (K, 2): the centres of the modes, where the density has such."""
+    """float64 (K, 2): the centres of the modes; None where modes have no centres."""
 
     def log_prob(self, points: Tensor) -> Tensor:
         """(n, 2) -> (n,): ln p(x, y), -inf outside the support."""
@@ -120,7 +120,7 @@ DEFAULT = TOY2D[0]
 
 
 def density(name: str = DEFAULT) -> Density:
-    """The density called `name`; KeyError for an unknown one (cqlib.data.check has a kinder word)."""
+    """The density called `name`; KeyError for an unknown one (`cqlib.data.check` suggests the nearest name)."""
     return DENSITIES[name]()
 
 

@@ -1,4 +1,4 @@
-"""Ablations: named sets of changes to recipes of `quick`, question by question; and those beside whole tables.
+"""Ablations: named sets of changes to recipes of `quick`, grouped by question; and two beside the runs of a table.
 
 `./run_all.sh --only NAME`, or `ablations` for all, trains the changed rows and, beside them, the plain ones, on seeds
 that no table reports (`--seeds 100,101 --runs-dir runs/ablations`); `python -m cqlib publish runs` copies what is
@@ -17,7 +17,7 @@ from cqlib.util import paths
 PROFILE = "quick"
 SEEDS = (100, 101)
 FOLDER = "ablations"
-"""In a folder of runs, and of published records: apart, for their seeds enter no table."""
+"""Name of the sub-folder, of runs and of published records, that keeps ablations apart: their seeds enter no table."""
 PUBLISHED = paths.PUBLISHED / FOLDER
 
 
@@ -147,11 +147,11 @@ QUESTIONS = (
 )  # fmt: skip
 ABLATIONS = tuple(ablation for question in QUESTIONS for ablation in question.ablations)
 LONG_RUNS = Ablation("long-runs", {row: {STEPS: 18_000} for row in (CQ, CQ_F, GAN)}, profile="study")
-"""Is the order of the three settled? Three times the steps of `study`, on a seed of the tables, beside whose runs they
-stand: `./run_all.sh --profile study --only long-runs --data tiny-imagenet`."""
+"""Is the order of the three rows settled? They get three times the steps of `study`, on a seed of the tables, and stand
+beside the tables' runs: `./run_all.sh --profile study --only long-runs --data tiny-imagenet`."""
 IN_FP32 = Ablation("table1-in-fp32", {row: {"training.autocast": "off"} for row in (VAE, VAE_F, CQ, CQ_F, GAN)})
-"""Do the verdicts on Table 1 depend on bf16? All of it without: `./run_all.sh --only table1-in-fp32 --seeds 5`."""
+"""Do the verdicts on Table 1 depend on bf16? All its rows without: `./run_all.sh --only table1-in-fp32 --seeds 5`."""
 BESIDE_TABLES = LONG_RUNS, IN_FP32
 BY_NAME = {ablation.name: ablation for ablation in (*ABLATIONS, *BESIDE_TABLES)}
 PUBLISHED_CHANGES = VARIANTS | {beside.variant(row) for beside in BESIDE_TABLES for row in beside.changes}
-"""Changed runs of the seeds of the tables that are published beside them."""
+"""Names of the changed rows whose runs, on the seeds of the tables, are published beside the tables' runs."""

@@ -29,7 +29,7 @@ from cqlib.util.errors import UsageError, one_line, unknown_name
 OF_THE_DATA = ("size", "image_channels")
 """Fields that follow from the images."""
 MAX_PARAMETERS = 200_000_000
-"""Above those of every recipe of the tables."""
+"""More than any recipe of the tables has."""
 IMAGES = 4
 """Random images that a change is tried on."""
 
@@ -37,8 +37,8 @@ IMAGES = 4
 def apply_changes(row: str, recipe: Recipe, changes: Changes, trial: bool = True) -> tuple[Recipe, dict[str, Any]]:
     """The recipe with `changes`, and those of them that change something, sorted, with values as JSON has them.
 
-    Values are of the field's type, or texts of such ("25", "true", "32,64,128"). UsageError, one line that names `row`,
-    for a path that does not exist, a value of another type, or, by a `trial`, a recipe that cannot be trained.
+    Values are of the field's type, or written as text ("25", "true", "32,64,128"). UsageError, one line that names
+    `row`, for a path that does not exist, a value of another type, or, with `trial`, a recipe that cannot be trained.
     """
     result, applied = recipe, {}
     settings = dict(leaves(recipe))
@@ -80,7 +80,7 @@ def _typed(row: str, path: str, kind: Any, value: Any, own: Any) -> Any:
         with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             literals = {"true": "True", "false": "False", "null": "None", "none": "None"}
             candidates.append(ast.literal_eval(literals.get(value.lower(), value)))
-            candidates.append((candidates[-1],))  # one number where several can stand
+            candidates.append((candidates[-1],))  # one number where a tuple is expected
     for candidate in candidates:
         with suppress(ValidationError, RecursionError):
             candidate = tuple(candidate) if isinstance(candidate, list) else candidate
@@ -92,7 +92,7 @@ def _typed(row: str, path: str, kind: Any, value: Any, own: Any) -> Any:
 
 
 def _check_range(row: str, path: str, number: Any, own: Any) -> None:
-    """UsageError for numbers that are not finite, counts below 0, and those that make nets no memory holds."""
+    """UsageError for numbers that are not finite, counts below 0, and counts that make a net too large for memory."""
     if isinstance(number, float) and not math.isfinite(number):
         raise UsageError(f"{row}: '{path}' takes a finite number, not {number}")
     if isinstance(number, int) and not isinstance(number, bool):
@@ -103,7 +103,7 @@ def _check_range(row: str, path: str, number: Any, own: Any) -> None:
 
 
 def _values_of(kind: Any) -> str:
-    """ "a number", "mean or sample", "whole numbers such as 32,64"."""
+    """The values of type `kind` in words: "a number", "mean or sample", "whole numbers such as 32,64"."""
     names = {int: "a whole number", float: "a number", bool: "true or false", type(None): "none"}
     if get_origin(kind) is Literal:
         return " or ".join(map(str, get_args(kind)))
@@ -133,7 +133,8 @@ def _try(row: str, words: str, recipe: Recipe) -> None:
 
 
 def _step(system: System, training: TrainingConfig, folder: Path) -> None:
-    """One training step, a sample and, of a system with a likelihood, its nats."""
+    """Take one training step, draw samples and, if the system has a likelihood, compute nats. ValueError if the step or
+    the nats are not finite."""
     images = torch.randint(256, (IMAGES, *system.shape), dtype=torch.uint8)
     config = replace(training, steps=min(training.steps, 1), batch_size=min(training.batch_size, IMAGES), compile=False)
     labels = torch.zeros(IMAGES, dtype=torch.int64) if system.uses_labels else None

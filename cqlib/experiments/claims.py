@@ -1,6 +1,6 @@
 """What the slides claim or show, as data: two rows, one metric, and which way the difference goes. A claim can be
-tested on any data set, but for what the slides say of STL-10 alone, and what that replaces there. Claims that are `own`
-are this project's, beside the paper's."""
+tested on any data set, with two exceptions: what the slides say of STL-10 alone is tested there only, and what it
+replaces is not tested there. Claims that are `own` are this project's, beside the paper's."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -78,7 +78,7 @@ class Claim:
 
     @property
     def table(self) -> str:
-        """The table that it is about, "table1"; what begins its id."""
+        """The table that it is about, "table1": the beginning of its id."""
         return self.id.partition("/")[0]
 
     @property
@@ -93,7 +93,8 @@ class Claim:
 
     @property
     def sign(self) -> int:
-        """Of a difference, row_a's value less row_b's, that is as claimed, or, for "equal", where row_a is better."""
+        """The sign of row_a's value less row_b's where that is as claimed, or, for "equal" and "kept", where row_a is
+        better."""
         better = QUANTITIES[self.metric].better
         return 1 if self.kind in ("higher", "cost") or (self.kind in WITHIN_MARGIN and better == "higher") else -1
 
@@ -104,8 +105,8 @@ class Claim:
         return replace(self, metric=other) if other else None
 
     def effect(self, a: float, b: float) -> float:
-        """The difference between values `a` of row_a and `b` of row_b in `unit`. Positive is as claimed; for "equal",
-        where row_a is better."""
+        """The difference between values `a` of row_a and `b` of row_b in `unit`. It is positive where it is as claimed,
+        or, for "equal" and "kept", where row_a is better."""
         scale = {"bpd": 1.0, "points": 100.0}
         return self.sign * (a - b) * (100 / b if self.unit == "%" else scale[self.unit])
 
@@ -119,9 +120,9 @@ def _claims(prefix: str, data: str, *lines: tuple[Any, ...]) -> Iterator[Claim]:
     """A claim for each metric of each line (id, rows, metrics, sentence), with ids such as "table1/f-bpd"; a line may
     end with more fields of its claims.
 
-    Of the two rows the first is better (">"), worse ("<"), equal ("=") or as `KINDS` say; one of another table has its
-    full name. In a sentence "{lowers}" is "lowers BPD" or "raises IS", {lower} the plural of its verb, {metric} "BPD",
-    {kind} "lower".
+    The first of the two rows is better (">"), worse ("<") or equal ("="), or costs the metric ("costs"); a row of
+    another table has its full name. In a sentence {lowers} stands for "lowers BPD" or "raises IS", {lower} for the verb
+    in the plural, {metric} for "BPD" and {kind} for the claim's kind, such as "lower".
     """
     for id, rows, metrics, sentence, *fields in lines:
         a, sign, b = rows.split()
@@ -222,5 +223,5 @@ BY_ID = {claim.id: claim for claim in CLAIMS}
 
 
 def applies(claim: Claim, data: str) -> bool:
-    """Can `claim` be tested on `data`? By `own_data_only` and `replaced_on`."""
+    """Whether `claim` can be tested on `data`, by its `own_data_only` and `replaced_on`."""
     return data == claim.data if claim.own_data_only else data != claim.replaced_on

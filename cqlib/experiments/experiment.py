@@ -22,14 +22,15 @@ from cqlib.util.errors import UsageError, UserError, one_line
 from cqlib.util.files import canonical_json, sha256
 
 IMAGE_SIZE = {"smoke": 16, "quick": 16, "study": 32, "paper": 32}
-"""Side length in pixels; a data set that has not this one comes at its nearest, under `paper` at the paper's."""
+"""Profile -> side length in pixels. A data set that lacks this size is taken at its nearest one; under `paper`,
+published data sets are taken at the paper's."""
 
 
 MILESTONES, MILESTONE_IMAGES = 7, 1000
-"""Under `study` the rows of Table 1 are measured so often on the way, on so many images."""
+"""Under `study` the rows of Table 1 are also measured at so many steps of their training, on so many images."""
 
 TRAIN_IMAGES = {"smoke": 300}
-"""Profiles that use the first images of the training split only."""
+"""Profile -> how many training images it uses, the first ones; other profiles use all."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Experiment:
     size: int
     seed: int
     recipe: Recipe
-    """With the changes."""
+    """The row's recipe under the profile, with the changes."""
     evaluation: Evaluation
     changes: dict[str, Any] = field(default_factory=dict, hash=False)
     """Path in the recipe -> its value, as JSON has it, where it is not the row's own (`cqlib.experiments.changes`)."""
@@ -59,18 +60,18 @@ class Experiment:
 
     @property
     def title(self) -> str:
-        """ "table1/cq-f on photos10, seed 0"."""
+        """What users see of it: "table1/cq-f on photos10, seed 0"."""
         return f"{self.variant} on {self.data}, seed {self.seed}"
 
     @property
     def command(self) -> str:
-        """What trains it."""
+        """The command that trains it."""
         where = f"--profile {self.profile} --data {shlex.quote(self.data)} --seed {self.seed}"
         return f"python -m cqlib train {self.row} {where}{as_options(self.changes)}"
 
     def with_changes(self, changes: Changes, trial: bool = True) -> Experiment:
-        """This experiment with other values in its recipe, beside those it has; `trial`: whether a training step is
-        made to see that there can be one. UsageError for a wrong change."""
+        """This experiment with `changes` to its recipe, beside those it has; `trial`: whether to see by a training step
+        that the result can be trained. UsageError for a wrong change."""
         if not isinstance(changes, Mapping):
             raise UsageError(f"changes are a dictionary such as {{'training.steps': 3000}}, not {one_line(changes)}")
         if not changes:
@@ -86,12 +87,12 @@ class Experiment:
 
     @property
     def config_hash(self) -> str:
-        """16 hex digits: equal experiments, equal hashes. Changes are in it as the recipe that they make."""
+        """16 hex digits, the same for equal experiments. Changes enter it through the recipe that they make."""
         return self._hash()
 
     @property
     def training_hash(self) -> str:
-        """16 hex digits over what determines the weights: measuring differently does not train again."""
+        """16 hex digits over what determines the weights, so that another evaluation needs no new training."""
         return self._hash("evaluation")
 
     def _hash(self, *without: str) -> str:
@@ -134,7 +135,7 @@ def experiment(
 
 
 def experiment_of(record: Record) -> Experiment:
-    """The experiment that left a record, as it is today. UsageError for names that are no more."""
+    """The experiment that left a record, with today's recipe. UsageError for names that no longer exist."""
     plain = experiment(record.row, record.profile, record.data.name, record.seed)
     return plain.with_changes(record.changes, trial=False)
 

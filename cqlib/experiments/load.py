@@ -26,8 +26,8 @@ from cqlib.util.text import without_paths
 RUNS = ROOT / "runs"
 RECORD = "record.json"
 WEIGHTS, ENCODER = "model.safetensors", "encoder.safetensors"
-"""In a run's folder: the averaged weights, with the hashes of the experiment and of the data that they belong to; of
-the model, and of the encoder around a GAN's frozen decoder."""
+"""Files in a run's folder: the averaged weights of the model, and those of the encoder around a GAN's frozen decoder,
+each with the hashes of the experiment and of the data that they belong to."""
 STORED: dict[str, Any] = {
     "git": dict, "weights": dict, "status": str, "steps": int, "seconds": (int, float), "skipped": int, "notes": list,
     "device": str,
@@ -38,8 +38,8 @@ STORED: dict[str, Any] = {
 def load(row: str, *, runs_dir: Path | str = RUNS, device: torch.device | str = "cpu", **settings: Any) -> System:
     """The system of a finished run, or of a published checkpoint, with averaged weights, in evaluation mode.
 
-    `settings` are the `profile`, `data`, `seed` and `changes` of `experiment`; in place of a row stands the folder of a
-    run or of a model card. UserError, a sentence with the command that trains it, where there is neither.
+    `settings` are the `profile`, `data`, `seed` and `changes` of `experiment`; `row` may also be the folder of a run or
+    of a model card. UserError, a sentence with the command that trains it, where there are no such weights.
     """
     file = Path(row) / RECORD
     if not file.is_file():
@@ -82,10 +82,10 @@ def is_trained(e: Experiment, runs_dir: Path | str = RUNS) -> bool:
 
 
 def fetch_published(e: Experiment, runs_dir: Path | str = RUNS, data: str | None = None) -> bool:
-    """Copy published weights to the folder of the experiment's run, so that they can be measured: those files of a
-    finished run that are missing there. Returns False, and copies nothing, where none is missing, or where one of the
-    published files, or of those that are there, is absent, damaged or of another experiment (or, if `data` is given, of
-    images with another fingerprint)."""
+    """Copy published weights to the folder of the experiment's run, so that they can be measured; only those files that
+    are missing there. Returns False, and copies nothing, if none is missing, or if any of the published files, or of
+    those in the folder, is absent, damaged or of another experiment (or, if `data` is given, of images with another
+    fingerprint)."""
     folder = Path(runs_dir) / e.folder
     files = {folder / file: published_weights(e.folder, file) for file in weight_files(e)}
     lacking = [target for target in files if not target.exists()]
@@ -103,7 +103,7 @@ def weight_files(e: Experiment) -> tuple[str, ...]:
 
 
 def published_weights(folder: str, file: str = WEIGHTS) -> Path:
-    """Where those of a run's folder are published, if they are."""
+    """The path at which the weights of a run's folder are published, if they are."""
     return PUBLISHED / "models" / (f"{folder}.safetensors" if file == WEIGHTS else f"{folder}.{file}")
 
 
@@ -170,18 +170,18 @@ class ModelAndData:
 
     @property
     def name(self) -> str:
-        """ "CQ-F"."""
+        """The short label of its row: "CQ-F"."""
         return short_label(self.experiment.variant)
 
     @property
     def source(self) -> str:
-        """ "photos10 16×16, quick, seed 0"; of a folder of images only the last part of its path."""
+        """How it was trained: "photos10 16×16, quick, seed 0"; of a folder of images only the last part of its path."""
         e = self.experiment
         return f"{without_paths(e.data)} {e.size}×{e.size}, {e.profile}, seed {e.seed}"
 
     @property
     def label(self) -> str:
-        """ "CQ-F on photos10 16×16, quick, seed 0"."""
+        """Name and source: "CQ-F on photos10 16×16, quick, seed 0"."""
         return f"{self.name} on {self.source}"
 
 

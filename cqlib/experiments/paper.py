@@ -31,7 +31,8 @@ class PaperNumber:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: id, as users type it, label as on the slide, ticks, numbers in column order."""
+    """One line of a table: id, as users type it; label as on the slide; ticks, the columns that the slide ticks for it;
+    numbers in column order."""
 
     id: str
     label: str
@@ -201,7 +202,7 @@ EQUATIONS = (
     ("features to image, by f⁻¹", "cqlib.models.hybrid:HybridModel.image"),
     ("decoder over images: change of variables", "cqlib.losses:decoder_log_density"),
 )
-"""Numbered from 1: what an equation is, module and name of what computes it."""
+"""Equations (1) to (8) in order: what each is, and module and name of the code that computes it."""
 
 
 def canonical(row: str) -> str:

@@ -153,7 +153,7 @@ def slug(row: str, data: str, profile: str, seed: int, changes: Changes = Mappin
 
 
 def file_name(name: str) -> str:
-    """A name for a file or folder, another for every `name`."""
+    """A name for a file or folder, a different one for every `name`."""
     if re.fullmatch(r"[a-z0-9]+([._-][a-z0-9]+)*", name):
         return name
     kind, _, path = name.partition(":")
@@ -173,7 +173,7 @@ def dumps(record: Record) -> str:
 
 
 def machine_path(record: Record) -> str:
-    """The first text of a record with a path of a machine in it, or ""."""
+    """The first text of a record that holds an absolute path of some machine, or ""."""
     texts = dumps(record).replace("\\\\", "\\").split('"')
     return next((text for text in texts if text != without_paths(text)), "")
 

@@ -36,7 +36,7 @@ EXTRA = {
     "extra/improved-gan-unlabelled": "Improved GAN, no labels",
     "extra/m-batchgan": "M-BatchGAN",
 }
-"""Label of each row that is in none of the paper's tables: what the figures need beside them."""
+"""Labels of the rows that are in none of the paper's tables, but that figures need."""
 
 ROWS = (*paper.ROWS, *EXTRA)
 
@@ -52,13 +52,14 @@ NOTEBOOK_ROWS = {
     "figure_nvp_comparison": ("table1/cq-f", TWO_SCALES, "table3/nvp"),
     "table4": ("table1/cq-f", "table3/cqf-large-d", TWO_SCALES),
 }  # fmt: skip
-"""Short name of a notebook -> the rows that it needs; one of the paper's tables has its own rows."""
+"""Short name of a notebook -> the rows that it needs; the notebook of a table needs the table's rows besides."""
 
 NOTEBOOK_DATA = {
     "figure_nvp_comparison": ("cifar10", "celeba", "lsun-bedroom", "imagenet64"),
     "table4": tuple(paper.DATA_SETS),
 }
-"""Short name of a notebook -> the data sets that it takes its rows on under `paper`; elsewhere those of the rows."""
+"""Short name of a notebook -> the data sets that it takes its rows on under `paper`; other notebooks take those of the
+rows."""
 
 
 def notebook_runs(name: str, profile: str) -> list[tuple[str, Changes]]:
@@ -106,8 +107,9 @@ def check_images(row: str, data: str) -> None:
 
 
 def targets(only: Sequence[str], profile: str) -> tuple[list[tuple[str, Changes, str]], list[Path]]:
-    """What `--only` names (default: every notebook, and the rows of Table 1): rows, their changes and the notebook that
-    shows them, whose data sets may be its own; notebooks. UsageError for an ablation of another profile."""
+    """What `--only` names (default: every notebook, and the rows of Table 1), as two lists: of (row, its changes, short
+    name of the notebook that shows it, whose data sets may be its own, or ""), and of notebook files. UsageError for an
+    ablation of another profile."""
     books = notebooks()
     rows: list[tuple[str, Changes, str]] = []
     files: list[Path] = []
@@ -166,8 +168,8 @@ def marker_numbers(rows: Collection[str]) -> dict[str, int]:
 def training_command(
     only: str, profile: str, data: str = "", seed: int = 0, changes: Changes = MappingProxyType({})
 ) -> str:
-    """What trains `only` (a row or a notebook) with `profile` on `data` (empty: the profile's own). Of an absolute path
-    it shows the last part alone: pages that hold the command are passed on."""
+    """The command that trains `only` (a row or a notebook) with `profile` on `data` (empty: the profile's own). It
+    shows only the last part of an absolute path, because pages with the command are passed on."""
     if data != without_paths(data):
         data = without_paths(data).replace(":", ":PATH/", 1)
     options = "" if profile == "quick" else f" --profile {profile}"

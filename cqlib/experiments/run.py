@@ -3,7 +3,7 @@
 A run lives in `runs_dir`/<row>--<data>--<profile>--<seed>/, its name longer where the recipe is changed:
 
     record.json         what was measured (`cqlib.experiments.record`)
-    experiment.json     whose folder it is
+    experiment.json     the experiment that the folder belongs to
     model.safetensors   the averaged weights, with the hash of the experiment they belong to
     training.jsonl      losses, in nats per image
     encoder.safetensors, encoder.jsonl    the same of the encoder that gives a GAN its BPD
@@ -79,7 +79,8 @@ def run(
     changes: Changes | None = None,
     **options: Any,
 ) -> Record:
-    """`run_experiment` for a row of the tables, with `changes` such as {"system.quality_weight": 25.0}. UsageError."""
+    """`run_experiment` for a row of the tables, with `changes` such as {"system.quality_weight": 25.0}. UsageError for
+    a wrong name or change."""
     return run_experiment(experiment(row, profile, data, seed, changes), **options)
 
 
@@ -97,11 +98,11 @@ def run_experiment(
 ) -> Record:
     """Train and evaluate what is missing of an experiment, and return its record.
 
-    `device` as for `cqlib.training.device.select_device`. `time_budget` is in minutes; `checkpoint_seconds` of work are
-    lost at most when the process is killed, and of a finished row nothing. Where another process runs the same, `tell`
-    gets a line that says so, and its record is waited for; and where the folder holds another recipe's run. Raises
-    UserError for data that is missing or damaged, a full disk or too little memory, StoppedEarly (state saved) on
-    SIGTERM, SIGINT or at the end of the time budget.
+    `device` as for `cqlib.training.device.select_device`. `time_budget` is in minutes. When the process is killed, at
+    most `checkpoint_seconds` of work are lost, and nothing of a finished row. `tell` gets a line where another process
+    runs the same experiment, whose record is then waited for, and where the folder holds the run of another recipe,
+    which is then moved aside. Raises UserError for data that is missing or damaged, a full disk or too little memory,
+    StoppedEarly (state saved) on SIGTERM, SIGINT or at the end of the time budget.
     """
     folder = Path(runs_dir) / e.folder
     where = select_device(device)
@@ -240,8 +241,8 @@ def _measure(
 def _quality(
     stages: Stages, trained: TrainingResult, cache: FeatureCache
 ) -> tuple[dict[str, Metric], Curves, int | None]:
-    """The scores of samples, and what has to be beaten; scores during training; of steps that were kept the best, None
-    where none were. Writes the sample grids."""
+    """The scores of samples, with baselines; scores during training; and the best step, None where no steps were kept,
+    or only for the scores during training. Writes the sample grids."""
     e, images, model = stages.e, stages.images, trained.system
     metrics, grids, notes = evaluation.sample_metrics(model, images, e.evaluation, cache, seed=e.seed)
     stages.notes += notes
@@ -263,8 +264,8 @@ def _quality(
 
 
 def _kept(record: Record, features: Features) -> dict[str, Metric]:
-    """The metrics of an earlier record that stay beside new scores. All do, but where the new ones are on Inception
-    features, scores on unknown Inception weights, which have the same names, are dropped."""
+    """The metrics of an earlier record that stay beside new scores: all, except scores on unknown Inception weights
+    where the new ones are on Inception features, because the names are the same."""
     if features.name != "inception":
         return dict(record.metrics)
     return {name: metric for name, metric in record.metrics.items() if UNKNOWN_WEIGHTS not in metric.protocol}

@@ -14,11 +14,12 @@ from cqlib.util.text import format_bytes
 LOCK = ".lock"
 HOUR = 3600.0
 KEPT_LOGS = 20
-"""Tracebacks that stay in the logs folder, the newest."""
+"""How many tracebacks, the newest, stay in the logs folder."""
 
 
 def archive_stale_run(e: Experiment, data: str, folder: Path, runs_dir: Path, tell: Callable[[str], None]) -> None:
-    """Move a folder that holds another experiment (an older recipe), or other data, to `runs_dir`/stale; `tell` so."""
+    """If the folder holds a run of another experiment (an older recipe), or on other data, move its content to
+    `runs_dir`/stale and `tell` of it. Then mark the folder as that of `e`."""
     mark = folder / "experiment.json"
     identity = {"training_hash": e.training_hash, "data": data}
     content = json.dumps({**identity, "config": e.config}, indent=1)
@@ -42,7 +43,8 @@ def _says(mark: Path, identity: dict[str, str]) -> bool:
 
 
 def tidy(folder: Path, runs_dir: Path) -> None:
-    """Remove what killed writers left in `folder`, whose lock is held, or elsewhere an hour ago; and old tracebacks."""
+    """Remove what killed writers left in `folder`, whose lock the caller holds, or over an hour ago in shared folders;
+    and old tracebacks."""
     remove_leftovers(folder)
     for shared in (runs_dir, runs_dir / "features"):
         remove_leftovers(shared, older=HOUR)

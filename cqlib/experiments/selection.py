@@ -1,4 +1,4 @@
-"""The runs that a notebook is about: the values of its parameters cell as one."""
+"""The runs that a notebook is about: the values of its parameters cell as one object."""
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -52,8 +52,8 @@ class Selection:
         ]
 
     def finished(self, profiles: Collection[str] = ()) -> list[Record]:
-        """The records of those runs that have finished, under any of `profiles` (empty: the one asked for), and where
-        no data are named on any; nothing is trained."""
+        """The records of those runs that have finished, under any of `profiles` (empty: the selection's own) and, where
+        the selection names no data, on any; nothing is trained."""
         order = {canonical(row): i for i, row in reversed([*enumerate(self.rows)])}
         records: list[Record] = []
         for r in load_records(self.runs_dir)[0]:

@@ -11,7 +11,7 @@ from cqlib.models.registry import build
 
 
 def sheet(e: Experiment) -> Iterator[str]:
-    """Its lines: what was changed, and what `paper` has instead, stand behind a value as a remark."""
+    """The lines of the sheet. Remarks behind a value say what it was changed from, and what `paper` has instead."""
     yield f"# {e.title}, profile {e.profile}, {e.size}x{e.size} pixels"
     plain = dict(leaves(experiment(e.row, e.profile, e.data, e.seed).recipe))
     paper = dict(leaves(experiment(e.row, "paper").recipe))

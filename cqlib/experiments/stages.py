@@ -1,5 +1,5 @@
-"""The trainings of one run, the row's own and, for the BPD of a GAN, an encoder's around its frozen decoder; each
-leaves its averaged weights in the run's folder, with the hashes of its experiment and data."""
+"""The trainings of one run: that of the row's system and, for the BPD of a GAN, that of an encoder around its frozen
+decoder. Each leaves its averaged weights in the run's folder, with the hashes of its experiment and data."""
 
 import time
 from dataclasses import dataclass, field
@@ -48,11 +48,11 @@ class Stages:
 
     @property
     def git(self) -> GitInfo:
-        """The code of the row's own training, dirty if it was in any training or now."""
+        """The code of the row's own training; dirty if the code was dirty in any training, or is now."""
         return self.results[0].git.after(self.code, *(result.git for result in self.results))
 
     def train_system(self) -> TrainingResult:
-        """The system of the row."""
+        """Train the system of the row, or read it if it has been trained."""
         torch.manual_seed(self.e.seed)
         return self._train("training", build(self.e.recipe.system), self.e.recipe.training)
 
@@ -63,7 +63,7 @@ class Stages:
             return build(self.e.recipe.system).to(self.device).eval()
 
     def train_encoder(self, generator: System, stage: FrozenDecoderStage) -> TrainingResult:
-        """An encoder and sigma around the frozen `generator`, which give a GAN its BPD."""
+        """Train, or read, an encoder and sigma around the frozen `generator`, which give a GAN its BPD."""
         torch.manual_seed(self.e.seed)
         return self._train("encoder", FrozenDecoder(stage.config, generator), stage.training)
 
@@ -103,7 +103,7 @@ class Stages:
         return result
 
     def _progress_after(self, before: int) -> Progress | None:
-        """The progress of a training, of which `before` steps of the run come first, as one of the whole run."""
+        """A progress function for a training that follows `before` other steps of the run; it shows that of the run."""
         if (show := self.progress) is None:
             return None
         second = self.e.recipe.frozen_decoder
@@ -128,5 +128,5 @@ def labels(images: Dataset, per_class: int | None) -> Tensor:
 
 
 def fingerprint(images: Dataset) -> str:
-    """Eight digits of the training split's, eight of the test split's."""
+    """Eight hex digits of the training split's fingerprint, then eight of the test split's."""
     return images.train.fingerprint[:8] + images.test.fingerprint[:8]

@@ -36,16 +36,16 @@ WORDS = {
     "training.steps": "steps:",
     "training.autocast": "autocast to bf16:",
 }
-"""Places in a recipe, as they are called; others by their path."""
+"""Path in a recipe -> what it is called in words; other settings are called by their path."""
 
 
 def variant(row: str, changes: Changes) -> str:
-    """ "table1/cq-f", and with changes "table1/cq-f system.quality_weight=25.0": one name for each."""
+    """The name of a row with changes, one for each: "table1/cq-f", "table1/cq-f system.quality_weight=25.0"."""
     return " ".join([row, *(f"{path}={canonical_json(changes[path])}" for path in sorted(changes))])
 
 
 def row_and_changes(name: str) -> tuple[str, dict[str, Any]]:
-    """The inverse of `variant`; a name that is none is a row without changes."""
+    """The inverse of `variant`: row and changes. A name that `variant` cannot have made is a row without changes."""
     row, *parts = re.split(r" (?=[a-z_]+(?:\.[a-z_]+)+=)", name)
     try:
         return row, {path: json.loads(value) for path, _, value in (part.partition("=") for part in parts)}
@@ -54,7 +54,7 @@ def row_and_changes(name: str) -> tuple[str, dict[str, Any]]:
 
 
 def as_options(changes: Changes) -> str:
-    """ " --set system.quality_weight=25.0": what to add to a command."""
+    """The options that add changes to a command: " --set system.quality_weight=25.0"."""
     return "".join(f" --set {shlex.quote(f'{path}={canonical_json(value)}')}" for path, value in changes.items())
 
 
@@ -77,6 +77,6 @@ def value_in_words(value: Any) -> str:
 
 
 def in_words(changes: Changes) -> str:
-    """ "λ 25, steps: 3,000"; of a foreign record's words only what a page may show."""
+    """Changes in words: "λ 25, steps: 3,000"; words of a foreign record are made safe to show on a page."""
     words = (f"{WORDS.get(path, path)} {value_in_words(value)}" for path, value in changes.items())
     return without_paths(", ".join(words))

@@ -1,5 +1,5 @@
-"""Scores along training, the best step (chosen on training images, then measured on the test split: a GAN's samples can
-get worse again), and what a score has to beat."""
+"""Scores during training; the best step, chosen on training images and then measured on the test split, for a GAN's
+samples can get worse again; and baselines that a score has to beat."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from cqlib.metrics.metric import Metric
 from cqlib.models.base import LikelihoodSystem, System
 
 BPD_IMAGES = 250
-"""Test images of the BPD along training."""
+"""How many test images BPD is measured on during training."""
 CURVE_SCORES = ("fid", "kid", "recall")
 """Ids of the scores along training."""
 
@@ -43,26 +43,27 @@ class SampleScorer:
         return self.scores(images, split, ("fid",), cached=cached)["FID"]
 
     def scores(self, images: Tensor, split: str, ids: Sequence[str], *, cached: bool = False) -> dict[str, Metric]:
-        """As `fid`, all scores `ids` (see `fidelity.pooled_scores`), by name."""
+        """Like `fid`, but all scores with these `ids` (see `fidelity.pooled_scores`), by name."""
         cache = self.cache if cached else replace(self.cache, folder=None)
         fake, real = cache.pooled(images), self.cache.pooled(getattr(self.data, split).images[: self.n])
         compute = partial(fidelity.pooled_scores, fake, real, ids, features=self.cache.features, split=split)
         return cache.metrics(" ".join([split, *ids]), fake, real, compute=compute)
 
     def fid_of_system(self, system: System, split: str, seed: int) -> Metric:
-        """That of n samples at temperature 1; `seed` is the run's."""
+        """The FID of n samples at temperature 1 against `split`; `seed` is the run's."""
         seed += SELECTION_SEED if split == "train" else TEST_SEED
         return self.fid(draw_samples(system, self.n, temperature=1.0, seed=seed, results=self.cache.results), split)
 
     def name(self, suffix: str) -> str:
-        """ "FD-lite0-best@T1" or "FID-best@T1" for "-best"."""
+        """The name of an FID in records: "FD-lite0-best@T1" or "FID-best@T1" for the `suffix` "-best"."""
         return f"{self.cache.features.label('FID')}{suffix}@T1"
 
 
 def models_along_training(
     model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]]
 ) -> Iterator[tuple[int, System]]:
-    """Each step of `snapshots` (step -> weights) and `steps`, that of `model`, with the system as it was then."""
+    """Yield (step, the system as it was then) for each of `snapshots` (step -> weights), and for `model` at `steps`.
+    All are one copy of `model`, whose weights are replaced."""
     candidate = copy.deepcopy(model)
     for step, weights in sorted({**snapshots, steps: model.state_dict()}.items()):
         candidate.load_state_dict(weights)
@@ -72,7 +73,8 @@ def models_along_training(
 def best_step(
     model: System, steps: int, snapshots: Mapping[int, dict[str, Tensor]], scorer: SampleScorer, seed: int
 ) -> tuple[int, dict[str, Metric]]:
-    """The best step, and its distance from the test split: {"FD-lite0-best@T1": …}."""
+    """The step whose samples have the lowest FID against training images, and their FID against the test split:
+    {"FD-lite0-best@T1": …}."""
     models = models_along_training(model, steps, snapshots)
     scores = {step: scorer.fid_of_system(candidate, "train", seed).value for step, candidate in models}
     best = min(scores, key=lambda step: (scores[step], -step))
@@ -86,8 +88,9 @@ def best_step(
 def metrics_during_training(
     model: System, steps: int, snapshots: Mapping[int, Mapping[str, Tensor]], scorer: SampleScorer, seed: int
 ) -> Curves:
-    """BPD (where there is a likelihood) and `CURVE_SCORES` at both temperatures at each step, of the same held-out
-    images and with the same random numbers; of a system without decoder noise both are one measurement."""
+    """BPD (if there is a likelihood) and `CURVE_SCORES` at both temperatures, for each snapshot and the last step, on
+    the same held-out images and with the same random numbers. A system without decoder noise is measured once for both
+    temperatures."""
     x, cache = scorer.data.test.images[:BPD_IMAGES], scorer.cache
     curves: Curves = {}
     for step, system in models_along_training(model, steps, snapshots):
@@ -120,7 +123,8 @@ def baselines(untrained: System, scorer: SampleScorer, seed: int) -> dict[str, M
 
 
 def gaussian_pixels(train: Tensor, n: int) -> Tensor:
-    """n draws, uint8 (n, C, S, S), of independent Gaussian pixels with the moments of those of `train` (N, C, S, S)."""
+    """n images, uint8 (n, C, S, S), of independent Gaussian pixels, each with the mean and variance that it has over
+    `train`, uint8 (N, C, S, S)."""
     total, squares = (torch.zeros(train.shape[1:], dtype=torch.float64) for _ in range(2))
     for part in train.split(10_000):
         total += part.double().sum(0)

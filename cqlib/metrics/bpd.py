@@ -14,7 +14,7 @@ from cqlib.models.base import LikelihoodSystem
 TensorOrFloat = TypeVar("TensorOrFloat", Tensor, float)
 
 BATCH = 250
-"""Images at a time, also when they are drawn: what is random depends on it."""
+"""Images per batch, in evaluation and in sampling; the random numbers that an image gets depend on it."""
 HISTOGRAM_IMAGES = 50_000
 """Training images that `histogram_nll` counts at most."""
 
@@ -29,8 +29,8 @@ def held_out_nll(
     model: LikelihoodSystem, images: Tensor, *, importance_samples: int = 1, results: PartialResults = IN_MEMORY
 ) -> Tensor:
     """`model.nats`, a bound on -ln P(x), of each held-out image, uint8 (n, C, H, W) -> (n,) float64 on the CPU, in
-    evaluation mode, fp32, from a fixed seed. Batches that are in `results` are not computed again; `StoppedEarly` where
-    they ask for it."""
+    evaluation mode, fp32, from a fixed seed. Batches that are in `results` are not computed again; raises
+    `StoppedEarly` where `results` has a request to stop."""
 
     def nats(batch: Tensor, *, generator: torch.Generator | None) -> dict[str, Tensor]:
         return {"": model.nats(batch, importance_samples=importance_samples, generator=generator)}
@@ -47,7 +47,8 @@ def by_batch(
     name: str,
     results: PartialResults = IN_MEMORY,
 ) -> dict[str, Tensor]:
-    """`measure(x, generator=…)`, values per image by name, of all images as in `held_out_nll`; kept under `name`."""
+    """The values per image, {name: (n,) float64}, that `measure(x, generator=…)` gives for each batch x of `images`, as
+    in `held_out_nll`; kept in `results` as `name`."""
     generator = torch.Generator(model.device).manual_seed(0)
     was_training = model.training
     model.eval()

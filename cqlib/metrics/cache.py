@@ -1,5 +1,5 @@
-"""Features of real images, and metrics of them alone, computed once and stored by content: torch-fidelity's own
-cache (0.4.0) goes by a name alone, and none is ever passed to it."""
+"""Features of real images, and metrics of them alone, computed once and stored under a hash of their content.
+torch-fidelity's own cache (0.4.0) identifies images by a name alone, so it is never used."""
 
 import hashlib
 import warnings
@@ -21,9 +21,9 @@ from cqlib.util.files import canonical_json, sha256
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Features of uint8 images (n, 3, H, W), read from `folder` when they are there by all that they depend on, batch
-    size and kind of device included; without a `folder` nothing is kept. A damaged file is replaced; a folder that
-    cannot be written is a warning. `results` as in `extract`."""
+    """Features of uint8 images (n, 3, H, W), read from `folder` if they are stored there under a hash of all that they
+    depend on, batch size and kind of device included, else computed and stored. Without a `folder` nothing is stored. A
+    damaged file is replaced; a folder that cannot be written to gives a warning. `results` as in `extract`."""
 
     features: Features
     folder: Path | None = None
@@ -31,7 +31,7 @@ class FeatureCache:
     results: PartialResults = IN_MEMORY
 
     def layers(self, images: Tensor, *layers: str) -> dict[str, Tensor]:
-        """Layer -> float32 (n, d); one pass for those that are not known."""
+        """Layer -> features, float32 (n, d); the layers that are not stored are extracted in one pass."""
         paths = self._paths(images, layers)
         values = {layer: state["values"] for layer, path in paths.items() if (state := _read(path)) is not None}
         if missing := tuple(layer for layer in layers if layer not in values):
@@ -45,8 +45,8 @@ class FeatureCache:
         return self.layers(images, self.features.pooled)[self.features.pooled]
 
     def metrics(self, name: str, *sets: Tensor, compute: Callable[[], dict[str, Metric]]) -> dict[str, Metric]:
-        """`compute()`: metrics of `sets` of features (n, d) and labels (n,), kept by `name`, content of the sets,
-        extractor and torch-fidelity's version."""
+        """The result of `compute()`, metrics of `sets` of features (n, d) and labels (n,), stored under a hash of
+        `name`, the content of the sets, the extractor and torch-fidelity's version."""
         if self.folder is None:
             return compute()
         digest = hashlib.sha256(f"{name} {self.features} {metadata.version('torch-fidelity')}".encode())

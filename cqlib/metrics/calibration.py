@@ -2,11 +2,11 @@
 
 The score of n training images against n test images is taken on many draws, of undamaged and of damaged ones. Their
 distance is d = |mean difference| / sqrt((s0^2 + s1^2) / 2), the detectability of signal detection theory; s0 and s1
-are the standard deviations over the draws. What the side s of the extractor's images and n should be follows by a rule
-that was written before any model was scored with the result:
+are the standard deviations over the draws. The side s to which images are resized for the extractor, and n, follow from
+a rule that was written before any model was scored with the result:
 
-- For each side n is the largest multiple of `STEP`, at most the test split, that costs at most `COST` of 1,000 images
-  at side 224, the reference. The cost is the number of pixels that the extractor looks at,
+- For each side n is the largest multiple of `STEP`, at most the test split, that costs at most the share `COST` of what
+  1,000 images cost at side 224, the reference. The cost is the number of pixels that the extractor looks at,
   to which its multiply-adds are proportional: times are measured beside it, but n must not depend on a machine.
 - Of these (s, n) that one is chosen whose smallest distance, over all damages and scores, is the largest.
 - For `study` another side than 224 is chosen only where at equal n its smallest distance is more than `MIN_GAIN` times
@@ -34,9 +34,9 @@ COST, MIN_GAIN = 0.6, 2.0
 REFERENCE_N, STEP = 1000, 250
 RESAMPLES = 20
 POOL = 1.5
-"""Images that draws of n are taken from, in n; drawn without replacement."""
+"""Draws of n images are taken, without replacement, from a pool of `POOL` * n."""
 ROUNDS, TIMED = 10, 48
-"""How often the time of how many images is taken; the least counts, for other work can only lengthen it."""
+"""The extraction of `TIMED` images is timed `ROUNDS` times; the least counts, for other work can only lengthen it."""
 SEED = 0
 UNDAMAGED = "undamaged"
 
@@ -60,7 +60,7 @@ def swap_quarters(images: Tensor) -> Tensor:
 
 
 Damages = Mapping[str, Callable[[Tensor], Tensor]]
-"""By name, from uint8 (N, C, S, S) to as many images of that shape."""
+"""Name -> a function from uint8 images (N, C, S, S) to damaged ones of the same shape."""
 DAMAGES: Damages = {
     "noise 0.01": lambda images: noise(images, 0.01),
     "noise 0.04": lambda images: noise(images, 0.04),
@@ -80,9 +80,9 @@ def image_sets(data: Dataset, size: int, damages: Damages = DAMAGES) -> dict[str
 
 
 def frechet_distances(pool: Tensor, real: Tensor, draws: Sequence[np.ndarray]) -> list[float]:
-    """The Fréchet distance of each draw of `pool` (N, d) from `real` (n, d). tr (C C')^(1/2) is the sum of the roots of
-    the eigenvalues of R C' R with R = C^(1/2), the covariance of features times R: one root of a matrix for all draws.
-    """
+    """The Fréchet distance of each draw of `pool` (N, d) from `real` (n, d), with covariances C' and C. tr (C C')^(1/2)
+    is the sum of the roots of the eigenvalues of R C' R with R = C^(1/2), and R C' R the covariance of the draw's
+    features times R: R is the only root of a matrix that all draws need."""
     reference, values = (features.double().numpy() for features in (real, pool))
     covariance = np.cov(reference, rowvar=False)
     eigenvalues, vectors = np.linalg.eigh(covariance)
@@ -126,9 +126,9 @@ def scores(images: Tensor, features: Features, real: Tensor, draws: Sequence[np.
 
 @dataclass(frozen=True, config=STRICT)
 class SideResult:
-    """What the scores see at one side and n. By score: of undamaged images the mean over draws and the standard
-    deviation, by damage the distance in standard deviations; milliseconds per image to extract features, on one
-    thread."""
+    """What the scores see at one side and n. `undamaged`: score -> its mean and standard deviation over draws of
+    undamaged images; `distances`: damage -> score -> distance in standard deviations; `milliseconds`: time to extract
+    the features of one image, on one thread."""
 
     side: Count
     n: Count
@@ -138,7 +138,7 @@ class SideResult:
 
     @property
     def cost(self) -> float:
-        """Of its pixels, in those of `REFERENCE_N` images at `FULL_SIDE`."""
+        """The number of pixels in n images of this side, relative to `REFERENCE_N` images of `FULL_SIDE`."""
         return self.n * self.side**2 / (REFERENCE_N * FULL_SIDE**2)
 
     @property
@@ -154,25 +154,25 @@ class Calibration:
     data: Text
     size: Count
     fingerprint: Text
-    """Of the test split."""
+    """The fingerprint of the test split."""
     resamples: Count
     device: Text
     sides: tuple[SideResult, ...]
 
     @property
     def choice(self) -> SideResult:
-        """By the rule for `quick`."""
+        """The result that the rule for `quick` chooses."""
         return max((result for result in self.sides if result.cost <= COST), key=lambda result: result.smallest)
 
     @property
     def choice_at_equal_n(self) -> SideResult:
-        """By the rule for `study`."""
+        """The result that the rule for `study` chooses, of `sides` that all have the same n."""
         best = max(self.sides, key=lambda result: result.smallest)
         return best if best.smallest > MIN_GAIN * self.full.smallest else self.full
 
     @property
     def full(self) -> SideResult:
-        """What is seen at `FULL_SIDE`."""
+        """The result at `FULL_SIDE`."""
         return next(result for result in self.sides if result.side == FULL_SIDE)
 
 
@@ -194,8 +194,8 @@ def calibrate(
 
 
 def extraction_times(images: Tensor, sides: Sequence[int]) -> dict[int, float]:
-    """Side -> milliseconds in which one thread extracts the features of one of `images`, the least of `ROUNDS`, in
-    which the sides take turns."""
+    """Side -> milliseconds of CPU time in which one thread extracts the features of one of `images`: the least of
+    `ROUNDS` rounds, in which the sides take turns."""
     least = dict.fromkeys(sides, math.inf)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

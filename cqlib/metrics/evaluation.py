@@ -42,9 +42,10 @@ def likelihood_metrics(
     note: str = "",
     results: PartialResults = IN_MEMORY,
 ) -> tuple[dict[str, Metric], dict[str, list[float]]]:
-    """BPD and BPD-IW on the test split, std their standard error over images, what BPD-IW gains on the same images, the
-    KL of each layer of a hierarchy ("KL-8x8-1"), and the BPD of each of the first images. `note` begins the protocol;
-    `results`: see `held_out_nll`."""
+    """Metrics, and values per image. The metrics: BPD and BPD-IW (importance-weighted) on the test split, with their
+    standard error over images as std; what BPD-IW gains on the same images; the KL of each layer of a hierarchy
+    ("KL-8x8-1"); the BPD of `histogram_nll` if `evaluation` asks for it. The values: BPD of each of the first images.
+    `note` begins the protocols of the model's metrics; `results`: see `held_out_nll`."""
     dimensions = data.train.images[0].numel()
     note += f"of P(x given {model.conditioned_on}), " if model.conditioned_on else ""
     metrics: dict[str, Metric] = {}
@@ -106,10 +107,11 @@ def draw_samples(
 def sample_metrics(
     model: System, data: Dataset, evaluation: Evaluation, cache: FeatureCache, *, seed: int
 ) -> tuple[dict[str, Metric], dict[str, Tensor], list[str]]:
-    """All scores of samples at temperatures 1 and 0, those of real images; the first samples of each temperature, uint8
-    (n, C, H, W); and a note on each protocol that the data set is too small for. The distances and IS under each of
-    `evaluation.protocols` too, on the same samples, as "FID@T1 [sngan]"; UsageError for an unknown one. A system
-    without decoder noise is measured once and reported under both temperatures. Classes need more than one label."""
+    """All scores of samples at temperatures 1 and 0, with those of real images; the first `GRID` samples at each
+    temperature, uint8 (n, C, H, W); and a note on each protocol that the data set is too small for. The distances and
+    IS of the same samples are also taken under each of `evaluation.protocols` ("FID@T1 [sngan]"); UsageError for an
+    unknown one. A system without decoder noise is measured once and reported under both temperatures. The score of
+    classes needs data of more than one class."""
     features, (fitting, notes) = cache.features, _protocols_that_fit(data, evaluation)
     main, labelled = fitting[0], len(data.classes) > 1
     metrics = _of_real_images(data, main, cache, labelled)
@@ -152,7 +154,7 @@ def _protocols_that_fit(data: Dataset, evaluation: Evaluation) -> tuple[list[Pro
 
 
 def _of_real_images(data: Dataset, main: Protocol, cache: FeatureCache, labelled: bool) -> dict[str, Metric]:
-    """What real images get under the profile's own protocol, by the names of records: "FD-lite0-floor"."""
+    """The scores of real images under the profile's own protocol, by their names in records: "FD-lite0-floor"."""
     features, n = cache.features, main.n_real
     train = cache.pooled(data.train.images[:n])
     test = cache.layers(data.test.images[:n], features.pooled, features.logits)

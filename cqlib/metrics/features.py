@@ -1,5 +1,5 @@
-"""Features for IS, FID, KID and precision/recall: which extractor, layers and weights. Weights are known by their
-content, and no pickle of unknown content is opened. torch-fidelity takes seconds to import."""
+"""Features for IS, FID, KID and precision/recall: which extractor, layers and weights. Weights are identified by their
+hash, and loaded so that no code in a file can run. torch-fidelity takes seconds to import: only functions import it."""
 
 import errno
 import functools
@@ -25,20 +25,21 @@ from cqlib.util.files import sha256
 from cqlib.util.paths import ROOT
 
 LITE0_NAME = "efficientnet-lite0"
-"""In its package, and in torch-fidelity's registry."""
+"""Its name in its own package and in torch-fidelity's registry."""
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 URL_INCEPTION_V3 = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 )
-"""torch-fidelity's own."""
+"""torch-fidelity's own address of its Inception weights."""
 INCEPTION_FILE = URL_INCEPTION_V3.rsplit("/", 1)[1]
 INCEPTION_RESIZE = "TF bilinear resize to 299"
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 TIMEOUT = 15.0  # seconds without an answer, after which there is no network
 CPU_BATCH, GPU_BATCH = 4, 128
-"""Images at a time; the first fits the cache of a CPU, of images of `FULL_SIDE`."""
+"""Images per batch; so many images of side `FULL_SIDE` fit the cache of a CPU."""
 FULL_SIDE = 224
-"""What lite0 was trained on; it looks at small images better when they are magnified less (`metrics.calibration`)."""
+"""Side in pixels of the images that lite0 was trained on. Of small images its features tell more when the images are
+magnified less (`metrics.calibration`)."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,10 @@ class Features:
     weights: Path
     weights_sha256: str
     weights_words: str = ""  # what is unusual about them
-    side: int | None = None  # in pixels, at which the extractor looks at images; None: it has one only
+    side: int | None = None  # in pixels, to which images are resized; None: the extractor has a fixed one
 
     def label(self, kind: str) -> str:
-        """The name of a metric: "FID" on Inception features, "FD-lite0" on lite0's (FID and KID name Inception)."""
+        """The name of a metric: "FID" on Inception features, "FD-lite0" on lite0's ("FID" always means Inception)."""
         return next(q.lite0 if self.name == "lite0" else q.name for q in SCORES if q.name == kind)
 
     def extractor(self, device: torch.device | str = "cpu") -> Any:
@@ -82,7 +83,7 @@ def _extractor(features: Features, device: torch.device) -> Any:
     if sha256(data) != features.weights_sha256:
         raise UserError(f"feature weights {features.weights} changed while in use: start again")
     try:
-        with warnings.catch_warnings():  # of unusual pickles: what is wrong is said below, in one line
+        with warnings.catch_warnings():  # about unusual pickles: what is wrong is said below, in one line
             warnings.simplefilter("ignore", UserWarning)
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         # torch-fidelity unpickles without restraint: it gets a copy of the tensors instead of the file.
@@ -103,7 +104,7 @@ def _extractor(features: Features, device: torch.device) -> Any:
 
 
 def batch_size(features: Features, device: torch.device | str) -> int:
-    """Images that `extract` takes at a time: on a CPU as many pixels at any side."""
+    """How many images `extract` takes at a time: on a CPU about the same number of pixels at any side."""
     if torch.device(device).type != "cpu":
         return GPU_BATCH
     return CPU_BATCH * FULL_SIDE**2 // (features.side or FULL_SIDE) ** 2
@@ -122,8 +123,8 @@ def lite0(side: int = FULL_SIDE) -> Features:
 
 
 def inception(path: Path) -> Features:
-    """torch-fidelity's Inception features with the weights in a file; of another file than its own every protocol says
-    so. UserError when it cannot be read, or is a damaged one of the own name."""
+    """torch-fidelity's Inception features with the weights in a file; if that is not its own file, every protocol says
+    so. UserError when it cannot be read, or has the name of its own file and other content."""
     try:
         if path.exists() and not path.is_file():  # a folder; or a device, which has no end
             raise OSError(errno.EINVAL, "not a file")

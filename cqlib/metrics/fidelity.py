@@ -1,5 +1,5 @@
-"""IS, FID, KID, precision and recall of samples: torch-fidelity's own functions on features extracted once, but for
-KID of few images, whose numbers are the same; and how evenly samples reach the classes.
+"""IS, FID, KID, precision and recall of samples, by torch-fidelity's own functions on features extracted once (KID of
+few images is computed here, with the same numbers); and how evenly samples reach the classes.
 
 Sources: IS, Salimans et al., arXiv:1606.03498; FID, Heusel et al., arXiv:1706.08500; KID, Binkowski et al.,
 arXiv:1801.01401; precision and recall, Kynkaanniemi et al., arXiv:1904.06991 (3 nearest neighbours).
@@ -22,7 +22,7 @@ from cqlib.metrics.protocols import Protocol
 from cqlib.metrics.quantities import QUANTITIES, SCORES, Quantity
 
 SEED = 0
-"""Of the shuffle of IS and the subsets of KID."""
+"""The seed of the shuffle for IS and of the subsets for KID."""
 NEIGHBOURS = 3
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000  # at most; half of the images when there are fewer than 2,000
@@ -33,10 +33,10 @@ SPLITS = {"test": "held-out test split", "train": "training split"}
 class ScoreInputs:
     """What a score is computed from.
 
-    `fake` (n, d) and `real` (m, d) are pooled features, float32; `logits` those of the images that IS is taken of
-    (samples, or real test images), `labels` those of the real ones, where a score needs them. `scored_under`, the
-    protocol, tells IS its number of splits; the rest is for the text of it: `against`, what the sets are; `note`, after
-    the score's name; `logits_count`, the name of the number of `logits`.
+    `fake` (n, d) and `real` (m, d) are pooled features, float32. `logits` (k, classes) are of the images that IS is
+    taken of (samples, or real test images), `labels` (m,) of the real images, where a score needs them. IS takes its
+    number of splits from `scored_under`. The rest are words for the text of the protocol: `against` says what the sets
+    are, `note` follows the score's name, and `logits_count` is what the number of `logits` is called.
     """
 
     features: Features
@@ -151,11 +151,11 @@ def recall(sets: ScoreInputs) -> Metric:
 
 def class_coverage(sets: ScoreInputs) -> Metric:
     """The share of classes that samples reach: exp(-KL(p || q)), p and q the shares of classes among samples and among
-    real images, in (0, 1]. It is 1 where they agree, and k / K where samples have k of K equal classes alone.
+    real images, in (0, 1]. It is 1 where they agree, and k / K where samples fall evenly on k of K equal classes alone.
 
-    A sample is of the class of its nearest real image, as the bins of Richardson and Weiss (NDB, arXiv:1805.12462) are;
-    the divergence is that of Metz et al. (arXiv:1611.02163), who ask a classifier. To count the classes reached at all
-    would see nothing between all and none of a class. Images taken for another class blur the score towards 1.
+    A sample gets the class of its nearest real image, as with the bins of Richardson and Weiss (NDB, arXiv:1805.12462);
+    the divergence is that of Metz et al. (arXiv:1611.02163), who ask a classifier. A mere count of the classes reached
+    would not notice a class with too few samples. Samples that get a wrong class move the score towards 1.
     """
     assert sets.labels is not None
     with full_fp32():
@@ -176,8 +176,8 @@ def _by_neighbours(sets: ScoreInputs, name: str) -> Metric:
 def real_images(
     train: Tensor, test: Mapping[str, Tensor], protocol: Protocol, *, features: Features, labels: Tensor | None = None
 ) -> dict[str, Metric]:
-    """What real images get, as a bar for samples: IS of test images; the distances (their floor), precision, recall and
-    classes of training images against test images. `train` are pooled features (n, d), `test` features by layer."""
+    """The scores of real images, a bar for samples: IS of test images; the distances (their floor), precision, recall
+    and classes of training images against test images. `train` are pooled features (n, d), `test` features by layer."""
     pooled, logits = test[features.pooled], test[features.logits]
     against = f"n_train = n_test = {len(train)}, training split against held-out test split"
     return _scores(ScoreInputs(features, train, pooled, against, logits, labels, protocol, " of real images", "n_test"))

@@ -18,7 +18,7 @@ def full_fp32() -> Iterator[None]:
             setting.fp32_precision = "ieee"
         with contextlib.ExitStack() as stack:
             for kind in ("cpu", "cuda"):
-                if torch.is_autocast_enabled(kind):  # not else: within an autocast, another one keeps its bf16 weights
+                if torch.is_autocast_enabled(kind):  # only then: an autocast inside another keeps its bf16 weights
                     stack.enter_context(torch.autocast(kind, enabled=False))
             yield
     finally:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 CHUNK = 1000
-"""Of the kernel that are in memory at a time."""
+"""Rows of the kernel's matrix that are in memory at a time."""
 
 
 def subset_distances(fake: Tensor, real: Tensor, *, subsets: int, size: int, seed: int) -> Tensor:
@@ -22,8 +22,8 @@ def subset_distances(fake: Tensor, real: Tensor, *, subsets: int, size: int, see
 
 
 def mmd_of_subsets(fake: Tensor, a: Tensor, real: Tensor, b: Tensor) -> Tensor:
-    """The unbiased squared maximum mean discrepancy, (subsets,) float64, of weighted features: column k of a (n,
-    subsets) and of b (m, subsets), float64, is 1 for the members of subset k of `fake` (n, d) and `real` (m, d)."""
+    """The unbiased squared maximum mean discrepancy of pairs of subsets, (subsets,) float64. Column k of a (n, subsets)
+    and of b (m, subsets), float64, is 1 for the members of subset k of `fake` (n, d) and `real` (m, d), else 0."""
     (x, y), (n, m) = (features.double().cpu() for features in (fake, real)), (a.sum(0), b.sum(0))
     within = (_sums(x, a, x, a) - _own(x, a)) / (n * (n - 1)) + (_sums(y, b, y, b) - _own(y, b)) / (m * (m - 1))
     return within - 2 * _sums(x, a, y, b) / (n * m)
@@ -41,6 +41,6 @@ def _sums(x: Tensor, a: Tensor, y: Tensor, b: Tensor) -> Tensor:
 
 
 def _kernel(products: Tensor, d: int) -> Tensor:
-    """Of features with these inner products, in d dimensions."""
+    """The kernel (x . y / d + 1)^3 of features in d dimensions with these inner products x . y."""
     base = products / d + 1
     return base * base * base

@@ -14,8 +14,8 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
 class Lite0(FeatureExtractorBase):
     """uint8 (n, 3, H, W) -> "1280": pooled features (n, 1280), "logits": ImageNet classes (n, 1000); float32.
-    `name` is the package's, `feature_extractor_weights_path` the state dict's file. Images are resized to `side`, at
-    first that of its training. ValueError for images of another dtype or shape."""
+    `name` is the net's name in its package, `feature_extractor_weights_path` the file of its state dict. Images are
+    resized to `side`, at first that of its training images. ValueError for images of another dtype or shape."""
 
     def __init__(self, name, features_list, feature_extractor_weights_path, **_):
         super().__init__(name, features_list)

@@ -6,10 +6,11 @@ from cqlib.util.schema import STRICT, Count, NonNegative, Number, Text
 
 MAX_PER_IMAGE = 500
 GROUP = "group"
-"""Among a record's values per image: images of equal numbers overlap, or were cut from one place."""
+"""A key of a record's `per_image`: the group of each image, a number; images of one group overlap, or were cut from one
+place."""
 
 STARRED = "starred recipe"
-"""How the protocol of a BPD begins that was obtained around a frozen generator."""
+"""The first words of the protocol of a BPD that was obtained around a frozen generator."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -7,7 +7,7 @@ from cqlib.util.errors import unknown_name
 
 IS_IMAGES, IS_SPLITS = 50_000, 10  # Salimans et al., arXiv:1606.03498, and nearly everyone since
 UNKNOWN_WEIGHTS = "unknown weights"
-"""In the protocol of every score on an Inception file that is not torch-fidelity's."""
+"""Words in the protocol of every score on an Inception file that is not torch-fidelity's."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def protocol(name: str) -> Protocol:
 
 
 def default_protocol(n: int, is_images: int | None = None) -> Protocol:
-    """The main protocol of a profile: n_real = n_fake = `n` held-out images; IS on `is_images` samples (None: n). At
-    its size it is the preset "paper"; where a data set cannot fill that, its name says so."""
+    """The main protocol of a profile: n_real = n_fake = `n` held-out images; IS on `is_images` samples (None: n). With
+    `is_images` it is the preset "paper", or, where a data set has too few images for that, "paper at {n} images"."""
     if is_images is None:
         return Protocol("", "test", n, n, n)
     preset = PROTOCOLS["paper"]
@@ -71,6 +71,6 @@ def with_protocol(metric: str, name: str) -> str:
 
 
 def protocol_of(name: str) -> str:
-    """ "sngan" of "FID@T1 [sngan]"; "" of the main protocol's "FID@T1"."""
+    """The protocol in a metric's name: "sngan" for "FID@T1 [sngan]", "" for the main protocol's "FID@T1"."""
     parts = re.fullmatch(r".+ \[(.+)\]", name)
     return parts[1] if parts else ""

@@ -12,13 +12,13 @@ from typing import Any, Literal
 class Quantity:
     """`id` as claims call it, `name` as records do; `better`: the direction; `digits`: decimals, None: by size.
 
-    A claim's effect is in bits per dimension (`unit` "bpd"), in percent of the other system's score, or, between
-    shares, in percentage "points", and two systems are `equal` within so much. A score of samples has `how`, the
-    function of `cqlib.metrics.fidelity` that computes it, and its name on the features that come with pip in `lite0`; a
-    record carries it at both temperatures, "FID@T1". `column`: it stands in the tables of the paper; `distance`: what
-    real images have from each other is its floor; `slow`: it is measured under the main protocol alone; `labelled`:
-    there is none of data whose images all have one label; `checked_by`: the id of another score of the same thing,
-    which claims tell beside this one.
+    `unit` is that of a claim's effect: bits per dimension ("bpd"), percent of the other system's score ("%") or, for
+    shares, percentage "points"; two systems count as equal within `equal` such units. A score of samples has `how`, the
+    function of `cqlib.metrics.fidelity` that computes it, and `lite0`, its name on the features that come with pip; a
+    record carries it at both temperatures, "FID@T1". `column`: it stands in the tables of the paper; `distance`: its
+    floor is the distance of real images from each other; `slow`: it is measured under the main protocol alone;
+    `labelled`: it is not measured on data whose images all have one label; `checked_by`: the id of another score of the
+    same thing, which claims report beside this one.
     """
 
     id: str
@@ -37,12 +37,12 @@ class Quantity:
 
     @property
     def real(self) -> str:
-        """How the name ends of what real images get, a bar for samples: "FD-lite0-floor", "IS-lite0-real"."""
+        """How its name ends for real images, whose score is a bar for samples: "FD-lite0-floor", "IS-lite0-real"."""
         return "-floor" if self.distance else "-real"
 
     @property
     def arrow(self) -> str:
-        """ "↓" where lower is better."""
+        """The arrow that says which way is better: "↓" where lower is."""
         return "↓" if self.better == "lower" else "↑"
 
 
@@ -62,7 +62,7 @@ QUANTITIES = {
     )
 }  # fmt: skip
 SCORES = tuple(quantity for quantity in QUANTITIES.values() if quantity.how)
-"""Those of samples, in the order in which records carry them."""
+"""The scores of samples, in the order in which records carry them."""
 COLUMNS = tuple(quantity for quantity in SCORES if quantity.column)
 FEATURES = {"inception": tuple(q.name for q in COLUMNS), "lite0": tuple(q.lite0 for q in COLUMNS)}
 """Kind of features -> the names of `COLUMNS` (IS, FID, KID) on them."""
@@ -73,12 +73,12 @@ AT = tuple(f"T{t:g}" for t in TEMPERATURES)
 
 
 def score_of(name: str) -> str:
-    """ "FD-lite0" of "FD-lite0@T0", whatever the temperature and the protocol."""
+    """The score in a metric's name, without temperature and protocol: "FD-lite0" for "FD-lite0@T0"."""
     return name.partition("@")[0]
 
 
 def temperature_of(name: str) -> str:
-    """ "0" of "FD-lite0@T0 [sngan]"; "" of "BPD", which has no temperature."""
+    """The temperature in a metric's name: "0" for "FD-lite0@T0 [sngan]"; "" for "BPD", which has none."""
     return name.partition("@T")[2].partition(" ")[0]
 
 
@@ -91,8 +91,8 @@ def heading(name: str) -> str:
 
 
 def temperatures(metric: str) -> tuple[float | None, ...]:
-    """The temperatures at which `metric`, an id, is compared: for scores of samples 0, the mean of the decoder, which
-    is read first, the paper's G_theta(z) as it is remembered, and 1; else None."""
+    """The temperatures at which `metric`, an id, is compared: for scores of samples first 0, the decoder's mean (the
+    paper's G_theta(z), as it is remembered), then 1; for anything else None alone."""
     return TEMPERATURES if QUANTITIES[metric].lite0 else (None,)
 
 

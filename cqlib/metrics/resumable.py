@@ -35,8 +35,8 @@ class PartialResults:
     def collect(
         self, name: str, count: int, batch: Callable[[int], dict[str, Tensor]], generator: torch.Generator
     ) -> list[dict[str, Tensor]]:
-        """`batch(i)` for i < `count` on the CPU; those found in the file of this `name` are not computed again. Its
-        only randomness is `generator`'s. Raises `StoppedEarly`, all batches so far saved."""
+        """`batch(i)` for i < `count`, on the CPU; those found in the file of this `name` are not computed again, so all
+        randomness of `batch` must come from `generator`. Raises `StoppedEarly`, with all batches so far saved."""
         batches: list[dict[str, Tensor]] = []
         path = self.folder and self.folder / f"measured-{name}.checkpoint"
         if path is not None:

@@ -1,4 +1,4 @@
-"""Batches of training images in an order that depends on seed and position alone, by tensor operations."""
+"""Batches of training images, by tensor operations; which ones come next depends on the seed and the position alone."""
 
 import torch
 from torch import Tensor
@@ -7,17 +7,18 @@ from cqlib.training.device import images_to_device
 
 
 class ImageBatches:
-    """Shuffled epochs over uint8 `images` (N, C, H, W), without end, perhaps flipped; a batch is one gather."""
+    """An endless stream of batches of uint8 `images` (N, C, H, W), shuffled anew in every epoch; with `flips` each is
+    mirrored left to right with probability 1/2. A batch is one gather."""
 
     def __init__(self, images: Tensor, labels: Tensor | None, *, seed: int, flips: bool, device: torch.device) -> None:
         self.images = images_to_device(images, device)
         self.labels = None if labels is None else labels.to(self.images.device)
         self.seed, self.flips, self.device = seed, flips, device
-        self.drawn = 0  # images so far: the whole state, as far as checkpoints are concerned
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)  # beside the images, from an epoch's start on
+        self.drawn = 0  # images drawn so far, the position: all that a checkpoint has to keep
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)  # of the present epoch, beside the images
 
     def _indices(self, size: int) -> Tensor:
-        """Of the next `size` images, (size,); every image comes once per epoch."""
+        """The indices of the next `size` images, (size,); every image comes once per epoch."""
         parts, missing = [], size
         while missing:
             epoch, offset = divmod(self.drawn, len(self.images))

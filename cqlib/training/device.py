@@ -25,8 +25,8 @@ def available_devices() -> list[str]:
 
 
 def select_device(name: str | None = None) -> torch.device:
-    """The device `name` ("cpu", "cuda", "cuda:1", "mps"), by default $CQLIB_DEVICE; where that is "auto" or not set, a
-    CUDA GPU, or without any the CPU. UserError where there is no such device."""
+    """The device `name` ("cpu", "cuda", "cuda:1", "mps"; default: $CQLIB_DEVICE). If that is "auto" or not set, a CUDA
+    GPU where there is one, else the CPU. UserError where there is no such device."""
     name = name or os.environ.get("CQLIB_DEVICE") or "auto"
     there = available_devices()
     if name == "auto":
@@ -39,7 +39,8 @@ def select_device(name: str | None = None) -> torch.device:
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether the device computes bf16 convolutions in hardware; $CQLIB_BF16 = 0 denies it. UserError unless 0 or 1."""
+    """Whether the device computes bf16 convolutions in hardware; False where $CQLIB_BF16 is 0. UserError where that is
+    set to anything but 0 or 1."""
     wish = os.environ.get("CQLIB_BF16") or "1"
     if wish not in ("0", "1"):
         raise UserError(f"$CQLIB_BF16 is '{wish}': 0 trains without bf16, 1 (or nothing) with it where there is any")

@@ -8,15 +8,16 @@ from cqlib.util.provenance import GitInfo
 
 
 class RunProvenance:
-    """Devices and states of the code, each as [first step, *value]; checkpoints keep both lists."""
+    """The devices and the states of the code that a training used in turn, each as [first step, *value]; checkpoints
+    keep both lists."""
 
     def __init__(self, device: str, git: GitInfo) -> None:
         self.devices: list[list[Any]] = [[0, device]]
         self.commits: list[list[Any]] = [[0, git.commit, git.dirty]]
 
     def resume(self, state: dict[str, Any], step: int, steps: int) -> None:
-        """Put what a checkpoint at `step` of `steps` holds before the present device and code, which count where a step
-        is left."""
+        """Take over the entries of a checkpoint at `step` of `steps`. The present device and code follow them if they
+        differ and a step is left to take."""
         self.devices = _joined(state["devices"], self.devices[-1], step, steps)
         self.commits = _joined(state["codes"], self.commits[-1], step, steps)
 

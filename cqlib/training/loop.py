@@ -30,9 +30,9 @@ from cqlib.util.stop import StopRequest
 
 UNKNOWN = GitInfo(None, None)
 READ_EVERY = 25
-"""On a GPU: steps after which the host reads their losses, all at once, instead of waiting for the device in each."""
+"""On a GPU the host reads the losses of this many steps at once, instead of waiting for the device in each step."""
 CHECKPOINT_SECONDS = 60.0
-"""Between two checkpoints: what a killed run loses at most, besides the step it is in."""
+"""Seconds between two checkpoints: the most work that a killed run loses, besides the step it is in."""
 KEPT = ("key", "step", "skipped", "seconds", "lines", "sums", "counts")
 """Attributes of a loop that checkpoints keep as they are."""
 
@@ -43,8 +43,9 @@ Progress = Callable[[int, int, float], None]
 
 @dataclass
 class TrainingResult:
-    """The outcome of a training: the system with its averaged weights, in evaluation mode; the steps `skipped` as not
-    finite; the `device`, with its precision, and the code of the last step, dirty if that of any step was."""
+    """The outcome of a training. `system` has its averaged weights and is in evaluation mode; `skipped` counts steps
+    with an update left out because its loss or gradient was not finite; `device`, with its precision, and `git`, the
+    code, are those of the last step, `git` dirty if the code of any step was."""
 
     system: System
     status: Status
@@ -74,11 +75,11 @@ def train(
 ) -> TrainingResult:
     """Train `system` on uint8 `images` (N, C, H, W) and return it with its averaged weights, in evaluation mode.
 
-    `labels` int64 (N,), -1 for none, reach only systems that use them; ValueError when those get none. State goes to
-    `folder`/`name`.checkpoint every `checkpoint_seconds`; losses to `folder`/`name`.jsonl, one line per `log_every`
-    steps, means in nats per image. The same call resumes where an earlier one stopped; a state saved under another
-    `key` is not used. Raises `StoppedEarly`, all saved, when `stop` asks for it. A run that diverges returns its last
-    good state, with that status.
+    `labels`, int64 (N,) with -1 for an image without one, reach only systems that use them; ValueError if such a system
+    gets none. The state goes to `folder`/`name`.checkpoint every `checkpoint_seconds`; losses go to
+    `folder`/`name`.jsonl, their means over each `log_every` steps on a line, in nats per image. The same call resumes
+    where an earlier one stopped; a state saved under another `key` is not used. Raises `StoppedEarly`, with all saved,
+    when `stop` asks for it. A run that diverges returns its last good state, with status "diverged".
     """
     device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -135,9 +136,9 @@ class Loop:
             self.optimisers.append(make_optimiser(critic, config, rate, betas))
         self.step = self.skipped = self.skipped_in_a_row = 0
         self.synchronous = self.device.type != "cuda"
-        """Whether the host decides after each step; a GPU is left to run ahead of it."""
+        """Whether the host waits for the outcome of each update; for a CUDA GPU it does not, and reads losses later."""
         self.unread: list[tuple[Losses, Tensor]] = []
-        """Of the last steps: losses, and whether all was finite."""
+        """(losses, whether all was finite) of the last steps, which the host has not read yet."""
         self.seconds = 0.0
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
@@ -146,8 +147,9 @@ class Loop:
         self.snapshots = {k * config.steps // (config.snapshots + 1) for k in range(1, config.snapshots + 1)}
 
     def one_step(self) -> tuple[Losses, Tensor]:
-        """Critic updates, generator updates, average; the named losses, and whether all was finite (a bool tensor). On
-        a GPU nothing waits, and the average takes in the (unchanged) weights of a bad step too."""
+        """Take one step: critic updates, generator updates, then the average of the weights. Returns the named losses,
+        and whether all was finite (a bool tensor, no dimension). On a CUDA GPU the host does not wait for that, and the
+        average takes in the weights after a bad step too, which a bad update has left unchanged."""
         c, system = self.config, self.system
         named: Losses = {}
         finite = []
@@ -170,7 +172,8 @@ class Loop:
         return named, all_finite
 
     def _rates(self) -> list[float]:
-        """The learning rate of each optimiser at this step: constant, then linear to 0, times a power."""
+        """The learning rate of each optimiser at this step: constant, then falling linearly to 0; times
+        `decay_per_step` to the power of the step."""
         c = self.config
         start = c.decay_from * c.steps
         factor = 1.0 if self.step < start else max(0.0, (c.steps - self.step) / max(1.0, c.steps - start))
@@ -179,8 +182,8 @@ class Loop:
     def _update(
         self, losses_of: Callable[..., Losses], size: int, optim: torch.optim.Optimizer, clip: float | None
     ) -> tuple[Losses, Tensor]:
-        """One optimiser step on `losses_of`(the next `size` images)["total"] if all is finite, else none; the losses,
-        and whether it was (bool, no dimension)."""
+        """Take one optimiser step on `losses_of`(the next `size` images)["total"], unless that or its gradient is not
+        finite. Returns the losses, and whether both are finite (bool, no dimension)."""
         x, labels = self.batches.next(size)
         with self.autocast:
             if self.step == 0 and self.batches.drawn == size:
@@ -218,7 +221,7 @@ class Loop:
             snapshot_due = self.step in self.snapshots
             log_due = self.step % self.config.log_every == 0 or self.step == steps
             save_due = time.monotonic() - saved >= checkpoint_seconds
-            # whatever is written must hold the losses up to here; a GPU is otherwise left to run ahead
+            # whatever is written must hold the losses up to here; otherwise the host does not wait for a GPU
             read_due = self.synchronous or snapshot_due or log_due or save_due or len(self.unread) >= READ_EVERY
             if read_due and self.collect_losses():
                 return self._diverged()
@@ -242,16 +245,16 @@ class Loop:
         save_checkpoint(snapshot_path(self.path, self.step), snapshot, keep_previous=False)
 
     def _log(self) -> None:
-        """A line with the mean of each loss since the last one."""
+        """Add a line to the log: the mean of each loss since the last line."""
         means = {name: round(total / self.counts[name], 5) for name, total in self.sums.items()}
         line = {"step": self.step, "seconds": round(self.seconds, 2), "skipped": self.skipped, **means}
         self.lines.append(json.dumps(line))
         self.sums, self.counts = {}, {}
 
     def collect_losses(self) -> bool:
-        """Add up the losses of the last steps; whether too many in a row were not finite."""
+        """Add up the losses of the unread steps. Returns whether too many steps in a row were not finite."""
         steps, self.unread = self.unread, []
-        exact = torch.float32 if self.device.type == "mps" else torch.float64  # which MPS has not
+        exact = torch.float32 if self.device.type == "mps" else torch.float64  # MPS has no float64
         values = [value.to(exact) for losses, finite in steps for value in (finite, *losses.values())]
         numbers = iter(torch.stack(values).tolist() if values else ())  # all at once: one wait for the device
         for losses, _ in steps:
@@ -267,7 +270,7 @@ class Loop:
         return False
 
     def _diverged(self) -> Literal["diverged"]:
-        """Go back to the last good checkpoint, which is what the run is worth."""
+        """Go back to the last good checkpoint: its state is the run's result."""
         note = f"diverged: {self.skipped_in_a_row} non-finite steps in a row at step {self.step}"
         skipped, seconds = self.skipped, self.seconds
         self.resume()

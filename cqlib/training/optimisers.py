@@ -26,8 +26,9 @@ def make_optimiser(
 
 
 def load_state(optim: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load a `state_dict` from a file, perhaps of another device, into an optimiser of the same parameters: the count
-    of steps goes where it expects that, each other tensor gets its parameter's memory layout, which no file keeps."""
+    """Load a `state_dict` from a file, perhaps saved on another device, into an optimiser of the same parameters. The
+    count of steps goes to the device on which `optim` expects it; each other tensor gets the memory layout of its
+    parameter, which files do not keep. `optim` keeps its own learning rate."""
     own = [{key: group[key] for key in group.keys() & {"lr", "capturable"}} for group in optim.param_groups]
     optim.load_state_dict(state)
     for group, kept in zip(optim.param_groups, own, strict=True):
@@ -43,7 +44,8 @@ def load_state(optim: torch.optim.Optimizer, state: dict[str, Any]) -> None:
 
 
 def step_unless(optim: torch.optim.Optimizer, bad: Tensor) -> None:
-    """A step of `optim`, unless `bad` (bool, no dimension, on the parameters' device), without waiting for it."""
+    """Take a step of `optim`, unless `bad` (bool, no dimension, on the parameters' device) is true; the host does not
+    wait to learn that."""
     group = optim.param_groups[0]
     if group.get("fused"):
         optim.found_inf = bad.float()  # type: ignore[attr-defined]  # as torch.amp.GradScaler does
@@ -54,7 +56,7 @@ def step_unless(optim: torch.optim.Optimizer, bad: Tensor) -> None:
     optim.step()
     with torch.no_grad():
         for p in params:
-            for key, value in _tensors(optim, p).items():  # state that this step has made is to be zeros
+            for key, value in _tensors(optim, p).items():  # after a bad step, state that it created is zeros
                 value.copy_(torch.where(bad, before[p].get(key, torch.zeros_like(value)), value))
 
 
@@ -91,7 +93,8 @@ class AveragedWeights(AveragedModel):
 
 
 def warm_ema(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """Exponential moving average whose decay rises as (1 + t) / (10 + t) up to `decay`: the start is forgotten."""
+    """The update rule of an exponential moving average whose decay rises as (1 + t) / (10 + t) up to `decay`, so that
+    it soon forgets the first weights."""
 
     def update(averages: Tensors, current: Tensors, n_averaged: Tensor | int) -> None:
         t = float(n_averaged)

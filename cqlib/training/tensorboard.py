@@ -20,7 +20,8 @@ def summary_writer() -> Any:
 
 
 def write_scalars(folder: Path, points: Iterable[tuple[str, int, float]]) -> None:
-    """All points (name, step, value) to `folder`, in place of what was there; nothing where nobody asks for them."""
+    """Write all points (name, step, value) to `folder`, in place of what was there; do nothing where nobody asks for
+    curves."""
     if (writer := summary_writer()) is None:
         return
     for earlier in folder.glob("events.*"):

@@ -1,4 +1,4 @@
-"""Errors, files, locks, checkpoints, provenance: what every room may use."""
+"""Errors, files, locks, checkpoints, provenance: what every other package may use."""
 
 VERSION = "1.0.0"
-"""Of this package; pyproject.toml takes it from here."""
+"""The version of cqlib; pyproject.toml takes it from here."""

@@ -1,5 +1,5 @@
-"""Checkpoints: tensors and plain values in one safetensors file, atomic, hashed, read back before they replace another,
-the previous one kept. No pickle: a stranger's checkpoint holds no code."""
+"""Checkpoints: tensors and plain values in one safetensors file, written atomically with a hash. A new file is read
+back before it replaces an old one, which is kept. There is no pickle in it: a stranger's checkpoint holds no code."""
 
 import errno
 import hashlib

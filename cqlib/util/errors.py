@@ -39,7 +39,7 @@ def to_stderr(text: str) -> None:
 
 
 to_stderr_once = functools.cache(to_stderr)
-"""The same, each line once in a process."""
+"""`to_stderr`, but each line only once in a process."""
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -50,7 +50,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 MAX_SUGGESTIONS = 6
-"""Valid names that are told to someone whose own is like none of them."""
+"""How many of the valid names an error lists when the unknown one resembles none of them."""
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UsageError:
@@ -65,7 +65,7 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UsageError:
 
 
 def printable(text: str) -> str:
-    """`text` with a question mark for each line end, control character and mark that turns text round."""
+    """`text` with a question mark for each line end, control character and mark that reverses the text's direction."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -134,7 +134,7 @@ def _line(error: Exception) -> str | None:
 
 
 def _log(folder: Path | None) -> str:
-    """Write the traceback being handled to a new file; where it is."""
+    """Write the traceback of the error being handled to a new file. Returns words that say where it is."""
     name = f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     temporary = Path(tempfile.gettempdir())
     for place in (folder or temporary, temporary):

@@ -11,8 +11,8 @@ from typing import Any
 
 
 def write_atomic(path: Path, content: bytes | str) -> Path:
-    """Write `content` (text as UTF-8) to `path` so that a reader sees the old file or the new one, never a part; its
-    path. Raises OSError (disk full, no permission); the old file is then untouched."""
+    """Write `content` (text as UTF-8) to `path` so that a reader sees the old file or the new one, never a part; return
+    `path`. Raises OSError (disk full, no permission); the old file is then untouched."""
     path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
     try:
@@ -28,7 +28,7 @@ def write_atomic(path: Path, content: bytes | str) -> Path:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        error.filename = str(path)  # whose name says something, unlike the temporary file's
+        error.filename = str(path)  # the temporary file's name would tell the user nothing
         raise
     return path
 

@@ -48,8 +48,8 @@ def file_lock(
 
 
 def _read(owner: Path) -> str:
-    """ "process 1234 on a-host since 2026-01-31 12:05 UTC" (of older versions without the host or the time), or nothing
-    where there is no owner or the file is damaged."""
+    """The owner's description, "process 1234 on a-host since 2026-01-31 12:05 UTC" (older versions wrote no host or no
+    time), or "" where there is no owner or the file is damaged."""
     with suppress(OSError, ValueError):
         if re.fullmatch(r"process \d{1,10}( on [\w.-]{1,255})?( since [\d :-]{16} UTC)?", text := owner.read_text()):
             return text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 _ABOVE = Path(__file__).resolve().parent.parent.parent
 ROOT = _ABOVE if (_ABOVE / "pyproject.toml").is_file() else Path.cwd()
-"""The repository; the current folder where this package was installed without it."""
+"""The repository's folder, or the current folder if this package was installed without the repository."""
 PUBLISHED = ROOT / "reports" / "published"
 """The records, samples and small models that come with the repository."""
 RECORDS = PUBLISHED / "records"

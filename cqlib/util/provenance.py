@@ -50,7 +50,7 @@ def git_info(*more: str) -> GitInfo:
 
 
 def in_history(commit: str) -> bool:
-    """Whether this checkout's code comes from that commit, 40 hex digits."""
+    """Whether `commit`, 40 hex digits, is in the history of this checkout."""
     is_hash = re.fullmatch("[0-9a-f]{40}", commit)
     return bool(is_hash) and _ask_git("merge-base", "--is-ancestor", commit, "HEAD") is not None
 
@@ -74,7 +74,8 @@ def versions() -> dict[str, str]:
 
 
 def device_name(device: torch.device, *, bf16: bool, threads: int | None = None) -> str:
-    """The card, or the processor with its threads (this process's by default); and the precision of convolutions."""
+    """The name of the GPU, or of the processor with its number of threads (default: this process's), and the precision
+    of convolutions."""
     precision = "bf16 convolutions" if bf16 else "fp32"
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {precision}"
@@ -92,7 +93,7 @@ def _processor() -> str:
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """The most memory so far: of this process, or on the card."""
+    """The most memory used so far, in bytes: on a CUDA device what PyTorch allocated there, else by this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -13,7 +13,7 @@ class StopRequest:
     """Long work calls `reason` wherever it can save its state and stop. `deadline` is on the `time.monotonic` clock."""
 
     deadline: float | None = None
-    requested: str | None = None  # why
+    requested: str | None = None  # the reason, once there is a request
     signals: int = 0
     interrupts: bool = False  # whether a signal raises KeyboardInterrupt as well
 
@@ -46,7 +46,8 @@ class StopRequest:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Inside, a signal raises KeyboardInterrupt, as does one from before: for work that has nothing to save."""
+        """Inside, a signal raises KeyboardInterrupt, and so does, at the start, one that came before: for work that has
+        nothing to save."""
         if self.requested is not None:
             raise KeyboardInterrupt
         self.interrupts = True

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 
 def duration(seconds: float) -> str:
-    """ "40 s", "12 min", "3 h 05 min", "6.5 days"."""
+    """A duration in words: "40 s", "12 min", "3 h 05 min", "6.5 days"."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"
@@ -15,33 +15,33 @@ def duration(seconds: float) -> str:
 
 
 def format_bytes(size: float, digits: int = 0) -> str:
-    """ "1,204 MB" or "63 GB", of bytes."""
+    """A number of bytes in words: "1,204 MB", with `digits` decimals, or "63 GB"."""
     return f"{size / 1e6:,.{digits}f} MB" if size < 1e10 else f"{size / 1e9:,.0f} GB"
 
 
 def count_of(n: int, noun: str) -> str:
-    """ "1 run", "3 runs"."""
+    """A number with its noun: "1 run", "3 runs"."""
     return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def numbered(noun: str, values: Collection[object]) -> str:
-    """ "seed 2", "seeds 0, 1"."""
+    """A noun with its values: "seed 2", "seeds 0, 1"."""
     return f"{noun}{'s' * (len(values) > 1)} {', '.join(map(str, values))}"
 
 
 def join_with_and(words: Iterable[str]) -> str:
-    """ "25, 400 and 1,600"."""
+    """`words` as a list in a sentence: "25, 400 and 1,600"."""
     return " and ".join(", ".join(words).rsplit(", ", 1))
 
 
 def signed(value: float, digits: int) -> str:
-    """ "+0.24" or "−0.40", with a true minus; what rounds to 0 has none."""
+    """A number with its sign: "+0.24", or "−0.40" with a true minus sign; what rounds to 0 has a plus."""
     return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")
 
 
 _PATH = re.compile(r"(?<![\w/.<])(?:[A-Za-z]:\\|~?/)(?:[^\s/\\'\"<>:,;()]+[/\\])+([^\s/\\'\"<>:,;()]*)")
 
-# controls, marks of direction, half characters
+# control characters, marks of text direction, lone surrogates and the like
 _UNSEEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )

@@ -1,4 +1,4 @@
-"""A file for each published data set, its description and its reader, found by itself.
+"""A file for each published data set, with its description and its reader; all files here are found automatically.
 
 A new one is a file here with `ENTRIES`, each a `PublishedDataset` whose `read` is a function of that file. What it
 imports beyond the standard library and `cqlib.data.catalogue`, it imports within the function: names are listed before

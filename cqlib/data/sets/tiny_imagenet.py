@@ -1,5 +1,5 @@
-"""Tiny ImageNet: 200 classes of ImageNet at 64 x 64, or averaged down to 32 x 32, or fewer in the same layout. Its
-validation images are the test, as those of test/ have no labels."""
+"""Tiny ImageNet: 200 classes of ImageNet (or a copy with fewer) at 64 x 64, or averaged down to 32 x 32. Its validation
+images are the test split, because those of test/ have no labels."""
 
 from functools import partial
 from pathlib import Path
