@@ -5,7 +5,7 @@ from types import TracebackType
 
 
 def _in_one_line(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Ctrl-C while modules are imported, before any command listens: a line, and no traceback."""
+    """The excepthook: Ctrl-C while modules are still being imported prints one line, other errors their traceback."""
     if issubclass(kind, KeyboardInterrupt):
         print("stopped before anything began; run it again", file=sys.stderr)
     else:

@@ -1,5 +1,6 @@
-"""Rows on a Ray cluster (extra `cluster`), which all see the runs folder: where a node is lost, Ray starts its tasks on
-another, and each resumes from its checkpoint. An actor, the board, carries progress and the request to stop."""
+"""Runs rows on a Ray cluster (extra `cluster`) whose nodes all see the runs folder. When a node is lost, Ray starts its
+tasks on another one, and each resumes from its checkpoint. A Ray actor, the board, carries progress from the tasks to
+this machine (the driver), and the request to stop back to them."""
 
 from __future__ import annotations
 
@@ -20,14 +21,16 @@ from cqlib.util.stop import StopRequest
 from cqlib.util.text import format_bytes
 
 LOSSES = 5
-"""How many nodes may be lost under a task before it counts as failed: it may be what brings them down."""
+"""How often a task is started again after its node was lost. At the next loss it counts as failed: the task itself may
+be what brings nodes down."""
 
 PASSED = ("CQLIB_BF16", "CQLIB_DEVICE", "CQLIB_TENSORBOARD")
-"""What nodes get of this machine's environment."""
+"""Environment variables of this machine that tasks on the nodes get too."""
 
 
 class _Board:
-    """What the driver and the tasks know of each other: starts and shares done by name; why to stop, and signals."""
+    """What the driver and the tasks tell each other: by a task's name, how often it was started and the share of it
+    done, in [0, 1]; `stop`: why to stop (None: go on) and how many signals have come."""
 
     def __init__(self) -> None:
         self.starts: dict[str, int] = {}
@@ -35,20 +38,20 @@ class _Board:
         self.stop: tuple[Any, ...] = (None, 0)
 
     def report(self, name: str, share: float | None) -> tuple[Any, ...]:
-        """From a task, the share done, None when a node starts it; the answer is (why to stop or None, signals)."""
+        """Called by a task with its share done, or None when a node starts it; returns `stop`."""
         if share is None:
             self.starts[name] = self.starts.get(name, 0) + 1
         self.shares[name] = share or 0.0
         return self.stop
 
     def state(self, *stop: Any) -> tuple[dict[str, int], dict[str, float]]:
-        """From the driver, which may request a stop; the answer is starts and shares."""
+        """Called by the driver, with why to stop and the number of signals if it stops; returns starts and shares."""
         self.stop = stop or self.stop
         return self.starts, self.shares
 
 
 def _run(task: Task, logs: Path, board: Any, environment: dict[str, str]) -> Outcome:
-    """One task on a node, in a child process; about once a second it reports its progress and hears whether to stop."""
+    """Run a task on a node, in a child process; about once a second report its progress and ask whether to stop."""
     class Share(Listener):
         done = 0.0
 
@@ -71,7 +74,7 @@ def _run(task: Task, logs: Path, board: Any, environment: dict[str, str]) -> Out
             if over.wait(1):
                 return
 
-    # In a thread of its own: a task whose main thread waits for another is idle to Ray, which gives its core away.
+    # In a thread of its own: while the main thread of a task waits in ray.get, Ray gives the task's core to others.
     talking = threading.Thread(target=talk, daemon=True)
     talking.start()
     heard.wait()
@@ -89,12 +92,12 @@ def run_tasks(
     logs: Path,
     listener: Listener | None = None,
 ) -> list[Outcome]:
-    """As `cqlib.cli.tasks.run_tasks`, but each task runs where the cluster has its resources, at most `jobs` at a time
-    (None: as many as there is room for). Names of tasks differ."""
+    """Like `cqlib.cli.tasks.run_tasks`, but each task runs on a node that has the resources for it, at most `jobs` at a
+    time (None: as many as there is room for). No two tasks may have the same name."""
     listener = listener or Listener()
     board: Any = ray.remote(_Board).options(**on(ray.get_runtime_context().get_node_id())).remote()
     run, waiting, outcomes = ray.remote(_run), list(tasks), []
-    # of "cuda:1" the kind: Ray shows a task the card that is its own
+    # "cuda:1" is passed on as "cuda": Ray lets a task see only the card that it may use
     environment = {name: value.partition(":")[0] for name, value in os.environ.items() if name in PASSED}
     running: dict[Any, Task] = {}
     starts: dict[str, int] = {}
@@ -111,7 +114,7 @@ def run_tasks(
             waiting, stopping_since = [], stopping_since or time.monotonic()
             hopeless = stop.signals > 1 or time.monotonic() - stopping_since > GRACE + ANSWER
             for ref, task in running.items():
-                if hopeless or task.name not in starts:  # it waits for room
+                if hopeless or task.name not in starts:  # the latter still waits for room
                     ray.cancel(ref)
         while waiting and (jobs is None or len(running) < jobs):
             task = waiting.pop(0)

@@ -27,12 +27,12 @@ def connected(address: str) -> Iterator[None]:
         host, _, port = address.rpartition(":")
         try:
             socket.create_connection((host, int(port)), timeout=5).close()
-        except (OSError, UnicodeError) as error:  # the latter of a host that no name can be
+        except (OSError, UnicodeError) as error:  # UnicodeError: no host can have that name
             why = f"nothing answers there ({cause_of(error)})"
             raise UserError(f"--cluster {address}: {why}; ray start --head --port={port} starts a cluster") from error
         if host in LOOPBACK:  # or Ray replaces it by this machine's address in its network
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    # One try of some seconds; no reports to Ray's makers; no warning on GPUs.
+    # Ray tries to connect once, for some seconds, sends no usage reports, and prints no warning on GPUs.
     for name, value in (("RAY_py_gcs_connect_timeout_s", "5"), ("RAY_NUM_REDIS_GET_RETRIES", "1"),
                         ("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")):  # fmt: skip
         os.environ.setdefault(name, value)
@@ -47,7 +47,7 @@ def connected(address: str) -> Iterator[None]:
         ray.shutdown()
         why = one_line(error)[:300] or type(error).__name__
         raise UserError(f"--cluster {address}: no Ray cluster that this machine can join: {why}") from error
-    finally:  # Ray puts its own in their place
+    finally:  # ray.init has replaced the signal handlers
         for number, handler in handlers.items():
             signal.signal(number, handler)
     try:
@@ -57,8 +57,8 @@ def connected(address: str) -> Iterator[None]:
 
 
 def check_nodes(runs_dir: Path, others: Sequence[Path] = ()) -> None:
-    """UserError, one line, that names each node which does not see the runs folder (to write to) or one of the
-    `others`, or which has another version of this package or of what its numbers depend on."""
+    """Raise UserError, one line, that names each node that does not answer, cannot write to the runs folder, does not
+    see one of the `others`, or has another version of this package or of a library that its numbers depend on."""
     import ray
 
     runs_dir.mkdir(parents=True, exist_ok=True)
@@ -81,14 +81,14 @@ def check_nodes(runs_dir: Path, others: Sequence[Path] = ()) -> None:
 
 
 def on(node: str) -> dict[str, Any]:
-    """Options of what is to run on just this node, and takes nothing from the rows."""
+    """Ray's options for a task or actor that must run on this node (its id), without taking a core from the rows."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
 def _look(expected: dict[str, str], mark: Path, others: Sequence[Path]) -> str:
-    """What a node is asked; a problem or ""."""
+    """Runs on a node: what is wrong there, in words that follow the node's name; "" if nothing is."""
     installed = identity()
     for name, version in expected.items():
         if installed.get(name) != version:
@@ -100,7 +100,7 @@ def _look(expected: dict[str, str], mark: Path, others: Sequence[Path]) -> str:
 
 
 def identity() -> dict[str, str]:
-    """The versions of what numbers depend on, and this package's code by its hash."""
+    """The versions of Python and of the libraries that numbers depend on; for "cqlib" a hash of this package's code."""
     digest = hashlib.sha256()
     for path in sorted((ROOT / "cqlib").rglob("*.py")):
         digest.update(path.read_bytes())

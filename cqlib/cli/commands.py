@@ -69,14 +69,14 @@ def parser() -> Parser:
 
 
 def _folders(options: argparse.Namespace) -> str:
-    """ " --runs-dir DIR", " --data-dir DIR": those of a command's folders that are not the defaults."""
+    """The options for those of a command's folders that are not the defaults: " --runs-dir DIR --data-dir DIR"."""
     folders = {flag: getattr(options, flag[2:].replace("-", "_"), None) for flag in ("--runs-dir", "--data-dir")}
     return "".join(f" {flag} {shlex.quote(str(value))}" for flag, value in folders.items()
                    if value is not None and value != OPTIONS[flag].get("default"))  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code. Errors are one line on stderr (`cqlib.util.errors.one_line_errors`)."""
+    """Run one command and return its exit code. Errors are one line on stderr (`cqlib.util.errors.one_line_errors`)."""
     argv = list(sys.argv[1:] if argv is None else argv)
     with one_line_errors(PROGRAM):
         interrupt_on_sigterm()  # until there is something to save
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.data = absolute_data_path(options.data, getattr(options, "data_dir", None))
         try:
             return COMMANDS[vars(options).pop("command")][0](options) or 0
-        except UserError as error:  # the command that it names is to find the same folders
+        except UserError as error:  # a command in its message needs the same folders
             error.args = (str(error).replace(f"{PROGRAM} train", f"{PROGRAM} train{_folders(options)}"),)
             raise
     raise AssertionError("unreachable")

@@ -26,13 +26,14 @@ from cqlib.util.stop import StopRequest
 from cqlib.util.text import count_of, duration, format_bytes
 
 RESOURCES = {"smoke": (2**30, 0.25), "quick": (3 * 2**29, 0.25), "study": (4 * 2**30, 0.25), "paper": (8 * 2**30, 1.0)}
-"""What a cluster keeps free for a run of a profile: bytes of memory, more than any published run took, and a share of a
-GPU: four nets that are small share one."""
+"""Profile -> what a cluster keeps free for a run: bytes of memory, more than any published run took, and a share of a
+GPU, which four runs of small nets share."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds and peak memory in bytes: of `runs` finished runs, or, where that is 0, an estimate of the training."""
+    """Seconds and peak memory in bytes of a run: the mean and the maximum over `runs` finished runs, or, where `runs`
+    is 0, an estimate of the training alone."""
 
     seconds: float
     memory_bytes: int
@@ -45,15 +46,15 @@ class Cost:
 
 
 def device_name(threads: int | None = None) -> str:
-    """The device of runs, as records name it."""
+    """The device of runs here, as records name it; `threads` of a CPU (None: as many as this process uses)."""
     device = select_device()
     return provenance.device_name(device, bf16=fast_bf16(device), threads=threads)
 
 
 @functools.cache
 def hardware(threads: int) -> str:
-    """The device of runs with so many threads, as records name it. Another process asks a card for its name: one in
-    exclusive mode would be closed to children of this process."""
+    """The device of runs with so many threads, as records name it. Another process asks a GPU for its name: if this one
+    did, a GPU in exclusive mode would be closed to its children."""
     if select_device().type != "cuda":
         return device_name(threads)
     code = "from cqlib.cli.costs import device_name; print(device_name())"
@@ -61,7 +62,8 @@ def hardware(threads: int) -> str:
 
 
 def known(e: Experiment, runs_dir: Path, records: Sequence[Record], machine: str) -> Cost | None:
-    """From finished runs of this experiment, with any seed, on `machine` in its precision, else a kept estimate."""
+    """The cost of an experiment: from finished runs of it, of any seed, on `machine` in the experiment's precision,
+    else an estimate that was kept, else None."""
     device = machine if e.recipe.training.autocast == "auto" else f"{machine.rsplit(', ', 1)[0]}, fp32"
     key = (e.row, e.profile, "done", device)
     alike = [r for r in records if (r.row, r.profile, r.status, r.device) == key]
@@ -81,8 +83,8 @@ def _estimate_file(e: Experiment, runs_dir: Path, machine: str) -> Path:
 
 
 def estimate(e: Experiment) -> str:
-    """The `Cost` of all training on this device as JSON, from a few real steps on random images; a task, for in a
-    process of its own no other row's memory counts."""
+    """The `Cost` of all training on this device as JSON, from a few real steps on random images. It is run as a task:
+    in a process of its own, the memory of other rows does not count."""
     device = select_device()
     with torch.random.fork_rng(devices=[]):
         system = build(e.recipe.system)
@@ -101,8 +103,8 @@ def lines(
     slots: Sequence[Mapping[str, str]],
     stop: StopRequest,
 ) -> Iterator[str]:
-    """A line on the cost of each experiment of `seeds` (-> how many of its seeds are to run), those measured now at the
-    end; then one on all of them together, len(`slots`) at a time."""
+    """Yield a line on the cost of each experiment in `seeds` (experiment -> how many of its seeds are to run; 0: it is
+    finished), those measured now last; then a line on the time of all, with len(`slots`) runs at a time."""
     device = hardware(int(slots[0]["OMP_NUM_THREADS"]))
     costs = {e: known(e, runs_dir, records, device) for e in seeds}
 
@@ -118,11 +120,11 @@ def lines(
         task = Task(f"estimate of {e.variant} on {e.data}", "cqlib.cli.costs:estimate", e)
         logs = Path(tempfile.mkdtemp(prefix="cqlib-"))
         (outcome,) = run_tasks([task], slots[:1], stop=stop, logs=logs)
-        with suppress(OSError):  # a failure's log, which the line names, stays
+        with suppress(OSError):  # after a failure its log stays there: the line names it
             logs.rmdir()
         if outcome.status == "done":
             costs[e] = Cost(**json.loads(outcome.message))
-            with suppress(OSError):  # of a folder that is read only
+            with suppress(OSError):  # the runs folder may be read only
                 if runs_dir.is_dir():
                     write_atomic(_estimate_file(e, runs_dir, device), outcome.message)
         yield line(e, costs[e] or f"no estimate ({outcome.message})")

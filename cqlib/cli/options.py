@@ -1,5 +1,5 @@
-"""The options of all commands. Those of run_all.sh are checked with the standard library alone: it calls this module,
-which refuses wrong ones and answers --help and --list, before it looks for an environment."""
+"""The options of all commands. run_all.sh runs this module before it looks for an environment, to refuse wrong options
+and to answer --help and --list: it needs nothing but the standard library."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ from cqlib.util.paths import ROOT
 
 
 def examples(*commands: str) -> str:
-    """The block of a command's --help."""
+    """The block of examples in a command's --help."""
     return "".join(["examples:\n", *(f"  {command}\n" for command in commands), "\n"])
 
 
@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(" ".join(message.split()).removeprefix("argument "))
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:  # type: ignore[override]
-        """As argparse's, but nothing may be left over."""
+        """As argparse's, but an unknown option, or a word that is left over, is a UsageError."""
         parsed, extra = super().parse_known_args(args, namespace)
         for action in self._actions:  # argparse before Python 3.13 reads "--out=--" as an option without a value
             value = getattr(parsed, action.dest, None)
@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def number(low: float, high: float, kind: type[int] | type[float] = float) -> Callable[[str], Any]:
-    """A parser of numbers from `low` to `high`."""
+    """A function that turns a text into a number of `kind` from `low` to `high`, both included."""
 
     def parse(text: str) -> float:
         with suppress(ValueError):
@@ -67,7 +67,7 @@ seed = number(0, MAX_SEED, int)
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """`5`, `0-4`: seeds 0 to 4; `0,3`: those two; `7,`: seed 7 alone."""
+    """The seeds that a text names: `5` and `0-4` are seeds 0 to 4, `0,3` those two, `7,` seed 7 alone."""
     if "," not in text and "-" not in text:
         return tuple(range(number(1, 1000, int)(text)))
     numbers: list[int] = []
@@ -81,15 +81,15 @@ def seeds(text: str) -> tuple[int, ...]:
 
 
 def device(text: str) -> str:
-    """The name of a device; whether there is one is seen once torch is there."""
+    """`text`, if it can be the name of a device; whether this machine has it is checked once torch is loaded."""
     if not re.fullmatch("auto|cpu|mps|cuda(:[0-9]{1,2})?", text):
         raise argparse.ArgumentTypeError(f"'{text}' is not a device: auto, cpu, cuda, cuda:1, … or mps")
     return text
 
 
 def set_environment(options: argparse.Namespace) -> None:
-    """Pass the device and the wish for TensorBoard on, to children too, and where data sets are, whatever folder these
-    run in; before torch is loaded, for MPS's fallback."""
+    """Pass the device and the wish for TensorBoard on by environment variables, to child processes too, and make
+    $CQLIB_DATA absolute, for children run in other folders. Call it before torch is loaded, for MPS's fallback."""
     if folder := os.environ.get("CQLIB_DATA"):
         os.environ["CQLIB_DATA"] = folder if folder.startswith("~") else str(Path(folder).absolute())
     os.environ |= {"CQLIB_DEVICE": options.device} if getattr(options, "device", None) else {}
@@ -99,7 +99,7 @@ def set_environment(options: argparse.Namespace) -> None:
 
 
 def comma_separated(parse_part: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    """A parser of lists such as `a,b,c`, without duplicates."""
+    """A function that parses lists such as `a,b,c`, each part by `parse_part`, and drops duplicates."""
 
     def parse(text: str) -> tuple[Any, ...]:
         parts = [part.strip() for part in text.split(",") if part.strip()]
@@ -123,7 +123,7 @@ def data_sets(text: str) -> tuple[str, ...]:
 
 
 def change(text: str) -> tuple[str, str]:
-    """(path, value as a text) of "PATH=VALUE"; the recipe's configs say later which there are."""
+    """(path, value as a text) of "PATH=VALUE"; whether the recipe has such a path is checked later."""
     setting, equals, value = text.partition("=")
     if not equals or not re.fullmatch(r"[a-z_]+(\.[a-z_]+)*", setting) or not value.isprintable():
         raise argparse.ArgumentTypeError(f"'{text}' is not PATH=VALUE, such as training.steps=3000")
@@ -139,7 +139,7 @@ def address(text: str) -> str:
 
 
 def absolute(path: Path) -> Path:
-    """`path`, absolute and without "..", but for one that follows a link: one place has one name."""
+    """`path`, absolute and, unless that leads elsewhere because of a link, without "..": one place has one name."""
     plain = Path(os.path.normpath(path.absolute()))
     return plain if os.path.realpath(plain) == os.path.realpath(path) else path.absolute()
 
@@ -155,7 +155,7 @@ def path(text: str) -> Path:
 
 
 def folder(text: str) -> Path:
-    """The path of a folder, or of one that no file keeps from being made."""
+    """The absolute path of a folder that exists or can be made: neither it nor a parent is a file."""
     place = path(text)
     if line := why_not_a_folder(place):
         raise argparse.ArgumentTypeError(line)
@@ -163,7 +163,7 @@ def folder(text: str) -> Path:
 
 
 def new_file(text: str) -> Path:
-    """The path of a file, not of a folder, in such a folder."""
+    """The absolute path of a file to write: it is not a folder, and its own folder exists or can be made."""
     file = path(text)
     if line := f"{file} is a folder" if os.path.isdir(file) else why_not_a_folder(file.parent):
         raise argparse.ArgumentTypeError(line)
@@ -171,15 +171,15 @@ def new_file(text: str) -> Path:
 
 
 def check_folder(option: str, folder: Path) -> Path:
-    """`folder`. UserError where it does not exist."""
+    """Return `folder`, which `option` names. UserError where it does not exist."""
     if not folder.is_dir():
         raise UserError(f"{option}: there is no folder {folder}")
     return folder
 
 
 def absolute_data_path(name: str, data_dir: Path | None) -> str:
-    """The data set `name` with its path, if it has one, absolute: notebooks and workers run in other folders. A path
-    that lies under `data_dir` (default: $CQLIB_DATA), searched first, or does not exist stays as it is."""
+    """The data set `name` with its path, if it has one, made absolute: notebooks and workers run in other folders. It
+    stays as it is if it lies under `data_dir` (default: $CQLIB_DATA), which is searched first, or does not exist."""
     kind, _, argument = name.partition(":")
     (text, size), local = split_size(argument), local_folder(data_dir)
     if f"{kind}:PATH" not in SOURCES or (local and not os.path.isabs(text) and find_local(text, local) == local / text):
@@ -211,7 +211,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def settings(*options: str | tuple[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Flag -> settings of argparse, of shared options by their names and of others by both."""
+    """Flag -> its settings for argparse. An option is given as a key of `OPTIONS`, or as (flag, settings)."""
     return dict((option, OPTIONS[option]) if isinstance(option, str) else option for option in options)
 
 
@@ -245,7 +245,7 @@ EXAMPLES = ("./run_all.sh --no-train", "./run_all.sh --only table1/cq-f --seeds 
 
 
 Options = argparse.Namespace
-"""Those of run_all.sh by name. Paths are absolute; `changes` is a dict; `only` and `data` are empty by default."""
+"""The parsed options of run_all.sh. Paths are absolute; `changes` is a dict; `only` and `data` are empty by default."""
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -293,7 +293,7 @@ def listing() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check the options of run_all.sh; 0 unless something is wrong with them."""
+    """Check the options of run_all.sh and print `listing` for --list. Returns 0; a wrong option exits with one line."""
     with one_line_errors("run_all.sh"):
         if parse(sys.argv[1:] if argv is None else argv).list:
             print(listing(), flush=True)

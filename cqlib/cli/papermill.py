@@ -28,7 +28,8 @@ TEMPLATES = PACKAGE / "report" / "templates"
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to run: `source` with `parameters`, to `out`.ipynb and `out`.html; it may read folders `records`."""
+    """One notebook to run: `source` with `parameters`, written to `out`.ipynb and `out`.html; `records`: the folders of
+    records that it may read."""
 
     source: Path
     parameters: dict[str, Any]
@@ -39,7 +40,7 @@ class Job:
     page = property(lambda self: self.out.with_name(f"{self.out.name}.html"))
 
     def inputs(self) -> str:
-        """A hash over all that the outputs depend on: text, parameters, records, cqlib's source."""
+        """A hash of all that the outputs depend on: the notebook, parameters, records, cqlib's code and templates."""
         files = [self.source, *sorted(PACKAGE.rglob("*.py")), *sorted(TEMPLATES.glob("**/*.*"))]
         for folder in self.records:
             files += sorted(folder.glob("*.json")) + sorted(folder.glob("*/record.json"))
@@ -70,8 +71,8 @@ def declared(source: Path) -> set[str]:
 
 
 def execute(job: Job) -> None:
-    """Run the notebook and write its .ipynb and .html, once at a time, each whole or not at all. UserError if a cell
-    fails: that run is written too, but does not count as done. KeyboardInterrupt after SIGTERM."""
+    """Run the notebook, in one process at a time, and write its .ipynb and .html, each whole or not at all. UserError
+    if a cell fails: that run is written too, but does not count as done. KeyboardInterrupt after SIGTERM."""
     if unknown := sorted(set(job.parameters) - declared(job.source)):  # papermill would only warn
         raise UserError(f"{job.source.name} has no parameter '{unknown[0]}'")
     lock = job.out.parent.parent / ".locks" / job.out.name
@@ -89,7 +90,7 @@ def _execute(job: Job) -> None:
     stopped: list[int] = []
 
     def stop(number: int, frame: object) -> None:
-        """SIGTERM becomes Ctrl-C for the kernel, for a training in it to save; papermill does not pass it on."""
+        """Pass SIGTERM on to the kernel as Ctrl-C, so that a training in it saves its state; papermill would not."""
         import psutil
 
         stopped.append(number)
@@ -98,9 +99,9 @@ def _execute(job: Job) -> None:
         if len(stopped) == 1 and not psutil.Process().children():
             raise KeyboardInterrupt
 
-    inputs = job.inputs()  # of before: what another process writes meanwhile, it may not have seen
+    inputs = job.inputs()  # hashed before the run, which may not see what other processes write meanwhile
     before = signal.signal(signal.SIGTERM, stop)
-    # papermill saves as it goes, and in place: with a file of its own a kill never leaves half of one.
+    # papermill saves its file in place as it goes. It gets a temporary one: a kill never leaves half an output.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         running = Path(folder) / "notebook.ipynb"
         try:
@@ -178,7 +179,7 @@ class _Renderer(IPythonRenderer):
 
 @pass_context
 def _to_html(context: Any, source: str) -> str:
-    """nbconvert's filter of Markdown, with `_Renderer`."""
+    """Markdown to HTML by `_Renderer`, in place of nbconvert's own filter."""
     attachments = context.get("cell", {}).get("attachments", {})
     path = context.get("resources", {}).get("metadata", {}).get("path", "")
     renderer = _Renderer(escape=False, attachments=attachments, embed_images=True, path=path, exclude_anchor_links=True)
@@ -207,7 +208,7 @@ def page(notebook: nbformat.NotebookNode, folder: Path | str, name: str) -> str:
 
 
 def credits(notebook: nbformat.NotebookNode) -> tuple[str, ...]:
-    """Whose the photographs are that a page passes on, of a notebook that speaks of photos10."""
+    """The credits of the photographs in photos10, for the page of a notebook that mentions photos10; else none."""
     from cqlib.data.photos10 import CREDITS  # imports torch
 
     return CREDITS if "photos10" in nbformat.writes(notebook) else ()

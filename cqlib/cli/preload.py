@@ -1,10 +1,12 @@
-"""What the process that children are forked from has loaded. One thread: a pool would not survive the fork."""
+"""Loaded in the fork server, the process from which children are forked, so that they start with torch imported. It
+uses one thread: a pool of threads would not survive the fork."""
 
 import os
 import signal
 from contextlib import suppress
 
-# Ctrl-C and signals to the group, or to all processes, are for the parent, which stops its children by this process.
+# Ctrl-C and SIGTERM to the group or to all processes must not end this process: the parent reacts to them, and needs
+# it to learn how children end.
 with suppress(OSError, ValueError):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.setsid()
@@ -19,7 +21,7 @@ from cqlib.recipe import EVALUATION
 from cqlib.util.errors import UserError
 
 torch.set_num_threads(1)
-with suppress(UserError):  # who needs them is told in one line
+with suppress(UserError):  # a task that needs what is missing says so in one line
     data.load("photos10", size=16)
 with suppress(UserError):
     lite0(EVALUATION["quick"].side).extractor()

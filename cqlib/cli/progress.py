@@ -15,7 +15,7 @@ FORM = "{percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left · {desc}"
 
 
 class Progress(Listener):
-    """Counts by the tasks' costs, not by their number."""
+    """Shows progress on stderr. The share done counts tasks by their costs, not by their number."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.costs = {task.name: task.cost for task in tasks}

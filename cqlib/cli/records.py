@@ -79,7 +79,8 @@ def report(options: argparse.Namespace) -> None:
 
 
 def _records(options: argparse.Namespace) -> Path:
-    """The folder of records; UserError where one is named and not there; without runs/ there are published ones."""
+    """The folder of records. UserError where another than the default is named and does not exist; the default may be
+    absent, as there are published records."""
     default = options.runs_dir == OPTIONS["--runs-dir"]["default"]
     return options.runs_dir if default else check_folder("--from", options.runs_dir)
 
@@ -100,7 +101,7 @@ def export(options: argparse.Namespace) -> None:
 
     runs_dir = _records(options)
     folders = [("published", PUBLISHED / "records"), ("published", ablations.PUBLISHED)]
-    if os.path.realpath(runs_dir) != os.path.realpath(PUBLISHED):  # else those alone, as in the report
+    if os.path.realpath(runs_dir) != os.path.realpath(PUBLISHED):  # else its records alone
         folders = [("local", runs_dir), ("local", runs_dir / ablations.FOLDER), *folders]
     others, broken = contributed(CONTRIBUTED)
     loaded = [(place, *load_records(source)) for place, source in folders]

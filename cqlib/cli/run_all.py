@@ -1,4 +1,4 @@
-"""What run_all.sh runs: rows and notebooks that are not up to date, and the report, whatever has failed."""
+"""What run_all.sh runs: the rows and notebooks that are not up to date, then the report, even if some have failed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def plan(opts: Options) -> Plan:
     from cqlib.experiments.experiment import experiment
 
     rows, files = targets(opts.only, opts.profile)
-    if not rows and opts.changes:  # notebooks alone, whose first row it mostly is: refused now, not by their kernels
+    if not rows and opts.changes:  # notebooks alone: refused now, by their usual first row, not by their kernels
         experiment("table1/cq-f", opts.profile, changes=opts.changes)
     experiments = [
         experiment(row, opts.profile, data, seed, {**changes, **opts.changes})
@@ -67,9 +67,9 @@ def plan(opts: Options) -> Plan:
 
 
 def pending(opts: Options, todo: Plan, features: Features | None = None) -> Pending:
-    """What is left of a plan: an experiment is finished with scores on `features` (None: on any). Large data sets are
-    converted here, once, before anything trains. UserError, one line, when nothing is finished and no data set can be
-    loaded."""
+    """What is left of a plan. An experiment counts as finished if its record has scores on `features` (None: on any).
+    Large data sets are converted here, once, before anything trains. UserError, one line, when nothing is finished and
+    no data set can be loaded."""
     from cqlib.experiments.load import load_data
     from cqlib.experiments.run import finished_record, has_scores
     from cqlib.experiments.run_folder import training_files
@@ -79,7 +79,7 @@ def pending(opts: Options, todo: Plan, features: Features | None = None) -> Pend
     done = 0
     for e in todo.experiments:
         record = finished_record(e, opts.runs_dir)
-        # Files of the user's may have changed since: `run` compares them with the record.
+        # The user's own files may have changed since: such a row is left to `run`, which compares them with the record.
         own_files = ":" in e.data and entry_of(e.data) is None
         if record is not None and not own_files and (features is None or has_scores(record, features)):
             if not training_files(opts.runs_dir / e.folder):
@@ -103,7 +103,7 @@ def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
     """One task per experiment, the longest first."""
     from cqlib.cli.costs import RESOURCES
 
-    data_dir = local_folder(opts.data_dir)  # a node of a cluster has another environment
+    data_dir = local_folder(opts.data_dir)  # resolved here: on a cluster's node $CQLIB_DATA may differ
     common = {"runs_dir": opts.runs_dir, "data_dir": data_dir, "feature_weights": opts.feature_weights}
     train = "cqlib.cli.tasks:train_row"
     tasks = [Task(e.title, train, {"e": e, **common}, e.cost, *RESOURCES[e.profile]) for e in experiments]
@@ -113,7 +113,7 @@ def row_tasks(opts: Options, experiments: Sequence[Experiment]) -> list[Task]:
 def expected_costs(
     opts: Options, experiments: Sequence[Experiment], stop: StopRequest, *, listed: bool = False
 ) -> Iterator[str]:
-    """Lines on the time and the memory that what is not finished takes here; if `listed`, on what is finished too."""
+    """Lines on the time and memory that unfinished experiments take here; if `listed`, finished ones too."""
     from cqlib.cli import costs
     from cqlib.experiments.run import finished_record
 
@@ -127,7 +127,7 @@ def expected_costs(
 
 
 def show(opts: Options, stop: StopRequest) -> int:
-    """What `--list` says of the rows that the same command without it would run; the exit code."""
+    """Print what `--list` says of the rows that the command would run without it; returns the exit code."""
     print("\nrows of this command, and what they take on this machine", flush=True)
     for line in expected_costs(opts, plan(opts).experiments, stop, listed=True):
         print(line, flush=True)
@@ -135,7 +135,8 @@ def show(opts: Options, stop: StopRequest) -> int:
 
 
 def notebook_tasks(opts: Options, todo: Plan) -> list[Task]:
-    """One task per notebook whose inputs are not those of its last run; all declare these parameters, some `train`."""
+    """One task per notebook whose inputs are not those of its last run. All notebooks declare the parameters below;
+    those that also declare `train` get it as False for --no-train."""
     from cqlib.cli.papermill import Job, declared
 
     parameters = {
@@ -168,13 +169,13 @@ def work(tasks: Sequence[Task], opts: Options, stop: StopRequest) -> list[Outcom
 
 
 def _logs(opts: Options) -> Path:
-    """Beside the runs; where that folder is read only, beside the report."""
+    """The folder of logs: in the runs folder, or, where that is read only, in the report's."""
     writable = not opts.runs_dir.exists() or os.access(opts.runs_dir, os.W_OK | os.X_OK)
     return (opts.runs_dir if writable else opts.out) / "logs"
 
 
 def collect_records(runs_dir: Path, out: Path) -> None:
-    """Copy every record of the runs folder to `out`/records, beside the report, for whoever gets it."""
+    """Copy every record of the runs folder to `out`/records, beside the report, for whoever the report is passed to."""
     for file in filter(Path.is_file, runs_dir.glob("*/record.json")):
         write_atomic(out / "records" / f"{file.parent.name}.json", file.read_bytes())
 
@@ -190,17 +191,17 @@ def _files_read(experiments: Sequence[Experiment], opts: Options) -> list[Path]:
 
 
 def reproduce(opts: Options, stop: StopRequest) -> int:
-    """Everything, in order; the exit code."""
+    """Train rows, run notebooks and render the report, in this order; returns the exit code."""
     with cluster_nodes.connected(opts.cluster) if opts.cluster else nullcontext():
         from cqlib.metrics.features import features_for
         from cqlib.training import device, tensorboard
 
-        device.select_device(), tensorboard.summary_writer()  # which say what is missing
+        device.select_device(), tensorboard.summary_writer()  # both raise UserError for what is missing
         if opts.time_budget is not None:
             stop.deadline = time.monotonic() + 60 * opts.time_budget
         todo = plan(opts)
         with stop.at_once():  # while data sets are fetched and converted, for there is nothing to save
-            if opts.profile == "paper":  # where the features may have to be fetched
+            if opts.profile == "paper":  # missing data are reported before features are fetched
                 pending(opts, todo)
             features = features_for(opts.feature_weights, opts.data_dir, profile=opts.profile)
             features.check()  # once, before many processes do
@@ -220,7 +221,7 @@ def reproduce(opts: Options, stop: StopRequest) -> int:
             for line in expected_costs(opts, left.experiments, stop):
                 to_stderr(line)
         outcomes = [*left.absent, *work(row_tasks(opts, left.experiments), opts, stop)]
-        opts.cluster = None  # notebooks read what the rows have left
+        opts.cluster = None  # notebooks run here: they read what the rows have left
         tasks, books = notebook_tasks(opts, todo), len(todo.notebooks)
         to_stderr(f"notebooks: {books} in all, {books - len(tasks)} up to date, {len(tasks)} to run")
         outcomes += work(tasks, opts, stop)
@@ -228,7 +229,7 @@ def reproduce(opts: Options, stop: StopRequest) -> int:
 
 
 def _report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
-    """Render the report, which names what did not succeed; the exit code."""
+    """Render the report, which names the tasks in `bad`, those that did not succeed; returns the exit code."""
     from cqlib.experiments import run_folder
     from cqlib.report import page
 
@@ -253,7 +254,7 @@ def _report(opts: Options, bad: Sequence[Outcome], stop: StopRequest) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Parse, then reproduce; the exit code."""
+    """Parse the options, then `show` for --list, else `reproduce`; returns the exit code."""
     stop = StopRequest()
     with stop.listening():
         with one_line_errors("run_all.sh"):

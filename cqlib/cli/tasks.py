@@ -1,5 +1,6 @@
-"""Tasks as child processes, a few at a time, which send messages with `send_message` and end with exit code 0 (done), 3
-(stopped, its state saved) or another one (failed). On Linux they are forked from a process that has torch."""
+"""Runs tasks as child processes, a few at a time. A child sends messages with `send_message` and ends with exit code 0
+(done), 3 (stopped, its state saved) or another one (failed). On Linux children are forked from a process, the fork
+server, that has already imported torch (`cqlib.cli.preload`)."""
 
 import io
 import multiprocessing
@@ -33,12 +34,12 @@ Status = Literal["done", "stopped", "failed"]
 @dataclass(frozen=True)
 class Task:
     """A call of `function` ("module:name") with `argument`; a text that it returns is the outcome's message. A cluster
-    keeps free for it, beside a core, bytes of memory and a share in (0, 1] of a GPU, if it has any."""
+    keeps free for it a core, `memory_bytes` and, if it has GPUs, `gpus`, a share in (0, 1] of one."""
 
     name: str
     function: str
     argument: Any
-    cost: float = 1.0  # the expected share of the time
+    cost: float = 1.0  # expected time, relative to the other tasks
     memory_bytes: int = 0
     gpus: float = 1.0
 
@@ -54,8 +55,9 @@ class Outcome:
 
 
 class Listener:
-    """What `run_tasks` calls as tasks proceed: one has begun (`again`: a node takes over what another one began), has
-    done a share in [0, 1], has a line for the user, has ended or never began; and `waiting` at least twice a second."""
+    """`run_tasks` calls its methods as tasks proceed: a task has begun (`again`: on another node, after the one before
+    was lost), has done a share in [0, 1], has a line for the user, has ended or will never begin; and `waiting` at
+    least twice a second."""
 
     def started(self, task: Task, *, again: bool = False) -> None: ...
     def progress(self, task: Task, share: float) -> None: ...
@@ -65,7 +67,8 @@ class Listener:
 
 
 QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Microseconds of all cores that a container may use in so many of the clock, "200000 100000"; "max" for no limit."""
+"""The CPU limit of a container: "200000 100000" allows 200,000 microseconds of CPU time, over all cores, in every
+100,000 of the clock; "max" instead of the first number is no limit."""
 
 
 def cores() -> int:
@@ -83,8 +86,9 @@ def thread_limits(threads: int) -> dict[str, str]:
 
 
 def slots(jobs: int | None) -> list[dict[str, str]]:
-    """The environments of the children that run at a time, by default one per core, or per GPU: each has its share of
-    the cores, as threads, and a GPU if there are any. $OMP_NUM_THREADS, where set, is the number of threads."""
+    """One slot for each of the `jobs` children that run at a time (default: one per GPU, or per core without GPUs): the
+    environment variables that give it a GPU, if there are any, and as many threads as its share of the cores, or
+    $OMP_NUM_THREADS where that is set."""
     import torch
 
     from cqlib.training.device import select_device
@@ -102,8 +106,8 @@ def slots(jobs: int | None) -> list[dict[str, str]]:
 
 
 def prepare(slot: Mapping[str, str]) -> Any:
-    """The multiprocessing context of the children. On Linux the fork server is started, in the environment of `slot`;
-    elsewhere, and where it cannot start, children are spawned."""
+    """The multiprocessing context that starts children. On Linux that is the fork server, started here with the
+    environment variables of `slot`; elsewhere, and where it cannot start, children are spawned."""
     if not sys.platform.startswith("linux"):
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -128,9 +132,9 @@ def run_tasks(
     logs: Path,
     listener: Listener | None = None,
 ) -> list[Outcome]:
-    """Run `tasks`, one per slot at a time, in this order; outcomes in the order in which they end. A slot is what its
-    children's environment gets on top (threads, which GPU). A task that fails leaves its log in `logs`. Once `stop` is
-    requested, children get SIGTERM, at the second signal SIGKILL; what has not begun is "stopped"."""
+    """Run `tasks` in this order, one per slot at a time; returns outcomes in the order in which they end. A slot holds
+    environment variables for its children (threads, which GPU). A task that fails leaves its log in `logs`. Once `stop`
+    is requested, children get SIGTERM, and at the second signal SIGKILL; tasks that have not begun are "stopped"."""
     listener = listener or Listener()
     waiting, free, outcomes = list(tasks), list(slots), []
     running: list[_Child] = []
@@ -163,7 +167,7 @@ def run_tasks(
 
 
 def log_name(title: str) -> str:
-    """The name of a task's log, another for every title, and short enough for any disk."""
+    """The name of a task's log: different for every title, and short enough for any disk."""
     plain = re.sub("[^A-Za-z0-9_.-]", "_", title)[:100]
     return f"{plain}.log" if plain == title else f"{plain}-{sha256(title.encode())[:8]}.log"
 
@@ -181,7 +185,7 @@ class _Child:
         child_end.close()
 
     def receive(self, listener: Listener) -> None:
-        """Take the messages that have come."""
+        """Read the messages that have come: keep the outcome's line, pass progress and notes on to the listener."""
         with suppress(EOFError, OSError):  # there will be no more
             while self.messages.poll():
                 message = self.messages.recv()
@@ -192,7 +196,7 @@ class _Child:
                     listener.progress(self.task, message["progress"])
 
     def stop(self, now: bool) -> None:
-        """SIGTERM once; SIGKILL when `now` or when the grace is over."""
+        """Send SIGTERM at the first call, and SIGKILL if `now` or once `GRACE` seconds have passed since."""
         if now or (self.asked is not None and time.monotonic() - self.asked > GRACE):
             self.process.kill()
         elif self.asked is None:
@@ -200,7 +204,7 @@ class _Child:
         self.asked = self.asked or time.monotonic()
 
     def outcome(self, stop: StopRequest) -> Outcome:
-        """How it ended; the log of a failure stays."""
+        """How the ended process fared. Its log is deleted, unless it failed and wrote to it."""
         self.process.join()
         status: Status = "failed"
         code, message = self.process.exitcode, self.message
@@ -225,8 +229,8 @@ _parent: Connection | None = None
 
 
 def send_message(**message: Any) -> None:
-    """One message to the parent: progress (share done), note (a line for the user), message (the outcome's line). Where
-    there is none any more, this stops as upon SIGTERM."""
+    """Send one message to the parent: `progress` (share done), `note` (a line for the user), `message` (the outcome's
+    line). If the parent is gone, this process sends itself SIGTERM."""
     try:
         if _parent is not None:
             _parent.send(message)
@@ -242,7 +246,7 @@ def _child(task: Task, environment: dict[str, str], log: Path, parent: Connectio
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # a process that is killed leaves what it said
+        sys.stdout.reconfigure(line_buffering=True)  # so that the log of a killed process is complete
     os.environ.update(environment)
     if "torch" in sys.modules and "OMP_NUM_THREADS" in environment:
         sys.modules["torch"].set_num_threads(int(environment["OMP_NUM_THREADS"]))
@@ -251,7 +255,8 @@ def _child(task: Task, environment: dict[str, str], log: Path, parent: Connectio
 
 
 def attempt(task: Task) -> int:
-    """Run a task in this process; the exit code. Why it failed is said in one line, a bug's traceback on stderr."""
+    """Run a task in this process and return its exit code. If it fails, send the parent one line that says why; a bug's
+    traceback goes to stderr."""
     try:
         result = resolve_name(task.function)(task.argument)
     except KeyboardInterrupt:

@@ -24,7 +24,7 @@ def read(runs_dir: Path | str) -> list[Record]:
 
 
 def overview(records: list[Record]) -> str:
-    """How much of it there is, in words."""
+    """How many of the rows that ablations change have a finished run, in words."""
     variants = {record.variant for record in records if record.done}
     changed = {ablation.variant(row) for ablation in ABLATIONS for row in ablation.changes}
     return f"{len(variants & changed)} of {len(changed)} changed rows have a finished run"
@@ -41,8 +41,8 @@ def tables_runs() -> RunSet:
 
 
 def detectable(runs: RunSet) -> HTML:
-    """The smallest effect that so many seeds of either recipe find in 80 % of all trials, for every score, in units of
-    its margin of equality; by the spread of the seeds of CQ-F."""
+    """The smallest effect that a comparison of two recipes finds in 80 % of all trials, over the number of seeds of
+    each (2 to 10): for every score, in units of its margin of equality, by the spread of CQ-F over its seeds."""
     counts, words, lines = range(2, 11), [], {}
     for i, metric in enumerate(SCORES):
         quantity = QUANTITIES[metric]

@@ -1,4 +1,4 @@
-"""The notebook of Table 2, beside its table: layers of latent variables, and the scales of f."""
+"""What the notebook of Table 2 shows beside its table: layers of latent variables, and the scales of f."""
 
 from collections.abc import Mapping
 

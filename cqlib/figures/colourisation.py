@@ -24,7 +24,8 @@ ROWS = NOTEBOOK_ROWS["colourisation"]  # the conditional model, and the uncondit
 
 
 def find(selection: Selection) -> tuple[ModelAndData, LikelihoodSystem | None]:
-    """The conditional model, as chosen or published, and that run's unconditional one, if any. UserError without."""
+    """The conditional model, as chosen or published, and the unconditional one found with it, if any. UserError if
+    there is no conditional model."""
     models = selection.find(required=ROWS[:1])
     if not models:
         raise UserError("there is no trained model of colours yet: ./run_all.sh --only colourisation")
@@ -95,8 +96,8 @@ def spread_maps(model: ConditionalCQF, x: Tensor, n: int = 32) -> HTML:
 
 
 def diversity(model: ModelAndData, x: Tensor, n: int = 16) -> HTML:
-    """Root mean squares of chroma, in levels, over the grey images of x: between n colourings of one image, and from
-    them to the truth, beside no colour and the mean training colour; and how much the grey has changed."""
+    """How much n colourings of each grey image of x differ from each other and from the truth, beside images without
+    colour and in the mean training colour: root mean squares of chroma, in levels. And how much grey has changed."""
     grey, truth = colour.split(x)
     lines: list[list[Any]] = []
     for name, temperature in (("colourings, T = 1", 1.0), ("colourings, T = 0", 0.0)):
@@ -159,7 +160,7 @@ def recoloured(x: Tensor, model: ConditionalCQF) -> dict[str, Tensor]:
 
 
 def true_or_wrong(images: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> HTML:
-    """Bits per dimension given the grey image, `values`, of `recoloured` images."""
+    """The images that `recoloured` returns, with `values`, their bits per dimension given the grey image (N,)."""
     alt = "Bits per dimension given the grey image, of true and of other colours"
     return picture(*cost_board(images, values, "true colours", "bits per dimension of x, given g", alt))
 

@@ -33,16 +33,16 @@ from cqlib.util.text import without_paths
 signed = partial(text.signed, digits=3)
 """A difference with its sign: "+0.012" or "−0.012"."""
 QUALITY = (pictures.quality, plots.quality_against_likelihood)
-"""What draws the pictures of `quality`."""
+"""The functions that draw the pictures of `quality`; pages show their code."""
 
 
 def fullest(rows: Sequence[str], records: Sequence[Record]) -> RunSet:
-    """Of `records` and the published ones, the run set with most of `rows`; this machine's first. UserError if none."""
+    """`fullest_of` the run sets of `records` and the published ones: that with runs of most of `rows`."""
     return fullest_of(rows, sets_of(records))
 
 
 def fullest_of(rows: Sequence[str], sets: Sequence[RunSet]) -> RunSet:
-    """Of `sets` the one with most of `rows`; this machine's first. UserError if there is none."""
+    """The run set in `sets` with runs of most of `rows`; of equals this machine's. UserError if there is none."""
     if not sets:
         raise UserError(f"there are no records yet: ./run_all.sh --only {rows[0]}")
     return max(sets, key=lambda runs: (sum(bool(runs.records_of(row)) for row in rows), runs.origin == "local"))
@@ -50,15 +50,15 @@ def fullest_of(rows: Sequence[str], sets: Sequence[RunSet]) -> RunSet:
 
 def at_hand(rows: Sequence[str], records: Sequence[Record], profile: str) -> list[RunSet]:
     """The run sets that a notebook of a table is about: this machine's under `profile`, beside each the published one
-    of its data set and profile; without any the published one with most of `rows`."""
+    of its data set and profile; without any, the group of `display_groups` with most of `rows`."""
     groups = display_groups(sets_of(records), rows, profile)
     local = [sets for sets in groups if any((runs.origin, runs.profile) == ("local", profile) for runs in sets)]
     return [runs for sets in local or groups[:1] for runs in sets]
 
 
 def models(rows: Sequence[str], runs: RunSet, runs_dir: Path | str, *, required: bool = False) -> dict[str, System]:
-    """Short label -> the trained model of each of `rows`, of its first seed; those whose weights are there, unless all
-    are `required`: then UserError, with the command that trains the missing one."""
+    """Short label -> trained model, for the first seed of each of `rows` that has runs. Rows whose weights are missing
+    are left out, or, if `required`, are a UserError with the command that trains them."""
     systems = {}
     for row in rows:
         for record in runs.records_of(row)[:1]:
@@ -78,8 +78,8 @@ def bits(model: LikelihoodSystem, images: torch.Tensor) -> torch.Tensor:
 
 
 def batch_times(rows: Collection[str], runs: RunSet) -> dict[str, tuple[float, bool]]:
-    """Row -> seconds of a batch of samples, the median over seeds, under the protocol (it names the device) that most
-    rows were timed under, and whether that is so; of a row without such a time under its own."""
+    """Row -> seconds for a batch of samples, the median over seeds, and whether they were measured under the protocol
+    (it names the device) that is most common among `rows`. A row without such a time has that of its own protocol."""
     timed = {row: [run.metrics["seconds"] for run in runs.records_of(row) if "seconds" in run.metrics] for row in rows}
     protocols = [protocol for times in timed.values() for protocol in {time.protocol for time in times}]
     medians = {}
@@ -103,7 +103,7 @@ def needs(data: str, profile: str, only: str, data_dir: Path | str | None) -> tu
 
 
 def sized(data: str, profile: str) -> str:
-    """ "photos10, 16×16"."""
+    """A data set with the size of its images under a profile: "photos10, 16×16"."""
     size = image_size(data, profile)
     return f"{without_paths(data)}, {size}×{size}"
 
@@ -128,7 +128,7 @@ def claims(name: str, sets: Sequence[RunSet]) -> HTML:
 
 
 def not_reproduced(table: str, records: Sequence[Record]) -> HTML:
-    """What is missing or did not come out of the claims whose ids begin with `table`, in sentences."""
+    """Which of the paper's claims whose ids begin with `table` did not come out, and what is missing, in sentences."""
     sets = sets_of(records)
     return HTML(page.macro("shortfalls", sets, cards(sets, table)))
 
@@ -165,8 +165,8 @@ def samples_folder(runs: RunSet, runs_dir: Path | str) -> Path:
 
 
 def stored_samples(runs: RunSet, row: str, at: str, runs_dir: Path | str, n: int) -> torch.Tensor | None:
-    """The first n samples at "T1" or "T0" in the grid of a row's first seed, uint8 (n, 3, S, S), or None. Without a
-    grid at temperature 0 that at 1 stands in: the decoder adds no noise."""
+    """The first n samples in the grid of a row's first seed, uint8 (n, 3, S, S), or None; `at` is "T1" or "T0". Where
+    there is no grid at temperature 0, the one at 1 is taken: the model's decoder adds no noise."""
     for run in runs.records_of(row)[:1]:
         folder = samples_folder(runs, runs_dir) / run.folder
         file = pictures.sample_file(folder, at) or pictures.sample_file(folder, "T1")
@@ -182,7 +182,7 @@ def grids(table: str, runs: RunSet, runs_dir: Path | str, data_dir: Path | str |
 
 
 def curves(table: str, runs: RunSet, name: str) -> HTML:
-    """The learning curves called `name` (a record lists its own) of a table's rows."""
+    """The learning curves called `name` of a table's rows; `Record.curve` holds a run's curves by name."""
     rows = paper.row_ids(table)
     series = {short_label(row): lines for row in rows if (lines := pictures.curves(runs.records_of(row), name))}
     figure = plots.learning_curves(series, ylabel=pictures.axis(name), marks=marker_numbers(rows))

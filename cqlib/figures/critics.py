@@ -1,4 +1,4 @@
-"""The notebook of Table 3, beside its table: losses of critics and generators as functions of one score."""
+"""What the notebook of Table 3 shows beside its table: losses of critics and generators as functions of one score."""
 
 from collections.abc import Callable
 from functools import partial
@@ -39,7 +39,7 @@ def losses_by_score() -> HTML:
     """Each loss over the critic's score, in nats where it is a cross-entropy."""
     scores, lines = torch.linspace(-4, 4, 161), {}
     for title, panel in PANELS.items():
-        first = 3 * (title == "generator")  # of its colours
+        first = 3 * (title == "generator")  # index of the panel's first colour
         colours = (plots.colour_and_marker(first + i)[0] for i in range(len(panel)))
         lines[title] = {name: (scores, [float(loss(s[None])) for s in scores], colour, "", "-")
                         for colour, (name, loss) in zip(colours, panel.items(), strict=True)}  # fmt: skip

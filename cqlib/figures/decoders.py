@@ -40,8 +40,8 @@ FAMILIES = {
 
 
 def samples(runs: RunSet, models: Mapping[str, System], runs_dir: Path | str, n: int = 36) -> HTML:
-    """n samples of each decoder at temperature 1, and below at 0: drawn from one seed where the model is among
-    `models` (by short label), else the first of those stored by its run; and which decoders have neither."""
+    """n samples of each decoder at temperature 1, and below at 0: drawn with one fixed seed where the model is among
+    `models` (by short label), else the first ones stored by its run; and a note on decoders that have neither."""
 
     def images(row: str, t: int) -> Tensor | None:
         model = models.get(short_label(row))
@@ -99,14 +99,14 @@ def _milliseconds(time: tuple[float, bool] | None) -> str:
 
 
 def likelihood(model: System) -> str:
-    """ "exact", "bound: ELBO", … or "none"."""
+    """The kind of likelihood that a model gives: "exact", "bound: ELBO", … or "none; …" without one."""
     if not isinstance(model, LikelihoodSystem):
         return "none; BPD of a VAE around it"
     return "exact" if model.bound == "exact" else f"bound: {model.bound.removesuffix(' bound')}"
 
 
 def latent_space(model: System) -> str:
-    """How many dimensions what is drawn first has; "none" where pixels alone are drawn."""
+    """The number of latent dimensions that a sample starts from, in words; "none" where pixels are drawn directly."""
     if isinstance(model, Hierarchical | VAEIAF):
         shapes = model.decoder.shapes.values()
         return f"{sum(map(math.prod, shapes)):,} in {len(shapes)} layers"

@@ -44,13 +44,14 @@ def _file(data: str, size: int) -> Path:
 
 
 def damaged(data: str, size: int, data_dir: Path | str | None = None, damages: Damages = DAMAGES) -> HTML:
-    """The first training images, then the same with each damage; a row of the first classes alone."""
+    """The first training images, then the same with each damage; and a row from the first half of the classes alone."""
     rows = image_sets(data_sets.load(data, size=size, data_dir=data_dir), 9, damages)
     return picture(strips(rows), f"Real images at {size}×{size}: {', '.join(rows)}")
 
 
 def compared(calibration: Calibration) -> HTML:
-    """A line for each side and score: the score of undamaged images, and the distance of each damage from it."""
+    """A line for each side and score: the score of undamaged images, and how far each damage moves it, in standard
+    deviations."""
     lines = []
     for result in calibration.sides:
         for score, (mean, spread) in result.undamaged.items():
@@ -63,7 +64,8 @@ def compared(calibration: Calibration) -> HTML:
 
 
 def costs(calibration: Calibration) -> HTML:
-    """n of each side, the time of an image, the cost of n, and the smallest distance over scores and damages."""
+    """For each side: n, the time of an image, the cost of n images (see `cqlib.metrics.calibration`), and the smallest
+    distance over scores and damages."""
     lines = [[str(s.side), s.n, s.milliseconds, 100 * s.cost, s.smallest] for s in calibration.sides]
     formats = {"Side": None, "n": 0, "Milliseconds an image": 1, "Cost, %": 0, "Smallest distance": 2}
     return table(f"What it costs, and the smallest distance ({calibration.device})", formats, lines)
@@ -88,12 +90,12 @@ def distances(calibration: Calibration) -> HTML:
 
 
 def choice(calibration: Calibration) -> HTML:
-    """What the rule for `quick` takes of this calibration, in a sentence."""
+    """The side and n that the rule for profile `quick` chooses from this calibration, in a sentence."""
     return HTML(f"<p>At most {COST:.0%} of the cost: {_words(calibration.choice)}; {_words(calibration.full)}.</p>")
 
 
 def choice_at_equal_n(calibration: Calibration) -> HTML:
-    """What the rule for `study` takes of this calibration, in a sentence."""
+    """The side and n that the rule for profile `study` chooses from this calibration, in a sentence."""
     return HTML(f"<p>At equal n: {_words(calibration.choice_at_equal_n)}; {_words(calibration.full)}.</p>")
 
 

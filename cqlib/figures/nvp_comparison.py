@@ -22,11 +22,11 @@ from cqlib.util.text import duration, without_paths
 
 NVP = "table3/nvp"
 ROWS = ("table1/cq-f", "table2/cqf-residual", "table3/cqf-large-d", "table3/cqf-2-scales", NVP)
-"""The paper's models, then NVP; of those that few have trained, the picture shows what there is."""
+"""The paper's models, then NVP. Those not in `REQUIRED` are shown only where they have been run."""
 REQUIRED = NOTEBOOK_ROWS["figure_nvp_comparison"]
 FOUR = NOTEBOOK_DATA["figure_nvp_comparison"]
 STAND_INS = {"photos10": "quick", "tiny-imagenet:64": "study"}
-"""What is shown without the four, with the profile: 16×16 and 64×64, both on a CPU."""
+"""Data sets shown where none of the four has runs, with their profiles: 16×16 and 64×64, both on a CPU."""
 SIDE = 6  # images along a side of a panel
 
 
@@ -36,7 +36,8 @@ def read(selection: Selection) -> tuple[list[Record], dict[str, RunSet]]:
     records = replace(selection, rows=ROWS).finished({selection.profile, *RESULT_PROFILES})
 
     def rank(runs: RunSet) -> tuple[bool, bool, int, bool]:
-        """Better is larger: the requested one, then NVP beside one of ours, the number of models, this machine."""
+        """The larger, the better: this machine's under the profile asked for, with NVP; then one that has both NVP and
+        one of our models; then the one with most of our models; then this machine's."""
         local, nvp = runs.origin == "local", bool(runs.records_of(NVP))
         ours = sum(bool(runs.records_of(row)) for row in ROWS[:-1])
         return runs.profile == selection.profile and local and nvp, bool(ours and nvp), ours, local
@@ -56,7 +57,7 @@ def overview(best: Mapping[str, RunSet]) -> str:
 
 
 def samples(best: Mapping[str, RunSet], runs_dir: Path | str) -> HTML:
-    """A line per data set, at temperature 1: our models, then NVP, those that have samples."""
+    """Samples at temperature 1, a line per data set: our models, then NVP, as far as they have samples."""
     if not best:
         return HTML(f"<p>No samples yet: <code>{training_command('figure_nvp_comparison', 'quick')}</code></p>")
     board: dict[str, dict[str, Tensor]] = {}
@@ -102,7 +103,7 @@ def _cost(row: str, runs: RunSet) -> tuple[str, str, str]:
 
 
 def _printed(data: str) -> list[tuple[str, str, str]]:
-    """(row, BPD, FID) of the paper on one of the slides' four, where they print any for these rows."""
+    """(row, BPD, FID) as the slides print them on one of their four data sets, for those of `ROWS` that have a BPD."""
     numbers = [(row, paper.number(row, data, "bpd"), paper.number(row, data, "fid")) for row in ROWS if data in FOUR]
     return [(row, bpd.text, fid and fid.text or "—") for row, bpd, fid in numbers if bpd and bpd.text]
 

@@ -35,7 +35,7 @@ def read(selection: Selection) -> tuple[list[Record], list[RunSet], tuple[str, .
 
 
 def label(data: str) -> str:
-    """A data set's name on the slides, with a star where it is inferred; others by the name one types."""
+    """A data set's name on the slides, with a star where it is inferred; for other data sets the name used here."""
     if data not in paper.DATA_SETS:
         return without_paths(data)
     return paper.DATA_SETS[data].label + ("" if paper.DATA_SETS[data].named else " *")
@@ -57,8 +57,8 @@ def _files(data: str, data_dir: Path | str | None) -> str:
 
 
 def _status(sets: Sequence[RunSet], data: str, row: str) -> str:
-    """ "quick, 3 seeds", or how the first run ended; of several run sets of profile `paper`, else of today's recipes,
-    else of this machine."""
+    """How a row was run on a data set: "quick, 3 seeds", or how its first run ended. Of several run sets one of
+    profile `paper` goes first, then one of today's recipes, then this machine's."""
     of_row = [runs for runs in sets if runs.data == data and runs.records_of(row)]
     if not of_row:
         return "not run"
@@ -69,7 +69,7 @@ def _status(sets: Sequence[RunSet], data: str, row: str) -> str:
 
 def joint(sets: Sequence[RunSet], data_names: Sequence[str], profile: str, data_dir: Path | str | None = None) -> HTML:
     """BPD and scores of every model on every data set: the paper's numbers beside the published runs and this
-    machine's, those of each size and profile by themselves; for what was not run, what it needs."""
+    machine's, with a heading for each image size and profile; for models that were not run, what they need."""
     sides = [(data, side) for data in data_names for side in _sides(sets, data, profile)]
     of_origins = zip(*(side for _, side in sides), strict=True)
     names = [tables.columns(list(filter(None, of_origin)), ROWS) for of_origin in of_origins]
@@ -92,7 +92,7 @@ def joint(sets: Sequence[RunSet], data_names: Sequence[str], profile: str, data_
 
 
 def _sides(sets: Sequence[RunSet], data: str, profile: str) -> list[list[RunSet | None]]:
-    """The published run set and this machine's on a data set, of each size and profile, None where there is none."""
+    """For each image size and profile of a data set: the published run set and this machine's, None where missing."""
     of_profile = profile if profile == "paper" else OFFLINE.get(data, profile)
     groups = display_groups([runs for runs in sets if runs.data == data], ROWS, of_profile) or [[]]
     return [[next((runs for runs in place if runs.origin == origin), None) for origin in SIDES] for place in groups]
@@ -123,12 +123,12 @@ def _group(
 
 
 def _not_run(ran: Sequence[RunSet], data: str, profile: str, data_dir: Path | str | None) -> list[Line]:
-    """What those of `ROWS` need that none of the run sets has."""
+    """Lines that say what those of `ROWS` need that have no run in any of the run sets `ran`."""
     absent = [row for row in ROWS if not any(runs.records_of(row) for runs in ran)]
     lines = []
     if data in SEVEN:
         profile = "paper"
-    elif profile != "paper":  # beside runs, theirs
+    elif profile != "paper":  # the profile of the runs that there are
         profile = OFFLINE.get(data) or next((runs.profile for runs in ran), profile)
     for row in ["table4"] if len(absent) == len(ROWS) else absent:
         files, command = needs(data, profile, row, data_dir)

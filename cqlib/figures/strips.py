@@ -1,4 +1,4 @@
-"""Rows of images with a name each, and what they cost."""
+"""Rows of images, each with a name, and a picture of what kinds of images cost."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,11 +11,12 @@ from cqlib.data.grids import grid
 from cqlib.report import plots
 
 SIDE, LABEL, LINE, GAP = 0.62, 1.3, 0.17, 0.04
-"""Inches: an image, the names of rows, a line of text, between rows."""
+"""In inches: the side of an image, the width of rows' names, the height of a line of text, the gap between rows."""
 
 
 def strips(rows: Mapping[str, torch.Tensor], *, columns: Sequence[str] = ()) -> Figure:
-    """One row of images (N, C, H, W) uint8 per name; above the first row `columns`, a text per image or none."""
+    """One row of images (N, C, H, W) uint8 per name; `columns`, if not empty, are the texts above the images of the
+    first row."""
     most = max(len(images) for images in rows.values())
     width, height = LABEL + SIDE * most, (SIDE + GAP) * len(rows) + LINE * bool(columns)
     with matplotlib.rc_context(plots.STYLE):
@@ -37,8 +38,8 @@ def strips(rows: Mapping[str, torch.Tensor], *, columns: Sequence[str] = ()) -> 
 def cost_board(
     images: Mapping[str, torch.Tensor], costs: Mapping[str, torch.Tensor], reference: str, unit: str, what: str
 ) -> tuple[Figure, str]:
-    """Kinds of images (N, C, H, W) uint8, the cheapest first: four of each, and the mean and the middle 90 % of their
-    costs (N,) in `unit`, with a line at the mean of kind `reference`. The figure, and what it shows in words."""
+    """A figure of kinds of images (N, C, H, W) uint8, the cheapest first, and what it shows in words: four images of
+    each kind, the mean and the middle 90 % of their costs (N,) in `unit`, and a line at the mean of `reference`."""
     means = {name: float(values.mean()) for name, values in costs.items()}
     order = sorted(images, key=means.__getitem__)
     with plots.subplots(7.0, 0.42 * len(order) + 0.5, 1, 2, width_ratios=[1.6, 5]) as (figure, (left, ax)):

@@ -20,13 +20,13 @@ from cqlib.report.trade_off import FRONTS, SCORES, draw_fronts, figures, fullest
 
 
 def selections(selection: Selection) -> list[Selection]:
-    """One for each run of the fronts, and the GAN: what is chosen, with that row's lambda."""
+    """One selection for each model on the fronts, and the GAN: the row with its lambda, otherwise as chosen."""
     return [replace(selection, rows=(row,), changes={**selection.changes, **changes})
             for row, changes in notebook_runs(NOTEBOOK, selection.profile)]  # fmt: skip
 
 
 def train(selection: Selection) -> None:
-    """Whatever is missing, one run after the other."""
+    """Train whatever is missing, one run after the other."""
     for point in selections(selection):
         point.run()
 
@@ -38,7 +38,7 @@ def read(selection: Selection) -> tuple[list[Record], RunSet]:
 
 
 def pictures(runs: RunSet, more: bool = False) -> HTML:
-    """BPD against the paper's distance at both temperatures, with what that says; or against the other scores."""
+    """BPD against the paper's distance at both temperatures, with what that says, or, if `more`, the other scores."""
     panels = [figure for figure in figures(runs) if figure["more"] == more]
     if not panels and not more:
         return HTML(page.macro("sentences", [not_trained(runs)]))

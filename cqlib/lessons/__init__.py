@@ -1,1 +1,1 @@
-"""What the lessons draw and compute."""
+"""What the notebooks of lessons 01 to 05 draw and compute."""

@@ -1,7 +1,8 @@
 """Lesson 04: the steps of a coupling layer, its Jacobian entry by entry, and why its scales are bounded.
 
 The couplings are the package's own (`cqlib.nets.coupling`), with random weights: nothing here depends on training.
-Of one: y1 = x1, y2 = t(x1) + s(x1) x2, dy/dx = [[I, 0], [dy2/dx1, diag(s(x1))]], ln |det dy/dx| = sum ln s(x1).
+One coupling is y1 = x1, y2 = t(x1) + s(x1) x2, with dy/dx = [[I, 0], [dy2/dx1, diag(s(x1))]] and
+ln |det dy/dx| = sum ln s(x1).
 """
 
 import math
@@ -30,8 +31,8 @@ SMALL = (1, 4, 4)
 
 @torch.no_grad()
 def random_flow(couplings: int, channels: int = 1, *, blocks: int = 1, scales: int = 1) -> coupling.RealNVP:
-    """f with random weights from a fixed seed, away from its initialisation (s = 1, t near 0): |ln s| and |t| of about
-    1, as after training. In fp64 and in evaluation mode."""
+    """f with random weights from a fixed seed, in fp64 and evaluation mode. Unlike at initialisation (s = 1, t near 0),
+    |ln s| and |t| are about 1, as after training."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         flow = coupling.RealNVP(channels, coupling.FlowConfig(couplings, 16, blocks, scales))
@@ -80,7 +81,8 @@ def masks() -> HTML:
 
 @torch.no_grad()
 def transform_board(images: Tensor) -> HTML:
-    """The first nine of the images uint8 (N, 3, S, S): what a coupling keeps of them, t and s of the rest, and y."""
+    """The first nine of the images, uint8 (N, 3, S, S): x, the pixels that a coupling keeps, t and ln s for the others,
+    and y."""
     x = cell_centres(images[:9]).double()
     layer: Any = random_flow(1, channels=3).couplings[0]
     x1, x2 = coupling.split_checkerboard(x)
@@ -98,7 +100,8 @@ def transform_board(images: Tensor) -> HTML:
 
 
 def jacobian(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """(D, D) of dy_i / dx_j for y = f(x) at one x (C, H, W), both flat; f takes and returns batches."""
+    """The Jacobian (D, D) of y = f(x) at one x (C, H, W), entries dy_i / dx_j of flat y and x; f takes and returns
+    batches."""
     rows = torch.func.jacrev(lambda v: f(v[None]).flatten(), chunk_size=64)(x.detach())
     return rows.flatten(1).detach()
 
@@ -109,7 +112,7 @@ def log_abs_det(matrix: Tensor) -> float:
 
 
 def in_order(matrix: Tensor) -> Tensor:
-    """A Jacobian (16, 16) of `SMALL` images with x1, the pixels of even row + column, before x2 in rows and columns."""
+    """A Jacobian (16, 16) of `SMALL` images with rows and columns reordered: x1 (pixels of even row + column) first."""
     index = torch.arange(16).view(1, *SMALL)
     order = torch.cat([group.flatten() for group in coupling.split_checkerboard(index)])
     return matrix[order][:, order]
@@ -161,7 +164,7 @@ def _matrices(matrices: Mapping[str, Tensor], alt: str) -> HTML:
 
 def influence() -> HTML:
     """Which pixels of x one pixel of y depends on: |dy/dx| summed over colours, after 1, 2 and 3 couplings and with two
-    scales. The nets have no residual blocks: their receptive field is a 3x3 convolution of packed pixels."""
+    scales. The nets have no residual blocks: their receptive field is that of one 3x3 convolution of packed pixels."""
     x = random_image((3, 16, 16), seed=1)
     flows = {count_of(k, "coupling"): random_flow(k, 3, blocks=0) for k in (1, 2, 3)}
     flows["2 scales"] = random_flow(3, 3, blocks=0, scales=2)
@@ -181,7 +184,7 @@ def influence() -> HTML:
 
 
 def round_trip_error(log_s: float, dtype: torch.dtype) -> float:
-    """The largest error of x2 after y2 = t(x1) + s x2 and its inverse, with ln s = `log_s` and t(x1) = x1, up to 1."""
+    """The largest error of x2 after y2 = t + s x2 and its inverse, with ln s = `log_s`, t and x2 drawn from [-1, 1)."""
     random = torch.rand(2, 2500, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
     (t, x2), scale = random.to(dtype), torch.tensor(log_s, dtype=dtype)
     y2 = t + scale.exp() * x2

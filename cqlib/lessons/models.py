@@ -23,7 +23,7 @@ def load_images(selection: Selection) -> Dataset:
 
 
 def trained_models(selection: Selection, images: Dataset) -> dict[str, ModelAndData]:
-    """Row -> its model as chosen, or the published one; rows without one trained on such `images` are left out."""
+    """Row -> its model as chosen, or the published one; rows without one for this data set and size are left out."""
     shape = (images.channels, images.size, images.size)
     models: dict[str, ModelAndData] = {}
     for row in selection.rows:

@@ -19,11 +19,12 @@ from cqlib.report.cells import panels, picture, subplots
 
 DATA = toy2d.density("two-moons")
 Flow = Any
-"""The notebook's flow: `couplings` that change the second, the first coordinate, …, `log_prob`, `inverse`."""
+"""The notebook's flow y = f(x) of points (N, 2). It has `couplings`, which change the second coordinate, the first, the
+second, …, and methods `log_prob` and `inverse`."""
 
 
 def mass(flow: Flow) -> float:
-    """The integral of p_X over [-SIDE, SIDE)^2."""
+    """The integral of the flow's density p_X over [-SIDE, SIDE)^2: near 1 if nearly all of its mass lies there."""
     lattice = Lattice(DATA)
     return lattice.integral(lattice.log_density(flow.log_prob).exp())
 

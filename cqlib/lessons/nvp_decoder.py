@@ -26,9 +26,9 @@ from cqlib.report.run_sets import RunSet
 
 ROWS = ("table1/cq-f", "table1/vae-f")
 PAIRS = ("table1/vae", "table1/vae-f", "table1/cq", "table1/cq-f")
-"""The systems with f of Table 1, the lesson's own first; and each after that without f."""
+"""ROWS: the systems of Table 1 with f, first the one that the lesson is about. PAIRS: each after the one without f."""
 OfImages = Mapping[int, Tensor]
-"""By the index of the test image."""
+"""Index of a test image -> a tensor that belongs to it."""
 
 
 def models_with_f(selection: Selection, images: Dataset) -> dict[str, ModelAndData]:
@@ -38,7 +38,7 @@ def models_with_f(selection: Selection, images: Dataset) -> dict[str, ModelAndDa
 
 
 def reconstructions(models: Mapping[str, ModelAndData], images: Dataset) -> dict[str, Reconstruction]:
-    """Label -> the test images as that model reconstructs them."""
+    """Label of a model -> its `Reconstruction` of the test images."""
     decoders = decoders_of(list(models), models)
     return {label: residuals.reconstruct(decoder, images.test.images) for label, decoder in decoders.items()}
 
@@ -49,7 +49,7 @@ def _draw(mean: Tensor, log_sigma: Tensor, generator: torch.Generator) -> Tensor
 
 @torch.no_grad()
 def spaces(model: HybridModel, reconstruction: Reconstruction) -> HTML:
-    """Test images x and their features f(x); mu(z), y ~ N(mu(z), sigma(z)), and both in image space."""
+    """Test images x, the means mu(z) of their codes and draws y ~ N(mu(z), sigma(z)), in image and in feature space."""
     reconstruction = reconstruction.first(16)
     y = _draw(reconstruction.mean, reconstruction.log_sigma, torch.Generator().manual_seed(0))
     images = {"x": reconstruction.x, "f⁻¹(μ(z))": reconstruction.image_of_mean, "f⁻¹(y), drawn": model.image(y)}
@@ -87,17 +87,18 @@ def residual_correlations(seen: Mapping[str, Reconstruction]) -> HTML:
 
 
 def images_by_contrast(reconstruction: Reconstruction) -> list[int]:
-    """Three test images of low, medium and high contrast within a colour, among the first 100; the last of them alone
-    where images are so large that a Jacobian takes minutes."""
+    """Indices of three of the first 100 test images, of low, medium and high contrast within a colour; of the last one
+    alone for images of more than 16 pixels a side, where a Jacobian takes minutes."""
     contrast = reconstruction.x[:100].std((2, 3)).mean(1)
     shares = (0.1, 0.6, 0.95) if reconstruction.x.shape[-1] <= 16 else (0.95,)
     return [int(contrast.argsort()[int(share * (len(contrast) - 1))]) for share in shares]
 
 
 def pixel_correlations(conditionals: Mapping[int, Any], reconstruction: Reconstruction) -> HTML:
-    """For each test image by its index: it, a draw, the noise's standard deviation, and the correlation of the middle
-    pixel's green with the green of all others: by draws, and to first order. Under independent pixels the last two
-    would be a single dot. Draws are the notebook's: `x` (n, C, S, S), `centre` (C, S, S), two covariances (D, D)."""
+    """For each test image by its index: the image, f^-1(mu(z)), a draw, the noise's standard deviation, and the
+    correlation of the middle pixel's green with the green of all others, from draws and to first order: a single dot if
+    pixels were independent. `conditionals` are the notebook's draws of p(x|z) for the image's code: `x` (n, C, S, S),
+    `centre` (C, S, S), `covariance` and `linear_covariance` (D, D)."""
     size, rows, green = reconstruction.x.shape[-1], len(conditionals), 1
     middle = (green * size + size // 2) * size + size // 2
     limit = max(float(c.covariance.diagonal().max().sqrt()) for c in conditionals.values())
@@ -135,7 +136,7 @@ def spectrum(stretch: OfImages) -> HTML:
 
 
 def direction_board(directions: OfImages) -> HTML:
-    """Of directions (D, C, S, S) the first nine, which f stretches most, and the last nine, which it shrinks."""
+    """The first nine of directions (D, C, S, S), which f stretches most, and the last nine, which it shrinks most."""
     board = {
         "stretched most": {f"image {i}": stretched(images[:9]) for i, images in directions.items()},
         "shrunk most": {f"image {i}": stretched(images[-9:].flip(0)) for i, images in directions.items()},
@@ -154,14 +155,14 @@ def waves(channels: int, size: int) -> tuple[Tensor, Tensor]:
 
 
 def band_means(energy: Tensor, frequency: Tensor) -> list[float]:
-    """The root of the mean of `energy` (D,) in each band of frequencies, [0, 1), [1, 2), …, one cycle wide."""
+    """The root of the mean `energy` (D,) in bands of `frequency` (D,), each one cycle wide: [0, 1), [1, 2), …"""
     lows = range(int(frequency.max()))
     return [float(energy[(frequency >= low) & (frequency < low + 1)].mean().sqrt()) for low in lows]
 
 
 def frequency_gain(matrices: OfImages, reconstruction: Reconstruction) -> HTML:
-    """By spatial frequency: how much f, of Jacobians (D, D), enlarges a wave (mean over images), how large that wave is
-    in the residuals of test images, and the product, which is flat where f whitens."""
+    """Over the spatial frequency of a wave: how much f enlarges it, by the Jacobians `matrices` (D, D) (mean over
+    images), how large it is in the residuals of test images, and the product, which is flat where f whitens."""
     basis, frequency = waves(*reconstruction.x.shape[1:3])
     flat, residual = basis.flatten(1), reconstruction.image_residual.flatten(1).double()
     gains = torch.stack([(matrix @ flat.T).square().sum(0) for matrix in matrices.values()]).mean(0)

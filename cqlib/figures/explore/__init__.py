@@ -1,1 +1,1 @@
-"""What the notebook `explore` plays with."""
+"""What the notebook `explore` shows: latent codes, inpainting, and the bits of unusual images."""

@@ -30,8 +30,9 @@ def search(
     render: Callable[[Tensor, Tensor], Tensor], z0: Tensor, e0: Tensor, target: Tensor, known: Tensor, *,
     tolerance: float, steps: int, generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """The minimum above from each start z0 (N, d), e0 (N, …), by Adam: (z, e). `render(z, e)` has e's shape; `target`
-    and the bool `known` broadcast to it. tau falls from 1/2 to `tolerance` over 70 % of the steps: coarse to fine."""
+    """The (z, e) that minimise the sum above, by Adam from each start z0 (N, d), e0 (N, …). `render(z, e)` gives
+    x(z, e), of e's shape; `target`, x above, and the bool `known` broadcast to it. tau falls from 1/2 to `tolerance`
+    over the first 70 % of the steps, so that the search goes from coarse to fine."""
     z, e = z0.clone().requires_grad_(), e0.clone().requires_grad_()
     noise = torch.randn(e0.shape, generator=generator)
     adam = torch.optim.Adam([z, e], betas=(0.9, 0.99))
@@ -48,8 +49,8 @@ def search(
 
 
 def complete(model: CoverageQuality, x: Tensor, known: Tensor, n: int, *, steps: int) -> tuple[Tensor, Tensor]:
-    """n completions of each uint8 image x (N, C, S, S) from its pixels `known`, bool (S, S); and the model's images
-    before the known pixels are pasted in: two of (N, n, C, S, S) uint8."""
+    """n completions of each uint8 image x (N, C, S, S) from its pixels `known`, bool (S, S); and the same images as the
+    model makes them, before the known pixels are pasted in: two of (N, n, C, S, S) uint8."""
     generator = torch.Generator().manual_seed(0)
     target = cell_centres(x).repeat_interleave(n, dim=0)
     z0 = torch.randn(len(target), model.config.latent, generator=generator)
@@ -67,7 +68,7 @@ def complete(model: CoverageQuality, x: Tensor, known: Tensor, n: int, *, steps:
 
 
 def masks(size: int) -> dict[str, Tensor]:
-    """What is known, bool (S, S), by name: the left half, all but a window in the middle, every fourth pixel."""
+    """Name -> the known pixels, bool (S, S): the left half, all but a window in the middle, every fourth pixel."""
     left, outside, sparse = torch.zeros(3, size, size, dtype=torch.bool)
     left[:, : size // 2] = True
     outside[:] = True
@@ -77,7 +78,7 @@ def masks(size: int) -> dict[str, Tensor]:
 
 
 Completions = dict[str, tuple[Tensor, Tensor, Tensor]]
-"""Name of a mask -> known pixels, completions, the model's own images."""
+"""Name of a mask -> the mask, and both results of `complete`: completions, and the model's images."""
 
 
 def completions(model: CoverageQuality, x: Tensor, n: int = 6, *, steps: int) -> Completions:
@@ -97,8 +98,8 @@ def board(results: Completions, x: Tensor) -> HTML:
 
 
 def scores(results: Completions, x: Tensor) -> HTML:
-    """How far the model's images are from the known pixels; how much completions differ elsewhere, and how far they are
-    from the truth there, beside the mean colour of the known pixels."""
+    """How far the model's images are from the known pixels; and, at the hidden pixels, how much completions differ and
+    how far they, and the mean colour of the known pixels, are from the truth."""
     lines, truth = [], x.float()
     for name, (known, pasted, rendered) in results.items():
         filled, hidden = pasted.float()[..., ~known], truth[..., ~known]

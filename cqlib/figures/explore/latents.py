@@ -27,7 +27,7 @@ LN2 = math.log(2)
 
 
 def find(selection: Selection) -> dict[str, ModelAndData]:
-    """Name -> model, as chosen, else the published ones of the default run. UserError without any."""
+    """Name -> trained model, as chosen, or, without any, of the default run, which is published. UserError if none."""
     if not (models := selection.find()):
         raise UserError(f"there is no trained model yet: python -m cqlib train {ROWS[0]}")
     for model in models.values():
@@ -168,8 +168,8 @@ def traversals(model: CoverageQuality, x: Tensor, many: Tensor, n: int = 6) -> H
 @torch.no_grad()
 def elbo_terms(model: CoverageQuality, x: Tensor, draws: int) -> dict[str, Tensor]:
     """Bits per image (N,) of uint8 x, means over draws of u and z: "kl" in closed form, "reconstruction"
-    -E_q ln p(x|z), their "sum", and "nats", what `LikelihoodSystem.nats` gives for the same draws, with the standard
-    "error" of the difference: there the KL is drawn too."""
+    -E_q ln p(x|z), their "sum", and "nats": in bits, what `LikelihoodSystem.nats` gives for the same draws. That has
+    the KL from the draws too, and so differs from the sum; "error" is the standard error of the difference."""
     terms: dict[str, list[Tensor]] = {"kl": [], "reconstruction": [], "nats": []}
     for seed in range(draws):
         generator = torch.Generator().manual_seed(seed)
@@ -194,7 +194,7 @@ def reconstructions(model: CoverageQuality, x: Tensor) -> HTML:
 
 
 def elbo(model: CoverageQuality, x: Tensor, draws: int = 32) -> HTML:
-    """The two terms of each image's ELBO in bits, and that their sum is what the record's BPD is made of."""
+    """The two terms of each image's ELBO in bits, and their sum beside `nats(x)`, from which records have their BPD."""
     terms = elbo_terms(model, x, draws)
     columns = zip(*(terms[key].tolist() for key in ("kl", "reconstruction", "sum", "nats", "error")), strict=True)
     lines = [[str(i), kl, rest, total, nats, f"{total - nats:+.1f} ± {2 * error:.1f}", nats / x[0].numel()]

@@ -26,7 +26,7 @@ from cqlib.report.cells import live, picture, subplots
 from cqlib.util.errors import UserError, one_line
 
 PICTURE = "skimage/data/camera.png"
-"""A grey photograph by Lav Varshney (CC0 1.0) in the installed package, and in no data set here."""
+"""A grey photograph by Lav Varshney (CC0 1.0) that comes with scikit-image and is in no data set here."""
 MAX_TILES = 1_250  # what a CPU measures in some seconds; a photograph of 16:9 has fewer
 
 
@@ -68,8 +68,9 @@ def read(source: Path | str | bytes) -> Image.Image:
 
 
 def tiles(image: Image.Image, size: int) -> tuple[Tensor, tuple[int, int]]:
-    """The picture with its shorter side scaled to BASE_SIDE pixels (never up; a long one further down) and cut into at
-    most MAX_TILES tiles: uint8 (N, C, S, S), and rows and columns. UserError where it is smaller than one tile."""
+    """The picture cut into N <= MAX_TILES tiles, uint8 (N, C, S, S), and its rows and columns of tiles. Before, it is
+    scaled down to a shorter side of BASE_SIDE pixels, or further if there were more tiles; never up. UserError where it
+    is smaller than one tile."""
     scale = min(1.0, BASE_SIDE / min(image.size), size * math.sqrt(MAX_TILES / (image.width * image.height)))
     width, height = (math.floor(length * scale + 1e-6) for length in image.size)
     columns, rows = width // size, height // size
@@ -81,8 +82,8 @@ def tiles(image: Image.Image, size: int) -> tuple[Tensor, tuple[int, int]]:
 
 
 def your_image(model: CoverageQuality, source: Path | str | bytes | None, test: Tensor) -> HTML:
-    """A picture file (None: `PICTURE`) beside the bits per dimension of each of its tiles;
-    and a sentence that compares them with test images. UserError for a file that cannot be read."""
+    """A picture (a file or its bytes; None: `PICTURE`) beside the bits per dimension of each of its tiles, and a
+    sentence that compares them with `test`, uint8 test images. UserError for a picture that cannot be read."""
     size = model.shape[-1]
     image = read(installed(PICTURE) if source is None else source)
     cut, (rows, columns) = tiles(image, size)
@@ -104,7 +105,7 @@ def your_image(model: CoverageQuality, source: Path | str | bytes | None, test: 
 
 
 def upload(model: CoverageQuality, test: Tensor) -> Any:
-    """A button that takes a picture and shows what its tiles cost; None where nobody can press it."""
+    """A button that takes a picture and shows what its tiles cost; None where widgets do not run."""
     if not live():
         return None
     import ipywidgets as widgets

@@ -29,7 +29,7 @@ COPIER = "Copier"
 
 @dataclass(frozen=True)
 class Bits:
-    """Of n training and of n held-out images: bits per dimension by model and as PNG files, and their classes."""
+    """Bits per dimension of n training and n held-out images, a pair of (n,): by model and as PNG files; and labels."""
 
     models: Mapping[str, tuple[Tensor, Tensor]]
     png: tuple[Tensor, Tensor]
@@ -37,8 +37,8 @@ class Bits:
 
 
 def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000, sigma: float = SIGMA) -> Bits:
-    """Bits of the first n images of each split under the model, trained ones of `OTHERS`, and the copier with
-    noise of `sigma` grey levels."""
+    """The `Bits` of the first n images of each split under the model and those of `OTHERS` that are trained, as far as
+    they have a likelihood, and under the copier (see `memorisation`) with noise of `sigma` grey levels."""
     e, data = model.experiment, model.data
     n = min(n, len(data.train), len(data.test))
     systems = {e.row: model.model}
@@ -62,7 +62,7 @@ def bits(model: ModelAndData, *, runs_dir: Path | str, n: int = 1000, sigma: flo
 
 
 def gaps(measured: Bits) -> HTML:
-    """Each model's gap between training and held-out bits, with standard errors, measured and at equal PNG size."""
+    """Each model's gap, held-out less training bits, with standard errors: as measured, and at equal PNG size."""
     lines = []
     for name, pair in measured.models.items():
         *_, gap, error, by_class = _gap(memorisation.at_equal_difficulty(*pair, *measured.png), measured)

@@ -16,7 +16,7 @@ from scipy import stats
 from torch import Tensor
 
 CHUNK = 2_000  # reference images compared at a time: 100 MB of float32 at 64 x 64
-MIN_CLASSES = 5  # that a standard error over classes takes
+MIN_CLASSES = 5  # at least so many for a standard error over classes
 
 
 @torch.no_grad()
@@ -73,8 +73,8 @@ def gap_errors(train: Tensor, test: Tensor, train_labels: Tensor, test_labels: T
 def at_equal_difficulty(
     train: Tensor, test: Tensor, train_difficulty: Tensor, test_difficulty: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """`train` (n,) and `test` (m,) as they would be at one difficulty: less b times what each image's own difficulty
-    exceeds the mean by, with b the slope within the splits (analysis of covariance)."""
+    """`train` (n,) and `test` (m,) as they would be if all images were equally difficult: each value less
+    b (difficulty - mean difficulty), with b the slope within the splits (analysis of covariance)."""
     x = torch.cat((train_difficulty - train_difficulty.mean(), test_difficulty - test_difficulty.mean()))
     y = torch.cat((train - train.mean(), test - test.mean()))
     slope, middle = (x @ y) / (x @ x), torch.cat((train_difficulty, test_difficulty)).mean()

@@ -26,7 +26,7 @@ from cqlib.util.errors import UserError
 
 MAX_REFERENCE = 50_000  # training images that others are compared with, at most
 SIGMA = 8.0  # noise of the copier, in grey levels, where none is given
-QUANTILE = 0.01  # the share of held-out images nearest to the training images: what is nearer still is suspect
+QUANTILE = 0.01  # an image nearer to training images than all but this share of held-out ones is suspect
 FEATURE_IMAGES = 120  # samples, and held-out images, that features are taken of
 LINES = {
     "samples": (plots.SERIES[3], "-"), "test": (plots.INK, "-"),
@@ -39,8 +39,8 @@ GROUPS = {
 
 
 def find(selection: Selection) -> tuple[ModelAndData, str]:
-    """The model of the first row, on the first data set and seed; the published CQ-F where the model or its data is
-    missing. And a description, which says why another model is shown."""
+    """The model of the first row, on the first data set and seed, or CQ-F of the default run where that model or its
+    data is missing; and a description, which then says why."""
     try:
         model = find_model(selection.first(selection.rows[0]), selection.runs_dir, selection.data_dir)
         images, note = model.data, ""
@@ -84,14 +84,14 @@ class Neighbours:
 
     @property
     def ratio(self) -> Tensor:
-        """That distance over the one to the second nearest (n,): near 1 unless one training image stands out."""
+        """`nearest` over the distance to the second nearest (n,): near 1 unless one training image stands out."""
         return self.distances[:, 0] / self.distances[:, 1].clamp(min=1e-9)
 
 
 @dataclass(frozen=True)
 class NearestImages:
-    """Images by group (`GROUPS`) and their neighbours in both spaces (`features` of the first images of some
-    groups); `description` says how many were compared."""
+    """Images by group (`GROUPS`), and their neighbours in both spaces: `pixels`, and `features` for the first images of
+    some groups; `description` says how many were compared."""
 
     images: Mapping[str, Tensor]
     pixels: Mapping[str, Neighbours]
@@ -100,7 +100,7 @@ class NearestImages:
 
     @property
     def spaces(self) -> dict[str, Mapping[str, Neighbours]]:
-        """By name."""
+        """Name of a space -> group -> neighbours in it."""
         return {"pixels": self.pixels, "features": self.features}
 
 
@@ -108,12 +108,13 @@ def nearest_images(
     model: ModelAndData, *, runs_dir: Path | str, data_dir: Path | str | None = None,
     feature_weights: Path | str | None = None, sigma: float = SIGMA,
 ) -> NearestImages:  # fmt: skip
-    """Nearest training images of 1,000 held-out images, if there are so many, and of as many samples at each
-    temperature; and of half as many copies of training images, under noise of `sigma` grey levels or mirrored, which a
-    test of copying has to find.
+    """The nearest training images of 1,000 held-out images (or as many as there are), of as many samples at each
+    temperature, and of half as many copies of training images under noise of `sigma` grey levels, and as many mirrored
+    ones: copies that a test of copying has to find.
 
-    Features are taken of the first `FEATURE_IMAGES` of each group, and of those training images that are nearest in
-    pixels to one of them or to its mirror image.
+    Features are compared for `FEATURE_IMAGES` samples at temperature 1 (or fewer, by the profile), as many held-out
+    images and half as many mirrored copies, with those training images that are nearest in pixels to one of these or to
+    its mirror image.
     """
     e, train, test = model.experiment, model.data.train.images[:MAX_REFERENCE], model.data.test.images[:1000]
     n, generator = len(test), torch.Generator().manual_seed(e.seed)
@@ -142,9 +143,9 @@ def nearest_images(
 
 
 def board(model: ModelAndData, images: NearestImages, n: int = 6) -> HTML:
-    """The first n samples, and the n with the lowest ratio of distances in pixels, each above its three nearest
-    training images in pixels and in features; below, held-out images in the same way. Without training images where
-    those may not be shown."""
+    """The first n samples and the n with the lowest `ratio` in pixels, each above its three nearest training images in
+    pixels and in features; below, held-out images in the same way. Training images are left out where they may not be
+    shown."""
     train, may_show, rows = model.data.train.images, shows_training_images(model), {}
     for group, title in (("samples", "samples"), ("test", "held out")):
         count = len(images.features[group].nearest)

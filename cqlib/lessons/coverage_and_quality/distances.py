@@ -3,9 +3,9 @@
 For data p and a model q, both known exactly:
 
 - coverage KL(p || q) and quality KL(q || p), in nats;
-- mass off the support: q outside the smallest set that holds 99 % of p;
-- data missed: p where q < p / 5;
-- modes covered: those whose part of the support has at least half of its share of p under q.
+- mass off the support: the share of q outside the support, the smallest set that holds 99 % of p;
+- data missed: the share of p where q < p / 5;
+- modes covered: those whose part of the support has under q at least half of the mass that it has under p.
 """
 
 import math
@@ -19,15 +19,17 @@ from cqlib.data import toy2d
 
 SIDE, CELLS = 1.5, 200
 """The lattice: midpoints of CELLS x CELLS cells of [-SIDE, SIDE)^2. The midpoint rule is exact to many digits for
-Gaussians of a standard deviation of more than a cell, 0.015; no density of the lesson has smaller ones than 0.02."""
+Gaussians of a standard deviation of more than a cell, 0.015; no density of the lesson has one below 0.02."""
 SUPPORT_MASS, MISSED_BELOW, DROPPED_BELOW = 0.99, 1 / 5, 1 / 2
-"""Mass of the support; a point is missed below this fraction of its density; a mode is dropped below this share."""
+"""The share of p in its support; the q / p below which a point is missed; the mass under q, over that under p, below
+which a mode is dropped."""
 
 
 @dataclass(frozen=True)
 class Distance:
-    """Distances of a model from the data, divergences in nats; `mode_shares`: each mode's mass under the model over
-    that under the data, empty without modes; `mass`: the model's on the lattice, 1 but for what lies outside."""
+    """Distances of a model from the data: `coverage` and `quality` in nats, the shares `off` the support and `missed`;
+    `mode_shares`: each mode's mass under the model over that under the data, empty for data without modes; `mass`: the
+    model's mass on the lattice, 1 less what lies outside."""
 
     coverage: float
     quality: float
@@ -58,17 +60,17 @@ class Lattice:
         self.support[inside] = True
 
     def log_density(self, log_prob: Callable[[Tensor], Tensor]) -> Tensor:
-        """ln q at the lattice's points, of a function (N, 2) -> (..., N); -> (..., CELLS^2)."""
+        """ln q at the lattice's points, (..., CELLS^2), for `log_prob` from points (N, 2) to ln q (..., N)."""
         with torch.no_grad():
             return torch.cat([log_prob(part) for part in self.points.split(5000)], -1).double()
 
     def integral(self, values: Tensor) -> float:
-        """Of a function (CELLS^2,) over the square."""
+        """The integral over the square of a function with these values (CELLS^2,) on the lattice."""
         return float(values.sum()) * self.area
 
     def distance(self, log_q: Tensor) -> Distance:
-        """Of a model with these log-densities (CELLS^2,). Its quality is infinite where it has mass and p has none; its
-        coverage where p has mass and q underflows to none."""
+        """The distance of a model with log-densities `log_q` (CELLS^2,). Its quality is infinite if it has mass where p
+        has none, its coverage if p has mass where `log_q` is -inf."""
         q = log_q.exp()
         p = self.p / self.area
         return Distance(
@@ -81,7 +83,7 @@ class Lattice:
         )
 
     def mode_shares(self, q: Tensor) -> tuple[float, ...]:
-        """The mass of q (CELLS^2,) over that of p, in each mode's part of the support: the points nearest to it."""
+        """By mode, the mass of q (CELLS^2,) over that of p in its part of the support: the points nearest to it."""
         if self.data.modes is None:
             return ()
         nearest = torch.cdist(self.points, self.data.modes).argmin(1)[self.support]

@@ -25,8 +25,9 @@ SHARES = (0.03, 0.1, 0.3)
 
 @dataclass(frozen=True)
 class Displacement:
-    """q for one place and one eps, on the lattice, and in nats L_C of Eq. (4) on training points, both divergences, and
-    `formula`, the quality where u is off the support of p: (1 - eps) ln(1 - eps) + eps (ln eps + KL(u || p))."""
+    """For one place and eps: `log_q` on the lattice (CELLS^2,), and in nats `likelihood`, L_C of Eq. (4) on training
+    points, both divergences, and `formula`, the quality where u is off the support of p:
+    (1 - eps) ln(1 - eps) + eps (ln eps + KL(u || p))."""
 
     log_q: Tensor
     likelihood: float
@@ -36,7 +37,7 @@ class Displacement:
 
 
 def displace(lattice: Lattice, place: str, eps: float) -> Displacement:
-    """The data with a share eps < 1 of its mass at `place`; L_C by 5,000 training points."""
+    """The data with a share eps of its mass, 0 <= eps < 1, moved to `place`; L_C on 5,000 training points."""
     u, formula = PLACES[place], 0.0
 
     def log_prob(x: Tensor) -> Tensor:
@@ -55,8 +56,8 @@ def displace(lattice: Lattice, place: str, eps: float) -> Displacement:
 def density_board(
     lattice: Lattice, rows: Sequence[tuple[str, Mapping[str, Tensor]]], width: float, height: float, alt: str
 ) -> HTML:
-    """Rows of densities: the label of a row, and title -> log-density (CELLS^2,); their square roots in colour, to make
-    thin mass visible, with the outline of the data's support."""
+    """Densities in colour, by their square roots, to make thin mass visible, with the outline of the data's support.
+    `rows` are (label of the row, title -> log-density (CELLS^2,))."""
     extent, outline = (-SIDE, SIDE, -SIDE, SIDE), lattice.support.view(CELLS, CELLS).double()
     look = {"norm": PowerNorm(0.5, vmin=0, vmax=float(lattice.log_p.max().exp())), "interpolation": "none"}
     columns = len(rows[0][1])
@@ -95,5 +96,5 @@ def displacement_slider(lattice: Lattice) -> Any:
 
 
 def single_density(lattice: Lattice, title: str, log_q: Tensor) -> HTML:
-    """One density (CELLS^2,)."""
+    """A picture of one density, from its log (CELLS^2,)."""
     return density_board(lattice, [("", {title: log_q})], 4.2, 3.6, f"A density of the plane: {title}")

@@ -19,17 +19,17 @@ OBJECTIVES: dict[str, dict[str, float]] = {
     "GAN": {"coverage": 0.0, "quality": 1.0},
     "CQ": {"coverage": 1.0, "quality": LAMBDA},
 }
-"""Weights of L_C and L_Q, by their names in Table 1."""
+"""Name of an objective in Table 1 -> its weights of L_C ("coverage") and L_Q ("quality")."""
 OTHER_LAMBDAS = (0.3, 3.0, 10.0)
 LIMIT = 0.1
-"""Share off the support, or missed, that counts as over-generalisation, or as dropping."""
+"""A larger share than this off the support counts as over-generalisation, a larger share missed as dropping."""
 Weighted = dict[str, tuple[Tensor, Distance]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Models of one density by objective, a model per seed, their ln q (S, CELLS^2), and distances from the data.
-    `train` (data, steps, coverage=, quality=, seeds=) gives such models."""
+    """By objective, models of the density `name`, one for each of S seeds: their ln q (S, CELLS^2) and distances from
+    the data. `train` (data, steps, coverage=, quality=, seeds=) is the notebook's function that trains them."""
 
     name: str
     lattice: Lattice
@@ -42,7 +42,7 @@ class Comparison:
 
 
 def densities(data: Sequence[str]) -> list[str]:
-    """Two densities: those among the names of data sets in `data`, then the default ones."""
+    """The names of two densities of the plane: first those among the data sets `data`, then the default ones."""
     names = [name.partition(":")[2] or toy2d.DEFAULT for name in data if name.startswith("toy2d")]
     if others := [name for name in data if not name.startswith("toy2d")]:
         print(f"{', '.join(others)}: no known density, left out")
@@ -125,7 +125,8 @@ def verdicts(*comparisons: Comparison) -> HTML:
 
 
 def vary_weight(comparison: Comparison) -> Weighted:
-    """Log-density and distance by the weight of L_Q, from none to L_Q alone, for the first seed; from one start."""
+    """Name of a weight of L_Q, from L_C alone to L_Q alone -> log-density and distance of the model for the first seed.
+    All start alike."""
     lattice, seeds = comparison.lattice, comparison.seeds[:1] * len(OTHER_LAMBDAS)
     more = comparison.train(lattice.data, comparison.steps, quality=OTHER_LAMBDAS, seeds=seeds)
     log_q = dict(zip(OTHER_LAMBDAS, lattice.log_density(more.log_prob), strict=True))
@@ -160,7 +161,7 @@ def weight_curves(weighted: Weighted) -> HTML:
 
 
 def weight_slider(comparison: Comparison, weighted: Weighted) -> Any:
-    """A choice of the weight."""
+    """The density of a model, with a choice of the weight."""
 
     def draw(weight: str) -> HTML:
         log_q, distance = weighted[weight]

@@ -23,7 +23,7 @@ class Moments:
 
 
 def moments(v: Tensor) -> Moments:
-    """Of dequantised images v (N, C, H, W)."""
+    """The `Moments` of dequantised images v (N, C, H, W) in [-1, 1)."""
     x = v.flatten(1).double()
     return Moments(x.mean(0), torch.cov(x.T, correction=0), tuple(v.shape[1:]))
 
@@ -76,8 +76,8 @@ class LinearDecoder:
 
 
 def fit(images: Moments, latent: int) -> LinearDecoder:
-    """The maximum-likelihood decoder with `latent` < D codes and Sigma = sigma^2 I: sigma^2 is the mean variance of the
-    directions that have no code, and W W^T brings the others up to theirs."""
+    """The maximum-likelihood decoder with a code of `latent` < D dimensions and Sigma = sigma^2 I. sigma^2 is the mean
+    variance of the directions that have no code; along the others W W^T adds what their variance exceeds it by."""
     variances, directions = torch.linalg.eigh(images.covariance)  # the smallest first
     codes = slice(len(variances) - latent, None)
     sigma2 = variances[: codes.start].mean()
@@ -86,6 +86,6 @@ def fit(images: Moments, latent: int) -> LinearDecoder:
 
 
 def correlated(decoder: LinearDecoder) -> LinearDecoder:
-    """The decoder with the same codes and the Sigma that they leave: the covariance of x - mu(z), z ~ p(z|x).
-    For the decoder of `fit` that is S - W W^T, with S the covariance of the images."""
+    """The decoder with the same W, and as Sigma the covariance of x - mu(z) with z ~ p(z|x). For the decoder of `fit`
+    that is S - W W^T, with S the covariance of the images."""
     return replace(decoder, noise=decoder.images.covariance - decoder.weights @ decoder.weights.T)

@@ -21,7 +21,7 @@ from cqlib.util.errors import UserError
 
 PIXELS = ("table1/vae", "table1/cq")
 FEATURES = ("table1/vae-f", "table1/cq-f")
-"""Rows of Table 1 whose decoder factorises over pixels, and over features y = f(x)."""
+"""Rows of Table 1 whose decoder factorises over pixels (`PIXELS`), and over features y = f(x) (`FEATURES`)."""
 ROWS = (*PIXELS, *FEATURES)
 DISTANCES = range(9)
 DASHED = (plots.INK, "o", "--")
@@ -29,7 +29,7 @@ TRAIN = 6000
 """Training images whose residuals are measured, at most."""
 Decoders = Mapping[str, Decoder]
 Reconstructions = Mapping[str, Mapping[str, Reconstruction]]
-"""Label -> "train" and "test"."""
+"""Label of a decoder -> "train" or "test" -> reconstructions of these images."""
 
 
 def moments(images: Dataset) -> Moments:
@@ -46,7 +46,7 @@ def decoders_of(rows: Sequence[str], models: Mapping[str, ModelAndData]) -> dict
 
 
 def reconstructions(decoders: Decoders, images: Dataset) -> dict[str, dict[str, Reconstruction]]:
-    """Label -> "train" and "test": images as the decoder reconstructs them."""
+    """Label -> "train" or "test" -> the decoder's reconstructions; of training images at most `TRAIN`."""
     parts = {"train": images.train.images[:TRAIN], "test": images.test.images}
     return {
         label: {name: residuals.reconstruct(decoder, part, seed) for seed, (name, part) in enumerate(parts.items())}
@@ -57,7 +57,7 @@ def reconstructions(decoders: Decoders, images: Dataset) -> dict[str, dict[str, 
 def _board(
     decoders: Decoders, seen: Reconstructions, side: int, show: Callable[[Reconstruction, Tensor], dict[str, Tensor]]
 ) -> Figure:
-    """A row per decoder of what `show` makes of its first side^2 test images and of draws of its noise."""
+    """A row per decoder: the pictures that `show` makes from the first side^2 test images and draws of its noise."""
     firsts = {label: seen[label]["test"].first(side**2) for label in decoders}
     board = {label: show(first, model_noise(decoders[label], first)) for label, first in firsts.items()}
     return plots.sample_board(board, columns=side)
@@ -110,7 +110,7 @@ def feature_board(decoders: Decoders, seen: Reconstructions) -> HTML:
 
 
 def linear_samples(draws: Mapping[str, Tensor], shape: Sequence[int]) -> HTML:
-    """Title -> images (N, D) of that shape: the linear decoder's means, and draws with either kind of noise."""
+    """The linear decoder's means, and draws with either kind of noise: title -> flat images (N, D) of `shape`."""
     board = {title: to_uint8(x.view(-1, *shape)) for title, x in draws.items()}
     alt = "Samples from one set of codes: blurred means, the same under grainy noise, the same under smooth noise"
     return picture(plots.sample_board({"": board}, columns=4), alt)

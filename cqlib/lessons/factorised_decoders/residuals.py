@@ -1,4 +1,4 @@
-"""Residuals of a decoder, y - mu(z) with z ~ q(z|x), and their distance from the noise of its model.
+"""Residuals of a decoder, y - mu(z) with z ~ q(z|x), and how they differ from the noise that it assumes.
 
 For a factorised Gaussian decoder e = (y - mu(z)) / sigma(z) is N(0, I).
 """
@@ -32,7 +32,7 @@ class Reconstruction:
     log_ratio: Tensor
 
     def first(self, n: int) -> "Reconstruction":
-        """Of the first n images."""
+        """The reconstruction of the first n images."""
         return Reconstruction(*(values[:n] for values in vars(self).values()))
 
     @property
@@ -59,7 +59,7 @@ class Reconstruction:
 
 @torch.no_grad()
 def reconstruct(decoder: Decoder, images: Tensor, seed: int = 0) -> Reconstruction:
-    """Images uint8 (N, C, H, W) with one draw of u and z each."""
+    """The `Reconstruction` of uint8 images (N, C, H, W), with one draw of z and of u, dequantisation's noise, each."""
     generator = torch.Generator().manual_seed(seed)
     parts = []
     for batch in images.split(BATCH):
@@ -73,7 +73,8 @@ def reconstruct(decoder: Decoder, images: Tensor, seed: int = 0) -> Reconstructi
 
 @torch.no_grad()
 def model_noise(decoder: Decoder, reconstruction: Reconstruction) -> Tensor:
-    """Draws x ~ p(x|z) less f^-1(mu(z)), in image space, (N, C, H, W), for the z of `reconstruction`."""
+    """The decoder's own noise in image space, (N, C, H, W): draws x ~ p(x|z) less f^-1(mu(z)), with the z of
+    `reconstruction`."""
     generator = torch.Generator().manual_seed(0)
     if isinstance(decoder, LinearDecoder):
         return decoder.noise_like(reconstruction.mean, generator)
@@ -83,7 +84,8 @@ def model_noise(decoder: Decoder, reconstruction: Reconstruction) -> Tensor:
 
 
 def offset_correlation(r: Tensor, down: int, across: int) -> float:
-    """The correlation over N of values of r (N, C, H, W) `down` and `across` apart; mean over places, colours."""
+    """The correlation over images of two values of r (N, C, H, W), `down` rows and `across` columns apart; mean over
+    places and colours."""
     h, w = r.shape[2:]
     r = r - r.mean(0)
     a, b = r[:, :, : h - down, : w - across], r[:, :, down:, across:]
@@ -91,7 +93,7 @@ def offset_correlation(r: Tensor, down: int, across: int) -> float:
 
 
 def distance_correlations(r: Tensor, distances: Sequence[int]) -> list[float]:
-    """`offset_correlation` at each distance in pixels, the mean of across and down."""
+    """For each distance in pixels, the mean of `offset_correlation` that far down and that far across."""
     return [(offset_correlation(r, d, 0) + offset_correlation(r, 0, d)) / 2 for d in distances]
 
 
@@ -109,6 +111,6 @@ def colour_correlation(r: Tensor) -> float:
 
 
 def excess_kurtosis(r: Tensor) -> float:
-    """E[r^4] / E[r^2]^2 - 3 of each value of r (N, ...) about its mean, then the mean over values: 0 if Gaussian."""
+    """E[r^4] / E[r^2]^2 - 3, over N, of each value of r (N, ...) about its mean; mean over values; 0 if Gaussian."""
     r = (r - r.mean(0)).double()
     return float((r.pow(4).mean(0) / r.square().mean(0).square()).mean() - 3)

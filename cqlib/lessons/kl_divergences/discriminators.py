@@ -41,15 +41,15 @@ GENERATORS: dict[str, Loss] = {
 
 
 def generator_gradient(p: Gaussians, q: Gaussians, loss: Loss) -> Tensor:
-    """The gradient of a generator's loss for (m, ln s) of a Gaussian q on the line, with D* held fixed: it comes
-    through the samples G(z) = m + s z alone, as in a training step."""
+    """The gradient (2,) of a generator's loss with respect to (m, ln s) of a Gaussian q on the line. D* is held fixed:
+    the gradient comes through the samples G(z) = m + s z alone, as in a training step."""
     theta = pack(q).detach().requires_grad_()
     generated = theta[0] + theta[1].exp() * on_line([0], [1], [1]).even(100_000)  # spread evenly
     return torch.autograd.grad(loss(optimal_logit(p, q)(generated)), theta)[0]
 
 
 def divergences(p: Gaussians) -> dict[str, Objective]:
-    """The divergence whose gradient each of `GENERATORS` has, in their order."""
+    """Name -> the divergence whose gradient a generator's loss has, in the order of `GENERATORS`."""
     return {
         "KL(q ‖ p)": lambda q: kl(q, p),
         "twice JS(p, q)": lambda q: 2 * jensen_shannon(p, q),
@@ -170,7 +170,8 @@ def convergence(p: Gaussians, qs: Densities, learned: Discriminators) -> HTML:
 
 
 def uniform_curves(learned: Mapping[float, Discriminator]) -> HTML:
-    """L_Q over the training of each discriminator, and the logit at its end."""
+    """L_Q over the training of each discriminator, and its logit at the end; `learned` is by a, for p uniform on [0, 1)
+    and q uniform on [a, a + 1)."""
     x = torch.linspace(-1, 3.5, 400, dtype=torch.float64)[:, None]
     estimates: dict[str, Line] = {}
     at_end: dict[str, Line] = {}

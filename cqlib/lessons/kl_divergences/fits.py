@@ -16,12 +16,12 @@ from cqlib.lessons.kl_divergences.gaussians import Gaussians, gaussian, kl, on_l
 WEIGHT = 0.6
 """Weight of the left mode of `two_modes`."""
 COARSE = {1: 601, 2: 81}
-"""Quadrature nodes per dimension during descent; the values that are shown use all of them."""
+"""Dimensions -> quadrature nodes per dimension during descent; printed values use more of them (`NODES`)."""
 Objective = Callable[[Gaussians], Tensor]
 
 
 def two_modes(separation: float, weight: float = WEIGHT) -> Gaussians:
-    """p = w N(-d/2, 1) + (1 - w) N(d/2, 1): one unit of x is the standard deviation of a mode."""
+    """p = w N(-d/2, 1) + (1 - w) N(d/2, 1), d the separation: one unit of x is the standard deviation of a mode."""
     return on_line([-separation / 2, separation / 2], [1, 1], [weight, 1 - weight])
 
 
@@ -46,7 +46,7 @@ def unpack(theta: Tensor, *, factorised: bool = False) -> Gaussians:
 
 
 def gradient(objective: Objective, q: Gaussians) -> Tensor:
-    """Of objective(q) with respect to `pack(q)`."""
+    """The gradient of objective(q) with respect to `pack(q)`."""
     theta = pack(q).detach().requires_grad_()
     return torch.autograd.grad(objective(unpack(theta)), theta)[0]
 
@@ -71,7 +71,8 @@ def reverse(p: Gaussians, start: Gaussians, *, factorised: bool = False) -> Gaus
 
 
 def minima(p: Gaussians, starts: Iterable[Gaussians] | None = None) -> list[Gaussians]:
-    """The minima of KL(q || p) that descent finds, the lowest first; by default from p's modes and forward fit."""
+    """The minima of KL(q || p) that descent from `starts` (by default p's modes and forward fit) finds, each once, the
+    lowest first."""
     if starts is None:
         starts = [gaussian(m, root) for m, root in zip(p.means, p.roots, strict=True)] + [forward(p)]
     distinct: list[Gaussians] = []
@@ -105,8 +106,8 @@ def descent_path(p: Gaussians, start: Gaussians) -> Tensor:
 
 
 def branches(separations: Sequence[float]) -> dict[str, dict[float, Gaussians]]:
-    """By the separation of the modes, the minimum of KL(q || p) to which descent from the forward fit leads, and those
-    to which it leads from the left and from the right mode, where these are others."""
+    """Name of a minimum of KL(q || p) -> separation of the modes -> q. "both modes" is the one that descent from the
+    forward fit reaches; the others are those from the left and the right mode, at separations where they differ."""
     fits: dict[str, dict[float, Gaussians]] = {"both modes": {}, "left mode": {}, "right mode": {}}
     for d in separations:
         p = two_modes(d)

@@ -18,10 +18,10 @@ from torch import Tensor
 from cqlib.data import toy2d
 
 REACH = 9.0
-"""Quadrature leaves out what lies further from a component's mean, in its standard deviations: 1e-18 of the mass."""
+"""How far quadrature reaches from a component's mean, in standard deviations; it leaves out 1e-18 of the mass."""
 NODES = {1: 1801, 2: 121}
 FINE = {1: 7201, 2: 161}
-"""Nodes per dimension, for integrals and for regions, whose borders fall between nodes."""
+"""Dimensions -> quadrature nodes per dimension: for integrals, and for regions, whose borders fall between nodes."""
 
 
 @functools.cache
@@ -35,7 +35,8 @@ def _standard(dimensions: int, n: int) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Gaussians:
-    """Float64: `weights` (K,) that sum to 1, `means` (K, d), lower-triangular `roots` (K, d, d); d is 1 or 2."""
+    """A mixture of K Gaussians, float64: `weights` (K,) that sum to 1, `means` (K, d), lower-triangular `roots` L
+    (K, d, d); d is 1 or 2."""
 
     weights: Tensor
     means: Tensor
@@ -68,7 +69,7 @@ class Gaussians:
 
     def even(self, n: int) -> Tensor:
         """About n points (n, 1) of a density on the line, spread as evenly as its mass: the middles of w_k n equal
-        shares of each component. A plain mean over them is an expectation, to about 1e-4 for n = 100,000."""
+        parts of the mass of component k. A plain mean over them is an expectation, to about 1e-4 for n = 100,000."""
         parts = []
         for weight, mean, root in zip(self.weights, self.means, self.roots, strict=True):
             share = round(float(weight) * n)

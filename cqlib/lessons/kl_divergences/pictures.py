@@ -29,7 +29,7 @@ def grid(reach: float, n: int = 601) -> Tensor:
 
 
 def density(ax: Axes, p: Gaussians, x: Tensor) -> None:
-    """p as a grey hill."""
+    """Draw the density p over x (n, 1) as a grey area."""
     ax.fill_between(x[:, 0], p.log_prob(x).exp(), color=plots.FAINT, alpha=0.35, linewidth=0, label="p")
 
 
@@ -65,7 +65,7 @@ def integrands(p: Gaussians) -> HTML:
 
 
 def landscape(p: Gaussians) -> HTML:
-    """Both divergences over the mean and the standard deviation of q, and paths of steepest descent in reverse."""
+    """Both divergences over the mean and the standard deviation of q, and paths of steepest descent of KL(q || p)."""
     minima = fits.minima(p)
     with subplots(8.6, 3.5, 1, 2, sharey=True) as (figure, (first, second)):
         _contours(first, lambda q: kl(p, q, 201), FORWARD, "KL(p ‖ q)")
@@ -93,7 +93,7 @@ def _contours(ax: Axes, objective: fits.Objective, colour: str, title: str) -> N
 
 
 def separation_board(separations: Sequence[float] = (2, 4, 4.8, 6), weight: float = fits.WEIGHT) -> HTML:
-    """p, its forward and best reverse fit, and dashed the other minima, for several separations of the modes."""
+    """For several separations of the modes: p, its forward fit, its best reverse fit, and, dashed, the other minima."""
     columns = min(2, len(separations))
     rows, words = math.ceil(len(separations) / columns), []
     width = 8.8 if columns == 2 else 6.6
@@ -129,7 +129,7 @@ def separation_slider() -> Any:
 
 
 def separation_curves() -> HTML:
-    """The least KL(p || q) and each minimum of KL(q || p) over the separation; and `inside` of both fits."""
+    """Over the separation of the modes: the least KL(p || q), each minimum of KL(q || p), and `inside` of both fits."""
     traced = fits.branches(SEPARATIONS)
     ps = {d: fits.two_modes(d) for d in SEPARATIONS}
     broad = {d: fits.forward(p) for d, p in ps.items()}
