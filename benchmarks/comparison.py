@@ -1,7 +1,7 @@
-"""How sides are compared: they take turns on one machine, and each turn is a ratio.
+"""How sides are compared: they take turns on one machine, and each round gives a ratio of their times.
 
-In each round every side runs once, in this order and in the reverse by turns, so that all see the same machine; the
-first round warms up and is not counted. Medians are told.
+In each round every side runs once, in an order that is reversed in every second round, so that all see the machine in
+the same state. The first round warms up and is not counted. What is reported are medians over rounds.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from cqlib.util import provenance
 
 @dataclass(frozen=True)
 class Ratio:
-    """Ours against one other. Times are medians over n rounds, in seconds for a unit; `ratio` is the median of other /
-    ours over the rounds, in each of which both saw the same machine.
+    """Our side against one other. Times are medians over `n` rounds, in seconds per unit of work; `ratio` is the median
+    over rounds of other / ours, in each of which both saw the same machine.
 
-    `about` "memory": the ratio and its target are those of bytes, and times stand beside.
+    If `about` is "memory", the ratio and its target are of bytes, and the times are only given beside them.
     """
 
     name: str
@@ -38,31 +38,34 @@ class Ratio:
     n: int
     device: str
     ratio_low: float
-    """The smallest and the largest ratio of one round."""
+    """The smallest ratio of a round; `ratio_high` is the largest."""
     ratio_high: float
     about: Literal["time", "memory"] = "time"
     ours: str = ""
-    """What ours is, where the name of the row does not say it."""
+    """What our side is, where the name of the row does not say it."""
     ours_bytes: int | None = None
-    """The most memory that the side takes in a process of its own, beyond the code's; on a GPU, on the card."""
+    """The most memory that our side takes in a process of its own, beyond what it has in use before the work is
+    prepared; with a GPU, memory of the card."""
     other_bytes: int | None = None
     images_per_s: float | None = None
-    """Of ours."""
+    """Images per second of our side."""
     flops_per_s: float | None = None
-    """Multiplications and additions of ours, and what the device reaches on large products of the same format."""
+    """Multiplications and additions per second of our side; `peak_flops_per_s`: those that the device reaches at best
+    in the same number format (`machine.peak_flops`)."""
     peak_flops_per_s: float | None = None
     convolutions_s: float | None = None
-    """Of ours, on a CPU: the part within convolutions. It bounds the ratio where both sides call the same ones."""
+    """Seconds per unit that our side spends within convolutions, on a CPU. They bound the ratio where both sides call
+    the same ones."""
     work_ratio: float | None = None
-    """Multiplications and additions of ours over the other's, in convolutions and matrix products."""
+    """Multiplications and additions of our side divided by the other's, in convolutions and matrix products."""
     commit: str | None = None
-    """Of the code that was measured, with "+" where it was changed after."""
+    """The commit of the code that was measured, with "+" where the code had uncommitted changes."""
 
     @classmethod
     def of_rounds(
         cls, name: str, ours: list[float], other: str, theirs: list[float], target: float, device: str
     ) -> Ratio:
-        """Of the seconds of both sides in each round."""
+        """The ratio from the seconds per unit of both sides in each round."""
         ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
         ratio = median(ratios)
         return cls(name, median(ours), other, median(theirs), ratio, target, ratio >= target, len(ratios), device,
@@ -71,17 +74,18 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Other:
-    """What ours is compared with, in words; and by how much ours is to be faster."""
+    """A side that ours is compared with, what it is in words, and how many times as fast ours is to be, on a CPU and on
+    a GPU."""
 
     words: str
     side: Side
     cpu: float = 1.0
     cuda: float = 1.0
     needs: str = ""
-    """A package that may be missing."""
+    """A package that the side needs and that may be missing; empty for none."""
 
     def target(self, device: torch.device) -> float:
-        """Of the ratio of times, on that kind of device."""
+        """The target for the ratio of times on that kind of device."""
         return self.cuda if device.type == "cuda" else self.cpu
 
 
@@ -94,21 +98,21 @@ class Comparison:
     others: tuple[Other, ...]
     rounds: int = 5
     kinds: tuple[str, ...] = ("cpu", "cuda")
-    """Of devices on which it is a row."""
+    """The kinds of devices on which the row is measured."""
 
     def sides(self) -> list[Side]:
         """Ours, then the others."""
         return [self.ours, *(other.side for other in self.others)]
 
     def results(self, device: torch.device) -> list[Ratio]:
-        """A ratio for each other; those whose package is not installed are left out and named."""
+        """A ratio for each of `others`; one whose package is not installed is left out, and a line says so."""
         there = [k for k, other in enumerate(self.others) if installed(self.name, other.needs)]
         with sides.turns(self.name, [0, *(k + 1 for k in there)]) as turns:
             return measure(replace(self, others=tuple(self.others[k] for k in there)), device, turns)
 
 
 def installed(name: str, package: str) -> bool:
-    """Whether a package that may be missing is there; if not, it is named, and the row that lacks it."""
+    """Whether `package` is installed (or empty); if not, a line names it and the row `name` that needs it."""
     if not package or importlib.util.find_spec(package) is not None:
         return True
     print(f"{name:<20} {package} is not installed: pip install -e '.[test]'", flush=True)
@@ -120,8 +124,8 @@ SAME_WORK = 0.05
 
 
 def measure(row: Comparison, device: torch.device, turns: list[Turn]) -> list[Ratio]:
-    """Let all sides take their `turns`. Their operations are counted in this process, in true fp32 but for what a side
-    itself does in bf16; the state of random numbers stays as it was."""
+    """The ratio for each of the row's `others`, after all sides have taken their `turns`. Operations are counted in
+    this process, in true fp32 but for what a side itself does in bf16; the state of random numbers stays as it was."""
     (first, *rounds) = [one_round(turns, backwards=k % 2 == 1) for k in range(row.rounds + 1)]
     times = [[each[k][0] for each in rounds] for k in range(len(turns))]
     with full_fp32(), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -145,6 +149,6 @@ def measure(row: Comparison, device: torch.device, turns: list[Turn]) -> list[Ra
 
 
 def one_round(turns: list[Turn], *, backwards: bool) -> list[tuple[float, int]]:
-    """What each turn gives, in their order whichever way they went."""
+    """What each turn returns, (seconds per unit, bytes), in the order of `turns` even if they ran `backwards`."""
     found = {k: turns[k]() for k in (reversed(range(len(turns))) if backwards else range(len(turns)))}
     return [found[k] for k in range(len(turns))]

@@ -1,5 +1,5 @@
-"""How a training step of CQ-F costs more as something grows: the side of the images, the batch, f's couplings, their
-width; seconds and memory, with the exponent of a power law through them."""
+"""How the cost of a training step of CQ-F, in seconds and memory, grows with the side of the images, the batch, the
+number of f's couplings and their width, with the exponent of a power law fitted to it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from cqlib.util import provenance
 
 @dataclass(frozen=True)
 class Growth:
-    """Seconds per step, for each value a number from each round, and the most bytes that the step takes."""
+    """The cost of a step at each of `values` of what grows (`over`): `seconds` per step, a number from each round, and
+    the most `bytes` that the step takes."""
 
     name: str
     over: str
@@ -38,7 +39,8 @@ class Growth:
 
 
 def exponent(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """p of y = c x^p by least squares on logarithms, and its standard error: noise, and what is no power law."""
+    """p of y = c x^p by least squares on logarithms, and its standard error, which is due to noise and to deviations
+    from a power law."""
     (slope, _), covariance = np.polyfit(np.log(x), np.log(y), 1, cov=True)
     return float(slope), float(covariance[0, 0]) ** 0.5
 
@@ -56,11 +58,11 @@ class Cost:
     kinds: tuple[str, ...] = ("cpu", "cuda")
 
     def sides(self) -> list[Side]:
-        """One for each value."""
+        """One side for each value."""
         return [ours(self.recipe(value), self.steps) for value in self.values]
 
     def results(self, device: torch.device) -> list[Growth]:
-        """All values."""
+        """The growth over all values, the only entry of the list."""
         with sides.turns(self.name, range(len(self.values))) as turns:
             first, *rounds = [one_round(turns, backwards=k % 2 == 1) for k in range(self.rounds + 1)]
         seconds = tuple(tuple(each[k][0] for each in rounds) for k in range(len(self.values)))
@@ -70,17 +72,17 @@ class Cost:
 
 
 def changed(change: Callable[[Recipe, int], Recipe]) -> Callable[[int], Recipes]:
-    """CQ-F's recipe with something else in it."""
+    """Value -> CQ-F's recipe to which `change` has been applied with that value."""
     return lambda value: lambda device: change(CQF(device), value)
 
 
 def batch(recipe: Recipe, n: int) -> Recipe:
-    """Of n images."""
+    """The recipe with batches of n images."""
     return replace(recipe, training=replace(recipe.training, batch_size=n))
 
 
 def flow(recipe: Recipe, **changes: int) -> Recipe:
-    """f is another, the other nets are the same."""
+    """The recipe with `changes` to f; the other nets stay the same."""
     system = recipe.system
     return replace(recipe, system=replace(system, flow=replace(system.flow, **changes)))
 

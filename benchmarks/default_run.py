@@ -1,8 +1,8 @@
-"""`python -m benchmarks.default_run FILE`: the default command from nothing, as a stranger meets it.
+"""`python -m benchmarks.default_run FILE`: measures the default command from nothing, as a newcomer meets it.
 
-A fresh clone of HEAD, an empty home, no environment: `./run_all.sh` installs, trains, measures, runs the notebooks and
-renders the report; then once more, when all is done. FILE, a list, gets seconds, memory and machine as its last entry.
-Nothing else should run.
+In a fresh clone of HEAD, with an empty home and no virtual environment, `./run_all.sh` installs, trains, measures, runs
+the notebooks and renders the report; then it runs once more, when all of that is done. Seconds, memory and machine
+become the last entry of the JSON list in FILE. Nothing else should run on the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def run(folder: Path, environment: dict[str, str], log: Path) -> tuple[float, in
 
 
 def main(file: Path) -> None:
-    """Measure twice and add to `file`."""
+    """Measure the default command, from nothing and again, and add the result to the list in `file`."""
     earlier = json.loads(file.read_text()) if file.is_file() else []
     with tempfile.TemporaryDirectory() as parent:
         clone, home, log = Path(parent, "clone"), Path(parent, "home"), file.with_suffix(".log")

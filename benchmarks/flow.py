@@ -17,8 +17,8 @@ PASSES = 10
 
 
 def inverse(recipe: Recipes, *, library: bool = False, as_trained: bool = True, passes: int = PASSES) -> Side:
-    """`passes` of f^-1 and its gradient on a batch: f of this package or of the library; `as_trained` in bf16 where
-    that is fast, and channels last, else in fp32, contiguous."""
+    """A side: `passes` of f^-1 and its gradient on a batch. f is this package's, or torchflows' if `library`;
+    `as_trained`: in bf16 where that is fast, and channels last, else in fp32, contiguous."""
 
     def side(device: torch.device) -> Work:
         r = recipe(device)

@@ -16,8 +16,9 @@ from cqlib.training.device import wall_clock
 
 @functools.cache
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Multiplications and additions per second: the best of five of a large matrix product and of a large 3x3
-    convolution, operands in `dtype`, random: a GPU draws less power, and so runs faster, on equal ones."""
+    """The most multiplications and additions per second, of five runs each of a large matrix product and of a large 3x3
+    convolution, operands in `dtype`. They are random, since a GPU draws less power, and so runs faster, on operands
+    that are all equal."""
     side, batch = (8192, 512) if device.type == "cuda" else (2048, 32)
     channels, pixels = 256, 32
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
@@ -63,7 +64,7 @@ class _Clock(TorchDispatchMode):
 
 
 def convolution_seconds(action: Callable[[], object]) -> float:
-    """Of one call on the CPU: what passes inside of convolutions, which no change around them makes faster."""
+    """The seconds of one call on the CPU that pass inside convolutions, which no change around them makes faster."""
     with _Clock() as clock:
         action()
     return clock.total

@@ -22,8 +22,8 @@ from cqlib.util import provenance
 
 
 def growth(device: torch.device, first: int = 200, last: int = 1000) -> dict[str, float]:
-    """Training of CQ-F of `smoke`: bytes in use after the `first` and the `last` step, and seconds per step until then
-    and of as many steps at the end."""
+    """Train CQ-F of `smoke` for `last` steps: bytes in use after steps `first` ("before") and `last` ("after"), and
+    seconds per step of the first ("early_s") and of the last `first` steps ("late_s")."""
     recipe = RECIPES["table1/cq-f"]("table1/cq-f", "smoke", 16)
     config = replace(recipe.training, steps=last, log_every=first)
     marks: dict[int, tuple[float, int]] = {0: (time.perf_counter(), 0)}

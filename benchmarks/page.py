@@ -115,8 +115,8 @@ def cost(growths: Sequence[Growth]) -> str:
 
 
 def efficiency(ratios: Sequence[Ratio]) -> str:
-    """How much faster each way is, where it has twice as much to work with the share of 2 that it reaches; and the
-    picture."""
+    """How much faster each way of sharing work is than another, and the picture. Where it has twice as many workers as
+    the other, its efficiency is given too, the ratio of times divided by 2."""
     ways = [r for r in ratios if r.name == "workers"]
     if not ways:
         return NOT_YET

@@ -15,7 +15,7 @@ from benchmarks.time_to_quality import Learning
 from cqlib.report.plots import FAINT, INK, PAPER, PLAIN, colour_and_marker, subplots, to_svg
 
 Drawing = Callable[[Sequence[Any]], str]
-"""Of all entries; "" where there is nothing to draw."""
+"""All entries -> an SVG; "" where there is nothing to draw."""
 
 
 def time_to_quality(entries: Sequence[Any]) -> str:
@@ -68,7 +68,7 @@ def cost(entries: Sequence[Any]) -> str:
 
 
 def logarithmic(ax: Axes, values: Sequence[int]) -> None:
-    """Both axes, with ticks at the values across and plain numbers up."""
+    """Make both axes logarithmic, with ticks at `values` on the x axis and plain numbers on the y axis."""
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.xaxis.set_major_locator(FixedLocator(list(values)))
@@ -101,7 +101,7 @@ def workers(entries: Sequence[Any]) -> str:
 
 
 def standalone(figure: Figure, name: str) -> str:
-    """As a file of its own, on the page's light paper whatever lies behind it."""
+    """The figure as the SVG of a file of its own, with the page's light background, whatever it is shown on."""
     before, bracket, after = to_svg(figure, PICTURES[name][0]).partition(">")
     return f'{before}{bracket}<rect width="100%" height="100%" fill="{PAPER}"/>{after}\n'
 

@@ -1,6 +1,7 @@
-"""Images pixel by pixel, from cached activations, and by a full pass over the image for each value.
+"""The rows of sampling pixel by pixel: from cached activations, and by a full pass over the image for each pixel or
+value.
 
-All full passes cost the same: some are timed, spread over the image, and the rest is extrapolated.
+All full passes cost the same, so a few are timed and the rest is extrapolated.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ IMAGES = 16
 
 def pixelcnnpp(cached: bool, *, size: int = 32, width: int = 160, blocks: int = 5, n: int = IMAGES,
                positions: int = POSITIONS) -> Side:  # fmt: skip
-    """A batch of images of the paper's net."""
+    """A side: a batch of `n` images from PixelCNN++, whose default sizes are those of its paper. `cached`: from cached
+    activations, else by full passes, `positions` of which are timed."""
 
     def side(device: torch.device) -> Work:
         config = PixelCNNPPConfig(size, width, blocks, 10, 0.5)
@@ -41,7 +43,7 @@ def pixelcnnpp(cached: bool, *, size: int = 32, width: int = 160, blocks: int = 
 
 
 def pixelrnn(cached: bool, *, profile: str = "quick", size: int = 16, n: int = IMAGES, positions: int = 4) -> Side:
-    """A batch of images of the Diagonal BiLSTM of a profile."""
+    """A side: a batch of `n` images from the Diagonal BiLSTM of a profile; `cached` and `positions` as above."""
 
     def side(device: torch.device) -> Work:
         recipe = RECIPES["table3/pixelrnn"]("table3/pixelrnn", profile, size)
@@ -61,7 +63,7 @@ def pixelrnn(cached: bool, *, profile: str = "quick", size: int = 16, n: int = I
 
 
 def words(what: str, values: int, positions: int) -> str:
-    """The other side: what, and which part of it is timed."""
+    """The other side in words: a full pass per `what`, and how many of the `values` passes are timed."""
     return f"a full pass per {what} ({positions} of {values:,} timed a round)"
 
 

@@ -1,4 +1,4 @@
-"""What scores of samples stand on: the 1,280 features of each image, and the Fréchet and kernel distances of them."""
+"""The parts of which scores of samples are made: 1,280 features of each image, their Fréchet and kernel distances."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from cqlib.metrics.lite0 import prepare
 
 BATCH, SIZE = 64, 32
 N, DIMENSIONS = 2000, 1280
-"""Features of each set, as the scores of `quick` have them."""
+"""Images in each set and features of each image, as the scores of `quick` have them."""
 
 
 def our_features(n: int = BATCH) -> Side:
-    """As scores take them."""
+    """Our side: features of `n` images, extracted as for scores."""
 
     def side(device: torch.device) -> Work:
         images, features = random_images(SIZE, n), lite0()
@@ -55,7 +55,8 @@ def plain_features(n: int = BATCH) -> Side:
 
 
 def of_features(distance: Callable[[Tensor, Tensor], float], n: int = N, d: int = DIMENSIONS) -> Side:
-    """A distance of two sets of features (n, d) that differ as samples and images may: in mean and covariance."""
+    """A side: `distance` of two random sets of features (n, d), which differ in mean and covariance, as those of
+    samples and images may."""
 
     def side(device: torch.device) -> Work:
         mixed = torch.randn(d, d) / d**0.5
@@ -66,17 +67,17 @@ def of_features(distance: Callable[[Tensor, Tensor], float], n: int = N, d: int 
 
 
 def sets(fake: Tensor, real: Tensor) -> fidelity.ScoreInputs:
-    """As scores take them."""
+    """Features (n, d) of samples and (m, d) of real images, as scores are computed from them."""
     return fidelity.ScoreInputs(lite0(), fake, real, "")
 
 
 def our_frechet(fake: Tensor, real: Tensor) -> float:
-    """As scores are taken: by torch-fidelity, from eigenvalues."""
+    """The Fréchet distance as in scores: by torch-fidelity, from eigenvalues."""
     return fidelity.frechet_distance(sets(fake, real)).value
 
 
 def plain_frechet(fake: Tensor, real: Tensor) -> float:
-    """By the definition: scipy's root of the product of the covariances."""
+    """The Fréchet distance by its definition: with scipy's root of the product of the covariances."""
     x, y = (features.double().numpy() for features in (fake, real))
     a, b = (np.cov(values, rowvar=False) for values in (x, y))
     between = np.square(x.mean(0) - y.mean(0)).sum()
@@ -84,12 +85,12 @@ def plain_frechet(fake: Tensor, real: Tensor) -> float:
 
 
 def our_kernel(fake: Tensor, real: Tensor) -> float:
-    """As scores are taken: all subsets from one kernel."""
+    """The kernel distance as in scores: all subsets from one kernel of all pairs of images."""
     return fidelity.kernel_distance(sets(fake, real)).value
 
 
 def plain_kernel(fake: Tensor, real: Tensor) -> float:
-    """By torch-fidelity: a kernel for each subset."""
+    """The kernel distance by torch-fidelity: a kernel for each subset."""
     from torch_fidelity import metric_kid
 
     size = min(fidelity.KID_SUBSET_SIZE, len(fake) // 2)

@@ -1,6 +1,6 @@
-"""A side of a comparison: work that is prepared once and run again and again, in a process of its own. What one sets
-for its process, such as how memory is kept (`cqlib.training.device.keep_freed_memory`), does not help the others, and
-its memory is its own.
+"""A side of a comparison: work that is prepared once and run again and again, in a process of its own. So what a side
+sets for its process, such as how memory is kept (`cqlib.training.device.keep_freed_memory`), does not help the others,
+and the memory of each is measured by itself.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ class Work:
 
     run: Callable[[], object]
     units: float = 1.0
-    """How many units one run does; a part of 1 where the rest of a unit is extrapolated."""
+    """How many units a call of `run` does; less than 1 where it does a part of a unit and the rest is extrapolated."""
     images: float = 0.0
     """Images of a unit."""
     format: torch.dtype | None = None
-    """Of the convolutions, where the share of the machine's peak is to be told."""
+    """The number format of convolutions, where the share of the machine's peak is to be reported; else None."""
 
 
 Side = Callable[[torch.device], Work]
 Turn = Callable[[], tuple[float, int]]
-"""Runs a side once: the seconds of a unit, and the most bytes so far."""
+"""Runs a side once; returns the seconds per unit, and the most bytes in use so far."""
 
 
 def repeated(action: Callable[[], object], units: int, *, images: float, format: torch.dtype | None = None) -> Work:
-    """`units` calls of what does one unit; nothing that it returns is kept."""
+    """Work whose run is `units` calls of `action`, which does one unit; nothing that it returns is kept."""
 
     def run() -> None:
         for _ in range(units):
@@ -61,8 +61,9 @@ def prepared(side: Side, device: torch.device) -> Work:
 
 @contextlib.contextmanager
 def process(what: str, module: str, *arguments: str, threads: int | None = None) -> Iterator[Callable[[], str]]:
-    """A function that asks a fresh `python -m module arguments…`, of so many threads, for its next line. UserError,
-    with the last word of the process, where it has ended; `what` is measured there."""
+    """Context with a function that asks a fresh process, `python -m module arguments…` with `threads` threads, for its
+    next line. It raises UserError, with the last line of the process's errors, where the process has ended; `what`
+    names what is measured there."""
     environment = os.environ | (thread_limits(threads) if threads else {})
     with (
         tempfile.TemporaryFile("w+") as errors,
@@ -92,7 +93,7 @@ def process(what: str, module: str, *arguments: str, threads: int | None = None)
 
 @contextlib.contextmanager
 def turns(name: str, numbers: Sequence[int]) -> Iterator[list[Turn]]:
-    """For each of these sides of a row a function that runs it once more, in its process."""
+    """Context with a `Turn` for each of the sides `numbers` of the row `name`, which runs in a process of its own."""
     with contextlib.ExitStack() as stack:
         processes = [process(f"side {k} of {name}", "benchmarks.side_process", name, str(k)) for k in numbers]
         yield [partial(_turn, stack.enter_context(each)) for each in processes]
@@ -111,7 +112,8 @@ def resident(device: torch.device) -> int:
 
 
 def highest(device: torch.device) -> int:
-    """The most bytes so far. On Linux not `ru_maxrss`, in which the parent's memory counts until the child starts."""
+    """The most bytes in use so far. On Linux not by `ru_maxrss`, which counts the parent's memory until the child
+    starts."""
     if device.type == "cpu" and sys.platform == "linux":
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

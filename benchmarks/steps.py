@@ -30,20 +30,20 @@ from cqlib.training.timing import make_step
 IMAGES = 2000
 """Random images that stand for a data set."""
 STEPS = 4
-"""A run's: the lazy penalty comes every fourth."""
+"""Training steps in one run of a side: the lazy gradient penalty comes in every fourth."""
 TEXTBOOK = "textbook loop: DataLoader, eager fp32, contiguous"
 
 Recipes = Callable[[torch.device], Recipe]
 
 
 def random_images(size: int, n: int = IMAGES) -> Tensor:
-    """uint8 (n, 3, size, size)."""
+    """Random images, uint8 (n, 3, size, size)."""
     return torch.randint(256, (n, 3, size, size), dtype=torch.uint8)
 
 
 def of_row(row: str, size: int | None = None) -> Recipes:
-    """The row's recipe of the profile that goes with the device, by default at the profile's image size; bf16 where it
-    is fast, also under `paper`."""
+    """Device -> the row's recipe under `paper` for a GPU, else under `quick`, by default at the profile's image size;
+    with bf16 where that is fast, also under `paper`."""
 
     def recipe(device: torch.device) -> Recipe:
         profile = "paper" if device.type == "cuda" else "quick"
@@ -60,7 +60,7 @@ def sngan_recipe(device: torch.device) -> Recipe:
 
 
 def ours(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] = lambda system: None) -> Side:
-    """The step as rows are trained, the system perhaps changed."""
+    """Our side: `steps` training steps as rows are trained, of the recipe's system after `change`."""
 
     def side(device: torch.device) -> Work:
         r = recipe(device)
@@ -74,7 +74,7 @@ def ours(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] =
 
 
 def textbook(recipe: Recipes, steps: int = STEPS, change: Callable[[System], None] = lambda system: None) -> Side:
-    """The textbook step on the same system, perhaps changed."""
+    """A side: `steps` steps of the textbook loop on the same system, after `change`."""
 
     def side(device: torch.device) -> Work:
         r = recipe(device)
@@ -88,7 +88,7 @@ def textbook(recipe: Recipes, steps: int = STEPS, change: Callable[[System], Non
 
 
 def torchflows_f(system: System) -> None:
-    """CQ-F's f assembled from torchflows, around the same nets."""
+    """Replace CQ-F's f by one assembled from torchflows, around the same nets."""
     from benchmarks.torchflows_nvp import TorchflowsRealNVP
 
     c = system.config.flow
@@ -100,7 +100,7 @@ def torchflows_f(system: System) -> None:
 
 
 def torchflows_nvp(system: System) -> None:
-    """Real NVP's f assembled from torchflows, around nets of the same widths and blocks."""
+    """Replace Real NVP's f by one assembled from torchflows, around nets of the same widths and blocks."""
     from benchmarks.torchflows_nvp import BatchNormedNet, TorchflowsRealNVP
 
     c = system.config.flow
@@ -109,7 +109,7 @@ def torchflows_nvp(system: System) -> None:
 
 
 def examples_nets(system: System) -> None:
-    """The generator and the critic of torch-fidelity's example in our SNGAN."""
+    """Replace the nets of our SNGAN by the generator and the critic of torch-fidelity's example."""
     c = system.config
     generator = generator_net(c.size, c.widths, c.latent)
     system.generator = nn.Sequential(nn.Unflatten(1, (c.latent, 1, 1)), generator)
@@ -118,7 +118,7 @@ def examples_nets(system: System) -> None:
 
 
 def example(recipe: Recipes, steps: int = STEPS) -> Side:
-    """The step of torch-fidelity's SNGAN example."""
+    """A side: `steps` steps of torch-fidelity's SNGAN example."""
 
     def side(device: torch.device) -> Work:
         r = recipe(device)

@@ -1,4 +1,4 @@
-"""All rows, the files that keep what they gave, and the lines that are printed."""
+"""All rows, the files that keep their results, and the lines that are printed for these."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from cqlib.util.text import format_bytes
 
 Entry = Ratio | Growth | Learning
 KINDS: dict[str, type] = {"ratios": Ratio, "growth": Growth, "learning": Learning}
-"""Of entries, as a file groups them."""
+"""Name of a group of entries in a file -> the class of the entries."""
 
 
 class Row(Protocol):
@@ -63,7 +63,8 @@ def read(path: Path) -> list[Entry]:
 
 
 def write(path: Path, entries: Iterable[Entry]) -> None:
-    """Put entries into a file, in the order of `ROWS`, in place of those of their rows and of rows that are no more."""
+    """Put entries into a file, in the order of `ROWS`. They replace those of the same rows; those of rows that exist no
+    longer are dropped."""
     new, order = list(entries), list(ROWS)
     kept = [e for e in read(path) if e.name in ROWS and e.name not in {one.name for one in new}]
     every = sorted([*kept, *new], key=lambda e: order.index(e.name))
@@ -72,7 +73,7 @@ def write(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def lines(entry: Entry) -> list[str]:
-    """An entry as text: of a comparison the ratio, and under it what else is known of ours."""
+    """An entry as lines of text; for a comparison the ratio, and under it what else is known of our side."""
     if isinstance(entry, Learning):
         return [f"{entry.name:<20} {entry.side}: {entry.steps[-1]} steps in {entry.seconds[-1]:.0f} s, {entry.last}"]
     if isinstance(entry, Growth):
@@ -103,9 +104,9 @@ HEADER = f"{'':<20} {'ours':>11} {'other':>11} {'ratio':>7} {'(least, most)':^17
 
 
 def measure_rows(names: Sequence[str] = (), json_path: Path | None = None) -> int:
-    """Measure the named rows, or all; print each as it is done, and put it into `json_path`, where a row of this
-    commit is not measured again; the exit code. A target that is missed is a result, no failure. UsageError for an
-    unknown name."""
+    """Measure the named rows, or all; print each as it is done, and put it into `json_path`. A row that is there with
+    this commit is not measured again. Returns the exit code, which is 0: a missed target is a result, no failure.
+    UsageError for an unknown name."""
     device = select_device()
     rows = select(names, device.type)
     print(f"{provenance.device_name(device, bf16=False)}\n{HEADER}", flush=True)

@@ -21,7 +21,8 @@ OPTIMISERS = {"adam": torch.optim.Adam, "adamax": torch.optim.Adamax}
 
 
 class Images(Dataset):
-    """uint8 (N, C, H, W) one by one, each through `transform`; with `pil` as torchvision's data sets hold them."""
+    """A data set of uint8 images (N, C, H, W), each passed through `transform`; with `pil` as a PIL image, as in
+    torchvision's data sets."""
 
     def __init__(self, images: Tensor, transform: Callable, *, pil: bool = False):
         self.images, self.transform = images, transform
@@ -35,7 +36,7 @@ class Images(Dataset):
 
 
 def endless(loader: DataLoader) -> Iterator[Tensor]:
-    """Its batches, epoch after epoch."""
+    """The batches of `loader`, epoch after epoch, without end."""
     while True:
         yield from loader
 
@@ -43,8 +44,8 @@ def endless(loader: DataLoader) -> Iterator[Tensor]:
 def byte_batches(
     images: Tensor, batch_size: int, *, flips: bool = True, pil: bool = False, workers: int = 0
 ) -> Iterator[Tensor]:
-    """uint8 batches of images, perhaps flipped, from a DataLoader, each image by itself, in `workers` processes beside
-    this one; `pil` as for `Images`."""
+    """uint8 batches without end, from a DataLoader that prepares each image by itself, in `workers` processes beside
+    this one; `flips`: with random horizontal flips, `pil` as for `Images`."""
     steps = [*([transforms.RandomHorizontalFlip()] if flips else []), *([transforms.PILToTensor()] if pil else [])]
     data = Images(images, transforms.Compose(steps), pil=pil)
     return endless(DataLoader(data, batch_size, shuffle=True, drop_last=True, num_workers=workers,
@@ -52,14 +53,14 @@ def byte_batches(
 
 
 def floats(images: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Batches in [-1, 1] as torchvision's data sets and transforms give them, not flipped."""
+    """Float batches in [-1, 1] without end, as torchvision's data sets and transforms give them, not flipped."""
     steps = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,) * 3, (0.5,) * 3)])
     return endless(DataLoader(Images(images, steps, pil=True), batch_size, shuffle=True, drop_last=True))
 
 
 class TextbookLoop:
-    """Training of the same mathematics as `cqlib.training`, the textbook way: losses, `backward`, `step`; from step
-    `done` on."""
+    """Training by the same mathematics as `cqlib.training`, the textbook way: losses, `backward`, `step`. It begins as
+    if `done` steps had been taken."""
 
     def __init__(self, system: System, images: Tensor, config: TrainingConfig, device: torch.device, done: int = 0):
         self.system, self.config, self.device, self.done = system.to(device).train(), config, device, done
@@ -74,13 +75,13 @@ class TextbookLoop:
         self.schedules = [LambdaLR(each, lambda k: self.falling(done + k)) for each in optimisers]
 
     def falling(self, step: int) -> float:
-        """The share of the learning rate at a step: constant, then linear to 0, times a power."""
+        """The factor on the learning rate at a step: constant, then linear to 0, times `decay_per_step` ** step."""
         c, start = self.config, self.config.decay_from * self.config.steps
         linear = 1.0 if step < start else max(0.0, (c.steps - step) / max(1.0, c.steps - start))
         return linear * c.decay_per_step**step
 
     def step(self) -> dict[str, float]:
-        """The next step; its last losses as numbers, as one logs them."""
+        """Take the next step; returns the generator's losses as numbers, as one logs them."""
         c = self.config
         if self.done == 0:
             self.system.initialise(next(self.batches).to(self.device))

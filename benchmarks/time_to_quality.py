@@ -1,12 +1,12 @@
 """Time to quality: seconds from nothing until CQ-F of `quick` is as good as its published records, by this package's
-training and by the textbook loop, both at once, on a thread each.
+training and by the textbook loop, both at the same time, with one thread each.
 
-As good is a BPD of at most the mean over the published seeds and their standard deviation, and so with the Fréchet
-distance at T = 0. Both are measured as for records, every `EVERY` steps from a third of the training on; the time of
-measuring is not counted, starting Python and reading the data is. Between two measurements the time at which a
-quantity passed its bound is interpolated. A side that does not get there within the recipe's steps, after which its
-learning rate is 0, counts with the seconds of all of them: of ours the target is missed then, of the other the ratio
-is a lower bound.
+"As good" means: the BPD is at most the mean over the published seeds plus their standard deviation, and likewise the
+Fréchet distance at T = 0. Both are measured as for records, every `EVERY` steps from a third of the training on. The
+time of measuring is not counted; that of starting Python and reading the data is. Between two measurements the time at
+which a quality passed its bound is interpolated. A side that does not get there within the recipe's steps, after which
+its learning rate is 0, counts with the seconds of all steps: if it is ours, the target is missed; if it is the other,
+the ratio is a lower bound.
 
 `python -m benchmarks.time_to_quality ours|textbook` trains one side and prints a line of JSON for each measurement.
 """
@@ -52,15 +52,15 @@ from cqlib.util.paths import RECORDS
 from cqlib.util.stop import StopRequest
 
 ROW, PROFILE, SEED = "table1/cq-f", "quick", 101
-"""The seed is one for tuning, of which no record is published."""
+"""The seed is one for tuning, whose records are not among those that set the bounds."""
 EVERY = 250
-"""Steps; a multiple of those between two lines of the log."""
+"""Steps between two measurements; a multiple of the steps between two lines of the log."""
 BPD, DISTANCE = "BPD", "FD-lite0@T0"
 
 
 @dataclass(frozen=True)
 class Learning:
-    """What a side had learned after so many steps and seconds; `bounds` are the qualities to be reached."""
+    """What a side had learned: its `qualities` after so many `steps` and `seconds`; `bounds`, those to be reached."""
 
     name: str
     side: str
@@ -95,7 +95,8 @@ class Learning:
 
 
 def bounds(folder: Path = RECORDS) -> dict[str, float]:
-    """Mean and standard deviation, added, over the published seeds of `ROW`. UserError with fewer than two."""
+    """Quality -> its bound: mean plus standard deviation over the published seeds of `ROW`. UserError with fewer than
+    two."""
     wanted = (ROW, PROFILE, {}, experiment(ROW, PROFILE).data)
     records = [r for r in load_records(folder)[0] if (r.row, r.profile, r.changes, r.data.name) == wanted]
     if len(records) < 2:
@@ -130,7 +131,7 @@ Note = Callable[[int, System], bool]
 
 
 def train_ours(system: System, data: Dataset, e: Experiment, device: torch.device, note: Note) -> None:
-    """As rows are trained, logs and checkpoints included."""
+    """Train as rows are trained, logs and checkpoints included, until `note` says stop."""
     stop = StopRequest()
 
     def progress(step: int, steps: int, left: float) -> None:
@@ -143,7 +144,7 @@ def train_ours(system: System, data: Dataset, e: Experiment, device: torch.devic
 
 
 def train_textbook(system: System, data: Dataset, e: Experiment, device: torch.device, note: Note) -> None:
-    """The same recipe and seed by the textbook loop."""
+    """Train the same recipe and seed by the textbook loop, until `note` says stop."""
     torch.manual_seed(e.seed)
     loop = TextbookLoop(system, data.train.images, e.recipe.training, device)
     for step in range(1, e.recipe.training.steps + 1):
@@ -156,7 +157,8 @@ SIDES = {"ours": train_ours, "textbook": train_textbook}
 
 
 def learn(side: str, e: Experiment, device: torch.device, bound: dict[str, float], every: int = EVERY) -> None:
-    """Train until all qualities are within their bounds; prints a line of JSON for each measurement."""
+    """Train until all qualities are within their bounds, or all steps are taken; prints a line of JSON for each
+    measurement."""
     began, measuring, steps = psutil.Process().create_time(), 0.0, e.recipe.training.steps
     data = load_data(e, None)
     qualities = judge(e, data, device)
@@ -179,7 +181,7 @@ def learn(side: str, e: Experiment, device: torch.device, bound: dict[str, float
 
 
 class TimeToQuality:
-    """The row. Target: that of CQ-F's step."""
+    """The row of time to quality. Its target is that of CQ-F's step."""
 
     name = "time-to-quality"
     kinds = ("cpu",)
@@ -203,7 +205,7 @@ class TimeToQuality:
 
 
 def _lines(side: str) -> Iterator[dict[str, Any]]:
-    """What the process of a side prints."""
+    """The measurements that the process of a side prints, up to the last."""
     with sides.process(f"the time to quality of {side}", "benchmarks.time_to_quality", side, threads=1) as ask:
         line: dict[str, Any] = {"last": False}
         while not line["last"]:
@@ -212,7 +214,8 @@ def _lines(side: str) -> Iterator[dict[str, Any]]:
 
 
 def compared(ours: Learning, other: Learning) -> Ratio:
-    """Seconds until the qualities were reached, or of the whole training of a side that did not."""
+    """The ratio of the seconds until the qualities were reached, or of the whole training of a side that did not reach
+    them."""
     words = f"{TEXTBOOK}{'' if other.reached else ' (not reached, so at least)'}"
     times = [[side.reached or side.seconds[-1]] for side in (ours, other)]
     ratio = Ratio.of_rounds(ours.name, times[0], words, times[1], 1.5, ours.device)

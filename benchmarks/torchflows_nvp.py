@@ -25,7 +25,7 @@ Net = Callable[[int, int], nn.Module]
 
 
 class Colours(Coupling):
-    """One colour of a checkerboard is seen, the other changed; (C, H, W / 2) each."""
+    """A split into the two colours of a checkerboard, (C, H, W / 2) each: the net sees one, the other is changed."""
 
     def __init__(self, shape: Shape, parity: int):
         rows, columns = (torch.arange(n) for n in shape[1:])
@@ -55,8 +55,8 @@ class Conditioner(TensorConditionerTransform):
 
 
 class TorchflowsRealNVP(nn.Module):
-    """Real NVP of the structure of `cqlib.nets`: checkerboard couplings; and with more scales channel couplings at half
-    the resolution, then the same on half the channels, the last scale with one coupling more.
+    """Real NVP with the structure of the one in `cqlib.nets`: checkerboard couplings; with several scales, then channel
+    couplings at half the resolution, then the same on half of the channels; the last scale has one coupling more.
 
     Like the flows of this package: (N, C, H, W) -> the features and ln |det|; `inverse` goes back.
     """

@@ -25,7 +25,7 @@ from cqlib.util.errors import UserError
 from cqlib.util.stop import StopRequest
 
 STEPS = 120
-"""Of each training, whose measuring is that of `smoke`."""
+"""Steps of each training; the model is then measured as under `smoke`."""
 NODE = {"num_cpus": 1, "object_store_memory": 80_000_000, "node_ip_address": "127.0.0.1", "include_log_monitor": False}
 TARGET = 1 / 0.6
 """Two workers are to take at most 0.6 of the time of one."""
@@ -34,7 +34,7 @@ RunTasks = Callable[[list[Task], Path], list[Outcome]]
 
 
 def shortened(row: str, steps: int = STEPS) -> Experiment:
-    """A row of `quick` of so few steps, hardly measured."""
+    """A row of `quick`, but of so many steps, and measured as under `smoke`."""
     e = experiment(row, "quick")
     recipe = replace(e.recipe, training=replace(e.recipe.training, steps=steps))
     if (stage := recipe.frozen_decoder) is not None:
@@ -43,7 +43,8 @@ def shortened(row: str, steps: int = STEPS) -> Experiment:
 
 
 def seconds(run: RunTasks) -> float:
-    """To train and measure the rows of Table 1 so, the longest first. UserError where one fails."""
+    """The seconds that `run` takes to train and measure the rows of Table 1, `shortened`, the longest first. UserError
+    where one fails."""
     with tempfile.TemporaryDirectory() as folder:
         experiments = sorted((shortened(row.id) for row in TABLE1.rows), key=lambda e: -e.cost)
         todo = [Task(e.title, "cqlib.cli.tasks:train_row", {"e": e, "runs_dir": f"{folder}/runs"}) for e in experiments]
@@ -57,13 +58,13 @@ def seconds(run: RunTasks) -> float:
 
 
 def here(processes: int, threads: int) -> float:
-    """In so many processes at a time, of so many threads each."""
+    """The `seconds` in so many processes at a time, of so many threads each."""
     slots = [thread_limits(threads)] * processes
     return seconds(lambda todo, logs: tasks.run_tasks(todo, slots, stop=StopRequest(), logs=logs))
 
 
 def start() -> None:
-    """The process that others are forked from, which takes seconds."""
+    """Start the process that others are forked from, which takes seconds that no timing is to include."""
     with tempfile.TemporaryDirectory() as folder:
         todo = [Task("start", "builtins:len", ())]
         (outcome,) = tasks.run_tasks(todo, [thread_limits(1)], stop=StopRequest(), logs=Path(folder))
@@ -73,7 +74,7 @@ def start() -> None:
 
 @contextlib.contextmanager
 def nodes(count: int) -> Iterator[str]:
-    """The address of a Ray cluster of so many nodes on the loopback, for as long as this lasts."""
+    """Context with the address of a Ray cluster of `count` nodes on the loopback network, which ends with it."""
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # or 127.0.0.1 becomes another address
     from ray.cluster_utils import Cluster
 
@@ -87,7 +88,7 @@ def nodes(count: int) -> Iterator[str]:
 
 
 def on_cluster(count: int) -> float:
-    """On so many nodes; Ray's own start is not counted."""
+    """The `seconds` on a Ray cluster of so many nodes; Ray's own start is not counted."""
     with nodes(count) as address, cluster_nodes.connected(address):
         from cqlib.cli import cluster
 
@@ -101,7 +102,7 @@ class Workers:
     kinds = ("cpu",)
 
     def results(self, device: torch.device) -> list[Ratio]:
-        """One round."""
+        """A ratio for each comparison, from one round."""
         start()
         two = here(2, 1)
         ways = [("2 processes", two, "1 process", here(1, 1), TARGET),

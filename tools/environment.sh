@@ -17,8 +17,9 @@ find_python() {
   return 1
 }
 
-# find_environment [--locked] [EXTRA …]: sets $python to one whose environment satisfies the project: the active one as
-# it is, else .venv in the repository. Status 1, and $python that of .venv, if there is none.
+# find_environment [--locked] [EXTRA …]: sets $python to a Python whose environment has all that the project needs: that
+# of the active environment, as it is, else of .venv in the repository. If neither has it, $python is that of .venv and
+# the status is 1.
 find_environment() {
   local active unmet
   for active in "${VIRTUAL_ENV:-}" "${CONDA_PREFIX:-}"; do
@@ -32,8 +33,8 @@ find_environment() {
   [ -x "$python" ] && "$python" -B "$root/tools/satisfied.py" --installed "$@" >/dev/null 2>&1
 }
 
-# prepare [--locked] [EXTRA …]: as find_environment, but .venv is made or completed when it has to be, by one command at
-# a time where there is flock: who waited finds what the other has made.
+# prepare [--locked] [EXTRA …]: as find_environment, but .venv is made or completed when it has to be. Where flock is
+# installed, one command at a time does so: one that had to wait finds what the other has made.
 prepare() {
   local status=0
   find_environment "$@" && return

@@ -4,10 +4,11 @@
     python tools/notebooks.py --check    write nothing; exit code 1 and one line per notebook that is out of step
 
 Each notebook begins with a badge that opens it in Colab, and a cell that fetches the project there; its `runs_dir` is
-the project's, seen from where it lies. Solutions are cells tagged `solution` in notebooks/solutions/NAME.ipynb. Of a
-lesson (01 to 05) that is the whole notebook and the one to edit; the student's, notebooks/NAME.ipynb, is the same
-without them. Of other notebooks the student's is the one to edit; the teacher's has its parameters, the cell after them
-and the exercises, written from it, and then the solutions. None has outputs.
+the path from its own folder to the project's runs. Solutions are cells tagged `solution` in the teacher's file,
+notebooks/solutions/NAME.ipynb. For a lesson (01 to 05), edit that file, which has the whole notebook; the student's,
+notebooks/NAME.ipynb, is written from it without the solutions. For any other notebook, edit the student's; its
+parameters, the cell after them and the exercises are written into the teacher's, before the solutions that are there.
+No notebook has outputs.
 """
 
 import argparse
@@ -89,7 +90,7 @@ def answers(book: nbformat.NotebookNode, teacher: nbformat.NotebookNode, name: s
 
 
 def wanted(folder: Path) -> dict[Path, str]:
-    """Every notebook, and the text that its file should have."""
+    """Path of each notebook -> the text that the file should have."""
     teachers = sorted((folder / "solutions").glob("*.ipynb"))
     books = {path: stripped(nbformat.read(path, 4), path.name) for path in sorted(folder.glob("*.ipynb"))}
     for path in teachers:
@@ -106,7 +107,7 @@ def wanted(folder: Path) -> dict[Path, str]:
 
 
 def main(argv: list[str] | None = None, folder: Path = FOLDER) -> int:
-    """Write or check; the exit code."""
+    """Write what is out of step in `folder`, or check it; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing, say what is out of step")
     check = parser.parse_args(argv).check

@@ -25,7 +25,7 @@ LOCAL, PUBLISHED = "reports/local", "reports/published"
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)#\s]+)")
 """The path of a link to a file, in Markdown."""
 COMMANDS = "cqlib.cli", "cqlib.__main__"
-"""No pages: docs/running.md is about them."""
+"""Modules that get no page, since docs/running.md describes the commands."""
 MODULES = ["cqlib", *(module.name for module in pkgutil.walk_packages(cqlib.__path__, "cqlib.")
                       if not module.name.startswith(COMMANDS))]  # fmt: skip
 HEADING = re.compile(r"<h([1-6])>(.*?)</h\1>")
@@ -40,7 +40,7 @@ def target(text: Path, link: str) -> str:
         return link.replace(".ipynb", ".html")
     if ".".join(path.with_suffix("").parts) in MODULES:
         return link.rstrip("/").removesuffix(".py") + ".html"
-    if path == Path(PUBLISHED, "index.html") or path.suffix in (".webp", ".svg"):  # the first is there, others embedded
+    if path == Path(PUBLISHED, "index.html") or path.suffix in (".webp", ".svg"):  # on the site, or embedded
         return link
     kind = "tree" if (ROOT / path).is_dir() else "blob"
     return f"{REPOSITORY}/{kind}/main/{PurePosixPath(path)}"
@@ -61,7 +61,7 @@ def anchor(heading: str) -> str:
 
 def main(out: Path) -> None:
     """Write the site into the new folder `out`."""
-    with warnings.catch_warnings(action="ignore"):  # of types that only checkers can import
+    with warnings.catch_warnings(action="ignore"):  # warnings of types that only type checkers import
         pdoc.pdoc(*MODULES, output_directory=out)
     shutil.copytree(ROOT / LOCAL, out / PUBLISHED, ignore=shutil.ignore_patterns(".*"))
     for text in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("notebooks/*.md")]:

@@ -1,7 +1,7 @@
 """Executed notebooks for a code host: `./run_all.sh --no-train`, then `python tools/published_notebooks.py`.
 
 Copies reports/local/notebooks/*.ipynb to reports/published/notebooks/. Hosts show tables of HTML, but neither its style
-nor SVG: pictures become PNG, as Chromium draws them. Of the parameters of the run nothing stays, for they name folders.
+nor SVG: pictures become PNG, as Chromium draws them. The parameters of the run are removed, since they name folders.
 """
 
 import base64
@@ -25,12 +25,12 @@ INJECTED = "injected-parameters"
 CREDITS = "credits"
 """The id of the last cell of a notebook with photographs."""
 WIDTH = 860
-"""Of a page, in pixels."""
+"""The width of the page on which pictures are drawn, in pixels."""
 COLOURS, ROUNDS = 256, 4
-"""Of a PNG, a third of the bytes; and of k-means, which puts them where the picture has its own."""
+"""Colours of a PNG, which makes it a third as large, and rounds of the k-means that fits them to the picture's own."""
 OUTER = '<main style="display: inline-block; padding: 4px">{}</main>'
 Shot = Callable[[str], bytes]
-"""A PNG of HTML."""
+"""HTML -> the PNG of a picture of it."""
 
 
 def published(notebook: nbformat.NotebookNode, shot: Shot) -> nbformat.NotebookNode:

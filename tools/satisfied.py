@@ -1,4 +1,4 @@
-"""Does this Python satisfy pyproject.toml? Used by tools/environment.sh; standard library first.
+"""Does this Python satisfy pyproject.toml? Used by tools/environment.sh; it starts without any installed package.
 
     python tools/satisfied.py [--installed] [--locked] [EXTRA …]
 

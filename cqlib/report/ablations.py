@@ -19,14 +19,15 @@ from cqlib.report.run_sets import RunSet
 from cqlib.report.verdicts import ClaimResult, Results, claim_result
 
 SCORES = ("bpd", "fid", "kid", "is", "recall")
-"""What `effects` tells."""
+"""The metrics on which `effects` reports."""
 BETTER = {"holds": "better", "does not hold": "worse", "equal": "no difference"}
-"""Labels of `claim_result` where a claim is that a change makes a row better."""
+"""Label of `claim_result` -> words for it, where the claim is that a change makes a row better."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What a change did to a row: a result for each of `SCORES`, positive where it is better; how runs `failed`."""
+    """What a change did to a row: a result for each of `SCORES`, positive where the changed row is better; `failed`
+    says how its unfinished runs ended."""
 
     ablation: str
     words: str
@@ -40,14 +41,16 @@ class Effect:
 
 
 def run_set(records: Sequence[Record]) -> RunSet:
-    """The runs of ablations; changed rows in it are rows beside the plain ones, by the name of `variants.variant`."""
+    """The runs of ablations as one run set, in which a changed row is a row of its own beside the plain one, under the
+    name that `variants.variant` gives it."""
     (data,) = default_data(CQ_F, PROFILE)
     runs = tuple(run for run in records if (run.data.name, run.profile) == (data, PROFILE))
     return RunSet("published", data, image_size(data, PROFILE), PROFILE, runs)
 
 
 def tried(runs: RunSet) -> dict[str, list[tuple[str, Results]]]:
-    """Claim that an ablation was run for -> what was changed, "as it is" first, and the claim between such rows."""
+    """Id of each claim that an ablation was run for -> what was changed, in words, and the results of the claim between
+    the rows so changed; the first is "as it is", without a change."""
     lines_by_claim: dict[str, list[tuple[str, Results]]] = {}
     for claim in CLAIMS:
         bears = {_change(a, (claim.row_a, claim.row_b)): a.claim(claim) for a in ABLATIONS if claim.id in a.claims}
@@ -83,7 +86,8 @@ def _effect(ablation: Ablation, row: str, runs: RunSet, temperature: float) -> E
 
 
 def effect_table(records: Sequence[Record], temperature: float) -> dict[str, Any]:
-    """`effects` for the macro `effect_table`, with names of columns and how far the pictures of each reach."""
+    """`effects` as the macro `effect_table` takes them, with the names of the columns and the `reach` of the pictures
+    in each column."""
     groups = effects(run_set(records), temperature)
     columns: list[Results] = list(zip(*(effect.results for _, group in groups for effect in group), strict=True))
     names = [next((r.score for r in column if r.metric_name), QUANTITIES[metric].name)
@@ -93,12 +97,13 @@ def effect_table(records: Sequence[Record], temperature: float) -> dict[str, Any
 
 
 def reach(results: Sequence[ClaimResult]) -> float:
-    """How far from 0 a picture of these results goes: to every effect, and to the margin of equality at least."""
+    """Where the axis in the pictures of these results ends: it runs from -reach to reach and covers every effect and
+    the margin of equality."""
     return 1.1 * max(abs(end) for r in results for end in (r.effect or 0, QUANTITIES[r.claim.metric].equal))
 
 
 def _change(ablation: Ablation, rows: Sequence[str]) -> str:
-    """ "λ 25 instead of 100": the settings that it changes of any of `rows`, and what they are."""
+    """ "λ 25 instead of 100": the settings of `rows` that the ablation changes, and the values that it replaces."""
     changes: dict[str, None] = {}
     for row in map(canonical, rows):
         plain = dict(leaves(experiment(row, PROFILE).recipe))

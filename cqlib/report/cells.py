@@ -29,7 +29,7 @@ DRAWING = ("cqlib.figures.", "cqlib.lessons.")
 """Packages whose functions draw pictures."""
 
 Format = int | Callable[[float], str]
-"""Of the numbers of a column: their decimals, or a function."""
+"""How the numbers of a column are written: with so many decimals, or by a function."""
 
 Line = tuple[Any, Any, str, str, str]
 """x and y (sequences or tensors; x may be names), colour, marker, line style; dashed lines get open markers."""
@@ -41,13 +41,14 @@ def picture(figure: Figure, alt: str) -> HTML:
 
 
 def figures(drawn: Sequence[Mapping[str, Any]], *by: Callable[..., Any]) -> HTML:
-    """Pictures of the report with their captions, and the code that drew them, `by` last, folded; nothing of none."""
+    """Pictures of the report with their captions and, folded, the code that drew them, the functions `by` last; empty
+    without pictures."""
     return HTML(page.macro("figures", drawn, Markup(how_drawn(*by))) if drawn else "")
 
 
 def how_drawn(*by: Callable[..., Any]) -> str:
-    """The functions of figures and lessons that are being called, the outermost first, then `by`, as HTML that
-    unfolds."""
+    """The source of the functions of `DRAWING` that are being called, the outermost first, then of `by`, as HTML that
+    unfolds; empty where none is being called."""
     called: list[Any] = []
     frame = inspect.currentframe()
     while frame is not None:
@@ -81,7 +82,7 @@ def table(caption: str, header: Sequence[str] | Mapping[str, Format | None], row
 
 
 def number(value: float, digits: int = 2) -> str:
-    """With that many decimals, commas and a real minus; never "−0.00"."""
+    """`value` as text, with `digits` decimals, commas and a real minus; never "−0.00"."""
     return decimal("", value, digits)
 
 
@@ -113,13 +114,13 @@ def stretched(values: Tensor, limit: float | None = None) -> Tensor:
 
 
 def bare(ax: Axes) -> None:
-    """No ticks and no grid, as for an image."""
+    """Take ticks and grid from `ax`, as for an image."""
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
 
 
 def legend(of: Axes | Figure, **where: Any) -> None:
-    """The labels of lines, each in the colour of its line."""
+    """Add a legend without frame, each label in the colour of its line; `where`: options of matplotlib's `legend`."""
     box = of.legend(frameon=False, fontsize=8.5, **where)
     for text, line in zip(box.get_texts(), box.get_lines(), strict=True):
         text.set_color(line.get_color())
@@ -137,8 +138,8 @@ def panels(
     lines: Mapping[str, Mapping[str, Line]], *, xlabel: str | Sequence[str], ylabel: str | Sequence[str],
     width: float = 3.3, height: float = 3.0,
 ) -> Figure:  # fmt: skip
-    """Plots side by side, of lines `lines[title][label]`, with one y axis, or with one for each of several `ylabel`.
-    Where lines of one label look alike in all, one legend stands above them."""
+    """Plots side by side, of lines `lines[title][label]`. They share a y axis if `ylabel` is one text, else have one
+    each. Where all plots have the same labels, drawn alike, one legend stands above them."""
     shared, xlabels = isinstance(ylabel, str), [xlabel] * len(lines) if isinstance(xlabel, str) else xlabel
     with subplots(width * len(lines) + 0.4, height, 1, len(lines), squeeze=False, sharey=shared) as (figure, axes):
         for ax, (title, of_panel), text in zip(axes[0], lines.items(), xlabels, strict=True):
@@ -159,7 +160,8 @@ def panels(
 
 
 def live() -> bool:
-    """Is this kernel behind a page that shows widgets? Jupyter's server and VS Code leave their mark on one."""
+    """Whether this kernel is behind a page that shows widgets, known by the names that Jupyter's server and VS Code
+    leave in it."""
     shell = get_ipython()
     return shell is not None and ("JPY_SESSION_NAME" in os.environ or "__vsc_ipynb_file__" in shell.user_ns)
 
@@ -175,8 +177,9 @@ class Range(NamedTuple):
 
 
 def slider(draw: Callable[..., HTML], **controls: Range | Mapping[str, Any] | Sequence[Any]) -> Any:
-    """Widgets above `draw(**values)`, drawn again when one moves: a `Range`, or a choice, a sequence or label -> value,
-    which starts at its first. None where nobody can move them."""
+    """Widgets above the output of `draw(**values)`, which is drawn again when one of them changes. A control is a
+    `Range`, or a choice from a sequence or a mapping label -> value, which starts at its first. None where no page
+    shows widgets (`live`)."""
     if not live():
         return None
     import ipywidgets as widgets

@@ -1,4 +1,4 @@
-"""Claims as cards to show: what every run set says about a claim, and the verdict on it in all."""
+"""Claims as cards for the report: what every run set says about a claim, and the verdict of the one that decides."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -40,12 +40,13 @@ VERDICTS = {
 
 
 OPPOSITE = "lie on opposite sides of 0"
-"""Said of a claim's intervals at the smallest and at the largest images, where one speaks for it and one against."""
+"""Words about the intervals of one claim at its smallest and largest scale, where one speaks for it and one against."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """A claim, its results in each run set that tests it (the one that decides first); or why there are none."""
+    """A claim and its results in each run set that tests it, the run set that decides first. Where `tests` is empty,
+    `reason` says why."""
 
     claim: Claim
     tests: tuple[Results, ...]
@@ -69,7 +70,8 @@ class Card:
 
     @property
     def spread(self) -> str:
-        """For what was seen once: how far one seed's effect is from another's, where a run set has several."""
+        """A sentence for a claim that some run set has seen once and another has tested on several seeds: the standard
+        deviation over seeds of the effect of one seed of each model. Else empty."""
         once = any(results[0].label == "seen once" for results in self.tests)
         several = next((results[0] for results in self.tests if results[0].spread is not None), None)
         if not once or several is None:
@@ -96,8 +98,8 @@ class Card:
 
     @property
     def reach(self) -> float:
-        """How far from 0 the pictures of all its intervals go, in the claim's unit: to every effect, and to the ends of
-        the intervals that decide."""
+        """Where the axis of its pictures of intervals ends, in the claim's unit. The axis runs from -reach to reach and
+        covers the margin of equality, every effect, and the intervals of the run set that decides."""
         ends = [r.effect for r in chain(*self.tests)] + [end for r in self.tests[0] for end in (r.low, r.high)]
         return 1.1 * max([QUANTITIES[self.claim.metric].equal, *(abs(end) for end in ends if end is not None)])
 
@@ -107,9 +109,10 @@ class Card:
 
 
 def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
-    """One card per claim (whose id begins with `prefix`), in the order of `VERDICTS`, then of the slides. The run set
-    with most seeds decides; one of the paper's recipes on the claim's data goes before all others, contributed ones
-    come after them, then those of changed and of former recipes, smoke runs last."""
+    """One card per claim whose id begins with `prefix`, in the order of `VERDICTS`, then of the slides. Which run set
+    decides: one under profile `paper` on the claim's data before others, then one made here or published before
+    contributed ones, then the one with most seeds. Changed recipes come after all these, then former ones, then smoke
+    runs."""
     claims = [claim for claim in CLAIMS if claim.id.startswith(prefix)]
     tables = dict.fromkeys(claim.table for claim in claims)
     tested = [_tested(table, runs) for runs in sets or [RunSet("local", "", 0, "", ())] for table in tables]
@@ -118,15 +121,16 @@ def cards(sets: Sequence[RunSet], prefix: str = "") -> list[Card]:
 
 
 def _tested(table: str, runs: RunSet) -> dict[str, Results]:
-    """Claim of a table -> its results in a run set."""
+    """Id of each claim of a table -> its results in a run set."""
     claims = [claim for claim in CLAIMS if claim.table == table]
     results = corrected([claim_result(claim, runs, t) for claim in claims for t in temperatures(claim.metric)])
     return {claim.id: tuple(result for result in results if result.claim is claim) for claim in claims}
 
 
 def corrected(results: Sequence[ClaimResult]) -> list[ClaimResult]:
-    """The results of all claims of a table in one run set, with p values adjusted by Holm for their number: at each
-    temperature apart, and those that have none (BPD) with either, by the larger."""
+    """`results`, those of all claims of a table in one run set, with p values adjusted by Holm's procedure for the
+    number of tests. The tests at one temperature are one family. A test without temperature (BPD) is in both families
+    and takes the larger of its two adjusted p values."""
     adjusted: dict[int, list[tuple[float, int]]] = {}
     for temperature in TEMPERATURES:
         family = [i for i, r in enumerate(results) if r.p is not None and r.temperature in (None, temperature)]
@@ -160,7 +164,8 @@ def _growth(small: ClaimResult, large: ClaimResult) -> str:
 
 
 def _tells_of_growth(result: ClaimResult) -> bool:
-    """Runs for tests, former recipes and recipes with other changes than their number of steps do not."""
+    """Whether `Card.growth` uses a result: not from smoke runs, former recipes or recipes with other changes than their
+    number of steps, and not where it has no effect."""
     runs = result.runs
     changed = bool(runs.changes.keys() - {STEPS})
     return not (runs.outdated or changed or runs.profile == "smoke") and result.effect is not None
@@ -187,15 +192,15 @@ def _trend(small: ClaimResult, large: ClaimResult) -> str:
 
 
 class Matrix(NamedTuple):
-    """Claims by run sets: the tested claims under their headings, and those run sets."""
+    """A table of claims by run sets: `columns` are the run sets, `groups` the tested claims under their headings."""
 
     columns: list[RunSet]
     groups: dict[str, list[Card]]
 
 
 def matrix(all_cards: Iterable[Card]) -> Matrix:
-    """The cards that were tested, table by table, this project's own claims last; this machine's run sets first, then
-    those that test most, and former recipes."""
+    """The `Matrix` of the cards that were tested, table by table, this project's own claims last. Its columns: this
+    machine's run sets, then those that test most claims, then those of former recipes."""
     tested = [card for card in all_cards if card.tests]
     counts = Counter(id(results[0].runs) for card in tested for results in card.tests)
     runs = {id(results[0].runs): results[0].runs for card in tested for results in card.tests}
@@ -213,8 +218,8 @@ def count_claims(all_cards: Iterable[Card]) -> dict[str, int]:
 
 
 def verdict(results: Sequence[ClaimResult]) -> str:
-    """The verdict on a claim from its results in one run set: that at T = 0, unless the claim does not hold at one
-    temperature and is otherwise at the other."""
+    """The verdict on a claim from its results in one run set: the one at T = 0, or, where the claim fails at one
+    temperature only, that it depends on the temperature."""
     verdicts = [result.verdict for result in results]
     if len({*verdicts}) == 1:
         return verdicts[0]
@@ -224,8 +229,8 @@ def verdict(results: Sequence[ClaimResult]) -> str:
 
 
 def at_temperatures(verdicts: Sequence[tuple[str, str]]) -> str:
-    """(("holds", "T = 0"), ("undecided", "T = 1")) in words: "holds at T = 0, undecided at T = 1"; those that are all
-    equal once."""
+    """(("holds", "T = 0"), ("undecided", "T = 1")) in words: "holds at T = 0, undecided at T = 1". A verdict that is
+    the same at all temperatures is said once, without them."""
     if len({words for words, _ in verdicts}) == 1:
         return verdicts[0][0]
     return ", ".join(f"{words} at {at}" for words, at in verdicts)

@@ -97,7 +97,7 @@ def _result(r: ClaimResult) -> Result:
 
 
 def _rounded(value: float | None) -> float | None:
-    """To four digits, which machines agree on; without the sign of a zero."""
+    """`value` to four significant digits, on which machines agree; a zero has no sign."""
     return None if value is None else float(f"{value:.4g}") + 0.0
 
 
@@ -109,7 +109,7 @@ def badge(all_cards: Sequence[Card]) -> dict[str, Any]:
 
 
 def write(sets: Sequence[RunSet]) -> list[Path]:
-    """Write `FILES` beside the published records; their paths."""
+    """Write `FILES` to reports/published; returns their paths."""
     adapter, all_cards = TypeAdapter(Claims), cards(sets)
     values = adapter.dump_python(claims(all_cards), mode="json")
     entries = [json.dumps(entry, separators=(",", ":"), ensure_ascii=False) for entry in values.pop("claims")]

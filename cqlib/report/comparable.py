@@ -15,29 +15,31 @@ BEST_STEP = re.compile(r"step [\d,]+ of [\d,]+, chosen on training images \([^)]
 
 
 def protocol_key(metric: Metric) -> str:
-    """How it was measured, without what a seed's best step was."""
+    """The protocol of `metric`, without the number of the step that was this seed's best."""
     return BEST_STEP.sub("the best of the kept steps, chosen on training images", metric.protocol)
 
 
 def measurement_key(run: Record, name: str) -> Measurement:
-    """On which images, how many, and how; whatever the kind of a BPD is (exact, bound)."""
+    """How `run` measured metric `name`: split, number of images, protocol. For BPD the protocol is left empty, so that
+    exact values and bounds compare."""
     metric = run.metrics[name]
     return run.data.split, metric.n, "" if name == "BPD" else protocol_key(metric)
 
 
 def precision_key(run: Record) -> str:
-    """Of the device, where the recipe leaves it to that; else empty."""
+    """The precision at the end of the device's name, "fp32" or "bf16 convolutions", where the recipe leaves the
+    precision to the device; empty where the recipe fixes it."""
     by_device = run.setting("recipe", "training", "autocast") in (None, "auto")
     return run.device.rpartition(", ")[2] if by_device else ""
 
 
 def kind(run: Record, name: str) -> Kind:
-    """What runs share whose `name` can be compared: how it was measured, and the precision."""
+    """How `run` measured metric `name`, and its precision: runs for which this is equal can be compared in `name`."""
     return measurement_key(run, name), precision_key(run)
 
 
 def largest_comparable(runs: Sequence[Record], *names: str) -> list[Record]:
-    """Those of one row's runs that have metrics `names` and measured all of them alike: of such, the most."""
+    """The largest group of `runs`, all of one row, that have the metrics `names` and measured all of them alike."""
     have = [run for run in runs if run.metrics.keys() >= {*names}]
     kinds = [[kind(run, name) for name in names] for run in have]
     most = max(kinds, key=kinds.count, default=None)
@@ -45,7 +47,7 @@ def largest_comparable(runs: Sequence[Record], *names: str) -> list[Record]:
 
 
 def of_kind(runs: Sequence[Record], name: str, wanted: Kind) -> list[Record]:
-    """Those of `runs` whose `name` can be compared with that of a run of the kind `wanted`; where a recipe asks for its
-    precision, it may be another."""
+    """Those of `runs` that measured metric `name` as the kind `wanted` says, in its precision or in one that their
+    recipe fixes."""
     measured, precision = wanted
     return [run for run in runs if measurement_key(run, name) == measured and precision_key(run) in (precision, "")]

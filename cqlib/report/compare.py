@@ -1,5 +1,5 @@
-"""Why two runs have different numbers: what tells their records apart, the weightiest first, and whether a difference
-is more than two seeds of one recipe have between them."""
+"""Why two runs have different numbers: in what their records differ, the weightiest first, and whether their numbers
+differ by more than those of two seeds of one recipe do."""
 
 import re
 import statistics
@@ -18,17 +18,18 @@ from cqlib.util.paths import RECORDS
 from cqlib.util.text import columns, count_of
 
 KEYS_COMPARED_ELSEWHERE = ("row", "data", "profile", "seed", "size", "evaluation")
-"""Entries of a config that the record has outside of it, or that show in protocols."""
+"""Entries of a config that are not compared there, since the record has them outside its config or in protocols."""
 THREADS, NUMBER_OF = r", (\d+) threads?", r"\b(n\w* = )+\d+"
-"""Within the name of a device, and within a protocol."""
+"""Patterns: of the threads in the name of a device, and of a number of images in a protocol ("n_real = 1000")."""
 ASIDE = ("-real", "-floor", "seconds")
-"""How metrics end that say nothing of a model: those of real images, and what it cost."""
+"""Ends of the names of metrics that do not judge a model: scores of real images, and seconds."""
 Difference = tuple[str, str, str]
-"""What may differ in two records, and what each of them has."""
+"""(what may differ in two records, its value in the first, its value in the second)."""
 
 
 class MetricPair(NamedTuple):
-    """A metric of both, and the most that two seeds differ by in 95 % of cases, of `seeds` published ones."""
+    """A metric that two records have. Two seeds differ by at most `spread` in 95 % of cases, as estimated from `seeds`
+    published ones; None where these are too few."""
 
     name: str
     first: float
@@ -49,15 +50,15 @@ class MetricPair(NamedTuple):
 
 
 def find(name: str, runs_dir: Path | str = RUNS) -> Record:
-    """The record in a file, in a run's folder, or of a run by that folder's name: one of this machine, else a published
-    one. UserError without a whole one."""
+    """The record that `name` stands for: a record's file, a run's folder, or the name of such a folder, of a run in
+    `runs_dir`, else of a published one. UserError where there is none, or it is damaged."""
     return _read(_find_file(name, runs_dir))
 
 
 def pair(first: str, second: str | None = None, runs_dir: Path | str = RUNS) -> tuple[Record, Record]:
-    """The records of two names, as `find` takes them. Without `second`, or where it names the same file as `first` (a
-    run here has the name of the published one), the published record of that run is the second. UserError as of `find`,
-    and where that run is not published."""
+    """The records of two names, as `find` takes them. Without `second`, or where it stands for the same file as `first`
+    (a run here and a published one may have the same name), the published record of that run is the second. UserError
+    as for `find`, and where that run is not published."""
     file = _find_file(first, runs_dir)
     other = file if second is None else _find_file(second, runs_dir)
     if other.samefile(file):
@@ -92,7 +93,7 @@ def _read(file: Path) -> Record:
 
 
 def shared(first: Record, second: Record) -> list[str]:
-    """The metrics of models that both have measured."""
+    """The names of the metrics that both records have, without those of `ASIDE`."""
     return [name for name in first.metrics if name in second.metrics and not name.endswith(ASIDE)]
 
 
@@ -102,7 +103,7 @@ def differences(first: Record, second: Record) -> list[Difference]:
 
 
 def _pairs(first: Record, second: Record) -> Iterator[Difference]:
-    """What numbers depend on, in the order of weight, as each of two records has it."""
+    """Everything that numbers depend on, the weightiest first, with its value in each of two records."""
 
     def both(name: str, value_of: Callable[[Record], object]) -> Difference:
         return name, str(value_of(first)), str(value_of(second))
@@ -139,7 +140,8 @@ def _features(record: Record) -> str:
 
 
 def _protocols(first: Record, second: Record) -> Iterator[Difference]:
-    """The parts of protocols, but for n, that one record has and the other has not; equal ones of metrics together."""
+    """The parts of protocols that only one of the records has, apart from numbers of images. Metrics with the same
+    difference share an entry."""
     together: dict[tuple[str, str], dict[str, None]] = {}
     for name in shared(first, second):
         a, b = (re.split(", |: ", re.sub(NUMBER_OF, "", r.metrics[name].protocol)) for r in (first, second))

@@ -41,8 +41,8 @@ MANIFEST = "contribution.json"
 GRIDS = tuple(f"samples_{at}.webp" for at in AT)
 PARTS = (MANIFEST, RECORD, LOG, *GRIDS)
 MAX_BYTES = 2**20
-"""Of a file; those of published runs have a tenth at most."""
-COLUMNS = 8  # of a grid
+"""The largest size of a file; the files of published runs have at most about a tenth of it."""
+COLUMNS = 8  # most images in a row or a column of a grid
 AGAIN = "make it again with `python -m cqlib contribute`, from a run as training left it"
 
 
@@ -61,8 +61,8 @@ class Contribution:
 
 
 def contribute(run: Path, name: str, out: Path = CONTRIBUTED) -> Path:
-    """Make the contribution of a run's folder, by a contributor of this name, below `out`; its folder. UsageError for a
-    wrong name, UserError for a run that would not be taken: then nothing is made."""
+    """Make a contribution of a run's folder, with `name` as the contributor's, below `out`, and return its folder.
+    UsageError for a wrong name, UserError for a run that would not be accepted; then nothing is made."""
     try:
         Contribution(contributor=name, files={})
     except ValidationError as error:
@@ -91,7 +91,8 @@ def contribute(run: Path, name: str, out: Path = CONTRIBUTED) -> Path:
 
 
 def published_grids(run: Path, size: int) -> dict[str, bytes]:
-    """Name -> content of a run's grids as they are published; where the decoder adds no noise, one is enough."""
+    """File name -> content of a run's sample grids as they are published. Where those at T = 0 and T = 1 are equal, as
+    the decoder adds no noise, only the one at T = 1 is kept."""
     grids = {path.stem: path.read_bytes() for path in sorted(run.glob("samples_*.png"))}
     if grids.get("samples_T0") == grids.get("samples_T1"):
         grids.pop("samples_T0", None)
@@ -99,7 +100,7 @@ def published_grids(run: Path, size: int) -> dict[str, bytes]:
 
 
 def contributed(folder: Path) -> tuple[dict[str, list[Record]], list[str]]:
-    """The records of each contributor, by name, of the contributions in `folder`; a line for each that is not whole."""
+    """Contributor's name -> records, for the whole contributions in `folder`; and a line for each that is not whole."""
     records: dict[str, list[Record]] = {}
     problems = []
     for path in sorted(folder.glob("*/*/")):
@@ -137,14 +138,14 @@ def read_contribution(folder: Path) -> tuple[str, Record]:
 
 
 def _no_others(folder: Path) -> None:
-    """UserError for what is no part of a contribution, in the folder of one; it need not be there."""
+    """Raise UserError where the folder of a contribution holds a file that is no part of one; it need not exist yet."""
     for path in sorted(folder.glob("*")):
         if path.name not in PARTS:
             raise UserError(f"{path.name} is no part of a contribution: remove it from {path.parent}")
 
 
 def _manifest(folder: Path) -> Contribution:
-    """Who contributes; UserError unless just the files that it names are there, as they were."""
+    """The manifest of a contribution. UserError unless exactly the files that it names are there, unchanged."""
     if not (folder / MANIFEST).exists():
         raise UserError(f"{MANIFEST} is missing: {AGAIN}")
     _no_others(folder)
@@ -204,8 +205,8 @@ def _check_grids(folder: Path, record: Record) -> None:
 
 
 def refusal(record: Record) -> str:
-    """Why a record is not for other eyes: made from code that was not committed, or with a path of a machine in it;
-    empty if it may be published."""
+    """Why a record must not be published: it was made from code that is not known to be committed, or has a path of a
+    machine in it; empty if it may be published."""
     if path := machine_path(record):
         return f"{path} is a path of this machine: train on a name below --data-dir instead"
     if record.git.dirty is None:
@@ -214,7 +215,7 @@ def refusal(record: Record) -> str:
 
 
 def _problems(record: Record) -> Iterator[str]:
-    """What keeps a record from being taken, by what stands in it."""
+    """Reasons why a record cannot be accepted, judged by its content."""
     if not record.done:
         yield f"its status is {record.status}: run it again, to its end"
     if record.profile == "smoke":
@@ -254,7 +255,7 @@ def _within(config: Any, today: Any) -> bool:
 
 
 def _expected(e: Experiment, record: Record) -> Iterator[tuple[str, list[str]]]:
-    """The metrics that this experiment has today, and words of the protocol of each."""
+    """The metrics that a record of this experiment must have today, each with words that its protocol must contain."""
     evaluation, (*counted, _, _, _) = e.evaluation, record.data.shape
     n_train, n_test = record.n_train or 0, sum(counted)
     yield "BPD", [f"n = {min(evaluation.bpd_images, n_test)}"]
@@ -263,7 +264,7 @@ def _expected(e: Experiment, record: Record) -> Iterator[tuple[str, list[str]]]:
     others = [p for p in map(protocol, evaluation.protocols) if not p.shortfall(n_train, n_test)]
     inception = e.profile == "paper" or "FID@T1" in record.metrics
     look = INCEPTION_RESIZE if inception else f"bilinear resize to {evaluation.side}"
-    series = metadata.version("torch-fidelity").rsplit(".", 1)[0]  # whose scores are the same
+    series = metadata.version("torch-fidelity").rsplit(".", 1)[0]  # within which scores are the same
     how = [look, f"torch-fidelity {series}."]
     for quantity in (q for q in SCORES if not q.labelled):
         for at in AT:

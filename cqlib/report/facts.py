@@ -18,7 +18,8 @@ GPU_HOURS = PUBLISHED / "gpu_hours.json"
 
 
 def summary(sets: Sequence[RunSet], alone: bool = False) -> list[tuple[str, str]]:
-    """What each run set holds, in words; that nothing ran here, unless the page is about published runs `alone`."""
+    """(title, what it holds in words) of each run set; a line if nothing ran on this machine, unless the page is about
+    published runs `alone`; and the total."""
     lines = [(runs.title, _summary(runs.records)) for runs in sets]
     if not alone and not any(runs.origin == "local" for runs in sets):
         lines.append((ORIGINS["local"], "nothing yet"))
@@ -48,7 +49,8 @@ def device_counts(runs: Sequence[Record]) -> str:
 
 
 def gpu_hours(part: str = "") -> float:
-    """Estimated hours of one seed of all runs of a part of the paper, "Table 1"; of everything by default."""
+    """Estimated hours on one A100 to train one seed of all runs of a part of the paper ("Table 1"), by default of all
+    parts."""
     return sum(run["hours"] for run in json.loads(GPU_HOURS.read_text())["runs"] if part in run["part"])
 
 
@@ -59,7 +61,7 @@ def missing_rows(sets: Sequence[RunSet]) -> list[str]:
 
 
 def missing_data(sets: Sequence[RunSet]) -> list[str]:
-    """Those of the slides' data sets that no run took the whole of."""
+    """The slides' data sets of which no finished run was trained on the whole training split."""
     whole = {(run.data.name, run.n_train) for runs in sets for run in runs.finished}
     return [data.label for name, data in paper.DATA_SETS.items() if (name, ENTRIES[name].train) not in whole]
 

@@ -1,6 +1,7 @@
-"""The fronts of the trade-off as measured: BPD against a score along lambda; how much lies behind one, where two cross.
+"""The fronts of the trade-off as measured: BPD against a score, a point per lambda; the area that a front dominates,
+and where two fronts cross.
 
-Both coordinates are better when lower, but for scores such as IS, which have fronts and no hypervolume here.
+Both coordinates are better when lower. Scores that are better when higher, such as IS, have fronts but no hypervolume.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -19,23 +20,24 @@ from cqlib.util.text import count_of
 Point = tuple[float, float]
 """BPD and a score."""
 Runs = Callable[[str], Sequence[Record]]
-"""The finished runs of a row, or of a changed one, by the name of `variants.variant`."""
+"""Name of a row, or of a changed one (`variants.variant`) -> its finished runs."""
 
 
 def points_by_weight(runs: Runs, row: str, profile: str, score: str) -> dict[float, dict[int, Point]]:
-    """lambda -> seed -> BPD and `score` of CQ or CQ-F (`row`) with it; lambdas without a run of both are left out."""
+    """lambda -> seed -> BPD and `score` of CQ or CQ-F (`row`) trained with it. A lambda is left out where no run has
+    measured both."""
     points = {weight: points_of(runs(name), score) for weight, name in front(row, profile).items()}
     return {weight: by_seed for weight, by_seed in points.items() if by_seed}
 
 
 def points_of(records: Sequence[Record], score: str) -> dict[int, Point]:
-    """Seed -> BPD and `score`, of the most that have measured both alike."""
+    """Seed -> BPD and `score`, of the largest group of `records` that have measured both alike."""
     return {run.seed: (run.metrics["BPD"].value, run.metrics[score].value)
             for run in comparable.largest_comparable(records, "BPD", score)}  # fmt: skip
 
 
 def mean(points: Iterable[Point]) -> Point:
-    """Of each coordinate."""
+    """The mean of each coordinate."""
     bpd, score = zip(*points, strict=True)
     return fmean(bpd), fmean(score)
 
@@ -49,8 +51,8 @@ def spread(points: Collection[Point]) -> Point:
 
 
 def hypervolume(points: Iterable[Point], reference: Point) -> float:
-    """How much lies between `reference` and the points that are better in both coordinates: the area that any of them
-    dominates, as a share of the rectangle from 0 to `reference` (Zitzler and Thiele 1998, in two dimensions)."""
+    """The area that the points better than `reference` in both coordinates dominate up to `reference`, as a share of
+    the rectangle from 0 to `reference` (Zitzler and Thiele 1998, in two dimensions)."""
     (right, top), area = reference, 0.0
     lowest = top
     for x, y in sorted(point for point in points if point[0] < right and point[1] < top):
@@ -61,7 +63,7 @@ def hypervolume(points: Iterable[Point], reference: Point) -> float:
 
 
 def efficient(points: Collection[Point]) -> list[Point]:
-    """Those of a front that no other one beats in both coordinates, from the fewest bits on."""
+    """The points of a front that no other of its points beats in both coordinates, by increasing BPD."""
     return sorted((x, y) for x, y in points if not any(u < x and v < y for u, v in points))
 
 

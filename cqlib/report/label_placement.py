@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 MARK = 5.0  # half a mark's side, in points
 DISTANCES = (7, 12, 18, 26, 36, 48, 62, 78)  # from the mark to the label, in points
-STEP = 4.0  # between points of a line that are looked at, in pixels
-NEAR = 12  # up to here a label needs no line to its mark
+STEP = 4.0  # between the points at which a line is tested for being covered, in pixels
+NEAR = 12  # up to this distance a label needs no line to its mark, in points
 # Unit steps away from the mark, in order of preference; text grows in their direction.
 DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1))
 ALIGN_X = {-1: "right", 0: "center", 1: "left"}
@@ -66,6 +66,6 @@ def place(
 
 
 def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(n, 4), (m, 4) -> (n,): how much of each box the others cover, in pixels."""
+    """(n, 4), (m, 4) -> (n,): the sum of the areas that each box shares with the others, in square pixels."""
     low, high = np.maximum(boxes[:, None, :2], others[:, :2]), np.minimum(boxes[:, None, 2:], others[:, 2:])
     return np.prod((high - low).clip(min=0), axis=2).sum(1)

@@ -27,13 +27,13 @@ from cqlib.util.text import duration, without_paths
 
 CONFIG = "config.json"
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#&!$~])")
-"""What means something in Markdown."""
+"""A character that has a meaning in Markdown and is to be escaped."""
 
 
 def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
-    """Write the card's folder of a run that is trained here, else of a published one, to `folder`; its files. UserError
-    where there is neither, where record and weights differ, the record names a path of this machine, or `folder` holds
-    other files."""
+    """Write the model card of a run that was trained here, else of a published one, with its files to `folder`; returns
+    their paths. UserError where there is no such run, where record and weights do not belong together, where the record
+    names a path of this machine, and where `folder` is the run's own or holds other files."""
     system, files = load.load_system(e, runs_dir), _files(e, runs_dir)
     if not files[load.RECORD].is_file():
         raise UserError(f"{e.variant} has not been measured: {e.command}")
@@ -46,7 +46,7 @@ def write(e: Experiment, runs_dir: Path, folder: Path) -> list[Path]:
         raise UserError(f"{files[load.RECORD]} {why}: train on data below --data-dir instead")
     if folder.resolve() in {source.parent.resolve() for source in files.values()}:
         raise UsageError(f"{folder} is where the run itself lies: name another folder")
-    earlier = all((folder / name).is_file() for name in (load.RECORD, CONFIG))  # a run's folder has the former alone
+    earlier = all((folder / name).is_file() for name in (load.RECORD, CONFIG))  # a run's own folder has no config
     if folder.is_dir() and any(folder.iterdir()) and not earlier:
         raise UsageError(f"{folder} holds other files, and no card: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def _front_matter(record: Record, system: System, title: str) -> str:
 
 
 def _terms(data: str) -> list[str]:
-    """Whose the images are."""
+    """Lines that say who owns the images, and their terms."""
     if data == "photos10":
         return [*CREDITS]
     entry = entry_of(data)

@@ -1,5 +1,5 @@
-"""The report: records -> one self-contained `index.html`, pieces of which notebooks show. What comes from outside is
-escaped, absolute paths in it cut to their last part."""
+"""The report: records -> one self-contained `index.html`; notebooks show pieces of it. Text from outside is escaped,
+and absolute paths in it are cut to their last part."""
 
 import functools
 import itertools
@@ -36,12 +36,14 @@ def render(
     out: Path, *, runs_dir: Path, failures: Sequence[str] = (), data_dir: Path | None = None,
     profile: str | None = None,
 ) -> Path:  # fmt: skip
-    """Write `out`/index.html, whole or not at all, from the records and grids in `runs_dir`, the published and the
-    contributed ones, and `out`/notebooks; its path. Equal input gives an equal page. OSError if it cannot be.
+    """Write `out`/index.html, whole or not at all, and return its path. It is made from the records and sample grids in
+    `runs_dir`, the published and the contributed ones, and `out`/notebooks. Equal input gives an equal page. OSError
+    where it cannot be written.
 
-    Where `runs_dir` is `PUBLISHED`, the page is about those alone and the same everywhere: grids below `out` are linked
-    and real test images are shown of data without files; else of all that can be loaded (`data_dir`: local copies).
-    Beside `failures` it names records that cannot be read; `profile` is the one of the commands shown.
+    Where `runs_dir` is `PUBLISHED`, the page leaves out this machine's runs and is the same everywhere: grids below
+    `out` are linked, and real test images are shown of photos10 alone, which needs no files. Else they are shown of all
+    data that can be loaded (`data_dir`: local copies). The page names `failures` and the records that cannot be read;
+    `profile` is the one in the commands shown, by default that of this machine's runs, else "quick".
     """
     alone = os.path.realpath(runs_dir) == os.path.realpath(PUBLISHED)  # a loop of links is no error
     local, unreadable = ([], []) if alone else load_records(runs_dir)
@@ -96,8 +98,8 @@ def render(
 def _views(
     table: paper.Table, sets: Sequence[RunSet], results: Sequence[ClaimResult], profile: str, alone: bool
 ) -> list[tables.View]:
-    """A table as it is shown first, with the commands for what is missing, then as those other runs have it that have
-    more than an earlier table's rows."""
+    """The views of a table: the one shown first, with the commands for missing rows, then one for each other group of
+    run sets that has a row of this table which is not a row of an earlier table too."""
     first, *more = display_groups(sets, [row.id for row in table.rows], profile) or [[]]
     views = [tables.view(table, first, results, tables.missing(table, sets, profile, alone))]
     own = [row.id for row in table.rows if paper.canonical(row.id) == row.id]
@@ -120,7 +122,7 @@ def macro(name: str, *arguments: Any) -> Markup:
 
 
 def scoped(body: str) -> Markup:
-    """HTML for a notebook with the few rules it needs, which touch nothing else; `body` is HTML already."""
+    """HTML for a notebook: `body`, itself HTML, with the few CSS rules it needs, which touch nothing else there."""
     return Markup('<div class="cqlib"><style>{}</style>{}</div>').format(_css("notebook.css"), Markup(body))
 
 
@@ -146,7 +148,7 @@ def _css(name: str) -> Markup:
 
 
 def _links(out: Path) -> dict[str, list[tuple[str, str]]]:
-    """Notebooks below `out` by name with relative links to their pages."""
+    """Name of each notebook in `out`/notebooks -> (kind, relative link) for its "page" (HTML) and its "notebook"."""
     links: dict[str, list[tuple[str, str]]] = {}
     for file in sorted((out / "notebooks").glob("*.*")):
         if kind := {".html": "page", ".ipynb": "notebook"}.get(file.suffix):

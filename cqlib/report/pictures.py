@@ -29,11 +29,11 @@ from cqlib.report.run_sets import ORIGINS, RunSet, nearest_first
 from cqlib.util.errors import UserError
 from cqlib.util.text import signed, without_paths
 
-FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # held-out scores, the paper's two losses; others stand behind them
-KINDS = {".png": "PNG", ".webp": "WEBP"}  # of sample grids
+FIRST = ("BPD", "FD", "FID", "L_C", "L_Q")  # curves that are not `more`: held-out scores, the paper's two losses
+KINDS = {".png": "PNG", ".webp": "WEBP"}  # suffix of a sample grid's file -> its format
 MEASURED = ("BPD", "FD", "FID", "KD", "KID", "Recall")  # along training, on held-out images
 MAX_LINES = 8  # curves in one plot that can still be told apart
-FAMILIES = {  # by which columns of Table 3 the slides fill
+FAMILIES = {  # (whether the slides print BPD, whether they print IS or FID) for a row of Table 3 -> kind of system
     (False, True): "adversarial (no likelihood: BPD by a VAE around it)",
     (True, False): "likelihood",
     (True, True): "both losses",
@@ -45,9 +45,11 @@ def grids(
     sets: Sequence[RunSet], rows: Sequence[str], folders: Mapping[str, Path], data_dir: Path | str | None,
     out: Path | None = None, columns: int = 16,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Real test images of run sets on the same data, `columns` in a line, unless the page is the same everywhere and
-    the data is not; then the samples of each of `rows`, of the first seed, from the nearest run set that has some. A
-    figure's `of` is that run set and the row; files below `out` are linked. Empty without samples."""
+    """Figures for the macro `grids`: real test images, `columns` in a line, then the samples of each of `rows`, of the
+    first seed, from the nearest of `sets` that has some. `sets` are on the same data; `folders`: origin -> folder of
+    its grids. `out` is the folder of a page that is to be the same everywhere: files below it are linked, and real
+    images are shown of `DEVELOPMENT_DATA` alone. A figure's `of` is its run set and row, or None. Empty without
+    samples."""
     figures: list[dict[str, Any]] = []
     for row in rows:
         found = (_samples(runs, row, folders[runs.origin] / (runs.contributor and file_name(runs.contributor)), out)
@@ -62,7 +64,7 @@ def grids(
 
 
 def _samples(runs: RunSet, row: str, folder: Path, out: Path | None) -> dict[str, Any] | None:
-    """Those of the row's first seed that has some."""
+    """A figure with the sample grids of the row's first seed that has some; None where no seed has."""
     label = short_label(row)
     for run in runs.records_of(row):
         files = {at: file for at in AT if (file := sample_file(folder / run.folder, at))}
@@ -80,7 +82,7 @@ def sample_file(folder: Path, at: str) -> Path | None:
     """The grid of a run's samples at "T1" or "T0", PNG or WebP; None where there is no whole picture."""
     for suffix, kind in KINDS.items():
         file = folder / f"samples_{at}{suffix}"
-        if os.path.isfile(file):  # also where its name is too long for a file's
+        if os.path.isfile(file):  # False, and no error, where its name is too long for a file
             with suppress(*READ_ERRORS), Image.open(file, formats=[kind]) as image:
                 image.verify() if kind == "PNG" else image.load()  # a WebP's `verify` looks at its head alone
                 return file
@@ -88,7 +90,7 @@ def sample_file(folder: Path, at: str) -> Path | None:
 
 
 def _link(file: Path, out: Path | None) -> str:
-    """The address of a file below `out` on a page that lies there; empty for another."""
+    """The relative address of `file` on a page in `out`, if it lies below that folder; else empty."""
     path = Path(os.path.realpath(file))  # a loop of links is no error
     if out is None or not path.is_relative_to(os.path.realpath(out)):
         return ""
@@ -102,8 +104,9 @@ def _image(content: bytes, alt: str, link: str = "") -> dict[str, Any]:
 
 
 def plots_of(sets: Sequence[RunSet], alone: bool = False) -> dict[str, list[dict[str, Any]]]:
-    """Title -> quality against likelihood, and learning curves, of that run set. Losses are shown of this machine's
-    runs, and on the page about published ones `alone` of all; `more` marks curves that a reader may skip."""
+    """Title of a run set -> its pictures: quality against likelihood, and learning curves. Curves of losses are drawn
+    for this machine's runs only, or for all on the page about published runs `alone`. A picture's `more` marks one that
+    a reader may skip."""
     drawn: dict[str, list[dict[str, Any]]] = {}
     for runs in sets:
         figures = drawn.setdefault(runs.title, [])
@@ -186,8 +189,9 @@ def learning_curves(runs: RunSet, rows: Sequence[str], name: str, losses: bool) 
 
 
 def order(series: Mapping[str, Sequence[plots.Curve]]) -> str:
-    """The final order of means over seeds, equal ones joined, and since which step; empty for one model, too many,
-    unequal steps, or means that are all equal."""
+    """A sentence with the final order of the models' means over seeds, equal ones joined by "=", and the step since
+    which it holds. Empty for one model, for `MAX_LINES` or more, for curves at different steps, and where all means are
+    equal."""
     curves = {label: [dict(line) for line in lines] for label, lines in series.items()}
     all_steps = {tuple(curve) for seeds in curves.values() for curve in seeds}
     if not 2 <= len(series) < MAX_LINES or len(all_steps) != 1:
@@ -203,8 +207,8 @@ def order(series: Mapping[str, Sequence[plots.Curve]]) -> str:
 
 
 def levelling(series: Mapping[str, Sequence[plots.Curve]], share: bool = False) -> str:
-    """By how much each model's mean over seeds still changes over the last third of training or a little more: in
-    percent of itself, or, where it is a `share`, in points."""
+    """Sentences on how much each model's mean over seeds still changes in the last third of training or a little more:
+    in percent of its value before, or, where the curve is a `share` of 1, in percentage points."""
     changes: dict[tuple[float, float], list[str]] = {}
     for label, lines in series.items():
         steps = [step for step, _ in lines[0]]
@@ -234,7 +238,8 @@ def plot(figure: Figure, alt: str, caption: str, more: bool = False, wide: bool 
 
 
 def real_images(data: str, size: int, data_dir: Path | str | None, columns: int = 16) -> bytes | None:
-    """The first test images, eight rows (of large ones four), as a WebP; None where they are not here."""
+    """The first test images as a WebP grid of eight rows (four for images larger than `EXACT` pixels a side); None
+    where the data is not on this machine."""
     if missing_files(data, data_dir):
         return None
     rows, repeated = (8, 4) if size <= EXACT else (4, 1)

@@ -31,7 +31,7 @@ INK, FAINT, PAPER = "#1b1f24", "#8b929c", "#fdfdfb"
 SERIES = ("#0072b2", "#d55e00", "#007a59", "#a8478a", "#8a6a00", "#4b5563", "#b4174b", "#4d7c0f")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 DASHES = ("-", "--", ":")
-MANY = 5  # models up to here have a line per seed
+MANY = 5  # up to so many models in a plot have a line per seed
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif", "font.size": 9.0, "axes.titlesize": 9.0, "axes.labelsize": 9.0,
     "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "axes.titleweight": "bold", "axes.titlelocation": "left",
@@ -42,7 +42,7 @@ STYLE: dict[Any, Any] = {
     "figure.dpi": 110, "savefig.dpi": 144, "svg.fonttype": "none",
 }  # fmt: skip
 PLAIN = {**STYLE, "text.parse_math": False}
-"""Where labels come from records: a dollar is a dollar."""
+"""The style where labels come from records: a dollar sign is drawn as such and does not begin a formula."""
 VARIABLES = {INK: "var(--ink,#1b1f24)", FAINT: "var(--faint,#8b929c)", PAPER: "var(--page,#fdfdfb)"} | {
     colour: f"var(--series-{i},{colour})" for i, colour in enumerate(SERIES)
 }
@@ -51,8 +51,8 @@ Curve = Sequence[tuple[float, float]]  # [[step, value], ...]
 
 
 class Point(NamedTuple):
-    """A mark of `quality_against_likelihood`, filled or open; standard deviations over seeds, 0 for one. A line joins
-    those of one `line` (empty: of one label)."""
+    """A mark of `quality_against_likelihood`, filled or open; `bpd_std` and `distance_std` are standard deviations over
+    seeds, 0 for one seed. A line joins marks with the same `line`, or, where that is empty, with the same label."""
 
     label: str
     bpd: float
@@ -67,7 +67,8 @@ class Point(NamedTuple):
 def subplots(
     width: float, height: float, rows: int = 1, columns: int = 1, *, style: Mapping[Any, Any] = STYLE, **options: Any
 ) -> Iterator[tuple[Figure, Any]]:
-    """A figure of that size in inches, and its axes as `Figure.subplots` returns them; inside, in the page's style."""
+    """Context with a figure of that size in inches and its axes as `Figure.subplots` returns them, where `style`
+    holds."""
     with matplotlib.rc_context({**style}):
         figure = blank(width, height)
         yield figure, figure.subplots(rows, columns, **options)
@@ -213,12 +214,13 @@ def quality_against_likelihood(
 
 
 def colour_and_marker(i: int) -> tuple[str, str]:
-    """Colour and marker of the i-th series; of more than there are colours no two have both."""
+    """Colour and marker of the i-th series; no two of the first 64 series have the same pair."""
     return SERIES[i % len(SERIES)], MARKERS[(i + i // len(SERIES)) % len(MARKERS)]
 
 
 def _ranges(bars: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The parts of an axis that holds `bars`, with some room: two where one gap takes half of it, else one."""
+    """The parts (low, high) of an axis that is to hold `bars` (low, high), with some room at the ends: two where one
+    gap takes more than half of it, else one."""
     bars = sorted(bars)
     ends = np.maximum.accumulate([high for _, high in bars])
     gaps = [low - end for (low, _), end in zip(bars[1:], ends[:-1], strict=True)]
@@ -226,7 +228,7 @@ def _ranges(bars: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     if gaps and max(gaps) > (ends[-1] - bars[0][0]) / 2:
         cut = int(np.argmax(gaps))
         parts = [(bars[0][0], ends[cut]), (bars[cut + 1][0], ends[-1])]
-    most = max(abs(end) for part in parts for end in part)  # of huge numbers a small room would be rounded away
+    most = max(abs(end) for part in parts for end in part)  # a small room beside huge numbers would be rounded away
     room = max(0.02, 1e-3 * most, 0.14 * max(high - low for low, high in parts))
     return [(low - room, high + room) for low, high in parts]
 
@@ -257,7 +259,7 @@ def to_svg(figure: Figure, alt: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r'<g id="[^"]*"', "<g", text)  # figure_1, axes_1: not unique once a page has two figures
-    text = re.sub(r" ?font-family: [^;\"]*;?", "", text)  # the page's, once, below
+    text = re.sub(r" ?font-family: [^;\"]*;?", "", text)  # the page's font instead, once, below
     text = re.sub(r"(font: (?:bold |\d+ )?[\d.]+px) [^;\"]*", r"\1 var(--sans,sans-serif)", text)
     for colour, variable in VARIABLES.items():
         text = text.replace(colour, variable)
@@ -266,8 +268,9 @@ def to_svg(figure: Figure, alt: str) -> str:
 
 
 def _shorter(svg: str) -> str:
-    """The same drawing in half of the bytes: no indentation, no groups, backgrounds or turns that do nothing; styles
-    that come again as classes; coordinates in attributes (labels are none) to three digits."""
+    """The same drawing in half of the bytes: no indentation, no groups, backgrounds or rotations that do nothing;
+    styles used more than once become classes; numbers from 1 up in attributes, so not in the text of labels, are cut to
+    one or two decimals."""
     svg = re.sub(r"\n\s+", "\n", svg)
     svg = re.sub(r'="[^"]*"', lambda attribute: re.sub(r"\b(\d\d+\.\d|[1-9]\.\d\d)\d+", r"\1", attribute[0]), svg)
     svg = re.sub(r' d="[^"CQ]*"', lambda path: re.sub(r"\s+(L )?", " ", path[0]).replace(' "', '"'), svg)

@@ -1,4 +1,5 @@
-"""Finished runs -> reports/published, README, docs: committed records, grids of first seeds and `MODELS`."""
+"""Publishes finished runs: their records, sample grids of first seeds and the weights of `MODELS` go to
+reports/published, and README, docs and the page are rendered anew."""
 
 import shutil
 from collections.abc import Callable
@@ -27,12 +28,13 @@ from cqlib.util.paths import PUBLISHED
 PICTURE = {"profile": "quick", "data": "photos10"}
 """The run set of README's picture of Table 1, seed 0, and of the published models."""
 MODELS = (*(row.id for row in paper.TABLE1.rows), "extra/cq-f-conditional")
-"""Rows whose first seed is published with its weights, so that a reader can sample at once; larger nets would take the
-room of the records, and have their grids."""
+"""Rows whose first seed is published with its weights, so that a reader can sample at once. Larger nets would take the
+room that the records need; of those only sample grids are published."""
 
 
 def publishable(folder: Path, select: Callable[[Record], bool] = lambda record: True) -> list[Record]:
-    """The records that `select` takes of a folder; UserError where any is damaged or one of these is refused."""
+    """The records in a folder that `select` takes. UserError where any record there is damaged, or one of those taken
+    must not be published (`refusal`)."""
     records = [record for record in undamaged_records(folder) if select(record)]
     for record in records:
         if reason := refusal(record):
@@ -41,12 +43,14 @@ def publishable(folder: Path, select: Callable[[Record], bool] = lambda record: 
 
 
 def of_tables(record: Record) -> bool:
-    """Whether it is finished, and unchanged but for what enters tables: trials stay with who made them."""
+    """Whether a record is published for the tables: it is finished, and its recipe is the row's own or one of
+    `ablations.PUBLISHED_CHANGES`; other trials stay with whoever made them."""
     return record.done and (not record.changes or record.variant in ablations.PUBLISHED_CHANGES)
 
 
 def publish(runs_dir: Path) -> list[Path]:
-    """Copy records and first grids, draw the picture, render README, docs and page; the files written."""
+    """Publish the runs in `runs_dir`: copy records, and the grids and weights of first seeds, draw README's picture,
+    render README, docs and page. Returns the files written."""
     records = publishable(runs_dir, of_tables)
     undamaged_records(PUBLISHED / "records")  # before anything is written
     finished = {record.folder for record in records}  # others may finish meanwhile
@@ -54,7 +58,7 @@ def publish(runs_dir: Path) -> list[Path]:
     in_picture = [slug(row.id, PICTURE["data"], PICTURE["profile"], 0) for row in paper.TABLE1.rows]
     picture = _picture(runs_dir) if finished.issuperset(in_picture) else None
     written = [write_record(record, PUBLISHED / "records") for record in records]
-    # No effect of theirs is taken from single images or curves, which are more than half of a record.
+    # Effects of ablations are not computed from single images or curves, which are more than half of a record.
     written += [write_record(replace(record, per_image={}, curve={}), ablations.PUBLISHED) for record in changed]
     first: dict[tuple[str, str, str], Record] = {}
     for record in sorted(undamaged_records(PUBLISHED / "records"), key=lambda record: record.seed):
@@ -67,14 +71,15 @@ def publish(runs_dir: Path) -> list[Path]:
                 written += _publish_model(runs_dir / name, name)
     for folder in sorted((PUBLISHED / "samples").glob("*/")):
         if folder.name not in names:
-            shutil.rmtree(folder)  # of a later seed, published before the first
+            shutil.rmtree(folder)  # grids of a later seed, published before the first seed was
     if picture:
         written.append(write_atomic(PUBLISHED / "table1.webp", picture))
     return [*written, *readme.write(), report.render(PUBLISHED, runs_dir=PUBLISHED)]
 
 
 def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
-    """The grids of a run's images of `size` pixels; those that are published stay where it has none."""
+    """Publish a run's sample grids, of images of `size` pixels a side; where the run has none, the published ones stay.
+    Returns the files written."""
     grids = published_grids(folder, size)
     for old in (PUBLISHED / "samples" / name).glob("samples_*"):
         if grids and old.name not in grids:
@@ -83,8 +88,8 @@ def _publish_samples(folder: Path, name: str, size: int) -> list[Path]:
 
 
 def _publish_model(folder: Path, name: str) -> list[Path]:
-    """The weights of a run in half precision, without its critic; for the BPD of a GAN also those of its encoder,
-    which hold its generator's once more: these stay away."""
+    """Publish a run's weights in half precision, without its critic; of a GAN also those of the encoder that gives it a
+    BPD, without the copy of the generator that is in them. Returns the files."""
     targets = {file: published_weights(name, file) for file in (WEIGHTS, ENCODER) if (folder / file).is_file()}
     for file, target in targets.items():
         state, unused = load_checkpoint(folder / file), {"critic", "generator"} if file == ENCODER else {"critic"}

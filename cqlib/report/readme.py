@@ -1,5 +1,5 @@
-"""The rendered parts of README.md and docs, between `<!-- NAME -->` and `<!-- /NAME -->`, and what `docs.md.j2` says in
-them of the published records, the notebooks and the data sets; a test keeps them so."""
+"""Renders the parts of README.md and docs between `<!-- NAME -->` and `<!-- /NAME -->` by the macros of `docs.md.j2`,
+from the published records, the notebooks and the data sets. A test fails where a committed part is out of date."""
 
 import json
 import statistics
@@ -55,7 +55,7 @@ DOCUMENTS: Mapping[Path, Mapping[str, str]] = {
 }
 """File -> its parts by name -> the macro of `docs.md.j2`, and the table that it is about."""
 EXECUTED = PUBLISHED / "notebooks"
-"""Executed notebooks, which are linked where they are there; else the sources are."""
+"""Folder of executed notebooks. A notebook's link leads there if it is there, else to its source."""
 DECIMALS = {"BPD": 2, "IS-lite0@T0": 2, "IS-lite0@T1": 2, "FD-lite0@T0": 1, "FD-lite0@T1": 1, "KD-lite0@T0": 3,
             "KD-lite0@T1": 3, "Precision-lite0@T0": 2, "Recall-lite0@T0": 2}  # fmt: skip
 """The measured columns and their decimals."""
@@ -78,7 +78,7 @@ OTHERWISE = "‡"
 
 
 def part(macro: str, sets: Sequence[RunSet]) -> str:
-    """What a macro makes of the published run sets."""
+    """The text that a macro of `docs.md.j2`, given as "NAME" or "NAME TABLE", makes of the published run sets."""
     environment = Environment(loader=PackageLoader("cqlib.report"), undefined=StrictUndefined, trim_blocks=True)
     environment.filters["printed"] = printed
     environment.globals |= {
@@ -97,7 +97,8 @@ def render(text: str, parts: Mapping[str, str], sets: Sequence[RunSet]) -> str:
 
 
 def write() -> list[Path]:
-    """Render `DOCUMENTS` in place, and the claims as data; the files written. UserError for a damaged record."""
+    """Render `DOCUMENTS` in place and write the claims as data; returns the files written. UserError for a damaged
+    record, or without any."""
     if not (records := undamaged_records(RECORDS)):
         raise UserError(f"there are no records in {RECORDS}")
     sets = run_sets([], records)
@@ -131,8 +132,8 @@ def decided_headlines(runs: RunSet) -> list[ClaimResult]:
 
 
 def otherwise_elsewhere(sets: Sequence[RunSet], runs: RunSet) -> tuple[RunSet, int] | None:
-    """The other run set of today's recipes with as many seeds of Table 1, and how many headlines have other verdicts
-    there."""
+    """Another run set of today's recipes with as many seeds of Table 1 as `runs`, and how many headlines have other
+    verdicts there; None where there is none."""
     for other in others(sets, paper.TABLE1):
         if not (other.outdated or other.changes) and seeds(other, paper.TABLE1) == seeds(runs, paper.TABLE1):
             here, there = (headline_verdicts(each, mark="") for each in (runs, other))
@@ -161,13 +162,14 @@ def others(sets: Sequence[RunSet], which: paper.Table) -> list[RunSet]:
 
 
 def in_fp32(sets: Sequence[RunSet], which: paper.Table) -> RunSet | None:
-    """The run set beside a table's whose only change is that it was trained in fp32."""
+    """The run set that differs from the one shown for a table only in being trained in fp32; None without one."""
     shown, changes = fullest(sets, which), next(iter(IN_FP32.changes.values()))
     return next((runs for runs in sets if runs == replace(shown, changes=changes, records=runs.records)), None)
 
 
 def effects_of_fp32(runs: RunSet, fp32: RunSet) -> Iterator[tuple[str, list[ClaimResult]]]:
-    """The label of each row; what fp32 did to its BPD, FID and IS, T = 1 after T = 0, positive where it is better."""
+    """(label, results) of each row: what fp32 did to its BPD, FID and IS, T = 0 before T = 1, positive where fp32 is
+    better."""
     both = replace(runs, records=(*runs.records, *fp32.records))
     for row, *effects in zip(IN_FP32.changes, *(effects_of(IN_FP32, both, t) for t in TEMPERATURES), strict=True):
         of = {(result.claim.metric, result.temperature): result for effect in effects for result in effect.results}
@@ -197,20 +199,21 @@ def most_seeds(runs: RunSet, which: paper.Table) -> int:
 
 
 def command(runs: RunSet, which: paper.Table) -> str:
-    """What trains a table by today's recipes, each row with as many seeds as the one of `runs` that has most."""
+    """The command that trains a table by today's recipes, each row with as many seeds as the row that has most in
+    `runs`."""
     data = "" if runs.data in default_data(which.rows[0].id, runs.profile) else runs.data
     text, n = training_command(which.id, runs.profile, data, changes=runs.changes), most_seeds(runs, which)
     return text + f" --seeds {n}" * (n > 1)
 
 
 def scoring(runs: RunSet) -> str:
-    """ "n = 2,000 at side 96": how many samples stand behind the scores, and how large the features see them."""
+    """ "n = 2,000 at side 96": how many samples the scores are of, and to how many pixels a side they are resized."""
     counts = sorted({run.metrics["FD-lite0@T1"].n for run in runs.records if "FD-lite0@T1" in run.metrics})
     return f"n = {' or '.join(f'{n:,}' for n in counts)} at side {' or '.join(map(str, runs.sides))}"
 
 
 def starred(runs: RunSet, which: paper.Table) -> bool:
-    """Whether any BPD is that of a frozen GAN."""
+    """Whether any BPD in the table was obtained with a VAE around a frozen GAN."""
     return any(bpd.starred for row in which.all_rows if (bpd := runs.mean(row.id, "BPD")))
 
 
@@ -223,7 +226,7 @@ def mean(runs: RunSet, row: str, metric: str) -> str:
 
 
 def of_real_images(runs: RunSet, name: str) -> str:
-    """What real images get in a score; BPD has none."""
+    """The score of real images; empty for BPD, and where no run has measured it."""
     bar = runs.real_images(REAL[name]) if name in REAL else None
     return "" if bar is None else decimal(name, bar.value, DECIMALS[name])
 
@@ -243,7 +246,8 @@ def by_kid(results: Results) -> str:
 
 
 def profile_runs(sets: Sequence[RunSet]) -> Iterator[tuple[str, str, RunSet | None]]:
-    """Each profile but that of tests, its images, and the run set in which CQ-F has been run by today's recipe."""
+    """For each profile but "smoke": its name, its images, and the run set in which CQ-F has been run by today's recipe,
+    or None."""
     for profile in RESULT_PROFILES:
         data = default_data("table1/cq-f", profile)[0]
         size = image_size(data, profile)
@@ -253,8 +257,8 @@ def profile_runs(sets: Sequence[RunSet]) -> Iterator[tuple[str, str, RunSet | No
 
 
 def cost(profile: str, runs: RunSet | None) -> tuple[str, str]:
-    """Time and memory: of the default command, as measured; of one seed of Table 1, the medians over
-    seeds or as estimated."""
+    """Time and memory of a profile. `quick`: those of the default command, as measured. `paper`: one seed of Table 1,
+    as estimated. Others: one seed of Table 1, by the rows' median times over seeds and the most memory of any run."""
     if profile == "quick":
         run = default_run()
         return duration(run["seconds"]), format_bytes(run["memory_mb"] * 1e6)

@@ -30,7 +30,8 @@ ORIGINS = {"published": "Published", "contributed": "Contributed", "local": "Thi
 
 @dataclass(frozen=True)
 class Mean:
-    """The mean of a metric over `n` seeds, its standard deviation (None for one seed); `starred`: BPD around a GAN."""
+    """The mean of a metric over `n` seeds and its standard deviation (None for one seed). `starred`: it is a BPD that
+    was obtained with a VAE around a frozen GAN."""
 
     value: float
     std: float | None
@@ -60,7 +61,8 @@ class RunSet:
     distinguished_by: str = ""
     """Tells it from another run set of the same names: "images 01234567", "scores at side 128, n = 2,000"."""
     changes: Changes = field(default_factory=dict, hash=False)
-    """To the recipes of all its rows. Records with others count as rows of their own, by their `variant`."""
+    """The changes to the recipes of all its rows. Records with other changes count as rows of their own, under their
+    `variant`."""
     contributor: str = ""
     """Who contributed it."""
     outdated: bool = False
@@ -81,7 +83,7 @@ class RunSet:
 
     @cached_property
     def rows(self) -> dict[str, list[Record]]:
-        """Row -> its records by seed: each model once, under its first id, in the order in which rows ran."""
+        """Row -> its records by seed: each model once, under its first id, in the order of `records`."""
         runs: dict[str, list[Record]] = {}
         for record in self.records:
             name = record.row if record.changes == self.changes else record.variant
@@ -117,7 +119,8 @@ class RunSet:
         return sorted({_side(run) for run in scored})
 
     def mean(self, row: str, metric: str) -> Mean | None:
-        """The metric's mean over the row's finished runs, the most that measured it alike; None where none has."""
+        """The metric's mean over the largest group of the row's finished runs that measured it alike; None where none
+        did."""
         measured = comparable.largest_comparable(self.done(row), metric)
         return mean_of([run.metrics[metric] for run in measured]) if measured else None
 
@@ -127,7 +130,7 @@ class RunSet:
         return [run.seed for run in self.done(row) if metric in run.metrics and run not in measured]
 
     def real_images(self, name: str) -> Metric | None:
-        """What real images got, the same in all runs, by the name of a score and `Quantity.real`; None if unknown."""
+        """The metric `name` of real images (a score and `Quantity.real`), the same in all runs; None if unknown."""
         return next((run.metrics[name] for run in self.records if name in run.metrics), None)
 
     def cell(self, row: str, metric: str) -> Cell:

@@ -23,12 +23,13 @@ ANY = "\0"
 
 
 def _rows_with_runs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> Iterator[tuple[RunSet, str]]:
-    """Every run set with every one of `rows`, by default of its own, that has a finished run in it."""
+    """(run set, row) for every one of `rows`, by default the run set's own, that has a finished run in it."""
     return ((runs, row) for runs in sets for row in rows or runs.rows if runs.done(row))
 
 
 def costs(sets: Sequence[RunSet], rows: Collection[str] | None = None) -> list[dict[str, Any]]:
-    """What each of `rows`, by default all that ran, takes: runs on their most common device, parameters, critic."""
+    """What each of `rows`, by default all that ran, costs, by run set: the finished runs on their most common device,
+    the numbers of parameters, and the critic's multiply-adds for one image."""
     lines = []
     for runs, row in _rows_with_runs(sets, rows):
         device = most_common(run.device for run in runs.done(row))
@@ -50,14 +51,15 @@ def critic_multiply_adds(record: Record) -> int | None:
             net = AdversarialSystem(SimpleNamespace(critic=config, image_channels=channels, size=size)).critic
             with FlopCounterMode(display=False) as counter:
                 net(torch.empty(1, channels, size, size))
-    except Exception:  # whatever a net says of what a foreign record has in the place of numbers
+    except Exception:  # a foreign record may have anything in the place of numbers, and a net may raise anything for it
         return None
     return counter.get_total_flops() // 2
 
 
 def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, Any]]:
-    """The distance of the last and of the best step of `rows`, of an untrained copy and of independent Gaussian pixels;
-    BPD and that of a histogram per pixel; and whether the model beats them. A line per run set and kind of features."""
+    """For each of `rows`, by run set and kind of features: the Fréchet distance at T = 1 at the last and at the best
+    step, that of an untrained copy and of independent Gaussian pixels; the BPD and that of a histogram per pixel; and
+    whether the model beats these baselines."""
     lines = []
     for (runs, row), (_, distance, _) in itertools.product(_rows_with_runs(sets, rows), FEATURES.values()):
         names = [f"{distance}@T1", *(f"{distance}-{bar}@T1" for bar in ("best", "untrained", "gaussian")), "BPD",
@@ -76,8 +78,8 @@ def baselines(sets: Sequence[RunSet], rows: Collection[str]) -> list[dict[str, A
 
 
 def protocols(sets: Sequence[RunSet]) -> list[tuple[str, str]]:
-    """Every protocol once, whatever its numbers of images and the step chosen, with the metrics taken by it; what the
-    literature's are, where any was used, and which ones a data set was too small for."""
+    """(metrics, protocol) for every protocol, where those that differ only in numbers of images or in the step chosen
+    are one; then the protocols of the literature, where any was used, and those that a data set was too small for."""
     merged: dict[str, tuple[dict[str, None], list[list[int]]]] = {}
     for run in (run for runs in sets for run in runs.records):
         for name, metric in run.metrics.items():

@@ -34,7 +34,7 @@ PUBLISHED_DATA = {
     "tiny-imagenet": "40,000 of Tiny ImageNet's 100,000 training images, 200 a class, averaged to 32×32",
     "tiny-imagenet:64": "40,000 of Tiny ImageNet's 100,000 training images, 200 a class, at 64×64",
 }
-"""What stands behind the names of the published records' data that their publishers do not describe."""
+"""Name of data in the published records -> what it is, where its publishers do not describe it so."""
 PAPER = tuple((name, "") for name in paper.METRICS.values())
 """The columns of the paper's numbers; the slides name no temperature."""
 COMPARABLE = NUMBER_LABELS[:3]
@@ -43,7 +43,8 @@ COMPARABLE = NUMBER_LABELS[:3]
 
 @dataclass(frozen=True)
 class JudgedCell(Cell):
-    """A measured number with the verdicts on claims about it, and that on the paper's, where the two compare."""
+    """A measured number with the verdicts on claims about it and, in `number`, the verdict on the paper's number where
+    the two can be compared."""
 
     claims: tuple[ClaimResult, ...] = ()
     number: NumberVerdict | None = None
@@ -51,7 +52,8 @@ class JudgedCell(Cell):
 
 @dataclass(frozen=True)
 class ColumnGroup:
-    """Columns of the "paper" or of a run set's origin: what stands above them, and the name and temperature of each."""
+    """Columns that belong together: `origin` is "paper" or that of a run set, `title` and `detail` stand above them,
+    `heads` has the name and temperature of each column."""
 
     origin: str
     title: str
@@ -74,9 +76,9 @@ class Line:
 
 @dataclass(frozen=True)
 class View:
-    """A whole table, ready for the template: lines that stand together under a heading and what is said beside it, ""
-    for none. `notes` say how its numbers compare with the paper's and what data the published ones are of, `commands`
-    how the rows that are missing are trained; `judged`: whether claims about its numbers have verdicts."""
+    """A whole table, ready for the template. `groups`: (heading, what is said beside it), "" for none -> lines. `notes`
+    say how the numbers compare with the paper's and on what data published runs were trained, `commands` how missing
+    rows are trained; `judged`: whether claims about its numbers have verdicts."""
 
     id: str
     title: str
@@ -119,13 +121,14 @@ def missing(table: paper.Table, sets: Sequence[RunSet], profile: str, alone: boo
 
 
 def remarks(sets: Sequence[RunSet], rows: Collection[str]) -> tuple[str, ...]:
-    """What the published data is that any of `rows` were trained on, where its name does not say it."""
+    """Sentences on the data that published runs of any of `rows` were trained on, where its name does not say it."""
     trained_on = {runs.data for runs in sets if runs.origin == "published" and any(map(runs.records_of, rows))}
     return tuple(f"{name} is {text}." for name, text in PUBLISHED_DATA.items() if name in trained_on)
 
 
 def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
-    """How many of the paper's numbers have each verdict, the best of all run sets; one printed twice counts once."""
+    """Verdict -> how many of the paper's numbers have it, each by its best verdict over all run sets; a number of one
+    model that is printed twice counts once."""
     printed = {(paper.canonical(row.id), number.data, number.metric): number
                for row in paper.ROWS.values() for number in row.numbers if number.value is not None}  # fmt: skip
     counts = dict.fromkeys(NUMBER_LABELS, 0)
@@ -140,7 +143,7 @@ def count_numbers(sets: Sequence[RunSet]) -> dict[str, int]:
 
 
 def source(origin: str, detail: str, names: Sequence[str]) -> ColumnGroup:
-    """The columns `names` of measured numbers, and that of seeds."""
+    """The group of the columns `names` of measured numbers, with a last column for the number of seeds."""
     heads = (heading(name).partition(", ")[::2] for name in names)
     return ColumnGroup(origin, ORIGINS[origin], detail, (*heads, ("Seeds", "")))
 
@@ -167,8 +170,9 @@ def paper_cells(row: paper.Row, data: str) -> tuple[Cell, ...]:
 def judged_cells(
     row: paper.Row, runs: RunSet, names: Sequence[str], results: Sequence[ClaimResult] = ()
 ) -> tuple[Cell, ...]:
-    """What `runs` has of a row in the columns `names`, and its number of seeds, or how it ended; on each number the
-    verdicts of those `results` on claims of the row's table, and that on the paper's where it can be set against it."""
+    """The cells of a row in the columns `names`, as `runs` measured it, and its number of seeds; or one cell that says
+    how its runs ended. Each number has those of `results` that are claims of the row's table about it, and the verdict
+    on the paper's number where the two can be compared."""
     if not (seeds := len(runs.done(row.id))):
         ends = [f"seed {run.seed} {run.status} at step {run.steps:,}" for run in runs.records_of(row.id)]
         return empty(names, ", ".join(ends) or "not run")
@@ -183,8 +187,8 @@ def judged_cells(
 
 
 def real_cells(runs: RunSet, names: Sequence[str]) -> tuple[Cell, ...]:
-    """What real images get in these columns: IS of test images, the FID of training images from as many test images,
-    which no model can be expected to beat, and how many; empty for what no record has."""
+    """The cells of real images in the columns `names`: the IS of test images; FID and KID between training images and
+    as many test images, which no model can be expected to beat; the number of images. Empty for what no record has."""
     cells, counts = [Cell("")], []
     for score in dict.fromkeys(map(score_of, names[1:])):
         measured = runs.real_images(score + _quantity(score).real)
@@ -196,8 +200,8 @@ def real_cells(runs: RunSet, names: Sequence[str]) -> tuple[Cell, ...]:
 def real_images(
     data: Sequence[str], sets: Sequence[RunSet | None], names: Sequence[Sequence[str]]
 ) -> Iterator[Line]:  # fmt: skip
-    """The line of real images under the paper's columns for `data` and those of `sets`, beside its name their precision
-    and recall; none where nothing is known."""
+    """Yield the line of real images, over the paper's columns for `data` and those of `sets`, with the precision and
+    recall of real images beside its name; nothing where no set has measured any."""
     measured = [real_cells(runs, columns) if runs else empty(columns)
                 for runs, columns in zip(sets, names, strict=True)]  # fmt: skip
     if any(cell.text for cells in measured for cell in cells):
@@ -214,7 +218,7 @@ def _shares(runs: RunSet) -> Iterator[str]:
 
 
 def empty(names: Sequence[str], text: str = "") -> tuple[Cell, ...]:
-    """One cell in the place of those of `names` and of the seeds."""
+    """One cell over the columns `names` and that of the seeds."""
     return (Cell(text, span=len(names) + 1),)
 
 
@@ -222,8 +226,8 @@ def empty(names: Sequence[str], text: str = "") -> tuple[Cell, ...]:
 
 
 def _compared(row: paper.Row, runs: RunSet) -> Iterator[tuple[str, str, NumberVerdict]]:
-    """The verdicts on a row's numbers on the run set's data, or on the first that the slides have any for, at each
-    temperature: its column, the metric, the verdict."""
+    """(column, metric, verdict) at each temperature for the paper's numbers of a row on the run set's data, or, where
+    the slides have none for it, on the first data set for which they have any."""
     printed = [number for number in row.numbers if number.value is not None]
     data = runs.data if runs.data in {number.data for number in row.numbers} else printed[0].data if printed else ""
     for number in (number for number in printed if number.data == data):
@@ -233,7 +237,8 @@ def _compared(row: paper.Row, runs: RunSet) -> Iterator[tuple[str, str, NumberVe
 
 
 def notes(rows: Sequence[paper.Row], runs: RunSet) -> Iterator[str]:
-    """How a run set's numbers compare with the paper's, in sentences; rows are named where they differ."""
+    """Sentences on how a run set's numbers compare with the paper's, with the rows where these have different verdicts,
+    and on the seeds that means leave out."""
     by_verdict: dict[NumberVerdict, dict[str, dict[str, None]]] = {}
     for row in (row for row in rows if runs.done(row.id)):
         for name, metric, verdict in _compared(row, runs):

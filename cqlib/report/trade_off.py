@@ -21,9 +21,9 @@ from cqlib.util.text import count_of, join_with_and
 FRONTS = {"without f": CQ, "with f": CQ_F}
 REAL, COVERS = "samples look more real", "samples cover more"
 SCORES = {QUANTITIES[id]: better for id, better in (("fid", REAL), ("kid", REAL), ("is", REAL), ("recall", COVERS))}
-"""What stands against BPD -> what a better one means."""
+"""Score that is drawn against BPD -> what a better value of it means."""
 FIRST = QUANTITIES["fid"]
-"""The paper's score, whose pictures tell the story."""
+"""The paper's score; the captions of its pictures tell the `story`."""
 BITS = "bits per dimension: fewer = real images are covered better"
 HOW_TO_READ = (
     f"Each line begins with likelihood alone and gives the quality loss more and more weight λ: 0 is VAE and VAE-F, "
@@ -52,8 +52,8 @@ def sets_with_fronts(sets: Sequence[RunSet], profile: str = "quick") -> list[Run
 
 
 def figures(runs: RunSet, how_to_read: bool = True) -> list[dict[str, Any]]:
-    """BPD against each of `SCORES` at both temperatures, where a front has two points; but for the first `more`. The
-    very first says `how_to_read` them."""
+    """Pictures of BPD against each of `SCORES` at both temperatures, where a front has two points or more. All but
+    those of `FIRST` are marked `more`; if `how_to_read`, the captions of `FIRST` at T = 0 say how to read them."""
     panels = []
     for quantity, features, at in product(SCORES, ("name", "lite0"), AT):
         name = getattr(quantity, features)
@@ -104,7 +104,8 @@ def _point_to_better(axes: Axes, better: str) -> None:
 
 
 def _caption(runs: RunSet, quantity: Quantity, name: str, at: str, how_to_read: bool) -> str:
-    """Of the first score with what it says; of the very first picture with how to read all, and what is not trained."""
+    """The caption of a picture. For `FIRST` it also tells what the picture shows and, at T = 0, how to read all of them
+    (if `how_to_read`) and which points are not trained yet."""
     parts = [f"{name} against likelihood at T = {at[1]}. {runs.title}."]
     if quantity is FIRST:
         first = at == AT[0]
@@ -117,7 +118,8 @@ def _caption(runs: RunSet, quantity: Quantity, name: str, at: str, how_to_read: 
 
 
 def story(runs: RunSet, name: str, at: str) -> str:
-    """Which points without f one with f beats in both, where the fronts cross, and what that means for the paper."""
+    """Sentences on how many points without f are beaten in both coordinates by one with f, where the fronts cross, and
+    what that means for the paper; empty where a front has no points."""
     lines = {words: means(points) for words, points in fronts(runs, f"{name}@{at}").items()}
     without, with_f = lines.values()
     if not without or not with_f:
@@ -140,7 +142,7 @@ def story(runs: RunSet, name: str, at: str) -> str:
 
 
 def of_seeds(runs: RunSet, score: str) -> str:
-    """How many seeds stand behind the points of both fronts: a mean of one says no more than that seed does."""
+    """A sentence with the number of seeds at each point of both fronts, and a warning where that is one."""
     points = fronts(runs, score).values()
     weights = sorted({*chain(*points)})
     counts = {weight: min(len(line[weight]) for line in points if weight in line) for weight in weights}

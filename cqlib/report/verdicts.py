@@ -22,7 +22,7 @@ DIGITS = {"bpd": 2, "%": 1, "points": 1}
 """Decimals of an effect in that unit."""
 DECIDED = ("holds", "does not hold")
 WIDTH = 200
-"""Of the picture of an interval, in its own units."""
+"""Width of the picture of an interval, in units of its SVG."""
 
 Sides = tuple[list[Record], list[Record]]
 """The runs of row_a and those of row_b."""
@@ -30,13 +30,14 @@ Sides = tuple[list[Record], list[Record]]
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim tested on `runs`: `effect`, 95 % interval in `claim.unit`, positive as claimed; `direction`, of one seed
-    alone: "as claimed", "contrary", or "undecided" where it shows no difference. Where it is not run, `reason` says
-    why; `missing_kind` what is missing: 0 comparable runs, 1 or 2 the runs of so many rows, 3 the claim's own data.
+    """A claim tested on `runs`. `effect` and the ends of its 95 % interval, `low` and `high`, are in `claim.unit` and
+    positive as claimed. Where a row has one seed, the label is "seen once" and `direction` is "as claimed", "contrary",
+    or "undecided" where no difference shows. Where the label is "not run", `reason` says why, and `missing_kind` what
+    is missing: 0 comparable runs, 1 or 2 the runs of so many rows, 3 the claim's own data.
 
-    `seeds` of both rows were compared, `left_out` names others. Of several seeds: `p` (see `judge`), `detectable` and
-    `spread` in `claim.unit` (see `Welch`); `p_holm`: p adjusted by Holm for
-    `n_tests` tests; `cross_check`: the result of `claim.cross_check`.
+    `seeds` are those of row_a and of row_b that were compared, `left_out` names others. Results of several seeds have
+    `p` (see `judge`), `p_holm`, which is p adjusted by Holm's procedure for `n_tests` tests, and, in `claim.unit`,
+    `detectable` and `spread` (see `Welch`). `cross_check` is the result of `claim.cross_check`.
     """
 
     claim: Claim
@@ -61,7 +62,7 @@ class ClaimResult:
 
     @property
     def verdict(self) -> str:
-        """The label; of one seed with its direction, "seen once, as claimed"."""
+        """The label; if that is "seen once", with the direction: "seen once, as claimed"."""
         return f"{self.label}, {self.direction}" if self.label == "seen once" else self.label
 
     @property
@@ -98,12 +99,12 @@ class ClaimResult:
 
     @property
     def score(self) -> str:
-        """ "FD-lite0": a score that is not FID says so."""
+        """ "FID", or on lite0's features "FD-lite0": the name of the score compared, without its temperature."""
         return score_of(self.metric_name)
 
     @property
     def source(self) -> str:
-        """ "published, 5 seeds", "published, 3 and 5 seeds", and those that are left out."""
+        """ "published, 5 seeds" or "published, 3 and 5 seeds": origin, seeds of each row, and the runs left out."""
         a, b = map(len, self.seeds)
         seeds = count_of(a, "seed") if a == b else f"{a} and {b} seeds"
         left_out = f"; not compared: {', '.join(self.left_out)}" * bool(self.left_out)
@@ -116,19 +117,20 @@ class ClaimResult:
 
     @property
     def power(self) -> str:
-        """Of an undecided claim: what its seeds could have detected, "0.21 bpd"; else empty."""
+        """ "0.21 bpd": the effect that the seeds of an undecided claim could have detected; empty for other claims."""
         if self.label != "undecided" or self.detectable is None:
             return ""
         return f"{self.detectable:.{DIGITS[self.claim.unit]}f} {self.claim.unit}"
 
     @property
     def disagrees(self) -> bool:
-        """Whether the check was run and comes to another verdict."""
+        """Whether the cross-check (of FID by KID) was run and comes to another verdict."""
         return self.cross_check is not None and self.cross_check.verdict != self.verdict
 
     @property
     def agreement(self) -> str:
-        """What the check says: its own verdict where it `disagrees`, "agrees", or that it is undecided too."""
+        """What the cross-check says: its own verdict where it `disagrees`, else "agrees" or "undecided too"; empty
+        without one."""
         if self.cross_check is None:
             return ""
         if self.disagrees:
@@ -137,7 +139,7 @@ class ClaimResult:
 
 
 Results = tuple[ClaimResult, ...]
-"""Of one claim and run set, one for each temperature, T = 0 first."""
+"""The results of one claim on one run set, one for each temperature, T = 0 first."""
 
 
 def effect_text(effect: float, unit: str) -> str:
@@ -146,13 +148,13 @@ def effect_text(effect: float, unit: str) -> str:
 
 
 def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -> ClaimResult:
-    """Test `claim` on a run set, scores of samples at `temperature` (ValueError where the metric has no such).
+    """Test `claim` on a run set, with scores of samples at `temperature` (ValueError where the metric has none there).
 
-    All finished runs of the two rows count that were measured on the same images with the same protocol (for BPD it may
-    differ in its kind: exact, bound), in the same precision unless their recipes ask for different ones. They share
-    nothing but the test images, so that `judge` sees Welch's unpaired test. Where a row has one run the claim is "seen
-    once"; its BPD is then paired by test image, in a bootstrap that knows nothing of the noise of training. Where its
-    interval holds 0, or the effect as it is printed is 0, the direction is "undecided".
+    All finished runs of the two rows count that were measured on the same images with the same protocol (a BPD may be
+    exact for one row and a bound for the other), in the same precision unless their recipes fix different ones. They
+    share nothing but the test images, so `judge` gets Welch's unpaired test. Where a row has one run, the claim is
+    "seen once"; for BPD the rows are then compared image by image, in a bootstrap over test images whose interval does
+    not include the noise of training. `_direction` says which way such a claim points.
     """
     names = metric_names(claim.metric, temperature)
     result = partial(ClaimResult, claim, runs, temperature=temperature)
@@ -191,8 +193,9 @@ def claim_result(claim: Claim, runs: RunSet, temperature: float | None = None) -
 
 
 def _direction(claim: Claim, difference: float, effect: float | None, low: float | None, high: float | None) -> str:
-    """Which way one seed of each row points: for `WITHIN_MARGIN` by the effect and the margin; else "undecided" where
-    the means are equal, the effect is printed as 0 or the interval over images holds 0, or by the means."""
+    """Which way a claim that was seen once points. For a kind in `WITHIN_MARGIN`, effect and margin decide. For others
+    it is "undecided" where the means are equal, the effect is printed as 0 or the interval over images holds 0; else
+    the means decide."""
     if claim.kind in WITHIN_MARGIN:
         margin = QUANTITIES[claim.metric].equal
         inside = effect is not None and (effect if claim.kind == "kept" else -abs(effect)) >= -margin
@@ -210,7 +213,7 @@ def judge(kind: str, test: Welch, margin: float) -> tuple[str, float]:
     most 5 % (the 95 % interval lies above or below 0) it *holds* or *does not hold*, however small the effect. Else the
     rows are *equal* where two one-sided tests say so, each at 5 % (the 90 % interval lies inside ±margin), or the claim
     is *undecided*. A claim of equality *holds* by these two tests, *does not hold* where the 95 % interval lies outside
-    the margin, and else is *undecided*; its p is the smaller of the two questions', of which only one can err.
+    the margin, and else is *undecided*; its p is the smaller of both, as only one null hypothesis can hold.
     A claim that something is "kept" *does not hold* where the 95 % interval lies below 0, *holds* where a one-sided
     test at 5 % rules out a loss of more than the margin, and else is *undecided*.
     """
@@ -229,8 +232,9 @@ def judge(kind: str, test: Welch, margin: float) -> tuple[str, float]:
 
 
 def _comparable(claim: Claim, runs: RunSet, names: Sequence[str]) -> tuple[str, Sides]:
-    """Which of `names` most comparable runs carry (the first of equals), and those runs of both rows by seed: of all
-    that are comparable with one of them, the most by the row that has fewer."""
+    """The metric, one of `names`, that most comparable runs have, and those runs of row_a and of row_b; all empty where
+    there are none. A candidate is a metric with all runs that are comparable with one of its runs; the best has most
+    runs of the row with fewer, then most runs in all, and of equals is the first."""
     best: tuple[str, Sides] = "", ([], [])
     for name in names:
         a, b = ([run for run in runs.done(row) if name in run.metrics] for row in (claim.row_a, claim.row_b))
@@ -250,8 +254,9 @@ def _left_out(claim: Claim, runs: RunSet, sides: Sides) -> tuple[str, ...]:
 def _over_images(
     claim: Claim, sides: Sides, name: str, effect: float | None
 ) -> tuple[float, float] | tuple[None, None]:
-    """The interval of "seen once" for BPD, moved to lie about `effect`, as records hold the values of some test images
-    alone, and of clusters of them where they say which are; (None, None) without any."""
+    """The bootstrap interval of a BPD claim that was seen once, over the test images whose values are in the records,
+    or over clusters of them where the records name these. It is moved to lie about `effect`, since records hold the
+    values of some test images only. (None, None) for other metrics and without such values."""
     per_image = [[run.per_image.get(name, []) for run in side] for side in sides]
     groups = sides[0][0].per_image.get(GROUP)
     lengths = {len(values) for values in chain(*per_image, [groups] if groups else [])}

@@ -22,7 +22,8 @@ from cqlib.util.paths import PUBLISHED
 from cqlib.util.text import columns, duration, signed, without_paths
 
 BITS, SHARE = 0.01, 0.01
-"""How far bits per dimension may be off, and a share of a Fréchet distance: published weights are in half precision."""
+"""How far a BPD may be off, in bits per dimension, and a Fréchet distance, as a share of the recorded one: published
+weights are in half precision."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,14 @@ class MetricCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether it is as recorded."""
+        """Whether the two differ by at most `allowed`."""
         return abs(self.measured - self.recorded) <= self.allowed
 
 
 @dataclass(frozen=True)
 class Check:
-    """A run whose weights are published, the hashes of their files, and its metrics held against its record, or the
-    `problem` for which there are none."""
+    """The check of a run whose weights are published: their files with SHA-256 hashes, the metrics compared with the
+    record, or else the `problem` that prevented it, and the `seconds` that it took."""
 
     run: str
     weights: dict[str, str]
@@ -75,7 +76,8 @@ def published(
 
 
 def verify(record: Record, runs_dir: Path, **options: Any) -> Check:
-    """Measure a record's published weights, in a runs folder of no other use; `options` as for `run_experiment`."""
+    """Measure a record's published weights in `runs_dir`, a folder with no other use, and compare; `options` as for
+    `run_experiment`. UserError, CheckpointError and OSError become the `problem`; StoppedEarly is raised."""
     clock = time.monotonic()
     numbers, problem = [], ""
     try:
@@ -108,7 +110,7 @@ def _measured(record: Record, runs_dir: Path, **options: Any) -> Iterator[Metric
 
 
 def allowed(metric: str, recorded: float) -> float | None:
-    """How far a metric may be from its record; None for one that is not held against it."""
+    """How far a metric may be from its recorded value; None for a metric that is not compared."""
     distances = (QUANTITIES["fid"].name, QUANTITIES["fid"].lite0)
     if metric in ("BPD", "BPD-IW"):
         return BITS
@@ -128,7 +130,8 @@ def lines(check: Check) -> Iterator[str]:
 
 
 def receipt(checks: Sequence[Check], total: int) -> dict[str, Any]:
-    """All checks as plain JSON, with the code and the machine that made them; passed once all that it is of have."""
+    """All checks as plain JSON, with the code and the machine that made them. It has "passed" once all of the `total`
+    runs have been checked and have passed."""
     device = select_device()
     return {
         "passed": len(checks) == total and all(check.passed for check in checks),
