@@ -1,5 +1,5 @@
-"""Features of real images, and metrics of them alone, computed once and stored under a hash of their content.
-torch-fidelity's own cache (0.4.0) identifies images by a name alone, so it is never used."""
+"""Features of real images and of Gaussian pixels, and metrics of real images alone, computed once and stored under a
+hash of their content. torch-fidelity's own cache (0.4.0) identifies images by a name alone, so it is never used."""
 
 import hashlib
 import warnings

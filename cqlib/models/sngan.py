@@ -12,7 +12,7 @@ sngan_projection (e84b1a5).
 
 Deviations:
 - The CNN's training is from memory: the paper's setting C, batch 64, 100,000 updates; SNGAN-Hinge takes 200,000 at 48
-  pixels and above ("2x updates"). Which of its rows the table shows is doubtful (footnote of the table).
+  pixels and above ("2x updates"). Which row of the cited paper the slides show is doubtful (footnote of Table 3).
 - Residual nets for 48 pixels are from memory too (table 5; the port mimicry has the same); for 64 pixels they are those
   of sngan_projection.
 - The residual nets' code updates the generator before the critic, here after it.
