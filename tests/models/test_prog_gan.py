@@ -266,9 +266,10 @@ class Plane(ProgressiveNet):
         return (x * self.w).flatten(1).sum(1)
 
 
-def test_critic_loss_against_its_closed_form():
-    """With l(x) = <w, x> the penalty is (||w|| / 750 - 1)^2, the drift E[<w, x>^2]."""
-    model = system()
+@pytest.mark.parametrize("slope", [1.0, 750.0])
+def test_critic_loss_against_its_closed_form(slope):
+    """With l(x) = <w, x> the penalty is (||w|| / slope - 1)^2, the drift E[<w, x>^2]."""
+    model = system(penalty_target=slope)
     w = torch.randn(3, 16, 16)
     model.critic = Plane(w)
     x = images()
@@ -276,7 +277,7 @@ def test_critic_loss_against_its_closed_form():
     terms = model.critic_losses(x, step=0)
     torch.manual_seed(3)
     real, fake = (h.flatten(1) @ w.flatten() for h in model.real_and_fake(x))
-    penalty = (w.norm() / 750 - 1).square()
+    penalty = (w.norm() / slope - 1).square()
     torch.testing.assert_close(terms["wasserstein"], fake.mean() - real.mean())
     torch.testing.assert_close(terms["gradient_penalty"], penalty)
     torch.testing.assert_close(terms["drift"], real.square().mean())
@@ -302,6 +303,8 @@ def test_the_papers_training():
     t, s = PAPER.training, PAPER.system
     assert (t.batch_size, t.learning_rate, t.betas, t.n_critic, t.ema) == (16, 1e-3, (0.0, 0.99), 1, 0.999)
     assert (t.optimiser, t.decay_from, t.flips, s.latent, s.penalty_target) == ("adam", 1.0, False, 128, 750.0)
+    short = [recipe(ROW, profile, 32) for profile in ("smoke", "quick", "study")]
+    assert {(r.system.penalty_target, r.training.learning_rate) for r in short} == {(1.0, 5e-3)}  # docs/tuning.md
 
 
 # --- in the loop ---------------------------------------------------------------------------------------------
