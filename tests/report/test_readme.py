@@ -102,6 +102,9 @@ def test_headlines_say_how_many_differ_at_another_size():
     assert "At 32×32 [0 of these differ]" in readme.part("headlines", run_sets([], [*records(3), *by_kid]))
     assert "At 32×32 [1 of these differ]" in readme.part("headlines", run_sets([], [*records(3), *worse]))
     assert "differ" not in readme.part("headlines", run_sets([], [*records(3), *large[::2]]))  # of fewer seeds
+    changed = [of_today(replace(run, changes={"training.steps": 7})) for run in large]
+    assert not any(runs.outdated for runs in run_sets([], changed))
+    assert "differ" not in readme.part("headlines", run_sets([], [*records(3), *changed]))
 
 
 def test_headlines_count_what_holms_correction_leaves():
